@@ -1,0 +1,364 @@
+//! Bytes to frames and back: the 4-byte length, the JSON header, the payload.
+
+use byteorder::{BigEndian, ByteOrder as _};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+
+use crate::{
+    digest::StreamDigest,
+    fault::Fault,
+    frame::{
+        Attach, Attached, Data, End, Exit, Frame, Hello, Kind, ServerHello, Start, Started, Window,
+    },
+    header::{Fields, StdinField},
+    limits,
+    outcome::Failure,
+};
+
+/// Bytes of the length before each header.
+const PREFIX: usize = 4;
+
+impl Frame {
+    /// Appends the length and the header; the payload is to follow.
+    ///
+    /// # Errors
+    /// When the frame is past a limit of the wire; `out` is then as it was.
+    pub fn encode_header(&self, out: &mut BytesMut) -> Result<(), Fault> {
+        let start = out.len();
+        out.put_bytes(0, PREFIX);
+        let written = serde_json::to_writer((&mut *out).writer(), self);
+        let length = out.len() - start - PREFIX;
+        let payload = self.payload().len();
+        let checked = match written {
+            Err(error) => Err(Fault::Header(error.to_string())),
+            Ok(()) if length > limits::HEADER => {
+                Err(Fault::HeaderTooLong { length, limit: limits::HEADER })
+            }
+            Ok(()) if payload > limits::PAYLOAD => {
+                Err(Fault::PayloadTooLong { length: payload as u64, limit: limits::PAYLOAD })
+            }
+            Ok(()) => Ok(()),
+        };
+        match (checked, out.get_mut(start..start + PREFIX), u32::try_from(length)) {
+            (Ok(()), Some(prefix), Ok(length)) => BigEndian::write_u32(prefix, length),
+            (checked, ..) => {
+                out.truncate(start);
+                return checked;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the whole frame.
+    ///
+    /// # Errors
+    /// When the frame is past a limit of the wire; `out` is then as it was.
+    pub fn encode(&self, out: &mut BytesMut) -> Result<(), Fault> {
+        self.encode_header(out)?;
+        out.put_slice(self.payload());
+        Ok(())
+    }
+}
+
+/// Cuts a stream of bytes into frames.
+///
+/// ```text
+///            4 bytes              header whole            payload whole
+///  Length ------------> Header ---------------> Payload ---------------> a frame, Length
+/// ```
+///
+/// Nothing is allocated by a promised length: the buffer grows with what has come.
+#[derive(Debug)]
+pub struct Decoder {
+    state: State,
+    header_limit: usize,
+}
+
+#[derive(Debug)]
+enum State {
+    Length,
+    Header { length: usize },
+    Payload { fields: Box<Fields>, kind: Kind, length: usize },
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self { state: State::Length, header_limit: limits::HEADER_BEFORE_HELLO }
+    }
+}
+
+impl Decoder {
+    /// Takes the next frame out of `buffer`, or leaves there what is not whole yet.
+    ///
+    /// # Errors
+    /// What the peer did wrong. The decoder must not be used after that.
+    pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, Fault> {
+        loop {
+            match &mut self.state {
+                State::Length => {
+                    let Some(prefix) = buffer.get(..PREFIX) else { return Ok(None) };
+                    let length = BigEndian::read_u32(prefix) as usize;
+                    if length == 0 {
+                        return Err(Fault::EmptyHeader);
+                    }
+                    if length > self.header_limit {
+                        return Err(Fault::HeaderTooLong { length, limit: self.header_limit });
+                    }
+                    self.state = State::Header { length };
+                }
+                State::Header { length } => {
+                    let end = PREFIX + *length;
+                    let Some(header) = buffer.get(PREFIX..end) else { return Ok(None) };
+                    let fields = Fields::parse(header)?;
+                    let kind = fields.kind.ok_or_else(|| {
+                        Fault::Header("there is no \"type\" in it".to_owned())
+                    })?;
+                    let length = payload_length(&fields, kind)?;
+                    buffer.advance(end);
+                    self.state = State::Payload { fields: Box::new(fields), kind, length };
+                }
+                State::Payload { length, .. } if buffer.len() < *length => return Ok(None),
+                State::Payload { .. } => {
+                    let State::Payload { fields, kind, length } =
+                        std::mem::replace(&mut self.state, State::Length)
+                    else {
+                        return Ok(None);
+                    };
+                    let payload = buffer.split_to(length).freeze();
+                    if kind == Kind::Hello {
+                        self.header_limit = limits::HEADER;
+                    }
+                    return frame(*fields, kind, payload).map(Some);
+                }
+            }
+        }
+    }
+
+    /// Whether a header has begun and is not whole, given what is left in the buffer.
+    pub fn in_header(&self, buffer: &BytesMut) -> bool {
+        match self.state {
+            State::Length => !buffer.is_empty(),
+            State::Header { .. } => true,
+            State::Payload { .. } => false,
+        }
+    }
+
+    /// Whether the bytes so far end where a frame ends.
+    pub fn is_between_frames(&self, buffer: &BytesMut) -> bool {
+        matches!(self.state, State::Length) && buffer.is_empty()
+    }
+}
+
+fn payload_length(fields: &Fields, kind: Kind) -> Result<usize, Fault> {
+    let length = fields.len.unwrap_or(0);
+    let fits = usize::try_from(length).ok().filter(|&length| length <= limits::PAYLOAD);
+    let length = fits.ok_or(Fault::PayloadTooLong { length, limit: limits::PAYLOAD })?;
+    match kind {
+        Kind::Data if length == 0 => Err(Fault::Invalid { frame: kind.as_str(), field: "len" }),
+        Kind::Data | Kind::Start => Ok(length),
+        _ if length > 0 => Err(Fault::Invalid { frame: kind.as_str(), field: "len" }),
+        _ => Ok(0),
+    }
+}
+
+/// Takes fields out of a header, naming what is missing.
+struct Need(Kind);
+
+impl Need {
+    fn need<T>(&self, value: Option<T>, field: &'static str) -> Result<T, Fault> {
+        value.ok_or(Fault::Missing { frame: self.0.as_str(), field })
+    }
+
+    fn valid<T>(&self, value: Option<T>, field: &'static str) -> Result<T, Fault> {
+        value.ok_or(Fault::Invalid { frame: self.0.as_str(), field })
+    }
+
+    fn text(&self, value: Option<String>, field: &'static str) -> Result<String, Fault> {
+        let text = self.need(value, field)?;
+        self.valid((text.len() <= limits::TEXT).then_some(text), field)
+    }
+
+    fn optional_text(
+        &self,
+        value: Option<String>,
+        field: &'static str,
+    ) -> Result<Option<String>, Fault> {
+        value.map(|text| self.text(Some(text), field)).transpose()
+    }
+
+    fn stream_digest(
+        &self,
+        value: Option<String>,
+        field: &'static str,
+    ) -> Result<Option<StreamDigest>, Fault> {
+        value.map(|text| self.valid(StreamDigest::parse(&text), field)).transpose()
+    }
+
+    fn channel(&self, fields: &Fields) -> Result<u32, Fault> {
+        let ch = self.need(fields.ch, "ch")?;
+        self.valid(u32::try_from(ch).ok().filter(|&ch| ch > 0), "ch")
+    }
+
+    /// `kind`, `message` and what may stand beside them.
+    fn failure(&self, fields: &mut Fields) -> Result<Option<Failure>, Fault> {
+        let Some(kind) = fields.error else { return Ok(None) };
+        Ok(Some(Failure {
+            kind,
+            message: self.text(fields.message.take(), "message")?,
+            hint: self.optional_text(fields.hint.take(), "hint")?,
+            retry_after_ms: fields.retry_after_ms,
+        }))
+    }
+}
+
+fn frame(mut fields: Fields, kind: Kind, payload: Bytes) -> Result<Frame, Fault> {
+    let need = Need(kind);
+    let fields = &mut fields;
+    Ok(match kind {
+        Kind::Hello => Frame::Hello(hello(&need, fields)?),
+        Kind::Ping => Frame::Ping { number: need.need(fields.number, "number")? },
+        Kind::Pong => Frame::Pong { number: need.need(fields.number, "number")? },
+        Kind::Suspend => Frame::Suspend,
+        Kind::Resume => Frame::Resume,
+        Kind::Error => {
+            let failure = need.failure(fields)?;
+            Frame::Error(need.need(failure, "kind")?)
+        }
+        Kind::Start => Frame::Start(start(&need, fields, payload)?),
+        Kind::Attach => Frame::Attach(Attach {
+            ch: need.channel(fields)?,
+            key: need.need(fields.key, "key")?,
+            generation: need.need(fields.generation, "generation")?,
+            digest: need.need(fields.request_digest(), "digest")?,
+            stdout: need.need(fields.stdout, "stdout")?,
+            stderr: need.need(fields.stderr, "stderr")?,
+        }),
+        Kind::Queued => Frame::Queued {
+            ch: need.channel(fields)?,
+            position: need.need(fields.position, "position")?,
+        },
+        Kind::Started => Frame::Started(Started {
+            ch: need.channel(fields)?,
+            job: need.need(fields.job.take(), "job")?,
+            digest: need.need(fields.algorithm(), "digest")?,
+            started_at: need.need(fields.started_at, "started_at")?,
+            note: need.optional_text(fields.note.take(), "note")?,
+        }),
+        Kind::Attached => Frame::Attached(attached(&need, fields)?),
+        Kind::Refused => Frame::Refused {
+            ch: need.channel(fields)?,
+            reason: need.need(fields.reason, "reason")?,
+            generation: fields.generation,
+        },
+        Kind::Data => Frame::Data(Data {
+            ch: need.channel(fields)?,
+            stream: need.need(fields.stream, "stream")?,
+            offset: need.need(fields.offset, "offset")?,
+            time: fields.time,
+            payload,
+        }),
+        Kind::End => {
+            let digest = need.stream_digest(fields.digest.take(), "digest")?;
+            Frame::End(End {
+                ch: need.channel(fields)?,
+                stream: need.need(fields.stream, "stream")?,
+                total: need.need(fields.total, "total")?,
+                digest: need.need(digest, "digest")?,
+                open: fields.open.unwrap_or_default(),
+            })
+        }
+        Kind::Window => Frame::Window(Window {
+            ch: need.channel(fields)?,
+            stream: need.need(fields.stream, "stream")?,
+            got: need.need(fields.got, "got")?,
+            upto: need.need(fields.upto, "upto")?,
+        }),
+        Kind::Stop => Frame::Stop {
+            ch: need.channel(fields)?,
+            stream: need.need(fields.stream, "stream")?,
+        },
+        Kind::Signal => Frame::Signal {
+            ch: need.channel(fields)?,
+            number: need.need(fields.number, "number")?,
+            signal: need.need(fields.signal, "signal")?,
+        },
+        Kind::Cancel => Frame::Cancel { ch: need.channel(fields)? },
+        Kind::Exit => Frame::Exit(exit(&need, fields)?),
+        Kind::Done => Frame::Done { ch: need.channel(fields)? },
+    })
+}
+
+fn hello(need: &Need, fields: &mut Fields) -> Result<Hello, Fault> {
+    let server = match fields.instance {
+        None => None,
+        Some(instance) => Some(ServerHello {
+            instance,
+            grace_ms: need.need(fields.grace_ms, "grace_ms")?,
+            retain_ms: need.need(fields.retain_ms, "retain_ms")?,
+            keepalive_ms: need.need(fields.keepalive_ms, "keepalive_ms")?,
+        }),
+    };
+    let capabilities = need.need(fields.capabilities.take(), "capabilities")?;
+    Ok(Hello { agent: need.text(fields.agent.take(), "agent")?, capabilities, server })
+}
+
+fn start(need: &Need, fields: &mut Fields, payload: Bytes) -> Result<Start, Fault> {
+    let stdin = match fields.has_stdin {
+        None => false,
+        Some(StdinField::Wanted(wanted)) => wanted,
+        Some(StdinField::Offset(_)) => need.valid(None, "stdin")?,
+    };
+    Ok(Start {
+        ch: need.channel(fields)?,
+        key: need.need(fields.key, "key")?,
+        generation: need.need(fields.generation, "generation")?,
+        digest: need.need(fields.request_digest(), "digest")?,
+        mode: need.need(fields.mode, "mode")?,
+        argc: need.need(fields.argc, "argc")?,
+        envc: fields.envc.unwrap_or_default(),
+        cwd: fields.cwd.unwrap_or_default(),
+        stdin,
+        timeout_ms: fields.timeout_ms.unwrap_or_default(),
+        grace_ms: fields.grace_ms,
+        digests: fields.digests.take().unwrap_or_default(),
+        keep: fields.keep.unwrap_or_default(),
+        timestamps: fields.timestamps.unwrap_or_default(),
+        payload,
+    })
+}
+
+fn attached(need: &Need, fields: &mut Fields) -> Result<Attached, Fault> {
+    let stdin = match need.need(fields.has_stdin, "stdin")? {
+        StdinField::Offset(offset) => offset,
+        StdinField::Wanted(_) => need.valid(None, "stdin")?,
+    };
+    Ok(Attached {
+        ch: need.channel(fields)?,
+        job: need.need(fields.job.take(), "job")?,
+        digest: need.need(fields.algorithm(), "digest")?,
+        started_at: need.need(fields.started_at, "started_at")?,
+        stdin,
+        stdin_ended: fields.stdin_ended.unwrap_or_default(),
+        number: need.need(fields.number, "number")?,
+        stdout: need.need(fields.stdout, "stdout")?,
+        stderr: need.need(fields.stderr, "stderr")?,
+    })
+}
+
+fn exit(need: &Need, fields: &mut Fields) -> Result<Exit, Fault> {
+    let code = fields.code.map(|code| need.valid(u8::try_from(code).ok(), "code")).transpose()?;
+    Ok(Exit {
+        ch: need.channel(fields)?,
+        outcome: need.need(fields.outcome, "outcome")?,
+        code,
+        signal: fields.signal,
+        failure: need.failure(fields)?,
+        stdout_bytes: need.need(fields.stdout_bytes, "stdout_bytes")?,
+        stderr_bytes: need.need(fields.stderr_bytes, "stderr_bytes")?,
+        stdout_digest: need.stream_digest(fields.stdout_digest.take(), "stdout_digest")?,
+        stderr_digest: need.stream_digest(fields.stderr_digest.take(), "stderr_digest")?,
+        open: fields.open.unwrap_or_default(),
+        started_at: fields.started_at,
+        ended_at: need.need(fields.ended_at, "ended_at")?,
+        duration_ms: fields.duration_ms,
+    })
+}

@@ -1,0 +1,208 @@
+//! One side of a connection, without socket and clock: bytes and times go in, frames come out.
+
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+
+use crate::{
+    codec::Decoder,
+    fault::Fault,
+    frame::{Frame, Kind, ServerHello, Stream},
+    limits,
+};
+
+/// Which side this is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Asks for commands.
+    Client,
+    /// Runs them.
+    Server,
+}
+
+/// One side of a connection: what the peer may say now, and whether it still lives.
+///
+/// ```text
+///           the peer's hello
+///  Greeting ----------------> Open     a fault or 3 keepalives of silence end either
+/// ```
+#[derive(Debug)]
+pub struct Connection {
+    role: Role,
+    decoder: Decoder,
+    state: State,
+    /// The highest channel that the client has opened.
+    highest: u32,
+    header_since: Option<Instant>,
+    keepalive: Duration,
+    heard: Instant,
+    asked: u32,
+    suspended: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Greeting,
+    Open,
+}
+
+/// What a timeout asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Timeout {
+    /// Nothing yet.
+    Wait,
+    /// Send a ping with this number.
+    Ping(u64),
+    /// Nothing was heard for so long that the peer counts as gone.
+    Gone,
+}
+
+impl Connection {
+    /// A connection of which nothing was heard. A server passes the keepalive that its hello says; a
+    /// client's is replaced by that.
+    pub fn new(role: Role, keepalive: Duration, now: Instant) -> Self {
+        Self {
+            role,
+            decoder: Decoder::default(),
+            state: State::Greeting,
+            highest: 0,
+            header_since: None,
+            keepalive,
+            heard: now,
+            asked: 0,
+            suspended: false,
+        }
+    }
+
+    /// Notes that bytes came, whatever they are.
+    pub fn heard(&mut self, now: Instant) {
+        self.heard = now;
+        self.asked = 0;
+    }
+
+    /// Takes the next frame out of `buffer`, if it is whole.
+    ///
+    /// # Errors
+    /// What the peer did wrong; the connection must be closed, with [`Fault::failure`] as its last
+    /// frame.
+    pub fn decode(&mut self, buffer: &mut BytesMut, now: Instant) -> Result<Option<Frame>, Fault> {
+        let Some(frame) = self.decoder.decode(buffer)? else {
+            self.header_since = match self.decoder.in_header(buffer) {
+                true => self.header_since.or(Some(now)),
+                false => None,
+            };
+            return Ok(None);
+        };
+        self.header_since = None;
+        self.judge(&frame)?;
+        Ok(Some(frame))
+    }
+
+    /// Whether the bytes so far end where a frame ends.
+    pub fn is_between_frames(&self, buffer: &BytesMut) -> bool {
+        self.decoder.is_between_frames(buffer)
+    }
+
+    /// The number for the next channel of a client; none when all are used up.
+    pub fn open_channel(&mut self) -> Option<u32> {
+        self.highest = self.highest.checked_add(1)?;
+        Some(self.highest)
+    }
+
+    fn judge(&mut self, frame: &Frame) -> Result<(), Fault> {
+        let kind = frame.kind();
+        let unexpected = |why| Err(Fault::Unexpected { frame: kind.as_str(), why });
+        match (self.state, kind) {
+            (State::Greeting, Kind::Hello) => self.greeted(frame)?,
+            (State::Greeting, Kind::Error) => {}
+            (State::Greeting, _) => return unexpected("hello comes first"),
+            (State::Open, Kind::Hello) => return unexpected("hello comes once"),
+            (State::Open, _) => {}
+        }
+        if !may_send(self.role, frame) {
+            return unexpected("this side does not send it");
+        }
+        match (frame, self.role) {
+            (Frame::Suspend, _) => self.suspended = true,
+            (Frame::Resume, _) => self.suspended = false,
+            _ => {}
+        }
+        let Some(ch) = frame.channel() else { return Ok(()) };
+        match (kind, self.role) {
+            (Kind::Start | Kind::Attach, Role::Server) if ch <= self.highest => {
+                return unexpected("its channel was used before");
+            }
+            (Kind::Start | Kind::Attach, Role::Server) => self.highest = ch,
+            _ if ch > self.highest => return unexpected("its channel was never opened"),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn greeted(&mut self, frame: &Frame) -> Result<(), Fault> {
+        if let (Role::Client, Frame::Hello(hello)) = (self.role, frame) {
+            let Some(ServerHello { keepalive_ms, .. }) = hello.server else {
+                return Err(Fault::Missing { frame: "hello", field: "instance" });
+            };
+            // A server that asks for less would make its clients spin, for more, blind.
+            self.keepalive = Duration::from_millis(keepalive_ms.clamp(100, 3_600_000));
+        }
+        self.state = State::Open;
+        Ok(())
+    }
+
+    /// When [`Connection::handle_timeout`] wants to be called.
+    pub fn timeout(&self) -> Instant {
+        let silence = self.heard + self.keepalive * (self.asked + 1);
+        match self.header_since {
+            Some(since) => silence.min(since + limits::HEADER_DEADLINE),
+            None => silence,
+        }
+    }
+
+    /// Says what the passing of time asks for.
+    ///
+    /// # Errors
+    /// [`Fault::Trickle`] when a header began and did not end in time.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<Timeout, Fault> {
+        if self.header_since.is_some_and(|since| now >= since + limits::HEADER_DEADLINE) {
+            return Err(Fault::Trickle);
+        }
+        if now < self.timeout() {
+            return Ok(Timeout::Wait);
+        }
+        if self.suspended {
+            self.heard = now;
+            return Ok(Timeout::Wait);
+        }
+        self.asked += 1;
+        if self.asked >= limits::KEEPALIVES_TO_GONE {
+            return Ok(Timeout::Gone);
+        }
+        Ok(Timeout::Ping(u64::from(self.asked)))
+    }
+}
+
+/// Whether the peer of a `receiver` may send this frame at all.
+fn may_send(receiver: Role, frame: &Frame) -> bool {
+    let from_client = receiver == Role::Server;
+    match frame {
+        Frame::Hello(_) | Frame::Ping { .. } | Frame::Pong { .. } | Frame::Error(_) => true,
+        Frame::Suspend
+        | Frame::Resume
+        | Frame::Start(_)
+        | Frame::Attach(_)
+        | Frame::Signal { .. }
+        | Frame::Cancel { .. }
+        | Frame::Done { .. } => from_client,
+        Frame::Queued { .. }
+        | Frame::Started(_)
+        | Frame::Attached(_)
+        | Frame::Refused { .. }
+        | Frame::Exit(_) => !from_client,
+        Frame::Data(data) => (data.stream == Stream::Stdin) == from_client,
+        Frame::End(end) => (end.stream == Stream::Stdin) == from_client,
+        Frame::Window(window) => (window.stream == Stream::Stdin) != from_client,
+        Frame::Stop { stream, .. } => (*stream == Stream::Stdin) != from_client,
+    }
+}

@@ -1,0 +1,457 @@
+//! The frames: what the two sides say to each other, one variant a type.
+
+use bytes::Bytes;
+use serde::{Serialize, Serializer};
+
+use crate::{
+    digest::{Algorithm, StreamDigest},
+    ids::{Instance, JobId, Key, RequestDigest},
+    outcome::{Failure, Outcome, names},
+    signal::Signal,
+};
+
+names! {
+    /// The type of a frame.
+    Kind {
+        /// See [`Frame::Hello`].
+        Hello = "hello",
+        /// See [`Frame::Ping`].
+        Ping = "ping",
+        /// See [`Frame::Pong`].
+        Pong = "pong",
+        /// See [`Frame::Suspend`].
+        Suspend = "suspend",
+        /// See [`Frame::Resume`].
+        Resume = "resume",
+        /// See [`Frame::Error`].
+        Error = "error",
+        /// See [`Frame::Start`].
+        Start = "start",
+        /// See [`Frame::Attach`].
+        Attach = "attach",
+        /// See [`Frame::Queued`].
+        Queued = "queued",
+        /// See [`Frame::Started`].
+        Started = "started",
+        /// See [`Frame::Attached`].
+        Attached = "attached",
+        /// See [`Frame::Refused`].
+        Refused = "refused",
+        /// See [`Frame::Data`].
+        Data = "data",
+        /// See [`Frame::End`].
+        End = "end",
+        /// See [`Frame::Window`].
+        Window = "window",
+        /// See [`Frame::Stop`].
+        Stop = "stop",
+        /// See [`Frame::Signal`].
+        Signal = "signal",
+        /// See [`Frame::Cancel`].
+        Cancel = "cancel",
+        /// See [`Frame::Exit`].
+        Exit = "exit",
+        /// See [`Frame::Done`].
+        Done = "done",
+    }
+}
+
+names! {
+    /// A stream of a job.
+    Stream {
+        /// What the client sends to the command.
+        Stdin = "stdin",
+        /// What the command writes to descriptor 1.
+        Stdout = "stdout",
+        /// What the command writes to descriptor 2.
+        Stderr = "stderr",
+    }
+}
+
+names! {
+    /// How a start's strings are to be read.
+    Mode {
+        /// A program and its arguments, passed exactly.
+        Exec = "exec",
+        /// One line for the user's shell.
+        Shell = "shell",
+    }
+}
+
+names! {
+    /// Why a job is not to be had.
+    Refusal {
+        /// No such key for this identity.
+        UnknownKey = "unknown_key",
+        /// The key stands for another request.
+        Conflict = "conflict",
+        /// A higher generation has it.
+        Superseded = "superseded",
+        /// It ended and is no longer kept.
+        Gone = "gone",
+    }
+}
+
+/// One frame. The fields are those of `docs/protocol.md`, under the same names.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Frame {
+    /// Who speaks and what it can; the first frame of each side.
+    Hello(Hello),
+    /// Asks for a sign of life.
+    Ping {
+        /// Comes back in the pong.
+        number: u64,
+    },
+    /// Answers a ping.
+    Pong {
+        /// The number of the ping.
+        number: u64,
+    },
+    /// The client's process is about to be stopped; its silence means nothing.
+    Suspend,
+    /// The client's process goes on.
+    Resume,
+    /// The sender closes the connection for this reason.
+    Error(Failure),
+    /// Asks for a command.
+    Start(Start),
+    /// Takes a job up again.
+    Attach(Attach),
+    /// The command waits for others to end.
+    Queued {
+        /// The channel.
+        ch: u32,
+        /// How many wait before it.
+        position: u64,
+    },
+    /// The process runs.
+    Started(Started),
+    /// The job was taken up again.
+    Attached(Attached),
+    /// The job is not to be had on this channel.
+    Refused {
+        /// The channel.
+        ch: u32,
+        /// Why.
+        reason: Refusal,
+        /// With `superseded`, the generation that has the job.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        generation: Option<u64>,
+    },
+    /// Bytes of a stream.
+    Data(Data),
+    /// The end of a stream.
+    End(End),
+    /// Credit for the sender of a stream.
+    Window(Window),
+    /// Nobody reads this stream any more.
+    Stop {
+        /// The channel.
+        ch: u32,
+        /// The stream.
+        stream: Stream,
+    },
+    /// A signal for the command's process group.
+    Signal {
+        /// The channel.
+        ch: u32,
+        /// Counts the job's signals from 1, so that each is carried out once.
+        number: u64,
+        /// The signal.
+        signal: Signal,
+    },
+    /// Kills the command's tree at once.
+    Cancel {
+        /// The channel.
+        ch: u32,
+    },
+    /// How the command ended; the last frame of a job.
+    Exit(Exit),
+    /// The client has the end; the job may be forgotten.
+    Done {
+        /// The channel.
+        ch: u32,
+    },
+}
+
+/// The first frame of each side.
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+pub struct Hello {
+    /// Name and version of the program, for logs.
+    pub agent: String,
+    /// What the side can beyond version 1's frames.
+    pub capabilities: Vec<String>,
+    /// What only a server says.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerHello>,
+}
+
+/// What only a server says of itself.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct ServerHello {
+    /// Random for each server process.
+    pub instance: Instance,
+    /// Milliseconds that an attached command outlives its connection.
+    pub grace_ms: u64,
+    /// Milliseconds that an end is kept for a client that does not come.
+    pub retain_ms: u64,
+    /// Milliseconds of silence before a ping.
+    pub keepalive_ms: u64,
+}
+
+/// Asks for a command. [`crate::request::Request`] reads and writes the payload.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Start {
+    /// The channel, new on this connection.
+    pub ch: u32,
+    /// Names this start.
+    pub key: Key,
+    /// Which of the client's connections speaks, higher each time.
+    pub generation: u64,
+    /// The request digest.
+    pub digest: RequestDigest,
+    /// How the arguments are to be read.
+    pub mode: Mode,
+    /// How many arguments the payload holds.
+    pub argc: u64,
+    /// How many environment settings follow them.
+    #[serde(skip_serializing_if = "is_default")]
+    pub envc: u64,
+    /// Whether a working folder follows these.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cwd: bool,
+    /// Whether standard input will come; else it is empty.
+    #[serde(skip_serializing_if = "is_default")]
+    pub stdin: bool,
+    /// Milliseconds after which the server ends the command; 0 for never.
+    #[serde(skip_serializing_if = "is_default")]
+    pub timeout_ms: u64,
+    /// Milliseconds of grace, if less than the server's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grace_ms: Option<u64>,
+    /// Digests that the client can check, best first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub digests: Vec<String>,
+    /// Whether the key is the caller's own and outlives the job.
+    #[serde(skip_serializing_if = "is_default")]
+    pub keep: bool,
+    /// Whether data shall carry the time at which it was read.
+    #[serde(skip_serializing_if = "is_default")]
+    pub timestamps: bool,
+    /// The strings.
+    #[serde(rename = "len", serialize_with = "length")]
+    pub payload: Bytes,
+}
+
+/// Takes a job up again.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Attach {
+    /// The channel, new on this connection.
+    pub ch: u32,
+    /// The key of the start.
+    pub key: Key,
+    /// Higher than any that the client used for this job before.
+    pub generation: u64,
+    /// The request digest.
+    pub digest: RequestDigest,
+    /// Bytes of stdout that the client has.
+    pub stdout: u64,
+    /// Bytes of stderr that the client has.
+    pub stderr: u64,
+}
+
+/// The process runs.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Started {
+    /// The channel.
+    pub ch: u32,
+    /// The job.
+    pub job: JobId,
+    /// How the streams' digests are computed.
+    pub digest: Algorithm,
+    /// When the process started, in milliseconds since 1970.
+    pub started_at: u64,
+    /// What the user should know, such as a home folder that is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// The job was taken up again.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Attached {
+    /// The channel.
+    pub ch: u32,
+    /// The job.
+    pub job: JobId,
+    /// How the streams' digests are computed.
+    pub digest: Algorithm,
+    /// When the process started, in milliseconds since 1970.
+    pub started_at: u64,
+    /// Bytes of stdin that the server has accepted.
+    pub stdin: u64,
+    /// Whether stdin has ended.
+    #[serde(skip_serializing_if = "is_default")]
+    pub stdin_ended: bool,
+    /// Number of the last signal that was carried out.
+    pub number: u64,
+    /// Offset at which stdout goes on.
+    pub stdout: u64,
+    /// Offset at which stderr goes on.
+    pub stderr: u64,
+}
+
+/// Bytes of a stream.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Data {
+    /// The channel.
+    pub ch: u32,
+    /// The stream.
+    pub stream: Stream,
+    /// Offset of the first byte.
+    pub offset: u64,
+    /// When the server read the bytes, in milliseconds since 1970, if the start asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<u64>,
+    /// The bytes, at least one.
+    #[serde(rename = "len", serialize_with = "length")]
+    pub payload: Bytes,
+}
+
+/// The end of a stream.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct End {
+    /// The channel.
+    pub ch: u32,
+    /// The stream.
+    pub stream: Stream,
+    /// All its bytes.
+    pub total: u64,
+    /// Their digest.
+    pub digest: StreamDigest,
+    /// Whether something still held the pipe.
+    #[serde(skip_serializing_if = "is_default")]
+    pub open: bool,
+}
+
+/// Credit for the sender of a stream.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Window {
+    /// The channel.
+    pub ch: u32,
+    /// The stream.
+    pub stream: Stream,
+    /// Bytes below have arrived.
+    pub got: u64,
+    /// Bytes below may be sent.
+    pub upto: u64,
+}
+
+/// How the command ended.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Exit {
+    /// The channel.
+    pub ch: u32,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The status it ended with, 0 to 255.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<u8>,
+    /// The signal that ended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<Signal>,
+    /// What went wrong, if anything did beside the command itself.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// All bytes of stdout.
+    pub stdout_bytes: u64,
+    /// All bytes of stderr.
+    pub stderr_bytes: u64,
+    /// Digest of stdout, if the process started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stdout_digest: Option<StreamDigest>,
+    /// Digest of stderr, if the process started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stderr_digest: Option<StreamDigest>,
+    /// Whether something still held a pipe.
+    #[serde(skip_serializing_if = "is_default")]
+    pub open: bool,
+    /// When the process started, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<u64>,
+    /// When it ended, in milliseconds since 1970.
+    pub ended_at: u64,
+    /// How long it ran, in milliseconds, by a clock that never jumps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn length<S: Serializer>(payload: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(payload.len() as u64)
+}
+
+impl Frame {
+    /// Its type.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Hello(_) => Kind::Hello,
+            Self::Ping { .. } => Kind::Ping,
+            Self::Pong { .. } => Kind::Pong,
+            Self::Suspend => Kind::Suspend,
+            Self::Resume => Kind::Resume,
+            Self::Error(_) => Kind::Error,
+            Self::Start(_) => Kind::Start,
+            Self::Attach(_) => Kind::Attach,
+            Self::Queued { .. } => Kind::Queued,
+            Self::Started(_) => Kind::Started,
+            Self::Attached(_) => Kind::Attached,
+            Self::Refused { .. } => Kind::Refused,
+            Self::Data(_) => Kind::Data,
+            Self::End(_) => Kind::End,
+            Self::Window(_) => Kind::Window,
+            Self::Stop { .. } => Kind::Stop,
+            Self::Signal { .. } => Kind::Signal,
+            Self::Cancel { .. } => Kind::Cancel,
+            Self::Exit(_) => Kind::Exit,
+            Self::Done { .. } => Kind::Done,
+        }
+    }
+
+    /// The channel it belongs to, if it belongs to one.
+    pub fn channel(&self) -> Option<u32> {
+        match self {
+            Self::Hello(_)
+            | Self::Ping { .. }
+            | Self::Pong { .. }
+            | Self::Suspend
+            | Self::Resume
+            | Self::Error(_) => None,
+            Self::Start(Start { ch, .. })
+            | Self::Attach(Attach { ch, .. })
+            | Self::Queued { ch, .. }
+            | Self::Started(Started { ch, .. })
+            | Self::Attached(Attached { ch, .. })
+            | Self::Refused { ch, .. }
+            | Self::Data(Data { ch, .. })
+            | Self::End(End { ch, .. })
+            | Self::Window(Window { ch, .. })
+            | Self::Stop { ch, .. }
+            | Self::Signal { ch, .. }
+            | Self::Cancel { ch }
+            | Self::Exit(Exit { ch, .. })
+            | Self::Done { ch } => Some(*ch),
+        }
+    }
+
+    /// The bytes that follow its header.
+    pub fn payload(&self) -> &[u8] {
+        match self {
+            Self::Start(Start { payload, .. }) | Self::Data(Data { payload, .. }) => payload,
+            _ => &[],
+        }
+    }
+}

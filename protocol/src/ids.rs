@@ -1,0 +1,172 @@
+//! Identifiers on the wire: keys, instances, request digests, jobs.
+
+use std::{fmt, io};
+
+use serde::{Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+
+macro_rules! hex_id {
+    ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name([u8; $bytes]);
+
+        impl $name {
+            /// Reads lower-case hexadecimal of exactly the right length.
+            pub fn from_hex(text: &str) -> Option<Self> {
+                if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                    return None;
+                }
+                let mut bytes = [0; $bytes];
+                hex::decode_to_slice(text, &mut bytes).ok()?;
+                Some(Self(bytes))
+            }
+
+            /// The bytes themselves.
+            pub fn as_bytes(&self) -> &[u8; $bytes] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    };
+}
+
+hex_id!(
+    /// Names one start for an identity on a host, so that it happens at most once.
+    Key,
+    16
+);
+hex_id!(
+    /// Names one server process; another one knows nothing of this one's attached commands.
+    Instance,
+    16
+);
+hex_id!(
+    /// SHA-256 of a request, so that one key never stands for two requests.
+    RequestDigest,
+    32
+);
+
+impl Key {
+    /// A new random key.
+    ///
+    /// # Errors
+    /// When the kernel gives no randomness.
+    pub fn random() -> io::Result<Self> {
+        random().map(Self)
+    }
+
+    /// The key that a caller's own text stands for: the first half of its SHA-256.
+    pub fn from_text(text: &[u8]) -> Self {
+        let mut bytes = [0; 16];
+        for (to, from) in bytes.iter_mut().zip(Sha256::digest(text)) {
+            *to = from;
+        }
+        Self(bytes)
+    }
+}
+
+impl Instance {
+    /// A new random instance.
+    ///
+    /// # Errors
+    /// When the kernel gives no randomness.
+    pub fn random() -> io::Result<Self> {
+        random().map(Self)
+    }
+}
+
+impl RequestDigest {
+    pub(crate) fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
+}
+
+/// Names a job on its host: 16 characters of `0-9a-z`, 80 random bits.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
+#[serde(transparent)]
+pub struct JobId(String);
+
+impl JobId {
+    /// Crockford's alphabet, which leaves out the letters that read as digits.
+    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+    /// A new random job name.
+    ///
+    /// # Errors
+    /// When the kernel gives no randomness.
+    pub fn random() -> io::Result<Self> {
+        let bytes: [u8; 16] = random()?;
+        let digit = |byte: u8| Self::ALPHABET.get(usize::from(byte % 32)).copied().unwrap_or(b'0');
+        Ok(Self(bytes.into_iter().map(digit).map(char::from).collect()))
+    }
+
+    /// Reads a job name as it comes from a peer or a person.
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = text.len() == 16 && text.bytes().all(|byte| Self::ALPHABET.contains(&byte));
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hexadecimal_is_read_in_lower_case_and_full_length_only() {
+        let key = Key::from_text(b"deploy 7");
+        assert_eq!(Key::from_hex(&key.to_string()), Some(key));
+        assert_eq!(Key::from_hex(&key.to_string().to_uppercase()), None);
+        assert_eq!(Key::from_hex("00"), None);
+        assert_eq!(Key::from_hex(&"0".repeat(33)), None);
+        assert_eq!(Key::from_hex(&"g".repeat(32)), None);
+    }
+
+    #[test]
+    fn a_text_key_is_the_first_half_of_its_sha256() {
+        assert_eq!(Key::from_text(b"abc").to_string(), "ba7816bf8f01cfea414140de5dae2223");
+    }
+
+    #[test]
+    fn job_names_read_back_and_nothing_else_does() {
+        let job = JobId::random().unwrap();
+        assert_eq!(JobId::parse(job.as_str()), Some(job));
+        for bad in ["", "0", "../../etc/passwd", "0123456789abcdeu", "0123456789abcde\n"] {
+            assert_eq!(JobId::parse(bad), None, "{bad:?}");
+        }
+    }
+}

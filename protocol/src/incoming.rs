@@ -1,0 +1,218 @@
+//! The receiving end of a stream: order, credit, total and digest.
+
+use bytes::{Buf as _, Bytes};
+
+use crate::{
+    digest::{Algorithm, StreamDigest, StreamHasher},
+    fault::{Corrupt, Fault},
+    frame::{Stream, Window},
+    limits::CREDIT,
+};
+
+/// A receiver raises the sender's credit when this much of it is new.
+const STEP: u64 = CREDIT / 4;
+
+/// The receiving end of a stream.
+///
+/// It holds no bytes: what [`Incoming::data`] gives back belongs to the caller, who says with
+/// [`Incoming::consume`] when they have been taken away.
+#[derive(Debug)]
+pub struct Incoming {
+    stream: Stream,
+    first: u64,
+    received: u64,
+    consumed: u64,
+    announced: (u64, u64),
+    hasher: StreamHasher,
+    end: Option<(u64, StreamDigest)>,
+}
+
+impl Incoming {
+    /// A stream of which nothing has come.
+    pub fn new(stream: Stream, algorithm: Algorithm) -> Self {
+        Self {
+            stream,
+            first: 0,
+            received: 0,
+            consumed: 0,
+            announced: (0, CREDIT),
+            hasher: StreamHasher::new(algorithm),
+            end: None,
+        }
+    }
+
+    /// A stream whose bytes below `first` are not to be had any more.
+    ///
+    /// Its digest can't be checked, and [`Incoming::is_truncated`] says so.
+    pub fn starting_at(stream: Stream, algorithm: Algorithm, first: u64) -> Self {
+        Self {
+            first,
+            received: first,
+            consumed: first,
+            announced: (first, first.saturating_add(CREDIT)),
+            ..Self::new(stream, algorithm)
+        }
+    }
+
+    /// Takes a piece and gives back what is new in it: empty when all of it was here before.
+    ///
+    /// # Errors
+    /// [`Fault::Gap`] when bytes are missing before it, [`Fault::BeyondCredit`] when it goes past
+    /// what was allowed, [`Fault::AfterEnd`] when the stream had ended.
+    pub fn data(&mut self, offset: u64, mut bytes: Bytes) -> Result<Bytes, Fault> {
+        let stream = self.stream;
+        let end = offset.saturating_add(bytes.len() as u64);
+        if offset > self.received {
+            return Err(Fault::Gap { stream, expected: self.received, offset });
+        }
+        if end > self.announced.1 {
+            return Err(Fault::BeyondCredit { stream, offset: end, limit: self.announced.1 });
+        }
+        let known = (self.received - offset).min(bytes.len() as u64);
+        bytes.advance(usize::try_from(known).unwrap_or(bytes.len()));
+        if bytes.is_empty() {
+            return Ok(bytes);
+        }
+        if self.end.is_some() {
+            return Err(Fault::AfterEnd { stream });
+        }
+        self.hasher.update(&bytes);
+        self.received = end;
+        Ok(bytes)
+    }
+
+    /// Notes that the consumer has taken `count` more bytes away.
+    pub fn consume(&mut self, count: u64) {
+        self.consumed = self.consumed.saturating_add(count).min(self.received);
+    }
+
+    /// A window for the sender, if enough has changed since the last.
+    pub fn window_due(&mut self, ch: u32) -> Option<Window> {
+        let (got, upto) = self.announced;
+        let due = self.received - got >= STEP || self.consumed + CREDIT - upto >= STEP;
+        (due && self.end.is_none()).then(|| self.window(ch))
+    }
+
+    /// A window with what holds now, as after a resumption.
+    pub fn window(&mut self, ch: u32) -> Window {
+        self.announced = (self.received, self.consumed + CREDIT);
+        Window { ch, stream: self.stream, got: self.received, upto: self.consumed + CREDIT }
+    }
+
+    /// Takes the end of the stream.
+    ///
+    /// # Errors
+    /// [`EndError::Fault`] when bytes are missing or a second end differs from the first,
+    /// [`EndError::Corrupt`] when the digest is not that of the bytes received.
+    pub fn end(&mut self, total: u64, digest: StreamDigest) -> Result<(), EndError> {
+        let stream = self.stream;
+        if let Some(before) = self.end {
+            let same = before == (total, digest);
+            return if same { Ok(()) } else { Err(Fault::AfterEnd { stream }.into()) };
+        }
+        if total != self.received {
+            return Err(Fault::Gap { stream, expected: self.received, offset: total }.into());
+        }
+        let computed = self.hasher.finish();
+        if !self.is_truncated() && computed != digest {
+            let what = format!("the bytes have {computed}, the sender says {digest}");
+            return Err(Corrupt { stream, what }.into());
+        }
+        self.end = Some((total, digest));
+        Ok(())
+    }
+
+    /// Bytes received, counted from offset 0.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Total and digest, once the stream has ended.
+    pub fn ended(&self) -> Option<(u64, StreamDigest)> {
+        self.end
+    }
+
+    /// Whether bytes existed that this receiver did not get.
+    pub fn is_truncated(&self) -> bool {
+        self.first > 0
+    }
+}
+
+/// What can be wrong with an end.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum EndError {
+    /// The peer broke the protocol.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// The bytes are not those that were sent.
+    #[error(transparent)]
+    Corrupt(#[from] Corrupt),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn incoming() -> Incoming {
+        Incoming::new(Stream::Stdout, Algorithm::Blake3)
+    }
+
+    fn digest(bytes: &[u8]) -> StreamDigest {
+        let mut hasher = StreamHasher::new(Algorithm::Blake3);
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    #[test]
+    fn a_replay_gives_only_what_is_new() {
+        let mut stream = incoming();
+        assert_eq!(stream.data(0, Bytes::from_static(b"hello")).unwrap(), "hello");
+        assert_eq!(stream.data(0, Bytes::from_static(b"hello")).unwrap(), "");
+        assert_eq!(stream.data(3, Bytes::from_static(b"lo, world")).unwrap(), ", world");
+        stream.end(12, digest(b"hello, world")).unwrap();
+        assert_eq!(stream.data(0, Bytes::from_static(b"hello")).unwrap(), "");
+        stream.end(12, digest(b"hello, world")).unwrap();
+    }
+
+    #[test]
+    fn gaps_and_what_follows_an_end_are_faults() {
+        let mut stream = incoming();
+        let gap = stream.data(1, Bytes::from_static(b"x"));
+        assert_eq!(gap, Err(Fault::Gap { stream: Stream::Stdout, expected: 0, offset: 1 }));
+        assert!(matches!(stream.end(1, digest(b"")), Err(EndError::Fault(Fault::Gap { .. }))));
+        stream.end(0, digest(b"")).unwrap();
+        let after = stream.data(0, Bytes::from_static(b"x"));
+        assert_eq!(after, Err(Fault::AfterEnd { stream: Stream::Stdout }));
+        assert!(stream.end(0, digest(b"x")).is_err());
+    }
+
+    #[test]
+    fn a_differing_digest_is_corruption() {
+        let mut stream = incoming();
+        stream.data(0, Bytes::from_static(b"x")).unwrap();
+        assert!(matches!(stream.end(1, digest(b"y")), Err(EndError::Corrupt(_))));
+    }
+
+    #[test]
+    fn credit_rises_only_as_bytes_are_consumed() {
+        let mut stream = incoming();
+        let megabyte = Bytes::from(vec![0; CREDIT as usize]);
+        stream.data(0, megabyte).unwrap();
+        let beyond = stream.data(CREDIT, Bytes::from_static(b"x"));
+        assert!(matches!(beyond, Err(Fault::BeyondCredit { limit: CREDIT, .. })));
+        let window = stream.window_due(1).unwrap();
+        assert_eq!((window.got, window.upto), (CREDIT, CREDIT));
+        stream.consume(STEP - 1);
+        assert_eq!(stream.window_due(1), None);
+        stream.consume(1);
+        assert_eq!(stream.window_due(1).unwrap().upto, CREDIT + STEP);
+        stream.data(CREDIT, Bytes::from_static(b"x")).unwrap();
+    }
+
+    #[test]
+    fn offsets_at_the_end_of_the_number_range_do_not_overflow() {
+        let mut stream = incoming();
+        assert!(stream.data(u64::MAX, Bytes::from_static(b"xy")).is_err());
+        assert!(stream.end(u64::MAX, digest(b"")).is_err());
+    }
+}

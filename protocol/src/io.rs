@@ -1,0 +1,333 @@
+//! Frames over a socket, with tokio: one reader, one writer, and a handle to send by.
+//!
+//! This is the only module here that knows tokio.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    sync::Notify,
+    time::sleep_until,
+};
+
+use crate::{
+    connection::{Connection, Role, Timeout},
+    fault::Fault,
+    frame::Frame,
+    outbox::Outbox,
+    outcome::Failure,
+};
+
+/// Bytes that the writer gathers before it goes to the socket.
+const BATCH: usize = 256 * 1024;
+/// Payloads below this are copied behind their header instead of being written from where they lie.
+const COPY: usize = 1024;
+/// The read buffer of a connection that is idle, and of one that is busy.
+const READ_IDLE: usize = 2 * 1024;
+const READ_BUSY: usize = 128 * 1024;
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// The peer closed it as agreed.
+    #[error("the connection was closed")]
+    Closed,
+    /// The peer said why it closes.
+    #[error("the peer closed the connection: {0}")]
+    Told(Failure),
+    /// The peer broke the protocol.
+    #[error("the peer broke the protocol: {0}")]
+    Fault(#[from] Fault),
+    /// Nothing was heard for three keepalives.
+    #[error("nothing was heard for {} s", .0.as_secs_f32())]
+    Gone(Duration),
+    /// The link broke.
+    #[error("the link broke: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Splits a connection into its reader, its writer, and the handle that frames are sent by.
+///
+/// The reader and the writer are each driven by one task of their own. `keepalive` is the silence
+/// before a ping; a client's is replaced by what the server's hello says.
+pub fn split<S>(
+    stream: S,
+    role: Role,
+    keepalive: Duration,
+) -> (Reader<tokio::io::ReadHalf<S>>, Writer<tokio::io::WriteHalf<S>>, Sender)
+where
+    S: AsyncRead + AsyncWrite,
+{
+    let (read, write) = tokio::io::split(stream);
+    let sender = Sender { shared: Arc::default() };
+    let connection = Connection::new(role, keepalive, Instant::now());
+    let reader = Reader {
+        stream: read,
+        connection,
+        buffer: BytesMut::new(),
+        reserve: READ_IDLE,
+        sender: sender.clone(),
+        began: Instant::now(),
+    };
+    (reader, Writer { stream: write, shared: sender.shared.clone() }, sender)
+}
+
+/// Sends frames; never waits, since what it holds is bounded by credit and by the outbox.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    outbox: Outbox,
+    closing: bool,
+    flood: Option<Fault>,
+}
+
+impl Shared {
+    fn queue<T>(&self, act: impl FnOnce(&mut Queue) -> T) -> T {
+        act(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Sender {
+    /// Queues a frame. After [`Sender::close`] it is dropped.
+    pub fn send(&self, frame: Frame) {
+        self.shared.queue(|queue| {
+            if queue.closing {
+                return;
+            }
+            if let Err(fault) = queue.outbox.push(frame) {
+                queue.flood = Some(fault);
+            }
+        });
+        self.shared.wake.notify_one();
+    }
+
+    /// Drops what waits for a channel that another connection has taken over.
+    pub fn forget(&self, ch: u32) {
+        self.shared.queue(|queue| queue.outbox.forget(ch));
+    }
+
+    /// Lets the writer send what waits, close TLS and the socket's sending side, and end.
+    pub fn close(&self) {
+        self.shared.queue(|queue| queue.closing = true);
+        self.shared.wake.notify_one();
+    }
+
+    /// Whether both handles lead to the same connection.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+/// Reads a connection.
+#[derive(Debug)]
+pub struct Reader<R> {
+    stream: R,
+    connection: Connection,
+    buffer: BytesMut,
+    reserve: usize,
+    sender: Sender,
+    began: Instant,
+}
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    /// The next frame but pings and pongs, which it answers and asks by itself.
+    ///
+    /// # Errors
+    /// How the connection ended. A fault has been told to the peer by then; the caller closes the
+    /// sender.
+    ///
+    /// # Cancel safety
+    /// What was read stays in the buffer, so that a call that is dropped loses nothing.
+    pub async fn next(&mut self) -> Result<Frame, Ended> {
+        loop {
+            let frame = match self.connection.decode(&mut self.buffer, Instant::now()) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => {
+                    self.fill().await?;
+                    continue;
+                }
+                Err(fault) => return Err(self.fault(fault)),
+            };
+            match frame {
+                Frame::Ping { number } => self.sender.send(Frame::Pong { number }),
+                Frame::Pong { .. } => {}
+                Frame::Error(failure) => return Err(Ended::Told(failure)),
+                frame => return Ok(frame),
+            }
+        }
+    }
+
+    /// The number for the next channel of a client; none when all are used up.
+    pub fn open_channel(&mut self) -> Option<u32> {
+        self.connection.open_channel()
+    }
+
+    fn fault(&self, fault: Fault) -> Ended {
+        self.sender.send(Frame::Error(fault.failure()));
+        Ended::Fault(fault)
+    }
+
+    async fn fill(&mut self) -> Result<(), Ended> {
+        if self.buffer.is_empty() && self.reserve == READ_IDLE {
+            // Lets go of a large block once it is not needed; thousands of connections idle.
+            self.buffer = BytesMut::new();
+        }
+        self.buffer.reserve(self.reserve);
+        let room = self.buffer.capacity() - self.buffer.len();
+        loop {
+            let timeout = self.connection.timeout();
+            let read = tokio::select! {
+                biased;
+                read = self.stream.read_buf(&mut self.buffer) => read,
+                () = sleep_until(timeout.into()) => {
+                    self.expired()?;
+                    continue;
+                }
+            };
+            let count = match read {
+                Ok(0) if self.connection.is_between_frames(&self.buffer) => return Err(Ended::Closed),
+                Ok(0) => return Err(Ended::Io(io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => count,
+                Err(error) => return Err(Ended::Io(error)),
+            };
+            if count == room {
+                self.reserve = READ_BUSY;
+            } else if count < READ_IDLE / 2 {
+                self.reserve = READ_IDLE;
+            }
+            self.connection.heard(Instant::now());
+            return Ok(());
+        }
+    }
+
+    fn expired(&mut self) -> Result<(), Ended> {
+        match self.connection.handle_timeout(Instant::now()) {
+            Ok(Timeout::Wait) => Ok(()),
+            Ok(Timeout::Ping(number)) => {
+                self.sender.send(Frame::Ping { number });
+                Ok(())
+            }
+            Ok(Timeout::Gone) => Err(Ended::Gone(self.began.elapsed())),
+            Err(fault) => Err(self.fault(fault)),
+        }
+    }
+}
+
+/// Writes a connection.
+#[derive(Debug)]
+pub struct Writer<W> {
+    stream: W,
+    shared: Arc<Shared>,
+}
+
+impl<W: AsyncWrite + Unpin> Writer<W> {
+    /// Sends what is queued until the sender is closed, then closes the stream.
+    ///
+    /// # Errors
+    /// When the link breaks, or the peer lets too much pile up.
+    ///
+    /// # Cancel safety
+    /// None: a frame may have been written in part. Drop it only with the connection.
+    pub async fn run(mut self) -> Result<(), Ended> {
+        let mut batch = Batch::default();
+        loop {
+            let closing = self.shared.queue(|queue| {
+                if let Some(fault) = queue.flood.take() {
+                    return Err(fault);
+                }
+                while batch.size < BATCH {
+                    let Some(frame) = queue.outbox.pop() else { break };
+                    batch.push(&frame)?;
+                }
+                Ok(queue.closing)
+            })?;
+            if batch.size > 0 {
+                batch.write(&mut self.stream).await?;
+                continue;
+            }
+            self.stream.flush().await?;
+            if closing {
+                self.stream.shutdown().await?;
+                return Ok(());
+            }
+            self.shared.wake.notified().await;
+        }
+    }
+}
+
+/// Frames on their way to the socket, as few slices as possible.
+#[derive(Default)]
+struct Batch {
+    slices: VecDeque<Bytes>,
+    headers: BytesMut,
+    size: usize,
+}
+
+impl Batch {
+    fn push(&mut self, frame: &Frame) -> Result<(), Fault> {
+        let before = self.headers.len();
+        frame.encode_header(&mut self.headers)?;
+        let payload = match frame {
+            Frame::Data(data) => data.payload.clone(),
+            Frame::Start(start) => start.payload.clone(),
+            _ => Bytes::new(),
+        };
+        self.size += self.headers.len() - before + payload.len();
+        if payload.len() < COPY {
+            self.headers.extend_from_slice(&payload);
+        } else {
+            self.slices.push_back(self.headers.split().freeze());
+            self.slices.push_back(payload);
+        }
+        Ok(())
+    }
+
+    async fn write<W: AsyncWrite + Unpin>(&mut self, stream: &mut W) -> io::Result<()> {
+        const SLICES: usize = 64;
+        if !self.headers.is_empty() {
+            self.slices.push_back(self.headers.split().freeze());
+        }
+        while !self.slices.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let mut count = 0;
+            for (slot, bytes) in slices.iter_mut().zip(&self.slices) {
+                *slot = IoSlice::new(bytes);
+                count += 1;
+            }
+            let mut written =
+                stream.write_vectored(slices.get(..count).unwrap_or_default()).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            while let Some(front) = self.slices.front_mut() {
+                let part = front.len().min(written);
+                front.advance(part);
+                written -= part;
+                if !front.is_empty() {
+                    break;
+                }
+                self.slices.pop_front();
+            }
+        }
+        self.size = 0;
+        // A block that held one large batch of headers need not stay for an idle connection.
+        self.headers = BytesMut::new();
+        Ok(())
+    }
+}

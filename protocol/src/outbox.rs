@@ -1,0 +1,128 @@
+//! Frames that wait for the socket: control first, then one turn for each channel.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::{
+    fault::Fault,
+    frame::{Frame, Kind},
+    limits::CONTROL_QUEUE,
+};
+
+/// Frames that wait for the socket.
+///
+/// Data, ends, exit and done keep their order within a channel, and channels take turns, a frame
+/// each. Everything else goes before them, in the order in which it came. Data is bounded by the
+/// credit of its stream, control by [`CONTROL_QUEUE`].
+#[derive(Debug, Default)]
+pub struct Outbox {
+    control: VecDeque<Frame>,
+    channels: HashMap<u32, VecDeque<Frame>>,
+    turns: VecDeque<u32>,
+}
+
+impl Outbox {
+    /// Adds a frame.
+    ///
+    /// # Errors
+    /// [`Fault::Flood`] when the peer has let more control frames pile up than any honest one.
+    pub fn push(&mut self, frame: Frame) -> Result<(), Fault> {
+        if let (Kind::Data | Kind::End | Kind::Exit | Kind::Done, Some(ch)) =
+            (frame.kind(), frame.channel())
+        {
+            let queue = self.channels.entry(ch).or_default();
+            if queue.is_empty() {
+                self.turns.push_back(ch);
+            }
+            queue.push_back(frame);
+            return Ok(());
+        }
+        // One pong, for the last ping, answers them all.
+        if let (Frame::Pong { .. }, Some(waiting @ Frame::Pong { .. })) =
+            (&frame, self.control.back_mut())
+        {
+            *waiting = frame;
+            return Ok(());
+        }
+        if self.control.len() >= CONTROL_QUEUE {
+            return Err(Fault::Flood);
+        }
+        self.control.push_back(frame);
+        Ok(())
+    }
+
+    /// Takes the frame whose turn it is.
+    pub fn pop(&mut self) -> Option<Frame> {
+        if let Some(frame) = self.control.pop_front() {
+            return Some(frame);
+        }
+        let ch = self.turns.pop_front()?;
+        let queue = self.channels.get_mut(&ch)?;
+        let frame = queue.pop_front();
+        if queue.is_empty() {
+            self.channels.remove(&ch);
+        } else {
+            self.turns.push_back(ch);
+        }
+        frame
+    }
+
+    /// Drops what waits for a channel that another connection has taken over.
+    pub fn forget(&mut self, ch: u32) {
+        if self.channels.remove(&ch).is_some() {
+            self.turns.retain(|&turn| turn != ch);
+        }
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.control.is_empty() && self.turns.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::frame::{Data, Stream};
+
+    fn data(ch: u32, offset: u64) -> Frame {
+        let payload = Bytes::from_static(b"x");
+        Frame::Data(Data { ch, stream: Stream::Stdout, offset, time: None, payload })
+    }
+
+    #[test]
+    fn channels_take_turns_and_control_goes_first() {
+        let mut outbox = Outbox::default();
+        for offset in 0..3 {
+            outbox.push(data(1, offset)).unwrap();
+        }
+        outbox.push(data(2, 0)).unwrap();
+        outbox.push(Frame::Cancel { ch: 2 }).unwrap();
+        let order: Vec<_> = std::iter::from_fn(|| outbox.pop()).collect();
+        assert_eq!(order, [Frame::Cancel { ch: 2 }, data(1, 0), data(2, 0), data(1, 1), data(1, 2)]);
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn a_forgotten_channel_leaves_nothing_behind() {
+        let mut outbox = Outbox::default();
+        outbox.push(data(1, 0)).unwrap();
+        outbox.push(data(2, 0)).unwrap();
+        outbox.forget(1);
+        assert_eq!(outbox.pop(), Some(data(2, 0)));
+        assert_eq!(outbox.pop(), None);
+    }
+
+    #[test]
+    fn pings_are_answered_once_and_other_floods_are_a_fault() {
+        let mut outbox = Outbox::default();
+        for number in 0..100_000 {
+            outbox.push(Frame::Pong { number }).unwrap();
+        }
+        assert_eq!(outbox.pop(), Some(Frame::Pong { number: 99_999 }));
+        assert!(outbox.is_empty());
+        let flood = (0..100_000).find_map(|_| outbox.push(Frame::Cancel { ch: 1 }).err());
+        assert_eq!(flood, Some(Fault::Flood));
+    }
+}

@@ -1,0 +1,171 @@
+//! How a command ended, and what kinds of error there are.
+
+use std::fmt;
+
+use serde::Serialize;
+
+macro_rules! names {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+        pub enum $name {
+            $($(#[$vdoc])* #[serde(rename = $text)] $variant,)*
+        }
+
+        impl $name {
+            /// All of them, in the order of the documents.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Its name on the wire and in results.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+
+            /// Reads a name.
+            pub fn parse(name: &str) -> Option<Self> {
+                match name {
+                    $($text => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+pub(crate) use names;
+
+names! {
+    /// What became of a command.
+    Outcome {
+        /// It ran and ended with a status of its own.
+        Exited = "exited",
+        /// A signal ended it.
+        Signaled = "signaled",
+        /// Its time limit ended it.
+        TimedOut = "timed_out",
+        /// Nothing ran; it is safe to try again.
+        NotStarted = "not_started",
+        /// Something was lost after the start.
+        Unknown = "unknown",
+    }
+}
+
+names! {
+    /// What kind of thing went wrong.
+    ErrorKind {
+        /// The request or the command line makes no sense.
+        Usage = "usage",
+        /// The host could not be reached.
+        Unreachable = "unreachable",
+        /// TLS failed, on either side.
+        Tls = "tls",
+        /// Policy says no.
+        Denied = "denied",
+        /// A limit is reached, or the server is draining.
+        Busy = "busy",
+        /// The program does not exist.
+        NotFound = "not_found",
+        /// The program exists and can't be executed.
+        NotExecutable = "not_executable",
+        /// The working folder can't be entered.
+        NoSuchDir = "no_such_dir",
+        /// The user does not exist.
+        NoSuchUser = "no_such_user",
+        /// Arguments or environment are past a limit.
+        TooBig = "too_big",
+        /// The host is out of processes, descriptors or memory.
+        Resources = "resources",
+        /// The peer broke the protocol.
+        Protocol = "protocol",
+        /// The connection was lost and the command with it.
+        Lost = "lost",
+        /// A total or digest differs.
+        Corrupt = "corrupt",
+        /// The server was told to stop.
+        ServerStopped = "server_stopped",
+        /// The key stands for another request.
+        KeyConflict = "key_conflict",
+        /// The key was used too long ago to say what came of it.
+        KeyExpired = "key_expired",
+        /// Output could not be written on the client's machine.
+        LocalIo = "local_io",
+    }
+}
+
+impl ErrorKind {
+    /// The exit status of a client whose command did not start for this reason.
+    pub fn not_started_status(self) -> u8 {
+        match self {
+            Self::NotFound => 127,
+            Self::NotExecutable | Self::TooBig => 126,
+            _ => 125,
+        }
+    }
+}
+
+/// An error for the other side, or for a person: what failed and what to do next.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Failure {
+    /// What kind of thing went wrong.
+    pub kind: ErrorKind,
+    /// What failed, and where.
+    pub message: String,
+    /// What to do next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// For `busy`: milliseconds after which to try again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Failure {
+    /// A failure without a hint.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: None, retry_after_ms: None }
+    }
+
+    /// The same with what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with the milliseconds after which to try again.
+    #[must_use]
+    pub fn retry_after_ms(mut self, ms: u64) -> Self {
+        self.retry_after_ms = Some(ms);
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_reads_back() {
+        for &outcome in Outcome::ALL {
+            assert_eq!(Outcome::parse(outcome.as_str()), Some(outcome));
+        }
+        for &kind in ErrorKind::ALL {
+            assert_eq!(ErrorKind::parse(kind.as_str()), Some(kind));
+        }
+        assert_eq!(Outcome::parse("Exited"), None);
+    }
+}

@@ -1,0 +1,324 @@
+//! The sending end of a stream: an offset log of what the receiver has not confirmed.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{
+    digest::{Algorithm, StreamDigest, StreamHasher},
+    fault::Fault,
+    frame::{Data, Stream},
+    limits::{CHUNK, CREDIT},
+};
+
+/// Pieces that may be retained before small ones are joined. Each costs its own bookkeeping and may
+/// pin a read buffer many times its size.
+const PIECES: usize = 256;
+
+/// The sending end of a stream.
+///
+/// ```text
+///  0 ........ got ............ next ........... total ...... limit
+///   forgotten  |   retained     |    to be sent   |   may come
+/// ```
+#[derive(Debug)]
+pub struct Outgoing {
+    stream: Stream,
+    pieces: VecDeque<Piece>,
+    /// Index of the piece that holds `next`, or one past the last.
+    cursor: usize,
+    retained: u64,
+    got: u64,
+    next: u64,
+    sent: u64,
+    total: u64,
+    upto: u64,
+    hasher: StreamHasher,
+    end: Option<StreamDigest>,
+}
+
+#[derive(Clone, Debug)]
+struct Piece {
+    offset: u64,
+    time: Option<u64>,
+    bytes: Bytes,
+}
+
+impl Piece {
+    fn end(&self) -> u64 {
+        self.offset + self.bytes.len() as u64
+    }
+}
+
+impl Outgoing {
+    /// A stream of which nothing was sent.
+    pub fn new(stream: Stream, algorithm: Algorithm) -> Self {
+        Self {
+            stream,
+            pieces: VecDeque::new(),
+            cursor: 0,
+            retained: 0,
+            got: 0,
+            next: 0,
+            sent: 0,
+            total: 0,
+            upto: CREDIT,
+            hasher: StreamHasher::new(algorithm),
+            end: None,
+        }
+    }
+
+    /// Adds bytes at the end of the stream; `time` is when they were read, in milliseconds.
+    /// After [`Outgoing::finish`] it does nothing.
+    pub fn append(&mut self, bytes: Bytes, time: Option<u64>) {
+        if bytes.is_empty() || self.end.is_some() {
+            return;
+        }
+        self.hasher.update(&bytes);
+        let offset = self.total;
+        self.total += bytes.len() as u64;
+        // Below `got`, the receiver has them from an earlier sender under the same key.
+        self.next = self.next.max(self.got.min(self.total));
+        if self.total <= self.got {
+            return;
+        }
+        if self.pieces.len() >= PIECES {
+            self.join();
+        }
+        self.retained += bytes.len() as u64;
+        self.pieces.push_back(Piece { offset, time, bytes });
+    }
+
+    /// Bytes that may be appended now without going past credit: what is read from the source
+    /// should stay within it, so that nothing piles up here.
+    pub fn room(&self) -> u64 {
+        self.limit().saturating_sub(self.total)
+    }
+
+    // A receiver may grant as much as it likes; what is retained here stays within CREDIT.
+    fn limit(&self) -> u64 {
+        self.upto.min(self.got.saturating_add(CREDIT)).max(self.got)
+    }
+
+    /// The next piece to send, if credit allows one.
+    pub fn next(&mut self, ch: u32) -> Option<Data> {
+        let limit = self.limit();
+        let piece = self.pieces.get(self.cursor)?;
+        let allowed = limit.checked_sub(self.next).filter(|&allowed| allowed > 0)?;
+        let start = usize::try_from(self.next - piece.offset).ok()?;
+        let allowed = usize::try_from(allowed).unwrap_or(CHUNK);
+        let end = piece.bytes.len().min(start + CHUNK.min(allowed));
+        let payload = piece.bytes.slice(start..end);
+        let data =
+            Data { ch, stream: self.stream, offset: self.next, time: piece.time, payload };
+        self.next += (end - start) as u64;
+        self.sent = self.sent.max(self.next);
+        if end == piece.bytes.len() {
+            self.cursor += 1;
+        }
+        Some(data)
+    }
+
+    /// Takes a window of the receiver.
+    ///
+    /// # Errors
+    /// [`Fault::BeyondCredit`] when it confirms bytes that were never sent.
+    pub fn window(&mut self, got: u64, upto: u64) -> Result<(), Fault> {
+        if got > self.sent.max(self.got) {
+            return Err(Fault::BeyondCredit { stream: self.stream, offset: got, limit: self.sent });
+        }
+        self.upto = self.upto.max(upto);
+        self.forget(got);
+        Ok(())
+    }
+
+    fn forget(&mut self, got: u64) {
+        self.got = self.got.max(got);
+        while let Some(piece) = self.pieces.front().filter(|piece| piece.end() <= self.got) {
+            self.retained -= piece.bytes.len() as u64;
+            self.pieces.pop_front();
+            self.cursor = self.cursor.saturating_sub(1);
+        }
+    }
+
+    /// Goes back, or on, to what a receiver says it has received, as after a resumption. Returns
+    /// the offset at which data will go on: higher if bytes from there are no longer here.
+    ///
+    /// # Errors
+    /// [`Fault::BeyondCredit`] when the receiver claims bytes that were never sent to anyone.
+    pub fn resume(&mut self, received: u64) -> Result<u64, Fault> {
+        if received > self.sent.max(self.got) {
+            let limit = self.sent;
+            return Err(Fault::BeyondCredit { stream: self.stream, offset: received, limit });
+        }
+        self.forget(received);
+        self.seek(received.max(self.first()));
+        Ok(self.next)
+    }
+
+    /// Starts a stream of which the receiver has `got` bytes already, from an earlier sender under
+    /// the same key. They are hashed as they are appended, and not sent.
+    pub fn skip_to(&mut self, got: u64) {
+        self.forget(got);
+        self.sent = self.sent.max(got);
+        self.upto = self.upto.max(got.saturating_add(CREDIT));
+        self.seek(got.min(self.total));
+    }
+
+    /// Offset of the first byte that can still be sent.
+    pub fn first(&self) -> u64 {
+        self.pieces.front().map_or(self.total, |piece| piece.offset)
+    }
+
+    fn seek(&mut self, offset: u64) {
+        self.next = offset;
+        self.cursor = self.pieces.partition_point(|piece| piece.end() <= offset);
+    }
+
+    // Joins neighbours up to CHUNK. The copies are bounded: at most CREDIT for each PIECES appends.
+    fn join(&mut self) {
+        let mut joined: VecDeque<Piece> = VecDeque::new();
+        let mut run = BytesMut::new();
+        let mut head: Option<(u64, Option<u64>)> = None;
+        for piece in std::mem::take(&mut self.pieces) {
+            let fits = run.len() + piece.bytes.len() <= CHUNK;
+            match head {
+                Some((_, time)) if fits && time == piece.time => {}
+                _ => {
+                    if let Some((offset, time)) = head {
+                        joined.push_back(Piece { offset, time, bytes: run.split().freeze() });
+                    }
+                    head = Some((piece.offset, piece.time));
+                }
+            }
+            run.extend_from_slice(&piece.bytes);
+        }
+        if let Some((offset, time)) = head {
+            joined.push_back(Piece { offset, time, bytes: run.freeze() });
+        }
+        self.pieces = joined;
+        self.seek(self.next);
+    }
+
+    /// Ends the stream and gives its digest; calling it again gives the same.
+    pub fn finish(&mut self) -> StreamDigest {
+        *self.end.get_or_insert_with(|| self.hasher.finish())
+    }
+
+    /// The digest, once the stream was finished.
+    pub fn finished(&self) -> Option<StreamDigest> {
+        self.end
+    }
+
+    /// Whether everything that was appended has been sent.
+    pub fn is_drained(&self) -> bool {
+        self.next >= self.total
+    }
+
+    /// All bytes appended.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Bytes held here.
+    pub fn retained(&self) -> u64 {
+        self.retained
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outgoing() -> Outgoing {
+        Outgoing::new(Stream::Stdout, Algorithm::Sha256)
+    }
+
+    fn drain(stream: &mut Outgoing) -> Vec<(u64, Vec<u8>)> {
+        std::iter::from_fn(|| stream.next(1)).map(|d| (d.offset, d.payload.to_vec())).collect()
+    }
+
+    #[test]
+    fn what_is_confirmed_is_forgotten_and_the_rest_is_sent_again() {
+        let mut stream = outgoing();
+        stream.append(Bytes::from_static(b"abc"), None);
+        stream.append(Bytes::from_static(b"def"), None);
+        assert_eq!(drain(&mut stream), [(0, b"abc".to_vec()), (3, b"def".to_vec())]);
+        stream.window(4, CREDIT).unwrap();
+        assert_eq!(stream.retained(), 3);
+        assert_eq!(stream.resume(4), Ok(4));
+        assert_eq!(drain(&mut stream), [(4, b"ef".to_vec())]);
+        assert!(stream.is_drained());
+    }
+
+    #[test]
+    fn a_late_receiver_is_told_where_data_begins() {
+        let mut stream = outgoing();
+        stream.append(Bytes::from_static(b"abc"), None);
+        stream.append(Bytes::from_static(b"def"), None);
+        drain(&mut stream);
+        stream.window(3, CREDIT).unwrap();
+        assert_eq!(stream.resume(0), Ok(3));
+        assert_eq!(drain(&mut stream), [(3, b"def".to_vec())]);
+    }
+
+    #[test]
+    fn a_receiver_that_claims_what_was_never_sent_is_at_fault() {
+        let mut stream = outgoing();
+        stream.append(Bytes::from_static(b"abc"), None);
+        assert!(stream.window(1, CREDIT).is_err());
+        assert!(stream.resume(1).is_err());
+        drain(&mut stream);
+        assert!(stream.window(3, 0).is_ok());
+        assert!(stream.window(4, CREDIT).is_err());
+    }
+
+    #[test]
+    fn credit_bounds_what_is_sent_and_generosity_does_not_bound_memory() {
+        let mut stream = outgoing();
+        assert_eq!(stream.room(), CREDIT);
+        stream.window(0, u64::MAX).unwrap();
+        assert_eq!(stream.room(), CREDIT);
+        stream.append(Bytes::from(vec![7; CREDIT as usize + 5]), None);
+        let sent: usize = drain(&mut stream).iter().map(|(_, bytes)| bytes.len()).sum();
+        assert_eq!(sent as u64, CREDIT);
+        assert_eq!(stream.room(), 0);
+        stream.window(10, u64::MAX).unwrap();
+        assert_eq!(drain(&mut stream), [(CREDIT, vec![7; 5])]);
+    }
+
+    #[test]
+    fn many_small_pieces_are_joined_without_losing_place_or_time() {
+        let mut stream = outgoing();
+        let mut all = Vec::new();
+        for n in 0..3000_u32 {
+            let piece = n.to_le_bytes()[..1 + n as usize % 4].to_vec();
+            all.extend_from_slice(&piece);
+            stream.append(Bytes::from(piece), Some(u64::from(n / 1000)));
+            if n == 1234 {
+                drain(&mut stream);
+            }
+        }
+        assert!(stream.pieces.len() <= PIECES + 1);
+        stream.resume(0).unwrap();
+        let mut at = 0;
+        for (offset, bytes) in drain(&mut stream) {
+            assert_eq!(offset, at as u64);
+            assert_eq!(bytes, all[at..at + bytes.len()]);
+            at += bytes.len();
+        }
+        assert_eq!(at, all.len());
+    }
+
+    #[test]
+    fn bytes_that_an_earlier_sender_delivered_are_hashed_and_not_sent() {
+        let mut stream = outgoing();
+        stream.skip_to(4);
+        stream.append(Bytes::from_static(b"abc"), None);
+        stream.append(Bytes::from_static(b"def"), None);
+        assert_eq!(drain(&mut stream), [(4, b"ef".to_vec())]);
+        let mut whole = outgoing();
+        whole.append(Bytes::from_static(b"abcdef"), None);
+        assert_eq!(stream.finish(), whole.finish());
+    }
+}
