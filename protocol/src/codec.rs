@@ -4,18 +4,22 @@ use byteorder::{BigEndian, ByteOrder as _};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
 use crate::{
-    digest::StreamDigest,
+    digest::{Algorithm, StreamDigest},
     fault::Fault,
     frame::{
         Attach, Attached, Data, End, Exit, Frame, Hello, Kind, ServerHello, Start, Started, Window,
     },
     header::{Fields, StdinField},
+    ids::RequestDigest,
     limits,
-    outcome::Failure,
+    outcome::{Failure, Outcome},
 };
 
 /// Bytes of the length before each header.
 const PREFIX: usize = 4;
+/// Payloads below this are copied out of the read buffer: as slices of it, a few bytes that somebody
+/// keeps would hold the whole block, with all the peer padded it with.
+const COPY: usize = 16 * 1024;
 
 impl Frame {
     /// Appends the length and the header; the payload is to follow.
@@ -28,17 +32,24 @@ impl Frame {
         let written = serde_json::to_writer((&mut *out).writer(), self);
         let length = out.len() - start - PREFIX;
         let payload = self.payload().len();
+        let limit = match self {
+            Self::Hello(_) => limits::HEADER_BEFORE_HELLO,
+            _ => limits::HEADER,
+        };
         let checked = match written {
             Err(error) => Err(Fault::Header(error.to_string())),
-            Ok(()) if length > limits::HEADER => {
-                Err(Fault::HeaderTooLong { length, limit: limits::HEADER })
-            }
-            Ok(()) if payload > limits::PAYLOAD => {
-                Err(Fault::PayloadTooLong { length: payload as u64, limit: limits::PAYLOAD })
-            }
+            Ok(()) if length > limit => Err(Fault::HeaderTooLong { length, limit }),
+            Ok(()) if payload > limits::PAYLOAD => Err(Fault::PayloadTooLong {
+                length: payload as u64,
+                limit: limits::PAYLOAD,
+            }),
             Ok(()) => Ok(()),
         };
-        match (checked, out.get_mut(start..start + PREFIX), u32::try_from(length)) {
+        match (
+            checked,
+            out.get_mut(start..start + PREFIX),
+            u32::try_from(length),
+        ) {
             (Ok(()), Some(prefix), Ok(length)) => BigEndian::write_u32(prefix, length),
             (checked, ..) => {
                 out.truncate(start);
@@ -77,12 +88,15 @@ pub struct Decoder {
 enum State {
     Length,
     Header { length: usize },
-    Payload { fields: Box<Fields>, kind: Kind, length: usize },
+    Payload { frame: Box<Frame>, length: usize },
 }
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self { state: State::Length, header_limit: limits::HEADER_BEFORE_HELLO }
+        Self {
+            state: State::Length,
+            header_limit: limits::HEADER_BEFORE_HELLO,
+        }
     }
 }
 
@@ -92,42 +106,64 @@ impl Decoder {
     /// # Errors
     /// What the peer did wrong. The decoder must not be used after that.
     pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, Fault> {
+        self.decode_judged(buffer, |_| Ok(()))
+    }
+
+    /// The same, with a judge who sees each frame when its header is whole: what may not be said is
+    /// refused before room is made for its payload, which the judge sees empty.
+    pub(crate) fn decode_judged(
+        &mut self,
+        buffer: &mut BytesMut,
+        mut judge: impl FnMut(&Frame) -> Result<(), Fault>,
+    ) -> Result<Option<Frame>, Fault> {
         loop {
             match &mut self.state {
                 State::Length => {
-                    let Some(prefix) = buffer.get(..PREFIX) else { return Ok(None) };
+                    let Some(prefix) = buffer.get(..PREFIX) else {
+                        return Ok(None);
+                    };
                     let length = BigEndian::read_u32(prefix) as usize;
                     if length == 0 {
                         return Err(Fault::EmptyHeader);
                     }
                     if length > self.header_limit {
-                        return Err(Fault::HeaderTooLong { length, limit: self.header_limit });
+                        return Err(Fault::HeaderTooLong {
+                            length,
+                            limit: self.header_limit,
+                        });
                     }
                     self.state = State::Header { length };
                 }
                 State::Header { length } => {
                     let end = PREFIX + *length;
-                    let Some(header) = buffer.get(PREFIX..end) else { return Ok(None) };
-                    let fields = Fields::parse(header)?;
-                    let kind = fields.kind.ok_or_else(|| {
-                        Fault::Header("there is no \"type\" in it".to_owned())
-                    })?;
+                    let Some(header) = buffer.get(PREFIX..end) else {
+                        return Ok(None);
+                    };
+                    let mut fields = Fields::parse(header)?;
+                    let kind = fields
+                        .kind
+                        .ok_or_else(|| Fault::Header("there is no \"type\" in it".to_owned()))?;
                     let length = payload_length(&fields, kind)?;
+                    let frame = frame(&mut fields, kind)?;
+                    judge(&frame)?;
+                    if kind == Kind::Hello {
+                        self.header_limit = limits::HEADER;
+                    }
                     buffer.advance(end);
-                    self.state = State::Payload { fields: Box::new(fields), kind, length };
+                    self.state = State::Payload {
+                        frame: Box::new(frame),
+                        length,
+                    };
                 }
                 State::Payload { length, .. } if buffer.len() < *length => return Ok(None),
                 State::Payload { .. } => {
-                    let State::Payload { fields, kind, length } =
+                    let State::Payload { frame, length } =
                         std::mem::replace(&mut self.state, State::Length)
                     else {
                         return Ok(None);
                     };
-                    let payload = buffer.split_to(length).freeze();
-                    if kind == Kind::Hello {
-                        self.header_limit = limits::HEADER;
-                    }
-                    return frame(*fields, kind, payload).map(Some);
+                    let payload = buffer.split_to(length);
+                    return Ok(Some(with_payload(*frame, payload)));
                 }
             }
         }
@@ -148,14 +184,35 @@ impl Decoder {
     }
 }
 
+fn with_payload(mut frame: Frame, bytes: BytesMut) -> Frame {
+    if let Frame::Start(Start { payload, .. }) | Frame::Data(Data { payload, .. }) = &mut frame {
+        *payload = match bytes.len() {
+            ..COPY => Bytes::copy_from_slice(&bytes),
+            _ => bytes.freeze(),
+        };
+    }
+    frame
+}
+
 fn payload_length(fields: &Fields, kind: Kind) -> Result<usize, Fault> {
     let length = fields.len.unwrap_or(0);
-    let fits = usize::try_from(length).ok().filter(|&length| length <= limits::PAYLOAD);
-    let length = fits.ok_or(Fault::PayloadTooLong { length, limit: limits::PAYLOAD })?;
+    let fits = usize::try_from(length)
+        .ok()
+        .filter(|&length| length <= limits::PAYLOAD);
+    let length = fits.ok_or(Fault::PayloadTooLong {
+        length,
+        limit: limits::PAYLOAD,
+    })?;
     match kind {
-        Kind::Data if length == 0 => Err(Fault::Invalid { frame: kind.as_str(), field: "len" }),
+        Kind::Data if length == 0 => Err(Fault::Invalid {
+            frame: kind.as_str(),
+            field: "len",
+        }),
         Kind::Data | Kind::Start => Ok(length),
-        _ if length > 0 => Err(Fault::Invalid { frame: kind.as_str(), field: "len" }),
+        _ if length > 0 => Err(Fault::Invalid {
+            frame: kind.as_str(),
+            field: "len",
+        }),
         _ => Ok(0),
     }
 }
@@ -165,11 +222,17 @@ struct Need(Kind);
 
 impl Need {
     fn need<T>(&self, value: Option<T>, field: &'static str) -> Result<T, Fault> {
-        value.ok_or(Fault::Missing { frame: self.0.as_str(), field })
+        value.ok_or(Fault::Missing {
+            frame: self.0.as_str(),
+            field,
+        })
     }
 
     fn valid<T>(&self, value: Option<T>, field: &'static str) -> Result<T, Fault> {
-        value.ok_or(Fault::Invalid { frame: self.0.as_str(), field })
+        value.ok_or(Fault::Invalid {
+            frame: self.0.as_str(),
+            field,
+        })
     }
 
     fn text(&self, value: Option<String>, field: &'static str) -> Result<String, Fault> {
@@ -185,12 +248,23 @@ impl Need {
         value.map(|text| self.text(Some(text), field)).transpose()
     }
 
+    fn parsed<T>(
+        &self,
+        value: Option<String>,
+        field: &'static str,
+        parse: fn(&str) -> Option<T>,
+    ) -> Result<T, Fault> {
+        self.valid(parse(&self.need(value, field)?), field)
+    }
+
     fn stream_digest(
         &self,
         value: Option<String>,
         field: &'static str,
     ) -> Result<Option<StreamDigest>, Fault> {
-        value.map(|text| self.valid(StreamDigest::parse(&text), field)).transpose()
+        value
+            .map(|text| self.parsed(Some(text), field, StreamDigest::parse))
+            .transpose()
     }
 
     fn channel(&self, fields: &Fields) -> Result<u32, Fault> {
@@ -200,7 +274,9 @@ impl Need {
 
     /// `kind`, `message` and what may stand beside them.
     fn failure(&self, fields: &mut Fields) -> Result<Option<Failure>, Fault> {
-        let Some(kind) = fields.error else { return Ok(None) };
+        let Some(kind) = fields.error else {
+            return Ok(None);
+        };
         Ok(Some(Failure {
             kind,
             message: self.text(fields.message.take(), "message")?,
@@ -210,25 +286,29 @@ impl Need {
     }
 }
 
-fn frame(mut fields: Fields, kind: Kind, payload: Bytes) -> Result<Frame, Fault> {
+/// The frame that a header describes; its payload is still to come.
+fn frame(fields: &mut Fields, kind: Kind) -> Result<Frame, Fault> {
     let need = Need(kind);
-    let fields = &mut fields;
     Ok(match kind {
         Kind::Hello => Frame::Hello(hello(&need, fields)?),
-        Kind::Ping => Frame::Ping { number: need.need(fields.number, "number")? },
-        Kind::Pong => Frame::Pong { number: need.need(fields.number, "number")? },
+        Kind::Ping => Frame::Ping {
+            number: need.need(fields.number, "number")?,
+        },
+        Kind::Pong => Frame::Pong {
+            number: need.need(fields.number, "number")?,
+        },
         Kind::Suspend => Frame::Suspend,
         Kind::Resume => Frame::Resume,
         Kind::Error => {
             let failure = need.failure(fields)?;
             Frame::Error(need.need(failure, "kind")?)
         }
-        Kind::Start => Frame::Start(start(&need, fields, payload)?),
+        Kind::Start => Frame::Start(start(&need, fields)?),
         Kind::Attach => Frame::Attach(Attach {
             ch: need.channel(fields)?,
             key: need.need(fields.key, "key")?,
             generation: need.need(fields.generation, "generation")?,
-            digest: need.need(fields.request_digest(), "digest")?,
+            digest: need.parsed(fields.digest.take(), "digest", RequestDigest::from_hex)?,
             stdout: need.need(fields.stdout, "stdout")?,
             stderr: need.need(fields.stderr, "stderr")?,
         }),
@@ -239,7 +319,7 @@ fn frame(mut fields: Fields, kind: Kind, payload: Bytes) -> Result<Frame, Fault>
         Kind::Started => Frame::Started(Started {
             ch: need.channel(fields)?,
             job: need.need(fields.job.take(), "job")?,
-            digest: need.need(fields.algorithm(), "digest")?,
+            digest: need.parsed(fields.digest.take(), "digest", Algorithm::parse)?,
             started_at: need.need(fields.started_at, "started_at")?,
             note: need.optional_text(fields.note.take(), "note")?,
         }),
@@ -254,18 +334,15 @@ fn frame(mut fields: Fields, kind: Kind, payload: Bytes) -> Result<Frame, Fault>
             stream: need.need(fields.stream, "stream")?,
             offset: need.need(fields.offset, "offset")?,
             time: fields.time,
-            payload,
+            payload: Bytes::new(),
         }),
-        Kind::End => {
-            let digest = need.stream_digest(fields.digest.take(), "digest")?;
-            Frame::End(End {
-                ch: need.channel(fields)?,
-                stream: need.need(fields.stream, "stream")?,
-                total: need.need(fields.total, "total")?,
-                digest: need.need(digest, "digest")?,
-                open: fields.open.unwrap_or_default(),
-            })
-        }
+        Kind::End => Frame::End(End {
+            ch: need.channel(fields)?,
+            stream: need.need(fields.stream, "stream")?,
+            total: need.need(fields.total, "total")?,
+            digest: need.parsed(fields.digest.take(), "digest", StreamDigest::parse)?,
+            open: fields.open.unwrap_or_default(),
+        }),
         Kind::Window => Frame::Window(Window {
             ch: need.channel(fields)?,
             stream: need.need(fields.stream, "stream")?,
@@ -281,9 +358,13 @@ fn frame(mut fields: Fields, kind: Kind, payload: Bytes) -> Result<Frame, Fault>
             number: need.need(fields.number, "number")?,
             signal: need.need(fields.signal, "signal")?,
         },
-        Kind::Cancel => Frame::Cancel { ch: need.channel(fields)? },
+        Kind::Cancel => Frame::Cancel {
+            ch: need.channel(fields)?,
+        },
         Kind::Exit => Frame::Exit(exit(&need, fields)?),
-        Kind::Done => Frame::Done { ch: need.channel(fields)? },
+        Kind::Done => Frame::Done {
+            ch: need.channel(fields)?,
+        },
     })
 }
 
@@ -298,10 +379,14 @@ fn hello(need: &Need, fields: &mut Fields) -> Result<Hello, Fault> {
         }),
     };
     let capabilities = need.need(fields.capabilities.take(), "capabilities")?;
-    Ok(Hello { agent: need.text(fields.agent.take(), "agent")?, capabilities, server })
+    Ok(Hello {
+        agent: need.text(fields.agent.take(), "agent")?,
+        capabilities,
+        server,
+    })
 }
 
-fn start(need: &Need, fields: &mut Fields, payload: Bytes) -> Result<Start, Fault> {
+fn start(need: &Need, fields: &mut Fields) -> Result<Start, Fault> {
     let stdin = match fields.has_stdin {
         None => false,
         Some(StdinField::Wanted(wanted)) => wanted,
@@ -311,7 +396,7 @@ fn start(need: &Need, fields: &mut Fields, payload: Bytes) -> Result<Start, Faul
         ch: need.channel(fields)?,
         key: need.need(fields.key, "key")?,
         generation: need.need(fields.generation, "generation")?,
-        digest: need.need(fields.request_digest(), "digest")?,
+        digest: need.parsed(fields.digest.take(), "digest", RequestDigest::from_hex)?,
         mode: need.need(fields.mode, "mode")?,
         argc: need.need(fields.argc, "argc")?,
         envc: fields.envc.unwrap_or_default(),
@@ -322,7 +407,7 @@ fn start(need: &Need, fields: &mut Fields, payload: Bytes) -> Result<Start, Faul
         digests: fields.digests.take().unwrap_or_default(),
         keep: fields.keep.unwrap_or_default(),
         timestamps: fields.timestamps.unwrap_or_default(),
-        payload,
+        payload: Bytes::new(),
     })
 }
 
@@ -334,8 +419,8 @@ fn attached(need: &Need, fields: &mut Fields) -> Result<Attached, Fault> {
     Ok(Attached {
         ch: need.channel(fields)?,
         job: need.need(fields.job.take(), "job")?,
-        digest: need.need(fields.algorithm(), "digest")?,
-        started_at: need.need(fields.started_at, "started_at")?,
+        digest: need.parsed(fields.digest.take(), "digest", Algorithm::parse)?,
+        started_at: fields.started_at,
         stdin,
         stdin_ended: fields.stdin_ended.unwrap_or_default(),
         number: need.need(fields.number, "number")?,
@@ -345,13 +430,31 @@ fn attached(need: &Need, fields: &mut Fields) -> Result<Attached, Fault> {
 }
 
 fn exit(need: &Need, fields: &mut Fields) -> Result<Exit, Fault> {
-    let code = fields.code.map(|code| need.valid(u8::try_from(code).ok(), "code")).transpose()?;
+    let code = fields
+        .code
+        .map(|code| need.valid(u8::try_from(code).ok(), "code"))
+        .transpose()?;
+    let outcome = need.need(fields.outcome, "outcome")?;
+    let failure = need.failure(fields)?;
+    // An end that does not say how is none: nobody may read a status of 0 out of what is missing.
+    let missing = match outcome {
+        Outcome::Exited => code.is_none().then_some("code"),
+        Outcome::Signaled => fields.signal.is_none().then_some("signal"),
+        Outcome::TimedOut => (code.is_none() && fields.signal.is_none()).then_some("code"),
+        Outcome::NotStarted | Outcome::Unknown => failure.is_none().then_some("kind"),
+    };
+    if let Some(field) = missing {
+        return Err(Fault::Missing {
+            frame: need.0.as_str(),
+            field,
+        });
+    }
     Ok(Exit {
         ch: need.channel(fields)?,
-        outcome: need.need(fields.outcome, "outcome")?,
+        outcome,
         code,
         signal: fields.signal,
-        failure: need.failure(fields)?,
+        failure,
         stdout_bytes: need.need(fields.stdout_bytes, "stdout_bytes")?,
         stderr_bytes: need.need(fields.stderr_bytes, "stderr_bytes")?,
         stdout_digest: need.stream_digest(fields.stdout_digest.take(), "stdout_digest")?,

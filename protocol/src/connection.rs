@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use crate::{
     codec::Decoder,
     fault::Fault,
-    frame::{Frame, Kind, ServerHello, Stream},
+    frame::{Frame, Hello, Kind, Stream},
     limits,
 };
 
@@ -28,16 +28,24 @@ pub enum Role {
 /// ```
 #[derive(Debug)]
 pub struct Connection {
-    role: Role,
     decoder: Decoder,
-    state: State,
-    /// The highest channel that the client has opened.
-    highest: u32,
+    rules: Rules,
     header_since: Option<Instant>,
     keepalive: Duration,
     heard: Instant,
+    /// When silence began to count: what was heard last, or the last sign of life asked for.
+    silent: Instant,
     asked: u32,
     suspended: bool,
+}
+
+/// What the peer may say now.
+#[derive(Debug)]
+struct Rules {
+    role: Role,
+    state: State,
+    /// The highest channel that the client has opened.
+    highest: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,13 +70,16 @@ impl Connection {
     /// client's is replaced by that.
     pub fn new(role: Role, keepalive: Duration, now: Instant) -> Self {
         Self {
-            role,
             decoder: Decoder::default(),
-            state: State::Greeting,
-            highest: 0,
+            rules: Rules {
+                role,
+                state: State::Greeting,
+                highest: 0,
+            },
             header_since: None,
             keepalive,
             heard: now,
+            silent: now,
             asked: 0,
             suspended: false,
         }
@@ -77,7 +88,13 @@ impl Connection {
     /// Notes that bytes came, whatever they are.
     pub fn heard(&mut self, now: Instant) {
         self.heard = now;
+        self.silent = now;
         self.asked = 0;
+    }
+
+    /// When bytes came last; at first, when the connection was made.
+    pub fn last_heard(&self) -> Instant {
+        self.heard
     }
 
     /// Takes the next frame out of `buffer`, if it is whole.
@@ -86,7 +103,8 @@ impl Connection {
     /// What the peer did wrong; the connection must be closed, with [`Fault::failure`] as its last
     /// frame.
     pub fn decode(&mut self, buffer: &mut BytesMut, now: Instant) -> Result<Option<Frame>, Fault> {
-        let Some(frame) = self.decoder.decode(buffer)? else {
+        let judge = |frame: &Frame| self.rules.judge(frame);
+        let Some(frame) = self.decoder.decode_judged(buffer, judge)? else {
             self.header_since = match self.decoder.in_header(buffer) {
                 true => self.header_since.or(Some(now)),
                 false => None,
@@ -94,7 +112,19 @@ impl Connection {
             return Ok(None);
         };
         self.header_since = None;
-        self.judge(&frame)?;
+        match &frame {
+            Frame::Hello(Hello {
+                server: Some(server),
+                ..
+            }) if self.rules.role == Role::Client => {
+                // A server that asks for less would make its clients spin, for more, blind.
+                let keepalive = server.keepalive_ms.clamp(100, 3_600_000);
+                self.keepalive = Duration::from_millis(keepalive);
+            }
+            Frame::Suspend => self.suspended = true,
+            Frame::Resume => self.suspended = false,
+            _ => {}
+        }
         Ok(Some(frame))
     }
 
@@ -105,55 +135,13 @@ impl Connection {
 
     /// The number for the next channel of a client; none when all are used up.
     pub fn open_channel(&mut self) -> Option<u32> {
-        self.highest = self.highest.checked_add(1)?;
-        Some(self.highest)
-    }
-
-    fn judge(&mut self, frame: &Frame) -> Result<(), Fault> {
-        let kind = frame.kind();
-        let unexpected = |why| Err(Fault::Unexpected { frame: kind.as_str(), why });
-        match (self.state, kind) {
-            (State::Greeting, Kind::Hello) => self.greeted(frame)?,
-            (State::Greeting, Kind::Error) => {}
-            (State::Greeting, _) => return unexpected("hello comes first"),
-            (State::Open, Kind::Hello) => return unexpected("hello comes once"),
-            (State::Open, _) => {}
-        }
-        if !may_send(self.role, frame) {
-            return unexpected("this side does not send it");
-        }
-        match (frame, self.role) {
-            (Frame::Suspend, _) => self.suspended = true,
-            (Frame::Resume, _) => self.suspended = false,
-            _ => {}
-        }
-        let Some(ch) = frame.channel() else { return Ok(()) };
-        match (kind, self.role) {
-            (Kind::Start | Kind::Attach, Role::Server) if ch <= self.highest => {
-                return unexpected("its channel was used before");
-            }
-            (Kind::Start | Kind::Attach, Role::Server) => self.highest = ch,
-            _ if ch > self.highest => return unexpected("its channel was never opened"),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn greeted(&mut self, frame: &Frame) -> Result<(), Fault> {
-        if let (Role::Client, Frame::Hello(hello)) = (self.role, frame) {
-            let Some(ServerHello { keepalive_ms, .. }) = hello.server else {
-                return Err(Fault::Missing { frame: "hello", field: "instance" });
-            };
-            // A server that asks for less would make its clients spin, for more, blind.
-            self.keepalive = Duration::from_millis(keepalive_ms.clamp(100, 3_600_000));
-        }
-        self.state = State::Open;
-        Ok(())
+        self.rules.highest = self.rules.highest.checked_add(1)?;
+        Some(self.rules.highest)
     }
 
     /// When [`Connection::handle_timeout`] wants to be called.
     pub fn timeout(&self) -> Instant {
-        let silence = self.heard + self.keepalive * (self.asked + 1);
+        let silence = self.silent + self.keepalive;
         match self.header_since {
             Some(since) => silence.min(since + limits::HEADER_DEADLINE),
             None => silence,
@@ -165,7 +153,10 @@ impl Connection {
     /// # Errors
     /// [`Fault::Trickle`] when a header began and did not end in time.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<Timeout, Fault> {
-        if self.header_since.is_some_and(|since| now >= since + limits::HEADER_DEADLINE) {
+        if self
+            .header_since
+            .is_some_and(|since| now >= since + limits::HEADER_DEADLINE)
+        {
             return Err(Fault::Trickle);
         }
         if now < self.timeout() {
@@ -173,13 +164,59 @@ impl Connection {
         }
         if self.suspended {
             self.heard = now;
+            self.silent = now;
             return Ok(Timeout::Wait);
         }
+        // Counted anew from here: a process that was stopped for minutes asks once and then waits,
+        // instead of taking all its keepalives for unanswered at once.
+        self.silent = now;
         self.asked += 1;
         if self.asked >= limits::KEEPALIVES_TO_GONE {
             return Ok(Timeout::Gone);
         }
         Ok(Timeout::Ping(u64::from(self.asked)))
+    }
+}
+
+impl Rules {
+    fn judge(&mut self, frame: &Frame) -> Result<(), Fault> {
+        let kind = frame.kind();
+        let unexpected = |why| {
+            Err(Fault::Unexpected {
+                frame: kind.as_str(),
+                why,
+            })
+        };
+        match (self.state, frame) {
+            (State::Greeting, Frame::Hello(hello)) => {
+                if self.role == Role::Client && hello.server.is_none() {
+                    return Err(Fault::Missing {
+                        frame: "hello",
+                        field: "instance",
+                    });
+                }
+                self.state = State::Open;
+            }
+            (State::Greeting, Frame::Error(_)) => {}
+            (State::Greeting, _) => return unexpected("hello comes first"),
+            (State::Open, Frame::Hello(_)) => return unexpected("hello comes once"),
+            (State::Open, _) => {}
+        }
+        if !may_send(self.role, frame) {
+            return unexpected("this side does not send it");
+        }
+        let Some(ch) = frame.channel() else {
+            return Ok(());
+        };
+        match (kind, self.role) {
+            (Kind::Start | Kind::Attach, Role::Server) if ch <= self.highest => {
+                return unexpected("its channel was used before");
+            }
+            (Kind::Start | Kind::Attach, Role::Server) => self.highest = ch,
+            _ if ch > self.highest => return unexpected("its channel was never opened"),
+            _ => {}
+        }
+        Ok(())
     }
 }
 

@@ -88,8 +88,9 @@ pub enum Fault {
 impl Fault {
     /// What the peer is told.
     pub fn failure(&self) -> Failure {
-        Failure::new(ErrorKind::Protocol, self.to_string())
-            .hint("Both sides must speak rcmd/1 as docs/protocol.md has it; compare their versions.")
+        Failure::new(ErrorKind::Protocol, self.to_string()).hint(
+            "Both sides must speak rcmd/1 as docs/protocol.md has it; compare their versions.",
+        )
     }
 }
 

@@ -286,8 +286,10 @@ pub struct Attached {
     pub job: JobId,
     /// How the streams' digests are computed.
     pub digest: Algorithm,
-    /// When the process started, in milliseconds since 1970.
-    pub started_at: u64,
+    /// When the process started, in milliseconds since 1970; none while it waits for its turn, and
+    /// for what never started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<u64>,
     /// Bytes of stdin that the server has accepted.
     pub stdin: u64,
     /// Whether stdin has ended.

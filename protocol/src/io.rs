@@ -6,14 +6,14 @@ use std::{
     collections::VecDeque,
     io::{self, IoSlice},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     sync::Notify,
-    time::sleep_until,
+    time::{Instant, sleep_until},
 };
 
 use crate::{
@@ -60,13 +60,19 @@ pub fn split<S>(
     stream: S,
     role: Role,
     keepalive: Duration,
-) -> (Reader<tokio::io::ReadHalf<S>>, Writer<tokio::io::WriteHalf<S>>, Sender)
+) -> (
+    Reader<tokio::io::ReadHalf<S>>,
+    Writer<tokio::io::WriteHalf<S>>,
+    Sender,
+)
 where
     S: AsyncRead + AsyncWrite,
 {
     let (read, write) = tokio::io::split(stream);
-    let sender = Sender { shared: Arc::default() };
-    let connection = Connection::new(role, keepalive, Instant::now());
+    let sender = Sender {
+        shared: Arc::default(),
+    };
+    let connection = Connection::new(role, keepalive, now());
     let reader = Reader {
         stream: read,
         connection,
@@ -75,7 +81,19 @@ where
         sender: sender.clone(),
         began: Instant::now(),
     };
-    (reader, Writer { stream: write, shared: sender.shared.clone() }, sender)
+    (
+        reader,
+        Writer {
+            stream: write,
+            shared: sender.shared.clone(),
+        },
+        sender,
+    )
+}
+
+// The runtime's clock, which a test may hold still.
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }
 
 /// Sends frames; never waits, since what it holds is bounded by credit and by the outbox.
@@ -88,13 +106,14 @@ pub struct Sender {
 struct Shared {
     queue: Mutex<Queue>,
     wake: Notify,
+    /// Wakes a writer that is stuck in the socket.
+    flooded: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     outbox: Outbox,
     closing: bool,
-    flood: Option<Fault>,
 }
 
 impl Shared {
@@ -110,8 +129,8 @@ impl Sender {
             if queue.closing {
                 return;
             }
-            if let Err(fault) = queue.outbox.push(frame) {
-                queue.flood = Some(fault);
+            if queue.outbox.push(frame).is_err() {
+                self.shared.flooded.notify_one();
             }
         });
         self.shared.wake.notify_one();
@@ -156,7 +175,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// What was read stays in the buffer, so that a call that is dropped loses nothing.
     pub async fn next(&mut self) -> Result<Frame, Ended> {
         loop {
-            let frame = match self.connection.decode(&mut self.buffer, Instant::now()) {
+            let frame = match self.connection.decode(&mut self.buffer, now()) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => {
                     self.fill().await?;
@@ -176,6 +195,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// The number for the next channel of a client; none when all are used up.
     pub fn open_channel(&mut self) -> Option<u32> {
         self.connection.open_channel()
+    }
+
+    /// When bytes came last; at first, when the connection was split.
+    pub fn last_heard(&self) -> Instant {
+        self.connection.last_heard().into()
     }
 
     fn fault(&self, fault: Fault) -> Ended {
@@ -201,7 +225,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 }
             };
             let count = match read {
-                Ok(0) if self.connection.is_between_frames(&self.buffer) => return Err(Ended::Closed),
+                Ok(0) if self.connection.is_between_frames(&self.buffer) => {
+                    return Err(Ended::Closed);
+                }
                 Ok(0) => return Err(Ended::Io(io::ErrorKind::UnexpectedEof.into())),
                 Ok(count) => count,
                 Err(error) => return Err(Ended::Io(error)),
@@ -211,13 +237,13 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             } else if count < READ_IDLE / 2 {
                 self.reserve = READ_IDLE;
             }
-            self.connection.heard(Instant::now());
+            self.connection.heard(now());
             return Ok(());
         }
     }
 
     fn expired(&mut self) -> Result<(), Ended> {
-        match self.connection.handle_timeout(Instant::now()) {
+        match self.connection.handle_timeout(now()) {
             Ok(Timeout::Wait) => Ok(()),
             Ok(Timeout::Ping(number)) => {
                 self.sender.send(Frame::Ping { number });
@@ -248,25 +274,30 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         let mut batch = Batch::default();
         loop {
             let closing = self.shared.queue(|queue| {
-                if let Some(fault) = queue.flood.take() {
-                    return Err(fault);
-                }
                 while batch.size < BATCH {
-                    let Some(frame) = queue.outbox.pop() else { break };
+                    let Some(frame) = queue.outbox.pop() else {
+                        break;
+                    };
                     batch.push(&frame)?;
                 }
-                Ok(queue.closing)
+                Ok::<_, Fault>(queue.closing)
             })?;
-            if batch.size > 0 {
-                batch.write(&mut self.stream).await?;
+            let written = tokio::select! {
+                biased;
+                () = self.shared.flooded.notified() => return Err(Fault::Flood.into()),
+                written = batch.write(&mut self.stream) => written?,
+            };
+            if written {
                 continue;
             }
-            self.stream.flush().await?;
             if closing {
                 self.stream.shutdown().await?;
                 return Ok(());
             }
-            self.shared.wake.notified().await;
+            tokio::select! {
+                () = self.shared.flooded.notified() => return Err(Fault::Flood.into()),
+                () = self.shared.wake.notified() => {}
+            }
         }
     }
 }
@@ -298,8 +329,12 @@ impl Batch {
         Ok(())
     }
 
-    async fn write<W: AsyncWrite + Unpin>(&mut self, stream: &mut W) -> io::Result<()> {
+    /// Writes what was gathered; flushes the stream if that is nothing. Says whether it was anything.
+    async fn write<W: AsyncWrite + Unpin>(&mut self, stream: &mut W) -> io::Result<bool> {
         const SLICES: usize = 64;
+        if self.size == 0 {
+            return stream.flush().await.map(|()| false);
+        }
         if !self.headers.is_empty() {
             self.slices.push_back(self.headers.split().freeze());
         }
@@ -310,8 +345,9 @@ impl Batch {
                 *slot = IoSlice::new(bytes);
                 count += 1;
             }
-            let mut written =
-                stream.write_vectored(slices.get(..count).unwrap_or_default()).await?;
+            let mut written = stream
+                .write_vectored(slices.get(..count).unwrap_or_default())
+                .await?;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
@@ -328,6 +364,6 @@ impl Batch {
         self.size = 0;
         // A block that held one large batch of headers need not stay for an idle connection.
         self.headers = BytesMut::new();
-        Ok(())
+        Ok(true)
     }
 }

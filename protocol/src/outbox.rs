@@ -12,7 +12,7 @@ use crate::{
 ///
 /// Data, ends, exit and done keep their order within a channel, and channels take turns, a frame
 /// each. Everything else goes before them, in the order in which it came. Data is bounded by the
-/// credit of its stream, control by [`CONTROL_QUEUE`].
+/// credit of its stream; control, and the channels that wait, by [`CONTROL_QUEUE`].
 #[derive(Debug, Default)]
 pub struct Outbox {
     control: VecDeque<Frame>,
@@ -29,6 +29,9 @@ impl Outbox {
         if let (Kind::Data | Kind::End | Kind::Exit | Kind::Done, Some(ch)) =
             (frame.kind(), frame.channel())
         {
+            if self.channels.len() >= CONTROL_QUEUE && !self.channels.contains_key(&ch) {
+                return Err(Fault::Flood);
+            }
             let queue = self.channels.entry(ch).or_default();
             if queue.is_empty() {
                 self.turns.push_back(ch);
@@ -88,7 +91,13 @@ mod tests {
 
     fn data(ch: u32, offset: u64) -> Frame {
         let payload = Bytes::from_static(b"x");
-        Frame::Data(Data { ch, stream: Stream::Stdout, offset, time: None, payload })
+        Frame::Data(Data {
+            ch,
+            stream: Stream::Stdout,
+            offset,
+            time: None,
+            payload,
+        })
     }
 
     #[test]
@@ -100,7 +109,16 @@ mod tests {
         outbox.push(data(2, 0)).unwrap();
         outbox.push(Frame::Cancel { ch: 2 }).unwrap();
         let order: Vec<_> = std::iter::from_fn(|| outbox.pop()).collect();
-        assert_eq!(order, [Frame::Cancel { ch: 2 }, data(1, 0), data(2, 0), data(1, 1), data(1, 2)]);
+        assert_eq!(
+            order,
+            [
+                Frame::Cancel { ch: 2 },
+                data(1, 0),
+                data(2, 0),
+                data(1, 1),
+                data(1, 2)
+            ]
+        );
         assert!(outbox.is_empty());
     }
 
@@ -123,6 +141,8 @@ mod tests {
         assert_eq!(outbox.pop(), Some(Frame::Pong { number: 99_999 }));
         assert!(outbox.is_empty());
         let flood = (0..100_000).find_map(|_| outbox.push(Frame::Cancel { ch: 1 }).err());
+        assert_eq!(flood, Some(Fault::Flood));
+        let flood = (1..100_000).find_map(|ch| outbox.push(Frame::Done { ch }).err());
         assert_eq!(flood, Some(Fault::Flood));
     }
 }

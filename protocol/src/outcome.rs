@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::limits::TEXT;
+
 macro_rules! names {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
         $(#[$doc])*
@@ -126,15 +128,20 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure without a hint.
+    /// A failure without a hint. A message past [`TEXT`], as when it quotes a peer, is cut.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, retry_after_ms: None }
+        Self {
+            kind,
+            message: cut(message.into()),
+            hint: None,
+            retry_after_ms: None,
+        }
     }
 
-    /// The same with what to do next.
+    /// The same with what to do next, cut likewise.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(cut(hint.into()));
         self
     }
 
@@ -144,6 +151,15 @@ impl Failure {
         self.retry_after_ms = Some(ms);
         self
     }
+}
+
+fn cut(mut text: String) -> String {
+    const MARK: &str = "...";
+    if text.len() > TEXT {
+        text.truncate(text.floor_char_boundary(TEXT - MARK.len()));
+        text.push_str(MARK);
+    }
+    text
 }
 
 impl fmt::Display for Failure {
@@ -167,5 +183,12 @@ mod tests {
             assert_eq!(ErrorKind::parse(kind.as_str()), Some(kind));
         }
         assert_eq!(Outcome::parse("Exited"), None);
+    }
+
+    #[test]
+    fn what_quotes_a_peer_still_fits_a_frame() {
+        let failure = Failure::new(ErrorKind::Usage, "\u{e9}".repeat(TEXT)).hint("x".repeat(TEXT));
+        assert!(failure.message.len() <= TEXT && failure.message.ends_with("\u{e9}..."));
+        assert_eq!(failure.hint, Some("x".repeat(TEXT)));
     }
 }

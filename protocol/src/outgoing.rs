@@ -14,6 +14,11 @@ use crate::{
 /// Pieces that may be retained before small ones are joined. Each costs its own bookkeeping and may
 /// pin a read buffer many times its size.
 const PIECES: usize = 256;
+/// Pieces that may be retained before those of different times are joined as well, up to [`GRAIN`].
+const TIMED_PIECES: usize = 8192;
+/// Bytes that share the first one's time when a command writes tiny pieces faster than they are
+/// taken: the bookkeeping of a full credit stays below its bytes.
+const GRAIN: usize = 512;
 
 /// The sending end of a stream.
 ///
@@ -27,6 +32,9 @@ pub struct Outgoing {
     pieces: VecDeque<Piece>,
     /// Index of the piece that holds `next`, or one past the last.
     cursor: usize,
+    /// Number of pieces at which small ones are joined: doubles when that helped little, so that
+    /// appending stays cheap.
+    join_at: usize,
     retained: u64,
     got: u64,
     next: u64,
@@ -57,6 +65,7 @@ impl Outgoing {
             stream,
             pieces: VecDeque::new(),
             cursor: 0,
+            join_at: PIECES,
             retained: 0,
             got: 0,
             next: 0,
@@ -82,11 +91,15 @@ impl Outgoing {
         if self.total <= self.got {
             return;
         }
-        if self.pieces.len() >= PIECES {
+        if self.pieces.len() >= self.join_at {
             self.join();
         }
         self.retained += bytes.len() as u64;
-        self.pieces.push_back(Piece { offset, time, bytes });
+        self.pieces.push_back(Piece {
+            offset,
+            time,
+            bytes,
+        });
     }
 
     /// Bytes that may be appended now without going past credit: what is read from the source
@@ -104,13 +117,20 @@ impl Outgoing {
     pub fn next(&mut self, ch: u32) -> Option<Data> {
         let limit = self.limit();
         let piece = self.pieces.get(self.cursor)?;
-        let allowed = limit.checked_sub(self.next).filter(|&allowed| allowed > 0)?;
+        let allowed = limit
+            .checked_sub(self.next)
+            .filter(|&allowed| allowed > 0)?;
         let start = usize::try_from(self.next - piece.offset).ok()?;
         let allowed = usize::try_from(allowed).unwrap_or(CHUNK);
         let end = piece.bytes.len().min(start + CHUNK.min(allowed));
         let payload = piece.bytes.slice(start..end);
-        let data =
-            Data { ch, stream: self.stream, offset: self.next, time: piece.time, payload };
+        let data = Data {
+            ch,
+            stream: self.stream,
+            offset: self.next,
+            time: piece.time,
+            payload,
+        };
         self.next += (end - start) as u64;
         self.sent = self.sent.max(self.next);
         if end == piece.bytes.len() {
@@ -125,7 +145,11 @@ impl Outgoing {
     /// [`Fault::BeyondCredit`] when it confirms bytes that were never sent.
     pub fn window(&mut self, got: u64, upto: u64) -> Result<(), Fault> {
         if got > self.sent.max(self.got) {
-            return Err(Fault::BeyondCredit { stream: self.stream, offset: got, limit: self.sent });
+            return Err(Fault::BeyondCredit {
+                stream: self.stream,
+                offset: got,
+                limit: self.sent,
+            });
         }
         self.upto = self.upto.max(upto);
         self.forget(got);
@@ -139,6 +163,10 @@ impl Outgoing {
             self.pieces.pop_front();
             self.cursor = self.cursor.saturating_sub(1);
         }
+        // A receiver may confirm what was about to be sent to it again.
+        if self.next < self.got {
+            self.seek(self.got.min(self.total));
+        }
     }
 
     /// Goes back, or on, to what a receiver says it has received, as after a resumption. Returns
@@ -149,7 +177,11 @@ impl Outgoing {
     pub fn resume(&mut self, received: u64) -> Result<u64, Fault> {
         if received > self.sent.max(self.got) {
             let limit = self.sent;
-            return Err(Fault::BeyondCredit { stream: self.stream, offset: received, limit });
+            return Err(Fault::BeyondCredit {
+                stream: self.stream,
+                offset: received,
+                limit,
+            });
         }
         self.forget(received);
         self.seek(received.max(self.first()));
@@ -175,18 +207,28 @@ impl Outgoing {
         self.cursor = self.pieces.partition_point(|piece| piece.end() <= offset);
     }
 
-    // Joins neighbours up to CHUNK. The copies are bounded: at most CREDIT for each PIECES appends.
+    // Joins neighbours of one time up to CHUNK, and when there are too many, any up to GRAIN.
     fn join(&mut self) {
         let mut joined: VecDeque<Piece> = VecDeque::new();
         let mut run = BytesMut::new();
         let mut head: Option<(u64, Option<u64>)> = None;
+        let grain = if self.pieces.len() >= TIMED_PIECES {
+            GRAIN
+        } else {
+            0
+        };
         for piece in std::mem::take(&mut self.pieces) {
-            let fits = run.len() + piece.bytes.len() <= CHUNK;
+            let length = run.len() + piece.bytes.len();
             match head {
-                Some((_, time)) if fits && time == piece.time => {}
+                Some((_, time)) if length <= CHUNK && time == piece.time => {}
+                Some(_) if length <= grain => {}
                 _ => {
                     if let Some((offset, time)) = head {
-                        joined.push_back(Piece { offset, time, bytes: run.split().freeze() });
+                        joined.push_back(Piece {
+                            offset,
+                            time,
+                            bytes: run.split().freeze(),
+                        });
                     }
                     head = Some((piece.offset, piece.time));
                 }
@@ -194,10 +236,24 @@ impl Outgoing {
             run.extend_from_slice(&piece.bytes);
         }
         if let Some((offset, time)) = head {
-            joined.push_back(Piece { offset, time, bytes: run.freeze() });
+            joined.push_back(Piece {
+                offset,
+                time,
+                bytes: run.freeze(),
+            });
         }
         self.pieces = joined;
+        self.join_at = (2 * self.pieces.len()).clamp(PIECES, TIMED_PIECES);
         self.seek(self.next);
+    }
+
+    /// Drops what was not sent: nobody wants it. Total and digest stay those of all that was appended.
+    pub fn abandon(&mut self) {
+        self.pieces.clear();
+        self.retained = 0;
+        self.got = self.total;
+        self.sent = self.total;
+        self.seek(self.total);
     }
 
     /// Ends the stream and gives its digest; calling it again gives the same.
@@ -235,7 +291,9 @@ mod tests {
     }
 
     fn drain(stream: &mut Outgoing) -> Vec<(u64, Vec<u8>)> {
-        std::iter::from_fn(|| stream.next(1)).map(|d| (d.offset, d.payload.to_vec())).collect()
+        std::iter::from_fn(|| stream.next(1))
+            .map(|d| (d.offset, d.payload.to_vec()))
+            .collect()
     }
 
     #[test]
@@ -243,7 +301,10 @@ mod tests {
         let mut stream = outgoing();
         stream.append(Bytes::from_static(b"abc"), None);
         stream.append(Bytes::from_static(b"def"), None);
-        assert_eq!(drain(&mut stream), [(0, b"abc".to_vec()), (3, b"def".to_vec())]);
+        assert_eq!(
+            drain(&mut stream),
+            [(0, b"abc".to_vec()), (3, b"def".to_vec())]
+        );
         stream.window(4, CREDIT).unwrap();
         assert_eq!(stream.retained(), 3);
         assert_eq!(stream.resume(4), Ok(4));
@@ -280,7 +341,10 @@ mod tests {
         stream.window(0, u64::MAX).unwrap();
         assert_eq!(stream.room(), CREDIT);
         stream.append(Bytes::from(vec![7; CREDIT as usize + 5]), None);
-        let sent: usize = drain(&mut stream).iter().map(|(_, bytes)| bytes.len()).sum();
+        let sent: usize = drain(&mut stream)
+            .iter()
+            .map(|(_, bytes)| bytes.len())
+            .sum();
         assert_eq!(sent as u64, CREDIT);
         assert_eq!(stream.room(), 0);
         stream.window(10, u64::MAX).unwrap();
@@ -308,6 +372,36 @@ mod tests {
             at += bytes.len();
         }
         assert_eq!(at, all.len());
+    }
+
+    #[test]
+    fn tiny_pieces_of_many_times_stay_few_and_true_to_the_grain() {
+        let mut stream = outgoing();
+        for time in 0..CREDIT / 4 {
+            stream.append(Bytes::from_static(b"tick"), Some(time));
+        }
+        assert!(stream.pieces.len() <= TIMED_PIECES);
+        let mut bytes = 0;
+        while let Some(data) = stream.next(1) {
+            assert_eq!(data.time, Some(data.offset / 4));
+            assert!(data.payload.len() <= GRAIN);
+            bytes += data.payload.len();
+        }
+        assert_eq!(bytes as u64, CREDIT);
+    }
+
+    #[test]
+    fn a_receiver_may_confirm_what_it_asked_for_again() {
+        let mut stream = outgoing();
+        stream.append(Bytes::from_static(b"abc"), None);
+        stream.append(Bytes::from_static(b"def"), None);
+        drain(&mut stream);
+        assert_eq!(stream.resume(0), Ok(0));
+        stream.window(4, CREDIT).unwrap();
+        assert_eq!(drain(&mut stream), [(4, b"ef".to_vec())]);
+        assert_eq!(stream.resume(0), Ok(3));
+        stream.window(6, CREDIT).unwrap();
+        assert_eq!(drain(&mut stream), []);
     }
 
     #[test]

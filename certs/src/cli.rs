@@ -1,0 +1,240 @@
+//! The command line: what may be typed, and which module does it.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use rcmd_certs::authority::{self, AuthorityError};
+use rcmd_certs::files::{FileError, shown};
+use rcmd_certs::names::NameError;
+use rcmd_certs::paths::Layout;
+use rcmd_certs::tls::TlsError;
+
+mod make;
+mod show;
+
+const EXAMPLES: &str = "\
+Examples:
+  rcmd-certs quickstart demo
+  rcmd-certs issue client alice --group ops --out alice";
+
+/// The certificate authority of rcmd: who is who.
+#[derive(Debug, Parser)]
+#[command(name = "rcmd-certs", version, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make everything for a first try: authority, this host's server, an admin client
+    Quickstart {
+        /// The folder to make it in; refused if it has an authority already
+        dir: PathBuf,
+        #[command(flatten)]
+        key: KeyOptions,
+    },
+    /// Make an authority: ca.pem and authority/
+    Init {
+        #[command(flatten)]
+        dir: DirOption,
+        #[command(flatten)]
+        key: KeyOptions,
+    },
+    /// Sign a certificate for a server or a client, with a new key
+    #[command(subcommand)]
+    Issue(Issue),
+    /// Show certificates: names, issuer, usage, dates, fingerprint
+    Show {
+        /// PEM files; without any, the certificates of the folder
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        dir: DirOption,
+        /// One JSON object a line for each certificate
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write one for every command
+    Man {
+        /// Write rcmd-certs.1 and one page for each command into this folder
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Issue {
+    /// Sign a certificate for a server: server/cert.pem and server/key.pem
+    Server {
+        /// The names and addresses that clients reach it by
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+        #[command(flatten)]
+        options: IssueOptions,
+    },
+    /// Sign a certificate for a client: client/cert.pem and client/key.pem
+    Client {
+        /// The user that it stands for
+        #[arg(value_name = "NAME")]
+        user: String,
+        /// A group that the user belongs to; may be given more than once
+        #[arg(long = "group", value_name = "G")]
+        groups: Vec<String>,
+        #[command(flatten)]
+        options: IssueOptions,
+    },
+}
+
+#[derive(Args, Debug)]
+struct DirOption {
+    /// The folder of the authority [default: $RCMD_DIR, else /etc/rcmd]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+impl DirOption {
+    fn layout(&self) -> Layout {
+        Layout::for_host(self.dir.as_deref())
+    }
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+struct KeyOptions {
+    /// The kind of key
+    #[arg(long, value_enum, value_name = "KIND", default_value_t)]
+    algorithm: Algorithm,
+}
+
+#[derive(Args, Debug)]
+struct IssueOptions {
+    #[command(flatten)]
+    dir: DirOption,
+    /// Write into this folder instead, with ca.pem beside, ready to be moved to its machine
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Days until it expires
+    #[arg(long, value_name = "N", default_value_t = authority::LEAF_DAYS)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=3650))]
+    days: u32,
+    #[command(flatten)]
+    key: KeyOptions,
+    /// Replace a certificate and key that are there already
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Algorithm {
+    /// The default: fastest, and known to every TLS 1.3 library
+    #[default]
+    Ed25519,
+    /// For hardware modules and older rules
+    EcdsaP256,
+}
+
+impl From<KeyOptions> for authority::Algorithm {
+    fn from(options: KeyOptions) -> Self {
+        match options.algorithm {
+            Algorithm::Ed25519 => Self::Ed25519,
+            Algorithm::EcdsaP256 => Self::EcdsaP256,
+        }
+    }
+}
+
+/// Why a command failed: what, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// `quickstart` and `init` make an authority only where none is.
+    #[error(
+        "there is an authority already ({}): sign with it by `rcmd-certs issue`, \
+         or choose another folder",
+        shown(.0)
+    )]
+    AuthorityExists(PathBuf),
+    /// A certificate would land beside a `ca.pem` that does not trust it.
+    #[error(
+        "{} exists and does not hold this authority: choose another --out, \
+         or add the authority to it: cat {} >> {}",
+        shown(ca),
+        shown(own),
+        shown(ca)
+    )]
+    ForeignCa { ca: PathBuf, own: PathBuf },
+    /// An identity is there and was not to be replaced.
+    #[error("{} exists already; --force replaces it, --out DIR writes elsewhere", shown(.0))]
+    IdentityExists(PathBuf),
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    #[error(transparent)]
+    Files(#[from] TlsError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Does what was typed, and writes its report to standard output.
+pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
+    let mut out = io::stdout().lock();
+    match arguments.command {
+        Command::Quickstart { dir, key } => make::quickstart(&dir, key.into(), &mut out)?,
+        Command::Init { dir, key } => make::init(&dir.layout(), key.into(), &mut out)?,
+        Command::Issue(Issue::Server { names, options }) => {
+            make::issue_server(&names, &options, &mut out)?;
+        }
+        Command::Issue(Issue::Client {
+            user,
+            groups,
+            options,
+        }) => {
+            make::issue_client(&user, &groups, &options, &mut out)?;
+        }
+        Command::Show { files, dir, json } => {
+            let (layout, form) = (dir.layout(), show::Form::new(json));
+            return show::show(&files, &layout, form, &mut out);
+        }
+        Command::Completions { shell } => {
+            // Into memory first: the generator panics when its writer fails.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "rcmd-certs", &mut script);
+            out.write_all(&script)?;
+        }
+        Command::Man { out: None } => {
+            clap_mangen::Man::new(Arguments::command()).render(&mut out)?
+        }
+        Command::Man { out: Some(dir) } => {
+            std::fs::create_dir_all(&dir)?;
+            clap_mangen::generate_to(Arguments::command(), &dir)?;
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_short_help_fits_a_screen_and_has_two_examples() {
+        let help = Arguments::command().render_help().to_string();
+        assert!(help.lines().count() <= 25, "{help}");
+        assert_eq!(help.matches("  rcmd-certs ").count(), 2, "{help}");
+    }
+}

@@ -1,0 +1,222 @@
+//! `show`: certificates for people, or as JSON.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use rcmd_certs::files::shown;
+use rcmd_certs::identity::Identity;
+use rcmd_certs::paths::Layout;
+use rcmd_certs::text::printable;
+use rcmd_certs::tls;
+use rcmd_certs::x509::{Certificate, UsageSet};
+use serde::Serialize;
+
+use super::Error;
+
+/// How certificates are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Text,
+    Json,
+}
+
+impl Form {
+    pub(super) fn new(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
+    }
+}
+
+/// Shows the files, or those of the layout. A file that cannot be read is complained about and the
+/// others are shown; the exit status is then 1.
+pub(super) fn show(
+    files: &[PathBuf],
+    layout: &Layout,
+    form: Form,
+    out: &mut impl Write,
+) -> Result<ExitCode, Error> {
+    let standard = [layout.ca(), layout.server_cert(), layout.client_cert()];
+    let files: Vec<PathBuf> = if files.is_empty() {
+        let there: Vec<_> = standard.into_iter().filter(|path| path.exists()).collect();
+        // With nothing there, the complaint about ca.pem says what to do.
+        if there.is_empty() {
+            vec![layout.ca()]
+        } else {
+            there
+        }
+    } else {
+        files.to_vec()
+    };
+    let mut status = ExitCode::SUCCESS;
+    for file in &files {
+        match tls::load_certificates(file) {
+            Ok(certificates) => {
+                for (index, facts) in certificates.iter().enumerate() {
+                    write_one(file, index + 1, facts, form, out)?;
+                }
+            }
+            Err(error) => {
+                let _ = writeln!(io::stderr(), "rcmd: {error}");
+                status = ExitCode::FAILURE;
+            }
+        }
+    }
+    out.flush()?;
+    Ok(status)
+}
+
+fn write_one(
+    file: &Path,
+    number: usize,
+    facts: &Certificate,
+    form: Form,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    match form {
+        Form::Text => {
+            let which = if number > 1 {
+                format!(" (certificate {number})")
+            } else {
+                String::new()
+            };
+            writeln!(out, "{}{which}", shown(file))?;
+            describe(facts, out)
+        }
+        Form::Json => {
+            let record = Record::new(file, number, facts);
+            serde_json::to_writer(&mut *out, &record).map_err(io::Error::from)?;
+            Ok(writeln!(out)?)
+        }
+    }
+}
+
+/// The facts of one certificate, a line each.
+pub(super) fn describe(facts: &Certificate, out: &mut impl Write) -> Result<(), Error> {
+    let mut line = |label: &str, value: &str| writeln!(out, "  {label:<12}{value}");
+    line("subject", &printable(&facts.subject))?;
+    match Identity::from_certificate(facts) {
+        Ok(identity) => {
+            line("user", identity.user())?;
+            line("groups", &or_none(identity.groups()))?;
+        }
+        // A server's or an authority's certificate names no user, and need not.
+        Err(error) if for_client_only(facts) => line("user", &format!("none: {error}"))?,
+        Err(_) => {}
+    }
+    let names = names(facts);
+    if !names.is_empty() {
+        line("names", &names.join(", "))?;
+    }
+    line("issuer", &printable(&facts.issuer))?;
+    line("serial", &facts.serial)?;
+    line("usage", &usages(facts).join(", "))?;
+    let dates = format!("{} to {}", date(facts.not_before), date(facts.not_after));
+    line("valid", &format!("{dates}, {}", standing(facts)))?;
+    line("fingerprint", &format!("sha256:{}", facts.fingerprint))?;
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Record {
+    file: String,
+    number: usize,
+    subject: String,
+    user: Option<String>,
+    groups: Vec<String>,
+    names: Vec<String>,
+    uris: Vec<String>,
+    issuer: String,
+    serial: String,
+    usage: Vec<&'static str>,
+    not_before: String,
+    not_after: String,
+    standing: String,
+    fingerprint: String,
+}
+
+impl Record {
+    fn new(file: &Path, number: usize, facts: &Certificate) -> Self {
+        let identity = Identity::from_certificate(facts).ok();
+        Self {
+            file: shown(file),
+            number,
+            subject: printable(&facts.subject),
+            user: identity.as_ref().map(|identity| identity.user().to_owned()),
+            groups: identity
+                .map(|identity| identity.groups().to_vec())
+                .unwrap_or_default(),
+            names: names(facts),
+            uris: facts.uris.iter().map(|uri| printable(uri)).collect(),
+            issuer: printable(&facts.issuer),
+            serial: facts.serial.clone(),
+            usage: usages(facts),
+            not_before: date(facts.not_before),
+            not_after: date(facts.not_after),
+            standing: standing(facts),
+            fingerprint: format!("sha256:{}", facts.fingerprint),
+        }
+    }
+}
+
+fn names(facts: &Certificate) -> Vec<String> {
+    let addresses = facts.addresses.iter().map(ToString::to_string);
+    facts
+        .dns_names
+        .iter()
+        .map(|name| printable(name))
+        .chain(addresses)
+        .collect()
+}
+
+fn usages(facts: &Certificate) -> Vec<&'static str> {
+    if facts.is_ca {
+        return vec!["authority"];
+    }
+    let mut usages = Vec::new();
+    if facts.usage.allows_server() {
+        usages.push("server");
+    }
+    if facts.usage.allows_client() {
+        usages.push("client");
+    }
+    if usages.is_empty() {
+        vec!["neither server nor client"]
+    } else {
+        usages
+    }
+}
+
+fn for_client_only(facts: &Certificate) -> bool {
+    !facts.is_ca
+        && facts.usage
+            == UsageSet::Only {
+                server: false,
+                client: true,
+            }
+}
+
+fn standing(facts: &Certificate) -> String {
+    match tls::date_problem(facts, tls::now_unix()) {
+        Some(problem) => problem.to_string(),
+        None => {
+            format!(
+                "expires in {}",
+                tls::span(facts.not_after.abs_diff(tls::now_unix()))
+            )
+        }
+    }
+}
+
+/// RFC 3339 in UTC; a date outside its calendar as Unix time.
+fn date(unix: i64) -> String {
+    Timestamp::from_second(unix).map_or_else(|_| format!("@{unix}"), |time| time.to_string())
+}
+
+fn or_none(groups: &[String]) -> String {
+    if groups.is_empty() {
+        "none".to_owned()
+    } else {
+        groups.join(", ")
+    }
+}

@@ -1,0 +1,171 @@
+//! Failed handshakes in words.
+//!
+//! TLS tells the two sides different things. Who refuses a certificate knows exactly why; the other
+//! side gets one alert, and alerts are coarse. What an alert leaves open is settled, on the client,
+//! by a look at its own certificate.
+//!
+//! | fault | who refuses | the other side is told |
+//! | --- | --- | --- |
+//! | no client certificate | server | `certificate_required`, exact |
+//! | self-signed; another authority's | either | `unknown_ca` for both; our certificate says which |
+//! | self-signed with CA:TRUE | either | `certificate_unknown`; our certificate says |
+//! | expired; not yet valid | either | `certificate_expired` for both; our certificate says which |
+//! | wrong usage | either | `unsupported_certificate`, exact |
+//! | wrong host name | client | `bad_certificate`, which also means a broken one |
+//! | TLS 1.2 | either | `protocol_version`, exact |
+//!
+//! The refusing side itself cannot tell a self-signed certificate from another authority's: rustls
+//! says `UnknownIssuer` for both. In TLS 1.3 a client is done before the server has judged it, so
+//! it learns of a refusal by an alert in its first read; and when the connection is reset first,
+//! not at all.
+
+use std::error::Error as _;
+use std::fmt;
+use std::io;
+
+use crate::text::printable;
+use crate::tls::{ClientFiles, load_leaf};
+
+mod alert;
+mod local;
+
+/// Why a handshake failed, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// What is wrong, without a full stop. One line, no control bytes.
+    pub reason: String,
+    /// What to do about it, usually a command. One line, no control bytes.
+    pub hint: String,
+}
+
+impl Explanation {
+    fn new(reason: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            hint: hint.into(),
+        }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}; {}", self.reason, self.hint)
+    }
+}
+
+/// Which end we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Client,
+    Server,
+}
+
+impl Side {
+    fn own(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
+
+    fn peer(self) -> &'static str {
+        match self {
+            Self::Client => "server",
+            Self::Server => "client",
+        }
+    }
+}
+
+/// The TLS error inside an I/O error, as tokio-rustls and `rustls::Stream` wrap it.
+pub fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = match error.get_ref() {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    };
+    // A chain of causes is short; the bound is against one that bites its tail.
+    for _ in 0..8 {
+        let inner = next?;
+        if let Some(found) = inner.downcast_ref() {
+            return Some(found);
+        }
+        next = match inner
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            Some(deeper) => Some(deeper),
+            None => inner.source(),
+        };
+    }
+    None
+}
+
+/// Why the client's handshake failed, or its first read after it.
+///
+/// Reads the client's own certificate again, to say what the server's alert leaves open. What stays
+/// open: whether a `bad_certificate` means a broken certificate or one with a critical extension
+/// that the server does not know; and which of two clocks is wrong.
+pub fn on_client(error: &rustls::Error, files: &ClientFiles) -> Explanation {
+    match error {
+        rustls::Error::AlertReceived(alert) => {
+            let own = load_leaf(&files.cert).ok();
+            alert::explain(Side::Client, *alert, own.as_ref())
+        }
+        other => local::explain(Side::Client, other),
+    }
+}
+
+/// [`on_client`] for an I/O error: `None` if TLS has nothing to do with it, as with a refused
+/// connection. An end without a word counts as TLS: it is what remains of a refusal when the reset
+/// overtakes the alert.
+pub fn on_client_io(error: &io::Error, files: &ClientFiles) -> Option<Explanation> {
+    if let Some(error) = tls_error(error) {
+        return Some(on_client(error, files));
+    }
+    silent_end(Side::Client, error)
+}
+
+/// Why a client's handshake failed, for the server's log: the reason is one line, and safe to log
+/// though the client chose parts of it.
+///
+/// What stays open: a client that refuses this server's certificate says `unknown_ca`,
+/// `certificate_expired` or `bad_certificate` and no more; a client that presents none may have
+/// none, or none that fits the authorities and algorithms that the server named.
+pub fn on_server(error: &rustls::Error) -> Explanation {
+    match error {
+        rustls::Error::AlertReceived(alert) => alert::explain(Side::Server, *alert, None),
+        other => local::explain(Side::Server, other),
+    }
+}
+
+/// Why a client's handshake failed, as the server's one log line: the reason and what to do, or
+/// what the system said when TLS has nothing to do with it. No control bytes.
+pub fn server_reason(error: &io::Error) -> String {
+    match tls_error(error) {
+        Some(error) => on_server(error).to_string(),
+        None => silent_end(Side::Server, error)
+            .map_or_else(|| printable(&error.to_string()), |known| known.to_string()),
+    }
+}
+
+fn silent_end(side: Side, error: &io::Error) -> Option<Explanation> {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+
+    if !matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+    ) {
+        return None;
+    }
+    let hint = match side {
+        Side::Client => "is it an rcmd server's port? The server's log may say why",
+        Side::Server => "a port scan, a health check, or a client that gave up",
+    };
+    let reason = format!(
+        "the {} closed the connection during the TLS handshake",
+        side.peer()
+    );
+    Some(Explanation::new(reason, hint))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! What the peer told us: one alert (RFC 8446 section 6.2), and what our own certificate adds.
+
+use rustls::AlertDescription as Alert;
+
+use super::{Explanation, Side};
+use crate::identity::Identity;
+use crate::text::printable;
+use crate::tls::{Problem, date_problem, now_unix};
+use crate::x509::Certificate;
+
+pub(super) fn explain(side: Side, alert: Alert, own: Option<&Certificate>) -> Explanation {
+    let (me, peer) = (side.own(), side.peer());
+    let reissue = reissue(side, own);
+    match alert {
+        Alert::CertificateRequired => Explanation::new(
+            format!("the {peer} requires a certificate, and this {me} presented none"),
+            reissue,
+        ),
+        Alert::UnknownCA => unknown_authority(side, own),
+        Alert::CertificateExpired => dates(side, own, reissue),
+        Alert::UnsupportedCertificate => Explanation::new(
+            format!(
+                "the {peer} refused this {me}'s certificate: it is not for a {me} (wrong usage)"
+            ),
+            reissue,
+        ),
+        Alert::BadCertificate if side == Side::Server => Explanation::new(
+            "the client refused this server's certificate: most likely it does not carry the name \
+             that the client dialled (wrong host name), or it is broken",
+            "issue it for all the server's names: `rcmd-certs issue server NAME... --force`",
+        ),
+        Alert::BadCertificate => Explanation::new(
+            format!("the {peer} could not use this {me}'s certificate (bad certificate)"),
+            format!("look at it with `rcmd-certs show`, or {reissue}"),
+        ),
+        Alert::CertificateUnknown => match own {
+            Some(own) if own.self_issued || own.is_ca => unknown_authority(side, Some(own)),
+            _ => Explanation::new(
+                format!("the {peer} refused this {me}'s certificate without saying why"),
+                format!("look at it with `rcmd-certs show`, or {reissue}"),
+            ),
+        },
+        Alert::CertificateRevoked => {
+            Explanation::new(format!("this {me}'s certificate has been revoked"), reissue)
+        }
+        Alert::DecryptError => Explanation::new(
+            format!(
+                "the {peer} found a wrong signature on this {me}'s certificate or handshake: it \
+                 may come from another authority of the same name"
+            ),
+            reissue,
+        ),
+        Alert::AccessDenied => Explanation::new(
+            format!("the {peer} knows this {me}'s certificate and refuses it (access denied)"),
+            format!("ask whoever runs the {peer}"),
+        ),
+        Alert::ProtocolVersion => Explanation::new(
+            format!("the {peer} does not speak TLS 1.3 (protocol version)"),
+            format!("is it an rcmd {peer}? Nothing older than TLS 1.3 is accepted"),
+        ),
+        Alert::HandshakeFailure | Alert::InsufficientSecurity => Explanation::new(
+            format!("the {peer} found no cipher, key exchange or signature in common"),
+            format!("is it an rcmd {peer}, and are both of a like version?"),
+        ),
+        Alert::NoApplicationProtocol => Explanation::new(
+            format!("the {peer} does not speak the protocol rcmd/1 (ALPN)"),
+            format!("is it an rcmd {peer}'s port, and of a like version?"),
+        ),
+        Alert::UnrecognisedName => Explanation::new(
+            format!("the {peer} does not answer to the name that was dialled"),
+            "dial a name that its certificate carries",
+        ),
+        other => Explanation::new(
+            format!("the {peer} ended the TLS handshake with the alert {other:?}"),
+            format!("see the {peer}'s log"),
+        ),
+    }
+}
+
+fn unknown_authority(side: Side, own: Option<&Certificate>) -> Explanation {
+    let (me, peer) = (side.own(), side.peer());
+    let because = match own {
+        Some(own) if own.self_issued => "it is self-signed".to_owned(),
+        Some(own) => {
+            format!(
+                "the {peer} does not trust its authority, `{}`",
+                printable(&own.issuer)
+            )
+        }
+        None => format!("the {peer} does not trust its authority"),
+    };
+    let hint = match side {
+        Side::Client => {
+            "use the folder that the server's authority made (--dir DIR), or have that authority \
+             issue a certificate: `rcmd-certs issue client USER`"
+        }
+        Side::Server => {
+            "copy this server's ca.pem to the client, or have the client's authority sign it"
+        }
+    };
+    Explanation::new(
+        format!("this {me}'s certificate was refused: {because} (unknown authority)"),
+        hint,
+    )
+}
+
+/// The alert is the same for a time that is over and one that has not come.
+fn dates(side: Side, own: Option<&Certificate>, reissue: String) -> Explanation {
+    let (me, peer) = (side.own(), side.peer());
+    let Some(own) = own else {
+        return Explanation::new(
+            format!("the {peer} finds this {me}'s certificate expired, or not valid yet"),
+            format!("compare the clocks of both machines, or {reissue}"),
+        );
+    };
+    match date_problem(own, now_unix()) {
+        Some(problem @ Problem::NotYetValid(_)) => Explanation::new(
+            format!("this {me}'s certificate {problem}"),
+            format!("set the clock, wait, or {reissue}"),
+        ),
+        Some(problem) => Explanation::new(format!("this {me}'s certificate {problem}"), reissue),
+        None => Explanation::new(
+            format!(
+                "the {peer} finds this {me}'s certificate expired or not valid yet, though by this \
+                 machine's clock it is good"
+            ),
+            "one of the two clocks is wrong: compare `date -u` on both machines",
+        ),
+    }
+}
+
+fn reissue(side: Side, own: Option<&Certificate>) -> String {
+    match side {
+        Side::Server => "issue it again: `rcmd-certs issue server NAME... --force`".to_owned(),
+        Side::Client => {
+            let identity = own.and_then(|own| Identity::from_certificate(own).ok());
+            let user = identity.as_ref().map_or("USER", Identity::user);
+            format!("have the authority issue it again: `rcmd-certs issue client {user} --force`")
+        }
+    }
+}

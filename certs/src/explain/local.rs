@@ -1,0 +1,176 @@
+//! What we found ourselves: here the reason is exact.
+
+use rustls::{CertificateError, Error, InvalidMessage, PeerIncompatible};
+
+use super::{Explanation, Side};
+use crate::text::printable;
+use crate::tls::span;
+
+pub(super) fn explain(side: Side, error: &Error) -> Explanation {
+    let peer = side.peer();
+    match error {
+        Error::InvalidCertificate(error) => certificate(side, error),
+        Error::NoCertificatesPresented => Explanation::new(
+            format!("the {peer} presented no certificate"),
+            match side {
+                Side::Client => "is it an rcmd server's port?",
+                Side::Server => "the client needs one: `rcmd-certs issue client USER`",
+            },
+        ),
+        Error::PeerIncompatible(reason) => incompatible(side, reason),
+        Error::NoApplicationProtocol => Explanation::new(
+            format!("the {peer} does not speak the protocol rcmd/1 (ALPN)"),
+            format!("is it an rcmd {peer}, and of a like version?"),
+        ),
+        Error::InvalidMessage(
+            InvalidMessage::InvalidContentType
+            | InvalidMessage::UnknownProtocolVersion
+            | InvalidMessage::InvalidEmptyPayload
+            | InvalidMessage::MessageTooLarge,
+        ) => Explanation::new(
+            format!("the {peer} does not speak TLS"),
+            format!("is it an rcmd {peer}, and the right port?"),
+        ),
+        Error::DecryptError => Explanation::new(
+            format!("what the {peer} sent could not be decrypted"),
+            "something between the two machines changed the bytes; try again, then look there",
+        ),
+        other => Explanation::new(
+            format!(
+                "the TLS handshake with the {peer} failed: {}",
+                printable(&other.to_string())
+            ),
+            format!("is it an rcmd {peer}?"),
+        ),
+    }
+}
+
+fn incompatible(side: Side, reason: &PeerIncompatible) -> Explanation {
+    use PeerIncompatible::{
+        NoCertificateRequestSignatureSchemesInCommon, NoCipherSuitesInCommon, NoKxGroupsInCommon,
+        NoSignatureSchemesInCommon, ServerDoesNotSupportTls12Or13,
+        ServerTlsVersionIsDisabledByOurConfig, SupportedVersionsExtensionRequired, Tls12NotOffered,
+        Tls12NotOfferedOrEnabled,
+    };
+
+    let peer = side.peer();
+    let what = match reason {
+        ServerDoesNotSupportTls12Or13
+        | ServerTlsVersionIsDisabledByOurConfig
+        | SupportedVersionsExtensionRequired
+        | Tls12NotOffered
+        | Tls12NotOfferedOrEnabled => "speaks TLS 1.2 or older, and only TLS 1.3 is accepted",
+        NoCipherSuitesInCommon => "has no cipher in common with us",
+        NoKxGroupsInCommon => "has no key exchange in common with us",
+        NoSignatureSchemesInCommon | NoCertificateRequestSignatureSchemesInCommon => {
+            "has no kind of signature in common with us"
+        }
+        _ => {
+            let text = format!("the {peer}'s TLS does not go with ours ({reason:?})");
+            return Explanation::new(text, format!("is it an rcmd {peer}?"));
+        }
+    };
+    Explanation::new(
+        format!("the {peer} {what}"),
+        format!("is it an rcmd {peer}?"),
+    )
+}
+
+fn certificate(side: Side, error: &CertificateError) -> Explanation {
+    let peer = side.peer();
+    let reissue = match side {
+        Side::Client => {
+            "on the server's machine: `rcmd-certs issue server NAME... --force`, \
+             then SIGHUP to the server"
+        }
+        Side::Server => "issue it again: `rcmd-certs issue client USER --force`",
+    };
+    let (what, hint) = match error {
+        CertificateError::ExpiredContext { time, not_after } => {
+            let ago = span(time.as_secs().saturating_sub(not_after.as_secs()));
+            (format!("expired {ago} ago"), reissue)
+        }
+        CertificateError::Expired => ("has expired".to_owned(), reissue),
+        CertificateError::NotValidYetContext { time, not_before } => {
+            let wait = span(not_before.as_secs().saturating_sub(time.as_secs()));
+            let text = format!("is not valid yet, for another {wait}");
+            (
+                text,
+                "compare `date -u` on both machines: one of the two clocks may be wrong",
+            )
+        }
+        CertificateError::NotValidYet => ("is not valid yet".to_owned(), reissue),
+        CertificateError::UnknownIssuer => unknown_issuer(side),
+        CertificateError::NotValidForNameContext {
+            expected,
+            presented,
+        } => (names(&expected.to_str(), presented), DIAL),
+        CertificateError::NotValidForName => ("is not for the name dialled".to_owned(), DIAL),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            (format!("is not for a {peer} (wrong usage)"), reissue)
+        }
+        CertificateError::Revoked => ("has been revoked".to_owned(), reissue),
+        CertificateError::BadSignature => (
+            "has a wrong signature: another authority of the same name may have signed it"
+                .to_owned(),
+            reissue,
+        ),
+        CertificateError::BadEncoding => ("cannot be read".to_owned(), reissue),
+        CertificateError::UnhandledCriticalExtension => (
+            "has a critical extension that rcmd does not know".to_owned(),
+            reissue,
+        ),
+        CertificateError::Other(reason) if reason.to_string().contains("CaUsedAsEndEntity") => (
+            "is an authority's own, or self-signed (CA:TRUE): unknown authority".to_owned(),
+            reissue,
+        ),
+        other => (
+            format!("was refused: {}", printable(&other.to_string())),
+            reissue,
+        ),
+    };
+    Explanation::new(format!("the {peer}'s certificate {what}"), hint)
+}
+
+const DIAL: &str = "dial one of its names, or issue it for this one too: \
+                    `rcmd-certs issue server NAME... --force` on the server's machine";
+
+fn unknown_issuer(side: Side) -> (String, &'static str) {
+    let text = "is self-signed, or another authority's than those in ca.pem (unknown authority)";
+    let hint = match side {
+        Side::Client => {
+            "if the server is the right one, put its authority's ca.pem into this client's folder"
+        }
+        Side::Server => {
+            "if the client is to come in, add its authority to ca.pem, \
+             or issue it a certificate here"
+        }
+    };
+    (text.to_owned(), hint)
+}
+
+/// A certificate may carry thousands of names, and the server chose them.
+fn names(expected: &str, presented: &[String]) -> String {
+    const SHOWN: usize = 5;
+
+    // webpki writes them as `DnsName("web1.example")` and `IpAddress(192.0.2.7)`, and URIs bare.
+    let mut names: Vec<String> = presented
+        .iter()
+        .filter_map(|name| name.strip_suffix(')')?.split_once('('))
+        .filter(|(kind, _)| matches!(*kind, "DnsName" | "IpAddress"))
+        .map(|(_, name)| printable(name.trim_matches('"')))
+        .collect();
+    let expected = printable(expected);
+    if names.is_empty() {
+        return format!("carries no name at all, so it is not for {expected} (wrong host name)");
+    }
+    let more = names.len().saturating_sub(SHOWN);
+    names.truncate(SHOWN);
+    if more > 0 {
+        names.push(format!("{more} more"));
+    }
+    format!(
+        "is for {}, not for {expected} (wrong host name)",
+        names.join(", ")
+    )
+}

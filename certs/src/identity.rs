@@ -1,0 +1,333 @@
+//! The one parser of who a client is.
+//!
+//! A client's certificate carries its user as a URI among its subject alternative names,
+//! `rcmd://user/NAME`, and each of the user's groups as `rcmd://group/NAME`. The rules are strict,
+//! because a lenient reader and a strict one that see different users in the same certificate are a
+//! hole: the scheme and the kind are lower case, the name follows [`names`], and there is no
+//! percent-encoding, no second slash, no query, no port and no userinfo. Exactly one URI names a
+//! user. What begins with `rcmd:` in any case and is not of that form is an error; URIs of other
+//! schemes, DNS names and the subject are ignored, so another authority's certificates work once
+//! they carry the one URI.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use rustls_pki_types::CertificateDer;
+
+use crate::names::{self, NameError};
+use crate::text::printable;
+use crate::x509::{Certificate, X509Error};
+
+/// The most groups that one certificate may carry.
+pub const MAX_GROUPS: usize = 64;
+
+const USER: &str = "rcmd://user/";
+const GROUP: &str = "rcmd://group/";
+
+/// Who a verified client certificate says its holder is.
+///
+/// It says nothing about trust: the TLS handshake has judged the chain before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    user: String,
+    groups: Vec<String>,
+    serial: String,
+    not_after: i64,
+    fingerprint: String,
+}
+
+/// Why a certificate names no identity.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// The connection has no peer certificate.
+    #[error("the peer presented no certificate")]
+    NoCertificate,
+    /// The certificate cannot be read.
+    #[error(transparent)]
+    Certificate(#[from] X509Error),
+    /// No URI names a user.
+    #[error(
+        "the certificate names no user: it needs the URI `{USER}NAME` among its subject \
+         alternative names, as `rcmd-certs issue client NAME` writes it"
+    )]
+    NoUser,
+    /// More than one URI names a user.
+    #[error("the certificate names {0} users; exactly one is allowed")]
+    ManyUsers(usize),
+    /// More groups than [`MAX_GROUPS`].
+    #[error("the certificate names {0} groups; at most {MAX_GROUPS} are allowed")]
+    ManyGroups(usize),
+    /// A group stands there twice.
+    #[error("the certificate names the group `{0}` twice")]
+    RepeatedGroup(String),
+    /// An rcmd URI of another form.
+    #[error("`{}` is not of the form {USER}NAME or {GROUP}NAME", printable(.0))]
+    Malformed(String),
+    /// A user's or group's name is not allowed.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Subject alternative names that cannot be read.
+    #[error("{0} of the certificate's subject alternative names cannot be read")]
+    BrokenNames(usize),
+}
+
+impl Identity {
+    /// The identity of a TLS peer, from its chain as rustls's `peer_certificates` gives it.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError`] when there is no chain, or its first certificate names no identity.
+    pub fn of_peer(chain: Option<&[CertificateDer<'_>]>) -> Result<Self, IdentityError> {
+        let leaf = chain
+            .and_then(<[_]>::first)
+            .ok_or(IdentityError::NoCertificate)?;
+        Self::from_der(leaf)
+    }
+
+    /// The identity in one certificate in DER.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError`] when it names no identity, or more than one.
+    pub fn from_der(leaf: &[u8]) -> Result<Self, IdentityError> {
+        Self::from_certificate(&Certificate::parse(leaf)?)
+    }
+
+    /// The identity in a certificate that was read already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Identity::from_der`].
+    pub fn from_certificate(leaf: &Certificate) -> Result<Self, IdentityError> {
+        if leaf.broken_names > 0 {
+            return Err(IdentityError::BrokenNames(leaf.broken_names));
+        }
+        let (user, groups) = read_uris(leaf.uris.iter().map(String::as_str))?;
+        Ok(Self {
+            user,
+            groups,
+            serial: leaf.serial.clone(),
+            not_after: leaf.not_after,
+            fingerprint: leaf.fingerprint.clone(),
+        })
+    }
+
+    /// The user's name, as allowed by [`names::check_user`].
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The groups' names in the order of the certificate, at most [`MAX_GROUPS`].
+    pub fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    /// The certificate's serial number in lower-case hexadecimal, at most 64 characters.
+    pub fn serial(&self) -> &str {
+        &self.serial
+    }
+
+    /// The last second of the certificate's validity, in Unix time.
+    pub fn not_after_unix(&self) -> i64 {
+        self.not_after
+    }
+
+    /// The end of the certificate's validity. A date before 1970 is the epoch.
+    pub fn not_after(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(self.not_after).unwrap_or(0))
+    }
+
+    /// The SHA-256 of the certificate, in lower-case hexadecimal.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+}
+
+/// `user:NAME`, the form of logs and of policy. It holds no group and no serial, so it stays the
+/// same across renewals.
+impl fmt::Display for Identity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "user:{}", self.user)
+    }
+}
+
+/// The URI that names `user` in a certificate.
+///
+/// # Errors
+///
+/// [`NameError`] when no user may be called so.
+pub fn user_uri(user: &str) -> Result<String, NameError> {
+    names::check_user(user)?;
+    Ok(format!("{USER}{user}"))
+}
+
+/// The URI that names `group` in a certificate.
+///
+/// # Errors
+///
+/// [`NameError`] when no group may be called so.
+pub fn group_uri(group: &str) -> Result<String, NameError> {
+    names::check_group(group)?;
+    Ok(format!("{GROUP}{group}"))
+}
+
+fn read_uris<'a>(
+    uris: impl Iterator<Item = &'a str>,
+) -> Result<(String, Vec<String>), IdentityError> {
+    let mut users = Vec::new();
+    let mut groups: Vec<String> = Vec::new();
+    for uri in uris.filter(|uri| is_ours(uri)) {
+        if let Some(name) = uri.strip_prefix(USER) {
+            names::check_user(name)?;
+            users.push(name);
+        } else if let Some(name) = uri.strip_prefix(GROUP) {
+            names::check_group(name)?;
+            if groups.iter().any(|group| group == name) {
+                return Err(IdentityError::RepeatedGroup(name.to_owned()));
+            }
+            groups.push(name.to_owned());
+            if groups.len() > MAX_GROUPS {
+                return Err(IdentityError::ManyGroups(groups.len()));
+            }
+        } else {
+            return Err(IdentityError::Malformed(uri.to_owned()));
+        }
+    }
+    match users.as_slice() {
+        [] => Err(IdentityError::NoUser),
+        [user] => Ok(((*user).to_owned(), groups)),
+        many => Err(IdentityError::ManyUsers(many.len())),
+    }
+}
+
+/// A URI whose scheme is `rcmd` in any case, with or without what should follow.
+fn is_ours(uri: &str) -> bool {
+    uri.as_bytes()
+        .get(..5)
+        .is_some_and(|start| start.eq_ignore_ascii_case(b"rcmd:"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(uris: &[&str]) -> Result<(String, Vec<String>), IdentityError> {
+        read_uris(uris.iter().copied())
+    }
+
+    #[test]
+    fn one_user_and_its_groups_are_read_in_order() {
+        let (user, groups) =
+            read(&["rcmd://group/b", "rcmd://user/alice", "rcmd://group/a"]).unwrap();
+        assert_eq!(user, "alice");
+        assert_eq!(groups, ["b", "a"]);
+    }
+
+    #[test]
+    fn foreign_uris_are_ignored() {
+        let uris = [
+            "spiffe://example.org/alice",
+            "https://a/rcmd://user/eve",
+            "rcmd://user/alice",
+        ];
+        assert_eq!(read(&uris).unwrap().0, "alice");
+    }
+
+    #[test]
+    fn a_certificate_without_a_user_is_never_guessed_at() {
+        assert_eq!(read(&[]), Err(IdentityError::NoUser));
+        assert_eq!(
+            read(&["spiffe://example.org/alice"]),
+            Err(IdentityError::NoUser)
+        );
+        assert_eq!(read(&["rcmd://group/admin"]), Err(IdentityError::NoUser));
+        assert!(
+            IdentityError::NoUser
+                .to_string()
+                .contains("rcmd://user/NAME")
+        );
+    }
+
+    #[test]
+    fn two_users_are_refused_even_when_they_are_the_same() {
+        let twice = ["rcmd://user/alice", "rcmd://user/alice"];
+        assert_eq!(read(&twice), Err(IdentityError::ManyUsers(2)));
+    }
+
+    #[test]
+    fn every_other_form_is_refused() {
+        for uri in [
+            "rcmd://user/",
+            "rcmd://user/alice/",
+            "rcmd://user/alice/../bob",
+            "rcmd://user/../user/bob",
+            "rcmd://user//alice",
+            "rcmd://user/alice\0",
+            "rcmd://user/alice\0.example",
+            "rcmd://user/al\u{1b}[2Jice",
+            "rcmd://user/al\nice",
+            "rcmd://user/%61lice",
+            "rcmd://user/alice?x=1",
+            "rcmd://user/alice#x",
+            "rcmd://eve@user/alice",
+            "rcmd://user:7263/alice",
+            "RCMD://user/alice",
+            "rcmd://User/alice",
+            "rcmd://USER/alice",
+            "rcmd:/user/alice",
+            "rcmd:user/alice",
+            "rcmd:",
+            "rcmd://host/web1",
+            "rcmd://role/root",
+            "rcmd://user/zoë",
+            "rcmd://user/ alice",
+        ] {
+            assert!(read(&[uri]).is_err(), "{uri:?} was taken");
+            assert!(
+                read(&["rcmd://user/alice", uri]).is_err(),
+                "{uri:?} beside a user was taken"
+            );
+        }
+    }
+
+    #[test]
+    fn groups_are_bounded_and_distinct() {
+        let mut uris = vec!["rcmd://user/alice".to_owned()];
+        uris.extend((0..MAX_GROUPS).map(|number| format!("rcmd://group/g{number}")));
+        assert_eq!(
+            read_uris(uris.iter().map(String::as_str)).unwrap().1.len(),
+            MAX_GROUPS
+        );
+        uris.push("rcmd://group/more".to_owned());
+        let refused = read_uris(uris.iter().map(String::as_str));
+        assert_eq!(refused, Err(IdentityError::ManyGroups(MAX_GROUPS + 1)));
+        let twice = ["rcmd://user/a", "rcmd://group/x", "rcmd://group/x"];
+        assert_eq!(read(&twice), Err(IdentityError::RepeatedGroup("x".into())));
+    }
+
+    #[test]
+    fn a_refusal_prints_no_control_byte() {
+        for uri in ["rcmd://user/\u{1b}[2J", "rcmd:\u{7}\n"] {
+            let message = read(&[uri]).unwrap_err().to_string();
+            assert!(!message.chars().any(char::is_control), "{message:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(user in "[A-Za-z0-9_][A-Za-z0-9._@+-]{0,63}") {
+            let uri = user_uri(&user).unwrap();
+            prop_assert_eq!(read(&[&uri]).unwrap().0, user);
+        }
+
+        #[test]
+        fn whatever_is_taken_can_be_written_again(rest in "\\PC{0,20}|[ -~\\x00]{0,20}") {
+            let uri = format!("rcmd://user/{rest}");
+            if let Ok((user, _)) = read(&[&uri]) {
+                prop_assert_eq!(user_uri(&user).unwrap(), uri);
+            }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Who is who in rcmd.
+//!
+//! An [`Authority`](authority::Authority) signs certificates. A server proves the names that it
+//! is reached by; a client proves a user and that user's groups, which [`Identity`] reads from the
+//! certificate. [`tls`] turns the files on disk into rustls configurations, and nothing else in
+//! rcmd builds one. When a handshake fails, [`explain`] says why, and which command to type next.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`paths`] | where the files lie: `--dir`, `$RCMD_DIR`, the defaults |
+//! | [`files`] | bounded reads, private keys, atomic writes |
+//! | [`names`] | what a user, a group and a host may be called |
+//! | [`x509`] | the one reader of certificates |
+//! | [`identity`] | the one parser of who a client is |
+//! | [`authority`] | making and signing certificates |
+//! | [`tls`] | the one builder of rustls configurations |
+//! | [`explain`] | failed handshakes in words |
+//! | [`text`] | foreign text made safe to print |
+//!
+//! The program `rcmd-certs` is a thin user of this library.
+#![forbid(unsafe_code)]
+
+pub mod authority;
+pub mod explain;
+pub mod files;
+pub mod identity;
+pub mod names;
+pub mod paths;
+pub mod text;
+pub mod tls;
+pub mod x509;
+
+pub use identity::{Identity, IdentityError};
+pub use paths::Layout;

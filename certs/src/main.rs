@@ -1,0 +1,53 @@
+//! `rcmd-certs`: the certificate authority of rcmd.
+#![forbid(unsafe_code)]
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod cli;
+
+/// Exit status for a command line that makes no sense, as clap and most programs have it.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments = match cli::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    match cli::run(arguments) {
+        Ok(status) => status,
+        Err(cli::Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            // The reader has what it wanted, as in `rcmd-certs show | head -1`.
+            ExitCode::from(141)
+        }
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Help and versions are answers; everything else is a complaint in rcmd's form.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        return if error.print().is_ok() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        };
+    }
+    let text = error.render().to_string();
+    match text.trim_end().strip_prefix("error: ") {
+        Some(fault) => complain(fault),
+        // Nothing was asked for: clap answers with the help alone.
+        None => complain(&format!("a command is missing\n\n{}", text.trim_end())),
+    }
+    ExitCode::from(USAGE)
+}
+
+fn complain(message: &str) {
+    // A closed standard error leaves nobody to tell; the exit status still does.
+    let _ = writeln!(io::stderr(), "rcmd: {message}");
+}

@@ -1,0 +1,60 @@
+//! Foreign text made safe to print.
+//!
+//! Names in a certificate were written by somebody else. A terminal obeys control bytes, and text
+//! that changes its direction reads as something that it is not.
+
+/// The longest foreign text that is printed, in characters; what is longer ends in `…`.
+pub const MAX_PRINTED: usize = 200;
+
+/// `text` with every control, invisible and direction-changing character escaped as `\u{…}`, and
+/// cut to [`MAX_PRINTED`] characters.
+pub fn printable(text: &str) -> String {
+    let mut clean = String::new();
+    for (count, character) in text.chars().enumerate() {
+        if count == MAX_PRINTED {
+            clean.push('…');
+            break;
+        }
+        if is_safe(character) {
+            clean.push(character);
+        } else {
+            clean.extend(character.escape_unicode());
+        }
+    }
+    clean
+}
+
+fn is_safe(character: char) -> bool {
+    let invisible_or_directional = matches!(
+        character,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    );
+    !character.is_control() && !invisible_or_directional
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_and_direction_characters_are_escaped() {
+        assert_eq!(printable("a\u{1b}[31mb\n"), "a\\u{1b}[31mb\\u{a}");
+        assert_eq!(printable("a\u{202e}b\u{9b}"), "a\\u{202e}b\\u{9b}");
+        assert_eq!(printable("zoë 北京"), "zoë 北京");
+    }
+
+    #[test]
+    fn long_text_is_cut() {
+        let printed = printable(&"a".repeat(10_000));
+        assert_eq!(printed.chars().count(), MAX_PRINTED + 1);
+        assert!(printed.ends_with('…'));
+    }
+}

@@ -1,0 +1,247 @@
+//! What peers are going to object to, found before one does.
+//!
+//! These are findings and not errors: the peer's clock counts and not ours, and with an outside
+//! authority the roots that sign servers need not be the ones that sign clients.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{CertificateError, RootCertStore};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::{ClientFiles, ServerFiles, TlsError, load, provider};
+use crate::files::shown;
+use crate::identity::{Identity, IdentityError};
+use crate::text::printable;
+use crate::x509::Certificate;
+
+/// One doubt about a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The certificate's file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub problem: Problem,
+    /// The command that mends it.
+    pub remedy: String,
+}
+
+/// What is wrong with a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// Its time is over, by so many seconds of our clock.
+    Expired(u64),
+    /// Its time has not come, by so many seconds of our clock.
+    NotYetValid(u64),
+    /// A client's certificate at a server, or the other way round.
+    WrongUsage {
+        /// `server` or `client`.
+        needed: &'static str,
+    },
+    /// It signed itself: no authority stands behind it.
+    SelfSigned,
+    /// It is an authority's own (CA:TRUE), which no peer takes for a server or a client.
+    IsAuthority,
+    /// No authority in the `ca.pem` beside it signed it.
+    ForeignAuthority {
+        /// The issuer's name in the certificate.
+        issuer: String,
+    },
+    /// It names no user that a server could know.
+    NoIdentity(IdentityError),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Expired(seconds) => write!(formatter, "expired {} ago", span(*seconds)),
+            Self::NotYetValid(seconds) => write!(
+                formatter,
+                "is not valid yet, for another {} (is this machine's clock right?)",
+                span(*seconds)
+            ),
+            Self::WrongUsage { needed } => {
+                write!(
+                    formatter,
+                    "is not for a {needed} (its extended key usage lacks {needed}Auth)"
+                )
+            }
+            Self::SelfSigned => {
+                formatter.write_str("is self-signed: no authority stands behind it")
+            }
+            Self::IsAuthority => formatter
+                .write_str("is an authority's own certificate (CA:TRUE), which no peer accepts"),
+            Self::ForeignAuthority { issuer } => {
+                write!(
+                    formatter,
+                    "was signed by `{issuer}`, which is not in ca.pem"
+                )
+            }
+            Self::NoIdentity(error) => write!(formatter, "identifies nobody: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{} {}; {}",
+            shown(&self.path),
+            self.problem,
+            self.remedy
+        )
+    }
+}
+
+/// What clients are going to object to in a server's certificate. Empty is good.
+///
+/// # Errors
+///
+/// [`TlsError`] when a file cannot be read at all.
+pub fn check_server(files: &ServerFiles) -> Result<Vec<Finding>, TlsError> {
+    let (_, problems) = judge(Role::Server, &files.cert, &files.ca)?;
+    let remedy = "issue it again with `rcmd-certs issue server NAME... --force`";
+    Ok(findings(&files.cert, problems, remedy))
+}
+
+/// What servers are going to object to in a client's certificate. Empty is good.
+///
+/// # Errors
+///
+/// [`TlsError`] when a file cannot be read at all.
+pub fn check_client(files: &ClientFiles) -> Result<Vec<Finding>, TlsError> {
+    let (leaf, mut problems) = judge(Role::Client, &files.cert, &files.ca)?;
+    let identity = Identity::from_certificate(&leaf);
+    let user = identity.as_ref().map_or("USER", Identity::user).to_owned();
+    problems.extend(identity.err().map(Problem::NoIdentity));
+    let remedy = format!("issue it again with `rcmd-certs issue client {user} --force`");
+    Ok(findings(&files.cert, problems, &remedy))
+}
+
+fn findings(path: &Path, problems: Vec<Problem>, remedy: &str) -> Vec<Finding> {
+    problems
+        .into_iter()
+        .map(|problem| Finding {
+            path: path.to_owned(),
+            problem,
+            remedy: remedy.to_owned(),
+        })
+        .collect()
+}
+
+/// Whose certificate it is.
+#[derive(Clone, Copy)]
+enum Role {
+    Server,
+    Client,
+}
+
+fn judge(role: Role, cert: &Path, ca: &Path) -> Result<(Certificate, Vec<Problem>), TlsError> {
+    let (cert_remedy, ca_remedy) = match role {
+        Role::Server => (load::SERVER_REMEDY, load::SERVER_CA_REMEDY),
+        Role::Client => (load::CLIENT_REMEDY, load::CLIENT_CA_REMEDY),
+    };
+    let chain = load::certificates(cert, cert_remedy)?;
+    let roots = load::load_roots(ca, ca_remedy)?;
+    let leaf = match chain.first() {
+        Some(der) => load::read(cert, 1, der)?,
+        None => return Err(TlsError::NoCertificate(cert.to_owned())),
+    };
+
+    let mut problems: Vec<Problem> = date_problem(&leaf, now_unix()).into_iter().collect();
+    let (fits, needed) = match role {
+        Role::Server => (leaf.usage.allows_server(), "server"),
+        Role::Client => (leaf.usage.allows_client(), "client"),
+    };
+    if !fits {
+        problems.push(Problem::WrongUsage { needed });
+    }
+    if leaf.is_ca {
+        problems.push(Problem::IsAuthority);
+    } else if is_foreign(role, roots, &chain, &leaf) {
+        problems.push(if leaf.self_issued {
+            Problem::SelfSigned
+        } else {
+            Problem::ForeignAuthority {
+                issuer: printable(&leaf.issuer),
+            }
+        });
+    }
+    Ok((leaf, problems))
+}
+
+/// Whether no authority in `roots` signed the chain; dates are no matter here.
+fn is_foreign(
+    role: Role,
+    roots: RootCertStore,
+    chain: &[CertificateDer<'static>],
+    leaf: &Certificate,
+) -> bool {
+    let Some((der, rest)) = chain.split_first() else {
+        return true;
+    };
+    // A moment inside the leaf's validity, so that dates and issuer are judged apart.
+    let moment = now_unix().max(leaf.not_before).min(leaf.not_after);
+    let moment = Duration::from_secs(u64::try_from(moment).unwrap_or(0));
+    let moment = UnixTime::since_unix_epoch(moment);
+    let (roots, provider) = (Arc::new(roots), provider());
+    let error = match role {
+        Role::Server => {
+            // Any name will do: the issuer is judged before the name.
+            let name = ServerName::from(IpAddr::from(Ipv4Addr::LOCALHOST));
+            WebPkiServerVerifier::builder_with_provider(roots, provider)
+                .build()
+                .map(|verifier| {
+                    verifier
+                        .verify_server_cert(der, rest, &name, &[], moment)
+                        .err()
+                })
+        }
+        Role::Client => WebPkiClientVerifier::builder_with_provider(roots, provider)
+            .build()
+            .map(|verifier| verifier.verify_client_cert(der, rest, moment).err()),
+    };
+    matches!(
+        error,
+        Ok(Some(rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature
+        )))
+    )
+}
+
+/// What `now`, in Unix time, makes of a certificate's dates.
+pub fn date_problem(certificate: &Certificate, now: i64) -> Option<Problem> {
+    if now > certificate.not_after {
+        Some(Problem::Expired(now.abs_diff(certificate.not_after)))
+    } else if now < certificate.not_before {
+        Some(Problem::NotYetValid(now.abs_diff(certificate.not_before)))
+    } else {
+        None
+    }
+}
+
+/// Our clock in Unix time.
+pub fn now_unix() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// A span in the one unit that people would use.
+pub fn span(seconds: u64) -> String {
+    let (count, unit) = match seconds {
+        0..120 => (seconds, "second"),
+        120..7_200 => (seconds / 60, "minute"),
+        7_200..172_800 => (seconds / 3_600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}

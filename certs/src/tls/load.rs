@@ -1,0 +1,171 @@
+//! PEM files into what rustls takes.
+
+use std::path::Path;
+
+use rustls::crypto::CryptoProvider;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{InconsistentKeys, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::TlsError;
+use crate::files::{self, FileError};
+use crate::x509::Certificate;
+
+/// The most certificates that one file may hold; a bundle of all public authorities has 150.
+const MAX_CERTIFICATES: usize = 1024;
+
+const ANY_REMEDY: &str =
+    "make an authority with `rcmd-certs init`, or name the folder with --dir DIR";
+pub(super) const SERVER_CA_REMEDY: &str = "it says which clients to let in: make an \
+     authority with `rcmd-certs init`, or copy its ca.pem here";
+pub(super) const CLIENT_CA_REMEDY: &str = "it says which servers to trust: copy ca.pem \
+     from the authority, or try `rcmd-certs quickstart DIR`";
+pub(super) const SERVER_REMEDY: &str = "make the server's identity with \
+     `rcmd-certs issue server NAME`, NAME being how clients reach it";
+pub(super) const CLIENT_REMEDY: &str =
+    "make the client's identity with `rcmd-certs issue client USER`";
+
+/// All certificates of a PEM file, in order; other sections are passed over.
+pub(crate) fn certificates(
+    path: &Path,
+    remedy: &'static str,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let pem = files::read_public(path).map_err(|error| missing(error, remedy))?;
+    let mut found = Vec::new();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| TlsError::Pem {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
+        found.push(certificate);
+        if found.len() > MAX_CERTIFICATES {
+            let reason = format!("more than {MAX_CERTIFICATES} certificates");
+            return Err(TlsError::Pem {
+                path: path.to_owned(),
+                reason,
+            });
+        }
+    }
+    if found.is_empty() {
+        Err(TlsError::NoCertificate(path.to_owned()))
+    } else {
+        Ok(found)
+    }
+}
+
+/// The authorities to trust. `remedy` is what to do when there is no such file. A broken
+/// certificate among good ones is an error too: whoever put it there relies on it.
+pub(super) fn load_roots(path: &Path, remedy: &'static str) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for (index, der) in certificates(path, remedy)?.into_iter().enumerate() {
+        roots.add(der).map_err(|error| TlsError::Certificate {
+            path: path.to_owned(),
+            number: index + 1,
+            reason: error.to_string(),
+        })?;
+    }
+    Ok(roots)
+}
+
+/// The facts of all certificates in a PEM file, in order.
+///
+/// # Errors
+///
+/// [`TlsError`] when the file is missing, unsafe, or has no certificate or an unreadable one.
+pub fn load_certificates(path: &Path) -> Result<Vec<Certificate>, TlsError> {
+    let mut all = Vec::new();
+    for (index, der) in certificates(path, ANY_REMEDY)?.into_iter().enumerate() {
+        all.push(read(path, index + 1, &der)?);
+    }
+    Ok(all)
+}
+
+/// The facts of the first certificate in a PEM file, the one that its private key belongs to.
+///
+/// # Errors
+///
+/// [`TlsError`] when the file is missing, unsafe, or has no readable certificate.
+pub fn load_leaf(path: &Path) -> Result<Certificate, TlsError> {
+    read(path, 1, &load_first(path, ANY_REMEDY)?)
+}
+
+/// The first certificate of a PEM file.
+pub(crate) fn load_first(
+    path: &Path,
+    remedy: &'static str,
+) -> Result<CertificateDer<'static>, TlsError> {
+    let first = certificates(path, remedy)?.into_iter().next();
+    first.ok_or_else(|| TlsError::NoCertificate(path.to_owned()))
+}
+
+pub(super) fn read(path: &Path, number: usize, der: &[u8]) -> Result<Certificate, TlsError> {
+    Certificate::parse(der).map_err(|error| TlsError::Certificate {
+        path: path.to_owned(),
+        number,
+        reason: error.to_string(),
+    })
+}
+
+/// A chain and the key of its first certificate.
+pub(super) fn pair(
+    cert: &Path,
+    key: &Path,
+    remedy: &'static str,
+    provider: &CryptoProvider,
+) -> Result<SingleCertAndKey, TlsError> {
+    let chain = certificates(cert, remedy)?;
+    if let Some(leaf) = chain.first() {
+        read(cert, 1, leaf)?;
+    }
+    let private = private_key(key, remedy)?;
+    CertifiedKey::from_der(chain, private, provider)
+        .map(SingleCertAndKey::from)
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::Mismatch {
+                cert: cert.to_owned(),
+                key: key.to_owned(),
+            },
+            rustls::Error::InvalidCertificate(reason) => TlsError::Certificate {
+                path: cert.to_owned(),
+                number: 1,
+                reason: reason.to_string(),
+            },
+            other => TlsError::Key {
+                path: key.to_owned(),
+                reason: other.to_string(),
+            },
+        })
+}
+
+/// The first private key of a PEM file: PKCS #8, SEC1 or PKCS #1.
+pub(crate) fn private_key(
+    path: &Path,
+    remedy: &'static str,
+) -> Result<PrivateKeyDer<'static>, TlsError> {
+    use rustls_pki_types::pem::Error;
+
+    let pem = files::read_private(path).map_err(|error| missing(error, remedy))?;
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
+        Error::NoItemsFound if is_encrypted(&pem) => TlsError::EncryptedKey(path.to_owned()),
+        Error::NoItemsFound => TlsError::NoKey(path.to_owned()),
+        // The old form of encryption puts headers into the section, which breaks its base64.
+        _ if is_encrypted(&pem) => TlsError::EncryptedKey(path.to_owned()),
+        other => TlsError::Pem {
+            path: path.to_owned(),
+            reason: other.to_string(),
+        },
+    })
+}
+
+fn is_encrypted(pem: &[u8]) -> bool {
+    let has = |mark: &[u8]| pem.windows(mark.len()).any(|window| window == mark);
+    has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED")
+}
+
+fn missing(error: FileError, remedy: &'static str) -> TlsError {
+    match error {
+        FileError::Missing(path) => TlsError::Missing { path, remedy },
+        other => TlsError::File(other),
+    }
+}

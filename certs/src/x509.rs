@@ -1,0 +1,223 @@
+//! The one reader of certificates: DER in, owned facts out.
+//!
+//! Text from a certificate is kept as it stands there. Whoever prints it passes it through
+//! [`printable`](crate::text::printable); whoever decides by it goes through
+//! [`Identity`](crate::Identity).
+
+use std::net::IpAddr;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+
+/// The longest serial number that is read, in bytes. RFC 5280 section 4.1.2.2 allows 20; some
+/// authorities add a leading zero or a little more.
+const MAX_SERIAL: usize = 32;
+
+/// The facts of one certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The subject's distinguished name.
+    pub subject: String,
+    /// The issuer's distinguished name.
+    pub issuer: String,
+    /// Whether subject and issuer are the same, byte for byte.
+    pub self_issued: bool,
+    /// The serial number in lower-case hexadecimal.
+    pub serial: String,
+    /// The first second of validity, in Unix time.
+    pub not_before: i64,
+    /// The last second of validity, in Unix time.
+    pub not_after: i64,
+    /// Whether it may sign other certificates (basicConstraints CA:TRUE).
+    pub is_ca: bool,
+    /// What the extended key usage allows.
+    pub usage: UsageSet,
+    /// DNS names among the subject alternative names.
+    pub dns_names: Vec<String>,
+    /// Addresses among the subject alternative names.
+    pub addresses: Vec<IpAddr>,
+    /// URIs among the subject alternative names.
+    pub uris: Vec<String>,
+    /// Subject alternative names that are broken: not ASCII, or of the wrong length.
+    pub broken_names: usize,
+    /// The SHA-256 of the whole certificate in DER, in lower-case hexadecimal.
+    pub fingerprint: String,
+}
+
+/// What a certificate may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageSet {
+    /// No extended key usage at all: any purpose (RFC 5280 section 4.2.1.12).
+    Any,
+    /// Only these.
+    Only {
+        /// id-kp-serverAuth.
+        server: bool,
+        /// id-kp-clientAuth.
+        client: bool,
+    },
+}
+
+impl UsageSet {
+    /// Whether a server may prove itself with it.
+    pub fn allows_server(self) -> bool {
+        matches!(self, Self::Any | Self::Only { server: true, .. })
+    }
+
+    /// Whether a client may prove itself with it.
+    pub fn allows_client(self) -> bool {
+        matches!(self, Self::Any | Self::Only { client: true, .. })
+    }
+}
+
+/// A certificate that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum X509Error {
+    /// Not a certificate in DER, or a broken one.
+    #[error("not a readable X.509 certificate ({0})")]
+    Encoding(String),
+    /// Something follows the certificate.
+    #[error("{0} bytes follow the certificate")]
+    Trailing(usize),
+    /// The serial number is longer than any authority makes them.
+    #[error("the serial number has {0} bytes; at most {MAX_SERIAL} are read")]
+    Serial(usize),
+}
+
+impl Certificate {
+    /// Reads one certificate.
+    ///
+    /// # Errors
+    ///
+    /// [`X509Error`] when `der` is not exactly one well-formed certificate. An extension that
+    /// occurs twice is an error (RFC 5280 section 4.2).
+    pub fn parse(der: &[u8]) -> Result<Self, X509Error> {
+        let (rest, certificate) = X509Certificate::from_der(der)
+            .map_err(|error| X509Error::Encoding(error.to_string()))?;
+        if !rest.is_empty() {
+            return Err(X509Error::Trailing(rest.len()));
+        }
+        let broken = |error: x509_parser::error::X509Error| X509Error::Encoding(error.to_string());
+        let raw_serial = certificate.raw_serial();
+        if raw_serial.len() > MAX_SERIAL {
+            return Err(X509Error::Serial(raw_serial.len()));
+        }
+        let constraints = certificate.basic_constraints().map_err(broken)?;
+        let mut facts = Self {
+            subject: certificate.subject().to_string(),
+            issuer: certificate.issuer().to_string(),
+            self_issued: certificate.subject().as_raw() == certificate.issuer().as_raw(),
+            serial: serial_text(raw_serial),
+            not_before: certificate.validity().not_before.timestamp(),
+            not_after: certificate.validity().not_after.timestamp(),
+            is_ca: constraints.is_some_and(|extension| extension.value.ca),
+            usage: usage(&certificate).map_err(broken)?,
+            dns_names: Vec::new(),
+            addresses: Vec::new(),
+            uris: Vec::new(),
+            broken_names: 0,
+            fingerprint: hex::encode(digest(&SHA256, der)),
+        };
+        if let Some(names) = certificate.subject_alternative_name().map_err(broken)? {
+            for name in &names.value.general_names {
+                facts.add_name(name);
+            }
+        }
+        Ok(facts)
+    }
+
+    fn add_name(&mut self, name: &GeneralName<'_>) {
+        match name {
+            GeneralName::DNSName(name) => self.dns_names.push((*name).to_owned()),
+            GeneralName::URI(uri) => self.uris.push((*uri).to_owned()),
+            GeneralName::IPAddress(octets) => match address(octets) {
+                Some(address) => self.addresses.push(address),
+                None => self.broken_names += 1,
+            },
+            GeneralName::Invalid(..) => self.broken_names += 1,
+            _ => {}
+        }
+    }
+}
+
+fn usage(certificate: &X509Certificate<'_>) -> Result<UsageSet, x509_parser::error::X509Error> {
+    Ok(match certificate.extended_key_usage()? {
+        None => UsageSet::Any,
+        Some(usage) => UsageSet::Only {
+            server: usage.value.server_auth,
+            client: usage.value.client_auth,
+        },
+    })
+}
+
+/// Hexadecimal without the zero byte that only keeps the number positive.
+fn serial_text(raw: &[u8]) -> String {
+    match raw {
+        [0, rest @ ..] if !rest.is_empty() => hex::encode(rest),
+        _ => hex::encode(raw),
+    }
+}
+
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    if let Ok(v4) = <[u8; 4]>::try_from(octets) {
+        return Some(v4.into());
+    }
+    <[u8; 16]>::try_from(octets).ok().map(IpAddr::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authority::{Algorithm, Authority, LeafSpec};
+    use crate::names::HostName;
+
+    fn server_certificate() -> Vec<u8> {
+        let authority = Authority::create(Algorithm::Ed25519).unwrap();
+        let names = ["web1.example", "192.0.2.7"].map(|name| HostName::parse(name).unwrap());
+        authority
+            .issue(&LeafSpec::server(&names), Algorithm::Ed25519)
+            .unwrap()
+            .cert_der()
+    }
+
+    #[test]
+    fn a_certificate_says_its_facts() {
+        let facts = Certificate::parse(&server_certificate()).unwrap();
+        assert_eq!(facts.dns_names, ["web1.example"]);
+        assert_eq!(facts.addresses, ["192.0.2.7".parse::<IpAddr>().unwrap()]);
+        assert_eq!(facts.uris, ["rcmd://host/web1.example"]);
+        assert_eq!(
+            facts.usage,
+            UsageSet::Only {
+                server: true,
+                client: false
+            }
+        );
+        assert!(!facts.is_ca && !facts.self_issued);
+        assert!(!facts.serial.is_empty() && facts.serial.len() <= 32);
+    }
+
+    #[test]
+    fn every_cut_of_a_certificate_is_an_error_and_no_panic() {
+        let der = server_certificate();
+        for length in 0..der.len() {
+            assert!(Certificate::parse(&der[..length]).is_err(), "{length}");
+        }
+        let mut longer = der;
+        longer.push(0);
+        assert_eq!(Certificate::parse(&longer), Err(X509Error::Trailing(1)));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_damaged_certificate_never_panics(at in 0_usize..400, value: u8) {
+            let mut der = server_certificate();
+            if let Some(byte) = der.get_mut(at) {
+                *byte = value;
+            }
+            let _ = Certificate::parse(&der);
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! What was typed: the flags, and which command they belong to.
+//!
+//! Options stop at the first word that is none. That word is a host, or one of [`RESERVED`]; what
+//! follows a host is the remote command and is never looked at.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, ValueHint};
+use clap_complete::Shell;
+use rcmd_protocol::outcome::{ErrorKind, Failure};
+
+use super::duration;
+
+/// Names that are never a host unless `run` stands before them, those of later versions included.
+const RESERVED: [&str; 9] =
+    ["run", "shell", "cp", "job", "doctor", "enroll", "hosts", "completions", "man"];
+
+const USAGE: &str = "rcmd-client [OPTIONS] HOST COMMAND...
+       rcmd-client run|doctor|completions|man ...";
+
+const EXAMPLES: &str = "\
+Examples:
+  rcmd-client web1 'df -h | sort'            one argument: a line for the shell there
+  rcmd-client web1 ls -l 'My Documents'      several: a program and its arguments, exactly";
+
+const MORE: &str = "\
+Examples:
+  rcmd-client web1 'df -h | sort'            one argument: a line for the shell there
+  rcmd-client web1 ls -l 'My Documents'      several: a program and its arguments, exactly
+  rcmd-client --shell web1 reboot            scripts say which of the two they mean
+  tar c . | rcmd-client web1 tar x -C /srv   standard input goes to the command
+
+Commands:
+  run HOST COMMAND...   the same as without `run`; also for a host named like a command
+  doctor HOST           try every step to a host, and say what to do about the one that fails
+  completions SHELL     print completions for a shell
+  man                   print the manual page
+
+A host is NAME, NAME:PORT, ADDRESS or [V6]:PORT; the port is 7263 when none is given. Options stop at
+the host: what follows is the command, untouched, a `--` too.
+
+Durations are a number with a unit, such as 30s, 5m or 1h 30m; a plain number counts seconds.
+
+Exit status:
+  0 to 255   the command's own
+  128 + N    signal N ended it (141: the reader of its output went away)
+  124        --timeout ended it
+  125        nothing ran: unreachable, TLS, denied, busy, bad usage; safe to try again
+  126, 127   nothing ran: the program could not be executed; was not found
+  255        something was lost after the start, and the whole truth is not known
+`--json` and `--result` tell these from a command that itself exits 125 or 255.
+
+Files: DIR/ca.pem, DIR/client/cert.pem, DIR/client/key.pem and the optional DIR/client.toml, which may
+set connect_timeout, encoding and timestamps. A flag goes before the environment (RCMD_DIR, NO_COLOR),
+that before the file, that before the default.";
+
+/// Runs a command on another machine.
+#[derive(Debug, Parser)]
+#[command(name = "rcmd-client", version, override_usage = USAGE, after_help = EXAMPLES)]
+#[command(after_long_help = MORE, arg_required_else_help = true, max_term_width = 100)]
+#[command(args_override_self = true)]
+pub(crate) struct RunArguments {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) options: RunOptions,
+    /// The host, then the command
+    #[arg(trailing_var_arg = true, value_name = "HOST COMMAND", hide = true)]
+    #[arg(value_hint = ValueHint::CommandWithArguments)]
+    pub(crate) words: Vec<OsString>,
+}
+
+/// Options of every command that reaches a host.
+#[derive(Args, Debug)]
+pub(crate) struct Common {
+    /// Folder of certificates and client.toml [default: ~/.config/rcmd]
+    ///
+    /// Without it $RCMD_DIR, else $XDG_CONFIG_HOME/rcmd, else ~/.config/rcmd. It holds ca.pem,
+    /// client/cert.pem, client/key.pem and, if you like, client.toml.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Time for reaching the host and for TLS [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, hide_short_help = true)]
+    pub(crate) connect_timeout: Option<Duration>,
+    /// Print newline-delimited JSON instead of raw output
+    ///
+    /// One object a line, with `event` one of start, stdout, stderr, note and end; `end` carries the
+    /// result. Output that is not UTF-8 is base64, and its `encoding` says so.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// No notices; errors are still printed
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Say what happens
+    #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub(crate) verbose: u8,
+}
+
+/// Options of a run.
+#[derive(Args, Debug)]
+pub(crate) struct RunOptions {
+    /// Read the one argument as a line for the remote user's shell
+    #[arg(long, conflicts_with = "exec")]
+    pub(crate) shell: bool,
+    /// Read even one argument as a program
+    #[arg(long)]
+    pub(crate) exec: bool,
+    /// Send no standard input
+    #[arg(short = 'n')]
+    pub(crate) no_input: bool,
+    /// Folder to run in there [default: the remote home]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<OsString>,
+    /// Set a variable for the command; repeatable
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<OsString>,
+    /// End the command after this long: 30s, 5m
+    ///
+    /// The server keeps this time from the start of the process: then TERM, 5 s later KILL, to the
+    /// whole tree. The exit status is 124.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) timeout: Option<Duration>,
+    /// Start at most once under this name, for 7 days
+    ///
+    /// From the same identity on the same host, the same key with the same request never starts
+    /// twice: a second call takes up the first one's output or its recorded end.
+    #[arg(long, value_name = "KEY", hide_short_help = true)]
+    pub(crate) key: Option<OsString>,
+    /// Also write the result as one line of JSON
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) result: Option<PathBuf>,
+    /// Begin each line with the server's time
+    ///
+    /// Of both streams, in UTC. With --json, the events carry it as `time` instead.
+    #[arg(long)]
+    pub(crate) timestamps: bool,
+    /// Convert output to UTF-8 from another encoding
+    ///
+    /// Such as gbk, shift_jis, euc-kr, big5 or windows-1252: any label of the WHATWG Encoding
+    /// Standard. Without it bytes stay bytes.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) encoding: Option<String>,
+}
+
+/// Try every step to a host, and say what to do about the one that fails.
+#[derive(Debug, Parser)]
+#[command(name = "rcmd-client doctor", version, disable_version_flag = true, max_term_width = 100)]
+#[command(after_help = "Exit status: 0 when every step is well, else 125.")]
+pub(crate) struct DoctorArguments {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The host: NAME, NAME:PORT, ADDRESS or [V6]:PORT
+    #[arg(value_name = "HOST", value_hint = ValueHint::Hostname)]
+    pub(crate) host: OsString,
+}
+
+/// Print completions for a shell.
+#[derive(Debug, Parser)]
+#[command(name = "rcmd-client completions", disable_version_flag = true)]
+pub(crate) struct CompletionsArguments {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+/// Print the manual page, or write one for every command.
+#[derive(Debug, Parser)]
+#[command(name = "rcmd-client man", disable_version_flag = true)]
+pub(crate) struct ManArguments {
+    /// Write rcmd-client.1 and one page for each command into this folder
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Run(RunArguments),
+    Doctor(DoctorArguments),
+    Completions(CompletionsArguments),
+    Man(ManArguments),
+}
+
+/// Why a command line is not to be carried out.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// As clap says it; help and version come this way too.
+    Clap(clap::Error),
+    /// As we say it.
+    Usage(Failure),
+}
+
+impl From<clap::Error> for Refused {
+    fn from(error: clap::Error) -> Self {
+        Self::Clap(error)
+    }
+}
+
+impl Request {
+    /// Reads a command line, its first word being the program's own name.
+    ///
+    /// # Errors
+    /// [`Refused`] when it makes no sense, or asks for help or the version.
+    pub(crate) fn parse(typed: Vec<OsString>) -> Result<Self, Refused> {
+        let arguments = RunArguments::try_parse_from(&typed)?;
+        // The words are the end of what was typed, so the rest is the options before them.
+        let (before, words) = typed.split_at(typed.len().saturating_sub(arguments.words.len()));
+        let Some((first, rest)) = words.split_first() else {
+            return Ok(Self::Run(arguments));
+        };
+        // After `--` a word can only be a host.
+        let name = if before.last().is_some_and(|last| last == "--") { None } else { first.to_str() };
+        // Options may stand on either side of a subcommand.
+        let again = || before.iter().chain(rest);
+        Ok(match name {
+            Some("run") => Self::Run(RunArguments::try_parse_from(again())?),
+            Some("doctor") => Self::Doctor(DoctorArguments::try_parse_from(again())?),
+            Some("completions") => {
+                Self::Completions(CompletionsArguments::try_parse_from(again())?)
+            }
+            Some("man") => Self::Man(ManArguments::try_parse_from(again())?),
+            Some(name) if RESERVED.contains(&name) => return Err(Refused::Usage(reserved(name))),
+            _ => Self::Run(arguments),
+        })
+    }
+}
+
+fn reserved(name: &str) -> Failure {
+    Failure::new(
+        ErrorKind::Usage,
+        format!("`{name}` is a name of rcmd's own, and this version does not have it yet"),
+    )
+    .hint(format!("for a host of that name: rcmd-client run {name} COMMAND..."))
+}
+
+/// The whole command line as clap's tree, for completions and manual pages.
+pub(crate) fn tree() -> clap::Command {
+    let under = |command: clap::Command, name: &'static str| command.name(name);
+    RunArguments::command()
+        .disable_help_subcommand(true)
+        .subcommand(
+            under(RunArguments::command(), "run")
+                .disable_version_flag(true)
+                .override_usage("rcmd-client run [OPTIONS] HOST COMMAND..."),
+        )
+        .subcommand(under(DoctorArguments::command(), "doctor"))
+        .subcommand(under(CompletionsArguments::command(), "completions"))
+        .subcommand(under(ManArguments::command(), "man"))
+}
+
+/// How the words after the host are to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Words {
+    /// One line for the remote user's shell.
+    Shell(OsString),
+    /// A program and its arguments.
+    Exec(Vec<OsString>),
+}
+
+impl Words {
+    /// One word is a shell line and several are a program, unless a flag says otherwise.
+    ///
+    /// # Errors
+    /// A usage failure when there is no word, or `--shell` stands before several: ssh would join
+    /// them with blanks, and a name with a blank in it would become two.
+    pub(crate) fn read(words: &[OsString], shell: bool, exec: bool) -> Result<Self, Failure> {
+        match words {
+            [] => Err(Failure::new(ErrorKind::Usage, "there is no command after the host")
+                .hint("name one, as in: rcmd-client HOST 'uptime'")),
+            [line] if !exec => Ok(Self::Shell(line.clone())),
+            words if shell => Err(Failure::new(
+                ErrorKind::Usage,
+                format!("--shell takes one argument, the line, and there are {}", words.len()),
+            )
+            .hint(format!("quote the whole line: rcmd-client --shell HOST {}", quoted(words)))),
+            words => Ok(Self::Exec(words.to_vec())),
+        }
+    }
+}
+
+/// The words as one argument for a POSIX shell here.
+fn quoted(words: &[OsString]) -> String {
+    let line = words.join(OsStr::new(" "));
+    format!("'{}'", line.to_string_lossy().replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests;

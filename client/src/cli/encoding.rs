@@ -1,0 +1,90 @@
+//! `--encoding`: output in another encoding becomes UTF-8, also where a character is split.
+
+use encoding_rs::{CoderResult, Decoder, Encoding};
+use rcmd_protocol::outcome::{ErrorKind, Failure};
+
+/// Bytes of UTF-8 that are made at a time.
+const BLOCK: usize = 16 * 1024;
+
+/// The encoding of this name.
+///
+/// # Errors
+/// A usage failure when there is none.
+pub(crate) fn named(name: &str) -> Result<&'static Encoding, Failure> {
+    Encoding::for_label(name.as_bytes()).ok_or_else(|| {
+        let examples = "gbk, gb18030, big5, shift_jis, euc-jp, euc-kr, windows-1252, koi8-r, utf-16le";
+        Failure::new(
+            ErrorKind::Usage,
+            format!("there is no encoding `{name}`; there are, among others, {examples}"),
+        )
+        .hint("leave --encoding out to get the bytes as they are")
+    })
+}
+
+/// The converter of one stream.
+pub(crate) struct Converter {
+    decoder: Decoder,
+}
+
+impl Converter {
+    pub(crate) fn new(encoding: &'static Encoding) -> Self {
+        Self { decoder: encoding.new_decoder_with_bom_removal() }
+    }
+
+    /// Appends what `bytes` say to `text`. What is malformed becomes U+FFFD; a character that is not
+    /// whole yet waits for the next call, or becomes U+FFFD in the `last` one.
+    pub(crate) fn convert(&mut self, mut bytes: &[u8], last: bool, text: &mut Vec<u8>) {
+        let mut block = [0; BLOCK];
+        loop {
+            let (result, read, written, _) = self.decoder.decode_to_utf8(bytes, &mut block, last);
+            text.extend_from_slice(block.get(..written).unwrap_or_default());
+            bytes = bytes.get(read..).unwrap_or_default();
+            if result == CoderResult::InputEmpty {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn converted(encoding: &'static Encoding, pieces: &[&[u8]]) -> String {
+        let mut converter = Converter::new(encoding);
+        let mut text = Vec::new();
+        for piece in pieces {
+            converter.convert(piece, false, &mut text);
+        }
+        converter.convert(b"", true, &mut text);
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn a_character_may_be_split_anywhere() {
+        let text = "磁盘空间 ok\n".repeat(50);
+        let (bytes, ..) = encoding_rs::GBK.encode(&text);
+        for at in 0..bytes.len() {
+            assert_eq!(converted(encoding_rs::GBK, &[&bytes[..at], &bytes[at..]]), text);
+        }
+        let single: Vec<_> = bytes.chunks(1).collect();
+        assert_eq!(converted(encoding_rs::GBK, &single), text);
+    }
+
+    #[test]
+    fn what_grows_past_a_block_is_whole() {
+        let bytes = vec![0x80; 5 * BLOCK];
+        assert_eq!(converted(encoding_rs::WINDOWS_1252, &[&bytes]), "€".repeat(5 * BLOCK));
+    }
+
+    #[test]
+    fn half_a_character_at_the_end_is_marked() {
+        assert_eq!(converted(encoding_rs::GBK, &[b"a\xb4"]), "a\u{fffd}");
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_examples() {
+        assert_eq!(named("GBK").unwrap(), encoding_rs::GBK);
+        assert!(named("klingon").unwrap_err().message.contains("shift_jis"));
+    }
+}

@@ -1,0 +1,137 @@
+//! `client.toml`: settings that a person does not want to type each time.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use encoding_rs::Encoding;
+use rcmd_certs::files::{self, shown};
+use rcmd_protocol::outcome::{ErrorKind, Failure};
+use serde::de::{Deserializer, Error, Visitor};
+use serde::Deserialize;
+
+use super::{duration, encoding};
+
+/// What the file may say. A missing setting is a missing line.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct File {
+    /// As `--connect-timeout`: text, or a number of seconds.
+    #[serde(default, deserialize_with = "read_duration")]
+    pub(crate) connect_timeout: Option<Duration>,
+    /// As `--encoding`.
+    #[serde(default, deserialize_with = "read_encoding")]
+    pub(crate) encoding: Option<&'static Encoding>,
+    /// As `--timestamps`.
+    pub(crate) timestamps: Option<bool>,
+}
+
+impl File {
+    /// Reads the file. One that is not there says nothing.
+    ///
+    /// # Errors
+    /// When it can't be read or understood; the message names line and column.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let bytes = match files::read_public(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_missing() => return Ok(Self::default()),
+            Err(error) => return Err(Failure::new(ErrorKind::Usage, error.to_string())),
+        };
+        Self::parse(&bytes).map_err(|(line, column, reason)| {
+            let place = format!("{}:{line}:{column}", shown(path));
+            Failure::new(ErrorKind::Usage, format!("{place}: {reason}"))
+                .hint("mend that line, or remove it; `rcmd-client --help` lists the settings")
+        })
+    }
+
+    /// The settings, or line, column and reason of what is wrong with them.
+    fn parse(bytes: &[u8]) -> Result<Self, (usize, usize, String)> {
+        let text = str::from_utf8(bytes).map_err(|error| {
+            let (line, column) = place(bytes, error.valid_up_to());
+            (line, column, "this is not UTF-8".to_owned())
+        })?;
+        toml::from_str(text).map_err(|error| {
+            let (line, column) = place(bytes, error.span().map_or(0, |span| span.start));
+            // The message may have lines of its own; a reason is one.
+            (line, column, error.message().lines().collect::<Vec<_>>().join(", "))
+        })
+    }
+}
+
+/// Line and column, from 1, of a byte.
+fn place(bytes: &[u8], at: usize) -> (usize, usize) {
+    let before = bytes.get(..at).unwrap_or(bytes);
+    let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
+    let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
+    let column = before.get(start..).map_or(0, |line| String::from_utf8_lossy(line).chars().count());
+    (line, column + 1)
+}
+
+fn read_duration<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
+    struct Either;
+    impl Visitor<'_> for Either {
+        type Value = Duration;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a duration such as \"30s\", or a number of seconds")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
+            duration::parse(text).map_err(E::custom)
+        }
+
+        fn visit_i64<E: Error>(self, seconds: i64) -> Result<Duration, E> {
+            self.visit_str(&seconds.to_string())
+        }
+
+        fn visit_f64<E: Error>(self, seconds: f64) -> Result<Duration, E> {
+            self.visit_str(&seconds.to_string())
+        }
+    }
+    value.deserialize_any(Either).map(Some)
+}
+
+fn read_encoding<'de, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<&'static Encoding>, D::Error> {
+    let name = String::deserialize(value)?;
+    encoding::named(&name).map(Some).map_err(|failure| D::Error::custom(failure.message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_is_optional() {
+        let file = File::parse(b"").unwrap();
+        assert!(file.connect_timeout.is_none() && file.encoding.is_none());
+        let file = File::parse(b"connect_timeout = 3\nencoding = 'gbk'\ntimestamps = true").unwrap();
+        assert_eq!(file.connect_timeout, Some(Duration::from_secs(3)));
+        assert_eq!(file.encoding, Some(encoding_rs::GBK));
+        assert_eq!(file.timestamps, Some(true));
+        let file = File::parse(b"connect_timeout = '1m 30s'").unwrap();
+        assert_eq!(file.connect_timeout, Some(Duration::from_secs(90)));
+    }
+
+    #[test]
+    fn an_error_names_its_line_and_column() {
+        for (text, line, column) in [
+            (&b"# \xc3\xa9\ntimestamps = maybe"[..], 2, 14),
+            (b"\n\nconnect_timeout = 'soon'", 3, 19),
+            (b"encoding = 'klingon'", 1, 12),
+            (b"timeout = 3", 1, 1),
+            (b"a = \xff", 1, 5),
+        ] {
+            let (at_line, at_column, reason) = File::parse(text).unwrap_err();
+            assert_eq!((at_line, at_column), (line, column), "{reason}");
+            assert!(!reason.contains('\n'), "{reason}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_setting_is_answered_with_the_known_ones() {
+        let (.., reason) = File::parse(b"colour = 1").unwrap_err();
+        assert!(reason.contains("colour") && reason.contains("connect_timeout"), "{reason}");
+    }
+}

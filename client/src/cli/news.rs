@@ -1,0 +1,82 @@
+//! What is said about the link while a command runs: nothing, unless it takes long.
+
+use std::time::Duration;
+
+use rcmd_client::Notice;
+use tokio::time::Instant;
+
+/// A loss that heals within this time is none that a person needs to hear of.
+const SILENT: Duration = Duration::from_secs(1);
+
+/// The state of the link as far as it was told.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// A loss, and when to tell of it.
+    pending: Option<(Instant, String)>,
+    /// Whether a loss was told, and its end was not.
+    told: bool,
+}
+
+impl News {
+    /// Something happened; gives what to say about it now.
+    pub(crate) fn handle(&mut self, notice: &Notice, now: Instant) -> Option<String> {
+        match notice {
+            Notice::Lost(_) => {
+                // Further attempts do not make the loss any younger.
+                if !self.told && self.pending.is_none() {
+                    self.pending = Some((now + SILENT, notice.to_string()));
+                }
+                None
+            }
+            Notice::Resumed(_) => {
+                self.pending = None;
+                std::mem::take(&mut self.told).then(|| notice.to_string())
+            }
+            other => Some(other.to_string()),
+        }
+    }
+
+    /// When to call [`News::handle_timeout`].
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        self.pending.as_ref().map(|(at, _)| *at)
+    }
+
+    /// The time of [`News::timeout`] came; gives what to say now.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<String> {
+        let (_, text) = self.pending.take_if(|(at, _)| *at <= now)?;
+        self.told = true;
+        Some(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lost() -> Notice {
+        Notice::Lost("connection reset".to_owned())
+    }
+
+    #[test]
+    fn a_short_loss_is_never_mentioned() {
+        let (mut news, now) = (News::default(), Instant::now());
+        assert_eq!(news.handle(&lost(), now), None);
+        let resumed = Notice::Resumed(Duration::from_millis(300));
+        assert_eq!(news.handle(&resumed, now + Duration::from_millis(300)), None);
+        assert_eq!(news.timeout(), None);
+    }
+
+    #[test]
+    fn a_long_loss_is_told_once_and_so_is_its_end() {
+        let (mut news, now) = (News::default(), Instant::now());
+        news.handle(&lost(), now);
+        assert_eq!(news.handle_timeout(now), None);
+        assert_eq!(news.handle(&lost(), now + SILENT / 2), None);
+        assert_eq!(news.timeout(), Some(now + SILENT));
+        assert!(news.handle_timeout(now + SILENT).unwrap().contains("connection lost"));
+        assert_eq!(news.handle(&lost(), now + SILENT), None);
+        let resumed = Notice::Resumed(Duration::from_millis(3200));
+        assert_eq!(news.handle(&resumed, now + SILENT).unwrap(), "resumed after 3.2 s");
+        assert_eq!(news.handle(&resumed, now + SILENT), None);
+    }
+}

@@ -1,0 +1,243 @@
+//! What is meant: flags, environment and file made into one answer, and checked, in one place.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use encoding_rs::Encoding;
+use rcmd_certs::Layout;
+use rcmd_client::{InvalidTarget, Target};
+use rcmd_protocol::outcome::{ErrorKind, Failure};
+
+use super::arguments::{Common, DoctorArguments, RunArguments, Words};
+use super::encoding;
+use super::file::File;
+
+/// How long reaching a host may take when nothing else is said.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A command to be run.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) layout: Layout,
+    pub(crate) target: Target,
+    pub(crate) words: Words,
+    pub(crate) input: bool,
+    pub(crate) cwd: Option<OsString>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) key: Option<OsString>,
+    pub(crate) form: Form,
+    pub(crate) result: Option<PathBuf>,
+    pub(crate) volume: Volume,
+}
+
+/// In which form output is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As it is, or converted, or with times before its lines.
+    Text { encoding: Option<&'static Encoding>, timestamps: bool },
+    /// As events.
+    Json { timestamps: bool },
+}
+
+impl Form {
+    pub(crate) fn timestamps(self) -> bool {
+        match self {
+            Self::Text { timestamps, .. } | Self::Json { timestamps } => timestamps,
+        }
+    }
+}
+
+/// How much is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Volume {
+    /// Errors alone.
+    Quiet,
+    /// Errors, and notices that a person would want.
+    Normal,
+    /// What happens.
+    Verbose,
+}
+
+impl Run {
+    /// Flag before environment before file before default.
+    ///
+    /// # Errors
+    /// A usage failure, with its remedy.
+    pub(crate) fn resolve(typed: RunArguments) -> Result<Self, Failure> {
+        let RunArguments { common, options, words } = typed;
+        let (host, words) = match words.split_first() {
+            Some((host, words)) => (host, words),
+            None => {
+                return Err(Failure::new(ErrorKind::Usage, "there is no host")
+                    .hint("rcmd-client HOST COMMAND...; `rcmd-client -h` shows examples"));
+            }
+        };
+        if words.is_empty() && host == "help" {
+            return Err(Failure::new(ErrorKind::Usage, "there is no command after the host")
+                .hint("for help: rcmd-client --help"));
+        }
+        if common.json && options.encoding.is_some() {
+            return Err(Failure::new(ErrorKind::Usage, "--json and --encoding exclude each other")
+                .hint("leave out --encoding: events carry every byte as it is"));
+        }
+        let typed_encoding = options.encoding.as_deref().map(encoding::named).transpose()?;
+        let target = target(host)?;
+        let words = Words::read(words, options.shell, options.exec)?;
+        let env = options.env.iter().map(|setting| setting_of(setting)).collect::<Result<_, _>>()?;
+        let layout = layout(&common)?;
+        let file = File::read(&layout.client_toml())?;
+
+        let timestamps = options.timestamps || file.timestamps.unwrap_or(false);
+        let form = if common.json {
+            Form::Json { timestamps }
+        } else {
+            Form::Text { encoding: typed_encoding.or(file.encoding), timestamps }
+        };
+        Ok(Self {
+            target,
+            words,
+            input: !options.no_input,
+            cwd: options.cwd,
+            env,
+            timeout: options.timeout,
+            connect_timeout: connect_timeout(&common, &file),
+            key: options.key,
+            form,
+            result: options.result,
+            volume: volume(&common),
+            layout,
+        })
+    }
+}
+
+/// A host to be examined.
+#[derive(Debug)]
+pub(crate) struct Doctor {
+    pub(crate) layout: Layout,
+    pub(crate) target: Target,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) json: bool,
+}
+
+impl Doctor {
+    /// As [`Run::resolve`].
+    ///
+    /// # Errors
+    /// A usage failure, with its remedy.
+    pub(crate) fn resolve(typed: DoctorArguments) -> Result<Self, Failure> {
+        let target = target(&typed.host)?;
+        let layout = layout(&typed.common)?;
+        let file = File::read(&layout.client_toml())?;
+        let connect_timeout = connect_timeout(&typed.common, &file);
+        Ok(Self { layout, target, connect_timeout, json: typed.common.json })
+    }
+}
+
+fn target(typed: &OsStr) -> Result<Target, Failure> {
+    let Some(host) = typed.to_str() else {
+        let message = format!("`{}` is no host", typed.to_string_lossy());
+        return Err(Failure::new(ErrorKind::Usage, message)
+            .hint("a host is NAME, NAME:PORT, ADDRESS or [V6]:PORT"));
+    };
+    host.parse().map_err(|error: InvalidTarget| {
+        Failure::new(ErrorKind::Usage, error.to_string())
+            .hint("options stand before the host, and the command after it")
+    })
+}
+
+fn layout(common: &Common) -> Result<Layout, Failure> {
+    Layout::for_user(common.dir.as_deref())
+        .map_err(|error| Failure::new(ErrorKind::Usage, error.to_string()))
+}
+
+fn connect_timeout(common: &Common, file: &File) -> Duration {
+    common.connect_timeout.or(file.connect_timeout).unwrap_or(CONNECT_TIMEOUT)
+}
+
+fn volume(common: &Common) -> Volume {
+    match (common.quiet, common.verbose) {
+        (true, _) => Volume::Quiet,
+        (false, 0) => Volume::Normal,
+        (false, _) => Volume::Verbose,
+    }
+}
+
+fn setting_of(typed: &OsStr) -> Result<(OsString, OsString), Failure> {
+    let bytes = typed.as_bytes();
+    let equals = bytes.iter().position(|&byte| byte == b'=').filter(|&at| at > 0);
+    match equals.and_then(|at| bytes.split_at_checked(at)) {
+        Some((name, [_, value @ ..])) => {
+            Ok((OsStr::from_bytes(name).to_owned(), OsStr::from_bytes(value).to_owned()))
+        }
+        _ => Err(Failure::new(
+            ErrorKind::Usage,
+            format!("`{}` is no setting for --env", typed.to_string_lossy()),
+        )
+        .hint("write --env NAME=VALUE; --env NAME=\"$NAME\" passes your own on")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    fn run(line: &[&str]) -> Result<Run, Failure> {
+        let dir = ["rcmd-client", "--dir", "/nonexistent"];
+        let typed = dir.iter().chain(line);
+        Run::resolve(RunArguments::try_parse_from(typed).unwrap())
+    }
+
+    #[test]
+    fn every_refusal_says_what_to_do() {
+        for line in [
+            &["web1"][..],
+            &["help"],
+            &["web1:0x", "ls"],
+            &["--json", "--encoding", "gbk", "web1", "ls"],
+            &["--encoding", "klingon", "web1", "ls"],
+            &["--env", "A", "web1", "ls"],
+            &["--env", "=A", "web1", "ls"],
+            &["--shell", "web1", "ls", "-l"],
+        ] {
+            let failure = run(line).unwrap_err();
+            assert_eq!(failure.kind, ErrorKind::Usage, "{line:?}");
+            assert!(failure.hint.is_some(), "{line:?}: {failure}");
+        }
+    }
+
+    #[test]
+    fn a_setting_is_cut_at_its_first_equals_sign() {
+        let run = run(&["--env", "A=b=c", "--env", "EMPTY=", "web1", "ls"]).unwrap();
+        assert_eq!(run.env, [("A".into(), "b=c".into()), ("EMPTY".into(), OsString::new())]);
+    }
+
+    #[test]
+    fn a_flag_goes_before_the_file_and_that_before_the_default() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_str().unwrap();
+        let resolve = |line: &[&str]| {
+            let typed = ["rcmd-client", "--dir", path].into_iter().chain(line.iter().copied());
+            Run::resolve(RunArguments::try_parse_from(typed).unwrap()).unwrap()
+        };
+        assert_eq!(resolve(&["web1", "ls"]).connect_timeout, CONNECT_TIMEOUT);
+        std::fs::write(dir.path().join("client.toml"), "connect_timeout = 3\nencoding = 'gbk'")
+            .unwrap();
+        let from_file = resolve(&["web1", "ls"]);
+        assert_eq!(from_file.connect_timeout, Duration::from_secs(3));
+        let encoding = Some(encoding_rs::GBK);
+        assert_eq!(from_file.form, Form::Text { encoding, timestamps: false });
+        let flags = ["--connect-timeout", "1", "--encoding", "big5", "web1", "ls"];
+        let by_flag = resolve(&flags);
+        assert_eq!(by_flag.connect_timeout, Duration::from_secs(1));
+        let encoding = Some(encoding_rs::BIG5);
+        assert_eq!(by_flag.form, Form::Text { encoding, timestamps: false });
+        // The file's encoding is for terminals; events keep the bytes.
+        assert_eq!(resolve(&["--json", "web1", "ls"]).form, Form::Json { timestamps: false });
+    }
+}

@@ -1,0 +1,197 @@
+//! Signals to the client: which are caught, and what follows from them.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+use std::time::Duration;
+
+use rcmd_client::Signal;
+use tokio::signal::unix::{self, SignalKind};
+use tokio::time::Instant;
+
+/// From TERM or HUP to the end of patience.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// From the kill of the tree to giving up on hearing of its end.
+const LAST_WORD: Duration = Duration::from_secs(2);
+
+/// SIGTSTP, signal(7).
+const TSTP: i32 = 20;
+
+/// What was caught.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caught {
+    /// A signal that ends programs; it is for the remote command.
+    Ending(Signal),
+    /// Ctrl-Z.
+    Suspend,
+}
+
+/// The signals that are caught. One that was ignored when the client started stays ignored, as
+/// under nohup(1).
+pub(crate) struct Signals {
+    sources: Vec<(Caught, unix::Signal)>,
+}
+
+impl Signals {
+    /// Catches them, from now on.
+    ///
+    /// # Errors
+    /// When a handler can't be installed.
+    pub(crate) fn catch() -> io::Result<Self> {
+        let ignored = ignored();
+        let ending = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT].into_iter();
+        let all = ending.map(|signal| (Caught::Ending(signal), signal.number()));
+        let sources = all
+            .chain([(Caught::Suspend, TSTP)])
+            .filter(|(_, number)| ignored & (1 << (number - 1)) == 0)
+            .map(|(caught, number)| Ok((caught, unix::signal(SignalKind::from_raw(number))?)))
+            .collect::<io::Result<_>>()?;
+        Ok(Self { sources })
+    }
+
+    /// The next one.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub(crate) async fn next(&mut self) -> Caught {
+        poll_fn(|context| {
+            let came = self.sources.iter_mut().find_map(|(caught, source)| {
+                source.poll_recv(context).is_ready().then_some(*caught)
+            });
+            came.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+}
+
+/// The signals that are ignored, as a mask: bit 0 is signal 1 (proc_pid_status(5)). None when that
+/// can't be read.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    mask(&status).unwrap_or(0)
+}
+
+fn mask(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+/// What is to be done about the remote command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Pass the signal on.
+    Pass(Signal),
+    /// Kill its tree.
+    Kill,
+    /// End with this signal's status: no end came.
+    GiveUp(Signal),
+}
+
+/// How far the user has gone with ending the command.
+///
+/// ```text
+///           INT, QUIT                INT, QUIT
+///   Calm ------------- Interrupted ------------+
+///     |                    | TERM, HUP         v        2 s
+///     +----- TERM, HUP ----+--- Patient ---> Killed ---------> given up
+///                                5 s or INT, QUIT
+/// ```
+#[derive(Debug, Default)]
+pub(crate) struct Insistence {
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Stage {
+    #[default]
+    Calm,
+    Interrupted,
+    Patient { signal: Signal, until: Instant },
+    Killed { signal: Signal, until: Instant },
+}
+
+impl Insistence {
+    /// A signal came.
+    pub(crate) fn handle_signal(&mut self, signal: Signal, now: Instant) -> Action {
+        let interrupts = signal == Signal::INT || signal == Signal::QUIT;
+        match self.stage {
+            Stage::Interrupted | Stage::Patient { .. } if interrupts => self.kill(signal, now),
+            Stage::Calm if interrupts => {
+                self.stage = Stage::Interrupted;
+                Action::Pass(signal)
+            }
+            Stage::Calm | Stage::Interrupted => {
+                self.stage = Stage::Patient { signal, until: now + PATIENCE };
+                Action::Pass(signal)
+            }
+            Stage::Patient { .. } => Action::Pass(signal),
+            Stage::Killed { .. } => Action::Kill,
+        }
+    }
+
+    /// When to call [`Insistence::handle_timeout`].
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Calm | Stage::Interrupted => None,
+            Stage::Patient { until, .. } | Stage::Killed { until, .. } => Some(until),
+        }
+    }
+
+    /// The time of [`Insistence::timeout`] came.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<Action> {
+        match self.stage {
+            Stage::Patient { signal, until } if until <= now => Some(self.kill(signal, now)),
+            Stage::Killed { signal, until } if until <= now => Some(Action::GiveUp(signal)),
+            _ => None,
+        }
+    }
+
+    fn kill(&mut self, signal: Signal, now: Instant) -> Action {
+        self.stage = Stage::Killed { signal, until: now + LAST_WORD };
+        Action::Kill
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_interrupt_kills_and_two_seconds_later_nobody_waits() {
+        let (mut insistence, now) = (Insistence::default(), Instant::now());
+        assert_eq!(insistence.handle_signal(Signal::INT, now), Action::Pass(Signal::INT));
+        assert_eq!(insistence.timeout(), None);
+        assert_eq!(insistence.handle_signal(Signal::INT, now), Action::Kill);
+        assert_eq!(insistence.timeout(), Some(now + LAST_WORD));
+        assert_eq!(insistence.handle_timeout(now), None);
+        let end = insistence.handle_timeout(now + LAST_WORD);
+        assert_eq!(end, Some(Action::GiveUp(Signal::INT)));
+    }
+
+    #[test]
+    fn patience_after_term_ends_after_five_seconds_and_a_second_term_does_not_renew_it() {
+        for signal in [Signal::TERM, Signal::HUP] {
+            let (mut insistence, now) = (Insistence::default(), Instant::now());
+            assert_eq!(insistence.handle_signal(signal, now), Action::Pass(signal));
+            let later = now + Duration::from_secs(3);
+            assert_eq!(insistence.handle_signal(signal, later), Action::Pass(signal));
+            assert_eq!(insistence.timeout(), Some(now + PATIENCE));
+            assert_eq!(insistence.handle_timeout(now + PATIENCE), Some(Action::Kill));
+            let end = insistence.handle_timeout(now + PATIENCE + LAST_WORD);
+            assert_eq!(end, Some(Action::GiveUp(signal)));
+        }
+    }
+
+    #[test]
+    fn an_interrupt_ends_patience_at_once() {
+        let (mut insistence, now) = (Insistence::default(), Instant::now());
+        insistence.handle_signal(Signal::TERM, now);
+        assert_eq!(insistence.handle_signal(Signal::INT, now), Action::Kill);
+    }
+
+    #[test]
+    fn the_mask_of_ignored_signals_is_read() {
+        assert_eq!(mask("SigBlk:\t0\nSigIgn:\t0000000000001001\n"), Some(0x1001));
+        assert_eq!(mask(""), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! Messages to the person: always on standard error, always in rcmd's form, never a control byte.
+
+use std::fmt::Write as _;
+use std::io;
+
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
+use rcmd_certs::text::{MAX_PRINTED, printable};
+use rcmd_protocol::outcome::Failure;
+
+/// Whether a message says that something failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Error,
+    Notice,
+}
+
+/// All of `text`, safe to print: whoever wrote it does not command this terminal.
+pub(crate) fn clean(text: &str) -> String {
+    // `printable` cuts; what a server may send is bounded already, and the end of it counts.
+    let mut rest = text;
+    let mut clean = String::with_capacity(text.len());
+    while !rest.is_empty() {
+        let end = rest.char_indices().nth(MAX_PRINTED).map_or(rest.len(), |(at, _)| at);
+        let (piece, after) = rest.split_at(end);
+        clean.push_str(&printable(piece));
+        rest = after;
+    }
+    clean
+}
+
+/// `rcmd: MESSAGE`, a line of its own, coloured if standard error wants it.
+pub(crate) fn line(tone: Tone, message: &str) -> String {
+    styled(tone, message, colour())
+}
+
+/// A failure and what to do about it, with the host unless the message names it.
+pub(crate) fn failure(host: Option<&str>, failure: &Failure) -> String {
+    let mut text = match host.filter(|host| !failure.message.contains(host)) {
+        Some(host) => line(Tone::Error, &format!("{host}: {}", failure.message)),
+        None => line(Tone::Error, &failure.message),
+    };
+    if let Some(hint) = &failure.hint {
+        text.push_str(&line(Tone::Notice, &format!("hint: {hint}")));
+    }
+    text
+}
+
+/// Writes to standard error. When that is closed nobody is left to tell; the exit status still does.
+pub(crate) fn say(text: &str) {
+    let _ = io::Write::write_all(&mut io::stderr(), text.as_bytes());
+}
+
+fn styled(tone: Tone, message: &str, colour: bool) -> String {
+    let style = match tone {
+        Tone::Error if colour => AnsiColor::Red.on_default().bold(),
+        Tone::Notice if colour => Style::new().dimmed(),
+        _ => Style::new(),
+    };
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let _ = writeln!(text, "{style}rcmd:{style:#} {}", clean(message));
+    text
+}
+
+/// `NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE`, `TERM`, and whether it is a terminal at all.
+fn colour() -> bool {
+    AutoStream::choice(&io::stderr()) != ColorChoice::Never
+}
+
+#[cfg(test)]
+mod tests {
+    use rcmd_protocol::outcome::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_never_commands_the_terminal() {
+        let evil = format!("{}\u{1b}]0;owned\u{7}\r\n\u{9b}2J", "a".repeat(3 * MAX_PRINTED));
+        let line = styled(Tone::Notice, &evil, false);
+        assert!(!line.trim_end_matches('\n').chars().any(char::is_control), "{line:?}");
+        assert!(line.contains("owned"));
+    }
+
+    #[test]
+    fn a_failure_names_the_host_once_and_the_remedy() {
+        let missing = Failure::new(ErrorKind::NotFound, "no program `x`").hint("install it");
+        assert_eq!(
+            failure(Some("web1"), &missing),
+            "rcmd: web1: no program `x`\nrcmd: hint: install it\n"
+        );
+        let named = Failure::new(ErrorKind::Unreachable, "web1 refuses connections");
+        assert_eq!(failure(Some("web1"), &named), "rcmd: web1 refuses connections\n");
+    }
+
+    #[test]
+    fn colour_stays_on_the_prefix() {
+        let line = styled(Tone::Error, "x", true);
+        assert!(line.starts_with("\u{1b}[") && line.ends_with(" x\n"), "{line:?}");
+    }
+}

@@ -1,0 +1,67 @@
+//! The caller's handle on a connection.
+
+use std::ffi::OsStr;
+
+use rcmd_protocol::{frame::Mode, outcome::Failure};
+use tokio::sync::oneshot;
+
+use crate::{
+    command::Command,
+    config::Config,
+    connect,
+    link::{self, Handle, Order},
+    target::Target,
+};
+
+/// A connection to one host, which heals by itself. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    link: Handle,
+}
+
+impl Client {
+    /// Connects: name, TCP, TLS. It does not wait for the server's first word, which comes together
+    /// with what it says to the first command; that the server refuses this client's certificate is
+    /// seen only then.
+    ///
+    /// Must be called inside a tokio runtime with time and I/O enabled.
+    ///
+    /// # Errors
+    /// Kind `unreachable` or `tls`; nothing has run.
+    pub async fn connect(config: &Config, target: &Target) -> Result<Self, Failure> {
+        let dial = connect::Host::new(config, target);
+        let stream = dial.connect().await.map_err(|missed| missed.failure)?;
+        let link = link::open(target.to_string(), Box::new(dial), Box::new(stream));
+        Ok(Self { link })
+    }
+
+    /// A program with its arguments, passed exactly.
+    pub fn exec(&self, program: impl AsRef<OsStr>) -> Command {
+        Command::new(self.link.clone(), Mode::Exec, program.as_ref())
+    }
+
+    /// One line for the user's shell on the host.
+    pub fn shell(&self, line: impl AsRef<OsStr>) -> Command {
+        Command::new(self.link.clone(), Mode::Shell, line.as_ref())
+    }
+
+    /// Tells the server that this process is about to be stopped, so that its silence means nothing.
+    /// The frame leaves as soon as the runtime runs on: yield to it before the stop.
+    pub fn suspend(&self) {
+        self.link.order(Order::Suspend);
+    }
+
+    /// Tells the server that this process goes on.
+    pub fn resume(&self) {
+        self.link.order(Order::Resume);
+    }
+
+    /// Sends what waits, then closes TLS and TCP in order; at most 3 s. Commands that still run, of
+    /// other clones too, are cancelled and end as unknown.
+    pub async fn close(self) {
+        let (closed, wait) = oneshot::channel();
+        self.link.order(Order::Close(closed));
+        // An error means that the task is gone already.
+        let _ = wait.await;
+    }
+}

@@ -1,0 +1,211 @@
+//! What is asked for, in the manner of `std::process::Command`.
+
+use std::{
+    ffi::OsStr,
+    fmt,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rcmd_protocol::{
+    digest::Algorithm,
+    frame::{Mode, Start},
+    ids::Key,
+    outcome::{ErrorKind, Failure},
+    request::Request,
+};
+use tokio::io::AsyncReadExt as _;
+
+use crate::{
+    child::Child,
+    link::{self, Handle},
+    report::Report,
+    stream::ChildStdout,
+};
+
+/// Where the standard input of a command comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Stdio {
+    /// Nowhere: it is empty.
+    #[default]
+    Null,
+    /// From [`Child::stdin`].
+    Piped,
+}
+
+/// A command that ended, with all that it wrote.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Output {
+    /// How it ended.
+    pub report: Report,
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// Its standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// A command to be run on the host of a [`Client`](crate::Client).
+pub struct Command {
+    link: Handle,
+    request: Request,
+    cwd: Option<PathBuf>,
+    key: Option<Key>,
+    grace: Option<Duration>,
+    timestamps: bool,
+}
+
+impl Command {
+    pub(crate) fn new(link: Handle, mode: Mode, first: &OsStr) -> Self {
+        let request = Request {
+            mode,
+            args: vec![first.as_bytes().to_vec()],
+            env: Vec::new(),
+            cwd: None,
+            stdin: false,
+            timeout_ms: 0,
+        };
+        Self { link, request, cwd: None, key: None, grace: None, timestamps: false }
+    }
+
+    /// Adds an argument: any bytes but NUL, passed as they are.
+    pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Self {
+        self.request.args.push(arg.as_ref().as_bytes().to_vec());
+        self
+    }
+
+    /// Adds several arguments.
+    pub fn args(&mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> &mut Self {
+        args.into_iter().for_each(|arg| drop(self.arg(arg)));
+        self
+    }
+
+    /// Adds a setting to the environment that the host gives the command.
+    pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
+        let setting = [name.as_ref().as_bytes(), b"=", value.as_ref().as_bytes()].concat();
+        self.request.env.push(setting);
+        self
+    }
+
+    /// The working folder on the host, instead of the user's home.
+    pub fn current_dir(&mut self, dir: impl AsRef<Path>) -> &mut Self {
+        self.cwd = Some(dir.as_ref().to_owned());
+        self
+    }
+
+    /// Lets the host end the command this long after its start, to the millisecond.
+    pub fn timeout(&mut self, limit: Duration) -> &mut Self {
+        // A limit below 1 ms is not the same as none, which 0 stands for.
+        self.request.timeout_ms = milliseconds(limit).max(1);
+        self
+    }
+
+    /// Names this start: from this identity on this host, the same text with the same request never
+    /// starts it twice, for 7 days.
+    pub fn key(&mut self, text: impl AsRef<[u8]>) -> &mut Self {
+        self.key = Some(Key::from_text(text.as_ref()));
+        self
+    }
+
+    /// Where standard input comes from.
+    pub fn stdin(&mut self, from: Stdio) -> &mut Self {
+        self.request.stdin = from == Stdio::Piped;
+        self
+    }
+
+    /// Lets the host note when it read each piece of output, see [`Chunk::time`](crate::Chunk::time).
+    pub fn timestamps(&mut self, wanted: bool) -> &mut Self {
+        self.timestamps = wanted;
+        self
+    }
+
+    /// How long the command may outlive a broken connection, if less than the host's own limit.
+    pub fn grace(&mut self, limit: Duration) -> &mut Self {
+        self.grace = Some(limit);
+        self
+    }
+
+    /// Sends the command off, without waiting for its start.
+    ///
+    /// # Errors
+    /// Kind `usage` or `too_big` when the request can't be sent, `resources` when the kernel gives no
+    /// randomness. Nothing has been sent then.
+    pub async fn spawn(&mut self) -> Result<Child, Failure> {
+        self.request.cwd = self.cwd.as_ref().map(|dir| dir.as_os_str().as_bytes().to_vec());
+        self.request.check()?;
+        let key = match self.key {
+            Some(key) => key,
+            None => Key::random().map_err(|error| {
+                Failure::new(ErrorKind::Resources, format!("no random key can be made: {error}"))
+            })?,
+        };
+        let payload = self.request.encode();
+        let start = Start {
+            ch: 0,
+            key,
+            generation: 0,
+            digest: self.request.digest(&payload),
+            mode: self.request.mode,
+            argc: self.request.args.len() as u64,
+            envc: self.request.env.len() as u64,
+            cwd: self.request.cwd.is_some(),
+            stdin: self.request.stdin,
+            timeout_ms: self.request.timeout_ms,
+            grace_ms: self.grace.map(milliseconds),
+            digests: Algorithm::ALL.map(|algorithm| algorithm.as_str().to_owned()).into(),
+            keep: self.key.is_some(),
+            timestamps: self.timestamps,
+            payload,
+        };
+        Ok(link::start(&self.link, start))
+    }
+
+    /// Runs the command to its end and gives all that it wrote, held in memory.
+    ///
+    /// # Errors
+    /// As [`Command::spawn`].
+    pub async fn output(&mut self) -> Result<Output, Failure> {
+        let mut child = self.stdin(Stdio::Null).spawn().await?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (stdout, stderr, report) =
+            tokio::join!(collected(stdout), collected(stderr), child.wait());
+        Ok(Output { report, stdout, stderr })
+    }
+
+    /// Runs the command to its end and throws away what it writes.
+    ///
+    /// # Errors
+    /// As [`Command::spawn`].
+    pub async fn status(&mut self) -> Result<Report, Failure> {
+        let mut child = self.stdin(Stdio::Null).spawn().await?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let ((), (), report) =
+            tokio::join!(discarded(stdout), discarded(stderr), child.wait());
+        Ok(report)
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command").field("request", &self.request).finish_non_exhaustive()
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).min(rcmd_protocol::limits::INTEGER)
+}
+
+async fn collected(stream: Option<ChildStdout>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Some(mut stream) = stream {
+        // It never fails: a stream that was cut short just ends, and the report says so.
+        let _ = stream.read_to_end(&mut bytes).await;
+    }
+    bytes
+}
+
+async fn discarded(stream: Option<ChildStdout>) {
+    if let Some(mut stream) = stream {
+        while stream.chunk().await.is_some() {}
+    }
+}

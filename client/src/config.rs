@@ -1,0 +1,49 @@
+//! With which certificate, and with how much patience.
+
+use std::{fmt, path::Path, sync::Arc, time::Duration};
+
+use rcmd_certs::{
+    Layout,
+    tls::{ClientFiles, client_config},
+};
+use rcmd_protocol::outcome::{ErrorKind, Failure};
+
+/// Time for name, TCP and TLS together, unless [`Config::connect_timeout`] says otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a client needs to reach its hosts. It is read once and cheap to clone.
+#[derive(Clone)]
+pub struct Config {
+    pub(crate) tls: Arc<rustls::ClientConfig>,
+    pub(crate) files: ClientFiles,
+    pub(crate) connect_timeout: Duration,
+}
+
+impl Config {
+    /// Reads `ca.pem`, `client/cert.pem` and `client/key.pem` in `dir`.
+    ///
+    /// # Errors
+    /// Kind `tls`: a file is missing, unreadable, open to others, or does not fit the other.
+    pub fn from_dir(dir: &Path) -> Result<Self, Failure> {
+        let files = ClientFiles::from(&Layout::new(dir));
+        let tls = client_config(&files)
+            .map_err(|error| Failure::new(ErrorKind::Tls, error.to_string()))?;
+        Ok(Self { tls, files, connect_timeout: CONNECT_TIMEOUT })
+    }
+
+    /// The same with another limit for name, TCP and TLS together.
+    #[must_use]
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect_timeout = limit;
+        self
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("files", &self.files)
+            .field("connect_timeout", &self.connect_timeout)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,278 @@
+//! The way to a server, step by step: name, TCP, TLS, hello.
+//!
+//! [`Client::connect`](crate::Client::connect) takes the steps together. Each failure has kind
+//! `unreachable` or `tls`, names host and address, and hints at the next command.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use rcmd_certs::{explain, tls::check_alpn};
+use rcmd_protocol::{
+    connection::Role,
+    fault::Fault,
+    frame::{Frame, Hello},
+    io::{Ended, split},
+    limits::KEEPALIVE,
+    outcome::{ErrorKind, Failure},
+};
+use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    net::{TcpStream, lookup_host},
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::{
+    config::Config,
+    link::{Dial, Dialing, Missed},
+    target::Target,
+};
+
+/// Time that an address has before the next one is tried beside it (RFC 8305, section 5).
+const STAGGER: Duration = Duration::from_millis(250);
+/// Failed addresses that a message names.
+const NAMED: usize = 4;
+/// Time for an orderly close.
+const CLOSE: Duration = Duration::from_secs(1);
+
+/// All addresses of a target, in the order in which they are to be tried.
+///
+/// # Errors
+/// Kind `unreachable`: the name is unknown, or was not found by `deadline`.
+pub async fn resolve(target: &Target, deadline: Instant) -> Result<Vec<SocketAddr>, Failure> {
+    let lookup = lookup_host((target.host.as_str(), target.port));
+    let why = match timeout_at(deadline, lookup).await {
+        Ok(Ok(addresses)) => {
+            let addresses: Vec<_> = addresses.collect();
+            if !addresses.is_empty() {
+                return Ok(addresses);
+            }
+            "it has no address".to_owned()
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the name service did not answer in time".to_owned(),
+    };
+    let message = format!("cannot find the host {}: {why}", target.host);
+    let hint = format!("Check the name with `getent hosts {}`, or use an address.", target.host);
+    Err(Failure::new(ErrorKind::Unreachable, message).hint(hint))
+}
+
+/// A TCP connection to the first address that answers. Each address has 250 ms, then the next is
+/// tried beside it; one that fails makes way at once.
+///
+/// # Errors
+/// Kind `unreachable`: none answered by `deadline`.
+pub async fn tcp(
+    target: &Target,
+    addresses: &[SocketAddr],
+    deadline: Instant,
+) -> Result<TcpStream, Failure> {
+    let mut waiting = addresses.iter().copied();
+    let mut failed = Vec::new();
+    let mut attempts = JoinSet::new();
+    loop {
+        if let Some(address) = waiting.next() {
+            attempts.spawn(async move { (address, TcpStream::connect(address).await) });
+        } else if attempts.is_empty() {
+            return Err(unreachable(target, &failed, "no address answered"));
+        }
+        let more = waiting.len() > 0;
+        tokio::select! {
+            Some(attempt) = attempts.join_next() => match attempt {
+                Ok((_, Ok(stream))) => return Ok(tuned(stream)),
+                Ok((address, Err(error))) => failed.push(format!("{address}: {error}")),
+                Err(error) => failed.push(error.to_string()),
+            },
+            () = sleep(STAGGER), if more => {}
+            () = sleep_until(deadline) => {
+                return Err(unreachable(target, &failed, "no answer in time"));
+            }
+        }
+    }
+}
+
+fn unreachable(target: &Target, failed: &[String], otherwise: &str) -> Failure {
+    let why = match failed.get(..failed.len().min(NAMED)) {
+        None | Some([]) => otherwise.to_owned(),
+        Some(some) => some.join(", "),
+    };
+    let message = format!("cannot reach {} ({why})", place(target));
+    Failure::new(ErrorKind::Unreachable, message).hint(doctor(target))
+}
+
+fn doctor(target: &Target) -> String {
+    format!("Try `rcmd-client doctor {target}`.")
+}
+
+/// Host and port, also where the port is the usual one.
+fn place(target: &Target) -> String {
+    match target.host.contains(':') {
+        true => format!("[{}]:{}", target.host, target.port),
+        false => format!("{}:{}", target.host, target.port),
+    }
+}
+
+fn tuned(stream: TcpStream) -> TcpStream {
+    // Neither decides whether the connection works, so neither's failure does.
+    let _ = stream.set_nodelay(true);
+    // Finds a dead host also while the process is suspended and sends no pings.
+    let keepalive =
+        TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(3);
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+    stream
+}
+
+/// The TLS handshake. The server has not judged the client's certificate by then (RFC 8446,
+/// section 2): its refusal comes with the first read.
+///
+/// # Errors
+/// Kind `tls`.
+pub async fn tls(
+    config: &Config,
+    target: &Target,
+    tcp: TcpStream,
+    deadline: Instant,
+) -> Result<TlsStream<TcpStream>, Failure> {
+    handshake(config, target, tcp, deadline).await.map_err(|missed| missed.failure)
+}
+
+async fn handshake(
+    config: &Config,
+    target: &Target,
+    tcp: TcpStream,
+    deadline: Instant,
+) -> Result<TlsStream<TcpStream>, Missed> {
+    let address = tcp.peer_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string());
+    let failed = |why: &str, hint: String| {
+        let message = format!("TLS with {} ({address}) failed: {why}", place(target));
+        Failure::new(ErrorKind::Tls, message).hint(hint)
+    };
+    let name = ServerName::try_from(target.host.clone()).map_err(|_| Missed {
+        failure: failed("this is no name that a certificate can hold", doctor(target)),
+        is_final: true,
+    })?;
+    let connecting = TlsConnector::from(Arc::clone(&config.tls)).connect(name, tcp);
+    let stream = match timeout_at(deadline, connecting).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            // A link that broke in the handshake may hold next time; a verdict stays.
+            let is_final = explain::tls_error(&error).is_some();
+            let failure = match explain::on_client_io(&error, &config.files) {
+                Some(why) => failed(&why.reason, why.hint),
+                None => failed(&error.to_string(), doctor(target)),
+            };
+            return Err(Missed { failure, is_final });
+        }
+        Err(_) => {
+            let failure = failed("no answer in time", doctor(target));
+            return Err(Missed { failure, is_final: false });
+        }
+    };
+    let (_, connection) = stream.get_ref();
+    check_alpn(connection).map_err(|error| Missed {
+        failure: failed(&error.to_string(), doctor(target)),
+        is_final: true,
+    })?;
+    Ok(stream)
+}
+
+/// What the server says when it refuses the client's certificate, which TLS 1.3 tells with the first
+/// read.
+fn refusal(config: &Config, target: &Target, error: &io::Error) -> Option<Failure> {
+    let Some(rustls::Error::AlertReceived(_)) = explain::tls_error(error) else { return None };
+    let why = explain::on_client_io(error, &config.files)?;
+    let message = format!("{} refused this client: {}", place(target), why.reason);
+    Some(Failure::new(ErrorKind::Tls, message).hint(why.hint))
+}
+
+/// Exchanges hellos, which shows that the server accepts the client's certificate, and closes.
+///
+/// # Errors
+/// Kind `tls` when the server refuses the certificate, what the server says when it closes with a
+/// reason, `protocol` when it is no rcmd server, `unreachable` else.
+pub async fn hello(
+    config: &Config,
+    target: &Target,
+    stream: TlsStream<TcpStream>,
+    deadline: Instant,
+) -> Result<Hello, Failure> {
+    let (mut reader, writer, sender) = split(stream, Role::Client, KEEPALIVE);
+    sender.send(Frame::Hello(own_hello()));
+    let mut writing = std::pin::pin!(writer.run());
+    let mut is_written = false;
+    let first = timeout_at(deadline, async {
+        loop {
+            tokio::select! {
+                first = reader.next() => return first,
+                // A write that fails has its reason in what is yet to be read.
+                _ = &mut writing, if !is_written => is_written = true,
+            }
+        }
+    })
+    .await;
+    sender.close();
+    if !is_written {
+        let _ = timeout(CLOSE, writing).await;
+    }
+    let unreachable = |why: &str| {
+        let message = format!("{} did not say hello: {why}", place(target));
+        Failure::new(ErrorKind::Unreachable, message).hint(doctor(target))
+    };
+    match first {
+        Ok(Ok(Frame::Hello(hello))) => Ok(hello),
+        Ok(Ok(frame)) => {
+            let frame = frame.kind().as_str();
+            Err(Fault::Unexpected { frame, why: "hello comes first" }.failure())
+        }
+        Ok(Err(Ended::Told(failure))) => Err(failure),
+        Ok(Err(Ended::Fault(fault))) => Err(fault.failure()),
+        Ok(Err(Ended::Io(error))) => {
+            Err(refusal(config, target, &error).unwrap_or_else(|| unreachable(&error.to_string())))
+        }
+        Ok(Err(ended)) => Err(unreachable(&ended.to_string())),
+        Err(_) => Err(unreachable("no answer in time")),
+    }
+}
+
+pub(crate) fn own_hello() -> Hello {
+    Hello {
+        agent: concat!("rcmd-client/", env!("CARGO_PKG_VERSION")).to_owned(),
+        capabilities: vec!["exec".to_owned()],
+        server: None,
+    }
+}
+
+/// A target, with all that it takes to reach it again.
+#[derive(Clone, Debug)]
+pub(crate) struct Host {
+    config: Config,
+    target: Target,
+}
+
+impl Host {
+    pub(crate) fn new(config: &Config, target: &Target) -> Self {
+        Self { config: config.clone(), target: target.clone() }
+    }
+
+    /// Name, TCP and TLS under one deadline.
+    pub(crate) async fn connect(&self) -> Result<TlsStream<TcpStream>, Missed> {
+        let Self { config, target } = self;
+        let deadline = Instant::now() + config.connect_timeout;
+        let not_final = |failure| Missed { failure, is_final: false };
+        let addresses = resolve(target, deadline).await.map_err(not_final)?;
+        let stream = tcp(target, &addresses, deadline).await.map_err(not_final)?;
+        handshake(config, target, stream, deadline).await
+    }
+}
+
+impl Dial for Host {
+    fn dial(&self) -> Dialing {
+        let host = self.clone();
+        Box::pin(async move { host.connect().await.map(|stream| Box::new(stream) as _) })
+    }
+
+    fn refusal(&self, error: &io::Error) -> Option<Failure> {
+        refusal(&self.config, &self.target, error)
+    }
+}

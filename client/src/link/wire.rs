@@ -1,0 +1,195 @@
+//! One connection: its reader, the task that writes, and how long it has been silent.
+
+use std::{future::poll_fn, pin::Pin, time::Duration};
+
+use rcmd_protocol::{
+    connection::Role,
+    frame::{Frame, ServerHello},
+    io::{Ended, Reader, Sender, split},
+    limits::KEEPALIVE,
+};
+use tokio::{
+    io::ReadHalf,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
+
+use super::Io;
+use crate::connect::own_hello;
+
+/// Silence after something was sent, before a sign of life is asked for.
+const ASK: Duration = Duration::from_secs(1);
+/// Silence after something was sent, before another connection is made.
+const SILENT: Duration = Duration::from_secs(3);
+/// Time in which a reader may still learn why the writer failed, such as from a TLS alert.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Time for what waits to be sent, and then for the peer to close its side.
+const FLUSH: Duration = Duration::from_secs(2);
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// One connection. Dropped, it is gone at once: what it still had to say or hear is lost, which is what
+/// a resumption wants of the connection before.
+pub(super) struct Wire {
+    reader: Reader<ReadHalf<Box<dyn Io>>>,
+    sender: Sender,
+    writer: JoinHandle<Result<(), Ended>>,
+    /// The writer has failed; the reader has until then to say why.
+    broken: Option<(Instant, Ended)>,
+    /// What the server said of itself.
+    pub(super) hello: Option<ServerHello>,
+    /// When the first thing was sent that nothing was heard after.
+    unanswered: Option<Instant>,
+    asked: bool,
+}
+
+/// What the time on a connection asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Silence {
+    /// Nothing.
+    None,
+    /// It has lasted since then, so long that another connection should be made.
+    Since(Instant),
+}
+
+impl Wire {
+    /// Takes a fresh stream and says hello on it.
+    pub(super) fn new(stream: Box<dyn Io>) -> Self {
+        let (reader, writer, sender) = split(stream, Role::Client, KEEPALIVE);
+        let mut wire = Self {
+            reader,
+            sender,
+            writer: tokio::spawn(writer.run()),
+            broken: None,
+            hello: None,
+            unanswered: None,
+            asked: false,
+        };
+        wire.send(Frame::Hello(own_hello()));
+        wire
+    }
+
+    pub(super) fn send(&mut self, frame: Frame) {
+        self.unanswered.get_or_insert_with(Instant::now);
+        self.sender.send(frame);
+    }
+
+    pub(super) fn open_channel(&mut self) -> Option<u32> {
+        self.reader.open_channel()
+    }
+
+    /// Drops what still waits for a channel that has ended.
+    pub(super) fn forget(&self, ch: u32) {
+        self.sender.forget(ch);
+    }
+
+    /// The next frame.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped.
+    pub(super) async fn next(&mut self) -> Result<Frame, Ended> {
+        loop {
+            tokio::select! {
+                frame = self.reader.next() => return frame,
+                ended = joined(&mut self.writer), if self.broken.is_none() => {
+                    self.broken = Some((Instant::now() + LAST_WORDS, ended));
+                }
+                () = until(self.broken.as_ref().map(|(deadline, _)| *deadline)) => {
+                    if let Some((_, ended)) = self.broken.take() {
+                        return Err(ended);
+                    }
+                }
+            }
+        }
+    }
+
+    /// When [`Wire::silence`] wants to be asked.
+    pub(super) fn timeout(&self) -> Instant {
+        match self.since() {
+            Some(since) if self.asked => since + SILENT,
+            Some(since) => since + ASK,
+            None => self.reader.last_heard() + self.keepalive(),
+        }
+    }
+
+    /// Asks the server for a sign of life when the time has come, and says whether it has been silent
+    /// for too long.
+    pub(super) fn silence(&mut self, now: Instant) -> Silence {
+        self.settle();
+        let idle = self.reader.last_heard() + self.keepalive();
+        let since = match self.unanswered {
+            Some(since) => since,
+            // The reader itself has sent a ping now.
+            None if now >= idle => {
+                self.asked = true;
+                *self.unanswered.insert(idle)
+            }
+            None => return Silence::None,
+        };
+        if now >= since + ASK && !self.asked {
+            self.asked = true;
+            self.sender.send(Frame::Ping { number: 0 });
+        }
+        if now >= since + SILENT { Silence::Since(since) } else { Silence::None }
+    }
+
+    /// Whether anything was heard since the first unanswered frame was sent.
+    pub(super) fn is_answered(&self) -> bool {
+        self.since().is_none()
+    }
+
+    /// Begins to count anew, as after the process was stopped.
+    pub(super) fn forgive(&mut self) {
+        self.unanswered = Some(Instant::now());
+        self.asked = false;
+    }
+
+    fn since(&self) -> Option<Instant> {
+        self.unanswered.filter(|&since| self.reader.last_heard() <= since)
+    }
+
+    /// Drops a wait that was answered; called after each frame, before more is sent.
+    pub(super) fn settle(&mut self) {
+        if self.unanswered.is_some() && self.is_answered() {
+            self.unanswered = None;
+            self.asked = false;
+        }
+    }
+
+    fn keepalive(&self) -> Duration {
+        self.hello.as_ref().map_or(KEEPALIVE, |hello| {
+            Duration::from_millis(hello.keepalive_ms.clamp(100, 3_600_000))
+        })
+    }
+
+    /// Sends what waits, closes TLS and the sending side, and reads away what still comes: bytes that
+    /// nobody reads would make the kernel reset the connection, and what was sent last could be lost.
+    pub(super) async fn close(mut self) {
+        self.sender.close();
+        if self.broken.is_none() {
+            let _ = timeout(FLUSH, joined(&mut self.writer)).await;
+        }
+        let _ = timeout(DRAIN, async { while self.reader.next().await.is_ok() {} }).await;
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.writer.abort();
+    }
+}
+
+async fn joined(writer: &mut JoinHandle<Result<(), Ended>>) -> Ended {
+    match poll_fn(|cx| Future::poll(Pin::new(&mut *writer), cx)).await {
+        Ok(Ok(())) => Ended::Closed,
+        Ok(Err(ended)) => ended,
+        Err(error) => Ended::Io(std::io::Error::other(error)),
+    }
+}
+
+/// Until then; without a time, for ever.
+pub(super) async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

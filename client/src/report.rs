@@ -1,0 +1,134 @@
+//! How a command ended.
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use rcmd_protocol::{
+    outcome::{Failure, Outcome},
+    signal::Signal,
+};
+
+/// How a command ended. Serialized, it is the result object of `--json` and `--result`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Report {
+    /// The host as it was asked for.
+    pub host: String,
+    /// The job's name on the host, once it had one.
+    pub job: Option<String>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The status that it ended with.
+    pub code: Option<u8>,
+    /// The signal that ended it.
+    pub signal: Option<Signal>,
+    /// What went wrong, if anything did beside the command itself.
+    pub error: Option<Failure>,
+    /// Whether the same command can be sent again without the danger of running it twice.
+    pub retry_safe: bool,
+    /// Bytes of standard output: all of them after a verified end, else those that came.
+    pub stdout_bytes: u64,
+    /// Bytes of standard error, likewise.
+    pub stderr_bytes: u64,
+    /// `blake3:…` or `sha256:…` over all of standard output, if it ended.
+    pub stdout_digest: Option<String>,
+    /// The same of standard error.
+    pub stderr_digest: Option<String>,
+    /// Whether something still held stdout or stderr open when the command had ended.
+    pub output_open: bool,
+    /// Whether output existed that this client did not get.
+    pub truncated: bool,
+    /// When the process started: milliseconds since 1970 by the host's clock, RFC 3339 serialized.
+    #[serde(serialize_with = "rfc3339")]
+    pub started_at: Option<u64>,
+    /// When it ended, likewise.
+    #[serde(serialize_with = "rfc3339")]
+    pub ended_at: Option<u64>,
+    /// How long it ran, in milliseconds, by a clock that never jumps.
+    pub duration_ms: Option<u64>,
+}
+
+impl Report {
+    /// The exit status of a client that ran this command: its own code; 128 + N for signal N; 124
+    /// for a time limit; 125, 126 or 127 when nothing ran; 255 when nobody knows.
+    pub fn exit_status(&self) -> u8 {
+        match (self.outcome, self.code, self.signal, &self.error) {
+            (Outcome::Exited, Some(code), ..) => code,
+            (Outcome::Signaled, _, Some(signal), _) => {
+                u8::try_from(128 + signal.number()).unwrap_or(255)
+            }
+            (Outcome::TimedOut, ..) => 124,
+            (Outcome::NotStarted, .., Some(error)) => error.kind.not_started_status(),
+            (Outcome::NotStarted, ..) => 125,
+            _ => 255,
+        }
+    }
+}
+
+fn rfc3339<S: Serializer>(ms: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    // A time past the year 9999 is none that a host's clock shows.
+    let time = ms.and_then(|ms| Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok());
+    match time {
+        Some(time) => serializer.collect_str(&format_args!("{time:.3}")),
+        None => serializer.serialize_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcmd_protocol::outcome::ErrorKind;
+
+    use super::*;
+
+    fn report(outcome: Outcome) -> Report {
+        Report {
+            host: "web1".into(),
+            job: Some("0123456789abcdef".into()),
+            outcome,
+            code: None,
+            signal: None,
+            error: None,
+            retry_safe: false,
+            stdout_bytes: 3,
+            stderr_bytes: 0,
+            stdout_digest: None,
+            stderr_digest: None,
+            output_open: false,
+            truncated: false,
+            started_at: Some(1_700_000_000_007),
+            ended_at: None,
+            duration_ms: Some(12),
+        }
+    }
+
+    #[test]
+    fn exit_statuses_follow_the_table() {
+        let failed = |outcome, kind| {
+            Report { error: Some(Failure::new(kind, "")), ..report(outcome) }.exit_status()
+        };
+        assert_eq!(Report { code: Some(7), ..report(Outcome::Exited) }.exit_status(), 7);
+        let killed = Report { signal: Some(Signal::KILL), ..report(Outcome::Signaled) };
+        assert_eq!(killed.exit_status(), 137);
+        assert_eq!(Report { code: Some(0), ..report(Outcome::TimedOut) }.exit_status(), 124);
+        assert_eq!(failed(Outcome::NotStarted, ErrorKind::Unreachable), 125);
+        assert_eq!(failed(Outcome::NotStarted, ErrorKind::NotExecutable), 126);
+        assert_eq!(failed(Outcome::NotStarted, ErrorKind::NotFound), 127);
+        assert_eq!(failed(Outcome::Unknown, ErrorKind::NotFound), 255);
+        assert_eq!(report(Outcome::Exited).exit_status(), 255, "an end without a code is no zero");
+    }
+
+    #[test]
+    fn it_serializes_as_the_result_object() {
+        let error = Failure::new(ErrorKind::Lost, "gone").hint("Try again.");
+        let report =
+            Report { signal: Some(Signal::KILL), error: Some(error), ..report(Outcome::Unknown) };
+        let expected = serde_json::json!({
+            "host": "web1", "job": "0123456789abcdef", "outcome": "unknown", "code": null,
+            "signal": "SIGKILL",
+            "error": {"kind": "lost", "message": "gone", "hint": "Try again."},
+            "retry_safe": false, "stdout_bytes": 3, "stderr_bytes": 0, "stdout_digest": null,
+            "stderr_digest": null, "output_open": false, "truncated": false,
+            "started_at": "2023-11-14T22:13:20.007Z", "ended_at": null, "duration_ms": 12,
+        });
+        assert_eq!(serde_json::to_value(report).unwrap(), expected);
+    }
+}

@@ -1,0 +1,100 @@
+//! Where a server is reached.
+
+use std::{fmt, net::Ipv6Addr, str::FromStr};
+
+use rcmd_protocol::limits::PORT;
+
+/// The longest name of the DNS (RFC 1035, section 2.3.4).
+const LONGEST_NAME: usize = 253;
+
+/// A host and its port: `NAME`, `NAME:PORT`, `ADDRESS`, `ADDRESS:PORT`, `[V6]` or `[V6]:PORT`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Target {
+    /// A name or an address, an IPv6 address without brackets.
+    pub host: String,
+    /// The port; 7263 when none was named.
+    pub port: u16,
+}
+
+/// What is no host.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{text:?} is no host ({why}); write NAME, NAME:PORT, ADDRESS or [V6]:PORT")]
+pub struct InvalidTarget {
+    text: String,
+    why: &'static str,
+}
+
+impl FromStr for Target {
+    type Err = InvalidTarget;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTarget> {
+        let invalid = |why| InvalidTarget { text: text.to_owned(), why };
+        let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+            let (host, rest) = rest.split_once(']').ok_or(invalid("a bracket is not closed"))?;
+            host.parse::<Ipv6Addr>().map_err(|_| invalid("not an IPv6 address in the brackets"))?;
+            match rest {
+                "" => (host, None),
+                _ => (host, Some(rest.strip_prefix(':').ok_or(invalid("text behind the bracket"))?)),
+            }
+        } else if text.parse::<Ipv6Addr>().is_ok() {
+            (text, None)
+        } else {
+            match text.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (text, None),
+            }
+        };
+        let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | '@' | '[' | ']');
+        if host.is_empty() || host.len() > LONGEST_NAME || host.contains(odd) {
+            return Err(invalid("not a name"));
+        }
+        let port = match port.map(str::parse) {
+            None => PORT,
+            Some(Ok(port)) if port > 0 => port,
+            Some(_) => return Err(invalid("a port is a number from 1 to 65535")),
+        };
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.host.contains(':'), self.port) {
+            (_, PORT) => f.write_str(&self.host),
+            (false, port) => write!(f, "{}:{port}", self.host),
+            (true, port) => write!(f, "[{}]:{port}", self.host),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_to_write_a_host_is_read_and_written_back() {
+        for (text, host, port) in [
+            ("web1", "web1", PORT),
+            ("web1:22", "web1", 22),
+            ("10.0.0.7", "10.0.0.7", PORT),
+            ("10.0.0.7:9000", "10.0.0.7", 9000),
+            ("::1", "::1", PORT),
+            ("[::1]:9000", "::1", 9000),
+        ] {
+            let target: Target = text.parse().unwrap();
+            assert_eq!((target.host.as_str(), target.port), (host, port));
+            assert_eq!(target.to_string(), text);
+        }
+        let bracketed: Target = "[::1]".parse().unwrap();
+        assert_eq!(bracketed.to_string(), "::1");
+    }
+
+    #[test]
+    fn what_is_no_host_is_refused_with_the_reason() {
+        for text in ["", ":1", "a:", "a:0", "a:65536", "a:b", "[::1", "[a]:1", "[::1]x", "a b", "u@h", "a/b"] {
+            let error = text.parse::<Target>().unwrap_err().to_string();
+            assert!(error.contains("write NAME"), "{text}: {error}");
+        }
+        assert!("a".repeat(254).parse::<Target>().is_err());
+    }
+}

@@ -1,0 +1,199 @@
+//! From a socket to an authenticated peer, under limits and absolute deadlines.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rcmd_certs::{explain, tls};
+use rcmd_protocol::{frame::Frame, outcome::Failure};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::{connection, limits::LINGER, peer::Peer, service::Service};
+
+/// Peers that have not authenticated yet, oldest first.
+///
+/// At the limit the oldest goes: an honest peer needs milliseconds, so that whoever holds a place
+/// for long is not one.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    peers: Mutex<VecDeque<(u64, CancellationToken)>>,
+}
+
+/// A place among those that have not authenticated; given back when dropped.
+struct Place {
+    waiting: Arc<Waiting>,
+    number: u64,
+}
+
+impl Waiting {
+    fn enter(self: &Arc<Self>, number: u64, limit: usize) -> (Place, CancellationToken) {
+        let token = CancellationToken::new();
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        while peers.len() >= limit {
+            if let Some((_, oldest)) = peers.pop_front() {
+                oldest.cancel();
+            }
+        }
+        peers.push_back((number, token.clone()));
+        (Place { waiting: Arc::clone(self), number }, token)
+    }
+
+    /// Sends away the oldest, to free its descriptor. False when there is none.
+    pub fn shed(&self) -> bool {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.pop_front().map(|(_, oldest)| oldest.cancel()).is_some()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut peers = self.waiting.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(at) = peers.binary_search_by_key(&self.number, |(number, _)| *number) {
+            peers.remove(at);
+        }
+    }
+}
+
+/// Takes a new connection in; `number` rises with each.
+pub fn accept(
+    service: &Arc<Service>,
+    waiting: &Arc<Waiting>,
+    number: u64,
+    stream: TcpStream,
+    address: SocketAddr,
+) {
+    let limits = &service.settings.limits;
+    let deadline = Instant::now() + Duration::from_secs(limits.handshake_seconds);
+    let (place, shed) = waiting.enter(number, limits.unauthenticated);
+    let task = {
+        let service = Arc::clone(service);
+        async move {
+            // The guard goes to the connection, which drops it when the hello has come; until then
+            // it counts as unauthenticated, and the deadline holds.
+            let (greeted, until_greeted) = greeting(place);
+            tokio::select! {
+                () = admit(service, stream, address, deadline, greeted) => {}
+                reason = overdue(until_greeted, shed, deadline) => {
+                    warn!(peer = %address, reason, "refused");
+                }
+            }
+        }
+    };
+    service.tasks.spawn(task);
+}
+
+/// Dropped when the hello has come.
+struct Greeted {
+    _place: Place,
+    _done: tokio::sync::oneshot::Sender<()>,
+}
+
+fn greeting(place: Place) -> (Greeted, tokio::sync::oneshot::Receiver<()>) {
+    let (done, until_greeted) = tokio::sync::oneshot::channel();
+    (Greeted { _place: place, _done: done }, until_greeted)
+}
+
+/// Waits for the reason to send a peer away; for ever, once it was greeted.
+async fn overdue(
+    until_greeted: tokio::sync::oneshot::Receiver<()>,
+    shed: CancellationToken,
+    deadline: Instant,
+) -> &'static str {
+    tokio::select! {
+        biased;
+        _ = until_greeted => std::future::pending().await,
+        () = shed.cancelled() => "too many peers have not authenticated; this was the oldest",
+        () = tokio::time::sleep_until(deadline) => "the handshake or the hello took too long",
+    }
+}
+
+async fn admit(
+    service: Arc<Service>,
+    stream: TcpStream,
+    address: SocketAddr,
+    deadline: Instant,
+    greeted: Greeted,
+) {
+    prepare(&stream);
+    let acceptor = TlsAcceptor::from(service.tls.load_full());
+    let handshake = acceptor.accept(stream).into_fallible();
+    let tls = match timeout_at(deadline, handshake).await {
+        Err(_) => return,
+        Ok(Ok(tls)) => tls,
+        Ok(Err((error, stream))) => {
+            warn!(peer = %address, reason = %explain::server_reason(&error), "refused");
+            return linger(stream).await;
+        }
+    };
+    let connection = tls.get_ref().1;
+    if let Err(error) = tls::check_alpn(connection) {
+        warn!(peer = %address, reason = %error, "refused");
+        return dismiss(tls, None).await;
+    }
+    let peer = match Peer::of(connection, address) {
+        Ok(peer) => peer,
+        Err(error) => {
+            warn!(peer = %address, reason = %error, "refused");
+            let failure = Failure::new(rcmd_protocol::outcome::ErrorKind::Tls, error.to_string());
+            return dismiss(tls, Some(failure)).await;
+        }
+    };
+    match service.seat(peer.user()) {
+        Ok(seat) => connection::serve(service, peer, seat, tls, greeted).await,
+        Err(failure) => {
+            warn!(peer = %peer, reason = %failure, "refused");
+            dismiss(tls, Some(failure)).await;
+        }
+    }
+}
+
+/// Small frames go out at once; a host that is gone is found although it says nothing, even while
+/// its client is suspended.
+fn prepare(stream: &TcpStream) {
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(30))
+        .with_interval(Duration::from_secs(15))
+        .with_retries(3);
+    let socket = socket2::SockRef::from(stream);
+    // Neither is needed for correctness; a socket that is gone already fails later with a reason.
+    let _ = stream.set_nodelay(true);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+}
+
+/// Says why, and closes.
+async fn dismiss(mut tls: TlsStream<TcpStream>, failure: Option<Failure>) {
+    let mut bytes = bytes::BytesMut::new();
+    if let Some(failure) = failure
+        && Frame::Error(failure).encode(&mut bytes).is_err()
+    {
+        return;
+    }
+    let told = async {
+        tls.write_all(&bytes).await?;
+        tls.shutdown().await
+    };
+    let _ = timeout(LINGER, told).await;
+    linger(tls.into_inner().0).await;
+}
+
+/// Reads away what a refused peer has sent: closing a socket with unread bytes resets it, and the
+/// reset may overtake the reason.
+async fn linger(mut stream: TcpStream) {
+    let drained = async {
+        stream.shutdown().await?;
+        let mut buffer = [0; 1024];
+        while stream.read(&mut buffer).await? > 0 {}
+        Ok::<_, std::io::Error>(())
+    };
+    let _ = timeout(LINGER, drained).await;
+}

@@ -1,0 +1,218 @@
+//! `server.toml` and the flags, made into the settings of a running server.
+
+use std::{
+    io::Read as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rcmd_certs::{Layout, tls::ServerFiles};
+use rcmd_protocol::limits as wire;
+use serde::Deserialize;
+
+use crate::limits::Limits;
+
+/// Bytes of a configuration file; anything larger is not one.
+const FILE_LIMIT: u64 = 1 << 20;
+/// PATH of the commands, unless the configuration has another.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What a server is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it listens.
+    pub listen: Vec<SocketAddr>,
+    /// Certificate, key and what to trust.
+    pub files: ServerFiles,
+    /// Where used keys are written down.
+    pub keys: PathBuf,
+    /// How long an attached command outlives its connection.
+    pub grace: Duration,
+    /// How long an end is kept.
+    pub retain: Duration,
+    /// Silence before a ping.
+    pub keepalive: Duration,
+    /// PATH of the commands.
+    pub path: String,
+    /// Limits, as configured; they are cut to the machine at start.
+    pub limits: Limits,
+}
+
+/// `server.toml`. Every field is optional, and so is the file.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ConfigFile {
+    listen: Vec<SocketAddr>,
+    grace_ms: u64,
+    retain_ms: u64,
+    keepalive_ms: u64,
+    path: String,
+    limits: Limits,
+}
+
+impl Default for ConfigFile {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], wire::PORT))],
+            grace_ms: 10_000,
+            retain_ms: 600_000,
+            keepalive_ms: u64::try_from(wire::KEEPALIVE.as_millis()).unwrap_or(u64::MAX),
+            path: PATH.to_owned(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Why the configuration can't be used. Each says where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        error: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{}:{line}:{column}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Its line, from 1.
+        line: usize,
+        /// Its column, from 1.
+        column: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// A value that makes no sense.
+    #[error("{}: {name} is {value}; {remedy}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: u64,
+        /// What to write instead.
+        remedy: &'static str,
+    },
+}
+
+impl Settings {
+    /// Reads `server.toml` under `dir` if it is there; `listen`, if not empty, takes the place of
+    /// what it says.
+    ///
+    /// # Errors
+    /// What is wrong with the file, with line and column.
+    pub fn load(layout: &Layout, listen: Vec<SocketAddr>) -> Result<Self, ConfigError> {
+        let path = layout.server_toml();
+        let text = read(&path)?;
+        let file: ConfigFile =
+            toml::from_str(&text).map_err(|error| syntax(&path, &text, &error))?;
+        file.check(&path)?;
+        Ok(Self {
+            listen: if listen.is_empty() { file.listen } else { listen },
+            files: ServerFiles::from(layout),
+            keys: layout.server_dir().join("keys.jsonl"),
+            grace: Duration::from_millis(file.grace_ms),
+            retain: Duration::from_millis(file.retain_ms),
+            keepalive: Duration::from_millis(file.keepalive_ms),
+            path: file.path,
+            limits: file.limits,
+        })
+    }
+}
+
+impl ConfigFile {
+    fn check(&self, path: &Path) -> Result<(), ConfigError> {
+        const AT_LEAST_ONE: &str = "at least 1 is needed";
+        const AN_HOUR: u64 = 3_600_000;
+        let limits = &self.limits;
+        let rules: [(&str, u64, std::ops::RangeInclusive<u64>, &str); 9] = [
+            ("grace_ms", self.grace_ms, 0..=AN_HOUR, "an hour (3600000) is the most"),
+            ("retain_ms", self.retain_ms, 0..=24 * AN_HOUR, "a day (86400000) is the most"),
+            ("keepalive_ms", self.keepalive_ms, 100..=AN_HOUR, "write 100 to 3600000"),
+            ("limits.running", limits.running as u64, 1..=u64::MAX, AT_LEAST_ONE),
+            ("limits.connections", limits.connections as u64, 1..=u64::MAX, AT_LEAST_ONE),
+            ("limits.channels", limits.channels as u64, 1..=u64::MAX, AT_LEAST_ONE),
+            ("limits.unauthenticated", limits.unauthenticated as u64, 1..=u64::MAX, AT_LEAST_ONE),
+            ("limits.handshake_seconds", limits.handshake_seconds, 1..=3600, "write 1 to 3600"),
+            ("limits.queue_seconds", limits.queue_seconds, 0..=86_400, "a day (86400) is the most"),
+        ];
+        match rules.into_iter().find(|(_, value, range, _)| !range.contains(value)) {
+            None => Ok(()),
+            Some((name, value, _, remedy)) => {
+                Err(ConfigError::Value { path: path.to_owned(), name, value, remedy })
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let failed = |error| ConfigError::Io { path: path.to_owned(), error };
+    let file = match std::fs::File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(String::new()),
+        file => file.map_err(failed)?,
+    };
+    let mut text = String::new();
+    let size = file.take(FILE_LIMIT + 1).read_to_string(&mut text).map_err(failed)?;
+    if size as u64 > FILE_LIMIT {
+        return Err(failed(std::io::Error::other("the file is larger than 1 MiB")));
+    }
+    Ok(text)
+}
+
+fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let at = error.span().map_or(0, |span| span.start);
+    let before = text.get(..at).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let message = error.message().to_owned();
+    ConfigError::Syntax { path: path.to_owned(), line, column, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Settings, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        std::fs::write(layout.server_toml(), text).unwrap();
+        Settings::load(&layout, Vec::new())
+    }
+
+    fn error(text: &str) -> String {
+        let error = load(text).unwrap_err().to_string();
+        error.rsplit_once("server.toml").unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn nothing_at_all_is_a_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings::load(&Layout::new(dir.path()), Vec::new()).unwrap();
+        assert_eq!(settings.listen, ["127.0.0.1:7263".parse().unwrap()]);
+        assert_eq!(settings.limits, Limits::default());
+    }
+
+    #[test]
+    fn a_flag_goes_before_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        std::fs::write(layout.server_toml(), "listen = [\"0.0.0.0:1\"]").unwrap();
+        let flag = vec!["127.0.0.1:2".parse().unwrap()];
+        assert_eq!(Settings::load(&layout, flag.clone()).unwrap().listen, flag);
+    }
+
+    #[test]
+    fn errors_name_file_line_column_and_what_is_wrong() {
+        assert!(error("grace_ms = 1\n\n  graec_ms = 5\n").starts_with(":3:3: unknown field"));
+        assert!(error("grace_ms = \"x\"").starts_with(":1:12: invalid type"));
+        assert!(error("[limits]\nrunning = 0").contains("limits.running is 0; at least 1"));
+        assert!(error("= 1").starts_with(":1:1: "));
+        assert!(error("listen = [\"nowhere\"]").starts_with(":1:"));
+    }
+}

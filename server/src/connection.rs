@@ -1,0 +1,157 @@
+//! One authenticated connection: frames in, to the handler and to jobs; its end, to all its jobs.
+
+use std::{collections::HashMap, sync::Arc};
+
+use rcmd_protocol::{
+    connection::Role,
+    fault::Fault,
+    frame::{Frame, Kind},
+    io::{self, Ended, Reader, Sender},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadHalf},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use crate::{
+    handler,
+    job::{JobHandle, Message, Sink},
+    limits::CLOSE,
+    peer::Peer,
+    service::{Seat, Service},
+};
+
+/// A channel and the job it belongs to.
+struct Channel {
+    job: JobHandle,
+    generation: u64,
+}
+
+struct Connection<S> {
+    service: Arc<Service>,
+    peer: Arc<Peer>,
+    reader: Reader<ReadHalf<S>>,
+    link: Sender,
+    broken: CancellationToken,
+    channels: HashMap<u32, Channel>,
+}
+
+/// Serves a connection to its end. `greeted` is dropped when the client's hello has come.
+pub async fn serve<S, G>(service: Arc<Service>, peer: Peer, seat: Seat, stream: S, greeted: G)
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+    G: Send,
+{
+    let keepalive = service.settings.keepalive;
+    let (reader, writer, link) = io::split(stream, Role::Server, keepalive);
+    link.send(service.hello());
+    let mut writing = service.tasks.spawn(writer.run());
+    let mut connection = Connection {
+        broken: CancellationToken::new(),
+        peer: Arc::new(peer),
+        service,
+        reader,
+        link,
+        channels: HashMap::new(),
+    };
+    let ended = tokio::select! {
+        ended = connection.read(greeted) => ended,
+        written = &mut writing => match written {
+            Ok(Err(ended)) => ended,
+            Ok(Ok(())) | Err(_) => Ended::Closed,
+        },
+    };
+    connection.lose(&ended).await;
+    connection.link.close();
+    // A writer that has ended by itself must not be asked again.
+    if !writing.is_finished() && timeout(CLOSE, &mut writing).await.is_err() {
+        writing.abort();
+    }
+    drop(seat);
+}
+
+impl<S: AsyncRead + AsyncWrite> Connection<S> {
+    async fn read<G>(&mut self, greeted: G) -> Ended {
+        match self.next().await {
+            Ok(Frame::Hello(hello)) => {
+                debug!(peer = %self.peer, agent = ?hello.agent, "connected");
+            }
+            Ok(_) => return Ended::Closed,
+            Err(ended) => return ended,
+        }
+        drop(greeted);
+        loop {
+            let frame = match self.next().await {
+                Ok(frame) => frame,
+                Err(ended) => return ended,
+            };
+            if let Err(fault) = self.take(frame).await {
+                self.link.send(Frame::Error(fault.failure()));
+                return Ended::Fault(fault);
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Result<Frame, Ended> {
+        tokio::select! {
+            frame = self.reader.next() => frame,
+            () = self.broken.cancelled() => Err(Ended::Fault(Fault::Unexpected {
+                frame: "channel",
+                why: "a job has refused it",
+            })),
+            () = self.service.closing.cancelled() => Err(Ended::Closed),
+        }
+    }
+
+    async fn take(&mut self, frame: Frame) -> Result<(), Fault> {
+        let Some(ch) = frame.channel() else { return Ok(()) };
+        let opened = match frame {
+            Frame::Start(start) => {
+                let (sink, generation) = self.sink(ch, start.generation);
+                let job = handler::start(&self.service, &self.peer, start, sink).await?;
+                job.map(|job| Channel { job, generation })
+            }
+            Frame::Attach(attach) => {
+                let (sink, generation) = self.sink(ch, attach.generation);
+                let job = handler::attach(&self.service, &self.peer, attach, sink).await;
+                job.map(|job| Channel { job, generation })
+            }
+            frame => return self.pass_on(ch, frame).await,
+        };
+        if let Some(channel) = opened {
+            self.channels.insert(ch, channel);
+        }
+        Ok(())
+    }
+
+    fn sink(&self, ch: u32, generation: u64) -> (Sink, u64) {
+        let sink = Sink { link: self.link.clone(), ch, generation, broken: self.broken.clone() };
+        (sink, generation)
+    }
+
+    /// Gives a frame to the job of its channel. A channel that has none any more is no fault: the
+    /// client could not know yet.
+    async fn pass_on(&mut self, ch: u32, frame: Frame) -> Result<(), Fault> {
+        let done = frame.kind() == Kind::Done;
+        if let Some(Channel { job, generation }) = self.channels.get(&ch) {
+            let message = Message::Frame { generation: *generation, frame };
+            if !job.tell(message).await || done {
+                self.channels.remove(&ch);
+            }
+        }
+        Ok(())
+    }
+
+    async fn lose(&mut self, ended: &Ended) {
+        let resumable = !matches!(ended, Ended::Fault(_));
+        match ended {
+            Ended::Closed => debug!(peer = %self.peer, "disconnected"),
+            ended => info!(peer = %self.peer, reason = %ended, jobs = self.channels.len(), "lost"),
+        }
+        for (_, Channel { job, generation }) in self.channels.drain() {
+            job.tell(Message::Lost { generation, resumable }).await;
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! From a frame that asks for a command to the job that is it: read, resolve, judge, register, run.
+
+use std::sync::Arc;
+
+use rcmd_protocol::{
+    fault::Fault,
+    frame::{Attach, Attached, End, Frame, Refusal, Start, Stream},
+    ids::{JobId, Key},
+    outcome::{ErrorKind, Failure},
+    request::{Request, RequestError},
+};
+use tracing::info;
+
+use crate::{
+    job::{self, Attachment, Beginning, JobHandle, Message, Sink, Wishes},
+    keys::Known,
+    peer::Peer,
+    policy,
+    process::{self, Resolved},
+    registry::Found,
+    service::Service,
+};
+
+/// Starts a command, or attaches to the one that its key has started already. Gives the job that the
+/// channel belongs to from now on; none when it was answered with a refusal.
+///
+/// # Errors
+/// When the start breaks the protocol.
+pub async fn start(
+    service: &Arc<Service>,
+    peer: &Arc<Peer>,
+    start: Start,
+    sink: Sink,
+) -> Result<Option<JobHandle>, Fault> {
+    let request = match Request::from_start(&start) {
+        Ok(request) => request,
+        Err(RequestError::Fault(fault)) => return Err(fault),
+        Err(RequestError::Refused(failure)) => return Ok(refuse(&sink, failure)),
+    };
+    let Some(wishes) = Wishes::of(&start) else {
+        let failure = Failure::new(ErrorKind::Protocol, "none of the digests is known here")
+            .hint("Every server has sha256.");
+        return Ok(refuse(&sink, failure));
+    };
+    let (handle, registered) = job::register();
+    let (user, key, digest) = (peer.user(), start.key, start.digest);
+    match service.registry.claim(user, key, digest, &handle) {
+        Err(failure) => return Ok(refuse(&sink, failure)),
+        Ok(Found::Job(job)) => return Ok(take_up(job, sink, None).await),
+        Ok(Found::Conflict) => return Ok(refused(&sink, Refusal::Conflict)),
+        Ok(Found::Gone) => return Ok(answer_kept(service, peer, &start, wishes, &sink, Refusal::Gone)),
+        Ok(Found::Unknown) => {}
+    }
+    let claim = Claim { service: Arc::clone(service), user: user.to_owned(), key, started: false };
+    if start.keep && service.jobs.keys.find(user, key, digest).is_some() {
+        return Ok(answer_kept(service, peer, &start, wishes, &sink, Refusal::Gone));
+    }
+    if service.is_draining() {
+        return Ok(refuse(&sink, job::draining()));
+    }
+    let beginning = match prepare(service, peer, &request, &start, wishes, &sink) {
+        Ok(beginning) => beginning,
+        Err(failure) => return Ok(refuse(&sink, failure)),
+    };
+    let jobs = Arc::clone(&service.jobs);
+    service.tasks.spawn(async move {
+        let mut claim = claim;
+        let ended = claim.ended();
+        claim.started = registered.live(beginning, jobs, ended).await;
+    });
+    Ok(Some(handle))
+}
+
+/// A key that is taken in the registry; given back when dropped.
+struct Claim {
+    service: Arc<Service>,
+    user: String,
+    key: Key,
+    /// Whether anything has run under it, so that it must not be used again.
+    started: bool,
+}
+
+impl Claim {
+    fn ended(&self) -> impl FnOnce() + Send + use<> {
+        let (registry, user, key) =
+            (Arc::clone(&self.service.registry), self.user.clone(), self.key);
+        move || registry.ended(&user, key)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.service.registry.ended(&self.user, self.key);
+        self.service.registry.gone(&self.user, self.key, self.started);
+    }
+}
+
+/// Finds what the request speaks of on this host, and has it judged.
+fn prepare(
+    service: &Service,
+    peer: &Arc<Peer>,
+    request: &Request,
+    start: &Start,
+    wishes: Wishes,
+    sink: &Sink,
+) -> Result<Beginning, Failure> {
+    let id = JobId::random()
+        .map_err(|error| Failure::new(ErrorKind::Resources, format!("no random numbers: {error}")))?;
+    let Resolved { plan, note } =
+        process::resolve(request, &service.account, &service.settings.path, id.as_str(), peer.user())?;
+    let permit = policy::decide(peer, request, plan).map_err(|denial| {
+        info!(%peer, %denial, "denied");
+        Failure::new(ErrorKind::Denied, denial.reason)
+    })?;
+    Ok(Beginning {
+        id,
+        kept: start.keep.then_some(start.key),
+        digest: start.digest,
+        permit,
+        note,
+        sink: sink.clone(),
+        wishes,
+    })
+}
+
+/// Takes a job up again. Gives the job that the channel belongs to from now on.
+pub async fn attach(
+    service: &Arc<Service>,
+    peer: &Arc<Peer>,
+    attach: Attach,
+    sink: Sink,
+) -> Option<JobHandle> {
+    // Keys are kept for an identity, so that another's is as unknown as one that never was.
+    match service.registry.find(peer.user(), attach.key, attach.digest) {
+        Found::Job(job) => take_up(job, sink, Some((attach.stdout, attach.stderr))).await,
+        Found::Conflict => refused(&sink, Refusal::Conflict),
+        Found::Gone => refused(&sink, Refusal::Gone),
+        Found::Unknown => refused(&sink, Refusal::UnknownKey),
+    }
+}
+
+async fn take_up(job: JobHandle, sink: Sink, received: Option<(u64, u64)>) -> Option<JobHandle> {
+    let attachment = Attachment { sink: sink.clone(), received };
+    if job.tell(Message::Attach(attachment)).await {
+        return Some(job);
+    }
+    refused(&sink, Refusal::Gone)
+}
+
+/// Answers a start whose key is written down and whose job is no longer in memory.
+fn answer_kept(
+    service: &Service,
+    peer: &Peer,
+    start: &Start,
+    wishes: Wishes,
+    sink: &Sink,
+    otherwise: Refusal,
+) -> Option<JobHandle> {
+    let ch = sink.ch;
+    match service.jobs.keys.find(peer.user(), start.key, start.digest) {
+        None => refused(sink, otherwise),
+        Some(Known::Conflict) => refused(sink, Refusal::Conflict),
+        Some(Known::Expired) => refuse(
+            sink,
+            Failure::new(ErrorKind::KeyExpired, "this key was used more than 7 days ago")
+                .hint("Whatever it started has ended; use another --key to run it again."),
+        ),
+        Some(Known::Lost) => {
+            let failure = Failure::new(
+                ErrorKind::Lost,
+                "this key was used, and the server was killed before its command ended",
+            )
+            .hint("Look on the host for what it did; use another --key to run it again.");
+            sink.link.send(job::unknown(ch, failure));
+            None
+        }
+        Some(Known::Ended { job, exit }) => {
+            // What the command wrote is gone; the offsets say that there was something.
+            sink.link.send(Frame::Attached(Attached {
+                ch,
+                job,
+                digest: wishes.algorithm,
+                started_at: exit.started_at,
+                stdin: 0,
+                stdin_ended: true,
+                number: 0,
+                stdout: exit.stdout_bytes,
+                stderr: exit.stderr_bytes,
+            }));
+            let streams = [
+                (Stream::Stdout, exit.stdout_bytes, exit.stdout_digest),
+                (Stream::Stderr, exit.stderr_bytes, exit.stderr_digest),
+            ];
+            for (stream, total, digest) in streams {
+                if let Some(digest) = digest {
+                    sink.link.send(Frame::End(End { ch, stream, total, digest, open: exit.open }));
+                }
+            }
+            sink.link.send(Frame::Exit(rcmd_protocol::frame::Exit { ch, ..*exit }));
+            None
+        }
+    }
+}
+
+fn refuse(sink: &Sink, failure: Failure) -> Option<JobHandle> {
+    sink.link.send(job::not_started(sink.ch, failure));
+    None
+}
+
+fn refused(sink: &Sink, reason: Refusal) -> Option<JobHandle> {
+    sink.link.send(Frame::Refused { ch: sink.ch, reason, generation: None });
+    None
+}

@@ -1,0 +1,225 @@
+//! A command's life, apart from any connection.
+//!
+//! ```text
+//!            turn             spawned            ended, pipes closed           done or retain
+//!  Waiting --------> Starting -------> Running ---------------------> Ended -----------------> gone
+//!     |                 |                                               ^
+//!     +-----------------+-----------------------------------------------+   not started
+//! ```
+//!
+//! One task owns it all: the process, the pipes, and what was not confirmed of its output. The
+//! connection that has it at the moment is a sink that it writes frames to, and that another
+//! connection may replace at any time.
+
+mod input;
+mod linked;
+mod output;
+mod run;
+mod timers;
+
+pub use run::{draining, not_started, unknown};
+
+use std::sync::Arc;
+
+use rcmd_protocol::{
+    digest::Algorithm,
+    fault::Fault,
+    frame::{Frame, Start},
+    ids::{JobId, Key, RequestDigest},
+    io::Sender,
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{admission::Admission, budget::Budget, keys::KeyLog, policy::Permit, process::Processes};
+
+/// Messages that may wait for a job. It takes each at once, so this is for bursts.
+const MAILBOX: usize = 64;
+
+/// The way to a job.
+#[derive(Clone, Debug)]
+pub struct JobHandle {
+    mailbox: mpsc::Sender<Message>,
+}
+
+/// What a job can be told.
+#[derive(Debug)]
+pub enum Message {
+    /// A connection wants it.
+    Attach(Attachment),
+    /// Its connection has a frame for it.
+    Frame {
+        /// Of the connection's attachment; a superseded one's frames are dropped.
+        generation: u64,
+        /// The frame.
+        frame: Frame,
+    },
+    /// Its connection ended.
+    Lost {
+        /// Of the connection's attachment.
+        generation: u64,
+        /// Whether the client may come back; not after it broke the protocol.
+        resumable: bool,
+    },
+    /// Its end need not be kept any longer.
+    Forget,
+    /// The server stops: first gently, then not.
+    Stop(Urgency),
+}
+
+/// How a job is to be ended when the server stops.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Urgency {
+    /// SIGTERM.
+    Term,
+    /// SIGKILL.
+    Kill,
+}
+
+/// A connection that wants a job.
+#[derive(Debug)]
+pub struct Attachment {
+    /// Where its frames go.
+    pub sink: Sink,
+    /// Bytes of stdout and stderr that the client has; none for a start, which has received nothing
+    /// and takes what is left.
+    pub received: Option<(u64, u64)>,
+}
+
+/// A channel of a connection, as a job sees it.
+#[derive(Clone, Debug)]
+pub struct Sink {
+    /// The connection's sender.
+    pub link: Sender,
+    /// The channel's number there.
+    pub ch: u32,
+    /// Which of the client's connections it is.
+    pub generation: u64,
+    /// Ends the connection when the client broke the protocol on this channel.
+    pub broken: CancellationToken,
+}
+
+impl Sink {
+    fn fault(&self, fault: &Fault) {
+        self.link.send(Frame::Error(fault.failure()));
+        self.broken.cancel();
+    }
+}
+
+/// Everything that a job needs to begin.
+#[derive(Debug)]
+pub struct Beginning {
+    /// Its name.
+    pub id: JobId,
+    /// The key it was started with, if it is to outlive the job.
+    pub kept: Option<Key>,
+    /// The request digest.
+    pub digest: RequestDigest,
+    /// Proof that it may run.
+    pub permit: Permit,
+    /// What the user should know of how it was resolved.
+    pub note: Option<String>,
+    /// The connection that asked.
+    pub sink: Sink,
+    /// How it was asked for.
+    pub wishes: Wishes,
+}
+
+/// The scalars of a start.
+#[derive(Clone, Copy, Debug)]
+pub struct Wishes {
+    /// Digests of the streams.
+    pub algorithm: Algorithm,
+    /// Milliseconds after which it is ended; 0 for never.
+    pub timeout_ms: u64,
+    /// Milliseconds of grace, if less than the server's.
+    pub grace_ms: Option<u64>,
+    /// Whether data carries the time.
+    pub timestamps: bool,
+    /// Whether standard input will come.
+    pub stdin: bool,
+}
+
+impl Wishes {
+    /// Reads them from a start; `None` if its digests are all unknown here.
+    pub fn of(start: &Start) -> Option<Self> {
+        Some(Self {
+            algorithm: Algorithm::choose(&start.digests)?,
+            timeout_ms: start.timeout_ms,
+            grace_ms: start.grace_ms,
+            timestamps: start.timestamps,
+            stdin: start.stdin,
+        })
+    }
+}
+
+/// What all jobs of a server share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Turns.
+    pub admission: Arc<Admission>,
+    /// Memory.
+    pub budget: Arc<Budget>,
+    /// Keys that outlive their jobs.
+    pub keys: Arc<KeyLog>,
+    /// The way to processes.
+    pub processes: Processes,
+    /// How long an attached command outlives its connection.
+    pub grace: std::time::Duration,
+    /// How long an end is kept.
+    pub retain: std::time::Duration,
+}
+
+/// A job that was registered and not begun: its handle exists before anything can happen to it.
+#[derive(Debug)]
+pub struct Registered {
+    mailbox: mpsc::Receiver<Message>,
+    // Held so that the mailbox never closes while the job looks into it.
+    handle: JobHandle,
+}
+
+/// Makes the two ends of a job's mailbox.
+pub fn register() -> (JobHandle, Registered) {
+    let (sender, mailbox) = mpsc::channel(MAILBOX);
+    let handle = JobHandle { mailbox: sender };
+    (handle.clone(), Registered { mailbox, handle })
+}
+
+impl Registered {
+    /// Lives the whole life of the job; ends when nothing of it needs to be known any more.
+    ///
+    /// `on_end` is called when nothing of it runs any more and only its end is kept. Returns whether
+    /// anything had run.
+    pub async fn live(
+        self,
+        beginning: Beginning,
+        shared: Arc<Shared>,
+        on_end: impl FnOnce() + Send,
+    ) -> bool {
+        let started = run::Job::new(beginning, self.mailbox, shared).live(on_end).await;
+        drop(self.handle);
+        started
+    }
+}
+
+impl JobHandle {
+    /// Tells the job something; false when it is gone.
+    ///
+    /// # Cancel safety
+    /// The message is lost when dropped.
+    pub async fn tell(&self, message: Message) -> bool {
+        self.mailbox.send(message).await.is_ok()
+    }
+
+    /// Tells a job that has ended to keep its end no longer. One that is too busy to hear it has a
+    /// client, and ends by that.
+    pub fn forget(&self) {
+        let _ = self.mailbox.try_send(Message::Forget);
+    }
+
+    /// Whether both lead to the same job.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.mailbox.same_channel(&other.mailbox)
+    }
+}
+

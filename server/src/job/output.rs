@@ -1,0 +1,184 @@
+//! One output stream of a job: from the pipe to the offset log.
+
+use std::{io, os::fd::AsFd};
+
+use bytes::{BufMut as _, BytesMut};
+use rcmd_protocol::{
+    digest::{Algorithm, StreamDigest},
+    frame::{Data, End, Stream},
+    limits::{CHUNK, CREDIT},
+    outgoing::Outgoing,
+};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use crate::{
+    budget::{Budget, Share},
+    clock,
+    limits::HELD_ALWAYS,
+};
+
+/// One output stream of a job.
+#[derive(Debug)]
+pub(super) struct Output<P> {
+    stream: Stream,
+    pipe: Option<P>,
+    log: Outgoing,
+    block: BytesMut,
+    share: Share,
+    timestamps: bool,
+    end_sent: bool,
+    open: bool,
+    /// Bytes that lay in the pipe when the process had ended and are not read yet.
+    owed: Option<u64>,
+}
+
+impl<P: AsyncRead + AsFd + Unpin> Output<P> {
+    pub(super) fn new(stream: Stream, algorithm: Algorithm, timestamps: bool, share: Share) -> Self {
+        Self {
+            stream,
+            pipe: None,
+            log: Outgoing::new(stream, algorithm),
+            block: BytesMut::new(),
+            share,
+            timestamps,
+            end_sent: false,
+            open: false,
+            owed: None,
+        }
+    }
+
+    pub(super) fn connect(&mut self, pipe: Option<P>) {
+        self.pipe = pipe;
+    }
+
+    /// Bytes that may be read now.
+    fn room(&self, budget: &Budget) -> usize {
+        // What an ended process left in its pipe is read without credit: it is bounded by the pipe,
+        // and a reader that dawdles then holds neither a descriptor nor a turn.
+        if let Some(owed) = self.owed.filter(|&owed| owed > 0 && owed <= CREDIT) {
+            return usize::try_from(owed).unwrap_or(CHUNK).min(CHUNK);
+        }
+        let room = match budget.has_room() {
+            true => self.log.room(),
+            false => self.log.room().min(HELD_ALWAYS.saturating_sub(self.log.retained())),
+        };
+        usize::try_from(room).unwrap_or(CHUNK).min(CHUNK)
+    }
+
+    pub(super) fn wants(&self, budget: &Budget) -> bool {
+        self.pipe.is_some() && self.room(budget) > 0
+    }
+
+    /// Whether only the budget keeps the pipe from being read.
+    pub(super) fn is_short_of_budget(&self, budget: &Budget) -> bool {
+        self.pipe.is_some() && !budget.has_room() && self.log.room() > 0
+    }
+
+    /// Reads once from the pipe, or closes it at its end.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: bytes are read only when this returns.
+    pub(super) async fn read(&mut self, budget: &Budget) {
+        let room = self.room(budget);
+        let Some(pipe) = &mut self.pipe else { return };
+        if self.block.capacity() - self.block.len() < CHUNK / 4 {
+            self.block = BytesMut::with_capacity(CHUNK);
+        }
+        match pipe.read_buf(&mut (&mut self.block).limit(room)).await {
+            Ok(0) => self.close(),
+            Ok(count) => {
+                let time = self.timestamps.then(clock::now_ms);
+                self.log.append(self.block.split().freeze(), time);
+                self.account();
+                self.owed = self.owed.map(|owed| owed.saturating_sub(count as u64));
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // A pipe has no other errors; the end is what is left to say.
+            Err(_) => self.close(),
+        }
+    }
+
+    fn account(&mut self) {
+        self.share.set(usize::try_from(self.log.retained()).unwrap_or(usize::MAX));
+    }
+
+    /// Closes the pipe and ends the stream with what was read.
+    pub(super) fn close(&mut self) {
+        self.pipe = None;
+        self.block = BytesMut::new();
+        self.log.finish();
+    }
+
+    /// Closes the pipe because nobody wants its bytes.
+    pub(super) fn stop(&mut self) {
+        self.close();
+        self.log.abandon();
+        self.account();
+    }
+
+    /// Closes a pipe that something else still holds, and says so in the end.
+    pub(super) fn give_up(&mut self) {
+        if self.is_held_open() {
+            self.open = true;
+            self.close();
+        }
+    }
+
+    /// Notes what lies in the pipe now that the process has ended: all of it must be delivered.
+    pub(super) fn process_ended(&mut self) {
+        let Some(pipe) = &self.pipe else { return };
+        self.owed = Some(rustix::io::ioctl_fionread(pipe).unwrap_or(0));
+    }
+
+    /// Whether the pipe is still open with nothing in it that was written before the exit.
+    pub(super) fn is_held_open(&self) -> bool {
+        self.pipe.is_some() && self.owed == Some(0)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.pipe.is_none()
+    }
+
+    pub(super) fn was_open(&self) -> bool {
+        self.open
+    }
+
+    /// Takes a window of the client.
+    pub(super) fn window(&mut self, got: u64, upto: u64) -> Result<(), rcmd_protocol::fault::Fault> {
+        self.log.window(got, upto)?;
+        self.account();
+        Ok(())
+    }
+
+    /// Goes back to what the client has; gives the offset at which data goes on.
+    pub(super) fn resume(&mut self, received: Option<u64>) -> Result<u64, rcmd_protocol::fault::Fault> {
+        let from = self.log.resume(received.unwrap_or_else(|| self.log.first()))?;
+        self.end_sent = false;
+        self.account();
+        Ok(from)
+    }
+
+    /// Data that credit lets go.
+    pub(super) fn next(&mut self, ch: u32) -> Option<Data> {
+        self.log.next(ch)
+    }
+
+    /// The end, once, when all data has gone.
+    pub(super) fn next_end(&mut self, ch: u32) -> Option<End> {
+        let digest = self.log.finished()?;
+        if self.end_sent || !self.log.is_drained() {
+            return None;
+        }
+        self.end_sent = true;
+        Some(End { ch, stream: self.stream, total: self.log.total(), digest, open: self.open })
+    }
+
+    pub(super) fn end_sent(&self) -> bool {
+        self.end_sent
+    }
+
+    /// Total and digest; ends the stream if that has not happened.
+    pub(super) fn totals(&mut self) -> (u64, StreamDigest) {
+        (self.log.total(), self.log.finish())
+    }
+}

@@ -1,0 +1,431 @@
+//! The phases of a job: waiting for a turn, running, ended.
+
+use std::{pin::Pin, sync::Arc, time::Instant};
+
+use rcmd_protocol::{
+    frame::{Exit, Frame, Started, Stream},
+    ids::{JobId, Key, RequestDigest},
+    outcome::{ErrorKind, Failure, Outcome},
+    signal::Signal,
+};
+use tokio::{
+    process::{ChildStderr, ChildStdout},
+    sync::mpsc,
+};
+use tracing::{info, warn};
+
+use super::{Beginning, Message, Shared, Sink, Wishes, input::Input, linked::Order, output::Output};
+use crate::{
+    admission::Turn,
+    budget::Share,
+    clock,
+    job::timers::{Due, Timers},
+    limits,
+    policy::Permit,
+    process::{Ended, Process, TreeKill},
+};
+
+/// A job, with the connection that has it at the moment.
+pub(super) struct Job {
+    pub(super) mailbox: mpsc::Receiver<Message>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) id: JobId,
+    pub(super) wishes: Wishes,
+    pub(super) sink: Option<Sink>,
+    pub(super) generation: u64,
+    pub(super) input: Input,
+    pub(super) stdout: Output<ChildStdout>,
+    pub(super) stderr: Output<ChildStderr>,
+    pub(super) last_signal: u64,
+    pub(super) started_at: Option<u64>,
+    pub(super) timers: Timers,
+    pub(super) exit: Option<Exit>,
+    pub(super) exit_sent: bool,
+    kept: Option<Key>,
+    digest: RequestDigest,
+    permit: Permit,
+    note: Option<String>,
+}
+
+/// Why the server ends a command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reason {
+    /// Its time was up.
+    Timeout,
+    /// Its client asked for it, or reads no more.
+    Client,
+    /// Its client is gone and the grace is over.
+    Lost,
+    /// Its client sent an input whose digest differs.
+    Corrupt,
+    /// The server stops.
+    Stopping,
+}
+
+type Killing = Pin<Box<dyn Future<Output = TreeKill> + Send>>;
+
+/// A running process, and what is being done to end it.
+struct Running {
+    process: Process,
+    began: Instant,
+    ended: Option<Ended>,
+    reason: Option<Reason>,
+    killing: Option<Killing>,
+    _turn: Turn,
+}
+
+impl Job {
+    pub(super) fn new(
+        beginning: Beginning,
+        mailbox: mpsc::Receiver<Message>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let Beginning { id, kept, digest, permit, note, sink, wishes } = beginning;
+        let share = || Share::new(Arc::clone(&shared.budget));
+        let algorithm = wishes.algorithm;
+        Self {
+            input: Input::new(wishes.stdin, algorithm, share()),
+            stdout: Output::new(Stream::Stdout, algorithm, wishes.timestamps, share()),
+            stderr: Output::new(Stream::Stderr, algorithm, wishes.timestamps, share()),
+            generation: sink.generation,
+            sink: Some(sink),
+            mailbox,
+            shared,
+            id,
+            wishes,
+            last_signal: 0,
+            started_at: None,
+            timers: Timers::default(),
+            exit: None,
+            exit_sent: false,
+            kept,
+            digest,
+            permit,
+            note,
+        }
+    }
+
+    /// Lives the whole life; `on_end` is called when nothing runs any more and only the end is kept.
+    pub(super) async fn live(mut self, on_end: impl FnOnce()) -> bool {
+        let exit = match self.start().await {
+            Ok(running) => self.run(running).await,
+            Err(failure) => exit_not_started(0, failure),
+        };
+        self.note_end(&exit).await;
+        self.exit = Some(exit);
+        on_end();
+        self.keep().await;
+        self.started_at.is_some()
+    }
+
+    async fn start(&mut self) -> Result<Running, Failure> {
+        let turn = self.wait_for_turn().await?;
+        if let Some(key) = self.kept {
+            let user = self.permit.peer().user();
+            self.shared.keys.begin(user, key, self.digest, &self.id).await?;
+        }
+        let mut process = self.shared.processes.spawn(self.permit.plan()).map_err(Failure::from)?;
+        let started_at = clock::now_ms();
+        self.started_at = Some(started_at);
+        self.input.connect(process.stdin.take());
+        self.stdout.connect(process.stdout.take());
+        self.stderr.connect(process.stderr.take());
+        let began = Instant::now();
+        self.timers.started(self.wishes.timeout_ms, began);
+        if let Some(sink) = &self.sink {
+            sink.link.send(Frame::Started(Started {
+                ch: sink.ch,
+                job: self.id.clone(),
+                digest: self.wishes.algorithm,
+                started_at,
+                note: self.note.take(),
+            }));
+        }
+        info!(job = %self.id, peer = %self.permit.peer(), pid = process.pid(), "started");
+        Ok(Running { process, began, ended: None, reason: None, killing: None, _turn: turn })
+    }
+
+    async fn wait_for_turn(&mut self) -> Result<Turn, Failure> {
+        let admission = Arc::clone(&self.shared.admission);
+        if let Some(turn) = admission.try_turn() {
+            return Ok(turn);
+        }
+        let place = admission.queue()?;
+        self.send(|ch| Frame::Queued { ch, position: place.position() as u64 });
+        let turn = place.turn();
+        tokio::pin!(turn);
+        loop {
+            let gone_at = self.timers.next();
+            tokio::select! {
+                turn = &mut turn => return turn,
+                message = self.mailbox.recv() => match message.and_then(|m| self.take(m)) {
+                    None | Some(Order::ReaderGone) => {}
+                    Some(Order::Signal(_) | Order::Kill(_) | Order::Done) => {
+                        return Err(given_up("its client ended it while it waited for its turn"));
+                    }
+                    Some(Order::Term(_)) => return Err(draining()),
+                },
+                () = at(gone_at) => {
+                    return Err(given_up("its client went away while it waited for its turn"));
+                }
+            }
+        }
+    }
+
+    async fn run(&mut self, mut running: Running) -> Exit {
+        self.deliver();
+        while !self.is_over(&running) {
+            self.step(&mut running).await;
+            self.deliver();
+        }
+        running.process.reap();
+        self.exit_of(&running)
+    }
+
+    fn is_over(&self, running: &Running) -> bool {
+        running.ended.is_some()
+            && running.killing.is_none()
+            && self.stdout.is_closed()
+            && self.stderr.is_closed()
+    }
+
+    async fn step(&mut self, running: &mut Running) {
+        let budget = Arc::clone(&self.shared.budget);
+        let short =
+            self.stdout.is_short_of_budget(&budget) || self.stderr.is_short_of_budget(&budget);
+        let deadline = self.timers.next();
+        tokio::select! {
+            message = self.mailbox.recv() => {
+                if let Some(order) = message.and_then(|message| self.take(message)) {
+                    self.obey(order, running);
+                }
+            }
+            ended = running.process.exited(), if running.ended.is_none() => {
+                running.ended = Some(ended);
+                self.stdout.process_ended();
+                self.stderr.process_ended();
+            }
+            () = self.stdout.read(&budget), if self.stdout.wants(&budget) => {}
+            () = self.stderr.read(&budget), if self.stderr.wants(&budget) => {}
+            closed = self.input.write(), if self.input.wants() => {
+                if closed {
+                    self.send(|ch| Frame::Stop { ch, stream: Stream::Stdin });
+                }
+            }
+            kill = killed(&mut running.killing), if running.killing.is_some() => {
+                running.killing = None;
+                self.tree_is_gone(&kill);
+            }
+            () = budget.freed(), if short => {}
+            () = at(deadline) => self.expire(running),
+        }
+        if running.ended.is_some() && (self.stdout.is_held_open() || self.stderr.is_held_open()) {
+            self.timers.pipe_held();
+        }
+    }
+
+    fn obey(&mut self, order: Order, running: &mut Running) {
+        match order {
+            Order::Signal(signal) => running.process.signal_group(signal),
+            Order::Kill(reason) => self.kill(running, reason),
+            Order::Term(reason) => self.terminate(running, reason),
+            Order::ReaderGone => self.timers.reader_gone(),
+            // A client that is done before the end has given the command up.
+            Order::Done => self.kill(running, Reason::Client),
+        }
+    }
+
+    fn expire(&mut self, running: &mut Running) {
+        for due in self.timers.expired(Instant::now()) {
+            match due {
+                Due::Timeout => self.terminate(running, Reason::Timeout),
+                Due::ReaderGone => self.terminate(running, Reason::Client),
+                Due::Kill => self.kill(running, running.reason.unwrap_or(Reason::Client)),
+                Due::Grace => self.kill(running, Reason::Lost),
+                Due::PipeHeld => {
+                    // Nothing was said of who holds it, so whatever is left of the tree goes.
+                    self.stdout.give_up();
+                    self.stderr.give_up();
+                    self.sweep(running);
+                }
+            }
+        }
+    }
+
+    fn terminate(&mut self, running: &mut Running, reason: Reason) {
+        if running.ended.is_none() {
+            running.reason.get_or_insert(reason);
+        }
+        let tree = running.process.tree();
+        let grace = match reason {
+            Reason::Stopping => limits::DRAIN_TERM_TO_KILL,
+            _ => limits::TERM_TO_KILL,
+        };
+        running.process.signal_group(Signal::TERM);
+        tree.terminate();
+        self.timers.kill_in(grace);
+    }
+
+    fn kill(&mut self, running: &mut Running, reason: Reason) {
+        if running.ended.is_none() {
+            running.reason.get_or_insert(reason);
+        }
+        self.sweep(running);
+    }
+
+    fn sweep(&mut self, running: &mut Running) {
+        self.timers.killing();
+        let tree = running.process.tree();
+        running.killing.get_or_insert_with(|| Box::pin(async move { tree.kill().await }));
+    }
+
+    // Only now may standard input close: before, a command could have taken it for its end.
+    fn tree_is_gone(&mut self, kill: &TreeKill) {
+        self.input.discard();
+        if !kill.left.is_empty() {
+            warn!(job = %self.id, left = ?kill.left, "processes could not be killed");
+        }
+    }
+
+    fn exit_of(&mut self, running: &Running) -> Exit {
+        let (stdout_bytes, stdout_digest) = self.stdout.totals();
+        let (stderr_bytes, stderr_digest) = self.stderr.totals();
+        let (code, signal) = match running.ended {
+            Some(Ended::Code(code)) => (Some(code), None),
+            Some(Ended::Signal(signal)) => (None, Some(signal)),
+            Some(Ended::Lost) | None => (None, None),
+        };
+        let (outcome, failure) = match running.reason {
+            Some(Reason::Timeout) => (Outcome::TimedOut, None),
+            Some(Reason::Corrupt) => (Outcome::Unknown, Some(corrupt())),
+            Some(Reason::Lost) => (ended_as(code, signal), Some(lost())),
+            Some(Reason::Stopping) => (ended_as(code, signal), Some(stopped())),
+            Some(Reason::Client) | None => (ended_as(code, signal), None),
+        };
+        Exit {
+            ch: 0,
+            outcome,
+            code,
+            signal,
+            failure,
+            stdout_bytes,
+            stderr_bytes,
+            stdout_digest: Some(stdout_digest),
+            stderr_digest: Some(stderr_digest),
+            open: self.stdout.was_open() || self.stderr.was_open(),
+            started_at: self.started_at,
+            ended_at: clock::now_ms(),
+            duration_ms: Some(u64::try_from(running.began.elapsed().as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+
+    async fn note_end(&mut self, exit: &Exit) {
+        info!(
+            job = %self.id,
+            peer = %self.permit.peer(),
+            outcome = %exit.outcome,
+            code = exit.code,
+            signal = exit.signal.map(|signal| signal.to_string()),
+            kind = exit.failure.as_ref().map(|failure| failure.kind.as_str()),
+            "ended"
+        );
+        if let Some(key) = self.kept {
+            self.shared.keys.end(self.permit.peer().user(), key, exit).await;
+        }
+    }
+
+    /// Keeps the end until the client has it, or for as long as it is retained.
+    async fn keep(&mut self) {
+        self.deliver();
+        if self.sink.is_none() {
+            self.timers.retain(self.shared.retain);
+        }
+        loop {
+            let until = self.timers.next();
+            tokio::select! {
+                message = self.mailbox.recv() => {
+                    let Some(message) = message else { return };
+                    if matches!(self.take(message), Some(Order::Done)) {
+                        return;
+                    }
+                }
+                () = at(until) => return,
+            }
+            self.deliver();
+        }
+    }
+}
+
+async fn killed(killing: &mut Option<Killing>) -> TreeKill {
+    match killing {
+        Some(killing) => killing.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn ended_as(code: Option<u8>, signal: Option<Signal>) -> Outcome {
+    match (code, signal) {
+        (Some(_), _) => Outcome::Exited,
+        (None, Some(_)) => Outcome::Signaled,
+        (None, None) => Outcome::Unknown,
+    }
+}
+
+fn lost() -> Failure {
+    Failure::new(ErrorKind::Lost, "the client was gone for longer than the grace; it was killed")
+}
+
+fn stopped() -> Failure {
+    Failure::new(ErrorKind::ServerStopped, "the server was told to stop and ended it")
+        .hint("Start it again when the server is back.")
+}
+
+fn corrupt() -> Failure {
+    Failure::new(ErrorKind::Corrupt, "its standard input did not arrive as it was sent")
+}
+
+fn given_up(message: &str) -> Failure {
+    Failure::new(ErrorKind::Busy, message)
+}
+
+/// Why nothing new starts on a server that stops.
+pub fn draining() -> Failure {
+    Failure::new(ErrorKind::Busy, "the server is stopping and starts nothing new")
+        .hint("Try again when it is back.")
+        .retry_after_ms(5000)
+}
+
+fn exit_not_started(ch: u32, failure: Failure) -> Exit {
+    Exit {
+        ch,
+        outcome: Outcome::NotStarted,
+        code: None,
+        signal: None,
+        failure: Some(failure),
+        stdout_bytes: 0,
+        stderr_bytes: 0,
+        stdout_digest: None,
+        stderr_digest: None,
+        open: false,
+        started_at: None,
+        ended_at: clock::now_ms(),
+        duration_ms: None,
+    }
+}
+
+/// Why a command did not start, as its exit frame.
+pub fn not_started(ch: u32, failure: Failure) -> Frame {
+    Frame::Exit(exit_not_started(ch, failure))
+}
+
+/// Why nothing is known of how a command ended, as its exit frame.
+pub fn unknown(ch: u32, failure: Failure) -> Frame {
+    Frame::Exit(Exit { outcome: Outcome::Unknown, ..exit_not_started(ch, failure) })
+}

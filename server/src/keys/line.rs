@@ -1,0 +1,133 @@
+//! A line of the key log, version 1.
+
+use rcmd_protocol::{
+    digest::StreamDigest,
+    frame::Exit,
+    ids::{JobId, Key, RequestDigest},
+    outcome::{ErrorKind, Failure, Outcome},
+    signal::Signal,
+};
+use serde::{Deserialize, Serialize};
+
+use super::Record;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Line {
+    version: u8,
+    user: String,
+    key: String,
+    digest: String,
+    job: String,
+    at: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<End>,
+}
+
+/// How a command ended, as it stands in the file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct End {
+    outcome: String,
+    code: Option<u8>,
+    signal: Option<String>,
+    kind: Option<String>,
+    message: Option<String>,
+    stdout_bytes: u64,
+    stderr_bytes: u64,
+    stdout_digest: Option<String>,
+    stderr_digest: Option<String>,
+    open: bool,
+    started_at: Option<u64>,
+    ended_at: u64,
+    duration_ms: Option<u64>,
+}
+
+impl Line {
+    pub(super) fn of(user: &str, key: Key, record: &Record) -> Self {
+        Self {
+            version: 1,
+            user: user.to_owned(),
+            key: key.to_string(),
+            digest: record.digest.to_string(),
+            job: record.job.to_string(),
+            at: record.at,
+            end: record.end.clone(),
+        }
+    }
+
+    /// The line with its newline.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    pub(super) fn parse(line: &[u8]) -> Result<(String, Key, Record), String> {
+        let line: Self = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+        if line.version != 1 {
+            return Err(format!("its version is {}", line.version));
+        }
+        let key = Key::from_hex(&line.key).ok_or("its key is none")?;
+        let digest = RequestDigest::from_hex(&line.digest).ok_or("its digest is none")?;
+        let job = JobId::parse(&line.job).ok_or("its job is none")?;
+        if line.end.as_ref().is_some_and(|end| end.to_exit().is_none()) {
+            return Err("its end is none".to_owned());
+        }
+        Ok((line.user, key, Record { digest, job, at: line.at, end: line.end }))
+    }
+}
+
+impl End {
+    pub(super) fn of(exit: &Exit) -> Self {
+        let failure = exit.failure.as_ref();
+        Self {
+            outcome: exit.outcome.to_string(),
+            code: exit.code,
+            signal: exit.signal.map(|signal| signal.to_string()),
+            kind: failure.map(|failure| failure.kind.to_string()),
+            message: failure.map(|failure| failure.message.clone()),
+            stdout_bytes: exit.stdout_bytes,
+            stderr_bytes: exit.stderr_bytes,
+            stdout_digest: exit.stdout_digest.map(|digest| digest.to_string()),
+            stderr_digest: exit.stderr_digest.map(|digest| digest.to_string()),
+            open: exit.open,
+            started_at: exit.started_at,
+            ended_at: exit.ended_at,
+            duration_ms: exit.duration_ms,
+        }
+    }
+
+    /// The exit again; `None` when a value is none of ours.
+    pub(super) fn to_exit(&self) -> Option<Exit> {
+        let digest = |text: &Option<String>| match text {
+            None => Some(None),
+            Some(text) => StreamDigest::parse(text).map(Some),
+        };
+        let failure = match (&self.kind, &self.message) {
+            (Some(kind), Some(message)) => {
+                Some(Failure::new(ErrorKind::parse(kind)?, message.clone()))
+            }
+            _ => None,
+        };
+        let signal = match &self.signal {
+            None => None,
+            Some(name) => Some(Signal::parse(name)?),
+        };
+        Some(Exit {
+            ch: 0,
+            outcome: Outcome::parse(&self.outcome)?,
+            code: self.code,
+            signal,
+            failure,
+            stdout_bytes: self.stdout_bytes,
+            stderr_bytes: self.stderr_bytes,
+            stdout_digest: digest(&self.stdout_digest)?,
+            stderr_digest: digest(&self.stderr_digest)?,
+            open: self.open,
+            started_at: self.started_at,
+            ended_at: self.ended_at,
+            duration_ms: self.duration_ms,
+        })
+    }
+}

@@ -1,0 +1,102 @@
+//! Every limit of the server: constants with a reason, cut to what the machine bears.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Descriptors that a connection takes.
+const DESCRIPTORS_PER_CONNECTION: u64 = 1;
+/// Descriptors that a running command takes: three pipes, two pidfds, one to spare.
+const DESCRIPTORS_PER_COMMAND: u64 = 6;
+/// Descriptors kept back for listeners, logs, certificates and `/proc`.
+const DESCRIPTORS_KEPT: u64 = 32;
+
+/// Bytes of output and input that the server holds for all clients together. Past it, pipes are read
+/// a little at a time, so that a thousand clients that read nothing cost a bounded amount.
+pub const HELD: usize = 256 * 1024 * 1024;
+/// What a stream may hold although the total is used up, so that nobody starves.
+pub const HELD_ALWAYS: u64 = 64 * 1024;
+/// Ends that are kept for an identity whose client has not come back for them.
+pub const RETAINED: usize = 1024;
+/// Time between SIGTERM and SIGKILL for a timeout or a stopped reader.
+pub const TERM_TO_KILL: Duration = Duration::from_secs(5);
+/// Time for a command to end by itself after its stdout was stopped.
+pub const STOP_TO_TERM: Duration = Duration::from_secs(2);
+/// Time that a pipe may stay open after the process has ended.
+pub const OUTPUT_OPEN: Duration = Duration::from_secs(2);
+/// Time for commands to end after SIGTERM came to the server, and between its TERM and KILL.
+pub const DRAIN: Duration = Duration::from_secs(10);
+/// See [`DRAIN`].
+pub const DRAIN_TERM_TO_KILL: Duration = Duration::from_secs(2);
+/// Time for a connection to take its last frames when the server ends it.
+pub const CLOSE: Duration = Duration::from_secs(2);
+/// Time to read away what a refused peer sends, so that the reason reaches it before a reset does.
+pub const LINGER: Duration = Duration::from_secs(1);
+
+/// Limits that the configuration may change, under `[limits]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Commands that run at once.
+    pub running: usize,
+    /// Commands that wait for their turn.
+    pub queued: usize,
+    /// Seconds that a command waits for its turn.
+    pub queue_seconds: u64,
+    /// Connections of one identity.
+    pub connections: usize,
+    /// Channels of one identity.
+    pub channels: usize,
+    /// Peers that have not authenticated yet.
+    pub unauthenticated: usize,
+    /// Seconds for a handshake and the hello.
+    pub handshake_seconds: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            running: 1024,
+            queued: 4096,
+            queue_seconds: 60,
+            connections: 16_384,
+            channels: 1024,
+            unauthenticated: 512,
+            handshake_seconds: 10,
+        }
+    }
+}
+
+impl Limits {
+    /// The same, cut to what `descriptors` open files bear: at most half of them go to commands.
+    pub fn cut_to(&self, descriptors: u64) -> Self {
+        let usable = descriptors.saturating_sub(DESCRIPTORS_KEPT);
+        let at_most = |count: u64, limit: usize| {
+            usize::try_from(count).unwrap_or(usize::MAX).clamp(1, limit.max(1))
+        };
+        let running = at_most(usable / 2 / DESCRIPTORS_PER_COMMAND, self.running);
+        let rest = usable.saturating_sub(running as u64 * DESCRIPTORS_PER_COMMAND);
+        let connections = at_most(rest / DESCRIPTORS_PER_CONNECTION, self.connections);
+        Self {
+            running,
+            connections,
+            unauthenticated: self.unauthenticated.clamp(1, (connections / 2).max(1)),
+            ..self.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_cut_to_the_descriptors_there_are() {
+        let limits = Limits::default();
+        assert_eq!(limits.cut_to(1 << 20), limits);
+        let small = limits.cut_to(256);
+        assert_eq!((small.running, small.connections, small.unauthenticated), (18, 116, 58));
+        let tiny = limits.cut_to(10);
+        assert_eq!((tiny.running, tiny.connections, tiny.unauthenticated), (1, 1, 1));
+    }
+}

@@ -1,0 +1,284 @@
+//! Which jobs there are, by the identity and key that started them.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rcmd_protocol::{
+    ids::{Key, RequestDigest},
+    outcome::{ErrorKind, Failure},
+};
+
+use crate::{job::JobHandle, limits::RETAINED};
+
+/// Which jobs there are. An entry exists before anything of its job can happen, and leaves a
+/// tombstone, so that a late attach hears that the job is gone and not that it never was.
+#[derive(Debug)]
+pub struct Registry {
+    jobs: Mutex<Jobs>,
+    channels: usize,
+    tombstone: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Jobs {
+    users: HashMap<String, User>,
+    live: usize,
+}
+
+#[derive(Debug, Default)]
+struct User {
+    entries: HashMap<Key, Entry>,
+    live: usize,
+    /// Ended jobs, oldest first; what leaves it is forgotten.
+    ended: VecDeque<Key>,
+    /// Tombstones, oldest first.
+    tombstones: VecDeque<(Instant, Key)>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Live { digest: RequestDigest, job: JobHandle },
+    Ended { digest: RequestDigest, job: JobHandle },
+    Tombstone,
+}
+
+/// What there is under a key.
+#[derive(Debug)]
+pub enum Found {
+    /// A job of the same request.
+    Job(JobHandle),
+    /// A job of another request.
+    Conflict,
+    /// Nothing any more.
+    Gone,
+    /// Nothing.
+    Unknown,
+}
+
+impl Registry {
+    /// A registry that lets an identity have so many jobs at once, and remembers for so long that
+    /// one was there.
+    pub fn new(channels: usize, tombstone: Duration) -> Self {
+        Self { jobs: Mutex::default(), channels, tombstone }
+    }
+
+    fn jobs<T>(&self, act: impl FnOnce(&mut Jobs) -> T) -> T {
+        act(&mut self.jobs.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Looks a key up.
+    pub fn find(&self, user: &str, key: Key, digest: RequestDigest) -> Found {
+        self.jobs(|jobs| jobs.users.get(user).map_or(Found::Unknown, |user| user.find(key, digest)))
+    }
+
+    /// Looks a key up and, if there is nothing under it, makes `job` its job.
+    ///
+    /// # Errors
+    /// `busy` when the identity has as many jobs as it may.
+    pub fn claim(
+        &self,
+        user: &str,
+        key: Key,
+        digest: RequestDigest,
+        job: &JobHandle,
+    ) -> Result<Found, Failure> {
+        self.jobs(|jobs| {
+            let user = jobs.users.entry(user.to_owned()).or_default();
+            match user.find(key, digest) {
+                Found::Unknown if user.live >= self.channels => Err(too_many(self.channels)),
+                Found::Unknown => {
+                    user.entries.insert(key, Entry::Live { digest, job: job.clone() });
+                    user.live += 1;
+                    jobs.live += 1;
+                    Ok(Found::Unknown)
+                }
+                found => Ok(found),
+            }
+        })
+    }
+
+    /// Notes that nothing of the job runs any more, and that its end is kept; the identity's oldest
+    /// end is forgotten for it when there are too many.
+    pub fn ended(&self, user: &str, key: Key) {
+        let now = Instant::now();
+        self.jobs(|jobs| {
+            let Some(user) = jobs.users.get_mut(user) else { return };
+            let Some(entry) = user.entries.get_mut(&key) else { return };
+            let Entry::Live { digest, job } = entry else { return };
+            *entry = Entry::Ended { digest: *digest, job: job.clone() };
+            user.live -= 1;
+            jobs.live -= 1;
+            user.ended.push_back(key);
+            if user.ended.len() > RETAINED
+                && let Some(oldest) = user.ended.pop_front()
+            {
+                user.bury(oldest, now);
+            }
+        });
+    }
+
+    /// Notes that the job is gone. `started` tells whether anything had run: if not, the key is free.
+    pub fn gone(&self, user: &str, key: Key, started: bool) {
+        let now = Instant::now();
+        self.jobs(|jobs| {
+            let Some(entry) = jobs.users.get_mut(user) else { return };
+            entry.ended.retain(|&ended| ended != key);
+            if started {
+                entry.bury(key, now);
+            } else {
+                entry.entries.remove(&key);
+            }
+            entry.clear(now, self.tombstone);
+            if entry.entries.is_empty() {
+                jobs.users.remove(user);
+            }
+        });
+    }
+
+    /// Jobs of which something runs or waits for its turn.
+    pub fn live(&self) -> usize {
+        self.jobs(|jobs| jobs.live)
+    }
+
+    /// All jobs of which something runs or waits for its turn.
+    pub fn all_live(&self) -> Vec<JobHandle> {
+        self.jobs(|jobs| {
+            let entries = jobs.users.values().flat_map(|user| user.entries.values());
+            entries
+                .filter_map(|entry| match entry {
+                    Entry::Live { job, .. } => Some(job.clone()),
+                    _ => None,
+                })
+                .collect()
+        })
+    }
+}
+
+impl User {
+    fn find(&self, key: Key, digest: RequestDigest) -> Found {
+        match self.entries.get(&key) {
+            None => Found::Unknown,
+            Some(Entry::Tombstone) => Found::Gone,
+            Some(Entry::Live { digest: known, job } | Entry::Ended { digest: known, job }) => {
+                if *known == digest { Found::Job(job.clone()) } else { Found::Conflict }
+            }
+        }
+    }
+
+    fn bury(&mut self, key: Key, now: Instant) {
+        if let Some(Entry::Ended { job, .. }) = self.entries.insert(key, Entry::Tombstone) {
+            job.forget();
+        }
+        self.tombstones.push_back((now, key));
+    }
+
+    // A client's retries end with the grace, so that a tombstone need not stay for long; their
+    // number is bounded all the same.
+    fn clear(&mut self, now: Instant, keep: Duration) {
+        const MOST: usize = 16 * RETAINED;
+        while let Some(&(at, key)) = self.tombstones.front() {
+            if now.duration_since(at) < keep && self.tombstones.len() <= MOST {
+                break;
+            }
+            self.tombstones.pop_front();
+            if matches!(self.entries.get(&key), Some(Entry::Tombstone)) {
+                self.entries.remove(&key);
+            }
+        }
+    }
+}
+
+fn too_many(limit: usize) -> Failure {
+    let message = format!("this identity has {limit} commands on this host already");
+    Failure::new(ErrorKind::Busy, message)
+        .hint("Nothing ran; wait for some of them to end, or raise limits.channels in server.toml.")
+        .retry_after_ms(1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use rcmd_protocol::{frame::Mode, request::Request};
+
+    use super::*;
+    use crate::job;
+
+    fn digest(word: &str) -> RequestDigest {
+        let request = Request {
+            mode: Mode::Exec,
+            args: vec![word.as_bytes().to_vec()],
+            env: vec![],
+            cwd: None,
+            stdin: false,
+            timeout_ms: 0,
+        };
+        request.digest(&request.encode())
+    }
+
+    fn registry() -> Registry {
+        Registry::new(2, Duration::from_secs(600))
+    }
+
+    #[test]
+    fn a_key_has_one_job_and_one_request() {
+        let (registry, key) = (registry(), Key::from_text(b"k"));
+        let (job, _mailbox) = job::register();
+        let (other, _other_mailbox) = job::register();
+        assert!(matches!(registry.claim("a", key, digest("x"), &job), Ok(Found::Unknown)));
+        match registry.claim("a", key, digest("x"), &other) {
+            Ok(Found::Job(found)) => assert!(found.is_same(&job)),
+            found => panic!("{found:?}"),
+        }
+        assert!(matches!(registry.claim("a", key, digest("y"), &other), Ok(Found::Conflict)));
+        assert!(matches!(registry.find("b", key, digest("x")), Found::Unknown));
+    }
+
+    #[test]
+    fn an_identity_has_so_many_jobs_and_the_next_may_have_its_own() {
+        let registry = registry();
+        let (job, _mailbox) = job::register();
+        let claim = |user: &str, key: &[u8]| {
+            registry.claim(user, Key::from_text(key), digest("x"), &job).map_err(|f| f.kind)
+        };
+        assert!(claim("a", b"1").is_ok());
+        assert!(claim("a", b"2").is_ok());
+        assert_eq!(claim("a", b"3").unwrap_err(), ErrorKind::Busy);
+        assert!(claim("b", b"3").is_ok());
+        registry.ended("a", Key::from_text(b"1"));
+        assert!(claim("a", b"3").is_ok());
+        assert_eq!(registry.live(), 3);
+    }
+
+    #[test]
+    fn what_ran_leaves_a_tombstone_and_what_did_not_leaves_nothing() {
+        let registry = registry();
+        let (job, _mailbox) = job::register();
+        for (name, started) in [("ran", true), ("refused", false)] {
+            let key = Key::from_text(name.as_bytes());
+            registry.claim("a", key, digest("x"), &job).unwrap();
+            registry.ended("a", key);
+            assert!(matches!(registry.find("a", key, digest("x")), Found::Job(_)));
+            registry.gone("a", key, started);
+            match registry.find("a", key, digest("x")) {
+                Found::Gone => assert!(started),
+                Found::Unknown => assert!(!started),
+                found => panic!("{found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn ends_that_nobody_fetches_are_bounded() {
+        let registry = Registry::new(1, Duration::from_secs(600));
+        let (job, _mailbox) = job::register();
+        let key = |n: usize| Key::from_text(&n.to_le_bytes());
+        for n in 0..=RETAINED {
+            registry.claim("a", key(n), digest("x"), &job).unwrap();
+            registry.ended("a", key(n));
+        }
+        assert!(matches!(registry.find("a", key(0), digest("x")), Found::Gone));
+        assert!(matches!(registry.find("a", key(1), digest("x")), Found::Job(_)));
+    }
+}

@@ -1,0 +1,128 @@
+//! The life of a server: set up, listen, reload, stop.
+
+use std::{
+    io::Write as _,
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use anyhow::{Context as _, Result};
+use rcmd_certs::{Layout, tls};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::{
+    accept::Waiting,
+    cli::Options,
+    config::Settings,
+    keys::KeyLog,
+    limits::Limits,
+    listener::Listener,
+    process::{self, Processes},
+    service::Service,
+    shutdown::shutdown,
+};
+
+/// Runs a server until it is told to stop.
+///
+/// # Errors
+/// What keeps it from starting, with the file or address and what to do.
+pub fn run(options: Options) -> Result<()> {
+    let layout = Layout::for_host(options.dir.as_deref());
+    let settings = Settings::load(&layout, options.listen)?;
+    let tls = tls::server_config(&settings.files)?;
+    for finding in tls::check_server(&settings.files)? {
+        warn!("{finding}");
+    }
+    let limits = settings.limits.cut_to(process::descriptor_limit());
+    if options.check_config {
+        return report(&settings, &limits);
+    }
+    // Before there is a second thread: this changes the whole process.
+    process::prepare_self().context("the server can't set up its own process")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(settings, limits, tls))
+}
+
+fn report(settings: &Settings, limits: &Limits) -> Result<()> {
+    let mut out = std::io::stdout();
+    for address in &settings.listen {
+        writeln!(out, "listen       {address}")?;
+    }
+    writeln!(out, "certificate  {}", settings.files.cert.display())?;
+    writeln!(out, "grace        {:?}", settings.grace)?;
+    writeln!(out, "running      {} commands at once, {} queued", limits.running, limits.queued)?;
+    writeln!(out, "connections  {} for an identity", limits.connections)?;
+    writeln!(out, "the configuration is good")?;
+    Ok(())
+}
+
+async fn serve(
+    settings: Settings,
+    limits: Limits,
+    tls: Arc<rustls::ServerConfig>,
+) -> Result<()> {
+    let keys = KeyLog::open(&settings.keys)?;
+    let processes = Processes::new().context("the server can't watch its processes")?;
+    let orphans = processes.clone().reap_orphans();
+    let account = process::Account::current();
+    let service = Arc::new(Service::new(settings, limits, tls, keys, processes, account)?);
+
+    // Not among the tracked tasks: it ends with the runtime.
+    let _orphans = tokio::task::JoinSet::from_iter([orphans]);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+
+    listen(&service)?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => {
+                shutdown(&service, &mut terminate).await;
+                return Ok(());
+            }
+            _ = interrupt.recv() => {
+                shutdown(&service, &mut interrupt).await;
+                return Ok(());
+            }
+            _ = hangup.recv() => reload(&service),
+        }
+    }
+}
+
+fn listen(service: &Arc<Service>) -> Result<()> {
+    let limits = &service.settings.limits;
+    info!(
+        running = limits.running,
+        queued = limits.queued,
+        connections = limits.connections,
+        unauthenticated = limits.unauthenticated,
+        "limits"
+    );
+    let (waiting, numbers) = (Arc::new(Waiting::default()), Arc::new(AtomicU64::new(0)));
+    let mut listeners = Vec::new();
+    for &address in &service.settings.listen {
+        let listener = Listener::bind(address).with_context(|| {
+            format!("can't listen on {address}; choose another with --listen ADDR:PORT")
+        })?;
+        listeners.push(listener);
+    }
+    let mut out = std::io::stdout();
+    for listener in listeners {
+        writeln!(out, "listening on {}", listener.address())?;
+        let run = listener.run(Arc::clone(service), Arc::clone(&waiting), Arc::clone(&numbers));
+        service.tasks.spawn(run);
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// Reads certificates and keys again; what is wrong leaves the old ones in use.
+fn reload(service: &Service) {
+    match tls::server_config(&service.settings.files) {
+        Ok(config) => {
+            service.tls.store(config);
+            info!("certificates reloaded");
+        }
+        Err(error) => error!(%error, "certificates not reloaded; the old ones stay in use"),
+    }
+}

@@ -1,0 +1,122 @@
+//! The three programs under test, as a user has them: built with the release profile.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result, bail};
+
+/// Where the programs are.
+#[derive(Debug, Clone)]
+pub struct Binaries {
+    /// `rcmd-certs`.
+    pub certs: PathBuf,
+    /// `rcmd-server`.
+    pub server: PathBuf,
+    /// `rcmd-client`.
+    pub client: PathBuf,
+}
+
+/// The programs, built on the first call in this process. See [`try_binaries`].
+///
+/// # Panics
+///
+/// When they can't be built.
+#[must_use]
+pub fn binaries() -> &'static Binaries {
+    try_binaries().unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// The programs in the folder `$RCMD_TEST_BIN_DIR` or, without it, built with
+/// `$CARGO build --release --locked --bins`. Cargo's own lock keeps test processes apart, and a second
+/// build of the same sources takes no time.
+///
+/// # Errors
+///
+/// When they are not in that folder, or the build fails.
+pub fn try_binaries() -> Result<&'static Binaries> {
+    static BINARIES: OnceLock<Result<Binaries, String>> = OnceLock::new();
+    BINARIES
+        .get_or_init(|| {
+            let found = match std::env::var_os("RCMD_TEST_BIN_DIR") {
+                Some(folder) => in_folder(Path::new(&folder)),
+                None => build(),
+            };
+            found.map_err(|error| format!("{error:#}"))
+        })
+        .as_ref()
+        .map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+fn in_folder(folder: &Path) -> Result<Binaries> {
+    let find = |name: &str| {
+        let file = folder.join(name);
+        file.canonicalize()
+            .with_context(|| format!("RCMD_TEST_BIN_DIR has no {}", file.display()))
+    };
+    Ok(Binaries {
+        certs: find("rcmd-certs")?,
+        server: find("rcmd-server")?,
+        client: find("rcmd-client")?,
+    })
+}
+
+fn build() -> Result<Binaries> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(&cargo);
+    command
+        .args(["build", "--release", "--locked", "--bins", "--quiet"])
+        .args(["-p", "rcmd-certs", "-p", "rcmd-server", "-p", "rcmd-client"])
+        .arg("--message-format=json-render-diagnostics")
+        .current_dir(workspace())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    // What the outer cargo said about this package would make build scripts run again.
+    for (name, _) in std::env::vars_os() {
+        let told = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"]
+            .iter()
+            .any(|p| told.starts_with(p))
+        {
+            command.env_remove(&name);
+        }
+    }
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("can't run {}", cargo.display()))?;
+    let stdout = child
+        .stdout
+        .take()
+        .context("cargo has no standard output")?;
+    let mut found = Vec::new();
+    for line in BufReader::new(stdout).lines() {
+        let message: serde_json::Value = serde_json::from_str(&line?)?;
+        if let Some(file) = message["executable"].as_str() {
+            found.push(PathBuf::from(file));
+        }
+    }
+    if !child.wait()?.success() {
+        bail!("the programs under test do not build; see what cargo says above");
+    }
+    let find = |name: &str| {
+        let file = found
+            .iter()
+            .find(|file| file.file_name().is_some_and(|last| last == name));
+        file.cloned()
+            .with_context(|| format!("cargo built no program {name}"))
+    };
+    Ok(Binaries {
+        certs: find("rcmd-certs")?,
+        server: find("rcmd-server")?,
+        client: find("rcmd-client")?,
+    })
+}
+
+/// The root of the source tree.
+#[must_use]
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
+}

@@ -1,0 +1,191 @@
+//! What the kernel says of a process and of those below it (proc(5)).
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+
+/// One process, told apart from a later one of the same number by when it started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// Its parent's number.
+    pub parent: u32,
+    /// Its name, cut to 15 bytes by the kernel.
+    pub name: String,
+    /// One letter: `R`, `S`, `D`, `T`, `Z` and others.
+    pub state: char,
+    /// Clock ticks since the machine started.
+    pub started: u64,
+}
+
+impl Process {
+    /// What the kernel knows of `pid` now.
+    #[must_use]
+    pub fn find(pid: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name stands in parentheses and may hold anything, parentheses too.
+        let (start, end) = (stat.find('(')?, stat.rfind(')')?);
+        let rest: Vec<&str> = stat.get(end + 1..)?.split_ascii_whitespace().collect();
+        Some(Self {
+            pid,
+            name: stat.get(start + 1..end)?.to_owned(),
+            state: rest.first()?.chars().next()?,
+            parent: rest.get(1)?.parse().ok()?,
+            started: rest.get(19)?.parse().ok()?,
+        })
+    }
+
+    /// Whether this very process still runs. A zombie does not.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        Self::find(self.pid)
+            .is_some_and(|now| now.started == self.started && !matches!(now.state, 'Z' | 'X'))
+    }
+
+    /// Sends SIGKILL if this very process still runs.
+    pub fn kill(&self) {
+        if self.runs() {
+            signal(self.pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// Every process that this test may see.
+#[must_use]
+pub fn all() -> Vec<Process> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(Process::find)
+        .collect()
+}
+
+/// The processes below `pid`, at any depth. An orphan that has another parent now is not among them.
+#[must_use]
+pub fn descendants(pid: u32) -> Vec<Process> {
+    let mut children: HashMap<u32, Vec<Process>> = HashMap::new();
+    for process in all() {
+        children.entry(process.parent).or_default().push(process);
+    }
+    let mut found = Vec::new();
+    let mut next = vec![pid];
+    while let Some(parent) = next.pop() {
+        for process in children.remove(&parent).unwrap_or_default() {
+            next.push(process.pid);
+            found.push(process);
+        }
+    }
+    found
+}
+
+/// Every process whose environment has the setting `NAME=VALUE`, or whose command line has it as an
+/// argument: how a test finds what it started, wherever that went.
+#[must_use]
+pub fn marked(setting: &str) -> Vec<Process> {
+    let has = |pid: u32, file: &str| {
+        fs::read(format!("/proc/{pid}/{file}")).is_ok_and(|bytes| {
+            bytes
+                .split(|&byte| byte == 0)
+                .any(|one| one == setting.as_bytes())
+        })
+    };
+    all()
+        .into_iter()
+        .filter(|p| has(p.pid, "environ") || has(p.pid, "cmdline"))
+        .collect()
+}
+
+/// What a process holds, to be compared with what it holds later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// How many descriptors of each kind: `socket`, `pipe`, `anon_inode:[eventfd]` or a path.
+    pub descriptors: BTreeMap<String, usize>,
+    /// Threads.
+    pub threads: usize,
+    /// Processes below it, at any depth, that are no zombies.
+    pub children: usize,
+    /// Zombies below it.
+    pub zombies: usize,
+}
+
+impl Snapshot {
+    /// What `pid` holds now, or `None` when it is gone or not ours to look at.
+    #[must_use]
+    pub fn of(pid: u32) -> Option<Self> {
+        let mut descriptors = BTreeMap::new();
+        for entry in fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten() {
+            // A descriptor may be closed between the two looks.
+            let Ok(target) = fs::read_link(entry.path()) else {
+                continue;
+            };
+            let target = target.to_string_lossy();
+            let kind = target
+                .split_once(":[")
+                .map_or(&*target, |(kind, _)| match kind {
+                    "anon_inode" => &*target,
+                    kind => kind,
+                });
+            *descriptors.entry(kind.to_owned()).or_insert(0) += 1;
+        }
+        let below = descendants(pid);
+        let zombies = below.iter().filter(|process| process.state == 'Z').count();
+        Some(Self {
+            descriptors,
+            threads: status_number(pid, "Threads:")? as usize,
+            children: below.len() - zombies,
+            zombies,
+        })
+    }
+
+    /// How many descriptors in all.
+    #[must_use]
+    pub fn descriptor_count(&self) -> usize {
+        self.descriptors.values().sum()
+    }
+
+    /// Whether nothing has been left over since `before`: the same descriptors and children, no
+    /// zombie, and no more threads (idle ones of a pool may have ended).
+    #[must_use]
+    pub fn is_back_to(&self, before: &Self) -> bool {
+        self.descriptors == before.descriptors
+            && self.children == before.children
+            && self.zombies == 0
+            && self.threads <= before.threads
+    }
+}
+
+/// Resident memory now, in KiB.
+#[must_use]
+pub fn resident_kib(pid: u32) -> Option<u64> {
+    status_number(pid, "VmRSS:")
+}
+
+/// The most resident memory since the start or [`forget_peak`], in KiB.
+#[must_use]
+pub fn peak_kib(pid: u32) -> Option<u64> {
+    status_number(pid, "VmHWM:")
+}
+
+/// Starts the measurement of [`peak_kib`] anew. False where the kernel does not let us.
+pub fn forget_peak(pid: u32) -> bool {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").is_ok()
+}
+
+/// Sends a signal, quietly when the process is gone.
+pub fn signal(pid: u32, signal: rustix::process::Signal) {
+    if let Some(pid) = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+    {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+fn status_number(pid: u32, field: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}

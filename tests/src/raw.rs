@@ -1,0 +1,294 @@
+//! A peer that speaks TLS and otherwise whatever a test wants: half frames, floods, silence.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::wait::DEADLINE;
+use crate::world::World;
+
+/// How to reach a server by hand.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Dial {
+    address: SocketAddr,
+    ca: PathBuf,
+    identity: Option<PathBuf>,
+    alpn: Vec<Vec<u8>>,
+}
+
+impl Dial {
+    /// As the world's own client would.
+    pub fn to(world: &World) -> Self {
+        Self {
+            address: world.address(),
+            ca: world.dir().join("ca.pem"),
+            identity: Some(world.dir().join("client")),
+            alpn: vec![b"rcmd/1".to_vec()],
+        }
+    }
+
+    /// Another address, such as a proxy's.
+    pub fn address(mut self, address: SocketAddr) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// With `cert.pem` and `key.pem` from this folder.
+    pub fn identity(mut self, folder: impl AsRef<Path>) -> Self {
+        self.identity = Some(folder.as_ref().to_owned());
+        self
+    }
+
+    /// With no certificate.
+    pub fn without_identity(mut self) -> Self {
+        self.identity = None;
+        self
+    }
+
+    /// With these ALPN names.
+    pub fn alpn(mut self, names: &[&[u8]]) -> Self {
+        self.alpn = names.iter().map(|name| name.to_vec()).collect();
+        self
+    }
+
+    /// The TLS configuration that this comes to.
+    ///
+    /// # Panics
+    ///
+    /// When a file can't be read or does not hold what it should.
+    #[must_use]
+    pub fn config(&self) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        for cert in CertificateDer::pem_file_iter(&self.ca).expect("ca.pem") {
+            roots.add(cert.expect("ca.pem")).expect("ca.pem");
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("TLS 1.3")
+            .with_root_certificates(roots);
+        let mut config = match &self.identity {
+            None => builder.with_no_client_auth(),
+            Some(folder) => {
+                let chain = CertificateDer::pem_file_iter(folder.join("cert.pem"))
+                    .and_then(Iterator::collect)
+                    .expect("cert.pem");
+                let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).expect("key.pem");
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .expect("a key that fits")
+            }
+        };
+        config.alpn_protocols = self.alpn.clone();
+        config
+    }
+
+    /// Connects and completes the client's part of the handshake. In TLS 1.3 the server judges the
+    /// client's certificate after that: a refusal comes with the first read.
+    ///
+    /// # Errors
+    ///
+    /// When there is no connection, or the handshake fails on this side.
+    pub fn connect(&self) -> io::Result<RawPeer> {
+        let tcp = TcpStream::connect(self.address)?;
+        tcp.set_nodelay(true)?;
+        tcp.set_read_timeout(Some(DEADLINE))?;
+        tcp.set_write_timeout(Some(DEADLINE))?;
+        let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+        let tls = ClientConnection::new(Arc::new(self.config()), name).map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(tls, tcp);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(RawPeer { stream })
+    }
+}
+
+/// A connected peer. Reads and writes fail after [`DEADLINE`]. Dropping it closes the socket without
+/// `close_notify`.
+#[derive(Debug)]
+pub struct RawPeer {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+}
+
+impl RawPeer {
+    /// With the world's own client identity.
+    ///
+    /// # Panics
+    ///
+    /// When it can't connect.
+    #[must_use]
+    pub fn connect(world: &World) -> Self {
+        Dial::to(world).connect().expect("a connection")
+    }
+
+    /// As [`RawPeer::connect`], with both hellos exchanged.
+    ///
+    /// # Panics
+    ///
+    /// When that fails.
+    #[must_use]
+    pub fn greeted(world: &World) -> Self {
+        let mut peer = Self::connect(world);
+        peer.send(&hello()).expect("hello is taken");
+        peer.expect_frame("hello");
+        peer
+    }
+
+    /// Sends bytes as they are.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is closed or takes nothing for [`DEADLINE`].
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)?;
+        self.stream.flush()
+    }
+
+    /// The next frame, or `None` after `close_notify`.
+    ///
+    /// # Errors
+    ///
+    /// When the connection breaks, an alert came, or nothing came for [`DEADLINE`].
+    pub fn read_frame(&mut self) -> io::Result<Option<(Value, Vec<u8>)>> {
+        let mut length = [0; 4];
+        match self.stream.read(&mut length)? {
+            0 => return Ok(None),
+            count => self.stream.read_exact(&mut length[count..])?,
+        }
+        let mut header = vec![0; u32::from_be_bytes(length) as usize];
+        self.stream.read_exact(&mut header)?;
+        let header: Value = serde_json::from_slice(&header)?;
+        let mut payload = vec![0; header["len"].as_u64().unwrap_or(0) as usize];
+        self.stream.read_exact(&mut payload)?;
+        Ok(Some((header, payload)))
+    }
+
+    /// Reads frames until one of this type, and returns it.
+    ///
+    /// # Panics
+    ///
+    /// When the connection ends before; then with what came.
+    #[track_caller]
+    pub fn expect_frame(&mut self, kind: &str) -> (Value, Vec<u8>) {
+        let mut seen = Vec::new();
+        loop {
+            match self.read_frame() {
+                Ok(Some(frame)) if frame.0["type"] == kind => return frame,
+                Ok(Some((header, _))) => seen.push(header.to_string()),
+                ended => panic!("no {kind} frame but {ended:?} after {seen:#?}"),
+            }
+        }
+    }
+
+    /// Asserts that the server names the fault in an error frame and closes; returns the message.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    #[track_caller]
+    pub fn expect_protocol_error(&mut self) -> String {
+        let (header, _) = self.expect_frame("error");
+        assert_eq!(header["kind"], "protocol", "{header}");
+        self.expect_closed();
+        header["message"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Reads away what still comes until the connection has ended, in whatever way.
+    ///
+    /// # Panics
+    ///
+    /// When it is still open after [`DEADLINE`] of silence.
+    #[track_caller]
+    pub fn expect_closed(&mut self) {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    panic!("the connection is still open")
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Sends `close_notify` and FIN; reading goes on.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is gone already.
+    pub fn close(&mut self) -> io::Result<()> {
+        self.stream.conn.send_close_notify();
+        self.stream.flush()?;
+        self.stream.sock.shutdown(Shutdown::Write)
+    }
+
+    /// The socket, for its timeouts and its options.
+    #[must_use]
+    pub fn socket(&self) -> &TcpStream {
+        &self.stream.sock
+    }
+}
+
+/// A frame of this header and payload. `len` is set when there is a payload and it is missing.
+///
+/// # Panics
+///
+/// When the header is no object.
+#[must_use]
+pub fn frame(header: &Value, payload: &[u8]) -> Vec<u8> {
+    let mut header = header.clone();
+    let object = header.as_object_mut().expect("an object");
+    if !payload.is_empty() {
+        object.entry("len").or_insert_with(|| payload.len().into());
+    }
+    text_frame(&header.to_string(), payload)
+}
+
+/// A frame of this text as header, whatever it is, and this payload.
+#[must_use]
+pub fn text_frame(header: &str, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(header.len()).unwrap_or(u32::MAX);
+    [&length.to_be_bytes(), header.as_bytes(), payload].concat()
+}
+
+/// The client's hello.
+#[must_use]
+pub fn hello() -> Vec<u8> {
+    frame(
+        &json!({"type": "hello", "agent": "raw peer", "capabilities": ["exec"]}),
+        &[],
+    )
+}
+
+/// A `start` on channel `ch` of `exec` with these arguments, no environment and no standard input;
+/// `key` is its start key. Its request digest is right.
+#[must_use]
+pub fn start_exec(ch: u64, key: u128, words: &[&str]) -> Vec<u8> {
+    let payload: Vec<u8> = words
+        .iter()
+        .flat_map(|word| [word.as_bytes(), b"\0"].concat())
+        .collect();
+    let argc = words.len();
+    let facts =
+        format!("argc={argc}\nenvc=0\nmode=exec\nuser=0\ncwd=0\ntimeout=0\ntty=0\nstdin=0\n");
+    let digest = Sha256::new()
+        .chain_update(&payload)
+        .chain_update(facts)
+        .finalize();
+    let header = json!({
+        "type": "start", "ch": ch, "key": format!("{key:032x}"), "generation": 1,
+        "digest": hex::encode(digest), "mode": "exec", "argc": argc, "digests": ["sha256"],
+    });
+    frame(&header, &payload)
+}

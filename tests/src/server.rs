@@ -1,0 +1,173 @@
+//! A real `rcmd-server`, as a child of the test.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::Signal;
+
+use crate::lines::Lines;
+use crate::proc::{self, Process};
+use crate::skip::need_tool;
+use crate::wait::{DEADLINE, exit_within, poll_for};
+
+/// How to start a server; kept to start it again.
+#[derive(Debug, Clone)]
+pub(crate) struct Launch {
+    pub(crate) program: PathBuf,
+    pub(crate) dir: PathBuf,
+    /// Port 0 for any.
+    pub(crate) listen: SocketAddr,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    /// Names of prlimit(1) and what both limits are set to.
+    pub(crate) limits: Vec<(String, u64)>,
+    pub(crate) uid: Option<u32>,
+    /// Whether it gets a process group of its own, out of reach of a terminal's Ctrl-C.
+    pub(crate) own_group: bool,
+}
+
+impl Launch {
+    fn command(&self) -> Result<Command> {
+        let mut words: Vec<OsString> = Vec::new();
+        // Each of these changes itself and then executes the rest, so that the pid stays.
+        if let Some(uid) = self.uid {
+            words.push(tool("setpriv")?);
+            words.push(format!("--reuid={uid}").into());
+            words.push(format!("--regid={uid}").into());
+            words.push("--clear-groups".into());
+        }
+        if !self.limits.is_empty() {
+            words.push(tool("prlimit")?);
+            words.extend(
+                self.limits
+                    .iter()
+                    .map(|(name, n)| format!("--{name}={n}:{n}").into()),
+            );
+        }
+        words.push(self.program.clone().into());
+        words.extend(["--dir".into(), self.dir.clone().into()]);
+        words.extend(["--listen".into(), self.listen.to_string().into()]);
+        words.extend(self.args.iter().cloned());
+
+        let mut command = Command::new(words.remove(0));
+        command
+            .args(words)
+            .current_dir(&self.dir)
+            .env_remove("RCMD_DIR")
+            .stdin(Stdio::null());
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        if self.own_group {
+            command.process_group(0);
+        }
+        Ok(command)
+    }
+}
+
+fn tool(name: &str) -> Result<OsString> {
+    need_tool(name)
+        .map(OsString::from)
+        .map_err(|name| anyhow::anyhow!("no program {name}"))
+}
+
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Starts it and waits for the line that says where it listens. Its log goes to `log`.
+    pub(crate) fn start(launch: &Launch, log: &Lines) -> Result<Self> {
+        let mut command = launch.command()?;
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("can't run {}", launch.program.display()))?;
+        let output = Lines::default();
+        if let Some(stdout) = child.stdout.take() {
+            output.add(stdout);
+        }
+        if let Some(stderr) = child.stderr.take() {
+            log.add(stderr);
+        }
+        let said = output.wait_for("listening on ", 1, DEADLINE);
+        let address = said
+            .as_deref()
+            .and_then(|lines| lines.first())
+            .and_then(|line| {
+                line.strip_prefix("listening on ")?
+                    .parse::<SocketAddr>()
+                    .ok()
+            });
+        let Some(address) = address else {
+            let _ = child.kill();
+            let ended = child.wait()?;
+            bail!(
+                "rcmd-server said no `listening on ADDR` ({ended})\nstdout:\n{}stderr:\n{}",
+                output.tail(),
+                log.tail()
+            );
+        };
+        Ok(Self { child, address })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        proc::signal(self.pid(), signal);
+    }
+
+    /// Ends it as an operator would who does not want to wait: TERM, and TERM again. Nothing that ran
+    /// below it may be left.
+    pub(crate) fn stop(&mut self) -> Result<ExitStatus> {
+        let below = proc::descendants(self.pid());
+        self.signal(Signal::TERM);
+        let mut ended = exit_within(&mut self.child, Duration::from_millis(200))?;
+        if ended.is_none() {
+            self.signal(Signal::TERM);
+            ended = exit_within(&mut self.child, DEADLINE)?;
+        }
+        let Some(status) = ended else {
+            self.kill();
+            bail!("rcmd-server did not end within {DEADLINE:?} of two TERM");
+        };
+        let left = || {
+            below
+                .iter()
+                .filter(|process| process.runs())
+                .cloned()
+                .collect::<Vec<Process>>()
+        };
+        if poll_for(DEADLINE, || left().is_empty().then_some(())).is_none() {
+            let left = left();
+            left.iter().for_each(Process::kill);
+            bail!("rcmd-server ended and left {left:?}");
+        }
+        Ok(status)
+    }
+
+    /// Waits for it to end by itself.
+    pub(crate) fn wait(&mut self) -> Result<ExitStatus> {
+        exit_within(&mut self.child, DEADLINE)?
+            .with_context(|| format!("rcmd-server did not end within {DEADLINE:?}"))
+    }
+
+    /// Kills it; what ran below it is returned, since nobody else ends that now.
+    pub(crate) fn kill(&mut self) -> Vec<Process> {
+        let below = proc::descendants(self.pid());
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        below
+    }
+}

@@ -1,0 +1,124 @@
+//! Where a program's output goes: kept, or counted and hashed as it flows.
+
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+
+/// Bytes that are kept of one stream at most; a test of more counts and hashes it.
+const KEPT: u64 = 256 << 20;
+
+/// How many bytes there were, and their SHA-256.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Tally {
+    /// Bytes.
+    pub bytes: u64,
+    /// SHA-256 in hexadecimal.
+    pub sha256: String,
+}
+
+impl Tally {
+    /// Of these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self {
+            bytes: bytes.len() as u64,
+            sha256: hex::encode(Sha256::digest(bytes)),
+        }
+    }
+
+    /// Of all that a reader gives.
+    ///
+    /// # Errors
+    ///
+    /// Those of the reader.
+    pub fn read(reader: impl Read) -> io::Result<Self> {
+        Self::read_slowly(reader, None)
+    }
+
+    /// As [`Tally::read`], at most so many bytes a second.
+    ///
+    /// # Errors
+    ///
+    /// Those of the reader.
+    pub fn read_slowly(mut reader: impl Read, rate: Option<u64>) -> io::Result<Self> {
+        let began = Instant::now();
+        let mut hash = Sha256::new();
+        let mut bytes = 0;
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let part = match reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => &buffer[..count],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            hash.update(part);
+            bytes += part.len() as u64;
+            if let Some(rate) = rate {
+                let due = Duration::from_secs_f64(bytes as f64 / rate as f64);
+                throttle(due.saturating_sub(began.elapsed()));
+            }
+        }
+        Ok(Self {
+            bytes,
+            sha256: hex::encode(hash.finalize()),
+        })
+    }
+}
+
+impl std::fmt::Debug for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes, sha256 {}", self.bytes, self.sha256)
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a slow reader is what the test asks for"
+)]
+fn throttle(pause: Duration) {
+    std::thread::sleep(pause);
+}
+
+/// What becomes of one output stream of a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sink {
+    /// Keep the bytes (256 MiB at most; more fails the test).
+    Keep,
+    /// Count and hash them.
+    Hash,
+    /// Count and hash them, reading at most so many a second.
+    HashSlowly(u64),
+    /// Hand the pipe to the test: `RunningClient::stdout`, `RunningClient::stderr`.
+    Pipe,
+}
+
+/// What came of a sink.
+#[derive(Debug, Clone)]
+pub(crate) enum Caught {
+    Kept(Vec<u8>),
+    Hashed(Tally),
+    Piped,
+}
+
+impl Sink {
+    /// Reads `from` to its end.
+    pub(crate) fn catch(self, from: impl Read) -> io::Result<Caught> {
+        match self {
+            Self::Keep => {
+                let mut bytes = Vec::new();
+                from.take(KEPT + 1).read_to_end(&mut bytes)?;
+                if bytes.len() as u64 > KEPT {
+                    return Err(io::Error::other(
+                        "more than 256 MiB of output; use Sink::Hash",
+                    ));
+                }
+                Ok(Caught::Kept(bytes))
+            }
+            Self::Hash => Tally::read(from).map(Caught::Hashed),
+            Self::HashSlowly(rate) => Tally::read_slowly(from, Some(rate)).map(Caught::Hashed),
+            Self::Pipe => Ok(Caught::Piped),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Tests that need something the machine may lack: a tool, a privilege.
+//!
+//! Such a test says `skipped: needs X` and returns. Where `RCMD_TEST_REQUIRE=all` it fails instead,
+//! so that a run that claims to be whole is whole.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+/// Ends the test as skipped unless its argument, a `Result<T, String>` that names what is missing, is
+/// `Ok`; then gives the value.
+///
+/// ```
+/// use rcmd_tests::{require, skip};
+///
+/// let sh = require!(skip::need_tool("sh"));
+/// assert!(sh.is_absolute());
+/// ```
+#[macro_export]
+macro_rules! require {
+    ($need:expr) => {
+        match $need {
+            Ok(value) => value,
+            Err(missing) => {
+                $crate::skip::skip(&missing);
+                return;
+            }
+        }
+    };
+}
+
+/// Says that a test is skipped because `missing` is not there.
+///
+/// # Panics
+///
+/// Under `RCMD_TEST_REQUIRE=all`.
+#[track_caller]
+pub fn skip(missing: &str) {
+    let all = std::env::var_os("RCMD_TEST_REQUIRE").is_some_and(|value| value == "all");
+    assert!(!all, "skipped under RCMD_TEST_REQUIRE=all: needs {missing}");
+    // Not `eprintln!`: the test harness keeps that to itself when the test passes.
+    let _ = writeln!(std::io::stderr(), "skipped: needs {missing}");
+}
+
+/// The path of a program, looked for on PATH and in the system's folders.
+///
+/// # Errors
+///
+/// The name, when there is none.
+pub fn need_tool(name: &str) -> Result<PathBuf, String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from))
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
+        .ok_or_else(|| name.to_owned())
+}
+
+/// Whether this test runs as root.
+///
+/// # Errors
+///
+/// "root", when it doesn't.
+pub fn need_root() -> Result<(), String> {
+    if rustix::process::geteuid().is_root() {
+        Ok(())
+    } else {
+        Err("root".to_owned())
+    }
+}

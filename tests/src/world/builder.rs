@@ -1,0 +1,174 @@
+//! What a world is to be like, and its making.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::World;
+use crate::binaries::try_binaries;
+use crate::lines::Lines;
+use crate::server::Launch;
+
+/// What a world is to be like.
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct Builder {
+    config: String,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    limits: Vec<(String, u64)>,
+    uid: Option<u32>,
+    own_group: bool,
+}
+
+impl Builder {
+    /// Adds a line to `server.toml`.
+    pub fn config(mut self, line: &str) -> Self {
+        self.config.push_str(line);
+        self.config.push('\n');
+        self
+    }
+
+    /// Adds an argument for the server.
+    pub fn server_arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// Sets a variable in the server's environment.
+    pub fn server_env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env
+            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Starts the server under a limit, soft and hard: `nofile`, `nproc` or another name of
+    /// prlimit(1).
+    pub fn limit(mut self, name: &str, value: u64) -> Self {
+        self.limits.push((name.to_owned(), value));
+        self
+    }
+
+    /// Runs the server as another user and group, of the same number; needs root. Limits on a user's
+    /// processes count all that it has, so a test of them takes a number that nobody else uses.
+    pub fn server_uid(mut self, uid: u32) -> Self {
+        self.uid = Some(uid);
+        self
+    }
+
+    /// Gives the server a process group of its own, out of reach of a terminal's Ctrl-C.
+    pub fn own_group(mut self) -> Self {
+        self.own_group = true;
+        self
+    }
+
+    /// Makes the authority and starts the server.
+    ///
+    /// # Panics
+    ///
+    /// When one of them fails.
+    #[must_use]
+    pub fn start(self) -> World {
+        self.try_start().unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// As [`Builder::start`].
+    ///
+    /// # Errors
+    ///
+    /// With what `rcmd-certs` or the server said.
+    pub fn try_start(self) -> Result<World> {
+        let mut world = self.try_prepare()?;
+        world.try_start_server()?;
+        Ok(world)
+    }
+
+    /// Makes the authority and leaves the server to [`World::start_server`], so that a test can change
+    /// something in the folder before.
+    ///
+    /// # Panics
+    ///
+    /// When `rcmd-certs` fails.
+    #[must_use]
+    pub fn prepare(self) -> World {
+        self.try_prepare()
+            .unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    fn try_prepare(self) -> Result<World> {
+        let binaries = try_binaries()?;
+        let dir = tempfile::Builder::new().prefix("rcmd-").tempdir()?;
+        let root = dir.path().join("d");
+        let made = Command::new(&binaries.certs)
+            .arg("quickstart")
+            .arg(&root)
+            .env_remove("RCMD_DIR")
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("can't run {}", binaries.certs.display()))?;
+        if !made.status.success() {
+            let said = String::from_utf8_lossy(&made.stderr);
+            bail!("rcmd-certs quickstart failed ({}): {said}", made.status);
+        }
+        if !self.config.is_empty() {
+            let file = root.join("server.toml");
+            fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(&file)
+                .and_then(|mut file| file.write_all(self.config.as_bytes()))
+                .with_context(|| format!("can't write {}", file.display()))?;
+        }
+        let mut program = binaries.server.clone();
+        if let Some(uid) = self.uid {
+            program = dir.path().join("rcmd-server");
+            fs::copy(&binaries.server, &program)?;
+            give_to(uid, dir.path(), &root)?;
+        }
+        let launch = Launch {
+            program,
+            dir: root,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            args: self.args,
+            env: self.env,
+            limits: self.limits,
+            uid: self.uid,
+            own_group: self.own_group,
+        };
+        Ok(World {
+            binaries,
+            launch,
+            server: None,
+            log: Lines::default(),
+            strays: Vec::new(),
+            dir,
+        })
+    }
+}
+
+/// Lets `uid` have what a server needs; the authority and the client's identity stay ours.
+fn give_to(uid: u32, outer: &Path, root: &Path) -> Result<()> {
+    fs::set_permissions(outer, fs::Permissions::from_mode(0o755))?;
+    let mut paths = vec![root.to_owned()];
+    for entry in fs::read_dir(root)? {
+        let path = entry?.path();
+        if path.is_file() {
+            paths.push(path);
+        }
+    }
+    paths.push(root.join("server"));
+    for entry in fs::read_dir(root.join("server"))? {
+        paths.push(entry?.path());
+    }
+    for path in paths {
+        std::os::unix::fs::chown(&path, Some(uid), Some(uid))
+            .with_context(|| format!("can't give {} to user {uid}", path.display()))?;
+    }
+    Ok(())
+}
