@@ -146,7 +146,7 @@ pub(crate) fn outgoing(data: &[u8]) {
                 if right {
                     got = got.max(claim);
                     upto = upto.max(more);
-                    next = next.max(got);
+                    next = next.max(claim);
                 }
             }
             4 => {

@@ -87,7 +87,9 @@ impl Outgoing {
         let offset = self.total;
         self.total += bytes.len() as u64;
         // Below `got`, the receiver has them from an earlier sender under the same key.
-        self.next = self.next.max(self.got.min(self.total));
+        if offset < self.got {
+            self.next = self.next.max(self.got.min(self.total));
+        }
         if self.total <= self.got {
             return;
         }
@@ -164,8 +166,8 @@ impl Outgoing {
             self.cursor = self.cursor.saturating_sub(1);
         }
         // A receiver may confirm what was about to be sent to it again.
-        if self.next < self.got {
-            self.seek(self.got.min(self.total));
+        if self.next < got {
+            self.seek(got.min(self.total));
         }
     }
 
@@ -402,6 +404,18 @@ mod tests {
         assert_eq!(stream.resume(0), Ok(3));
         stream.window(6, CREDIT).unwrap();
         assert_eq!(drain(&mut stream), []);
+    }
+
+    #[test]
+    fn a_late_receiver_gets_every_byte_from_where_it_was_told_on() {
+        let mut stream = outgoing();
+        stream.append(Bytes::from_static(b"abcdef"), None);
+        drain(&mut stream);
+        stream.window(4, CREDIT).unwrap();
+        assert_eq!(stream.resume(1), Ok(1));
+        stream.append(Bytes::from_static(b"ghi"), None);
+        stream.window(2, CREDIT).unwrap();
+        assert_eq!(drain(&mut stream), [(2, b"cdef".to_vec()), (6, b"ghi".to_vec())]);
     }
 
     #[test]

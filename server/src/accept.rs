@@ -73,7 +73,7 @@ pub fn accept(
     address: SocketAddr,
 ) {
     let limits = &service.settings.limits;
-    let deadline = Instant::now() + Duration::from_secs(limits.handshake_seconds);
+    let deadline = Instant::now() + limits.handshake.0;
     let (place, shed) = waiting.enter(number, limits.unauthenticated);
     let task = {
         let service = Arc::clone(service);

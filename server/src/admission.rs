@@ -44,7 +44,7 @@ impl Admission {
             running: limits.running,
             waiting: AtomicUsize::new(0),
             queued: limits.queued,
-            wait: Duration::from_secs(limits.queue_seconds),
+            wait: limits.queue_wait.0,
         }
     }
 
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn admission(running: usize, queued: usize) -> Arc<Admission> {
-        let limits = Limits { running, queued, queue_seconds: 60, ..Limits::default() };
+        let limits = Limits { running, queued, ..Limits::default() };
         Arc::new(Admission::new(&limits))
     }
 

@@ -11,7 +11,7 @@ use rcmd_certs::{Layout, tls::ServerFiles};
 use rcmd_protocol::limits as wire;
 use serde::Deserialize;
 
-use crate::limits::Limits;
+use crate::limits::{Limits, Span};
 
 /// Bytes of a configuration file; anything larger is not one.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -44,9 +44,9 @@ pub struct Settings {
 #[serde(default, deny_unknown_fields)]
 struct ConfigFile {
     listen: Vec<SocketAddr>,
-    grace_ms: u64,
-    retain_ms: u64,
-    keepalive_ms: u64,
+    grace: Span,
+    retain: Span,
+    keepalive: Span,
     path: String,
     limits: Limits,
 }
@@ -55,9 +55,9 @@ impl Default for ConfigFile {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], wire::PORT))],
-            grace_ms: 10_000,
-            retain_ms: 600_000,
-            keepalive_ms: u64::try_from(wire::KEEPALIVE.as_millis()).unwrap_or(u64::MAX),
+            grace: Span(Duration::from_secs(10)),
+            retain: Span(Duration::from_secs(600)),
+            keepalive: Span(wire::KEEPALIVE),
             path: PATH.to_owned(),
             limits: Limits::default(),
         }
@@ -95,7 +95,7 @@ pub enum ConfigError {
         /// The setting.
         name: &'static str,
         /// Its value.
-        value: u64,
+        value: String,
         /// What to write instead.
         remedy: &'static str,
     },
@@ -117,9 +117,9 @@ impl Settings {
             listen: if listen.is_empty() { file.listen } else { listen },
             files: ServerFiles::from(layout),
             keys: layout.server_dir().join("keys.jsonl"),
-            grace: Duration::from_millis(file.grace_ms),
-            retain: Duration::from_millis(file.retain_ms),
-            keepalive: Duration::from_millis(file.keepalive_ms),
+            grace: file.grace.0,
+            retain: file.retain.0,
+            keepalive: file.keepalive.0,
             path: file.path,
             limits: file.limits,
         })
@@ -128,24 +128,32 @@ impl Settings {
 
 impl ConfigFile {
     fn check(&self, path: &Path) -> Result<(), ConfigError> {
-        const AT_LEAST_ONE: &str = "at least 1 is needed";
-        const AN_HOUR: u64 = 3_600_000;
         let limits = &self.limits;
-        let rules: [(&str, u64, std::ops::RangeInclusive<u64>, &str); 9] = [
-            ("grace_ms", self.grace_ms, 0..=AN_HOUR, "an hour (3600000) is the most"),
-            ("retain_ms", self.retain_ms, 0..=24 * AN_HOUR, "a day (86400000) is the most"),
-            ("keepalive_ms", self.keepalive_ms, 100..=AN_HOUR, "write 100 to 3600000"),
-            ("limits.running", limits.running as u64, 1..=u64::MAX, AT_LEAST_ONE),
-            ("limits.connections", limits.connections as u64, 1..=u64::MAX, AT_LEAST_ONE),
-            ("limits.channels", limits.channels as u64, 1..=u64::MAX, AT_LEAST_ONE),
-            ("limits.unauthenticated", limits.unauthenticated as u64, 1..=u64::MAX, AT_LEAST_ONE),
-            ("limits.handshake_seconds", limits.handshake_seconds, 1..=3600, "write 1 to 3600"),
-            ("limits.queue_seconds", limits.queue_seconds, 0..=86_400, "a day (86400) is the most"),
+        let refuse = |name, value: String, remedy| {
+            Err(ConfigError::Value { path: path.to_owned(), name, value, remedy })
+        };
+        let counts = [
+            ("limits.running", limits.running),
+            ("limits.connections", limits.connections),
+            ("limits.channels", limits.channels),
+            ("limits.unauthenticated", limits.unauthenticated),
         ];
-        match rules.into_iter().find(|(_, value, range, _)| !range.contains(value)) {
+        if let Some((name, value)) = counts.into_iter().find(|(_, value)| *value == 0) {
+            return refuse(name, value.to_string(), "at least 1 is needed");
+        }
+        let hour = Duration::from_secs(3600);
+        let spans = [
+            ("grace", self.grace, Duration::ZERO, hour, "write at most 1h"),
+            ("retain", self.retain, Duration::ZERO, 24 * hour, "write at most 24h"),
+            ("keepalive", self.keepalive, Duration::from_millis(100), hour, "write 100ms to 1h"),
+            ("limits.handshake", limits.handshake, Duration::from_millis(100), hour, "write 100ms to 1h"),
+            ("limits.queue_wait", limits.queue_wait, Duration::ZERO, 24 * hour, "write at most 24h"),
+        ];
+        let out = spans.into_iter().find(|(_, span, least, most, _)| span.0 < *least || span.0 > *most);
+        match out {
             None => Ok(()),
-            Some((name, value, _, remedy)) => {
-                Err(ConfigError::Value { path: path.to_owned(), name, value, remedy })
+            Some((name, Span(span), .., remedy)) => {
+                refuse(name, humantime::format_duration(span).to_string(), remedy)
             }
         }
     }
@@ -209,8 +217,10 @@ mod tests {
 
     #[test]
     fn errors_name_file_line_column_and_what_is_wrong() {
-        assert!(error("grace_ms = 1\n\n  graec_ms = 5\n").starts_with(":3:3: unknown field"));
-        assert!(error("grace_ms = \"x\"").starts_with(":1:12: invalid type"));
+        assert!(error("grace = \"1s\"\n\n  graec = 5\n").starts_with(":3:3: unknown field"));
+        assert!(error("grace = 10").starts_with(":1:9: invalid type"));
+        assert!(error("grace = \"ten\"").starts_with(":1:9: "));
+        assert!(error("grace = \"2h\"").contains("grace is 2h; write at most 1h"));
         assert!(error("[limits]\nrunning = 0").contains("limits.running is 0; at least 1"));
         assert!(error("= 1").starts_with(":1:1: "));
         assert!(error("listen = [\"nowhere\"]").starts_with(":1:"));

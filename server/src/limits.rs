@@ -41,16 +41,29 @@ pub struct Limits {
     pub running: usize,
     /// Commands that wait for their turn.
     pub queued: usize,
-    /// Seconds that a command waits for its turn.
-    pub queue_seconds: u64,
+    /// How long a command waits for its turn.
+    pub queue_wait: Span,
     /// Connections of one identity.
     pub connections: usize,
     /// Channels of one identity.
     pub channels: usize,
     /// Peers that have not authenticated yet.
     pub unauthenticated: usize,
-    /// Seconds for a handshake and the hello.
-    pub handshake_seconds: u64,
+    /// Time for a handshake and the hello.
+    pub handshake: Span,
+}
+
+/// A span of time, written like `90s` or `1m 30s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text).map(Self).map_err(|error| {
+            serde::de::Error::custom(format_args!("{text:?} is no span of time, such as \"90s\": {error}"))
+        })
+    }
 }
 
 impl Default for Limits {
@@ -58,11 +71,11 @@ impl Default for Limits {
         Self {
             running: 1024,
             queued: 4096,
-            queue_seconds: 60,
+            queue_wait: Span(Duration::from_secs(60)),
             connections: 16_384,
             channels: 1024,
             unauthenticated: 512,
-            handshake_seconds: 10,
+            handshake: Span(rcmd_protocol::limits::HANDSHAKE_DEADLINE),
         }
     }
 }

@@ -30,13 +30,11 @@ pub fn run(options: Options) -> Result<()> {
     let layout = Layout::for_host(options.dir.as_deref());
     let settings = Settings::load(&layout, options.listen)?;
     let tls = tls::server_config(&settings.files)?;
-    for finding in tls::check_server(&settings.files)? {
-        warn!("{finding}");
-    }
     let limits = settings.limits.cut_to(process::descriptor_limit());
     if options.check_config {
         return report(&settings, &limits);
     }
+    warn_of_certificates(&settings);
     // Before there is a second thread: this changes the whole process.
     process::prepare_self().context("the server can't set up its own process")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -52,8 +50,21 @@ fn report(settings: &Settings, limits: &Limits) -> Result<()> {
     writeln!(out, "grace        {:?}", settings.grace)?;
     writeln!(out, "running      {} commands at once, {} queued", limits.running, limits.queued)?;
     writeln!(out, "connections  {} for an identity", limits.connections)?;
+    let findings = tls::check_server(&settings.files)?;
+    if let Some(finding) = findings.first() {
+        anyhow::bail!("{finding}");
+    }
     writeln!(out, "the configuration is good")?;
     Ok(())
+}
+
+/// What is wrong with the certificates, and yet no reason not to start: the clock that counts is the
+/// peer's.
+fn warn_of_certificates(settings: &Settings) {
+    match tls::check_server(&settings.files) {
+        Ok(findings) => findings.iter().for_each(|finding| warn!("{finding}")),
+        Err(error) => warn!(%error, "certificates could not be checked"),
+    }
 }
 
 async fn serve(
@@ -121,6 +132,7 @@ fn reload(service: &Service) {
     match tls::server_config(&service.settings.files) {
         Ok(config) => {
             service.tls.store(config);
+            warn_of_certificates(&service.settings);
             info!("certificates reloaded");
         }
         Err(error) => error!(%error, "certificates not reloaded; the old ones stay in use"),

@@ -255,7 +255,7 @@ pub(crate) enum Words {
     /// One line for the remote user's shell.
     Shell(OsString),
     /// A program and its arguments.
-    Exec(Vec<OsString>),
+    Exec { program: OsString, arguments: Vec<OsString> },
 }
 
 impl Words {
@@ -274,7 +274,9 @@ impl Words {
                 format!("--shell takes one argument, the line, and there are {}", words.len()),
             )
             .hint(format!("quote the whole line: rcmd-client --shell HOST {}", quoted(words)))),
-            words => Ok(Self::Exec(words.to_vec())),
+            [program, arguments @ ..] => {
+                Ok(Self::Exec { program: program.clone(), arguments: arguments.to_vec() })
+            }
         }
     }
 }

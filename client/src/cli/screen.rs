@@ -6,6 +6,8 @@ use std::io;
 use std::pin::Pin;
 use std::task::Poll;
 
+use rcmd_client::Report;
+
 use super::render::{self, Json, Piece};
 use super::settings::Form;
 use super::sink::{self, Feed, Place, Written};
@@ -43,30 +45,75 @@ impl Screen {
         Ok(Self { stdout, stderr, writers, notes, json: false })
     }
 
-    /// Puts a note behind what waits already. It is written by [`Screen::drain`].
+    /// Puts a note behind what waits already; [`Screen::tend`] writes it.
     pub(crate) fn note(&mut self, host: &str, note: &str) {
         if self.notes.len() == NOTES {
             self.notes.pop_front();
         }
         self.notes.push_back(Piece::Note(if self.json {
-            note.to_owned()
+            text::clean(note)
         } else {
             text::line(Tone::Notice, &format!("{host}: {note}"))
         }));
     }
 
-    /// Writes the notes, and waits for ever when there are none.
+    /// Writes notes until a writer fails, and says which did and why.
     ///
     /// # Cancel safety
-    /// No note is lost when it is dropped.
-    pub(crate) async fn drain(notes: &mut Notes<'_>) {
-        match notes.feed.reserve().await {
-            Ok(place) if !notes.waiting.is_empty() => {
-                if let Some(note) = notes.waiting.pop_front() {
-                    place.send(note);
+    /// No note and no failure is lost when it is dropped.
+    pub(crate) async fn tend(&mut self) -> (Place, io::Error) {
+        loop {
+            let Self { stderr, writers, notes, .. } = self;
+            tokio::select! {
+                failure = first_failure(writers) => return failure,
+                Ok(place) = stderr.reserve(), if !notes.is_empty() => {
+                    if let Some(note) = notes.pop_front() {
+                        place.send(note);
+                    }
                 }
             }
-            _ => std::future::pending().await,
         }
     }
+
+    /// Writes what waits and, for events, the end; then waits until all of it is written.
+    ///
+    /// # Errors
+    /// The first failure, and where.
+    pub(crate) async fn finish(self, report: &Report) -> Result<(), (Place, io::Error)> {
+        let Self { stdout, stderr, writers, notes, json } = self;
+        let report = json.then(|| Piece::Report(Box::new(report.clone())));
+        for piece in notes.into_iter().chain(report) {
+            if stderr.send(piece).await.is_err() {
+                // Its writer says below why it ended.
+                break;
+            }
+        }
+        drop((stdout, stderr));
+        let mut outcome = Ok(());
+        for (place, written) in writers {
+            let written = written.await.unwrap_or_else(|_| Err(broken()));
+            outcome = outcome.and(written.map_err(|error| (place, error)));
+        }
+        outcome
+    }
+}
+
+async fn first_failure(writers: &mut Vec<(Place, Written)>) -> (Place, io::Error) {
+    poll_fn(|context| {
+        for at in 0..writers.len() {
+            let Some((place, written)) = writers.get_mut(at) else { break };
+            let place = *place;
+            if let Poll::Ready(outcome) = Pin::new(written).poll(context) {
+                writers.swap_remove(at);
+                // It ends well only after its feeds are dropped, and these live as long as we ask.
+                return Poll::Ready((place, outcome.ok().and_then(Result::err).unwrap_or_else(broken)));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+fn broken() -> io::Error {
+    io::Error::other("its writer ended early")
 }

@@ -1,22 +1,23 @@
-//! What is to be run, down to the last byte.
+//! What is to be run, found and complete: nothing is looked up after it.
 
 use std::{ffi::OsString, path::PathBuf};
 
-/// What is to be run. Nothing in it is looked up or interpreted any more.
+/// A process that can be started as it stands here.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Plan {
-    /// The program's file, absolute.
+    /// The program's file, absolute. With a bare name and an environment of its own the standard
+    /// library would leave posix_spawn(3) and fork.
     pub program: PathBuf,
-    /// What the program is told it is called.
+    /// The program's name as it sees it.
     pub arg0: OsString,
     /// Its arguments after that.
     pub args: Vec<OsString>,
-    /// Its whole environment.
+    /// Its whole environment; `RCMD_JOB`, by which its tree is known, is in it.
     pub env: Vec<(OsString, OsString)>,
-    /// The folder it starts in.
+    /// The folder it starts in, absolute.
     pub cwd: PathBuf,
-    /// The job, as it stands in `RCMD_JOB`, by which the tree is found again.
+    /// The job it belongs to.
     pub job: String,
-    /// Whether it has a pipe for standard input; else that is empty.
+    /// Whether standard input is a pipe; else it is `/dev/null`.
     pub stdin: bool,
 }

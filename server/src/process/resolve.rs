@@ -1,4 +1,4 @@
-//! From a request to a plan: the program on the command's own PATH, its folder, its environment.
+//! From a request to a plan: the folder, the environment and the program, found on this host.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -6,160 +6,105 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rcmd_protocol::{
-    frame::Mode,
-    outcome::{ErrorKind, Failure},
-    request::Request,
-};
+use rcmd_protocol::{frame::Mode, request::Request};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use super::{account::Account, plan::Plan};
+use super::{
+    account::Account,
+    environment::{self, Environment, Sources},
+    error::{Obstacle, SpawnError, enter},
+    plan::Plan,
+};
 
-/// A plan, and what the user should know of how it came about.
+/// A request with all it speaks of found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Resolved {
-    /// What is to be run.
+    /// What would run.
     pub plan: Plan,
-    /// Such as a home folder that is missing.
+    /// What the client should know although it is no error.
     pub note: Option<String>,
 }
 
-/// Variables of the server's own that commands see.
-fn is_inherited(name: &OsStr) -> bool {
-    name == "LANG" || name == "TZ" || name.as_bytes().starts_with(b"LC_")
-}
-
-/// Finds what a request speaks of on this host.
+/// Finds what a request speaks of. It waits for the file system.
 ///
 /// # Errors
-/// `no_such_dir`, `not_found` or `not_executable`, with what to do.
+/// When the folder can't be entered, the program is not found or can't be executed, or a setting of
+/// the environment can't be made.
 pub fn resolve(
     request: &Request,
     account: &Account,
     path: &str,
     job: &str,
     peer: &str,
-) -> Result<Resolved, Failure> {
+) -> Result<Resolved, SpawnError> {
     let (cwd, note) = folder(request, account)?;
-    let env = environment(request, account, path, job, peer);
-    let mut args = request.args.iter().map(|arg| OsString::from_vec(arg.clone()));
+    let sources = Sources { account, path, job, peer, request: &request.env };
+    let env = environment::build(&sources, std::env::vars_os())?;
+    let mut words = request.args.iter().map(|word| OsString::from_vec(word.clone()));
     let (program, arg0, args) = match request.mode {
-        Mode::Exec => {
-            let name = args.next().unwrap_or_default();
-            let search = env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, path)| path);
-            let program = find(&name, search.map_or(OsStr::new(""), |path| path), &cwd)?;
-            (program, name, args.collect())
-        }
         Mode::Shell => {
-            let arg0 = account.shell.file_name().unwrap_or(account.shell.as_os_str()).to_owned();
-            let args = std::iter::once(OsString::from("-c")).chain(args).collect();
-            (account.shell.clone(), arg0, args)
+            let shell = account.shell.clone();
+            executable(&shell)?;
+            let arg0 = shell.file_name().unwrap_or(shell.as_os_str()).to_owned();
+            (shell, arg0, ["-c".into()].into_iter().chain(words).collect())
+        }
+        Mode::Exec => {
+            let arg0 = words.next().unwrap_or_default();
+            (find(&arg0, &env, &cwd)?, arg0, words.collect())
         }
     };
     let plan = Plan { program, arg0, args, env, cwd, job: job.to_owned(), stdin: request.stdin };
     Ok(Resolved { plan, note })
 }
 
-fn folder(request: &Request, account: &Account) -> Result<(PathBuf, Option<String>), Failure> {
-    let Some(cwd) = &request.cwd else {
-        if account.home.is_absolute() && enter(&account.home).is_ok() {
-            return Ok((account.home.clone(), None));
-        }
-        let note = format!("the home folder {} can't be entered; started in /", account.home.display());
-        return Ok((PathBuf::from("/"), Some(note.escape_debug().to_string())));
-    };
-    let cwd = account.home.join(OsStr::from_bytes(cwd));
-    enter(&cwd).map_err(|error| no_such_dir(&cwd, &error))?;
-    Ok((cwd, None))
-}
-
-pub(super) fn enter(folder: &Path) -> std::io::Result<()> {
-    if !std::fs::metadata(folder)?.is_dir() {
-        return Err(std::io::ErrorKind::NotADirectory.into());
+/// The folder of the request, relative to the home; else the home, or `/` with a note about it.
+fn folder(request: &Request, account: &Account) -> Result<(PathBuf, Option<String>), SpawnError> {
+    let home = &account.home;
+    if let Some(cwd) = &request.cwd {
+        let cwd = home.join(OsStr::from_bytes(cwd));
+        enter(&cwd)?;
+        return Ok((cwd, None));
     }
-    Ok(accessat(CWD, folder, Access::EXEC_OK, AtFlags::EACCESS)?)
-}
-
-pub(super) fn no_such_dir(folder: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(ErrorKind::NoSuchDir, format!("the folder {folder:?} can't be entered: {error}"))
-        .hint("Nothing ran; give --cwd a folder that exists on the host.")
-}
-
-fn environment(
-    request: &Request,
-    account: &Account,
-    path: &str,
-    job: &str,
-    peer: &str,
-) -> Vec<(OsString, OsString)> {
-    let mut env: Vec<(OsString, OsString)> =
-        std::env::vars_os().filter(|(name, _)| is_inherited(name)).collect();
-    let mut set = |name: &OsStr, value: OsString| match env.iter_mut().find(|(n, _)| n == name) {
-        Some((_, old)) => *old = value,
-        None => env.push((name.to_owned(), value)),
-    };
-    set(OsStr::new("HOME"), account.home.clone().into());
-    set(OsStr::new("USER"), account.name.clone());
-    set(OsStr::new("LOGNAME"), account.name.clone());
-    set(OsStr::new("SHELL"), account.shell.clone().into());
-    set(OsStr::new("PATH"), path.into());
-    for setting in &request.env {
-        let at = setting.iter().position(|&byte| byte == b'=').unwrap_or(setting.len());
-        let (name, value) = setting.split_at(at);
-        let value = value.get(1..).unwrap_or_default();
-        set(OsStr::from_bytes(name), OsString::from_vec(value.to_vec()));
+    match enter(home) {
+        Ok(()) => Ok((home.clone(), None)),
+        Err(error) => Ok((PathBuf::from("/"), Some(format!("{error}; started in / instead")))),
     }
-    // Last, so that nobody sets them: the tree is found again by the one.
-    set(OsStr::new("RCMD_JOB"), job.into());
-    set(OsStr::new("RCMD_PEER"), peer.into());
-    env
 }
 
-/// Finds a program as execvp(3) does, in the command's own PATH and folder.
-fn find(name: &OsStr, path: &OsStr, cwd: &Path) -> Result<PathBuf, Failure> {
+/// Finds a program as execvp(3) does, on the child's PATH and from its folder. An empty element of
+/// PATH is that folder, as POSIX has it. The shell is never tried for a file without a `#!` line.
+fn find(name: &OsStr, env: &Environment, cwd: &Path) -> Result<PathBuf, SpawnError> {
     if name.as_bytes().contains(&b'/') {
         let program = cwd.join(name);
-        return runnable(&program).map(|()| program.clone()).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-                not_found(format!("{program:?} does not exist"))
-            }
-            _ => not_executable(&program, &error.to_string()),
-        });
+        return executable(&program).map(|()| program);
     }
-    let mut denied = None;
-    for folder in path.as_bytes().split(|&byte| byte == b':') {
-        // An empty entry means the current folder, which is an accident waiting to happen.
-        if folder.is_empty() {
-            continue;
-        }
-        let program = cwd.join(OsStr::from_bytes(folder)).join(name);
-        match runnable(&program) {
+    let path = environment::get(env, "PATH").unwrap_or_default();
+    let not_found = || SpawnError::NotInPath { name: name.to_owned(), path: path.to_owned() };
+    if name.is_empty() {
+        return Err(not_found());
+    }
+    let mut obstacle = None;
+    for element in path.as_bytes().split(|&byte| byte == b':') {
+        let program = cwd.join(OsStr::from_bytes(element)).join(name);
+        match executable(&program) {
             Ok(()) => return Ok(program),
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                denied.get_or_insert((program, error));
-            }
+            Err(error @ SpawnError::NotExecutable { .. }) => _ = obstacle.get_or_insert(error),
             Err(_) => {}
         }
     }
-    match denied {
-        Some((program, error)) => Err(not_executable(&program, &error.to_string())),
-        None => Err(not_found(format!("there is no {name:?} in the command's PATH, {path:?}"))),
+    Err(obstacle.unwrap_or_else(not_found))
+}
+
+fn executable(program: &Path) -> Result<(), SpawnError> {
+    let not_executable = |why| SpawnError::NotExecutable { path: program.to_owned(), why };
+    match program.metadata() {
+        Ok(found) if !found.is_file() => return Err(not_executable(Obstacle::NoFile)),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            return Err(not_executable(Obstacle::Denied));
+        }
+        Err(_) => return Err(SpawnError::NotFound(program.to_owned())),
     }
-}
-
-fn runnable(program: &Path) -> std::io::Result<()> {
-    if !std::fs::metadata(program)?.is_file() {
-        return Err(std::io::ErrorKind::PermissionDenied.into());
-    }
-    Ok(accessat(CWD, program, Access::EXEC_OK, AtFlags::EACCESS)?)
-}
-
-fn not_found(message: String) -> Failure {
-    Failure::new(ErrorKind::NotFound, message)
-        .hint("Name the program with its folder, or set PATH with --env.")
-}
-
-pub(super) fn not_executable(program: &Path, why: &str) -> Failure {
-    Failure::new(ErrorKind::NotExecutable, format!("{program:?} can't be executed: {why}"))
-        .hint("Check its permissions and its #! line on the host.")
+    accessat(CWD, program, Access::EXEC_OK, AtFlags::EACCESS)
+        .map_err(|_| not_executable(Obstacle::Denied))
 }

@@ -1,0 +1,272 @@
+//! Runs one command on one host, to its end and to an exit status.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use rcmd_certs::files::shown;
+use rcmd_client::{Client, Command, Config, ErrorKind, Failure, Outcome, Report, Signal, Stdio};
+use tokio::time::timeout;
+
+use super::arguments::{RunArguments, Words};
+use super::screen::Screen;
+use super::settings::{Run, Volume};
+use super::sink::Place;
+use super::text;
+
+mod attend;
+
+/// Exit status when the reader of standard output has gone: 128 + SIGPIPE, as of a local program.
+const READER_GONE: u8 = 141;
+/// Exit status when the whole truth is not known.
+const UNKNOWN: u8 = 255;
+/// For output that still waits when the user has given up.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
+
+/// How a run ended.
+#[derive(Debug)]
+struct Ended {
+    report: Report,
+    cause: Cause,
+}
+
+/// What the exit status hangs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// What the host says; or that it was never reached.
+    Report,
+    /// The reader of our standard output has gone.
+    ReaderGone,
+    /// Output could not be written here, or input not read.
+    LocalIo,
+    /// This signal of ours; the end that it brought did not come in time.
+    GivenUp(Signal),
+}
+
+impl Ended {
+    fn by_report(report: Report) -> Self {
+        Self { report, cause: Cause::Report }
+    }
+
+    fn status(&self) -> u8 {
+        match self.cause {
+            Cause::Report => self.report.exit_status(),
+            Cause::ReaderGone => READER_GONE,
+            Cause::LocalIo => UNKNOWN,
+            Cause::GivenUp(signal) => u8::try_from(128 + signal.number()).unwrap_or(UNKNOWN),
+        }
+    }
+
+    /// The same after something could not be written or read here.
+    fn spoiled(self, failure: Failure) -> Self {
+        let report = Report {
+            outcome: Outcome::Unknown,
+            code: None,
+            signal: None,
+            error: Some(failure),
+            retry_safe: false,
+            truncated: true,
+            ..self.report
+        };
+        Self { report, cause: Cause::LocalIo }
+    }
+}
+
+/// Runs what was typed and gives the exit status.
+///
+/// # Errors
+/// When nothing was tried: the command line makes no sense, or this machine can't do it.
+pub(crate) fn run(typed: RunArguments) -> Result<u8, Failure> {
+    let run = Run::resolve(typed)?;
+    // Before anything runs: a result that can't be written must not be found out afterwards.
+    let result = run.result.as_deref().map(create).transpose()?;
+    let config = Config::from_dir(run.layout.dir())?.connect_timeout(run.connect_timeout);
+    let runtime = super::runtime()?;
+    let status = runtime.block_on(carry_out(&run, &config, result));
+    // A look-up of a name may still hang in a thread of its own.
+    runtime.shutdown_background();
+    status
+}
+
+fn create(path: &Path) -> Result<File, Failure> {
+    File::create(path).map_err(|error| {
+        Failure::new(ErrorKind::LocalIo, format!("cannot write {}: {error}", shown(path)))
+            .hint("nothing ran; name another file for --result")
+    })
+}
+
+async fn carry_out(run: &Run, config: &Config, result: Option<File>) -> Result<u8, Failure> {
+    let host = run.target.to_string();
+    let mut screen = Screen::open(run.form, &host).map_err(|error| {
+        Failure::new(ErrorKind::Resources, format!("no thread for the output: {error}"))
+            .hint("nothing ran; see `ulimit -u`")
+    })?;
+    let (ended, client) = match Client::connect(config, &run.target).await {
+        Err(failure) => (Ended::by_report(not_started(&host, failure)), None),
+        Ok(client) => (attempt(run, &host, &client, &mut screen).await, Some(client)),
+    };
+    let ended = conclude(run, &host, ended, screen, result).await;
+    if let Some(client) = client.filter(|_| !matches!(ended.cause, Cause::GivenUp(_))) {
+        client.close().await;
+    }
+    Ok(ended.status())
+}
+
+async fn attempt(run: &Run, host: &str, client: &Client, screen: &mut Screen) -> Ended {
+    match command(run, client).spawn().await {
+        Err(failure) => Ended::by_report(not_started(host, failure)),
+        Ok(child) => attend::attend(run, host, client, child, screen).await,
+    }
+}
+
+fn command(run: &Run, client: &Client) -> Command {
+    let mut command = match &run.words {
+        Words::Shell(line) => client.shell(line),
+        Words::Exec { program, arguments } => {
+            let mut command = client.exec(program);
+            command.args(arguments);
+            command
+        }
+    };
+    for (name, value) in &run.env {
+        command.env(name, value);
+    }
+    if let Some(dir) = &run.cwd {
+        command.current_dir(dir);
+    }
+    if let Some(limit) = run.timeout {
+        command.timeout(limit);
+    }
+    if let Some(key) = &run.key {
+        command.key(key.as_encoded_bytes());
+    }
+    command.stdin(if run.input { Stdio::Piped } else { Stdio::Null });
+    command.timestamps(run.form.timestamps());
+    command
+}
+
+/// The report of a command that never reached its host.
+fn not_started(host: &str, failure: Failure) -> Report {
+    Report {
+        host: host.to_owned(),
+        job: None,
+        outcome: Outcome::NotStarted,
+        code: None,
+        signal: None,
+        error: Some(failure),
+        retry_safe: true,
+        stdout_bytes: 0,
+        stderr_bytes: 0,
+        stdout_digest: None,
+        stderr_digest: None,
+        output_open: false,
+        truncated: false,
+        started_at: None,
+        ended_at: None,
+        duration_ms: None,
+    }
+}
+
+fn unwritten(place: Place, error: &io::Error) -> Failure {
+    Failure::new(ErrorKind::LocalIo, format!("cannot write {}: {error}", place.name()))
+        .hint("the command was killed there; make room here, or send its output elsewhere")
+}
+
+/// Prints and writes what remains.
+async fn conclude(
+    run: &Run,
+    host: &str,
+    mut ended: Ended,
+    mut screen: Screen,
+    result: Option<File>,
+) -> Ended {
+    for remark in remarks(&ended.report, run.volume) {
+        screen.note(host, &remark);
+    }
+    let finished = match ended.cause {
+        // Whoever interrupted twice does not wait for a full pager either.
+        Cause::GivenUp(_) => {
+            timeout(LAST_OUTPUT, screen.finish(&ended.report)).await.unwrap_or(Ok(()))
+        }
+        _ => screen.finish(&ended.report).await,
+    };
+    match finished {
+        Err((Place::Stdout, error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ended.cause = Cause::ReaderGone;
+        }
+        Err((place, error)) if error.kind() != io::ErrorKind::BrokenPipe => {
+            ended = ended.spoiled(unwritten(place, &error));
+        }
+        _ => {}
+    }
+    if let Some(Err(failure)) = result.map(|file| write(file, run, &ended.report)) {
+        ended = ended.spoiled(failure);
+    }
+    if let Some(failure) = complaint(run, &ended) {
+        text::say(&text::failure(Some(host), &failure));
+    }
+    ended
+}
+
+fn write(mut file: File, run: &Run, report: &Report) -> Result<(), Failure> {
+    let line = serde_json::to_vec(report).map_err(io::Error::from);
+    line.and_then(|mut line| {
+        line.push(b'\n');
+        file.write_all(&line)
+    })
+    .map_err(|error| {
+        let path = run.result.as_deref().map(shown).unwrap_or_default();
+        Failure::new(ErrorKind::LocalIo, format!("cannot write {path}: {error}"))
+            .hint("the command has run; its result is lost")
+    })
+}
+
+/// The error to be told, if there is one. A reader that went away is none.
+fn complaint(run: &Run, ended: &Ended) -> Option<Failure> {
+    let report = &ended.report;
+    match (ended.cause, &report.error, report.outcome) {
+        (Cause::ReaderGone, ..) => None,
+        (_, Some(failure), _) => Some(failure.clone()),
+        (_, None, Outcome::TimedOut) => {
+            let limit = run.timeout.map(humantime::format_duration);
+            let limit = limit.map(|limit| format!(" after {limit}")).unwrap_or_default();
+            Some(
+                // The kind is not shown; the outcome says what happened.
+                Failure::new(ErrorKind::Lost, format!("the command was ended{limit}, as --timeout says"))
+                    .hint("give it more time with --timeout, or leave that out"),
+            )
+        }
+        _ => None,
+    }
+}
+
+/// What a person would want to know of an end that is no error.
+fn remarks(report: &Report, volume: Volume) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if volume == Volume::Quiet {
+        return remarks;
+    }
+    // As in a shell, an interrupt and a reader that went away are nobody's news.
+    if let Some(signal) = report.signal.filter(|&signal| {
+        report.outcome == Outcome::Signaled && signal != Signal::INT && signal != Signal::PIPE
+    }) {
+        remarks.push(format!("the command was ended by {signal}"));
+    }
+    if report.output_open {
+        remarks.push("something still held the output open when the command ended; it was killed".into());
+    }
+    if report.truncated && report.error.is_none() {
+        remarks.push("the beginning of the output was no longer kept there".into());
+    }
+    if volume == Volume::Verbose {
+        let code = report.code.map(|code| format!(" {code}")).unwrap_or_default();
+        let time = report.duration_ms.map(|ms| format!(" after {ms} ms")).unwrap_or_default();
+        let (out, err) = (report.stdout_bytes, report.stderr_bytes);
+        remarks.push(format!(
+            "{}{code}{time}; {out} bytes of standard output, {err} of standard error",
+            report.outcome
+        ));
+    }
+    remarks
+}
