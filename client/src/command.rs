@@ -76,7 +76,9 @@ impl Command {
 
     /// Adds several arguments.
     pub fn args(&mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> &mut Self {
-        args.into_iter().for_each(|arg| drop(self.arg(arg)));
+        for arg in args {
+            self.arg(arg);
+        }
         self
     }
 

@@ -237,7 +237,7 @@ pub async fn hello(
 
 pub(crate) fn own_hello() -> Hello {
     Hello {
-        agent: concat!("rcmd-client/", env!("CARGO_PKG_VERSION")).to_owned(),
+        agent: concat!("rcmd-client ", env!("CARGO_PKG_VERSION")).to_owned(),
         capabilities: vec!["exec".to_owned()],
         server: None,
     }

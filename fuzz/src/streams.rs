@@ -18,13 +18,14 @@ fn digest(bytes: &[u8]) -> StreamDigest {
     hasher.finish()
 }
 
-/// An offset near `base`, or far from anything.
+/// Mostly `base` itself, else an offset near it, or far from anything.
 fn near(base: u64, byte: u8) -> u64 {
     match byte {
         255 => u64::MAX,
         254 => base.saturating_add(CREDIT),
         253 => 0,
-        _ => base.saturating_add(u64::from(byte)).saturating_sub(100),
+        128..=252 => base.saturating_add(u64::from(byte)).saturating_sub(190),
+        _ => base,
     }
 }
 
@@ -57,7 +58,7 @@ pub(crate) fn incoming(data: &[u8]) {
                 }
             }
             2 => {
-                let count = u64::from(size) * u64::from(place);
+                let count = u64::from(size) * u64::from(place) * 16;
                 stream.consume(count);
                 consumed = received.min(consumed + count);
             }

@@ -9,10 +9,15 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::wait::DEADLINE;
 use crate::world::World;
+
+mod echo;
+mod start;
+
+pub use echo::Echo;
+pub use start::{Ran, Start, sha256};
 
 /// How to reach a server by hand.
 #[derive(Debug, Clone)]
@@ -189,7 +194,7 @@ impl RawPeer {
         }
     }
 
-    /// Asserts that the server names the fault in an error frame and closes; returns the message.
+    /// Asserts that the server names the fault in one error frame and closes; returns the message.
     ///
     /// # Panics
     ///
@@ -198,7 +203,9 @@ impl RawPeer {
     pub fn expect_protocol_error(&mut self) -> String {
         let (header, _) = self.expect_frame("error");
         assert_eq!(header["kind"], "protocol", "{header}");
-        self.expect_closed();
+        if let Ok(Some(more)) = self.read_frame() {
+            panic!("after {header} came {more:?}");
+        }
         header["message"].as_str().unwrap_or_default().to_owned()
     }
 
@@ -272,23 +279,8 @@ pub fn hello() -> Vec<u8> {
 }
 
 /// A `start` on channel `ch` of `exec` with these arguments, no environment and no standard input;
-/// `key` is its start key. Its request digest is right.
+/// `key` is its start key. [`Start`] makes others.
 #[must_use]
 pub fn start_exec(ch: u64, key: u128, words: &[&str]) -> Vec<u8> {
-    let payload: Vec<u8> = words
-        .iter()
-        .flat_map(|word| [word.as_bytes(), b"\0"].concat())
-        .collect();
-    let argc = words.len();
-    let facts =
-        format!("argc={argc}\nenvc=0\nmode=exec\nuser=0\ncwd=0\ntimeout=0\ntty=0\nstdin=0\n");
-    let digest = Sha256::new()
-        .chain_update(&payload)
-        .chain_update(facts)
-        .finalize();
-    let header = json!({
-        "type": "start", "ch": ch, "key": format!("{key:032x}"), "generation": 1,
-        "digest": hex::encode(digest), "mode": "exec", "argc": argc, "digests": ["sha256"],
-    });
-    frame(&header, &payload)
+    Start::exec(ch, words).key(key).frame()
 }

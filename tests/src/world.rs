@@ -15,6 +15,7 @@ use crate::binaries::Binaries;
 use crate::client::ClientCommand;
 use crate::lines::Lines;
 use crate::proc::{self, Process, Snapshot};
+use crate::raw::{RawPeer, Start};
 use crate::server::{Launch, Server};
 use crate::wait::{DEADLINE, poll_for};
 
@@ -242,7 +243,11 @@ impl World {
     /// When the command fails, or the server does not come to rest.
     #[must_use]
     pub fn settled_snapshot(&self) -> Snapshot {
-        self.exec(["true"]).run().assert_code(0);
+        let mut peer = RawPeer::greeted(self);
+        let ran = peer.run(&Start::exec(1, &["true"])).expect("a command");
+        assert_eq!(ran.exit["code"], 0, "{}", ran.exit);
+        peer.close().expect("close_notify is taken");
+        peer.expect_closed();
         let at_rest = || {
             let now = self.snapshot();
             (now.children == 0 && now.zombies == 0 && self.open_connections() == 0).then_some(now)

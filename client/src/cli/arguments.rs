@@ -14,8 +14,17 @@ use rcmd_protocol::outcome::{ErrorKind, Failure};
 use super::duration;
 
 /// Names that are never a host unless `run` stands before them, those of later versions included.
-const RESERVED: [&str; 9] =
-    ["run", "shell", "cp", "job", "doctor", "enroll", "hosts", "completions", "man"];
+const RESERVED: [&str; 9] = [
+    "run",
+    "shell",
+    "cp",
+    "job",
+    "doctor",
+    "enroll",
+    "hosts",
+    "completions",
+    "man",
+];
 
 const USAGE: &str = "rcmd-client [OPTIONS] HOST COMMAND...
        rcmd-client run|doctor|completions|man ...";
@@ -146,7 +155,12 @@ pub(crate) struct RunOptions {
 
 /// Try every step to a host, and say what to do about the one that fails.
 #[derive(Debug, Parser)]
-#[command(name = "rcmd-client doctor", version, disable_version_flag = true, max_term_width = 100)]
+#[command(
+    name = "rcmd-client doctor",
+    version,
+    disable_version_flag = true,
+    max_term_width = 100
+)]
 #[command(after_help = "Exit status: 0 when every step is well, else 125.")]
 pub(crate) struct DoctorArguments {
     #[command(flatten)]
@@ -210,7 +224,11 @@ impl Request {
             return Ok(Self::Run(arguments));
         };
         // After `--` a word can only be a host.
-        let name = if before.last().is_some_and(|last| last == "--") { None } else { first.to_str() };
+        let name = if before.last().is_some_and(|last| last == "--") {
+            None
+        } else {
+            first.to_str()
+        };
         // Options may stand on either side of a subcommand.
         let again = || before.iter().chain(rest);
         Ok(match name {
@@ -231,7 +249,9 @@ fn reserved(name: &str) -> Failure {
         ErrorKind::Usage,
         format!("`{name}` is a name of rcmd's own, and this version does not have it yet"),
     )
-    .hint(format!("for a host of that name: rcmd-client run {name} COMMAND..."))
+    .hint(format!(
+        "for a host of that name: rcmd-client run {name} COMMAND..."
+    ))
 }
 
 /// The whole command line as clap's tree, for completions and manual pages.
@@ -255,7 +275,10 @@ pub(crate) enum Words {
     /// One line for the remote user's shell.
     Shell(OsString),
     /// A program and its arguments.
-    Exec { program: OsString, arguments: Vec<OsString> },
+    Exec {
+        program: OsString,
+        arguments: Vec<OsString>,
+    },
 }
 
 impl Words {
@@ -266,17 +289,26 @@ impl Words {
     /// them with blanks, and a name with a blank in it would become two.
     pub(crate) fn read(words: &[OsString], shell: bool, exec: bool) -> Result<Self, Failure> {
         match words {
-            [] => Err(Failure::new(ErrorKind::Usage, "there is no command after the host")
-                .hint("name one, as in: rcmd-client HOST 'uptime'")),
+            [] => Err(
+                Failure::new(ErrorKind::Usage, "there is no command after the host")
+                    .hint("name one, as in: rcmd-client HOST 'uptime'"),
+            ),
             [line] if !exec => Ok(Self::Shell(line.clone())),
             words if shell => Err(Failure::new(
                 ErrorKind::Usage,
-                format!("--shell takes one argument, the line, and there are {}", words.len()),
+                format!(
+                    "--shell takes one argument, the line, and there are {}",
+                    words.len()
+                ),
             )
-            .hint(format!("quote the whole line: rcmd-client --shell HOST {}", quoted(words)))),
-            [program, arguments @ ..] => {
-                Ok(Self::Exec { program: program.clone(), arguments: arguments.to_vec() })
-            }
+            .hint(format!(
+                "quote the whole line: rcmd-client --shell HOST {}",
+                quoted(words)
+            ))),
+            [program, arguments @ ..] => Ok(Self::Exec {
+                program: program.clone(),
+                arguments: arguments.to_vec(),
+            }),
         }
     }
 }

@@ -12,7 +12,8 @@ const BLOCK: usize = 16 * 1024;
 /// A usage failure when there is none.
 pub(crate) fn named(name: &str) -> Result<&'static Encoding, Failure> {
     Encoding::for_label(name.as_bytes()).ok_or_else(|| {
-        let examples = "gbk, gb18030, big5, shift_jis, euc-jp, euc-kr, windows-1252, koi8-r, utf-16le";
+        let examples =
+            "gbk, gb18030, big5, shift_jis, euc-jp, euc-kr, windows-1252, koi8-r, utf-16le";
         Failure::new(
             ErrorKind::Usage,
             format!("there is no encoding `{name}`; there are, among others, {examples}"),
@@ -28,7 +29,9 @@ pub(crate) struct Converter {
 
 impl Converter {
     pub(crate) fn new(encoding: &'static Encoding) -> Self {
-        Self { decoder: encoding.new_decoder_with_bom_removal() }
+        Self {
+            decoder: encoding.new_decoder_with_bom_removal(),
+        }
     }
 
     /// Appends what `bytes` say to `text`. What is malformed becomes U+FFFD; a character that is not
@@ -65,7 +68,10 @@ mod tests {
         let text = "磁盘空间 ok\n".repeat(50);
         let (bytes, ..) = encoding_rs::GBK.encode(&text);
         for at in 0..bytes.len() {
-            assert_eq!(converted(encoding_rs::GBK, &[&bytes[..at], &bytes[at..]]), text);
+            assert_eq!(
+                converted(encoding_rs::GBK, &[&bytes[..at], &bytes[at..]]),
+                text
+            );
         }
         let single: Vec<_> = bytes.chunks(1).collect();
         assert_eq!(converted(encoding_rs::GBK, &single), text);
@@ -74,7 +80,10 @@ mod tests {
     #[test]
     fn what_grows_past_a_block_is_whole() {
         let bytes = vec![0x80; 5 * BLOCK];
-        assert_eq!(converted(encoding_rs::WINDOWS_1252, &[&bytes]), "€".repeat(5 * BLOCK));
+        assert_eq!(
+            converted(encoding_rs::WINDOWS_1252, &[&bytes]),
+            "€".repeat(5 * BLOCK)
+        );
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use encoding_rs::Encoding;
 use rcmd_certs::files::{self, shown};
 use rcmd_protocol::outcome::{ErrorKind, Failure};
-use serde::de::{Deserializer, Error, Visitor};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, Visitor};
 
 use super::{duration, encoding};
 
@@ -53,7 +53,11 @@ impl File {
         toml::from_str(text).map_err(|error| {
             let (line, column) = place(bytes, error.span().map_or(0, |span| span.start));
             // The message may have lines of its own; a reason is one.
-            (line, column, error.message().lines().collect::<Vec<_>>().join(", "))
+            (
+                line,
+                column,
+                error.message().lines().collect::<Vec<_>>().join(", "),
+            )
         })
     }
 }
@@ -61,9 +65,14 @@ impl File {
 /// Line and column, from 1, of a byte.
 fn place(bytes: &[u8], at: usize) -> (usize, usize) {
     let before = bytes.get(..at).unwrap_or(bytes);
-    let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
+    let start = before
+        .iter()
+        .rposition(|&byte| byte == b'\n')
+        .map_or(0, |newline| newline + 1);
     let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
-    let column = before.get(start..).map_or(0, |line| String::from_utf8_lossy(line).chars().count());
+    let column = before
+        .get(start..)
+        .map_or(0, |line| String::from_utf8_lossy(line).chars().count());
     (line, column + 1)
 }
 
@@ -95,7 +104,9 @@ fn read_encoding<'de, D: Deserializer<'de>>(
     value: D,
 ) -> Result<Option<&'static Encoding>, D::Error> {
     let name = String::deserialize(value)?;
-    encoding::named(&name).map(Some).map_err(|failure| D::Error::custom(failure.message))
+    encoding::named(&name)
+        .map(Some)
+        .map_err(|failure| D::Error::custom(failure.message))
 }
 
 #[cfg(test)]
@@ -106,7 +117,8 @@ mod tests {
     fn every_setting_is_optional() {
         let file = File::parse(b"").unwrap();
         assert!(file.connect_timeout.is_none() && file.encoding.is_none());
-        let file = File::parse(b"connect_timeout = 3\nencoding = 'gbk'\ntimestamps = true").unwrap();
+        let file =
+            File::parse(b"connect_timeout = 3\nencoding = 'gbk'\ntimestamps = true").unwrap();
         assert_eq!(file.connect_timeout, Some(Duration::from_secs(3)));
         assert_eq!(file.encoding, Some(encoding_rs::GBK));
         assert_eq!(file.timestamps, Some(true));
@@ -132,6 +144,9 @@ mod tests {
     #[test]
     fn an_unknown_setting_is_answered_with_the_known_ones() {
         let (.., reason) = File::parse(b"colour = 1").unwrap_err();
-        assert!(reason.contains("colour") && reason.contains("connect_timeout"), "{reason}");
+        assert!(
+            reason.contains("colour") && reason.contains("connect_timeout"),
+            "{reason}"
+        );
     }
 }

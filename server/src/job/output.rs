@@ -9,6 +9,7 @@ use rcmd_protocol::{
     limits::{CHUNK, CREDIT},
     outgoing::Outgoing,
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::{
@@ -119,9 +120,17 @@ impl<P: AsyncRead + AsFd + Unpin> Output<P> {
     /// Closes a pipe that something else still holds, and says so in the end.
     pub(super) fn give_up(&mut self) {
         if self.is_held_open() {
-            self.open = true;
+            self.open = !self.is_at_end();
             self.close();
         }
+    }
+
+    /// Whether nothing holds the pipe: without credit it is not read, so that its end is not met.
+    fn is_at_end(&self) -> bool {
+        let Some(pipe) = &self.pipe else { return true };
+        let mut polled = [PollFd::new(pipe, PollFlags::IN)];
+        let ready = poll(&mut polled, Some(&Timespec::default()));
+        ready.is_ok() && polled.iter().all(|pipe| pipe.revents() == PollFlags::HUP)
     }
 
     /// Notes what lies in the pipe now that the process has ended: all of it must be delivered.

@@ -70,6 +70,8 @@ struct Running {
     began: Instant,
     ended: Option<Ended>,
     reason: Option<Reason>,
+    /// Whether it was told to end, so that what its leader leaves behind is to end with it.
+    doomed: bool,
     killing: Option<Killing>,
     _turn: Turn,
 }
@@ -142,7 +144,7 @@ impl Job {
             }));
         }
         info!(job = %self.id, peer = %self.permit.peer(), pid = process.pid(), "started");
-        Ok(Running { process, began, ended: None, reason: None, killing: None, _turn: turn })
+        Ok(Running { process, began, ended: None, reason: None, doomed: false, killing: None, _turn: turn })
     }
 
     async fn wait_for_turn(&mut self) -> Result<Turn, Failure> {
@@ -174,9 +176,15 @@ impl Job {
 
     async fn run(&mut self, mut running: Running) -> Exit {
         self.deliver();
-        while !self.is_over(&running) {
-            self.step(&mut running).await;
-            self.deliver();
+        loop {
+            if !self.is_over(&running) {
+                self.step(&mut running).await;
+                self.deliver();
+            } else if running.doomed {
+                self.sweep(&mut running);
+            } else {
+                break;
+            }
         }
         running.process.reap();
         self.exit_of(&running)
@@ -226,7 +234,10 @@ impl Job {
 
     fn obey(&mut self, order: Order, running: &mut Running) {
         match order {
-            Order::Signal(signal) => running.process.signal_group(signal),
+            Order::Signal(signal) => {
+                running.doomed |= asks_for_the_end(signal);
+                running.process.signal_group(signal);
+            }
             Order::Kill(reason) => self.kill(running, reason),
             Order::Term(reason) => self.terminate(running, reason),
             Order::ReaderGone => self.timers.reader_gone(),
@@ -261,6 +272,7 @@ impl Job {
             Reason::Stopping => limits::DRAIN_TERM_TO_KILL,
             _ => limits::TERM_TO_KILL,
         };
+        running.doomed = true;
         running.process.signal_group(Signal::TERM);
         tree.terminate();
         self.timers.kill_in(grace);
@@ -274,6 +286,7 @@ impl Job {
     }
 
     fn sweep(&mut self, running: &mut Running) {
+        running.doomed = false;
         self.timers.killing();
         let tree = running.process.tree();
         running.killing.get_or_insert_with(|| Box::pin(async move { tree.kill().await }));
@@ -337,6 +350,7 @@ impl Job {
     /// Keeps the end until the client has it, or for as long as it is retained.
     async fn keep(&mut self) {
         self.deliver();
+        self.timers.ended();
         if self.sink.is_none() {
             self.timers.retain(self.shared.retain);
         }
@@ -368,6 +382,11 @@ async fn at(deadline: Option<Instant>) {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
+}
+
+/// Whether a client that sends this wants the command to be gone, daemons of it included.
+fn asks_for_the_end(signal: Signal) -> bool {
+    [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::KILL].contains(&signal)
 }
 
 fn ended_as(code: Option<u8>, signal: Option<Signal>) -> Outcome {

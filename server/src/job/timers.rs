@@ -65,6 +65,12 @@ impl Timers {
         self.grace = None;
     }
 
+    /// Nothing runs any more: what was to be done to it need not be, and its end is kept as long as
+    /// its client is there.
+    pub(super) fn ended(&mut self) {
+        *self = Self::default();
+    }
+
     /// What has ended is kept this long for a client that is gone.
     pub(super) fn retain(&mut self, retain: Duration) {
         *self = Self { grace: Some(Instant::now() + retain), ..Self::default() };

@@ -1,274 +1,240 @@
-//! The tree of a job: found in `/proc`, ended to the last process.
+//! The tree of a job: finding its processes, ending them.
 //!
-//! A member is what has the leader's process group, what descends from a member, and what carries
-//! the job's `RCMD_JOB` in its environment. The server is the subreaper of all of them, so that
-//! whatever their own parents do they stay its descendants, and nothing else need be looked at. What
-//! clears its environment, leaves its group and its parent is not found; `docs/operating.md` says so.
-//!
-//! Looking takes milliseconds of blocking reads, so that it has a thread of its own, which takes all
-//! jobs that wait in one pass.
+//! The server is a subreaper, so that whatever a command starts is below the server: under the job's
+//! leader, or an orphan that became the server's child. A walk over these two meets every process of
+//! the job, and costs what the job is large, not the host. Of the orphans, those belong to the job
+//! that are in its process group, in a session one of its processes made, carry its `RCMD_JOB`, or
+//! have a parent that belongs to it. What clears its environment, makes a session of its own and
+//! loses its parents before the walk can't be told from another job's; this back-end leaves it.
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::File,
-    io::{self, Read as _},
-    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, pidfd_open, pidfd_send_signal, waitid,
+use rustix::{
+    fd::OwnedFd,
+    io::Errno,
+    process::{Pid, PidfdFlags, RawPid, Signal, pidfd_open, pidfd_send_signal},
 };
-use tokio::sync::oneshot;
 
-use super::leaders::Leaders;
+use super::{
+    children::{self, Leader},
+    environment::JOB,
+    proc_fs::{self, Stat},
+};
 
-/// How long a tree may resist.
-const RESIST: Duration = Duration::from_secs(10);
-/// Pause between two passes, for what was killed to die.
-const PAUSE: Duration = Duration::from_millis(2);
-/// Bytes of an environment that are looked through: what execve(2) lets in is no more.
-const ENVIRON: u64 = 2 * 1024 * 1024;
+/// Time after which a kill gives up: what has not died by then waits in the kernel, or runs as
+/// somebody else.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Passes without a living process of the job after which it counts as gone although orphans, of
+/// other jobs it seems, keep coming.
+const CALM: u32 = 8;
+/// Dying processes that are waited for, each with a descriptor.
+const DYING: usize = 64;
 
-/// The thread that looks after trees and orphans.
-#[derive(Clone, Debug)]
-pub(super) struct Sweeper {
-    requests: mpsc::Sender<Request>,
-}
-
-#[derive(Debug)]
-enum Request {
-    Kill { mark: Arc<Mark>, done: oneshot::Sender<TreeKill> },
-    Terminate { mark: Arc<Mark> },
-    Reap,
-}
-
-/// By what a tree is known.
-#[derive(Debug)]
-struct Mark {
-    leader: i32,
-    variable: Vec<u8>,
-}
-
-/// The way to a job's tree.
-#[derive(Clone, Debug)]
-pub struct Tree {
-    mark: Arc<Mark>,
-    requests: mpsc::Sender<Request>,
-}
-
-/// What came of killing a tree.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+/// What became of a tree.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct TreeKill {
-    /// Processes that were sent SIGKILL.
+    /// How many processes were sent SIGKILL.
     pub killed: usize,
-    /// Processes that did not die.
-    pub left: Vec<i32>,
+    /// The pids of those that still live, and why is not known: they wait in the kernel, or run as
+    /// somebody else.
+    pub left: Vec<RawPid>,
 }
 
-impl Tree {
-    /// Kills all of it, and returns when it is gone or has resisted for 10 s.
-    pub async fn kill(self) -> TreeKill {
-        let (done, killed) = oneshot::channel();
-        // The thread ends with the last handle, of which this is one.
-        let _ = self.requests.send(Request::Kill { mark: Arc::clone(&self.mark), done });
-        killed.await.unwrap_or_default()
-    }
-
-    /// Sends all of it SIGTERM, soon.
-    pub fn terminate(&self) {
-        let _ = self.requests.send(Request::Terminate { mark: Arc::clone(&self.mark) });
-    }
-}
-
-impl Sweeper {
-    pub(super) fn start(leaders: Arc<Leaders>) -> io::Result<Self> {
-        let (requests, queue) = mpsc::channel();
-        std::thread::Builder::new()
-            .name("sweeper".to_owned())
-            .spawn(move || sweep(&queue, &leaders))?;
-        Ok(Self { requests })
-    }
-
-    pub(super) fn tree(&self, leader: Pid, job: &str) -> Tree {
-        let variable = format!("RCMD_JOB={job}").into_bytes();
-        let mark = Mark { leader: leader.as_raw_nonzero().get(), variable };
-        Tree { mark: Arc::new(mark), requests: self.requests.clone() }
-    }
-
-    /// Reaps orphans that have ended, soon.
-    pub(super) fn reap(&self) {
-        let _ = self.requests.send(Request::Reap);
-    }
-}
-
-struct Killing {
-    mark: Arc<Mark>,
-    done: oneshot::Sender<TreeKill>,
-    seen: HashSet<i32>,
+/// The search for the processes of one job, over one pass or many.
+#[derive(Debug)]
+pub(super) struct Hunt {
+    leader: Leader,
+    job: Vec<u8>,
+    /// Sessions made by its processes: nobody can join one.
+    sessions: HashSet<RawPid>,
+    killed: HashSet<(Pid, u64)>,
+    left: Vec<RawPid>,
+    calm: u32,
     until: Instant,
 }
 
-fn sweep(queue: &mpsc::Receiver<Request>, leaders: &Leaders) {
-    let mut killing: Vec<Killing> = Vec::new();
-    loop {
-        let mut terminating = Vec::new();
-        let mut reap = !killing.is_empty();
-        // The pause between passes is spent waiting for more to do.
-        let first = match killing.is_empty() {
-            true => queue.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
-            false => queue.recv_timeout(PAUSE),
+/// What a pass does to what it finds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Blow {
+    /// SIGTERM, outside of the leader's group, which the leader's owner signals.
+    Term,
+    /// SIGSTOP when it is found, so that it forks no more; SIGKILL when its children are known.
+    Kill,
+}
+
+/// What a pass over several jobs needs.
+struct Pass<'a> {
+    hunts: &'a mut [Hunt],
+    blow: Blow,
+    own_session: RawPid,
+    by_group: HashMap<RawPid, usize>,
+    by_job: HashMap<Vec<u8>, usize>,
+    dying: Vec<OwnedFd>,
+}
+
+/// A process that was met, and the hunt that its parent belongs to.
+struct Met {
+    stat: Stat,
+    parents: Option<usize>,
+}
+
+impl Hunt {
+    pub(super) fn new(leader: Leader, job: &str) -> Self {
+        Self {
+            leader,
+            job: job.as_bytes().to_vec(),
+            sessions: HashSet::new(),
+            killed: HashSet::new(),
+            left: Vec::new(),
+            calm: 0,
+            until: Instant::now() + PATIENCE,
+        }
+    }
+
+    /// The result, when the tree is gone or patience is over.
+    pub(super) fn result(&self, quiet: bool) -> Option<TreeKill> {
+        let gone = self.left.is_empty() && (quiet || self.calm >= CALM);
+        let over = gone || Instant::now() >= self.until || !self.leader.is_ours();
+        over.then(|| TreeKill { killed: self.killed.len(), left: self.left.clone() })
+    }
+}
+
+/// What a pass left behind.
+#[derive(Debug)]
+pub(super) struct Swept {
+    /// Whether no orphan came or went meanwhile, so that none can have slipped through.
+    pub(super) quiet: bool,
+    /// Some of those that were killed and die now.
+    pub(super) dying: Vec<OwnedFd>,
+}
+
+/// Meets every process of these jobs once.
+pub(super) fn pass(hunts: &mut [Hunt], blow: Blow) -> Swept {
+    // The number of a group may be somebody else's once its leader is reaped.
+    let ours = || hunts.iter().enumerate().filter(|(_, hunt)| hunt.leader.is_ours());
+    let mut pass = Pass {
+        by_group: ours().map(|(at, hunt)| (hunt.leader.pid().as_raw_pid(), at)).collect(),
+        by_job: ours().map(|(at, hunt)| (hunt.job.clone(), at)).collect(),
+        own_session: rustix::process::getsid(None).map_or(0, Pid::as_raw_pid),
+        dying: Vec::new(),
+        hunts,
+        blow,
+    };
+    pass.begin();
+    let orphans = children::orphans();
+    pass.walk(&orphans);
+    pass.finish();
+    Swept { quiet: orphans == children::orphans(), dying: pass.dying }
+}
+
+impl Pass<'_> {
+    fn begin(&mut self) {
+        for hunt in &mut *self.hunts {
+            hunt.left.clear();
+            if self.blow == Blow::Kill {
+                // Its processes fork no more, and keep their parents, while they are looked at.
+                let _ = hunt.leader.signal(Signal::STOP);
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        if self.blow == Blow::Kill {
+            for hunt in &mut *self.hunts {
+                // Whatever joined the group meanwhile, all at once.
+                let _ = hunt.leader.signal(Signal::KILL);
+                hunt.calm = if hunt.left.is_empty() { hunt.calm + 1 } else { 0 };
+            }
+        }
+    }
+
+    fn walk(&mut self, orphans: &[Pid]) {
+        let orphans = orphans.iter().filter_map(|&pid| proc_fs::stat(pid));
+        let mut met: Vec<Met> = orphans.map(|stat| Met { stat, parents: None }).collect();
+        for (at, hunt) in self.hunts.iter().enumerate() {
+            if let Some(stat) = proc_fs::stat(hunt.leader.pid()).filter(|_| hunt.leader.is_ours()) {
+                met.push(Met { stat, parents: Some(at) });
+            }
+        }
+        while let Some(next) = met.pop() {
+            met.extend(self.visit(&next));
+        }
+    }
+
+    /// Does to a process what is to be done, and gives its children.
+    fn visit(&mut self, met: &Met) -> Vec<Met> {
+        let stat = met.stat;
+        if !stat.alive {
+            return Vec::new();
+        }
+        let Some(at) = met.parents.or_else(|| self.owner(&stat)) else {
+            return below(&stat, None);
         };
-        if matches!(first, Err(mpsc::RecvTimeoutError::Disconnected)) && killing.is_empty() {
-            return;
+        let Some(hunt) = self.hunts.get_mut(at) else { return Vec::new() };
+        if stat.session != self.own_session {
+            hunt.sessions.insert(stat.session);
         }
-        for request in first.into_iter().chain(queue.try_iter()) {
-            match request {
-                Request::Terminate { mark } => terminating.push(mark),
-                Request::Reap => reap = true,
-                Request::Kill { mark, done } => {
-                    let until = Instant::now() + RESIST;
-                    killing.push(Killing { mark, done, seen: HashSet::new(), until });
-                }
+        let pidfd = match hold(&stat) {
+            Ok(pidfd) => pidfd,
+            Err(Errno::SRCH) => return Vec::new(),
+            Err(_) => {
+                hunt.left.push(stat.pid.as_raw_pid());
+                return below(&stat, Some(at));
+            }
+        };
+        if self.blow == Blow::Term {
+            if stat.group != hunt.leader.pid().as_raw_pid() {
+                let _ = pidfd_send_signal(&pidfd, Signal::TERM);
+            }
+            return below(&stat, Some(at));
+        }
+        let _ = pidfd_send_signal(&pidfd, Signal::STOP);
+        let children = below(&stat, Some(at));
+        // A process that is gone by now is of no interest; one that can't be killed is.
+        hunt.left.push(stat.pid.as_raw_pid());
+        if pidfd_send_signal(&pidfd, Signal::KILL).is_ok() {
+            hunt.killed.insert((stat.pid, stat.start));
+            if self.dying.len() < DYING {
+                self.dying.push(pidfd);
             }
         }
-        if !killing.is_empty() || !terminating.is_empty() {
-            let mut processes = Processes::read();
-            for mark in terminating {
-                let members = processes.members(&mark);
-                members.iter().for_each(|member| member.send(Signal::TERM));
-            }
-            killing = killing.into_iter().filter_map(|kill| kill.pass(&mut processes)).collect();
+        children
+    }
+
+    /// The job that an orphan, or what is below one, belongs to by its own marks.
+    fn owner(&self, stat: &Stat) -> Option<usize> {
+        if let Some(&at) = self.by_group.get(&stat.group) {
+            return Some(at);
         }
-        if reap {
-            leaders.reap_orphans();
+        if let Some(at) = self.hunts.iter().position(|hunt| hunt.sessions.contains(&stat.session)) {
+            return Some(at);
         }
+        let job = proc_fs::variable(stat.pid, JOB)?;
+        self.by_job.get(&job).copied()
     }
 }
 
-impl Killing {
-    /// One pass; gives itself back if another is needed.
-    fn pass(mut self, processes: &mut Processes) -> Option<Self> {
-        let members = processes.members(&self.mark);
-        let over = Instant::now() >= self.until;
-        if members.is_empty() || over {
-            let left = members.iter().map(|member| member.pid).collect();
-            let _ = self.done.send(TreeKill { killed: self.seen.len(), left });
-            return None;
-        }
-        // Stopped first, they make no more of themselves while the others are killed.
-        members.iter().for_each(|member| member.send(Signal::STOP));
-        members.iter().for_each(|member| member.send(Signal::KILL));
-        self.seen.extend(members.iter().map(|member| member.pid));
-        Some(self)
-    }
+/// The children of a process. That each names it as its parent proves that the pid was not given
+/// away between the list and the look.
+fn below(parent: &Stat, parents: Option<usize>) -> Vec<Met> {
+    proc_fs::children(parent.pid)
+        .into_iter()
+        .filter_map(proc_fs::stat)
+        .filter(|stat| stat.parent == Some(parent.pid))
+        .map(|stat| Met { stat, parents })
+        .collect()
 }
 
-/// A process as `/proc/PID/stat` shows it (proc_pid_stat(5)).
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Stat {
-    pid: i32,
-    state: u8,
-    parent: i32,
-    group: i32,
-    started: u64,
-}
-
-impl Stat {
-    fn read(pid: i32) -> Option<Self> {
-        let mut text = Vec::new();
-        File::open(format!("/proc/{pid}/stat")).ok()?.take(4096).read_to_end(&mut text).ok()?;
-        Self::parse(pid, &text)
-    }
-
-    /// The name in it may hold anything, so that fields are counted from its last parenthesis.
-    fn parse(pid: i32, text: &[u8]) -> Option<Self> {
-        let name_end = text.iter().rposition(|&byte| byte == b')')?;
-        let rest = std::str::from_utf8(text.get(name_end + 1..)?).ok()?;
-        let mut fields = rest.split_ascii_whitespace();
-        let state = *fields.next()?.as_bytes().first()?;
-        let parent = fields.next()?.parse().ok()?;
-        let group = fields.next()?.parse().ok()?;
-        // Field 22 of the line; 4 and 5 were the last two.
-        let started = fields.nth(16)?.parse().ok()?;
-        Some(Self { pid, state, parent, group, started })
-    }
-
-    fn is_alive(&self) -> bool {
-        !matches!(self.state, b'Z' | b'X' | b'x')
-    }
-
-    /// Sends a signal to this very process, not to a later one that got its number.
-    fn send(&self, signal: Signal) {
-        let Some(pid) = Pid::from_raw(self.pid) else { return };
-        let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return };
-        if Self::read(self.pid).is_some_and(|now| now.started == self.started) {
-            let _ = pidfd_send_signal(pidfd, signal);
-        }
-    }
-
-    fn has_variable(&self, variable: &[u8]) -> bool {
-        let mut environ = Vec::new();
-        let Ok(file) = File::open(format!("/proc/{}/environ", self.pid)) else { return false };
-        // What can't be read has ended, or is not ours to kill either.
-        let _ = file.take(ENVIRON).read_to_end(&mut environ);
-        environ.split(|&byte| byte == 0).any(|entry| entry == variable)
-    }
-}
-
-/// The server's descendants at one moment.
-struct Processes {
-    all: HashMap<i32, Stat>,
-    children: HashMap<i32, Vec<i32>>,
-}
-
-impl Processes {
-    fn read() -> Self {
-        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let all: HashMap<i32, Stat> =
-            pids.filter_map(|pid| Some((pid, Stat::read(pid)?))).collect();
-        let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
-        for stat in all.values() {
-            children.entry(stat.parent).or_default().push(stat.pid);
-        }
-        let mut descendants = Self { all, children };
-        let ours: HashSet<i32> =
-            descendants.below(vec![getpid().as_raw_nonzero().get()]).into_iter().collect();
-        descendants.all.retain(|pid, _| ours.contains(pid));
-        descendants
-    }
-
-    /// All that descend from these, without them.
-    fn below(&self, mut roots: Vec<i32>) -> Vec<i32> {
-        let mut found = Vec::new();
-        while let Some(pid) = roots.pop() {
-            let children = self.children.get(&pid).map(Vec::as_slice).unwrap_or_default();
-            found.extend_from_slice(children);
-            roots.extend_from_slice(children);
-        }
-        found
-    }
-
-    fn members(&mut self, mark: &Mark) -> Vec<Stat> {
-        let marked = self.all.values().filter(|stat| {
-            stat.pid == mark.leader
-                || stat.group == mark.leader
-                || (stat.is_alive() && stat.has_variable(&mark.variable))
-        });
-        let mut pids: Vec<i32> = marked.map(|stat| stat.pid).collect();
-        pids.extend(self.below(pids.clone()));
-        pids.sort_unstable();
-        pids.dedup();
-        let members = pids.into_iter().filter_map(|pid| self.all.get(&pid));
-        members.filter(|stat| stat.is_alive()).cloned().collect()
-    }
-}
-
-/// Reaps one child of ours that has ended, if it has.
-pub(super) fn reap(pid: i32) {
-    if let Some(pid) = Pid::from_raw(pid) {
-        let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+/// A descriptor of exactly the process that was looked at: another one that has its pid by now
+/// started later.
+fn hold(seen: &Stat) -> Result<OwnedFd, Errno> {
+    let pidfd = pidfd_open(seen.pid, PidfdFlags::empty())?;
+    match proc_fs::stat(seen.pid) {
+        Some(now) if now.start == seen.start => Ok(pidfd),
+        _ => Err(Errno::SRCH),
     }
 }
 
@@ -277,21 +243,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_can_not_pass_for_fields() {
-        let line = b"42 (a) S 1 1 ) Z 7 8 9 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 6 7\n";
-        let stat = Stat::parse(42, line).unwrap();
-        assert_eq!(stat, Stat { pid: 42, state: b'Z', parent: 7, group: 8, started: 12345 });
-        assert_eq!(Stat::parse(42, b"42 (a"), None);
-        assert_eq!(Stat::parse(42, b""), None);
-    }
-
-    #[test]
-    fn a_signal_goes_to_the_process_that_was_seen_and_to_no_later_one() {
-        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
-        let seen = Stat::read(i32::try_from(child.id()).unwrap()).unwrap();
-        Stat { started: seen.started + 1, ..seen }.send(Signal::KILL);
-        assert!(child.try_wait().unwrap().is_none());
-        seen.send(Signal::KILL);
-        child.wait().unwrap();
+    fn a_pid_that_was_given_away_is_left_alone() {
+        let now = proc_fs::stat(rustix::process::getpid()).unwrap();
+        assert!(hold(&now).is_ok());
+        let before = Stat { start: now.start - 1, ..now };
+        assert_eq!(hold(&before).unwrap_err(), Errno::SRCH);
     }
 }

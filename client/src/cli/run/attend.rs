@@ -1,16 +1,17 @@
 //! Stays with a running command: its streams, its end, our signals, the link.
 
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
 use rcmd_client::{
-    Child, ChildStdout, Client, ErrorKind, Failure, Outcome, Report, Signal, Started,
+    Child, ChildStdin, ChildStdout, Client, ErrorKind, Failure, Outcome, Report, Signal, Started,
 };
 use rcmd_protocol::frame::Stream;
 use rustix::process::{getpid, kill_process};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Cause, Ended, unwritten};
+use super::{Cause, Ended, not_started, unwritten};
 use crate::cli::input;
 use crate::cli::news::News;
 use crate::cli::render::Piece;
@@ -22,10 +23,27 @@ use crate::cli::sink::{Feed, Place};
 /// For the word to the server that this process is about to be stopped.
 const FAREWELL: Duration = Duration::from_millis(20);
 
-/// What the host says about the command, in this order.
+/// One who stays with a command.
+struct Attendant<'a> {
+    run: &'a Run,
+    host: &'a str,
+    client: &'a Client,
+    child: Child,
+    screen: &'a mut Screen,
+    insistence: Insistence,
+    news: News,
+    started: bool,
+    job: Option<String>,
+    report: Option<Report>,
+    reader_gone: bool,
+    trouble: Option<Failure>,
+    given_up: Option<Signal>,
+}
+
+/// What the host says about a command, in this order.
 enum Step {
     Started(Option<Started>),
-    Ended(Box<Report>),
+    Ended(Report),
 }
 
 /// Moves the streams until the command has ended and all is printed, or nobody waits any more.
@@ -41,25 +59,255 @@ pub(super) async fn attend(
         Ok(signals) => signals,
         Err(error) => {
             child.cancel();
-            let failure = Failure::new(ErrorKind::Resources, format!("cannot catch signals: {error}"));
+            let message = format!("cannot catch signals: {error}");
+            let failure = Failure::new(ErrorKind::LocalIo, message);
             return Ended::by_report(child.wait().await).spoiled(failure);
         }
     };
     let mut notices = child.notices();
-    let mut stdin = child.stdin.take();
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let mut output = pin!(async {
-        tokio::join!(
-            pump(Stream::Stdout, stdout, screen_feed(screen, Place::Stdout)),
-            pump(Stream::Stderr, stderr, screen_feed(screen, Place::Stderr)),
-        );
-    });
-    Ended::by_report(child.wait().await)
+    let mut hear = true;
+    let mut input = pin!(forward(child.stdin.take()));
+    let mut reading = true;
+    let mut output = pin!(pump_both(
+        pump(Stream::Stdout, child.stdout.take(), screen.stdout.clone()),
+        pump(Stream::Stderr, child.stderr.take(), screen.stderr.clone()),
+    ));
+    let mut printing = true;
+    let mut at = Attendant::new(run, host, client, child, screen);
+    loop {
+        let timeout = at.timeout();
+        tokio::select! {
+            step = next(&mut at.child, at.started), if at.report.is_none() => at.hear(step).await,
+            // Not before the start is told: its event comes first.
+            () = &mut output, if printing && at.started => printing = false,
+            failed = &mut input, if reading => {
+                reading = false;
+                if let Some((stdin, error)) = failed {
+                    at.spoil(unread(&error));
+                    // Only now: what ends with the command killed is no end of file.
+                    drop(stdin);
+                }
+            }
+            failure = at.screen.tend() => at.handle_failure(failure),
+            notice = notices.next(), if hear => match notice {
+                Some(notice) => {
+                    let news = at.news.handle(&notice, Instant::now());
+                    at.note(news);
+                }
+                None => hear = false,
+            },
+            caught = signals.next() => at.handle_signal(caught).await,
+            () = until(timeout) => at.handle_timeout(),
+        }
+        if let Some(ended) = at.ended(printing) {
+            return ended;
+        }
+    }
 }
 
-fn screen_feed(screen: &Screen, place: Place) -> Feed {
-    match place {
-        Place::Stdout => screen.stdout.clone(),
-        Place::Stderr => screen.stderr.clone(),
+impl<'a> Attendant<'a> {
+    fn new(
+        run: &'a Run,
+        host: &'a str,
+        client: &'a Client,
+        child: Child,
+        screen: &'a mut Screen,
+    ) -> Self {
+        Self {
+            run,
+            host,
+            client,
+            child,
+            screen,
+            insistence: Insistence::default(),
+            news: News::default(),
+            started: false,
+            job: None,
+            report: None,
+            reader_gone: false,
+            trouble: None,
+            given_up: None,
+        }
     }
+
+    async fn hear(&mut self, step: Step) {
+        match step {
+            Step::Started(None) => self.started = true,
+            Step::Started(Some(Started {
+                job,
+                note,
+                started_at,
+            })) => {
+                self.started = true;
+                self.job = Some(job.clone());
+                if self.run.volume == Volume::Verbose {
+                    self.note(Some(format!("started as job {job}")));
+                }
+                self.note(note);
+                // The first piece of all: it waits for nobody. A writer that failed says so itself.
+                let _ = self
+                    .screen
+                    .stdout
+                    .send(Piece::Started { job, started_at })
+                    .await;
+            }
+            Step::Ended(report) => self.report = Some(report),
+        }
+    }
+
+    fn note(&mut self, note: Option<String>) {
+        if let Some(note) = note.filter(|_| self.run.volume > Volume::Quiet) {
+            self.screen.note(self.host, &note);
+        }
+    }
+
+    fn handle_failure(&mut self, (place, error): (Place, io::Error)) {
+        match (place, error.kind()) {
+            // Its stream was dropped with its writer, and so the command meets a broken pipe too.
+            (Place::Stdout, io::ErrorKind::BrokenPipe) => self.reader_gone = true,
+            (Place::Stderr, io::ErrorKind::BrokenPipe) => {}
+            _ => self.spoil(unwritten(place, &error)),
+        }
+    }
+
+    fn spoil(&mut self, failure: Failure) {
+        self.child.cancel();
+        self.trouble.get_or_insert(failure);
+    }
+
+    async fn handle_signal(&mut self, caught: Caught) {
+        match caught {
+            Caught::Ending(signal) => {
+                let action = self.insistence.handle_signal(signal, Instant::now());
+                self.act(action);
+            }
+            Caught::Suspend => {
+                self.client.suspend();
+                sleep(FAREWELL).await;
+                // It can't fail on ourselves; it returns when we were continued.
+                let _ = kill_process(getpid(), rustix::process::Signal::STOP);
+                self.client.resume();
+            }
+        }
+    }
+
+    fn timeout(&self) -> Option<Instant> {
+        self.insistence
+            .timeout()
+            .into_iter()
+            .chain(self.news.timeout())
+            .min()
+    }
+
+    fn handle_timeout(&mut self) {
+        let now = Instant::now();
+        if let Some(action) = self.insistence.handle_timeout(now) {
+            self.act(action);
+        }
+        let news = self.news.handle_timeout(now);
+        self.note(news);
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Pass(signal) => self.child.signal(signal),
+            Action::Kill => self.child.cancel(),
+            Action::GiveUp(signal) => self.given_up = Some(signal),
+        }
+    }
+
+    /// How it ended, once it has, and all is printed.
+    fn ended(&mut self, printing: bool) -> Option<Ended> {
+        if let Some(signal) = self.given_up {
+            let report = self.report.take().unwrap_or_else(|| self.unconfirmed());
+            return Some(Ended {
+                report,
+                cause: Cause::GivenUp(signal),
+            });
+        }
+        let ended = Ended::by_report(if printing { None } else { self.report.take() }?);
+        Some(match self.trouble.take() {
+            Some(failure) => ended.spoiled(failure),
+            None if self.reader_gone => Ended {
+                cause: Cause::ReaderGone,
+                ..ended
+            },
+            None => ended,
+        })
+    }
+
+    fn unconfirmed(&self) -> Report {
+        let failure = Failure::new(
+            ErrorKind::Lost,
+            "the command was killed, and its end not confirmed",
+        )
+        .hint("if the host is reachable it is gone; if not, it ends when the grace is over");
+        Report {
+            job: self.job.clone(),
+            outcome: Outcome::Unknown,
+            retry_safe: false,
+            truncated: true,
+            ..not_started(self.host, failure)
+        }
+    }
+}
+
+/// The next thing that the host says.
+///
+/// # Cancel safety
+/// Nothing is lost when it is dropped, as with what it calls.
+async fn next(child: &mut Child, started: bool) -> Step {
+    if started {
+        Step::Ended(child.wait().await)
+    } else {
+        Step::Started(child.started().await)
+    }
+}
+
+/// Waits until then, or for ever.
+async fn until(timeout: Option<Instant>) {
+    match timeout {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Sends our standard input. One that fails comes back, still open, with the reason.
+async fn forward(stdin: Option<ChildStdin>) -> Option<(ChildStdin, io::Error)> {
+    let mut stdin = stdin?;
+    match input::forward(&mut stdin).await {
+        Ok(()) => {
+            stdin.finish().await;
+            None
+        }
+        Err(error) => Some((stdin, error)),
+    }
+}
+
+async fn pump_both(stdout: impl Future<Output = ()>, stderr: impl Future<Output = ()>) {
+    tokio::join!(stdout, stderr);
+}
+
+/// Moves a stream to its writer. It ends, and drops the stream, when the writer has.
+async fn pump(stream: Stream, source: Option<ChildStdout>, feed: Feed) {
+    let Some(mut source) = source else { return };
+    loop {
+        let chunk = tokio::select! {
+            chunk = source.chunk() => chunk,
+            () = feed.closed() => return,
+        };
+        let last = chunk.is_none();
+        let piece = chunk.map_or(Piece::End(stream), |chunk| Piece::Data(stream, chunk));
+        if feed.send(piece).await.is_err() || last {
+            return;
+        }
+    }
+}
+
+fn unread(error: &io::Error) -> Failure {
+    Failure::new(
+        ErrorKind::LocalIo,
+        format!("cannot read standard input: {error}"),
+    )
+    .hint("the command was killed there; -n sends no standard input")
 }

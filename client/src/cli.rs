@@ -1,0 +1,178 @@
+//! The command line: what may be typed, and which module does it.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `arguments` | what was typed |
+//! | `settings`, `file`, `duration` | what is meant: flags, environment, client.toml |
+//! | `run`, `doctor` | the commands |
+//! | `screen`, `sink`, `input` | the three descriptors, each with its thread |
+//! | `render`, `encoding`, `stamp` | the forms of output |
+//! | `signals`, `news` | what happens meanwhile |
+//! | `text` | messages to the person |
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+
+use rcmd_client::{ErrorKind, Failure};
+use tokio::runtime::{Builder, Runtime};
+
+mod arguments;
+mod doctor;
+mod duration;
+mod encoding;
+mod file;
+mod input;
+mod news;
+mod render;
+mod run;
+mod screen;
+mod settings;
+mod signals;
+mod sink;
+mod stamp;
+mod text;
+
+use arguments::{ManArguments, Refused, Request};
+
+/// Exit status when a reader of what we print has gone: 128 + SIGPIPE.
+const READER_GONE: u8 = 141;
+
+/// Does what was typed, the program's own name first, and gives the exit status.
+pub(crate) fn main(typed: Vec<OsString>) -> u8 {
+    let done = match Request::parse(typed) {
+        Ok(Request::Run(run)) => run::run(run),
+        Ok(Request::Doctor(doctor)) => doctor::doctor(doctor),
+        Ok(Request::Completions(asked)) => {
+            let mut script = Vec::new();
+            // Into memory first: the generator panics when its writer fails.
+            clap_complete::generate(
+                asked.shell,
+                &mut arguments::tree(),
+                "rcmd-client",
+                &mut script,
+            );
+            print(&script)
+        }
+        Ok(Request::Man(man)) => print_man(&man),
+        Err(Refused::Clap(error)) if !error.use_stderr() => print(help(&error).as_bytes()),
+        Err(Refused::Clap(error)) => Err(usage(&error)),
+        Err(Refused::Usage(failure)) => Err(failure),
+    };
+    done.unwrap_or_else(|failure| {
+        text::say(&text::failure(None, &failure));
+        failure.kind.not_started_status()
+    })
+}
+
+/// One thread: what blocks has threads of its own.
+fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Failure::new(ErrorKind::Resources, format!("cannot start: {error}"))
+                .hint("nothing ran; see `ulimit -n`")
+        })
+}
+
+fn print_man(man: &ManArguments) -> Result<u8, Failure> {
+    let failed = |error: io::Error| {
+        Failure::new(
+            ErrorKind::LocalIo,
+            format!("cannot write the manual: {error}"),
+        )
+        .hint("name a folder that you may write to: rcmd-client man --out DIR")
+    };
+    match &man.out {
+        None => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(arguments::tree())
+                .render(&mut page)
+                .map_err(failed)?;
+            print(&page)
+        }
+        Some(dir) => {
+            std::fs::create_dir_all(dir).map_err(failed)?;
+            clap_mangen::generate_to(arguments::tree(), dir).map_err(failed)?;
+            Ok(0)
+        }
+    }
+}
+
+/// Writes an answer to standard output.
+fn print(answer: &[u8]) -> Result<u8, Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(answer).and_then(|()| out.flush()) {
+        Ok(()) => Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(READER_GONE),
+        Err(error) => Err(Failure::new(
+            ErrorKind::LocalIo,
+            format!("cannot write standard output: {error}"),
+        )),
+    }
+}
+
+/// Help and version, in colour where standard output wants it.
+fn help(error: &clap::Error) -> String {
+    let text = error.render();
+    match anstream::AutoStream::choice(&io::stdout()) {
+        anstream::ColorChoice::Never => text.to_string(),
+        _ => text.ansi().to_string(),
+    }
+}
+
+/// A complaint of clap's as ours: what is wrong, and what to do.
+fn usage(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    let message = first.strip_prefix("error: ").unwrap_or(first);
+    let rest: Vec<_> = lines
+        .filter(|line| !line.starts_with("For more information"))
+        .map(|line| line.strip_prefix("tip: ").unwrap_or(line))
+        .collect();
+    let failure = Failure::new(ErrorKind::Usage, message);
+    match rest.is_empty() {
+        true => failure.hint("`rcmd-client -h` shows how"),
+        false => failure.hint(format!("{}; `rcmd-client -h` shows more", rest.join("; "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_option_is_answered_with_the_right_one() {
+        let typed = ["rcmd-client", "--tiemout", "3", "web1", "ls"].map(OsString::from);
+        let Err(Refused::Clap(error)) = Request::parse(typed.into()) else {
+            panic!("taken")
+        };
+        let failure = usage(&error);
+        assert!(failure.message.contains("--tiemout"), "{failure}");
+        assert!(failure.hint.unwrap().contains("--timeout"));
+        assert_eq!(failure.kind.not_started_status(), 125);
+    }
+
+    #[test]
+    fn completions_and_manual_name_every_command() {
+        let mut script = Vec::new();
+        let bash = clap_complete::Shell::Bash;
+        clap_complete::generate(bash, &mut arguments::tree(), "rcmd-client", &mut script);
+        let script = String::from_utf8(script).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        print_man(&ManArguments {
+            out: Some(dir.path().to_owned()),
+        })
+        .unwrap();
+        for command in ["run", "doctor", "completions", "man"] {
+            assert!(script.contains(command), "{command}");
+            assert!(
+                dir.path().join(format!("rcmd-client-{command}.1")).exists(),
+                "{command}"
+            );
+        }
+        let page = std::fs::read_to_string(dir.path().join("rcmd-client.1")).unwrap();
+        assert!(page.contains("connect\\-timeout") && page.contains("255"));
+    }
+}

@@ -1,0 +1,256 @@
+//! `doctor HOST`: every step to a host, one after the other, and what to do about the one that fails.
+
+use std::io;
+use std::time::Duration;
+
+use rcmd_certs::Identity;
+use rcmd_certs::text::printable;
+use rcmd_certs::tls::{ClientFiles, check_client, load_leaf, now_unix, span};
+use rcmd_certs::x509::Certificate;
+use rcmd_client::{Client, Config, ErrorKind, Failure, Outcome, connect};
+use rustls::CommonState;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::arguments::DoctorArguments;
+use super::settings::Doctor;
+use super::text;
+
+/// Time for the hello, and for the command, each.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// The steps, in their order.
+const STEPS: [&str; 6] = ["certificate", "resolve", "tcp", "tls", "hello", "command"];
+
+/// One step as it went.
+#[derive(Serialize)]
+struct Step<'a> {
+    step: &'a str,
+    ok: bool,
+    ms: f64,
+    /// What was found, or what is wrong.
+    detail: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+/// Examines a host and gives the exit status: 0 when all is well, else 125.
+///
+/// # Errors
+/// When the command line makes no sense, or this machine can't do it.
+pub(crate) fn doctor(typed: DoctorArguments) -> Result<u8, Failure> {
+    let doctor = Doctor::resolve(typed)?;
+    let runtime = super::runtime()?;
+    let mut account = Account {
+        json: doctor.json,
+        next: 0,
+        began: Instant::now(),
+        well: true,
+    };
+    let examined = runtime.block_on(account.examine(&doctor));
+    runtime.shutdown_background();
+    match examined {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(super::READER_GONE),
+        Err(error) => {
+            let message = format!("cannot write standard output: {error}");
+            Err(Failure::new(ErrorKind::LocalIo, message))
+        }
+        Ok(()) if account.well => Ok(0),
+        Ok(()) => Ok(ErrorKind::Unreachable.not_started_status()),
+    }
+}
+
+/// Tells of each step when it is over.
+struct Account {
+    json: bool,
+    next: usize,
+    began: Instant,
+    well: bool,
+}
+
+impl Account {
+    async fn examine(&mut self, doctor: &Doctor) -> io::Result<()> {
+        self.step(certificate(doctor))?;
+        let config = match Config::from_dir(doctor.layout.dir()) {
+            Ok(config) => config.connect_timeout(doctor.connect_timeout),
+            // The certificate's own step has said why.
+            Err(failure) if self.well => return self.step(Err(failure)).map(drop),
+            Err(_) => return self.rest(),
+        };
+        let target = &doctor.target;
+        let deadline = Instant::now() + doctor.connect_timeout;
+
+        let addresses = connect::resolve(target, deadline).await;
+        let found = addresses.as_ref().map(|addresses| {
+            let list: Vec<_> = addresses
+                .iter()
+                .map(|address| address.ip().to_string())
+                .collect();
+            list.join(", ")
+        });
+        self.step(found.map_err(Failure::clone))?;
+        let Ok(addresses) = addresses else {
+            return self.rest();
+        };
+
+        let tcp = connect::tcp(target, &addresses, deadline).await;
+        let reached = tcp.as_ref().map_err(Failure::clone).map(|stream| {
+            stream
+                .peer_addr()
+                .map_or_else(|error| error.to_string(), |peer| peer.to_string())
+        });
+        self.step(reached)?;
+        let Ok(tcp) = tcp else { return self.rest() };
+
+        let tls = connect::tls(&config, target, tcp, deadline).await;
+        self.step(
+            tls.as_ref()
+                .map(|stream| session(stream.get_ref().1))
+                .map_err(Failure::clone),
+        )?;
+        let Ok(tls) = tls else { return self.rest() };
+
+        let hello = connect::hello(&config, target, tls, Instant::now() + ANSWER).await;
+        self.step(hello.as_ref().map_err(Failure::clone).map(|hello| {
+            let grace = hello.server.as_ref().map(|server| {
+                let grace = Duration::from_millis(server.grace_ms);
+                format!(
+                    "; a cut-off command lives {} on",
+                    humantime::format_duration(grace)
+                )
+            });
+            format!("{}{}", printable(&hello.agent), grace.unwrap_or_default())
+        }))?;
+        if hello.is_err() {
+            return self.rest();
+        }
+        let ran = run_true(&config, doctor).await;
+        self.step(ran)
+    }
+
+    fn step(&mut self, found: Result<String, Failure>) -> io::Result<()> {
+        let ms = self.began.elapsed().as_secs_f64() * 1000.0;
+        let (ok, detail, hint) = match found {
+            Ok(detail) => (true, detail, None),
+            Err(failure) => (false, failure.message, failure.hint),
+        };
+        self.well &= ok;
+        let step = STEPS.get(self.next).copied().unwrap_or_default();
+        // Rounded to microseconds: more is noise.
+        let ms = (ms * 1000.0).round() / 1000.0;
+        self.print(&Step {
+            step,
+            ok,
+            ms,
+            detail: text::clean(&detail),
+            hint,
+        })?;
+        self.next += 1;
+        self.began = Instant::now();
+        Ok(())
+    }
+
+    /// Names the steps that could not be tried.
+    fn rest(&mut self) -> io::Result<()> {
+        if !self.json {
+            for step in STEPS.iter().skip(self.next) {
+                write_line(&format!("-     {step:<12}            not tried"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn print(&self, step: &Step<'_>) -> io::Result<()> {
+        if self.json {
+            return write_line(&serde_json::to_string(step)?);
+        }
+        let mark = if step.ok { "ok" } else { "FAIL" };
+        write_line(&format!(
+            "{mark:<5} {:<12} {:>7.1} ms  {}",
+            step.step, step.ms, step.detail
+        ))?;
+        match &step.hint {
+            Some(hint) => write_line(&format!("      what to do: {}", text::clean(hint))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn write_line(line: &str) -> io::Result<()> {
+    use io::Write as _;
+    writeln!(io::stdout(), "{line}")
+}
+
+/// Who we are, and for how long.
+fn certificate(doctor: &Doctor) -> Result<String, Failure> {
+    let files = ClientFiles::from(&doctor.layout);
+    let unusable =
+        |error: rcmd_certs::tls::TlsError| Failure::new(ErrorKind::Tls, error.to_string());
+    let leaf = load_leaf(&files.cert).map_err(unusable)?;
+    if let Some(finding) = check_client(&files).map_err(unusable)?.into_iter().next() {
+        let message = format!(
+            "{} {}",
+            rcmd_certs::files::shown(&finding.path),
+            finding.problem
+        );
+        return Err(Failure::new(ErrorKind::Tls, message).hint(finding.remedy));
+    }
+    let user = Identity::from_certificate(&leaf).map(|identity| identity.to_string());
+    Ok(format!("{}, {}", user.unwrap_or_default(), validity(&leaf)))
+}
+
+fn validity(certificate: &Certificate) -> String {
+    let left = certificate.not_after.saturating_sub(now_unix());
+    let day = jiff::Timestamp::from_second(certificate.not_after).map_or_else(
+        |_| "?".to_owned(),
+        |time| time.strftime("%Y-%m-%d").to_string(),
+    );
+    match u64::try_from(left) {
+        Ok(left) => format!("valid until {day} ({} left)", span(left)),
+        Err(_) => format!("expired on {day}"),
+    }
+}
+
+/// What the handshake agreed on, and with whom.
+fn session(tls: &CommonState) -> String {
+    let suite = tls
+        .negotiated_cipher_suite()
+        .map(|suite| format!("{:?}", suite.suite()));
+    let group = tls
+        .negotiated_key_exchange_group()
+        .map(|group| format!("{:?}", group.name()));
+    let version = tls.protocol_version().map(|version| format!("{version:?}"));
+    let leaf = tls.peer_certificates().and_then(<[_]>::first);
+    let peer = leaf
+        .and_then(|leaf| Certificate::parse(leaf).ok())
+        .map(|leaf| {
+            let addresses = leaf.addresses.iter().map(ToString::to_string);
+            let names: Vec<_> = leaf.dns_names.iter().cloned().chain(addresses).collect();
+            format!("{}, {}", names.join(" "), validity(&leaf))
+        });
+    let facts: Vec<_> = [version, group, suite, peer]
+        .into_iter()
+        .flatten()
+        .collect();
+    facts.join(", ")
+}
+
+/// Runs `true` there.
+async fn run_true(config: &Config, doctor: &Doctor) -> Result<String, Failure> {
+    let client = Client::connect(config, &doctor.target).await?;
+    let output = client.exec("true").timeout(ANSWER).output().await?;
+    client.close().await;
+    match (
+        output.report.outcome,
+        output.report.code,
+        output.report.error,
+    ) {
+        (Outcome::Exited, Some(0), _) => Ok("`true` ran there and exited 0".to_owned()),
+        (_, _, Some(failure)) => Err(failure),
+        (outcome, ..) => Err(
+            Failure::new(ErrorKind::Lost, format!("`true` ended as {outcome}"))
+                .hint("look into the server's log"),
+        ),
+    }
+}

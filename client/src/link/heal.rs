@@ -1,0 +1,52 @@
+//! When to try again.
+
+use std::time::Duration;
+
+/// The first pause, and the longest.
+const SHORTEST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// Pauses between attempts: none at first, then from 50 ms doubling up to 2 s, each cut at random by
+/// up to a half, so that the clients of a server that was restarted don't come all at once.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    attempts: u32,
+}
+
+impl Backoff {
+    /// The pause before the next attempt.
+    pub(super) fn pause(&mut self) -> Duration {
+        let Some(doublings) = self.attempts.checked_sub(1) else {
+            self.attempts = 1;
+            return Duration::ZERO;
+        };
+        self.attempts = self.attempts.saturating_add(1);
+        let whole = SHORTEST.saturating_mul(1 << doublings.min(10)).min(LONGEST);
+        // Without randomness the pause is merely the longest.
+        let cut = getrandom::u32().map_or(0.0, |random| f64::from(random) / f64::from(u32::MAX));
+        whole.mul_f64(1.0 - cut / 2.0)
+    }
+
+    /// A server has spoken: the next loss is a new one.
+    pub(super) fn reset(&mut self) {
+        self.attempts = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_attempt_is_made_at_once_and_later_ones_ever_more_slowly() {
+        let mut backoff = Backoff::default();
+        assert_eq!(backoff.pause(), Duration::ZERO);
+        for whole in [50, 100, 200, 400, 800, 1600, 2000, 2000].map(Duration::from_millis) {
+            let pause = backoff.pause();
+            assert!(pause <= whole && pause >= whole / 2, "{pause:?} of {whole:?}");
+        }
+        (0..100).for_each(|_| assert!(backoff.pause() <= LONGEST));
+        backoff.reset();
+        assert_eq!(backoff.pause(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,90 @@
+//! The server's own process: what it inherited must not reach the commands.
+#![allow(unsafe_code)]
+
+use std::{
+    fs::{self, File},
+    io, mem, ptr,
+};
+
+use nix::{libc, sys::signal::SigSet};
+use rustix::{
+    fd::{AsRawFd as _, BorrowedFd, RawFd},
+    fs::Mode,
+    io::{FdFlags, fcntl_setfd},
+    process::{Resource, getrlimit, umask},
+};
+
+/// Sets up the server's own process, once, before it has a second thread.
+///
+/// - Signals that whoever started it let be ignored (nohup(1), a shell's `&`) get their default back,
+///   which commands inherit. SIGPIPE stays ignored here; the standard library resets it in a child.
+/// - The signal mask is emptied, the umask is 022.
+/// - The terminal is given up, so that no command can open `/dev/tty`. Ctrl-C still reaches a server
+///   in the foreground of a shell, because it goes to a process group. Where the server leads the
+///   session itself, as in a container with a terminal, the whole session loses the terminal and
+///   Ctrl-C with it; SIGTERM ends it.
+/// - Descriptors from 3 on are closed in commands.
+///
+/// The server stays dumpable: its `/proc` files would be root's otherwise, and commands that run as
+/// its own user can read its key anyway.
+///
+/// # Errors
+/// When `/proc` is not mounted, or the kernel refuses.
+pub fn prepare_self() -> io::Result<()> {
+    for signal in 1..=libc::SIGRTMAX() {
+        if signal != libc::SIGPIPE && disposition(signal, None) == Some(libc::SIG_IGN) {
+            disposition(signal, Some(libc::SIG_DFL));
+        }
+    }
+    SigSet::empty().thread_set_mask()?;
+    umask(Mode::WGRP | Mode::WOTH);
+    give_up_terminal();
+    close_on_exec()
+}
+
+/// How many descriptors the server may have open: the soft RLIMIT_NOFILE. It is never raised, since
+/// commands would inherit that and posix_spawn(3) can't give them the old one; programs that use
+/// select(2) break past 1,024. A service's unit raises it with LimitNOFILE.
+pub fn descriptor_limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// The disposition of a signal, if it has one that can be changed; a new one takes its place.
+fn disposition(signal: libc::c_int, new: Option<libc::sighandler_t>) -> Option<libc::sighandler_t> {
+    // SAFETY: all zeroes is a valid sigaction: the default disposition, no flags, no handler.
+    let (mut action, mut old): (libc::sigaction, libc::sigaction) = unsafe { mem::zeroed() };
+    let action = match new {
+        Some(handler) => {
+            action.sa_sigaction = handler;
+            ptr::from_ref(&action)
+        }
+        None => ptr::null(),
+    };
+    // SAFETY: `action` is null or points to a sigaction with SIG_DFL or SIG_IGN, so that no handler
+    // of ours ever runs; `old` may be written.
+    (unsafe { libc::sigaction(signal, action, &mut old) } == 0).then_some(old.sa_sigaction)
+}
+
+fn give_up_terminal() {
+    // Without a terminal there is nothing to open.
+    let Ok(terminal) = File::options().read(true).write(true).open("/dev/tty") else { return };
+    // A session's leader that does this gets SIGHUP, as does the group in the foreground.
+    let old = disposition(libc::SIGHUP, Some(libc::SIG_IGN));
+    // SAFETY: TIOCNOTTY takes no argument and touches no memory; the descriptor is open.
+    unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY) };
+    disposition(libc::SIGHUP, old);
+}
+
+fn close_on_exec() -> io::Result<()> {
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let name = entry?.file_name();
+        let Some(fd) = name.to_str().and_then(|name| name.parse::<RawFd>().ok()) else { continue };
+        if fd > 2 {
+            // SAFETY: the descriptor is open: /proc listed it, and there is no other thread that
+            // could have closed it.
+            let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+            fcntl_setfd(fd, FdFlags::CLOEXEC)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! What `/proc` says of a process (proc(5)). Everything in it may be gone a moment later.
+
+use std::{
+    fs::{self, File},
+    io::Read as _,
+};
+
+use rustix::process::{Pid, RawPid};
+
+/// Bytes of an environment that are looked at; the kernel allows arguments and environment 6 MiB
+/// together (execve(2)).
+const ENVIRONMENT: u64 = 6 << 20;
+
+/// The state of a process, from `/proc/PID/stat`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Stat {
+    pub(super) pid: Pid,
+    /// None for a process whose parent is outside of this pid namespace.
+    pub(super) parent: Option<Pid>,
+    pub(super) group: RawPid,
+    pub(super) session: RawPid,
+    /// When it started, in ticks since boot. With the pid it names the process for good.
+    pub(super) start: u64,
+    /// Whether any thread of it still runs.
+    pub(super) alive: bool,
+}
+
+/// The state of a process, if it exists.
+pub(super) fn stat(pid: Pid) -> Option<Stat> {
+    parse_stat(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parse_stat(pid: Pid, text: &[u8]) -> Option<Stat> {
+    // The name stands in parentheses and may hold any byte, parentheses and blanks too.
+    let after_name = text.iter().rposition(|&byte| byte == b')')? + 1;
+    let rest = std::str::from_utf8(text.get(after_name..)?).ok()?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    // The first of these is field 3 in proc(5).
+    let field = |number: usize| fields.get(number - 3).copied();
+    let number = |at| field(at)?.parse::<RawPid>().ok();
+    let threads: u64 = field(20)?.parse().ok()?;
+    Some(Stat {
+        pid,
+        parent: number(4).and_then(Pid::from_raw),
+        group: number(5)?,
+        session: number(6)?,
+        start: field(22)?.parse().ok()?,
+        // A first thread that has ended is a zombie while others go on.
+        alive: !matches!(field(3)?, "Z" | "X" | "x") || threads > 1,
+    })
+}
+
+/// The children of a process, also dead ones that are not reaped.
+///
+/// The kernel gives the whole list only of a process that stands still.
+pub(super) fn children(pid: Pid) -> Vec<Pid> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let mut children = Vec::new();
+    for task in tasks.flatten() {
+        match fs::read_to_string(task.path().join("children")) {
+            Ok(list) => children.extend(list.split_ascii_whitespace().filter_map(parse_pid)),
+            // A kernel without CONFIG_PROC_CHILDREN, unless the thread has ended.
+            Err(_) if task.path().exists() => return children_by_scan(pid),
+            Err(_) => {}
+        }
+    }
+    children
+}
+
+/// The same by looking at every process of the host.
+fn children_by_scan(parent: Pid) -> Vec<Pid> {
+    let Ok(all) = fs::read_dir("/proc") else { return Vec::new() };
+    all.flatten()
+        .filter_map(|entry| parse_pid(entry.file_name().to_str()?))
+        .filter(|&pid| stat(pid).is_some_and(|stat| stat.parent == Some(parent)))
+        .collect()
+}
+
+fn parse_pid(text: &str) -> Option<Pid> {
+    text.parse().ok().and_then(Pid::from_raw)
+}
+
+/// The value of a variable in the environment that a process was started with. None also for the
+/// processes of others and for dead ones.
+pub(super) fn variable(pid: Pid, name: &str) -> Option<Vec<u8>> {
+    let mut environment = Vec::new();
+    let file = File::open(format!("/proc/{pid}/environ")).ok()?;
+    file.take(ENVIRONMENT).read_to_end(&mut environment).ok()?;
+    find_variable(&environment, name).map(<[u8]>::to_vec)
+}
+
+fn find_variable<'a>(environment: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    environment.split(|&byte| byte == 0).find_map(|setting| {
+        setting.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pid(raw: RawPid) -> Pid {
+        Pid::from_raw(raw).unwrap()
+    }
+
+    fn line(name: &str, state: &str, threads: u32) -> String {
+        format!(
+            "77 ({name}) {state} 5 70 60 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 {threads} 0 123456 1 2 3\n"
+        )
+    }
+
+    #[test]
+    fn a_name_can_not_forge_a_state() {
+        let forged = line("x) Z 1 1 1 0 (y", "S", 1);
+        let stat = parse_stat(pid(77), forged.as_bytes()).unwrap();
+        assert_eq!(stat.parent, Some(pid(5)));
+        assert_eq!((stat.group, stat.session, stat.start, stat.alive), (70, 60, 123_456, true));
+    }
+
+    #[test]
+    fn a_process_lives_as_long_as_one_thread_does() {
+        let alive = |state, threads| {
+            parse_stat(pid(77), line("sh", state, threads).as_bytes()).unwrap().alive
+        };
+        assert!(alive("T", 1));
+        assert!(alive("Z", 2));
+        assert!(!alive("Z", 1));
+    }
+
+    #[test]
+    fn a_line_cut_short_is_no_state() {
+        let whole = line("sh", "S", 1);
+        let end = whole.find("123456").unwrap();
+        for cut in 0..end {
+            assert_eq!(parse_stat(pid(77), &whole.as_bytes()[..cut]), None, "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_variable_is_found_by_its_whole_name() {
+        let environment = b"XRCMD_JOB=a\0RCMD_JOBS=b\0A=RCMD_JOB=c\0RCMD_JOB=d\0RCMD_JOB=e\0";
+        assert_eq!(find_variable(environment, "RCMD_JOB"), Some(&b"d"[..]));
+        assert_eq!(find_variable(b"RCMD_JOB", "RCMD_JOB"), None);
+        assert_eq!(find_variable(b"", "RCMD_JOB"), None);
+    }
+
+    #[test]
+    fn the_server_sees_itself() {
+        let own = rustix::process::getpid();
+        let stat = stat(own).unwrap();
+        assert!(stat.alive);
+        assert_eq!(stat.group, rustix::process::getpgrp().as_raw_pid());
+    }
+}

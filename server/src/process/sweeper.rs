@@ -1,0 +1,172 @@
+//! The thread that looks through `/proc`: it ends trees and reaps orphans.
+//!
+//! Reading `/proc` blocks, for long when a process's memory is busy, so that no worker of the runtime
+//! does it; and the one thread never ends, because at the moment when a tree must be killed the host
+//! may have no other to give. What is asked for at the same time is done in one walk.
+
+use std::{
+    io, mem,
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fd::OwnedFd,
+};
+use tokio::sync::oneshot;
+
+use super::{
+    children::{self, Leader},
+    tree::{self, Blow, Hunt, TreeKill},
+};
+
+/// Time given to what was killed before it is looked for again.
+const DYING: Duration = Duration::from_millis(50);
+/// The same when there is nothing to wait for but another look.
+const PAUSE: Duration = Duration::from_millis(1);
+
+enum Order {
+    Kill(Hunt, oneshot::Sender<TreeKill>),
+    Term(Hunt),
+    Reap,
+}
+
+/// Gives orders to the thread, which ends with the last of these.
+#[derive(Clone, Debug)]
+pub(super) struct Sweeper {
+    orders: Sender<Order>,
+}
+
+/// The tree of a job: all processes that came of its first one, as far as they can be known.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    leader: Leader,
+    job: String,
+    sweeper: Sweeper,
+}
+
+impl Sweeper {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the host has no thread to give.
+    pub(super) fn start() -> io::Result<Self> {
+        let (orders, mailbox) = channel();
+        thread::Builder::new().name("sweeper".to_owned()).spawn(move || sweep(&mailbox))?;
+        Ok(Self { orders })
+    }
+
+    pub(super) fn tree(&self, leader: Leader, job: &str) -> Tree {
+        Tree { leader, job: job.to_owned(), sweeper: self.clone() }
+    }
+
+    /// Reaps dead orphans soon.
+    pub(super) fn reap(&self) {
+        let _ = self.orders.send(Order::Reap);
+    }
+}
+
+impl Tree {
+    /// Kills every process of it, again and again until none is found, for up to 5 s.
+    ///
+    /// # Cancel safety
+    /// Once asked for, it is carried out, also when nobody waits for it.
+    pub async fn kill(&self) -> TreeKill {
+        let (answer, answered) = oneshot::channel();
+        // The thread ends after all who could ask; if it is gone all the same, nothing was done.
+        let _ = self.sweeper.orders.send(Order::Kill(self.hunt(), answer));
+        let left = vec![self.leader.pid().as_raw_pid()];
+        answered.await.unwrap_or(TreeKill { killed: 0, left })
+    }
+
+    /// Sends SIGTERM once to each process of it outside of its process group, soon; the group is
+    /// signalled by [`super::Process::signal_group`], all at once.
+    pub fn terminate(&self) {
+        let _ = self.sweeper.orders.send(Order::Term(self.hunt()));
+    }
+
+    fn hunt(&self) -> Hunt {
+        Hunt::new(self.leader, &self.job)
+    }
+}
+
+/// What the thread has to do.
+#[derive(Default)]
+struct Work {
+    kills: Vec<Hunt>,
+    answers: Vec<oneshot::Sender<TreeKill>>,
+    terms: Vec<Hunt>,
+}
+
+fn sweep(mailbox: &Receiver<Order>) {
+    let mut work = Work::default();
+    let mut pause = None;
+    while work.take(mailbox, pause) {
+        work.terminate();
+        pause = work.kill();
+        children::reap_orphans();
+    }
+}
+
+impl Work {
+    /// Takes all orders there are; waits for one when there is no work. False when none can come.
+    fn take(&mut self, mailbox: &Receiver<Order>, pause: Option<Duration>) -> bool {
+        let first = match pause {
+            None => mailbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(pause) => mailbox.recv_timeout(pause),
+        };
+        if matches!(first, Err(RecvTimeoutError::Disconnected)) && self.kills.is_empty() {
+            return false;
+        }
+        for order in first.into_iter().chain(mailbox.try_iter()) {
+            match order {
+                Order::Reap => {}
+                Order::Kill(hunt, answer) => {
+                    self.kills.push(hunt);
+                    self.answers.push(answer);
+                }
+                Order::Term(hunt) => self.terms.push(hunt),
+            }
+        }
+        true
+    }
+
+    fn terminate(&mut self) {
+        if !self.terms.is_empty() {
+            tree::pass(&mut self.terms, Blow::Term);
+            self.terms.clear();
+        }
+    }
+
+    /// One pass over what is to be killed. Gives the pause before the next one, if one is needed.
+    fn kill(&mut self) -> Option<Duration> {
+        if self.kills.is_empty() {
+            return None;
+        }
+        let swept = tree::pass(&mut self.kills, Blow::Kill);
+        let (kills, answers) = (mem::take(&mut self.kills), mem::take(&mut self.answers));
+        for (hunt, answer) in kills.into_iter().zip(answers) {
+            match hunt.result(swept.quiet) {
+                // Whoever asked may have gone; the work is done all the same.
+                Some(result) => _ = answer.send(result),
+                None => {
+                    self.kills.push(hunt);
+                    self.answers.push(answer);
+                }
+            }
+        }
+        wait_for(&swept.dying, Instant::now() + DYING);
+        (!self.kills.is_empty()).then_some(PAUSE)
+    }
+}
+
+/// Waits until all of these have died.
+fn wait_for(dying: &[OwnedFd], until: Instant) {
+    for pidfd in dying {
+        let left = until.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left).unwrap_or_default();
+        let _ = poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&timeout));
+    }
+}

@@ -1,0 +1,174 @@
+//! Starts made by hand, and an honest run of one to its verified end.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::{RawPeer, frame};
+
+/// A `start` frame in the making. Its request digest is always right.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Start {
+    ch: u64,
+    key: u128,
+    mode: &'static str,
+    words: Vec<String>,
+    stdin: bool,
+    timeout_ms: u64,
+}
+
+impl Start {
+    /// A program with exactly these arguments, no environment of its own and no standard input, under a
+    /// key that no other start of this process has.
+    pub fn exec(ch: u64, words: &[&str]) -> Self {
+        static KEYS: AtomicU64 = AtomicU64::new(1);
+        let key = (u128::from(std::process::id()) << 64) | u128::from(KEYS.fetch_add(1, Ordering::Relaxed));
+        let words = words.iter().map(|&word| word.to_owned()).collect();
+        Self { ch, key, mode: "exec", words, stdin: false, timeout_ms: 0 }
+    }
+
+    /// One line for the user's shell.
+    pub fn shell(ch: u64, line: &str) -> Self {
+        Self { mode: "shell", ..Self::exec(ch, &[line]) }
+    }
+
+    /// Under this key.
+    pub fn key(mut self, key: u128) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// On this channel; a key may go to another one when the first connection was lost.
+    pub fn channel(mut self, ch: u64) -> Self {
+        self.ch = ch;
+        self
+    }
+
+    /// With a standard input, to be sent as `data` and `end`.
+    pub fn stdin(mut self) -> Self {
+        self.stdin = true;
+        self
+    }
+
+    /// Ended by the server after so many milliseconds.
+    pub fn timeout_ms(mut self, timeout_ms: u64) -> Self {
+        self.timeout_ms = timeout_ms;
+        self
+    }
+
+    /// The header without `len`.
+    #[must_use]
+    pub fn header(&self) -> Value {
+        let (argc, mode) = (self.words.len(), self.mode);
+        let (timeout, stdin) = (self.timeout_ms, u8::from(self.stdin));
+        let facts = format!(
+            "argc={argc}\nenvc=0\nmode={mode}\nuser=0\ncwd=0\ntimeout={timeout}\ntty=0\nstdin={stdin}\n"
+        );
+        let digest = Sha256::new().chain_update(self.payload()).chain_update(facts).finalize();
+        json!({
+            "type": "start", "ch": self.ch, "key": format!("{:032x}", self.key), "generation": 1,
+            "digest": hex::encode(digest), "mode": mode, "argc": argc, "stdin": self.stdin,
+            "timeout_ms": timeout, "digests": ["sha256"],
+        })
+    }
+
+    /// The strings, each ended by NUL.
+    #[must_use]
+    pub fn payload(&self) -> Vec<u8> {
+        self.words.iter().flat_map(|word| [word.as_bytes(), b"\0"].concat()).collect()
+    }
+
+    /// The frame.
+    #[must_use]
+    pub fn frame(&self) -> Vec<u8> {
+        frame(&self.header(), &self.payload())
+    }
+}
+
+/// How a command went whose end was verified.
+#[derive(Debug, Clone)]
+pub struct Ran {
+    /// The `exit` header.
+    pub exit: Value,
+    /// All of its standard output.
+    pub stdout: Vec<u8>,
+    /// All of its standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl RawPeer {
+    /// Sends a start and takes what comes to its verified end, then says `done`. Frames of other
+    /// channels are passed over.
+    ///
+    /// # Errors
+    ///
+    /// When the connection ends before the exit came.
+    ///
+    /// # Panics
+    ///
+    /// When offsets, totals or digests do not fit the bytes.
+    pub fn run(&mut self, start: &Start) -> io::Result<Ran> {
+        self.send(&start.frame())?;
+        self.finish(start.ch)
+    }
+
+    /// As [`RawPeer::run`], for a start that was sent before and of which no data was read.
+    ///
+    /// # Errors
+    ///
+    /// When the connection ends before the exit came.
+    ///
+    /// # Panics
+    ///
+    /// When offsets, totals or digests do not fit the bytes.
+    pub fn finish(&mut self, ch: u64) -> io::Result<Ran> {
+        let mut received = [Vec::new(), Vec::new()];
+        loop {
+            let Some((header, payload)) = self.read_frame()? else {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            };
+            if header["type"] == "error" {
+                return Err(io::Error::other(header.to_string()));
+            }
+            if header["ch"] != ch {
+                continue;
+            }
+            let bytes = &mut received[usize::from(header["stream"] == "stderr")];
+            match header["type"].as_str().unwrap_or_default() {
+                "data" => {
+                    assert_eq!(header["offset"], bytes.len(), "{header}");
+                    bytes.extend(payload);
+                    let (got, upto) = (bytes.len(), bytes.len() + (1 << 20));
+                    let window = json!({
+                        "type": "window", "ch": ch, "stream": header["stream"], "got": got, "upto": upto,
+                    });
+                    self.send(&frame(&window, &[]))?;
+                }
+                "end" => {
+                    assert_eq!(header["total"], bytes.len(), "{header}");
+                    assert_eq!(header["digest"], sha256(bytes), "{header}");
+                }
+                "exit" => {
+                    let [stdout, stderr] = received;
+                    assert_eq!(header["stdout_bytes"], stdout.len(), "{header}");
+                    assert_eq!(header["stderr_bytes"], stderr.len(), "{header}");
+                    if header["outcome"] != "not_started" {
+                        assert_eq!(header["stdout_digest"], sha256(&stdout), "{header}");
+                    }
+                    self.send(&frame(&json!({"type": "done", "ch": ch}), &[]))?;
+                    return Ok(Ran { exit: header, stdout, stderr });
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A digest as it stands in `end` and `exit`.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
+}
