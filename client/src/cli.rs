@@ -66,29 +66,21 @@ pub(crate) fn main(typed: Vec<OsString>) -> u8 {
 
 /// One thread: what blocks has threads of its own.
 fn runtime() -> Result<Runtime, Failure> {
-    Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            Failure::new(ErrorKind::Resources, format!("cannot start: {error}"))
-                .hint("nothing ran; see `ulimit -n`")
-        })
+    Builder::new_current_thread().enable_all().build().map_err(|error| {
+        Failure::new(ErrorKind::Resources, format!("cannot start: {error}"))
+            .hint("Nothing ran; see `ulimit -n`.")
+    })
 }
 
 fn print_man(man: &ManArguments) -> Result<u8, Failure> {
     let failed = |error: io::Error| {
-        Failure::new(
-            ErrorKind::LocalIo,
-            format!("cannot write the manual: {error}"),
-        )
-        .hint("name a folder that you may write to: rcmd-client man --out DIR")
+        Failure::new(ErrorKind::LocalIo, format!("cannot write the manual: {error}"))
+            .hint("Name a folder that you may write to: `rcmd-client man --out DIR`.")
     };
     match &man.out {
         None => {
             let mut page = Vec::new();
-            clap_mangen::Man::new(arguments::tree())
-                .render(&mut page)
-                .map_err(failed)?;
+            clap_mangen::Man::new(arguments::tree()).render(&mut page).map_err(failed)?;
             print(&page)
         }
         Some(dir) => {
@@ -105,10 +97,9 @@ fn print(answer: &[u8]) -> Result<u8, Failure> {
     match out.write_all(answer).and_then(|()| out.flush()) {
         Ok(()) => Ok(0),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(READER_GONE),
-        Err(error) => Err(Failure::new(
-            ErrorKind::LocalIo,
-            format!("cannot write standard output: {error}"),
-        )),
+        Err(error) => {
+            Err(Failure::new(ErrorKind::LocalIo, format!("cannot write standard output: {error}")))
+        }
     }
 }
 
@@ -127,15 +118,12 @@ fn usage(error: &clap::Error) -> Failure {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or_default();
     let message = first.strip_prefix("error: ").unwrap_or(first);
-    let rest: Vec<_> = lines
-        .filter(|line| !line.starts_with("For more information"))
-        .map(|line| line.strip_prefix("tip: ").unwrap_or(line))
-        .collect();
-    let failure = Failure::new(ErrorKind::Usage, message);
-    match rest.is_empty() {
-        true => failure.hint("`rcmd-client -h` shows how"),
-        false => failure.hint(format!("{}; `rcmd-client -h` shows more", rest.join("; "))),
-    }
+    // Of several tips the first is the likely one; the usage is in the help.
+    let hint = match lines.find_map(|line| line.strip_prefix("tip: ")) {
+        Some(tip) => format!("{tip}; see `rcmd-client -h`"),
+        None => "See `rcmd-client -h`.".to_owned(),
+    };
+    Failure::new(ErrorKind::Usage, message).hint(hint)
 }
 
 #[cfg(test)]
@@ -145,9 +133,7 @@ mod tests {
     #[test]
     fn a_misspelt_option_is_answered_with_the_right_one() {
         let typed = ["rcmd-client", "--tiemout", "3", "web1", "ls"].map(OsString::from);
-        let Err(Refused::Clap(error)) = Request::parse(typed.into()) else {
-            panic!("taken")
-        };
+        let Err(Refused::Clap(error)) = Request::parse(typed.into()) else { panic!("taken") };
         let failure = usage(&error);
         assert!(failure.message.contains("--tiemout"), "{failure}");
         assert!(failure.hint.unwrap().contains("--timeout"));
@@ -161,16 +147,10 @@ mod tests {
         clap_complete::generate(bash, &mut arguments::tree(), "rcmd-client", &mut script);
         let script = String::from_utf8(script).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        print_man(&ManArguments {
-            out: Some(dir.path().to_owned()),
-        })
-        .unwrap();
+        print_man(&ManArguments { out: Some(dir.path().to_owned()) }).unwrap();
         for command in ["run", "doctor", "completions", "man"] {
             assert!(script.contains(command), "{command}");
-            assert!(
-                dir.path().join(format!("rcmd-client-{command}.1")).exists(),
-                "{command}"
-            );
+            assert!(dir.path().join(format!("rcmd-client-{command}.1")).exists(), "{command}");
         }
         let page = std::fs::read_to_string(dir.path().join("rcmd-client.1")).unwrap();
         assert!(page.contains("connect\\-timeout") && page.contains("255"));

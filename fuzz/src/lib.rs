@@ -25,11 +25,7 @@ pub fn frame(data: &[u8]) {
     let [who, size, bytes @ ..] = data else {
         return;
     };
-    let role = if who % 2 == 0 {
-        Role::Server
-    } else {
-        Role::Client
-    };
+    let role = if who % 2 == 0 { Role::Server } else { Role::Client };
     let at_once = read(role, bytes, bytes.len().max(1));
     let in_pieces = read(role, bytes, usize::from(*size).max(1));
     assert_eq!(at_once, in_pieces);
@@ -39,20 +35,14 @@ pub fn frame(data: &[u8]) {
         let mut prefix = [0; 4];
         prefix.copy_from_slice(&rest[..4]);
         let length = u64::from(u32::from_be_bytes(prefix));
-        assert!(
-            length > 0 && length <= limit,
-            "a header of {length} bytes past {limit}"
-        );
+        assert!(length > 0 && length <= limit, "a header of {length} bytes past {limit}");
         limit = limits::HEADER as u64;
         rest = &rest[4 + length as usize + frame.payload().len()..];
         rewritten(frame);
     }
     if let Some(prefix) = rest.first_chunk() {
         let length = u64::from(u32::from_be_bytes(*prefix));
-        assert!(
-            at_once.1 || (length > 0 && length <= limit),
-            "{length} bytes are waited for"
-        );
+        assert!(at_once.1 || (length > 0 && length <= limit), "{length} bytes are waited for");
     }
 }
 
@@ -129,19 +119,8 @@ pub fn request(data: &[u8]) {
     let args = vec![Vec::new(); usize::from(*argc)];
     let env = vec![Vec::new(); usize::from(*envc)];
     let cwd = (flags & 1 != 0).then(Vec::new);
-    let mode = if flags & 2 != 0 {
-        Mode::Shell
-    } else {
-        Mode::Exec
-    };
-    let counts = Request {
-        mode,
-        args,
-        env,
-        cwd,
-        stdin: flags & 4 != 0,
-        timeout_ms: 0,
-    };
+    let mode = if flags & 2 != 0 { Mode::Shell } else { Mode::Exec };
+    let counts = Request { mode, args, env, cwd, stdin: flags & 4 != 0, timeout_ms: 0 };
     let mut start = Start {
         ch: 1,
         key: Key::from_text(b""),
@@ -166,23 +145,12 @@ pub fn request(data: &[u8]) {
             assert_eq!(request.check(), Ok(()));
             assert!(payload.len() <= limits::PAYLOAD && !request.args[0].is_empty());
             assert!(request.mode == Mode::Exec || request.args.len() == 1);
-            assert!(
-                request
-                    .env
-                    .iter()
-                    .all(|setting| setting.iter().skip(1).any(|&b| b == b'='))
-            );
+            assert!(request.env.iter().all(|setting| setting.iter().skip(1).any(|&b| b == b'=')));
             let strings = request.args.iter().chain(&request.env).chain(&request.cwd);
             assert!(strings.clone().all(|string| string.len() < limits::STRING));
-            assert_eq!(
-                strings.count(),
-                payload.iter().filter(|&&byte| byte == 0).count()
-            );
+            assert_eq!(strings.count(), payload.iter().filter(|&&byte| byte == 0).count());
             start.timeout_ms = 1;
-            assert!(matches!(
-                Request::from_start(&start),
-                Err(RequestError::Fault(_))
-            ));
+            assert!(matches!(Request::from_start(&start), Err(RequestError::Fault(_))));
         }
         Err(RequestError::Fault(fault)) => rewritten(&Frame::Error(fault.failure())),
         Err(RequestError::Refused(failure)) => rewritten(&Frame::Error(failure)),

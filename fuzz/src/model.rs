@@ -84,12 +84,7 @@ impl Side {
     fn new(role: Role, now: Instant, hello: Hello) -> Self {
         let connection = Connection::new(role, Duration::from_secs(15), now);
         let (buffer, coming) = (BytesMut::new(), VecDeque::new());
-        let mut side = Self {
-            connection,
-            outbox: Outbox::default(),
-            buffer,
-            coming,
-        };
+        let mut side = Self { connection, outbox: Outbox::default(), buffer, coming };
         side.push(Frame::Hello(hello));
         side
     }
@@ -217,10 +212,7 @@ impl World {
             retain_ms: 600_000,
             keepalive_ms: 15_000,
         };
-        let hello = Hello {
-            server: Some(server),
-            ..Hello::default()
-        };
+        let hello = Hello { server: Some(server), ..Hello::default() };
         self.server = Side::new(Role::Server, self.now, hello);
         self.client = Side::new(Role::Client, self.now, Hello::default());
         self.stdin_end_sent = false;
@@ -243,18 +235,9 @@ impl World {
         self.ready = false;
         self.start.ch = self.client.connection.open_channel().unwrap();
         let [stdout, stderr] = [0, 1].map(|index| self.outputs[index].received());
-        let Start {
-            ch, key, digest, ..
-        } = self.start;
+        let Start { ch, key, digest, .. } = self.start;
         let generation = self.generation;
-        let attach = Attach {
-            ch,
-            key,
-            generation,
-            digest,
-            stdout,
-            stderr,
-        };
+        let attach = Attach { ch, key, generation, digest, stdout, stderr };
         self.client.push(Frame::Attach(attach));
     }
 
@@ -265,10 +248,7 @@ impl World {
                 let Some(job) = &mut self.job else { return };
                 let room = job.outputs[index].room() as usize;
                 let from = job.written[index];
-                let size = size
-                    .min(room)
-                    .min(CHUNK)
-                    .min(self.scripts[index].len() - from);
+                let size = size.min(room).min(CHUNK).min(self.scripts[index].len() - from);
                 job.outputs[index].append(self.scripts[index].slice(from..from + size), None);
                 job.written[index] += size;
                 assert!(job.outputs[index].retained() <= CREDIT + CHUNK as u64);
@@ -281,12 +261,8 @@ impl World {
             }
             Step::Type(size) => {
                 let room = self.stdin.room() as usize;
-                let size = size
-                    .min(room)
-                    .min(CHUNK)
-                    .min(self.scripts[2].len() - self.typed);
-                self.stdin
-                    .append(self.scripts[2].slice(self.typed..self.typed + size), None);
+                let size = size.min(room).min(CHUNK).min(self.scripts[2].len() - self.typed);
+                self.stdin.append(self.scripts[2].slice(self.typed..self.typed + size), None);
                 self.typed += size;
                 assert!(self.stdin.retained() <= CREDIT + CHUNK as u64);
             }
@@ -357,14 +333,10 @@ impl World {
                 assert_eq!(self.stdin.resume(attached.stdin), Ok(attached.stdin));
                 self.stdin_end_sent = attached.stdin_ended;
                 for incoming in &mut self.outputs {
-                    self.client
-                        .push(Frame::Window(incoming.window(attached.ch)));
+                    self.client.push(Frame::Window(incoming.window(attached.ch)));
                 }
             }
-            Frame::Refused {
-                reason: Refusal::UnknownKey,
-                ..
-            } => {
+            Frame::Refused { reason: Refusal::UnknownKey, .. } => {
                 assert!(!self.started, "a job that ran is not known");
                 self.stdin.resume(0).unwrap();
                 self.start();
@@ -376,9 +348,7 @@ impl World {
                 let new = self.outputs[index].data(data.offset, data.payload).unwrap();
                 self.received[index].extend_from_slice(&new);
             }
-            Frame::End(end) => self.outputs[index(end.stream)]
-                .end(end.total, end.digest)
-                .unwrap(),
+            Frame::End(end) => self.outputs[index(end.stream)].end(end.total, end.digest).unwrap(),
             Frame::Window(window) => self.stdin.window(window.got, window.upto).unwrap(),
             Frame::Exit(exit) => {
                 let digests = [exit.stdout_digest, exit.stderr_digest];
@@ -411,13 +381,8 @@ impl World {
                     exit_sent: false,
                 };
                 let (ch, digest) = (start.ch, ALGORITHM);
-                let started = Started {
-                    ch,
-                    job: job.id.clone(),
-                    digest,
-                    started_at: 1,
-                    note: None,
-                };
+                let started =
+                    Started { ch, job: job.id.clone(), digest, started_at: 1, note: None };
                 self.server.push(Frame::Started(started));
                 self.job = Some(job);
             }
@@ -429,13 +394,7 @@ impl World {
                 job.input.extend_from_slice(&new);
                 assert!(job.unread <= CREDIT, "past the credit");
             }
-            Frame::End(end) => self
-                .job
-                .as_mut()
-                .unwrap()
-                .stdin
-                .end(end.total, end.digest)
-                .unwrap(),
+            Frame::End(end) => self.job.as_mut().unwrap().stdin.end(end.total, end.digest).unwrap(),
             Frame::Window(window) => {
                 let job = self.job.as_mut().unwrap();
                 let outgoing = &mut job.outputs[usize::from(window.stream == Stream::Stderr)];
@@ -450,11 +409,7 @@ impl World {
         let &Attach { ch, .. } = attach;
         let Some(job) = &mut self.job else {
             let reason = Refusal::UnknownKey;
-            return self.server.push(Frame::Refused {
-                ch,
-                reason,
-                generation: None,
-            });
+            return self.server.push(Frame::Refused { ch, reason, generation: None });
         };
         assert!(attach.generation > job.generation);
         job.generation = attach.generation;
@@ -493,13 +448,7 @@ impl World {
                 job.ends_sent[index] = true;
                 let (total, digest) = (outgoing.total(), outgoing.finish());
                 let stream = OUTPUTS[index];
-                self.server.push(Frame::End(End {
-                    ch,
-                    stream,
-                    total,
-                    digest,
-                    open: false,
-                }));
+                self.server.push(Frame::End(End { ch, stream, total, digest, open: false }));
             }
         }
         let over = job.ends_sent == [true; 2] && job.stdin.ended().is_some() && job.unread == 0;
@@ -542,21 +491,10 @@ impl World {
             self.step(Step::Arrive(1, all));
             self.step(Step::Read(all));
         }
-        assert!(
-            self.exit.is_some() && self.forgotten,
-            "the two wait for each other"
-        );
+        assert!(self.exit.is_some() && self.forgotten, "the two wait for each other");
         for index in [0, 1] {
-            assert!(
-                self.received[index] == self.scripts[index],
-                "{} differs",
-                OUTPUTS[index]
-            );
+            assert!(self.received[index] == self.scripts[index], "{} differs", OUTPUTS[index]);
         }
-        assert!(
-            self.job
-                .as_ref()
-                .is_some_and(|job| job.input == self.scripts[2])
-        );
+        assert!(self.job.as_ref().is_some_and(|job| job.input == self.scripts[2]));
     }
 }

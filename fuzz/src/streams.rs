@@ -78,11 +78,7 @@ pub(crate) fn incoming(data: &[u8]) {
             }
             _ => {
                 let total = near(received, place);
-                let said = if size % 4 == 0 {
-                    digest(b"another")
-                } else {
-                    digest(&bytes)
-                };
+                let said = if size % 4 == 0 { digest(b"another") } else { digest(&bytes) };
                 let right = match end {
                     None => total == received && said == digest(&bytes),
                     Some(before) => before == (total, said),
@@ -115,10 +111,7 @@ pub(crate) fn outgoing(data: &[u8]) {
                 assert_eq!(stream.room(), room);
                 let length = (usize::from(size) * scale).min(room as usize);
                 if stream.finished().is_none() {
-                    log.extend(std::iter::repeat_n(
-                        (size ^ place, u64::from(place / 8)),
-                        length,
-                    ));
+                    log.extend(std::iter::repeat_n((size ^ place, u64::from(place / 8)), length));
                 }
                 let piece = Bytes::from(vec![size ^ place; length]);
                 stream.append(piece, Some(u64::from(place / 8)));
@@ -139,11 +132,7 @@ pub(crate) fn outgoing(data: &[u8]) {
             3 => {
                 let (claim, more) = (near(sent, place), near(upto, size));
                 let right = claim <= sent;
-                assert_eq!(
-                    stream.window(claim, more).is_ok(),
-                    right,
-                    "{claim} of {sent}"
-                );
+                assert_eq!(stream.window(claim, more).is_ok(), right, "{claim} of {sent}");
                 if right {
                     got = got.max(claim);
                     upto = upto.max(more);

@@ -15,9 +15,7 @@ enum Tree {
 /// Panics unless `header` is one object without duplicates, NUL or too many levels, with a type.
 pub(crate) fn check(header: &[u8]) {
     let tree: Tree = serde_json::from_slice(header).unwrap();
-    let Tree::Object(fields) = &tree else {
-        panic!("no object")
-    };
+    let Tree::Object(fields) = &tree else { panic!("no object") };
     let named = |(key, value): &(String, Tree)| key == "type" && matches!(value, Tree::Text(_));
     assert!(fields.iter().any(named), "no type");
     walk(&tree, 1);

@@ -39,17 +39,12 @@ impl Frame {
         let checked = match written {
             Err(error) => Err(Fault::Header(error.to_string())),
             Ok(()) if length > limit => Err(Fault::HeaderTooLong { length, limit }),
-            Ok(()) if payload > limits::PAYLOAD => Err(Fault::PayloadTooLong {
-                length: payload as u64,
-                limit: limits::PAYLOAD,
-            }),
+            Ok(()) if payload > limits::PAYLOAD => {
+                Err(Fault::PayloadTooLong { length: payload as u64, limit: limits::PAYLOAD })
+            }
             Ok(()) => Ok(()),
         };
-        match (
-            checked,
-            out.get_mut(start..start + PREFIX),
-            u32::try_from(length),
-        ) {
+        match (checked, out.get_mut(start..start + PREFIX), u32::try_from(length)) {
             (Ok(()), Some(prefix), Ok(length)) => BigEndian::write_u32(prefix, length),
             (checked, ..) => {
                 out.truncate(start);
@@ -93,10 +88,7 @@ enum State {
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self {
-            state: State::Length,
-            header_limit: limits::HEADER_BEFORE_HELLO,
-        }
+        Self { state: State::Length, header_limit: limits::HEADER_BEFORE_HELLO }
     }
 }
 
@@ -127,10 +119,7 @@ impl Decoder {
                         return Err(Fault::EmptyHeader);
                     }
                     if length > self.header_limit {
-                        return Err(Fault::HeaderTooLong {
-                            length,
-                            limit: self.header_limit,
-                        });
+                        return Err(Fault::HeaderTooLong { length, limit: self.header_limit });
                     }
                     self.state = State::Header { length };
                 }
@@ -150,10 +139,7 @@ impl Decoder {
                         self.header_limit = limits::HEADER;
                     }
                     buffer.advance(end);
-                    self.state = State::Payload {
-                        frame: Box::new(frame),
-                        length,
-                    };
+                    self.state = State::Payload { frame: Box::new(frame), length };
                 }
                 State::Payload { length, .. } if buffer.len() < *length => return Ok(None),
                 State::Payload { .. } => {
@@ -196,23 +182,12 @@ fn with_payload(mut frame: Frame, bytes: BytesMut) -> Frame {
 
 fn payload_length(fields: &Fields, kind: Kind) -> Result<usize, Fault> {
     let length = fields.len.unwrap_or(0);
-    let fits = usize::try_from(length)
-        .ok()
-        .filter(|&length| length <= limits::PAYLOAD);
-    let length = fits.ok_or(Fault::PayloadTooLong {
-        length,
-        limit: limits::PAYLOAD,
-    })?;
+    let fits = usize::try_from(length).ok().filter(|&length| length <= limits::PAYLOAD);
+    let length = fits.ok_or(Fault::PayloadTooLong { length, limit: limits::PAYLOAD })?;
     match kind {
-        Kind::Data if length == 0 => Err(Fault::Invalid {
-            frame: kind.as_str(),
-            field: "len",
-        }),
+        Kind::Data if length == 0 => Err(Fault::Invalid { frame: kind.as_str(), field: "len" }),
         Kind::Data | Kind::Start => Ok(length),
-        _ if length > 0 => Err(Fault::Invalid {
-            frame: kind.as_str(),
-            field: "len",
-        }),
+        _ if length > 0 => Err(Fault::Invalid { frame: kind.as_str(), field: "len" }),
         _ => Ok(0),
     }
 }
@@ -222,17 +197,11 @@ struct Need(Kind);
 
 impl Need {
     fn need<T>(&self, value: Option<T>, field: &'static str) -> Result<T, Fault> {
-        value.ok_or(Fault::Missing {
-            frame: self.0.as_str(),
-            field,
-        })
+        value.ok_or(Fault::Missing { frame: self.0.as_str(), field })
     }
 
     fn valid<T>(&self, value: Option<T>, field: &'static str) -> Result<T, Fault> {
-        value.ok_or(Fault::Invalid {
-            frame: self.0.as_str(),
-            field,
-        })
+        value.ok_or(Fault::Invalid { frame: self.0.as_str(), field })
     }
 
     fn text(&self, value: Option<String>, field: &'static str) -> Result<String, Fault> {
@@ -262,9 +231,7 @@ impl Need {
         value: Option<String>,
         field: &'static str,
     ) -> Result<Option<StreamDigest>, Fault> {
-        value
-            .map(|text| self.parsed(Some(text), field, StreamDigest::parse))
-            .transpose()
+        value.map(|text| self.parsed(Some(text), field, StreamDigest::parse)).transpose()
     }
 
     fn channel(&self, fields: &Fields) -> Result<u32, Fault> {
@@ -291,12 +258,8 @@ fn frame(fields: &mut Fields, kind: Kind) -> Result<Frame, Fault> {
     let need = Need(kind);
     Ok(match kind {
         Kind::Hello => Frame::Hello(hello(&need, fields)?),
-        Kind::Ping => Frame::Ping {
-            number: need.need(fields.number, "number")?,
-        },
-        Kind::Pong => Frame::Pong {
-            number: need.need(fields.number, "number")?,
-        },
+        Kind::Ping => Frame::Ping { number: need.need(fields.number, "number")? },
+        Kind::Pong => Frame::Pong { number: need.need(fields.number, "number")? },
         Kind::Suspend => Frame::Suspend,
         Kind::Resume => Frame::Resume,
         Kind::Error => {
@@ -349,22 +312,17 @@ fn frame(fields: &mut Fields, kind: Kind) -> Result<Frame, Fault> {
             got: need.need(fields.got, "got")?,
             upto: need.need(fields.upto, "upto")?,
         }),
-        Kind::Stop => Frame::Stop {
-            ch: need.channel(fields)?,
-            stream: need.need(fields.stream, "stream")?,
-        },
+        Kind::Stop => {
+            Frame::Stop { ch: need.channel(fields)?, stream: need.need(fields.stream, "stream")? }
+        }
         Kind::Signal => Frame::Signal {
             ch: need.channel(fields)?,
             number: need.need(fields.number, "number")?,
             signal: need.need(fields.signal, "signal")?,
         },
-        Kind::Cancel => Frame::Cancel {
-            ch: need.channel(fields)?,
-        },
+        Kind::Cancel => Frame::Cancel { ch: need.channel(fields)? },
         Kind::Exit => Frame::Exit(exit(&need, fields)?),
-        Kind::Done => Frame::Done {
-            ch: need.channel(fields)?,
-        },
+        Kind::Done => Frame::Done { ch: need.channel(fields)? },
     })
 }
 
@@ -379,11 +337,7 @@ fn hello(need: &Need, fields: &mut Fields) -> Result<Hello, Fault> {
         }),
     };
     let capabilities = need.need(fields.capabilities.take(), "capabilities")?;
-    Ok(Hello {
-        agent: need.text(fields.agent.take(), "agent")?,
-        capabilities,
-        server,
-    })
+    Ok(Hello { agent: need.text(fields.agent.take(), "agent")?, capabilities, server })
 }
 
 fn start(need: &Need, fields: &mut Fields) -> Result<Start, Fault> {
@@ -430,10 +384,7 @@ fn attached(need: &Need, fields: &mut Fields) -> Result<Attached, Fault> {
 }
 
 fn exit(need: &Need, fields: &mut Fields) -> Result<Exit, Fault> {
-    let code = fields
-        .code
-        .map(|code| need.valid(u8::try_from(code).ok(), "code"))
-        .transpose()?;
+    let code = fields.code.map(|code| need.valid(u8::try_from(code).ok(), "code")).transpose()?;
     let outcome = need.need(fields.outcome, "outcome")?;
     let failure = need.failure(fields)?;
     // An end that does not say how is none: nobody may read a status of 0 out of what is missing.
@@ -444,10 +395,7 @@ fn exit(need: &Need, fields: &mut Fields) -> Result<Exit, Fault> {
         Outcome::NotStarted | Outcome::Unknown => failure.is_none().then_some("kind"),
     };
     if let Some(field) = missing {
-        return Err(Fault::Missing {
-            frame: need.0.as_str(),
-            field,
-        });
+        return Err(Fault::Missing { frame: need.0.as_str(), field });
     }
     Ok(Exit {
         ch: need.channel(fields)?,

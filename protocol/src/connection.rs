@@ -71,11 +71,7 @@ impl Connection {
     pub fn new(role: Role, keepalive: Duration, now: Instant) -> Self {
         Self {
             decoder: Decoder::default(),
-            rules: Rules {
-                role,
-                state: State::Greeting,
-                highest: 0,
-            },
+            rules: Rules { role, state: State::Greeting, highest: 0 },
             header_since: None,
             keepalive,
             heard: now,
@@ -113,10 +109,7 @@ impl Connection {
         };
         self.header_since = None;
         match &frame {
-            Frame::Hello(Hello {
-                server: Some(server),
-                ..
-            }) if self.rules.role == Role::Client => {
+            Frame::Hello(Hello { server: Some(server), .. }) if self.rules.role == Role::Client => {
                 // A server that asks for less would make its clients spin, for more, blind.
                 let keepalive = server.keepalive_ms.clamp(100, 3_600_000);
                 self.keepalive = Duration::from_millis(keepalive);
@@ -153,10 +146,7 @@ impl Connection {
     /// # Errors
     /// [`Fault::Trickle`] when a header began and did not end in time.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<Timeout, Fault> {
-        if self
-            .header_since
-            .is_some_and(|since| now >= since + limits::HEADER_DEADLINE)
-        {
+        if self.header_since.is_some_and(|since| now >= since + limits::HEADER_DEADLINE) {
             return Err(Fault::Trickle);
         }
         if now < self.timeout() {
@@ -181,19 +171,11 @@ impl Connection {
 impl Rules {
     fn judge(&mut self, frame: &Frame) -> Result<(), Fault> {
         let kind = frame.kind();
-        let unexpected = |why| {
-            Err(Fault::Unexpected {
-                frame: kind.as_str(),
-                why,
-            })
-        };
+        let unexpected = |why| Err(Fault::Unexpected { frame: kind.as_str(), why });
         match (self.state, frame) {
             (State::Greeting, Frame::Hello(hello)) => {
                 if self.role == Role::Client && hello.server.is_none() {
-                    return Err(Fault::Missing {
-                        frame: "hello",
-                        field: "instance",
-                    });
+                    return Err(Fault::Missing { frame: "hello", field: "instance" });
                 }
                 self.state = State::Open;
             }

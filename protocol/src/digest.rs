@@ -29,9 +29,7 @@ impl Algorithm {
 
     /// Reads a name from the wire.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.as_str() == name)
+        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
     }
 
     /// The first in a peer's list that is known here; SHA-256 when the list is empty.
@@ -67,9 +65,7 @@ impl StreamDigest {
 impl fmt::Display for StreamDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.algorithm.as_str())?;
-        self.bytes
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -108,10 +104,7 @@ impl StreamHasher {
             Algorithm::Blake3 => State::Blake3(Box::default()),
             Algorithm::Sha256 => State::Sha256(Sha256::new()),
         };
-        Self {
-            state,
-            gathered: Vec::new(),
-        }
+        Self { state, gathered: Vec::new() }
     }
 
     /// Takes the next bytes.
@@ -132,10 +125,9 @@ impl StreamHasher {
     pub fn finish(&mut self) -> StreamDigest {
         self.flush();
         match &self.state {
-            State::Blake3(hasher) => StreamDigest {
-                algorithm: Algorithm::Blake3,
-                bytes: hasher.finalize().into(),
-            },
+            State::Blake3(hasher) => {
+                StreamDigest { algorithm: Algorithm::Blake3, bytes: hasher.finalize().into() }
+            }
             State::Sha256(hasher) => StreamDigest {
                 algorithm: Algorithm::Sha256,
                 bytes: hasher.clone().finalize().into(),
@@ -172,9 +164,7 @@ mod tests {
 
     #[test]
     fn pieces_of_any_size_give_the_digest_of_the_whole() {
-        let whole: Vec<u8> = (0..100_000_u32)
-            .map(|n| n.to_le_bytes()[0] ^ 0x5a)
-            .collect();
+        let whole: Vec<u8> = (0..100_000_u32).map(|n| n.to_le_bytes()[0] ^ 0x5a).collect();
         for algorithm in Algorithm::ALL {
             let mut at_once = StreamHasher::new(algorithm);
             at_once.update(&whole);
@@ -200,17 +190,9 @@ mod tests {
 
     #[test]
     fn the_first_known_algorithm_of_a_list_is_chosen() {
-        let list = |names: &[&str]| {
-            names
-                .iter()
-                .map(|&name| name.to_owned())
-                .collect::<Vec<_>>()
-        };
+        let list = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
         assert_eq!(Algorithm::choose(&[]), Some(Algorithm::Sha256));
-        assert_eq!(
-            Algorithm::choose(&list(&["x", "blake3", "sha256"])),
-            Some(Algorithm::Blake3)
-        );
+        assert_eq!(Algorithm::choose(&list(&["x", "blake3", "sha256"])), Some(Algorithm::Blake3));
         assert_eq!(Algorithm::choose(&list(&["md5"])), None);
     }
 }

@@ -66,9 +66,7 @@ impl<'de, T: FromWord> Deserialize<'de> for Word<T> {
                 T::from_word(word).ok_or_else(|| E::custom(format_args!("this is not {}", T::WHAT)))
             }
         }
-        deserializer
-            .deserialize_str(Reader(std::marker::PhantomData))
-            .map(Word)
+        deserializer.deserialize_str(Reader(std::marker::PhantomData)).map(Word)
     }
 }
 
@@ -279,9 +277,7 @@ mod tests {
     use super::*;
 
     fn fault(header: &str) -> String {
-        Fields::parse(header.as_bytes())
-            .expect_err(header)
-            .to_string()
+        Fields::parse(header.as_bytes()).expect_err(header).to_string()
     }
 
     #[test]
@@ -312,11 +308,7 @@ mod tests {
     #[test]
     fn sixteen_levels_are_read_and_seventeen_are_not() {
         let nested = |levels: usize| {
-            format!(
-                r#"{{"x":{}{}}}"#,
-                "[".repeat(levels - 1),
-                "]".repeat(levels - 1)
-            )
+            format!(r#"{{"x":{}{}}}"#, "[".repeat(levels - 1), "]".repeat(levels - 1))
         };
         assert!(Fields::parse(nested(16).as_bytes()).is_ok());
         assert!(fault(&nested(17)).contains("deep"));
@@ -325,17 +317,7 @@ mod tests {
 
     #[test]
     fn what_is_not_one_object_is_refused() {
-        for header in [
-            "",
-            "[]",
-            "1",
-            "{",
-            "{}{}",
-            "{} x",
-            "null",
-            "{\"type\":1}",
-            "\u{feff}{}",
-        ] {
+        for header in ["", "[]", "1", "{", "{}{}", "{} x", "null", "{\"type\":1}", "\u{feff}{}"] {
             assert!(Fields::parse(header.as_bytes()).is_err(), "{header:?}");
         }
         assert!(Fields::parse(b"{\"x\":\"\xff\"}").is_err());
@@ -344,10 +326,7 @@ mod tests {
 
     #[test]
     fn integers_are_whole_and_exact() {
-        assert_eq!(
-            Fields::parse(br#"{"ch":9007199254740991}"#).unwrap().ch,
-            Some(limits::INTEGER)
-        );
+        assert_eq!(Fields::parse(br#"{"ch":9007199254740991}"#).unwrap().ch, Some(limits::INTEGER));
         for number in ["9007199254740992", "-1", "1.0", "1e3", "\"1\"", "true"] {
             fault(&format!(r#"{{"ch":{number}}}"#));
         }

@@ -120,12 +120,7 @@ impl JobId {
     /// When the kernel gives no randomness.
     pub fn random() -> io::Result<Self> {
         let bytes: [u8; 16] = random()?;
-        let digit = |byte: u8| {
-            Self::ALPHABET
-                .get(usize::from(byte % 32))
-                .copied()
-                .unwrap_or(b'0')
-        };
+        let digit = |byte: u8| Self::ALPHABET.get(usize::from(byte % 32)).copied().unwrap_or(b'0');
         Ok(Self(bytes.into_iter().map(digit).map(char::from).collect()))
     }
 
@@ -163,23 +158,14 @@ mod tests {
 
     #[test]
     fn a_text_key_is_the_first_half_of_its_sha256() {
-        assert_eq!(
-            Key::from_text(b"abc").to_string(),
-            "ba7816bf8f01cfea414140de5dae2223"
-        );
+        assert_eq!(Key::from_text(b"abc").to_string(), "ba7816bf8f01cfea414140de5dae2223");
     }
 
     #[test]
     fn job_names_read_back_and_nothing_else_does() {
         let job = JobId::random().unwrap();
         assert_eq!(JobId::parse(job.as_str()), Some(job));
-        for bad in [
-            "",
-            "0",
-            "../../etc/passwd",
-            "0123456789abcdeu",
-            "0123456789abcde\n",
-        ] {
+        for bad in ["", "0", "../../etc/passwd", "0123456789abcdeu", "0123456789abcde\n"] {
             assert_eq!(JobId::parse(bad), None, "{bad:?}");
         }
     }

@@ -63,18 +63,10 @@ impl Incoming {
         let stream = self.stream;
         let end = offset.saturating_add(bytes.len() as u64);
         if offset > self.received {
-            return Err(Fault::Gap {
-                stream,
-                expected: self.received,
-                offset,
-            });
+            return Err(Fault::Gap { stream, expected: self.received, offset });
         }
         if end > self.announced.1 {
-            return Err(Fault::BeyondCredit {
-                stream,
-                offset: end,
-                limit: self.announced.1,
-            });
+            return Err(Fault::BeyondCredit { stream, offset: end, limit: self.announced.1 });
         }
         let known = (self.received - offset).min(bytes.len() as u64);
         bytes.advance(usize::try_from(known).unwrap_or(bytes.len()));
@@ -104,12 +96,7 @@ impl Incoming {
     /// A window with what holds now, as after a resumption.
     pub fn window(&mut self, ch: u32) -> Window {
         self.announced = (self.received, self.consumed + CREDIT);
-        Window {
-            ch,
-            stream: self.stream,
-            got: self.received,
-            upto: self.consumed + CREDIT,
-        }
+        Window { ch, stream: self.stream, got: self.received, upto: self.consumed + CREDIT }
     }
 
     /// Takes the end of the stream.
@@ -121,19 +108,10 @@ impl Incoming {
         let stream = self.stream;
         if let Some(before) = self.end {
             let same = before == (total, digest);
-            return if same {
-                Ok(())
-            } else {
-                Err(Fault::AfterEnd { stream }.into())
-            };
+            return if same { Ok(()) } else { Err(Fault::AfterEnd { stream }.into()) };
         }
         if total != self.received {
-            return Err(Fault::Gap {
-                stream,
-                expected: self.received,
-                offset: total,
-            }
-            .into());
+            return Err(Fault::Gap { stream, expected: self.received, offset: total }.into());
         }
         let computed = self.hasher.finish();
         if !self.is_truncated() && computed != digest {
@@ -188,15 +166,9 @@ mod tests {
     #[test]
     fn a_replay_gives_only_what_is_new() {
         let mut stream = incoming();
-        assert_eq!(
-            stream.data(0, Bytes::from_static(b"hello")).unwrap(),
-            "hello"
-        );
+        assert_eq!(stream.data(0, Bytes::from_static(b"hello")).unwrap(), "hello");
         assert_eq!(stream.data(0, Bytes::from_static(b"hello")).unwrap(), "");
-        assert_eq!(
-            stream.data(3, Bytes::from_static(b"lo, world")).unwrap(),
-            ", world"
-        );
+        assert_eq!(stream.data(3, Bytes::from_static(b"lo, world")).unwrap(), ", world");
         stream.end(12, digest(b"hello, world")).unwrap();
         assert_eq!(stream.data(0, Bytes::from_static(b"hello")).unwrap(), "");
         stream.end(12, digest(b"hello, world")).unwrap();
@@ -206,26 +178,11 @@ mod tests {
     fn gaps_and_what_follows_an_end_are_faults() {
         let mut stream = incoming();
         let gap = stream.data(1, Bytes::from_static(b"x"));
-        assert_eq!(
-            gap,
-            Err(Fault::Gap {
-                stream: Stream::Stdout,
-                expected: 0,
-                offset: 1
-            })
-        );
-        assert!(matches!(
-            stream.end(1, digest(b"")),
-            Err(EndError::Fault(Fault::Gap { .. }))
-        ));
+        assert_eq!(gap, Err(Fault::Gap { stream: Stream::Stdout, expected: 0, offset: 1 }));
+        assert!(matches!(stream.end(1, digest(b"")), Err(EndError::Fault(Fault::Gap { .. }))));
         stream.end(0, digest(b"")).unwrap();
         let after = stream.data(0, Bytes::from_static(b"x"));
-        assert_eq!(
-            after,
-            Err(Fault::AfterEnd {
-                stream: Stream::Stdout
-            })
-        );
+        assert_eq!(after, Err(Fault::AfterEnd { stream: Stream::Stdout }));
         assert!(stream.end(0, digest(b"x")).is_err());
     }
 
@@ -233,10 +190,7 @@ mod tests {
     fn a_differing_digest_is_corruption() {
         let mut stream = incoming();
         stream.data(0, Bytes::from_static(b"x")).unwrap();
-        assert!(matches!(
-            stream.end(1, digest(b"y")),
-            Err(EndError::Corrupt(_))
-        ));
+        assert!(matches!(stream.end(1, digest(b"y")), Err(EndError::Corrupt(_))));
     }
 
     #[test]
@@ -245,10 +199,7 @@ mod tests {
         let megabyte = Bytes::from(vec![0; CREDIT as usize]);
         stream.data(0, megabyte).unwrap();
         let beyond = stream.data(CREDIT, Bytes::from_static(b"x"));
-        assert!(matches!(
-            beyond,
-            Err(Fault::BeyondCredit { limit: CREDIT, .. })
-        ));
+        assert!(matches!(beyond, Err(Fault::BeyondCredit { limit: CREDIT, .. })));
         let window = stream.window_due(1).unwrap();
         assert_eq!((window.got, window.upto), (CREDIT, CREDIT));
         stream.consume(STEP - 1);

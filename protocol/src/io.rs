@@ -60,18 +60,12 @@ pub fn split<S>(
     stream: S,
     role: Role,
     keepalive: Duration,
-) -> (
-    Reader<tokio::io::ReadHalf<S>>,
-    Writer<tokio::io::WriteHalf<S>>,
-    Sender,
-)
+) -> (Reader<tokio::io::ReadHalf<S>>, Writer<tokio::io::WriteHalf<S>>, Sender)
 where
     S: AsyncRead + AsyncWrite,
 {
     let (read, write) = tokio::io::split(stream);
-    let sender = Sender {
-        shared: Arc::default(),
-    };
+    let sender = Sender { shared: Arc::default() };
     let connection = Connection::new(role, keepalive, now());
     let reader = Reader {
         stream: read,
@@ -81,14 +75,7 @@ where
         sender: sender.clone(),
         began: Instant::now(),
     };
-    (
-        reader,
-        Writer {
-            stream: write,
-            shared: sender.shared.clone(),
-        },
-        sender,
-    )
+    (reader, Writer { stream: write, shared: sender.shared.clone() }, sender)
 }
 
 // The runtime's clock, which a test may hold still.
@@ -345,9 +332,8 @@ impl Batch {
                 *slot = IoSlice::new(bytes);
                 count += 1;
             }
-            let mut written = stream
-                .write_vectored(slices.get(..count).unwrap_or_default())
-                .await?;
+            let mut written =
+                stream.write_vectored(slices.get(..count).unwrap_or_default()).await?;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }

@@ -11,11 +11,7 @@ use crate::limits::DEPTH;
 
 /// Refuses a NUL, which would end a string early for the next program that reads it.
 pub(crate) fn without_nul<E: Error>(text: &str) -> Result<&str, E> {
-    if text.contains('\0') {
-        Err(E::custom("a string holds a NUL"))
-    } else {
-        Ok(text)
-    }
+    if text.contains('\0') { Err(E::custom("a string holds a NUL")) } else { Ok(text) }
 }
 
 /// A string without NUL.
@@ -89,9 +85,7 @@ impl Skip {
         if self.depth >= DEPTH {
             return Err(E::custom("JSON is nested too deep"));
         }
-        Ok(Self {
-            depth: self.depth + 1,
-        })
+        Ok(Self { depth: self.depth + 1 })
     }
 }
 

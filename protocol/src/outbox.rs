@@ -91,13 +91,7 @@ mod tests {
 
     fn data(ch: u32, offset: u64) -> Frame {
         let payload = Bytes::from_static(b"x");
-        Frame::Data(Data {
-            ch,
-            stream: Stream::Stdout,
-            offset,
-            time: None,
-            payload,
-        })
+        Frame::Data(Data { ch, stream: Stream::Stdout, offset, time: None, payload })
     }
 
     #[test]
@@ -111,13 +105,7 @@ mod tests {
         let order: Vec<_> = std::iter::from_fn(|| outbox.pop()).collect();
         assert_eq!(
             order,
-            [
-                Frame::Cancel { ch: 2 },
-                data(1, 0),
-                data(2, 0),
-                data(1, 1),
-                data(1, 2)
-            ]
+            [Frame::Cancel { ch: 2 }, data(1, 0), data(2, 0), data(1, 1), data(1, 2)]
         );
         assert!(outbox.is_empty());
     }

@@ -130,12 +130,7 @@ pub struct Failure {
 impl Failure {
     /// A failure without a hint. A message past [`TEXT`], as when it quotes a peer, is cut.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: cut(message.into()),
-            hint: None,
-            retry_after_ms: None,
-        }
+        Self { kind, message: cut(message.into()), hint: None, retry_after_ms: None }
     }
 
     /// The same with what to do next, cut likewise.

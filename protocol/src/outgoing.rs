@@ -97,11 +97,7 @@ impl Outgoing {
             self.join();
         }
         self.retained += bytes.len() as u64;
-        self.pieces.push_back(Piece {
-            offset,
-            time,
-            bytes,
-        });
+        self.pieces.push_back(Piece { offset, time, bytes });
     }
 
     /// Bytes that may be appended now without going past credit: what is read from the source
@@ -119,20 +115,12 @@ impl Outgoing {
     pub fn next(&mut self, ch: u32) -> Option<Data> {
         let limit = self.limit();
         let piece = self.pieces.get(self.cursor)?;
-        let allowed = limit
-            .checked_sub(self.next)
-            .filter(|&allowed| allowed > 0)?;
+        let allowed = limit.checked_sub(self.next).filter(|&allowed| allowed > 0)?;
         let start = usize::try_from(self.next - piece.offset).ok()?;
         let allowed = usize::try_from(allowed).unwrap_or(CHUNK);
         let end = piece.bytes.len().min(start + CHUNK.min(allowed));
         let payload = piece.bytes.slice(start..end);
-        let data = Data {
-            ch,
-            stream: self.stream,
-            offset: self.next,
-            time: piece.time,
-            payload,
-        };
+        let data = Data { ch, stream: self.stream, offset: self.next, time: piece.time, payload };
         self.next += (end - start) as u64;
         self.sent = self.sent.max(self.next);
         if end == piece.bytes.len() {
@@ -147,11 +135,7 @@ impl Outgoing {
     /// [`Fault::BeyondCredit`] when it confirms bytes that were never sent.
     pub fn window(&mut self, got: u64, upto: u64) -> Result<(), Fault> {
         if got > self.sent.max(self.got) {
-            return Err(Fault::BeyondCredit {
-                stream: self.stream,
-                offset: got,
-                limit: self.sent,
-            });
+            return Err(Fault::BeyondCredit { stream: self.stream, offset: got, limit: self.sent });
         }
         self.upto = self.upto.max(upto);
         self.forget(got);
@@ -179,11 +163,7 @@ impl Outgoing {
     pub fn resume(&mut self, received: u64) -> Result<u64, Fault> {
         if received > self.sent.max(self.got) {
             let limit = self.sent;
-            return Err(Fault::BeyondCredit {
-                stream: self.stream,
-                offset: received,
-                limit,
-            });
+            return Err(Fault::BeyondCredit { stream: self.stream, offset: received, limit });
         }
         self.forget(received);
         self.seek(received.max(self.first()));
@@ -214,11 +194,7 @@ impl Outgoing {
         let mut joined: VecDeque<Piece> = VecDeque::new();
         let mut run = BytesMut::new();
         let mut head: Option<(u64, Option<u64>)> = None;
-        let grain = if self.pieces.len() >= TIMED_PIECES {
-            GRAIN
-        } else {
-            0
-        };
+        let grain = if self.pieces.len() >= TIMED_PIECES { GRAIN } else { 0 };
         for piece in std::mem::take(&mut self.pieces) {
             let length = run.len() + piece.bytes.len();
             match head {
@@ -226,11 +202,7 @@ impl Outgoing {
                 Some(_) if length <= grain => {}
                 _ => {
                     if let Some((offset, time)) = head {
-                        joined.push_back(Piece {
-                            offset,
-                            time,
-                            bytes: run.split().freeze(),
-                        });
+                        joined.push_back(Piece { offset, time, bytes: run.split().freeze() });
                     }
                     head = Some((piece.offset, piece.time));
                 }
@@ -238,11 +210,7 @@ impl Outgoing {
             run.extend_from_slice(&piece.bytes);
         }
         if let Some((offset, time)) = head {
-            joined.push_back(Piece {
-                offset,
-                time,
-                bytes: run.freeze(),
-            });
+            joined.push_back(Piece { offset, time, bytes: run.freeze() });
         }
         self.pieces = joined;
         self.join_at = (2 * self.pieces.len()).clamp(PIECES, TIMED_PIECES);
@@ -293,9 +261,7 @@ mod tests {
     }
 
     fn drain(stream: &mut Outgoing) -> Vec<(u64, Vec<u8>)> {
-        std::iter::from_fn(|| stream.next(1))
-            .map(|d| (d.offset, d.payload.to_vec()))
-            .collect()
+        std::iter::from_fn(|| stream.next(1)).map(|d| (d.offset, d.payload.to_vec())).collect()
     }
 
     #[test]
@@ -303,10 +269,7 @@ mod tests {
         let mut stream = outgoing();
         stream.append(Bytes::from_static(b"abc"), None);
         stream.append(Bytes::from_static(b"def"), None);
-        assert_eq!(
-            drain(&mut stream),
-            [(0, b"abc".to_vec()), (3, b"def".to_vec())]
-        );
+        assert_eq!(drain(&mut stream), [(0, b"abc".to_vec()), (3, b"def".to_vec())]);
         stream.window(4, CREDIT).unwrap();
         assert_eq!(stream.retained(), 3);
         assert_eq!(stream.resume(4), Ok(4));
@@ -343,10 +306,7 @@ mod tests {
         stream.window(0, u64::MAX).unwrap();
         assert_eq!(stream.room(), CREDIT);
         stream.append(Bytes::from(vec![7; CREDIT as usize + 5]), None);
-        let sent: usize = drain(&mut stream)
-            .iter()
-            .map(|(_, bytes)| bytes.len())
-            .sum();
+        let sent: usize = drain(&mut stream).iter().map(|(_, bytes)| bytes.len()).sum();
         assert_eq!(sent as u64, CREDIT);
         assert_eq!(stream.room(), 0);
         stream.window(10, u64::MAX).unwrap();

@@ -54,34 +54,24 @@ impl Request {
         within("environment settings", self.env.len(), limits::SETTINGS)?;
         let strings = self.strings();
         for string in strings.clone() {
-            within(
-                "bytes in one argument or setting",
-                string.len() + 1,
-                limits::STRING,
-            )?;
+            within("bytes in one argument or setting", string.len() + 1, limits::STRING)?;
             if string.contains(&0) {
-                return Err(
-                    Failure::new(ErrorKind::Usage, "an argument holds a NUL byte").hint(
-                        "No program can be given a NUL in an argument; send it on standard input.",
-                    ),
-                );
+                return Err(Failure::new(ErrorKind::Usage, "an argument holds a NUL byte").hint(
+                    "No program can be given a NUL in an argument; send it on standard input.",
+                ));
             }
         }
         let all = strings.map(|string| string.len() + 1).sum();
         within("bytes in arguments and environment", all, limits::PAYLOAD)?;
-        match self.env.iter().find(|setting| {
-            setting
-                .iter()
-                .position(|&b| b == b'=')
-                .is_none_or(|at| at == 0)
-        }) {
+        match self
+            .env
+            .iter()
+            .find(|setting| setting.iter().position(|&b| b == b'=').is_none_or(|at| at == 0))
+        {
             None => Ok(()),
             Some(setting) => Err(Failure::new(
                 ErrorKind::Usage,
-                format!(
-                    "{:?} is no environment setting",
-                    String::from_utf8_lossy(setting)
-                ),
+                format!("{:?} is no environment setting", String::from_utf8_lossy(setting)),
             )
             .hint("Write NAME=VALUE.")),
         }
@@ -125,10 +115,7 @@ impl Request {
     pub fn from_start(start: &Start) -> Result<Self, RequestError> {
         within("arguments", start.argc, limits::ARGUMENTS as u64)?;
         within("environment settings", start.envc, limits::SETTINGS as u64)?;
-        let invalid = |field| Fault::Invalid {
-            frame: "start",
-            field,
-        };
+        let invalid = |field| Fault::Invalid { frame: "start", field };
         let Some((0, body)) = start.payload.split_last().map(|(last, body)| (*last, body)) else {
             return Err(invalid("payload").into());
         };
@@ -167,11 +154,8 @@ fn within<N: PartialOrd + std::fmt::Display>(
     if number <= limit {
         return Ok(());
     }
-    Err(Failure::new(
-        ErrorKind::TooBig,
-        format!("{number} {what} are past the limit of {limit}"),
-    )
-    .hint("Send large input on standard input, or in a file."))
+    Err(Failure::new(ErrorKind::TooBig, format!("{number} {what} are past the limit of {limit}"))
+        .hint("Send large input on standard input, or in a file."))
 }
 
 #[cfg(test)]
@@ -221,36 +205,15 @@ mod tests {
     fn counts_that_do_not_fit_the_payload_are_faults() {
         let good = start(&request());
         let bad = [
-            Start {
-                argc: 2,
-                ..good.clone()
-            },
-            Start {
-                argc: 4,
-                ..good.clone()
-            },
-            Start {
-                envc: 1,
-                ..good.clone()
-            },
-            Start {
-                cwd: false,
-                ..good.clone()
-            },
-            Start {
-                payload: Bytes::new(),
-                ..good.clone()
-            },
-            Start {
-                payload: good.payload.slice(..good.payload.len() - 1),
-                ..good
-            },
+            Start { argc: 2, ..good.clone() },
+            Start { argc: 4, ..good.clone() },
+            Start { envc: 1, ..good.clone() },
+            Start { cwd: false, ..good.clone() },
+            Start { payload: Bytes::new(), ..good.clone() },
+            Start { payload: good.payload.slice(..good.payload.len() - 1), ..good },
         ];
         for start in bad {
-            assert!(matches!(
-                Request::from_start(&start),
-                Err(RequestError::Fault(_))
-            ));
+            assert!(matches!(Request::from_start(&start), Err(RequestError::Fault(_))));
         }
     }
 
@@ -279,26 +242,11 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let args = |args: Vec<Vec<u8>>| Request { args, ..request() };
-        assert_eq!(
-            refused(&args(vec![b"x".to_vec(); limits::ARGUMENTS + 1])),
-            ErrorKind::TooBig
-        );
-        assert_eq!(
-            refused(&args(vec![vec![b'x'; limits::STRING]])),
-            ErrorKind::TooBig
-        );
-        assert_eq!(
-            refused(&args(vec![vec![b'x'; 100_000]; 11])),
-            ErrorKind::TooBig
-        );
+        assert_eq!(refused(&args(vec![b"x".to_vec(); limits::ARGUMENTS + 1])), ErrorKind::TooBig);
+        assert_eq!(refused(&args(vec![vec![b'x'; limits::STRING]])), ErrorKind::TooBig);
+        assert_eq!(refused(&args(vec![vec![b'x'; 100_000]; 11])), ErrorKind::TooBig);
         assert_eq!(refused(&args(vec![b"".to_vec()])), ErrorKind::Usage);
-        assert_eq!(
-            refused(&Request {
-                env: vec![b"=x".to_vec()],
-                ..request()
-            }),
-            ErrorKind::Usage
-        );
+        assert_eq!(refused(&Request { env: vec![b"=x".to_vec()], ..request() }), ErrorKind::Usage);
         let largest = args(vec![vec![b'x'; limits::STRING - 1]]);
         assert!(Request::from_start(&start(&largest)).is_ok());
     }

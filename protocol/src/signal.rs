@@ -59,10 +59,7 @@ impl Signal {
 
     /// The signal with this number, 1 to 64.
     pub fn from_number(number: i32) -> Option<Self> {
-        u8::try_from(number)
-            .ok()
-            .filter(|number| (1..=64).contains(number))
-            .map(Self)
+        u8::try_from(number).ok().filter(|number| (1..=64).contains(number)).map(Self)
     }
 
     /// Its number.
@@ -75,9 +72,7 @@ impl Signal {
         if let Some(at) = NAMES.iter().position(|&known| known == name) {
             return Self::from_number(i32::try_from(at).ok()? + 1);
         }
-        (32..=64)
-            .map(Self)
-            .find(|signal| signal.to_string() == name)
+        (32..=64).map(Self).find(|signal| signal.to_string() == name)
     }
 }
 
@@ -113,9 +108,9 @@ mod tests {
 
     #[test]
     fn what_is_no_signal_is_refused() {
-        for name in [
-            "", "TERM", "sigterm", "SIG0", "SIG9", "SIG65", "SIG-1", "SIG256", "SIG+40", "SIG040",
-        ] {
+        for name in
+            ["", "TERM", "sigterm", "SIG0", "SIG9", "SIG65", "SIG-1", "SIG256", "SIG+40", "SIG040"]
+        {
             assert_eq!(Signal::parse(name), None, "{name}");
         }
         for number in [-1, 0, 65, 256 + 9] {

@@ -1,5 +1,8 @@
 //! What a hostile peer can send, and that it gets a fault for it: no panic, no hang, no memory.
 
+// A panic is how a test fails; clippy exempts test functions, not those beside them.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use bytes::{BufMut as _, BytesMut};
@@ -19,10 +22,7 @@ use victim::{HELLO, ID, KEEPALIVE, Victim, framed, start};
 
 fn padded(length: usize) -> String {
     let around = r#"{"type":"ping","number":1,"x":""}"#.len();
-    format!(
-        r#"{{"type":"ping","number":1,"x":"{}"}}"#,
-        "x".repeat(length - around)
-    )
+    format!(r#"{{"type":"ping","number":1,"x":"{}"}}"#, "x".repeat(length - around))
 }
 
 #[test]
@@ -34,19 +34,10 @@ fn an_empty_header_is_a_fault_at_once() {
 fn a_length_past_the_limit_is_a_fault_before_anything_follows() {
     for length in [limits::HEADER as u32 + 1, 1 << 31, u32::MAX] {
         let fault = Victim::server().take(&length.to_be_bytes());
-        assert!(matches!(
-            fault,
-            Err(Fault::HeaderTooLong {
-                limit: limits::HEADER,
-                ..
-            })
-        ));
+        assert!(matches!(fault, Err(Fault::HeaderTooLong { limit: limits::HEADER, .. })));
     }
     let longest = padded(limits::HEADER);
-    assert_eq!(
-        Victim::server().header(&longest),
-        Ok(vec![Frame::Ping { number: 1 }])
-    );
+    assert_eq!(Victim::server().header(&longest), Ok(vec![Frame::Ping { number: 1 }]));
 }
 
 #[test]
@@ -54,13 +45,7 @@ fn a_stranger_gets_room_for_one_honest_hello() {
     let too_long = (limits::HEADER_BEFORE_HELLO as u32 + 1).to_be_bytes();
     let fault = Victim::new(Role::Server).take(&too_long);
     let limit = limits::HEADER_BEFORE_HELLO;
-    assert_eq!(
-        fault,
-        Err(Fault::HeaderTooLong {
-            length: limit + 1,
-            limit
-        })
-    );
+    assert_eq!(fault, Err(Fault::HeaderTooLong { length: limit + 1, limit }));
 
     let mut hello = HELLO.replace("\"a\"", "\"\"");
     hello = hello.replace("\"\"", &format!("\"{}\"", "a".repeat(limit - hello.len())));
@@ -76,25 +61,13 @@ fn what_a_side_may_not_say_is_refused_before_its_payload_comes() {
         format!(r#"{{"type":"data","ch":1,"stream":"{stream}","offset":0,"len":1048576}}"#)
     };
     let early = Victim::new(Role::Server).header(&data("stdin"));
-    assert!(matches!(
-        early,
-        Err(Fault::Unexpected {
-            why: "hello comes first",
-            ..
-        })
-    ));
+    assert!(matches!(early, Err(Fault::Unexpected { why: "hello comes first", .. })));
     let unopened = Victim::server().header(&data("stdin"));
     assert!(matches!(unopened, Err(Fault::Unexpected { .. })));
     let mut victim = Victim::server();
     victim.take(&start(1)).unwrap();
-    assert!(matches!(
-        victim.header(&data("stdout")),
-        Err(Fault::Unexpected { .. })
-    ));
-    assert!(matches!(
-        Victim::client().header(&data("stdin")),
-        Err(Fault::Unexpected { .. })
-    ));
+    assert!(matches!(victim.header(&data("stdout")), Err(Fault::Unexpected { .. })));
+    assert!(matches!(Victim::client().header(&data("stdin")), Err(Fault::Unexpected { .. })));
 }
 
 #[test]
@@ -103,20 +76,15 @@ fn a_payload_past_the_limit_is_a_fault_when_it_is_announced() {
         let header =
             format!(r#"{{"type":"data","ch":1,"stream":"stdout","offset":0,"len":{length}}}"#);
         let limit = limits::PAYLOAD;
-        assert_eq!(
-            Victim::client().header(&header),
-            Err(Fault::PayloadTooLong { length, limit })
-        );
+        assert_eq!(Victim::client().header(&header), Err(Fault::PayloadTooLong { length, limit }));
     }
 }
 
 #[test]
 fn a_promise_of_bytes_takes_no_memory() {
     let mut decoder = Decoder::default();
-    let mut buffer = framed(
-        r#"{"type":"data","ch":1,"stream":"stdout","offset":0,"len":1048576}"#,
-        b"",
-    );
+    let mut buffer =
+        framed(r#"{"type":"data","ch":1,"stream":"stdout","offset":0,"len":1048576}"#, b"");
     let before = buffer.capacity();
     assert_eq!(decoder.decode(&mut buffer), Ok(None));
     buffer.put_u8(b'x');
@@ -129,9 +97,7 @@ fn a_few_bytes_that_are_kept_do_not_keep_the_padding_they_came_in() {
     let header = r#"{"type":"data","ch":1,"stream":"stdout","offset":0,"len":1}"#;
     let mut buffer = framed(header, b"x");
     let block = buffer.as_ptr_range();
-    let Ok(Some(Frame::Data(data))) = Decoder::default().decode(&mut buffer) else {
-        panic!()
-    };
+    let Ok(Some(Frame::Data(data))) = Decoder::default().decode(&mut buffer) else { panic!() };
     assert!(!block.contains(&data.payload.as_ptr()));
 }
 
@@ -147,25 +113,14 @@ fn a_payload_where_none_belongs_and_none_where_one_does_are_faults() {
         let mut victim = Victim::server();
         victim.take(&start(1)).unwrap();
         let fault = victim.header(header);
-        assert!(
-            matches!(fault, Err(Fault::Invalid { field: "len", .. })),
-            "{header}: {fault:?}"
-        );
+        assert!(matches!(fault, Err(Fault::Invalid { field: "len", .. })), "{header}: {fault:?}");
     }
-    assert!(
-        Victim::server()
-            .header(r#"{"type":"ping","number":1,"len":0}"#)
-            .is_ok()
-    );
+    assert!(Victim::server().header(r#"{"type":"ping","number":1,"len":0}"#).is_ok());
 }
 
 #[test]
 fn headers_that_are_not_exactly_one_strict_object_are_faults() {
-    let deep = format!(
-        r#"{{"type":"ping","number":1,"x":{}{}}}"#,
-        "[".repeat(16),
-        "]".repeat(16)
-    );
+    let deep = format!(r#"{{"type":"ping","number":1,"x":{}{}}}"#, "[".repeat(16), "]".repeat(16));
     let bottomless = "[".repeat(65_000);
     let objects = r#"{"a":"#.repeat(13_000);
     let bad = [
@@ -205,49 +160,24 @@ fn headers_that_are_not_exactly_one_strict_object_are_faults() {
 
 #[test]
 fn a_fault_that_quotes_the_peer_still_fits_the_frame_that_tells_it() {
-    for text in [
-        "a".repeat(65_000),
-        "\\u0001".repeat(10_000),
-        "\u{10ffff}".repeat(16_000),
-    ] {
+    for text in ["a".repeat(65_000), "\\u0001".repeat(10_000), "\u{10ffff}".repeat(16_000)] {
         let header = format!(r#"{{"type":"ping","number":"{text}"}}"#);
         let fault = Victim::server().header(&header).unwrap_err();
         let mut told = BytesMut::new();
         Frame::Error(fault.failure()).encode(&mut told).unwrap();
         let mut victim = Victim::client();
-        assert!(matches!(
-            victim.take(&told).as_deref(),
-            Ok([Frame::Error(Failure { .. })])
-        ));
+        assert!(matches!(victim.take(&told).as_deref(), Ok([Frame::Error(Failure { .. })])));
     }
 }
 
 #[test]
 fn hello_comes_first_and_once() {
     let first = Victim::new(Role::Server).header(r#"{"type":"ping","number":1}"#);
-    assert!(matches!(
-        first,
-        Err(Fault::Unexpected {
-            why: "hello comes first",
-            ..
-        })
-    ));
+    assert!(matches!(first, Err(Fault::Unexpected { why: "hello comes first", .. })));
     let twice = Victim::server().header(HELLO);
-    assert!(matches!(
-        twice,
-        Err(Fault::Unexpected {
-            why: "hello comes once",
-            ..
-        })
-    ));
+    assert!(matches!(twice, Err(Fault::Unexpected { why: "hello comes once", .. })));
     let client = Victim::new(Role::Client).header(HELLO);
-    assert_eq!(
-        client,
-        Err(Fault::Missing {
-            frame: "hello",
-            field: "instance"
-        })
-    );
+    assert_eq!(client, Err(Fault::Missing { frame: "hello", field: "instance" }));
 }
 
 #[test]
@@ -285,18 +215,12 @@ fn frames_of_the_other_side_are_faults() {
     for header in &from_client {
         assert!(judged(server(), header).is_ok(), "{header}");
         let fault = judged(Victim::client(), header);
-        assert!(
-            matches!(fault, Err(Fault::Unexpected { .. })),
-            "{header}: {fault:?}"
-        );
+        assert!(matches!(fault, Err(Fault::Unexpected { .. })), "{header}: {fault:?}");
     }
     for header in &from_server {
         assert!(judged(Victim::client(), header).is_ok(), "{header}");
         let fault = judged(server(), header);
-        assert!(
-            matches!(fault, Err(Fault::Unexpected { .. })),
-            "{header}: {fault:?}"
-        );
+        assert!(matches!(fault, Err(Fault::Unexpected { .. })), "{header}: {fault:?}");
     }
 }
 
@@ -307,10 +231,7 @@ fn channels_are_opened_once_and_before_they_are_used() {
     for ch in [1, 2] {
         let mut again = Victim::server();
         again.take(&start(2)).unwrap();
-        assert!(
-            matches!(again.take(&start(ch)), Err(Fault::Unexpected { .. })),
-            "{ch}"
-        );
+        assert!(matches!(again.take(&start(ch)), Err(Fault::Unexpected { .. })), "{ch}");
     }
     victim.take(&start(u32::MAX)).unwrap();
     let unopened = Victim::server().header(r#"{"type":"cancel","ch":1}"#);
@@ -319,13 +240,7 @@ fn channels_are_opened_once_and_before_they_are_used() {
     assert!(matches!(unopened, Err(Fault::Unexpected { .. })));
     for ch in ["0", "4294967296"] {
         let fault = Victim::server().header(&format!(r#"{{"type":"cancel","ch":{ch}}}"#));
-        assert_eq!(
-            fault,
-            Err(Fault::Invalid {
-                frame: "cancel",
-                field: "ch"
-            })
-        );
+        assert_eq!(fault, Err(Fault::Invalid { frame: "cancel", field: "ch" }));
     }
 }
 
@@ -335,21 +250,12 @@ fn an_exit_that_does_not_say_how_is_no_exit() {
     for outcome in Outcome::ALL {
         let header = format!(r#"{{"type":"exit","outcome":"{outcome}",{rest}}}"#);
         let fault = Victim::client().header(&header);
-        assert!(
-            matches!(fault, Err(Fault::Missing { frame: "exit", .. })),
-            "{header}"
-        );
+        assert!(matches!(fault, Err(Fault::Missing { frame: "exit", .. })), "{header}");
     }
     for code in ["256", "9007199254740991"] {
         let header = format!(r#"{{"type":"exit","outcome":"exited","code":{code},{rest}}}"#);
         let fault = Victim::client().header(&header);
-        assert_eq!(
-            fault,
-            Err(Fault::Invalid {
-                frame: "exit",
-                field: "code"
-            })
-        );
+        assert_eq!(fault, Err(Fault::Invalid { frame: "exit", field: "code" }));
     }
     let header = format!(r#"{{"type":"exit","outcome":"exited","code":0,{rest}}}"#);
     let exit = Victim::client().header(&header).unwrap();
@@ -358,18 +264,12 @@ fn an_exit_that_does_not_say_how_is_no_exit() {
 
 #[test]
 fn answers_that_nobody_reads_do_not_pile_up() {
-    let windows = (0..).map(|n| Frame::Stop {
-        ch: n % 7,
-        stream: Stream::Stdin,
-    });
+    let windows = (0..).map(|n| Frame::Stop { ch: n % 7, stream: Stream::Stdin });
     let ends = (0..).map(|ch| Frame::Done { ch });
     let floods: [Box<dyn Iterator<Item = Frame>>; 2] = [Box::new(windows), Box::new(ends)];
     for flood in floods {
         let mut outbox = Outbox::default();
-        let pushed = flood
-            .map_while(|frame| outbox.push(frame).ok())
-            .take(1_000_000)
-            .count();
+        let pushed = flood.map_while(|frame| outbox.push(frame).ok()).take(1_000_000).count();
         assert_eq!(pushed, limits::CONTROL_QUEUE);
         assert_eq!(std::iter::from_fn(|| outbox.pop()).count(), pushed);
     }
@@ -390,14 +290,8 @@ async fn a_writer_stuck_in_the_socket_gives_up_at_a_flood() {
             tokio::task::yield_now().await;
         }
     }
-    let ended = tokio::time::timeout(Duration::from_secs(10), stuck)
-        .await
-        .unwrap()
-        .unwrap();
-    assert!(
-        matches!(ended, Err(rcmd_protocol::io::Ended::Fault(Fault::Flood))),
-        "{ended:?}"
-    );
+    let ended = tokio::time::timeout(Duration::from_secs(10), stuck).await.unwrap().unwrap();
+    assert!(matches!(ended, Err(rcmd_protocol::io::Ended::Fault(Fault::Flood))), "{ended:?}");
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Time as a peer can waste it, on the core's own clock.
 
+// A panic is how a test fails; clippy exempts test functions, not those beside them.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use rcmd_protocol::{
@@ -22,17 +25,11 @@ fn a_header_that_trickles_is_a_fault_after_its_deadline() {
         victim.now = began + Duration::from_secs(second as u64);
         victim.connection.heard(victim.now);
         assert_eq!(victim.take(&[*byte]), Ok(vec![]));
-        assert_eq!(
-            victim.connection.handle_timeout(victim.now),
-            Ok(Timeout::Wait)
-        );
+        assert_eq!(victim.connection.handle_timeout(victim.now), Ok(Timeout::Wait));
     }
     assert_eq!(victim.connection.timeout(), began + limits::HEADER_DEADLINE);
     victim.now = began + limits::HEADER_DEADLINE;
-    assert_eq!(
-        victim.connection.handle_timeout(victim.now),
-        Err(Fault::Trickle)
-    );
+    assert_eq!(victim.connection.handle_timeout(victim.now), Err(Fault::Trickle));
 }
 
 #[test]
@@ -46,10 +43,7 @@ fn a_header_in_time_and_a_slow_payload_are_no_trickle() {
     victim.take(header).unwrap();
     victim.now += limits::HEADER_DEADLINE;
     victim.connection.heard(victim.now);
-    assert_eq!(
-        victim.connection.handle_timeout(victim.now),
-        Ok(Timeout::Wait)
-    );
+    assert_eq!(victim.connection.handle_timeout(victim.now), Ok(Timeout::Wait));
     assert_eq!(victim.take(payload).unwrap().len(), 1);
 }
 
@@ -59,16 +53,10 @@ fn silence_is_asked_about_twice_and_then_ends_the_connection() {
     for number in 1..=2 {
         victim.now += KEEPALIVE;
         assert_eq!(victim.connection.timeout(), victim.now);
-        assert_eq!(
-            victim.connection.handle_timeout(victim.now),
-            Ok(Timeout::Ping(number))
-        );
+        assert_eq!(victim.connection.handle_timeout(victim.now), Ok(Timeout::Ping(number)));
     }
     victim.now += KEEPALIVE;
-    assert_eq!(
-        victim.connection.handle_timeout(victim.now),
-        Ok(Timeout::Gone)
-    );
+    assert_eq!(victim.connection.handle_timeout(victim.now), Ok(Timeout::Gone));
 }
 
 #[test]
@@ -77,18 +65,12 @@ fn a_suspended_client_may_be_silent_for_a_night() {
     victim.header(r#"{"type":"suspend"}"#).unwrap();
     for _ in 0..2_000 {
         victim.now = victim.connection.timeout();
-        assert_eq!(
-            victim.connection.handle_timeout(victim.now),
-            Ok(Timeout::Wait)
-        );
+        assert_eq!(victim.connection.handle_timeout(victim.now), Ok(Timeout::Wait));
     }
     victim.connection.heard(victim.now);
     victim.header(r#"{"type":"resume"}"#).unwrap();
     victim.now += KEEPALIVE;
-    assert_eq!(
-        victim.connection.handle_timeout(victim.now),
-        Ok(Timeout::Ping(1))
-    );
+    assert_eq!(victim.connection.handle_timeout(victim.now), Ok(Timeout::Ping(1)));
 }
 
 #[test]
@@ -99,9 +81,6 @@ fn a_server_s_keepalive_is_kept_within_reason() {
             r#"{{"type":"hello","agent":"","capabilities":[],"instance":"{ID}","grace_ms":0,"retain_ms":0,"keepalive_ms":{said}}}"#
         );
         victim.header(&hello).unwrap();
-        assert_eq!(
-            victim.connection.timeout(),
-            victim.now + Duration::from_millis(taken)
-        );
+        assert_eq!(victim.connection.timeout(), victim.now + Duration::from_millis(taken));
     }
 }

@@ -1,5 +1,8 @@
 //! `docs/protocol.md` says what the code does.
 
+// A panic is how a test fails; clippy exempts test functions, not those beside them.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use bytes::{Bytes, BytesMut};
@@ -19,21 +22,15 @@ const DOCUMENT: &str = include_str!("../../docs/protocol.md");
 
 /// The text of a section, without its heading.
 fn section(heading: &str) -> &'static str {
-    let (_, rest) = DOCUMENT
-        .split_once(&format!("\n## {heading}\n"))
-        .expect(heading);
-    rest.split_once("\n## ")
-        .map_or(rest, |(section, _)| section)
+    let (_, rest) = DOCUMENT.split_once(&format!("\n## {heading}\n")).expect(heading);
+    rest.split_once("\n## ").map_or(rest, |(section, _)| section)
 }
 
 /// The rows of a section's first table, split into cells, without its head.
 fn table(heading: &str) -> Vec<Vec<&'static str>> {
-    let lines = section(heading)
-        .lines()
-        .skip_while(|line| !line.starts_with('|'));
+    let lines = section(heading).lines().skip_while(|line| !line.starts_with('|'));
     let rows = lines.take_while(|line| line.starts_with('|')).skip(2);
-    rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect())
-        .collect()
+    rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
 }
 
 /// What stands between backquotes.
@@ -62,38 +59,23 @@ fn the_table_of_limits_is_the_code_s() {
     let each = |number: usize| thousands(number as u64);
     assert_eq!(limits::ARGUMENTS, limits::SETTINGS);
     let expected = [
-        (
-            "header before the peer's hello was read",
-            bytes(limits::HEADER_BEFORE_HELLO),
-        ),
+        ("header before the peer's hello was read", bytes(limits::HEADER_BEFORE_HELLO)),
         ("header", bytes(limits::HEADER)),
         ("payload", bytes(limits::PAYLOAD)),
-        (
-            "payload of a `data` frame as sent by rcmd",
-            bytes(limits::CHUNK),
-        ),
+        ("payload of a `data` frame as sent by rcmd", bytes(limits::CHUNK)),
         ("JSON depth", each(limits::DEPTH)),
         ("one string of a start, with its NUL", bytes(limits::STRING)),
-        (
-            "arguments; settings of the environment",
-            format!("{} each", each(limits::ARGUMENTS)),
-        ),
+        ("arguments; settings of the environment", format!("{} each", each(limits::ARGUMENTS))),
         ("all strings of a start", bytes(limits::PAYLOAD)),
         ("credit of a stream", bytes(limits::CREDIT as usize)),
-        (
-            "agent, message, hint, note",
-            format!("{} each", bytes(limits::TEXT)),
-        ),
+        ("agent, message, hint, note", format!("{} each", bytes(limits::TEXT))),
         (
             "capabilities; digests in a list",
             format!("{}; {}", limits::CAPABILITIES, limits::DIGESTS),
         ),
         // The server's own; it is checked there.
         ("channels open at once", "1,024 for an identity".to_owned()),
-        (
-            "frames other than data that may wait for a peer",
-            each(limits::CONTROL_QUEUE),
-        ),
+        ("frames other than data that may wait for a peer", each(limits::CONTROL_QUEUE)),
         (
             "time for a handshake and the hello",
             format!("{} s", limits::HANDSHAKE_DEADLINE.as_secs()),
@@ -114,18 +96,12 @@ fn numbers_in_the_text_are_the_code_s() {
     let all = DOCUMENT.split_whitespace().collect::<Vec<_>>().join(" ");
     let said = [
         format!("by default to port {}", limits::PORT),
-        format!(
-            "The ALPN protocol is `{}`",
-            str::from_utf8(limits::ALPN).unwrap()
-        ),
+        format!("The ALPN protocol is `{}`", str::from_utf8(limits::ALPN).unwrap()),
         "integers from 0 to 2^53 - 1".to_owned(),
         format!("({} s before it came)", limits::KEEPALIVE.as_secs()),
         "for three times that long".to_owned(),
         format!("JSON nested deeper than {}", limits::DEPTH),
-        format!(
-            "is not complete {} s later",
-            limits::HEADER_DEADLINE.as_secs()
-        ),
+        format!("is not complete {} s later", limits::HEADER_DEADLINE.as_secs()),
     ];
     for text in said {
         assert!(all.contains(&text), "{text}");
@@ -144,29 +120,15 @@ fn every_type_of_frame_stands_in_the_table_and_no_other() {
 #[test]
 fn every_outcome_reason_and_kind_of_error_is_listed_and_no_other() {
     let first = |heading: &str| {
-        table(heading)
-            .iter()
-            .flat_map(|row| names(row[0]))
-            .collect::<BTreeSet<_>>()
+        table(heading).iter().flat_map(|row| names(row[0])).collect::<BTreeSet<_>>()
     };
     let outcomes = first("Outcomes and kinds of error");
-    assert_eq!(
-        outcomes,
-        set(Outcome::ALL.iter().map(|outcome| outcome.as_str()))
-    );
+    assert_eq!(outcomes, set(Outcome::ALL.iter().map(|outcome| outcome.as_str())));
     let reasons = first("Resumption");
-    assert_eq!(
-        reasons,
-        set(Refusal::ALL.iter().map(|reason| reason.as_str()))
-    );
-    let (_, kinds) = section("Outcomes and kinds of error")
-        .split_once("Kinds: ")
-        .unwrap();
+    assert_eq!(reasons, set(Refusal::ALL.iter().map(|reason| reason.as_str())));
+    let (_, kinds) = section("Outcomes and kinds of error").split_once("Kinds: ").unwrap();
     let (kinds, _) = kinds.split_once(". ").unwrap();
-    assert_eq!(
-        names(kinds),
-        set(ErrorKind::ALL.iter().map(|kind| kind.as_str()))
-    );
+    assert_eq!(names(kinds), set(ErrorKind::ALL.iter().map(|kind| kind.as_str())));
 }
 
 fn digest(bytes: &[u8]) -> StreamDigest {
@@ -176,13 +138,7 @@ fn digest(bytes: &[u8]) -> StreamDigest {
 }
 
 fn end(stream: Stream, bytes: &[u8]) -> End {
-    End {
-        ch: 1,
-        stream,
-        total: bytes.len() as u64,
-        digest: digest(bytes),
-        open: false,
-    }
+    End { ch: 1, stream, total: bytes.len() as u64, digest: digest(bytes), open: false }
 }
 
 /// The frames of `echo hi`, and who sends each.
@@ -256,10 +212,7 @@ fn example() -> Vec<(&'static str, Frame)> {
     vec![
         ("client", Frame::Hello(hello("rcmd-client 0.1.0", None))),
         ("client", Frame::Start(start)),
-        (
-            "server",
-            Frame::Hello(hello("rcmd-server 0.1.0", Some(server))),
-        ),
+        ("server", Frame::Hello(hello("rcmd-server 0.1.0", Some(server)))),
         ("server", Frame::Started(started)),
         ("server", Frame::Data(data)),
         ("server", Frame::End(end(Stream::Stdout, b"hi\n"))),
@@ -275,8 +228,7 @@ fn shown(sender: &str, frame: &Frame) -> String {
     frame.encode(&mut bytes).unwrap();
     let mut text = format!("```text\n{sender}\n");
     for line in bytes.chunks(40) {
-        line.iter()
-            .for_each(|byte| write!(text, "{byte:02x}").unwrap());
+        line.iter().for_each(|byte| write!(text, "{byte:02x}").unwrap());
         text.push('\n');
     }
     let header = &bytes[4..bytes.len() - frame.payload().len()];
@@ -289,16 +241,10 @@ fn shown(sender: &str, frame: &Frame) -> String {
 
 #[test]
 fn the_worked_example_is_what_the_code_writes() {
-    let blocks: Vec<_> = example()
-        .iter()
-        .map(|(sender, frame)| shown(sender, frame))
-        .collect();
+    let blocks: Vec<_> = example().iter().map(|(sender, frame)| shown(sender, frame)).collect();
     let expected = blocks.join("\n");
     let said = section("A worked example");
-    assert!(
-        said.contains(&expected),
-        "the example should be:\n\n{expected}"
-    );
+    assert!(said.contains(&expected), "the example should be:\n\n{expected}");
     assert_eq!(said.matches("```text").count(), blocks.len());
 }
 

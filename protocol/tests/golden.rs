@@ -1,5 +1,8 @@
 //! The bytes of each type of frame. If one of these differs, the wire has changed.
 
+// A panic is how a test fails; clippy exempts test functions, not those beside them.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use bytes::{Bytes, BytesMut};
 use rcmd_protocol::{
     codec::Decoder,
@@ -58,7 +61,7 @@ fn golden() -> Vec<(Frame, String)> {
         keep: false,
         timestamps: false,
         payload: Bytes::from_static(b"true\0"),
-        ..start.clone()
+        ..start
     };
     let attached = Attached {
         ch: 2,
@@ -77,9 +80,7 @@ fn golden() -> Vec<(Frame, String)> {
         code: Some(255),
         signal: Some(Signal::KILL),
         failure: Some(
-            Failure::new(ErrorKind::ServerStopped, "stopped")
-                .hint("again")
-                .retry_after_ms(10),
+            Failure::new(ErrorKind::ServerStopped, "stopped").hint("again").retry_after_ms(10),
         ),
         stdout_bytes: 3,
         stderr_bytes: 0,
@@ -101,7 +102,7 @@ fn golden() -> Vec<(Frame, String)> {
         open: false,
         started_at: None,
         duration_ms: None,
-        ..exit.clone()
+        ..exit
     };
     let digest = request_digest();
     let server = ServerHello {
@@ -110,19 +111,10 @@ fn golden() -> Vec<(Frame, String)> {
         retain_ms: 600_000,
         keepalive_ms: 15_000,
     };
-    let hello = Hello {
-        agent: "x 1".to_owned(),
-        capabilities: vec!["exec".to_owned()],
-        server: None,
-    };
+    let hello =
+        Hello { agent: "x 1".to_owned(), capabilities: vec!["exec".to_owned()], server: None };
     let payload = Bytes::from_static(b"\0{}\n");
-    let data = Data {
-        ch: 1,
-        stream: Stream::Stdin,
-        offset: 0,
-        time: None,
-        payload,
-    };
+    let data = Data { ch: 1, stream: Stream::Stdin, offset: 0, time: None, payload };
     let end = End {
         ch: 1,
         stream: Stream::Stderr,
@@ -182,12 +174,7 @@ fn each_frame_is_written_as_these_bytes() {
         let mut written = BytesMut::new();
         frame.encode(&mut written).unwrap();
         let expected = bytes(&frame, &header);
-        assert_eq!(
-            written,
-            expected,
-            "\n{}\n{header}",
-            String::from_utf8_lossy(&written)
-        );
+        assert_eq!(written, expected, "\n{}\n{header}", String::from_utf8_lossy(&written));
     }
 }
 
@@ -195,11 +182,7 @@ fn each_frame_is_written_as_these_bytes() {
 fn each_frame_is_read_from_these_bytes() {
     for (frame, header) in golden() {
         let mut buffer = BytesMut::from(&*bytes(&frame, &header));
-        assert_eq!(
-            Decoder::default().decode(&mut buffer),
-            Ok(Some(frame)),
-            "{header}"
-        );
+        assert_eq!(Decoder::default().decode(&mut buffer), Ok(Some(frame)), "{header}");
         assert!(buffer.is_empty(), "{header}");
     }
 }
@@ -208,19 +191,13 @@ fn each_frame_is_read_from_these_bytes() {
 fn order_of_fields_white_space_and_escapes_do_not_matter_to_a_reader() {
     let header = " { \"\\u006eumber\" : 7 , \"new\" : {} , \"type\" : \"p\\u0069ng\" } ";
     let mut buffer = BytesMut::from(&*bytes(&Frame::Suspend, header));
-    assert_eq!(
-        Decoder::default().decode(&mut buffer),
-        Ok(Some(Frame::Ping { number: 7 }))
-    );
+    assert_eq!(Decoder::default().decode(&mut buffer), Ok(Some(Frame::Ping { number: 7 })));
 }
 
 #[test]
 fn every_type_of_frame_stands_here() {
     let golden = golden();
     for kind in Kind::ALL {
-        assert!(
-            golden.iter().any(|(frame, _)| frame.kind() == *kind),
-            "{kind}"
-        );
+        assert!(golden.iter().any(|(frame, _)| frame.kind() == *kind), "{kind}");
     }
 }

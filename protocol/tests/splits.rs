@@ -1,6 +1,9 @@
 //! A recorded conversation, cut everywhere: however the bytes come, the same frames come out, and what
 //! is not whole is no frame.
 
+// A panic is how a test fails; clippy exempts test functions, not those beside them.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -30,12 +33,7 @@ impl Recording {
             frame.encode(&mut bytes).unwrap();
             boundaries.push(bytes.len());
         }
-        Self {
-            receiver,
-            frames,
-            bytes: bytes.to_vec(),
-            boundaries,
-        }
+        Self { receiver, frames, bytes: bytes.to_vec(), boundaries }
     }
 
     /// How many frames are whole in the first `length` bytes.
@@ -58,20 +56,12 @@ impl Receiver {
         if recording.receiver == Role::Client {
             assert_eq!(connection.open_channel(), Some(1));
         }
-        Self {
-            connection,
-            buffer: BytesMut::new(),
-            frames: Vec::new(),
-        }
+        Self { connection, buffer: BytesMut::new(), frames: Vec::new() }
     }
 
     fn take(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
-        while let Some(frame) = self
-            .connection
-            .decode(&mut self.buffer, Instant::now())
-            .unwrap()
-        {
+        while let Some(frame) = self.connection.decode(&mut self.buffer, Instant::now()).unwrap() {
             self.frames.push(frame);
         }
     }
@@ -84,23 +74,11 @@ impl Receiver {
 fn ended(stream: Stream, bytes: &[u8]) -> End {
     let mut hasher = StreamHasher::new(Algorithm::Blake3);
     hasher.update(bytes);
-    End {
-        ch: 1,
-        stream,
-        total: bytes.len() as u64,
-        digest: hasher.finish(),
-        open: false,
-    }
+    End { ch: 1, stream, total: bytes.len() as u64, digest: hasher.finish(), open: false }
 }
 
 fn data(stream: Stream, offset: u64, bytes: &'static [u8]) -> Frame {
-    Frame::Data(Data {
-        ch: 1,
-        stream,
-        offset,
-        time: None,
-        payload: Bytes::from_static(bytes),
-    })
+    Frame::Data(Data { ch: 1, stream, offset, time: None, payload: Bytes::from_static(bytes) })
 }
 
 fn client() -> Recording {
@@ -130,28 +108,15 @@ fn client() -> Recording {
         timestamps: false,
         payload,
     };
-    let hello = Hello {
-        agent: "test".to_owned(),
-        ..Hello::default()
-    };
+    let hello = Hello { agent: "test".to_owned(), ..Hello::default() };
     let frames = vec![
         Frame::Hello(hello),
         Frame::Start(start),
         data(Stream::Stdin, 0, b"b\n\0\0\0\x05{\"ty"),
         data(Stream::Stdin, 10, b"a\n"),
         Frame::End(ended(Stream::Stdin, b"b\n\0\0\0\x05{\"tya\n")),
-        Frame::Window(Window {
-            ch: 1,
-            stream: Stream::Stdout,
-            got: 7,
-            upto: 1_048_583,
-        }),
-        Frame::Window(Window {
-            ch: 1,
-            stream: Stream::Stderr,
-            got: 5,
-            upto: 1_048_581,
-        }),
+        Frame::Window(Window { ch: 1, stream: Stream::Stdout, got: 7, upto: 1_048_583 }),
+        Frame::Window(Window { ch: 1, stream: Stream::Stderr, got: 5, upto: 1_048_581 }),
         Frame::Done { ch: 1 },
     ];
     Recording::new(Role::Server, frames)
@@ -183,10 +148,7 @@ fn server() -> Recording {
     };
     let job = JobId::random().unwrap();
     let frames = vec![
-        Frame::Hello(Hello {
-            server: Some(hello),
-            ..Hello::default()
-        }),
+        Frame::Hello(Hello { server: Some(hello), ..Hello::default() }),
         Frame::Queued { ch: 1, position: 1 },
         Frame::Started(Started {
             ch: 1,
@@ -196,12 +158,7 @@ fn server() -> Recording {
             note: None,
         }),
         data(Stream::Stdout, 0, b"one\n"),
-        Frame::Window(Window {
-            ch: 1,
-            stream: Stream::Stdin,
-            got: 12,
-            upto: 1_048_588,
-        }),
+        Frame::Window(Window { ch: 1, stream: Stream::Stdin, got: 12, upto: 1_048_588 }),
         data(Stream::Stderr, 0, b"oops\n"),
         data(Stream::Stdout, 4, b"two"),
         Frame::End(stdout),
@@ -231,11 +188,7 @@ fn byte_by_byte_each_frame_comes_with_its_last_byte() {
         let mut receiver = Receiver::of(&recording);
         for (at, byte) in recording.bytes.iter().enumerate() {
             receiver.take(&[*byte]);
-            assert_eq!(
-                receiver.frames.len(),
-                recording.whole(at + 1),
-                "after byte {at}"
-            );
+            assert_eq!(receiver.frames.len(), recording.whole(at + 1), "after byte {at}");
         }
         assert_eq!(receiver.frames, recording.frames);
     }
@@ -247,17 +200,9 @@ fn a_truncation_gives_whole_frames_only_and_is_told_from_an_end() {
         for length in 0..=recording.bytes.len() {
             let mut receiver = Receiver::of(&recording);
             receiver.take(&recording.bytes[..length]);
-            assert_eq!(
-                receiver.frames,
-                recording.frames[..recording.whole(length)],
-                "{length}"
-            );
+            assert_eq!(receiver.frames, recording.frames[..recording.whole(length)], "{length}");
             let between = recording.boundaries.contains(&length);
-            assert_eq!(
-                receiver.is_between_frames(),
-                between,
-                "after {length} bytes"
-            );
+            assert_eq!(receiver.is_between_frames(), between, "after {length} bytes");
         }
     }
 }

@@ -12,7 +12,7 @@ use rcmd_protocol::{frame::Frame, outcome::Failure};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
@@ -82,7 +82,7 @@ pub fn accept(
             // it counts as unauthenticated, and the deadline holds.
             let (greeted, until_greeted) = greeting(place);
             tokio::select! {
-                () = admit(service, stream, address, deadline, greeted) => {}
+                () = admit(service, stream, address, greeted) => {}
                 reason = overdue(until_greeted, shed, deadline) => {
                     warn!(peer = %address, reason, "refused");
                 }
@@ -121,16 +121,13 @@ async fn admit(
     service: Arc<Service>,
     stream: TcpStream,
     address: SocketAddr,
-    deadline: Instant,
     greeted: Greeted,
 ) {
     prepare(&stream);
     let acceptor = TlsAcceptor::from(service.tls.load_full());
-    let handshake = acceptor.accept(stream).into_fallible();
-    let tls = match timeout_at(deadline, handshake).await {
-        Err(_) => return,
-        Ok(Ok(tls)) => tls,
-        Ok(Err((error, stream))) => {
+    let tls = match acceptor.accept(stream).into_fallible().await {
+        Ok(tls) => tls,
+        Err((error, stream)) => {
             warn!(peer = %address, reason = %explain::server_reason(&error), "refused");
             return linger(stream).await;
         }

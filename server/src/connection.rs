@@ -12,7 +12,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadHalf},
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{debug, info};
 
 use crate::{
@@ -47,7 +47,8 @@ where
     let keepalive = service.settings.keepalive;
     let (reader, writer, link) = io::split(stream, Role::Server, keepalive);
     link.send(service.hello());
-    let mut writing = service.tasks.spawn(writer.run());
+    // Also when this is dropped, as at the deadline for the hello: the writer holds half the socket.
+    let mut writing = AbortOnDropHandle::new(service.tasks.spawn(writer.run()));
     let mut connection = Connection {
         broken: CancellationToken::new(),
         peer: Arc::new(peer),

@@ -127,6 +127,9 @@ impl KeyLog {
     /// What is known of a key whose job is not in memory.
     pub fn find(&self, user: &str, key: Key, digest: RequestDigest) -> Option<Known> {
         let record = self.records(|records| records.get(&(user.to_owned(), key)).cloned())?;
+        if record.end.as_ref().is_some_and(End::did_not_start) {
+            return None;
+        }
         let age = clock::now_ms().saturating_sub(record.at);
         Some(if age >= KEPT_MS {
             Known::Expired
@@ -288,6 +291,20 @@ mod tests {
             assert!(matches!(log.find("a", lost, digest("1")), Some(Known::Lost)));
             assert!(matches!(log.find("a", lost, digest("2")), Some(Known::Conflict)));
             assert!(log.find("b", lost, digest("1")).is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_under_which_nothing_ran_is_free_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.jsonl");
+        let log = KeyLog::open(&path).unwrap();
+        let key = Key::from_text(b"k");
+        log.begin("a", key, digest("1"), &JobId::random().unwrap()).await.unwrap();
+        log.end("a", key, &Exit { outcome: Outcome::NotStarted, ..exit() }).await;
+        for log in [log, KeyLog::open(&path).unwrap()] {
+            assert!(log.find("a", key, digest("1")).is_none());
+            assert!(log.find("a", key, digest("2")).is_none());
         }
     }
 

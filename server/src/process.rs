@@ -10,8 +10,8 @@
 //! | `tree`, `sweeper`, `proc_fs` | all processes that came of a command, found and killed |
 //!
 //! A process that ends is not reaped at once: as long as it is not, its pid and its process group
-//! are nobody else's, and may be signalled. The server adopts what loses its parent (PR_SET_CHILD_SUBREAPER,
-//! prctl(2)) and reaps it. A command that ends normally leaves running what holds none of its pipes:
+//! are nobody else's, and may be signalled. The server adopts what loses its parent
+//! (PR_SET_CHILD_SUBREAPER, prctl(2)) and reaps it. A command that ends normally leaves running what holds none of its pipes:
 //! a daemon that it started on purpose, as with ssh.
 
 use std::io;
@@ -35,6 +35,8 @@ pub mod resolve;
 mod send;
 mod spawn;
 mod sweeper;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub use self::{

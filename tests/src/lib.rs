@@ -23,6 +23,7 @@ pub mod raw;
 pub mod server;
 pub mod sink;
 pub mod skip;
+pub mod soak;
 pub mod wait;
 pub mod world;
 

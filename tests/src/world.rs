@@ -32,6 +32,8 @@ pub struct World {
     binaries: &'static Binaries,
     launch: Launch,
     server: Option<Server>,
+    /// What the server held when it began to listen.
+    idle: Option<Snapshot>,
     log: Lines,
     /// What ran below servers that were killed.
     strays: Vec<Process>,
@@ -144,6 +146,7 @@ impl World {
     fn try_start_server(&mut self) -> Result<()> {
         let server = Server::start(&self.launch, &self.log)?;
         self.launch.listen = server.address();
+        self.idle = Snapshot::of(server.pid());
         self.server = Some(server);
         Ok(())
     }
@@ -243,6 +246,7 @@ impl World {
     /// When the command fails, or the server does not come to rest.
     #[must_use]
     pub fn settled_snapshot(&self) -> Snapshot {
+        let idle = self.idle.as_ref().expect("a running server");
         let mut peer = RawPeer::greeted(self);
         let ran = peer.run(&Start::exec(1, &["true"])).expect("a command");
         assert_eq!(ran.exit["code"], 0, "{}", ran.exit);
@@ -250,7 +254,9 @@ impl World {
         peer.expect_closed();
         let at_rest = || {
             let now = self.snapshot();
-            (now.children == 0 && now.zombies == 0 && self.open_connections() == 0).then_some(now)
+            let alone = now.children == 0 && now.zombies == 0 && self.open_connections() == 0;
+            // A connection that both sides have ended still holds its socket for a moment.
+            (alone && now.descriptors.get("socket") <= idle.descriptors.get("socket")).then_some(now)
         };
         poll_for(DEADLINE, at_rest).unwrap_or_else(|| panic!("not at rest: {:?}", self.snapshot()))
     }

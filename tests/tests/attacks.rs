@@ -149,6 +149,8 @@ fn a_payload_past_its_limit_is_refused_before_it_comes() {
         siege.repel(&header(data), "past the limit of 1048576");
     }
     let hello = json!({"type": "hello", "agent": "", "capabilities": [], "len": 1 << 30});
+    siege.repel_stranger(&header(hello), "past the limit of 1048576");
+    let hello = json!({"type": "hello", "agent": "", "capabilities": [], "len": 1 << 20});
     siege.repel_stranger(&header(hello), "hello frame");
     siege.is_over("payloads", 4 * 1024);
 }
@@ -180,7 +182,7 @@ fn a_header_that_is_not_the_json_it_must_be_is_refused() {
         (r#"{"type":"ping","number":1,"a\u0000b":1}"#.to_owned(), "NUL"),
         (r#"{"type":"no such type"}"#.to_owned(), "type of frame"),
         (r#"{"type":null}"#.to_owned(), "not valid"),
-        (r#"{"number":1}"#.to_owned(), "lacks type"),
+        (r#"{"number":1}"#.to_owned(), "no \"type\" in it"),
         (r#"{"type":"ping"}"#.to_owned(), "lacks number"),
         (r#"{"type":"ping","number":-1}"#.to_owned(), "not valid"),
         (r#"{"type":"ping","number":1.5}"#.to_owned(), "not valid"),

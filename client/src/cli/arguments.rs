@@ -14,32 +14,23 @@ use rcmd_protocol::outcome::{ErrorKind, Failure};
 use super::duration;
 
 /// Names that are never a host unless `run` stands before them, those of later versions included.
-const RESERVED: [&str; 9] = [
-    "run",
-    "shell",
-    "cp",
-    "job",
-    "doctor",
-    "enroll",
-    "hosts",
-    "completions",
-    "man",
-];
+const RESERVED: [&str; 9] =
+    ["run", "shell", "cp", "job", "doctor", "enroll", "hosts", "completions", "man"];
 
 const USAGE: &str = "rcmd-client [OPTIONS] HOST COMMAND...
        rcmd-client run|doctor|completions|man ...";
 
 const EXAMPLES: &str = "\
 Examples:
-  rcmd-client web1 'df -h | sort'            one argument: a line for the shell there
-  rcmd-client web1 ls -l 'My Documents'      several: a program and its arguments, exactly";
+  rcmd-client web1 'df -h | sort'         one argument: a line for the shell
+  rcmd-client web1 ls -l 'My Documents'   several: a program and its arguments";
 
 const MORE: &str = "\
 Examples:
-  rcmd-client web1 'df -h | sort'            one argument: a line for the shell there
-  rcmd-client web1 ls -l 'My Documents'      several: a program and its arguments, exactly
-  rcmd-client --shell web1 reboot            scripts say which of the two they mean
-  tar c . | rcmd-client web1 tar x -C /srv   standard input goes to the command
+  rcmd-client web1 'df -h | sort'         one argument: a line for the shell
+  rcmd-client web1 ls -l 'My Documents'   several: a program and its arguments
+  rcmd-client --shell web1 reboot         scripts say which of the two they mean
+  tar c . | rcmd-client web1 tar x -C /srv   standard input goes there
 
 Commands:
   run HOST COMMAND...   the same as without `run`; also for a host named like a command
@@ -84,7 +75,7 @@ pub(crate) struct RunArguments {
 /// Options of every command that reaches a host.
 #[derive(Args, Debug)]
 pub(crate) struct Common {
-    /// Folder of certificates and client.toml [default: ~/.config/rcmd]
+    /// Folder of certificates [default: ~/.config/rcmd]
     ///
     /// Without it $RCMD_DIR, else $XDG_CONFIG_HOME/rcmd, else ~/.config/rcmd. It holds ca.pem,
     /// client/cert.pem, client/key.pem and, if you like, client.toml.
@@ -93,7 +84,7 @@ pub(crate) struct Common {
     /// Time for reaching the host and for TLS [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, hide_short_help = true)]
     pub(crate) connect_timeout: Option<Duration>,
-    /// Print newline-delimited JSON instead of raw output
+    /// Newline-delimited JSON events instead of raw output
     ///
     /// One object a line, with `event` one of start, stdout, stderr, note and end; `end` carries the
     /// result. Output that is not UTF-8 is base64, and its `encoding` says so.
@@ -110,16 +101,16 @@ pub(crate) struct Common {
 /// Options of a run.
 #[derive(Args, Debug)]
 pub(crate) struct RunOptions {
-    /// Read the one argument as a line for the remote user's shell
+    /// The one argument is a line for the shell there
     #[arg(long, conflicts_with = "exec")]
     pub(crate) shell: bool,
-    /// Read even one argument as a program
+    /// Even one argument is a program
     #[arg(long)]
     pub(crate) exec: bool,
     /// Send no standard input
     #[arg(short = 'n')]
     pub(crate) no_input: bool,
-    /// Folder to run in there [default: the remote home]
+    /// Folder to run in there [default: the home there]
     #[arg(long, value_name = "DIR")]
     pub(crate) cwd: Option<OsString>,
     /// Set a variable for the command; repeatable
@@ -155,12 +146,7 @@ pub(crate) struct RunOptions {
 
 /// Try every step to a host, and say what to do about the one that fails.
 #[derive(Debug, Parser)]
-#[command(
-    name = "rcmd-client doctor",
-    version,
-    disable_version_flag = true,
-    max_term_width = 100
-)]
+#[command(name = "rcmd-client doctor", version, disable_version_flag = true, max_term_width = 100)]
 #[command(after_help = "Exit status: 0 when every step is well, else 125.")]
 pub(crate) struct DoctorArguments {
     #[command(flatten)]
@@ -224,11 +210,8 @@ impl Request {
             return Ok(Self::Run(arguments));
         };
         // After `--` a word can only be a host.
-        let name = if before.last().is_some_and(|last| last == "--") {
-            None
-        } else {
-            first.to_str()
-        };
+        let name =
+            if before.last().is_some_and(|last| last == "--") { None } else { first.to_str() };
         // Options may stand on either side of a subcommand.
         let again = || before.iter().chain(rest);
         Ok(match name {
@@ -249,9 +232,7 @@ fn reserved(name: &str) -> Failure {
         ErrorKind::Usage,
         format!("`{name}` is a name of rcmd's own, and this version does not have it yet"),
     )
-    .hint(format!(
-        "for a host of that name: rcmd-client run {name} COMMAND..."
-    ))
+    .hint(format!("For a host of that name: `rcmd-client run {name} COMMAND...`."))
 }
 
 /// The whole command line as clap's tree, for completions and manual pages.
@@ -275,10 +256,7 @@ pub(crate) enum Words {
     /// One line for the remote user's shell.
     Shell(OsString),
     /// A program and its arguments.
-    Exec {
-        program: OsString,
-        arguments: Vec<OsString>,
-    },
+    Exec { program: OsString, arguments: Vec<OsString> },
 }
 
 impl Words {
@@ -289,26 +267,17 @@ impl Words {
     /// them with blanks, and a name with a blank in it would become two.
     pub(crate) fn read(words: &[OsString], shell: bool, exec: bool) -> Result<Self, Failure> {
         match words {
-            [] => Err(
-                Failure::new(ErrorKind::Usage, "there is no command after the host")
-                    .hint("name one, as in: rcmd-client HOST 'uptime'"),
-            ),
+            [] => Err(Failure::new(ErrorKind::Usage, "there is no command after the host")
+                .hint("Name one, as in `rcmd-client HOST uptime`.")),
             [line] if !exec => Ok(Self::Shell(line.clone())),
             words if shell => Err(Failure::new(
                 ErrorKind::Usage,
-                format!(
-                    "--shell takes one argument, the line, and there are {}",
-                    words.len()
-                ),
+                format!("--shell takes one argument, the line, and there are {}", words.len()),
             )
-            .hint(format!(
-                "quote the whole line: rcmd-client --shell HOST {}",
-                quoted(words)
-            ))),
-            [program, arguments @ ..] => Ok(Self::Exec {
-                program: program.clone(),
-                arguments: arguments.to_vec(),
-            }),
+            .hint(format!("Quote the whole line: rcmd-client --shell HOST {}", quoted(words)))),
+            [program, arguments @ ..] => {
+                Ok(Self::Exec { program: program.clone(), arguments: arguments.to_vec() })
+            }
         }
     }
 }

@@ -22,6 +22,10 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// The steps, in their order.
 const STEPS: [&str; 6] = ["certificate", "resolve", "tcp", "tls", "hello", "command"];
 
+/// Nothing listens at the address, or something on the way keeps silent.
+const TCP_HINT: &str = "On the host, see whether rcmd-server runs and on which address and port \
+    (`ss -ltn`); if it does, a firewall on the way is next.";
+
 /// One step as it went.
 #[derive(Serialize)]
 struct Step<'a> {
@@ -42,12 +46,7 @@ struct Step<'a> {
 pub(crate) fn doctor(typed: DoctorArguments) -> Result<u8, Failure> {
     let doctor = Doctor::resolve(typed)?;
     let runtime = super::runtime()?;
-    let mut account = Account {
-        json: doctor.json,
-        next: 0,
-        began: Instant::now(),
-        well: true,
-    };
+    let mut account = Account { json: doctor.json, next: 0, began: Instant::now(), well: true };
     let examined = runtime.block_on(account.examine(&doctor));
     runtime.shutdown_background();
     match examined {
@@ -83,10 +82,7 @@ impl Account {
 
         let addresses = connect::resolve(target, deadline).await;
         let found = addresses.as_ref().map(|addresses| {
-            let list: Vec<_> = addresses
-                .iter()
-                .map(|address| address.ip().to_string())
-                .collect();
+            let list: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
             list.join(", ")
         });
         self.step(found.map_err(Failure::clone))?;
@@ -96,29 +92,20 @@ impl Account {
 
         let tcp = connect::tcp(target, &addresses, deadline).await;
         let reached = tcp.as_ref().map_err(Failure::clone).map(|stream| {
-            stream
-                .peer_addr()
-                .map_or_else(|error| error.to_string(), |peer| peer.to_string())
+            stream.peer_addr().map_or_else(|error| error.to_string(), |peer| peer.to_string())
         });
         self.step(reached)?;
         let Ok(tcp) = tcp else { return self.rest() };
 
         let tls = connect::tls(&config, target, tcp, deadline).await;
-        self.step(
-            tls.as_ref()
-                .map(|stream| session(stream.get_ref().1))
-                .map_err(Failure::clone),
-        )?;
+        self.step(tls.as_ref().map(|stream| session(stream.get_ref().1)).map_err(Failure::clone))?;
         let Ok(tls) = tls else { return self.rest() };
 
         let hello = connect::hello(&config, target, tls, Instant::now() + ANSWER).await;
         self.step(hello.as_ref().map_err(Failure::clone).map(|hello| {
             let grace = hello.server.as_ref().map(|server| {
                 let grace = Duration::from_millis(server.grace_ms);
-                format!(
-                    "; a cut-off command lives {} on",
-                    humantime::format_duration(grace)
-                )
+                format!("; a cut-off command lives {} on", humantime::format_duration(grace))
             });
             format!("{}{}", printable(&hello.agent), grace.unwrap_or_default())
         }))?;
@@ -137,15 +124,14 @@ impl Account {
         };
         self.well &= ok;
         let step = STEPS.get(self.next).copied().unwrap_or_default();
+        // Elsewhere a hint may say to call the doctor; who has done so needs the next one.
+        let hint = match (ok, step) {
+            (false, "tcp") => Some(TCP_HINT.to_owned()),
+            _ => hint,
+        };
         // Rounded to microseconds: more is noise.
         let ms = (ms * 1000.0).round() / 1000.0;
-        self.print(&Step {
-            step,
-            ok,
-            ms,
-            detail: text::clean(&detail),
-            hint,
-        })?;
+        self.print(&Step { step, ok, ms, detail: text::clean(&detail), hint })?;
         self.next += 1;
         self.began = Instant::now();
         Ok(())
@@ -155,7 +141,7 @@ impl Account {
     fn rest(&mut self) -> io::Result<()> {
         if !self.json {
             for step in STEPS.iter().skip(self.next) {
-                write_line(&format!("-     {step:<12}            not tried"))?;
+                write_line(&format!("-     {step:<12}             not tried"))?;
             }
         }
         Ok(())
@@ -166,10 +152,7 @@ impl Account {
             return write_line(&serde_json::to_string(step)?);
         }
         let mark = if step.ok { "ok" } else { "FAIL" };
-        write_line(&format!(
-            "{mark:<5} {:<12} {:>7.1} ms  {}",
-            step.step, step.ms, step.detail
-        ))?;
+        write_line(&format!("{mark:<5} {:<12} {:>7.1} ms  {}", step.step, step.ms, step.detail))?;
         match &step.hint {
             Some(hint) => write_line(&format!("      what to do: {}", text::clean(hint))),
             None => Ok(()),
@@ -189,11 +172,7 @@ fn certificate(doctor: &Doctor) -> Result<String, Failure> {
         |error: rcmd_certs::tls::TlsError| Failure::new(ErrorKind::Tls, error.to_string());
     let leaf = load_leaf(&files.cert).map_err(unusable)?;
     if let Some(finding) = check_client(&files).map_err(unusable)?.into_iter().next() {
-        let message = format!(
-            "{} {}",
-            rcmd_certs::files::shown(&finding.path),
-            finding.problem
-        );
+        let message = format!("{} {}", rcmd_certs::files::shown(&finding.path), finding.problem);
         return Err(Failure::new(ErrorKind::Tls, message).hint(finding.remedy));
     }
     let user = Identity::from_certificate(&leaf).map(|identity| identity.to_string());
@@ -202,10 +181,8 @@ fn certificate(doctor: &Doctor) -> Result<String, Failure> {
 
 fn validity(certificate: &Certificate) -> String {
     let left = certificate.not_after.saturating_sub(now_unix());
-    let day = jiff::Timestamp::from_second(certificate.not_after).map_or_else(
-        |_| "?".to_owned(),
-        |time| time.strftime("%Y-%m-%d").to_string(),
-    );
+    let day = jiff::Timestamp::from_second(certificate.not_after)
+        .map_or_else(|_| "?".to_owned(), |time| time.strftime("%Y-%m-%d").to_string());
     match u64::try_from(left) {
         Ok(left) => format!("valid until {day} ({} left)", span(left)),
         Err(_) => format!("expired on {day}"),
@@ -214,25 +191,19 @@ fn validity(certificate: &Certificate) -> String {
 
 /// What the handshake agreed on, and with whom.
 fn session(tls: &CommonState) -> String {
-    let suite = tls
-        .negotiated_cipher_suite()
-        .map(|suite| format!("{:?}", suite.suite()));
-    let group = tls
-        .negotiated_key_exchange_group()
-        .map(|group| format!("{:?}", group.name()));
-    let version = tls.protocol_version().map(|version| format!("{version:?}"));
+    let suite = tls.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()));
+    let group = tls.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));
+    let version = tls.protocol_version().map(|version| match version {
+        rustls::ProtocolVersion::TLSv1_3 => "TLS 1.3".to_owned(),
+        other => format!("{other:?}"),
+    });
     let leaf = tls.peer_certificates().and_then(<[_]>::first);
-    let peer = leaf
-        .and_then(|leaf| Certificate::parse(leaf).ok())
-        .map(|leaf| {
-            let addresses = leaf.addresses.iter().map(ToString::to_string);
-            let names: Vec<_> = leaf.dns_names.iter().cloned().chain(addresses).collect();
-            format!("{}, {}", names.join(" "), validity(&leaf))
-        });
-    let facts: Vec<_> = [version, group, suite, peer]
-        .into_iter()
-        .flatten()
-        .collect();
+    let peer = leaf.and_then(|leaf| Certificate::parse(leaf).ok()).map(|leaf| {
+        let addresses = leaf.addresses.iter().map(ToString::to_string);
+        let names: Vec<_> = leaf.dns_names.iter().cloned().chain(addresses).collect();
+        format!("{}, {}", names.join(" "), validity(&leaf))
+    });
+    let facts: Vec<_> = [version, group, suite, peer].into_iter().flatten().collect();
     facts.join(", ")
 }
 
@@ -241,16 +212,10 @@ async fn run_true(config: &Config, doctor: &Doctor) -> Result<String, Failure> {
     let client = Client::connect(config, &doctor.target).await?;
     let output = client.exec("true").timeout(ANSWER).output().await?;
     client.close().await;
-    match (
-        output.report.outcome,
-        output.report.code,
-        output.report.error,
-    ) {
+    match (output.report.outcome, output.report.code, output.report.error) {
         (Outcome::Exited, Some(0), _) => Ok("`true` ran there and exited 0".to_owned()),
         (_, _, Some(failure)) => Err(failure),
-        (outcome, ..) => Err(
-            Failure::new(ErrorKind::Lost, format!("`true` ended as {outcome}"))
-                .hint("look into the server's log"),
-        ),
+        (outcome, ..) => Err(Failure::new(ErrorKind::Lost, format!("`true` ended as {outcome}"))
+            .hint("Look into the server's log.")),
     }
 }

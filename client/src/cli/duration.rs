@@ -37,18 +37,7 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused_with_what_to_write() {
-        for text in [
-            "",
-            "x",
-            "-1",
-            "5 parsecs",
-            "0",
-            "0s",
-            "inf",
-            "NaN",
-            "1e300",
-            "11years",
-        ] {
+        for text in ["", "x", "-1", "5 parsecs", "0", "0s", "inf", "NaN", "1e300", "11years"] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

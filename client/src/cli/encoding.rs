@@ -18,7 +18,7 @@ pub(crate) fn named(name: &str) -> Result<&'static Encoding, Failure> {
             ErrorKind::Usage,
             format!("there is no encoding `{name}`; there are, among others, {examples}"),
         )
-        .hint("leave --encoding out to get the bytes as they are")
+        .hint("Leave --encoding out to get the bytes as they are.")
     })
 }
 
@@ -29,9 +29,7 @@ pub(crate) struct Converter {
 
 impl Converter {
     pub(crate) fn new(encoding: &'static Encoding) -> Self {
-        Self {
-            decoder: encoding.new_decoder_with_bom_removal(),
-        }
+        Self { decoder: encoding.new_decoder_with_bom_removal() }
     }
 
     /// Appends what `bytes` say to `text`. What is malformed becomes U+FFFD; a character that is not
@@ -68,10 +66,7 @@ mod tests {
         let text = "磁盘空间 ok\n".repeat(50);
         let (bytes, ..) = encoding_rs::GBK.encode(&text);
         for at in 0..bytes.len() {
-            assert_eq!(
-                converted(encoding_rs::GBK, &[&bytes[..at], &bytes[at..]]),
-                text
-            );
+            assert_eq!(converted(encoding_rs::GBK, &[&bytes[..at], &bytes[at..]]), text);
         }
         let single: Vec<_> = bytes.chunks(1).collect();
         assert_eq!(converted(encoding_rs::GBK, &single), text);
@@ -80,10 +75,7 @@ mod tests {
     #[test]
     fn what_grows_past_a_block_is_whole() {
         let bytes = vec![0x80; 5 * BLOCK];
-        assert_eq!(
-            converted(encoding_rs::WINDOWS_1252, &[&bytes]),
-            "€".repeat(5 * BLOCK)
-        );
+        assert_eq!(converted(encoding_rs::WINDOWS_1252, &[&bytes]), "€".repeat(5 * BLOCK));
     }
 
     #[test]

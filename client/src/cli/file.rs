@@ -40,7 +40,7 @@ impl File {
         Self::parse(&bytes).map_err(|(line, column, reason)| {
             let place = format!("{}:{line}:{column}", shown(path));
             Failure::new(ErrorKind::Usage, format!("{place}: {reason}"))
-                .hint("mend that line, or remove it; `rcmd-client --help` lists the settings")
+                .hint("Mend that line, or remove it; `rcmd-client --help` lists the settings.")
         })
     }
 
@@ -53,11 +53,7 @@ impl File {
         toml::from_str(text).map_err(|error| {
             let (line, column) = place(bytes, error.span().map_or(0, |span| span.start));
             // The message may have lines of its own; a reason is one.
-            (
-                line,
-                column,
-                error.message().lines().collect::<Vec<_>>().join(", "),
-            )
+            (line, column, error.message().lines().collect::<Vec<_>>().join(", "))
         })
     }
 }
@@ -65,14 +61,10 @@ impl File {
 /// Line and column, from 1, of a byte.
 fn place(bytes: &[u8], at: usize) -> (usize, usize) {
     let before = bytes.get(..at).unwrap_or(bytes);
-    let start = before
-        .iter()
-        .rposition(|&byte| byte == b'\n')
-        .map_or(0, |newline| newline + 1);
+    let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
     let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
-    let column = before
-        .get(start..)
-        .map_or(0, |line| String::from_utf8_lossy(line).chars().count());
+    let column =
+        before.get(start..).map_or(0, |line| String::from_utf8_lossy(line).chars().count());
     (line, column + 1)
 }
 
@@ -104,9 +96,7 @@ fn read_encoding<'de, D: Deserializer<'de>>(
     value: D,
 ) -> Result<Option<&'static Encoding>, D::Error> {
     let name = String::deserialize(value)?;
-    encoding::named(&name)
-        .map(Some)
-        .map_err(|failure| D::Error::custom(failure.message))
+    encoding::named(&name).map(Some).map_err(|failure| D::Error::custom(failure.message))
 }
 
 #[cfg(test)]
@@ -144,9 +134,6 @@ mod tests {
     #[test]
     fn an_unknown_setting_is_answered_with_the_known_ones() {
         let (.., reason) = File::parse(b"colour = 1").unwrap_err();
-        assert!(
-            reason.contains("colour") && reason.contains("connect_timeout"),
-            "{reason}"
-        );
+        assert!(reason.contains("colour") && reason.contains("connect_timeout"), "{reason}");
     }
 }

@@ -22,9 +22,7 @@ const WAITING: usize = 2;
 /// When it can't be read.
 pub(crate) async fn forward(command: &mut ChildStdin) -> io::Result<()> {
     let (blocks, mut read) = mpsc::channel(WAITING);
-    thread::Builder::new()
-        .name("stdin".to_owned())
-        .spawn(move || read_all(&blocks))?;
+    thread::Builder::new().name("stdin".to_owned()).spawn(move || read_all(&blocks))?;
     while let Some(block) = read.recv().await {
         if command.send(block?).await.is_err() {
             // The command reads no more; how it ends says the rest.

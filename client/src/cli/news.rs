@@ -62,10 +62,7 @@ mod tests {
         let (mut news, now) = (News::default(), Instant::now());
         assert_eq!(news.handle(&lost(), now), None);
         let resumed = Notice::Resumed(Duration::from_millis(300));
-        assert_eq!(
-            news.handle(&resumed, now + Duration::from_millis(300)),
-            None
-        );
+        assert_eq!(news.handle(&resumed, now + Duration::from_millis(300)), None);
         assert_eq!(news.timeout(), None);
     }
 
@@ -76,17 +73,10 @@ mod tests {
         assert_eq!(news.handle_timeout(now), None);
         assert_eq!(news.handle(&lost(), now + SILENT / 2), None);
         assert_eq!(news.timeout(), Some(now + SILENT));
-        assert!(
-            news.handle_timeout(now + SILENT)
-                .unwrap()
-                .contains("connection lost")
-        );
+        assert!(news.handle_timeout(now + SILENT).unwrap().contains("connection lost"));
         assert_eq!(news.handle(&lost(), now + SILENT), None);
         let resumed = Notice::Resumed(Duration::from_millis(3200));
-        assert_eq!(
-            news.handle(&resumed, now + SILENT).unwrap(),
-            "resumed after 3.2 s"
-        );
+        assert_eq!(news.handle(&resumed, now + SILENT).unwrap(), "resumed after 3.2 s");
         assert_eq!(news.handle(&resumed, now + SILENT), None);
     }
 }

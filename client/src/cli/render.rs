@@ -36,15 +36,8 @@ pub(crate) trait Render: Send {
 /// The form of one stream of its own.
 pub(crate) fn text(form: Form) -> Box<dyn Render> {
     match form {
-        Form::Text {
-            encoding: None,
-            timestamps: false,
-        }
-        | Form::Json { .. } => Box::new(Raw),
-        Form::Text {
-            encoding,
-            timestamps,
-        } => Box::new(Text {
+        Form::Text { encoding: None, timestamps: false } | Form::Json { .. } => Box::new(Raw),
+        Form::Text { encoding, timestamps } => Box::new(Text {
             converter: encoding.map(Converter::new),
             stamper: timestamps.then(Stamper::default),
             time: None,
@@ -120,52 +113,28 @@ mod tests {
 
     fn data(bytes: &'static [u8]) -> Piece {
         let bytes = Bytes::from_static(bytes);
-        Piece::Data(
-            Stream::Stdout,
-            Chunk {
-                offset: 0,
-                time: Some(0),
-                bytes,
-            },
-        )
+        Piece::Data(Stream::Stdout, Chunk { offset: 0, time: Some(0), bytes })
     }
 
     #[test]
     fn raw_output_is_the_bytes_themselves() {
-        let mut raw = text(Form::Text {
-            encoding: None,
-            timestamps: false,
-        });
+        let mut raw = text(Form::Text { encoding: None, timestamps: false });
         let piece = data(b"\xff\0\n");
-        let Piece::Data(_, chunk) = &piece else {
-            unreachable!()
-        };
+        let Piece::Data(_, chunk) = &piece else { unreachable!() };
         assert_eq!(raw.render(&piece).as_ptr(), chunk.bytes.as_ptr());
     }
 
     #[test]
     fn lines_are_stamped_after_they_were_converted() {
         // In UTF-16 a byte 0x0a alone is no end of a line.
-        let form = Form::Text {
-            encoding: Some(encoding_rs::UTF_16LE),
-            timestamps: true,
-        };
+        let form = Form::Text { encoding: Some(encoding_rs::UTF_16LE), timestamps: true };
         let mut utf16 = text(form);
         let mut out = Vec::new();
-        for piece in [
-            data(b"\x0a\x4e"),
-            data(b"\x0a"),
-            data(b"\x00a"),
-            data(b"\0"),
-            data(b"b"),
-        ] {
+        for piece in [data(b"\x0a\x4e"), data(b"\x0a"), data(b"\x00a"), data(b"\0"), data(b"b")] {
             out.extend_from_slice(utf16.render(&piece));
         }
         out.extend_from_slice(utf16.render(&Piece::End(Stream::Stdout)));
         let stamp = "1970-01-01T00:00:00.000Z";
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            format!("{stamp} 上\n{stamp} a\u{fffd}")
-        );
+        assert_eq!(String::from_utf8(out).unwrap(), format!("{stamp} 上\n{stamp} a\u{fffd}"));
     }
 }

@@ -46,10 +46,7 @@ enum Cause {
 
 impl Ended {
     fn by_report(report: Report) -> Self {
-        Self {
-            report,
-            cause: Cause::Report,
-        }
+        Self { report, cause: Cause::Report }
     }
 
     fn status(&self) -> u8 {
@@ -72,10 +69,7 @@ impl Ended {
             truncated: true,
             ..self.report
         };
-        Self {
-            report,
-            cause: Cause::LocalIo,
-        }
+        Self { report, cause: Cause::LocalIo }
     }
 }
 
@@ -97,29 +91,20 @@ pub(crate) fn run(typed: RunArguments) -> Result<u8, Failure> {
 
 fn create(path: &Path) -> Result<File, Failure> {
     File::create(path).map_err(|error| {
-        Failure::new(
-            ErrorKind::LocalIo,
-            format!("cannot write {}: {error}", shown(path)),
-        )
-        .hint("nothing ran; name another file for --result")
+        Failure::new(ErrorKind::LocalIo, format!("cannot write {}: {error}", shown(path)))
+            .hint("Nothing ran; name another file for --result.")
     })
 }
 
 async fn carry_out(run: &Run, config: &Config, result: Option<File>) -> Result<u8, Failure> {
     let host = run.target.to_string();
     let mut screen = Screen::open(run.form, &host).map_err(|error| {
-        Failure::new(
-            ErrorKind::Resources,
-            format!("no thread for the output: {error}"),
-        )
-        .hint("nothing ran; see `ulimit -u`")
+        Failure::new(ErrorKind::Resources, format!("no thread for the output: {error}"))
+            .hint("Nothing ran; see `ulimit -u`.")
     })?;
     let (ended, client) = match Client::connect(config, &run.target).await {
         Err(failure) => (Ended::by_report(not_started(&host, failure)), None),
-        Ok(client) => (
-            attempt(run, &host, &client, &mut screen).await,
-            Some(client),
-        ),
+        Ok(client) => (attempt(run, &host, &client, &mut screen).await, Some(client)),
     };
     let ended = conclude(run, &host, ended, screen, result).await;
     if let Some(client) = client.filter(|_| !matches!(ended.cause, Cause::GivenUp(_))) {
@@ -184,11 +169,8 @@ fn not_started(host: &str, failure: Failure) -> Report {
 }
 
 fn unwritten(place: Place, error: &io::Error) -> Failure {
-    Failure::new(
-        ErrorKind::LocalIo,
-        format!("cannot write {}: {error}", place.name()),
-    )
-    .hint("the command was killed there; make room here, or send its output elsewhere")
+    Failure::new(ErrorKind::LocalIo, format!("cannot write {}: {error}", place.name()))
+        .hint("The command was killed there; make room here, or send its output elsewhere.")
 }
 
 /// Prints and writes what remains.
@@ -199,14 +181,17 @@ async fn conclude(
     mut screen: Screen,
     result: Option<File>,
 ) -> Ended {
-    for remark in remarks(&ended.report, run.volume) {
-        screen.note(host, &remark);
+    // A reader that went away ends everything quietly.
+    if ended.cause != Cause::ReaderGone {
+        for remark in remarks(&ended.report, run.volume) {
+            screen.note(host, &remark);
+        }
     }
     let finished = match ended.cause {
         // Whoever interrupted twice does not wait for a full pager either.
-        Cause::GivenUp(_) => timeout(LAST_OUTPUT, screen.finish(&ended.report))
-            .await
-            .unwrap_or(Ok(())),
+        Cause::GivenUp(_) => {
+            timeout(LAST_OUTPUT, screen.finish(&ended.report)).await.unwrap_or(Ok(()))
+        }
         _ => screen.finish(&ended.report).await,
     };
     match finished {
@@ -236,7 +221,7 @@ fn write(mut file: File, run: &Run, report: &Report) -> Result<(), Failure> {
     .map_err(|error| {
         let path = run.result.as_deref().map(shown).unwrap_or_default();
         Failure::new(ErrorKind::LocalIo, format!("cannot write {path}: {error}"))
-            .hint("the command has run; its result is lost")
+            .hint("The command has run; its result is lost.")
     })
 }
 
@@ -248,16 +233,14 @@ fn complaint(run: &Run, ended: &Ended) -> Option<Failure> {
         (_, Some(failure), _) => Some(failure.clone()),
         (_, None, Outcome::TimedOut) => {
             let limit = run.timeout.map(humantime::format_duration);
-            let limit = limit
-                .map(|limit| format!(" after {limit}"))
-                .unwrap_or_default();
+            let limit = limit.map(|limit| format!(" after {limit}")).unwrap_or_default();
             Some(
                 // The kind is not shown; the outcome says what happened.
                 Failure::new(
                     ErrorKind::Lost,
                     format!("the command was ended{limit}, as --timeout says"),
                 )
-                .hint("give it more time with --timeout, or leave that out"),
+                .hint("Give it more time with --timeout, or leave that out."),
             )
         }
         _ => None,
@@ -285,14 +268,8 @@ fn remarks(report: &Report, volume: Volume) -> Vec<String> {
         remarks.push("the beginning of the output was no longer kept there".into());
     }
     if volume == Volume::Verbose {
-        let code = report
-            .code
-            .map(|code| format!(" {code}"))
-            .unwrap_or_default();
-        let time = report
-            .duration_ms
-            .map(|ms| format!(" after {ms} ms"))
-            .unwrap_or_default();
+        let code = report.code.map(|code| format!(" {code}")).unwrap_or_default();
+        let time = report.duration_ms.map(|ms| format!(" after {ms} ms")).unwrap_or_default();
         let (out, err) = (report.stdout_bytes, report.stderr_bytes);
         remarks.push(format!(
             "{}{code}{time}; {out} bytes of standard output, {err} of standard error",

@@ -37,24 +37,12 @@ impl Screen {
         if let Form::Json { .. } = form {
             let (feed, written) = sink::open(Place::Stdout, Box::new(Json::new(host.to_owned())))?;
             let writers = vec![(Place::Stdout, written)];
-            return Ok(Self {
-                stdout: feed.clone(),
-                stderr: feed,
-                writers,
-                notes,
-                json: true,
-            });
+            return Ok(Self { stdout: feed.clone(), stderr: feed, writers, notes, json: true });
         }
         let (stdout, out) = sink::open(Place::Stdout, render::text(form))?;
         let (stderr, err) = sink::open(Place::Stderr, render::text(form))?;
         let writers = vec![(Place::Stdout, out), (Place::Stderr, err)];
-        Ok(Self {
-            stdout,
-            stderr,
-            writers,
-            notes,
-            json: false,
-        })
+        Ok(Self { stdout, stderr, writers, notes, json: false })
     }
 
     /// Puts a note behind what waits already; [`Screen::tend`] writes it.
@@ -75,12 +63,7 @@ impl Screen {
     /// No note and no failure is lost when it is dropped.
     pub(crate) async fn tend(&mut self) -> (Place, io::Error) {
         loop {
-            let Self {
-                stderr,
-                writers,
-                notes,
-                ..
-            } = self;
+            let Self { stderr, writers, notes, .. } = self;
             tokio::select! {
                 failure = first_failure(writers) => return failure,
                 Ok(place) = stderr.reserve(), if !notes.is_empty() => {
@@ -97,13 +80,7 @@ impl Screen {
     /// # Errors
     /// The first failure, and where.
     pub(crate) async fn finish(self, report: &Report) -> Result<(), (Place, io::Error)> {
-        let Self {
-            stdout,
-            stderr,
-            writers,
-            notes,
-            json,
-        } = self;
+        let Self { stdout, stderr, writers, notes, json } = self;
         let report = json.then(|| Piece::Report(Box::new(report.clone())));
         for piece in notes.into_iter().chain(report) {
             if stderr.send(piece).await.is_err() {

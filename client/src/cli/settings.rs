@@ -38,10 +38,7 @@ pub(crate) struct Run {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// As it is, or converted, or with times before its lines.
-    Text {
-        encoding: Option<&'static Encoding>,
-        timestamps: bool,
-    },
+    Text { encoding: Option<&'static Encoding>, timestamps: bool },
     /// As events.
     Json { timestamps: bool },
 }
@@ -71,42 +68,28 @@ impl Run {
     /// # Errors
     /// A usage failure, with its remedy.
     pub(crate) fn resolve(typed: RunArguments) -> Result<Self, Failure> {
-        let RunArguments {
-            common,
-            options,
-            words,
-        } = typed;
+        let RunArguments { common, options, words } = typed;
         let (host, words) = match words.split_first() {
             Some((host, words)) => (host, words),
             None => {
-                return Err(Failure::new(ErrorKind::Usage, "there is no host")
-                    .hint("rcmd-client HOST COMMAND...; `rcmd-client -h` shows examples"));
+                return Err(Failure::new(ErrorKind::Usage, "there is no host").hint(
+                    "Write `rcmd-client HOST COMMAND...`; `rcmd-client -h` shows examples.",
+                ));
             }
         };
         if words.is_empty() && host == "help" {
-            return Err(
-                Failure::new(ErrorKind::Usage, "there is no command after the host")
-                    .hint("for help: rcmd-client --help"),
-            );
+            return Err(Failure::new(ErrorKind::Usage, "there is no command after the host")
+                .hint("For help: `rcmd-client --help`."));
         }
         if common.json && options.encoding.is_some() {
-            return Err(
-                Failure::new(ErrorKind::Usage, "--json and --encoding exclude each other")
-                    .hint("leave out --encoding: events carry every byte as it is"),
-            );
+            return Err(Failure::new(ErrorKind::Usage, "--json and --encoding exclude each other")
+                .hint("Leave out --encoding: events carry every byte as it is."));
         }
-        let typed_encoding = options
-            .encoding
-            .as_deref()
-            .map(encoding::named)
-            .transpose()?;
+        let typed_encoding = options.encoding.as_deref().map(encoding::named).transpose()?;
         let target = target(host)?;
         let words = Words::read(words, options.shell, options.exec)?;
-        let env = options
-            .env
-            .iter()
-            .map(|setting| setting_of(setting))
-            .collect::<Result<_, _>>()?;
+        let env =
+            options.env.iter().map(|setting| setting_of(setting)).collect::<Result<_, _>>()?;
         let layout = layout(&common)?;
         let file = File::read(&layout.client_toml())?;
 
@@ -114,10 +97,7 @@ impl Run {
         let form = if common.json {
             Form::Json { timestamps }
         } else {
-            Form::Text {
-                encoding: typed_encoding.or(file.encoding),
-                timestamps,
-            }
+            Form::Text { encoding: typed_encoding.or(file.encoding), timestamps }
         };
         Ok(Self {
             target,
@@ -155,12 +135,7 @@ impl Doctor {
         let layout = layout(&typed.common)?;
         let file = File::read(&layout.client_toml())?;
         let connect_timeout = connect_timeout(&typed.common, &file);
-        Ok(Self {
-            layout,
-            target,
-            connect_timeout,
-            json: typed.common.json,
-        })
+        Ok(Self { layout, target, connect_timeout, json: typed.common.json })
     }
 }
 
@@ -168,11 +143,11 @@ fn target(typed: &OsStr) -> Result<Target, Failure> {
     let Some(host) = typed.to_str() else {
         let message = format!("`{}` is no host", typed.to_string_lossy());
         return Err(Failure::new(ErrorKind::Usage, message)
-            .hint("a host is NAME, NAME:PORT, ADDRESS or [V6]:PORT"));
+            .hint("A host is NAME, NAME:PORT, ADDRESS or [V6]:PORT."));
     };
     host.parse().map_err(|error: InvalidTarget| {
         Failure::new(ErrorKind::Usage, error.to_string())
-            .hint("options stand before the host, and the command after it")
+            .hint("Options stand before the host, and the command after it.")
     })
 }
 
@@ -182,10 +157,7 @@ fn layout(common: &Common) -> Result<Layout, Failure> {
 }
 
 fn connect_timeout(common: &Common, file: &File) -> Duration {
-    common
-        .connect_timeout
-        .or(file.connect_timeout)
-        .unwrap_or(CONNECT_TIMEOUT)
+    common.connect_timeout.or(file.connect_timeout).unwrap_or(CONNECT_TIMEOUT)
 }
 
 fn volume(common: &Common) -> Volume {
@@ -198,20 +170,16 @@ fn volume(common: &Common) -> Volume {
 
 fn setting_of(typed: &OsStr) -> Result<(OsString, OsString), Failure> {
     let bytes = typed.as_bytes();
-    let equals = bytes
-        .iter()
-        .position(|&byte| byte == b'=')
-        .filter(|&at| at > 0);
+    let equals = bytes.iter().position(|&byte| byte == b'=').filter(|&at| at > 0);
     match equals.and_then(|at| bytes.split_at_checked(at)) {
-        Some((name, [_, value @ ..])) => Ok((
-            OsStr::from_bytes(name).to_owned(),
-            OsStr::from_bytes(value).to_owned(),
-        )),
+        Some((name, [_, value @ ..])) => {
+            Ok((OsStr::from_bytes(name).to_owned(), OsStr::from_bytes(value).to_owned()))
+        }
         _ => Err(Failure::new(
             ErrorKind::Usage,
             format!("`{}` is no setting for --env", typed.to_string_lossy()),
         )
-        .hint("write --env NAME=VALUE; --env NAME=\"$NAME\" passes your own on")),
+        .hint("Write --env NAME=VALUE; --env NAME=\"$NAME\" passes your own on.")),
     }
 }
 
@@ -248,13 +216,7 @@ mod tests {
     #[test]
     fn a_setting_is_cut_at_its_first_equals_sign() {
         let run = run(&["--env", "A=b=c", "--env", "EMPTY=", "web1", "ls"]).unwrap();
-        assert_eq!(
-            run.env,
-            [
-                ("A".into(), "b=c".into()),
-                ("EMPTY".into(), OsString::new())
-            ]
-        );
+        assert_eq!(run.env, [("A".into(), "b=c".into()), ("EMPTY".into(), OsString::new())]);
     }
 
     #[test]
@@ -262,42 +224,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().to_str().unwrap();
         let resolve = |line: &[&str]| {
-            let typed = ["rcmd-client", "--dir", path]
-                .into_iter()
-                .chain(line.iter().copied());
+            let typed = ["rcmd-client", "--dir", path].into_iter().chain(line.iter().copied());
             Run::resolve(RunArguments::try_parse_from(typed).unwrap()).unwrap()
         };
         assert_eq!(resolve(&["web1", "ls"]).connect_timeout, CONNECT_TIMEOUT);
-        std::fs::write(
-            dir.path().join("client.toml"),
-            "connect_timeout = 3\nencoding = 'gbk'",
-        )
-        .unwrap();
+        std::fs::write(dir.path().join("client.toml"), "connect_timeout = 3\nencoding = 'gbk'")
+            .unwrap();
         let from_file = resolve(&["web1", "ls"]);
         assert_eq!(from_file.connect_timeout, Duration::from_secs(3));
         let encoding = Some(encoding_rs::GBK);
-        assert_eq!(
-            from_file.form,
-            Form::Text {
-                encoding,
-                timestamps: false
-            }
-        );
+        assert_eq!(from_file.form, Form::Text { encoding, timestamps: false });
         let flags = ["--connect-timeout", "1", "--encoding", "big5", "web1", "ls"];
         let by_flag = resolve(&flags);
         assert_eq!(by_flag.connect_timeout, Duration::from_secs(1));
         let encoding = Some(encoding_rs::BIG5);
-        assert_eq!(
-            by_flag.form,
-            Form::Text {
-                encoding,
-                timestamps: false
-            }
-        );
+        assert_eq!(by_flag.form, Form::Text { encoding, timestamps: false });
         // The file's encoding is for terminals; events keep the bytes.
-        assert_eq!(
-            resolve(&["--json", "web1", "ls"]).form,
-            Form::Json { timestamps: false }
-        );
+        assert_eq!(resolve(&["--json", "web1", "ls"]).form, Form::Json { timestamps: false });
     }
 }

@@ -72,9 +72,7 @@ fn ignored() -> u64 {
 }
 
 fn mask(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
@@ -129,10 +127,7 @@ impl Insistence {
                 Action::Pass(signal)
             }
             Stage::Calm | Stage::Interrupted => {
-                self.stage = Stage::Patient {
-                    signal,
-                    until: now + PATIENCE,
-                };
+                self.stage = Stage::Patient { signal, until: now + PATIENCE };
                 Action::Pass(signal)
             }
             Stage::Patient { .. } => Action::Pass(signal),
@@ -158,10 +153,7 @@ impl Insistence {
     }
 
     fn kill(&mut self, signal: Signal, now: Instant) -> Action {
-        self.stage = Stage::Killed {
-            signal,
-            until: now + LAST_WORD,
-        };
+        self.stage = Stage::Killed { signal, until: now + LAST_WORD };
         Action::Kill
     }
 }
@@ -173,10 +165,7 @@ mod tests {
     #[test]
     fn the_second_interrupt_kills_and_two_seconds_later_nobody_waits() {
         let (mut insistence, now) = (Insistence::default(), Instant::now());
-        assert_eq!(
-            insistence.handle_signal(Signal::INT, now),
-            Action::Pass(Signal::INT)
-        );
+        assert_eq!(insistence.handle_signal(Signal::INT, now), Action::Pass(Signal::INT));
         assert_eq!(insistence.timeout(), None);
         assert_eq!(insistence.handle_signal(Signal::INT, now), Action::Kill);
         assert_eq!(insistence.timeout(), Some(now + LAST_WORD));
@@ -191,15 +180,9 @@ mod tests {
             let (mut insistence, now) = (Insistence::default(), Instant::now());
             assert_eq!(insistence.handle_signal(signal, now), Action::Pass(signal));
             let later = now + Duration::from_secs(3);
-            assert_eq!(
-                insistence.handle_signal(signal, later),
-                Action::Pass(signal)
-            );
+            assert_eq!(insistence.handle_signal(signal, later), Action::Pass(signal));
             assert_eq!(insistence.timeout(), Some(now + PATIENCE));
-            assert_eq!(
-                insistence.handle_timeout(now + PATIENCE),
-                Some(Action::Kill)
-            );
+            assert_eq!(insistence.handle_timeout(now + PATIENCE), Some(Action::Kill));
             let end = insistence.handle_timeout(now + PATIENCE + LAST_WORD);
             assert_eq!(end, Some(Action::GiveUp(signal)));
         }
@@ -214,10 +197,7 @@ mod tests {
 
     #[test]
     fn the_mask_of_ignored_signals_is_read() {
-        assert_eq!(
-            mask("SigBlk:\t0\nSigIgn:\t0000000000001001\n"),
-            Some(0x1001)
-        );
+        assert_eq!(mask("SigBlk:\t0\nSigIgn:\t0000000000001001\n"), Some(0x1001));
         assert_eq!(mask(""), None);
     }
 }

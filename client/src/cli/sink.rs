@@ -83,18 +83,16 @@ pub(crate) type Written = oneshot::Receiver<io::Result<()>>;
 pub(crate) fn open(place: Place, mut render: Box<dyn Render>) -> io::Result<(Feed, Written)> {
     let (feed, mut pieces) = mpsc::channel(WAITING);
     let (told, written) = oneshot::channel();
-    thread::Builder::new()
-        .name(place.thread().to_owned())
-        .spawn(move || {
-            let mut outcome = Ok(());
-            while let Some(piece) = pieces.blocking_recv() {
-                outcome = place.write_all(render.render(&piece));
-                if outcome.is_err() {
-                    break;
-                }
+    thread::Builder::new().name(place.thread().to_owned()).spawn(move || {
+        let mut outcome = Ok(());
+        while let Some(piece) = pieces.blocking_recv() {
+            outcome = place.write_all(render.render(&piece));
+            if outcome.is_err() {
+                break;
             }
-            // The told ones may be gone: nobody waits for a client that was interrupted twice.
-            let _ = told.send(outcome);
-        })?;
+        }
+        // The told ones may be gone: nobody waits for a client that was interrupted twice.
+        let _ = told.send(outcome);
+    })?;
     Ok((feed, written))
 }

@@ -4,9 +4,7 @@ use jiff::Timestamp;
 
 /// A time in milliseconds since 1970 as RFC 3339 in UTC, such as `2026-01-02T03:04:05.678Z`.
 pub(crate) fn rfc3339(ms: u64) -> Option<String> {
-    let time = i64::try_from(ms)
-        .ok()
-        .and_then(|ms| Timestamp::from_millisecond(ms).ok())?;
+    let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok())?;
     Some(format!("{time:.3}"))
 }
 
@@ -47,10 +45,7 @@ mod tests {
 
     #[test]
     fn a_time_is_rfc_3339_with_milliseconds() {
-        assert_eq!(
-            rfc3339(1_767_323_045_678).unwrap(),
-            "2026-01-02T03:04:05.678Z"
-        );
+        assert_eq!(rfc3339(1_767_323_045_678).unwrap(), "2026-01-02T03:04:05.678Z");
         assert_eq!(rfc3339(0).unwrap(), "1970-01-01T00:00:00.000Z");
         assert_eq!(rfc3339(u64::MAX), None);
     }
@@ -58,15 +53,9 @@ mod tests {
     #[test]
     fn each_line_is_stamped_once_however_it_is_cut() {
         let zero = "1970-01-01T00:00:00.000Z";
-        assert_eq!(
-            stamped(&[("a\n\nb", 0)]),
-            format!("{zero} a\n{zero} \n{zero} b")
-        );
+        assert_eq!(stamped(&[("a\n\nb", 0)]), format!("{zero} a\n{zero} \n{zero} b"));
         let one = "1970-01-01T00:00:00.001Z";
-        assert_eq!(
-            stamped(&[("a", 0), ("b\n", 1), ("c", 1)]),
-            format!("{zero} ab\n{one} c")
-        );
+        assert_eq!(stamped(&[("a", 0), ("b\n", 1), ("c", 1)]), format!("{zero} ab\n{one} c"));
         assert_eq!(stamped(&[("a\n", 0), ("", 1)]), format!("{zero} a\n"));
     }
 }

@@ -21,10 +21,7 @@ pub(crate) fn clean(text: &str) -> String {
     let mut rest = text;
     let mut clean = String::with_capacity(text.len());
     while !rest.is_empty() {
-        let end = rest
-            .char_indices()
-            .nth(MAX_PRINTED)
-            .map_or(rest.len(), |(at, _)| at);
+        let end = rest.char_indices().nth(MAX_PRINTED).map_or(rest.len(), |(at, _)| at);
         let (piece, after) = rest.split_at(end);
         clean.push_str(&printable(piece));
         rest = after;
@@ -79,15 +76,9 @@ mod tests {
 
     #[test]
     fn what_a_server_says_never_commands_the_terminal() {
-        let evil = format!(
-            "{}\u{1b}]0;owned\u{7}\r\n\u{9b}2J",
-            "a".repeat(3 * MAX_PRINTED)
-        );
+        let evil = format!("{}\u{1b}]0;owned\u{7}\r\n\u{9b}2J", "a".repeat(3 * MAX_PRINTED));
         let line = styled(Tone::Notice, &evil, false);
-        assert!(
-            !line.trim_end_matches('\n').chars().any(char::is_control),
-            "{line:?}"
-        );
+        assert!(!line.trim_end_matches('\n').chars().any(char::is_control), "{line:?}");
         assert!(line.contains("owned"));
     }
 
@@ -99,18 +90,12 @@ mod tests {
             "rcmd: web1: no program `x`\nrcmd: hint: install it\n"
         );
         let named = Failure::new(ErrorKind::Unreachable, "web1 refuses connections");
-        assert_eq!(
-            failure(Some("web1"), &named),
-            "rcmd: web1 refuses connections\n"
-        );
+        assert_eq!(failure(Some("web1"), &named), "rcmd: web1 refuses connections\n");
     }
 
     #[test]
     fn colour_stays_on_the_prefix() {
         let line = styled(Tone::Error, "x", true);
-        assert!(
-            line.starts_with("\u{1b}[") && line.ends_with(" x\n"),
-            "{line:?}"
-        );
+        assert!(line.starts_with("\u{1b}[") && line.ends_with(" x\n"), "{line:?}");
     }
 }

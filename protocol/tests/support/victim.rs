@@ -38,12 +38,7 @@ pub(crate) fn server_hello() -> BytesMut {
         keepalive_ms: 15_000,
     };
     let mut bytes = BytesMut::new();
-    Frame::Hello(Hello {
-        server: Some(server),
-        ..Hello::default()
-    })
-    .encode(&mut bytes)
-    .unwrap();
+    Frame::Hello(Hello { server: Some(server), ..Hello::default() }).encode(&mut bytes).unwrap();
     bytes
 }
 
@@ -57,11 +52,7 @@ pub(crate) struct Victim {
 impl Victim {
     pub(crate) fn new(role: Role) -> Self {
         let now = Instant::now();
-        Self {
-            connection: Connection::new(role, KEEPALIVE, now),
-            buffer: BytesMut::new(),
-            now,
-        }
+        Self { connection: Connection::new(role, KEEPALIVE, now), buffer: BytesMut::new(), now }
     }
 
     /// A server that has read a hello.

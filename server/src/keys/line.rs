@@ -98,6 +98,11 @@ impl End {
         }
     }
 
+    /// Whether nothing ran, so that the key is free.
+    pub(super) fn did_not_start(&self) -> bool {
+        self.outcome == Outcome::NotStarted.as_str()
+    }
+
     /// The exit again; `None` when a value is none of ours.
     pub(super) fn to_exit(&self) -> Option<Exit> {
         let digest = |text: &Option<String>| match text {

@@ -168,7 +168,11 @@ impl SpawnError {
 
 impl From<SpawnError> for Failure {
     fn from(error: SpawnError) -> Self {
-        Self::new(error.kind(), error.to_string()).hint(error.hint())
+        let failure = Self::new(error.kind(), error.to_string()).hint(error.hint());
+        match error {
+            SpawnError::Resources { .. } => failure.retry_after_ms(1000),
+            _ => failure,
+        }
     }
 }
 

@@ -71,8 +71,9 @@ fn folder(request: &Request, account: &Account) -> Result<(PathBuf, Option<Strin
     }
 }
 
-/// Finds a program as execvp(3) does, on the child's PATH and from its folder. An empty element of
-/// PATH is that folder, as POSIX has it. The shell is never tried for a file without a `#!` line.
+/// Finds a program as execvp(3) does, on the child's PATH and from its folder, but for two things:
+/// an empty element of PATH, which would mean that folder and is mostly an accident, is passed over,
+/// and a file without a `#!` line is not given to the shell.
 fn find(name: &OsStr, env: &Environment, cwd: &Path) -> Result<PathBuf, SpawnError> {
     if name.as_bytes().contains(&b'/') {
         let program = cwd.join(name);
@@ -84,7 +85,7 @@ fn find(name: &OsStr, env: &Environment, cwd: &Path) -> Result<PathBuf, SpawnErr
         return Err(not_found());
     }
     let mut obstacle = None;
-    for element in path.as_bytes().split(|&byte| byte == b':') {
+    for element in path.as_bytes().split(|&byte| byte == b':').filter(|e| !e.is_empty()) {
         let program = cwd.join(OsStr::from_bytes(element)).join(name);
         match executable(&program) {
             Ok(()) => return Ok(program),

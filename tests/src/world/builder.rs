@@ -145,6 +145,7 @@ impl Builder {
             binaries,
             launch,
             server: None,
+            idle: None,
             log: Lines::default(),
             strays: Vec::new(),
             dir,

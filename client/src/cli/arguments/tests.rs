@@ -16,7 +16,9 @@ fn run(line: &[&str]) -> RunArguments {
 
 fn refused(line: &[&str]) -> String {
     match parse(line) {
-        Err(Refused::Usage(failure)) => format!("{failure} {}", failure.hint.unwrap_or_default()),
+        Err(Refused::Usage(failure)) => {
+            format!("{failure} {}", failure.hint.as_deref().unwrap_or_default())
+        }
         Err(Refused::Clap(error)) => error.to_string(),
         Ok(request) => panic!("{line:?}: {request:?}"),
     }
@@ -32,14 +34,8 @@ fn options_stop_at_the_host() {
 #[test]
 fn after_the_host_even_two_dashes_are_the_commands() {
     assert_eq!(run(&["web1", "--", "ls"]).words, ["web1", "--", "ls"]);
-    assert_eq!(
-        run(&["web1", "ls", "--", "-x"]).words,
-        ["web1", "ls", "--", "-x"]
-    );
-    assert_eq!(
-        run(&["run", "web1", "--", "ls"]).words,
-        ["web1", "--", "ls"]
-    );
+    assert_eq!(run(&["web1", "ls", "--", "-x"]).words, ["web1", "ls", "--", "-x"]);
+    assert_eq!(run(&["run", "web1", "--", "ls"]).words, ["web1", "--", "ls"]);
     assert_eq!(run(&["--", "web1", "--", "ls"]).words, ["web1", "--", "ls"]);
 }
 
@@ -49,37 +45,26 @@ fn run_takes_a_host_named_like_a_command() {
     assert_eq!(run(&["run", "cp", "ls"]).words, ["cp", "ls"]);
     assert_eq!(run(&["run", "run", "run"]).words, ["run", "run"]);
     assert_eq!(run(&["--", "doctor", "ls"]).words, ["doctor", "ls"]);
-    assert_eq!(
-        run(&["web1", "run", "doctor"]).words,
-        ["web1", "run", "doctor"]
-    );
+    assert_eq!(run(&["web1", "run", "doctor"]).words, ["web1", "run", "doctor"]);
 }
 
 #[test]
 fn options_stand_on_either_side_of_a_subcommand() {
-    let run = run(&[
-        "--dir", "d", "--env", "A=1", "run", "-n", "--env", "B=2", "web1", "ls", "-n",
-    ]);
+    let run = run(&["--dir", "d", "--env", "A=1", "run", "-n", "--env", "B=2", "web1", "ls", "-n"]);
     assert_eq!(run.common.dir, Some("d".into()));
     assert_eq!(run.options.env, ["A=1", "B=2"]);
     assert!(run.options.no_input);
     assert_eq!(run.words, ["web1", "ls", "-n"]);
     assert!(matches!(
         parse(&["--dir", "d", "doctor", "web1"]),
-        Ok(Request::Doctor(DoctorArguments {
-            common: Common { dir: Some(_), .. },
-            ..
-        }))
+        Ok(Request::Doctor(DoctorArguments { common: Common { dir: Some(_), .. }, .. }))
     ));
 }
 
 #[test]
 fn names_of_later_commands_are_reserved_and_say_how_to_reach_such_a_host() {
     for name in ["shell", "cp", "job", "enroll", "hosts"] {
-        assert!(
-            refused(&[name, "x"]).contains(&format!("rcmd-client run {name}")),
-            "{name}"
-        );
+        assert!(refused(&[name, "x"]).contains(&format!("rcmd-client run {name}")), "{name}");
     }
 }
 
@@ -93,27 +78,17 @@ fn a_value_that_looks_like_a_command_is_a_value() {
 #[test]
 fn what_belongs_to_later_versions_is_not_accepted() {
     for flag in ["-i", "-t", "-T", "-l", "--detach", "--user"] {
-        assert!(
-            refused(&[flag, "web1", "ls"]).contains("unexpected argument"),
-            "{flag}"
-        );
+        assert!(refused(&[flag, "web1", "ls"]).contains("unexpected argument"), "{flag}");
     }
 }
 
 #[test]
 fn any_byte_passes() {
     let odd = OsString::from_vec(b"\xff\n'\x1b".to_vec());
-    let typed = ["rcmd-client", "web1", "echo"]
-        .map(OsString::from)
-        .into_iter();
+    let typed = ["rcmd-client", "web1", "echo"].map(OsString::from).into_iter();
     let typed = typed.chain([odd.clone(), OsString::new()]).collect();
-    let Ok(Request::Run(run)) = Request::parse(typed) else {
-        panic!("refused")
-    };
-    assert_eq!(
-        run.words,
-        [OsString::from("web1"), "echo".into(), odd, "".into()]
-    );
+    let Ok(Request::Run(run)) = Request::parse(typed) else { panic!("refused") };
+    assert_eq!(run.words, [OsString::from("web1"), "echo".into(), odd, "".into()]);
 }
 
 #[test]
@@ -124,31 +99,16 @@ fn one_word_is_a_line_and_several_are_a_program() {
         arguments: words(arguments),
     };
     let line = words(&["df -h | sort"]);
-    assert_eq!(
-        Words::read(&line, false, false),
-        Ok(Words::Shell("df -h | sort".into()))
-    );
-    assert_eq!(
-        Words::read(&line, true, false),
-        Ok(Words::Shell("df -h | sort".into()))
-    );
-    assert_eq!(
-        Words::read(&line, false, true),
-        Ok(exec("df -h | sort", &[]))
-    );
+    assert_eq!(Words::read(&line, false, false), Ok(Words::Shell("df -h | sort".into())));
+    assert_eq!(Words::read(&line, true, false), Ok(Words::Shell("df -h | sort".into())));
+    assert_eq!(Words::read(&line, false, true), Ok(exec("df -h | sort", &[])));
     let several = words(&["ls", "", "a b"]);
-    assert_eq!(
-        Words::read(&several, false, false),
-        Ok(exec("ls", &["", "a b"]))
-    );
-    assert_eq!(
-        Words::read(&several, false, true),
-        Ok(exec("ls", &["", "a b"]))
-    );
+    assert_eq!(Words::read(&several, false, false), Ok(exec("ls", &["", "a b"])));
+    assert_eq!(Words::read(&several, false, true), Ok(exec("ls", &["", "a b"])));
     let refused = Words::read(&words(&["echo", "it's"]), true, false).unwrap_err();
     assert_eq!(
         refused.hint.unwrap(),
-        r"quote the whole line: rcmd-client --shell HOST 'echo it'\''s'"
+        r"Quote the whole line: rcmd-client --shell HOST 'echo it'\''s'"
     );
     assert!(Words::read(&[], false, false).unwrap_err().hint.is_some());
 }
@@ -164,19 +124,9 @@ fn the_command_lines_are_consistent() {
 
 #[test]
 fn the_short_help_fits_a_screen_and_has_two_examples() {
-    let help = RunArguments::command()
-        .term_width(80)
-        .render_help()
-        .to_string();
-    assert!(
-        help.lines().count() <= 25,
-        "{}\n{help}",
-        help.lines().count()
-    );
-    assert!(
-        help.lines().all(|line| line.chars().count() <= 80),
-        "{help}"
-    );
+    let help = RunArguments::command().term_width(80).render_help().to_string();
+    assert!(help.lines().count() <= 25, "{}\n{help}", help.lines().count());
+    assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
     assert_eq!(help.matches("\n  rcmd-client ").count(), 2, "{help}");
 }
 
@@ -184,10 +134,7 @@ fn the_short_help_fits_a_screen_and_has_two_examples() {
 fn the_whole_help_names_every_option_and_exit_status() {
     let help = RunArguments::command().render_long_help().to_string();
     for option in RunArguments::command().get_opts() {
-        let long = option
-            .get_long()
-            .map(|name| format!("--{name}"))
-            .unwrap_or("-n".into());
+        let long = option.get_long().map(|name| format!("--{name}")).unwrap_or("-n".into());
         assert!(help.contains(&long), "{long}");
     }
     for status in ["124 ", "125 ", "126, 127", "255 ", "128 + N"] {

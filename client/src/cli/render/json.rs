@@ -63,13 +63,7 @@ enum Body<'a> {
 
 impl Json {
     pub(crate) fn new(host: String) -> Self {
-        Self {
-            host,
-            job: None,
-            stdout: Tail::default(),
-            stderr: Tail::default(),
-            out: Vec::new(),
-        }
+        Self { host, job: None, stdout: Tail::default(), stderr: Tail::default(), out: Vec::new() }
     }
 
     fn event(&mut self, event: &str, body: Body<'_>) {
@@ -77,21 +71,11 @@ impl Json {
     }
 
     fn data(&mut self, stream: Stream, chunk: &Chunk) {
-        let tail = if stream == Stream::Stdout {
-            &mut self.stdout
-        } else {
-            &mut self.stderr
-        };
+        let tail = if stream == Stream::Stdout { &mut self.stdout } else { &mut self.stderr };
         let mut put = |offset, time, bytes: &[u8]| {
             if !bytes.is_empty() {
                 let body = body(offset, time, bytes);
-                write(
-                    &mut self.out,
-                    &self.host,
-                    self.job.as_deref(),
-                    stream.as_str(),
-                    body,
-                );
+                write(&mut self.out, &self.host, self.job.as_deref(), stream.as_str(), body);
             }
         };
         let kept = std::mem::take(tail);
@@ -108,19 +92,12 @@ impl Json {
         };
         let (whole, rest) = bytes.split_at(bytes.len() - unfinished(bytes));
         put(offset, chunk.time, whole);
-        *tail = Tail {
-            bytes: rest.to_vec(),
-            offset: offset + whole.len() as u64,
-            time: chunk.time,
-        };
+        *tail =
+            Tail { bytes: rest.to_vec(), offset: offset + whole.len() as u64, time: chunk.time };
     }
 
     fn end(&mut self, stream: Stream) {
-        let tail = if stream == Stream::Stdout {
-            &mut self.stdout
-        } else {
-            &mut self.stderr
-        };
+        let tail = if stream == Stream::Stdout { &mut self.stdout } else { &mut self.stderr };
         let kept = std::mem::take(tail);
         if !kept.bytes.is_empty() {
             self.event(stream.as_str(), body(kept.offset, kept.time, &kept.bytes));
@@ -134,22 +111,11 @@ impl Render for Json {
         match piece {
             Piece::Started { job, started_at } => {
                 self.job = Some(job.clone());
-                self.event(
-                    "start",
-                    Body::Start {
-                        started_at: rfc3339(*started_at),
-                    },
-                );
+                self.event("start", Body::Start { started_at: rfc3339(*started_at) });
             }
             Piece::Data(stream, chunk) => self.data(*stream, chunk),
             Piece::End(stream) => self.end(*stream),
-            Piece::Note(text) => self.event(
-                "note",
-                Body::Note {
-                    data: text,
-                    encoding: "utf-8",
-                },
-            ),
+            Piece::Note(text) => self.event("note", Body::Note { data: text, encoding: "utf-8" }),
             Piece::Report(result) => self.event("end", Body::End { result }),
         }
         &self.out
@@ -158,17 +124,7 @@ impl Render for Json {
 
 fn write(out: &mut Vec<u8>, host: &str, job: Option<&str>, event: &str, body: Body<'_>) {
     // Into memory, and with keys that are text: this can't fail.
-    if serde_json::to_writer(
-        &mut *out,
-        &Event {
-            event,
-            host,
-            job,
-            body,
-        },
-    )
-    .is_ok()
-    {
+    if serde_json::to_writer(&mut *out, &Event { event, host, job, body }).is_ok() {
         out.push(b'\n');
     }
 }
@@ -178,25 +134,16 @@ fn body(offset: u64, time: Option<u64>, bytes: &[u8]) -> Body<'_> {
         Ok(text) => (Cow::Borrowed(text), "utf-8"),
         Err(_) => (Cow::Owned(STANDARD.encode(bytes)), "base64"),
     };
-    Body::Data {
-        offset,
-        time: time.and_then(rfc3339),
-        data,
-        encoding,
-    }
+    Body::Data { offset, time: time.and_then(rfc3339), data, encoding }
 }
 
 /// How many bytes at the end, at most 3, begin a character and do not finish it.
 fn unfinished(bytes: &[u8]) -> usize {
     let begins = |count: &usize| {
-        bytes
-            .len()
-            .checked_sub(*count)
-            .and_then(|at| bytes.get(at..))
-            .is_some_and(|end| {
-                str::from_utf8(end)
-                    .is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none())
-            })
+        bytes.len().checked_sub(*count).and_then(|at| bytes.get(at..)).is_some_and(|end| {
+            str::from_utf8(end)
+                .is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none())
+        })
     };
     (1..=3).find(begins).unwrap_or(0)
 }
@@ -212,18 +159,12 @@ mod tests {
         let mut json = Json::new("web1".to_owned());
         let mut out = Vec::new();
         for &(offset, bytes) in pieces {
-            let chunk = Chunk {
-                offset,
-                time: None,
-                bytes: Bytes::copy_from_slice(bytes),
-            };
+            let chunk = Chunk { offset, time: None, bytes: Bytes::copy_from_slice(bytes) };
             out.extend_from_slice(json.render(&Piece::Data(Stream::Stdout, chunk)));
         }
         out.extend_from_slice(json.render(&Piece::End(Stream::Stdout)));
         let lines = str::from_utf8(&out).unwrap().lines();
-        lines
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        lines.map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// Puts the stream together again, and checks that each event stands where the last one ended.
@@ -253,10 +194,7 @@ mod tests {
                 ];
                 let events = events(&pieces);
                 assert_eq!(joined(&events, 7), text);
-                assert!(
-                    events.iter().all(|event| event["encoding"] == "utf-8"),
-                    "{events:?}"
-                );
+                assert!(events.iter().all(|event| event["encoding"] == "utf-8"), "{events:?}");
             }
         }
     }
@@ -273,30 +211,20 @@ mod tests {
     fn half_a_character_before_a_gap_is_not_joined_with_what_follows() {
         let events = events(&[(0, b"\xe5\x8c"), (10, b"\x97")]);
         assert_eq!(events.len(), 2);
-        assert_eq!(
-            (&events[0]["offset"], &events[1]["offset"]),
-            (&0.into(), &10.into())
-        );
+        assert_eq!((&events[0]["offset"], &events[1]["offset"]), (&0.into(), &10.into()));
     }
 
     #[test]
     fn an_event_has_the_contracts_fields() {
         let mut json = Json::new("web1".to_owned());
-        let piece = Piece::Started {
-            job: "k7".to_owned(),
-            started_at: 0,
-        };
+        let piece = Piece::Started { job: "k7".to_owned(), started_at: 0 };
         let start = json.render(&piece).to_vec();
         assert_eq!(
             str::from_utf8(&start).unwrap(),
             "{\"event\":\"start\",\"host\":\"web1\",\"job\":\"k7\",\
              \"started_at\":\"1970-01-01T00:00:00.000Z\"}\n"
         );
-        let chunk = Chunk {
-            offset: 3,
-            time: Some(1),
-            bytes: Bytes::from_static(b"x\n"),
-        };
+        let chunk = Chunk { offset: 3, time: Some(1), bytes: Bytes::from_static(b"x\n") };
         let data = json.render(&Piece::Data(Stream::Stderr, chunk)).to_vec();
         assert_eq!(
             str::from_utf8(&data).unwrap(),
@@ -304,10 +232,6 @@ mod tests {
              \"time\":\"1970-01-01T00:00:00.001Z\",\"data\":\"x\\n\",\"encoding\":\"utf-8\"}\n"
         );
         let note = json.render(&Piece::Note("late".to_owned())).to_vec();
-        assert!(
-            str::from_utf8(&note)
-                .unwrap()
-                .contains("\"event\":\"note\"")
-        );
+        assert!(str::from_utf8(&note).unwrap().contains("\"event\":\"note\""));
     }
 }

@@ -133,11 +133,7 @@ impl<'a> Attendant<'a> {
     async fn hear(&mut self, step: Step) {
         match step {
             Step::Started(None) => self.started = true,
-            Step::Started(Some(Started {
-                job,
-                note,
-                started_at,
-            })) => {
+            Step::Started(Some(Started { job, note, started_at })) => {
                 self.started = true;
                 self.job = Some(job.clone());
                 if self.run.volume == Volume::Verbose {
@@ -145,11 +141,7 @@ impl<'a> Attendant<'a> {
                 }
                 self.note(note);
                 // The first piece of all: it waits for nobody. A writer that failed says so itself.
-                let _ = self
-                    .screen
-                    .stdout
-                    .send(Piece::Started { job, started_at })
-                    .await;
+                let _ = self.screen.stdout.send(Piece::Started { job, started_at }).await;
             }
             Step::Ended(report) => self.report = Some(report),
         }
@@ -192,11 +184,7 @@ impl<'a> Attendant<'a> {
     }
 
     fn timeout(&self) -> Option<Instant> {
-        self.insistence
-            .timeout()
-            .into_iter()
-            .chain(self.news.timeout())
-            .min()
+        self.insistence.timeout().into_iter().chain(self.news.timeout()).min()
     }
 
     fn handle_timeout(&mut self) {
@@ -220,28 +208,22 @@ impl<'a> Attendant<'a> {
     fn ended(&mut self, printing: bool) -> Option<Ended> {
         if let Some(signal) = self.given_up {
             let report = self.report.take().unwrap_or_else(|| self.unconfirmed());
-            return Some(Ended {
-                report,
-                cause: Cause::GivenUp(signal),
-            });
+            return Some(Ended { report, cause: Cause::GivenUp(signal) });
         }
         let ended = Ended::by_report(if printing { None } else { self.report.take() }?);
         Some(match self.trouble.take() {
             Some(failure) => ended.spoiled(failure),
-            None if self.reader_gone => Ended {
-                cause: Cause::ReaderGone,
-                ..ended
-            },
+            None if self.reader_gone => Ended { cause: Cause::ReaderGone, ..ended },
             None => ended,
         })
     }
 
     fn unconfirmed(&self) -> Report {
-        let failure = Failure::new(
-            ErrorKind::Lost,
-            "the command was killed, and its end not confirmed",
-        )
-        .hint("if the host is reachable it is gone; if not, it ends when the grace is over");
+        let failure =
+            Failure::new(ErrorKind::Lost, "the command was killed, and its end not confirmed")
+                .hint(
+                    "If the host is reachable it is gone; if not, it ends when the grace is over.",
+                );
         Report {
             job: self.job.clone(),
             outcome: Outcome::Unknown,
@@ -257,11 +239,7 @@ impl<'a> Attendant<'a> {
 /// # Cancel safety
 /// Nothing is lost when it is dropped, as with what it calls.
 async fn next(child: &mut Child, started: bool) -> Step {
-    if started {
-        Step::Ended(child.wait().await)
-    } else {
-        Step::Started(child.started().await)
-    }
+    if started { Step::Ended(child.wait().await) } else { Step::Started(child.started().await) }
 }
 
 /// Waits until then, or for ever.
@@ -305,9 +283,6 @@ async fn pump(stream: Stream, source: Option<ChildStdout>, feed: Feed) {
 }
 
 fn unread(error: &io::Error) -> Failure {
-    Failure::new(
-        ErrorKind::LocalIo,
-        format!("cannot read standard input: {error}"),
-    )
-    .hint("the command was killed there; -n sends no standard input")
+    Failure::new(ErrorKind::LocalIo, format!("cannot read standard input: {error}"))
+        .hint("The command was killed there; -n sends no standard input.")
 }

@@ -1,0 +1,102 @@
+//! Real processes: started, seen to end, killed with all that came of them.
+
+mod inheritance;
+mod start;
+mod trees;
+
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use rustix::process::{Pid, RawPid};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
+    process::ChildStdout,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{Plan, Process, Processes, proc_fs};
+
+/// A deadline that is kept at all, however slow the machine.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+fn unique_job() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn plan(program: &str, args: &[&str]) -> Plan {
+    let job = unique_job();
+    Plan {
+        program: PathBuf::from(program),
+        arg0: program.into(),
+        args: args.iter().map(Into::into).collect(),
+        env: vec![
+            ("RCMD_JOB".into(), job.clone().into()),
+            ("PATH".into(), std::env::var_os("PATH").unwrap()),
+        ],
+        cwd: PathBuf::from("/"),
+        job,
+        stdin: false,
+    }
+}
+
+fn shell(line: &str) -> Plan {
+    plan("/bin/sh", &["-c", line])
+}
+
+/// A process whose standard output is read line by line.
+struct Started {
+    process: Process,
+    stdout: BufReader<ChildStdout>,
+}
+
+fn start(processes: &Processes, plan: &Plan) -> Started {
+    let mut process = processes.spawn(plan).unwrap();
+    let stdout = BufReader::new(process.stdout.take().unwrap());
+    Started { process, stdout }
+}
+
+impl Started {
+    async fn line(&mut self) -> String {
+        let mut line = String::new();
+        timeout(DEADLINE, self.stdout.read_line(&mut line)).await.expect("a line in time").unwrap();
+        line.trim_end().to_owned()
+    }
+
+    async fn pid_line(&mut self) -> Pid {
+        let line = self.line().await;
+        line.parse::<RawPid>().ok().and_then(Pid::from_raw).unwrap_or_else(|| panic!("{line:?}"))
+    }
+
+    /// What is left of the output: it ends when nothing holds the pipe any more.
+    async fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        let read = self.stdout.read_to_string(&mut rest);
+        timeout(DEADLINE, read).await.expect("nothing holds the pipe").unwrap();
+        rest
+    }
+}
+
+async fn output_of(processes: &Processes, plan: &Plan) -> String {
+    let mut started = start(processes, plan);
+    let output = started.rest().await;
+    started.process.exited().await;
+    started.process.reap();
+    output
+}
+
+fn is_alive(pid: Pid) -> bool {
+    proc_fs::stat(pid).is_some_and(|stat| stat.alive)
+}
+
+/// Waits for what `/proc` alone can tell.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        sleep(Duration::from_millis(1)).await;
+    }
+}

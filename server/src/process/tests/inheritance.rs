@@ -1,0 +1,93 @@
+//! What a command inherits from a server that was itself started in an unclean world.
+
+use super::*;
+use crate::process::prepare_self;
+
+const HELPER: &str = "process::tests::inheritance::server";
+
+/// Not a test but the server of one: it sets itself up and runs a command, whose output it passes on.
+#[test]
+#[ignore = "run by the tests beside it"]
+fn server() {
+    prepare_self().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let output = runtime.block_on(async {
+        let processes = Processes::new().unwrap();
+        let line = "cat /proc/self/status; echo Descriptors: $(ls /proc/self/fd); \
+            (: </dev/tty) 2>/dev/null && echo Terminal: yes || echo Terminal: no";
+        output_of(&processes, &shell(line)).await
+    });
+    println!("{output}");
+}
+
+/// What a command sees when its server was started by this line, in which `"$@"` is the server.
+async fn seen(line: &str) -> Vec<(String, String)> {
+    let processes = Processes::new().unwrap();
+    let server = std::env::current_exe().unwrap();
+    let mut plan = plan(
+        "/bin/sh",
+        &["-c", line, "sh", server.to_str().unwrap(), HELPER, "--exact", "--ignored", "--nocapture"],
+    );
+    plan.stdin = true;
+    let mut process = processes.spawn(&plan).unwrap();
+    let mut errors = process.stderr.take().unwrap();
+    let mut started = Started { stdout: BufReader::new(process.stdout.take().unwrap()), process };
+    let output = started.rest().await;
+    let mut complaints = String::new();
+    errors.read_to_string(&mut complaints).await.unwrap();
+    let fields = output.lines().filter_map(|line| line.split_once(':'));
+    let fields: Vec<_> =
+        fields.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect();
+    assert!(fields.iter().any(|(name, _)| name == "Terminal"), "{output}{complaints}");
+    fields
+}
+
+fn assert_clean(fields: &[(String, String)]) {
+    let field = |name: &str| {
+        let found = fields.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str()).unwrap_or_else(|| panic!("no {name}"))
+    };
+    assert_eq!(field("SigBlk"), "0000000000000000");
+    assert_eq!(field("SigIgn"), "0000000000000000");
+    assert_eq!(field("Umask"), "0022");
+    // The last one is the folder that lists them.
+    assert_eq!(field("Descriptors"), "0 1 2 3");
+    assert_eq!(field("Terminal"), "no");
+}
+
+#[tokio::test]
+async fn ignored_signals_stay_with_the_server() {
+    assert_clean(&seen("trap '' HUP INT QUIT TERM USR1 CHLD PIPE TSTP; exec \"$@\"").await);
+}
+
+#[tokio::test]
+async fn blocked_signals_stay_with_the_server() {
+    assert_clean(&seen("exec env --block-signal=HUP,TERM,USR2,CHLD \"$@\"").await);
+}
+
+#[tokio::test]
+async fn descriptors_and_the_umask_stay_with_the_server() {
+    assert_clean(&seen("umask 077; exec 3</dev/null 7>/dev/null 9<&0; exec \"$@\"").await);
+}
+
+#[tokio::test]
+async fn a_server_under_nohup_runs_clean_commands() {
+    assert_clean(&seen("exec nohup \"$@\"").await);
+}
+
+#[tokio::test]
+async fn a_server_in_the_background_runs_clean_commands() {
+    assert_clean(&seen("\"$@\" & wait").await);
+}
+
+#[tokio::test]
+async fn a_command_can_not_reach_the_servers_terminal() {
+    let processes = Processes::new().unwrap();
+    if output_of(&processes, &shell("command -v script")).await.is_empty() {
+        println!("skipped: needs script(1)");
+        return;
+    }
+    // Its output is a terminal's, with CR; as the leader of the session and below it.
+    assert_clean(&seen("script -qec \"exec $*\" /dev/null").await);
+    assert_clean(&seen("script -qec \"$*; :\" /dev/null").await);
+}

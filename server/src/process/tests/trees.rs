@@ -1,0 +1,198 @@
+//! Killing all that came of a command. Everything here holds the command's standard output, so that
+//! its end proves that all of it is gone.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use rcmd_protocol::signal::Signal;
+use rustix::process::{kill_process, Signal as KernelSignal};
+
+use super::*;
+use crate::process::{Ended, TreeKill};
+
+/// Starts a line that says `ready`, kills its tree, and looks that nothing is left.
+async fn killed(line: &str) -> TreeKill {
+    let processes = Processes::new().unwrap();
+    let mut started = start(&processes, &shell(line));
+    while started.line().await != "ready" {}
+    let kill = timeout(DEADLINE, started.process.tree().kill()).await.unwrap();
+    assert_eq!(kill.left, [], "{line}");
+    started.rest().await;
+    timeout(DEADLINE, started.process.exited()).await.unwrap();
+    started.process.reap();
+    kill
+}
+
+#[tokio::test]
+async fn a_command_is_killed() {
+    assert_eq!(killed("echo ready; exec sleep 600").await.killed, 1);
+}
+
+#[tokio::test]
+async fn children_in_the_background_are_killed() {
+    assert_eq!(killed("sleep 600 & sleep 600 & echo ready; wait").await.killed, 3);
+}
+
+#[tokio::test]
+async fn what_the_command_left_behind_is_killed() {
+    assert_eq!(killed("sleep 600 & (sleep 600 & exec sleep 600) & echo ready").await.killed, 3);
+}
+
+#[tokio::test]
+async fn a_daemon_is_killed() {
+    let daemon = "(setsid sh -c 'cd /; (echo ready; exec sleep 600) & exit' &) & exit";
+    assert_eq!(killed(daemon).await.killed, 1);
+}
+
+#[tokio::test]
+async fn groups_of_their_own_are_killed() {
+    let line = "set -m; sleep 600 | sleep 600 & sleep 600 & echo ready; wait";
+    assert_eq!(killed(line).await.killed, 4);
+}
+
+#[tokio::test]
+async fn what_ignores_every_signal_is_killed() {
+    let line = "trap '' HUP INT QUIT TERM TSTP; \
+        setsid sh -c 'sleep 600; sleep 600' & echo ready; wait; wait; wait";
+    assert!(killed(line).await.killed >= 2);
+}
+
+#[tokio::test]
+async fn what_is_stopped_is_killed() {
+    assert!(killed("(kill -STOP $$) & echo ready; sleep 600").await.killed >= 1);
+}
+
+#[tokio::test]
+async fn what_clears_its_environment_is_killed_while_its_parent_lives() {
+    assert_eq!(killed("setsid env -i sleep 600 & sleep 600 & echo ready; wait").await.killed, 3);
+}
+
+#[tokio::test]
+async fn a_session_is_known_by_one_of_its_processes() {
+    // The first still has the job's name in its environment; its child has not, and leaves the group.
+    let line = "setsid sh -c 'set -m; env -i sleep 600 & echo ready; exec sleep 600' & exit";
+    assert_eq!(killed(line).await.killed, 2);
+}
+
+/// A script that starts itself again in a new session every other millisecond, and ends.
+async fn chain(step: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("chain");
+    fs::write(&script, format!("#!/bin/sh\nsleep 0.002\n[ \"$1\" != 5 ] || echo ready\n{step}\n"))
+        .unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    killed(&format!("{} 0", script.display())).await;
+}
+
+#[tokio::test]
+async fn what_forks_again_every_2_milliseconds_is_killed() {
+    chain(r#""$0" $(($1 + 1)) & exit"#).await;
+}
+
+#[tokio::test]
+async fn what_moves_to_a_new_session_every_2_milliseconds_is_killed() {
+    chain(r#"setsid "$0" $(($1 + 1)) & exit"#).await;
+}
+
+#[tokio::test]
+async fn what_takes_another_name_every_2_milliseconds_is_killed() {
+    chain(r#"next="${0%/*}/n$(($1 + 1))"; ln -s "$0" "$next"; setsid "$next" $(($1 + 1)) & exit"#)
+        .await;
+}
+
+#[tokio::test]
+async fn a_small_fork_bomb_is_killed() {
+    let line = "echo ready; b() { sleep 0.01; [ $1 = 0 ] || { b $(($1 - 1)) & b $(($1 - 1)) & }; \
+        wait; }; b 6";
+    killed(line).await;
+}
+
+/// The one shape that this back-end can't hold: no name, no session, no group, no parent.
+#[tokio::test]
+async fn a_daemon_without_its_environment_escapes() {
+    let processes = Processes::new().unwrap();
+    let line = "(setsid env -i sh -c 'echo $$; exec sleep 600' &); exec sleep 600";
+    let mut started = start(&processes, &shell(line));
+    let daemon = started.pid_line().await;
+    let own = rustix::process::getpid();
+    until("its parents are gone", || {
+        proc_fs::stat(daemon).is_some_and(|stat| stat.parent == Some(own))
+    })
+    .await;
+    assert_eq!(started.process.tree().kill().await, TreeKill { killed: 1, left: Vec::new() });
+    assert!(is_alive(daemon));
+    kill_process(daemon, KernelSignal::KILL).unwrap();
+    started.rest().await;
+}
+
+#[tokio::test]
+async fn another_jobs_tree_is_left_alone() {
+    let processes = Processes::new().unwrap();
+    let line = "setsid sleep 600 & echo $!; exec sleep 600";
+    let (mut one, mut other) = (start(&processes, &shell(line)), start(&processes, &shell(line)));
+    one.pid_line().await;
+    let others = other.pid_line().await;
+    assert_eq!(one.process.tree().kill().await, TreeKill { killed: 2, left: Vec::new() });
+    assert!(is_alive(others) && is_alive(Pid::from_raw(other.process.pid()).unwrap()));
+    other.process.tree().kill().await;
+    other.rest().await;
+}
+
+#[tokio::test]
+async fn many_trees_are_killed_at_once() {
+    let processes = Processes::new().unwrap();
+    let line = "setsid sleep 600 & sleep 600 & echo ready; wait";
+    let mut all: Vec<_> = (0..16).map(|_| start(&processes, &shell(line))).collect();
+    for started in &mut all {
+        assert_eq!(started.line().await, "ready");
+    }
+    let mut kills = tokio::task::JoinSet::new();
+    for started in &all {
+        let tree = started.process.tree();
+        kills.spawn(async move { tree.kill().await });
+    }
+    for kill in kills.join_all().await {
+        assert_eq!(kill, TreeKill { killed: 3, left: Vec::new() });
+    }
+    for started in &mut all {
+        started.rest().await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_to_end_reaches_other_sessions_too() {
+    let processes = Processes::new().unwrap();
+    let line = "setsid sh -c 'trap \"echo asked; exit\" TERM; echo ready; while :; do sleep 0.01; done' & \
+        trap 'echo never' TERM; while :; do wait; sleep 0.01; done";
+    let mut started = start(&processes, &shell(line));
+    assert_eq!(started.line().await, "ready");
+    started.process.tree().terminate();
+    assert_eq!(started.line().await, "asked");
+    // The leader's group is its owner's to signal.
+    started.process.signal_group(Signal::KILL);
+    assert_eq!(started.rest().await, "");
+    assert_eq!(started.process.exited().await, Ended::Signal(Signal::KILL));
+}
+
+#[tokio::test]
+async fn a_daemon_outlives_a_normal_end_and_leaves_no_zombie() {
+    let processes = Processes::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    let line = format!(
+        "mkfifo {0} && {{ setsid sh -c 'exec cat {0}' </dev/null >/dev/null 2>&1 & echo $!; }}",
+        fifo.display()
+    );
+    let mut started = start(&processes, &shell(&line));
+    let daemon = started.pid_line().await;
+    assert_eq!(started.rest().await, "");
+    assert_eq!(started.process.exited().await, Ended::Code(0));
+    started.process.reap();
+    assert!(is_alive(daemon));
+    let _reaping = tokio::task::JoinSet::from_iter([processes.reap_orphans()]);
+    // Opens when the daemon reads, and closing it is the daemon's end.
+    timeout(DEADLINE, tokio::task::spawn_blocking(move || fs::write(fifo, "").unwrap()))
+        .await
+        .unwrap()
+        .unwrap();
+    until("the daemon is reaped", || proc_fs::stat(daemon).is_none()).await;
+}

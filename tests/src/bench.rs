@@ -1,0 +1,127 @@
+//! The instrument behind `docs/performance.md`: rcmd beside its peers and the machine's own limits.
+//!
+//! A *row* measures one thing. In a round every *contestant* of a row runs once, so that whatever else
+//! the machine does meets all of them; what counts is the median over the rounds, and a ratio is the
+//! median of the ratios within the rounds.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`supervise`] | an outer process that leaves nothing behind, whatever happens |
+//! | `measure` | rounds, medians, processor time |
+//! | `stage` | rcmd's server and the peers, started when a row first asks for them |
+//! | `peers` | OpenSSH, dropbear, asyncssh |
+//! | `limits` | what the machine does without rcmd |
+//! | `rows` | what is measured |
+//! | `table`, `document` | text, JSON, Markdown |
+
+mod document;
+mod limits;
+mod machine;
+mod measure;
+mod peers;
+mod rate;
+mod rows;
+mod stage;
+pub mod supervise;
+mod table;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use document::Document;
+use stage::Stage;
+
+/// What to measure, and how long.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(
+    name = "bench",
+    about = "Measures rcmd beside OpenSSH, dropbear, asyncssh and the machine's own limits",
+    after_help = rows::listing()
+)]
+pub struct Options {
+    /// Rows to measure; all without any.
+    #[arg(value_name = "ROW")]
+    pub rows: Vec<String>,
+    /// Few rounds and little data, to see that it works; the figures mean little.
+    #[arg(long)]
+    pub quick: bool,
+    /// Prints JSON instead of text.
+    #[arg(long)]
+    pub json: bool,
+    /// Replaces the tables between the markers in this file.
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+    /// Rounds of each row, 5 by default.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rounds: Option<u32>,
+    /// MiB that a throughput row moves, 4096 by default.
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    pub size: Option<u64>,
+    /// The measuring process itself, below the one that cleans up.
+    #[arg(long, hide = true)]
+    pub inner: bool,
+}
+
+impl Options {
+    fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.quick { 2 } else { 5 }) as usize
+    }
+
+    /// Bytes that a throughput row moves.
+    fn bytes(&self) -> u64 {
+        self.size.unwrap_or(if self.quick { 512 } else { 4096 }) << 20
+    }
+
+    /// `full`, or `quick` where that is asked for.
+    fn count(&self, full: usize, quick: usize) -> usize {
+        if self.quick { quick } else { full }
+    }
+}
+
+/// Measures and reports. Contestants that fail are named, and make it fail at the end.
+///
+/// # Errors
+///
+/// When a row does not exist, a server does not start, a contestant failed, or the report can't be
+/// written.
+pub fn run(options: &Options) -> Result<()> {
+    let chosen = rows::choose(&options.rows)?;
+    raise_descriptor_limit();
+    let mut stage = Stage::new(options)?;
+    let mut document = Document::new(options);
+    for row in chosen {
+        say(&format!("bench: {}", row.name));
+        match (row.run)(&mut stage) {
+            Ok(tables) => document.tables.extend(tables),
+            Err(error) => document.failures.push(format!("{}: {error:#}", row.name)),
+        }
+    }
+    document.missing = stage.missing();
+    drop(stage);
+    let text = if options.json { document.json()? } else { document.text() };
+    std::io::stdout().write_all(text.as_bytes())?;
+    if let Some(file) = &options.write {
+        document.write_into(file).with_context(|| format!("can't write {}", file.display()))?;
+    }
+    let failures = document.all_failures();
+    if !failures.is_empty() {
+        bail!("not everything could be measured:\n  {}", failures.join("\n  "));
+    }
+    Ok(())
+}
+
+/// Ten thousand connections are as many descriptors, here and in the server, which inherits it.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where it fails, the rows that need many say so.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// To standard error; a reader that is gone does not matter.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

@@ -1,0 +1,104 @@
+//! What a run came to: as text, as JSON, and between the markers of a Markdown file.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+
+use super::Options;
+use super::machine::Machine;
+use super::table::Table;
+
+const BEGIN: &str = "<!-- bench:begin -->";
+const END: &str = "<!-- bench:end -->";
+
+pub(crate) struct Document {
+    machine: Machine,
+    /// How it was measured, in words.
+    manner: String,
+    pub(crate) tables: Vec<Table>,
+    /// What was not found, and how to install it.
+    pub(crate) missing: Vec<String>,
+    /// Rows that failed altogether.
+    pub(crate) failures: Vec<String>,
+}
+
+impl Document {
+    pub(crate) fn new(options: &Options) -> Self {
+        let manner = format!(
+            "{} rounds{}; throughput of {} MiB.",
+            options.rounds(),
+            if options.quick { ", quick: the figures mean little" } else { "" },
+            options.bytes() >> 20
+        );
+        let (tables, missing, failures) = (vec![], vec![], vec![]);
+        Self { machine: Machine::here(), manner, tables, missing, failures }
+    }
+
+    /// Of rows and of single contestants.
+    pub(crate) fn all_failures(&self) -> Vec<String> {
+        let single = self.tables.iter().flat_map(|table| {
+            table.failures.iter().map(move |failure| format!("{}: {failure}", table.row))
+        });
+        self.failures.iter().cloned().chain(single).collect()
+    }
+
+    /// # Errors
+    ///
+    /// None that is known: every value has a form in JSON.
+    pub(crate) fn json(&self) -> Result<String> {
+        let value = json!({
+            "machine": self.machine.json(), "manner": self.manner,
+            "tables": self.tables.iter().map(Table::json).collect::<Vec<_>>(),
+            "missing": self.missing, "failures": self.all_failures(),
+        });
+        Ok(serde_json::to_string_pretty(&value)? + "\n")
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!("{}\n{}\n", self.machine.text(), self.manner);
+        for missing in &self.missing {
+            let _ = write!(text, "\nNot found: {missing}\n");
+        }
+        for failure in &self.failures {
+            let _ = write!(text, "\nFailed: {failure}\n");
+        }
+        for table in &self.tables {
+            let _ = write!(text, "\n{}", table.markdown());
+        }
+        text
+    }
+
+    /// Puts the text between the markers of `file`.
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be read or written, or lacks a marker.
+    pub(crate) fn write_into(&self, file: &Path) -> Result<()> {
+        fs::write(file, replaced(&fs::read_to_string(file)?, &self.text())?)?;
+        Ok(())
+    }
+}
+
+fn replaced(whole: &str, text: &str) -> Result<String> {
+    let (before, rest) =
+        whole.split_once(BEGIN).with_context(|| format!("there is no {BEGIN} in it"))?;
+    let (_, after) = rest.split_once(END).with_context(|| format!("there is no {END} in it"))?;
+    Ok(format!("{before}{BEGIN}\n\n{}\n{END}{after}", text.trim_start()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_between_the_markers_is_replaced_and_nothing_else() {
+        let whole = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
+        let once = replaced(&whole, "new\n").unwrap();
+        assert_eq!(once, format!("before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"));
+        assert_eq!(replaced(&once, "new\n").unwrap(), once);
+        assert!(replaced("no markers", "new").is_err());
+    }
+}

@@ -1,0 +1,270 @@
+//! Killed clients: whatever shape their commands have on the host, nothing of them is left.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::proc::{self, Process};
+use crate::wait::{DEADLINE, poll_for};
+use crate::{Proxy, Random, RunningClient, World, eventually};
+
+/// A command that leaves processes of some shape on the host.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// What it is.
+    pub name: &'static str,
+    /// A line for the shell; `MARK` stands for a number of seconds that is nobody else's, `DIR` for a
+    /// folder of the test's own.
+    line: &'static str,
+    /// Processes that have the mark as an argument, once all are there.
+    processes: usize,
+}
+
+/// Shapes of which nothing may be left.
+pub const SHAPES: [Shape; 9] = [
+    Shape { name: "a plain child", line: "exec sleep MARK", processes: 1 },
+    Shape {
+        name: "background children",
+        line: "sleep MARK & sleep MARK & sleep MARK & wait",
+        processes: 3,
+    },
+    Shape {
+        name: "a child in a session of its own",
+        line: "setsid sleep MARK & wait",
+        processes: 1,
+    },
+    Shape {
+        name: "a daemonised grandchild, forked twice",
+        line: "(setsid sh -c 'sleep $0 & exit' MARK </dev/null >/dev/null 2>&1 &); exec sleep MARK",
+        processes: 2,
+    },
+    Shape {
+        name: "processes that ignore TERM, HUP and INT",
+        line: "trap '' TERM HUP INT; setsid sleep MARK & sleep MARK; sleep MARK",
+        processes: 2,
+    },
+    Shape {
+        // Each process lives for a moment and leaves another, in a session of its own, behind.
+        name: "a loop that forks and ends",
+        line: "printf 'sleep 0.02; setsid sh \"$0\" \"$1\" & exit' > DIR/hop-MARK
+            sh DIR/hop-MARK MARK </dev/null >/dev/null 2>&1 & exec sleep MARK",
+        processes: 2,
+    },
+    Shape {
+        // Another program file, another name in the process table, and a loop of short-lived children.
+        name: "a process under another name",
+        line: "cp \"$(readlink -f /proc/$$/exe)\" DIR/innocent-MARK
+            (setsid DIR/innocent-MARK -c 'printf x >/proc/$$/comm; while :; do sleep 0.1; done' MARK \
+            </dev/null >/dev/null 2>&1 &); exec sleep MARK",
+        processes: 2,
+    },
+    Shape {
+        name: "a pipeline under nohup",
+        line: "nohup sh -c 'sleep $0 | sleep $0 | sleep $0' MARK </dev/null >/dev/null 2>&1 &
+            exec sleep MARK",
+        processes: 5,
+    },
+    Shape {
+        name: "daemons of daemons, each ignoring signals",
+        line: "(setsid sh -c 'trap \"\" TERM HUP; (setsid sleep $0 &); sleep $0 & exit' MARK \
+            </dev/null >/dev/null 2>&1 &); exec sleep MARK",
+        processes: 3,
+    },
+];
+
+/// The one shape that is beyond finding without a cgroup: nothing of it says whose it is.
+pub const ESCAPE: Shape = Shape {
+    name: "a daemon that has cleared its environment",
+    line: "(env -i setsid sleep MARK </dev/null >/dev/null 2>&1 &); exec sleep MARK",
+    processes: 2,
+};
+
+/// How a client comes to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Death {
+    /// SIGTERM, which it passes on.
+    Term,
+    /// SIGKILL, of which it hears nothing.
+    Kill,
+    /// Its machine falls silent, as a laptop does when it is closed.
+    Silence,
+}
+
+/// All of them.
+pub const DEATHS: [Death; 3] = [Death::Term, Death::Kill, Death::Silence];
+
+/// What came of all rounds.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Clients that were killed.
+    pub rounds: u64,
+    /// Processes that they had on the host.
+    pub processes: usize,
+    /// Of these, left over.
+    pub leftover: usize,
+    /// What was left over, and of what.
+    pub wrong: Vec<String>,
+    /// The longest time from the death to the end of the last process.
+    pub slowest: Duration,
+    /// From the first round to the last.
+    pub elapsed: Duration,
+}
+
+impl Figures {
+    /// Whether nothing was left over.
+    #[must_use]
+    pub fn are_good(&self) -> bool {
+        self.wrong.is_empty() && self.leftover == 0
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rounds, processes, leftover, wrong, slowest, elapsed } = self;
+        write!(
+            f,
+            "rounds {rounds}, shapes {}, processes {processes}, leftover {leftover}",
+            SHAPES.len()
+        )?;
+        write!(f, ", slowest {:.1} s, {:.1} s", slowest.as_secs_f32(), elapsed.as_secs_f32())?;
+        wrong.iter().try_for_each(|wrong| write!(f, "\n{wrong}"))
+    }
+}
+
+/// Runs so many rounds: every shape with every death in turn, some with a random moment's delay.
+///
+/// # Panics
+///
+/// When the server can't be started, or keeps something that it did not have before.
+#[must_use]
+pub fn run(rounds: u64, seed: u64) -> Figures {
+    let began = Instant::now();
+    let scene = Scene::new();
+    let before = scene.world.settled_snapshot();
+    let mut random = Random::new(seed);
+    let mut figures = Figures::default();
+    for round in 0..rounds as usize {
+        let shape = SHAPES[round % SHAPES.len()];
+        let death = DEATHS[(round / SHAPES.len() + round) % DEATHS.len()];
+        let victim = scene.victim(shape);
+        // Not only when all is there: also while it is still being made.
+        match random.below(3) {
+            0 => victim.seen(random.below(shape.processes as u64) as usize),
+            _ => victim.seen(shape.processes),
+        }
+        let mark = victim.mark.clone();
+        let there = proc::marked(&mark).len();
+        let died = Instant::now();
+        scene.end(victim, death);
+        let left = survivors(&mark);
+        figures.rounds += 1;
+        figures.processes += there;
+        figures.leftover += left.len();
+        figures.slowest = figures.slowest.max(died.elapsed());
+        if !left.is_empty() {
+            figures.wrong.push(format!("{} after {death:?}: {left:?}", shape.name));
+            left.iter().for_each(Process::kill);
+        }
+    }
+    scene.world.assert_settles_to(&before);
+    figures.elapsed = began.elapsed();
+    figures
+}
+
+/// A server with a short grace, and a link to it that can be silenced.
+#[derive(Debug)]
+pub struct Scene {
+    /// The server.
+    pub world: World,
+}
+
+/// A client and the mark of what it runs.
+#[derive(Debug)]
+pub struct Victim {
+    client: RunningClient,
+    proxy: Proxy,
+    /// An argument of all its processes on the host.
+    pub mark: String,
+}
+
+impl Default for Scene {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Scene {
+    /// With a server.
+    ///
+    /// # Panics
+    ///
+    /// When it can't be started.
+    #[must_use]
+    pub fn new() -> Self {
+        let builder = World::builder().config("grace = \"300ms\"").config("keepalive = \"300ms\"");
+        Self { world: builder.start() }
+    }
+
+    /// A client that runs a command of this shape.
+    #[must_use]
+    pub fn victim(&self, shape: Shape) -> Victim {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let mark = format!("600.{}{number:06}", std::process::id());
+        let folder = self.world.scratch("").display().to_string();
+        let line = shape.line.replace("MARK", &mark).replace("DIR", &folder);
+        let proxy = Proxy::to(self.world.address());
+        let client = self.world.shell(line).target(proxy.target()).spawn();
+        Victim { client, proxy, mark }
+    }
+
+    /// Lets a client die, and waits for its own end.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end, or the server does not notice a silence.
+    pub fn end(&self, victim: Victim, death: Death) {
+        let Victim { mut client, proxy, .. } = victim;
+        match death {
+            Death::Term => {
+                client.signal(Signal::TERM);
+                client.wait();
+            }
+            Death::Kill => {
+                client.signal(Signal::KILL);
+                client.wait();
+            }
+            Death::Silence => {
+                proxy.silence();
+                client.signal(Signal::STOP);
+                eventually("the server takes the client for gone", || {
+                    self.world.open_connections() == 0
+                });
+                client.signal(Signal::KILL);
+                client.wait();
+            }
+        }
+    }
+}
+
+impl Victim {
+    /// Waits until so many of its processes were seen on the host.
+    ///
+    /// # Panics
+    ///
+    /// When they are not.
+    #[track_caller]
+    pub fn seen(&self, processes: usize) {
+        eventually("its processes run on the host", || proc::marked(&self.mark).len() >= processes);
+    }
+}
+
+/// The processes that still have a mark when the server has had time enough to end them.
+#[must_use]
+pub fn survivors(mark: &str) -> Vec<Process> {
+    // Twice nothing: a loop that forks may be between two processes.
+    let none = || proc::marked(mark).is_empty() && proc::marked(mark).is_empty();
+    poll_for(DEADLINE, || none().then(Vec::new)).unwrap_or_else(|| proc::marked(mark))
+}
