@@ -6,15 +6,18 @@
 /// The longest foreign text that is printed, in characters; what is longer ends in `…`.
 pub const MAX_PRINTED: usize = 200;
 
-/// `text` with every control, invisible and direction-changing character escaped as `\u{…}`, and
-/// cut to [`MAX_PRINTED`] characters.
+/// [`escaped`] text, cut to [`MAX_PRINTED`] characters of the original.
 pub fn printable(text: &str) -> String {
-    let mut clean = String::new();
-    for (count, character) in text.chars().enumerate() {
-        if count == MAX_PRINTED {
-            clean.push('…');
-            break;
-        }
+    match text.char_indices().nth(MAX_PRINTED) {
+        Some((cut, _)) => escaped(text.get(..cut).unwrap_or_default()) + "…",
+        None => escaped(text),
+    }
+}
+
+/// `text` with every control, invisible and direction-changing character escaped as `\u{…}`.
+pub fn escaped(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for character in text.chars() {
         if is_safe(character) {
             clean.push(character);
         } else {

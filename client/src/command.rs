@@ -181,8 +181,7 @@ impl Command {
     pub async fn status(&mut self) -> Result<Report, Failure> {
         let mut child = self.stdin(Stdio::Null).spawn().await?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let ((), (), report) =
-            tokio::join!(discarded(stdout), discarded(stderr), child.wait());
+        let ((), (), report) = tokio::join!(discarded(stdout), discarded(stderr), child.wait());
         Ok(report)
     }
 }

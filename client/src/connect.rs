@@ -276,3 +276,45 @@ impl Dial for Host {
         refusal(&self.config, &self.target, error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(20)
+    }
+
+    /// An address of this machine where nobody listens.
+    async fn closed() -> SocketAddr {
+        TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_makes_way_for_the_next() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = listener.local_addr().unwrap();
+        let target: Target = "localhost".parse().unwrap();
+        let stream = tcp(&target, &[closed().await, open], soon()).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open);
+        assert!(stream.nodelay().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_host_that_refuses_is_named_with_its_address_and_the_next_command() {
+        let address = closed().await;
+        let target: Target = address.to_string().parse().unwrap();
+        let failure = tcp(&target, &[address], soon()).await.unwrap_err();
+        assert_eq!(failure.kind, ErrorKind::Unreachable);
+        assert!(failure.message.contains(&address.to_string()), "{failure}");
+        assert_eq!(failure.hint, Some(format!("Try `rcmd-client doctor {address}`.")));
+    }
+
+    #[tokio::test]
+    async fn addresses_of_a_numeric_target_need_no_name_service() {
+        let target: Target = "[::1]:9".parse().unwrap();
+        assert_eq!(resolve(&target, soon()).await.unwrap(), ["[::1]:9".parse().unwrap()]);
+    }
+}

@@ -188,6 +188,12 @@ pub(crate) fn open(host: String, dial: Box<dyn Dial>, stream: Box<dyn Io>) -> Ha
     Handle { orders, host, ids: Arc::default() }
 }
 
+/// A handle whose orders nobody takes.
+#[cfg(test)]
+pub(crate) fn detached() -> Handle {
+    Handle { orders: mpsc::unbounded_channel().0, host: "web1".into(), ids: Arc::default() }
+}
+
 /// Sends a command off; `start` lacks its channel and generation.
 pub(crate) fn start(link: &Handle, start: Start) -> Child {
     let id = link.ids.fetch_add(1, Ordering::Relaxed);
@@ -219,8 +225,9 @@ pub(crate) fn start(link: &Handle, start: Start) -> Child {
 impl Opening {
     /// Ends a command that no connection was ever told of.
     fn refuse(self, host: &str) {
-        let failure = Failure::new(ErrorKind::Unreachable, format!("the client of {host} is closed"))
-            .hint("Connect again.");
+        let failure =
+            Failure::new(ErrorKind::Unreachable, format!("the client of {host} is closed"))
+                .hint("Connect again.");
         let report = report(host, Outcome::NotStarted, failure);
         self.progress.send_modify(|progress| progress.report = Some(report));
         self.room.close();

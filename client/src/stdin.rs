@@ -18,7 +18,8 @@ use tokio::{
 
 use crate::link::{Handle, Order};
 
-type Acquiring = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send + Sync>>;
+type Acquiring =
+    Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send + Sync>>;
 
 /// The standard input of a command. Only [`ChildStdin::finish`], a shutdown and a drop end it; a
 /// broken connection does not.
@@ -91,9 +92,8 @@ impl AsyncWrite for ChildStdin {
             return Poll::Ready(Ok(0));
         }
         let room = Arc::clone(&self.room);
-        let acquiring = self
-            .acquiring
-            .get_or_insert_with(|| Box::pin(room.acquire_many_owned(count(wanted))));
+        let acquiring =
+            self.acquiring.get_or_insert_with(|| Box::pin(room.acquire_many_owned(count(wanted))));
         let acquired = ready!(acquiring.as_mut().poll(cx));
         self.acquiring = None;
         let mut permit = acquired.map_err(broken)?;

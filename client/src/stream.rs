@@ -252,3 +252,61 @@ impl Drop for ChildOutput {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    fn pair() -> (Feed, ChildOutput) {
+        queue(1, Stream::Stdout, crate::link::detached())
+    }
+
+    fn pieces(feed: &Feed) -> usize {
+        feed.0.with(|queue| queue.pieces.len())
+    }
+
+    #[tokio::test]
+    async fn small_pieces_that_wait_are_joined_and_large_ones_are_not() {
+        let (feed, mut output) = pair();
+        let byte = Bytes::from_static(b"x");
+        (0..CREDIT).for_each(|offset| feed.push(offset, None, byte.clone()));
+        assert!(pieces(&feed) <= 17, "{}", pieces(&feed));
+        let large = Bytes::from(vec![b'y'; SMALL]);
+        feed.push(CREDIT, None, large.clone());
+        drop(feed);
+        let mut at = 0;
+        while let Some(chunk) = output.chunk().await {
+            assert_eq!(chunk.offset, at);
+            at += chunk.bytes.len() as u64;
+            if at > CREDIT {
+                assert_eq!(chunk.bytes, large);
+            }
+        }
+        assert_eq!(at, CREDIT + SMALL as u64);
+    }
+
+    #[tokio::test]
+    async fn times_stay_apart_until_there_are_too_many() {
+        let (feed, mut output) = pair();
+        let byte = Bytes::from_static(b"x");
+        (0..CREDIT).for_each(|offset| feed.push(offset, Some(offset), byte.clone()));
+        assert!(pieces(&feed) <= PIECES + 16);
+        let first = output.chunk().await.unwrap();
+        assert_eq!((first.offset, first.time, first.bytes.len()), (0, Some(0), 1));
+    }
+
+    #[tokio::test]
+    async fn reads_and_chunks_may_be_mixed() {
+        let (feed, mut output) = pair();
+        feed.push(0, None, Bytes::from_static(b"hello, world"));
+        drop(feed);
+        let mut five = [0; 5];
+        output.read_exact(&mut five).await.unwrap();
+        assert_eq!(&five, b"hello");
+        let rest = output.chunk().await.unwrap();
+        assert_eq!((rest.offset, rest.bytes.as_ref()), (5, b", world".as_ref()));
+        assert_eq!(output.chunk().await, None);
+    }
+}

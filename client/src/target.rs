@@ -34,7 +34,9 @@ impl FromStr for Target {
             host.parse::<Ipv6Addr>().map_err(|_| invalid("not an IPv6 address in the brackets"))?;
             match rest {
                 "" => (host, None),
-                _ => (host, Some(rest.strip_prefix(':').ok_or(invalid("text behind the bracket"))?)),
+                _ => {
+                    (host, Some(rest.strip_prefix(':').ok_or(invalid("text behind the bracket"))?))
+                }
             }
         } else if text.parse::<Ipv6Addr>().is_ok() {
             (text, None)
@@ -44,7 +46,8 @@ impl FromStr for Target {
                 None => (text, None),
             }
         };
-        let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | '@' | '[' | ']');
+        let odd =
+            |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | '@' | '[' | ']');
         if host.is_empty() || host.len() > LONGEST_NAME || host.contains(odd) {
             return Err(invalid("not a name"));
         }
@@ -91,7 +94,9 @@ mod tests {
 
     #[test]
     fn what_is_no_host_is_refused_with_the_reason() {
-        for text in ["", ":1", "a:", "a:0", "a:65536", "a:b", "[::1", "[a]:1", "[::1]x", "a b", "u@h", "a/b"] {
+        for text in [
+            "", ":1", "a:", "a:0", "a:65536", "a:b", "[::1", "[a]:1", "[::1]x", "a b", "u@h", "a/b",
+        ] {
             let error = text.parse::<Target>().unwrap_err().to_string();
             assert!(error.contains("write NAME"), "{text}: {error}");
         }

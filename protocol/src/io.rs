@@ -110,12 +110,14 @@ impl Shared {
 }
 
 impl Sender {
-    /// Queues a frame. After [`Sender::close`] it is dropped.
+    /// Queues a frame. After an error or [`Sender::close`] it is dropped: an error is the last of
+    /// all, and closes.
     pub fn send(&self, frame: Frame) {
         self.shared.queue(|queue| {
             if queue.closing {
                 return;
             }
+            queue.closing = matches!(frame, Frame::Error(_));
             if queue.outbox.push(frame).is_err() {
                 self.shared.flooded.notify_one();
             }

@@ -26,6 +26,11 @@ impl Outbox {
     /// # Errors
     /// [`Fault::Flood`] when the peer has let more control frames pile up than any honest one.
     pub fn push(&mut self, frame: Frame) -> Result<(), Fault> {
+        // Nothing follows an error, and nothing that waits is worth the wait.
+        if let Frame::Error(_) = frame {
+            *self = Self { control: VecDeque::from([frame]), ..Self::default() };
+            return Ok(());
+        }
         if let (Kind::Data | Kind::End | Kind::Exit | Kind::Done, Some(ch)) =
             (frame.kind(), frame.channel())
         {
@@ -117,6 +122,17 @@ mod tests {
         outbox.push(data(2, 0)).unwrap();
         outbox.forget(1);
         assert_eq!(outbox.pop(), Some(data(2, 0)));
+        assert_eq!(outbox.pop(), None);
+    }
+
+    #[test]
+    fn an_error_takes_the_place_of_all_that_waits() {
+        let mut outbox = Outbox::default();
+        outbox.push(data(1, 0)).unwrap();
+        outbox.push(Frame::Cancel { ch: 1 }).unwrap();
+        let error = Frame::Error(Fault::EmptyHeader.failure());
+        outbox.push(error.clone()).unwrap();
+        assert_eq!(outbox.pop(), Some(error));
         assert_eq!(outbox.pop(), None);
     }
 

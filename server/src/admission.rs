@@ -54,6 +54,19 @@ impl Admission {
         Some(Turn { _permit: permit })
     }
 
+    /// Whether a command that came now would be told to come again: then nothing need be made for it.
+    ///
+    /// # Errors
+    /// `busy` when the queue is full and no turn is free.
+    pub fn check(&self) -> Result<(), Failure> {
+        let full = self.waiting.load(Ordering::Relaxed) >= self.queued;
+        if full && self.turns.available_permits() == 0 { Err(self.full()) } else { Ok(()) }
+    }
+
+    fn full(&self) -> Failure {
+        busy(format!("{} commands run and {} wait already", self.running, self.queued))
+    }
+
     /// A place in the queue.
     ///
     /// # Errors
@@ -62,8 +75,7 @@ impl Admission {
         let position = self.waiting.fetch_add(1, Ordering::Relaxed);
         let place = Place { admission: Arc::clone(self), position };
         if position >= self.queued {
-            let what = format!("{} commands run and {} wait already", self.running, self.queued);
-            return Err(busy(what));
+            return Err(self.full());
         }
         Ok(place)
     }
@@ -120,8 +132,10 @@ mod tests {
         let admission = admission(1, 1);
         let turn = admission.try_turn().unwrap();
         assert!(admission.try_turn().is_none());
+        assert!(admission.check().is_ok());
         let place = admission.queue().unwrap();
         assert_eq!(place.position(), 0);
+        assert!(admission.check().is_err());
         assert_eq!(admission.queue().unwrap_err().kind, ErrorKind::Busy);
         drop(turn);
         let turn = place.turn().await.unwrap();

@@ -56,10 +56,11 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Write the manual page into a folder, or print it
+    /// Print the manual page
     Man {
-        /// The folder
-        dir: Option<PathBuf>,
+        /// Write rcmd-server.1 and one page for each command into this folder
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
     },
 }
 

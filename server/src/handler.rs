@@ -12,8 +12,10 @@ use rcmd_protocol::{
 use tracing::info;
 
 use crate::{
+    budget::Share,
     job::{self, Attachment, Beginning, JobHandle, Message, Sink, Wishes},
     keys::Known,
+    limits::HELD_ALWAYS,
     peer::Peer,
     policy,
     process::{self, Resolved},
@@ -95,6 +97,19 @@ impl Drop for Claim {
     }
 }
 
+/// Counts what is kept of a request until it runs.
+fn hold(jobs: &job::Shared, request: &Start) -> Result<Share, Failure> {
+    let size = request.payload.len();
+    if size as u64 > HELD_ALWAYS && !jobs.budget.has_room() {
+        return Err(Failure::new(ErrorKind::Busy, "the server holds as much as it may for its clients")
+            .hint("Nothing ran; try again when commands that wait have started.")
+            .retry_after_ms(1000));
+    }
+    let mut share = Share::new(Arc::clone(&jobs.budget));
+    share.set(size);
+    Ok(share)
+}
+
 /// Finds what the request speaks of on this host, and has it judged.
 fn prepare(
     service: &Service,
@@ -104,6 +119,8 @@ fn prepare(
     wishes: Wishes,
     sink: &Sink,
 ) -> Result<Beginning, Failure> {
+    service.jobs.admission.check()?;
+    let held = hold(&service.jobs, start)?;
     let id = JobId::random()
         .map_err(|error| Failure::new(ErrorKind::Resources, format!("no random numbers: {error}")))?;
     let Resolved { plan, note } =
@@ -117,6 +134,7 @@ fn prepare(
         kept: start.keep.then_some(start.key),
         digest: start.digest,
         permit,
+        held,
         note,
         sink: sink.clone(),
         wishes,

@@ -31,7 +31,7 @@ use rcmd_protocol::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{admission::Admission, budget::Budget, keys::KeyLog, policy::Permit, process::Processes};
+use crate::{admission::Admission, budget::{Budget, Share}, keys::KeyLog, policy::Permit, process::Processes};
 
 /// Messages that may wait for a job. It takes each at once, so this is for bursts.
 const MAILBOX: usize = 64;
@@ -117,6 +117,8 @@ pub struct Beginning {
     pub digest: RequestDigest,
     /// Proof that it may run.
     pub permit: Permit,
+    /// What the permit's plan takes of the budget.
+    pub held: Share,
     /// What the user should know of how it was resolved.
     pub note: Option<String>,
     /// The connection that asked.
@@ -196,7 +198,8 @@ impl Registered {
         shared: Arc<Shared>,
         on_end: impl FnOnce() + Send,
     ) -> bool {
-        let started = run::Job::new(beginning, self.mailbox, shared).live(on_end).await;
+        let (job, asked) = run::Job::new(beginning, self.mailbox, shared);
+        let started = job.live(asked, on_end).await;
         drop(self.handle);
         started
     }

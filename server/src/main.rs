@@ -1,33 +1,28 @@
 //! `rcmd-server`: configure, build, say where it listens, run, drain.
 
-use std::process::ExitCode;
+use std::{io::Write as _, path::Path, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser as _};
+use rcmd_certs::text::escaped;
 use rcmd_server::{
     cli::{Cli, Command},
     logging, run,
 };
+
+/// Nothing ran: the same status as the client's.
+const NOT_STARTED: u8 = 125;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 125 } else { 0 });
+            return if error.use_stderr() { ExitCode::from(NOT_STARTED) } else { ExitCode::SUCCESS };
         }
     };
     let done = match cli.command {
-        Some(Command::Completions { shell }) => {
-            let mut command = Cli::command();
-            clap_complete::generate(shell, &mut command, "rcmd-server", &mut std::io::stdout());
-            Ok(())
-        }
-        Some(Command::Man { dir: None }) => {
-            clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()).map_err(Into::into)
-        }
-        Some(Command::Man { dir: Some(dir) }) => {
-            clap_mangen::generate_to(Cli::command(), dir).map_err(Into::into)
-        }
+        Some(Command::Completions { shell }) => print_completions(shell),
+        Some(Command::Man { out }) => print_manual(out.as_deref()),
         None => {
             logging::init(&cli.options);
             run::run(cli.options)
@@ -36,11 +31,23 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            use std::io::Write as _;
-            // The reason may name files and hold text from them; it goes to a terminal.
-            let reason = format!("{error:#}").escape_debug().to_string();
-            let _ = writeln!(std::io::stderr(), "rcmd: {}", reason.replace("\\\"", "\"").replace("\\'", "'"));
-            ExitCode::from(125)
+            // The reason may hold text of files and names; it goes to a terminal.
+            let _ = writeln!(std::io::stderr(), "rcmd: {}", escaped(&format!("{error:#}")));
+            ExitCode::from(NOT_STARTED)
         }
     }
+}
+
+fn print_completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "rcmd-server", &mut script);
+    Ok(std::io::stdout().write_all(&script)?)
+}
+
+fn print_manual(folder: Option<&Path>) -> anyhow::Result<()> {
+    let Some(folder) = folder else {
+        return Ok(clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?);
+    };
+    std::fs::create_dir_all(folder)?;
+    Ok(clap_mangen::generate_to(Cli::command(), folder)?)
 }

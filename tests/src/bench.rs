@@ -90,11 +90,11 @@ impl Options {
 pub fn run(options: &Options) -> Result<()> {
     let chosen = rows::choose(&options.rows)?;
     raise_descriptor_limit();
-    let mut stage = Stage::new(options)?;
+    let stage = Stage::new(options)?;
     let mut document = Document::new(options);
     for row in chosen {
         say(&format!("bench: {}", row.name));
-        match (row.run)(&mut stage) {
+        match (row.run)(&stage) {
             Ok(tables) => document.tables.extend(tables),
             Err(error) => document.failures.push(format!("{}: {error:#}", row.name)),
         }

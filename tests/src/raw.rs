@@ -1,6 +1,6 @@
 //! A peer that speaks TLS and otherwise whatever a test wants: half frames, floods, silence.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -165,15 +165,15 @@ impl RawPeer {
     /// When the connection breaks, an alert came, or nothing came for [`DEADLINE`].
     pub fn read_frame(&mut self) -> io::Result<Option<(Value, Vec<u8>)>> {
         let mut length = [0; 4];
-        match self.stream.read(&mut length)? {
+        match self.read(&mut length)? {
             0 => return Ok(None),
-            count => self.stream.read_exact(&mut length[count..])?,
+            count => self.read_exact(&mut length[count..])?,
         }
         let mut header = vec![0; u32::from_be_bytes(length) as usize];
-        self.stream.read_exact(&mut header)?;
+        self.read_exact(&mut header)?;
         let header: Value = serde_json::from_slice(&header)?;
         let mut payload = vec![0; header["len"].as_u64().unwrap_or(0) as usize];
-        self.stream.read_exact(&mut payload)?;
+        self.read_exact(&mut payload)?;
         Ok(Some((header, payload)))
     }
 
@@ -218,7 +218,7 @@ impl RawPeer {
     pub fn expect_closed(&mut self) {
         let mut buffer = vec![0; 64 * 1024];
         loop {
-            match self.stream.read(&mut buffer) {
+            match self.read(&mut buffer) {
                 Ok(0) => return,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -244,6 +244,22 @@ impl RawPeer {
     #[must_use]
     pub fn socket(&self) -> &TcpStream {
         &self.stream.sock
+    }
+}
+
+// `StreamOwned` writes before it reads: what could not be sent to a server that has closed would hide
+// what that said before.
+impl Read for RawPeer {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let StreamOwned { conn, sock } = &mut self.stream;
+        loop {
+            match conn.reader().read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+            conn.read_tls(sock)?;
+            conn.process_new_packets().map_err(io::Error::other)?;
+        }
     }
 }
 

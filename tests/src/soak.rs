@@ -3,3 +3,5 @@
 
 pub mod cuts;
 pub mod kills;
+pub mod output;
+pub mod stdin;

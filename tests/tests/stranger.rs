@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use rcmd_tests::pki::{Authority, Leaf};
 use rcmd_tests::{Random, Tally, World, require, skip};
 
 /// Runs `client.py` with `words`, a mode and a command, and `input` on its standard input.
@@ -32,25 +33,17 @@ fn a_stranger_s_client_gets_output_errors_and_status_apart() {
     let world = World::start();
     let line = "printf out; printf err >&2; exit 7";
     let done = stranger(&python, &world, "localhost", b"", &["shell", line]);
-    assert_eq!(
-        (code(&done), &*done.stdout, &*done.stderr),
-        (7, &b"out"[..], &b"err"[..])
-    );
+    assert_eq!((code(&done), &*done.stdout, &*done.stderr), (7, &b"out"[..], &b"err"[..]));
 }
 
 #[test]
 fn a_stranger_s_arguments_arrive_exactly() {
     let python = require!(skip::need_tool("python3"));
     let world = World::start();
-    let words = [
-        "exec", "printf", "[%s]", "a b", "", "$HOME", "*", "\u{e9}\n",
-    ];
+    let words = ["exec", "printf", "[%s]", "a b", "", "$HOME", "*", "\u{e9}\n"];
     let done = stranger(&python, &world, "localhost", b"", &words);
     assert_eq!(code(&done), 0, "{done:?}");
-    assert_eq!(
-        String::from_utf8(done.stdout).unwrap(),
-        "[a b][][$HOME][*][\u{e9}\n]"
-    );
+    assert_eq!(String::from_utf8(done.stdout).unwrap(), "[a b][][$HOME][*][\u{e9}\n]");
 }
 
 #[test]
@@ -75,14 +68,24 @@ fn a_stranger_learns_how_it_ended() {
 }
 
 #[test]
-fn a_stranger_checks_the_name_of_the_server() {
+fn a_stranger_s_client_refuses_another_host_s_certificate() {
+    let python = require!(skip::need_tool("python3"));
+    let mut world = World::builder().prepare();
+    let elsewhere = Authority::of(world.dir()).issue(&Leaf::server(&["elsewhere.test"]));
+    elsewhere.write(&world.dir().join("server"));
+    world.start_server();
+    let done = stranger(&python, &world, "localhost", b"", &["exec", "true"]);
+    assert_eq!(code(&done), 125);
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(said.contains("certificate verify failed"), "{said}");
+}
+
+#[test]
+fn a_stranger_whom_the_server_refuses_knows_that_nothing_ran() {
     let python = require!(skip::need_tool("python3"));
     let world = World::start();
-    // Another spelling of 127.0.0.1, which stands in no certificate.
-    let done = stranger(&python, &world, "127.1", b"", &["exec", "true"]);
-    assert_eq!(code(&done), 125);
-    assert!(
-        String::from_utf8_lossy(&done.stderr).contains("certificate"),
-        "{done:?}"
-    );
+    let identity = Authority::new("other").issue(&Leaf::client("other"));
+    identity.write(&world.dir().join("client"));
+    let done = stranger(&python, &world, "localhost", b"", &["exec", "true"]);
+    assert_eq!(code(&done), 125, "{done:?}");
 }

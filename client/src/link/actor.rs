@@ -9,7 +9,7 @@ use std::{
 use rcmd_protocol::{
     frame::{Frame, ServerHello},
     io::Ended,
-    outcome::{ErrorKind, Failure, Outcome},
+    outcome::{ErrorKind, Failure},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -20,9 +20,10 @@ use super::{
     Dial, Dialing, Io, Missed, Order,
     channel::{Channel, Step},
     heal::Backoff,
-    wire::{Silence, Wire, until},
+    wire::{Wire, until},
 };
-use crate::child::Notice;
+
+mod healing;
 
 /// The grace of a server that has not said its own.
 const GRACE: Duration = Duration::from_secs(10);
@@ -52,6 +53,8 @@ struct Healing {
     attempt: Option<Dialing>,
     /// When the next attempt is due.
     due: Option<Instant>,
+    /// Since when the connection is silent beside which it is made.
+    beside: Option<Instant>,
     backoff: Backoff,
     /// Why the last connection ended, and why the last attempt failed.
     lost: Option<String>,
@@ -127,7 +130,7 @@ impl Actor {
     fn deadline(&self) -> Option<Instant> {
         let silence = self.wire.as_ref().filter(|_| self.watches()).map(Wire::timeout);
         // While an attempt runs beside a silent connection, only its end or a frame matters.
-        let silence = silence.filter(|_| self.healing.attempt.is_none() && self.healing.due.is_none());
+        let silence = silence.filter(|_| self.is_idle());
         let grace = self.grace();
         let given_up = self.channels.values().filter_map(|channel| channel.deadline(grace)).min();
         [silence, self.healing.due, given_up].into_iter().flatten().min()
@@ -139,9 +142,9 @@ impl Actor {
     }
 
     fn grace(&self) -> Duration {
-        self.server.as_ref().map_or(GRACE, |server| {
-            Duration::from_millis(server.grace_ms).min(LONGEST_GRACE)
-        })
+        self.server
+            .as_ref()
+            .map_or(GRACE, |server| Duration::from_millis(server.grace_ms).min(LONGEST_GRACE))
     }
 
     // --- orders ---
@@ -151,16 +154,13 @@ impl Actor {
             Order::Start(opening) => {
                 let id = opening.id;
                 let mut channel = Channel::new(Arc::clone(&self.host), *opening);
-                match &self.wire {
-                    Some(_) => {}
-                    None => {
-                        channel.lose(Instant::now());
-                        self.dial_soon();
-                    }
+                if self.wire.is_none() {
+                    channel.lose(Instant::now());
                 }
                 self.channels.insert(id, channel);
-                if self.wire.is_some() {
-                    self.board(id, Channel::board);
+                match self.wire {
+                    Some(_) => self.board(id, Channel::board),
+                    None => self.dial_soon(),
                 }
             }
             Order::Stdin { id, bytes } => self.ask(id, |channel, wire| channel.stdin(bytes, wire)),
@@ -215,7 +215,6 @@ impl Actor {
         let (Some(channel), Some(wire)) = (self.channels.get_mut(&id), &mut self.wire) else {
             return;
         };
-        self.numbers.remove(&channel.ch());
         let step = how(channel, wire);
         self.numbers.insert(channel.ch(), id);
         self.step(id, step);
@@ -224,7 +223,10 @@ impl Actor {
     fn step(&mut self, id: u64, step: Step) {
         match step {
             Step::On => {}
-            Step::Again => self.board(id, Channel::start_again),
+            Step::Again => {
+                self.numbers.retain(|_, &mut of| of != id);
+                self.board(id, Channel::start_again);
+            }
             Step::Ended => {
                 if let Some(channel) = self.channels.remove(&id) {
                     self.numbers.remove(&channel.ch());
@@ -239,6 +241,7 @@ impl Actor {
         if self.channels.is_empty() {
             self.healing.attempt = None;
             self.healing.due = None;
+            self.healing.beside = None;
         }
     }
 
@@ -247,11 +250,7 @@ impl Actor {
     async fn frame(&mut self, frame: Frame) {
         let Some(wire) = &mut self.wire else { return };
         wire.settle();
-        if wire.is_answered() && self.healing.attempt.take().is_some() | self.healing.due.take().is_some()
-        {
-            // It was only slow. What was dialled beside it is not needed.
-            self.healing.backoff.reset();
-        }
+        self.recover();
         let Some(wire) = &mut self.wire else { return };
         if let Frame::Hello(hello) = frame {
             wire.hello.clone_from(&hello.server);
@@ -278,145 +277,6 @@ impl Actor {
                 self.lost(Ended::Fault(fault)).await;
             }
         }
-    }
-
-    // --- loss and healing ---
-
-    /// The connection has ended. What that proves for each channel is decided here.
-    async fn lost(&mut self, ended: Ended) {
-        let Some(wire) = self.wire.take() else { return };
-        self.numbers.clear();
-        let greeted = wire.hello.is_some();
-        let reason = ended.to_string();
-        let verdict = match ended {
-            Ended::Fault(fault) => {
-                // Nothing that this server says can be relied on.
-                let failure = fault.failure();
-                let message = format!("{} broke the protocol: {}", self.host, failure.message);
-                wire.close().await;
-                Some((Failure { message, ..failure }, false))
-            }
-            // The server judges a client before it takes any start from it.
-            Ended::Told(failure) if !greeted => {
-                let passing = failure.kind == ErrorKind::Busy && self.server.is_some();
-                if passing { None } else { Some((failure, true)) }
-            }
-            Ended::Told(failure) => Some((failure, false)),
-            Ended::Io(error) if !greeted => {
-                self.dial.refusal(&error).map(|failure| (failure, true))
-            }
-            Ended::Io(_) | Ended::Closed | Ended::Gone(_) => None,
-        };
-        if let Some((failure, nothing_ran)) = verdict {
-            return self.end_all(&failure, nothing_ran);
-        }
-        self.set_adrift(Instant::now(), &reason);
-        self.dial_soon();
-    }
-
-    fn set_adrift(&mut self, since: Instant, reason: &str) {
-        for channel in self.channels.values_mut() {
-            channel.lose(since);
-            channel.notice(Notice::Lost(reason.to_owned()));
-        }
-        self.healing.lost = Some(reason.to_owned());
-    }
-
-    /// Ends all commands for one reason. With `nothing_ran`, those that no other connection had did not
-    /// start.
-    fn end_all(&mut self, failure: &Failure, nothing_ran: bool) {
-        for channel in self.channels.values_mut() {
-            let _ended = if nothing_ran && channel.is_fresh() {
-                channel.conclude(Outcome::NotStarted, failure.clone())
-            } else {
-                channel.end_without(failure.clone())
-            };
-        }
-        self.channels.clear();
-        self.numbers.clear();
-        self.rest();
-    }
-
-    fn dial_soon(&mut self) {
-        let idle = self.healing.attempt.is_none() && self.healing.due.is_none();
-        if idle && !self.channels.is_empty() {
-            self.healing.due = Some(Instant::now() + self.healing.backoff.pause());
-        }
-    }
-
-    fn missed(&mut self, missed: Missed) {
-        self.healing.attempt = None;
-        if missed.is_final && self.wire.is_none() {
-            return self.end_all(&missed.failure, false);
-        }
-        self.healing.missed = Some(missed.failure);
-        self.dial_soon();
-    }
-
-    /// Takes a new connection. The one before is dropped first, with all that it may still have said:
-    /// only then do the offsets that each channel states stay true.
-    fn adopt(&mut self, stream: Box<dyn Io>) {
-        self.healing.attempt = None;
-        self.healing.missed = None;
-        if self.wire.take().is_some() {
-            self.channels.values_mut().for_each(|channel| channel.lose(Instant::now()));
-        }
-        self.numbers.clear();
-        self.wire = Some(Wire::new(stream));
-        if self.suspended {
-            self.tell(Frame::Suspend);
-        }
-        let ids: Vec<_> = self.channels.keys().copied().collect();
-        ids.into_iter().for_each(|id| self.board(id, Channel::board));
-    }
-
-    fn tick(&mut self) {
-        let now = Instant::now();
-        if self.healing.due.is_some_and(|due| now >= due) {
-            self.healing.due = None;
-            self.healing.attempt = Some(self.dial.dial());
-        }
-        self.give_up(now);
-        if self.watches()
-            && let Some(wire) = &mut self.wire
-            && let Silence::Since(since) = wire.silence(now)
-            && self.healing.attempt.is_none()
-            && self.healing.due.is_none()
-        {
-            let silent = now.duration_since(since).as_secs();
-            for channel in self.channels.values() {
-                channel.notice(Notice::Lost(format!("nothing was heard for {silent} s")));
-            }
-            self.dial_soon();
-        }
-    }
-
-    fn give_up(&mut self, now: Instant) {
-        let grace = self.grace();
-        let late = |channel: &Channel| channel.deadline(grace).is_some_and(|deadline| now >= deadline);
-        let ids: Vec<_> =
-            self.channels.iter().filter(|(_, channel)| late(channel)).map(|(&id, _)| id).collect();
-        for id in ids {
-            let failure = self.grace_is_over();
-            if let Some(channel) = self.channels.get_mut(&id) {
-                let step = channel.end_without(failure);
-                self.step(id, step);
-            }
-        }
-    }
-
-    fn grace_is_over(&self) -> Failure {
-        let Healing { lost, missed, .. } = &self.healing;
-        let lost = lost.as_deref().unwrap_or("it was never made");
-        let mut message = format!("the connection to {} was lost ({lost})", self.host);
-        match missed {
-            Some(missed) => message.push_str(&format!(" and could not be made again: {missed}")),
-            None => message.push_str(" and the command was not taken up again in time"),
-        }
-        Failure::new(ErrorKind::Lost, message).hint(format!(
-            "Try `rcmd-client doctor {}`; look on the host for what the command did.",
-            self.host
-        ))
     }
 
     // --- the end ---

@@ -9,11 +9,9 @@ use std::{
 use bytes::Bytes;
 use rcmd_protocol::{
     digest::Algorithm,
-    fault::{Corrupt, Fault},
-    frame::{Attach, Attached, Data, End, Exit, Frame, Refusal, Start, Stream, Window},
+    frame::{Attach, Frame, Start, Stream},
     ids::{Instance, JobId},
-    incoming::EndError,
-    outcome::{ErrorKind, Failure, Outcome},
+    outcome::{ErrorKind, Failure},
     signal::Signal,
 };
 use tokio::{
@@ -21,8 +19,11 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Opening, input::Input, receiving::Receiving, report, wire::Wire};
-use crate::child::{Notice, Progress, Started};
+use super::{Opening, input::Input, receiving::Receiving, wire::Wire};
+use crate::child::{Notice, Progress};
+
+mod end;
+mod hear;
 
 /// Signals that are kept to be sent again after a loss.
 const SIGNALS: usize = 64;
@@ -67,6 +68,15 @@ pub(super) enum Step {
     Ended,
 }
 
+/// That no connection has it.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    /// When the connection was given up, from which the grace counts.
+    at: Instant,
+    /// When it was heard last, as a person saw it.
+    since: Instant,
+}
+
 /// One command.
 pub(super) struct Channel {
     host: Arc<str>,
@@ -85,8 +95,7 @@ pub(super) struct Channel {
     cancelled: bool,
     job: Option<(JobId, Algorithm)>,
     started_at: Option<u64>,
-    /// Since when no connection has it.
-    lost: Option<Instant>,
+    lost: Option<Lost>,
     bids: u32,
 }
 
@@ -126,7 +135,7 @@ impl Channel {
     /// When it is to be given up, if no connection has it.
     pub(super) fn deadline(&self, grace: Duration) -> Option<Instant> {
         let wanted = self.start.grace_ms.map_or(grace, Duration::from_millis);
-        self.lost.map(|lost| lost + wanted.min(grace))
+        self.lost.map(|lost| lost.at + wanted.min(grace))
     }
 
     // --- on and off a connection ---
@@ -159,8 +168,10 @@ impl Channel {
     pub(super) fn start_again(&mut self, wire: &mut Wire) -> Step {
         // With the caller's own key the record answers, and needs no input.
         if !self.input.as_mut().is_none_or(Input::rewind) && !self.start.keep {
-            let message = format!("{} has no trace of the command, and its input is gone", self.host);
-            return self.end_without(Failure::new(ErrorKind::Lost, message).hint("Start it again."));
+            let message =
+                format!("{} has no trace of the command, and its input is gone", self.host);
+            return self
+                .end_without(Failure::new(ErrorKind::Lost, message).hint("Start it again."));
         }
         self.sent = Sent::No;
         self.board(wire)
@@ -194,13 +205,13 @@ impl Channel {
         }
     }
 
-    /// The connection is gone, since then.
+    /// The connection is gone, and has been silent since then.
     pub(super) fn lose(&mut self, since: Instant) {
         self.state = State::Adrift;
         if self.sent == Sent::Unlearned {
             self.sent = Sent::Unsure;
         }
-        self.lost.get_or_insert(since);
+        self.lost.get_or_insert(Lost { at: Instant::now(), since });
     }
 
     /// Tells a person who waits; one that does not read misses it.
@@ -288,8 +299,7 @@ impl Channel {
         for &(number, signal) in &self.signals {
             wire.send(Frame::Signal { ch, number, signal });
         }
-        for (stream, receiving) in
-            [(Stream::Stdout, &self.stdout), (Stream::Stderr, &self.stderr)]
+        for (stream, receiving) in [(Stream::Stdout, &self.stdout), (Stream::Stderr, &self.stderr)]
         {
             if receiving.is_stopped() {
                 wire.send(Frame::Stop { ch, stream });
@@ -299,275 +309,4 @@ impl Channel {
             wire.send(Frame::Cancel { ch });
         }
     }
-
-    // --- what the server says ---
-
-    pub(super) fn handle(&mut self, frame: Frame, wire: &mut Wire) -> Result<Step, Fault> {
-        match frame {
-            Frame::Queued { position, .. } => {
-                self.lost = None;
-                self.notice(Notice::Queued(position));
-            }
-            Frame::Started(started) => {
-                if self.state == State::Attaching || self.started_at.is_some() {
-                    return Err(unexpected("started", "the command had started"));
-                }
-                self.state = State::Running;
-                self.lost = None;
-                self.identify(started.job, started.digest, "started")?;
-                self.note_start(started.started_at, started.note);
-                self.stdout.resume(started.digest, 0);
-                self.stderr.resume(started.digest, 0);
-            }
-            Frame::Attached(attached) => self.attached(attached, wire)?,
-            Frame::Refused { reason, generation, .. } => {
-                return Ok(self.refused(reason, generation, wire));
-            }
-            Frame::Data(data) => self.data(data, wire)?,
-            Frame::End(end) => return self.end(&end, wire),
-            Frame::Window(Window { got, upto, .. }) => {
-                if let Some(input) = &mut self.input {
-                    input.window(got, upto)?;
-                    self.send_input_if(Some(wire));
-                }
-            }
-            Frame::Stop { .. } => {
-                if let Some(input) = &mut self.input {
-                    input.close();
-                }
-            }
-            Frame::Exit(exit) => return self.exit(exit, wire),
-            _ => {}
-        }
-        Ok(Step::On)
-    }
-
-    fn identify(&mut self, job: JobId, digest: Algorithm, frame: &'static str) -> Result<(), Fault> {
-        let named = (job, digest);
-        if self.job.as_ref().is_some_and(|job| *job != named) {
-            return Err(unexpected(frame, "the command had another job or digest"));
-        }
-        self.job = Some(named);
-        Ok(())
-    }
-
-    fn note_start(&mut self, started_at: u64, note: Option<String>) {
-        if self.started_at.replace(started_at).is_some() {
-            return;
-        }
-        let job = self.job.as_ref().map(|(job, _)| job.to_string()).unwrap_or_default();
-        let started = Started { job, note, started_at };
-        self.progress.send_modify(|progress| progress.started = Some(started));
-    }
-
-    fn attached(&mut self, attached: Attached, wire: &mut Wire) -> Result<(), Fault> {
-        let asked = match self.state {
-            State::Asking => true,
-            State::Attaching => false,
-            State::Adrift | State::Running => {
-                return Err(unexpected("attached", "nothing was to be attached"));
-            }
-        };
-        self.identify(attached.job, attached.digest, "attached")?;
-        self.state = State::Running;
-        if let Some(started_at) = attached.started_at {
-            self.note_start(started_at, None);
-        }
-        if let Some(lost) = self.lost.take() {
-            self.notice(Notice::Resumed(lost.elapsed()));
-        }
-        self.stdout.resume(attached.digest, attached.stdout);
-        self.stderr.resume(attached.digest, attached.stderr);
-        if let Some(input) = &mut self.input {
-            let shared = asked || self.start.keep;
-            input.resume(attached.stdin, attached.stdin_ended, shared)?;
-        }
-        if asked {
-            // Another client's signals came before; ours follow them.
-            self.number += attached.number;
-            self.signals.iter_mut().for_each(|(number, _)| *number += attached.number);
-        } else {
-            self.signals.retain(|&(number, _)| number > attached.number);
-        }
-        self.repeat_requests(wire);
-        self.send_window(Stream::Stdout, wire, true);
-        self.send_window(Stream::Stderr, wire, true);
-        self.send_input(wire);
-        Ok(())
-    }
-
-    fn refused(&mut self, reason: Refusal, other: Option<u64>, wire: &mut Wire) -> Step {
-        let host = &self.host;
-        let asking = self.state == State::Asking;
-        match reason {
-            Refusal::UnknownKey if !asking && self.may_start_again(wire) => Step::Again,
-            Refusal::UnknownKey => {
-                let message = format!("{host} knows nothing of the command any more");
-                let hint = "The server was started anew; look on the host for what the command did.";
-                self.end_without(Failure::new(ErrorKind::Lost, message).hint(hint))
-            }
-            Refusal::Superseded if asking && self.bids < BIDS => {
-                self.bids += 1;
-                self.raise_generation(other.unwrap_or_default());
-                Step::Again
-            }
-            Refusal::Superseded => {
-                let message = format!("another client has taken the command on {host} over");
-                self.end_without(
-                    Failure::new(ErrorKind::Lost, message).hint("That client has its output and end."),
-                )
-            }
-            Refusal::Conflict => {
-                let message = format!("on {host} this key stands for another request");
-                let failure =
-                    Failure::new(ErrorKind::KeyConflict, message).hint("Choose another --key.");
-                let ran = self.job.is_some();
-                self.conclude(if ran { Outcome::Unknown } else { Outcome::NotStarted }, failure)
-            }
-            Refusal::Gone => {
-                let message = format!("{host} keeps the command's end no longer");
-                let hint = "Look on the host for what the command did.";
-                self.end_without(Failure::new(ErrorKind::Lost, message).hint(hint))
-            }
-        }
-    }
-
-    /// See the reasons above [`super`].
-    fn may_start_again(&self, wire: &Wire) -> bool {
-        let here = wire.hello.as_ref().map(|hello| hello.instance);
-        let never = self.job.is_none() && here.is_some_and(|here| self.sent == Sent::To(here));
-        never || self.start.keep
-    }
-
-    fn data(&mut self, data: Data, wire: &mut Wire) -> Result<(), Fault> {
-        let (stream, timed) = (data.stream, self.start.timestamps);
-        self.on_job("data")?;
-        self.receiving(stream).data(data, timed)?;
-        self.send_window(stream, wire, false);
-        Ok(())
-    }
-
-    fn end(&mut self, end: &End, wire: &mut Wire) -> Result<Step, Fault> {
-        self.on_job("end")?;
-        match self.receiving(end.stream).end(end) {
-            Ok(()) => Ok(Step::On),
-            Err(EndError::Fault(fault)) => Err(fault),
-            Err(EndError::Corrupt(corrupt)) => Ok(self.corrupt(&corrupt, wire)),
-        }
-    }
-
-    fn exit(&mut self, exit: Exit, wire: &mut Wire) -> Result<Step, Fault> {
-        match exit.outcome {
-            Outcome::NotStarted if self.started_at.is_some() => {
-                return Err(unexpected("exit", "the command had started"));
-            }
-            Outcome::NotStarted | Outcome::Unknown => {}
-            Outcome::Exited | Outcome::Signaled | Outcome::TimedOut => {
-                self.on_job("exit")?;
-                let settled = self
-                    .stdout
-                    .settle(exit.stdout_bytes, exit.stdout_digest)
-                    .and_then(|()| self.stderr.settle(exit.stderr_bytes, exit.stderr_digest));
-                match settled {
-                    Ok(()) => {}
-                    Err(EndError::Fault(fault)) => return Err(fault),
-                    Err(EndError::Corrupt(corrupt)) => return Ok(self.corrupt(&corrupt, wire)),
-                }
-            }
-        }
-        wire.send(Frame::Done { ch: self.start.ch });
-        Ok(self.verified(exit))
-    }
-
-    fn on_job(&self, frame: &'static str) -> Result<(), Fault> {
-        match self.state {
-            State::Running => Ok(()),
-            _ => Err(unexpected(frame, "its command has not started")),
-        }
-    }
-
-    fn send_window(&mut self, stream: Stream, wire: &mut Wire, again: bool) {
-        let ch = self.start.ch;
-        if let Some(window) = self.receiving(stream).window(ch, again) {
-            wire.send(Frame::Window(window));
-        }
-    }
-
-    fn receiving(&mut self, stream: Stream) -> &mut Receiving {
-        match stream {
-            Stream::Stdout | Stream::Stdin => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
-        }
-    }
-
-    // --- the end ---
-
-    fn verified(&mut self, exit: Exit) -> Step {
-        let ran = !matches!(exit.outcome, Outcome::NotStarted | Outcome::Unknown);
-        let mut report = self.report(exit.outcome, exit.failure);
-        report.code = exit.code;
-        report.signal = exit.signal;
-        report.output_open |= exit.open;
-        report.ended_at = Some(exit.ended_at);
-        report.duration_ms = exit.duration_ms;
-        if ran {
-            report.stdout_bytes = exit.stdout_bytes;
-            report.stderr_bytes = exit.stderr_bytes;
-            report.stdout_digest = exit.stdout_digest.map(|digest| digest.to_string());
-            report.stderr_digest = exit.stderr_digest.map(|digest| digest.to_string());
-        }
-        report.truncated =
-            self.stdout.lacks(report.stdout_bytes) || self.stderr.lacks(report.stderr_bytes);
-        self.publish(report)
-    }
-
-    fn corrupt(&mut self, corrupt: &Corrupt, wire: &mut Wire) -> Step {
-        self.abandon(wire);
-        let message = format!("{corrupt} (from {})", self.host);
-        let hint = "Don't use this output; run the command again.";
-        self.end_without(Failure::new(ErrorKind::Corrupt, message).hint(hint))
-    }
-
-    /// Ends it without an end from the server: unknown, unless nothing of it can have left.
-    pub(super) fn end_without(&mut self, failure: Failure) -> Step {
-        let outcome = match self.sent {
-            Sent::No => Outcome::NotStarted,
-            _ => Outcome::Unknown,
-        };
-        self.conclude(outcome, failure)
-    }
-
-    /// Ends it in this way.
-    pub(super) fn conclude(&mut self, outcome: Outcome, failure: Failure) -> Step {
-        let report = self.report(outcome, Some(failure));
-        self.publish(report)
-    }
-
-    fn report(&self, outcome: Outcome, error: Option<Failure>) -> crate::Report {
-        let nothing = Failure::new(ErrorKind::Lost, "");
-        let mut report = report(&self.host, outcome, nothing);
-        report.error = error;
-        report.job = self.job.as_ref().map(|(job, _)| job.to_string());
-        // The caller's own key makes it safe to ask again how it went.
-        report.retry_safe |= outcome == Outcome::Unknown && self.start.keep;
-        report.stdout_bytes = self.stdout.received();
-        report.stderr_bytes = self.stderr.received();
-        report.output_open = self.stdout.open || self.stderr.open;
-        report.started_at = self.started_at;
-        report
-    }
-
-    fn publish(&mut self, report: crate::Report) -> Step {
-        if let Some(input) = &mut self.input {
-            input.close();
-        }
-        self.stdout.close();
-        self.stderr.close();
-        self.progress.send_modify(|progress| progress.report = Some(report));
-        Step::Ended
-    }
-}
-
-fn unexpected(frame: &'static str, why: &'static str) -> Fault {
-    Fault::Unexpected { frame, why }
 }

@@ -137,6 +137,9 @@ impl Receiving {
         if self.stopped || self.ended.is_some() {
             return None;
         }
+        if again {
+            self.consumed();
+        }
         let incoming = self.incoming.as_mut()?;
         if again { Some(incoming.window(ch)) } else { incoming.window_due(ch) }
     }

@@ -143,7 +143,8 @@ impl Wire {
         self.asked = false;
     }
 
-    fn since(&self) -> Option<Instant> {
+    /// Since when something is unanswered.
+    pub(super) fn since(&self) -> Option<Instant> {
         self.unanswered.filter(|&since| self.reader.last_heard() <= since)
     }
 

@@ -21,6 +21,7 @@ use crate::{
     clock,
     job::timers::{Due, Timers},
     limits,
+    peer::Peer,
     policy::Permit,
     process::{Ended, Process, TreeKill},
 };
@@ -43,8 +44,14 @@ pub(super) struct Job {
     pub(super) exit_sent: bool,
     kept: Option<Key>,
     digest: RequestDigest,
-    permit: Permit,
+    peer: Arc<Peer>,
     note: Option<String>,
+}
+
+/// What is to be run; used up by the start, since it may be large and need not be kept beside it.
+pub(super) struct Asked {
+    permit: Permit,
+    _held: Share,
 }
 
 /// Why the server ends a command.
@@ -81,11 +88,11 @@ impl Job {
         beginning: Beginning,
         mailbox: mpsc::Receiver<Message>,
         shared: Arc<Shared>,
-    ) -> Self {
-        let Beginning { id, kept, digest, permit, note, sink, wishes } = beginning;
+    ) -> (Self, Asked) {
+        let Beginning { id, kept, digest, permit, held, note, sink, wishes } = beginning;
         let share = || Share::new(Arc::clone(&shared.budget));
         let algorithm = wishes.algorithm;
-        Self {
+        let job = Self {
             input: Input::new(wishes.stdin, algorithm, share()),
             stdout: Output::new(Stream::Stdout, algorithm, wishes.timestamps, share()),
             stderr: Output::new(Stream::Stderr, algorithm, wishes.timestamps, share()),
@@ -102,14 +109,15 @@ impl Job {
             exit_sent: false,
             kept,
             digest,
-            permit,
+            peer: Arc::clone(permit.peer()),
             note,
-        }
+        };
+        (job, Asked { permit, _held: held })
     }
 
     /// Lives the whole life; `on_end` is called when nothing runs any more and only the end is kept.
-    pub(super) async fn live(mut self, on_end: impl FnOnce()) -> bool {
-        let exit = match self.start().await {
+    pub(super) async fn live(mut self, asked: Asked, on_end: impl FnOnce()) -> bool {
+        let exit = match self.start(asked).await {
             Ok(running) => self.run(running).await,
             Err(failure) => exit_not_started(0, failure),
         };
@@ -120,13 +128,13 @@ impl Job {
         self.started_at.is_some()
     }
 
-    async fn start(&mut self) -> Result<Running, Failure> {
+    async fn start(&mut self, asked: Asked) -> Result<Running, Failure> {
         let turn = self.wait_for_turn().await?;
         if let Some(key) = self.kept {
-            let user = self.permit.peer().user();
+            let user = self.peer.user();
             self.shared.keys.begin(user, key, self.digest, &self.id).await?;
         }
-        let mut process = self.shared.processes.spawn(self.permit.plan()).map_err(Failure::from)?;
+        let mut process = self.shared.processes.spawn(asked.permit.plan()).map_err(Failure::from)?;
         let started_at = clock::now_ms();
         self.started_at = Some(started_at);
         self.input.connect(process.stdin.take());
@@ -143,7 +151,7 @@ impl Job {
                 note: self.note.take(),
             }));
         }
-        info!(job = %self.id, peer = %self.permit.peer(), pid = process.pid(), "started");
+        info!(job = %self.id, peer = %self.peer, pid = process.pid(), "started");
         Ok(Running { process, began, ended: None, reason: None, doomed: false, killing: None, _turn: turn })
     }
 
@@ -335,7 +343,7 @@ impl Job {
     async fn note_end(&mut self, exit: &Exit) {
         info!(
             job = %self.id,
-            peer = %self.permit.peer(),
+            peer = %self.peer,
             outcome = %exit.outcome,
             code = exit.code,
             signal = exit.signal.map(|signal| signal.to_string()),
@@ -343,7 +351,7 @@ impl Job {
             "ended"
         );
         if let Some(key) = self.kept {
-            self.shared.keys.end(self.permit.peer().user(), key, exit).await;
+            self.shared.keys.end(self.peer.user(), key, exit).await;
         }
     }
 

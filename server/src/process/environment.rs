@@ -53,11 +53,12 @@ pub fn build(
 ) -> Result<Environment, EnvironmentError> {
     let account = sources.account;
     let mut environment: Environment = Vec::new();
-    let mut set = |name: &OsStr, value: OsString| {
-        match environment.iter_mut().find(|(known, _)| known == name) {
-            Some((_, old)) => *old = value,
-            None => environment.push((name.to_owned(), value)),
-        }
+    let mut set = |name: &OsStr, value: OsString| match environment
+        .iter_mut()
+        .find(|(known, _)| known == name)
+    {
+        Some((_, old)) => *old = value,
+        None => environment.push((name.to_owned(), value)),
     };
     set(OsStr::new(JOB), sources.job.into());
     set(OsStr::new(PEER), sources.peer.into());
@@ -120,7 +121,10 @@ mod tests {
         }
     }
 
-    fn built(inherited: &[(&str, &str)], request: &[&[u8]]) -> Result<Environment, EnvironmentError> {
+    fn built(
+        inherited: &[(&str, &str)],
+        request: &[&[u8]],
+    ) -> Result<Environment, EnvironmentError> {
         let request: Vec<_> = request.iter().map(|setting| setting.to_vec()).collect();
         let account = account();
         let sources = Sources {

@@ -90,9 +90,9 @@ pub(super) fn variable(pid: Pid, name: &str) -> Option<Vec<u8>> {
 }
 
 fn find_variable<'a>(environment: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    environment.split(|&byte| byte == 0).find_map(|setting| {
-        setting.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
-    })
+    environment
+        .split(|&byte| byte == 0)
+        .find_map(|setting| setting.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
 #[cfg(test)]

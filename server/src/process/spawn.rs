@@ -3,8 +3,8 @@
 //! The standard library starts it by posix_spawn(3), which shares the server's memory until the exec
 //! instead of copying its page tables, as long as the program's path is absolute and nothing asks
 //! for code between fork and exec: no `pre_exec`, `uid`, `gid` or `groups`. A process group and a
-//! folder it can set (`posix_spawn_file_actions_addchdir_np`, glibc 2.29). It also empties the signal
-//! mask and gives SIGPIPE its default back; the other signals are as [`super::own`] left them.
+//! folder it can set (`posix_spawn_file_actions_addchdir_np`, glibc 2.29). It also gives SIGPIPE its
+//! default back; the signal mask and the other signals are inherited as [`super::own`] left them.
 
 use std::{
     io,

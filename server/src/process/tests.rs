@@ -1,5 +1,6 @@
 //! Real processes: started, seen to end, killed with all that came of them.
 
+mod found;
 mod inheritance;
 mod start;
 mod trees;

@@ -104,8 +104,12 @@ impl Table {
     pub(crate) fn ratio(&mut self, of: &str, to: &str, goal: Option<Goal>) {
         let (Some(above), Some(below)) = (self.find(of), self.find(to)) else { return };
         let value = if above.values.len() == below.values.len() {
-            let each: Vec<f64> =
-                above.values.iter().zip(&below.values).map(|(above, below)| above / below).collect();
+            let each: Vec<f64> = above
+                .values
+                .iter()
+                .zip(&below.values)
+                .map(|(above, below)| above / below)
+                .collect();
             median(&each)
         } else {
             above.median() / below.median()

@@ -17,9 +17,9 @@ pub struct Shape {
     pub name: &'static str,
     /// A line for the shell; `MARK` stands for a number of seconds that is nobody else's, `DIR` for a
     /// folder of the test's own.
-    line: &'static str,
+    pub line: &'static str,
     /// Processes that have the mark as an argument, once all are there.
-    processes: usize,
+    pub processes: usize,
 }
 
 /// Shapes of which nothing may be left.
@@ -181,7 +181,6 @@ pub struct Scene {
 }
 
 /// A client and the mark of what it runs.
-#[derive(Debug)]
 pub struct Victim {
     client: RunningClient,
     proxy: Proxy,
@@ -210,9 +209,7 @@ impl Scene {
     /// A client that runs a command of this shape.
     #[must_use]
     pub fn victim(&self, shape: Shape) -> Victim {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let mark = format!("600.{}{number:06}", std::process::id());
+        let mark = mark();
         let folder = self.world.scratch("").display().to_string();
         let line = shape.line.replace("MARK", &mark).replace("DIR", &folder);
         let proxy = Proxy::to(self.world.address());
@@ -226,7 +223,7 @@ impl Scene {
     ///
     /// When it does not end, or the server does not notice a silence.
     pub fn end(&self, victim: Victim, death: Death) {
-        let Victim { mut client, proxy, .. } = victim;
+        let Victim { client, proxy, .. } = victim;
         match death {
             Death::Term => {
                 client.signal(Signal::TERM);
@@ -259,6 +256,14 @@ impl Victim {
     pub fn seen(&self, processes: usize) {
         eventually("its processes run on the host", || proc::marked(&self.mark).len() >= processes);
     }
+}
+
+/// A number of seconds, for sleep(1), that is nobody else's: what a process is found by.
+#[must_use]
+pub fn mark() -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("600.{}{number:06}", std::process::id())
 }
 
 /// The processes that still have a mark when the server has had time enough to end them.

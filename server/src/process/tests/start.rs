@@ -90,7 +90,8 @@ async fn program_name_arguments_and_environment_are_exact() {
     plan.args = vec!["-c".into(), "cat /proc/$$/environ; cat /proc/$$/cmdline; :".into()];
     let seen = output_of(&processes, &plan).await;
     let path = std::env::var("PATH").unwrap();
-    assert!(seen.starts_with(&format!("RCMD_JOB={}\0PATH={path}\0another\0-c\0", plan.job)), "{seen:?}");
+    let expected = format!("PATH={path}\0RCMD_JOB={}\0another\0-c\0", plan.job);
+    assert!(seen.starts_with(&expected), "{seen:?}");
 }
 
 #[tokio::test]
@@ -127,7 +128,10 @@ async fn what_is_dropped_is_killed() {
     let Started { process, mut stdout } = started;
     drop(process);
     let mut rest = Vec::new();
-    timeout(DEADLINE, stdout.read_to_end(&mut rest)).await.expect("nothing holds the pipe").unwrap();
+    timeout(DEADLINE, stdout.read_to_end(&mut rest))
+        .await
+        .expect("nothing holds the pipe")
+        .unwrap();
 }
 
 #[tokio::test]

@@ -1,0 +1,195 @@
+//! What a loss proves for each command, and how the next connection is made.
+
+use std::io;
+
+use rcmd_protocol::{
+    frame::Frame,
+    io::Ended,
+    outcome::{ErrorKind, Failure, Outcome},
+};
+use tokio::time::Instant;
+
+use super::{Actor, Healing};
+use crate::{
+    child::Notice,
+    link::{
+        Io, Missed,
+        channel::Channel,
+        wire::{Silence, Wire},
+    },
+};
+
+impl Actor {
+    /// The connection has ended. What that proves for each channel is decided here.
+    pub(super) async fn lost(&mut self, ended: Ended) {
+        let Some(wire) = self.wire.take() else { return };
+        self.numbers.clear();
+        self.healing.beside = None;
+        let greeted = wire.hello.is_some();
+        let reason = match &ended {
+            Ended::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                "it was cut off".to_owned()
+            }
+            ended => ended.to_string(),
+        };
+        let verdict = match ended {
+            Ended::Fault(fault) => {
+                // Nothing that this server says can be relied on.
+                let failure = fault.failure();
+                let message = format!("{} broke the protocol: {}", self.host, failure.message);
+                self.end_all(&Failure { message, ..failure }, false);
+                return wire.close().await;
+            }
+            // A server that was started anew may have no room for all at once.
+            Ended::Told(failure)
+                if failure.kind == ErrorKind::Busy
+                    && !self.channels.values().all(Channel::is_fresh) =>
+            {
+                None
+            }
+            // The server judges a client before it takes any start from it.
+            Ended::Told(failure) if !greeted => Some((failure, true)),
+            Ended::Told(failure) => Some((failure, false)),
+            Ended::Io(error) if !greeted => {
+                self.dial.refusal(&error).map(|failure| (failure, true))
+            }
+            Ended::Io(_) | Ended::Closed | Ended::Gone(_) => None,
+        };
+        if let Some((failure, nothing_ran)) = verdict {
+            return self.end_all(&failure, nothing_ran);
+        }
+        self.set_adrift(Instant::now(), &reason);
+        self.dial_soon();
+    }
+
+    /// A connection that was silent, and beside which another was being made, speaks again: it was
+    /// only slow, and is kept. Says whether there is a connection that needs no other.
+    pub(super) fn recover(&mut self) -> bool {
+        let speaks = self.wire.as_ref().is_some_and(Wire::is_answered);
+        if speaks && let Some(since) = self.healing.beside.take() {
+            self.healing.attempt = None;
+            self.healing.due = None;
+            self.healing.backoff.reset();
+            for channel in self.channels.values() {
+                channel.notice(Notice::Resumed(since.elapsed()));
+            }
+        }
+        speaks
+    }
+
+    pub(super) fn set_adrift(&mut self, since: Instant, reason: &str) {
+        for channel in self.channels.values_mut() {
+            channel.lose(since);
+            channel.notice(Notice::Lost(reason.to_owned()));
+        }
+        self.healing.lost = Some(reason.to_owned());
+    }
+
+    /// Ends all commands for one reason. With `nothing_ran`, those that no other connection had did not
+    /// start.
+    pub(super) fn end_all(&mut self, failure: &Failure, nothing_ran: bool) {
+        for channel in self.channels.values_mut() {
+            let _ended = if nothing_ran && channel.is_fresh() {
+                channel.conclude(Outcome::NotStarted, failure.clone())
+            } else {
+                channel.end_without(failure.clone())
+            };
+        }
+        self.channels.clear();
+        self.numbers.clear();
+        self.rest();
+    }
+
+    /// Whether no other connection is being made.
+    pub(super) fn is_idle(&self) -> bool {
+        self.healing.attempt.is_none() && self.healing.due.is_none()
+    }
+
+    pub(super) fn dial_soon(&mut self) {
+        if self.is_idle() && !self.channels.is_empty() {
+            self.healing.due = Some(Instant::now() + self.healing.backoff.pause());
+        }
+    }
+
+    pub(super) fn missed(&mut self, missed: Missed) {
+        self.healing.attempt = None;
+        if missed.is_final && self.wire.is_none() {
+            return self.end_all(&missed.failure, false);
+        }
+        self.healing.missed = Some(missed.failure);
+        self.dial_soon();
+    }
+
+    /// Takes a new connection. The one before is dropped first, with all that it may still have said:
+    /// only then do the offsets that each channel states stay true.
+    pub(super) fn adopt(&mut self, stream: Box<dyn Io>) {
+        self.healing.attempt = None;
+        self.healing.missed = None;
+        if self.recover() {
+            return;
+        }
+        self.healing.beside = None;
+        if let Some(old) = self.wire.take() {
+            let since = old.since().unwrap_or_else(Instant::now);
+            self.channels.values_mut().for_each(|channel| channel.lose(since));
+        }
+        self.numbers.clear();
+        self.wire = Some(Wire::new(stream));
+        if self.suspended {
+            self.tell(Frame::Suspend);
+        }
+        let ids: Vec<_> = self.channels.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.board(id, Channel::board));
+    }
+
+    pub(super) fn tick(&mut self) {
+        let now = Instant::now();
+        self.recover();
+        if self.healing.due.is_some_and(|due| now >= due) {
+            self.healing.due = None;
+            self.healing.attempt = Some(self.dial.dial());
+        }
+        self.give_up(now);
+        if self.watches()
+            && let Some(wire) = &mut self.wire
+            && let Silence::Since(since) = wire.silence(now)
+            && self.is_idle()
+        {
+            self.healing.beside = Some(since);
+            let silent = now.duration_since(since).as_secs();
+            for channel in self.channels.values() {
+                channel.notice(Notice::Lost(format!("nothing was heard for {silent} s")));
+            }
+            self.dial_soon();
+        }
+    }
+
+    pub(super) fn give_up(&mut self, now: Instant) {
+        let grace = self.grace();
+        let late =
+            |channel: &Channel| channel.deadline(grace).is_some_and(|deadline| now >= deadline);
+        let ids: Vec<_> =
+            self.channels.iter().filter(|(_, channel)| late(channel)).map(|(&id, _)| id).collect();
+        for id in ids {
+            let failure = self.grace_is_over();
+            if let Some(channel) = self.channels.get_mut(&id) {
+                let step = channel.end_without(failure);
+                self.step(id, step);
+            }
+        }
+    }
+
+    pub(super) fn grace_is_over(&self) -> Failure {
+        let Healing { lost, missed, .. } = &self.healing;
+        let lost = lost.as_deref().unwrap_or("it was never made");
+        let mut message = format!("the connection to {} was lost ({lost})", self.host);
+        match missed {
+            Some(missed) => message.push_str(&format!(" and could not be made again: {missed}")),
+            None => message.push_str(" and the command was not taken up again in time"),
+        }
+        Failure::new(ErrorKind::Lost, message).hint(format!(
+            "Try `rcmd-client doctor {}`; look on the host for what the command did.",
+            self.host
+        ))
+    }
+}

@@ -1,0 +1,80 @@
+//! The report of a command, with or without an end from the server.
+
+use rcmd_protocol::{
+    fault::Corrupt,
+    frame::Exit,
+    outcome::{ErrorKind, Failure, Outcome},
+};
+
+use super::{Channel, Sent, Step};
+use crate::{
+    Report,
+    link::{report, wire::Wire},
+};
+
+impl Channel {
+    pub(super) fn verified(&mut self, exit: Exit) -> Step {
+        let ran = !matches!(exit.outcome, Outcome::NotStarted | Outcome::Unknown);
+        let mut report = self.report(exit.outcome, exit.failure);
+        report.code = exit.code;
+        report.signal = exit.signal;
+        report.output_open |= exit.open;
+        report.ended_at = Some(exit.ended_at);
+        report.duration_ms = exit.duration_ms;
+        if ran {
+            report.stdout_bytes = exit.stdout_bytes;
+            report.stderr_bytes = exit.stderr_bytes;
+            report.stdout_digest = exit.stdout_digest.map(|digest| digest.to_string());
+            report.stderr_digest = exit.stderr_digest.map(|digest| digest.to_string());
+        }
+        report.truncated =
+            self.stdout.lacks(report.stdout_bytes) || self.stderr.lacks(report.stderr_bytes);
+        self.publish(report)
+    }
+
+    pub(super) fn corrupt(&mut self, corrupt: &Corrupt, wire: &mut Wire) -> Step {
+        self.abandon(wire);
+        let message = format!("{corrupt} (from {})", self.host);
+        let hint = "Don't use this output; run the command again.";
+        self.end_without(Failure::new(ErrorKind::Corrupt, message).hint(hint))
+    }
+
+    /// Ends it without an end from the server: unknown, unless nothing of it can have left.
+    pub(in crate::link) fn end_without(&mut self, failure: Failure) -> Step {
+        let outcome = match self.sent {
+            Sent::No => Outcome::NotStarted,
+            _ => Outcome::Unknown,
+        };
+        self.conclude(outcome, failure)
+    }
+
+    /// Ends it in this way.
+    pub(in crate::link) fn conclude(&mut self, outcome: Outcome, failure: Failure) -> Step {
+        let report = self.report(outcome, Some(failure));
+        self.publish(report)
+    }
+
+    fn report(&self, outcome: Outcome, error: Option<Failure>) -> Report {
+        let nothing = Failure::new(ErrorKind::Lost, "");
+        let mut report = report(&self.host, outcome, nothing);
+        report.error = error;
+        report.job = self.job.as_ref().map(|(job, _)| job.to_string());
+        // The caller's own key makes it safe to ask again how it went.
+        report.retry_safe |= outcome == Outcome::Unknown && self.start.keep;
+        report.stdout_bytes = self.stdout.received();
+        report.stderr_bytes = self.stderr.received();
+        report.output_open = self.stdout.open || self.stderr.open;
+        report.started_at = self.started_at;
+        report
+    }
+
+    fn publish(&mut self, report: Report) -> Step {
+        if let Some(input) = &mut self.input {
+            input.close();
+        }
+        self.stdout.close();
+        self.stderr.close();
+        self.progress.send_modify(|progress| progress.report = Some(report));
+        Step::Ended
+    }
+}

@@ -1,0 +1,228 @@
+//! What the server says of a command, and what may be said in which state.
+
+use rcmd_protocol::{
+    digest::Algorithm,
+    fault::Fault,
+    frame::{Attached, Data, End, Exit, Frame, Refusal, Stream, Window},
+    ids::JobId,
+    incoming::EndError,
+    outcome::{ErrorKind, Failure, Outcome},
+};
+
+use super::{BIDS, Channel, Receiving, Sent, State, Step};
+use crate::{
+    child::{Notice, Started},
+    link::wire::Wire,
+};
+
+impl Channel {
+    /// Takes a frame of its channel.
+    pub(in crate::link) fn handle(&mut self, frame: Frame, wire: &mut Wire) -> Result<Step, Fault> {
+        match frame {
+            Frame::Queued { position, .. } => {
+                self.lost = None;
+                self.notice(Notice::Queued(position));
+            }
+            Frame::Started(started) => {
+                if self.state == State::Attaching || self.started_at.is_some() {
+                    return Err(unexpected("started", "the command had started"));
+                }
+                self.state = State::Running;
+                self.lost = None;
+                self.identify(started.job, started.digest, "started")?;
+                self.note_start(started.started_at, started.note);
+                self.stdout.resume(started.digest, 0);
+                self.stderr.resume(started.digest, 0);
+            }
+            Frame::Attached(attached) => self.attached(attached, wire)?,
+            Frame::Refused { reason, generation, .. } => {
+                return Ok(self.refused(reason, generation, wire));
+            }
+            Frame::Data(data) => self.data(data, wire)?,
+            Frame::End(end) => return self.end(&end, wire),
+            Frame::Window(Window { got, upto, .. }) => {
+                if let Some(input) = &mut self.input {
+                    input.window(got, upto)?;
+                    self.send_input_if(Some(wire));
+                }
+            }
+            Frame::Stop { .. } => {
+                if let Some(input) = &mut self.input {
+                    input.close();
+                }
+            }
+            Frame::Exit(exit) => return self.exit(exit, wire),
+            _ => {}
+        }
+        Ok(Step::On)
+    }
+
+    fn identify(
+        &mut self,
+        job: JobId,
+        digest: Algorithm,
+        frame: &'static str,
+    ) -> Result<(), Fault> {
+        let named = (job, digest);
+        if self.job.as_ref().is_some_and(|job| *job != named) {
+            return Err(unexpected(frame, "the command had another job or digest"));
+        }
+        self.job = Some(named);
+        Ok(())
+    }
+
+    fn note_start(&mut self, started_at: u64, note: Option<String>) {
+        if self.started_at.replace(started_at).is_some() {
+            return;
+        }
+        let job = self.job.as_ref().map(|(job, _)| job.to_string()).unwrap_or_default();
+        let started = Started { job, note, started_at };
+        self.progress.send_modify(|progress| progress.started = Some(started));
+    }
+
+    fn attached(&mut self, attached: Attached, wire: &mut Wire) -> Result<(), Fault> {
+        let asked = match self.state {
+            State::Asking => true,
+            State::Attaching => false,
+            State::Adrift | State::Running => {
+                return Err(unexpected("attached", "nothing was to be attached"));
+            }
+        };
+        self.identify(attached.job, attached.digest, "attached")?;
+        self.state = State::Running;
+        if let Some(started_at) = attached.started_at {
+            self.note_start(started_at, None);
+        }
+        if let Some(lost) = self.lost.take() {
+            self.notice(Notice::Resumed(lost.since.elapsed()));
+        }
+        self.stdout.resume(attached.digest, attached.stdout);
+        self.stderr.resume(attached.digest, attached.stderr);
+        if let Some(input) = &mut self.input {
+            let shared = asked || self.start.keep;
+            input.resume(attached.stdin, attached.stdin_ended, shared)?;
+        }
+        if asked {
+            // Another client's signals came before; ours follow them.
+            self.number += attached.number;
+            self.signals.iter_mut().for_each(|(number, _)| *number += attached.number);
+        } else {
+            self.signals.retain(|&(number, _)| number > attached.number);
+        }
+        self.repeat_requests(wire);
+        self.send_window(Stream::Stdout, wire, true);
+        self.send_window(Stream::Stderr, wire, true);
+        self.send_input(wire);
+        Ok(())
+    }
+
+    fn refused(&mut self, reason: Refusal, other: Option<u64>, wire: &mut Wire) -> Step {
+        let host = &self.host;
+        let asking = self.state == State::Asking;
+        match reason {
+            Refusal::UnknownKey if !asking && self.may_start_again(wire) => Step::Again,
+            Refusal::UnknownKey => {
+                let message = format!("{host} knows nothing of the command any more");
+                let hint =
+                    "The server was started anew; look on the host for what the command did.";
+                self.end_without(Failure::new(ErrorKind::Lost, message).hint(hint))
+            }
+            Refusal::Superseded if asking && self.bids < BIDS => {
+                self.bids += 1;
+                self.raise_generation(other.unwrap_or_default());
+                Step::Again
+            }
+            Refusal::Superseded => {
+                let message = format!("another client has taken the command on {host} over");
+                self.end_without(
+                    Failure::new(ErrorKind::Lost, message)
+                        .hint("That client has its output and end."),
+                )
+            }
+            Refusal::Conflict => {
+                let message = format!("on {host} this key stands for another request");
+                let failure =
+                    Failure::new(ErrorKind::KeyConflict, message).hint("Choose another --key.");
+                let ran = self.job.is_some();
+                self.conclude(if ran { Outcome::Unknown } else { Outcome::NotStarted }, failure)
+            }
+            Refusal::Gone => {
+                let message = format!("{host} keeps the command's end no longer");
+                let hint = "Look on the host for what the command did.";
+                self.end_without(Failure::new(ErrorKind::Lost, message).hint(hint))
+            }
+        }
+    }
+
+    /// See the reasons above [`super`].
+    fn may_start_again(&self, wire: &Wire) -> bool {
+        let here = wire.hello.as_ref().map(|hello| hello.instance);
+        let never = self.job.is_none() && here.is_some_and(|here| self.sent == Sent::To(here));
+        never || self.start.keep
+    }
+
+    fn data(&mut self, data: Data, wire: &mut Wire) -> Result<(), Fault> {
+        let (stream, timed) = (data.stream, self.start.timestamps);
+        self.on_job("data")?;
+        self.receiving(stream).data(data, timed)?;
+        self.send_window(stream, wire, false);
+        Ok(())
+    }
+
+    fn end(&mut self, end: &End, wire: &mut Wire) -> Result<Step, Fault> {
+        self.on_job("end")?;
+        match self.receiving(end.stream).end(end) {
+            Ok(()) => Ok(Step::On),
+            Err(EndError::Fault(fault)) => Err(fault),
+            Err(EndError::Corrupt(corrupt)) => Ok(self.corrupt(&corrupt, wire)),
+        }
+    }
+
+    fn exit(&mut self, exit: Exit, wire: &mut Wire) -> Result<Step, Fault> {
+        match exit.outcome {
+            Outcome::NotStarted if self.started_at.is_some() => {
+                return Err(unexpected("exit", "the command had started"));
+            }
+            Outcome::NotStarted | Outcome::Unknown => {}
+            Outcome::Exited | Outcome::Signaled | Outcome::TimedOut => {
+                self.on_job("exit")?;
+                let settled = self
+                    .stdout
+                    .settle(exit.stdout_bytes, exit.stdout_digest)
+                    .and_then(|()| self.stderr.settle(exit.stderr_bytes, exit.stderr_digest));
+                match settled {
+                    Ok(()) => {}
+                    Err(EndError::Fault(fault)) => return Err(fault),
+                    Err(EndError::Corrupt(corrupt)) => return Ok(self.corrupt(&corrupt, wire)),
+                }
+            }
+        }
+        wire.send(Frame::Done { ch: self.start.ch });
+        Ok(self.verified(exit))
+    }
+
+    fn on_job(&self, frame: &'static str) -> Result<(), Fault> {
+        match self.state {
+            State::Running => Ok(()),
+            _ => Err(unexpected(frame, "its command has not started")),
+        }
+    }
+
+    pub(super) fn send_window(&mut self, stream: Stream, wire: &mut Wire, again: bool) {
+        let ch = self.start.ch;
+        if let Some(window) = self.receiving(stream).window(ch, again) {
+            wire.send(Frame::Window(window));
+        }
+    }
+
+    pub(super) fn receiving(&mut self, stream: Stream) -> &mut Receiving {
+        match stream {
+            Stream::Stdout | Stream::Stdin => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
+}
+
+fn unexpected(frame: &'static str, why: &'static str) -> Fault {
+    Fault::Unexpected { frame, why }
+}

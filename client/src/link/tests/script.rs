@@ -1,0 +1,249 @@
+//! A server that says what a test has it say, over a pipe in memory.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::{Bytes, BytesMut};
+use rcmd_protocol::{
+    codec::Decoder,
+    digest::{Algorithm, StreamDigest, StreamHasher},
+    frame::{
+        Attach, Attached, Data, End, Exit, Frame, Hello, Mode, Refusal, ServerHello, Start,
+        Started, Stream, Window,
+    },
+    ids::{Instance, JobId, Key},
+    outcome::{ErrorKind, Failure, Outcome},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+    sync::mpsc,
+};
+
+use crate::{
+    Command,
+    link::{Dial, Dialing, Handle, Missed, open},
+};
+
+/// Where the connections of a client arrive.
+pub(super) struct Host {
+    arriving: mpsc::UnboundedReceiver<DuplexStream>,
+    down: Arc<AtomicBool>,
+}
+
+struct Script {
+    arrive: mpsc::UnboundedSender<DuplexStream>,
+    down: Arc<AtomicBool>,
+}
+
+impl Script {
+    fn connect(&self) -> DuplexStream {
+        let (near, far) = duplex(64 * 1024);
+        self.arrive.send(far).expect("the test still listens");
+        near
+    }
+}
+
+impl Dial for Script {
+    fn dial(&self) -> Dialing {
+        let result = if self.down.load(Ordering::Relaxed) {
+            let failure = Failure::new(ErrorKind::Unreachable, "the host is down");
+            Err(Missed { failure, is_final: false })
+        } else {
+            Ok(Box::new(self.connect()) as _)
+        };
+        Box::pin(async { result })
+    }
+
+    fn refusal(&self, _: &io::Error) -> Option<Failure> {
+        None
+    }
+}
+
+/// A client whose first connection has just been made.
+pub(super) fn client() -> (Handle, Host) {
+    let (arrive, arriving) = mpsc::unbounded_channel();
+    let down = Arc::<AtomicBool>::default();
+    let script = Script { arrive, down: Arc::clone(&down) };
+    let first = Box::new(script.connect());
+    (open("web1".to_owned(), Box::new(script), first), Host { arriving, down })
+}
+
+/// `echo`, not sent yet.
+pub(super) fn echo(link: &Handle) -> Command {
+    Command::new(link.clone(), Mode::Exec, "echo".as_ref())
+}
+
+impl Host {
+    /// The next connection.
+    pub(super) async fn accept(&mut self) -> Peer {
+        let stream = self.arriving.recv().await.expect("the client dials");
+        Peer { stream, decoder: Decoder::default(), buffer: BytesMut::new() }
+    }
+
+    /// The next connection, with both hellos said.
+    pub(super) async fn greet(&mut self, instance: char) -> Peer {
+        let mut peer = self.accept().await;
+        peer.expect_hello().await;
+        peer.say(hello(instance)).await;
+        peer
+    }
+
+    /// Whether no connection has arrived.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        self.arriving.try_recv().is_err()
+    }
+
+    /// Whether nothing can arrive any more.
+    pub(super) async fn arriving_ended(&mut self) -> bool {
+        self.arriving.recv().await.is_none()
+    }
+
+    pub(super) fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::Relaxed);
+    }
+}
+
+/// The server's end of one connection. Dropped, it is cut.
+pub(super) struct Peer {
+    stream: DuplexStream,
+    decoder: Decoder,
+    buffer: BytesMut,
+}
+
+impl Peer {
+    /// The next frame; none at the end of the connection.
+    pub(super) async fn hear(&mut self) -> Option<Frame> {
+        loop {
+            if let Some(frame) = self.decoder.decode(&mut self.buffer).expect("a valid frame") {
+                return Some(frame);
+            }
+            if self.stream.read_buf(&mut self.buffer).await.expect("a readable pipe") == 0 {
+                return None;
+            }
+        }
+    }
+
+    pub(super) async fn expect(&mut self) -> Frame {
+        self.hear().await.expect("a frame, not the end")
+    }
+
+    pub(super) async fn expect_hello(&mut self) {
+        assert!(matches!(self.expect().await, Frame::Hello(_)));
+    }
+
+    pub(super) async fn expect_start(&mut self) -> Start {
+        match self.expect().await {
+            Frame::Start(start) => start,
+            other => panic!("{other:?} instead of a start"),
+        }
+    }
+
+    pub(super) async fn expect_attach(&mut self) -> Attach {
+        match self.expect().await {
+            Frame::Attach(attach) => attach,
+            other => panic!("{other:?} instead of an attach"),
+        }
+    }
+
+    pub(super) async fn say(&mut self, frame: Frame) {
+        let mut bytes = BytesMut::new();
+        frame.encode(&mut bytes).expect("a frame within limits");
+        self.stream.write_all(&bytes).await.expect("a writable pipe");
+    }
+
+    /// Says both ends and the exit of a command that wrote `stdout` and ended with 0.
+    pub(super) async fn say_end(&mut self, ch: u32, stdout: &[u8]) {
+        self.say(end(ch, Stream::Stdout, stdout)).await;
+        self.say(end(ch, Stream::Stderr, b"")).await;
+        self.say(Frame::Exit(exit(ch, stdout))).await;
+    }
+}
+
+pub(super) fn instance(name: char) -> Instance {
+    Instance::from_hex(&name.to_string().repeat(32)).expect("a hexadecimal digit")
+}
+
+/// What the server process of this name says of itself.
+pub(super) fn hello(name: char) -> Frame {
+    let server = ServerHello {
+        instance: instance(name),
+        grace_ms: 10_000,
+        retain_ms: 600_000,
+        keepalive_ms: 15_000,
+    };
+    Frame::Hello(Hello { server: Some(server), ..Hello::default() })
+}
+
+pub(super) fn job() -> JobId {
+    JobId::parse("0123456789abcdef").expect("a job's name")
+}
+
+pub(super) fn started(ch: u32) -> Frame {
+    let digest = Algorithm::Blake3;
+    Frame::Started(Started { ch, job: job(), digest, started_at: 7, note: None })
+}
+
+pub(super) fn attached(ch: u32, stdin: u64, number: u64, stdout: u64) -> Frame {
+    Frame::Attached(Attached {
+        ch,
+        job: job(),
+        digest: Algorithm::Blake3,
+        started_at: Some(7),
+        stdin,
+        stdin_ended: false,
+        number,
+        stdout,
+        stderr: 0,
+    })
+}
+
+pub(super) fn refused(ch: u32, reason: Refusal) -> Frame {
+    Frame::Refused { ch, reason, generation: None }
+}
+
+pub(super) fn data(ch: u32, offset: u64, bytes: &'static [u8]) -> Frame {
+    let payload = Bytes::from_static(bytes);
+    Frame::Data(Data { ch, stream: Stream::Stdout, offset, time: None, payload })
+}
+
+pub(super) fn digest(bytes: &[u8]) -> StreamDigest {
+    let mut hasher = StreamHasher::new(Algorithm::Blake3);
+    hasher.update(bytes);
+    hasher.finish()
+}
+
+pub(super) fn end(ch: u32, stream: Stream, bytes: &[u8]) -> Frame {
+    let (total, digest) = (bytes.len() as u64, digest(bytes));
+    Frame::End(End { ch, stream, total, digest, open: false })
+}
+
+pub(super) fn exit(ch: u32, stdout: &[u8]) -> Exit {
+    Exit {
+        ch,
+        outcome: Outcome::Exited,
+        code: Some(0),
+        signal: None,
+        failure: None,
+        stdout_bytes: stdout.len() as u64,
+        stderr_bytes: 0,
+        stdout_digest: Some(digest(stdout)),
+        stderr_digest: Some(digest(b"")),
+        open: false,
+        started_at: Some(7),
+        ended_at: 9,
+        duration_ms: Some(2),
+    }
+}
+
+pub(super) fn window(ch: u32, stream: Stream, got: u64, upto: u64) -> Frame {
+    Frame::Window(Window { ch, stream, got, upto })
+}
+
+pub(super) fn key(text: &str) -> Key {
+    Key::from_text(text.as_bytes())
+}

@@ -1,0 +1,84 @@
+//! The peers, each with private keys and configuration on a loopback port.
+
+mod asyncssh;
+mod dropbear;
+mod openssh;
+
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+pub(crate) use asyncssh::AsyncSsh;
+pub(crate) use dropbear::Dropbear;
+pub(crate) use openssh::OpenSsh;
+
+use crate::proc;
+use crate::skip::need_tool;
+use crate::wait::poll_for;
+
+/// A peer's server, killed with all below it when dropped.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(command: &mut Command) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let name = command.get_program().to_string_lossy().into_owned();
+        Ok(Self(command.spawn().with_context(|| format!("can't run {name}"))?))
+    }
+
+    /// Waits until `ready`, as long as it runs.
+    fn until(&mut self, what: &str, mut ready: impl FnMut() -> bool) -> Result<()> {
+        let mut ended = None;
+        let found = poll_for(Duration::from_secs(15), || {
+            ended = self.0.try_wait().ok().flatten();
+            (ended.is_some() || ready()).then_some(())
+        });
+        match (ended, found) {
+            (Some(status), _) => bail!("{what} ended at once with {status}"),
+            (None, Some(())) => Ok(()),
+            (None, None) => bail!("{what} did not get ready"),
+        }
+    }
+
+    fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let below = proc::descendants(self.pid());
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+        below.iter().for_each(proc::Process::kill);
+    }
+}
+
+fn accepts(port: u16) -> bool {
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+fn tool(name: &str, package: &str) -> Result<PathBuf> {
+    need_tool(name).map_err(|name| anyhow::anyhow!("{name}; apt-get install {package}"))
+}
+
+/// Runs a tool that prepares something.
+fn prepare(command: &mut Command) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output =
+        command.stdin(Stdio::null()).output().with_context(|| format!("can't run {name}"))?;
+    if !output.status.success() {
+        let told = String::from_utf8_lossy(&output.stderr);
+        bail!("{name} failed ({}): {}", output.status, told.trim());
+    }
+    Ok(())
+}
+
+/// The name of the user that this runs as.
+fn user() -> Result<String> {
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid())?;
+    Ok(user.context("this user has no entry in /etc/passwd")?.name)
+}

@@ -1,0 +1,141 @@
+//! OpenSSH: its server, and its client in three manners.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use super::{Daemon, accepts, prepare, tool, user};
+use crate::bench::measure::quiet;
+use crate::bench::stage::free_port;
+use crate::wait::eventually;
+use crate::{proc, skip};
+
+pub(crate) struct OpenSsh {
+    // Dropped first: it talks to the server.
+    master: Daemon,
+    server: Daemon,
+    client: PathBuf,
+    folder: PathBuf,
+    port: u16,
+    user: String,
+}
+
+impl OpenSsh {
+    pub(crate) fn start(folder: &Path) -> Result<Self> {
+        let program = tool("sshd", "openssh-server")?;
+        let client = tool("ssh", "openssh-client")?;
+        for name in ["host", "user"] {
+            let key = folder.join(name);
+            prepare(
+                Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(key),
+            )?;
+        }
+        let port = free_port()?;
+        let public = fs::read_to_string(folder.join("host.pub"))?;
+        fs::write(folder.join("known_hosts"), format!("[127.0.0.1]:{port} {public}"))?;
+        let config = folder.join("sshd_config");
+        fs::write(&config, configuration(folder, port)?)?;
+        let mut server = Daemon::start(&mut server_command(&program, &config))?;
+        server.until("OpenSSH's server", || accepts(port))?;
+
+        let user = user()?;
+        let mut command = arguments(Command::new(&client), folder, port);
+        command.args(["-M", "-N", "-S"]).arg(socket(folder)).arg(format!("{user}@127.0.0.1"));
+        let mut master = Daemon::start(&mut command)?;
+        let mut check = Command::new(&client);
+        check.arg("-S").arg(socket(folder)).args(["-O", "check", "127.0.0.1"]);
+        master.until("OpenSSH's ControlMaster", || {
+            check.output().is_ok_and(|output| output.status.success())
+        })?;
+        Ok(Self { master, server, client, folder: folder.to_owned(), port, user })
+    }
+
+    /// A new connection, as Debian configures the client; a shell line is to follow.
+    pub(crate) fn default(&self) -> Command {
+        self.with(&[])
+    }
+
+    /// The quickest that it offers: curve25519 alone, aes128-gcm.
+    pub(crate) fn fastest(&self) -> Command {
+        self.with(&["-o", "KexAlgorithms=curve25519-sha256", "-c", "aes128-gcm@openssh.com"])
+    }
+
+    fn with(&self, options: &[&str]) -> Command {
+        let mut command = arguments(quiet(&self.client), &self.folder, self.port);
+        command.args(options).arg(format!("{}@127.0.0.1", self.user));
+        command
+    }
+
+    /// Over the connection that is open.
+    pub(crate) fn multiplexed(&self) -> Command {
+        let mut command = quiet(&self.client);
+        command.arg("-S").arg(socket(&self.folder)).args(["-F", "none", "127.0.0.1"]);
+        command
+    }
+
+    pub(crate) fn server_pid(&self) -> u32 {
+        self.server.pid()
+    }
+
+    /// Waits until only the master's session is left.
+    pub(crate) fn settle(&self) {
+        eventually("OpenSSH's sessions end", || {
+            let below = proc::descendants(self.server.pid());
+            let masters = proc::descendants(self.master.pid());
+            masters.is_empty() && below.iter().filter(|process| process.name != "sshd").count() == 0
+        });
+    }
+
+    /// What a client of another make needs: port, user, key, known hosts.
+    pub(crate) fn coordinates(&self) -> [String; 4] {
+        let path = |name| self.folder.join(name).display().to_string();
+        [self.port.to_string(), self.user.clone(), path("user"), path("known_hosts")]
+    }
+}
+
+fn socket(folder: &Path) -> PathBuf {
+    folder.join("master")
+}
+
+/// Nothing of the user's own, all of the system's.
+fn arguments(mut command: Command, folder: &Path, port: u16) -> Command {
+    let system = Path::new("/etc/ssh/ssh_config");
+    command.arg("-F").arg(if system.exists() { system } else { Path::new("none") });
+    command.args(["-p", &port.to_string(), "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]);
+    command.args(["-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR"]);
+    command.arg("-i").arg(folder.join("user"));
+    command.arg("-o").arg(format!("UserKnownHostsFile={}", folder.join("known_hosts").display()));
+    command
+}
+
+fn configuration(folder: &Path, port: u16) -> Result<String> {
+    let folder = folder.to_str().context("the temporary folder's name is not UTF-8")?;
+    let mut text = String::new();
+    writeln!(text, "ListenAddress 127.0.0.1:{port}")?;
+    writeln!(text, "HostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\nPidFile none")?;
+    text.push_str(
+        "UsePAM no\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\nLogLevel ERROR\n\
+         MaxSessions 10000\nMaxStartups 10000\nPerSourceMaxStartups none\nPrintMotd no\n\
+         PrintLastLog no\nX11Forwarding no\n",
+    );
+    Ok(text)
+}
+
+/// Run by root, it insists on a folder under /run that only a started service makes; it gets one in a
+/// mount namespace of its own, so that nothing is left behind.
+fn server_command(program: &Path, config: &Path) -> Command {
+    let missing = skip::need_root().is_ok() && !Path::new("/run/sshd").exists();
+    let mut command = if missing {
+        let mut command = Command::new("unshare");
+        let script = "mount -t tmpfs none /run && mkdir -m 755 /run/sshd && exec \"$0\" \"$@\"";
+        command.args(["--mount", "sh", "-c", script]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.args(["-D", "-f"]).arg(config);
+    command
+}

@@ -1,0 +1,65 @@
+//! What is measured.
+
+mod cold;
+mod echo;
+mod memory;
+mod protocol;
+mod shake;
+mod throughput;
+mod warm;
+
+use std::fmt::Write as _;
+
+use anyhow::{Result, bail};
+
+use super::stage::Stage;
+use super::table::Table;
+
+/// One thing to measure.
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    about: &'static str,
+    pub(crate) run: fn(&Stage) -> Result<Vec<Table>>,
+}
+
+const ROWS: &[Row] = &[
+    Row { name: "protocol", about: "frames encoded and decoded, on one core", run: protocol::run },
+    Row { name: "cold", about: "a new client process runs `true`", run: cold::run },
+    Row {
+        name: "first-byte",
+        about: "from a client's start to its first byte",
+        run: cold::first_byte,
+    },
+    Row { name: "warm", about: "commands a second on one connection", run: warm::run },
+    Row { name: "echo", about: "a round trip beside readers that stall or stream", run: echo::run },
+    Row { name: "handshakes", about: "connections a second", run: shake::run },
+    Row { name: "rest", about: "a server that nobody uses", run: memory::rest },
+    Row { name: "idle", about: "memory of an idle connection", run: memory::idle },
+    Row { name: "output", about: "`head -c` of zeros", run: throughput::output },
+    Row { name: "blocks", about: "`dd bs=256K` of zeros", run: throughput::blocks },
+    Row { name: "input", about: "`cat > /dev/null`", run: throughput::input },
+    Row { name: "random", about: "random bytes", run: throughput::random },
+    Row { name: "lines", about: "many short lines", run: throughput::lines },
+    Row { name: "both", about: "both streams at once", run: throughput::both },
+    Row { name: "unbuffered", about: "one line a write", run: throughput::unbuffered },
+];
+
+/// The rows of these names, or all; in the order in which they stand.
+pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Row>> {
+    for name in names {
+        if !ROWS.iter().any(|row| row.name == name) {
+            bail!("there is no row {name:?}; `bench --help` lists them");
+        }
+    }
+    let chosen = |row: &&Row| names.is_empty() || names.iter().any(|name| row.name == name);
+    Ok(ROWS.iter().filter(chosen).collect())
+}
+
+/// The rows, for `--help`.
+pub(crate) fn listing() -> String {
+    let mut text = "Rows:\n".to_owned();
+    for row in ROWS {
+        let _ = writeln!(text, "  {:<12} {}", row.name, row.about);
+    }
+    text
+}

@@ -1,0 +1,158 @@
+//! What a server holds for nothing: at rest, and for connections that say nothing.
+
+use std::fs;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Resource, getrlimit};
+use tokio::task::JoinSet;
+
+use super::shake::Dialler;
+use crate::bench::peers::OpenSsh;
+use crate::bench::stage::{Stage, new_world, one_thread};
+use crate::bench::table::{Goal::AtMost, Series, Table};
+use crate::proc;
+use crate::wait::{DEADLINE, poll_for};
+
+/// Handshakes at once; the server has no more unauthenticated peers than it allows.
+const AT_ONCE: usize = 32;
+/// Connections to OpenSSH's server; each costs a process or two there and one here.
+const OPENSSH: usize = 50;
+const SSHD: &str = "OpenSSH's server, 50";
+
+pub(crate) fn rest(stage: &Stage) -> Result<Vec<Table>> {
+    let world = new_world()?;
+    let fresh = world.resident_kib() as f64 / 1024.0;
+    drop(world.settled_snapshot());
+    let after = world.resident_kib() as f64 / 1024.0;
+    let watched = Duration::from_secs(stage.options.count(20, 2) as u64);
+    let (began, before) = (Instant::now(), switches(world.pid()));
+    // Nothing is to happen: that is what is measured.
+    poll_for(watched, || None::<()>);
+    let woken = (switches(world.pid()) - before) as f64 / began.elapsed().as_secs_f64();
+
+    let mut memory = Table::new("rest", "a server that nobody uses, resident", "MiB").with(vec![
+        Series::single("after its start", fresh),
+        Series::single("after a first command", after),
+    ]);
+    memory.add_ratio("after a first command, MiB".to_owned(), after, Some(AtMost(16.0)));
+    let mut calm = Table::new("rest", "a server that nobody uses, awake", "times/s");
+    calm.series.push(Series::single("context switches of all threads", woken));
+    Ok(vec![memory, calm])
+}
+
+/// Voluntary and involuntary context switches of all threads until now (proc(5)).
+fn switches(pid: u32) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let count = threads.map(|thread| {
+        let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        let lines = status.lines().filter(|line| line.contains("ctxt_switches:"));
+        lines.filter_map(|line| line.rsplit('\t').next()?.parse::<u64>().ok()).sum::<u64>()
+    });
+    count.sum()
+}
+
+pub(crate) fn idle(stage: &Stage) -> Result<Vec<Table>> {
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let mut table = Table::new("idle", "memory of an idle, authenticated connection", "KiB each");
+    let world = new_world()?;
+    drop(world.settled_snapshot());
+    let dialler = Dialler::to(&world)?;
+    let runtime = one_thread()?;
+    let before = world.resident_kib();
+    let mut open = Vec::new();
+    let mut names = Vec::new();
+    let goals: &[usize] = if stage.options.quick { &[100] } else { &[100, 1000, 10_000] };
+    for &goal in goals {
+        if descriptors < goal as u64 + 200 {
+            let limit = format!("rcmd-server, {goal:}: the limit of descriptors is {descriptors}");
+            table.failures.push(limit);
+            break;
+        }
+        runtime.block_on(async {
+            while open.len() < goal {
+                let mut dials = JoinSet::new();
+                for _ in 0..AT_ONCE.min(goal - open.len()) {
+                    let dialler = dialler.clone();
+                    dials.spawn(async move { dialler.dial().await });
+                }
+                while let Some(stream) = dials.join_next().await {
+                    open.push(stream??);
+                }
+            }
+            anyhow::Ok(())
+        })?;
+        let each = (world.resident_kib() - before.min(world.resident_kib())) as f64 / goal as f64;
+        let name = format!("rcmd-server, {goal}");
+        table.series.push(Series::single(&name, each));
+        if goal >= 1000 {
+            table.add_ratio(format!("{name}, KiB"), each, Some(AtMost(24.0)));
+        }
+        names.push(name);
+    }
+    ensure!(world.open_connections() >= open.len(), "the server closed idle connections");
+    drop(open);
+    if let Some(openssh) = stage.openssh() {
+        match openssh_each(openssh) {
+            Ok(each) => table.series.push(Series::single(SSHD, each)),
+            Err(error) => table.failures.push(format!("{SSHD}: {error:#}")),
+        }
+    }
+    for name in names {
+        table.ratio(&name, SSHD, Some(AtMost(1.0 / 60.0)));
+    }
+    Ok(vec![table])
+}
+
+/// Proportional memory of all processes of OpenSSH's server, for each connection more.
+fn openssh_each(openssh: &OpenSsh) -> Result<f64> {
+    openssh.settle();
+    let before = proportional_kib(openssh.server_pid())?;
+    let processes = proc::descendants(openssh.server_pid()).len();
+    let mut clients = Clients(Vec::new());
+    for _ in 0..OPENSSH {
+        // No command: what that took would not be sshd's.
+        let mut command: Command = openssh.fastest();
+        clients.0.push(command.arg("-N").spawn()?);
+    }
+    // One process or two for each: it is settled when two looks in a row are the same.
+    let mut last = 0;
+    let settled = poll_for(DEADLINE, || {
+        let now = proportional_kib(openssh.server_pid()).unwrap_or(0);
+        let enough = proc::descendants(openssh.server_pid()).len() >= processes + OPENSSH;
+        let same = enough && now == last;
+        last = now;
+        same.then_some(now)
+    });
+    let now = settled.context("the connections do not settle")?;
+    Ok((now.saturating_sub(before)) as f64 / OPENSSH as f64)
+}
+
+/// Killed when dropped.
+struct Clients(Vec<Child>);
+
+impl Drop for Clients {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Of a process and all below it (proc(5), `smaps_rollup`).
+fn proportional_kib(pid: u32) -> Result<u64> {
+    let mut sum = 0;
+    let below = proc::descendants(pid);
+    for pid in below.iter().map(|process| process.pid).chain([pid]) {
+        // One that has just ended has none.
+        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let number =
+            line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok());
+        sum += number.unwrap_or(0);
+    }
+    ensure!(sum > 0, "/proc/{pid}/smaps_rollup can't be read");
+    Ok(sum)
+}

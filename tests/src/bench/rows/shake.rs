@@ -1,0 +1,94 @@
+//! Connections a second, and many of them that stay.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use bytes::BytesMut;
+use rcmd_certs::Layout;
+use rcmd_certs::tls::{ClientFiles, client_config};
+use rcmd_protocol::codec::Decoder;
+use rcmd_protocol::frame::{Frame, Hello};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::World;
+use crate::bench::limits::Ends;
+use crate::bench::measure::Race;
+use crate::bench::rate::rate;
+use crate::bench::stage::{Stage, one_thread};
+use crate::bench::table::Table;
+
+/// How to connect by hand, with nothing kept for a connection but its TLS.
+#[derive(Clone)]
+pub(crate) struct Dialler {
+    connector: TlsConnector,
+    address: std::net::SocketAddr,
+    hello: BytesMut,
+}
+
+impl Dialler {
+    pub(crate) fn to(world: &World) -> Result<Self> {
+        let config = client_config(&ClientFiles::from(&Layout::new(world.dir())))?;
+        let mut hello = BytesMut::new();
+        let frame = Hello { agent: "bench".to_owned(), ..Hello::default() };
+        Frame::Hello(frame).encode(&mut hello)?;
+        Ok(Self {
+            connector: TlsConnector::from(Arc::clone(&config)),
+            address: world.address(),
+            hello,
+        })
+    }
+
+    /// Connects and exchanges hellos: after that the server has judged the certificate.
+    pub(crate) async fn dial(&self) -> Result<TlsStream<TcpStream>> {
+        let socket = TcpStream::connect(self.address).await?;
+        socket.set_nodelay(true)?;
+        let name = ServerName::try_from("localhost").context("a name")?;
+        let mut stream = self.connector.connect(name, socket).await?;
+        stream.write_all(&self.hello).await?;
+        stream.flush().await?;
+        let (mut decoder, mut buffer) = (Decoder::default(), BytesMut::new());
+        while decoder.decode(&mut buffer)?.is_none() {
+            let count = stream.read_buf(&mut buffer).await?;
+            anyhow::ensure!(count > 0, "the server closed the connection");
+        }
+        Ok(stream)
+    }
+}
+
+pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
+    let dialler = Dialler::to(stage.world())?;
+    let ends = Ends::of(&stage.layout())?;
+    let runtime = one_thread()?;
+    let count = stage.options.count(1000, 100);
+    let connections = |at_once| {
+        let (dialler, runtime) = (dialler.clone(), &runtime);
+        move || {
+            let dialler = dialler.clone();
+            let once = move || {
+                let dialler = dialler.clone();
+                async move { Ok(dialler.dial().await?.shutdown().await?) }
+            };
+            Ok([rate(runtime, at_once, count, once)?[0]])
+        }
+    };
+    let mut race = Race::new();
+    race.add("to the server, with hellos, 1 at once", connections(1));
+    race.add("to the server, with hellos, 16 at once", connections(16));
+    race.add("both ends in memory on one core", || {
+        let began = Instant::now();
+        for _ in 0..count {
+            ends.handshake()?;
+        }
+        Ok([count as f64 / began.elapsed().as_secs_f64()])
+    });
+    let ([series], failures) = race.run(stage.options.rounds());
+    let title = "connections made, with mutual TLS and post-quantum key exchange";
+    let mut table = Table::new("handshakes", title, "connections/s").with(series);
+    table.failures = failures;
+    Ok(vec![table])
+}

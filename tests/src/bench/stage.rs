@@ -1,0 +1,120 @@
+//! What rows are measured on: rcmd's server, and the peers, each started when it is first asked for.
+
+use std::cell::OnceCell;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use rcmd_certs::Layout;
+use rcmd_client::{Client, Config, Target};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::Options;
+use super::measure::quiet;
+use super::peers::{AsyncSsh, Dropbear, OpenSsh};
+use crate::World;
+use crate::binaries::try_binaries;
+
+/// A peer, or why there is none.
+type Peer<T> = OnceCell<Result<T, String>>;
+
+pub(crate) struct Stage {
+    pub(crate) options: Options,
+    world: World,
+    openssh: Peer<OpenSsh>,
+    dropbear: Peer<Dropbear>,
+    asyncssh: Peer<AsyncSsh>,
+    folder: TempDir,
+}
+
+impl Stage {
+    pub(crate) fn new(options: &Options) -> Result<Self> {
+        Ok(Self {
+            options: options.clone(),
+            world: new_world()?,
+            openssh: OnceCell::new(),
+            dropbear: OnceCell::new(),
+            asyncssh: OnceCell::new(),
+            folder: tempfile::tempdir()?,
+        })
+    }
+
+    pub(crate) fn world(&self) -> &World {
+        &self.world
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        Layout::new(self.world.dir())
+    }
+
+    pub(crate) fn openssh(&self) -> Option<&OpenSsh> {
+        self.openssh.get_or_init(|| found(OpenSsh::start(&self.part("openssh")?))).as_ref().ok()
+    }
+
+    pub(crate) fn dropbear(&self) -> Option<&Dropbear> {
+        self.dropbear.get_or_init(|| found(Dropbear::start(&self.part("dropbear")?))).as_ref().ok()
+    }
+
+    /// Needs OpenSSH's server, and some seconds for its installation; not for a quick run.
+    pub(crate) fn asyncssh(&self) -> Option<&AsyncSsh> {
+        let server = self.openssh()?;
+        if self.options.quick {
+            return None;
+        }
+        let install = || found(AsyncSsh::install(&self.part("asyncssh")?, server));
+        self.asyncssh.get_or_init(install).as_ref().ok()
+    }
+
+    fn part(&self, name: &str) -> Result<std::path::PathBuf, String> {
+        let folder = self.folder.path().join(name);
+        std::fs::create_dir(&folder).map_err(|error| error.to_string())?;
+        Ok(folder)
+    }
+
+    /// What was looked for and not found.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        let openssh = self.openssh.get().and_then(|peer| peer.as_ref().err());
+        let dropbear = self.dropbear.get().and_then(|peer| peer.as_ref().err());
+        let asyncssh = self.asyncssh.get().and_then(|peer| peer.as_ref().err());
+        [openssh, dropbear, asyncssh].into_iter().flatten().cloned().collect()
+    }
+
+    /// `rcmd-client` up to the host, with `--exec` or `--shell`; the command is to follow.
+    pub(crate) fn rcmd(&self, mode: &str) -> Result<Command> {
+        let mut command = quiet(&try_binaries()?.client);
+        command.arg("--dir").arg(self.world.dir()).arg(mode).arg(self.world.target());
+        Ok(command)
+    }
+
+    /// The library's client of the world, within `runtime`.
+    pub(crate) fn connect(&self, runtime: &Runtime) -> Result<Client> {
+        runtime.block_on(connect(self.world.dir(), &self.world.target()))
+    }
+}
+
+fn found<T>(started: Result<T>) -> Result<T, String> {
+    started.map_err(|error| format!("{error:#}"))
+}
+
+/// A world whose server is out of reach of a terminal's Ctrl-C: the outer process ends it.
+pub(crate) fn new_world() -> Result<World> {
+    World::builder().own_group().try_start()
+}
+
+pub(crate) async fn connect(dir: &Path, target: &str) -> Result<Client> {
+    let config = Config::from_dir(dir).context("the client's files")?;
+    let target: Target = target.parse()?;
+    Client::connect(&config, &target).await.context("can't connect")
+}
+
+/// One thread, as `rcmd-client` has it.
+pub(crate) fn one_thread() -> Result<Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+/// A port that was free a moment ago, for programs that can't pick one themselves.
+pub(crate) fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}

@@ -1,0 +1,81 @@
+//! The benchmark program: its figures are for people, that it works is for this test.
+
+use std::process::Command;
+
+use rcmd_tests::binaries::binaries;
+use rcmd_tests::proc;
+use serde_json::Value;
+
+fn bench(args: &[&str]) -> (Value, String) {
+    let folder = binaries().client.parent().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+    command.env("RCMD_TEST_BIN_DIR", folder).args(["--quick", "--json"]).args(args);
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{:?}\n{errors}", output.status);
+    let json = serde_json::from_slice(&output.stdout);
+    (json.unwrap_or_else(|error| panic!("{error}\n{errors}")), errors)
+}
+
+fn names(table: &Value) -> Vec<&str> {
+    let series = table["series"].as_array().unwrap();
+    series.iter().map(|one| one["name"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_quick_run_measures_the_rows_that_were_asked_for_as_json() {
+    let (json, _) = bench(&["protocol", "cold"]);
+    assert_eq!(json["failures"], Value::Array(Vec::new()));
+    assert!(json["machine"]["cores"].as_u64().unwrap() > 0);
+    let tables = json["tables"].as_array().unwrap();
+    let rows: Vec<_> = tables.iter().map(|table| table["row"].as_str().unwrap()).collect();
+    assert_eq!(rows, ["protocol", "protocol", "cold"]);
+    assert_eq!(names(&tables[0]), ["data of 64 KiB"]);
+    for name in ["rcmd-client HOST true", "true, on the spot"] {
+        assert!(names(&tables[2]).contains(&name), "{name} is not in {}", tables[2]);
+    }
+    for one in tables.iter().flat_map(|table| table["series"].as_array().unwrap()) {
+        let [least, median, most] = ["min", "median", "max"].map(|key| one[key].as_f64().unwrap());
+        assert!(0.0 < least && least <= median && median <= most, "{one}");
+    }
+}
+
+#[test]
+fn tables_are_written_between_the_markers_of_a_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("performance.md");
+    let document = "before\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nafter\n";
+    std::fs::write(&file, document).unwrap();
+    bench(&["protocol", "--write", file.to_str().unwrap()]);
+    let written = std::fs::read_to_string(&file).unwrap();
+    assert!(written.starts_with("before\n<!-- bench:begin -->\n"), "{written}");
+    assert!(written.ends_with("<!-- bench:end -->\nafter\n"), "{written}");
+    assert!(written.contains("| data of 64 KiB"), "{written}");
+    assert!(!written.contains("old"), "{written}");
+}
+
+#[test]
+fn an_unknown_row_is_refused_with_a_way_on() {
+    let output = Command::new(env!("CARGO_BIN_EXE_bench")).arg("nothing").output().unwrap();
+    assert!(!output.status.success());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("no row \"nothing\"; `bench --help` lists them"), "{errors}");
+}
+
+#[test]
+fn nothing_runs_any_more_and_no_folder_is_left_after_an_interruption() {
+    let folder = tempfile::tempdir().unwrap();
+    let mark = format!("TMPDIR_OF_BENCH={}", folder.path().display());
+    let (name, value) = mark.split_once('=').unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+    command.args(["--rounds", "1000", "cold"]).env("TMPDIR", folder.path()).env(name, value);
+    command.env("RCMD_TEST_BIN_DIR", binaries().client.parent().unwrap());
+    let mut child = command.spawn().unwrap();
+    let servers = || proc::marked(&mark).into_iter().filter(|process| process.name == "rcmd-server");
+    rcmd_tests::eventually("its server runs", || servers().count() > 0);
+    proc::signal(child.id(), rustix::process::Signal::INT);
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+    assert_eq!(proc::marked(&mark), []);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}

@@ -1,0 +1,73 @@
+//! Clients that die leave nothing behind on the host, whatever their commands have become there.
+
+use rcmd_tests::soak::kills::{self, DEATHS, Death, ESCAPE, SHAPES, Scene, survivors};
+use rcmd_tests::{eventually, proc};
+
+/// Lets a client of each shape die in one way, all at once.
+fn nothing_is_left_after(death: Death) {
+    let scene = Scene::new();
+    let before = scene.world.settled_snapshot();
+    let victims = SHAPES.map(|shape| {
+        let victim = scene.victim(shape);
+        victim.seen(shape.processes);
+        victim
+    });
+    let marks = victims.each_ref().map(|victim| victim.mark.clone());
+    std::thread::scope(|scope| {
+        for victim in victims {
+            scope.spawn(|| scene.end(victim, death));
+        }
+    });
+    for (shape, mark) in SHAPES.iter().zip(marks) {
+        assert_eq!(survivors(&mark), [], "of {}", shape.name);
+    }
+    scene.world.assert_settles_to(&before);
+}
+
+#[test]
+fn a_client_that_is_terminated_leaves_no_process_behind() {
+    nothing_is_left_after(Death::Term);
+}
+
+#[test]
+fn a_client_that_is_killed_leaves_no_process_behind() {
+    nothing_is_left_after(Death::Kill);
+}
+
+#[test]
+fn a_client_that_falls_silent_leaves_no_process_behind() {
+    nothing_is_left_after(Death::Silence);
+}
+
+#[test]
+fn clients_that_die_at_any_moment_leave_no_process_behind() {
+    let figures = kills::run(24, 3);
+    assert!(figures.are_good(), "{figures}");
+    println!("{figures}");
+}
+
+/// Without a cgroup nothing tells whose such a process is: it has no parent, no group, no session and
+/// no `RCMD_JOB` of its command's. `docs/operating.md` says so. When this fails because the process
+/// is gone, a back-end has learned to hold it, and the documents are to say that.
+#[test]
+fn a_daemon_that_has_cleared_its_environment_is_the_one_thing_that_gets_away() {
+    for death in DEATHS {
+        let scene = Scene::new();
+        let victim = scene.victim(ESCAPE);
+        let mark = victim.mark.clone();
+        let escaped = |process: &proc::Process| {
+            let environ = std::fs::read(format!("/proc/{}/environ", process.pid));
+            process.parent == scene.world.pid() && environ.is_ok_and(|environ| environ.is_empty())
+        };
+        eventually("the daemon has got away", || {
+            let there = proc::marked(&mark);
+            there.len() == ESCAPE.processes && there.iter().any(escaped)
+        });
+        scene.end(victim, death);
+        eventually("the rest of the command is gone", || proc::marked(&mark).len() <= 1);
+        let left = proc::marked(&mark);
+        left.iter().for_each(proc::Process::kill);
+        assert_eq!(left.len(), 1, "after {death:?}");
+        assert_eq!(survivors(&mark), []);
+    }
+}
