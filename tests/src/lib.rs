@@ -19,6 +19,7 @@ mod lines;
 pub mod pki;
 pub mod proc;
 pub mod proxy;
+pub mod pty;
 pub mod random;
 pub mod raw;
 pub mod server;

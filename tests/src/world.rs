@@ -110,6 +110,16 @@ impl World {
         command
     }
 
+    /// `rcmd-server --dir DIR` with this world's folder, to be given more arguments: a second one, which
+    /// the world neither starts nor ends.
+    #[must_use]
+    pub fn server_program(&self) -> Command {
+        let mut command = Command::new(&self.binaries.server);
+        command.env_remove("RCMD_DIR").stdin(Stdio::null());
+        command.arg("--dir").arg(self.dir());
+        command
+    }
+
     /// The server's process number.
     ///
     /// # Panics

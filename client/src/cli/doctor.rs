@@ -131,7 +131,7 @@ impl Account {
         };
         // Rounded to microseconds: more is noise.
         let ms = (ms * 1000.0).round() / 1000.0;
-        self.print(&Step { step, ok, ms, detail: text::clean(&detail), hint })?;
+        self.print(&Step { step, ok, ms, detail: text::escaped(&detail), hint })?;
         self.next += 1;
         self.began = Instant::now();
         Ok(())
@@ -154,7 +154,7 @@ impl Account {
         let mark = if step.ok { "ok" } else { "FAIL" };
         write_line(&format!("{mark:<5} {:<12} {:>7.1} ms  {}", step.step, step.ms, step.detail))?;
         match &step.hint {
-            Some(hint) => write_line(&format!("      what to do: {}", text::clean(hint))),
+            Some(hint) => write_line(&format!("      what to do: {}", text::escaped(hint))),
             None => Ok(()),
         }
     }

@@ -51,7 +51,7 @@ impl Screen {
             self.notes.pop_front();
         }
         self.notes.push_back(Piece::Note(if self.json {
-            text::clean(note)
+            text::escaped(note)
         } else {
             text::line(Tone::Notice, &format!("{host}: {note}"))
         }));

@@ -5,7 +5,7 @@ use std::io;
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
-use rcmd_certs::text::{MAX_PRINTED, printable};
+pub(crate) use rcmd_certs::text::escaped;
 use rcmd_protocol::outcome::Failure;
 
 /// Whether a message says that something failed.
@@ -13,20 +13,6 @@ use rcmd_protocol::outcome::Failure;
 pub(crate) enum Tone {
     Error,
     Notice,
-}
-
-/// All of `text`, safe to print: whoever wrote it does not command this terminal.
-pub(crate) fn clean(text: &str) -> String {
-    // `printable` cuts; what a server may send is bounded already, and the end of it counts.
-    let mut rest = text;
-    let mut clean = String::with_capacity(text.len());
-    while !rest.is_empty() {
-        let end = rest.char_indices().nth(MAX_PRINTED).map_or(rest.len(), |(at, _)| at);
-        let (piece, after) = rest.split_at(end);
-        clean.push_str(&printable(piece));
-        rest = after;
-    }
-    clean
 }
 
 /// `rcmd: MESSAGE`, a line of its own, coloured if standard error wants it.
@@ -59,7 +45,7 @@ fn styled(tone: Tone, message: &str, colour: bool) -> String {
     };
     let mut text = String::new();
     // Writing to a String does not fail.
-    let _ = writeln!(text, "{style}rcmd:{style:#} {}", clean(message));
+    let _ = writeln!(text, "{style}rcmd:{style:#} {}", escaped(message));
     text
 }
 
@@ -76,7 +62,7 @@ mod tests {
 
     #[test]
     fn what_a_server_says_never_commands_the_terminal() {
-        let evil = format!("{}\u{1b}]0;owned\u{7}\r\n\u{9b}2J", "a".repeat(3 * MAX_PRINTED));
+        let evil = format!("{}\u{1b}]0;owned\u{7}\r\n\u{9b}2J", "a".repeat(600));
         let line = styled(Tone::Notice, &evil, false);
         assert!(!line.trim_end_matches('\n').chars().any(char::is_control), "{line:?}");
         assert!(line.contains("owned"));

@@ -23,6 +23,8 @@ pub(super) struct Stat {
     pub(super) start: u64,
     /// Whether any thread of it still runs.
     pub(super) alive: bool,
+    /// Whether it has an environment without a variable.
+    bare: bool,
 }
 
 /// The state of a process, if it exists.
@@ -39,6 +41,7 @@ fn parse_stat(pid: Pid, text: &[u8]) -> Option<Stat> {
     let field = |number: usize| fields.get(number - 3).copied();
     let number = |at| field(at)?.parse::<RawPid>().ok();
     let threads: u64 = field(20)?.parse().ok()?;
+    let (environment, end) = (field(50)?, field(51)?);
     Some(Stat {
         pid,
         parent: number(4).and_then(Pid::from_raw),
@@ -47,6 +50,7 @@ fn parse_stat(pid: Pid, text: &[u8]) -> Option<Stat> {
         start: field(22)?.parse().ok()?,
         // A first thread that has ended is a zombie while others go on.
         alive: !matches!(field(3)?, "Z" | "X" | "x") || threads > 1,
+        bare: environment == end && end != "0",
     })
 }
 
@@ -80,13 +84,23 @@ fn parse_pid(text: &str) -> Option<Pid> {
     text.parse().ok().and_then(Pid::from_raw)
 }
 
+/// A process whose environment can't be read yet or any more: it is just executing a program, or dies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct InBetween;
+
 /// The value of a variable in the environment that a process was started with. None also for the
-/// processes of others and for dead ones.
-pub(super) fn variable(pid: Pid, name: &str) -> Option<Vec<u8>> {
+/// processes of others.
+pub(super) fn variable(pid: Pid, name: &str) -> Result<Option<Vec<u8>>, InBetween> {
     let mut environment = Vec::new();
-    let file = File::open(format!("/proc/{pid}/environ")).ok()?;
-    file.take(ENVIRONMENT).read_to_end(&mut environment).ok()?;
-    find_variable(&environment, name).map(<[u8]>::to_vec)
+    let Ok(file) = File::open(format!("/proc/{pid}/environ")) else { return Ok(None) };
+    if file.take(ENVIRONMENT).read_to_end(&mut environment).is_err() {
+        return Ok(None);
+    }
+    // An environment that is really empty has a place all the same.
+    if environment.is_empty() && !stat(pid).is_some_and(|stat| stat.bare) {
+        return Err(InBetween);
+    }
+    Ok(find_variable(&environment, name).map(<[u8]>::to_vec))
 }
 
 fn find_variable<'a>(environment: &'a [u8], name: &str) -> Option<&'a [u8]> {
@@ -104,9 +118,10 @@ mod tests {
     }
 
     fn line(name: &str, state: &str, threads: u32) -> String {
-        format!(
-            "77 ({name}) {state} 5 70 60 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 {threads} 0 123456 1 2 3\n"
-        )
+        let head =
+            format!("77 ({name}) {state} 5 70 60 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 {threads}");
+        let tail = " 0".repeat(27);
+        format!("{head} 0 123456{tail} 9000 9000 0\n")
     }
 
     #[test]
@@ -130,8 +145,7 @@ mod tests {
     #[test]
     fn a_line_cut_short_is_no_state() {
         let whole = line("sh", "S", 1);
-        let end = whole.find("123456").unwrap();
-        for cut in 0..end {
+        for cut in 0..whole.len() - " 9000 0\n".len() {
             assert_eq!(parse_stat(pid(77), &whole.as_bytes()[..cut]), None, "{cut}");
         }
     }

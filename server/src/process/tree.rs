@@ -21,7 +21,7 @@ use rustix::{
 use super::{
     children::{self, Leader},
     environment::JOB,
-    proc_fs::{self, Stat},
+    proc_fs::{self, InBetween, Stat},
 };
 
 /// Time after which a kill gives up: what has not died by then waits in the kernel, or runs as
@@ -29,7 +29,7 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Passes without a living process of the job after which it counts as gone although orphans, of
 /// other jobs it seems, keep coming.
-const CALM: u32 = 8;
+const CALM: u32 = 50;
 /// Dying processes that are waited for, each with a descriptor.
 const DYING: usize = 64;
 
@@ -73,6 +73,8 @@ struct Pass<'a> {
     by_group: HashMap<RawPid, usize>,
     by_job: HashMap<Vec<u8>, usize>,
     dying: Vec<OwnedFd>,
+    /// Whether some process could not be told to belong to a job or not.
+    unsure: bool,
 }
 
 /// A process that was met, and the hunt that its parent belongs to.
@@ -105,7 +107,8 @@ impl Hunt {
 /// What a pass left behind.
 #[derive(Debug)]
 pub(super) struct Swept {
-    /// Whether no orphan came or went meanwhile, so that none can have slipped through.
+    /// Whether each process could be judged, and no orphan came or went meanwhile: none can have
+    /// slipped through.
     pub(super) quiet: bool,
     /// Some of those that were killed and die now.
     pub(super) dying: Vec<OwnedFd>,
@@ -120,6 +123,7 @@ pub(super) fn pass(hunts: &mut [Hunt], blow: Blow) -> Swept {
         by_job: ours().map(|(at, hunt)| (hunt.job.clone(), at)).collect(),
         own_session: rustix::process::getsid(None).map_or(0, Pid::as_raw_pid),
         dying: Vec::new(),
+        unsure: false,
         hunts,
         blow,
     };
@@ -127,7 +131,7 @@ pub(super) fn pass(hunts: &mut [Hunt], blow: Blow) -> Swept {
     let orphans = children::orphans();
     pass.walk(&orphans);
     pass.finish();
-    Swept { quiet: orphans == children::orphans(), dying: pass.dying }
+    Swept { quiet: !pass.unsure && orphans == children::orphans(), dying: pass.dying }
 }
 
 impl Pass<'_> {
@@ -170,9 +174,9 @@ impl Pass<'_> {
         if !stat.alive {
             return Vec::new();
         }
-        let Some(at) = met.parents.or_else(|| self.owner(&stat)) else {
-            return below(&stat, None);
-        };
+        let owner = met.parents.map_or_else(|| self.owner(&stat), |at| Ok(Some(at)));
+        self.unsure |= owner.is_err();
+        let Ok(Some(at)) = owner else { return below(&stat, None) };
         let Some(hunt) = self.hunts.get_mut(at) else { return Vec::new() };
         if stat.session != self.own_session {
             hunt.sessions.insert(stat.session);
@@ -205,15 +209,15 @@ impl Pass<'_> {
     }
 
     /// The job that an orphan, or what is below one, belongs to by its own marks.
-    fn owner(&self, stat: &Stat) -> Option<usize> {
+    fn owner(&self, stat: &Stat) -> Result<Option<usize>, InBetween> {
         if let Some(&at) = self.by_group.get(&stat.group) {
-            return Some(at);
+            return Ok(Some(at));
         }
         if let Some(at) = self.hunts.iter().position(|hunt| hunt.sessions.contains(&stat.session)) {
-            return Some(at);
+            return Ok(Some(at));
         }
         let job = proc_fs::variable(stat.pid, JOB)?;
-        self.by_job.get(&job).copied()
+        Ok(job.and_then(|job| self.by_job.get(&job).copied()))
     }
 }
 

@@ -1,0 +1,44 @@
+//! Pseudo-terminals, for programs that behave differently on one (pty(7)).
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+/// A terminal, and who types at it.
+#[derive(Debug)]
+pub struct Terminal {
+    /// What is written here is typed; what is read here was shown.
+    pub keyboard: File,
+    path: PathBuf,
+}
+
+impl Terminal {
+    /// Makes one, which is nobody's controlling terminal yet.
+    ///
+    /// # Panics
+    ///
+    /// When the kernel gives none.
+    #[must_use]
+    pub fn open() -> Self {
+        let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
+        grantpt(&keyboard).and_then(|()| unlockpt(&keyboard)).expect("its other side");
+        let path = ptsname(&keyboard, Vec::new()).expect("its name");
+        let path = PathBuf::from(path.into_string().expect("a name in ASCII"));
+        Self { keyboard: File::from(keyboard), path }
+    }
+
+    /// The side that a program has as a standard stream. `setsid --ctty` makes what it has as
+    /// standard input its controlling terminal.
+    ///
+    /// # Panics
+    ///
+    /// When it can't be opened.
+    #[must_use]
+    pub fn side(&self) -> File {
+        // The test itself must not get a terminal by this.
+        let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY;
+        let side = rustix::fs::open(&self.path, flags, rustix::fs::Mode::empty());
+        File::from(side.expect("the other side of a pseudo-terminal"))
+    }
+}
