@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use rcmd_certs::text::printable;
 use rcmd_protocol::{
     connection::Role,
     fault::Fault,
@@ -10,9 +11,10 @@ use rcmd_protocol::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadHalf},
+    sync::SetOnce,
     time::timeout,
 };
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info};
 
 use crate::{
@@ -34,7 +36,8 @@ struct Connection<S> {
     peer: Arc<Peer>,
     reader: Reader<ReadHalf<S>>,
     link: Sender,
-    broken: CancellationToken,
+    /// What a job found wrong with the client.
+    broken: Arc<SetOnce<Fault>>,
     channels: HashMap<u32, Channel>,
 }
 
@@ -50,7 +53,7 @@ where
     // Also when this is dropped, as at the deadline for the hello: the writer holds half the socket.
     let mut writing = AbortOnDropHandle::new(service.tasks.spawn(writer.run()));
     let mut connection = Connection {
-        broken: CancellationToken::new(),
+        broken: Arc::default(),
         peer: Arc::new(peer),
         service,
         reader,
@@ -98,10 +101,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
     async fn next(&mut self) -> Result<Frame, Ended> {
         tokio::select! {
             frame = self.reader.next() => frame,
-            () = self.broken.cancelled() => Err(Ended::Fault(Fault::Unexpected {
-                frame: "channel",
-                why: "a job has refused it",
-            })),
+            fault = self.broken.wait() => Err(Ended::Fault(fault.clone())),
             () = self.service.closing.cancelled() => Err(Ended::Closed),
         }
     }
@@ -128,7 +128,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
     }
 
     fn sink(&self, ch: u32, generation: u64) -> (Sink, u64) {
-        let sink = Sink { link: self.link.clone(), ch, generation, broken: self.broken.clone() };
+        let sink = Sink { link: self.link.clone(), ch, generation, broken: Arc::clone(&self.broken) };
         (sink, generation)
     }
 
@@ -149,7 +149,11 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         let resumable = !matches!(ended, Ended::Fault(_));
         match ended {
             Ended::Closed => debug!(peer = %self.peer, "disconnected"),
-            ended => info!(peer = %self.peer, reason = %ended, jobs = self.channels.len(), "lost"),
+            ended => {
+                // It may hold what the peer wrote.
+                let reason = printable(&ended.to_string());
+                info!(peer = %self.peer, reason, jobs = self.channels.len(), "lost");
+            }
         }
         for (_, Channel { job, generation }) in self.channels.drain() {
             job.tell(Message::Lost { generation, resumable }).await;

@@ -158,11 +158,8 @@ pub async fn attach(
 }
 
 async fn take_up(job: JobHandle, sink: Sink, received: Option<(u64, u64)>) -> Option<JobHandle> {
-    let attachment = Attachment { sink: sink.clone(), received };
-    if job.tell(Message::Attach(attachment)).await {
-        return Some(job);
-    }
-    refused(&sink, Refusal::Gone)
+    let attachment = Attachment::new(sink, received);
+    job.tell(Message::Attach(attachment)).await.then_some(job)
 }
 
 /// Answers a start whose key is written down and whose job is no longer in memory.

@@ -24,12 +24,11 @@ use std::sync::Arc;
 use rcmd_protocol::{
     digest::Algorithm,
     fault::Fault,
-    frame::{Frame, Start},
+    frame::{Frame, Refusal, Start},
     ids::{JobId, Key, RequestDigest},
     io::Sender,
 };
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{SetOnce, mpsc};
 
 use crate::{admission::Admission, budget::{Budget, Share}, keys::KeyLog, policy::Permit, process::Processes};
 
@@ -76,14 +75,32 @@ pub enum Urgency {
     Kill,
 }
 
-/// A connection that wants a job.
+/// A connection that wants a job. Dropped before the job has looked at it, as when the job ends at
+/// that moment, it answers that the job is gone: a client must not wait for ever.
 #[derive(Debug)]
 pub struct Attachment {
-    /// Where its frames go.
-    pub sink: Sink,
-    /// Bytes of stdout and stderr that the client has; none for a start, which has received nothing
-    /// and takes what is left.
-    pub received: Option<(u64, u64)>,
+    sink: Option<Sink>,
+    received: Option<(u64, u64)>,
+}
+
+impl Attachment {
+    /// With where its frames go, and the bytes of stdout and stderr that the client has; none for a
+    /// start, which has received nothing and takes what is left.
+    pub fn new(sink: Sink, received: Option<(u64, u64)>) -> Self {
+        Self { sink: Some(sink), received }
+    }
+
+    fn take(mut self) -> Option<(Sink, Option<(u64, u64)>)> {
+        Some((self.sink.take()?, self.received))
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        if let Some(Sink { link, ch, .. }) = self.sink.take() {
+            link.send(Frame::Refused { ch, reason: Refusal::Gone, generation: None });
+        }
+    }
 }
 
 /// A channel of a connection, as a job sees it.
@@ -96,13 +113,14 @@ pub struct Sink {
     /// Which of the client's connections it is.
     pub generation: u64,
     /// Ends the connection when the client broke the protocol on this channel.
-    pub broken: CancellationToken,
+    pub broken: Arc<SetOnce<Fault>>,
 }
 
 impl Sink {
     fn fault(&self, fault: &Fault) {
         self.link.send(Frame::Error(fault.failure()));
-        self.broken.cancel();
+        // The first fault is the one that ends it.
+        let _ = self.broken.set(fault.clone());
     }
 }
 

@@ -89,11 +89,14 @@ impl Limits {
         };
         let running = at_most(usable / 2 / DESCRIPTORS_PER_COMMAND, self.running);
         let rest = usable.saturating_sub(running as u64 * DESCRIPTORS_PER_COMMAND);
+        // Who has not authenticated takes a descriptor as well, beside those of one full identity.
+        let unauthenticated = at_most(rest / 3 / DESCRIPTORS_PER_CONNECTION, self.unauthenticated);
+        let rest = rest.saturating_sub(unauthenticated as u64 * DESCRIPTORS_PER_CONNECTION);
         let connections = at_most(rest / DESCRIPTORS_PER_CONNECTION, self.connections);
         Self {
             running,
             connections,
-            unauthenticated: self.unauthenticated.clamp(1, (connections / 2).max(1)),
+            unauthenticated,
             ..self.clone()
         }
     }
@@ -108,7 +111,7 @@ mod tests {
         let limits = Limits::default();
         assert_eq!(limits.cut_to(1 << 20), limits);
         let small = limits.cut_to(256);
-        assert_eq!((small.running, small.connections, small.unauthenticated), (18, 116, 58));
+        assert_eq!((small.running, small.connections, small.unauthenticated), (18, 78, 38));
         let tiny = limits.cut_to(10);
         assert_eq!((tiny.running, tiny.connections, tiny.unauthenticated), (1, 1, 1));
     }

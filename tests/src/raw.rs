@@ -32,10 +32,15 @@ pub struct Dial {
 impl Dial {
     /// As the world's own client would.
     pub fn to(world: &World) -> Self {
+        Self::at(world.dir(), world.address())
+    }
+
+    /// A server at this address, with `ca.pem` and `client/` from a folder.
+    pub fn at(dir: &Path, address: SocketAddr) -> Self {
         Self {
-            address: world.address(),
-            ca: world.dir().join("ca.pem"),
-            identity: Some(world.dir().join("client")),
+            address,
+            ca: dir.join("ca.pem"),
+            identity: Some(dir.join("client")),
             alpn: vec![b"rcmd/1".to_vec()],
         }
     }

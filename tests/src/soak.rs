@@ -1,7 +1,9 @@
 //! Long runs against the real programs. Ordinary tests run a small share of each; the whole is
 //! `cargo run --release -p rcmd-tests --bin soak -- NAME --rounds N`.
 
+pub mod connections;
 pub mod cuts;
 pub mod kills;
 pub mod output;
 pub mod stdin;
+pub mod storms;

@@ -47,6 +47,11 @@ pub fn poll_for<T>(limit: Duration, mut find: impl FnMut() -> Option<T>) -> Opti
     }
 }
 
+/// A pause that a server has asked for: `retry_after_ms`.
+pub fn pause(asked: Duration) {
+    nap(asked);
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "the one pause between two looks at a condition"

@@ -173,6 +173,24 @@ fn a_silent_connection_gets_another_beside_it_and_can_not_steal_the_command_back
 }
 
 #[test]
+fn an_attempt_to_connect_again_that_gets_no_answer_leaves_time_for_another() {
+    let world = World::start();
+    let proxy = Proxy::to(world.address());
+    proxy.plan(|n| match n {
+        1 => Plan::after(Direction::ToServer, 0, Fault::Silence(None)),
+        _ => Plan::HONEST,
+    });
+    let (mut client, file) = noting(&world, &proxy, "exec cat");
+    proxy.cut(Fault::Reset);
+    client.write_stdin(b"after\n");
+    assert_eq!(client.read_line(), "after");
+    assert_eq!(proxy.connections(), 3);
+    drop(client.stdin.take());
+    client.wait().assert_code(0);
+    assert_eq!(starts(&file), 1);
+}
+
+#[test]
 fn a_command_that_ends_while_nobody_is_connected_keeps_its_end() {
     let world = World::start();
     let proxy = Proxy::to(world.address());
@@ -308,6 +326,24 @@ fn a_client_that_is_no_longer_accepted_can_not_resume() {
     assert_eq!(done.result()["outcome"], "unknown");
     assert_eq!(done.result()["error"]["kind"], "tls");
     assert_eq!(kills::survivors(&mark), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_leaves_before_the_start_or_during_a_loss_spoils_nothing() {
+    let world = World::start();
+    let proxy = Proxy::to(world.address());
+    let config = Config::from_dir(world.dir()).unwrap();
+    let client = Client::connect(&config, &proxy.target().parse().unwrap()).await.unwrap();
+    let line = "echo lost >&2; read line; echo \"$line\"; exit 6";
+    let mut child = client.shell(line).stdin(Stdio::Piped).spawn().await.unwrap();
+    drop(child.stderr.take());
+    child.started().await.unwrap();
+    proxy.cut(Fault::Reset);
+    drop(child.stdout.take());
+    let report = child.wait().await;
+    // Its output was closed under it: it ends by that, or has noticed nothing.
+    assert!(report.outcome == Outcome::Exited || report.signal.is_some(), "{report:?}");
+    client.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

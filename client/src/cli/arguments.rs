@@ -82,6 +82,8 @@ pub(crate) struct Common {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
     /// Time for reaching the host and for TLS [default: 10s]
+    ///
+    /// Looking up its name counts too. When it is over nothing has run, and the exit status is 125.
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, hide_short_help = true)]
     pub(crate) connect_timeout: Option<Duration>,
     /// Newline-delimited JSON events instead of raw output

@@ -74,8 +74,9 @@ impl Receiving {
 
     /// Takes the end.
     pub(super) fn end(&mut self, end: &End) -> Result<(), EndError> {
-        let incoming = self.incoming.as_mut().ok_or(unexpected("end"))?;
+        // A reader that left before the start is one whose stream was never opened.
         if !self.stopped {
+            let incoming = self.incoming.as_mut().ok_or(unexpected("end"))?;
             incoming.end(end.total, end.digest)?;
         }
         self.ended = Some((end.total, end.digest));

@@ -23,6 +23,14 @@ fn verdict(report: &Report) -> (Outcome, Option<ErrorKind>) {
     (report.outcome, report.error.as_ref().map(|error| error.kind))
 }
 
+/// The verdict on a command that must be given by what was said, and not by the grace.
+async fn verdict_at_once(child: &mut Child) -> (Outcome, Option<ErrorKind>) {
+    let asked = Instant::now();
+    let report = child.wait().await;
+    assert!(asked.elapsed() < Duration::from_secs(1), "it took {:?}", asked.elapsed());
+    verdict(&report)
+}
+
 #[tokio::test(start_paused = true)]
 async fn hello_and_start_leave_together_and_a_verified_end_is_answered_done() {
     let (link, mut host) = client();
@@ -75,7 +83,7 @@ async fn an_exit_that_differs_from_the_ends_is_corrupt() {
     peer.say(end(1, Stream::Stdout, b"")).await;
     peer.say(end(1, Stream::Stderr, b"")).await;
     peer.say(Frame::Exit(exit(1, b"x"))).await;
-    assert_eq!(verdict(&child.wait().await), (Outcome::Unknown, Some(ErrorKind::Corrupt)));
+    assert_eq!(verdict_at_once(&mut child).await, (Outcome::Unknown, Some(ErrorKind::Corrupt)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,7 +91,7 @@ async fn an_exit_before_the_ends_breaks_the_protocol_and_is_no_zero() {
     let (_link, _host, mut peer, mut child, _) = running().await;
     peer.say(end(1, Stream::Stdout, b"")).await;
     peer.say(Frame::Exit(exit(1, b""))).await;
-    assert_eq!(verdict(&child.wait().await), (Outcome::Unknown, Some(ErrorKind::Protocol)));
+    assert_eq!(verdict_at_once(&mut child).await, (Outcome::Unknown, Some(ErrorKind::Protocol)));
     let mut told = None;
     while let Some(frame) = peer.hear().await {
         if let Frame::Error(failure) = frame {
@@ -99,7 +107,7 @@ async fn output_before_the_start_breaks_the_protocol() {
     let mut child = echo(&link).spawn().await.unwrap();
     let mut peer = host.greet('a').await;
     peer.say(data(1, 0, b"hi\n")).await;
-    assert_eq!(verdict(&child.wait().await), (Outcome::Unknown, Some(ErrorKind::Protocol)));
+    assert_eq!(verdict_at_once(&mut child).await, (Outcome::Unknown, Some(ErrorKind::Protocol)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,7 +145,7 @@ async fn a_server_that_refuses_before_its_hello_has_started_nothing() {
     peer.expect_hello().await;
     peer.expect_start().await;
     peer.say(Frame::Error(Failure::new(ErrorKind::Denied, "no"))).await;
-    assert_eq!(verdict(&child.wait().await), (Outcome::NotStarted, Some(ErrorKind::Denied)));
+    assert_eq!(verdict_at_once(&mut child).await, (Outcome::NotStarted, Some(ErrorKind::Denied)));
     assert!(host.is_quiet());
 }
 

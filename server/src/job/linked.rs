@@ -64,7 +64,7 @@ impl Job {
 
     /// Gives the job to a connection, if no later one has it.
     fn attach(&mut self, attachment: Attachment) {
-        let Attachment { sink, received } = attachment;
+        let Some((sink, received)) = attachment.take() else { return };
         if sink.generation <= self.generation {
             return superseded(&sink, self.generation);
         }

@@ -24,7 +24,7 @@ pub(super) struct Stat {
     /// Whether any thread of it still runs.
     pub(super) alive: bool,
     /// Whether it has an environment without a variable.
-    bare: bool,
+    pub(super) bare: bool,
 }
 
 /// The state of a process, if it exists.

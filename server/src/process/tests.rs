@@ -6,7 +6,7 @@ mod start;
 mod trees;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -87,6 +87,14 @@ async fn output_of(processes: &Processes, plan: &Plan) -> String {
     started.process.exited().await;
     started.process.reap();
     output
+}
+
+/// Writes a script. A child does it: had this process the file open for writing while another test
+/// starts something, the script would be busy (ETXTBSY, execve(2)).
+async fn script(processes: &Processes, path: &Path, text: &str, mode: &str) {
+    let line = r#"printf %s "$1" >"$0" && chmod "$2" "$0""#;
+    let path = path.to_str().unwrap();
+    assert_eq!(output_of(processes, &plan("/bin/sh", &["-c", line, path, text, mode])).await, "");
 }
 
 fn is_alive(pid: Pid) -> bool {

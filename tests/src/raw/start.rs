@@ -78,7 +78,7 @@ impl Start {
     /// The strings, each ended by NUL.
     #[must_use]
     pub fn payload(&self) -> Vec<u8> {
-        self.words.iter().flat_map(|word| [word.as_bytes(), b"\0"].concat()).collect()
+        self.words.iter().map(|word| [word.as_bytes(), b"\0"].concat()).collect::<Vec<_>>().concat()
     }
 
     /// The frame.

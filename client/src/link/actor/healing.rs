@@ -1,19 +1,19 @@
 //! What a loss proves for each command, and how the next connection is made.
 
-use std::io;
+use std::{io, time::Duration};
 
 use rcmd_protocol::{
     frame::Frame,
     io::Ended,
     outcome::{ErrorKind, Failure, Outcome},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{Actor, Healing};
 use crate::{
     child::Notice,
     link::{
-        Io, Missed,
+        Dialing, Io, Missed,
         channel::Channel,
         wire::{Silence, Wire},
     },
@@ -147,7 +147,8 @@ impl Actor {
         self.recover();
         if self.healing.due.is_some_and(|due| now >= due) {
             self.healing.due = None;
-            self.healing.attempt = Some(self.dial.dial());
+            // One that gets no answer must leave time for another within the grace.
+            self.healing.attempt = Some(within(self.grace() / 2, self.dial.dial()));
         }
         self.give_up(now);
         if self.watches()
@@ -192,4 +193,14 @@ impl Actor {
             self.host
         ))
     }
+}
+
+/// The same attempt, given up when it takes longer.
+fn within(limit: Duration, dialing: Dialing) -> Dialing {
+    Box::pin(async move {
+        timeout(limit, dialing).await.unwrap_or_else(|_| {
+            let failure = Failure::new(ErrorKind::Unreachable, "there was no answer in time");
+            Err(Missed { failure, is_final: false })
+        })
+    })
 }

@@ -103,7 +103,7 @@ async fn a_start_that_another_server_may_have_had_is_not_sent_again() {
     let mut peer = host.greet('b').await;
     peer.expect_attach().await;
     peer.say(refused(1, Refusal::UnknownKey)).await;
-    assert_eq!(verdict(&child.wait().await), (Outcome::Unknown, Some(ErrorKind::Lost)));
+    assert_eq!(verdict_at_once(&mut child).await, (Outcome::Unknown, Some(ErrorKind::Lost)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,9 +112,8 @@ async fn a_cut_before_the_hello_leaves_open_who_had_the_start() {
     let mut peer = host.greet('a').await;
     peer.expect_attach().await;
     peer.say(refused(1, Refusal::UnknownKey)).await;
-    let report = child.wait().await;
-    assert_eq!(verdict(&report), (Outcome::Unknown, Some(ErrorKind::Lost)));
-    assert!(!report.retry_safe);
+    assert_eq!(verdict_at_once(&mut child).await, (Outcome::Unknown, Some(ErrorKind::Lost)));
+    assert!(!child.wait().await.retry_safe);
 }
 
 #[tokio::test(start_paused = true)]
@@ -136,7 +135,7 @@ async fn nothing_is_started_again_after_it_had_started() {
     let mut peer = host.greet('a').await;
     peer.expect_attach().await;
     peer.say(refused(1, Refusal::UnknownKey)).await;
-    assert_eq!(verdict(&child.wait().await), (Outcome::Unknown, Some(ErrorKind::Lost)));
+    assert_eq!(verdict_at_once(&mut child).await, (Outcome::Unknown, Some(ErrorKind::Lost)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -153,7 +152,7 @@ async fn a_start_below_another_clients_generation_is_sent_again_above_it() {
     assert!(second.generation > theirs && second.ch == 2);
     peer.say(started(2)).await;
     peer.say(superseded(2)).await;
-    assert_eq!(verdict(&child.wait().await), (Outcome::Unknown, Some(ErrorKind::Lost)));
+    assert_eq!(verdict_at_once(&mut child).await, (Outcome::Unknown, Some(ErrorKind::Lost)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,7 +162,10 @@ async fn a_key_that_stands_for_another_request_has_started_nothing() {
     let mut peer = host.greet('a').await;
     peer.expect_start().await;
     peer.say(refused(1, Refusal::Conflict)).await;
-    assert_eq!(verdict(&child.wait().await), (Outcome::NotStarted, Some(ErrorKind::KeyConflict)));
+    assert_eq!(
+        verdict_at_once(&mut child).await,
+        (Outcome::NotStarted, Some(ErrorKind::KeyConflict))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,7 +272,7 @@ async fn a_refused_certificate_on_the_way_back_ends_the_attempts() {
     let cut = Instant::now();
     let mut peer = host.accept().await;
     peer.say(Frame::Error(Failure::new(ErrorKind::Denied, "revoked"))).await;
-    assert_eq!(verdict(&child.wait().await), (Outcome::Unknown, Some(ErrorKind::Denied)));
+    assert_eq!(verdict_at_once(&mut child).await, (Outcome::Unknown, Some(ErrorKind::Denied)));
     assert!(cut.elapsed().as_secs() < 1);
 }
 

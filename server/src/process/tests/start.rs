@@ -1,7 +1,7 @@
 //! Starting, ending, reaping.
 #![allow(unsafe_code)]
 
-use std::{cell::Cell, os::unix::fs::PermissionsExt as _, path::Path, thread};
+use std::{cell::Cell, thread};
 
 use nix::libc;
 use rcmd_protocol::{
@@ -184,30 +184,29 @@ fn spawn_error(plan: &Plan) -> SpawnError {
     Processes::new().unwrap().spawn(plan).expect_err("it can't start")
 }
 
-fn script(folder: &Path, name: &str, text: &str, mode: u32) -> String {
-    let path = folder.join(name);
-    std::fs::write(&path, text).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-    path.to_str().unwrap().to_owned()
+/// Why a script with this text and mode can't be run.
+async fn script_failure(text: &str, mode: &str) -> (ErrorKind, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("script");
+    script(&Processes::new().unwrap(), &path, text, mode).await;
+    failure(&plan(path.to_str().unwrap(), &[]))
 }
 
 #[tokio::test]
 async fn each_reason_not_to_start_is_told_from_the_others() {
-    let folder = tempfile::tempdir().unwrap();
-    let here = folder.path();
     let (kind, message) = failure(&plan("/no/such\x1b[2J/program", &[]));
     assert_eq!(kind, ErrorKind::NotFound);
     assert_eq!(message, r#""/no/such\u{1b}[2J/program" does not exist"#);
 
-    let (kind, message) = failure(&plan(&script(here, "plain", "x", 0o644), &[]));
+    let (kind, message) = script_failure("x", "644").await;
     assert_eq!(kind, ErrorKind::NotExecutable);
     assert!(message.ends_with("permission denied"), "{message}");
 
-    let (kind, message) = failure(&plan(&script(here, "headless", "echo hello\n", 0o755), &[]));
+    let (kind, message) = script_failure("echo hello\n", "755").await;
     assert_eq!(kind, ErrorKind::NotExecutable);
     assert!(message.ends_with("no #! line"), "{message}");
 
-    let (kind, message) = failure(&plan(&script(here, "lost", "#! /no/sh -e\n", 0o755), &[]));
+    let (kind, message) = script_failure("#! /no/sh -e\n", "755").await;
     assert_eq!(kind, ErrorKind::NotExecutable);
     assert!(message.ends_with(r#"its interpreter "/no/sh" does not exist"#), "{message}");
 

@@ -114,6 +114,9 @@ fn arguments(mut command: Command, folder: &Path, port: u16) -> Command {
 fn configuration(folder: &Path, port: u16) -> Result<String> {
     let folder = folder.to_str().context("the temporary folder's name is not UTF-8")?;
     let mut text = String::new();
+    // bash reads ~/.bashrc when sshd starts it, which takes as long as the user made it.
+    fs::create_dir(Path::new(folder).join("home"))?;
+    writeln!(text, "SetEnv HOME={folder}/home")?;
     writeln!(text, "ListenAddress 127.0.0.1:{port}")?;
     writeln!(text, "HostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\nPidFile none")?;
     text.push_str(
