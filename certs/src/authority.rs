@@ -152,21 +152,15 @@ impl Authority {
         let (cert_path, key_path) = (layout.authority_cert(), layout.authority_key());
         let der = tls::load_first(&cert_path, NO_AUTHORITY)?;
         let private: PrivateKeyDer<'static> = tls::load_key(&key_path, NO_AUTHORITY)?;
-        let key = KeyPair::try_from(&private).map_err(|error| TlsError::Key {
-            path: key_path.clone(),
-            reason: error.to_string(),
-        })?;
+        let key = KeyPair::try_from(&private)
+            .map_err(|error| TlsError::Key { path: key_path.clone(), reason: error.to_string() })?;
         let parsed = ParsedCertificate::try_from(&der).map_err(|error| TlsError::Certificate {
             path: cert_path.clone(),
             number: 1,
             reason: error.to_string(),
         })?;
         if parsed.subject_public_key_info().as_ref() != key.subject_public_key_info() {
-            return Err(TlsError::Mismatch {
-                cert: cert_path,
-                key: key_path,
-            }
-            .into());
+            return Err(TlsError::Mismatch { cert: cert_path, key: key_path }.into());
         }
         Self::new(der, key)
     }
@@ -281,10 +275,7 @@ fn days_after(start: SystemTime, days: u32) -> SystemTime {
 
 /// The nearest moment that X.509 can write: 1970 to 9999, in whole seconds.
 fn in_calendar(moment: SystemTime) -> SystemTime {
-    let seconds = moment
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
+    let seconds = moment.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     UNIX_EPOCH + Duration::from_secs(seconds.min(END_OF_TIME))
 }
 

@@ -193,11 +193,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Command::Issue(Issue::Server { names, options }) => {
             make::issue_server(&names, &options, &mut out)?;
         }
-        Command::Issue(Issue::Client {
-            user,
-            groups,
-            options,
-        }) => {
+        Command::Issue(Issue::Client { user, groups, options }) => {
             make::issue_client(&user, &groups, &options, &mut out)?;
         }
         Command::Show { files, dir, json } => {

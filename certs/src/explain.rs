@@ -40,10 +40,7 @@ pub struct Explanation {
 
 impl Explanation {
     fn new(reason: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-            hint: hint.into(),
-        }
+        Self { reason: reason.into(), hint: hint.into() }
     }
 }
 
@@ -88,10 +85,7 @@ pub fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
         if let Some(found) = inner.downcast_ref() {
             return Some(found);
         }
-        next = match inner
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-        {
+        next = match inner.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(deeper) => Some(deeper),
             None => inner.source(),
         };
@@ -150,20 +144,14 @@ pub fn server_reason(error: &io::Error) -> String {
 fn silent_end(side: Side, error: &io::Error) -> Option<Explanation> {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
 
-    if !matches!(
-        error.kind(),
-        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
-    ) {
+    if !matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof) {
         return None;
     }
     let hint = match side {
         Side::Client => "is it an rcmd server's port? The server's log may say why",
         Side::Server => "a port scan, a health check, or a client that gave up",
     };
-    let reason = format!(
-        "the {} closed the connection during the TLS handshake",
-        side.peer()
-    );
+    let reason = format!("the {} closed the connection during the TLS handshake", side.peer());
     Some(Explanation::new(reason, hint))
 }
 

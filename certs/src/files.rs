@@ -51,11 +51,7 @@ pub enum FileError {
         remedy: &'static str,
     },
     /// A file that decides whom to trust, and that anybody may change.
-    #[error(
-        "anybody may change {} (mode {mode:04o}): chmod o-w {}",
-        shown(path),
-        shown(path)
-    )]
+    #[error("anybody may change {} (mode {mode:04o}): chmod o-w {}", shown(path), shown(path))]
     WorldWritable {
         /// The file.
         path: PathBuf,
@@ -63,10 +59,7 @@ pub enum FileError {
         mode: u32,
     },
     /// A private key that belongs to somebody else.
-    #[error(
-        "{} belongs to uid {owner}, not to you (uid {own}) or root",
-        shown(path)
-    )]
+    #[error("{} belongs to uid {owner}, not to you (uid {own}) or root", shown(path))]
     Owner {
         /// The file.
         path: PathBuf,
@@ -90,11 +83,7 @@ impl FileError {
         move |source| match source.kind() {
             io::ErrorKind::NotFound if action == "read" => Self::Missing(path.to_owned()),
             io::ErrorKind::AlreadyExists => Self::Exists(path.to_owned()),
-            _ => Self::Io {
-                action,
-                path: path.to_owned(),
-                source,
-            },
+            _ => Self::Io { action, path: path.to_owned(), source },
         }
     }
 }
@@ -115,10 +104,7 @@ pub fn read_public(path: &Path) -> Result<Vec<u8>, FileError> {
     read_checked(path, |metadata| {
         let mode = metadata.mode() & 0o7777;
         if mode & 0o002 != 0 {
-            return Err(FileError::WorldWritable {
-                path: path.to_owned(),
-                mode,
-            });
+            return Err(FileError::WorldWritable { path: path.to_owned(), mode });
         }
         Ok(())
     })
@@ -134,20 +120,12 @@ pub fn read_private(path: &Path) -> Result<Vec<u8>, FileError> {
     read_checked(path, |metadata| {
         let mode = metadata.mode() & 0o7777;
         if mode & 0o077 != 0 {
-            return Err(FileError::TooOpen {
-                path: path.to_owned(),
-                mode,
-                remedy: "600",
-            });
+            return Err(FileError::TooOpen { path: path.to_owned(), mode, remedy: "600" });
         }
         let own = rustix::process::geteuid().as_raw();
         let owner = metadata.uid();
         if owner != own && owner != 0 {
-            return Err(FileError::Owner {
-                path: path.to_owned(),
-                owner,
-                own,
-            });
+            return Err(FileError::Owner { path: path.to_owned(), owner, own });
         }
         Ok(())
     })
@@ -170,9 +148,7 @@ fn read_checked(
     }
     check(&metadata)?;
     let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(FileError::io("read", path))?;
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(FileError::io("read", path))?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(FileError::TooLarge(path.to_owned()));
     }
@@ -202,19 +178,11 @@ pub fn create_private_dir(dir: &Path) -> Result<(), FileError> {
     let metadata = fs::symlink_metadata(dir).map_err(FileError::io("read", dir))?;
     if !metadata.is_dir() {
         let source = io::Error::from(io::ErrorKind::NotADirectory);
-        return Err(FileError::Io {
-            action: "write into",
-            path: dir.to_owned(),
-            source,
-        });
+        return Err(FileError::Io { action: "write into", path: dir.to_owned(), source });
     }
     let mode = metadata.mode() & 0o7777;
     if mode & 0o077 != 0 {
-        return Err(FileError::TooOpen {
-            path: dir.to_owned(),
-            mode,
-            remedy: "700",
-        });
+        return Err(FileError::TooOpen { path: dir.to_owned(), mode, remedy: "700" });
     }
     Ok(())
 }
@@ -250,19 +218,13 @@ pub struct NewFile<'a> {
 pub fn write_all(files: &[NewFile<'_>], existing: Existing) -> Result<(), FileError> {
     if existing == Existing::Keep {
         // The rename checks again; this one is here so that usually nothing at all is written.
-        if let Some(file) = files
-            .iter()
-            .find(|file| file.path.symlink_metadata().is_ok())
-        {
+        if let Some(file) = files.iter().find(|file| file.path.symlink_metadata().is_ok()) {
             return Err(FileError::Exists(file.path.to_owned()));
         }
     }
     let mut ready = Vec::new();
     for file in files {
-        ready.push((
-            file.path,
-            prepare(file).map_err(FileError::io("write", file.path))?,
-        ));
+        ready.push((file.path, prepare(file).map_err(FileError::io("write", file.path))?));
     }
     for (path, temporary) in ready {
         let renamed = match existing {
@@ -285,17 +247,13 @@ fn prepare(file: &NewFile<'_>) -> io::Result<tempfile::NamedTempFile> {
         .tempfile_in(folder(file.path))?;
     temporary.write_all(file.bytes)?;
     // Set on the open file: the mode at creation is subject to the umask.
-    temporary
-        .as_file()
-        .set_permissions(Permissions::from_mode(mode))?;
+    temporary.as_file().set_permissions(Permissions::from_mode(mode))?;
     temporary.as_file().sync_all()?;
     Ok(temporary)
 }
 
 fn folder(path: &Path) -> &Path {
-    path.parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -307,11 +265,7 @@ mod tests {
     }
 
     fn private(path: &Path) -> NewFile<'_> {
-        NewFile {
-            path,
-            bytes: b"secret",
-            private: true,
-        }
+        NewFile { path, bytes: b"secret", private: true }
     }
 
     #[test]
@@ -323,11 +277,7 @@ mod tests {
         write_all(&[private(&path)], Existing::Keep).unwrap();
         assert_eq!((mode(&dir), mode(&path)), (0o700, 0o600));
         assert_eq!(read_private(&path).unwrap(), b"secret");
-        assert_eq!(
-            fs::read_dir(&dir).unwrap().count(),
-            1,
-            "a temporary file was left"
-        );
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "a temporary file was left");
     }
 
     #[test]
@@ -338,10 +288,7 @@ mod tests {
         for open in [0o640, 0o604, 0o620, 0o602, 0o610] {
             fs::set_permissions(&path, Permissions::from_mode(open)).unwrap();
             let message = read_private(&path).unwrap_err().to_string();
-            assert!(
-                message.contains(&format!("chmod 600 {}", path.display())),
-                "{message}"
-            );
+            assert!(message.contains(&format!("chmod 600 {}", path.display())), "{message}");
         }
         fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
         assert!(read_private(&path).is_ok());
@@ -353,10 +300,7 @@ mod tests {
         let path = root.path().join("ca.pem");
         fs::write(&path, "x").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o646)).unwrap();
-        assert!(matches!(
-            read_public(&path),
-            Err(FileError::WorldWritable { .. })
-        ));
+        assert!(matches!(read_public(&path), Err(FileError::WorldWritable { .. })));
     }
 
     #[test]
@@ -365,10 +309,7 @@ mod tests {
         let (first, second) = (root.path().join("new"), root.path().join("old"));
         fs::write(&second, "old").unwrap();
         let files = [private(&first), private(&second)];
-        assert!(matches!(
-            write_all(&files, Existing::Keep),
-            Err(FileError::Exists(_))
-        ));
+        assert!(matches!(write_all(&files, Existing::Keep), Err(FileError::Exists(_))));
         assert!(!first.exists() && fs::read(&second).unwrap() == b"old");
         write_all(&files, Existing::Replace).unwrap();
         assert_eq!(fs::read(&second).unwrap(), b"secret");
@@ -387,10 +328,7 @@ mod tests {
         )
         .unwrap();
         for path in [pipe.as_path(), root.path(), Path::new("/dev/zero")] {
-            assert!(
-                matches!(read_private(path), Err(FileError::NotRegular(_))),
-                "{path:?}"
-            );
+            assert!(matches!(read_private(path), Err(FileError::NotRegular(_))), "{path:?}");
         }
     }
 

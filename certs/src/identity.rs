@@ -78,9 +78,7 @@ impl Identity {
     ///
     /// [`IdentityError`] when there is no chain, or its first certificate names no identity.
     pub fn of_peer(chain: Option<&[CertificateDer<'_>]>) -> Result<Self, IdentityError> {
-        let leaf = chain
-            .and_then(<[_]>::first)
-            .ok_or(IdentityError::NoCertificate)?;
+        let leaf = chain.and_then(<[_]>::first).ok_or(IdentityError::NoCertificate)?;
         Self::from_der(leaf)
     }
 
@@ -202,9 +200,7 @@ fn read_uris<'a>(
 
 /// A URI whose scheme is `rcmd` in any case, with or without what should follow.
 fn is_ours(uri: &str) -> bool {
-    uri.as_bytes()
-        .get(..5)
-        .is_some_and(|start| start.eq_ignore_ascii_case(b"rcmd:"))
+    uri.as_bytes().get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"rcmd:"))
 }
 
 #[cfg(test)]
@@ -227,27 +223,16 @@ mod tests {
 
     #[test]
     fn foreign_uris_are_ignored() {
-        let uris = [
-            "spiffe://example.org/alice",
-            "https://a/rcmd://user/eve",
-            "rcmd://user/alice",
-        ];
+        let uris = ["spiffe://example.org/alice", "https://a/rcmd://user/eve", "rcmd://user/alice"];
         assert_eq!(read(&uris).unwrap().0, "alice");
     }
 
     #[test]
     fn a_certificate_without_a_user_is_never_guessed_at() {
         assert_eq!(read(&[]), Err(IdentityError::NoUser));
-        assert_eq!(
-            read(&["spiffe://example.org/alice"]),
-            Err(IdentityError::NoUser)
-        );
+        assert_eq!(read(&["spiffe://example.org/alice"]), Err(IdentityError::NoUser));
         assert_eq!(read(&["rcmd://group/admin"]), Err(IdentityError::NoUser));
-        assert!(
-            IdentityError::NoUser
-                .to_string()
-                .contains("rcmd://user/NAME")
-        );
+        assert!(IdentityError::NoUser.to_string().contains("rcmd://user/NAME"));
     }
 
     #[test]
@@ -285,10 +270,7 @@ mod tests {
             "rcmd://user/ alice",
         ] {
             assert!(read(&[uri]).is_err(), "{uri:?} was taken");
-            assert!(
-                read(&["rcmd://user/alice", uri]).is_err(),
-                "{uri:?} beside a user was taken"
-            );
+            assert!(read(&["rcmd://user/alice", uri]).is_err(), "{uri:?} beside a user was taken");
         }
     }
 
@@ -296,10 +278,7 @@ mod tests {
     fn groups_are_bounded_and_distinct() {
         let mut uris = vec!["rcmd://user/alice".to_owned()];
         uris.extend((0..MAX_GROUPS).map(|number| format!("rcmd://group/g{number}")));
-        assert_eq!(
-            read_uris(uris.iter().map(String::as_str)).unwrap().1.len(),
-            MAX_GROUPS
-        );
+        assert_eq!(read_uris(uris.iter().map(String::as_str)).unwrap().1.len(), MAX_GROUPS);
         uris.push("rcmd://group/more".to_owned());
         let refused = read_uris(uris.iter().map(String::as_str));
         assert_eq!(refused, Err(IdentityError::ManyGroups(MAX_GROUPS + 1)));

@@ -32,11 +32,7 @@ fn main() -> ExitCode {
 /// Help and versions are answers; everything else is a complaint in rcmd's form.
 fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        return if error.print().is_ok() {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        };
+        return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let text = error.render().to_string();
     match text.trim_end().strip_prefix("error: ") {

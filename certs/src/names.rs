@@ -65,14 +65,7 @@ fn check(name: &str, kind: &'static str) -> Result<(), NameError> {
     let fits = name.len() <= MAX_NAME
         && name.as_bytes().first().is_some_and(first)
         && name.bytes().all(inner);
-    if fits {
-        Ok(())
-    } else {
-        Err(NameError::Name {
-            kind,
-            name: name.to_owned(),
-        })
-    }
+    if fits { Ok(()) } else { Err(NameError::Name { kind, name: name.to_owned() }) }
 }
 
 /// A name that a server is reached by.
@@ -96,14 +89,9 @@ impl HostName {
         }
         let bare = name.strip_prefix("*.").unwrap_or(name);
         // Four numbers that are no address, as in 192.0.2.300, would pass as a DNS name.
-        let numeric = bare
-            .rsplit('.')
-            .next()
-            .is_some_and(|last| last.parse::<u64>().is_ok());
+        let numeric = bare.rsplit('.').next().is_some_and(|last| last.parse::<u64>().is_ok());
         if numeric || bare.ends_with('.') || DnsName::try_from(bare).is_err() {
-            return Err(NameError::Host {
-                name: name.to_owned(),
-            });
+            return Err(NameError::Host { name: name.to_owned() });
         }
         Ok(Self::Dns(name.to_ascii_lowercase()))
     }
@@ -124,15 +112,7 @@ mod tests {
 
     #[test]
     fn ordinary_names_pass() {
-        for name in [
-            "alice",
-            "a",
-            "deploy-bot",
-            "alice@example.org",
-            "_apt",
-            "R2.D2",
-            "c++",
-        ] {
+        for name in ["alice", "a", "deploy-bot", "alice@example.org", "_apt", "R2.D2", "c++"] {
             assert_eq!(check_user(name), Ok(()), "{name}");
         }
         assert_eq!(check_user(&"a".repeat(MAX_NAME)), Ok(()));
@@ -152,22 +132,13 @@ mod tests {
     #[test]
     fn a_refusal_prints_no_control_byte() {
         let message = check_group("\u{1b}[2J").unwrap_err().to_string();
-        assert!(
-            !message.contains('\u{1b}') && message.contains("group"),
-            "{message}"
-        );
+        assert!(!message.contains('\u{1b}') && message.contains("group"), "{message}");
     }
 
     #[test]
     fn hosts_are_dns_names_or_addresses() {
-        assert_eq!(
-            HostName::parse("Web1.Example"),
-            Ok(HostName::Dns("web1.example".into()))
-        );
-        assert_eq!(
-            HostName::parse("*.example.org"),
-            Ok(HostName::Dns("*.example.org".into()))
-        );
+        assert_eq!(HostName::parse("Web1.Example"), Ok(HostName::Dns("web1.example".into())));
+        assert_eq!(HostName::parse("*.example.org"), Ok(HostName::Dns("*.example.org".into())));
         assert!(matches!(HostName::parse("192.0.2.7"), Ok(HostName::Ip(_))));
         assert!(matches!(HostName::parse("::1"), Ok(HostName::Ip(_))));
         for name in [

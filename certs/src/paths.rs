@@ -60,11 +60,7 @@ impl Layout {
         if let Some(dir) = chosen(flag, &variable) {
             return Ok(Self::new(dir));
         }
-        let absolute = |name| {
-            variable(name)
-                .map(PathBuf::from)
-                .filter(|path| path.is_absolute())
-        };
+        let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
         absolute("XDG_CONFIG_HOME")
             .or_else(|| absolute("HOME").map(|home| home.join(".config")))
             .map(|config| Self::new(config.join("rcmd")))
@@ -139,11 +135,8 @@ impl Layout {
 
 /// The flag, else the variable. An empty variable counts as unset, as in a shell's `${RCMD_DIR:-}`.
 fn chosen(flag: Option<&Path>, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    flag.map(Path::to_path_buf).or_else(|| {
-        variable(DIR_VARIABLE)
-            .filter(|dir| !dir.is_empty())
-            .map(PathBuf::from)
-    })
+    flag.map(Path::to_path_buf)
+        .or_else(|| variable(DIR_VARIABLE).filter(|dir| !dir.is_empty()).map(PathBuf::from))
 }
 
 #[cfg(test)]
@@ -151,12 +144,7 @@ mod tests {
     use super::*;
 
     fn with(pairs: &'static [(&str, &str)]) -> impl Fn(&str) -> Option<OsString> {
-        move |name| {
-            pairs
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| value.into())
-        }
+        move |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into())
     }
 
     #[test]
@@ -171,20 +159,14 @@ mod tests {
     fn the_environment_beats_the_default() {
         let set = with(&[("RCMD_DIR", "/env"), ("HOME", "/home/a")]);
         assert_eq!(Layout::host_with(None, &set).dir(), Path::new("/env"));
-        assert_eq!(
-            Layout::user_with(None, &set).unwrap().dir(),
-            Path::new("/env")
-        );
+        assert_eq!(Layout::user_with(None, &set).unwrap().dir(), Path::new("/env"));
     }
 
     #[test]
     fn an_empty_variable_is_no_variable() {
         let set = with(&[("RCMD_DIR", ""), ("HOME", "/home/a")]);
         assert_eq!(Layout::host_with(None, &set).dir(), Path::new(HOST_DIR));
-        assert_eq!(
-            Layout::user_with(None, &set).unwrap().dir(),
-            Path::new("/home/a/.config/rcmd")
-        );
+        assert_eq!(Layout::user_with(None, &set).unwrap().dir(), Path::new("/home/a/.config/rcmd"));
     }
 
     #[test]
@@ -196,14 +178,8 @@ mod tests {
     #[test]
     fn a_relative_xdg_folder_is_ignored() {
         let set = with(&[("XDG_CONFIG_HOME", "here"), ("HOME", "/home/a")]);
-        assert_eq!(
-            Layout::user_with(None, &set).unwrap().dir(),
-            Path::new("/home/a/.config/rcmd")
-        );
+        assert_eq!(Layout::user_with(None, &set).unwrap().dir(), Path::new("/home/a/.config/rcmd"));
         let set = with(&[("XDG_CONFIG_HOME", "/x"), ("HOME", "/home/a")]);
-        assert_eq!(
-            Layout::user_with(None, &set).unwrap().dir(),
-            Path::new("/x/rcmd")
-        );
+        assert_eq!(Layout::user_with(None, &set).unwrap().dir(), Path::new("/x/rcmd"));
     }
 }

@@ -60,21 +60,13 @@ pub struct ClientFiles {
 
 impl From<&Layout> for ServerFiles {
     fn from(layout: &Layout) -> Self {
-        Self {
-            ca: layout.ca(),
-            cert: layout.server_cert(),
-            key: layout.server_key(),
-        }
+        Self { ca: layout.ca(), cert: layout.server_cert(), key: layout.server_key() }
     }
 }
 
 impl From<&Layout> for ClientFiles {
     fn from(layout: &Layout) -> Self {
-        Self {
-            ca: layout.ca(),
-            cert: layout.client_cert(),
-            key: layout.client_key(),
-        }
+        Self { ca: layout.ca(), cert: layout.client_cert(), key: layout.client_key() }
     }
 }
 
@@ -169,11 +161,7 @@ pub fn provider() -> Arc<CryptoProvider> {
             cipher_suite::TLS13_AES_128_GCM_SHA256,
             cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
         ],
-        kx_groups: vec![
-            kx_group::X25519MLKEM768,
-            kx_group::X25519,
-            kx_group::SECP256R1,
-        ],
+        kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1],
         ..aws_lc_rs::default_provider()
     })
 }
@@ -236,10 +224,7 @@ pub fn client_config(files: &ClientFiles) -> Result<Arc<ClientConfig>, TlsError>
 }
 
 fn setup(path: &Path, error: &dyn std::error::Error) -> TlsError {
-    TlsError::Setup {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    }
+    TlsError::Setup { path: path.to_owned(), reason: error.to_string() }
 }
 
 /// The peer did not agree to speak [`ALPN`].
@@ -255,11 +240,7 @@ pub struct WrongProtocol;
 ///
 /// [`WrongProtocol`] when nothing was agreed on; close the connection.
 pub fn check_alpn(connection: &CommonState) -> Result<(), WrongProtocol> {
-    if connection.alpn_protocol() == Some(ALPN) {
-        Ok(())
-    } else {
-        Err(WrongProtocol)
-    }
+    if connection.alpn_protocol() == Some(ALPN) { Ok(()) } else { Err(WrongProtocol) }
 }
 
 #[cfg(test)]

@@ -145,10 +145,9 @@ impl Certificate {
 fn usage(certificate: &X509Certificate<'_>) -> Result<UsageSet, x509_parser::error::X509Error> {
     Ok(match certificate.extended_key_usage()? {
         None => UsageSet::Any,
-        Some(usage) => UsageSet::Only {
-            server: usage.value.server_auth,
-            client: usage.value.client_auth,
-        },
+        Some(usage) => {
+            UsageSet::Only { server: usage.value.server_auth, client: usage.value.client_auth }
+        }
     })
 }
 
@@ -176,10 +175,7 @@ mod tests {
     fn server_certificate() -> Vec<u8> {
         let authority = Authority::create(Algorithm::Ed25519).unwrap();
         let names = ["web1.example", "192.0.2.7"].map(|name| HostName::parse(name).unwrap());
-        authority
-            .issue(&LeafSpec::server(&names), Algorithm::Ed25519)
-            .unwrap()
-            .cert_der()
+        authority.issue(&LeafSpec::server(&names), Algorithm::Ed25519).unwrap().cert_der()
     }
 
     #[test]
@@ -188,13 +184,7 @@ mod tests {
         assert_eq!(facts.dns_names, ["web1.example"]);
         assert_eq!(facts.addresses, ["192.0.2.7".parse::<IpAddr>().unwrap()]);
         assert_eq!(facts.uris, ["rcmd://host/web1.example"]);
-        assert_eq!(
-            facts.usage,
-            UsageSet::Only {
-                server: true,
-                client: false
-            }
-        );
+        assert_eq!(facts.usage, UsageSet::Only { server: true, client: false });
         assert!(!facts.is_ca && !facts.self_issued);
         assert!(!facts.serial.is_empty() && facts.serial.len() <= 32);
     }

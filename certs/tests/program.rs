@@ -1,8 +1,5 @@
 //! The program `rcmd-certs`, as it is typed.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -49,10 +46,7 @@ fn quickstart_makes_a_working_folder_and_prints_the_next_commands() {
     let root = tempfile::tempdir().unwrap();
     let report = succeed(&["quickstart", "demo"], root.path());
     assert!(report.contains("rcmd-server --dir demo &\n"), "{report}");
-    assert!(
-        report.contains("rcmd-client --dir demo localhost uname -a\n"),
-        "{report}"
-    );
+    assert!(report.contains("rcmd-client --dir demo localhost uname -a\n"), "{report}");
 
     let layout = Layout::new(root.path().join("demo"));
     tls::server_config(&ServerFiles::from(&layout)).unwrap();
@@ -64,12 +58,7 @@ fn quickstart_makes_a_working_folder_and_prints_the_next_commands() {
         (layout.server_dir(), layout.server_key()),
         (layout.client_dir(), layout.client_key()),
     ] {
-        assert_eq!(
-            (mode(&dir), mode(&key)),
-            (0o700, 0o600),
-            "{}",
-            key.display()
-        );
+        assert_eq!((mode(&dir), mode(&key)), (0o700, 0o600), "{}", key.display());
     }
     let names = &tls::load_certificates(&layout.server_cert()).unwrap()[0];
     assert!(names.dns_names.contains(&"localhost".to_owned()));
@@ -90,52 +79,22 @@ fn a_folder_with_an_authority_is_refused_and_left_as_it_is() {
     fs::write(root.path().join("other/ca.pem"), "somebody's").unwrap();
     assert!(fail(&["quickstart", "other"], root.path(), 1).contains("other/ca.pem"));
 
-    succeed(
-        &["issue", "server", "web1", "--dir", "demo", "--out", "third"],
-        root.path(),
-    );
+    succeed(&["issue", "server", "web1", "--dir", "demo", "--out", "third"], root.path());
     fs::remove_file(root.path().join("third/ca.pem")).unwrap();
     let complaint = fail(&["quickstart", "third"], root.path(), 1);
-    assert!(
-        complaint.contains("third/server/key.pem exists already"),
-        "{complaint}"
-    );
-    assert!(
-        !root.path().join("third/ca.pem").exists(),
-        "half a quickstart was left"
-    );
+    assert!(complaint.contains("third/server/key.pem exists already"), "{complaint}");
+    assert!(!root.path().join("third/ca.pem").exists(), "half a quickstart was left");
 }
 
 #[test]
 fn init_and_issue_make_what_quickstart_makes() {
     let root = tempfile::tempdir().unwrap();
-    let report = succeed(
-        &["init", "--dir", "ca", "--algorithm", "ecdsa-p256"],
-        root.path(),
-    );
-    assert!(
-        report.contains("rcmd-certs issue server NAME --dir ca"),
-        "{report}"
-    );
-    succeed(
-        &[
-            "issue",
-            "server",
-            "web1.example",
-            "192.0.2.7",
-            "--dir",
-            "ca",
-        ],
-        root.path(),
-    );
-    let issue = [
-        "issue", "client", "alice", "--group", "ops", "--dir", "ca", "--days", "7",
-    ];
+    let report = succeed(&["init", "--dir", "ca", "--algorithm", "ecdsa-p256"], root.path());
+    assert!(report.contains("rcmd-certs issue server NAME --dir ca"), "{report}");
+    succeed(&["issue", "server", "web1.example", "192.0.2.7", "--dir", "ca"], root.path());
+    let issue = ["issue", "client", "alice", "--group", "ops", "--dir", "ca", "--days", "7"];
     let report = succeed(&issue, root.path());
-    assert!(
-        report.contains("rcmd authority") && report.contains("expires in"),
-        "{report}"
-    );
+    assert!(report.contains("rcmd authority") && report.contains("expires in"), "{report}");
     let layout = Layout::new(root.path().join("ca"));
     let leaf = &tls::load_certificates(&layout.client_cert()).unwrap()[0];
     assert_eq!(leaf.uris, ["rcmd://user/alice", "rcmd://group/ops"]);
@@ -163,21 +122,13 @@ fn an_identity_that_is_there_is_replaced_only_by_force() {
 fn out_makes_a_folder_that_a_client_can_use_as_it_is() {
     let root = tempfile::tempdir().unwrap();
     succeed(&["quickstart", "demo"], root.path());
-    succeed(
-        &["issue", "client", "bob", "--dir", "demo", "--out", "bob"],
-        root.path(),
-    );
+    succeed(&["issue", "client", "bob", "--dir", "demo", "--out", "bob"], root.path());
     let layout = Layout::new(root.path().join("bob"));
     assert_eq!(tls::check_client(&ClientFiles::from(&layout)).unwrap(), []);
-    assert!(
-        !layout.authority_dir().exists(),
-        "the authority's key left its folder"
-    );
+    assert!(!layout.authority_dir().exists(), "the authority's key left its folder");
 
     succeed(&["quickstart", "other"], root.path());
-    let into_other = [
-        "issue", "client", "bob", "--dir", "demo", "--out", "other", "--force",
-    ];
+    let into_other = ["issue", "client", "bob", "--dir", "demo", "--out", "other", "--force"];
     let before = fs::read(root.path().join("other/client/key.pem")).unwrap();
     assert!(fail(&into_other, root.path(), 1).contains("does not hold this authority"));
     let after = fs::read(root.path().join("other/client/key.pem")).unwrap();
@@ -192,16 +143,8 @@ fn names_that_no_certificate_should_carry_are_refused() {
         let complaint = fail(&["issue", "client", name, "--dir", "ca"], root.path(), 1);
         assert!(!complaint.contains('\u{1b}'), "{complaint:?}");
     }
-    fail(
-        &["issue", "client", "alice", "--group", "a,b", "--dir", "ca"],
-        root.path(),
-        1,
-    );
-    fail(
-        &["issue", "server", "https://web1", "--dir", "ca"],
-        root.path(),
-        1,
-    );
+    fail(&["issue", "client", "alice", "--group", "a,b", "--dir", "ca"], root.path(), 1);
+    fail(&["issue", "server", "https://web1", "--dir", "ca"], root.path(), 1);
     assert!(!root.path().join("ca/client").exists());
 }
 
@@ -212,20 +155,13 @@ fn a_key_that_others_can_read_is_not_signed_with() {
     let key = root.path().join("ca/authority/key.pem");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let complaint = fail(&["issue", "client", "alice", "--dir", "ca"], root.path(), 1);
-    assert!(
-        complaint.contains("chmod 600 ca/authority/key.pem"),
-        "{complaint}"
-    );
+    assert!(complaint.contains("chmod 600 ca/authority/key.pem"), "{complaint}");
 }
 
 #[test]
 fn a_missing_authority_is_told_with_the_command_that_makes_one() {
     let root = tempfile::tempdir().unwrap();
-    let complaint = fail(
-        &["issue", "client", "alice", "--dir", "none"],
-        root.path(),
-        1,
-    );
+    let complaint = fail(&["issue", "client", "alice", "--dir", "none"], root.path(), 1);
     assert!(complaint.contains("rcmd-certs init"), "{complaint}");
 }
 
@@ -246,14 +182,7 @@ fn show_tells_people_and_programs_the_same() {
     let root = tempfile::tempdir().unwrap();
     succeed(&["quickstart", "demo"], root.path());
     let text = succeed(&["show", "--dir", "demo"], root.path());
-    for part in [
-        "demo/ca.pem",
-        "authority",
-        "localhost",
-        "user",
-        "admin",
-        "expires in 36",
-    ] {
+    for part in ["demo/ca.pem", "authority", "localhost", "user", "admin", "expires in 36"] {
         assert!(text.contains(part), "{part} is missing in {text}");
     }
     let json = succeed(&["show", "--json", "demo/client/cert.pem"], root.path());
@@ -313,11 +242,7 @@ fn completions_and_manual_pages_are_printed() {
     assert!(succeed(&["completions", "bash"], root.path()).contains("rcmd-certs"));
     assert!(succeed(&["man"], root.path()).contains(".TH rcmd-certs 1"));
     succeed(&["man", "--out", "man1"], root.path());
-    for page in [
-        "rcmd-certs.1",
-        "rcmd-certs-quickstart.1",
-        "rcmd-certs-issue-client.1",
-    ] {
+    for page in ["rcmd-certs.1", "rcmd-certs-quickstart.1", "rcmd-certs-issue-client.1"] {
         assert!(root.path().join("man1").join(page).exists(), "{page}");
     }
 }

@@ -92,9 +92,7 @@ impl Dial {
                     .and_then(Iterator::collect)
                     .expect("cert.pem");
                 let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).expect("key.pem");
-                builder
-                    .with_client_auth_cert(chain, key)
-                    .expect("a key that fits")
+                builder.with_client_auth_cert(chain, key).expect("a key that fits")
             }
         };
         config.alpn_protocols = self.alpn.clone();
@@ -293,10 +291,7 @@ pub fn text_frame(header: &str, payload: &[u8]) -> Vec<u8> {
 /// The client's hello.
 #[must_use]
 pub fn hello() -> Vec<u8> {
-    frame(
-        &json!({"type": "hello", "agent": "raw peer", "capabilities": ["exec"]}),
-        &[],
-    )
+    frame(&json!({"type": "hello", "agent": "raw peer", "capabilities": ["exec"]}), &[])
 }
 
 /// A `start` on channel `ch` of `exec` with these arguments, no environment and no standard input;

@@ -52,10 +52,7 @@ pub fn pause(asked: Duration) {
     nap(asked);
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one pause between two looks at a condition"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one pause between two looks at a condition")]
 fn nap(pause: Duration) {
     std::thread::sleep(pause);
 }
@@ -74,10 +71,8 @@ pub fn exit_within(child: &mut Child, limit: Duration) -> io::Result<Option<Exit
     let until = Instant::now() + limit;
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        let timeout = Timespec {
-            tv_sec: left.as_secs() as i64,
-            tv_nsec: i64::from(left.subsec_nanos()),
-        };
+        let timeout =
+            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
         match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)) {
             Ok(0) => return Ok(None),
             Ok(_) => return child.wait().map(Some),

@@ -136,10 +136,7 @@ impl World {
     ///
     /// When no server runs.
     pub fn signal_server(&self, signal: Signal) {
-        self.server
-            .as_ref()
-            .expect("a running server")
-            .signal(signal);
+        self.server.as_ref().expect("a running server").signal(signal);
     }
 
     /// Starts the server after [`Builder::prepare`], [`World::stop_server`] or [`World::kill_server`],
@@ -149,8 +146,7 @@ impl World {
     ///
     /// When it does not start.
     pub fn start_server(&mut self) {
-        self.try_start_server()
-            .unwrap_or_else(|error| panic!("{error:#}"));
+        self.try_start_server().unwrap_or_else(|error| panic!("{error:#}"));
     }
 
     fn try_start_server(&mut self) -> Result<()> {
@@ -168,9 +164,7 @@ impl World {
     /// When it does not end, or something is left.
     pub fn stop_server(&mut self) -> ExitStatus {
         let mut server = self.server.take().expect("a running server");
-        server
-            .stop()
-            .unwrap_or_else(|error| panic!("{error:#}\n{}", self.log.tail()))
+        server.stop().unwrap_or_else(|error| panic!("{error:#}\n{}", self.log.tail()))
     }
 
     /// Waits for a server that was told to end.
@@ -180,9 +174,7 @@ impl World {
     /// When it does not.
     pub fn wait_server(&mut self) -> ExitStatus {
         let mut server = self.server.take().expect("a running server");
-        server
-            .wait()
-            .unwrap_or_else(|error| panic!("{error:#}\n{}", self.log.tail()))
+        server.wait().unwrap_or_else(|error| panic!("{error:#}\n{}", self.log.tail()))
     }
 
     /// Kills the server. What ran below it is ended with the world.
@@ -228,14 +220,9 @@ impl World {
     /// When they do not come within [`DEADLINE`].
     #[track_caller]
     pub fn wait_for_log_lines(&self, needle: &str, count: usize) -> Vec<String> {
-        self.log
-            .wait_for(needle, count, DEADLINE)
-            .unwrap_or_else(|| {
-                panic!(
-                    "no {count} lines with {needle:?} in the server's log:\n{}",
-                    self.log.tail()
-                )
-            })
+        self.log.wait_for(needle, count, DEADLINE).unwrap_or_else(|| {
+            panic!("no {count} lines with {needle:?} in the server's log:\n{}", self.log.tail())
+        })
     }
 
     /// What the server holds now. Take it after a first command has run: some things are made then
@@ -266,7 +253,8 @@ impl World {
             let now = self.snapshot();
             let alone = now.children == 0 && now.zombies == 0 && self.open_connections() == 0;
             // A connection that both sides have ended still holds its socket for a moment.
-            (alone && now.descriptors.get("socket") <= idle.descriptors.get("socket")).then_some(now)
+            (alone && now.descriptors.get("socket") <= idle.descriptors.get("socket"))
+                .then_some(now)
         };
         poll_for(DEADLINE, at_rest).unwrap_or_else(|| panic!("not at rest: {:?}", self.snapshot()))
     }
@@ -278,9 +266,7 @@ impl World {
     /// When it does not within [`DEADLINE`].
     #[track_caller]
     pub fn assert_settles_to(&self, before: &Snapshot) {
-        let back = poll_for(DEADLINE, || {
-            self.snapshot().is_back_to(before).then_some(())
-        });
+        let back = poll_for(DEADLINE, || self.snapshot().is_back_to(before).then_some(()));
         assert!(
             back.is_some(),
             "the server kept something.\nbefore: {before:?}\nnow:    {:?}\nbelow it: {:?}\nlog:\n{}",
@@ -297,11 +283,7 @@ impl World {
         let SocketAddr::V4(address) = self.address() else {
             return 0;
         };
-        let local = format!(
-            "{:08X}:{:04X}",
-            u32::from(*address.ip()).swap_bytes(),
-            address.port()
-        );
+        let local = format!("{:08X}:{:04X}", u32::from(*address.ip()).swap_bytes(), address.port());
         let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
         let held = |line: &str| {
             let mut fields = line.split_ascii_whitespace().skip(1);
@@ -346,11 +328,7 @@ impl Drop for World {
         if std::thread::panicking() {
             if let Some(mut server) = self.server.take() {
                 self.strays.extend(server.kill());
-                let _ = writeln!(
-                    std::io::stderr(),
-                    "the server's log ended:\n{}",
-                    self.log.tail()
-                );
+                let _ = writeln!(std::io::stderr(), "the server's log ended:\n{}", self.log.tail());
             }
             self.strays.iter().for_each(Process::kill);
         } else if let Err(error) = self.clear() {

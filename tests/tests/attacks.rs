@@ -158,7 +158,10 @@ fn a_payload_past_its_limit_is_refused_before_it_comes() {
 #[test]
 fn a_payload_where_none_belongs_and_an_empty_one_are_refused() {
     let mut siege = Siege::lay();
-    siege.repel(&frame(&json!({"type": "ping", "number": 1}), b"x"), "ping frame has an invalid len");
+    siege.repel(
+        &frame(&json!({"type": "ping", "number": 1}), b"x"),
+        "ping frame has an invalid len",
+    );
     let data = json!({"type": "data", "ch": 1, "stream": "stdin", "offset": 0});
     siege.repel(&header(data), "data frame");
     siege.is_over("empty payloads", 4 * 1024);
@@ -260,7 +263,10 @@ fn data_with_a_gap_past_its_credit_or_behind_its_end_is_refused() {
     };
     siege.repel(&data(1, 1), "stdin jumps from byte 0 to 1");
     siege.repel(&data((1 << 53) - 2, 1), "stdin");
-    siege.repel(&[data(0, 1 << 20), data(1 << 20, 1 << 20)].concat(), "stdin goes to byte 2097152, past");
+    siege.repel(
+        &[data(0, 1 << 20), data(1 << 20, 1 << 20)].concat(),
+        "stdin goes to byte 2097152, past",
+    );
     let empty = rcmd_tests::raw::sha256(b"");
     let end = json!({"type": "end", "ch": 1, "stream": "stdin", "total": 0, "digest": empty});
     siege.repel(&[header(end), data(0, 1)].concat(), "stdin goes on after its end");
@@ -271,7 +277,8 @@ fn data_with_a_gap_past_its_credit_or_behind_its_end_is_refused() {
 fn a_window_past_what_was_sent_is_refused() {
     let mut siege = Siege::lay();
     for stream in ["stdout", "stderr"] {
-        let window = json!({"type": "window", "ch": 1, "stream": stream, "got": 1, "upto": 1 << 21});
+        let window =
+            json!({"type": "window", "ch": 1, "stream": stream, "got": 1, "upto": 1 << 21});
         siege.repel(&header(window), &format!("{stream} goes to byte 1, past 0"));
     }
     siege.is_over("windows", 4 * 1024);

@@ -40,7 +40,6 @@ fn refused_as_it_is(world: &World, told: &str, logged: &str) {
     assert_eq!(refusals(world).len(), before + 1, "{:#?}", refusals(world));
 }
 
-
 #[test]
 fn a_client_without_a_certificate_is_refused() {
     let world = World::start();
@@ -85,7 +84,9 @@ fn a_certificate_for_the_other_side_is_refused_by_either() {
     let mut world = World::builder().prepare();
     let authority = Authority::of(world.dir());
     let leaf = Leaf::server(&["localhost", "127.0.0.1"]);
-    authority.issue(&leaf.usages(&[ExtendedKeyUsagePurpose::ClientAuth])).write(&world.dir().join("server"));
+    authority
+        .issue(&leaf.usages(&[ExtendedKeyUsagePurpose::ClientAuth]))
+        .write(&world.dir().join("server"));
     world.start_server();
     refused_as_it_is(&world, "not for a server (wrong usage)", "usage");
 }
@@ -110,8 +111,16 @@ fn a_server_is_refused_by_the_client_for_each_fault_of_its_certificate() {
         (&|_| good().self_signed(), "unknown authority", "trust its authority"),
         (&|_| other.issue(&good()), "unknown authority", "trust its authority"),
         (&|own| own.issue(&good().expired()), "the server's certificate expired", "expired"),
-        (&|own| own.issue(&good().not_yet_valid()), "is not valid yet", "expired, or not valid yet"),
-        (&|own| own.issue(&Leaf::server(&["elsewhere.example"])), "wrong host name", "wrong host name"),
+        (
+            &|own| own.issue(&good().not_yet_valid()),
+            "is not valid yet",
+            "expired, or not valid yet",
+        ),
+        (
+            &|own| own.issue(&Leaf::server(&["elsewhere.example"])),
+            "wrong host name",
+            "wrong host name",
+        ),
     ];
     for (make, told, logged) in cases {
         let mut world = World::builder().prepare();
@@ -127,7 +136,10 @@ fn tls_1_2_and_another_protocol_or_none_are_refused() {
     let world = World::start();
     let s_client = |args: &[&str]| {
         let mut command = Command::new(&openssl);
-        command.arg("s_client").args(["-connect", &world.target(), "-CAfile"]).arg(world.dir().join("ca.pem"));
+        command
+            .arg("s_client")
+            .args(["-connect", &world.target(), "-CAfile"])
+            .arg(world.dir().join("ca.pem"));
         command.arg("-cert").arg(world.dir().join("client/cert.pem"));
         command.arg("-key").arg(world.dir().join("client/key.pem"));
         let done = command.args(args).stdin(Stdio::null()).output().unwrap();
@@ -153,11 +165,16 @@ fn a_client_says_what_is_wrong_with_a_port_that_is_no_rcmd_server() {
     let world = World::start();
     let mut server = Command::new(openssl);
     server.args(["s_server", "-accept", "127.0.0.1:0", "-tls1_2", "-cert"]);
-    server.arg(world.dir().join("server/cert.pem")).arg("-key").arg(world.dir().join("server/key.pem"));
+    server
+        .arg(world.dir().join("server/cert.pem"))
+        .arg("-key")
+        .arg(world.dir().join("server/key.pem"));
     // At the end of its input it would end.
-    let mut server = server.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut server =
+        server.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(server.stdout.take().unwrap()));
-    let target = lines.find_map(|line| line.unwrap().strip_prefix("ACCEPT ").map(str::to_owned)).unwrap();
+    let target =
+        lines.find_map(|line| line.unwrap().strip_prefix("ACCEPT ").map(str::to_owned)).unwrap();
     let done = world.exec(["true"]).target(target).with_result().run();
     server.kill().unwrap();
     server.wait().unwrap();
@@ -182,7 +199,8 @@ fn a_key_that_others_can_read_is_refused_by_every_program() {
 
     let key = world.dir().join("authority/key.pem");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o604)).unwrap();
-    let done = world.certs().args(["issue", "client", "bob", "--dir"]).arg(world.dir()).output().unwrap();
+    let done =
+        world.certs().args(["issue", "client", "bob", "--dir"]).arg(world.dir()).output().unwrap();
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(!done.status.success());
     assert!(said.contains("chmod 600"), "{said}");
@@ -279,8 +297,21 @@ fn an_outside_authority_serves_as_well() {
             let (csr, pem) = (format!("{name}.csr"), format!("{name}.pem"));
             request(name, &["-out", &csr]);
             run(&[
-                "x509", "-req", "-in", &csr, "-CA", "authority.pem", "-CAkey", "authority.key", "-days",
-                "10", "-extfile", "extensions", "-CAcreateserial", "-out", &pem,
+                "x509",
+                "-req",
+                "-in",
+                &csr,
+                "-CA",
+                "authority.pem",
+                "-CAkey",
+                "authority.key",
+                "-days",
+                "10",
+                "-extfile",
+                "extensions",
+                "-CAcreateserial",
+                "-out",
+                &pem,
             ]);
             let read = |file: String| fs::read_to_string(scratch.join(file)).unwrap();
             let identity = Identity { cert: read(pem), key: read(format!("{name}.key")) };

@@ -150,7 +150,10 @@ fn thousands_of_starts_on_one_connection_run_wait_or_are_told_to_come_again() {
             "started" => started += 1,
             "queued" => queued += 1,
             "exit" => {
-                assert_eq!((&header["outcome"], &header["kind"]), (&"not_started".into(), &"busy".into()));
+                assert_eq!(
+                    (&header["outcome"], &header["kind"]),
+                    (&"not_started".into(), &"busy".into())
+                );
                 assert!(header["retry_after_ms"].as_u64().unwrap() > 0, "{header}");
                 busy += 1;
             }

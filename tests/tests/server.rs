@@ -30,7 +30,8 @@ fn cancel(ch: u64) -> Vec<u8> {
 
 #[test]
 fn commands_past_the_limit_wait_in_their_order_and_past_the_queue_are_told_to_come_again() {
-    let world = World::builder().config("[limits]").config("running = 2").config("queued = 2").start();
+    let world =
+        World::builder().config("[limits]").config("running = 2").config("queued = 2").start();
     let before = world.settled_snapshot();
     let mut peer = RawPeer::greeted(&world);
     let mark = mark(1);
@@ -46,7 +47,11 @@ fn commands_past_the_limit_wait_in_their_order_and_past_the_queue_are_told_to_co
     let full = Start::exec(5, &["echo"]);
     peer.send(&full.frame()).unwrap();
     let exit = next_of(&mut peer, 5, &["queued", "started", "exit"]);
-    assert_eq!((&exit["outcome"], &exit["kind"]), (&json!("not_started"), &json!("busy")), "{exit}");
+    assert_eq!(
+        (&exit["outcome"], &exit["kind"]),
+        (&json!("not_started"), &json!("busy")),
+        "{exit}"
+    );
     assert!(exit["retry_after_ms"].as_u64().unwrap() > 0 && exit["hint"].is_string(), "{exit}");
 
     peer.send(&cancel(1)).unwrap();
@@ -68,7 +73,11 @@ fn who_waits_too_long_for_a_turn_is_told_to_come_again() {
     let honest = Echo::start(&world);
     let mut peer = RawPeer::greeted(&world);
     let exit = peer.run(&Start::exec(1, &["echo"])).unwrap().exit;
-    assert_eq!((&exit["outcome"], &exit["kind"]), (&json!("not_started"), &json!("busy")), "{exit}");
+    assert_eq!(
+        (&exit["outcome"], &exit["kind"]),
+        (&json!("not_started"), &json!("busy")),
+        "{exit}"
+    );
     assert!(exit["retry_after_ms"].is_u64(), "{exit}");
     // The client says so in its own words.
     let done = world.exec(["echo"]).with_result().run();
@@ -104,7 +113,11 @@ fn a_stopping_server_starts_nothing_new_and_lets_what_runs_come_to_its_end() {
     world.signal_server(Signal::TERM);
     world.wait_for_log("stopping");
     let exit = peer.run(&Start::exec(1, &["echo"])).unwrap().exit;
-    assert_eq!((&exit["outcome"], &exit["kind"]), (&json!("not_started"), &json!("busy")), "{exit}");
+    assert_eq!(
+        (&exit["outcome"], &exit["kind"]),
+        (&json!("not_started"), &json!("busy")),
+        "{exit}"
+    );
     assert!(exit["retry_after_ms"].as_u64().unwrap() > 0, "{exit}");
     honest.beat();
     let mut peer = honest.end();
@@ -128,7 +141,11 @@ fn what_does_not_end_is_ended_and_its_exit_says_by_whom() {
     // The second one does not wait the 10 s for it.
     world.signal_server(Signal::TERM);
     let exits = [next_of(&mut peer, 1, &["exit"]), next_of(&mut peer, 2, &["exit"])];
-    assert_eq!((&exits[0]["code"], &exits[0]["stdout_bytes"]), (&json!(7), &json!(12)), "{exits:?}");
+    assert_eq!(
+        (&exits[0]["code"], &exits[0]["stdout_bytes"]),
+        (&json!(7), &json!(12)),
+        "{exits:?}"
+    );
     assert_eq!(exits[1]["signal"], "SIGKILL", "{exits:?}");
     for exit in &exits {
         assert_eq!(exit["kind"], "server_stopped", "{exit}");
@@ -152,7 +169,10 @@ fn check_config_names_what_it_found_or_the_file_the_line_and_the_column() {
     };
     let (code, said) = check();
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("the configuration is good") && said.contains("127.0.0.1:7263"), "{said}");
+    assert!(
+        said.contains("the configuration is good") && said.contains("127.0.0.1:7263"),
+        "{said}"
+    );
 
     let file = world.dir().join("server.toml");
     let cases = [
@@ -215,7 +235,8 @@ fn every_line_of_a_json_log_is_an_object() {
     stranger.expect_protocol_error();
     world.wait_for_log("empty header");
     for line in world.log() {
-        let line: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        let line: Value =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
         assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
         assert!(line["message"].is_string(), "{line}");
     }
@@ -250,7 +271,12 @@ fn a_folder_that_is_not_there_is_named_with_the_command_that_makes_it() {
     let world = World::builder().prepare();
     std::fs::remove_dir_all(world.dir()).unwrap();
     let mut command = world.server_program();
-    let mut server = command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut server = command
+        .args(["--listen", "127.0.0.1:0"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let ended = exit_within(&mut server, Duration::from_secs(60)).unwrap().expect("it ends");
     let mut said = String::new();
     server.stderr.take().unwrap().read_to_string(&mut said).unwrap();

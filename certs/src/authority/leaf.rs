@@ -46,10 +46,7 @@ impl LeafSpec {
         let first = names.first().map(ToString::to_string);
         let mut spec = Self::empty(first.clone().unwrap_or_default(), Usage::Server);
         spec.names = names.to_vec();
-        spec.uris = first
-            .into_iter()
-            .map(|name| format!("rcmd://host/{name}"))
-            .collect();
+        spec.uris = first.into_iter().map(|name| format!("rcmd://host/{name}")).collect();
         spec
     }
 
@@ -116,9 +113,7 @@ impl LeafSpec {
             });
         }
         for uri in &self.uris {
-            params
-                .subject_alt_names
-                .push(SanType::URI(uri.as_str().try_into()?));
+            params.subject_alt_names.push(SanType::URI(uri.as_str().try_into()?));
         }
         Ok(params)
     }

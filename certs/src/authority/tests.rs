@@ -18,16 +18,8 @@ fn install(layout: &Layout, cert: &str, key: &str) {
     create_private_dir(&layout.authority_dir()).unwrap();
     let (cert_path, key_path) = (layout.authority_cert(), layout.authority_key());
     let files = [
-        NewFile {
-            path: &cert_path,
-            bytes: cert.as_bytes(),
-            private: false,
-        },
-        NewFile {
-            path: &key_path,
-            bytes: key.as_bytes(),
-            private: true,
-        },
+        NewFile { path: &cert_path, bytes: cert.as_bytes(), private: false },
+        NewFile { path: &key_path, bytes: key.as_bytes(), private: true },
     ];
     write_all(&files, Existing::Replace).unwrap();
 }
@@ -51,30 +43,18 @@ fn a_leaf_is_for_one_use_and_carries_its_issuers_key_identifier() {
 
     let authority = Authority::create(Algorithm::EcdsaP256).unwrap();
     let issued = authority.issue(&alice(), Algorithm::EcdsaP256).unwrap();
-    assert_eq!(
-        facts(&issued).usage,
-        UsageSet::Only {
-            server: false,
-            client: true
-        }
-    );
-    assert_eq!(
-        facts(&issued).uris,
-        ["rcmd://user/alice", "rcmd://group/ops"]
-    );
+    assert_eq!(facts(&issued).usage, UsageSet::Only { server: false, client: true });
+    assert_eq!(facts(&issued).uris, ["rcmd://user/alice", "rcmd://group/ops"]);
 
     let key_identifier = |der: &[u8], authority: bool| {
         let (_, parsed) = X509Certificate::from_der(der).unwrap();
-        parsed
-            .extensions()
-            .iter()
-            .find_map(|extension| match extension.parsed_extension() {
-                ParsedExtension::AuthorityKeyIdentifier(found) if authority => {
-                    found.key_identifier.as_ref().map(|id| id.0.to_vec())
-                }
-                ParsedExtension::SubjectKeyIdentifier(id) if !authority => Some(id.0.to_vec()),
-                _ => None,
-            })
+        parsed.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::AuthorityKeyIdentifier(found) if authority => {
+                found.key_identifier.as_ref().map(|id| id.0.to_vec())
+            }
+            ParsedExtension::SubjectKeyIdentifier(id) if !authority => Some(id.0.to_vec()),
+            _ => None,
+        })
     };
     let signer = key_identifier(&authority.der, false);
     assert!(signer.is_some());
@@ -85,10 +65,7 @@ fn a_leaf_is_for_one_use_and_carries_its_issuers_key_identifier() {
 #[test]
 fn serial_numbers_are_128_random_bits() {
     let mut seen: Vec<Vec<u8>> = (0..100).map(|_| random_serial().unwrap()).collect();
-    assert!(
-        seen.iter()
-            .all(|serial| serial.len() == 16 && serial[0] != 0)
-    );
+    assert!(seen.iter().all(|serial| serial.len() == 16 && serial[0] != 0));
     seen.sort();
     seen.dedup();
     assert_eq!(seen.len(), 100);
@@ -112,10 +89,7 @@ fn dates_beyond_the_calendar_are_moved_into_it() {
     let mut spec = alice();
     spec.not_before = UNIX_EPOCH - Duration::from_secs(1);
     spec.not_after = UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX) * 1000);
-    assert_eq!(
-        facts(&authority.issue(&spec, Algorithm::Ed25519).unwrap()).not_before,
-        0
-    );
+    assert_eq!(facts(&authority.issue(&spec, Algorithm::Ed25519).unwrap()).not_before, 0);
 }
 
 #[test]
@@ -130,9 +104,7 @@ fn a_long_host_name_fits() {
     let label = "a".repeat(63);
     let name = HostName::parse(&format!("{label}.{label}.example")).unwrap();
     let authority = Authority::create(Algorithm::Ed25519).unwrap();
-    let issued = authority
-        .issue(&LeafSpec::server(&[name]), Algorithm::Ed25519)
-        .unwrap();
+    let issued = authority.issue(&LeafSpec::server(&[name]), Algorithm::Ed25519).unwrap();
     assert_eq!(facts(&issued).dns_names[0].len(), 135);
 }
 
@@ -175,11 +147,7 @@ fn an_authority_that_cannot_sign_is_refused() {
 fn an_expired_authority_signs_nothing() {
     let mut authority = Authority::create(Algorithm::Ed25519).unwrap();
     authority.facts.not_after = tls::now_unix() - 3 * 86_400;
-    let message = authority
-        .issue(&alice(), Algorithm::Ed25519)
-        .err()
-        .unwrap()
-        .to_string();
+    let message = authority.issue(&alice(), Algorithm::Ed25519).err().unwrap().to_string();
     assert!(message.contains("expired 3 days ago"), "{message}");
 }
 

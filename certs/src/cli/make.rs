@@ -35,33 +35,18 @@ impl Plan {
 
     fn authority(&mut self, layout: &Layout, authority: &Authority) {
         let key = (layout.authority_key(), authority.key_pem());
-        self.pair(
-            layout.authority_dir(),
-            layout.authority_cert(),
-            authority.cert_pem(),
-            key,
-        );
+        self.pair(layout.authority_dir(), layout.authority_cert(), authority.cert_pem(), key);
         self.public(layout.ca(), authority.cert_pem());
     }
 
     fn server(&mut self, layout: &Layout, issued: &Issued) {
         let key = (layout.server_key(), issued.key_pem());
-        self.pair(
-            layout.server_dir(),
-            layout.server_cert(),
-            issued.cert_pem(),
-            key,
-        );
+        self.pair(layout.server_dir(), layout.server_cert(), issued.cert_pem(), key);
     }
 
     fn client(&mut self, layout: &Layout, issued: &Issued) {
         let key = (layout.client_key(), issued.key_pem());
-        self.pair(
-            layout.client_dir(),
-            layout.client_cert(),
-            issued.cert_pem(),
-            key,
-        );
+        self.pair(layout.client_dir(), layout.client_cert(), issued.cert_pem(), key);
     }
 
     fn write(&self, existing: Existing) -> Result<(), Error> {
@@ -103,17 +88,8 @@ pub(super) fn quickstart(
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let dir = quoted(dir);
     writeln!(out, "{}  authority, signs the others", shown(&layout.ca()))?;
-    writeln!(
-        out,
-        "{}  server: {}",
-        shown(&layout.server_cert()),
-        names.join(", ")
-    )?;
-    writeln!(
-        out,
-        "{}  client: user {ADMIN}, group {ADMIN}",
-        shown(&layout.client_cert())
-    )?;
+    writeln!(out, "{}  server: {}", shown(&layout.server_cert()), names.join(", "))?;
+    writeln!(out, "{}  client: user {ADMIN}, group {ADMIN}", shown(&layout.client_cert()))?;
     writeln!(out)?;
     writeln!(out, "Now type:")?;
     writeln!(out, "  rcmd-server --dir {dir} &")?;
@@ -133,16 +109,8 @@ pub(super) fn init(
     plan.write(Existing::Keep)?;
 
     let dir = quoted(layout.dir());
-    writeln!(
-        out,
-        "{}  authority, to be trusted by servers and clients",
-        shown(&layout.ca())
-    )?;
-    writeln!(
-        out,
-        "{}  its private key: keep it safe",
-        shown(&layout.authority_key())
-    )?;
+    writeln!(out, "{}  authority, to be trusted by servers and clients", shown(&layout.ca()))?;
+    writeln!(out, "{}  its private key: keep it safe", shown(&layout.authority_key()))?;
     writeln!(out)?;
     writeln!(out, "Now type:")?;
     writeln!(out, "  rcmd-certs issue server NAME --dir {dir}")?;
@@ -155,10 +123,7 @@ pub(super) fn issue_server(
     options: &IssueOptions,
     out: &mut impl Write,
 ) -> Result<(), Error> {
-    let names = names
-        .iter()
-        .map(|name| HostName::parse(name))
-        .collect::<Result<Vec<_>, _>>()?;
+    let names = names.iter().map(|name| HostName::parse(name)).collect::<Result<Vec<_>, _>>()?;
     let spec = LeafSpec::server(&names).for_days(options.days);
     let (target, issued) = issue(&spec, options, Plan::server)?;
     report(&target.server_cert(), &issued, out)
@@ -181,21 +146,14 @@ fn issue(
     add: impl FnOnce(&mut Plan, &Layout, &Issued),
 ) -> Result<(Layout, Issued), Error> {
     let home = options.dir.layout();
-    let target = options
-        .out
-        .as_ref()
-        .map_or_else(|| home.clone(), Layout::new);
+    let target = options.out.as_ref().map_or_else(|| home.clone(), Layout::new);
     let authority = Authority::load(&home)?;
     let issued = authority.issue(spec, options.key.into())?;
 
     let mut plan = Plan::default();
     add(&mut plan, &target, &issued);
     trust(&mut plan, &target, &home, &authority)?;
-    let existing = if options.force {
-        Existing::Replace
-    } else {
-        Existing::Keep
-    };
+    let existing = if options.force { Existing::Replace } else { Existing::Keep };
     plan.write(existing).map_err(|error| match error {
         Error::File(FileError::Exists(path)) => Error::IdentityExists(path),
         other => other,
@@ -214,10 +172,7 @@ fn trust(
     let fingerprint = &authority.certificate().fingerprint;
     match tls::load_certificates(&ca) {
         Ok(trusted) if trusted.iter().any(|each| each.fingerprint == *fingerprint) => Ok(()),
-        Ok(_) => Err(Error::ForeignCa {
-            ca,
-            own: home.authority_cert(),
-        }),
+        Ok(_) => Err(Error::ForeignCa { ca, own: home.authority_cert() }),
         Err(tls::TlsError::Missing { .. }) => {
             plan.public(ca, authority.cert_pem());
             Ok(())
@@ -243,10 +198,7 @@ fn refuse_second_authority(layout: &Layout) -> Result<(), Error> {
 
 /// How this host is reached from itself and by its own name.
 fn own_names() -> Vec<HostName> {
-    let node = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned();
+    let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mut names = Vec::new();
     for name in ["localhost", &node, "127.0.0.1", "::1"] {
         // A host may be called what no certificate can carry; the others still work.

@@ -40,11 +40,7 @@ pub(super) fn show(
     let files: Vec<PathBuf> = if files.is_empty() {
         let there: Vec<_> = standard.into_iter().filter(|path| path.exists()).collect();
         // With nothing there, the complaint about ca.pem says what to do.
-        if there.is_empty() {
-            vec![layout.ca()]
-        } else {
-            there
-        }
+        if there.is_empty() { vec![layout.ca()] } else { there }
     } else {
         files.to_vec()
     };
@@ -75,11 +71,7 @@ fn write_one(
 ) -> Result<(), Error> {
     match form {
         Form::Text => {
-            let which = if number > 1 {
-                format!(" (certificate {number})")
-            } else {
-                String::new()
-            };
+            let which = if number > 1 { format!(" (certificate {number})") } else { String::new() };
             writeln!(out, "{}{which}", shown(file))?;
             describe(facts, out)
         }
@@ -143,9 +135,7 @@ impl Record {
             number,
             subject: printable(&facts.subject),
             user: identity.as_ref().map(|identity| identity.user().to_owned()),
-            groups: identity
-                .map(|identity| identity.groups().to_vec())
-                .unwrap_or_default(),
+            groups: identity.map(|identity| identity.groups().to_vec()).unwrap_or_default(),
             names: names(facts),
             uris: facts.uris.iter().map(|uri| printable(uri)).collect(),
             issuer: printable(&facts.issuer),
@@ -161,12 +151,7 @@ impl Record {
 
 fn names(facts: &Certificate) -> Vec<String> {
     let addresses = facts.addresses.iter().map(ToString::to_string);
-    facts
-        .dns_names
-        .iter()
-        .map(|name| printable(name))
-        .chain(addresses)
-        .collect()
+    facts.dns_names.iter().map(|name| printable(name)).chain(addresses).collect()
 }
 
 fn usages(facts: &Certificate) -> Vec<&'static str> {
@@ -180,30 +165,18 @@ fn usages(facts: &Certificate) -> Vec<&'static str> {
     if facts.usage.allows_client() {
         usages.push("client");
     }
-    if usages.is_empty() {
-        vec!["neither server nor client"]
-    } else {
-        usages
-    }
+    if usages.is_empty() { vec!["neither server nor client"] } else { usages }
 }
 
 fn for_client_only(facts: &Certificate) -> bool {
-    !facts.is_ca
-        && facts.usage
-            == UsageSet::Only {
-                server: false,
-                client: true,
-            }
+    !facts.is_ca && facts.usage == UsageSet::Only { server: false, client: true }
 }
 
 fn standing(facts: &Certificate) -> String {
     match tls::date_problem(facts, tls::now_unix()) {
         Some(problem) => problem.to_string(),
         None => {
-            format!(
-                "expires in {}",
-                tls::span(facts.not_after.abs_diff(tls::now_unix()))
-            )
+            format!("expires in {}", tls::span(facts.not_after.abs_diff(tls::now_unix())))
         }
     }
 }
@@ -214,9 +187,5 @@ fn date(unix: i64) -> String {
 }
 
 fn or_none(groups: &[String]) -> String {
-    if groups.is_empty() {
-        "none".to_owned()
-    } else {
-        groups.join(", ")
-    }
+    if groups.is_empty() { "none".to_owned() } else { groups.join(", ") }
 }

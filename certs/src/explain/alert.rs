@@ -82,10 +82,7 @@ fn unknown_authority(side: Side, own: Option<&Certificate>) -> Explanation {
     let because = match own {
         Some(own) if own.self_issued => "it is self-signed".to_owned(),
         Some(own) => {
-            format!(
-                "the {peer} does not trust its authority, `{}`",
-                printable(&own.issuer)
-            )
+            format!("the {peer} does not trust its authority, `{}`", printable(&own.issuer))
         }
         None => format!("the {peer} does not trust its authority"),
     };

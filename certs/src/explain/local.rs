@@ -36,10 +36,7 @@ pub(super) fn explain(side: Side, error: &Error) -> Explanation {
             "something between the two machines changed the bytes; try again, then look there",
         ),
         other => Explanation::new(
-            format!(
-                "the TLS handshake with the {peer} failed: {}",
-                printable(&other.to_string())
-            ),
+            format!("the TLS handshake with the {peer} failed: {}", printable(&other.to_string())),
             format!("is it an rcmd {peer}?"),
         ),
     }
@@ -70,10 +67,7 @@ fn incompatible(side: Side, reason: &PeerIncompatible) -> Explanation {
             return Explanation::new(text, format!("is it an rcmd {peer}?"));
         }
     };
-    Explanation::new(
-        format!("the {peer} {what}"),
-        format!("is it an rcmd {peer}?"),
-    )
+    Explanation::new(format!("the {peer} {what}"), format!("is it an rcmd {peer}?"))
 }
 
 fn certificate(side: Side, error: &CertificateError) -> Explanation {
@@ -94,17 +88,13 @@ fn certificate(side: Side, error: &CertificateError) -> Explanation {
         CertificateError::NotValidYetContext { time, not_before } => {
             let wait = span(not_before.as_secs().saturating_sub(time.as_secs()));
             let text = format!("is not valid yet, for another {wait}");
-            (
-                text,
-                "compare `date -u` on both machines: one of the two clocks may be wrong",
-            )
+            (text, "compare `date -u` on both machines: one of the two clocks may be wrong")
         }
         CertificateError::NotValidYet => ("is not valid yet".to_owned(), reissue),
         CertificateError::UnknownIssuer => unknown_issuer(side),
-        CertificateError::NotValidForNameContext {
-            expected,
-            presented,
-        } => (names(&expected.to_str(), presented), DIAL),
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            (names(&expected.to_str(), presented), DIAL)
+        }
         CertificateError::NotValidForName => ("is not for the name dialled".to_owned(), DIAL),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             (format!("is not for a {peer} (wrong usage)"), reissue)
@@ -116,18 +106,14 @@ fn certificate(side: Side, error: &CertificateError) -> Explanation {
             reissue,
         ),
         CertificateError::BadEncoding => ("cannot be read".to_owned(), reissue),
-        CertificateError::UnhandledCriticalExtension => (
-            "has a critical extension that rcmd does not know".to_owned(),
-            reissue,
-        ),
+        CertificateError::UnhandledCriticalExtension => {
+            ("has a critical extension that rcmd does not know".to_owned(), reissue)
+        }
         CertificateError::Other(reason) if reason.to_string().contains("CaUsedAsEndEntity") => (
             "is an authority's own, or self-signed (CA:TRUE): unknown authority".to_owned(),
             reissue,
         ),
-        other => (
-            format!("was refused: {}", printable(&other.to_string())),
-            reissue,
-        ),
+        other => (format!("was refused: {}", printable(&other.to_string())), reissue),
     };
     Explanation::new(format!("the {peer}'s certificate {what}"), hint)
 }
@@ -169,8 +155,5 @@ fn names(expected: &str, presented: &[String]) -> String {
     if more > 0 {
         names.push(format!("{more} more"));
     }
-    format!(
-        "is for {}, not for {expected} (wrong host name)",
-        names.join(", ")
-    )
+    format!("is for {}, not for {expected} (wrong host name)", names.join(", "))
 }

@@ -25,10 +25,7 @@ struct Pair {
 impl Pair {
     fn new() -> Self {
         let authority = Authority::create(Algorithm::Ed25519).unwrap();
-        let pair = Self {
-            authority,
-            root: tempfile::tempdir().unwrap(),
-        };
+        let pair = Self { authority, root: tempfile::tempdir().unwrap() };
         for side in ["client", "server"] {
             std::fs::create_dir(pair.root.path().join(side)).unwrap();
             pair.trust(side, &pair.authority);
@@ -49,10 +46,7 @@ impl Pair {
     }
 
     fn trust(&self, side: &str, authority: &Authority) {
-        write(
-            &self.root.path().join(side).join("ca.pem"),
-            &authority.cert_pem(),
-        );
+        write(&self.root.path().join(side).join("ca.pem"), &authority.cert_pem());
     }
 
     fn files(&self) -> (ClientFiles, ServerFiles) {
@@ -88,10 +82,7 @@ impl Pair {
         let (client, server) = (client.unwrap(), server.unwrap());
         for explanation in [&client, &server] {
             assert!(!explanation.hint.is_empty());
-            assert!(
-                !explanation.to_string().chars().any(char::is_control),
-                "{explanation:?}"
-            );
+            assert!(!explanation.to_string().chars().any(char::is_control), "{explanation:?}");
         }
         (client.reason, server.reason)
     }
@@ -106,11 +97,7 @@ fn client() -> LeafSpec {
 }
 
 fn write(path: &Path, text: &str) {
-    let file = crate::files::NewFile {
-        path,
-        bytes: text.as_bytes(),
-        private: true,
-    };
+    let file = crate::files::NewFile { path, bytes: text.as_bytes(), private: true };
     crate::files::write_all(&[file], crate::files::Existing::Replace).unwrap();
 }
 
@@ -143,10 +130,7 @@ fn converse(
         }
     }
     if client_error.is_none() && server_error.is_none() {
-        assert!(
-            !client.is_handshaking() && !server.is_handshaking(),
-            "the handshake hangs"
-        );
+        assert!(!client.is_handshaking() && !server.is_handshaking(), "the handshake hangs");
         check_alpn(&client).unwrap();
         check_alpn(&server).unwrap();
     }
@@ -176,10 +160,7 @@ fn assert_says(text: &str, parts: &[&str]) {
 fn a_good_pair_agrees_with_both_kinds_of_key() {
     let pair = Pair::new();
     assert_eq!(pair.shake(), (None, None));
-    let p256 = pair
-        .authority
-        .issue(&client(), Algorithm::EcdsaP256)
-        .unwrap();
+    let p256 = pair.authority.issue(&client(), Algorithm::EcdsaP256).unwrap();
     pair.install("client", &p256);
     assert_eq!(pair.shake(), (None, None));
 }
@@ -188,19 +169,9 @@ fn a_good_pair_agrees_with_both_kinds_of_key() {
 fn a_client_of_another_authority_is_refused() {
     let pair = Pair::new();
     let other = Authority::create(Algorithm::Ed25519).unwrap();
-    pair.install(
-        "client",
-        &other.issue(&client(), Algorithm::Ed25519).unwrap(),
-    );
+    pair.install("client", &other.issue(&client(), Algorithm::Ed25519).unwrap());
     let (client, server) = pair.refused();
-    assert_says(
-        &client,
-        &[
-            "this client's certificate",
-            "does not trust",
-            "unknown authority",
-        ],
-    );
+    assert_says(&client, &["this client's certificate", "does not trust", "unknown authority"]);
     assert_says(&client, &[&other.certificate().subject]);
     assert_says(&server, &["the client's certificate", "unknown authority"]);
 }
@@ -208,10 +179,7 @@ fn a_client_of_another_authority_is_refused() {
 #[test]
 fn a_self_signed_client_is_refused() {
     let pair = Pair::new();
-    pair.install(
-        "client",
-        &Issued::self_signed(&client(), Algorithm::Ed25519).unwrap(),
-    );
+    pair.install("client", &Issued::self_signed(&client(), Algorithm::Ed25519).unwrap());
     let (client, server) = pair.refused();
     assert_says(&client, &["this client's certificate", "self-signed"]);
     assert_says(&server, &["the client's certificate", "self-signed"]);
@@ -250,18 +218,8 @@ fn a_client_that_is_not_valid_yet_is_refused() {
     spec.not_before = SystemTime::now() + 3 * DAY + DAY / 2;
     pair.install("client", &pair.issue(&spec));
     let (client, server) = pair.refused();
-    assert_says(
-        &client,
-        &[
-            "this client's certificate is not valid yet",
-            "3 days",
-            "clock",
-        ],
-    );
-    assert_says(
-        &server,
-        &["the client's certificate is not valid yet", "3 days"],
-    );
+    assert_says(&client, &["this client's certificate is not valid yet", "3 days", "clock"]);
+    assert_says(&server, &["the client's certificate is not valid yet", "3 days"]);
 }
 
 #[test]
@@ -273,13 +231,7 @@ fn a_server_certificate_at_a_client_is_refused() {
     pair.install("client", &pair.issue(&spec));
     let (client, server) = pair.refused();
     assert_says(&client, &["not for a client", "wrong usage"]);
-    assert_says(
-        &server,
-        &[
-            "the client's certificate is not for a client",
-            "wrong usage",
-        ],
-    );
+    assert_says(&server, &["the client's certificate is not for a client", "wrong usage"]);
 }
 
 #[test]
@@ -289,13 +241,7 @@ fn a_client_certificate_at_a_server_is_refused() {
     spec.usages = vec![Usage::Client];
     pair.install("server", &pair.issue(&spec));
     let (client, server) = pair.refused();
-    assert_says(
-        &client,
-        &[
-            "the server's certificate is not for a server",
-            "wrong usage",
-        ],
-    );
+    assert_says(&client, &["the server's certificate is not for a server", "wrong usage"]);
     assert_says(&server, &["not for a server", "wrong usage"]);
 }
 
@@ -305,13 +251,7 @@ fn a_server_of_another_authority_is_refused() {
     pair.trust("client", &Authority::create(Algorithm::Ed25519).unwrap());
     let (client, server) = pair.refused();
     assert_says(&client, &["the server's certificate", "unknown authority"]);
-    assert_says(
-        &server,
-        &[
-            "the client does not trust its authority",
-            "unknown authority",
-        ],
-    );
+    assert_says(&server, &["the client does not trust its authority", "unknown authority"]);
 }
 
 #[test]
@@ -327,10 +267,7 @@ fn an_expired_server_and_one_not_valid_yet_are_told_apart_by_the_client() {
     let mut spec = self::server();
     spec.not_before = SystemTime::now() + 3 * DAY + DAY / 2;
     pair.install("server", &pair.issue(&spec));
-    assert_says(
-        &pair.refused().0,
-        &["the server's certificate is not valid yet", "3 days"],
-    );
+    assert_says(&pair.refused().0, &["the server's certificate is not valid yet", "3 days"]);
 }
 
 #[test]
@@ -339,10 +276,7 @@ fn a_server_with_another_name_is_refused_and_its_names_are_shown() {
     let names = ["web2.example", "192.0.2.7"].map(|name| HostName::parse(name).unwrap());
     pair.install("server", &pair.issue(&LeafSpec::server(&names)));
     let (client, server) = pair.refused();
-    assert_says(
-        &client,
-        &["is for web2.example, 192.0.2.7, not for web1.example"],
-    );
+    assert_says(&client, &["is for web2.example, 192.0.2.7, not for web1.example"]);
     assert_says(&server, &["wrong host name"]);
 }
 
@@ -375,19 +309,12 @@ impl rustls::client::ResolvesClientCert for NoCertificate {
 fn a_client_without_a_certificate_is_refused() {
     let pair = Pair::new();
     let (files, server_files) = pair.files();
-    let client = foreign_client(&pair, |config| {
-        config.client_auth_cert_resolver = Arc::new(NoCertificate)
-    });
+    let client =
+        foreign_client(&pair, |config| config.client_auth_cert_resolver = Arc::new(NoCertificate));
     let server = ServerConnection::new(server_config(&server_files).unwrap()).unwrap();
     let (client, server) = converse(client, server);
-    assert_says(
-        &on_client(&client.unwrap(), &files).reason,
-        &["requires a certificate", "none"],
-    );
-    assert_says(
-        &on_server(&server.unwrap()).reason,
-        &["the client presented no certificate"],
-    );
+    assert_says(&on_client(&client.unwrap(), &files).reason, &["requires a certificate", "none"]);
+    assert_says(&on_server(&server.unwrap()).reason, &["the client presented no certificate"]);
 }
 
 #[test]
@@ -435,17 +362,10 @@ fn a_client_with_tls_1_2_is_refused_with_the_protocol_version_alert() {
         server.read_tls(bytes).unwrap();
         server.process_new_packets().map(drop)
     });
-    assert_says(
-        &on_server(&error.unwrap()).reason,
-        &["the client speaks TLS 1.2 or older"],
-    );
+    assert_says(&on_server(&error.unwrap()).reason, &["the client speaks TLS 1.2 or older"]);
     let mut wire = Vec::new();
     server.write_tls(&mut wire).unwrap();
-    assert_eq!(
-        wire,
-        [21, 3, 3, 0, 2, 2, 70],
-        "not a fatal protocol_version alert"
-    );
+    assert_eq!(wire, [21, 3, 3, 0, 2, 2, 70], "not a fatal protocol_version alert");
 }
 
 #[test]
@@ -463,19 +383,13 @@ fn a_server_with_tls_1_2_is_refused() {
     let reason = on_client(&error.unwrap(), &pair.files().0).reason;
     assert_says(&reason, &["the server speaks TLS 1.2 or older"]);
     let alerted = rustls::Error::AlertReceived(rustls::AlertDescription::ProtocolVersion);
-    assert_says(
-        &on_client(&alerted, &pair.files().0).reason,
-        &["does not speak TLS 1.3"],
-    );
+    assert_says(&on_client(&alerted, &pair.files().0).reason, &["does not speak TLS 1.3"]);
 }
 
 #[test]
 fn a_port_that_does_not_speak_tls_is_named() {
     let pair = Pair::new();
-    for greeting in [
-        "SSH-2.0-OpenSSH_9.2p1\r\n",
-        "HTTP/1.1 400 Bad Request\r\n\r\n",
-    ] {
+    for greeting in ["SSH-2.0-OpenSSH_9.2p1\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n"] {
         let mut client = foreign_client(&pair, |_| {});
         client.write_tls(&mut Vec::new()).unwrap();
         let error = feed(greeting.as_bytes(), |bytes| {
@@ -500,26 +414,14 @@ fn a_tls_error_is_found_inside_an_io_error() {
 #[test]
 fn the_servers_log_line_says_something_of_every_error() {
     let refused = io::Error::other(rustls::Error::NoCertificatesPresented);
-    assert_says(
-        &server_reason(&refused),
-        &["presented no certificate", "rcmd-certs issue"],
-    );
+    assert_says(&server_reason(&refused), &["presented no certificate", "rcmd-certs issue"]);
     let gone = io::ErrorKind::UnexpectedEof.into();
-    assert_says(
-        &server_reason(&gone),
-        &["closed the connection during the TLS handshake"],
-    );
-    assert_says(
-        &server_reason(&io::Error::other("odd\u{1b}")),
-        &["odd\\u{1b}"],
-    );
+    assert_says(&server_reason(&gone), &["closed the connection during the TLS handshake"]);
+    assert_says(&server_reason(&io::Error::other("odd\u{1b}")), &["odd\\u{1b}"]);
 
     let (files, _) = Pair::new().files();
     assert!(on_client_io(&gone, &files).is_some());
-    assert_eq!(
-        on_client_io(&io::ErrorKind::ConnectionRefused.into(), &files),
-        None
-    );
+    assert_eq!(on_client_io(&io::ErrorKind::ConnectionRefused.into(), &files), None);
 }
 
 #[test]

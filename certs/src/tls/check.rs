@@ -78,10 +78,7 @@ impl fmt::Display for Problem {
             Self::IsAuthority => formatter
                 .write_str("is an authority's own certificate (CA:TRUE), which no peer accepts"),
             Self::ForeignAuthority { issuer } => {
-                write!(
-                    formatter,
-                    "was signed by `{issuer}`, which is not in ca.pem"
-                )
+                write!(formatter, "was signed by `{issuer}`, which is not in ca.pem")
             }
             Self::NoIdentity(error) => write!(formatter, "identifies nobody: {error}"),
         }
@@ -90,13 +87,7 @@ impl fmt::Display for Problem {
 
 impl fmt::Display for Finding {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{} {}; {}",
-            shown(&self.path),
-            self.problem,
-            self.remedy
-        )
+        write!(formatter, "{} {}; {}", shown(&self.path), self.problem, self.remedy)
     }
 }
 
@@ -128,11 +119,7 @@ pub fn check_client(files: &ClientFiles) -> Result<Vec<Finding>, TlsError> {
 fn findings(path: &Path, problems: Vec<Problem>, remedy: &str) -> Vec<Finding> {
     problems
         .into_iter()
-        .map(|problem| Finding {
-            path: path.to_owned(),
-            problem,
-            remedy: remedy.to_owned(),
-        })
+        .map(|problem| Finding { path: path.to_owned(), problem, remedy: remedy.to_owned() })
         .collect()
 }
 
@@ -169,9 +156,7 @@ fn judge(role: Role, cert: &Path, ca: &Path) -> Result<(Certificate, Vec<Problem
         problems.push(if leaf.self_issued {
             Problem::SelfSigned
         } else {
-            Problem::ForeignAuthority {
-                issuer: printable(&leaf.issuer),
-            }
+            Problem::ForeignAuthority { issuer: printable(&leaf.issuer) }
         });
     }
     Ok((leaf, problems))
@@ -198,11 +183,7 @@ fn is_foreign(
             let name = ServerName::from(IpAddr::from(Ipv4Addr::LOCALHOST));
             WebPkiServerVerifier::builder_with_provider(roots, provider)
                 .build()
-                .map(|verifier| {
-                    verifier
-                        .verify_server_cert(der, rest, &name, &[], moment)
-                        .err()
-                })
+                .map(|verifier| verifier.verify_server_cert(der, rest, &name, &[], moment).err())
         }
         Role::Client => WebPkiClientVerifier::builder_with_provider(roots, provider)
             .build()
@@ -229,9 +210,7 @@ pub fn date_problem(certificate: &Certificate, now: i64) -> Option<Problem> {
 
 /// Our clock in Unix time.
 pub fn now_unix() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 

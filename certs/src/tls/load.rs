@@ -34,24 +34,15 @@ pub(crate) fn certificates(
     let pem = files::read_public(path).map_err(|error| missing(error, remedy))?;
     let mut found = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| TlsError::Pem {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let certificate = certificate
+            .map_err(|error| TlsError::Pem { path: path.to_owned(), reason: error.to_string() })?;
         found.push(certificate);
         if found.len() > MAX_CERTIFICATES {
             let reason = format!("more than {MAX_CERTIFICATES} certificates");
-            return Err(TlsError::Pem {
-                path: path.to_owned(),
-                reason,
-            });
+            return Err(TlsError::Pem { path: path.to_owned(), reason });
         }
     }
-    if found.is_empty() {
-        Err(TlsError::NoCertificate(path.to_owned()))
-    } else {
-        Ok(found)
-    }
+    if found.is_empty() { Err(TlsError::NoCertificate(path.to_owned())) } else { Ok(found) }
 }
 
 /// The authorities to trust. `remedy` is what to do when there is no such file. A broken
@@ -119,23 +110,19 @@ pub(super) fn pair(
         read(cert, 1, leaf)?;
     }
     let private = private_key(key, remedy)?;
-    CertifiedKey::from_der(chain, private, provider)
-        .map(SingleCertAndKey::from)
-        .map_err(|error| match error {
-            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::Mismatch {
-                cert: cert.to_owned(),
-                key: key.to_owned(),
-            },
+    CertifiedKey::from_der(chain, private, provider).map(SingleCertAndKey::from).map_err(|error| {
+        match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                TlsError::Mismatch { cert: cert.to_owned(), key: key.to_owned() }
+            }
             rustls::Error::InvalidCertificate(reason) => TlsError::Certificate {
                 path: cert.to_owned(),
                 number: 1,
                 reason: reason.to_string(),
             },
-            other => TlsError::Key {
-                path: key.to_owned(),
-                reason: other.to_string(),
-            },
-        })
+            other => TlsError::Key { path: key.to_owned(), reason: other.to_string() },
+        }
+    })
 }
 
 /// The first private key of a PEM file: PKCS #8, SEC1 or PKCS #1.
@@ -151,10 +138,7 @@ pub(crate) fn private_key(
         Error::NoItemsFound => TlsError::NoKey(path.to_owned()),
         // The old form of encryption puts headers into the section, which breaks its base64.
         _ if is_encrypted(&pem) => TlsError::EncryptedKey(path.to_owned()),
-        other => TlsError::Pem {
-            path: path.to_owned(),
-            reason: other.to_string(),
-        },
+        other => TlsError::Pem { path: path.to_owned(), reason: other.to_string() },
     })
 }
 

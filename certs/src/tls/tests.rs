@@ -66,10 +66,7 @@ impl Folder {
 
     /// Both ends after a handshake that must succeed.
     fn connect(&self) -> (ClientConnection, ServerConnection) {
-        connect(
-            client_config(&self.client_files()).unwrap(),
-            &self.server_files(),
-        )
+        connect(client_config(&self.client_files()).unwrap(), &self.server_files())
     }
 }
 
@@ -120,16 +117,10 @@ fn the_server_learns_who_the_client_is() {
     assert_eq!(identity.groups(), ["ops", "admin"]);
     assert_eq!(identity.to_string(), "user:alice");
     assert_eq!(identity.fingerprint().len(), 64);
-    let left = identity
-        .not_after()
-        .duration_since(SystemTime::now())
-        .unwrap();
+    let left = identity.not_after().duration_since(SystemTime::now()).unwrap();
     assert!(left > 364 * DAY && left <= 365 * DAY, "{left:?}");
     assert_eq!(Identity::of_peer(None), Err(IdentityError::NoCertificate));
-    assert_eq!(
-        Identity::of_peer(Some(&[])),
-        Err(IdentityError::NoCertificate)
-    );
+    assert_eq!(Identity::of_peer(Some(&[])), Err(IdentityError::NoCertificate));
 }
 
 #[test]
@@ -151,10 +142,7 @@ fn a_client_never_gets_a_ticket_and_never_resumes() {
     }
     let config = server_config(&folder.server_files()).unwrap();
     assert!(!config.session_storage.can_cache() && !config.ticketer.enabled());
-    assert_eq!(
-        (config.send_tls13_tickets, config.max_early_data_size),
-        (0, 0)
-    );
+    assert_eq!((config.send_tls13_tickets, config.max_early_data_size), (0, 0));
 }
 
 #[test]
@@ -184,9 +172,7 @@ fn an_outside_authority_may_bring_a_chain_several_roots_and_other_keys() {
     let root = authority("outside root").self_signed(&root_key).unwrap();
     let root_issuer = Issuer::new(authority("outside root"), root_key);
     let middle_key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap();
-    let middle = authority("outside middle")
-        .signed_by(&middle_key, &root_issuer)
-        .unwrap();
+    let middle = authority("outside middle").signed_by(&middle_key, &root_issuer).unwrap();
     let middle_issuer = Issuer::new(authority("outside middle"), middle_key);
     let mut params = CertificateParams::new(vec!["web1.example".to_owned()]).unwrap();
     // No key usage of either kind: allowed for everything.
@@ -194,16 +180,9 @@ fn an_outside_authority_may_bring_a_chain_several_roots_and_other_keys() {
     let key = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
     let leaf = params.signed_by(&key, &middle_issuer).unwrap();
 
-    folder.write(
-        "server/cert.pem",
-        format!("{}{}", leaf.pem(), middle.pem()).as_bytes(),
-    );
+    folder.write("server/cert.pem", format!("{}{}", leaf.pem(), middle.pem()).as_bytes());
     folder.write("server/key.pem", key.serialize_pem().as_bytes());
-    let roots = format!(
-        "# ours\n{}# theirs\n{}",
-        folder.authority.cert_pem(),
-        root.pem()
-    );
+    let roots = format!("# ours\n{}# theirs\n{}", folder.authority.cert_pem(), root.pem());
     folder.write("ca.pem", roots.as_bytes());
     folder.connect();
     assert_eq!(check_server(&folder.server_files()).unwrap(), []);
@@ -212,15 +191,9 @@ fn an_outside_authority_may_bring_a_chain_several_roots_and_other_keys() {
 #[test]
 fn a_key_of_another_certificate_is_refused_with_both_files() {
     let folder = Folder::new();
-    folder.write(
-        "server/key.pem",
-        folder.issue(&server()).key_pem().as_bytes(),
-    );
+    folder.write("server/key.pem", folder.issue(&server()).key_pem().as_bytes());
     let message = folder.server_error();
-    assert!(
-        message.contains("server/key.pem does not belong to"),
-        "{message}"
-    );
+    assert!(message.contains("server/key.pem does not belong to"), "{message}");
     assert!(message.contains("server/cert.pem"), "{message}");
 }
 
@@ -234,16 +207,11 @@ fn a_missing_file_names_the_command_that_makes_it() {
         let folder = Folder::new();
         fs::remove_file(folder.root.path().join(name)).unwrap();
         let message = folder.server_error();
-        assert!(
-            message.contains(name) && message.contains(command),
-            "{message}"
-        );
+        assert!(message.contains(name) && message.contains(command), "{message}");
     }
     let folder = Folder::new();
     fs::remove_file(folder.root.path().join("client/key.pem")).unwrap();
-    let message = client_config(&folder.client_files())
-        .unwrap_err()
-        .to_string();
+    let message = client_config(&folder.client_files()).unwrap_err().to_string();
     assert!(message.contains("rcmd-certs issue client"), "{message}");
 }
 
@@ -253,39 +221,21 @@ fn a_key_that_others_can_read_is_refused() {
     let key = folder.layout().server_key();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
     let message = folder.server_error();
-    assert!(
-        message.contains(&format!("chmod 600 {}", key.display())),
-        "{message}"
-    );
+    assert!(message.contains(&format!("chmod 600 {}", key.display())), "{message}");
 }
 
 #[test]
 fn files_without_sense_are_refused_with_their_name() {
     for (name, bytes) in [
         ("ca.pem", &b""[..]),
-        (
-            "ca.pem",
-            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-        ),
-        (
-            "ca.pem",
-            b"-----BEGIN CERTIFICATE-----\n\xff\xfe\n-----END CERTIFICATE-----\n",
-        ),
+        ("ca.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+        ("ca.pem", b"-----BEGIN CERTIFICATE-----\n\xff\xfe\n-----END CERTIFICATE-----\n"),
         ("ca.pem", b"-----BEGIN CERTIFICATE-----\n"),
         ("server/cert.pem", b"\0\0\0\0"),
-        (
-            "server/cert.pem",
-            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-        ),
+        ("server/cert.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
         ("server/key.pem", b"no key"),
-        (
-            "server/key.pem",
-            b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
-        ),
-        (
-            "server/key.pem",
-            b"-----BEGIN PRIVATE KEY-----\n*\n-----END PRIVATE KEY-----\n",
-        ),
+        ("server/key.pem", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
+        ("server/key.pem", b"-----BEGIN PRIVATE KEY-----\n*\n-----END PRIVATE KEY-----\n"),
     ] {
         let folder = Folder::new();
         folder.write(name, bytes);
@@ -304,10 +254,7 @@ fn an_encrypted_key_is_named_as_such() {
         let folder = Folder::new();
         folder.write("server/key.pem", pem.as_bytes());
         let message = folder.server_error();
-        assert!(
-            message.contains("is encrypted") && message.contains("openssl pkey"),
-            "{message}"
-        );
+        assert!(message.contains("is encrypted") && message.contains("openssl pkey"), "{message}");
     }
 }
 
@@ -326,20 +273,10 @@ fn findings_name_the_file_the_fault_and_the_command() {
     spec.not_after = SystemTime::now() - 3 * DAY;
     folder.install("client", &folder.issue(&spec));
     let findings = check_client(&folder.client_files()).unwrap();
-    let text = findings
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n");
+    let text = findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     assert_eq!(findings.len(), 1, "{text}");
-    assert!(
-        text.contains("client/cert.pem expired 3 days ago"),
-        "{text}"
-    );
-    assert!(
-        text.contains("rcmd-certs issue client alice --force"),
-        "{text}"
-    );
+    assert!(text.contains("client/cert.pem expired 3 days ago"), "{text}");
+    assert!(text.contains("rcmd-certs issue client alice --force"), "{text}");
 }
 
 #[test]
@@ -347,20 +284,14 @@ fn each_fault_is_found_by_itself() {
     let folder = Folder::new();
     let found = || {
         let findings = check_server(&folder.server_files()).unwrap();
-        findings
-            .into_iter()
-            .map(|finding| finding.problem)
-            .collect::<Vec<_>>()
+        findings.into_iter().map(|finding| finding.problem).collect::<Vec<_>>()
     };
 
     let mut spec = server();
     spec.not_before = SystemTime::now() + DAY;
     folder.install("server", &folder.issue(&spec));
     let problems = found();
-    assert!(
-        matches!(problems.as_slice(), [Problem::NotYetValid(_)]),
-        "{problems:?}"
-    );
+    assert!(matches!(problems.as_slice(), [Problem::NotYetValid(_)]), "{problems:?}");
     assert!(problems[0].to_string().contains("clock"));
 
     let mut spec = server();
@@ -368,17 +299,11 @@ fn each_fault_is_found_by_itself() {
     folder.install("server", &folder.issue(&spec));
     assert_eq!(found(), [Problem::WrongUsage { needed: "server" }]);
 
-    folder.install(
-        "server",
-        &Issued::self_signed(&server(), Algorithm::Ed25519).unwrap(),
-    );
+    folder.install("server", &Issued::self_signed(&server(), Algorithm::Ed25519).unwrap());
     assert_eq!(found(), [Problem::SelfSigned]);
 
     let other = Authority::create(Algorithm::Ed25519).unwrap();
-    folder.install(
-        "server",
-        &other.issue(&server(), Algorithm::Ed25519).unwrap(),
-    );
+    folder.install("server", &other.issue(&server(), Algorithm::Ed25519).unwrap());
     let issuer = other.certificate().subject.clone();
     assert_eq!(found(), [Problem::ForeignAuthority { issuer }]);
 
@@ -389,10 +314,7 @@ fn each_fault_is_found_by_itself() {
     nobody.uris.clear();
     folder.install("client", &folder.issue(&nobody));
     let findings = check_client(&folder.client_files()).unwrap();
-    assert_eq!(
-        findings[0].problem,
-        Problem::NoIdentity(IdentityError::NoUser)
-    );
+    assert_eq!(findings[0].problem, Problem::NoIdentity(IdentityError::NoUser));
 }
 
 #[test]

@@ -68,7 +68,8 @@ impl Echo {
         }
         assert_eq!(back, bytes.as_bytes());
         let (got, upto) = (self.sent, self.sent + (1 << 20));
-        let window = json!({"type": "window", "ch": ch, "stream": "stdout", "got": got, "upto": upto});
+        let window =
+            json!({"type": "window", "ch": ch, "stream": "stdout", "got": got, "upto": upto});
         self.peer.send(&frame(&window, &[])).expect("a window is taken");
     }
 

@@ -25,7 +25,8 @@ impl Start {
     /// key that no other start of this process has.
     pub fn exec(ch: u64, words: &[&str]) -> Self {
         static KEYS: AtomicU64 = AtomicU64::new(1);
-        let key = (u128::from(std::process::id()) << 64) | u128::from(KEYS.fetch_add(1, Ordering::Relaxed));
+        let key = (u128::from(std::process::id()) << 64)
+            | u128::from(KEYS.fetch_add(1, Ordering::Relaxed));
         let words = words.iter().map(|&word| word.to_owned()).collect();
         Self { ch, key, mode: "exec", words, stdin: false, timeout_ms: 0 }
     }

@@ -1,6 +1,7 @@
 //! Thousands of connections that never become anything: silent, full of garbage, or greeted and silent.
 //! Honest clients are served all the while, and afterwards nothing is left of them.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -38,15 +39,12 @@ pub struct Onslaught {
 ///
 /// When an honest client is not served, or the server holds more afterwards than before.
 pub fn onslaught(world: &World, kind: Kind, count: usize) -> Onslaught {
-    enum Held {
-        _Tcp(TcpStream),
-        _Peer(Box<RawPeer>),
-    }
     let before = world.settled_snapshot();
-    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
+    let most =
+        rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
     let most = usize::try_from(most / 2).unwrap_or(512);
     let mut random = Random::new(count as u64);
-    let mut held = VecDeque::new();
+    let mut held: VecDeque<Box<dyn Any>> = VecDeque::new();
     let (mut served, mut slowest) = (0, Duration::ZERO);
     let began = Instant::now();
     for number in 0..count {
@@ -54,7 +52,7 @@ pub fn onslaught(world: &World, kind: Kind, count: usize) -> Onslaught {
             held.pop_front();
         }
         held.push_back(match kind {
-            Kind::Greeted => Held::_Peer(Box::new(RawPeer::greeted(world))),
+            Kind::Greeted => Box::new(RawPeer::greeted(world)),
             Kind::Silent | Kind::Garbage => {
                 let mut stream = TcpStream::connect(world.address()).expect("a connection");
                 if kind == Kind::Garbage {
@@ -62,7 +60,7 @@ pub fn onslaught(world: &World, kind: Kind, count: usize) -> Onslaught {
                     // It may have been sent away already.
                     let _ = stream.write_all(&random.take_bytes(length));
                 }
-                Held::_Tcp(stream)
+                Box::new(stream)
             }
         });
         if number % 100 == 99 {

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::World;
 use crate::raw::{Dial, RawPeer, Start, frame, hello};
 use crate::wait::{DEADLINE, pause};
-use crate::World;
 
 /// How long a client of a storm tries.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -45,7 +45,11 @@ pub fn storm(world: &World, clients: usize) -> Weather {
             let (ledger, barrier) = (&ledger, &barrier);
             let (busy, turned_away) = (&busy, &turned_away);
             let client = move || {
-                let line = format!("echo {number} >> {}; exec seq {number} {}", ledger.display(), number + 999);
+                let line = format!(
+                    "echo {number} >> {}; exec seq {number} {}",
+                    ledger.display(),
+                    number + 999
+                );
                 let start = Start::shell(1, &line);
                 barrier.wait();
                 let until = Instant::now() + PATIENCE;

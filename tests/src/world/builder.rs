@@ -43,8 +43,7 @@ impl Builder {
 
     /// Sets a variable in the server's environment.
     pub fn server_env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.env
-            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self.env.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -97,8 +96,7 @@ impl Builder {
     /// When `rcmd-certs` fails.
     #[must_use]
     pub fn prepare(self) -> World {
-        self.try_prepare()
-            .unwrap_or_else(|error| panic!("{error:#}"))
+        self.try_prepare().unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     fn try_prepare(self) -> Result<World> {

@@ -5,10 +5,16 @@ use crate::process::prepare_self;
 
 const HELPER: &str = "process::tests::inheritance::server";
 
-/// Not a test but the server of one: it sets itself up and runs a command, whose output it passes on.
+/// Set for the process that is to be the server.
+const AS_SERVER: &str = "TEST_AS_SERVER";
+
+/// Not a test but, run by the tests beside it, the server of one: it sets itself up and runs a
+/// command, whose output it passes on.
 #[test]
-#[ignore = "run by the tests beside it"]
 fn server() {
+    if std::env::var_os(AS_SERVER).is_none() {
+        return;
+    }
     prepare_self().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let output = runtime.block_on(async {
@@ -35,11 +41,11 @@ async fn seen(line: &str) -> Vec<(String, String)> {
             server.to_str().unwrap(),
             HELPER,
             "--exact",
-            "--ignored",
             "--nocapture",
         ],
     );
     plan.stdin = true;
+    plan.env.push((AS_SERVER.into(), "yes".into()));
     let mut process = processes.spawn(&plan).unwrap();
     let mut errors = process.stderr.take().unwrap();
     let mut started = Started { stdout: BufReader::new(process.stdout.take().unwrap()), process };

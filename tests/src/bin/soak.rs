@@ -1,0 +1,100 @@
+//! `cargo run --release -p rcmd-tests --bin soak -- NAME [--rounds N] [--seed N]`: the long runs in full,
+//! of which the ordinary tests run a share.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use clap::builder::PossibleValuesParser;
+use rcmd_tests::World;
+use rcmd_tests::soak::connections::{Kind, onslaught};
+use rcmd_tests::soak::{cuts, kills, output, stdin, storms};
+
+/// A long run.
+struct Soak {
+    name: &'static str,
+    /// How many rounds make it whole.
+    rounds: u64,
+    /// Runs so many rounds with this seed. Says whether all went as it must; panics when not, with why.
+    run: fn(rounds: u64, seed: u64) -> bool,
+}
+
+/// All of them. `rounds` counts what the name says: storms of each size, connections of each kind, cuts,
+/// killed clients, MiB.
+const SOAKS: [Soak; 6] = [
+    Soak { name: "storms", rounds: 20, run: storm },
+    Soak { name: "connections", rounds: 10_000, run: connect },
+    Soak { name: "cuts", rounds: 1000, run: cut },
+    Soak { name: "kills", rounds: 200, run: kill },
+    Soak { name: "output", rounds: 1024, run: read },
+    Soak { name: "stdin", rounds: 1024, run: write },
+];
+
+/// Long runs against the real programs
+#[derive(Debug, Parser)]
+#[command(name = "soak")]
+struct Options {
+    /// What to run
+    #[arg(value_parser = PossibleValuesParser::new(SOAKS.map(|soak| soak.name)))]
+    name: String,
+    /// How often, or how much [default: what makes it whole]
+    #[arg(long)]
+    rounds: Option<u64>,
+    /// Of what is random
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let Some(soak) = SOAKS.iter().find(|soak| soak.name == options.name) else {
+        return ExitCode::FAILURE;
+    };
+    let rounds = options.rounds.unwrap_or(soak.rounds);
+    let began = Instant::now();
+    let good = (soak.run)(rounds, options.seed);
+    println!("{}: {rounds} in {:.1?}", soak.name, began.elapsed());
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn storm(rounds: u64, _seed: u64) -> bool {
+    let rounds = usize::try_from(rounds).unwrap_or(usize::MAX);
+    storms::rounds(&World::start(), rounds, &mut |line| println!("{line}"));
+    let few = World::builder().limit("nofile", 256).start();
+    println!("under 256 descriptors:");
+    storms::rounds(&few, rounds, &mut |line| println!("{line}"));
+    true
+}
+
+fn connect(rounds: u64, _seed: u64) -> bool {
+    let count = usize::try_from(rounds).unwrap_or(usize::MAX);
+    let world = World::start();
+    for kind in [Kind::Silent, Kind::Garbage, Kind::Greeted] {
+        println!("{kind:?}: {:?}", onslaught(&world, kind, count));
+    }
+    true
+}
+
+fn cut(rounds: u64, seed: u64) -> bool {
+    let figures = cuts::run(rounds, seed);
+    println!("{figures:#?}");
+    figures.are_good()
+}
+
+fn kill(rounds: u64, seed: u64) -> bool {
+    let figures = kills::run(rounds, seed);
+    println!("{figures:#?}");
+    figures.are_good()
+}
+
+fn read(mib: u64, _seed: u64) -> bool {
+    output::zeros(&World::start(), mib << 20);
+    true
+}
+
+fn write(mib: u64, _seed: u64) -> bool {
+    let world = World::start();
+    stdin::random(&world, mib << 20);
+    stdin::sizes(&world, 0..=300 * 1024);
+    true
+}
