@@ -154,29 +154,7 @@ impl Handle {
     /// The report of a command whose link ended under it.
     pub(crate) fn abandoned(&self) -> Report {
         let message = format!("the connection to {} was given up with its task", self.host);
-        report(&self.host, Outcome::Unknown, Failure::new(ErrorKind::Lost, message))
-    }
-}
-
-/// A report without a job.
-fn report(host: &str, outcome: Outcome, error: Failure) -> Report {
-    Report {
-        host: host.to_owned(),
-        job: None,
-        outcome,
-        code: None,
-        signal: None,
-        error: Some(error),
-        retry_safe: outcome == Outcome::NotStarted,
-        stdout_bytes: 0,
-        stderr_bytes: 0,
-        stdout_digest: None,
-        stderr_digest: None,
-        output_open: false,
-        truncated: false,
-        started_at: None,
-        ended_at: None,
-        duration_ms: None,
+        Report::without_job(&self.host, Outcome::Unknown, Failure::new(ErrorKind::Lost, message))
     }
 }
 
@@ -228,7 +206,7 @@ impl Opening {
         let failure =
             Failure::new(ErrorKind::Unreachable, format!("the client of {host} is closed"))
                 .hint("Connect again.");
-        let report = report(host, Outcome::NotStarted, failure);
+        let report = Report::without_job(host, Outcome::NotStarted, failure);
         self.progress.send_modify(|progress| progress.report = Some(report));
         self.room.close();
     }

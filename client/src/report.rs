@@ -48,6 +48,28 @@ pub struct Report {
 }
 
 impl Report {
+    /// The report of a command of which nothing is known but this failure: `not_started` or `unknown`.
+    pub fn without_job(host: &str, outcome: Outcome, failure: Failure) -> Self {
+        Self {
+            host: host.to_owned(),
+            job: None,
+            outcome,
+            code: None,
+            signal: None,
+            error: Some(failure),
+            retry_safe: outcome == Outcome::NotStarted,
+            stdout_bytes: 0,
+            stderr_bytes: 0,
+            stdout_digest: None,
+            stderr_digest: None,
+            output_open: false,
+            truncated: false,
+            started_at: None,
+            ended_at: None,
+            duration_ms: None,
+        }
+    }
+
     /// The exit status of a client that ran this command: its own code; 128 + N for signal N; 124
     /// for a time limit; 125, 126 or 127 when nothing ran; 255 when nobody knows.
     pub fn exit_status(&self) -> u8 {

@@ -63,7 +63,7 @@ impl Siege {
         attacker.peer.send(attack).unwrap();
         self.honest.beat();
         attacker.is_told(told);
-        attacker.is_gone();
+        attacker.leaves_nothing();
     }
 
     /// A peer sends this as the first of all, and is told why it is sent away.
@@ -78,7 +78,7 @@ impl Siege {
 
     /// The honest peer is served to its end, and the server is as it was before.
     #[track_caller]
-    fn is_over(self, name: &str, bound_kib: u64) {
+    fn ends(self, name: &str, bound_kib: u64) {
         let mut honest = self.honest;
         honest.beat();
         let peak = proc::peak_kib(self.world.pid()).unwrap();
@@ -100,7 +100,7 @@ impl Attacker {
     }
 
     #[track_caller]
-    fn is_gone(self) {
+    fn leaves_nothing(self) {
         eventually("its command is killed", || {
             !proc::marked(&self.mark).iter().any(proc::Process::runs)
         });
@@ -126,7 +126,7 @@ fn a_length_past_its_limit_is_refused_before_anything_is_kept_for_it() {
     }
     siege.repel_stranger(&number(0), "empty header");
     siege.repel(&number(0), "empty header");
-    siege.is_over("lengths", 4 * 1024);
+    siege.ends("lengths", 4 * 1024);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn a_payload_past_its_limit_is_refused_before_it_comes() {
     siege.repel_stranger(&header(hello), "past the limit of 1048576");
     let hello = json!({"type": "hello", "agent": "", "capabilities": [], "len": 1 << 20});
     siege.repel_stranger(&header(hello), "hello frame");
-    siege.is_over("payloads", 4 * 1024);
+    siege.ends("payloads", 4 * 1024);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_payload_where_none_belongs_and_an_empty_one_are_refused() {
     );
     let data = json!({"type": "data", "ch": 1, "stream": "stdin", "offset": 0});
     siege.repel(&header(data), "data frame");
-    siege.is_over("empty payloads", 4 * 1024);
+    siege.ends("empty payloads", 4 * 1024);
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn a_header_that_is_not_the_json_it_must_be_is_refused() {
         }
     }
     siege.repel(&[&number(4), &b"\"\xff\xfe\""[..]].concat(), "not valid");
-    siege.is_over("JSON", 4 * 1024);
+    siege.ends("JSON", 4 * 1024);
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_frame_that_only_a_server_sends_is_refused() {
     }
     let data = json!({"type": "data", "ch": 1, "stream": "stdout", "offset": 0});
     siege.repel(&frame(&data, b"x"), "this side does not send it");
-    siege.is_over("frames of the other side", 4 * 1024);
+    siege.ends("frames of the other side", 4 * 1024);
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn a_frame_before_hello_a_second_hello_and_a_channel_never_opened_are_refused() 
     }
     let data = json!({"type": "data", "ch": 9, "stream": "stdin", "offset": 0});
     siege.repel(&frame(&data, b"x"), "never opened");
-    siege.is_over("order", 4 * 1024);
+    siege.ends("order", 4 * 1024);
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn data_with_a_gap_past_its_credit_or_behind_its_end_is_refused() {
     let empty = rcmd_tests::raw::sha256(b"");
     let end = json!({"type": "end", "ch": 1, "stream": "stdin", "total": 0, "digest": empty});
     siege.repel(&[header(end), data(0, 1)].concat(), "stdin goes on after its end");
-    siege.is_over("offsets", 8 * 1024);
+    siege.ends("offsets", 8 * 1024);
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn a_window_past_what_was_sent_is_refused() {
             json!({"type": "window", "ch": 1, "stream": stream, "got": 1, "upto": 1 << 21});
         siege.repel(&header(window), &format!("{stream} goes to byte 1, past 0"));
     }
-    siege.is_over("windows", 4 * 1024);
+    siege.ends("windows", 4 * 1024);
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn a_start_that_is_not_what_it_says_is_refused() {
     siege.repel(&changed("key", "0".into()), "this is not a key");
     let without_nul = frame(&start.header(), b"echo\0hi");
     siege.repel(&without_nul, "start frame");
-    siege.is_over("starts", 4 * 1024);
+    siege.ends("starts", 4 * 1024);
 }
 
 #[test]
@@ -325,8 +325,8 @@ fn a_header_that_trickles_in_is_given_up_after_its_time() {
         }
     };
     assert!(header["message"].take().as_str().unwrap().contains("was not complete after 10 s"));
-    attacker.is_gone();
-    siege.is_over("trickle", 4 * 1024);
+    attacker.leaves_nothing();
+    siege.ends("trickle", 4 * 1024);
 }
 
 #[test]
@@ -349,5 +349,5 @@ fn who_stays_silent_before_its_handshake_or_its_hello_is_sent_away() {
     begun.expect_closed();
     let lines = siege.world.wait_for_log_lines("the handshake or the hello took too long", 4);
     assert_eq!(lines.len(), 4);
-    siege.is_over("silence", 4 * 1024);
+    siege.ends("silence", 4 * 1024);
 }

@@ -115,8 +115,11 @@ async fn a_stream_that_nobody_reads_does_not_hold_the_other_up() {
     let client = connected(&world).await;
     let line = "head -c 5000000 /dev/zero & head -c 5000000 /dev/zero >&2; wait";
     let mut child = client.shell(line).spawn().await.unwrap();
+    // Not to its end: the shell holds both streams until it has written both.
+    let mut errors = vec![1; 5_000_000];
+    child.stderr.as_mut().unwrap().read_exact(&mut errors).await.unwrap();
     let expected = Tally::of(&vec![0; 5_000_000]);
-    assert_eq!(Tally::of(&all(child.stderr.take()).await), expected);
+    assert_eq!(Tally::of(&errors), expected);
     assert_eq!(Tally::of(&all(child.stdout.take()).await), expected);
     let report = child.wait().await;
     assert_eq!((report.code, report.stdout_bytes), (Some(0), 5_000_000));

@@ -148,24 +148,7 @@ fn command(run: &Run, client: &Client) -> Command {
 
 /// The report of a command that never reached its host.
 fn not_started(host: &str, failure: Failure) -> Report {
-    Report {
-        host: host.to_owned(),
-        job: None,
-        outcome: Outcome::NotStarted,
-        code: None,
-        signal: None,
-        error: Some(failure),
-        retry_safe: true,
-        stdout_bytes: 0,
-        stderr_bytes: 0,
-        stdout_digest: None,
-        stderr_digest: None,
-        output_open: false,
-        truncated: false,
-        started_at: None,
-        ended_at: None,
-        duration_ms: None,
-    }
+    Report::without_job(host, Outcome::NotStarted, failure)
 }
 
 fn unwritten(place: Place, error: &io::Error) -> Failure {

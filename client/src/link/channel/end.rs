@@ -9,7 +9,7 @@ use rcmd_protocol::{
 use super::{Channel, Sent, Step};
 use crate::{
     Report,
-    link::{report, wire::Wire},
+    link::wire::Wire,
 };
 
 impl Channel {
@@ -56,7 +56,7 @@ impl Channel {
 
     fn report(&self, outcome: Outcome, error: Option<Failure>) -> Report {
         let nothing = Failure::new(ErrorKind::Lost, "");
-        let mut report = report(&self.host, outcome, nothing);
+        let mut report = Report::without_job(&self.host, outcome, nothing);
         report.error = error;
         report.job = self.job.as_ref().map(|(job, _)| job.to_string());
         // The caller's own key makes it safe to ask again how it went.
