@@ -71,7 +71,8 @@ fn nothing_runs_any_more_and_no_folder_is_left_after_an_interruption() {
     command.args(["--rounds", "1000", "cold"]).env("TMPDIR", folder.path()).env(name, value);
     command.env("RCMD_TEST_BIN_DIR", binaries().client.parent().unwrap());
     let mut child = command.spawn().unwrap();
-    let servers = || proc::marked(&mark).into_iter().filter(|process| process.name == "rcmd-server");
+    let servers =
+        || proc::marked(&mark).into_iter().filter(|process| process.name == "rcmd-server");
     rcmd_tests::eventually("its server runs", || servers().count() > 0);
     proc::signal(child.id(), rustix::process::Signal::INT);
     let status = child.wait().unwrap();

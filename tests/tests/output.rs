@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io::{self, Read as _};
+use std::time::Duration;
 
 use rcmd_tests::proc::marked;
 use rcmd_tests::sink::Sink;
 use rcmd_tests::soak::output::zeros;
+use rcmd_tests::wait::poll_for;
 use rcmd_tests::{Random, Tally, World, eventually};
 
 const MIB: u64 = 1 << 20;
@@ -138,19 +140,35 @@ fn who_holds_the_pipe_after_the_end_is_killed_and_the_result_says_so() {
 
 #[test]
 fn a_tail_that_was_written_before_the_exit_is_never_cut_off() {
-    // More than the credit, read so slowly that the 2 s for who holds the pipe are long over when
-    // the last of it is taken.
     let world = World::start();
     let time = long_time(2);
-    let line = format!("sleep {time} & head -c 3000000 /dev/zero; printf tail");
-    let done = world.shell(line).stdout(Sink::HashSlowly(600_000)).with_result().run();
-    done.assert_code(0);
-    let expected = Tally::read(io::repeat(0).take(3_000_000).chain(&b"tail"[..])).unwrap();
-    assert_eq!(done.stdout_tally(), expected, "{}", done.story());
-    let result = done.result();
-    assert_eq!(result["output_open"], true, "{result}");
-    assert_eq!(result["truncated"], false, "{result}");
+    // Credit rises in steps, and the tail waits in the pipe only when the end lies right behind one.
+    let sizes = (0..8).map(|step| 3_000_000 + step * (32 << 10));
+    std::thread::scope(|scope| {
+        for size in sizes {
+            let (world, time) = (&world, &time);
+            scope.spawn(move || assert_has_its_tail(world, time, size));
+        }
+    });
     eventually("who held the pipe is gone", || marked(&time).is_empty());
+}
+
+/// Reads no more than lets the command end, and the rest when the 2 s for who holds the pipe are over.
+fn assert_has_its_tail(world: &World, time: &str, size: u64) {
+    let ended = world.scratch(&format!("ended-{size}"));
+    let write = format!("head -c {size} /dev/zero; printf tail; : > {}", ended.display());
+    let line = format!("sleep {time} & {write}");
+    let mut client = world.shell(line).stdout(Sink::Pipe).with_result().spawn();
+    let mut head = Vec::new();
+    while poll_for(Duration::from_millis(100), || ended.exists().then_some(())).is_none() {
+        head.extend(client.read_stdout(32 << 10));
+    }
+    world.exec(["sleep", "3"]).run().assert_code(0);
+    let whole = Tally::read(head.as_slice().chain(client.stdout.take().unwrap())).unwrap();
+    let expected = io::repeat(0).take(size).chain(&b"tail"[..]);
+    assert_eq!(whole, Tally::read(expected).unwrap(), "{size}");
+    let result = client.wait().assert_code(0).result();
+    assert_eq!((&result["output_open"], &result["truncated"]), (&true.into(), &false.into()));
 }
 
 #[test]

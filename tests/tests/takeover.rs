@@ -2,10 +2,10 @@
 //! and that nothing is carried out twice.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use rcmd_tests::raw::{self, Dial, RawPeer, Start, frame, sha256};
-use rcmd_tests::sink::Sink;
-use rcmd_tests::{Tally, World, eventually};
+use rcmd_tests::{World, eventually};
 use serde_json::{Value, json};
 
 /// An attach to what was started so, with a higher generation than the start has.
@@ -227,15 +227,31 @@ fn bytes_that_were_never_sent_can_not_be_claimed() {
 }
 
 #[test]
-fn output_that_waits_for_a_slow_reader_is_kept_past_every_deadline_of_the_command() {
+fn output_that_waits_for_its_reader_is_kept_past_every_deadline_of_the_command() {
+    const CREDIT: usize = 1 << 20;
+    const REST: usize = 50_000;
     let world = World::start();
-    // More than the credit: its last bytes wait on the server for seconds after the end.
-    let seconds = ["--timeout", "2s"];
-    let client = world.exec(["head", "-c", "1150000", "/dev/zero"]).options(seconds);
-    let done = client.stdout(Sink::HashSlowly(250_000)).with_result().run();
-    done.assert_code(0);
-    assert_eq!(done.stdout_tally(), Tally::of(&[0; 1_150_000]));
-    assert_eq!(done.result()["output_open"], false);
+    let mut peer = RawPeer::greeted(&world);
+    let size = (CREDIT + REST).to_string();
+    let start = Start::exec(1, &["head", "-c", &size, "/dev/zero"]).timeout_ms(1000);
+    peer.send(&start.frame()).unwrap();
+    expect_output(&mut peer, 0, &[0; CREDIT]);
+    world.wait_for_log("ended");
+    // Past its timeout, and past the 2 s that a pipe may be held.
+    let ended = Instant::now();
+    eventually("its deadlines have passed", || ended.elapsed() > Duration::from_secs(3));
+    let window = json!({
+        "type": "window", "ch": 1, "stream": "stdout", "got": CREDIT, "upto": 2 * CREDIT,
+    });
+    peer.send(&frame(&window, &[])).unwrap();
+    expect_output(&mut peer, CREDIT, &[0; REST]);
+    let (exit, _) = peer.expect_frame("exit");
+    assert_eq!(
+        (&exit["outcome"], &exit["stdout_bytes"]),
+        (&json!("exited"), &json!(CREDIT + REST))
+    );
+    assert_ne!(exit["open"], true, "nothing held the pipe");
+    peer.send(&done(1)).unwrap();
 }
 
 /// Another identity's key is as unknown as one that never was.

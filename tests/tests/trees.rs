@@ -26,6 +26,10 @@ fn a_timeout_ends_the_whole_tree() {
         ("group", "sleep MARK & sleep MARK"),
         ("session", "setsid sleep MARK & wait"),
         ("daemon", "(setsid sleep MARK </dev/null >/dev/null 2>&1 &); sleep MARK"),
+        (
+            "stubborn daemon",
+            "(trap '' TERM; setsid sleep MARK </dev/null >/dev/null 2>&1 &); exec sleep MARK",
+        ),
     ] {
         let mark = mark();
         let line = line.replace("MARK", &mark);

@@ -43,7 +43,12 @@ impl Machine {
         format!(
             "Measured {date}: {processor}, {cores} cores, {memory_mib} MiB, Linux {kernel}, {system}; \
              rcmd {rcmd}{flavour}. {}",
-            load().map_or_else(String::new, |load| format!("Load at the end: {load}."))
+            load().map_or_else(String::new, |load| {
+                let busy = load > 2.0 * *cores as f64;
+                let others =
+                    if busy { ": others used the machine, which widens all spreads" } else { "" };
+                format!("Load of the last 15 minutes: {load}{others}.")
+            })
         )
     }
 
@@ -56,9 +61,9 @@ impl Machine {
 }
 
 /// The load average of the last 15 minutes (proc(5)): what else the machine did meanwhile shows in it.
-fn load() -> Option<String> {
+fn load() -> Option<f64> {
     let text = fs::read_to_string("/proc/loadavg").ok()?;
-    text.split(' ').nth(2).map(str::to_owned)
+    text.split(' ').nth(2)?.parse().ok()
 }
 
 /// The first line that a program prints, on whichever stream.

@@ -17,7 +17,7 @@ pub(crate) use openssh::OpenSsh;
 
 use crate::proc;
 use crate::skip::need_tool;
-use crate::wait::poll_for;
+use crate::wait::{eventually, poll_for};
 
 /// A peer's server, killed with all below it when dropped.
 struct Daemon(Child);
@@ -45,6 +45,16 @@ impl Daemon {
 
     fn pid(&self) -> u32 {
         self.0.id()
+    }
+
+    fn processes_below(&self) -> usize {
+        proc::descendants(self.pid()).len()
+    }
+
+    /// Waits until no more processes than these are left below it: the kernel accounts what an ended
+    /// one used to its parent when that takes notice of its end.
+    fn settle(&self, resting: usize) {
+        eventually("the sessions of a peer end", || self.processes_below() <= resting);
     }
 }
 

@@ -77,13 +77,13 @@ fn connect(rounds: u64, _seed: u64) -> bool {
 
 fn cut(rounds: u64, seed: u64) -> bool {
     let figures = cuts::run(rounds, seed);
-    println!("{figures:#?}");
+    println!("{figures}");
     figures.are_good()
 }
 
 fn kill(rounds: u64, seed: u64) -> bool {
     let figures = kills::run(rounds, seed);
-    println!("{figures:#?}");
+    println!("{figures}");
     figures.are_good()
 }
 

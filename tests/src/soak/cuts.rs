@@ -23,7 +23,7 @@ const SIZE: u64 = 20_000_000;
 /// and queues on the way. A strike before the last so many falls into the middle of things.
 const UNDER_WAY: u64 = 4 << 20;
 /// Rounds that go on beside each other, each with a server of its own.
-const WORKERS: u64 = 4;
+const WORKERS: u64 = 6;
 /// Bytes that a handshake, the hellos and a start take in a direction, about.
 const OPENING: u64 = 6000;
 /// Grace of the servers that hear of a silence soon, and the time in which nobody can resume there.

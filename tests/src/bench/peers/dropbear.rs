@@ -56,6 +56,11 @@ impl Dropbear {
         self.server.pid()
     }
 
+    /// Waits until no session is left.
+    pub(crate) fn settle(&self) {
+        self.server.settle(0);
+    }
+
     /// A new connection; a shell line is to follow.
     pub(crate) fn command(&self) -> Command {
         let mut command = quiet(&self.client);

@@ -10,13 +10,14 @@ use anyhow::{Context as _, Result};
 use super::{Daemon, accepts, prepare, tool, user};
 use crate::bench::measure::quiet;
 use crate::bench::stage::free_port;
-use crate::wait::eventually;
-use crate::{proc, skip};
+use crate::skip;
 
 pub(crate) struct OpenSsh {
     // Dropped first: it talks to the server.
-    master: Daemon,
+    _master: Daemon,
     server: Daemon,
+    /// Processes of the server while only the master is connected.
+    resting: usize,
     client: PathBuf,
     folder: PathBuf,
     port: u16,
@@ -50,7 +51,9 @@ impl OpenSsh {
         master.until("OpenSSH's ControlMaster", || {
             check.output().is_ok_and(|output| output.status.success())
         })?;
-        Ok(Self { master, server, client, folder: folder.to_owned(), port, user })
+        let resting = server.processes_below();
+        let folder = folder.to_owned();
+        Ok(Self { _master: master, server, resting, client, folder, port, user })
     }
 
     /// A new connection, as Debian configures the client; a shell line is to follow.
@@ -82,11 +85,7 @@ impl OpenSsh {
 
     /// Waits until only the master's session is left.
     pub(crate) fn settle(&self) {
-        eventually("OpenSSH's sessions end", || {
-            let below = proc::descendants(self.server.pid());
-            let masters = proc::descendants(self.master.pid());
-            masters.is_empty() && below.iter().filter(|process| process.name != "sshd").count() == 0
-        });
+        self.server.settle(self.resting);
     }
 
     /// What a client of another make needs: port, user, key, known hosts.

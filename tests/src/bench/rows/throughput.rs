@@ -139,7 +139,7 @@ fn seq(
 
 pub(crate) fn both(stage: &Stage) -> Result<Vec<Table>> {
     let bytes = stage.options.bytes() / 2;
-    let line = format!("{} & {} >&2; wait", dd(bytes / 2), dd(bytes / 2));
+    let line = format!("{0} & {0} >&2; wait", dd(bytes / 2));
     let flow = Flow {
         row: "both",
         title: "stdout and stderr at once, each by `dd bs=256K`",
@@ -153,7 +153,7 @@ pub(crate) fn both(stage: &Stage) -> Result<Vec<Table>> {
 }
 
 fn dd(bytes: u64) -> String {
-    format!("dd if=/dev/zero bs=256K count={} 2> /dev/null", bytes >> 18)
+    format!("dd if=/dev/zero bs=256K count={} status=none", bytes >> 18)
 }
 
 fn measure(stage: &Stage, flow: &Flow, beside: Vec<Limit<'_>>) -> Result<Vec<Table>> {
@@ -180,7 +180,9 @@ fn measure(stage: &Stage, flow: &Flow, beside: Vec<Limit<'_>>) -> Result<Vec<Tab
         let mut command = dropbear.command();
         command.arg(&flow.line);
         let daemon = Some(dropbear.server_pid());
-        race.add(DROPBEAR, move || flow.cost(daemon, || (), || flow.run(&mut command)));
+        race.add(DROPBEAR, move || {
+            flow.cost(daemon, || dropbear.settle(), || flow.run(&mut command))
+        });
     }
     let mut command = quiet("sh");
     command.args(["-c", &flow.local]);
