@@ -117,12 +117,7 @@ async fn overdue(
     }
 }
 
-async fn admit(
-    service: Arc<Service>,
-    stream: TcpStream,
-    address: SocketAddr,
-    greeted: Greeted,
-) {
+async fn admit(service: Arc<Service>, stream: TcpStream, address: SocketAddr, greeted: Greeted) {
     prepare(&stream);
     let acceptor = TlsAcceptor::from(service.tls.load_full());
     let tls = match acceptor.accept(stream).into_fallible().await {

@@ -99,9 +99,7 @@ impl Place {
         let wait = self.admission.wait;
         match tokio::time::timeout(wait, turns.acquire_owned()).await {
             Ok(Ok(permit)) => Ok(Turn { _permit: permit }),
-            Ok(Err(_)) | Err(_) => {
-                Err(busy(format!("no turn came within {} s", wait.as_secs())))
-            }
+            Ok(Err(_)) | Err(_) => Err(busy(format!("no turn came within {} s", wait.as_secs()))),
         }
     }
 }

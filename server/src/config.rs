@@ -146,10 +146,23 @@ impl ConfigFile {
             ("grace", self.grace, Duration::ZERO, hour, "write at most 1h"),
             ("retain", self.retain, Duration::ZERO, 24 * hour, "write at most 24h"),
             ("keepalive", self.keepalive, Duration::from_millis(100), hour, "write 100ms to 1h"),
-            ("limits.handshake", limits.handshake, Duration::from_millis(100), hour, "write 100ms to 1h"),
-            ("limits.queue_wait", limits.queue_wait, Duration::ZERO, 24 * hour, "write at most 24h"),
+            (
+                "limits.handshake",
+                limits.handshake,
+                Duration::from_millis(100),
+                hour,
+                "write 100ms to 1h",
+            ),
+            (
+                "limits.queue_wait",
+                limits.queue_wait,
+                Duration::ZERO,
+                24 * hour,
+                "write at most 24h",
+            ),
         ];
-        let out = spans.into_iter().find(|(_, span, least, most, _)| span.0 < *least || span.0 > *most);
+        let out =
+            spans.into_iter().find(|(_, span, least, most, _)| span.0 < *least || span.0 > *most);
         match out {
             None => Ok(()),
             Some((name, Span(span), .., remedy)) => {

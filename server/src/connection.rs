@@ -128,7 +128,8 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
     }
 
     fn sink(&self, ch: u32, generation: u64) -> (Sink, u64) {
-        let sink = Sink { link: self.link.clone(), ch, generation, broken: Arc::clone(&self.broken) };
+        let sink =
+            Sink { link: self.link.clone(), ch, generation, broken: Arc::clone(&self.broken) };
         (sink, generation)
     }
 

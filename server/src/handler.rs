@@ -50,7 +50,9 @@ pub async fn start(
         Err(failure) => return Ok(refuse(&sink, failure)),
         Ok(Found::Job(job)) => return Ok(take_up(job, sink, None).await),
         Ok(Found::Conflict) => return Ok(refused(&sink, Refusal::Conflict)),
-        Ok(Found::Gone) => return Ok(answer_kept(service, peer, &start, wishes, &sink, Refusal::Gone)),
+        Ok(Found::Gone) => {
+            return Ok(answer_kept(service, peer, &start, wishes, &sink, Refusal::Gone));
+        }
         Ok(Found::Unknown) => {}
     }
     let claim = Claim { service: Arc::clone(service), user: user.to_owned(), key, started: false };
@@ -101,9 +103,12 @@ impl Drop for Claim {
 fn hold(jobs: &job::Shared, request: &Start) -> Result<Share, Failure> {
     let size = request.payload.len();
     if size as u64 > HELD_ALWAYS && !jobs.budget.has_room() {
-        return Err(Failure::new(ErrorKind::Busy, "the server holds as much as it may for its clients")
-            .hint("Nothing ran; try again when commands that wait have started.")
-            .retry_after_ms(1000));
+        return Err(Failure::new(
+            ErrorKind::Busy,
+            "the server holds as much as it may for its clients",
+        )
+        .hint("Nothing ran; try again when commands that wait have started.")
+        .retry_after_ms(1000));
     }
     let mut share = Share::new(Arc::clone(&jobs.budget));
     share.set(size);
@@ -121,10 +126,16 @@ fn prepare(
 ) -> Result<Beginning, Failure> {
     service.jobs.admission.check()?;
     let held = hold(&service.jobs, start)?;
-    let id = JobId::random()
-        .map_err(|error| Failure::new(ErrorKind::Resources, format!("no random numbers: {error}")))?;
-    let Resolved { plan, note } =
-        process::resolve(request, &service.account, &service.settings.path, id.as_str(), peer.user())?;
+    let id = JobId::random().map_err(|error| {
+        Failure::new(ErrorKind::Resources, format!("no random numbers: {error}"))
+    })?;
+    let Resolved { plan, note } = process::resolve(
+        request,
+        &service.account,
+        &service.settings.path,
+        id.as_str(),
+        peer.user(),
+    )?;
     let permit = policy::decide(peer, request, plan).map_err(|denial| {
         info!(%peer, %denial, "denied");
         Failure::new(ErrorKind::Denied, denial.reason)

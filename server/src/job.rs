@@ -30,7 +30,13 @@ use rcmd_protocol::{
 };
 use tokio::sync::{SetOnce, mpsc};
 
-use crate::{admission::Admission, budget::{Budget, Share}, keys::KeyLog, policy::Permit, process::Processes};
+use crate::{
+    admission::Admission,
+    budget::{Budget, Share},
+    keys::KeyLog,
+    policy::Permit,
+    process::Processes,
+};
 
 /// Messages that may wait for a job. It takes each at once, so this is for bursts.
 const MAILBOX: usize = 64;
@@ -243,4 +249,3 @@ impl JobHandle {
         self.mailbox.same_channel(&other.mailbox)
     }
 }
-

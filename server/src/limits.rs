@@ -61,7 +61,9 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         humantime::parse_duration(&text).map(Self).map_err(|error| {
-            serde::de::Error::custom(format_args!("{text:?} is no span of time, such as \"90s\": {error}"))
+            serde::de::Error::custom(format_args!(
+                "{text:?} is no span of time, such as \"90s\": {error}"
+            ))
         })
     }
 }
@@ -93,12 +95,7 @@ impl Limits {
         let unauthenticated = at_most(rest / 3 / DESCRIPTORS_PER_CONNECTION, self.unauthenticated);
         let rest = rest.saturating_sub(unauthenticated as u64 * DESCRIPTORS_PER_CONNECTION);
         let connections = at_most(rest / DESCRIPTORS_PER_CONNECTION, self.connections);
-        Self {
-            running,
-            connections,
-            unauthenticated,
-            ..self.clone()
-        }
+        Self { running, connections, unauthenticated, ..self.clone() }
     }
 }
 

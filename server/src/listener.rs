@@ -72,8 +72,7 @@ impl Listener {
 /// Waits out what keeps a connection from being accepted.
 async fn recover(error: &io::Error, waiting: &Waiting) {
     // Errors of one connection come through accept as well (accept(2)); the next is not concerned.
-    const OF_ONE_PEER: [Errno; 4] =
-        [Errno::CONNABORTED, Errno::INTR, Errno::PROTO, Errno::PERM];
+    const OF_ONE_PEER: [Errno; 4] = [Errno::CONNABORTED, Errno::INTR, Errno::PROTO, Errno::PERM];
     let errno = Errno::from_io_error(error);
     if errno.is_some_and(|errno| OF_ONE_PEER.contains(&errno)) {
         return;

@@ -17,7 +17,11 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(NOT_STARTED) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() {
+                ExitCode::from(NOT_STARTED)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     let done = match cli.command {

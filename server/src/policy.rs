@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use rcmd_protocol::request::Request;
 
-use crate::{
-    peer::Peer,
-    process::plan::Plan,
-};
+use crate::{peer::Peer, process::plan::Plan};
 
 /// Proof that this peer may run exactly this. [`decide`] alone makes one, and nothing starts
 /// without it.

@@ -163,7 +163,11 @@ impl User {
             None => Found::Unknown,
             Some(Entry::Tombstone) => Found::Gone,
             Some(Entry::Live { digest: known, job } | Entry::Ended { digest: known, job }) => {
-                if *known == digest { Found::Job(job.clone()) } else { Found::Conflict }
+                if *known == digest {
+                    Found::Job(job.clone())
+                } else {
+                    Found::Conflict
+                }
             }
         }
     }

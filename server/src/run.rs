@@ -67,11 +67,7 @@ fn warn_of_certificates(settings: &Settings) {
     }
 }
 
-async fn serve(
-    settings: Settings,
-    limits: Limits,
-    tls: Arc<rustls::ServerConfig>,
-) -> Result<()> {
+async fn serve(settings: Settings, limits: Limits, tls: Arc<rustls::ServerConfig>) -> Result<()> {
     let keys = KeyLog::open(&settings.keys)?;
     let processes = Processes::new().context("the server can't watch its processes")?;
     let orphans = processes.clone().reap_orphans();

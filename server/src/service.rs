@@ -96,9 +96,8 @@ impl Service {
 
     /// The server's hello.
     pub fn hello(&self) -> Frame {
-        let ms = |duration: std::time::Duration| {
-            u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-        };
+        let ms =
+            |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Frame::Hello(Hello {
             agent: concat!("rcmd-server/", env!("CARGO_PKG_VERSION")).to_owned(),
             capabilities: vec!["exec".to_owned()],
@@ -142,7 +141,8 @@ impl Service {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut connections = self.service.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connections =
+            self.service.connections.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = connections.get_mut(&self.user) {
             *count -= 1;
             if *count == 0 {

@@ -52,8 +52,7 @@ pub fn try_binaries() -> Result<&'static Binaries> {
 fn in_folder(folder: &Path) -> Result<Binaries> {
     let find = |name: &str| {
         let file = folder.join(name);
-        file.canonicalize()
-            .with_context(|| format!("RCMD_TEST_BIN_DIR has no {}", file.display()))
+        file.canonicalize().with_context(|| format!("RCMD_TEST_BIN_DIR has no {}", file.display()))
     };
     Ok(Binaries {
         certs: find("rcmd-certs")?,
@@ -75,20 +74,12 @@ fn build() -> Result<Binaries> {
     // What the outer cargo said about this package would make build scripts run again.
     for (name, _) in std::env::vars_os() {
         let told = name.to_string_lossy();
-        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"]
-            .iter()
-            .any(|p| told.starts_with(p))
-        {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|p| told.starts_with(p)) {
             command.env_remove(&name);
         }
     }
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("can't run {}", cargo.display()))?;
-    let stdout = child
-        .stdout
-        .take()
-        .context("cargo has no standard output")?;
+    let mut child = command.spawn().with_context(|| format!("can't run {}", cargo.display()))?;
+    let stdout = child.stdout.take().context("cargo has no standard output")?;
     let mut found = Vec::new();
     for line in BufReader::new(stdout).lines() {
         let message: serde_json::Value = serde_json::from_str(&line?)?;
@@ -100,11 +91,8 @@ fn build() -> Result<Binaries> {
         bail!("the programs under test do not build; see what cargo says above");
     }
     let find = |name: &str| {
-        let file = found
-            .iter()
-            .find(|file| file.file_name().is_some_and(|last| last == name));
-        file.cloned()
-            .with_context(|| format!("cargo built no program {name}"))
+        let file = found.iter().find(|file| file.file_name().is_some_and(|last| last == name));
+        file.cloned().with_context(|| format!("cargo built no program {name}"))
     };
     Ok(Binaries {
         certs: find("rcmd-certs")?,
@@ -116,7 +104,5 @@ fn build() -> Result<Binaries> {
 /// The root of the source tree.
 #[must_use]
 pub fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."))
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }

@@ -80,15 +80,13 @@ impl ClientCommand {
 
     /// Adds several, as [`ClientCommand::option`].
     pub fn options<O: AsRef<OsStr>>(mut self, options: impl IntoIterator<Item = O>) -> Self {
-        self.options
-            .extend(options.into_iter().map(|option| option.as_ref().to_owned()));
+        self.options.extend(options.into_iter().map(|option| option.as_ref().to_owned()));
         self
     }
 
     /// Adds words of the remote command, after the target.
     pub fn words<W: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
-        self.words
-            .extend(words.into_iter().map(|word| word.as_ref().to_owned()));
+        self.words.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
         self
     }
 
@@ -112,8 +110,7 @@ impl ClientCommand {
 
     /// Sets a variable for the client.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.env
-            .push((name.as_ref().to_owned(), Some(value.as_ref().to_owned())));
+        self.env.push((name.as_ref().to_owned(), Some(value.as_ref().to_owned())));
         self
     }
 
@@ -219,15 +216,10 @@ impl ClientCommand {
             Input::File(file) => (Stdio::from(file), None),
             Input::Pipe => (Stdio::piped(), None),
         };
-        command
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let what = finished::shortened(&format!("{command:?}"));
         let began = Instant::now();
-        let mut child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("can't run {what}: {error}"));
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("can't run {what}: {error}"));
 
         let mut stdin = child.stdin.take();
         if let Some(mut reader) = feed

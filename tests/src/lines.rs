@@ -50,12 +50,7 @@ impl Lines {
     pub(crate) fn tail(&self) -> String {
         let state = self.lock();
         let skipped = state.lines.len().saturating_sub(60);
-        state
-            .lines
-            .iter()
-            .skip(skipped)
-            .map(|line| format!("  {line}\n"))
-            .collect()
+        state.lines.iter().skip(skipped).map(|line| format!("  {line}\n")).collect()
     }
 
     /// The first `count` lines that contain `needle`, or `None` when they are not there by `limit` or
@@ -100,9 +95,6 @@ impl Lines {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0
-            .state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

@@ -29,10 +29,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().expect("a key");
         let pem = params.self_signed(&key).expect("a certificate").pem();
-        Self {
-            pem,
-            issuer: Issuer::new(params, key),
-        }
+        Self { pem, issuer: Issuer::new(params, key) }
     }
 
     /// That of a [`crate::World`], from `authority/` in its folder.
@@ -66,15 +63,8 @@ impl Authority {
     #[must_use]
     pub fn issue(&self, leaf: &Leaf) -> Identity {
         let key = KeyPair::generate().expect("a key");
-        let cert = leaf
-            .0
-            .signed_by(&key, &self.issuer)
-            .expect("a certificate")
-            .pem();
-        Identity {
-            cert,
-            key: key.serialize_pem(),
-        }
+        let cert = leaf.0.signed_by(&key, &self.issuer).expect("a certificate").pem();
+        Identity { cert, key: key.serialize_pem() }
     }
 }
 
@@ -115,9 +105,8 @@ impl Leaf {
     pub fn server(names: &[&str]) -> Self {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = Self::any();
-        params.subject_alt_names = CertificateParams::new(names)
-            .expect("names or addresses")
-            .subject_alt_names;
+        params.subject_alt_names =
+            CertificateParams::new(names).expect("names or addresses").subject_alt_names;
         Self(params).usages(&[ExtendedKeyUsagePurpose::ServerAuth])
     }
 
@@ -158,10 +147,7 @@ impl Leaf {
     pub fn self_signed(&self) -> Identity {
         let key = KeyPair::generate().expect("a key");
         let cert = self.0.self_signed(&key).expect("a certificate").pem();
-        Identity {
-            cert,
-            key: key.serialize_pem(),
-        }
+        Identity { cert, key: key.serialize_pem() }
     }
 }
 
@@ -181,10 +167,7 @@ impl Identity {
     ///
     /// When that fails.
     pub fn write(&self, folder: &Path) {
-        let written = fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder);
+        let written = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
         let written = written.and_then(|()| write_private(&folder.join("cert.pem"), &self.cert));
         let written = written.and_then(|()| write_private(&folder.join("key.pem"), &self.key));
         written.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));

@@ -86,16 +86,10 @@ pub fn descendants(pid: u32) -> Vec<Process> {
 #[must_use]
 pub fn marked(setting: &str) -> Vec<Process> {
     let has = |pid: u32, file: &str| {
-        fs::read(format!("/proc/{pid}/{file}")).is_ok_and(|bytes| {
-            bytes
-                .split(|&byte| byte == 0)
-                .any(|one| one == setting.as_bytes())
-        })
+        fs::read(format!("/proc/{pid}/{file}"))
+            .is_ok_and(|bytes| bytes.split(|&byte| byte == 0).any(|one| one == setting.as_bytes()))
     };
-    all()
-        .into_iter()
-        .filter(|p| has(p.pid, "environ") || has(p.pid, "cmdline"))
-        .collect()
+    all().into_iter().filter(|p| has(p.pid, "environ") || has(p.pid, "cmdline")).collect()
 }
 
 /// What a process holds, to be compared with what it holds later.
@@ -122,12 +116,10 @@ impl Snapshot {
                 continue;
             };
             let target = target.to_string_lossy();
-            let kind = target
-                .split_once(":[")
-                .map_or(&*target, |(kind, _)| match kind {
-                    "anon_inode" => &*target,
-                    kind => kind,
-                });
+            let kind = target.split_once(":[").map_or(&*target, |(kind, _)| match kind {
+                "anon_inode" => &*target,
+                kind => kind,
+            });
             *descriptors.entry(kind.to_owned()).or_insert(0) += 1;
         }
         let below = descendants(pid);
@@ -176,10 +168,7 @@ pub fn forget_peak(pid: u32) -> bool {
 
 /// Sends a signal, quietly when the process is gone.
 pub fn signal(pid: u32, signal: rustix::process::Signal) {
-    if let Some(pid) = i32::try_from(pid)
-        .ok()
-        .and_then(rustix::process::Pid::from_raw)
-    {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
         let _ = rustix::process::kill_process(pid, signal);
     }
 }

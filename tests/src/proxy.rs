@@ -50,9 +50,7 @@ impl Plan {
     /// `fault` after exactly `bytes` in `direction`.
     #[must_use]
     pub const fn after(direction: Direction, bytes: u64, fault: Fault) -> Self {
-        Self {
-            after: Some((direction, bytes, fault)),
-        }
+        Self { after: Some((direction, bytes, fault)) }
     }
 
     /// A fault among `faults` at a place below `bytes`, in either direction, as `random` has it.
@@ -126,13 +124,7 @@ impl Proxy {
             Arc::clone(&accepted),
             Arc::clone(&planner),
         ));
-        Self {
-            address,
-            state,
-            accepted,
-            planner,
-            runtime: Some(runtime),
-        }
+        Self { address, state, accepted, planner, runtime: Some(runtime) }
     }
 
     /// Where it listens.
@@ -155,10 +147,7 @@ impl Proxy {
 
     /// Gives each Connection from now on the plan that `planner` makes for its number, from 0.
     pub fn plan(&self, planner: impl FnMut(u64) -> Plan + Send + 'static) {
-        *self
-            .planner
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Box::new(planner);
+        *self.planner.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Box::new(planner);
     }
 
     /// Breaks every Connection there is now, in one way. Those that come later are honest.
@@ -182,8 +171,7 @@ impl Proxy {
 
     /// Forwards nothing any more, for those who are there and those who come: a closed laptop.
     pub fn silence(&self) {
-        self.state
-            .send_modify(|state| state.silent_below = u64::MAX);
+        self.state.send_modify(|state| state.silent_below = u64::MAX);
     }
 
     /// Ends [`Proxy::silence`]: what waited goes on.
@@ -198,8 +186,7 @@ impl Proxy {
 
     /// Forwards at most so many bytes a second in each direction of each Connection.
     pub fn throttle(&self, bytes_per_second: Option<u64>) {
-        self.state
-            .send_modify(|state| state.rate = bytes_per_second);
+        self.state.send_modify(|state| state.rate = bytes_per_second);
     }
 
     /// Holds each piece (64 KiB at most) back for so long, one after the other.
@@ -234,9 +221,7 @@ async fn accept(
         };
         // The number is taken before anything is forwarded, so that `cut` means this one too.
         let number = accepted.fetch_add(1, Ordering::SeqCst);
-        let plan = planner
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)(number);
+        let plan = planner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)(number);
         let watcher = state.subscribe();
         tokio::spawn(async move {
             if watcher.borrow().refusing {

@@ -43,11 +43,7 @@ impl Launch {
         }
         if !self.limits.is_empty() {
             words.push(tool("prlimit")?);
-            words.extend(
-                self.limits
-                    .iter()
-                    .map(|(name, n)| format!("--{name}={n}:{n}").into()),
-            );
+            words.extend(self.limits.iter().map(|(name, n)| format!("--{name}={n}:{n}").into()));
         }
         words.push(self.program.clone().into());
         words.extend(["--dir".into(), self.dir.clone().into()]);
@@ -55,11 +51,7 @@ impl Launch {
         words.extend(self.args.iter().cloned());
 
         let mut command = Command::new(words.remove(0));
-        command
-            .args(words)
-            .current_dir(&self.dir)
-            .env_remove("RCMD_DIR")
-            .stdin(Stdio::null());
+        command.args(words).current_dir(&self.dir).env_remove("RCMD_DIR").stdin(Stdio::null());
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         if self.own_group {
@@ -70,9 +62,7 @@ impl Launch {
 }
 
 fn tool(name: &str) -> Result<OsString> {
-    need_tool(name)
-        .map(OsString::from)
-        .map_err(|name| anyhow::anyhow!("no program {name}"))
+    need_tool(name).map(OsString::from).map_err(|name| anyhow::anyhow!("no program {name}"))
 }
 
 #[derive(Debug)]
@@ -85,9 +75,8 @@ impl Server {
     /// Starts it and waits for the line that says where it listens. Its log goes to `log`.
     pub(crate) fn start(launch: &Launch, log: &Lines) -> Result<Self> {
         let mut command = launch.command()?;
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("can't run {}", launch.program.display()))?;
+        let mut child =
+            command.spawn().with_context(|| format!("can't run {}", launch.program.display()))?;
         let output = Lines::default();
         if let Some(stdout) = child.stdout.take() {
             output.add(stdout);
@@ -99,11 +88,7 @@ impl Server {
         let address = said
             .as_deref()
             .and_then(|lines| lines.first())
-            .and_then(|line| {
-                line.strip_prefix("listening on ")?
-                    .parse::<SocketAddr>()
-                    .ok()
-            });
+            .and_then(|line| line.strip_prefix("listening on ")?.parse::<SocketAddr>().ok());
         let Some(address) = address else {
             let _ = child.kill();
             let ended = child.wait()?;
@@ -142,13 +127,8 @@ impl Server {
             self.kill();
             bail!("rcmd-server did not end within {DEADLINE:?} of two TERM");
         };
-        let left = || {
-            below
-                .iter()
-                .filter(|process| process.runs())
-                .cloned()
-                .collect::<Vec<Process>>()
-        };
+        let left =
+            || below.iter().filter(|process| process.runs()).cloned().collect::<Vec<Process>>();
         if poll_for(DEADLINE, || left().is_empty().then_some(())).is_none() {
             let left = left();
             left.iter().for_each(Process::kill);

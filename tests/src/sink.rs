@@ -21,10 +21,7 @@ impl Tally {
     /// Of these bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        Self {
-            bytes: bytes.len() as u64,
-            sha256: hex::encode(Sha256::digest(bytes)),
-        }
+        Self { bytes: bytes.len() as u64, sha256: hex::encode(Sha256::digest(bytes)) }
     }
 
     /// Of all that a reader gives.
@@ -60,10 +57,7 @@ impl Tally {
                 throttle(due.saturating_sub(began.elapsed()));
             }
         }
-        Ok(Self {
-            bytes,
-            sha256: hex::encode(hash.finalize()),
-        })
+        Ok(Self { bytes, sha256: hex::encode(hash.finalize()) })
     }
 }
 
@@ -73,10 +67,7 @@ impl std::fmt::Debug for Tally {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a slow reader is what the test asks for"
-)]
+#[expect(clippy::disallowed_methods, reason = "a slow reader is what the test asks for")]
 fn throttle(pause: Duration) {
     std::thread::sleep(pause);
 }
@@ -110,9 +101,7 @@ impl Sink {
                 let mut bytes = Vec::new();
                 from.take(KEPT + 1).read_to_end(&mut bytes)?;
                 if bytes.len() as u64 > KEPT {
-                    return Err(io::Error::other(
-                        "more than 256 MiB of output; use Sink::Hash",
-                    ));
+                    return Err(io::Error::other("more than 256 MiB of output; use Sink::Hash"));
                 }
                 Ok(Caught::Kept(bytes))
             }

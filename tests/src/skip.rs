@@ -61,9 +61,5 @@ pub fn need_tool(name: &str) -> Result<PathBuf, String> {
 ///
 /// "root", when it doesn't.
 pub fn need_root() -> Result<(), String> {
-    if rustix::process::geteuid().is_root() {
-        Ok(())
-    } else {
-        Err("root".to_owned())
-    }
+    if rustix::process::geteuid().is_root() { Ok(()) } else { Err("root".to_owned()) }
 }

@@ -12,10 +12,7 @@ use tempfile::TempDir;
 /// The demo, with a temporary folder of its own so that what it leaves there is seen.
 fn demo(temporary: &TempDir, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
-    command
-        .args(words)
-        .env("TMPDIR", temporary.path())
-        .stdin(Stdio::null());
+    command.args(words).env("TMPDIR", temporary.path()).stdin(Stdio::null());
     command
 }
 
@@ -27,12 +24,8 @@ fn run(words: &[&str]) -> Output {
 }
 
 fn assert_nothing_left(temporary: &TempDir) {
-    let left: Vec<_> = temporary
-        .path()
-        .read_dir()
-        .unwrap()
-        .map(|one| one.unwrap().path())
-        .collect();
+    let left: Vec<_> =
+        temporary.path().read_dir().unwrap().map(|one| one.unwrap().path()).collect();
     assert!(left.is_empty(), "{left:?}");
     let mark = format!("TMPDIR={}", temporary.path().display());
     eventually("its processes are gone", || {
@@ -47,11 +40,9 @@ fn the_command_s_output_is_all_there_is_on_standard_output() {
     assert_eq!(output.stdout, uname.stdout);
     assert!(output.status.success());
     let said = String::from_utf8(output.stderr).unwrap();
-    for command in [
-        "rcmd-certs quickstart demo",
-        "rcmd-server --dir demo",
-        "rcmd-client --dir demo",
-    ] {
+    for command in
+        ["rcmd-certs quickstart demo", "rcmd-server --dir demo", "rcmd-client --dir demo"]
+    {
         assert!(said.contains(command), "{said}");
     }
 }
@@ -65,31 +56,16 @@ fn the_command_s_exit_status_is_that_of_the_demo() {
 
 #[test]
 fn options_after_demo_belong_to_the_command() {
-    assert_eq!(
-        run(&["printf", "%s|", "--help", "-n", ""]).stdout,
-        b"--help|-n||"
-    );
+    assert_eq!(run(&["printf", "%s|", "--help", "-n", ""]).stdout, b"--help|-n||");
 }
 
 #[test]
 fn standard_input_reaches_the_command() {
     let temporary = TempDir::new().unwrap();
     let mut command = demo(&temporary, &["cat", "-"]);
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(b"\x00\xff through")
-        .unwrap();
-    assert_eq!(
-        child.wait_with_output().unwrap().stdout,
-        b"\x00\xff through"
-    );
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"\x00\xff through").unwrap();
+    assert_eq!(child.wait_with_output().unwrap().stdout, b"\x00\xff through");
     assert_nothing_left(&temporary);
 }
 
@@ -98,11 +74,7 @@ fn without_a_command_it_says_how_to_use_it() {
     let output = run(&[]);
     assert_eq!(output.status.code(), Some(125));
     assert_eq!(output.stdout, b"");
-    assert!(
-        String::from_utf8(output.stderr)
-            .unwrap()
-            .starts_with("usage: cargo demo")
-    );
+    assert!(String::from_utf8(output.stderr).unwrap().starts_with("usage: cargo demo"));
 }
 
 #[test]
@@ -114,9 +86,7 @@ fn an_interrupted_demo_leaves_nothing_behind() {
         let mut command = demo(&temporary, &[&format!("echo ready; exec sleep {nap}")]);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "ready\n");
         eventually("the command sleeps", || !proc::marked(&nap).is_empty());
         proc::signal(child.id(), signal);

@@ -79,10 +79,7 @@ fn a_cut_breaks_what_is_there_and_not_what_comes() {
     let mut old = connect(&proxy);
     echoes(&mut old, b"before");
     proxy.cut(Fault::Reset);
-    assert_eq!(
-        old.read(&mut [0]).unwrap_err().kind(),
-        io::ErrorKind::ConnectionReset
-    );
+    assert_eq!(old.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     echoes(&mut connect(&proxy), b"after");
     assert_eq!(proxy.connections(), 2);
 }
@@ -94,13 +91,8 @@ fn a_silence_holds_bytes_back_and_loses_none() {
     echoes(&mut stream, b"before");
     proxy.silence();
     stream.write_all(b"meanwhile").unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_millis(200)))
-        .unwrap();
-    assert_eq!(
-        stream.read(&mut [0]).unwrap_err().kind(),
-        io::ErrorKind::WouldBlock
-    );
+    stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     proxy.go_on();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let mut back = [0; 9];
@@ -150,31 +142,17 @@ fn a_wait_fails_when_nothing_comes() {
 
 #[test]
 fn a_child_that_does_not_end_is_reported_and_one_that_does_is_reaped() {
-    let mut child = std::process::Command::new("sleep")
-        .arg("600")
-        .spawn()
-        .unwrap();
-    assert_eq!(
-        exit_within(&mut child, Duration::from_millis(20)).unwrap(),
-        None
-    );
+    let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+    assert_eq!(exit_within(&mut child, Duration::from_millis(20)).unwrap(), None);
     child.kill().unwrap();
-    assert!(
-        !exit_within(&mut child, DEADLINE)
-            .unwrap()
-            .unwrap()
-            .success()
-    );
+    assert!(!exit_within(&mut child, DEADLINE).unwrap().unwrap().success());
 }
 
 #[test]
 fn a_snapshot_notices_a_descriptor_a_child_and_a_zombie() {
     // Of a shell, since this process runs other tests.
     let mut shell = std::process::Command::new("sh")
-        .args([
-            "-c",
-            "read a; exec 7</dev/null; sleep 600 & read b; kill $!; wait; read c",
-        ])
+        .args(["-c", "read a; exec 7</dev/null; sleep 600 & read b; kill $!; wait; read c"])
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
@@ -183,9 +161,7 @@ fn a_snapshot_notices_a_descriptor_a_child_and_a_zombie() {
     let mut stdin = shell.stdin.take().unwrap();
     let pid = shell.id();
     let state = || Snapshot::of(pid).unwrap();
-    eventually("the shell reads", || {
-        state().descriptors.contains_key("pipe")
-    });
+    eventually("the shell reads", || state().descriptors.contains_key("pipe"));
     let before = state();
     assert!(state().is_back_to(&before));
 
@@ -197,13 +173,9 @@ fn a_snapshot_notices_a_descriptor_a_child_and_a_zombie() {
     assert!(child.runs());
 
     stdin.write_all(b"b\n").unwrap();
-    eventually("the child is gone", || {
-        !child.runs() && state().children == 0
-    });
+    eventually("the child is gone", || !child.runs() && state().children == 0);
     shell.kill().unwrap();
-    eventually("a zombie", || {
-        proc::Process::find(pid).is_some_and(|shell| shell.state == 'Z')
-    });
+    eventually("a zombie", || proc::Process::find(pid).is_some_and(|shell| shell.state == 'Z'));
     shell.wait().unwrap();
     assert_eq!(Snapshot::of(pid), None);
 }
@@ -220,14 +192,8 @@ fn what_is_missing_skips_and_under_require_all_fails() {
 
 #[test]
 fn random_bytes_are_the_same_for_the_same_seed() {
-    assert_eq!(
-        Random::new(5).take_bytes(1000),
-        Random::new(5).take_bytes(1000)
-    );
-    assert_ne!(
-        Random::new(5).take_bytes(1000),
-        Random::new(6).take_bytes(1000)
-    );
+    assert_eq!(Random::new(5).take_bytes(1000), Random::new(5).take_bytes(1000));
+    assert_ne!(Random::new(5).take_bytes(1000), Random::new(6).take_bytes(1000));
     // The published first output of SplitMix64 for seed 0.
     assert_eq!(Random::new(0).next_u64(), 0xe220_a839_7b1d_cdaf);
 }

@@ -111,10 +111,12 @@ fn only_a_higher_generation_takes_a_command_over_and_the_one_before_is_told() {
 #[test]
 fn an_end_is_told_until_it_is_confirmed_and_then_forgotten() {
     let world = World::start();
-    let start = Start::exec(1, &["printf", "all"]);
+    // Neither its timeout nor the 2 s that a pipe may be held are deadlines for this.
+    let start = Start::exec(1, &["printf", "all"]).timeout_ms(1000);
     let mut first = RawPeer::greeted(&world);
     first.send(&start.frame()).unwrap();
-    let told = first.expect_frame("exit").0;
+    let (told, began) = (first.expect_frame("exit").0, Instant::now());
+    eventually("both would be over", || began.elapsed() > Duration::from_secs(3));
     drop(first);
     for (generation, received) in [(2, 0), (3, 1), (4, 3)] {
         let mut next = RawPeer::greeted(&world);
@@ -135,7 +137,7 @@ fn an_end_is_told_until_it_is_confirmed_and_then_forgotten() {
     last.send(&attach(&start, 2, 6, 3)).unwrap();
     assert_eq!(refusal(&mut last).0, "gone");
     // Nor does its key start it anew.
-    last.send(&start.clone().channel(3).frame()).unwrap();
+    last.send(&start.channel(3).frame()).unwrap();
     assert_eq!(refusal(&mut last).0, "gone");
 }
 

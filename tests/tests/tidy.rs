@@ -36,28 +36,18 @@ fn read(path: &Path) -> String {
 }
 
 fn short(path: &Path) -> String {
-    path.strip_prefix(workspace())
-        .unwrap()
-        .display()
-        .to_string()
+    path.strip_prefix(workspace()).unwrap().display().to_string()
 }
 
 fn assert_none(what: &str, offenders: Vec<String>) {
-    assert!(
-        offenders.is_empty(),
-        "{what}:\n  {}",
-        offenders.join("\n  ")
-    );
+    assert!(offenders.is_empty(), "{what}:\n  {}", offenders.join("\n  "));
 }
 
 /// Lines of Rust files for which `offends` is true, as `FILE:LINE: TEXT`. This file is not among them,
 /// since it has to name what it looks for.
 fn lines_of_rust(offends: impl Fn(&str, &str) -> bool) -> Vec<String> {
     let mut found = Vec::new();
-    for path in files("rs")
-        .into_iter()
-        .filter(|path| !path.ends_with("tests/tests/tidy.rs"))
-    {
+    for path in files("rs").into_iter().filter(|path| !path.ends_with("tests/tests/tidy.rs")) {
         let name = short(&path);
         for (number, line) in read(&path).lines().enumerate() {
             if offends(&name, line) {
@@ -74,36 +64,21 @@ fn is_comment(line: &str) -> bool {
 
 #[test]
 fn source_files_are_short() {
-    let lengths: Vec<_> = files("rs")
-        .into_iter()
-        .map(|path| (read(&path).lines().count(), short(&path)))
-        .collect();
+    let lengths: Vec<_> =
+        files("rs").into_iter().map(|path| (read(&path).lines().count(), short(&path))).collect();
     let longer_than = |limit| {
         let longer = lengths.iter().filter(move |(length, _)| *length > limit);
-        longer
-            .map(|(length, path)| format!("{path}: {length} lines"))
-            .collect::<Vec<_>>()
+        longer.map(|(length, path)| format!("{path}: {length} lines")).collect::<Vec<_>>()
     };
-    assert_none(
-        &format!("longer than {LONGEST} lines"),
-        longer_than(LONGEST),
-    );
+    assert_none(&format!("longer than {LONGEST} lines"), longer_than(LONGEST));
     let long = longer_than(LONG);
-    assert!(
-        long.len() * 10 <= lengths.len(),
-        "too many past {LONG} lines: {long:#?}"
-    );
+    assert!(long.len() * 10 <= lengths.len(), "too many past {LONG} lines: {long:#?}");
 }
 
 #[test]
 fn no_module_is_a_mod_rs() {
-    let named = files("rs")
-        .into_iter()
-        .filter(|path| path.ends_with("mod.rs"));
-    assert_none(
-        "use `foo.rs` beside `foo/`",
-        named.map(|path| short(&path)).collect(),
-    );
+    let named = files("rs").into_iter().filter(|path| path.ends_with("mod.rs"));
+    assert_none("use `foo.rs` beside `foo/`", named.map(|path| short(&path)).collect());
 }
 
 #[test]
@@ -119,9 +94,7 @@ fn tests_wait_for_conditions_and_do_not_sleep() {
         name.starts_with("tests/")
             && !allowed.contains(&name)
             && !is_comment(line)
-            && ["thread::sleep", "time::sleep"]
-                .iter()
-                .any(|call| line.contains(call))
+            && ["thread::sleep", "time::sleep"].iter().any(|call| line.contains(call))
     });
     assert_none("await a condition with `eventually`", sleeps);
 }
@@ -136,10 +109,7 @@ fn no_test_is_ignored() {
 fn unsafe_code_stands_only_where_processes_are_made() {
     for krate in ["protocol", "certs", "client"] {
         let lib = read(&workspace().join(krate).join("src/lib.rs"));
-        assert!(
-            lib.contains("#![forbid(unsafe_code)]"),
-            "{krate}/src/lib.rs does not forbid it"
-        );
+        assert!(lib.contains("#![forbid(unsafe_code)]"), "{krate}/src/lib.rs does not forbid it");
     }
     let elsewhere = lines_of_rust(|name, line| {
         let opens = ["unsafe {", "unsafe fn ", "unsafe impl ", "unsafe extern "];
@@ -173,10 +143,7 @@ fn server_and_client_do_not_know_each_other() {
         let manifest = read(&workspace().join(krate).join("Cargo.toml"));
         let (_, dependencies) = manifest.split_once("[dependencies]").unwrap();
         let named = dependencies.lines().filter(|line| line.starts_with(other));
-        assert_none(
-            &format!("{krate} depends on"),
-            named.map(str::to_owned).collect(),
-        );
+        assert_none(&format!("{krate} depends on"), named.map(str::to_owned).collect());
     }
 }
 
@@ -184,15 +151,11 @@ fn server_and_client_do_not_know_each_other() {
 fn no_text_names_a_place_that_only_one_machine_has() {
     let mut found = Vec::new();
     for extension in ["rs", "md", "toml", "py"] {
-        let texts = files(extension)
-            .into_iter()
-            .filter(|path| !path.ends_with("tests/tests/tidy.rs"));
+        let texts =
+            files(extension).into_iter().filter(|path| !path.ends_with("tests/tests/tidy.rs"));
         for path in texts {
             for (number, line) in read(&path).lines().enumerate() {
-                if ["/work/", "../shared", "/root/."]
-                    .iter()
-                    .any(|place| line.contains(place))
-                {
+                if ["/work/", "../shared", "/root/."].iter().any(|place| line.contains(place)) {
                     found.push(format!("{}:{}: {line}", short(&path), number + 1));
                 }
             }
@@ -271,9 +234,7 @@ fn anchors(text: &str) -> HashSet<String> {
     let mut found = HashSet::new();
     for heading in prose(text).filter(|line| line.starts_with('#')) {
         let words = heading.trim_start_matches('#').trim().to_lowercase();
-        let kept = words
-            .chars()
-            .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        let kept = words.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
         let slug: String = kept.map(|c| if c == ' ' { '-' } else { c }).collect();
         let mut unique = slug.clone();
         for number in 1.. {

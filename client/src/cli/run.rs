@@ -81,9 +81,8 @@ pub(crate) fn run(typed: RunArguments) -> Result<u8, Failure> {
     let run = Run::resolve(typed)?;
     // Before anything runs: a result that can't be written must not be found out afterwards.
     let result = run.result.as_deref().map(create).transpose()?;
-    let config = Config::from_dir(run.layout.dir())?.connect_timeout(run.connect_timeout);
     let runtime = super::runtime()?;
-    let status = runtime.block_on(carry_out(&run, &config, result));
+    let status = runtime.block_on(carry_out(&run, result));
     // A look-up of a name may still hang in a thread of its own.
     runtime.shutdown_background();
     status
@@ -96,13 +95,13 @@ fn create(path: &Path) -> Result<File, Failure> {
     })
 }
 
-async fn carry_out(run: &Run, config: &Config, result: Option<File>) -> Result<u8, Failure> {
+async fn carry_out(run: &Run, result: Option<File>) -> Result<u8, Failure> {
     let host = run.target.to_string();
     let mut screen = Screen::open(run.form, &host).map_err(|error| {
         Failure::new(ErrorKind::Resources, format!("no thread for the output: {error}"))
             .hint("Nothing ran; see `ulimit -u`.")
     })?;
-    let (ended, client) = match Client::connect(config, &run.target).await {
+    let (ended, client) = match connect(run).await {
         Err(failure) => (Ended::by_report(not_started(&host, failure)), None),
         Ok(client) => (attempt(run, &host, &client, &mut screen).await, Some(client)),
     };
@@ -111,6 +110,11 @@ async fn carry_out(run: &Run, config: &Config, result: Option<File>) -> Result<u
         client.close().await;
     }
     Ok(ended.status())
+}
+
+async fn connect(run: &Run) -> Result<Client, Failure> {
+    let config = Config::from_dir(run.layout.dir())?.connect_timeout(run.connect_timeout);
+    Client::connect(&config, &run.target).await
 }
 
 async fn attempt(run: &Run, host: &str, client: &Client, screen: &mut Screen) -> Ended {

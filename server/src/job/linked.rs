@@ -69,9 +69,8 @@ impl Job {
             return superseded(&sink, self.generation);
         }
         let (stdout, stderr) = received.unzip();
-        let offsets = self.stdout.resume(stdout).and_then(|from| {
-            Ok((from, self.stderr.resume(stderr)?))
-        });
+        let offsets =
+            self.stdout.resume(stdout).and_then(|from| Ok((from, self.stderr.resume(stderr)?)));
         let (stdout, stderr) = match offsets {
             Ok(offsets) => offsets,
             Err(fault) => return sink.fault(&fault),
@@ -137,7 +136,9 @@ impl Job {
         };
         match order {
             Ok(order) => {
-                if let Some(window) = self.sink.as_ref().and_then(|sink| self.input.window_due(sink.ch)) {
+                if let Some(window) =
+                    self.sink.as_ref().and_then(|sink| self.input.window_due(sink.ch))
+                {
                     self.send(|_| Frame::Window(window));
                 }
                 order

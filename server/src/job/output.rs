@@ -34,7 +34,12 @@ pub(super) struct Output<P> {
 }
 
 impl<P: AsyncRead + AsFd + Unpin> Output<P> {
-    pub(super) fn new(stream: Stream, algorithm: Algorithm, timestamps: bool, share: Share) -> Self {
+    pub(super) fn new(
+        stream: Stream,
+        algorithm: Algorithm,
+        timestamps: bool,
+        share: Share,
+    ) -> Self {
         Self {
             stream,
             pipe: None,
@@ -153,14 +158,21 @@ impl<P: AsyncRead + AsFd + Unpin> Output<P> {
     }
 
     /// Takes a window of the client.
-    pub(super) fn window(&mut self, got: u64, upto: u64) -> Result<(), rcmd_protocol::fault::Fault> {
+    pub(super) fn window(
+        &mut self,
+        got: u64,
+        upto: u64,
+    ) -> Result<(), rcmd_protocol::fault::Fault> {
         self.log.window(got, upto)?;
         self.account();
         Ok(())
     }
 
     /// Goes back to what the client has; gives the offset at which data goes on.
-    pub(super) fn resume(&mut self, received: Option<u64>) -> Result<u64, rcmd_protocol::fault::Fault> {
+    pub(super) fn resume(
+        &mut self,
+        received: Option<u64>,
+    ) -> Result<u64, rcmd_protocol::fault::Fault> {
         let from = self.log.resume(received.unwrap_or_else(|| self.log.first()))?;
         self.end_sent = false;
         self.account();

@@ -14,7 +14,9 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{Beginning, Message, Shared, Sink, Wishes, input::Input, linked::Order, output::Output};
+use super::{
+    Beginning, Message, Shared, Sink, Wishes, input::Input, linked::Order, output::Output,
+};
 use crate::{
     admission::Turn,
     budget::Share,
@@ -134,7 +136,8 @@ impl Job {
             let user = self.peer.user();
             self.shared.keys.begin(user, key, self.digest, &self.id).await?;
         }
-        let mut process = self.shared.processes.spawn(asked.permit.plan()).map_err(Failure::from)?;
+        let mut process =
+            self.shared.processes.spawn(asked.permit.plan()).map_err(Failure::from)?;
         let started_at = clock::now_ms();
         self.started_at = Some(started_at);
         self.input.connect(process.stdin.take());
@@ -152,7 +155,15 @@ impl Job {
             }));
         }
         info!(job = %self.id, peer = %self.peer, pid = process.pid(), "started");
-        Ok(Running { process, began, ended: None, reason: None, doomed: false, killing: None, _turn: turn })
+        Ok(Running {
+            process,
+            began,
+            ended: None,
+            reason: None,
+            doomed: false,
+            killing: None,
+            _turn: turn,
+        })
     }
 
     async fn wait_for_turn(&mut self) -> Result<Turn, Failure> {
@@ -336,7 +347,9 @@ impl Job {
             open: self.stdout.was_open() || self.stderr.was_open(),
             started_at: self.started_at,
             ended_at: clock::now_ms(),
-            duration_ms: Some(u64::try_from(running.began.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            duration_ms: Some(
+                u64::try_from(running.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            ),
         }
     }
 

@@ -36,9 +36,7 @@ fn main() -> ExitCode {
 fn demonstrate(command: &[OsString]) -> Result<ExitStatus> {
     say("demo: building the programs, which takes minutes the first time\n");
     let binaries = try_binaries()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _context = runtime.enter();
     // From here on an interruption is passed to the client, and the folder and server go as always.
     let signals = Signals::catch()?;
@@ -46,30 +44,16 @@ fn demonstrate(command: &[OsString]) -> Result<ExitStatus> {
     let world = World::builder().own_group().try_start()?;
     let dir = world.dir().display();
     let target = world.target();
-    say(&format!(
-        "demo: rcmd-certs quickstart {dir}\ndemo: rcmd-server --dir {dir} on {target}\n"
-    ));
-    say(&format!(
-        "demo: rcmd-client --dir {dir} {target} {}\n",
-        as_typed(command)
-    ));
+    say(&format!("demo: rcmd-certs quickstart {dir}\ndemo: rcmd-server --dir {dir} on {target}\n"));
+    say(&format!("demo: rcmd-client --dir {dir} {target} {}\n", as_typed(command)));
 
     let mut client = Command::new(&binaries.client);
-    client
-        .arg("--dir")
-        .arg(world.dir())
-        .arg(&target)
-        .args(command)
-        .env_remove("RCMD_DIR");
+    client.arg("--dir").arg(world.dir()).arg(&target).args(command).env_remove("RCMD_DIR");
     let mut client = client.spawn().context("can't run rcmd-client")?;
     let status = runtime.block_on(wait(&mut client, signals))?;
     world.end()?;
 
-    let bins = binaries
-        .client
-        .parent()
-        .unwrap_or_else(|| ".".as_ref())
-        .display();
+    let bins = binaries.client.parent().unwrap_or_else(|| ".".as_ref()).display();
     say(&format!(
         "demo: it ended with status {}, and everything is removed. A pair that stays:\n\
          \n    PATH=\"{bins}:$PATH\"\n    rcmd-certs quickstart demo\n    rcmd-server --dir demo &\n    \
@@ -130,11 +114,8 @@ fn in_foreground() -> bool {
 
 /// As a shell has it in `$?`.
 fn shell_status(status: ExitStatus) -> u8 {
-    let code = status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(u8::MAX)
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
 }
 
 /// The words, quoted where a shell needs it.

@@ -69,9 +69,7 @@ impl Finished {
     #[track_caller]
     pub fn code(&self) -> i32 {
         let signal = self.status.signal();
-        self.status
-            .code()
-            .unwrap_or_else(|| panic!("ended by signal {signal:?}: {}", self.story()))
+        self.status.code().unwrap_or_else(|| panic!("ended by signal {signal:?}: {}", self.story()))
     }
 
     /// Asserts its exit status.
@@ -81,11 +79,7 @@ impl Finished {
     /// When it is another; then with all that the client said.
     #[track_caller]
     pub fn assert_code(&self, code: i32) -> &Self {
-        assert!(
-            self.status.code() == Some(code),
-            "expected status {code}: {}",
-            self.story()
-        );
+        assert!(self.status.code() == Some(code), "expected status {code}: {}", self.story());
         self
     }
 
@@ -96,11 +90,7 @@ impl Finished {
     /// When it doesn't.
     #[track_caller]
     pub fn assert_says(&self, needle: &str) -> &Self {
-        assert!(
-            self.stderr_text().contains(needle),
-            "expected {needle:?}: {}",
-            self.story()
-        );
+        assert!(self.stderr_text().contains(needle), "expected {needle:?}: {}", self.story());
         self
     }
 
@@ -119,17 +109,13 @@ impl Finished {
     /// Size and SHA-256 of standard output, kept or hashed.
     #[must_use]
     pub fn stdout_tally(&self) -> Tally {
-        self.stdout_hashed
-            .clone()
-            .unwrap_or_else(|| Tally::of(&self.stdout))
+        self.stdout_hashed.clone().unwrap_or_else(|| Tally::of(&self.stdout))
     }
 
     /// Size and SHA-256 of standard error, kept or hashed.
     #[must_use]
     pub fn stderr_tally(&self) -> Tally {
-        self.stderr_hashed
-            .clone()
-            .unwrap_or_else(|| Tally::of(&self.stderr))
+        self.stderr_hashed.clone().unwrap_or_else(|| Tally::of(&self.stderr))
     }
 
     /// The result object, asked for with [`super::ClientCommand::with_result`].
@@ -158,11 +144,7 @@ impl Finished {
         for (name, kept, hashed) in streams {
             let _ = match hashed {
                 Some(tally) => writeln!(story, "{name}: {tally:?}"),
-                None => writeln!(
-                    story,
-                    "{name}: {}",
-                    shortened(&String::from_utf8_lossy(kept))
-                ),
+                None => writeln!(story, "{name}: {}", shortened(&String::from_utf8_lossy(kept))),
             };
         }
         let _ = write!(story, "the server's log ended:\n{}", self.server_log.tail());

@@ -88,8 +88,7 @@ impl RunningClient {
     #[track_caller]
     pub fn write_stdin(&mut self, bytes: &[u8]) {
         let pipe = self.stdin.as_mut().expect("stdin_pipe()");
-        pipe.write_all(bytes)
-            .unwrap_or_else(|error| panic!("{}: stdin: {error}", self.what));
+        pipe.write_all(bytes).unwrap_or_else(|error| panic!("{}: stdin: {error}", self.what));
     }
 
     /// Waits for its end. Pipes that the test still holds stay open until then.
@@ -100,10 +99,7 @@ impl RunningClient {
     /// the end of the server's log.
     #[track_caller]
     pub fn wait(mut self) -> Finished {
-        let ended = exit_within(
-            &mut self.child,
-            self.limit.saturating_sub(self.began.elapsed()),
-        );
+        let ended = exit_within(&mut self.child, self.limit.saturating_sub(self.began.elapsed()));
         let status = ended.unwrap_or_else(|error| panic!("can't wait for {}: {error}", self.what));
         if status.is_none() {
             let _ = self.child.kill();
@@ -111,12 +107,7 @@ impl RunningClient {
         }
         let elapsed = self.began.elapsed();
         let finished = Finished::new(&mut self, status.unwrap_or_default(), elapsed);
-        assert!(
-            status.is_some(),
-            "not within {:?}: {}",
-            self.limit,
-            finished.story()
-        );
+        assert!(status.is_some(), "not within {:?}: {}", self.limit, finished.story());
         finished
     }
 }

@@ -152,11 +152,7 @@ async fn heard(
     loop {
         let _ = planned.wait_for(|silent| !silent).await;
         // The proxy itself is gone when its state is.
-        if state
-            .wait_for(|state| number >= state.silent_below)
-            .await
-            .is_err()
-        {
+        if state.wait_for(|state| number >= state.silent_below).await.is_err() {
             return Err(End::Broken);
         }
         if !*planned.borrow() {

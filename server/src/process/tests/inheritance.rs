@@ -34,15 +34,7 @@ async fn seen(line: &str) -> Vec<(String, String)> {
     let server = std::env::current_exe().unwrap();
     let mut plan = plan(
         "/bin/sh",
-        &[
-            "-c",
-            line,
-            "sh",
-            server.to_str().unwrap(),
-            HELPER,
-            "--exact",
-            "--nocapture",
-        ],
+        &["-c", line, "sh", server.to_str().unwrap(), HELPER, "--exact", "--nocapture"],
     );
     plan.stdin = true;
     plan.env.push((AS_SERVER.into(), "yes".into()));
