@@ -147,7 +147,9 @@ fn read_checked(
         return Err(FileError::NotRegular(path.to_owned()));
     }
     check(&metadata)?;
-    let mut bytes = Vec::new();
+    // What the file says of its size is believed up to the limit, and spares reads in small steps.
+    let size = usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(size + 1);
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(FileError::io("read", path))?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(FileError::TooLarge(path.to_owned()));

@@ -30,7 +30,9 @@ const BATCH: usize = 256 * 1024;
 const COPY: usize = 1024;
 /// The read buffer of a connection that is idle, and of one that is busy.
 const READ_IDLE: usize = 2 * 1024;
-const READ_BUSY: usize = 128 * 1024;
+const READ_BUSY: usize = 256 * 1024;
+/// The least room for a read of a busy one: what TLS gives at once is at most a record (RFC 8446, 5.1).
+const READ_LEAST: usize = 16 * 1024;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -201,7 +203,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             // Lets go of a large block once it is not needed; thousands of connections idle.
             self.buffer = BytesMut::new();
         }
-        self.buffer.reserve(self.reserve);
+        // A block is used up before another is taken: each new one costs its pages, and a copy of
+        // the frame in progress.
+        let spare = self.buffer.capacity() - self.buffer.len();
+        if spare < self.reserve.min(READ_LEAST) {
+            self.buffer.reserve(self.reserve);
+        }
         let room = self.buffer.capacity() - self.buffer.len();
         loop {
             let timeout = self.connection.timeout();

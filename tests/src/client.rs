@@ -193,7 +193,7 @@ impl ClientCommand {
     /// When it can't be run.
     #[must_use]
     pub fn spawn(self) -> RunningClient {
-        let mut command = Command::new(&self.program);
+        let mut command = with_signals_at_default(&self.program);
         if let Some(dir) = &self.dir {
             command.arg("--dir").arg(dir);
         }
@@ -251,4 +251,20 @@ impl ClientCommand {
             server_log: self.server_log,
         }
     }
+}
+
+/// A shell that starts the tests in its background has them ignore Ctrl-C, and so would the client, by
+/// design. A test of Ctrl-C means one that was started in the foreground.
+fn with_signals_at_default(program: &Path) -> Command {
+    const INTERRUPT: u64 = 1 << 1;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    if ignored.unwrap_or(0) & INTERRUPT == 0 {
+        return Command::new(program);
+    }
+    // It changes itself and then executes the program, so that the pid stays.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT,QUIT").arg(program);
+    command
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::proc::{self, Snapshot};
 use crate::sink::Sink;
 use crate::wait::{DEADLINE, poll_for};
-use crate::{Fault, Finished, Plan, Proxy, Random, Tally, World};
+use crate::{Fault, Finished, Plan, Proxy, Random, RunningClient, Tally, World};
 
 /// Bytes of a round, in each direction that it uses.
 const SIZE: u64 = 20_000_000;
@@ -243,17 +243,20 @@ impl Bench {
         let mut client = client.spawn();
         let stdout = client.stdout.take().expect("a pipe");
         let (passed, strikes) = (fate.strikes.iter().map(|&(at, _)| at).collect(), sync_channel(0));
-        let (done, tally) = std::thread::scope(|scope| {
+        let (restarted, done, tally) = std::thread::scope(|scope| {
             let watched = Watched { inner: stdout, read: 0, at: passed, tell: strikes.0 };
             let reading = scope.spawn(move || Tally::read(watched));
-            self.strike(&fate, &strikes.1, &mut client);
+            let restarted = self.strike(&fate, &strikes.1, &mut client);
             let done = client.wait();
-            (done, reading.join().expect("a reader").expect("a pipe"))
+            (restarted, done, reading.join().expect("a reader").expect("a pipe"))
         });
         // A silent connection would be known to be gone only after three keepalives.
         self.proxy.go_on();
         self.proxy.cut(Fault::Reset);
         let connections = self.proxy.connections() - connections;
+        if restarted {
+            self.before = self.world.settled_snapshot();
+        }
         self.figures.rounds += 1;
         self.figures.connections += connections;
         let may_start = self.judge(&fate, &done, &tally, connections > 1).unwrap_or_else(|why| {
@@ -270,12 +273,13 @@ impl Bench {
         }
     }
 
-    /// Strikes as the bytes go by.
-    fn strike(&mut self, fate: &Fate, passed: &Receiver<()>, client: &mut crate::RunningClient) {
+    /// Strikes as the bytes go by. Says whether there is another server now.
+    fn strike(&mut self, fate: &Fate, passed: &Receiver<()>, client: &mut RunningClient) -> bool {
+        let mut restarted = false;
         for &(_, strike) in &fate.strikes {
             // Without them, the output has ended before.
             if passed.recv().is_err() {
-                return;
+                break;
             }
             match strike {
                 Strike::Cut(fault) => self.proxy.cut(fault),
@@ -288,10 +292,11 @@ impl Bench {
                 Strike::Restart => {
                     self.world.kill_server();
                     self.world.start_server();
-                    self.before = self.world.settled_snapshot();
+                    restarted = true;
                 }
             }
         }
+        restarted
     }
 
     /// Judges what the client said, and gives how many starts there may have been.
