@@ -3,7 +3,7 @@
 //! One flat reader serves all types of frame, since `serde`'s own enums would buffer the object and
 //! lose sight of duplicate keys.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::HashSet, fmt};
 
 use serde::{
     Deserialize, Deserializer,
@@ -207,36 +207,38 @@ impl<'de> Deserialize<'de> for StdinField {
     }
 }
 
-struct HeaderSeed;
+/// Fills the fields where they lie: they are large, and moving them would cost more than reading.
+struct HeaderSeed<'a>(&'a mut Fields);
 
-impl<'de> DeserializeSeed<'de> for HeaderSeed {
-    type Value = Fields;
+impl<'de> DeserializeSeed<'de> for HeaderSeed<'_> {
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Fields, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for HeaderSeed {
-    type Value = Fields;
+impl<'de> Visitor<'de> for HeaderSeed<'_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-        let mut fields = Fields::default();
-        let mut unknown = std::collections::HashSet::new();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        // Made for the first unknown key: most headers have none.
+        let mut unknown: Option<HashSet<String>> = None;
         while let Some(KeyName(key)) = map.next_key()? {
-            if fields.take(&key, &mut map)? {
+            if self.0.take(&key, &mut map)? {
                 continue;
             }
-            if !unknown.insert(key.into_owned()) {
+            without_nul::<A::Error>(&key)?;
+            if !unknown.get_or_insert_default().insert(key.into_owned()) {
                 return Err(A::Error::custom("a key stands twice"));
             }
             map.next_value_seed(Skip { depth: 1 })?;
         }
-        Ok(fields)
+        Ok(())
     }
 }
 
@@ -254,11 +256,11 @@ impl<'de> Deserialize<'de> for KeyName<'de> {
             }
 
             fn visit_borrowed_str<E: Error>(self, key: &'de str) -> Result<Self::Value, E> {
-                without_nul(key).map(Cow::Borrowed)
+                Ok(Cow::Borrowed(key))
             }
 
             fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
-                without_nul(key).map(|key| Cow::Owned(key.to_owned()))
+                Ok(Cow::Owned(key.to_owned()))
             }
         }
         deserializer.deserialize_str(Reader).map(KeyName)
@@ -268,7 +270,9 @@ impl<'de> Deserialize<'de> for KeyName<'de> {
 impl Fields {
     /// Reads a whole header.
     pub(crate) fn parse(header: &[u8]) -> Result<Self, Fault> {
-        whole(header, HeaderSeed).map_err(|error| Fault::Header(error.to_string()))
+        let mut fields = Self::default();
+        whole(header, HeaderSeed(&mut fields)).map_err(|error| Fault::Header(error.to_string()))?;
+        Ok(fields)
     }
 }
 

@@ -139,12 +139,14 @@ impl<'de> Visitor<'de> for Skip {
     }
 }
 
-/// Says that nothing but white space follows, which `serde_json` checks with `end`.
-pub(crate) fn whole<'de, T, S>(bytes: &'de [u8], seed: S) -> Result<T, serde_json::Error>
+/// Reads one value, behind which nothing but white space follows.
+pub(crate) fn whole<'de, S>(bytes: &'de [u8], seed: S) -> Result<S::Value, serde_json::Error>
 where
-    S: DeserializeSeed<'de, Value = T>,
+    S: DeserializeSeed<'de>,
 {
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    // Checked once for all of it, instead of once for each string.
+    let text = std::str::from_utf8(bytes).map_err(serde_json::Error::custom)?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = seed.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
