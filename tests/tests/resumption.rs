@@ -153,7 +153,6 @@ fn input_in_flight_is_neither_lost_nor_doubled_and_its_end_comes_once() {
 
 #[test]
 fn a_silent_connection_gets_another_beside_it_and_can_not_steal_the_command_back() {
-    // No keepalive comes within this test.
     let world = World::start();
     let proxy = Proxy::to(world.address());
     let (mut client, file) = noting(&world, &proxy, "exec cat");
@@ -316,7 +315,7 @@ fn a_client_that_is_no_longer_accepted_can_not_resume() {
     let mark = kills::mark();
     let client = world.exec(["sleep", &mark]).target(proxy.target()).dir(&client_dir);
     let client = client.with_result().spawn();
-    eventually("it runs", || !proc::marked(&mark).is_empty());
+    world.wait_for_log("started");
     fs::write(world.dir().join("ca.pem"), Authority::new("other").pem()).unwrap();
     world.signal_server(Signal::HUP);
     world.wait_for_log("certificates reloaded");
