@@ -11,13 +11,14 @@
 //! connection that has it at the moment is a sink that it writes frames to, and that another
 //! connection may replace at any time.
 
+mod ending;
 mod input;
 mod linked;
 mod output;
 mod run;
 mod timers;
 
-pub use run::{draining, not_started, unknown};
+pub use ending::{draining, not_started, unknown};
 
 use std::sync::Arc;
 

@@ -254,7 +254,7 @@ impl Actor {
         let Some(wire) = &mut self.wire else { return };
         if let Frame::Hello(hello) = frame {
             wire.hello.clone_from(&hello.server);
-            self.healing.backoff.reset();
+            self.healing.backoff.greeted();
             if let Some(server) = &hello.server {
                 self.channels.values_mut().for_each(|channel| channel.learn(server.instance));
             }

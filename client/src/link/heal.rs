@@ -2,20 +2,31 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// The first pause, and the longest.
 const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(2);
+/// A connection that lasts this long after its hello has healed the loss before it.
+const STEADY: Duration = Duration::from_secs(1);
 
 /// Pauses between attempts: none at first, then from 50 ms doubling up to 2 s, each cut at random by
 /// up to a half, so that the clients of a server that was restarted don't come all at once.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     attempts: u32,
+    greeted: Option<Instant>,
 }
 
 impl Backoff {
     /// The pause before the next attempt.
+    ///
+    /// After a connection that held it begins anew. After one that broke right behind its hello it
+    /// is short and not nothing, or a link that always does would be dialled without end.
     pub(super) fn pause(&mut self) -> Duration {
+        if let Some(greeted) = self.greeted.take() {
+            self.attempts = if greeted.elapsed() >= STEADY { 0 } else { self.attempts.min(1) };
+        }
         let Some(doublings) = self.attempts.checked_sub(1) else {
             self.attempts = 1;
             return Duration::ZERO;
@@ -27,9 +38,14 @@ impl Backoff {
         whole.mul_f64(1.0 - cut / 2.0)
     }
 
-    /// A server has spoken: the next loss is a new one.
+    /// A server has said hello.
+    pub(super) fn greeted(&mut self) {
+        self.greeted = Some(Instant::now());
+    }
+
+    /// The connection before was only slow: the next loss is a new one.
     pub(super) fn reset(&mut self) {
-        self.attempts = 0;
+        *self = Self::default();
     }
 }
 
@@ -47,6 +63,21 @@ mod tests {
         }
         (0..100).for_each(|_| assert!(backoff.pause() <= LONGEST));
         backoff.reset();
+        assert_eq!(backoff.pause(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_link_that_breaks_behind_each_hello_is_not_dialled_without_a_pause() {
+        let mut backoff = Backoff::default();
+        backoff.greeted();
+        assert_eq!(backoff.pause(), Duration::ZERO);
+        for _ in 0..10 {
+            backoff.greeted();
+            let pause = backoff.pause();
+            assert!(pause <= SHORTEST && pause >= SHORTEST / 2, "{pause:?}");
+        }
+        backoff.greeted();
+        tokio::time::advance(STEADY).await;
         assert_eq!(backoff.pause(), Duration::ZERO);
     }
 }

@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc, time::Instant};
 use rcmd_protocol::{
     frame::{Exit, Frame, Started, Stream},
     ids::{JobId, Key, RequestDigest},
-    outcome::{ErrorKind, Failure, Outcome},
+    outcome::{Failure, Outcome},
     signal::Signal,
 };
 use tokio::{
@@ -15,7 +15,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    Beginning, Message, Shared, Sink, Wishes, input::Input, linked::Order, output::Output,
+    Beginning, Message, Shared, Sink, Wishes, ending, input::Input, linked::Order, output::Output,
 };
 use crate::{
     admission::Turn,
@@ -121,7 +121,7 @@ impl Job {
     pub(super) async fn live(mut self, asked: Asked, on_end: impl FnOnce()) -> bool {
         let exit = match self.start(asked).await {
             Ok(running) => self.run(running).await,
-            Err(failure) => exit_not_started(0, failure),
+            Err(failure) => ending::exit_not_started(0, failure),
         };
         self.note_end(&exit).await;
         self.exit = Some(exit);
@@ -182,12 +182,12 @@ impl Job {
                 message = self.mailbox.recv() => match message.and_then(|m| self.take(m)) {
                     None | Some(Order::ReaderGone) => {}
                     Some(Order::Signal(_) | Order::Kill(_) | Order::Done) => {
-                        return Err(given_up("its client ended it while it waited for its turn"));
+                        return Err(ending::given_up("its client ended it while it waited for its turn"));
                     }
-                    Some(Order::Term(_)) => return Err(draining()),
+                    Some(Order::Term(_)) => return Err(ending::draining()),
                 },
                 () = at(gone_at) => {
-                    return Err(given_up("its client went away while it waited for its turn"));
+                    return Err(ending::given_up("its client went away while it waited for its turn"));
                 }
             }
         }
@@ -329,10 +329,10 @@ impl Job {
         };
         let (outcome, failure) = match running.reason {
             Some(Reason::Timeout) => (Outcome::TimedOut, None),
-            Some(Reason::Corrupt) => (Outcome::Unknown, Some(corrupt())),
-            Some(Reason::Lost) => (ended_as(code, signal), Some(lost())),
-            Some(Reason::Stopping) => (ended_as(code, signal), Some(stopped())),
-            Some(Reason::Client) | None => (ended_as(code, signal), None),
+            Some(Reason::Corrupt) => (Outcome::Unknown, Some(ending::corrupt())),
+            Some(Reason::Lost) => (ending::ended_as(code, signal), Some(ending::lost())),
+            Some(Reason::Stopping) => (ending::ended_as(code, signal), Some(ending::stopped())),
+            Some(Reason::Client) | None => (ending::ended_as(code, signal), None),
         };
         Exit {
             ch: 0,
@@ -408,64 +408,4 @@ async fn at(deadline: Option<Instant>) {
 /// Whether a client that sends this wants the command to be gone, daemons of it included.
 fn asks_for_the_end(signal: Signal) -> bool {
     [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::KILL].contains(&signal)
-}
-
-fn ended_as(code: Option<u8>, signal: Option<Signal>) -> Outcome {
-    match (code, signal) {
-        (Some(_), _) => Outcome::Exited,
-        (None, Some(_)) => Outcome::Signaled,
-        (None, None) => Outcome::Unknown,
-    }
-}
-
-fn lost() -> Failure {
-    Failure::new(ErrorKind::Lost, "the client was gone for longer than the grace; it was killed")
-}
-
-fn stopped() -> Failure {
-    Failure::new(ErrorKind::ServerStopped, "the server was told to stop and ended it")
-        .hint("Start it again when the server is back.")
-}
-
-fn corrupt() -> Failure {
-    Failure::new(ErrorKind::Corrupt, "its standard input did not arrive as it was sent")
-}
-
-fn given_up(message: &str) -> Failure {
-    Failure::new(ErrorKind::Busy, message)
-}
-
-/// Why nothing new starts on a server that stops.
-pub fn draining() -> Failure {
-    Failure::new(ErrorKind::Busy, "the server is stopping and starts nothing new")
-        .hint("Try again when it is back.")
-        .retry_after_ms(5000)
-}
-
-fn exit_not_started(ch: u32, failure: Failure) -> Exit {
-    Exit {
-        ch,
-        outcome: Outcome::NotStarted,
-        code: None,
-        signal: None,
-        failure: Some(failure),
-        stdout_bytes: 0,
-        stderr_bytes: 0,
-        stdout_digest: None,
-        stderr_digest: None,
-        open: false,
-        started_at: None,
-        ended_at: clock::now_ms(),
-        duration_ms: None,
-    }
-}
-
-/// Why a command did not start, as its exit frame.
-pub fn not_started(ch: u32, failure: Failure) -> Frame {
-    Frame::Exit(exit_not_started(ch, failure))
-}
-
-/// Why nothing is known of how a command ended, as its exit frame.
-pub fn unknown(ch: u32, failure: Failure) -> Frame {
-    Frame::Exit(Exit { outcome: Outcome::Unknown, ..exit_not_started(ch, failure) })
 }

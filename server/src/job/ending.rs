@@ -1,0 +1,69 @@
+//! How a job's end is told: outcomes, failures, exit frames.
+
+use rcmd_protocol::{
+    frame::{Exit, Frame},
+    outcome::{ErrorKind, Failure, Outcome},
+    signal::Signal,
+};
+
+use crate::clock;
+
+pub(super) fn ended_as(code: Option<u8>, signal: Option<Signal>) -> Outcome {
+    match (code, signal) {
+        (Some(_), _) => Outcome::Exited,
+        (None, Some(_)) => Outcome::Signaled,
+        (None, None) => Outcome::Unknown,
+    }
+}
+
+pub(super) fn lost() -> Failure {
+    Failure::new(ErrorKind::Lost, "the client was gone for longer than the grace; it was killed")
+}
+
+pub(super) fn stopped() -> Failure {
+    Failure::new(ErrorKind::ServerStopped, "the server was told to stop and ended it")
+        .hint("Start it again when the server is back.")
+}
+
+pub(super) fn corrupt() -> Failure {
+    Failure::new(ErrorKind::Corrupt, "its standard input did not arrive as it was sent")
+}
+
+pub(super) fn given_up(message: &str) -> Failure {
+    Failure::new(ErrorKind::Busy, message)
+}
+
+/// Why nothing new starts on a server that stops.
+pub fn draining() -> Failure {
+    Failure::new(ErrorKind::Busy, "the server is stopping and starts nothing new")
+        .hint("Try again when it is back.")
+        .retry_after_ms(5000)
+}
+
+pub(super) fn exit_not_started(ch: u32, failure: Failure) -> Exit {
+    Exit {
+        ch,
+        outcome: Outcome::NotStarted,
+        code: None,
+        signal: None,
+        failure: Some(failure),
+        stdout_bytes: 0,
+        stderr_bytes: 0,
+        stdout_digest: None,
+        stderr_digest: None,
+        open: false,
+        started_at: None,
+        ended_at: clock::now_ms(),
+        duration_ms: None,
+    }
+}
+
+/// Why a command did not start, as its exit frame.
+pub fn not_started(ch: u32, failure: Failure) -> Frame {
+    Frame::Exit(exit_not_started(ch, failure))
+}
+
+/// Why nothing is known of how a command ended, as its exit frame.
+pub fn unknown(ch: u32, failure: Failure) -> Frame {
+    Frame::Exit(Exit { outcome: Outcome::Unknown, ..exit_not_started(ch, failure) })
+}
