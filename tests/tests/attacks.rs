@@ -52,7 +52,8 @@ impl Siege {
         let start = Start::exec(1, &["sleep", &mark]).stdin();
         peer.send(&start.frame()).unwrap();
         peer.expect_frame("started");
-        assert_eq!(proc::marked(&mark).len(), 1);
+        // In the middle of its exec it shows no arguments yet.
+        eventually("its command is seen", || proc::marked(&mark).len() == 1);
         Attacker { peer, mark }
     }
 

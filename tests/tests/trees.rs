@@ -109,9 +109,8 @@ fn a_daemon_outlives_the_command_that_started_it_and_ended() {
         let now = world.snapshot();
         (now.children, now.zombies) == (1, 0)
     });
-    let there = proc::marked(&mark);
-    there.iter().for_each(proc::Process::kill);
-    assert_eq!(there.len(), 1);
+    eventually("it is seen by its arguments", || proc::marked(&mark).len() == 1);
+    proc::marked(&mark).iter().for_each(proc::Process::kill);
     assert_eq!(survivors(&mark), []);
 }
 
