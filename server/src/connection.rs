@@ -108,34 +108,35 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
 
     async fn take(&mut self, frame: Frame) -> Result<(), Fault> {
         let Some(ch) = frame.channel() else { return Ok(()) };
-        let opened = match frame {
+        let (generation, job) = match frame {
             Frame::Start(start) => {
-                let (sink, generation) = self.sink(ch, start.generation);
-                let job = handler::start(&self.service, &self.peer, start, sink).await?;
-                job.map(|job| Channel { job, generation })
+                let generation = start.generation;
+                let sink = self.sink(ch, generation);
+                (generation, handler::start(&self.service, &self.peer, start, sink).await?)
             }
             Frame::Attach(attach) => {
-                let (sink, generation) = self.sink(ch, attach.generation);
-                let job = handler::attach(&self.service, &self.peer, attach, sink).await;
-                job.map(|job| Channel { job, generation })
+                let generation = attach.generation;
+                let sink = self.sink(ch, generation);
+                (generation, handler::attach(&self.service, &self.peer, attach, sink).await)
             }
-            frame => return self.pass_on(ch, frame).await,
+            frame => {
+                self.pass_on(ch, frame).await;
+                return Ok(());
+            }
         };
-        if let Some(channel) = opened {
-            self.channels.insert(ch, channel);
+        if let Some(job) = job {
+            self.channels.insert(ch, Channel { job, generation });
         }
         Ok(())
     }
 
-    fn sink(&self, ch: u32, generation: u64) -> (Sink, u64) {
-        let sink =
-            Sink { link: self.link.clone(), ch, generation, broken: Arc::clone(&self.broken) };
-        (sink, generation)
+    fn sink(&self, ch: u32, generation: u64) -> Sink {
+        Sink { link: self.link.clone(), ch, generation, broken: Arc::clone(&self.broken) }
     }
 
     /// Gives a frame to the job of its channel. A channel that has none any more is no fault: the
     /// client could not know yet.
-    async fn pass_on(&mut self, ch: u32, frame: Frame) -> Result<(), Fault> {
+    async fn pass_on(&mut self, ch: u32, frame: Frame) {
         let done = frame.kind() == Kind::Done;
         if let Some(Channel { job, generation }) = self.channels.get(&ch) {
             let message = Message::Frame { generation: *generation, frame };
@@ -143,7 +144,6 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
                 self.channels.remove(&ch);
             }
         }
-        Ok(())
     }
 
     async fn lose(&mut self, ended: &Ended) {
