@@ -69,6 +69,7 @@ pub(super) enum Blow {
 struct Pass<'a> {
     hunts: &'a mut [Hunt],
     blow: Blow,
+    /// 0 when it is that of a process outside of this pid namespace.
     own_session: RawPid,
     by_group: HashMap<RawPid, usize>,
     by_job: HashMap<Vec<u8>, usize>,
@@ -121,7 +122,7 @@ pub(super) fn pass(hunts: &mut [Hunt], blow: Blow) -> Swept {
     let mut pass = Pass {
         by_group: ours().map(|(at, hunt)| (hunt.leader.pid().as_raw_pid(), at)).collect(),
         by_job: ours().map(|(at, hunt)| (hunt.job.clone(), at)).collect(),
-        own_session: rustix::process::getsid(None).map_or(0, Pid::as_raw_pid),
+        own_session: proc_fs::stat(rustix::process::getpid()).map_or(0, |own| own.session),
         dying: Vec::new(),
         unsure: false,
         hunts,
@@ -178,7 +179,7 @@ impl Pass<'_> {
         self.unsure |= owner.is_err();
         let Ok(Some(at)) = owner else { return below(&stat, None) };
         let Some(hunt) = self.hunts.get_mut(at) else { return Vec::new() };
-        if stat.session != self.own_session {
+        if ![0, self.own_session].contains(&stat.session) {
             hunt.sessions.insert(stat.session);
         }
         let pidfd = match hold(&stat) {

@@ -109,7 +109,7 @@ fn in_foreground() -> bool {
     std::fs::File::open("/dev/tty")
         .ok()
         .and_then(|terminal| rustix::termios::tcgetpgrp(&terminal).ok())
-        .is_some_and(|group| group == rustix::process::getpgrp())
+        .is_some_and(|group| group.as_raw_pid() == nix::unistd::getpgrp().as_raw())
 }
 
 /// As a shell has it in `$?`.
