@@ -142,6 +142,18 @@ fn an_end_is_told_until_it_is_confirmed_and_then_forgotten() {
 }
 
 #[test]
+fn an_end_that_is_kept_for_its_client_holds_no_descriptor() {
+    let world = World::start();
+    let before = world.settled_snapshot();
+    let mut peer = RawPeer::greeted(&world);
+    peer.send(&Start::exec(1, &["true"]).stdin().frame()).unwrap();
+    peer.expect_frame("exit");
+    peer.close().unwrap();
+    drop(peer);
+    world.assert_settles_to(&before);
+}
+
+#[test]
 fn a_start_that_comes_again_attaches_and_another_request_is_a_conflict() {
     let world = World::start();
     let file = world.scratch("starts");

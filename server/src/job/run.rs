@@ -206,6 +206,8 @@ impl Job {
             }
         }
         running.process.reap();
+        // Nobody reads it any more, and an end that is kept for its client holds no descriptor.
+        self.input.discard();
         self.exit_of(&running)
     }
 
