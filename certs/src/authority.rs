@@ -279,7 +279,8 @@ fn in_calendar(moment: SystemTime) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds.min(END_OF_TIME))
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+/// PEM (RFC 7468).
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     use std::fmt::Write as _;
 
     // RFC 7468: 64 characters a line.

@@ -5,7 +5,7 @@
 //! because a lenient reader and a strict one that see different users in the same certificate are a
 //! hole: the scheme and the kind are lower case, the name follows [`names`], and there is no
 //! percent-encoding, no second slash, no query, no port and no userinfo. Exactly one URI names a
-//! user. What begins with `rcmd:` in any case and is not of that form is an error; URIs of other
+//! user. One more may stand beside it, [`BREAK_GLASS`]. What begins with `rcmd:` in any case and is not of that form is an error; URIs of other
 //! schemes, DNS names and the subject are ignored, so another authority's certificates work once
 //! they carry the one URI.
 
@@ -14,12 +14,21 @@ use std::time::{Duration, SystemTime};
 
 use rustls_pki_types::CertificateDer;
 
+use crate::authority::BACKDATE;
 use crate::names::{self, NameError};
 use crate::text::printable;
 use crate::x509::{Certificate, X509Error};
 
 /// The most groups that one certificate may carry.
 pub const MAX_GROUPS: usize = 64;
+
+/// The URI that marks a certificate for an emergency: it is taken without a revocation list, lives
+/// for [`BREAK_GLASS_LIFE`] at most, and its use is audited as such.
+pub const BREAK_GLASS: &str = "rcmd://break-glass";
+
+/// The longest life of a certificate for an emergency, from now; its start lies
+/// [`BACKDATE`](crate::authority::BACKDATE) before that.
+pub const BREAK_GLASS_LIFE: Duration = Duration::from_secs(60 * 60);
 
 const USER: &str = "rcmd://user/";
 const GROUP: &str = "rcmd://group/";
@@ -34,6 +43,7 @@ pub struct Identity {
     serial: String,
     not_after: i64,
     fingerprint: String,
+    break_glass: bool,
 }
 
 /// Why a certificate names no identity.
@@ -66,6 +76,12 @@ pub enum IdentityError {
     /// A user's or group's name is not allowed.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// A certificate for an emergency that lives too long.
+    #[error(
+        "the certificate is for an emergency and valid for more than an hour; \
+         `rcmd-certs issue client NAME --break-glass` makes a shorter one"
+    )]
+    LongBreakGlass,
     /// Subject alternative names that cannot be read.
     #[error("{0} of the certificate's subject alternative names cannot be read")]
     BrokenNames(usize),
@@ -100,10 +116,16 @@ impl Identity {
         if leaf.broken_names > 0 {
             return Err(IdentityError::BrokenNames(leaf.broken_names));
         }
-        let (user, groups) = read_uris(leaf.uris.iter().map(String::as_str))?;
+        let Claims { user, groups, break_glass } = read_uris(leaf.uris.iter().map(String::as_str))?;
+        let life = leaf.not_after.abs_diff(leaf.not_before);
+        // Dates are in whole seconds, and two readings of the clock may fall into different ones.
+        if break_glass && life > (BREAK_GLASS_LIFE + BACKDATE).as_secs() + 1 {
+            return Err(IdentityError::LongBreakGlass);
+        }
         Ok(Self {
             user,
             groups,
+            break_glass,
             serial: leaf.serial.clone(),
             not_after: leaf.not_after,
             fingerprint: leaf.fingerprint.clone(),
@@ -133,6 +155,12 @@ impl Identity {
     /// The end of the certificate's validity. A date before 1970 is the epoch.
     pub fn not_after(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(self.not_after).unwrap_or(0))
+    }
+
+    /// Whether the certificate is for an emergency ([`BREAK_GLASS`]): no revocation list is needed
+    /// for it, and whatever is done with it is audited as such.
+    pub fn is_break_glass(&self) -> bool {
+        self.break_glass
     }
 
     /// The SHA-256 of the certificate, in lower-case hexadecimal.
@@ -169,10 +197,17 @@ pub fn group_uri(group: &str) -> Result<String, NameError> {
     Ok(format!("{GROUP}{group}"))
 }
 
-fn read_uris<'a>(
-    uris: impl Iterator<Item = &'a str>,
-) -> Result<(String, Vec<String>), IdentityError> {
+/// What the URIs of a certificate say.
+#[derive(Debug, PartialEq)]
+struct Claims {
+    user: String,
+    groups: Vec<String>,
+    break_glass: bool,
+}
+
+fn read_uris<'a>(uris: impl Iterator<Item = &'a str>) -> Result<Claims, IdentityError> {
     let mut users = Vec::new();
+    let mut break_glass = false;
     let mut groups: Vec<String> = Vec::new();
     for uri in uris.filter(|uri| is_ours(uri)) {
         if let Some(name) = uri.strip_prefix(USER) {
@@ -187,13 +222,15 @@ fn read_uris<'a>(
             if groups.len() > MAX_GROUPS {
                 return Err(IdentityError::ManyGroups(groups.len()));
             }
+        } else if uri == BREAK_GLASS {
+            break_glass = true;
         } else {
             return Err(IdentityError::Malformed(uri.to_owned()));
         }
     }
     match users.as_slice() {
         [] => Err(IdentityError::NoUser),
-        [user] => Ok(((*user).to_owned(), groups)),
+        [user] => Ok(Claims { user: (*user).to_owned(), groups, break_glass }),
         many => Err(IdentityError::ManyUsers(many.len())),
     }
 }
@@ -208,9 +245,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::authority::{Algorithm, Authority, LeafSpec};
 
     fn read(uris: &[&str]) -> Result<(String, Vec<String>), IdentityError> {
-        read_uris(uris.iter().copied())
+        read_uris(uris.iter().copied()).map(|claims| (claims.user, claims.groups))
     }
 
     #[test]
@@ -266,6 +304,8 @@ mod tests {
             "rcmd:",
             "rcmd://host/web1",
             "rcmd://role/root",
+            "rcmd://break-glass/",
+            "rcmd://Break-Glass",
             "rcmd://user/zoë",
             "rcmd://user/ alice",
         ] {
@@ -278,12 +318,28 @@ mod tests {
     fn groups_are_bounded_and_distinct() {
         let mut uris = vec!["rcmd://user/alice".to_owned()];
         uris.extend((0..MAX_GROUPS).map(|number| format!("rcmd://group/g{number}")));
-        assert_eq!(read_uris(uris.iter().map(String::as_str)).unwrap().1.len(), MAX_GROUPS);
+        assert_eq!(read_uris(uris.iter().map(String::as_str)).unwrap().groups.len(), MAX_GROUPS);
         uris.push("rcmd://group/more".to_owned());
         let refused = read_uris(uris.iter().map(String::as_str));
         assert_eq!(refused, Err(IdentityError::ManyGroups(MAX_GROUPS + 1)));
         let twice = ["rcmd://user/a", "rcmd://group/x", "rcmd://group/x"];
         assert_eq!(read(&twice), Err(IdentityError::RepeatedGroup("x".into())));
+    }
+
+    #[test]
+    fn an_emergency_is_marked_and_short() {
+        let authority = Authority::create(Algorithm::Ed25519).unwrap();
+        let identity = |life: Duration| {
+            let mut spec = LeafSpec::client("alice", &[]).unwrap();
+            spec.uris.push(BREAK_GLASS.to_owned());
+            spec.not_after = SystemTime::now() + life;
+            let issued = authority.issue(&spec, Algorithm::Ed25519).unwrap();
+            Identity::from_der(&issued.cert_der())
+        };
+        assert!(identity(BREAK_GLASS_LIFE).unwrap().is_break_glass());
+        let long = identity(2 * BREAK_GLASS_LIFE);
+        assert_eq!(long, Err(IdentityError::LongBreakGlass));
+        assert_eq!(read(&[BREAK_GLASS]), Err(IdentityError::NoUser));
     }
 
     #[test]

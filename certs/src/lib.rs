@@ -13,6 +13,10 @@
 //! | [`x509`] | the one reader of certificates |
 //! | [`identity`] | the one parser of who a client is |
 //! | [`authority`] | making and signing certificates |
+//! | [`token`], [`fingerprint`] | enrolment tokens; how an authority is known before it is trusted |
+//! | [`enroll`] | what a member does towards its authority |
+//! | [`revocation`] | revocation lists as members keep them |
+//! | [`wire`] | what a member and its authority say to each other |
 //! | [`tls`] | the one builder of rustls configurations |
 //! | [`explain`] | failed handshakes in words |
 //! | [`text`] | foreign text made safe to print |
@@ -21,13 +25,18 @@
 #![forbid(unsafe_code)]
 
 pub mod authority;
+pub mod enroll;
 pub mod explain;
 pub mod files;
+pub mod fingerprint;
 pub mod identity;
 pub mod names;
 pub mod paths;
+pub mod revocation;
 pub mod text;
 pub mod tls;
+pub mod token;
+pub mod wire;
 pub mod x509;
 
 pub use identity::{Identity, IdentityError};

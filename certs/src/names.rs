@@ -10,6 +10,10 @@ use rustls_pki_types::DnsName;
 
 use crate::text::printable;
 
+mod pattern;
+
+pub use pattern::{BadPattern, MAX_NAMES, Pattern};
+
 /// The longest user or group name, in bytes.
 pub const MAX_NAME: usize = 64;
 

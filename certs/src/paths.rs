@@ -8,6 +8,8 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::token::Kind;
+
 /// The environment variable that names the folder when `--dir` does not.
 pub const DIR_VARIABLE: &str = "RCMD_DIR";
 
@@ -90,6 +92,44 @@ impl Layout {
     /// The authority's private key.
     pub fn authority_key(&self) -> PathBuf {
         self.authority_dir().join("key.pem")
+    }
+
+    /// What the authority keeps: tokens, members, certificates, revocations.
+    pub fn store(&self) -> PathBuf {
+        self.authority_dir().join("store.redb")
+    }
+
+    /// All that the authority signed, a line each.
+    pub fn journal(&self) -> PathBuf {
+        self.authority_dir().join("journal.jsonl")
+    }
+
+    /// How the authority works: addresses, lives, dates.
+    pub fn authority_toml(&self) -> PathBuf {
+        self.authority_dir().join("authority.toml")
+    }
+
+    /// The authority's newest revocation lists, to be carried by hand where no server reaches it.
+    pub fn authority_list(&self) -> PathBuf {
+        self.authority_dir().join("list.pem")
+    }
+
+    /// The folder of a member.
+    pub fn member_dir(&self, kind: Kind) -> PathBuf {
+        match kind {
+            Kind::Server => self.server_dir(),
+            Kind::Client => self.client_dir(),
+        }
+    }
+
+    /// Where a member's authority is; only an identity that came by a token has this file.
+    pub fn contact(&self, kind: Kind) -> PathBuf {
+        self.member_dir(kind).join("authority.toml")
+    }
+
+    /// The newest revocation lists that the server has taken.
+    pub fn server_list(&self) -> PathBuf {
+        self.server_dir().join("list.pem")
     }
 
     /// The server's folder.

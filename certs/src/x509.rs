@@ -11,6 +11,8 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
+use crate::fingerprint::Fingerprint;
+
 /// The longest serial number that is read, in bytes. RFC 5280 section 4.1.2.2 allows 20; some
 /// authorities add a leading zero or a little more.
 const MAX_SERIAL: usize = 32;
@@ -44,6 +46,8 @@ pub struct Certificate {
     pub broken_names: usize,
     /// The SHA-256 of the whole certificate in DER, in lower-case hexadecimal.
     pub fingerprint: String,
+    /// The fingerprint of its public key, which renewal does not change.
+    pub key: Fingerprint,
 }
 
 /// What a certificate may be used for.
@@ -119,6 +123,7 @@ impl Certificate {
             uris: Vec::new(),
             broken_names: 0,
             fingerprint: hex::encode(digest(&SHA256, der)),
+            key: Fingerprint::of_key(certificate.public_key().raw),
         };
         if let Some(names) = certificate.subject_alternative_name().map_err(broken)? {
             for name in &names.value.general_names {
@@ -152,7 +157,7 @@ fn usage(certificate: &X509Certificate<'_>) -> Result<UsageSet, x509_parser::err
 }
 
 /// Hexadecimal without the zero byte that only keeps the number positive.
-fn serial_text(raw: &[u8]) -> String {
+pub(crate) fn serial_text(raw: &[u8]) -> String {
     match raw {
         [0, rest @ ..] if !rest.is_empty() => hex::encode(rest),
         _ => hex::encode(raw),

@@ -1,0 +1,47 @@
+//! `authority.toml`: where a member's authority is, and how it is known.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::EnrollError;
+use crate::files;
+use crate::fingerprint::Fingerprint;
+use crate::token::is_address;
+
+/// Where the authority is, and how it is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contact {
+    /// `HOST:PORT` each, tried in this order.
+    pub addresses: Vec<String>,
+    /// The roots by their public keys, any of which the authority may prove itself by: several while
+    /// it changes its root.
+    pub authorities: Vec<Fingerprint>,
+}
+
+impl Contact {
+    /// Reads the file. `None` if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`EnrollError`] when it cannot be used.
+    pub fn load(path: &Path) -> Result<Option<Self>, EnrollError> {
+        let bytes = match files::read_public(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_missing() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let unusable = |reason: String| EnrollError::Contact { path: path.to_owned(), reason };
+        let text = std::str::from_utf8(&bytes).map_err(|error| unusable(error.to_string()))?;
+        let contact: Self =
+            toml::from_str(text).map_err(|error| unusable(error.message().to_owned()))?;
+        if contact.addresses.is_empty() || contact.authorities.is_empty() {
+            return Err(unusable("it names no address or no authority".into()));
+        }
+        match contact.addresses.iter().find(|address| !is_address(address)) {
+            Some(address) => Err(unusable(format!("`{address}` is not HOST:PORT"))),
+            None => Ok(Some(contact)),
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! Enrolment tokens: one line of text that makes a machine or a user a member.
+//!
+//! A token says where the authority is, by which fingerprint it is known, whom the token is for, and
+//! the secret that proves it. So the first contact is authenticated both ways: the member knows the
+//! authority by the fingerprint, the authority knows the token by the secret's SHA-256, which is all
+//! that it keeps. Names in the token are for people; the authority goes by its own record.
+//!
+//! The text is `rcmd1_` and, in base64 for URLs (RFC 4648 section 5), a JSON object and the first 4
+//! bytes of its SHA-256. So a paste that was cut is told from a token that nobody issued.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use crate::files::{self, FileError, shown};
+use crate::fingerprint::Fingerprint;
+use crate::names::{self, HostName, NameError, Pattern};
+
+const PREFIX: &str = "rcmd1_";
+
+/// Bytes of the checksum.
+const CHECKSUM: usize = 4;
+
+/// The longest text of a token, in bytes: room for some dozens of names.
+pub const MAX_TOKEN: usize = 8 * 1024;
+
+/// What a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A host that is reached by its names.
+    Server,
+    /// A user.
+    Client,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Server => "server",
+            Self::Client => "client",
+        })
+    }
+}
+
+/// Which names a token gives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Names {
+    /// Every member that enrols with it gets all of these: a server's names, a user's one.
+    All(Vec<String>),
+    /// Each member takes one of these, and nobody takes it again.
+    OneOf(Pattern),
+}
+
+impl Names {
+    /// Checks that members of this kind may be called so.
+    ///
+    /// # Errors
+    ///
+    /// [`NameError`] naming the first that may not.
+    pub fn check(&self, kind: Kind) -> Result<(), NameError> {
+        let check = |name: &str| match kind {
+            Kind::Server => HostName::parse(name).map(drop),
+            Kind::Client => names::check_user(name),
+        };
+        match self {
+            Self::All(names) => names.iter().try_for_each(|name| check(name)),
+            Self::OneOf(pattern) => pattern.names().try_for_each(|name| check(&name)),
+        }
+    }
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All(names) => formatter.write_str(&names.join(", ")),
+            Self::OneOf(pattern) => write!(formatter, "one of {pattern}"),
+        }
+    }
+}
+
+/// What proves a token: 160 random bits.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Secret([u8; 20]);
+
+impl Secret {
+    /// A new one.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRandom`] when the system gives no random numbers.
+    pub fn random() -> Result<Self, NoRandom> {
+        let mut bytes = [0; 20];
+        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NoRandom)?;
+        Ok(Self(bytes))
+    }
+
+    /// Its SHA-256 in lower-case hexadecimal: what the authority keeps, and how lists name a token.
+    /// A secret of 160 random bits needs no slow hash.
+    pub fn id(&self) -> String {
+        hex::encode(digest(&SHA256, &self.0))
+    }
+}
+
+/// A secret is printed as part of a token and nowhere else.
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret")
+    }
+}
+
+impl From<Secret> for String {
+    fn from(secret: Secret) -> Self {
+        URL_SAFE_NO_PAD.encode(secret.0)
+    }
+}
+
+impl TryFrom<String> for Secret {
+    type Error = TokenError;
+
+    fn try_from(text: String) -> Result<Self, TokenError> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| TokenError::Content)?;
+        Ok(Self(bytes.try_into().map_err(|_| TokenError::Content)?))
+    }
+}
+
+/// The operating system gave no random numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the operating system gave no random numbers")]
+pub struct NoRandom;
+
+/// An enrolment token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// Where the authority listens, `HOST:PORT` or `[V6]:PORT` each; tried in this order.
+    pub addresses: Vec<String>,
+    /// The authority's root, by its public key.
+    pub authority: Fingerprint,
+    /// What the token makes of its bearer.
+    pub kind: Kind,
+    /// The names that it gives.
+    pub names: Names,
+    /// What proves it.
+    pub secret: Secret,
+}
+
+/// Text that is no token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// It does not begin as a token does.
+    #[error("this is no enrolment token: one begins with `{PREFIX}`, as `rcmd-certs token` prints")]
+    NoToken,
+    /// The checksum differs: it was cut, or a character changed.
+    #[error("the token is incomplete or was changed on its way; copy the whole line again")]
+    Checksum,
+    /// It is longer than any token.
+    #[error("the token is longer than {MAX_TOKEN} bytes; copy the line alone")]
+    TooLong,
+    /// The checksum is right and the content is not: from another version, or made by hand.
+    #[error(
+        "the token's content is unknown to this version of rcmd; are both of the same version?"
+    )]
+    Content,
+}
+
+/// A file that no token could be read from.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read, or others can.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It holds no token.
+    #[error("{}: {reason}", shown(path))]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: TokenError,
+    },
+}
+
+impl Token {
+    /// Reads a token from a file, as `rcmd-certs bundle` writes it: its first line that is not
+    /// empty and no `#` comment.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] when the file is missing, readable by others, or holds no token.
+    pub fn load(path: &Path) -> Result<Self, LoadError> {
+        let bytes = files::read_private(path)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let mut lines = text.lines().map(str::trim);
+        let line = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
+        let token = line.ok_or(TokenError::NoToken).and_then(str::parse);
+        token.map_err(|reason| LoadError::Token { path: path.to_owned(), reason })
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = serde_json::to_vec(self).map_err(|_| fmt::Error)?;
+        bytes.extend(checksum(&bytes));
+        write!(formatter, "{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
+    }
+}
+
+impl FromStr for Token {
+    type Err = TokenError;
+
+    fn from_str(text: &str) -> Result<Self, TokenError> {
+        let text = text.trim();
+        if text.len() > MAX_TOKEN {
+            return Err(TokenError::TooLong);
+        }
+        let encoded = text.strip_prefix(PREFIX).ok_or(TokenError::NoToken)?;
+        let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| TokenError::Checksum)?;
+        let (json, sum) = bytes.split_last_chunk::<CHECKSUM>().ok_or(TokenError::Checksum)?;
+        if checksum(json) != *sum {
+            return Err(TokenError::Checksum);
+        }
+        let token: Self = serde_json::from_slice(json).map_err(|_| TokenError::Content)?;
+        let named = token.names.check(token.kind).is_ok();
+        let reachable =
+            !token.addresses.is_empty() && token.addresses.iter().all(|at| is_address(at));
+        if named && reachable { Ok(token) } else { Err(TokenError::Content) }
+    }
+}
+
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM] {
+    let mut sum = [0; CHECKSUM];
+    for (to, from) in sum.iter_mut().zip(digest(&SHA256, bytes).as_ref()) {
+        *to = *from;
+    }
+    sum
+}
+
+/// Whether `address` is `NAME:PORT`, `ADDRESS:PORT` or `[V6]:PORT`.
+pub fn is_address(address: &str) -> bool {
+    let Some((host, port)) = address.rsplit_once(':') else {
+        return false;
+    };
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    port.parse::<u16>().is_ok_and(|port| port != 0) && HostName::parse(host).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn token() -> Token {
+        Token {
+            addresses: vec!["ca.example:7264".into(), "[::1]:7264".into()],
+            authority: Fingerprint::of_key(b"root"),
+            kind: Kind::Server,
+            names: Names::All(vec!["web1.example".into(), "192.0.2.7".into()]),
+            secret: Secret::random().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_token_is_one_line_and_is_read_as_it_is_written() {
+        let token = token();
+        let text = token.to_string();
+        assert!(text.starts_with("rcmd1_") && text.len() < 500, "{text}");
+        assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)));
+        assert_eq!(format!(" {text}\n").parse(), Ok(token));
+    }
+
+    #[test]
+    fn a_cut_paste_is_told_from_what_is_no_token() {
+        let text = token().to_string();
+        for length in PREFIX.len()..text.len() {
+            assert_eq!(text[..length].parse::<Token>(), Err(TokenError::Checksum), "{length}");
+        }
+        assert_eq!("rcmd-client".parse::<Token>(), Err(TokenError::NoToken));
+        assert_eq!("".parse::<Token>(), Err(TokenError::NoToken));
+        let long = PREFIX.to_owned() + &"A".repeat(MAX_TOKEN);
+        assert_eq!(long.parse::<Token>(), Err(TokenError::TooLong));
+    }
+
+    #[test]
+    fn a_secret_is_never_printed_by_itself() {
+        let token = token();
+        let secret = String::from(token.secret.clone());
+        assert!(!format!("{token:?}").contains(&secret));
+    }
+
+    #[test]
+    fn a_token_with_names_or_addresses_that_are_none_is_refused() {
+        let with = |change: &dyn Fn(&mut Token)| {
+            let mut token = token();
+            change(&mut token);
+            token.to_string().parse::<Token>()
+        };
+        let bad = Err(TokenError::Content);
+        assert_eq!(with(&|token| token.addresses.clear()), bad);
+        assert_eq!(with(&|token| token.addresses[0] = "ca.example".into()), bad);
+        assert_eq!(with(&|token| token.addresses[0] = "ca\u{1b}[2J:1".into()), bad);
+        assert_eq!(with(&|token| token.names = Names::All(vec!["a b".into()])), bad);
+        assert!(with(&|token| token.names = Names::OneOf("web[01-50]".parse().unwrap())).is_ok());
+    }
+
+    #[test]
+    fn a_file_may_hold_comments_and_must_be_private() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("token");
+        std::fs::write(&path, format!("# for web1\n\n{}\n", token())).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(Token::load(&path), Err(LoadError::File(FileError::TooOpen { .. }))));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(Token::load(&path).unwrap().kind, Kind::Server);
+        std::fs::write(&path, "# nothing\n").unwrap();
+        let message = Token::load(&path).unwrap_err().to_string();
+        assert!(message.contains("no enrolment token"), "{message}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_character_never_passes(at in 6_usize..200, with in "[A-Za-z0-9_-]") {
+            let text = token().to_string();
+            let mut changed = text.clone();
+            if at < changed.len() {
+                changed.replace_range(at..=at, &with);
+            }
+            prop_assert!(changed == text || changed.parse::<Token>().is_err());
+        }
+
+        #[test]
+        fn any_text_is_answered_without_a_panic(text in "\\PC{0,80}|rcmd1_[A-Za-z0-9_-]{0,200}") {
+            let _ = text.parse::<Token>();
+        }
+    }
+}
