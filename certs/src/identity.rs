@@ -116,20 +116,29 @@ impl Identity {
         if leaf.broken_names > 0 {
             return Err(IdentityError::BrokenNames(leaf.broken_names));
         }
-        let Claims { user, groups, break_glass } = read_uris(leaf.uris.iter().map(String::as_str))?;
+        let claims = read_uris(leaf.uris.iter().map(String::as_str))?;
         let life = leaf.not_after.abs_diff(leaf.not_before);
         // Dates are in whole seconds, and two readings of the clock may fall into different ones.
-        if break_glass && life > (BREAK_GLASS_LIFE + BACKDATE).as_secs() + 1 {
+        if claims.break_glass && life > (BREAK_GLASS_LIFE + BACKDATE).as_secs() + 1 {
             return Err(IdentityError::LongBreakGlass);
         }
-        Ok(Self {
+        Ok(Self::claimed(leaf, claims))
+    }
+
+    /// The identity that a rule of [`Mapping`](crate::mapping::Mapping) found; the names are checked.
+    pub(crate) fn mapped(leaf: &Certificate, user: String, groups: Vec<String>) -> Self {
+        Self::claimed(leaf, Claims { user, groups, break_glass: false })
+    }
+
+    fn claimed(leaf: &Certificate, Claims { user, groups, break_glass }: Claims) -> Self {
+        Self {
             user,
             groups,
             break_glass,
             serial: leaf.serial.clone(),
             not_after: leaf.not_after,
             fingerprint: leaf.fingerprint.clone(),
-        })
+        }
     }
 
     /// The user's name, as allowed by [`names::check_user`].

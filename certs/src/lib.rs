@@ -12,6 +12,7 @@
 //! | [`names`] | what a user, a group and a host may be called |
 //! | [`x509`] | the one reader of certificates |
 //! | [`identity`] | the one parser of who a client is |
+//! | [`mapping`] | whom the certificates of other authorities name |
 //! | [`authority`] | making and signing certificates |
 //! | [`token`], [`fingerprint`] | enrolment tokens; how an authority is known before it is trusted |
 //! | [`enroll`] | what a member does towards its authority |
@@ -30,6 +31,7 @@ pub mod explain;
 pub mod files;
 pub mod fingerprint;
 pub mod identity;
+pub mod mapping;
 pub mod names;
 pub mod paths;
 pub mod revocation;

@@ -79,6 +79,11 @@ impl Layout {
         self.dir.join("ca.pem")
     }
 
+    /// Whom the certificates of other authorities name.
+    pub fn identity_toml(&self) -> PathBuf {
+        self.dir.join("identity.toml")
+    }
+
     /// The authority's own folder.
     pub fn authority_dir(&self) -> PathBuf {
         self.dir.join("authority")

@@ -38,6 +38,8 @@ pub struct Certificate {
     pub usage: UsageSet,
     /// DNS names among the subject alternative names.
     pub dns_names: Vec<String>,
+    /// Addresses of electronic mail among the subject alternative names.
+    pub emails: Vec<String>,
     /// Addresses among the subject alternative names.
     pub addresses: Vec<IpAddr>,
     /// URIs among the subject alternative names.
@@ -119,6 +121,7 @@ impl Certificate {
             is_ca: constraints.is_some_and(|extension| extension.value.ca),
             usage: usage(&certificate).map_err(broken)?,
             dns_names: Vec::new(),
+            emails: Vec::new(),
             addresses: Vec::new(),
             uris: Vec::new(),
             broken_names: 0,
@@ -136,6 +139,7 @@ impl Certificate {
     fn add_name(&mut self, name: &GeneralName<'_>) {
         match name {
             GeneralName::DNSName(name) => self.dns_names.push((*name).to_owned()),
+            GeneralName::RFC822Name(name) => self.emails.push((*name).to_owned()),
             GeneralName::URI(uri) => self.uris.push((*uri).to_owned()),
             GeneralName::IPAddress(octets) => match address(octets) {
                 Some(address) => self.addresses.push(address),
