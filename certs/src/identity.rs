@@ -27,7 +27,7 @@ pub const MAX_GROUPS: usize = 64;
 pub const BREAK_GLASS: &str = "rcmd://break-glass";
 
 /// The longest life of a certificate for an emergency, from now; its start lies
-/// [`BACKDATE`](crate::authority::BACKDATE) before that.
+/// [`BACKDATE`] before that.
 pub const BREAK_GLASS_LIFE: Duration = Duration::from_secs(60 * 60);
 
 const USER: &str = "rcmd://user/";
