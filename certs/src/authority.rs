@@ -4,6 +4,10 @@
 //! (pathLenConstraint 0). The rest of a leaf is always built here from a [`LeafSpec`]: a request
 //! from elsewhere contributes its public key and nothing more, so that it cannot ask for CA:TRUE or
 //! for somebody else's name.
+//!
+//! The key may be that of an intermediate, so that the root's can lie offline: then
+//! `authority/cert.pem` holds the intermediate and what is between it and the root, every leaf
+//! carries them, and members trust the root alone.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,18 +19,21 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SerialNumber,
 };
-use rustls::server::ParsedCertificate;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 use crate::names::NameError;
-use crate::paths::Layout;
 use crate::text::printable;
 use crate::tls::{self, TlsError};
 use crate::x509::{Certificate, X509Error};
 
 mod leaf;
+mod list;
+mod load;
+mod request;
 
 pub use leaf::{LeafSpec, Usage};
+pub(crate) use list::Revoked;
+pub use request::{ProvenKey, RequestError, request};
 
 /// How far a certificate's start lies in the past, so that a peer whose clock is a little behind
 /// takes it at once.
@@ -57,7 +64,12 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    fn generate(self) -> Result<KeyPair, AuthorityError> {
+    /// Makes a key.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError`] when the system gives no random numbers.
+    pub fn generate(self) -> Result<KeyPair, AuthorityError> {
         match self {
             // PKCS #8 in version 1: OpenSSL before 3.2 does not read the version 2 that
             // rcgen would write.
@@ -99,6 +111,12 @@ pub enum AuthorityError {
     /// rcgen refused.
     #[error("the certificate could not be made: {0}")]
     Generate(#[from] rcgen::Error),
+    /// An intermediate whose root is not at hand.
+    #[error(
+        "no root for the authority of `{0}`: append its issuer's certificates to {1}, \
+         or put the root into ca.pem"
+    )]
+    NoRoot(String, String),
     /// No random numbers.
     #[error("the operating system gave no random numbers")]
     Random,
@@ -107,7 +125,11 @@ pub enum AuthorityError {
 /// A certificate authority: a certificate and its private key.
 #[derive(Debug)]
 pub struct Authority {
-    der: CertificateDer<'static>,
+    /// Its own certificate, then what is between it and the root; the root itself is in it only if
+    /// it is the authority's own.
+    chain: Vec<CertificateDer<'static>>,
+    root: CertificateDer<'static>,
+    root_facts: Certificate,
     facts: Certificate,
     issuer: Issuer<'static, KeyPair>,
 }
@@ -115,68 +137,73 @@ pub struct Authority {
 /// A signed certificate with its private key.
 #[derive(Debug)]
 pub struct Issued {
-    certificate: CertificateDer<'static>,
+    /// The leaf, then its intermediates.
+    chain: Vec<CertificateDer<'static>>,
     key: KeyPair,
 }
 
 impl Authority {
-    /// Makes an authority that lasts [`AUTHORITY_DAYS`], with a name of its own.
+    /// Makes an authority that lasts [`AUTHORITY_DAYS`], with a name of its own, and is its own
+    /// root.
     ///
     /// # Errors
     ///
     /// [`AuthorityError`] when the system gives no random numbers.
     pub fn create(algorithm: Algorithm) -> Result<Self, AuthorityError> {
-        let key = algorithm.generate()?;
-        let mut params = CertificateParams::default();
-        let serial = random_serial()?;
-        // A part of the serial number tells two authorities apart where only names are shown.
-        let mark: String = hex::encode(&serial).chars().take(8).collect();
-        params.distinguished_name = common_name(&format!("rcmd authority {mark}"));
-        params.serial_number = Some(SerialNumber::from(serial));
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.use_authority_key_identifier_extension = true;
-        let now = SystemTime::now();
-        params.not_before = in_calendar(now - BACKDATE).into();
-        params.not_after = in_calendar(days_after(now, AUTHORITY_DAYS)).into();
-        let certificate = params.self_signed(&key)?;
-        Self::new(certificate.der().clone(), key)
+        let (key, params) = (algorithm.generate()?, authority_params("authority", 0)?);
+        let certificate = params.self_signed(&key)?.der().clone();
+        Self::new(vec![certificate.clone()], certificate, key)
     }
 
-    /// Loads an authority from `authority/cert.pem` and `authority/key.pem`.
+    /// Makes a root that can lie offline, and the intermediate that signs in its place.
     ///
     /// # Errors
     ///
-    /// [`AuthorityError`] when they are missing, unsafe, do not match, or are no authority's.
-    pub fn load(layout: &Layout) -> Result<Self, AuthorityError> {
-        let (cert_path, key_path) = (layout.authority_cert(), layout.authority_key());
-        let der = tls::load_first(&cert_path, NO_AUTHORITY)?;
-        let private: PrivateKeyDer<'static> = tls::load_key(&key_path, NO_AUTHORITY)?;
-        let key = KeyPair::try_from(&private)
-            .map_err(|error| TlsError::Key { path: key_path.clone(), reason: error.to_string() })?;
-        let parsed = ParsedCertificate::try_from(&der).map_err(|error| TlsError::Certificate {
-            path: cert_path.clone(),
-            number: 1,
-            reason: error.to_string(),
-        })?;
-        if parsed.subject_public_key_info().as_ref() != key.subject_public_key_info() {
-            return Err(TlsError::Mismatch { cert: cert_path, key: key_path }.into());
-        }
-        Self::new(der, key)
+    /// As [`Authority::create`].
+    pub fn create_pair(algorithm: Algorithm) -> Result<(Self, Self), AuthorityError> {
+        let (root_key, root_params) = (algorithm.generate()?, authority_params("root", 1)?);
+        let root_der = root_params.self_signed(&root_key)?.der().clone();
+        let root = Self::new(vec![root_der.clone()], root_der.clone(), root_key)?;
+        let (key, params) = (algorithm.generate()?, authority_params("authority", 0)?);
+        let certificate = params.signed_by(&key, &root.issuer)?.der().clone();
+        let signing = Self::new(vec![certificate], root_der, key)?;
+        Ok((root, signing))
     }
 
-    fn new(der: CertificateDer<'static>, key: KeyPair) -> Result<Self, AuthorityError> {
-        let facts = Certificate::parse(&der)?;
+    fn new(
+        chain: Vec<CertificateDer<'static>>,
+        root: CertificateDer<'static>,
+        key: KeyPair,
+    ) -> Result<Self, AuthorityError> {
+        let own = chain.first().unwrap_or(&root);
+        let facts = Certificate::parse(own)?;
         if !facts.is_ca {
             return Err(AuthorityError::NotAuthority(printable(&facts.subject)));
         }
-        let issuer = Issuer::from_ca_cert_der(&der, key)?;
-        Ok(Self { der, facts, issuer })
+        let issuer = Issuer::from_ca_cert_der(own, key)?;
+        let root_facts = Certificate::parse(&root)?;
+        Ok(Self { chain, root, root_facts, facts, issuer })
     }
 
-    /// The authority's certificate in PEM, as `ca.pem` and `authority/cert.pem` hold it.
+    /// The authority's certificate in PEM, and what is between it and the root, as
+    /// `authority/cert.pem` holds them.
     pub fn cert_pem(&self) -> String {
-        pem("CERTIFICATE", &self.der)
+        self.chain.iter().map(|der| pem("CERTIFICATE", der)).collect()
+    }
+
+    /// The root in PEM, as `ca.pem` holds it.
+    pub fn root_pem(&self) -> String {
+        pem("CERTIFICATE", &self.root)
+    }
+
+    /// The root in DER.
+    pub fn root_der(&self) -> &CertificateDer<'static> {
+        &self.root
+    }
+
+    /// The facts of the root's certificate.
+    pub fn root(&self) -> &Certificate {
+        &self.root_facts
     }
 
     /// The authority's private key in PEM (PKCS #8).
@@ -199,23 +226,32 @@ impl Authority {
     /// [`AuthorityError`] when the authority has expired or a name cannot stand in a certificate.
     pub fn issue(&self, spec: &LeafSpec, algorithm: Algorithm) -> Result<Issued, AuthorityError> {
         let key = algorithm.generate()?;
-        let certificate = self.certify(spec, &key)?;
-        Ok(Issued { certificate, key })
+        let leaf = self.certify(spec, &key, tls::now_unix())?;
+        Ok(Issued { chain: self.chain_of(leaf), key })
     }
 
     /// Signs a certificate for a public key; enrolment, which holds no private key, comes here too.
-    fn certify(
+    pub(crate) fn certify(
         &self,
         spec: &LeafSpec,
         public_key: &impl PublicKeyData,
+        now: i64,
     ) -> Result<CertificateDer<'static>, AuthorityError> {
-        let now = tls::now_unix();
-        if let Some(tls::Problem::Expired(ago)) = tls::date_problem(&self.facts, now) {
-            return Err(AuthorityError::Expired(tls::span(ago)));
+        for facts in [&self.facts, &self.root_facts] {
+            if let Some(tls::Problem::Expired(ago)) = tls::date_problem(facts, now) {
+                return Err(AuthorityError::Expired(tls::span(ago)));
+            }
         }
-        let last = Duration::from_secs(u64::try_from(self.facts.not_after).unwrap_or(0));
+        let last = self.facts.not_after.min(self.root_facts.not_after);
+        let last = Duration::from_secs(u64::try_from(last).unwrap_or(0));
         let params = spec.params(UNIX_EPOCH + last)?;
         Ok(params.signed_by(public_key, &self.issuer)?.der().clone())
+    }
+
+    /// A leaf with the intermediates that lead from it to the root.
+    pub(crate) fn chain_of(&self, leaf: CertificateDer<'static>) -> Vec<CertificateDer<'static>> {
+        let between = self.chain.iter().filter(|der| **der != self.root).cloned();
+        std::iter::once(leaf).chain(between).collect()
     }
 }
 
@@ -230,17 +266,17 @@ impl Issued {
         let key = algorithm.generate()?;
         let params = spec.params(UNIX_EPOCH + Duration::from_secs(END_OF_TIME))?;
         let certificate = params.self_signed(&key)?.der().clone();
-        Ok(Self { certificate, key })
+        Ok(Self { chain: vec![certificate], key })
     }
 
-    /// The certificate in PEM.
+    /// The certificate in PEM, followed by its intermediates.
     pub fn cert_pem(&self) -> String {
-        pem("CERTIFICATE", &self.certificate)
+        self.chain.iter().map(|der| pem("CERTIFICATE", der)).collect()
     }
 
-    /// The certificate in DER.
+    /// The certificate in DER, without its intermediates.
     pub fn cert_der(&self) -> Vec<u8> {
-        self.certificate.to_vec()
+        self.chain.first().map(|der| der.to_vec()).unwrap_or_default()
     }
 
     /// The private key in PEM (PKCS #8).
@@ -249,8 +285,22 @@ impl Issued {
     }
 }
 
-const NO_AUTHORITY: &str =
-    "make an authority with `rcmd-certs init`, or name its folder with --dir DIR";
+/// What an authority's own certificate is to say. `below` is how many authorities may follow it.
+fn authority_params(role: &str, below: u8) -> Result<CertificateParams, AuthorityError> {
+    let mut params = CertificateParams::default();
+    let serial = random_serial()?;
+    // A part of the serial number tells two authorities apart where only names are shown.
+    let mark: String = hex::encode(&serial).chars().take(8).collect();
+    params.distinguished_name = common_name(&format!("rcmd {role} {mark}"));
+    params.serial_number = Some(SerialNumber::from(serial));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.use_authority_key_identifier_extension = true;
+    let now = SystemTime::now();
+    params.not_before = in_calendar(now - BACKDATE).into();
+    params.not_after = in_calendar(days_after(now, AUTHORITY_DAYS)).into();
+    Ok(params)
+}
 
 fn common_name(name: &str) -> DistinguishedName {
     let mut names = DistinguishedName::new();

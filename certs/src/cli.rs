@@ -9,16 +9,21 @@ use clap_complete::Shell;
 use rcmd_certs::authority::{self, AuthorityError};
 use rcmd_certs::files::{FileError, shown};
 use rcmd_certs::names::NameError;
+use rcmd_certs::office::{OfficeError, RevocationReason};
 use rcmd_certs::paths::Layout;
+use rcmd_certs::serve::ServeError;
 use rcmd_certs::tls::TlsError;
 
+mod census;
+mod enrol;
 mod make;
+mod serve;
 mod show;
 
 const EXAMPLES: &str = "\
 Examples:
   rcmd-certs quickstart demo
-  rcmd-certs issue client alice --group ops --out alice";
+  rcmd-certs token client alice --group ops";
 
 /// The certificate authority of rcmd: who is who.
 #[derive(Debug, Parser)]
@@ -44,10 +49,47 @@ enum Command {
         dir: DirOption,
         #[command(flatten)]
         key: KeyOptions,
+        /// Sign with an intermediate, and write the root's key into this folder, to be carried away
+        #[arg(long, value_name = "DIR")]
+        offline_root: Option<PathBuf>,
     },
-    /// Sign a certificate for a server or a client, with a new key
+    /// Answer members: tokens become certificates, certificates are renewed, lists go out
+    Serve(serve::ServeOptions),
+    /// Print an enrolment token: one line that makes a server or a client
+    #[command(subcommand)]
+    Token(enrol::Bearer),
+    /// Write a token into a file for a machine's image
+    Bundle {
+        #[command(flatten)]
+        to: enrol::BundleOptions,
+        #[command(subcommand)]
+        bearer: enrol::Bearer,
+    },
+    /// Sign a certificate for a server or a client, with a new key, without a token
     #[command(subcommand)]
     Issue(Issue),
+    /// List members, tokens, and how old the revocation lists are
+    List {
+        #[command(flatten)]
+        dir: DirOption,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a member, a certificate or a token, and tell the servers
+    Revoke {
+        /// A member's name, a serial number, or the first digits of a token's id
+        #[arg(value_name = "NAME|SERIAL|TOKEN")]
+        what: String,
+        #[command(flatten)]
+        dir: DirOption,
+        /// Why; it stands on the list
+        #[arg(long, value_enum, default_value_t)]
+        reason: Reason,
+        /// Put a serial number on the list although nobody here knows it
+        #[arg(long)]
+        unlisted: bool,
+    },
     /// Show certificates: names, issuer, usage, dates, fingerprint
     Show {
         /// PEM files; without any, the certificates of the folder
@@ -89,6 +131,10 @@ enum Issue {
         /// A group that the user belongs to; may be given more than once
         #[arg(long = "group", value_name = "G")]
         groups: Vec<String>,
+        /// For an emergency: an hour at most, taken by servers whose revocation list is too old, and
+        /// audited as such
+        #[arg(long, conflicts_with = "days")]
+        break_glass: bool,
         #[command(flatten)]
         options: IssueOptions,
     },
@@ -141,6 +187,37 @@ enum Algorithm {
     EcdsaP256,
 }
 
+/// Why something is revoked.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Reason {
+    /// No reason is given
+    #[default]
+    Unspecified,
+    /// Somebody else may have the key
+    KeyCompromise,
+    /// Its names or groups are no longer right
+    AffiliationChanged,
+    /// Another certificate takes its place
+    Superseded,
+    /// The host or the user is gone
+    CessationOfOperation,
+    /// It may no longer do what it could
+    PrivilegeWithdrawn,
+}
+
+impl From<Reason> for RevocationReason {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::Unspecified => Self::Unspecified,
+            Reason::KeyCompromise => Self::KeyCompromise,
+            Reason::AffiliationChanged => Self::AffiliationChanged,
+            Reason::Superseded => Self::Superseded,
+            Reason::CessationOfOperation => Self::CessationOfOperation,
+            Reason::PrivilegeWithdrawn => Self::PrivilegeWithdrawn,
+        }
+    }
+}
+
 impl From<KeyOptions> for authority::Algorithm {
     fn from(options: KeyOptions) -> Self {
         match options.algorithm {
@@ -172,6 +249,16 @@ pub(crate) enum Error {
     /// An identity is there and was not to be replaced.
     #[error("{} exists already; --force replaces it, --out DIR writes elsewhere", shown(.0))]
     IdentityExists(PathBuf),
+    /// A bundle is there and was not to be replaced.
+    #[error("{} exists already; --force replaces it", shown(.0))]
+    BundleExists(PathBuf),
+    /// A running `serve` of another version.
+    #[error("the running `rcmd-certs serve` answered something else; is it of this version?")]
+    Reply,
+    #[error(transparent)]
+    Office(#[from] OfficeError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
     #[error(transparent)]
     Authority(#[from] AuthorityError),
     #[error(transparent)]
@@ -186,15 +273,36 @@ pub(crate) enum Error {
 
 /// Does what was typed, and writes its report to standard output.
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
+    let many = matches!(arguments.command, Command::Serve(_));
+    let mut builder = if many {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    builder.enable_all().build()?.block_on(carry_out(arguments.command))
+}
+
+async fn carry_out(command: Command) -> Result<ExitCode, Error> {
     let mut out = io::stdout().lock();
-    match arguments.command {
-        Command::Quickstart { dir, key } => make::quickstart(&dir, key.into(), &mut out)?,
-        Command::Init { dir, key } => make::init(&dir.layout(), key.into(), &mut out)?,
-        Command::Issue(Issue::Server { names, options }) => {
-            make::issue_server(&names, &options, &mut out)?;
+    match command {
+        Command::Quickstart { dir, key } => make::quickstart(&dir, key.into(), &mut out).await?,
+        Command::Init { dir, key, offline_root } => {
+            make::init(&dir.layout(), key.into(), offline_root.as_deref(), &mut out)?;
         }
-        Command::Issue(Issue::Client { user, groups, options }) => {
-            make::issue_client(&user, &groups, &options, &mut out)?;
+        Command::Serve(options) => serve::serve(options, &mut out).await?,
+        Command::Token(bearer) => enrol::token(bearer, &mut out).await?,
+        Command::Bundle { to, bearer } => {
+            enrol::bundle(bearer, &to.out, to.force, &mut out).await?;
+        }
+        Command::Issue(Issue::Server { names, options }) => {
+            make::issue_server(names, &options, &mut out).await?;
+        }
+        Command::Issue(Issue::Client { user, groups, break_glass, options }) => {
+            make::issue_client(user, groups, break_glass, &options, &mut out).await?;
+        }
+        Command::List { dir, json } => census::list(&dir.layout(), json, &mut out).await?,
+        Command::Revoke { what, dir, reason, unlisted } => {
+            census::revoke(&dir.layout(), &what, reason, unlisted, &mut out).await?;
         }
         Command::Show { files, dir, json } => {
             let (layout, form) = (dir.layout(), show::Form::new(json));

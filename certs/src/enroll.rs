@@ -7,19 +7,26 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::authority::{Algorithm, AuthorityError};
-use crate::files::{FileError, shown};
+use crate::authority::{Algorithm, request};
+use crate::names::HostName;
 use crate::paths::Layout;
-use crate::revocation::{ListError, Lists};
-use crate::text::printable;
-use crate::tls::{TlsError, span};
-use crate::token::{LoadError, Token, TokenError};
+use crate::revocation::{Lists, RevocationList};
+use crate::tls::{self, span};
+use crate::token::{Names, Token};
+use crate::wire::{Ask, Body, Der, MAX_WAIT};
 
 mod contact;
+mod dial;
+mod error;
+mod files;
 
 pub use crate::token::Kind;
 pub use crate::wire::Reason;
 pub use contact::Contact;
+pub use error::EnrollError;
+
+use dial::Line;
+use files::{Folder, Grant};
 
 /// How far two clocks may be apart before it is said: what a certificate's start lies in the past.
 pub const CLOCK_TOLERANCE: Duration = crate::authority::BACKDATE;
@@ -77,106 +84,13 @@ impl std::fmt::Display for ClockOff {
     }
 }
 
-/// Why nothing was fetched. Each message says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum EnrollError {
-    /// The token is none.
-    #[error(transparent)]
-    Token(#[from] TokenError),
-    /// The token's file is none.
-    #[error(transparent)]
-    TokenFile(#[from] LoadError),
-    /// A token for the other kind of member.
-    #[error("this token is for a {is}, not for a {wanted}: use `rcmd-{is} enroll`")]
-    WrongKind {
-        /// What the token is for.
-        is: Kind,
-        /// What it was to be used for.
-        wanted: Kind,
-    },
-    /// The token leaves a choice of names and none was made, or none and one was.
-    #[error("{0}")]
-    Name(String),
-    /// There is an identity already.
-    #[error("{} exists already; to enrol anew, move its folder away first", shown(.0))]
-    Exists(PathBuf),
-    /// No identity that came by a token.
-    #[error(
-        "{} does not exist: this {kind} was not enrolled by a token, so there is nobody to ask; \
-         `rcmd-{kind} enroll TOKEN` does it",
-        shown(path)
-    )]
-    NotEnrolled {
-        /// The file that enrolment writes.
-        path: PathBuf,
-        /// What was to be renewed.
-        kind: Kind,
-    },
-    /// No address answered.
-    #[error("the authority cannot be reached: {0}; is `rcmd-certs serve` running there?")]
-    Unreachable(String),
-    /// Somebody else answered, or in another language.
-    #[error("{address} is not the authority that was asked for: {reason}")]
-    Impostor {
-        /// Where.
-        address: String,
-        /// What was wrong.
-        reason: String,
-    },
-    /// The connection broke or the answer makes no sense.
-    #[error(
-        "the authority's answer was lost or not understood: {0}; the same command may be tried again"
-    )]
-    Lost(String),
-    /// The clocks disagree too much for a certificate.
-    #[error("{0}")]
-    Clock(ClockOff),
-    /// The authority refused.
-    #[error("the authority refused: {message}")]
-    Refused {
-        /// Why, for programs.
-        reason: Reason,
-        /// Why, in its words; printable.
-        message: String,
-    },
-    /// A list that cannot be read.
-    #[error(transparent)]
-    List(#[from] ListError),
-    /// The key could not be made.
-    #[error(transparent)]
-    Key(#[from] AuthorityError),
-    /// Files of the identity cannot be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// Files cannot be read or written.
-    #[error(transparent)]
-    Files(#[from] FileError),
-    /// `authority.toml` makes no sense.
-    #[error("{} cannot be used: {}", shown(path), printable(reason))]
-    Contact {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-}
-
-impl EnrollError {
-    /// Whether the same may succeed later without anybody doing anything.
-    pub fn is_temporary(&self) -> bool {
-        match self {
-            Self::Unreachable(_) | Self::Lost(_) => true,
-            Self::Refused { reason, .. } => reason.is_temporary(),
-            _ => false,
-        }
-    }
-}
-
 /// Makes a key and fetches a certificate for it: `key.pem`, `cert.pem` and `authority.toml` in the
-/// folder of the kind, and `ca.pem`, all of them or none. What is there is never overwritten.
+/// folder of the kind, and `ca.pem`. `key.pem` is written last, so that there is an identity once all
+/// of it is there. An identity that is there is never overwritten.
 ///
 /// An answer that was lost costs nothing: the key waits in the folder, and the same token with the
-/// same key gets the same certificate for some minutes.
+/// same key gets the same certificate for some minutes. Of names that a token leaves to choose, this
+/// host's own is taken if it is among them and [`Options::name`] says nothing.
 ///
 /// # Errors
 ///
@@ -184,14 +98,70 @@ impl EnrollError {
 ///
 /// # Cancel safety
 ///
-/// Safe: what was begun is taken up again by the next call.
+/// Safe: what was begun is taken up again by the next call with the same token.
 pub async fn enroll(
     token: &Token,
     layout: &Layout,
     options: &Options,
 ) -> Result<Fetched, EnrollError> {
-    let _ = (token, layout, options);
-    Err(EnrollError::Lost("not yet".into()))
+    let name = chosen_name(token, options.name.as_deref(), &own_name())?;
+    let folder = Folder::open(layout, token.kind)?;
+    let pending = folder.pending_key(&token.secret.id(), options.algorithm)?;
+    let contact =
+        Contact { addresses: token.addresses.clone(), authorities: vec![token.authority] };
+    let ask = || -> Result<Ask, EnrollError> {
+        Ok(Ask::Enroll {
+            secret: token.secret.clone(),
+            name: name.clone(),
+            request: Der(request(pending.key())?),
+            time: tls::now_unix(),
+        })
+    };
+    // The same key with the same token gets the same answer, so that a lost one may be asked for again.
+    let mut tries = 0;
+    let answer = loop {
+        tries += 1;
+        let mut line = Line::open(&contact, None).await?;
+        match line.ask(&ask()?, Duration::ZERO).await {
+            Err(EnrollError::Lost(_)) if tries < TRIES => {}
+            other => break other?,
+        }
+    };
+    let grant = Grant::take(answer, pending.fingerprint(), &contact)?;
+    folder.install(&grant, &contact, pending)
+}
+
+/// How often a lost answer is asked for.
+const TRIES: u32 = 3;
+
+/// Which name to ask for.
+fn chosen_name(
+    token: &Token,
+    wanted: Option<&str>,
+    own: &str,
+) -> Result<Option<String>, EnrollError> {
+    let wanted = match (token.kind, wanted) {
+        (Kind::Server, Some(name)) => Some(name.to_ascii_lowercase()),
+        (_, name) => name.map(str::to_owned),
+    };
+    match (&token.names, wanted) {
+        (Names::OneOf(pattern), None) if token.kind == Kind::Server && pattern.contains(own) => {
+            Ok(Some(own.to_owned()))
+        }
+        (Names::OneOf(pattern), None) => Err(EnrollError::Name(format!(
+            "this token is for {pattern}: say which one with --name NAME"
+        ))),
+        (Names::OneOf(pattern), Some(name)) if !pattern.contains(&name) => Err(EnrollError::Name(
+            format!("this token is for {pattern}, not for {}", crate::text::printable(&name)),
+        )),
+        (_, wanted) => Ok(wanted),
+    }
+}
+
+/// How this host calls itself, in lower case.
+fn own_name() -> String {
+    let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    HostName::parse(&node).map(|name| name.to_string()).unwrap_or_default()
 }
 
 /// An identity that came by a token, and the way to its authority.
@@ -228,9 +198,9 @@ impl Member {
         &self.contact
     }
 
-    /// Fetches another certificate for the same key and writes `cert.pem`, and `ca.pem` if the roots
-    /// changed. Works with an expired certificate too, until `renew_until`. An authority that has
-    /// renewed it a moment ago gives the same again.
+    /// Fetches another certificate for the same key and writes `cert.pem`; and `ca.pem` and
+    /// `authority.toml` if the roots changed. Works with an expired certificate too, until
+    /// [`Fetched::renew_until`]. An authority that has renewed it a moment ago gives the same again.
     ///
     /// # Errors
     ///
@@ -240,7 +210,11 @@ impl Member {
     ///
     /// Safe.
     pub async fn renew(&self) -> Result<Fetched, EnrollError> {
-        Err(EnrollError::Lost("not yet".into()))
+        let key = tls::load_leaf(&self.layout.member_cert(self.kind))?.key;
+        let mut line = self.line().await?;
+        let answer = line.ask(&Ask::Renew { time: tls::now_unix() }, Duration::ZERO).await?;
+        let grant = Grant::take(answer, key, &self.contact)?;
+        Folder::of(&self.layout, self.kind).replace(&grant, &self.contact)
     }
 
     /// The revocation lists, if their number is higher than `newer_than` (0: any). Nothing is
@@ -254,8 +228,8 @@ impl Member {
     ///
     /// Safe.
     pub async fn fetch_lists(&self, newer_than: u64) -> Result<Option<Lists>, EnrollError> {
-        let _ = newer_than;
-        Err(EnrollError::Lost("not yet".into()))
+        let mut line = self.line().await?;
+        lists(&mut line, newer_than, 0).await
     }
 
     /// Opens a connection through which new lists come within a second of their making.
@@ -264,13 +238,19 @@ impl Member {
     ///
     /// [`EnrollError`].
     pub async fn watch(&self) -> Result<Watch, EnrollError> {
-        Err(EnrollError::Lost("not yet".into()))
+        Ok(Watch { line: self.line().await? })
+    }
+
+    async fn line(&self) -> Result<Line, EnrollError> {
+        Line::open(&self.contact, Some((&self.layout, self.kind))).await
     }
 }
 
 /// A connection through which new lists come.
 #[derive(Debug)]
-pub struct Watch {}
+pub struct Watch {
+    line: Line,
+}
 
 impl Watch {
     /// Waits for lists with a number above `newer_than`, for as long as it takes.
@@ -283,7 +263,25 @@ impl Watch {
     ///
     /// None: drop the `Watch` afterwards.
     pub async fn next(&mut self, newer_than: u64) -> Result<Lists, EnrollError> {
-        let _ = newer_than;
-        Err(EnrollError::Lost("not yet".into()))
+        loop {
+            if let Some(lists) = lists(&mut self.line, newer_than, MAX_WAIT).await? {
+                return Ok(lists);
+            }
+        }
     }
 }
+
+async fn lists(line: &mut Line, newer_than: u64, wait: u64) -> Result<Option<Lists>, EnrollError> {
+    let answer = line.ask(&Ask::Lists { newer_than, wait }, Duration::from_secs(wait)).await?;
+    match answer.body {
+        Body::Unchanged { .. } => Ok(None),
+        Body::Lists { number, lists } if number > newer_than => {
+            let lists = lists.iter().map(|der| RevocationList::from_der(&der.0));
+            Ok(Some(Lists::new(lists.collect::<Result<_, _>>()?)?))
+        }
+        _ => Err(EnrollError::Lost("it does not go with the question".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,8 @@
 //! | [`token`], [`fingerprint`] | enrolment tokens; how an authority is known before it is trusted |
 //! | [`enroll`] | what a member does towards its authority |
 //! | [`revocation`] | revocation lists as members keep them |
+//! | [`office`] | the authority at work: its store, its journal, what it is asked for |
+//! | [`serve`] | the authority's listener |
 //! | [`wire`] | what a member and its authority say to each other |
 //! | [`tls`] | the one builder of rustls configurations |
 //! | [`explain`] | failed handshakes in words |
@@ -33,8 +35,10 @@ pub mod fingerprint;
 pub mod identity;
 pub mod mapping;
 pub mod names;
+pub mod office;
 pub mod paths;
 pub mod revocation;
+pub mod serve;
 pub mod text;
 pub mod tls;
 pub mod token;

@@ -127,6 +127,16 @@ impl Layout {
         }
     }
 
+    /// A member's certificate, followed by its intermediates if it has any.
+    pub fn member_cert(&self, kind: Kind) -> PathBuf {
+        self.member_dir(kind).join("cert.pem")
+    }
+
+    /// A member's private key.
+    pub fn member_key(&self, kind: Kind) -> PathBuf {
+        self.member_dir(kind).join("key.pem")
+    }
+
     /// Where a member's authority is; only an identity that came by a token has this file.
     pub fn contact(&self, kind: Kind) -> PathBuf {
         self.member_dir(kind).join("authority.toml")

@@ -27,11 +27,15 @@ use crate::files::{FileError, shown};
 use crate::paths::Layout;
 
 mod check;
+mod enrolment;
 mod load;
 
 pub use check::{Finding, Problem, check_client, check_server, date_problem, now_unix, span};
+pub(crate) use enrolment::{
+    LISTENER, LISTENER_NAME, contact_config, listener_config, listener_name,
+};
+pub(crate) use load::{certificates as load_all, private_key as load_key};
 pub use load::{load_certificates, load_leaf};
-pub(crate) use load::{load_first, private_key as load_key};
 
 /// The protocol name that both ends require (RFC 7301).
 pub const ALPN: &[u8] = b"rcmd/1";

@@ -11,6 +11,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
+use crate::authority::pem;
 use crate::token::Secret;
 
 /// The protocol's name in TLS (RFC 7301). Its number rises with what older peers cannot follow.
@@ -159,6 +160,11 @@ impl<'de> Deserialize<'de> for Der {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
         STANDARD.decode(text.as_bytes()).map(Self).map_err(|_| D::Error::custom("not base64"))
     }
+}
+
+/// A certificate and its intermediates in PEM.
+pub fn chain_pem(chain: &[Der]) -> String {
+    chain.iter().map(|der| pem("CERTIFICATE", &der.0)).collect()
 }
 
 /// Reads one message of at most `limit` bytes. `None` at the end of the stream between messages.

@@ -136,6 +136,12 @@ impl Certificate {
         Ok(facts)
     }
 
+    /// The public key of a certificate (SubjectPublicKeyInfo in DER), if it can be read.
+    pub(crate) fn public_key(der: &[u8]) -> Option<Vec<u8>> {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        Some(certificate.public_key().raw.to_vec())
+    }
+
     fn add_name(&mut self, name: &GeneralName<'_>) {
         match name {
             GeneralName::DNSName(name) => self.dns_names.push((*name).to_owned()),

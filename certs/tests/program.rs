@@ -90,7 +90,7 @@ fn a_folder_with_an_authority_is_refused_and_left_as_it_is() {
 fn init_and_issue_make_what_quickstart_makes() {
     let root = tempfile::tempdir().unwrap();
     let report = succeed(&["init", "--dir", "ca", "--algorithm", "ecdsa-p256"], root.path());
-    assert!(report.contains("rcmd-certs issue server NAME --dir ca"), "{report}");
+    assert!(report.contains("rcmd-certs token server NAME --dir ca"), "{report}");
     succeed(&["issue", "server", "web1.example", "192.0.2.7", "--dir", "ca"], root.path());
     let issue = ["issue", "client", "alice", "--group", "ops", "--dir", "ca", "--days", "7"];
     let report = succeed(&issue, root.path());

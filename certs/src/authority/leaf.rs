@@ -1,6 +1,6 @@
 //! What a leaf certificate is to say.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType, SerialNumber,
@@ -83,6 +83,15 @@ impl LeafSpec {
     #[must_use]
     pub fn for_days(mut self, days: u32) -> Self {
         self.not_after = days_after(SystemTime::now(), days);
+        self
+    }
+
+    /// The same, valid from a little before `now`, in Unix time, and for `life` after it.
+    #[must_use]
+    pub fn valid_from(mut self, now: i64, life: Duration) -> Self {
+        let now = UNIX_EPOCH + Duration::from_secs(u64::try_from(now).unwrap_or(0));
+        self.not_before = now - BACKDATE;
+        self.not_after = now + life;
         self
     }
 

@@ -3,6 +3,7 @@ use std::fs;
 use super::*;
 use crate::files::{Existing, NewFile, create_private_dir, write_all};
 use crate::names::HostName;
+use crate::paths::Layout;
 use crate::x509::UsageSet;
 
 fn alice() -> LeafSpec {
@@ -29,7 +30,7 @@ fn an_authority_signs_leaves_and_no_further_authority() {
     use x509_parser::prelude::{FromDer, X509Certificate};
 
     let authority = Authority::create(Algorithm::Ed25519).unwrap();
-    let (_, parsed) = X509Certificate::from_der(&authority.der).unwrap();
+    let (_, parsed) = X509Certificate::from_der(authority.root_der()).unwrap();
     let constraints = parsed.basic_constraints().unwrap().unwrap();
     assert!(constraints.critical && constraints.value.ca);
     assert_eq!(constraints.value.path_len_constraint, Some(0));
@@ -56,7 +57,7 @@ fn a_leaf_is_for_one_use_and_carries_its_issuers_key_identifier() {
             _ => None,
         })
     };
-    let signer = key_identifier(&authority.der, false);
+    let signer = key_identifier(authority.root_der(), false);
     assert!(signer.is_some());
     assert_eq!(key_identifier(&issued.cert_der(), true), signer);
     assert!(key_identifier(&issued.cert_der(), false).is_some());

@@ -2,12 +2,18 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rcmd_certs::authority::{Algorithm, Authority, Issued, LeafSpec};
+use rcgen::KeyPair;
+use rcmd_certs::authority::{Algorithm, Authority, LEAF_DAYS, LeafSpec, request};
 use rcmd_certs::files::{self, Existing, FileError, NewFile, shown};
+use rcmd_certs::identity::BREAK_GLASS_LIFE;
 use rcmd_certs::names::HostName;
+use rcmd_certs::office::{Desk, Issue, Order, Reply};
 use rcmd_certs::paths::Layout;
 use rcmd_certs::tls;
+use rcmd_certs::token::Kind;
+use rcmd_certs::wire::{Der, chain_pem};
 use rcmd_certs::x509::Certificate;
 
 use super::{Error, IssueOptions};
@@ -36,17 +42,12 @@ impl Plan {
     fn authority(&mut self, layout: &Layout, authority: &Authority) {
         let key = (layout.authority_key(), authority.key_pem());
         self.pair(layout.authority_dir(), layout.authority_cert(), authority.cert_pem(), key);
-        self.public(layout.ca(), authority.cert_pem());
+        self.public(layout.ca(), authority.root_pem());
     }
 
-    fn server(&mut self, layout: &Layout, issued: &Issued) {
-        let key = (layout.server_key(), issued.key_pem());
-        self.pair(layout.server_dir(), layout.server_cert(), issued.cert_pem(), key);
-    }
-
-    fn client(&mut self, layout: &Layout, issued: &Issued) {
-        let key = (layout.client_key(), issued.key_pem());
-        self.pair(layout.client_dir(), layout.client_cert(), issued.cert_pem(), key);
+    fn member(&mut self, layout: &Layout, kind: Kind, issued: &Issued) {
+        let key = (layout.member_key(kind), issued.key.serialize_pem());
+        self.pair(layout.member_dir(kind), layout.member_cert(kind), issued.cert_pem(), key);
     }
 
     fn write(&self, existing: Existing) -> Result<(), Error> {
@@ -66,26 +67,68 @@ impl Plan {
     }
 }
 
-pub(super) fn quickstart(
+/// A certificate that the authority has put down, and its key.
+struct Issued {
+    chain: Vec<Der>,
+    key: KeyPair,
+}
+
+impl Issued {
+    /// Makes a key here, and has it certified.
+    async fn new(desk: &mut Desk, issue: Issue, algorithm: Algorithm) -> Result<Self, Error> {
+        let key = algorithm.generate()?;
+        let order = Order::Issue { issue, request: Der(request(&key)?) };
+        match desk.order(order).await? {
+            Reply::Certificate(chain) => Ok(Self { chain, key }),
+            _ => Err(Error::Reply),
+        }
+    }
+
+    fn cert_pem(&self) -> String {
+        chain_pem(&self.chain)
+    }
+}
+
+fn days(days: u32) -> Duration {
+    Duration::from_secs(u64::from(days) * 24 * 60 * 60)
+}
+
+fn server(names: Vec<String>, life: Duration) -> Issue {
+    Issue { kind: Kind::Server, names, groups: Vec::new(), life, break_glass: false }
+}
+
+fn client(user: String, groups: Vec<String>, life: Duration) -> Issue {
+    Issue { kind: Kind::Client, names: vec![user], groups, life, break_glass: false }
+}
+
+pub(super) async fn quickstart(
     dir: &Path,
     algorithm: Algorithm,
     out: &mut impl Write,
 ) -> Result<(), Error> {
     let layout = Layout::new(dir);
     refuse_second_authority(&layout)?;
-    let authority = Authority::create(algorithm)?;
-    let names = own_names();
-    let server = authority.issue(&LeafSpec::server(&names), algorithm)?;
-    let admin = LeafSpec::client(ADMIN, &[ADMIN.to_owned()])?;
-    let client = authority.issue(&admin, algorithm)?;
-
+    for kind in [Kind::Server, Kind::Client] {
+        let (key, cert) = (layout.member_key(kind), layout.member_cert(kind));
+        if let Some(path) = [key, cert].into_iter().find(|path| path.symlink_metadata().is_ok()) {
+            return Err(FileError::Exists(path).into());
+        }
+    }
     let mut plan = Plan::default();
-    plan.authority(&layout, &authority);
-    plan.server(&layout, &server);
-    plan.client(&layout, &client);
+    plan.authority(&layout, &Authority::create(algorithm)?);
     plan.write(Existing::Keep)?;
 
-    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = own_names().iter().map(ToString::to_string).collect();
+    let mut desk = Desk::open(&layout).await?;
+    let life = days(LEAF_DAYS);
+    let own = Issued::new(&mut desk, server(names.clone(), life), algorithm).await?;
+    let admin = client(ADMIN.to_owned(), vec![ADMIN.to_owned()], life);
+    let admin = Issued::new(&mut desk, admin, algorithm).await?;
+    let mut plan = Plan::default();
+    plan.member(&layout, Kind::Server, &own);
+    plan.member(&layout, Kind::Client, &admin);
+    plan.write(Existing::Keep)?;
+
     let dir = quoted(dir);
     writeln!(out, "{}  authority, signs the others", shown(&layout.ca()))?;
     writeln!(out, "{}  server: {}", shown(&layout.server_cert()), names.join(", "))?;
@@ -100,65 +143,80 @@ pub(super) fn quickstart(
 pub(super) fn init(
     layout: &Layout,
     algorithm: Algorithm,
+    offline_root: Option<&Path>,
     out: &mut impl Write,
 ) -> Result<(), Error> {
     refuse_second_authority(layout)?;
-    let authority = Authority::create(algorithm)?;
     let mut plan = Plan::default();
-    plan.authority(layout, &authority);
+    match offline_root {
+        None => plan.authority(layout, &Authority::create(algorithm)?),
+        Some(dir) => {
+            let (root, signing) = Authority::create_pair(algorithm)?;
+            let key = (dir.join("key.pem"), root.key_pem());
+            plan.pair(dir.to_owned(), dir.join("cert.pem"), root.cert_pem(), key);
+            plan.authority(layout, &signing);
+        }
+    }
     plan.write(Existing::Keep)?;
 
-    let dir = quoted(layout.dir());
     writeln!(out, "{}  authority, to be trusted by servers and clients", shown(&layout.ca()))?;
     writeln!(out, "{}  its private key: keep it safe", shown(&layout.authority_key()))?;
+    if let Some(dir) = offline_root {
+        let key = shown(&dir.join("key.pem"));
+        writeln!(out, "{key}  the root's private key: carry it away, nothing here needs it")?;
+    }
+    let dir = quoted(layout.dir());
     writeln!(out)?;
     writeln!(out, "Now type:")?;
-    writeln!(out, "  rcmd-certs issue server NAME --dir {dir}")?;
-    writeln!(out, "  rcmd-certs issue client USER --dir {dir}")?;
+    writeln!(out, "  rcmd-certs serve --dir {dir} &")?;
+    writeln!(out, "  rcmd-certs token server NAME --dir {dir}")?;
+    writeln!(out, "  rcmd-certs token client USER --dir {dir}")?;
     Ok(())
 }
 
-pub(super) fn issue_server(
-    names: &[String],
+pub(super) async fn issue_server(
+    names: Vec<String>,
     options: &IssueOptions,
     out: &mut impl Write,
 ) -> Result<(), Error> {
     let names = names.iter().map(|name| HostName::parse(name)).collect::<Result<Vec<_>, _>>()?;
-    let spec = LeafSpec::server(&names).for_days(options.days);
-    let (target, issued) = issue(&spec, options, Plan::server)?;
-    report(&target.server_cert(), &issued, out)
+    let names = names.iter().map(ToString::to_string).collect();
+    issue(server(names, days(options.days)), options, out).await
 }
 
-pub(super) fn issue_client(
-    user: &str,
-    groups: &[String],
+pub(super) async fn issue_client(
+    user: String,
+    groups: Vec<String>,
+    break_glass: bool,
     options: &IssueOptions,
     out: &mut impl Write,
 ) -> Result<(), Error> {
-    let spec = LeafSpec::client(user, groups)?.for_days(options.days);
-    let (target, issued) = issue(&spec, options, Plan::client)?;
-    report(&target.client_cert(), &issued, out)
+    let life = if break_glass { BREAK_GLASS_LIFE } else { days(options.days) };
+    // Refused here already, before a folder is made or an authority asked.
+    LeafSpec::client(&user, &groups)?;
+    issue(Issue { break_glass, ..client(user, groups, life) }, options, out).await
 }
 
-fn issue(
-    spec: &LeafSpec,
-    options: &IssueOptions,
-    add: impl FnOnce(&mut Plan, &Layout, &Issued),
-) -> Result<(Layout, Issued), Error> {
+async fn issue(issue: Issue, options: &IssueOptions, out: &mut impl Write) -> Result<(), Error> {
     let home = options.dir.layout();
     let target = options.out.as_ref().map_or_else(|| home.clone(), Layout::new);
-    let authority = Authority::load(&home)?;
-    let issued = authority.issue(spec, options.key.into())?;
-
+    let kind = issue.kind;
     let mut plan = Plan::default();
-    add(&mut plan, &target, &issued);
+    // All that can be refused is refused before anything is signed.
+    let authority = Authority::load(&home)?;
     trust(&mut plan, &target, &home, &authority)?;
+    let key = target.member_key(kind);
+    if !options.force && key.symlink_metadata().is_ok() {
+        return Err(Error::IdentityExists(key));
+    }
+    let issued = Issued::new(&mut Desk::open(&home).await?, issue, options.key.into()).await?;
+    plan.member(&target, kind, &issued);
     let existing = if options.force { Existing::Replace } else { Existing::Keep };
     plan.write(existing).map_err(|error| match error {
         Error::File(FileError::Exists(path)) => Error::IdentityExists(path),
         other => other,
     })?;
-    Ok((target, issued))
+    report(&target.member_cert(kind), &issued, out)
 }
 
 /// Makes sure that `ca.pem` beside a new certificate trusts the authority that signed it.
@@ -169,12 +227,12 @@ fn trust(
     authority: &Authority,
 ) -> Result<(), Error> {
     let ca = target.ca();
-    let fingerprint = &authority.certificate().fingerprint;
+    let fingerprint = &authority.root().fingerprint;
     match tls::load_certificates(&ca) {
         Ok(trusted) if trusted.iter().any(|each| each.fingerprint == *fingerprint) => Ok(()),
-        Ok(_) => Err(Error::ForeignCa { ca, own: home.authority_cert() }),
+        Ok(_) => Err(Error::ForeignCa { ca, own: home.ca() }),
         Err(tls::TlsError::Missing { .. }) => {
-            plan.public(ca, authority.cert_pem());
+            plan.public(ca, authority.root_pem());
             Ok(())
         }
         Err(error) => Err(error.into()),
@@ -183,10 +241,10 @@ fn trust(
 
 fn report(cert: &Path, issued: &Issued, out: &mut impl Write) -> Result<(), Error> {
     writeln!(out, "{}", shown(cert))?;
-    if let Ok(facts) = Certificate::parse(&issued.cert_der()) {
-        super::show::describe(&facts, out)?;
+    match issued.chain.first().map(|leaf| Certificate::parse(&leaf.0)) {
+        Some(Ok(facts)) => super::show::describe(&facts, out),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn refuse_second_authority(layout: &Layout) -> Result<(), Error> {

@@ -44,4 +44,13 @@ impl Contact {
             None => Ok(Some(contact)),
         }
     }
+
+    /// The text of the file.
+    pub(super) fn to_toml(&self, path: &Path) -> Result<String, EnrollError> {
+        let text = toml::to_string(self).map_err(|error| EnrollError::Contact {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
+        Ok(format!("# Where this member's authority is, and the keys of its roots.\n{text}"))
+    }
 }

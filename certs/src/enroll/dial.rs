@@ -1,0 +1,132 @@
+//! A connection to the authority, and one question after the other on it.
+
+use std::io;
+use std::time::Duration;
+
+use rustls::CertificateError;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::{ClockOff, Contact, EnrollError, Kind};
+use crate::explain;
+use crate::paths::Layout;
+use crate::text::printable;
+use crate::tls;
+use crate::wire::{self, Answer, Ask, Body, MAX_ANSWER, MAX_ASK, Reason};
+
+/// For one address: to connect.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// For the handshake, and for an answer beyond what the authority was asked to wait.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A connection to the authority.
+#[derive(Debug)]
+pub(super) struct Line {
+    stream: TlsStream<TcpStream>,
+}
+
+impl Line {
+    /// Connects to the first address that answers; `member` proves its identity there.
+    pub(super) async fn open(
+        contact: &Contact,
+        member: Option<(&Layout, Kind)>,
+    ) -> Result<Self, EnrollError> {
+        let config = tls::contact_config(&contact.authorities, member)?;
+        let connector = TlsConnector::from(config);
+        let mut failed = Vec::new();
+        for address in &contact.addresses {
+            let stream = match connect(address).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    failed.push(format!("{address}: {}", printable(&error.to_string())));
+                    continue;
+                }
+            };
+            // Small questions go out at once; a failure here shows again at the first write.
+            let _ = stream.set_nodelay(true);
+            let name = tls::listener_name().map_err(|error| handshake(address, &error))?;
+            match timeout(PATIENCE, connector.connect(name, stream)).await {
+                Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(wire::ALPN) => {
+                    return Ok(Self { stream });
+                }
+                Ok(Ok(_)) => return Err(impostor(address, "it does not speak rcmd-authority/1")),
+                Ok(Err(error)) => match explain::tls_error(&error) {
+                    Some(error) => return Err(handshake(address, error)),
+                    None => failed.push(format!("{address}: {}", printable(&error.to_string()))),
+                },
+                Err(_) => failed.push(format!("{address}: no answer")),
+            }
+        }
+        Err(EnrollError::Unreachable(failed.join("; ")))
+    }
+
+    /// Asks, and waits for the answer; `wait` is how long the authority was asked to wait itself.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: the next answer would be this one's.
+    pub(super) async fn ask(&mut self, ask: &Ask, wait: Duration) -> Result<Answer, EnrollError> {
+        let lost = |error: io::Error| EnrollError::Lost(printable(&error.to_string()));
+        let asked = async {
+            wire::write(&mut self.stream, ask, MAX_ASK).await?;
+            wire::read::<Answer>(&mut self.stream, MAX_ANSWER).await
+        };
+        let answer = match timeout(PATIENCE + wait, asked).await {
+            Ok(answer) => answer.map_err(lost)?,
+            Err(_) => return Err(EnrollError::Lost("it took too long".into())),
+        };
+        let answer = answer.ok_or_else(|| EnrollError::Lost("the connection was closed".into()))?;
+        match answer.body {
+            Body::Refused { reason: Reason::Clock, .. } => {
+                Err(EnrollError::Clock(ClockOff { ours: tls::now_unix(), theirs: answer.time }))
+            }
+            Body::Refused { reason, message } => {
+                Err(EnrollError::Refused { reason, message: printable(&message) })
+            }
+            _ => Ok(answer),
+        }
+    }
+}
+
+/// Tries all that a name stands for.
+async fn connect(address: &str) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name stands for no address");
+    for address in timeout(CONNECT, lookup_host(address)).await?? {
+        match timeout(CONNECT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = error,
+            Err(elapsed) => last = elapsed.into(),
+        }
+    }
+    Err(last)
+}
+
+/// A handshake that failed: whoever is there cannot prove to be the authority, or a clock is wrong.
+fn handshake(address: &str, error: &rustls::Error) -> EnrollError {
+    use CertificateError::{
+        Expired, ExpiredContext, InvalidPurpose, NotValidYet, NotValidYetContext, UnknownIssuer,
+    };
+
+    match error {
+        rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. }) => {
+            EnrollError::Dates("has expired")
+        }
+        rustls::Error::InvalidCertificate(NotValidYet | NotValidYetContext { .. }) => {
+            EnrollError::Dates("is not valid yet")
+        }
+        rustls::Error::InvalidCertificate(UnknownIssuer) => {
+            impostor(address, "its root is not the one whose fingerprint is known here")
+        }
+        rustls::Error::InvalidCertificate(InvalidPurpose) => {
+            impostor(address, "its certificate is a member's and not the authority's own")
+        }
+        other => impostor(address, &printable(&other.to_string())),
+    }
+}
+
+fn impostor(address: &str, reason: &str) -> EnrollError {
+    EnrollError::Impostor { address: address.to_owned(), reason: reason.to_owned() }
+}

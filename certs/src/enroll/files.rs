@@ -1,0 +1,252 @@
+//! The files of an identity: written whole, the key last.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rcgen::{KeyPair, PublicKeyData as _};
+use rustls_pki_types::{PrivateKeyDer, pem::PemObject as _};
+
+use super::{CLOCK_TOLERANCE, ClockOff, Contact, EnrollError, Fetched, Kind};
+use crate::authority::{Algorithm, pem};
+use crate::files::{self, Existing, FileError, NewFile};
+use crate::fingerprint::Fingerprint;
+use crate::identity::Identity;
+use crate::paths::Layout;
+use crate::tls::{self, TlsError};
+use crate::wire::{Answer, Body, Der, chain_pem};
+use crate::x509::Certificate;
+
+/// The folder of an identity.
+pub(super) struct Folder {
+    layout: Layout,
+    kind: Kind,
+}
+
+/// A key that waits for its certificate in a file of its own, so that an answer that is lost with
+/// this process can be asked for again.
+pub(super) struct Pending {
+    key: KeyPair,
+    path: PathBuf,
+}
+
+/// What the authority granted, checked against what was asked for.
+pub(super) struct Grant {
+    chain: Vec<Der>,
+    roots: Vec<Der>,
+    authorities: Vec<Fingerprint>,
+    facts: Certificate,
+    renew_until: i64,
+    clock: Option<ClockOff>,
+}
+
+impl Grant {
+    /// Takes an answer to a question about the key `own`, from an authority known by `contact`.
+    pub(super) fn take(
+        answer: Answer,
+        own: Fingerprint,
+        contact: &Contact,
+    ) -> Result<Self, EnrollError> {
+        let lost = |text: &str| EnrollError::Lost(text.to_owned());
+        let Body::Certificate { chain, roots, renew_until } = answer.body else {
+            return Err(lost("it does not go with the question"));
+        };
+        let parse = |der: &Der| {
+            Certificate::parse(&der.0).map_err(|error| EnrollError::Lost(error.to_string()))
+        };
+        let facts = parse(chain.first().ok_or_else(|| lost("it has no certificate"))?)?;
+        if facts.key != own {
+            return Err(lost("the certificate is for another key"));
+        }
+        let authorities: Vec<_> =
+            roots.iter().map(|root| Ok(parse(root)?.key)).collect::<Result<_, EnrollError>>()?;
+        // An authority that changes its root still knows the one that it is known by.
+        if !authorities.iter().any(|authority| contact.authorities.contains(authority)) {
+            return Err(lost("its roots are not those that it is known by"));
+        }
+        let clock = ClockOff { ours: tls::now_unix(), theirs: answer.time };
+        let off = clock.ours.abs_diff(clock.theirs) > CLOCK_TOLERANCE.as_secs();
+        let clock = off.then_some(clock);
+        Ok(Self { chain, roots, authorities, facts, renew_until, clock })
+    }
+
+    fn fetched(&self, new_roots: bool, written: Vec<PathBuf>) -> Fetched {
+        let facts = &self.facts;
+        let identity = Identity::from_certificate(facts).ok();
+        let addresses = facts.addresses.iter().map(ToString::to_string);
+        let names = match &identity {
+            Some(identity) => vec![identity.user().to_owned()],
+            None => facts.dns_names.iter().cloned().chain(addresses).collect(),
+        };
+        Fetched {
+            names,
+            groups: identity.map(|identity| identity.groups().to_vec()).unwrap_or_default(),
+            serial: facts.serial.clone(),
+            not_before: facts.not_before,
+            not_after: facts.not_after,
+            renew_until: self.renew_until,
+            new_roots,
+            clock: self.clock,
+            written,
+        }
+    }
+}
+
+impl Folder {
+    /// The folder of an identity that is there.
+    pub(super) fn of(layout: &Layout, kind: Kind) -> Self {
+        Self { layout: layout.clone(), kind }
+    }
+
+    /// The folder of an identity that is to be; makes it.
+    pub(super) fn open(layout: &Layout, kind: Kind) -> Result<Self, EnrollError> {
+        let folder = Self::of(layout, kind);
+        if folder.key().symlink_metadata().is_ok() {
+            return Err(EnrollError::Exists(folder.key()));
+        }
+        files::create_private_dir(&layout.member_dir(kind))?;
+        Ok(folder)
+    }
+
+    fn key(&self) -> PathBuf {
+        self.layout.member_key(self.kind)
+    }
+
+    fn cert(&self) -> PathBuf {
+        self.layout.member_cert(self.kind)
+    }
+
+    /// The key that waits for the token of this id; makes one if none does.
+    pub(super) fn pending_key(
+        &self,
+        token: &str,
+        algorithm: Algorithm,
+    ) -> Result<Pending, EnrollError> {
+        let mark = token.get(..12).unwrap_or(token);
+        let path = self.layout.member_dir(self.kind).join(format!(".enroll-{mark}.pem"));
+        if let Some(key) = load_key(&path)? {
+            return Ok(Pending { key, path });
+        }
+        // Nobody wrote these: a certificate without a key, and no key that waits for it.
+        if let Some(other) = [self.cert(), self.layout.contact(self.kind)]
+            .into_iter()
+            .find(|path| path.symlink_metadata().is_ok())
+        {
+            return Err(EnrollError::Exists(other));
+        }
+        let key = algorithm.generate()?;
+        let text = key.serialize_pem();
+        let file = NewFile { path: &path, bytes: text.as_bytes(), private: true };
+        match files::write_all(&[file], Existing::Keep) {
+            Ok(()) => Ok(Pending { key, path }),
+            // Somebody enrols here at the same time: one key, one certificate.
+            Err(FileError::Exists(path)) => match load_key(&path)? {
+                Some(key) => Ok(Pending { key, path }),
+                None => Err(EnrollError::Exists(path)),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes a new identity, its key last.
+    pub(super) fn install(
+        &self,
+        grant: &Grant,
+        contact: &Contact,
+        pending: Pending,
+    ) -> Result<Fetched, EnrollError> {
+        let new_roots = self.trust(grant, contact)?;
+        let contact = Contact { authorities: grant.authorities.clone(), ..contact.clone() };
+        let (cert, key, place) = (self.cert(), self.key(), self.layout.contact(self.kind));
+        let (chain, place_text) = (chain_pem(&grant.chain), contact.to_toml(&place)?);
+        let public = [
+            NewFile { path: &cert, bytes: chain.as_bytes(), private: false },
+            NewFile { path: &place, bytes: place_text.as_bytes(), private: false },
+        ];
+        files::write_all(&public, Existing::Replace)?;
+        let key_text = pending.key.serialize_pem();
+        let private = NewFile { path: &key, bytes: key_text.as_bytes(), private: true };
+        files::write_all(&[private], Existing::Keep).map_err(|error| match error {
+            FileError::Exists(path) => EnrollError::Exists(path),
+            other => other.into(),
+        })?;
+        // It is the same key; a copy that stays is as private as the other.
+        let _ = fs::remove_file(&pending.path);
+        Ok(grant.fetched(new_roots, vec![key, cert, place, self.layout.ca()]))
+    }
+
+    /// Writes a renewed certificate over the one before.
+    pub(super) fn replace(&self, grant: &Grant, contact: &Contact) -> Result<Fetched, EnrollError> {
+        let new_roots = self.trust(grant, contact)?;
+        let (cert, chain) = (self.cert(), chain_pem(&grant.chain));
+        let file = NewFile { path: &cert, bytes: chain.as_bytes(), private: false };
+        files::write_all(&[file], Existing::Replace)?;
+        if grant.authorities != contact.authorities {
+            let place = self.layout.contact(self.kind);
+            let contact = Contact { authorities: grant.authorities.clone(), ..contact.clone() };
+            let text = contact.to_toml(&place)?;
+            let file = NewFile { path: &place, bytes: text.as_bytes(), private: false };
+            files::write_all(&[file], Existing::Replace)?;
+        }
+        Ok(grant.fetched(new_roots, vec![cert]))
+    }
+
+    /// Brings `ca.pem` up to date: the authority's roots of today in, those that it had before and
+    /// has no more out, and everything else as it was. Returns whether anything changed.
+    fn trust(&self, grant: &Grant, contact: &Contact) -> Result<bool, EnrollError> {
+        let path = self.layout.ca();
+        let before = match tls::load_all(&path, "") {
+            Ok(roots) => roots,
+            Err(TlsError::Missing { .. }) => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        let is_given = |der: &[u8]| grant.roots.iter().any(|root| root.0 == der);
+        let is_dropped = |der: &[u8]| {
+            let key = Certificate::parse(der).map(|facts| facts.key);
+            !is_given(der) && key.is_ok_and(|key| contact.authorities.contains(&key))
+        };
+        let mut after: Vec<Vec<u8>> =
+            before.iter().filter(|der| !is_dropped(der)).map(|der| der.to_vec()).collect();
+        for root in &grant.roots {
+            if !after.contains(&root.0) {
+                after.push(root.0.clone());
+            }
+        }
+        if before.iter().map(AsRef::as_ref).eq(after.iter().map(Vec::as_slice)) {
+            return Ok(false);
+        }
+        let text: String = after.iter().map(|der| pem("CERTIFICATE", der)).collect();
+        let file = NewFile { path: &path, bytes: text.as_bytes(), private: false };
+        files::write_all(&[file], Existing::Replace)?;
+        Ok(true)
+    }
+}
+
+impl Pending {
+    pub(super) fn key(&self) -> &KeyPair {
+        &self.key
+    }
+
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of_key(&self.key.subject_public_key_info())
+    }
+}
+
+/// A key that waits. One that cannot be read is as good as none and taken away.
+fn load_key(path: &Path) -> Result<Option<KeyPair>, EnrollError> {
+    let text = match files::read_private(path) {
+        Ok(text) => text,
+        Err(error) if error.is_missing() => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let key =
+        PrivateKeyDer::from_pem_slice(&text).ok().and_then(|der| KeyPair::try_from(&der).ok());
+    if key.is_none() {
+        fs::remove_file(path).map_err(|source: io::Error| FileError::Io {
+            action: "remove",
+            path: path.to_owned(),
+            source,
+        })?;
+    }
+    Ok(key)
+}

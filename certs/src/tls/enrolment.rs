@@ -1,0 +1,200 @@
+//! TLS between a member and its authority.
+//!
+//! The member knows the authority by the public key of its root, which the token carried; a name is
+//! of no matter, so that an authority may move. That the peer is the authority itself, and not one of
+//! the servers that it certified, shows by the URI [`LISTENER`] in its certificate, which no member's
+//! has.
+//!
+//! The authority takes any client certificate, also an expired one: the handshake proves the key, and
+//! who holds the key stands in the authority's store. Nothing in such a certificate is believed.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls13_signature};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::version::TLS13;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error,
+    PeerIncompatible, RootCertStore, ServerConfig, SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+
+use super::{TlsError, load, provider};
+use crate::fingerprint::Fingerprint;
+use crate::paths::Layout;
+use crate::token::Kind;
+use crate::wire::ALPN;
+use crate::x509::Certificate;
+
+/// The URI that marks the certificate of an authority's listener.
+pub(crate) const LISTENER: &str = "rcmd://authority";
+
+/// The name in that certificate: the same for every authority (RFC 6761 section 6.4), since the key
+/// and not the name decides.
+pub(crate) const LISTENER_NAME: &str = "rcmd-authority.invalid";
+
+/// The listener's configuration: its chain, the root last, and its key in PKCS #8.
+pub(crate) fn listener_config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<Arc<ServerConfig>, Error> {
+    let provider = provider();
+    let pair = SingleCertAndKey::from(CertifiedKey::from_der(chain, key, &provider)?);
+    let anybody = Arc::new(Anybody(Arc::clone(&provider)));
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(anybody)
+        .with_cert_resolver(Arc::new(pair));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+/// A member's configuration: `authorities` are the roots that it knows; `member` the identity that it
+/// proves, if it has one.
+pub(crate) fn contact_config(
+    authorities: &[Fingerprint],
+    member: Option<(&Layout, Kind)>,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let provider = provider();
+    let known = Known { authorities: authorities.to_vec(), provider: Arc::clone(&provider) };
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&TLS13])
+        .map_err(|error| TlsError::Setup { path: "TLS 1.3".into(), reason: error.to_string() })?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(known));
+    let mut config = match member {
+        None => builder.with_no_client_auth(),
+        Some((layout, kind)) => {
+            let (cert, key, remedy) = match kind {
+                Kind::Server => (layout.server_cert(), layout.server_key(), load::SERVER_REMEDY),
+                Kind::Client => (layout.client_cert(), layout.client_key(), load::CLIENT_REMEDY),
+            };
+            let pair = load::pair(&cert, &key, remedy, &provider)?;
+            builder.with_client_cert_resolver(Arc::new(pair))
+        }
+    };
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// The name that a member asks for, whatever address it dials.
+pub(crate) fn listener_name() -> Result<ServerName<'static>, Error> {
+    ServerName::try_from(LISTENER_NAME).map_err(|error| Error::General(error.to_string()))
+}
+
+/// Takes an authority for what it is by the key of its root.
+#[derive(Debug)]
+struct Known {
+    authorities: Vec<Fingerprint>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Known {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let mut roots = RootCertStore::empty();
+        for der in chain {
+            let known = |facts: &Certificate| self.authorities.contains(&facts.key);
+            if Certificate::parse(der).is_ok_and(|facts| known(&facts)) {
+                roots.add(der.clone().into_owned())?;
+            }
+        }
+        if roots.is_empty() {
+            return Err(CertificateError::UnknownIssuer.into());
+        }
+        let provider = Arc::clone(&self.provider);
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .map_err(|error| Error::General(error.to_string()))?
+            .verify_server_cert(leaf, chain, name, ocsp, now)?;
+        let facts = Certificate::parse(leaf).map_err(|_| CertificateError::BadEncoding)?;
+        if facts.uris.iter().any(|uri| uri == LISTENER) {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(CertificateError::InvalidPurpose.into())
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls12NotOfferedOrEnabled.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Takes whoever has the key of the certificate that it shows, and whoever shows none.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ClientCertVerifier for Anybody {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        // Readable is enough: the store knows the key or does not.
+        ParsedCertificate::try_from(leaf).map(|_| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls12NotOfferedOrEnabled.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
