@@ -29,6 +29,8 @@ pub struct Started {
 pub enum Notice {
     /// The host has no room; so many commands wait before this one.
     Queued(u64),
+    /// The host is busy, for this reason, and will be asked again.
+    Busy(String),
     /// The connection was lost, for this reason, and is being made anew.
     Lost(String),
     /// The command was taken up again, this long after the loss.
@@ -39,6 +41,7 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Queued(position) => write!(f, "waiting for room, {position} before this command"),
+            Self::Busy(why) => write!(f, "busy ({why}); trying again"),
             Self::Lost(why) => write!(f, "connection lost ({why}); connecting again"),
             Self::Resumed(after) => write!(f, "resumed after {:.1} s", after.as_secs_f32()),
         }

@@ -53,7 +53,11 @@ pub struct Command {
     key: Option<Key>,
     grace: Option<Duration>,
     timestamps: bool,
+    busy_wait: Duration,
 }
+
+/// How long a command is sent again while its host is busy, unless its caller says otherwise.
+pub(crate) const BUSY_WAIT: Duration = Duration::from_secs(10);
 
 impl Command {
     pub(crate) fn new(link: Handle, mode: Mode, first: &OsStr) -> Self {
@@ -65,7 +69,15 @@ impl Command {
             stdin: false,
             timeout_ms: 0,
         };
-        Self { link, request, cwd: None, key: None, grace: None, timestamps: false }
+        Self {
+            link,
+            request,
+            cwd: None,
+            key: None,
+            grace: None,
+            timestamps: false,
+            busy_wait: BUSY_WAIT,
+        }
     }
 
     /// Adds an argument: any bytes but NUL, passed as they are.
@@ -127,6 +139,13 @@ impl Command {
         self
     }
 
+    /// How long to try again, when the host says so, while it is busy: 10 s unless this says otherwise,
+    /// zero for not at all. Nothing has run by then, so that nothing can run twice.
+    pub fn busy_wait(&mut self, limit: Duration) -> &mut Self {
+        self.busy_wait = limit;
+        self
+    }
+
     /// Sends the command off, without waiting for its start.
     ///
     /// # Errors
@@ -159,7 +178,7 @@ impl Command {
             timestamps: self.timestamps,
             payload,
         };
-        Ok(link::start(&self.link, start))
+        Ok(link::start(&self.link, start, self.busy_wait))
     }
 
     /// Runs the command to its end and gives all that it wrote, held in memory.

@@ -33,6 +33,8 @@
 //! - A connection that breaks before its hello leaves open which process had the start
 //!   ([`channel::Sent::Unsure`]). It may have run there, so `unknown_key` then means `unknown`.
 //! - A start that was never handed to a connection ([`channel::Sent::No`]) can be sent to any.
+//! - A server that answers `not_started` has said that nothing ran: after `busy` the start is sent
+//!   again, under a key of its own.
 //! - After `started`, nothing is ever sent as a start again.
 
 use std::{
@@ -43,6 +45,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -135,6 +138,7 @@ pub(crate) struct Opening {
     stdout: Feed,
     stderr: Feed,
     room: Arc<Semaphore>,
+    patience: Duration,
 }
 
 /// A way to give orders. The task ends when the last one is gone.
@@ -172,8 +176,9 @@ pub(crate) fn detached() -> Handle {
     Handle { orders: mpsc::unbounded_channel().0, host: "web1".into(), ids: Arc::default() }
 }
 
-/// Sends a command off; `start` lacks its channel and generation.
-pub(crate) fn start(link: &Handle, start: Start) -> Child {
+/// Sends a command off, again for so long while the host is busy; `start` lacks its channel and
+/// generation.
+pub(crate) fn start(link: &Handle, start: Start, patience: Duration) -> Child {
     let id = link.ids.fetch_add(1, Ordering::Relaxed);
     let (progress, seen) = watch::channel(Progress::default());
     let (notices, noticed) = mpsc::channel(NOTICES);
@@ -190,8 +195,16 @@ pub(crate) fn start(link: &Handle, start: Start) -> Child {
         progress: seen,
         notices: Some(noticed),
     };
-    let opening =
-        Opening { id, start, progress, notices, stdout: out_feed, stderr: err_feed, room };
+    let opening = Opening {
+        id,
+        start,
+        progress,
+        notices,
+        stdout: out_feed,
+        stderr: err_feed,
+        room,
+        patience,
+    };
     if let Err(mpsc::error::SendError(Order::Start(opening))) =
         link.orders.send(Order::Start(Box::new(opening)))
     {

@@ -140,7 +140,7 @@ async fn admit(service: Arc<Service>, stream: TcpStream, address: SocketAddr, gr
             return dismiss(tls, Some(failure)).await;
         }
     };
-    match service.seat(peer.user()) {
+    match service.seat(peer.identity()) {
         Ok(seat) => connection::serve(service, peer, seat, tls, greeted).await,
         Err(failure) => {
             warn!(peer = %peer, reason = %failure, "refused");

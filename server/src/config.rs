@@ -128,38 +128,14 @@ impl Settings {
 
 impl ConfigFile {
     fn check(&self, path: &Path) -> Result<(), ConfigError> {
-        let limits = &self.limits;
         let refuse = |name, value: String, remedy| {
             Err(ConfigError::Value { path: path.to_owned(), name, value, remedy })
         };
-        let counts = [
-            ("limits.running", limits.running),
-            ("limits.connections", limits.connections),
-            ("limits.channels", limits.channels),
-            ("limits.unauthenticated", limits.unauthenticated),
-        ];
-        if let Some((name, value)) = counts.into_iter().find(|(_, value)| *value == 0) {
-            return refuse(name, value.to_string(), "at least 1 is needed");
-        }
         let hour = Duration::from_secs(3600);
         let spans = [
             ("grace", self.grace, Duration::ZERO, hour, "write at most 1h"),
             ("retain", self.retain, Duration::ZERO, 24 * hour, "write at most 24h"),
             ("keepalive", self.keepalive, Duration::from_millis(100), hour, "write 100ms to 1h"),
-            (
-                "limits.handshake",
-                limits.handshake,
-                Duration::from_millis(100),
-                hour,
-                "write 100ms to 1h",
-            ),
-            (
-                "limits.queue_wait",
-                limits.queue_wait,
-                Duration::ZERO,
-                24 * hour,
-                "write at most 24h",
-            ),
         ];
         let out =
             spans.into_iter().find(|(_, span, least, most, _)| span.0 < *least || span.0 > *most);
@@ -234,7 +210,9 @@ mod tests {
         assert!(error("grace = 10").starts_with(":1:9: invalid type"));
         assert!(error("grace = \"ten\"").starts_with(":1:9: "));
         assert!(error("grace = \"2h\"").contains("grace is 2h; write at most 1h"));
-        assert!(error("[limits]\nrunning = 0").contains("limits.running is 0; at least 1"));
+        assert!(error("[limits]\nrunning = 0").starts_with(":2:11: 0 is too few; at least 1"));
+        assert!(error("[limits.user.ci]\nqueue_wait = \"2d\"").contains(":2:14: 2days can't be"));
+        assert!(error("[limits.peer]\nstarts = \"fast\"").contains(":2:10: \"fast\" is no rate"));
         assert!(error("= 1").starts_with(":1:1: "));
         assert!(error("listen = [\"nowhere\"]").starts_with(":1:"));
     }

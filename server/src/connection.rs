@@ -22,7 +22,8 @@ use crate::{
     job::{JobHandle, Message, Sink},
     limits::CLOSE,
     peer::Peer,
-    service::{Seat, Service},
+    seats::Seat,
+    service::Service,
 };
 
 /// A channel and the job it belongs to.

@@ -46,7 +46,8 @@ pub async fn start(
     };
     let (handle, registered) = job::register();
     let (user, key, digest) = (peer.user(), start.key, start.digest);
-    match service.registry.claim(user, key, digest, &handle) {
+    let allowance = service.settings.limits.of(peer.identity());
+    match service.registry.claim(allowance.channels, user, key, digest, &handle) {
         Err(failure) => return Ok(refuse(&sink, failure)),
         Ok(Found::Job(job)) => return Ok(take_up(job, sink, None).await),
         Ok(Found::Conflict) => return Ok(refused(&sink, Refusal::Conflict)),
@@ -55,7 +56,13 @@ pub async fn start(
         }
         Ok(Found::Unknown) => {}
     }
-    let claim = Claim { service: Arc::clone(service), user: user.to_owned(), key, started: false };
+    let claim = Claim {
+        service: Arc::clone(service),
+        user: user.to_owned(),
+        key,
+        job: handle.clone(),
+        started: false,
+    };
     if start.keep && service.jobs.keys.find(user, key, digest).is_some() {
         return Ok(answer_kept(service, peer, &start, wishes, &sink, Refusal::Gone));
     }
@@ -80,22 +87,26 @@ struct Claim {
     service: Arc<Service>,
     user: String,
     key: Key,
+    job: JobHandle,
     /// Whether anything has run under it, so that it must not be used again.
     started: bool,
 }
 
 impl Claim {
-    fn ended(&self) -> impl FnOnce() + Send + use<> {
-        let (registry, user, key) =
-            (Arc::clone(&self.service.registry), self.user.clone(), self.key);
-        move || registry.ended(&user, key)
+    /// Frees the key at once when nothing has run under it: its client may try again.
+    fn ended(&self) -> impl FnOnce(bool) + Send + use<> {
+        let registry = Arc::clone(&self.service.registry);
+        let (user, key, job) = (self.user.clone(), self.key, self.job.clone());
+        move |started| match started {
+            true => registry.ended(&user, key, &job),
+            false => registry.gone(&user, key, &job, false),
+        }
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.service.registry.ended(&self.user, self.key);
-        self.service.registry.gone(&self.user, self.key, self.started);
+        self.service.registry.gone(&self.user, self.key, &self.job, self.started);
     }
 }
 
@@ -124,7 +135,8 @@ fn prepare(
     wishes: Wishes,
     sink: &Sink,
 ) -> Result<Beginning, Failure> {
-    service.jobs.admission.check()?;
+    let allowance = service.settings.limits.of(peer.identity());
+    service.jobs.admission.knock(peer.user(), &allowance)?;
     let held = hold(&service.jobs, start)?;
     let id = JobId::random().map_err(|error| {
         Failure::new(ErrorKind::Resources, format!("no random numbers: {error}"))

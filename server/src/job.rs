@@ -35,6 +35,7 @@ use crate::{
     admission::Admission,
     budget::{Budget, Share},
     keys::KeyLog,
+    limits::Limits,
     policy::Permit,
     process::Processes,
 };
@@ -185,6 +186,8 @@ impl Wishes {
 pub struct Shared {
     /// Turns.
     pub admission: Arc<Admission>,
+    /// Who may have how many of them.
+    pub limits: Limits,
     /// Memory.
     pub budget: Arc<Budget>,
     /// Keys that outlive their jobs.
@@ -215,13 +218,13 @@ pub fn register() -> (JobHandle, Registered) {
 impl Registered {
     /// Lives the whole life of the job; ends when nothing of it needs to be known any more.
     ///
-    /// `on_end` is called when nothing of it runs any more and only its end is kept. Returns whether
-    /// anything had run.
+    /// `on_end` is called when nothing of it runs any more and only its end is kept, with whether
+    /// anything had run. Returns that as well.
     pub async fn live(
         self,
         beginning: Beginning,
         shared: Arc<Shared>,
-        on_end: impl FnOnce() + Send,
+        on_end: impl FnOnce(bool) + Send,
     ) -> bool {
         let (job, asked) = run::Job::new(beginning, self.mailbox, shared);
         let started = job.live(asked, on_end).await;

@@ -26,5 +26,6 @@ pub mod policy;
 pub mod process;
 pub mod registry;
 pub mod run;
+pub mod seats;
 pub mod service;
 pub mod shutdown;

@@ -1,6 +1,12 @@
 //! Every limit of the server: constants with a reason, cut to what the machine bears.
 
-use std::time::Duration;
+mod portion;
+mod units;
+
+pub use portion::{Allowance, Portion};
+pub use units::{Rate, Span};
+
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
 
@@ -33,39 +39,40 @@ pub const CLOSE: Duration = Duration::from_secs(2);
 /// Time to read away what a refused peer sends, so that the reason reaches it before a reset does.
 pub const LINGER: Duration = Duration::from_secs(1);
 
-/// Limits that the configuration may change, under `[limits]`.
+/// Limits that the configuration may change, under `[limits]`: of the host, all identities together.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Commands that run at once.
+    #[serde(deserialize_with = "units::at_least_one")]
     pub running: usize,
     /// Commands that wait for their turn.
     pub queued: usize,
     /// How long a command waits for its turn.
+    #[serde(deserialize_with = "units::up_to_a_day")]
     pub queue_wait: Span,
-    /// Connections of one identity.
+    /// Connections.
+    #[serde(deserialize_with = "units::at_least_one")]
     pub connections: usize,
-    /// Channels of one identity.
+    /// Commands that run, wait, or are being read.
+    #[serde(deserialize_with = "units::at_least_one")]
     pub channels: usize,
+    /// Starts in a span of time.
+    pub starts: Rate,
     /// Peers that have not authenticated yet.
+    #[serde(deserialize_with = "units::at_least_one")]
     pub unauthenticated: usize,
     /// Time for a handshake and the hello.
+    #[serde(deserialize_with = "units::handshake")]
     pub handshake: Span,
-}
-
-/// A span of time, written like `90s` or `1m 30s`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span(pub Duration);
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text).map(Self).map_err(|error| {
-            serde::de::Error::custom(format_args!(
-                "{text:?} is no span of time, such as \"90s\": {error}"
-            ))
-        })
-    }
+    /// What one identity may have of them.
+    pub peer: Portion,
+    /// The same for the users of these names.
+    #[serde(deserialize_with = "portion::of_users")]
+    pub user: BTreeMap<String, Portion>,
+    /// The same for the members of these groups.
+    #[serde(deserialize_with = "portion::of_groups")]
+    pub group: BTreeMap<String, Portion>,
 }
 
 impl Default for Limits {
@@ -75,9 +82,13 @@ impl Default for Limits {
             queued: 4096,
             queue_wait: Span(Duration::from_secs(60)),
             connections: 16_384,
-            channels: 1024,
+            channels: 8192,
+            starts: Rate::UNLIMITED,
             unauthenticated: 512,
             handshake: Span(rcmd_protocol::limits::HANDSHAKE_DEADLINE),
+            peer: Portion::default(),
+            user: BTreeMap::new(),
+            group: BTreeMap::new(),
         }
     }
 }
@@ -91,7 +102,7 @@ impl Limits {
         };
         let running = at_most(usable / 2 / DESCRIPTORS_PER_COMMAND, self.running);
         let rest = usable.saturating_sub(running as u64 * DESCRIPTORS_PER_COMMAND);
-        // Who has not authenticated takes a descriptor as well, beside those of one full identity.
+        // Who has not authenticated takes a descriptor as well, beside those who have.
         let unauthenticated = at_most(rest / 3 / DESCRIPTORS_PER_CONNECTION, self.unauthenticated);
         let rest = rest.saturating_sub(unauthenticated as u64 * DESCRIPTORS_PER_CONNECTION);
         let connections = at_most(rest / DESCRIPTORS_PER_CONNECTION, self.connections);

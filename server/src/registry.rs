@@ -59,8 +59,7 @@ pub enum Found {
 }
 
 impl Registry {
-    /// A registry that lets an identity have so many jobs at once, and remembers for so long that
-    /// one was there.
+    /// A registry of so many jobs at once, which remembers for so long that one was there.
     pub fn new(channels: usize, tombstone: Duration) -> Self {
         Self { jobs: Mutex::default(), channels, tombstone }
     }
@@ -74,21 +73,25 @@ impl Registry {
         self.jobs(|jobs| jobs.users.get(user).map_or(Found::Unknown, |user| user.find(key, digest)))
     }
 
-    /// Looks a key up and, if there is nothing under it, makes `job` its job.
+    /// Looks a key up and, if there is nothing under it, makes `job` its job. The identity may have
+    /// so many jobs at once.
     ///
     /// # Errors
-    /// `busy` when the identity has as many jobs as it may.
+    /// `busy` when it has as many, or the host has.
     pub fn claim(
         &self,
+        limit: usize,
         user: &str,
         key: Key,
         digest: RequestDigest,
         job: &JobHandle,
     ) -> Result<Found, Failure> {
         self.jobs(|jobs| {
+            let all = jobs.live;
             let user = jobs.users.entry(user.to_owned()).or_default();
             match user.find(key, digest) {
-                Found::Unknown if user.live >= self.channels => Err(too_many(self.channels)),
+                Found::Unknown if user.live >= limit => Err(too_many("this identity", limit)),
+                Found::Unknown if all >= self.channels => Err(too_many("the host", self.channels)),
                 Found::Unknown => {
                     user.entries.insert(key, Entry::Live { digest, job: job.clone() });
                     user.live += 1;
@@ -102,12 +105,14 @@ impl Registry {
 
     /// Notes that nothing of the job runs any more, and that its end is kept; the identity's oldest
     /// end is forgotten for it when there are too many.
-    pub fn ended(&self, user: &str, key: Key) {
+    pub fn ended(&self, user: &str, key: Key, job: &JobHandle) {
         let now = Instant::now();
         self.jobs(|jobs| {
             let Some(user) = jobs.users.get_mut(user) else { return };
-            let Some(entry) = user.entries.get_mut(&key) else { return };
-            let Entry::Live { digest, job } = entry else { return };
+            let Some(entry) = user.entries.get_mut(&key).filter(|entry| entry.is_of(job)) else {
+                return;
+            };
+            let Entry::Live { digest, .. } = entry else { return };
             *entry = Entry::Ended { digest: *digest, job: job.clone() };
             user.live -= 1;
             jobs.live -= 1;
@@ -121,15 +126,18 @@ impl Registry {
     }
 
     /// Notes that the job is gone. `started` tells whether anything had run: if not, the key is free.
-    pub fn gone(&self, user: &str, key: Key, started: bool) {
+    pub fn gone(&self, user: &str, key: Key, job: &JobHandle, started: bool) {
         let now = Instant::now();
+        self.ended(user, key, job);
         self.jobs(|jobs| {
             let Some(entry) = jobs.users.get_mut(user) else { return };
-            entry.ended.retain(|&ended| ended != key);
-            if started {
-                entry.bury(key, now);
-            } else {
-                entry.entries.remove(&key);
+            if entry.entries.get(&key).is_some_and(|found| found.is_of(job)) {
+                entry.ended.retain(|&ended| ended != key);
+                if started {
+                    entry.bury(key, now);
+                } else {
+                    entry.entries.remove(&key);
+                }
             }
             entry.clear(now, self.tombstone);
             if entry.entries.is_empty() {
@@ -154,6 +162,16 @@ impl Registry {
                 })
                 .collect()
         })
+    }
+}
+
+impl Entry {
+    /// Whether the job is this one, and not a later one under the same key.
+    fn is_of(&self, of: &JobHandle) -> bool {
+        match self {
+            Self::Live { job, .. } | Self::Ended { job, .. } => job.is_same(of),
+            Self::Tombstone => false,
+        }
     }
 }
 
@@ -195,10 +213,9 @@ impl User {
     }
 }
 
-fn too_many(limit: usize) -> Failure {
-    let message = format!("this identity has {limit} commands on this host already");
-    Failure::new(ErrorKind::Busy, message)
-        .hint("Nothing ran; wait for some of them to end, or raise limits.channels in server.toml.")
+fn too_many(who: &str, limit: usize) -> Failure {
+    Failure::new(ErrorKind::Busy, format!("{who} has {limit} commands here already"))
+        .hint("Nothing ran; wait for some of them to end, or raise `channels` in server.toml.")
         .retry_after_ms(1000)
 }
 
@@ -222,7 +239,7 @@ mod tests {
     }
 
     fn registry() -> Registry {
-        Registry::new(2, Duration::from_secs(600))
+        Registry::new(3, Duration::from_secs(600))
     }
 
     #[test]
@@ -230,12 +247,12 @@ mod tests {
         let (registry, key) = (registry(), Key::from_text(b"k"));
         let (job, _mailbox) = job::register();
         let (other, _other_mailbox) = job::register();
-        assert!(matches!(registry.claim("a", key, digest("x"), &job), Ok(Found::Unknown)));
-        match registry.claim("a", key, digest("x"), &other) {
+        assert!(matches!(registry.claim(2, "a", key, digest("x"), &job), Ok(Found::Unknown)));
+        match registry.claim(2, "a", key, digest("x"), &other) {
             Ok(Found::Job(found)) => assert!(found.is_same(&job)),
             found => panic!("{found:?}"),
         }
-        assert!(matches!(registry.claim("a", key, digest("y"), &other), Ok(Found::Conflict)));
+        assert!(matches!(registry.claim(2, "a", key, digest("y"), &other), Ok(Found::Conflict)));
         assert!(matches!(registry.find("b", key, digest("x")), Found::Unknown));
     }
 
@@ -244,13 +261,18 @@ mod tests {
         let registry = registry();
         let (job, _mailbox) = job::register();
         let claim = |user: &str, key: &[u8]| {
-            registry.claim(user, Key::from_text(key), digest("x"), &job).map_err(|f| f.kind)
+            registry.claim(2, user, Key::from_text(key), digest("x"), &job).map_err(|f| f.kind)
         };
         assert!(claim("a", b"1").is_ok());
         assert!(claim("a", b"2").is_ok());
         assert_eq!(claim("a", b"3").unwrap_err(), ErrorKind::Busy);
         assert!(claim("b", b"3").is_ok());
-        registry.ended("a", Key::from_text(b"1"));
+        assert_eq!(
+            claim("b", b"4").unwrap_err(),
+            ErrorKind::Busy,
+            "the host has as many as it may"
+        );
+        registry.ended("a", Key::from_text(b"1"), &job);
         assert!(claim("a", b"3").is_ok());
         assert_eq!(registry.live(), 3);
     }
@@ -261,10 +283,10 @@ mod tests {
         let (job, _mailbox) = job::register();
         for (name, started) in [("ran", true), ("refused", false)] {
             let key = Key::from_text(name.as_bytes());
-            registry.claim("a", key, digest("x"), &job).unwrap();
-            registry.ended("a", key);
+            registry.claim(2, "a", key, digest("x"), &job).unwrap();
+            registry.ended("a", key, &job);
             assert!(matches!(registry.find("a", key, digest("x")), Found::Job(_)));
-            registry.gone("a", key, started);
+            registry.gone("a", key, &job, started);
             match registry.find("a", key, digest("x")) {
                 Found::Gone => assert!(started),
                 Found::Unknown => assert!(!started),
@@ -279,10 +301,26 @@ mod tests {
         let (job, _mailbox) = job::register();
         let key = |n: usize| Key::from_text(&n.to_le_bytes());
         for n in 0..=RETAINED {
-            registry.claim("a", key(n), digest("x"), &job).unwrap();
-            registry.ended("a", key(n));
+            registry.claim(1, "a", key(n), digest("x"), &job).unwrap();
+            registry.ended("a", key(n), &job);
         }
         assert!(matches!(registry.find("a", key(0), digest("x")), Found::Gone));
         assert!(matches!(registry.find("a", key(1), digest("x")), Found::Job(_)));
+    }
+
+    #[test]
+    fn a_key_that_was_freed_and_taken_again_is_not_freed_twice() {
+        let (registry, key) = (registry(), Key::from_text(b"k"));
+        let (first, _mailbox) = job::register();
+        let (second, _other_mailbox) = job::register();
+        registry.claim(2, "a", key, digest("x"), &first).unwrap();
+        registry.gone("a", key, &first, false);
+        registry.claim(2, "a", key, digest("x"), &second).unwrap();
+        registry.gone("a", key, &first, false);
+        match registry.find("a", key, digest("x")) {
+            Found::Job(found) => assert!(found.is_same(&second)),
+            found => panic!("{found:?}"),
+        }
+        assert_eq!(registry.live(), 1);
     }
 }

@@ -49,7 +49,16 @@ fn report(settings: &Settings, limits: &Limits) -> Result<()> {
     writeln!(out, "certificate  {}", settings.files.cert.display())?;
     writeln!(out, "grace        {:?}", settings.grace)?;
     writeln!(out, "running      {} commands at once, {} queued", limits.running, limits.queued)?;
-    writeln!(out, "connections  {} for an identity", limits.connections)?;
+    writeln!(out, "connections  {}", limits.connections)?;
+    writeln!(out, "starts       {}", limits.starts)?;
+    writeln!(out, "one user     {}", limits.allowance("", &[]))?;
+    for user in limits.user.keys() {
+        writeln!(out, "user {user:7} {}", limits.allowance(user, &[]))?;
+    }
+    for group in limits.group.keys() {
+        let of = limits.allowance("", std::slice::from_ref(group));
+        writeln!(out, "group {group:6} {of}")?;
+    }
     let findings = tls::check_server(&settings.files)?;
     if let Some(finding) = findings.first() {
         anyhow::bail!("{finding}");

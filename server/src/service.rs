@@ -1,19 +1,19 @@
 //! What all connections of a server share.
 
 use std::{
-    collections::HashMap,
     io,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use arc_swap::ArcSwap;
+use rcmd_certs::Identity;
 use rcmd_protocol::{
     frame::{Frame, Hello, ServerHello},
     ids::Instance,
-    outcome::{ErrorKind, Failure},
+    outcome::Failure,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -26,6 +26,7 @@ use crate::{
     limits::{HELD, Limits},
     process::{Account, Processes},
     registry::Registry,
+    seats::{Seat, Seats},
 };
 
 /// What all connections of a server share.
@@ -47,14 +48,7 @@ pub struct Service {
     pub closing: CancellationToken,
     instance: Instance,
     draining: AtomicBool,
-    connections: Mutex<HashMap<String, usize>>,
-}
-
-/// A place among an identity's connections; given back when dropped.
-#[derive(Debug)]
-pub struct Seat {
-    service: Arc<Service>,
-    user: String,
+    seats: Arc<Seats>,
 }
 
 impl Service {
@@ -72,6 +66,7 @@ impl Service {
     ) -> io::Result<Self> {
         let jobs = job::Shared {
             admission: Arc::new(Admission::new(&limits)),
+            limits: limits.clone(),
             budget: Arc::new(Budget::new(HELD)),
             keys: Arc::new(keys),
             processes,
@@ -79,6 +74,7 @@ impl Service {
             retain: settings.retain,
         };
         let registry = Arc::new(Registry::new(limits.channels, settings.retain));
+        let seats = Arc::new(Seats::new(limits.connections));
         settings.limits = limits;
         Ok(Self {
             settings,
@@ -90,7 +86,7 @@ impl Service {
             closing: CancellationToken::new(),
             instance: Instance::random()?,
             draining: AtomicBool::new(false),
-            connections: Mutex::default(),
+            seats,
         })
     }
 
@@ -123,31 +119,8 @@ impl Service {
     /// A seat for one more connection of this identity.
     ///
     /// # Errors
-    /// `busy` when it has as many as it may.
-    pub fn seat(self: &Arc<Self>, user: &str) -> Result<Seat, Failure> {
-        let limit = self.settings.limits.connections;
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = connections.entry(user.to_owned()).or_default();
-        if *count >= limit {
-            let message = format!("this identity has {limit} connections already");
-            return Err(Failure::new(ErrorKind::Busy, message)
-                .hint("Close some, or raise limits.connections and the server's LimitNOFILE.")
-                .retry_after_ms(1000));
-        }
-        *count += 1;
-        Ok(Seat { service: Arc::clone(self), user: user.to_owned() })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut connections =
-            self.service.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = connections.get_mut(&self.user) {
-            *count -= 1;
-            if *count == 0 {
-                connections.remove(&self.user);
-            }
-        }
+    /// `busy` when it has as many as it may, or all seats are taken.
+    pub fn seat(&self, who: &Identity) -> Result<Seat, Failure> {
+        self.seats.take(who.user(), self.settings.limits.of(who).connections)
     }
 }

@@ -80,7 +80,7 @@ fn who_waits_too_long_for_a_turn_is_told_to_come_again() {
     );
     assert!(exit["retry_after_ms"].is_u64(), "{exit}");
     // The client says so in its own words.
-    let done = world.exec(["echo"]).with_result().run();
+    let done = world.exec(["echo"]).option("--busy-wait").option("0").with_result().run();
     done.assert_code(125).assert_says("no turn came");
     assert_eq!(done.result()["error"]["kind"], "busy");
     assert_eq!(done.result()["retry_safe"], true);
@@ -179,7 +179,7 @@ fn check_config_names_what_it_found_or_the_file_the_line_and_the_column() {
         ("grace = \"10s\"\n  graec = 5\n", ":2:3: unknown field"),
         ("grace = 10\n", ":1:9: invalid type"),
         ("keepalive = \"15 parsecs\"\n", ":1:13: "),
-        ("[limits]\nrunning = 0\n", "limits.running is 0; at least 1 is needed"),
+        ("[limits]\nrunning = 0\n", ":2:11: 0 is too few; at least 1 is needed"),
         ("listen = [\"nowhere\"]\n", ":1:"),
         ("= \u{1b}]0;title\u{7}\n", ":1:"),
     ];

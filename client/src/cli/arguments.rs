@@ -130,6 +130,12 @@ pub(crate) struct RunOptions {
     /// twice: a second call takes up the first one's output or its recorded end.
     #[arg(long, value_name = "KEY", hide_short_help = true)]
     pub(crate) key: Option<OsString>,
+    /// While the host is busy, try again for so long [default: 10s]
+    ///
+    /// As often as the host says it may be asked again; nothing has run by then. 0 never does.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_or_none)]
+    #[arg(hide_short_help = true)]
+    pub(crate) busy_wait: Option<Duration>,
     /// Also write the result as one line of JSON
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) result: Option<PathBuf>,

@@ -15,6 +15,16 @@ pub(crate) struct News {
     pending: Option<(Instant, String)>,
     /// Whether a loss was told, and its end was not.
     told: bool,
+    busy: Busy,
+}
+
+/// That the host is busy, which is told once.
+#[derive(Debug, Default)]
+enum Busy {
+    #[default]
+    No,
+    Pending(Instant, String),
+    Told,
 }
 
 impl News {
@@ -32,17 +42,43 @@ impl News {
                 self.pending = None;
                 std::mem::take(&mut self.told).then(|| notice.to_string())
             }
-            other => Some(other.to_string()),
+            Notice::Busy(_) => {
+                if matches!(self.busy, Busy::No) {
+                    self.busy = Busy::Pending(now + SILENT, notice.to_string());
+                }
+                None
+            }
+            other => {
+                self.handle_start();
+                Some(other.to_string())
+            }
         }
+    }
+
+    /// The command has started, or has its place in the queue: the host is busy no more.
+    pub(crate) fn handle_start(&mut self) {
+        self.busy = Busy::No;
     }
 
     /// When to call [`News::handle_timeout`].
     pub(crate) fn timeout(&self) -> Option<Instant> {
-        self.pending.as_ref().map(|(at, _)| *at)
+        let lost = self.pending.as_ref().map(|(at, _)| *at);
+        let busy = match &self.busy {
+            Busy::Pending(at, _) => Some(*at),
+            Busy::No | Busy::Told => None,
+        };
+        lost.into_iter().chain(busy).min()
     }
 
     /// The time of [`News::timeout`] came; gives what to say now.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<String> {
+        if let Busy::Pending(at, text) = &mut self.busy
+            && *at <= now
+        {
+            let text = std::mem::take(text);
+            self.busy = Busy::Told;
+            return Some(text);
+        }
         let (_, text) = self.pending.take_if(|(at, _)| *at <= now)?;
         self.told = true;
         Some(text)
@@ -78,5 +114,25 @@ mod tests {
         let resumed = Notice::Resumed(Duration::from_millis(3200));
         assert_eq!(news.handle(&resumed, now + SILENT).unwrap(), "resumed after 3.2 s");
         assert_eq!(news.handle(&resumed, now + SILENT), None);
+    }
+
+    #[test]
+    fn a_host_that_is_busy_for_long_is_told_once() {
+        let busy = Notice::Busy("full".to_owned());
+        let (mut news, now) = (News::default(), Instant::now());
+        assert_eq!(news.handle(&busy, now), None);
+        assert_eq!(news.handle(&busy, now + SILENT / 2), None);
+        assert_eq!(news.timeout(), Some(now + SILENT));
+        assert_eq!(news.handle_timeout(now + SILENT).unwrap(), "busy (full); trying again");
+        assert_eq!(news.handle(&busy, now + SILENT), None);
+        assert_eq!(news.timeout(), None);
+    }
+
+    #[test]
+    fn a_host_that_is_busy_for_a_moment_is_never_mentioned() {
+        let (mut news, now) = (News::default(), Instant::now());
+        assert_eq!(news.handle(&Notice::Busy("full".to_owned()), now), None);
+        news.handle_start();
+        assert_eq!(news.timeout(), None);
     }
 }

@@ -147,6 +147,7 @@ fn command(run: &Run, client: &Client) -> Command {
     }
     command.stdin(if run.input { Stdio::Piped } else { Stdio::Null });
     command.timestamps(run.form.timestamps());
+    command.busy_wait(run.busy_wait);
     command
 }
 

@@ -17,6 +17,9 @@ use super::file::File;
 /// How long reaching a host may take when nothing else is said.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long to try again while the host is busy, when nothing else is said.
+const BUSY_WAIT: Duration = Duration::from_secs(10);
+
 /// A command to be run.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -29,6 +32,7 @@ pub(crate) struct Run {
     pub(crate) timeout: Option<Duration>,
     pub(crate) connect_timeout: Duration,
     pub(crate) key: Option<OsString>,
+    pub(crate) busy_wait: Duration,
     pub(crate) form: Form,
     pub(crate) result: Option<PathBuf>,
     pub(crate) volume: Volume,
@@ -108,6 +112,7 @@ impl Run {
             timeout: options.timeout,
             connect_timeout: connect_timeout(&common, &file),
             key: options.key,
+            busy_wait: options.busy_wait.unwrap_or(BUSY_WAIT),
             form,
             result: options.result,
             volume: volume(&common),

@@ -133,12 +133,13 @@ impl Actor {
         let silence = silence.filter(|_| self.is_idle());
         let grace = self.grace();
         let given_up = self.channels.values().filter_map(|channel| channel.deadline(grace)).min();
-        [silence, self.healing.due, given_up].into_iter().flatten().min()
+        let rested = self.channels.values().filter_map(Channel::resting).min();
+        [silence, self.healing.due, given_up, rested].into_iter().flatten().min()
     }
 
     /// Whether silence means anything now.
     fn watches(&self) -> bool {
-        !self.suspended && !self.channels.is_empty()
+        !self.suspended && self.channels.values().any(|channel| channel.resting().is_none())
     }
 
     fn grace(&self) -> Duration {
@@ -227,6 +228,7 @@ impl Actor {
                 self.numbers.retain(|_, &mut of| of != id);
                 self.board(id, Channel::start_again);
             }
+            Step::Rest => self.numbers.retain(|_, &mut of| of != id),
             Step::Ended => {
                 if let Some(channel) = self.channels.remove(&id) {
                     self.numbers.remove(&channel.ch());

@@ -22,8 +22,11 @@ use tokio::{
 use super::{Opening, input::Input, receiving::Receiving, wire::Wire};
 use crate::child::{Notice, Progress};
 
+mod busy;
 mod end;
 mod hear;
+
+use busy::Patience;
 
 /// Signals that are kept to be sent again after a loss.
 const SIGNALS: usize = 64;
@@ -64,6 +67,8 @@ pub(super) enum Step {
     On,
     /// It wants to be put onto the connection anew, as a start.
     Again,
+    /// It wants to be put onto a connection later, as a start.
+    Rest,
     /// It has its report.
     Ended,
 }
@@ -97,11 +102,12 @@ pub(super) struct Channel {
     started_at: Option<u64>,
     lost: Option<Lost>,
     bids: u32,
+    patience: Patience,
 }
 
 impl Channel {
     pub(super) fn new(host: Arc<str>, opening: Opening) -> Self {
-        let Opening { start, progress, notices, stdout, stderr, room, .. } = opening;
+        let Opening { start, progress, notices, stdout, stderr, room, patience, .. } = opening;
         Self {
             host,
             input: start.stdin.then(|| Input::new(room)),
@@ -119,6 +125,7 @@ impl Channel {
             started_at: None,
             lost: None,
             bids: 0,
+            patience: Patience::new(patience),
         }
     }
 
@@ -135,7 +142,8 @@ impl Channel {
     /// When it is to be given up, if no connection has it.
     pub(super) fn deadline(&self, grace: Duration) -> Option<Instant> {
         let wanted = self.start.grace_ms.map_or(grace, Duration::from_millis);
-        self.lost.map(|lost| lost.at + wanted.min(grace))
+        let lost = self.lost.map(|lost| lost.at + wanted.min(grace));
+        lost.into_iter().chain(self.out_of_patience()).min()
     }
 
     // --- on and off a connection ---
@@ -146,6 +154,7 @@ impl Channel {
             let failure = Failure::new(ErrorKind::Resources, "all channel numbers are used up");
             return self.end_without(failure.hint("Connect again."));
         };
+        self.wake();
         self.start.ch = ch;
         self.raise_generation(0);
         if self.sent == Sent::No {
@@ -205,8 +214,11 @@ impl Channel {
         }
     }
 
-    /// The connection is gone, and has been silent since then.
+    /// The connection is gone, and has been silent since then. One that rests has lost nothing.
     pub(super) fn lose(&mut self, since: Instant) {
+        if self.resting().is_some() {
+            return;
+        }
         self.state = State::Adrift;
         if self.sent == Sent::Unlearned {
             self.sent = Sent::Unsure;

@@ -33,9 +33,7 @@ impl Backoff {
         };
         self.attempts = self.attempts.saturating_add(1);
         let whole = SHORTEST.saturating_mul(1 << doublings.min(10)).min(LONGEST);
-        // Without randomness the pause is merely the longest.
-        let cut = getrandom::u32().map_or(0.0, |random| f64::from(random) / f64::from(u32::MAX));
-        whole.mul_f64(1.0 - cut / 2.0)
+        whole.mul_f64(1.0 - random() / 2.0)
     }
 
     /// A server has said hello.
@@ -47,6 +45,16 @@ impl Backoff {
     pub(super) fn reset(&mut self) {
         *self = Self::default();
     }
+}
+
+/// A time that a server gave, longer at random by up to a half, for the same reason.
+pub(super) fn spread(wait: Duration) -> Duration {
+    wait.mul_f64(1.0 + random() / 2.0)
+}
+
+/// From 0 to 1; without randomness 0.
+fn random() -> f64 {
+    getrandom::u32().map_or(0.0, |random| f64::from(random) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use tokio::{io::AsyncReadExt as _, time::Instant};
 
 use crate::{Child, Notice, Report, Stdio, child::Notices};
 
+mod busy;
 mod healing;
 mod script;
 
@@ -117,22 +118,13 @@ async fn what_the_server_says_of_a_command_that_did_not_start_is_reported() {
     let mut peer = host.greet('a').await;
     peer.expect_start().await;
     peer.say(Frame::Queued { ch: 1, position: 4 }).await;
-    let busy = Failure::new(ErrorKind::Busy, "full").retry_after_ms(500);
-    let refused = rcmd_protocol::frame::Exit {
-        outcome: Outcome::NotStarted,
-        code: None,
-        failure: Some(busy.clone()),
-        stdout_digest: None,
-        stderr_digest: None,
-        ..exit(1, b"")
-    };
-    peer.say(Frame::Exit(refused)).await;
+    peer.say(busy(1, 500)).await;
     assert_eq!(child.notices().next().await, Some(Notice::Queued(4)));
     assert_eq!(child.started().await, None);
     let report = child.wait().await;
     assert_eq!(
         (report.outcome, &report.error, report.retry_safe),
-        (Outcome::NotStarted, &Some(busy), true)
+        (Outcome::NotStarted, &Some(full(500)), true)
     );
     assert_eq!(report.exit_status(), 125);
 }

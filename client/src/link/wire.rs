@@ -69,7 +69,10 @@ impl Wire {
     }
 
     pub(super) fn send(&mut self, frame: Frame) {
-        self.unanswered.get_or_insert_with(Instant::now);
+        // The server has nothing to say to this one.
+        if !matches!(frame, Frame::Done { .. }) {
+            self.unanswered.get_or_insert_with(Instant::now);
+        }
         self.sender.send(frame);
     }
 

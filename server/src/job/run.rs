@@ -118,14 +118,14 @@ impl Job {
     }
 
     /// Lives the whole life; `on_end` is called when nothing runs any more and only the end is kept.
-    pub(super) async fn live(mut self, asked: Asked, on_end: impl FnOnce()) -> bool {
+    pub(super) async fn live(mut self, asked: Asked, on_end: impl FnOnce(bool)) -> bool {
         let exit = match self.start(asked).await {
             Ok(running) => self.run(running).await,
             Err(failure) => ending::exit_not_started(0, failure),
         };
         self.note_end(&exit).await;
         self.exit = Some(exit);
-        on_end();
+        on_end(self.started_at.is_some());
         self.keep().await;
         self.started_at.is_some()
     }
@@ -168,10 +168,11 @@ impl Job {
 
     async fn wait_for_turn(&mut self) -> Result<Turn, Failure> {
         let admission = Arc::clone(&self.shared.admission);
-        if let Some(turn) = admission.try_turn() {
+        let allowance = self.shared.limits.of(self.peer.identity());
+        if let Some(turn) = admission.try_turn(self.peer.user(), &allowance) {
             return Ok(turn);
         }
-        let place = admission.queue()?;
+        let mut place = admission.queue(self.peer.user(), &allowance)?;
         self.send(|ch| Frame::Queued { ch, position: place.position() as u64 });
         let turn = place.turn();
         tokio::pin!(turn);

@@ -131,6 +131,7 @@ impl<'a> Attendant<'a> {
     }
 
     async fn hear(&mut self, step: Step) {
+        self.news.handle_start();
         match step {
             Step::Started(None) => self.started = true,
             Step::Started(Some(Started { job, note, started_at })) => {

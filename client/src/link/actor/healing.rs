@@ -47,6 +47,9 @@ impl Actor {
             {
                 None
             }
+            Ended::Told(failure) if failure.kind == ErrorKind::Busy && !greeted => {
+                return self.hold_off(&failure);
+            }
             // The server judges a client before it takes any start from it.
             Ended::Told(failure) if !greeted => Some((failure, true)),
             Ended::Told(failure) => Some((failure, false)),
@@ -60,6 +63,34 @@ impl Actor {
         }
         self.set_adrift(Instant::now(), &reason);
         self.dial_soon();
+    }
+
+    /// The server has no room for this connection: what wants to be asked again rests until then.
+    fn hold_off(&mut self, failure: &Failure) {
+        for channel in self.channels.values_mut() {
+            if channel.resting().is_none() && !channel.rest(failure) {
+                let _ended = channel.conclude(Outcome::NotStarted, failure.clone());
+            }
+        }
+        self.channels.retain(|_, channel| channel.resting().is_some());
+        self.rest();
+    }
+
+    /// Puts those that have rested onto the connection, or has one made.
+    fn wake(&mut self, now: Instant) {
+        let rested = |channel: &Channel| channel.resting().is_some_and(|at| now >= at);
+        let ids: Vec<_> =
+            self.channels.iter().filter(|(_, of)| rested(of)).map(|(&id, _)| id).collect();
+        for id in ids {
+            match (&self.wire, self.channels.get_mut(&id)) {
+                (None, Some(channel)) => {
+                    channel.wake();
+                    channel.lose(now);
+                    self.dial_soon();
+                }
+                _ => self.board(id, Channel::board),
+            }
+        }
     }
 
     /// A connection that was silent, and beside which another was being made, speaks again: it was
@@ -78,7 +109,7 @@ impl Actor {
     }
 
     pub(super) fn set_adrift(&mut self, since: Instant, reason: &str) {
-        for channel in self.channels.values_mut() {
+        for channel in self.channels.values_mut().filter(|channel| channel.resting().is_none()) {
             channel.lose(since);
             channel.notice(Notice::Lost(reason.to_owned()));
         }
@@ -138,7 +169,8 @@ impl Actor {
         if self.suspended {
             self.tell(Frame::Suspend);
         }
-        let ids: Vec<_> = self.channels.keys().copied().collect();
+        let awake = self.channels.iter().filter(|(_, channel)| channel.resting().is_none());
+        let ids: Vec<_> = awake.map(|(&id, _)| id).collect();
         ids.into_iter().for_each(|id| self.board(id, Channel::board));
     }
 
@@ -151,6 +183,7 @@ impl Actor {
             self.healing.attempt = Some(within(self.grace() / 2, self.dial.dial()));
         }
         self.give_up(now);
+        self.wake(now);
         if self.watches()
             && let Some(wire) = &mut self.wire
             && let Silence::Since(since) = wire.silence(now)

@@ -38,6 +38,9 @@ impl Channel {
 
     /// Ends it without an end from the server: unknown, unless nothing of it can have left.
     pub(in crate::link) fn end_without(&mut self, failure: Failure) -> Step {
+        if let Some(busy) = self.turned_away() {
+            return self.conclude(Outcome::NotStarted, busy);
+        }
         let outcome = match self.sent {
             Sent::No => Outcome::NotStarted,
             _ => Outcome::Unknown,

@@ -198,6 +198,10 @@ impl Channel {
             }
         }
         wire.send(Frame::Done { ch: self.start.ch });
+        let not_started = exit.outcome == Outcome::NotStarted;
+        if exit.failure.as_ref().is_some_and(|failure| not_started && self.rest(failure)) {
+            return Ok(Step::Rest);
+        }
         Ok(self.verified(exit))
     }
 

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -73,9 +74,11 @@ pub(super) fn client() -> (Handle, Host) {
     (open("web1".to_owned(), Box::new(script), first), Host { arriving, down })
 }
 
-/// `echo`, not sent yet.
+/// `echo`, not sent yet; once only if the host is busy.
 pub(super) fn echo(link: &Handle) -> Command {
-    Command::new(link.clone(), Mode::Exec, "echo".as_ref())
+    let mut command = Command::new(link.clone(), Mode::Exec, "echo".as_ref());
+    command.busy_wait(Duration::ZERO);
+    command
 }
 
 impl Host {
@@ -238,6 +241,23 @@ pub(super) fn exit(ch: u32, stdout: &[u8]) -> Exit {
         ended_at: 9,
         duration_ms: Some(2),
     }
+}
+
+/// Nothing ran: the host is busy, and may be asked again after so long.
+pub(super) fn busy(ch: u32, retry_after_ms: u64) -> Frame {
+    Frame::Exit(Exit {
+        outcome: Outcome::NotStarted,
+        code: None,
+        failure: Some(full(retry_after_ms)),
+        stdout_digest: None,
+        stderr_digest: None,
+        started_at: None,
+        ..exit(ch, b"")
+    })
+}
+
+pub(super) fn full(retry_after_ms: u64) -> Failure {
+    Failure::new(ErrorKind::Busy, "full").retry_after_ms(retry_after_ms)
 }
 
 pub(super) fn window(ch: u32, stream: Stream, got: u64, upto: u64) -> Frame {

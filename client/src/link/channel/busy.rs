@@ -1,0 +1,89 @@
+//! A host that is busy: when to come again, and when to stop trying.
+
+use std::time::Duration;
+
+use rcmd_protocol::{
+    ids::Key,
+    outcome::{ErrorKind, Failure},
+};
+use tokio::time::Instant;
+
+use super::{Channel, Sent, State};
+use crate::{
+    child::Notice,
+    link::{heal::spread, input::Input},
+};
+
+/// How long a host may be busy. The host has said that nothing ran, so that the start can be sent
+/// again whatever became of it.
+#[derive(Debug)]
+pub(super) struct Patience {
+    limit: Duration,
+    /// When it ends; known from the first such answer on.
+    until: Option<Instant>,
+    /// The last such answer, as long as no other came.
+    answer: Option<Failure>,
+    again_at: Option<Instant>,
+}
+
+impl Patience {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { limit, until: None, answer: None, again_at: None }
+    }
+}
+
+impl Channel {
+    /// Rests until the host wants to be asked again. False when it is not to be asked again: it did
+    /// not say when, or that is later than anybody waits for, or nobody wants the command any more.
+    pub(in crate::link) fn rest(&mut self, failure: &Failure) -> bool {
+        let now = Instant::now();
+        let Some(wait) = failure.retry_after_ms.filter(|_| failure.kind == ErrorKind::Busy) else {
+            return false;
+        };
+        let again_at = now.checked_add(spread(Duration::from_millis(wait)));
+        let until = *self.patience.until.get_or_insert(now + self.patience.limit);
+        let Some(again_at) = again_at.filter(|&at| at <= until) else { return false };
+        if self.is_unwanted() || !self.input.as_mut().is_none_or(Input::rewind) {
+            return false;
+        }
+        // The host may still hold the key of what it has just refused; its caller's own is kept.
+        if !self.start.keep {
+            let Ok(key) = Key::random() else { return false };
+            self.start.key = key;
+        }
+        self.sent = Sent::No;
+        self.state = State::Adrift;
+        self.lost = None;
+        self.job = None;
+        self.patience.answer = Some(failure.clone());
+        self.patience.again_at = Some(again_at);
+        self.notice(Notice::Busy(failure.message.clone()));
+        true
+    }
+
+    /// When it wants to be put onto a connection again.
+    pub(in crate::link) fn resting(&self) -> Option<Instant> {
+        self.patience.again_at
+    }
+
+    /// Rests no more.
+    pub(in crate::link) fn wake(&mut self) {
+        self.patience.again_at = None;
+    }
+
+    /// When nobody waits for the host any more: at once, when the command was signalled or cancelled
+    /// before it ran.
+    pub(super) fn out_of_patience(&self) -> Option<Instant> {
+        let until = self.patience.until.filter(|_| self.sent == Sent::No)?;
+        Some(if self.is_unwanted() { Instant::now() } else { until })
+    }
+
+    /// Why it did not start, if that was the last thing that the host said.
+    pub(super) fn turned_away(&mut self) -> Option<Failure> {
+        self.patience.answer.take().filter(|_| self.sent == Sent::No)
+    }
+
+    fn is_unwanted(&self) -> bool {
+        self.cancelled || !self.signals.is_empty()
+    }
+}

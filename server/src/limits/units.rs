@@ -1,0 +1,148 @@
+//! What a limit is written in: spans of time, rates, counts. Each says what to write instead.
+
+use std::{cmp::Ordering, fmt, time::Duration};
+
+use serde::{Deserialize, Deserializer, de::Error};
+
+/// The longest span that any limit may be.
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A span of time, written like `90s` or `1m 30s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text).map(Self).map_err(|error| {
+            D::Error::custom(format_args!("{text:?} is no span of time, such as \"90s\": {error}"))
+        })
+    }
+}
+
+/// So many starts in a span of time, written like `20/s`, `600/10m` or `unlimited`. All of them may
+/// come at once; then one more with each part of the span. The greater rate is the faster one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// From one start to the next; zero for no limit.
+    interval: Duration,
+    /// Starts that may come at once.
+    burst: u32,
+}
+
+impl Rate {
+    /// No limit.
+    pub const UNLIMITED: Self = Self { interval: Duration::ZERO, burst: u32::MAX };
+
+    /// From one start to the next; zero for no limit.
+    pub fn interval(self) -> Duration {
+        self.interval
+    }
+
+    /// Starts that may come at once.
+    pub fn burst(self) -> u32 {
+        self.burst
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        if text == "unlimited" {
+            return Some(Self::UNLIMITED);
+        }
+        let (count, span) = text.split_once('/')?;
+        let burst = count.trim().parse().ok().filter(|&count| count > 0)?;
+        let span = span.trim();
+        let bare = span.starts_with(|first: char| first.is_ascii_alphabetic());
+        let span = humantime::parse_duration(&format!("{}{span}", if bare { "1" } else { "" }));
+        let interval: Duration = span.ok().filter(|&span| span <= DAY)? / burst;
+        (!interval.is_zero()).then_some(Self { interval, burst })
+    }
+}
+
+impl Ord for Rate {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.interval.cmp(&self.interval).then(self.burst.cmp(&other.burst))
+    }
+}
+
+impl PartialOrd for Rate {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::UNLIMITED => f.write_str("unlimited"),
+            Self { interval, burst } => {
+                write!(f, "{burst} in {}", humantime::format_duration(interval * burst))
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| {
+            D::Error::custom(format_args!(
+                "{text:?} is no rate; write \"20/s\", \"600/10m\" or \"unlimited\""
+            ))
+        })
+    }
+}
+
+/// A count without which nothing would work.
+pub(super) fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    match usize::deserialize(deserializer)? {
+        0 => Err(D::Error::custom("0 is too few; at least 1 is needed")),
+        count => Ok(count),
+    }
+}
+
+pub(super) fn up_to_a_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+    between(deserializer, Duration::ZERO, DAY, "at most 24h")
+}
+
+pub(super) fn handshake<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+    between(deserializer, Duration::from_millis(100), DAY / 24, "100ms to 1h")
+}
+
+fn between<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    least: Duration,
+    most: Duration,
+    remedy: &str,
+) -> Result<Span, D::Error> {
+    let span = Span::deserialize(deserializer)?;
+    if (least..=most).contains(&span.0) {
+        return Ok(span);
+    }
+    let written = humantime::format_duration(span.0);
+    Err(D::Error::custom(format_args!("{written} can't be; write {remedy}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_a_count_in_a_span() {
+        let rate = |text| Rate::parse(text).map(|rate| (rate.interval, rate.burst));
+        assert_eq!(rate("20/s"), Some((Duration::from_millis(50), 20)));
+        assert_eq!(rate("600/10m"), Some((Duration::from_secs(1), 600)));
+        assert_eq!(rate("1 / 1h 30m"), Some((Duration::from_secs(5400), 1)));
+        assert_eq!(Rate::parse("unlimited"), Some(Rate::UNLIMITED));
+        for text in ["", "20", "/s", "0/s", "-1/s", "1.5/s", "20/", "20/0s", "9/9", "1/1year"] {
+            assert_eq!(Rate::parse(text), None, "{text}");
+        }
+        assert_eq!(Rate::parse("600/10m").unwrap().to_string(), "600 in 10m");
+    }
+
+    #[test]
+    fn the_faster_rate_is_the_greater() {
+        let order = ["1/h", "59/m", "1/s", "60/m", "2/s", "unlimited"];
+        let rates = order.map(|text| Rate::parse(text).unwrap());
+        assert!(rates.is_sorted(), "{rates:?}");
+    }
+}
