@@ -47,3 +47,7 @@ pub mod x509;
 
 pub use identity::{Identity, IdentityError};
 pub use paths::Layout;
+
+/// The policy of a new host, which permits the group `admin` everything. It lies here, where nothing
+/// reads it, because `quickstart` writes it and the server's `policy init` too.
+pub const POLICY: &str = include_str!("policy.cedar");

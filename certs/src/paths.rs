@@ -1,7 +1,7 @@
 //! Where the files lie.
 //!
-//! One folder holds everything: `ca.pem`, `authority/`, `server/`, `client/`, `server.toml` and
-//! `client.toml`. Which folder: `--dir`, else `$RCMD_DIR`, else a default that differs between a
+//! One folder holds everything: `ca.pem`, `authority/`, `server/`, `client/`, `server.toml`,
+//! `policy.cedar` and `client.toml`. Which folder: `--dir`, else `$RCMD_DIR`, else a default that differs between a
 //! host and a user.
 
 use std::env;
@@ -180,6 +180,11 @@ impl Layout {
     /// The server's configuration file, which is optional.
     pub fn server_toml(&self) -> PathBuf {
         self.dir.join("server.toml")
+    }
+
+    /// Who may do what on this host. Without it everything is denied.
+    pub fn policy(&self) -> PathBuf {
+        self.dir.join("policy.cedar")
     }
 
     /// The client's configuration file, which is optional.

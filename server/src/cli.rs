@@ -1,6 +1,10 @@
 //! The command line of `rcmd-server`.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    ffi::OsString,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -13,7 +17,7 @@ use clap::{Parser, Subcommand, ValueEnum};
     after_help = "Examples:\n  rcmd-server --dir demo\n  rcmd-server --listen 0.0.0.0:7263 --log-format json",
     after_long_help = "Examples:\n  rcmd-server --dir demo\n  rcmd-server --listen 0.0.0.0:7263 --log-format json\n\n\
         SIGTERM stops it: nothing new is started, what runs has 10 s to end, then it is ended.\n\
-        A second SIGTERM skips the wait. SIGHUP reads certificates and keys again.",
+        A second SIGTERM skips the wait. SIGHUP reads certificates, keys and policy again.",
     args_conflicts_with_subcommands = true
 )]
 pub struct Cli {
@@ -51,6 +55,9 @@ pub struct Options {
 /// What else it can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Check, explain or begin the policy
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -62,6 +69,71 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
+}
+
+/// `rcmd-server policy`.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Say what is wrong with a policy, with line and column
+    Check(CheckOptions),
+    /// Say which rule decides a request, and what would permit it
+    Explain(Box<ExplainOptions>),
+    /// Write a policy that permits the group admin everything
+    Init {
+        /// Where server.toml lies [default: $RCMD_DIR, /etc/rcmd]
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// What to check.
+#[derive(Debug, clap::Args)]
+pub struct CheckOptions {
+    /// Where server.toml lies [default: $RCMD_DIR, /etc/rcmd]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// The policy [default: policy.cedar there]
+    pub file: Option<PathBuf>,
+}
+
+/// What to explain.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Ends with 0 if it is permitted, with 1 if it is denied.\n\n\
+    Example:\n  rcmd-server policy explain --as alice --group oncall -- systemctl restart nginx")]
+pub struct ExplainOptions {
+    /// Where server.toml lies [default: $RCMD_DIR, /etc/rcmd]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Another policy than policy.cedar there
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Who asks
+    #[arg(long = "as", value_name = "NAME")]
+    pub user: String,
+    /// A group that the certificate names, also repeated
+    #[arg(long, value_name = "NAME")]
+    pub group: Vec<String>,
+    /// Whom it would run as [default: whom the server would run as if started by you]
+    #[arg(long = "user", short = 'l', value_name = "USER")]
+    pub account: Option<String>,
+    /// A line for the shell instead of a program
+    #[arg(long)]
+    pub shell: bool,
+    /// The folder that it would start in [default: the home]
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<OsString>,
+    /// A variable that it would set, also repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub env: Vec<OsString>,
+    /// Where the request would come from [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    pub from: Option<IpAddr>,
+    /// When, as 2026-01-31T20:00:00Z [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub time: Option<String>,
+    /// The program and its arguments, or the line
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
 }
 
 /// How the log is written.

@@ -7,11 +7,14 @@ use std::{
     time::Duration,
 };
 
-use rcmd_certs::{Layout, tls::ServerFiles};
+use rcmd_certs::{Layout, names, tls::ServerFiles};
 use rcmd_protocol::limits as wire;
 use serde::Deserialize;
 
-use crate::limits::{Limits, Span};
+use crate::{
+    limits::{Limits, Span},
+    policy::Host,
+};
 
 /// Bytes of a configuration file; anything larger is not one.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -25,6 +28,12 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// Certificate, key and what to trust.
     pub files: ServerFiles,
+    /// Who may do what.
+    pub policy: PathBuf,
+    /// What the policy knows this host as.
+    pub host: Host,
+    /// What becomes of running commands that a new policy no longer permits.
+    pub on_reload: OnReload,
     /// Where used keys are written down.
     pub keys: PathBuf,
     /// How long an attached command outlives its connection.
@@ -39,6 +48,32 @@ pub struct Settings {
     pub limits: Limits,
 }
 
+/// What becomes of running commands that a new policy no longer permits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnReload {
+    /// They go on.
+    #[default]
+    Keep,
+    /// They are ended.
+    End,
+}
+
+/// `[host]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct HostFile {
+    name: Option<String>,
+    labels: Vec<String>,
+}
+
+/// `[policy]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct PolicyFile {
+    on_reload: OnReload,
+}
+
 /// `server.toml`. Every field is optional, and so is the file.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -49,6 +84,8 @@ struct ConfigFile {
     keepalive: Span,
     path: String,
     limits: Limits,
+    host: HostFile,
+    policy: PolicyFile,
 }
 
 impl Default for ConfigFile {
@@ -60,6 +97,8 @@ impl Default for ConfigFile {
             keepalive: Span(wire::KEEPALIVE),
             path: PATH.to_owned(),
             limits: Limits::default(),
+            host: HostFile::default(),
+            policy: PolicyFile::default(),
         }
     }
 }
@@ -116,6 +155,9 @@ impl Settings {
         Ok(Self {
             listen: if listen.is_empty() { file.listen } else { listen },
             files: ServerFiles::from(layout),
+            policy: layout.policy(),
+            host: Host { name: file.host.name.unwrap_or_else(own_name), labels: file.host.labels },
+            on_reload: file.policy.on_reload,
             keys: layout.server_dir().join("keys.jsonl"),
             grace: file.grace.0,
             retain: file.retain.0,
@@ -131,6 +173,13 @@ impl ConfigFile {
         let refuse = |name, value: String, remedy| {
             Err(ConfigError::Value { path: path.to_owned(), name, value, remedy })
         };
+        let names = self.host.name.iter().map(|name| ("host.name", name));
+        let labels = self.host.labels.iter().map(|label| ("host.labels", label));
+        if let Some((name, value)) =
+            names.chain(labels).find(|(_, value)| names::check_group(value).is_err())
+        {
+            return refuse(name, format!("{value:?}"), "use A-Z a-z 0-9 . _ @ + -");
+        }
         let hour = Duration::from_secs(3600);
         let spans = [
             ("grace", self.grace, Duration::ZERO, hour, "write at most 1h"),
@@ -146,6 +195,11 @@ impl ConfigFile {
             }
         }
     }
+}
+
+/// What the host calls itself.
+fn own_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
@@ -214,6 +268,8 @@ mod tests {
         assert!(error("[limits.user.ci]\nqueue_wait = \"2d\"").contains(":2:14: 2days can't be"));
         assert!(error("[limits.peer]\nstarts = \"fast\"").contains(":2:10: \"fast\" is no rate"));
         assert!(error("= 1").starts_with(":1:1: "));
+        assert!(error("[host]\nlabels = [\"a b\"]").contains("host.labels is \"a b\"; use A-Z"));
+        assert!(error("[policy]\non_reload = \"stop\"").starts_with(":2:13: unknown variant"));
         assert!(error("listen = [\"nowhere\"]").starts_with(":1:"));
     }
 }

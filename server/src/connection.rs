@@ -49,6 +49,8 @@ where
     G: Send,
 {
     let keepalive = service.settings.keepalive;
+    // Made now, so that the first command does not wait for it.
+    service.policy.load().slice(peer.who());
     let (reader, writer, link) = io::split(stream, Role::Server, keepalive);
     link.send(service.hello());
     // Also when this is dropped, as at the deadline for the hello: the writer holds half the socket.

@@ -1,6 +1,6 @@
 //! From a frame that asks for a command to the job that is it: read, resolve, judge, register, run.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use rcmd_protocol::{
     fault::Fault,
@@ -14,11 +14,11 @@ use tracing::info;
 use crate::{
     budget::Share,
     job::{self, Attachment, Beginning, JobHandle, Message, Sink, Wishes},
+    judging::{self, Ground, Permitted, Refused},
     keys::Known,
     limits::HELD_ALWAYS,
     peer::Peer,
-    policy,
-    process::{self, Resolved},
+    policy::{self, Denial, Moment, Standing},
     registry::Found,
     service::Service,
 };
@@ -49,6 +49,7 @@ pub async fn start(
     let allowance = service.settings.limits.of(peer.identity());
     match service.registry.claim(allowance.channels, user, key, digest, &handle) {
         Err(failure) => return Ok(refuse(&sink, failure)),
+        Ok(Found::Job(_)) if !may_attach(service, peer, &sink) => return Ok(None),
         Ok(Found::Job(job)) => return Ok(take_up(job, sink, None).await),
         Ok(Found::Conflict) => return Ok(refused(&sink, Refusal::Conflict)),
         Ok(Found::Gone) => {
@@ -69,7 +70,7 @@ pub async fn start(
     if service.is_draining() {
         return Ok(refuse(&sink, job::draining()));
     }
-    let beginning = match prepare(service, peer, &request, &start, wishes, &sink) {
+    let beginning = match prepare(service, peer, request, &start, wishes, &sink) {
         Ok(beginning) => beginning,
         Err(failure) => return Ok(refuse(&sink, failure)),
     };
@@ -130,7 +131,7 @@ fn hold(jobs: &job::Shared, request: &Start) -> Result<Share, Failure> {
 fn prepare(
     service: &Service,
     peer: &Arc<Peer>,
-    request: &Request,
+    request: Request,
     start: &Start,
     wishes: Wishes,
     sink: &Sink,
@@ -141,27 +142,43 @@ fn prepare(
     let id = JobId::random().map_err(|error| {
         Failure::new(ErrorKind::Resources, format!("no random numbers: {error}"))
     })?;
-    let Resolved { plan, note } = process::resolve(
-        request,
-        &service.account,
-        &service.settings.path,
-        id.as_str(),
-        peer.user(),
-    )?;
-    let permit = policy::decide(peer, request, plan).map_err(|denial| {
-        info!(%peer, %denial, "denied");
-        Failure::new(ErrorKind::Denied, denial.reason)
-    })?;
+    let slice = service.policy.load().slice(peer.who());
+    let ground =
+        Ground { account: &service.account, path: &service.settings.path, job: id.as_str() };
+    let Permitted { permit, note, found } = judging::permit(&slice, peer, &request, ground)
+        .map_err(|refused| match refused {
+            Refused::Denied(denial) => denied(peer, denial),
+            Refused::Failed(error) => error.into(),
+        })?;
     Ok(Beginning {
         id,
         kept: start.keep.then_some(start.key),
         digest: start.digest,
         permit,
+        standing: Standing { request, found },
         held,
         note,
         sink: sink.clone(),
         wishes,
     })
+}
+
+/// What a denial leaves behind: its line in the log, and what the client is told. Every denial comes
+/// by here, once.
+fn denied(peer: &Peer, denial: Denial) -> Failure {
+    info!(%peer, why = denial.why.as_str(), rules = ?denial.rules, %denial, "denied");
+    denial.into()
+}
+
+/// Judges whether a peer may take up its own command now: rules, groups, address and time may be
+/// others than at its start. What became of the command is then unknown to the client.
+fn may_attach(service: &Service, peer: &Peer, sink: &Sink) -> bool {
+    let moment = Moment { source: peer.address().ip(), time: SystemTime::now() };
+    let slice = service.policy.load().slice(peer.who());
+    let judged = policy::judge_attach(&slice, peer.user(), moment);
+    let Err(denial) = judged else { return true };
+    sink.link.send(job::unknown(sink.ch, denied(peer, denial)));
+    false
 }
 
 /// Takes a job up again. Gives the job that the channel belongs to from now on.
@@ -171,6 +188,9 @@ pub async fn attach(
     attach: Attach,
     sink: Sink,
 ) -> Option<JobHandle> {
+    if !may_attach(service, peer, &sink) {
+        return None;
+    }
     // Keys are kept for an identity, so that another's is as unknown as one that never was.
     match service.registry.find(peer.user(), attach.key, attach.digest) {
         Found::Job(job) => take_up(job, sink, Some((attach.stdout, attach.stderr))).await,
@@ -194,6 +214,9 @@ fn answer_kept(
     sink: &Sink,
     otherwise: Refusal,
 ) -> Option<JobHandle> {
+    if !may_attach(service, peer, sink) {
+        return None;
+    }
     let ch = sink.ch;
     match service.jobs.keys.find(peer.user(), start.key, start.digest) {
         None => refused(sink, otherwise),

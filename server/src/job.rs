@@ -34,9 +34,10 @@ use tokio::sync::{SetOnce, mpsc};
 use crate::{
     admission::Admission,
     budget::{Budget, Share},
+    config::OnReload,
     keys::KeyLog,
     limits::Limits,
-    policy::Permit,
+    policy::{Permit, Rules, Standing},
     process::Processes,
 };
 
@@ -70,6 +71,8 @@ pub enum Message {
     },
     /// Its end need not be kept any longer.
     Forget,
+    /// There are other rules.
+    Judge(Arc<Rules>),
     /// The server stops: first gently, then not.
     Stop(Urgency),
 }
@@ -143,6 +146,8 @@ pub struct Beginning {
     pub digest: RequestDigest,
     /// Proof that it may run.
     pub permit: Permit,
+    /// What was permitted, should the rules change.
+    pub standing: Standing,
     /// What the permit's plan takes of the budget.
     pub held: Share,
     /// What the user should know of how it was resolved.
@@ -194,6 +199,8 @@ pub struct Shared {
     pub keys: Arc<KeyLog>,
     /// The way to processes.
     pub processes: Processes,
+    /// What becomes of commands that are no longer permitted.
+    pub on_reload: OnReload,
     /// How long an attached command outlives its connection.
     pub grace: std::time::Duration,
     /// How long an end is kept.

@@ -17,6 +17,7 @@ pub mod config;
 pub mod connection;
 pub mod handler;
 pub mod job;
+pub mod judging;
 pub mod keys;
 pub mod limits;
 pub mod listener;

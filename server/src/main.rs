@@ -6,7 +6,7 @@ use clap::{CommandFactory as _, Parser as _};
 use rcmd_certs::text::escaped;
 use rcmd_server::{
     cli::{Cli, Command},
-    logging, run,
+    logging, policy, run,
 };
 
 /// Nothing ran: the same status as the client's.
@@ -25,15 +25,16 @@ fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
-        Some(Command::Completions { shell }) => print_completions(shell),
-        Some(Command::Man { out }) => print_manual(out.as_deref()),
+        Some(Command::Completions { shell }) => print_completions(shell).map(|()| 0),
+        Some(Command::Man { out }) => print_manual(out.as_deref()).map(|()| 0),
+        Some(Command::Policy(command)) => policy::command::run(command, &mut std::io::stdout()),
         None => {
             logging::init(&cli.options);
-            run::run(cli.options)
+            run::run(cli.options).map(|()| 0)
         }
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(status),
         Err(error) => {
             // The reason may hold text of files and names; it goes to a terminal.
             let _ = writeln!(std::io::stderr(), "rcmd: {}", escaped(&format!("{error:#}")));

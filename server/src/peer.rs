@@ -5,10 +5,20 @@ use std::{fmt, net::SocketAddr};
 use rcmd_certs::{Identity, IdentityError};
 use rustls::ServerConnection;
 
+/// A user in groups, as far as rules go.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Who {
+    /// The user's name.
+    pub user: String,
+    /// The groups' names.
+    pub groups: Vec<String>,
+}
+
 /// An authenticated peer: TLS has verified its certificate, and its identity was read from it.
 #[derive(Debug)]
 pub struct Peer {
     identity: Identity,
+    who: Who,
     address: SocketAddr,
 }
 
@@ -18,12 +28,19 @@ impl Peer {
     /// # Errors
     /// When its certificate names no user, or more than one.
     pub fn of(connection: &ServerConnection, address: SocketAddr) -> Result<Self, IdentityError> {
-        Ok(Self { identity: Identity::of_peer(connection.peer_certificates())?, address })
+        let identity = Identity::of_peer(connection.peer_certificates())?;
+        let who = Who { user: identity.user().to_owned(), groups: identity.groups().to_vec() };
+        Ok(Self { identity, who, address })
     }
 
     /// Who the certificate says.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The user and its groups.
+    pub fn who(&self) -> &Who {
+        &self.who
     }
 
     /// The user, under which jobs, keys and limits are kept.

@@ -1,10 +1,47 @@
 //! Who may do what: the only place that makes a permit.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `rules` | `policy.cedar` read and validated, each rule with its name and place |
+//! | [`question`] | what is asked, as facts for the rules |
+//! | [`slice`](mod@slice) | the rules that can apply to one identity, and their evaluation |
+//! | `environment` | which variables a rule lets a request set |
+//! | [`file`](mod@file) | where the policy lies, and how it is replaced |
+//! | [`explain`], [`command`] | which rule decided, and what would permit it; `rcmd-server policy` |
+//!
+//! The rules are Cedar's, with the vocabulary of `schema.cedarschema`. Nothing is permitted that no
+//! rule permits, a forbid wins over every permit, and a rule that can't be evaluated denies.
 
-use std::sync::Arc;
+mod environment;
 
-use rcmd_protocol::request::Request;
+pub mod command;
+pub mod explain;
+pub mod file;
+pub mod question;
+mod rules;
+pub mod slice;
+#[cfg(test)]
+mod tests;
 
+use std::{sync::Arc, time::SystemTime};
+
+use rcmd_certs::text::printable;
+use rcmd_protocol::{
+    frame::Mode,
+    outcome::{ErrorKind, Failure},
+    request::Request,
+};
+
+use self::{environment::is_dangerous, rules::Rule};
+pub use self::{
+    question::{Found, Moment},
+    rules::{Flaw, Rules},
+    slice::{Action, Host, Slice},
+};
 use crate::{peer::Peer, process::plan::Plan};
+
+/// The rule that nobody writes: what was judged must be what runs.
+pub const PROGRAM_WRITABLE: &str = "program_writable";
 
 /// Proof that this peer may run exactly this. [`decide`] alone makes one, and nothing starts
 /// without it.
@@ -12,6 +49,7 @@ use crate::{peer::Peer, process::plan::Plan};
 pub struct Permit {
     peer: Arc<Peer>,
     plan: Plan,
+    rules: Vec<String>,
 }
 
 impl Permit {
@@ -24,23 +62,311 @@ impl Permit {
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
+
+    /// The rules that permit it, by name.
+    pub fn rules(&self) -> &[String] {
+        &self.rules
+    }
 }
 
-/// Why something may not run.
+/// A request that was permitted, to be judged again when the rules are others.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// What was asked.
+    pub request: Request,
+    /// What was found for it.
+    pub found: Found,
+}
+
+impl Standing {
+    /// Judges it by these rules, as of now.
+    ///
+    /// # Errors
+    /// The denial.
+    pub fn judge(&self, rules: &Rules, peer: &Peer, time: SystemTime) -> Result<(), Denial> {
+        let moment = Moment { source: peer.address().ip(), time };
+        judge(&rules.slice(peer.who()), &self.request, &self.found, moment).map(drop)
+    }
+}
+
+/// Why something may not be done.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{reason}")]
 pub struct Denial {
+    /// What kind of reason it is.
+    pub why: Why,
+    /// The rules that decided, by name: forbids, rules that could not be evaluated, permits that do
+    /// not reach far enough, or [`PROGRAM_WRITABLE`].
+    pub rules: Vec<String>,
     /// For the client and the log.
     pub reason: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// What kind of reason a denial has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// The host has no policy.
+    NoPolicy,
+    /// No rule permits it.
+    NoRule,
+    /// A rule forbids it.
+    Forbidden,
+    /// A rule could not be evaluated.
+    Error,
+    /// A variable that no permitting rule lets it set.
+    Environment,
+    /// Others could change the program.
+    Writable,
+}
+
+impl Why {
+    /// Its name, for logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoPolicy => "no_policy",
+            Self::NoRule => "no_rule",
+            Self::Forbidden => "forbidden",
+            Self::Error => "error",
+            Self::Environment => "environment",
+            Self::Writable => PROGRAM_WRITABLE,
+        }
+    }
+}
+
+impl From<Denial> for Failure {
+    fn from(denial: Denial) -> Self {
+        Self::new(ErrorKind::Denied, denial.reason).hint(denial.hint)
+    }
 }
 
 /// Judges one request on what was found for it. Pure: whatever it depends on is an argument.
 ///
-/// Every peer whose certificate the authority has signed for a client may run anything as the
-/// server's own user, so that this denies nothing.
-///
 /// # Errors
 /// The denial, for the client and the log.
-pub fn decide(peer: &Arc<Peer>, _request: &Request, plan: Plan) -> Result<Permit, Denial> {
-    Ok(Permit { peer: Arc::clone(peer), plan })
+pub fn decide(
+    slice: &Slice,
+    peer: &Arc<Peer>,
+    request: &Request,
+    plan: Plan,
+    found: &Found,
+    time: SystemTime,
+) -> Result<Permit, Denial> {
+    let moment = Moment { source: peer.address().ip(), time };
+    let Judged { rules, sealed } = judge(slice, request, found, moment)?;
+    let plan = match (sealed, &found.program.sealed) {
+        (true, Some(sealed)) => {
+            Plan { program: sealed.path(), sealed: Some(sealed.clone()), ..plan }
+        }
+        _ => plan,
+    };
+    Ok(Permit { peer: Arc::clone(peer), plan, rules })
+}
+
+/// What permits a request, and how far.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Judged {
+    /// The rules that permit it, by name.
+    pub rules: Vec<String>,
+    /// Whether the sealed copy is to be run: others could change the file, and a rule names its
+    /// digest.
+    pub sealed: bool,
+}
+
+/// As [`decide`], without a plan to permit.
+///
+/// # Errors
+/// As there.
+pub fn judge(
+    slice: &Slice,
+    request: &Request,
+    found: &Found,
+    moment: Moment,
+) -> Result<Judged, Denial> {
+    let action = question::action(request);
+    let wish = Wish { slice, action, what: shown(request, found) };
+    wish.possible()?;
+    let context = question::of_request(request, found, moment).map_err(|why| wish.broken(&why))?;
+    let permits = wish.judge(context)?;
+    let permits = wish.with_settings(permits, request)?;
+    let Some(writable) = &found.program.writable else {
+        return Ok(Judged { rules: names(&permits), sealed: false });
+    };
+    let by_digest: Vec<_> = permits.into_iter().filter(|rule| rule.names_digest).collect();
+    if by_digest.is_empty() || found.program.sealed.is_none() {
+        return Err(Denial {
+            why: Why::Writable,
+            rules: vec![PROGRAM_WRITABLE.to_owned()],
+            reason: format!("{} ({PROGRAM_WRITABLE}): {writable}", wish.denied()),
+            hint:
+                "On the host, let root alone write to it and to the folders above it (chown root, \
+                   chmod go-w), or permit the program by its digest."
+                    .to_owned(),
+        });
+    }
+    Ok(Judged { rules: names(&by_digest), sealed: true })
+}
+
+/// Judges whether a peer may take up a command that `owner` has started.
+///
+/// # Errors
+/// The denial.
+pub fn judge_attach(slice: &Slice, owner: &str, moment: Moment) -> Result<Vec<String>, Denial> {
+    let what = format!("take up a command of {owner}");
+    let wish = Wish { slice, action: Action::Attach, what };
+    wish.possible()?;
+    let context = question::of_job(owner, moment).map_err(|why| wish.broken(&why))?;
+    Ok(names(&wish.judge(context)?))
+}
+
+/// Denies what no rule could permit, whatever is found on the host: then nothing is looked up there,
+/// and the answer tells nothing about it.
+///
+/// # Errors
+/// The denial.
+pub fn judge_early(slice: &Slice, request: &Request) -> Result<(), Denial> {
+    let action = question::action(request);
+    let what = match request.mode {
+        Mode::Shell => "run a shell line".to_owned(),
+        Mode::Exec => format!("run {}", shown_word(request.args.first())),
+    };
+    Wish { slice, action, what }.possible()
+}
+
+/// Something that somebody wants to do.
+struct Wish<'a> {
+    slice: &'a Slice,
+    action: Action,
+    /// After "may not".
+    what: String,
+}
+
+impl Wish<'_> {
+    fn denied(&self) -> String {
+        format!("{} may not {} on {}", self.slice.who().user, self.what, self.slice.host().name)
+    }
+
+    fn denial(&self, why: Why, rules: Vec<String>, because: &str) -> Denial {
+        let hint = match why {
+            Why::NoPolicy => {
+                "On the host, `rcmd-server policy init` writes a policy to begin with; \
+                              then send the server a SIGHUP."
+            }
+            _ => "`rcmd-server policy explain` on the host says what would permit it.",
+        };
+        let reason = format!("{}: {because}", self.denied());
+        Denial { why, rules, reason, hint: hint.to_owned() }
+    }
+
+    fn broken(&self, error: &str) -> Denial {
+        let because = format!("the policy could not be evaluated: {}", printable(error));
+        self.denial(Why::Error, Vec::new(), &because)
+    }
+
+    fn possible(&self) -> Result<(), Denial> {
+        if self.slice.is_missing() {
+            let because = "it has no policy, so that everything is denied";
+            return Err(self.denial(Why::NoPolicy, Vec::new(), because));
+        }
+        if !self.slice.may_permit(self.action) {
+            return Err(self.no_rule());
+        }
+        Ok(())
+    }
+
+    fn no_rule(&self) -> Denial {
+        self.denial(Why::NoRule, Vec::new(), "no rule permits it")
+    }
+
+    /// The rules that permit it.
+    fn judge(&self, context: cedar_policy::Context) -> Result<Vec<Arc<Rule>>, Denial> {
+        let verdict = self.slice.judge(self.action, context);
+        if let Some(error) = verdict.errors.first() {
+            return Err(self.broken(error));
+        }
+        match (verdict.permitted, verdict.rules.as_slice()) {
+            (true, _) => Ok(verdict.rules),
+            (false, []) => Err(self.no_rule()),
+            (false, rules) => {
+                let names = names(rules);
+                let because = format!("the rule {} forbids it", quoted(&names));
+                Err(self.denial(Why::Forbidden, names, &because))
+            }
+        }
+    }
+
+    /// Those of the rules that also permit what the request sets in the environment.
+    fn with_settings(
+        &self,
+        permits: Vec<Arc<Rule>>,
+        request: &Request,
+    ) -> Result<Vec<Arc<Rule>>, Denial> {
+        let first_of = |rule: &Rule| request.env.iter().find(|setting| !rule.env.permits(setting));
+        let (enough, short): (Vec<_>, Vec<_>) =
+            permits.into_iter().partition(|rule| first_of(rule).is_none());
+        let Some(setting) = short.first().and_then(|rule| first_of(rule)) else {
+            return Ok(enough);
+        };
+        if !enough.is_empty() {
+            return Ok(enough);
+        }
+        let name = printable(&String::from_utf8_lossy(environment::split(setting).0));
+        let names = names(&short);
+        let who = quoted(&names);
+        let how = match is_dangerous(name.as_bytes()) {
+            true => "which must name it in full, as it can change what runs",
+            false => "or not this value of it",
+        };
+        let because =
+            format!("the rule {who} does not permit to set {name} in the environment, {how}");
+        let mut denial = self.denial(Why::Environment, names, &because);
+        denial.hint = format!("Leave it out, or have {name} named in the rule's @env.");
+        Err(denial)
+    }
+}
+
+fn names(rules: &[Arc<Rule>]) -> Vec<String> {
+    rules.iter().map(|rule| rule.name().to_owned()).collect()
+}
+
+fn quoted(names: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(|name| format!("\"{}\"", printable(name))).collect();
+    names.join(", ")
+}
+
+fn shown_word(word: Option<&Vec<u8>>) -> String {
+    printable(&String::from_utf8_lossy(word.map(Vec::as_slice).unwrap_or_default()))
+}
+
+fn shown(request: &Request, found: &Found) -> String {
+    let account = printable(&found.account.to_string_lossy());
+    match request.mode {
+        Mode::Shell => format!("run a shell line as {account}"),
+        Mode::Exec => {
+            let program = printable(&found.program.path.to_string_lossy());
+            format!("run {program} as {account}")
+        }
+    }
+}
+
+/// The words of a shell line, if it says the same to `--exec`: then that may be permitted where the
+/// shell is not.
+pub fn plain_words(request: &Request) -> Option<Request> {
+    let line = request.args.first().filter(|_| request.mode == Mode::Shell)?;
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+@%:,= \t".contains(byte);
+    if !line.iter().all(plain) {
+        return None;
+    }
+    let words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let args: Vec<_> = words.map(<[u8]>::to_vec).collect();
+    // An assignment before a command is the shell's.
+    let first = args.first().filter(|first| !first.contains(&b'='))?;
+    (!first.is_empty()).then(|| Request { mode: Mode::Exec, args: args.clone(), ..request.clone() })
+}
+
+/// What is said when `--exec` would do.
+pub fn try_exec(denial: Denial) -> Denial {
+    let hint = "The same is permitted without the shell: try it with --exec.".to_owned();
+    Denial { hint, ..denial }
 }

@@ -3,6 +3,7 @@
 //! | module | holds |
 //! | --- | --- |
 //! | [`resolve`](mod@resolve), [`plan`] | what is to be run, found on this host |
+//! | [`program`] | the file that would be executed, and who could change it |
 //! | [`account`], [`environment`] | whom it runs as, and what it is given |
 //! | [`own`] | the server's own process, from which commands inherit |
 //! | `spawn`, `exit`, [`error`] | the start; seeing the end; why there was no start |
@@ -31,6 +32,7 @@ mod exit;
 pub mod own;
 pub mod plan;
 mod proc_fs;
+pub mod program;
 pub mod resolve;
 mod send;
 mod spawn;
@@ -45,6 +47,7 @@ pub use self::{
     exit::Ended,
     own::{descriptor_limit, prepare_self},
     plan::Plan,
+    program::{Program, Sealed, Writable, examine},
     resolve::{Resolved, resolve},
     sweeper::Tree,
     tree::TreeKill,

@@ -14,9 +14,11 @@ use crate::{
     accept::Waiting,
     cli::Options,
     config::Settings,
+    job::Message,
     keys::KeyLog,
     limits::Limits,
     listener::Listener,
+    policy::{self, Rules},
     process::{self, Processes},
     service::Service,
     shutdown::shutdown,
@@ -30,18 +32,20 @@ pub fn run(options: Options) -> Result<()> {
     let layout = Layout::for_host(options.dir.as_deref());
     let settings = Settings::load(&layout, options.listen)?;
     let tls = tls::server_config(&settings.files)?;
+    let policy = policy::file::load(&settings.policy, &settings.host)?;
     let limits = settings.limits.cut_to(process::descriptor_limit());
     if options.check_config {
-        return report(&settings, &limits);
+        return report(&settings, &limits, &policy);
     }
     warn_of_certificates(&settings);
+    tell_of_policy(&settings, &policy);
     // Before there is a second thread: this changes the whole process.
     process::prepare_self().context("the server can't set up its own process")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(settings, limits, tls))
+    runtime.block_on(serve(settings, limits, tls, policy))
 }
 
-fn report(settings: &Settings, limits: &Limits) -> Result<()> {
+fn report(settings: &Settings, limits: &Limits, policy: &Rules) -> Result<()> {
     let mut out = std::io::stdout();
     for address in &settings.listen {
         writeln!(out, "listen       {address}")?;
@@ -58,6 +62,10 @@ fn report(settings: &Settings, limits: &Limits) -> Result<()> {
     for group in limits.group.keys() {
         let of = limits.allowance("", std::slice::from_ref(group));
         writeln!(out, "group {group:6} {of}")?;
+    }
+    match policy.is_missing() {
+        true => writeln!(out, "policy       none, so that everything is denied")?,
+        false => writeln!(out, "policy       {} rules", policy.len())?,
     }
     let findings = tls::check_server(&settings.files)?;
     if let Some(finding) = findings.first() {
@@ -76,12 +84,30 @@ fn warn_of_certificates(settings: &Settings) {
     }
 }
 
-async fn serve(settings: Settings, limits: Limits, tls: Arc<rustls::ServerConfig>) -> Result<()> {
+/// Says by which rules the server judges.
+fn tell_of_policy(settings: &Settings, policy: &Rules) {
+    let file = settings.policy.display();
+    if policy.is_missing() {
+        warn!(%file, "there is no policy, so that everything is denied; `rcmd-server policy init` writes one");
+    } else {
+        info!(%file, rules = policy.len(), "policy");
+    }
+    for warning in policy.warnings() {
+        warn!(%file, line = warning.line, column = warning.column, "{}", warning.message);
+    }
+}
+
+async fn serve(
+    settings: Settings,
+    limits: Limits,
+    tls: Arc<rustls::ServerConfig>,
+    policy: Rules,
+) -> Result<()> {
     let keys = KeyLog::open(&settings.keys)?;
     let processes = Processes::new().context("the server can't watch its processes")?;
     let orphans = processes.clone().reap_orphans();
     let account = process::Account::current();
-    let service = Arc::new(Service::new(settings, limits, tls, keys, processes, account)?);
+    let service = Arc::new(Service::new(settings, limits, tls, policy, keys, processes, account)?);
 
     // Not among the tracked tasks: it ends with the runtime.
     let _orphans = tokio::task::JoinSet::from_iter([orphans]);
@@ -100,7 +126,7 @@ async fn serve(settings: Settings, limits: Limits, tls: Arc<rustls::ServerConfig
                 shutdown(&service, &mut interrupt).await;
                 return Ok(());
             }
-            _ = hangup.recv() => reload(&service),
+            _ = hangup.recv() => reload(&service).await,
         }
     }
 }
@@ -132,8 +158,21 @@ fn listen(service: &Arc<Service>) -> Result<()> {
     Ok(())
 }
 
-/// Reads certificates and keys again; what is wrong leaves the old ones in use.
-fn reload(service: &Service) {
+/// Reads certificates, keys and policy again; what is wrong leaves the old ones in use.
+async fn reload(service: &Service) {
+    let settings = &service.settings;
+    match policy::file::load(&settings.policy, &settings.host) {
+        Ok(policy) => {
+            tell_of_policy(settings, &policy);
+            let policy = Arc::new(policy);
+            service.policy.store(Arc::clone(&policy));
+            info!("policy reloaded");
+            for job in service.registry.all_live() {
+                job.tell(Message::Judge(Arc::clone(&policy))).await;
+            }
+        }
+        Err(error) => error!(%error, "policy not reloaded; the old one stays in use"),
+    }
     match tls::server_config(&service.settings.files) {
         Ok(config) => {
             service.tls.store(config);

@@ -24,6 +24,7 @@ use crate::{
     job,
     keys::KeyLog,
     limits::{HELD, Limits},
+    policy::Rules,
     process::{Account, Processes},
     registry::Registry,
     seats::{Seat, Seats},
@@ -38,6 +39,8 @@ pub struct Service {
     pub tls: ArcSwap<rustls::ServerConfig>,
     /// What jobs need.
     pub jobs: Arc<job::Shared>,
+    /// Who may do what, as it is now; a reload puts another in its place.
+    pub policy: ArcSwap<Rules>,
     /// Which jobs there are.
     pub registry: Arc<Registry>,
     /// Whom commands run as.
@@ -60,6 +63,7 @@ impl Service {
         mut settings: Settings,
         limits: Limits,
         tls: Arc<rustls::ServerConfig>,
+        policy: Rules,
         keys: KeyLog,
         processes: Processes,
         account: Account,
@@ -70,6 +74,7 @@ impl Service {
             budget: Arc::new(Budget::new(HELD)),
             keys: Arc::new(keys),
             processes,
+            on_reload: settings.on_reload,
             grace: settings.grace,
             retain: settings.retain,
         };
@@ -79,6 +84,7 @@ impl Service {
         Ok(Self {
             settings,
             tls: ArcSwap::new(tls),
+            policy: ArcSwap::from_pointee(policy),
             jobs: Arc::new(jobs),
             registry,
             account,

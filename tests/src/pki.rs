@@ -74,13 +74,13 @@ impl Authority {
 pub struct Leaf(CertificateParams);
 
 impl Leaf {
-    /// For a client: `rcmd://user/NAME`, client usage, valid now.
+    /// For a client: `rcmd://user/NAME` in the group `admin`, client usage, valid now.
     ///
     /// # Panics
     ///
     /// When the name can't stand in a certificate.
     pub fn client(name: &str) -> Self {
-        Self::client_uris(&[&format!("rcmd://user/{name}")])
+        Self::client_uris(&[&format!("rcmd://user/{name}"), "rcmd://group/admin"])
     }
 
     /// For a client with these URIs and no other name.

@@ -40,6 +40,18 @@ pub struct World {
     dir: TempDir,
 }
 
+/// A folder for programs, which are run only from where nobody else could change them: not from
+/// below `/tmp`.
+///
+/// # Panics
+///
+/// When there is no home to make it in.
+#[must_use]
+pub fn own_folder() -> TempDir {
+    let home = std::env::var_os("HOME").expect("a home");
+    tempfile::Builder::new().prefix(".rcmd-").tempdir_in(home).expect("a folder in the home")
+}
+
 impl World {
     /// With a server as it is by default.
     ///

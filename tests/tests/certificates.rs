@@ -290,7 +290,10 @@ fn an_outside_authority_serves_as_well() {
         request("authority", &["-x509", "-days", "30", "-out", "authority.pem"]);
         let leaves = [
             ("server", "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n"),
-            ("client", "subjectAltName=URI:rcmd://user/alice\nextendedKeyUsage=clientAuth\n"),
+            (
+                "client",
+                "subjectAltName=URI:rcmd://user/alice,URI:rcmd://group/admin\nextendedKeyUsage=clientAuth\n",
+            ),
         ];
         for (name, extensions) in leaves {
             fs::write(scratch.join("extensions"), extensions).unwrap();

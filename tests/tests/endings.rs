@@ -4,11 +4,11 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rcmd_client::{Client, Config, Outcome, Report};
 use rcmd_tests::proc::marked;
-use rcmd_tests::{Finished, Proxy, World, eventually};
+use rcmd_tests::{Finished, Proxy, World, eventually, world};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -208,9 +208,9 @@ fn a_command_that_ends_in_time_has_no_timeout() {
     assert_eq!(done.result()["outcome"], "exited");
 }
 
-/// A file of this content and mode in the world.
-fn file(world: &World, name: &str, content: &str, mode: u32) -> PathBuf {
-    let path = world.scratch(name);
+/// A file of this content and mode in a folder.
+fn file(folder: &Path, name: &str, content: &str, mode: u32) -> PathBuf {
+    let path = folder.join(name);
     fs::write(&path, content).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     path
@@ -232,10 +232,11 @@ fn a_program_that_is_not_there_is_127() {
 #[test]
 fn a_program_that_can_not_be_executed_is_126() {
     let world = World::start();
-    let plain = file(&world, "plain", "#!/bin/sh\n", 0o644);
-    let orphan = file(&world, "orphan", "#!/no/such/interpreter -x\n", 0o755);
-    let text = file(&world, "text", "neither a program nor a script\n", 0o755);
-    let empty = file(&world, "empty", "", 0o755);
+    let own = world::own_folder();
+    let plain = file(own.path(), "plain", "#!/bin/sh\n", 0o644);
+    let orphan = file(own.path(), "orphan", "#!/no/such/interpreter -x\n", 0o755);
+    let text = file(own.path(), "text", "neither a program nor a script\n", 0o755);
+    let empty = file(own.path(), "empty", "", 0o755);
     let cases = [
         (PathBuf::from("/etc"), "no regular file"),
         (plain, "denied"),

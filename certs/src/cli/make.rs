@@ -116,6 +116,9 @@ pub(super) async fn quickstart(
     }
     let mut plan = Plan::default();
     plan.authority(&layout, &Authority::create(algorithm)?);
+    if layout.policy().symlink_metadata().is_err() {
+        plan.public(layout.policy(), rcmd_certs::POLICY.to_owned());
+    }
     plan.write(Existing::Keep)?;
 
     let names: Vec<String> = own_names().iter().map(ToString::to_string).collect();
@@ -133,6 +136,7 @@ pub(super) async fn quickstart(
     writeln!(out, "{}  authority, signs the others", shown(&layout.ca()))?;
     writeln!(out, "{}  server: {}", shown(&layout.server_cert()), names.join(", "))?;
     writeln!(out, "{}  client: user {ADMIN}, group {ADMIN}", shown(&layout.client_cert()))?;
+    writeln!(out, "{}  who may do what: the group {ADMIN}, everything", shown(&layout.policy()))?;
     writeln!(out)?;
     writeln!(out, "Now type:")?;
     writeln!(out, "  rcmd-server --dir {dir} &")?;

@@ -6,12 +6,14 @@ use rcmd_protocol::{
     incoming::EndError,
     signal::Signal,
 };
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+use tracing::info;
 
 use super::{
     Attachment, Message, Sink, Urgency,
     run::{Job, Reason},
 };
+use crate::policy::Rules;
 
 /// What a message asks of the process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,9 +46,20 @@ impl Job {
             }
             Message::Frame { .. } | Message::Lost { .. } => None,
             Message::Forget => self.exit.as_ref().map(|_| Order::Done),
+            Message::Judge(rules) => self.judge_again(&rules),
             Message::Stop(Urgency::Term) => Some(Order::Term(Reason::Stopping)),
             Message::Stop(Urgency::Kill) => Some(Order::Kill(Reason::Stopping)),
         }
+    }
+
+    /// Judges by other rules what waits, and what runs if those are to end it. A client that is gone
+    /// learns of it from the end, like everything else.
+    fn judge_again(&mut self, rules: &Rules) -> Option<Order> {
+        let denial = self.standing.as_ref()?.judge(rules, &self.peer, SystemTime::now()).err()?;
+        info!(job = %self.id, peer = %self.peer, why = denial.why.as_str(), %denial, "no longer permitted");
+        self.standing = None;
+        self.denial = Some(denial);
+        Some(Order::Term(Reason::Denied))
     }
 
     fn lost(&mut self, resumable: bool) -> Option<Order> {

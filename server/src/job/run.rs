@@ -21,10 +21,11 @@ use crate::{
     admission::Turn,
     budget::Share,
     clock,
+    config::OnReload,
     job::timers::{Due, Timers},
     limits,
     peer::Peer,
-    policy::Permit,
+    policy::{Denial, Permit, Standing},
     process::{Ended, Process, TreeKill},
 };
 
@@ -44,16 +45,21 @@ pub(super) struct Job {
     pub(super) timers: Timers,
     pub(super) exit: Option<Exit>,
     pub(super) exit_sent: bool,
+    /// What was permitted, as long as another policy may end it.
+    pub(super) standing: Option<Standing>,
+    /// Why it is no longer permitted.
+    pub(super) denial: Option<Denial>,
+    held: Option<Share>,
     kept: Option<Key>,
     digest: RequestDigest,
-    peer: Arc<Peer>,
+    pub(super) peer: Arc<Peer>,
     note: Option<String>,
 }
 
 /// What is to be run; used up by the start, since it may be large and need not be kept beside it.
 pub(super) struct Asked {
     permit: Permit,
-    _held: Share,
+    held: Share,
 }
 
 /// Why the server ends a command.
@@ -69,6 +75,8 @@ pub(super) enum Reason {
     Corrupt,
     /// The server stops.
     Stopping,
+    /// The policy no longer permits it.
+    Denied,
 }
 
 type Killing = Pin<Box<dyn Future<Output = TreeKill> + Send>>;
@@ -91,7 +99,7 @@ impl Job {
         mailbox: mpsc::Receiver<Message>,
         shared: Arc<Shared>,
     ) -> (Self, Asked) {
-        let Beginning { id, kept, digest, permit, held, note, sink, wishes } = beginning;
+        let Beginning { id, kept, digest, permit, standing, held, note, sink, wishes } = beginning;
         let share = || Share::new(Arc::clone(&shared.budget));
         let algorithm = wishes.algorithm;
         let job = Self {
@@ -109,12 +117,15 @@ impl Job {
             timers: Timers::default(),
             exit: None,
             exit_sent: false,
+            standing: Some(standing),
+            denial: None,
+            held: None,
             kept,
             digest,
             peer: Arc::clone(permit.peer()),
             note,
         };
-        (job, Asked { permit, _held: held })
+        (job, Asked { permit, held })
     }
 
     /// Lives the whole life; `on_end` is called when nothing runs any more and only the end is kept.
@@ -138,6 +149,10 @@ impl Job {
         }
         let mut process =
             self.shared.processes.spawn(asked.permit.plan()).map_err(Failure::from)?;
+        match self.shared.on_reload {
+            OnReload::Keep => self.standing = None,
+            OnReload::End => self.held = Some(asked.held),
+        }
         let started_at = clock::now_ms();
         self.started_at = Some(started_at);
         self.input.connect(process.stdin.take());
@@ -185,6 +200,7 @@ impl Job {
                     Some(Order::Signal(_) | Order::Kill(_) | Order::Done) => {
                         return Err(ending::given_up("its client ended it while it waited for its turn"));
                     }
+                    Some(Order::Term(Reason::Denied)) => return Err(self.denied()),
                     Some(Order::Term(_)) => return Err(ending::draining()),
                 },
                 () = at(gone_at) => {
@@ -335,6 +351,7 @@ impl Job {
             Some(Reason::Corrupt) => (Outcome::Unknown, Some(ending::corrupt())),
             Some(Reason::Lost) => (ending::ended_as(code, signal), Some(ending::lost())),
             Some(Reason::Stopping) => (ending::ended_as(code, signal), Some(ending::stopped())),
+            Some(Reason::Denied) => (ending::ended_as(code, signal), Some(self.denied())),
             Some(Reason::Client) | None => (ending::ended_as(code, signal), None),
         };
         Exit {
@@ -354,6 +371,11 @@ impl Job {
                 u64::try_from(running.began.elapsed().as_millis()).unwrap_or(u64::MAX),
             ),
         }
+    }
+
+    /// Why it may run no longer.
+    fn denied(&self) -> Failure {
+        self.denial.clone().map_or_else(ending::draining, Failure::from)
     }
 
     async fn note_end(&mut self, exit: &Exit) {

@@ -141,8 +141,7 @@ impl SpawnError {
     fn hint(&self) -> &'static str {
         match self {
             Self::NotInPath { .. } => {
-                "Name the program by its whole path, or set PATH with --env PATH=...; \
-                 a builtin or a line for the shell needs --shell."
+                "Name the program by its whole path; a builtin or a line for the shell needs --shell."
             }
             Self::NotFound(_) => "Check the path on the host; `ls -l` there shows what exists.",
             Self::NotExecutable { why, .. } => match why {

@@ -2,6 +2,8 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
+use super::program::Sealed;
+
 /// A process that can be started as it stands here.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Plan {
@@ -20,4 +22,6 @@ pub struct Plan {
     pub job: String,
     /// Whether standard input is a pipe; else it is `/dev/null`.
     pub stdin: bool,
+    /// The copy in memory that `program` names, if it is one: it must live until the exec.
+    pub sealed: Option<Sealed>,
 }

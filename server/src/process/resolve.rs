@@ -53,7 +53,16 @@ pub fn resolve(
             (find(&arg0, &env, &cwd)?, arg0, words.collect())
         }
     };
-    let plan = Plan { program, arg0, args, env, cwd, job: job.to_owned(), stdin: request.stdin };
+    let plan = Plan {
+        program,
+        arg0,
+        args,
+        env,
+        cwd,
+        job: job.to_owned(),
+        stdin: request.stdin,
+        sealed: None,
+    };
     Ok(Resolved { plan, note })
 }
 

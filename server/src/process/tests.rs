@@ -41,6 +41,7 @@ fn plan(program: &str, args: &[&str]) -> Plan {
         cwd: PathBuf::from("/"),
         job,
         stdin: false,
+        sealed: None,
     }
 }
 

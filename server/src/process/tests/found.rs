@@ -141,7 +141,7 @@ fn a_line_goes_to_the_shell_of_the_account() {
     let host = Host::new();
     let request = Request { mode: Mode::Shell, stdin: true, ..exec(&[b"df -h | sort"]) };
     let Resolved { plan, note } = host.resolve(&request).unwrap();
-    let Plan { program, arg0, args, env, cwd, job, stdin } = plan;
+    let Plan { program, arg0, args, env, cwd, job, stdin, sealed: _ } = plan;
     assert_eq!((program.to_str(), arg0.to_str()), (Some("/bin/sh"), Some("sh")));
     assert_eq!(args, ["-c", "df -h | sort"]);
     assert_eq!(environment::get(&env, "RCMD_JOB").unwrap(), "j1");

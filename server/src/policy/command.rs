@@ -1,0 +1,230 @@
+//! `rcmd-server policy`: check a policy, explain a decision, write the first one.
+
+use std::{
+    io::Write,
+    net::{IpAddr, Ipv4Addr},
+    os::unix::ffi::OsStringExt,
+    path::Path,
+    time::SystemTime,
+};
+
+use anyhow::{Context as _, Result, bail};
+use rcmd_certs::{Layout, files, text::escaped};
+use rcmd_protocol::{frame::Mode, outcome::Failure, request::Request};
+
+use super::{Denial, Flaw, Found, Moment, Rules, Why, explain, file};
+use crate::{
+    cli::{CheckOptions, ExplainOptions, PolicyCommand},
+    config::Settings,
+    judging::{self, Ground, Refused},
+    peer::Who,
+    process::Account,
+};
+
+/// A request that is denied, as an exit status.
+const DENIED: u8 = 1;
+
+/// Does what was typed, and gives the exit status.
+///
+/// # Errors
+/// What is wrong with the policy or with what was typed.
+pub fn run(command: PolicyCommand, out: &mut impl Write) -> Result<u8> {
+    match command {
+        PolicyCommand::Init { dir } => init(&Layout::for_host(dir.as_deref()), out),
+        PolicyCommand::Check(options) => check(&options, out),
+        PolicyCommand::Explain(options) => explain(&options, out),
+    }
+}
+
+fn init(layout: &Layout, out: &mut impl Write) -> Result<u8> {
+    let path = layout.policy();
+    let new = files::NewFile { path: &path, bytes: rcmd_certs::POLICY.as_bytes(), private: false };
+    files::write_all(&[new], files::Existing::Keep)?;
+    writeln!(out, "{}  who may do what: the group admin, everything", path.display())?;
+    writeln!(out, "A server that runs takes it up with a SIGHUP.")?;
+    Ok(0)
+}
+
+fn check(options: &CheckOptions, out: &mut impl Write) -> Result<u8> {
+    let layout = Layout::for_host(options.dir.as_deref());
+    let settings = Settings::load(&layout, Vec::new())?;
+    let path = options.file.clone().unwrap_or_else(|| settings.policy.clone());
+    let rules = file::check(&path, &settings.host)?;
+    for Flaw { line, column, message, .. } in rules.warnings() {
+        writeln!(out, "{}:{line}:{column}: warning: {message}", path.display())?;
+    }
+    if rules.starts_without_attach() {
+        writeln!(
+            out,
+            "{}: warning: no rule permits \"attach\", so that no command survives a broken connection",
+            path.display()
+        )?;
+    }
+    writeln!(out, "{}: {} rules, all good", path.display(), rules.len())?;
+    Ok(0)
+}
+
+fn explain(options: &ExplainOptions, out: &mut impl Write) -> Result<u8> {
+    let layout = Layout::for_host(options.dir.as_deref());
+    let settings = Settings::load(&layout, Vec::new())?;
+    let path = options.policy.clone().unwrap_or_else(|| settings.policy.clone());
+    let rules = match &options.policy {
+        Some(path) => file::check(path, &settings.host)?,
+        None => file::load(&path, &settings.host)?,
+    };
+    let case = Case {
+        who: Who { user: options.user.clone(), groups: options.group.clone() },
+        request: request(options)?,
+        account: account(options.account.as_deref())?,
+        moment: moment(options)?,
+    };
+    case.explain(&rules, &settings, &path, out)
+}
+
+fn request(options: &ExplainOptions) -> Result<Request> {
+    let bytes = |words: &[std::ffi::OsString]| {
+        words.iter().map(|word| word.clone().into_vec()).collect::<Vec<_>>()
+    };
+    let request = Request {
+        mode: if options.shell { Mode::Shell } else { Mode::Exec },
+        args: bytes(&options.command),
+        env: bytes(&options.env),
+        cwd: options.cwd.clone().map(OsStringExt::into_vec),
+        stdin: false,
+        timeout_ms: 0,
+    };
+    request.check().map_err(told)?;
+    Ok(request)
+}
+
+fn told(failure: Failure) -> anyhow::Error {
+    anyhow::anyhow!("{}; {}", failure.message, failure.hint.unwrap_or_default())
+}
+
+fn moment(options: &ExplainOptions) -> Result<Moment> {
+    let time = match &options.time {
+        Some(time) => humantime::parse_rfc3339_weak(time)
+            .with_context(|| format!("{time:?} is no time; write 2026-01-31T20:00:00Z"))?,
+        None => SystemTime::now(),
+    };
+    Ok(Moment { source: options.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), time })
+}
+
+fn account(name: Option<&str>) -> Result<Account> {
+    let mut account = Account::current();
+    let Some(name) = name else { return Ok(account) };
+    let Some(user) = nix::unistd::User::from_name(name)? else {
+        bail!("there is no user {name:?}")
+    };
+    account.name = user.name.into();
+    (account.uid, account.gid) = (user.uid.as_raw(), user.gid.as_raw());
+    (account.home, account.shell) = (user.dir, user.shell);
+    Ok(account)
+}
+
+/// A question, with all that it depends on.
+struct Case {
+    who: Who,
+    request: Request,
+    account: Account,
+    moment: Moment,
+}
+
+impl Case {
+    fn judge(&self, rules: &Rules, settings: &Settings) -> Result<(Vec<String>, Found), Refused> {
+        let ground = Ground { account: &self.account, path: &settings.path, job: "explain" };
+        let slice = rules.slice(&self.who);
+        judging::rehearse(&slice, &self.request, ground, self.moment)
+            .map(|(judged, found)| (judged.rules, found))
+    }
+
+    fn explain(
+        &self,
+        rules: &Rules,
+        settings: &Settings,
+        path: &Path,
+        out: &mut impl Write,
+    ) -> Result<u8> {
+        let place = |name: &String| place(rules, path, name);
+        let denial = match self.judge(rules, settings) {
+            Ok((by, found)) => {
+                let program = found.program.path.to_string_lossy();
+                writeln!(out, "permitted: {} as {}", escaped(&program), self.account_name())?;
+                return decided(out, &by, place).map(|()| 0);
+            }
+            Err(Refused::Failed(error)) => return Err(told(error.into())),
+            Err(Refused::Denied(denial)) => denial,
+        };
+        writeln!(out, "denied: {}", escaped(&denial.reason))?;
+        decided(out, &denial.rules, place)?;
+        self.remedies(&denial, rules, settings, path, out)?;
+        Ok(DENIED)
+    }
+
+    fn account_name(&self) -> String {
+        escaped(&self.account.name.to_string_lossy())
+    }
+
+    /// What would permit it.
+    fn remedies(
+        &self,
+        denial: &Denial,
+        rules: &Rules,
+        settings: &Settings,
+        path: &Path,
+        out: &mut impl Write,
+    ) -> Result<()> {
+        if !matches!(denial.why, Why::NoRule | Why::NoPolicy) {
+            return Ok(writeln!(out, "what to do: {}", escaped(&denial.hint))?);
+        }
+        writeln!(out, "it would be permitted")?;
+        for (who, other) in rules.others(&self.who) {
+            let case = Self {
+                who: other,
+                request: self.request.clone(),
+                account: self.account.clone(),
+                ..*self
+            };
+            if let Ok((by, _)) = case.judge(rules, settings) {
+                let by = by.first().map(|name| place(rules, path, name)).unwrap_or_default();
+                writeln!(out, "  to {} by {by}", escaped(&who))?;
+            }
+        }
+        if let Some(request) = super::plain_words(&self.request) {
+            let case =
+                Self { who: self.who.clone(), request, account: self.account.clone(), ..*self };
+            if case.judge(rules, settings).is_ok() {
+                writeln!(out, "  without the shell, with --exec")?;
+            }
+        }
+        let ground = Ground { account: &self.account, path: &settings.path, job: "explain" };
+        let rule = judging::find_for(&self.who.user, &self.request, ground)
+            .map_err(|error| told(error.into()))
+            .map(|found| explain::rule_for(&self.who.user, &self.request, &found))?;
+        if let Some(rule) = rule {
+            writeln!(out, "  by this rule, which permits nothing else:\n")?;
+            for line in rule.lines() {
+                writeln!(out, "    {line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn place(rules: &Rules, path: &Path, name: &str) -> String {
+    match rules.line_of(name) {
+        Some(line) => format!("the rule \"{}\" ({}:{line})", escaped(name), path.display()),
+        None => format!("the rule {}, which every host has", escaped(name)),
+    }
+}
+
+fn decided(
+    out: &mut impl Write,
+    names: &[String],
+    place: impl Fn(&String) -> String,
+) -> Result<()> {
+    for name in names {
+        writeln!(out, "  by {}", place(name))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! What would permit something that is denied: others who may, and a rule that would do.
+
+use std::collections::BTreeSet;
+
+use rcmd_protocol::{frame::Mode, request::Request};
+
+use super::{Found, Rules, slice::is_group, slice::is_user};
+use crate::peer::Who;
+
+impl Rules {
+    /// The same user in one more group, and other users, as far as rules speak of them.
+    pub fn others(&self, who: &Who) -> Vec<(String, Who)> {
+        let named: Vec<_> =
+            self.all().iter().flat_map(|rule| rule.policy.entity_literals()).collect();
+        let names = |is_one: fn(&cedar_policy::EntityUid) -> bool| {
+            let names = named.iter().filter(|uid| is_one(uid)).map(|uid| uid.id().unescaped());
+            names.map(str::to_owned).collect::<BTreeSet<_>>()
+        };
+        let groups = names(is_group).into_iter().filter(|group| !who.groups.contains(group));
+        let in_group = groups.map(|group| {
+            let groups = who.groups.iter().cloned().chain([group.clone()]).collect();
+            (format!("{} in the group {group}", who.user), Who { user: who.user.clone(), groups })
+        });
+        let users = names(is_user).into_iter().filter(|user| *user != who.user);
+        let users = users.map(|user| (user.clone(), Who { user, groups: Vec::new() }));
+        in_group.chain(users).collect()
+    }
+
+    /// Where a rule begins.
+    pub fn line_of(&self, name: &str) -> Option<usize> {
+        self.all().iter().find(|rule| rule.name() == name).map(|rule| rule.line)
+    }
+}
+
+/// A rule that permits exactly this request to this user, and nothing else. None for what is not
+/// UTF-8: such a request can't be told from others.
+pub fn rule_for(user: &str, request: &Request, found: &Found) -> Option<String> {
+    let account = found.account.to_str()?;
+    let words: Option<Vec<_>> =
+        request.args.iter().map(|word| std::str::from_utf8(word).ok()).collect();
+    let words = words?;
+    let (action, what) = match request.mode {
+        Mode::Shell => ("shell", format!("context.line == {}", quoted(words.first()?))),
+        Mode::Exec => {
+            let numbered = words.iter().enumerate().map(|(n, word)| quoted(&format!("{n}={word}")));
+            let argv: Vec<_> = numbered.collect();
+            let program = quoted(found.program.path.to_str()?);
+            let what =
+                format!("context.program == {program} &&\n  context.argv == [{}]", argv.join(", "));
+            ("run", what)
+        }
+    };
+    let (user, account) = (quoted(user), quoted(account));
+    Some(format!(
+        "permit (\n  principal == User::{user},\n  action == Action::\"{action}\",\n  resource\n) \
+         when {{\n  {what} &&\n  context.account == {account}\n}};\n"
+    ))
+}
+
+/// A string literal of Cedar's.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            letter if letter.is_control() => quoted.extend(letter.escape_unicode()),
+            letter => quoted.push(letter),
+        }
+    }
+    quoted.push('"');
+    quoted
+}

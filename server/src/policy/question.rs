@@ -1,0 +1,148 @@
+//! What is asked, as rules see it: facts made into Cedar's context.
+//!
+//! The same parsed request is judged, audited and executed; nothing reads the text again.
+
+use std::{
+    ffi::OsString,
+    net::IpAddr,
+    os::unix::ffi::OsStrExt as _,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use cedar_policy::{Context, RestrictedExpression};
+use rcmd_protocol::{frame::Mode, request::Request};
+
+use super::slice::{Action, user};
+use crate::process::Program;
+
+/// Arguments that have a place in `args`; further ones are in `argv` and `argc` alone.
+pub const ARGS: usize = 32;
+
+/// What was found on this host for a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// The account that it will run as.
+    pub account: OsString,
+    /// The account's number.
+    pub uid: u32,
+    /// The folder that it will start in, without links.
+    pub cwd: PathBuf,
+    /// The program, or the shell.
+    pub program: Program,
+}
+
+/// When and from where something is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Moment {
+    /// The peer's address.
+    pub source: IpAddr,
+    /// Now.
+    pub time: SystemTime,
+}
+
+type Pair = (String, RestrictedExpression);
+
+fn text(name: &str, value: impl Into<String>) -> Pair {
+    (name.to_owned(), RestrictedExpression::new_string(value.into()))
+}
+
+fn truth(name: &str, value: bool) -> Pair {
+    (name.to_owned(), RestrictedExpression::new_bool(value))
+}
+
+fn number(name: &str, value: usize) -> Pair {
+    let value = i64::try_from(value).unwrap_or(i64::MAX);
+    (name.to_owned(), RestrictedExpression::new_long(value))
+}
+
+fn set(name: &str, values: impl Iterator<Item = String>) -> Pair {
+    let values = values.map(RestrictedExpression::new_string);
+    (name.to_owned(), RestrictedExpression::new_set(values))
+}
+
+fn utf8(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
+impl Moment {
+    fn pairs(self) -> [Pair; 2] {
+        // Cedar reads times of four-digit years.
+        let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
+        let time = humantime::format_rfc3339_millis(self.time.min(last)).to_string();
+        let source = self.source.to_canonical().to_string();
+        [
+            ("source".to_owned(), RestrictedExpression::new_ip(source)),
+            ("time".to_owned(), RestrictedExpression::new_datetime(time)),
+        ]
+    }
+}
+
+/// The action that a request asks for.
+pub fn action(request: &Request) -> Action {
+    match request.mode {
+        Mode::Exec => Action::Run,
+        Mode::Shell => Action::Shell,
+    }
+}
+
+/// The context of a request to run something.
+///
+/// What is not UTF-8 is left out, or empty where the vocabulary wants a text: no program, folder or
+/// line is empty, so that this is none of them. Then `text` is false.
+///
+/// # Errors
+/// When Cedar takes a fact for malformed, in its words.
+pub fn of_request(request: &Request, found: &Found, moment: Moment) -> Result<Context, String> {
+    let mut is_text = true;
+    let mut word = |bytes: &[u8]| {
+        let word = utf8(bytes);
+        is_text &= word.is_some();
+        word.map(str::to_owned)
+    };
+    let words: Vec<_> = request.args.iter().map(|argument| word(argument)).collect();
+    let names = request.env.iter().map(|setting| word(super::environment::split(setting).0));
+    let env: Vec<_> = names.flatten().collect();
+    let program = word(found.program.path.as_os_str().as_bytes()).unwrap_or_default();
+    let cwd = word(found.cwd.as_os_str().as_bytes()).unwrap_or_default();
+    let account = word(found.account.as_bytes()).unwrap_or_default();
+    let first = words.first().cloned().flatten().unwrap_or_default();
+    let mut pairs = vec![
+        text("program", program),
+        text("account", account),
+        ("uid".to_owned(), RestrictedExpression::new_long(found.uid.into())),
+        text("cwd", cwd),
+        set("env", env.into_iter()),
+        truth("tty", false),
+        truth("text", is_text),
+    ];
+    pairs.extend(moment.pairs());
+    match request.mode {
+        Mode::Shell => pairs.push(text("line", first)),
+        Mode::Exec => {
+            let known =
+                || words.iter().enumerate().filter_map(|(n, word)| Some((n, word.as_ref()?)));
+            let args = known().take_while(|(n, _)| *n < ARGS);
+            let args = args.map(|(n, word)| text(&n.to_string(), word));
+            let args = RestrictedExpression::new_record(args).map_err(|error| error.to_string())?;
+            pairs.push(text("name", first));
+            pairs.push(number("argc", words.len()));
+            pairs.push(set("argv", known().map(|(n, word)| format!("{n}={word}"))));
+            pairs.push(("args".to_owned(), args));
+            if let Some(sealed) = &found.program.sealed {
+                pairs.push(text("digest", sealed.digest()));
+            }
+        }
+    }
+    Context::from_pairs(pairs).map_err(|error| error.to_string())
+}
+
+/// The context of a request about a command that `owner` has started.
+///
+/// # Errors
+/// As [`of_request`].
+pub fn of_job(owner: &str, moment: Moment) -> Result<Context, String> {
+    let owner = RestrictedExpression::new_entity_uid(user(owner));
+    let pairs = [("owner".to_owned(), owner)].into_iter().chain(moment.pairs());
+    Context::from_pairs(pairs).map_err(|error| error.to_string())
+}

@@ -1,0 +1,260 @@
+//! The rules that can apply to one identity on this host, and their evaluation.
+//!
+//! Evaluating a rule whose scope does not match costs as much as one that does, so of a thousand
+//! rules those for others are taken out once, by peer and by action.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, LazyLock, OnceLock},
+};
+
+use cedar_policy::{
+    ActionConstraint, Authorizer, Context, Decision, Effect, Entities, Entity, EntityId,
+    EntityTypeName, EntityUid, Policy, PolicySet, PrincipalConstraint, Request, ResourceConstraint,
+    RestrictedExpression,
+};
+
+use super::rules::{Rule, schema};
+use crate::peer::Who;
+
+/// What may be asked for. Of the schema's actions these are judged today.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// A program with its arguments.
+    Run,
+    /// A line for the shell.
+    Shell,
+    /// Taking up a command that was started before.
+    Attach,
+}
+
+impl Action {
+    /// Its name in rules.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Shell => "shell",
+            Self::Attach => "attach",
+        }
+    }
+}
+
+/// This host, as rules see it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// Its labels, by configuration.
+    pub labels: Vec<String>,
+}
+
+/// Names of Cedar's entity types, parsed once.
+struct Types {
+    user: EntityTypeName,
+    group: EntityTypeName,
+    host: EntityTypeName,
+    label: EntityTypeName,
+    action: EntityTypeName,
+}
+
+static TYPES: LazyLock<Types> = LazyLock::new(|| {
+    let name = |name: &str| match name.parse() {
+        Ok(name) => name,
+        Err(error) => unreachable!("{name} is the name of a type: {error}"),
+    };
+    Types {
+        user: name("User"),
+        group: name("Group"),
+        host: name("Host"),
+        label: name("Label"),
+        action: name("Action"),
+    }
+});
+
+fn uid(kind: &EntityTypeName, name: &str) -> EntityUid {
+    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(name))
+}
+
+/// Whether it names a user.
+pub(super) fn is_user(uid: &EntityUid) -> bool {
+    *uid.type_name() == TYPES.user
+}
+
+/// Whether it names a group.
+pub(super) fn is_group(uid: &EntityUid) -> bool {
+    *uid.type_name() == TYPES.group
+}
+
+/// The user of this name, for a context.
+pub(super) fn user(name: &str) -> EntityUid {
+    uid(&TYPES.user, name)
+}
+
+/// The rules that can apply to one identity.
+#[derive(Debug)]
+pub struct Slice {
+    who: Who,
+    host: Host,
+    is_missing: bool,
+    rules: Vec<Arc<Rule>>,
+    principal: EntityUid,
+    resource: EntityUid,
+    entities: Entities,
+    actions: [OnceLock<Applicable>; 3],
+}
+
+/// The rules that can apply to one identity that asks for one action.
+#[derive(Debug)]
+struct Applicable {
+    action: EntityUid,
+    set: PolicySet,
+    rules: HashMap<String, Arc<Rule>>,
+}
+
+/// What the rules say.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    /// Whether it is permitted. Never when a rule could not be evaluated.
+    pub(super) permitted: bool,
+    /// The rules that decided: the permits, or the forbids. None when nothing permits it.
+    pub(super) rules: Vec<Arc<Rule>>,
+    /// Rules that could not be evaluated, and why.
+    pub(super) errors: Vec<String>,
+}
+
+impl Slice {
+    pub(super) fn new(rules: &[Arc<Rule>], host: &Host, who: &Who, is_missing: bool) -> Self {
+        let principal = user(&who.user);
+        let groups: HashSet<_> = who.groups.iter().map(|group| uid(&TYPES.group, group)).collect();
+        let resource = uid(&TYPES.host, &host.name);
+        let labels: HashSet<_> = host.labels.iter().map(|label| uid(&TYPES.label, label)).collect();
+        let can_apply = |rule: &&Arc<Rule>| {
+            let who = match rule.policy.principal_constraint() {
+                PrincipalConstraint::Any => true,
+                PrincipalConstraint::Eq(one) => one == principal,
+                PrincipalConstraint::In(one) => one == principal || groups.contains(&one),
+                PrincipalConstraint::Is(kind) => kind == TYPES.user,
+                PrincipalConstraint::IsIn(kind, one) => {
+                    kind == TYPES.user && (one == principal || groups.contains(&one))
+                }
+            };
+            who && match rule.policy.resource_constraint() {
+                ResourceConstraint::Any => true,
+                ResourceConstraint::Eq(one) => one == resource,
+                ResourceConstraint::In(one) => one == resource || labels.contains(&one),
+                ResourceConstraint::Is(kind) => kind == TYPES.host,
+                ResourceConstraint::IsIn(kind, one) => {
+                    kind == TYPES.host && (one == resource || labels.contains(&one))
+                }
+            }
+        };
+        let rules = rules.iter().filter(can_apply).map(Arc::clone).collect();
+        let entities = entities((&principal, &who.user, groups), (&resource, &host.name, labels));
+        let (who, host) = (who.clone(), host.clone());
+        let actions = Default::default();
+        Self { who, host, is_missing, rules, principal, resource, entities, actions }
+    }
+
+    /// Whose rules they are.
+    pub fn who(&self) -> &Who {
+        &self.who
+    }
+
+    /// The host that they are for.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Whether the host has no policy at all.
+    pub fn is_missing(&self) -> bool {
+        self.is_missing
+    }
+
+    /// Whether any rule could ever permit this, whatever the details are. If none could, nothing of
+    /// the request needs to be looked up on the host, and the answer tells nothing about it.
+    pub fn may_permit(&self, action: Action) -> bool {
+        let permits = |rule: &Arc<Rule>| rule.policy.effect() == Effect::Permit;
+        self.applicable(action).rules.values().any(permits)
+    }
+
+    /// Whether a rule that can apply speaks of the program's digest.
+    pub fn names_digest(&self, action: Action) -> bool {
+        self.applicable(action).rules.values().any(|rule| rule.names_digest)
+    }
+
+    pub(super) fn judge(&self, action: Action, context: Context) -> Verdict {
+        let Applicable { action, set, rules } = self.applicable(action);
+        let (principal, resource) = (self.principal.clone(), self.resource.clone());
+        let denied =
+            |error: String| Verdict { permitted: false, rules: Vec::new(), errors: vec![error] };
+        // Without the schema: the context is made from typed facts, and a test compares the two.
+        let request = match Request::new(principal, action.clone(), resource, context, None) {
+            Ok(request) => request,
+            Err(error) => return denied(error.to_string()),
+        };
+        let answer = Authorizer::new().is_authorized(&request, set, &self.entities);
+        let diagnostics = answer.diagnostics();
+        let errors: Vec<_> = diagnostics.errors().map(ToString::to_string).collect();
+        let find = |id: &cedar_policy::PolicyId| rules.get::<str>(id.as_ref()).map(Arc::clone);
+        let mut rules: Vec<_> = diagnostics.reason().filter_map(find).collect();
+        rules.sort_by_key(|rule| rule.line);
+        // Cedar skips a rule that errs. A forbid that is skipped would permit.
+        let permitted = answer.decision() == Decision::Allow && errors.is_empty();
+        Verdict { permitted, rules, errors }
+    }
+
+    fn applicable(&self, action: Action) -> &Applicable {
+        let cell = match action {
+            Action::Run => &self.actions[0],
+            Action::Shell => &self.actions[1],
+            Action::Attach => &self.actions[2],
+        };
+        cell.get_or_init(|| {
+            let action = uid(&TYPES.action, action.as_str());
+            let rules: Vec<_> =
+                self.rules.iter().filter(|rule| is_about(&rule.policy, &action)).collect();
+            let mut set = PolicySet::new();
+            for rule in &rules {
+                if let Err(error) = set.add(rule.policy.clone()) {
+                    unreachable!("names of rules are distinct: {error}");
+                }
+            }
+            let rules = rules.iter().map(|rule| (rule.name().to_owned(), Arc::clone(rule)));
+            Applicable { action, set, rules: rules.collect() }
+        })
+    }
+}
+
+/// Whether a rule can permit or forbid this action.
+fn is_about(rule: &Policy, action: &EntityUid) -> bool {
+    match rule.action_constraint() {
+        ActionConstraint::Any => true,
+        ActionConstraint::Eq(one) => one == *action,
+        ActionConstraint::In(some) => some.contains(action),
+    }
+}
+
+/// Whether a rule permits an action to somebody.
+pub(super) fn permits(rule: &Policy, action: Action) -> bool {
+    rule.effect() == Effect::Permit && is_about(rule, &uid(&TYPES.action, action.as_str()))
+}
+
+type Described<'a> = (&'a EntityUid, &'a str, HashSet<EntityUid>);
+
+fn entities(who: Described<'_>, host: Described<'_>) -> Entities {
+    let parents = who.2.iter().chain(&host.2);
+    let mut entities: Vec<_> =
+        parents.map(|parent| Entity::new_no_attrs(parent.clone(), HashSet::new())).collect();
+    for (uid, name, parents) in [who, host] {
+        let name = RestrictedExpression::new_string(name.to_owned());
+        let attributes = HashMap::from([("name".to_owned(), name)]);
+        match Entity::new(uid.clone(), attributes, parents) {
+            Ok(entity) => entities.push(entity),
+            Err(error) => unreachable!("a string is an attribute: {error}"),
+        }
+    }
+    match Entities::from_entities(entities, Some(schema())) {
+        Ok(entities) => entities,
+        Err(error) => unreachable!("user, groups, host and labels are of the schema: {error}"),
+    }
+}

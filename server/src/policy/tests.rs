@@ -1,0 +1,290 @@
+//! Rules against requests, without a host.
+
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use rcmd_protocol::{frame::Mode, request::Request};
+
+use super::*;
+use crate::{
+    peer::Who,
+    process::{Program, Writable},
+};
+
+fn host() -> Host {
+    Host { name: "db1".into(), labels: vec!["database".into(), "prod".into()] }
+}
+
+fn rules(text: &str) -> Rules {
+    Rules::parse(text, host()).unwrap_or_else(|flaws| {
+        panic!("{}", flaws.iter().map(ToString::to_string).collect::<String>())
+    })
+}
+
+fn who(user: &str, groups: &[&str]) -> Who {
+    Who { user: user.into(), groups: groups.iter().map(|&group| group.into()).collect() }
+}
+
+fn exec(words: &[&[u8]]) -> Request {
+    Request {
+        mode: Mode::Exec,
+        args: words.iter().map(|word| word.to_vec()).collect(),
+        env: Vec::new(),
+        cwd: None,
+        stdin: false,
+        timeout_ms: 0,
+    }
+}
+
+fn line(line: &[u8]) -> Request {
+    Request { mode: Mode::Shell, ..exec(&[line]) }
+}
+
+fn found(program: &str) -> Found {
+    Found {
+        account: "root".into(),
+        uid: 0,
+        cwd: "/root".into(),
+        program: Program { path: PathBuf::from(program), writable: None, sealed: None },
+    }
+}
+
+fn noon() -> Moment {
+    Moment {
+        source: IpAddr::from([192, 0, 2, 7]),
+        time: SystemTime::UNIX_EPOCH + Duration::from_secs(20_000 * 86_400 + 12 * 3600),
+    }
+}
+
+fn asked(rules: &Rules, who: &Who, request: &Request) -> Result<Judged, Denial> {
+    judge(&rules.slice(who), request, &found("/usr/bin/systemctl"), noon())
+}
+
+#[test]
+fn the_first_policy_permits_the_group_admin_everything_and_nobody_else_anything() {
+    let rules = rules(rcmd_certs::POLICY);
+    assert_eq!(rules.warnings(), []);
+    let odd = exec(&[b"\xff", b""]);
+    for request in [exec(&[b"id"]), line(b"id; rm -rf x"), odd] {
+        let admin = asked(&rules, &who("alice", &["x", "admin"]), &request).unwrap();
+        assert_eq!(admin.rules, ["admin"]);
+        for other in [who("admin", &[]), who("eve", &["admins", "Admin"])] {
+            assert_eq!(asked(&rules, &other, &request).unwrap_err().why, Why::NoRule);
+        }
+    }
+}
+
+#[test]
+fn whoever_may_start_may_take_up_its_own_commands_alone() {
+    let rules = rules(rcmd_certs::POLICY);
+    let slice = rules.slice(&who("bob", &[]));
+    assert_eq!(judge_attach(&slice, "bob", noon()).unwrap(), ["own-commands"]);
+    assert_eq!(judge_attach(&slice, "alice", noon()).unwrap_err().why, Why::NoRule);
+}
+
+#[test]
+fn a_host_without_a_policy_denies_everything_and_says_what_to_type() {
+    let rules = Rules::missing(host());
+    let denial = asked(&rules, &who("alice", &["admin"]), &exec(&[b"id"])).unwrap_err();
+    assert_eq!(denial.why, Why::NoPolicy);
+    assert!(denial.hint.contains("rcmd-server policy init"), "{}", denial.hint);
+}
+
+#[test]
+fn a_denial_names_the_rule_that_forbids() {
+    let rules = rules(
+        r#"@id("all") permit (principal, action, resource);
+           @id("no-shell") forbid (principal, action == Action::"shell", resource in Label::"database");
+           @id("elsewhere") forbid (principal, action, resource in Label::"web");"#,
+    );
+    let denial = asked(&rules, &who("alice", &[]), &line(b"id")).unwrap_err();
+    assert_eq!((denial.why, denial.rules), (Why::Forbidden, vec!["no-shell".to_owned()]));
+    assert!(denial.reason.contains("\"no-shell\" forbids it"), "{}", denial.reason);
+    asked(&rules, &who("alice", &[]), &exec(&[b"id"])).unwrap();
+}
+
+#[test]
+fn a_rule_that_can_not_be_evaluated_denies() {
+    let rules = rules(
+        r#"@id("all") permit (principal, action == Action::"run", resource);
+           @id("overflow") forbid (principal, action == Action::"run", resource)
+           when { context.argc * 9223372036854775807 == 0 };"#,
+    );
+    asked(&rules, &who("alice", &[]), &exec(&[b"id"])).unwrap();
+    let denial = asked(&rules, &who("alice", &[]), &exec(&[b"id", b"x"])).unwrap_err();
+    assert_eq!(denial.why, Why::Error);
+    assert!(denial.reason.contains("overflow"), "{}", denial.reason);
+}
+
+#[test]
+fn arguments_are_exact_by_position_and_patterns_stay_within_one() {
+    let rules = rules(
+        r#"@id("exact") permit (principal == User::"a", action == Action::"run", resource)
+             when { context.argv == ["0=systemctl", "1=restart", "2=nginx"] };
+           @id("pattern") permit (principal == User::"b", action == Action::"run", resource)
+             when { context.argc == 3 && context.args has "2" && context.args["2"] like "nginx*" };"#,
+    );
+    let may = |user, words: &[&[u8]]| asked(&rules, &who(user, &[]), &exec(words)).is_ok();
+    assert!(may("a", &[b"systemctl", b"restart", b"nginx"]));
+    assert!(!may("a", &[b"systemctl", b"restart", b"nginx", b""]));
+    assert!(!may("a", &[b"systemctl", b"nginx", b"restart"]));
+    assert!(!may("a", &[b"systemctl", b"restart 2=nginx"]));
+    assert!(!may("a", &[b"systemctl", b"restart", b"nginx\xff"]));
+    assert!(may("b", &[b"x", b"restart", b"nginx@1"]));
+    assert!(!may("b", &[b"x", b"restart", b"nginx", b"sshd"]));
+    assert!(!may("b", &[b"x", b"restart", b"nginx\xff"]));
+}
+
+#[test]
+fn arguments_past_those_with_a_place_still_count() {
+    let words: Vec<Vec<u8>> = (0..40).map(|n| format!("w{n}").into_bytes()).collect();
+    let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+    let all = r#"permit (principal, action, resource) when { context.argc == 40 && context.argv.contains("39=w39") && !(context.args has "32") };"#;
+    let broken = all.replace("\"32\"", "\"31\"");
+    // The vocabulary ends at 31, so that a rule that speaks of 32 is refused when it is read.
+    assert!(Rules::parse(all, host()).is_err());
+    let rules = rules(
+        &broken
+            .replace("!(context.args has \"31\")", "context.args has \"31\"")
+            .replace("action,", "action == Action::\"run\","),
+    );
+    asked(&rules, &who("a", &[]), &exec(&words)).unwrap();
+}
+
+#[test]
+fn what_is_no_text_is_said_to_be_none() {
+    let rules = rules(
+        r#"permit (principal, action in [Action::"run", Action::"shell"], resource) when { context.text };"#,
+    );
+    let may = |request: Request| asked(&rules, &who("a", &[]), &request).is_ok();
+    assert!(may(exec(&[b"a", b"\xc3\xbc"])) && may(line(b"x")));
+    assert!(!may(exec(&[b"a", b"\xff"])) && !may(line(b"\xff")));
+    assert!(!may(Request { env: vec![b"LC_\xff=x".to_vec()], ..exec(&[b"a"]) }));
+}
+
+#[test]
+fn time_and_address_are_compared_as_what_they_are() {
+    let rules = rules(
+        r#"permit (principal, action == Action::"run", resource) when {
+             context.source.isInRange(ip("192.0.2.0/24")) &&
+             context.time.toTime() >= duration("8h") && context.time.toTime() < duration("18h") };"#,
+    );
+    let slice = rules.slice(&who("a", &[]));
+    let at = |hour: u64, source: &str| {
+        let time = noon().time - Duration::from_secs(12 * 3600) + Duration::from_secs(hour * 3600);
+        let moment = Moment { source: source.parse().unwrap(), time };
+        judge(&slice, &exec(&[b"a"]), &found("/bin/a"), moment).is_ok()
+    };
+    assert!(at(12, "192.0.2.7") && at(8, "::ffff:192.0.2.7"));
+    assert!(!at(18, "192.0.2.7") && !at(7, "192.0.2.7") && !at(12, "198.51.100.1"));
+    // A clock that is wrong is a denial and no panic.
+    for seconds in [0, 253_402_300_800, u64::from(u32::MAX) * 4_000] {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let moment = Moment { source: IpAddr::from([192, 0, 2, 7]), time };
+        assert!(judge(&slice, &exec(&[b"a"]), &found("/bin/a"), moment).is_err());
+    }
+}
+
+#[test]
+fn a_program_that_others_can_change_is_denied_to_everybody() {
+    let rules = rules(rcmd_certs::POLICY);
+    let writable =
+        Writable::By { what: "the folder", path: "/tmp".into(), whom: "everybody".into() };
+    let mut found = found("/tmp/x");
+    found.program.writable = Some(writable);
+    let slice = rules.slice(&who("alice", &["admin"]));
+    let denial = judge(&slice, &exec(&[b"/tmp/x"]), &found, noon()).unwrap_err();
+    assert_eq!((denial.why, denial.rules), (Why::Writable, vec![PROGRAM_WRITABLE.to_owned()]));
+    assert!(denial.reason.contains("\"/tmp\" can be changed by everybody"), "{}", denial.reason);
+}
+
+#[test]
+fn one_rule_must_permit_both_the_command_and_its_settings() {
+    let rules = rules(
+        r#"@id("deploy") @env("RELEASE=v*") permit (principal, action == Action::"run", resource) when { context.program == "/opt/deploy" };
+           @id("other") @env("*") permit (principal, action == Action::"run", resource) when { context.program == "/opt/other" };"#,
+    );
+    let slice = rules.slice(&who("ci", &[]));
+    let may = |program: &str, setting: &str| {
+        let request = Request { env: vec![setting.into()], ..exec(&[b"x"]) };
+        judge(&slice, &request, &found(program), noon())
+    };
+    assert!(may("/opt/deploy", "RELEASE=v1").is_ok());
+    assert!(may("/opt/other", "FOO=bar").is_ok());
+    let denial = may("/opt/deploy", "FOO=bar").unwrap_err();
+    assert_eq!((denial.why, denial.rules), (Why::Environment, vec!["deploy".to_owned()]));
+    assert!(denial.reason.contains("FOO"), "{}", denial.reason);
+    assert_eq!(may("/opt/other", "LD_PRELOAD=x").unwrap_err().why, Why::Environment);
+}
+
+#[test]
+fn a_wrong_policy_is_refused_with_line_column_and_caret() {
+    let flaw = |text: &str| Rules::parse(text, host()).unwrap_err().remove(0);
+    let syntax =
+        flaw("permit (principal, action, resource);\npermit (principal action, resource);");
+    assert_eq!((syntax.line, syntax.column), (2, 19), "{syntax}");
+    let attribute = flaw(
+        "permit (principal, action == Action::\"run\", resource)\nwhen { context.progam == \"x\" };",
+    );
+    assert_eq!((attribute.line, attribute.column), (2, 8), "{attribute}");
+    assert!(attribute.to_string().contains("\n  |        ^"), "{attribute}");
+    assert!(attribute.to_string().contains("progam"), "{attribute}");
+    let twice = flaw(
+        "@id(\"a\") permit (principal, action, resource);\n  @id(\"a\") permit (principal, action, resource);",
+    );
+    assert_eq!((twice.line, twice.column), (2, 3), "{twice}");
+    let unguarded = flaw(
+        "permit (principal, action == Action::\"run\", resource) when { context.args[\"1\"] == \"x\" };",
+    );
+    assert_eq!(unguarded.line, 1, "{unguarded}");
+    let template = flaw("\npermit (principal == ?principal, action, resource);");
+    assert_eq!((template.line, template.column), (2, 1), "{template}");
+    assert!(flaw("@env(\"=x\") permit (principal, action, resource);").message.contains("@env"));
+    assert_eq!(Rules::parse("", host()).unwrap().len(), 0);
+}
+
+#[test]
+fn the_rule_that_is_offered_permits_what_was_denied_and_nothing_else() {
+    let none = rules("");
+    let words: [&[u8]; 4] = [b"systemctl", b"", b"a \"b\\\x01\n", "ü".as_bytes()];
+    let found = found("/usr/bin/systemctl");
+    for request in [exec(&words), line(b"echo \"$HOME\"\n")] {
+        assert!(asked(&none, &who("al", &[]), &request).is_err());
+        let text = explain::rule_for("al", &request, &found).unwrap();
+        let rules = rules(&text);
+        asked(&rules, &who("al", &[]), &request).unwrap_or_else(|denial| panic!("{denial} {text}"));
+        let mut more = request.clone();
+        more.args[0].push(b'x');
+        assert!(asked(&rules, &who("al", &[]), &more).is_err());
+        assert!(asked(&rules, &who("bob", &[]), &request).is_err());
+    }
+}
+
+#[test]
+fn a_shell_line_of_plain_words_is_the_same_without_the_shell() {
+    let words = |text: &[u8]| plain_words(&line(text)).map(|request| request.args);
+    assert_eq!(words(b" uname  -a").unwrap(), [&b"uname"[..], b"-a"]);
+    for odd in
+        [&b"a|b"[..], b"a;b", b"$(a)", b"a\nb", b"'a'", b"A=1 b", b"~/a", b"a*", b"\xff", b" "]
+    {
+        assert_eq!(words(odd), None, "{odd:?}");
+    }
+    assert_eq!(plain_words(&exec(&[b"a"])), None);
+}
+
+/// Cedar is given contexts without a check against the schema, for speed; here they are checked.
+#[test]
+fn contexts_are_of_the_vocabulary() {
+    let schema = rules::schema();
+    let requests = [exec(&[b"a", b"\xff"]), exec(&[b"a"]), line(b"x"), line(b"\xff")];
+    for request in requests {
+        let context = question::of_request(&request, &found("/a"), noon()).unwrap();
+        let action = format!("Action::\"{}\"", question::action(&request).as_str());
+        context.validate(schema, &action.parse().unwrap()).unwrap();
+    }
+    let context = question::of_job("al", noon()).unwrap();
+    context.validate(schema, &"Action::\"attach\"".parse().unwrap()).unwrap();
+}
