@@ -221,7 +221,7 @@ fn taking_a_command_up_again_is_judged_too() {
             .replace("own-commands\") permit", "own-commands\") forbid"),
     );
     let done = world.exec(["echo", "a"]).options(key).with_result().run();
-    done.assert_says("own-commands");
+    done.assert_code(255).assert_says("may not take up a command");
     assert_eq!(done.result()["error"]["kind"], "denied");
     assert!(done.stdout.is_empty());
 }
