@@ -32,12 +32,12 @@ fn identity(world: &World, user: &str, groups: &[&str]) -> PathBuf {
     dir
 }
 
-trait As {
-    fn as_user(self, world: &World, user: &str, groups: &[&str]) -> Self;
+trait By {
+    fn by(self, world: &World, user: &str, groups: &[&str]) -> Self;
 }
 
-impl As for ClientCommand {
-    fn as_user(self, world: &World, user: &str, groups: &[&str]) -> Self {
+impl By for ClientCommand {
+    fn by(self, world: &World, user: &str, groups: &[&str]) -> Self {
         self.dir(identity(world, user, groups))
     }
 }
@@ -83,14 +83,14 @@ fn a_host_without_a_policy_denies_and_says_what_to_type() {
 fn a_rule_permits_what_it_says_to_whom_it_says() {
     let world = World::start();
     reload(&world, ONCALL);
-    let oncall = |words: &[&str]| world.exec(words).as_user(&world, "alice", &["oncall"]);
+    let oncall = |words: &[&str]| world.exec(words).by(&world, "alice", &["oncall"]);
     let done = oncall(&["echo", "hi"]).run();
     done.assert_code(0);
     assert_eq!(done.stdout, b"hi\n");
     let done = oncall(&["echo", "hi", "there"]).with_result().run();
     done.assert_code(125).assert_says("no rule permits it");
     assert_eq!(done.result()["error"]["kind"], "denied");
-    let done = world.exec(["echo", "hi"]).as_user(&world, "bob", &["off-call"]).run();
+    let done = world.exec(["echo", "hi"]).by(&world, "bob", &["off-call"]).run();
     done.assert_code(125).assert_says("bob may not run echo");
 }
 
@@ -98,7 +98,7 @@ fn a_rule_permits_what_it_says_to_whom_it_says() {
 fn a_denied_shell_line_that_exec_would_permit_says_so() {
     let world = World::start();
     reload(&world, ONCALL);
-    let line = |line: &str| world.shell(line).as_user(&world, "alice", &["oncall"]).run();
+    let line = |line: &str| world.shell(line).by(&world, "alice", &["oncall"]).run();
     line("echo hi").assert_code(125).assert_says("--exec");
     let other = line("echo hi; id");
     other.assert_code(125);
@@ -136,7 +136,7 @@ fn a_running_command_is_ended_when_its_permission_is_taken_away() {
     let time = format!("602.{}", std::process::id());
     let kept = format!("603.{}", std::process::id());
     let running = world.exec(["sleep", &time]).with_result().spawn();
-    let other = world.exec(["sleep", &kept]).as_user(&world, "bob", &["oncall"]);
+    let other = world.exec(["sleep", &kept]).by(&world, "bob", &["oncall"]);
     reload(&world, &ONCALL.replace("echo", "sleep"));
     let other = other.spawn();
     eventually("both run", || !marked(&time).is_empty() && !marked(&kept).is_empty());
