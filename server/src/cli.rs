@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand, ValueEnum};
     name = "rcmd-server",
     version,
     about = "Runs commands on this machine for those who may ask",
-    after_help = "Examples:\n  rcmd-server --dir demo\n  rcmd-server --listen 0.0.0.0:7263 --log-format json",
+    after_help = "Example: rcmd-server --dir demo",
     after_long_help = "Examples:\n  rcmd-server --dir demo\n  rcmd-server --listen 0.0.0.0:7263 --log-format json\n\n\
         SIGTERM stops it: nothing new is started, what runs has 10 s to end, then it is ended.\n\
         A second SIGTERM skips the wait. SIGHUP reads certificates, keys and policy again.",
