@@ -8,7 +8,7 @@ use clap::Parser;
 use clap::builder::PossibleValuesParser;
 use rcmd_tests::World;
 use rcmd_tests::soak::connections::{Kind, onslaught};
-use rcmd_tests::soak::{cuts, kills, output, stdin, storms};
+use rcmd_tests::soak::{authority, cuts, kills, output, stdin, storms};
 
 /// A long run.
 struct Soak {
@@ -21,7 +21,8 @@ struct Soak {
 
 /// All of them. `rounds` counts what the name says: storms of each size, connections of each kind, cuts,
 /// killed clients, MiB.
-const SOAKS: [Soak; 6] = [
+const SOAKS: [Soak; 7] = [
+    Soak { name: "authority", rounds: 200, run: govern },
     Soak { name: "storms", rounds: 20, run: storm },
     Soak { name: "connections", rounds: 10_000, run: connect },
     Soak { name: "cuts", rounds: 1000, run: cut },
@@ -78,6 +79,12 @@ fn connect(rounds: u64, _seed: u64) -> bool {
 fn cut(rounds: u64, seed: u64) -> bool {
     let figures = cuts::run(rounds, seed);
     println!("{figures}");
+    figures.are_good()
+}
+
+fn govern(rounds: u64, seed: u64) -> bool {
+    let figures = authority::run(rounds, seed);
+    print!("{figures}");
     figures.are_good()
 }
 
