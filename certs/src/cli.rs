@@ -90,7 +90,7 @@ enum Command {
         #[arg(long)]
         unlisted: bool,
     },
-    /// Show certificates: names, issuer, usage, dates, fingerprint
+    /// Show certificates and revocation lists: names, issuer, usage, dates, fingerprint
     Show {
         /// PEM files; without any, the certificates of the folder
         files: Vec<PathBuf>,

@@ -49,7 +49,7 @@ pub use settings::{Settings, parse_span};
 pub use store::StoreError;
 pub use tokens::{Application, NewToken};
 
-use journal::{Event, Journal};
+use journal::{Event, Journal, Line};
 use records::{CERTIFICATES, CertificateRecord, MEMBERS};
 use store::{Store, Transaction};
 
@@ -117,6 +117,8 @@ pub struct Office {
     journal: Journal,
     /// The newest lists, as they are in the store.
     published: RefCell<Option<Arc<Published>>>,
+    /// The serial number that the journal has and the store not yet.
+    unsettled: RefCell<Option<String>>,
 }
 
 /// A certificate that may leave: it is in the journal and in the store.
@@ -152,27 +154,35 @@ impl Office {
         let signing = Authority::load(layout)?;
         let settings = Settings::load(&layout.authority_toml())?;
         let store = Store::open(&layout.store())?;
-        let (journal, last) = Journal::open(&layout.journal())?;
+        let (journal, tail) = Journal::open(&layout.journal())?;
         let published = RefCell::default();
         let (layout, former) = (layout.clone(), Vec::new());
-        let office = Self { layout, settings, signing, former, store, journal, published };
-        office.settle(last)?;
+        let unsettled = RefCell::default();
+        let office =
+            Self { layout, settings, signing, former, store, journal, published, unsettled };
+        office.settle(&tail)?;
         office.recall_lists()?;
         Ok(office)
     }
 
-    /// Says of the journal's last line that its certificate never left, if a kill came between.
-    fn settle(&self, last: Option<journal::Line>) -> Result<(), OfficeError> {
-        let Some(Event::Certificate { serial, kind, .. }) = last.map(|line| line.event) else {
-            return Ok(());
-        };
-        if kind == LISTENER_KIND {
-            // It is nobody's but the process's that made it.
-            return Ok(());
-        }
-        let known = self.store.look(|rows| rows.get(&CERTIFICATES, &serial))?;
-        if known.is_none() {
-            self.journal.add(tls::now_unix(), Event::Void { serial })?;
+    /// Says of the last certificate in the journal that it never left, if a kill came before the
+    /// transaction was committed. There can be no other: one is signed at a time.
+    fn settle(&self, tail: &[Line]) -> Result<(), OfficeError> {
+        for line in tail.iter().rev() {
+            match &line.event {
+                Event::Void { .. } => return Ok(()),
+                // The listener's is nobody's but the process's that made it.
+                Event::Certificate { kind, .. } if kind == LISTENER_KIND => {}
+                Event::Certificate { serial, .. } => {
+                    let known = self.store.look(|rows| rows.get(&CERTIFICATES, serial))?;
+                    if known.is_none() {
+                        let serial = serial.clone();
+                        self.journal.add(tls::now_unix(), Event::Void { serial })?;
+                    }
+                    return Ok(());
+                }
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -204,6 +214,24 @@ impl Office {
         }
     }
 
+    /// Runs `work`, which may [`sign`](Self::sign), in one transaction. If it fails, the journal says
+    /// so of what was signed. Of a commit that fails nobody knows whether it came to pass; the next
+    /// start does.
+    fn record<T>(
+        &self,
+        now: i64,
+        work: impl FnOnce(&Transaction) -> Result<T, OfficeError>,
+    ) -> Result<T, OfficeError> {
+        self.unsettled.take();
+        self.store.change(|rows| {
+            let done = work(rows);
+            if let (Err(_), Some(serial)) = (&done, self.unsettled.take()) {
+                self.journal.add(now, Event::Void { serial })?;
+            }
+            done
+        })
+    }
+
     /// Signs a certificate and puts it down, in the journal and in the transaction. Returns it with
     /// its facts.
     fn sign(
@@ -232,6 +260,7 @@ impl Office {
                 certificate: der.clone(),
             },
         )?;
+        self.unsettled.replace(Some(facts.serial.clone()));
         let record = CertificateRecord {
             key: key.fingerprint(),
             issuer: authority.certificate().key,

@@ -1,4 +1,4 @@
-//! `show`: certificates for people, or as JSON.
+//! `show`: certificates and revocation lists for people, or as JSON.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use rcmd_certs::files::shown;
 use rcmd_certs::identity::Identity;
 use rcmd_certs::paths::Layout;
+use rcmd_certs::revocation::{Lists, RevocationList};
 use rcmd_certs::text::printable;
 use rcmd_certs::tls;
 use rcmd_certs::x509::{Certificate, UsageSet};
@@ -36,7 +37,13 @@ pub(super) fn show(
     form: Form,
     out: &mut impl Write,
 ) -> Result<ExitCode, Error> {
-    let standard = [layout.ca(), layout.server_cert(), layout.client_cert()];
+    let standard = [
+        layout.ca(),
+        layout.server_cert(),
+        layout.client_cert(),
+        layout.authority_list(),
+        layout.server_list(),
+    ];
     let files: Vec<PathBuf> = if files.is_empty() {
         let there: Vec<_> = standard.into_iter().filter(|path| path.exists()).collect();
         // With nothing there, the complaint about ca.pem says what to do.
@@ -46,6 +53,12 @@ pub(super) fn show(
     };
     let mut status = ExitCode::SUCCESS;
     for file in &files {
+        if let Ok(Some(lists)) = Lists::load(file) {
+            for list in lists.all() {
+                write_list(file, list, form, out)?;
+            }
+            continue;
+        }
         match tls::load_certificates(file) {
             Ok(certificates) => {
                 for (index, facts) in certificates.iter().enumerate() {
@@ -60,6 +73,32 @@ pub(super) fn show(
     }
     out.flush()?;
     Ok(status)
+}
+
+fn write_list(
+    file: &Path,
+    list: &RevocationList,
+    form: Form,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let (issued, next) = (date(list.this_update), date(list.next_update));
+    if form == Form::Json {
+        let record = serde_json::json!({
+            "file": shown(file),
+            "issuer": printable(&list.issuer),
+            "number": list.number,
+            "this_update": issued,
+            "next_update": next,
+            "revoked": list.revoked,
+        });
+        return Ok(writeln!(out, "{record}")?);
+    }
+    writeln!(out, "{}", shown(file))?;
+    let mut line = |label: &str, value: &str| writeln!(out, "  {label:<12}{value}");
+    line("list", &format!("number {}, of {issued}, good until {next}", list.number))?;
+    line("issuer", &printable(&list.issuer))?;
+    line("revoked", &or_none(&list.revoked))?;
+    Ok(())
 }
 
 fn write_one(
@@ -91,6 +130,9 @@ pub(super) fn describe(facts: &Certificate, out: &mut impl Write) -> Result<(), 
         Ok(identity) => {
             line("user", identity.user())?;
             line("groups", &or_none(identity.groups()))?;
+            if identity.is_break_glass() {
+                line("break-glass", "for an emergency: taken without a revocation list")?;
+            }
         }
         // A server's or an authority's certificate names no user, and need not.
         Err(error) if for_client_only(facts) => line("user", &format!("none: {error}"))?,
@@ -106,6 +148,7 @@ pub(super) fn describe(facts: &Certificate, out: &mut impl Write) -> Result<(), 
     let dates = format!("{} to {}", date(facts.not_before), date(facts.not_after));
     line("valid", &format!("{dates}, {}", standing(facts)))?;
     line("fingerprint", &format!("sha256:{}", facts.fingerprint))?;
+    line("key", &facts.key.to_string())?;
     Ok(())
 }
 
@@ -125,6 +168,8 @@ struct Record {
     not_after: String,
     standing: String,
     fingerprint: String,
+    key: String,
+    break_glass: bool,
 }
 
 impl Record {
@@ -134,6 +179,7 @@ impl Record {
             file: shown(file),
             number,
             subject: printable(&facts.subject),
+            break_glass: identity.as_ref().is_some_and(Identity::is_break_glass),
             user: identity.as_ref().map(|identity| identity.user().to_owned()),
             groups: identity.map(|identity| identity.groups().to_vec()).unwrap_or_default(),
             names: names(facts),
@@ -145,6 +191,7 @@ impl Record {
             not_after: date(facts.not_after),
             standing: standing(facts),
             fingerprint: format!("sha256:{}", facts.fingerprint),
+            key: facts.key.to_string(),
         }
     }
 }
@@ -186,6 +233,6 @@ fn date(unix: i64) -> String {
     Timestamp::from_second(unix).map_or_else(|_| format!("@{unix}"), |time| time.to_string())
 }
 
-fn or_none(groups: &[String]) -> String {
-    if groups.is_empty() { "none".to_owned() } else { groups.join(", ") }
+fn or_none(all: &[String]) -> String {
+    if all.is_empty() { "none".to_owned() } else { all.join(", ") }
 }

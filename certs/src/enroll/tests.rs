@@ -206,11 +206,31 @@ async fn a_member_renews_with_an_expired_certificate_too() {
 
 #[tokio::test]
 async fn a_stolen_certificate_without_its_key_renews_nothing() {
+    use rustls::sign::{CertifiedKey, SingleCertAndKey};
+    use rustls_pki_types::pem::PemObject as _;
+    use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
     let world = World::new().await;
     let (alice, eve) =
         (world.enrolled(Kind::Client, "alice").await, world.enrolled(Kind::Client, "eve").await);
-    fs::copy(alice.layout().client_cert(), eve.layout().client_cert()).unwrap();
-    assert!(eve.renew().await.is_err());
+    // Alice's certificate, and a signature by Eve's key.
+    let certificate = CertificateDer::from_pem_file(alice.layout().client_cert()).unwrap();
+    let key = PrivateKeyDer::from_pem_file(eve.layout().client_key()).unwrap();
+    let key = tls::provider().key_provider.load_private_key(key).unwrap();
+    let pair = SingleCertAndKey::from(CertifiedKey::new(vec![certificate], key));
+    let config = tls::contact_config(&alice.contact().authorities, None).unwrap();
+    let mut config = rustls::ClientConfig::clone(&config);
+    config.client_auth_cert_resolver = std::sync::Arc::new(pair);
+
+    let stream = tokio::net::TcpStream::connect(world.serving.addresses()[0]).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let mut stream = connector.connect(tls::listener_name().unwrap(), stream).await.unwrap();
+    let answered = async {
+        crate::wire::write(&mut stream, &Ask::Renew { time: tls::now_unix() }, 1024).await?;
+        crate::wire::read::<crate::wire::Answer>(&mut stream, 65_536).await
+    };
+    let error = answered.await.unwrap_err();
+    assert!(error.to_string().contains("DecryptError"), "{error}");
 }
 
 #[tokio::test]

@@ -18,8 +18,8 @@ use crate::fingerprint::Fingerprint;
 use crate::token::Kind;
 use crate::wire::Der;
 
-/// How much of the end is read at the start, in bytes: more than the longest line.
-const TAIL: u64 = 4 * 1024 * 1024;
+/// How much of the end is read at the start, in bytes: some hundred lines, and more than the longest.
+const TAIL: u64 = 256 * 1024;
 
 /// The journal could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -81,11 +81,11 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Takes up the journal: removes a line that was begun and not finished. Returns the last line.
-    pub(super) fn open(path: &Path) -> Result<(Self, Option<Line>), JournalError> {
+    /// Takes up the journal: removes a line that was begun and not finished. Returns the last lines.
+    pub(super) fn open(path: &Path) -> Result<(Self, Vec<Line>), JournalError> {
         let journal = Self { path: path.to_owned() };
-        let last = journal.repair().map_err(|source| journal.failed(source))?;
-        Ok((journal, last))
+        let tail = journal.repair().map_err(|source| journal.failed(source))?;
+        Ok((journal, tail))
     }
 
     /// Adds a line and waits until it is on disk.
@@ -111,10 +111,10 @@ impl Journal {
         OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&self.path)
     }
 
-    fn repair(&self) -> io::Result<Option<Line>> {
+    fn repair(&self) -> io::Result<Vec<Line>> {
         let mut file = match OpenOptions::new().read(true).write(true).open(&self.path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
         let length = file.metadata()?.len();
@@ -129,9 +129,9 @@ impl Journal {
             file.set_len(start + u64::try_from(whole).unwrap_or_default())?;
             file.sync_data()?;
         }
-        let lines = tail.get(..whole).unwrap_or_default().trim_ascii_end();
-        let last = lines.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-        Ok(serde_json::from_slice(last).ok())
+        // The first of them may be a part of one, and an older version may have written others.
+        let lines = tail.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n');
+        Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
     }
 
     fn failed(&self, source: io::Error) -> JournalError {
@@ -163,15 +163,15 @@ mod tests {
     fn a_line_that_was_not_finished_is_removed() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("journal.jsonl");
-        let (journal, last) = Journal::open(&path).unwrap();
-        assert!(last.is_none());
+        let (journal, tail) = Journal::open(&path).unwrap();
+        assert!(tail.is_empty());
         journal.add(0, void("01")).unwrap();
         journal.add(1, void("02")).unwrap();
         let whole = std::fs::read(&path).unwrap();
         for cut in 1..whole.len() / 2 {
             std::fs::write(&path, &whole[..whole.len() - cut]).unwrap();
-            let (journal, last) = Journal::open(&path).unwrap();
-            let last = last.unwrap();
+            let (journal, mut tail) = Journal::open(&path).unwrap();
+            let last = tail.pop().unwrap();
             assert_eq!(last.at, "1970-01-01T00:00:00Z");
             assert!(matches!(last.event, Event::Void { serial } if serial == "01"));
             journal.add(1, void("02")).unwrap();

@@ -62,7 +62,7 @@ impl Office {
     /// [`OfficeError::Refused`] with the reason; anything else is the authority's own fault.
     pub fn renew(&self, key: &ProvenKey, now: i64) -> Result<Granted, OfficeError> {
         let id = key.fingerprint().to_string();
-        self.store.change(|rows| {
+        self.record(now, |rows| {
             let Some(mut member) = rows.get(&MEMBERS, &id)?.filter(|member| member.enrolled) else {
                 return Err(OfficeError::refused(Reason::Stranger, STRANGER));
             };
@@ -115,7 +115,7 @@ impl Office {
             return Err(OfficeError::Order(text.into()));
         }
         let id = key.fingerprint().to_string();
-        self.store.change(|rows| {
+        self.record(now, |rows| {
             let grant = Grant {
                 kind: issue.kind,
                 names: issue.names.clone(),

@@ -3,6 +3,7 @@
 //!
 //! One process at a time has it open; redb locks the file.
 
+use std::cell::Cell;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io;
 use std::marker::PhantomData;
@@ -86,7 +87,8 @@ impl Store {
         Ok(Self { database })
     }
 
-    /// Runs `work` in one transaction and commits it; on an error nothing of it remains.
+    /// Runs `work` in one transaction and commits it; on an error nothing of it remains. Work that
+    /// turned out to change nothing costs no sync.
     pub(super) fn change<T, E: From<StoreError>>(
         &self,
         work: impl FnOnce(&Transaction) -> Result<T, E>,
@@ -94,9 +96,13 @@ impl Store {
         let mut inner = self.database.begin_write().map_err(failed)?;
         // After a kill the store then opens at once, and a commit is never judged by checksums alone.
         inner.set_quick_repair(true);
-        let transaction = Transaction { inner };
+        let transaction = Transaction { inner, changed: Cell::new(false) };
         let done = work(&transaction)?;
-        transaction.inner.commit().map_err(failed)?;
+        if transaction.changed.get() {
+            transaction.inner.commit().map_err(failed)?;
+        } else {
+            transaction.inner.abort().map_err(failed)?;
+        }
         Ok(done)
     }
 
@@ -105,7 +111,8 @@ impl Store {
         &self,
         work: impl FnOnce(&Transaction) -> Result<T, E>,
     ) -> Result<T, E> {
-        let transaction = Transaction { inner: self.database.begin_write().map_err(failed)? };
+        let inner = self.database.begin_write().map_err(failed)?;
+        let transaction = Transaction { inner, changed: Cell::new(false) };
         let seen = work(&transaction)?;
         transaction.inner.abort().map_err(failed)?;
         Ok(seen)
@@ -124,6 +131,7 @@ fn create_private(path: &Path) -> io::Result<()> {
 /// One transaction.
 pub(super) struct Transaction {
     inner: WriteTransaction,
+    changed: Cell<bool>,
 }
 
 impl Transaction {
@@ -146,12 +154,14 @@ impl Transaction {
         let bytes = serde_json::to_vec(record).map_err(failed)?;
         let mut rows = self.inner.open_table(table.definition()).map_err(failed)?;
         rows.insert(key, bytes.as_slice()).map_err(failed)?;
+        self.changed.set(true);
         Ok(())
     }
 
     pub(super) fn remove<R>(&self, table: &Table<R>, key: &str) -> Result<(), StoreError> {
         let mut rows = self.inner.open_table(table.definition()).map_err(failed)?;
         rows.remove(key).map_err(failed)?;
+        self.changed.set(true);
         Ok(())
     }
 

@@ -354,6 +354,29 @@ fn a_certificate_that_never_left_is_said_to_be_void() {
 }
 
 #[test]
+fn a_certificate_that_could_not_be_kept_is_void_too() {
+    let folder = Folder::new();
+    let failed: Result<(), OfficeError> = folder.office().record(folder.now, |rows| {
+        let grant = Grant {
+            kind: Kind::Server,
+            names: vec!["web1".into()],
+            groups: vec![],
+            life: Duration::from_secs(60),
+            break_glass: false,
+            by: "command".into(),
+        };
+        folder.office().sign(rows, grant, &new_key(), folder.now)?;
+        Err(OfficeError::Order("the disk is full".into()))
+    });
+    assert!(failed.is_err());
+    let lines = folder.journal();
+    assert_eq!(lines[1]["event"], "void");
+    assert_eq!(lines[0]["serial"], lines[1]["serial"]);
+    folder.office().publish(folder.now).unwrap();
+    assert_eq!(folder.journal().len(), 3);
+}
+
+#[test]
 fn tokens_that_make_no_sense_are_not_made() {
     let folder = Folder::new();
     let good = NewToken {
@@ -368,6 +391,7 @@ fn tokens_that_make_no_sense_are_not_made() {
     for bad in [
         NewToken { names: Names::All(vec![]), ..good.clone() },
         NewToken { names: Names::All(vec!["a b".into()]), ..good.clone() },
+        NewToken { names: Names::All(vec!["web1.example".into(); 1000]), ..good.clone() },
         NewToken { groups: vec!["ops".into()], ..good.clone() },
         NewToken { uses: 0, ..good.clone() },
         NewToken { uses: 2, ..good.clone() },

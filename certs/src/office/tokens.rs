@@ -12,7 +12,7 @@ use crate::authority::{BACKDATE, ProvenKey};
 use crate::enroll::ClockOff;
 use crate::names::{self, BadPattern, HostName, MAX_NAMES};
 use crate::text::printable;
-use crate::token::{Kind, Names, Secret, Token, is_address};
+use crate::token::{Kind, MAX_TOKEN, Names, Secret, Token, is_address};
 use crate::wire::{DEFAULT_PORT, Reason};
 
 /// How long an asker who lost the answer gets the same again, for the same key, in seconds.
@@ -73,6 +73,12 @@ impl Office {
             revoked_at: None,
         };
         let authority = self.fingerprint();
+        let (kind, names) = (new.kind, new.names);
+        let token = Token { addresses, authority, kind, names, secret: secret.clone() };
+        if token.to_string().len() > MAX_TOKEN {
+            let text = "too many names for one token; --for 'web[01-50]' names many in one word";
+            return Err(OfficeError::Order(text.into()));
+        }
         self.store.change(|rows| -> Result<(), OfficeError> {
             self.journal.add(
                 now,
@@ -87,7 +93,7 @@ impl Office {
             )?;
             Ok(rows.put(&TOKENS, &secret.id(), &record)?)
         })?;
-        Ok(Token { addresses, authority, kind: new.kind, names: new.names, secret })
+        Ok(token)
     }
 
     /// Where a token's bearer reaches the authority.
@@ -125,7 +131,7 @@ impl Office {
             let clock = ClockOff { ours: *time, theirs: now };
             return Err(OfficeError::refused(Reason::Clock, clock.to_string()));
         }
-        self.store.change(|rows| {
+        self.record(now, |rows| {
             let id = secret.id();
             let unknown = || OfficeError::refused(Reason::UnknownToken, UNKNOWN);
             let mut token = rows.get(&TOKENS, &id)?.ok_or_else(unknown)?;

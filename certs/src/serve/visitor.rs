@@ -26,6 +26,9 @@ const FIRST: Duration = Duration::from_secs(10);
 /// From an answer to the next ask, and for an ask or an answer to cross the wire.
 const NEXT: Duration = Duration::from_secs(10);
 
+/// Asks of one connection that has not proved to be a member's: an honest one has one or two.
+const ASKS: u32 = 8;
+
 /// How long a peer that was sent away may take to read why.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -81,8 +84,12 @@ enum Seat {
 impl Visit {
     /// Answers until the peer has enough. `None` if it is not worth a farewell.
     async fn serve(&mut self, first: Instant) -> Option<()> {
-        let mut deadline = first;
+        let (mut deadline, mut asks) = (first, 0);
         loop {
+            asks += 1;
+            if asks > ASKS && matches!(self.seat, Seat::Stranger(_)) {
+                return Some(());
+            }
             let closing = self.service.closing.clone();
             let ask = tokio::select! {
                 () = closing.cancelled() => return Some(()),
