@@ -231,7 +231,10 @@ pub fn judge_early(slice: &Slice, request: &Request) -> Result<(), Denial> {
         Mode::Shell => "run a shell line".to_owned(),
         Mode::Exec => format!("run {}", shown_word(request.args.first())),
     };
-    Wish { slice, action, what }.possible()
+    let wish = Wish { slice, action, what };
+    wish.possible()?;
+    // PATH would decide which program is found, before any rule was asked.
+    wish.with_settings(slice.permits(action).map(Arc::clone).collect(), request).map(drop)
 }
 
 /// Something that somebody wants to do.
@@ -312,14 +315,16 @@ impl Wish<'_> {
             return Ok(enough);
         }
         let name = printable(&String::from_utf8_lossy(environment::split(setting).0));
-        let names = names(&short);
-        let who = quoted(&names);
-        let how = match is_dangerous(name.as_bytes()) {
-            true => "which must name it in full, as it can change what runs",
-            false => "or not this value of it",
+        let (names, who) = match short.as_slice() {
+            [one] => (vec![one.name().to_owned()], format!("the rule \"{}\" does not", one.name())),
+            some => (names(some), "no rule".to_owned()),
         };
-        let because =
-            format!("the rule {who} does not permit to set {name} in the environment, {how}");
+        let how = match is_dangerous(name.as_bytes()) {
+            true => "and must name it in full, as it can change what runs",
+            false => "or not to this value",
+        };
+        let permits = if who.ends_with("not") { "permit" } else { "permits" };
+        let because = format!("{who} {permits} to set {name} in the environment, {how}");
         let mut denial = self.denial(Why::Environment, names, &because);
         denial.hint = format!("Leave it out, or have {name} named in the rule's @env.");
         Err(denial)

@@ -173,8 +173,13 @@ impl Slice {
     /// Whether any rule could ever permit this, whatever the details are. If none could, nothing of
     /// the request needs to be looked up on the host, and the answer tells nothing about it.
     pub fn may_permit(&self, action: Action) -> bool {
-        let permits = |rule: &Arc<Rule>| rule.policy.effect() == Effect::Permit;
-        self.applicable(action).rules.values().any(permits)
+        self.permits(action).next().is_some()
+    }
+
+    /// The permits among the rules that can apply.
+    pub(super) fn permits(&self, action: Action) -> impl Iterator<Item = &Arc<Rule>> {
+        let permits = |rule: &&Arc<Rule>| rule.policy.effect() == Effect::Permit;
+        self.applicable(action).rules.values().filter(permits)
     }
 
     /// Whether a rule that can apply speaks of the program's digest.
