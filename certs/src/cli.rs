@@ -53,6 +53,20 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         offline_root: Option<PathBuf>,
     },
+    /// Take over an authority that another one made, such as an intermediate
+    Import {
+        #[command(flatten)]
+        dir: DirOption,
+        /// Its certificate in PEM, followed by what is between it and the root
+        #[arg(long, value_name = "FILE")]
+        cert: PathBuf,
+        /// Its private key in PEM (PKCS #8)
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The root in PEM, which members are to trust
+        #[arg(long, value_name = "FILE")]
+        root: PathBuf,
+    },
     /// Answer members: tokens become certificates, certificates are renewed, lists go out
     Serve(serve::ServeOptions),
     /// Print an enrolment token: one line that makes a server or a client
@@ -288,6 +302,9 @@ async fn carry_out(command: Command) -> Result<ExitCode, Error> {
         Command::Quickstart { dir, key } => make::quickstart(&dir, key.into(), &mut out).await?,
         Command::Init { dir, key, offline_root } => {
             make::init(&dir.layout(), key.into(), offline_root.as_deref(), &mut out)?;
+        }
+        Command::Import { dir, cert, key, root } => {
+            make::import(&dir.layout(), &make::Parts { cert, key, root }, &mut out)?;
         }
         Command::Serve(options) => serve::serve(options, &mut out).await?,
         Command::Token(bearer) => enrol::token(bearer, &mut out).await?,

@@ -172,3 +172,6 @@ impl Lists {
         self.all.iter().map(RevocationList::pem).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

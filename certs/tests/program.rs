@@ -104,6 +104,34 @@ fn init_and_issue_make_what_quickstart_makes() {
 }
 
 #[test]
+fn an_intermediate_signs_while_its_root_is_away() {
+    let root = tempfile::tempdir().unwrap();
+    succeed(&["init", "--dir", "ca", "--offline-root", "root"], root.path());
+    succeed(&["issue", "server", "web1", "--dir", "ca", "--out", "web1"], root.path());
+    let layout = Layout::new(root.path().join("web1"));
+    assert_eq!(tls::check_server(&ServerFiles::from(&layout)).unwrap(), []);
+    assert_eq!(tls::load_certificates(&layout.server_cert()).unwrap().len(), 2);
+    assert_eq!(
+        fs::read(layout.ca()).unwrap(),
+        fs::read(root.path().join("root/cert.pem")).unwrap()
+    );
+
+    // The same, taken over from files.
+    let parts = ["--cert", "ca/authority/cert.pem", "--key", "ca/authority/key.pem"];
+    let import =
+        |dir, root_pem| [&["import", "--dir", dir, "--root", root_pem], &parts[..]].concat();
+    succeed(&import("two", "root/cert.pem"), root.path());
+    succeed(&["issue", "client", "alice", "--dir", "two", "--out", "alice"], root.path());
+    let layout = Layout::new(root.path().join("alice"));
+    assert_eq!(tls::check_client(&ClientFiles::from(&layout)).unwrap(), []);
+
+    succeed(&["init", "--dir", "other"], root.path());
+    let complaint = fail(&import("three", "other/ca.pem"), root.path(), 1);
+    assert!(complaint.contains("no root"), "{complaint}");
+    assert_eq!(fs::read_dir(root.path().join("three")).unwrap().count(), 0, "something was left");
+}
+
+#[test]
 fn an_identity_that_is_there_is_replaced_only_by_force() {
     let root = tempfile::tempdir().unwrap();
     succeed(&["quickstart", "demo"], root.path());

@@ -163,12 +163,16 @@ pub(super) fn init(
     }
     plan.write(Existing::Keep)?;
 
-    writeln!(out, "{}  authority, to be trusted by servers and clients", shown(&layout.ca()))?;
-    writeln!(out, "{}  its private key: keep it safe", shown(&layout.authority_key()))?;
     if let Some(dir) = offline_root {
         let key = shown(&dir.join("key.pem"));
         writeln!(out, "{key}  the root's private key: carry it away, nothing here needs it")?;
     }
+    next_steps(layout, out)
+}
+
+fn next_steps(layout: &Layout, out: &mut impl Write) -> Result<(), Error> {
+    writeln!(out, "{}  authority, to be trusted by servers and clients", shown(&layout.ca()))?;
+    writeln!(out, "{}  its private key: keep it safe", shown(&layout.authority_key()))?;
     let dir = quoted(layout.dir());
     writeln!(out)?;
     writeln!(out, "Now type:")?;
@@ -176,6 +180,36 @@ pub(super) fn init(
     writeln!(out, "  rcmd-certs token server NAME --dir {dir}")?;
     writeln!(out, "  rcmd-certs token client USER --dir {dir}")?;
     Ok(())
+}
+
+/// The files that another authority made.
+pub(super) struct Parts {
+    pub(super) cert: PathBuf,
+    pub(super) key: PathBuf,
+    pub(super) root: PathBuf,
+}
+
+/// Takes an authority over. It is put together in a folder beside its place and loaded from there, so
+/// that what does not fit leaves nothing behind.
+pub(super) fn import(layout: &Layout, parts: &Parts, out: &mut impl Write) -> Result<(), Error> {
+    refuse_second_authority(layout)?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let cert = text(files::read_public(&parts.cert)?);
+    let key = text(files::read_private(&parts.key)?);
+    let root = text(files::read_public(&parts.root)?);
+    std::fs::create_dir_all(layout.dir())?;
+    let folder = tempfile::Builder::new().prefix(".rcmd-").tempdir_in(layout.dir())?;
+    let trial = Layout::new(folder.path());
+    let mut plan = Plan::default();
+    plan.pair(trial.authority_dir(), trial.authority_cert(), cert, (trial.authority_key(), key));
+    plan.public(trial.ca(), root);
+    plan.write(Existing::Keep)?;
+    let authority = Authority::load(&trial)?;
+
+    let mut plan = Plan::default();
+    plan.authority(layout, &authority);
+    plan.write(Existing::Keep)?;
+    next_steps(layout, out)
 }
 
 pub(super) async fn issue_server(
