@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use clap::Args;
 use rcmd_certs::paths::Layout;
 use rcmd_certs::serve::{Options, ServeError, Serving};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -23,6 +24,14 @@ pub(super) struct ServeOptions {
     names: Vec<String>,
 }
 
+/// Takes as many descriptors as are allowed: each server that waits for lists holds one, and this
+/// process starts no other that could mind.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    // Where that is refused, the limits on peers follow from what there is.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
 /// Serves until SIGTERM or SIGINT.
 pub(super) async fn serve(options: ServeOptions, out: &mut impl Write) -> Result<(), Error> {
     let filter = EnvFilter::try_from_env("RCMD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
@@ -31,6 +40,7 @@ pub(super) async fn serve(options: ServeOptions, out: &mut impl Write) -> Result
         .with_writer(io::stderr)
         .with_ansi(false)
         .init();
+    raise_descriptors();
     let layout: Layout = options.dir.layout();
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
