@@ -21,6 +21,7 @@
 //! | module | holds |
 //! | --- | --- |
 //! | `target`, `config` | where to, and with which certificate |
+//! | `ask` | what a host would permit |
 //! | [`connect`] | the way there, step by step |
 //! | `command`, `child`, `stdin`, `stream` | what the caller holds |
 //! | `link` | the task that owns the connection, heals it, and judges every end |
@@ -33,6 +34,7 @@
 
 #![forbid(unsafe_code)]
 
+mod ask;
 mod child;
 mod client;
 mod command;
@@ -44,6 +46,7 @@ mod stdin;
 mod stream;
 mod target;
 
+pub use ask::{Question, ask};
 pub use child::{Child, Notice, Notices, Started};
 pub use client::Client;
 pub use command::{Command, Output, Stdio};

@@ -7,7 +7,8 @@ use crate::{
     digest::{Algorithm, StreamDigest},
     fault::Fault,
     frame::{
-        Attach, Attached, Data, End, Exit, Frame, Hello, Kind, ServerHello, Start, Started, Window,
+        Attach, Attached, Data, End, Exit, Frame, Hello, Kind, ServerHello, Start, Started,
+        Verdict, Window,
     },
     header::{Fields, StdinField},
     ids::RequestDigest,
@@ -171,7 +172,10 @@ impl Decoder {
 }
 
 fn with_payload(mut frame: Frame, bytes: BytesMut) -> Frame {
-    if let Frame::Start(Start { payload, .. }) | Frame::Data(Data { payload, .. }) = &mut frame {
+    if let Frame::Start(Start { payload, .. })
+    | Frame::Ask(Start { payload, .. })
+    | Frame::Data(Data { payload, .. }) = &mut frame
+    {
         *payload = match bytes.len() {
             ..COPY => Bytes::copy_from_slice(&bytes),
             _ => bytes.freeze(),
@@ -186,7 +190,7 @@ fn payload_length(fields: &Fields, kind: Kind) -> Result<usize, Fault> {
     let length = fits.ok_or(Fault::PayloadTooLong { length, limit: limits::PAYLOAD })?;
     match kind {
         Kind::Data if length == 0 => Err(Fault::Invalid { frame: kind.as_str(), field: "len" }),
-        Kind::Data | Kind::Start => Ok(length),
+        Kind::Data | Kind::Start | Kind::Ask => Ok(length),
         _ if length > 0 => Err(Fault::Invalid { frame: kind.as_str(), field: "len" }),
         _ => Ok(0),
     }
@@ -267,6 +271,8 @@ fn frame(fields: &mut Fields, kind: Kind) -> Result<Frame, Fault> {
             Frame::Error(need.need(failure, "kind")?)
         }
         Kind::Start => Frame::Start(start(&need, fields)?),
+        Kind::Ask => Frame::Ask(start(&need, fields)?),
+        Kind::Verdict => Frame::Verdict(verdict(&need, fields)?),
         Kind::Attach => Frame::Attach(Attach {
             ch: need.channel(fields)?,
             key: need.need(fields.key, "key")?,
@@ -363,6 +369,14 @@ fn start(need: &Need, fields: &mut Fields) -> Result<Start, Fault> {
         timestamps: fields.timestamps.unwrap_or_default(),
         payload: Bytes::new(),
     })
+}
+
+fn verdict(need: &Need, fields: &mut Fields) -> Result<Verdict, Fault> {
+    let permitted = need.need(fields.permitted, "permitted")?;
+    let failure = need.failure(fields)?;
+    need.valid((failure.is_none() == permitted).then_some(()), "permitted")?;
+    let note = need.optional_text(fields.note.take(), "note")?;
+    Ok(Verdict { ch: need.channel(fields)?, permitted, note, failure })
 }
 
 fn attached(need: &Need, fields: &mut Fields) -> Result<Attached, Fault> {

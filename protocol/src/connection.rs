@@ -191,10 +191,10 @@ impl Rules {
             return Ok(());
         };
         match (kind, self.role) {
-            (Kind::Start | Kind::Attach, Role::Server) if ch <= self.highest => {
+            (Kind::Start | Kind::Ask | Kind::Attach, Role::Server) if ch <= self.highest => {
                 return unexpected("its channel was used before");
             }
-            (Kind::Start | Kind::Attach, Role::Server) => self.highest = ch,
+            (Kind::Start | Kind::Ask | Kind::Attach, Role::Server) => self.highest = ch,
             _ if ch > self.highest => return unexpected("its channel was never opened"),
             _ => {}
         }
@@ -210,11 +210,13 @@ fn may_send(receiver: Role, frame: &Frame) -> bool {
         Frame::Suspend
         | Frame::Resume
         | Frame::Start(_)
+        | Frame::Ask(_)
         | Frame::Attach(_)
         | Frame::Signal { .. }
         | Frame::Cancel { .. }
         | Frame::Done { .. } => from_client,
         Frame::Queued { .. }
+        | Frame::Verdict(_)
         | Frame::Started(_)
         | Frame::Attached(_)
         | Frame::Refused { .. }

@@ -27,6 +27,10 @@ names! {
         Error = "error",
         /// See [`Frame::Start`].
         Start = "start",
+        /// See [`Frame::Ask`].
+        Ask = "ask",
+        /// See [`Frame::Verdict`].
+        Verdict = "verdict",
         /// See [`Frame::Attach`].
         Attach = "attach",
         /// See [`Frame::Queued`].
@@ -116,6 +120,11 @@ pub enum Frame {
     Error(Failure),
     /// Asks for a command.
     Start(Start),
+    /// Asks whether a start would be permitted; nothing runs, whatever the answer is. A frame of its
+    /// own, so that a server that does not know it can't take it for a start.
+    Ask(Start),
+    /// Answers an ask.
+    Verdict(Verdict),
     /// Takes a job up again.
     Attach(Attach),
     /// The command waits for others to end.
@@ -242,6 +251,21 @@ pub struct Start {
     /// The strings.
     #[serde(rename = "len", serialize_with = "length")]
     pub payload: Bytes,
+}
+
+/// Whether a start would be permitted.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Verdict {
+    /// The channel.
+    pub ch: u32,
+    /// Whether it would.
+    pub permitted: bool,
+    /// What would run, as whom, and by which rule; for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Why not. It stands there if and only if it would not.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
 }
 
 /// Takes a job up again.
@@ -407,6 +431,8 @@ impl Frame {
             Self::Resume => Kind::Resume,
             Self::Error(_) => Kind::Error,
             Self::Start(_) => Kind::Start,
+            Self::Ask(_) => Kind::Ask,
+            Self::Verdict(_) => Kind::Verdict,
             Self::Attach(_) => Kind::Attach,
             Self::Queued { .. } => Kind::Queued,
             Self::Started(_) => Kind::Started,
@@ -433,6 +459,8 @@ impl Frame {
             | Self::Resume
             | Self::Error(_) => None,
             Self::Start(Start { ch, .. })
+            | Self::Ask(Start { ch, .. })
+            | Self::Verdict(Verdict { ch, .. })
             | Self::Attach(Attach { ch, .. })
             | Self::Queued { ch, .. }
             | Self::Started(Started { ch, .. })
@@ -452,7 +480,9 @@ impl Frame {
     /// The bytes that follow its header.
     pub fn payload(&self) -> &[u8] {
         match self {
-            Self::Start(Start { payload, .. }) | Self::Data(Data { payload, .. }) => payload,
+            Self::Start(Start { payload, .. })
+            | Self::Ask(Start { payload, .. })
+            | Self::Data(Data { payload, .. }) => payload,
             _ => &[],
         }
     }

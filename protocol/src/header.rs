@@ -164,6 +164,7 @@ fields! {
     started_at "started_at": u64 as Integer;
     stdin_ended "stdin_ended": bool as bool;
     reason "reason": Refusal as Word<Refusal>;
+    permitted "permitted": bool as bool;
     outcome "outcome": Outcome as Word<Outcome>;
     code "code": u64 as Integer;
     retry_after_ms "retry_after_ms": u64 as Integer;

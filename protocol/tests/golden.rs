@@ -9,7 +9,7 @@ use rcmd_protocol::{
     digest::{Algorithm, StreamDigest},
     frame::{
         Attach, Attached, Data, End, Exit, Frame, Hello, Kind, Mode, Refusal, ServerHello, Start,
-        Started, Stream, Window,
+        Started, Stream, Verdict, Window,
     },
     ids::{Instance, JobId, Key, RequestDigest},
     outcome::{ErrorKind, Failure, Outcome},
@@ -134,6 +134,9 @@ fn golden() -> Vec<(Frame, String)> {
         (Frame::Error(failure.clone()), r#"{"type":"error","kind":"protocol","message":"no"}"#.to_owned()),
         (Frame::Error(failure.hint("h")), r#"{"type":"error","kind":"protocol","message":"no","hint":"h"}"#.to_owned()),
         (Frame::Start(start), format!(r#"{{"type":"start","ch":1,"key":"{key}","generation":1700000000000000,"digest":"{digest}","mode":"shell","argc":1,"envc":1,"cwd":true,"stdin":true,"timeout_ms":1500,"grace_ms":0,"digests":["blake3","sha256"],"keep":true,"timestamps":true,"len":16}}"#)),
+        (Frame::Ask(sparse.clone()), format!(r#"{{"type":"ask","ch":1,"key":"{key}","generation":1700000000000000,"digest":"{digest}","mode":"exec","argc":1,"len":5}}"#)),
+        (Frame::Verdict(Verdict { ch: 1, permitted: true, note: Some("n".to_owned()), failure: None }), r#"{"type":"verdict","ch":1,"permitted":true,"note":"n"}"#.to_owned()),
+        (Frame::Verdict(Verdict { ch: 1, permitted: false, note: None, failure: Some(Failure::new(ErrorKind::Denied, "no")) }), r#"{"type":"verdict","ch":1,"permitted":false,"kind":"denied","message":"no"}"#.to_owned()),
         (Frame::Start(sparse), format!(r#"{{"type":"start","ch":1,"key":"{key}","generation":1700000000000000,"digest":"{digest}","mode":"exec","argc":1,"len":5}}"#)),
         (
             Frame::Attach(Attach { ch: 2, key, generation: 2, digest, stdout: 3, stderr: 4 }),

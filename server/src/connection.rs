@@ -117,6 +117,11 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
                 let sink = self.sink(ch, generation);
                 (generation, handler::start(&self.service, &self.peer, start, sink).await?)
             }
+            Frame::Ask(start) => {
+                let sink = self.sink(ch, start.generation);
+                handler::ask(&self.service, &self.peer, &start, &sink)?;
+                return Ok(());
+            }
             Frame::Attach(attach) => {
                 let generation = attach.generation;
                 let sink = self.sink(ch, generation);

@@ -4,12 +4,12 @@ use std::{sync::Arc, time::SystemTime};
 
 use rcmd_protocol::{
     fault::Fault,
-    frame::{Attach, Attached, End, Frame, Refusal, Start, Stream},
+    frame::{Attach, Attached, End, Frame, Refusal, Start, Stream, Verdict},
     ids::{JobId, Key},
     outcome::{ErrorKind, Failure},
     request::{Request, RequestError},
 };
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::{
     budget::Share,
@@ -81,6 +81,35 @@ pub async fn start(
         claim.started = registered.live(beginning, jobs, ended).await;
     });
     Ok(Some(handle))
+}
+
+/// Says whether a start would be permitted.
+///
+/// # Errors
+/// When it breaks the protocol.
+pub fn ask(service: &Service, peer: &Peer, start: &Start, sink: &Sink) -> Result<(), Fault> {
+    let judged = match Request::from_start(start) {
+        Err(RequestError::Fault(fault)) => return Err(fault),
+        Err(RequestError::Refused(failure)) => Err(failure),
+        Ok(request) => would(service, peer, &request),
+    };
+    debug!(%peer, permitted = judged.is_ok(), "asked");
+    let (note, failure) = match judged {
+        Ok(note) => (Some(note), None),
+        Err(failure) => (None, Some(failure)),
+    };
+    let permitted = failure.is_none();
+    sink.link.send(Frame::Verdict(Verdict { ch: sink.ch, permitted, note, failure }));
+    Ok(())
+}
+
+/// What a start would run.
+fn would(service: &Service, peer: &Peer, request: &Request) -> Result<String, Failure> {
+    let slice = service.policy.load().slice(peer.who());
+    let ground = Ground { account: &service.account, path: &service.settings.path, job: "ask" };
+    let moment = Moment { source: peer.address().ip(), time: SystemTime::now() };
+    let (judged, found) = judging::rehearse(&slice, request, ground, moment)?;
+    Ok(policy::permission(&judged, &found))
 }
 
 /// A key that is taken in the registry; given back when dropped.

@@ -355,6 +355,15 @@ fn shown(request: &Request, found: &Found) -> String {
     }
 }
 
+/// What a request that is permitted would run, in words; cut to what a frame holds.
+pub fn permission(judged: &Judged, found: &Found) -> String {
+    let shown = |text: &std::ffi::OsStr| printable(&text.to_string_lossy());
+    let (program, account) = (shown(found.program.path.as_os_str()), shown(&found.account));
+    let cwd = shown(found.cwd.as_os_str());
+    let rules = quoted(judged.rules.get(..4).unwrap_or(&judged.rules));
+    format!("permitted: {program} as {account} in {cwd}, by the rule {rules}")
+}
+
 /// The words of a shell line, if it says the same to `--exec`: then that may be permitted where the
 /// shell is not.
 pub fn plain_words(request: &Request) -> Option<Request> {

@@ -102,7 +102,7 @@ impl Service {
             |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Frame::Hello(Hello {
             agent: concat!("rcmd-server/", env!("CARGO_PKG_VERSION")).to_owned(),
-            capabilities: vec!["exec".to_owned()],
+            capabilities: ["exec", "ask"].map(str::to_owned).into(),
             server: Some(ServerHello {
                 instance: self.instance,
                 grace_ms: ms(self.settings.grace),

@@ -225,3 +225,21 @@ fn taking_a_command_up_again_is_judged_too() {
     assert_eq!(done.result()["error"]["kind"], "denied");
     assert!(done.stdout.is_empty());
 }
+
+#[test]
+fn a_dry_run_says_what_would_be_and_runs_nothing() {
+    let world = World::start();
+    reload(&world, ONCALL);
+    let file = world.scratch("made");
+    let touch = ["touch", file.to_str().unwrap()];
+    let done = world.exec(touch).option("--dry-run").run();
+    done.assert_code(0).assert_says("permitted: /usr/bin/touch as root").assert_says("\"admin\"");
+    assert!(done.stdout.is_empty());
+    let done = world.exec(touch).option("--dry-run").by(&world, "alice", &["oncall"]).run();
+    done.assert_code(125).assert_says("no rule permits it");
+    let done = world.shell("echo hi").option("--dry-run").by(&world, "alice", &["oncall"]).run();
+    done.assert_code(125).assert_says("--exec");
+    world.exec(["no-such-program"]).option("--dry-run").run().assert_code(127);
+    assert!(!file.exists());
+    assert!(!world.log().iter().any(|line| line.contains(" started ")), "{:?}", world.log());
+}

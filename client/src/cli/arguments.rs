@@ -109,6 +109,12 @@ pub(crate) struct RunOptions {
     /// Even one argument is a program
     #[arg(long)]
     pub(crate) exec: bool,
+    /// Ask whether it would be permitted, and run nothing
+    ///
+    /// The host finds and judges what it would run, and says by which rule. The exit status is 0 if it
+    /// would be permitted, else 125.
+    #[arg(long, conflicts_with_all = ["result", "key"], hide_short_help = true)]
+    pub(crate) dry_run: bool,
     /// Send no standard input
     #[arg(short = 'n')]
     pub(crate) no_input: bool,

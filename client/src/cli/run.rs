@@ -1,12 +1,16 @@
 //! Runs one command on one host, to its end and to an exit status.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use rcmd_certs::files::shown;
-use rcmd_client::{Client, Command, Config, ErrorKind, Failure, Outcome, Report, Signal, Stdio};
+use rcmd_client::{
+    Client, Command, Config, ErrorKind, Failure, Outcome, Question, Report, Signal, Stdio, ask,
+};
 use tokio::time::timeout;
 
 use super::arguments::{RunArguments, Words};
@@ -79,6 +83,9 @@ impl Ended {
 /// When nothing was tried: the command line makes no sense, or this machine can't do it.
 pub(crate) fn run(typed: RunArguments) -> Result<u8, Failure> {
     let run = Run::resolve(typed)?;
+    if run.dry_run {
+        return dry(&run);
+    }
     // Before anything runs: a result that can't be written must not be found out afterwards.
     let result = run.result.as_deref().map(create).transpose()?;
     let runtime = super::runtime()?;
@@ -86,6 +93,36 @@ pub(crate) fn run(typed: RunArguments) -> Result<u8, Failure> {
     // A look-up of a name may still hang in a thread of its own.
     runtime.shutdown_background();
     status
+}
+
+/// Asks the host instead of running anything.
+fn dry(run: &Run) -> Result<u8, Failure> {
+    let bytes = |word: &OsStr| word.as_bytes().to_vec();
+    let question = match &run.words {
+        Words::Shell(line) => Question::shell(bytes(line)),
+        Words::Exec { program, arguments } => {
+            let words = std::iter::once(program).chain(arguments);
+            Question::exec(words.map(|word| bytes(word)).collect())
+        }
+    };
+    let settings =
+        run.env.iter().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
+    let question = question.env(settings.collect()).current_dir(run.cwd.as_deref().map(bytes));
+    let config = Config::from_dir(run.layout.dir())?.connect_timeout(run.connect_timeout);
+    let runtime = super::runtime()?;
+    let answer = runtime.block_on(ask(&config, &run.target, question));
+    runtime.shutdown_background();
+    let host = run.target.to_string();
+    match answer {
+        Ok(note) => {
+            text::say(&text::line(text::Tone::Notice, &format!("{host}: {note}")));
+            Ok(0)
+        }
+        Err(failure) => {
+            text::say(&text::failure(Some(&host), &failure));
+            Ok(failure.kind.not_started_status())
+        }
+    }
 }
 
 fn create(path: &Path) -> Result<File, Failure> {

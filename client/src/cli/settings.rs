@@ -26,6 +26,7 @@ pub(crate) struct Run {
     pub(crate) layout: Layout,
     pub(crate) target: Target,
     pub(crate) words: Words,
+    pub(crate) dry_run: bool,
     pub(crate) input: bool,
     pub(crate) cwd: Option<OsString>,
     pub(crate) env: Vec<(OsString, OsString)>,
@@ -89,6 +90,10 @@ impl Run {
             return Err(Failure::new(ErrorKind::Usage, "--json and --encoding exclude each other")
                 .hint("Leave out --encoding: events carry every byte as it is."));
         }
+        if common.json && options.dry_run {
+            return Err(Failure::new(ErrorKind::Usage, "--json and --dry-run exclude each other")
+                .hint("The exit status says it: 0 if it would be permitted, else 125."));
+        }
         let typed_encoding = options.encoding.as_deref().map(encoding::named).transpose()?;
         let target = target(host)?;
         let words = Words::read(words, options.shell, options.exec)?;
@@ -106,6 +111,7 @@ impl Run {
         Ok(Self {
             target,
             words,
+            dry_run: options.dry_run,
             input: !options.no_input,
             cwd: options.cwd,
             env,

@@ -3,6 +3,7 @@
 mod cold;
 mod echo;
 mod memory;
+mod policy;
 mod protocol;
 mod shake;
 mod throughput;
@@ -24,6 +25,7 @@ pub(crate) struct Row {
 
 const ROWS: &[Row] = &[
     Row { name: "protocol", about: "frames encoded and decoded, on one core", run: protocol::run },
+    Row { name: "policy", about: "one request judged, with 4 to 1,000 rules", run: policy::run },
     Row { name: "cold", about: "a new client process runs `true`", run: cold::run },
     Row {
         name: "first-byte",

@@ -1,0 +1,94 @@
+//! What judging one request costs, on one core, with few and with many rules.
+
+use std::net::IpAddr;
+use std::time::{Instant, SystemTime};
+
+use anyhow::{Result, anyhow};
+use rcmd_protocol::frame::Mode;
+use rcmd_protocol::request::Request;
+use rcmd_server::peer::Who;
+use rcmd_server::policy::{Found, Host, Moment, Rules, judge};
+use rcmd_server::process::{Program, examine};
+
+use crate::bench::measure::Race;
+use crate::bench::stage::Stage;
+use crate::bench::table::{Goal::AtMost, Table};
+
+pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
+    let count = stage.options.count(50_000, 2_000);
+    let mut race = Race::new();
+    // Of 1,000 rules those of this peer and action are left: 4, as most hosts have them, or more.
+    let cases = [
+        ("4 rules", 0, 4, count),
+        ("1,000 rules, 4 for the peer", 996, 4, count),
+        ("1,000 rules, 100 for the peer", 900, 100, count / 10),
+        ("1,000 rules, all for the peer", 0, 1_000, count / 50),
+    ];
+    for (name, others, own, count) in cases {
+        let rules = rules(others, own)?;
+        race.add(name, move || Ok([judged(&rules, count)?]));
+    }
+    race.add("the program looked at", || Ok([looked_at(count / 10)]));
+    let ([times], failed) = race.run(stage.options.rounds());
+    let mut table = Table::new("policy", "one request judged, on one core", "us");
+    for (one, limit) in times.iter().zip([Some(50.0), Some(50.0), None, None, Some(50.0)]) {
+        table.add_ratio(format!("{}, us", one.name), one.median(), limit.map(AtMost));
+    }
+    table.failures = failed;
+    Ok(vec![table.with(times)])
+}
+
+/// Rules for others, and rules for the peer of which the last one permits.
+fn rules(others: usize, own: usize) -> Result<Rules> {
+    let rule = |name: &str, group: &str, verb: &str| {
+        format!(
+            "@id(\"{name}\") permit (principal in Group::\"{group}\", action == Action::\"run\", resource)\n\
+             when {{ context.program == \"/usr/bin/systemctl\" && context.account == \"root\" &&\n\
+             context.argv == [\"0=systemctl\", \"1={verb}\", \"2=nginx\"] }};\n"
+        )
+    };
+    let others = (0..others).map(|n| rule(&format!("other-{n}"), &format!("g{n}"), "restart"));
+    let own = (1..=own).map(|n| {
+        let verb = if n == own { "restart".to_owned() } else { format!("verb-{n}") };
+        rule(&format!("own-{n}"), "oncall", &verb)
+    });
+    let text: String = others.chain(own).collect();
+    let host = Host { name: "web1".to_owned(), labels: vec!["web".to_owned()] };
+    Rules::parse(&text, host).map_err(|flaws| anyhow!("{flaws:?}"))
+}
+
+/// Microseconds for one request, its slice looked up as a connection does.
+fn judged(rules: &Rules, count: usize) -> Result<f64> {
+    let who = Who { user: "alice".to_owned(), groups: vec!["oncall".to_owned()] };
+    let words = ["systemctl", "restart", "nginx"];
+    let request = Request {
+        mode: Mode::Exec,
+        args: words.map(|word| word.as_bytes().to_vec()).into(),
+        env: Vec::new(),
+        cwd: None,
+        stdin: false,
+        timeout_ms: 0,
+    };
+    let program = Program { path: "/usr/bin/systemctl".into(), writable: None, sealed: None };
+    let found = Found { account: "root".into(), uid: 0, cwd: "/root".into(), program };
+    let one = || {
+        let moment = Moment { source: IpAddr::from([192, 0, 2, 7]), time: SystemTime::now() };
+        judge(&rules.slice(&who), &request, &found, moment).map_err(|denial| anyhow!("{denial}"))
+    };
+    one()?;
+    let began = Instant::now();
+    for _ in 0..count {
+        std::hint::black_box(one()?);
+    }
+    Ok(began.elapsed().as_secs_f64() * 1e6 / count as f64)
+}
+
+/// Microseconds for the look at a program and the folders above it.
+fn looked_at(count: usize) -> f64 {
+    let began = Instant::now();
+    for _ in 0..count {
+        let (path, folder) = (std::path::Path::new("/usr/bin/env"), std::path::Path::new("/"));
+        std::hint::black_box(examine(path, folder, "/usr/bin".as_ref(), 0, false));
+    }
+    began.elapsed().as_secs_f64() * 1e6 / count as f64
+}
