@@ -17,7 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SerialNumber,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData, SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
@@ -209,6 +209,16 @@ impl Authority {
     /// The authority's private key in PEM (PKCS #8).
     pub fn key_pem(&self) -> String {
         self.issuer.key().serialize_pem()
+    }
+
+    /// Whether its key is of the kind [`Algorithm::Ed25519`].
+    pub(crate) fn is_ed25519(&self) -> bool {
+        self.issuer.key().algorithm() == &PKCS_ED25519
+    }
+
+    /// Whether it is its own root.
+    pub(crate) fn is_root(&self) -> bool {
+        self.chain.first() == Some(&self.root)
     }
 
     /// The facts of the authority's certificate.

@@ -17,6 +17,7 @@ use rcmd_certs::tls::TlsError;
 mod census;
 mod enrol;
 mod make;
+mod rotate;
 mod serve;
 mod show;
 
@@ -104,6 +105,8 @@ enum Command {
         #[arg(long)]
         unlisted: bool,
     },
+    /// Put a new authority in place of the old one, in three steps, while both are trusted
+    Rotate(rotate::RotateOptions),
     /// Show certificates and revocation lists: names, issuer, usage, dates, fingerprint
     Show {
         /// PEM files; without any, the certificates of the folder
@@ -321,6 +324,7 @@ async fn carry_out(command: Command) -> Result<ExitCode, Error> {
         Command::Revoke { what, dir, reason, unlisted } => {
             census::revoke(&dir.layout(), &what, reason, unlisted, &mut out).await?;
         }
+        Command::Rotate(options) => return rotate::rotate(&options, &mut out).await,
         Command::Show { files, dir, json } => {
             let (layout, form) = (dir.layout(), show::Form::new(json));
             return show::show(&files, &layout, form, &mut out);

@@ -217,6 +217,12 @@ impl Member {
         Folder::of(&self.layout, self.kind).replace(&grant, &self.contact)
     }
 
+    /// Whether the authority has changed its roots, or which of them signs, since this identity was
+    /// last renewed: then it is time to renew, whatever the certificate's age.
+    pub fn is_to_move(&self, lists: &Lists) -> bool {
+        !lists.roots().is_empty() && lists.roots() != self.contact.authorities
+    }
+
     /// The revocation lists, if their number is higher than `newer_than` (0: any). Nothing is
     /// written; the verifier has to judge them first.
     ///
@@ -275,9 +281,10 @@ async fn lists(line: &mut Line, newer_than: u64, wait: u64) -> Result<Option<Lis
     let answer = line.ask(&Ask::Lists { newer_than, wait }, Duration::from_secs(wait)).await?;
     match answer.body {
         Body::Unchanged { .. } => Ok(None),
-        Body::Lists { number, lists } if number > newer_than => {
+        Body::Lists { number, lists, roots } if number > newer_than => {
             let lists = lists.iter().map(|der| RevocationList::from_der(&der.0));
-            Ok(Some(Lists::new(lists.collect::<Result<_, _>>()?)?))
+            let lists = Lists::new(lists.collect::<Result<_, _>>()?)?;
+            Ok(Some(lists.with_roots(roots)))
         }
         _ => Err(EnrollError::Lost("it does not go with the question".into())),
     }

@@ -79,7 +79,7 @@ impl FileError {
         matches!(self, Self::Missing(_))
     }
 
-    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| match source.kind() {
             io::ErrorKind::NotFound if action == "read" => Self::Missing(path.to_owned()),
             io::ErrorKind::AlreadyExists => Self::Exists(path.to_owned()),

@@ -33,6 +33,7 @@ mod members;
 mod order;
 mod records;
 mod revoke;
+mod rotation;
 mod settings;
 mod store;
 mod tokens;
@@ -45,12 +46,14 @@ pub use members::{Issue, Standing};
 pub use order::{Census, ListFacts, MemberFacts, Order, Reply, TokenFacts};
 pub use records::{MemberRecord, Revocation, RevocationReason, TokenRecord};
 pub use revoke::{Published, Revoked};
+pub use rotation::{Move, Rotation, Step};
 pub use settings::{Settings, parse_span};
 pub use store::StoreError;
 pub use tokens::{Application, NewToken};
 
 use journal::{Event, Journal, Line};
 use records::{CERTIFICATES, CertificateRecord, MEMBERS};
+use rotation::Trust;
 use store::{Store, Transaction};
 
 /// Why the authority did not do what it was asked for.
@@ -109,10 +112,8 @@ impl OfficeError {
 pub struct Office {
     layout: Layout,
     settings: Settings,
-    /// Signs whatever is new.
-    signing: Authority,
-    /// Those that it replaces: members still trust them, and lists for what they signed go on.
-    former: Vec<Authority>,
+    /// Who signs, and who else is trusted.
+    trust: RefCell<Trust>,
     store: Store,
     journal: Journal,
     /// The newest lists, as they are in the store.
@@ -151,15 +152,13 @@ impl Office {
     ///
     /// [`OfficeError`]; [`StoreError::InUse`] when another process has it.
     pub fn open(layout: &Layout) -> Result<Self, OfficeError> {
-        let signing = Authority::load(layout)?;
         let settings = Settings::load(&layout.authority_toml())?;
         let store = Store::open(&layout.store())?;
         let (journal, tail) = Journal::open(&layout.journal())?;
-        let published = RefCell::default();
-        let (layout, former) = (layout.clone(), Vec::new());
+        let trust = RefCell::new(Trust::load(layout, &store)?);
+        let (layout, published) = (layout.clone(), RefCell::default());
         let unsettled = RefCell::default();
-        let office =
-            Self { layout, settings, signing, former, store, journal, published, unsettled };
+        let office = Self { layout, settings, trust, store, journal, published, unsettled };
         office.settle(&tail)?;
         office.recall_lists()?;
         Ok(office)
@@ -192,19 +191,29 @@ impl Office {
         &self.settings
     }
 
+    /// The authority that signs whatever is new.
+    fn signing(&self) -> Arc<Authority> {
+        Arc::clone(&self.trust.borrow().signing)
+    }
+
     /// All whose certificates are taken, the one that signs first.
-    fn authorities(&self) -> impl Iterator<Item = &Authority> {
-        std::iter::once(&self.signing).chain(&self.former)
+    fn authorities(&self) -> Vec<Arc<Authority>> {
+        self.trust.borrow().all().cloned().collect()
     }
 
     /// The roots that members are to trust, in DER.
     pub fn roots(&self) -> Vec<Der> {
-        self.authorities().map(|authority| Der(authority.root_der().to_vec())).collect()
+        self.authorities().iter().map(|authority| Der(authority.root_der().to_vec())).collect()
+    }
+
+    /// The fingerprints of [`Office::roots`].
+    fn root_keys(&self) -> Vec<Fingerprint> {
+        self.authorities().iter().map(|authority| authority.root().key).collect()
     }
 
     /// The fingerprint of the signing authority's root, as tokens carry it.
     pub fn fingerprint(&self) -> Fingerprint {
-        self.signing.root().key
+        self.signing().root().key
     }
 
     fn life(&self, kind: Kind) -> Duration {
@@ -241,7 +250,7 @@ impl Office {
         key: &ProvenKey,
         now: i64,
     ) -> Result<(Vec<Der>, Certificate), OfficeError> {
-        let authority = &self.signing;
+        let authority = self.signing();
         let spec = grant.spec(now)?;
         let leaf = authority.certify(&spec, key, now)?;
         let facts = Certificate::parse(&leaf)?;
@@ -281,7 +290,8 @@ impl Office {
         let Some(member) = rows.get(&MEMBERS, &certificate.key.to_string())? else {
             return Ok(None);
         };
-        let issuer = self.authorities().find(|each| each.certificate().key == certificate.issuer);
+        let authorities = self.authorities();
+        let issuer = authorities.iter().find(|each| each.certificate().key == certificate.issuer);
         Ok(issuer.map(|issuer| {
             let chain = issuer.chain_of(certificate.der.0.into());
             Granted {

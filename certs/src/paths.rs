@@ -89,6 +89,11 @@ impl Layout {
         self.dir.join("authority")
     }
 
+    /// The folder of the authority that is to take its place, laid out as this one is.
+    pub fn next_authority(&self) -> Self {
+        Self::new(self.authority_dir().join("next"))
+    }
+
     /// The authority's certificate.
     pub fn authority_cert(&self) -> PathBuf {
         self.authority_dir().join("cert.pem")

@@ -13,6 +13,7 @@ use x509_parser::revocation_list::CertificateRevocationList;
 
 use crate::authority::pem;
 use crate::files::{self, FileError};
+use crate::fingerprint::Fingerprint;
 use crate::x509::serial_text;
 
 /// The most lists in one file: an authority and its predecessors.
@@ -99,6 +100,7 @@ impl RevocationList {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lists {
     all: Vec<RevocationList>,
+    roots: Vec<Fingerprint>,
 }
 
 impl Lists {
@@ -110,9 +112,20 @@ impl Lists {
     pub fn new(all: Vec<RevocationList>) -> Result<Self, ListError> {
         match all.len() {
             0 => Err(ListError::Empty),
-            1..=MAX_LISTS => Ok(Self { all }),
+            1..=MAX_LISTS => Ok(Self { all, roots: Vec::new() }),
             _ => Err(ListError::TooMany),
         }
+    }
+
+    /// The same with the roots that came with them.
+    pub(crate) fn with_roots(self, roots: Vec<Fingerprint>) -> Self {
+        Self { roots, ..self }
+    }
+
+    /// The roots that members are to trust, by their keys, the one that signs first; none if the
+    /// lists came from a file.
+    pub fn roots(&self) -> &[Fingerprint] {
+        &self.roots
     }
 
     /// Reads the lists in PEM.

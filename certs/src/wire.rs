@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::authority::pem;
+use crate::fingerprint::Fingerprint;
 use crate::token::Secret;
 
 /// The protocol's name in TLS (RFC 7301). Its number rises with what older peers cannot follow.
@@ -90,6 +91,10 @@ pub enum Body {
         number: u64,
         /// The lists (RFC 5280 section 5).
         lists: Vec<Der>,
+        /// The roots that members are to trust, by their keys, the one that signs first. A member
+        /// that knows others renews to learn them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        roots: Vec<Fingerprint>,
     },
     /// There is nothing newer.
     Unchanged {

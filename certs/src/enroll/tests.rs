@@ -11,6 +11,8 @@ use crate::serve::{Options as ServeOptions, Serving};
 use crate::tls::{ClientFiles, ServerFiles, check_client, check_server};
 use crate::token::Secret;
 
+mod rotation;
+
 struct World {
     root: tempfile::TempDir,
     serving: Serving,
@@ -37,6 +39,23 @@ impl World {
         let options = ServeOptions { listen, names: Vec::new() };
         let serving = Serving::start(&layout, &options).await.unwrap();
         Self { root, serving }
+    }
+
+    /// The same authority in another process's place.
+    async fn restarted(self) -> Self {
+        let Self { root, serving } = self;
+        let layout = Layout::new(root.path().join("ca"));
+        let listen = serving.addresses().to_vec();
+        serving.stop(&layout).await;
+        let options = ServeOptions { listen, names: Vec::new() };
+        let start = async || Serving::start(&layout, &options).await;
+        // The thread that owns the store ends a moment after its last task.
+        let mut serving = start().await;
+        while serving.is_err() {
+            tokio::task::yield_now().await;
+            serving = start().await;
+        }
+        Self { root, serving: serving.unwrap() }
     }
 
     fn authority(&self) -> Layout {
@@ -248,7 +267,8 @@ async fn new_lists_come_at_once_to_those_who_watch() {
     assert_eq!(next.number(), number + 1);
     let serial = tls::load_leaf(&alice.layout().client_cert()).unwrap().serial;
     assert!(next.contains(&serial));
-    assert_eq!(Lists::load(&world.authority().authority_list()).unwrap().unwrap(), next);
+    let written = Lists::load(&world.authority().authority_list()).unwrap().unwrap();
+    assert_eq!(written.all(), next.all());
     assert_eq!(refused(alice.renew().await), Reason::Revoked);
     assert_eq!(refused(alice.fetch_lists(0).await), Reason::Revoked);
 }

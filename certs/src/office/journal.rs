@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::rotation::Step;
 use crate::files::shown;
 use crate::fingerprint::Fingerprint;
 use crate::token::Kind;
@@ -70,6 +71,8 @@ pub(super) enum Event {
         uses: u32,
         expires_at: String,
     },
+    /// A rotation went on to this step, from one root to the other.
+    Rotation { step: Step, from: Fingerprint, to: Fingerprint },
     /// Members or tokens were revoked.
     Revoked { what: String, reason: String, serials: Vec<String> },
 }

@@ -29,7 +29,7 @@ pub(crate) struct ListenerIdentity {
 impl Office {
     /// Makes a new key and certificate for the listener, for three days.
     pub(crate) fn listener(&self, now: i64) -> Result<ListenerIdentity, OfficeError> {
-        let authority = &self.signing;
+        let authority = self.signing();
         let key = Algorithm::Ed25519.generate()?;
         let moment = UNIX_EPOCH + Duration::from_secs(u64::try_from(now).unwrap_or_default());
         let spec = LeafSpec {

@@ -78,7 +78,10 @@ impl Office {
             }
             let life = self.life(member.kind);
             let recently = i64::try_from(life.as_secs() / 10).unwrap_or(i64::MAX);
-            let issuer = self.signing.certificate().key;
+            let issuer = self.signing().certificate().key;
+            // The roots go out with every answer.
+            member.roots = self.root_keys();
+            rows.put(&MEMBERS, &id, &member)?;
             if now.saturating_sub(member.renewed_at) < recently
                 && rows
                     .get(&CERTIFICATES, &member.serial)?
@@ -131,6 +134,7 @@ impl Office {
                 groups: issue.groups.clone(),
                 since: now,
                 renewed_at: now,
+                roots: self.root_keys(),
                 serial: facts.serial,
                 not_after: facts.not_after,
                 enrolled: false,

@@ -7,6 +7,7 @@ use super::journal::date;
 use super::members::Issue;
 use super::records::{LISTS, MEMBERS, NEWEST, RevocationReason, TOKENS};
 use super::revoke::Revoked;
+use super::rotation::{Move, Rotation};
 use super::tokens::{NewToken, short};
 use super::{Office, OfficeError};
 use crate::authority::ProvenKey;
@@ -37,6 +38,8 @@ pub enum Order {
     },
     /// Tell who there is.
     Census,
+    /// Carry a rotation on.
+    Rotate(Move),
 }
 
 /// What became of it.
@@ -51,6 +54,8 @@ pub enum Reply {
     Revoked(Revoked),
     /// Who there is.
     Census(Census),
+    /// How the rotation stands.
+    Rotation(Rotation),
     /// Nothing was done: why, for people.
     Failed(String),
 }
@@ -141,6 +146,7 @@ impl Office {
                 Reply::Revoked(self.revoke(&what, reason, unlisted, now)?)
             }
             Order::Census => Reply::Census(self.census(now)?),
+            Order::Rotate(order) => Reply::Rotation(self.rotate(order, now)?),
         })
     }
 

@@ -93,6 +93,9 @@ pub struct MemberRecord {
     /// Whether its certificate is for an emergency.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub break_glass: bool,
+    /// The roots that it was given last.
+    #[serde(default)]
+    pub roots: Vec<Fingerprint>,
     /// Its revocation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<Revocation>,
@@ -165,6 +168,9 @@ pub(super) struct ListsRecord {
     pub next_update: i64,
     /// The lists, one for each key that signs.
     pub lists: Vec<Der>,
+    /// The roots that members are to trust, the one that signs first.
+    #[serde(default)]
+    pub roots: Vec<Fingerprint>,
 }
 
 impl RevocationReason {

@@ -14,6 +14,7 @@ use super::tokens::short;
 use super::{Office, OfficeError, later};
 use crate::authority::{self, pem};
 use crate::files::{self, Existing, NewFile};
+use crate::fingerprint::Fingerprint;
 use crate::text::printable;
 use crate::wire::Der;
 
@@ -39,12 +40,14 @@ pub struct Published {
     pub next_update: i64,
     /// The lists in DER, one for each key that signs.
     pub lists: Vec<Der>,
+    /// The roots that members are to trust, the one that signs first.
+    pub roots: Vec<Fingerprint>,
 }
 
 impl From<ListsRecord> for Published {
     fn from(record: ListsRecord) -> Self {
-        let ListsRecord { number, this_update, next_update, lists } = record;
-        Self { number, this_update, next_update, lists }
+        let ListsRecord { number, this_update, next_update, lists, roots } = record;
+        Self { number, this_update, next_update, lists, roots }
     }
 }
 
@@ -184,7 +187,8 @@ impl Office {
         }
         let event = Event::Lists { number, revoked: all.len(), next_update: date(next_update) };
         self.journal.add(now, event)?;
-        let record = ListsRecord { number, this_update: now, next_update, lists };
+        let roots = self.root_keys();
+        let record = ListsRecord { number, this_update: now, next_update, lists, roots };
         rows.put(&LISTS, NEWEST, &record)?;
         Ok(record)
     }

@@ -165,6 +165,7 @@ impl Office {
                 not_after: facts.not_after,
                 enrolled: true,
                 break_glass: false,
+                roots: self.root_keys(),
                 revoked: None,
                 names,
             };

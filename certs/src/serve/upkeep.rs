@@ -9,7 +9,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{error, info};
 
 use super::{ServeError, Service};
-use crate::office::{ListenerIdentity, Office};
+use crate::fingerprint::Fingerprint;
+use crate::office::{ListenerIdentity, Office, Published};
 use crate::tls;
 
 /// How often the listener's certificate is made anew: it is valid for three days.
@@ -21,23 +22,40 @@ pub(super) async fn run(service: Arc<Service>, lists_every: Duration) {
     // After a suspension once is enough.
     lists.set_missed_tick_behavior(MissedTickBehavior::Delay);
     listener.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut news = service.news.clone();
+    let mut signing = signer(&news.borrow_and_update());
     loop {
         tokio::select! {
             () = service.closing.cancelled() => return,
+            Ok(()) = news.changed() => {
+                let now = signer(&news.borrow_and_update());
+                // After a rotation members know the listener by another root.
+                if now != signing {
+                    signing = now;
+                    renew_listener(&service).await;
+                }
+            }
             _ = lists.tick() => {
                 match service.clerk.ask(|office| office.publish(tls::now_unix())).await {
                     Ok(lists) => info!(number = lists.number, "new revocation lists"),
                     Err(error) => error!(%error, "no new revocation lists"),
                 }
             }
-            _ = listener.tick() => {
-                let made = service.clerk.ask(|office| office.listener(tls::now_unix())).await;
-                match made.map_err(ServeError::from).and_then(config) {
-                    Ok(config) => service.set_tls(config),
-                    Err(error) => error!(%error, "no new certificate for the listener"),
-                }
-            }
+            _ = listener.tick() => renew_listener(&service).await,
         }
+    }
+}
+
+/// The root that signs.
+fn signer(lists: &Option<Arc<Published>>) -> Option<Fingerprint> {
+    lists.as_ref().and_then(|lists| lists.roots.first().copied())
+}
+
+async fn renew_listener(service: &Service) {
+    let made = service.clerk.ask(|office| office.listener(tls::now_unix())).await;
+    match made.map_err(ServeError::from).and_then(config) {
+        Ok(config) => service.set_tls(config),
+        Err(error) => error!(%error, "no new certificate for the listener"),
     }
 }
 

@@ -183,7 +183,11 @@ impl Visit {
             () = closing.cancelled() => None,
         };
         Ok(match waited {
-            Some(lists) => Body::Lists { number: lists.number, lists: lists.lists.clone() },
+            Some(lists) => Body::Lists {
+                number: lists.number,
+                lists: lists.lists.clone(),
+                roots: lists.roots.clone(),
+            },
             None => {
                 let number = self.service.news.borrow().as_ref().map_or(0, |lists| lists.number);
                 Body::Unchanged { number }
