@@ -39,7 +39,7 @@ fn answers_stand_on_the_wire_as_documented() {
             r#"{"time":5,"answer":"certificate","chain":["MAA="],"roots":["MAA="],"renew_until":9}"#,
         ),
         (
-            Body::Lists { number: 8, lists: vec![der()] },
+            Body::Lists { number: 8, lists: vec![der()], roots: vec![] },
             r#"{"time":5,"answer":"lists","number":8,"lists":["MAA="]}"#,
         ),
         (Body::Unchanged { number: 8 }, r#"{"time":5,"answer":"unchanged","number":8}"#),
