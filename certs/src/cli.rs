@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rcmd_certs::authority::{self, AuthorityError};
+use rcmd_certs::backup::BackupError;
 use rcmd_certs::files::{FileError, shown};
 use rcmd_certs::names::NameError;
 use rcmd_certs::office::{OfficeError, RevocationReason};
@@ -14,6 +15,7 @@ use rcmd_certs::paths::Layout;
 use rcmd_certs::serve::ServeError;
 use rcmd_certs::tls::TlsError;
 
+mod backup;
 mod census;
 mod enrol;
 mod make;
@@ -105,6 +107,10 @@ enum Command {
         #[arg(long)]
         unlisted: bool,
     },
+    /// Write the authority into one file, under a passphrase
+    Backup(backup::BackupOptions),
+    /// Make the authority of a backup anew
+    Restore(backup::RestoreOptions),
     /// Put a new authority in place of the old one, in three steps, while both are trusted
     Rotate(rotate::RotateOptions),
     /// Show certificates and revocation lists: names, issuer, usage, dates, fingerprint
@@ -272,6 +278,14 @@ pub(crate) enum Error {
     /// A running `serve` of another version.
     #[error("the running `rcmd-certs serve` answered something else; is it of this version?")]
     Reply,
+    /// Two passphrases that should be one.
+    #[error("the two passphrases differ; nothing was written")]
+    Passphrases,
+    /// Nobody to ask.
+    #[error("cannot ask for the passphrase ({0}); give it with --passphrase-file FILE")]
+    NoTerminal(io::Error),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     #[error(transparent)]
     Office(#[from] OfficeError),
     #[error(transparent)]
@@ -324,6 +338,8 @@ async fn carry_out(command: Command) -> Result<ExitCode, Error> {
         Command::Revoke { what, dir, reason, unlisted } => {
             census::revoke(&dir.layout(), &what, reason, unlisted, &mut out).await?;
         }
+        Command::Backup(options) => backup::backup(&options, &mut out).await?,
+        Command::Restore(options) => backup::restore(&options, &mut out)?,
         Command::Rotate(options) => return rotate::rotate(&options, &mut out).await,
         Command::Show { files, dir, json } => {
             let (layout, form) = (dir.layout(), show::Form::new(json));

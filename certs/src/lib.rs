@@ -12,6 +12,7 @@
 //! | [`names`] | what a user, a group and a host may be called |
 //! | [`x509`] | the one reader of certificates |
 //! | [`identity`] | the one parser of who a client is |
+//! | [`backup`] | an authority under a passphrase |
 //! | [`mapping`] | whom the certificates of other authorities name |
 //! | [`authority`] | making and signing certificates |
 //! | [`token`], [`fingerprint`] | enrolment tokens; how an authority is known before it is trusted |
@@ -28,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 pub mod authority;
+pub mod backup;
 pub mod enroll;
 pub mod explain;
 pub mod files;

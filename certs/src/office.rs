@@ -28,6 +28,7 @@ use crate::x509::{Certificate, X509Error};
 
 mod desk;
 mod journal;
+mod keeping;
 mod listener;
 mod members;
 mod order;
@@ -41,6 +42,7 @@ mod tokens;
 pub use desk::Desk;
 pub(crate) use desk::{MAX_ORDER, reply, with_socket};
 pub use journal::JournalError;
+pub use keeping::Snapshot;
 pub(crate) use listener::ListenerIdentity;
 pub use members::{Issue, Standing};
 pub use order::{Census, ListFacts, MemberFacts, Order, Reply, TokenFacts};

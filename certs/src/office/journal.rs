@@ -73,6 +73,8 @@ pub(super) enum Event {
     },
     /// A rotation went on to this step, from one root to the other.
     Rotation { step: Step, from: Fingerprint, to: Fingerprint },
+    /// The authority was restored from a backup of then; what follows it was signed after that.
+    Restored { made_at: String },
     /// Members or tokens were revoked.
     Revoked { what: String, reason: String, serials: Vec<String> },
 }

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::journal::date;
+use super::keeping::Snapshot;
 use super::members::Issue;
 use super::records::{LISTS, MEMBERS, NEWEST, RevocationReason, TOKENS};
 use super::revoke::Revoked;
@@ -38,6 +39,8 @@ pub enum Order {
     },
     /// Tell who there is.
     Census,
+    /// Copy the store for a backup.
+    Snapshot,
     /// Carry a rotation on.
     Rotate(Move),
 }
@@ -54,6 +57,8 @@ pub enum Reply {
     Revoked(Revoked),
     /// Who there is.
     Census(Census),
+    /// A copy of the store.
+    Snapshot(Snapshot),
     /// How the rotation stands.
     Rotation(Rotation),
     /// Nothing was done: why, for people.
@@ -146,6 +151,7 @@ impl Office {
                 Reply::Revoked(self.revoke(&what, reason, unlisted, now)?)
             }
             Order::Census => Reply::Census(self.census(now)?),
+            Order::Snapshot => Reply::Snapshot(self.snapshot()?),
             Order::Rotate(order) => Reply::Rotation(self.rotate(order, now)?),
         })
     }
