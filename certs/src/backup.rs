@@ -118,7 +118,8 @@ impl Archive {
     pub fn open(sealed: &[u8], passphrase: &[u8]) -> Result<Self, BackupError> {
         let not = |reason: &str| BackupError::Format(reason.to_owned());
         let start = sealed.get(..sealed.len().min(LONGEST_HEADER)).unwrap_or_default();
-        let end = start.iter().position(|byte| *byte == b'\n').ok_or_else(|| not("no first line"))?;
+        let end =
+            start.iter().position(|byte| *byte == b'\n').ok_or_else(|| not("no first line"))?;
         let (line, content) = sealed.split_at(end + 1);
         let header: Header =
             serde_json::from_slice(line).map_err(|_| not("its first line is not understood"))?;
@@ -134,11 +135,8 @@ impl Archive {
         let nonce: [u8; NONCE_LEN] = nonce.ok_or_else(|| not("its nonce has another length"))?;
         let key = key(passphrase, &salt, header.cost)?;
         let mut content = content.to_vec();
-        let opened = key.open_in_place(
-            Nonce::assume_unique_for_key(nonce),
-            Aad::from(line),
-            &mut content,
-        );
+        let opened =
+            key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(line), &mut content);
         let opened = opened.map_err(|_| BackupError::Sealed)?;
         let archive: Self =
             serde_json::from_slice(opened).map_err(|error| not(&error.to_string()))?;

@@ -48,11 +48,34 @@ impl Serving {
     /// As [`Serving::start`].
     #[must_use]
     pub fn with(settings: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix("rcmd-ca-").tempdir().expect("a folder");
-        let (log, address) = (Lines::default(), SocketAddr::from(([127, 0, 0, 1], 0)));
-        let mut serving = Self { folder, log, process: None, address };
+        let mut serving = Self::unused();
         serving.certs(&["init"]);
         fs::write(serving.layout().authority_toml(), settings).expect("authority.toml");
+        serving.restart();
+        serving
+    }
+
+    /// A folder without an authority.
+    ///
+    /// # Panics
+    ///
+    /// Without a folder for temporary files.
+    #[must_use]
+    pub fn unused() -> Self {
+        let folder = tempfile::Builder::new().prefix("rcmd-ca-").tempdir().expect("a folder");
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self { folder, log: Lines::default(), process: None, address }
+    }
+
+    /// Serves the authority that `rcmd-certs WORDS` makes.
+    ///
+    /// # Panics
+    ///
+    /// As [`Serving::start`].
+    #[must_use]
+    pub fn made_by(words: &[&str]) -> Self {
+        let mut serving = Self::unused();
+        serving.certs(words);
         serving.restart();
         serving
     }

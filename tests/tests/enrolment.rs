@@ -438,3 +438,36 @@ mod raw {
         serde_json::to_value(rcmd_certs::wire::Der(bytes.to_vec())).unwrap()
     }
 }
+
+#[test]
+fn a_backup_is_the_same_authority_again_and_its_tokens_are_not() {
+    let authority = Serving::start();
+    member(&authority, Kind::Server, "web1");
+    let open = authority.token(&["client", "alice"]);
+    let folder = authority.member("vault");
+    std::fs::create_dir_all(folder.dir()).unwrap();
+    let (file, passphrase) = (folder.dir().join("ca.backup"), folder.dir().join("passphrase"));
+    std::fs::write(&passphrase, "correct horse battery staple\n").unwrap();
+    let words = |verb: &'static str| {
+        [verb, file.to_str().unwrap(), "--passphrase-file", passphrase.to_str().unwrap()]
+    };
+    authority.certs(&words("backup"));
+    let number = authority.census()["list"]["number"].as_u64().unwrap();
+
+    let restored = Serving::made_by(&words("restore"));
+    let (before, after) = (authority.census(), restored.census());
+    assert_eq!(after["members"], before["members"]);
+    assert_eq!(after["tokens"][0]["standing"], "revoked");
+    assert!(after["list"]["number"].as_u64().unwrap() > number, "members refuse lower numbers");
+    let root = |serving: &Serving| std::fs::read(serving.layout().ca()).unwrap();
+    assert_eq!(root(&authority), root(&restored));
+    let open = Token { addresses: vec![restored.address().to_string()], ..open };
+    assert_eq!(reason(enrol(&restored, &open, "alice")), Reason::RevokedToken);
+
+    std::fs::write(&passphrase, "another horse battery staple").unwrap();
+    let refused = Serving::unused().try_certs(&words("restore"));
+    let complaint = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && complaint.contains("passphrase"), "{complaint}");
+    let again = restored.try_certs(&words("restore"));
+    assert!(!again.status.success(), "an authority that is there stays");
+}
