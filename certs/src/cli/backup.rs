@@ -120,6 +120,7 @@ pub(super) fn restore(options: &RestoreOptions, out: &mut impl Write) -> Result<
     }
     let sealed = read(&options.file, LARGEST)?;
     let archive = Archive::open(&sealed, &options.passphrase.read(false)?)?;
+    fs::create_dir_all(layout.dir())?;
     for file in &archive.files {
         let path = layout.dir().join(&file.path);
         if let Some(folder) = path.parent().filter(|folder| *folder != layout.dir()) {
