@@ -1,0 +1,114 @@
+//! Handshakes that libraries have stumbled over: each ends, at once, and the honest peer beside it is
+//! served.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use rcmd_tests::World;
+use rcmd_tests::pki::{Authority, Identity, Leaf};
+use rcmd_tests::raw::{Dial, Echo};
+use rcmd_tests::wait::DEADLINE;
+use rustls::ClientConnection;
+
+/// An alert `close_notify` that is not encrypted, as a record.
+const CLOSE_NOTIFY: [u8; 7] = [21, 3, 3, 0, 2, 1, 0];
+
+fn connected(world: &World) -> TcpStream {
+    let stream = TcpStream::connect(world.address()).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+fn client(world: &World, fragment: Option<usize>) -> ClientConnection {
+    let mut config = Dial::to(world).config();
+    config.max_fragment_size = fragment;
+    ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap()
+}
+
+/// The server says no more and closes, although this side does not.
+#[track_caller]
+fn assert_closed(mut stream: TcpStream) {
+    let ended = stream.read_to_end(&mut Vec::new());
+    let open = ended.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+    assert!(!open, "the connection is still open");
+}
+
+#[test]
+fn a_handshake_in_the_smallest_records_is_a_handshake() {
+    let world = World::start();
+    let mut stream = connected(&world);
+    // 32 is the least that rustls takes, with five bytes for the record's own header.
+    let mut client = client(&world, Some(32));
+    let mut records = Vec::new();
+    client.write_tls(&mut records).unwrap();
+    assert!(records.len() > 1000 && records[3..5] == [0, 27], "{:?}", &records[..5]);
+    for record in records.chunks(32) {
+        stream.write_all(record).unwrap();
+    }
+    while client.is_handshaking() {
+        client.complete_io(&mut stream).unwrap();
+    }
+    assert_eq!(client.alpn_protocol(), Some(&b"rcmd/1"[..]));
+}
+
+#[test]
+fn an_end_in_the_middle_of_a_handshake_is_the_end_of_it() {
+    let world = World::builder().config("[limits]").config("handshake = \"1h\"").start();
+    let mut honest = Echo::start(&world);
+    let mut hello = Vec::new();
+    client(&world, None).write_tls(&mut hello).unwrap();
+    for first in [&[][..], &hello, &hello[..100]] {
+        let mut stream = connected(&world);
+        stream.write_all(&[first, &CLOSE_NOTIFY].concat()).unwrap();
+        honest.beat();
+        assert_closed(stream);
+    }
+    honest.beat();
+    drop(honest.end());
+}
+
+/// An authority's certificate: of this name, and without a limit on what stands below it.
+fn intermediate() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "one of many");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params
+}
+
+#[test]
+fn a_chain_with_a_million_ways_is_given_up_after_a_few() {
+    const WIDE: usize = 12;
+
+    // The authority has the name that all in the chain have, so that by their names each may have
+    // signed each other: every order of them is a way to try.
+    let mut world = World::builder().prepare();
+    let authority = Authority::new("one of many");
+    authority.issue(&Leaf::server(&["localhost", "127.0.0.1"])).write(&world.dir().join("server"));
+    authority.issue(&Leaf::client("admin")).write(&world.dir().join("client"));
+    std::fs::write(world.dir().join("ca.pem"), authority.pem()).unwrap();
+    world.start_server();
+    let mut honest = Echo::start(&world);
+
+    let strangers: Vec<_> = (0..WIDE).map(|_| KeyPair::generate().unwrap()).collect();
+    let leaf = Authority::new("one of many").issue(&Leaf::client("admin"));
+    let mut chain = leaf.cert;
+    for (key, next) in strangers.iter().zip(strangers.iter().cycle().skip(1)) {
+        let issuer = Issuer::new(intermediate(), next);
+        chain += &intermediate().signed_by(key, &issuer).unwrap().pem();
+    }
+    let folder = world.scratch("many");
+    Identity { cert: chain, key: leaf.key }.write(&folder);
+    let mut peer = Dial::to(&world).identity(&folder).connect().unwrap();
+    honest.beat();
+    let refused = peer.read_frame().unwrap_err();
+    assert_ne!(refused.kind(), std::io::ErrorKind::WouldBlock, "it is still at it");
+    world.wait_for_log("refused");
+    drop(honest.end());
+}
