@@ -38,7 +38,15 @@ impl Question {
     }
 
     fn new(mode: Mode, args: Vec<Vec<u8>>) -> Self {
-        Self(Request { mode, args, env: Vec::new(), cwd: None, stdin: false, timeout_ms: 0 })
+        Self(Request {
+            mode,
+            args,
+            env: Vec::new(),
+            cwd: None,
+            stdin: false,
+            timeout_ms: 0,
+            lock: None,
+        })
     }
 
     /// With these settings, `NAME=VALUE` each.
@@ -118,6 +126,7 @@ fn start(ch: u32, key: Key, request: &Request) -> Start {
         cwd: request.cwd.is_some(),
         stdin: request.stdin,
         timeout_ms: request.timeout_ms,
+        lock: request.lock.clone(),
         grace_ms: None,
         digests: Vec::new(),
         keep: false,

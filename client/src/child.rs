@@ -27,7 +27,7 @@ pub struct Started {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Notice {
-    /// The host has no room; so many commands wait before this one.
+    /// The host has no room, or another command holds the lock; so many wait before this one.
     Queued(u64),
     /// The host is busy, for this reason, and will be asked again.
     Busy(String),
@@ -40,7 +40,9 @@ pub enum Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Queued(position) => write!(f, "waiting for room, {position} before this command"),
+            Self::Queued(position) => {
+                write!(f, "waiting for its turn, {position} before this command")
+            }
             Self::Busy(why) => write!(f, "busy ({why}); trying again"),
             Self::Lost(why) => write!(f, "connection lost ({why}); connecting again"),
             Self::Resumed(after) => write!(f, "resumed after {:.1} s", after.as_secs_f32()),

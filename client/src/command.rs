@@ -10,7 +10,7 @@ use std::{
 
 use rcmd_protocol::{
     digest::Algorithm,
-    frame::{Mode, Start},
+    frame::{Lock, Mode, Start},
     ids::Key,
     outcome::{ErrorKind, Failure},
     request::Request,
@@ -68,6 +68,7 @@ impl Command {
             cwd: None,
             stdin: false,
             timeout_ms: 0,
+            lock: None,
         };
         Self {
             link,
@@ -111,6 +112,16 @@ impl Command {
     pub fn timeout(&mut self, limit: Duration) -> &mut Self {
         // A limit below 1 ms is not the same as none, which 0 stands for.
         self.request.timeout_ms = milliseconds(limit).max(1);
+        self
+    }
+
+    /// Lets the command run only while it alone holds the lock of this name on the host, over all
+    /// identities; it waits for so long for its turn, in the order of arrival. The lock is given back
+    /// however the command ends. A name is 1 to 128 printable characters of ASCII without blanks.
+    ///
+    /// When it is held for longer than that, the command did not start: kind `busy`.
+    pub fn lock(&mut self, name: impl Into<String>, wait: Duration) -> &mut Self {
+        self.request.lock = Some(Lock { name: name.into(), wait_ms: milliseconds(wait) });
         self
     }
 
@@ -172,6 +183,7 @@ impl Command {
             cwd: self.request.cwd.is_some(),
             stdin: self.request.stdin,
             timeout_ms: self.request.timeout_ms,
+            lock: self.request.lock.clone(),
             grace_ms: self.grace.map(milliseconds),
             digests: Algorithm::ALL.map(|algorithm| algorithm.as_str().to_owned()).into(),
             keep: self.key.is_some(),

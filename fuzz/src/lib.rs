@@ -123,7 +123,7 @@ pub fn request(data: &[u8]) {
     let env = vec![Vec::new(); usize::from(*envc)];
     let cwd = (flags & 1 != 0).then(Vec::new);
     let mode = if flags & 2 != 0 { Mode::Shell } else { Mode::Exec };
-    let counts = Request { mode, args, env, cwd, stdin: flags & 4 != 0, timeout_ms: 0 };
+    let counts = Request { mode, args, env, cwd, stdin: flags & 4 != 0, timeout_ms: 0, lock: None };
     let mut start = Start {
         ch: 1,
         key: Key::from_text(b""),
@@ -135,6 +135,7 @@ pub fn request(data: &[u8]) {
         cwd: flags & 1 != 0,
         stdin: flags & 4 != 0,
         timeout_ms: 0,
+        lock: None,
         grace_ms: None,
         digests: Vec::new(),
         keep: false,

@@ -160,6 +160,7 @@ impl World {
             cwd: None,
             stdin: true,
             timeout_ms: 0,
+            lock: None,
         };
         let payload = request.encode();
         let start = Start {
@@ -173,6 +174,7 @@ impl World {
             cwd: false,
             stdin: true,
             timeout_ms: 0,
+            lock: None,
             grace_ms: None,
             digests: vec!["blake3".to_owned()],
             keep: false,

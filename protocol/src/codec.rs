@@ -7,7 +7,7 @@ use crate::{
     digest::{Algorithm, StreamDigest},
     fault::Fault,
     frame::{
-        Attach, Attached, Data, End, Exit, Frame, Hello, Kind, ServerHello, Start, Started,
+        Attach, Attached, Data, End, Exit, Frame, Hello, Kind, Lock, ServerHello, Start, Started,
         Verdict, Window,
     },
     header::{Fields, StdinField},
@@ -363,6 +363,7 @@ fn start(need: &Need, fields: &mut Fields) -> Result<Start, Fault> {
         cwd: fields.cwd.unwrap_or_default(),
         stdin,
         timeout_ms: fields.timeout_ms.unwrap_or_default(),
+        lock: lock(need, fields)?,
         grace_ms: fields.grace_ms,
         digests: fields.digests.take().unwrap_or_default(),
         keep: fields.keep.unwrap_or_default(),
@@ -377,6 +378,11 @@ fn verdict(need: &Need, fields: &mut Fields) -> Result<Verdict, Fault> {
     need.valid((failure.is_none() == permitted).then_some(()), "permitted")?;
     let note = need.optional_text(fields.note.take(), "note")?;
     Ok(Verdict { ch: need.channel(fields)?, permitted, note, failure })
+}
+
+fn lock(need: &Need, fields: &mut Fields) -> Result<Option<Lock>, Fault> {
+    let Some(name) = need.optional_text(fields.lock.take(), "lock")? else { return Ok(None) };
+    Ok(Some(Lock { name, wait_ms: fields.lock_wait_ms.unwrap_or_default() }))
 }
 
 fn attached(need: &Need, fields: &mut Fields) -> Result<Attached, Fault> {

@@ -236,6 +236,9 @@ pub struct Start {
     /// Milliseconds after which the server ends the command; 0 for never.
     #[serde(skip_serializing_if = "is_default")]
     pub timeout_ms: u64,
+    /// What it must hold alone while it runs.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<Lock>,
     /// Milliseconds of grace, if less than the server's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grace_ms: Option<u64>,
@@ -266,6 +269,33 @@ pub struct Verdict {
     /// Why not. It stands there if and only if it would not.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+}
+
+/// A name that one command on a host holds at a time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Lock {
+    /// 1 to 128 printable characters of ASCII without blanks.
+    #[serde(rename = "lock")]
+    pub name: String,
+    /// Milliseconds for which to wait while another holds it.
+    #[serde(rename = "lock_wait_ms", skip_serializing_if = "is_default")]
+    pub wait_ms: u64,
+}
+
+impl Start {
+    /// What the server must have said that it can, beyond `exec`: one that does not know these fields
+    /// would ignore them.
+    pub fn needs(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.lock.is_some().then_some(capability::LOCK).into_iter()
+    }
+}
+
+/// What a side can beyond the frames of version 1.
+pub mod capability {
+    /// Runs commands. Every server of version 1 does.
+    pub const EXEC: &str = "exec";
+    /// Knows locks.
+    pub const LOCK: &str = "lock";
 }
 
 /// Takes a job up again.

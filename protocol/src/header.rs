@@ -154,6 +154,8 @@ fields! {
     cwd "cwd": bool as bool;
     has_stdin "stdin": StdinField as StdinField;
     timeout_ms "timeout_ms": u64 as Integer;
+    lock "lock": String as Text;
+    lock_wait_ms "lock_wait_ms": u64 as Integer;
     digests "digests": Vec<String> as TextList<{ limits::DIGESTS }>;
     keep "keep": bool as bool;
     timestamps "timestamps": bool as bool;

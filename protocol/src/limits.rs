@@ -26,6 +26,8 @@ pub const SETTINGS: usize = 4096;
 pub const CREDIT: u64 = 1024 * 1024;
 /// Bytes of an agent, a message, a hint or a note.
 pub const TEXT: usize = 4096;
+/// Bytes of a lock's name.
+pub const LOCK: usize = 128;
 /// Entries in the list of capabilities.
 pub const CAPABILITIES: usize = 64;
 /// Entries in the list of digests.

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     fault::Fault,
-    frame::{Mode, Start},
+    frame::{Lock, Mode, Start},
     ids::RequestDigest,
     limits,
     outcome::{ErrorKind, Failure},
@@ -26,6 +26,8 @@ pub struct Request {
     pub stdin: bool,
     /// Milliseconds after which the server ends the command; 0 for never.
     pub timeout_ms: u64,
+    /// What it must hold alone while it runs.
+    pub lock: Option<Lock>,
 }
 
 /// Why a start holds no request that can be run.
@@ -63,6 +65,9 @@ impl Request {
         }
         let all = strings.map(|string| string.len() + 1).sum();
         within("bytes in arguments and environment", all, limits::PAYLOAD)?;
+        if let Some(lock) = &self.lock {
+            check_lock(&lock.name)?;
+        }
         match self
             .env
             .iter()
@@ -104,6 +109,10 @@ impl Request {
             self.timeout_ms,
             u8::from(self.stdin),
         ));
+        // Whoever waits longer for the same lock asks for the same.
+        if let Some(lock) = &self.lock {
+            hasher.update(format!("lock={}\n", lock.name));
+        }
         RequestDigest::new(hasher.finalize().into())
     }
 
@@ -137,6 +146,7 @@ impl Request {
             cwd,
             stdin: start.stdin,
             timeout_ms: start.timeout_ms,
+            lock: start.lock.clone(),
         };
         if request.digest(&start.payload) != start.digest {
             return Err(invalid("digest").into());
@@ -144,6 +154,15 @@ impl Request {
         request.check()?;
         Ok(request)
     }
+}
+
+fn check_lock(name: &str) -> Result<(), Failure> {
+    if (1..=limits::LOCK).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
+    {
+        return Ok(());
+    }
+    let hint = "Use 1 to 128 printable characters of ASCII without blanks, such as deploy/web.";
+    Err(Failure::new(ErrorKind::Usage, format!("{name:?} can't be the name of a lock")).hint(hint))
 }
 
 fn within<N: PartialOrd + std::fmt::Display>(
@@ -171,6 +190,7 @@ mod tests {
             cwd: Some(b"/tmp".to_vec()),
             stdin: true,
             timeout_ms: 1500,
+            lock: None,
         }
     }
 
@@ -187,6 +207,7 @@ mod tests {
             cwd: request.cwd.is_some(),
             stdin: request.stdin,
             timeout_ms: request.timeout_ms,
+            lock: request.lock.clone(),
             grace_ms: None,
             digests: Vec::new(),
             keep: false,
@@ -233,6 +254,32 @@ mod tests {
         let payload = as_argument.encode();
         assert_eq!(payload, as_setting.encode());
         assert_ne!(as_argument.digest(&payload), as_setting.digest(&payload));
+    }
+
+    #[test]
+    fn a_lock_is_part_of_the_request_and_the_wait_for_it_is_not() {
+        let with = |lock: Option<(&str, u64)>| {
+            let lock = lock.map(|(name, wait_ms)| Lock { name: name.to_owned(), wait_ms });
+            let request = Request { lock, ..request() };
+            request.digest(&request.encode())
+        };
+        assert_ne!(with(None), with(Some(("a", 0))));
+        assert_ne!(with(Some(("a", 0))), with(Some(("b", 0))));
+        assert_eq!(with(Some(("a", 0))), with(Some(("a", 5000))));
+    }
+
+    #[test]
+    fn a_lock_s_name_is_short_and_printable() {
+        let check = |name: &str| {
+            let lock = Lock { name: name.to_owned(), wait_ms: 0 };
+            Request { lock: Some(lock), ..request() }.check().map_err(|failure| failure.kind)
+        };
+        for name in ["a", "deploy/web:1", "../..", &"x".repeat(limits::LOCK)] {
+            assert_eq!(check(name), Ok(()), "{name}");
+        }
+        for name in ["", "a b", "a\n", "\u{1b}[", "\u{e9}", &"x".repeat(limits::LOCK + 1)] {
+            assert_eq!(check(name), Err(ErrorKind::Usage), "{name:?}");
+        }
     }
 
     #[test]

@@ -69,6 +69,7 @@ fn the_table_of_limits_is_the_code_s() {
         ("all strings of a start", bytes(limits::PAYLOAD)),
         ("credit of a stream", bytes(limits::CREDIT as usize)),
         ("agent, message, hint, note", format!("{} each", bytes(limits::TEXT))),
+        ("name of a lock", bytes(limits::LOCK)),
         (
             "capabilities; digests in a list",
             format!("{}; {}", limits::CAPABILITIES, limits::DIGESTS),
@@ -150,6 +151,7 @@ fn example() -> Vec<(&'static str, Frame)> {
         cwd: None,
         stdin: false,
         timeout_ms: 0,
+        lock: None,
     };
     let payload = request.encode();
     let start = Start {
@@ -163,6 +165,7 @@ fn example() -> Vec<(&'static str, Frame)> {
         cwd: false,
         stdin: false,
         timeout_ms: 0,
+        lock: None,
         grace_ms: None,
         digests: vec!["blake3".to_owned(), "sha256".to_owned()],
         keep: false,

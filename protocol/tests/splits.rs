@@ -89,6 +89,7 @@ fn client() -> Recording {
         cwd: Some(b"/tmp".to_vec()),
         stdin: true,
         timeout_ms: 60_000,
+        lock: None,
     };
     let payload = request.encode();
     let start = Start {
@@ -102,6 +103,7 @@ fn client() -> Recording {
         cwd: true,
         stdin: true,
         timeout_ms: 60_000,
+        lock: None,
         grace_ms: None,
         digests: vec!["blake3".to_owned(), "sha256".to_owned()],
         keep: false,

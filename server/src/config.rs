@@ -36,6 +36,8 @@ pub struct Settings {
     pub on_reload: OnReload,
     /// Where used keys are written down.
     pub keys: PathBuf,
+    /// Where held locks are marked.
+    pub locks: PathBuf,
     /// How long an attached command outlives its connection.
     pub grace: Duration,
     /// How long an end is kept.
@@ -159,6 +161,7 @@ impl Settings {
             host: Host { name: file.host.name.unwrap_or_else(own_name), labels: file.host.labels },
             on_reload: file.policy.on_reload,
             keys: layout.server_dir().join("keys.jsonl"),
+            locks: layout.server_dir().join("locks"),
             grace: file.grace.0,
             retain: file.retain.0,
             keepalive: file.keepalive.0,

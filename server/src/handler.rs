@@ -184,6 +184,7 @@ fn prepare(
         kept: start.keep.then_some(start.key),
         digest: start.digest,
         permit,
+        lock: request.lock.clone(),
         standing: Standing { request, found },
         held,
         note,

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use rcmd_protocol::{
     digest::Algorithm,
     fault::Fault,
-    frame::{Frame, Refusal, Start},
+    frame::{Frame, Lock, Refusal, Start},
     ids::{JobId, Key, RequestDigest},
     io::Sender,
 };
@@ -37,6 +37,7 @@ use crate::{
     config::OnReload,
     keys::KeyLog,
     limits::Limits,
+    locks::Locks,
     policy::{Permit, Rules, Standing},
     process::Processes,
 };
@@ -156,6 +157,8 @@ pub struct Beginning {
     pub sink: Sink,
     /// How it was asked for.
     pub wishes: Wishes,
+    /// What it must hold alone while it runs.
+    pub lock: Option<Lock>,
 }
 
 /// The scalars of a start.
@@ -197,6 +200,8 @@ pub struct Shared {
     pub budget: Arc<Budget>,
     /// Keys that outlive their jobs.
     pub keys: Arc<KeyLog>,
+    /// Names that one command holds at a time.
+    pub locks: Arc<Locks>,
     /// The way to processes.
     pub processes: Processes,
     /// What becomes of commands that are no longer permitted.

@@ -21,6 +21,7 @@ pub mod judging;
 pub mod keys;
 pub mod limits;
 pub mod listener;
+pub mod locks;
 pub mod logging;
 pub mod peer;
 pub mod policy;

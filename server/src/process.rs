@@ -21,7 +21,7 @@ use rcmd_protocol::signal::Signal;
 use tokio::{
     process::{ChildStderr, ChildStdin, ChildStdout},
     signal::unix::{SignalKind, signal},
-    time::{Duration, sleep},
+    time::{Duration, Instant, sleep},
 };
 
 pub mod account;
@@ -57,6 +57,12 @@ use self::{children::Leader, exit::Watch, send::kernel_signal, spawn::Spawned, s
 /// Time from the end of some child until orphans are reaped: many end together, and none of them
 /// is in a hurry.
 const REAP_DELAY: Duration = Duration::from_millis(100);
+
+/// Looks without finding anything after which nothing is left: at the moment of an exec, the mark of a
+/// process can't be read.
+const REMAINS_CALM: u32 = 3;
+/// Time between two such looks, longer than an exec takes.
+const REMAINS_PAUSE: Duration = Duration::from_millis(10);
 
 /// Starts processes, and looks after those that lose their parents.
 ///
@@ -101,6 +107,25 @@ impl Processes {
         while ended.recv().await.is_some() {
             sleep(REAP_DELAY).await;
             self.sweeper.reap();
+        }
+    }
+
+    /// Kills what is left of a job whose server was killed: what bears its mark, and all below, until
+    /// nothing was found a few times running. False when something still lives after that long.
+    ///
+    /// What has cleared its environment and lost its parents is not found; see [`tree`].
+    pub async fn kill_remains(&self, job: &str, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        let mut calm = 0;
+        loop {
+            calm = if self.sweeper.strike(job).await == 0 { calm + 1 } else { 0 };
+            if calm == REMAINS_CALM {
+                return true;
+            }
+            if Instant::now() >= until {
+                return false;
+            }
+            sleep(REMAINS_PAUSE).await;
         }
     }
 

@@ -234,6 +234,7 @@ mod tests {
             cwd: None,
             stdin: false,
             timeout_ms: 0,
+            lock: None,
         };
         request.digest(&request.encode())
     }

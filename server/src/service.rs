@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 use rcmd_certs::Identity;
 use rcmd_protocol::{
-    frame::{Frame, Hello, ServerHello},
+    frame::{Frame, Hello, ServerHello, capability},
     ids::Instance,
     outcome::Failure,
 };
@@ -24,6 +24,7 @@ use crate::{
     job,
     keys::KeyLog,
     limits::{HELD, Limits},
+    locks::Locks,
     policy::Rules,
     process::{Account, Processes},
     registry::Registry,
@@ -73,6 +74,7 @@ impl Service {
             limits: limits.clone(),
             budget: Arc::new(Budget::new(HELD)),
             keys: Arc::new(keys),
+            locks: Arc::new(Locks::new(settings.locks.clone(), processes.clone())),
             processes,
             on_reload: settings.on_reload,
             grace: settings.grace,
@@ -102,7 +104,7 @@ impl Service {
             |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Frame::Hello(Hello {
             agent: concat!("rcmd-server/", env!("CARGO_PKG_VERSION")).to_owned(),
-            capabilities: ["exec", "ask"].map(str::to_owned).into(),
+            capabilities: [capability::EXEC, "ask", capability::LOCK].map(str::to_owned).into(),
             server: Some(ServerHello {
                 instance: self.instance,
                 grace_ms: ms(self.settings.grace),

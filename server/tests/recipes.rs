@@ -67,7 +67,15 @@ impl Line {
             permitted,
             who,
             host: Host { name: "host1".into(), labels: vec![label.to_owned()] },
-            request: Request { mode, args, env, cwd: None, stdin: false, timeout_ms: 0 },
+            request: Request {
+                mode,
+                args,
+                env,
+                cwd: None,
+                stdin: false,
+                timeout_ms: 0,
+                lock: None,
+            },
             found: Found {
                 account: account.into(),
                 uid: if account == "root" { 0 } else { 1000 },

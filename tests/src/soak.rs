@@ -5,6 +5,7 @@ pub mod authority;
 pub mod connections;
 pub mod cuts;
 pub mod kills;
+pub mod locks;
 pub mod output;
 pub mod stdin;
 pub mod storms;

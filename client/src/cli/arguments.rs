@@ -142,6 +142,18 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_or_none)]
     #[arg(hide_short_help = true)]
     pub(crate) busy_wait: Option<Duration>,
+    /// Run only while nobody else on the host holds this lock
+    ///
+    /// One command on the host holds NAME at a time, whoever starts it. It is given back however the
+    /// command ends. NAME is 1 to 128 printable characters of ASCII without blanks.
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub(crate) lock: Option<String>,
+    /// Wait so long for --lock [default: not at all]
+    ///
+    /// Who has waited longest is next. When it is over nothing has run, and the exit status is 125.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_or_none, requires = "lock")]
+    #[arg(hide_short_help = true)]
+    pub(crate) lock_wait: Option<Duration>,
     /// Also write the result as one line of JSON
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) result: Option<PathBuf>,

@@ -185,6 +185,9 @@ fn command(run: &Run, client: &Client) -> Command {
     command.stdin(if run.input { Stdio::Piped } else { Stdio::Null });
     command.timestamps(run.form.timestamps());
     command.busy_wait(run.busy_wait);
+    if let Some((name, wait)) = &run.lock {
+        command.lock(name, *wait);
+    }
     command
 }
 

@@ -179,7 +179,9 @@ impl Actor {
                     if let Some(wire) = &mut self.wire {
                         channel.abandon(wire);
                     }
-                    self.numbers.remove(&channel.ch());
+                    if self.numbers.get(&channel.ch()) == Some(&id) {
+                        self.numbers.remove(&channel.ch());
+                    }
                 }
                 self.rest();
             }
@@ -217,7 +219,9 @@ impl Actor {
             return;
         };
         let step = how(channel, wire);
-        self.numbers.insert(channel.ch(), id);
+        if step == Step::On {
+            self.numbers.insert(channel.ch(), id);
+        }
         self.step(id, step);
     }
 
@@ -230,7 +234,9 @@ impl Actor {
             }
             Step::Rest => self.numbers.retain(|_, &mut of| of != id),
             Step::Ended => {
-                if let Some(channel) = self.channels.remove(&id) {
+                if let Some(channel) = self.channels.remove(&id)
+                    && self.numbers.get(&channel.ch()) == Some(&id)
+                {
                     self.numbers.remove(&channel.ch());
                 }
                 self.rest();
@@ -256,11 +262,15 @@ impl Actor {
         let Some(wire) = &mut self.wire else { return };
         if let Frame::Hello(hello) = frame {
             wire.hello.clone_from(&hello.server);
+            wire.capabilities = hello.capabilities;
             self.healing.backoff.greeted();
             if let Some(server) = &hello.server {
                 self.channels.values_mut().for_each(|channel| channel.learn(server.instance));
             }
             self.server = hello.server;
+            let waiting = self.channels.iter().filter(|(_, channel)| channel.awaits_hello());
+            let ids: Vec<_> = waiting.map(|(&id, _)| id).collect();
+            ids.into_iter().for_each(|id| self.board(id, Channel::board));
             return;
         }
         let Some(ch) = frame.channel() else { return };

@@ -11,7 +11,7 @@ use rcmd_protocol::{
     digest::Algorithm,
     frame::{Attach, Frame, Start, Stream},
     ids::{Instance, JobId},
-    outcome::{ErrorKind, Failure},
+    outcome::{ErrorKind, Failure, Outcome},
     signal::Signal,
 };
 use tokio::{
@@ -129,6 +129,11 @@ impl Channel {
         }
     }
 
+    /// Whether it is to be put onto the connection when the server has said what it can.
+    pub(super) fn awaits_hello(&self) -> bool {
+        self.state == State::Adrift && self.sent == Sent::No && self.resting().is_none()
+    }
+
     /// Its number on the present connection.
     pub(super) fn ch(&self) -> u32 {
         self.start.ch
@@ -149,7 +154,23 @@ impl Channel {
     // --- on and off a connection ---
 
     /// Goes onto a connection: as a start if none had it before, else to take it up.
+    ///
+    /// A start that needs more of the server than every server can waits for its hello: a server that
+    /// does not know what was asked for would ignore it.
     pub(super) fn board(&mut self, wire: &mut Wire) -> Step {
+        if self.sent == Sent::No && self.start.needs().next().is_some() {
+            if wire.hello.is_none() {
+                self.wake();
+                return Step::Rest;
+            }
+            let lacks = |need: &&str| !wire.capabilities.iter().any(|can| can == need);
+            if let Some(need) = self.start.needs().find(lacks) {
+                let message = format!("the server of {} does not know `{need}`", self.host);
+                let failure = Failure::new(ErrorKind::Protocol, message)
+                    .hint("It is older than this client: bring it up to date, or do without.");
+                return self.conclude(Outcome::NotStarted, failure);
+            }
+        }
         let Some(ch) = wire.open_channel() else {
             let failure = Failure::new(ErrorKind::Resources, "all channel numbers are used up");
             return self.end_without(failure.hint("Connect again."));

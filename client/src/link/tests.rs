@@ -15,6 +15,7 @@ use crate::{Child, Notice, Report, Stdio, child::Notices};
 
 mod busy;
 mod healing;
+mod locks;
 mod script;
 
 use script::*;

@@ -37,6 +37,8 @@ pub(super) struct Wire {
     broken: Option<(Instant, Ended)>,
     /// What the server said of itself.
     pub(super) hello: Option<ServerHello>,
+    /// What it said that it can.
+    pub(super) capabilities: Vec<String>,
     /// When the first thing was sent that nothing was heard after.
     unanswered: Option<Instant>,
     asked: bool,
@@ -61,6 +63,7 @@ impl Wire {
             writer: tokio::spawn(writer.run()),
             broken: None,
             hello: None,
+            capabilities: Vec::new(),
             unanswered: None,
             asked: false,
         };

@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc, time::Instant};
 
 use rcmd_protocol::{
-    frame::{Exit, Frame, Started, Stream},
+    frame::{Exit, Frame, Lock, Started, Stream},
     ids::{JobId, Key, RequestDigest},
     outcome::{Failure, Outcome},
     signal::Signal,
@@ -24,6 +24,7 @@ use crate::{
     config::OnReload,
     job::timers::{Due, Timers},
     limits,
+    locks::Lease,
     peer::Peer,
     policy::{Denial, Permit, Standing},
     process::{Ended, Process, TreeKill},
@@ -59,6 +60,7 @@ pub(super) struct Job {
 /// What is to be run; used up by the start, since it may be large and need not be kept beside it.
 pub(super) struct Asked {
     permit: Permit,
+    lock: Option<Lock>,
     held: Share,
 }
 
@@ -91,6 +93,9 @@ struct Running {
     doomed: bool,
     killing: Option<Killing>,
     _turn: Turn,
+    lease: Option<Lease>,
+    /// Whether something of its tree could not be killed.
+    is_left: bool,
 }
 
 impl Job {
@@ -99,7 +104,8 @@ impl Job {
         mailbox: mpsc::Receiver<Message>,
         shared: Arc<Shared>,
     ) -> (Self, Asked) {
-        let Beginning { id, kept, digest, permit, standing, held, note, sink, wishes } = beginning;
+        let Beginning { id, kept, digest, permit, standing, held, note, sink, wishes, lock } =
+            beginning;
         let share = || Share::new(Arc::clone(&shared.budget));
         let algorithm = wishes.algorithm;
         let job = Self {
@@ -125,7 +131,7 @@ impl Job {
             peer: Arc::clone(permit.peer()),
             note,
         };
-        (job, Asked { permit, held })
+        (job, Asked { permit, lock, held })
     }
 
     /// Lives the whole life; `on_end` is called when nothing runs any more and only the end is kept.
@@ -141,7 +147,20 @@ impl Job {
         self.started_at.is_some()
     }
 
-    async fn start(&mut self, asked: Asked) -> Result<Running, Failure> {
+    async fn start(&mut self, mut asked: Asked) -> Result<Running, Failure> {
+        // Before the turn: who waits for a lock holds up nobody who needs none.
+        let Some(lock) = asked.lock.take() else { return self.launch(asked).await };
+        let lease = self.wait_for_lock(&lock).await?;
+        match self.launch(asked).await {
+            Ok(running) => Ok(Running { lease: Some(lease), ..running }),
+            Err(failure) => {
+                lease.give_back();
+                Err(failure)
+            }
+        }
+    }
+
+    async fn launch(&mut self, asked: Asked) -> Result<Running, Failure> {
         let turn = self.wait_for_turn().await?;
         if let Some(key) = self.kept {
             let user = self.peer.user();
@@ -178,7 +197,17 @@ impl Job {
             doomed: false,
             killing: None,
             _turn: turn,
+            lease: None,
+            is_left: false,
         })
+    }
+
+    async fn wait_for_lock(&mut self, lock: &Lock) -> Result<Lease, Failure> {
+        let stand = self.shared.locks.stand(lock, self.peer.identity(), &self.id)?;
+        if stand.must_wait() {
+            self.send(|ch| Frame::Queued { ch, position: stand.position() as u64 });
+        }
+        self.wait_for(stand.lease()).await
     }
 
     async fn wait_for_turn(&mut self) -> Result<Turn, Failure> {
@@ -189,12 +218,19 @@ impl Job {
         }
         let mut place = admission.queue(self.peer.user(), &allowance)?;
         self.send(|ch| Frame::Queued { ch, position: place.position() as u64 });
-        let turn = place.turn();
-        tokio::pin!(turn);
+        self.wait_for(place.turn()).await
+    }
+
+    /// Waits for what it needs to start, as long as anybody wants it to.
+    async fn wait_for<T>(
+        &mut self,
+        what: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::pin!(what);
         loop {
             let gone_at = self.timers.next();
             tokio::select! {
-                turn = &mut turn => return turn,
+                came = &mut what => return came,
                 message = self.mailbox.recv() => match message.and_then(|m| self.take(m)) {
                     None | Some(Order::ReaderGone) => {}
                     Some(Order::Signal(_) | Order::Kill(_) | Order::Done) => {
@@ -223,6 +259,9 @@ impl Job {
             }
         }
         running.process.reap();
+        if let Some(lease) = running.lease.take().filter(|_| !running.is_left) {
+            lease.give_back();
+        }
         // Nobody reads it any more, and an end that is kept for its client holds no descriptor.
         self.input.discard();
         self.exit_of(&running)
@@ -247,6 +286,8 @@ impl Job {
                 }
             }
             ended = running.process.exited(), if running.ended.is_none() => {
+                // Who was killed has not left what it held in order: what it leaves behind ends too.
+                running.doomed |= running.lease.is_some() && matches!(ended, Ended::Signal(_));
                 running.ended = Some(ended);
                 self.stdout.process_ended();
                 self.stderr.process_ended();
@@ -261,6 +302,7 @@ impl Job {
             kill = killed(&mut running.killing), if running.killing.is_some() => {
                 running.killing = None;
                 self.tree_is_gone(&kill);
+                running.is_left = !kill.left.is_empty();
             }
             () = budget.freed(), if short => {}
             () = at(deadline) => self.expire(running),

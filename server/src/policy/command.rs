@@ -92,6 +92,7 @@ fn request(options: &ExplainOptions) -> Result<Request> {
         cwd: options.cwd.clone().map(OsStringExt::into_vec),
         stdin: false,
         timeout_ms: 0,
+        lock: None,
     };
     request.check().map_err(told)?;
     Ok(request)

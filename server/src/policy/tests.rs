@@ -36,6 +36,7 @@ fn exec(words: &[&[u8]]) -> Request {
         cwd: None,
         stdin: false,
         timeout_ms: 0,
+        lock: None,
     }
 }
 

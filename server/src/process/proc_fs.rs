@@ -73,10 +73,15 @@ pub(super) fn children(pid: Pid) -> Vec<Pid> {
 
 /// The same by looking at every process of the host.
 fn children_by_scan(parent: Pid) -> Vec<Pid> {
+    all().into_iter().filter(|stat| stat.parent == Some(parent)).map(|stat| stat.pid).collect()
+}
+
+/// Every process of the host.
+pub(super) fn all() -> Vec<Stat> {
     let Ok(all) = fs::read_dir("/proc") else { return Vec::new() };
     all.flatten()
         .filter_map(|entry| parse_pid(entry.file_name().to_str()?))
-        .filter(|&pid| stat(pid).is_some_and(|stat| stat.parent == Some(parent)))
+        .filter_map(stat)
         .collect()
 }
 

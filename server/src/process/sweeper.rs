@@ -30,6 +30,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 enum Order {
     Kill(Hunt, oneshot::Sender<TreeKill>),
     Term(Hunt),
+    Strike(String, oneshot::Sender<usize>),
     Reap,
 }
 
@@ -60,6 +61,15 @@ impl Sweeper {
 
     pub(super) fn tree(&self, leader: Leader, job: &str) -> Tree {
         Tree { leader, job: job.to_owned(), sweeper: self.clone() }
+    }
+
+    /// Looks once through all of `/proc` for what bears the mark of a job, kills it, and says how many
+    /// lived.
+    pub(super) async fn strike(&self, job: &str) -> usize {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.orders.send(Order::Strike(job.to_owned(), answer));
+        // Without the thread, nobody has looked.
+        answered.await.unwrap_or(usize::MAX)
     }
 
     /// Reaps dead orphans soon.
@@ -123,6 +133,7 @@ impl Work {
         for order in first.into_iter().chain(mailbox.try_iter()) {
             match order {
                 Order::Reap => {}
+                Order::Strike(job, answer) => _ = answer.send(tree::strike(job.as_bytes())),
                 Order::Kill(hunt, answer) => {
                     self.kills.push(hunt);
                     self.answers.push(answer);

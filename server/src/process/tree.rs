@@ -105,6 +105,26 @@ impl Hunt {
     }
 }
 
+/// Kills once whatever bears the mark of a job of which no leader is known, as after the server that
+/// had it was killed, with all that is below it. Says how many lived.
+pub(super) fn strike(job: &[u8]) -> usize {
+    let is_marked = |stat: &Stat| proc_fs::variable(stat.pid, JOB) == Ok(Some(job.to_vec()));
+    let marked = proc_fs::all().into_iter().filter(|stat| stat.alive && is_marked(stat));
+    let mut met: Vec<Met> = marked.map(|stat| Met { stat, parents: None }).collect();
+    let mut found = HashSet::new();
+    while let Some(Met { stat, .. }) = met.pop() {
+        if !stat.alive || !found.insert((stat.pid, stat.start)) {
+            continue;
+        }
+        let pidfd = hold(&stat);
+        let signal = |signal| pidfd.as_ref().is_ok_and(|fd| pidfd_send_signal(fd, signal).is_ok());
+        signal(Signal::STOP);
+        met.extend(below(&stat, None));
+        signal(Signal::KILL);
+    }
+    found.len()
+}
+
 /// What a pass left behind.
 #[derive(Debug)]
 pub(super) struct Swept {

@@ -8,7 +8,7 @@ use clap::Parser;
 use clap::builder::PossibleValuesParser;
 use rcmd_tests::World;
 use rcmd_tests::soak::connections::{Kind, onslaught};
-use rcmd_tests::soak::{authority, cuts, kills, output, stdin, storms};
+use rcmd_tests::soak::{authority, cuts, kills, locks, output, stdin, storms};
 
 /// A long run.
 struct Soak {
@@ -20,13 +20,14 @@ struct Soak {
 }
 
 /// All of them. `rounds` counts what the name says: storms of each size, connections of each kind, cuts,
-/// killed clients, MiB.
-const SOAKS: [Soak; 7] = [
+/// killed clients, killed holders, MiB.
+const SOAKS: [Soak; 8] = [
     Soak { name: "authority", rounds: 200, run: govern },
     Soak { name: "storms", rounds: 20, run: storm },
     Soak { name: "connections", rounds: 10_000, run: connect },
     Soak { name: "cuts", rounds: 1000, run: cut },
     Soak { name: "kills", rounds: 200, run: kill },
+    Soak { name: "locks", rounds: 1000, run: lock },
     Soak { name: "output", rounds: 1024, run: read },
     Soak { name: "stdin", rounds: 1024, run: write },
 ];
@@ -90,6 +91,12 @@ fn govern(rounds: u64, seed: u64) -> bool {
 
 fn kill(rounds: u64, seed: u64) -> bool {
     let figures = kills::run(rounds, seed);
+    println!("{figures}");
+    figures.are_good()
+}
+
+fn lock(rounds: u64, seed: u64) -> bool {
+    let figures = locks::run(rounds, seed);
     println!("{figures}");
     figures.are_good()
 }

@@ -18,6 +18,7 @@ pub struct Start {
     words: Vec<String>,
     stdin: bool,
     timeout_ms: u64,
+    lock: Option<(String, u64)>,
 }
 
 impl Start {
@@ -28,7 +29,7 @@ impl Start {
         let key = (u128::from(std::process::id()) << 64)
             | u128::from(KEYS.fetch_add(1, Ordering::Relaxed));
         let words = words.iter().map(|&word| word.to_owned()).collect();
-        Self { ch, key, mode: "exec", words, stdin: false, timeout_ms: 0 }
+        Self { ch, key, mode: "exec", words, stdin: false, timeout_ms: 0, lock: None }
     }
 
     /// One line for the user's shell.
@@ -60,20 +61,34 @@ impl Start {
         self
     }
 
+    /// Under this lock, for which it waits so many milliseconds.
+    pub fn lock(mut self, name: &str, wait_ms: u64) -> Self {
+        self.lock = Some((name.to_owned(), wait_ms));
+        self
+    }
+
     /// The header without `len`.
     #[must_use]
     pub fn header(&self) -> Value {
         let (argc, mode) = (self.words.len(), self.mode);
         let (timeout, stdin) = (self.timeout_ms, u8::from(self.stdin));
-        let facts = format!(
+        let mut facts = format!(
             "argc={argc}\nenvc=0\nmode={mode}\nuser=0\ncwd=0\ntimeout={timeout}\ntty=0\nstdin={stdin}\n"
         );
+        if let Some((name, _)) = &self.lock {
+            facts += &format!("lock={name}\n");
+        }
         let digest = Sha256::new().chain_update(self.payload()).chain_update(facts).finalize();
-        json!({
+        let mut header = json!({
             "type": "start", "ch": self.ch, "key": format!("{:032x}", self.key), "generation": 1,
             "digest": hex::encode(digest), "mode": mode, "argc": argc, "stdin": self.stdin,
             "timeout_ms": timeout, "digests": ["sha256"],
-        })
+        });
+        if let Some((name, wait_ms)) = &self.lock {
+            header["lock"] = json!(name);
+            header["lock_wait_ms"] = json!(wait_ms);
+        }
+        header
     }
 
     /// The strings, each ended by NUL.

@@ -73,6 +73,7 @@ fn exec(args: &[&[u8]]) -> Request {
         cwd: None,
         stdin: false,
         timeout_ms: 0,
+        lock: None,
     }
 }
 

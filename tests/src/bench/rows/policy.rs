@@ -68,6 +68,7 @@ fn judged(rules: &Rules, count: usize) -> Result<f64> {
         cwd: None,
         stdin: false,
         timeout_ms: 0,
+        lock: None,
     };
     let program = Program { path: "/usr/bin/systemctl".into(), writable: None, sealed: None };
     let found = Found { account: "root".into(), uid: 0, cwd: "/root".into(), program };

@@ -1,0 +1,259 @@
+//! Locks: names that one command on the host holds at a time, over all identities.
+//!
+//! ```text
+//!            nobody holds it                          its mark is ours, and
+//!            or its turn comes                        nothing of the last job lives
+//!  Stand ----------------------> Hold (this server) -------------------------------> Lease
+//! ```
+//!
+//! A lease lives as long as the command that has it, its tree included when that was ended by somebody.
+//! It is given back by being dropped, so that no way of ending forgets it. Against servers that are
+//! killed it stands on disk as well: see [`mark`].
+
+mod mark;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rcmd_certs::{Identity, files::shown};
+use rcmd_protocol::{
+    frame::Lock,
+    ids::JobId,
+    outcome::{ErrorKind, Failure},
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, timeout_at},
+};
+use tracing::warn;
+
+use crate::process::Processes;
+use mark::{Found, Mark};
+
+/// Time for what is left of a job whose server was killed to die.
+const REMAINS: Duration = Duration::from_secs(5);
+/// Time between two looks at a lock that another server holds: nobody tells when it gives it back.
+const ELSEWHERE: Duration = Duration::from_millis(100);
+/// Nobody waits longer.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
+/// The locks of a server.
+#[derive(Debug)]
+pub struct Locks {
+    folder: PathBuf,
+    processes: Processes,
+    held: Mutex<HashMap<String, Held>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    holder: Holder,
+    since: Instant,
+    queue: VecDeque<Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    holder: Holder,
+    grant: oneshot::Sender<Hold>,
+}
+
+/// Whose command, and which.
+#[derive(Clone, Debug)]
+struct Holder {
+    who: Identity,
+    job: JobId,
+}
+
+/// A place in the queue for a lock, or at its head.
+#[derive(Debug)]
+pub struct Stand {
+    locks: Arc<Locks>,
+    name: String,
+    holder: Holder,
+    position: usize,
+    until: Instant,
+    hold: oneshot::Receiver<Hold>,
+}
+
+/// This server's right to the lock; given to the next when dropped.
+#[derive(Debug)]
+struct Hold {
+    locks: Arc<Locks>,
+    name: String,
+}
+
+/// A lock that is held; given back when dropped, see [`Lease::give_back`].
+#[derive(Debug)]
+pub struct Lease {
+    mark: Mark,
+    // Dropped last: the next may look for the mark at once.
+    _hold: Hold,
+}
+
+impl Locks {
+    /// Locks with their marks in this folder.
+    pub fn new(folder: PathBuf, processes: Processes) -> Self {
+        Self { folder, processes, held: Mutex::default() }
+    }
+
+    fn held<T>(&self, act: impl FnOnce(&mut HashMap<String, Held>) -> T) -> T {
+        act(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A place in the queue for a lock.
+    ///
+    /// # Errors
+    /// `busy` when it is held and the start does not want to wait.
+    pub fn stand(
+        self: &Arc<Self>,
+        lock: &Lock,
+        who: &Identity,
+        job: &JobId,
+    ) -> Result<Stand, Failure> {
+        let (grant, hold) = oneshot::channel();
+        let holder = Holder { who: who.clone(), job: job.clone() };
+        let position = self.held(|held| match held.get_mut(&lock.name) {
+            Some(held) if lock.wait_ms == 0 => Err(held.busy(&lock.name, who)),
+            Some(held) => {
+                held.queue.push_back(Waiter { holder: holder.clone(), grant });
+                Ok(held.queue.len() - 1)
+            }
+            None => {
+                let (holder, since) = (holder.clone(), Instant::now());
+                held.insert(lock.name.clone(), Held { holder, since, queue: VecDeque::new() });
+                // The receiver is here, so that it arrives.
+                let _ = grant.send(Hold { locks: Arc::clone(self), name: lock.name.clone() });
+                Ok(0)
+            }
+        })?;
+        let wait = Duration::from_millis(lock.wait_ms).min(LONGEST);
+        let (locks, name, until) = (Arc::clone(self), lock.name.clone(), Instant::now() + wait);
+        Ok(Stand { locks, name, holder, position, until, hold })
+    }
+}
+
+impl Stand {
+    /// How many wait before this one, as it was when it came.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Whether somebody holds the lock.
+    pub fn must_wait(&self) -> bool {
+        self.hold.is_empty()
+    }
+
+    /// Waits for the lock.
+    ///
+    /// # Errors
+    /// `busy` when it was not free in time, or something of its last holder can't be killed;
+    /// `resources` when its mark can't be written.
+    pub async fn lease(mut self) -> Result<Lease, Failure> {
+        let Ok(Ok(hold)) = timeout_at(self.until, &mut self.hold).await else {
+            return Err(self.locks.held(|held| match held.get(&self.name) {
+                Some(held) => held.busy(&self.name, &self.holder.who),
+                None => busy(&self.name, "was not free in time"),
+            }));
+        };
+        let mark = self.mark().await?;
+        Ok(Lease { mark, _hold: hold })
+    }
+
+    /// The lock's mark on disk, ours and with the job's name in it, when nothing of the job before
+    /// lives.
+    async fn mark(&self) -> Result<Mark, Failure> {
+        let mut mark = loop {
+            // Files of a folder of our own, and nothing is synced: this does not hold up the runtime.
+            match Mark::take(&self.locks.folder, &self.name).map_err(|error| self.failed(&error))? {
+                Found::Free(mark) => break mark,
+                Found::Left(mark, job) => {
+                    warn!(lock = %self.name, %job, "killing what a killed server left of its holder");
+                    if !self.locks.processes.kill_remains(job.as_str(), REMAINS).await {
+                        return Err(busy(
+                            &self.name,
+                            "has processes of its last holder, which can't be killed",
+                        ));
+                    }
+                    break mark;
+                }
+                Found::Elsewhere if Instant::now() >= self.until => {
+                    return Err(busy(&self.name, "is held by a command of another server"));
+                }
+                Found::Elsewhere => sleep(ELSEWHERE).await,
+            }
+        };
+        mark.write(&self.holder.job).map_err(|error| self.failed(&error))?;
+        Ok(mark)
+    }
+
+    fn failed(&self, error: &std::io::Error) -> Failure {
+        let folder = shown(&self.locks.folder);
+        let message = format!("the lock {} can't be marked in {folder}: {error}", self.name);
+        Failure::new(ErrorKind::Resources, message)
+            .hint("Nothing ran; look for room and rights there on the host.")
+    }
+}
+
+impl Drop for Stand {
+    fn drop(&mut self) {
+        // Out of the queue before the receiver is gone; a grant that came goes on by being dropped.
+        self.locks.held(|held| {
+            if let Some(held) = held.get_mut(&self.name) {
+                held.queue.retain(|waiter| waiter.holder.job != self.holder.job);
+            }
+        });
+    }
+}
+
+impl Lease {
+    /// Gives it back with nothing of the job left. One that is dropped instead leaves the job's name
+    /// in the mark, and what may live on of it is looked for before the next has the lock.
+    pub fn give_back(self) {
+        self.mark.clear();
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let next = self.locks.held(|held| {
+            let waiter = held.get_mut(&self.name).and_then(|held| {
+                let Waiter { holder, grant } = held.queue.pop_front()?;
+                (held.holder, held.since) = (holder, Instant::now());
+                Some(grant)
+            });
+            if waiter.is_none() {
+                held.remove(&self.name);
+            }
+            waiter
+        });
+        if let Some(grant) = next {
+            // Whoever has left at this moment passes it on, by dropping it here.
+            let _ = grant.send(Self { locks: Arc::clone(&self.locks), name: self.name.clone() });
+        }
+    }
+}
+
+impl Held {
+    /// Why the lock is not to be had. Its holder is named to itself and to those who share a group with
+    /// it.
+    fn busy(&self, name: &str, asker: &Identity) -> Failure {
+        let Holder { who, job } = &self.holder;
+        let share = |group| who.groups().contains(group);
+        let holder = match who.user() == asker.user() || asker.groups().iter().any(share) {
+            true => format!("{}, job {job}", who.user()),
+            false => "another identity".to_owned(),
+        };
+        let since = humantime::format_duration(Duration::from_secs(self.since.elapsed().as_secs()));
+        busy(name, &format!("is held by {holder}, for {since}"))
+    }
+}
+
+fn busy(name: &str, why: &str) -> Failure {
+    Failure::new(ErrorKind::Busy, format!("the lock {name} {why}"))
+        .hint("Nothing ran; --lock-wait DURATION waits until it is free.")
+}

@@ -1,0 +1,144 @@
+//! A held lock on disk: a file that is there while the lock is held, locked by the server and with the
+//! name of the job in it.
+//!
+//! A server that is killed gives up the lock on the file (flock(2)) and leaves the name: whoever takes
+//! the file next knows that this job was not seen to end. Nothing is synced, because after a power cut
+//! no job lives.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read as _, Seek as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use rcmd_protocol::ids::JobId;
+use sha2::{Digest as _, Sha256};
+
+/// A file that this server has locked.
+#[derive(Debug)]
+pub(super) struct Mark {
+    path: PathBuf,
+    file: File,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Nobody holds it.
+    Free(Mark),
+    /// This job held it when its server was killed.
+    Left(Mark, JobId),
+    /// Another server holds it.
+    Elsewhere,
+}
+
+impl Mark {
+    /// Takes the file of this lock if nobody has it. It never waits.
+    ///
+    /// # Errors
+    /// When the file can't be made or read.
+    pub(super) fn take(folder: &Path, name: &str) -> io::Result<Found> {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        // Names may hold what paths may not.
+        let path = folder.join(hex::encode(Sha256::digest(name)));
+        loop {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false).mode(0o600);
+            let mut file = options.open(&path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(Found::Elsewhere),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            // Whoever held it before has removed it meanwhile: another one may be there by now.
+            if !is_same(&file, &path)? {
+                continue;
+            }
+            let mut text = String::new();
+            let _ = (&mut file).take(64).read_to_string(&mut text)?;
+            let mark = Self { path, file };
+            // A name that was not written to its end is that of a job that has not begun.
+            return Ok(match text.strip_suffix('\n').and_then(JobId::parse) {
+                Some(job) => Found::Left(mark, job),
+                None => Found::Free(mark),
+            });
+        }
+    }
+
+    /// Says who holds it; to be done before anything of the job runs.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub(super) fn write(&mut self, job: &JobId) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.file.write_all(format!("{job}\n").as_bytes())
+    }
+
+    /// Takes it away: nothing of the job is left. Not doing so leaves its name there.
+    pub(super) fn clear(self) {
+        // One that can't be removed makes the next holder look for a job that has ended.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn is_same(file: &File, path: &Path) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn free(folder: &Path) -> Mark {
+        match Mark::take(folder, "../a/b").unwrap() {
+            Found::Free(mark) => mark,
+            found => panic!("{found:?}"),
+        }
+    }
+
+    #[test]
+    fn one_has_it_at_a_time_and_leaves_nothing_when_it_gives_it_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("locks");
+        let mut mark = free(&folder);
+        mark.write(&JobId::random().unwrap()).unwrap();
+        assert!(matches!(Mark::take(&folder, "../a/b").unwrap(), Found::Elsewhere));
+        assert!(matches!(Mark::take(&folder, "c").unwrap(), Found::Free(_)));
+        mark.clear();
+        free(&folder).clear();
+        // The second was never given back, and nothing was written in it.
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_job_that_was_not_seen_to_end_is_named_to_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let job = JobId::random().unwrap();
+        let mut mark = free(dir.path());
+        mark.write(&job).unwrap();
+        drop(mark);
+        for _ in 0..2 {
+            match Mark::take(dir.path(), "../a/b").unwrap() {
+                Found::Left(_, left) => assert_eq!(left, job),
+                found => panic!("{found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_removed_under_its_lock_is_not_taken_for_the_one_that_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let mark = free(dir.path());
+        fs::remove_file(&mark.path).unwrap();
+        let next = free(dir.path());
+        assert!(!is_same(&mark.file, &mark.path).unwrap());
+        assert!(is_same(&next.file, &next.path).unwrap());
+    }
+}
