@@ -38,10 +38,16 @@ pub use self::{
     rules::{Flaw, Rules},
     slice::{Action, Host, Slice},
 };
-use crate::{peer::Peer, process::plan::Plan};
+use crate::{
+    peer::Peer,
+    process::{Plan, Sealed, Writable},
+};
 
 /// The rule that nobody writes: what was judged must be what runs.
 pub const PROGRAM_WRITABLE: &str = "program_writable";
+
+/// The digest of no program.
+const NO_DIGEST: &str = "sha256:";
 
 /// Proof that this peer may run exactly this. [`decide`] alone makes one, and nothing starts
 /// without it.
@@ -187,23 +193,22 @@ pub fn judge(
     let action = question::action(request);
     let wish = Wish { slice, action, what: shown(request, found) };
     wish.possible()?;
-    let context = question::of_request(request, found, moment).map_err(|why| wish.broken(&why))?;
-    let permits = wish.judge(context)?;
-    let permits = wish.with_settings(permits, request)?;
-    let Some(writable) = &found.program.writable else {
-        return Ok(Judged { rules: names(&permits), sealed: false });
+    let permits = |digest: Option<&str>| {
+        let context = question::of_request(request, found, digest, moment)
+            .map_err(|why| wish.broken(&why))?;
+        wish.with_settings(wish.judge(context)?, request)
     };
-    let by_digest: Vec<_> = permits.into_iter().filter(|rule| rule.names_digest).collect();
-    if by_digest.is_empty() || found.program.sealed.is_none() {
-        return Err(Denial {
-            why: Why::Writable,
-            rules: vec![PROGRAM_WRITABLE.to_owned()],
-            reason: format!("{} ({PROGRAM_WRITABLE}): {writable}", wish.denied()),
-            hint:
-                "On the host, let root alone write to it and to the folders above it (chown root, \
-                   chmod go-w), or permit the program by its digest."
-                    .to_owned(),
-        });
+    let sealed = found.program.sealed.as_ref();
+    let enough = permits(sealed.map(Sealed::digest))?;
+    let Some(writable) = &found.program.writable else {
+        return Ok(Judged { rules: names(&enough), sealed: false });
+    };
+    // A rule names the digest if it does not permit a program of another.
+    let others = permits(Some(NO_DIGEST)).unwrap_or_default();
+    let is_other = |rule: &Arc<Rule>| others.iter().any(|other| Arc::ptr_eq(rule, other));
+    let by_digest: Vec<_> = enough.into_iter().filter(|rule| !is_other(rule)).collect();
+    if by_digest.is_empty() || sealed.is_none() {
+        return Err(wish.writable(writable));
     }
     Ok(Judged { rules: names(&by_digest), sealed: true })
 }
@@ -278,6 +283,18 @@ impl Wish<'_> {
         Ok(())
     }
 
+    fn writable(&self, writable: &Writable) -> Denial {
+        Denial {
+            why: Why::Writable,
+            rules: vec![PROGRAM_WRITABLE.to_owned()],
+            reason: format!("{} ({PROGRAM_WRITABLE}): {writable}", self.denied()),
+            hint:
+                "On the host, let root alone write to it and to the folders above it (chown root, \
+                   chmod go-w), or permit the program by its digest."
+                    .to_owned(),
+        }
+    }
+
     fn no_rule(&self) -> Denial {
         self.denial(Why::NoRule, Vec::new(), "no rule permits it")
     }
@@ -285,8 +302,8 @@ impl Wish<'_> {
     /// The rules that permit it.
     fn judge(&self, context: cedar_policy::Context) -> Result<Vec<Arc<Rule>>, Denial> {
         let verdict = self.slice.judge(self.action, context);
-        if let Some(error) = verdict.errors.first() {
-            return Err(self.broken(error));
+        if let Some((rule, error)) = verdict.errors.first() {
+            return Err(Denial { rules: vec![rule.clone()], ..self.broken(error) });
         }
         match (verdict.permitted, verdict.rules.as_slice()) {
             (true, _) => Ok(verdict.rules),

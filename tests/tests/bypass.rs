@@ -358,9 +358,17 @@ fn what_was_digested_is_what_runs_though_the_file_is_swapped() {
     // A script has no digest: its interpreter would open the file again.
     program(&elf, "#!/bin/sh\n", 0o755);
     assert_eq!(run(elf.as_os_str())["kind"], "denied");
-    host.reload(&(rule + "permit (principal, action == Action::\"run\", resource);"));
-    // A rule that names no digest does not permit what others can write to.
+    // A rule that names no digest, or any, does not permit what others can write to.
     fs::copy("/usr/bin/false", &elf).unwrap();
-    let denied = run(elf.as_os_str());
-    assert!(denied["message"].as_str().unwrap().contains("program_writable"), "{denied}");
+    for when in [
+        "",
+        "when { context has digest }",
+        "when { context has digest && context.digest like \"sha*\" }",
+    ] {
+        let loose = "@id(\"digest\") permit (principal, action == Action::\"run\", resource)";
+        host.reload(&format!("{rule}\n{loose} {when};"));
+        let denied = run(elf.as_os_str());
+        let message = denied["message"].as_str().unwrap_or_default();
+        assert!(message.contains("program_writable"), "{when}: {denied}");
+    }
 }

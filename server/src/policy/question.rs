@@ -89,11 +89,16 @@ pub fn action(request: &Request) -> Action {
 /// The context of a request to run something.
 ///
 /// What is not UTF-8 is left out, or empty where the vocabulary wants a text: no program, folder or
-/// line is empty, so that this is none of them. Then `text` is false.
+/// line is empty, so that this is none of them. Then `text` is false. `digest` is the program's.
 ///
 /// # Errors
 /// When Cedar takes a fact for malformed, in its words.
-pub fn of_request(request: &Request, found: &Found, moment: Moment) -> Result<Context, String> {
+pub fn of_request(
+    request: &Request,
+    found: &Found,
+    digest: Option<&str>,
+    moment: Moment,
+) -> Result<Context, String> {
     let mut is_text = true;
     let mut word = |bytes: &[u8]| {
         let word = utf8(bytes);
@@ -129,9 +134,7 @@ pub fn of_request(request: &Request, found: &Found, moment: Moment) -> Result<Co
             pairs.push(number("argc", words.len()));
             pairs.push(set("argv", known().map(|(n, word)| format!("{n}={word}"))));
             pairs.push(("args".to_owned(), args));
-            if let Some(sealed) = &found.program.sealed {
-                pairs.push(text("digest", sealed.digest()));
-            }
+            pairs.extend(digest.map(|digest| text("digest", digest)));
         }
     }
     Context::from_pairs(pairs).map_err(|error| error.to_string())

@@ -9,9 +9,9 @@ use std::{
 };
 
 use cedar_policy::{
-    ActionConstraint, Authorizer, Context, Decision, Effect, Entities, Entity, EntityId,
-    EntityTypeName, EntityUid, Policy, PolicySet, PrincipalConstraint, Request, ResourceConstraint,
-    RestrictedExpression,
+    ActionConstraint, AuthorizationError, Authorizer, Context, Decision, Effect, Entities, Entity,
+    EntityId, EntityTypeName, EntityUid, Policy, PolicySet, PrincipalConstraint, Request,
+    ResourceConstraint, RestrictedExpression,
 };
 
 use super::rules::{Rule, schema};
@@ -118,8 +118,8 @@ pub(super) struct Verdict {
     pub(super) permitted: bool,
     /// The rules that decided: the permits, or the forbids. None when nothing permits it.
     pub(super) rules: Vec<Arc<Rule>>,
-    /// Rules that could not be evaluated, and why.
-    pub(super) errors: Vec<String>,
+    /// Rules that could not be evaluated, by name, and why.
+    pub(super) errors: Vec<(String, String)>,
 }
 
 impl Slice {
@@ -190,8 +190,11 @@ impl Slice {
     pub(super) fn judge(&self, action: Action, context: Context) -> Verdict {
         let Applicable { action, set, rules } = self.applicable(action);
         let (principal, resource) = (self.principal.clone(), self.resource.clone());
-        let denied =
-            |error: String| Verdict { permitted: false, rules: Vec::new(), errors: vec![error] };
+        let denied = |error: String| Verdict {
+            permitted: false,
+            rules: Vec::new(),
+            errors: vec![(String::new(), error)],
+        };
         // Without the schema: the context is made from typed facts, and a test compares the two.
         let request = match Request::new(principal, action.clone(), resource, context, None) {
             Ok(request) => request,
@@ -199,7 +202,11 @@ impl Slice {
         };
         let answer = Authorizer::new().is_authorized(&request, set, &self.entities);
         let diagnostics = answer.diagnostics();
-        let errors: Vec<_> = diagnostics.errors().map(ToString::to_string).collect();
+        let errors = diagnostics.errors().map(|error| {
+            let AuthorizationError::PolicyEvaluationError(found) = error;
+            (found.policy_id().to_string(), error.to_string())
+        });
+        let errors: Vec<_> = errors.collect();
         let find = |id: &cedar_policy::PolicyId| rules.get::<str>(id.as_ref()).map(Arc::clone);
         let mut rules: Vec<_> = diagnostics.reason().filter_map(find).collect();
         rules.sort_by_key(|rule| rule.line);

@@ -116,7 +116,7 @@ fn a_rule_that_can_not_be_evaluated_denies() {
     );
     asked(&rules, &who("alice", &[]), &exec(&[b"id"])).unwrap();
     let denial = asked(&rules, &who("alice", &[]), &exec(&[b"id", b"x"])).unwrap_err();
-    assert_eq!(denial.why, Why::Error);
+    assert_eq!((denial.why, &denial.rules[..]), (Why::Error, &["overflow".to_owned()][..]));
     assert!(denial.reason.contains("overflow"), "{}", denial.reason);
 }
 
@@ -282,7 +282,8 @@ fn contexts_are_of_the_vocabulary() {
     let schema = rules::schema();
     let requests = [exec(&[b"a", b"\xff"]), exec(&[b"a"]), line(b"x"), line(b"\xff")];
     for request in requests {
-        let context = question::of_request(&request, &found("/a"), noon()).unwrap();
+        let context =
+            question::of_request(&request, &found("/a"), Some("sha256:x"), noon()).unwrap();
         let action = format!("Action::\"{}\"", question::action(&request).as_str());
         context.validate(schema, &action.parse().unwrap()).unwrap();
     }
