@@ -165,6 +165,15 @@ impl Decoder {
         }
     }
 
+    /// Bytes of a payload that are still to come, given what is left in the buffer; 0 where no payload
+    /// has begun.
+    pub fn missing(&self, buffer: &BytesMut) -> usize {
+        match self.state {
+            State::Payload { length, .. } => length.saturating_sub(buffer.len()),
+            State::Length | State::Header { .. } => 0,
+        }
+    }
+
     /// Whether the bytes so far end where a frame ends.
     pub fn is_between_frames(&self, buffer: &BytesMut) -> bool {
         matches!(self.state, State::Length) && buffer.is_empty()

@@ -121,6 +121,11 @@ impl Connection {
         Ok(Some(frame))
     }
 
+    /// Bytes of the payload in progress that are still to come.
+    pub fn missing(&self, buffer: &BytesMut) -> usize {
+        self.decoder.missing(buffer)
+    }
+
     /// Whether the bytes so far end where a frame ends.
     pub fn is_between_frames(&self, buffer: &BytesMut) -> bool {
         self.decoder.is_between_frames(buffer)

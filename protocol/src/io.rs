@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     sync::Notify,
@@ -17,9 +17,11 @@ use tokio::{
 };
 
 use crate::{
+    blocks::Blocks,
     connection::{Connection, Role, Timeout},
     fault::Fault,
     frame::Frame,
+    limits::CHUNK,
     outbox::Outbox,
     outcome::Failure,
 };
@@ -28,11 +30,15 @@ use crate::{
 const BATCH: usize = 256 * 1024;
 /// Payloads below this are copied behind their header instead of being written from where they lie.
 const COPY: usize = 1024;
-/// The read buffer of a connection that is idle, and of one that is busy.
+/// The read buffer of a connection that is idle.
 const READ_IDLE: usize = 2 * 1024;
-const READ_BUSY: usize = 256 * 1024;
+/// The read buffer of a busy one: a frame of data with its header, so that each has a block of its own.
+const READ_BUSY: usize = CHUNK + 256;
 /// The least room for a read of a busy one: what TLS gives at once is at most a record (RFC 8446, 5.1).
 const READ_LEAST: usize = 16 * 1024;
+/// A payload that lacks this much is read to its end and not beyond, so that what follows it need not
+/// be moved to another block.
+const READ_EXACTLY: usize = 1024;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +79,8 @@ where
         stream: read,
         connection,
         buffer: BytesMut::new(),
-        reserve: READ_IDLE,
+        blocks: Blocks::new(READ_BUSY),
+        busy: false,
         sender: sender.clone(),
         began: Instant::now(),
     };
@@ -150,7 +157,8 @@ pub struct Reader<R> {
     stream: R,
     connection: Connection,
     buffer: BytesMut,
-    reserve: usize,
+    blocks: Blocks,
+    busy: bool,
     sender: Sender,
     began: Instant,
 }
@@ -198,23 +206,41 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ended::Fault(fault)
     }
 
-    async fn fill(&mut self) -> Result<(), Ended> {
-        if self.buffer.is_empty() && self.reserve == READ_IDLE {
-            // Lets go of a large block once it is not needed; thousands of connections idle.
-            self.buffer = BytesMut::new();
+    /// Makes room for a read, and says how much may be read.
+    fn make_room(&mut self) -> usize {
+        let missing = self.connection.missing(&self.buffer);
+        let length = self.buffer.len();
+        let spare = self.buffer.capacity() - length;
+        let wanted = if missing == 0 { READ_LEAST } else { missing };
+        if !self.busy {
+            if length == 0 {
+                // Lets go of large blocks once they are not needed; thousands of connections idle.
+                self.buffer = BytesMut::new();
+                self.blocks.clear();
+            }
+            self.buffer.reserve(READ_IDLE);
+        } else if length > READ_BUSY - READ_LEAST {
+            // More than a block; it grows with what has come, not by what was promised.
+            if spare < wanted.min(READ_LEAST) {
+                self.buffer.reserve(READ_BUSY);
+            }
+        } else if spare < wanted.min(READ_BUSY - length) {
+            // At once, while little of the frame has come and is to be moved.
+            self.blocks.renew(&mut self.buffer);
         }
-        // A block is used up before another is taken: each new one costs its pages, and a copy of
-        // the frame in progress.
         let spare = self.buffer.capacity() - self.buffer.len();
-        if spare < self.reserve.min(READ_LEAST) {
-            self.buffer.reserve(self.reserve);
-        }
-        let room = self.buffer.capacity() - self.buffer.len();
+        if missing < READ_EXACTLY { spare } else { spare.min(missing) }
+    }
+
+    async fn fill(&mut self) -> Result<(), Ended> {
+        let room = self.make_room();
+        let amid = self.connection.missing(&self.buffer) > 0;
         loop {
             let timeout = self.connection.timeout();
+            let mut into = (&mut self.buffer).limit(room);
             let read = tokio::select! {
                 biased;
-                read = self.stream.read_buf(&mut self.buffer) => read,
+                read = self.stream.read_buf(&mut into) => read,
                 () = sleep_until(timeout.into()) => {
                     self.expired()?;
                     continue;
@@ -228,11 +254,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 Ok(count) => count,
                 Err(error) => return Err(Ended::Io(error)),
             };
-            if count == room {
-                self.reserve = READ_BUSY;
-            } else if count < READ_IDLE / 2 {
-                self.reserve = READ_IDLE;
-            }
+            // The few bytes that end a payload say nothing of what is to come.
+            self.busy = count == room || self.busy && (amid || count >= READ_IDLE / 2);
             self.connection.heard(now());
             return Ok(());
         }

@@ -9,11 +9,13 @@
 //! | [`connection`] | one side of a connection: what the peer may say now, whether it lives |
 //! | [`incoming`], [`outgoing`] | the two ends of a stream: offsets, credit, digests |
 //! | [`outbox`] | frames that wait for the socket |
+//! | [`blocks`] | memory that is used again |
 //! | [`request`], [`outcome`] | what is asked for, and how it ended |
 //! | [`limits`] | every limit |
 
 #![forbid(unsafe_code)]
 
+pub mod blocks;
 pub mod codec;
 pub mod connection;
 pub mod digest;

@@ -4,6 +4,7 @@ use std::{io, os::fd::AsFd};
 
 use bytes::{BufMut as _, BytesMut};
 use rcmd_protocol::{
+    blocks::Blocks,
     digest::{Algorithm, StreamDigest},
     frame::{Data, End, Stream},
     limits::{CHUNK, CREDIT},
@@ -25,6 +26,7 @@ pub(super) struct Output<P> {
     pipe: Option<P>,
     log: Outgoing,
     block: BytesMut,
+    blocks: Blocks,
     share: Share,
     timestamps: bool,
     end_sent: bool,
@@ -45,6 +47,7 @@ impl<P: AsyncRead + AsFd + Unpin> Output<P> {
             pipe: None,
             log: Outgoing::new(stream, algorithm),
             block: BytesMut::new(),
+            blocks: Blocks::new(CHUNK),
             share,
             timestamps,
             end_sent: false,
@@ -88,7 +91,10 @@ impl<P: AsyncRead + AsFd + Unpin> Output<P> {
         let room = self.room(budget);
         let Some(pipe) = &mut self.pipe else { return };
         if self.block.capacity() - self.block.len() < CHUNK / 4 {
-            self.block = BytesMut::with_capacity(CHUNK);
+            if !budget.has_room() {
+                self.blocks.clear();
+            }
+            self.blocks.renew(&mut self.block);
         }
         match pipe.read_buf(&mut (&mut self.block).limit(room)).await {
             Ok(0) => self.close(),
@@ -112,6 +118,7 @@ impl<P: AsyncRead + AsFd + Unpin> Output<P> {
     pub(super) fn close(&mut self) {
         self.pipe = None;
         self.block = BytesMut::new();
+        self.blocks.clear();
         self.log.finish();
     }
 
