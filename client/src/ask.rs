@@ -43,6 +43,7 @@ impl Question {
             args,
             env: Vec::new(),
             cwd: None,
+            user: None,
             stdin: false,
             timeout_ms: 0,
             lock: None,
@@ -53,6 +54,13 @@ impl Question {
     #[must_use]
     pub fn env(mut self, settings: Vec<Vec<u8>>) -> Self {
         self.0.env = settings;
+        self
+    }
+
+    /// As this user.
+    #[must_use]
+    pub fn user(mut self, name: Option<Vec<u8>>) -> Self {
+        self.0.user = name;
         self
     }
 
@@ -124,6 +132,7 @@ fn start(ch: u32, key: Key, request: &Request) -> Start {
         argc: request.args.len() as u64,
         envc: request.env.len() as u64,
         cwd: request.cwd.is_some(),
+        user: request.user.is_some(),
         stdin: request.stdin,
         timeout_ms: request.timeout_ms,
         lock: request.lock.clone(),

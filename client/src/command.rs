@@ -66,6 +66,7 @@ impl Command {
             args: vec![first.as_bytes().to_vec()],
             env: Vec::new(),
             cwd: None,
+            user: None,
             stdin: false,
             timeout_ms: 0,
             lock: None,
@@ -105,6 +106,12 @@ impl Command {
     /// The working folder on the host, instead of the user's home.
     pub fn current_dir(&mut self, dir: impl AsRef<Path>) -> &mut Self {
         self.cwd = Some(dir.as_ref().to_owned());
+        self
+    }
+
+    /// Whom it runs as on the host, instead of the server's own user.
+    pub fn user(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
+        self.request.user = Some(name.as_ref().as_bytes().to_vec());
         self
     }
 
@@ -181,6 +188,7 @@ impl Command {
             argc: self.request.args.len() as u64,
             envc: self.request.env.len() as u64,
             cwd: self.request.cwd.is_some(),
+            user: self.request.user.is_some(),
             stdin: self.request.stdin,
             timeout_ms: self.request.timeout_ms,
             lock: self.request.lock.clone(),

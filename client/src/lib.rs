@@ -25,7 +25,6 @@
 //! | [`connect`] | the way there, step by step |
 //! | `command`, `child`, `stdin`, `stream` | what the caller holds |
 //! | `link` | the task that owns the connection, heals it, and judges every end |
-//! | [`membership`] | renewal of a certificate that came by a token |
 //! | `report` | how a command ended |
 //!
 //! # Runtimes
@@ -42,7 +41,6 @@ mod command;
 mod config;
 pub mod connect;
 mod link;
-pub mod membership;
 mod report;
 mod stdin;
 mod stream;

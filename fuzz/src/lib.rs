@@ -122,8 +122,10 @@ pub fn request(data: &[u8]) {
     let args = vec![Vec::new(); usize::from(*argc)];
     let env = vec![Vec::new(); usize::from(*envc)];
     let cwd = (flags & 1 != 0).then(Vec::new);
+    let user = (flags & 8 != 0).then(Vec::new);
     let mode = if flags & 2 != 0 { Mode::Shell } else { Mode::Exec };
-    let counts = Request { mode, args, env, cwd, stdin: flags & 4 != 0, timeout_ms: 0, lock: None };
+    let counts =
+        Request { mode, args, env, cwd, user, stdin: flags & 4 != 0, timeout_ms: 0, lock: None };
     let mut start = Start {
         ch: 1,
         key: Key::from_text(b""),
@@ -133,6 +135,7 @@ pub fn request(data: &[u8]) {
         argc: u64::from(*argc),
         envc: u64::from(*envc),
         cwd: flags & 1 != 0,
+        user: flags & 8 != 0,
         stdin: flags & 4 != 0,
         timeout_ms: 0,
         lock: None,
@@ -151,6 +154,7 @@ pub fn request(data: &[u8]) {
             assert!(request.mode == Mode::Exec || request.args.len() == 1);
             assert!(request.env.iter().all(|setting| setting.iter().skip(1).any(|&b| b == b'=')));
             let strings = request.args.iter().chain(&request.env).chain(&request.cwd);
+            let strings = strings.chain(&request.user);
             assert!(strings.clone().all(|string| string.len() < limits::STRING));
             assert_eq!(strings.count(), payload.iter().filter(|&&byte| byte == 0).count());
             start.timeout_ms = 1;

@@ -75,8 +75,16 @@ impl Case {
         let env: Vec<_> = env.enumerate().map(|(n, value)| [names[n], value].concat()).collect();
         let mode = if flags & 1 == 0 { Mode::Exec } else { Mode::Shell };
         let args = strings.map(<[u8]>::to_vec).collect();
-        let request =
-            Request { mode, args, env, cwd: None, stdin: false, timeout_ms: 0, lock: None };
+        let request = Request {
+            mode,
+            args,
+            env,
+            cwd: None,
+            user: None,
+            stdin: false,
+            timeout_ms: 0,
+            lock: None,
+        };
         request.check().ok()?;
         Some(Self {
             groups: [0, 1, 2, 3].map(|bit| groups >> bit & 1 == 1),

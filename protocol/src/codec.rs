@@ -370,6 +370,7 @@ fn start(need: &Need, fields: &mut Fields) -> Result<Start, Fault> {
         argc: need.need(fields.argc, "argc")?,
         envc: fields.envc.unwrap_or_default(),
         cwd: fields.cwd.unwrap_or_default(),
+        user: fields.user.unwrap_or_default(),
         stdin,
         timeout_ms: fields.timeout_ms.unwrap_or_default(),
         lock: lock(need, fields)?,

@@ -230,6 +230,9 @@ pub struct Start {
     /// Whether a working folder follows these.
     #[serde(skip_serializing_if = "is_default")]
     pub cwd: bool,
+    /// Whether the name of a user follows that.
+    #[serde(skip_serializing_if = "is_default")]
+    pub user: bool,
     /// Whether standard input will come; else it is empty.
     #[serde(skip_serializing_if = "is_default")]
     pub stdin: bool,

@@ -152,6 +152,7 @@ fields! {
     argc "argc": u64 as Integer;
     envc "envc": u64 as Integer;
     cwd "cwd": bool as bool;
+    user "user": bool as bool;
     has_stdin "stdin": StdinField as StdinField;
     timeout_ms "timeout_ms": u64 as Integer;
     lock "lock": String as Text;

@@ -22,6 +22,8 @@ pub struct Request {
     pub env: Vec<Vec<u8>>,
     /// The working folder, if not the user's home.
     pub cwd: Option<Vec<u8>>,
+    /// Whom it is to run as, if not the server's own user.
+    pub user: Option<Vec<u8>>,
     /// Whether standard input will come.
     pub stdin: bool,
     /// Milliseconds after which the server ends the command; 0 for never.
@@ -51,6 +53,10 @@ impl Request {
         if self.args.is_empty() || one_line || self.args.first().is_some_and(Vec::is_empty) {
             return Err(Failure::new(ErrorKind::Usage, "there is no command to run")
                 .hint("Name a program and its arguments, or one line for the shell."));
+        }
+        if self.user.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Failure::new(ErrorKind::Usage, "the name of the user is empty")
+                .hint("Name a user of that host, or leave --user away."));
         }
         within("arguments", self.args.len(), limits::ARGUMENTS)?;
         within("environment settings", self.env.len(), limits::SETTINGS)?;
@@ -83,7 +89,7 @@ impl Request {
     }
 
     fn strings(&self) -> impl Iterator<Item = &Vec<u8>> + Clone {
-        self.args.iter().chain(&self.env).chain(&self.cwd)
+        self.args.iter().chain(&self.env).chain(&self.cwd).chain(&self.user)
     }
 
     /// The payload of its start.
@@ -101,10 +107,11 @@ impl Request {
         let mut hasher = Sha256::new();
         hasher.update(payload);
         hasher.update(format!(
-            "argc={}\nenvc={}\nmode={}\nuser=0\ncwd={}\ntimeout={}\ntty=0\nstdin={}\n",
+            "argc={}\nenvc={}\nmode={}\nuser={}\ncwd={}\ntimeout={}\ntty=0\nstdin={}\n",
             self.args.len(),
             self.env.len(),
             self.mode,
+            u8::from(self.user.is_some()),
             u8::from(self.cwd.is_some()),
             self.timeout_ms,
             u8::from(self.stdin),
@@ -132,9 +139,11 @@ impl Request {
         let args: Vec<_> = strings.by_ref().take(start.argc as usize).collect();
         let env: Vec<_> = strings.by_ref().take(start.envc as usize).collect();
         let cwd = if start.cwd { strings.next() } else { None };
+        let user = if start.user { strings.next() } else { None };
         let whole = args.len() as u64 == start.argc
             && env.len() as u64 == start.envc
             && cwd.is_some() == start.cwd
+            && user.is_some() == start.user
             && strings.next().is_none();
         if !whole {
             return Err(invalid("payload").into());
@@ -144,6 +153,7 @@ impl Request {
             args,
             env,
             cwd,
+            user,
             stdin: start.stdin,
             timeout_ms: start.timeout_ms,
             lock: start.lock.clone(),
@@ -188,6 +198,7 @@ mod tests {
             args: vec![b"printf".to_vec(), b"".to_vec(), b"\xff\n $'\"".to_vec()],
             env: vec![b"A=".to_vec(), b"B=x=y".to_vec()],
             cwd: Some(b"/tmp".to_vec()),
+            user: Some(b"app".to_vec()),
             stdin: true,
             timeout_ms: 1500,
             lock: None,
@@ -205,6 +216,7 @@ mod tests {
             argc: request.args.len() as u64,
             envc: request.env.len() as u64,
             cwd: request.cwd.is_some(),
+            user: request.user.is_some(),
             stdin: request.stdin,
             timeout_ms: request.timeout_ms,
             lock: request.lock.clone(),
@@ -230,6 +242,7 @@ mod tests {
             Start { argc: 4, ..good.clone() },
             Start { envc: 1, ..good.clone() },
             Start { cwd: false, ..good.clone() },
+            Start { user: false, ..good.clone() },
             Start { payload: Bytes::new(), ..good.clone() },
             Start { payload: good.payload.slice(..good.payload.len() - 1), ..good },
         ];
@@ -244,6 +257,7 @@ mod tests {
             args: vec![b"env".to_vec(), b"A=1".to_vec()],
             env: vec![],
             cwd: None,
+            user: None,
             ..request()
         };
         let as_setting = Request {

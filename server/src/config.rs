@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::{
     limits::{Limits, Span},
     policy::Host,
+    process::Spawn,
 };
 
 /// Bytes of a configuration file; anything larger is not one.
@@ -46,6 +47,8 @@ pub struct Settings {
     pub keepalive: Duration,
     /// PATH of the commands.
     pub path: String,
+    /// How commands are started and their trees held.
+    pub spawn: Spawn,
     /// Limits, as configured; they are cut to the machine at start.
     pub limits: Limits,
 }
@@ -85,6 +88,7 @@ struct ConfigFile {
     retain: Span,
     keepalive: Span,
     path: String,
+    spawn: Spawn,
     limits: Limits,
     host: HostFile,
     policy: PolicyFile,
@@ -98,6 +102,7 @@ impl Default for ConfigFile {
             retain: Span(Duration::from_secs(600)),
             keepalive: Span(wire::KEEPALIVE),
             path: PATH.to_owned(),
+            spawn: Spawn::Auto,
             limits: Limits::default(),
             host: HostFile::default(),
             policy: PolicyFile::default(),
@@ -166,6 +171,7 @@ impl Settings {
             retain: file.retain.0,
             keepalive: file.keepalive.0,
             path: file.path,
+            spawn: file.spawn,
             limits: file.limits,
         })
     }

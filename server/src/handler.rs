@@ -18,7 +18,8 @@ use crate::{
     keys::Known,
     limits::HELD_ALWAYS,
     peer::Peer,
-    policy::{self, Denial, Moment, Standing},
+    policy::{self, Denial, Moment, Slice, Standing},
+    process::{Account, SpawnError},
     registry::Found,
     service::Service,
 };
@@ -70,7 +71,7 @@ pub async fn start(
     if service.is_draining() {
         return Ok(refuse(&sink, job::draining()));
     }
-    let beginning = match prepare(service, peer, request, &start, wishes, &sink) {
+    let beginning = match prepare(service, peer, request, &start, wishes, &sink).await {
         Ok(beginning) => beginning,
         Err(failure) => return Ok(refuse(&sink, failure)),
     };
@@ -87,11 +88,11 @@ pub async fn start(
 ///
 /// # Errors
 /// When it breaks the protocol.
-pub fn ask(service: &Service, peer: &Peer, start: &Start, sink: &Sink) -> Result<(), Fault> {
+pub async fn ask(service: &Service, peer: &Peer, start: &Start, sink: &Sink) -> Result<(), Fault> {
     let judged = match Request::from_start(start) {
         Err(RequestError::Fault(fault)) => return Err(fault),
         Err(RequestError::Refused(failure)) => Err(failure),
-        Ok(request) => would(service, peer, &request),
+        Ok(request) => would(service, peer, &request).await,
     };
     debug!(%peer, permitted = judged.is_ok(), "asked");
     let (note, failure) = match judged {
@@ -104,9 +105,11 @@ pub fn ask(service: &Service, peer: &Peer, start: &Start, sink: &Sink) -> Result
 }
 
 /// What a start would run.
-fn would(service: &Service, peer: &Peer, request: &Request) -> Result<String, Failure> {
+async fn would(service: &Service, peer: &Peer, request: &Request) -> Result<String, Failure> {
     let slice = service.policy.load().slice(peer.who());
-    let ground = Ground { account: &service.account, path: &service.settings.path, job: "ask" };
+    let account = other_account(service, &slice, request).await?;
+    let account = account.as_ref().unwrap_or(&service.account);
+    let ground = Ground { account, path: &service.settings.path, job: "ask" };
     let moment = Moment { source: peer.address().ip(), time: SystemTime::now() };
     let (judged, found) = judging::rehearse(&slice, request, ground, moment)?;
     Ok(policy::permission(&judged, &found))
@@ -156,8 +159,20 @@ fn hold(jobs: &job::Shared, request: &Start) -> Result<Share, Failure> {
     Ok(share)
 }
 
+/// The account that a request names, if it names one. Who may run nothing learns nothing of who
+/// exists here.
+async fn other_account(
+    service: &Service,
+    slice: &Slice,
+    request: &Request,
+) -> Result<Option<Account>, Refused> {
+    let Some(name) = &request.user else { return Ok(None) };
+    policy::judge_early(slice, request)?;
+    Ok(Some(service.accounts.find(name).await.map_err(SpawnError::from)?))
+}
+
 /// Finds what the request speaks of on this host, and has it judged.
-fn prepare(
+async fn prepare(
     service: &Service,
     peer: &Arc<Peer>,
     request: Request,
@@ -172,13 +187,15 @@ fn prepare(
         Failure::new(ErrorKind::Resources, format!("no random numbers: {error}"))
     })?;
     let slice = service.policy.load().slice(peer.who());
-    let ground =
-        Ground { account: &service.account, path: &service.settings.path, job: id.as_str() };
-    let Permitted { permit, note, found } = judging::permit(&slice, peer, &request, ground)
-        .map_err(|refused| match refused {
-            Refused::Denied(denial) => denied(peer, denial),
-            Refused::Failed(error) => error.into(),
-        })?;
+    let refused = |refused| match refused {
+        Refused::Denied(denial) => denied(peer, denial),
+        Refused::Failed(error) => error.into(),
+    };
+    let account = other_account(service, &slice, &request).await.map_err(refused)?;
+    let account = account.as_ref().unwrap_or(&service.account);
+    let ground = Ground { account, path: &service.settings.path, job: id.as_str() };
+    let Permitted { permit, note, found } =
+        judging::permit(&slice, peer, &request, ground).map_err(refused)?;
     Ok(Beginning {
         id,
         kept: start.keep.then_some(start.key),

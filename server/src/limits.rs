@@ -10,6 +10,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
 
+use crate::process::TreeLimits;
+
 /// Descriptors that a connection takes.
 const DESCRIPTORS_PER_CONNECTION: u64 = 1;
 /// Descriptors that a running command takes: three pipes, two pidfds, one to spare.
@@ -65,6 +67,8 @@ pub struct Limits {
     /// Time for a handshake and the hello.
     #[serde(deserialize_with = "units::handshake")]
     pub handshake: Span,
+    /// What one command may use, with all that comes of it.
+    pub tree: TreeLimits,
     /// What one identity may have of them.
     pub peer: Portion,
     /// The same for the users of these names.
@@ -86,6 +90,7 @@ impl Default for Limits {
             starts: Rate::UNLIMITED,
             unauthenticated: 512,
             handshake: Span(rcmd_protocol::limits::HANDSHAKE_DEADLINE),
+            tree: TreeLimits::default(),
             peer: Portion::default(),
             user: BTreeMap::new(),
             group: BTreeMap::new(),

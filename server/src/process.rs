@@ -6,7 +6,9 @@
 //! | [`program`] | the file that would be executed, and who could change it |
 //! | [`account`], [`environment`] | whom it runs as, and what it is given |
 //! | [`own`] | the server's own process, from which commands inherit |
-//! | `spawn`, `exit`, [`error`] | the start; seeing the end; why there was no start |
+//! | `spawn`, `raw`, `spawner` | the start, in two ways, on threads of its own |
+//! | `exit`, [`error`] | seeing the end; why there was no start |
+//! | `cgroup` | the cgroup of each command, where the host has them |
 //! | `children` | which children are commands, and which are orphans |
 //! | `tree`, `sweeper`, `proc_fs` | all processes that came of a command, found and killed |
 //!
@@ -15,9 +17,10 @@
 //! (PR_SET_CHILD_SUBREAPER, prctl(2)) and reaps it. A command that ends normally leaves running what holds none of its pipes:
 //! a daemon that it started on purpose, as with ssh.
 
-use std::io;
+use std::{io, path::Path, sync::Arc};
 
 use rcmd_protocol::signal::Signal;
+use serde::Deserialize;
 use tokio::{
     process::{ChildStderr, ChildStdin, ChildStdout},
     signal::unix::{SignalKind, signal},
@@ -25,6 +28,7 @@ use tokio::{
 };
 
 pub mod account;
+mod cgroup;
 mod children;
 pub mod environment;
 pub mod error;
@@ -33,26 +37,37 @@ pub mod own;
 pub mod plan;
 mod proc_fs;
 pub mod program;
+mod raw;
 pub mod resolve;
 mod send;
 mod spawn;
+mod spawner;
 mod sweeper;
 #[cfg(test)]
 mod tests;
 mod tree;
 
 pub use self::{
-    account::Account,
+    account::{Account, Accounts},
+    cgroup::TreeLimits,
     error::SpawnError,
     exit::Ended,
     own::{descriptor_limit, prepare_self},
-    plan::Plan,
+    plan::{Identity, Plan},
     program::{Program, Sealed, Writable, examine},
     resolve::{Resolved, resolve},
     sweeper::Tree,
     tree::TreeKill,
 };
-use self::{children::Leader, exit::Watch, send::kernel_signal, spawn::Spawned, sweeper::Sweeper};
+use self::{
+    cgroup::{Cgroups, Lease},
+    children::Leader,
+    exit::Watch,
+    send::kernel_signal,
+    spawn::Spawned,
+    spawner::Spawner,
+    sweeper::Sweeper,
+};
 
 /// Time from the end of some child until orphans are reaped: many end together, and none of them
 /// is in a hurry.
@@ -70,6 +85,21 @@ const REMAINS_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Clone, Debug)]
 pub struct Processes {
     sweeper: Sweeper,
+    spawner: Spawner,
+    cgroups: Option<Arc<Cgroups>>,
+}
+
+/// How processes are started and their trees held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Spawn {
+    /// With cgroups where they can be had, else portably.
+    #[default]
+    Auto,
+    /// Each command in a cgroup of its own, or not at all.
+    Cgroup,
+    /// Without cgroups: a tree is found in `/proc`.
+    Portable,
 }
 
 /// A process that was started.
@@ -86,16 +116,35 @@ pub struct Process {
     leader: Leader,
     watch: Watch,
     tree: Tree,
+    cgroup: Option<Arc<Lease>>,
 }
 
 impl Processes {
     /// Makes the server the one that orphans come to; [`Processes::reap_orphans`] is to run too.
     ///
+    /// With cgroups, what earlier servers left in theirs is killed. Gives why there are none, if
+    /// they were not ruled out.
+    ///
     /// # Errors
-    /// When the kernel refuses, or has no thread to give.
-    pub fn new() -> io::Result<Self> {
+    /// When the kernel refuses, has no thread to give, or there are no cgroups and must be.
+    pub fn new(way: Spawn, limits: &TreeLimits) -> io::Result<(Self, Option<io::Error>)> {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-        Ok(Self { sweeper: Sweeper::start()? })
+        let (cgroups, why) = match way {
+            Spawn::Portable => (None, None),
+            Spawn::Auto | Spawn::Cgroup => match Cgroups::new(limits) {
+                Ok(cgroups) => (Some(Arc::new(cgroups)), None),
+                Err(error) if way == Spawn::Auto => (None, Some(error)),
+                Err(error) => return Err(error),
+            },
+        };
+        let (sweeper, spawner) = (Sweeper::start()?, Spawner::start()?);
+        Ok((Self { sweeper, spawner, cgroups }, why))
+    }
+
+    /// The folder of the commands' cgroups, and what each of them gets as its limits: file and
+    /// content.
+    pub fn cgroups(&self) -> Option<(&Path, &[(&'static str, String)])> {
+        self.cgroups.as_ref().map(|cgroups| (cgroups.base(), cgroups.limits()))
     }
 
     /// Reaps orphans as they end. Returns only when the runtime has no signals to give.
@@ -107,6 +156,9 @@ impl Processes {
         while ended.recv().await.is_some() {
             sleep(REAP_DELAY).await;
             self.sweeper.reap();
+            if let Some(cgroups) = self.cgroups.clone() {
+                self.spawner.run(move |_| cgroups.collect()).await;
+            }
         }
     }
 
@@ -137,15 +189,20 @@ impl Processes {
     ///
     /// # Panics
     /// Outside of a tokio runtime with I/O and time.
-    pub fn spawn(&self, plan: &Plan) -> Result<Process, SpawnError> {
-        let Spawned { leader, stdin, stdout, stderr } = spawn::spawn(plan)?;
+    ///
+    /// # Cancel safety
+    /// What had started by then is killed when its end is looked for: it is not to be dropped.
+    pub async fn spawn(&self, plan: &Plan) -> Result<Process, SpawnError> {
+        let spawned = spawn::spawn(&self.spawner, self.cgroups.as_ref(), plan).await?;
+        let Spawned { leader, pidfd, cgroup, stdin, stdout, stderr } = spawned;
         Ok(Process {
             stdin,
             stdout: Some(stdout),
             stderr: Some(stderr),
             leader,
-            watch: Watch::new(leader.pid()),
-            tree: self.sweeper.tree(leader, &plan.job),
+            watch: Watch::new(leader.pid(), pidfd),
+            tree: self.sweeper.tree(leader, &plan.job, cgroup.clone(), &self.spawner),
+            cgroup,
         })
     }
 }
@@ -178,12 +235,17 @@ impl Process {
     /// is reaped when it has, as an orphan.
     pub fn reap(&mut self) {
         self.leader.release(|| self.watch.reap());
+        // The tree may still be held by whoever wanted to end it; the last one gives it back.
+        self.cgroup = None;
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.leader.signal(rustix::process::Signal::KILL);
+        if self.leader.is_ours() {
+            let _ = self.leader.signal(rustix::process::Signal::KILL);
+            self.cgroup.iter().for_each(|cgroup| _ = cgroup.kill());
+        }
         self.reap();
     }
 }

@@ -232,6 +232,7 @@ mod tests {
             args: vec![word.as_bytes().to_vec()],
             env: vec![],
             cwd: None,
+            user: None,
             stdin: false,
             timeout_ms: 0,
             lock: None,

@@ -1,7 +1,7 @@
 //! The life of a server: set up, listen, reload, stop.
 
 use std::{
-    io::Write as _,
+    io::{self, Write as _},
     sync::{Arc, atomic::AtomicU64},
 };
 
@@ -18,9 +18,8 @@ use crate::{
     keys::KeyLog,
     limits::Limits,
     listener::Listener,
-    membership::{self, Trust},
     policy::{self, Rules},
-    process::{self, Processes},
+    process::{self, Processes, TreeLimits},
     service::Service,
     shutdown::shutdown,
 };
@@ -32,7 +31,7 @@ use crate::{
 pub fn run(options: Options) -> Result<()> {
     let layout = Layout::for_host(options.dir.as_deref());
     let settings = Settings::load(&layout, options.listen)?;
-    let trust = Trust::load(&layout)?;
+    let tls = tls::server_config(&settings.files)?;
     let policy = policy::file::load(&settings.policy, &settings.host)?;
     let limits = settings.limits.cut_to(process::descriptor_limit());
     if options.check_config {
@@ -43,11 +42,11 @@ pub fn run(options: Options) -> Result<()> {
     // Before there is a second thread: this changes the whole process.
     process::prepare_self().context("the server can't set up its own process")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(layout, settings, limits, trust, policy))
+    runtime.block_on(serve(settings, limits, tls, policy))
 }
 
 fn report(settings: &Settings, limits: &Limits, policy: &Rules) -> Result<()> {
-    let mut out = std::io::stdout();
+    let mut out = io::stdout();
     for address in &settings.listen {
         writeln!(out, "listen       {address}")?;
     }
@@ -98,19 +97,36 @@ fn tell_of_policy(settings: &Settings, policy: &Rules) {
     }
 }
 
+/// Says how commands are started and held, and what they may use.
+fn tell_of_spawn(settings: &Settings, processes: &Processes, why: Option<io::Error>) -> Result<()> {
+    match (processes.cgroups(), why) {
+        (Some((base, limits)), _) => info!(cgroup = %base.display(), ?limits, "spawn"),
+        (None, why) => {
+            let tree = &settings.limits.tree;
+            if *tree != TreeLimits::default() {
+                let why = why.map_or("spawn is \"portable\"".to_owned(), |why| why.to_string());
+                anyhow::bail!("[limits.tree] can't be kept without cgroups: {why}");
+            }
+            let why = why.map(|why| why.to_string());
+            info!(portable = true, why, "spawn");
+        }
+    }
+    Ok(())
+}
+
 async fn serve(
-    layout: Layout,
     settings: Settings,
     limits: Limits,
-    trust: Trust,
+    tls: Arc<rustls::ServerConfig>,
     policy: Rules,
 ) -> Result<()> {
     let keys = KeyLog::open(&settings.keys)?;
-    let processes = Processes::new().context("the server can't watch its processes")?;
+    let (processes, why) = Processes::new(settings.spawn, &limits.tree)
+        .context("the server can't start processes as server.toml says")?;
+    tell_of_spawn(&settings, &processes, why)?;
     let orphans = processes.clone().reap_orphans();
     let account = process::Account::current();
-    let service =
-        Arc::new(Service::new(settings, limits, trust, policy, keys, processes, account)?);
+    let service = Arc::new(Service::new(settings, limits, tls, policy, keys, processes, account)?);
 
     // Not among the tracked tasks: it ends with the runtime.
     let _orphans = tokio::task::JoinSet::from_iter([orphans]);
@@ -118,9 +134,7 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
 
-    membership::begin(&layout, &service).await;
     listen(&service)?;
-    membership::spawn(&layout, &service);
     loop {
         tokio::select! {
             _ = terminate.recv() => {
@@ -153,7 +167,7 @@ fn listen(service: &Arc<Service>) -> Result<()> {
         })?;
         listeners.push(listener);
     }
-    let mut out = std::io::stdout();
+    let mut out = io::stdout();
     for listener in listeners {
         writeln!(out, "listening on {}", listener.address())?;
         let run = listener.run(Arc::clone(service), Arc::clone(&waiting), Arc::clone(&numbers));
@@ -178,8 +192,9 @@ async fn reload(service: &Service) {
         }
         Err(error) => error!(%error, "policy not reloaded; the old one stays in use"),
     }
-    match service.trust.reload() {
-        Ok(()) => {
+    match tls::server_config(&service.settings.files) {
+        Ok(config) => {
+            service.tls.store(config);
             warn_of_certificates(&service.settings);
             info!("certificates reloaded");
         }

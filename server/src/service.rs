@@ -25,9 +25,8 @@ use crate::{
     keys::KeyLog,
     limits::{HELD, Limits},
     locks::Locks,
-    membership::Trust,
     policy::Rules,
-    process::{Account, Processes},
+    process::{Account, Accounts, Processes},
     registry::Registry,
     seats::{Seat, Seats},
 };
@@ -37,8 +36,8 @@ use crate::{
 pub struct Service {
     /// As configured, with the limits cut to the machine.
     pub settings: Settings,
-    /// Certificates, keys and revocation lists as they are now.
-    pub trust: Trust,
+    /// TLS as it is now; a reload puts another in its place.
+    pub tls: ArcSwap<rustls::ServerConfig>,
     /// What jobs need.
     pub jobs: Arc<job::Shared>,
     /// Who may do what, as it is now; a reload puts another in its place.
@@ -47,6 +46,8 @@ pub struct Service {
     pub registry: Arc<Registry>,
     /// Whom commands run as.
     pub account: Account,
+    /// Whom else they may run as.
+    pub accounts: Accounts,
     /// Every task of the server runs in it.
     pub tasks: TaskTracker,
     /// Ends all connections.
@@ -64,7 +65,7 @@ impl Service {
     pub fn new(
         mut settings: Settings,
         limits: Limits,
-        trust: Trust,
+        tls: Arc<rustls::ServerConfig>,
         policy: Rules,
         keys: KeyLog,
         processes: Processes,
@@ -86,11 +87,12 @@ impl Service {
         settings.limits = limits;
         Ok(Self {
             settings,
-            trust,
+            tls: ArcSwap::new(tls),
             policy: ArcSwap::from_pointee(policy),
             jobs: Arc::new(jobs),
             registry,
             account,
+            accounts: Accounts::start()?,
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             instance: Instance::random()?,
@@ -105,7 +107,9 @@ impl Service {
             |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Frame::Hello(Hello {
             agent: concat!("rcmd-server/", env!("CARGO_PKG_VERSION")).to_owned(),
-            capabilities: [capability::EXEC, "ask", capability::LOCK].map(str::to_owned).into(),
+            capabilities: [capability::EXEC, "ask", "user", capability::LOCK]
+                .map(str::to_owned)
+                .into(),
             server: Some(ServerHello {
                 instance: self.instance,
                 grace_ms: ms(self.settings.grace),

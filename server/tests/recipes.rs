@@ -72,6 +72,7 @@ impl Line {
                 args,
                 env,
                 cwd: None,
+                user: None,
                 stdin: false,
                 timeout_ms: 0,
                 lock: None,

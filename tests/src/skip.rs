@@ -63,3 +63,28 @@ pub fn need_tool(name: &str) -> Result<PathBuf, String> {
 pub fn need_root() -> Result<(), String> {
     if rustix::process::geteuid().is_root() { Ok(()) } else { Err("root".to_owned()) }
 }
+
+/// Whether a server here can have cgroups of its own (version 2, writable).
+///
+/// # Errors
+///
+/// What is missing.
+pub fn need_cgroup() -> Result<(), String> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let cgroups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let place = || {
+        let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
+        let mut fields = mount.split(' ').skip(3);
+        let (root, at) = (fields.next()?, fields.next()?);
+        let own = cgroups.lines().find_map(|line| line.strip_prefix("0::"))?;
+        Some(PathBuf::from(at).join(PathBuf::from(own).strip_prefix(root).ok()?))
+    };
+    let trial = place().map(|own| own.join(format!("trial-{}", std::process::id())));
+    let made = trial.filter(|trial| {
+        // Two tests of one process may look at the same time.
+        let made = std::fs::create_dir(trial).is_ok() || trial.exists();
+        let _ = std::fs::remove_dir(trial);
+        made
+    });
+    made.map(drop).ok_or_else(|| "a writable cgroup v2".to_owned())
+}

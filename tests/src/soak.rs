@@ -7,6 +7,5 @@ pub mod cuts;
 pub mod kills;
 pub mod locks;
 pub mod output;
-pub mod renewal;
 pub mod stdin;
 pub mod storms;

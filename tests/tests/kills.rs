@@ -1,24 +1,32 @@
 //! Clients that die leave nothing behind on the host, whatever their commands have become there.
 
-use rcmd_tests::soak::kills::{self, DEATHS, Death, ESCAPE, SHAPES, Scene, survivors};
-use rcmd_tests::{eventually, proc};
+use rcmd_tests::soak::kills::{self, DEATHS, Death, ESCAPE, Scene, Way, survivors};
+use rcmd_tests::{eventually, proc, require, skip};
 
 /// Lets a client of each shape die in one way, all at once.
 fn nothing_is_left_after(death: Death) {
-    let scene = Scene::new();
+    nothing_is_left(Way::Portable, death);
+    require!(skip::need_cgroup());
+    nothing_is_left(Way::Cgroup, death);
+}
+
+fn nothing_is_left(way: Way, death: Death) {
+    let scene = Scene::new(way);
+    let shapes = way.shapes();
     let before = scene.world.settled_snapshot();
-    let victims = SHAPES.map(|shape| {
+    let victims = shapes.iter().map(|&shape| {
         let victim = scene.victim(shape);
         victim.seen(shape.processes);
         victim
     });
-    let marks = victims.each_ref().map(|victim| victim.mark.clone());
+    let victims: Vec<_> = victims.collect();
+    let marks: Vec<_> = victims.iter().map(|victim| victim.mark.clone()).collect();
     std::thread::scope(|scope| {
         for victim in victims {
             scope.spawn(|| scene.end(victim, death));
         }
     });
-    for (shape, mark) in SHAPES.iter().zip(marks) {
+    for (shape, mark) in shapes.iter().zip(marks) {
         assert_eq!(survivors(&mark), [], "of {}", shape.name);
     }
     scene.world.assert_settles_to(&before);
@@ -41,18 +49,19 @@ fn a_client_that_falls_silent_leaves_no_process_behind() {
 
 #[test]
 fn clients_that_die_at_any_moment_leave_no_process_behind() {
-    let figures = kills::run(24, 3);
+    let figures = kills::run(Way::Portable, 18, 3);
     assert!(figures.are_good(), "{figures}");
-    println!("{figures}");
+    require!(skip::need_cgroup());
+    let figures = kills::run(Way::Cgroup, 26, 3);
+    assert!(figures.are_good(), "{figures}");
 }
 
 /// Without a cgroup nothing tells whose such a process is: it has no parent, no group, no session and
-/// no `RCMD_JOB` of its command's. `docs/operating.md` says so. When this fails because the process
-/// is gone, a back-end has learned to hold it, and the documents are to say that.
+/// no `RCMD_JOB` of its command's. `docs/operating.md` says so.
 #[test]
-fn a_daemon_that_has_cleared_its_environment_is_the_one_thing_that_gets_away() {
+fn a_daemon_that_has_cleared_its_environment_is_the_one_thing_that_gets_away_without_cgroups() {
     for death in DEATHS {
-        let scene = Scene::new();
+        let scene = Scene::new(Way::Portable);
         let victim = scene.victim(ESCAPE);
         let mark = victim.mark.clone();
         let escaped = |process: &proc::Process| {

@@ -167,7 +167,7 @@ impl Job {
             self.shared.keys.begin(user, key, self.digest, &self.id).await?;
         }
         let mut process =
-            self.shared.processes.spawn(asked.permit.plan()).map_err(Failure::from)?;
+            self.shared.processes.spawn(asked.permit.plan()).await.map_err(Failure::from)?;
         match self.shared.on_reload {
             OnReload::Keep => self.standing = None,
             OnReload::End => self.held = Some(asked.held),

@@ -90,6 +90,7 @@ fn request(options: &ExplainOptions) -> Result<Request> {
         args: bytes(&options.command),
         env: bytes(&options.env),
         cwd: options.cwd.clone().map(OsStringExt::into_vec),
+        user: None,
         stdin: false,
         timeout_ms: 0,
         lock: None,

@@ -34,6 +34,7 @@ fn exec(words: &[&[u8]]) -> Request {
         args: words.iter().map(|word| word.to_vec()).collect(),
         env: Vec::new(),
         cwd: None,
+        user: None,
         stdin: false,
         timeout_ms: 0,
         lock: None,

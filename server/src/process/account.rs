@@ -1,11 +1,18 @@
 //! The account that commands run as.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
+    io,
     path::{Path, PathBuf},
 };
 
 use nix::unistd::{Uid, User, getegid, geteuid};
+use rcmd_protocol::outcome::ErrorKind;
+
+mod lookup;
+
+pub use self::lookup::Accounts;
+use super::plan::Identity;
 
 /// An account of this host, as passwd(5) has it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,6 +27,71 @@ pub struct Account {
     pub home: PathBuf,
     /// Its shell, `/bin/sh` without one.
     pub shell: PathBuf,
+    /// What a process must become to run as it; none when the server is it already.
+    pub identity: Option<Identity>,
+}
+
+/// Why commands can't run as an account.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// The name service knows no such user.
+    #[error("there is no user {0:?} on this host")]
+    Unknown(OsString),
+    /// Its password is locked.
+    #[error("the account {0:?} is locked")]
+    Locked(OsString),
+    /// Its last day is over.
+    #[error("the account {0:?} has expired")]
+    Expired(OsString),
+    /// Its shell lets nobody in, and a shell line was asked for.
+    #[error("the account {name:?} has no login: its shell is {shell:?}")]
+    NoShell {
+        /// The account.
+        name: OsString,
+        /// Its shell.
+        shell: PathBuf,
+    },
+    /// The server can't change its user.
+    #[error("the server runs as user {own} and can't become {name:?}")]
+    NotRoot {
+        /// The account.
+        name: OsString,
+        /// The server's user.
+        own: u32,
+    },
+    /// The name service failed.
+    #[error("the account {name:?} can't be looked up: {error}")]
+    Failed {
+        /// The account.
+        name: OsString,
+        /// Why.
+        error: io::Error,
+    },
+    /// The name service answers too slowly.
+    #[error("the host's name service does not answer in time")]
+    Slow,
+}
+
+impl AccountError {
+    pub(super) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Slow => ErrorKind::Busy,
+            Self::Failed { .. } => ErrorKind::Resources,
+            _ => ErrorKind::NoSuchUser,
+        }
+    }
+
+    pub(super) fn hint(&self) -> &'static str {
+        match self {
+            Self::Unknown(_) => "Check the name with `getent passwd NAME` on the host.",
+            Self::Locked(_) => "`usermod --unlock NAME` on the host unlocks it.",
+            Self::Expired(_) => "`chage --list NAME` on the host shows until when it was good.",
+            Self::NoShell { .. } => "Run a program of its own, without a shell, with --exec.",
+            Self::NotRoot { .. } => "Leave --user away, or run the server as root.",
+            Self::Failed { .. } => "Try `getent passwd NAME` on the host.",
+            Self::Slow => "Try again later, or look at its directory service.",
+        }
+    }
 }
 
 const SHELL: &str = "/bin/sh";
@@ -45,6 +117,21 @@ impl Account {
             gid,
             home: absolute_or(home, "/"),
             shell: absolute_or(shell, SHELL),
+            identity: None,
+        }
+    }
+
+    /// The shell for its lines.
+    ///
+    /// # Errors
+    /// When it is one that lets nobody in (nologin(8), false(1)).
+    pub fn login_shell(&self) -> Result<&Path, AccountError> {
+        let refuses = ["nologin", "false"].map(OsStr::new);
+        match self.shell.file_name() {
+            Some(name) if refuses.contains(&name) => {
+                Err(AccountError::NoShell { name: self.name.clone(), shell: self.shell.clone() })
+            }
+            _ => Ok(&self.shell),
         }
     }
 }
@@ -64,6 +151,17 @@ mod tests {
         assert_eq!((account.uid, account.gid), (4_242, 7));
         assert_eq!(account.home, Path::new("/"));
         assert_eq!(account.shell, Path::new("/bin/sh"));
+    }
+
+    #[test]
+    fn a_shell_that_lets_nobody_in_runs_no_lines() {
+        let mut account = Account::of(Uid::from_raw(1), 1, None);
+        for shell in ["/usr/sbin/nologin", "/bin/false"] {
+            account.shell = shell.into();
+            assert!(account.login_shell().unwrap_err().to_string().contains(shell));
+        }
+        account.shell = "/bin/bash".into();
+        assert_eq!(account.login_shell().unwrap(), Path::new("/bin/bash"));
     }
 
     #[test]

@@ -38,13 +38,14 @@ fn leaders() -> MutexGuard<'static, BTreeMap<RawPid, u64>> {
     LEADERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Starts a process and registers it, so that nobody takes it for an orphan in between.
-pub(super) fn start<E>(spawn: impl FnOnce() -> Result<Pid, E>) -> Result<Leader, E> {
+/// Starts a process and registers it, so that nobody takes it for an orphan in between. Gives what
+/// came with it, too.
+pub(super) fn start<T, E>(spawn: impl FnOnce() -> Result<(Pid, T), E>) -> Result<(Leader, T), E> {
     let _changing = CHANGING.read().unwrap_or_else(PoisonError::into_inner);
-    let pid = spawn()?;
+    let (pid, with) = spawn()?;
     let leader = Leader { pid, ticket: TICKETS.fetch_add(1, Ordering::Relaxed) };
     leaders().insert(pid.as_raw_pid(), leader.ticket);
-    Ok(leader)
+    Ok((leader, with))
 }
 
 impl Leader {

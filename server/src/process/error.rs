@@ -14,7 +14,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{environment::EnvironmentError, plan::Plan};
+use super::{account::AccountError, environment::EnvironmentError, plan::Plan, raw::Stage};
 
 /// Why a command could not be started. Nothing has run. Names are shown with control bytes escaped.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,19 @@ pub enum SpawnError {
         /// What the kernel said.
         error: io::Error,
     },
+    /// The process could not become the user that it was to run as.
+    #[error("user {uid} can't be become: {what}: {error}")]
+    Identity {
+        /// The user's number.
+        uid: u32,
+        /// What failed.
+        what: &'static str,
+        /// Why.
+        error: io::Error,
+    },
+    /// The user may not run anything here, or is unknown.
+    #[error(transparent)]
+    Account(#[from] AccountError),
     /// The environment can't be made.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
@@ -115,6 +128,29 @@ impl SpawnError {
         }
     }
 
+    /// What an error at some stage of a start means.
+    pub(super) fn at(plan: &Plan, stage: Stage, error: io::Error) -> Self {
+        let what = match stage {
+            Stage::Folder => return Self::NoSuchDir { path: plan.cwd.clone(), error },
+            Stage::Clone | Stage::Session | Stage::Descriptors => {
+                let path = plan.program.clone();
+                return Self::of_resources(plan, &error).unwrap_or(Self::Resources {
+                    path,
+                    what: "room for a process",
+                    error,
+                });
+            }
+            Stage::Exec => return Self::of(plan, error),
+            Stage::Privileges => "giving up capabilities",
+            Stage::Groups => "setgroups",
+            Stage::Group => "setresgid",
+            Stage::User => "setresuid",
+            Stage::Regained => "it could become root again",
+        };
+        let uid = plan.identity.as_ref().map_or(0, |identity| identity.uid);
+        Self::Identity { uid, what, error }
+    }
+
     /// The same, when the kernel was asked for no more than descriptors.
     pub(super) fn of_resources(plan: &Plan, error: &io::Error) -> Option<Self> {
         let errno = Errno::from_io_error(error)?;
@@ -135,6 +171,8 @@ impl SpawnError {
             Self::NoSuchDir { .. } => ErrorKind::NoSuchDir,
             Self::Resources { .. } => ErrorKind::Resources,
             Self::Environment(_) => ErrorKind::Usage,
+            Self::Identity { .. } => ErrorKind::Resources,
+            Self::Account(error) => error.kind(),
         }
     }
 
@@ -159,6 +197,10 @@ impl SpawnError {
                 "Raise LimitNOFILE of the server's unit, or try again later."
             }
             Self::Resources { .. } => "Try again later, or look what fills the host.",
+            Self::Identity { .. } => {
+                "The server needs CAP_SETUID, CAP_SETGID and CAP_SETPCAP; look at its unit or container."
+            }
+            Self::Account(error) => error.hint(),
             Self::Environment(EnvironmentError::NoSetting(_)) => "Write NAME=VALUE.",
             Self::Environment(EnvironmentError::Reserved(_)) => "Choose another name.",
         }
@@ -169,7 +211,9 @@ impl From<SpawnError> for Failure {
     fn from(error: SpawnError) -> Self {
         let failure = Self::new(error.kind(), error.to_string()).hint(error.hint());
         match error {
-            SpawnError::Resources { .. } => failure.retry_after_ms(1000),
+            SpawnError::Resources { .. } | SpawnError::Account(AccountError::Slow) => {
+                failure.retry_after_ms(1000)
+            }
             _ => failure,
         }
     }

@@ -34,9 +34,10 @@ pub(super) enum Watch {
 }
 
 impl Watch {
-    /// Watches a child that is not reaped.
-    pub(super) fn new(pid: Pid) -> Self {
-        let Ok(pidfd) = pidfd_open(pid, PidfdFlags::NONBLOCK) else { return Self::Looking(pid) };
+    /// Watches a child that is not reaped, by the descriptor that came with it if there is one.
+    pub(super) fn new(pid: Pid, pidfd: Option<OwnedFd>) -> Self {
+        let pidfd = pidfd.or_else(|| pidfd_open(pid, PidfdFlags::NONBLOCK).ok());
+        let Some(pidfd) = pidfd else { return Self::Looking(pid) };
         // SAFETY: an OwnedFd always gives the same descriptor and keeps it open as long as it lives.
         let registered = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) };
         registered.map_or(Self::Looking(pid), Self::Pidfd)

@@ -25,8 +25,11 @@ use rustix::{
 ///   Ctrl-C with it; SIGTERM ends it.
 /// - Descriptors from 3 on are closed in commands.
 ///
-/// The server stays dumpable: its `/proc` files would be root's otherwise, and commands that run as
-/// its own user can read its key anyway.
+/// The server stays dumpable until it first runs something as another user: its `/proc` files would
+/// be root's otherwise, and commands that run as its own user can read its key anyway. A child that
+/// gives up root while it shares the server's memory takes that away, and it is not given back: only
+/// root does this, for whom it makes no difference, and while another such child has not executed
+/// yet, its user could look into the server's memory (ptrace(2)).
 ///
 /// # Errors
 /// When `/proc` is not mounted, or the kernel refuses.

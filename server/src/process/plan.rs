@@ -24,4 +24,19 @@ pub struct Plan {
     pub stdin: bool,
     /// The copy in memory that `program` names, if it is one: it must live until the exec.
     pub sealed: Option<Sealed>,
+    /// Whom it runs as; none is the server's own user, with the server's groups.
+    pub identity: Option<Identity>,
+    /// Whether no program of it may gain privileges by its file (no_new_privs, prctl(2)).
+    pub no_new_privs: bool,
+}
+
+/// A user with exactly these groups.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Real, effective, saved and file system user.
+    pub uid: u32,
+    /// The same of the group.
+    pub gid: u32,
+    /// All supplementary groups.
+    pub groups: Vec<u32>,
 }

@@ -84,6 +84,14 @@ impl Sealed {
         &self.digest
     }
 
+    /// A descriptor of it, for whoever executes it.
+    ///
+    /// # Errors
+    /// When the server has none left.
+    pub fn descriptor(&self) -> io::Result<std::os::fd::OwnedFd> {
+        self.file.try_clone().map(Into::into)
+    }
+
     /// A path by which a child of this process can execute it.
     pub fn path(&self) -> PathBuf {
         use std::os::fd::AsRawFd as _;

@@ -43,7 +43,7 @@ pub fn resolve(
     let mut words = request.args.iter().map(|word| OsString::from_vec(word.clone()));
     let (program, arg0, args) = match request.mode {
         Mode::Shell => {
-            let shell = account.shell.clone();
+            let shell = account.login_shell()?.to_owned();
             executable(&shell)?;
             let arg0 = shell.file_name().unwrap_or(shell.as_os_str()).to_owned();
             (shell, arg0, ["-c".into()].into_iter().chain(words).collect())
@@ -62,6 +62,8 @@ pub fn resolve(
         job: job.to_owned(),
         stdin: request.stdin,
         sealed: None,
+        identity: account.identity.clone(),
+        no_new_privs: false,
     };
     Ok(Resolved { plan, note })
 }

@@ -6,7 +6,10 @@
 
 use std::{
     io, mem,
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    sync::{
+        Arc, Weak,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -18,7 +21,9 @@ use rustix::{
 use tokio::sync::oneshot;
 
 use super::{
+    cgroup::Lease,
     children::{self, Leader},
+    spawner::Spawner,
     tree::{self, Blow, Hunt, TreeKill},
 };
 
@@ -31,6 +36,7 @@ enum Order {
     Kill(Hunt, oneshot::Sender<TreeKill>),
     Term(Hunt),
     Strike(String, oneshot::Sender<usize>),
+    Do(Box<dyn FnOnce() + Send>),
     Reap,
 }
 
@@ -40,12 +46,15 @@ pub(super) struct Sweeper {
     orders: Sender<Order>,
 }
 
-/// The tree of a job: all processes that came of its first one, as far as they can be known.
+/// The tree of a job: all processes that came of its first one. In a cgroup they are known exactly,
+/// else as far as `/proc` tells.
 #[derive(Clone, Debug)]
 pub struct Tree {
     leader: Leader,
     job: String,
     sweeper: Sweeper,
+    /// With the threads that its kill may block.
+    cgroup: Option<(Weak<Lease>, Spawner)>,
 }
 
 impl Sweeper {
@@ -59,8 +68,15 @@ impl Sweeper {
         Ok(Self { orders })
     }
 
-    pub(super) fn tree(&self, leader: Leader, job: &str) -> Tree {
-        Tree { leader, job: job.to_owned(), sweeper: self.clone() }
+    pub(super) fn tree(
+        &self,
+        leader: Leader,
+        job: &str,
+        cgroup: Option<Arc<Lease>>,
+        spawner: &Spawner,
+    ) -> Tree {
+        let cgroup = cgroup.map(|cgroup| (Arc::downgrade(&cgroup), spawner.clone()));
+        Tree { leader, job: job.to_owned(), sweeper: self.clone(), cgroup }
     }
 
     /// Looks once through all of `/proc` for what bears the mark of a job, kills it, and says how many
@@ -84,6 +100,16 @@ impl Tree {
     /// # Cancel safety
     /// Once asked for, it is carried out, also when nobody waits for it.
     pub async fn kill(&self) -> TreeKill {
+        if let Some((cgroup, spawner)) = &self.cgroup {
+            // Once the process is reaped its cgroup is another's.
+            let Some(cgroup) = cgroup.upgrade() else { return TreeKill::default() };
+            let killing = Arc::clone(&cgroup);
+            return match spawner.run(move |_| killing.kill()).await {
+                Some(Ok(killed)) => cgroup.emptied(killed).await,
+                Some(Err(kill)) => kill,
+                None => TreeKill::default(),
+            };
+        }
         let (answer, answered) = oneshot::channel();
         // The thread ends after all who could ask; if it is gone all the same, nothing was done.
         let _ = self.sweeper.orders.send(Order::Kill(self.hunt(), answer));
@@ -94,6 +120,12 @@ impl Tree {
     /// Sends SIGTERM once to each process of it outside of its process group, soon; the group is
     /// signalled by [`super::Process::signal_group`], all at once.
     pub fn terminate(&self) {
+        if let Some((cgroup, _)) = &self.cgroup {
+            let (cgroup, group) = (cgroup.clone(), self.leader.pid());
+            let terminate = move || _ = cgroup.upgrade().map(|cgroup| cgroup.terminate(group));
+            let _ = self.sweeper.orders.send(Order::Do(Box::new(terminate)));
+            return;
+        }
         let _ = self.sweeper.orders.send(Order::Term(self.hunt()));
     }
 
@@ -138,6 +170,7 @@ impl Work {
                     self.kills.push(hunt);
                     self.answers.push(answer);
                 }
+                Order::Do(task) => task(),
                 Order::Term(hunt) => self.terms.push(hunt),
             }
         }

@@ -1,9 +1,31 @@
 //! Real processes: started, seen to end, killed with all that came of them.
 
+/// Makes two tests of each function: one a way to start processes.
+macro_rules! over_both {
+    ($($name:ident),+ $(,)?) => {
+        mod portable {
+            $(#[tokio::test]
+            async fn $name() {
+                super::WAY.scope(super::Spawn::Portable, super::$name()).await;
+            })+
+        }
+        mod cgroup {
+            $(#[tokio::test]
+            async fn $name() {
+                if super::has_cgroups() {
+                    super::WAY.scope(super::Spawn::Cgroup, super::$name()).await;
+                }
+            })+
+        }
+    };
+}
+
+mod cgroups;
 mod found;
 mod inheritance;
 mod start;
 mod trees;
+mod users;
 
 use std::{
     path::{Path, PathBuf},
@@ -18,10 +40,34 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{Plan, Process, Processes, proc_fs};
+use super::{Plan, Process, Processes, Spawn, TreeLimits, proc_fs};
 
 /// A deadline that is kept at all, however slow the machine.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+tokio::task_local! {
+    /// The way that a test goes.
+    static WAY: Spawn;
+}
+
+fn processes() -> Processes {
+    processes_with(&TreeLimits::default())
+}
+
+fn processes_with(limits: &TreeLimits) -> Processes {
+    Processes::new(WAY.get(), limits).unwrap().0
+}
+
+/// Whether this host has cgroups for the tests; it says so where they are skipped.
+fn has_cgroups() -> bool {
+    let why = match Processes::new(Spawn::Cgroup, &TreeLimits::default()) {
+        Ok(_) => return true,
+        Err(why) => why,
+    };
+    assert!(std::env::var_os("RCMD_TEST_REQUIRE").is_none(), "needs a writable cgroup v2: {why}");
+    println!("skipped: needs a writable cgroup v2: {why}");
+    false
+}
 
 fn unique_job() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -42,6 +88,8 @@ fn plan(program: &str, args: &[&str]) -> Plan {
         job,
         stdin: false,
         sealed: None,
+        identity: None,
+        no_new_privs: false,
     }
 }
 
@@ -55,8 +103,8 @@ struct Started {
     stdout: BufReader<ChildStdout>,
 }
 
-fn start(processes: &Processes, plan: &Plan) -> Started {
-    let mut process = processes.spawn(plan).unwrap();
+async fn start(processes: &Processes, plan: &Plan) -> Started {
+    let mut process = processes.spawn(plan).await.unwrap();
     let stdout = BufReader::new(process.stdout.take().unwrap());
     Started { process, stdout }
 }
@@ -83,7 +131,7 @@ impl Started {
 }
 
 async fn output_of(processes: &Processes, plan: &Plan) -> String {
-    let mut started = start(processes, plan);
+    let mut started = start(processes, plan).await;
     let output = started.rest().await;
     started.process.exited().await;
     started.process.reap();
@@ -103,7 +151,7 @@ fn is_alive(pid: Pid) -> bool {
 }
 
 /// Waits for what `/proc` alone can tell.
-async fn until(what: &str, condition: impl Fn() -> bool) {
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition() {
         assert!(Instant::now() < deadline, "{what}");

@@ -8,7 +8,8 @@ use clap::Parser;
 use clap::builder::PossibleValuesParser;
 use rcmd_tests::World;
 use rcmd_tests::soak::connections::{Kind, onslaught};
-use rcmd_tests::soak::{authority, cuts, kills, locks, output, renewal, stdin, storms};
+use rcmd_tests::soak::kills::Way;
+use rcmd_tests::soak::{authority, cuts, kills, locks, output, stdin, storms};
 
 /// A long run.
 struct Soak {
@@ -20,16 +21,15 @@ struct Soak {
 }
 
 /// All of them. `rounds` counts what the name says: storms of each size, connections of each kind, cuts,
-/// killed clients, killed holders, renewals, MiB.
-const SOAKS: [Soak; 9] = [
+/// killed clients, killed holders, MiB.
+const SOAKS: [Soak; 8] = [
     Soak { name: "authority", rounds: 200, run: govern },
     Soak { name: "storms", rounds: 20, run: storm },
     Soak { name: "connections", rounds: 10_000, run: connect },
     Soak { name: "cuts", rounds: 1000, run: cut },
-    Soak { name: "kills", rounds: 200, run: kill },
+    Soak { name: "kills", rounds: 1000, run: kill },
     Soak { name: "locks", rounds: 1000, run: lock },
     Soak { name: "output", rounds: 1024, run: read },
-    Soak { name: "renewal", rounds: 100, run: renew },
     Soak { name: "stdin", rounds: 1024, run: write },
 ];
 
@@ -91,20 +91,18 @@ fn govern(rounds: u64, seed: u64) -> bool {
 }
 
 fn kill(rounds: u64, seed: u64) -> bool {
-    let figures = kills::run(rounds, seed);
-    println!("{figures}");
-    figures.are_good()
+    let ways = [Way::Cgroup, Way::Portable];
+    ways.into_iter().all(|way| {
+        let figures = kills::run(way, rounds, seed);
+        println!("{way:?}: {figures}");
+        figures.are_good()
+    })
 }
 
 fn lock(rounds: u64, seed: u64) -> bool {
     let figures = locks::run(rounds, seed);
     println!("{figures}");
     figures.are_good()
-}
-
-fn renew(rounds: u64, _seed: u64) -> bool {
-    println!("{}", renewal::run(rounds));
-    true
 }
 
 fn read(mib: u64, _seed: u64) -> bool {

@@ -81,6 +81,58 @@ pub const ESCAPE: Shape = Shape {
     processes: 2,
 };
 
+/// Shapes that only a cgroup holds: nothing of them says whose they are.
+pub const HELD: [Shape; 4] = [
+    ESCAPE,
+    Shape {
+        name: "a daemon without environment that ignores signals",
+        line: "(env -i setsid sh -c 'trap \"\" TERM HUP INT; (setsid sleep $0 &); sleep $0' MARK \
+            </dev/null >/dev/null 2>&1 &); exec sleep MARK",
+        processes: 4,
+    },
+    Shape {
+        // A new session, no parent, no environment, another pid: every 2 ms.
+        name: "a loop without environment that forks and ends",
+        line: "printf 'sleep 0.002; env -i setsid sh \"$0\" \"$1\" & exit' > DIR/bare-MARK
+            env -i sh DIR/bare-MARK MARK </dev/null >/dev/null 2>&1 & exec sleep MARK",
+        processes: 2,
+    },
+    Shape {
+        name: "a process without environment under another name",
+        line: "cp \"$(readlink -f /proc/$$/exe)\" DIR/plain-MARK
+            (env -i setsid DIR/plain-MARK -c 'printf x >/proc/$$/comm; while :; do sleep 0.1; done' MARK \
+            </dev/null >/dev/null 2>&1 &); exec sleep MARK",
+        processes: 2,
+    },
+];
+
+/// How the server holds its trees: `spawn` in server.toml.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// By what `/proc` tells.
+    Portable,
+    /// Each command in a cgroup.
+    Cgroup,
+}
+
+impl Way {
+    /// What must not be left under it.
+    #[must_use]
+    pub fn shapes(self) -> Vec<Shape> {
+        match self {
+            Self::Portable => SHAPES.to_vec(),
+            Self::Cgroup => SHAPES.into_iter().chain(HELD).collect(),
+        }
+    }
+
+    fn setting(self) -> &'static str {
+        match self {
+            Self::Portable => "spawn = \"portable\"",
+            Self::Cgroup => "spawn = \"cgroup\"",
+        }
+    }
+}
+
 /// How a client comes to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Death {
@@ -98,6 +150,8 @@ pub const DEATHS: [Death; 3] = [Death::Term, Death::Kill, Death::Silence];
 /// What came of all rounds.
 #[derive(Debug, Default)]
 pub struct Figures {
+    /// Shapes of their commands.
+    pub shapes: usize,
     /// Clients that were killed.
     pub rounds: u64,
     /// Processes that they had on the host.
@@ -122,12 +176,8 @@ impl Figures {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rounds, processes, leftover, wrong, slowest, elapsed } = self;
-        write!(
-            f,
-            "rounds {rounds}, shapes {}, processes {processes}, leftover {leftover}",
-            SHAPES.len()
-        )?;
+        let Self { shapes, rounds, processes, leftover, wrong, slowest, elapsed } = self;
+        write!(f, "rounds {rounds}, shapes {shapes}, processes {processes}, leftover {leftover}")?;
         write!(f, ", slowest {:.1} s, {:.1} s", slowest.as_secs_f32(), elapsed.as_secs_f32())?;
         wrong.iter().try_for_each(|wrong| write!(f, "\n{wrong}"))
     }
@@ -139,15 +189,16 @@ impl fmt::Display for Figures {
 ///
 /// When the server can't be started, or keeps something that it did not have before.
 #[must_use]
-pub fn run(rounds: u64, seed: u64) -> Figures {
+pub fn run(way: Way, rounds: u64, seed: u64) -> Figures {
     let began = Instant::now();
-    let scene = Scene::new();
+    let scene = Scene::new(way);
+    let shapes = way.shapes();
     let before = scene.world.settled_snapshot();
     let mut random = Random::new(seed);
-    let mut figures = Figures::default();
+    let mut figures = Figures { shapes: shapes.len(), ..Figures::default() };
     for round in 0..rounds as usize {
-        let shape = SHAPES[round % SHAPES.len()];
-        let death = DEATHS[(round / SHAPES.len() + round) % DEATHS.len()];
+        let shape = shapes[round % shapes.len()];
+        let death = DEATHS[(round / shapes.len() + round) % DEATHS.len()];
         let victim = scene.victim(shape);
         // Not only when all is there: also while it is still being made.
         match random.below(3) {
@@ -188,21 +239,18 @@ pub struct Victim {
     pub mark: String,
 }
 
-impl Default for Scene {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Scene {
-    /// With a server.
+    /// With a server that holds trees in this way.
     ///
     /// # Panics
     ///
     /// When it can't be started.
     #[must_use]
-    pub fn new() -> Self {
-        let builder = World::builder().config("grace = \"300ms\"").config("keepalive = \"300ms\"");
+    pub fn new(way: Way) -> Self {
+        let builder = World::builder()
+            .config(way.setting())
+            .config("grace = \"300ms\"")
+            .config("keepalive = \"300ms\"");
         Self { world: builder.start() }
     }
 

@@ -39,6 +39,7 @@ impl Host {
             gid: 1000,
             home: root.join("home"),
             shell: "/bin/sh".into(),
+            identity: None,
         };
         let path = format!("{0}/one:{0}/two::bin", root.display());
         Self { folder, account, path }
@@ -71,6 +72,7 @@ fn exec(args: &[&[u8]]) -> Request {
         args: args.iter().map(|arg| arg.to_vec()).collect(),
         env: Vec::new(),
         cwd: None,
+        user: None,
         stdin: false,
         timeout_ms: 0,
         lock: None,
@@ -142,7 +144,7 @@ fn a_line_goes_to_the_shell_of_the_account() {
     let host = Host::new();
     let request = Request { mode: Mode::Shell, stdin: true, ..exec(&[b"df -h | sort"]) };
     let Resolved { plan, note } = host.resolve(&request).unwrap();
-    let Plan { program, arg0, args, env, cwd, job, stdin, sealed: _ } = plan;
+    let Plan { program, arg0, args, env, cwd, job, stdin, .. } = plan;
     assert_eq!((program.to_str(), arg0.to_str()), (Some("/bin/sh"), Some("sh")));
     assert_eq!(args, ["-c", "df -h | sort"]);
     assert_eq!(environment::get(&env, "RCMD_JOB").unwrap(), "j1");

@@ -3,6 +3,15 @@
 use super::*;
 use crate::process::prepare_self;
 
+over_both! {
+    ignored_signals_stay_with_the_server,
+    blocked_signals_stay_with_the_server,
+    descriptors_and_the_umask_stay_with_the_server,
+    a_server_under_nohup_runs_clean_commands,
+    a_server_in_the_background_runs_clean_commands,
+    a_command_can_not_reach_the_servers_terminal,
+}
+
 const HELPER: &str = "process::tests::inheritance::server";
 
 /// Set for the process that is to be the server.
@@ -17,28 +26,33 @@ fn server() {
     }
     prepare_self().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let output = runtime.block_on(async {
-        let processes = Processes::new().unwrap();
+    let way = match std::env::var(AS_SERVER).as_deref() {
+        Ok("cgroup") => Spawn::Cgroup,
+        _ => Spawn::Portable,
+    };
+    let output = runtime.block_on(WAY.scope(way, async {
+        let processes = processes();
         // Not by a shell, which empties the signal mask of what it starts.
         let status = output_of(&processes, &plan("/bin/cat", &["/proc/self/status"])).await;
         let line = "echo Descriptors: $(ls /proc/self/fd); \
             (: </dev/tty) 2>/dev/null && echo Terminal: yes || echo Terminal: no";
         status + &output_of(&processes, &shell(line)).await
-    });
+    }));
     println!("{output}");
 }
 
 /// What a command sees when its server was started by this line, in which `"$@"` is the server.
 async fn seen(line: &str) -> Vec<(String, String)> {
-    let processes = Processes::new().unwrap();
+    let processes = processes();
     let server = std::env::current_exe().unwrap();
     let mut plan = plan(
         "/bin/sh",
         &["-c", line, "sh", server.to_str().unwrap(), HELPER, "--exact", "--nocapture"],
     );
     plan.stdin = true;
-    plan.env.push((AS_SERVER.into(), "yes".into()));
-    let mut process = processes.spawn(&plan).unwrap();
+    let way = if WAY.get() == Spawn::Cgroup { "cgroup" } else { "portable" };
+    plan.env.push((AS_SERVER.into(), way.into()));
+    let mut process = processes.spawn(&plan).await.unwrap();
     let mut errors = process.stderr.take().unwrap();
     let mut started = Started { stdout: BufReader::new(process.stdout.take().unwrap()), process };
     let output = started.rest().await;
@@ -66,34 +80,28 @@ fn assert_clean(fields: &[(String, String)]) {
     assert_eq!(field("Terminal"), "no");
 }
 
-#[tokio::test]
 async fn ignored_signals_stay_with_the_server() {
     assert_clean(&seen("trap '' HUP INT QUIT TERM USR1 CHLD PIPE TSTP; exec \"$@\"").await);
 }
 
-#[tokio::test]
 async fn blocked_signals_stay_with_the_server() {
     assert_clean(&seen("exec env --block-signal=HUP,TERM,USR2,CHLD \"$@\"").await);
 }
 
-#[tokio::test]
 async fn descriptors_and_the_umask_stay_with_the_server() {
     assert_clean(&seen("umask 077; exec 3</dev/null 7>/dev/null 9<&0; exec \"$@\"").await);
 }
 
-#[tokio::test]
 async fn a_server_under_nohup_runs_clean_commands() {
     assert_clean(&seen("exec nohup \"$@\"").await);
 }
 
-#[tokio::test]
 async fn a_server_in_the_background_runs_clean_commands() {
     assert_clean(&seen("\"$@\" & wait").await);
 }
 
-#[tokio::test]
 async fn a_command_can_not_reach_the_servers_terminal() {
-    let processes = Processes::new().unwrap();
+    let processes = processes();
     if output_of(&processes, &shell("command -v script")).await.is_empty() {
         println!("skipped: needs script(1)");
         return;

@@ -1,7 +1,7 @@
 //! Starting, ending, reaping.
 #![allow(unsafe_code)]
 
-use std::{cell::Cell, thread};
+use std::{sync::atomic::AtomicBool, thread};
 
 use nix::libc;
 use rcmd_protocol::{
@@ -13,22 +13,36 @@ use tokio::io::AsyncWriteExt as _;
 use super::{super::children, *};
 use crate::process::{Ended, SpawnError, exit::Watch};
 
+over_both! {
+    the_status_is_the_commands_own,
+    a_signal_is_told_from_a_status,
+    an_end_is_seen_again_until_the_process_is_reaped,
+    an_end_is_seen_without_a_descriptor_too,
+    bytes_go_in_and_come_out,
+    a_command_without_input_reads_nothing,
+    program_name_arguments_and_environment_are_exact,
+    a_signal_reaches_the_whole_group,
+    nothing_is_signalled_once_the_process_is_reaped,
+    what_is_dropped_is_killed,
+    a_fresh_process_is_never_taken_for_an_orphan,
+    starting_a_process_does_not_copy_the_server,
+    each_reason_not_to_start_is_told_from_the_others,
+}
+
 async fn ended(line: &str) -> Ended {
-    let processes = Processes::new().unwrap();
-    let mut process = processes.spawn(&shell(line)).unwrap();
+    let processes = processes();
+    let mut process = processes.spawn(&shell(line)).await.unwrap();
     let ended = timeout(DEADLINE, process.exited()).await.unwrap();
     process.reap();
     ended
 }
 
-#[tokio::test]
 async fn the_status_is_the_commands_own() {
     assert_eq!(ended("exit 0").await, Ended::Code(0));
     assert_eq!(ended("exit 7").await, Ended::Code(7));
     assert_eq!(ended("exit 255").await, Ended::Code(255));
 }
 
-#[tokio::test]
 async fn a_signal_is_told_from_a_status() {
     for number in [1, 9, 15, 64] {
         let signal = Signal::from_number(number).unwrap();
@@ -36,10 +50,9 @@ async fn a_signal_is_told_from_a_status() {
     }
 }
 
-#[tokio::test]
 async fn an_end_is_seen_again_until_the_process_is_reaped() {
-    let processes = Processes::new().unwrap();
-    let mut process = processes.spawn(&shell("exit 3")).unwrap();
+    let processes = processes();
+    let mut process = processes.spawn(&shell("exit 3")).await.unwrap();
     let pid = Pid::from_raw(process.pid()).unwrap();
     assert_eq!(process.exited().await, Ended::Code(3));
     assert_eq!(process.exited().await, Ended::Code(3));
@@ -50,23 +63,21 @@ async fn an_end_is_seen_again_until_the_process_is_reaped() {
     assert_eq!(process.exited().await, Ended::Lost);
 }
 
-#[tokio::test]
 async fn an_end_is_seen_without_a_descriptor_too() {
-    let processes = Processes::new().unwrap();
+    let processes = processes();
     let mut plan = shell("read line; exit 5");
     plan.stdin = true;
-    let mut process = processes.spawn(&plan).unwrap();
+    let mut process = processes.spawn(&plan).await.unwrap();
     let watch = Watch::Looking(Pid::from_raw(process.pid()).unwrap());
     let (ended, ()) = tokio::join!(watch.ended(), async { drop(process.stdin.take()) });
     assert_eq!(ended, Ended::Code(5));
 }
 
-#[tokio::test]
 async fn bytes_go_in_and_come_out() {
-    let processes = Processes::new().unwrap();
+    let processes = processes();
     let mut plan = plan("/bin/cat", &[]);
     plan.stdin = true;
-    let mut started = start(&processes, &plan);
+    let mut started = start(&processes, &plan).await;
     let mut stdin = started.process.stdin.take().unwrap();
     stdin.write_all(b"one\ntwo\n").await.unwrap();
     assert_eq!(started.line().await, "one");
@@ -75,39 +86,38 @@ async fn bytes_go_in_and_come_out() {
     assert_eq!(started.process.exited().await, Ended::Code(0));
 }
 
-#[tokio::test]
 async fn a_command_without_input_reads_nothing() {
-    let processes = Processes::new().unwrap();
+    let processes = processes();
     assert_eq!(output_of(&processes, &shell("cat; readlink /proc/self/fd/0")).await, "/dev/null\n");
 }
 
-#[tokio::test]
 async fn program_name_arguments_and_environment_are_exact() {
-    let processes = Processes::new().unwrap();
+    let processes = processes();
     let mut plan = plan("/bin/sh", &["-c", r#"printf '<%s>' "$0" "$@""#, "", "a b", "*", "\n"]);
     plan.arg0 = "another".into();
     assert_eq!(output_of(&processes, &plan).await, "<><a b><*><\n>");
     plan.args = vec!["-c".into(), "cat /proc/$$/environ; cat /proc/$$/cmdline; :".into()];
     let seen = output_of(&processes, &plan).await;
     let path = std::env::var("PATH").unwrap();
-    let expected = format!("PATH={path}\0RCMD_JOB={}\0another\0-c\0", plan.job);
-    assert!(seen.starts_with(&expected), "{seen:?}");
+    let settings = [format!("PATH={path}\0"), format!("RCMD_JOB={}\0", plan.job)];
+    // The standard library sorts them.
+    let environment = [settings.concat(), [&*settings[1], &settings[0]].concat()];
+    let expected = environment.map(|environment| environment + "another\0-c\0");
+    assert!(expected.iter().any(|expected| seen.starts_with(expected)), "{seen:?}");
 }
 
-#[tokio::test]
 async fn a_signal_reaches_the_whole_group() {
-    let processes = Processes::new().unwrap();
-    let mut started = start(&processes, &shell("sleep 600 & sleep 600 & echo ready; wait"));
+    let processes = processes();
+    let mut started = start(&processes, &shell("sleep 600 & sleep 600 & echo ready; wait")).await;
     assert_eq!(started.line().await, "ready");
     started.process.signal_group(Signal::TERM);
     assert_eq!(started.rest().await, "");
     assert_eq!(started.process.exited().await, Ended::Signal(Signal::TERM));
 }
 
-#[tokio::test]
 async fn nothing_is_signalled_once_the_process_is_reaped() {
-    let processes = Processes::new().unwrap();
-    let mut started = start(&processes, &shell("sleep 600 & echo $!; exit"));
+    let processes = processes();
+    let mut started = start(&processes, &shell("sleep 600 & echo $!; exit")).await;
     let in_group = started.pid_line().await;
     started.process.exited().await;
     started.process.reap();
@@ -119,10 +129,10 @@ async fn nothing_is_signalled_once_the_process_is_reaped() {
     assert_eq!(started.rest().await, "");
 }
 
-#[tokio::test]
 async fn what_is_dropped_is_killed() {
-    let processes = Processes::new().unwrap();
-    let Started { process, stdout } = start(&processes, &shell("sleep 600 & echo ready; wait"));
+    let processes = processes();
+    let Started { process, stdout } =
+        start(&processes, &shell("sleep 600 & echo ready; wait")).await;
     let mut started = Started { process, stdout };
     assert_eq!(started.line().await, "ready");
     let Started { process, mut stdout } = started;
@@ -134,10 +144,9 @@ async fn what_is_dropped_is_killed() {
         .unwrap();
 }
 
-#[tokio::test]
 async fn a_fresh_process_is_never_taken_for_an_orphan() {
-    let processes = Processes::new().unwrap();
-    let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let processes = processes();
+    let over = std::sync::Arc::new(AtomicBool::new(false));
     let reaper = thread::spawn({
         let over = std::sync::Arc::clone(&over);
         move || {
@@ -148,7 +157,7 @@ async fn a_fresh_process_is_never_taken_for_an_orphan() {
         }
     });
     for _ in 0..200 {
-        let mut process = processes.spawn(&plan("/bin/true", &[])).unwrap();
+        let mut process = processes.spawn(&plan("/bin/true", &[])).await.unwrap();
         assert_eq!(process.exited().await, Ended::Code(0));
         process.reap();
     }
@@ -156,45 +165,41 @@ async fn a_fresh_process_is_never_taken_for_an_orphan() {
     reaper.join().unwrap();
 }
 
-thread_local! {
-    static FORKED: Cell<bool> = const { Cell::new(false) };
-}
+static FORKED: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn note_fork() {
-    FORKED.set(true);
+    FORKED.store(true, Ordering::Relaxed);
 }
 
-#[tokio::test]
 async fn starting_a_process_does_not_copy_the_server() {
     // fork(3) runs this handler, posix_spawn(3) does not.
-    // SAFETY: the handler only sets a flag of its own thread.
+    // SAFETY: the handler only sets a flag.
     assert_eq!(unsafe { libc::pthread_atfork(Some(note_fork), None, None) }, 0);
-    let processes = Processes::new().unwrap();
+    let processes = processes();
     assert_eq!(output_of(&processes, &shell("echo here")).await, "here\n");
-    assert!(!FORKED.get());
+    assert!(!FORKED.load(Ordering::Relaxed));
 }
 
-fn failure(plan: &Plan) -> (ErrorKind, String) {
-    let failure = Failure::from(spawn_error(plan));
+async fn failure(plan: &Plan) -> (ErrorKind, String) {
+    let failure = Failure::from(spawn_error(plan).await);
     assert!(failure.hint.is_some());
     (failure.kind, failure.message)
 }
 
-fn spawn_error(plan: &Plan) -> SpawnError {
-    Processes::new().unwrap().spawn(plan).expect_err("it can't start")
+async fn spawn_error(plan: &Plan) -> SpawnError {
+    processes().spawn(plan).await.expect_err("it can't start")
 }
 
 /// Why a script with this text and mode can't be run.
 async fn script_failure(text: &str, mode: &str) -> (ErrorKind, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("script");
-    script(&Processes::new().unwrap(), &path, text, mode).await;
-    failure(&plan(path.to_str().unwrap(), &[]))
+    script(&processes(), &path, text, mode).await;
+    failure(&plan(path.to_str().unwrap(), &[])).await
 }
 
-#[tokio::test]
 async fn each_reason_not_to_start_is_told_from_the_others() {
-    let (kind, message) = failure(&plan("/no/such\x1b[2J/program", &[]));
+    let (kind, message) = failure(&plan("/no/such\x1b[2J/program", &[])).await;
     assert_eq!(kind, ErrorKind::NotFound);
     assert_eq!(message, r#""/no/such\u{1b}[2J/program" does not exist"#);
 
@@ -210,13 +215,13 @@ async fn each_reason_not_to_start_is_told_from_the_others() {
     assert_eq!(kind, ErrorKind::NotExecutable);
     assert!(message.ends_with(r#"its interpreter "/no/sh" does not exist"#), "{message}");
 
-    let (kind, message) = failure(&plan("/bin/true", &["x".repeat(200 << 10).as_str()]));
+    let (kind, message) = failure(&plan("/bin/true", &["x".repeat(200 << 10).as_str()])).await;
     assert_eq!(kind, ErrorKind::TooBig);
     assert!(message.contains("/bin/true"), "{message}");
 
     for cwd in ["/no/such/folder", "/etc/passwd"] {
         let plan = Plan { cwd: cwd.into(), ..plan("/bin/true", &[]) };
-        let (kind, message) = failure(&plan);
+        let (kind, message) = failure(&plan).await;
         assert_eq!(kind, ErrorKind::NoSuchDir);
         assert!(message.contains(cwd), "{message}");
     }

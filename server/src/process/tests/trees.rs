@@ -9,10 +9,30 @@ use rustix::process::{Signal as KernelSignal, kill_process};
 use super::*;
 use crate::process::{Ended, TreeKill};
 
+over_both! {
+    a_command_is_killed,
+    children_in_the_background_are_killed,
+    what_the_command_left_behind_is_killed,
+    a_daemon_is_killed,
+    groups_of_their_own_are_killed,
+    what_ignores_every_signal_is_killed,
+    what_is_stopped_is_killed,
+    what_clears_its_environment_is_killed_while_its_parent_lives,
+    a_session_is_known_by_one_of_its_processes,
+    what_forks_again_every_2_milliseconds_is_killed,
+    what_moves_to_a_new_session_every_2_milliseconds_is_killed,
+    what_takes_another_name_every_2_milliseconds_is_killed,
+    a_small_fork_bomb_is_killed,
+    another_jobs_tree_is_left_alone,
+    many_trees_are_killed_at_once,
+    a_request_to_end_reaches_other_sessions_too,
+    a_daemon_outlives_a_normal_end_and_leaves_no_zombie,
+}
+
 /// Starts a line that says `ready`, kills its tree, and looks that nothing is left.
 async fn killed(line: &str) -> TreeKill {
-    let processes = Processes::new().unwrap();
-    let mut started = start(&processes, &shell(line));
+    let processes = processes();
+    let mut started = start(&processes, &shell(line)).await;
     while started.line().await != "ready" {}
     let kill = timeout(DEADLINE, started.process.tree().kill()).await.unwrap();
     assert!(kill.left.is_empty(), "{kill:?} of {line}");
@@ -22,52 +42,43 @@ async fn killed(line: &str) -> TreeKill {
     kill
 }
 
-#[tokio::test]
 async fn a_command_is_killed() {
     assert_eq!(killed("echo ready; exec sleep 600").await.killed, 1);
 }
 
-#[tokio::test]
 async fn children_in_the_background_are_killed() {
     assert_eq!(killed("sleep 600 & sleep 600 & echo ready; wait").await.killed, 3);
 }
 
-#[tokio::test]
 async fn what_the_command_left_behind_is_killed() {
     let line = "sleep 600 & (sleep 600 & echo ready; exec sleep 600) & exit";
     assert!(killed(line).await.killed >= 3);
 }
 
-#[tokio::test]
 async fn a_daemon_is_killed() {
     let line = "(setsid sh -c 'cd /; (echo ready; exec sleep 600) & exit' &) & exit";
     assert!(killed(line).await.killed >= 1);
 }
 
-#[tokio::test]
 async fn groups_of_their_own_are_killed() {
     let line = "set -m; sleep 600 | sleep 600 & sleep 600 & echo ready; wait";
     assert_eq!(killed(line).await.killed, 4);
 }
 
-#[tokio::test]
 async fn what_ignores_every_signal_is_killed() {
     let line = "trap '' HUP INT QUIT TERM TSTP; \
         setsid sh -c 'sleep 600; sleep 600' & echo ready; wait; wait; wait";
     assert!(killed(line).await.killed >= 2);
 }
 
-#[tokio::test]
 async fn what_is_stopped_is_killed() {
     assert_eq!(killed("sleep 600 & kill -STOP $!; echo ready; wait").await.killed, 2);
 }
 
-#[tokio::test]
 async fn what_clears_its_environment_is_killed_while_its_parent_lives() {
     assert_eq!(killed("setsid env -i sleep 600 & sleep 600 & echo ready; wait").await.killed, 3);
 }
 
-#[tokio::test]
 async fn a_session_is_known_by_one_of_its_processes() {
     // The first has the job's name in its environment; the other has not, and no parent either.
     let line = "setsid sh -c '(env -i sleep 600 &); echo ready; exec sleep 600' & exit";
@@ -79,30 +90,26 @@ async fn chain(step: &str) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chain");
     let text = format!("#!/bin/sh\nsleep 0.002\n[ \"$1\" != 5 ] || echo ready\n{step}\n");
-    script(&Processes::new().unwrap(), &path, &text, "755").await;
+    script(&processes(), &path, &text, "755").await;
     // What it escapes by is a matter of luck, so it gets more than one try.
     for _ in 0..8 {
         killed(&format!("{} 0", path.display())).await;
     }
 }
 
-#[tokio::test]
 async fn what_forks_again_every_2_milliseconds_is_killed() {
     chain(r#""$0" $(($1 + 1)) & exit"#).await;
 }
 
-#[tokio::test]
 async fn what_moves_to_a_new_session_every_2_milliseconds_is_killed() {
     chain(r#"setsid "$0" $(($1 + 1)) & exit"#).await;
 }
 
-#[tokio::test]
 async fn what_takes_another_name_every_2_milliseconds_is_killed() {
     chain(r#"next="${0%/*}/n$(($1 + 1))"; ln -sf "$0" "$next"; setsid "$next" $(($1 + 1)) & exit"#)
         .await;
 }
 
-#[tokio::test]
 async fn a_small_fork_bomb_is_killed() {
     let line = "echo ready; b() { sleep 0.01; [ $1 = 0 ] || { b $(($1 - 1)) & b $(($1 - 1)) & }; \
         wait; }; b 6";
@@ -111,10 +118,10 @@ async fn a_small_fork_bomb_is_killed() {
 
 /// The one shape that this back-end can't hold: no name, no session, no group, no parent.
 #[tokio::test]
-async fn a_daemon_without_its_environment_escapes() {
-    let processes = Processes::new().unwrap();
+async fn a_daemon_without_its_environment_escapes_without_cgroups() {
+    let (processes, _) = Processes::new(Spawn::Portable, &TreeLimits::default()).unwrap();
     let line = "(setsid env -i sh -c 'echo $$; exec sleep 600' &); exec sleep 600";
-    let mut started = start(&processes, &shell(line));
+    let mut started = start(&processes, &shell(line)).await;
     let daemon = started.pid_line().await;
     let own = rustix::process::getpid();
     until("its parents are gone", || {
@@ -127,11 +134,11 @@ async fn a_daemon_without_its_environment_escapes() {
     started.rest().await;
 }
 
-#[tokio::test]
 async fn another_jobs_tree_is_left_alone() {
-    let processes = Processes::new().unwrap();
+    let processes = processes();
     let line = "setsid sleep 600 & echo $!; exec sleep 600";
-    let (mut one, mut other) = (start(&processes, &shell(line)), start(&processes, &shell(line)));
+    let (mut one, mut other) =
+        (start(&processes, &shell(line)).await, start(&processes, &shell(line)).await);
     one.pid_line().await;
     let others = other.pid_line().await;
     assert_eq!(one.process.tree().kill().await, TreeKill { killed: 2, left: Vec::new() });
@@ -140,11 +147,13 @@ async fn another_jobs_tree_is_left_alone() {
     other.rest().await;
 }
 
-#[tokio::test]
 async fn many_trees_are_killed_at_once() {
-    let processes = Processes::new().unwrap();
+    let processes = processes();
     let line = "setsid sleep 600 & sleep 600 & echo ready; wait";
-    let mut all: Vec<_> = (0..16).map(|_| start(&processes, &shell(line))).collect();
+    let mut all = Vec::new();
+    for _ in 0..16 {
+        all.push(start(&processes, &shell(line)).await);
+    }
     for started in &mut all {
         assert_eq!(started.line().await, "ready");
     }
@@ -161,12 +170,11 @@ async fn many_trees_are_killed_at_once() {
     }
 }
 
-#[tokio::test]
 async fn a_request_to_end_reaches_other_sessions_too() {
-    let processes = Processes::new().unwrap();
+    let processes = processes();
     let line = "setsid sh -c 'trap \"echo asked; exit\" TERM; echo ready; while :; do sleep 0.01; done' & \
         trap 'echo never' TERM; while :; do wait; sleep 0.01; done";
-    let mut started = start(&processes, &shell(line));
+    let mut started = start(&processes, &shell(line)).await;
     assert_eq!(started.line().await, "ready");
     started.process.tree().terminate();
     assert_eq!(started.line().await, "asked");
@@ -176,16 +184,15 @@ async fn a_request_to_end_reaches_other_sessions_too() {
     assert_eq!(started.process.exited().await, Ended::Signal(Signal::KILL));
 }
 
-#[tokio::test]
 async fn a_daemon_outlives_a_normal_end_and_leaves_no_zombie() {
-    let processes = Processes::new().unwrap();
+    let processes = processes();
     let folder = tempfile::tempdir().unwrap();
     let fifo = folder.path().join("fifo");
     let line = format!(
         "mkfifo {0} && {{ setsid sh -c 'exec cat {0}' </dev/null >/dev/null 2>&1 & echo $!; }}",
         fifo.display()
     );
-    let mut started = start(&processes, &shell(&line));
+    let mut started = start(&processes, &shell(&line)).await;
     let daemon = started.pid_line().await;
     assert_eq!(started.rest().await, "");
     assert_eq!(started.process.exited().await, Ended::Code(0));

@@ -66,6 +66,7 @@ fn judged(rules: &Rules, count: usize) -> Result<f64> {
         args: words.map(|word| word.as_bytes().to_vec()).into(),
         env: Vec::new(),
         cwd: None,
+        user: None,
         stdin: false,
         timeout_ms: 0,
         lock: None,

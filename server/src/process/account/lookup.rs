@@ -1,0 +1,200 @@
+//! Accounts by name, through the system's own look-up (getpwnam(3), nsswitch.conf(5)), so that those of
+//! LDAP or sssd are found as everywhere else on the host.
+//!
+//! A directory service may answer late or never. One thread asks, for one after another; who would
+//! wait behind too many or for too long is told to come again.
+#![allow(unsafe_code)]
+
+use std::{
+    ffi::{CStr, CString, OsStr, c_char, c_long},
+    io, mem,
+    os::unix::ffi::OsStrExt as _,
+    ptr,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use nix::{
+    errno::Errno,
+    libc,
+    unistd::{Gid, User, geteuid, getgrouplist},
+};
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{Account, AccountError};
+use crate::process::plan::Identity;
+
+/// Look-ups that may wait.
+const WAITING: usize = 64;
+/// How long one may take, the wait included.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes for an entry of shadow(5); passwords are hashes of a known length.
+const ENTRY: usize = 16 << 10;
+const DAY: u64 = 24 * 60 * 60;
+
+struct Order {
+    name: Vec<u8>,
+    answer: oneshot::Sender<Result<Account, AccountError>>,
+}
+
+/// Asks for accounts; the thread ends with the last of these.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    orders: SyncSender<Order>,
+}
+
+impl Accounts {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the host has none to give.
+    pub fn start() -> io::Result<Self> {
+        let (orders, mailbox) = sync_channel(WAITING);
+        thread::Builder::new().name("accounts".to_owned()).spawn(move || answer(&mailbox))?;
+        Ok(Self { orders })
+    }
+
+    /// The account of this name, if commands may run as it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn find(&self, name: &[u8]) -> Result<Account, AccountError> {
+        let (answer, answered) = oneshot::channel();
+        let order = Order { name: name.to_owned(), answer };
+        self.orders.try_send(order).map_err(|_| AccountError::Slow)?;
+        match timeout(PATIENCE, answered).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(_)) | Err(_) => Err(AccountError::Slow),
+        }
+    }
+}
+
+fn answer(mailbox: &Receiver<Order>) {
+    while let Ok(Order { name, answer }) = mailbox.recv() {
+        // Nobody waits any more for what came too late.
+        if !answer.is_closed() {
+            let _ = answer.send(Account::find(OsStr::from_bytes(&name)));
+        }
+    }
+}
+
+impl Account {
+    /// The account of this name, if commands may run as it. It asks the name service, which may be
+    /// slow: not for a worker of the runtime.
+    ///
+    /// As in OpenSSH, an account is locked when its password in shadow(5) begins with `!`; `*` alone
+    /// only means that no password fits. It is expired when its expiry date there has come.
+    ///
+    /// # Errors
+    /// When there is none, it may not be used, or the server, which is not root, can't become it.
+    pub fn find(name: &OsStr) -> Result<Self, AccountError> {
+        let unknown = || AccountError::Unknown(name.to_owned());
+        let failed = |error| AccountError::Failed { name: name.to_owned(), error };
+        let text = name.to_str().ok_or_else(unknown)?;
+        let user = User::from_name(text).map_err(|errno| failed(errno.into()))?;
+        let user = user.ok_or_else(unknown)?;
+        let own = geteuid();
+        if user.uid == own {
+            return Ok(Self::of(user.uid, user.gid.as_raw(), Some(user)));
+        }
+        if !own.is_root() {
+            return Err(AccountError::NotRoot { name: name.to_owned(), own: own.as_raw() });
+        }
+        let c_name = CString::new(text).map_err(|_| unknown())?;
+        match shadow(&c_name).map_err(failed)? {
+            Some(Shadow { locked: true, .. }) => {
+                return Err(AccountError::Locked(name.to_owned()));
+            }
+            Some(Shadow { expires: Some(day), .. }) if today() >= day => {
+                return Err(AccountError::Expired(name.to_owned()));
+            }
+            _ => {}
+        }
+        let groups = getgrouplist(&c_name, user.gid).map_err(|errno| failed(errno.into()))?;
+        let identity = Identity {
+            uid: user.uid.as_raw(),
+            gid: user.gid.as_raw(),
+            groups: groups.into_iter().map(Gid::as_raw).collect(),
+        };
+        let account = Self::of(user.uid, identity.gid, Some(user));
+        Ok(Self { identity: Some(identity), ..account })
+    }
+}
+
+/// Days since 1970, as shadow(5) counts.
+fn today() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / DAY)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Shadow {
+    locked: bool,
+    /// The day from which on it may not be used.
+    expires: Option<u64>,
+}
+
+impl Shadow {
+    fn of(password: &[u8], expires: c_long) -> Self {
+        // -1 is an empty field; 0 is better not used, as it may mean never or always (shadow(5)).
+        let expires = u64::try_from(expires).ok().filter(|&day| day > 0);
+        Self { locked: password.starts_with(b"!"), expires }
+    }
+}
+
+/// The entry of shadow(5), if there is one: accounts of a directory mostly have none.
+fn shadow(name: &CStr) -> io::Result<Option<Shadow>> {
+    let mut buffer: Vec<c_char> = vec![0; ENTRY];
+    let mut found = ptr::null_mut();
+    // SAFETY: all zeroes is a valid spwd: null pointers and numbers.
+    let mut entry: libc::spwd = unsafe { mem::zeroed() };
+    // SAFETY: the name ends with NUL; entry, buffer and result may be written, the buffer to its length.
+    let answer = unsafe {
+        libc::getspnam_r(name.as_ptr(), &mut entry, buffer.as_mut_ptr(), buffer.len(), &mut found)
+    };
+    match Errno::from_raw(answer) {
+        // "No entry" is a success without one, or one of these (getspnam(3), getpwnam(3)).
+        _ if answer == 0 && found.is_null() => Ok(None),
+        Errno::ENOENT | Errno::ESRCH => Ok(None),
+        _ if answer == 0 && !entry.sp_pwdp.is_null() => {
+            // SAFETY: the entry was found, so that its password is a string in the buffer.
+            let password = unsafe { CStr::from_ptr(entry.sp_pwdp) };
+            Ok(Some(Shadow::of(password.to_bytes(), entry.sp_expire)))
+        }
+        _ if answer == 0 => Ok(None),
+        errno => Err(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_that_never_fits_does_not_lock_an_account() {
+        assert!(!Shadow::of(b"*", -1).locked);
+        assert!(!Shadow::of(b"$y$j9T$salt$hash", -1).locked);
+        assert!(!Shadow::of(b"", -1).locked);
+        assert!(Shadow::of(b"!", -1).locked);
+        assert!(Shadow::of(b"!$y$j9T$salt$hash", -1).locked);
+        assert!(Shadow::of(b"!!", -1).locked);
+    }
+
+    #[test]
+    fn an_account_expires_on_its_day_and_not_without_one() {
+        assert_eq!(Shadow::of(b"*", -1).expires, None);
+        assert_eq!(Shadow::of(b"*", 0).expires, None);
+        assert_eq!(Shadow::of(b"*", 20_000).expires, Some(20_000));
+        assert!(today() > 20_000);
+    }
+
+    #[test]
+    fn who_does_not_exist_is_unknown() {
+        for name in ["no-such-user-here", "", "a:b", "../root"] {
+            let error = Account::find(OsStr::new(name)).unwrap_err();
+            assert!(matches!(error, AccountError::Unknown(_)), "{error}");
+        }
+        let bytes = OsStr::from_bytes(b"\xff");
+        assert!(matches!(Account::find(bytes), Err(AccountError::Unknown(_))));
+    }
+}

@@ -1,0 +1,247 @@
+//! A command's own cgroup (cgroups(7), version 2): what is started in it stays in it, whatever it does,
+//! so that its tree is known exactly and ends at one word.
+//!
+//! A command starts in its cgroup (CLONE_INTO_CGROUP) and is never moved there, which would take
+//! milliseconds. Folders that are empty again serve the next command: a fresh one costs more than the
+//! start itself. One in which a daemon of a command that ended by itself lives on is left to it, and
+//! marked, so that no server takes it for the remains of another.
+
+#![allow(unsafe_code)]
+
+mod place;
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rustix::{
+    fd::OwnedFd,
+    fs::{Mode, OFlags, XattrFlags, open, setxattr},
+    process::{Pid, PidfdFlags, RawPid, Signal, getpgid, pidfd_open, pidfd_send_signal},
+};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::timeout,
+};
+
+use super::{raw, tree::TreeKill};
+pub use place::TreeLimits;
+
+/// Empty folders that are kept; more commands than these begin at once rarely.
+const KEPT: usize = 256;
+/// What marks the folder of a daemon.
+const LEFT: &str = "user.rcmd.left";
+/// Time after which a kill gives up: what has not died by then waits in the kernel.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The server's own part of the hierarchy.
+#[derive(Debug)]
+pub(super) struct Cgroups {
+    base: PathBuf,
+    /// Locked (flock(2)) for as long as the server lives.
+    _lock: OwnedFd,
+    limits: Vec<(&'static str, String)>,
+    next: AtomicU64,
+    empty: Mutex<Vec<PathBuf>>,
+    /// Folders that daemons live in.
+    left: Mutex<Vec<PathBuf>>,
+}
+
+/// The cgroup of one command, until it is released.
+#[derive(Debug)]
+pub(super) struct Lease {
+    path: PathBuf,
+    all: Arc<Cgroups>,
+}
+
+impl Cgroups {
+    /// Makes the server a part of its own, under its own cgroup, and ends what earlier servers left.
+    ///
+    /// # Errors
+    /// Why there is none: no version 2, none that can be written to, a kernel before 5.14.
+    pub(super) fn new(limits: &TreeLimits) -> io::Result<Self> {
+        if !raw::has_clone3() {
+            return Err(io::Error::other("clone3 is not there, or not allowed (seccomp)"));
+        }
+        let parent = place::own()?;
+        place::clear(&parent);
+        let (base, lock) = place::make(&parent)?;
+        let refuse = |why: String| {
+            place::remove(&base);
+            Err(io::Error::other(why))
+        };
+        if !base.join("cgroup.kill").exists() {
+            return refuse("the kernel has no cgroup.kill, which came with Linux 5.14".to_owned());
+        }
+        // A limit that is written down and not kept is worse than none.
+        let missing = limits.missing(&place::enable(&parent, &base, limits));
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            return refuse(format!("{parent:?} has no controller for [limits.tree]: {missing}"));
+        }
+        Ok(Self {
+            limits: limits.files(),
+            base,
+            _lock: lock,
+            next: AtomicU64::new(0),
+            empty: Mutex::default(),
+            left: Mutex::default(),
+        })
+    }
+
+    /// A cgroup for one command, empty.
+    ///
+    /// # Errors
+    /// When none can be made, as at the limit of a parent.
+    pub(super) fn lease(self: &Arc<Self>) -> io::Result<Lease> {
+        let kept = lock(&self.empty).pop();
+        let path = match kept {
+            Some(path) if path.exists() => path,
+            // Somebody has removed it.
+            Some(_) | None => self.fresh()?,
+        };
+        Ok(Lease { path, all: Arc::clone(self) })
+    }
+
+    fn fresh(&self) -> io::Result<PathBuf> {
+        let path = self.base.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+        fs::create_dir(&path)?;
+        for (file, value) in &self.limits {
+            if let Err(error) = fs::write(path.join(file), value) {
+                let _ = fs::remove_dir(&path);
+                return Err(io::Error::new(error.kind(), format!("{file}: {error}")));
+            }
+        }
+        Ok(path)
+    }
+
+    /// Where it is.
+    pub(super) fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// The limits that each command's cgroup gets: file and content.
+    pub(super) fn limits(&self) -> &[(&'static str, String)] {
+        &self.limits
+    }
+
+    /// Takes back the folders of daemons that have ended.
+    pub(super) fn collect(&self) {
+        let left = std::mem::take(&mut *lock(&self.left));
+        let (busy, empty): (Vec<_>, Vec<_>) = left.into_iter().partition(|path| is_busy(path));
+        lock(&self.left).extend(busy);
+        empty.iter().for_each(|path| place::remove(path));
+    }
+
+    fn take_back(&self, path: PathBuf) {
+        if is_busy(&path) {
+            // What can't be marked is ended by the next server.
+            let _ = setxattr(&path, LEFT, b"1", XattrFlags::empty());
+            lock(&self.left).push(path);
+        } else if has_folders(&path) || lock(&self.empty).len() >= KEPT {
+            place::remove(&path);
+        } else {
+            lock(&self.empty).push(path);
+        }
+    }
+}
+
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        place::remove(&self.base);
+    }
+}
+
+impl Lease {
+    /// A descriptor of it, to start a process in.
+    ///
+    /// # Errors
+    /// When the server has none left, or somebody has removed it.
+    pub(super) fn descriptor(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(open(&self.path, flags, Mode::empty())?)
+    }
+
+    /// Kills all that lives in it, at once. It blocks for what there is to kill: 7 ms of 200.
+    pub(super) fn kill(&self) -> Result<usize, TreeKill> {
+        let living = processes(&self.path);
+        match fs::write(self.path.join("cgroup.kill"), "1") {
+            Ok(()) => Ok(living.len()),
+            Err(_) => Err(TreeKill { killed: 0, left: living }),
+        }
+    }
+
+    /// Waits until nothing lives in it any more, for up to 5 s.
+    pub(super) async fn emptied(&self, killed: usize) -> TreeKill {
+        let emptied = async {
+            let events = File::open(self.path.join("cgroup.events"))?;
+            // SAFETY: a File always gives the same descriptor and keeps it open as long as it lives.
+            let events = unsafe { AsyncFd::register_with_interest(events, Interest::PRIORITY) }?;
+            // Each change makes it ready anew; the look comes after the registration.
+            while is_busy(&self.path) {
+                events.ready(Interest::PRIORITY).await?.clear_ready();
+            }
+            io::Result::Ok(())
+        };
+        match timeout(PATIENCE, emptied).await {
+            Ok(Ok(())) => TreeKill { killed, left: Vec::new() },
+            // Without a descriptor to wait by, what is seen now is what can be said.
+            Ok(Err(_)) | Err(_) => TreeKill { killed, left: processes(&self.path) },
+        }
+    }
+
+    /// Sends SIGTERM to each process in it outside of one group.
+    pub(super) fn terminate(&self, group: Pid) {
+        let held: Vec<_> = processes(&self.path)
+            .into_iter()
+            .filter_map(Pid::from_raw)
+            .filter_map(|pid| Some((pid, pidfd_open(pid, PidfdFlags::empty()).ok()?)))
+            .collect();
+        // Whatever has the pid of one that was held is now in here too.
+        let now = processes(&self.path);
+        for (pid, pidfd) in held {
+            if now.contains(&pid.as_raw_pid()) && getpgid(Some(pid)) != Ok(group) {
+                let _ = pidfd_send_signal(&pidfd, Signal::TERM);
+            }
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.all.take_back(std::mem::take(&mut self.path));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether anything lives in a cgroup or below it. One that is gone holds nothing.
+fn is_busy(path: &Path) -> bool {
+    let events = fs::read_to_string(path.join("cgroup.events")).unwrap_or_default();
+    events.lines().any(|line| line == "populated 1")
+}
+
+/// Whether it has cgroups below it: the kernel counts a folder's folders in its links.
+fn has_folders(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.nlink() > 2)
+}
+
+/// What lives in a cgroup and below it.
+fn processes(path: &Path) -> Vec<RawPid> {
+    let list = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+    let mut all: Vec<RawPid> = list.lines().filter_map(|line| line.parse().ok()).collect();
+    if has_folders(path) {
+        all.extend(place::folders(path).iter().flat_map(|below| processes(below)));
+    }
+    all
+}

@@ -1,0 +1,125 @@
+//! Commands of another user: what they are, and what they can't become again.
+
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _};
+
+use rcmd_protocol::outcome::{ErrorKind, Failure};
+
+use super::*;
+use crate::process::Identity;
+
+over_both! {
+    all_of_a_process_is_the_other_user,
+    no_new_privs_is_there_when_it_is_asked_for,
+    nothing_but_its_three_descriptors_and_its_environment_is_given,
+    a_folder_that_the_user_can_not_enter_is_refused,
+    a_program_that_the_user_can_not_execute_is_refused,
+    a_program_of_roots_gives_no_way_back,
+    no_terminal_is_in_reach,
+    another_users_tree_is_killed,
+}
+
+/// Nobody, with two groups; none without the right to become that.
+fn nobody() -> Option<Identity> {
+    if nix::unistd::geteuid().is_root() {
+        return Some(Identity { uid: 65_534, gid: 65_533, groups: vec![7, 9] });
+    }
+    assert!(std::env::var_os("RCMD_TEST_REQUIRE").is_none(), "needs root");
+    println!("skipped: needs root");
+    None
+}
+
+fn as_nobody(program: &str, args: &[&str]) -> Option<Plan> {
+    Some(Plan { identity: Some(nobody()?), ..plan(program, args) })
+}
+
+async fn status(plan: &Plan) -> BTreeMap<String, String> {
+    let text = output_of(&processes(), plan).await;
+    let fields = text.lines().filter_map(|line| line.split_once(':'));
+    fields.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()
+}
+
+async fn all_of_a_process_is_the_other_user() {
+    let Some(plan) = as_nobody("/bin/cat", &["/proc/self/status"]) else { return };
+    let status = status(&plan).await;
+    assert_eq!(status["Uid"], "65534\t65534\t65534\t65534");
+    assert_eq!(status["Gid"], "65533\t65533\t65533\t65533");
+    assert_eq!(status["Groups"], "7 9");
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "SigBlk", "SigIgn", "SigCgt"] {
+        assert_eq!(status[set], "0000000000000000", "{set}");
+    }
+    assert_eq!(status["NoNewPrivs"], "0");
+}
+
+async fn no_new_privs_is_there_when_it_is_asked_for() {
+    let plan = Plan { no_new_privs: true, ..plan("/bin/cat", &["/proc/self/status"]) };
+    assert_eq!(status(&plan).await["NoNewPrivs"], "1");
+}
+
+async fn nothing_but_its_three_descriptors_and_its_environment_is_given() {
+    let line = "echo $(ls /proc/self/fd); tr '\\0' '\\n' </proc/$$/environ | sort";
+    let Some(plan) = as_nobody("/bin/sh", &["-c", line]) else { return };
+    let path = std::env::var("PATH").unwrap();
+    // The last descriptor is the folder that lists them.
+    let expected = format!("0 1 2 3\nPATH={path}\nRCMD_JOB={}\n", plan.job);
+    assert_eq!(output_of(&processes(), &plan).await, expected);
+}
+
+async fn kind_of(plan: &Plan) -> ErrorKind {
+    let failure = Failure::from(processes().spawn(plan).await.expect_err("it can't start"));
+    assert!(failure.hint.is_some());
+    failure.kind
+}
+
+fn private_folder() -> tempfile::TempDir {
+    let permissions = std::fs::Permissions::from_mode(0o700);
+    tempfile::Builder::new().permissions(permissions).tempdir().unwrap()
+}
+
+async fn a_folder_that_the_user_can_not_enter_is_refused() {
+    let Some(plan) = as_nobody("/bin/true", &[]) else { return };
+    let folder = private_folder();
+    let plan = Plan { cwd: folder.path().to_owned(), ..plan };
+    assert_eq!(kind_of(&plan).await, ErrorKind::NoSuchDir);
+}
+
+async fn a_program_that_the_user_can_not_execute_is_refused() {
+    let folder = private_folder();
+    let path = folder.path().join("tool");
+    script(&processes(), &path, "#!/bin/sh\n", "755").await;
+    let Some(plan) = as_nobody(path.to_str().unwrap(), &[]) else { return };
+    assert_eq!(kind_of(&plan).await, ErrorKind::NotExecutable);
+}
+
+async fn a_program_of_roots_gives_no_way_back() {
+    let Some(plan) = as_nobody("/bin/sh", &["-c", "id -u; cat /etc/shadow 2>&1 | wc -l"]) else {
+        return;
+    };
+    assert_eq!(output_of(&processes(), &plan).await, "65534\n1\n");
+    // The program of su(1) belongs to root and has the bit; no capability comes of it.
+    let plan = Plan { args: vec!["-c".into(), "su -c 'id -u' </dev/null 2>&1; :".into()], ..plan };
+    let said = output_of(&processes(), &plan).await;
+    assert!(!said.lines().any(|line| line == "0"), "{said}");
+}
+
+async fn no_terminal_is_in_reach() {
+    let Some(plan) = as_nobody("/bin/sh", &["-c", "(: </dev/tty) 2>&1 | grep -c tty"]) else {
+        return;
+    };
+    assert_eq!(output_of(&processes(), &plan).await, "1\n");
+    // A session of its own: no other's terminal can be had by TIOCSCTTY, nor written to by TIOCSTI.
+    let plan = Plan { args: vec!["-c".into(), "cut -d' ' -f1,6,7 /proc/$$/stat".into()], ..plan };
+    let seen = output_of(&processes(), &plan).await;
+    let fields: Vec<_> = seen.split_whitespace().collect();
+    assert_eq!((fields[0], fields[2]), (fields[1], "0"), "{seen}");
+}
+
+async fn another_users_tree_is_killed() {
+    let line = "trap '' TERM; setsid sleep 600 & echo ready; wait; wait";
+    let Some(plan) = as_nobody("/bin/sh", &["-c", line]) else { return };
+    let processes = processes();
+    let mut started = start(&processes, &plan).await;
+    assert_eq!(started.line().await, "ready");
+    let kill = timeout(DEADLINE, started.process.tree().kill()).await.unwrap();
+    assert!(kill.left.is_empty() && kill.killed >= 2, "{kill:?}");
+    assert_eq!(started.rest().await, "");
+}

@@ -1,0 +1,106 @@
+//! Commands as another user of the host.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use rcmd_tests::{World, require, skip};
+
+/// Both ways to start a command.
+const WAYS: [&str; 2] = ["spawn = \"portable\"", "spawn = \"auto\""];
+
+fn worlds() -> [World; 2] {
+    WAYS.map(|way| World::builder().config(way).server_env("SECRET_OF_THE_SERVER", "x").start())
+}
+
+fn fields(text: &str) -> BTreeMap<&str, &str> {
+    let fields = text.lines().filter_map(|line| line.split_once(':'));
+    fields.map(|(name, value)| (name, value.trim())).collect()
+}
+
+#[test]
+fn a_command_as_nobody_is_nobody_in_all_that_the_kernel_knows() {
+    require!(skip::need_root());
+    for world in worlds() {
+        let before = world.settled_snapshot();
+        let done = world.exec(["cat", "/proc/self/status"]).options(["-l", "nobody"]).run();
+        done.assert_code(0);
+        let text = done.stdout_text();
+        let status = fields(&text);
+        assert_eq!(status["Uid"], ["65534"; 4].join("\t"));
+        assert_eq!(status["Gid"], ["65534"; 4].join("\t"));
+        assert_eq!(status["Groups"], "65534");
+        let sets = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
+        for set in sets.into_iter().chain(["SigBlk", "SigIgn", "SigCgt"]) {
+            assert_eq!(status[set], "0000000000000000", "{set}");
+        }
+        world.assert_settles_to(&before);
+    }
+}
+
+#[test]
+fn a_command_as_nobody_has_nothing_of_the_server() {
+    require!(skip::need_root());
+    for world in worlds() {
+        let run = |words: [&str; 3]| {
+            let done = world.exec(words).options(["-l", "nobody"]).run();
+            (done.code(), done.stdout_text())
+        };
+        let (code, environment) = run(["env", "--", "printenv"]);
+        assert_eq!(code, 0);
+        assert!(!environment.contains("SECRET_OF_THE_SERVER"), "{environment}");
+        for setting in ["USER=nobody", "LOGNAME=nobody", "HOME=/nonexistent"] {
+            assert!(environment.lines().any(|line| line == setting), "{setting}: {environment}");
+        }
+        // The last one is the folder that is listed.
+        assert_eq!(run(["ls", "-x", "/proc/self/fd"]), (0, "0  1  2  3\n".to_owned()));
+        assert_ne!(run(["cat", "--", "/etc/shadow"]).0, 0);
+        assert_ne!(run(["sh", "-c", "echo x >/dev/tty"]).0, 0);
+        let back = "setpriv --reuid=0 true || setpriv --regid=0 --clear-groups true";
+        assert_ne!(run(["sh", "-c", back]).0, 0);
+        let pid = world.pid();
+        assert_ne!(run(["kill", "-0", &pid.to_string()]).0, 0);
+        assert_ne!(run(["cat", "--", &format!("/proc/{pid}/environ")]).0, 0);
+        assert_ne!(run(["head", "-c1", &format!("/proc/{pid}/mem")]).0, 0);
+    }
+}
+
+#[test]
+fn a_user_that_does_not_exist_runs_nothing() {
+    let world = World::start();
+    let done = world.exec(["true"]).options(["-l", "no-such-user-here"]).with_result().run();
+    done.assert_code(125);
+    assert_eq!(done.result()["error"]["kind"], "no_such_user");
+    assert_eq!(done.result()["retry_safe"], true);
+}
+
+#[test]
+fn an_account_without_a_login_runs_programs_and_no_shell_lines() {
+    require!(skip::need_root());
+    let world = World::start();
+    let done = world.shell("true").options(["-l", "nobody"]).with_result().run();
+    done.assert_code(125);
+    assert_eq!(done.result()["error"]["kind"], "no_such_user");
+    assert!(done.result()["error"]["message"].as_str().unwrap().contains("nologin"));
+    world.exec(["true"]).options(["-l", "nobody"]).run().assert_code(0);
+}
+
+#[test]
+fn a_locked_account_runs_nothing() {
+    require!(skip::need_root());
+    let shadow = fs::read_to_string("/etc/shadow").unwrap_or_default();
+    let locked = shadow.lines().find_map(|line| line.split_once(":!")).map(|(name, _)| name);
+    let locked = require!(locked.ok_or_else(|| "an account with a locked password".to_owned()));
+    let world = World::start();
+    let done = world.exec(["true"]).options(["-l", locked]).with_result().run();
+    done.assert_code(125);
+    assert!(done.result()["error"]["message"].as_str().unwrap().contains("locked"));
+}
+
+#[test]
+fn a_server_that_is_not_root_becomes_nobody_else() {
+    require!(skip::need_root());
+    let world = World::builder().server_uid(54_321).start();
+    let done = world.exec(["true"]).options(["-l", "root"]).with_result().run();
+    done.assert_code(125);
+    assert!(done.result()["error"]["message"].as_str().unwrap().contains("can't become"));
+}
