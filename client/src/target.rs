@@ -46,9 +46,14 @@ impl FromStr for Target {
                 None => (text, None),
             }
         };
-        let odd =
-            |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | '@' | '[' | ']');
-        if host.is_empty() || host.len() > LONGEST_NAME || host.contains(odd) {
+        // Nothing that a shell or a program's options would take for more than a name: what is
+        // printed of a host, or passed on by scripts, is then harmless everywhere.
+        let odd = |c: char| !c.is_alphanumeric() && !matches!(c, '.' | '-' | '_' | ':');
+        if host.is_empty()
+            || host.len() > LONGEST_NAME
+            || host.starts_with('-')
+            || host.contains(odd)
+        {
             return Err(invalid("not a name"));
         }
         let port = match port.map(str::parse) {
@@ -95,7 +100,28 @@ mod tests {
     #[test]
     fn what_is_no_host_is_refused_with_the_reason() {
         for text in [
-            "", ":1", "a:", "a:0", "a:65536", "a:b", "[::1", "[a]:1", "[::1]x", "a b", "u@h", "a/b",
+            "",
+            ":1",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:b",
+            "[::1",
+            "[a]:1",
+            "[::1]x",
+            "a b",
+            "u@h",
+            "a/b",
+            "-oProxyCommand=id",
+            "$(id)",
+            "`id`",
+            "a;id",
+            "a|id",
+            "a&",
+            "'a'",
+            "a%h",
+            "a\n",
+            "a\u{1b}",
         ] {
             let error = text.parse::<Target>().unwrap_err().to_string();
             assert!(error.contains("write NAME"), "{text}: {error}");

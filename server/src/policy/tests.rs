@@ -109,6 +109,19 @@ fn a_denial_names_the_rule_that_forbids() {
 }
 
 #[test]
+fn a_rule_of_another_host_permits_nothing_here() {
+    let rules = rules(
+        r#"permit (principal, action, resource == Host::"db2");
+           permit (principal, action, resource in Label::"web");
+           permit (principal, action, resource == Host::"DB1");"#,
+    );
+    for request in [exec(&[b"id"]), line(b"id")] {
+        let denial = asked(&rules, &who("alice", &["admin"]), &request).unwrap_err();
+        assert_eq!(denial.why, Why::NoRule);
+    }
+}
+
+#[test]
 fn a_rule_that_can_not_be_evaluated_denies() {
     let rules = rules(
         r#"@id("all") permit (principal, action == Action::"run", resource);
