@@ -16,6 +16,10 @@ use crate::files::{self, FileError};
 use crate::fingerprint::Fingerprint;
 use crate::x509::serial_text;
 
+mod accept;
+
+pub use accept::{ListRefused, authorities};
+
 /// The most lists in one file: an authority and its predecessors.
 const MAX_LISTS: usize = 16;
 

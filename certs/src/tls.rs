@@ -11,7 +11,7 @@
 //!
 //! Certificates of other authorities work as well: `cert.pem` may hold a chain, leaf first;
 //! `ca.pem` several authorities; a key may be PKCS #8, SEC1 or PKCS #1, of any kind that aws-lc-rs
-//! signs with. Revocation lists belong into the two verifiers, which are made in one place each.
+//! signs with. Revocation lists are the affair of [`Clients`], who judges those who come to a server.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::NoServerSessionStorage;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, CommonState, ServerConfig};
 
@@ -27,10 +27,12 @@ use crate::files::{FileError, shown};
 use crate::paths::Layout;
 
 mod check;
+mod clients;
 mod enrolment;
 mod load;
 
 pub use check::{Finding, Problem, check_client, check_server, date_problem, now_unix, span};
+pub use clients::{Clients, Cut, Revocation};
 pub(crate) use enrolment::{
     LISTENER, LISTENER_NAME, contact_config, listener_config, listener_name,
 };
@@ -180,13 +182,32 @@ pub fn provider() -> Arc<CryptoProvider> {
 ///
 /// [`TlsError`] when a file is missing, unsafe, or unusable, or key and certificate do not match.
 pub fn server_config(files: &ServerFiles) -> Result<Arc<ServerConfig>, TlsError> {
+    server_side(files, &Revocation::NotNeeded).map(|side| side.config)
+}
+
+/// A server's side of TLS: the configuration, and the judge of clients in it, who can be asked again
+/// about those who came in.
+#[derive(Clone, Debug)]
+pub struct ServerSide {
+    /// For the handshake.
+    pub config: Arc<ServerConfig>,
+    /// For later.
+    pub clients: Arc<Clients>,
+}
+
+/// As [`server_config`], with what is known of revocations.
+///
+/// # Errors
+///
+/// As [`server_config`].
+pub fn server_side(files: &ServerFiles, revocation: &Revocation) -> Result<ServerSide, TlsError> {
     let provider = provider();
     let roots = load::load_roots(&files.ca, load::SERVER_CA_REMEDY)?;
     let pair = load::pair(&files.cert, &files.key, load::SERVER_REMEDY, &provider)?;
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .build()
-            .map_err(|error| setup(&files.ca, &error))?;
+    let clients = Clients::new(Arc::new(roots), revocation, &provider)
+        .map_err(|error| setup(&files.ca, &error))?;
+    let clients = Arc::new(clients);
+    let verifier = Arc::clone(&clients);
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
         .map_err(|error| setup(&files.cert, &error))?
@@ -196,7 +217,7 @@ pub fn server_config(files: &ServerFiles) -> Result<Arc<ServerConfig>, TlsError>
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
-    Ok(Arc::new(config))
+    Ok(ServerSide { config: Arc::new(config), clients })
 }
 
 /// The client's configuration, from its files. The server must present a certificate for the name

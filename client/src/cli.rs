@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `arguments` | what was typed |
 //! | `settings`, `file`, `duration` | what is meant: flags, environment, client.toml |
-//! | `run`, `doctor` | the commands |
+//! | `run`, `doctor`, `enroll` | the commands |
 //! | `screen`, `sink`, `input` | the three descriptors, each with its thread where one may block |
 //! | `render`, `encoding`, `stamp` | the forms of output |
 //! | `signals`, `news` | what happens meanwhile |
@@ -20,6 +20,7 @@ mod arguments;
 mod doctor;
 mod duration;
 mod encoding;
+mod enroll;
 mod file;
 mod input;
 mod news;
@@ -42,6 +43,7 @@ pub(crate) fn main(typed: Vec<OsString>) -> u8 {
     let done = match Request::parse(typed) {
         Ok(Request::Run(run)) => run::run(run),
         Ok(Request::Doctor(doctor)) => doctor::doctor(doctor),
+        Ok(Request::Enroll(typed)) => enroll::enroll(&typed),
         Ok(Request::Completions(asked)) => {
             let mut script = Vec::new();
             // Into memory first: the generator panics when its writer fails.

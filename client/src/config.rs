@@ -8,6 +8,8 @@ use rcmd_certs::{
 };
 use rcmd_protocol::outcome::{ErrorKind, Failure};
 
+use crate::membership::{self, When};
+
 /// Time for name, TCP and TLS together, unless [`Config::connect_timeout`] says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -16,6 +18,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Config {
     pub(crate) tls: Arc<rustls::ClientConfig>,
     pub(crate) files: ClientFiles,
+    layout: Layout,
     pub(crate) connect_timeout: Duration,
 }
 
@@ -25,10 +28,27 @@ impl Config {
     /// # Errors
     /// Kind `tls`: a file is missing, unreadable, open to others, or does not fit the other.
     pub fn from_dir(dir: &Path) -> Result<Self, Failure> {
-        let files = ClientFiles::from(&Layout::new(dir));
+        let layout = Layout::new(dir);
+        let files = ClientFiles::from(&layout);
         let tls = client_config(&files)
             .map_err(|error| Failure::new(ErrorKind::Tls, error.to_string()))?;
-        Ok(Self { tls, files, connect_timeout: CONNECT_TIMEOUT })
+        Ok(Self { tls, files, layout, connect_timeout: CONNECT_TIMEOUT })
+    }
+
+    /// The same with the files as they are now; an identity that came by a token is renewed first, if
+    /// it is time.
+    ///
+    /// # Errors
+    /// It has ended and could not be renewed. Failing to renew what is still good is none.
+    pub(crate) async fn refreshed(&self) -> Result<Self, Failure> {
+        if let Err(failure) = membership::renew(&self.layout, When::Due).await
+            && membership::is_time(&self.layout, When::Ended)
+        {
+            return Err(failure);
+        }
+        // What can't be read any more was read once.
+        Ok(Self::from_dir(self.layout.dir())
+            .map_or_else(|_| self.clone(), |fresh| fresh.connect_timeout(self.connect_timeout)))
     }
 
     /// The same with another limit for name, TCP and TLS together.

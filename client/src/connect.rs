@@ -255,6 +255,14 @@ impl Host {
         Self { config: config.clone(), target: target.clone() }
     }
 
+    /// The same with the certificate as it is now, renewed if it is time: a command may run across the
+    /// end of the one that it began with.
+    async fn refreshed(self) -> Result<Self, Missed> {
+        let not_final = |failure| Missed { failure, is_final: false };
+        let config = self.config.refreshed().await.map_err(not_final)?;
+        Ok(Self { config, ..self })
+    }
+
     /// Name, TCP and TLS under one deadline.
     pub(crate) async fn connect(&self) -> Result<TlsStream<TcpStream>, Missed> {
         let Self { config, target } = self;
@@ -269,7 +277,9 @@ impl Host {
 impl Dial for Host {
     fn dial(&self) -> Dialing {
         let host = self.clone();
-        Box::pin(async move { host.connect().await.map(|stream| Box::new(stream) as _) })
+        Box::pin(async move {
+            host.refreshed().await?.connect().await.map(|stream| Box::new(stream) as _)
+        })
     }
 
     fn refusal(&self, error: &io::Error) -> Option<Failure> {

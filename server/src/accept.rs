@@ -119,7 +119,7 @@ async fn overdue(
 
 async fn admit(service: Arc<Service>, stream: TcpStream, address: SocketAddr, greeted: Greeted) {
     prepare(&stream);
-    let acceptor = TlsAcceptor::from(service.tls.load_full());
+    let acceptor = TlsAcceptor::from(service.trust.config());
     let tls = match acceptor.accept(stream).into_fallible().await {
         Ok(tls) => tls,
         Err((error, stream)) => {

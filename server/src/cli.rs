@@ -58,6 +58,10 @@ pub enum Command {
     /// Check, explain or begin the policy
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Get this host's certificate with a token
+    Enroll(EnrollOptions),
+    /// Say how certificate, revocation list and authority are
+    Status(StatusOptions),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -69,6 +73,34 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
+}
+
+/// How to enrol.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "The key is made here and never leaves this machine.\n\n\
+    Example:\n  rcmd-server enroll rcmd1_...")]
+pub struct EnrollOptions {
+    /// Where the identity goes [default: $RCMD_DIR, /etc/rcmd]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Which of a fleet token's names [default: the host's own]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Read the token from this file, as `rcmd-certs bundle` writes it
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    pub token_file: Option<PathBuf>,
+    /// What `rcmd-certs token server NAME` printed
+    #[arg(required_unless_present = "token_file")]
+    pub token: Option<String>,
+}
+
+/// Whose state to say.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Ends with 0 if all is well, else with 1. The server need not run.")]
+pub struct StatusOptions {
+    /// Identity and server.toml [default: $RCMD_DIR, /etc/rcmd]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
 }
 
 /// `rcmd-server policy`.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use rcmd_certs::text::printable;
+use rcmd_certs::{text::printable, tls::Cut};
 use rcmd_protocol::{
     connection::Role,
     fault::Fault,
@@ -15,12 +15,13 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::{
     handler,
     job::{JobHandle, Message, Sink},
     limits::CLOSE,
+    membership,
     peer::Peer,
     seats::Seat,
     service::Service,
@@ -63,14 +64,23 @@ where
         link,
         channels: HashMap::new(),
     };
+    let (judged, who) = (Arc::clone(&connection.service), Arc::clone(&connection.peer));
+    let mut resumable = true;
     let ended = tokio::select! {
         ended = connection.read(greeted) => ended,
+        (cut, failure) = membership::watch_over(&judged, &who) => {
+            warn!(peer = %who, serial = who.identity().serial(), reason = %cut, "cut");
+            connection.link.send(Frame::Error(failure));
+            // One whose certificate ended comes again with another; the others do not come again.
+            resumable = matches!(cut, Cut::Ended(_));
+            Ended::Closed
+        }
         written = &mut writing => match written {
             Ok(Err(ended)) => ended,
             Ok(Ok(())) | Err(_) => Ended::Closed,
         },
     };
-    connection.lose(&ended).await;
+    connection.lose(&ended, resumable).await;
     connection.link.close();
     // A writer that has ended by itself must not be asked again.
     if !writing.is_finished() && timeout(CLOSE, &mut writing).await.is_err() {
@@ -154,8 +164,8 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         }
     }
 
-    async fn lose(&mut self, ended: &Ended) {
-        let resumable = !matches!(ended, Ended::Fault(_));
+    async fn lose(&mut self, ended: &Ended, resumable: bool) {
+        let resumable = resumable && !matches!(ended, Ended::Fault(_));
         match ended {
             Ended::Closed => debug!(peer = %self.peer, "disconnected"),
             ended => {

@@ -23,6 +23,7 @@ pub mod limits;
 pub mod listener;
 pub mod locks;
 pub mod logging;
+pub mod membership;
 pub mod peer;
 pub mod policy;
 pub mod process;

@@ -6,7 +6,7 @@ use clap::{CommandFactory as _, Parser as _};
 use rcmd_certs::text::escaped;
 use rcmd_server::{
     cli::{Cli, Command},
-    logging, policy, run,
+    logging, membership, policy, run,
 };
 
 /// Nothing ran: the same status as the client's.
@@ -28,6 +28,12 @@ fn main() -> ExitCode {
         Some(Command::Completions { shell }) => print_completions(shell).map(|()| 0),
         Some(Command::Man { out }) => print_manual(out.as_deref()).map(|()| 0),
         Some(Command::Policy(command)) => policy::command::run(command, &mut std::io::stdout()),
+        Some(Command::Enroll(options)) => {
+            membership::command::run_enroll(&options, &mut std::io::stdout())
+        }
+        Some(Command::Status(options)) => {
+            membership::command::run_status(&options, &mut std::io::stdout())
+        }
         None => {
             logging::init(&cli.options);
             run::run(cli.options).map(|()| 0)

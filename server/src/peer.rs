@@ -3,7 +3,7 @@
 use std::{fmt, net::SocketAddr};
 
 use rcmd_certs::{Identity, IdentityError};
-use rustls::ServerConnection;
+use rustls::{ServerConnection, pki_types::CertificateDer};
 
 /// A user in groups, as far as rules go.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -20,6 +20,7 @@ pub struct Peer {
     identity: Identity,
     who: Who,
     address: SocketAddr,
+    chain: Vec<CertificateDer<'static>>,
 }
 
 impl Peer {
@@ -30,7 +31,9 @@ impl Peer {
     pub fn of(connection: &ServerConnection, address: SocketAddr) -> Result<Self, IdentityError> {
         let identity = Identity::of_peer(connection.peer_certificates())?;
         let who = Who { user: identity.user().to_owned(), groups: identity.groups().to_vec() };
-        Ok(Self { identity, who, address })
+        let chain = connection.peer_certificates().unwrap_or_default();
+        let chain = chain.iter().map(|der| der.clone().into_owned()).collect();
+        Ok(Self { identity, who, address, chain })
     }
 
     /// Who the certificate says.
@@ -46,6 +49,11 @@ impl Peer {
     /// The user, under which jobs, keys and limits are kept.
     pub fn user(&self) -> &str {
         self.identity.user()
+    }
+
+    /// Its certificate and those behind it, for another judgement.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
     }
 
     /// Where the connection comes from.

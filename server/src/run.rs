@@ -18,6 +18,7 @@ use crate::{
     keys::KeyLog,
     limits::Limits,
     listener::Listener,
+    membership::{self, Trust},
     policy::{self, Rules},
     process::{self, Processes, TreeLimits},
     service::Service,
@@ -31,7 +32,7 @@ use crate::{
 pub fn run(options: Options) -> Result<()> {
     let layout = Layout::for_host(options.dir.as_deref());
     let settings = Settings::load(&layout, options.listen)?;
-    let tls = tls::server_config(&settings.files)?;
+    let trust = Trust::load(&layout)?;
     let policy = policy::file::load(&settings.policy, &settings.host)?;
     let limits = settings.limits.cut_to(process::descriptor_limit());
     if options.check_config {
@@ -42,7 +43,7 @@ pub fn run(options: Options) -> Result<()> {
     // Before there is a second thread: this changes the whole process.
     process::prepare_self().context("the server can't set up its own process")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(settings, limits, tls, policy))
+    runtime.block_on(serve(layout, settings, limits, trust, policy))
 }
 
 fn report(settings: &Settings, limits: &Limits, policy: &Rules) -> Result<()> {
@@ -115,9 +116,10 @@ fn tell_of_spawn(settings: &Settings, processes: &Processes, why: Option<io::Err
 }
 
 async fn serve(
+    layout: Layout,
     settings: Settings,
     limits: Limits,
-    tls: Arc<rustls::ServerConfig>,
+    trust: Trust,
     policy: Rules,
 ) -> Result<()> {
     let keys = KeyLog::open(&settings.keys)?;
@@ -126,7 +128,8 @@ async fn serve(
     tell_of_spawn(&settings, &processes, why)?;
     let orphans = processes.clone().reap_orphans();
     let account = process::Account::current();
-    let service = Arc::new(Service::new(settings, limits, tls, policy, keys, processes, account)?);
+    let service =
+        Arc::new(Service::new(settings, limits, trust, policy, keys, processes, account)?);
 
     // Not among the tracked tasks: it ends with the runtime.
     let _orphans = tokio::task::JoinSet::from_iter([orphans]);
@@ -134,7 +137,9 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
 
+    membership::begin(&layout, &service).await;
     listen(&service)?;
+    membership::spawn(&layout, &service);
     loop {
         tokio::select! {
             _ = terminate.recv() => {
@@ -192,9 +197,8 @@ async fn reload(service: &Service) {
         }
         Err(error) => error!(%error, "policy not reloaded; the old one stays in use"),
     }
-    match tls::server_config(&service.settings.files) {
-        Ok(config) => {
-            service.tls.store(config);
+    match service.trust.reload() {
+        Ok(()) => {
             warn_of_certificates(&service.settings);
             info!("certificates reloaded");
         }

@@ -25,6 +25,7 @@ use crate::{
     keys::KeyLog,
     limits::{HELD, Limits},
     locks::Locks,
+    membership::Trust,
     policy::Rules,
     process::{Account, Accounts, Processes},
     registry::Registry,
@@ -36,8 +37,8 @@ use crate::{
 pub struct Service {
     /// As configured, with the limits cut to the machine.
     pub settings: Settings,
-    /// TLS as it is now; a reload puts another in its place.
-    pub tls: ArcSwap<rustls::ServerConfig>,
+    /// Certificates, keys and revocation lists as they are now.
+    pub trust: Trust,
     /// What jobs need.
     pub jobs: Arc<job::Shared>,
     /// Who may do what, as it is now; a reload puts another in its place.
@@ -65,7 +66,7 @@ impl Service {
     pub fn new(
         mut settings: Settings,
         limits: Limits,
-        tls: Arc<rustls::ServerConfig>,
+        trust: Trust,
         policy: Rules,
         keys: KeyLog,
         processes: Processes,
@@ -87,7 +88,7 @@ impl Service {
         settings.limits = limits;
         Ok(Self {
             settings,
-            tls: ArcSwap::new(tls),
+            trust,
             policy: ArcSwap::from_pointee(policy),
             jobs: Arc::new(jobs),
             registry,

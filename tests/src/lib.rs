@@ -17,6 +17,7 @@ pub mod bench;
 pub mod binaries;
 pub mod client;
 mod lines;
+pub mod membership;
 pub mod pki;
 pub mod proc;
 pub mod proxy;

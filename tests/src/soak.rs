@@ -7,5 +7,6 @@ pub mod cuts;
 pub mod kills;
 pub mod locks;
 pub mod output;
+pub mod renewal;
 pub mod stdin;
 pub mod storms;

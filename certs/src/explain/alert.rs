@@ -51,8 +51,12 @@ pub(super) fn explain(side: Side, alert: Alert, own: Option<&Certificate>) -> Ex
             reissue,
         ),
         Alert::AccessDenied => Explanation::new(
-            format!("the {peer} knows this {me}'s certificate and refuses it (access denied)"),
-            format!("ask whoever runs the {peer}"),
+            format!(
+                "the {peer} takes nobody at present: its revocation list is missing or past its \
+                 date (access denied)"
+            ),
+            "on that machine `rcmd-server status` says more; for an emergency: \
+             `rcmd-certs issue client NAME --break-glass --out DIR`",
         ),
         Alert::ProtocolVersion => Explanation::new(
             format!("the {peer} does not speak TLS 1.3 (protocol version)"),

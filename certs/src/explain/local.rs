@@ -100,6 +100,11 @@ fn certificate(side: Side, error: &CertificateError) -> Explanation {
             (format!("is not for a {peer} (wrong usage)"), reissue)
         }
         CertificateError::Revoked => ("has been revoked".to_owned(), reissue),
+        CertificateError::ApplicationVerificationFailure => (
+            "cannot be judged: this server's revocation list is missing or past its date"
+                .to_owned(),
+            "`rcmd-server status` says which; it comes from the authority (`rcmd-certs serve`)",
+        ),
         CertificateError::BadSignature => (
             "has a wrong signature: another authority of the same name may have signed it"
                 .to_owned(),

@@ -18,7 +18,7 @@ const RESERVED: [&str; 9] =
     ["run", "shell", "cp", "job", "doctor", "enroll", "hosts", "completions", "man"];
 
 const USAGE: &str = "rcmd-client [OPTIONS] HOST COMMAND...
-       rcmd-client run|doctor|completions|man ...";
+       rcmd-client run|doctor|enroll|completions|man ...";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,6 +35,7 @@ Examples:
 Commands:
   run HOST COMMAND...   the same as without `run`; also for a host named like a command
   doctor HOST           try every step to a host, and say what to do about the one that fails
+  enroll TOKEN          get a certificate with a token; --renew renews it
   completions SHELL     print completions for a shell
   man                   print the manual page
 
@@ -185,6 +186,36 @@ pub(crate) struct DoctorArguments {
     pub(crate) host: OsString,
 }
 
+/// Get a certificate with a token, or renew it.
+#[derive(Debug, Parser)]
+#[command(name = "rcmd-client enroll", disable_version_flag = true, max_term_width = 100)]
+#[command(
+    after_help = "The key is made here and never leaves this machine. Without --renew too the \
+    certificate is renewed after a command, when two thirds of its life are over."
+)]
+pub(crate) struct EnrollArguments {
+    /// Folder of certificates [default: ~/.config/rcmd]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Which of a fleet token's names
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Read the token from this file, as `rcmd-certs bundle` writes it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(conflicts_with = "token")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Renew the certificate now, also one that has ended
+    #[arg(long, conflicts_with_all = ["token", "token_file", "name"])]
+    pub(crate) renew: bool,
+    /// Renew the certificate if two thirds of its life are over; how a command leaves it to another
+    /// process
+    #[arg(long, hide = true, conflicts_with_all = ["token", "token_file", "name"])]
+    pub(crate) in_own_time: bool,
+    /// What `rcmd-certs token client NAME` printed
+    #[arg(required_unless_present_any = ["token_file", "renew", "in_own_time"])]
+    pub(crate) token: Option<String>,
+}
+
 /// Print completions for a shell.
 #[derive(Debug, Parser)]
 #[command(name = "rcmd-client completions", disable_version_flag = true)]
@@ -208,6 +239,7 @@ pub(crate) struct ManArguments {
 pub(crate) enum Request {
     Run(RunArguments),
     Doctor(DoctorArguments),
+    Enroll(EnrollArguments),
     Completions(CompletionsArguments),
     Man(ManArguments),
 }
@@ -247,6 +279,7 @@ impl Request {
         Ok(match name {
             Some("run") => Self::Run(RunArguments::try_parse_from(again())?),
             Some("doctor") => Self::Doctor(DoctorArguments::try_parse_from(again())?),
+            Some("enroll") => Self::Enroll(EnrollArguments::try_parse_from(again())?),
             Some("completions") => {
                 Self::Completions(CompletionsArguments::try_parse_from(again())?)
             }
@@ -276,6 +309,7 @@ pub(crate) fn tree() -> clap::Command {
                 .override_usage("rcmd-client run [OPTIONS] HOST COMMAND..."),
         )
         .subcommand(under(DoctorArguments::command(), "doctor"))
+        .subcommand(under(EnrollArguments::command(), "enroll"))
         .subcommand(under(CompletionsArguments::command(), "completions"))
         .subcommand(under(ManArguments::command(), "man"))
 }

@@ -2,12 +2,13 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use rcmd_certs::files::shown;
+use rcmd_client::membership::{self, Renewed, When};
 use rcmd_client::{
     Client, Command, Config, ErrorKind, Failure, Outcome, Question, Report, Signal, Stdio, ask,
 };
@@ -141,6 +142,9 @@ async fn carry_out(run: &Run, result: Option<File>) -> Result<u8, Failure> {
         Ok(client) => (attempt(run, &host, &client, &mut screen).await, Some(client)),
     };
     let ended = conclude(run, &host, ended, screen, result).await;
+    // Output and result are out; nobody waits for what comes of this.
+    let tell = run.volume != Volume::Quiet && io::stderr().is_terminal();
+    super::enroll::renew_in_own_time(&run.layout, tell);
     if let Some(client) = client.filter(|_| !matches!(ended.cause, Cause::GivenUp(_))) {
         client.close().await;
     }
@@ -148,8 +152,24 @@ async fn carry_out(run: &Run, result: Option<File>) -> Result<u8, Failure> {
 }
 
 async fn connect(run: &Run) -> Result<Client, Failure> {
+    // A certificate that has ended costs its renewal here; any other is renewed afterwards.
+    let renewing = membership::renew(&run.layout, When::Ended);
+    if let Renewed::Yes(Some(clock)) = within(run.connect_timeout, renewing).await? {
+        text::say(&text::line(text::Tone::Notice, &clock.to_string()));
+    }
     let config = Config::from_dir(run.layout.dir())?.connect_timeout(run.connect_timeout);
     Client::connect(&config, &run.target).await
+}
+
+async fn within(
+    limit: Duration,
+    renewing: impl Future<Output = Result<Renewed, Failure>>,
+) -> Result<Renewed, Failure> {
+    timeout(limit, renewing).await.unwrap_or_else(|_| {
+        let message = "this client's certificate has ended, and the authority does not answer";
+        Err(Failure::new(ErrorKind::Tls, message)
+            .hint("Is `rcmd-certs serve` running there? Try `rcmd-client enroll --renew`."))
+    })
 }
 
 async fn attempt(run: &Run, host: &str, client: &Client, screen: &mut Screen) -> Ended {

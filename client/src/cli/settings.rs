@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use encoding_rs::Encoding;
@@ -101,7 +101,7 @@ impl Run {
         let words = Words::read(words, options.shell, options.exec)?;
         let env =
             options.env.iter().map(|setting| setting_of(setting)).collect::<Result<_, _>>()?;
-        let layout = layout(&common)?;
+        let layout = layout(common.dir.as_deref())?;
         let file = File::read(&layout.client_toml())?;
 
         let timestamps = options.timestamps || file.timestamps.unwrap_or(false);
@@ -147,7 +147,7 @@ impl Doctor {
     /// A usage failure, with its remedy.
     pub(crate) fn resolve(typed: DoctorArguments) -> Result<Self, Failure> {
         let target = target(&typed.host)?;
-        let layout = layout(&typed.common)?;
+        let layout = layout(typed.common.dir.as_deref())?;
         let file = File::read(&layout.client_toml())?;
         let connect_timeout = connect_timeout(&typed.common, &file);
         Ok(Self { layout, target, connect_timeout, json: typed.common.json })
@@ -166,9 +166,12 @@ fn target(typed: &OsStr) -> Result<Target, Failure> {
     })
 }
 
-fn layout(common: &Common) -> Result<Layout, Failure> {
-    Layout::for_user(common.dir.as_deref())
-        .map_err(|error| Failure::new(ErrorKind::Usage, error.to_string()))
+/// The folder of certificates.
+///
+/// # Errors
+/// A usage failure when nothing says where it is.
+pub(crate) fn layout(dir: Option<&Path>) -> Result<Layout, Failure> {
+    Layout::for_user(dir).map_err(|error| Failure::new(ErrorKind::Usage, error.to_string()))
 }
 
 fn connect_timeout(common: &Common, file: &File) -> Duration {

@@ -9,7 +9,7 @@ use clap::builder::PossibleValuesParser;
 use rcmd_tests::World;
 use rcmd_tests::soak::connections::{Kind, onslaught};
 use rcmd_tests::soak::kills::Way;
-use rcmd_tests::soak::{authority, cuts, kills, locks, output, stdin, storms};
+use rcmd_tests::soak::{authority, cuts, kills, locks, output, renewal, stdin, storms};
 
 /// A long run.
 struct Soak {
@@ -21,8 +21,8 @@ struct Soak {
 }
 
 /// All of them. `rounds` counts what the name says: storms of each size, connections of each kind, cuts,
-/// killed clients, killed holders, MiB.
-const SOAKS: [Soak; 8] = [
+/// killed clients, killed holders, renewals, MiB.
+const SOAKS: [Soak; 9] = [
     Soak { name: "authority", rounds: 200, run: govern },
     Soak { name: "storms", rounds: 20, run: storm },
     Soak { name: "connections", rounds: 10_000, run: connect },
@@ -30,6 +30,7 @@ const SOAKS: [Soak; 8] = [
     Soak { name: "kills", rounds: 1000, run: kill },
     Soak { name: "locks", rounds: 1000, run: lock },
     Soak { name: "output", rounds: 1024, run: read },
+    Soak { name: "renewal", rounds: 100, run: renew },
     Soak { name: "stdin", rounds: 1024, run: write },
 ];
 
@@ -103,6 +104,11 @@ fn lock(rounds: u64, seed: u64) -> bool {
     let figures = locks::run(rounds, seed);
     println!("{figures}");
     figures.are_good()
+}
+
+fn renew(rounds: u64, _seed: u64) -> bool {
+    println!("{}", renewal::run(rounds));
+    true
 }
 
 fn read(mib: u64, _seed: u64) -> bool {

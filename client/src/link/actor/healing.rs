@@ -50,6 +50,8 @@ impl Actor {
             Ended::Told(failure) if failure.kind == ErrorKind::Busy && !greeted => {
                 return self.hold_off(&failure);
             }
+            // Its certificate ended in the middle; whoever dials again has another, or learns why not.
+            Ended::Told(failure) if failure.kind == ErrorKind::Tls && greeted => None,
             // The server judges a client before it takes any start from it.
             Ended::Told(failure) if !greeted => Some((failure, true)),
             Ended::Told(failure) => Some((failure, false)),

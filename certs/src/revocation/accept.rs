@@ -1,0 +1,148 @@
+//! Whether lists that came from somewhere take the place of those that are there.
+
+use std::path::Path;
+
+use rustls_pki_types::CertificateDer;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::der_parser::Oid;
+use x509_parser::prelude::FromDer;
+use x509_parser::revocation_list::CertificateRevocationList;
+
+use super::{ListError, Lists, RevocationList};
+use crate::files::{self, Existing, FileError, NewFile};
+use crate::text::printable;
+use crate::tls::{self, TlsError, provider, span};
+
+/// Why lists were not taken. Those from before stay in use.
+#[derive(Debug, thiserror::Error)]
+pub enum ListRefused {
+    /// They cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] ListError),
+    /// No authority that is trusted here signed one of them.
+    #[error(
+        "the revocation list is foreign: it says that `{}` issued it, and no trusted authority of \
+         that name signed it; fetch it from this server's own authority",
+        printable(.0)
+    )]
+    Foreign(String),
+    /// A newer one was here already.
+    #[error(
+        "the revocation list is older than the one in use: its number is {new}, not above {old}"
+    )]
+    Older {
+        /// The number of the one refused.
+        new: u64,
+        /// The number of the one in use.
+        old: u64,
+    },
+    /// Past its date.
+    #[error(
+        "the revocation list ended {} ago; is `rcmd-certs serve` running, and is the clock right?",
+        span(*.0)
+    )]
+    Stale(u64),
+    /// The authorities cannot be read.
+    #[error(transparent)]
+    Authorities(#[from] TlsError),
+}
+
+impl Lists {
+    /// What is left of `self` for a server that trusts `authorities`, to take the place of `current`.
+    /// A list of an authority that is not known here (yet, or any more) is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`ListRefused`] when none is signed by one of them, when they are past their date at `now`
+    /// (Unix time), or when `current` has a higher number from the same issuer.
+    pub fn accept(
+        self,
+        current: Option<&Self>,
+        authorities: &[CertificateDer<'_>],
+        now: i64,
+    ) -> Result<Self, ListRefused> {
+        let lists = self.known(authorities)?;
+        let left = lists.next_update().saturating_sub(now);
+        if left < 0 {
+            return Err(ListRefused::Stale(left.unsigned_abs()));
+        }
+        for list in &lists.all {
+            let before = current.into_iter().flat_map(Self::all);
+            if let Some(old) =
+                before.filter(|old| old.issuer == list.issuer).map(|old| old.number).max()
+                && old > list.number
+            {
+                return Err(ListRefused::Older { new: list.number, old });
+            }
+        }
+        Ok(lists)
+    }
+
+    /// Those that one of these authorities signed.
+    ///
+    /// # Errors
+    ///
+    /// [`ListRefused::Foreign`] when there is none.
+    pub fn known(self, authorities: &[CertificateDer<'_>]) -> Result<Self, ListRefused> {
+        let issuer = self.all.first().map(|list| list.issuer.clone()).unwrap_or_default();
+        let is_known = |list: &RevocationList| {
+            authorities.iter().any(|authority| is_signed_by(&list.der, authority))
+        };
+        let all: Vec<_> = self.all.iter().filter(|list| is_known(list)).cloned().collect();
+        if all.is_empty() { Err(ListRefused::Foreign(issuer)) } else { Ok(Self { all, ..self }) }
+    }
+
+    /// Writes the file that [`Lists::load`] reads, at once or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`].
+    pub fn write(&self, path: &Path) -> Result<(), FileError> {
+        let pem = self.pem();
+        let file = NewFile { path, bytes: pem.as_bytes(), private: false };
+        files::write_all(&[file], Existing::Replace)
+    }
+}
+
+/// The authorities whose lists a server believes: those in its `ca.pem`, and the intermediates that
+/// stand behind its own certificate.
+///
+/// # Errors
+///
+/// [`TlsError`] when a file is missing or unusable.
+pub fn authorities(files: &tls::ServerFiles) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let mut all = tls::load_all(&files.ca, "enrol with `rcmd-server enroll TOKEN`")?;
+    all.extend(
+        tls::load_all(&files.cert, "enrol with `rcmd-server enroll TOKEN`")?.into_iter().skip(1),
+    );
+    Ok(all)
+}
+
+/// Whether an authority of this name and key signed the list (RFC 5280 section 6.3.3, f and g).
+fn is_signed_by(list: &[u8], authority: &[u8]) -> bool {
+    let (Ok((_, list)), Ok((_, authority))) =
+        (CertificateRevocationList::from_der(list), X509Certificate::from_der(authority))
+    else {
+        return false;
+    };
+    let key = authority.public_key();
+    if !authority.is_ca() || list.issuer().as_raw() != authority.subject().as_raw() {
+        return false;
+    }
+    let (signature, message) = (&list.signature_value.data, list.tbs_cert_list.as_ref());
+    provider().signature_verification_algorithms.all.iter().any(|algorithm| {
+        names(&algorithm.signature_alg_id(), &list.signature_algorithm.algorithm)
+            && names(&algorithm.public_key_alg_id(), &key.algorithm.algorithm)
+            && algorithm.verify_signature(&key.subject_public_key.data, message, signature).is_ok()
+    })
+}
+
+/// Whether an algorithm's identifier in DER begins with this object identifier.
+fn names(identifier: &[u8], oid: &Oid<'_>) -> bool {
+    let oid = oid.as_bytes();
+    // Tag 6, and a length that is one byte for every algorithm there is.
+    identifier
+        .strip_prefix(&[6])
+        .and_then(|rest| rest.split_first())
+        .is_some_and(|(&length, rest)| usize::from(length) == oid.len() && rest.starts_with(oid))
+}

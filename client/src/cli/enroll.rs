@@ -1,0 +1,117 @@
+//! `enroll`: from a token to an identity, and its renewal.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rcmd_certs::Layout;
+use rcmd_certs::enroll::{EnrollError, Fetched, Kind, Options, enroll as fetch};
+use rcmd_certs::files::shown;
+use rcmd_certs::text::printable;
+use rcmd_certs::token::Token;
+use rcmd_client::membership::{self, Renewed, When};
+use rcmd_client::{ErrorKind, Failure};
+
+use super::arguments::EnrollArguments;
+use super::settings;
+use super::text::{self, Tone};
+
+/// For a renewal that nobody waits for.
+const IN_OWN_TIME: Duration = Duration::from_secs(20);
+
+/// Enrols, or renews, and gives the exit status.
+///
+/// # Errors
+/// When it is refused or can't be done; no identity is half written.
+pub(crate) fn enroll(typed: &EnrollArguments) -> Result<u8, Failure> {
+    let layout = settings::layout(typed.dir.as_deref())?;
+    let runtime = super::runtime()?;
+    let done = runtime.block_on(async {
+        match typed.renew || typed.in_own_time {
+            true => renew(&layout, typed).await,
+            false => enrol(&layout, typed).await,
+        }
+    });
+    runtime.shutdown_background();
+    super::print(done?.as_bytes())
+}
+
+async fn enrol(layout: &Layout, typed: &EnrollArguments) -> Result<String, Failure> {
+    let fetched = token(typed).map(|token| async move {
+        let options = Options { name: typed.name.clone(), ..Options::default() };
+        fetch(&token, layout, &options).await
+    });
+    let fetched = match fetched {
+        Ok(fetching) => fetching.await,
+        Err(error) => Err(error),
+    };
+    let fetched = fetched.map_err(|error| Failure::new(ErrorKind::Tls, error.to_string()))?;
+    Ok(told(layout, typed, &fetched))
+}
+
+fn token(typed: &EnrollArguments) -> Result<Token, EnrollError> {
+    let token: Token = match (&typed.token_file, &typed.token) {
+        (Some(file), _) => Token::load(file)?,
+        (None, text) => text.as_deref().unwrap_or_default().parse()?,
+    };
+    match token.kind {
+        Kind::Client => Ok(token),
+        is => Err(EnrollError::WrongKind { is, wanted: Kind::Client }),
+    }
+}
+
+fn told(layout: &Layout, typed: &EnrollArguments, fetched: &Fetched) -> String {
+    if let Some(clock) = fetched.clock {
+        text::say(&text::line(Tone::Notice, &clock.to_string()));
+    }
+    let names: Vec<_> = fetched.names.iter().map(|name| printable(name)).collect();
+    let groups: Vec<_> = fetched.groups.iter().map(|group| printable(group)).collect();
+    let groups = match groups.as_slice() {
+        [] => String::new(),
+        groups => format!(", groups {}", groups.join(" ")),
+    };
+    let dir = typed.dir.as_deref().map(|dir| format!(" --dir {}", shown(dir))).unwrap_or_default();
+    format!(
+        "enrolled as {}{groups}; the key stays in {}\nnext: rcmd-client{dir} HOST uname -a\n",
+        names.join(" "),
+        shown(&layout.client_key())
+    )
+}
+
+async fn renew(layout: &Layout, typed: &EnrollArguments) -> Result<String, Failure> {
+    if !layout.contact(Kind::Client).exists() {
+        let missing =
+            EnrollError::NotEnrolled { path: layout.contact(Kind::Client), kind: Kind::Client };
+        return Err(Failure::new(ErrorKind::Tls, missing.to_string()));
+    }
+    let when = if typed.in_own_time { When::Due } else { When::Now };
+    let renewed = tokio::time::timeout(IN_OWN_TIME, membership::renew(layout, when)).await;
+    let renewed = renewed.unwrap_or_else(|_| {
+        Err(Failure::new(ErrorKind::Tls, "the authority did not answer in time"))
+    })?;
+    if let Renewed::Yes(Some(clock)) = renewed {
+        text::say(&text::line(Tone::Notice, &clock.to_string()));
+    }
+    Ok(match renewed {
+        Renewed::Yes(_) => format!("renewed {}\n", shown(&layout.client_cert())),
+        Renewed::No => String::new(),
+    })
+}
+
+/// After a command: a renewal that is due is left to a process of its own, which nobody waits for.
+/// Once in two thirds of a life this costs the start of a process, and else a look at two files.
+pub(crate) fn renew_in_own_time(layout: &Layout, tell: bool) {
+    if !membership::is_time(layout, When::Due) {
+        return;
+    }
+    if tell && let Some(failure) = membership::last_failure(layout) {
+        text::say(&text::line(Tone::Error, &failure));
+    }
+    let Ok(program) = std::env::current_exe() else { return };
+    let mut command = Command::new(program);
+    command.arg("enroll").arg("--in-own-time").arg("--dir").arg(layout.dir());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Out of reach of the terminal's signals, which are for what runs in front.
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    // It is told when it fails; a system that can't start it has told enough.
+    let _started = command.spawn();
+}

@@ -1,0 +1,139 @@
+//! Renewal of the client's certificate, if it came by a token.
+//!
+//! The client is no daemon: it renews in its own time after a command, and before one only if its
+//! certificate has ended. Two clients that renew at once wait for each other, and the second finds
+//! that there is nothing left to do.
+
+use std::fs::File;
+use std::io;
+
+use rcmd_certs::{
+    Layout,
+    authority::BACKDATE,
+    enroll::{ClockOff, EnrollError, Kind, Member},
+    tls::{self, span},
+};
+use rcmd_protocol::outcome::{ErrorKind, Failure};
+use rustix::fs::{FlockOperation, flock};
+
+/// When to renew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// If the certificate has ended.
+    Ended,
+    /// If two thirds of its life are over.
+    Due,
+    /// In any case.
+    Now,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewed {
+    /// There was nothing to do, or nobody to ask: no token brought this certificate.
+    No,
+    /// There is a new certificate; the clocks, if they are far apart.
+    Yes(Option<ClockOff>),
+}
+
+/// Whether it is time. False for a certificate that no token brought, and one that can't be read:
+/// whoever uses it says why.
+pub fn is_time(layout: &Layout, when: When) -> bool {
+    if !layout.contact(Kind::Client).exists() {
+        return false;
+    }
+    let Ok(leaf) = tls::load_leaf(&layout.client_cert()) else { return false };
+    let now = tls::now_unix();
+    match when {
+        When::Now => true,
+        When::Ended => now > leaf.not_after,
+        When::Due => {
+            // Certificates begin a little before they were signed.
+            let begin = leaf.not_before.saturating_add_unsigned(BACKDATE.as_secs());
+            let third = leaf.not_after.saturating_sub(begin).max(0) / 3;
+            now >= leaf.not_after.saturating_sub(third)
+        }
+    }
+}
+
+/// Renews the certificate of this folder if it is time.
+///
+/// # Errors
+/// Kind `tls`, with what to do: the authority refuses, or can't be reached. The certificate is as it
+/// was.
+///
+/// # Cancel safety
+/// Nothing is half written when it is dropped.
+pub async fn renew(layout: &Layout, when: When) -> Result<Renewed, Failure> {
+    if !is_time(layout, when) {
+        return Ok(Renewed::No);
+    }
+    let _turn = turn(layout).await.map_err(|error| {
+        let message = format!("cannot lock {}: {error}", layout.client_dir().display());
+        Failure::new(ErrorKind::LocalIo, message)
+    })?;
+    // Somebody else may have done it while we waited.
+    if !is_time(layout, when) {
+        return Ok(Renewed::No);
+    }
+    let renewed = async {
+        match Member::load(layout, Kind::Client)? {
+            Some(member) => member.renew().await.map(Some),
+            None => Ok(None),
+        }
+    };
+    match renewed.await {
+        Ok(None) => Ok(Renewed::No),
+        Ok(Some(fetched)) => {
+            // It told of a failure that is over now.
+            let _ = std::fs::remove_file(failure_file(layout));
+            Ok(Renewed::Yes(fetched.clock))
+        }
+        Err(error) => {
+            let failure = failed(layout, &error);
+            let _ = std::fs::write(failure_file(layout), failure.to_string());
+            Err(failure)
+        }
+    }
+}
+
+/// Why the last attempt to renew failed, if it did and none succeeded since.
+pub fn last_failure(layout: &Layout) -> Option<String> {
+    let path = failure_file(layout);
+    let text = rcmd_certs::files::read_public(&path).ok()?;
+    Some(rcmd_certs::text::printable(&String::from_utf8_lossy(&text)))
+}
+
+fn failure_file(layout: &Layout) -> std::path::PathBuf {
+    layout.client_dir().join("renewal-failed")
+}
+
+fn failed(layout: &Layout, error: &EnrollError) -> Failure {
+    let cert = rcmd_certs::files::shown(&layout.client_cert());
+    let standing = match tls::load_leaf(&layout.client_cert()) {
+        Ok(leaf) => match u64::try_from(leaf.not_after.saturating_sub(tls::now_unix())) {
+            Ok(left) => format!("ends in {}", span(left)),
+            Err(_) => "has ended".to_owned(),
+        },
+        Err(_) => "cannot be read".to_owned(),
+    };
+    let hint = if error.is_temporary() {
+        "Try `rcmd-client enroll --renew` when the authority can be reached."
+    } else {
+        "Ask whoever runs the authority; with a new token: move the folder client/ away, then \
+         `rcmd-client enroll TOKEN`."
+    };
+    let message = format!("{cert} {standing} and could not be renewed: {error}");
+    Failure::new(ErrorKind::Tls, message).hint(hint)
+}
+
+/// Waits for those who renew the same certificate. The lock goes with the file.
+async fn turn(layout: &Layout) -> io::Result<File> {
+    let path = layout.client_dir().join(".renew.lock");
+    let locked = tokio::task::spawn_blocking(move || {
+        let file = File::create(path)?;
+        flock(&file, FlockOperation::LockExclusive)?;
+        Ok(file)
+    });
+    locked.await.map_err(io::Error::other)?
+}

@@ -1,0 +1,175 @@
+//! Certificates, keys and revocation lists as they are in use.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use rcmd_certs::{
+    Layout,
+    enroll::{EnrollError, Kind, Member},
+    revocation::{self, ListRefused, Lists},
+    tls::{self, Cut, Revocation, ServerFiles, ServerSide, TlsError},
+};
+use rcmd_protocol::outcome::{ErrorKind, Failure};
+use rustls::pki_types::UnixTime;
+use tokio::{sync::watch, time::sleep};
+use tracing::{error, info, warn};
+
+use crate::{peer::Peer, service::Service};
+
+/// How often the clock is looked at although a certificate lasts longer: it may be set meanwhile.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(60);
+
+/// What the server trusts now, and the way to change it without dropping a connection.
+#[derive(Debug)]
+pub struct Trust {
+    layout: Layout,
+    files: ServerFiles,
+    side: watch::Sender<ServerSide>,
+    /// The lists in use; held while they are replaced, so that two replacements never mix.
+    lists: Mutex<Option<Lists>>,
+}
+
+/// Why nothing can be trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// Certificates or keys.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// `server/authority.toml`.
+    #[error(transparent)]
+    Member(#[from] EnrollError),
+}
+
+impl Trust {
+    /// Loads what lies in the folder. Lists that can't be used are said and left where they are.
+    ///
+    /// # Errors
+    /// When certificates or keys can't be used.
+    pub fn load(layout: &Layout) -> Result<Self, TrustError> {
+        let files = ServerFiles::from(layout);
+        let lists = match Lists::load(&layout.server_list()).map_err(ListRefused::from).and_then(
+            |lists| lists.map(|lists| lists.known(&revocation::authorities(&files)?)).transpose(),
+        ) {
+            Ok(lists) => lists,
+            Err(error) => {
+                let file = layout.server_list();
+                error!(file = %file.display(), %error, "revocation list not taken; there is none until the authority gives one");
+                None
+            }
+        };
+        let side = tls::server_side(&files, &needed(layout, lists.as_ref())?)?;
+        let (side, _) = watch::channel(side);
+        Ok(Self { layout: layout.clone(), files, side, lists: Mutex::new(lists) })
+    }
+
+    /// TLS for the next handshake.
+    pub fn config(&self) -> std::sync::Arc<rustls::ServerConfig> {
+        std::sync::Arc::clone(&self.side.borrow().config)
+    }
+
+    /// The lists in use.
+    pub fn lists(&self) -> Option<Lists> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads certificates, keys and the list's file again. What is wrong leaves the old in use.
+    ///
+    /// # Errors
+    /// When certificates or keys can't be used; then nothing has changed.
+    pub fn reload(&self) -> Result<(), TrustError> {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let authorities = revocation::authorities(&self.files)?;
+        let found = Lists::load(&self.layout.server_list()).map_err(ListRefused::from);
+        let found = found.and_then(|found| {
+            let accept = |new: Lists| new.accept(lists.as_ref(), &authorities, tls::now_unix());
+            found.map(accept).transpose()
+        });
+        let next = match found {
+            Ok(Some(found)) => Some(found),
+            Ok(None) => lists.clone(),
+            Err(error) => {
+                let age = lists.as_ref().map(age).unwrap_or_else(|| "none".into());
+                warn!(%error, in_use = age, "revocation list not taken; the last good one stays");
+                lists.clone()
+            }
+        };
+        let side = tls::server_side(&self.files, &needed(&self.layout, next.as_ref())?)?;
+        *lists = next;
+        self.side.send_replace(side);
+        Ok(())
+    }
+
+    /// Takes lists from the authority: judges them, writes them down, and judges all connections by
+    /// them.
+    ///
+    /// # Errors
+    /// When they are refused; then the ones before stay in use.
+    pub fn take(&self, new: Lists) -> Result<(), TakeError> {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let authorities = revocation::authorities(&self.files)?;
+        let new = new.accept(lists.as_ref(), &authorities, tls::now_unix())?;
+        let side = tls::server_side(&self.files, &Revocation::Known(new.clone()))?;
+        // In use even if it can't be written: what is revoked is revoked.
+        let written = new.write(&self.layout.server_list());
+        let revoked: usize = new.all().iter().map(|list| list.revoked.len()).sum();
+        info!(number = new.number(), revoked, "revocation list taken");
+        *lists = Some(new);
+        self.side.send_replace(side);
+        Ok(written?)
+    }
+}
+
+/// Why lists were not taken, or not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeError {
+    /// They were refused.
+    #[error(transparent)]
+    Refused(#[from] ListRefused),
+    /// The server's own files.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// They are in use, and could not be written.
+    #[error("the list is in use and could not be written: {0}")]
+    Write(#[from] rcmd_certs::files::FileError),
+}
+
+/// A list is needed by who has an authority to fetch it from, and used by who has one.
+fn needed(layout: &Layout, lists: Option<&Lists>) -> Result<Revocation, EnrollError> {
+    Ok(match lists {
+        Some(lists) => Revocation::Known(lists.clone()),
+        None if Member::load(layout, Kind::Server)?.is_some() => Revocation::Missing,
+        None => Revocation::NotNeeded,
+    })
+}
+
+/// A list's number and age, for people.
+pub(super) fn age(lists: &Lists) -> String {
+    let age = tls::now_unix().saturating_sub(lists.this_update());
+    format!("number {}, {} old", lists.number(), tls::span(u64::try_from(age).unwrap_or(0)))
+}
+
+/// Waits until a connected peer has to go: its certificate ends, is revoked, or is trusted no more.
+///
+/// # Cancel safety
+/// Nothing is lost when it is dropped.
+pub async fn watch_over(service: &Service, peer: &Peer) -> (Cut, Failure) {
+    let mut side = service.trust.side.subscribe();
+    loop {
+        let clients = std::sync::Arc::clone(&side.borrow_and_update().clients);
+        if let Err(cut) = clients.judge(peer.chain(), UnixTime::now()) {
+            let failure = Failure::new(ErrorKind::Tls, cut.to_string()).hint(cut.remedy());
+            return (cut, failure);
+        }
+        // The last second of its validity still counts (RFC 5280 section 4.1.2.5).
+        let left =
+            peer.identity().not_after_unix().saturating_sub(tls::now_unix()).saturating_add(1);
+        let left = Duration::from_secs(u64::try_from(left).unwrap_or(0).max(1));
+        tokio::select! {
+            () = sleep(left.min(LOOK_AT_CLOCK)) => {}
+            // The sender lives as long as the service.
+            _ = side.changed() => {}
+        }
+    }
+}

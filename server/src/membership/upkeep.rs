@@ -1,0 +1,252 @@
+//! Renewal and revocation lists, while the server runs.
+
+use std::{sync::Arc, time::Duration};
+
+use rcmd_certs::{
+    Layout,
+    authority::BACKDATE,
+    enroll::{EnrollError, Kind, Member},
+    tls::{self, span},
+};
+use tokio::time::{sleep, timeout};
+use tracing::{error, info, warn};
+
+use super::trust::{TakeError, age};
+use crate::service::Service;
+
+/// The longest sleep before the clock is looked at again.
+const LOOK: Duration = Duration::from_secs(60);
+/// Time for the first list, before the server listens.
+const FIRST_LIST: Duration = Duration::from_secs(5);
+/// Pauses between attempts to reach the authority.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// What a certificate's dates ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Dates {
+    life: u64,
+    /// When to renew, without jitter, in Unix time.
+    due: i64,
+    end: i64,
+}
+
+impl Dates {
+    fn of(not_before: i64, not_after: i64) -> Self {
+        // Certificates begin a little before they were signed.
+        let begin = not_before.saturating_add_unsigned(BACKDATE.as_secs()).min(not_after);
+        let life = not_after.abs_diff(begin);
+        Self { life, due: begin.saturating_add_unsigned(life / 3 * 2), end: not_after }
+    }
+}
+
+/// Fetches a list before the server listens, if it needs one and has none that is good.
+pub async fn begin(layout: &Layout, service: &Service) {
+    let stale = |lists: rcmd_certs::revocation::Lists| lists.next_update() < tls::now_unix();
+    if !service.trust.lists().is_none_or(stale) {
+        return;
+    }
+    let Ok(Some(member)) = Member::load(layout, Kind::Server) else { return };
+    match timeout(FIRST_LIST, member.fetch_lists(0)).await {
+        Ok(Ok(Some(lists))) => taken(service.trust.take(lists)),
+        Ok(Ok(None)) => {}
+        Ok(Err(error)) => error!(%error, "no revocation list: nobody is let in, emergencies apart"),
+        Err(_) => error!("no revocation list in time: nobody is let in, emergencies apart"),
+    }
+}
+
+/// Starts what a member does while it runs; nothing, if the server never enrolled.
+pub fn spawn(layout: &Layout, service: &Arc<Service>) {
+    match Member::load(layout, Kind::Server) {
+        Ok(Some(_)) => {}
+        Ok(None) => return,
+        Err(error) => return error!(%error, "neither renewed nor told of revocations"),
+    }
+    let tend = |task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>, service: Arc<Service>| async move {
+        tokio::select! {
+            () = task => {}
+            () = service.closing.cancelled() => {}
+        }
+    };
+    let (a, b, c) = (Arc::clone(service), Arc::clone(service), Arc::clone(service));
+    let (la, lb) = (layout.clone(), layout.clone());
+    service.tasks.spawn(tend(Box::pin(renew(la, a)), Arc::clone(service)));
+    service.tasks.spawn(tend(Box::pin(follow_lists(lb, b)), Arc::clone(service)));
+    service.tasks.spawn(tend(Box::pin(watch_age(c)), Arc::clone(service)));
+}
+
+/// Renews after two thirds of each life, with jitter, so that a fleet does not come at once.
+async fn renew(layout: Layout, service: Arc<Service>) {
+    let mut failures = 0_u32;
+    loop {
+        let dates = match tls::load_leaf(&layout.server_cert()) {
+            Ok(leaf) => Dates::of(leaf.not_before, leaf.not_after),
+            Err(error) => {
+                error!(%error, "the server's certificate can't be read, so that it isn't renewed");
+                sleep(LOOK).await;
+                continue;
+            }
+        };
+        let jitter = i64::try_from(random_below(dates.life / 12 + 1)).unwrap_or(0);
+        wait_until(dates.due.saturating_add(jitter)).await;
+        match renew_once(&layout).await {
+            Ok(()) => {
+                failures = 0;
+                match service.trust.reload() {
+                    Ok(()) => info!("certificate renewed; no connection was dropped"),
+                    Err(error) => {
+                        error!(%error, "renewed certificate not taken; the old one stays in use")
+                    }
+                }
+            }
+            Err(error) => {
+                failures += 1;
+                let left = dates.end.saturating_sub(tls::now_unix());
+                let left = u64::try_from(left).map_or_else(|_| "none".to_owned(), span);
+                error!(%error, left, failures, "certificate not renewed; trying again");
+                // Often enough before the end, and no burden for the authority.
+                let pause = Duration::from_secs((dates.life / 50).clamp(1, 600));
+                sleep(pause).await;
+            }
+        }
+    }
+}
+
+async fn renew_once(layout: &Layout) -> Result<(), EnrollError> {
+    let kind = Kind::Server;
+    let member = Member::load(layout, kind)?
+        .ok_or_else(|| EnrollError::NotEnrolled { path: layout.contact(kind), kind })?;
+    let fetched = member.renew().await?;
+    if let Some(clock) = fetched.clock {
+        warn!("{clock}");
+    }
+    Ok(())
+}
+
+/// Holds a connection through which new lists come as soon as they are made.
+async fn follow_lists(layout: Layout, service: Arc<Service>) {
+    let mut pause = PAUSES.0;
+    loop {
+        let number = || service.trust.lists().map_or(0, |lists| lists.number());
+        let followed = async {
+            let kind = Kind::Server;
+            let member = Member::load(&layout, kind)?
+                .ok_or_else(|| EnrollError::NotEnrolled { path: layout.contact(kind), kind })?;
+            let mut watch = member.watch().await?;
+            let mut newest = number();
+            loop {
+                let lists = watch.next(newest).await?;
+                newest = lists.number().max(newest);
+                pause = PAUSES.0;
+                if Member::load(&layout, kind)?.is_some_and(|member| member.is_to_move(&lists)) {
+                    move_over(&layout, &service).await;
+                }
+                taken(service.trust.take(lists));
+            }
+        };
+        let ended: Result<std::convert::Infallible, EnrollError> = followed.await;
+        let Err(error) = ended;
+        let in_use = service.trust.lists().as_ref().map_or_else(|| "none".to_owned(), age);
+        warn!(%error, in_use, "not connected to the authority; trying again");
+        sleep(pause + Duration::from_millis(random_below(500))).await;
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+/// The authority has changed its roots, or which of them signs: the renewal brings both.
+async fn move_over(layout: &Layout, service: &Service) {
+    // A fleet learns of it in the same moment.
+    sleep(Duration::from_millis(random_below(500))).await;
+    match renew_once(layout).await {
+        Ok(()) => match service.trust.reload() {
+            Ok(()) => info!("moved over to the authority's new root"),
+            Err(error) => error!(%error, "the authority's new root is not in use"),
+        },
+        Err(error) => {
+            error!(%error, "not moved over to the authority's new root; the next list tries again")
+        }
+    }
+}
+
+fn taken(result: Result<(), TakeError>) {
+    match result {
+        Ok(()) => {}
+        Err(TakeError::Refused(error)) => {
+            error!(%error, "revocation list refused; the last good one stays")
+        }
+        Err(error) => error!(%error, "revocation list"),
+    }
+}
+
+/// How old the lists are, as far as it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    Good,
+    LastThird,
+    Over,
+}
+
+/// Warns from a third of a list's life left, and when nobody is let in any more.
+async fn watch_age(service: Arc<Service>) {
+    let mut told = Age::Good;
+    loop {
+        if let Some(lists) = service.trust.lists() {
+            let life = lists.next_update().saturating_sub(lists.this_update());
+            let left = lists.next_update().saturating_sub(tls::now_unix());
+            let now = match left {
+                ..0 => Age::Over,
+                left if left < life / 3 => Age::LastThird,
+                _ => Age::Good,
+            };
+            if now != told {
+                let (left, in_use) = (span(u64::try_from(left).unwrap_or(0)), age(&lists));
+                match now {
+                    Age::Good => info!(in_use, "the revocation list is fresh again"),
+                    Age::LastThird => warn!(
+                        in_use,
+                        left,
+                        "the revocation list gets old; past its date nobody is let in: is `rcmd-certs serve` reachable?"
+                    ),
+                    Age::Over => error!(
+                        in_use,
+                        "the revocation list is past its date: new peers are refused, emergencies apart"
+                    ),
+                }
+                told = now;
+            }
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Waits for a time of the clock, which may be set meanwhile.
+async fn wait_until(time: i64) {
+    loop {
+        match u64::try_from(time.saturating_sub(tls::now_unix())) {
+            Ok(left) if left > 0 => sleep(Duration::from_secs(left).min(LOOK)).await,
+            _ => return,
+        }
+    }
+}
+
+/// A number below `bound`; 0 if the system gives none, which only costs the spread.
+fn random_below(bound: u64) -> u64 {
+    getrandom::u64().unwrap_or(0) % bound.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_week_is_renewed_after_two_thirds_of_it() {
+        let (begin, week) = (1_000_000, 7 * 86_400);
+        let dates = Dates::of(begin - 300, begin + week);
+        assert_eq!(dates.life, 604_800);
+        assert_eq!(dates.due, begin + 403_200);
+    }
+
+    #[test]
+    fn a_certificate_shorter_than_its_backdating_is_due_at_its_end() {
+        assert_eq!(Dates::of(0, 10), Dates { life: 0, due: 10, end: 10 });
+    }
+}

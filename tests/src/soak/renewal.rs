@@ -1,0 +1,67 @@
+//! Renewal under load: a server that renews again and again, and commands that notice nothing.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rcmd_certs::enroll::Kind;
+
+use crate::World;
+use crate::authority::Serving;
+use crate::membership::{enrolled, serial};
+use crate::wait::eventually;
+
+/// Clients that run one command after the other.
+const CLIENTS: usize = 2;
+
+/// What a run came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Figures {
+    /// Certificates that the server got and used.
+    pub renewals: u64,
+    /// Commands meanwhile, none of which failed.
+    pub commands: u64,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} renewals, {} commands, none failed", self.renewals, self.commands)
+    }
+}
+
+/// So many renewals of the server, with lives of a few seconds for both sides, while clients run
+/// commands and one session lasts from the first to the last on one connection.
+///
+/// # Panics
+///
+/// When a command fails, or the session's connection is lost.
+#[must_use]
+pub fn run(rounds: u64) -> Figures {
+    let authority = Serving::with("server_life = \"3s\"\nclient_life = \"1h\"");
+    let mut world = enrolled(&authority, World::builder());
+    world.start_server();
+    let mut session = world.exec(["cat"]).stdin_pipe().with_result().spawn();
+    let (over, commands) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    world.exec(["true"]).run().assert_code(0);
+                    commands.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for _ in 0..rounds {
+            let before = serial(&world, Kind::Server);
+            eventually("a renewal", || serial(&world, Kind::Server) != before);
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    session.write_stdin(b"still here\n");
+    drop(session.stdin.take());
+    let done = session.wait();
+    done.assert_code(0);
+    assert_eq!(done.stdout_text(), "still here\n");
+    let lost = world.log().into_iter().find(|line| line.contains(" lost "));
+    assert_eq!(lost, None, "a connection was dropped");
+    Figures { renewals: rounds, commands: commands.into_inner() }
+}

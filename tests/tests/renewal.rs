@@ -1,0 +1,78 @@
+//! Renewal: certificates that end while they are used.
+
+use rcmd_certs::enroll::Kind;
+use rcmd_certs::tls::load_leaf;
+use rcmd_certs::{Layout, tls};
+use rcmd_tests::authority::Serving;
+use rcmd_tests::membership::{enroll, enrolled, serial};
+use rcmd_tests::sink::Sink;
+use rcmd_tests::{World, binaries, eventually};
+
+#[test]
+fn a_server_renews_under_load_and_no_command_fails() {
+    // CI's share; `soak renewal` runs a hundred.
+    assert!(rcmd_tests::soak::renewal::run(5).commands > 0);
+}
+
+#[test]
+fn a_command_runs_across_the_end_of_its_certificate() {
+    let authority = Serving::with("client_life = \"4s\"");
+    let mut world = enrolled(&authority, World::builder());
+    world.start_server();
+    let first = serial(&world, Kind::Client);
+    let done = world.shell("sleep 9; echo over").with_result().run();
+    done.assert_code(0);
+    assert_eq!(done.stdout_text(), "over\n");
+    assert!(serial(&world, Kind::Client) != first);
+    world.wait_for_log("your certificate ended");
+}
+
+#[test]
+fn a_certificate_that_ended_in_the_middle_and_can_t_be_renewed_ends_the_session() {
+    let mut authority = Serving::with("client_life = \"5s\"");
+    let mut world = enrolled(&authority, World::builder().config("grace = \"2s\""));
+    world.start_server();
+    let mut session =
+        world.shell("echo here; sleep 600.78").with_result().stdout(Sink::Pipe).spawn();
+    assert_eq!(session.read_line(), "here");
+    authority.stop();
+    let done = session.wait();
+    done.assert_code(255);
+    done.assert_says("could not be renewed");
+    let refused = world.exec(["true"]).run();
+    refused.assert_code(125);
+    refused.assert_says("rcmd-client enroll --renew");
+}
+
+#[test]
+fn a_client_renews_after_a_command_in_its_own_time_and_before_one_when_it_has_ended() {
+    let authority = Serving::with("client_life = \"6s\"");
+    let mut world = enrolled(&authority, World::builder());
+    world.start_server();
+    let layout = Layout::new(world.dir());
+    let left = || load_leaf(&layout.client_cert()).unwrap().not_after - tls::now_unix();
+    let first = serial(&world, Kind::Client);
+    eventually("two thirds are over", || left() <= 2);
+    world.exec(["true"]).run().assert_code(0);
+    eventually("it is renewed", || serial(&world, Kind::Client) != first);
+    let second = serial(&world, Kind::Client);
+    eventually("it has ended", || left() < 0);
+    world.exec(["true"]).run().assert_code(0);
+    assert!(serial(&world, Kind::Client) != second);
+}
+
+#[test]
+fn clients_that_renew_at_once_leave_one_good_certificate() {
+    let authority = Serving::start();
+    let mut world = enrolled(&authority, World::builder());
+    world.start_server();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let done = enroll(&binaries().client, &world, &["--renew"]);
+                assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+            });
+        }
+    });
+    world.exec(["true"]).run().assert_code(0);
+}

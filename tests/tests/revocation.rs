@@ -1,0 +1,180 @@
+//! Revocation: connections that are cut, lists that are refused, tickets that nobody has.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use rcmd_certs::Layout;
+use rcmd_certs::enroll::Kind;
+use rcmd_certs::revocation::Lists;
+use rcmd_certs::tls::{ClientFiles, client_config};
+use rcmd_tests::authority::Serving;
+use rcmd_tests::membership::{enrolled, serial};
+use rcmd_tests::sink::Sink;
+use rcmd_tests::{World, binaries, eventually};
+use rustix::process::Signal;
+use rustls::client::Resumption;
+use rustls::pki_types::ServerName;
+
+fn world(authority: &Serving) -> World {
+    let mut world = enrolled(authority, World::builder());
+    world.start_server();
+    world
+}
+
+fn list(world: &World) -> std::path::PathBuf {
+    Layout::new(world.dir()).server_list()
+}
+
+#[test]
+fn one_who_is_revoked_is_cut_off_and_does_not_come_in_again() {
+    let authority = Serving::start();
+    let world = world(&authority);
+    world.exec(["true"]).run().assert_code(0);
+    let mut session =
+        world.shell("echo here; sleep 600.77").with_result().stdout(Sink::Pipe).spawn();
+    assert_eq!(session.read_line(), "here");
+    authority.certs(&["revoke", "alice", "--reason", "key-compromise"]);
+    let done = session.wait();
+    done.assert_code(255);
+    done.assert_says("certificate has been revoked");
+    world.wait_for_log("cut");
+    eventually("the command is ended", || rcmd_tests::proc::descendants(world.pid()).is_empty());
+    let refused = world.exec(["true"]).run();
+    refused.assert_code(125);
+    refused.assert_says("has been revoked");
+}
+
+#[test]
+fn stale_empty_garbled_older_and_foreign_lists_leave_the_last_good_one() {
+    let authority = Serving::start();
+    let world = world(&authority);
+    let first = fs::read(list(&world)).unwrap();
+    authority.certs(&["revoke", "00ff", "--unlisted"]);
+    let number = |bytes: &[u8]| Lists::from_pem(bytes).unwrap().number();
+    eventually("a new list", || number(&fs::read(list(&world)).unwrap()) > number(&first));
+    let second = fs::read(list(&world)).unwrap();
+
+    let other = Serving::start();
+    let foreign = fs::read(other.layout().authority_list()).unwrap();
+    let mut forged = second;
+    let middle = forged.len() / 2;
+    forged[middle] = if forged[middle] == b'A' { b'B' } else { b'A' };
+    for (taken, (what, bytes)) in [
+        ("empty", &b""[..]),
+        ("garbled", b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"),
+        ("older", &first),
+        ("foreign", &foreign),
+        ("forged", &forged),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        fs::write(list(&world), bytes).unwrap();
+        world.signal_server(Signal::HUP);
+        let lines = world.wait_for_log_lines("revocation list not taken", taken + 1);
+        let said = lines.last().unwrap();
+        assert!(said.contains("old"), "{what}: no age in {said}");
+        world.exec(["true"]).run().assert_code(0);
+    }
+}
+
+#[test]
+fn past_its_list_s_date_a_server_takes_nobody_new_and_keeps_who_is_in() {
+    let mut authority = Serving::with("list_every = \"1s\"\nlist_life = \"4s\"");
+    let world = world(&authority);
+    let mut session = world.exec(["cat"]).stdin_pipe().spawn();
+    world.wait_for_log("started");
+    authority.stop();
+    world.wait_for_log("past its date: new peers are refused");
+    world.exec(["true"]).run().assert_code(125);
+    // The last good one is not replaced by what is too old.
+    world.signal_server(Signal::HUP);
+    world.wait_for_log("revocation list ended");
+    session.write_stdin(b"here\n");
+    drop(session.stdin.take());
+    assert_eq!(session.wait().stdout_text(), "here\n");
+    authority.restart();
+    eventually("others come in", || world.exec(["true"]).run().code() == 0);
+}
+
+#[test]
+fn a_server_without_its_list_takes_an_emergency_alone() {
+    let mut authority = Serving::start();
+    let mut world = enrolled(&authority, World::builder());
+    authority.stop();
+    fs::remove_file(list(&world)).unwrap();
+    world.start_server();
+    let refused = world.exec(["true"]).run();
+    refused.assert_code(125);
+    refused.assert_says("revocation list is missing");
+
+    let emergency = world.scratch("emergency");
+    let folder = emergency.to_str().unwrap();
+    authority.certs(&[
+        "issue",
+        "client",
+        "alice",
+        "--group",
+        "admin",
+        "--break-glass",
+        "--out",
+        folder,
+    ]);
+    world.exec(["true"]).dir(&emergency).run().assert_code(0);
+
+    authority.restart();
+    eventually("the list comes", || list(&world).exists());
+    eventually("others come in", || world.exec(["true"]).run().code() == 0);
+}
+
+#[test]
+fn status_tells_certificate_list_and_authority() {
+    let mut authority = Serving::start();
+    let world = enrolled(&authority, World::builder());
+    let status = || {
+        let mut command = std::process::Command::new(&binaries().server);
+        let output = command.args(["status", "--dir"]).arg(world.dir()).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, said) = status();
+    assert_eq!(code, 0, "{said}");
+    for part in ["certificate ", "7 days left", "list         number ", "reached"] {
+        assert!(said.contains(part), "{said}");
+    }
+    authority.stop();
+    let (code, said) = status();
+    assert!(code == 1 && said.contains("NOT REACHED"), "{said}");
+}
+
+/// TLS of a client that keeps every session and asks for it again.
+#[test]
+fn a_kept_ticket_gets_nowhere_100_times_of_100() {
+    const TIMES: usize = 100;
+    let authority = Serving::start();
+    let world = world(&authority);
+    let files = ClientFiles::from(&Layout::new(world.dir()));
+    let mut config = rustls::ClientConfig::clone(&client_config(&files).unwrap());
+    config.resumption = Resumption::in_memory_sessions(256);
+    let config = Arc::new(config);
+    let attempt = || {
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut tls = rustls::ClientConnection::new(Arc::clone(&config), name).unwrap();
+        let mut socket = TcpStream::connect(world.address()).unwrap();
+        let mut stream = rustls::Stream::new(&mut tls, &mut socket);
+        let came = stream.write_all(b"").and_then(|()| stream.read(&mut [0; 1]));
+        (came, tls.handshake_kind(), tls.tls13_tickets_received())
+    };
+    let (came, _, tickets) = attempt();
+    assert!(came.unwrap() > 0 && tickets == 0);
+    let gone = serial(&world, Kind::Client);
+    authority.certs(&["revoke", &gone]);
+    eventually("the list comes", || Lists::load(&list(&world)).unwrap().unwrap().contains(&gone));
+    for _ in 0..TIMES {
+        let (came, kind, tickets) = attempt();
+        let error = came.unwrap_err().to_string();
+        assert!(error.contains("CertificateRevoked"), "{error}");
+        assert_eq!((kind, tickets), (Some(rustls::HandshakeKind::Full), 0));
+    }
+}
