@@ -71,8 +71,8 @@ where
         (cut, failure) = membership::watch_over(&judged, &who) => {
             warn!(peer = %who, serial = who.identity().serial(), reason = %cut, "cut");
             connection.link.send(Frame::Error(failure));
-            // One whose certificate ended comes again with another; the others do not come again.
-            resumable = matches!(cut, Cut::Ended(_));
+            // Who has a newer certificate comes again with it; a revoked one has none.
+            resumable = cut != Cut::Revoked;
             Ended::Closed
         }
         written = &mut writing => match written {

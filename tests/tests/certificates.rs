@@ -224,14 +224,15 @@ fn new_certificates_are_taken_over_without_dropping_a_command_and_bad_ones_are_n
     running.beat();
     let serves = |world: &World| world.exec(["true"]).run().code();
 
-    // Another authority for both sides: the old client's connection goes on, a new one needs the new.
+    // Another authority beside the first: the old client's connection goes on, and both come in.
+    let first = fs::read_to_string(world.dir().join("ca.pem")).unwrap();
     let other = Authority::new("the next authority");
     other.issue(&Leaf::server(&["localhost", "127.0.0.1"])).write(&world.dir().join("server"));
-    fs::write(world.dir().join("ca.pem"), other.pem()).unwrap();
+    fs::write(world.dir().join("ca.pem"), first + other.pem()).unwrap();
     world.signal_server(Signal::HUP);
     world.wait_for_log("certificates reloaded");
     running.beat();
-    assert_eq!(serves(&world), 125);
+    assert_eq!(serves(&world), 0);
     other.issue(&Leaf::client("admin")).write(&world.dir().join("client"));
     assert_eq!(serves(&world), 0);
 
@@ -241,6 +242,23 @@ fn new_certificates_are_taken_over_without_dropping_a_command_and_bad_ones_are_n
     running.beat();
     assert_eq!(serves(&world), 0);
     drop(running.end());
+}
+
+#[test]
+fn who_is_trusted_no_more_is_cut_off() {
+    let world = World::start();
+    let session = world.exec(["sleep", "600.79"]).spawn();
+    world.wait_for_log("started");
+    let other = Authority::new("the next authority");
+    other.issue(&Leaf::server(&["localhost", "127.0.0.1"])).write(&world.dir().join("server"));
+    fs::write(world.dir().join("ca.pem"), other.pem()).unwrap();
+    world.signal_server(Signal::HUP);
+    world.wait_for_log("is no longer trusted here");
+    // It comes again with what it has, and is told.
+    let done = session.wait();
+    done.assert_code(255);
+    done.assert_says("unknown authority");
+    eventually("the command is ended", || rcmd_tests::proc::descendants(world.pid()).is_empty());
 }
 
 #[test]
