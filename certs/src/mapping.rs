@@ -35,7 +35,6 @@ use serde::Deserialize;
 use crate::files::{self, FileError, shown};
 use crate::identity::{Identity, IdentityError, MAX_GROUPS};
 use crate::names::{self, HostName, NameError};
-use crate::paths::Layout;
 use crate::x509::Certificate;
 
 /// The most rules of one kind.
@@ -121,18 +120,17 @@ struct RuleEntry {
 }
 
 impl Mapping {
-    /// The rules in `identity.toml` under `layout`; none when there is no such file.
+    /// The rules in the file at `path`, which is `identity.toml`; none when there is no such file.
     ///
     /// # Errors
     ///
     /// [`MappingError`] when the file can't be read, or a rule can't hold.
-    pub fn load(layout: &Layout) -> Result<Self, MappingError> {
-        let path = layout.identity_toml();
-        let text = match files::read_public(&path) {
+    pub fn load(path: &Path) -> Result<Self, MappingError> {
+        let text = match files::read_public(path) {
             Err(FileError::Missing(_)) => return Ok(Self::default()),
             read => read?,
         };
-        let syntax = |reason: String| MappingError::Syntax { path: path.clone(), reason };
+        let syntax = |reason: String| MappingError::Syntax { path: path.to_owned(), reason };
         let text = String::from_utf8(text).map_err(|error| {
             syntax(format!("not UTF-8 from byte {}", error.utf8_error().valid_up_to()))
         })?;
@@ -141,18 +139,15 @@ impl Mapping {
             if entries.len() > MAX_RULES {
                 let reason = format!("at most {MAX_RULES} rules of a kind are read");
                 return Err(MappingError::Rule {
-                    path: path.clone(),
+                    path: path.to_owned(),
                     what,
                     number: MAX_RULES + 1,
                     reason,
                 });
             }
             let rule = |(index, entry): (usize, RuleEntry)| {
-                Rule::read(what, entry, layout.dir()).map_err(|reason| MappingError::Rule {
-                    path: path.clone(),
-                    what,
-                    number: index + 1,
-                    reason,
+                Rule::read(what, entry, path.parent().unwrap_or(Path::new("."))).map_err(|reason| {
+                    MappingError::Rule { path: path.to_owned(), what, number: index + 1, reason }
                 })
             };
             entries.into_iter().enumerate().map(rule).collect::<Result<Vec<_>, _>>()

@@ -16,7 +16,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
 use rustls::server::NoServerSessionStorage;
@@ -24,12 +24,14 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, CommonState, ServerConfig};
 
 use crate::files::{FileError, shown};
+use crate::mapping::{Mapping, MappingError};
 use crate::paths::Layout;
 
 mod check;
 mod clients;
 mod enrolment;
 mod load;
+mod servers;
 
 pub use check::{Finding, Problem, check_client, check_server, date_problem, now_unix, span};
 pub use clients::{Clients, Cut, Revocation};
@@ -38,6 +40,7 @@ pub(crate) use enrolment::{
 };
 pub(crate) use load::{certificates as load_all, private_key as load_key};
 pub use load::{load_certificates, load_leaf};
+use servers::Servers;
 
 /// The protocol name that both ends require (RFC 7301).
 pub const ALPN: &[u8] = b"rcmd/1";
@@ -51,6 +54,8 @@ pub struct ServerFiles {
     pub cert: PathBuf,
     /// The server's private key.
     pub key: PathBuf,
+    /// Whom the certificates of other authorities name; need not exist.
+    pub identity: PathBuf,
 }
 
 /// The files of a client.
@@ -62,17 +67,21 @@ pub struct ClientFiles {
     pub cert: PathBuf,
     /// The client's private key.
     pub key: PathBuf,
+    /// Whom the certificates of other authorities name; need not exist.
+    pub identity: PathBuf,
 }
 
 impl From<&Layout> for ServerFiles {
     fn from(layout: &Layout) -> Self {
-        Self { ca: layout.ca(), cert: layout.server_cert(), key: layout.server_key() }
+        let (cert, key) = (layout.server_cert(), layout.server_key());
+        Self { ca: layout.ca(), cert, key, identity: layout.identity_toml() }
     }
 }
 
 impl From<&Layout> for ClientFiles {
     fn from(layout: &Layout) -> Self {
-        Self { ca: layout.ca(), cert: layout.client_cert(), key: layout.client_key() }
+        let (cert, key) = (layout.client_cert(), layout.client_key());
+        Self { ca: layout.ca(), cert, key, identity: layout.identity_toml() }
     }
 }
 
@@ -90,6 +99,9 @@ pub enum TlsError {
     /// A file cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
+    /// `identity.toml` cannot be used.
+    #[error(transparent)]
+    Mapping(#[from] MappingError),
     /// A file is not PEM, or a section of it is broken.
     #[error(
         "{} is not readable as PEM ({reason}); \
@@ -231,16 +243,13 @@ pub fn server_side(files: &ServerFiles, revocation: &Revocation) -> Result<Serve
 /// As [`server_config`].
 pub fn client_config(files: &ClientFiles) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = provider();
-    let roots = load::load_roots(&files.ca, load::CLIENT_CA_REMEDY)?;
+    let verifier = Servers::new(&files.ca, Mapping::load(&files.identity)?, &provider)?;
     let pair = load::pair(&files.cert, &files.key, load::CLIENT_REMEDY, &provider)?;
-    let verifier =
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .build()
-            .map_err(|error| setup(&files.ca, &error))?;
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
         .map_err(|error| setup(&files.cert, &error))?
-        .with_webpki_verifier(verifier)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_cert_resolver(Arc::new(pair));
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.resumption = Resumption::disabled();

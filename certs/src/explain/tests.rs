@@ -55,11 +55,13 @@ impl Pair {
             ca: of("client", "ca.pem"),
             cert: of("client", "cert.pem"),
             key: of("client", "key.pem"),
+            identity: of("client", "identity.toml"),
         };
         let server = ServerFiles {
             ca: of("server", "ca.pem"),
             cert: of("server", "cert.pem"),
             key: of("server", "key.pem"),
+            identity: of("server", "identity.toml"),
         };
         (client, server)
     }

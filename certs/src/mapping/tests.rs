@@ -1,4 +1,5 @@
 use super::*;
+use crate::paths::Layout;
 
 /// A certificate with these names, `email:` and `dns:` before those that are no URIs.
 fn leaf(names: &[&str]) -> Certificate {
@@ -30,7 +31,7 @@ fn load(text: &str) -> Result<Mapping, String> {
     let layout = Layout::new(dir.path());
     std::fs::write(layout.identity_toml(), text).unwrap();
     let shown = |error: MappingError| error.to_string();
-    let mut mapping = Mapping::load(&layout).map_err(shown)?;
+    let mut mapping = Mapping::load(&layout.identity_toml()).map_err(shown)?;
     for rule in mapping.users.iter_mut().chain(&mut mapping.groups).chain(&mut mapping.hosts) {
         rule.ca = rule.ca.as_ref().map(|ca| PathBuf::from(ca.file_name().unwrap()));
     }
@@ -80,7 +81,10 @@ fn groups(names: &[&str]) -> Vec<String> {
 #[test]
 fn without_a_file_there_are_no_rules() {
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(Mapping::load(&Layout::new(dir.path())).unwrap(), Mapping::default());
+    assert_eq!(
+        Mapping::load(&Layout::new(dir.path()).identity_toml()).unwrap(),
+        Mapping::default()
+    );
 }
 
 #[test]

@@ -1,0 +1,115 @@
+//! Which server is the host that was dialled.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{
+    WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor as verify_chain,
+};
+use rustls::crypto::CryptoProvider;
+use rustls::server::ParsedCertificate;
+use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::{TlsError, load, setup};
+use crate::mapping::Mapping;
+use crate::x509::Certificate;
+
+/// Judges servers: by the names in their certificates, and by what `identity.toml` says of those.
+#[derive(Debug)]
+pub(super) struct Servers {
+    by_name: Arc<WebPkiServerVerifier>,
+    mapping: Mapping,
+    own: Arc<RootCertStore>,
+    /// The authorities that vouch for names of some rule alone, by their files.
+    outside: Vec<(PathBuf, RootCertStore)>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Servers {
+    pub(super) fn new(
+        ca: &Path,
+        mapping: Mapping,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Self, TlsError> {
+        let own = Arc::new(load::load_roots(ca, load::CLIENT_CA_REMEDY)?);
+        let builder =
+            WebPkiServerVerifier::builder_with_provider(Arc::clone(&own), Arc::clone(provider));
+        let by_name = builder.build().map_err(|error| setup(ca, &error))?;
+        let outside = outside(&mapping)?;
+        Ok(Self { by_name, mapping, own, outside, provider: Arc::clone(provider) })
+    }
+
+    /// Whether a rule says that the certificate is the host's, and those whom it names vouch for it.
+    fn is_mapped(
+        &self,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> bool {
+        let (Ok(facts), Ok(parsed)) = (Certificate::parse(leaf), ParsedCertificate::try_from(leaf))
+        else {
+            return false;
+        };
+        self.mapping.vouchers_of_host(&facts, &name.to_str()).into_iter().any(|voucher| {
+            let roots = match voucher {
+                None => Some(self.own.as_ref()),
+                Some(ca) => {
+                    self.outside.iter().find(|(path, _)| path == ca).map(|(_, roots)| roots)
+                }
+            };
+            let algorithms = self.provider.signature_verification_algorithms.all;
+            roots.is_some_and(|roots| verify_chain(&parsed, roots, rest, now, algorithms).is_ok())
+        })
+    }
+}
+
+/// The authorities in the files that a mapping names.
+pub(super) fn outside(mapping: &Mapping) -> Result<Vec<(PathBuf, RootCertStore)>, TlsError> {
+    const REMEDY: &str = "identity.toml names it: put the authority's certificates there";
+
+    let files = mapping.authorities().into_iter();
+    files.map(|path| Ok((path.to_owned(), load::load_roots(path, REMEDY)?))).collect()
+}
+
+impl ServerCertVerifier for Servers {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.by_name.verify_server_cert(leaf, rest, name, ocsp, now).or_else(|error| {
+            match self.is_mapped(leaf, rest, name, now) {
+                true => Ok(ServerCertVerified::assertion()),
+                false => Err(error),
+            }
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.by_name.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.by_name.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.by_name.supported_verify_schemes()
+    }
+}
