@@ -216,7 +216,9 @@ pub fn server_side(files: &ServerFiles, revocation: &Revocation) -> Result<Serve
     let provider = provider();
     let roots = load::load_roots(&files.ca, load::SERVER_CA_REMEDY)?;
     let pair = load::pair(&files.cert, &files.key, load::SERVER_REMEDY, &provider)?;
-    let clients = Clients::new(Arc::new(roots), revocation, &provider)
+    let mapping = Mapping::load(&files.identity)?;
+    let outside = servers::outside(&mapping)?;
+    let clients = Clients::new(Arc::new(roots), mapping, outside, revocation, &provider)
         .map_err(|error| setup(&files.ca, &error))?;
     let clients = Arc::new(clients);
     let verifier = Arc::clone(&clients);

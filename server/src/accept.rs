@@ -132,7 +132,7 @@ async fn admit(service: Arc<Service>, stream: TcpStream, address: SocketAddr, gr
         warn!(peer = %address, reason = %error, "refused");
         return dismiss(tls, None).await;
     }
-    let peer = match Peer::of(connection, address) {
+    let peer = match Peer::of(connection, &service.trust.clients(), address) {
         Ok(peer) => peer,
         Err(error) => {
             warn!(peer = %address, reason = %error, "refused");

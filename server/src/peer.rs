@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr};
 
-use rcmd_certs::{Identity, IdentityError};
+use rcmd_certs::{Identity, IdentityError, tls::Clients};
 use rustls::{ServerConnection, pki_types::CertificateDer};
 
 /// A user in groups, as far as rules go.
@@ -28,8 +28,12 @@ impl Peer {
     ///
     /// # Errors
     /// When its certificate names no user, or more than one.
-    pub fn of(connection: &ServerConnection, address: SocketAddr) -> Result<Self, IdentityError> {
-        let identity = Identity::of_peer(connection.peer_certificates())?;
+    pub fn of(
+        connection: &ServerConnection,
+        clients: &Clients,
+        address: SocketAddr,
+    ) -> Result<Self, IdentityError> {
+        let identity = clients.identify(connection.peer_certificates())?;
         let who = Who { user: identity.user().to_owned(), groups: identity.groups().to_vec() };
         let chain = connection.peer_certificates().unwrap_or_default();
         let chain = chain.iter().map(|der| der.clone().into_owned()).collect();

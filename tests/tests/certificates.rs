@@ -343,3 +343,47 @@ fn an_outside_authority_serves_as_well() {
         world.exec(["sh", "-c", "test \"$RCMD_PEER\" = alice"]).run().assert_code(0);
     }
 }
+
+/// Names as SPIFFE has them, vouched for by an authority that `identity.toml` alone names.
+#[test]
+fn an_outside_authority_names_users_groups_and_hosts_by_rules() {
+    let mut world = World::builder().prepare();
+    let spiffe = Authority::new("spiffe");
+    let rules = r#"
+        [[user]]
+        match = "spiffe://example.org/user/*"
+        groups = ["admin"]
+        ca = "spiffe.pem"
+
+        [[host]]
+        match = "spiffe://example.org/host/*"
+        ca = "spiffe.pem"
+    "#;
+    fs::write(world.dir().join("spiffe.pem"), spiffe.pem()).unwrap();
+    fs::write(world.dir().join("identity.toml"), rules).unwrap();
+    let host = Leaf::client_uris(&["spiffe://example.org/host/127.0.0.1"]);
+    let host = host.usages(&[ExtendedKeyUsagePurpose::ServerAuth]);
+    spiffe.issue(&host).write(&world.dir().join("server"));
+    let folder = world.dir().join("client");
+    let client = |leaf: &Leaf| spiffe.issue(leaf).write(&folder);
+    client(&Leaf::client_uris(&["spiffe://example.org/user/alice"]));
+    world.start_server();
+    let done = world.shell("echo $RCMD_PEER").run();
+    done.assert_code(0);
+    assert_eq!(done.stdout_text(), "alice\n");
+
+    // It vouches for nobody but those of its rules: not for a name of our own authority's.
+    for uri in ["rcmd://user/admin", "spiffe://example.org/host/127.0.0.1"] {
+        client(&Leaf::client_uris(&[uri]));
+        world.shell("true").run().assert_code(125);
+    }
+    // Nor for another host.
+    let other = Leaf::client_uris(&["spiffe://example.org/host/192.0.2.1"]);
+    spiffe
+        .issue(&other.usages(&[ExtendedKeyUsagePurpose::ServerAuth]))
+        .write(&world.dir().join("server"));
+    client(&Leaf::client_uris(&["spiffe://example.org/user/alice"]));
+    world.signal_server(Signal::HUP);
+    world.wait_for_log("certificates reloaded");
+    world.shell("true").run().assert_code(125);
+}

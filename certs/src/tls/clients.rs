@@ -1,5 +1,6 @@
 //! Who may come in to a server, and stay.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
@@ -13,8 +14,10 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::span;
-use crate::identity::Identity;
+use crate::identity::{Identity, IdentityError};
+use crate::mapping::Mapping;
 use crate::revocation::Lists;
+use crate::x509::Certificate;
 
 /// What a server knows of revocations.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,12 +33,17 @@ pub enum Revocation {
 /// Judges clients: in the handshake, and again while they are connected.
 ///
 /// One whose certificate is for an emergency ([`crate::identity::BREAK_GLASS`]) is judged without
-/// lists.
+/// lists, and so is one whom another authority names by a rule of `identity.toml`: that authority's
+/// revocations are its own affair.
 #[derive(Debug)]
 pub struct Clients {
     by_chain: Arc<dyn ClientCertVerifier>,
     /// `None` while the lists are missing.
     by_lists: Option<Arc<dyn ClientCertVerifier>>,
+    mapping: Mapping,
+    /// The authorities that vouch for names of some rule alone, by their files.
+    outside: Vec<(PathBuf, Arc<dyn ClientCertVerifier>)>,
+    hints: Vec<DistinguishedName>,
 }
 
 /// Why a client that was let in has to go.
@@ -76,13 +84,22 @@ impl Cut {
 impl Clients {
     pub(super) fn new(
         roots: Arc<RootCertStore>,
+        mapping: Mapping,
+        outside: Vec<(PathBuf, RootCertStore)>,
         revocation: &Revocation,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, VerifierBuilderError> {
-        let builder = || {
-            WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider))
+        let by = |roots: Arc<RootCertStore>| {
+            WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider))
         };
+        let builder = || by(Arc::clone(&roots));
         let by_chain = builder().build()?;
+        let verifier = |(path, roots): (_, RootCertStore)| {
+            by(roots.into()).build().map(|verifier| (path, verifier))
+        };
+        let outside = outside.into_iter().map(verifier).collect::<Result<Vec<_>, _>>()?;
+        let hints = std::iter::once(&by_chain).chain(outside.iter().map(|(_, verifier)| verifier));
+        let hints = hints.flat_map(|verifier| verifier.root_hint_subjects().to_vec()).collect();
         let by_lists = match revocation {
             Revocation::NotNeeded => Some(Arc::clone(&by_chain)),
             Revocation::Missing => None,
@@ -93,7 +110,40 @@ impl Clients {
                 Some(listed.enforce_revocation_expiration().build()?)
             }
         };
-        Ok(Self { by_chain, by_lists })
+        Ok(Self { by_chain, by_lists, mapping, outside, hints })
+    }
+
+    /// Who the holder of a verified chain is.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError`] when its first certificate names nobody, or more than one.
+    pub fn identify(
+        &self,
+        chain: Option<&[CertificateDer<'_>]>,
+    ) -> Result<Identity, IdentityError> {
+        let (leaf, rest) =
+            chain.and_then(<[_]>::split_first).ok_or(IdentityError::NoCertificate)?;
+        let facts = Certificate::parse(leaf)?;
+        let voucher = self.outsider(leaf, &facts, rest, UnixTime::now());
+        self.mapping.identify(&facts, voucher.map(|(ca, _)| ca.as_path()))
+    }
+
+    /// The other authority that vouches for a client who has no name by our own.
+    fn outsider(
+        &self,
+        leaf: &CertificateDer<'_>,
+        facts: &Certificate,
+        rest: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Option<&(PathBuf, Arc<dyn ClientCertVerifier>)> {
+        if self.outside.is_empty() || self.mapping.identify(facts, None).is_ok() {
+            return None;
+        }
+        self.outside.iter().find(|(ca, verifier)| {
+            self.mapping.identify(facts, Some(ca)).is_ok()
+                && verifier.verify_client_cert(leaf, rest, now).is_ok()
+        })
     }
 
     /// Judges one who was let in: its chain, leaf first, at `now`. That the lists have become too old
@@ -130,7 +180,7 @@ fn cut(error: &Error) -> Cut {
 
 impl ClientCertVerifier for Clients {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.by_chain.root_hint_subjects()
+        &self.hints
     }
 
     fn verify_client_cert(
@@ -139,6 +189,15 @@ impl ClientCertVerifier for Clients {
         rest: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        let outsider = match self.outside.is_empty() {
+            true => None,
+            false => Certificate::parse(leaf)
+                .ok()
+                .and_then(|facts| self.outsider(leaf, &facts, rest, now)),
+        };
+        if let Some((_, verifier)) = outsider {
+            return verifier.verify_client_cert(leaf, rest, now);
+        }
         if Identity::from_der(leaf).is_ok_and(|identity| identity.is_break_glass()) {
             return self.by_chain.verify_client_cert(leaf, rest, now);
         }

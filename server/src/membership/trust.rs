@@ -69,6 +69,11 @@ impl Trust {
         std::sync::Arc::clone(&self.side.borrow().config)
     }
 
+    /// Who judges clients now.
+    pub fn clients(&self) -> std::sync::Arc<tls::Clients> {
+        std::sync::Arc::clone(&self.side.borrow().clients)
+    }
+
     /// The lists in use.
     pub fn lists(&self) -> Option<Lists> {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner).clone()
