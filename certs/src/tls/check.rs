@@ -15,9 +15,10 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{CertificateError, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::{ClientFiles, ServerFiles, TlsError, load, provider};
+use super::{ClientFiles, ServerFiles, TlsError, load, provider, servers};
 use crate::files::shown;
 use crate::identity::{Identity, IdentityError};
+use crate::mapping::Mapping;
 use crate::text::printable;
 use crate::x509::Certificate;
 
@@ -97,7 +98,8 @@ impl fmt::Display for Finding {
 ///
 /// [`TlsError`] when a file cannot be read at all.
 pub fn check_server(files: &ServerFiles) -> Result<Vec<Finding>, TlsError> {
-    let (_, problems) = judge(Role::Server, &files.cert, &files.ca)?;
+    let (_, problems) =
+        judge(Role::Server, &files.cert, &files.ca, &Mapping::load(&files.identity)?)?;
     let remedy = "issue it again with `rcmd-certs issue server NAME... --force`";
     Ok(findings(&files.cert, problems, remedy))
 }
@@ -108,8 +110,11 @@ pub fn check_server(files: &ServerFiles) -> Result<Vec<Finding>, TlsError> {
 ///
 /// [`TlsError`] when a file cannot be read at all.
 pub fn check_client(files: &ClientFiles) -> Result<Vec<Finding>, TlsError> {
-    let (leaf, mut problems) = judge(Role::Client, &files.cert, &files.ca)?;
-    let identity = Identity::from_certificate(&leaf);
+    let mapping = Mapping::load(&files.identity)?;
+    let (leaf, mut problems) = judge(Role::Client, &files.cert, &files.ca, &mapping)?;
+    let by_rule =
+        mapping.authorities().into_iter().find_map(|ca| mapping.identify(&leaf, Some(ca)).ok());
+    let identity = by_rule.map_or_else(|| mapping.identify(&leaf, None), Ok);
     let user = identity.as_ref().map_or("USER", Identity::user).to_owned();
     problems.extend(identity.err().map(Problem::NoIdentity));
     let remedy = format!("issue it again with `rcmd-certs issue client {user} --force`");
@@ -130,13 +135,21 @@ enum Role {
     Client,
 }
 
-fn judge(role: Role, cert: &Path, ca: &Path) -> Result<(Certificate, Vec<Problem>), TlsError> {
+fn judge(
+    role: Role,
+    cert: &Path,
+    ca: &Path,
+    mapping: &Mapping,
+) -> Result<(Certificate, Vec<Problem>), TlsError> {
     let (cert_remedy, ca_remedy) = match role {
         Role::Server => (load::SERVER_REMEDY, load::SERVER_CA_REMEDY),
         Role::Client => (load::CLIENT_REMEDY, load::CLIENT_CA_REMEDY),
     };
     let chain = load::certificates(cert, cert_remedy)?;
-    let roots = load::load_roots(ca, ca_remedy)?;
+    let mut roots = load::load_roots(ca, ca_remedy)?;
+    for (_, outside) in servers::outside(mapping)? {
+        roots.extend(outside.roots);
+    }
     let leaf = match chain.first() {
         Some(der) => load::read(cert, 1, der)?,
         None => return Err(TlsError::NoCertificate(cert.to_owned())),
