@@ -67,10 +67,13 @@ fn a_command_as_nobody_has_nothing_of_the_server() {
 #[test]
 fn a_user_that_does_not_exist_runs_nothing() {
     let world = World::start();
-    let done = world.exec(["true"]).options(["-l", "no-such-user-here"]).with_result().run();
-    done.assert_code(125);
-    assert_eq!(done.result()["error"]["kind"], "no_such_user");
-    assert_eq!(done.result()["retry_safe"], true);
+    // A number is nobody's name, also one that the kernel takes for "as before".
+    for user in ["no-such-user-here", "0", "#0", "#-1", "4294967295", "#4294967295", "ROOT"] {
+        let done = world.exec(["true"]).options(["-l", user]).with_result().run();
+        done.assert_code(125);
+        assert_eq!(done.result()["error"]["kind"], "no_such_user", "{user}");
+        assert_eq!(done.result()["retry_safe"], true);
+    }
 }
 
 #[test]
