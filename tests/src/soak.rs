@@ -8,5 +8,6 @@ pub mod kills;
 pub mod locks;
 pub mod output;
 pub mod renewal;
+pub mod rotation;
 pub mod stdin;
 pub mod storms;

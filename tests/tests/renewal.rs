@@ -15,6 +15,12 @@ fn a_server_renews_under_load_and_no_command_fails() {
 }
 
 #[test]
+fn an_authority_is_rotated_under_load_and_no_command_fails() {
+    // CI's share; `soak rotation` moves twenty servers.
+    assert!(rcmd_tests::soak::rotation::run(2).commands > 0);
+}
+
+#[test]
 fn a_command_runs_across_the_end_of_its_certificate() {
     let authority = Serving::with("client_life = \"4s\"");
     let mut world = enrolled(&authority, World::builder());

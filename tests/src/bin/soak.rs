@@ -9,7 +9,7 @@ use clap::builder::PossibleValuesParser;
 use rcmd_tests::World;
 use rcmd_tests::soak::connections::{Kind, onslaught};
 use rcmd_tests::soak::kills::Way;
-use rcmd_tests::soak::{authority, cuts, kills, locks, output, renewal, stdin, storms};
+use rcmd_tests::soak::{authority, cuts, kills, locks, output, renewal, rotation, stdin, storms};
 
 /// A long run.
 struct Soak {
@@ -21,8 +21,8 @@ struct Soak {
 }
 
 /// All of them. `rounds` counts what the name says: storms of each size, connections of each kind, cuts,
-/// killed clients, killed holders, renewals, MiB.
-const SOAKS: [Soak; 9] = [
+/// killed clients, killed holders, renewals, servers, MiB.
+const SOAKS: [Soak; 10] = [
     Soak { name: "authority", rounds: 200, run: govern },
     Soak { name: "storms", rounds: 20, run: storm },
     Soak { name: "connections", rounds: 10_000, run: connect },
@@ -31,6 +31,7 @@ const SOAKS: [Soak; 9] = [
     Soak { name: "locks", rounds: 1000, run: lock },
     Soak { name: "output", rounds: 1024, run: read },
     Soak { name: "renewal", rounds: 100, run: renew },
+    Soak { name: "rotation", rounds: 20, run: rotate },
     Soak { name: "stdin", rounds: 1024, run: write },
 ];
 
@@ -104,6 +105,11 @@ fn lock(rounds: u64, seed: u64) -> bool {
     let figures = locks::run(rounds, seed);
     println!("{figures}");
     figures.are_good()
+}
+
+fn rotate(servers: u64, _seed: u64) -> bool {
+    println!("{}", rotation::run(servers));
+    true
 }
 
 fn renew(rounds: u64, _seed: u64) -> bool {
