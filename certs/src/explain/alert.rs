@@ -119,7 +119,13 @@ fn dates(side: Side, own: Option<&Certificate>, reissue: String) -> Explanation 
             format!("this {me}'s certificate {problem}"),
             format!("set the clock, wait, or {reissue}"),
         ),
-        Some(problem) => Explanation::new(format!("this {me}'s certificate {problem}"), reissue),
+        Some(problem) => Explanation::new(
+            format!("this {me}'s certificate {problem}"),
+            match side {
+                Side::Client => format!("renew it: `rcmd-client enroll --renew`, or {reissue}"),
+                Side::Server => format!("see why with `rcmd-server status`, or {reissue}"),
+            },
+        ),
         None => Explanation::new(
             format!(
                 "the {peer} finds this {me}'s certificate expired or not valid yet, though by this \

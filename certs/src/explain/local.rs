@@ -79,12 +79,24 @@ fn certificate(side: Side, error: &CertificateError) -> Explanation {
         }
         Side::Server => "issue it again: `rcmd-certs issue client USER --force`",
     };
+    // A clock that is ahead looks the same as a time that is over.
+    let by_the_clock = match side {
+        Side::Client => {
+            "compare `date -u` on both machines; if both clocks are right, on the server's machine: \
+             `rcmd-server status`, or `rcmd-certs issue server NAME... --force` and SIGHUP to the \
+             server"
+        }
+        Side::Server => {
+            "compare `date -u` on both machines; if both clocks are right, the client renews it: \
+             `rcmd-client enroll --renew`, or `rcmd-certs issue client USER --force`"
+        }
+    };
     let (what, hint) = match error {
         CertificateError::ExpiredContext { time, not_after } => {
             let ago = span(time.as_secs().saturating_sub(not_after.as_secs()));
-            (format!("expired {ago} ago"), reissue)
+            (format!("expired {ago} ago"), by_the_clock)
         }
-        CertificateError::Expired => ("has expired".to_owned(), reissue),
+        CertificateError::Expired => ("has expired".to_owned(), by_the_clock),
         CertificateError::NotValidYetContext { time, not_before } => {
             let wait = span(not_before.as_secs().saturating_sub(time.as_secs()));
             let text = format!("is not valid yet, for another {wait}");

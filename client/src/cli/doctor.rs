@@ -7,6 +7,7 @@ use rcmd_certs::Identity;
 use rcmd_certs::text::printable;
 use rcmd_certs::tls::{ClientFiles, check_client, load_leaf, now_unix, span};
 use rcmd_certs::x509::Certificate;
+use rcmd_client::membership;
 use rcmd_client::{Client, Config, ErrorKind, Failure, Outcome, connect};
 use rustls::CommonState;
 use serde::Serialize;
@@ -174,6 +175,10 @@ fn certificate(doctor: &Doctor) -> Result<String, Failure> {
     if let Some(finding) = check_client(&files).map_err(unusable)?.into_iter().next() {
         let message = format!("{} {}", rcmd_certs::files::shown(&finding.path), finding.problem);
         return Err(Failure::new(ErrorKind::Tls, message).hint(finding.remedy));
+    }
+    if let Some(failed) = membership::last_failure(&doctor.layout) {
+        let hint = "Try `rcmd-client enroll --renew`.";
+        return Err(Failure::new(ErrorKind::Tls, failed).hint(hint));
     }
     let user = Identity::from_certificate(&leaf).map(|identity| identity.to_string());
     Ok(format!("{}, {}", user.unwrap_or_default(), validity(&leaf)))
