@@ -132,7 +132,12 @@ pub fn of_request(
             let args = RestrictedExpression::new_record(args).map_err(|error| error.to_string())?;
             pairs.push(text("name", first));
             pairs.push(number("argc", words.len()));
-            pairs.push(set("argv", known().map(|(n, word)| format!("{n}={word}"))));
+            // What is no text keeps its place, or a set without it would be equal to one of fewer.
+            let argv = words.iter().enumerate().map(|(n, word)| match word {
+                Some(word) => format!("{n}={word}"),
+                None => n.to_string(),
+            });
+            pairs.push(set("argv", argv));
             pairs.push(("args".to_owned(), args));
             pairs.extend(digest.map(|digest| text("digest", digest)));
         }

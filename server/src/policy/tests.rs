@@ -148,6 +148,7 @@ fn arguments_are_exact_by_position_and_patterns_stay_within_one() {
     assert!(!may("a", &[b"systemctl", b"nginx", b"restart"]));
     assert!(!may("a", &[b"systemctl", b"restart 2=nginx"]));
     assert!(!may("a", &[b"systemctl", b"restart", b"nginx\xff"]));
+    assert!(!may("a", &[b"systemctl", b"restart", b"nginx", b"\xff"]));
     assert!(may("b", &[b"x", b"restart", b"nginx@1"]));
     assert!(!may("b", &[b"x", b"restart", b"nginx", b"sshd"]));
     assert!(!may("b", &[b"x", b"restart", b"nginx\xff"]));
