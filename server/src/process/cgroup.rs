@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -59,6 +59,10 @@ pub(super) struct Cgroups {
 #[derive(Debug)]
 pub(super) struct Lease {
     path: PathBuf,
+    /// Whether it was killed. The kernel compares how often a cgroup was killed with how often that of
+    /// the parent was, and ends what starts in one that was killed more often (seen on Linux 6.18):
+    /// such a folder never serves again.
+    killed: AtomicBool,
     all: Arc<Cgroups>,
 }
 
@@ -108,7 +112,7 @@ impl Cgroups {
             // Somebody has removed it.
             Some(_) | None => self.fresh()?,
         };
-        Ok(Lease { path, all: Arc::clone(self) })
+        Ok(Lease { path, killed: AtomicBool::new(false), all: Arc::clone(self) })
     }
 
     fn fresh(&self) -> io::Result<PathBuf> {
@@ -141,12 +145,12 @@ impl Cgroups {
         empty.iter().for_each(|path| place::remove(path));
     }
 
-    fn take_back(&self, path: PathBuf) {
+    fn take_back(&self, path: PathBuf, killed: bool) {
         if is_busy(&path) {
             // What can't be marked is ended by the next server.
             let _ = setxattr(&path, LEFT, b"1", XattrFlags::empty());
             lock(&self.left).push(path);
-        } else if has_folders(&path) || lock(&self.empty).len() >= KEPT {
+        } else if killed || has_folders(&path) || lock(&self.empty).len() >= KEPT {
             place::remove(&path);
         } else {
             lock(&self.empty).push(path);
@@ -173,6 +177,7 @@ impl Lease {
     /// Kills all that lives in it, at once. It blocks for what there is to kill: 7 ms of 200.
     pub(super) fn kill(&self) -> Result<usize, TreeKill> {
         let living = processes(&self.path);
+        self.killed.store(true, Ordering::Relaxed);
         match fs::write(self.path.join("cgroup.kill"), "1") {
             Ok(()) => Ok(living.len()),
             Err(_) => Err(TreeKill { killed: 0, left: living }),
@@ -217,7 +222,8 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.all.take_back(std::mem::take(&mut self.path));
+        let killed = self.killed.load(Ordering::Relaxed);
+        self.all.take_back(std::mem::take(&mut self.path), killed);
     }
 }
 

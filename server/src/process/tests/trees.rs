@@ -24,6 +24,7 @@ over_both! {
     what_takes_another_name_every_2_milliseconds_is_killed,
     a_small_fork_bomb_is_killed,
     another_jobs_tree_is_left_alone,
+    what_starts_after_a_kill_is_not_killed_by_it,
     many_trees_are_killed_at_once,
     a_request_to_end_reaches_other_sessions_too,
     a_daemon_outlives_a_normal_end_and_leaves_no_zombie,
@@ -132,6 +133,19 @@ async fn a_daemon_without_its_environment_escapes_without_cgroups() {
     assert!(is_alive(daemon));
     kill_process(daemon, KernelSignal::KILL).unwrap();
     started.rest().await;
+}
+
+async fn what_starts_after_a_kill_is_not_killed_by_it() {
+    let processes = processes();
+    for _ in 0..4 {
+        let mut started = start(&processes, &shell("echo ready; exec sleep 600")).await;
+        assert_eq!(started.line().await, "ready");
+        assert_eq!(started.process.tree().kill().await.killed, 1);
+        started.rest().await;
+        started.process.exited().await;
+        started.process.reap();
+    }
+    assert_eq!(output_of(&processes, &shell("echo here")).await, "here\n");
 }
 
 async fn another_jobs_tree_is_left_alone() {
