@@ -172,7 +172,9 @@ fn many_trees_end_at_once_and_no_other_with_them() {
 /// its commands see the end of their input, and nobody ends those that do not look at it.
 #[test]
 fn commands_of_a_server_that_was_killed_see_an_end_of_input_and_may_live_on() {
-    let mut world = World::builder().config("grace = \"1s\"").start();
+    // With cgroups, the next server that starts kills them, and other tests start servers.
+    let builder = World::builder().config("grace = \"1s\"").config("spawn = \"portable\"");
+    let mut world = builder.start();
     let mark = mark();
     let file = world.scratch("saw");
     let line = format!("cat; echo eof > {}; exec sleep {mark}", file.display());
