@@ -23,6 +23,7 @@
 //! | [`wire`] | what a member and its authority say to each other |
 //! | [`tls`] | the one builder of rustls configurations |
 //! | [`explain`] | failed handshakes in words |
+//! | [`seal`] | what a host signs of itself |
 //! | [`text`] | foreign text made safe to print |
 //!
 //! The program `rcmd-certs` is a thin user of this library.
@@ -40,6 +41,7 @@ pub mod names;
 pub mod office;
 pub mod paths;
 pub mod revocation;
+pub mod seal;
 pub mod serve;
 pub mod text;
 pub mod tls;

@@ -27,7 +27,8 @@ pub fn escaped(text: &str) -> String {
     clean
 }
 
-fn is_safe(character: char) -> bool {
+/// Whether a character may go to a terminal as it is: no control, invisible or direction-changing one.
+pub fn is_safe(character: char) -> bool {
     let invisible_or_directional = matches!(
         character,
         '\u{ad}'

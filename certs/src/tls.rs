@@ -38,7 +38,7 @@ pub use clients::{Clients, Cut, Revocation};
 pub(crate) use enrolment::{
     LISTENER, LISTENER_NAME, contact_config, listener_config, listener_name,
 };
-pub(crate) use load::{certificates as load_all, private_key as load_key};
+pub(crate) use load::{certificates as load_all, load_first, private_key as load_key};
 pub use load::{load_certificates, load_leaf};
 use servers::Servers;
 

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use rcmd_protocol::{
+    ids::AuditHead,
     outcome::{Failure, Outcome},
     signal::Signal,
 };
@@ -45,6 +46,9 @@ pub struct Report {
     pub ended_at: Option<u64>,
     /// How long it ran, in milliseconds, by a clock that never jumps.
     pub duration_ms: Option<u64>,
+    /// The record of the end in the host's audit, `SEQ:HASH`: what `rcmd-server audit verify --head`
+    /// takes.
+    pub audit: Option<Box<AuditHead>>,
 }
 
 impl Report {
@@ -67,6 +71,7 @@ impl Report {
             started_at: None,
             ended_at: None,
             duration_ms: None,
+            audit: None,
         }
     }
 
@@ -119,6 +124,7 @@ mod tests {
             started_at: Some(1_700_000_000_007),
             ended_at: None,
             duration_ms: Some(12),
+            audit: AuditHead::parse(&format!("7:{}", "ab".repeat(32))).map(Box::new),
         }
     }
 
@@ -150,6 +156,7 @@ mod tests {
             "retry_safe": false, "stdout_bytes": 3, "stderr_bytes": 0, "stdout_digest": null,
             "stderr_digest": null, "output_open": false, "truncated": false,
             "started_at": "2023-11-14T22:13:20.007Z", "ended_at": null, "duration_ms": 12,
+            "audit": format!("7:{}", "ab".repeat(32)),
         });
         assert_eq!(serde_json::to_value(report).unwrap(), expected);
     }

@@ -472,6 +472,7 @@ impl World {
                 started_at: Some(1),
                 ended_at: 2,
                 duration_ms: Some(1),
+                audit: None,
             };
             self.server.push(Frame::Exit(exit));
         }

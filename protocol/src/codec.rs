@@ -441,5 +441,6 @@ fn exit(need: &Need, fields: &mut Fields) -> Result<Exit, Fault> {
         started_at: fields.started_at,
         ended_at: need.need(fields.ended_at, "ended_at")?,
         duration_ms: fields.duration_ms,
+        audit: fields.audit.map(Box::new),
     })
 }

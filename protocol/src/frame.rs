@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     digest::{Algorithm, StreamDigest},
-    ids::{Instance, JobId, Key, RequestDigest},
+    ids::{AuditHead, Instance, JobId, Key, RequestDigest},
     outcome::{Failure, Outcome, names},
     signal::Signal,
 };
@@ -443,6 +443,9 @@ pub struct Exit {
     /// How long it ran, in milliseconds, by a clock that never jumps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
+    /// The record of this end in the host's audit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Box<AuditHead>>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -13,7 +13,7 @@ use serde::{
 use crate::{
     fault::Fault,
     frame::{Kind, Mode, Refusal, Stream},
-    ids::{Instance, JobId, Key},
+    ids::{AuditHead, Instance, JobId, Key},
     json::{Integer, Skip, Text, TextList, whole, without_nul},
     limits,
     outcome::{ErrorKind, Outcome},
@@ -50,6 +50,7 @@ words! {
     Key: "a key of 32 digits", Key::from_hex;
     Instance: "an instance of 32 digits", Instance::from_hex;
     JobId: "a job", JobId::parse;
+    AuditHead: "a head of an audit", AuditHead::parse;
 }
 
 impl<'de, T: FromWord> Deserialize<'de> for Word<T> {
@@ -177,6 +178,7 @@ fields! {
     stderr_digest "stderr_digest": String as Text;
     ended_at "ended_at": u64 as Integer;
     duration_ms "duration_ms": u64 as Integer;
+    audit "audit": AuditHead as Word<AuditHead>;
 }
 
 /// `stdin` is a yes or no in `start` and an offset in `attached`.

@@ -99,6 +99,44 @@ impl RequestDigest {
     }
 }
 
+/// Where a host's audit stood: the number of a record and the hash that covers it and all before it.
+/// A client that keeps it can tell later whether the log still has them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AuditHead {
+    /// The record's number, from 1.
+    pub seq: u64,
+    /// SHA-256.
+    pub hash: [u8; 32],
+}
+
+impl AuditHead {
+    /// Reads `SEQ:HASH`, the hash as 64 lower-case digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (seq, hash) = text.split_once(':')?;
+        let plain = !seq.is_empty() && seq.bytes().all(|byte| byte.is_ascii_digit());
+        let seq = seq.parse().ok().filter(|_| plain)?;
+        Some(Self { seq, hash: *RequestDigest::from_hex(hash)?.as_bytes() })
+    }
+}
+
+impl fmt::Display for AuditHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.seq, RequestDigest(self.hash))
+    }
+}
+
+impl fmt::Debug for AuditHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for AuditHead {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
@@ -159,6 +197,16 @@ mod tests {
     #[test]
     fn a_text_key_is_the_first_half_of_its_sha256() {
         assert_eq!(Key::from_text(b"abc").to_string(), "ba7816bf8f01cfea414140de5dae2223");
+    }
+
+    #[test]
+    fn a_head_of_the_audit_reads_back_and_nothing_else_does() {
+        let head = AuditHead { seq: 17, hash: [0xab; 32] };
+        assert_eq!(AuditHead::parse(&head.to_string()), Some(head));
+        let hash = "ab".repeat(32);
+        for bad in ["", "17", &format!("+17:{hash}"), &format!(":{hash}"), &format!("17:{hash}0")] {
+            assert_eq!(AuditHead::parse(bad), None, "{bad:?}");
+        }
     }
 
     #[test]

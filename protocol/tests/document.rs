@@ -213,6 +213,7 @@ fn example() -> Vec<(&'static str, Frame)> {
         started_at: Some(1_767_225_600_020),
         ended_at: 1_767_225_600_022,
         duration_ms: Some(2),
+        audit: None,
     };
     vec![
         ("client", Frame::Hello(hello("rcmd-client 0.1.0", None))),

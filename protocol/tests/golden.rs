@@ -11,12 +11,13 @@ use rcmd_protocol::{
         Attach, Attached, Data, End, Exit, Frame, Hello, Kind, Lock, Mode, Refusal, ServerHello,
         Start, Started, Stream, Verdict, Window,
     },
-    ids::{Instance, JobId, Key, RequestDigest},
+    ids::{AuditHead, Instance, JobId, Key, RequestDigest},
     outcome::{ErrorKind, Failure, Outcome},
     signal::Signal,
 };
 
 const SHA256: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+const AUDIT: &str = "abababababababababababababababababababababababababababababababab";
 const BLAKE3: &str = "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
 
 fn key() -> Key {
@@ -94,6 +95,7 @@ fn golden() -> Vec<(Frame, String)> {
         started_at: Some(1),
         ended_at: 2,
         duration_ms: Some(1),
+        audit: Some(Box::new(AuditHead { seq: 9_007_199_254_740_991, hash: [0xab; 32] })),
     };
     let never = Exit {
         outcome: Outcome::NotStarted,
@@ -106,6 +108,7 @@ fn golden() -> Vec<(Frame, String)> {
         open: false,
         started_at: None,
         duration_ms: None,
+        audit: None,
         ..exit
     };
     let digest = request_digest();
@@ -163,7 +166,7 @@ fn golden() -> Vec<(Frame, String)> {
         (Frame::Stop { ch: 4_294_967_295, stream: Stream::Stdout }, r#"{"type":"stop","ch":4294967295,"stream":"stdout"}"#.to_owned()),
         (Frame::Signal { ch: 1, number: 1, signal: Signal::INT }, r#"{"type":"signal","ch":1,"number":1,"signal":"SIGINT"}"#.to_owned()),
         (Frame::Cancel { ch: 1 }, r#"{"type":"cancel","ch":1}"#.to_owned()),
-        (Frame::Exit(exit), format!(r#"{{"type":"exit","ch":1,"outcome":"timed_out","code":255,"signal":"SIGKILL","kind":"server_stopped","message":"stopped","hint":"again","retry_after_ms":10,"stdout_bytes":3,"stderr_bytes":0,"stdout_digest":"{BLAKE3}","stderr_digest":"{SHA256}","open":true,"started_at":1,"ended_at":2,"duration_ms":1}}"#)),
+        (Frame::Exit(exit), format!(r#"{{"type":"exit","ch":1,"outcome":"timed_out","code":255,"signal":"SIGKILL","kind":"server_stopped","message":"stopped","hint":"again","retry_after_ms":10,"stdout_bytes":3,"stderr_bytes":0,"stdout_digest":"{BLAKE3}","stderr_digest":"{SHA256}","open":true,"started_at":1,"ended_at":2,"duration_ms":1,"audit":"9007199254740991:{AUDIT}"}}"#)),
         (Frame::Exit(never), r#"{"type":"exit","ch":1,"outcome":"not_started","kind":"not_found","message":"no \"x\"\né","stdout_bytes":0,"stderr_bytes":0,"ended_at":2}"#.to_owned()),
         (Frame::Done { ch: 1 }, r#"{"type":"done","ch":1}"#.to_owned()),
     ]

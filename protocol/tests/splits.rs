@@ -143,6 +143,7 @@ fn server() -> Recording {
         started_at: Some(1_700_000_000_000),
         ended_at: 1_700_000_000_100,
         duration_ms: Some(100),
+        audit: None,
     };
     let hello = ServerHello {
         instance: Instance::random().unwrap(),

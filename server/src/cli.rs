@@ -8,6 +8,8 @@ use std::{
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::audit::cli::AuditCommand;
+
 /// Runs commands on this machine for those who may ask.
 #[derive(Debug, Parser)]
 #[command(
@@ -62,6 +64,9 @@ pub enum Command {
     Enroll(EnrollOptions),
     /// Say how certificate, revocation list and authority are
     Status(StatusOptions),
+    /// Read the audit: who ran what, and whether it is whole
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Print completions for a shell
     Completions {
         /// The shell

@@ -12,6 +12,7 @@ use rcmd_protocol::limits as wire;
 use serde::Deserialize;
 
 use crate::{
+    audit::{self, AuditFile},
     limits::{Limits, Span},
     policy::Host,
     process::Spawn,
@@ -51,6 +52,8 @@ pub struct Settings {
     pub spawn: Spawn,
     /// Limits, as configured; they are cut to the machine at start.
     pub limits: Limits,
+    /// How the audit is kept.
+    pub audit: audit::Settings,
 }
 
 /// What becomes of running commands that a new policy no longer permits.
@@ -90,6 +93,7 @@ struct ConfigFile {
     path: String,
     spawn: Spawn,
     limits: Limits,
+    audit: AuditFile,
     host: HostFile,
     policy: PolicyFile,
 }
@@ -104,6 +108,7 @@ impl Default for ConfigFile {
             path: PATH.to_owned(),
             spawn: Spawn::Auto,
             limits: Limits::default(),
+            audit: AuditFile::default(),
             host: HostFile::default(),
             policy: PolicyFile::default(),
         }
@@ -173,6 +178,7 @@ impl Settings {
             path: file.path,
             spawn: file.spawn,
             limits: file.limits,
+            audit: file.audit.settings(&layout.server_dir()),
         })
     }
 }

@@ -70,6 +70,7 @@ where
         ended = connection.read(greeted) => ended,
         (cut, failure) = membership::watch_over(&judged, &who) => {
             warn!(peer = %who, serial = who.identity().serial(), reason = %cut, "cut");
+            judged.jobs.audit.cut(&who, &cut.to_string());
             connection.link.send(Frame::Error(failure));
             // Who has a newer certificate comes again with it; a revoked one has none.
             resumable = cut != Cut::Revoked;

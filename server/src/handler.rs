@@ -68,12 +68,19 @@ pub async fn start(
     if start.keep && service.jobs.keys.find(user, key, digest).is_some() {
         return Ok(answer_kept(service, peer, &start, wishes, &sink, Refusal::Gone));
     }
-    if service.is_draining() {
-        return Ok(refuse(&sink, job::draining()));
-    }
-    let beginning = match prepare(service, peer, request, &start, wishes, &sink).await {
-        Ok(beginning) => beginning,
+    let id = match attempt(service, peer, &request, &start) {
+        Ok(id) => id,
         Err(failure) => return Ok(refuse(&sink, failure)),
+    };
+    let beginning = match prepare(service, peer, id.clone(), request, &start, wishes, &sink).await {
+        Ok(beginning) => beginning,
+        Err(failure) => {
+            // A denial is written down where it is made, with the rules that decided.
+            if failure.kind != ErrorKind::Denied {
+                service.jobs.audit.refused(peer, &id, &failure);
+            }
+            return Ok(refuse(&sink, failure));
+        }
     };
     let jobs = Arc::clone(&service.jobs);
     service.tasks.spawn(async move {
@@ -171,24 +178,39 @@ async fn other_account(
     Ok(Some(service.accounts.find(name).await.map_err(SpawnError::from)?))
 }
 
+/// Names the job that there will be, and writes down that it was asked for.
+fn attempt(
+    service: &Service,
+    peer: &Peer,
+    request: &Request,
+    start: &Start,
+) -> Result<JobId, Failure> {
+    let id = JobId::random().map_err(|error| {
+        Failure::new(ErrorKind::Resources, format!("no random numbers: {error}"))
+    })?;
+    service.jobs.audit.attempt(peer, &id, request, &start.digest)?;
+    Ok(id)
+}
+
 /// Finds what the request speaks of on this host, and has it judged.
 async fn prepare(
     service: &Service,
     peer: &Arc<Peer>,
+    id: JobId,
     request: Request,
     start: &Start,
     wishes: Wishes,
     sink: &Sink,
 ) -> Result<Beginning, Failure> {
+    if service.is_draining() {
+        return Err(job::draining());
+    }
     let allowance = service.settings.limits.of(peer.identity());
     service.jobs.admission.knock(peer.user(), &allowance)?;
     let held = hold(&service.jobs, start)?;
-    let id = JobId::random().map_err(|error| {
-        Failure::new(ErrorKind::Resources, format!("no random numbers: {error}"))
-    })?;
     let slice = service.policy.load().slice(peer.who());
     let refused = |refused| match refused {
-        Refused::Denied(denial) => denied(peer, denial),
+        Refused::Denied(denial) => denied(service, peer, Some(&id), denial),
         Refused::Failed(error) => error.into(),
     };
     let account = other_account(service, &slice, &request).await.map_err(refused)?;
@@ -212,7 +234,8 @@ async fn prepare(
 
 /// What a denial leaves behind: its line in the log, and what the client is told. Every denial comes
 /// by here, once.
-fn denied(peer: &Peer, denial: Denial) -> Failure {
+fn denied(service: &Service, peer: &Peer, job: Option<&JobId>, denial: Denial) -> Failure {
+    service.jobs.audit.denied(peer, job, &denial);
     info!(%peer, why = denial.why.as_str(), rules = ?denial.rules, %denial, "denied");
     denial.into()
 }
@@ -224,7 +247,7 @@ fn may_attach(service: &Service, peer: &Peer, sink: &Sink) -> bool {
     let slice = service.policy.load().slice(peer.who());
     let judged = policy::judge_attach(&slice, peer.user(), moment);
     let Err(denial) = judged else { return true };
-    sink.link.send(job::unknown(sink.ch, denied(peer, denial)));
+    sink.link.send(job::unknown(sink.ch, denied(service, peer, None, denial)));
     false
 }
 

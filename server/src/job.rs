@@ -33,6 +33,7 @@ use tokio::sync::{SetOnce, mpsc};
 
 use crate::{
     admission::Admission,
+    audit::Audit,
     budget::{Budget, Share},
     config::OnReload,
     keys::KeyLog,
@@ -202,6 +203,10 @@ pub struct Shared {
     pub keys: Arc<KeyLog>,
     /// Names that one command holds at a time.
     pub locks: Arc<Locks>,
+    /// What is written down of them all.
+    pub audit: Arc<Audit>,
+    /// The name of the user whom commands run as.
+    pub user: std::ffi::OsString,
     /// The way to processes.
     pub processes: Processes,
     /// What becomes of commands that are no longer permitted.

@@ -268,6 +268,7 @@ mod tests {
             started_at: Some(1),
             ended_at: 2,
             duration_ms: Some(1),
+            audit: None,
         }
     }
 

@@ -10,6 +10,7 @@
 
 pub mod accept;
 pub mod admission;
+pub mod audit;
 pub mod budget;
 pub mod cli;
 mod clock;

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Some(Command::Status(options)) => {
             membership::command::run_status(&options, &mut std::io::stdout())
         }
+        Some(Command::Audit(command)) => command.run().map(|()| 0),
         None => {
             logging::init(&cli.options);
             run::run(cli.options).map(|()| 0)

@@ -10,5 +10,5 @@ pub mod command;
 mod trust;
 mod upkeep;
 
-pub use trust::{Trust, watch_over};
+pub use trust::{Trust, TrustError, watch_over};
 pub use upkeep::{begin, spawn};

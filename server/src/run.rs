@@ -6,12 +6,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use rcmd_certs::{Layout, tls};
+use rcmd_certs::{Layout, seal::Sealer, tls};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::{
     accept::Waiting,
+    audit::Audit,
     cli::Options,
     config::Settings,
     job::Message,
@@ -42,8 +43,14 @@ pub fn run(options: Options) -> Result<()> {
     tell_of_policy(&settings, &policy);
     // Before there is a second thread: this changes the whole process.
     process::prepare_self().context("the server can't set up its own process")?;
+    let audit = Audit::open(&settings.audit, Sealer::of(&settings.files)?)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(layout, settings, limits, trust, policy))
+    let served =
+        runtime.block_on(serve(layout, settings, limits, trust, policy, Arc::clone(&audit)));
+    // No task is left then, so that nothing is written behind the end.
+    drop(runtime);
+    audit.close();
+    served
 }
 
 fn report(settings: &Settings, limits: &Limits, policy: &Rules) -> Result<()> {
@@ -121,6 +128,7 @@ async fn serve(
     limits: Limits,
     trust: Trust,
     policy: Rules,
+    audit: Arc<Audit>,
 ) -> Result<()> {
     let keys = KeyLog::open(&settings.keys)?;
     let (processes, why) = Processes::new(settings.spawn, &limits.tree)
@@ -129,7 +137,7 @@ async fn serve(
     let orphans = processes.clone().reap_orphans();
     let account = process::Account::current();
     let service =
-        Arc::new(Service::new(settings, limits, trust, policy, keys, processes, account)?);
+        Arc::new(Service::new(settings, limits, trust, policy, keys, audit, processes, account)?);
 
     // Not among the tracked tasks: it ends with the runtime.
     let _orphans = tokio::task::JoinSet::from_iter([orphans]);
@@ -184,20 +192,24 @@ fn listen(service: &Arc<Service>) -> Result<()> {
 
 /// Reads certificates, keys and policy again; what is wrong leaves the old ones in use.
 async fn reload(service: &Service) {
-    let settings = &service.settings;
+    let (settings, audit) = (&service.settings, &service.jobs.audit);
     match policy::file::load(&settings.policy, &settings.host) {
         Ok(policy) => {
             tell_of_policy(settings, &policy);
             let policy = Arc::new(policy);
+            audit.reloaded("policy", None, None);
             service.policy.store(Arc::clone(&policy));
             info!("policy reloaded");
             for job in service.registry.all_live() {
                 job.tell(Message::Judge(Arc::clone(&policy))).await;
             }
         }
-        Err(error) => error!(%error, "policy not reloaded; the old one stays in use"),
+        Err(error) => {
+            audit.reloaded("policy", Some(error.to_string()), None);
+            error!(%error, "policy not reloaded; the old one stays in use");
+        }
     }
-    match service.trust.reload() {
+    match service.reload_trust("certificates") {
         Ok(()) => {
             warn_of_certificates(&service.settings);
             info!("certificates reloaded");

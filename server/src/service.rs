@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use rcmd_certs::Identity;
+use rcmd_certs::{Identity, seal::Sealer};
 use rcmd_protocol::{
     frame::{Frame, Hello, ServerHello, capability},
     ids::Instance,
@@ -19,13 +19,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admission::Admission,
+    audit::Audit,
     budget::Budget,
     config::Settings,
     job,
     keys::KeyLog,
     limits::{HELD, Limits},
     locks::Locks,
-    membership::Trust,
+    membership::{Trust, TrustError},
     policy::Rules,
     process::{Account, Accounts, Processes},
     registry::Registry,
@@ -63,12 +64,14 @@ impl Service {
     ///
     /// # Errors
     /// When the kernel gives no randomness.
+    #[allow(clippy::too_many_arguments)] // Each is another thing, and there is one caller.
     pub fn new(
         mut settings: Settings,
         limits: Limits,
         trust: Trust,
         policy: Rules,
         keys: KeyLog,
+        audit: Arc<Audit>,
         processes: Processes,
         account: Account,
     ) -> io::Result<Self> {
@@ -78,6 +81,8 @@ impl Service {
             budget: Arc::new(Budget::new(HELD)),
             keys: Arc::new(keys),
             locks: Arc::new(Locks::new(settings.locks.clone(), processes.clone())),
+            audit,
+            user: account.name.clone(),
             processes,
             on_reload: settings.on_reload,
             grace: settings.grace,
@@ -118,6 +123,19 @@ impl Service {
                 keepalive_ms: ms(self.settings.keepalive),
             }),
         })
+    }
+
+    /// Reads certificates, keys and the revocation list again, and writes down what came of it: under
+    /// the key that signs the audit from then on.
+    ///
+    /// # Errors
+    /// When they can't be used; then nothing has changed.
+    pub fn reload_trust(&self, what: &str) -> Result<(), TrustError> {
+        let reloaded = self.trust.reload();
+        let failure = reloaded.as_ref().err().map(ToString::to_string);
+        let sealer = Sealer::of(&self.settings.files).ok().filter(|_| failure.is_none());
+        self.jobs.audit.reloaded(what, failure, sealer);
+        reloaded
     }
 
     /// Whether nothing new is started any more.

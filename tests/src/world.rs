@@ -132,6 +132,14 @@ impl World {
         command
     }
 
+    /// `rcmd-server`, to be given a subcommand.
+    #[must_use]
+    pub fn server_tool(&self) -> Command {
+        let mut command = Command::new(&self.binaries.server);
+        command.env_remove("RCMD_DIR").stdin(Stdio::null());
+        command
+    }
+
     /// The server's process number.
     ///
     /// # Panics

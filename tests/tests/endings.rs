@@ -47,6 +47,7 @@ fn assert_is_a_result(result: &Value) {
         ("started_at", time_or_null),
         ("ended_at", time_or_null),
         ("duration_ms", number_or_null),
+        ("audit", text_or_null),
     ];
     let object = result.as_object().expect("an object");
     for (name, fits) in fields {

@@ -82,7 +82,10 @@ pub fn load_leaf(path: &Path) -> Result<Certificate, TlsError> {
 }
 
 /// The first certificate of a PEM file.
-fn load_first(path: &Path, remedy: &'static str) -> Result<CertificateDer<'static>, TlsError> {
+pub(crate) fn load_first(
+    path: &Path,
+    remedy: &'static str,
+) -> Result<CertificateDer<'static>, TlsError> {
     let first = certificates(path, remedy)?.into_iter().next();
     first.ok_or_else(|| TlsError::NoCertificate(path.to_owned()))
 }

@@ -55,6 +55,7 @@ pub(super) fn exit_not_started(ch: u32, failure: Failure) -> Exit {
         started_at: None,
         ended_at: clock::now_ms(),
         duration_ms: None,
+        audit: None,
     }
 }
 

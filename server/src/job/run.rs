@@ -1,6 +1,6 @@
 //! The phases of a job: waiting for a turn, running, ended.
 
-use std::{pin::Pin, sync::Arc, time::Instant};
+use std::{os::unix::ffi::OsStrExt as _, pin::Pin, sync::Arc, time::Instant};
 
 use rcmd_protocol::{
     frame::{Exit, Frame, Lock, Started, Stream},
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     admission::Turn,
+    audit,
     budget::Share,
     clock,
     config::OnReload,
@@ -53,6 +54,8 @@ pub(super) struct Job {
     held: Option<Share>,
     kept: Option<Key>,
     digest: RequestDigest,
+    /// Its start in the audit, until its end is there.
+    audited: Option<audit::Started>,
     pub(super) peer: Arc<Peer>,
     note: Option<String>,
 }
@@ -128,6 +131,7 @@ impl Job {
             held: None,
             kept,
             digest,
+            audited: None,
             peer: Arc::clone(permit.peer()),
             note,
         };
@@ -136,11 +140,11 @@ impl Job {
 
     /// Lives the whole life; `on_end` is called when nothing runs any more and only the end is kept.
     pub(super) async fn live(mut self, asked: Asked, on_end: impl FnOnce(bool)) -> bool {
-        let exit = match self.start(asked).await {
+        let mut exit = match self.start(asked).await {
             Ok(running) => self.run(running).await,
             Err(failure) => ending::exit_not_started(0, failure),
         };
-        self.note_end(&exit).await;
+        self.note_end(&mut exit).await;
         self.exit = Some(exit);
         on_end(self.started_at.is_some());
         self.keep().await;
@@ -166,8 +170,13 @@ impl Job {
             let user = self.peer.user();
             self.shared.keys.begin(user, key, self.digest, &self.id).await?;
         }
+        let permit = &asked.permit;
+        let asked_for =
+            self.standing.as_ref().and_then(|standing| standing.request.user.as_deref());
+        let user = asked_for.unwrap_or(self.shared.user.as_bytes());
+        self.audited = Some(self.shared.audit.start(user, permit).await?);
         let mut process =
-            self.shared.processes.spawn(asked.permit.plan()).await.map_err(Failure::from)?;
+            self.shared.processes.spawn(permit.plan()).await.map_err(Failure::from)?;
         match self.shared.on_reload {
             OnReload::Keep => self.standing = None,
             OnReload::End => self.held = Some(asked.held),
@@ -412,6 +421,7 @@ impl Job {
             duration_ms: Some(
                 u64::try_from(running.began.elapsed().as_millis()).unwrap_or(u64::MAX),
             ),
+            audit: None,
         }
     }
 
@@ -420,7 +430,17 @@ impl Job {
         self.denial.clone().map_or_else(ending::draining, Failure::from)
     }
 
-    async fn note_end(&mut self, exit: &Exit) {
+    async fn note_end(&mut self, exit: &mut Exit) {
+        match (self.audited.take(), &self.denial, &exit.failure) {
+            (Some(started), ..) => exit.audit = started.end(exit).map(Box::new),
+            (None, Some(denial), _) => {
+                self.shared.audit.denied(&self.peer, Some(&self.id), denial);
+            }
+            (None, None, Some(failure)) => {
+                self.shared.audit.refused(&self.peer, &self.id, failure);
+            }
+            (None, None, None) => {}
+        }
         info!(
             job = %self.id,
             peer = %self.peer,

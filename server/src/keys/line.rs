@@ -133,6 +133,7 @@ impl End {
             started_at: self.started_at,
             ended_at: self.ended_at,
             duration_ms: self.duration_ms,
+            audit: None,
         })
     }
 }

@@ -91,7 +91,7 @@ async fn renew(layout: Layout, service: Arc<Service>) {
         match renew_once(&layout).await {
             Ok(()) => {
                 failures = 0;
-                match service.trust.reload() {
+                match service.reload_trust("renewed certificate") {
                     Ok(()) => info!("certificate renewed; no connection was dropped"),
                     Err(error) => {
                         error!(%error, "renewed certificate not taken; the old one stays in use")
@@ -157,7 +157,7 @@ async fn move_over(layout: &Layout, service: &Service) {
     // A fleet learns of it in the same moment.
     sleep(Duration::from_millis(random_below(500))).await;
     match renew_once(layout).await {
-        Ok(()) => match service.trust.reload() {
+        Ok(()) => match service.reload_trust("the authority's new root") {
             Ok(()) => info!("moved over to the authority's new root"),
             Err(error) => error!(%error, "the authority's new root is not in use"),
         },

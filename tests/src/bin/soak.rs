@@ -9,7 +9,9 @@ use clap::builder::PossibleValuesParser;
 use rcmd_tests::World;
 use rcmd_tests::soak::connections::{Kind, onslaught};
 use rcmd_tests::soak::kills::Way;
-use rcmd_tests::soak::{authority, cuts, kills, locks, output, renewal, rotation, stdin, storms};
+use rcmd_tests::soak::{
+    audit as audited, authority, cuts, kills, locks, output, renewal, rotation, stdin, storms,
+};
 
 /// A long run.
 struct Soak {
@@ -22,13 +24,14 @@ struct Soak {
 
 /// All of them. `rounds` counts what the name says: storms of each size, connections of each kind, cuts,
 /// killed clients, killed holders, renewals, servers, MiB.
-const SOAKS: [Soak; 10] = [
+const SOAKS: [Soak; 11] = [
     Soak { name: "authority", rounds: 200, run: govern },
     Soak { name: "storms", rounds: 20, run: storm },
     Soak { name: "connections", rounds: 10_000, run: connect },
     Soak { name: "cuts", rounds: 1000, run: cut },
     Soak { name: "kills", rounds: 1000, run: kill },
     Soak { name: "locks", rounds: 1000, run: lock },
+    Soak { name: "audit", rounds: 200, run: audit },
     Soak { name: "output", rounds: 1024, run: read },
     Soak { name: "renewal", rounds: 100, run: renew },
     Soak { name: "rotation", rounds: 20, run: rotate },
@@ -115,6 +118,12 @@ fn rotate(servers: u64, _seed: u64) -> bool {
 fn renew(rounds: u64, _seed: u64) -> bool {
     println!("{}", renewal::run(rounds));
     true
+}
+
+fn audit(rounds: u64, seed: u64) -> bool {
+    let figures = audited::run(rounds, seed);
+    println!("{figures}");
+    figures.are_good()
 }
 
 fn read(mib: u64, _seed: u64) -> bool {

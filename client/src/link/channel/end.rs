@@ -18,6 +18,7 @@ impl Channel {
         report.output_open |= exit.open;
         report.ended_at = Some(exit.ended_at);
         report.duration_ms = exit.duration_ms;
+        report.audit = exit.audit;
         if ran {
             report.stdout_bytes = exit.stdout_bytes;
             report.stderr_bytes = exit.stderr_bytes;

@@ -240,6 +240,7 @@ pub(super) fn exit(ch: u32, stdout: &[u8]) -> Exit {
         started_at: Some(7),
         ended_at: 9,
         duration_ms: Some(2),
+        audit: None,
     }
 }
 

@@ -1,0 +1,159 @@
+//! Seals: what a host says of itself, signed by the private key of its certificate.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::SignatureScheme;
+use rustls::crypto::aws_lc_rs;
+use rustls::sign::SigningKey;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::tls::{ServerFiles, TlsError, load_first, load_key, provider};
+
+const REMEDY: &str =
+    "name the folder with --dir DIR, or the certificate that the host had with --cert FILE";
+
+/// Schemes of the keys that a certificate may have, for seals.
+const SCHEMES: [SignatureScheme; 5] = [
+    SignatureScheme::ED25519,
+    SignatureScheme::ECDSA_NISTP256_SHA256,
+    SignatureScheme::ECDSA_NISTP384_SHA384,
+    SignatureScheme::ECDSA_NISTP521_SHA512,
+    SignatureScheme::RSA_PSS_SHA256,
+];
+
+/// A private key that seals.
+#[derive(Clone, Debug)]
+pub struct Sealer {
+    key: Arc<dyn SigningKey>,
+    public: SealKey,
+}
+
+/// The public key of a certificate: the bits of its subjectPublicKey (RFC 5280, 4.1.2.7).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SealKey(Vec<u8>);
+
+/// A signature, and how it was made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Seal {
+    /// The TLS number of its scheme (RFC 8446, 4.2.3).
+    pub scheme: u16,
+    /// The signature.
+    pub signature: Vec<u8>,
+}
+
+/// A key that can't sign.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// None of its schemes is known here.
+    #[error("the server's key is of a kind that can't sign audit checkpoints")]
+    Scheme,
+    /// The library refused.
+    #[error("the server's key can't sign: {0}")]
+    Sign(rustls::Error),
+}
+
+impl Sealer {
+    /// The key of a server.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] when its files can't be used.
+    pub fn of(files: &ServerFiles) -> Result<Self, TlsError> {
+        let public = SealKey::of_certificate(&files.cert)?;
+        let der = load_key(&files.key, REMEDY)?;
+        let key = aws_lc_rs::sign::any_supported_type(&der).map_err(|error| TlsError::Pem {
+            path: files.key.clone(),
+            reason: error.to_string(),
+        })?;
+        Ok(Self { key, public })
+    }
+
+    /// The public half, as the certificate has it.
+    pub fn public(&self) -> &SealKey {
+        &self.public
+    }
+
+    /// Signs.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError`] when the key can't.
+    pub fn seal(&self, message: &[u8]) -> Result<Seal, SealError> {
+        let signer = self.key.choose_scheme(&SCHEMES).ok_or(SealError::Scheme)?;
+        let signature = signer.sign(message).map_err(SealError::Sign)?;
+        Ok(Seal { scheme: u16::from(signer.scheme()), signature })
+    }
+}
+
+impl SealKey {
+    /// The key of the first certificate in a PEM file.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] when there is none that can be read.
+    pub fn of_certificate(path: &Path) -> Result<Self, TlsError> {
+        let der = load_first(path, REMEDY)?;
+        let (_, certificate) = X509Certificate::from_der(&der).map_err(|error| {
+            TlsError::Certificate { path: path.to_owned(), number: 1, reason: error.to_string() }
+        })?;
+        Ok(Self(certificate.public_key().subject_public_key.data.to_vec()))
+    }
+
+    /// The key with these bits.
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bits.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether a seal is this key's, and of this message.
+    pub fn made(&self, seal: &Seal, message: &[u8]) -> bool {
+        let scheme = SignatureScheme::from(seal.scheme);
+        if !SCHEMES.contains(&scheme) {
+            return false;
+        }
+        let known = provider().signature_verification_algorithms.mapping;
+        known.iter().filter(|(offered, _)| *offered == scheme).any(|(_, algorithms)| {
+            algorithms.iter().any(|algorithm| {
+                algorithm.verify_signature(&self.0, message, &seal.signature).is_ok()
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealer(dir: &Path) -> Sealer {
+        let pair = rcgen::generate_simple_self_signed(vec!["host".to_owned()]).unwrap();
+        let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+        std::fs::write(&cert, pair.cert.pem()).unwrap();
+        std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&key, private).unwrap();
+        Sealer::of(&ServerFiles {
+            ca: cert.clone(),
+            identity: dir.join("identity.toml"),
+            cert,
+            key,
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_seal_is_its_keys_and_its_messages_alone() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (one, other) = (sealer(one.path()), sealer(other.path()));
+        let seal = one.seal(b"message").unwrap();
+        assert!(one.public().made(&seal, b"message"));
+        assert!(!one.public().made(&seal, b"another"));
+        assert!(!other.public().made(&seal, b"message"));
+        assert!(!SealKey::from_bytes(vec![4; 65]).made(&seal, b"message"));
+        assert!(!one.public().made(&Seal { scheme: 0, ..seal }, b"message"));
+    }
+}

@@ -1,0 +1,334 @@
+//! The audit: who asked for what, what was started, how it ended; written down before it happens.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`record`], [`text`], `mask` | what is written; bytes in it; secrets left out of it |
+//! | `chain`, `walk` | lines that prove the lines before them, written and followed |
+//! | `writer`, `syncer`, `journal` | the file; the disk, signatures, rotation; systemd's copy |
+//! | `recover` | what the server before this one left |
+//! | [`verify`](mod@verify), [`show`], [`cli`] | the log read again, by whoever wants to know |
+//!
+//! A line is written, by write(2), before what it speaks of takes effect; with `sync = "each"` a
+//! start also waits until the disk has it. When that fails, nothing new is started.
+
+mod chain;
+pub mod cli;
+mod files;
+mod journal;
+mod mask;
+pub mod record;
+mod recover;
+mod settings;
+pub mod show;
+mod syncer;
+#[cfg(test)]
+mod tests;
+pub mod text;
+pub mod verify;
+mod walk;
+mod writer;
+
+use std::{
+    fs::{File, TryLockError},
+    io,
+    os::unix::ffi::OsStrExt as _,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+};
+
+use rcmd_certs::seal::Sealer;
+use rcmd_protocol::{
+    frame::{Exit, Mode},
+    ids::{AuditHead, JobId, RequestDigest},
+    outcome::{ErrorKind, Failure},
+    request::Request,
+};
+use tracing::{error, warn};
+
+pub use self::{
+    chain::LINE_LIMIT,
+    settings::{AuditFile, Settings, Sync},
+    walk::Wrong,
+};
+use self::{
+    journal::Journal,
+    record::{Attempt, End, Event, State},
+    recover::recover,
+    syncer::Shared,
+    text::Text,
+    writer::Writer,
+};
+use crate::{
+    peer::Peer,
+    policy::{Denial, Permit},
+};
+
+/// The log of a server.
+#[derive(Debug)]
+pub struct Audit {
+    shared: Arc<Shared>,
+    settings: Settings,
+    syncer: Mutex<Option<JoinHandle<()>>>,
+    /// Held so that no other server writes into the same folder.
+    _lock: File,
+}
+
+/// A start that was written down; its end is, at the latest when this is dropped.
+#[derive(Debug)]
+pub struct Started {
+    audit: Arc<Audit>,
+    job: Option<String>,
+}
+
+/// Why the log can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// A file or folder can't be read or written.
+    #[error("the audit can't be kept: {}: {error}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Another server has the folder.
+    #[error("another server keeps its audit in {}; give this one a folder of its own with --dir", .0.display())]
+    Locked(PathBuf),
+    /// The last file has lost its beginning, so that nothing can be added behind it.
+    #[error("the audit is damaged: {} does not begin as it must; look at it with `rcmd-server audit verify`, then move the folder away to begin a new log", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl Audit {
+    /// Goes on with the log of `settings.folder`: ends what the server before this one left without
+    /// an end, and says that a server runs.
+    ///
+    /// # Errors
+    /// Why there is no log; the server must not run then.
+    pub fn open(settings: &Settings, sealer: Sealer) -> Result<Arc<Self>, AuditError> {
+        let folder = &settings.folder;
+        let failed = |error| AuditError::Io { path: folder.clone(), error };
+        files::make_folder(folder).map_err(failed)?;
+        let lock = files::lock(folder).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(AuditError::Locked(folder.clone())),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let recovered = recover(folder)?;
+        if let Some((file, seq)) = &recovered.damaged {
+            error!(
+                file = %file.display(), after = seq,
+                "audit: the last file is damaged; run `rcmd-server audit verify`"
+            );
+        }
+        let journal = settings.journald.as_deref().map(Journal::start).transpose();
+        let journal = journal.map_err(failed)?;
+        let mut writer = Writer::begin(folder, recovered, sealer, journal).map_err(failed)?;
+        let begun = writer
+            .note(&server(State::Started))
+            .map_err(io::Error::other)
+            .and_then(|_| writer.seal())
+            .and_then(|()| writer.file().sync_all())
+            .and_then(|()| files::sync_folder(folder));
+        begun.map_err(failed)?;
+        let shared = Arc::new(Shared::new(writer, settings.clone()));
+        shared.write(|writer| shared.remove_old(writer));
+        let syncer = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || syncer.run())
+            .map_err(failed)?;
+        Ok(Arc::new(Self {
+            shared,
+            settings: settings.clone(),
+            syncer: Mutex::new(Some(thread)),
+            _lock: lock,
+        }))
+    }
+
+    /// Somebody asks for a command. One of [`Audit::start`] and [`Audit::refused`] is to follow.
+    ///
+    /// # Errors
+    /// `resources` when it can't be written down; then nothing may run.
+    pub fn attempt(
+        &self,
+        peer: &Peer,
+        job: &JobId,
+        request: &Request,
+        digest: &RequestDigest,
+    ) -> Result<AuditHead, Failure> {
+        let mask = &self.settings.mask;
+        let args = match (request.mode, request.args.as_slice()) {
+            (Mode::Shell, [line]) => vec![mask.line(line)],
+            (_, args) => mask.args(args),
+        };
+        self.note(Event::Attempt(Box::new(Attempt {
+            job: job.to_string(),
+            peer: peer.user().to_owned(),
+            groups: peer.identity().groups().iter().map(ToString::to_string).collect(),
+            address: peer.address().to_string(),
+            mode: request.mode.to_string(),
+            args,
+            env: mask.env(&request.env),
+            cwd: request.cwd.as_deref().map(Text::of),
+            user: request.user.as_deref().map(Text::of),
+            digest: digest.to_string(),
+        })))
+    }
+
+    /// The policy denies an attempt, or taking up a job again.
+    pub fn denied(&self, peer: &Peer, job: Option<&JobId>, denial: &Denial) {
+        let event = Event::Denial {
+            job: job.map(ToString::to_string),
+            peer: peer.user().to_owned(),
+            why: denial.why.as_str().to_owned(),
+            rules: denial.rules.clone(),
+            reason: denial.reason.clone(),
+        };
+        // Whatever becomes of it, nothing runs; the gap is written down when there is room.
+        let _ = self.note(event);
+    }
+
+    /// Nothing of an attempt runs, for another reason than the policy.
+    pub fn refused(&self, peer: &Peer, job: &JobId, failure: &Failure) {
+        let _ = self.note(Event::Refusal {
+            job: job.to_string(),
+            peer: peer.user().to_owned(),
+            kind: failure.kind.to_string(),
+            message: failure.message.clone(),
+        });
+    }
+
+    /// A command is about to be started. With `sync = "each"` this waits for the disk.
+    ///
+    /// # Errors
+    /// `resources` when it can't be written down or synced; then it must not be started.
+    ///
+    /// # Cancel safety
+    /// The start may then be written, and has its end.
+    pub async fn start(self: &Arc<Self>, user: &[u8], permit: &Permit) -> Result<Started, Failure> {
+        let plan = permit.plan();
+        let head = self.note(Event::Start {
+            job: plan.job.clone(),
+            peer: permit.peer().user().to_owned(),
+            user: Text::of(user),
+            program: Text::of(plan.program.as_os_str().as_bytes()),
+            cwd: Text::of(plan.cwd.as_os_str().as_bytes()),
+            rules: permit.rules().to_vec(),
+        })?;
+        let mut started = Started { audit: Arc::clone(self), job: Some(plan.job.clone()) };
+        if self.settings.sync == Sync::Each {
+            let mut synced = self.shared.synced.subscribe();
+            let done = synced.wait_for(|s| s.upto >= head.seq || s.failed >= head.seq).await;
+            if !done.is_ok_and(|synced| synced.upto >= head.seq && synced.failed < head.seq) {
+                let failure = unwritable("it could not be synced");
+                started.note("not_started", &failure);
+                return Err(failure);
+            }
+        }
+        Ok(started)
+    }
+
+    /// Files were read again. `sealer` is the key that signs from now on, if it may be another.
+    pub fn reloaded(&self, what: &str, failure: Option<String>, sealer: Option<Sealer>) {
+        let event = Event::Reload { what: what.to_owned(), failure };
+        self.shared.write(|writer| {
+            writer.note_late(event);
+            if let Some(sealer) = sealer {
+                writer.reseal(sealer);
+                if let Err(error) = writer.seal() {
+                    warn!(%error, "audit: no checkpoint under the new key");
+                }
+            }
+        });
+    }
+
+    /// A peer's connection or commands are ended because it may not have them any more.
+    pub fn cut(&self, peer: &Peer, reason: &str) {
+        let event = Event::Cut {
+            peer: peer.user().to_owned(),
+            address: peer.address().to_string(),
+            reason: reason.to_owned(),
+        };
+        self.shared.write(|writer| writer.note_late(event));
+    }
+
+    /// The host's own certificate was asked for or renewed.
+    pub fn enrolment(&self, what: &str, failure: Option<String>) {
+        let event = Event::Enrolment { what: what.to_owned(), failure };
+        self.shared.write(|writer| writer.note_late(event));
+    }
+
+    fn note(&self, event: Event) -> Result<AuditHead, Failure> {
+        self.shared.write(|writer| writer.note(&event)).map_err(|error| unwritable(&error))
+    }
+
+    /// Says that the server has stopped, signs and syncs. Nothing may be noted after it.
+    pub fn close(&self) {
+        self.shared.end();
+        let thread = self.syncer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            error!("audit: its thread has failed");
+        }
+        let closed = self.shared.write(|writer| {
+            writer.catch_up()?;
+            writer.end_all("the server stopped before it had ended")?;
+            writer.note(&server(State::Stopped)).map_err(io::Error::other)?;
+            writer.seal()?;
+            writer.file().sync_all()
+        });
+        if let Err(error) = closed {
+            error!(%error, "audit: the end of the server could not be written");
+        }
+    }
+}
+
+impl Started {
+    /// The command has ended. `None` when there is no room for it yet.
+    pub fn end(mut self, exit: &Exit) -> Option<AuditHead> {
+        let failure = exit.failure.as_ref();
+        let event = Event::End(Box::new(End {
+            job: self.job.take()?,
+            outcome: exit.outcome.to_string(),
+            code: exit.code,
+            signal: exit.signal.map(|signal| signal.to_string()),
+            kind: failure.map(|failure| failure.kind.to_string()),
+            message: failure.map(|failure| failure.message.clone()),
+            stdout_bytes: exit.stdout_bytes,
+            stderr_bytes: exit.stderr_bytes,
+            duration_ms: exit.duration_ms,
+        }));
+        self.audit.shared.write(|writer| writer.note_late(event))
+    }
+}
+
+impl Started {
+    /// An end without a process that was seen to end.
+    fn note(&mut self, outcome: &str, failure: &Failure) {
+        let Some(job) = self.job.take() else { return };
+        let event = Event::without_process(job, outcome, failure.kind.as_str(), &failure.message);
+        self.audit.shared.write(|writer| writer.note_late(event));
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let lost = Failure::new(ErrorKind::Lost, "the server lost sight of it");
+        self.note("unknown", &lost);
+    }
+}
+
+fn server(state: State) -> Event {
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    Event::Server { state, version, pid: std::process::id() }
+}
+
+fn unwritable(reason: &str) -> Failure {
+    Failure::new(ErrorKind::Resources, format!("the host's audit can't be written: {reason}"))
+        .hint("Nothing ran, and nothing will until the audit can be written; free space for server/audit on the host.")
+}

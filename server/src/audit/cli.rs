@@ -1,0 +1,161 @@
+//! `rcmd-server audit`: the log read again.
+
+use std::{
+    fs::File,
+    io::{BufReader, Write as _, stdout},
+    path::PathBuf,
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use rcmd_certs::{Layout, seal::SealKey};
+use rcmd_protocol::ids::AuditHead;
+
+use super::{
+    files,
+    show::{Filter, Show},
+    verify::{Against, verify},
+};
+
+/// What to do with the log.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Find the first edit, deletion, swap or cut
+    Verify(VerifyOptions),
+    /// Show who ran what, when, and how it ended
+    Show(ShowOptions),
+}
+
+/// Where the log is.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// The server's folder [default: $RCMD_DIR, /etc/rcmd]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// The log's folder, as for a copy [default: DIR/server/audit]
+    #[arg(long, value_name = "FOLDER")]
+    files: Option<PathBuf>,
+}
+
+/// Flags of `audit verify`.
+#[derive(Debug, Args)]
+pub struct VerifyOptions {
+    #[command(flatten)]
+    place: Place,
+    /// A certificate that the host had, also repeated [default: DIR/server/cert.pem]
+    #[arg(long, value_name = "FILE")]
+    cert: Vec<PathBuf>,
+    /// A record that was there once: `audit` of a result
+    #[arg(long, value_name = "SEQ:HASH", value_parser = head)]
+    head: Option<AuditHead>,
+}
+
+/// Flags of `audit show`.
+#[derive(Debug, Args)]
+pub struct ShowOptions {
+    #[command(flatten)]
+    place: Place,
+    /// This user's alone
+    #[arg(long = "as", value_name = "USER")]
+    peer: Option<String>,
+    /// For so long, as in 1h, or from a time like 2026-11-21T06:00:00Z
+    #[arg(long, value_name = "WHEN", value_parser = since)]
+    since: Option<Timestamp>,
+    /// Records as JSON, a line each
+    #[arg(long)]
+    json: bool,
+}
+
+impl AuditCommand {
+    /// Does it, and prints what came of it.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with the log; that it can't be read.
+    pub fn run(self) -> Result<()> {
+        match self {
+            Self::Verify(options) => options.run(),
+            Self::Show(options) => options.run(),
+        }
+    }
+}
+
+impl Place {
+    fn layout(&self) -> Layout {
+        Layout::for_host(self.dir.as_deref())
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.files.clone().unwrap_or_else(|| self.layout().server_dir().join("audit"))
+    }
+}
+
+impl VerifyOptions {
+    fn run(self) -> Result<()> {
+        let mut certs = self.cert;
+        if certs.is_empty() {
+            certs.push(self.place.layout().server_cert());
+        }
+        let keys = certs.iter().map(|path| SealKey::of_certificate(path));
+        let against = Against { keys: keys.collect::<Result<_, _>>()?, head: self.head };
+        let folder = self.place.folder();
+        let done = match verify(&folder, &against) {
+            Ok(done) => done,
+            Err(finding) => bail!("{}: {finding}", folder.display()),
+        };
+        let mut out = stdout();
+        writeln!(
+            out,
+            "the audit is whole: {} records in {} files, {} checkpoints",
+            done.records, done.files, done.checkpoints
+        )?;
+        if let (Some(head), Some(signed)) = (done.head, done.signed) {
+            writeln!(out, "signed by this host's key up to record {signed} of {}", head.seq)?;
+            writeln!(out, "head {head}")?;
+        }
+        if done.running > 0 {
+            writeln!(out, "{} commands have no end yet", done.running)?;
+        }
+        if done.torn > 0 {
+            writeln!(
+                out,
+                "the last line is not whole ({} bytes): a server that was killed leaves that; a \
+                 cut does too, which only --head can tell",
+                done.torn
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl ShowOptions {
+    fn run(self) -> Result<()> {
+        let folder = self.place.folder();
+        let listed = files::list(&folder).with_context(|| folder.display().to_string())?;
+        let filter = Filter { peer: self.peer, since: self.since, json: self.json };
+        let mut show = Show::new(filter, stdout().lock());
+        let shown = listed.iter().try_for_each(|(_, path)| {
+            let file = File::open(path)?;
+            show.file(&mut BufReader::with_capacity(1 << 16, file))
+        });
+        match shown.and_then(|()| show.end()) {
+            Ok(0) => Ok(()),
+            Ok(lines) => bail!("{lines} lines are no records; run `rcmd-server audit verify`"),
+            // Whoever read it has seen enough.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) => Err(error).with_context(|| folder.display().to_string()),
+        }
+    }
+}
+
+fn head(text: &str) -> Result<AuditHead, String> {
+    AuditHead::parse(text).ok_or_else(|| "write SEQ:HASH as it stands in a result".to_owned())
+}
+
+fn since(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    let span = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    Timestamp::now().checked_sub(span).map_err(|error| error.to_string())
+}

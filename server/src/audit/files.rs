@@ -1,0 +1,119 @@
+//! The files of a log, and their lines.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, BufRead, Read as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+/// The name of a file.
+pub(super) fn name(number: u64) -> String {
+    format!("audit-{number:08}.jsonl")
+}
+
+/// The number in a file's name.
+fn number(name: &str) -> Option<u64> {
+    let number = name.strip_prefix("audit-")?.strip_suffix(".jsonl")?.parse().ok()?;
+    (self::name(number) == name).then_some(number)
+}
+
+/// The files of a folder, oldest first. Other names are passed over.
+pub(super) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if let Some(number) = path.file_name().and_then(|name| number(name.to_str()?)) {
+            files.push((number, path));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Makes the folder, for its owner alone.
+pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// The file whose lock says that a server writes here.
+pub(super) fn lock(folder: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(folder.join("lock"))
+}
+
+/// A new file to append to.
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Makes sure that a name in the folder is on the disk.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// How a line ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ended {
+    /// With its newline, which is not in the buffer.
+    Whole,
+    /// With the file, in the middle of it.
+    Torn,
+    /// It is longer than any line of ours; only the beginning was read.
+    TooLong,
+    /// There was none: the file had ended before.
+    File,
+}
+
+/// Reads the next line into `line`, or goes on with one that was torn.
+pub(super) fn next_line(
+    reader: &mut impl BufRead,
+    line: &mut Vec<u8>,
+    limit: usize,
+) -> io::Result<Ended> {
+    let room = (limit + 1).saturating_sub(line.len());
+    reader.by_ref().take(room as u64).read_until(b'\n', line)?;
+    Ok(match line.last() {
+        Some(b'\n') => {
+            line.pop();
+            Ended::Whole
+        }
+        _ if line.len() > limit => Ended::TooLong,
+        Some(_) => Ended::Torn,
+        None => Ended::File,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_one_by_one_and_not_past_the_limit() {
+        let mut reader = &b"one\n\nlonger than\ntorn"[..];
+        let mut next = || {
+            let mut line = Vec::new();
+            let ended = next_line(&mut reader, &mut line, 6).unwrap();
+            (ended, String::from_utf8(line).unwrap())
+        };
+        assert_eq!(next(), (Ended::Whole, "one".to_owned()));
+        assert_eq!(next(), (Ended::Whole, String::new()));
+        assert_eq!(next(), (Ended::TooLong, "longer ".to_owned()));
+        assert_eq!(next(), (Ended::Whole, "than".to_owned()));
+        assert_eq!(next(), (Ended::Torn, "torn".to_owned()));
+        assert_eq!(next(), (Ended::File, String::new()));
+    }
+
+    #[test]
+    fn only_our_own_names_are_files_of_the_log() {
+        assert_eq!(number(&name(7)), Some(7));
+        assert_eq!(number(&name(123_456_789)), Some(123_456_789));
+        for other in ["audit-7.jsonl", "audit-+0000007.jsonl", "audit-00000007.jsonl.gz", "lock"] {
+            assert_eq!(number(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! A copy of each line for systemd's journal, by its native protocol
+//! (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
+//!
+//! The log of record is the file. The journal gets what it takes: lines wait for it in a bounded
+//! queue, and what does not fit is counted and said.
+
+use std::{
+    io,
+    os::unix::net::UnixDatagram,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+};
+
+use tracing::warn;
+
+use super::record::Event;
+
+/// Lines that may wait for the journal.
+const QUEUE: usize = 1024;
+/// Bytes of a line that go into one datagram; the kernel takes some 200 KiB.
+const MOST: usize = 128 * 1024;
+
+/// The way to the journal.
+#[derive(Debug)]
+pub(super) struct Journal {
+    queue: SyncSender<Vec<u8>>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Journal {
+    /// Gets ready to send. The journal need not be there yet, and may go and come.
+    pub(super) fn start(socket: &Path) -> io::Result<Self> {
+        let (queue, lines) = sync_channel(QUEUE);
+        let lost = Arc::new(AtomicU64::new(0));
+        let (counter, socket) = (Arc::clone(&lost), socket.to_owned());
+        std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || send_all(&lines, &socket, &counter))?;
+        Ok(Self { queue, lost })
+    }
+
+    /// Hands over a line of JSON.
+    pub(super) fn send(&self, line: &[u8], event: &Event, seq: u64) {
+        if self.queue.try_send(datagram(line, event, seq)).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn datagram(line: &[u8], event: &Event, seq: u64) -> Vec<u8> {
+    let alarming = matches!(event, Event::Denial { .. } | Event::Gap { .. } | Event::Cut { .. });
+    let priority = if alarming { 4 } else { 6 };
+    let mut fields =
+        format!("SYSLOG_IDENTIFIER=rcmd-audit\nPRIORITY={priority}\nRCMD_SEQ={seq}\n").into_bytes();
+    if let Some(job) = event.job() {
+        fields.extend_from_slice(format!("RCMD_JOB={job}\n").as_bytes());
+    }
+    if line.len() > MOST {
+        fields.extend_from_slice(b"RCMD_TRUNCATED=1\n");
+    }
+    // A line of the log has no newline in it, so that the simple form of a field will do.
+    fields.extend_from_slice(b"MESSAGE=");
+    fields.extend_from_slice(line.get(..MOST).unwrap_or(line));
+    fields.push(b'\n');
+    fields
+}
+
+fn send_all(lines: &Receiver<Vec<u8>>, path: &PathBuf, lost: &AtomicU64) {
+    let Ok(socket) = UnixDatagram::unbound() else {
+        warn!("no socket for the journal; its copy of the audit is missing");
+        return;
+    };
+    let mut silent = false;
+    for line in lines {
+        let failed = socket.send_to(&line, path).err();
+        match failed {
+            Some(error) if !silent => {
+                warn!(path = %path.display(), %error, "the journal does not take the audit's copy");
+                silent = true;
+            }
+            Some(_) => {}
+            None => silent = false,
+        }
+        let dropped = lost.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            warn!(dropped, "lines of the audit were too many for the journal");
+        }
+    }
+}

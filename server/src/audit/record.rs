@@ -1,0 +1,281 @@
+//! What is written down: one JSON object a line, version 1.
+
+use serde::{Deserialize, Serialize};
+
+use super::text::Text;
+
+/// A line without its hash.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Record<'a> {
+    /// Its number, from 1, without gaps.
+    pub seq: u64,
+    /// When it was written, RFC 3339 in UTC.
+    pub time: &'a str,
+    /// What it says.
+    #[serde(flatten)]
+    pub event: &'a Event,
+}
+
+/// What every line has, of whatever version.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub struct Stub {
+    /// Its number.
+    pub seq: u64,
+    /// When it was written.
+    pub time: String,
+}
+
+/// What happened. `transfer` is reserved.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A file begins; its first line, and nowhere else.
+    Open {
+        /// Why.
+        reason: Opening,
+        /// What came before; none in the first file of all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        previous: Option<Previous>,
+        /// Commands that were started and have no end yet.
+        running: Vec<String>,
+    },
+    /// The server began or ended its work.
+    Server {
+        /// Which of them.
+        state: State,
+        /// Of the program.
+        version: String,
+        /// Its pid.
+        pid: u32,
+    },
+    /// Somebody asked for a command; a start, a denial or a refusal of the same job follows.
+    Attempt(Box<Attempt>),
+    /// A command is about to be started. Exactly one end of the same job follows.
+    Start {
+        /// The job.
+        job: String,
+        /// Who asked.
+        peer: String,
+        /// Whom it runs as.
+        user: Text,
+        /// The program's file.
+        program: Text,
+        /// The folder it starts in.
+        cwd: Text,
+        /// The rules that permit it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        rules: Vec<String>,
+    },
+    /// A command has ended.
+    End(Box<End>),
+    /// The policy does not permit it. Nothing ran.
+    Denial {
+        /// The job that there would have been; none when a job was to be taken up again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        job: Option<String>,
+        /// Who asked.
+        peer: String,
+        /// What kind of reason it is, as the policy names it.
+        why: String,
+        /// The rules that decided.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        rules: Vec<String>,
+        /// Why, as the client was told.
+        reason: String,
+    },
+    /// Nothing ran for another reason.
+    Refusal {
+        /// The job that there would have been.
+        job: String,
+        /// Who asked.
+        peer: String,
+        /// The kind of error.
+        kind: String,
+        /// What the client was told.
+        message: String,
+    },
+    /// Certificates or rules were read again.
+    Reload {
+        /// What was read.
+        what: String,
+        /// Why the old ones stay in use, if they do.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<String>,
+    },
+    /// A connection was ended, or its commands, because its peer may not have it any more.
+    Cut {
+        /// Whose.
+        peer: String,
+        /// Where from.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// The host's own certificate was asked for or renewed.
+    Enrolment {
+        /// What was done.
+        what: String,
+        /// Why it failed, if it did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<String>,
+    },
+    /// All lines before this one are this host's, says its key.
+    Checkpoint {
+        /// The public key, base64.
+        key: String,
+        /// The signature's scheme, as TLS numbers it.
+        scheme: u16,
+        /// The signature over number and hash of the line before, base64.
+        signature: String,
+    },
+    /// A file that was older than is kept was deleted.
+    Removed {
+        /// The file.
+        file: String,
+        /// Its last record.
+        last_seq: u64,
+        /// The hash of that.
+        last_hash: String,
+    },
+    /// The log could not be written for a while. Nothing was started in it.
+    Gap {
+        /// Records that were not written: attempts, starts and refusals of which nothing came.
+        missed: u64,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why a file begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Opening {
+    /// A server started.
+    Start,
+    /// The file before was large or old enough.
+    Rotation,
+    /// The file before could not be synced, so that its end may be lost in a power cut.
+    SyncFailed,
+}
+
+/// Where the file before a file ends.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Previous {
+    /// Its name.
+    pub file: String,
+    /// Its last record.
+    pub seq: u64,
+    /// The hash of that.
+    pub hash: String,
+    /// What stands behind that record, if anything does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub torn: Option<Torn>,
+}
+
+/// Bytes behind the last whole line of a file, as a kill or a power cut leaves them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Torn {
+    /// How many.
+    pub bytes: u64,
+    /// Their SHA-256.
+    pub sha256: String,
+}
+
+/// What the server did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It takes connections from now on.
+    Started,
+    /// Nothing of it runs any more.
+    Stopped,
+}
+
+/// What was asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The job that there will be.
+    pub job: String,
+    /// Who asks.
+    pub peer: String,
+    /// The peer's groups.
+    pub groups: Vec<String>,
+    /// Where from.
+    pub address: String,
+    /// `exec` or `shell`.
+    pub mode: String,
+    /// The program and its arguments, or the one shell line.
+    pub args: Vec<Text>,
+    /// `NAME=VALUE`, each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<Text>,
+    /// The folder that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<Text>,
+    /// Whom it was to run as, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Text>,
+    /// The request digest: what was masked can be checked against it by who knows it.
+    pub digest: String,
+}
+
+/// How a command ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct End {
+    /// The job.
+    pub job: String,
+    /// What became of it.
+    pub outcome: String,
+    /// Its status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<u8>,
+    /// The signal that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
+    /// What went wrong beside the command itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The same in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Bytes of standard output.
+    pub stdout_bytes: u64,
+    /// Bytes of standard error.
+    pub stderr_bytes: u64,
+    /// How long it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+}
+
+impl Event {
+    /// The job that it is about.
+    pub fn job(&self) -> Option<&str> {
+        match self {
+            Self::Attempt(attempt) => Some(&attempt.job),
+            Self::End(end) => Some(&end.job),
+            Self::Start { job, .. } | Self::Refusal { job, .. } => Some(job),
+            Self::Denial { job, .. } => job.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The end of a command of which nothing more is known.
+    pub(super) fn lost(job: String, message: &str) -> Self {
+        Self::without_process(job, "unknown", "lost", message)
+    }
+
+    /// The end of a command of which no process was seen to end.
+    pub(super) fn without_process(job: String, outcome: &str, kind: &str, message: &str) -> Self {
+        Self::End(Box::new(End {
+            job,
+            outcome: outcome.to_owned(),
+            code: None,
+            signal: None,
+            kind: Some(kind.to_owned()),
+            message: Some(message.to_owned()),
+            stdout_bytes: 0,
+            stderr_bytes: 0,
+            duration_ms: None,
+        }))
+    }
+}

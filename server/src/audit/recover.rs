@@ -1,0 +1,100 @@
+//! What a server finds when it starts: where the log ends, and which commands have no end.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{BufReader, Read as _, Seek as _, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+use rcmd_protocol::ids::AuditHead;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    AuditError,
+    chain::{GENESIS, LINE_LIMIT},
+    files::{self, Ended},
+    record::{Previous, Torn},
+    walk::Walk,
+};
+
+/// Where the log ends.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    /// The number of the next file.
+    pub(super) number: u64,
+    pub(super) head: AuditHead,
+    pub(super) previous: Option<Previous>,
+    pub(super) running: BTreeSet<String>,
+    /// The file that is damaged, and behind which record.
+    pub(super) damaged: Option<(PathBuf, u64)>,
+}
+
+/// Reads the last file. One without a single whole line, which a crash at its very beginning leaves,
+/// is deleted: nothing in it ever took effect.
+pub(super) fn recover(folder: &Path) -> Result<Recovered, AuditError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |error| AuditError::Io { path, error }
+    };
+    let mut listed = files::list(folder).map_err(failed(folder))?;
+    while let Some((number, path)) = listed.pop() {
+        match read(number, &path).map_err(failed(&path))? {
+            Some(recovered) => return recovered.ok_or(AuditError::Damaged { path }),
+            None => fs::remove_file(&path).map_err(failed(&path))?,
+        }
+    }
+    Ok(Recovered {
+        number: 1,
+        head: GENESIS,
+        previous: None,
+        running: BTreeSet::new(),
+        damaged: None,
+    })
+}
+
+/// `None` if there is no whole line in it, `Some(None)` if the first is not as it must be.
+#[allow(clippy::option_option)] // Two questions, and one caller.
+fn read(number: u64, path: &Path) -> std::io::Result<Option<Option<Recovered>>> {
+    let mut reader = BufReader::with_capacity(1 << 16, File::open(path)?);
+    let (name, mut walk, mut line, mut good) =
+        (files::name(number), Walk::default(), Vec::new(), 0);
+    walk.enter(&name);
+    let damaged = loop {
+        line.clear();
+        match files::next_line(&mut reader, &mut line, LINE_LIMIT)? {
+            Ended::Whole => {}
+            Ended::File | Ended::Torn => break false,
+            Ended::TooLong => break true,
+        }
+        if walk.line(&line).is_err() {
+            break true;
+        }
+        good += line.len() as u64 + 1;
+    };
+    let Some(head) = walk.head else { return Ok(damaged.then_some(None)) };
+    let torn = torn(reader.into_inner(), good)?;
+    let previous = Previous { file: name, seq: head.seq, hash: hex::encode(head.hash), torn };
+    Ok(Some(Some(Recovered {
+        number: number + 1,
+        head,
+        previous: Some(previous),
+        running: walk.running,
+        damaged: damaged.then(|| (path.to_owned(), head.seq)),
+    })))
+}
+
+/// What stands behind the last line that fits.
+fn torn(mut file: File, good: u64) -> std::io::Result<Option<Torn>> {
+    file.seek(SeekFrom::Start(good))?;
+    let (mut hasher, mut bytes, mut block) = (Sha256::new(), 0, vec![0; 1 << 16]);
+    loop {
+        let size = file.read(&mut block)?;
+        if size == 0 {
+            break;
+        }
+        bytes += size as u64;
+        hasher.update(block.get(..size).unwrap_or_default());
+    }
+    Ok((bytes > 0).then(|| Torn { bytes, sha256: hex::encode(hasher.finalize()) }))
+}

@@ -1,0 +1,173 @@
+//! `[audit]` of the configuration.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Deserializer};
+
+use super::mask::Mask;
+use crate::limits::Span;
+
+/// Where systemd's journal takes records.
+const JOURNAL: &str = "/run/systemd/journal/socket";
+
+/// How the log is kept.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where its files are.
+    pub folder: PathBuf,
+    /// When a line has to be on the disk.
+    pub sync: Sync,
+    /// Bytes of a file after which another one is begun.
+    pub rotate_size: u64,
+    /// Age of a file after which another one is begun.
+    pub rotate_age: Duration,
+    /// Age after which a file is deleted; never, if there is none.
+    pub keep: Option<Duration>,
+    /// Where the journal takes a copy, if it is to have one.
+    pub journald: Option<PathBuf>,
+    /// What is secret.
+    pub(super) mask: Mask,
+}
+
+/// When a line has to be on the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sync {
+    /// Within 100 milliseconds, together with others.
+    #[default]
+    Group,
+    /// Before the command starts.
+    Each,
+}
+
+/// The table as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditFile {
+    sync: Sync,
+    rotate_size: Bytes,
+    rotate_age: Span,
+    keep: Option<Span>,
+    journald: Journald,
+    #[serde(deserialize_with = "mask")]
+    mask: Mask,
+}
+
+impl Default for AuditFile {
+    fn default() -> Self {
+        Self {
+            sync: Sync::default(),
+            rotate_size: Bytes(64 << 20),
+            rotate_age: Span(Duration::from_secs(24 * 3600)),
+            keep: None,
+            journald: Journald::default(),
+            mask: Mask::default(),
+        }
+    }
+}
+
+impl AuditFile {
+    /// The settings, with the log under the server's folder.
+    pub fn settings(self, server: &Path) -> Settings {
+        Settings {
+            folder: server.join("audit"),
+            sync: self.sync,
+            rotate_size: self.rotate_size.0,
+            rotate_age: self.rotate_age.0,
+            keep: self.keep.map(|span| span.0),
+            journald: match self.journald {
+                Journald::Wanted(wanted) => wanted.then(|| PathBuf::from(JOURNAL)),
+                Journald::Socket(path) => Some(path),
+            },
+            mask: self.mask,
+        }
+    }
+}
+
+/// `true`, or the socket of a journal namespace.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Journald {
+    Wanted(bool),
+    Socket(PathBuf),
+}
+
+impl Default for Journald {
+    fn default() -> Self {
+        Self::Wanted(false)
+    }
+}
+
+/// A size, written like `64 MiB`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Bytes(u64);
+
+impl Bytes {
+    /// Below this a flood of small files would be made.
+    const LEAST: u64 = 4 << 10;
+
+    fn parse(text: &str) -> Option<Self> {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let unit = match unit.trim() {
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return None,
+        };
+        let bytes = number.parse::<u64>().ok()?.checked_mul(unit)?;
+        (bytes >= Self::LEAST).then_some(Self(bytes))
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| {
+            serde::de::Error::custom(format_args!(
+                "{text:?} is no size from 4 KiB, such as \"64 MiB\""
+            ))
+        })
+    }
+}
+
+fn mask<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Mask, D::Error> {
+    Mask::new(&Vec::deserialize(deserializer)?).map_err(|pattern| {
+        serde::de::Error::custom(format_args!(
+            "{pattern:?} masks everything or nothing; write \"--password=*\", \"--password\" or \
+             \"*TOKEN*=\""
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_read_and_mistakes_are_named() {
+        let read = |text: &str| toml::from_str::<AuditFile>(text).map_err(|e| e.to_string());
+        let file =
+            read("sync = \"each\"\nrotate_size = \"8 KiB\"\nkeep = \"90d\"\njournald = true");
+        let settings = file.unwrap().settings(Path::new("/s"));
+        assert_eq!((settings.sync, settings.rotate_size), (Sync::Each, 8192));
+        assert_eq!(settings.keep, Some(Duration::from_secs(90 * 86_400)));
+        assert_eq!(settings.journald.as_deref(), Some(Path::new(JOURNAL)));
+        assert!(
+            read("journald = \"/run/x\"").unwrap().settings(Path::new("/s")).journald.is_some()
+        );
+        for (text, says) in [
+            ("sync = \"never\"", "unknown variant"),
+            ("rotate_size = \"1 KiB\"", "no size"),
+            ("rotate_size = \"99999999999999999999 GiB\"", "no size"),
+            ("mask = [\"*\"]", "everything or nothing"),
+            ("masks = []", "unknown field"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The log for people: a line for each command that was asked for, when it is over.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io::{self, BufRead, Write},
+};
+
+use jiff::Timestamp;
+use rcmd_certs::text::escaped;
+
+use super::{
+    chain::LINE_LIMIT,
+    files::{self, Ended},
+    record::{Attempt, End, Event, Opening, State, Stub},
+    text::{Text, write_json},
+};
+
+/// Commands that are remembered until they are over; the oldest goes when there are more. A server
+/// has far fewer.
+const OPEN: usize = 65_536;
+
+/// What is to be shown.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of this peer alone.
+    pub peer: Option<String>,
+    /// Not before this.
+    pub since: Option<Timestamp>,
+    /// Records as they are, instead of lines for people.
+    pub json: bool,
+}
+
+/// Shows records one after the other.
+#[derive(Debug)]
+pub struct Show<W> {
+    filter: Filter,
+    out: W,
+    open: HashMap<String, Asked>,
+    order: VecDeque<String>,
+    unreadable: u64,
+}
+
+#[derive(Debug)]
+struct Asked {
+    time: String,
+    peer: String,
+    command: String,
+    started: bool,
+}
+
+impl<W: Write> Show<W> {
+    /// Writes what fits `filter` to `out`.
+    pub fn new(filter: Filter, out: W) -> Self {
+        Self { filter, out, open: HashMap::new(), order: VecDeque::new(), unreadable: 0 }
+    }
+
+    /// Shows a file.
+    ///
+    /// # Errors
+    /// When it can't be read, or `out` not written.
+    pub fn file(&mut self, reader: &mut impl BufRead) -> io::Result<()> {
+        let (mut line, mut skipping) = (Vec::new(), false);
+        loop {
+            line.clear();
+            let ended = files::next_line(reader, &mut line, LINE_LIMIT)?;
+            match ended {
+                // The rest of a line that was too long is none of its own.
+                Ended::Whole if std::mem::take(&mut skipping) => {}
+                Ended::Whole => self.line(&line)?,
+                Ended::TooLong => {
+                    self.unreadable += u64::from(!skipping);
+                    skipping = true;
+                }
+                Ended::Torn | Ended::File => return Ok(()),
+            }
+        }
+    }
+
+    /// Shows what has no end yet. Gives the number of lines that were no records.
+    ///
+    /// # Errors
+    /// When `out` can't be written.
+    pub fn end(mut self) -> io::Result<u64> {
+        if !self.filter.json {
+            for job in std::mem::take(&mut self.order) {
+                let Some(asked) = self.open.remove(&job) else { continue };
+                let what = if asked.started { "running" } else { "waiting" };
+                self.row(&asked.time, &asked.peer, what, &asked.command)?;
+            }
+        }
+        self.out.flush()?;
+        Ok(self.unreadable)
+    }
+
+    fn line(&mut self, line: &[u8]) -> io::Result<()> {
+        let (Ok(stub), Ok(event)) =
+            (serde_json::from_slice::<Stub>(line), serde_json::from_slice::<Event>(line))
+        else {
+            self.unreadable += 1;
+            return Ok(());
+        };
+        if self.filter.json {
+            self.json(line, &stub, &event)
+        } else {
+            self.event(&stub.time, event)
+        }
+    }
+
+    fn json(&mut self, line: &[u8], stub: &Stub, event: &Event) -> io::Result<()> {
+        let known = event.job().and_then(|job| self.open.get(job));
+        let peer = peer(event).or(known.map(|asked| asked.peer.as_str()));
+        let fits = self.fits(peer, &stub.time);
+        if let Event::Attempt(attempt) = event {
+            self.remember(&stub.time, attempt);
+        } else if let Some(job) = event.job().filter(|_| is_over(event)) {
+            self.open.remove(job);
+        }
+        if fits {
+            // Not the bytes of the file: those may be anybody's.
+            let value: serde_json::Value = serde_json::from_slice(line)?;
+            let mut safe = Vec::new();
+            write_json(&value, &mut safe)?;
+            safe.push(b'\n');
+            self.out.write_all(&safe)?;
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, time: &str, event: Event) -> io::Result<()> {
+        match event {
+            Event::Attempt(attempt) => self.remember(time, &attempt),
+            Event::Start { job, peer, program, .. } => {
+                let asked = self.open.entry(job).or_insert_with(|| Asked {
+                    time: time.to_owned(),
+                    peer,
+                    command: program.shown(),
+                    started: true,
+                });
+                asked.started = true;
+            }
+            Event::End(end) => {
+                let what = ended(&end);
+                self.over(time, &end.job, None, &what)?;
+            }
+            Event::Denial { job, peer, reason, .. } => {
+                let job = job.unwrap_or_default();
+                self.over(time, &job, Some(&peer), &format!("denied ({reason})"))?;
+            }
+            Event::Refusal { job, peer, kind, message } => {
+                self.over(time, &job, Some(&peer), &format!("{kind} ({message})"))?;
+            }
+            event => {
+                if let Some((peer, what)) = other(&event) {
+                    self.row(time, peer, &what, "")?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, time: &str, attempt: &Attempt) {
+        let words: Vec<String> = match (attempt.mode.as_str(), attempt.args.as_slice()) {
+            ("shell", [line]) => vec![line.shown()],
+            (_, args) => args.iter().map(quoted).collect(),
+        };
+        let asked = Asked {
+            time: time.to_owned(),
+            peer: attempt.peer.clone(),
+            command: words.join(" "),
+            started: false,
+        };
+        self.open.insert(attempt.job.clone(), asked);
+        self.order.push_back(attempt.job.clone());
+        while self.order.len() > OPEN {
+            if let Some(oldest) = self.order.pop_front() {
+                self.open.remove(&oldest);
+            }
+        }
+    }
+
+    fn over(&mut self, time: &str, job: &str, peer: Option<&str>, what: &str) -> io::Result<()> {
+        let asked = self.open.remove(job);
+        let asked = asked.as_ref();
+        let began = asked.map_or(time, |asked| asked.time.as_str()).to_owned();
+        let peer = asked.map(|asked| asked.peer.as_str()).or(peer).unwrap_or("?").to_owned();
+        let command = asked.map_or(String::new(), |asked| asked.command.clone());
+        // Those at the front that are over need not be remembered.
+        while self.order.front().is_some_and(|job| !self.open.contains_key(job)) {
+            self.order.pop_front();
+        }
+        self.row(&began, &peer, what, &command)
+    }
+
+    fn fits(&self, peer: Option<&str>, time: &str) -> bool {
+        let time = time.parse::<Timestamp>().ok();
+        self.filter.peer.as_deref().is_none_or(|wanted| peer == Some(wanted))
+            && self.filter.since.is_none_or(|since| time.is_some_and(|time| time >= since))
+    }
+
+    fn row(&mut self, time: &str, peer: &str, what: &str, command: &str) -> io::Result<()> {
+        if !self.fits(Some(peer), time) {
+            return Ok(());
+        }
+        let second = time.get(..19).unwrap_or(time);
+        let row = format!("{second}Z  {peer:<12}  {what:<12}  {command}");
+        writeln!(self.out, "{}", escaped(row.trim_end()))
+    }
+}
+
+fn is_over(event: &Event) -> bool {
+    matches!(event, Event::End(_) | Event::Denial { .. } | Event::Refusal { .. })
+}
+
+fn peer(event: &Event) -> Option<&str> {
+    match event {
+        Event::Attempt(attempt) => Some(&attempt.peer),
+        Event::Start { peer, .. }
+        | Event::Denial { peer, .. }
+        | Event::Refusal { peer, .. }
+        | Event::Cut { peer, .. } => Some(peer),
+        _ => None,
+    }
+}
+
+fn ended(end: &End) -> String {
+    let how = match (end.code, &end.signal) {
+        (Some(code), _) => format!("{} {code}", end.outcome),
+        (None, Some(signal)) => format!("{} {signal}", end.outcome),
+        (None, None) => end.outcome.clone(),
+    };
+    let time = end.duration_ms.map(|ms| format!(", {} ms", ms)).unwrap_or_default();
+    match &end.kind {
+        Some(kind) => format!("{how}, {kind}{time}"),
+        None => format!("{how}{time}"),
+    }
+}
+
+/// Events beside commands; `-` stands for the server itself.
+fn other(event: &Event) -> Option<(&str, String)> {
+    Some(match event {
+        Event::Server { state: State::Started, version, .. } => {
+            ("-", format!("server {version} started"))
+        }
+        Event::Server { state: State::Stopped, .. } => ("-", "server stopped".to_owned()),
+        Event::Open { reason: Opening::SyncFailed, .. } => {
+            ("-", "the file before this could not be synced".to_owned())
+        }
+        Event::Reload { what, failure: None } => ("-", format!("{what} reloaded")),
+        Event::Reload { what, failure: Some(failure) } => {
+            ("-", format!("{what} not reloaded ({failure})"))
+        }
+        Event::Cut { peer, address, reason } => (peer, format!("cut at {address} ({reason})")),
+        Event::Enrolment { what, failure: None } => ("-", what.clone()),
+        Event::Enrolment { what, failure: Some(failure) } => {
+            ("-", format!("{what} failed ({failure})"))
+        }
+        Event::Gap { missed, reason } => {
+            ("-", format!("{missed} records not written, nothing ran ({reason})"))
+        }
+        Event::Removed { file, .. } => {
+            ("-", format!("{file} deleted, as it was older than is kept"))
+        }
+        _ => return None,
+    })
+}
+
+/// A word as a shell would need it, so that its ends can be seen.
+fn quoted(word: &Text) -> String {
+    let shown = word.shown();
+    let plain = |c: char| c.is_alphanumeric() || "%+,-./:=@_*".contains(c);
+    if !shown.is_empty() && shown.chars().all(plain) {
+        return shown;
+    }
+    format!("'{}'", shown.replace('\'', "'\\''"))
+}

@@ -1,0 +1,242 @@
+//! The thread that brings the log to the disk, signs it, begins new files and deletes old ones.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufReader},
+    path::Path,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use rcmd_protocol::ids::AuditHead;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use super::{
+    Settings, Sync,
+    chain::LINE_LIMIT,
+    files,
+    record::{Event, Opening, Previous},
+    writer::Writer,
+};
+
+/// Lines gather for so long before they are synced together; with the sync itself, that keeps a
+/// power cut's loss within 100 ms on a disk that takes less than half of that.
+const GATHER: Duration = Duration::from_millis(50);
+/// New lines are signed when there are so many of them,
+const SEAL_LINES: u64 = 1000;
+/// or when the first of them is so old.
+const SEAL_AFTER: Duration = Duration::from_secs(10);
+/// What failed is tried again after this.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the threads share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+    /// Something was written, or is to end.
+    written: Condvar,
+    /// It is to end.
+    ending: Condvar,
+    pub(super) synced: watch::Sender<Synced>,
+    settings: Settings,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) writer: Writer,
+    dirty: bool,
+    closing: bool,
+}
+
+/// How far the disk has the log.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Synced {
+    /// All records up to this.
+    pub(super) upto: u64,
+    /// Of the records up to this nobody knows: a sync has failed.
+    pub(super) failed: u64,
+}
+
+impl Shared {
+    pub(super) fn new(writer: Writer, settings: Settings) -> Self {
+        Self {
+            state: Mutex::new(State { writer, dirty: true, closing: false }),
+            written: Condvar::new(),
+            ending: Condvar::new(),
+            synced: watch::Sender::default(),
+            settings,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with the writer, and has what was written synced.
+    pub(super) fn write<T>(&self, act: impl FnOnce(&mut Writer) -> T) -> T {
+        let mut state = self.lock();
+        let done = act(&mut state.writer);
+        let wake = !std::mem::replace(&mut state.dirty, true);
+        drop(state);
+        if wake {
+            self.written.notify_one();
+        }
+        done
+    }
+
+    /// Ends the thread.
+    pub(super) fn end(&self) {
+        self.lock().closing = true;
+        self.written.notify_all();
+        self.ending.notify_all();
+    }
+
+    /// Lives until [`Shared::end`].
+    pub(super) fn run(&self) {
+        let (mut sealed, mut opened) = (Instant::now(), Instant::now());
+        let mut state = self.lock();
+        while !state.closing {
+            if !state.dirty {
+                let due = SEAL_AFTER.saturating_sub(sealed.elapsed());
+                let wait = match (state.writer.is_behind(), state.writer.unsealed()) {
+                    (true, _) => RETRY,
+                    (_, 0) => Duration::MAX,
+                    _ => due.max(Duration::from_millis(1)),
+                };
+                state = self.wait(&self.written, state, wait);
+            }
+            if state.dirty && self.settings.sync == Sync::Group {
+                state = self.wait(&self.ending, state, GATHER);
+            }
+            // Errors come again with the next attempt to write, and are told there.
+            let _ = state.writer.catch_up();
+            let lines = state.writer.unsealed();
+            if lines >= SEAL_LINES || (lines > 0 && sealed.elapsed() >= SEAL_AFTER) {
+                seal(&mut state.writer);
+                sealed = Instant::now();
+            } else if lines == 0 {
+                sealed = Instant::now();
+            }
+            let mut old = None;
+            if self.is_due(&state.writer, opened) {
+                old = self.rotate(&mut state.writer);
+                opened = Instant::now();
+            }
+            state.dirty = false;
+            let (file, head) = (state.writer.file(), state.writer.head());
+            drop(state);
+            let done = self.sync(old.as_deref(), &file, head);
+            state = self.lock();
+            if let Err(error) = done {
+                self.replace(&mut state.writer, &error);
+            }
+            while state.writer.is_broken() && !state.closing {
+                state = self.wait(&self.ending, state, RETRY);
+                if !state.closing {
+                    self.reopen(&mut state.writer);
+                }
+            }
+        }
+    }
+
+    fn wait<'a>(
+        &self,
+        on: &Condvar,
+        state: MutexGuard<'a, State>,
+        time: Duration,
+    ) -> MutexGuard<'a, State> {
+        // A day, since some platforms can't add more to a clock.
+        let time = time.min(Duration::from_secs(86_400));
+        on.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn is_due(&self, writer: &Writer, opened: Instant) -> bool {
+        writer.size() >= self.settings.rotate_size || opened.elapsed() >= self.settings.rotate_age
+    }
+
+    fn rotate(&self, writer: &mut Writer) -> Option<Arc<File>> {
+        match writer.rotate(Opening::Rotation) {
+            Ok(old) => {
+                info!(file = files::name(writer.number()), "audit: a new file");
+                self.remove_old(writer);
+                Some(old)
+            }
+            Err(error) => {
+                warn!(%error, "audit: no new file; the old one stays in use");
+                None
+            }
+        }
+    }
+
+    fn sync(&self, old: Option<&File>, file: &File, head: AuditHead) -> io::Result<()> {
+        let folder = self.settings.folder.as_path();
+        if let Some(old) = old {
+            old.sync_data()?;
+            files::sync_folder(folder)?;
+        }
+        file.sync_data()?;
+        self.synced.send_modify(|synced| synced.upto = head.seq);
+        Ok(())
+    }
+
+    /// A sync has failed: what the disk has of the file is not known and won't be (fsync(2)), so that
+    /// nothing more is written there.
+    fn replace(&self, writer: &mut Writer, error: &io::Error) {
+        error!(%error, "audit: it can't be synced; nothing is started until a new file can be");
+        writer.give_up(format!("the log could not be synced: {error}"));
+        let failed = writer.head().seq;
+        self.synced.send_modify(|synced| synced.failed = failed);
+        self.reopen(writer);
+    }
+
+    fn reopen(&self, writer: &mut Writer) {
+        let opened = writer.rotate(Opening::SyncFailed).and_then(|_| {
+            let synced = writer.file().sync_all();
+            synced.and_then(|()| files::sync_folder(writer.folder()))
+        });
+        match opened {
+            Ok(()) => warn!(file = files::name(writer.number()), "audit: goes on in a new file"),
+            Err(error) => writer.give_up(format!("the log could not be synced: {error}")),
+        }
+    }
+
+    /// Deletes files that are older than is kept, and writes down that they were there.
+    pub(super) fn remove_old(&self, writer: &mut Writer) {
+        let Some(keep) = self.settings.keep else { return };
+        let current = writer.number();
+        let mut listed = files::list(&self.settings.folder).unwrap_or_default();
+        listed.retain(|(number, _)| *number < current);
+        for pair in listed.windows(2) {
+            let [(_, path), (_, next)] = pair else { return };
+            let old = fs::metadata(path).and_then(|file| file.modified()).is_ok_and(|changed| {
+                SystemTime::now().duration_since(changed).is_ok_and(|age| age >= keep)
+            });
+            let Some(Previous { file, seq, hash, .. }) = before(next).filter(|_| old) else {
+                return;
+            };
+            let removed = writer.note(&Event::Removed { file, last_seq: seq, last_hash: hash });
+            let done = removed.and_then(|_| fs::remove_file(path).map_err(|e| e.to_string()));
+            if let Err(error) = done {
+                warn!(file = %path.display(), error, "audit: an old file can't be deleted");
+                return;
+            }
+        }
+    }
+}
+
+fn seal(writer: &mut Writer) {
+    if let Err(error) = writer.seal() {
+        warn!(%error, "audit: no checkpoint");
+    }
+}
+
+/// What a file says of the one before it.
+fn before(path: &Path) -> Option<Previous> {
+    let mut line = Vec::new();
+    files::next_line(&mut BufReader::new(File::open(path).ok()?), &mut line, LINE_LIMIT).ok()?;
+    match serde_json::from_slice(&line) {
+        Ok(Event::Open { previous, .. }) => previous,
+        _ => None,
+    }
+}

@@ -1,0 +1,329 @@
+//! The whole log followed from its first line to its last: what was changed, deleted, moved or cut.
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, BufRead, BufReader},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rcmd_certs::seal::{Seal, SealKey};
+use rcmd_protocol::ids::AuditHead;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    chain::{self, GENESIS, LINE_LIMIT},
+    files::{self, Ended},
+    record::{Event, Previous, Stub, Torn},
+    walk::{Step, Walk, Wrong},
+};
+
+/// A server that writes finishes a line within this; a line that stays torn for longer is torn.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// How often that is waited for.
+const TRIES: usize = 20;
+
+/// What the log is compared with.
+#[derive(Clone, Debug, Default)]
+pub struct Against {
+    /// Keys that checkpoints may be signed with; with none, signatures are not judged.
+    pub keys: Vec<SealKey>,
+    /// A head that a client was given.
+    pub head: Option<AuditHead>,
+}
+
+/// A log in which nothing is wrong.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Verified {
+    /// Files that were read.
+    pub files: usize,
+    /// Records in them.
+    pub records: u64,
+    /// Checkpoints among them.
+    pub checkpoints: u64,
+    /// The last record that a key vouches for, which was given.
+    pub signed: Option<u64>,
+    /// Commands that run, or whose ends the server's next start will write.
+    pub running: usize,
+    /// Bytes behind the last line, as a kill or a power cut leaves them.
+    pub torn: u64,
+    /// Where it ends.
+    pub head: Option<AuditHead>,
+}
+
+/// The first thing that is wrong with a log.
+#[derive(Debug)]
+pub struct Finding {
+    /// The file.
+    pub file: String,
+    /// Its line, from 1; 0 for the file as a whole.
+    pub line: u64,
+    /// What is wrong there.
+    pub what: What,
+}
+
+/// What is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum What {
+    /// A line does not fit.
+    #[error("edited: {0}")]
+    Edited(Wrong),
+    /// Records are gone.
+    #[error("deleted: records {from} to {to} are missing")]
+    Deleted {
+        /// The first.
+        from: u64,
+        /// The last.
+        to: u64,
+    },
+    /// Records have changed places, or stand twice.
+    #[error("moved: record {found} stands where record {expected} belongs")]
+    Moved {
+        /// What stands there.
+        found: u64,
+        /// What belongs there.
+        expected: u64,
+    },
+    /// A file does not go on where the one before it ends.
+    #[error("cut: {0}")]
+    Seam(String),
+    /// A start without an end, or the other way round.
+    #[error("starts and ends: {0}")]
+    Pairing(String),
+    /// A line without an end, in the middle of the log or too long.
+    #[error("cut: the line is not whole")]
+    Torn,
+    /// A checkpoint that is not of the key that it names.
+    #[error("forged: the checkpoint's signature is not of what stands before it")]
+    Signature,
+    /// No checkpoint is of a key that was given.
+    #[error(
+        "unsigned: no checkpoint is of this host's key; name the certificate that it had with --cert FILE"
+    )]
+    Unsigned,
+    /// The files before the first are gone.
+    #[error("deleted: what came before, up to {0} with record {1}, is gone and nothing says why")]
+    Beginning(String, u64),
+    /// The log ends before a record that a client was told of.
+    #[error("cut: the log ends with record {ends}, and record {kept} was written once")]
+    Cut {
+        /// Where it ends.
+        ends: u64,
+        /// What was written.
+        kept: u64,
+    },
+    /// A record is not the one that a client was told of.
+    #[error("written anew: record {0} is not the one that was written then")]
+    Rewritten(u64),
+    /// The record that a client was told of is older than the log.
+    #[error("record {0} is older than this log; it can't be compared")]
+    TooOld(u64),
+    /// There is no log.
+    #[error("there are no files of an audit here")]
+    Nothing,
+    /// It can't be read.
+    #[error("can't be read: {0}")]
+    Io(io::Error),
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {}", self.file, self.what),
+            line => write!(f, "{}:{line}: {}", self.file, self.what),
+        }
+    }
+}
+
+/// Follows the log in a folder.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn verify(folder: &Path, against: &Against) -> Result<Verified, Box<Finding>> {
+    let shown = |path: &Path| path.display().to_string();
+    let io = |path: PathBuf| {
+        move |error| Box::new(Finding { file: shown(&path), line: 0, what: What::Io(error) })
+    };
+    let listed = files::list(folder).map_err(io(folder.to_owned()))?;
+    let files = listed.into_iter().map(|(number, path)| {
+        let file = File::open(&path).map(|file| BufReader::with_capacity(1 << 16, file));
+        (files::name(number), file)
+    });
+    follow(files, against, PATIENCE)
+}
+
+/// The same over readers, oldest first, each with its name. `patience` is waited for the rest of a
+/// line in the last file, since a server may be writing it.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn follow<R: BufRead>(
+    files: impl IntoIterator<Item = (String, io::Result<R>)>,
+    against: &Against,
+    patience: Duration,
+) -> Result<Verified, Box<Finding>> {
+    let mut follower = Follower::new(against);
+    let mut files = files.into_iter().peekable();
+    while let Some((name, reader)) = files.next() {
+        follower.place = (name, 0);
+        let mut reader = reader.map_err(|error| follower.finding(What::Io(error)))?;
+        let last = files.peek().is_none();
+        follower.file(&mut reader, last.then_some(patience))?;
+    }
+    follower.end()
+}
+
+struct Follower<'a> {
+    against: &'a Against,
+    walk: Walk,
+    done: Verified,
+    /// The file and line.
+    place: (String, u64),
+    /// Said by the first file to have been before it, and by nothing yet to have been deleted.
+    unexplained: Option<Previous>,
+    kept_seen: bool,
+}
+
+impl<'a> Follower<'a> {
+    fn new(against: &'a Against) -> Self {
+        Self {
+            against,
+            walk: Walk::default(),
+            done: Verified::default(),
+            place: (String::new(), 0),
+            unexplained: None,
+            kept_seen: false,
+        }
+    }
+
+    fn finding(&self, what: What) -> Box<Finding> {
+        let (file, line) = self.place.clone();
+        Box::new(Finding { file, line, what })
+    }
+
+    fn file(
+        &mut self,
+        reader: &mut impl BufRead,
+        patience: Option<Duration>,
+    ) -> Result<(), Box<Finding>> {
+        self.walk.enter(&self.place.0);
+        self.done.files += 1;
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            self.place.1 += 1;
+            let io = |error| What::Io(error);
+            let mut ended = files::next_line(reader, &mut line, LINE_LIMIT);
+            let mut tries = patience.map_or(0, |_| TRIES);
+            while matches!(ended, Ok(Ended::Torn)) && tries > 0 {
+                std::thread::park_timeout(patience.unwrap_or_default());
+                ended = files::next_line(reader, &mut line, LINE_LIMIT);
+                tries -= 1;
+            }
+            match ended.map_err(|error| self.finding(io(error)))? {
+                Ended::Whole => self.line(&line, reader)?,
+                Ended::TooLong => return Err(self.finding(What::Torn)),
+                Ended::Torn => {
+                    let (bytes, sha256) = (line.len() as u64, hex::encode(Sha256::digest(&line)));
+                    self.done.torn = bytes;
+                    self.walk.tear(Torn { bytes, sha256 });
+                    return Ok(());
+                }
+                Ended::File => return Ok(()),
+            }
+        }
+    }
+
+    fn line(&mut self, line: &[u8], rest: &mut impl BufRead) -> Result<(), Box<Finding>> {
+        let before = self.walk.head;
+        let step = match self.walk.line(line) {
+            Ok(step) => step,
+            Err(wrong) => {
+                let what = self.what(wrong, rest);
+                return Err(self.finding(what));
+            }
+        };
+        if before.is_none() {
+            self.unexplained = self.walk.before().cloned();
+        }
+        self.done.records += 1;
+        self.done.torn = 0;
+        self.take(&step, before.unwrap_or(GENESIS)).map_err(|what| self.finding(what))
+    }
+
+    fn take(&mut self, step: &Step, before: AuditHead) -> Result<(), What> {
+        if let Some(kept) = self.against.head.filter(|kept| kept.seq == step.head.seq) {
+            if kept != step.head {
+                return Err(What::Rewritten(kept.seq));
+            }
+            self.kept_seen = true;
+        }
+        match &step.event {
+            Some(Event::Checkpoint { key, scheme, signature }) => {
+                let decode = |text: &str| STANDARD.decode(text).map_err(|_| What::Signature);
+                let key = SealKey::from_bytes(decode(key)?);
+                let seal = Seal { scheme: *scheme, signature: decode(signature)? };
+                if !key.made(&seal, &chain::sealed(&before)) {
+                    return Err(What::Signature);
+                }
+                self.done.checkpoints += 1;
+                if self.against.keys.contains(&key) {
+                    self.done.signed = Some(before.seq);
+                }
+            }
+            Some(Event::Removed { file, last_seq, last_hash }) => {
+                let explains = |before: &Previous| {
+                    (&before.file, before.seq, &before.hash) == (file, *last_seq, last_hash)
+                };
+                self.unexplained = self.unexplained.take().filter(|before| !explains(before));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What was done to the log that a line does not fit. What is missing here may stand behind.
+    fn what(&self, wrong: Wrong, rest: &mut impl BufRead) -> What {
+        match wrong {
+            Wrong::Number { found, expected } if found > expected => {
+                let mut line = Vec::new();
+                while matches!(files::next_line(rest, &mut line, LINE_LIMIT), Ok(Ended::Whole)) {
+                    let stub = serde_json::from_slice::<Stub>(&line);
+                    if stub.is_ok_and(|stub| stub.seq == expected) {
+                        return What::Moved { found, expected };
+                    }
+                    line.clear();
+                }
+                What::Deleted { from: expected, to: found - 1 }
+            }
+            Wrong::Number { found, expected } => What::Moved { found, expected },
+            Wrong::Opening(what) => What::Seam(what),
+            Wrong::Pairing(what) => What::Pairing(what),
+            wrong => What::Edited(wrong),
+        }
+    }
+
+    fn end(mut self) -> Result<Verified, Box<Finding>> {
+        let Some(head) = self.walk.head else {
+            return Err(self.finding(What::Nothing));
+        };
+        if let Some(Previous { file, seq, .. }) = self.unexplained.take() {
+            return Err(self.finding(What::Beginning(file, seq)));
+        }
+        match self.against.head {
+            Some(kept) if kept.seq > head.seq => {
+                return Err(self.finding(What::Cut { ends: head.seq, kept: kept.seq }));
+            }
+            Some(kept) if !self.kept_seen => return Err(self.finding(What::TooOld(kept.seq))),
+            _ => {}
+        }
+        if !self.against.keys.is_empty() && self.done.signed.is_none() {
+            return Err(self.finding(What::Unsigned));
+        }
+        self.done.running = self.walk.running.len();
+        self.done.head = Some(head);
+        Ok(self.done)
+    }
+}

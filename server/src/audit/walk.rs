@@ -1,0 +1,187 @@
+//! One step after the other along a log: each line against the one before it.
+
+use std::collections::BTreeSet;
+
+use rcmd_protocol::ids::AuditHead;
+
+use super::{
+    chain::{self, GENESIS},
+    record::{Event, Previous, State, Stub, Torn},
+};
+
+/// What is wrong with a line.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Wrong {
+    /// It is none of ours.
+    #[error("this is no record: {0}")]
+    Form(String),
+    /// It has another number than the next.
+    #[error("record {found} stands where record {expected} belongs")]
+    Number {
+        /// Its number.
+        found: u64,
+        /// The number that it should have.
+        expected: u64,
+    },
+    /// Its hash is not that of its bytes after the line before it.
+    #[error("record {0} was changed, or the one before it put there")]
+    Hash(u64),
+    /// A file does not go on where the one before it ends.
+    #[error("{0}")]
+    Opening(String),
+    /// A start that is none, or an end without one.
+    #[error("{0}")]
+    Pairing(String),
+}
+
+/// A line that fits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Step {
+    pub(super) head: AuditHead,
+    pub(super) time: String,
+    /// What it says, if this version knows it.
+    pub(super) event: Option<Event>,
+}
+
+/// Where one is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Walk {
+    /// The last line, once there was one.
+    pub(super) head: Option<AuditHead>,
+    /// Commands without an end.
+    pub(super) running: BTreeSet<String>,
+    /// The file, the bytes behind its last whole line, and whether its next line is its first.
+    file: String,
+    torn: Option<Torn>,
+    first: bool,
+    /// What the first file of all says came before it.
+    before: Option<Previous>,
+}
+
+impl Walk {
+    /// Goes to the next file.
+    pub(super) fn enter(&mut self, file: &str) {
+        file.clone_into(&mut self.file);
+        self.first = true;
+    }
+
+    /// Notes what stands behind the last whole line of the file.
+    pub(super) fn tear(&mut self, torn: Torn) {
+        self.torn = Some(torn);
+    }
+
+    /// What was deleted before the first file, going by that file.
+    pub(super) fn before(&self) -> Option<&Previous> {
+        self.before.as_ref()
+    }
+
+    /// Takes a line, without its newline; after an error the walk is where it was.
+    pub(super) fn line(&mut self, line: &[u8]) -> Result<Step, Wrong> {
+        let form = |error: serde_json::Error| Wrong::Form(error.to_string());
+        let (body, hash) =
+            chain::open(line).ok_or_else(|| Wrong::Form("it does not end in a hash".to_owned()))?;
+        let stub: Stub = serde_json::from_slice(line).map_err(form)?;
+        let event: Option<Event> = serde_json::from_slice(line).ok();
+        let fits = |head: &AuditHead| {
+            Some(stub.seq) == head.seq.checked_add(1) && chain::link(&head.hash, body) == hash
+        };
+        if self.first {
+            self.opening(&stub, event.as_ref(), fits)?;
+        } else {
+            let head = self.head.unwrap_or(GENESIS);
+            if Some(stub.seq) != head.seq.checked_add(1) {
+                let expected = head.seq.saturating_add(1);
+                return Err(Wrong::Number { found: stub.seq, expected });
+            }
+            if !fits(&head) {
+                return Err(Wrong::Hash(stub.seq));
+            }
+            if matches!(event, Some(Event::Open { .. })) {
+                let wrong = "a file begins here, in the middle of another".to_owned();
+                return Err(Wrong::Opening(wrong));
+            }
+        }
+        if let Some(event) = &event {
+            self.pair(event)?;
+        }
+        let head = AuditHead { seq: stub.seq, hash };
+        self.head = Some(head);
+        (self.first, self.torn) = (false, None);
+        Ok(Step { head, time: stub.time, event })
+    }
+
+    /// The first line of a file: it says itself what came before.
+    fn opening(
+        &mut self,
+        stub: &Stub,
+        event: Option<&Event>,
+        fits: impl Fn(&AuditHead) -> bool,
+    ) -> Result<(), Wrong> {
+        let Some(Event::Open { previous, running, .. }) = event else {
+            return Err(match self.head {
+                Some(head) if fits(&head) => {
+                    Wrong::Opening("the file's first record is missing or moved".to_owned())
+                }
+                _ => Wrong::Opening("the file does not begin with its first record".to_owned()),
+            });
+        };
+        let stated = match previous {
+            None => Some(GENESIS),
+            Some(Previous { seq, hash, .. }) => AuditHead::parse(&format!("{seq}:{hash}")),
+        };
+        if !stated.is_some_and(|stated| fits(&stated)) {
+            return Err(Wrong::Hash(stub.seq));
+        }
+        match (self.head, previous) {
+            (None, None) => {}
+            (None, Some(previous)) => {
+                self.before = Some(previous.clone());
+                self.running = running.iter().cloned().collect();
+            }
+            (Some(head), _) if stated != Some(head) => {
+                let (ends, begins) = (head.seq, stub.seq);
+                return Err(Wrong::Opening(format!(
+                    "this file begins with record {begins}, and the one before it ends with \
+                     {ends}{}: records between them are gone, or others were put there",
+                    if ends.checked_add(1) == Some(begins) { " in another form" } else { "" }
+                )));
+            }
+            (Some(_), previous) => {
+                if previous.as_ref().and_then(|previous| previous.torn.clone()) != self.torn {
+                    return Err(Wrong::Opening(
+                        "what stands behind the last record of the file before is not what was \
+                         there when this one began"
+                            .to_owned(),
+                    ));
+                }
+            }
+        }
+        let same = running.len() == self.running.len()
+            && running.iter().all(|job| self.running.contains(job));
+        if !same {
+            return Err(Wrong::Pairing("the list of running commands is another".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn pair(&mut self, event: &Event) -> Result<(), Wrong> {
+        let wrong = |what: String| Err(Wrong::Pairing(what));
+        match event {
+            Event::Start { job, .. } if !self.running.insert(job.clone()) => {
+                wrong(format!("job {job} starts a second time"))
+            }
+            Event::End(end) if !self.running.remove(&end.job) => {
+                wrong(format!("job {} ends without a start", end.job))
+            }
+            Event::Server { state, .. } if !self.running.is_empty() => {
+                let state = match state {
+                    State::Started => "started",
+                    State::Stopped => "stopped",
+                };
+                let count = self.running.len();
+                wrong(format!("the server has {state}, and {count} commands have no end"))
+            }
+            _ => Ok(()),
+        }
+    }
+}

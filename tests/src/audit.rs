@@ -1,0 +1,59 @@
+//! The audit of a world's server, as `rcmd-server audit` reads it.
+
+use std::path::PathBuf;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::World;
+
+/// The folder of the log.
+#[must_use]
+pub fn folder(world: &World) -> PathBuf {
+    world.dir().join("server/audit")
+}
+
+/// Runs `rcmd-server audit` with these arguments on the world's log.
+///
+/// # Panics
+///
+/// When it can't be run.
+#[must_use]
+pub fn run(world: &World, args: &[&str]) -> Output {
+    let mut command = world.server_tool();
+    command.arg("audit").args(args).arg("--dir").arg(world.dir());
+    command.output().expect("rcmd-server runs")
+}
+
+/// Asserts that the log is whole, also up to a head that a client was given.
+///
+/// # Panics
+///
+/// With what `rcmd-server audit verify` says.
+#[track_caller]
+pub fn assert_whole(world: &World, head: Option<&str>) {
+    let head: Vec<_> = head.into_iter().flat_map(|head| ["--head", head]).collect();
+    let done = run(world, &[&["verify"], head.as_slice()].concat());
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// All records, oldest first.
+///
+/// # Panics
+///
+/// When they can't be read.
+#[must_use]
+#[track_caller]
+pub fn records(world: &World) -> Vec<Value> {
+    let done = run(world, &["show", "--json"]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let lines = done.stdout.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).expect("a record")).collect()
+}
+
+/// The names of the events of one job, oldest first.
+#[must_use]
+pub fn events(records: &[Value], job: &str) -> Vec<String> {
+    let of_job = records.iter().filter(|record| record["job"] == job);
+    of_job.map(|record| record["event"].as_str().unwrap_or_default().to_owned()).collect()
+}
