@@ -5,7 +5,7 @@
 //! | `arguments` | what was typed |
 //! | `settings`, `file`, `duration` | what is meant: flags, environment, client.toml |
 //! | `run`, `doctor`, `enroll` | the commands |
-//! | `screen`, `sink`, `input` | the three descriptors, each with its thread where one may block |
+//! | `screen`, `sink`, `input` | the three descriptors, each with its thread |
 //! | `render`, `encoding`, `stamp` | the forms of output |
 //! | `signals`, `news` | what happens meanwhile |
 //! | `text` | messages to the person |

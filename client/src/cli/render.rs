@@ -1,6 +1,5 @@
 //! What is printed of a command, and in which form.
 
-use bytes::Bytes;
 use rcmd_client::{Chunk, Report};
 use rcmd_protocol::frame::Stream;
 
@@ -31,7 +30,7 @@ pub(crate) enum Piece {
 pub(crate) trait Render: Send {
     /// The bytes to be written for this piece, of the piece itself where it can be: output that is
     /// printed as it is is never copied.
-    fn render(&mut self, piece: Piece) -> Bytes;
+    fn render<'a>(&'a mut self, piece: &'a Piece) -> &'a [u8];
 }
 
 /// The form of one stream of its own.
@@ -52,11 +51,11 @@ pub(crate) fn text(form: Form) -> Box<dyn Render> {
 struct Raw;
 
 impl Render for Raw {
-    fn render(&mut self, piece: Piece) -> Bytes {
+    fn render<'a>(&'a mut self, piece: &'a Piece) -> &'a [u8] {
         match piece {
-            Piece::Data(_, chunk) => chunk.bytes,
-            Piece::Note(line) => line.into(),
-            _ => Bytes::new(),
+            Piece::Data(_, chunk) => &chunk.bytes,
+            Piece::Note(line) => line.as_bytes(),
+            _ => &[],
         }
     }
 }
@@ -93,21 +92,23 @@ impl Text {
 }
 
 impl Render for Text {
-    fn render(&mut self, piece: Piece) -> Bytes {
+    fn render<'a>(&'a mut self, piece: &'a Piece) -> &'a [u8] {
         match piece {
             Piece::Data(_, chunk) => {
                 self.time = chunk.time.or(self.time);
-                Bytes::copy_from_slice(self.put(&chunk.bytes, false))
+                self.put(&chunk.bytes, false)
             }
-            Piece::End(_) => Bytes::copy_from_slice(self.put(&[], true)),
-            Piece::Note(line) => line.into(),
-            Piece::Started { .. } | Piece::Report(_) => Bytes::new(),
+            Piece::End(_) => self.put(&[], true),
+            Piece::Note(line) => line.as_bytes(),
+            Piece::Started { .. } | Piece::Report(_) => &[],
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn data(bytes: &'static [u8]) -> Piece {
@@ -120,8 +121,7 @@ mod tests {
         let mut raw = text(Form::Text { encoding: None, timestamps: false });
         let piece = data(b"\xff\0\n");
         let Piece::Data(_, chunk) = &piece else { unreachable!() };
-        let bytes = chunk.bytes.as_ptr();
-        assert_eq!(raw.render(piece).as_ptr(), bytes);
+        assert_eq!(raw.render(&piece).as_ptr(), chunk.bytes.as_ptr());
     }
 
     #[test]
@@ -131,9 +131,9 @@ mod tests {
         let mut utf16 = text(form);
         let mut out = Vec::new();
         for piece in [data(b"\x0a\x4e"), data(b"\x0a"), data(b"\x00a"), data(b"\0"), data(b"b")] {
-            out.extend_from_slice(&utf16.render(piece));
+            out.extend_from_slice(utf16.render(&piece));
         }
-        out.extend_from_slice(&utf16.render(Piece::End(Stream::Stdout)));
+        out.extend_from_slice(utf16.render(&Piece::End(Stream::Stdout)));
         let stamp = "1970-01-01T00:00:00.000Z";
         assert_eq!(String::from_utf8(out).unwrap(), format!("{stamp} 上\n{stamp} a\u{fffd}"));
     }

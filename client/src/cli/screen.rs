@@ -28,18 +28,21 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// Makes the writers.
-    pub(crate) fn open(form: Form, host: &str) -> Self {
+    /// Starts the writers.
+    ///
+    /// # Errors
+    /// When no thread is to be had.
+    pub(crate) fn open(form: Form, host: &str) -> io::Result<Self> {
         let notes = VecDeque::new();
         if let Form::Json { .. } = form {
-            let (feed, written) = sink::open(Place::Stdout, Box::new(Json::new(host.to_owned())));
+            let (feed, written) = sink::open(Place::Stdout, Box::new(Json::new(host.to_owned())))?;
             let writers = vec![(Place::Stdout, written)];
-            return Self { stdout: feed.clone(), stderr: feed, writers, notes, json: true };
+            return Ok(Self { stdout: feed.clone(), stderr: feed, writers, notes, json: true });
         }
-        let (stdout, out) = sink::open(Place::Stdout, render::text(form));
-        let (stderr, err) = sink::open(Place::Stderr, render::text(form));
+        let (stdout, out) = sink::open(Place::Stdout, render::text(form))?;
+        let (stderr, err) = sink::open(Place::Stderr, render::text(form))?;
         let writers = vec![(Place::Stdout, out), (Place::Stderr, err)];
-        Self { stdout, stderr, writers, notes, json: false }
+        Ok(Self { stdout, stderr, writers, notes, json: false })
     }
 
     /// Puts a note behind what waits already; [`Screen::tend`] writes it.
@@ -63,9 +66,9 @@ impl Screen {
             let Self { stderr, writers, notes, .. } = self;
             tokio::select! {
                 failure = first_failure(writers) => return failure,
-                Ok(room) = stderr.room(), if !notes.is_empty() => {
+                Ok(place) = stderr.reserve(), if !notes.is_empty() => {
                     if let Some(note) = notes.pop_front() {
-                        stderr.put(room, note);
+                        place.send(note);
                     }
                 }
             }

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use rcmd_client::{Chunk, Report};
 use rcmd_protocol::frame::Stream;
 use serde::Serialize;
@@ -107,18 +106,19 @@ impl Json {
 }
 
 impl Render for Json {
-    fn render(&mut self, piece: Piece) -> Bytes {
+    fn render<'a>(&'a mut self, piece: &'a Piece) -> &'a [u8] {
+        self.out.clear();
         match piece {
             Piece::Started { job, started_at } => {
-                self.job = Some(job);
-                self.event("start", Body::Start { started_at: rfc3339(started_at) });
+                self.job = Some(job.clone());
+                self.event("start", Body::Start { started_at: rfc3339(*started_at) });
             }
-            Piece::Data(stream, chunk) => self.data(stream, &chunk),
-            Piece::End(stream) => self.end(stream),
-            Piece::Note(text) => self.event("note", Body::Note { data: &text, encoding: "utf-8" }),
-            Piece::Report(result) => self.event("end", Body::End { result: &result }),
+            Piece::Data(stream, chunk) => self.data(*stream, chunk),
+            Piece::End(stream) => self.end(*stream),
+            Piece::Note(text) => self.event("note", Body::Note { data: text, encoding: "utf-8" }),
+            Piece::Report(result) => self.event("end", Body::End { result }),
         }
-        std::mem::take(&mut self.out).into()
+        &self.out
     }
 }
 
@@ -160,9 +160,9 @@ mod tests {
         let mut out = Vec::new();
         for &(offset, bytes) in pieces {
             let chunk = Chunk { offset, time: None, bytes: Bytes::copy_from_slice(bytes) };
-            out.extend_from_slice(&json.render(Piece::Data(Stream::Stdout, chunk)));
+            out.extend_from_slice(json.render(&Piece::Data(Stream::Stdout, chunk)));
         }
-        out.extend_from_slice(&json.render(Piece::End(Stream::Stdout)));
+        out.extend_from_slice(json.render(&Piece::End(Stream::Stdout)));
         let lines = str::from_utf8(&out).unwrap().lines();
         lines.map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -218,20 +218,20 @@ mod tests {
     fn an_event_has_the_contracts_fields() {
         let mut json = Json::new("web1".to_owned());
         let piece = Piece::Started { job: "k7".to_owned(), started_at: 0 };
-        let start = json.render(piece).to_vec();
+        let start = json.render(&piece).to_vec();
         assert_eq!(
             str::from_utf8(&start).unwrap(),
             "{\"event\":\"start\",\"host\":\"web1\",\"job\":\"k7\",\
              \"started_at\":\"1970-01-01T00:00:00.000Z\"}\n"
         );
         let chunk = Chunk { offset: 3, time: Some(1), bytes: Bytes::from_static(b"x\n") };
-        let data = json.render(Piece::Data(Stream::Stderr, chunk)).to_vec();
+        let data = json.render(&Piece::Data(Stream::Stderr, chunk)).to_vec();
         assert_eq!(
             str::from_utf8(&data).unwrap(),
             "{\"event\":\"stderr\",\"host\":\"web1\",\"job\":\"k7\",\"offset\":3,\
              \"time\":\"1970-01-01T00:00:00.001Z\",\"data\":\"x\\n\",\"encoding\":\"utf-8\"}\n"
         );
-        let note = json.render(Piece::Note("late".to_owned())).to_vec();
+        let note = json.render(&Piece::Note("late".to_owned())).to_vec();
         assert!(str::from_utf8(&note).unwrap().contains("\"event\":\"note\""));
     }
 }
