@@ -5,6 +5,7 @@ pub mod audit;
 pub mod authority;
 pub mod connections;
 pub mod cuts;
+pub mod fairness;
 pub mod kills;
 pub mod locks;
 pub mod output;

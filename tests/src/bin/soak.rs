@@ -8,9 +8,11 @@ use clap::Parser;
 use clap::builder::PossibleValuesParser;
 use rcmd_tests::World;
 use rcmd_tests::soak::connections::{Kind, onslaught};
+use rcmd_tests::soak::fairness::Manners;
 use rcmd_tests::soak::kills::Way;
 use rcmd_tests::soak::{
-    audit as audited, authority, cuts, kills, locks, output, renewal, rotation, stdin, storms,
+    audit as audited, authority, cuts, fairness, kills, locks, output, renewal, rotation, stdin,
+    storms,
 };
 
 /// A long run.
@@ -23,13 +25,14 @@ struct Soak {
 }
 
 /// All of them. `rounds` counts what the name says: storms of each size, connections of each kind, cuts,
-/// killed clients, killed holders, renewals, servers, MiB.
-const SOAKS: [Soak; 11] = [
+/// killed clients, killed holders, batches of commands, renewals, servers, MiB.
+const SOAKS: [Soak; 12] = [
     Soak { name: "authority", rounds: 200, run: govern },
     Soak { name: "storms", rounds: 20, run: storm },
     Soak { name: "connections", rounds: 10_000, run: connect },
     Soak { name: "cuts", rounds: 1000, run: cut },
     Soak { name: "kills", rounds: 1000, run: kill },
+    Soak { name: "fairness", rounds: 20, run: crowd },
     Soak { name: "locks", rounds: 1000, run: lock },
     Soak { name: "audit", rounds: 200, run: audit },
     Soak { name: "output", rounds: 1024, run: read },
@@ -102,6 +105,14 @@ fn kill(rounds: u64, seed: u64) -> bool {
         println!("{way:?}: {figures}");
         figures.are_good()
     })
+}
+
+fn crowd(rounds: u64, _seed: u64) -> bool {
+    [Manners::Patient, Manners::Impatient].map(|manners| {
+        let figures = fairness::run(rounds, manners);
+        println!("{figures}");
+        figures.slowdown() <= 1.5
+    }) == [true; 2]
 }
 
 fn lock(rounds: u64, seed: u64) -> bool {

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 
 use crate::proc;
 use crate::sink::Sink;
-use crate::{Random, RunningClient, World};
+use crate::{Random, RunningClient, World, eventually};
 
 /// What a holder leaves behind when nobody ends it, as a line for the shell. `$P` runs for long, after
 /// it has put its number where the next holder looks for it.
@@ -180,7 +180,8 @@ impl Scene {
                 holder.client.signal(Signal::QUIT);
             }
             Death::Leader => proc::signal(holder.leader, Signal::KILL),
-            Death::Timeout | Death::Server => {}
+            Death::Timeout => eventually("its time is up", || !holder.client.runs()),
+            Death::Server => {}
         }
         next
     }
@@ -192,8 +193,12 @@ impl Scene {
 }
 
 impl Contender {
-    /// Waits until its command runs, which has the lock then.
+    /// Waits until its command runs, which has the lock then. One whose time is short may have none to
+    /// say so.
     fn await_lock(&mut self) {
+        if self.death == Death::Timeout {
+            return;
+        }
         self.leader = self.client.read_line().parse().expect("the number of a process");
     }
 
