@@ -168,10 +168,13 @@ impl Scene {
             self.world.start_server();
             return self.contender();
         }
-        let mut next = self.contender();
-        if holder.death != Death::Timeout {
-            next.await_queue();
+        if holder.death == Death::Timeout {
+            // It may not have come to the lock yet, and nobody else may be there before it.
+            eventually("its time is up", || !holder.client.runs());
+            return self.contender();
         }
+        let mut next = self.contender();
+        next.await_queue();
         match holder.death {
             Death::Client => holder.client.signal(Signal::KILL),
             Death::Interrupt => {
@@ -180,8 +183,7 @@ impl Scene {
                 holder.client.signal(Signal::QUIT);
             }
             Death::Leader => proc::signal(holder.leader, Signal::KILL),
-            Death::Timeout => eventually("its time is up", || !holder.client.runs()),
-            Death::Server => {}
+            Death::Timeout | Death::Server => {}
         }
         next
     }
