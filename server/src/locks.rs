@@ -8,7 +8,7 @@
 //!
 //! A lease lives as long as the command that has it, its tree included when that was ended by somebody.
 //! It is given back by being dropped, so that no way of ending forgets it. Against servers that are
-//! killed it stands on disk as well: see [`mark`].
+//! killed it stands on disk as well: see `locks/mark.rs`.
 
 mod mark;
 

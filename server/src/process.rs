@@ -165,7 +165,7 @@ impl Processes {
     /// Kills what is left of a job whose server was killed: what bears its mark, and all below, until
     /// nothing was found a few times running. False when something still lives after that long.
     ///
-    /// What has cleared its environment and lost its parents is not found; see [`tree`].
+    /// What has cleared its environment and lost its parents is not found; see `process/tree.rs`.
     pub async fn kill_remains(&self, job: &str, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         let mut calm = 0;

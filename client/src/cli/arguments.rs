@@ -234,7 +234,6 @@ pub(crate) struct ManArguments {
 }
 
 /// What is asked for.
-#[expect(clippy::large_enum_variant, reason = "there is one, made at start")]
 #[derive(Debug)]
 pub(crate) enum Request {
     Run(RunArguments),
