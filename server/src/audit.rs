@@ -171,6 +171,7 @@ impl Audit {
             job: job.to_string(),
             peer: peer.user().to_owned(),
             groups: peer.identity().groups().iter().map(ToString::to_string).collect(),
+            break_glass: peer.identity().is_break_glass(),
             address: peer.address().to_string(),
             mode: request.mode.to_string(),
             args,

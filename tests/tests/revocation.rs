@@ -123,6 +123,10 @@ fn a_server_without_its_list_takes_an_emergency_alone() {
         folder,
     ]);
     world.exec(["true"]).dir(&emergency).run().assert_code(0);
+    let mut show = std::process::Command::new(&binaries().server);
+    let shown = show.args(["audit", "show", "--dir"]).arg(world.dir()).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("(break-glass) true"), "{shown}");
 
     authority.restart();
     eventually("the list comes", || list(&world).exists());

@@ -200,6 +200,9 @@ pub struct Attempt {
     pub peer: String,
     /// The peer's groups.
     pub groups: Vec<String>,
+    /// Whether it came with a certificate for an emergency, which no list speaks of.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub break_glass: bool,
     /// Where from.
     pub address: String,
     /// `exec` or `shell`.

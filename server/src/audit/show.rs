@@ -163,10 +163,11 @@ impl<W: Write> Show<W> {
             ("shell", [line]) => vec![line.shown()],
             (_, args) => args.iter().map(quoted).collect(),
         };
+        let emergency = if attempt.break_glass { "(break-glass) " } else { "" };
         let asked = Asked {
             time: time.to_owned(),
             peer: attempt.peer.clone(),
-            command: words.join(" "),
+            command: format!("{emergency}{}", words.join(" ")),
             started: false,
         };
         self.open.insert(attempt.job.clone(), asked);
