@@ -68,11 +68,13 @@ pub enum Command {
     #[command(subcommand)]
     Audit(AuditCommand),
     /// Print completions for a shell
+    #[command(hide = true)]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
     /// Print the manual page
+    #[command(hide = true)]
     Man {
         /// Write rcmd-server.1 and one page for each command into this folder
         #[arg(long, value_name = "DIR")]

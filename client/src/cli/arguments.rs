@@ -170,7 +170,7 @@ pub(crate) struct RunOptions {
     ///
     /// Such as gbk, shift_jis, euc-kr, big5 or windows-1252: any label of the WHATWG Encoding
     /// Standard. Without it bytes stay bytes.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub(crate) encoding: Option<String>,
 }
 

@@ -106,6 +106,8 @@ async fn a_server_without_room_for_the_connection_is_dialled_again_later() {
     let (link, mut host) = client();
     let mut child = patient(&link).await;
     let mut peer = host.accept().await;
+    // Not before there is a command that it is said to.
+    while !matches!(peer.expect().await, Frame::Start(_)) {}
     let refused = Instant::now();
     peer.say(Frame::Error(full(1000))).await;
     drop(peer);
