@@ -162,7 +162,8 @@ fn hold(jobs: &job::Shared, request: &Start) -> Result<Share, Failure> {
         .retry_after_ms(1000));
     }
     let mut share = Share::new(Arc::clone(&jobs.budget));
-    share.set(size);
+    // Once to be run, and once to be judged again when the rules change meanwhile.
+    share.set(size.saturating_mul(2));
     Ok(share)
 }
 

@@ -216,7 +216,8 @@ fn a_server_listens_wherever_it_is_told_and_names_each_address() {
     }
     // A port that is taken is named, with the way out.
     let taken = taken.expect("an address");
-    let done = world.server_program().args(["--listen", &taken]).output().unwrap();
+    let other = World::builder().prepare();
+    let done = other.server_program().args(["--listen", &taken]).output().unwrap();
     let said = String::from_utf8(done.stderr).unwrap();
     assert_eq!(done.status.code(), Some(125), "{said}");
     assert!(said.contains(&taken) && said.contains("--listen"), "{said}");
