@@ -7,6 +7,7 @@
 
 use std::{
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, Sender, channel},
@@ -66,7 +67,9 @@ fn work(mailbox: &Mutex<Receiver<Task>>) {
         // Whoever waits holds the lock, and the others wait for it.
         let next = mailbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match next {
-            Ok(task) => task(&mut stack),
+            // A start that goes wrong in a way nobody thought of must not cost the thread: without
+            // threads nothing would start any more.
+            Ok(task) => _ = catch_unwind(AssertUnwindSafe(|| task(&mut stack))),
             Err(_) => return,
         }
     }
