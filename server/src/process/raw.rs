@@ -262,9 +262,9 @@ fn clone(shared: &Shared<'_>, stack: &mut Stack, pidfd: &mut RawFd) -> io::Resul
 
 fn born(answer: isize) -> io::Result<Pid> {
     let number = i32::try_from(answer).unwrap_or(-libc::EINVAL);
-    Pid::from_raw(number)
-        .filter(|_| number > 0)
-        .ok_or_else(|| io::Error::from_raw_os_error(number.wrapping_neg()))
+    // An error is negative, which rustix asserts that no pid is.
+    let pid = Some(number).filter(|number| *number > 0).and_then(Pid::from_raw);
+    pid.ok_or_else(|| io::Error::from_raw_os_error(number.wrapping_neg()))
 }
 
 /// The system call, in the parent; the child begins in [`child`] on its stack.
