@@ -4,6 +4,7 @@ use byteorder::{BigEndian, ByteOrder as _};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
 use crate::{
+    brief,
     digest::{Algorithm, StreamDigest},
     fault::Fault,
     frame::{
@@ -30,7 +31,10 @@ impl Frame {
     pub fn encode_header(&self, out: &mut BytesMut) -> Result<(), Fault> {
         let start = out.len();
         out.put_bytes(0, PREFIX);
-        let written = serde_json::to_writer((&mut *out).writer(), self);
+        let written = match brief::write(self, out) {
+            true => Ok(()),
+            false => serde_json::to_writer((&mut *out).writer(), self),
+        };
         let length = out.len() - start - PREFIX;
         let payload = self.payload().len();
         let limit = match self {
@@ -129,17 +133,16 @@ impl Decoder {
                     let Some(header) = buffer.get(PREFIX..end) else {
                         return Ok(None);
                     };
-                    let mut fields = Fields::parse(header)?;
-                    let kind = fields
-                        .kind
-                        .ok_or_else(|| Fault::Header("there is no \"type\" in it".to_owned()))?;
-                    let length = payload_length(&fields, kind)?;
-                    let frame = frame(&mut fields, kind)?;
+                    let (frame, length) = Self::read(header)?;
                     judge(&frame)?;
-                    if kind == Kind::Hello {
+                    if let Frame::Hello(_) = frame {
                         self.header_limit = limits::HEADER;
                     }
                     buffer.advance(end);
+                    if buffer.len() >= length {
+                        self.state = State::Length;
+                        return Ok(Some(with_payload(frame, length, buffer)));
+                    }
                     self.state = State::Payload { frame: Box::new(frame), length };
                 }
                 State::Payload { length, .. } if buffer.len() < *length => return Ok(None),
@@ -149,11 +152,24 @@ impl Decoder {
                     else {
                         return Ok(None);
                     };
-                    let payload = buffer.split_to(length);
-                    return Ok(Some(with_payload(*frame, payload)));
+                    return Ok(Some(with_payload(*frame, length, buffer)));
                 }
             }
         }
+    }
+
+    /// The frame that a header describes, and the length of the payload that is to follow.
+    fn read(header: &[u8]) -> Result<(Frame, usize), Fault> {
+        brief::read(header).map_or_else(|| Self::read_any(header), Ok)
+    }
+
+    /// The same for a header in any form.
+    pub(crate) fn read_any(header: &[u8]) -> Result<(Frame, usize), Fault> {
+        let mut fields = Fields::parse(header)?;
+        let missing = || Fault::Header("there is no \"type\" in it".to_owned());
+        let kind = fields.kind.ok_or_else(missing)?;
+        let length = payload_length(&fields, kind)?;
+        Ok((frame(&mut fields, kind)?, length))
     }
 
     /// Whether a header has begun and is not whole, given what is left in the buffer.
@@ -180,14 +196,19 @@ impl Decoder {
     }
 }
 
-fn with_payload(mut frame: Frame, bytes: BytesMut) -> Frame {
+/// Takes the payload, which is whole, out of the buffer.
+fn with_payload(mut frame: Frame, length: usize, buffer: &mut BytesMut) -> Frame {
     if let Frame::Start(Start { payload, .. })
     | Frame::Ask(Start { payload, .. })
     | Frame::Data(Data { payload, .. }) = &mut frame
     {
-        *payload = match bytes.len() {
-            ..COPY => Bytes::copy_from_slice(&bytes),
-            _ => bytes.freeze(),
+        *payload = match buffer.get(..length) {
+            Some(bytes) if length < COPY => {
+                let copy = Bytes::copy_from_slice(bytes);
+                buffer.advance(length);
+                copy
+            }
+            _ => buffer.split_to(length).freeze(),
         };
     }
     frame

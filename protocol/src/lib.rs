@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod blocks;
+mod brief;
 pub mod codec;
 pub mod connection;
 pub mod digest;
