@@ -83,10 +83,11 @@ pub async fn start(
         }
     };
     let jobs = Arc::clone(&service.jobs);
+    // 10 KB, which a spawn would copy eight times.
+    let life = Box::pin(registered.live(beginning, jobs, claim.ended()));
     service.tasks.spawn(async move {
         let mut claim = claim;
-        let ended = claim.ended();
-        claim.started = registered.live(beginning, jobs, ended).await;
+        claim.started = life.await;
     });
     Ok(Some(handle))
 }

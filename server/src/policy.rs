@@ -194,7 +194,7 @@ pub fn judge(
     let wish = Wish { slice, action, what: shown(request, found) };
     wish.possible()?;
     let permits = |digest: Option<&str>| {
-        let context = question::of_request(request, found, digest, moment)
+        let context = question::of_request(request, found, digest, moment, &slice.recent)
             .map_err(|why| wish.broken(&why))?;
         wish.with_settings(wish.judge(context)?, request)
     };
@@ -221,7 +221,7 @@ pub fn judge_attach(slice: &Slice, owner: &str, moment: Moment) -> Result<Vec<St
     let what = format!("take up a command of {owner}");
     let wish = Wish { slice, action: Action::Attach, what };
     wish.possible()?;
-    let context = question::of_job(owner, moment).map_err(|why| wish.broken(&why))?;
+    let context = question::of_job(owner, moment, &slice.recent).map_err(|why| wish.broken(&why))?;
     Ok(names(&wish.judge(context)?))
 }
 

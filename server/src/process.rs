@@ -221,6 +221,11 @@ impl Process {
         self.watch.ended().await
     }
 
+    /// How it has ended, if it has: without waiting, and without reaping it.
+    pub fn has_exited(&self) -> Option<Ended> {
+        self.watch.has_ended()
+    }
+
     /// Signals its process group. Once it is reaped, or if the group is empty, nothing happens.
     pub fn signal_group(&self, signal: Signal) {
         let _ = self.leader.signal(kernel_signal(signal));

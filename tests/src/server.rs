@@ -48,6 +48,8 @@ impl Launch {
         words.push(self.program.clone().into());
         words.extend(["--dir".into(), self.dir.clone().into()]);
         words.extend(["--listen".into(), self.listen.to_string().into()]);
+        // Tests await the lines of commands.
+        words.push("--verbose".into());
         words.extend(self.args.iter().cloned());
 
         let mut command = Command::new(words.remove(0));

@@ -12,7 +12,7 @@ use tokio::{
     process::{ChildStderr, ChildStdout},
     sync::mpsc,
 };
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use super::{
     Beginning, Message, Shared, Sink, Wishes, ending, input::Input, linked::Order, output::Output,
@@ -197,7 +197,7 @@ impl Job {
                 note: self.note.take(),
             }));
         }
-        info!(job = %self.id, peer = %self.peer, pid = process.pid(), "started");
+        debug!(job = %self.id, peer = %self.peer, pid = process.pid(), "started");
         Ok(Running {
             process,
             began,
@@ -295,11 +295,7 @@ impl Job {
                 }
             }
             ended = running.process.exited(), if running.ended.is_none() => {
-                // Who was killed has not left what it held in order: what it leaves behind ends too.
-                running.doomed |= running.lease.is_some() && matches!(ended, Ended::Signal(_));
-                running.ended = Some(ended);
-                self.stdout.process_ended();
-                self.stderr.process_ended();
+                self.ended(running, ended);
             }
             () = self.stdout.read(&budget), if self.stdout.wants(&budget) => {}
             () = self.stderr.read(&budget), if self.stderr.wants(&budget) => {}
@@ -316,9 +312,22 @@ impl Job {
             () = budget.freed(), if short => {}
             () = at(deadline) => self.expire(running),
         }
+        // Its pipes close a moment before it is seen to end: then both ends and the exit leave as one.
+        if running.ended.is_none() && self.stdout.is_closed() && self.stderr.is_closed() {
+            let ended = running.process.has_exited();
+            ended.into_iter().for_each(|ended| self.ended(running, ended));
+        }
         if running.ended.is_some() && (self.stdout.is_held_open() || self.stderr.is_held_open()) {
             self.timers.pipe_held();
         }
+    }
+
+    fn ended(&mut self, running: &mut Running, ended: Ended) {
+        // Who was killed has not left what it held in order: what it leaves behind ends too.
+        running.doomed |= running.lease.is_some() && matches!(ended, Ended::Signal(_));
+        running.ended = Some(ended);
+        self.stdout.process_ended();
+        self.stderr.process_ended();
     }
 
     fn obey(&mut self, order: Order, running: &mut Running) {
@@ -441,7 +450,7 @@ impl Job {
             }
             (None, None, None) => {}
         }
-        info!(
+        debug!(
             job = %self.id,
             peer = %self.peer,
             outcome = %exit.outcome,

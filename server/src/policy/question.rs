@@ -7,6 +7,7 @@ use std::{
     net::IpAddr,
     os::unix::ffi::OsStrExt as _,
     path::PathBuf,
+    sync::{Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -66,15 +67,36 @@ fn utf8(bytes: &[u8]) -> Option<&str> {
 }
 
 impl Moment {
-    fn pairs(self) -> [Pair; 2] {
+    /// The same to the second, which is as exact as rules see it.
+    fn rounded(self) -> Self {
+        let whole = self.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         // Cedar reads times of four-digit years.
-        let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
-        let time = humantime::format_rfc3339_millis(self.time.min(last)).to_string();
-        let source = self.source.to_canonical().to_string();
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(whole.min(253_402_300_799));
+        Self { source: self.source.to_canonical(), time }
+    }
+
+    fn pairs(self) -> [Pair; 2] {
+        let time = humantime::format_rfc3339_seconds(self.time).to_string();
         [
-            ("source".to_owned(), RestrictedExpression::new_ip(source)),
+            ("source".to_owned(), RestrictedExpression::new_ip(self.source.to_string())),
             ("time".to_owned(), RestrictedExpression::new_datetime(time)),
         ]
+    }
+}
+
+/// The last moment that was put into Cedar's words. That takes as long as all the rest of a context,
+/// and a busy peer asks many times a second.
+#[derive(Debug, Default)]
+pub(super) struct Recent(Mutex<Option<(Moment, [Pair; 2])>>);
+
+impl Recent {
+    fn pairs(&self, moment: Moment) -> [Pair; 2] {
+        let moment = moment.rounded();
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((known, pairs)) if *known == moment => pairs.clone(),
+            _ => last.insert((moment, moment.pairs())).1.clone(),
+        }
     }
 }
 
@@ -93,11 +115,12 @@ pub fn action(request: &Request) -> Action {
 ///
 /// # Errors
 /// When Cedar takes a fact for malformed, in its words.
-pub fn of_request(
+pub(super) fn of_request(
     request: &Request,
     found: &Found,
     digest: Option<&str>,
     moment: Moment,
+    recent: &Recent,
 ) -> Result<Context, String> {
     let mut is_text = true;
     let mut word = |bytes: &[u8]| {
@@ -121,7 +144,7 @@ pub fn of_request(
         truth("tty", false),
         truth("text", is_text),
     ];
-    pairs.extend(moment.pairs());
+    pairs.extend(recent.pairs(moment));
     match request.mode {
         Mode::Shell => pairs.push(text("line", first)),
         Mode::Exec => {
@@ -149,8 +172,8 @@ pub fn of_request(
 ///
 /// # Errors
 /// As [`of_request`].
-pub fn of_job(owner: &str, moment: Moment) -> Result<Context, String> {
+pub(super) fn of_job(owner: &str, moment: Moment, recent: &Recent) -> Result<Context, String> {
     let owner = RestrictedExpression::new_entity_uid(user(owner));
-    let pairs = [("owner".to_owned(), owner)].into_iter().chain(moment.pairs());
+    let pairs = [("owner".to_owned(), owner)].into_iter().chain(recent.pairs(moment));
     Context::from_pairs(pairs).map_err(|error| error.to_string())
 }

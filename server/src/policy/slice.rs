@@ -14,7 +14,10 @@ use cedar_policy::{
     ResourceConstraint, RestrictedExpression,
 };
 
-use super::rules::{Rule, schema};
+use super::{
+    question::Recent,
+    rules::{Rule, schema},
+};
 use crate::peer::Who;
 
 /// What may be asked for. Of the schema's actions these are judged today.
@@ -101,6 +104,7 @@ pub struct Slice {
     resource: EntityUid,
     entities: Entities,
     actions: [OnceLock<Applicable>; 3],
+    pub(super) recent: Recent,
 }
 
 /// The rules that can apply to one identity that asks for one action.
@@ -151,8 +155,8 @@ impl Slice {
         let rules = rules.iter().filter(can_apply).map(Arc::clone).collect();
         let entities = entities((&principal, &who.user, groups), (&resource, &host.name, labels));
         let (who, host) = (who.clone(), host.clone());
-        let actions = Default::default();
-        Self { who, host, is_missing, rules, principal, resource, entities, actions }
+        let (actions, recent) = Default::default();
+        Self { who, host, is_missing, rules, principal, resource, entities, actions, recent }
     }
 
     /// Whose rules they are.

@@ -12,7 +12,7 @@ mod place;
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{
@@ -101,18 +101,34 @@ impl Cgroups {
         })
     }
 
-    /// A cgroup for one command, empty.
+    /// A cgroup for one command, empty, with a descriptor of it to start a process in.
     ///
     /// # Errors
-    /// When none can be made, as at the limit of a parent.
-    pub(super) fn lease(self: &Arc<Self>) -> io::Result<Lease> {
-        let kept = lock(&self.empty).pop();
-        let path = match kept {
-            Some(path) if path.exists() => path,
-            // Somebody has removed it.
-            Some(_) | None => self.fresh()?,
+    /// When none can be made, as at the limit of a parent, or the server has no descriptor left.
+    pub(super) fn lease(self: &Arc<Self>) -> io::Result<(Lease, OwnedFd)> {
+        let leased = |path, folder| {
+            (Lease { path, killed: AtomicBool::new(false), all: Arc::clone(self) }, folder)
         };
-        Ok(Lease { path, killed: AtomicBool::new(false), all: Arc::clone(self) })
+        let kept = lock(&self.empty).pop();
+        if let Some(path) = kept {
+            match folder(&path) {
+                Ok(folder) => return Ok(leased(path, folder)),
+                // Somebody has removed it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    lock(&self.empty).push(path);
+                    return Err(error);
+                }
+            }
+        }
+        let path = self.fresh()?;
+        match folder(&path) {
+            Ok(folder) => Ok(leased(path, folder)),
+            Err(error) => {
+                place::remove(&path);
+                Err(error)
+            }
+        }
     }
 
     fn fresh(&self) -> io::Result<PathBuf> {
@@ -165,15 +181,6 @@ impl Drop for Cgroups {
 }
 
 impl Lease {
-    /// A descriptor of it, to start a process in.
-    ///
-    /// # Errors
-    /// When the server has none left, or somebody has removed it.
-    pub(super) fn descriptor(&self) -> io::Result<OwnedFd> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(open(&self.path, flags, Mode::empty())?)
-    }
-
     /// Kills all that lives in it, at once. It blocks for what there is to kill: 7 ms of 200.
     pub(super) fn kill(&self) -> Result<usize, TreeKill> {
         let living = processes(&self.path);
@@ -231,10 +238,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn folder(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(open(path, flags, Mode::empty())?)
+}
+
 /// Whether anything lives in a cgroup or below it. One that is gone holds nothing.
 fn is_busy(path: &Path) -> bool {
-    let events = fs::read_to_string(path.join("cgroup.events")).unwrap_or_default();
-    events.lines().any(|line| line == "populated 1")
+    // It is short, and looked at after each command: one read instead of the four of a whole file.
+    let mut events = [0; 128];
+    let events = File::open(path.join("cgroup.events")).and_then(|mut file| {
+        let length = file.read(&mut events)?;
+        Ok(events.get(..length).unwrap_or_default())
+    });
+    events.is_ok_and(|events| events.split(|&byte| byte == b'\n').any(|l| l == b"populated 1"))
 }
 
 /// Whether it has cgroups below it: the kernel counts a folder's folders in its links.

@@ -3,6 +3,7 @@
 use std::{
     ffi::{OsStr, OsString},
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    sync::LazyLock,
 };
 
 use super::account::Account;
@@ -41,6 +42,13 @@ pub enum EnvironmentError {
     Reserved(OsString),
 }
 
+/// The language and the time zone of the server's own environment, which never changes.
+pub(super) fn inherited() -> &'static Environment {
+    static INHERITED: LazyLock<Environment> =
+        LazyLock::new(|| std::env::vars_os().filter(|(name, _)| is_locale(name)).collect());
+    &INHERITED
+}
+
 /// Makes the environment of a command. `inherited` is the server's own, of which the language and
 /// the time zone are passed on and nothing else.
 ///
@@ -49,7 +57,7 @@ pub enum EnvironmentError {
 /// and what the service manager speaks to the server with (sd_notify(3), sd_listen_fds(3)).
 pub fn build(
     sources: &Sources<'_>,
-    inherited: impl IntoIterator<Item = (OsString, OsString)>,
+    inherited: &Environment,
 ) -> Result<Environment, EnvironmentError> {
     let account = sources.account;
     let mut environment: Environment = Vec::new();
@@ -68,8 +76,8 @@ pub fn build(
     set(OsStr::new("SHELL"), account.shell.clone().into());
     set(OsStr::new("PATH"), sources.path.into());
     for (name, value) in inherited {
-        if is_locale(&name) {
-            set(&name, value);
+        if is_locale(name) {
+            set(name, value.clone());
         }
     }
     for setting in sources.request {
@@ -136,7 +144,7 @@ mod tests {
             request: &request,
         };
         let inherited = inherited.iter().map(|&(name, value)| (name.into(), value.into()));
-        build(&sources, inherited.collect::<Vec<_>>())
+        build(&sources, &inherited.collect())
     }
 
     fn pairs(environment: &Environment) -> Vec<(&str, &str)> {

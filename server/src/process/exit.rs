@@ -71,6 +71,12 @@ impl Watch {
         }
     }
 
+    /// How it has ended, if it has.
+    pub(super) fn has_ended(&self) -> Option<Ended> {
+        let seen = self.look(WaitIdOptions::NOWAIT).ok()?;
+        seen.as_ref().map(Ended::of)
+    }
+
     /// Reaps the process if it has ended. One without a descriptor is left to be reaped as an orphan
     /// is, because by now its pid might be another's.
     pub(super) fn reap(&self) {

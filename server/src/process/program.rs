@@ -144,10 +144,17 @@ impl Walk<'_> {
                 continue;
             }
             at.push(&name);
-            let Ok(target) = fs::read_link(&at) else {
-                let what = if waiting.is_empty() { "the file" } else { "the folder" };
-                self.look(&at, what);
+            let what = if waiting.is_empty() { "the file" } else { "the folder" };
+            if !self.look(&at, what) {
                 continue;
+            }
+            let target = match fs::read_link(&at) {
+                Ok(target) => target,
+                // It was one a moment ago.
+                Err(error) => {
+                    self.found(Writable::Unknown { path: at.clone(), error: error.to_string() });
+                    return at;
+                }
             };
             links += 1;
             if links > LINKS {
@@ -170,17 +177,19 @@ impl Walk<'_> {
         at
     }
 
-    /// Notes who may write to a file or folder, beside root and the user it will run as. With an ACL
-    /// the bits of the group are its mask (acl(5)), so that they speak for it too. A sticky folder
-    /// keeps others from replacing a file, and not from making one where a path leads.
-    fn look(&mut self, path: &Path, what: &'static str) {
+    /// Notes who may write to a file or folder, beside root and the user it will run as; whether it is
+    /// a link instead, which nobody can write to. With an ACL the bits of the group are its mask
+    /// (acl(5)), so that they speak for it too. A sticky folder keeps others from replacing a file, and
+    /// not from making one where a path leads.
+    fn look(&mut self, path: &Path, what: &'static str) -> bool {
         let found = match fs::symlink_metadata(path) {
+            Ok(found) if found.is_symlink() => return true,
             Ok(found) => found,
             // What is missing can't run; who could put it there was seen at the folder.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return false,
             Err(error) => {
-                return self
-                    .found(Writable::Unknown { path: path.to_owned(), error: error.to_string() });
+                self.found(Writable::Unknown { path: path.to_owned(), error: error.to_string() });
+                return false;
             }
         };
         let mode = found.permissions().mode();
@@ -191,9 +200,10 @@ impl Walk<'_> {
         } else if mode & 0o020 != 0 {
             format!("its group, {}", found.gid())
         } else {
-            return;
+            return false;
         };
         self.found(Writable::By { what, path: path.to_owned(), whom });
+        false
     }
 
     /// Follows the `#!` lines of a script.
@@ -275,7 +285,7 @@ fn is_env(path: &Path) -> bool {
 /// "Interpreter scripts"). None of a file that can't be read: then its interpreter can't read it
 /// either.
 fn shebang(path: &Path) -> Option<(PathBuf, Vec<u8>)> {
-    let mut head = Vec::new();
+    let mut head = Vec::with_capacity(HEAD);
     File::open(path).ok()?.take(HEAD as u64).read_to_end(&mut head).ok()?;
     let line = head.strip_prefix(b"#!")?.split(|byte| b"\n\0".contains(byte)).next()?;
     let line = line.trim_ascii();

@@ -369,8 +369,14 @@ unsafe fn run(shared: &Shared<'_>) -> Step<std::convert::Infallible> {
     // by a null pointer. errno is the waiting thread's.
     unsafe {
         default_signals();
-        // A group of its own, whose number is its pid, and no terminal.
-        call!(Stage::Session, SYS_setsid)?;
+        // A group of its own, whose number is its pid, and no terminal: the server has none. Another
+        // user gets a session as well, in which alone it may send SIGCONT to whom it likes (kill(2))
+        // and join groups (setpgid(2)). Not everybody does: the kernel gives each session the same
+        // share of the processors (sched(7), autogroup), the server's among hundreds.
+        match image.identity {
+            Some(_) => call!(Stage::Session, SYS_setsid)?,
+            None => call!(Stage::Session, SYS_setpgid, 0, 0)?,
+        };
         descriptors(image)?;
         if let Some(identity) = &image.identity {
             become_user(identity)?;

@@ -39,7 +39,7 @@ pub fn resolve(
 ) -> Result<Resolved, SpawnError> {
     let (cwd, note) = folder(request, account)?;
     let sources = Sources { account, path, job, peer, request: &request.env };
-    let env = environment::build(&sources, std::env::vars_os())?;
+    let env = environment::build(&sources, environment::inherited())?;
     let mut words = request.args.iter().map(|word| OsString::from_vec(word.clone()));
     let (program, arg0, args) = match request.mode {
         Mode::Shell => {

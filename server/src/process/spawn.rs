@@ -88,10 +88,9 @@ fn raw(
     stack: &mut Stack,
 ) -> Result<(Leader, OwnedFd, Option<Arc<Lease>>), Failed> {
     let at_clone = |error| Failed { stage: Stage::Clone, error };
-    let lease = cgroups.map(Cgroups::lease).transpose().map_err(at_clone)?;
-    let folder = lease.as_ref().map(Lease::descriptor).transpose().map_err(at_clone)?;
+    let (lease, folder) = cgroups.map(Cgroups::lease).transpose().map_err(at_clone)?.unzip();
     let (leader, pidfd) = children::start(|| {
-        let born = image.start(folder.as_ref().map(|folder| folder.as_fd()), stack)?;
+        let born = image.start(folder.as_ref().map(OwnedFd::as_fd), stack)?;
         Ok::<_, Failed>((born.pid, born.pidfd))
     })?;
     Ok((leader, pidfd, lease.map(Arc::new)))

@@ -6,12 +6,10 @@
 //! starts and kills.
 
 use std::{
+    collections::VecDeque,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{Receiver, Sender, channel},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
@@ -24,10 +22,28 @@ const THREADS: usize = 4;
 
 type Task = Box<dyn FnOnce(&mut Stack) + Send>;
 
-/// Gives work to the threads, which end with the last of these.
+/// Gives work to the threads, which end when the last of these is gone.
 #[derive(Clone, Debug)]
 pub(super) struct Spawner {
-    tasks: Sender<Task>,
+    office: Arc<Office>,
+}
+
+/// Held by whoever gives work.
+#[derive(Debug)]
+struct Office(Arc<Queue>);
+
+/// What is to be done. A channel of the standard library has one receiver, which threads would have to
+/// hand on: two wake-ups for each task instead of one.
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    came: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    tasks: VecDeque<Task>,
+    is_closed: bool,
 }
 
 impl Spawner {
@@ -36,14 +52,14 @@ impl Spawner {
     /// # Errors
     /// When the host has none to give.
     pub(super) fn start() -> io::Result<Self> {
-        let (tasks, mailbox) = channel();
-        let mailbox = Arc::new(Mutex::new(mailbox));
+        let queue = Arc::<Queue>::default();
+        let office = Arc::new(Office(Arc::clone(&queue)));
         for number in 0..THREADS {
-            let mailbox = Arc::clone(&mailbox);
+            let queue = Arc::clone(&queue);
             let name = format!("spawner-{number}");
-            thread::Builder::new().name(name).spawn(move || work(&mailbox))?;
+            thread::Builder::new().name(name).spawn(move || queue.work())?;
         }
-        Ok(Self { tasks })
+        Ok(Self { office })
     }
 
     /// Has one of the threads do something that blocks. None when it failed to.
@@ -56,21 +72,50 @@ impl Spawner {
     ) -> Option<T> {
         let (answer, answered) = oneshot::channel();
         let task = move |stack: &mut Stack| _ = answer.send(task(stack));
-        self.tasks.send(Box::new(task)).ok()?;
+        let queue = &self.office.0;
+        queue.lock().tasks.push_back(Box::new(task));
+        queue.came.notify_one();
         answered.await.ok()
     }
 }
 
-fn work(mailbox: &Mutex<Receiver<Task>>) {
-    let mut stack = Stack::new();
-    loop {
-        // Whoever waits holds the lock, and the others wait for it.
-        let next = mailbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match next {
+impl Drop for Office {
+    fn drop(&mut self) {
+        self.0.lock().is_closed = true;
+        self.0.came.notify_all();
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        let mut stack = Stack::new();
+        while let Some(task) = self.next() {
             // A start that goes wrong in a way nobody thought of must not cost the thread: without
             // threads nothing would start any more.
-            Ok(task) => _ = catch_unwind(AssertUnwindSafe(|| task(&mut stack))),
-            Err(_) => return,
+            let _ = catch_unwind(AssertUnwindSafe(|| task(&mut stack)));
         }
+    }
+
+    /// The next task; none when nobody is left who could give one.
+    fn next(&self) -> Option<Task> {
+        let mut waiting = self.lock();
+        loop {
+            match waiting.tasks.pop_front() {
+                None if !waiting.is_closed => {
+                    waiting = self.came.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                }
+                task => return task,
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").finish_non_exhaustive()
     }
 }
