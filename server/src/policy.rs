@@ -221,7 +221,8 @@ pub fn judge_attach(slice: &Slice, owner: &str, moment: Moment) -> Result<Vec<St
     let what = format!("take up a command of {owner}");
     let wish = Wish { slice, action: Action::Attach, what };
     wish.possible()?;
-    let context = question::of_job(owner, moment, &slice.recent).map_err(|why| wish.broken(&why))?;
+    let context =
+        question::of_job(owner, moment, &slice.recent).map_err(|why| wish.broken(&why))?;
     Ok(names(&wish.judge(context)?))
 }
 

@@ -297,12 +297,17 @@ fn contexts_are_of_the_vocabulary() {
     let schema = rules::schema();
     let requests = [exec(&[b"a", b"\xff"]), exec(&[b"a"]), line(b"x"), line(b"\xff")];
     for request in requests {
-        let context =
-            question::of_request(&request, &found("/a"), Some("sha256:x"), noon(), &Recent::default())
-                .unwrap();
+        let context = question::of_request(
+            &request,
+            &found("/a"),
+            Some("sha256:x"),
+            noon(),
+            &question::Recent::default(),
+        )
+        .unwrap();
         let action = format!("Action::\"{}\"", question::action(&request).as_str());
         context.validate(schema, &action.parse().unwrap()).unwrap();
     }
-    let context = question::of_job("al", noon(), &Recent::default()).unwrap();
+    let context = question::of_job("al", noon(), &question::Recent::default()).unwrap();
     context.validate(schema, &"Action::\"attach\"".parse().unwrap()).unwrap();
 }
