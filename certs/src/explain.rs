@@ -22,6 +22,7 @@
 use std::error::Error as _;
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 use crate::text::printable;
 use crate::tls::{ClientFiles, load_leaf};
@@ -121,21 +122,29 @@ pub fn on_client_io(error: &io::Error, files: &ClientFiles) -> Option<Explanatio
 /// Why a client's handshake failed, for the server's log: the reason is one line, and safe to log
 /// though the client chose parts of it.
 ///
+/// `own` is the file of the server's certificate, read when a client finds it expired: that tells
+/// which dates the two clocks disagree about.
+///
 /// What stays open: a client that refuses this server's certificate says `unknown_ca`,
 /// `certificate_expired` or `bad_certificate` and no more; a client that presents none may have
 /// none, or none that fits the authorities and algorithms that the server named.
-pub fn on_server(error: &rustls::Error) -> Explanation {
+pub fn on_server(error: &rustls::Error, own: Option<&Path>) -> Explanation {
     match error {
-        rustls::Error::AlertReceived(alert) => alert::explain(Side::Server, *alert, None),
+        rustls::Error::AlertReceived(alert) => {
+            let expired = *alert == rustls::AlertDescription::CertificateExpired;
+            let own = own.filter(|_| expired).and_then(|path| load_leaf(path).ok());
+            alert::explain(Side::Server, *alert, own.as_ref())
+        }
         other => local::explain(Side::Server, other),
     }
 }
 
 /// Why a client's handshake failed, as the server's one log line: the reason and what to do, or
-/// what the system said when TLS has nothing to do with it. No control bytes.
-pub fn server_reason(error: &io::Error) -> String {
+/// what the system said when TLS has nothing to do with it. No control bytes. `own` as in
+/// [`on_server`].
+pub fn server_reason(error: &io::Error, own: Option<&Path>) -> String {
     match tls_error(error) {
-        Some(error) => on_server(error).to_string(),
+        Some(error) => on_server(error, own).to_string(),
         None => silent_end(Side::Server, error)
             .map_or_else(|| printable(&error.to_string()), |known| known.to_string()),
     }

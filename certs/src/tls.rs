@@ -33,7 +33,7 @@ mod enrolment;
 mod load;
 mod servers;
 
-pub use check::{Finding, Problem, check_client, check_server, date_problem, now_unix, span};
+pub use check::{Finding, Problem, check_client, check_server, date, date_problem, now_unix, span};
 pub use clients::{Clients, Cut, Revocation};
 pub(crate) use enrolment::{
     LISTENER, LISTENER_NAME, contact_config, listener_config, listener_name,

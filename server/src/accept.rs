@@ -123,7 +123,8 @@ async fn admit(service: Arc<Service>, stream: TcpStream, address: SocketAddr, gr
     let tls = match acceptor.accept(stream).into_fallible().await {
         Ok(tls) => tls,
         Err((error, stream)) => {
-            warn!(peer = %address, reason = %explain::server_reason(&error), "refused");
+            let own = Some(service.settings.files.cert.as_path());
+            warn!(peer = %address, reason = %explain::server_reason(&error, own), "refused");
             return linger(stream).await;
         }
     };

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -129,6 +130,15 @@ impl Leaf {
     /// Before its beginning.
     pub fn not_yet_valid(mut self) -> Self {
         self.0.not_before = date_time_ymd(2998, 1, 1);
+        self
+    }
+
+    /// Valid from an age of five minutes until half an hour from now: a clock that is an hour off,
+    /// either way, is outside.
+    pub fn for_half_an_hour(mut self) -> Self {
+        let now = SystemTime::now();
+        self.0.not_before = (now - Duration::from_secs(5 * 60)).into();
+        self.0.not_after = (now + Duration::from_secs(30 * 60)).into();
         self
     }
 

@@ -55,6 +55,19 @@ pub fn need_tool(name: &str) -> Result<PathBuf, String> {
         .ok_or_else(|| name.to_owned())
 }
 
+/// The library by which the package `faketime` gives a program another clock.
+///
+/// # Errors
+///
+/// The package, when it is not there.
+pub fn need_faketime() -> Result<PathBuf, String> {
+    let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    folders
+        .map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"))
+        .find(|file| file.is_file())
+        .ok_or_else(|| "faketime".to_owned())
+}
+
 /// Whether this test runs as root.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use rustls::AlertDescription as Alert;
 use super::{Explanation, Side};
 use crate::identity::Identity;
 use crate::text::printable;
-use crate::tls::{Problem, date_problem, now_unix};
+use crate::tls::{Problem, date, date_problem, now_unix};
 use crate::x509::Certificate;
 
 pub(super) fn explain(side: Side, alert: Alert, own: Option<&Certificate>) -> Explanation {
@@ -114,13 +114,21 @@ fn dates(side: Side, own: Option<&Certificate>, reissue: String) -> Explanation 
             format!("compare the clocks of both machines, or {reissue}"),
         );
     };
-    match date_problem(own, now_unix()) {
+    let now = now_unix();
+    let (begin, end, clock) = (date(own.not_before), date(own.not_after), date(now));
+    match date_problem(own, now) {
         Some(problem @ Problem::NotYetValid(_)) => Explanation::new(
-            format!("this {me}'s certificate {problem}"),
+            format!(
+                "this {me}'s certificate {problem}: it begins at {begin}, and by this {me}'s clock \
+                 it is {clock}"
+            ),
             format!("set the clock, wait, or {reissue}"),
         ),
         Some(problem) => Explanation::new(
-            format!("this {me}'s certificate {problem}"),
+            format!(
+                "this {me}'s certificate {problem}: it ended at {end}, and by this {me}'s clock it \
+                 is {clock}"
+            ),
             match side {
                 Side::Client => format!("renew it: `rcmd-client enroll --renew`, or {reissue}"),
                 Side::Server => format!("see why with `rcmd-server status`, or {reissue}"),
@@ -128,8 +136,8 @@ fn dates(side: Side, own: Option<&Certificate>, reissue: String) -> Explanation 
         ),
         None => Explanation::new(
             format!(
-                "the {peer} finds this {me}'s certificate expired or not valid yet, though by this \
-                 machine's clock it is good"
+                "the {peer} finds this {me}'s certificate expired or not valid yet, though it is \
+                 good from {begin} to {end} and by this {me}'s clock it is {clock}"
             ),
             "one of the two clocks is wrong: compare `date -u` on both machines",
         ),

@@ -1,10 +1,11 @@
 //! What we found ourselves: here the reason is exact.
 
 use rustls::{CertificateError, Error, InvalidMessage, PeerIncompatible};
+use rustls_pki_types::UnixTime;
 
 use super::{Explanation, Side};
 use crate::text::printable;
-use crate::tls::span;
+use crate::tls::{date, span};
 
 pub(super) fn explain(side: Side, error: &Error) -> Explanation {
     let peer = side.peer();
@@ -71,7 +72,7 @@ fn incompatible(side: Side, reason: &PeerIncompatible) -> Explanation {
 }
 
 fn certificate(side: Side, error: &CertificateError) -> Explanation {
-    let peer = side.peer();
+    let (me, peer) = (side.own(), side.peer());
     let reissue = match side {
         Side::Client => {
             "on the server's machine: `rcmd-certs issue server NAME... --force`, \
@@ -94,12 +95,20 @@ fn certificate(side: Side, error: &CertificateError) -> Explanation {
     let (what, hint) = match error {
         CertificateError::ExpiredContext { time, not_after } => {
             let ago = span(time.as_secs().saturating_sub(not_after.as_secs()));
-            (format!("expired {ago} ago"), by_the_clock)
+            let (end, now) = (moment(not_after), moment(time));
+            let text = format!(
+                "expired {ago} ago: it ended at {end}, and by this {me}'s clock it is {now}"
+            );
+            (text, by_the_clock)
         }
         CertificateError::Expired => ("has expired".to_owned(), by_the_clock),
         CertificateError::NotValidYetContext { time, not_before } => {
             let wait = span(not_before.as_secs().saturating_sub(time.as_secs()));
-            let text = format!("is not valid yet, for another {wait}");
+            let (begin, now) = (moment(not_before), moment(time));
+            let text = format!(
+                "is not valid yet, for another {wait}: it begins at {begin}, and by this {me}'s \
+                 clock it is {now}"
+            );
             (text, "compare `date -u` on both machines: one of the two clocks may be wrong")
         }
         CertificateError::NotValidYet => ("is not valid yet".to_owned(), reissue),
@@ -133,6 +142,10 @@ fn certificate(side: Side, error: &CertificateError) -> Explanation {
         other => (format!("was refused: {}", printable(&other.to_string())), reissue),
     };
     Explanation::new(format!("the {peer}'s certificate {what}"), hint)
+}
+
+fn moment(time: &UnixTime) -> String {
+    date(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
 }
 
 const DIAL: &str = "dial one of its names, or issue it for this one too: \

@@ -75,7 +75,7 @@ impl Pair {
         let (client, server) = converse(client, server);
         (
             client.map(|error| on_client(&error, &client_files)),
-            server.map(|error| on_server(&error)),
+            server.map(|error| on_server(&error, None)),
         )
     }
 
@@ -316,7 +316,10 @@ fn a_client_without_a_certificate_is_refused() {
     let server = ServerConnection::new(server_config(&server_files).unwrap()).unwrap();
     let (client, server) = converse(client, server);
     assert_says(&on_client(&client.unwrap(), &files).reason, &["requires a certificate", "none"]);
-    assert_says(&on_server(&server.unwrap()).reason, &["the client presented no certificate"]);
+    assert_says(
+        &on_server(&server.unwrap(), None).reason,
+        &["the client presented no certificate"],
+    );
 }
 
 #[test]
@@ -327,7 +330,7 @@ fn another_protocol_is_refused_in_the_handshake() {
     let server = ServerConnection::new(server_config(&server_files).unwrap()).unwrap();
     let (client, server) = converse(client, server);
     assert_says(&on_client(&client.unwrap(), &files).reason, &["rcmd/1"]);
-    assert_says(&on_server(&server.unwrap()).reason, &["rcmd/1"]);
+    assert_says(&on_server(&server.unwrap(), None).reason, &["rcmd/1"]);
 }
 
 /// A ClientHello as OpenSSL's `s_client -tls1_2` shapes it: no supported_versions extension.
@@ -364,7 +367,7 @@ fn a_client_with_tls_1_2_is_refused_with_the_protocol_version_alert() {
         server.read_tls(bytes).unwrap();
         server.process_new_packets().map(drop)
     });
-    assert_says(&on_server(&error.unwrap()).reason, &["the client speaks TLS 1.2 or older"]);
+    assert_says(&on_server(&error.unwrap(), None).reason, &["the client speaks TLS 1.2 or older"]);
     let mut wire = Vec::new();
     server.write_tls(&mut wire).unwrap();
     assert_eq!(wire, [21, 3, 3, 0, 2, 2, 70], "not a fatal protocol_version alert");
@@ -416,10 +419,10 @@ fn a_tls_error_is_found_inside_an_io_error() {
 #[test]
 fn the_servers_log_line_says_something_of_every_error() {
     let refused = io::Error::other(rustls::Error::NoCertificatesPresented);
-    assert_says(&server_reason(&refused), &["presented no certificate", "rcmd-certs issue"]);
+    assert_says(&server_reason(&refused, None), &["presented no certificate", "rcmd-certs issue"]);
     let gone = io::ErrorKind::UnexpectedEof.into();
-    assert_says(&server_reason(&gone), &["closed the connection during the TLS handshake"]);
-    assert_says(&server_reason(&io::Error::other("odd\u{1b}")), &["odd\\u{1b}"]);
+    assert_says(&server_reason(&gone, None), &["closed the connection during the TLS handshake"]);
+    assert_says(&server_reason(&io::Error::other("odd\u{1b}"), None), &["odd\\u{1b}"]);
 
     let (files, _) = Pair::new().files();
     assert!(on_client_io(&gone, &files).is_some());
@@ -431,7 +434,7 @@ fn every_alert_is_explained_on_both_sides() {
     let (files, _) = Pair::new().files();
     for code in 0..=u8::MAX {
         let error = rustls::Error::AlertReceived(code.into());
-        for explanation in [on_client(&error, &files), on_server(&error)] {
+        for explanation in [on_client(&error, &files), on_server(&error, None)] {
             assert!(!explanation.reason.is_empty() && !explanation.hint.is_empty());
         }
     }

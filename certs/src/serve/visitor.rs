@@ -45,7 +45,7 @@ pub(super) async fn receive(
     let stream = match handshake {
         Err(_) => return warn!(peer = %address, "the handshake took too long"),
         Ok(Err((error, stream))) => {
-            warn!(peer = %address, reason = %explain::server_reason(&error), "refused");
+            warn!(peer = %address, reason = %explain::server_reason(&error, None), "refused");
             return linger(stream).await;
         }
         Ok(Ok(stream)) => stream,

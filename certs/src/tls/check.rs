@@ -227,6 +227,14 @@ pub fn now_unix() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
+/// A moment of Unix time as people compare clocks: RFC 3339, in UTC.
+pub fn date(unix: i64) -> String {
+    // The last second of the year 9999, past which RFC 3339 has no dates.
+    const LAST: u64 = 253_402_300_799;
+    let seconds = u64::try_from(unix).unwrap_or(0).min(LAST);
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+}
+
 /// A span in the one unit that people would use.
 pub fn span(seconds: u64) -> String {
     let (count, unit) = match seconds {
