@@ -20,7 +20,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects: name, TCP, TLS. It does not wait for the server's first word, which comes together
+    /// Connects: name, TCP, TLS. An identity that came by a token and whose certificate has ended is
+    /// renewed first, within the same limit of time. It does not wait for the server's first word, which comes together
     /// with what it says to the first command; that the server refuses this client's certificate is
     /// seen only then.
     ///
@@ -28,8 +29,12 @@ impl Client {
     ///
     /// # Errors
     /// Kind `unreachable` or `tls`; nothing has run.
+    ///
+    /// # Cancel safety
+    /// Nothing is left of it when it is dropped.
     pub async fn connect(config: &Config, target: &Target) -> Result<Self, Failure> {
-        let dial = connect::Host::new(config, target);
+        let config = config.unexpired().await?;
+        let dial = connect::Host::new(&config, target);
         let stream = dial.connect().await.map_err(|missed| missed.failure)?;
         let link = link::open(target.to_string(), Box::new(dial), Box::new(stream));
         Ok(Self { link })

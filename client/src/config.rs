@@ -4,7 +4,8 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use rcmd_certs::{
     Layout,
-    tls::{ClientFiles, client_config},
+    enroll::Kind,
+    tls::{self, ClientFiles, client_config},
 };
 use rcmd_protocol::outcome::{ErrorKind, Failure};
 
@@ -19,6 +20,8 @@ pub struct Config {
     pub(crate) tls: Arc<rustls::ClientConfig>,
     pub(crate) files: ClientFiles,
     layout: Layout,
+    /// The last second of the certificate, if there is an authority that renews it.
+    ends: Option<i64>,
     pub(crate) connect_timeout: Duration,
 }
 
@@ -30,9 +33,26 @@ impl Config {
     pub fn from_dir(dir: &Path) -> Result<Self, Failure> {
         let layout = Layout::new(dir);
         let files = ClientFiles::from(&layout);
-        let tls = client_config(&files)
+        let config = client_config(&files)
             .map_err(|error| Failure::new(ErrorKind::Tls, error.to_string()))?;
-        Ok(Self { tls, files, layout, connect_timeout: CONNECT_TIMEOUT })
+        let renewable = layout.contact(Kind::Client).exists();
+        let leaf = renewable.then(|| tls::load_leaf(&files.cert)).transpose();
+        let leaf = leaf.map_err(|error| Failure::new(ErrorKind::Tls, error.to_string()))?;
+        let ends = leaf.map(|leaf| leaf.not_after);
+        Ok(Self { tls: config, files, layout, ends, connect_timeout: CONNECT_TIMEOUT })
+    }
+
+    /// The same with a certificate that has not ended: one that has is renewed, if it came by a token.
+    /// The one that was read counts, and not the file, which somebody else may have renewed since.
+    ///
+    /// # Errors
+    /// It has ended and could not be renewed within [`Config::connect_timeout`].
+    pub(crate) async fn unexpired(&self) -> Result<Self, Failure> {
+        if self.ends.is_none_or(|ends| tls::now_unix() <= ends) {
+            return Ok(self.clone());
+        }
+        membership::renew_within(self.connect_timeout, &self.layout).await?;
+        Ok(Self::from_dir(self.layout.dir())?.connect_timeout(self.connect_timeout))
     }
 
     /// The same with the files as they are now; an identity that came by a token is renewed first, if

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::time::Duration;
 
 use rcmd_certs::{
     Layout,
@@ -95,6 +96,22 @@ pub async fn renew(layout: &Layout, when: When) -> Result<Renewed, Failure> {
             Err(failure)
         }
     }
+}
+
+/// Renews a certificate that has ended, before a connection that has no other one.
+///
+/// # Errors
+/// As [`renew`]; also when the authority does not answer by `limit`.
+///
+/// # Cancel safety
+/// As [`renew`].
+pub async fn renew_within(limit: Duration, layout: &Layout) -> Result<Renewed, Failure> {
+    let renewing = tokio::time::timeout(limit, renew(layout, When::Ended));
+    renewing.await.unwrap_or_else(|_| {
+        let message = "this client's certificate has ended, and the authority does not answer";
+        Err(Failure::new(ErrorKind::Tls, message)
+            .hint("Is `rcmd-certs serve` running there? Try `rcmd-client enroll --renew`."))
+    })
 }
 
 /// Why the last attempt to renew failed, if it did and none succeeded since.

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use rcmd_certs::enroll::Kind;
+use rcmd_certs::{Layout, tls};
 use rcmd_client::{Child, Client, Command, Config, ErrorKind, Outcome, Signal, Stdio};
+use rcmd_tests::authority::Serving;
+use rcmd_tests::membership::{enrolled, serial};
 use rcmd_tests::proc::marked;
 use rcmd_tests::{Plan, Proxy, Random, Tally, World, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -21,6 +25,29 @@ async fn connected(world: &World) -> Client {
 async fn connected_to(world: &World, target: &str) -> Client {
     let config = Config::from_dir(world.dir()).unwrap();
     Client::connect(&config, &target.parse().unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_identity_whose_certificate_has_ended_is_renewed_before_the_first_connection() {
+    let mut authority = Serving::with("client_life = \"3s\"");
+    let mut world = enrolled(&authority, World::builder());
+    world.start_server();
+    let config = Config::from_dir(world.dir()).unwrap();
+    let cert = Layout::new(world.dir()).client_cert();
+    let has_ended = || tls::now_unix() > tls::load_leaf(&cert).unwrap().not_after;
+    eventually("its end", has_ended);
+    let first = serial(&world, Kind::Client);
+    let client = Client::connect(&config, &world.target().parse().unwrap()).await.unwrap();
+    assert_eq!(client.exec("true").output().await.unwrap().report.code, Some(0));
+    assert_ne!(serial(&world, Kind::Client), first);
+    client.close().await;
+
+    // Without the authority it says so, and asks no server.
+    eventually("its end", has_ended);
+    authority.stop();
+    let refused = Client::connect(&config, &world.target().parse().unwrap()).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Tls);
+    assert!(refused.to_string().contains("could not be renewed"), "{refused}");
 }
 
 /// All that a stream gives.

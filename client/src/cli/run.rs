@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rcmd_certs::files::shown;
-use rcmd_client::membership::{self, Renewed, When};
+use rcmd_client::membership::{self, Renewed};
 use rcmd_client::{
     Client, Command, Config, ErrorKind, Failure, Outcome, Question, Report, Signal, Stdio, ask,
 };
@@ -156,23 +156,13 @@ async fn carry_out(run: &Run, result: Option<File>) -> Result<u8, Failure> {
 
 async fn connect(run: &Run) -> Result<Client, Failure> {
     // A certificate that has ended costs its renewal here; any other is renewed afterwards.
-    let renewing = membership::renew(&run.layout, When::Ended);
-    if let Renewed::Yes(Some(clock)) = within(run.connect_timeout, renewing).await? {
+    // The library would do it as well, and could not tell of the clock.
+    let renewed = membership::renew_within(run.connect_timeout, &run.layout).await?;
+    if let Renewed::Yes(Some(clock)) = renewed {
         text::say(&text::line(text::Tone::Notice, &clock.to_string()));
     }
     let config = Config::from_dir(run.layout.dir())?.connect_timeout(run.connect_timeout);
     Client::connect(&config, &run.target).await
-}
-
-async fn within(
-    limit: Duration,
-    renewing: impl Future<Output = Result<Renewed, Failure>>,
-) -> Result<Renewed, Failure> {
-    timeout(limit, renewing).await.unwrap_or_else(|_| {
-        let message = "this client's certificate has ended, and the authority does not answer";
-        Err(Failure::new(ErrorKind::Tls, message)
-            .hint("Is `rcmd-certs serve` running there? Try `rcmd-client enroll --renew`."))
-    })
 }
 
 async fn attempt(run: &Run, host: &str, client: &Client, screen: &mut Screen) -> Ended {
