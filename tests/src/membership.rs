@@ -34,6 +34,22 @@ pub fn enrolled(authority: &Serving, builder: Builder) -> World {
     world
 }
 
+/// A client's identity, in a folder beside the authority, that a token brought.
+///
+/// # Panics
+///
+/// As [`enrolled`].
+#[must_use]
+pub fn enrolled_client(authority: &Serving, name: &str) -> Layout {
+    let layout = authority.member(name);
+    let token = authority.certs(&["token", "client", name, "--group", "admin"]);
+    let mut command = Command::new(&binaries().client);
+    command.arg("enroll").arg("--dir").arg(layout.dir()).arg(token.trim()).stdin(Stdio::null());
+    let done = command.env_remove("RCMD_DIR").output().expect("the program");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    layout
+}
+
 /// Runs `PROGRAM enroll --dir WORLD WORDS`.
 ///
 /// # Panics

@@ -10,6 +10,7 @@ pub mod kills;
 pub mod locks;
 pub mod output;
 pub mod renewal;
+pub mod revocation;
 pub mod rotation;
 pub mod stdin;
 pub mod storms;

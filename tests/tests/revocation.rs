@@ -47,6 +47,14 @@ fn one_who_is_revoked_is_cut_off_and_does_not_come_in_again() {
 }
 
 #[test]
+fn everywhere_the_revoked_are_cut_within_five_seconds_of_the_list_and_nobody_else() {
+    // CI's share; `soak revocation` has twenty servers.
+    let figures = rcmd_tests::soak::revocation::run(3);
+    assert!(figures.are_good(), "{figures}");
+    assert_eq!((figures.from_arrival.len(), figures.unharmed), (9, 6));
+}
+
+#[test]
 fn stale_empty_garbled_older_and_foreign_lists_leave_the_last_good_one() {
     let authority = Serving::start();
     let world = world(&authority);

@@ -11,8 +11,8 @@ use rcmd_tests::soak::connections::{Kind, onslaught};
 use rcmd_tests::soak::fairness::Manners;
 use rcmd_tests::soak::kills::Way;
 use rcmd_tests::soak::{
-    audit as audited, authority, cuts, fairness, kills, locks, output, renewal, rotation, stdin,
-    storms,
+    audit as audited, authority, cuts, fairness, kills, locks, output, renewal, revocation,
+    rotation, stdin, storms,
 };
 
 /// A long run.
@@ -26,7 +26,7 @@ struct Soak {
 
 /// All of them. `rounds` counts what the name says: storms of each size, connections of each kind, cuts,
 /// killed clients, killed holders, batches of commands, renewals, servers, MiB.
-const SOAKS: [Soak; 12] = [
+const SOAKS: [Soak; 13] = [
     Soak { name: "authority", rounds: 200, run: govern },
     Soak { name: "storms", rounds: 20, run: storm },
     Soak { name: "connections", rounds: 10_000, run: connect },
@@ -37,6 +37,7 @@ const SOAKS: [Soak; 12] = [
     Soak { name: "audit", rounds: 200, run: audit },
     Soak { name: "output", rounds: 1024, run: read },
     Soak { name: "renewal", rounds: 100, run: renew },
+    Soak { name: "revocation", rounds: 20, run: revoke },
     Soak { name: "rotation", rounds: 20, run: rotate },
     Soak { name: "stdin", rounds: 1024, run: write },
 ];
@@ -124,6 +125,12 @@ fn lock(rounds: u64, seed: u64) -> bool {
 fn rotate(servers: u64, _seed: u64) -> bool {
     println!("{}", rotation::run(servers));
     true
+}
+
+fn revoke(servers: u64, _seed: u64) -> bool {
+    let figures = revocation::run(servers);
+    println!("{figures}");
+    figures.are_good()
 }
 
 fn renew(rounds: u64, _seed: u64) -> bool {
