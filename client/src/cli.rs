@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `arguments` | what was typed |
 //! | `settings`, `file`, `duration` | what is meant: flags, environment, client.toml |
-//! | `run`, `doctor`, `enroll` | the commands |
+//! | `run`, `batch`, `doctor`, `enroll` | the commands |
 //! | `screen`, `sink`, `input` | the three descriptors, each with its thread |
 //! | `render`, `encoding`, `stamp` | the forms of output |
 //! | `signals`, `news` | what happens meanwhile |
@@ -17,6 +17,7 @@ use rcmd_client::{ErrorKind, Failure};
 use tokio::runtime::{Builder, Runtime};
 
 mod arguments;
+mod batch;
 mod doctor;
 mod duration;
 mod encoding;
@@ -41,7 +42,7 @@ const READER_GONE: u8 = 141;
 /// Does what was typed, the program's own name first, and gives the exit status.
 pub(crate) fn main(typed: Vec<OsString>) -> u8 {
     let done = match Request::parse(typed) {
-        Ok(Request::Run(run)) => run::run(run),
+        Ok(Request::Run(run)) => run::run(*run),
         Ok(Request::Doctor(doctor)) => doctor::doctor(doctor),
         Ok(Request::Enroll(typed)) => enroll::enroll(&typed),
         Ok(Request::Completions(asked)) => {

@@ -11,6 +11,7 @@ use clap::{Args, CommandFactory, Parser, ValueHint};
 use clap_complete::Shell;
 use rcmd_protocol::outcome::{ErrorKind, Failure};
 
+use super::batch::BatchOptions;
 use super::duration;
 
 /// Names that are never a host unless `run` stands before them, those of later versions included.
@@ -34,6 +35,7 @@ Examples:
 
 Commands:
   run HOST COMMAND...   the same as without `run`; also for a host named like a command
+  run --commands FILE HOST   every line of FILE, over one connection; a result as JSON each
   doctor HOST           try every step to a host, and say what to do about the one that fails
   enroll TOKEN          get a certificate with a token; --renew renews it
   completions SHELL     print completions for a shell
@@ -172,6 +174,8 @@ pub(crate) struct RunOptions {
     /// Standard. Without it bytes stay bytes.
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub(crate) encoding: Option<String>,
+    #[command(flatten)]
+    pub(crate) batch: BatchOptions,
 }
 
 /// Try every step to a host, and say what to do about the one that fails.
@@ -236,7 +240,7 @@ pub(crate) struct ManArguments {
 /// What is asked for.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Run(RunArguments),
+    Run(Box<RunArguments>),
     Doctor(DoctorArguments),
     Enroll(EnrollArguments),
     Completions(CompletionsArguments),
@@ -268,7 +272,7 @@ impl Request {
         // The words are the end of what was typed, so the rest is the options before them.
         let (before, words) = typed.split_at(typed.len().saturating_sub(arguments.words.len()));
         let Some((first, rest)) = words.split_first() else {
-            return Ok(Self::Run(arguments));
+            return Ok(Self::Run(Box::new(arguments)));
         };
         // After `--` a word can only be a host.
         let name =
@@ -276,7 +280,7 @@ impl Request {
         // Options may stand on either side of a subcommand.
         let again = || before.iter().chain(rest);
         Ok(match name {
-            Some("run") => Self::Run(RunArguments::try_parse_from(again())?),
+            Some("run") => Self::Run(Box::new(RunArguments::try_parse_from(again())?)),
             Some("doctor") => Self::Doctor(DoctorArguments::try_parse_from(again())?),
             Some("enroll") => Self::Enroll(EnrollArguments::try_parse_from(again())?),
             Some("completions") => {
@@ -284,7 +288,7 @@ impl Request {
             }
             Some("man") => Self::Man(ManArguments::try_parse_from(again())?),
             Some(name) if RESERVED.contains(&name) => return Err(Refused::Usage(reserved(name))),
-            _ => Self::Run(arguments),
+            _ => Self::Run(Box::new(arguments)),
         })
     }
 }

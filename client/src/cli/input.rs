@@ -21,8 +21,7 @@ const WAITING: usize = 2;
 /// # Errors
 /// When it can't be read.
 pub(crate) async fn forward(command: &mut ChildStdin) -> io::Result<()> {
-    let (blocks, mut read) = mpsc::channel(WAITING);
-    thread::Builder::new().name("stdin".to_owned()).spawn(move || read_all(&blocks))?;
+    let mut read = blocks()?;
     while let Some(block) = read.recv().await {
         if command.send(block?).await.is_err() {
             // The command reads no more; how it ends says the rest.
@@ -30,6 +29,16 @@ pub(crate) async fn forward(command: &mut ChildStdin) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What standard input holds, in blocks as they are read, until it ends or with its first error.
+///
+/// # Errors
+/// When no thread is to be had.
+pub(crate) fn blocks() -> io::Result<mpsc::Receiver<io::Result<Bytes>>> {
+    let (blocks, read) = mpsc::channel(WAITING);
+    thread::Builder::new().name("stdin".to_owned()).spawn(move || read_all(&blocks))?;
+    Ok(read)
 }
 
 fn read_all(blocks: &mpsc::Sender<io::Result<Bytes>>) {

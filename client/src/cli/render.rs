@@ -9,7 +9,7 @@ use super::stamp::Stamper;
 
 mod json;
 
-pub(crate) use json::Json;
+pub(crate) use json::{Json, unfinished};
 
 /// One thing to be printed.
 #[derive(Debug)]

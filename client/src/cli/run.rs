@@ -16,11 +16,13 @@ use tokio::time::timeout;
 
 use super::arguments::{RunArguments, Words};
 use super::screen::Screen;
-use super::settings::{Run, Volume};
+use super::settings::{Run, Volume, Work};
 use super::sink::Place;
-use super::text;
+use super::{batch, text};
 
 mod attend;
+
+pub(super) use attend::until;
 
 /// Exit status when the reader of standard output has gone: 128 + SIGPIPE, as of a local program.
 const READER_GONE: u8 = 141;
@@ -84,22 +86,26 @@ impl Ended {
 /// When nothing was tried: the command line makes no sense, or this machine can't do it.
 pub(crate) fn run(typed: RunArguments) -> Result<u8, Failure> {
     let run = Run::resolve(typed)?;
+    let words = match &run.work {
+        Work::One(words) => words,
+        Work::Many(many) => return batch::run(&run, many),
+    };
     if run.dry_run {
-        return dry(&run);
+        return dry(&run, words);
     }
     // Before anything runs: a result that can't be written must not be found out afterwards.
     let result = run.result.as_deref().map(create).transpose()?;
     let runtime = super::runtime()?;
-    let status = runtime.block_on(carry_out(&run, result));
+    let status = runtime.block_on(carry_out(&run, words, result));
     // A look-up of a name may still hang in a thread of its own.
     runtime.shutdown_background();
     status
 }
 
 /// Asks the host instead of running anything.
-fn dry(run: &Run) -> Result<u8, Failure> {
+fn dry(run: &Run, words: &Words) -> Result<u8, Failure> {
     let bytes = |word: &OsStr| word.as_bytes().to_vec();
-    let question = match &run.words {
+    let question = match words {
         Words::Shell(line) => Question::shell(bytes(line)),
         Words::Exec { program, arguments } => {
             let words = std::iter::once(program).chain(arguments);
@@ -134,7 +140,7 @@ fn create(path: &Path) -> Result<File, Failure> {
     })
 }
 
-async fn carry_out(run: &Run, result: Option<File>) -> Result<u8, Failure> {
+async fn carry_out(run: &Run, words: &Words, result: Option<File>) -> Result<u8, Failure> {
     let host = run.target.to_string();
     let mut screen = Screen::open(run.form, &host).map_err(|error| {
         Failure::new(ErrorKind::Resources, format!("no thread for the output: {error}"))
@@ -142,7 +148,7 @@ async fn carry_out(run: &Run, result: Option<File>) -> Result<u8, Failure> {
     })?;
     let (ended, client) = match connect(run).await {
         Err(failure) => (Ended::by_report(not_started(&host, failure)), None),
-        Ok(client) => (attempt(run, &host, &client, &mut screen).await, Some(client)),
+        Ok(client) => (attempt(run, words, &host, &client, &mut screen).await, Some(client)),
     };
     let ended = conclude(run, &host, ended, screen, result).await;
     // Output and result are out; nobody waits for what comes of this.
@@ -154,7 +160,11 @@ async fn carry_out(run: &Run, result: Option<File>) -> Result<u8, Failure> {
     Ok(ended.status())
 }
 
-async fn connect(run: &Run) -> Result<Client, Failure> {
+/// Connects as the flags say.
+///
+/// # Errors
+/// As [`Client::connect`]; and when the certificate has ended and can't be renewed.
+pub(super) async fn connect(run: &Run) -> Result<Client, Failure> {
     // A certificate that has ended costs its renewal here; any other is renewed afterwards.
     // The library would do it as well, and could not tell of the clock.
     let renewed = membership::renew_within(run.connect_timeout, &run.layout).await?;
@@ -165,15 +175,22 @@ async fn connect(run: &Run) -> Result<Client, Failure> {
     Client::connect(&config, &run.target).await
 }
 
-async fn attempt(run: &Run, host: &str, client: &Client, screen: &mut Screen) -> Ended {
-    match command(run, client).spawn().await {
+async fn attempt(
+    run: &Run,
+    words: &Words,
+    host: &str,
+    client: &Client,
+    screen: &mut Screen,
+) -> Ended {
+    match command(run, words, client).spawn().await {
         Err(failure) => Ended::by_report(not_started(host, failure)),
         Ok(child) => attend::attend(run, host, client, child, screen).await,
     }
 }
 
-fn command(run: &Run, client: &Client) -> Command {
-    let mut command = match &run.words {
+/// The command of these words, with everything that the flags say of it.
+pub(super) fn command(run: &Run, words: &Words, client: &Client) -> Command {
+    let mut command = match words {
         Words::Shell(line) => client.shell(line),
         Words::Exec { program, arguments } => {
             let mut command = client.exec(program);
@@ -206,7 +223,7 @@ fn command(run: &Run, client: &Client) -> Command {
 }
 
 /// The report of a command that never reached its host.
-fn not_started(host: &str, failure: Failure) -> Report {
+pub(super) fn not_started(host: &str, failure: Failure) -> Report {
     Report::without_job(host, Outcome::NotStarted, failure)
 }
 

@@ -11,6 +11,7 @@ use rcmd_client::{InvalidTarget, Target};
 use rcmd_protocol::outcome::{ErrorKind, Failure};
 
 use super::arguments::{Common, DoctorArguments, RunArguments, Words};
+use super::batch::Batch;
 use super::encoding;
 use super::file::File;
 
@@ -20,12 +21,12 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to try again while the host is busy, when nothing else is said.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
 
-/// A command to be run.
+/// What is to be run.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) layout: Layout,
     pub(crate) target: Target,
-    pub(crate) words: Words,
+    pub(crate) work: Work,
     pub(crate) dry_run: bool,
     pub(crate) input: bool,
     pub(crate) user: Option<OsString>,
@@ -39,6 +40,13 @@ pub(crate) struct Run {
     pub(crate) form: Form,
     pub(crate) result: Option<PathBuf>,
     pub(crate) volume: Volume,
+}
+
+/// One command or many.
+#[derive(Debug)]
+pub(crate) enum Work {
+    One(Words),
+    Many(Batch),
 }
 
 /// In which form output is printed.
@@ -75,7 +83,7 @@ impl Run {
     /// # Errors
     /// A usage failure, with its remedy.
     pub(crate) fn resolve(typed: RunArguments) -> Result<Self, Failure> {
-        let RunArguments { common, options, words } = typed;
+        let RunArguments { common, mut options, words } = typed;
         let (host, words) = match words.split_first() {
             Some((host, words)) => (host, words),
             None => {
@@ -98,7 +106,10 @@ impl Run {
         }
         let typed_encoding = options.encoding.as_deref().map(encoding::named).transpose()?;
         let target = target(host)?;
-        let words = Words::read(words, options.shell, options.exec)?;
+        let work = match options.batch.take(common.json, words)? {
+            Some(batch) => Work::Many(batch),
+            None => Work::One(Words::read(words, options.shell, options.exec)?),
+        };
         let env =
             options.env.iter().map(|setting| setting_of(setting)).collect::<Result<_, _>>()?;
         let layout = layout(common.dir.as_deref())?;
@@ -112,9 +123,9 @@ impl Run {
         };
         Ok(Self {
             target,
-            words,
             dry_run: options.dry_run,
-            input: !options.no_input,
+            input: !options.no_input && matches!(work, Work::One(_)),
+            work,
             user: options.user,
             cwd: options.cwd,
             env,

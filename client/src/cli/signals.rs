@@ -5,14 +5,18 @@ use std::io;
 use std::task::Poll;
 use std::time::Duration;
 
-use rcmd_client::Signal;
+use rcmd_client::{Client, Signal};
+use rustix::process::{getpid, kill_process};
 use tokio::signal::unix::{self, SignalKind};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// From TERM or HUP to the end of patience.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// From the kill of the tree to giving up on hearing of its end.
 const LAST_WORD: Duration = Duration::from_secs(2);
+
+/// For the word to the server that this process is about to be stopped.
+const FAREWELL: Duration = Duration::from_millis(20);
 
 /// SIGTSTP, signal(7).
 const TSTP: i32 = 20;
@@ -62,6 +66,15 @@ impl Signals {
         })
         .await
     }
+}
+
+/// Stops this process as Ctrl-Z asks, without the host taking it for gone; returns when it goes on.
+pub(crate) async fn suspend(client: &Client) {
+    client.suspend();
+    sleep(FAREWELL).await;
+    // It can't fail on ourselves; it returns when we were continued.
+    let _ = kill_process(getpid(), rustix::process::Signal::STOP);
+    client.resume();
 }
 
 /// The signals that are ignored, as a mask: bit 0 is signal 1 (proc_pid_status(5)). None when that

@@ -1,5 +1,6 @@
 //! What is measured.
 
+mod batch;
 mod cold;
 mod echo;
 mod memory;
@@ -33,6 +34,7 @@ const ROWS: &[Row] = &[
         run: cold::first_byte,
     },
     Row { name: "warm", about: "commands a second on one connection", run: warm::run },
+    Row { name: "batch", about: "many commands from a script", run: batch::run },
     Row { name: "echo", about: "a round trip beside readers that stall or stream", run: echo::run },
     Row { name: "handshakes", about: "connections a second", run: shake::run },
     Row { name: "rest", about: "a server that nobody uses", run: memory::rest },

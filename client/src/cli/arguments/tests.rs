@@ -9,7 +9,7 @@ fn parse(line: &[&str]) -> Result<Request, Refused> {
 
 fn run(line: &[&str]) -> RunArguments {
     match parse(line) {
-        Ok(Request::Run(run)) => run,
+        Ok(Request::Run(run)) => *run,
         other => panic!("{line:?}: {other:?}"),
     }
 }
@@ -140,4 +140,19 @@ fn the_whole_help_names_every_option_and_exit_status() {
     for status in ["124 ", "125 ", "126, 127", "255 ", "128 + N"] {
         assert!(help.contains(status), "{status}");
     }
+}
+
+#[test]
+fn many_commands_stand_before_the_host_like_any_option() {
+    for line in [
+        &["run", "--commands", "f", "--parallel", "3", "--unordered", "web1"][..],
+        &["--commands", "f", "--parallel", "3", "--unordered", "run", "web1"],
+        &["--commands=f", "--parallel=3", "--unordered", "web1"],
+    ] {
+        let mut run = run(line);
+        assert_eq!(run.words, ["web1"]);
+        assert!(run.options.batch.take(false, &[]).unwrap().is_some());
+    }
+    assert!(refused(&["run", "--commands", "f", "--key", "k", "web1"]).contains("--key"));
+    assert!(refused(&["run", "--parallel", "3", "web1", "ls"]).contains("--commands"));
 }

@@ -138,7 +138,7 @@ fn body(offset: u64, time: Option<u64>, bytes: &[u8]) -> Body<'_> {
 }
 
 /// How many bytes at the end, at most 3, begin a character and do not finish it.
-fn unfinished(bytes: &[u8]) -> usize {
+pub(crate) fn unfinished(bytes: &[u8]) -> usize {
     let begins = |count: &usize| {
         bytes.len().checked_sub(*count).and_then(|at| bytes.get(at..)).is_some_and(|end| {
             str::from_utf8(end)

@@ -2,14 +2,12 @@
 
 use std::io;
 use std::pin::pin;
-use std::time::Duration;
 
 use rcmd_client::{
     Child, ChildStdin, ChildStdout, Client, ErrorKind, Failure, Outcome, Report, Signal, Started,
 };
 use rcmd_protocol::frame::Stream;
-use rustix::process::{getpid, kill_process};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::{Cause, Ended, not_started, unwritten};
 use crate::cli::input;
@@ -17,11 +15,8 @@ use crate::cli::news::News;
 use crate::cli::render::Piece;
 use crate::cli::screen::Screen;
 use crate::cli::settings::{Run, Volume};
-use crate::cli::signals::{Action, Caught, Insistence, Signals};
+use crate::cli::signals::{self, Action, Caught, Insistence, Signals};
 use crate::cli::sink::{Feed, Place};
-
-/// For the word to the server that this process is about to be stopped.
-const FAREWELL: Duration = Duration::from_millis(20);
 
 /// One who stays with a command.
 struct Attendant<'a> {
@@ -174,13 +169,7 @@ impl<'a> Attendant<'a> {
                 let action = self.insistence.handle_signal(signal, Instant::now());
                 self.act(action);
             }
-            Caught::Suspend => {
-                self.client.suspend();
-                sleep(FAREWELL).await;
-                // It can't fail on ourselves; it returns when we were continued.
-                let _ = kill_process(getpid(), rustix::process::Signal::STOP);
-                self.client.resume();
-            }
+            Caught::Suspend => signals::suspend(self.client).await,
         }
     }
 
@@ -244,7 +233,7 @@ async fn next(child: &mut Child, started: bool) -> Step {
 }
 
 /// Waits until then, or for ever.
-async fn until(timeout: Option<Instant>) {
+pub(in crate::cli) async fn until(timeout: Option<Instant>) {
     match timeout {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,

@@ -1,0 +1,335 @@
+//! `run --commands`: many commands over one connection, a result as a line of JSON each.
+//!
+//! At most `--parallel` commands run, and as many results again wait for their turn to be printed:
+//! a first command that is slow, or a reader that is, holds up the lines behind it and costs no more
+//! memory.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcmd_client::{Client, ErrorKind, Failure, Notice, Signal, Stdio};
+use tokio::sync::mpsc::Permit;
+use tokio::sync::oneshot::error::RecvError;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, timeout};
+
+use super::READER_GONE;
+use super::arguments::Words;
+use super::render::{self, Piece};
+use super::run::{command, connect, not_started, until};
+use super::settings::{Form, Run, Volume};
+use super::signals::{self, Action, Caught, Insistence, Signals};
+use super::sink::{self, Feed, Place, Written};
+use super::text;
+
+mod command;
+mod lines;
+mod options;
+mod progress;
+mod tally;
+
+use command::{Done, Wires};
+use lines::{Line, Lines};
+pub(crate) use options::{Batch, BatchOptions};
+use progress::Progress;
+use tally::Tally;
+
+/// Exit status when something could not be read or written here.
+const LOCAL_IO: u8 = 255;
+/// For results that still wait when the user has given up.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
+/// Notices that wait to be told; further ones say the same.
+const NOTICES: usize = 16;
+
+/// Runs the commands and gives the exit status of all.
+///
+/// # Errors
+/// When nothing was tried: a line of the file is no command, or the host is not reached.
+pub(crate) fn run(run: &Run, batch: &Batch) -> Result<u8, Failure> {
+    let lines = match &batch.file {
+        Some(file) => Lines::of_file(file)?,
+        None => Lines::of_stdin()?,
+    };
+    let runtime = super::runtime()?;
+    let status = runtime.block_on(carry_out(run, batch, lines));
+    runtime.shutdown_background();
+    status
+}
+
+async fn carry_out(run: &Run, batch: &Batch, lines: Lines) -> Result<u8, Failure> {
+    let host = run.target.to_string();
+    let no_thread = |error: io::Error| {
+        Failure::new(ErrorKind::Resources, format!("no thread for the output: {error}"))
+            .hint("Nothing ran; see `ulimit -u`.")
+    };
+    let form = Form::Text { encoding: None, timestamps: false };
+    let (out, mut written) = sink::open(Place::Stdout, render::text(form)).map_err(no_thread)?;
+    let progress = Progress::open(&host, run.volume).map_err(no_thread)?;
+    let client = match connect(run).await {
+        Ok(client) => client,
+        Err(failure) => {
+            text::say(&text::failure(Some(&host), &failure));
+            return Ok(failure.kind.not_started_status());
+        }
+    };
+    let mut signals = Signals::catch().map_err(|error| {
+        Failure::new(ErrorKind::LocalIo, format!("cannot catch signals: {error}"))
+    })?;
+    let (actions, _) = watch::channel(None);
+    let (notices, mut noticed) = mpsc::channel(NOTICES);
+    let mut course = Course {
+        run,
+        batch,
+        host: host.into(),
+        client,
+        tally: Tally::new(lines.count),
+        lines: Some(lines),
+        begun: 0,
+        running: JoinSet::new(),
+        ended: BTreeMap::new(),
+        printed: 0,
+        actions,
+        notices,
+        insistence: Insistence::default(),
+        interrupted: None,
+        progress,
+        halt: None,
+    };
+    while !course.is_over() {
+        let at = &mut course;
+        let (room, ready, timeout) = (at.has_room(), at.is_ready(), at.timeout());
+        tokio::select! {
+            line = next(&mut at.lines), if room => at.handle_line(line),
+            Some(done) = at.running.join_next() => at.handle_end(done),
+            // Why there is no place any more, its writer says.
+            Ok(place) = out.reserve(), if ready => at.print(place),
+            end = &mut written => at.halt = Halt::by_writing(end),
+            Some(notice) = noticed.recv() => at.progress.handle_notice(&notice, Instant::now()),
+            caught = signals.next() => at.handle_signal(caught).await,
+            () = until(timeout) => at.handle_timeout(),
+        }
+    }
+    Ok(course.conclude(out, written).await)
+}
+
+/// The next line, while there may be one.
+///
+/// # Cancel safety
+/// Nothing is lost when it is dropped.
+async fn next(lines: &mut Option<Lines>) -> Option<io::Result<Line>> {
+    lines.as_mut()?.next().await
+}
+
+/// A batch on its way.
+struct Course<'a> {
+    run: &'a Run,
+    batch: &'a Batch,
+    host: Arc<str>,
+    client: Client,
+    /// None after the last.
+    lines: Option<Lines>,
+    /// Commands begun, bad lines included.
+    begun: u64,
+    running: JoinSet<Done>,
+    /// What ended and is not printed, by its place.
+    ended: BTreeMap<u64, Done>,
+    /// Results printed.
+    printed: u64,
+    actions: watch::Sender<Option<Action>>,
+    notices: mpsc::Sender<Notice>,
+    insistence: Insistence,
+    /// The first of our signals, after which nothing begins.
+    interrupted: Option<Signal>,
+    tally: Tally,
+    progress: Progress,
+    halt: Option<Halt>,
+}
+
+/// Why it ends before its commands do.
+#[derive(Debug)]
+enum Halt {
+    /// Nobody reads the results.
+    ReaderGone,
+    /// Something could not be written or read here.
+    LocalIo(Failure),
+    /// This signal of ours; the ends that it brought did not come in time.
+    GivenUp(Signal),
+}
+
+impl Halt {
+    /// The reason that the end of the writer is, if it is any.
+    fn by_writing(end: Result<io::Result<()>, RecvError>) -> Option<Self> {
+        let early = |_| Err(io::Error::other("its writer ended early"));
+        let error = end.unwrap_or_else(early).err()?;
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Some(Self::ReaderGone);
+        }
+        let message = format!("cannot write standard output: {error}");
+        Some(Self::LocalIo(Failure::new(ErrorKind::LocalIo, message).hint(
+            "Commands that still ran were killed there; make room here, or send the results elsewhere.",
+        )))
+    }
+}
+
+impl Course<'_> {
+    fn has_room(&self) -> bool {
+        let held = self.running.len() + self.ended.len();
+        let room = self.running.len() < self.batch.parallel && held < 2 * self.batch.parallel;
+        room && self.interrupted.is_none() && self.lines.is_some()
+    }
+
+    /// Whether a result may be printed now.
+    fn is_ready(&self) -> bool {
+        let first = self.ended.first_key_value();
+        first.is_some_and(|(place, _)| !self.batch.ordered || *place == self.printed)
+    }
+
+    fn is_over(&self) -> bool {
+        let begins = self.lines.is_some() && self.interrupted.is_none();
+        self.halt.is_some() || !begins && self.running.is_empty() && self.ended.is_empty()
+    }
+
+    /// Whether a line is left that nothing came of.
+    fn leaves_lines(&self) -> bool {
+        let left = |lines: &Lines| lines.count.is_none_or(|count| self.begun < count);
+        self.lines.as_ref().is_some_and(left)
+    }
+
+    fn handle_line(&mut self, line: Option<io::Result<Line>>) {
+        match line {
+            None => self.lines = None,
+            Some(Err(error)) => {
+                let message = format!("cannot read standard input: {error}");
+                let failure = Failure::new(ErrorKind::LocalIo, message)
+                    .hint("Commands that still ran were killed there; write the lines to a file.");
+                self.halt = Some(Halt::LocalIo(failure));
+            }
+            Some(Ok(Line { number: line, words })) => {
+                let place = self.begun;
+                self.begun += 1;
+                match words {
+                    Ok(words) => self.begin(place, line, &words),
+                    Err(failure) => {
+                        let report = not_started(&self.host, failure);
+                        self.end(Done::not_started(place, line, report));
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, place: u64, line: u64, words: &Words) {
+        let mut command = command(self.run, words, &self.client);
+        command.stdin(Stdio::Null);
+        let wires = Wires { actions: self.actions.subscribe(), notices: self.notices.clone() };
+        let (host, most) = (Arc::clone(&self.host), self.batch.max_output);
+        self.running.spawn(async move {
+            let (report, stdout, stderr) = command::carry_out(&host, command, most, wires).await;
+            Done { place, line, report, stdout, stderr }
+        });
+    }
+
+    fn handle_end(&mut self, done: Result<Done, JoinError>) {
+        match done {
+            Ok(done) => self.end(done),
+            Err(error) => {
+                let message = format!("the task of a command is lost: {error}");
+                self.halt = Some(Halt::LocalIo(Failure::new(ErrorKind::LocalIo, message)));
+            }
+        }
+    }
+
+    fn end(&mut self, done: Done) {
+        self.tally.add(&done.report);
+        self.progress.handle_end(Instant::now());
+        self.ended.insert(done.place, done);
+    }
+
+    fn print(&mut self, place: Permit<'_, Piece>) {
+        if let Some((_, done)) = self.ended.pop_first() {
+            place.send(Piece::Note(done.record()));
+            self.printed += 1;
+        }
+    }
+
+    async fn handle_signal(&mut self, caught: Caught) {
+        match caught {
+            Caught::Ending(signal) => {
+                self.interrupted.get_or_insert(signal);
+                let action = self.insistence.handle_signal(signal, Instant::now());
+                self.act(action);
+            }
+            Caught::Suspend => signals::suspend(&self.client).await,
+        }
+    }
+
+    fn timeout(&self) -> Option<Instant> {
+        self.insistence.timeout().into_iter().chain(self.progress.timeout()).min()
+    }
+
+    fn handle_timeout(&mut self) {
+        let now = Instant::now();
+        if let Some(action) = self.insistence.handle_timeout(now) {
+            self.act(action);
+        }
+        self.progress.handle_timeout(&self.tally, now);
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::GiveUp(signal) => self.halt = Some(Halt::GivenUp(signal)),
+            action => {
+                self.actions.send_replace(Some(action));
+            }
+        }
+    }
+
+    /// Prints what remains and takes leave; gives the exit status.
+    async fn conclude(mut self, out: Feed, written: Written) -> u8 {
+        let left = self.leaves_lines();
+        // What still runs is killed there.
+        self.running.abort_all();
+        if self.halt.is_none() {
+            drop(out);
+            self.halt = Halt::by_writing(written.await);
+        } else if let Some(Halt::GivenUp(_)) = self.halt {
+            let ended = std::mem::take(&mut self.ended);
+            // Whoever interrupted twice does not wait for a full pager either.
+            let _ = timeout(LAST_OUTPUT, print_all(ended, out, written)).await;
+        }
+        let status = match (&self.halt, self.interrupted) {
+            (Some(Halt::ReaderGone), _) => READER_GONE,
+            (Some(Halt::LocalIo(_)), _) => LOCAL_IO,
+            (Some(Halt::GivenUp(signal)), _) => by_signal(*signal),
+            (None, Some(signal)) if left => by_signal(signal),
+            (None, _) => self.tally.status(),
+        };
+        let _ = timeout(LAST_OUTPUT, self.progress.finish(&self.tally)).await;
+        if let Some(Halt::LocalIo(failure)) = &self.halt {
+            text::say(&text::failure(Some(&self.host), failure));
+        }
+        if !matches!(self.halt, Some(Halt::GivenUp(_))) {
+            let tell = self.run.volume != Volume::Quiet && io::stderr().is_terminal();
+            super::enroll::renew_in_own_time(&self.run.layout, tell);
+            self.client.close().await;
+        }
+        status
+    }
+}
+
+/// What ended behind a command that did not.
+async fn print_all(ended: BTreeMap<u64, Done>, out: Feed, written: Written) {
+    for done in ended.into_values() {
+        // A writer that has ended has nothing more to say here.
+        let _ = out.send(Piece::Note(done.record())).await;
+    }
+    drop(out);
+    let _ = written.await;
+}
+
+fn by_signal(signal: Signal) -> u8 {
+    u8::try_from(128 + signal.number()).unwrap_or(LOCAL_IO)
+}

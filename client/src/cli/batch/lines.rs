@@ -1,0 +1,230 @@
+//! The lines of a batch: which of them are commands, and which ones.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::Path;
+
+use bytes::{Bytes, BytesMut};
+use rcmd_certs::files::shown;
+use rcmd_client::{ErrorKind, Failure};
+use serde::de::{Deserialize, Deserializer, Visitor};
+use tokio::sync::mpsc;
+
+use crate::cli::arguments::Words;
+use crate::cli::input;
+
+/// The longest line that is read: arguments of 1 MiB, every byte of them escaped, and more.
+const LONGEST: usize = 8 * 1024 * 1024;
+/// The largest file: it is held in memory, where it was checked. Standard input may be longer.
+const LARGEST: u64 = 256 * 1024 * 1024;
+
+/// A line that asks for something.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// Its place among all lines, from 1.
+    pub(super) number: u64,
+    /// What it asks for, or why that can't be told.
+    pub(super) words: Result<Words, Failure>,
+}
+
+/// Where lines come from.
+pub(super) struct Lines {
+    /// More of them, while there may be any.
+    blocks: Option<mpsc::Receiver<io::Result<Bytes>>>,
+    /// What was read and not yet given out.
+    rest: BytesMut,
+    /// How much of `rest` is known to hold no end of a line.
+    searched: usize,
+    /// Whether `rest` goes on a line that was too long, whose beginning is thrown away.
+    too_long: bool,
+    /// Lines given out or passed over.
+    passed: u64,
+    /// Commands among the lines, if all are known.
+    pub(super) count: Option<u64>,
+}
+
+impl Lines {
+    /// The lines of a file, each of which was read.
+    ///
+    /// # Errors
+    /// A usage failure when it can't be read or a line is no command: nothing of it is to run.
+    pub(super) fn of_file(path: &Path) -> Result<Self, Failure> {
+        let name = shown(path);
+        let unread = |error: io::Error| {
+            Failure::new(ErrorKind::Usage, format!("cannot read {name}: {error}"))
+                .hint("Nothing ran; `--commands -` reads standard input.")
+        };
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(unread)?;
+        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unread)?;
+        if bytes.len() as u64 > LARGEST {
+            let message = format!("{name} is larger than {} MiB", LARGEST >> 20);
+            return Err(Failure::new(ErrorKind::Usage, message)
+                .hint("Nothing ran; let standard input be the file: `--commands - < FILE`."));
+        }
+        let mut count = 0;
+        for (line, number) in bytes.split(|&byte| byte == b'\n').zip(1..) {
+            if let Some(words) = read(line, number, &name) {
+                words?;
+                count += 1;
+            }
+        }
+        let mut lines = Self::new(None);
+        lines.rest = Bytes::from(bytes).into();
+        lines.count = Some(count);
+        Ok(lines)
+    }
+
+    /// The lines of standard input, as they come.
+    ///
+    /// # Errors
+    /// When no thread is to be had.
+    pub(super) fn of_stdin() -> Result<Self, Failure> {
+        let blocks = input::blocks().map_err(|error| {
+            Failure::new(ErrorKind::Resources, format!("no thread for standard input: {error}"))
+                .hint("Nothing ran; see `ulimit -u`.")
+        })?;
+        Ok(Self::new(Some(blocks)))
+    }
+
+    fn new(blocks: Option<mpsc::Receiver<io::Result<Bytes>>>) -> Self {
+        let rest = BytesMut::new();
+        Self { blocks, rest, searched: 0, too_long: false, passed: 0, count: None }
+    }
+
+    /// The next line that asks for something; none at the end, or after an error.
+    ///
+    /// # Errors
+    /// When standard input can't be read.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped.
+    pub(super) async fn next(&mut self) -> Option<io::Result<Line>> {
+        loop {
+            while let Some((line, too_long)) = self.cut() {
+                self.passed += 1;
+                let number = self.passed;
+                let words = match too_long {
+                    true => Some(Err(longer(number))),
+                    false => read(&line, number, "standard input"),
+                };
+                if let Some(words) = words {
+                    return Some(Ok(Line { number, words }));
+                }
+            }
+            match self.blocks.as_mut()?.recv().await {
+                None => self.blocks = None,
+                Some(Ok(block)) => self.rest.extend_from_slice(&block),
+                Some(Err(error)) => {
+                    self.blocks = None;
+                    // Half a line is none that anybody has asked for.
+                    self.rest.clear();
+                    self.too_long = false;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+
+    /// Takes a whole line, without its end, or what stands at the end without one; and whether the
+    /// line was longer than is read.
+    fn cut(&mut self) -> Option<(BytesMut, bool)> {
+        let new = self.rest.get(self.searched..).unwrap_or_default();
+        let Some(at) = new.iter().position(|&byte| byte == b'\n') else {
+            self.searched = self.rest.len();
+            self.too_long |= self.searched > LONGEST;
+            if self.too_long {
+                self.rest.clear();
+                self.searched = 0;
+            }
+            let last = self.blocks.is_none() && (self.too_long || !self.rest.is_empty());
+            return last.then(|| self.give(self.rest.len()));
+        };
+        let line = self.give(self.searched + at);
+        // Its end.
+        let _ = self.rest.split_to(1);
+        Some(line)
+    }
+
+    fn give(&mut self, length: usize) -> (BytesMut, bool) {
+        self.searched = 0;
+        let too_long = std::mem::take(&mut self.too_long) || length > LONGEST;
+        (self.rest.split_to(length), too_long)
+    }
+}
+
+/// What a line asks for, if anything.
+fn read(line: &[u8], number: u64, place: &str) -> Option<Result<Words, Failure>> {
+    let begin = line.trim_ascii_start();
+    if begin.is_empty() || begin.starts_with(b"#") {
+        return None;
+    }
+    let words = if line.starts_with(b"[") { argv(line) } else { shell(line) };
+    Some(words.map_err(|reason| {
+        let message = format!("line {number} of {place} is no command: {reason}");
+        Failure::new(ErrorKind::Usage, message).hint(
+            "A line is one for the shell, or a JSON array such as [\"ls\", \"-l\"]; a shell line that \
+             begins with `[` needs a blank before it.",
+        )
+    }))
+}
+
+fn longer(number: u64) -> Failure {
+    let message = format!("line {number} of standard input is longer than {} MiB", LONGEST >> 20);
+    Failure::new(ErrorKind::TooBig, message)
+        .hint("A command has at most 1 MiB of arguments; send what is longer as a file.")
+}
+
+fn shell(line: &[u8]) -> Result<Words, String> {
+    Ok(Words::Shell(text(line.to_vec())?))
+}
+
+fn argv(line: &[u8]) -> Result<Words, String> {
+    // Only where the line is no JSON anyway: a lone surrogate would otherwise become three bytes.
+    let words = match str::from_utf8(line) {
+        Ok(line) => serde_json::from_str::<Vec<String>>(line)
+            .map(|words| words.into_iter().map(String::into_bytes).collect()),
+        Err(_) => serde_json::from_slice::<Vec<Word>>(line)
+            .map(|words| words.into_iter().map(|Word(bytes)| bytes).collect::<Vec<_>>()),
+    };
+    let words =
+        words.map_err(|error| format!("no array of strings, at column {}", error.column()))?;
+    let mut words = words.into_iter().map(text);
+    let program = words.next().ok_or("an array without a program")??;
+    Ok(Words::Exec { program, arguments: words.collect::<Result<_, _>>()? })
+}
+
+fn text(bytes: Vec<u8>) -> Result<OsString, String> {
+    if bytes.contains(&0) {
+        return Err("a NUL byte is in it".to_owned());
+    }
+    Ok(OsString::from_vec(bytes))
+}
+
+/// A string of any bytes: what is not UTF-8 stands in it as it is, as in a file's name.
+struct Word(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_bytes(Bytewise).map(Self)
+    }
+}
+
+struct Bytewise;
+
+impl Visitor<'_> for Bytewise {
+    type Value = Vec<u8>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+        Ok(bytes.to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+use super::*;
+
+fn exec(words: &[&[u8]]) -> Words {
+    let mut words = words.iter().map(|word| OsString::from_vec(word.to_vec()));
+    Words::Exec { program: words.next().unwrap(), arguments: words.collect() }
+}
+
+fn refused(line: &[u8]) -> Failure {
+    read(line, 7, "standard input").unwrap().unwrap_err()
+}
+
+#[test]
+fn a_line_is_for_the_shell_byte_for_byte() {
+    for line in [&b"df -h | sort"[..], b" [ -f /x ] && echo  'a b'", b"echo \xff\xfe", b"a # b"] {
+        let words = read(line, 1, "x").unwrap().unwrap();
+        assert_eq!(words, Words::Shell(OsString::from_vec(line.to_vec())));
+    }
+}
+
+#[test]
+fn an_array_is_a_program_and_its_arguments_exactly() {
+    for (line, words) in [
+        (&br#"["ls"]"#[..], &[&b"ls"[..]][..]),
+        (
+            br#"["printf", "", "a b", "\"'\\", "\n\u00e9"]  "#,
+            &[b"printf", b"", b"a b", b"\"'\\", "\n\u{e9}".as_bytes()],
+        ),
+        (b"[\"cat\", \"\xff\\\"\xfe\"]", &[b"cat", b"\xff\"\xfe"]),
+    ] {
+        assert_eq!(read(line, 1, "x").unwrap().unwrap(), exec(words));
+    }
+}
+
+#[test]
+fn what_asks_for_nothing_is_passed_over() {
+    for line in [&b""[..], b"  \t", b"# ls", b"  # ls", b"\r"] {
+        assert!(read(line, 1, "x").is_none(), "{line:?}");
+    }
+}
+
+#[test]
+fn a_bad_line_is_refused_with_its_number_and_what_to_do() {
+    for line in [
+        &b"[ -f /x ]"[..],
+        b"[]",
+        b"[1]",
+        b"[[\"ls\"]]",
+        b"[\"ls\"",
+        b"[\"ls\"] x",
+        b"[\"\\ud800\"]",
+        b"[\"\\u0000\"]",
+        b"[\"a\tb\"]",
+        b"[\"\xff\", [120]]",
+        b"a\0b",
+    ] {
+        let failure = refused(line);
+        assert_eq!(failure.kind, ErrorKind::Usage);
+        assert!(failure.message.starts_with("line 7 of standard input is no command"), "{failure}");
+        assert!(failure.hint.is_some());
+    }
+}
+
+/// What the lines are, when they come in these blocks: their numbers and how they were read.
+fn come(blocks: &[&[u8]]) -> Vec<(u64, Result<Words, ErrorKind>)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (feed, read) = mpsc::channel(blocks.len() + 1);
+    for block in blocks {
+        feed.try_send(Ok(Bytes::copy_from_slice(block))).unwrap();
+    }
+    drop(feed);
+    runtime.block_on(async {
+        let mut lines = Lines::new(Some(read));
+        let mut all = Vec::new();
+        while let Some(line) = lines.next().await {
+            let Line { number, words } = line.unwrap();
+            all.push((number, words.map_err(|failure| failure.kind)));
+        }
+        all
+    })
+}
+
+fn shell_of(line: &str) -> Result<Words, ErrorKind> {
+    Ok(Words::Shell(line.into()))
+}
+
+#[test]
+fn lines_are_the_same_however_they_are_cut_into_blocks() {
+    let text = b"one\n\n# two\nthree\nfour";
+    let expected = vec![(1, shell_of("one")), (4, shell_of("three")), (5, shell_of("four"))];
+    for size in 1..=text.len() {
+        assert_eq!(come(&text.chunks(size).collect::<Vec<_>>()), expected, "{size}");
+    }
+}
+
+#[test]
+fn a_line_that_is_too_long_is_refused_alone_and_never_held() {
+    let block = vec![b'x'; 1024 * 1024];
+    let mut blocks = vec![&b"a\n"[..]];
+    blocks.extend(std::iter::repeat_n(&block[..], 20));
+    blocks.extend([&b"x\nb\n"[..]]);
+    let expected = vec![(1, shell_of("a")), (2, Err(ErrorKind::TooBig)), (3, shell_of("b"))];
+    assert_eq!(come(&blocks), expected);
+    // Also when nothing comes after it.
+    blocks.pop();
+    assert_eq!(come(&blocks), expected[..2]);
+}
+
+#[test]
+fn a_file_is_refused_as_a_whole_for_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("commands");
+    std::fs::write(&path, "true\n\n[1]\ntrue\n").unwrap();
+    let failure = Lines::of_file(&path).err().unwrap();
+    assert!(failure.message.starts_with("line 3 of "), "{failure}");
+    std::fs::write(&path, "true\n\n# no\ntrue").unwrap();
+    assert_eq!(Lines::of_file(&path).ok().unwrap().count, Some(2));
+    let missing = Lines::of_file(&dir.path().join("none")).err().unwrap();
+    assert_eq!(missing.kind, ErrorKind::Usage);
+}

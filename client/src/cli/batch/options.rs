@@ -1,0 +1,87 @@
+//! What may be typed for a batch, and what it means.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+use rcmd_protocol::outcome::{ErrorKind, Failure};
+
+/// Commands at once, unless said otherwise.
+const PARALLEL: u16 = 8;
+/// Bytes kept of each stream of a command, unless said otherwise.
+const MAX_OUTPUT: u32 = 1024 * 1024;
+
+/// Options of many commands over one connection.
+#[derive(Args, Debug)]
+pub(crate) struct BatchOptions {
+    /// Run each line of this file over one connection
+    ///
+    /// A line is a line for the shell there or, if it begins with `[`, a JSON array of a program and
+    /// its arguments, passed exactly. Empty lines and those that begin with `#` are passed over. A
+    /// FILE with a bad line runs nothing; `-` is standard input, read as lines are wanted. Prints the
+    /// result object of each command as a line of JSON, with `line`, `stdout` and `stderr`.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, hide_short_help = true)]
+    #[arg(conflicts_with_all = ["shell", "exec", "dry_run", "key", "result", "timestamps", "encoding"])]
+    commands: Option<PathBuf>,
+    /// Run so many of --commands at once [default: 8]
+    #[arg(long, value_name = "N", requires = "commands", hide_short_help = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
+    parallel: Option<u16>,
+    /// Print results as commands end, not in the order of the lines
+    #[arg(long, requires = "commands", hide_short_help = true)]
+    unordered: bool,
+    /// Keep so many bytes of each stream of a command [default: 1048576]
+    ///
+    /// The first ones. What is over is read and thrown away: `truncated` says so, and the counts and
+    /// digests are still those of all.
+    #[arg(long, value_name = "BYTES", requires = "commands", hide_short_help = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=1 << 30))]
+    max_output: Option<u32>,
+}
+
+/// Many commands to be run.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// Where the lines are; none is standard input.
+    pub(super) file: Option<PathBuf>,
+    /// Commands at once, at least 1.
+    pub(super) parallel: usize,
+    /// Whether results are printed in the order of the lines.
+    pub(super) ordered: bool,
+    /// Bytes kept of each stream of a command.
+    pub(super) max_output: usize,
+}
+
+impl BatchOptions {
+    /// The batch, if one was asked for; `words` are those after the host.
+    ///
+    /// # Errors
+    /// A usage failure, with its remedy.
+    pub(crate) fn take(
+        &mut self,
+        json: bool,
+        words: &[OsString],
+    ) -> Result<Option<Batch>, Failure> {
+        let Some(file) = self.commands.take() else { return Ok(None) };
+        let refused = |message: &str, hint| Err(Failure::new(ErrorKind::Usage, message).hint(hint));
+        if json {
+            return refused(
+                "--commands and --json exclude each other",
+                "Leave out --json: results of --commands are JSON as they are.",
+            );
+        }
+        if !words.is_empty() {
+            return refused(
+                "--commands takes no command after the host",
+                "Write it into the file: `rcmd-client run --commands FILE HOST`.",
+            );
+        }
+        Ok(Some(Batch {
+            file: Some(file).filter(|file| file.as_os_str() != "-"),
+            parallel: self.parallel.unwrap_or(PARALLEL).into(),
+            ordered: !self.unordered,
+            max_output: usize::try_from(self.max_output.unwrap_or(MAX_OUTPUT))
+                .unwrap_or(usize::MAX),
+        }))
+    }
+}

@@ -1,0 +1,100 @@
+//! What a person is told on standard error meanwhile: at a terminal how far it is, else nothing but
+//! news of the connection.
+
+use std::io::{self, IsTerminal as _};
+use std::time::Duration;
+
+use rcmd_client::Notice;
+use tokio::time::Instant;
+
+use super::tally::Tally;
+use crate::cli::news::News;
+use crate::cli::render::{self, Piece};
+use crate::cli::settings::{Form, Volume};
+use crate::cli::sink::{self, Feed, Place, Written};
+use crate::cli::text::{self, Tone};
+
+/// Between two states of the line.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Back to the beginning of the line, and nothing on it (ECMA-48: CR, EL).
+const CLEAR: &str = "\r\x1b[K";
+
+/// What is told.
+pub(super) struct Progress {
+    stderr: Feed,
+    written: Written,
+    host: String,
+    volume: Volume,
+    /// Whether the state has a line: results that go to a terminal show by themselves how far it is.
+    drawn: bool,
+    /// When to draw it again, if it has changed.
+    due: Option<Instant>,
+    news: News,
+}
+
+impl Progress {
+    /// Starts the writer.
+    ///
+    /// # Errors
+    /// When no thread is to be had.
+    pub(super) fn open(host: &str, volume: Volume) -> io::Result<Self> {
+        let form = Form::Text { encoding: None, timestamps: false };
+        let (stderr, written) = sink::open(Place::Stderr, render::text(form))?;
+        let terminal = io::stderr().is_terminal() && !io::stdout().is_terminal();
+        let drawn = terminal && volume > Volume::Quiet;
+        let (host, news) = (host.to_owned(), News::default());
+        Ok(Self { stderr, written, host, volume, drawn, due: None, news })
+    }
+
+    /// A command ended.
+    pub(super) fn handle_end(&mut self, now: Instant) {
+        if self.drawn {
+            self.due.get_or_insert(now + PAUSE);
+        }
+    }
+
+    /// A command noticed something. Where it waits in a queue is nobody's news: others run.
+    pub(super) fn handle_notice(&mut self, notice: &Notice, now: Instant) {
+        if matches!(notice, Notice::Lost(_) | Notice::Resumed(_)) {
+            let news = self.news.handle(notice, now);
+            self.note(news);
+        }
+    }
+
+    /// When to call [`Progress::handle_timeout`].
+    pub(super) fn timeout(&self) -> Option<Instant> {
+        self.due.into_iter().chain(self.news.timeout()).min()
+    }
+
+    /// The time of [`Progress::timeout`] came.
+    pub(super) fn handle_timeout(&mut self, tally: &Tally, now: Instant) {
+        let news = self.news.handle_timeout(now);
+        self.note(news);
+        if self.due.take_if(|due| *due <= now).is_some() {
+            self.say(format!("{CLEAR}rcmd: {tally}"));
+        }
+    }
+
+    /// Says the last state, and waits until all is written.
+    pub(super) async fn finish(self, tally: &Tally) {
+        if self.drawn {
+            self.say(format!("{CLEAR}rcmd: {tally}\n"));
+        } else if self.volume == Volume::Verbose {
+            self.say(text::line(Tone::Notice, &format!("{}: {tally}", self.host)));
+        }
+        drop(self.stderr);
+        // That nobody reads standard error is no reason to fail.
+        let _ = self.written.await;
+    }
+
+    fn note(&mut self, note: Option<String>) {
+        let Some(note) = note.filter(|_| self.volume > Volume::Quiet) else { return };
+        let line = text::line(Tone::Notice, &format!("{}: {note}", self.host));
+        self.say(if self.drawn { format!("{CLEAR}{line}") } else { line });
+    }
+
+    /// Nobody waits for a terminal that was stopped: what finds no place is not told.
+    fn say(&self, text: String) {
+        let _ = self.stderr.try_send(Piece::Note(text));
+    }
+}
