@@ -235,6 +235,10 @@ mod tests {
             &["--env", "A", "web1", "ls"],
             &["--env", "=A", "web1", "ls"],
             &["--shell", "web1", "ls", "-l"],
+            &["--exec", "--unordered", "web1", "ls"],
+            &["--parallel", "3", "web1", "ls"],
+            &["--commands", "f", "web1", "ls"],
+            &["--commands", "f", "--json", "web1"],
         ] {
             let failure = run(line).unwrap_err();
             assert_eq!(failure.kind, ErrorKind::Usage, "{line:?}");

@@ -154,5 +154,4 @@ fn many_commands_stand_before_the_host_like_any_option() {
         assert!(run.options.batch.take(false, &[]).unwrap().is_some());
     }
     assert!(refused(&["run", "--commands", "f", "--key", "k", "web1"]).contains("--key"));
-    assert!(refused(&["run", "--parallel", "3", "web1", "ls"]).contains("--commands"));
 }

@@ -24,17 +24,17 @@ pub(crate) struct BatchOptions {
     #[arg(conflicts_with_all = ["shell", "exec", "dry_run", "key", "result", "timestamps", "encoding"])]
     commands: Option<PathBuf>,
     /// Run so many of --commands at once [default: 8]
-    #[arg(long, value_name = "N", requires = "commands", hide_short_help = true)]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     parallel: Option<u16>,
     /// Print results as commands end, not in the order of the lines
-    #[arg(long, requires = "commands", hide_short_help = true)]
+    #[arg(long, hide_short_help = true)]
     unordered: bool,
     /// Keep so many bytes of each stream of a command [default: 1048576]
     ///
     /// The first ones. What is over is read and thrown away: `truncated` says so, and the counts and
     /// digests are still those of all.
-    #[arg(long, value_name = "BYTES", requires = "commands", hide_short_help = true)]
+    #[arg(long, value_name = "BYTES", hide_short_help = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(..=1 << 30))]
     max_output: Option<u32>,
 }
@@ -62,8 +62,17 @@ impl BatchOptions {
         json: bool,
         words: &[OsString],
     ) -> Result<Option<Batch>, Failure> {
-        let Some(file) = self.commands.take() else { return Ok(None) };
         let refused = |message: &str, hint| Err(Failure::new(ErrorKind::Usage, message).hint(hint));
+        let Some(file) = self.commands.take() else {
+            // Not by clap: what the missing option conflicts with would excuse its absence.
+            return match self.unordered || self.parallel.is_some() || self.max_output.is_some() {
+                false => Ok(None),
+                true => refused(
+                    "--parallel, --unordered and --max-output are for --commands",
+                    "Leave them out, or name a file: `rcmd-client run --commands FILE HOST`.",
+                ),
+            };
+        };
         if json {
             return refused(
                 "--commands and --json exclude each other",
