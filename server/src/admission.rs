@@ -3,6 +3,7 @@
 mod bucket;
 mod fair;
 mod pace;
+mod refusals;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::limits::{Allowance, Limits, Rate};
 use bucket::Bucket;
 use fair::Fair;
+pub use refusals::Late;
 
 /// Hands out turns: so many commands run at once, so many wait, the others are told when to come
 /// again. Turns go round between identities, so that nobody's queue holds up another's.
@@ -84,6 +86,12 @@ impl Admission {
             state.starts.take(self.starts, now);
             Ok(())
         })
+    }
+
+    /// How late a start of this identity that is turned away is to be told so.
+    pub fn refuse(&self, who: &str, allowance: &Allowance) -> Late {
+        let now = Instant::now();
+        self.state(|state| state.turns.line(who, allowance.running).refusals.answer(now))
     }
 
     /// A turn, if one is free and nobody of this identity waits for it.

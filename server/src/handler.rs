@@ -1,6 +1,9 @@
 //! From a frame that asks for a command to the job that is it: read, resolve, judge, register, run.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use rcmd_protocol::{
     fault::Fault,
@@ -12,6 +15,7 @@ use rcmd_protocol::{
 use tracing::{debug, info};
 
 use crate::{
+    admission::Late,
     budget::Share,
     job::{self, Attachment, Beginning, JobHandle, Message, Sink, Wishes},
     judging::{self, Ground, Permitted, Refused},
@@ -49,7 +53,7 @@ pub async fn start(
     let (user, key, digest) = (peer.user(), start.key, start.digest);
     let allowance = service.settings.limits.of(peer.identity());
     match service.registry.claim(allowance.channels, user, key, digest, &handle) {
-        Err(failure) => return Ok(refuse(&sink, failure)),
+        Err(failure) => return Ok(turn_away(service, peer, sink, failure).await),
         Ok(Found::Job(_)) if !may_attach(service, peer, &sink) => return Ok(None),
         Ok(Found::Job(job)) => return Ok(take_up(job, sink, None).await),
         Ok(Found::Conflict) => return Ok(refused(&sink, Refusal::Conflict)),
@@ -79,7 +83,9 @@ pub async fn start(
             if failure.kind != ErrorKind::Denied {
                 service.jobs.audit.refused(peer, &id, &failure);
             }
-            return Ok(refuse(&sink, failure));
+            // Its key is free by the time that its client knows.
+            drop(claim);
+            return Ok(turn_away(service, peer, sink, failure).await);
         }
     };
     let jobs = Arc::clone(&service.jobs);
@@ -333,6 +339,47 @@ fn answer_kept(
             None
         }
     }
+}
+
+/// Says why nothing runs. An identity that is turned away again and again is told so late: at the
+/// pace of [`Admission::refuse`], whatever the pace of its asking.
+///
+/// [`Admission::refuse`]: crate::admission::Admission::refuse
+async fn turn_away(
+    service: &Arc<Service>,
+    peer: &Peer,
+    sink: Sink,
+    failure: Failure,
+) -> Option<JobHandle> {
+    if failure.kind != ErrorKind::Busy {
+        return refuse(&sink, failure);
+    }
+    let allowance = service.settings.limits.of(peer.identity());
+    let Late { by, holds_up } = service.jobs.admission.refuse(peer.user(), &allowance);
+    if by.is_zero() {
+        return refuse(&sink, failure);
+    }
+    let closing = service.closing.clone();
+    let answer = async move {
+        tokio::select! {
+            () = tokio::time::sleep(by) => {}
+            () = closing.cancelled() => {}
+        }
+        refuse(&sink, sooner(failure, by));
+    };
+    if holds_up {
+        answer.await;
+    } else {
+        service.tasks.spawn(answer);
+    }
+    None
+}
+
+/// The same for one who has waited for the answer: so much of the time to come again has passed.
+fn sooner(failure: Failure, by: Duration) -> Failure {
+    let waited = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+    let left = failure.retry_after_ms.map(|wait| wait.saturating_sub(waited).max(1));
+    Failure { retry_after_ms: left, ..failure }
 }
 
 fn refuse(sink: &Sink, failure: Failure) -> Option<JobHandle> {

@@ -4,11 +4,12 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rcmd_tests::pki::{Authority, Leaf};
 use rcmd_tests::raw::{Dial, Echo, Start, hello};
 use rcmd_tests::sink::Sink;
-use rcmd_tests::{RawPeer, World};
+use rcmd_tests::{RawPeer, World, audit};
 use serde_json::json;
 
 fn world(limits: &[&str]) -> World {
@@ -161,4 +162,36 @@ fn a_key_that_was_turned_away_is_free_again() {
     let done = patient.wait();
     done.assert_code(0);
     assert_eq!(done.stdout_text(), "once\n");
+}
+
+#[test]
+fn who_asks_again_and_again_is_answered_ever_later_while_a_neighbour_is_served() {
+    const STARTS: u64 = 400;
+    let world = world(&["running = 2", "peer = { running = 1, queued = 0 }"]);
+    let bob = bob(&world);
+    let honest = Echo::start(&world);
+    let mut crowd = RawPeer::greeted(&world);
+    let began = Instant::now();
+    for ch in 1..=STARTS {
+        crowd.send(&Start::exec(ch, &["true"]).frame()).unwrap();
+    }
+    for _ in 0..60 {
+        let exit = crowd.expect_frame("exit").0;
+        assert_eq!(exit["kind"], "busy", "{exit}");
+        assert!(exit["retry_after_ms"].is_u64(), "{exit}");
+    }
+    // 32 at once, and then 50 a second.
+    assert!(began.elapsed() >= Duration::from_millis(500), "{:?}", began.elapsed());
+    let mut bob = greeted(&world, &bob);
+    for ch in 1..=10 {
+        assert_eq!(bob.run(&Start::exec(ch, &["echo", "bob"])).unwrap().stdout, b"bob\n");
+    }
+    // What it has sent beyond is not even read, and each refusal has its line.
+    let records = audit::records(&world);
+    let count = |event: &str| records.iter().filter(|record| record["event"] == event).count();
+    assert!((60..200).contains(&count("refusal")), "{}", count("refusal"));
+    // A connection that is held up is not lost: what it was started with goes on.
+    let mut honest = honest;
+    honest.beat();
+    honest.end();
 }

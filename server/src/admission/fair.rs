@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use super::{bucket::Bucket, pace::Pace};
+use super::{bucket::Bucket, pace::Pace, refusals::Refusals};
 
 /// Which commands run, and which wait with a ticket `T`. No clock, no tasks.
 ///
@@ -39,6 +39,7 @@ pub(super) struct Line<T> {
     in_ring: bool,
     pub(super) starts: Bucket,
     pub(super) pace: Pace,
+    pub(super) refusals: Refusals,
 }
 
 impl<T> Line<T> {
@@ -50,6 +51,7 @@ impl<T> Line<T> {
             in_ring: false,
             starts: Bucket::default(),
             pace: Pace::default(),
+            refusals: Refusals::default(),
         }
     }
 
@@ -62,7 +64,10 @@ impl<T> Line<T> {
     }
 
     fn is_idle(&self, now: Instant) -> bool {
-        self.running == 0 && self.queue.is_empty() && self.starts.is_full(now)
+        self.running == 0
+            && self.queue.is_empty()
+            && self.starts.is_full(now)
+            && self.refusals.is_full(now)
     }
 }
 

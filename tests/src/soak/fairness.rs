@@ -1,33 +1,51 @@
 //! A peer at its limits beside one that is not: how much slower the slowest of the other's commands
 //! are.
 
+pub mod crowd;
+
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use rcmd_client::{Client, Config, ErrorKind, Outcome};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use clap::ValueEnum;
+use rcmd_client::{Client, Config, Outcome};
 
+use self::crowd::Crowd;
+use crate::World;
 use crate::pki::{Authority, Leaf};
-use crate::{World, eventually};
 
-/// Commands that the crowd wants to run at once: more than it may have running and waiting.
-const CROWD: usize = 64;
+/// Commands that the crowd may have running.
+const RUNNING: u64 = 4;
+/// Commands that it wants to run at once: more than it may have running and waiting.
+const CROWD: u64 = 64;
 /// Commands of the other one that are timed before the crowd comes or goes.
-const BATCH: usize = 100;
+const BATCH: usize = 500;
 
 /// How the crowd takes it that it is told to come again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Manners {
+    /// It never is: it wants no more than may run. What is slower beside it is slower for its commands.
+    Content,
     /// It does, when it was told to.
     Patient,
     /// It comes again at once.
     Impatient,
+}
+
+impl Manners {
+    /// Commands that it wants to run at once.
+    fn crowd(self) -> u64 {
+        if self == Self::Content { RUNNING } else { CROWD }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Content => "content",
+            Self::Patient => "patient",
+            Self::Impatient => "impatient",
+        }
+    }
 }
 
 /// What came of all rounds.
@@ -69,10 +87,10 @@ impl fmt::Display for Figures {
 /// When a command fails otherwise than by being turned away.
 #[must_use]
 pub fn run(batches: u64, manners: Manners) -> Figures {
-    let limits = ["[limits]", "running = 8", "peer = { running = 4, queued = 16 }"];
+    let limits = ["[limits]", "running = 8", &format!("peer = {{ running = {RUNNING}, queued = 16 }}")];
     let world = limits.iter().fold(World::builder(), |world, line| world.config(line)).start();
     let other = other(&world);
-    let crowd = Crowd::gather(world.dir(), world.target(), manners);
+    let mut crowd = Crowd::gather(world.dir(), &world.target(), manners);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     let client = runtime.block_on(connect(&other, &world.target()));
@@ -117,84 +135,4 @@ async fn batch(client: &Client) -> Vec<Duration> {
 fn percentiles(mut times: Vec<Duration>) -> [Duration; 2] {
     times.sort_unstable();
     [50, 99].map(|part| times[times.len() * part / 100])
-}
-
-/// What the crowd does.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Calm,
-    Crush,
-    Over,
-}
-
-/// Many who want to run commands under one identity, on a thread of their own.
-struct Crowd {
-    phase: watch::Sender<Phase>,
-    /// Commands under way.
-    under_way: Arc<AtomicU64>,
-    thread: thread::JoinHandle<(u64, u64)>,
-}
-
-impl Crowd {
-    fn gather(dir: &Path, target: String, manners: Manners) -> Self {
-        let (phase, seen) = watch::channel(Phase::Calm);
-        let under_way = Arc::<AtomicU64>::default();
-        let (dir, way) = (dir.to_owned(), Arc::clone(&under_way));
-        let thread = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(async {
-                let client = connect(&dir, &target).await;
-                let mut members = JoinSet::new();
-                for _ in 0..CROWD {
-                    members.spawn(press(client.clone(), seen.clone(), Arc::clone(&way), manners));
-                }
-                let counts = members.join_all().await;
-                client.close().await;
-                counts.iter().fold((0, 0), |(ran, busy), of| (ran + of.0, busy + of.1))
-            })
-        });
-        Self { phase, under_way, thread }
-    }
-
-    fn calm(&self) {
-        self.phase.send_replace(Phase::Calm);
-        eventually("the crowd is calm", || self.under_way.load(Ordering::SeqCst) == 0);
-    }
-
-    fn crush(&self) {
-        self.phase.send_replace(Phase::Crush);
-        let many = CROWD as u64 / 2;
-        eventually("a crush", || self.under_way.load(Ordering::SeqCst) >= many);
-    }
-
-    fn disperse(self) -> (u64, u64) {
-        self.phase.send_replace(Phase::Over);
-        self.thread.join().expect("the crowd goes home")
-    }
-}
-
-/// One of the crowd: how many of its commands ran, and how many were turned away.
-async fn press(
-    client: Client,
-    mut phase: watch::Receiver<Phase>,
-    way: Arc<AtomicU64>,
-    manners: Manners,
-) -> (u64, u64) {
-    let patience = Duration::from_secs(if manners == Manners::Patient { 3600 } else { 0 });
-    let (mut ran, mut busy) = (0, 0);
-    loop {
-        let now = phase.wait_for(|phase| *phase != Phase::Calm).await.map(|phase| *phase);
-        if now.is_err() || matches!(now, Ok(Phase::Over)) {
-            return (ran, busy);
-        }
-        way.fetch_add(1, Ordering::SeqCst);
-        let mut command = client.exec("sleep");
-        let report = command.arg("0.1").busy_wait(patience).status().await;
-        way.fetch_sub(1, Ordering::SeqCst);
-        match report.expect("a command that can be sent").error {
-            None => ran += 1,
-            Some(error) if error.kind == ErrorKind::Busy => busy += 1,
-            Some(error) => panic!("{error}"),
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -167,6 +168,18 @@ pub struct Figures {
 }
 
 impl Figures {
+    /// With those of other rounds, at the same time.
+    fn and(mut self, other: Self) -> Self {
+        self.shapes = self.shapes.max(other.shapes);
+        self.rounds += other.rounds;
+        self.processes += other.processes;
+        self.leftover += other.leftover;
+        self.wrong.extend(other.wrong);
+        self.slowest = self.slowest.max(other.slowest);
+        self.elapsed = self.elapsed.max(other.elapsed);
+        self
+    }
+
     /// Whether nothing was left over.
     #[must_use]
     pub fn are_good(&self) -> bool {
@@ -181,6 +194,25 @@ impl fmt::Display for Figures {
         write!(f, ", slowest {:.1} s, {:.1} s", slowest.as_secs_f32(), elapsed.as_secs_f32())?;
         wrong.iter().try_for_each(|wrong| write!(f, "\n{wrong}"))
     }
+}
+
+/// Servers that lose clients at the same time: a round mostly waits, for a grace or between TERM and KILL.
+const SERVERS: u64 = 5;
+
+/// Runs so many rounds on several servers at once, each with its own share.
+///
+/// # Panics
+///
+/// When [`run`] does.
+#[must_use]
+pub fn run_on_several(way: Way, rounds: u64, seed: u64) -> Figures {
+    let share = |n| rounds / SERVERS + u64::from(n < rounds % SERVERS);
+    let all = thread::scope(|scope| {
+        let server = |n| scope.spawn(move || run(way, share(n), seed.wrapping_add(n)));
+        let servers: Vec<_> = (0..SERVERS).map(server).collect();
+        servers.into_iter().map(|one| one.join().expect("rounds")).collect::<Vec<_>>()
+    });
+    all.into_iter().fold(Figures::default(), Figures::and)
 }
 
 /// Runs so many rounds: every shape with every death in turn, some with a random moment's delay.

@@ -1,0 +1,79 @@
+//! How late refusals are answered, so that who asks again and again costs no more than who waits.
+
+use std::time::{Duration, Instant};
+
+/// Refusals of an identity that are answered at once, after a while without any.
+const AT_ONCE: u32 = 32;
+/// From one answer to the next past those: 50 a second. A crowd that comes again when it is told to
+/// is served by that as fast as turns come back.
+const INTERVAL: Duration = Duration::from_millis(20);
+/// The latest that an answer is: well below the 3 s after which a client that has heard nothing looks
+/// for another connection.
+const LATEST: Duration = Duration::from_secs(1);
+
+/// When the answers to an identity's refusals are due: a bucket that fills up again, kept as the time
+/// at which it will be full.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Refusals {
+    full_at: Option<Instant>,
+}
+
+/// How late one is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// By so much.
+    pub by: Duration,
+    /// So many answers are due already that the connection is not read meanwhile: the peer's own
+    /// sending then waits, and what waits here stays bounded.
+    pub holds_up: bool,
+}
+
+impl Refusals {
+    /// When to answer one more.
+    pub(super) fn answer(&mut self, now: Instant) -> Late {
+        let full_at = self.full_at.map_or(now, |at| at.max(now));
+        let by = full_at.duration_since(now).saturating_sub(INTERVAL * (AT_ONCE - 1));
+        if by >= LATEST {
+            // It comes on top, and is bounded by the connection that it holds up.
+            return Late { by: LATEST, holds_up: true };
+        }
+        self.full_at = Some(full_at + INTERVAL);
+        Late { by, holds_up: false }
+    }
+
+    /// Whether it is as good as new.
+    pub(super) fn is_full(&self, now: Instant) -> bool {
+        self.full_at.is_none_or(|at| at <= now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_are_answered_at_once_and_then_one_with_each_interval() {
+        let (mut refusals, now) = (Refusals::default(), Instant::now());
+        let mut next = |now| refusals.answer(now).by;
+        assert!((0..AT_ONCE).all(|_| next(now).is_zero()));
+        assert_eq!([next(now), next(now)], [INTERVAL, 2 * INTERVAL]);
+        // Who waits for the answer before it asks again gets all at that pace.
+        assert_eq!(next(now + 2 * INTERVAL), INTERVAL);
+        let later = now + Duration::from_secs(60);
+        assert!((0..AT_ONCE).all(|_| next(later).is_zero()));
+    }
+
+    #[test]
+    fn what_is_late_is_bounded_and_past_it_the_connection_is_held_up() {
+        let (mut refusals, now) = (Refusals::default(), Instant::now());
+        let answers: Vec<_> = (0..1000).map(|_| refusals.answer(now)).collect();
+        assert!(answers.iter().all(|late| late.by <= LATEST));
+        let waiting = answers.iter().filter(|late| !late.by.is_zero() && !late.holds_up).count();
+        assert_eq!(waiting as u128, LATEST.as_nanos() / INTERVAL.as_nanos() - 1);
+        assert_eq!(answers.last(), Some(&Late { by: LATEST, holds_up: true }));
+        // Held up ones take nothing from the answers to come.
+        assert!(!refusals.answer(now + INTERVAL).holds_up);
+        assert!(!refusals.is_full(now + LATEST));
+        assert!(refusals.is_full(now + LATEST + INTERVAL * AT_ONCE));
+    }
+}
