@@ -87,7 +87,8 @@ impl fmt::Display for Figures {
 /// When a command fails otherwise than by being turned away.
 #[must_use]
 pub fn run(batches: u64, manners: Manners) -> Figures {
-    let limits = ["[limits]", "running = 8", &format!("peer = {{ running = {RUNNING}, queued = 16 }}")];
+    let limits =
+        ["[limits]", "running = 8", &format!("peer = {{ running = {RUNNING}, queued = 16 }}")];
     let world = limits.iter().fold(World::builder(), |world, line| world.config(line)).start();
     let other = other(&world);
     let mut crowd = Crowd::gather(world.dir(), &world.target(), manners);
