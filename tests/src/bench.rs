@@ -9,11 +9,13 @@
 //! | [`supervise`] | an outer process that leaves nothing behind, whatever happens |
 //! | `measure` | rounds, medians, processor time |
 //! | `stage` | rcmd's server and the peers, started when a row first asks for them |
+//! | `bed` | a server of a row's own, with a configuration of its own |
 //! | `peers` | OpenSSH, dropbear, asyncssh |
 //! | `limits` | what the machine does without rcmd |
 //! | `rows` | what is measured |
 //! | `table`, `document` | text, JSON, Markdown |
 
+mod bed;
 mod document;
 mod limits;
 mod machine;

@@ -1,13 +1,18 @@
 //! What is measured.
 
+mod audit;
 mod batch;
 mod cold;
 mod echo;
+mod growth;
 mod memory;
 mod policy;
 mod protocol;
 mod shake;
+mod spawn;
+mod streams;
 mod throughput;
+mod users;
 mod warm;
 
 use std::fmt::Write as _;
@@ -35,10 +40,15 @@ const ROWS: &[Row] = &[
     },
     Row { name: "warm", about: "commands a second on one connection", run: warm::run },
     Row { name: "batch", about: "many commands from a script", run: batch::run },
+    Row { name: "users", about: "commands as another user, and with limits", run: users::run },
+    Row { name: "audit", about: "the audit synced together and each time", run: audit::run },
+    Row { name: "spawn", about: "the ways to spawn: cold and warm", run: spawn::run },
     Row { name: "echo", about: "a round trip beside readers that stall or stream", run: echo::run },
     Row { name: "handshakes", about: "connections a second", run: shake::run },
     Row { name: "rest", about: "a server that nobody uses", run: memory::rest },
     Row { name: "idle", about: "memory of an idle connection", run: memory::idle },
+    Row { name: "growth", about: "what one more costs, from 1 to 10,000", run: growth::run },
+    Row { name: "streams", about: "1,000 commands on 100 connections", run: streams::run },
     Row { name: "output", about: "`head -c` of zeros", run: throughput::output },
     Row { name: "blocks", about: "`dd bs=256K` of zeros", run: throughput::blocks },
     Row { name: "input", about: "`cat > /dev/null`", run: throughput::input },

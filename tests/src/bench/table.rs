@@ -83,12 +83,14 @@ pub(crate) struct Table {
     ratios: Vec<Ratio>,
     /// Contestants that failed, with the reason.
     pub(crate) failures: Vec<String>,
+    /// Contestants that this machine can't have, with the reason.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Table {
     pub(crate) fn new(row: &'static str, title: impl Into<String>, unit: &'static str) -> Self {
-        let (title, series, ratios, failures) = (title.into(), vec![], vec![], vec![]);
-        Self { row, title, unit, series, ratios, failures }
+        let (title, series, ratios) = (title.into(), vec![], vec![]);
+        Self { row, title, unit, series, ratios, failures: vec![], notes: vec![] }
     }
 
     pub(crate) fn with(mut self, series: Vec<Series>) -> Self {
@@ -138,7 +140,7 @@ impl Table {
         json!({
             "row": self.row, "title": self.title, "unit": self.unit,
             "series": series.collect::<Vec<_>>(), "ratios": ratios.collect::<Vec<_>>(),
-            "failures": self.failures,
+            "failures": self.failures, "notes": self.notes,
         })
     }
 
@@ -167,6 +169,9 @@ impl Table {
         }
         for failure in &self.failures {
             let _ = write!(text, "\nNot measured: {failure}\n");
+        }
+        for note in &self.notes {
+            let _ = write!(text, "\nLeft out: {note}\n");
         }
         text
     }

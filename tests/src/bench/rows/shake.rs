@@ -1,5 +1,6 @@
 //! Connections a second, and many of them that stay.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::warm::{local, program, words};
 use crate::World;
 use crate::bench::limits::Ends;
 use crate::bench::measure::Race;
@@ -60,11 +62,16 @@ impl Dialler {
     }
 }
 
+const ONE: &str = "to the server, with hellos, 1 at once";
+const RCMD: &str = "rcmd-client processes that run `true`, 1 at once";
+const SSH: &str = "ssh processes that run `true`, 1 at once";
+const FASTEST: &str = "ssh, curve25519 and aes128-gcm, 1 at once";
+
 pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
     let dialler = Dialler::to(stage.world())?;
     let ends = Ends::of(&stage.layout())?;
     let runtime = one_thread()?;
-    let count = stage.options.count(1000, 100);
+    let (count, few) = (stage.options.count(1000, 100), stage.options.count(20, 3));
     let connections = |at_once| {
         let (dialler, runtime) = (dialler.clone(), &runtime);
         move || {
@@ -76,8 +83,16 @@ pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
             Ok([rate(runtime, at_once, count, once)?[0]])
         }
     };
+    // A login of OpenSSH is a process and a command: beside it stands the same of rcmd.
+    let logins = |command: Command, count| {
+        let (words, runtime) = (words(&command), &runtime);
+        move || {
+            let words = words.clone();
+            Ok([rate(runtime, 1, count, move || local(program(&words)))?[0]])
+        }
+    };
     let mut race = Race::new();
-    race.add("to the server, with hellos, 1 at once", connections(1));
+    race.add(ONE, connections(1));
     race.add("to the server, with hellos, 16 at once", connections(16));
     race.add("both ends in memory on one core", || {
         let began = Instant::now();
@@ -86,9 +101,22 @@ pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
         }
         Ok([count as f64 / began.elapsed().as_secs_f64()])
     });
+    let mut rcmd = stage.rcmd("--exec")?;
+    rcmd.arg("true");
+    race.add(RCMD, logins(rcmd, few * 10));
+    if let Some(openssh) = stage.openssh() {
+        for (name, mut ssh) in [(SSH, openssh.default()), (FASTEST, openssh.fastest())] {
+            ssh.arg("true");
+            race.add(name, logins(ssh, few));
+        }
+    }
     let ([series], failures) = race.run(stage.options.rounds());
     let title = "connections made, with mutual TLS and post-quantum key exchange";
     let mut table = Table::new("handshakes", title, "connections/s").with(series);
+    for ssh in [SSH, FASTEST] {
+        table.ratio(ONE, ssh, None);
+        table.ratio(RCMD, ssh, None);
+    }
     table.failures = failures;
     Ok(vec![table])
 }

@@ -115,17 +115,17 @@ async fn remote(client: Client, login: bool) -> Result<()> {
     Ok(())
 }
 
-async fn local(mut command: Command) -> Result<()> {
+pub(super) async fn local(mut command: Command) -> Result<()> {
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await?;
     ensure!(output.status.success(), "{:?}: {:?}", output.status, output.stderr);
     Ok(())
 }
 
-fn words(command: &std::process::Command) -> Vec<OsString> {
+pub(super) fn words(command: &std::process::Command) -> Vec<OsString> {
     [command.get_program()].into_iter().chain(command.get_args()).map(OsString::from).collect()
 }
 
-fn program(words: &[OsString]) -> Command {
+pub(super) fn program(words: &[OsString]) -> Command {
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).env_remove("RCMD_DIR");
     command
