@@ -6,6 +6,7 @@ mod cold;
 mod echo;
 mod growth;
 mod memory;
+mod parent;
 mod policy;
 mod protocol;
 mod shake;
@@ -40,6 +41,7 @@ const ROWS: &[Row] = &[
     },
     Row { name: "warm", about: "commands a second on one connection", run: warm::run },
     Row { name: "batch", about: "many commands from a script", run: batch::run },
+    Row { name: "big-parent", about: "a server that holds 500 MiB spawns", run: parent::run },
     Row { name: "users", about: "commands as another user, and with limits", run: users::run },
     Row { name: "audit", about: "the audit synced together and each time", run: audit::run },
     Row { name: "spawn", about: "the ways to spawn: cold and warm", run: spawn::run },
