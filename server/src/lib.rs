@@ -30,6 +30,7 @@ pub mod policy;
 pub mod process;
 pub mod registry;
 pub mod run;
+pub mod running;
 pub mod seats;
 pub mod service;
 pub mod shutdown;

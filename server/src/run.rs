@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write as _},
+    net::SocketAddr,
     sync::{Arc, atomic::AtomicU64},
 };
 
@@ -22,6 +23,7 @@ use crate::{
     membership::{self, Trust},
     policy::{self, Rules},
     process::{self, Processes, TreeLimits},
+    running::Running,
     service::Service,
     shutdown::shutdown,
 };
@@ -146,7 +148,10 @@ async fn serve(
     let mut hangup = signal(SignalKind::hangup())?;
 
     membership::begin(&layout, &service).await;
-    listen(&service)?;
+    let listening = listen(&service)?;
+    // For `rcmd-server status`; a server that can't say that it runs does so all the same.
+    let _running = Running::begin(&layout, listening)
+        .inspect_err(|error| warn!(%error, "`rcmd-server status` will not see this server"));
     membership::spawn(&layout, &service);
     loop {
         tokio::select! {
@@ -163,7 +168,8 @@ async fn serve(
     }
 }
 
-fn listen(service: &Arc<Service>) -> Result<()> {
+/// Gives the addresses, with the ports that were taken.
+fn listen(service: &Arc<Service>) -> Result<Vec<SocketAddr>> {
     let limits = &service.settings.limits;
     info!(
         running = limits.running,
@@ -181,13 +187,14 @@ fn listen(service: &Arc<Service>) -> Result<()> {
         listeners.push(listener);
     }
     let mut out = io::stdout();
+    let addresses = listeners.iter().map(Listener::address).collect();
     for listener in listeners {
         writeln!(out, "listening on {}", listener.address())?;
         let run = listener.run(Arc::clone(service), Arc::clone(&waiting), Arc::clone(&numbers));
         service.tasks.spawn(run);
     }
     out.flush()?;
-    Ok(())
+    Ok(addresses)
 }
 
 /// Reads certificates, keys and policy again; what is wrong leaves the old ones in use.

@@ -142,22 +142,44 @@ fn a_server_without_its_list_takes_an_emergency_alone() {
 }
 
 #[test]
-fn status_tells_certificate_list_and_authority() {
+fn status_tells_server_certificate_list_and_authority() {
     let mut authority = Serving::start();
-    let world = enrolled(&authority, World::builder());
+    let mut world = enrolled(&authority, World::builder());
+    let dir = world.dir().to_owned();
     let status = || {
         let mut command = std::process::Command::new(&binaries().server);
-        let output = command.args(["status", "--dir"]).arg(world.dir()).output().unwrap();
+        let output = command.args(["status", "--dir"]).arg(&dir).output().unwrap();
         (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
     };
     let (code, said) = status();
     assert_eq!(code, 0, "{said}");
-    for part in ["certificate ", " days left", "list         number ", "reached"] {
+    for part in [
+        "server       not running\n",
+        "certificate ",
+        " days left",
+        "list         number ",
+        "reached",
+    ] {
         assert!(said.contains(part), "{said}");
     }
+    world.start_server();
+    let runs = |said: &str, world: &World| {
+        let line = said.lines().next().unwrap();
+        line.starts_with(&format!("server       running, pid {}, since ", world.pid()))
+            && line.ends_with(&format!("listening on {}", world.address()))
+    };
+    // The line that says where it listens comes first.
+    eventually("it runs", || runs(&status().1, &world));
     authority.stop();
     let (code, said) = status();
-    assert!(code == 1 && said.contains("NOT REACHED"), "{said}");
+    assert!(code == 1 && said.contains("NOT REACHED") && runs(&said, &world), "{said}");
+    // A server that was killed does not run, and one that is started again does.
+    world.kill_server();
+    assert!(status().1.starts_with("server       not running\n"));
+    world.start_server();
+    eventually("it runs again", || runs(&status().1, &world));
+    world.stop_server();
+    assert!(status().1.starts_with("server       not running\n"));
 }
 
 /// TLS of a client that keeps every session and asks for it again.

@@ -14,7 +14,10 @@ use rcmd_certs::{
 };
 
 use super::trust::age;
-use crate::cli::{EnrollOptions, StatusOptions};
+use crate::{
+    cli::{EnrollOptions, StatusOptions},
+    running,
+};
 
 /// Time for the authority's answer to `status`.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -68,13 +71,14 @@ fn dir_flag(options: &EnrollOptions) -> String {
     options.dir.as_deref().map(|dir| format!(" --dir {}", shown(dir))).unwrap_or_default()
 }
 
-/// Says how the certificate, the lists and the authority are. Gives 0 when all is well, else 1.
+/// Says whether the server runs and how the certificate, the lists and the authority are. Gives 0 when all is well, else 1.
 ///
 /// # Errors
 /// When it can't be said.
 pub fn run_status(options: &StatusOptions, out: &mut dyn Write) -> Result<u8> {
     let layout = Layout::for_host(options.dir.as_deref());
     let mut well = true;
+    tell_of_servers(&layout, out)?;
     let leaf = tls::load_leaf(&layout.server_cert())?;
     let left = leaf.not_after.saturating_sub(tls::now_unix());
     let life = match u64::try_from(left) {
@@ -135,6 +139,30 @@ pub fn run_status(options: &StatusOptions, out: &mut dyn Write) -> Result<u8> {
         }
     }
     Ok(u8::from(!well))
+}
+
+/// Whether a server runs over this folder. That none does is no fault: it may be kept in stock.
+fn tell_of_servers(layout: &Layout, out: &mut dyn Write) -> Result<()> {
+    let servers = running::servers(layout);
+    let servers = servers.context("whether the server runs can't be seen")?;
+    if servers.is_empty() {
+        writeln!(out, "server       not running")?;
+    }
+    for server in servers {
+        let Some(server) = server else {
+            writeln!(out, "server       running, it has just begun")?;
+            continue;
+        };
+        let listening: Vec<_> = server.listening.iter().map(ToString::to_string).collect();
+        writeln!(
+            out,
+            "server       running, pid {}, since {}, listening on {}",
+            server.pid,
+            tls::date(server.since),
+            listening.join(", ")
+        )?;
+    }
+    Ok(())
 }
 
 fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {

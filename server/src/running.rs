@@ -1,0 +1,173 @@
+//! Which servers run over a folder: each holds a locked file in `server/running/` for as long as it
+//! lives, and what it says of itself stands in there.
+//!
+//! The lock is the kernel's word (flock(2)): it goes with the process, however that ends. A file that
+//! nobody has locked was left by a server that was killed; the next one removes it.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read as _, Write as _},
+    net::SocketAddr,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use rcmd_certs::{Layout, tls};
+use serde::{Deserialize, Serialize};
+
+/// Bytes that are read of a file at most; a thousand listeners have 32 KiB.
+const MAX_FILE: u64 = 64 * 1024;
+/// Files that are looked at: far more than servers that one folder can have.
+const MAX_FILES: usize = 1024;
+
+/// A server, in its own words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// Its process number, as it sees it itself.
+    pub pid: u32,
+    /// When it began to listen, in Unix time.
+    pub since: i64,
+    /// Where it listens.
+    pub listening: Vec<SocketAddr>,
+}
+
+/// A server that says so. Dropped when it ends.
+#[derive(Debug)]
+pub struct Running {
+    path: PathBuf,
+    _locked: File,
+}
+
+impl Running {
+    /// Says that this process is a server which listens there, and removes what killed ones left.
+    ///
+    /// # Errors
+    /// When the file can't be made.
+    pub fn begin(layout: &Layout, listening: Vec<SocketAddr>) -> io::Result<Self> {
+        let folder = folder(layout);
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        for (path, found) in look(&folder)? {
+            if matches!(found, Found::Left) {
+                // Another one that starts may have removed it.
+                let _ = fs::remove_file(path);
+            }
+        }
+        let mut name = [0; 8];
+        getrandom::fill(&mut name).map_err(io::Error::other)?;
+        let path = folder.join(hex::encode(name));
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        // Whoever looks has it for a moment at most.
+        file.lock()?;
+        let server = Server { pid: std::process::id(), since: tls::now_unix(), listening };
+        file.write_all(&serde_json::to_vec(&server)?)?;
+        Ok(Self { path, _locked: file })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that stays is unlocked, which says as much.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The servers that run over this folder. `None` stands for one that has not said yet what it is.
+///
+/// # Errors
+/// When it can't be seen.
+pub fn servers(layout: &Layout) -> io::Result<Vec<Option<Server>>> {
+    let found = look(&folder(layout))?;
+    let living = found.into_iter().filter_map(|(_, found)| match found {
+        Found::Living(server) => Some(server),
+        Found::Left => None,
+    });
+    Ok(living.collect())
+}
+
+fn folder(layout: &Layout) -> PathBuf {
+    layout.server_dir().join("running")
+}
+
+enum Found {
+    Living(Option<Server>),
+    Left,
+}
+
+fn look(folder: &Path) -> io::Result<Vec<(PathBuf, Found)>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut all = Vec::new();
+    for entry in entries.take(MAX_FILES) {
+        let path = entry?.path();
+        match judge(&path) {
+            Ok(found) => all.push((path, found)),
+            // It ended while we looked.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+fn judge(path: &Path) -> io::Result<Found> {
+    let file = File::open(path)?;
+    // Shared, so that two who look do not take each other for servers.
+    match file.try_lock_shared() {
+        Ok(()) => return Ok(Found::Left),
+        Err(TryLockError::WouldBlock) => {}
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    let mut text = Vec::new();
+    file.take(MAX_FILE).read_to_end(&mut text)?;
+    Ok(Found::Living(serde_json::from_slice(&text).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout() -> (tempfile::TempDir, Layout) {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        (dir, layout)
+    }
+
+    #[test]
+    fn servers_of_one_folder_are_told_for_as_long_as_they_live() {
+        let (_dir, layout) = layout();
+        assert_eq!(servers(&layout).unwrap(), []);
+        let address: SocketAddr = "127.0.0.1:7263".parse().unwrap();
+        let one = Running::begin(&layout, vec![address]).unwrap();
+        let other = Running::begin(&layout, Vec::new()).unwrap();
+        assert_eq!(servers(&layout).unwrap().len(), 2);
+        drop(other);
+        let told = servers(&layout).unwrap();
+        let [Some(told)] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!((told.pid, &told.listening), (std::process::id(), &vec![address]));
+        drop(one);
+        assert_eq!(fs::read_dir(folder(&layout)).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_killed_server_left_is_none_and_goes_with_the_next_start() {
+        let (_dir, layout) = layout();
+        fs::create_dir_all(folder(&layout)).unwrap();
+        let left = folder(&layout).join("left");
+        fs::write(&left, br#"{"pid":1,"since":0,"listening":[]}"#).unwrap();
+        assert_eq!(servers(&layout).unwrap(), []);
+        let _running = Running::begin(&layout, Vec::new()).unwrap();
+        assert!(!left.exists());
+    }
+
+    #[test]
+    fn a_server_that_has_not_written_yet_or_nonsense_is_one_all_the_same() {
+        let (_dir, layout) = layout();
+        fs::create_dir_all(folder(&layout)).unwrap();
+        let file = File::create(folder(&layout).join("young")).unwrap();
+        file.lock().unwrap();
+        assert_eq!(servers(&layout).unwrap(), [None]);
+    }
+}
