@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rcmd_tests::sink::Sink;
 use rcmd_tests::soak::kills::{SHAPES, mark, survivors};
-use rcmd_tests::{RunningClient, World, eventually, proc};
+use rcmd_tests::{RunningClient, World, eventually, proc, require, skip};
 use rustix::process::Signal;
 
 /// Waits until so many processes have the mark.
@@ -16,6 +16,29 @@ fn started(world: &World, line: &str, mark: &str, processes: usize) -> RunningCl
     let client = world.shell(line.replace("MARK", mark)).with_result().spawn();
     seen(mark, processes);
     client
+}
+
+/// One of two, each of which is the whole truth on its host: no controller is no skip.
+#[test]
+fn a_limit_of_processes_is_kept_or_the_server_does_not_start() {
+    require!(skip::need_cgroup());
+    let limits = ["spawn = \"cgroup\"", "[limits.tree]", "processes = 8"];
+    let world = limits.iter().fold(World::builder(), |world, line| world.config(line)).try_start();
+    let world = match world {
+        Ok(world) => world,
+        Err(error) => {
+            let told = format!("{error:#}");
+            assert!(told.contains("has no controller for [limits.tree]: pids"), "{told}");
+            println!("refused, as it must be: the host has no controller `pids`");
+            return;
+        }
+    };
+    let mark = mark();
+    let line = format!("for n in $(seq 20); do sleep {mark} & done; echo all");
+    let done = world.shell(line).run();
+    assert_ne!(done.code(), 0);
+    assert_eq!(done.stdout_text(), "");
+    assert_eq!(survivors(&mark), []);
 }
 
 #[test]

@@ -16,6 +16,7 @@ over_both! {
     a_program_of_roots_gives_no_way_back,
     no_terminal_is_in_reach,
     another_users_tree_is_killed,
+    a_user_never_looks_into_the_memory_that_its_child_shares,
 }
 
 /// Nobody, with two groups; none without the right to become that.
@@ -122,4 +123,13 @@ async fn another_users_tree_is_killed() {
     let kill = timeout(DEADLINE, started.process.tree().kill()).await.unwrap();
     assert!(kill.left.is_empty() && kill.killed >= 2, "{kill:?}");
     assert_eq!(started.rest().await, "");
+}
+
+async fn a_user_never_looks_into_the_memory_that_its_child_shares() {
+    let Some(plan) = as_nobody("/bin/true", &[]) else { return };
+    output_of(&processes(), &plan).await;
+    // The kernel took it away when the child changed its user, and nobody may give it back: another
+    // thread's child may share the memory at that moment.
+    let dumpable = rustix::process::dumpable_behavior().unwrap();
+    assert_ne!(dumpable, rustix::process::DumpableBehavior::Dumpable);
 }
