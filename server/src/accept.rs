@@ -119,7 +119,8 @@ async fn overdue(
 
 async fn admit(service: Arc<Service>, stream: TcpStream, address: SocketAddr, greeted: Greeted) {
     prepare(&stream);
-    let acceptor = TlsAcceptor::from(service.trust.config());
+    let tls::ServerSide { config, clients } = service.trust.side();
+    let acceptor = TlsAcceptor::from(config);
     let tls = match acceptor.accept(stream).into_fallible().await {
         Ok(tls) => tls,
         Err((error, stream)) => {
@@ -133,7 +134,7 @@ async fn admit(service: Arc<Service>, stream: TcpStream, address: SocketAddr, gr
         warn!(peer = %address, reason = %error, "refused");
         return dismiss(tls, None).await;
     }
-    let peer = match Peer::of(connection, &service.trust.clients(), address) {
+    let peer = match Peer::of(connection, clients, address) {
         Ok(peer) => peer,
         Err(error) => {
             warn!(peer = %address, reason = %error, "refused");

@@ -1,6 +1,6 @@
 //! Who is at the other end of a connection.
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use rcmd_certs::{Identity, IdentityError, tls::Clients};
 use rustls::{ServerConnection, pki_types::CertificateDer};
@@ -21,23 +21,24 @@ pub struct Peer {
     who: Who,
     address: SocketAddr,
     chain: Vec<CertificateDer<'static>>,
+    judged_by: Arc<Clients>,
 }
 
 impl Peer {
-    /// The peer of a connection whose handshake is complete.
+    /// The peer of a connection whose handshake is complete, in which `clients` judged it.
     ///
     /// # Errors
     /// When its certificate names no user, or more than one.
     pub fn of(
         connection: &ServerConnection,
-        clients: &Clients,
+        clients: Arc<Clients>,
         address: SocketAddr,
     ) -> Result<Self, IdentityError> {
         let identity = clients.identify(connection.peer_certificates())?;
         let who = Who { user: identity.user().to_owned(), groups: identity.groups().to_vec() };
         let chain = connection.peer_certificates().unwrap_or_default();
         let chain = chain.iter().map(|der| der.clone().into_owned()).collect();
-        Ok(Self { identity, who, address, chain })
+        Ok(Self { identity, who, address, chain, judged_by: clients })
     }
 
     /// Who the certificate says.
@@ -58,6 +59,11 @@ impl Peer {
     /// Its certificate and those behind it, for another judgement.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.chain
+    }
+
+    /// Who judged it in its handshake.
+    pub fn judged_by(&self) -> &Arc<Clients> {
+        &self.judged_by
     }
 
     /// Where the connection comes from.

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use rcmd_client::{Client, ErrorKind, Failure, Notice, Signal, Stdio};
 use tokio::sync::mpsc::Permit;
-use tokio::sync::oneshot::error::RecvError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
@@ -61,13 +60,9 @@ pub(crate) fn run(run: &Run, batch: &Batch) -> Result<u8, Failure> {
 
 async fn carry_out(run: &Run, batch: &Batch, lines: Lines) -> Result<u8, Failure> {
     let host = run.target.to_string();
-    let no_thread = |error: io::Error| {
-        Failure::new(ErrorKind::Resources, format!("no thread for the output: {error}"))
-            .hint("Nothing ran; see `ulimit -u`.")
-    };
     let form = Form::Text { encoding: None, timestamps: false };
-    let (out, mut written) = sink::open(Place::Stdout, render::text(form)).map_err(no_thread)?;
-    let progress = Progress::open(&host, run.volume).map_err(no_thread)?;
+    let (out, mut written) = sink::open(Place::Stdout, render::text(form));
+    let progress = Progress::open(&host, run.volume);
     let client = match connect(run).await {
         Ok(client) => client,
         Err(failure) => {
@@ -161,7 +156,7 @@ enum Halt {
 
 impl Halt {
     /// The reason that the end of the writer is, if it is any.
-    fn by_writing(end: Result<io::Result<()>, RecvError>) -> Option<Self> {
+    fn by_writing(end: Result<io::Result<()>, JoinError>) -> Option<Self> {
         let early = |_| Err(io::Error::other("its writer ended early"));
         let error = end.unwrap_or_else(early).err()?;
         if error.kind() == io::ErrorKind::BrokenPipe {

@@ -6,6 +6,7 @@ use std::thread;
 use bytes::Bytes;
 use rcmd_client::ChildStdin;
 use rustix::buffer::spare_capacity;
+use rustix::fs::{FileType, fstat, major, minor};
 use rustix::io::Errno;
 use rustix::stdio::stdin;
 use tokio::sync::mpsc;
@@ -14,6 +15,15 @@ use tokio::sync::mpsc;
 const BLOCK: usize = 64 * 1024;
 /// Blocks that may wait for the connection.
 const WAITING: usize = 2;
+
+/// Whether standard input is /dev/null (null(4): device 1, 3), as of a service: the command then gets
+/// its own, and nothing is read or sent.
+pub(crate) fn is_nothing() -> bool {
+    fstat(stdin()).is_ok_and(|found| {
+        FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice
+            && (major(found.st_rdev), minor(found.st_rdev)) == (1, 3)
+    })
+}
 
 /// Sends standard input to the command until it ends here, or is closed there. The caller then says
 /// [`ChildStdin::finish`]: an error must not become an end of file.

@@ -142,10 +142,7 @@ fn create(path: &Path) -> Result<File, Failure> {
 
 async fn carry_out(run: &Run, words: &Words, result: Option<File>) -> Result<u8, Failure> {
     let host = run.target.to_string();
-    let mut screen = Screen::open(run.form, &host).map_err(|error| {
-        Failure::new(ErrorKind::Resources, format!("no thread for the output: {error}"))
-            .hint("Nothing ran; see `ulimit -u`.")
-    })?;
+    let mut screen = Screen::open(run.form, &host);
     let (ended, client) = match connect(run).await {
         Err(failure) => (Ended::by_report(not_started(&host, failure)), None),
         Ok(client) => (attempt(run, words, &host, &client, &mut screen).await, Some(client)),

@@ -28,21 +28,18 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// Starts the writers.
-    ///
-    /// # Errors
-    /// When no thread is to be had.
-    pub(crate) fn open(form: Form, host: &str) -> io::Result<Self> {
+    /// Opens the writers. Must be called inside a tokio runtime.
+    pub(crate) fn open(form: Form, host: &str) -> Self {
         let notes = VecDeque::new();
         if let Form::Json { .. } = form {
-            let (feed, written) = sink::open(Place::Stdout, Box::new(Json::new(host.to_owned())))?;
+            let (feed, written) = sink::open(Place::Stdout, Box::new(Json::new(host.to_owned())));
             let writers = vec![(Place::Stdout, written)];
-            return Ok(Self { stdout: feed.clone(), stderr: feed, writers, notes, json: true });
+            return Self { stdout: feed.clone(), stderr: feed, writers, notes, json: true };
         }
-        let (stdout, out) = sink::open(Place::Stdout, render::text(form))?;
-        let (stderr, err) = sink::open(Place::Stderr, render::text(form))?;
+        let (stdout, out) = sink::open(Place::Stdout, render::text(form));
+        let (stderr, err) = sink::open(Place::Stderr, render::text(form));
         let writers = vec![(Place::Stdout, out), (Place::Stderr, err)];
-        Ok(Self { stdout, stderr, writers, notes, json: false })
+        Self { stdout, stderr, writers, notes, json: false }
     }
 
     /// Puts a note behind what waits already; [`Screen::tend`] writes it.

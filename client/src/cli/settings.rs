@@ -14,6 +14,7 @@ use super::arguments::{Common, DoctorArguments, RunArguments, Words};
 use super::batch::Batch;
 use super::encoding;
 use super::file::File;
+use super::input;
 
 /// How long reaching a host may take when nothing else is said.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -124,7 +125,7 @@ impl Run {
         Ok(Self {
             target,
             dry_run: options.dry_run,
-            input: !options.no_input && matches!(work, Work::One(_)),
+            input: !options.no_input && matches!(work, Work::One(_)) && !input::is_nothing(),
             work,
             user: options.user,
             cwd: options.cwd,

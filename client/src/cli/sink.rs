@@ -10,6 +10,7 @@ use std::thread;
 use rustix::io::Errno;
 use rustix::stdio;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::render::{Piece, Render};
 
@@ -74,25 +75,38 @@ impl Place {
 pub(crate) type Feed = mpsc::Sender<Piece>;
 
 /// How the writing ended: well, after the last [`Feed`] was dropped, or with the first error.
-pub(crate) type Written = oneshot::Receiver<io::Result<()>>;
+pub(crate) type Written = JoinHandle<io::Result<()>>;
 
-/// Starts the thread of one of them.
-///
-/// # Errors
-/// When no thread is to be had.
-pub(crate) fn open(place: Place, mut render: Box<dyn Render>) -> io::Result<(Feed, Written)> {
-    let (feed, mut pieces) = mpsc::channel(WAITING);
+/// Opens one of them. Its thread begins with the first bytes: most commands write nothing to one of
+/// the two, and many to neither. Must be called inside a tokio runtime.
+pub(crate) fn open(place: Place, render: Box<dyn Render>) -> (Feed, Written) {
+    let (feed, pieces) = mpsc::channel(WAITING);
+    (feed, tokio::spawn(write(place, render, pieces)))
+}
+
+async fn write(
+    place: Place,
+    mut render: Box<dyn Render>,
+    mut pieces: mpsc::Receiver<Piece>,
+) -> io::Result<()> {
+    let first = loop {
+        let Some(piece) = pieces.recv().await else { return Ok(()) };
+        let bytes = render.render(&piece);
+        if !bytes.is_empty() {
+            break bytes.to_vec();
+        }
+    };
     let (told, written) = oneshot::channel();
     thread::Builder::new().name(place.thread().to_owned()).spawn(move || {
-        let mut outcome = Ok(());
-        while let Some(piece) = pieces.blocking_recv() {
+        let mut outcome = place.write_all(&first);
+        drop(first);
+        while outcome.is_ok()
+            && let Some(piece) = pieces.blocking_recv()
+        {
             outcome = place.write_all(render.render(&piece));
-            if outcome.is_err() {
-                break;
-            }
         }
-        // The told ones may be gone: nobody waits for a client that was interrupted twice.
+        // Nobody waits for a client that was interrupted twice.
         let _ = told.send(outcome);
     })?;
-    Ok((feed, written))
+    written.await.unwrap_or_else(|_| Err(io::Error::other("its writer ended early")))
 }

@@ -302,13 +302,14 @@ impl Actor {
                 order => self.order(order),
             }
         }
+        let is_idle = self.channels.is_empty();
         if let Some(wire) = &mut self.wire {
             self.channels.values_mut().for_each(|channel| channel.abandon(wire));
         }
         let message = format!("the client of {} was closed", self.host);
         self.end_all(&Failure::new(ErrorKind::Lost, message), false);
         if let Some(wire) = self.wire.take() {
-            wire.close().await;
+            wire.close(is_idle).await;
         }
         if let Some(closed) = closed {
             // Nobody need wait for it.

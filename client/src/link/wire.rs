@@ -170,10 +170,15 @@ impl Wire {
 
     /// Sends what waits, closes TLS and the sending side, and reads away what still comes: bytes that
     /// nobody reads would make the kernel reset the connection, and what was sent last could be lost.
-    pub(super) async fn close(mut self) {
+    /// An idle server has nothing to send, and is not waited for: all that could be lost is a `done`,
+    /// and an end is kept a while longer for nobody.
+    pub(super) async fn close(mut self, is_idle: bool) {
         self.sender.close();
         if self.broken.is_none() {
             let _ = timeout(FLUSH, joined(&mut self.writer)).await;
+        }
+        if is_idle {
+            return;
         }
         let _ = timeout(DRAIN, async { while self.reader.next().await.is_ok() {} }).await;
     }

@@ -1,7 +1,7 @@
 //! Certificates, keys and revocation lists as they are in use.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -64,14 +64,9 @@ impl Trust {
         Ok(Self { layout: layout.clone(), files, side, lists: Mutex::new(lists) })
     }
 
-    /// TLS for the next handshake.
-    pub fn config(&self) -> std::sync::Arc<rustls::ServerConfig> {
-        std::sync::Arc::clone(&self.side.borrow().config)
-    }
-
-    /// Who judges clients now.
-    pub fn clients(&self) -> std::sync::Arc<tls::Clients> {
-        std::sync::Arc::clone(&self.side.borrow().clients)
+    /// TLS for the next handshake, and who judges clients in it.
+    pub fn side(&self) -> ServerSide {
+        self.side.borrow().clone()
     }
 
     /// The lists in use.
@@ -161,9 +156,13 @@ pub(super) fn age(lists: &Lists) -> String {
 /// Nothing is lost when it is dropped.
 pub async fn watch_over(service: &Service, peer: &Peer) -> (Cut, Failure) {
     let mut side = service.trust.side.subscribe();
+    // It was judged in its handshake a moment ago, if not by others.
+    let mut is_judged = Arc::ptr_eq(&side.borrow().clients, peer.judged_by());
     loop {
-        let clients = std::sync::Arc::clone(&side.borrow_and_update().clients);
-        if let Err(cut) = clients.judge(peer.chain(), UnixTime::now()) {
+        let clients = Arc::clone(&side.borrow_and_update().clients);
+        if !std::mem::take(&mut is_judged)
+            && let Err(cut) = clients.judge(peer.chain(), UnixTime::now())
+        {
             let failure = Failure::new(ErrorKind::Tls, cut.to_string()).hint(cut.remedy());
             return (cut, failure);
         }

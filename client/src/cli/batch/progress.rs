@@ -33,17 +33,14 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Starts the writer.
-    ///
-    /// # Errors
-    /// When no thread is to be had.
-    pub(super) fn open(host: &str, volume: Volume) -> io::Result<Self> {
+    /// Opens the writer. Must be called inside a tokio runtime.
+    pub(super) fn open(host: &str, volume: Volume) -> Self {
         let form = Form::Text { encoding: None, timestamps: false };
-        let (stderr, written) = sink::open(Place::Stderr, render::text(form))?;
+        let (stderr, written) = sink::open(Place::Stderr, render::text(form));
         let terminal = io::stderr().is_terminal() && !io::stdout().is_terminal();
         let drawn = terminal && volume > Volume::Quiet;
         let (host, news) = (host.to_owned(), News::default());
-        Ok(Self { stderr, written, host, volume, drawn, due: None, news })
+        Self { stderr, written, host, volume, drawn, due: None, news }
     }
 
     /// A command ended.

@@ -7,6 +7,7 @@ use rcmd_client::{
     Child, ChildStdin, ChildStdout, Client, ErrorKind, Failure, Outcome, Report, Signal, Started,
 };
 use rcmd_protocol::frame::Stream;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Cause, Ended, not_started, unwritten};
@@ -49,6 +50,8 @@ pub(super) async fn attend(
     mut child: Child,
     screen: &mut Screen,
 ) -> Ended {
+    // The start leaves before anything else is done here.
+    yield_now().await;
     // Until here a signal simply ended us; from now on the command must hear of it.
     let mut signals = match Signals::catch() {
         Ok(signals) => signals,

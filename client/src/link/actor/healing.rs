@@ -38,7 +38,7 @@ impl Actor {
                 let failure = fault.failure();
                 let message = format!("{} broke the protocol: {}", self.host, failure.message);
                 self.end_all(&Failure { message, ..failure }, false);
-                return wire.close().await;
+                return wire.close(false).await;
             }
             // A server that was started anew may have no room for all at once.
             Ended::Told(failure)
