@@ -1,36 +1,32 @@
-//! What fuzzing the policy has saved, through the function that the fuzz target calls.
+//! What fuzzing the policy and the audit has saved, through the functions that the fuzz targets call.
 
 // A panic is how a test fails; clippy exempts test functions, not those beside them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 use std::{fs, path::Path};
 
-#[path = "../../fuzz/src/policy.rs"]
+#[path = "../../fuzz/src/audit.rs"]
 #[allow(unreachable_pub)] // It is the fuzz target's own module, under fuzz/.
-mod fuzzing;
+mod audit;
+#[path = "../../fuzz/src/policy.rs"]
+#[allow(unreachable_pub)]
+mod policy;
 
-#[test]
-fn requests_under_a_policy() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/policy");
-    let mut count = 0;
-    for entry in fs::read_dir(&folder).unwrap() {
-        let path = entry.unwrap().path();
-        eprintln!("{}", path.display());
-        fuzzing::policy(&fs::read(&path).unwrap());
-        count += 1;
-    }
-    assert!(count > 0, "{} is empty", folder.display());
-}
-
-/// Saved inputs with a few bytes changed, cut or doubled. `RCMD_FUZZ_ROUNDS` asks for more of them.
-#[test]
-fn requests_a_few_bytes_away_from_those() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/policy");
+/// The saved inputs of a target, always in the same order.
+fn saved(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
     let mut saved: Vec<_> = fs::read_dir(&folder)
         .unwrap()
         .map(|entry| fs::read(entry.unwrap().path()).unwrap())
         .collect();
+    assert!(!saved.is_empty(), "{} is empty", folder.display());
     saved.sort();
+    saved
+}
+
+/// Saved inputs with a few bytes changed, cut or doubled. `RCMD_FUZZ_ROUNDS` asks for more of them.
+fn near(target: &str, least: usize, words: &[u8], function: fn(&[u8])) {
+    let saved = saved(target);
     let rounds = std::env::var("RCMD_FUZZ_ROUNDS").map_or(3_000, |rounds| rounds.parse().unwrap());
     // A linear congruential generator (Knuth, MMIX): the same inputs each time.
     let mut state = 1_u64;
@@ -45,12 +41,32 @@ fn requests_a_few_bytes_away_from_those() {
             let at = below(input.len());
             match below(4) {
                 0 => input[at] = below(256) as u8,
-                1 => input.truncate(at.max(4)),
-                2 => input.insert(at, b"\0 /nw\xff=*"[below(8)]),
+                1 => input.truncate(at.max(least)),
+                2 => input.insert(at, words[below(words.len())]),
                 _ => input.extend_from_within(at..),
             }
         }
         input.truncate(4_096);
-        fuzzing::policy(&input);
+        function(&input);
     }
+}
+
+#[test]
+fn requests_under_a_policy() {
+    saved("policy").iter().for_each(|input| policy::policy(input));
+}
+
+#[test]
+fn requests_a_few_bytes_away_from_those() {
+    near("policy", 4, b"\0 /nw\xff=*", policy::policy);
+}
+
+#[test]
+fn logs_of_any_bytes_and_changes_of_whole_ones() {
+    saved("audit").iter().for_each(|input| audit::audit(input));
+}
+
+#[test]
+fn logs_a_few_bytes_away_from_those() {
+    near("audit", 1, b"\0\n{}[]\"\\", audit::audit);
 }

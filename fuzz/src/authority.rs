@@ -1,0 +1,140 @@
+//! What an authority and its members read from each other, under any bytes: nothing panics, no room is
+//! made for bytes that were only promised, and what is taken is written and read again as the same.
+//!
+//! `certs/tests/corpus.rs` does the same with every saved input, without cargo-fuzz.
+
+use std::{
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use rcmd_certs::{
+    authority::ProvenKey,
+    revocation::{Lists, RevocationList},
+    token::{MAX_TOKEN, Token},
+    wire::{self, Answer, Ask, Body, MAX_ANSWER, MAX_ASK},
+    x509::Certificate,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// The first byte says what the others are: messages for the authority, or for a member, after a byte
+/// for the size of the pieces in which they come; a token's text, or its content; or DER.
+pub fn authority(data: &[u8]) {
+    let [which, rest @ ..] = data else { return };
+    match (which % 5, rest) {
+        (0, [size, rest @ ..]) => messages(rest, *size, MAX_ASK, ask),
+        (1, [size, rest @ ..]) => messages(rest, *size, MAX_ANSWER, answer),
+        (2, text) => token(&String::from_utf8_lossy(text)),
+        (3, json) => {
+            let sum = digest(&SHA256, json);
+            let bytes = [json, &sum.as_ref()[..4]].concat();
+            token(&format!("rcmd1_{}", URL_SAFE_NO_PAD.encode(bytes)));
+        }
+        (4, bytes) => der(bytes),
+        _ => {}
+    }
+}
+
+/// A stream that gives small pieces, and notes the most room that it was offered.
+struct Pieces<'a> {
+    rest: &'a [u8],
+    size: usize,
+    given: usize,
+}
+
+impl AsyncRead for Pieces<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let room = buffer.remaining();
+        assert!(room <= 256 + 4 * self.given, "room for {room} bytes after {}", self.given);
+        let (piece, rest) = self.rest.split_at(self.size.min(room).min(self.rest.len()));
+        buffer.put_slice(piece);
+        (self.rest, self.given) = (rest, self.given + piece.len());
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Messages one after the other, as both ends read them. The same come in one piece.
+fn messages<T>(data: &[u8], size: u8, limit: u32, check: fn(&T))
+where
+    T: DeserializeOwned + Serialize + PartialEq + std::fmt::Debug,
+{
+    let in_pieces = read_all::<T>(data, usize::from(size).max(1), limit);
+    assert_eq!(in_pieces, read_all::<T>(data, data.len().max(1), limit));
+    for message in &in_pieces {
+        let mut bytes = Vec::new();
+        // What came with fewer escapes than are written may have become too long.
+        if now(wire::write(&mut bytes, message, limit)).is_ok() {
+            assert_eq!(read_all::<T>(&bytes, bytes.len(), limit).first(), Some(message));
+        }
+        check(message);
+    }
+}
+
+fn read_all<T: DeserializeOwned>(data: &[u8], size: usize, limit: u32) -> Vec<T> {
+    let mut stream = Pieces { rest: data, size, given: 0 };
+    let mut messages = Vec::new();
+    while let Ok(Some(message)) = now(wire::read(&mut stream, limit)) {
+        messages.push(message);
+    }
+    messages
+}
+
+/// The result of what never waits.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => done,
+        Poll::Pending => panic!("it waits"),
+    }
+}
+
+fn ask(ask: &Ask) {
+    if let Ask::Enroll { request, .. } = ask {
+        let _ = ProvenKey::from_request(&request.0);
+    }
+}
+
+fn answer(answer: &Answer) {
+    match &answer.body {
+        Body::Certificate { chain, roots, .. } => {
+            let pem = wire::chain_pem(chain);
+            assert_eq!(pem.matches("-----BEGIN CERTIFICATE-----").count(), chain.len());
+            chain.iter().chain(roots).for_each(|certificate| der(&certificate.0));
+        }
+        Body::Lists { lists, .. } => {
+            let lists: Result<Vec<_>, _> =
+                lists.iter().map(|list| RevocationList::from_der(&list.0)).collect();
+            let Ok(lists) = lists.and_then(Lists::new) else { return };
+            assert_eq!(Lists::from_pem(lists.pem().as_bytes()).unwrap().all(), lists.all());
+        }
+        Body::Unchanged { .. } | Body::Refused { .. } => {}
+    }
+}
+
+fn der(bytes: &[u8]) {
+    if let Ok(key) = ProvenKey::from_request(bytes) {
+        assert_eq!(ProvenKey::from_request(bytes).unwrap().fingerprint(), key.fingerprint());
+    }
+    let _ = Certificate::parse(bytes);
+    let _ = RevocationList::from_der(bytes);
+}
+
+fn token(text: &str) {
+    match text.parse::<Token>() {
+        Ok(token) => {
+            assert!(text.trim().len() <= MAX_TOKEN);
+            let written = token.to_string();
+            assert!(written.is_ascii() && !written.contains(char::is_whitespace));
+            // Fields that are not known are left out, so that it is not longer than it came.
+            assert_eq!(written.parse(), Ok(token));
+        }
+        Err(error) => assert!(!error.to_string().chars().any(char::is_control)),
+    }
+}
