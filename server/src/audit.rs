@@ -259,7 +259,7 @@ impl Audit {
         self.shared.write(|writer| writer.note_late(event));
     }
 
-    /// The host's own certificate was asked for or renewed.
+    /// The host's own certificate was renewed, or could not be.
     pub fn enrolment(&self, what: &str, failure: Option<String>) {
         let event = Event::Enrolment { what: what.to_owned(), failure };
         self.shared.write(|writer| writer.note_late(event));

@@ -111,7 +111,8 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// The host's own certificate was asked for or renewed.
+    /// The host's own certificate was renewed, or could not be. Its first one is in the authority's
+    /// journal alone: there was no server yet.
     Enrolment {
         /// What was done.
         what: String,

@@ -91,6 +91,7 @@ async fn renew(layout: Layout, service: Arc<Service>) {
         match renew_once(&layout).await {
             Ok(()) => {
                 failures = 0;
+                service.jobs.audit.enrolment("renewal", None);
                 match service.reload_trust("renewed certificate") {
                     Ok(()) => info!("certificate renewed; no connection was dropped"),
                     Err(error) => {
@@ -100,6 +101,10 @@ async fn renew(layout: Layout, service: Arc<Service>) {
             }
             Err(error) => {
                 failures += 1;
+                // Once, however often it is tried again.
+                if failures == 1 {
+                    service.jobs.audit.enrolment("renewal", Some(error.to_string()));
+                }
                 let left = dates.end.saturating_sub(tls::now_unix());
                 let left = u64::try_from(left).map_or_else(|_| "none".to_owned(), span);
                 error!(%error, left, failures, "certificate not renewed; trying again");

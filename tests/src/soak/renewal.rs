@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rcmd_certs::enroll::Kind;
 
 use crate::World;
+use crate::audit::{assert_whole, records};
 use crate::authority::Serving;
 use crate::membership::{enrolled, serial};
 use crate::wait::eventually;
@@ -33,7 +34,7 @@ impl fmt::Display for Figures {
 ///
 /// # Panics
 ///
-/// When a command fails, or the session's connection is lost.
+/// When a command fails, the session's connection is lost, or a renewal is missing in the audit.
 #[must_use]
 pub fn run(rounds: u64) -> Figures {
     let authority = Serving::with("server_life = \"3s\"\nclient_life = \"1h\"");
@@ -63,5 +64,11 @@ pub fn run(rounds: u64) -> Figures {
     assert_eq!(done.stdout_text(), "still here\n");
     let lost = world.log().into_iter().find(|line| line.contains(" lost "));
     assert_eq!(lost, None, "a connection was dropped");
+    let is_renewal =
+        |record: &serde_json::Value| record["event"] == "enrolment" && record["failure"].is_null();
+    eventually("each renewal is in the audit", || {
+        records(&world).iter().filter(|record| is_renewal(record)).count() as u64 >= rounds
+    });
+    assert_whole(&world, None);
     Figures { renewals: rounds, commands: commands.into_inner() }
 }
