@@ -17,6 +17,7 @@ pub mod authority;
 pub mod bench;
 pub mod binaries;
 pub mod client;
+pub mod instructions;
 mod lines;
 pub mod membership;
 pub mod pki;

@@ -5,6 +5,7 @@ mod batch;
 mod cold;
 mod echo;
 mod growth;
+mod instructions;
 mod memory;
 mod parent;
 mod policy;
@@ -32,6 +33,11 @@ pub(crate) struct Row {
 
 const ROWS: &[Row] = &[
     Row { name: "protocol", about: "frames encoded and decoded, on one core", run: protocol::run },
+    Row {
+        name: "instructions",
+        about: "instructions of the protocol's hot paths",
+        run: instructions::run,
+    },
     Row { name: "policy", about: "one request judged, with 4 to 1,000 rules", run: policy::run },
     Row { name: "cold", about: "a new client process runs `true`", run: cold::run },
     Row {
