@@ -24,13 +24,14 @@ pub use refusals::Late;
 pub struct Admission {
     running: usize,
     queued: usize,
-    starts: Rate,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     turns: Fair<oneshot::Sender<Turn>>,
+    /// The host's rate, and what of it is there.
+    rate: Rate,
     starts: Bucket,
 }
 
@@ -55,13 +56,14 @@ pub struct Place {
 impl Admission {
     /// An admission with these limits.
     pub fn new(limits: &Limits) -> Self {
-        let state = State { turns: Fair::new(limits.running), starts: Bucket::default() };
-        Self {
-            running: limits.running,
-            queued: limits.queued,
-            starts: limits.starts,
-            state: Mutex::new(state),
-        }
+        let turns = Fair::new(limits.running);
+        let state = State { turns, rate: limits.starts, starts: Bucket::default() };
+        Self { running: limits.running, queued: limits.queued, state: Mutex::new(state) }
+    }
+
+    /// Takes over what may change while commands run: the rate of starts.
+    pub fn relimit(&self, limits: &Limits) {
+        self.state(|state| state.rate = limits.starts);
     }
 
     fn state<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
@@ -77,13 +79,14 @@ impl Admission {
         let now = Instant::now();
         self.state(|state| {
             self.check_room(state, who, allowance, false)?;
+            let rate = state.rate;
             let line = state.turns.line(who, allowance.running);
             let of_peer = line.starts.check(allowance.starts, now);
-            let of_host = state.starts.check(self.starts, now);
+            let of_host = state.starts.check(rate, now);
             of_peer.map_err(|wait| too_fast("this identity", allowance.starts, wait))?;
-            of_host.map_err(|wait| too_fast("the host", self.starts, wait))?;
+            of_host.map_err(|wait| too_fast("the host", rate, wait))?;
             line.starts.take(allowance.starts, now);
-            state.starts.take(self.starts, now);
+            state.starts.take(rate, now);
             Ok(())
         })
     }

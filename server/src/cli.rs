@@ -19,7 +19,7 @@ use crate::audit::cli::AuditCommand;
     after_help = "Example: rcmd-server --dir demo",
     after_long_help = "Examples:\n  rcmd-server --dir demo\n  rcmd-server --listen 0.0.0.0:7263 --log-format json\n\n\
         SIGTERM stops it: nothing new is started, what runs has 10 s to end, then it is ended.\n\
-        A second SIGTERM skips the wait. SIGHUP reads certificates, keys and policy again.",
+        A second SIGTERM skips the wait. SIGHUP reads certificates, keys, policy and limits of identities again.",
     args_conflicts_with_subcommands = true
 )]
 pub struct Cli {

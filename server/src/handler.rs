@@ -51,7 +51,7 @@ pub async fn start(
     };
     let (handle, registered) = job::register();
     let (user, key, digest) = (peer.user(), start.key, start.digest);
-    let allowance = service.settings.limits.of(peer.identity());
+    let allowance = service.jobs.limits.load().of(peer.identity());
     match service.registry.claim(allowance.channels, user, key, digest, &handle) {
         Err(failure) => return Ok(turn_away(service, peer, sink, failure).await),
         Ok(Found::Job(_)) if !may_attach(service, peer, &sink) => return Ok(None),
@@ -213,7 +213,7 @@ async fn prepare(
     if service.is_draining() {
         return Err(job::draining());
     }
-    let allowance = service.settings.limits.of(peer.identity());
+    let allowance = service.jobs.limits.load().of(peer.identity());
     service.jobs.admission.knock(peer.user(), &allowance)?;
     let held = hold(&service.jobs, start)?;
     let slice = service.policy.load().slice(peer.who());
@@ -354,7 +354,7 @@ async fn turn_away(
     if failure.kind != ErrorKind::Busy {
         return refuse(&sink, failure);
     }
-    let allowance = service.settings.limits.of(peer.identity());
+    let allowance = service.jobs.limits.load().of(peer.identity());
     let Late { by, holds_up } = service.jobs.admission.refuse(peer.user(), &allowance);
     if by.is_zero() {
         return refuse(&sink, failure);

@@ -22,6 +22,7 @@ pub use ending::{draining, not_started, unknown};
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rcmd_protocol::{
     digest::Algorithm,
     fault::Fault,
@@ -196,7 +197,7 @@ pub struct Shared {
     /// Turns.
     pub admission: Arc<Admission>,
     /// Who may have how many of them.
-    pub limits: Limits,
+    pub limits: ArcSwap<Limits>,
     /// Memory.
     pub budget: Arc<Budget>,
     /// Keys that outlive their jobs.

@@ -99,6 +99,19 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The same, with what identities may have, the rate of starts and the wait for a turn as in
+    /// `newer`. Counts of the host stay: they were cut to it, and tables were made for them.
+    pub fn with_shares_of(&self, newer: &Self) -> Self {
+        Self {
+            queue_wait: newer.queue_wait,
+            starts: newer.starts,
+            peer: newer.peer.clone(),
+            user: newer.user.clone(),
+            group: newer.group.clone(),
+            ..self.clone()
+        }
+    }
+
     /// The same, cut to what `descriptors` open files bear: at most half of them go to commands.
     pub fn cut_to(&self, descriptors: u64) -> Self {
         let usable = descriptors.saturating_sub(DESCRIPTORS_KEPT);
@@ -127,5 +140,20 @@ mod tests {
         assert_eq!((small.running, small.connections, small.unauthenticated), (18, 78, 38));
         let tiny = limits.cut_to(10);
         assert_eq!((tiny.running, tiny.connections, tiny.unauthenticated), (1, 1, 1));
+    }
+
+    #[test]
+    fn shares_are_taken_over_and_the_host_s_counts_are_not() {
+        let old: Limits = toml::from_str("running = 8\nqueued = 2").unwrap();
+        let new: Limits = toml::from_str(
+            "running = 100\nconnections = 9\nstarts = '1/s'\npeer.running = 50\n\
+             user.ci.running = 3\ntree.processes = 7",
+        )
+        .unwrap();
+        let both = old.with_shares_of(&new);
+        assert_eq!((both.running, both.queued, both.starts), (8, 2, new.starts));
+        assert_eq!((both.connections, &both.tree), (old.connections, &old.tree));
+        assert_eq!(both.allowance("alice", &[]).running, 8);
+        assert_eq!(both.allowance("ci", &[]).running, 3);
     }
 }

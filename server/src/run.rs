@@ -163,7 +163,7 @@ async fn serve(
                 shutdown(&service, &mut interrupt).await;
                 return Ok(());
             }
-            _ = hangup.recv() => reload(&service).await,
+            _ = hangup.recv() => reload(&layout, &service).await,
         }
     }
 }
@@ -197,8 +197,25 @@ fn listen(service: &Arc<Service>) -> Result<Vec<SocketAddr>> {
     Ok(addresses)
 }
 
-/// Reads certificates, keys and policy again; what is wrong leaves the old ones in use.
-async fn reload(service: &Service) {
+/// Reads limits of identities again; what is wrong leaves the old ones in use.
+fn reload_limits(layout: &Layout, service: &Service) {
+    let audit = &service.jobs.audit;
+    match Settings::load(layout, service.settings.listen.clone()) {
+        Ok(settings) => {
+            service.relimit(&settings.limits);
+            audit.reloaded("limits", None, None);
+            info!("limits of identities reloaded");
+        }
+        Err(error) => {
+            audit.reloaded("limits", Some(error.to_string()), None);
+            error!(%error, "limits not reloaded; the old ones stay in use");
+        }
+    }
+}
+
+/// Reads limits, certificates, keys and policy again; what is wrong leaves the old ones in use.
+async fn reload(layout: &Layout, service: &Service) {
+    reload_limits(layout, service);
     let (settings, audit) = (&service.settings, &service.jobs.audit);
     match policy::file::load(&settings.policy, &settings.host) {
         Ok(policy) => {

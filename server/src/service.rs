@@ -77,7 +77,7 @@ impl Service {
     ) -> io::Result<Self> {
         let jobs = job::Shared {
             admission: Arc::new(Admission::new(&limits)),
-            limits: limits.clone(),
+            limits: ArcSwap::from_pointee(limits.clone()),
             budget: Arc::new(Budget::new(HELD)),
             keys: Arc::new(keys),
             locks: Arc::new(Locks::new(settings.locks.clone(), processes.clone())),
@@ -138,6 +138,13 @@ impl Service {
         reloaded
     }
 
+    /// From now on identities may have what `newer` says. What the host bears stays as it was at start.
+    pub fn relimit(&self, newer: &Limits) {
+        let limits = self.jobs.limits.load().with_shares_of(newer);
+        self.jobs.admission.relimit(&limits);
+        self.jobs.limits.store(Arc::new(limits));
+    }
+
     /// Whether nothing new is started any more.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
@@ -153,6 +160,6 @@ impl Service {
     /// # Errors
     /// `busy` when it has as many as it may, or all seats are taken.
     pub fn seat(&self, who: &Identity) -> Result<Seat, Failure> {
-        self.seats.take(who.user(), self.settings.limits.of(who).connections)
+        self.seats.take(who.user(), self.jobs.limits.load().of(who).connections)
     }
 }

@@ -10,6 +10,7 @@ use rcmd_tests::pki::{Authority, Leaf};
 use rcmd_tests::raw::{Dial, Echo, Start, hello};
 use rcmd_tests::sink::Sink;
 use rcmd_tests::{RawPeer, World, audit};
+use rustix::process::Signal;
 use serde_json::json;
 
 fn world(limits: &[&str]) -> World {
@@ -194,4 +195,30 @@ fn who_asks_again_and_again_is_answered_ever_later_while_a_neighbour_is_served()
     let mut honest = honest;
     honest.beat();
     honest.end();
+}
+
+#[test]
+fn a_hangup_reads_what_identities_may_have_again_and_a_mistake_leaves_the_old() {
+    let world = world(&["running = 2", "peer.running = 1", "peer.queued = 0"]);
+    let honest = Echo::start(&world);
+    let run = || world.exec(["true"]).option("--busy-wait").option("0").run().code();
+    assert_eq!(run(), 125);
+    let file = world.dir().join("server.toml");
+    let reload = |from: &str, to: &str| {
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{text}");
+        fs::write(&file, text.replace(from, to)).unwrap();
+        world.signal_server(Signal::HUP);
+    };
+    reload("peer.running = 1", "peer.running = 2");
+    world.wait_for_log("limits of identities reloaded");
+    assert_eq!(run(), 0);
+    reload("peer.running = 2", "peer.running = 'many'");
+    world.wait_for_log("limits not reloaded");
+    assert_eq!(run(), 0);
+    honest.end();
+    let records = audit::records(&world);
+    let reloads = records.iter().filter(|record| record["what"] == "limits");
+    let failed: Vec<_> = reloads.map(|record| record["failure"].is_string()).collect();
+    assert_eq!(failed, [false, true]);
 }

@@ -221,7 +221,7 @@ impl Job {
 
     async fn wait_for_turn(&mut self) -> Result<Turn, Failure> {
         let admission = Arc::clone(&self.shared.admission);
-        let allowance = self.shared.limits.of(self.peer.identity());
+        let allowance = self.shared.limits.load().of(self.peer.identity());
         if let Some(turn) = admission.try_turn(self.peer.user(), &allowance) {
             return Ok(turn);
         }
