@@ -9,6 +9,7 @@ use rustix::process::{Resource, getrlimit};
 use tokio::task::JoinSet;
 
 use super::shake::Dialler;
+use crate::World;
 use crate::bench::peers::OpenSsh;
 use crate::bench::stage::{Stage, new_world, one_thread};
 use crate::bench::table::{Goal::AtMost, Series, Table};
@@ -56,7 +57,9 @@ fn switches(pid: u32) -> u64 {
 pub(crate) fn idle(stage: &Stage) -> Result<Vec<Table>> {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let mut table = Table::new("idle", "memory of an idle, authenticated connection", "KiB each");
-    let world = new_world()?;
+    // Else one identity has three quarters of what the host bears, which may be too few.
+    let peer = "[limits.peer]\nconnections = 11000";
+    let world = World::builder().own_group().config(peer).try_start()?;
     drop(world.settled_snapshot());
     let dialler = Dialler::to(&world)?;
     let runtime = one_thread()?;
