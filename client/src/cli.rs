@@ -5,7 +5,7 @@
 //! | `arguments` | what was typed |
 //! | `settings`, `file`, `duration` | what is meant: flags, environment, client.toml |
 //! | `run`, `batch`, `doctor`, `enroll` | the commands |
-//! | `screen`, `sink`, `input` | the three descriptors, each with its thread |
+//! | `screen`, `sink`, `input` | the three descriptors, each with a thread for what may block |
 //! | `render`, `encoding`, `stamp` | the forms of output |
 //! | `signals`, `news` | what happens meanwhile |
 //! | `text` | messages to the person |

@@ -1,13 +1,16 @@
-//! Standard output and standard error, each with a thread that may block.
+//! Standard output and standard error: written at once as long as that takes no wait, then by a
+//! thread that may block.
 //!
 //! The descriptors stay as they were inherited: making them non-blocking would do so for every
-//! program that shares them. A pager that is left for an hour blocks this thread alone, and the
-//! connection goes on.
+//! program that shares them. A pager that is left for an hour blocks its thread alone, and the
+//! connection goes on. Handing each piece to a thread costs switches of context, though, so writes
+//! carry a flag that forbids one to wait (`RWF_NOWAIT`, pwritev2(2)) until the first that would;
+//! pipes and most files know it, terminals do not.
 
 use std::io;
 use std::thread;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 use rustix::stdio;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -37,6 +40,15 @@ impl Place {
         match self {
             Self::Stdout => "stdout",
             Self::Stderr => "stderr",
+        }
+    }
+
+    /// Writes once, as much as goes without a wait. `u64::MAX` stands for the descriptor's own place.
+    fn write_at_once(self, bytes: &[u8]) -> rustix::io::Result<usize> {
+        let slices = [io::IoSlice::new(bytes)];
+        match self {
+            Self::Stdout => pwritev2(stdio::stdout(), &slices, u64::MAX, ReadWriteFlags::NOWAIT),
+            Self::Stderr => pwritev2(stdio::stderr(), &slices, u64::MAX, ReadWriteFlags::NOWAIT),
         }
     }
 
@@ -77,8 +89,8 @@ pub(crate) type Feed = mpsc::Sender<Piece>;
 /// How the writing ended: well, after the last [`Feed`] was dropped, or with the first error.
 pub(crate) type Written = JoinHandle<io::Result<()>>;
 
-/// Opens one of them. Its thread begins with the first bytes: most commands write nothing to one of
-/// the two, and many to neither. Must be called inside a tokio runtime.
+/// Opens one of them. Its thread begins with the first bytes that would have to wait: most commands
+/// write none. Must be called inside a tokio runtime.
 pub(crate) fn open(place: Place, render: Box<dyn Render>) -> (Feed, Written) {
     let (feed, pieces) = mpsc::channel(WAITING);
     (feed, tokio::spawn(write(place, render, pieces)))
@@ -91,7 +103,13 @@ async fn write(
 ) -> io::Result<()> {
     let first = loop {
         let Some(piece) = pieces.recv().await else { return Ok(()) };
-        let bytes = render.render(&piece);
+        let mut bytes = render.render(&piece);
+        // An error that is not of the flag the thread will meet again.
+        while !bytes.is_empty()
+            && let Ok(count @ 1..) = place.write_at_once(bytes)
+        {
+            bytes = bytes.get(count..).unwrap_or_default();
+        }
         if !bytes.is_empty() {
             break bytes.to_vec();
         }

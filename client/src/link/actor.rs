@@ -9,6 +9,7 @@ use std::{
 use rcmd_protocol::{
     frame::{Frame, ServerHello},
     io::Ended,
+    limits::CREDIT,
     outcome::{ErrorKind, Failure},
 };
 use tokio::{
@@ -27,6 +28,9 @@ mod healing;
 
 /// The grace of a server that has not said its own.
 const GRACE: Duration = Duration::from_secs(10);
+/// Bytes of output after which others have a turn: part of one stream's credit, so that some is given
+/// back while the rest still comes.
+const HEAP: usize = CREDIT as usize / 8;
 /// The longest grace that is believed: past a day, nobody waits.
 const LONGEST_GRACE: Duration = Duration::from_secs(86_400);
 
@@ -45,6 +49,8 @@ pub(super) struct Actor {
     server: Option<ServerHello>,
     healing: Healing,
     suspended: bool,
+    /// Bytes that came since others had a turn.
+    heaped: usize,
 }
 
 /// The making of the next connection.
@@ -85,6 +91,7 @@ impl Actor {
             server: None,
             healing: Healing::default(),
             suspended: false,
+            heaped: 0,
         }
     }
 
@@ -96,7 +103,11 @@ impl Actor {
                 Event::Order(None) => break None,
                 Event::Order(Some(Order::Close(closed))) => break Some(closed),
                 Event::Order(Some(order)) => self.order(order),
-                Event::Frame(Ok(frame)) => self.frame(frame).await,
+                Event::Frame(Ok(frame)) => {
+                    let bytes = frame.payload().len();
+                    self.frame(frame).await;
+                    self.give_way(bytes).await;
+                }
                 Event::Frame(Err(ended)) => self.lost(ended).await,
                 Event::Attempt(Ok(stream)) => self.adopt(stream),
                 Event::Attempt(Err(missed)) => self.missed(missed),
@@ -104,6 +115,16 @@ impl Actor {
             }
         };
         self.close(closed).await;
+    }
+
+    /// Lets the readers take away what came, before all credit is used up: on a runtime of one thread
+    /// nobody else would run as long as the socket has more, and the server would have to wait.
+    async fn give_way(&mut self, bytes: usize) {
+        self.heaped += bytes;
+        if self.heaped >= HEAP {
+            self.heaped = 0;
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn event(&mut self) -> Event {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rcmd_protocol::{
     frame::{Frame, Refusal, Stream},
-    limits::CREDIT,
+    limits::{CHUNK, CREDIT},
     outcome::{ErrorKind, Failure, Outcome},
     signal::Signal,
 };
@@ -66,6 +66,24 @@ async fn running() -> (crate::link::Handle, Host, Peer, Child, Notices) {
     child.started().await.unwrap();
     let notices = child.notices();
     (link, host, peer, child, notices)
+}
+
+#[tokio::test(start_paused = true)]
+async fn credit_is_given_back_while_the_rest_still_comes() {
+    const PIECE: &[u8] = &[0; CHUNK];
+    let (_link, _host, mut peer, mut child, _) = running().await;
+    let mut stdout = child.stdout.take().unwrap();
+    tokio::spawn(async move { while stdout.chunk().await.is_some() {} });
+    for offset in (0..CREDIT).step_by(CHUNK) {
+        peer.say(data(1, offset, PIECE)).await;
+    }
+    loop {
+        let Frame::Window(window) = peer.expect().await else { panic!("no window") };
+        if window.upto > CREDIT {
+            assert!(window.got < CREDIT, "all of it had come by then");
+            break;
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -43,7 +43,7 @@ struct Script {
 
 impl Script {
     fn connect(&self) -> DuplexStream {
-        let (near, far) = duplex(64 * 1024);
+        let (near, far) = duplex(2 * 1024 * 1024);
         self.arrive.send(far).expect("the test still listens");
         near
     }
