@@ -160,7 +160,8 @@ pub fn decide(
     time: SystemTime,
 ) -> Result<Permit, Denial> {
     let moment = Moment { source: peer.address().ip(), time };
-    let Judged { rules, sealed } = judge(slice, request, found, moment)?;
+    let Judged { rules, sealed, no_new_privs } = judge(slice, request, found, moment)?;
+    let plan = Plan { no_new_privs: plan.no_new_privs || no_new_privs, ..plan };
     let plan = match (sealed, &found.program.sealed) {
         (true, Some(sealed)) => {
             Plan { program: sealed.path(), sealed: Some(sealed.clone()), ..plan }
@@ -178,6 +179,15 @@ pub struct Judged {
     /// Whether the sealed copy is to be run: others could change the file, and a rule names its
     /// digest.
     pub sealed: bool,
+    /// Whether one of the rules asks that it run with no_new_privs.
+    pub no_new_privs: bool,
+}
+
+impl Judged {
+    fn by(rules: &[Arc<Rule>], sealed: bool) -> Self {
+        let no_new_privs = rules.iter().any(|rule| rule.no_new_privs);
+        Self { rules: names(rules), sealed, no_new_privs }
+    }
 }
 
 /// As [`decide`], without a plan to permit.
@@ -201,7 +211,7 @@ pub fn judge(
     let sealed = found.program.sealed.as_ref();
     let enough = permits(sealed.map(Sealed::digest))?;
     let Some(writable) = &found.program.writable else {
-        return Ok(Judged { rules: names(&enough), sealed: false });
+        return Ok(Judged::by(&enough, false));
     };
     // A rule names the digest if it does not permit a program of another.
     let others = permits(Some(NO_DIGEST)).unwrap_or_default();
@@ -210,7 +220,7 @@ pub fn judge(
     if by_digest.is_empty() || sealed.is_none() {
         return Err(wish.writable(writable));
     }
-    Ok(Judged { rules: names(&by_digest), sealed: true })
+    Ok(Judged::by(&by_digest, true))
 }
 
 /// Judges whether a peer may take up a command that `owner` has started.

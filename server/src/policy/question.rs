@@ -144,6 +144,7 @@ pub(super) fn of_request(
         truth("tty", false),
         truth("text", is_text),
     ];
+    pairs.extend(request.lock.as_ref().map(|lock| text("lock", lock.name.as_str())));
     pairs.extend(recent.pairs(moment));
     match request.mode {
         Mode::Shell => pairs.push(text("line", first)),

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
-use cedar_policy::{Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use miette::Diagnostic;
 
 use super::{
@@ -50,6 +50,8 @@ pub(super) struct Rule {
     pub(super) policy: Policy,
     /// The settings of the environment that it permits, if it is a permit.
     pub(super) env: Allowed,
+    /// Whether what it permits runs with no_new_privs: `@no_new_privs("true")`.
+    pub(super) no_new_privs: bool,
     /// Whether it speaks of the program's digest.
     pub(super) names_digest: bool,
     /// Its first line in the file, from 1.
@@ -210,11 +212,46 @@ fn named(text: &str, set: &PolicySet) -> Result<Vec<Arc<Rule>>, Vec<Flaw>> {
                 continue;
             }
         };
+        let no_new_privs = match annotated(&policy) {
+            Ok(no_new_privs) => no_new_privs,
+            Err((annotation, message)) => {
+                let at = at + source.find(&format!("@{annotation}")).unwrap_or(0);
+                flaws.push(Flaw::at(text, at, message, None));
+                continue;
+            }
+        };
         let names_digest = source.contains("digest");
         let policy = policy.new_id(PolicyId::new(name));
-        rules.push(Arc::new(Rule { policy, env, names_digest, line }));
+        rules.push(Arc::new(Rule { policy, env, no_new_privs, names_digest, line }));
     }
     if flaws.is_empty() { Ok(rules) } else { Err(flaws) }
+}
+
+/// Looks at a rule's annotations, to which Cedar gives no meaning, and says whether one asks for
+/// no_new_privs. One that is misspelt would ask for nothing, silently.
+///
+/// # Errors
+/// The annotation that is wrong, and why.
+fn annotated(policy: &Policy) -> Result<bool, (&str, String)> {
+    let mut no_new_privs = false;
+    for (name, value) in policy.annotations() {
+        let wrong = match (name, value) {
+            ("id" | "env", _) => continue,
+            ("no_new_privs", _) if policy.effect() == Effect::Forbid => {
+                "a forbid runs nothing: @no_new_privs is for a permit".to_owned()
+            }
+            ("no_new_privs", "true" | "false") => {
+                no_new_privs = value == "true";
+                continue;
+            }
+            ("no_new_privs", _) => {
+                format!("@no_new_privs is \"true\" or \"false\", not {value:?}")
+            }
+            _ => format!("there is no @{name}: a rule has @id, @env and @no_new_privs"),
+        };
+        return Err((name, wrong));
+    }
+    Ok(no_new_privs)
 }
 
 fn sorted(flaws: impl Iterator<Item = Flaw>) -> Vec<Flaw> {

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rcmd_protocol::{frame::Mode, request::Request};
+use rcmd_protocol::{
+    frame::{Lock, Mode},
+    request::Request,
+};
 
 use super::*;
 use crate::{
@@ -237,6 +240,44 @@ fn one_rule_must_permit_both_the_command_and_its_settings() {
 }
 
 #[test]
+fn of_the_rules_that_permit_one_that_asks_for_no_new_privs_is_enough() {
+    let rules = rules(
+        r#"@id("plain") permit (principal, action == Action::"run", resource);
+           @id("may") @no_new_privs("false") permit (principal in Group::"ci", action, resource);
+           @id("must") @no_new_privs("true")
+           permit (principal in Group::"ci", action in [Action::"run", Action::"shell"], resource)
+           when { context.account == "root" };
+           @id("other") @env("FOO") permit (principal, action == Action::"run", resource);"#,
+    );
+    let asked = |groups: &[&str], request| asked(&rules, &who("bob", groups), &request).unwrap();
+    assert!(!asked(&[], exec(&[b"id"])).no_new_privs);
+    assert!(asked(&["ci"], exec(&[b"id"])).no_new_privs);
+    assert!(asked(&["ci"], line(b"id")).no_new_privs);
+    // A rule that does not permit the settings does not permit the request, and has no say in it.
+    let judged = asked(&["ci"], Request { env: vec![b"FOO=x".to_vec()], ..exec(&[b"id"]) });
+    assert_eq!((judged.rules, judged.no_new_privs), (vec!["other".to_owned()], false));
+}
+
+#[test]
+fn a_rule_can_ask_for_a_lock_by_name_and_for_none() {
+    let rules = rules(
+        r#"permit (principal, action in [Action::"run", Action::"shell"], resource)
+           when { context has lock && context.lock == "deploy" };
+           permit (principal, action == Action::"run", resource)
+           when { !(context has lock) && context.argc == 2 };"#,
+    );
+    let may = |request: Request, name: Option<&str>| {
+        let lock = name.map(|name| Lock { name: name.into(), wait_ms: 5 });
+        asked(&rules, &who("ci", &[]), &Request { lock, ..request }).is_ok()
+    };
+    for request in [exec(&[b"a"]), line(b"a")] {
+        assert!(may(request.clone(), Some("deploy")));
+        assert!(!may(request.clone(), Some("deploy2")) && !may(request, None));
+    }
+    assert!(may(exec(&[b"a", b"b"]), None) && !may(exec(&[b"a", b"b"]), Some("x")));
+}
+
+#[test]
 fn a_wrong_policy_is_refused_with_line_column_and_caret() {
     let flaw = |text: &str| Rules::parse(text, host()).unwrap_err().remove(0);
     let syntax =
@@ -259,6 +300,18 @@ fn a_wrong_policy_is_refused_with_line_column_and_caret() {
     let template = flaw("\npermit (principal == ?principal, action, resource);");
     assert_eq!((template.line, template.column), (2, 1), "{template}");
     assert!(flaw("@env(\"=x\") permit (principal, action, resource);").message.contains("@env"));
+    for (annotation, says) in [
+        ("@no_new_privs(\"yes\")", "not \"yes\""),
+        ("@no_new_privs", "not \"\""),
+        ("@no_new_priv(\"true\")", "there is no @no_new_priv:"),
+    ] {
+        let text = format!("@id(\"a\")\n  {annotation}\npermit (principal, action, resource);");
+        let annotated = flaw(&text);
+        assert_eq!((annotated.line, annotated.column), (2, 3), "{annotated}");
+        assert!(annotated.message.contains(says), "{annotated}");
+    }
+    let forbid = flaw("@no_new_privs(\"true\") forbid (principal, action, resource);");
+    assert!(forbid.message.contains("for a permit"), "{forbid}");
     assert_eq!(Rules::parse("", host()).unwrap().len(), 0);
 }
 
@@ -296,7 +349,9 @@ fn a_shell_line_of_plain_words_is_the_same_without_the_shell() {
 fn contexts_are_of_the_vocabulary() {
     let schema = rules::schema();
     let requests = [exec(&[b"a", b"\xff"]), exec(&[b"a"]), line(b"x"), line(b"\xff")];
-    for request in requests {
+    let lock = Some(Lock { name: "deploy".into(), wait_ms: 0 });
+    let locked = requests.clone().map(|request| Request { lock: lock.clone(), ..request });
+    for request in requests.into_iter().chain(locked) {
         let context = question::of_request(
             &request,
             &found("/a"),
