@@ -20,8 +20,8 @@ pub struct Config {
     pub(crate) tls: Arc<rustls::ClientConfig>,
     pub(crate) files: ClientFiles,
     layout: Layout,
-    /// The last second of the certificate, if there is an authority that renews it.
-    ends: Option<i64>,
+    /// When the certificate is of no more use, if there is an authority that renews it.
+    usable_until: Option<i64>,
     pub(crate) connect_timeout: Duration,
 }
 
@@ -38,17 +38,18 @@ impl Config {
         let renewable = layout.contact(Kind::Client).exists();
         let leaf = renewable.then(|| tls::load_leaf(&files.cert)).transpose();
         let leaf = leaf.map_err(|error| Failure::new(ErrorKind::Tls, error.to_string()))?;
-        let ends = leaf.map(|leaf| leaf.not_after);
-        Ok(Self { tls: config, files, layout, ends, connect_timeout: CONNECT_TIMEOUT })
+        let usable_until = leaf.as_ref().map(membership::usable_until);
+        Ok(Self { tls: config, files, layout, usable_until, connect_timeout: CONNECT_TIMEOUT })
     }
 
-    /// The same with a certificate that has not ended: one that has is renewed, if it came by a token.
+    /// The same with a certificate that has not ended: one that has, or is about to, is renewed if it came
+    /// by a token.
     /// The one that was read counts, and not the file, which somebody else may have renewed since.
     ///
     /// # Errors
     /// It has ended and could not be renewed within [`Config::connect_timeout`].
     pub(crate) async fn unexpired(&self) -> Result<Self, Failure> {
-        if self.ends.is_none_or(|ends| tls::now_unix() <= ends) {
+        if self.usable_until.is_none_or(|until| tls::now_unix() <= until) {
             return Ok(self.clone());
         }
         membership::renew_within(self.connect_timeout, &self.layout).await?;
@@ -62,7 +63,7 @@ impl Config {
     /// It has ended and could not be renewed. Failing to renew what is still good is none.
     pub(crate) async fn refreshed(&self) -> Result<Self, Failure> {
         if let Err(failure) = membership::renew(&self.layout, When::Due).await
-            && membership::is_time(&self.layout, When::Ended)
+            && membership::has_ended(&self.layout)
         {
             return Err(failure);
         }

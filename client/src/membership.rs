@@ -13,14 +13,18 @@ use rcmd_certs::{
     authority::BACKDATE,
     enroll::{ClockOff, EnrollError, Kind, Member},
     tls::{self, span},
+    x509::Certificate,
 };
 use rcmd_protocol::outcome::{ErrorKind, Failure};
 use rustix::fs::{FlockOperation, flock};
 
+/// Seconds that a connection takes at most, unless more patience was asked for.
+const ON_THE_WAY: i64 = 10;
+
 /// When to renew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// If the certificate has ended.
+    /// If the certificate has ended, or would before a connection could be made with it.
     Ended,
     /// If two thirds of its life are over.
     Due,
@@ -47,14 +51,26 @@ pub fn is_time(layout: &Layout, when: When) -> bool {
     let now = tls::now_unix();
     match when {
         When::Now => true,
-        When::Ended => now > leaf.not_after,
-        When::Due => {
-            // Certificates begin a little before they were signed.
-            let begin = leaf.not_before.saturating_add_unsigned(BACKDATE.as_secs());
-            let third = leaf.not_after.saturating_sub(begin).max(0) / 3;
-            now >= leaf.not_after.saturating_sub(third)
-        }
+        When::Ended => now > usable_until(&leaf),
+        When::Due => now >= leaf.not_after.saturating_sub(life(&leaf) / 3),
     }
+}
+
+/// The last moment to begin a connection with a certificate. The server judges it when the connection
+/// is made, and one that was good when it was read may have ended by then.
+pub(crate) fn usable_until(leaf: &Certificate) -> i64 {
+    leaf.not_after.saturating_sub((life(leaf) / 6).min(ON_THE_WAY))
+}
+
+fn life(leaf: &Certificate) -> i64 {
+    // Certificates begin a little before they were signed.
+    let begin = leaf.not_before.saturating_add_unsigned(BACKDATE.as_secs());
+    leaf.not_after.saturating_sub(begin).max(0)
+}
+
+/// Whether the certificate's time is over. True for one that can't be read.
+pub(crate) fn has_ended(layout: &Layout) -> bool {
+    tls::load_leaf(&layout.client_cert()).map_or(true, |leaf| tls::now_unix() > leaf.not_after)
 }
 
 /// Renews the certificate of this folder if it is time.
@@ -98,20 +114,22 @@ pub async fn renew(layout: &Layout, when: When) -> Result<Renewed, Failure> {
     }
 }
 
-/// Renews a certificate that has ended, before a connection that has no other one.
+/// Renews a certificate that has ended or is about to, before a connection that has no other one.
 ///
 /// # Errors
-/// As [`renew`]; also when the authority does not answer by `limit`.
+/// As [`renew`]; also when the authority does not answer by `limit`. Failing to renew what is still
+/// good is none.
 ///
 /// # Cancel safety
 /// As [`renew`].
 pub async fn renew_within(limit: Duration, layout: &Layout) -> Result<Renewed, Failure> {
     let renewing = tokio::time::timeout(limit, renew(layout, When::Ended));
-    renewing.await.unwrap_or_else(|_| {
+    let renewed = renewing.await.unwrap_or_else(|_| {
         let message = "this client's certificate has ended, and the authority does not answer";
         Err(Failure::new(ErrorKind::Tls, message)
             .hint("Is `rcmd-certs serve` running there? Try `rcmd-client enroll --renew`."))
-    })
+    });
+    renewed.or_else(|failure| if has_ended(layout) { Err(failure) } else { Ok(Renewed::No) })
 }
 
 /// Why the last attempt to renew failed, if it did and none succeeded since.

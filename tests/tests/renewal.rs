@@ -17,7 +17,7 @@ fn a_server_renews_under_load_and_no_command_fails() {
 #[test]
 fn an_authority_is_rotated_under_load_and_no_command_fails() {
     // CI's share; `soak rotation` moves twenty servers.
-    assert!(rcmd_tests::soak::rotation::run(2).commands > 0);
+    assert!(rcmd_tests::soak::rotation::run(2, "9s").commands > 0);
 }
 
 #[test]

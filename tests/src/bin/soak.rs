@@ -139,7 +139,7 @@ fn lock(rounds: u64, seed: u64) -> bool {
 }
 
 fn rotate(servers: u64, _seed: u64) -> bool {
-    println!("{}", rotation::run(servers));
+    println!("{}", rotation::run(servers, "30s"));
     true
 }
 

@@ -27,15 +27,15 @@ impl fmt::Display for Figures {
 }
 
 /// So many servers, each with a client that runs one command after the other, while an operator orders
-/// the rotation's steps until it is complete.
+/// the rotation's steps until it is complete. Clients renew after two thirds of `client_life`.
 ///
 /// # Panics
 ///
 /// When a command fails, or somebody is left behind.
 #[must_use]
-pub fn run(servers: u64) -> Figures {
+pub fn run(servers: u64, client_life: &str) -> Figures {
     // Clients renew after a command, within seconds; servers when they hear of a step.
-    let authority = Serving::with("client_life = \"9s\"");
+    let authority = Serving::with(&format!("client_life = {client_life:?}"));
     let mut worlds: Vec<World> =
         (0..servers).map(|_| enrolled(&authority, World::builder())).collect();
     worlds.iter_mut().for_each(World::start_server);
