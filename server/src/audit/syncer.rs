@@ -27,8 +27,10 @@ const GATHER: Duration = Duration::from_millis(50);
 const SEAL_LINES: u64 = 1000;
 /// or when the first of them is so old.
 const SEAL_AFTER: Duration = Duration::from_secs(10);
-/// What failed is tried again after this.
+/// What failed is tried again after this,
 const RETRY: Duration = Duration::from_secs(1);
+/// and ever later up to this, since each attempt to go on after a failed sync is a new file.
+const RETRY_MOST: Duration = Duration::from_secs(60);
 
 /// What the threads share.
 #[derive(Debug)]
@@ -131,8 +133,10 @@ impl Shared {
             if let Err(error) = done {
                 self.replace(&mut state.writer, &error);
             }
+            let mut pause = RETRY;
             while state.writer.is_broken() && !state.closing {
-                state = self.wait(&self.ending, state, RETRY);
+                state = self.wait(&self.ending, state, pause);
+                pause = (pause * 2).min(RETRY_MOST);
                 if !state.closing {
                     self.reopen(&mut state.writer);
                 }
