@@ -1,0 +1,84 @@
+//! The audit on a disk that breaks: a sync that failed is final, and the log goes on in another file.
+
+use std::fs;
+use std::process::Command;
+
+use rcmd_tests::audit::{assert_whole, events, records};
+use rcmd_tests::{World, eventually, require, skip};
+
+/// Takes the place of the calls that bring a file to the disk, and fails as a broken disk does while
+/// the file of `RCMD_TEST_FAULT` is there.
+const BROKEN_DISK: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int synced(long call, int fd) {
+    if (access(getenv("RCMD_TEST_FAULT"), F_OK) == 0) {
+        errno = EIO;
+        return -1;
+    }
+    return syscall(call, fd);
+}
+
+int fsync(int fd) { return synced(SYS_fsync, fd); }
+int fdatasync(int fd) { return synced(SYS_fdatasync, fd); }
+"#;
+
+fn assert_refused_for_want_of_a_disk(world: &World) {
+    eventually("a start is refused", || {
+        let done = world.exec(["true"]).with_result().run();
+        let result = done.result();
+        let refused = result["error"]["kind"] == "resources";
+        if refused {
+            done.assert_code(125);
+            done.assert_says("the log could not be synced: Input/output error");
+            assert_eq!(result["retry_safe"], true);
+        }
+        refused
+    });
+}
+
+#[test]
+fn after_a_sync_that_failed_nothing_starts_until_another_file_can_be_synced() {
+    let cc = require!(skip::need_tool("cc"));
+    let dir = tempfile::tempdir().unwrap();
+    let [source, library, fault] = ["sync.c", "sync.so", "fault"].map(|name| dir.path().join(name));
+    fs::write(&source, BROKEN_DISK).unwrap();
+    let mut compile = Command::new(cc);
+    let compiled = compile.args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
+    assert!(compiled.unwrap().success());
+    let world = World::builder().server_env("LD_PRELOAD", library.to_str().unwrap());
+    let mut world = world.server_env("RCMD_TEST_FAULT", fault.to_str().unwrap()).start();
+    let gate = world.scratch("gate");
+    let waits = format!("until [ -e {} ]; do sleep 0.05; done", gate.display());
+    let client = world.shell(&waits).with_result().spawn();
+    world.wait_for_log("started job");
+
+    fs::write(&fault, "").unwrap();
+    assert_refused_for_want_of_a_disk(&world);
+    // What runs goes on, and its end waits.
+    fs::write(&gate, "").unwrap();
+    let ended = client.wait();
+    ended.assert_code(0);
+    assert!(ended.result()["audit"].is_null());
+    fs::remove_file(&fault).unwrap();
+    eventually("a start is let through", || world.exec(["true"]).run().code() == 0);
+    assert_whole(&world, None);
+    let all = records(&world);
+    let job = ended.result()["job"].as_str().unwrap().to_owned();
+    assert_eq!(events(&all, &job), ["attempt", "start", "end"]);
+    assert!(all.iter().any(|record| record["reason"] == "sync_failed"));
+    assert!(all.iter().any(|record| record["event"] == "gap"));
+
+    // The same ended by its operator.
+    fs::write(&fault, "").unwrap();
+    assert_refused_for_want_of_a_disk(&world);
+    world.kill_server();
+    fs::remove_file(&fault).unwrap();
+    world.start_server();
+    world.exec(["true"]).run().assert_code(0);
+    assert_whole(&world, None);
+}
