@@ -8,6 +8,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 
+use rcmd_tests::audit::{events, records};
 use rcmd_tests::pki::{Authority, Leaf};
 use rcmd_tests::raw::{Dial, RawPeer, Start, frame, hello, text_frame};
 use rcmd_tests::{Finished, World, eventually, require, skip, world};
@@ -233,6 +234,13 @@ fn no_way_around_the_policy_runs_anything_and_each_leaves_one_denial() {
     eventually("each has left a denial", || host.lines(" denied ") >= tried.len());
     assert_eq!(host.lines(" denied "), tried.len());
     assert_eq!(host.lines(" started "), 0);
+    let audit = records(&host.world);
+    let asked: Vec<_> = audit.iter().filter(|record| record["event"] == "attempt").collect();
+    assert_eq!(asked.len(), tried.len());
+    for attempt in asked {
+        let job = attempt["job"].as_str().unwrap();
+        assert_eq!(events(&audit, job), ["attempt", "denial"], "{attempt}");
+    }
 
     // The same rules permit what they are for, or all this would prove nothing.
     let honest = attempts("honest.jsonl");
