@@ -212,7 +212,7 @@ fn named(text: &str, set: &PolicySet) -> Result<Vec<Arc<Rule>>, Vec<Flaw>> {
                 continue;
             }
         };
-        let no_new_privs = match annotated(&policy) {
+        let no_new_privs = match annotated(policy) {
             Ok(no_new_privs) => no_new_privs,
             Err((annotation, message)) => {
                 let at = at + source.find(&format!("@{annotation}")).unwrap_or(0);
