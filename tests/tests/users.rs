@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use rcmd_tests::{World, require, skip};
 
@@ -61,6 +62,31 @@ fn a_command_as_nobody_has_nothing_of_the_server() {
         assert_ne!(run(["kill", "-0", &pid.to_string()]).0, 0);
         assert_ne!(run(["cat", "--", &format!("/proc/{pid}/environ")]).0, 0);
         assert_ne!(run(["head", "-c1", &format!("/proc/{pid}/mem")]).0, 0);
+    }
+}
+
+#[test]
+fn what_a_rule_permits_with_no_new_privs_gains_nothing_by_a_file() {
+    require!(skip::need_root());
+    for mut world in worlds() {
+        // Where nobody can reach it, and nobody but root can write.
+        let folder = tempfile::tempdir_in("/var/lib").unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let id = folder.path().join("id");
+        fs::copy("/usr/bin/id", &id).unwrap();
+        fs::set_permissions(&id, fs::Permissions::from_mode(0o4755)).unwrap();
+        let mut run = |rule: &str| {
+            let rule = format!("{rule} permit (principal, action, resource);");
+            fs::write(world.dir().join("policy.cedar"), rule).unwrap();
+            world.restart();
+            let done = world.exec(["cat", "/proc/self/status"]).options(["-l", "nobody"]).run();
+            let privs = fields(&done.stdout_text())["NoNewPrivs"].to_owned();
+            let id = [id.as_os_str(), "-u".as_ref()];
+            (privs, world.exec(id).options(["-l", "nobody"]).run().stdout_text())
+        };
+        assert_eq!(run("@no_new_privs(\"true\")"), ("1".into(), "65534\n".into()));
+        assert_eq!(run("@no_new_privs(\"false\")"), ("0".into(), "0\n".into()));
+        assert_eq!(run(""), ("0".into(), "0\n".into()));
     }
 }
 
