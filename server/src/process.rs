@@ -17,7 +17,11 @@
 //! (PR_SET_CHILD_SUBREAPER, prctl(2)) and reaps it. A command that ends normally leaves running what holds none of its pipes:
 //! a daemon that it started on purpose, as with ssh.
 
-use std::{io, path::Path, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rcmd_protocol::signal::Signal;
 use serde::Deserialize;
@@ -117,6 +121,19 @@ pub struct Process {
     watch: Watch,
     tree: Tree,
     cgroup: Option<Arc<Lease>>,
+}
+
+/// How commands would be started; nothing is made to find out. Gives the cgroup below which theirs
+/// would be, or why there would be none, if they are not ruled out.
+///
+/// # Errors
+/// When there are no cgroups and must be.
+pub fn probe(way: Spawn, limits: &TreeLimits) -> io::Result<Result<PathBuf, Option<io::Error>>> {
+    match way {
+        Spawn::Portable => Ok(Err(None)),
+        Spawn::Cgroup => cgroup::probe(limits).map(Ok),
+        Spawn::Auto => Ok(cgroup::probe(limits).map_err(Some)),
+    }
 }
 
 impl Processes {

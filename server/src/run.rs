@@ -28,6 +28,8 @@ use crate::{
     shutdown::shutdown,
 };
 
+const CANT_SPAWN: &str = "the server can't start processes as server.toml says";
+
 /// Runs a server until it is told to stop.
 ///
 /// # Errors
@@ -73,6 +75,12 @@ fn report(settings: &Settings, limits: &Limits, policy: &Rules) -> Result<()> {
         let of = limits.allowance("", std::slice::from_ref(group));
         writeln!(out, "group {group:6} {of}")?;
     }
+    match process::probe(settings.spawn, &limits.tree).context(CANT_SPAWN)? {
+        Ok(below) => writeln!(out, "spawn        in cgroups below {}", below.display())?,
+        Err(why) if limits.tree != TreeLimits::default() => return Err(no_tree_limits(why)),
+        Err(None) => writeln!(out, "spawn        portable, as server.toml says")?,
+        Err(Some(why)) => writeln!(out, "spawn        portable: {why}")?,
+    }
     match policy.is_missing() {
         true => writeln!(out, "policy       none, so that everything is denied")?,
         false => writeln!(out, "policy       {} rules", policy.len())?,
@@ -112,16 +120,19 @@ fn tell_of_spawn(settings: &Settings, processes: &Processes, why: Option<io::Err
     match (processes.cgroups(), why) {
         (Some((base, limits)), _) => info!(cgroup = %base.display(), ?limits, "spawn"),
         (None, why) => {
-            let tree = &settings.limits.tree;
-            if *tree != TreeLimits::default() {
-                let why = why.map_or("spawn is \"portable\"".to_owned(), |why| why.to_string());
-                anyhow::bail!("[limits.tree] can't be kept without cgroups: {why}");
+            if settings.limits.tree != TreeLimits::default() {
+                return Err(no_tree_limits(why));
             }
             let why = why.map(|why| why.to_string());
             info!(portable = true, why, "spawn");
         }
     }
     Ok(())
+}
+
+fn no_tree_limits(why: Option<io::Error>) -> anyhow::Error {
+    let why = why.map_or("spawn is \"portable\"".to_owned(), |why| why.to_string());
+    anyhow::anyhow!("[limits.tree] can't be kept without cgroups: {why}")
 }
 
 async fn serve(
@@ -133,8 +144,7 @@ async fn serve(
     audit: Arc<Audit>,
 ) -> Result<()> {
     let keys = KeyLog::open(&settings.keys)?;
-    let (processes, why) = Processes::new(settings.spawn, &limits.tree)
-        .context("the server can't start processes as server.toml says")?;
+    let (processes, why) = Processes::new(settings.spawn, &limits.tree).context(CANT_SPAWN)?;
     tell_of_spawn(&settings, &processes, why)?;
     let orphans = processes.clone().reap_orphans();
     let account = process::Account::current();

@@ -190,6 +190,12 @@ fn check_config_names_what_it_found_or_the_file_the_line_and_the_column() {
         assert!(said.contains("server.toml") && said.contains(told), "{text:?}: {said}");
         assert!(!said.contains(['\u{1b}', '\u{7}']), "{said:?}");
     }
+    std::fs::write(&file, "spawn = \"portable\"\n").unwrap();
+    let (code, said) = check();
+    assert!(code == Some(0) && said.contains("spawn        portable, as"), "{said}");
+    std::fs::write(&file, "spawn = \"portable\"\n[limits.tree]\nprocesses = 9\n").unwrap();
+    let (code, said) = check();
+    assert!(code == Some(125) && said.contains("[limits.tree] can't be kept"), "{said}");
     std::fs::remove_file(&file).unwrap();
     std::fs::remove_file(world.dir().join("server/cert.pem")).unwrap();
     let (code, said) = check();

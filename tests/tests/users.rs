@@ -91,6 +91,30 @@ fn what_a_rule_permits_with_no_new_privs_gains_nothing_by_a_file() {
 }
 
 #[test]
+fn a_program_that_is_named_by_its_digest_runs_from_its_copy_as_another_user_too() {
+    require!(skip::need_root());
+    for mut world in worlds() {
+        // What the file says meanwhile is nobody's business: it can be changed by everybody.
+        let folder = tempfile::tempdir_in("/var/lib").unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let id = folder.path().join("id");
+        fs::copy("/usr/bin/id", &id).unwrap();
+        fs::set_permissions(&id, fs::Permissions::from_mode(0o777)).unwrap();
+        let digest = rcmd_tests::raw::sha256(&fs::read(&id).unwrap());
+        let when = format!("context has digest && context.digest == \"{digest}\"");
+        let rule = format!("permit (principal, action, resource) when {{ {when} }};");
+        fs::write(world.dir().join("policy.cedar"), rule).unwrap();
+        world.restart();
+        let run = || world.exec([id.as_os_str(), "-u".as_ref()]).options(["-l", "nobody"]).run();
+        let done = run();
+        done.assert_code(0);
+        assert_eq!(done.stdout_text(), "65534\n");
+        fs::copy("/usr/bin/env", &id).unwrap();
+        run().assert_code(125);
+    }
+}
+
+#[test]
 fn a_user_that_does_not_exist_runs_nothing() {
     let world = World::start();
     // A number is nobody's name, also one that the kernel takes for "as before".

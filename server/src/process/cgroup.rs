@@ -24,7 +24,7 @@ use std::{
 
 use rustix::{
     fd::OwnedFd,
-    fs::{Mode, OFlags, XattrFlags, open, setxattr},
+    fs::{Access, Mode, OFlags, XattrFlags, access, open, setxattr},
     process::{Pid, PidfdFlags, RawPid, Signal, getpgid, pidfd_open, pidfd_send_signal},
 };
 use tokio::{
@@ -66,30 +66,54 @@ pub(super) struct Lease {
     all: Arc<Cgroups>,
 }
 
+/// Below which cgroup the server would make its own, without making any.
+///
+/// # Errors
+/// As [`Cgroups::new`], but for what only the attempt shows.
+pub(super) fn probe(limits: &TreeLimits) -> io::Result<PathBuf> {
+    let parent = parent()?;
+    access(&parent, Access::WRITE_OK)
+        .map_err(|error| io::Error::new(error.kind(), format!("{parent:?}: {error}")))?;
+    check_limits(limits, &parent, &place::controllers(&parent))?;
+    Ok(parent)
+}
+
+fn parent() -> io::Result<PathBuf> {
+    if !raw::has_clone3() {
+        return Err(io::Error::other("clone3 is not there, or not allowed (seccomp)"));
+    }
+    place::own()
+}
+
+/// A limit that is written down and not kept is worse than none.
+fn check_limits(limits: &TreeLimits, parent: &Path, there: &place::Controllers) -> io::Result<()> {
+    let missing = limits.missing(there);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing = missing.join(", ");
+    Err(io::Error::other(format!("{parent:?} has no controller for [limits.tree]: {missing}")))
+}
+
 impl Cgroups {
     /// Makes the server a part of its own, under its own cgroup, and ends what earlier servers left.
     ///
     /// # Errors
     /// Why there is none: no version 2, none that can be written to, a kernel before 5.14.
     pub(super) fn new(limits: &TreeLimits) -> io::Result<Self> {
-        if !raw::has_clone3() {
-            return Err(io::Error::other("clone3 is not there, or not allowed (seccomp)"));
-        }
-        let parent = place::own()?;
+        let parent = parent()?;
         place::clear(&parent);
         let (base, lock) = place::make(&parent)?;
-        let refuse = |why: String| {
+        let refuse = |why| {
             place::remove(&base);
-            Err(io::Error::other(why))
+            Err(why)
         };
         if !base.join("cgroup.kill").exists() {
-            return refuse("the kernel has no cgroup.kill, which came with Linux 5.14".to_owned());
+            let why = "the kernel has no cgroup.kill, which came with Linux 5.14";
+            return refuse(io::Error::other(why));
         }
-        // A limit that is written down and not kept is worse than none.
-        let missing = limits.missing(&place::enable(&parent, &base, limits));
-        if !missing.is_empty() {
-            let missing = missing.join(", ");
-            return refuse(format!("{parent:?} has no controller for [limits.tree]: {missing}"));
+        if let Err(why) = check_limits(limits, &parent, &place::enable(&parent, &base, limits)) {
+            return refuse(why);
         }
         Ok(Self {
             limits: limits.files(),

@@ -157,13 +157,19 @@ fn wait_until_empty(path: &Path) {
     }
 }
 
+/// The controllers that a cgroup could hand out.
+pub(super) fn controllers(path: &Path) -> Controllers {
+    list(path, "cgroup.controllers")
+}
+
+fn list(path: &Path, file: &str) -> Controllers {
+    let list = fs::read_to_string(path.join(file)).unwrap_or_default();
+    list.split_ascii_whitespace().map(str::to_owned).collect()
+}
+
 /// Lets the cgroups below `base` have limits, and gives the controllers that they have.
 pub(super) fn enable(parent: &Path, base: &Path, limits: &TreeLimits) -> Controllers {
-    let list = |path: &Path, file| -> Controllers {
-        let list = fs::read_to_string(path.join(file)).unwrap_or_default();
-        list.split_ascii_whitespace().map(str::to_owned).collect()
-    };
-    let there = list(parent, "cgroup.controllers");
+    let there = controllers(parent);
     let wanted: Vec<_> = limits
         .all()
         .map(|(controller, ..)| controller)
