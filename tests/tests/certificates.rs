@@ -114,7 +114,7 @@ fn a_server_is_refused_by_the_client_for_each_fault_of_its_certificate() {
         (
             &|own| own.issue(&good().not_yet_valid()),
             "is not valid yet",
-            "expired, or not valid yet",
+            "this server's certificate is not valid yet",
         ),
         (
             &|own| own.issue(&Leaf::server(&["elsewhere.example"])),
