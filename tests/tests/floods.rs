@@ -140,7 +140,7 @@ fn a_flood_of_frames_without_an_answer_costs_nothing() {
 
 #[test]
 fn thousands_of_starts_on_one_connection_run_wait_or_are_told_to_come_again() {
-    const STARTS: u64 = 5000;
+    const STARTS: u64 = 2000;
     let mut flood = Flood::rises(5, &["[limits]", "running = 9", "queued = 100", OWN]);
     let mut peer = flood.peer();
     let mark = flood.mark.clone();
@@ -172,13 +172,16 @@ fn thousands_of_starts_on_one_connection_run_wait_or_are_told_to_come_again() {
 }
 
 #[test]
-fn thousands_of_starts_whose_answers_are_not_read_are_cut_off() {
+fn thousands_of_starts_whose_answers_are_not_read_are_held_up() {
     let mut flood = Flood::rises(6, &["[limits]", "running = 9", "queued = 100", OWN]);
     let mut peer = flood.peer();
     let mark = flood.mark.clone();
     let start = |n: u64| Start::exec(n + 2, &["sleep", &mark]).frame();
-    assert!(!flood.pour(&mut peer, 100_000, start), "it may go on for ever");
-    peer.expect_closed();
+    // What is not read yet lies in the socket, and costs the server nothing.
+    assert!(flood.pour(&mut peer, 1000, start));
+    flood.honest.beat();
+    peer.send(&[0; 4]).unwrap();
+    assert!(peer.expect_protocol_error().contains("empty header"));
     flood.ebbs("starts without a reader", 48 * 1024);
 }
 

@@ -24,10 +24,14 @@ pub(crate) struct BatchOptions {
     #[arg(conflicts_with_all = ["shell", "exec", "dry_run", "key", "result", "timestamps", "encoding"])]
     commands: Option<PathBuf>,
     /// Run so many of --commands at once [default: 8]
+    ///
+    /// All over the one connection; from 1 to 1,024.
     #[arg(long, value_name = "N", hide_short_help = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     parallel: Option<u16>,
     /// Print results as commands end, not in the order of the lines
+    ///
+    /// A result names its line.
     #[arg(long, hide_short_help = true)]
     unordered: bool,
     /// Keep so many bytes of each stream of a command [default: 1048576]
