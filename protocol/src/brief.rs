@@ -111,7 +111,7 @@ impl Text<'_> {
         Some((ch, stream))
     }
 
-    /// A field whose value is an integer as serde writes it.
+    /// A field whose value is an integer as serde writes it. Nothing is skipped if it is not one.
     fn field(&mut self, name: &str) -> Option<u64> {
         /// Digits of the largest integer.
         const DIGITS: usize = limits::INTEGER.ilog10() as usize + 1;
@@ -122,8 +122,9 @@ impl Text<'_> {
             return None;
         }
         let value = digits.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
+        (value <= limits::INTEGER).then_some(())?;
         self.0 = rest;
-        (value <= limits::INTEGER).then_some(value)
+        Some(value)
     }
 
     fn end(self) -> Option<()> {
@@ -197,6 +198,8 @@ mod tests {
             r#"{"type":"data","ch":1,"stream":"stdout","offset":0,"len":1048577}"#,
             r#"{"type":"data","ch":1,"stream":"stdout","offset":9007199254740992,"len":1}"#,
             r#"{"type":"data","ch":1,"stream":"stdout","offset":01,"len":1}"#,
+            r#"{"type":"data","ch":1,"stream":"stdout","offset":0,"time":9907199254740991,"len":1}"#,
+            r#"{"type":"data","ch":1,"stream":"stdout","offset":0,"time":01,"len":1}"#,
             r#"{"type":"window","ch":1,"stream":"stdnone","got":1,"upto":1}"#,
             r#"{"type":"window","ch":1,"stream":"stdout","got":,"upto":1}"#,
             r#"{"type":"window","ch":1,"stream":"stdout","got":1,"upto":1} "#,
