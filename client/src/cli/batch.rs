@@ -156,9 +156,8 @@ enum Halt {
 
 impl Halt {
     /// The reason that the end of the writer is, if it is any.
-    fn by_writing(end: Result<io::Result<()>, JoinError>) -> Option<Self> {
-        let early = |_| Err(io::Error::other("its writer ended early"));
-        let error = end.unwrap_or_else(early).err()?;
+    fn by_writing(end: io::Result<()>) -> Option<Self> {
+        let error = end.err()?;
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Some(Self::ReaderGone);
         }

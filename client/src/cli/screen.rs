@@ -88,8 +88,7 @@ impl Screen {
         drop((stdout, stderr));
         let mut outcome = Ok(());
         for (place, written) in writers {
-            let written = written.await.unwrap_or_else(|_| Err(broken()));
-            outcome = outcome.and(written.map_err(|error| (place, error)));
+            outcome = outcome.and(written.await.map_err(|error| (place, error)));
         }
         outcome
     }
@@ -105,17 +104,10 @@ async fn first_failure(writers: &mut Vec<(Place, Written)>) -> (Place, io::Error
             if let Poll::Ready(outcome) = Pin::new(written).poll(context) {
                 writers.swap_remove(at);
                 // It ends well only after its feeds are dropped, and these live as long as we ask.
-                return Poll::Ready((
-                    place,
-                    outcome.ok().and_then(Result::err).unwrap_or_else(broken),
-                ));
+                return Poll::Ready((place, outcome.err().unwrap_or_else(sink::ended_early)));
             }
         }
         Poll::Pending
     })
     .await
-}
-
-fn broken() -> io::Error {
-    io::Error::other("its writer ended early")
 }

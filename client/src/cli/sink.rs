@@ -8,6 +8,8 @@
 //! pipes and most files know it, terminals do not.
 
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::thread;
 
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
@@ -87,13 +89,29 @@ impl Place {
 pub(crate) type Feed = mpsc::Sender<Piece>;
 
 /// How the writing ended: well, after the last [`Feed`] was dropped, or with the first error.
-pub(crate) type Written = JoinHandle<io::Result<()>>;
+///
+/// # Cancel safety
+/// It can be polled until it has ended; dropped, the writing goes on.
+pub(crate) struct Written(JoinHandle<io::Result<()>>);
+
+impl Future for Written {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(|end| end.unwrap_or_else(|_| Err(ended_early())))
+    }
+}
+
+/// Why nothing more is written, where the writer can't say it itself.
+pub(crate) fn ended_early() -> io::Error {
+    io::Error::other("its writer ended early")
+}
 
 /// Opens one of them. Its thread begins with the first bytes that would have to wait: most commands
 /// write none. Must be called inside a tokio runtime.
 pub(crate) fn open(place: Place, render: Box<dyn Render>) -> (Feed, Written) {
     let (feed, pieces) = mpsc::channel(WAITING);
-    (feed, tokio::spawn(write(place, render, pieces)))
+    (feed, Written(tokio::spawn(write(place, render, pieces))))
 }
 
 async fn write(
@@ -126,5 +144,5 @@ async fn write(
         // Nobody waits for a client that was interrupted twice.
         let _ = told.send(outcome);
     })?;
-    written.await.unwrap_or_else(|_| Err(io::Error::other("its writer ended early")))
+    written.await.unwrap_or_else(|_| Err(ended_early()))
 }
