@@ -8,7 +8,7 @@
 //! | `screen`, `sink`, `input` | the three descriptors, each with a thread for what may block |
 //! | `render`, `encoding`, `stamp` | the forms of output |
 //! | `signals`, `news` | what happens meanwhile |
-//! | `text` | messages to the person |
+//! | `text`, `status` | messages to the person; exit statuses |
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -32,12 +32,10 @@ mod settings;
 mod signals;
 mod sink;
 mod stamp;
+mod status;
 mod text;
 
 use arguments::{ManArguments, Refused, Request};
-
-/// Exit status when a reader of what we print has gone: 128 + SIGPIPE.
-const READER_GONE: u8 = 141;
 
 /// Does what was typed, the program's own name first, and gives the exit status.
 pub(crate) fn main(typed: Vec<OsString>) -> u8 {
@@ -99,7 +97,7 @@ fn print(answer: &[u8]) -> Result<u8, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(answer).and_then(|()| out.flush()) {
         Ok(()) => Ok(0),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(READER_GONE),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(status::READER_GONE),
         Err(error) => {
             Err(Failure::new(ErrorKind::LocalIo, format!("cannot write standard output: {error}")))
         }

@@ -80,9 +80,7 @@ impl Report {
     pub fn exit_status(&self) -> u8 {
         match (self.outcome, self.code, self.signal, &self.error) {
             (Outcome::Exited, Some(code), ..) => code,
-            (Outcome::Signaled, _, Some(signal), _) => {
-                u8::try_from(128 + signal.number()).unwrap_or(255)
-            }
+            (Outcome::Signaled, _, Some(signal), _) => signal.exit_status(),
             (Outcome::TimedOut, ..) => 124,
             (Outcome::NotStarted, .., Some(error)) => error.kind.not_started_status(),
             (Outcome::NotStarted, ..) => 125,

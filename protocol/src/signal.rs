@@ -67,6 +67,11 @@ impl Signal {
         i32::from(self.0)
     }
 
+    /// The exit status that stands for an end by it, as in a shell: 128 and its number, at most 192.
+    pub const fn exit_status(self) -> u8 {
+        128 + self.0
+    }
+
     /// Reads `SIGTERM` or, for the nameless ones, `SIG40`.
     pub fn parse(name: &str) -> Option<Self> {
         if let Some(at) = NAMES.iter().position(|&known| known == name) {
@@ -104,6 +109,7 @@ mod tests {
         assert_eq!(Signal::TERM.to_string(), "SIGTERM");
         assert_eq!(Signal::from_number(31).unwrap().to_string(), "SIGSYS");
         assert_eq!(Signal::from_number(40).unwrap().to_string(), "SIG40");
+        assert_eq!(Signal::PIPE.exit_status(), 141);
     }
 
     #[test]

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
-use std::time::Duration;
 
 use rcmd_client::{Client, ErrorKind, Failure, Notice, Signal, Stdio};
 use tokio::sync::mpsc::Permit;
@@ -15,14 +14,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
 
-use super::READER_GONE;
 use super::arguments::Words;
 use super::render::{self, Piece};
 use super::run::{command, connect, not_started, until};
 use super::settings::{Form, Run, Volume};
 use super::signals::{self, Action, Caught, Insistence, Signals};
-use super::sink::{self, Feed, Place, Written};
-use super::text;
+use super::sink::{self, Feed, LAST_OUTPUT, Place, Written};
+use super::{status, text};
 
 mod command;
 mod lines;
@@ -36,10 +34,6 @@ pub(crate) use options::{Batch, BatchOptions};
 use progress::Progress;
 use tally::Tally;
 
-/// Exit status when something could not be read or written here.
-const LOCAL_IO: u8 = 255;
-/// For results that still wait when the user has given up.
-const LAST_OUTPUT: Duration = Duration::from_secs(1);
 /// Notices that wait to be told; further ones say the same.
 const NOTICES: usize = 16;
 
@@ -295,10 +289,10 @@ impl Course<'_> {
             let _ = timeout(LAST_OUTPUT, print_all(ended, out, written)).await;
         }
         let status = match (&self.halt, self.interrupted) {
-            (Some(Halt::ReaderGone), _) => READER_GONE,
-            (Some(Halt::LocalIo(_)), _) => LOCAL_IO,
-            (Some(Halt::GivenUp(signal)), _) => by_signal(*signal),
-            (None, Some(signal)) if left => by_signal(signal),
+            (Some(Halt::ReaderGone), _) => status::READER_GONE,
+            (Some(Halt::LocalIo(_)), _) => status::LOCAL_IO,
+            (Some(Halt::GivenUp(signal)), _) => signal.exit_status(),
+            (None, Some(signal)) if left => signal.exit_status(),
             (None, _) => self.tally.status(),
         };
         let _ = timeout(LAST_OUTPUT, self.progress.finish(&self.tally)).await;
@@ -322,8 +316,4 @@ async fn print_all(ended: BTreeMap<u64, Done>, out: Feed, written: Written) {
     }
     drop(out);
     let _ = written.await;
-}
-
-fn by_signal(signal: Signal) -> u8 {
-    u8::try_from(128 + signal.number()).unwrap_or(LOCAL_IO)
 }

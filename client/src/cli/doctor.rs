@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::arguments::DoctorArguments;
 use super::settings::Doctor;
-use super::text;
+use super::{status, text};
 
 /// Time for the hello, and for the command, each.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -51,13 +51,13 @@ pub(crate) fn doctor(typed: DoctorArguments) -> Result<u8, Failure> {
     let examined = runtime.block_on(account.examine(&doctor));
     runtime.shutdown_background();
     match examined {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(super::READER_GONE),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(status::READER_GONE),
         Err(error) => {
             let message = format!("cannot write standard output: {error}");
             Err(Failure::new(ErrorKind::LocalIo, message))
         }
         Ok(()) if account.well => Ok(0),
-        Ok(()) => Ok(ErrorKind::Unreachable.not_started_status()),
+        Ok(()) => Ok(status::NOT_STARTED),
     }
 }
 

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::time::Duration;
 
 use rcmd_certs::files::shown;
 use rcmd_client::membership::{self, Renewed};
@@ -17,19 +16,12 @@ use tokio::time::timeout;
 use super::arguments::{RunArguments, Words};
 use super::screen::Screen;
 use super::settings::{Run, Volume, Work};
-use super::sink::Place;
-use super::{batch, text};
+use super::sink::{LAST_OUTPUT, Place};
+use super::{batch, status, text};
 
 mod attend;
 
 pub(super) use attend::until;
-
-/// Exit status when the reader of standard output has gone: 128 + SIGPIPE, as of a local program.
-const READER_GONE: u8 = 141;
-/// Exit status when the whole truth is not known.
-const UNKNOWN: u8 = 255;
-/// For output that still waits when the user has given up.
-const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// How a run ended.
 #[derive(Debug)]
@@ -59,9 +51,9 @@ impl Ended {
     fn status(&self) -> u8 {
         match self.cause {
             Cause::Report => self.report.exit_status(),
-            Cause::ReaderGone => READER_GONE,
-            Cause::LocalIo => UNKNOWN,
-            Cause::GivenUp(signal) => u8::try_from(128 + signal.number()).unwrap_or(UNKNOWN),
+            Cause::ReaderGone => status::READER_GONE,
+            Cause::LocalIo => status::LOCAL_IO,
+            Cause::GivenUp(signal) => signal.exit_status(),
         }
     }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use rcmd_client::{Outcome, Report};
 
+use crate::cli::status;
+
 /// What came of the commands so far.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -37,9 +39,9 @@ impl Tally {
     /// The exit status of all, as of several hosts: the least certain of them decides.
     pub(super) fn status(&self) -> u8 {
         match self {
-            Self { unknown: true, .. } => 255,
-            Self { not_started: true, .. } => 125,
-            Self { timed_out: true, .. } => 124,
+            Self { unknown: true, .. } => status::UNKNOWN,
+            Self { not_started: true, .. } => status::NOT_STARTED,
+            Self { timed_out: true, .. } => status::TIMED_OUT,
             Self { failed: 1.., .. } => 1,
             _ => 0,
         }
