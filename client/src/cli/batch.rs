@@ -5,7 +5,7 @@
 //! memory.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::sync::Arc;
 
 use rcmd_client::{Client, ErrorKind, Failure, Notice, Signal, Stdio};
@@ -16,8 +16,8 @@ use tokio::time::{Instant, timeout};
 
 use super::arguments::Words;
 use super::render::{self, Piece};
-use super::run::{command, connect, not_started, until};
-use super::settings::{Form, Run, Volume};
+use super::run::{command, connect, leave, not_started, until};
+use super::settings::{Form, Run};
 use super::signals::{self, Action, Caught, Insistence, Signals};
 use super::sink::{self, Feed, LAST_OUTPUT, Place, Written};
 use super::{status, text};
@@ -300,9 +300,7 @@ impl Course<'_> {
             text::say(&text::failure(Some(&self.host), failure));
         }
         if !matches!(self.halt, Some(Halt::GivenUp(_))) {
-            let tell = self.run.volume != Volume::Quiet && io::stderr().is_terminal();
-            super::enroll::renew_in_own_time(&self.run.layout, tell);
-            self.client.close().await;
+            leave(self.run, Some(self.client)).await;
         }
         status
     }

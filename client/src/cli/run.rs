@@ -140,13 +140,18 @@ async fn carry_out(run: &Run, words: &Words, result: Option<File>) -> Result<u8,
         Ok(client) => (attempt(run, words, &host, &client, &mut screen).await, Some(client)),
     };
     let ended = conclude(run, &host, ended, screen, result).await;
-    // Output and result are out; nobody waits for what comes of this.
+    let client = client.filter(|_| !matches!(ended.cause, Cause::GivenUp(_)));
+    leave(run, client).await;
+    Ok(ended.status())
+}
+
+/// What is left to do when output and result are out. Nobody waits for what comes of the renewal.
+pub(super) async fn leave(run: &Run, client: Option<Client>) {
     let tell = run.volume != Volume::Quiet && io::stderr().is_terminal();
     super::enroll::renew_in_own_time(&run.layout, tell);
-    if let Some(client) = client.filter(|_| !matches!(ended.cause, Cause::GivenUp(_))) {
+    if let Some(client) = client {
         client.close().await;
     }
-    Ok(ended.status())
 }
 
 /// Connects as the flags say.
