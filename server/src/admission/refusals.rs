@@ -35,7 +35,8 @@ impl Refusals {
         let full_at = self.full_at.map_or(now, |at| at.max(now));
         let by = full_at.duration_since(now).saturating_sub(INTERVAL * (AT_ONCE - 1));
         if by >= LATEST {
-            // It comes on top, and is bounded by the connection that it holds up: not for longer, since
+            // It takes nothing from the bucket, and its own connection is what bounds it: one that
+            // never waits gets 100 of these a second beside the identity's 100. Not for longer, since
             // what else comes on that connection waits behind it.
             return Late { by: INTERVAL, holds_up: true };
         }
@@ -77,5 +78,21 @@ mod tests {
         assert!(!refusals.answer(now + INTERVAL).holds_up);
         assert!(!refusals.is_full(now + LATEST));
         assert!(refusals.is_full(now + LATEST + INTERVAL * AT_ONCE));
+    }
+
+    #[test]
+    fn a_connection_that_never_waits_is_answered_two_hundred_times_a_second() {
+        let (mut refusals, start) = (Refusals::default(), Instant::now());
+        let (mut now, mut answers) = (start, 0);
+        let mut until = |end| {
+            while now < end {
+                let late = refusals.answer(now);
+                now += if late.holds_up { late.by } else { Duration::ZERO };
+                answers += 1;
+            }
+            answers
+        };
+        let first = until(start + Duration::from_secs(1));
+        assert_eq!(until(start + Duration::from_secs(11)) - first, 2_000);
     }
 }
