@@ -42,7 +42,9 @@ pub async fn start(
     let request = match Request::from_start(&start) {
         Ok(request) => request,
         Err(RequestError::Fault(fault)) => return Err(fault),
-        Err(RequestError::Refused(failure)) => return Ok(refuse(&sink, failure)),
+        Err(RequestError::Refused(failure)) => {
+            return Ok(no_request(service, peer, &sink, failure));
+        }
     };
     let Some(wishes) = Wishes::of(&start) else {
         let failure = Failure::new(ErrorKind::Protocol, "none of the digests is known here")
@@ -380,6 +382,14 @@ fn sooner(failure: Failure, by: Duration) -> Failure {
     let waited = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
     let left = failure.retry_after_ms.map(|wait| wait.saturating_sub(waited).max(1));
     Failure { retry_after_ms: left, ..failure }
+}
+
+/// Turns down what makes no request, so that no attempt can be written down but only this.
+fn no_request(service: &Service, peer: &Peer, sink: &Sink, failure: Failure) -> Option<JobHandle> {
+    if let Ok(id) = JobId::random() {
+        service.jobs.audit.refused(peer, &id, &failure);
+    }
+    refuse(sink, failure)
 }
 
 fn refuse(sink: &Sink, failure: Failure) -> Option<JobHandle> {

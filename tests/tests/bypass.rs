@@ -1,4 +1,4 @@
-//! Ways around a policy: each is tried for real, none runs anything, and each leaves one denial.
+//! Ways around a policy: each is tried for real, none runs anything, and each is audited once.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -8,7 +8,9 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 
-use rcmd_tests::audit::{events, records};
+use rcmd_protocol::{frame::Mode, limits, request::Request};
+use rcmd_server::audit::text::Text;
+use rcmd_tests::audit::{assert_whole, events, records};
 use rcmd_tests::pki::{Authority, Leaf};
 use rcmd_tests::raw::{Dial, RawPeer, Start, frame, hello, text_frame};
 use rcmd_tests::{Finished, World, eventually, require, skip, world};
@@ -17,7 +19,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 /// One request, as it stands in `bypass/*.jsonl`. `@own` is the folder where programs lie as they
-/// should, `@open` one below `/tmp`, and `\xff` in a text is that byte.
+/// should, `@open` one below `/tmp`, `@long` a name of 120,000 bytes, and `\xff` in a text that byte.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Attempt {
@@ -30,9 +32,18 @@ struct Attempt {
     #[serde(default)]
     env: Vec<String>,
     cwd: Option<String>,
-    /// Stands in the denial.
+    /// Whom it asks to run as.
+    user: Option<String>,
+    /// What it is answered with: `denied` by the policy, or another kind of error.
+    #[serde(default = "denied")]
+    kind: String,
+    /// Stands in the answer.
     #[serde(default)]
     because: String,
+}
+
+fn denied() -> String {
+    "denied".to_owned()
 }
 
 fn attempts(file: &str) -> Vec<Attempt> {
@@ -69,10 +80,11 @@ impl Host {
         self.own.path().canonicalize().unwrap()
     }
 
-    /// A text with `@own` and `@open` in it made into the paths.
+    /// A text with `@own`, `@open` and `@long` in it made into what they stand for.
     fn path(&self, text: &str) -> OsString {
         let text = replaced(&bytes(text), b"@own", self.own().as_os_str().as_bytes());
-        OsString::from_vec(replaced(&text, b"@open", self.open.path().as_os_str().as_bytes()))
+        let text = replaced(&text, b"@open", self.open.path().as_os_str().as_bytes());
+        OsString::from_vec(replaced(&text, b"@long", "root".repeat(30_000).as_bytes()))
     }
 
     fn policy(&self) -> String {
@@ -160,6 +172,11 @@ impl Host {
         if let Some(cwd) = &attempt.cwd {
             client = client.option("--cwd").option(self.path(cwd));
         }
+        if let Some(user) = &attempt.user {
+            let mut option = OsString::from("--user=");
+            option.push(self.path(user));
+            client = client.option(option);
+        }
         let (mode, words) = match (&attempt.shell, &attempt.exec) {
             (Some(line), None) => ("--shell", vec![self.path(line)]),
             (None, words) => {
@@ -208,7 +225,7 @@ fn folder(path: &Path, mode: u32) {
 }
 
 #[test]
-fn no_way_around_the_policy_runs_anything_and_each_leaves_one_denial() {
+fn no_way_around_the_policy_runs_anything_and_each_is_audited_once() {
     require!(skip::need_root());
     let host = Host::new();
     let tried = attempts("attempts.jsonl");
@@ -216,30 +233,35 @@ fn no_way_around_the_policy_runs_anything_and_each_leaves_one_denial() {
     let mut wrong = Vec::new();
     for attempt in &tried {
         let done = host.attempt(attempt);
-        let denied = done.code() == 125
-            && done.result()["error"]["kind"] == "denied"
+        let turned_down = done.code() == 125
+            && done.result()["error"]["kind"] == attempt.kind
             && done.result()["retry_safe"] == true
             && done.stdout.is_empty()
             && done.stderr_text().contains(&attempt.because);
-        if !denied {
+        if !turned_down {
             wrong.push(format!(
-                "{}, not {:?}: {}",
+                "{}, not {} {:?}: {}",
                 attempt.name,
+                attempt.kind,
                 attempt.because,
                 done.stderr_text()
             ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    eventually("each has left a denial", || host.lines(" denied ") >= tried.len());
-    assert_eq!(host.lines(" denied "), tried.len());
+    let denials = tried.iter().filter(|attempt| attempt.kind == "denied").count();
+    eventually("each denial is in the log", || host.lines(" denied ") >= denials);
+    assert_eq!(host.lines(" denied "), denials);
     assert_eq!(host.lines(" started "), 0);
     let audit = records(&host.world);
     let asked: Vec<_> = audit.iter().filter(|record| record["event"] == "attempt").collect();
     assert_eq!(asked.len(), tried.len());
-    for attempt in asked {
-        let job = attempt["job"].as_str().unwrap();
-        assert_eq!(events(&audit, job), ["attempt", "denial"], "{attempt}");
+    for (attempt, record) in tried.iter().zip(asked) {
+        let job = record["job"].as_str().unwrap();
+        let answer = if attempt.kind == "denied" { "denial" } else { "refusal" };
+        assert_eq!(events(&audit, job), ["attempt", answer], "{}: {record}", attempt.name);
+        let user = attempt.user.as_ref().map(|user| Text::of(host.path(user).as_bytes()));
+        assert_eq!(record["user"], serde_json::to_value(user).unwrap(), "{}", attempt.name);
     }
 
     // The same rules permit what they are for, or all this would prove nothing.
@@ -249,7 +271,7 @@ fn no_way_around_the_policy_runs_anything_and_each_leaves_one_denial() {
         assert_eq!(done.code(), 0, "{}: {}", attempt.name, done.story());
     }
     eventually("each was started", || host.lines(" started ") >= honest.len());
-    assert_eq!(host.lines(" denied "), tried.len());
+    assert_eq!(host.lines(" denied "), denials);
 }
 
 #[test]
@@ -271,7 +293,9 @@ fn a_start_that_two_readers_could_read_differently_is_no_start() {
         text_frame(&good.replacen(from, to, 1), &payload)
     };
     let more = [&payload[..], b"sshd\0"].concat();
-    let broken: [(&str, Vec<u8>); 12] = [
+    let torn = [&payload[..], b"nobody\0root\0"].concat();
+    let as_user = text(torn.len()).replacen("\"argc\":3", "\"argc\":3,\"user\":true", 1);
+    let broken: [(&str, Vec<u8>); 14] = [
         ("mode twice", swapped("\"mode\":\"exec\"", "\"mode\":\"exec\",\"mode\":\"shell\"")),
         (
             "mode twice, once escaped",
@@ -285,7 +309,9 @@ fn a_start_that_two_readers_could_read_differently_is_no_start() {
         ("fewer arguments than strings", swapped("\"argc\":3", "\"argc\":2")),
         ("an argument as a setting", swapped("\"argc\":3", "\"argc\":2,\"envc\":1")),
         ("an argument as a folder", swapped("\"argc\":3", "\"argc\":2,\"cwd\":true")),
+        ("an argument as a user", swapped("\"argc\":3", "\"argc\":2,\"user\":true")),
         ("more strings than arguments", text_frame(&text(more.len()), &more)),
+        ("a user with a NUL", text_frame(&as_user, &torn)),
         ("a NUL in the header", swapped("\"exec\"", "\"exec\\u0000\"")),
     ];
     for (name, bytes) in broken {
@@ -302,6 +328,45 @@ fn a_start_that_two_readers_could_read_differently_is_no_start() {
     let ran = peer.finish(1).unwrap();
     assert_eq!(ran.exit["code"], 0, "{}", ran.exit);
     assert_eq!(ran.stdout, b"ran restart nginx\n");
+}
+
+#[test]
+fn what_makes_no_request_is_audited_too() {
+    let world = World::start();
+    let request = || Request {
+        mode: Mode::Exec,
+        args: vec![b"true".to_vec()],
+        env: Vec::new(),
+        cwd: None,
+        user: None,
+        stdin: false,
+        timeout_ms: 0,
+        lock: None,
+    };
+    let tried = [
+        ("usage", Request { user: Some(Vec::new()), ..request() }),
+        ("usage", Request { args: vec![Vec::new()], ..request() }),
+        ("usage", Request { env: vec![b"=x".to_vec()], ..request() }),
+        ("too_big", Request { user: Some(vec![b'r'; limits::STRING]), ..request() }),
+    ];
+    let mut peer = RawPeer::greeted(&world);
+    let mut told = Vec::new();
+    for (ch, (kind, request)) in (1..).zip(&tried) {
+        let payload = request.encode();
+        let mut header = Start::exec(ch, &["true"]).header();
+        header["envc"] = request.env.len().into();
+        header["user"] = request.user.is_some().into();
+        header["digest"] = request.digest(&payload).to_string().into();
+        peer.send(&frame(&header, &payload)).unwrap();
+        let exit = peer.finish(ch).unwrap().exit;
+        assert_eq!(exit["kind"], *kind, "{exit}");
+        told.push(exit["message"].clone());
+    }
+    let of_peers = records(&world).into_iter().filter(|record| record.get("job").is_some());
+    let audited: Vec<_> = of_peers.collect();
+    assert!(audited.iter().all(|record| record["event"] == "refusal"), "{audited:?}");
+    assert_eq!(audited.iter().map(|record| record["message"].clone()).collect::<Vec<_>>(), told);
+    assert_whole(&world, None);
 }
 
 #[test]

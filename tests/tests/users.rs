@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use rcmd_tests::audit::{events, records};
 use rcmd_tests::{World, require, skip};
 
 /// Both ways to start a command.
@@ -11,6 +12,16 @@ const WAYS: [&str; 2] = ["spawn = \"portable\"", "spawn = \"auto\""];
 
 fn worlds() -> [World; 2] {
     WAYS.map(|way| World::builder().config(way).server_env("SECRET_OF_THE_SERVER", "x").start())
+}
+
+/// Asserts that the one request so far is in the audit once, with the user that it asked for.
+#[track_caller]
+fn assert_refusal_of(world: &World, user: &str) {
+    let audit = records(world);
+    let asked: Vec<_> = audit.iter().filter(|record| record["event"] == "attempt").collect();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert_eq!(asked[0]["user"], user);
+    assert_eq!(events(&audit, asked[0]["job"].as_str().unwrap()), ["attempt", "refusal"]);
 }
 
 fn fields(text: &str) -> BTreeMap<&str, &str> {
@@ -147,6 +158,7 @@ fn a_locked_account_runs_nothing() {
     let done = world.exec(["true"]).options(["-l", locked]).with_result().run();
     done.assert_code(125);
     assert!(done.result()["error"]["message"].as_str().unwrap().contains("locked"));
+    assert_refusal_of(&world, locked);
 }
 
 #[test]
@@ -156,4 +168,5 @@ fn a_server_that_is_not_root_becomes_nobody_else() {
     let done = world.exec(["true"]).options(["-l", "root"]).with_result().run();
     done.assert_code(125);
     assert!(done.result()["error"]["message"].as_str().unwrap().contains("can't become"));
+    assert_refusal_of(&world, "root");
 }

@@ -83,7 +83,7 @@ pub enum Event {
         /// Why, as the client was told.
         reason: String,
     },
-    /// Nothing ran for another reason.
+    /// Nothing ran for another reason. It stands without an attempt when what came made no request.
     Refusal {
         /// The job that there would have been.
         job: String,
