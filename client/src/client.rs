@@ -21,9 +21,9 @@ pub struct Client {
 
 impl Client {
     /// Connects: name, TCP, TLS. An identity that came by a token and whose certificate has ended is
-    /// renewed first, within the same limit of time. It does not wait for the server's first word, which comes together
-    /// with what it says to the first command; that the server refuses this client's certificate is
-    /// seen only then.
+    /// renewed first, within the same limit of time. It does not wait for the server's first word,
+    /// which comes together with what it says to the first command; that the server refuses this
+    /// client's certificate is seen only then.
     ///
     /// Must be called inside a tokio runtime with time and I/O enabled.
     ///
@@ -33,7 +33,7 @@ impl Client {
     /// # Cancel safety
     /// Nothing is left of it when it is dropped.
     pub async fn connect(config: &Config, target: &Target) -> Result<Self, Failure> {
-        let config = config.unexpired().await?;
+        let (config, _) = config.unexpired().await?;
         let dial = connect::Host::new(&config, target);
         let stream = dial.connect().await.map_err(|missed| missed.failure)?;
         let link = link::open(target.to_string(), Box::new(dial), Box::new(stream));

@@ -9,7 +9,7 @@ use rcmd_certs::{
 };
 use rcmd_protocol::outcome::{ErrorKind, Failure};
 
-use crate::membership::{self, When};
+use crate::membership::{self, Renewed, When};
 
 /// Time for name, TCP and TLS together, unless [`Config::connect_timeout`] says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,18 +42,23 @@ impl Config {
         Ok(Self { tls: config, files, layout, usable_until, connect_timeout: CONNECT_TIMEOUT })
     }
 
-    /// The same with a certificate that has not ended: one that has, or is about to, is renewed if it came
-    /// by a token.
-    /// The one that was read counts, and not the file, which somebody else may have renewed since.
+    /// The same with a certificate that has not ended: one that has, or is about to, is renewed if it
+    /// came by a token. The one that was read counts, and not the file, which somebody else may have
+    /// renewed since. [`Client::connect`](crate::Client::connect) does this too, and can't tell what
+    /// came of it.
     ///
     /// # Errors
-    /// It has ended and could not be renewed within [`Config::connect_timeout`].
-    pub(crate) async fn unexpired(&self) -> Result<Self, Failure> {
+    /// Kind `tls`: it has ended and could not be renewed within [`Config::connect_timeout`].
+    ///
+    /// # Cancel safety
+    /// Nothing is half written when it is dropped.
+    pub async fn unexpired(&self) -> Result<(Self, Renewed), Failure> {
         if self.usable_until.is_none_or(|until| tls::now_unix() <= until) {
-            return Ok(self.clone());
+            return Ok((self.clone(), Renewed::No));
         }
-        membership::renew_within(self.connect_timeout, &self.layout).await?;
-        Ok(Self::from_dir(self.layout.dir())?.connect_timeout(self.connect_timeout))
+        let renewed = membership::renew_within(self.connect_timeout, &self.layout).await?;
+        let fresh = Self::from_dir(self.layout.dir())?.connect_timeout(self.connect_timeout);
+        Ok((fresh, renewed))
     }
 
     /// The same with the files as they are now; an identity that came by a token is renewed first, if

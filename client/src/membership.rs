@@ -122,7 +122,7 @@ pub async fn renew(layout: &Layout, when: When) -> Result<Renewed, Failure> {
 ///
 /// # Cancel safety
 /// As [`renew`].
-pub async fn renew_within(limit: Duration, layout: &Layout) -> Result<Renewed, Failure> {
+pub(crate) async fn renew_within(limit: Duration, layout: &Layout) -> Result<Renewed, Failure> {
     let renewing = tokio::time::timeout(limit, renew(layout, When::Ended));
     let renewed = renewing.await.unwrap_or_else(|_| {
         let message = "this client's certificate has ended, and the authority does not answer";

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use rcmd_certs::files::shown;
-use rcmd_client::membership::{self, Renewed};
+use rcmd_client::membership::Renewed;
 use rcmd_client::{
     Client, Command, Config, ErrorKind, Failure, Outcome, Question, Report, Signal, Stdio, ask,
 };
@@ -157,15 +157,14 @@ pub(super) async fn leave(run: &Run, client: Option<Client>) {
 /// Connects as the flags say.
 ///
 /// # Errors
-/// As [`Client::connect`]; and when the certificate has ended and can't be renewed.
+/// As [`Config::from_dir`] and [`Client::connect`].
 pub(super) async fn connect(run: &Run) -> Result<Client, Failure> {
+    let config = Config::from_dir(run.layout.dir())?.connect_timeout(run.connect_timeout);
     // A certificate that has ended costs its renewal here; any other is renewed afterwards.
-    // The library would do it as well, and could not tell of the clock.
-    let renewed = membership::renew_within(run.connect_timeout, &run.layout).await?;
+    let (config, renewed) = config.unexpired().await?;
     if let Renewed::Yes(Some(clock)) = renewed {
         text::say(&text::line(text::Tone::Notice, &clock.to_string()));
     }
-    let config = Config::from_dir(run.layout.dir())?.connect_timeout(run.connect_timeout);
     Client::connect(&config, &run.target).await
 }
 
