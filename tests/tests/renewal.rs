@@ -68,6 +68,18 @@ fn a_client_renews_after_a_command_in_its_own_time_and_before_one_when_it_has_en
 }
 
 #[test]
+fn a_dry_run_too_renews_a_certificate_that_has_ended() {
+    let authority = Serving::with("client_life = \"3s\"");
+    let mut world = enrolled(&authority, World::builder());
+    world.start_server();
+    let cert = Layout::new(world.dir()).client_cert();
+    let first = serial(&world, Kind::Client);
+    eventually("its end", || tls::now_unix() > load_leaf(&cert).unwrap().not_after);
+    world.exec(["true"]).option("--dry-run").run().assert_code(0);
+    assert_ne!(serial(&world, Kind::Client), first);
+}
+
+#[test]
 fn clients_that_renew_at_once_leave_one_good_certificate() {
     let authority = Serving::start();
     let mut world = enrolled(&authority, World::builder());

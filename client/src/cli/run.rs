@@ -108,9 +108,8 @@ fn dry(run: &Run, words: &Words) -> Result<u8, Failure> {
         run.env.iter().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
     let question = question.env(settings.collect()).current_dir(run.cwd.as_deref().map(bytes));
     let question = question.user(run.user.as_deref().map(bytes));
-    let config = Config::from_dir(run.layout.dir())?.connect_timeout(run.connect_timeout);
     let runtime = super::runtime()?;
-    let answer = runtime.block_on(ask(&config, &run.target, question));
+    let answer = runtime.block_on(async { ask(&config(run).await?, &run.target, question).await });
     runtime.shutdown_background();
     let host = run.target.to_string();
     match answer {
@@ -159,13 +158,17 @@ pub(super) async fn leave(run: &Run, client: Option<Client>) {
 /// # Errors
 /// As [`Config::from_dir`] and [`Client::connect`].
 pub(super) async fn connect(run: &Run) -> Result<Client, Failure> {
+    Client::connect(&config(run).await?, &run.target).await
+}
+
+/// With which certificate: one that has ended costs its renewal here, any other is renewed afterwards.
+async fn config(run: &Run) -> Result<Config, Failure> {
     let config = Config::from_dir(run.layout.dir())?.connect_timeout(run.connect_timeout);
-    // A certificate that has ended costs its renewal here; any other is renewed afterwards.
     let (config, renewed) = config.unexpired().await?;
     if let Renewed::Yes(Some(clock)) = renewed {
         text::say(&text::line(text::Tone::Notice, &clock.to_string()));
     }
-    Client::connect(&config, &run.target).await
+    Ok(config)
 }
 
 async fn attempt(
