@@ -236,3 +236,6 @@ impl ClientCertVerifier for Clients {
         self.by_chain.supported_verify_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;
