@@ -5,7 +5,8 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::World;
+use crate::wait::eventually_some;
+use crate::{Finished, World};
 
 /// The folder of the log.
 #[must_use]
@@ -56,4 +57,23 @@ pub fn records(world: &World) -> Vec<Value> {
 pub fn events(records: &[Value], job: &str) -> Vec<String> {
     let of_job = records.iter().filter(|record| record["job"] == job);
     of_job.map(|record| record["event"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// Waits until a start is refused because nothing can be written of it, and gives how.
+///
+/// # Panics
+///
+/// When it is refused in another way than one that is safe to try again, or not at all.
+#[must_use]
+#[track_caller]
+pub fn eventually_refused(world: &World) -> Finished {
+    let refused = eventually_some("a start is refused", || {
+        let done = world.exec(["true"]).with_result().run();
+        (done.result()["error"]["kind"] == "resources").then_some(done)
+    });
+    refused.assert_code(125);
+    let result = refused.result();
+    assert_eq!(result["outcome"], "not_started");
+    assert_eq!(result["retry_safe"], true);
+    refused
 }

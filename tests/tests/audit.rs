@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rcmd_tests::audit::{assert_whole, events, folder, records, run};
+use rcmd_tests::audit::{assert_whole, events, eventually_refused, folder, records, run};
 use rcmd_tests::{World, eventually, require, skip, soak};
 use rustix::process::Signal;
 
@@ -198,21 +198,9 @@ fn a_full_disk_stops_starts_says_why_and_loses_no_end() {
     world.wait_for_log("started job");
     disk.fill();
     // The last page of the log may have room for some more.
-    eventually("a start is refused", || {
-        let done = world.exec(["true"]).with_result().run();
-        let result = done.result();
-        let refused = result["error"]["kind"] == "resources";
-        if refused {
-            done.assert_code(125);
-            done.assert_says("audit");
-            done.assert_says("No space left on device");
-            assert_eq!(
-                (&result["outcome"], &result["retry_safe"]),
-                (&"not_started".into(), &true.into())
-            );
-        }
-        refused
-    });
+    let refused = eventually_refused(&world);
+    refused.assert_says("audit");
+    refused.assert_says("No space left on device");
     fs::write(&gate, "").unwrap();
     let ended = client.wait();
     ended.assert_code(0);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use rcmd_tests::audit::{assert_whole, events, records};
+use rcmd_tests::audit::{assert_whole, events, eventually_refused, records};
 use rcmd_tests::{World, eventually, require, skip};
 
 /// Takes the place of the calls that bring a file to the disk, and fails as a broken disk does while
@@ -28,17 +28,7 @@ int fdatasync(int fd) { return synced(SYS_fdatasync, fd); }
 "#;
 
 fn assert_refused_for_want_of_a_disk(world: &World) {
-    eventually("a start is refused", || {
-        let done = world.exec(["true"]).with_result().run();
-        let result = done.result();
-        let refused = result["error"]["kind"] == "resources";
-        if refused {
-            done.assert_code(125);
-            done.assert_says("the log could not be synced: Input/output error");
-            assert_eq!(result["retry_safe"], true);
-        }
-        refused
-    });
+    eventually_refused(world).assert_says("the log could not be synced: Input/output error");
 }
 
 #[test]

@@ -214,7 +214,6 @@ impl<'a> Follower<'a> {
         loop {
             line.clear();
             self.place.1 += 1;
-            let io = |error| What::Io(error);
             let mut ended = files::next_line(reader, &mut line, LINE_LIMIT);
             let mut tries = patience.map_or(0, |_| TRIES);
             while matches!(ended, Ok(Ended::Torn)) && tries > 0 {
@@ -222,7 +221,7 @@ impl<'a> Follower<'a> {
                 ended = files::next_line(reader, &mut line, LINE_LIMIT);
                 tries -= 1;
             }
-            match ended.map_err(|error| self.finding(io(error)))? {
+            match ended.map_err(|error| self.finding(What::Io(error)))? {
                 Ended::Whole => self.line(&line, reader)?,
                 Ended::TooLong => return Err(self.finding(What::Torn)),
                 Ended::Torn => {
