@@ -5,9 +5,9 @@
 //! because a lenient reader and a strict one that see different users in the same certificate are a
 //! hole: the scheme and the kind are lower case, the name follows [`names`], and there is no
 //! percent-encoding, no second slash, no query, no port and no userinfo. Exactly one URI names a
-//! user. One more may stand beside it, [`BREAK_GLASS`]. What begins with `rcmd:` in any case and is not of that form is an error; URIs of other
-//! schemes, DNS names and the subject are ignored, so another authority's certificates work once
-//! they carry the one URI.
+//! user. One more may stand beside it, [`BREAK_GLASS`]. What begins with `rcmd:` in any case and is
+//! not of that form is an error; URIs of other schemes, DNS names and the subject are ignored, so
+//! another authority's certificates work once they carry the one URI.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};

@@ -1,8 +1,8 @@
 //! Where the files lie.
 //!
 //! One folder holds everything: `ca.pem`, `authority/`, `server/`, `client/`, `server.toml`,
-//! `policy.cedar` and `client.toml`. Which folder: `--dir`, else `$RCMD_DIR`, else a default that differs between a
-//! host and a user.
+//! `policy.cedar` and `client.toml`. Which folder: `--dir`, else `$RCMD_DIR`, else a default that
+//! differs between a host and a user.
 
 use std::env;
 use std::ffi::OsString;

@@ -14,8 +14,8 @@
 //!
 //! A process that ends is not reaped at once: as long as it is not, its pid and its process group
 //! are nobody else's, and may be signalled. The server adopts what loses its parent
-//! (PR_SET_CHILD_SUBREAPER, prctl(2)) and reaps it. A command that ends normally leaves running what holds none of its pipes:
-//! a daemon that it started on purpose, as with ssh.
+//! (PR_SET_CHILD_SUBREAPER, prctl(2)) and reaps it. A command that ends normally leaves running what
+//! holds none of its pipes: a daemon that it started on purpose, as with ssh.
 
 use std::{
     io,

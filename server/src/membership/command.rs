@@ -71,7 +71,8 @@ fn dir_flag(options: &EnrollOptions) -> String {
     options.dir.as_deref().map(|dir| format!(" --dir {}", shown(dir))).unwrap_or_default()
 }
 
-/// Says whether the server runs and how the certificate, the lists and the authority are. Gives 0 when all is well, else 1.
+/// Says whether the server runs and how the certificate, the lists and the authority are. Gives 0
+/// when all is well, else 1.
 ///
 /// # Errors
 /// When it can't be said.

@@ -8,7 +8,8 @@
 //! left them.
 //!
 //! *Of our own* (`raw`): where the server has cgroups, and for another user or with no_new_privs
-//! everywhere, since posix_spawn has neither. Without a cgroup the tree of such a command is swept as any other.
+//! everywhere, since posix_spawn has neither. Without a cgroup the tree of such a command is swept as
+//! any other.
 
 use std::{
     fs::File,
