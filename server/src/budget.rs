@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, futures::Notified};
 
 /// Counts bytes held for clients against a total.
 #[derive(Debug)]
@@ -30,9 +30,10 @@ impl Budget {
         self.held.load(Ordering::Relaxed) < self.limit
     }
 
-    /// Waits until something was given back. It may return early; ask [`Budget::has_room`] again.
-    pub async fn freed(&self) {
-        self.freed.notified().await;
+    /// Waits until something is given back, counted from this call and not from the first poll: made
+    /// before [`Budget::has_room`] is asked, it misses nothing. It may return early; ask again.
+    pub fn freed(&self) -> Notified<'_> {
+        self.freed.notified()
     }
 }
 
@@ -81,5 +82,16 @@ mod tests {
         drop(one);
         assert!(budget.has_room());
         assert_eq!(budget.held.load(Ordering::Relaxed), 4);
+    }
+
+    #[tokio::test]
+    async fn what_is_given_back_before_anybody_waits_for_it_is_not_missed() {
+        let budget = Arc::new(Budget::new(10));
+        let mut share = Share::new(Arc::clone(&budget));
+        share.set(10);
+        let freed = budget.freed();
+        assert!(!budget.has_room());
+        share.set(0);
+        freed.await;
     }
 }

@@ -88,8 +88,10 @@ impl<P: AsyncRead + AsFd + Unpin> Output<P> {
     /// # Cancel safety
     /// Nothing is lost: bytes are read only when this returns.
     pub(super) async fn read(&mut self, budget: &Budget) {
+        // Other streams may have used the budget up since `wants` was asked: to read nothing would
+        // look like the end of the pipe.
         let room = self.room(budget);
-        let Some(pipe) = &mut self.pipe else { return };
+        let Some(pipe) = self.pipe.as_mut().filter(|_| room > 0) else { return };
         if self.block.capacity() - self.block.len() < CHUNK / 4 {
             if !budget.has_room() {
                 self.blocks.clear();
@@ -208,5 +210,38 @@ impl<P: AsyncRead + AsFd + Unpin> Output<P> {
     /// Total and digest; ends the stream if that has not happened.
     pub(super) fn totals(&mut self) -> (u64, StreamDigest) {
         (self.log.total(), self.log.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::unix::pipe;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_budget_that_others_use_up_before_the_read_does_not_end_the_stream() {
+        let budget = Arc::new(Budget::new(1 << 20));
+        let share = || Share::new(Arc::clone(&budget));
+        let mut output = Output::new(Stream::Stdout, Algorithm::Blake3, false, share());
+        let (mut writer, reader) = pipe::pipe().unwrap();
+        output.connect(Some(reader));
+        let always = usize::try_from(HELD_ALWAYS).unwrap();
+        writer.write_all(&vec![7; always]).await.unwrap();
+        while output.log.retained() < HELD_ALWAYS {
+            output.read(&budget).await;
+        }
+        writer.write_all(b"more").await.unwrap();
+        assert!(output.wants(&budget));
+        let mut other = share();
+        other.set(1 << 20);
+        output.read(&budget).await;
+        assert!(!output.is_closed());
+        drop(other);
+        output.read(&budget).await;
+        assert_eq!(output.log.total(), HELD_ALWAYS + 4);
     }
 }
