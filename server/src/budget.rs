@@ -2,14 +2,16 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{Notify, futures::Notified};
+use crate::limits::HELD_ALWAYS;
+
+/// One stream may hold this part of what is free: its full credit as long as 64 MiB are.
+const PORTIONS: usize = 64;
 
 /// Counts bytes held for clients against a total.
 #[derive(Debug)]
 pub struct Budget {
     limit: usize,
     held: AtomicUsize,
-    freed: Notify,
 }
 
 /// One stream's part of the budget; given back when dropped.
@@ -22,18 +24,22 @@ pub struct Share {
 impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { limit, held: AtomicUsize::new(0), freed: Notify::new() }
+        Self { limit, held: AtomicUsize::new(0) }
+    }
+
+    fn free(&self) -> usize {
+        self.limit.saturating_sub(self.held.load(Ordering::Relaxed))
     }
 
     /// Whether there is room for more.
     pub fn has_room(&self) -> bool {
-        self.held.load(Ordering::Relaxed) < self.limit
+        self.free() > 0
     }
 
-    /// Waits until something is given back, counted from this call and not from the first poll: made
-    /// before [`Budget::has_room`] is asked, it misses nothing. It may return early; ask again.
-    pub fn freed(&self) -> Notified<'_> {
-        self.freed.notified()
+    /// Bytes that one stream may hold now: the same for all, whoever came first, and less the more
+    /// they hold together.
+    pub fn each(&self) -> u64 {
+        HELD_ALWAYS.max((self.free() / PORTIONS) as u64)
     }
 }
 
@@ -48,10 +54,7 @@ impl Share {
         if held >= self.held {
             self.budget.held.fetch_add(held - self.held, Ordering::Relaxed);
         } else {
-            let before = self.budget.held.fetch_sub(self.held - held, Ordering::Relaxed);
-            if before >= self.budget.limit {
-                self.budget.freed.notify_waiters();
-            }
+            self.budget.held.fetch_sub(self.held - held, Ordering::Relaxed);
         }
         self.held = held;
     }
@@ -84,14 +87,14 @@ mod tests {
         assert_eq!(budget.held.load(Ordering::Relaxed), 4);
     }
 
-    #[tokio::test]
-    async fn what_is_given_back_before_anybody_waits_for_it_is_not_missed() {
-        let budget = Arc::new(Budget::new(10));
-        let mut share = Share::new(Arc::clone(&budget));
-        share.set(10);
-        let freed = budget.freed();
-        assert!(!budget.has_room());
-        share.set(0);
-        freed.await;
+    #[test]
+    fn what_one_may_hold_shrinks_with_what_is_free_and_never_below_what_it_always_may() {
+        let budget = Arc::new(Budget::new(PORTIONS << 20));
+        assert_eq!(budget.each(), 1 << 20);
+        let mut others = Share::new(Arc::clone(&budget));
+        others.set(PORTIONS << 19);
+        assert_eq!(budget.each(), 1 << 19);
+        others.set(PORTIONS << 20);
+        assert_eq!(budget.each(), HELD_ALWAYS);
     }
 }

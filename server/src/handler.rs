@@ -20,7 +20,7 @@ use crate::{
     job::{self, Attachment, Beginning, JobHandle, Message, Sink, Wishes},
     judging::{self, Ground, Permitted, Refused},
     keys::Known,
-    limits::HELD_ALWAYS,
+    limits::REQUEST_ALWAYS,
     peer::Peer,
     policy::{self, Denial, Moment, Slice, Standing},
     process::{Account, SpawnError},
@@ -162,7 +162,7 @@ impl Drop for Claim {
 /// Counts what is kept of a request until it runs.
 fn hold(jobs: &job::Shared, request: &Start) -> Result<Share, Failure> {
     let size = request.payload.len();
-    if size as u64 > HELD_ALWAYS && !jobs.budget.has_room() {
+    if size > REQUEST_ALWAYS && !jobs.budget.has_room() {
         return Err(Failure::new(
             ErrorKind::Busy,
             "the server holds as much as it may for its clients",

@@ -8,6 +8,7 @@ pub use units::{Rate, Span};
 
 use std::{collections::BTreeMap, time::Duration};
 
+use rcmd_protocol::limits::CREDIT;
 use serde::Deserialize;
 
 use crate::process::TreeLimits;
@@ -19,11 +20,14 @@ const DESCRIPTORS_PER_COMMAND: u64 = 6;
 /// Descriptors kept back for listeners, logs, certificates and `/proc`.
 const DESCRIPTORS_KEPT: u64 = 32;
 
-/// Bytes of output and input that the server holds for all clients together. Past it, pipes are read
-/// a little at a time, so that a thousand clients that read nothing cost a bounded amount.
+/// Bytes of output and input that the server holds for all clients together. The nearer it is, the less
+/// one stream may hold, so that a thousand clients that read nothing cost a bounded amount.
 pub const HELD: usize = 256 * 1024 * 1024;
-/// What a stream may hold although the total is used up, so that nobody starves.
-pub const HELD_ALWAYS: u64 = 64 * 1024;
+/// What a stream may hold although the total is used up, so that nobody starves: with less, a receiver
+/// that confirms each quarter of its credit would never confirm anything.
+pub const HELD_ALWAYS: u64 = CREDIT / 4;
+/// Bytes of a request that is taken although the total is used up.
+pub const REQUEST_ALWAYS: usize = 64 * 1024;
 /// Ends that are kept for an identity whose client has not come back for them.
 pub const RETAINED: usize = 1024;
 /// Time between SIGTERM and SIGKILL for a timeout or a stopped reader.

@@ -16,7 +16,6 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use crate::{
     budget::{Budget, Share},
     clock,
-    limits::HELD_ALWAYS,
 };
 
 /// One output stream of a job.
@@ -67,20 +66,13 @@ impl<P: AsyncRead + AsFd + Unpin> Output<P> {
         if let Some(owed) = self.owed.filter(|&owed| owed > 0 && owed <= CREDIT) {
             return usize::try_from(owed).unwrap_or(CHUNK).min(CHUNK);
         }
-        let room = match budget.has_room() {
-            true => self.log.room(),
-            false => self.log.room().min(HELD_ALWAYS.saturating_sub(self.log.retained())),
-        };
+        // One that is held to its part goes on when its client confirms something.
+        let room = self.log.room().min(budget.each().saturating_sub(self.log.retained()));
         usize::try_from(room).unwrap_or(CHUNK).min(CHUNK)
     }
 
     pub(super) fn wants(&self, budget: &Budget) -> bool {
         self.pipe.is_some() && self.room(budget) > 0
-    }
-
-    /// Whether only the budget keeps the pipe from being read.
-    pub(super) fn is_short_of_budget(&self, budget: &Budget) -> bool {
-        self.pipe.is_some() && !budget.has_room() && self.log.room() > 0
     }
 
     /// Reads once from the pipe, or closes it at its end.
@@ -221,26 +213,28 @@ mod tests {
     use tokio::net::unix::pipe;
 
     use super::*;
+    use crate::limits::HELD_ALWAYS;
 
     #[tokio::test]
     async fn a_budget_that_others_use_up_before_the_read_does_not_end_the_stream() {
-        let budget = Arc::new(Budget::new(1 << 20));
+        const LIMIT: usize = 128 << 20;
+        let budget = Arc::new(Budget::new(LIMIT));
         let share = || Share::new(Arc::clone(&budget));
         let mut output = Output::new(Stream::Stdout, Algorithm::Blake3, false, share());
         let (mut writer, reader) = pipe::pipe().unwrap();
         output.connect(Some(reader));
-        let always = usize::try_from(HELD_ALWAYS).unwrap();
-        writer.write_all(&vec![7; always]).await.unwrap();
         while output.log.retained() < HELD_ALWAYS {
+            writer.write_all(&[7; 4096]).await.unwrap();
             output.read(&budget).await;
         }
         writer.write_all(b"more").await.unwrap();
         assert!(output.wants(&budget));
-        let mut other = share();
-        other.set(1 << 20);
+        let mut others = share();
+        others.set(LIMIT);
         output.read(&budget).await;
         assert!(!output.is_closed());
-        drop(other);
+        assert!(!output.wants(&budget));
+        drop(others);
         output.read(&budget).await;
         assert_eq!(output.log.total(), HELD_ALWAYS + 4);
     }

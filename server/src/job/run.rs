@@ -285,9 +285,6 @@ impl Job {
 
     async fn step(&mut self, running: &mut Running) {
         let budget = Arc::clone(&self.shared.budget);
-        let freed = budget.freed();
-        let short =
-            self.stdout.is_short_of_budget(&budget) || self.stderr.is_short_of_budget(&budget);
         let deadline = self.timers.next();
         tokio::select! {
             message = self.mailbox.recv() => {
@@ -310,7 +307,6 @@ impl Job {
                 self.tree_is_gone(&kill);
                 running.is_left = !kill.left.is_empty();
             }
-            () = freed, if short => {}
             () = at(deadline) => self.expire(running),
         }
         // Its pipes close a moment before it is seen to end: then both ends and the exit leave as one.

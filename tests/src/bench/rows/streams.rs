@@ -1,121 +1,93 @@
 //! Many commands that stream at once on many connections: what that holds in memory, how evenly they
 //! are served, and that nothing is lost.
 
-use std::time::Instant;
+mod crowd;
 
-use anyhow::{Context as _, Result, ensure};
-use bytes::Bytes;
-use rcmd_client::{Child, Client, Outcome, Stdio};
-use tokio::runtime::Runtime;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rcmd_client::{Child, Outcome};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::World;
-use crate::bench::stage::{Stage, connect, one_thread};
-use crate::bench::table::{Goal::AtMost, Series, Table};
+use crate::bench::stage::{Stage, one_thread};
+use crate::bench::table::{Goal::AtMost, Series, Table, median};
 use crate::proc;
 
-/// Each waits for a line, so that all are there before the first byte of the first one.
-const LINE: &str = "read go; exec head -c";
-/// Room for all of them at once, also within one identity.
-const ROOM: &str = "[limits]\nrunning = 1100\nchannels = 2200\n\
-                    [limits.peer]\nrunning = 1100\nchannels = 2200";
+use crowd::{Crowd, Size};
+
 /// What the server may hold: its budget for all clients, what it always grants each of 2,000 streams,
 /// and itself.
 const SERVER_MIB: f64 = 256.0 + 2000.0 / 16.0 + 64.0;
+/// More than anything delivers.
+const ENDLESS: u64 = i64::MAX as u64;
 
 pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
     let size = Size {
         connections: stage.options.count(100, 10),
         each: stage.options.count(10, 5),
-        bytes: (stage.options.count(4, 1) as u64) << 20,
     };
-    let world =
-        World::builder().own_group().config("keepalive = \"1h\"").config(ROOM).try_start()?;
+    let bytes = (stage.options.count(4, 1) as u64) << 20;
+    let window = Duration::from_secs(stage.options.count(20, 2) as u64);
+    let world = crowd::world()?;
     let runtime = one_thread()?;
-    let mut figures = [const { Vec::new() }; 4];
+    let (mut whole, mut even) = ([const { Vec::new() }; 3], [const { Vec::new() }; 5]);
     for _ in 0..stage.options.rounds().min(3) {
-        for (series, value) in figures.iter_mut().zip(once(&world, &runtime, size)?) {
+        let own = std::process::id();
+        let forgotten = proc::forget_peak(world.pid()) && proc::forget_peak(own);
+        ensure!(forgotten, "a peak can't be forgotten");
+        let rate = runtime.block_on(whole_output(&world, size, bytes))?;
+        for (series, value) in even.iter_mut().zip(runtime.block_on(shares(&world, size, window))?) {
+            series.push(value);
+        }
+        let peak = |pid| proc::peak_kib(pid).context("no peak").map(|kib| kib as f64 / 1024.0);
+        for (series, value) in whole.iter_mut().zip([rate, peak(world.pid())?, peak(own)?]) {
             series.push(value);
         }
     }
-    let [rate, uneven, server, client] = figures;
-    let Size { connections, each, bytes } = size;
-    let commands = connections * each;
-    let title = format!(
-        "{commands} commands on {connections} connections, {} MiB each, all digests right",
-        bytes >> 20
-    );
+    let [rate, server, client] = whole;
+    let [fewest, middle, most, ratio, between] = even;
+    let title = format!("{} commands on {} connections", size.commands(), size.connections);
     let one = |name: &str, values| Series { name: name.to_owned(), values };
-    let mut often = Table::new("streams", title.clone(), "MB/s");
-    often.series.push(one("all together", rate));
-    let mut memory = Table::new("streams", format!("{title}: peak of resident memory"), "MiB")
+
+    let told = format!("{title}, {} MiB each, all digests right", bytes >> 20);
+    let often = Table::new("streams", told, "MB/s").with(vec![one("all together", rate)]);
+    let told = format!("{title}: peak of resident memory");
+    let mut memory = Table::new("streams", told, "MiB")
         .with(vec![one("rcmd-server", server), one("the library's program", client)]);
     let peak = memory.series[0].median();
     memory.add_ratio("rcmd-server, MiB".to_owned(), peak, Some(AtMost(SERVER_MIB)));
-    let mut fair = Table::new("streams", format!("{title}: how evenly"), "ratio");
-    fair.series.push(one("time of the last / time of the first", uneven));
-    let ratio = fair.series[0].median();
-    fair.add_ratio("last / first".to_owned(), ratio, Some(AtMost(2.0)));
+    let told = format!("{title}, all without end: delivered to each within {window:?}");
+    let mut fair = Table::new("streams", told, "MB").with(vec![
+        one("fewest", fewest),
+        one("median", middle),
+        one("most", most),
+    ]);
+    fair.add_ratio("most / fewest".to_owned(), median(&ratio), Some(AtMost(2.0)));
+    fair.add_ratio("most / fewest, by connection".to_owned(), median(&between), Some(AtMost(2.0)));
     Ok(vec![often, memory, fair])
 }
 
-#[derive(Clone, Copy)]
-struct Size {
-    connections: usize,
-    /// Commands of a connection.
-    each: usize,
-    /// Output of a command.
-    bytes: u64,
-}
-
-/// MB a second, the time of the last to that of the first, and the peaks of both ends' memory in MiB.
-fn once(world: &World, runtime: &Runtime, size: Size) -> Result<[f64; 4]> {
-    let commands = size.connections * size.each;
-    let own = std::process::id();
-    ensure!(proc::forget_peak(world.pid()) && proc::forget_peak(own), "a peak can't be forgotten");
-    let digest = format!("blake3:{}", zeros(size.bytes));
-    let took = runtime.block_on(async {
-        let mut clients = Vec::new();
-        for _ in 0..size.connections {
-            clients.push(connect(world.dir(), &world.target()).await?);
-        }
-        let mut children = Vec::new();
-        for number in 0..commands {
-            children.push(prepared(&clients[number % size.connections], size.bytes).await?);
-        }
-        for child in &mut children {
-            child.started().await.context("a command does not start")?;
-        }
-        for child in &mut children {
-            let mut stdin = child.stdin.take().context("no stdin")?;
-            stdin.send(Bytes::from_static(b"\n")).await?;
-            stdin.finish().await;
-        }
-        let began = Instant::now();
-        let mut readers = JoinSet::new();
-        for child in children {
-            readers.spawn(read(child, size.bytes, digest.clone()));
-        }
-        let mut took = Vec::new();
-        while let Some(read) = readers.join_next().await {
-            read??;
-            took.push(began.elapsed().as_secs_f64());
-        }
-        for client in clients {
-            client.close().await;
-        }
-        anyhow::Ok(took)
-    })?;
-    let (first, last) = took.first().zip(took.last()).context("nothing ran")?;
-    let peak = |pid| proc::peak_kib(pid).context("no peak").map(|kib| kib as f64 / 1024.0);
-    let rate = commands as f64 * size.bytes as f64 / last / 1e6;
-    Ok([rate, last / first, peak(world.pid())?, peak(own)?])
-}
-
-async fn prepared(client: &Client, bytes: u64) -> Result<Child> {
-    let mut command = client.exec("/bin/sh");
-    command.args(["-c", &format!("{LINE} {bytes} /dev/zero")]).stdin(Stdio::Piped);
-    Ok(command.spawn().await?)
+/// MB a second of commands that write so much and end.
+async fn whole_output(world: &World, size: Size, bytes: u64) -> Result<f64> {
+    let digest = format!("blake3:{}", zeros(bytes));
+    let mut crowd = Crowd::gather(world, size, bytes).await?;
+    crowd.let_go().await?;
+    let began = Instant::now();
+    let mut readers = JoinSet::new();
+    for child in crowd.children.drain(..) {
+        readers.spawn(read(child, bytes, digest.clone()));
+    }
+    while let Some(read) = readers.join_next().await {
+        read??;
+    }
+    let took = began.elapsed().as_secs_f64();
+    crowd.leave().await;
+    Ok(size.commands() as f64 * bytes as f64 / took / 1e6)
 }
 
 /// Takes all that it writes.
@@ -127,6 +99,53 @@ async fn read(mut child: Child, bytes: u64, digest: String) -> Result<()> {
     ensure!(report.stdout_bytes == bytes, "{} bytes came of {bytes}", report.stdout_bytes);
     ensure!(report.stdout_digest.as_ref() == Some(&digest), "other bytes came: {report:?}");
     Ok(())
+}
+
+/// The fewest, the median and the most MB that one of them delivered within a window that begins when
+/// each has delivered something; then how many times the fewest the most is, also between connections.
+async fn shares(world: &World, size: Size, window: Duration) -> Result<[f64; 5]> {
+    let mut crowd = Crowd::gather(world, size, ENDLESS).await?;
+    let flowing = Arc::new(Semaphore::new(0));
+    let (mut readers, mut counters) = (JoinSet::new(), Vec::new());
+    for child in &mut crowd.children {
+        let mut stdout = child.stdout.take().context("no stdout")?;
+        let (counter, flowing) = (Arc::new(AtomicU64::new(0)), Arc::clone(&flowing));
+        counters.push(Arc::clone(&counter));
+        readers.spawn(async move {
+            while let Some(chunk) = stdout.chunk().await {
+                let bytes = chunk.bytes.len() as u64;
+                if counter.fetch_add(bytes, Ordering::Relaxed) == 0 {
+                    flowing.add_permits(1);
+                }
+            }
+        });
+    }
+    crowd.let_go().await?;
+    let all = u32::try_from(size.commands())?;
+    flowing.acquire_many(all).await?.forget();
+    let now = || counters.iter().map(|bytes| bytes.load(Ordering::Relaxed)).collect::<Vec<_>>();
+    let before = now();
+    if timeout(window, readers.join_next()).await.is_ok() {
+        bail!("output without end has ended");
+    }
+    let after = now();
+    crowd.cancel().await;
+    crowd.leave().await;
+
+    let each: Vec<f64> =
+        after.iter().zip(&before).map(|(after, before)| (after - before) as f64 / 1e6).collect();
+    // The commands go round the connections.
+    let sum = |connection| each.iter().skip(connection).step_by(size.connections).sum::<f64>();
+    let sums: Vec<f64> = (0..size.connections).map(sum).collect();
+    let (fewest, most) = ends(&each);
+    let (least, largest) = ends(&sums);
+    Ok([fewest, median(&each), most, most / fewest, largest / least])
+}
+
+/// The least and the largest.
+fn ends(values: &[f64]) -> (f64, f64) {
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    (least, values.iter().copied().fold(0.0, f64::max))
 }
 
 /// The digest of so many zeros, a multiple of 1 MiB.
