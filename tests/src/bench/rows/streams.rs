@@ -20,8 +20,8 @@ use crate::proc;
 
 use crowd::{Crowd, Size};
 
-/// What the server may hold: its budget for all clients, what it always grants each of 2,000 streams,
-/// and itself.
+/// What the server may hold: its budget for all clients, a block of 64 KiB for each of 2,000 streams to
+/// be read into, and itself.
 const SERVER_MIB: f64 = 256.0 + 2000.0 / 16.0 + 64.0;
 /// More than anything delivers.
 const ENDLESS: u64 = i64::MAX as u64;
@@ -76,8 +76,8 @@ pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
 async fn whole_output(world: &World, size: Size, bytes: u64) -> Result<f64> {
     let digest = format!("blake3:{}", zeros(bytes));
     let mut crowd = Crowd::gather(world, size, bytes).await?;
-    crowd.let_go().await?;
     let began = Instant::now();
+    crowd.let_go().await?;
     let mut readers = JoinSet::new();
     for child in crowd.children.drain(..) {
         readers.spawn(read(child, bytes, digest.clone()));
