@@ -27,10 +27,7 @@ const SERVER_MIB: f64 = 256.0 + 2000.0 / 16.0 + 64.0;
 const ENDLESS: u64 = i64::MAX as u64;
 
 pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
-    let size = Size {
-        connections: stage.options.count(100, 10),
-        each: stage.options.count(10, 5),
-    };
+    let size = Size { connections: stage.options.count(100, 10), each: stage.options.count(10, 5) };
     let bytes = (stage.options.count(4, 1) as u64) << 20;
     let window = Duration::from_secs(stage.options.count(20, 2) as u64);
     let world = crowd::world()?;
@@ -41,7 +38,8 @@ pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
         let forgotten = proc::forget_peak(world.pid()) && proc::forget_peak(own);
         ensure!(forgotten, "a peak can't be forgotten");
         let rate = runtime.block_on(whole_output(&world, size, bytes))?;
-        for (series, value) in even.iter_mut().zip(runtime.block_on(shares(&world, size, window))?) {
+        for (series, value) in even.iter_mut().zip(runtime.block_on(shares(&world, size, window))?)
+        {
             series.push(value);
         }
         let peak = |pid| proc::peak_kib(pid).context("no peak").map(|kib| kib as f64 / 1024.0);
