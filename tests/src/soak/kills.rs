@@ -161,8 +161,8 @@ pub struct Figures {
     pub leftover: usize,
     /// What was left over, and of what.
     pub wrong: Vec<String>,
-    /// The longest time from the death to the end of the last process.
-    pub slowest: Duration,
+    /// The longest time from the death to the end of the last process of a tree, and which it was.
+    pub slowest: (Duration, String),
     /// From the first round to the last.
     pub elapsed: Duration,
 }
@@ -191,7 +191,8 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { shapes, rounds, processes, leftover, wrong, slowest, elapsed } = self;
         write!(f, "rounds {rounds}, shapes {shapes}, processes {processes}, leftover {leftover}")?;
-        write!(f, ", slowest {:.1} s, {:.1} s", slowest.as_secs_f32(), elapsed.as_secs_f32())?;
+        let (slowest, of) = (slowest.0.as_secs_f32(), &slowest.1);
+        write!(f, ", slowest {slowest:.1} s ({of}), {:.1} s", elapsed.as_secs_f32())?;
         wrong.iter().try_for_each(|wrong| write!(f, "\n{wrong}"))
     }
 }
@@ -245,7 +246,12 @@ pub fn run(way: Way, rounds: u64, seed: u64) -> Figures {
         figures.rounds += 1;
         figures.processes += there;
         figures.leftover += left.len();
-        figures.slowest = figures.slowest.max(died.elapsed());
+        // Whose client died before its command ran left no tree: a silence is then noticed when the time
+        // for a handshake is over.
+        if there > 0 {
+            let tree = (died.elapsed(), format!("{}, {death:?}", shape.name));
+            figures.slowest = figures.slowest.max(tree);
+        }
         if !left.is_empty() {
             figures.wrong.push(format!("{} after {death:?}: {left:?}", shape.name));
             left.iter().for_each(Process::kill);
