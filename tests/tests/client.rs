@@ -9,7 +9,7 @@ use rcmd_tests::proc::{Process, marked};
 use rcmd_tests::pty::Terminal;
 use rcmd_tests::sink::Sink;
 use rcmd_tests::wait::exit_within;
-use rcmd_tests::{Proxy, Tally, World, binaries, eventually};
+use rcmd_tests::{Proxy, RunningClient, Tally, World, binaries, eventually};
 use rcmd_tests::{require, skip};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -176,6 +176,49 @@ fn output_that_nobody_reads_for_ten_keepalives_is_whole() {
     let whole = Tally::read(client.stdout.take().unwrap()).unwrap();
     client.wait().assert_code(0);
     assert_eq!(whole, Tally::of(numbers(1_000_000).as_bytes()));
+}
+
+/// Whether all of a client's output is in its own hands: its command has ended, and the thread that
+/// prints the rest waits for the reader of its pipe.
+fn prints_the_rest(client: &RunningClient, world: &World) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{}/task", client.pid())).unwrap();
+    let names = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("comm")));
+    let prints = names.flatten().any(|name| name.trim() == "stdout");
+    prints && rcmd_tests::proc::descendants(world.pid()).is_empty()
+}
+
+#[test]
+fn a_client_that_waits_for_its_reader_alone_is_suspended_and_ended_by_signals() {
+    let world = World::start();
+    let commands = world.scratch("commands");
+    fs::write(&commands, "head -c 100000 /dev/zero\n".repeat(3)).unwrap();
+    for (number, signal) in [(15, Signal::TERM), (1, Signal::HUP), (2, Signal::INT)] {
+        let one = world.exec(["head", "-c", "200000", "/dev/zero"]);
+        let batch = world.client().option("--commands").option(&commands);
+        for client in [one, batch] {
+            let mut client = client.stdout(Sink::Pipe).spawn();
+            eventually("it waits", || prints_the_rest(&client, &world));
+            let state = |client: &RunningClient| Process::find(client.pid()).unwrap().state;
+            client.signal(Signal::TSTP);
+            eventually("it is stopped", || state(&client) == 'T');
+            client.signal(Signal::CONT);
+            client.signal(signal);
+            eventually("it ends", || !client.runs());
+            client.wait().assert_code(128 + number);
+        }
+    }
+}
+
+#[test]
+fn five_seconds_after_term_a_client_does_not_wait_for_its_reader_either() {
+    let world = World::start();
+    let line = format!("head -c 200000 /dev/zero; exec sleep {}", unique(9));
+    let mut client = world.shell(line).stdout(Sink::Pipe).spawn();
+    eventually("it sleeps", || !marked(&unique(9)).is_empty());
+    client.signal(Signal::TERM);
+    eventually("the command is gone", || marked(&unique(9)).is_empty());
+    eventually("the client ends", || !client.runs());
+    client.wait().assert_code(143);
 }
 
 #[test]

@@ -101,7 +101,7 @@ async fn carry_out(run: &Run, batch: &Batch, lines: Lines) -> Result<u8, Failure
             () = until(timeout) => at.handle_timeout(),
         }
     }
-    Ok(course.conclude(out, written).await)
+    Ok(course.conclude(out, written, &mut signals).await)
 }
 
 /// The next line, while there may be one.
@@ -276,13 +276,15 @@ impl Course<'_> {
     }
 
     /// Prints what remains and takes leave; gives the exit status.
-    async fn conclude(mut self, out: Feed, written: Written) -> u8 {
+    async fn conclude(mut self, out: Feed, written: Written, signals: &mut Signals) -> u8 {
         let left = self.leaves_lines();
         // What still runs is killed there.
         self.running.abort_all();
         if self.halt.is_none() {
             drop(out);
-            self.halt = Halt::by_writing(written.await);
+            let (insistence, client) = (self.insistence, &self.client);
+            let written = signals::unless_caught(signals, insistence, client, written).await;
+            self.halt = written.map_or_else(|signal| Some(Halt::GivenUp(signal)), Halt::by_writing);
         } else if let Some(Halt::GivenUp(_)) = self.halt {
             let ended = std::mem::take(&mut self.ended);
             // Whoever interrupted twice does not wait for a full pager either.

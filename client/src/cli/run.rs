@@ -11,11 +11,13 @@ use rcmd_client::membership::Renewed;
 use rcmd_client::{
     Client, Command, Config, ErrorKind, Failure, Outcome, Question, Report, Signal, Stdio, ask,
 };
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::arguments::{RunArguments, Words};
 use super::screen::Screen;
 use super::settings::{Run, Volume, Work};
+use super::signals::{self, Insistence, Signals};
 use super::sink::{LAST_OUTPUT, Place};
 use super::{batch, status, text};
 
@@ -134,11 +136,15 @@ fn create(path: &Path) -> Result<File, Failure> {
 async fn carry_out(run: &Run, words: &Words, result: Option<File>) -> Result<u8, Failure> {
     let host = run.target.to_string();
     let mut screen = Screen::open(run.form, &host);
-    let (ended, client) = match connect(run).await {
-        Err(failure) => (Ended::by_report(not_started(&host, failure)), None),
-        Ok(client) => (attempt(run, words, &host, &client, &mut screen).await, Some(client)),
+    let (ended, client, signals) = match connect(run).await {
+        Err(failure) => (Ended::by_report(not_started(&host, failure)), None, None),
+        Ok(client) => {
+            let (ended, signals) = attempt(run, words, &host, &client, &mut screen).await;
+            (ended, Some(client), signals)
+        }
     };
-    let ended = conclude(run, &host, ended, screen, result).await;
+    let signals = client.as_ref().zip(signals);
+    let ended = conclude(run, &host, ended, screen, result, signals).await;
     let client = client.filter(|_| !matches!(ended.cause, Cause::GivenUp(_)));
     leave(run, client).await;
     Ok(ended.status())
@@ -177,10 +183,26 @@ async fn attempt(
     host: &str,
     client: &Client,
     screen: &mut Screen,
-) -> Ended {
-    match command(run, words, client).spawn().await {
-        Err(failure) => Ended::by_report(not_started(host, failure)),
-        Ok(child) => attend::attend(run, host, client, child, screen).await,
+) -> (Ended, Option<(Signals, Insistence)>) {
+    let mut child = match command(run, words, client).spawn().await {
+        Err(failure) => return (Ended::by_report(not_started(host, failure)), None),
+        Ok(child) => child,
+    };
+    // The start leaves before anything else is done here.
+    yield_now().await;
+    // Until here a signal simply ended us; from now on the command must hear of it.
+    match Signals::catch() {
+        Err(error) => {
+            child.cancel();
+            let message = format!("cannot catch signals: {error}");
+            let failure = Failure::new(ErrorKind::LocalIo, message);
+            (Ended::by_report(child.wait().await).spoiled(failure), None)
+        }
+        Ok(mut signals) => {
+            let (ended, insistence) =
+                attend::attend(run, host, client, child, screen, &mut signals).await;
+            (ended, Some((signals, insistence)))
+        }
     }
 }
 
@@ -235,6 +257,7 @@ async fn conclude(
     mut ended: Ended,
     mut screen: Screen,
     result: Option<File>,
+    signals: Option<(&Client, (Signals, Insistence))>,
 ) -> Ended {
     // A reader that went away ends everything quietly.
     if ended.cause != Cause::ReaderGone {
@@ -242,12 +265,21 @@ async fn conclude(
             screen.note(host, &remark);
         }
     }
-    let finished = match ended.cause {
+    let finishing = screen.finish(&ended.report);
+    let finished = match (ended.cause, signals) {
         // Whoever interrupted twice does not wait for a full pager either.
-        Cause::GivenUp(_) => {
-            timeout(LAST_OUTPUT, screen.finish(&ended.report)).await.unwrap_or(Ok(()))
+        (Cause::GivenUp(_), _) => timeout(LAST_OUTPUT, finishing).await.unwrap_or(Ok(())),
+        (_, None) => finishing.await,
+        (cause, Some((client, (mut signals, insistence)))) => {
+            let finished =
+                signals::unless_caught(&mut signals, insistence, client, finishing).await;
+            finished.unwrap_or_else(|signal| {
+                if cause == Cause::Report {
+                    ended.cause = Cause::GivenUp(signal);
+                }
+                Ok(())
+            })
         }
-        _ => screen.finish(&ended.report).await,
     };
     match finished {
         Err((Place::Stdout, error)) if error.kind() == io::ErrorKind::BrokenPipe => {

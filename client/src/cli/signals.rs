@@ -1,15 +1,18 @@
 //! Signals to the client: which are caught, and what follows from them.
 
 use std::fs::File;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io::{self, Read as _};
+use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use rcmd_client::{Client, Signal};
 use rustix::process::{getpid, kill_process};
 use tokio::signal::unix::{self, SignalKind};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::sink::LAST_OUTPUT;
 
 /// From TERM or HUP to the end of patience.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -76,6 +79,32 @@ pub(crate) async fn suspend(client: &Client) {
     // It can't fail on ourselves; it returns when we were continued.
     let _ = kill_process(getpid(), rustix::process::Signal::STOP);
     client.resume();
+}
+
+/// Waits until the rest is printed. The commands have ended: what ends programs is for this process
+/// alone now, and leaves a reader a last moment.
+///
+/// # Errors
+/// The signal that ended the wait; also one that came before, and whose time is over.
+pub(crate) async fn unless_caught<T>(
+    signals: &mut Signals,
+    insistence: Insistence,
+    client: &Client,
+    printing: impl Future<Output = T>,
+) -> Result<T, Signal> {
+    let mut printing = pin!(printing);
+    let mut over = pin!(insistence.over());
+    let signal = loop {
+        tokio::select! {
+            printed = &mut printing => return Ok(printed),
+            signal = &mut over => break signal,
+            caught = signals.next() => match caught {
+                Caught::Ending(signal) => break signal,
+                Caught::Suspend => suspend(client).await,
+            }
+        }
+    };
+    timeout(LAST_OUTPUT, printing).await.map_err(|_| signal)
 }
 
 /// The signals that are ignored, as a mask: bit 0 is signal 1 (proc_pid_status(5)). None when that
@@ -166,6 +195,17 @@ impl Insistence {
             Stage::Patient { signal, until } if until <= now => Some(self.kill(signal, now)),
             Stage::Killed { signal, until } if until <= now => Some(Action::GiveUp(signal)),
             _ => None,
+        }
+    }
+
+    /// The signal whose time is over; waits for ever where none has one.
+    async fn over(self) -> Signal {
+        match self.stage {
+            Stage::Calm | Stage::Interrupted => pending().await,
+            Stage::Patient { signal, until } | Stage::Killed { signal, until } => {
+                sleep_until(until).await;
+                signal
+            }
         }
     }
 

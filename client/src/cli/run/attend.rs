@@ -7,7 +7,6 @@ use rcmd_client::{
     Child, ChildStdin, ChildStdout, Client, ErrorKind, Failure, Outcome, Report, Signal, Started,
 };
 use rcmd_protocol::frame::Stream;
-use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Cause, Ended, not_started, unwritten};
@@ -42,26 +41,16 @@ enum Step {
     Ended(Report),
 }
 
-/// Moves the streams until the command has ended and all is printed, or nobody waits any more.
+/// Moves the streams until the command has ended and all of them is on its way to be printed, or
+/// nobody waits any more. Also gives what our signals have come to.
 pub(super) async fn attend(
     run: &Run,
     host: &str,
     client: &Client,
     mut child: Child,
     screen: &mut Screen,
-) -> Ended {
-    // The start leaves before anything else is done here.
-    yield_now().await;
-    // Until here a signal simply ended us; from now on the command must hear of it.
-    let mut signals = match Signals::catch() {
-        Ok(signals) => signals,
-        Err(error) => {
-            child.cancel();
-            let message = format!("cannot catch signals: {error}");
-            let failure = Failure::new(ErrorKind::LocalIo, message);
-            return Ended::by_report(child.wait().await).spoiled(failure);
-        }
-    };
+    signals: &mut Signals,
+) -> (Ended, Insistence) {
     let mut notices = child.notices();
     let mut hear = true;
     let mut input = pin!(forward(child.stdin.take()));
@@ -98,7 +87,7 @@ pub(super) async fn attend(
             () = until(timeout) => at.handle_timeout(),
         }
         if let Some(ended) = at.ended(printing) {
-            return ended;
+            return (ended, at.insistence);
         }
     }
 }
