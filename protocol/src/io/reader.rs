@@ -1,0 +1,165 @@
+//! The reading half: bytes from the socket to frames.
+
+use std::io;
+
+use bytes::{BufMut as _, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    time::{Instant, sleep_until},
+};
+
+use super::{Ended, Sender, now};
+use crate::{
+    blocks::Blocks,
+    connection::{Connection, Timeout},
+    fault::Fault,
+    frame::Frame,
+    limits::CHUNK,
+};
+
+/// The read buffer of a connection that is idle.
+const READ_IDLE: usize = 2 * 1024;
+/// The read buffer of a busy one: a frame of data with its header, so that each has a block of its own.
+const READ_BUSY: usize = CHUNK + 256;
+/// The least room for a read of a busy one: what TLS gives at once is at most a record (RFC 8446, 5.1).
+const READ_LEAST: usize = 16 * 1024;
+/// A payload that lacks this much is read to its end and not beyond, so that what follows it need not
+/// be moved to another block.
+const READ_EXACTLY: usize = 1024;
+
+/// Reads a connection.
+#[derive(Debug)]
+pub struct Reader<R> {
+    stream: R,
+    connection: Connection,
+    buffer: BytesMut,
+    blocks: Blocks,
+    busy: bool,
+    sender: Sender,
+    began: Instant,
+}
+
+impl<R> Reader<R> {
+    pub(super) fn new(stream: R, connection: Connection, sender: Sender) -> Self {
+        Self {
+            stream,
+            connection,
+            buffer: BytesMut::new(),
+            blocks: Blocks::new(READ_BUSY),
+            busy: false,
+            sender,
+            began: Instant::now(),
+        }
+    }
+}
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    /// The next frame but pings and pongs, which it answers and asks by itself.
+    ///
+    /// # Errors
+    /// How the connection ended. A fault has been told to the peer by then; the caller closes the
+    /// sender.
+    ///
+    /// # Cancel safety
+    /// What was read stays in the buffer, so that a call that is dropped loses nothing.
+    pub async fn next(&mut self) -> Result<Frame, Ended> {
+        loop {
+            let frame = match self.connection.decode(&mut self.buffer, now()) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => {
+                    self.fill().await?;
+                    continue;
+                }
+                Err(fault) => return Err(self.fault(fault)),
+            };
+            match frame {
+                Frame::Ping { number } => self.sender.send(Frame::Pong { number }),
+                Frame::Pong { .. } => {}
+                Frame::Error(failure) => return Err(Ended::Told(failure)),
+                frame => return Ok(frame),
+            }
+        }
+    }
+
+    /// The number for the next channel of a client; none when all are used up.
+    pub fn open_channel(&mut self) -> Option<u32> {
+        self.connection.open_channel()
+    }
+
+    /// When bytes came last; at first, when the connection was split.
+    pub fn last_heard(&self) -> Instant {
+        self.connection.last_heard().into()
+    }
+
+    fn fault(&self, fault: Fault) -> Ended {
+        self.sender.send(Frame::Error(fault.failure()));
+        Ended::Fault(fault)
+    }
+
+    /// Makes room for a read, and says how much may be read.
+    fn make_room(&mut self) -> usize {
+        let missing = self.connection.missing(&self.buffer);
+        let length = self.buffer.len();
+        let spare = self.buffer.capacity() - length;
+        let wanted = if missing == 0 { READ_LEAST } else { missing };
+        if !self.busy {
+            if length == 0 {
+                // Lets go of large blocks once they are not needed; thousands of connections idle.
+                self.buffer = BytesMut::new();
+                self.blocks.clear();
+            }
+            self.buffer.reserve(READ_IDLE);
+        } else if length > READ_BUSY - READ_LEAST {
+            // More than a block; it grows with what has come, not by what was promised.
+            if spare < wanted.min(READ_LEAST) {
+                self.buffer.reserve(READ_BUSY);
+            }
+        } else if spare < wanted.min(READ_BUSY - length) {
+            // At once, while little of the frame has come and is to be moved.
+            self.blocks.renew(&mut self.buffer);
+        }
+        let spare = self.buffer.capacity() - self.buffer.len();
+        if missing < READ_EXACTLY { spare } else { spare.min(missing) }
+    }
+
+    async fn fill(&mut self) -> Result<(), Ended> {
+        let room = self.make_room();
+        let amid = self.connection.missing(&self.buffer) > 0;
+        loop {
+            let timeout = self.connection.timeout();
+            let mut into = (&mut self.buffer).limit(room);
+            let read = tokio::select! {
+                biased;
+                read = self.stream.read_buf(&mut into) => read,
+                () = sleep_until(timeout.into()) => {
+                    self.expired()?;
+                    continue;
+                }
+            };
+            let count = match read {
+                Ok(0) if self.connection.is_between_frames(&self.buffer) => {
+                    return Err(Ended::Closed);
+                }
+                Ok(0) => return Err(Ended::Io(io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => count,
+                Err(error) => return Err(Ended::Io(error)),
+            };
+            // The few bytes that end a payload say nothing of what is to come.
+            self.busy = count == room || self.busy && (amid || count >= READ_IDLE / 2);
+            self.connection.heard(now());
+            return Ok(());
+        }
+    }
+
+    fn expired(&mut self) -> Result<(), Ended> {
+        match self.connection.handle_timeout(now()) {
+            Ok(Timeout::Wait) => Ok(()),
+            Ok(Timeout::Ping(number)) => {
+                self.sender.send(Frame::Ping { number });
+                Ok(())
+            }
+            Ok(Timeout::Gone) => Err(Ended::Gone(self.began.elapsed())),
+            Err(fault) => Err(self.fault(fault)),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The writing half: frames gathered, and written as few slices as possible.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    sync::Arc,
+};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+
+use super::{Ended, Shared};
+use crate::{fault::Fault, frame::Frame};
+
+/// Bytes that the writer gathers before it goes to the socket.
+const BATCH: usize = 256 * 1024;
+/// Payloads below this are copied behind their header instead of being written from where they lie.
+const COPY: usize = 1024;
+
+/// Writes a connection.
+#[derive(Debug)]
+pub struct Writer<W> {
+    stream: W,
+    shared: Arc<Shared>,
+}
+
+impl<W: AsyncWrite + Unpin> Writer<W> {
+    pub(super) fn new(stream: W, shared: Arc<Shared>) -> Self {
+        Self { stream, shared }
+    }
+
+    /// Sends what is queued until the sender is closed, then closes the stream.
+    ///
+    /// # Errors
+    /// When the link breaks, or the peer lets too much pile up.
+    ///
+    /// # Cancel safety
+    /// None: a frame may have been written in part. Drop it only with the connection.
+    pub async fn run(mut self) -> Result<(), Ended> {
+        let mut batch = Batch::default();
+        loop {
+            let closing = self.shared.queue(|queue| {
+                while batch.size < BATCH {
+                    let Some(frame) = queue.outbox.pop() else {
+                        break;
+                    };
+                    batch.push(&frame)?;
+                }
+                Ok::<_, Fault>(queue.closing)
+            })?;
+            let written = tokio::select! {
+                biased;
+                () = self.shared.flooded.notified() => return Err(Fault::Flood.into()),
+                written = batch.write(&mut self.stream) => written?,
+            };
+            if written {
+                continue;
+            }
+            if closing {
+                self.stream.shutdown().await?;
+                return Ok(());
+            }
+            tokio::select! {
+                () = self.shared.flooded.notified() => return Err(Fault::Flood.into()),
+                () = self.shared.wake.notified() => {}
+            }
+        }
+    }
+}
+
+/// Frames on their way to the socket, as few slices as possible.
+#[derive(Default)]
+struct Batch {
+    slices: VecDeque<Bytes>,
+    headers: BytesMut,
+    size: usize,
+}
+
+impl Batch {
+    fn push(&mut self, frame: &Frame) -> Result<(), Fault> {
+        let before = self.headers.len();
+        frame.encode_header(&mut self.headers)?;
+        let payload = match frame {
+            Frame::Data(data) => data.payload.clone(),
+            Frame::Start(start) | Frame::Ask(start) => start.payload.clone(),
+            _ => Bytes::new(),
+        };
+        self.size += self.headers.len() - before + payload.len();
+        if payload.len() < COPY {
+            self.headers.extend_from_slice(&payload);
+        } else {
+            self.slices.push_back(self.headers.split().freeze());
+            self.slices.push_back(payload);
+        }
+        Ok(())
+    }
+
+    /// Writes what was gathered; flushes the stream if that is nothing. Says whether it was anything.
+    async fn write<W: AsyncWrite + Unpin>(&mut self, stream: &mut W) -> io::Result<bool> {
+        const SLICES: usize = 64;
+        if self.size == 0 {
+            return stream.flush().await.map(|()| false);
+        }
+        if !self.headers.is_empty() {
+            self.slices.push_back(self.headers.split().freeze());
+        }
+        while !self.slices.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let mut count = 0;
+            for (slot, bytes) in slices.iter_mut().zip(&self.slices) {
+                *slot = IoSlice::new(bytes);
+                count += 1;
+            }
+            let mut written =
+                stream.write_vectored(slices.get(..count).unwrap_or_default()).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            while let Some(front) = self.slices.front_mut() {
+                let part = front.len().min(written);
+                front.advance(part);
+                written -= part;
+                if !front.is_empty() {
+                    break;
+                }
+                self.slices.pop_front();
+            }
+        }
+        self.size = 0;
+        // A block that held one large batch of headers need not stay for an idle connection.
+        self.headers = BytesMut::new();
+        Ok(true)
+    }
+}
