@@ -23,6 +23,7 @@ pub struct Config {
     /// When the certificate is of no more use, if there is an authority that renews it.
     usable_until: Option<i64>,
     pub(crate) connect_timeout: Duration,
+    pub(crate) compress: bool,
 }
 
 impl Config {
@@ -39,7 +40,14 @@ impl Config {
         let leaf = renewable.then(|| tls::load_leaf(&files.cert)).transpose();
         let leaf = leaf.map_err(|error| Failure::new(ErrorKind::Tls, error.to_string()))?;
         let usable_until = leaf.as_ref().map(membership::usable_until);
-        Ok(Self { tls: config, files, layout, usable_until, connect_timeout: CONNECT_TIMEOUT })
+        Ok(Self {
+            tls: config,
+            files,
+            layout,
+            usable_until,
+            connect_timeout: CONNECT_TIMEOUT,
+            compress: false,
+        })
     }
 
     /// The same with a certificate that has not ended: one that has, or is about to, is renewed if it
@@ -57,8 +65,7 @@ impl Config {
             return Ok((self.clone(), Renewed::No));
         }
         let renewed = membership::renew_within(self.connect_timeout, &self.layout).await?;
-        let fresh = Self::from_dir(self.layout.dir())?.connect_timeout(self.connect_timeout);
-        Ok((fresh, renewed))
+        Ok((self.reread()?, renewed))
     }
 
     /// The same with the files as they are now; an identity that came by a token is renewed first, if
@@ -73,8 +80,22 @@ impl Config {
             return Err(failure);
         }
         // What can't be read any more was read once.
-        Ok(Self::from_dir(self.layout.dir())
-            .map_or_else(|_| self.clone(), |fresh| fresh.connect_timeout(self.connect_timeout)))
+        Ok(self.reread().unwrap_or_else(|_| self.clone()))
+    }
+
+    /// The same with the files as they are now.
+    fn reread(&self) -> Result<Self, Failure> {
+        let Self { connect_timeout, compress, .. } = *self;
+        Ok(Self { connect_timeout, compress, ..Self::from_dir(self.layout.dir())? })
+    }
+
+    /// The same with connections compressed, if the server agrees: worth its processor time on a slow
+    /// link. What is sent becomes as long as it is unlike what was sent before, which whoever watches the
+    /// link can see.
+    #[must_use]
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.compress = compress;
+        self
     }
 
     /// The same with another limit for name, TCP and TLS together.

@@ -282,6 +282,10 @@ impl Dial for Host {
         })
     }
 
+    fn compresses(&self) -> bool {
+        self.config.compress
+    }
+
     fn refusal(&self, error: &io::Error) -> Option<Failure> {
         refusal(&self.config, &self.target, error)
     }

@@ -88,6 +88,9 @@ pub(crate) trait Dial: Send + Sync {
     /// Makes one attempt at a connection.
     fn dial(&self) -> Dialing;
 
+    /// Whether the server shall be asked to compress.
+    fn compresses(&self) -> bool;
+
     /// What the server says when `error` is its refusal of this client, which no retry mends.
     fn refusal(&self, error: &io::Error) -> Option<Failure>;
 }

@@ -296,6 +296,7 @@ fn frame(fields: &mut Fields, kind: Kind) -> Result<Frame, Fault> {
         Kind::Pong => Frame::Pong { number: need.need(fields.number, "number")? },
         Kind::Suspend => Frame::Suspend,
         Kind::Resume => Frame::Resume,
+        Kind::Compress => Frame::Compress,
         Kind::Error => {
             let failure = need.failure(fields)?;
             Frame::Error(need.need(failure, "kind")?)

@@ -46,6 +46,8 @@ struct Rules {
     state: State,
     /// The highest channel that the client has opened.
     highest: u32,
+    /// Whether the peer may begin to compress what it says.
+    may_compress: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,7 +73,7 @@ impl Connection {
     pub fn new(role: Role, keepalive: Duration, now: Instant) -> Self {
         Self {
             decoder: Decoder::default(),
-            rules: Rules { role, state: State::Greeting, highest: 0 },
+            rules: Rules { role, state: State::Greeting, highest: 0, may_compress: false },
             header_since: None,
             keepalive,
             heard: now,
@@ -119,6 +121,16 @@ impl Connection {
             _ => {}
         }
         Ok(Some(frame))
+    }
+
+    /// Lets the peer say `compress`, once.
+    pub fn allow_compression(&mut self) {
+        self.rules.may_compress = true;
+    }
+
+    /// Which side this is.
+    pub fn role(&self) -> Role {
+        self.rules.role
     }
 
     /// Bytes of the payload in progress that are still to come.
@@ -189,6 +201,9 @@ impl Rules {
             (State::Open, Frame::Hello(_)) => return unexpected("hello comes once"),
             (State::Open, _) => {}
         }
+        if kind == Kind::Compress && !std::mem::take(&mut self.may_compress) {
+            return unexpected("nobody agreed to it");
+        }
         if !may_send(self.role, frame) {
             return unexpected("this side does not send it");
         }
@@ -211,7 +226,11 @@ impl Rules {
 fn may_send(receiver: Role, frame: &Frame) -> bool {
     let from_client = receiver == Role::Server;
     match frame {
-        Frame::Hello(_) | Frame::Ping { .. } | Frame::Pong { .. } | Frame::Error(_) => true,
+        Frame::Hello(_)
+        | Frame::Ping { .. }
+        | Frame::Pong { .. }
+        | Frame::Compress
+        | Frame::Error(_) => true,
         Frame::Suspend
         | Frame::Resume
         | Frame::Start(_)

@@ -80,6 +80,9 @@ pub enum Fault {
         /// The stream.
         stream: crate::frame::Stream,
     },
+    /// Bytes after a `compress` that are no zstd stream, or one of a larger window.
+    #[error("what was compressed can't be read: {0}")]
+    Compression(String),
     /// More control frames waiting than any honest reader leaves.
     #[error("too many frames wait for a peer that does not read")]
     Flood,

@@ -23,6 +23,8 @@ names! {
         Suspend = "suspend",
         /// See [`Frame::Resume`].
         Resume = "resume",
+        /// See [`Frame::Compress`].
+        Compress = "compress",
         /// See [`Frame::Error`].
         Error = "error",
         /// See [`Frame::Start`].
@@ -116,6 +118,9 @@ pub enum Frame {
     Suspend,
     /// The client's process goes on.
     Resume,
+    /// Everything that the sender says after this frame is one zstd stream. From a server it is also
+    /// leave for the client to do the same.
+    Compress,
     /// The sender closes the connection for this reason.
     Error(Failure),
     /// Asks for a command.
@@ -299,6 +304,8 @@ pub mod capability {
     pub const EXEC: &str = "exec";
     /// Knows locks.
     pub const LOCK: &str = "lock";
+    /// Wants its connection compressed. Only a client that was asked to says so.
+    pub const ZSTD: &str = "zstd";
 }
 
 /// Takes a job up again.
@@ -465,6 +472,7 @@ impl Frame {
             Self::Pong { .. } => Kind::Pong,
             Self::Suspend => Kind::Suspend,
             Self::Resume => Kind::Resume,
+            Self::Compress => Kind::Compress,
             Self::Error(_) => Kind::Error,
             Self::Start(_) => Kind::Start,
             Self::Ask(_) => Kind::Ask,
@@ -493,6 +501,7 @@ impl Frame {
             | Self::Pong { .. }
             | Self::Suspend
             | Self::Resume
+            | Self::Compress
             | Self::Error(_) => None,
             Self::Start(Start { ch, .. })
             | Self::Ask(Start { ch, .. })

@@ -18,6 +18,7 @@
 pub mod blocks;
 mod brief;
 pub mod codec;
+mod compression;
 pub mod connection;
 pub mod digest;
 pub mod fault;

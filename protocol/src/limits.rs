@@ -28,6 +28,9 @@ pub const CREDIT: u64 = 1024 * 1024;
 pub const TEXT: usize = 4096;
 /// Bytes of a lock's name.
 pub const LOCK: usize = 128;
+/// Bytes of the window of a compressed direction, as a power of two: what its sender may refer back to
+/// and its receiver has to keep.
+pub const WINDOW_LOG: u32 = 17;
 /// Entries in the list of capabilities.
 pub const CAPABILITIES: usize = 64;
 /// Entries in the list of digests.

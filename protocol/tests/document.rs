@@ -70,6 +70,7 @@ fn the_table_of_limits_is_the_code_s() {
         ("credit of a stream", bytes(limits::CREDIT as usize)),
         ("agent, message, hint, note", format!("{} each", bytes(limits::TEXT))),
         ("name of a lock", bytes(limits::LOCK)),
+        ("window of a compressed stream", bytes(1 << limits::WINDOW_LOG)),
         (
             "capabilities; digests in a list",
             format!("{}; {}", limits::CAPABILITIES, limits::DIGESTS),

@@ -138,6 +138,7 @@ fn golden() -> Vec<(Frame, String)> {
         (Frame::Pong { number: 0 }, r#"{"type":"pong","number":0}"#.to_owned()),
         (Frame::Suspend, r#"{"type":"suspend"}"#.to_owned()),
         (Frame::Resume, r#"{"type":"resume"}"#.to_owned()),
+        (Frame::Compress, r#"{"type":"compress"}"#.to_owned()),
         (Frame::Error(failure.clone()), r#"{"type":"error","kind":"protocol","message":"no"}"#.to_owned()),
         (Frame::Error(failure.hint("h")), r#"{"type":"error","kind":"protocol","message":"no","hint":"h"}"#.to_owned()),
         (Frame::Start(start), format!(r#"{{"type":"start","ch":1,"key":"{key}","generation":1700000000000000,"digest":"{digest}","mode":"shell","argc":1,"envc":1,"cwd":true,"user":true,"stdin":true,"timeout_ms":1500,"lock":"deploy","lock_wait_ms":5000,"grace_ms":0,"digests":["blake3","sha256"],"keep":true,"timestamps":true,"len":20}}"#)),

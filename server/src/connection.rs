@@ -6,7 +6,7 @@ use rcmd_certs::{text::printable, tls::Cut};
 use rcmd_protocol::{
     connection::Role,
     fault::Fault,
-    frame::{Frame, Kind},
+    frame::{Frame, Kind, capability},
     io::{self, Ended, Reader, Sender},
 };
 use tokio::{
@@ -18,9 +18,10 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 use crate::{
+    budget::Share,
     handler,
     job::{JobHandle, Message, Sink},
-    limits::CLOSE,
+    limits::{self, CLOSE},
     membership,
     peer::Peer,
     seats::Seat,
@@ -41,6 +42,8 @@ struct Connection<S> {
     /// What a job found wrong with the client.
     broken: Arc<SetOnce<Fault>>,
     channels: HashMap<u32, Channel>,
+    /// What compression takes of the budget, if the client wanted any.
+    compression: Option<Share>,
 }
 
 /// Serves a connection to its end. `greeted` is dropped when the client's hello has come.
@@ -63,6 +66,7 @@ where
         reader,
         link,
         channels: HashMap::new(),
+        compression: None,
     };
     let (judged, who) = (Arc::clone(&connection.service), Arc::clone(&connection.peer));
     let mut resumable = true;
@@ -95,6 +99,9 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         match self.next().await {
             Ok(Frame::Hello(hello)) => {
                 debug!(peer = %self.peer, agent = ?hello.agent, "connected");
+                if hello.capabilities.iter().any(|wish| wish == capability::ZSTD) {
+                    self.compress();
+                }
             }
             Ok(_) => return Ended::Closed,
             Err(ended) => return ended,
@@ -109,6 +116,17 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
                 self.link.send(Frame::Error(fault.failure()));
                 return Ended::Fault(fault);
             }
+        }
+    }
+
+    /// Begins to compress, and lets the client do the same, if that takes no more than a stream may hold.
+    fn compress(&mut self) {
+        let budget = &self.service.jobs.budget;
+        if budget.each() >= limits::COMPRESSION {
+            let share = self.compression.insert(Share::new(Arc::clone(budget)));
+            share.set(limits::COMPRESSION as usize);
+            self.reader.allow_compression();
+            self.link.send(Frame::Compress);
         }
     }
 

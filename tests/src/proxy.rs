@@ -77,6 +77,23 @@ struct State {
     refusing: bool,
 }
 
+/// What has gone through a proxy.
+#[derive(Debug, Default)]
+struct Traffic {
+    connections: AtomicU64,
+    to_server: AtomicU64,
+    to_client: AtomicU64,
+}
+
+impl Traffic {
+    fn bytes(&self, direction: Direction) -> &AtomicU64 {
+        match direction {
+            Direction::ToServer => &self.to_server,
+            Direction::ToClient => &self.to_client,
+        }
+    }
+}
+
 /// Makes the plan of the Connection with this number, counted from 0.
 type Planner = Box<dyn FnMut(u64) -> Plan + Send>;
 
@@ -84,7 +101,7 @@ type Planner = Box<dyn FnMut(u64) -> Plan + Send>;
 pub struct Proxy {
     address: SocketAddr,
     state: watch::Sender<State>,
-    accepted: Arc<AtomicU64>,
+    traffic: Arc<Traffic>,
     planner: Arc<Mutex<Planner>>,
     // Dropped in the background: a test's thread may itself be inside a runtime.
     runtime: Option<Runtime>,
@@ -115,16 +132,16 @@ impl Proxy {
             delay: Duration::ZERO,
             refusing: false,
         });
-        let accepted = Arc::new(AtomicU64::new(0));
+        let traffic = Arc::<Traffic>::default();
         let planner: Arc<Mutex<Planner>> = Arc::new(Mutex::new(Box::new(|_| Plan::HONEST)));
         runtime.spawn(accept(
             listener,
             server,
             state.clone(),
-            Arc::clone(&accepted),
+            Arc::clone(&traffic),
             Arc::clone(&planner),
         ));
-        Self { address, state, accepted, planner, runtime: Some(runtime) }
+        Self { address, state, traffic, planner, runtime: Some(runtime) }
     }
 
     /// Where it listens.
@@ -142,7 +159,13 @@ impl Proxy {
     /// Connections accepted until now.
     #[must_use]
     pub fn connections(&self) -> u64 {
-        self.accepted.load(Ordering::SeqCst)
+        self.traffic.connections.load(Ordering::SeqCst)
+    }
+
+    /// Bytes forwarded in a direction until now, over all Connections.
+    #[must_use]
+    pub fn forwarded(&self, direction: Direction) -> u64 {
+        self.traffic.bytes(direction).load(Ordering::SeqCst)
     }
 
     /// Gives each Connection from now on the plan that `planner` makes for its number, from 0.
@@ -207,7 +230,7 @@ async fn accept(
     listener: std::net::TcpListener,
     server: SocketAddr,
     state: watch::Sender<State>,
-    accepted: Arc<AtomicU64>,
+    traffic: Arc<Traffic>,
     planner: Arc<Mutex<Planner>>,
 ) {
     let Ok(listener) = TcpListener::from_std(listener) else {
@@ -220,16 +243,17 @@ async fn accept(
             continue;
         };
         // The number is taken before anything is forwarded, so that `cut` means this one too.
-        let number = accepted.fetch_add(1, Ordering::SeqCst);
+        let number = traffic.connections.fetch_add(1, Ordering::SeqCst);
         let plan = planner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)(number);
         let watcher = state.subscribe();
+        let traffic = Arc::clone(&traffic);
         tokio::spawn(async move {
             if watcher.borrow().refusing {
                 relay::reset(&client);
                 return;
             }
             match TcpStream::connect(server).await {
-                Ok(server) => relay::relay(client, server, number, plan, watcher).await,
+                Ok(server) => relay::relay(client, server, number, plan, watcher, &traffic).await,
                 Err(_) => relay::reset(&client),
             }
         });

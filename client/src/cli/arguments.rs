@@ -56,8 +56,8 @@ Exit status:
 `--json` and `--result` tell these from a command that itself exits 125 or 255.
 
 Files: DIR/ca.pem, DIR/client/cert.pem, DIR/client/key.pem and the optional DIR/client.toml, which may
-set connect_timeout, encoding and timestamps. A flag goes before the environment (RCMD_DIR, NO_COLOR),
-that before the file, that before the default.";
+set compress, connect_timeout, encoding and timestamps. A flag goes before the environment (RCMD_DIR,
+NO_COLOR), that before the file, that before the default.";
 
 /// Runs a command on another machine.
 #[derive(Debug, Parser)]
@@ -136,6 +136,13 @@ pub(crate) struct RunOptions {
     /// whole tree. The exit status is 124.
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub(crate) timeout: Option<Duration>,
+    /// Compress what goes over the network
+    ///
+    /// Both ways, with zstd, if the host agrees; what is counted and checked is what comes out again.
+    /// It pays on a slow link and costs on a fast one. The length of what is sent then tells more of
+    /// its content.
+    #[arg(long, hide_short_help = true)]
+    pub(crate) compress: bool,
     /// Start at most once under this name, for 7 days
     ///
     /// From the same identity on the same host, the same key with the same request never starts

@@ -19,6 +19,8 @@ pub(crate) struct File {
     /// As `--connect-timeout`: text, or a number of seconds.
     #[serde(default, deserialize_with = "read_duration")]
     pub(crate) connect_timeout: Option<Duration>,
+    /// As `--compress`.
+    pub(crate) compress: Option<bool>,
     /// As `--encoding`.
     #[serde(default, deserialize_with = "read_encoding")]
     pub(crate) encoding: Option<&'static Encoding>,
@@ -107,8 +109,9 @@ mod tests {
     fn every_setting_is_optional() {
         let file = File::parse(b"").unwrap();
         assert!(file.connect_timeout.is_none() && file.encoding.is_none());
-        let file =
-            File::parse(b"connect_timeout = 3\nencoding = 'gbk'\ntimestamps = true").unwrap();
+        let all = b"connect_timeout = 3\ncompress = true\nencoding = 'gbk'\ntimestamps = true";
+        let file = File::parse(all).unwrap();
+        assert_eq!(file.compress, Some(true));
         assert_eq!(file.connect_timeout, Some(Duration::from_secs(3)));
         assert_eq!(file.encoding, Some(encoding_rs::GBK));
         assert_eq!(file.timestamps, Some(true));

@@ -169,7 +169,8 @@ pub(super) async fn connect(run: &Run) -> Result<Client, Failure> {
 
 /// With which certificate: one that has ended costs its renewal here, any other is renewed afterwards.
 async fn config(run: &Run) -> Result<Config, Failure> {
-    let config = Config::from_dir(run.layout.dir())?.connect_timeout(run.connect_timeout);
+    let config = Config::from_dir(run.layout.dir())?;
+    let config = config.connect_timeout(run.connect_timeout).compress(run.compress);
     let (config, renewed) = config.unexpired().await?;
     if let Renewed::Yes(Some(clock)) = renewed {
         text::say(&text::line(text::Tone::Notice, &clock.to_string()));

@@ -97,7 +97,7 @@ impl Actor {
 
     /// Lives until the last handle is gone, or until it is told to close.
     pub(super) async fn run(mut self, stream: Box<dyn Io>) {
-        self.wire = Some(Wire::new(stream));
+        self.wire = Some(Wire::new(stream, self.dial.compresses()));
         let closed = loop {
             match self.event().await {
                 Event::Order(None) => break None,

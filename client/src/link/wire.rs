@@ -4,7 +4,7 @@ use std::{future::poll_fn, pin::Pin, time::Duration};
 
 use rcmd_protocol::{
     connection::Role,
-    frame::{Frame, ServerHello},
+    frame::{Frame, ServerHello, capability},
     io::{Ended, Reader, Sender, split},
     limits::KEEPALIVE,
 };
@@ -54,9 +54,15 @@ pub(super) enum Silence {
 }
 
 impl Wire {
-    /// Takes a fresh stream and says hello on it.
-    pub(super) fn new(stream: Box<dyn Io>) -> Self {
-        let (reader, writer, sender) = split(stream, Role::Client, KEEPALIVE);
+    /// Takes a fresh stream and says hello on it; `compress` asks for compression, which a server need
+    /// not give.
+    pub(super) fn new(stream: Box<dyn Io>, compress: bool) -> Self {
+        let (mut reader, writer, sender) = split(stream, Role::Client, KEEPALIVE);
+        let mut hello = own_hello();
+        if compress {
+            hello.capabilities.push(capability::ZSTD.to_owned());
+            reader.allow_compression();
+        }
         let mut wire = Self {
             reader,
             sender,
@@ -67,7 +73,7 @@ impl Wire {
             unanswered: None,
             asked: false,
         };
-        wire.send(Frame::Hello(own_hello()));
+        wire.send(Frame::Hello(hello));
         wire
     }
 

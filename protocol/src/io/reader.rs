@@ -5,13 +5,15 @@ use std::io;
 use bytes::{BufMut as _, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
+    task::yield_now,
     time::{Instant, sleep_until},
 };
 
 use super::{Ended, Sender, now};
 use crate::{
     blocks::Blocks,
-    connection::{Connection, Timeout},
+    compression::Expander,
+    connection::{Connection, Role, Timeout},
     fault::Fault,
     frame::Frame,
     limits::CHUNK,
@@ -35,6 +37,8 @@ pub struct Reader<R> {
     buffer: BytesMut,
     blocks: Blocks,
     busy: bool,
+    /// There once the peer compresses what it says.
+    expander: Option<Box<Expander>>,
     sender: Sender,
     began: Instant,
 }
@@ -47,6 +51,7 @@ impl<R> Reader<R> {
             buffer: BytesMut::new(),
             blocks: Blocks::new(READ_BUSY),
             busy: false,
+            expander: None,
             sender,
             began: Instant::now(),
         }
@@ -54,7 +59,7 @@ impl<R> Reader<R> {
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
-    /// The next frame but pings and pongs, which it answers and asks by itself.
+    /// The next frame but pings, pongs and the beginning of compression, which it sees to by itself.
     ///
     /// # Errors
     /// How the connection ended. A fault has been told to the peer by then; the caller closes the
@@ -75,10 +80,16 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             match frame {
                 Frame::Ping { number } => self.sender.send(Frame::Pong { number }),
                 Frame::Pong { .. } => {}
+                Frame::Compress => self.begin_to_expand()?,
                 Frame::Error(failure) => return Err(Ended::Told(failure)),
                 frame => return Ok(frame),
             }
         }
+    }
+
+    /// Lets the peer compress what it says. A client does the same from then on.
+    pub fn allow_compression(&mut self) {
+        self.connection.allow_compression();
     }
 
     /// The number for the next channel of a client; none when all are used up.
@@ -122,15 +133,37 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         if missing < READ_EXACTLY { spare } else { spare.min(missing) }
     }
 
+    /// What has come behind the frame that said so is compressed already.
+    fn begin_to_expand(&mut self) -> Result<(), Ended> {
+        self.expander = Some(Box::new(Expander::new(self.buffer.split())?));
+        if self.connection.role() == Role::Client {
+            self.sender.send(Frame::Compress);
+        }
+        Ok(())
+    }
+
     async fn fill(&mut self) -> Result<(), Ended> {
         let room = self.make_room();
         let amid = self.connection.missing(&self.buffer) > 0;
         loop {
+            if let Some(expander) = &mut self.expander {
+                match expander.expand(&mut self.buffer, room) {
+                    Ok(0) => {}
+                    Ok(count) => {
+                        self.busy = count == room;
+                        if self.busy {
+                            // A few bytes can become so many that nobody else would run for long.
+                            yield_now().await;
+                        }
+                        return Ok(());
+                    }
+                    Err(fault) => return Err(self.fault(fault)),
+                }
+            }
             let timeout = self.connection.timeout();
-            let mut into = (&mut self.buffer).limit(room);
             let read = tokio::select! {
                 biased;
-                read = self.stream.read_buf(&mut into) => read,
+                read = receive(&mut self.stream, &mut self.expander, &mut self.buffer, room) => read,
                 () = sleep_until(timeout.into()) => {
                     self.expired()?;
                     continue;
@@ -144,10 +177,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 Ok(count) => count,
                 Err(error) => return Err(Ended::Io(error)),
             };
-            // The few bytes that end a payload say nothing of what is to come.
-            self.busy = count == room || self.busy && (amid || count >= READ_IDLE / 2);
             self.connection.heard(now());
-            return Ok(());
+            if self.expander.is_none() {
+                // The few bytes that end a payload say nothing of what is to come.
+                self.busy = count == room || self.busy && (amid || count >= READ_IDLE / 2);
+                return Ok(());
+            }
         }
     }
 
@@ -161,5 +196,18 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             Ok(Timeout::Gone) => Err(Ended::Gone(self.began.elapsed())),
             Err(fault) => Err(self.fault(fault)),
         }
+    }
+}
+
+/// Reads from the socket into the buffer, or to where it is expanded from.
+async fn receive<R: AsyncRead + Unpin>(
+    stream: &mut R,
+    expander: &mut Option<Box<Expander>>,
+    buffer: &mut BytesMut,
+    room: usize,
+) -> io::Result<usize> {
+    match expander {
+        Some(expander) => stream.read_buf(expander.input()).await,
+        None => stream.read_buf(&mut buffer.limit(room)).await,
     }
 }

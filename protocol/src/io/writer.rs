@@ -10,7 +10,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use super::{Ended, Shared};
-use crate::{fault::Fault, frame::Frame};
+use crate::{compression::Compressor, fault::Fault, frame::Frame};
 
 /// Bytes that the writer gathers before it goes to the socket.
 const BATCH: usize = 256 * 1024;
@@ -22,11 +22,13 @@ const COPY: usize = 1024;
 pub struct Writer<W> {
     stream: W,
     shared: Arc<Shared>,
+    /// There once this side has said that it compresses.
+    compressor: Option<Box<Compressor>>,
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
     pub(super) fn new(stream: W, shared: Arc<Shared>) -> Self {
-        Self { stream, shared }
+        Self { stream, shared, compressor: None }
     }
 
     /// Sends what is queued until the sender is closed, then closes the stream.
@@ -39,20 +41,28 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     pub async fn run(mut self) -> Result<(), Ended> {
         let mut batch = Batch::default();
         loop {
+            let mut compress = false;
             let closing = self.shared.queue(|queue| {
-                while batch.size < BATCH {
+                while batch.size < BATCH && !compress {
                     let Some(frame) = queue.outbox.pop() else {
                         break;
                     };
                     batch.push(&frame)?;
+                    compress = matches!(frame, Frame::Compress);
                 }
                 Ok::<_, Fault>(queue.closing)
             })?;
+            if let Some(compressor) = &mut self.compressor {
+                batch.compress(compressor)?;
+            }
             let written = tokio::select! {
                 biased;
                 () = self.shared.flooded.notified() => return Err(Fault::Flood.into()),
                 written = batch.write(&mut self.stream) => written?,
             };
+            if compress {
+                self.compressor = Some(Box::new(Compressor::new()?));
+            }
             if written {
                 continue;
             }
@@ -92,6 +102,18 @@ impl Batch {
             self.slices.push_back(self.headers.split().freeze());
             self.slices.push_back(payload);
         }
+        Ok(())
+    }
+
+    /// Replaces what was gathered by the same compressed, so that the peer can read all of it.
+    fn compress(&mut self, compressor: &mut Compressor) -> io::Result<()> {
+        if self.size == 0 {
+            return Ok(());
+        }
+        self.slices.push_back(self.headers.split().freeze());
+        let compressed = compressor.compress(self.slices.iter())?;
+        self.size = compressed.len();
+        self.slices = VecDeque::from([compressed]);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! One Connection through the proxy, from its acceptance to its end.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -9,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::watch;
 
-use super::{Direction, Fault, Plan, State};
+use super::{Direction, Fault, Plan, State, Traffic};
 
 /// The largest piece that is forwarded at once, in bytes.
 const PIECE: usize = 64 * 1024;
@@ -33,6 +34,7 @@ pub(super) async fn relay(
     number: u64,
     plan: Plan,
     mut state: watch::Receiver<State>,
+    traffic: &Traffic,
 ) {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (planned_silence, _) = watch::channel(false);
@@ -43,7 +45,8 @@ pub(super) async fn relay(
             let silence = planned_silence.clone();
             let planned = plan.after.filter(|(planned, _, _)| *planned == direction);
             let planned = planned.map(|(_, bytes, fault)| (bytes, fault));
-            pump(from, to, number, planned, silence, state.clone())
+            let through = traffic.bytes(direction);
+            pump(from, to, number, planned, silence, state.clone(), through)
         };
         let up = pump(Direction::ToServer, client_read, server_write);
         let down = pump(Direction::ToClient, server_read, client_write);
@@ -88,6 +91,7 @@ async fn pump(
     planned: Option<(u64, Fault)>,
     planned_silence: watch::Sender<bool>,
     mut state: watch::Receiver<State>,
+    through: &AtomicU64,
 ) -> Result<(), End> {
     let mut buffer = vec![0; PIECE];
     let mut forwarded = 0;
@@ -119,6 +123,7 @@ async fn pump(
         }
         to.write_all(&buffer[..count]).await.map_err(broken)?;
         forwarded += count as u64;
+        through.fetch_add(count as u64, Ordering::SeqCst);
     }
 }
 

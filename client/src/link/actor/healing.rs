@@ -167,7 +167,7 @@ impl Actor {
             self.channels.values_mut().for_each(|channel| channel.lose(since));
         }
         self.numbers.clear();
-        self.wire = Some(Wire::new(stream));
+        self.wire = Some(Wire::new(stream, self.dial.compresses()));
         if self.suspended {
             self.tell(Frame::Suspend);
         }

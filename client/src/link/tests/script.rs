@@ -60,6 +60,10 @@ impl Dial for Script {
         Box::pin(async { result })
     }
 
+    fn compresses(&self) -> bool {
+        false
+    }
+
     fn refusal(&self, _: &io::Error) -> Option<Failure> {
         None
     }
