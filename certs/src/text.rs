@@ -44,9 +44,26 @@ pub fn is_safe(character: char) -> bool {
     !character.is_control() && !invisible_or_directional
 }
 
+/// A clause as a sentence of its own: with a capital letter, and a full stop where no mark ends it.
+pub fn sentence(clause: &str) -> String {
+    let mut rest = clause.chars();
+    let first = rest.next().map(|first| first.to_ascii_uppercase());
+    let stop = if clause.ends_with(['.', '?', '!']) { "" } else { "." };
+    first.into_iter().chain(rest).collect::<String>() + stop
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clause_becomes_a_sentence_once() {
+        let said = "Issue it again: `rcmd-certs issue client alice`.";
+        assert_eq!(sentence("issue it again: `rcmd-certs issue client alice`"), said);
+        assert_eq!(sentence(said), said);
+        assert_eq!(sentence("is it an rcmd server?"), "Is it an rcmd server?");
+        assert_eq!(sentence("`x` helps"), "`x` helps.");
+    }
 
     #[test]
     fn control_and_direction_characters_are_escaped() {

@@ -13,6 +13,7 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 
+use rcmd_certs::text::sentence;
 use rcmd_client::{ErrorKind, Failure};
 use tokio::runtime::{Builder, Runtime};
 
@@ -121,7 +122,7 @@ fn usage(error: &clap::Error) -> Failure {
     let message = first.strip_prefix("error: ").unwrap_or(first);
     // Of several tips the first is the likely one; the usage is in the help.
     let hint = match lines.find_map(|line| line.strip_prefix("tip: ")) {
-        Some(tip) => format!("{tip}; see `rcmd-client -h`"),
+        Some(tip) => sentence(&format!("{tip}; see `rcmd-client -h`")),
         None => "See `rcmd-client -h`.".to_owned(),
     };
     Failure::new(ErrorKind::Usage, message).hint(hint)

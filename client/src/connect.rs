@@ -5,7 +5,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use rcmd_certs::{explain, tls::check_alpn};
+use rcmd_certs::{explain, text::sentence, tls::check_alpn};
 use rcmd_protocol::{
     connection::Role,
     fault::Fault,
@@ -159,7 +159,7 @@ async fn handshake(
             // A link that broke in the handshake may hold next time; a verdict stays.
             let is_final = explain::tls_error(&error).is_some();
             let failure = match explain::on_client_io(&error, &config.files) {
-                Some(why) => failed(&why.reason, why.hint),
+                Some(why) => failed(&why.reason, sentence(&why.hint)),
                 None => failed(&error.to_string(), doctor(target)),
             };
             return Err(Missed { failure, is_final });
@@ -183,7 +183,7 @@ fn refusal(config: &Config, target: &Target, error: &io::Error) -> Option<Failur
     let Some(rustls::Error::AlertReceived(_)) = explain::tls_error(error) else { return None };
     let why = explain::on_client_io(error, &config.files)?;
     let message = format!("{} refused this client: {}", place(target), why.reason);
-    Some(Failure::new(ErrorKind::Tls, message).hint(why.hint))
+    Some(Failure::new(ErrorKind::Tls, message).hint(sentence(&why.hint)))
 }
 
 /// Exchanges hellos, which shows that the server accepts the client's certificate, and closes.

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use rcmd_certs::Identity;
-use rcmd_certs::text::printable;
+use rcmd_certs::text::{printable, sentence};
 use rcmd_certs::tls::{ClientFiles, check_client, load_leaf, now_unix, span};
 use rcmd_certs::x509::Certificate;
 use rcmd_client::membership;
@@ -174,7 +174,7 @@ fn certificate(doctor: &Doctor) -> Result<String, Failure> {
     let leaf = load_leaf(&files.cert).map_err(unusable)?;
     if let Some(finding) = check_client(&files).map_err(unusable)?.into_iter().next() {
         let message = format!("{} {}", rcmd_certs::files::shown(&finding.path), finding.problem);
-        return Err(Failure::new(ErrorKind::Tls, message).hint(finding.remedy));
+        return Err(Failure::new(ErrorKind::Tls, message).hint(sentence(&finding.remedy)));
     }
     if let Some(failed) = membership::last_failure(&doctor.layout) {
         let hint = "Try `rcmd-client enroll --renew`.";

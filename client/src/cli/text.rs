@@ -70,10 +70,10 @@ mod tests {
 
     #[test]
     fn a_failure_names_the_host_once_and_the_remedy() {
-        let missing = Failure::new(ErrorKind::NotFound, "no program `x`").hint("install it");
+        let missing = Failure::new(ErrorKind::NotFound, "no program `x`").hint("Install it.");
         assert_eq!(
             failure(Some("web1"), &missing),
-            "rcmd: web1: no program `x`\nrcmd: hint: install it\n"
+            "rcmd: web1: no program `x`\nrcmd: hint: Install it.\n"
         );
         let named = Failure::new(ErrorKind::Unreachable, "web1 refuses connections");
         assert_eq!(failure(Some("web1"), &named), "rcmd: web1 refuses connections\n");

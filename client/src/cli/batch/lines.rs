@@ -172,7 +172,7 @@ fn read(line: &[u8], number: u64, place: &str) -> Option<Result<Words, Failure>>
 }
 
 fn longer(number: u64) -> Failure {
-    let message = format!("line {number} of standard input is longer than {} MiB", LONGEST >> 20);
+    let message = format!("line {number} is longer than {} MiB", LONGEST >> 20);
     Failure::new(ErrorKind::TooBig, message)
         .hint("A command has at most 1 MiB of arguments; send what is longer as a file.")
 }
