@@ -97,6 +97,7 @@ impl<P: AsyncRead + AsFd + Unpin> Output<P> {
                 self.log.append(self.block.split().freeze(), time);
                 self.account();
                 self.owed = self.owed.map(|owed| owed.saturating_sub(count as u64));
+                self.close_if_over();
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // A pipe has no other errors; the end is what is left to say.
@@ -143,6 +144,15 @@ impl<P: AsyncRead + AsFd + Unpin> Output<P> {
     pub(super) fn process_ended(&mut self) {
         let Some(pipe) = &self.pipe else { return };
         self.owed = Some(rustix::io::ioctl_fionread(pipe).unwrap_or(0));
+        self.close_if_over();
+    }
+
+    /// Closes a pipe that an ended process left empty and nothing else holds, also where there is no
+    /// credit to meet its end by a read.
+    fn close_if_over(&mut self) {
+        if self.is_held_open() && self.is_at_end() {
+            self.close();
+        }
     }
 
     /// Whether the pipe is still open with nothing in it that was written before the exit.
@@ -236,6 +246,27 @@ mod tests {
         assert!(!output.wants(&budget));
         drop(others);
         output.read(&budget).await;
+        assert_eq!(output.log.total(), HELD_ALWAYS + 4);
+    }
+
+    #[tokio::test]
+    async fn what_an_ended_process_left_is_read_to_its_end_at_once_when_nothing_more_may_be_held() {
+        let budget = Arc::new(Budget::new(0));
+        let share = Share::new(Arc::clone(&budget));
+        let mut output = Output::new(Stream::Stdout, Algorithm::Blake3, false, share);
+        let (mut writer, reader) = pipe::pipe().unwrap();
+        output.connect(Some(reader));
+        while output.wants(&budget) {
+            writer.write_all(&[7; 4096]).await.unwrap();
+            output.read(&budget).await;
+        }
+        writer.write_all(b"tail").await.unwrap();
+        drop(writer);
+        output.process_ended();
+        assert!(output.wants(&budget));
+        output.read(&budget).await;
+        assert!(output.is_closed());
+        assert!(!output.was_open());
         assert_eq!(output.log.total(), HELD_ALWAYS + 4);
     }
 }
