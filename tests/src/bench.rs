@@ -59,7 +59,7 @@ pub struct Options {
     /// Rounds of each row, 5 by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: Option<u32>,
-    /// MiB that a throughput row moves, 4096 by default.
+    /// MiB that a throughput row moves, 1024 by default.
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     pub size: Option<u64>,
     /// The measuring process itself, below the one that cleans up.
@@ -74,7 +74,7 @@ impl Options {
 
     /// Bytes that a throughput row moves.
     fn bytes(&self) -> u64 {
-        self.size.unwrap_or(if self.quick { 512 } else { 4096 }) << 20
+        self.size.unwrap_or(if self.quick { 256 } else { 1024 }) << 20
     }
 
     /// `full`, or `quick` where that is asked for.

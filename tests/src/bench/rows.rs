@@ -11,6 +11,7 @@ mod parent;
 mod policy;
 mod protocol;
 mod shake;
+mod slow;
 mod spawn;
 mod streams;
 mod throughput;
@@ -64,6 +65,7 @@ const ROWS: &[Row] = &[
     Row { name: "lines", about: "many short lines", run: throughput::lines },
     Row { name: "both", about: "both streams at once", run: throughput::both },
     Row { name: "unbuffered", about: "one line a write", run: throughput::unbuffered },
+    Row { name: "slow-link", about: "text over 10 Mbit/s", run: slow::run },
 ];
 
 /// The rows of these names, or all; in the order in which they stand.

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use super::{Direction, Fault, Plan, State, Traffic};
 
@@ -17,6 +18,9 @@ const PIECE: usize = 64 * 1024;
 
 /// How long a Connection that was ended by FIN is still read from.
 const LINGER: Duration = Duration::from_secs(10);
+
+/// How much later than asked a timer may come without slowing a throttled link down.
+const LATE: Duration = Duration::from_millis(20);
 
 /// Why a relay ended.
 enum End {
@@ -96,6 +100,8 @@ async fn pump(
     let mut buffer = vec![0; PIECE];
     let mut forwarded = 0;
     let mut planned = planned;
+    // When all that came before has gone through.
+    let mut passed = Instant::now();
     loop {
         if let Some((bytes, fault)) = planned
             && forwarded >= bytes
@@ -119,7 +125,8 @@ async fn pump(
         let hold = rate.map_or(0.0, |rate| count as f64 / rate as f64);
         let hold = delay + Duration::from_secs_f64(hold);
         if !hold.is_zero() {
-            tokio::time::sleep(hold).await;
+            passed = passed.max(Instant::now() - LATE.min(hold)) + hold;
+            sleep_until(passed).await;
         }
         to.write_all(&buffer[..count]).await.map_err(broken)?;
         forwarded += count as u64;

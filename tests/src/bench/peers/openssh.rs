@@ -72,6 +72,19 @@ impl OpenSsh {
         command
     }
 
+    /// As [`OpenSsh::default`], with these options and by way of this port, which leads to the server's.
+    pub(crate) fn by_way_of(&self, port: u16, options: &[&str]) -> Command {
+        let mut command = arguments(quiet(&self.client), &self.folder, port);
+        command.arg("-o").arg(format!("HostKeyAlias=[127.0.0.1]:{}", self.port));
+        command.args(options).arg(format!("{}@127.0.0.1", self.user));
+        command
+    }
+
+    /// The port that its server listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Over the connection that is open.
     pub(crate) fn multiplexed(&self) -> Command {
         let mut command = quiet(&self.client);

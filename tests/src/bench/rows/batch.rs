@@ -39,7 +39,7 @@ fn at(stage: &Stage, at_once: usize, lines: &Path, count: usize) -> Result<Table
             Ok([count as f64 / timed(&mut command)?.as_secs_f64()])
         });
     }
-    let ([series], failures) = race.run(stage.options.rounds());
+    let ([series], failures) = race.run(stage.options.rounds().min(3));
     let title = format!("{count} times `true`, {at_once} at once");
     let mut table = Table::new("batch", title, "commands/s").with(series);
     table.ratio(BATCH, PROCESSES, None);

@@ -17,7 +17,7 @@ use crate::{World, skip};
 const LINEAR: f64 = 1.3;
 /// From here on what is shared by all is small beside what each costs.
 const FROM: usize = 100;
-/// Handshakes and starts at once.
+/// Starts at once.
 const AT_ONCE: usize = 32;
 /// Descriptors for 10,000 commands at six each, of which half of the limit is for them.
 const DESCRIPTORS: u64 = 140_000;
@@ -98,19 +98,7 @@ fn connections(steps: &[usize], runtime: &Runtime) -> Result<Vec<Table>> {
             continue;
         }
         let (had, began) = (open.len(), Instant::now());
-        runtime.block_on(async {
-            while open.len() < goal {
-                let mut dials = JoinSet::new();
-                for _ in 0..AT_ONCE.min(goal - open.len()) {
-                    let dialler = dialler.clone();
-                    dials.spawn(async move { dialler.dial().await });
-                }
-                while let Some(stream) = dials.join_next().await {
-                    open.push(stream??);
-                }
-            }
-            anyhow::Ok(())
-        })?;
+        runtime.block_on(dialler.dial_up_to(goal, &mut open))?;
         time.note(goal, began.elapsed().as_secs_f64() * 1e3 / (goal - had) as f64);
         memory.note(goal, world.resident_kib().saturating_sub(before) as f64 / goal as f64);
     }

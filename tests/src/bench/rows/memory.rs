@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Resource, getrlimit};
-use tokio::task::JoinSet;
 
 use super::shake::Dialler;
 use crate::World;
@@ -16,8 +15,6 @@ use crate::bench::table::{Goal::AtMost, Series, Table};
 use crate::proc;
 use crate::wait::{DEADLINE, poll_for};
 
-/// Handshakes at once; the server has no more unauthenticated peers than it allows.
-const AT_ONCE: usize = 32;
 /// Connections to OpenSSH's server; each costs a process or two there and one here.
 const OPENSSH: usize = 50;
 const SSHD: &str = "OpenSSH's server, 50";
@@ -73,19 +70,7 @@ pub(crate) fn idle(stage: &Stage) -> Result<Vec<Table>> {
             table.failures.push(limit);
             break;
         }
-        runtime.block_on(async {
-            while open.len() < goal {
-                let mut dials = JoinSet::new();
-                for _ in 0..AT_ONCE.min(goal - open.len()) {
-                    let dialler = dialler.clone();
-                    dials.spawn(async move { dialler.dial().await });
-                }
-                while let Some(stream) = dials.join_next().await {
-                    open.push(stream??);
-                }
-            }
-            anyhow::Ok(())
-        })?;
+        runtime.block_on(dialler.dial_up_to(goal, &mut open))?;
         let each = (world.resident_kib() - before.min(world.resident_kib())) as f64 / goal as f64;
         let name = format!("rcmd-server, {goal}");
         table.series.push(Series::single(&name, each));

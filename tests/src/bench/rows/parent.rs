@@ -19,8 +19,8 @@ use crate::raw::{Dial, RawPeer, Start, hello};
 /// What the server is to hold.
 const HELD_MIB: u64 = 500;
 /// Output of one command. Past its budget for all clients the server still takes so much of each: the
-/// 64 KiB that it always grants a stream, and what an ended process left in its pipe.
-const EACH: &str = "131072";
+/// 256 KiB that it always grants a stream, and 64 KiB that an ended process left in its pipe.
+const EACH: &str = "327680";
 /// Ends that one identity leaves; the server keeps 1,024 of each.
 const ENDS: u64 = 992;
 /// More identities than this are not tried.
@@ -28,7 +28,7 @@ const MOST: u64 = 10;
 const AT_ONCE: usize = 32;
 
 pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
-    let count = stage.options.count(400, 60);
+    let (count, forks) = (stage.options.count(300, 60), stage.options.count(100, 20));
     let (ways, notes) = ways();
     let mut beds = Vec::new();
     for &way in &ways {
@@ -43,14 +43,14 @@ pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
         race.add(&name(way, false), || empty.commands(1, count, plain));
         race.add(&name(way, true), || full.commands(1, count, plain));
     }
-    race.add(&name(FORK, false), || rate(&runtime, 1, count, forked));
+    race.add(&name(FORK, false), || rate(&runtime, 1, forks, forked));
     race.add(&name(FORK, true), || {
         let ballast = vec![1_u8; usize::try_from(HELD_MIB << 20)?];
-        let rate = rate(&runtime, 1, count, forked);
+        let rate = rate(&runtime, 1, forks, forked);
         std::hint::black_box(ballast);
         rate
     });
-    let ([rates, medians, _], failures) = race.run(stage.options.rounds());
+    let ([rates, medians, _], failures) = race.run(stage.options.rounds().min(3));
 
     let mut often = Table::new("big-parent", TITLE, "commands/s").with(rates);
     let mut long = Table::new("big-parent", format!("{TITLE}, one command"), "ms").with(medians);

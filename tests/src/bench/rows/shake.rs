@@ -13,6 +13,7 @@ use rcmd_protocol::frame::{Frame, Hello};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -60,8 +61,29 @@ impl Dialler {
         }
         Ok(stream)
     }
+
+    /// Connects until `open` holds so many.
+    pub(crate) async fn dial_up_to(
+        &self,
+        goal: usize,
+        open: &mut Vec<TlsStream<TcpStream>>,
+    ) -> Result<()> {
+        while open.len() < goal {
+            let mut dials = JoinSet::new();
+            for _ in 0..AT_ONCE.min(goal - open.len()) {
+                let dialler = self.clone();
+                dials.spawn(async move { dialler.dial().await });
+            }
+            while let Some(stream) = dials.join_next().await {
+                open.push(stream??);
+            }
+        }
+        Ok(())
+    }
 }
 
+/// Handshakes at once; the server has no more unauthenticated peers than it allows.
+const AT_ONCE: usize = 32;
 const ONE: &str = "to the server, with hellos, 1 at once";
 const RCMD: &str = "rcmd-client processes that run `true`, 1 at once";
 const SSH: &str = "ssh processes that run `true`, 1 at once";
