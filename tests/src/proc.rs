@@ -160,6 +160,12 @@ pub fn resident_kib(pid: u32) -> Option<u64> {
     status_number(pid, "VmRSS:")
 }
 
+/// The part of [`resident_kib`] that is not backed by a file, such as the program itself, in KiB.
+#[must_use]
+pub fn anonymous_kib(pid: u32) -> Option<u64> {
+    status_number(pid, "RssAnon:")
+}
+
 /// The most resident memory since the start or [`forget_peak`], in KiB.
 #[must_use]
 pub fn peak_kib(pid: u32) -> Option<u64> {

@@ -24,6 +24,7 @@ pub(crate) fn rest(stage: &Stage) -> Result<Vec<Table>> {
     let fresh = world.resident_kib() as f64 / 1024.0;
     drop(world.settled_snapshot());
     let after = world.resident_kib() as f64 / 1024.0;
+    let own = proc::anonymous_kib(world.pid()).context("no RssAnon")? as f64 / 1024.0;
     let watched = Duration::from_secs(stage.options.count(20, 2) as u64);
     let (began, before) = (Instant::now(), switches(world.pid()));
     // Nothing is to happen: that is what is measured.
@@ -33,6 +34,7 @@ pub(crate) fn rest(stage: &Stage) -> Result<Vec<Table>> {
     let mut memory = Table::new("rest", "a server that nobody uses, resident", "MiB").with(vec![
         Series::single("after its start", fresh),
         Series::single("after a first command", after),
+        Series::single("of that, memory of its own and not of its program's file", own),
     ]);
     memory.add_ratio("after a first command, MiB".to_owned(), after, Some(AtMost(16.0)));
     let mut calm = Table::new("rest", "a server that nobody uses, awake", "times/s");

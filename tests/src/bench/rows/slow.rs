@@ -16,6 +16,7 @@ use crate::{Proxy, Random};
 /// Bytes a second in each direction of a connection: 10 Mbit/s.
 const RATE: u64 = 1_250_000;
 const RCMD: &str = "rcmd-client";
+const COMPRESSED: &str = "rcmd-client --compress";
 const SSH: &str = "ssh";
 const COMPRESSED_SSH: &str = "ssh -C";
 
@@ -31,9 +32,13 @@ pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
     };
     let mut contestants: Vec<(&str, Command)> = Vec::new();
     let link = slowed(stage.world().address());
-    let mut command = quiet(&try_binaries()?.client);
-    command.arg("--dir").arg(stage.world().dir()).args(["--shell", &link.target(), &line]);
-    contestants.push((RCMD, command));
+    for (name, options) in [(RCMD, ["--shell"].as_slice()), (COMPRESSED, &["--shell", "--compress"])]
+    {
+        let mut command = quiet(&try_binaries()?.client);
+        command.arg("--dir").arg(stage.world().dir()).args(options);
+        command.args([&link.target(), &line]);
+        contestants.push((name, command));
+    }
     let mut links = vec![link];
     if let Some(openssh) = stage.openssh() {
         let link = slowed(SocketAddr::from((Ipv4Addr::LOCALHOST, openssh.port())));
@@ -53,7 +58,9 @@ pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
     let title = format!("`cat` of {} KiB of a log over 10 Mbit/s, start to end", bytes >> 10);
     let mut table = Table::new("slow-link", title, "s").with(series);
     table.ratio(RCMD, SSH, None);
+    table.ratio(COMPRESSED, RCMD, None);
     table.ratio(COMPRESSED_SSH, SSH, None);
+    table.ratio(COMPRESSED, COMPRESSED_SSH, None);
     table.failures = failures;
     Ok(vec![table])
 }
