@@ -32,7 +32,8 @@ pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
     };
     let mut contestants: Vec<(&str, Command)> = Vec::new();
     let link = slowed(stage.world().address());
-    for (name, options) in [(RCMD, ["--shell"].as_slice()), (COMPRESSED, &["--shell", "--compress"])]
+    for (name, options) in
+        [(RCMD, ["--shell"].as_slice()), (COMPRESSED, &["--shell", "--compress"])]
     {
         let mut command = quiet(&try_binaries()?.client);
         command.arg("--dir").arg(stage.world().dir()).args(options);
