@@ -19,8 +19,8 @@ const ANY_REMEDY: &str =
     "make an authority with `rcmd-certs init`, or name the folder with --dir DIR";
 pub(super) const SERVER_CA_REMEDY: &str = "it says which clients to let in: make an \
      authority with `rcmd-certs init`, or copy its ca.pem here";
-pub(super) const CLIENT_CA_REMEDY: &str = "it says which servers to trust: copy ca.pem \
-     from the authority, or try `rcmd-certs quickstart DIR`";
+pub(super) const CLIENT_CA_REMEDY: &str = "it says which servers to trust: name the folder \
+     with --dir DIR, get one with `rcmd-client enroll TOKEN`, or try `rcmd-certs quickstart DIR`";
 pub(super) const SERVER_REMEDY: &str = "make the server's identity with \
      `rcmd-certs issue server NAME`, NAME being how clients reach it";
 pub(super) const CLIENT_REMEDY: &str =
