@@ -59,6 +59,8 @@ fn random() -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -72,6 +74,14 @@ mod tests {
         (0..100).for_each(|_| assert!(backoff.pause() <= LONGEST));
         backoff.reset();
         assert_eq!(backoff.pause(), Duration::ZERO);
+    }
+
+    #[test]
+    fn no_client_comes_before_the_time_that_a_server_gave_nor_all_at_once() {
+        let wait = Duration::from_secs(2);
+        let waits: HashSet<_> = (0..100).map(|_| spread(wait)).collect();
+        assert!(waits.iter().all(|one| (wait..=wait + wait / 2).contains(one)), "{waits:?}");
+        assert!(waits.len() > 90, "{waits:?}");
     }
 
     #[tokio::test(start_paused = true)]
