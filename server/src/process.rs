@@ -26,7 +26,8 @@ use std::{
 use rcmd_protocol::signal::Signal;
 use serde::Deserialize;
 use tokio::{
-    process::{ChildStderr, ChildStdin, ChildStdout},
+    net::unix::pipe,
+    process::ChildStdin,
     signal::unix::{SignalKind, signal},
     time::{Duration, Instant, sleep},
 };
@@ -114,9 +115,9 @@ pub struct Process {
     /// The pipe to its standard input, if the plan wants one.
     pub stdin: Option<ChildStdin>,
     /// The pipe from its standard output.
-    pub stdout: Option<ChildStdout>,
+    pub stdout: Option<pipe::Receiver>,
     /// The pipe from its standard error.
-    pub stderr: Option<ChildStderr>,
+    pub stderr: Option<pipe::Receiver>,
     leader: Leader,
     watch: Watch,
     tree: Tree,

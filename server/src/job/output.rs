@@ -1,8 +1,8 @@
 //! One output stream of a job: from the pipe to the offset log.
 
-use std::{io, os::fd::AsFd};
+use std::io;
 
-use bytes::{BufMut as _, BytesMut};
+use bytes::{BufMut, BytesMut};
 use rcmd_protocol::{
     blocks::Blocks,
     digest::{Algorithm, StreamDigest},
@@ -11,7 +11,7 @@ use rcmd_protocol::{
     outgoing::Outgoing,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::net::unix::pipe;
 
 use crate::{
     budget::{Budget, Share},
@@ -20,9 +20,9 @@ use crate::{
 
 /// One output stream of a job.
 #[derive(Debug)]
-pub(super) struct Output<P> {
+pub(super) struct Output {
     stream: Stream,
-    pipe: Option<P>,
+    pipe: Option<pipe::Receiver>,
     log: Outgoing,
     block: BytesMut,
     blocks: Blocks,
@@ -34,7 +34,7 @@ pub(super) struct Output<P> {
     owed: Option<u64>,
 }
 
-impl<P: AsyncRead + AsFd + Unpin> Output<P> {
+impl Output {
     pub(super) fn new(
         stream: Stream,
         algorithm: Algorithm,
@@ -55,7 +55,7 @@ impl<P: AsyncRead + AsFd + Unpin> Output<P> {
         }
     }
 
-    pub(super) fn connect(&mut self, pipe: Option<P>) {
+    pub(super) fn connect(&mut self, pipe: Option<pipe::Receiver>) {
         self.pipe = pipe;
     }
 
@@ -75,7 +75,8 @@ impl<P: AsyncRead + AsFd + Unpin> Output<P> {
         self.pipe.is_some() && self.room(budget) > 0
     }
 
-    /// Reads once from the pipe, or closes it at its end.
+    /// Waits until there is something in the pipe and takes it, up to a block; closes the pipe at its
+    /// end.
     ///
     /// # Cancel safety
     /// Nothing is lost: bytes are read only when this returns.
@@ -83,25 +84,30 @@ impl<P: AsyncRead + AsFd + Unpin> Output<P> {
         // Other streams may have used the budget up since `wants` was asked: to read nothing would
         // look like the end of the pipe.
         let room = self.room(budget);
-        let Some(pipe) = self.pipe.as_mut().filter(|_| room > 0) else { return };
+        let Some(pipe) = self.pipe.as_ref().filter(|_| room > 0) else { return };
+        // An error would be the runtime's own end.
+        if pipe.readable().await.is_err() {
+            return self.close();
+        }
         if self.block.capacity() - self.block.len() < CHUNK / 4 {
             if !budget.has_room() {
                 self.blocks.clear();
             }
             self.blocks.renew(&mut self.block);
         }
-        match pipe.read_buf(&mut (&mut self.block).limit(room)).await {
-            Ok(0) => self.close(),
-            Ok(count) => {
-                let time = self.timestamps.then(clock::now_ms);
-                self.log.append(self.block.split().freeze(), time);
-                self.account();
-                self.owed = self.owed.map(|owed| owed.saturating_sub(count as u64));
-                self.close_if_over();
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // A pipe has no other errors; the end is what is left to say.
-            Err(_) => self.close(),
+        let spare = self.block.capacity() - self.block.len();
+        let at_end = drain(pipe, &mut (&mut self.block).limit(room.min(spare)));
+        if !self.block.is_empty() {
+            let time = self.timestamps.then(clock::now_ms);
+            let count = self.block.len() as u64;
+            self.log.append(self.block.split().freeze(), time);
+            self.account();
+            self.owed = self.owed.map(|owed| owed.saturating_sub(count));
+        }
+        if at_end {
+            self.close();
+        } else {
+            self.close_if_over();
         }
     }
 
@@ -215,6 +221,23 @@ impl<P: AsyncRead + AsFd + Unpin> Output<P> {
     }
 }
 
+/// Reads what is there, and what came while it was read; says whether that was the end. Commands write
+/// a few KiB at a time, faster than a frame for each is made, sent and taken: this makes one of many
+/// without a wait.
+fn drain(pipe: &pipe::Receiver, block: &mut impl BufMut) -> bool {
+    while block.has_remaining_mut() {
+        match pipe.try_read_buf(block) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            // A pipe has no other errors; the end is what is left to say.
+            Err(_) => return true,
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -247,6 +270,42 @@ mod tests {
         drop(others);
         output.read(&budget).await;
         assert_eq!(output.log.total(), HELD_ALWAYS + 4);
+    }
+
+    #[tokio::test]
+    async fn what_was_written_bit_by_bit_is_taken_in_one_piece_and_no_more_than_may_be_held() {
+        let budget = Arc::new(Budget::new(0));
+        let share = Share::new(Arc::clone(&budget));
+        let mut output = Output::new(Stream::Stdout, Algorithm::Blake3, false, share);
+        let (mut writer, reader) = pipe::pipe().unwrap();
+        output.connect(Some(reader));
+        let mut sent = Vec::new();
+        for held in (0..HELD_ALWAYS).step_by(CHUNK) {
+            for bit in 0..32 {
+                writer.write_all(&[bit; CHUNK / 32]).await.unwrap();
+            }
+            output.read(&budget).await;
+            assert_eq!(output.log.total(), held + CHUNK as u64);
+            sent.extend(std::iter::from_fn(|| output.next(1)).map(|data| data.payload.len()));
+        }
+        assert_eq!(sent, [CHUNK; HELD_ALWAYS as usize / CHUNK]);
+        writer.write_all(b"more").await.unwrap();
+        assert!(!output.wants(&budget));
+    }
+
+    #[tokio::test]
+    async fn the_end_is_seen_with_the_bytes_before_it() {
+        let budget = Arc::new(Budget::new(1 << 20));
+        let share = Share::new(Arc::clone(&budget));
+        let mut output = Output::new(Stream::Stdout, Algorithm::Blake3, false, share);
+        let (mut writer, reader) = pipe::pipe().unwrap();
+        output.connect(Some(reader));
+        writer.write_all(b"all").await.unwrap();
+        drop(writer);
+        output.read(&budget).await;
+        assert!(output.is_closed());
+        assert_eq!(output.next(1).unwrap().payload, "all");
+        assert_eq!(output.next_end(1).unwrap().total, 3);
     }
 
     #[tokio::test]

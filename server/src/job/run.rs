@@ -8,10 +8,7 @@ use rcmd_protocol::{
     outcome::{Failure, Outcome},
     signal::Signal,
 };
-use tokio::{
-    process::{ChildStderr, ChildStdout},
-    sync::mpsc,
-};
+use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use super::{
@@ -40,8 +37,8 @@ pub(super) struct Job {
     pub(super) sink: Option<Sink>,
     pub(super) generation: u64,
     pub(super) input: Input,
-    pub(super) stdout: Output<ChildStdout>,
-    pub(super) stderr: Output<ChildStderr>,
+    pub(super) stdout: Output,
+    pub(super) stderr: Output,
     pub(super) last_signal: u64,
     pub(super) started_at: Option<u64>,
     pub(super) timers: Timers,

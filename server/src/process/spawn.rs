@@ -21,10 +21,11 @@ use std::{
 
 use rustix::{
     fd::{AsFd as _, OwnedFd},
+    io::ioctl_fionbio,
     pipe::{PipeFlags, pipe_with},
     process::Pid,
 };
-use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+use tokio::{net::unix::pipe, process::ChildStdin};
 
 use super::{
     cgroup::{Cgroups, Lease},
@@ -41,8 +42,8 @@ pub(super) struct Spawned {
     pub(super) pidfd: Option<OwnedFd>,
     pub(super) cgroup: Option<Arc<Lease>>,
     pub(super) stdin: Option<ChildStdin>,
-    pub(super) stdout: ChildStdout,
-    pub(super) stderr: ChildStderr,
+    pub(super) stdout: pipe::Receiver,
+    pub(super) stderr: pipe::Receiver,
 }
 
 /// Starts a process and returns when it has executed its program, or could not.
@@ -56,8 +57,8 @@ pub(super) async fn spawn(
         SpawnError::of_resources(plan, &error).unwrap_or_else(|| SpawnError::of(plan, error))
     };
     let (stdin, child_stdin) = input(plan.stdin).map_err(lacking)?;
-    let (stdout, child_stdout) = output(ChildStdout::from_std).map_err(lacking)?;
-    let (stderr, child_stderr) = output(ChildStderr::from_std).map_err(lacking)?;
+    let (stdout, child_stdout) = output().map_err(lacking)?;
+    let (stderr, child_stderr) = output().map_err(lacking)?;
     let fds = [child_stdin, child_stdout, child_stderr];
     let own_way = cgroups.is_some() || plan.identity.is_some() || plan.no_new_privs;
     let (leader, pidfd, cgroup) = if own_way {
@@ -126,7 +127,8 @@ fn input(wanted: bool) -> io::Result<(Option<ChildStdin>, OwnedFd)> {
     Ok((Some(ChildStdin::from_std(ours.into())?), theirs))
 }
 
-fn output<S: From<OwnedFd>, T>(from_std: fn(S) -> io::Result<T>) -> io::Result<(T, OwnedFd)> {
+fn output() -> io::Result<(pipe::Receiver, OwnedFd)> {
     let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
-    Ok((from_std(ours.into())?, theirs))
+    ioctl_fionbio(&ours, true)?;
+    Ok((pipe::Receiver::from_owned_fd_unchecked(ours)?, theirs))
 }

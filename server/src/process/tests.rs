@@ -36,7 +36,7 @@ use std::{
 use rustix::process::{Pid, RawPid};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
-    process::ChildStdout,
+    net::unix::pipe,
     time::{Instant, sleep, timeout},
 };
 
@@ -100,7 +100,7 @@ fn shell(line: &str) -> Plan {
 /// A process whose standard output is read line by line.
 struct Started {
     process: Process,
-    stdout: BufReader<ChildStdout>,
+    stdout: BufReader<pipe::Receiver>,
 }
 
 async fn start(processes: &Processes, plan: &Plan) -> Started {
