@@ -1,6 +1,8 @@
 //! Standard input, read by a thread that may block for ever: the client ends without it.
 
+use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::thread;
 
 use bytes::Bytes;
@@ -13,6 +15,8 @@ use tokio::sync::mpsc;
 
 /// Bytes read at a time, which is what one frame carries.
 const BLOCK: usize = 64 * 1024;
+/// What is shorter is copied, so that a block is not kept for a typed line until it is confirmed.
+const SMALL: usize = 4 * 1024;
 /// Blocks that may wait for the connection.
 const WAITING: usize = 2;
 
@@ -52,11 +56,18 @@ pub(crate) fn blocks() -> io::Result<mpsc::Receiver<io::Result<Bytes>>> {
 }
 
 fn read_all(blocks: &mpsc::Sender<io::Result<Bytes>>) {
+    let mut spare = Spare::default();
+    let mut block = Vec::new();
     loop {
-        let mut block = Vec::with_capacity(BLOCK);
+        block.reserve(BLOCK);
         let read = match rustix::io::read(stdin(), spare_capacity(&mut block)) {
             Ok(0) => return,
-            Ok(_) => Ok(block.into()),
+            Ok(count) if count < SMALL => {
+                let bytes = Bytes::copy_from_slice(&block);
+                block.clear();
+                Ok(bytes)
+            }
+            Ok(_) => Ok(spare.swap(&mut block)),
             Err(Errno::INTR) => continue,
             // Whoever shares the descriptor made it non-blocking.
             Err(Errno::AGAIN) => match wait() {
@@ -72,10 +83,54 @@ fn read_all(blocks: &mpsc::Sender<io::Result<Bytes>>) {
     }
 }
 
+/// Blocks that were given away, in the order in which they come back: the kernel need not clear new
+/// memory for each. Never more than were on their way at one time.
+#[derive(Default)]
+struct Spare {
+    given: VecDeque<Bytes>,
+}
+
+impl Spare {
+    /// Gives a filled block away, and leaves an empty one in its place.
+    fn swap(&mut self, block: &mut Vec<u8>) -> Bytes {
+        let bytes = Bytes::from(mem::take(block));
+        self.given.push_back(bytes.clone());
+        if self.given.front().is_some_and(Bytes::is_unique)
+            && let Some(free) = self.given.pop_front()
+        {
+            *block = free.into();
+            block.clear();
+        }
+        bytes
+    }
+}
+
 fn wait() -> io::Result<()> {
     use rustix::event::{PollFd, PollFlags, poll};
     match poll(&mut [PollFd::new(&stdin(), PollFlags::IN)], None) {
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_is_used_again_once_nobody_holds_it() {
+        let (mut spare, mut block) = (Spare::default(), vec![1; BLOCK]);
+        let first = spare.swap(&mut block);
+        assert_eq!(block.capacity(), 0);
+        block = vec![2; BLOCK];
+        let second = spare.swap(&mut block);
+        assert_eq!(block.capacity(), 0, "both are held");
+        block = vec![3; SMALL];
+        let place = first.as_ptr();
+        drop(first);
+        let third = spare.swap(&mut block);
+        assert_eq!((block.as_ptr(), block.len()), (place, 0));
+        assert!(block.capacity() >= BLOCK);
+        assert_eq!((second[0], third[0]), (2, 3));
     }
 }
