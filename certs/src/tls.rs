@@ -44,6 +44,10 @@ use servers::Servers;
 
 /// The protocol name that both ends require (RFC 7301).
 pub const ALPN: &[u8] = b"rcmd/1";
+/// Bytes that a connection may have encrypted before the socket takes them: two frames of data. With
+/// the 64 KiB that rustls takes by itself each of them was cut before its last bytes, which cost a
+/// record and a system call of their own.
+pub const AHEAD: usize = 2 * (64 + 1) * 1024;
 
 /// The files of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,11 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use rcmd_certs::{explain, text::sentence, tls::check_alpn};
+use rcmd_certs::{
+    explain,
+    text::sentence,
+    tls::{AHEAD, check_alpn},
+};
 use rcmd_protocol::{
     connection::Role,
     fault::Fault,
@@ -153,7 +157,7 @@ async fn handshake(
         is_final: true,
     })?;
     let connecting = TlsConnector::from(Arc::clone(&config.tls)).connect(name, tcp);
-    let stream = match timeout_at(deadline, connecting).await {
+    let mut stream = match timeout_at(deadline, connecting).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             // A link that broke in the handshake may hold next time; a verdict stays.
@@ -169,7 +173,8 @@ async fn handshake(
             return Err(Missed { failure, is_final: false });
         }
     };
-    let (_, connection) = stream.get_ref();
+    let (_, connection) = stream.get_mut();
+    connection.set_buffer_limit(Some(AHEAD));
     check_alpn(connection).map_err(|error| Missed {
         failure: failed(&error.to_string(), doctor(target)),
         is_final: true,

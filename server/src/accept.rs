@@ -121,7 +121,7 @@ async fn admit(service: Arc<Service>, stream: TcpStream, address: SocketAddr, gr
     prepare(&stream);
     let tls::ServerSide { config, clients } = service.trust.side();
     let acceptor = TlsAcceptor::from(config);
-    let tls = match acceptor.accept(stream).into_fallible().await {
+    let mut tls = match acceptor.accept(stream).into_fallible().await {
         Ok(tls) => tls,
         Err((error, stream)) => {
             let own = Some(service.settings.files.cert.as_path());
@@ -129,6 +129,7 @@ async fn admit(service: Arc<Service>, stream: TcpStream, address: SocketAddr, gr
             return linger(stream).await;
         }
     };
+    tls.get_mut().1.set_buffer_limit(Some(tls::AHEAD));
     let connection = tls.get_ref().1;
     if let Err(error) = tls::check_alpn(connection) {
         warn!(peer = %address, reason = %error, "refused");
