@@ -128,22 +128,62 @@ async fn what_an_earlier_server_left_is_killed_but_for_daemons() {
     .await;
 }
 
+/// Processes under limits that need one controller; none where the host has not got it, which must have
+/// been said by name.
+fn limited(limits: &TreeLimits, controller: &str) -> Option<Processes> {
+    let (auto, why) = Processes::new(Spawn::Auto, limits).unwrap();
+    assert_eq!(auto.cgroups().is_none(), why.is_some());
+    match Processes::new(Spawn::Cgroup, limits) {
+        Ok((processes, _)) => Some(processes),
+        Err(error) => {
+            assert!(error.to_string().contains(controller), "{error}");
+            None
+        }
+    }
+}
+
 #[tokio::test]
-async fn a_limit_that_can_not_be_kept_is_refused() {
+async fn a_limit_of_processes_is_kept_or_refused() {
     with_cgroups(async {
         let limits = TreeLimits { processes: Some(8), ..TreeLimits::default() };
-        match Processes::new(Spawn::Cgroup, &limits) {
-            Err(error) => assert!(error.to_string().contains("pids"), "{error}"),
-            Ok((processes, _)) => {
-                let line = "for n in 1 2 3 4 5 6 7 8 9 10; do sleep 600 & done; echo started";
-                let mut started = start(&processes, &shell(line)).await;
-                assert_eq!(started.rest().await, "");
-                assert_ne!(started.process.exited().await, Ended::Code(0));
-                started.process.tree().kill().await;
-            }
-        }
-        let (auto, why) = Processes::new(Spawn::Auto, &limits).unwrap();
-        assert_eq!(auto.cgroups().is_none(), why.is_some());
+        let Some(processes) = limited(&limits, "pids") else { return };
+        let line = "for n in 1 2 3 4 5 6 7 8 9 10; do sleep 600 >/dev/null & done; echo started";
+        let mut started = start(&processes, &shell(line)).await;
+        assert_eq!(started.rest().await, "");
+        assert_ne!(started.process.exited().await, Ended::Code(0));
+        started.process.tree().kill().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_limit_of_memory_is_kept_or_refused() {
+    with_cgroups(async {
+        let limits = TreeLimits { memory: Some(32 << 20), ..TreeLimits::default() };
+        let Some(processes) = limited(&limits, "memory") else { return };
+        assert_eq!(output_of(&processes, &shell("echo within")).await, "within\n");
+        // It would keep 128 MiB in memory, and is killed; the shell of the same command goes on.
+        let line = "head -c 256M /dev/zero | tail -c 128M >/dev/null; echo $?";
+        assert_eq!(output_of(&processes, &shell(line)).await, "137\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_limit_of_processor_time_is_kept_or_refused() {
+    with_cgroups(async {
+        let limits = TreeLimits { cpu: Some(10), ..TreeLimits::default() };
+        let Some(processes) = limited(&limits, "cpu") else { return };
+        let busy = start(&processes, &shell("while :; do :; done")).await;
+        let base = fs::read_dir(processes.cgroups().unwrap().0).unwrap();
+        let folder = base.flatten().map(|entry| entry.path()).find(|path| path.is_dir()).unwrap();
+        until("the kernel holds it up", || {
+            let stat = fs::read_to_string(folder.join("cpu.stat")).unwrap();
+            let held_up = stat.lines().find_map(|line| line.strip_prefix("nr_throttled "));
+            held_up.unwrap().parse::<u64>().unwrap() > 2
+        })
+        .await;
+        busy.process.tree().kill().await;
     })
     .await;
 }
