@@ -4,7 +4,7 @@ mod portion;
 mod units;
 
 pub use portion::{Allowance, Portion};
-pub use units::{Rate, Span};
+pub use units::{Rate, Size, Span};
 
 use std::{collections::BTreeMap, time::Duration};
 

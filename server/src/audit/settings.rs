@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Deserializer};
 
 use super::mask::Mask;
-use crate::limits::Span;
+use crate::limits::{Size, Span};
 
 /// Where systemd's journal takes records.
 const JOURNAL: &str = "/run/systemd/journal/socket";
@@ -48,7 +48,7 @@ pub enum Sync {
 #[serde(default, deny_unknown_fields)]
 pub struct AuditFile {
     sync: Sync,
-    rotate_size: Bytes,
+    rotate_size: Size,
     rotate_age: Span,
     keep: Option<Span>,
     journald: Journald,
@@ -60,7 +60,7 @@ impl Default for AuditFile {
     fn default() -> Self {
         Self {
             sync: Sync::default(),
-            rotate_size: Bytes(64 << 20),
+            rotate_size: Size(64 << 20),
             rotate_age: Span(Duration::from_secs(24 * 3600)),
             keep: None,
             journald: Journald::default(),
@@ -98,39 +98,6 @@ enum Journald {
 impl Default for Journald {
     fn default() -> Self {
         Self::Wanted(false)
-    }
-}
-
-/// A size, written like `64 MiB`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Bytes(u64);
-
-impl Bytes {
-    /// Below this a flood of small files would be made.
-    const LEAST: u64 = 4 << 10;
-
-    fn parse(text: &str) -> Option<Self> {
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let unit = match unit.trim() {
-            "KiB" => 1 << 10,
-            "MiB" => 1 << 20,
-            "GiB" => 1 << 30,
-            _ => return None,
-        };
-        let bytes = number.parse::<u64>().ok()?.checked_mul(unit)?;
-        (bytes >= Self::LEAST).then_some(Self(bytes))
-    }
-}
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| {
-            serde::de::Error::custom(format_args!(
-                "{text:?} is no size from 4 KiB, such as \"64 MiB\""
-            ))
-        })
     }
 }
 

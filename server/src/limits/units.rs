@@ -1,4 +1,4 @@
-//! What a limit is written in: spans of time, rates, counts. Each says what to write instead.
+//! What a limit is written in: spans of time, sizes, rates, counts. Each says what to write instead.
 
 use std::{cmp::Ordering, fmt, time::Duration};
 
@@ -16,6 +16,37 @@ impl<'de> Deserialize<'de> for Span {
         let text = String::deserialize(deserializer)?;
         humantime::parse_duration(&text).map(Self).map_err(|error| {
             D::Error::custom(format_args!("{text:?} is no span of time, such as \"90s\": {error}"))
+        })
+    }
+}
+
+/// A size in bytes, written like `64 MiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl Size {
+    /// Nothing fits into less: the least memory that a kernel gives, and files without number.
+    const LEAST: u64 = 4 << 10;
+
+    fn parse(text: &str) -> Option<Self> {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let unit = match unit.trim() {
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return None,
+        };
+        let bytes = number.parse::<u64>().ok()?.checked_mul(unit)?;
+        (bytes >= Self::LEAST).then_some(Self(bytes))
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| {
+            D::Error::custom(format_args!("{text:?} is no size from 4 KiB, such as \"64 MiB\""))
         })
     }
 }
@@ -137,6 +168,17 @@ mod tests {
             assert_eq!(Rate::parse(text), None, "{text}");
         }
         assert_eq!(Rate::parse("600/10m").unwrap().to_string(), "600 in 10m");
+    }
+
+    #[test]
+    fn a_size_has_a_unit() {
+        let size = |text| Size::parse(text).map(|size| size.0);
+        assert_eq!(size("64 MiB"), Some(64 << 20));
+        assert_eq!(size("4KiB"), Some(4096));
+        assert_eq!(size("1 GiB"), Some(1 << 30));
+        for text in ["", "64", "1 KiB", "1.5 GiB", "-1 MiB", "64 MB", "99999999999 GiB", "MiB"] {
+            assert_eq!(size(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use rustix::{
 use serde::Deserialize;
 
 use super::{LEFT, is_busy};
+use crate::limits::Size;
 
 /// How the part of one server begins; the rest is random.
 const PREFIX: &str = "rcmd-";
@@ -32,8 +33,8 @@ const LEAST: u64 = 1000;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TreeLimits {
-    /// Bytes of memory; past it the kernel ends processes of the command.
-    pub memory: Option<u64>,
+    /// Memory; past it the kernel ends processes of the command.
+    pub memory: Option<Size>,
     /// Percent of one processor.
     pub cpu: Option<u64>,
     /// Processes and threads.
@@ -46,7 +47,7 @@ pub(super) type Controllers = Vec<String>;
 impl TreeLimits {
     /// Controller, file and content of each limit that is set.
     fn all(&self) -> impl Iterator<Item = (&'static str, &'static str, String)> + use<> {
-        let memory = self.memory.map(|bytes| ("memory", "memory.max", bytes.to_string()));
+        let memory = self.memory.map(|Size(bytes)| ("memory", "memory.max", bytes.to_string()));
         let cpu = self.cpu.map(|percent| {
             let quota = percent.saturating_mul(PERIOD / 100).max(LEAST);
             ("cpu", "cpu.max", format!("{quota} {PERIOD}"))
@@ -228,7 +229,8 @@ mod tests {
 
     #[test]
     fn limits_are_the_files_of_their_controllers() {
-        let limits = TreeLimits { memory: Some(1 << 30), cpu: Some(150), processes: Some(64) };
+        let limits = "memory = \"1 GiB\"\ncpu = 150\nprocesses = 64";
+        let limits: TreeLimits = toml::from_str(limits).unwrap();
         assert_eq!(
             limits.files(),
             [

@@ -8,7 +8,10 @@ use rustix::{
 };
 
 use super::*;
-use crate::process::{Ended, TreeKill};
+use crate::{
+    limits::Size,
+    process::{Ended, TreeKill},
+};
 
 /// Runs a test where there are cgroups.
 async fn with_cgroups(test: impl Future<Output = ()>) {
@@ -159,7 +162,7 @@ async fn a_limit_of_processes_is_kept_or_refused() {
 #[tokio::test]
 async fn a_limit_of_memory_is_kept_or_refused() {
     with_cgroups(async {
-        let limits = TreeLimits { memory: Some(32 << 20), ..TreeLimits::default() };
+        let limits = TreeLimits { memory: Some(Size(32 << 20)), ..TreeLimits::default() };
         let Some(processes) = limited(&limits, "memory") else { return };
         assert_eq!(output_of(&processes, &shell("echo within")).await, "within\n");
         // It would keep 128 MiB in memory, and is killed; the shell of the same command goes on.
