@@ -85,6 +85,12 @@ impl Lines {
         }
     }
 
+    /// Waits until all sources have ended, so that nothing more comes; no longer than `limit`.
+    pub(crate) fn wait_for_end(&self, limit: Duration) {
+        let ended = self.0.changed.wait_timeout_while(self.lock(), limit, |state| state.open > 0);
+        drop(ended);
+    }
+
     fn push(&self, line: String) {
         let mut state = self.lock();
         if state.lines.len() == KEPT {

@@ -94,6 +94,8 @@ impl Server {
         let Some(address) = address else {
             let _ = child.kill();
             let ended = child.wait()?;
+            // Why it ended may still be on its way here.
+            log.wait_for_end(DEADLINE);
             bail!(
                 "rcmd-server said no `listening on ADDR` ({ended})\nstdout:\n{}stderr:\n{}",
                 output.tail(),
