@@ -259,12 +259,17 @@ mod tests {
     use super::*;
     use crate::limits::HELD_ALWAYS;
 
+    /// Standard output, with a budget of so many bytes.
+    fn output(limit: usize) -> (Arc<Budget>, Output) {
+        let budget = Arc::new(Budget::new(limit));
+        let share = Share::new(Arc::clone(&budget));
+        (budget, Output::new(Stream::Stdout, Algorithm::Blake3, false, share))
+    }
+
     #[tokio::test]
     async fn a_budget_that_others_use_up_before_the_read_does_not_end_the_stream() {
         const LIMIT: usize = 128 << 20;
-        let budget = Arc::new(Budget::new(LIMIT));
-        let share = || Share::new(Arc::clone(&budget));
-        let mut output = Output::new(Stream::Stdout, Algorithm::Blake3, false, share());
+        let (budget, mut output) = output(LIMIT);
         let (mut writer, reader) = pipe::pipe().unwrap();
         output.connect(Some(reader));
         while output.log.retained() < HELD_ALWAYS {
@@ -273,7 +278,7 @@ mod tests {
         }
         writer.write_all(b"more").await.unwrap();
         assert!(output.wants(&budget));
-        let mut others = share();
+        let mut others = Share::new(Arc::clone(&budget));
         others.set(LIMIT);
         output.read(&budget).await;
         assert!(!output.is_closed());
@@ -292,9 +297,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_command_writes_bit_by_bit_becomes_one_piece_of_so_many() {
-        let budget = Arc::new(Budget::new(64 << 20));
-        let share = Share::new(Arc::clone(&budget));
-        let mut output = Output::new(Stream::Stdout, Algorithm::Blake3, false, share);
+        let (budget, mut output) = output(64 << 20);
         let (writer, reader) = packets();
         output.connect(Some(reader));
         for bit in 0..READS as u8 + 1 {
@@ -309,9 +312,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_is_read_than_may_be_held() {
-        let budget = Arc::new(Budget::new(0));
-        let share = Share::new(Arc::clone(&budget));
-        let mut output = Output::new(Stream::Stdout, Algorithm::Blake3, false, share);
+        let (budget, mut output) = output(0);
         let (mut writer, reader) = pipe::pipe().unwrap();
         output.connect(Some(reader));
         writer.write_all(&[7; 100]).await.unwrap();
@@ -325,9 +326,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_is_seen_with_the_bytes_before_it() {
-        let budget = Arc::new(Budget::new(1 << 20));
-        let share = Share::new(Arc::clone(&budget));
-        let mut output = Output::new(Stream::Stdout, Algorithm::Blake3, false, share);
+        let (budget, mut output) = output(1 << 20);
         let (mut writer, reader) = pipe::pipe().unwrap();
         output.connect(Some(reader));
         writer.write_all(b"all").await.unwrap();
@@ -340,9 +339,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_an_ended_process_left_is_read_to_its_end_at_once_when_nothing_more_may_be_held() {
-        let budget = Arc::new(Budget::new(0));
-        let share = Share::new(Arc::clone(&budget));
-        let mut output = Output::new(Stream::Stdout, Algorithm::Blake3, false, share);
+        let (budget, mut output) = output(0);
         let (mut writer, reader) = pipe::pipe().unwrap();
         output.connect(Some(reader));
         while output.wants(&budget) {
