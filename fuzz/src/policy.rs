@@ -13,9 +13,9 @@ use std::{
 
 use rcmd_protocol::{frame::Mode, request::Request};
 use rcmd_server::{
-    peer::Who,
     policy::{Found, Host, Moment, Rules, Why, judge},
     process::Program,
+    trust::Who,
 };
 
 const TEXT: &str = r#"

@@ -1,9 +1,12 @@
 //! Which commands run now, and which wait for their turn.
 
 mod bucket;
-mod fair;
+pub mod budget;
+pub mod locks;
 mod pace;
-mod refusals;
+mod queue;
+pub mod slots;
+mod throttle;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -13,10 +16,13 @@ use std::{
 use rcmd_protocol::outcome::{ErrorKind, Failure};
 use tokio::sync::oneshot;
 
-use crate::limits::{Allowance, Limits, Rate};
+use crate::{
+    config::{limits::Limits, quota::Allowance},
+    units::Rate,
+};
 use bucket::Bucket;
-use fair::Fair;
-pub use refusals::Late;
+use queue::Fair;
+pub use throttle::Late;
 
 /// Hands out turns: so many commands run at once, so many wait, the others are told when to come
 /// again. Turns go round between identities, so that nobody's queue holds up another's.

@@ -2,22 +2,21 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`record`], [`text`], `mask` | what is written; bytes in it; secrets left out of it |
+//! | [`record`], [`text`], `redact` | what is written; bytes in it; secrets left out of it |
 //! | `chain`, `walk` | lines that prove the lines before them, written and followed |
 //! | `writer`, `syncer`, `journal` | the file; the disk, signatures, rotation; systemd's copy |
 //! | `recover` | what the server before this one left |
-//! | [`verify`](mod@verify), [`show`], [`cli`] | the log read again, by whoever wants to know |
+//! | [`verify`](mod@verify), [`show`] | the log read again, by whoever wants to know |
 //!
 //! A line is written, by write(2), before what it speaks of takes effect; with `sync = "each"` a
 //! start also waits until the disk has it. When that fails, nothing new is started.
 
 mod chain;
-pub mod cli;
-mod files;
+pub(crate) mod files;
 mod journal;
-mod mask;
 pub mod record;
 mod recover;
+mod redact;
 mod settings;
 pub mod show;
 mod syncer;
@@ -60,8 +59,8 @@ use self::{
     writer::Writer,
 };
 use crate::{
-    peer::Peer,
     policy::{Denial, Permit},
+    trust::Peer,
 };
 
 /// The log of a server.

@@ -1,5 +1,9 @@
 //! The command line of `rcmd-server`.
 
+pub mod audit;
+pub mod enroll;
+pub mod policy;
+
 use std::{
     ffi::OsString,
     net::{IpAddr, SocketAddr},
@@ -8,7 +12,7 @@ use std::{
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::audit::cli::AuditCommand;
+use crate::cli::audit::AuditCommand;
 
 /// Runs commands on this machine for those who may ask.
 #[derive(Debug, Parser)]

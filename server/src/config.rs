@@ -1,5 +1,8 @@
 //! `server.toml` and the flags, made into the settings of a running server.
 
+pub mod limits;
+pub mod quota;
+
 use std::{
     io::Read as _,
     net::SocketAddr,
@@ -13,9 +16,10 @@ use serde::Deserialize;
 
 use crate::{
     audit::{self, AuditFile},
-    limits::{Limits, Span},
+    config::limits::Limits,
     policy::Host,
     process::Spawn,
+    units::Span,
 };
 
 /// Bytes of a configuration file; anything larger is not one.

@@ -18,14 +18,12 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 use crate::{
-    budget::Share,
+    admission::{budget::Share, slots::Seat},
+    config::limits::{self, CLOSE},
     handler,
     job::{JobHandle, Message, Sink},
-    limits::{self, CLOSE},
-    membership,
-    peer::Peer,
-    seats::Seat,
-    service::Service,
+    state::Service,
+    trust::{self, Peer},
 };
 
 /// A channel and the job it belongs to.
@@ -72,7 +70,7 @@ where
     let mut resumable = true;
     let ended = tokio::select! {
         ended = connection.read(greeted) => ended,
-        (cut, failure) = membership::watch_over(&judged, &who) => {
+        (cut, failure) = trust::watch_over(&judged, &who) => {
             warn!(peer = %who, serial = who.identity().serial(), reason = %cut, "cut");
             judged.jobs.audit.cut(&who, &cut.to_string());
             connection.link.send(Frame::Error(failure));

@@ -15,17 +15,17 @@ use rcmd_protocol::{
 use tracing::{debug, info};
 
 use crate::{
-    admission::Late,
-    budget::Share,
-    job::{self, Attachment, Beginning, JobHandle, Message, Sink, Wishes},
+    admission::{Late, budget::Share},
+    config::limits::REQUEST_ALWAYS,
+    job::{
+        self, Attachment, Beginning, JobHandle, Message, Sink, Wishes, idempotency::Known,
+        registry::Found,
+    },
     judging::{self, Ground, Permitted, Refused},
-    keys::Known,
-    limits::REQUEST_ALWAYS,
-    peer::Peer,
     policy::{self, Denial, Moment, Slice, Standing},
     process::{Account, SpawnError},
-    registry::Found,
-    service::Service,
+    state::Service,
+    trust::Peer,
 };
 
 /// Starts a command, or attaches to the one that its key has started already. Gives the job that the

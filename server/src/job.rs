@@ -12,9 +12,11 @@
 //! connection may replace at any time.
 
 mod ending;
+pub mod idempotency;
 mod input;
 mod linked;
 mod output;
+pub mod registry;
 mod run;
 mod timers;
 
@@ -33,13 +35,14 @@ use rcmd_protocol::{
 use tokio::sync::{SetOnce, mpsc};
 
 use crate::{
-    admission::Admission,
+    admission::{
+        Admission,
+        budget::{Budget, Share},
+        locks::Locks,
+    },
     audit::Audit,
-    budget::{Budget, Share},
-    config::OnReload,
-    keys::KeyLog,
-    limits::Limits,
-    locks::Locks,
+    config::{OnReload, limits::Limits},
+    job::idempotency::KeyLog,
     policy::{Permit, Rules, Standing},
     process::Processes,
 };

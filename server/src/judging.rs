@@ -7,9 +7,9 @@ use std::{ffi::OsStr, net::IpAddr, sync::Arc, time::SystemTime};
 use rcmd_protocol::{frame::Mode, outcome::Failure, request::Request};
 
 use crate::{
-    peer::Peer,
     policy::{self, Action, Denial, Found, Judged, Moment, Permit, Slice},
     process::{self, Account, Plan, Resolved, SpawnError, environment},
+    trust::Peer,
 };
 
 /// What commands are run with on this host.

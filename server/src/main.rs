@@ -5,8 +5,8 @@ use std::{io::Write as _, path::Path, process::ExitCode};
 use clap::{CommandFactory as _, Parser as _};
 use rcmd_certs::text::escaped;
 use rcmd_server::{
-    cli::{Cli, Command},
-    logging, membership, policy, run,
+    cli::{self, Cli, Command},
+    daemon,
 };
 
 /// Nothing ran: the same status as the client's.
@@ -27,17 +27,13 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Some(Command::Completions { shell }) => print_completions(shell).map(|()| 0),
         Some(Command::Man { out }) => print_manual(out.as_deref()).map(|()| 0),
-        Some(Command::Policy(command)) => policy::command::run(command, &mut std::io::stdout()),
-        Some(Command::Enroll(options)) => {
-            membership::command::run_enroll(&options, &mut std::io::stdout())
-        }
-        Some(Command::Status(options)) => {
-            membership::command::run_status(&options, &mut std::io::stdout())
-        }
+        Some(Command::Policy(command)) => cli::policy::run(command, &mut std::io::stdout()),
+        Some(Command::Enroll(options)) => cli::enroll::run_enroll(&options, &mut std::io::stdout()),
+        Some(Command::Status(options)) => cli::enroll::run_status(&options, &mut std::io::stdout()),
         Some(Command::Audit(command)) => command.run().map(|()| 0),
         None => {
-            logging::init(&cli.options);
-            run::run(cli.options).map(|()| 0)
+            daemon::log::init(&cli.options);
+            daemon::run(cli.options).map(|()| 0)
         }
     };
     match done {

@@ -7,14 +7,13 @@
 //! | [`slice`](mod@slice) | the rules that can apply to one identity, and their evaluation |
 //! | `environment` | which variables a rule lets a request set |
 //! | [`file`](mod@file) | where the policy lies, and how it is replaced |
-//! | [`explain`], [`command`] | which rule decided, and what would permit it; `rcmd-server policy` |
+//! | [`explain`] | which rule decided, and what would permit it |
 //!
 //! The rules are Cedar's, with the vocabulary of `schema.cedarschema`. Nothing is permitted that no
 //! rule permits, a forbid wins over every permit, and a rule that can't be evaluated denies.
 
 mod environment;
 
-pub mod command;
 pub mod explain;
 pub mod file;
 pub mod question;
@@ -39,8 +38,8 @@ pub use self::{
     slice::{Action, Host, Slice},
 };
 use crate::{
-    peer::Peer,
     process::{Plan, Sealed, Writable},
+    trust::Peer,
 };
 
 /// The rule that nobody writes: what was judged must be what runs.

@@ -10,9 +10,9 @@ use std::{
 
 use rcmd_protocol::{frame::Mode, request::Request};
 use rcmd_server::{
-    peer::Who,
     policy::{Found, Host, Moment, Rules, judge},
     process::Program,
+    trust::Who,
 };
 
 /// A request as the document writes it:

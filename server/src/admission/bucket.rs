@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::limits::Rate;
+use crate::units::Rate;
 
 /// A bucket of starts that fills up again, kept as the one time at which it will be full.
 #[derive(Clone, Copy, Debug, Default)]

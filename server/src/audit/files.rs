@@ -19,7 +19,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// The files of a folder, oldest first. Other names are passed over.
-pub(super) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+pub(crate) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

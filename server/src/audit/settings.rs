@@ -7,8 +7,8 @@ use std::{
 
 use serde::{Deserialize, Deserializer};
 
-use super::mask::Mask;
-use crate::limits::{Size, Span};
+use super::redact::Mask;
+use crate::units::{Size, Span};
 
 /// Where systemd's journal takes records.
 const JOURNAL: &str = "/run/systemd/journal/socket";

@@ -11,7 +11,7 @@ use rcmd_protocol::{
 };
 use tokio::{io::AsyncWriteExt as _, process::ChildStdin};
 
-use crate::budget::Share;
+use crate::admission::budget::Share;
 
 /// Pieces below this are gathered, so that a client that sends single bytes costs bytes.
 const SMALL: usize = 4096;

@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::unix::pipe;
 
 use crate::{
-    budget::{Budget, Share},
+    admission::budget::{Budget, Share},
     clock,
 };
 
@@ -257,7 +257,7 @@ mod tests {
     use tokio::net::unix::pipe;
 
     use super::*;
-    use crate::limits::HELD_ALWAYS;
+    use crate::config::limits::HELD_ALWAYS;
 
     /// Standard output, with a budget of so many bytes.
     fn output(limit: usize) -> (Arc<Budget>, Output) {

@@ -15,17 +15,13 @@ use super::{
     Beginning, Message, Shared, Sink, Wishes, ending, input::Input, linked::Order, output::Output,
 };
 use crate::{
-    admission::Turn,
-    audit,
-    budget::Share,
-    clock,
-    config::OnReload,
+    admission::{Turn, budget::Share, locks::Lease},
+    audit, clock,
+    config::{OnReload, limits},
     job::timers::{Due, Timers},
-    limits,
-    locks::Lease,
-    peer::Peer,
     policy::{Denial, Permit, Standing},
     process::{Ended, Process, TreeKill},
+    trust::Peer,
 };
 
 /// A job, with the connection that has it at the moment.

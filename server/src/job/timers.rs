@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::limits::{OUTPUT_OPEN, STOP_TO_TERM};
+use crate::config::limits::{OUTPUT_OPEN, STOP_TO_TERM};
 
 /// The deadlines of a job, each armed once until it is due.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rcmd_protocol::{frame::Mode, request::Request};
 
 use super::{Found, Rules, slice::is_group, slice::is_user};
-use crate::peer::Who;
+use crate::trust::Who;
 
 impl Rules {
     /// The same user in one more group, and other users, as far as rules speak of them.

@@ -14,7 +14,7 @@ use super::{
     environment::Allowed,
     slice::{Action, Host, Slice, permits},
 };
-use crate::peer::Who;
+use crate::trust::Who;
 
 /// Identities whose slices are kept; one more, and all are made anew as they are needed.
 const SLICES: usize = 256;

@@ -18,7 +18,7 @@ use super::{
     question::Recent,
     rules::{Rule, schema},
 };
-use crate::peer::Who;
+use crate::trust::Who;
 
 /// What may be asked for. Of the schema's actions these are judged today.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

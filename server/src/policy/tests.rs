@@ -13,8 +13,8 @@ use rcmd_protocol::{
 
 use super::*;
 use crate::{
-    peer::Who,
     process::{Program, Writable},
+    trust::Who,
 };
 
 fn host() -> Host {

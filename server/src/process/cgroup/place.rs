@@ -15,7 +15,7 @@ use rustix::{
 use serde::Deserialize;
 
 use super::{LEFT, is_busy};
-use crate::limits::Size;
+use crate::units::Size;
 
 /// How the part of one server begins; the rest is random.
 const PREFIX: &str = "rcmd-";

@@ -9,8 +9,8 @@ use rustix::{
 
 use super::*;
 use crate::{
-    limits::Size,
     process::{Ended, TreeKill},
+    units::Size,
 };
 
 /// Runs a test where there are cgroups.

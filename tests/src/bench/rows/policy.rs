@@ -8,9 +8,9 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 use rcmd_protocol::frame::Mode;
 use rcmd_protocol::request::Request;
-use rcmd_server::peer::Who;
 use rcmd_server::policy::{Found, Host, Moment, Rules, judge};
 use rcmd_server::process::{Program, examine};
+use rcmd_server::trust::Who;
 
 use crate::bench::measure::Race;
 use crate::bench::stage::Stage;

@@ -8,7 +8,8 @@ use rcmd_certs::{
 };
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::{Limits, Rate, Span, units};
+use super::limits::Limits;
+use crate::units::{self, Rate, Span};
 
 /// Limits of an identity as they are written: each may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

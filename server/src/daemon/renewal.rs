@@ -11,8 +11,8 @@ use rcmd_certs::{
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use super::trust::{TakeError, age};
-use crate::service::Service;
+use crate::state::Service;
+use crate::trust::{TakeError, age};
 
 /// The longest sleep before the clock is looked at again.
 const LOOK: Duration = Duration::from_secs(60);

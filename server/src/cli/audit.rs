@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use rcmd_certs::{Layout, seal::SealKey};
 use rcmd_protocol::ids::AuditHead;
 
-use super::{
+use crate::audit::{
     files,
     show::{Filter, Show},
     verify::{Against, verify},

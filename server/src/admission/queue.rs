@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use super::{bucket::Bucket, pace::Pace, refusals::Refusals};
+use super::{bucket::Bucket, pace::Pace, throttle::Refusals};
 
 /// Which commands run, and which wait with a ticket `T`. No clock, no tasks.
 ///

@@ -11,7 +11,7 @@ use rcmd_protocol::{
     outcome::{ErrorKind, Failure},
 };
 
-use crate::{job::JobHandle, limits::RETAINED};
+use crate::{config::limits::RETAINED, job::JobHandle};
 
 /// Which jobs there are. An entry exists before anything of its job can happen, and leaves a
 /// tombstone, so that a late attach hears that the job is gone and not that it never was.

@@ -16,7 +16,7 @@ use rustls::pki_types::UnixTime;
 use tokio::{sync::watch, time::sleep};
 use tracing::{error, info, warn};
 
-use crate::{peer::Peer, service::Service};
+use crate::{state::Service, trust::Peer};
 
 /// How often the clock is looked at although a certificate lasts longer: it may be set meanwhile.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(60);
@@ -145,7 +145,7 @@ fn needed(layout: &Layout, lists: Option<&Lists>) -> Result<Revocation, EnrollEr
 }
 
 /// A list's number and age, for people.
-pub(super) fn age(lists: &Lists) -> String {
+pub fn age(lists: &Lists) -> String {
     let age = tls::now_unix().saturating_sub(lists.this_update());
     format!("number {}, {} old", lists.number(), tls::span(u64::try_from(age).unwrap_or(0)))
 }

@@ -18,19 +18,21 @@ use rcmd_protocol::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admission::Admission,
+    admission::{
+        Admission,
+        budget::Budget,
+        locks::Locks,
+        slots::{Seat, Seats},
+    },
     audit::Audit,
-    budget::Budget,
-    config::Settings,
-    job,
-    keys::KeyLog,
-    limits::{HELD, Limits},
-    locks::Locks,
-    membership::{Trust, TrustError},
+    config::{
+        Settings,
+        limits::{HELD, Limits},
+    },
+    job::{self, idempotency::KeyLog, registry::Registry},
     policy::Rules,
     process::{Account, Accounts, Processes},
-    registry::Registry,
-    seats::{Seat, Seats},
+    trust::{Trust, TrustError},
 };
 
 /// What all connections of a server share.

@@ -124,18 +124,18 @@ impl<'de> Deserialize<'de> for Rate {
 }
 
 /// A count without which nothing would work.
-pub(super) fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+pub(crate) fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     match usize::deserialize(deserializer)? {
         0 => Err(D::Error::custom("0 is too few; at least 1 is needed")),
         count => Ok(count),
     }
 }
 
-pub(super) fn up_to_a_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+pub(crate) fn up_to_a_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
     between(deserializer, Duration::ZERO, DAY, "at most 24h")
 }
 
-pub(super) fn handshake<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+pub(crate) fn handshake<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
     between(deserializer, Duration::from_millis(100), DAY / 24, "100ms to 1h")
 }
 

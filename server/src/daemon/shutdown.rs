@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::{
+    config::limits::{CLOSE, DRAIN, DRAIN_TERM_TO_KILL},
     job::{Message, Urgency},
-    limits::{CLOSE, DRAIN, DRAIN_TERM_TO_KILL},
-    service::Service,
+    state::Service,
 };
 
 /// Ends a service in order; another signal on `again` skips the wait.

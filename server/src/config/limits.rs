@@ -1,17 +1,15 @@
 //! Every limit of the server: constants with a reason, cut to what the machine bears.
 
-mod portion;
-mod units;
-
-pub use portion::{Allowance, Portion};
-pub use units::{Rate, Size, Span};
-
 use std::{collections::BTreeMap, time::Duration};
 
 use rcmd_protocol::limits::CREDIT;
 use serde::Deserialize;
 
-use crate::process::TreeLimits;
+use super::quota::{self, Portion};
+use crate::{
+    process::TreeLimits,
+    units::{self, Rate, Span},
+};
 
 /// Descriptors that a connection takes.
 const DESCRIPTORS_PER_CONNECTION: u64 = 1;
@@ -79,10 +77,10 @@ pub struct Limits {
     /// What one identity may have of them.
     pub peer: Portion,
     /// The same for the users of these names.
-    #[serde(deserialize_with = "portion::of_users")]
+    #[serde(deserialize_with = "quota::of_users")]
     pub user: BTreeMap<String, Portion>,
     /// The same for the members of these groups.
-    #[serde(deserialize_with = "portion::of_groups")]
+    #[serde(deserialize_with = "quota::of_groups")]
     pub group: BTreeMap<String, Portion>,
 }
 

@@ -12,13 +12,13 @@ use anyhow::{Context as _, Result, bail};
 use rcmd_certs::{Layout, files, text::escaped};
 use rcmd_protocol::{frame::Mode, outcome::Failure, request::Request};
 
-use super::{Denial, Flaw, Found, Moment, Rules, Why, explain, file};
+use crate::policy::{self, Denial, Flaw, Found, Moment, Rules, Why, explain, file};
 use crate::{
     cli::{CheckOptions, ExplainOptions, PolicyCommand},
     config::Settings,
     judging::{self, Ground, Refused},
-    peer::Who,
     process::Account,
+    trust::Who,
 };
 
 /// A request that is denied, as an exit status.
@@ -192,7 +192,7 @@ impl Case {
                 writeln!(out, "  to {} by {by}", escaped(&who))?;
             }
         }
-        if let Some(request) = super::plain_words(&self.request) {
+        if let Some(request) = policy::plain_words(&self.request) {
             let case =
                 Self { who: self.who.clone(), request, account: self.account.clone(), ..*self };
             if case.judge(rules, settings).is_ok() {

@@ -1,5 +1,10 @@
 //! The life of a server: set up, listen, reload, stop.
 
+pub mod instance;
+pub mod log;
+pub mod renewal;
+pub mod shutdown;
+
 use std::{
     io::{self, Write as _},
     net::SocketAddr,
@@ -12,20 +17,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::{
-    accept::Waiting,
     audit::Audit,
     cli::Options,
-    config::Settings,
-    job::Message,
-    keys::KeyLog,
-    limits::Limits,
-    listener::Listener,
-    membership::{self, Trust},
+    config::{Settings, limits::Limits},
+    daemon::{instance::Running, shutdown::shutdown},
+    job::{Message, idempotency::KeyLog},
+    net::{accept::Waiting, listener::Listener},
     policy::{self, Rules},
     process::{self, Processes, TreeLimits},
-    running::Running,
-    service::Service,
-    shutdown::shutdown,
+    state::Service,
+    trust::Trust,
 };
 
 const CANT_SPAWN: &str = "the server can't start processes as server.toml says";
@@ -157,12 +158,12 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
 
-    membership::begin(&layout, &service).await;
+    renewal::begin(&layout, &service).await;
     let listening = listen(&service)?;
     // For `rcmd-server status`; a server that can't say that it runs does so all the same.
     let _running = Running::begin(&layout, listening)
         .inspect_err(|error| warn!(%error, "`rcmd-server status` will not see this server"));
-    membership::spawn(&layout, &service);
+    renewal::spawn(&layout, &service);
     loop {
         tokio::select! {
             _ = terminate.recv() => {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::limits::HELD_ALWAYS;
+use crate::config::limits::HELD_ALWAYS;
 
 /// One stream may hold this part of what is free: its full credit as long as 64 MiB are.
 const PORTIONS: usize = 64;

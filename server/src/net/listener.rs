@@ -15,8 +15,8 @@ use tokio::net::{TcpListener, TcpSocket};
 use tracing::{error, warn};
 
 use crate::{
-    accept::{self, Waiting},
-    service::Service,
+    net::accept::{self, Waiting},
+    state::Service,
 };
 
 /// Connections that the kernel holds until they are accepted; it cuts this to its own limit.

@@ -8,9 +8,9 @@
 //!
 //! A lease lives as long as the command that has it, its tree included when that was ended by somebody.
 //! It is given back by being dropped, so that no way of ending forgets it. Against servers that are
-//! killed it stands on disk as well: see `locks/mark.rs`.
+//! killed it stands on disk as well: see `locks/lock_file.rs`.
 
-mod mark;
+mod lock_file;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -32,7 +32,7 @@ use tokio::{
 use tracing::warn;
 
 use crate::process::Processes;
-use mark::{Found, Mark};
+use lock_file::{Found, Mark};
 
 /// Time for what is left of a job whose server was killed to die.
 const REMAINS: Duration = Duration::from_secs(5);

@@ -13,10 +13,10 @@ use rcmd_certs::{
     token::Token,
 };
 
-use super::trust::age;
+use crate::trust::age;
 use crate::{
     cli::{EnrollOptions, StatusOptions},
-    running,
+    daemon::instance,
 };
 
 /// Time for the authority's answer to `status`.
@@ -144,7 +144,7 @@ pub fn run_status(options: &StatusOptions, out: &mut dyn Write) -> Result<u8> {
 
 /// Whether a server runs over this folder. That none does is no fault: it may be kept in stock.
 fn tell_of_servers(layout: &Layout, out: &mut dyn Write) -> Result<()> {
-    let servers = running::servers(layout);
+    let servers = instance::servers(layout);
     let servers = servers.context("whether the server runs can't be seen")?;
     if servers.is_empty() {
         writeln!(out, "server       not running")?;

@@ -18,7 +18,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::{connection, limits::LINGER, peer::Peer, service::Service};
+use crate::{config::limits::LINGER, connection, state::Service, trust::Peer};
 
 /// Peers that have not authenticated yet, oldest first.
 ///

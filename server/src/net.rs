@@ -1,0 +1,4 @@
+//! From a listening socket to an authenticated peer.
+
+pub mod accept;
+pub mod listener;

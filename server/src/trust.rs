@@ -1,0 +1,7 @@
+//! Whom the server trusts: certificates, keys and lists as they are in use, and the peers judged by them.
+
+mod peer;
+mod store;
+
+pub use peer::{Peer, Who};
+pub use store::{TakeError, Trust, TrustError, age, watch_over};
