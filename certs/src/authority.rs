@@ -13,15 +13,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::Ed25519KeyPair;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData, SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
+use crate::clock::{self, BACKDATE};
 use crate::names::NameError;
+use crate::pem::pem;
 use crate::text::printable;
 use crate::tls::{self, TlsError};
 use crate::x509::{Certificate, X509Error};
@@ -34,10 +34,6 @@ mod request;
 pub use leaf::{LeafSpec, Usage};
 pub(crate) use list::Revoked;
 pub use request::{ProvenKey, RequestError, request};
-
-/// How far a certificate's start lies in the past, so that a peer whose clock is a little behind
-/// takes it at once.
-pub const BACKDATE: Duration = Duration::from_secs(5 * 60);
 
 /// How long an authority lasts.
 pub const AUTHORITY_DAYS: u32 = 3650;
@@ -236,7 +232,7 @@ impl Authority {
     /// [`AuthorityError`] when the authority has expired or a name cannot stand in a certificate.
     pub fn issue(&self, spec: &LeafSpec, algorithm: Algorithm) -> Result<Issued, AuthorityError> {
         let key = algorithm.generate()?;
-        let leaf = self.certify(spec, &key, tls::now_unix())?;
+        let leaf = self.certify(spec, &key, clock::now_unix())?;
         Ok(Issued { chain: self.chain_of(leaf), key })
     }
 
@@ -249,7 +245,7 @@ impl Authority {
     ) -> Result<CertificateDer<'static>, AuthorityError> {
         for facts in [&self.facts, &self.root_facts] {
             if let Some(tls::Problem::Expired(ago)) = tls::date_problem(facts, now) {
-                return Err(AuthorityError::Expired(tls::span(ago)));
+                return Err(AuthorityError::Expired(clock::span(ago)));
             }
         }
         let last = self.facts.not_after.min(self.root_facts.not_after);
@@ -337,19 +333,6 @@ fn days_after(start: SystemTime, days: u32) -> SystemTime {
 fn in_calendar(moment: SystemTime) -> SystemTime {
     let seconds = moment.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     UNIX_EPOCH + Duration::from_secs(seconds.min(END_OF_TIME))
-}
-
-/// PEM (RFC 7468).
-pub(crate) fn pem(label: &str, der: &[u8]) -> String {
-    use std::fmt::Write as _;
-
-    // RFC 7468: 64 characters a line.
-    let mut text = format!("-----BEGIN {label}-----\n");
-    for chunk in der.chunks(48) {
-        let _ = writeln!(text, "{}", STANDARD.encode(chunk));
-    }
-    let _ = writeln!(text, "-----END {label}-----");
-    text
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use serde::{Deserialize, Serialize};
 
-use crate::wire::Der;
+use crate::pem::Der;
 
 /// What stands in the first line, so that the file is known for what it is.
 const FORMAT: &str = "rcmd-authority-backup/1";

@@ -8,19 +8,21 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::authority::{Algorithm, request};
+use crate::clock::{self, BACKDATE, span};
 use crate::names::HostName;
 use crate::paths::Layout;
+use crate::pem::Der;
 use crate::revocation::{Lists, RevocationList};
-use crate::tls::{self, span};
+use crate::tls;
 use crate::token::{Names, Token};
-use crate::wire::{Ask, Body, Der, MAX_WAIT};
+use crate::wire::{Ask, Body, MAX_WAIT};
 
 mod contact;
 mod dial;
 mod error;
 mod files;
 
-pub use crate::token::Kind;
+pub use crate::names::Kind;
 pub use crate::wire::Reason;
 pub use contact::Contact;
 pub use error::EnrollError;
@@ -29,7 +31,7 @@ use dial::Line;
 use files::{Folder, Grant};
 
 /// How far two clocks may be apart before it is said: what a certificate's start lies in the past.
-pub const CLOCK_TOLERANCE: Duration = crate::authority::BACKDATE;
+pub const CLOCK_TOLERANCE: Duration = BACKDATE;
 
 /// How to enrol.
 #[derive(Clone, Debug, Default)]
@@ -114,7 +116,7 @@ pub async fn enroll(
             secret: token.secret.clone(),
             name: name.clone(),
             request: Der(request(pending.key())?),
-            time: tls::now_unix(),
+            time: clock::now_unix(),
         })
     };
     // The same key with the same token gets the same answer, so that a lost one may be asked for again.
@@ -212,7 +214,7 @@ impl Member {
     pub async fn renew(&self) -> Result<Fetched, EnrollError> {
         let key = tls::load_leaf(&self.layout.member_cert(self.kind))?.key;
         let mut line = self.line().await?;
-        let answer = line.ask(&Ask::Renew { time: tls::now_unix() }, Duration::ZERO).await?;
+        let answer = line.ask(&Ask::Renew { time: clock::now_unix() }, Duration::ZERO).await?;
         let grant = Grant::take(answer, key, &self.contact)?;
         Folder::of(&self.layout, self.kind).replace(&grant, &self.contact)
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use rustls_pki_types::CertificateDer;
 
-use crate::authority::BACKDATE;
+use crate::clock::BACKDATE;
 use crate::names::{self, NameError};
 use crate::text::printable;
 use crate::x509::{Certificate, X509Error};

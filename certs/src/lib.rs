@@ -8,6 +8,8 @@
 //! | module | holds |
 //! | --- | --- |
 //! | [`paths`] | where the files lie: `--dir`, `$RCMD_DIR`, the defaults |
+//! | [`clock`] | this machine's clock, and times as people read them |
+//! | [`pem`] | DER as text |
 //! | [`files`] | bounded reads, private keys, atomic writes |
 //! | [`names`] | what a user, a group and a host may be called |
 //! | [`x509`] | the one reader of certificates |
@@ -31,6 +33,7 @@
 
 pub mod authority;
 pub mod backup;
+pub mod clock;
 pub mod enroll;
 pub mod explain;
 pub mod files;
@@ -40,6 +43,7 @@ pub mod mapping;
 pub mod names;
 pub mod office;
 pub mod paths;
+pub mod pem;
 pub mod revocation;
 pub mod seal;
 pub mod serve;

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use rustls_pki_types::DnsName;
+use serde::{Deserialize, Serialize};
 
 use crate::text::printable;
 
@@ -70,6 +71,25 @@ fn check(name: &str, kind: &'static str) -> Result<(), NameError> {
         && name.as_bytes().first().is_some_and(first)
         && name.bytes().all(inner);
     if fits { Ok(()) } else { Err(NameError::Name { kind, name: name.to_owned() }) }
+}
+
+/// What a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A host that is reached by its names.
+    Server,
+    /// A user.
+    Client,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Server => "server",
+            Self::Client => "client",
+        })
+    }
 }
 
 /// A name that a server is reached by.

@@ -16,14 +16,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::authority::{Authority, AuthorityError, LeafSpec, ProvenKey};
+use crate::clock;
 use crate::files::FileError;
 use crate::fingerprint::Fingerprint;
 use crate::identity::BREAK_GLASS;
+use crate::names::Kind;
 use crate::names::{HostName, NameError};
 use crate::paths::Layout;
-use crate::tls;
-use crate::token::Kind;
-use crate::wire::{Der, Reason};
+use crate::pem::Der;
+use crate::wire::Reason;
 use crate::x509::{Certificate, X509Error};
 
 mod desk;
@@ -46,9 +47,9 @@ pub use keeping::Snapshot;
 pub(crate) use listener::ListenerIdentity;
 pub use members::{Issue, Standing};
 pub use order::{Census, ListFacts, MemberFacts, Order, Reply, TokenFacts};
-pub use records::{MemberRecord, Revocation, RevocationReason, TokenRecord};
+pub use records::{MemberRecord, Revocation, RevocationReason, Step, TokenRecord};
 pub use revoke::{Published, Revoked};
-pub use rotation::{Move, Rotation, Step};
+pub use rotation::{Move, Rotation};
 pub use settings::{Settings, parse_span};
 pub use store::StoreError;
 pub use tokens::{Application, NewToken};
@@ -178,7 +179,7 @@ impl Office {
                     let known = self.store.look(|rows| rows.get(&CERTIFICATES, serial))?;
                     if known.is_none() {
                         let serial = serial.clone();
-                        self.journal.add(tls::now_unix(), Event::Void { serial })?;
+                        self.journal.add(clock::now_unix(), Event::Void { serial })?;
                     }
                     return Ok(());
                 }

@@ -8,7 +8,7 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::token::Kind;
+use crate::names::Kind;
 
 /// The environment variable that names the folder when `--dir` does not.
 pub const DIR_VARIABLE: &str = "RCMD_DIR";

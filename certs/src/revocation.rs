@@ -11,14 +11,14 @@ use rustls_pki_types::pem::PemObject;
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
-use crate::authority::pem;
 use crate::files::{self, FileError};
 use crate::fingerprint::Fingerprint;
+use crate::pem::pem;
 use crate::x509::serial_text;
 
 mod accept;
 
-pub use accept::{ListRefused, authorities};
+pub use accept::ListRefused;
 
 /// The most lists in one file: an authority and its predecessors.
 const MAX_LISTS: usize = 16;

@@ -18,19 +18,21 @@ use rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock;
 use crate::office::{Office, OfficeError};
 use crate::paths::Layout;
-use crate::tls;
 use crate::wire::DEFAULT_PORT;
 
 mod clerk;
 mod gate;
 mod operator;
+mod seats;
 mod upkeep;
 mod visitor;
 
 use clerk::{Clerk, News};
-use gate::{Gate, Seats};
+use gate::Gate;
+use seats::Seats;
 
 /// How to serve.
 #[derive(Clone, Debug, Default)]
@@ -106,7 +108,7 @@ impl Serving {
     /// [`ServeError`] when something of it is not possible.
     pub async fn start(layout: &Layout, options: &Options) -> Result<Self, ServeError> {
         let office = Office::open(layout)?;
-        let now = tls::now_unix();
+        let now = clock::now_unix();
         let wanted = listen_on(office.settings().listen.as_slice(), options);
         let gates = wanted.into_iter().map(Gate::bind).collect::<Result<Vec<_>, _>>()?;
         let addresses: Vec<SocketAddr> = gates.iter().map(Gate::address).collect();

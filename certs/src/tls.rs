@@ -33,14 +33,17 @@ mod enrolment;
 mod load;
 mod servers;
 
-pub use check::{Finding, Problem, check_client, check_server, date, date_problem, now_unix, span};
+pub use check::{Finding, Problem, check_client, check_server, date_problem};
 pub use clients::{Clients, Cut, Revocation};
+pub use enrolment::AUTHORITY_ALPN;
 pub(crate) use enrolment::{
     LISTENER, LISTENER_NAME, contact_config, listener_config, listener_name,
 };
 pub(crate) use load::{certificates as load_all, load_first, private_key as load_key};
-pub use load::{load_certificates, load_leaf};
+pub use load::{list_issuers, load_certificates, load_leaf};
 use servers::Servers;
+
+pub use crate::clock::{date, now_unix, span};
 
 /// The protocol name that both ends require (RFC 7301).
 pub const ALPN: &[u8] = b"rcmd/1";

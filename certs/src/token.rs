@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::{self, FileError, shown};
 use crate::fingerprint::Fingerprint;
-use crate::names::{self, HostName, NameError, Pattern};
+use crate::names::{self, HostName, Kind, NameError, Pattern};
 
 const PREFIX: &str = "rcmd1_";
 
@@ -28,25 +28,6 @@ const CHECKSUM: usize = 4;
 
 /// The longest text of a token, in bytes: room for some dozens of names.
 pub const MAX_TOKEN: usize = 8 * 1024;
-
-/// What a member is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// A host that is reached by its names.
-    Server,
-    /// A user.
-    Client,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Server => "server",
-            Self::Client => "client",
-        })
-    }
-}
 
 /// Which names a token gives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

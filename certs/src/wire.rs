@@ -1,22 +1,17 @@
 //! What a member and its authority say to each other.
 //!
 //! A message is a 4-byte big-endian length and that many bytes of JSON, inside TLS 1.3 with the ALPN
-//! [`ALPN`]. Each [`Ask`] gets one [`Answer`], in order. `docs/enrolment.md` specifies it.
+//! [`AUTHORITY_ALPN`](crate::tls::AUTHORITY_ALPN). Each [`Ask`] gets one [`Answer`], in order. `docs/enrolment.md` specifies it.
 
 use std::io;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use crate::authority::pem;
 use crate::fingerprint::Fingerprint;
+use crate::pem::Der;
 use crate::token::Secret;
-
-/// The protocol's name in TLS (RFC 7301). Its number rises with what older peers cannot follow.
-pub const ALPN: &[u8] = b"rcmd-authority/1";
 
 /// The port of an authority unless told otherwise: the one after rcmd's own, 7263.
 pub const DEFAULT_PORT: u16 = 7264;
@@ -148,28 +143,6 @@ impl Reason {
     pub fn is_temporary(self) -> bool {
         matches!(self, Self::Busy | Self::Internal)
     }
-}
-
-/// Bytes in DER; base64 in JSON.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Der(pub Vec<u8>);
-
-impl Serialize for Der {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&STANDARD.encode(&self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Der {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        STANDARD.decode(text.as_bytes()).map(Self).map_err(|_| D::Error::custom("not base64"))
-    }
-}
-
-/// A certificate and its intermediates in PEM.
-pub fn chain_pem(chain: &[Der]) -> String {
-    chain.iter().map(|der| pem("CERTIFICATE", &der.0)).collect()
 }
 
 /// Reads one message of at most `limit` bytes. `None` at the end of the stream between messages.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rcmd_certs::{
     Layout,
-    authority::BACKDATE,
+    clock::BACKDATE,
     enroll::{ClockOff, EnrollError, Kind, Member},
     tls::{self, span},
     x509::Certificate,

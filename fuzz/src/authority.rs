@@ -13,6 +13,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rcmd_certs::{
     authority::ProvenKey,
+    pem,
     revocation::{Lists, RevocationList},
     token::{MAX_TOKEN, Token},
     wire::{self, Answer, Ask, Body, MAX_ANSWER, MAX_ASK},
@@ -104,7 +105,7 @@ fn ask(ask: &Ask) {
 fn answer(answer: &Answer) {
     match &answer.body {
         Body::Certificate { chain, roots, .. } => {
-            let pem = wire::chain_pem(chain);
+            let pem = pem::chain_pem(chain);
             assert_eq!(pem.matches("-----BEGIN CERTIFICATE-----").count(), chain.len());
             chain.iter().chain(roots).for_each(|certificate| der(&certificate.0));
         }

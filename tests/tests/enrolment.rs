@@ -430,12 +430,12 @@ mod raw {
     }
 
     pub(super) fn facts(leaf: &str) -> Certificate {
-        let der: rcmd_certs::wire::Der = serde_json::from_value(leaf.into()).unwrap();
+        let der: rcmd_certs::pem::Der = serde_json::from_value(leaf.into()).unwrap();
         Certificate::parse(&der.0).unwrap()
     }
 
     fn base64(bytes: &[u8]) -> Value {
-        serde_json::to_value(rcmd_certs::wire::Der(bytes.to_vec())).unwrap()
+        serde_json::to_value(rcmd_certs::pem::Der(bytes.to_vec())).unwrap()
     }
 }
 

@@ -6,9 +6,8 @@ use rcgen::{
     CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType, SerialNumber,
 };
 
-use super::{
-    AuthorityError, BACKDATE, LEAF_DAYS, common_name, days_after, in_calendar, random_serial,
-};
+use super::{AuthorityError, LEAF_DAYS, common_name, days_after, in_calendar, random_serial};
+use crate::clock::BACKDATE;
 use crate::identity::{group_uri, user_uri};
 use crate::names::{HostName, NameError};
 

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use rcmd_certs::backup::{Archive, Kept};
+use rcmd_certs::clock::now_unix;
 use rcmd_certs::files::{self, Existing, FileError, NewFile, shown};
 use rcmd_certs::office::{Desk, Office, Order, Reply, Snapshot};
 use rcmd_certs::paths::Layout;
-use rcmd_certs::tls::now_unix;
-use rcmd_certs::wire::Der;
+use rcmd_certs::pem::Der;
 
 use super::{DirOption, Error};
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use rcmd_certs::files::{self, Existing, FileError, NewFile, shown};
+use rcmd_certs::names::Kind;
 use rcmd_certs::names::Pattern;
 use rcmd_certs::office::{Desk, NewToken, Order, Reply, parse_span};
 use rcmd_certs::paths::Layout;
-use rcmd_certs::token::{Kind, Names};
+use rcmd_certs::token::Names;
 
 use super::{DirOption, Error};
 
@@ -103,7 +104,7 @@ pub(super) async fn bundle(
     }
     let (kind, names, uses) = (new.kind, new.names.to_string(), new.uses);
     let token = make(&layout, new).await?;
-    let life = rcmd_certs::tls::span(life.as_secs());
+    let life = rcmd_certs::clock::span(life.as_secs());
     let text = format!(
         "# An enrolment token of rcmd: {kind}, {names}; {uses} use(s), for {life} from its making.\n\
          # At the first boot: rcmd-{kind} enroll --file THIS. Afterwards it is worthless.\n\

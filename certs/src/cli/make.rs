@@ -9,11 +9,11 @@ use rcmd_certs::authority::{Algorithm, Authority, LEAF_DAYS, LeafSpec, request};
 use rcmd_certs::files::{self, Existing, FileError, NewFile, shown};
 use rcmd_certs::identity::BREAK_GLASS_LIFE;
 use rcmd_certs::names::HostName;
+use rcmd_certs::names::Kind;
 use rcmd_certs::office::{Desk, Issue, Order, Reply};
 use rcmd_certs::paths::Layout;
+use rcmd_certs::pem::{Der, chain_pem};
 use rcmd_certs::tls;
-use rcmd_certs::token::Kind;
-use rcmd_certs::wire::{Der, chain_pem};
 use rcmd_certs::x509::Certificate;
 
 use super::{Error, IssueOptions};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use jiff::Timestamp;
+use rcmd_certs::clock;
 use rcmd_certs::files::shown;
 use rcmd_certs::identity::Identity;
 use rcmd_certs::paths::Layout;
@@ -220,10 +221,10 @@ fn for_client_only(facts: &Certificate) -> bool {
 }
 
 fn standing(facts: &Certificate) -> String {
-    match tls::date_problem(facts, tls::now_unix()) {
+    match tls::date_problem(facts, clock::now_unix()) {
         Some(problem) => problem.to_string(),
         None => {
-            format!("expires in {}", tls::span(facts.not_after.abs_diff(tls::now_unix())))
+            format!("expires in {}", clock::span(facts.not_after.abs_diff(clock::now_unix())))
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::{ClockOff, Contact, EnrollError, Kind};
+use crate::clock::now_unix;
 use crate::explain;
 use crate::paths::Layout;
 use crate::text::printable;
@@ -49,7 +50,9 @@ impl Line {
             let _ = stream.set_nodelay(true);
             let name = tls::listener_name().map_err(|error| handshake(address, &error))?;
             match timeout(PATIENCE, connector.connect(name, stream)).await {
-                Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(wire::ALPN) => {
+                Ok(Ok(stream))
+                    if stream.get_ref().1.alpn_protocol() == Some(tls::AUTHORITY_ALPN) =>
+                {
                     return Ok(Self { stream });
                 }
                 Ok(Ok(_)) => return Err(impostor(address, "it does not speak rcmd-authority/1")),
@@ -81,7 +84,7 @@ impl Line {
         let answer = answer.ok_or_else(|| EnrollError::Lost("the connection was closed".into()))?;
         match answer.body {
             Body::Refused { reason: Reason::Clock, .. } => {
-                Err(EnrollError::Clock(ClockOff { ours: tls::now_unix(), theirs: answer.time }))
+                Err(EnrollError::Clock(ClockOff { ours: now_unix(), theirs: answer.time }))
             }
             Body::Refused { reason, message } => {
                 Err(EnrollError::Refused { reason, message: printable(&message) })

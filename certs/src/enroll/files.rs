@@ -8,13 +8,15 @@ use rcgen::{KeyPair, PublicKeyData as _};
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject as _};
 
 use super::{CLOCK_TOLERANCE, ClockOff, Contact, EnrollError, Fetched, Kind};
-use crate::authority::{Algorithm, pem};
+use crate::authority::Algorithm;
+use crate::clock::now_unix;
 use crate::files::{self, Existing, FileError, NewFile};
 use crate::fingerprint::Fingerprint;
 use crate::identity::Identity;
 use crate::paths::Layout;
+use crate::pem::{Der, chain_pem, pem};
 use crate::tls::{self, TlsError};
-use crate::wire::{Answer, Body, Der, chain_pem};
+use crate::wire::{Answer, Body};
 use crate::x509::Certificate;
 
 /// The folder of an identity.
@@ -64,7 +66,7 @@ impl Grant {
         if !authorities.iter().any(|authority| contact.authorities.contains(authority)) {
             return Err(lost("its roots are not those that it is known by"));
         }
-        let clock = ClockOff { ours: tls::now_unix(), theirs: answer.time };
+        let clock = ClockOff { ours: now_unix(), theirs: answer.time };
         let off = clock.ours.abs_diff(clock.theirs) > CLOCK_TOLERANCE.as_secs();
         let clock = off.then_some(clock);
         Ok(Self { chain, roots, authorities, facts, renew_until, clock })

@@ -151,7 +151,7 @@ async fn a_lost_answer_is_asked_for_again_with_the_same_key() {
         secret: token.secret.clone(),
         name: None,
         request: Der(request(pending.key()).unwrap()),
-        time: tls::now_unix(),
+        time: clock::now_unix(),
     };
     let mut line = Line::open(&contact, None).await.unwrap();
     line.ask(&ask, Duration::ZERO).await.unwrap();
@@ -207,7 +207,7 @@ async fn a_member_renews_with_an_expired_certificate_too() {
     let member = world.enrolled(Kind::Client, "alice").await;
     let cert = member.layout().client_cert();
     let expired = || {
-        let left = tls::load_leaf(&cert).unwrap().not_after - tls::now_unix();
+        let left = tls::load_leaf(&cert).unwrap().not_after - clock::now_unix();
         left < 0
     };
     let key = fs::read(member.layout().client_key()).unwrap();
@@ -245,7 +245,7 @@ async fn a_stolen_certificate_without_its_key_renews_nothing() {
     let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
     let mut stream = connector.connect(tls::listener_name().unwrap(), stream).await.unwrap();
     let answered = async {
-        crate::wire::write(&mut stream, &Ask::Renew { time: tls::now_unix() }, 1024).await?;
+        crate::wire::write(&mut stream, &Ask::Renew { time: clock::now_unix() }, 1024).await?;
         crate::wire::read::<crate::wire::Answer>(&mut stream, 65_536).await
     };
     let error = answered.await.unwrap_err();
@@ -303,7 +303,7 @@ async fn a_member_s_own_server_is_not_taken_for_the_authority() {
     let mut config = rustls::ServerConfig::clone(
         &tls::server_config(&ServerFiles::from(server.layout())).unwrap(),
     );
-    config.alpn_protocols = vec![crate::wire::ALPN.to_vec()];
+    config.alpn_protocols = vec![tls::AUTHORITY_ALPN.to_vec()];
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap().to_string();
     let accept = tokio::spawn(async move {

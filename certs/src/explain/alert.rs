@@ -3,9 +3,10 @@
 use rustls::AlertDescription as Alert;
 
 use super::{Explanation, Side};
+use crate::clock::{date, now_unix};
 use crate::identity::Identity;
 use crate::text::printable;
-use crate::tls::{Problem, date, date_problem, now_unix};
+use crate::tls::{Problem, date_problem};
 use crate::x509::Certificate;
 
 pub(super) fn explain(side: Side, alert: Alert, own: Option<&Certificate>) -> Explanation {

@@ -4,8 +4,8 @@ use rustls::{CertificateError, Error, InvalidMessage, PeerIncompatible};
 use rustls_pki_types::UnixTime;
 
 use super::{Explanation, Side};
+use crate::clock::{date, span};
 use crate::text::printable;
-use crate::tls::{date, span};
 
 pub(super) fn explain(side: Side, error: &Error) -> Explanation {
     let peer = side.peer();

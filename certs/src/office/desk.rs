@@ -13,9 +13,9 @@ use tokio::time::{Instant, sleep, timeout};
 use super::order::{Order, Reply};
 use super::store::StoreError;
 use super::{Office, OfficeError};
+use crate::clock;
 use crate::files::shown;
 use crate::paths::Layout;
-use crate::tls;
 use crate::wire;
 
 /// The longest order, in bytes of JSON.
@@ -71,7 +71,7 @@ impl Desk {
     /// [`OfficeError`]; if a running `serve` did not answer, it may have been carried out.
     pub async fn order(&mut self, order: Order) -> Result<Reply, OfficeError> {
         let reply = match self {
-            Self::Here(office) => return office.carry_out(order, tls::now_unix()),
+            Self::Here(office) => return office.carry_out(order, clock::now_unix()),
             Self::There(stream) => timeout(ANSWER, ask(stream, &order)).await,
         };
         match reply {

@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::rotation::Step;
+use super::records::Step;
 use crate::files::shown;
 use crate::fingerprint::Fingerprint;
-use crate::token::Kind;
-use crate::wire::Der;
+use crate::names::Kind;
+use crate::pem::Der;
 
 /// How much of the end is read at the start, in bytes: some hundred lines, and more than the longest.
 const TAIL: u64 = 256 * 1024;

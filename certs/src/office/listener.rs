@@ -10,6 +10,7 @@ use super::{LISTENER_KIND, Office, OfficeError};
 use crate::authority::{Algorithm, LeafSpec, Usage};
 use crate::fingerprint::Fingerprint;
 use crate::names::HostName;
+use crate::pem::Der;
 use crate::tls::{LISTENER, LISTENER_NAME};
 use crate::x509::Certificate;
 
@@ -53,7 +54,7 @@ impl Office {
                 issuer: authority.certificate().key,
                 not_after: date(facts.not_after),
                 by: "listener".into(),
-                certificate: crate::wire::Der(leaf.to_vec()),
+                certificate: Der(leaf.to_vec()),
             },
         )?;
         let mut chain = authority.chain_of(leaf);

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::records::{CERTIFICATES, MEMBERS, MemberRecord};
 use super::{Grant, Granted, Office, OfficeError};
 use crate::authority::ProvenKey;
+use crate::clock::span;
 use crate::fingerprint::Fingerprint;
 use crate::identity::BREAK_GLASS_LIFE;
-use crate::token::Kind;
+use crate::names::Kind;
 use crate::wire::Reason;
 
 /// A certificate that is issued by command, without a token.
@@ -71,7 +72,7 @@ impl Office {
             }
             let until = self.renew_until(&member);
             if now > until {
-                let ago = crate::tls::span(now.abs_diff(until));
+                let ago = span(now.abs_diff(until));
                 let text =
                     format!("the time to renew ended {ago} ago; enrol again with a new token");
                 return Err(OfficeError::refused(Reason::Late, text));

@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 use super::journal::date;
 use super::keeping::Snapshot;
 use super::members::Issue;
-use super::records::{LISTS, MEMBERS, NEWEST, RevocationReason, TOKENS};
+use super::records::{LISTS, MEMBERS, NEWEST, RevocationReason, TOKENS, short};
 use super::revoke::Revoked;
 use super::rotation::{Move, Rotation};
-use super::tokens::{NewToken, short};
+use super::tokens::NewToken;
 use super::{Office, OfficeError};
 use crate::authority::ProvenKey;
-use crate::token::Kind;
-use crate::wire::Der;
+use crate::names::Kind;
+use crate::pem::Der;
 
 /// One order.
 #[derive(Debug, Serialize, Deserialize)]

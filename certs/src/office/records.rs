@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::store::Table;
 use crate::fingerprint::Fingerprint;
-use crate::token::{Kind, Names};
-use crate::wire::Der;
+use crate::names::Kind;
+use crate::pem::Der;
+use crate::token::Names;
 
 /// Tokens, by the SHA-256 of their secrets.
 pub(super) const TOKENS: Table<TokenRecord> = Table::new("tokens");
@@ -101,6 +102,18 @@ pub struct MemberRecord {
     pub revoked: Option<Revocation>,
 }
 
+/// A step of a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Members learn the new root; the old authority signs.
+    Announced,
+    /// The new authority signs; members trust both.
+    Switched,
+    /// The new authority is the only one; its files are being moved to their place.
+    Settling,
+}
+
 /// That a member was revoked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revocation {
@@ -171,6 +184,14 @@ pub(super) struct ListsRecord {
     /// The roots that members are to trust, the one that signs first.
     #[serde(default)]
     pub roots: Vec<Fingerprint>,
+}
+
+/// How much of a token's id people see, in characters.
+const SHORT_ID: usize = 12;
+
+/// Returns the part of a token's id that people see.
+pub(super) fn short(id: &str) -> &str {
+    id.get(..SHORT_ID).unwrap_or(id)
 }
 
 impl RevocationReason {

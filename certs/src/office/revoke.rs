@@ -7,16 +7,15 @@ use serde::{Deserialize, Serialize};
 use super::journal::{Event, date};
 use super::records::{
     ADDRESSES, CERTIFICATES, LAST, LISTS, ListsRecord, MEMBERS, NEWEST, REVOKED, Revocation,
-    RevocationReason, RevokedRecord, TAKEN, TOKENS, USES,
+    RevocationReason, RevokedRecord, TAKEN, TOKENS, USES, short,
 };
 use super::store::Transaction;
-use super::tokens::short;
 use super::{Office, OfficeError, later};
-use crate::authority::{self, pem};
+use crate::authority;
 use crate::files::{self, Existing, NewFile};
 use crate::fingerprint::Fingerprint;
+use crate::pem::{Der, pem};
 use crate::text::printable;
-use crate::wire::Der;
 
 /// How long after its end a certificate stays on the list and in the store, in seconds: clocks
 /// differ, and somebody may ask what it was.

@@ -21,13 +21,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::journal::Event;
-use super::records::{CERTIFICATES, MEMBERS, MemberRecord, TOKENS};
+use super::records::{CERTIFICATES, MEMBERS, MemberRecord, Step, TOKENS, short};
 use super::store::{Store, Table, Transaction};
 use super::{Office, OfficeError};
-use crate::authority::{Algorithm, Authority, pem};
+use crate::authority::{Algorithm, Authority};
 use crate::files::{self, Existing, FileError, NewFile, shown};
 use crate::fingerprint::Fingerprint;
 use crate::paths::Layout;
+use crate::pem::pem;
 
 /// The step that holds, under [`HERE`]; no record when settled.
 const ROTATION: Table<RotationRecord> = Table::new("rotation");
@@ -37,18 +38,6 @@ const HERE: &str = "here";
 
 /// The most names that a report carries; it says how many more there are.
 const SHOWN: usize = 100;
-
-/// A step of a rotation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Step {
-    /// Members learn the new root; the old authority signs.
-    Announced,
-    /// The new authority signs; members trust both.
-    Switched,
-    /// The new authority is the only one; its files are being moved to their place.
-    Settling,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct RotationRecord {
@@ -273,7 +262,7 @@ impl Office {
                 // Its text names the old root, which the listener proves itself by until the switch.
                 let open = token.left > 0 && token.revoked_at.is_none() && now <= token.expires_at;
                 if step == Step::Announced && open && token.made_at <= since {
-                    waiting.push(format!("token {}", super::tokens::short(&id)));
+                    waiting.push(format!("token {}", short(&id)));
                 }
             }
             Ok(waiting)

@@ -6,7 +6,8 @@ use std::fs;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
 
 use super::*;
-use crate::authority::{self, Algorithm, BACKDATE};
+use crate::authority::{self, Algorithm};
+use crate::clock::{self, BACKDATE};
 use crate::files::{self, Existing, NewFile};
 use crate::revocation::Lists;
 use crate::token::{Names, Token};
@@ -35,7 +36,7 @@ impl Folder {
         write(&layout.authority_key(), &authority.key_pem());
         write(&layout.ca(), &authority.root_pem());
         let office = Some(Office::open(&layout).unwrap());
-        Self { root, office, now: tls::now_unix() }
+        Self { root, office, now: clock::now_unix() }
     }
 
     fn layout(&self) -> Layout {

@@ -5,21 +5,20 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Event, date};
-use super::records::{MEMBERS, MemberRecord, TAKEN, TOKENS, TokenRecord, USES, UseRecord};
+use super::records::{MEMBERS, MemberRecord, TAKEN, TOKENS, TokenRecord, USES, UseRecord, short};
 use super::store::Transaction;
 use super::{Grant, Granted, Office, OfficeError, later};
-use crate::authority::{BACKDATE, ProvenKey};
+use crate::authority::ProvenKey;
+use crate::clock::{BACKDATE, span};
 use crate::enroll::ClockOff;
+use crate::names::Kind;
 use crate::names::{self, BadPattern, HostName, MAX_NAMES};
 use crate::text::printable;
-use crate::token::{Kind, MAX_TOKEN, Names, Secret, Token, is_address};
+use crate::token::{MAX_TOKEN, Names, Secret, Token, is_address};
 use crate::wire::{DEFAULT_PORT, Reason};
 
 /// How long an asker who lost the answer gets the same again, for the same key, in seconds.
 const REPEAT: i64 = 10 * 60;
-
-/// How much of a token's id people see.
-pub(super) const SHORT_ID: usize = 12;
 
 /// What a new token is to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,11 +184,6 @@ const UNKNOWN: &str = "this authority knows no such token; ask for a new one (`r
 
 const KEY_AGAIN: &str = "this key has a certificate already; enrol with a new key";
 
-/// The part of a token's id that people see.
-pub(super) fn short(id: &str) -> &str {
-    id.get(..SHORT_ID).unwrap_or(id)
-}
-
 /// Servers' names in lower case, as certificates carry them.
 fn canonical(mut new: NewToken) -> Result<NewToken, OfficeError> {
     if new.kind == Kind::Server {
@@ -248,7 +242,7 @@ fn usable(token: &TokenRecord, now: i64) -> Result<(), OfficeError> {
         return Err(OfficeError::refused(Reason::UsedToken, text));
     }
     if now > token.expires_at {
-        let ago = crate::tls::span(now.abs_diff(token.expires_at));
+        let ago = span(now.abs_diff(token.expires_at));
         let text = format!("this token expired {ago} ago; {ask}");
         return Err(OfficeError::refused(Reason::ExpiredToken, text));
     }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rustls::crypto::aws_lc_rs::default_provider;
 use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::der_parser::Oid;
@@ -9,9 +10,9 @@ use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
 use super::{ListError, Lists, RevocationList};
+use crate::clock::span;
 use crate::files::{self, Existing, FileError, NewFile};
 use crate::text::printable;
-use crate::tls::{self, TlsError, provider, span};
 
 /// Why lists were not taken. Those from before stay in use.
 #[derive(Debug, thiserror::Error)]
@@ -42,9 +43,6 @@ pub enum ListRefused {
         span(*.0)
     )]
     Stale(u64),
-    /// The authorities cannot be read.
-    #[error(transparent)]
-    Authorities(#[from] TlsError),
 }
 
 impl Lists {
@@ -104,20 +102,6 @@ impl Lists {
     }
 }
 
-/// The authorities whose lists a server believes: those in its `ca.pem`, and the intermediates that
-/// stand behind its own certificate.
-///
-/// # Errors
-///
-/// [`TlsError`] when a file is missing or unusable.
-pub fn authorities(files: &tls::ServerFiles) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let mut all = tls::load_all(&files.ca, "enrol with `rcmd-server enroll TOKEN`")?;
-    all.extend(
-        tls::load_all(&files.cert, "enrol with `rcmd-server enroll TOKEN`")?.into_iter().skip(1),
-    );
-    Ok(all)
-}
-
 /// Whether an authority of this name and key signed the list (RFC 5280 section 6.3.3, f and g).
 fn is_signed_by(list: &[u8], authority: &[u8]) -> bool {
     let (Ok((_, list)), Ok((_, authority))) =
@@ -130,7 +114,7 @@ fn is_signed_by(list: &[u8], authority: &[u8]) -> bool {
         return false;
     }
     let (signature, message) = (&list.signature_value.data, list.tbs_cert_list.as_ref());
-    provider().signature_verification_algorithms.all.iter().any(|algorithm| {
+    default_provider().signature_verification_algorithms.all.iter().any(|algorithm| {
         names(&algorithm.signature_alg_id(), &list.signature_algorithm.algorithm)
             && names(&algorithm.public_key_alg_id(), &key.algorithm.algorithm)
             && algorithm.verify_signature(&key.subject_public_key.data, message, signature).is_ok()

@@ -15,7 +15,7 @@ use super::{ServeError, Service};
 use crate::files::shown;
 use crate::office::{self, MAX_ORDER, Order, Reply};
 use crate::paths::Layout;
-use crate::{tls, wire};
+use crate::{clock, wire};
 
 /// How long an operator's command may think between orders.
 const IDLE: Duration = Duration::from_secs(10);
@@ -72,7 +72,7 @@ async fn attend(service: Arc<Service>, mut stream: UnixStream) {
             Ok(Ok(Some(order))) => {
                 info!(?order, "ordered");
                 let done =
-                    service.clerk.ask(|office| office.carry_out(order, tls::now_unix())).await;
+                    service.clerk.ask(|office| office.carry_out(order, clock::now_unix())).await;
                 done.unwrap_or_else(|error| Reply::Failed(error.to_string()))
             }
         };

@@ -11,7 +11,7 @@ use tracing::{error, info};
 use super::{ServeError, Service};
 use crate::fingerprint::Fingerprint;
 use crate::office::{ListenerIdentity, Office, Published};
-use crate::tls;
+use crate::{clock, tls};
 
 /// How often the listener's certificate is made anew: it is valid for three days.
 const LISTENER_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -36,7 +36,7 @@ pub(super) async fn run(service: Arc<Service>, lists_every: Duration) {
                 }
             }
             _ = lists.tick() => {
-                match service.clerk.ask(|office| office.publish(tls::now_unix())).await {
+                match service.clerk.ask(|office| office.publish(clock::now_unix())).await {
                     Ok(lists) => info!(number = lists.number, "new revocation lists"),
                     Err(error) => error!(%error, "no new revocation lists"),
                 }
@@ -52,7 +52,7 @@ fn signer(lists: &Option<Arc<Published>>) -> Option<Fingerprint> {
 }
 
 async fn renew_listener(service: &Service) {
-    let made = service.clerk.ask(|office| office.listener(tls::now_unix())).await;
+    let made = service.clerk.ask(|office| office.listener(clock::now_unix())).await;
     match made.map_err(ServeError::from).and_then(config) {
         Ok(config) => service.set_tls(config),
         Err(error) => error!(%error, "no new certificate for the listener"),

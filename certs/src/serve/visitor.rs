@@ -12,13 +12,14 @@ use tokio_rustls::server::TlsStream;
 use tracing::{info, warn};
 
 use super::Service;
-use super::gate::{MemberSeat, StrangerSeat};
+use super::seats::{MemberSeat, StrangerSeat};
 use crate::authority::ProvenKey;
 use crate::office::{Application, Granted, OfficeError, Published, Standing};
+use crate::pem::Der;
 use crate::text::printable;
 use crate::wire::{self, Ask, Body, MAX_ANSWER, MAX_ASK, MAX_WAIT, Reason};
 use crate::x509::Certificate;
-use crate::{explain, tls};
+use crate::{clock, explain, tls};
 
 /// From the connection to the end of the first answer; an absolute deadline.
 const FIRST: Duration = Duration::from_secs(10);
@@ -50,7 +51,7 @@ pub(super) async fn receive(
         }
         Ok(Ok(stream)) => stream,
     };
-    if stream.get_ref().1.alpn_protocol() != Some(wire::ALPN) {
+    if stream.get_ref().1.alpn_protocol() != Some(tls::AUTHORITY_ALPN) {
         warn!(peer = %address, "refused: it does not speak rcmd-authority/1");
         return;
     }
@@ -107,7 +108,7 @@ impl Visit {
             if let Body::Refused { reason, message } = &body {
                 warn!(peer = %self.address, ?reason, message, "refused");
             }
-            let answer = wire::Answer { time: tls::now_unix(), body };
+            let answer = wire::Answer { time: clock::now_unix(), body };
             // Strangers have all their asks answered within the first deadline or not at all.
             let limit = match self.seat {
                 Seat::Stranger(_) => first,
@@ -141,7 +142,7 @@ impl Visit {
 
     async fn enroll(&self, application: Application) -> Result<Body, OfficeError> {
         let done = self.service.clerk.ask(move |office| {
-            let granted = office.enroll(&application, tls::now_unix())?;
+            let granted = office.enroll(&application, clock::now_unix())?;
             Ok(certificate(granted, office.roots()))
         });
         done.await.inspect(|_| info!(peer = %self.address, "enrolled"))
@@ -150,7 +151,7 @@ impl Visit {
     async fn renew(&self) -> Result<Body, OfficeError> {
         let key = Arc::clone(self.key()?);
         let done = self.service.clerk.ask(move |office| {
-            let granted = office.renew(&key, tls::now_unix())?;
+            let granted = office.renew(&key, clock::now_unix())?;
             Ok(certificate(granted, office.roots()))
         });
         done.await.inspect(|_| info!(peer = %self.address, "renewed"))
@@ -221,7 +222,7 @@ fn stranger() -> OfficeError {
     )
 }
 
-fn certificate(granted: Granted, roots: Vec<wire::Der>) -> Body {
+fn certificate(granted: Granted, roots: Vec<Der>) -> Body {
     Body::Certificate { chain: granted.chain, roots, renew_until: granted.renew_until }
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
@@ -16,6 +16,7 @@ use rustls::{CertificateError, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::{ClientFiles, ServerFiles, TlsError, load, provider, servers};
+use crate::clock::{now_unix, span};
 use crate::files::shown;
 use crate::identity::{Identity, IdentityError};
 use crate::mapping::Mapping;
@@ -219,29 +220,4 @@ pub fn date_problem(certificate: &Certificate, now: i64) -> Option<Problem> {
     } else {
         None
     }
-}
-
-/// Our clock in Unix time.
-pub fn now_unix() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
-/// A moment of Unix time as people compare clocks: RFC 3339, in UTC.
-pub fn date(unix: i64) -> String {
-    // The last second of the year 9999, past which RFC 3339 has no dates.
-    const LAST: u64 = 253_402_300_799;
-    let seconds = u64::try_from(unix).unwrap_or(0).min(LAST);
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
-}
-
-/// A span in the one unit that people would use.
-pub fn span(seconds: u64) -> String {
-    let (count, unit) = match seconds {
-        0..120 => (seconds, "second"),
-        120..7_200 => (seconds / 60, "minute"),
-        7_200..172_800 => (seconds / 3_600, "hour"),
-        _ => (seconds / 86_400, "day"),
-    };
-    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }

@@ -13,7 +13,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use super::span;
+use crate::clock::span;
 use crate::identity::{Identity, IdentityError};
 use crate::mapping::Mapping;
 use crate::revocation::Lists;

@@ -25,10 +25,13 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use super::{TlsError, load, provider};
 use crate::fingerprint::Fingerprint;
+use crate::names::Kind;
 use crate::paths::Layout;
-use crate::token::Kind;
-use crate::wire::ALPN;
 use crate::x509::Certificate;
+
+/// The name in TLS (RFC 7301) of the protocol between a member and its authority. Its number rises
+/// with what older peers cannot follow.
+pub const AUTHORITY_ALPN: &[u8] = b"rcmd-authority/1";
 
 /// The URI that marks the certificate of an authority's listener.
 pub(crate) const LISTENER: &str = "rcmd://authority";
@@ -49,7 +52,7 @@ pub(crate) fn listener_config(
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(anybody)
         .with_cert_resolver(Arc::new(pair));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![AUTHORITY_ALPN.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
@@ -79,7 +82,7 @@ pub(crate) fn contact_config(
             builder.with_client_cert_resolver(Arc::new(pair))
         }
     };
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![AUTHORITY_ALPN.to_vec()];
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }

@@ -8,7 +8,7 @@ use rustls::{InconsistentKeys, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::TlsError;
+use super::{ServerFiles, TlsError};
 use crate::files::{self, FileError};
 use crate::x509::Certificate;
 
@@ -25,6 +25,8 @@ pub(super) const SERVER_REMEDY: &str = "make the server's identity with \
      `rcmd-certs issue server NAME`, NAME being how clients reach it";
 pub(super) const CLIENT_REMEDY: &str =
     "make the client's identity with `rcmd-certs issue client USER`";
+
+const MEMBER_REMEDY: &str = "enrol with `rcmd-server enroll TOKEN`";
 
 /// All certificates of a PEM file, in order; other sections are passed over.
 pub(crate) fn certificates(
@@ -88,6 +90,18 @@ pub(crate) fn load_first(
 ) -> Result<CertificateDer<'static>, TlsError> {
     let first = certificates(path, remedy)?.into_iter().next();
     first.ok_or_else(|| TlsError::NoCertificate(path.to_owned()))
+}
+
+/// Returns the certificates whose revocation lists a server believes: those in its `ca.pem`, and the
+/// intermediates behind its own certificate.
+///
+/// # Errors
+///
+/// [`TlsError`] when a file is missing or unusable.
+pub fn list_issuers(files: &ServerFiles) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let mut all = certificates(&files.ca, MEMBER_REMEDY)?;
+    all.extend(certificates(&files.cert, MEMBER_REMEDY)?.into_iter().skip(1));
+    Ok(all)
 }
 
 pub(super) fn read(path: &Path, number: usize, der: &[u8]) -> Result<Certificate, TlsError> {

@@ -316,18 +316,3 @@ fn each_fault_is_found_by_itself() {
     let findings = check_client(&folder.client_files()).unwrap();
     assert_eq!(findings[0].problem, Problem::NoIdentity(IdentityError::NoUser));
 }
-
-#[test]
-fn spans_are_told_in_the_unit_that_people_use() {
-    for (seconds, words) in [
-        (0, "0 seconds"),
-        (1, "1 second"),
-        (119, "119 seconds"),
-        (120, "2 minutes"),
-        (7_200, "2 hours"),
-        (172_800, "2 days"),
-        (365 * 86_400, "365 days"),
-    ] {
-        assert_eq!(span(seconds), words);
-    }
-}

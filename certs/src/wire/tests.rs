@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::tls::AUTHORITY_ALPN;
 
 fn secret() -> Secret {
     String::from("AAECAwQFBgcICQoLDA0ODxAREhM").try_into().unwrap()
@@ -88,7 +89,7 @@ fn the_manual_names_every_reason_and_every_form() {
     {
         assert!(manual.contains(word), "docs/enrolment.md lacks {word}");
     }
-    assert!(manual.contains(std::str::from_utf8(ALPN).unwrap()));
+    assert!(manual.contains(std::str::from_utf8(AUTHORITY_ALPN).unwrap()));
     assert!(manual.contains(&format!("0.0.0.0:{DEFAULT_PORT}")));
 }
 

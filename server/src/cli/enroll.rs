@@ -7,7 +7,7 @@ use rcmd_certs::{
     Layout,
     enroll::{EnrollError, Kind, Member, Options, enroll},
     files::shown,
-    revocation::{self, Lists},
+    revocation::Lists,
     text::printable,
     tls::{self, ServerFiles, span},
     token::Token,
@@ -52,7 +52,7 @@ pub fn run_enroll(options: &EnrollOptions, out: &mut dyn Write) -> Result<u8> {
         let member = Member::load(&layout, Kind::Server)?.context("the new identity is gone")?;
         match member.fetch_lists(0).await {
             Ok(Some(lists)) => {
-                let known = revocation::authorities(&ServerFiles::from(&layout))?;
+                let known = tls::list_issuers(&ServerFiles::from(&layout))?;
                 lists.accept(None, &known, tls::now_unix())?.write(&layout.server_list())?;
             }
             Ok(None) => {}
@@ -95,7 +95,7 @@ pub fn run_status(options: &StatusOptions, out: &mut dyn Write) -> Result<u8> {
     match Lists::load(&layout.server_list()) {
         Ok(Some(lists)) => {
             let left = lists.next_update().saturating_sub(tls::now_unix());
-            let trusted = revocation::authorities(&ServerFiles::from(&layout))
+            let trusted = tls::list_issuers(&ServerFiles::from(&layout))
                 .map_err(anyhow::Error::from)
                 .and_then(|known| Ok(lists.clone().known(&known)?));
             let standing = match (trusted, u64::try_from(left)) {

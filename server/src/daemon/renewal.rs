@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use rcmd_certs::{
     Layout,
-    authority::BACKDATE,
+    clock::BACKDATE,
     enroll::{EnrollError, Kind, Member},
     tls::{self, span},
 };

@@ -8,7 +8,7 @@ use std::{
 use rcmd_certs::{
     Layout,
     enroll::{EnrollError, Kind, Member},
-    revocation::{self, ListRefused, Lists},
+    revocation::{ListRefused, Lists},
     tls::{self, Cut, Revocation, ServerFiles, ServerSide, TlsError},
 };
 use rcmd_protocol::outcome::{ErrorKind, Failure};
@@ -49,9 +49,7 @@ impl Trust {
     /// When certificates or keys can't be used.
     pub fn load(layout: &Layout) -> Result<Self, TrustError> {
         let files = ServerFiles::from(layout);
-        let lists = match Lists::load(&layout.server_list()).map_err(ListRefused::from).and_then(
-            |lists| lists.map(|lists| lists.known(&revocation::authorities(&files)?)).transpose(),
-        ) {
+        let lists = match known_lists(layout, &files) {
             Ok(lists) => lists,
             Err(error) => {
                 let file = layout.server_list();
@@ -80,7 +78,7 @@ impl Trust {
     /// When certificates or keys can't be used; then nothing has changed.
     pub fn reload(&self) -> Result<(), TrustError> {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let authorities = revocation::authorities(&self.files)?;
+        let authorities = tls::list_issuers(&self.files)?;
         let found = Lists::load(&self.layout.server_list()).map_err(ListRefused::from);
         let found = found.and_then(|found| {
             let accept = |new: Lists| new.accept(lists.as_ref(), &authorities, tls::now_unix());
@@ -108,7 +106,7 @@ impl Trust {
     /// When they are refused; then the ones before stay in use.
     pub fn take(&self, new: Lists) -> Result<(), TakeError> {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let authorities = revocation::authorities(&self.files)?;
+        let authorities = tls::list_issuers(&self.files)?;
         let new = new.accept(lists.as_ref(), &authorities, tls::now_unix())?;
         let side = tls::server_side(&self.files, &Revocation::Known(new.clone()))?;
         // In use even if it can't be written: what is revoked is revoked.
@@ -142,6 +140,14 @@ fn needed(layout: &Layout, lists: Option<&Lists>) -> Result<Revocation, EnrollEr
         None if Member::load(layout, Kind::Server)?.is_some() => Revocation::Missing,
         None => Revocation::NotNeeded,
     })
+}
+
+/// Reads the lists that lie in the folder, as far as trusted authorities signed them.
+fn known_lists(layout: &Layout, files: &ServerFiles) -> Result<Option<Lists>, TakeError> {
+    let Some(lists) = Lists::load(&layout.server_list()).map_err(ListRefused::from)? else {
+        return Ok(None);
+    };
+    Ok(Some(lists.known(&tls::list_issuers(files)?)?))
 }
 
 /// A list's number and age, for people.
