@@ -13,9 +13,9 @@ use std::{
 
 use rcmd_protocol::{frame::Mode, request::Request};
 use rcmd_server::{
-    policy::{Found, Host, Moment, Rules, Why, judge},
+    policy::{DenialKind, Host, HostFacts, RequestContext, Rules, authorize},
     process::Program,
-    trust::Who,
+    trust::Principal,
 };
 
 const TEXT: &str = r#"
@@ -61,7 +61,7 @@ struct Case {
     from_ten: bool,
     hour: u64,
     request: Request,
-    found: Found,
+    found: HostFacts,
 }
 
 impl Case {
@@ -91,7 +91,7 @@ impl Case {
             from_ten: flags & 2 == 0,
             hour: u64::from(hour % 24),
             request,
-            found: Found {
+            found: HostFacts {
                 account: "root".into(),
                 uid: 0,
                 cwd,
@@ -100,15 +100,15 @@ impl Case {
         })
     }
 
-    fn who(&self) -> Who {
+    fn who(&self) -> Principal {
         let names = ["a", "b", "c", "d"].iter().zip(self.groups).filter(|(_, is_in)| *is_in);
-        Who { user: "u".into(), groups: names.map(|(name, _)| (*name).to_owned()).collect() }
+        Principal { user: "u".into(), groups: names.map(|(name, _)| (*name).to_owned()).collect() }
     }
 
-    fn moment(&self) -> Moment {
+    fn moment(&self) -> RequestContext {
         let source = Ipv4Addr::new(if self.from_ten { 10 } else { 11 }, 0, 0, 1);
         let time = Duration::from_secs(20_000 * 86_400 + self.hour * 3600);
-        Moment { source: IpAddr::V4(source), time: SystemTime::UNIX_EPOCH + time }
+        RequestContext { source: IpAddr::V4(source), time: SystemTime::UNIX_EPOCH + time }
     }
 
     /// What the rules say, without Cedar.
@@ -145,10 +145,10 @@ impl Case {
 /// Judges one request. No rule of these can fail, so that an error is one of ours.
 pub fn policy(data: &[u8]) {
     let Some(case) = Case::read(data) else { return };
-    let judged = judge(&RULES.slice(&case.who()), &case.request, &case.found, case.moment());
+    let judged = authorize(&RULES.slice(&case.who()), &case.request, &case.found, case.moment());
     assert_eq!(judged.is_ok(), case.is_permitted(), "{judged:?}");
     if let Err(denial) = judged {
-        assert_ne!(denial.why, Why::Error, "{denial}");
+        assert_ne!(denial.kind, DenialKind::Error, "{denial}");
         assert!(!denial.reason.chars().any(char::is_control), "{:?}", denial.reason);
     }
 }

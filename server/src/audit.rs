@@ -186,7 +186,7 @@ impl Audit {
         let event = Event::Denial {
             job: job.map(ToString::to_string),
             peer: peer.user().to_owned(),
-            why: denial.why.as_str().to_owned(),
+            why: denial.kind.as_str().to_owned(),
             rules: denial.rules.clone(),
             reason: denial.reason.clone(),
         };

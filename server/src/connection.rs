@@ -22,7 +22,7 @@ use crate::{
     config::limits::{self, CLOSE},
     handler,
     job::{JobHandle, Message, Sink},
-    state::Service,
+    state::ServerState,
     trust::{self, Peer},
 };
 
@@ -33,7 +33,7 @@ struct Channel {
 }
 
 struct Connection<S> {
-    service: Arc<Service>,
+    state: Arc<ServerState>,
     peer: Arc<Peer>,
     reader: Reader<ReadHalf<S>>,
     link: Sender,
@@ -45,28 +45,28 @@ struct Connection<S> {
 }
 
 /// Serves a connection to its end. `greeted` is dropped when the client's hello has come.
-pub async fn serve<S, G>(service: Arc<Service>, peer: Peer, seat: Seat, stream: S, greeted: G)
+pub async fn serve<S, G>(state: Arc<ServerState>, peer: Peer, seat: Seat, stream: S, greeted: G)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
     G: Send,
 {
-    let keepalive = service.settings.keepalive;
+    let keepalive = state.settings.keepalive;
     // Made now, so that the first command does not wait for it.
-    service.policy.load().slice(peer.who());
+    state.policy.load().slice(peer.principal());
     let (reader, writer, link) = io::split(stream, Role::Server, keepalive);
-    link.send(service.hello());
+    link.send(state.hello());
     // Also when this is dropped, as at the deadline for the hello: the writer holds half the socket.
-    let mut writing = AbortOnDropHandle::new(service.tasks.spawn(writer.run()));
+    let mut writing = AbortOnDropHandle::new(state.tasks.spawn(writer.run()));
     let mut connection = Connection {
         broken: Arc::default(),
         peer: Arc::new(peer),
-        service,
+        state,
         reader,
         link,
         channels: HashMap::new(),
         compression: None,
     };
-    let (judged, who) = (Arc::clone(&connection.service), Arc::clone(&connection.peer));
+    let (judged, who) = (Arc::clone(&connection.state), Arc::clone(&connection.peer));
     let mut resumable = true;
     let ended = tokio::select! {
         ended = connection.read(greeted) => ended,
@@ -119,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
 
     /// Begins to compress, and lets the client do the same, if that takes no more than a stream may hold.
     fn compress(&mut self) {
-        let budget = &self.service.jobs.budget;
+        let budget = &self.state.jobs.budget;
         if budget.each() >= limits::COMPRESSION {
             let share = self.compression.insert(Share::new(Arc::clone(budget)));
             share.set(limits::COMPRESSION as usize);
@@ -132,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         tokio::select! {
             frame = self.reader.next() => frame,
             fault = self.broken.wait() => Err(Ended::Fault(fault.clone())),
-            () = self.service.closing.cancelled() => Err(Ended::Closed),
+            () = self.state.closing.cancelled() => Err(Ended::Closed),
         }
     }
 
@@ -142,17 +142,17 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             Frame::Start(start) => {
                 let generation = start.generation;
                 let sink = self.sink(ch, generation);
-                (generation, handler::start(&self.service, &self.peer, start, sink).await?)
+                (generation, handler::start(&self.state, &self.peer, start, sink).await?)
             }
             Frame::Ask(start) => {
                 let sink = self.sink(ch, start.generation);
-                handler::ask(&self.service, &self.peer, &start, &sink).await?;
+                handler::ask(&self.state, &self.peer, &start, &sink).await?;
                 return Ok(());
             }
             Frame::Attach(attach) => {
                 let generation = attach.generation;
                 let sink = self.sink(ch, generation);
-                (generation, handler::attach(&self.service, &self.peer, attach, sink).await)
+                (generation, handler::attach(&self.state, &self.peer, attach, sink).await)
             }
             frame => {
                 self.pass_on(ch, frame).await;

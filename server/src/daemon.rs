@@ -25,7 +25,7 @@ use crate::{
     net::{accept::Waiting, listener::Listener},
     policy::{self, Rules},
     process::{self, Processes, TreeLimits},
-    state::Service,
+    state::ServerState,
     trust::Trust,
 };
 
@@ -149,8 +149,9 @@ async fn serve(
     tell_of_spawn(&settings, &processes, why)?;
     let orphans = processes.clone().reap_orphans();
     let account = process::Account::current();
-    let service =
-        Arc::new(Service::new(settings, limits, trust, policy, keys, audit, processes, account)?);
+    let state = Arc::new(ServerState::new(
+        settings, limits, trust, policy, keys, audit, processes, account,
+    )?);
 
     // Not among the tracked tasks: it ends with the runtime.
     let _orphans = tokio::task::JoinSet::from_iter([orphans]);
@@ -158,30 +159,30 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
 
-    renewal::begin(&layout, &service).await;
-    let listening = listen(&service)?;
+    renewal::begin(&layout, &state).await;
+    let listening = listen(&state)?;
     // For `rcmd-server status`; a server that can't say that it runs does so all the same.
     let _running = Running::begin(&layout, listening)
         .inspect_err(|error| warn!(%error, "`rcmd-server status` will not see this server"));
-    renewal::spawn(&layout, &service);
+    renewal::spawn(&layout, &state);
     loop {
         tokio::select! {
             _ = terminate.recv() => {
-                shutdown(&service, &mut terminate).await;
+                shutdown(&state, &mut terminate).await;
                 return Ok(());
             }
             _ = interrupt.recv() => {
-                shutdown(&service, &mut interrupt).await;
+                shutdown(&state, &mut interrupt).await;
                 return Ok(());
             }
-            _ = hangup.recv() => reload(&layout, &service).await,
+            _ = hangup.recv() => reload(&layout, &state).await,
         }
     }
 }
 
 /// Gives the addresses, with the ports that were taken.
-fn listen(service: &Arc<Service>) -> Result<Vec<SocketAddr>> {
-    let limits = &service.settings.limits;
+fn listen(state: &Arc<ServerState>) -> Result<Vec<SocketAddr>> {
+    let limits = &state.settings.limits;
     info!(
         running = limits.running,
         queued = limits.queued,
@@ -191,7 +192,7 @@ fn listen(service: &Arc<Service>) -> Result<Vec<SocketAddr>> {
     );
     let (waiting, numbers) = (Arc::new(Waiting::default()), Arc::new(AtomicU64::new(0)));
     let mut listeners = Vec::new();
-    for &address in &service.settings.listen {
+    for &address in &state.settings.listen {
         let listener = Listener::bind(address).with_context(|| {
             format!("can't listen on {address}; choose another with --listen ADDR:PORT")
         })?;
@@ -201,19 +202,19 @@ fn listen(service: &Arc<Service>) -> Result<Vec<SocketAddr>> {
     let addresses = listeners.iter().map(Listener::address).collect();
     for listener in listeners {
         writeln!(out, "listening on {}", listener.address())?;
-        let run = listener.run(Arc::clone(service), Arc::clone(&waiting), Arc::clone(&numbers));
-        service.tasks.spawn(run);
+        let run = listener.run(Arc::clone(state), Arc::clone(&waiting), Arc::clone(&numbers));
+        state.tasks.spawn(run);
     }
     out.flush()?;
     Ok(addresses)
 }
 
 /// Reads limits of identities again; what is wrong leaves the old ones in use.
-fn reload_limits(layout: &Layout, service: &Service) {
-    let audit = &service.jobs.audit;
-    match Settings::load(layout, service.settings.listen.clone()) {
+fn reload_limits(layout: &Layout, state: &ServerState) {
+    let audit = &state.jobs.audit;
+    match Settings::load(layout, state.settings.listen.clone()) {
         Ok(settings) => {
-            service.relimit(&settings.limits);
+            state.relimit(&settings.limits);
             audit.reloaded("limits", None, None);
             info!("limits of identities reloaded");
         }
@@ -225,17 +226,17 @@ fn reload_limits(layout: &Layout, service: &Service) {
 }
 
 /// Reads limits, certificates, keys and policy again; what is wrong leaves the old ones in use.
-async fn reload(layout: &Layout, service: &Service) {
-    reload_limits(layout, service);
-    let (settings, audit) = (&service.settings, &service.jobs.audit);
+async fn reload(layout: &Layout, state: &ServerState) {
+    reload_limits(layout, state);
+    let (settings, audit) = (&state.settings, &state.jobs.audit);
     match policy::file::load(&settings.policy, &settings.host) {
         Ok(policy) => {
             tell_of_policy(settings, &policy);
             let policy = Arc::new(policy);
             audit.reloaded("policy", None, None);
-            service.policy.store(Arc::clone(&policy));
+            state.policy.store(Arc::clone(&policy));
             info!("policy reloaded");
-            for job in service.registry.all_live() {
+            for job in state.registry.all_live() {
                 job.tell(Message::Judge(Arc::clone(&policy))).await;
             }
         }
@@ -244,9 +245,9 @@ async fn reload(layout: &Layout, service: &Service) {
             error!(%error, "policy not reloaded; the old one stays in use");
         }
     }
-    match service.reload_trust("certificates") {
+    match state.reload_trust("certificates") {
         Ok(()) => {
-            warn_of_certificates(&service.settings);
+            warn_of_certificates(&state.settings);
             info!("certificates reloaded");
         }
         Err(error) => error!(%error, "certificates not reloaded; the old ones stay in use"),

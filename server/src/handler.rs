@@ -22,9 +22,9 @@ use crate::{
         registry::Found,
     },
     judging::{self, Ground, Permitted, Refused},
-    policy::{self, Denial, Moment, Slice, Standing},
+    policy::{self, AuthorizedRequest, Denial, PolicySlice, RequestContext},
     process::{Account, SpawnError},
-    state::Service,
+    state::ServerState,
     trust::Peer,
 };
 
@@ -34,7 +34,7 @@ use crate::{
 /// # Errors
 /// When the start breaks the protocol.
 pub async fn start(
-    service: &Arc<Service>,
+    state: &Arc<ServerState>,
     peer: &Arc<Peer>,
     start: Start,
     sink: Sink,
@@ -43,7 +43,7 @@ pub async fn start(
         Ok(request) => request,
         Err(RequestError::Fault(fault)) => return Err(fault),
         Err(RequestError::Refused(failure)) => {
-            return Ok(no_request(service, peer, &sink, failure));
+            return Ok(no_request(state, peer, &sink, failure));
         }
     };
     let Some(wishes) = Wishes::of(&start) else {
@@ -53,47 +53,47 @@ pub async fn start(
     };
     let (handle, registered) = job::register();
     let (user, key, digest) = (peer.user(), start.key, start.digest);
-    let allowance = service.jobs.limits.load().of(peer.identity());
-    match service.registry.claim(allowance.channels, user, key, digest, &handle) {
-        Err(failure) => return Ok(turn_away(service, peer, sink, failure).await),
-        Ok(Found::Job(_)) if !may_attach(service, peer, &sink) => return Ok(None),
+    let allowance = state.jobs.limits.load().of(peer.identity());
+    match state.registry.claim(allowance.channels, user, key, digest, &handle) {
+        Err(failure) => return Ok(turn_away(state, peer, sink, failure).await),
+        Ok(Found::Job(_)) if !may_attach(state, peer, &sink) => return Ok(None),
         Ok(Found::Job(job)) => return Ok(take_up(job, sink, None).await),
         Ok(Found::Conflict) => return Ok(refused(&sink, Refusal::Conflict)),
         Ok(Found::Gone) => {
-            return Ok(answer_kept(service, peer, &start, wishes, &sink, Refusal::Gone));
+            return Ok(answer_kept(state, peer, &start, wishes, &sink, Refusal::Gone));
         }
         Ok(Found::Unknown) => {}
     }
     let claim = Claim {
-        service: Arc::clone(service),
+        state: Arc::clone(state),
         user: user.to_owned(),
         key,
         job: handle.clone(),
         started: false,
     };
-    if start.keep && service.jobs.keys.find(user, key, digest).is_some() {
-        return Ok(answer_kept(service, peer, &start, wishes, &sink, Refusal::Gone));
+    if start.keep && state.jobs.keys.find(user, key, digest).is_some() {
+        return Ok(answer_kept(state, peer, &start, wishes, &sink, Refusal::Gone));
     }
-    let id = match attempt(service, peer, &request, &start) {
+    let id = match attempt(state, peer, &request, &start) {
         Ok(id) => id,
         Err(failure) => return Ok(refuse(&sink, failure)),
     };
-    let beginning = match prepare(service, peer, id.clone(), request, &start, wishes, &sink).await {
+    let beginning = match prepare(state, peer, id.clone(), request, &start, wishes, &sink).await {
         Ok(beginning) => beginning,
         Err(failure) => {
             // A denial is written down where it is made, with the rules that decided.
             if failure.kind != ErrorKind::Denied {
-                service.jobs.audit.refused(peer, &id, &failure);
+                state.jobs.audit.refused(peer, &id, &failure);
             }
             // Its key is free by the time that its client knows.
             drop(claim);
-            return Ok(turn_away(service, peer, sink, failure).await);
+            return Ok(turn_away(state, peer, sink, failure).await);
         }
     };
-    let jobs = Arc::clone(&service.jobs);
+    let jobs = Arc::clone(&state.jobs);
     // 10 KB, which a spawn would copy eight times.
     let life = Box::pin(registered.live(beginning, jobs, claim.ended()));
-    service.tasks.spawn(async move {
+    state.tasks.spawn(async move {
         let mut claim = claim;
         claim.started = life.await;
     });
@@ -104,11 +104,16 @@ pub async fn start(
 ///
 /// # Errors
 /// When it breaks the protocol.
-pub async fn ask(service: &Service, peer: &Peer, start: &Start, sink: &Sink) -> Result<(), Fault> {
+pub async fn ask(
+    state: &ServerState,
+    peer: &Peer,
+    start: &Start,
+    sink: &Sink,
+) -> Result<(), Fault> {
     let judged = match Request::from_start(start) {
         Err(RequestError::Fault(fault)) => return Err(fault),
         Err(RequestError::Refused(failure)) => Err(failure),
-        Ok(request) => would(service, peer, &request).await,
+        Ok(request) => would(state, peer, &request).await,
     };
     debug!(%peer, permitted = judged.is_ok(), "asked");
     let (note, failure) = match judged {
@@ -121,19 +126,19 @@ pub async fn ask(service: &Service, peer: &Peer, start: &Start, sink: &Sink) -> 
 }
 
 /// What a start would run.
-async fn would(service: &Service, peer: &Peer, request: &Request) -> Result<String, Failure> {
-    let slice = service.policy.load().slice(peer.who());
-    let account = other_account(service, &slice, request).await?;
-    let account = account.as_ref().unwrap_or(&service.account);
-    let ground = Ground { account, path: &service.settings.path, job: "ask" };
-    let moment = Moment { source: peer.address().ip(), time: SystemTime::now() };
-    let (judged, found) = judging::rehearse(&slice, request, ground, moment)?;
-    Ok(policy::permission(&judged, &found))
+async fn would(state: &ServerState, peer: &Peer, request: &Request) -> Result<String, Failure> {
+    let slice = state.policy.load().slice(peer.principal());
+    let account = other_account(state, &slice, request).await?;
+    let account = account.as_ref().unwrap_or(&state.account);
+    let ground = Ground { account, path: &state.settings.path, job: "ask" };
+    let context = RequestContext { source: peer.address().ip(), time: SystemTime::now() };
+    let (judged, facts) = judging::rehearse(&slice, request, ground, context)?;
+    Ok(policy::permission(&judged, &facts))
 }
 
 /// A key that is taken in the registry; given back when dropped.
 struct Claim {
-    service: Arc<Service>,
+    state: Arc<ServerState>,
     user: String,
     key: Key,
     job: JobHandle,
@@ -144,7 +149,7 @@ struct Claim {
 impl Claim {
     /// Frees the key at once when nothing has run under it: its client may try again.
     fn ended(&self) -> impl FnOnce(bool) + Send + use<> {
-        let registry = Arc::clone(&self.service.registry);
+        let registry = Arc::clone(&self.state.registry);
         let (user, key, job) = (self.user.clone(), self.key, self.job.clone());
         move |started| match started {
             true => registry.ended(&user, key, &job),
@@ -155,7 +160,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.service.registry.gone(&self.user, self.key, &self.job, self.started);
+        self.state.registry.gone(&self.user, self.key, &self.job, self.started);
     }
 }
 
@@ -179,18 +184,18 @@ fn hold(jobs: &job::Shared, request: &Start) -> Result<Share, Failure> {
 /// The account that a request names, if it names one. Who may run nothing learns nothing of who
 /// exists here.
 async fn other_account(
-    service: &Service,
-    slice: &Slice,
+    state: &ServerState,
+    slice: &PolicySlice,
     request: &Request,
 ) -> Result<Option<Account>, Refused> {
     let Some(name) = &request.user else { return Ok(None) };
-    policy::judge_early(slice, request)?;
-    Ok(Some(service.accounts.find(name).await.map_err(SpawnError::from)?))
+    policy::authorize_early(slice, request)?;
+    Ok(Some(state.accounts.find(name).await.map_err(SpawnError::from)?))
 }
 
 /// Names the job that there will be, and writes down that it was asked for.
 fn attempt(
-    service: &Service,
+    state: &ServerState,
     peer: &Peer,
     request: &Request,
     start: &Start,
@@ -198,13 +203,13 @@ fn attempt(
     let id = JobId::random().map_err(|error| {
         Failure::new(ErrorKind::Resources, format!("no random numbers: {error}"))
     })?;
-    service.jobs.audit.attempt(peer, &id, request, &start.digest)?;
+    state.jobs.audit.attempt(peer, &id, request, &start.digest)?;
     Ok(id)
 }
 
 /// Finds what the request speaks of on this host, and has it judged.
 async fn prepare(
-    service: &Service,
+    state: &ServerState,
     peer: &Arc<Peer>,
     id: JobId,
     request: Request,
@@ -212,21 +217,21 @@ async fn prepare(
     wishes: Wishes,
     sink: &Sink,
 ) -> Result<Beginning, Failure> {
-    if service.is_draining() {
+    if state.is_draining() {
         return Err(job::draining());
     }
-    let allowance = service.jobs.limits.load().of(peer.identity());
-    service.jobs.admission.knock(peer.user(), &allowance)?;
-    let held = hold(&service.jobs, start)?;
-    let slice = service.policy.load().slice(peer.who());
+    let allowance = state.jobs.limits.load().of(peer.identity());
+    state.jobs.admission.knock(peer.user(), &allowance)?;
+    let held = hold(&state.jobs, start)?;
+    let slice = state.policy.load().slice(peer.principal());
     let refused = |refused| match refused {
-        Refused::Denied(denial) => denied(service, peer, Some(&id), denial),
+        Refused::Denied(denial) => denied(state, peer, Some(&id), denial),
         Refused::Failed(error) => error.into(),
     };
-    let account = other_account(service, &slice, &request).await.map_err(refused)?;
-    let account = account.as_ref().unwrap_or(&service.account);
-    let ground = Ground { account, path: &service.settings.path, job: id.as_str() };
-    let Permitted { permit, note, found } =
+    let account = other_account(state, &slice, &request).await.map_err(refused)?;
+    let account = account.as_ref().unwrap_or(&state.account);
+    let ground = Ground { account, path: &state.settings.path, job: id.as_str() };
+    let Permitted { permit, note, facts } =
         judging::permit(&slice, peer, &request, ground).map_err(refused)?;
     Ok(Beginning {
         id,
@@ -234,7 +239,7 @@ async fn prepare(
         digest: start.digest,
         permit,
         lock: request.lock.clone(),
-        standing: Standing { request, found },
+        authorized: AuthorizedRequest { request, facts },
         held,
         note,
         sink: sink.clone(),
@@ -244,35 +249,35 @@ async fn prepare(
 
 /// What a denial leaves behind: its line in the log, and what the client is told. Every denial comes
 /// by here, once.
-fn denied(service: &Service, peer: &Peer, job: Option<&JobId>, denial: Denial) -> Failure {
-    service.jobs.audit.denied(peer, job, &denial);
-    info!(%peer, why = denial.why.as_str(), rules = ?denial.rules, %denial, "denied");
+fn denied(state: &ServerState, peer: &Peer, job: Option<&JobId>, denial: Denial) -> Failure {
+    state.jobs.audit.denied(peer, job, &denial);
+    info!(%peer, why = denial.kind.as_str(), rules = ?denial.rules, %denial, "denied");
     denial.into()
 }
 
 /// Judges whether a peer may take up its own command now: rules, groups, address and time may be
 /// others than at its start. What became of the command is then unknown to the client.
-fn may_attach(service: &Service, peer: &Peer, sink: &Sink) -> bool {
-    let moment = Moment { source: peer.address().ip(), time: SystemTime::now() };
-    let slice = service.policy.load().slice(peer.who());
-    let judged = policy::judge_attach(&slice, peer.user(), moment);
+fn may_attach(state: &ServerState, peer: &Peer, sink: &Sink) -> bool {
+    let context = RequestContext { source: peer.address().ip(), time: SystemTime::now() };
+    let slice = state.policy.load().slice(peer.principal());
+    let judged = policy::authorize_attach(&slice, peer.user(), context);
     let Err(denial) = judged else { return true };
-    sink.link.send(job::unknown(sink.ch, denied(service, peer, None, denial)));
+    sink.link.send(job::unknown(sink.ch, denied(state, peer, None, denial)));
     false
 }
 
 /// Takes a job up again. Gives the job that the channel belongs to from now on.
 pub async fn attach(
-    service: &Arc<Service>,
+    state: &Arc<ServerState>,
     peer: &Arc<Peer>,
     attach: Attach,
     sink: Sink,
 ) -> Option<JobHandle> {
-    if !may_attach(service, peer, &sink) {
+    if !may_attach(state, peer, &sink) {
         return None;
     }
     // Keys are kept for an identity, so that another's is as unknown as one that never was.
-    match service.registry.find(peer.user(), attach.key, attach.digest) {
+    match state.registry.find(peer.user(), attach.key, attach.digest) {
         Found::Job(job) => take_up(job, sink, Some((attach.stdout, attach.stderr))).await,
         Found::Conflict => refused(&sink, Refusal::Conflict),
         Found::Gone => refused(&sink, Refusal::Gone),
@@ -287,18 +292,18 @@ async fn take_up(job: JobHandle, sink: Sink, received: Option<(u64, u64)>) -> Op
 
 /// Answers a start whose key is written down and whose job is no longer in memory.
 fn answer_kept(
-    service: &Service,
+    state: &ServerState,
     peer: &Peer,
     start: &Start,
     wishes: Wishes,
     sink: &Sink,
     otherwise: Refusal,
 ) -> Option<JobHandle> {
-    if !may_attach(service, peer, sink) {
+    if !may_attach(state, peer, sink) {
         return None;
     }
     let ch = sink.ch;
-    match service.jobs.keys.find(peer.user(), start.key, start.digest) {
+    match state.jobs.keys.find(peer.user(), start.key, start.digest) {
         None => refused(sink, otherwise),
         Some(Known::Conflict) => refused(sink, Refusal::Conflict),
         Some(Known::Expired) => refuse(
@@ -348,7 +353,7 @@ fn answer_kept(
 ///
 /// [`Admission::refuse`]: crate::admission::Admission::refuse
 async fn turn_away(
-    service: &Arc<Service>,
+    state: &Arc<ServerState>,
     peer: &Peer,
     sink: Sink,
     failure: Failure,
@@ -356,12 +361,12 @@ async fn turn_away(
     if failure.kind != ErrorKind::Busy {
         return refuse(&sink, failure);
     }
-    let allowance = service.jobs.limits.load().of(peer.identity());
-    let Late { by, holds_up } = service.jobs.admission.refuse(peer.user(), &allowance);
+    let allowance = state.jobs.limits.load().of(peer.identity());
+    let Late { by, holds_up } = state.jobs.admission.refuse(peer.user(), &allowance);
     if by.is_zero() {
         return refuse(&sink, failure);
     }
-    let closing = service.closing.clone();
+    let closing = state.closing.clone();
     let answer = async move {
         tokio::select! {
             () = tokio::time::sleep(by) => {}
@@ -372,7 +377,7 @@ async fn turn_away(
     if holds_up {
         answer.await;
     } else {
-        service.tasks.spawn(answer);
+        state.tasks.spawn(answer);
     }
     None
 }
@@ -385,9 +390,14 @@ fn sooner(failure: Failure, by: Duration) -> Failure {
 }
 
 /// Turns down what makes no request, so that no attempt can be written down but only this.
-fn no_request(service: &Service, peer: &Peer, sink: &Sink, failure: Failure) -> Option<JobHandle> {
+fn no_request(
+    state: &ServerState,
+    peer: &Peer,
+    sink: &Sink,
+    failure: Failure,
+) -> Option<JobHandle> {
     if let Ok(id) = JobId::random() {
-        service.jobs.audit.refused(peer, &id, &failure);
+        state.jobs.audit.refused(peer, &id, &failure);
     }
     refuse(sink, failure)
 }

@@ -43,7 +43,7 @@ use crate::{
     audit::Audit,
     config::{OnReload, limits::Limits},
     job::idempotency::KeyLog,
-    policy::{Permit, Rules, Standing},
+    policy::{AuthorizedRequest, Permit, Rules},
     process::Processes,
 };
 
@@ -153,7 +153,7 @@ pub struct Beginning {
     /// Proof that it may run.
     pub permit: Permit,
     /// What was permitted, should the rules change.
-    pub standing: Standing,
+    pub authorized: AuthorizedRequest,
     /// What the permit's plan takes of the budget.
     pub held: Share,
     /// What the user should know of how it was resolved.

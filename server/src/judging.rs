@@ -7,7 +7,7 @@ use std::{ffi::OsStr, net::IpAddr, sync::Arc, time::SystemTime};
 use rcmd_protocol::{frame::Mode, outcome::Failure, request::Request};
 
 use crate::{
-    policy::{self, Action, Denial, Found, Judged, Moment, Permit, Slice},
+    policy::{self, Action, Authorization, Denial, HostFacts, Permit, PolicySlice, RequestContext},
     process::{self, Account, Plan, Resolved, SpawnError, environment},
     trust::Peer,
 };
@@ -61,7 +61,7 @@ pub struct Permitted {
     /// What the client should know although it is no error.
     pub note: Option<String>,
     /// What was found, for another judgement.
-    pub found: Found,
+    pub facts: HostFacts,
 }
 
 /// Finds what a request speaks of, and has it judged. It waits for the file system.
@@ -69,15 +69,15 @@ pub struct Permitted {
 /// # Errors
 /// When it may not be done, or can't be.
 pub fn permit(
-    slice: &Slice,
+    slice: &PolicySlice,
     peer: &Arc<Peer>,
     request: &Request,
     ground: Ground<'_>,
 ) -> Result<Permitted, Refused> {
     let source = peer.address().ip();
-    let judged = look(slice, request, ground).and_then(|Looked { plan, note, found }| {
-        let permit = policy::decide(slice, peer, request, plan, &found, SystemTime::now())?;
-        Ok(Permitted { permit, note, found })
+    let judged = look(slice, request, ground).and_then(|Looked { plan, note, facts }| {
+        let permit = policy::decide(slice, peer, request, plan, &facts, SystemTime::now())?;
+        Ok(Permitted { permit, note, facts })
     });
     judged.map_err(|refused| with_advice(refused, slice, request, ground, source))
 }
@@ -87,35 +87,39 @@ pub fn permit(
 /// # Errors
 /// When it may not be done, or can't be.
 pub fn rehearse(
-    slice: &Slice,
+    slice: &PolicySlice,
     request: &Request,
     ground: Ground<'_>,
-    moment: Moment,
-) -> Result<(Judged, Found), Refused> {
-    let judged = look(slice, request, ground).and_then(|Looked { found, .. }| {
-        Ok((policy::judge(slice, request, &found, moment)?, found))
+    context: RequestContext,
+) -> Result<(Authorization, HostFacts), Refused> {
+    let judged = look(slice, request, ground).and_then(|Looked { facts, .. }| {
+        Ok((policy::authorize(slice, request, &facts, context)?, facts))
     });
-    judged.map_err(|refused| with_advice(refused, slice, request, ground, moment.source))
+    judged.map_err(|refused| with_advice(refused, slice, request, ground, context.source))
 }
 
 /// What a request of this user's would find here, whether it is permitted or not.
 ///
 /// # Errors
 /// When it can't be done.
-pub fn find_for(user: &str, request: &Request, ground: Ground<'_>) -> Result<Found, SpawnError> {
-    find(user, request, ground, false).map(|looked| looked.found)
+pub fn find_for(
+    user: &str,
+    request: &Request,
+    ground: Ground<'_>,
+) -> Result<HostFacts, SpawnError> {
+    find(user, request, ground, false).map(|looked| looked.facts)
 }
 
 struct Looked {
     plan: Plan,
     note: Option<String>,
-    found: Found,
+    facts: HostFacts,
 }
 
-fn look(slice: &Slice, request: &Request, ground: Ground<'_>) -> Result<Looked, Refused> {
-    policy::judge_early(slice, request)?;
+fn look(slice: &PolicySlice, request: &Request, ground: Ground<'_>) -> Result<Looked, Refused> {
+    policy::authorize_early(slice, request)?;
     let digest = request.mode == Mode::Exec && slice.names_digest(Action::Run);
-    Ok(find(&slice.who().user, request, ground, digest)?)
+    Ok(find(&slice.principal().user, request, ground, digest)?)
 }
 
 fn find(
@@ -132,23 +136,27 @@ fn find(
     }
     let search = environment::get(&plan.env, "PATH").unwrap_or(OsStr::new(""));
     let program = process::examine(&plan.program, &plan.cwd, search, account.uid, digest);
-    let found =
-        Found { account: account.name.clone(), uid: account.uid, cwd: plan.cwd.clone(), program };
-    Ok(Looked { plan, note, found })
+    let facts = HostFacts {
+        account: account.name.clone(),
+        uid: account.uid,
+        cwd: plan.cwd.clone(),
+        program,
+    };
+    Ok(Looked { plan, note, facts })
 }
 
 /// Says so when the words of a denied shell line would be permitted without the shell.
 fn with_advice(
     refused: Refused,
-    slice: &Slice,
+    slice: &PolicySlice,
     request: &Request,
     ground: Ground<'_>,
     source: IpAddr,
 ) -> Refused {
     let Refused::Denied(denial) = refused else { return refused };
     let Some(words) = policy::plain_words(request) else { return denial.into() };
-    let moment = Moment { source, time: SystemTime::now() };
+    let context = RequestContext { source, time: SystemTime::now() };
     let permitted = look(slice, &words, ground)
-        .is_ok_and(|looked| policy::judge(slice, &words, &looked.found, moment).is_ok());
+        .is_ok_and(|looked| policy::authorize(slice, &words, &looked.facts, context).is_ok());
     if permitted { policy::try_exec(denial).into() } else { denial.into() }
 }

@@ -33,9 +33,9 @@ use rcmd_protocol::{
 
 use self::{environment::is_dangerous, rules::Rule};
 pub use self::{
-    question::{Found, Moment},
-    rules::{Flaw, Rules},
-    slice::{Action, Host, Slice},
+    question::{HostFacts, RequestContext},
+    rules::{Diagnostic, Rules},
+    slice::{Action, Host, PolicySlice},
 };
 use crate::{
     process::{Plan, Sealed, Writable},
@@ -76,21 +76,21 @@ impl Permit {
 
 /// A request that was permitted, to be judged again when the rules are others.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Standing {
+pub struct AuthorizedRequest {
     /// What was asked.
     pub request: Request,
     /// What was found for it.
-    pub found: Found,
+    pub facts: HostFacts,
 }
 
-impl Standing {
+impl AuthorizedRequest {
     /// Judges it by these rules, as of now.
     ///
     /// # Errors
     /// The denial.
-    pub fn judge(&self, rules: &Rules, peer: &Peer, time: SystemTime) -> Result<(), Denial> {
-        let moment = Moment { source: peer.address().ip(), time };
-        judge(&rules.slice(peer.who()), &self.request, &self.found, moment).map(drop)
+    pub fn recheck(&self, rules: &Rules, peer: &Peer, time: SystemTime) -> Result<(), Denial> {
+        let context = RequestContext { source: peer.address().ip(), time };
+        authorize(&rules.slice(peer.principal()), &self.request, &self.facts, context).map(drop)
     }
 }
 
@@ -99,7 +99,7 @@ impl Standing {
 #[error("{reason}")]
 pub struct Denial {
     /// What kind of reason it is.
-    pub why: Why,
+    pub kind: DenialKind,
     /// The rules that decided, by name: forbids, rules that could not be evaluated, permits that do
     /// not reach far enough, or [`PROGRAM_WRITABLE`].
     pub rules: Vec<String>,
@@ -111,7 +111,7 @@ pub struct Denial {
 
 /// What kind of reason a denial has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Why {
+pub enum DenialKind {
     /// The host has no policy.
     NoPolicy,
     /// No rule permits it.
@@ -126,7 +126,7 @@ pub enum Why {
     Writable,
 }
 
-impl Why {
+impl DenialKind {
     /// Its name, for logs.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -151,17 +151,17 @@ impl From<Denial> for Failure {
 /// # Errors
 /// The denial, for the client and the log.
 pub fn decide(
-    slice: &Slice,
+    slice: &PolicySlice,
     peer: &Arc<Peer>,
     request: &Request,
     plan: Plan,
-    found: &Found,
+    facts: &HostFacts,
     time: SystemTime,
 ) -> Result<Permit, Denial> {
-    let moment = Moment { source: peer.address().ip(), time };
-    let Judged { rules, sealed, no_new_privs } = judge(slice, request, found, moment)?;
+    let context = RequestContext { source: peer.address().ip(), time };
+    let Authorization { rules, sealed, no_new_privs } = authorize(slice, request, facts, context)?;
     let plan = Plan { no_new_privs: plan.no_new_privs || no_new_privs, ..plan };
-    let plan = match (sealed, &found.program.sealed) {
+    let plan = match (sealed, &facts.program.sealed) {
         (true, Some(sealed)) => {
             Plan { program: sealed.path(), sealed: Some(sealed.clone()), ..plan }
         }
@@ -172,7 +172,7 @@ pub fn decide(
 
 /// What permits a request, and how far.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Judged {
+pub struct Authorization {
     /// The rules that permit it, by name.
     pub rules: Vec<String>,
     /// Whether the sealed copy is to be run: others could change the file, and a rule names its
@@ -182,7 +182,7 @@ pub struct Judged {
     pub no_new_privs: bool,
 }
 
-impl Judged {
+impl Authorization {
     fn by(rules: &[Arc<Rule>], sealed: bool) -> Self {
         let no_new_privs = rules.iter().any(|rule| rule.no_new_privs);
         Self { rules: names(rules), sealed, no_new_privs }
@@ -193,46 +193,50 @@ impl Judged {
 ///
 /// # Errors
 /// As there.
-pub fn judge(
-    slice: &Slice,
+pub fn authorize(
+    slice: &PolicySlice,
     request: &Request,
-    found: &Found,
-    moment: Moment,
-) -> Result<Judged, Denial> {
+    facts: &HostFacts,
+    context: RequestContext,
+) -> Result<Authorization, Denial> {
     let action = question::action(request);
-    let wish = Wish { slice, action, what: shown(request, found) };
-    wish.possible()?;
+    let query = Query { slice, action, what: shown(request, facts) };
+    query.possible()?;
     let permits = |digest: Option<&str>| {
-        let context = question::of_request(request, found, digest, moment, &slice.recent)
-            .map_err(|why| wish.broken(&why))?;
-        wish.with_settings(wish.judge(context)?, request)
+        let cedar_context = question::of_request(request, facts, digest, context, &slice.recent)
+            .map_err(|why| query.broken(&why))?;
+        query.with_settings(query.evaluate(cedar_context)?, request)
     };
-    let sealed = found.program.sealed.as_ref();
+    let sealed = facts.program.sealed.as_ref();
     let enough = permits(sealed.map(Sealed::digest))?;
-    let Some(writable) = &found.program.writable else {
-        return Ok(Judged::by(&enough, false));
+    let Some(writable) = &facts.program.writable else {
+        return Ok(Authorization::by(&enough, false));
     };
     // A rule names the digest if it does not permit a program of another.
     let others = permits(Some(NO_DIGEST)).unwrap_or_default();
     let is_other = |rule: &Arc<Rule>| others.iter().any(|other| Arc::ptr_eq(rule, other));
     let by_digest: Vec<_> = enough.into_iter().filter(|rule| !is_other(rule)).collect();
     if by_digest.is_empty() || sealed.is_none() {
-        return Err(wish.writable(writable));
+        return Err(query.writable(writable));
     }
-    Ok(Judged::by(&by_digest, true))
+    Ok(Authorization::by(&by_digest, true))
 }
 
 /// Judges whether a peer may take up a command that `owner` has started.
 ///
 /// # Errors
 /// The denial.
-pub fn judge_attach(slice: &Slice, owner: &str, moment: Moment) -> Result<Vec<String>, Denial> {
+pub fn authorize_attach(
+    slice: &PolicySlice,
+    owner: &str,
+    context: RequestContext,
+) -> Result<Vec<String>, Denial> {
     let what = format!("take up a command of {owner}");
-    let wish = Wish { slice, action: Action::Attach, what };
-    wish.possible()?;
-    let context =
-        question::of_job(owner, moment, &slice.recent).map_err(|why| wish.broken(&why))?;
-    Ok(names(&wish.judge(context)?))
+    let query = Query { slice, action: Action::Attach, what };
+    query.possible()?;
+    let cedar_context =
+        question::of_job(owner, context, &slice.recent).map_err(|why| query.broken(&why))?;
+    Ok(names(&query.evaluate(cedar_context)?))
 }
 
 /// Denies what no rule could permit, whatever is found on the host: then nothing is looked up there,
@@ -240,52 +244,57 @@ pub fn judge_attach(slice: &Slice, owner: &str, moment: Moment) -> Result<Vec<St
 ///
 /// # Errors
 /// The denial.
-pub fn judge_early(slice: &Slice, request: &Request) -> Result<(), Denial> {
+pub fn authorize_early(slice: &PolicySlice, request: &Request) -> Result<(), Denial> {
     let action = question::action(request);
     let what = match request.mode {
         Mode::Shell => "run a shell line".to_owned(),
         Mode::Exec => format!("run {}", shown_word(request.args.first())),
     };
-    let wish = Wish { slice, action, what };
-    wish.possible()?;
+    let query = Query { slice, action, what };
+    query.possible()?;
     // PATH would decide which program is found, before any rule was asked.
-    wish.with_settings(slice.permits(action).map(Arc::clone).collect(), request).map(drop)
+    query.with_settings(slice.permits(action).map(Arc::clone).collect(), request).map(drop)
 }
 
 /// Something that somebody wants to do.
-struct Wish<'a> {
-    slice: &'a Slice,
+struct Query<'a> {
+    slice: &'a PolicySlice,
     action: Action,
     /// After "may not".
     what: String,
 }
 
-impl Wish<'_> {
+impl Query<'_> {
     fn denied(&self) -> String {
-        format!("{} may not {} on {}", self.slice.who().user, self.what, self.slice.host().name)
+        format!(
+            "{} may not {} on {}",
+            self.slice.principal().user,
+            self.what,
+            self.slice.host().name
+        )
     }
 
-    fn denial(&self, why: Why, rules: Vec<String>, because: &str) -> Denial {
-        let hint = match why {
-            Why::NoPolicy => {
+    fn denial(&self, kind: DenialKind, rules: Vec<String>, because: &str) -> Denial {
+        let hint = match kind {
+            DenialKind::NoPolicy => {
                 "On the host, `rcmd-server policy init` writes a policy to begin with; \
                               then send the server a SIGHUP."
             }
             _ => "`rcmd-server policy explain` on the host says what would permit it.",
         };
         let reason = format!("{}: {because}", self.denied());
-        Denial { why, rules, reason, hint: hint.to_owned() }
+        Denial { kind, rules, reason, hint: hint.to_owned() }
     }
 
     fn broken(&self, error: &str) -> Denial {
         let because = format!("the policy could not be evaluated: {}", printable(error));
-        self.denial(Why::Error, Vec::new(), &because)
+        self.denial(DenialKind::Error, Vec::new(), &because)
     }
 
     fn possible(&self) -> Result<(), Denial> {
         if self.slice.is_missing() {
             let because = "it has no policy, so that everything is denied";
-            return Err(self.denial(Why::NoPolicy, Vec::new(), because));
+            return Err(self.denial(DenialKind::NoPolicy, Vec::new(), because));
         }
         if !self.slice.may_permit(self.action) {
             return Err(self.no_rule());
@@ -295,7 +304,7 @@ impl Wish<'_> {
 
     fn writable(&self, writable: &Writable) -> Denial {
         Denial {
-            why: Why::Writable,
+            kind: DenialKind::Writable,
             rules: vec![PROGRAM_WRITABLE.to_owned()],
             reason: format!("{} ({PROGRAM_WRITABLE}): {writable}", self.denied()),
             hint:
@@ -306,12 +315,12 @@ impl Wish<'_> {
     }
 
     fn no_rule(&self) -> Denial {
-        self.denial(Why::NoRule, Vec::new(), "no rule permits it")
+        self.denial(DenialKind::NoRule, Vec::new(), "no rule permits it")
     }
 
     /// The rules that permit it.
-    fn judge(&self, context: cedar_policy::Context) -> Result<Vec<Arc<Rule>>, Denial> {
-        let verdict = self.slice.judge(self.action, context);
+    fn evaluate(&self, cedar_context: cedar_policy::Context) -> Result<Vec<Arc<Rule>>, Denial> {
+        let verdict = self.slice.evaluate(self.action, cedar_context);
         if let Some((rule, error)) = verdict.errors.first() {
             return Err(Denial { rules: vec![rule.clone()], ..self.broken(error) });
         }
@@ -321,7 +330,7 @@ impl Wish<'_> {
             (false, rules) => {
                 let names = names(rules);
                 let because = format!("the rule {} forbids it", quoted(&names));
-                Err(self.denial(Why::Forbidden, names, &because))
+                Err(self.denial(DenialKind::Forbidden, names, &because))
             }
         }
     }
@@ -352,7 +361,7 @@ impl Wish<'_> {
         };
         let permits = if who.ends_with("not") { "permit" } else { "permits" };
         let because = format!("{who} {permits} to set {name} in the environment, {how}");
-        let mut denial = self.denial(Why::Environment, names, &because);
+        let mut denial = self.denial(DenialKind::Environment, names, &because);
         denial.hint = format!("Leave it out, or have {name} named in the rule's @env.");
         Err(denial)
     }
@@ -371,22 +380,22 @@ fn shown_word(word: Option<&Vec<u8>>) -> String {
     printable(&String::from_utf8_lossy(word.map(Vec::as_slice).unwrap_or_default()))
 }
 
-fn shown(request: &Request, found: &Found) -> String {
-    let account = printable(&found.account.to_string_lossy());
+fn shown(request: &Request, facts: &HostFacts) -> String {
+    let account = printable(&facts.account.to_string_lossy());
     match request.mode {
         Mode::Shell => format!("run a shell line as {account}"),
         Mode::Exec => {
-            let program = printable(&found.program.path.to_string_lossy());
+            let program = printable(&facts.program.path.to_string_lossy());
             format!("run {program} as {account}")
         }
     }
 }
 
 /// What a request that is permitted would run, in words; cut to what a frame holds.
-pub fn permission(judged: &Judged, found: &Found) -> String {
+pub fn permission(judged: &Authorization, facts: &HostFacts) -> String {
     let shown = |text: &std::ffi::OsStr| printable(&text.to_string_lossy());
-    let (program, account) = (shown(found.program.path.as_os_str()), shown(&found.account));
-    let cwd = shown(found.cwd.as_os_str());
+    let (program, account) = (shown(facts.program.path.as_os_str()), shown(&facts.account));
+    let cwd = shown(facts.cwd.as_os_str());
     let rules = quoted(judged.rules.get(..4).unwrap_or(&judged.rules));
     format!("permitted: {program} as {account} in {cwd}, by the rule {rules}")
 }

@@ -37,7 +37,7 @@ use crate::{
 
 /// What all connections of a server share.
 #[derive(Debug)]
-pub struct Service {
+pub struct ServerState {
     /// As configured, with the limits cut to the machine.
     pub settings: Settings,
     /// Certificates, keys and revocation lists as they are now.
@@ -61,7 +61,7 @@ pub struct Service {
     seats: Arc<Seats>,
 }
 
-impl Service {
+impl ServerState {
     /// A service that is ready for connections.
     ///
     /// # Errors

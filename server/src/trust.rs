@@ -3,5 +3,5 @@
 mod peer;
 mod store;
 
-pub use peer::{Peer, Who};
+pub use peer::{Peer, Principal};
 pub use store::{TakeError, Trust, TrustError, age, watch_over};

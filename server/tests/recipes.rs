@@ -10,20 +10,20 @@ use std::{
 
 use rcmd_protocol::{frame::Mode, request::Request};
 use rcmd_server::{
-    policy::{Found, Host, Moment, Rules, judge},
+    policy::{Host, HostFacts, RequestContext, Rules, authorize},
     process::Program,
-    trust::Who,
+    trust::Principal,
 };
 
 /// A request as the document writes it:
 /// `yes USER/GROUP,... as ACCOUNT [on LABEL] [from ADDRESS] [at HH:MM] [with NAME=VALUE]: WORDS`.
 struct Line {
     permitted: bool,
-    who: Who,
+    who: Principal,
     host: Host,
     request: Request,
-    found: Found,
-    moment: Moment,
+    found: HostFacts,
+    moment: RequestContext,
 }
 
 impl Line {
@@ -38,7 +38,7 @@ impl Line {
         let who = head.next().unwrap();
         let (user, groups) = who.split_once('/').unwrap_or((who, ""));
         let groups = groups.split(',').filter(|group| !group.is_empty()).map(str::to_owned);
-        let who = Who { user: user.to_owned(), groups: groups.collect() };
+        let who = Principal { user: user.to_owned(), groups: groups.collect() };
         let (mut account, mut label, mut source) = ("root", "web", "192.0.2.1");
         let (mut time, mut env) = (12 * 60, Vec::new());
         while let Some(word) = head.next() {
@@ -77,13 +77,13 @@ impl Line {
                 timeout_ms: 0,
                 lock: None,
             },
-            found: Found {
+            found: HostFacts {
                 account: account.into(),
                 uid: if account == "root" { 0 } else { 1000 },
                 cwd: "/".into(),
                 program: Program { path: program, writable: None, sealed: None },
             },
-            moment: Moment {
+            moment: RequestContext {
                 source: source.parse().unwrap(),
                 time: SystemTime::UNIX_EPOCH + Duration::from_secs(20_000 * 86_400 + time * 60),
             },
@@ -129,7 +129,7 @@ fn every_recipe_says_what_stands_below_it() {
             let rules =
                 Rules::parse(&text, host).unwrap_or_else(|flaws| panic!("{}\n{text}", flaws[0]));
             assert_eq!(rules.warnings(), [], "{text}");
-            let judged = judge(&rules.slice(&who), &request, &found, moment);
+            let judged = authorize(&rules.slice(&who), &request, &found, moment);
             assert_eq!(judged.is_ok(), permitted, "{line}: {judged:?}");
         }
     }

@@ -12,13 +12,15 @@ use anyhow::{Context as _, Result, bail};
 use rcmd_certs::{Layout, files, text::escaped};
 use rcmd_protocol::{frame::Mode, outcome::Failure, request::Request};
 
-use crate::policy::{self, Denial, Flaw, Found, Moment, Rules, Why, explain, file};
+use crate::policy::{
+    self, Denial, DenialKind, Diagnostic, HostFacts, RequestContext, Rules, explain, file,
+};
 use crate::{
     cli::{CheckOptions, ExplainOptions, PolicyCommand},
     config::Settings,
     judging::{self, Ground, Refused},
     process::Account,
-    trust::Who,
+    trust::Principal,
 };
 
 /// A request that is denied, as an exit status.
@@ -50,7 +52,7 @@ fn check(options: &CheckOptions, out: &mut impl Write) -> Result<u8> {
     let settings = Settings::load(&layout, Vec::new())?;
     let path = options.file.clone().unwrap_or_else(|| settings.policy.clone());
     let rules = file::check(&path, &settings.host)?;
-    for Flaw { line, column, message, .. } in rules.warnings() {
+    for Diagnostic { line, column, message, .. } in rules.warnings() {
         writeln!(out, "{}:{line}:{column}: warning: {message}", path.display())?;
     }
     if rules.starts_without_attach() {
@@ -73,10 +75,10 @@ fn explain(options: &ExplainOptions, out: &mut impl Write) -> Result<u8> {
         None => file::load(&path, &settings.host)?,
     };
     let case = Case {
-        who: Who { user: options.user.clone(), groups: options.group.clone() },
+        principal: Principal { user: options.user.clone(), groups: options.group.clone() },
         request: request(options)?,
         account: account(options.account.as_deref())?,
-        moment: moment(options)?,
+        context: context(options)?,
     };
     case.explain(&rules, &settings, &path, out)
 }
@@ -103,13 +105,13 @@ fn told(failure: Failure) -> anyhow::Error {
     anyhow::anyhow!("{}; {}", failure.message, failure.hint.unwrap_or_default())
 }
 
-fn moment(options: &ExplainOptions) -> Result<Moment> {
+fn context(options: &ExplainOptions) -> Result<RequestContext> {
     let time = match &options.time {
         Some(time) => humantime::parse_rfc3339_weak(time)
             .with_context(|| format!("{time:?} is no time; write 2026-01-31T20:00:00Z"))?,
         None => SystemTime::now(),
     };
-    Ok(Moment { source: options.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), time })
+    Ok(RequestContext { source: options.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), time })
 }
 
 fn account(name: Option<&str>) -> Result<Account> {
@@ -126,18 +128,22 @@ fn account(name: Option<&str>) -> Result<Account> {
 
 /// A question, with all that it depends on.
 struct Case {
-    who: Who,
+    principal: Principal,
     request: Request,
     account: Account,
-    moment: Moment,
+    context: RequestContext,
 }
 
 impl Case {
-    fn judge(&self, rules: &Rules, settings: &Settings) -> Result<(Vec<String>, Found), Refused> {
+    fn judge(
+        &self,
+        rules: &Rules,
+        settings: &Settings,
+    ) -> Result<(Vec<String>, HostFacts), Refused> {
         let ground = Ground { account: &self.account, path: &settings.path, job: "explain" };
-        let slice = rules.slice(&self.who);
-        judging::rehearse(&slice, &self.request, ground, self.moment)
-            .map(|(judged, found)| (judged.rules, found))
+        let slice = rules.slice(&self.principal);
+        judging::rehearse(&slice, &self.request, ground, self.context)
+            .map(|(judged, facts)| (judged.rules, facts))
     }
 
     fn explain(
@@ -149,8 +155,8 @@ impl Case {
     ) -> Result<u8> {
         let place = |name: &String| place(rules, path, name);
         let denial = match self.judge(rules, settings) {
-            Ok((by, found)) => {
-                let program = found.program.path.to_string_lossy();
+            Ok((by, facts)) => {
+                let program = facts.program.path.to_string_lossy();
                 writeln!(out, "permitted: {} as {}", escaped(&program), self.account_name())?;
                 return decided(out, &by, place).map(|()| 0);
             }
@@ -176,33 +182,37 @@ impl Case {
         path: &Path,
         out: &mut impl Write,
     ) -> Result<()> {
-        if !matches!(denial.why, Why::NoRule | Why::NoPolicy) {
+        if !matches!(denial.kind, DenialKind::NoRule | DenialKind::NoPolicy) {
             return Ok(writeln!(out, "what to do: {}", escaped(&denial.hint))?);
         }
         writeln!(out, "it would be permitted")?;
-        for (who, other) in rules.others(&self.who) {
+        for (principal, other) in rules.others(&self.principal) {
             let case = Self {
-                who: other,
+                principal: other,
                 request: self.request.clone(),
                 account: self.account.clone(),
                 ..*self
             };
             if let Ok((by, _)) = case.judge(rules, settings) {
                 let by = by.first().map(|name| place(rules, path, name)).unwrap_or_default();
-                writeln!(out, "  to {} by {by}", escaped(&who))?;
+                writeln!(out, "  to {} by {by}", escaped(&principal))?;
             }
         }
         if let Some(request) = policy::plain_words(&self.request) {
-            let case =
-                Self { who: self.who.clone(), request, account: self.account.clone(), ..*self };
+            let case = Self {
+                principal: self.principal.clone(),
+                request,
+                account: self.account.clone(),
+                ..*self
+            };
             if case.judge(rules, settings).is_ok() {
                 writeln!(out, "  without the shell, with --exec")?;
             }
         }
         let ground = Ground { account: &self.account, path: &settings.path, job: "explain" };
-        let rule = judging::find_for(&self.who.user, &self.request, ground)
+        let rule = judging::find_for(&self.principal.user, &self.request, ground)
             .map_err(|error| told(error.into()))
-            .map(|found| explain::rule_for(&self.who.user, &self.request, &found))?;
+            .map(|facts| explain::rule_for(&self.principal.user, &self.request, &facts))?;
         if let Some(rule) = rule {
             writeln!(out, "  by this rule, which permits nothing else:\n")?;
             for line in rule.lines() {

@@ -11,7 +11,7 @@ use rcmd_certs::{
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use crate::state::Service;
+use crate::state::ServerState;
 use crate::trust::{TakeError, age};
 
 /// The longest sleep before the clock is looked at again.
@@ -40,14 +40,14 @@ impl Dates {
 }
 
 /// Fetches a list before the server listens, if it needs one and has none that is good.
-pub async fn begin(layout: &Layout, service: &Service) {
+pub async fn begin(layout: &Layout, state: &ServerState) {
     let stale = |lists: rcmd_certs::revocation::Lists| lists.next_update() < tls::now_unix();
-    if !service.trust.lists().is_none_or(stale) {
+    if !state.trust.lists().is_none_or(stale) {
         return;
     }
     let Ok(Some(member)) = Member::load(layout, Kind::Server) else { return };
     match timeout(FIRST_LIST, member.fetch_lists(0)).await {
-        Ok(Ok(Some(lists))) => taken(service.trust.take(lists)),
+        Ok(Ok(Some(lists))) => taken(state.trust.take(lists)),
         Ok(Ok(None)) => {}
         Ok(Err(error)) => error!(%error, "no revocation list: nobody is let in, emergencies apart"),
         Err(_) => error!("no revocation list in time: nobody is let in, emergencies apart"),
@@ -55,27 +55,28 @@ pub async fn begin(layout: &Layout, service: &Service) {
 }
 
 /// Starts what a member does while it runs; nothing, if the server never enrolled.
-pub fn spawn(layout: &Layout, service: &Arc<Service>) {
+pub fn spawn(layout: &Layout, state: &Arc<ServerState>) {
     match Member::load(layout, Kind::Server) {
         Ok(Some(_)) => {}
         Ok(None) => return,
         Err(error) => return error!(%error, "neither renewed nor told of revocations"),
     }
-    let tend = |task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>, service: Arc<Service>| async move {
+    let tend = |task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
+                state: Arc<ServerState>| async move {
         tokio::select! {
             () = task => {}
-            () = service.closing.cancelled() => {}
+            () = state.closing.cancelled() => {}
         }
     };
-    let (a, b, c) = (Arc::clone(service), Arc::clone(service), Arc::clone(service));
+    let (a, b, c) = (Arc::clone(state), Arc::clone(state), Arc::clone(state));
     let (la, lb) = (layout.clone(), layout.clone());
-    service.tasks.spawn(tend(Box::pin(renew(la, a)), Arc::clone(service)));
-    service.tasks.spawn(tend(Box::pin(follow_lists(lb, b)), Arc::clone(service)));
-    service.tasks.spawn(tend(Box::pin(watch_age(c)), Arc::clone(service)));
+    state.tasks.spawn(tend(Box::pin(renew(la, a)), Arc::clone(state)));
+    state.tasks.spawn(tend(Box::pin(follow_lists(lb, b)), Arc::clone(state)));
+    state.tasks.spawn(tend(Box::pin(watch_age(c)), Arc::clone(state)));
 }
 
 /// Renews after two thirds of each life, with jitter, so that a fleet does not come at once.
-async fn renew(layout: Layout, service: Arc<Service>) {
+async fn renew(layout: Layout, state: Arc<ServerState>) {
     let mut failures = 0_u32;
     loop {
         let dates = match tls::load_leaf(&layout.server_cert()) {
@@ -91,8 +92,8 @@ async fn renew(layout: Layout, service: Arc<Service>) {
         match renew_once(&layout).await {
             Ok(()) => {
                 failures = 0;
-                service.jobs.audit.enrolment("renewal", None);
-                match service.reload_trust("renewed certificate") {
+                state.jobs.audit.enrolment("renewal", None);
+                match state.reload_trust("renewed certificate") {
                     Ok(()) => info!("certificate renewed; no connection was dropped"),
                     Err(error) => {
                         error!(%error, "renewed certificate not taken; the old one stays in use")
@@ -103,7 +104,7 @@ async fn renew(layout: Layout, service: Arc<Service>) {
                 failures += 1;
                 // Once, however often it is tried again.
                 if failures == 1 {
-                    service.jobs.audit.enrolment("renewal", Some(error.to_string()));
+                    state.jobs.audit.enrolment("renewal", Some(error.to_string()));
                 }
                 let left = dates.end.saturating_sub(tls::now_unix());
                 let left = u64::try_from(left).map_or_else(|_| "none".to_owned(), span);
@@ -128,10 +129,10 @@ async fn renew_once(layout: &Layout) -> Result<(), EnrollError> {
 }
 
 /// Holds a connection through which new lists come as soon as they are made.
-async fn follow_lists(layout: Layout, service: Arc<Service>) {
+async fn follow_lists(layout: Layout, state: Arc<ServerState>) {
     let mut pause = PAUSES.0;
     loop {
-        let number = || service.trust.lists().map_or(0, |lists| lists.number());
+        let number = || state.trust.lists().map_or(0, |lists| lists.number());
         let followed = async {
             let kind = Kind::Server;
             let member = Member::load(&layout, kind)?
@@ -143,14 +144,14 @@ async fn follow_lists(layout: Layout, service: Arc<Service>) {
                 newest = lists.number().max(newest);
                 pause = PAUSES.0;
                 if Member::load(&layout, kind)?.is_some_and(|member| member.is_to_move(&lists)) {
-                    move_over(&layout, &service).await;
+                    move_over(&layout, &state).await;
                 }
-                taken(service.trust.take(lists));
+                taken(state.trust.take(lists));
             }
         };
         let ended: Result<std::convert::Infallible, EnrollError> = followed.await;
         let Err(error) = ended;
-        let in_use = service.trust.lists().as_ref().map_or_else(|| "none".to_owned(), age);
+        let in_use = state.trust.lists().as_ref().map_or_else(|| "none".to_owned(), age);
         warn!(%error, in_use, "not connected to the authority; trying again");
         sleep(pause + Duration::from_millis(random_below(500))).await;
         pause = (pause * 2).min(PAUSES.1);
@@ -158,11 +159,11 @@ async fn follow_lists(layout: Layout, service: Arc<Service>) {
 }
 
 /// The authority has changed its roots, or which of them signs: the renewal brings both.
-async fn move_over(layout: &Layout, service: &Service) {
+async fn move_over(layout: &Layout, state: &ServerState) {
     // A fleet learns of it in the same moment.
     sleep(Duration::from_millis(random_below(500))).await;
     match renew_once(layout).await {
-        Ok(()) => match service.reload_trust("the authority's new root") {
+        Ok(()) => match state.reload_trust("the authority's new root") {
             Ok(()) => info!("moved over to the authority's new root"),
             Err(error) => error!(%error, "the authority's new root is not in use"),
         },
@@ -191,10 +192,10 @@ enum Age {
 }
 
 /// Warns from a third of a list's life left, and when nobody is let in any more.
-async fn watch_age(service: Arc<Service>) {
+async fn watch_age(state: Arc<ServerState>) {
     let mut told = Age::Good;
     loop {
-        if let Some(lists) = service.trust.lists() {
+        if let Some(lists) = state.trust.lists() {
             let life = lists.next_update().saturating_sub(lists.this_update());
             let left = lists.next_update().saturating_sub(tls::now_unix());
             let now = match left {

@@ -55,9 +55,10 @@ impl Job {
     /// Judges by other rules what waits, and what runs if those are to end it. A client that is gone
     /// learns of it from the end, like everything else.
     fn judge_again(&mut self, rules: &Rules) -> Option<Order> {
-        let denial = self.standing.as_ref()?.judge(rules, &self.peer, SystemTime::now()).err()?;
-        info!(job = %self.id, peer = %self.peer, why = denial.why.as_str(), %denial, "no longer permitted");
-        self.standing = None;
+        let denial =
+            self.authorized.as_ref()?.recheck(rules, &self.peer, SystemTime::now()).err()?;
+        info!(job = %self.id, peer = %self.peer, why = denial.kind.as_str(), %denial, "no longer permitted");
+        self.authorized = None;
         self.denial = Some(denial);
         Some(Order::Term(Reason::Denied))
     }

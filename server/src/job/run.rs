@@ -19,7 +19,7 @@ use crate::{
     audit, clock,
     config::{OnReload, limits},
     job::timers::{Due, Timers},
-    policy::{Denial, Permit, Standing},
+    policy::{AuthorizedRequest, Denial, Permit},
     process::{Ended, Process, TreeKill},
     trust::Peer,
 };
@@ -41,7 +41,7 @@ pub(super) struct Job {
     pub(super) exit: Option<Exit>,
     pub(super) exit_sent: bool,
     /// What was permitted, as long as another policy may end it.
-    pub(super) standing: Option<Standing>,
+    pub(super) authorized: Option<AuthorizedRequest>,
     /// Why it is no longer permitted.
     pub(super) denial: Option<Denial>,
     held: Option<Share>,
@@ -100,7 +100,7 @@ impl Job {
         mailbox: mpsc::Receiver<Message>,
         shared: Arc<Shared>,
     ) -> (Self, Asked) {
-        let Beginning { id, kept, digest, permit, standing, held, note, sink, wishes, lock } =
+        let Beginning { id, kept, digest, permit, authorized, held, note, sink, wishes, lock } =
             beginning;
         let share = || Share::new(Arc::clone(&shared.budget));
         let algorithm = wishes.algorithm;
@@ -119,7 +119,7 @@ impl Job {
             timers: Timers::default(),
             exit: None,
             exit_sent: false,
-            standing: Some(standing),
+            authorized: Some(authorized),
             denial: None,
             held: None,
             kept,
@@ -165,13 +165,13 @@ impl Job {
         }
         let permit = &asked.permit;
         let asked_for =
-            self.standing.as_ref().and_then(|standing| standing.request.user.as_deref());
+            self.authorized.as_ref().and_then(|authorized| authorized.request.user.as_deref());
         let user = asked_for.unwrap_or(self.shared.user.as_bytes());
         self.audited = Some(self.shared.audit.start(user, permit).await?);
         let mut process =
             self.shared.processes.spawn(permit.plan()).await.map_err(Failure::from)?;
         match self.shared.on_reload {
-            OnReload::Keep => self.standing = None,
+            OnReload::Keep => self.authorized = None,
             OnReload::End => self.held = Some(asked.held),
         }
         let started_at = clock::now_ms();

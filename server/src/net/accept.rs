@@ -18,7 +18,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::{config::limits::LINGER, connection, state::Service, trust::Peer};
+use crate::{config::limits::LINGER, connection, state::ServerState, trust::Peer};
 
 /// Peers that have not authenticated yet, oldest first.
 ///
@@ -66,30 +66,30 @@ impl Drop for Place {
 
 /// Takes a new connection in; `number` rises with each.
 pub fn accept(
-    service: &Arc<Service>,
+    state: &Arc<ServerState>,
     waiting: &Arc<Waiting>,
     number: u64,
     stream: TcpStream,
     address: SocketAddr,
 ) {
-    let limits = &service.settings.limits;
+    let limits = &state.settings.limits;
     let deadline = Instant::now() + limits.handshake.0;
     let (place, shed) = waiting.enter(number, limits.unauthenticated);
     let task = {
-        let service = Arc::clone(service);
+        let state = Arc::clone(state);
         async move {
             // The guard goes to the connection, which drops it when the hello has come; until then
             // it counts as unauthenticated, and the deadline holds.
             let (greeted, until_greeted) = greeting(place);
             tokio::select! {
-                () = admit(service, stream, address, greeted) => {}
+                () = admit(state, stream, address, greeted) => {}
                 reason = overdue(until_greeted, shed, deadline) => {
                     warn!(peer = %address, reason, "refused");
                 }
             }
         }
     };
-    service.tasks.spawn(task);
+    state.tasks.spawn(task);
 }
 
 /// Dropped when the hello has come.
@@ -117,14 +117,14 @@ async fn overdue(
     }
 }
 
-async fn admit(service: Arc<Service>, stream: TcpStream, address: SocketAddr, greeted: Greeted) {
+async fn admit(state: Arc<ServerState>, stream: TcpStream, address: SocketAddr, greeted: Greeted) {
     prepare(&stream);
-    let tls::ServerSide { config, clients } = service.trust.side();
+    let tls::ServerSide { config, clients } = state.trust.side();
     let acceptor = TlsAcceptor::from(config);
     let mut tls = match acceptor.accept(stream).into_fallible().await {
         Ok(tls) => tls,
         Err((error, stream)) => {
-            let own = Some(service.settings.files.cert.as_path());
+            let own = Some(state.settings.files.cert.as_path());
             warn!(peer = %address, reason = %explain::server_reason(&error, own), "refused");
             return linger(stream).await;
         }
@@ -143,8 +143,8 @@ async fn admit(service: Arc<Service>, stream: TcpStream, address: SocketAddr, gr
             return dismiss(tls, Some(failure)).await;
         }
     };
-    match service.seat(peer.identity()) {
-        Ok(seat) => connection::serve(service, peer, seat, tls, greeted).await,
+    match state.seat(peer.identity()) {
+        Ok(seat) => connection::serve(state, peer, seat, tls, greeted).await,
         Err(failure) => {
             warn!(peer = %peer, reason = %failure, "refused");
             dismiss(tls, Some(failure)).await;

@@ -16,7 +16,7 @@ use tracing::{error, warn};
 
 use crate::{
     net::accept::{self, Waiting},
-    state::Service,
+    state::ServerState,
 };
 
 /// Connections that the kernel holds until they are accepted; it cuts this to its own limit.
@@ -52,16 +52,21 @@ impl Listener {
     }
 
     /// Accepts until the service closes. No error ends it.
-    pub async fn run(self, service: Arc<Service>, waiting: Arc<Waiting>, numbers: Arc<AtomicU64>) {
+    pub async fn run(
+        self,
+        state: Arc<ServerState>,
+        waiting: Arc<Waiting>,
+        numbers: Arc<AtomicU64>,
+    ) {
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
-                () = service.closing.cancelled() => return,
+                () = state.closing.cancelled() => return,
             };
             match accepted {
                 Ok((stream, address)) => {
                     let number = numbers.fetch_add(1, Ordering::Relaxed);
-                    accept::accept(&service, &waiting, number, stream, address);
+                    accept::accept(&state, &waiting, number, stream, address);
                 }
                 Err(error) => recover(&error, &waiting).await,
             }

@@ -4,25 +4,28 @@ use std::collections::BTreeSet;
 
 use rcmd_protocol::{frame::Mode, request::Request};
 
-use super::{Found, Rules, slice::is_group, slice::is_user};
-use crate::trust::Who;
+use super::{HostFacts, Rules, slice::is_group, slice::is_user};
+use crate::trust::Principal;
 
 impl Rules {
     /// The same user in one more group, and other users, as far as rules speak of them.
-    pub fn others(&self, who: &Who) -> Vec<(String, Who)> {
+    pub fn others(&self, principal: &Principal) -> Vec<(String, Principal)> {
         let named: Vec<_> =
             self.all().iter().flat_map(|rule| rule.policy.entity_literals()).collect();
         let names = |is_one: fn(&cedar_policy::EntityUid) -> bool| {
             let names = named.iter().filter(|uid| is_one(uid)).map(|uid| uid.id().unescaped());
             names.map(str::to_owned).collect::<BTreeSet<_>>()
         };
-        let groups = names(is_group).into_iter().filter(|group| !who.groups.contains(group));
+        let groups = names(is_group).into_iter().filter(|group| !principal.groups.contains(group));
         let in_group = groups.map(|group| {
-            let groups = who.groups.iter().cloned().chain([group.clone()]).collect();
-            (format!("{} in the group {group}", who.user), Who { user: who.user.clone(), groups })
+            let groups = principal.groups.iter().cloned().chain([group.clone()]).collect();
+            (
+                format!("{} in the group {group}", principal.user),
+                Principal { user: principal.user.clone(), groups },
+            )
         });
-        let users = names(is_user).into_iter().filter(|user| *user != who.user);
-        let users = users.map(|user| (user.clone(), Who { user, groups: Vec::new() }));
+        let users = names(is_user).into_iter().filter(|user| *user != principal.user);
+        let users = users.map(|user| (user.clone(), Principal { user, groups: Vec::new() }));
         in_group.chain(users).collect()
     }
 
@@ -34,8 +37,8 @@ impl Rules {
 
 /// A rule that permits exactly this request to this user, and nothing else. None for what is not
 /// UTF-8: such a request can't be told from others.
-pub fn rule_for(user: &str, request: &Request, found: &Found) -> Option<String> {
-    let account = found.account.to_str()?;
+pub fn rule_for(user: &str, request: &Request, facts: &HostFacts) -> Option<String> {
+    let account = facts.account.to_str()?;
     let words: Option<Vec<_>> =
         request.args.iter().map(|word| std::str::from_utf8(word).ok()).collect();
     let words = words?;
@@ -44,7 +47,7 @@ pub fn rule_for(user: &str, request: &Request, found: &Found) -> Option<String> 
         Mode::Exec => {
             let numbered = words.iter().enumerate().map(|(n, word)| quoted(&format!("{n}={word}")));
             let argv: Vec<_> = numbered.collect();
-            let program = quoted(found.program.path.to_str()?);
+            let program = quoted(facts.program.path.to_str()?);
             let what =
                 format!("context.program == {program} &&\n  context.argv == [{}]", argv.join(", "));
             ("run", what)

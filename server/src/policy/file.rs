@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Flaw, Host, Rules};
+use super::{Diagnostic, Host, Rules};
 
 /// Bytes of a policy; some ten thousand rules.
 const LIMIT: u64 = 4 << 20;
@@ -33,24 +33,24 @@ pub enum PolicyError {
         why: String,
     },
     /// It is wrong.
-    #[error("{}", Flaws(path, flaws))]
-    Flawed {
+    #[error("{}", Diagnostics(path, diagnostics))]
+    Invalid {
         /// The file.
         path: PathBuf,
         /// Where, and how.
-        flaws: Vec<Flaw>,
+        diagnostics: Vec<Diagnostic>,
     },
 }
 
 /// The findings in a file, as compilers print them: `FILE:LINE:COLUMN: message`.
 #[derive(Debug)]
-pub struct Flaws<'a>(pub &'a Path, pub &'a [Flaw]);
+pub struct Diagnostics<'a>(pub &'a Path, pub &'a [Diagnostic]);
 
-impl fmt::Display for Flaws<'_> {
+impl fmt::Display for Diagnostics<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, flaw) in self.1.iter().enumerate() {
+        for (n, diagnostic) in self.1.iter().enumerate() {
             let newline = if n > 0 { "\n" } else { "" };
-            write!(f, "{newline}{}:{flaw}", self.0.display())?;
+            write!(f, "{newline}{}:{diagnostic}", self.0.display())?;
         }
         Ok(())
     }
@@ -84,7 +84,7 @@ pub fn check(path: &Path, host: &Host) -> Result<Rules, PolicyError> {
 
 fn parse(path: &Path, text: &str, host: &Host) -> Result<Rules, PolicyError> {
     Rules::parse(text, host.clone())
-        .map_err(|flaws| PolicyError::Flawed { path: path.to_owned(), flaws })
+        .map_err(|diagnostics| PolicyError::Invalid { path: path.to_owned(), diagnostics })
 }
 
 fn read(file: File) -> io::Result<String> {

@@ -22,7 +22,7 @@ pub const ARGS: usize = 32;
 
 /// What was found on this host for a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Found {
+pub struct HostFacts {
     /// The account that it will run as.
     pub account: OsString,
     /// The account's number.
@@ -35,7 +35,7 @@ pub struct Found {
 
 /// When and from where something is asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Moment {
+pub struct RequestContext {
     /// The peer's address.
     pub source: IpAddr,
     /// Now.
@@ -66,7 +66,7 @@ fn utf8(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-impl Moment {
+impl RequestContext {
     /// The same to the second, which is as exact as rules see it.
     fn rounded(self) -> Self {
         let whole = self.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -87,15 +87,15 @@ impl Moment {
 /// The last moment that was put into Cedar's words. That takes as long as all the rest of a context,
 /// and a busy peer asks many times a second.
 #[derive(Debug, Default)]
-pub(super) struct Recent(Mutex<Option<(Moment, [Pair; 2])>>);
+pub(super) struct Recent(Mutex<Option<(RequestContext, [Pair; 2])>>);
 
 impl Recent {
-    fn pairs(&self, moment: Moment) -> [Pair; 2] {
-        let moment = moment.rounded();
+    fn pairs(&self, context: RequestContext) -> [Pair; 2] {
+        let context = context.rounded();
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
-            Some((known, pairs)) if *known == moment => pairs.clone(),
-            _ => last.insert((moment, moment.pairs())).1.clone(),
+            Some((known, pairs)) if *known == context => pairs.clone(),
+            _ => last.insert((context, context.pairs())).1.clone(),
         }
     }
 }
@@ -117,9 +117,9 @@ pub fn action(request: &Request) -> Action {
 /// When Cedar takes a fact for malformed, in its words.
 pub(super) fn of_request(
     request: &Request,
-    found: &Found,
+    facts: &HostFacts,
     digest: Option<&str>,
-    moment: Moment,
+    context: RequestContext,
     recent: &Recent,
 ) -> Result<Context, String> {
     let mut is_text = true;
@@ -131,21 +131,21 @@ pub(super) fn of_request(
     let words: Vec<_> = request.args.iter().map(|argument| word(argument)).collect();
     let names = request.env.iter().map(|setting| word(super::environment::split(setting).0));
     let env: Vec<_> = names.flatten().collect();
-    let program = word(found.program.path.as_os_str().as_bytes()).unwrap_or_default();
-    let cwd = word(found.cwd.as_os_str().as_bytes()).unwrap_or_default();
-    let account = word(found.account.as_bytes()).unwrap_or_default();
+    let program = word(facts.program.path.as_os_str().as_bytes()).unwrap_or_default();
+    let cwd = word(facts.cwd.as_os_str().as_bytes()).unwrap_or_default();
+    let account = word(facts.account.as_bytes()).unwrap_or_default();
     let first = words.first().cloned().flatten().unwrap_or_default();
     let mut pairs = vec![
         text("program", program),
         text("account", account),
-        ("uid".to_owned(), RestrictedExpression::new_long(found.uid.into())),
+        ("uid".to_owned(), RestrictedExpression::new_long(facts.uid.into())),
         text("cwd", cwd),
         set("env", env.into_iter()),
         truth("tty", false),
         truth("text", is_text),
     ];
     pairs.extend(request.lock.as_ref().map(|lock| text("lock", lock.name.as_str())));
-    pairs.extend(recent.pairs(moment));
+    pairs.extend(recent.pairs(context));
     match request.mode {
         Mode::Shell => pairs.push(text("line", first)),
         Mode::Exec => {
@@ -173,8 +173,12 @@ pub(super) fn of_request(
 ///
 /// # Errors
 /// As [`of_request`].
-pub(super) fn of_job(owner: &str, moment: Moment, recent: &Recent) -> Result<Context, String> {
+pub(super) fn of_job(
+    owner: &str,
+    context: RequestContext,
+    recent: &Recent,
+) -> Result<Context, String> {
     let owner = RestrictedExpression::new_entity_uid(user(owner));
-    let pairs = [("owner".to_owned(), owner)].into_iter().chain(recent.pairs(moment));
+    let pairs = [("owner".to_owned(), owner)].into_iter().chain(recent.pairs(context));
     Context::from_pairs(pairs).map_err(|error| error.to_string())
 }

@@ -8,13 +8,12 @@ use std::{
 };
 
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
-use miette::Diagnostic;
 
 use super::{
     environment::Allowed,
-    slice::{Action, Host, Slice, permits},
+    slice::{Action, Host, PolicySlice, permits},
 };
-use crate::trust::Who;
+use crate::trust::Principal;
 
 /// Identities whose slices are kept; one more, and all are made anew as they are needed.
 const SLICES: usize = 256;
@@ -38,9 +37,9 @@ pub(super) fn schema() -> &'static Schema {
 pub struct Rules {
     rules: Vec<Arc<Rule>>,
     host: Host,
-    warnings: Vec<Flaw>,
+    warnings: Vec<Diagnostic>,
     is_missing: bool,
-    slices: Mutex<HashMap<Who, Arc<Slice>>>,
+    slices: Mutex<HashMap<Principal, Arc<PolicySlice>>>,
 }
 
 /// One rule.
@@ -67,7 +66,7 @@ impl Rule {
 
 /// What is wrong with a policy, and where.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Flaw {
+pub struct Diagnostic {
     /// Its line, from 1.
     pub line: usize,
     /// Its column in characters, from 1.
@@ -81,7 +80,7 @@ pub struct Flaw {
 }
 
 /// `line:column: message`, then the line, a caret below it and what to do.
-impl fmt::Display for Flaw {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { line, column, message, help, source } = self;
         writeln!(f, "{line}:{column}: {message}")?;
@@ -99,19 +98,19 @@ impl Rules {
     ///
     /// # Errors
     /// All that is wrong with it, in the order of the text.
-    pub fn parse(text: &str, host: Host) -> Result<Self, Vec<Flaw>> {
+    pub fn parse(text: &str, host: Host) -> Result<Self, Vec<Diagnostic>> {
         let set = PolicySet::from_str(text)
-            .map_err(|errors| sorted(errors.iter().map(|error| flaw(text, error))))?;
+            .map_err(|errors| sorted(errors.iter().map(|error| diagnostic(text, error))))?;
         if let Some(template) = set.templates().next() {
             let at = text.find(&template.to_cedar()).unwrap_or(0);
             let message = "a template permits nothing: name the principal and the resource".into();
-            return Err(vec![Flaw::at(text, at, message, None)]);
+            return Err(vec![Diagnostic::at(text, at, message, None)]);
         }
         let found = VALIDATOR.validate(&set, ValidationMode::Strict);
         if !found.validation_passed() {
-            return Err(sorted(found.validation_errors().map(|error| flaw(text, error))));
+            return Err(sorted(found.validation_errors().map(|error| diagnostic(text, error))));
         }
-        let warnings = found.validation_warnings().map(|warning| flaw(text, warning));
+        let warnings = found.validation_warnings().map(|warning| diagnostic(text, warning));
         let warnings = sorted(warnings);
         let rules = named(text, &set)?;
         Ok(Self { rules, host, warnings, is_missing: false, slices: Mutex::default() })
@@ -144,7 +143,7 @@ impl Rules {
     }
 
     /// What is no error and yet hardly meant: a rule that never applies, letters that look alike.
-    pub fn warnings(&self) -> &[Flaw] {
+    pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings
     }
 
@@ -165,34 +164,35 @@ impl Rules {
 
     /// The rules that can apply to this identity. Made when it is first asked for, which is when the
     /// peer connects, and kept until the policy is read again.
-    pub fn slice(&self, who: &Who) -> Arc<Slice> {
+    pub fn slice(&self, principal: &Principal) -> Arc<PolicySlice> {
         let mut slices = self.slices.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slice) = slices.get(who) {
+        if let Some(slice) = slices.get(principal) {
             return Arc::clone(slice);
         }
         if slices.len() >= SLICES {
             slices.clear();
         }
-        let slice = Arc::new(Slice::new(&self.rules, &self.host, who, self.is_missing));
-        slices.insert(who.clone(), Arc::clone(&slice));
+        let slice = Arc::new(PolicySlice::new(&self.rules, &self.host, principal, self.is_missing));
+        slices.insert(principal.clone(), Arc::clone(&slice));
         slice
     }
 }
 
 /// The rules in the order of the text, each under its own name.
-fn named(text: &str, set: &PolicySet) -> Result<Vec<Arc<Rule>>, Vec<Flaw>> {
+fn named(text: &str, set: &PolicySet) -> Result<Vec<Arc<Rule>>, Vec<Diagnostic>> {
     let mut policies: Vec<_> = set.policies().collect();
     // Cedar numbers them in the order of the text: policy0, policy1, ...
     let number = |policy: &&Policy| policy.id().to_string().get(6..).and_then(|n| n.parse().ok());
     policies.sort_by_key(|policy| number(policy).unwrap_or(usize::MAX));
-    let mut flaws = Vec::new();
+    let mut diagnostics = Vec::new();
     let mut rules: Vec<Arc<Rule>> = Vec::new();
     let mut from = 0;
     for policy in policies {
         let source = policy.to_cedar().unwrap_or_default();
         let at = text.get(from..).and_then(|rest| rest.find(&source)).map_or(from, |at| from + at);
         from = at + source.len();
-        let mut refuse = |message: String| flaws.push(Flaw::at(text, at, message, None));
+        let mut refuse =
+            |message: String| diagnostics.push(Diagnostic::at(text, at, message, None));
         let line = position(text, at).0;
         let name = match policy.annotation("id") {
             Some(id) if id.is_empty() || id.chars().any(char::is_control) => {
@@ -216,7 +216,7 @@ fn named(text: &str, set: &PolicySet) -> Result<Vec<Arc<Rule>>, Vec<Flaw>> {
             Ok(no_new_privs) => no_new_privs,
             Err((annotation, message)) => {
                 let at = at + source.find(&format!("@{annotation}")).unwrap_or(0);
-                flaws.push(Flaw::at(text, at, message, None));
+                diagnostics.push(Diagnostic::at(text, at, message, None));
                 continue;
             }
         };
@@ -224,7 +224,7 @@ fn named(text: &str, set: &PolicySet) -> Result<Vec<Arc<Rule>>, Vec<Flaw>> {
         let policy = policy.new_id(PolicyId::new(name));
         rules.push(Arc::new(Rule { policy, env, no_new_privs, names_digest, line }));
     }
-    if flaws.is_empty() { Ok(rules) } else { Err(flaws) }
+    if diagnostics.is_empty() { Ok(rules) } else { Err(diagnostics) }
 }
 
 /// Looks at a rule's annotations, to which Cedar gives no meaning, and says whether one asks for
@@ -254,13 +254,13 @@ fn annotated(policy: &Policy) -> Result<bool, (&str, String)> {
     Ok(no_new_privs)
 }
 
-fn sorted(flaws: impl Iterator<Item = Flaw>) -> Vec<Flaw> {
-    let mut flaws: Vec<_> = flaws.collect();
-    flaws.sort_by_key(|flaw| (flaw.line, flaw.column));
-    flaws
+fn sorted(diagnostics: impl Iterator<Item = Diagnostic>) -> Vec<Diagnostic> {
+    let mut diagnostics: Vec<_> = diagnostics.collect();
+    diagnostics.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
+    diagnostics
 }
 
-fn flaw(text: &str, error: &dyn Diagnostic) -> Flaw {
+fn diagnostic(text: &str, error: &dyn miette::Diagnostic) -> Diagnostic {
     let label = error.labels().and_then(|mut labels| labels.next());
     let at = label.as_ref().map_or(0, miette::LabeledSpan::offset);
     let detail = label.as_ref().and_then(miette::LabeledSpan::label);
@@ -269,7 +269,7 @@ fn flaw(text: &str, error: &dyn Diagnostic) -> Flaw {
         None => error.to_string(),
     };
     let help = error.help().map(|help| one_line(&help.to_string()));
-    Flaw::at(text, at, one_line(&message), help)
+    Diagnostic::at(text, at, one_line(&message), help)
 }
 
 /// Cedar's messages hold what stands in the file, and may be of several lines.
@@ -278,7 +278,7 @@ fn one_line(text: &str) -> String {
     rcmd_certs::text::escaped(&words.join(" "))
 }
 
-impl Flaw {
+impl Diagnostic {
     fn at(text: &str, at: usize, message: String, help: Option<String>) -> Self {
         let (line, column) = position(text, at);
         let source = text.lines().nth(line - 1).unwrap_or_default().to_owned();

@@ -18,7 +18,7 @@ use super::{
     question::Recent,
     rules::{Rule, schema},
 };
-use crate::trust::Who;
+use crate::trust::Principal;
 
 /// What may be asked for. Of the schema's actions these are judged today.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,12 +95,12 @@ pub(super) fn user(name: &str) -> EntityUid {
 
 /// The rules that can apply to one identity.
 #[derive(Debug)]
-pub struct Slice {
-    who: Who,
+pub struct PolicySlice {
+    principal: Principal,
     host: Host,
     is_missing: bool,
     rules: Vec<Arc<Rule>>,
-    principal: EntityUid,
+    principal_uid: EntityUid,
     resource: EntityUid,
     entities: Entities,
     actions: [OnceLock<Applicable>; 3],
@@ -126,42 +126,60 @@ pub(super) struct Verdict {
     pub(super) errors: Vec<(String, String)>,
 }
 
-impl Slice {
-    pub(super) fn new(rules: &[Arc<Rule>], host: &Host, who: &Who, is_missing: bool) -> Self {
-        let principal = user(&who.user);
-        let groups: HashSet<_> = who.groups.iter().map(|group| uid(&TYPES.group, group)).collect();
+impl PolicySlice {
+    pub(super) fn new(
+        rules: &[Arc<Rule>],
+        host: &Host,
+        principal: &Principal,
+        is_missing: bool,
+    ) -> Self {
+        let principal_uid = user(&principal.user);
+        let groups: HashSet<_> =
+            principal.groups.iter().map(|group| uid(&TYPES.group, group)).collect();
         let resource = uid(&TYPES.host, &host.name);
         let labels: HashSet<_> = host.labels.iter().map(|label| uid(&TYPES.label, label)).collect();
         let can_apply = |rule: &&Arc<Rule>| {
-            let who = match rule.policy.principal_constraint() {
+            let is_for_peer = match rule.policy.principal_constraint() {
                 PrincipalConstraint::Any => true,
-                PrincipalConstraint::Eq(one) => one == principal,
-                PrincipalConstraint::In(one) => one == principal || groups.contains(&one),
+                PrincipalConstraint::Eq(one) => one == principal_uid,
+                PrincipalConstraint::In(one) => one == principal_uid || groups.contains(&one),
                 PrincipalConstraint::Is(kind) => kind == TYPES.user,
                 PrincipalConstraint::IsIn(kind, one) => {
-                    kind == TYPES.user && (one == principal || groups.contains(&one))
+                    kind == TYPES.user && (one == principal_uid || groups.contains(&one))
                 }
             };
-            who && match rule.policy.resource_constraint() {
-                ResourceConstraint::Any => true,
-                ResourceConstraint::Eq(one) => one == resource,
-                ResourceConstraint::In(one) => one == resource || labels.contains(&one),
-                ResourceConstraint::Is(kind) => kind == TYPES.host,
-                ResourceConstraint::IsIn(kind, one) => {
-                    kind == TYPES.host && (one == resource || labels.contains(&one))
+            is_for_peer
+                && match rule.policy.resource_constraint() {
+                    ResourceConstraint::Any => true,
+                    ResourceConstraint::Eq(one) => one == resource,
+                    ResourceConstraint::In(one) => one == resource || labels.contains(&one),
+                    ResourceConstraint::Is(kind) => kind == TYPES.host,
+                    ResourceConstraint::IsIn(kind, one) => {
+                        kind == TYPES.host && (one == resource || labels.contains(&one))
+                    }
                 }
-            }
         };
         let rules = rules.iter().filter(can_apply).map(Arc::clone).collect();
-        let entities = entities((&principal, &who.user, groups), (&resource, &host.name, labels));
-        let (who, host) = (who.clone(), host.clone());
+        let entities =
+            entities((&principal_uid, &principal.user, groups), (&resource, &host.name, labels));
+        let (principal, host) = (principal.clone(), host.clone());
         let (actions, recent) = Default::default();
-        Self { who, host, is_missing, rules, principal, resource, entities, actions, recent }
+        Self {
+            principal,
+            host,
+            is_missing,
+            rules,
+            principal_uid,
+            resource,
+            entities,
+            actions,
+            recent,
+        }
     }
 
     /// Whose rules they are.
-    pub fn who(&self) -> &Who {
-        &self.who
+    pub fn principal(&self) -> &Principal {
+        &self.principal
     }
 
     /// The host that they are for.
@@ -191,16 +209,16 @@ impl Slice {
         self.applicable(action).rules.values().any(|rule| rule.names_digest)
     }
 
-    pub(super) fn judge(&self, action: Action, context: Context) -> Verdict {
+    pub(super) fn evaluate(&self, action: Action, context: Context) -> Verdict {
         let Applicable { action, set, rules } = self.applicable(action);
-        let (principal, resource) = (self.principal.clone(), self.resource.clone());
+        let (principal_uid, resource) = (self.principal_uid.clone(), self.resource.clone());
         let denied = |error: String| Verdict {
             permitted: false,
             rules: Vec::new(),
             errors: vec![(String::new(), error)],
         };
         // Without the schema: the context is made from typed facts, and a test compares the two.
-        let request = match Request::new(principal, action.clone(), resource, context, None) {
+        let request = match Request::new(principal_uid, action.clone(), resource, context, None) {
             Ok(request) => request,
             Err(error) => return denied(error.to_string()),
         };
@@ -257,11 +275,11 @@ pub(super) fn permits(rule: &Policy, action: Action) -> bool {
 
 type Described<'a> = (&'a EntityUid, &'a str, HashSet<EntityUid>);
 
-fn entities(who: Described<'_>, host: Described<'_>) -> Entities {
-    let parents = who.2.iter().chain(&host.2);
+fn entities(principal: Described<'_>, host: Described<'_>) -> Entities {
+    let parents = principal.2.iter().chain(&host.2);
     let mut entities: Vec<_> =
         parents.map(|parent| Entity::new_no_attrs(parent.clone(), HashSet::new())).collect();
-    for (uid, name, parents) in [who, host] {
+    for (uid, name, parents) in [principal, host] {
         let name = RestrictedExpression::new_string(name.to_owned());
         let attributes = HashMap::from([("name".to_owned(), name)]);
         match Entity::new(uid.clone(), attributes, parents) {

@@ -14,7 +14,7 @@ use rcmd_protocol::{
 use super::*;
 use crate::{
     process::{Program, Writable},
-    trust::Who,
+    trust::Principal,
 };
 
 fn host() -> Host {
@@ -22,13 +22,13 @@ fn host() -> Host {
 }
 
 fn rules(text: &str) -> Rules {
-    Rules::parse(text, host()).unwrap_or_else(|flaws| {
-        panic!("{}", flaws.iter().map(ToString::to_string).collect::<String>())
+    Rules::parse(text, host()).unwrap_or_else(|diagnostics| {
+        panic!("{}", diagnostics.iter().map(ToString::to_string).collect::<String>())
     })
 }
 
-fn who(user: &str, groups: &[&str]) -> Who {
-    Who { user: user.into(), groups: groups.iter().map(|&group| group.into()).collect() }
+fn who(user: &str, groups: &[&str]) -> Principal {
+    Principal { user: user.into(), groups: groups.iter().map(|&group| group.into()).collect() }
 }
 
 fn exec(words: &[&[u8]]) -> Request {
@@ -48,8 +48,8 @@ fn line(line: &[u8]) -> Request {
     Request { mode: Mode::Shell, ..exec(&[line]) }
 }
 
-fn found(program: &str) -> Found {
-    Found {
+fn facts(program: &str) -> HostFacts {
+    HostFacts {
         account: "root".into(),
         uid: 0,
         cwd: "/root".into(),
@@ -57,15 +57,15 @@ fn found(program: &str) -> Found {
     }
 }
 
-fn noon() -> Moment {
-    Moment {
+fn noon() -> RequestContext {
+    RequestContext {
         source: IpAddr::from([192, 0, 2, 7]),
         time: SystemTime::UNIX_EPOCH + Duration::from_secs(20_000 * 86_400 + 12 * 3600),
     }
 }
 
-fn asked(rules: &Rules, who: &Who, request: &Request) -> Result<Judged, Denial> {
-    judge(&rules.slice(who), request, &found("/usr/bin/systemctl"), noon())
+fn asked(rules: &Rules, who: &Principal, request: &Request) -> Result<Authorization, Denial> {
+    authorize(&rules.slice(who), request, &facts("/usr/bin/systemctl"), noon())
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn the_first_policy_permits_the_group_admin_everything_and_nobody_else_anything(
         let admin = asked(&rules, &who("alice", &["x", "admin"]), &request).unwrap();
         assert_eq!(admin.rules, ["admin"]);
         for other in [who("admin", &[]), who("eve", &["admins", "Admin"])] {
-            assert_eq!(asked(&rules, &other, &request).unwrap_err().why, Why::NoRule);
+            assert_eq!(asked(&rules, &other, &request).unwrap_err().kind, DenialKind::NoRule);
         }
     }
 }
@@ -86,15 +86,15 @@ fn the_first_policy_permits_the_group_admin_everything_and_nobody_else_anything(
 fn whoever_may_start_may_take_up_its_own_commands_alone() {
     let rules = rules(rcmd_certs::POLICY);
     let slice = rules.slice(&who("bob", &[]));
-    assert_eq!(judge_attach(&slice, "bob", noon()).unwrap(), ["own-commands"]);
-    assert_eq!(judge_attach(&slice, "alice", noon()).unwrap_err().why, Why::NoRule);
+    assert_eq!(authorize_attach(&slice, "bob", noon()).unwrap(), ["own-commands"]);
+    assert_eq!(authorize_attach(&slice, "alice", noon()).unwrap_err().kind, DenialKind::NoRule);
 }
 
 #[test]
 fn a_host_without_a_policy_denies_everything_and_says_what_to_type() {
     let rules = Rules::missing(host());
     let denial = asked(&rules, &who("alice", &["admin"]), &exec(&[b"id"])).unwrap_err();
-    assert_eq!(denial.why, Why::NoPolicy);
+    assert_eq!(denial.kind, DenialKind::NoPolicy);
     assert!(denial.hint.contains("rcmd-server policy init"), "{}", denial.hint);
 }
 
@@ -106,7 +106,7 @@ fn a_denial_names_the_rule_that_forbids() {
            @id("elsewhere") forbid (principal, action, resource in Label::"web");"#,
     );
     let denial = asked(&rules, &who("alice", &[]), &line(b"id")).unwrap_err();
-    assert_eq!((denial.why, denial.rules), (Why::Forbidden, vec!["no-shell".to_owned()]));
+    assert_eq!((denial.kind, denial.rules), (DenialKind::Forbidden, vec!["no-shell".to_owned()]));
     assert!(denial.reason.contains("\"no-shell\" forbids it"), "{}", denial.reason);
     asked(&rules, &who("alice", &[]), &exec(&[b"id"])).unwrap();
 }
@@ -120,7 +120,7 @@ fn a_rule_of_another_host_permits_nothing_here() {
     );
     for request in [exec(&[b"id"]), line(b"id")] {
         let denial = asked(&rules, &who("alice", &["admin"]), &request).unwrap_err();
-        assert_eq!(denial.why, Why::NoRule);
+        assert_eq!(denial.kind, DenialKind::NoRule);
     }
 }
 
@@ -133,7 +133,7 @@ fn a_rule_that_can_not_be_evaluated_denies() {
     );
     asked(&rules, &who("alice", &[]), &exec(&[b"id"])).unwrap();
     let denial = asked(&rules, &who("alice", &[]), &exec(&[b"id", b"x"])).unwrap_err();
-    assert_eq!((denial.why, &denial.rules[..]), (Why::Error, &["overflow".to_owned()][..]));
+    assert_eq!((denial.kind, &denial.rules[..]), (DenialKind::Error, &["overflow".to_owned()][..]));
     assert!(denial.reason.contains("overflow"), "{}", denial.reason);
 }
 
@@ -194,16 +194,16 @@ fn time_and_address_are_compared_as_what_they_are() {
     let slice = rules.slice(&who("a", &[]));
     let at = |hour: u64, source: &str| {
         let time = noon().time - Duration::from_secs(12 * 3600) + Duration::from_secs(hour * 3600);
-        let moment = Moment { source: source.parse().unwrap(), time };
-        judge(&slice, &exec(&[b"a"]), &found("/bin/a"), moment).is_ok()
+        let context = RequestContext { source: source.parse().unwrap(), time };
+        authorize(&slice, &exec(&[b"a"]), &facts("/bin/a"), context).is_ok()
     };
     assert!(at(12, "192.0.2.7") && at(8, "::ffff:192.0.2.7"));
     assert!(!at(18, "192.0.2.7") && !at(7, "192.0.2.7") && !at(12, "198.51.100.1"));
     // A clock that is wrong is a denial and no panic.
     for seconds in [0, 253_402_300_800, u64::from(u32::MAX) * 4_000] {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        let moment = Moment { source: IpAddr::from([192, 0, 2, 7]), time };
-        assert!(judge(&slice, &exec(&[b"a"]), &found("/bin/a"), moment).is_err());
+        let context = RequestContext { source: IpAddr::from([192, 0, 2, 7]), time };
+        assert!(authorize(&slice, &exec(&[b"a"]), &facts("/bin/a"), context).is_err());
     }
 }
 
@@ -212,11 +212,14 @@ fn a_program_that_others_can_change_is_denied_to_everybody() {
     let rules = rules(rcmd_certs::POLICY);
     let writable =
         Writable::By { what: "the folder", path: "/tmp".into(), whom: "everybody".into() };
-    let mut found = found("/tmp/x");
-    found.program.writable = Some(writable);
+    let mut facts = facts("/tmp/x");
+    facts.program.writable = Some(writable);
     let slice = rules.slice(&who("alice", &["admin"]));
-    let denial = judge(&slice, &exec(&[b"/tmp/x"]), &found, noon()).unwrap_err();
-    assert_eq!((denial.why, denial.rules), (Why::Writable, vec![PROGRAM_WRITABLE.to_owned()]));
+    let denial = authorize(&slice, &exec(&[b"/tmp/x"]), &facts, noon()).unwrap_err();
+    assert_eq!(
+        (denial.kind, denial.rules),
+        (DenialKind::Writable, vec![PROGRAM_WRITABLE.to_owned()])
+    );
     assert!(denial.reason.contains("\"/tmp\" can be changed by everybody"), "{}", denial.reason);
 }
 
@@ -229,14 +232,14 @@ fn one_rule_must_permit_both_the_command_and_its_settings() {
     let slice = rules.slice(&who("ci", &[]));
     let may = |program: &str, setting: &str| {
         let request = Request { env: vec![setting.into()], ..exec(&[b"x"]) };
-        judge(&slice, &request, &found(program), noon())
+        authorize(&slice, &request, &facts(program), noon())
     };
     assert!(may("/opt/deploy", "RELEASE=v1").is_ok());
     assert!(may("/opt/other", "FOO=bar").is_ok());
     let denial = may("/opt/deploy", "FOO=bar").unwrap_err();
-    assert_eq!((denial.why, denial.rules), (Why::Environment, vec!["deploy".to_owned()]));
+    assert_eq!((denial.kind, denial.rules), (DenialKind::Environment, vec!["deploy".to_owned()]));
     assert!(denial.reason.contains("FOO"), "{}", denial.reason);
-    assert_eq!(may("/opt/other", "LD_PRELOAD=x").unwrap_err().why, Why::Environment);
+    assert_eq!(may("/opt/other", "LD_PRELOAD=x").unwrap_err().kind, DenialKind::Environment);
 }
 
 #[test]
@@ -279,38 +282,40 @@ fn a_rule_can_ask_for_a_lock_by_name_and_for_none() {
 
 #[test]
 fn a_wrong_policy_is_refused_with_line_column_and_caret() {
-    let flaw = |text: &str| Rules::parse(text, host()).unwrap_err().remove(0);
+    let diagnostic = |text: &str| Rules::parse(text, host()).unwrap_err().remove(0);
     let syntax =
-        flaw("permit (principal, action, resource);\npermit (principal action, resource);");
+        diagnostic("permit (principal, action, resource);\npermit (principal action, resource);");
     assert_eq!((syntax.line, syntax.column), (2, 19), "{syntax}");
-    let attribute = flaw(
+    let attribute = diagnostic(
         "permit (principal, action == Action::\"run\", resource)\nwhen { context.progam == \"x\" };",
     );
     assert_eq!((attribute.line, attribute.column), (2, 8), "{attribute}");
     assert!(attribute.to_string().contains("\n  |        ^"), "{attribute}");
     assert!(attribute.to_string().contains("progam"), "{attribute}");
-    let twice = flaw(
+    let twice = diagnostic(
         "@id(\"a\") permit (principal, action, resource);\n  @id(\"a\") permit (principal, action, resource);",
     );
     assert_eq!((twice.line, twice.column), (2, 3), "{twice}");
-    let unguarded = flaw(
+    let unguarded = diagnostic(
         "permit (principal, action == Action::\"run\", resource) when { context.args[\"1\"] == \"x\" };",
     );
     assert_eq!(unguarded.line, 1, "{unguarded}");
-    let template = flaw("\npermit (principal == ?principal, action, resource);");
+    let template = diagnostic("\npermit (principal == ?principal, action, resource);");
     assert_eq!((template.line, template.column), (2, 1), "{template}");
-    assert!(flaw("@env(\"=x\") permit (principal, action, resource);").message.contains("@env"));
+    assert!(
+        diagnostic("@env(\"=x\") permit (principal, action, resource);").message.contains("@env")
+    );
     for (annotation, says) in [
         ("@no_new_privs(\"yes\")", "not \"yes\""),
         ("@no_new_privs", "not \"\""),
         ("@no_new_priv(\"true\")", "there is no @no_new_priv:"),
     ] {
         let text = format!("@id(\"a\")\n  {annotation}\npermit (principal, action, resource);");
-        let annotated = flaw(&text);
+        let annotated = diagnostic(&text);
         assert_eq!((annotated.line, annotated.column), (2, 3), "{annotated}");
         assert!(annotated.message.contains(says), "{annotated}");
     }
-    let forbid = flaw("@no_new_privs(\"true\") forbid (principal, action, resource);");
+    let forbid = diagnostic("@no_new_privs(\"true\") forbid (principal, action, resource);");
     assert!(forbid.message.contains("for a permit"), "{forbid}");
     assert_eq!(Rules::parse("", host()).unwrap().len(), 0);
 }
@@ -319,10 +324,10 @@ fn a_wrong_policy_is_refused_with_line_column_and_caret() {
 fn the_rule_that_is_offered_permits_what_was_denied_and_nothing_else() {
     let none = rules("");
     let words: [&[u8]; 4] = [b"systemctl", b"", b"a \"b\\\x01\n", "ü".as_bytes()];
-    let found = found("/usr/bin/systemctl");
+    let facts = facts("/usr/bin/systemctl");
     for request in [exec(&words), line(b"echo \"$HOME\"\n")] {
         assert!(asked(&none, &who("al", &[]), &request).is_err());
-        let text = explain::rule_for("al", &request, &found).unwrap();
+        let text = explain::rule_for("al", &request, &facts).unwrap();
         let rules = rules(&text);
         asked(&rules, &who("al", &[]), &request).unwrap_or_else(|denial| panic!("{denial} {text}"));
         let mut more = request.clone();
@@ -354,7 +359,7 @@ fn contexts_are_of_the_vocabulary() {
     for request in requests.into_iter().chain(locked) {
         let context = question::of_request(
             &request,
-            &found("/a"),
+            &facts("/a"),
             Some("sha256:x"),
             noon(),
             &question::Recent::default(),

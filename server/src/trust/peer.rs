@@ -7,7 +7,7 @@ use rustls::{ServerConnection, pki_types::CertificateDer};
 
 /// A user in groups, as far as rules go.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Who {
+pub struct Principal {
     /// The user's name.
     pub user: String,
     /// The groups' names.
@@ -18,7 +18,7 @@ pub struct Who {
 #[derive(Debug)]
 pub struct Peer {
     identity: Identity,
-    who: Who,
+    principal: Principal,
     address: SocketAddr,
     chain: Vec<CertificateDer<'static>>,
     judged_by: Arc<Clients>,
@@ -35,10 +35,11 @@ impl Peer {
         address: SocketAddr,
     ) -> Result<Self, IdentityError> {
         let identity = clients.identify(connection.peer_certificates())?;
-        let who = Who { user: identity.user().to_owned(), groups: identity.groups().to_vec() };
+        let principal =
+            Principal { user: identity.user().to_owned(), groups: identity.groups().to_vec() };
         let chain = connection.peer_certificates().unwrap_or_default();
         let chain = chain.iter().map(|der| der.clone().into_owned()).collect();
-        Ok(Self { identity, who, address, chain, judged_by: clients })
+        Ok(Self { identity, principal, address, chain, judged_by: clients })
     }
 
     /// Who the certificate says.
@@ -47,8 +48,8 @@ impl Peer {
     }
 
     /// The user and its groups.
-    pub fn who(&self) -> &Who {
-        &self.who
+    pub fn principal(&self) -> &Principal {
+        &self.principal
     }
 
     /// The user, under which jobs, keys and limits are kept.

@@ -16,7 +16,7 @@ use rustls::pki_types::UnixTime;
 use tokio::{sync::watch, time::sleep};
 use tracing::{error, info, warn};
 
-use crate::{state::Service, trust::Peer};
+use crate::{state::ServerState, trust::Peer};
 
 /// How often the clock is looked at although a certificate lasts longer: it may be set meanwhile.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(60);
@@ -160,8 +160,8 @@ pub fn age(lists: &Lists) -> String {
 ///
 /// # Cancel safety
 /// Nothing is lost when it is dropped.
-pub async fn watch_over(service: &Service, peer: &Peer) -> (Cut, Failure) {
-    let mut side = service.trust.side.subscribe();
+pub async fn watch_over(state: &ServerState, peer: &Peer) -> (Cut, Failure) {
+    let mut side = state.trust.side.subscribe();
     // It was judged in its handshake a moment ago, if not by others.
     let mut is_judged = Arc::ptr_eq(&side.borrow().clients, peer.judged_by());
     loop {

@@ -8,9 +8,9 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 use rcmd_protocol::frame::Mode;
 use rcmd_protocol::request::Request;
-use rcmd_server::policy::{Found, Host, Moment, Rules, judge};
+use rcmd_server::policy::{Host, HostFacts, RequestContext, Rules, authorize};
 use rcmd_server::process::{Program, examine};
-use rcmd_server::trust::Who;
+use rcmd_server::trust::Principal;
 
 use crate::bench::measure::Race;
 use crate::bench::stage::Stage;
@@ -61,7 +61,7 @@ fn rules(others: usize, own: usize) -> Result<Rules> {
 
 /// Microseconds for one request, its slice looked up as a connection does.
 fn judged(rules: &Rules, count: usize) -> Result<f64> {
-    let who = Who { user: "alice".to_owned(), groups: vec!["oncall".to_owned()] };
+    let who = Principal { user: "alice".to_owned(), groups: vec!["oncall".to_owned()] };
     let words = ["systemctl", "restart", "nginx"];
     let request = Request {
         mode: Mode::Exec,
@@ -74,10 +74,12 @@ fn judged(rules: &Rules, count: usize) -> Result<f64> {
         lock: None,
     };
     let program = Program { path: "/usr/bin/systemctl".into(), writable: None, sealed: None };
-    let found = Found { account: "root".into(), uid: 0, cwd: "/root".into(), program };
+    let found = HostFacts { account: "root".into(), uid: 0, cwd: "/root".into(), program };
     let one = || {
-        let moment = Moment { source: IpAddr::from([192, 0, 2, 7]), time: SystemTime::now() };
-        judge(&rules.slice(&who), &request, &found, moment).map_err(|denial| anyhow!("{denial}"))
+        let moment =
+            RequestContext { source: IpAddr::from([192, 0, 2, 7]), time: SystemTime::now() };
+        authorize(&rules.slice(&who), &request, &found, moment)
+            .map_err(|denial| anyhow!("{denial}"))
     };
     one()?;
     let began = spent()?;
