@@ -26,6 +26,8 @@ pub const SETTINGS: usize = 4096;
 pub const CREDIT: u64 = 1024 * 1024;
 /// Bytes of an agent, a message, a hint or a note.
 pub const TEXT: usize = 4096;
+/// Bytes of the name of a kind of error that the reader does not know.
+pub const KIND: usize = 32;
 /// Bytes of a lock's name.
 pub const LOCK: usize = 128;
 /// Bytes of the window of a compressed direction, as a power of two: what its sender may refer back to

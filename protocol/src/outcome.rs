@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::limits::TEXT;
+use crate::limits::{KIND, TEXT};
 
 macro_rules! names {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
@@ -59,56 +59,132 @@ names! {
     }
 }
 
-names! {
-    /// What kind of thing went wrong.
-    ErrorKind {
-        /// The request or the command line makes no sense.
-        Usage = "usage",
-        /// The host could not be reached.
-        Unreachable = "unreachable",
-        /// TLS failed, on either side.
-        Tls = "tls",
-        /// Policy says no.
-        Denied = "denied",
-        /// A limit is reached, or the server is draining.
-        Busy = "busy",
-        /// The program does not exist.
-        NotFound = "not_found",
-        /// The program exists and can't be executed.
-        NotExecutable = "not_executable",
-        /// The working folder can't be entered.
-        NoSuchDir = "no_such_dir",
-        /// The user does not exist.
-        NoSuchUser = "no_such_user",
-        /// Arguments or environment are past a limit.
-        TooBig = "too_big",
-        /// The host is out of processes, descriptors or memory.
-        Resources = "resources",
-        /// The peer broke the protocol.
-        Protocol = "protocol",
-        /// The connection was lost and the command with it.
-        Lost = "lost",
-        /// A total or digest differs.
-        Corrupt = "corrupt",
-        /// The server was told to stop.
-        ServerStopped = "server_stopped",
-        /// The key stands for another request.
-        KeyConflict = "key_conflict",
-        /// The key was used too long ago to say what came of it.
-        KeyExpired = "key_expired",
-        /// Output could not be written on the client's machine.
-        LocalIo = "local_io",
-    }
+macro_rules! error_kinds {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal,)*) => {
+        /// The kind of an error.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum ErrorKind {
+            $($(#[$doc])* $variant,)*
+            /// A kind that a newer peer knows and this version does not.
+            Other(OtherKind),
+        }
+
+        impl ErrorKind {
+            /// All kinds that this version knows, in the order of the documents.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Returns the kind's name on the wire and in results.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$variant => $text,)*
+                    Self::Other(kind) => kind.as_str(),
+                }
+            }
+
+            /// Returns the kind of this name. A name that this version does not know is kept as text.
+            /// Returns `None` if `name` cannot be the name of a kind: it must have 1 to [`KIND`] bytes,
+            /// each a lower-case letter of ASCII, a digit or `_`.
+            pub fn parse(name: &str) -> Option<Self> {
+                match name {
+                    $($text => Some(Self::$variant),)*
+                    _ => OtherKind::parse(name).map(Self::Other),
+                }
+            }
+        }
+    };
+}
+
+error_kinds! {
+    /// The request or the command line makes no sense.
+    Usage = "usage",
+    /// The host could not be reached.
+    Unreachable = "unreachable",
+    /// TLS failed, on either side.
+    Tls = "tls",
+    /// Policy says no.
+    Denied = "denied",
+    /// A limit is reached, or the server is draining.
+    Busy = "busy",
+    /// The program does not exist.
+    NotFound = "not_found",
+    /// The program exists and can't be executed.
+    NotExecutable = "not_executable",
+    /// The working folder can't be entered.
+    NoSuchDir = "no_such_dir",
+    /// The user does not exist.
+    NoSuchUser = "no_such_user",
+    /// Arguments or environment are past a limit.
+    TooBig = "too_big",
+    /// The host is out of processes, descriptors or memory.
+    Resources = "resources",
+    /// The peer broke the protocol.
+    Protocol = "protocol",
+    /// The connection was lost and the command with it.
+    Lost = "lost",
+    /// A total or digest differs.
+    Corrupt = "corrupt",
+    /// The server was told to stop.
+    ServerStopped = "server_stopped",
+    /// The key stands for another request.
+    KeyConflict = "key_conflict",
+    /// The key was used too long ago to say what came of it.
+    KeyExpired = "key_expired",
+    /// Output could not be written on the client's machine.
+    LocalIo = "local_io",
 }
 
 impl ErrorKind {
-    /// The exit status of a client whose command did not start for this reason.
+    /// Returns the exit status of a client whose command did not start because of this error.
     pub fn not_started_status(self) -> u8 {
         match self {
             Self::NotFound => 127,
             Self::NotExecutable | Self::TooBig => 126,
             _ => 125,
         }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for ErrorKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// The name of a kind of error that this version does not know, such as a newer server sends.
+///
+/// Only [`ErrorKind::parse`] makes one, so it never holds the name of a known kind, nor anything that
+/// a terminal would act upon.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OtherKind {
+    /// The name, filled up with NUL. It stands here in place so that an [`ErrorKind`] is `Copy`.
+    bytes: [u8; KIND],
+}
+
+impl OtherKind {
+    fn parse(name: &str) -> Option<Self> {
+        let is_valid =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let mut bytes = [0; KIND];
+        bytes.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+        (!name.is_empty() && name.bytes().all(is_valid)).then_some(Self { bytes })
+    }
+
+    /// Returns the name.
+    pub fn as_str(&self) -> &str {
+        let name = self.bytes.split(|&byte| byte == 0).next().unwrap_or_default();
+        str::from_utf8(name).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for OtherKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 
@@ -178,6 +254,20 @@ mod tests {
             assert_eq!(ErrorKind::parse(kind.as_str()), Some(kind));
         }
         assert_eq!(Outcome::parse("Exited"), None);
+    }
+
+    #[test]
+    fn an_unknown_kind_is_kept_as_text_within_bounds() {
+        for name in ["x", "refused", "unreachable_there", "r2", &"k".repeat(KIND)] {
+            let kind = ErrorKind::parse(name).unwrap();
+            assert_eq!((kind.as_str(), kind.to_string()), (name, name.to_owned()));
+            assert!(!ErrorKind::ALL.contains(&kind), "{name}");
+            assert_eq!(kind.not_started_status(), 125);
+        }
+        let too_long = "k".repeat(KIND + 1);
+        for name in ["", "Busy", "a b", "a-b", "a.b", "\u{e9}", "a\0", "\u{1b}[2j", &too_long] {
+            assert_eq!(ErrorKind::parse(name), None, "{name:?}");
+        }
     }
 
     #[test]

@@ -263,6 +263,21 @@ fn an_exit_that_does_not_say_how_is_no_exit() {
 }
 
 #[test]
+fn a_kind_of_error_is_a_short_word_or_a_fault() {
+    let error = |kind: &str| {
+        Victim::client().header(&format!(r#"{{"type":"error","kind":"{kind}","message":"m"}}"#))
+    };
+    for kind in ["refused", "x", &"k".repeat(limits::KIND)] {
+        let frames = error(kind).unwrap();
+        let [Frame::Error(failure)] = &*frames else { panic!("{frames:?}") };
+        assert_eq!(failure.kind.as_str(), kind);
+    }
+    for kind in ["", "Refused", "a b", "\\u001b[2j", "\u{e9}", &"k".repeat(limits::KIND + 1)] {
+        assert!(matches!(error(kind), Err(Fault::Header(_))), "{kind:?}");
+    }
+}
+
+#[test]
 fn answers_that_nobody_reads_do_not_pile_up() {
     let windows = (0..).map(|n| Frame::Stop { ch: n % 7, stream: Stream::Stdin });
     let ends = (0..).map(|ch| Frame::Done { ch });

@@ -69,6 +69,7 @@ fn the_table_of_limits_is_the_code_s() {
         ("all strings of a start", bytes(limits::PAYLOAD)),
         ("credit of a stream", bytes(limits::CREDIT as usize)),
         ("agent, message, hint, note", format!("{} each", bytes(limits::TEXT))),
+        ("kind of an error that the reader does not know", bytes(limits::KIND)),
         ("name of a lock", bytes(limits::LOCK)),
         ("window of a compressed stream", bytes(1 << limits::WINDOW_LOG)),
         (
@@ -100,6 +101,7 @@ fn numbers_in_the_text_are_the_code_s() {
         format!("by default to port {}", limits::PORT),
         format!("The ALPN protocol is `{}`", str::from_utf8(limits::ALPN).unwrap()),
         "integers from 0 to 2^53 - 1".to_owned(),
+        format!("Such a name has 1 to {} characters", limits::KIND),
         format!("({} s before it came)", limits::KEEPALIVE.as_secs()),
         "for three times that long".to_owned(),
         format!("JSON nested deeper than {}", limits::DEPTH),

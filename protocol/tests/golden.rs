@@ -32,6 +32,11 @@ fn job() -> JobId {
     JobId::parse("0123456789abcdef").unwrap()
 }
 
+/// A kind of error that only a later version knows.
+fn unknown_kind() -> ErrorKind {
+    ErrorKind::parse("unreachable_there").unwrap()
+}
+
 /// Each frame, with all of its fields and with as few as it may have, and its header.
 fn golden() -> Vec<(Frame, String)> {
     let start = Start {
@@ -141,10 +146,12 @@ fn golden() -> Vec<(Frame, String)> {
         (Frame::Compress, r#"{"type":"compress"}"#.to_owned()),
         (Frame::Error(failure.clone()), r#"{"type":"error","kind":"protocol","message":"no"}"#.to_owned()),
         (Frame::Error(failure.hint("h")), r#"{"type":"error","kind":"protocol","message":"no","hint":"h"}"#.to_owned()),
+        (Frame::Error(Failure::new(unknown_kind(), "no")), r#"{"type":"error","kind":"unreachable_there","message":"no"}"#.to_owned()),
         (Frame::Start(start), format!(r#"{{"type":"start","ch":1,"key":"{key}","generation":1700000000000000,"digest":"{digest}","mode":"shell","argc":1,"envc":1,"cwd":true,"user":true,"stdin":true,"timeout_ms":1500,"lock":"deploy","lock_wait_ms":5000,"grace_ms":0,"digests":["blake3","sha256"],"keep":true,"timestamps":true,"len":20}}"#)),
         (Frame::Ask(sparse.clone()), format!(r#"{{"type":"ask","ch":1,"key":"{key}","generation":1700000000000000,"digest":"{digest}","mode":"exec","argc":1,"len":5}}"#)),
         (Frame::Verdict(Verdict { ch: 1, permitted: true, note: Some("n".to_owned()), failure: None }), r#"{"type":"verdict","ch":1,"permitted":true,"note":"n"}"#.to_owned()),
         (Frame::Verdict(Verdict { ch: 1, permitted: false, note: None, failure: Some(Failure::new(ErrorKind::Denied, "no")) }), r#"{"type":"verdict","ch":1,"permitted":false,"kind":"denied","message":"no"}"#.to_owned()),
+        (Frame::Verdict(Verdict { ch: 1, permitted: false, note: None, failure: Some(Failure::new(unknown_kind(), "no")) }), r#"{"type":"verdict","ch":1,"permitted":false,"kind":"unreachable_there","message":"no"}"#.to_owned()),
         (Frame::Start(sparse), format!(r#"{{"type":"start","ch":1,"key":"{key}","generation":1700000000000000,"digest":"{digest}","mode":"exec","argc":1,"len":5}}"#)),
         (
             Frame::Attach(Attach { ch: 2, key, generation: 2, digest, stdout: 3, stderr: 4 }),
@@ -168,6 +175,10 @@ fn golden() -> Vec<(Frame, String)> {
         (Frame::Signal { ch: 1, number: 1, signal: Signal::INT }, r#"{"type":"signal","ch":1,"number":1,"signal":"SIGINT"}"#.to_owned()),
         (Frame::Cancel { ch: 1 }, r#"{"type":"cancel","ch":1}"#.to_owned()),
         (Frame::Exit(exit), format!(r#"{{"type":"exit","ch":1,"outcome":"timed_out","code":255,"signal":"SIGKILL","kind":"server_stopped","message":"stopped","hint":"again","retry_after_ms":10,"stdout_bytes":3,"stderr_bytes":0,"stdout_digest":"{BLAKE3}","stderr_digest":"{SHA256}","open":true,"started_at":1,"ended_at":2,"duration_ms":1,"audit":"9007199254740991:{AUDIT}"}}"#)),
+        (
+            Frame::Exit(Exit { failure: Some(Failure::new(unknown_kind(), "no")), ..never.clone() }),
+            r#"{"type":"exit","ch":1,"outcome":"not_started","kind":"unreachable_there","message":"no","stdout_bytes":0,"stderr_bytes":0,"ended_at":2}"#.to_owned(),
+        ),
         (Frame::Exit(never), r#"{"type":"exit","ch":1,"outcome":"not_started","kind":"not_found","message":"no \"x\"\né","stdout_bytes":0,"stderr_bytes":0,"ended_at":2}"#.to_owned()),
         (Frame::Done { ch: 1 }, r#"{"type":"done","ch":1}"#.to_owned()),
     ]

@@ -149,6 +149,30 @@ async fn what_the_server_says_of_a_command_that_did_not_start_is_reported() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_kind_of_error_that_the_client_does_not_know_is_reported_as_text() {
+    let later = Failure::new(ErrorKind::parse("unreachable_there").unwrap(), "no way");
+    for outcome in [Outcome::NotStarted, Outcome::Unknown] {
+        let (link, mut host) = client();
+        let mut child = echo(&link).spawn().await.unwrap();
+        let mut peer = host.greet('a').await;
+        peer.expect_start().await;
+        peer.say(failed(1, outcome, later.clone())).await;
+        assert_eq!(verdict_at_once(&mut child).await, (outcome, Some(later.kind)));
+        let report = child.wait().await;
+        let status = if outcome == Outcome::NotStarted { 125 } else { 255 };
+        assert_eq!(report.exit_status(), status);
+        let shown = serde_json::to_value(&report).unwrap();
+        assert_eq!(shown["error"]["kind"], "unreachable_there");
+    }
+    let (link, mut host) = client();
+    let mut child = echo(&link).spawn().await.unwrap();
+    let mut peer = host.accept().await;
+    peer.expect_hello().await;
+    peer.say(Frame::Error(later.clone())).await;
+    assert_eq!(verdict_at_once(&mut child).await, (Outcome::NotStarted, Some(later.kind)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_refuses_before_its_hello_has_started_nothing() {
     let (link, mut host) = client();
     let mut child = echo(&link).spawn().await.unwrap();

@@ -38,7 +38,7 @@ struct Attendant<'a> {
 /// What the host says about a command, in this order.
 enum Step {
     Started(Option<Started>),
-    Ended(Report),
+    Ended(Box<Report>),
 }
 
 /// Moves the streams until the command has ended and all of them is on its way to be printed, or
@@ -131,7 +131,7 @@ impl<'a> Attendant<'a> {
                 // The first piece of all: it waits for nobody. A writer that failed says so itself.
                 let _ = self.screen.stdout.send(Piece::Started { job, started_at }).await;
             }
-            Step::Ended(report) => self.report = Some(report),
+            Step::Ended(report) => self.report = Some(*report),
         }
     }
 
@@ -221,7 +221,11 @@ impl<'a> Attendant<'a> {
 /// # Cancel safety
 /// Nothing is lost when it is dropped, as with what it calls.
 async fn next(child: &mut Child, started: bool) -> Step {
-    if started { Step::Ended(child.wait().await) } else { Step::Started(child.started().await) }
+    if started {
+        Step::Ended(Box::new(child.wait().await))
+    } else {
+        Step::Started(child.started().await)
+    }
 }
 
 /// Waits until then, or for ever.

@@ -250,10 +250,15 @@ pub(super) fn exit(ch: u32, stdout: &[u8]) -> Exit {
 
 /// Nothing ran: the host is busy, and may be asked again after so long.
 pub(super) fn busy(ch: u32, retry_after_ms: u64) -> Frame {
+    failed(ch, Outcome::NotStarted, full(retry_after_ms))
+}
+
+/// The end of a command of which nothing is known but this.
+pub(super) fn failed(ch: u32, outcome: Outcome, failure: Failure) -> Frame {
     Frame::Exit(Exit {
-        outcome: Outcome::NotStarted,
+        outcome,
         code: None,
-        failure: Some(full(retry_after_ms)),
+        failure: Some(failure),
         stdout_digest: None,
         stderr_digest: None,
         started_at: None,
