@@ -17,12 +17,12 @@ use rcmd_protocol::outcome::{ErrorKind, Failure};
 use tokio::sync::oneshot;
 
 use crate::{
-    config::{limits::Limits, quota::Allowance},
+    config::{limits::Limits, quota::EffectiveQuota},
     units::Rate,
 };
 use bucket::Bucket;
-use queue::Fair;
-pub use throttle::Late;
+use queue::FairQueue;
+pub use throttle::Backoff;
 
 /// Hands out turns: so many commands run at once, so many wait, the others are told when to come
 /// again. Turns go round between identities, so that nobody's queue holds up another's.
@@ -35,7 +35,7 @@ pub struct Admission {
 
 #[derive(Debug)]
 struct State {
-    turns: Fair<oneshot::Sender<Turn>>,
+    queue: FairQueue<oneshot::Sender<RunSlot>>,
     /// The host's rate, and what of it is there.
     rate: Rate,
     starts: Bucket,
@@ -43,27 +43,27 @@ struct State {
 
 /// A running command's turn; given back when dropped.
 #[derive(Debug)]
-pub struct Turn {
+pub struct RunSlot {
     admission: Arc<Admission>,
     who: Arc<str>,
 }
 
 /// A place in the queue; given back when dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct QueueTicket {
     admission: Arc<Admission>,
     who: String,
     number: u64,
     position: usize,
     wait: Duration,
-    turn: oneshot::Receiver<Turn>,
+    slot: oneshot::Receiver<RunSlot>,
 }
 
 impl Admission {
     /// An admission with these limits.
     pub fn new(limits: &Limits) -> Self {
-        let turns = Fair::new(limits.running);
-        let state = State { turns, rate: limits.starts, starts: Bucket::default() };
+        let queue = FairQueue::new(limits.running);
+        let state = State { queue, rate: limits.starts, starts: Bucket::default() };
         Self { running: limits.running, queued: limits.queued, state: Mutex::new(state) }
     }
 
@@ -81,49 +81,53 @@ impl Admission {
     ///
     /// # Errors
     /// `busy`, with the time to come again.
-    pub fn knock(&self, who: &str, allowance: &Allowance) -> Result<(), Failure> {
+    pub fn try_start(&self, who: &str, quota: &EffectiveQuota) -> Result<(), Failure> {
         let now = Instant::now();
         self.state(|state| {
-            self.check_room(state, who, allowance, false)?;
+            self.check_room(state, who, quota, false)?;
             let rate = state.rate;
-            let line = state.turns.line(who, allowance.running);
-            let of_peer = line.starts.check(allowance.starts, now);
+            let lane = state.queue.lane(who, quota.running);
+            let of_peer = lane.starts.check(quota.starts, now);
             let of_host = state.starts.check(rate, now);
-            of_peer.map_err(|wait| too_fast("this identity", allowance.starts, wait))?;
+            of_peer.map_err(|wait| too_fast("this identity", quota.starts, wait))?;
             of_host.map_err(|wait| too_fast("the host", rate, wait))?;
-            line.starts.take(allowance.starts, now);
+            lane.starts.take(quota.starts, now);
             state.starts.take(rate, now);
             Ok(())
         })
     }
 
     /// How late a start of this identity that is turned away is to be told so.
-    pub fn refuse(&self, who: &str, allowance: &Allowance) -> Late {
+    pub fn refuse(&self, who: &str, quota: &EffectiveQuota) -> Backoff {
         let now = Instant::now();
-        self.state(|state| state.turns.line(who, allowance.running).refusals.answer(now))
+        self.state(|state| state.queue.lane(who, quota.running).refusals.answer(now))
     }
 
     /// A turn, if one is free and nobody of this identity waits for it.
-    pub fn try_turn(self: &Arc<Self>, who: &str, allowance: &Allowance) -> Option<Turn> {
-        let has_turn = self.state(|state| state.turns.try_run(who, allowance.running));
-        has_turn.then(|| Turn { admission: Arc::clone(self), who: who.into() })
+    pub fn try_slot(self: &Arc<Self>, who: &str, quota: &EffectiveQuota) -> Option<RunSlot> {
+        let has_slot = self.state(|state| state.queue.try_run(who, quota.running));
+        has_slot.then(|| RunSlot { admission: Arc::clone(self), who: who.into() })
     }
 
     /// A place in the queue.
     ///
     /// # Errors
     /// `busy` when the queue is full.
-    pub fn queue(self: &Arc<Self>, who: &str, allowance: &Allowance) -> Result<Place, Failure> {
-        let (ticket, turn) = oneshot::channel();
+    pub fn enqueue(
+        self: &Arc<Self>,
+        who: &str,
+        quota: &EffectiveQuota,
+    ) -> Result<QueueTicket, Failure> {
+        let (waiter, slot) = oneshot::channel();
         let (number, position) = self.state(|state| {
-            self.check_room(state, who, allowance, true)?;
-            let number = state.turns.enter(who, allowance.running, ticket);
-            Ok::<_, Failure>((number, state.turns.before(who)))
+            self.check_room(state, who, quota, true)?;
+            let number = state.queue.enter(who, quota.running, waiter);
+            Ok::<_, Failure>((number, state.queue.before(who)))
         })?;
         self.hand_out();
         let admission = Arc::clone(self);
-        let wait = allowance.queue_wait.0;
-        Ok(Place { admission, who: who.to_owned(), number, position, wait, turn })
+        let wait = quota.queue_wait.0;
+        Ok(QueueTicket { admission, who: who.to_owned(), number, position, wait, slot })
     }
 
     /// Whether there is a turn or a place; a place alone for one who `waits` already.
@@ -131,40 +135,40 @@ impl Admission {
         &self,
         state: &mut State,
         who: &str,
-        allowance: &Allowance,
+        quota: &EffectiveQuota,
         waits: bool,
     ) -> Result<(), Failure> {
-        let turns = &mut state.turns;
-        let (running, waiting, pace) = (turns.running(), turns.waiting(), turns.pace);
-        let line = turns.line(who, allowance.running);
-        let must_wait = waits || running >= self.running || line.running() >= allowance.running;
-        if must_wait && line.waiting() >= allowance.queued {
-            return Err(full("of this identity ", line.running(), line.waiting())
-                .retry_after_ms(ms(line.pace.come_again(line.waiting()))));
+        let queue = &mut state.queue;
+        let (running, waiting, pace) = (queue.running(), queue.waiting(), queue.pace);
+        let lane = queue.lane(who, quota.running);
+        let must_wait = waits || running >= self.running || lane.running() >= quota.running;
+        if must_wait && lane.waiting() >= quota.queued {
+            return Err(full("of this identity ", lane.running(), lane.waiting())
+                .retry_after_ms(ms(lane.pace.retry_after(lane.waiting()))));
         }
         if must_wait && waiting >= self.queued {
-            return Err(full("", running, waiting).retry_after_ms(ms(pace.come_again(waiting))));
+            return Err(full("", running, waiting).retry_after_ms(ms(pace.retry_after(waiting))));
         }
         Ok(())
     }
 
     /// Gives free turns to those whose they are.
     fn hand_out(self: &Arc<Self>) {
-        while let Some((who, ticket)) = self.state(|state| state.turns.next()) {
+        while let Some((who, waiter)) = self.state(|state| state.queue.next()) {
             // Who has left at this moment gives it back by dropping it, outside of the lock.
-            let _ = ticket.send(Turn { admission: Arc::clone(self), who });
+            let _ = waiter.send(RunSlot { admission: Arc::clone(self), who });
         }
     }
 }
 
-impl Drop for Turn {
+impl Drop for RunSlot {
     fn drop(&mut self) {
-        self.admission.state(|state| state.turns.release(&self.who, Instant::now()));
+        self.admission.state(|state| state.queue.release(&self.who, Instant::now()));
         self.admission.hand_out();
     }
 }
 
-impl Place {
+impl QueueTicket {
     /// How many go before this one, as it looked when it came.
     pub fn position(&self) -> usize {
         self.position
@@ -177,13 +181,13 @@ impl Place {
     ///
     /// # Cancel safety
     /// The place is kept, and a turn that came is given to the next call.
-    pub async fn turn(&mut self) -> Result<Turn, Failure> {
-        match tokio::time::timeout(self.wait, &mut self.turn).await {
-            Ok(Ok(turn)) => Ok(turn),
+    pub async fn slot(&mut self) -> Result<RunSlot, Failure> {
+        match tokio::time::timeout(self.wait, &mut self.slot).await {
+            Ok(Ok(slot)) => Ok(slot),
             Ok(Err(_)) | Err(_) => {
                 let again = self
                     .admission
-                    .state(|state| state.turns.pace.come_again(state.turns.waiting()));
+                    .state(|state| state.queue.pace.retry_after(state.queue.waiting()));
                 let wait = humantime::format_duration(self.wait);
                 Err(busy(format!("no turn came within {wait}"))
                     .hint("Nothing ran; try again later, or raise queue_wait in server.toml.")
@@ -193,9 +197,9 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for QueueTicket {
     fn drop(&mut self) {
-        self.admission.state(|state| state.turns.leave(&self.who, self.number));
+        self.admission.state(|state| state.queue.leave(&self.who, self.number));
     }
 }
 
@@ -227,87 +231,87 @@ mod tests {
         toml::from_str(text).unwrap()
     }
 
-    fn admission(text: &str) -> (Arc<Admission>, Allowance) {
+    fn admission(text: &str) -> (Arc<Admission>, EffectiveQuota) {
         let limits = limits(text);
-        (Arc::new(Admission::new(&limits)), limits.allowance("a", &[]))
+        (Arc::new(Admission::new(&limits)), limits.quota_for("a", &[]))
     }
 
     #[tokio::test]
     async fn the_queue_is_bounded_and_moves_on_when_a_turn_ends() {
         let (admission, of) = admission("running = 1\nqueued = 1");
-        let turn = admission.try_turn("a", &of).unwrap();
-        assert!(admission.try_turn("a", &of).is_none());
-        assert!(admission.knock("a", &of).is_ok());
-        let mut place = admission.queue("a", &of).unwrap();
-        assert_eq!(place.position(), 0);
-        assert!(admission.knock("a", &of).is_err());
-        assert_eq!(admission.queue("a", &of).unwrap_err().kind, ErrorKind::Busy);
-        drop(turn);
-        let turn = place.turn().await.unwrap();
-        drop((turn, place));
-        assert!(admission.try_turn("a", &of).is_some());
-        assert!(admission.queue("a", &of).is_ok());
+        let slot = admission.try_slot("a", &of).unwrap();
+        assert!(admission.try_slot("a", &of).is_none());
+        assert!(admission.try_start("a", &of).is_ok());
+        let mut ticket = admission.enqueue("a", &of).unwrap();
+        assert_eq!(ticket.position(), 0);
+        assert!(admission.try_start("a", &of).is_err());
+        assert_eq!(admission.enqueue("a", &of).unwrap_err().kind, ErrorKind::Busy);
+        drop(slot);
+        let slot = ticket.slot().await.unwrap();
+        drop((slot, ticket));
+        assert!(admission.try_slot("a", &of).is_some());
+        assert!(admission.enqueue("a", &of).is_ok());
     }
 
     #[tokio::test]
     async fn a_command_of_another_has_its_turn_before_hundreds_that_came_earlier() {
         let (admission, of) = admission("running = 1");
-        let turn = admission.try_turn("a", &of).unwrap();
-        let mut crowd: Vec<_> = (0..500).map(|_| admission.queue("a", &of).unwrap()).collect();
-        let mut other = admission.queue("b", &of).unwrap();
+        let slot = admission.try_slot("a", &of).unwrap();
+        let mut crowd: Vec<_> = (0..500).map(|_| admission.enqueue("a", &of).unwrap()).collect();
+        let mut other = admission.enqueue("b", &of).unwrap();
         assert_eq!(other.position(), 1);
-        drop(turn);
-        let other = other.turn().await.unwrap();
-        assert_eq!(crowd[0].turn.try_recv().err(), Some(oneshot::error::TryRecvError::Empty));
+        drop(slot);
+        let other = other.slot().await.unwrap();
+        assert_eq!(crowd[0].slot.try_recv().err(), Some(oneshot::error::TryRecvError::Empty));
         drop(other);
-        assert!(crowd[0].turn.try_recv().is_ok());
+        assert!(crowd[0].slot.try_recv().is_ok());
     }
 
     #[tokio::test]
     async fn a_turn_that_came_to_one_who_has_left_goes_to_the_next() {
         let (admission, of) = admission("running = 1");
-        let turn = admission.try_turn("a", &of).unwrap();
-        let leaves = admission.queue("a", &of).unwrap();
-        let mut stays = admission.queue("a", &of).unwrap();
-        drop(turn);
+        let slot = admission.try_slot("a", &of).unwrap();
+        let leaves = admission.enqueue("a", &of).unwrap();
+        let mut stays = admission.enqueue("a", &of).unwrap();
+        drop(slot);
         drop(leaves);
-        drop(stays.turn().await.unwrap());
-        assert!(admission.try_turn("a", &of).is_some());
+        drop(stays.slot().await.unwrap());
+        assert!(admission.try_slot("a", &of).is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_too_long_is_told_to_come_again() {
         let (admission, of) = admission("running = 1");
-        let _turn = admission.try_turn("a", &of).unwrap();
-        let failure = admission.queue("a", &of).unwrap().turn().await.unwrap_err();
+        let _slot = admission.try_slot("a", &of).unwrap();
+        let failure = admission.enqueue("a", &of).unwrap().slot().await.unwrap_err();
         assert_eq!(failure.retry_after_ms, Some(1000));
-        assert_eq!(admission.state(|state| state.turns.waiting()), 0);
+        assert_eq!(admission.state(|state| state.queue.waiting()), 0);
     }
 
     #[test]
     fn past_its_rate_an_identity_is_told_when_the_next_start_is_there() {
         let (admission, of) = admission("peer.starts = '2/m'\nstarts = '3/h'");
-        assert!(admission.knock("a", &of).is_ok() && admission.knock("a", &of).is_ok());
-        let failure = admission.knock("a", &of).unwrap_err();
+        assert!(admission.try_start("a", &of).is_ok() && admission.try_start("a", &of).is_ok());
+        let failure = admission.try_start("a", &of).unwrap_err();
         assert!(failure.message.contains("this identity may start 2 in 1m"), "{failure}");
         assert!((29_000..=30_000).contains(&failure.retry_after_ms.unwrap()), "{failure:?}");
         // What was refused took nothing from the host's rate.
-        assert!(admission.knock("b", &of).is_ok());
-        let failure = admission.knock("b", &of).unwrap_err();
+        assert!(admission.try_start("b", &of).is_ok());
+        let failure = admission.try_start("b", &of).unwrap_err();
         assert!(failure.message.contains("the host may start 3 in 1h"), "{failure}");
     }
 
     #[test]
     fn one_identity_s_full_queue_is_not_another_s() {
         let (admission, of) = admission("running = 4\nqueued = 4");
-        let _turns: Vec<_> = (0..3).map(|_| admission.try_turn("a", &of).unwrap()).collect();
-        let _places: Vec<_> = (0..3).map(|_| admission.queue("a", &of).unwrap()).collect();
-        let failure = admission.queue("a", &of).unwrap_err();
+        let _slots: Vec<_> = (0..3).map(|_| admission.try_slot("a", &of).unwrap()).collect();
+        let _tickets: Vec<_> = (0..3).map(|_| admission.enqueue("a", &of).unwrap()).collect();
+        let failure = admission.enqueue("a", &of).unwrap_err();
         assert!(
             failure.message.contains("3 commands of this identity run and 3 wait"),
             "{failure}"
         );
-        let _turn = admission.try_turn("b", &of).unwrap();
-        assert!(admission.queue("b", &of).is_ok());
+        let _slot = admission.try_slot("b", &of).unwrap();
+        assert!(admission.enqueue("b", &of).is_ok());
     }
 }

@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 use crate::{
-    admission::{budget::Share, slots::Seat},
+    admission::{budget::Share, slots::ConnectionSlot},
     config::limits::{self, CLOSE},
     handler,
     job::{JobHandle, Message, Sink},
@@ -44,9 +44,14 @@ struct Connection<S> {
     compression: Option<Share>,
 }
 
-/// Serves a connection to its end. `greeted` is dropped when the client's hello has come.
-pub async fn serve<S, G>(state: Arc<ServerState>, peer: Peer, seat: Seat, stream: S, greeted: G)
-where
+/// Serves a connection to its end. `hello_guard` is dropped when the client's hello has come.
+pub async fn serve<S, G>(
+    state: Arc<ServerState>,
+    peer: Peer,
+    slot: ConnectionSlot,
+    stream: S,
+    hello_guard: G,
+) where
     S: AsyncRead + AsyncWrite + Send + 'static,
     G: Send,
 {
@@ -69,7 +74,7 @@ where
     let (judged, who) = (Arc::clone(&connection.state), Arc::clone(&connection.peer));
     let mut resumable = true;
     let ended = tokio::select! {
-        ended = connection.read(greeted) => ended,
+        ended = connection.read(hello_guard) => ended,
         (cut, failure) = trust::watch_over(&judged, &who) => {
             warn!(peer = %who, serial = who.identity().serial(), reason = %cut, "cut");
             judged.jobs.audit.cut(&who, &cut.to_string());
@@ -89,11 +94,11 @@ where
     if !writing.is_finished() && timeout(CLOSE, &mut writing).await.is_err() {
         writing.abort();
     }
-    drop(seat);
+    drop(slot);
 }
 
 impl<S: AsyncRead + AsyncWrite> Connection<S> {
-    async fn read<G>(&mut self, greeted: G) -> Ended {
+    async fn read<G>(&mut self, hello_guard: G) -> Ended {
         match self.next().await {
             Ok(Frame::Hello(hello)) => {
                 debug!(peer = %self.peer, agent = ?hello.agent, "connected");
@@ -104,7 +109,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             Ok(_) => return Ended::Closed,
             Err(ended) => return ended,
         }
-        drop(greeted);
+        drop(hello_guard);
         loop {
             let frame = match self.next().await {
                 Ok(frame) => frame,

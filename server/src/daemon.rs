@@ -20,9 +20,9 @@ use crate::{
     audit::Audit,
     cli::Options,
     config::{Settings, limits::Limits},
-    daemon::{instance::Running, shutdown::shutdown},
-    job::{Message, idempotency::KeyLog},
-    net::{accept::Waiting, listener::Listener},
+    daemon::{instance::InstanceFile, shutdown::shutdown},
+    job::{Message, idempotency::IdempotencyLog},
+    net::{accept::PendingHandshakes, listener::Listener},
     policy::{self, Rules},
     process::{self, Processes, TreeLimits},
     state::ServerState,
@@ -68,12 +68,12 @@ fn report(settings: &Settings, limits: &Limits, policy: &Rules) -> Result<()> {
     writeln!(out, "running      {} commands at once, {} queued", limits.running, limits.queued)?;
     writeln!(out, "connections  {}", limits.connections)?;
     writeln!(out, "starts       {}", limits.starts)?;
-    writeln!(out, "one user     {}", limits.allowance("", &[]))?;
+    writeln!(out, "one user     {}", limits.quota_for("", &[]))?;
     for user in limits.user.keys() {
-        writeln!(out, "user {user:7} {}", limits.allowance(user, &[]))?;
+        writeln!(out, "user {user:7} {}", limits.quota_for(user, &[]))?;
     }
     for group in limits.group.keys() {
-        let of = limits.allowance("", std::slice::from_ref(group));
+        let of = limits.quota_for("", std::slice::from_ref(group));
         writeln!(out, "group {group:6} {of}")?;
     }
     match process::probe(settings.spawn, &limits.tree).context(CANT_SPAWN)? {
@@ -144,13 +144,20 @@ async fn serve(
     policy: Rules,
     audit: Arc<Audit>,
 ) -> Result<()> {
-    let keys = KeyLog::open(&settings.keys)?;
+    let idempotency = IdempotencyLog::open(&settings.keys)?;
     let (processes, why) = Processes::new(settings.spawn, &limits.tree).context(CANT_SPAWN)?;
     tell_of_spawn(&settings, &processes, why)?;
     let orphans = processes.clone().reap_orphans();
     let account = process::Account::current();
     let state = Arc::new(ServerState::new(
-        settings, limits, trust, policy, keys, audit, processes, account,
+        settings,
+        limits,
+        trust,
+        policy,
+        idempotency,
+        audit,
+        processes,
+        account,
     )?);
 
     // Not among the tracked tasks: it ends with the runtime.
@@ -162,7 +169,7 @@ async fn serve(
     renewal::begin(&layout, &state).await;
     let listening = listen(&state)?;
     // For `rcmd-server status`; a server that can't say that it runs does so all the same.
-    let _running = Running::begin(&layout, listening)
+    let _instance = InstanceFile::begin(&layout, listening)
         .inspect_err(|error| warn!(%error, "`rcmd-server status` will not see this server"));
     renewal::spawn(&layout, &state);
     loop {
@@ -190,7 +197,7 @@ fn listen(state: &Arc<ServerState>) -> Result<Vec<SocketAddr>> {
         unauthenticated = limits.unauthenticated,
         "limits"
     );
-    let (waiting, numbers) = (Arc::new(Waiting::default()), Arc::new(AtomicU64::new(0)));
+    let (pending, numbers) = (Arc::new(PendingHandshakes::default()), Arc::new(AtomicU64::new(0)));
     let mut listeners = Vec::new();
     for &address in &state.settings.listen {
         let listener = Listener::bind(address).with_context(|| {
@@ -202,7 +209,7 @@ fn listen(state: &Arc<ServerState>) -> Result<Vec<SocketAddr>> {
     let addresses = listeners.iter().map(Listener::address).collect();
     for listener in listeners {
         writeln!(out, "listening on {}", listener.address())?;
-        let run = listener.run(Arc::clone(state), Arc::clone(&waiting), Arc::clone(&numbers));
+        let run = listener.run(Arc::clone(state), Arc::clone(&pending), Arc::clone(&numbers));
         state.tasks.spawn(run);
     }
     out.flush()?;

@@ -15,11 +15,11 @@ use rcmd_protocol::{
 use tracing::{debug, info};
 
 use crate::{
-    admission::{Late, budget::Share},
+    admission::{Backoff, budget::Share},
     config::limits::REQUEST_ALWAYS,
     job::{
-        self, Attachment, Beginning, JobHandle, Message, Sink, Wishes, idempotency::Known,
-        registry::Found,
+        self, Attachment, Beginning, JobHandle, Message, Sink, Wishes, idempotency::KeyState,
+        registry::Lookup,
     },
     judging::{self, Ground, Permitted, Refused},
     policy::{self, AuthorizedRequest, Denial, PolicySlice, RequestContext},
@@ -53,16 +53,16 @@ pub async fn start(
     };
     let (handle, registered) = job::register();
     let (user, key, digest) = (peer.user(), start.key, start.digest);
-    let allowance = state.jobs.limits.load().of(peer.identity());
-    match state.registry.claim(allowance.channels, user, key, digest, &handle) {
+    let quota = state.jobs.limits.load().quota_of(peer.identity());
+    match state.registry.claim(quota.channels, user, key, digest, &handle) {
         Err(failure) => return Ok(turn_away(state, peer, sink, failure).await),
-        Ok(Found::Job(_)) if !may_attach(state, peer, &sink) => return Ok(None),
-        Ok(Found::Job(job)) => return Ok(take_up(job, sink, None).await),
-        Ok(Found::Conflict) => return Ok(refused(&sink, Refusal::Conflict)),
-        Ok(Found::Gone) => {
+        Ok(Lookup::Job(_)) if !may_attach(state, peer, &sink) => return Ok(None),
+        Ok(Lookup::Job(job)) => return Ok(take_up(job, sink, None).await),
+        Ok(Lookup::Conflict) => return Ok(refused(&sink, Refusal::Conflict)),
+        Ok(Lookup::Gone) => {
             return Ok(answer_kept(state, peer, &start, wishes, &sink, Refusal::Gone));
         }
-        Ok(Found::Unknown) => {}
+        Ok(Lookup::Unknown) => {}
     }
     let claim = Claim {
         state: Arc::clone(state),
@@ -71,7 +71,7 @@ pub async fn start(
         job: handle.clone(),
         started: false,
     };
-    if start.keep && state.jobs.keys.find(user, key, digest).is_some() {
+    if start.keep && state.jobs.idempotency.find(user, key, digest).is_some() {
         return Ok(answer_kept(state, peer, &start, wishes, &sink, Refusal::Gone));
     }
     let id = match attempt(state, peer, &request, &start) {
@@ -220,8 +220,8 @@ async fn prepare(
     if state.is_draining() {
         return Err(job::draining());
     }
-    let allowance = state.jobs.limits.load().of(peer.identity());
-    state.jobs.admission.knock(peer.user(), &allowance)?;
+    let quota = state.jobs.limits.load().quota_of(peer.identity());
+    state.jobs.admission.try_start(peer.user(), &quota)?;
     let held = hold(&state.jobs, start)?;
     let slice = state.policy.load().slice(peer.principal());
     let refused = |refused| match refused {
@@ -278,10 +278,10 @@ pub async fn attach(
     }
     // Keys are kept for an identity, so that another's is as unknown as one that never was.
     match state.registry.find(peer.user(), attach.key, attach.digest) {
-        Found::Job(job) => take_up(job, sink, Some((attach.stdout, attach.stderr))).await,
-        Found::Conflict => refused(&sink, Refusal::Conflict),
-        Found::Gone => refused(&sink, Refusal::Gone),
-        Found::Unknown => refused(&sink, Refusal::UnknownKey),
+        Lookup::Job(job) => take_up(job, sink, Some((attach.stdout, attach.stderr))).await,
+        Lookup::Conflict => refused(&sink, Refusal::Conflict),
+        Lookup::Gone => refused(&sink, Refusal::Gone),
+        Lookup::Unknown => refused(&sink, Refusal::UnknownKey),
     }
 }
 
@@ -303,15 +303,15 @@ fn answer_kept(
         return None;
     }
     let ch = sink.ch;
-    match state.jobs.keys.find(peer.user(), start.key, start.digest) {
+    match state.jobs.idempotency.find(peer.user(), start.key, start.digest) {
         None => refused(sink, otherwise),
-        Some(Known::Conflict) => refused(sink, Refusal::Conflict),
-        Some(Known::Expired) => refuse(
+        Some(KeyState::Conflict) => refused(sink, Refusal::Conflict),
+        Some(KeyState::Expired) => refuse(
             sink,
             Failure::new(ErrorKind::KeyExpired, "this key was used more than 7 days ago")
                 .hint("Whatever it started has ended; use another --key to run it again."),
         ),
-        Some(Known::Lost) => {
+        Some(KeyState::Lost) => {
             let failure = Failure::new(
                 ErrorKind::Lost,
                 "this key was used, and the server was killed before its command ended",
@@ -320,7 +320,7 @@ fn answer_kept(
             sink.link.send(job::unknown(ch, failure));
             None
         }
-        Some(Known::Ended { job, exit }) => {
+        Some(KeyState::Ended { job, exit }) => {
             // What the command wrote is gone; the offsets say that there was something.
             sink.link.send(Frame::Attached(Attached {
                 ch,
@@ -361,20 +361,20 @@ async fn turn_away(
     if failure.kind != ErrorKind::Busy {
         return refuse(&sink, failure);
     }
-    let allowance = state.jobs.limits.load().of(peer.identity());
-    let Late { by, holds_up } = state.jobs.admission.refuse(peer.user(), &allowance);
-    if by.is_zero() {
+    let quota = state.jobs.limits.load().quota_of(peer.identity());
+    let Backoff { delay, pause_reading } = state.jobs.admission.refuse(peer.user(), &quota);
+    if delay.is_zero() {
         return refuse(&sink, failure);
     }
     let closing = state.closing.clone();
     let answer = async move {
         tokio::select! {
-            () = tokio::time::sleep(by) => {}
+            () = tokio::time::sleep(delay) => {}
             () = closing.cancelled() => {}
         }
-        refuse(&sink, sooner(failure, by));
+        refuse(&sink, sooner(failure, delay));
     };
-    if holds_up {
+    if pause_reading {
         answer.await;
     } else {
         state.tasks.spawn(answer);
@@ -383,8 +383,8 @@ async fn turn_away(
 }
 
 /// The same for one who has waited for the answer: so much of the time to come again has passed.
-fn sooner(failure: Failure, by: Duration) -> Failure {
-    let waited = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+fn sooner(failure: Failure, delay: Duration) -> Failure {
+    let waited = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
     let left = failure.retry_after_ms.map(|wait| wait.saturating_sub(waited).max(1));
     Failure { retry_after_ms: left, ..failure }
 }

@@ -42,7 +42,7 @@ use crate::{
     },
     audit::Audit,
     config::{OnReload, limits::Limits},
-    job::idempotency::KeyLog,
+    job::idempotency::IdempotencyLog,
     policy::{AuthorizedRequest, Permit, Rules},
     process::Processes,
 };
@@ -204,7 +204,7 @@ pub struct Shared {
     /// Memory.
     pub budget: Arc<Budget>,
     /// Keys that outlive their jobs.
-    pub keys: Arc<KeyLog>,
+    pub idempotency: Arc<IdempotencyLog>,
     /// Names that one command holds at a time.
     pub locks: Arc<Locks>,
     /// What is written down of them all.

@@ -22,14 +22,14 @@ use crate::{
         Admission,
         budget::Budget,
         locks::Locks,
-        slots::{Seat, Seats},
+        slots::{ConnectionSlot, ConnectionSlots},
     },
     audit::Audit,
     config::{
         Settings,
         limits::{HELD, Limits},
     },
-    job::{self, idempotency::KeyLog, registry::Registry},
+    job::{self, idempotency::IdempotencyLog, registry::Registry},
     policy::Rules,
     process::{Account, Accounts, Processes},
     trust::{Trust, TrustError},
@@ -58,7 +58,7 @@ pub struct ServerState {
     pub closing: CancellationToken,
     instance: Instance,
     draining: AtomicBool,
-    seats: Arc<Seats>,
+    slots: Arc<ConnectionSlots>,
 }
 
 impl ServerState {
@@ -72,7 +72,7 @@ impl ServerState {
         limits: Limits,
         trust: Trust,
         policy: Rules,
-        keys: KeyLog,
+        idempotency: IdempotencyLog,
         audit: Arc<Audit>,
         processes: Processes,
         account: Account,
@@ -81,7 +81,7 @@ impl ServerState {
             admission: Arc::new(Admission::new(&limits)),
             limits: ArcSwap::from_pointee(limits.clone()),
             budget: Arc::new(Budget::new(HELD)),
-            keys: Arc::new(keys),
+            idempotency: Arc::new(idempotency),
             locks: Arc::new(Locks::new(settings.locks.clone(), processes.clone())),
             audit,
             user: account.name.clone(),
@@ -91,7 +91,7 @@ impl ServerState {
             retain: settings.retain,
         };
         let registry = Arc::new(Registry::new(limits.channels, settings.retain));
-        let seats = Arc::new(Seats::new(limits.connections));
+        let slots = Arc::new(ConnectionSlots::new(limits.connections));
         settings.limits = limits;
         Ok(Self {
             settings,
@@ -105,7 +105,7 @@ impl ServerState {
             closing: CancellationToken::new(),
             instance: Instance::random()?,
             draining: AtomicBool::new(false),
-            seats,
+            slots,
         })
     }
 
@@ -161,7 +161,7 @@ impl ServerState {
     ///
     /// # Errors
     /// `busy` when it has as many as it may, or all seats are taken.
-    pub fn seat(&self, who: &Identity) -> Result<Seat, Failure> {
-        self.seats.take(who.user(), self.jobs.limits.load().of(who).connections)
+    pub fn connection_slot(&self, who: &Identity) -> Result<ConnectionSlot, Failure> {
+        self.slots.take(who.user(), self.jobs.limits.load().quota_of(who).connections)
     }
 }

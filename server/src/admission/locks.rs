@@ -32,7 +32,7 @@ use tokio::{
 use tracing::warn;
 
 use crate::process::Processes;
-use lock_file::{Found, Mark};
+use lock_file::{LockFile, Probe};
 
 /// Time for what is left of a job whose server was killed to die.
 const REMAINS: Duration = Duration::from_secs(5);
@@ -53,13 +53,13 @@ pub struct Locks {
 struct Held {
     holder: Holder,
     since: Instant,
-    queue: VecDeque<Waiter>,
+    queue: VecDeque<Queued>,
 }
 
 #[derive(Debug)]
-struct Waiter {
+struct Queued {
     holder: Holder,
-    grant: oneshot::Sender<Hold>,
+    grant: oneshot::Sender<LockTurn>,
 }
 
 /// Whose command, and which.
@@ -71,28 +71,28 @@ struct Holder {
 
 /// A place in the queue for a lock, or at its head.
 #[derive(Debug)]
-pub struct Stand {
+pub struct LockWaiter {
     locks: Arc<Locks>,
     name: String,
     holder: Holder,
     position: usize,
     until: Instant,
-    hold: oneshot::Receiver<Hold>,
+    turn: oneshot::Receiver<LockTurn>,
 }
 
 /// This server's right to the lock; given to the next when dropped.
 #[derive(Debug)]
-struct Hold {
+struct LockTurn {
     locks: Arc<Locks>,
     name: String,
 }
 
-/// A lock that is held; given back when dropped, see [`Lease::give_back`].
+/// A lock that is held; given back when dropped, see [`LockGuard::release`].
 #[derive(Debug)]
-pub struct Lease {
-    mark: Mark,
+pub struct LockGuard {
+    file: LockFile,
     // Dropped last: the next may look for the mark at once.
-    _hold: Hold,
+    _turn: LockTurn,
 }
 
 impl Locks {
@@ -109,35 +109,35 @@ impl Locks {
     ///
     /// # Errors
     /// `busy` when it is held and the start does not want to wait.
-    pub fn stand(
+    pub fn enqueue(
         self: &Arc<Self>,
         lock: &Lock,
         who: &Identity,
         job: &JobId,
-    ) -> Result<Stand, Failure> {
-        let (grant, hold) = oneshot::channel();
+    ) -> Result<LockWaiter, Failure> {
+        let (grant, turn) = oneshot::channel();
         let holder = Holder { who: who.clone(), job: job.clone() };
         let position = self.held(|held| match held.get_mut(&lock.name) {
             Some(held) if lock.wait_ms == 0 => Err(held.busy(&lock.name, who)),
             Some(held) => {
-                held.queue.push_back(Waiter { holder: holder.clone(), grant });
+                held.queue.push_back(Queued { holder: holder.clone(), grant });
                 Ok(held.queue.len() - 1)
             }
             None => {
                 let (holder, since) = (holder.clone(), Instant::now());
                 held.insert(lock.name.clone(), Held { holder, since, queue: VecDeque::new() });
                 // The receiver is here, so that it arrives.
-                let _ = grant.send(Hold { locks: Arc::clone(self), name: lock.name.clone() });
+                let _ = grant.send(LockTurn { locks: Arc::clone(self), name: lock.name.clone() });
                 Ok(0)
             }
         })?;
         let wait = Duration::from_millis(lock.wait_ms).min(LONGEST);
         let (locks, name, until) = (Arc::clone(self), lock.name.clone(), Instant::now() + wait);
-        Ok(Stand { locks, name, holder, position, until, hold })
+        Ok(LockWaiter { locks, name, holder, position, until, turn })
     }
 }
 
-impl Stand {
+impl LockWaiter {
     /// How many wait before this one, as it was when it came.
     pub fn position(&self) -> usize {
         self.position
@@ -145,7 +145,7 @@ impl Stand {
 
     /// Whether somebody holds the lock.
     pub fn must_wait(&self) -> bool {
-        self.hold.is_empty()
+        self.turn.is_empty()
     }
 
     /// Waits for the lock.
@@ -153,25 +153,27 @@ impl Stand {
     /// # Errors
     /// `busy` when it was not free in time, or something of its last holder can't be killed;
     /// `resources` when its mark can't be written.
-    pub async fn lease(mut self) -> Result<Lease, Failure> {
-        let Ok(Ok(hold)) = timeout_at(self.until, &mut self.hold).await else {
+    pub async fn acquire(mut self) -> Result<LockGuard, Failure> {
+        let Ok(Ok(turn)) = timeout_at(self.until, &mut self.turn).await else {
             return Err(self.locks.held(|held| match held.get(&self.name) {
                 Some(held) => held.busy(&self.name, &self.holder.who),
                 None => busy(&self.name, "was not free in time"),
             }));
         };
-        let mark = self.mark().await?;
-        Ok(Lease { mark, _hold: hold })
+        let file = self.take_file().await?;
+        Ok(LockGuard { file, _turn: turn })
     }
 
     /// The lock's mark on disk, ours and with the job's name in it, when nothing of the job before
     /// lives.
-    async fn mark(&self) -> Result<Mark, Failure> {
-        let mut mark = loop {
+    async fn take_file(&self) -> Result<LockFile, Failure> {
+        let mut file = loop {
             // Files of a folder of our own, and nothing is synced: this does not hold up the runtime.
-            match Mark::take(&self.locks.folder, &self.name).map_err(|error| self.failed(&error))? {
-                Found::Free(mark) => break mark,
-                Found::Left(mark, job) => {
+            match LockFile::take(&self.locks.folder, &self.name)
+                .map_err(|error| self.failed(&error))?
+            {
+                Probe::Free(file) => break file,
+                Probe::Left(file, job) => {
                     warn!(lock = %self.name, %job, "killing what a killed server left of its holder");
                     if !self.locks.processes.kill_remains(job.as_str(), REMAINS).await {
                         return Err(busy(
@@ -179,16 +181,16 @@ impl Stand {
                             "has processes of its last holder, which can't be killed",
                         ));
                     }
-                    break mark;
+                    break file;
                 }
-                Found::Elsewhere if Instant::now() >= self.until => {
+                Probe::Elsewhere if Instant::now() >= self.until => {
                     return Err(busy(&self.name, "is held by a command of another server"));
                 }
-                Found::Elsewhere => sleep(ELSEWHERE).await,
+                Probe::Elsewhere => sleep(ELSEWHERE).await,
             }
         };
-        mark.write(&self.holder.job).map_err(|error| self.failed(&error))?;
-        Ok(mark)
+        file.write(&self.holder.job).map_err(|error| self.failed(&error))?;
+        Ok(file)
     }
 
     fn failed(&self, error: &std::io::Error) -> Failure {
@@ -199,37 +201,37 @@ impl Stand {
     }
 }
 
-impl Drop for Stand {
+impl Drop for LockWaiter {
     fn drop(&mut self) {
         // Out of the queue before the receiver is gone; a grant that came goes on by being dropped.
         self.locks.held(|held| {
             if let Some(held) = held.get_mut(&self.name) {
-                held.queue.retain(|waiter| waiter.holder.job != self.holder.job);
+                held.queue.retain(|queued| queued.holder.job != self.holder.job);
             }
         });
     }
 }
 
-impl Lease {
+impl LockGuard {
     /// Gives it back with nothing of the job left. One that is dropped instead leaves the job's name
     /// in the mark, and what may live on of it is looked for before the next has the lock.
-    pub fn give_back(self) {
-        self.mark.clear();
+    pub fn release(self) {
+        self.file.clear();
     }
 }
 
-impl Drop for Hold {
+impl Drop for LockTurn {
     fn drop(&mut self) {
         let next = self.locks.held(|held| {
-            let waiter = held.get_mut(&self.name).and_then(|held| {
-                let Waiter { holder, grant } = held.queue.pop_front()?;
+            let queued = held.get_mut(&self.name).and_then(|held| {
+                let Queued { holder, grant } = held.queue.pop_front()?;
                 (held.holder, held.since) = (holder, Instant::now());
                 Some(grant)
             });
-            if waiter.is_none() {
+            if queued.is_none() {
                 held.remove(&self.name);
             }
-            waiter
+            queued
         });
         if let Some(grant) = next {
             // Whoever has left at this moment passes it on, by dropping it here.

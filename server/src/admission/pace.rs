@@ -20,7 +20,7 @@ impl Pace {
 
     /// When it is worth while to come again to a queue of this length: half of it will have gone by
     /// then, as far as can be said.
-    pub(super) fn come_again(&self, waiting: usize) -> Duration {
+    pub(super) fn retry_after(&self, waiting: usize) -> Duration {
         const UNKNOWN: Duration = Duration::from_secs(1);
         const LEAST: Duration = Duration::from_millis(100);
         const MOST: Duration = Duration::from_secs(10);
@@ -36,12 +36,12 @@ mod tests {
     #[test]
     fn who_comes_to_a_full_queue_is_told_to_come_when_half_of_it_has_gone() {
         let (mut pace, now) = (Pace::default(), Instant::now());
-        assert_eq!(pace.come_again(100), Duration::from_secs(1));
+        assert_eq!(pace.retry_after(100), Duration::from_secs(1));
         for n in 0..100 {
             pace.step(now + n * Duration::from_millis(20));
         }
-        assert_eq!(pace.come_again(100), Duration::from_millis(20 * 51));
-        assert_eq!(pace.come_again(0), Duration::from_millis(100));
-        assert_eq!(pace.come_again(usize::MAX), Duration::from_secs(10));
+        assert_eq!(pace.retry_after(100), Duration::from_millis(20 * 51));
+        assert_eq!(pace.retry_after(0), Duration::from_millis(100));
+        assert_eq!(pace.retry_after(usize::MAX), Duration::from_secs(10));
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use super::{bucket::Bucket, pace::Pace, throttle::Refusals};
+use super::{bucket::Bucket, pace::Pace, throttle::RefusalThrottle};
 
 /// Which commands run, and which wait with a ticket `T`. No clock, no tasks.
 ///
@@ -18,13 +18,13 @@ use super::{bucket::Bucket, pace::Pace, throttle::Refusals};
 ///
 /// While the host has room, nobody in the ring waits.
 #[derive(Debug)]
-pub(super) struct Fair<T> {
+pub(super) struct FairQueue<T> {
     limit: usize,
     running: usize,
     waiting: usize,
-    lines: HashMap<Arc<str>, Line<T>>,
+    lanes: HashMap<Arc<str>, Lane<T>>,
     ring: VecDeque<Arc<str>>,
-    tickets: u64,
+    entered: u64,
     /// Number of lines at which those that nobody needs are looked for.
     sweep_at: usize,
     pub(super) pace: Pace,
@@ -32,17 +32,17 @@ pub(super) struct Fair<T> {
 
 /// What there is of one identity.
 #[derive(Debug)]
-pub(super) struct Line<T> {
+pub(super) struct Lane<T> {
     running: usize,
     limit: usize,
     queue: VecDeque<(u64, T)>,
     in_ring: bool,
     pub(super) starts: Bucket,
     pub(super) pace: Pace,
-    pub(super) refusals: Refusals,
+    pub(super) refusals: RefusalThrottle,
 }
 
-impl<T> Line<T> {
+impl<T> Lane<T> {
     fn new() -> Self {
         Self {
             running: 0,
@@ -51,7 +51,7 @@ impl<T> Line<T> {
             in_ring: false,
             starts: Bucket::default(),
             pace: Pace::default(),
-            refusals: Refusals::default(),
+            refusals: RefusalThrottle::default(),
         }
     }
 
@@ -71,16 +71,16 @@ impl<T> Line<T> {
     }
 }
 
-impl<T> Fair<T> {
+impl<T> FairQueue<T> {
     /// With so many turns in all.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
             running: 0,
             waiting: 0,
-            lines: HashMap::new(),
+            lanes: HashMap::new(),
             ring: VecDeque::new(),
-            tickets: 0,
+            entered: 0,
             sweep_at: 64,
             pace: Pace::default(),
         }
@@ -95,34 +95,34 @@ impl<T> Fair<T> {
     }
 
     /// What there is of an identity that may run so many from now on.
-    pub(super) fn line(&mut self, who: &str, limit: usize) -> &mut Line<T> {
-        if !self.lines.contains_key(who) && self.lines.len() >= self.sweep_at {
+    pub(super) fn lane(&mut self, who: &str, limit: usize) -> &mut Lane<T> {
+        if !self.lanes.contains_key(who) && self.lanes.len() >= self.sweep_at {
             let now = Instant::now();
-            self.lines.retain(|_, line| !line.is_idle(now));
-            self.sweep_at = (2 * self.lines.len()).max(64);
+            self.lanes.retain(|_, lane| !lane.is_idle(now));
+            self.sweep_at = (2 * self.lanes.len()).max(64);
         }
-        let line = self.lines.entry(who.into()).or_insert_with(Line::new);
-        line.limit = limit;
-        line
+        let lane = self.lanes.entry(who.into()).or_insert_with(Lane::new);
+        lane.limit = limit;
+        lane
     }
 
     /// Takes a turn, if one is free and nobody of this identity waits for it.
     pub(super) fn try_run(&mut self, who: &str, limit: usize) -> bool {
         let has_room = self.running < self.limit;
-        let line = self.line(who, limit);
-        if !has_room || line.running >= limit || !line.queue.is_empty() {
+        let lane = self.lane(who, limit);
+        if !has_room || lane.running >= limit || !lane.queue.is_empty() {
             return false;
         }
-        line.running += 1;
+        lane.running += 1;
         self.running += 1;
         true
     }
 
     /// Waits in the identity's queue; gives the number to leave it by.
-    pub(super) fn enter(&mut self, who: &str, limit: usize, ticket: T) -> u64 {
-        self.tickets += 1;
-        let number = self.tickets;
-        self.line(who, limit).queue.push_back((number, ticket));
+    pub(super) fn enter(&mut self, who: &str, limit: usize, waiter: T) -> u64 {
+        self.entered += 1;
+        let number = self.entered;
+        self.lane(who, limit).queue.push_back((number, waiter));
         self.waiting += 1;
         self.join_ring(who);
         number
@@ -130,9 +130,9 @@ impl<T> Fair<T> {
 
     /// Leaves the queue; nothing happens when the turn has come already.
     pub(super) fn leave(&mut self, who: &str, number: u64) {
-        let Some(line) = self.lines.get_mut(who) else { return };
-        if let Ok(at) = line.queue.binary_search_by_key(&number, |(number, _)| *number) {
-            line.queue.remove(at);
+        let Some(lane) = self.lanes.get_mut(who) else { return };
+        if let Ok(at) = lane.queue.binary_search_by_key(&number, |(number, _)| *number) {
+            lane.queue.remove(at);
             self.waiting -= 1;
         }
     }
@@ -141,11 +141,11 @@ impl<T> Fair<T> {
     pub(super) fn release(&mut self, who: &str, now: Instant) {
         self.running -= 1;
         self.pace.step(now);
-        let Some(line) = self.lines.get_mut(who) else { return };
-        line.running -= 1;
-        line.pace.step(now);
-        if line.is_idle(now) {
-            self.lines.remove(who);
+        let Some(lane) = self.lanes.get_mut(who) else { return };
+        lane.running -= 1;
+        lane.pace.step(now);
+        if lane.is_idle(now) {
+            self.lanes.remove(who);
         } else {
             self.join_ring(who);
         }
@@ -155,17 +155,17 @@ impl<T> Fair<T> {
     pub(super) fn next(&mut self) -> Option<(Arc<str>, T)> {
         while self.running < self.limit {
             let who = self.ring.pop_front()?;
-            let Some(line) = self.lines.get_mut(&who) else { continue };
-            line.in_ring = false;
-            if line.running >= line.limit {
+            let Some(lane) = self.lanes.get_mut(&who) else { continue };
+            lane.in_ring = false;
+            if lane.running >= lane.limit {
                 continue;
             }
-            let Some((_, ticket)) = line.queue.pop_front() else { continue };
-            line.running += 1;
+            let Some((_, waiter)) = lane.queue.pop_front() else { continue };
+            lane.running += 1;
             self.running += 1;
             self.waiting -= 1;
             self.join_ring(&who);
-            return Some((who, ticket));
+            return Some((who, waiter));
         }
         None
     }
@@ -173,17 +173,17 @@ impl<T> Fair<T> {
     /// How many go before the last in this identity's queue, if all of them may run: with each of its
     /// own, one of every other.
     pub(super) fn before(&self, who: &str) -> usize {
-        let own = self.lines.get(who).map_or(0, |line| line.queue.len());
-        let others = self.lines.iter().filter(|(other, _)| &***other != who);
-        own.saturating_sub(1) + others.map(|(_, line)| line.queue.len().min(own)).sum::<usize>()
+        let own = self.lanes.get(who).map_or(0, |lane| lane.queue.len());
+        let others = self.lanes.iter().filter(|(other, _)| &***other != who);
+        own.saturating_sub(1) + others.map(|(_, lane)| lane.queue.len().min(own)).sum::<usize>()
     }
 
     fn join_ring(&mut self, who: &str) {
-        let Some((name, _)) = self.lines.get_key_value(who) else { return };
+        let Some((name, _)) = self.lanes.get_key_value(who) else { return };
         let name = Arc::clone(name);
-        let Some(line) = self.lines.get_mut(who) else { return };
-        if !line.in_ring && !line.queue.is_empty() && line.running < line.limit {
-            line.in_ring = true;
+        let Some(lane) = self.lanes.get_mut(who) else { return };
+        if !lane.in_ring && !lane.queue.is_empty() && lane.running < lane.limit {
+            lane.in_ring = true;
             self.ring.push_back(name);
         }
     }
@@ -193,75 +193,78 @@ impl<T> Fair<T> {
 mod tests {
     use super::*;
 
-    fn order(fair: &mut Fair<&'static str>) -> Vec<&'static str> {
+    fn order(queue: &mut FairQueue<&'static str>) -> Vec<&'static str> {
         let mut order = Vec::new();
-        while let Some((who, ticket)) = fair.next() {
-            order.push(ticket);
-            fair.release(&who, Instant::now());
+        while let Some((who, waiter)) = queue.next() {
+            order.push(waiter);
+            queue.release(&who, Instant::now());
         }
         order
     }
 
     #[test]
     fn turns_go_round_between_identities_however_long_their_queues_are() {
-        let mut fair = Fair::new(1);
-        assert!(fair.try_run("z", 1));
-        for ticket in ["a1", "a2", "a3", "a4"] {
-            fair.enter("a", 1, ticket);
+        let mut queue = FairQueue::new(1);
+        assert!(queue.try_run("z", 1));
+        for waiter in ["a1", "a2", "a3", "a4"] {
+            queue.enter("a", 1, waiter);
         }
-        for (who, ticket) in [("b", "b1"), ("c", "c1"), ("b", "b2")] {
-            fair.enter(who, 1, ticket);
+        for (who, waiter) in [("b", "b1"), ("c", "c1"), ("b", "b2")] {
+            queue.enter(who, 1, waiter);
         }
-        assert_eq!((fair.before("a"), fair.before("b"), fair.before("c")), (6, 4, 2));
-        fair.release("z", Instant::now());
-        assert_eq!(order(&mut fair), ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]);
-        assert_eq!((fair.running, fair.waiting, fair.lines.len(), fair.ring.len()), (0, 0, 0, 0));
+        assert_eq!((queue.before("a"), queue.before("b"), queue.before("c")), (6, 4, 2));
+        queue.release("z", Instant::now());
+        assert_eq!(order(&mut queue), ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]);
+        assert_eq!(
+            (queue.running, queue.waiting, queue.lanes.len(), queue.ring.len()),
+            (0, 0, 0, 0)
+        );
     }
 
     #[test]
     fn who_is_at_its_own_limit_waits_although_the_host_has_room() {
-        let mut fair = Fair::new(10);
-        assert!(fair.try_run("a", 2) && fair.try_run("a", 2) && !fair.try_run("a", 2));
-        fair.enter("a", 2, "a3");
-        fair.enter("a", 2, "a4");
-        assert!(fair.next().is_none());
-        assert!(fair.try_run("b", 2), "another is not held up");
-        fair.release("a", Instant::now());
-        assert_eq!(fair.next().map(|(_, ticket)| ticket), Some("a3"));
-        assert!(fair.next().is_none());
+        let mut queue = FairQueue::new(10);
+        assert!(queue.try_run("a", 2) && queue.try_run("a", 2) && !queue.try_run("a", 2));
+        queue.enter("a", 2, "a3");
+        queue.enter("a", 2, "a4");
+        assert!(queue.next().is_none());
+        assert!(queue.try_run("b", 2), "another is not held up");
+        queue.release("a", Instant::now());
+        assert_eq!(queue.next().map(|(_, waiter)| waiter), Some("a3"));
+        assert!(queue.next().is_none());
     }
 
     #[test]
     fn who_leaves_the_queue_is_passed_over() {
-        let mut fair = Fair::new(1);
-        assert!(fair.try_run("z", 1));
-        let first = fair.enter("a", 1, "a1");
-        fair.enter("a", 1, "a2");
-        let only = fair.enter("b", 1, "b1");
-        fair.leave("a", first);
-        fair.leave("a", first);
-        fair.leave("b", only);
-        assert_eq!(fair.waiting(), 1);
-        fair.release("z", Instant::now());
-        assert_eq!(order(&mut fair), ["a2"]);
+        let mut queue = FairQueue::new(1);
+        assert!(queue.try_run("z", 1));
+        let first = queue.enter("a", 1, "a1");
+        queue.enter("a", 1, "a2");
+        let only = queue.enter("b", 1, "b1");
+        queue.leave("a", first);
+        queue.leave("a", first);
+        queue.leave("b", only);
+        assert_eq!(queue.waiting(), 1);
+        queue.release("z", Instant::now());
+        assert_eq!(order(&mut queue), ["a2"]);
     }
 
     #[test]
     fn nobody_overtakes_its_own_queue() {
-        let mut fair = Fair::new(2);
-        assert!(fair.try_run("a", 2) && fair.try_run("a", 2));
-        fair.enter("a", 2, "a3");
-        fair.release("a", Instant::now());
-        assert!(!fair.try_run("a", 2));
-        assert_eq!(fair.next().map(|(_, ticket)| ticket), Some("a3"));
+        let mut queue = FairQueue::new(2);
+        assert!(queue.try_run("a", 2) && queue.try_run("a", 2));
+        queue.enter("a", 2, "a3");
+        queue.release("a", Instant::now());
+        assert!(!queue.try_run("a", 2));
+        assert_eq!(queue.next().map(|(_, waiter)| waiter), Some("a3"));
     }
 
     #[test]
     fn identities_that_are_gone_are_forgotten() {
-        let mut fair = Fair::<()>::new(1);
+        let mut queue = FairQueue::<()>::new(1);
         for n in 0..10_000 {
-            fair.line(&n.to_string(), 1);
+            queue.lane(&n.to_string(), 1);
         }
-        assert!(fair.lines.len() <= 64, "{}", fair.lines.len());
+        assert!(queue.lanes.len() <= 64, "{}", queue.lanes.len());
     }
 }

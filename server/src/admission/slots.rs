@@ -8,11 +8,11 @@ use std::{
 use rcmd_protocol::outcome::{ErrorKind, Failure};
 
 /// Time after which one who found no seat may come again.
-const COME_AGAIN_MS: u64 = 1000;
+const RETRY_AFTER_MS: u64 = 1000;
 
 /// The seats of a server.
 #[derive(Debug)]
-pub struct Seats {
+pub struct ConnectionSlots {
     limit: usize,
     taken: Mutex<Taken>,
 }
@@ -25,12 +25,12 @@ struct Taken {
 
 /// A connection's seat; given back when dropped.
 #[derive(Debug)]
-pub struct Seat {
-    seats: Arc<Seats>,
+pub struct ConnectionSlot {
+    slots: Arc<ConnectionSlots>,
     user: String,
 }
 
-impl Seats {
+impl ConnectionSlots {
     /// So many in all.
     pub fn new(limit: usize) -> Self {
         Self { limit, taken: Mutex::default() }
@@ -44,7 +44,7 @@ impl Seats {
     ///
     /// # Errors
     /// `busy` when it has as many, or all seats are taken.
-    pub fn take(self: &Arc<Self>, user: &str, limit: usize) -> Result<Seat, Failure> {
+    pub fn take(self: &Arc<Self>, user: &str, limit: usize) -> Result<ConnectionSlot, Failure> {
         self.taken(|taken| {
             let of_user = taken.of.get(user).copied().unwrap_or_default();
             if of_user >= limit {
@@ -55,14 +55,14 @@ impl Seats {
             }
             taken.all += 1;
             taken.of.insert(user.to_owned(), of_user + 1);
-            Ok(Seat { seats: Arc::clone(self), user: user.to_owned() })
+            Ok(ConnectionSlot { slots: Arc::clone(self), user: user.to_owned() })
         })
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.seats.taken(|taken| {
+        self.slots.taken(|taken| {
             taken.all -= 1;
             if let Some(count) = taken.of.get_mut(&self.user) {
                 *count -= 1;
@@ -77,7 +77,7 @@ impl Drop for Seat {
 fn full(message: &str) -> Failure {
     Failure::new(ErrorKind::Busy, message)
         .hint("Close some, or raise `connections` in server.toml and the server's LimitNOFILE.")
-        .retry_after_ms(COME_AGAIN_MS)
+        .retry_after_ms(RETRY_AFTER_MS)
 }
 
 #[cfg(test)]
@@ -86,15 +86,15 @@ mod tests {
 
     #[test]
     fn one_identity_s_seats_and_all_of_them_are_counted_and_given_back() {
-        let seats = Arc::new(Seats::new(3));
-        let mut taken = vec![seats.take("a", 2).unwrap(), seats.take("a", 2).unwrap()];
-        let failure = seats.take("a", 2).unwrap_err();
+        let slots = Arc::new(ConnectionSlots::new(3));
+        let mut taken = vec![slots.take("a", 2).unwrap(), slots.take("a", 2).unwrap()];
+        let failure = slots.take("a", 2).unwrap_err();
         assert!(failure.message.contains("this identity has 2"), "{failure}");
-        taken.push(seats.take("b", 2).unwrap());
-        let failure = seats.take("b", 2).unwrap_err();
+        taken.push(slots.take("b", 2).unwrap());
+        let failure = slots.take("b", 2).unwrap_err();
         assert!(failure.message.contains("the host has 3"), "{failure}");
         taken.clear();
-        assert!(seats.taken(|taken| taken.all == 0 && taken.of.is_empty()));
-        assert!(seats.take("b", 1).is_ok());
+        assert!(slots.taken(|taken| taken.all == 0 && taken.of.is_empty()));
+        assert!(slots.take("b", 1).is_ok());
     }
 }

@@ -15,33 +15,33 @@ const LATEST: Duration = Duration::from_secs(1);
 /// When the answers to an identity's refusals are due: a bucket that fills up again, kept as the time
 /// at which it will be full.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Refusals {
+pub(super) struct RefusalThrottle {
     full_at: Option<Instant>,
 }
 
 /// How late one is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Late {
+pub struct Backoff {
     /// By so much.
-    pub by: Duration,
+    pub delay: Duration,
     /// So many answers are due already that the connection is not read meanwhile: the peer's own
     /// sending then waits, and what waits here stays bounded.
-    pub holds_up: bool,
+    pub pause_reading: bool,
 }
 
-impl Refusals {
+impl RefusalThrottle {
     /// When to answer one more.
-    pub(super) fn answer(&mut self, now: Instant) -> Late {
+    pub(super) fn answer(&mut self, now: Instant) -> Backoff {
         let full_at = self.full_at.map_or(now, |at| at.max(now));
-        let by = full_at.duration_since(now).saturating_sub(INTERVAL * (AT_ONCE - 1));
-        if by >= LATEST {
+        let delay = full_at.duration_since(now).saturating_sub(INTERVAL * (AT_ONCE - 1));
+        if delay >= LATEST {
             // It takes nothing from the bucket, and its own connection is what bounds it: one that
             // never waits gets 100 of these a second beside the identity's 100. Not for longer, since
             // what else comes on that connection waits behind it.
-            return Late { by: INTERVAL, holds_up: true };
+            return Backoff { delay: INTERVAL, pause_reading: true };
         }
         self.full_at = Some(full_at + INTERVAL);
-        Late { by, holds_up: false }
+        Backoff { delay, pause_reading: false }
     }
 
     /// Whether it is as good as new.
@@ -56,8 +56,8 @@ mod tests {
 
     #[test]
     fn the_first_are_answered_at_once_and_then_one_with_each_interval() {
-        let (mut refusals, now) = (Refusals::default(), Instant::now());
-        let mut next = |now| refusals.answer(now).by;
+        let (mut throttle, now) = (RefusalThrottle::default(), Instant::now());
+        let mut next = |now| throttle.answer(now).delay;
         assert!((0..AT_ONCE).all(|_| next(now).is_zero()));
         assert_eq!([next(now), next(now)], [INTERVAL, 2 * INTERVAL]);
         // Who waits for the answer before it asks again gets all at that pace.
@@ -68,26 +68,29 @@ mod tests {
 
     #[test]
     fn what_is_late_is_bounded_and_past_it_the_connection_is_held_up() {
-        let (mut refusals, now) = (Refusals::default(), Instant::now());
-        let answers: Vec<_> = (0..1000).map(|_| refusals.answer(now)).collect();
-        assert!(answers.iter().all(|late| late.by <= LATEST));
-        let waiting = answers.iter().filter(|late| !late.by.is_zero() && !late.holds_up).count();
+        let (mut throttle, now) = (RefusalThrottle::default(), Instant::now());
+        let answers: Vec<_> = (0..1000).map(|_| throttle.answer(now)).collect();
+        assert!(answers.iter().all(|backoff| backoff.delay <= LATEST));
+        let waiting = answers
+            .iter()
+            .filter(|backoff| !backoff.delay.is_zero() && !backoff.pause_reading)
+            .count();
         assert_eq!(waiting as u128, LATEST.as_nanos() / INTERVAL.as_nanos() - 1);
-        assert_eq!(answers.last(), Some(&Late { by: INTERVAL, holds_up: true }));
+        assert_eq!(answers.last(), Some(&Backoff { delay: INTERVAL, pause_reading: true }));
         // Held up ones take nothing from the answers to come.
-        assert!(!refusals.answer(now + INTERVAL).holds_up);
-        assert!(!refusals.is_full(now + LATEST));
-        assert!(refusals.is_full(now + LATEST + INTERVAL * AT_ONCE));
+        assert!(!throttle.answer(now + INTERVAL).pause_reading);
+        assert!(!throttle.is_full(now + LATEST));
+        assert!(throttle.is_full(now + LATEST + INTERVAL * AT_ONCE));
     }
 
     #[test]
     fn a_connection_that_never_waits_is_answered_two_hundred_times_a_second() {
-        let (mut refusals, start) = (Refusals::default(), Instant::now());
+        let (mut throttle, start) = (RefusalThrottle::default(), Instant::now());
         let (mut now, mut answers) = (start, 0);
         let mut until = |end| {
             while now < end {
-                let late = refusals.answer(now);
-                now += if late.holds_up { late.by } else { Duration::ZERO };
+                let backoff = throttle.answer(now);
+                now += if backoff.pause_reading { backoff.delay } else { Duration::ZERO };
                 answers += 1;
             }
             answers

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use rcmd_protocol::limits::CREDIT;
 use serde::Deserialize;
 
-use super::quota::{self, Portion};
+use super::quota::{self, Quota};
 use crate::{
     process::TreeLimits,
     units::{self, Rate, Span},
@@ -75,13 +75,13 @@ pub struct Limits {
     /// What one command may use, with all that comes of it.
     pub tree: TreeLimits,
     /// What one identity may have of them.
-    pub peer: Portion,
+    pub peer: Quota,
     /// The same for the users of these names.
     #[serde(deserialize_with = "quota::of_users")]
-    pub user: BTreeMap<String, Portion>,
+    pub user: BTreeMap<String, Quota>,
     /// The same for the members of these groups.
     #[serde(deserialize_with = "quota::of_groups")]
-    pub group: BTreeMap<String, Portion>,
+    pub group: BTreeMap<String, Quota>,
 }
 
 impl Default for Limits {
@@ -96,7 +96,7 @@ impl Default for Limits {
             unauthenticated: 512,
             handshake: Span(rcmd_protocol::limits::HANDSHAKE_DEADLINE),
             tree: TreeLimits::default(),
-            peer: Portion::default(),
+            peer: Quota::default(),
             user: BTreeMap::new(),
             group: BTreeMap::new(),
         }
@@ -158,7 +158,7 @@ mod tests {
         let both = old.with_shares_of(&new);
         assert_eq!((both.running, both.queued, both.starts), (8, 2, new.starts));
         assert_eq!((both.connections, &both.tree), (old.connections, &old.tree));
-        assert_eq!(both.allowance("alice", &[]).running, 8);
-        assert_eq!(both.allowance("ci", &[]).running, 3);
+        assert_eq!(both.quota_for("alice", &[]).running, 8);
+        assert_eq!(both.quota_for("ci", &[]).running, 3);
     }
 }

@@ -14,7 +14,7 @@ use crate::units::{self, Rate, Span};
 /// Limits of an identity as they are written: each may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Portion {
+pub struct Quota {
     #[serde(deserialize_with = "some_count")]
     running: Option<usize>,
     queued: Option<usize>,
@@ -29,7 +29,7 @@ pub struct Portion {
 
 /// Limits of one identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Allowance {
+pub struct EffectiveQuota {
     /// Commands that run at once.
     pub running: usize,
     /// Commands that wait for their turn.
@@ -44,7 +44,7 @@ pub struct Allowance {
     pub starts: Rate,
 }
 
-impl fmt::Display for Allowance {
+impl fmt::Display for EffectiveQuota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { running, queued, connections, channels, starts, .. } = self;
         write!(f, "{running} commands at once, {queued} queued, {channels} in all; ")?;
@@ -59,17 +59,17 @@ impl Limits {
     /// What an identity may have: what is written for the user goes before what is written for its
     /// groups, of which the most generous counts, that before `[limits.peer]`, and that before three
     /// quarters of the host's, so that whoever takes all that it may leaves room for another.
-    pub fn of(&self, who: &Identity) -> Allowance {
-        self.allowance(who.user(), who.groups())
+    pub fn quota_of(&self, who: &Identity) -> EffectiveQuota {
+        self.quota_for(who.user(), who.groups())
     }
 
-    pub(crate) fn allowance(&self, user: &str, groups: &[String]) -> Allowance {
+    pub(crate) fn quota_for(&self, user: &str, groups: &[String]) -> EffectiveQuota {
         let own = self.user.get(user);
         let groups: Vec<_> = groups.iter().filter_map(|group| self.group.get(group)).collect();
-        let count = |get: fn(&Portion) -> Option<usize>, host: usize, otherwise: usize| {
+        let count = |get: fn(&Quota) -> Option<usize>, host: usize, otherwise: usize| {
             self.pick(own, &groups, get).unwrap_or(otherwise).min(host)
         };
-        Allowance {
+        EffectiveQuota {
             running: count(|of| of.running, self.running, most_of(self.running)),
             queued: count(|of| of.queued, self.queued, most_of(self.queued)),
             queue_wait: self.pick(own, &groups, |of| of.queue_wait).unwrap_or(self.queue_wait),
@@ -81,9 +81,9 @@ impl Limits {
 
     fn pick<T: Ord>(
         &self,
-        own: Option<&Portion>,
-        groups: &[&Portion],
-        get: fn(&Portion) -> Option<T>,
+        own: Option<&Quota>,
+        groups: &[&Quota],
+        get: fn(&Quota) -> Option<T>,
     ) -> Option<T> {
         own.and_then(get)
             .or_else(|| groups.iter().filter_map(|group| get(group)).max())
@@ -104,13 +104,13 @@ fn some_wait<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Span>,
     units::up_to_a_day(deserializer).map(Some)
 }
 
-type Portions = BTreeMap<String, Portion>;
+type Quotas = BTreeMap<String, Quota>;
 
-pub(super) fn of_users<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Portions, D::Error> {
+pub(super) fn of_users<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Quotas, D::Error> {
     named(deserializer, names::check_user)
 }
 
-pub(super) fn of_groups<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Portions, D::Error> {
+pub(super) fn of_groups<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Quotas, D::Error> {
     named(deserializer, names::check_group)
 }
 
@@ -118,10 +118,10 @@ pub(super) fn of_groups<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Po
 fn named<'de, D: Deserializer<'de>>(
     deserializer: D,
     check: fn(&str) -> Result<(), NameError>,
-) -> Result<Portions, D::Error> {
-    let portions = Portions::deserialize(deserializer)?;
-    portions.keys().try_for_each(|name| check(name)).map_err(D::Error::custom)?;
-    Ok(portions)
+) -> Result<Quotas, D::Error> {
+    let quotas = Quotas::deserialize(deserializer)?;
+    quotas.keys().try_for_each(|name| check(name)).map_err(D::Error::custom)?;
+    Ok(quotas)
 }
 
 #[cfg(test)]
@@ -134,10 +134,10 @@ mod tests {
 
     #[test]
     fn one_identity_leaves_a_quarter_of_the_host_to_others() {
-        let of = Limits::default().allowance("alice", &[]);
+        let of = Limits::default().quota_for("alice", &[]);
         assert_eq!((of.running, of.queued, of.connections, of.channels), (768, 3072, 12_288, 1024));
         assert_eq!(of.starts, Rate::UNLIMITED);
-        let of = limits("running = 1\nqueued = 0\nqueue_wait = '5s'").allowance("alice", &[]);
+        let of = limits("running = 1\nqueued = 0\nqueue_wait = '5s'").quota_for("alice", &[]);
         assert_eq!((of.running, of.queued), (1, 0));
         assert_eq!(of.queue_wait, limits("queue_wait = '5s'").queue_wait);
     }
@@ -152,7 +152,7 @@ mod tests {
         );
         let running = |user, groups: &[&str]| {
             let groups: Vec<_> = groups.iter().map(|&group| group.to_owned()).collect();
-            let of = limits.allowance(user, &groups);
+            let of = limits.quota_for(user, &groups);
             (of.running, of.queued, of.starts == Rate::UNLIMITED)
         };
         assert_eq!(running("alice", &[]), (2, 3072, false));
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn nobody_gets_more_than_the_host_has() {
-        let of = limits("running = 3\n[user.ci]\nrunning = 9\nqueued = 5000").allowance("ci", &[]);
+        let of = limits("running = 3\n[user.ci]\nrunning = 9\nqueued = 5000").quota_for("ci", &[]);
         assert_eq!((of.running, of.queued), (3, 4096));
     }
 

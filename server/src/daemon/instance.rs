@@ -22,7 +22,7 @@ const MAX_FILES: usize = 1024;
 
 /// A server, in its own words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Server {
+pub struct ServerInfo {
     /// Its process number, as it sees it itself.
     pub pid: u32,
     /// When it began to listen, in Unix time.
@@ -33,12 +33,12 @@ pub struct Server {
 
 /// A server that says so. Dropped when it ends.
 #[derive(Debug)]
-pub struct Running {
+pub struct InstanceFile {
     path: PathBuf,
     _locked: File,
 }
 
-impl Running {
+impl InstanceFile {
     /// Says that this process is a server which listens there, and removes what killed ones left.
     ///
     /// # Errors
@@ -46,8 +46,8 @@ impl Running {
     pub fn begin(layout: &Layout, listening: Vec<SocketAddr>) -> io::Result<Self> {
         let folder = folder(layout);
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        for (path, found) in look(&folder)? {
-            if matches!(found, Found::Left) {
+        for (path, found) in scan(&folder)? {
+            if matches!(found, FileState::Left) {
                 // Another one that starts may have removed it.
                 let _ = fs::remove_file(path);
             }
@@ -58,13 +58,13 @@ impl Running {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         // Whoever looks has it for a moment at most.
         file.lock()?;
-        let server = Server { pid: std::process::id(), since: tls::now_unix(), listening };
+        let server = ServerInfo { pid: std::process::id(), since: tls::now_unix(), listening };
         file.write_all(&serde_json::to_vec(&server)?)?;
         Ok(Self { path, _locked: file })
     }
 }
 
-impl Drop for Running {
+impl Drop for InstanceFile {
     fn drop(&mut self) {
         // One that stays is unlocked, which says as much.
         let _ = fs::remove_file(&self.path);
@@ -75,11 +75,11 @@ impl Drop for Running {
 ///
 /// # Errors
 /// When it can't be seen.
-pub fn servers(layout: &Layout) -> io::Result<Vec<Option<Server>>> {
-    let found = look(&folder(layout))?;
+pub fn servers(layout: &Layout) -> io::Result<Vec<Option<ServerInfo>>> {
+    let found = scan(&folder(layout))?;
     let living = found.into_iter().filter_map(|(_, found)| match found {
-        Found::Living(server) => Some(server),
-        Found::Left => None,
+        FileState::Living(server) => Some(server),
+        FileState::Left => None,
     });
     Ok(living.collect())
 }
@@ -88,12 +88,12 @@ fn folder(layout: &Layout) -> PathBuf {
     layout.server_dir().join("running")
 }
 
-enum Found {
-    Living(Option<Server>),
+enum FileState {
+    Living(Option<ServerInfo>),
     Left,
 }
 
-fn look(folder: &Path) -> io::Result<Vec<(PathBuf, Found)>> {
+fn scan(folder: &Path) -> io::Result<Vec<(PathBuf, FileState)>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -102,7 +102,7 @@ fn look(folder: &Path) -> io::Result<Vec<(PathBuf, Found)>> {
     let mut all = Vec::new();
     for entry in entries.take(MAX_FILES) {
         let path = entry?.path();
-        match judge(&path) {
+        match probe(&path) {
             Ok(found) => all.push((path, found)),
             // It ended while we looked.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -112,17 +112,17 @@ fn look(folder: &Path) -> io::Result<Vec<(PathBuf, Found)>> {
     Ok(all)
 }
 
-fn judge(path: &Path) -> io::Result<Found> {
+fn probe(path: &Path) -> io::Result<FileState> {
     let file = File::open(path)?;
     // Shared, so that two who look do not take each other for servers.
     match file.try_lock_shared() {
-        Ok(()) => return Ok(Found::Left),
+        Ok(()) => return Ok(FileState::Left),
         Err(TryLockError::WouldBlock) => {}
         Err(TryLockError::Error(error)) => return Err(error),
     }
     let mut text = Vec::new();
     file.take(MAX_FILE).read_to_end(&mut text)?;
-    Ok(Found::Living(serde_json::from_slice(&text).ok()))
+    Ok(FileState::Living(serde_json::from_slice(&text).ok()))
 }
 
 #[cfg(test)]
@@ -140,8 +140,8 @@ mod tests {
         let (_dir, layout) = layout();
         assert_eq!(servers(&layout).unwrap(), []);
         let address: SocketAddr = "127.0.0.1:7263".parse().unwrap();
-        let one = Running::begin(&layout, vec![address]).unwrap();
-        let other = Running::begin(&layout, Vec::new()).unwrap();
+        let one = InstanceFile::begin(&layout, vec![address]).unwrap();
+        let other = InstanceFile::begin(&layout, Vec::new()).unwrap();
         assert_eq!(servers(&layout).unwrap().len(), 2);
         drop(other);
         let told = servers(&layout).unwrap();
@@ -158,7 +158,7 @@ mod tests {
         let left = folder(&layout).join("left");
         fs::write(&left, br#"{"pid":1,"since":0,"listening":[]}"#).unwrap();
         assert_eq!(servers(&layout).unwrap(), []);
-        let _running = Running::begin(&layout, Vec::new()).unwrap();
+        let _running = InstanceFile::begin(&layout, Vec::new()).unwrap();
         assert!(!left.exists());
     }
 

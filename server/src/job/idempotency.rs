@@ -36,7 +36,7 @@ const QUEUE: usize = 1024;
 
 /// What is known of a key.
 #[derive(Clone, Debug)]
-pub enum Known {
+pub enum KeyState {
     /// Its command has ended, and how.
     Ended {
         /// The job.
@@ -54,7 +54,7 @@ pub enum Known {
 
 /// Keys on disk.
 #[derive(Debug)]
-pub struct KeyLog {
+pub struct IdempotencyLog {
     records: Arc<Mutex<HashMap<(String, Key), Record>>>,
     appends: mpsc::Sender<Append>,
 }
@@ -75,7 +75,7 @@ struct Append {
 
 /// Why the file can't be used.
 #[derive(Debug, thiserror::Error)]
-pub enum KeyLogError {
+pub enum IdempotencyError {
     /// The file can't be read or written.
     #[error("{}: {error}", path.display())]
     Io {
@@ -99,15 +99,15 @@ pub enum KeyLogError {
     },
 }
 
-impl KeyLog {
+impl IdempotencyLog {
     /// Reads the file, drops from it what is too old, and gets ready to append.
     ///
     /// A last line without its newline is what a crash left; it never took effect and is dropped.
     ///
     /// # Errors
     /// When the file can't be read, rewritten or understood.
-    pub fn open(path: &Path) -> Result<Self, KeyLogError> {
-        let failed = |error| KeyLogError::Io { path: path.to_owned(), error };
+    pub fn open(path: &Path) -> Result<Self, IdempotencyError> {
+        let failed = |error| IdempotencyError::Io { path: path.to_owned(), error };
         let mut records = read(path)?;
         let oldest = clock::now_ms().saturating_sub(KNOWN_MS);
         records.retain(|_, record| record.at >= oldest);
@@ -125,20 +125,20 @@ impl KeyLog {
     }
 
     /// What is known of a key whose job is not in memory.
-    pub fn find(&self, user: &str, key: Key, digest: RequestDigest) -> Option<Known> {
+    pub fn find(&self, user: &str, key: Key, digest: RequestDigest) -> Option<KeyState> {
         let record = self.records(|records| records.get(&(user.to_owned(), key)).cloned())?;
         if record.end.as_ref().is_some_and(End::did_not_start) {
             return None;
         }
         let age = clock::now_ms().saturating_sub(record.at);
         Some(if age >= KEPT_MS {
-            Known::Expired
+            KeyState::Expired
         } else if record.digest != digest {
-            Known::Conflict
+            KeyState::Conflict
         } else {
             match record.end.as_ref().and_then(End::to_exit) {
-                Some(exit) => Known::Ended { job: record.job, exit: Box::new(exit) },
-                None => Known::Lost,
+                Some(exit) => KeyState::Ended { job: record.job, exit: Box::new(exit) },
+                None => KeyState::Lost,
             }
         })
     }
@@ -183,8 +183,8 @@ impl KeyLog {
     }
 }
 
-fn read(path: &Path) -> Result<HashMap<(String, Key), Record>, KeyLogError> {
-    let failed = |error| KeyLogError::Io { path: path.to_owned(), error };
+fn read(path: &Path) -> Result<HashMap<(String, Key), Record>, IdempotencyError> {
+    let failed = |error| IdempotencyError::Io { path: path.to_owned(), error };
     let mut text = Vec::new();
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashMap::new()),
@@ -200,7 +200,7 @@ fn read(path: &Path) -> Result<HashMap<(String, Key), Record>, KeyLogError> {
     let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
     let lines = text.get(..whole).unwrap_or_default().split(|&byte| byte == b'\n');
     for (number, line) in lines.enumerate().filter(|(_, line)| !line.is_empty()) {
-        let (user, key, record) = Line::parse(line).map_err(|error| KeyLogError::Line {
+        let (user, key, record) = Line::parse(line).map_err(|error| IdempotencyError::Line {
             path: path.to_owned(),
             line: number + 1,
             error,
@@ -278,19 +278,19 @@ mod tests {
         let path = dir.path().join("keys.jsonl");
         let (ended, lost) = (Key::from_text(b"ended"), Key::from_text(b"lost"));
         let job = JobId::random().unwrap();
-        let log = KeyLog::open(&path).unwrap();
+        let log = IdempotencyLog::open(&path).unwrap();
         log.begin("a", ended, digest("1"), &job).await.unwrap();
         log.end("a", ended, &exit()).await;
         log.begin("a", lost, digest("1"), &job).await.unwrap();
-        for log in [log, KeyLog::open(&path).unwrap()] {
+        for log in [log, IdempotencyLog::open(&path).unwrap()] {
             match log.find("a", ended, digest("1")) {
-                Some(Known::Ended { job: found, exit: end }) => {
+                Some(KeyState::Ended { job: found, exit: end }) => {
                     assert_eq!((found, *end), (job.clone(), exit()));
                 }
                 found => panic!("{found:?}"),
             }
-            assert!(matches!(log.find("a", lost, digest("1")), Some(Known::Lost)));
-            assert!(matches!(log.find("a", lost, digest("2")), Some(Known::Conflict)));
+            assert!(matches!(log.find("a", lost, digest("1")), Some(KeyState::Lost)));
+            assert!(matches!(log.find("a", lost, digest("2")), Some(KeyState::Conflict)));
             assert!(log.find("b", lost, digest("1")).is_none());
         }
     }
@@ -299,11 +299,11 @@ mod tests {
     async fn a_key_under_which_nothing_ran_is_free_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys.jsonl");
-        let log = KeyLog::open(&path).unwrap();
+        let log = IdempotencyLog::open(&path).unwrap();
         let key = Key::from_text(b"k");
         log.begin("a", key, digest("1"), &JobId::random().unwrap()).await.unwrap();
         log.end("a", key, &Exit { outcome: Outcome::NotStarted, ..exit() }).await;
-        for log in [log, KeyLog::open(&path).unwrap()] {
+        for log in [log, IdempotencyLog::open(&path).unwrap()] {
             assert!(log.find("a", key, digest("1")).is_none());
             assert!(log.find("a", key, digest("2")).is_none());
         }
@@ -313,17 +313,17 @@ mod tests {
     async fn a_torn_last_line_is_dropped_and_a_bad_one_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys.jsonl");
-        let log = KeyLog::open(&path).unwrap();
+        let log = IdempotencyLog::open(&path).unwrap();
         log.begin("a", Key::from_text(b"k"), digest("1"), &JobId::random().unwrap()).await.unwrap();
         drop(log);
         let whole = std::fs::read(&path).unwrap();
         for cut in 0..whole.len() {
             std::fs::write(&path, &whole[..cut]).unwrap();
-            let log = KeyLog::open(&path).unwrap();
+            let log = IdempotencyLog::open(&path).unwrap();
             assert!(log.find("a", Key::from_text(b"k"), digest("1")).is_none());
         }
         std::fs::write(&path, [&whole[..], b"{}\n"].concat()).unwrap();
-        let error = KeyLog::open(&path).unwrap_err().to_string();
+        let error = IdempotencyLog::open(&path).unwrap_err().to_string();
         assert!(error.contains("keys.jsonl:2:"), "{error}");
     }
 }

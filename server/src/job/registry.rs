@@ -47,7 +47,7 @@ enum Entry {
 
 /// What there is under a key.
 #[derive(Debug)]
-pub enum Found {
+pub enum Lookup {
     /// A job of the same request.
     Job(JobHandle),
     /// A job of another request.
@@ -69,8 +69,10 @@ impl Registry {
     }
 
     /// Looks a key up.
-    pub fn find(&self, user: &str, key: Key, digest: RequestDigest) -> Found {
-        self.jobs(|jobs| jobs.users.get(user).map_or(Found::Unknown, |user| user.find(key, digest)))
+    pub fn find(&self, user: &str, key: Key, digest: RequestDigest) -> Lookup {
+        self.jobs(|jobs| {
+            jobs.users.get(user).map_or(Lookup::Unknown, |user| user.find(key, digest))
+        })
     }
 
     /// Looks a key up and, if there is nothing under it, makes `job` its job. The identity may have
@@ -85,18 +87,18 @@ impl Registry {
         key: Key,
         digest: RequestDigest,
         job: &JobHandle,
-    ) -> Result<Found, Failure> {
+    ) -> Result<Lookup, Failure> {
         self.jobs(|jobs| {
             let all = jobs.live;
             let user = jobs.users.entry(user.to_owned()).or_default();
             match user.find(key, digest) {
-                Found::Unknown if user.live >= limit => Err(too_many("this identity", limit)),
-                Found::Unknown if all >= self.channels => Err(too_many("the host", self.channels)),
-                Found::Unknown => {
+                Lookup::Unknown if user.live >= limit => Err(too_many("this identity", limit)),
+                Lookup::Unknown if all >= self.channels => Err(too_many("the host", self.channels)),
+                Lookup::Unknown => {
                     user.entries.insert(key, Entry::Live { digest, job: job.clone() });
                     user.live += 1;
                     jobs.live += 1;
-                    Ok(Found::Unknown)
+                    Ok(Lookup::Unknown)
                 }
                 found => Ok(found),
             }
@@ -176,15 +178,15 @@ impl Entry {
 }
 
 impl User {
-    fn find(&self, key: Key, digest: RequestDigest) -> Found {
+    fn find(&self, key: Key, digest: RequestDigest) -> Lookup {
         match self.entries.get(&key) {
-            None => Found::Unknown,
-            Some(Entry::Tombstone) => Found::Gone,
+            None => Lookup::Unknown,
+            Some(Entry::Tombstone) => Lookup::Gone,
             Some(Entry::Live { digest: known, job } | Entry::Ended { digest: known, job }) => {
                 if *known == digest {
-                    Found::Job(job.clone())
+                    Lookup::Job(job.clone())
                 } else {
-                    Found::Conflict
+                    Lookup::Conflict
                 }
             }
         }
@@ -249,13 +251,13 @@ mod tests {
         let (registry, key) = (registry(), Key::from_text(b"k"));
         let (job, _mailbox) = job::register();
         let (other, _other_mailbox) = job::register();
-        assert!(matches!(registry.claim(2, "a", key, digest("x"), &job), Ok(Found::Unknown)));
+        assert!(matches!(registry.claim(2, "a", key, digest("x"), &job), Ok(Lookup::Unknown)));
         match registry.claim(2, "a", key, digest("x"), &other) {
-            Ok(Found::Job(found)) => assert!(found.is_same(&job)),
+            Ok(Lookup::Job(found)) => assert!(found.is_same(&job)),
             found => panic!("{found:?}"),
         }
-        assert!(matches!(registry.claim(2, "a", key, digest("y"), &other), Ok(Found::Conflict)));
-        assert!(matches!(registry.find("b", key, digest("x")), Found::Unknown));
+        assert!(matches!(registry.claim(2, "a", key, digest("y"), &other), Ok(Lookup::Conflict)));
+        assert!(matches!(registry.find("b", key, digest("x")), Lookup::Unknown));
     }
 
     #[test]
@@ -287,11 +289,11 @@ mod tests {
             let key = Key::from_text(name.as_bytes());
             registry.claim(2, "a", key, digest("x"), &job).unwrap();
             registry.ended("a", key, &job);
-            assert!(matches!(registry.find("a", key, digest("x")), Found::Job(_)));
+            assert!(matches!(registry.find("a", key, digest("x")), Lookup::Job(_)));
             registry.gone("a", key, &job, started);
             match registry.find("a", key, digest("x")) {
-                Found::Gone => assert!(started),
-                Found::Unknown => assert!(!started),
+                Lookup::Gone => assert!(started),
+                Lookup::Unknown => assert!(!started),
                 found => panic!("{found:?}"),
             }
         }
@@ -306,8 +308,8 @@ mod tests {
             registry.claim(1, "a", key(n), digest("x"), &job).unwrap();
             registry.ended("a", key(n), &job);
         }
-        assert!(matches!(registry.find("a", key(0), digest("x")), Found::Gone));
-        assert!(matches!(registry.find("a", key(1), digest("x")), Found::Job(_)));
+        assert!(matches!(registry.find("a", key(0), digest("x")), Lookup::Gone));
+        assert!(matches!(registry.find("a", key(1), digest("x")), Lookup::Job(_)));
     }
 
     #[test]
@@ -320,7 +322,7 @@ mod tests {
         registry.claim(2, "a", key, digest("x"), &second).unwrap();
         registry.gone("a", key, &first, false);
         match registry.find("a", key, digest("x")) {
-            Found::Job(found) => assert!(found.is_same(&second)),
+            Lookup::Job(found) => assert!(found.is_same(&second)),
             found => panic!("{found:?}"),
         }
         assert_eq!(registry.live(), 1);

@@ -15,7 +15,7 @@ use super::{
     Beginning, Message, Shared, Sink, Wishes, ending, input::Input, linked::Order, output::Output,
 };
 use crate::{
-    admission::{Turn, budget::Share, locks::Lease},
+    admission::{RunSlot, budget::Share, locks::LockGuard},
     audit, clock,
     config::{OnReload, limits},
     job::timers::{Due, Timers},
@@ -88,8 +88,8 @@ struct Running {
     /// Whether it was told to end, so that what its leader leaves behind is to end with it.
     doomed: bool,
     killing: Option<Killing>,
-    _turn: Turn,
-    lease: Option<Lease>,
+    _turn: RunSlot,
+    lock_guard: Option<LockGuard>,
     /// Whether something of its tree could not be killed.
     is_left: bool,
 }
@@ -147,11 +147,11 @@ impl Job {
     async fn start(&mut self, mut asked: Asked) -> Result<Running, Failure> {
         // Before the turn: who waits for a lock holds up nobody who needs none.
         let Some(lock) = asked.lock.take() else { return self.launch(asked).await };
-        let lease = self.wait_for_lock(&lock).await?;
+        let lock_guard = self.wait_for_lock(&lock).await?;
         match self.launch(asked).await {
-            Ok(running) => Ok(Running { lease: Some(lease), ..running }),
+            Ok(running) => Ok(Running { lock_guard: Some(lock_guard), ..running }),
             Err(failure) => {
-                lease.give_back();
+                lock_guard.release();
                 Err(failure)
             }
         }
@@ -161,7 +161,7 @@ impl Job {
         let turn = self.wait_for_turn().await?;
         if let Some(key) = self.kept {
             let user = self.peer.user();
-            self.shared.keys.begin(user, key, self.digest, &self.id).await?;
+            self.shared.idempotency.begin(user, key, self.digest, &self.id).await?;
         }
         let permit = &asked.permit;
         let asked_for =
@@ -199,28 +199,28 @@ impl Job {
             doomed: false,
             killing: None,
             _turn: turn,
-            lease: None,
+            lock_guard: None,
             is_left: false,
         })
     }
 
-    async fn wait_for_lock(&mut self, lock: &Lock) -> Result<Lease, Failure> {
-        let stand = self.shared.locks.stand(lock, self.peer.identity(), &self.id)?;
-        if stand.must_wait() {
-            self.send(|ch| Frame::Queued { ch, position: stand.position() as u64 });
+    async fn wait_for_lock(&mut self, lock: &Lock) -> Result<LockGuard, Failure> {
+        let waiter = self.shared.locks.enqueue(lock, self.peer.identity(), &self.id)?;
+        if waiter.must_wait() {
+            self.send(|ch| Frame::Queued { ch, position: waiter.position() as u64 });
         }
-        self.wait_for(stand.lease()).await
+        self.wait_for(waiter.acquire()).await
     }
 
-    async fn wait_for_turn(&mut self) -> Result<Turn, Failure> {
+    async fn wait_for_turn(&mut self) -> Result<RunSlot, Failure> {
         let admission = Arc::clone(&self.shared.admission);
-        let allowance = self.shared.limits.load().of(self.peer.identity());
-        if let Some(turn) = admission.try_turn(self.peer.user(), &allowance) {
+        let quota = self.shared.limits.load().quota_of(self.peer.identity());
+        if let Some(turn) = admission.try_slot(self.peer.user(), &quota) {
             return Ok(turn);
         }
-        let mut place = admission.queue(self.peer.user(), &allowance)?;
-        self.send(|ch| Frame::Queued { ch, position: place.position() as u64 });
-        self.wait_for(place.turn()).await
+        let mut ticket = admission.enqueue(self.peer.user(), &quota)?;
+        self.send(|ch| Frame::Queued { ch, position: ticket.position() as u64 });
+        self.wait_for(ticket.slot()).await
     }
 
     /// Waits for what it needs to start, as long as anybody wants it to.
@@ -261,8 +261,8 @@ impl Job {
             }
         }
         running.process.reap();
-        if let Some(lease) = running.lease.take().filter(|_| !running.is_left) {
-            lease.give_back();
+        if let Some(lock_guard) = running.lock_guard.take().filter(|_| !running.is_left) {
+            lock_guard.release();
         }
         // Nobody reads it any more, and an end that is kept for its client holds no descriptor.
         self.input.discard();
@@ -314,7 +314,7 @@ impl Job {
 
     fn ended(&mut self, running: &mut Running, ended: Ended) {
         // Who was killed has not left what it held in order: what it leaves behind ends too.
-        running.doomed |= running.lease.is_some() && matches!(ended, Ended::Signal(_));
+        running.doomed |= running.lock_guard.is_some() && matches!(ended, Ended::Signal(_));
         running.ended = Some(ended);
         self.stdout.process_ended();
         self.stderr.process_ended();
@@ -450,7 +450,7 @@ impl Job {
             "ended"
         );
         if let Some(key) = self.kept {
-            self.shared.keys.end(self.peer.user(), key, exit).await;
+            self.shared.idempotency.end(self.peer.user(), key, exit).await;
         }
     }
 

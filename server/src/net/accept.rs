@@ -25,18 +25,18 @@ use crate::{config::limits::LINGER, connection, state::ServerState, trust::Peer}
 /// At the limit the oldest goes: an honest peer needs milliseconds, so that whoever holds a place
 /// for long is not one.
 #[derive(Debug, Default)]
-pub struct Waiting {
+pub struct PendingHandshakes {
     peers: Mutex<VecDeque<(u64, CancellationToken)>>,
 }
 
 /// A place among those that have not authenticated; given back when dropped.
-struct Place {
-    waiting: Arc<Waiting>,
+struct PendingHandshake {
+    pending: Arc<PendingHandshakes>,
     number: u64,
 }
 
-impl Waiting {
-    fn enter(self: &Arc<Self>, number: u64, limit: usize) -> (Place, CancellationToken) {
+impl PendingHandshakes {
+    fn enter(self: &Arc<Self>, number: u64, limit: usize) -> (PendingHandshake, CancellationToken) {
         let token = CancellationToken::new();
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         while peers.len() >= limit {
@@ -45,7 +45,7 @@ impl Waiting {
             }
         }
         peers.push_back((number, token.clone()));
-        (Place { waiting: Arc::clone(self), number }, token)
+        (PendingHandshake { pending: Arc::clone(self), number }, token)
     }
 
     /// Sends away the oldest, to free its descriptor. False when there is none.
@@ -55,9 +55,9 @@ impl Waiting {
     }
 }
 
-impl Drop for Place {
+impl Drop for PendingHandshake {
     fn drop(&mut self) {
-        let mut peers = self.waiting.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut peers = self.pending.peers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Ok(at) = peers.binary_search_by_key(&self.number, |(number, _)| *number) {
             peers.remove(at);
         }
@@ -67,23 +67,23 @@ impl Drop for Place {
 /// Takes a new connection in; `number` rises with each.
 pub fn accept(
     state: &Arc<ServerState>,
-    waiting: &Arc<Waiting>,
+    pending: &Arc<PendingHandshakes>,
     number: u64,
     stream: TcpStream,
     address: SocketAddr,
 ) {
     let limits = &state.settings.limits;
     let deadline = Instant::now() + limits.handshake.0;
-    let (place, shed) = waiting.enter(number, limits.unauthenticated);
+    let (handshake, shed) = pending.enter(number, limits.unauthenticated);
     let task = {
         let state = Arc::clone(state);
         async move {
             // The guard goes to the connection, which drops it when the hello has come; until then
             // it counts as unauthenticated, and the deadline holds.
-            let (greeted, until_greeted) = greeting(place);
+            let (hello_guard, until_hello) = guard_hello(handshake);
             tokio::select! {
-                () = admit(state, stream, address, greeted) => {}
-                reason = overdue(until_greeted, shed, deadline) => {
+                () = admit(state, stream, address, hello_guard) => {}
+                reason = overdue(until_hello, shed, deadline) => {
                     warn!(peer = %address, reason, "refused");
                 }
             }
@@ -93,31 +93,36 @@ pub fn accept(
 }
 
 /// Dropped when the hello has come.
-struct Greeted {
-    _place: Place,
+struct HelloGuard {
+    _handshake: PendingHandshake,
     _done: tokio::sync::oneshot::Sender<()>,
 }
 
-fn greeting(place: Place) -> (Greeted, tokio::sync::oneshot::Receiver<()>) {
-    let (done, until_greeted) = tokio::sync::oneshot::channel();
-    (Greeted { _place: place, _done: done }, until_greeted)
+fn guard_hello(handshake: PendingHandshake) -> (HelloGuard, tokio::sync::oneshot::Receiver<()>) {
+    let (done, until_hello) = tokio::sync::oneshot::channel();
+    (HelloGuard { _handshake: handshake, _done: done }, until_hello)
 }
 
 /// Waits for the reason to send a peer away; for ever, once it was greeted.
 async fn overdue(
-    until_greeted: tokio::sync::oneshot::Receiver<()>,
+    until_hello: tokio::sync::oneshot::Receiver<()>,
     shed: CancellationToken,
     deadline: Instant,
 ) -> &'static str {
     tokio::select! {
         biased;
-        _ = until_greeted => std::future::pending().await,
+        _ = until_hello => std::future::pending().await,
         () = shed.cancelled() => "too many peers have not authenticated; this was the oldest",
         () = tokio::time::sleep_until(deadline) => "the handshake or the hello took too long",
     }
 }
 
-async fn admit(state: Arc<ServerState>, stream: TcpStream, address: SocketAddr, greeted: Greeted) {
+async fn admit(
+    state: Arc<ServerState>,
+    stream: TcpStream,
+    address: SocketAddr,
+    hello_guard: HelloGuard,
+) {
     prepare(&stream);
     let tls::ServerSide { config, clients } = state.trust.side();
     let acceptor = TlsAcceptor::from(config);
@@ -143,8 +148,8 @@ async fn admit(state: Arc<ServerState>, stream: TcpStream, address: SocketAddr, 
             return dismiss(tls, Some(failure)).await;
         }
     };
-    match state.seat(peer.identity()) {
-        Ok(seat) => connection::serve(state, peer, seat, tls, greeted).await,
+    match state.connection_slot(peer.identity()) {
+        Ok(slot) => connection::serve(state, peer, slot, tls, hello_guard).await,
         Err(failure) => {
             warn!(peer = %peer, reason = %failure, "refused");
             dismiss(tls, Some(failure)).await;

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tracing::{error, warn};
 
 use crate::{
-    net::accept::{self, Waiting},
+    net::accept::{self, PendingHandshakes},
     state::ServerState,
 };
 
@@ -55,7 +55,7 @@ impl Listener {
     pub async fn run(
         self,
         state: Arc<ServerState>,
-        waiting: Arc<Waiting>,
+        pending: Arc<PendingHandshakes>,
         numbers: Arc<AtomicU64>,
     ) {
         loop {
@@ -66,16 +66,16 @@ impl Listener {
             match accepted {
                 Ok((stream, address)) => {
                     let number = numbers.fetch_add(1, Ordering::Relaxed);
-                    accept::accept(&state, &waiting, number, stream, address);
+                    accept::accept(&state, &pending, number, stream, address);
                 }
-                Err(error) => recover(&error, &waiting).await,
+                Err(error) => recover(&error, &pending).await,
             }
         }
     }
 }
 
 /// Waits out what keeps a connection from being accepted.
-async fn recover(error: &io::Error, waiting: &Waiting) {
+async fn recover(error: &io::Error, pending: &PendingHandshakes) {
     // Errors of one connection come through accept as well (accept(2)); the next is not concerned.
     const OF_ONE_PEER: [Errno; 4] = [Errno::CONNABORTED, Errno::INTR, Errno::PROTO, Errno::PERM];
     let errno = Errno::from_io_error(error);
@@ -83,7 +83,7 @@ async fn recover(error: &io::Error, waiting: &Waiting) {
         return;
     }
     if matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) {
-        let shed = waiting.shed();
+        let shed = pending.shed();
         warn!(%error, shed, "out of descriptors; raise LimitNOFILE or lower limits.connections");
     } else {
         error!(%error, "a connection could not be accepted");

@@ -17,28 +17,28 @@ use sha2::{Digest as _, Sha256};
 
 /// A file that this server has locked.
 #[derive(Debug)]
-pub(super) struct Mark {
+pub(super) struct LockFile {
     path: PathBuf,
     file: File,
 }
 
 /// What was found.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum Probe {
     /// Nobody holds it.
-    Free(Mark),
+    Free(LockFile),
     /// This job held it when its server was killed.
-    Left(Mark, JobId),
+    Left(LockFile, JobId),
     /// Another server holds it.
     Elsewhere,
 }
 
-impl Mark {
+impl LockFile {
     /// Takes the file of this lock if nobody has it. It never waits.
     ///
     /// # Errors
     /// When the file can't be made or read.
-    pub(super) fn take(folder: &Path, name: &str) -> io::Result<Found> {
+    pub(super) fn take(folder: &Path, name: &str) -> io::Result<Probe> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         // Names may hold what paths may not.
         let path = folder.join(hex::encode(Sha256::digest(name)));
@@ -48,7 +48,7 @@ impl Mark {
             let mut file = options.open(&path)?;
             match file.try_lock() {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Ok(Found::Elsewhere),
+                Err(TryLockError::WouldBlock) => return Ok(Probe::Elsewhere),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
             // Whoever held it before has removed it meanwhile: another one may be there by now.
@@ -57,11 +57,11 @@ impl Mark {
             }
             let mut text = String::new();
             let _ = (&mut file).take(64).read_to_string(&mut text)?;
-            let mark = Self { path, file };
+            let lock_file = Self { path, file };
             // A name that was not written to its end is that of a job that has not begun.
             return Ok(match text.strip_suffix('\n').and_then(JobId::parse) {
-                Some(job) => Found::Left(mark, job),
-                None => Found::Free(mark),
+                Some(job) => Probe::Left(lock_file, job),
+                None => Probe::Free(lock_file),
             });
         }
     }
@@ -96,9 +96,9 @@ fn is_same(file: &File, path: &Path) -> io::Result<bool> {
 mod tests {
     use super::*;
 
-    fn free(folder: &Path) -> Mark {
-        match Mark::take(folder, "../a/b").unwrap() {
-            Found::Free(mark) => mark,
+    fn free(folder: &Path) -> LockFile {
+        match LockFile::take(folder, "../a/b").unwrap() {
+            Probe::Free(lock_file) => lock_file,
             found => panic!("{found:?}"),
         }
     }
@@ -107,11 +107,11 @@ mod tests {
     fn one_has_it_at_a_time_and_leaves_nothing_when_it_gives_it_back() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("locks");
-        let mut mark = free(&folder);
-        mark.write(&JobId::random().unwrap()).unwrap();
-        assert!(matches!(Mark::take(&folder, "../a/b").unwrap(), Found::Elsewhere));
-        assert!(matches!(Mark::take(&folder, "c").unwrap(), Found::Free(_)));
-        mark.clear();
+        let mut lock_file = free(&folder);
+        lock_file.write(&JobId::random().unwrap()).unwrap();
+        assert!(matches!(LockFile::take(&folder, "../a/b").unwrap(), Probe::Elsewhere));
+        assert!(matches!(LockFile::take(&folder, "c").unwrap(), Probe::Free(_)));
+        lock_file.clear();
         free(&folder).clear();
         // The second was never given back, and nothing was written in it.
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
@@ -121,12 +121,12 @@ mod tests {
     fn a_job_that_was_not_seen_to_end_is_named_to_the_next() {
         let dir = tempfile::tempdir().unwrap();
         let job = JobId::random().unwrap();
-        let mut mark = free(dir.path());
-        mark.write(&job).unwrap();
-        drop(mark);
+        let mut lock_file = free(dir.path());
+        lock_file.write(&job).unwrap();
+        drop(lock_file);
         for _ in 0..2 {
-            match Mark::take(dir.path(), "../a/b").unwrap() {
-                Found::Left(_, left) => assert_eq!(left, job),
+            match LockFile::take(dir.path(), "../a/b").unwrap() {
+                Probe::Left(_, left) => assert_eq!(left, job),
                 found => panic!("{found:?}"),
             }
         }
@@ -135,10 +135,10 @@ mod tests {
     #[test]
     fn a_file_that_was_removed_under_its_lock_is_not_taken_for_the_one_that_is_there() {
         let dir = tempfile::tempdir().unwrap();
-        let mark = free(dir.path());
-        fs::remove_file(&mark.path).unwrap();
+        let lock_file = free(dir.path());
+        fs::remove_file(&lock_file.path).unwrap();
         let next = free(dir.path());
-        assert!(!is_same(&mark.file, &mark.path).unwrap());
+        assert!(!is_same(&lock_file.file, &lock_file.path).unwrap());
         assert!(is_same(&next.file, &next.path).unwrap());
     }
 }
