@@ -6,22 +6,22 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use rcmd_certs::authority::{self, AuthorityError};
 use rcmd_certs::backup::BackupError;
+use rcmd_certs::ca::{self, AuthorityError};
 use rcmd_certs::files::{FileError, shown};
 use rcmd_certs::names::NameError;
-use rcmd_certs::office::{OfficeError, RevocationReason};
 use rcmd_certs::paths::Layout;
-use rcmd_certs::serve::ServeError;
+use rcmd_certs::server::ServeError;
+use rcmd_certs::state::{OfficeError, RevocationReason};
 use rcmd_certs::tls::TlsError;
 
 mod backup;
-mod census;
-mod enrol;
+mod listing;
 mod make;
 mod rotate;
 mod serve;
 mod show;
+mod token;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -74,13 +74,13 @@ enum Command {
     Serve(serve::ServeOptions),
     /// Print an enrolment token: one line that makes a server or a client
     #[command(subcommand)]
-    Token(enrol::Bearer),
+    Token(token::Bearer),
     /// Write a token into a file for a machine's image
     Bundle {
         #[command(flatten)]
-        to: enrol::BundleOptions,
+        to: token::BundleOptions,
         #[command(subcommand)]
-        bearer: enrol::Bearer,
+        bearer: token::Bearer,
     },
     /// Sign a certificate for a server or a client, with a new key, without a token
     #[command(subcommand)]
@@ -193,7 +193,7 @@ struct IssueOptions {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Days until it expires
-    #[arg(long, value_name = "N", default_value_t = authority::LEAF_DAYS)]
+    #[arg(long, value_name = "N", default_value_t = ca::LEAF_DAYS)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: u32,
     #[command(flatten)]
@@ -243,7 +243,7 @@ impl From<Reason> for RevocationReason {
     }
 }
 
-impl From<KeyOptions> for authority::Algorithm {
+impl From<KeyOptions> for ca::Algorithm {
     fn from(options: KeyOptions) -> Self {
         match options.algorithm {
             Algorithm::Ed25519 => Self::Ed25519,
@@ -326,9 +326,9 @@ async fn carry_out(command: Command) -> Result<ExitCode, Error> {
             make::import(&dir.layout(), &make::Parts { cert, key, root }, &mut out)?;
         }
         Command::Serve(options) => serve::serve(options, &mut out).await?,
-        Command::Token(bearer) => enrol::token(bearer, &mut out).await?,
+        Command::Token(bearer) => token::token(bearer, &mut out).await?,
         Command::Bundle { to, bearer } => {
-            enrol::bundle(bearer, &to.out, to.force, &mut out).await?;
+            token::bundle(bearer, &to.out, to.force, &mut out).await?;
         }
         Command::Issue(Issue::Server { names, options }) => {
             make::issue_server(names, &options, &mut out).await?;
@@ -336,9 +336,9 @@ async fn carry_out(command: Command) -> Result<ExitCode, Error> {
         Command::Issue(Issue::Client { user, groups, break_glass, options }) => {
             make::issue_client(user, groups, break_glass, &options, &mut out).await?;
         }
-        Command::List { dir, json } => census::list(&dir.layout(), json, &mut out).await?,
+        Command::List { dir, json } => listing::list(&dir.layout(), json, &mut out).await?,
         Command::Revoke { what, dir, reason, unlisted } => {
-            census::revoke(&dir.layout(), &what, reason, unlisted, &mut out).await?;
+            listing::revoke(&dir.layout(), &what, reason, unlisted, &mut out).await?;
         }
         Command::Backup(options) => backup::backup(&options, &mut out).await?,
         Command::Restore(options) => backup::restore(&options, &mut out)?,

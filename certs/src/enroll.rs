@@ -7,23 +7,25 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::authority::{Algorithm, request};
+use crate::ca::{Algorithm, request};
 use crate::clock::{self, BACKDATE, span};
+use crate::crl::{Lists, RevocationList};
+use crate::enroll::message::{Ask, Body, MAX_WAIT};
+use crate::enroll::token::{Names, Token};
 use crate::names::HostName;
 use crate::paths::Layout;
 use crate::pem::Der;
-use crate::revocation::{Lists, RevocationList};
 use crate::tls;
-use crate::token::{Names, Token};
-use crate::wire::{Ask, Body, MAX_WAIT};
 
 mod contact;
 mod dial;
 mod error;
 mod files;
+pub mod message;
+pub mod token;
 
+pub use crate::enroll::message::Reason;
 pub use crate::names::Kind;
-pub use crate::wire::Reason;
 pub use contact::Contact;
 pub use error::EnrollError;
 

@@ -254,7 +254,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::authority::{Algorithm, Authority, LeafSpec};
+    use crate::ca::{Algorithm, Authority, LeafSpec};
 
     fn read(uris: &[&str]) -> Result<(String, Vec<String>), IdentityError> {
         read_uris(uris.iter().copied()).map(|claims| (claims.user, claims.groups))

@@ -1,6 +1,6 @@
 //! Who is who in rcmd.
 //!
-//! An [`Authority`](authority::Authority) signs certificates. A server proves the names that it
+//! An [`Authority`](ca::Authority) signs certificates. A server proves the names that it
 //! is reached by; a client proves a user and that user's groups, which [`Identity`] reads from the
 //! certificate. [`tls`] turns the files on disk into rustls configurations, and nothing else in
 //! rcmd builds one. When a handshake fails, [`explain`] says why, and which command to type next.
@@ -16,24 +16,24 @@
 //! | [`identity`] | the one parser of who a client is |
 //! | [`backup`] | an authority under a passphrase |
 //! | [`mapping`] | whom the certificates of other authorities name |
-//! | [`authority`] | making and signing certificates |
-//! | [`token`], [`fingerprint`] | enrolment tokens; how an authority is known before it is trusted |
-//! | [`enroll`] | what a member does towards its authority |
-//! | [`revocation`] | revocation lists as members keep them |
-//! | [`office`] | the authority at work: its store, its journal, what it is asked for |
-//! | [`serve`] | the authority's listener |
-//! | [`wire`] | what a member and its authority say to each other |
+//! | [`ca`] | making and signing certificates |
+//! | [`fingerprint`] | how an authority is known before it is trusted |
+//! | [`enroll`] | what a member does towards its authority, tokens and messages included |
+//! | [`crl`] | revocation lists as members keep them |
+//! | [`state`] | the authority at work: its store, its journal, what it is asked for |
+//! | [`server`] | the authority's listener |
 //! | [`tls`] | the one builder of rustls configurations |
 //! | [`explain`] | failed handshakes in words |
-//! | [`seal`] | what a host signs of itself |
+//! | [`signature`] | what a host signs of itself |
 //! | [`text`] | foreign text made safe to print |
 //!
 //! The program `rcmd-certs` is a thin user of this library.
 #![forbid(unsafe_code)]
 
-pub mod authority;
 pub mod backup;
+pub mod ca;
 pub mod clock;
+pub mod crl;
 pub mod enroll;
 pub mod explain;
 pub mod files;
@@ -41,16 +41,13 @@ pub mod fingerprint;
 pub mod identity;
 pub mod mapping;
 pub mod names;
-pub mod office;
 pub mod paths;
 pub mod pem;
-pub mod revocation;
-pub mod seal;
-pub mod serve;
+pub mod server;
+pub mod signature;
+pub mod state;
 pub mod text;
 pub mod tls;
-pub mod token;
-pub mod wire;
 pub mod x509;
 
 pub use identity::{Identity, IdentityError};

@@ -28,22 +28,20 @@ use crate::mapping::{Mapping, MappingError};
 use crate::paths::Layout;
 
 mod check;
-mod clients;
-mod enrolment;
+mod client_verifier;
+mod enrollment;
 mod load;
-mod servers;
+mod server_verifier;
 
 pub use check::{Finding, Problem, check_client, check_server, date_problem};
-pub use clients::{Clients, Cut, Revocation};
-pub use enrolment::AUTHORITY_ALPN;
-pub(crate) use enrolment::{
+pub use client_verifier::{Clients, Cut, Revocation};
+pub use enrollment::AUTHORITY_ALPN;
+pub(crate) use enrollment::{
     LISTENER, LISTENER_NAME, contact_config, listener_config, listener_name,
 };
 pub(crate) use load::{certificates as load_all, load_first, private_key as load_key};
 pub use load::{list_issuers, load_certificates, load_leaf};
-use servers::Servers;
-
-pub use crate::clock::{date, now_unix, span};
+use server_verifier::Servers;
 
 /// The protocol name that both ends require (RFC 7301).
 pub const ALPN: &[u8] = b"rcmd/1";
@@ -224,7 +222,7 @@ pub fn server_side(files: &ServerFiles, revocation: &Revocation) -> Result<Serve
     let roots = load::load_roots(&files.ca, load::SERVER_CA_REMEDY)?;
     let pair = load::pair(&files.cert, &files.key, load::SERVER_REMEDY, &provider)?;
     let mapping = Mapping::load(&files.identity)?;
-    let outside = servers::outside(&mapping)?;
+    let outside = server_verifier::outside(&mapping)?;
     let clients = Clients::new(Arc::new(roots), mapping, outside, revocation, &provider)
         .map_err(|error| setup(&files.ca, &error))?;
     let clients = Arc::new(clients);

@@ -184,7 +184,7 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authority::{Algorithm, Authority, LeafSpec};
+    use crate::ca::{Algorithm, Authority, LeafSpec};
     use crate::names::HostName;
 
     fn server_certificate() -> Vec<u8> {

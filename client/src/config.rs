@@ -3,7 +3,7 @@
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use rcmd_certs::{
-    Layout,
+    Layout, clock,
     enroll::Kind,
     tls::{self, ClientFiles, client_config},
 };
@@ -61,7 +61,7 @@ impl Config {
     /// # Cancel safety
     /// Nothing is half written when it is dropped.
     pub async fn unexpired(&self) -> Result<(Self, Renewed), Failure> {
-        if self.usable_until.is_none_or(|until| tls::now_unix() <= until) {
+        if self.usable_until.is_none_or(|until| clock::now_unix() <= until) {
             return Ok((self.clone(), Renewed::No));
         }
         let renewed = membership::renew_within(self.connect_timeout, &self.layout).await?;

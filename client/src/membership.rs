@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use rcmd_certs::{
     Layout,
-    clock::BACKDATE,
+    clock::{self, BACKDATE, span},
     enroll::{ClockOff, EnrollError, Kind, Member},
-    tls::{self, span},
+    tls,
     x509::Certificate,
 };
 use rcmd_protocol::outcome::{ErrorKind, Failure};
@@ -48,7 +48,7 @@ pub fn is_time(layout: &Layout, when: When) -> bool {
         return false;
     }
     let Ok(leaf) = tls::load_leaf(&layout.client_cert()) else { return false };
-    let now = tls::now_unix();
+    let now = clock::now_unix();
     match when {
         When::Now => true,
         When::Ended => now > usable_until(&leaf),
@@ -70,7 +70,7 @@ fn life(leaf: &Certificate) -> i64 {
 
 /// Whether the certificate's time is over. True for one that can't be read.
 pub(crate) fn has_ended(layout: &Layout) -> bool {
-    tls::load_leaf(&layout.client_cert()).map_or(true, |leaf| tls::now_unix() > leaf.not_after)
+    tls::load_leaf(&layout.client_cert()).map_or(true, |leaf| clock::now_unix() > leaf.not_after)
 }
 
 /// Renews the certificate of this folder if it is time.
@@ -146,7 +146,7 @@ fn failure_file(layout: &Layout) -> std::path::PathBuf {
 fn failed(layout: &Layout, error: &EnrollError) -> Failure {
     let cert = rcmd_certs::files::shown(&layout.client_cert());
     let standing = match tls::load_leaf(&layout.client_cert()) {
-        Ok(leaf) => match u64::try_from(leaf.not_after.saturating_sub(tls::now_unix())) {
+        Ok(leaf) => match u64::try_from(leaf.not_after.saturating_sub(clock::now_unix())) {
             Ok(left) => format!("ends in {}", span(left)),
             Err(_) => "has ended".to_owned(),
         },

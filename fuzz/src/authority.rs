@@ -12,11 +12,13 @@ use std::{
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rcmd_certs::{
-    authority::ProvenKey,
+    ca::ProvenKey,
+    crl::{Lists, RevocationList},
+    enroll::{
+        message::{self, Answer, Ask, Body, MAX_ANSWER, MAX_ASK},
+        token::{MAX_TOKEN, Token},
+    },
     pem,
-    revocation::{Lists, RevocationList},
-    token::{MAX_TOKEN, Token},
-    wire::{self, Answer, Ask, Body, MAX_ANSWER, MAX_ASK},
     x509::Certificate,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -72,7 +74,7 @@ where
     for message in &in_pieces {
         let mut bytes = Vec::new();
         // What came with fewer escapes than are written may have become too long.
-        if now(wire::write(&mut bytes, message, limit)).is_ok() {
+        if now(message::write(&mut bytes, message, limit)).is_ok() {
             assert_eq!(read_all::<T>(&bytes, bytes.len(), limit).first(), Some(message));
         }
         check(message);
@@ -82,7 +84,7 @@ where
 fn read_all<T: DeserializeOwned>(data: &[u8], size: usize, limit: u32) -> Vec<T> {
     let mut stream = Pieces { rest: data, size, given: 0 };
     let mut messages = Vec::new();
-    while let Ok(Some(message)) = now(wire::read(&mut stream, limit)) {
+    while let Ok(Some(message)) = now(message::read(&mut stream, limit)) {
         messages.push(message);
     }
     messages

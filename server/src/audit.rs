@@ -36,7 +36,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use rcmd_certs::seal::Sealer;
+use rcmd_certs::signature::Sealer;
 use rcmd_protocol::{
     frame::{Exit, Mode},
     ids::{AuditHead, JobId, RequestDigest},

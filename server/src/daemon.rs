@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use rcmd_certs::{Layout, seal::Sealer, tls};
+use rcmd_certs::{Layout, signature::Sealer, tls};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use rcmd_certs::{Identity, seal::Sealer};
+use rcmd_certs::{Identity, signature::Sealer};
 use rcmd_protocol::{
     frame::{Frame, Hello, ServerHello, capability},
     ids::Instance,

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use rcmd_certs::Layout;
-use rcmd_certs::token::Token;
+use rcmd_certs::enroll::token::Token;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;

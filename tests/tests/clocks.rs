@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use rcmd_certs::tls;
+use rcmd_certs::clock;
 use rcmd_tests::pki::{Authority, Leaf};
 use rcmd_tests::{World, eventually_some, require, skip};
 
@@ -19,7 +19,7 @@ impl Clock {
     fn shows(self) -> [String; 2] {
         // Both hours that the test may fall into.
         let off: i64 = self.0.parse().unwrap();
-        [0, 60].map(|later| hour(tls::now_unix() + off + later))
+        [0, 60].map(|later| hour(clock::now_unix() + off + later))
     }
 
     /// What a program needs to have this clock.
@@ -34,7 +34,7 @@ impl Clock {
 }
 
 fn hour(unix: i64) -> String {
-    tls::date(unix).split(':').next().unwrap().to_owned()
+    clock::date(unix).split(':').next().unwrap().to_owned()
 }
 
 /// A world of certificates that last for half an hour.

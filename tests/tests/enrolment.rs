@@ -6,10 +6,11 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rcmd_certs::clock;
+use rcmd_certs::crl::Lists;
+use rcmd_certs::enroll::token::{Secret, Token};
 use rcmd_certs::enroll::{EnrollError, Fetched, Kind, Member, Options, Reason, enroll};
-use rcmd_certs::revocation::Lists;
 use rcmd_certs::tls::{self, ClientFiles, ServerFiles, check_client, check_server};
-use rcmd_certs::token::{Secret, Token};
 use rcmd_certs::x509::UsageSet;
 use rcmd_tests::authority::Serving;
 use rcmd_tests::skip::need_tool;
@@ -190,7 +191,7 @@ fn a_request_for_everything_gets_what_the_token_says() {
         (vec!["web1".into()], vec!["rcmd://host/web1".into()])
     );
     assert_eq!(facts.usage, UsageSet::Only { server: true, client: false });
-    assert!(facts.not_after - tls::now_unix() <= 7 * 24 * 3600);
+    assert!(facts.not_after - clock::now_unix() <= 7 * 24 * 3600);
 }
 
 #[test]
@@ -198,14 +199,14 @@ fn a_clock_an_hour_off_is_named_on_both_sides() {
     let authority = Serving::start();
     let token = authority.token(&["server", "web1"]);
     for off in [-3600, 3600] {
-        let answer = block_on(raw::ask_enroll_at(&authority, &token, tls::now_unix() + off));
+        let answer = block_on(raw::ask_enroll_at(&authority, &token, clock::now_unix() + off));
         assert_eq!((&answer["answer"], &answer["reason"]), (&"refused".into(), &"clock".into()));
         let message = answer["message"].as_str().unwrap();
         assert!(
             message.contains("clock is 60 minutes") && message.contains("date -u"),
             "{message}"
         );
-        assert!(answer["time"].as_i64().unwrap().abs_diff(tls::now_unix()) < 60);
+        assert!(answer["time"].as_i64().unwrap().abs_diff(clock::now_unix()) < 60);
     }
     // The token was not used for it.
     enrol(&authority, &token, "web1").unwrap();
@@ -301,7 +302,7 @@ fn an_emergency_certificate_is_marked_and_in_the_journal() {
     authority.certs(&["issue", "client", "alice", "--break-glass", "--out", dir]);
     let facts = tls::load_leaf(&out.client_cert()).unwrap();
     assert!(rcmd_certs::Identity::from_certificate(&facts).unwrap().is_break_glass());
-    assert!(facts.not_after - tls::now_unix() <= 3600);
+    assert!(facts.not_after - clock::now_unix() <= 3600);
     assert_eq!(authority.journal().pop().unwrap()["by"], "break-glass");
 }
 
@@ -372,8 +373,8 @@ mod raw {
     use std::io;
     use std::sync::Arc;
 
-    use rcmd_certs::authority::{Algorithm, request};
-    use rcmd_certs::token::Token;
+    use rcmd_certs::ca::{Algorithm, request};
+    use rcmd_certs::enroll::token::Token;
     use rcmd_certs::x509::Certificate;
     use rcmd_tests::authority::Serving;
     use rcmd_tests::raw::Dial;
@@ -421,7 +422,7 @@ mod raw {
     }
 
     pub(super) async fn ask_enroll(authority: &Serving, token: &Token, request: Vec<u8>) -> Value {
-        enroll(authority, token, request, rcmd_certs::tls::now_unix()).await
+        enroll(authority, token, request, rcmd_certs::clock::now_unix()).await
     }
 
     pub(super) async fn ask_enroll_at(authority: &Serving, token: &Token, time: i64) -> Value {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rcmd_certs::enroll::Kind;
-use rcmd_certs::{Layout, tls};
+use rcmd_certs::{Layout, clock, tls};
 use rcmd_client::{Child, Client, Command, Config, ErrorKind, Outcome, Signal, Stdio};
 use rcmd_tests::authority::Serving;
 use rcmd_tests::membership::{enrolled, serial};
@@ -34,7 +34,7 @@ async fn an_identity_whose_certificate_has_ended_is_renewed_before_the_first_con
     world.start_server();
     let config = Config::from_dir(world.dir()).unwrap();
     let cert = Layout::new(world.dir()).client_cert();
-    let has_ended = || tls::now_unix() > tls::load_leaf(&cert).unwrap().not_after;
+    let has_ended = || clock::now_unix() > tls::load_leaf(&cert).unwrap().not_after;
     eventually("its end", has_ended);
     let first = serial(&world, Kind::Client);
     let client = Client::connect(&config, &world.target().parse().unwrap()).await.unwrap();

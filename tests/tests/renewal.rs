@@ -1,8 +1,8 @@
 //! Renewal: certificates that end while they are used.
 
+use rcmd_certs::Layout;
 use rcmd_certs::enroll::Kind;
-use rcmd_certs::tls::load_leaf;
-use rcmd_certs::{Layout, tls};
+use rcmd_certs::{clock, tls::load_leaf};
 use rcmd_tests::authority::Serving;
 use rcmd_tests::membership::{enroll, enrolled, serial};
 use rcmd_tests::sink::Sink;
@@ -56,7 +56,7 @@ fn a_client_renews_after_a_command_in_its_own_time_and_before_one_when_it_has_en
     let mut world = enrolled(&authority, World::builder());
     world.start_server();
     let layout = Layout::new(world.dir());
-    let left = || load_leaf(&layout.client_cert()).unwrap().not_after - tls::now_unix();
+    let left = || load_leaf(&layout.client_cert()).unwrap().not_after - clock::now_unix();
     let first = serial(&world, Kind::Client);
     eventually("two thirds are over", || left() <= 2);
     world.exec(["true"]).run().assert_code(0);
@@ -74,7 +74,7 @@ fn a_dry_run_too_renews_a_certificate_that_has_ended() {
     world.start_server();
     let cert = Layout::new(world.dir()).client_cert();
     let first = serial(&world, Kind::Client);
-    eventually("its end", || tls::now_unix() > load_leaf(&cert).unwrap().not_after);
+    eventually("its end", || clock::now_unix() > load_leaf(&cert).unwrap().not_after);
     world.exec(["true"]).option("--dry-run").run().assert_code(0);
     assert_ne!(serial(&world, Kind::Client), first);
 }

@@ -6,8 +6,8 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use rcmd_certs::Layout;
+use rcmd_certs::crl::Lists;
 use rcmd_certs::enroll::Kind;
-use rcmd_certs::revocation::Lists;
 use rcmd_certs::tls::{ClientFiles, client_config};
 use rcmd_tests::authority::Serving;
 use rcmd_tests::membership::{enrolled, serial};

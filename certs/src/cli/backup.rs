@@ -8,9 +8,9 @@ use clap::Args;
 use rcmd_certs::backup::{Archive, Kept};
 use rcmd_certs::clock::now_unix;
 use rcmd_certs::files::{self, Existing, FileError, NewFile, shown};
-use rcmd_certs::office::{Desk, Office, Order, Reply, Snapshot};
 use rcmd_certs::paths::Layout;
 use rcmd_certs::pem::Der;
+use rcmd_certs::state::{Desk, Office, Order, Reply, Snapshot};
 
 use super::{DirOption, Error};
 

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rcgen::KeyPair;
-use rcmd_certs::authority::{Algorithm, Authority, LEAF_DAYS, LeafSpec, request};
+use rcmd_certs::ca::{Algorithm, Authority, LEAF_DAYS, LeafSpec, request};
 use rcmd_certs::files::{self, Existing, FileError, NewFile, shown};
 use rcmd_certs::identity::BREAK_GLASS_LIFE;
 use rcmd_certs::names::HostName;
 use rcmd_certs::names::Kind;
-use rcmd_certs::office::{Desk, Issue, Order, Reply};
 use rcmd_certs::paths::Layout;
 use rcmd_certs::pem::{Der, chain_pem};
+use rcmd_certs::state::{Desk, Issue, Order, Reply};
 use rcmd_certs::tls;
 use rcmd_certs::x509::Certificate;
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
-use rcmd_certs::office::{Desk, Move, Order, Reply, Rotation, Step};
+use rcmd_certs::state::{Desk, Move, Order, Reply, Rotation, Step};
 use rcmd_certs::text::printable;
 
 use super::{DirOption, Error};

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use clap::Args;
 use rcmd_certs::paths::Layout;
-use rcmd_certs::serve::{Options, ServeError, Serving};
+use rcmd_certs::server::{Options, ServeError, Serving};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use rcmd_certs::clock;
+use rcmd_certs::crl::{Lists, RevocationList};
 use rcmd_certs::files::shown;
 use rcmd_certs::identity::Identity;
 use rcmd_certs::paths::Layout;
-use rcmd_certs::revocation::{Lists, RevocationList};
 use rcmd_certs::text::printable;
 use rcmd_certs::tls;
 use rcmd_certs::x509::{Certificate, UsageSet};

@@ -5,9 +5,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::EnrollError;
+use crate::enroll::token::is_address;
 use crate::files;
 use crate::fingerprint::Fingerprint;
-use crate::token::is_address;
 
 /// Where the authority is, and how it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,11 +11,11 @@ use tokio_rustls::client::TlsStream;
 
 use super::{ClockOff, Contact, EnrollError, Kind};
 use crate::clock::now_unix;
+use crate::enroll::message::{self, Answer, Ask, Body, MAX_ANSWER, MAX_ASK, Reason};
 use crate::explain;
 use crate::paths::Layout;
 use crate::text::printable;
 use crate::tls;
-use crate::wire::{self, Answer, Ask, Body, MAX_ANSWER, MAX_ASK, Reason};
 
 /// For one address: to connect.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -74,8 +74,8 @@ impl Line {
     pub(super) async fn ask(&mut self, ask: &Ask, wait: Duration) -> Result<Answer, EnrollError> {
         let lost = |error: io::Error| EnrollError::Lost(printable(&error.to_string()));
         let asked = async {
-            wire::write(&mut self.stream, ask, MAX_ASK).await?;
-            wire::read::<Answer>(&mut self.stream, MAX_ANSWER).await
+            message::write(&mut self.stream, ask, MAX_ASK).await?;
+            message::read::<Answer>(&mut self.stream, MAX_ANSWER).await
         };
         let answer = match timeout(PATIENCE + wait, asked).await {
             Ok(answer) => answer.map_err(lost)?,

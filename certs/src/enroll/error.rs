@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use super::{ClockOff, Kind, Reason};
-use crate::authority::AuthorityError;
+use crate::ca::AuthorityError;
+use crate::crl::ListError;
+use crate::enroll::token::{LoadError, TokenError};
 use crate::files::{FileError, shown};
-use crate::revocation::ListError;
 use crate::text::printable;
 use crate::tls::TlsError;
-use crate::token::{LoadError, TokenError};
 
 /// Why nothing was fetched. Each message says what to do.
 #[derive(Debug, thiserror::Error)]

@@ -8,15 +8,15 @@ use rcgen::{KeyPair, PublicKeyData as _};
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject as _};
 
 use super::{CLOCK_TOLERANCE, ClockOff, Contact, EnrollError, Fetched, Kind};
-use crate::authority::Algorithm;
+use crate::ca::Algorithm;
 use crate::clock::now_unix;
+use crate::enroll::message::{Answer, Body};
 use crate::files::{self, Existing, FileError, NewFile};
 use crate::fingerprint::Fingerprint;
 use crate::identity::Identity;
 use crate::paths::Layout;
 use crate::pem::{Der, chain_pem, pem};
 use crate::tls::{self, TlsError};
-use crate::wire::{Answer, Body};
 use crate::x509::Certificate;
 
 /// The folder of an identity.

@@ -4,12 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
-use crate::authority::Authority;
+use crate::ca::Authority;
+use crate::enroll::token::Secret;
 use crate::files::{self as disk, Existing, NewFile};
-use crate::office::{Desk, NewToken, Order, Reply, RevocationReason};
-use crate::serve::{Options as ServeOptions, Serving};
+use crate::server::{Options as ServeOptions, Serving};
+use crate::state::{Desk, NewToken, Order, Reply, RevocationReason};
 use crate::tls::{ClientFiles, ServerFiles, check_client, check_server};
-use crate::token::Secret;
 
 mod rotation;
 
@@ -245,8 +245,8 @@ async fn a_stolen_certificate_without_its_key_renews_nothing() {
     let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
     let mut stream = connector.connect(tls::listener_name().unwrap(), stream).await.unwrap();
     let answered = async {
-        crate::wire::write(&mut stream, &Ask::Renew { time: clock::now_unix() }, 1024).await?;
-        crate::wire::read::<crate::wire::Answer>(&mut stream, 65_536).await
+        message::write(&mut stream, &Ask::Renew { time: clock::now_unix() }, 1024).await?;
+        message::read::<message::Answer>(&mut stream, 65_536).await
     };
     let error = answered.await.unwrap_err();
     assert!(error.to_string().contains("DecryptError"), "{error}");

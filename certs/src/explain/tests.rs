@@ -9,7 +9,7 @@ use rustls_pki_types::ServerName;
 use tempfile::TempDir;
 
 use super::*;
-use crate::authority::{Algorithm, Authority, Issued, LeafSpec, Usage};
+use crate::ca::{Algorithm, Authority, Issued, LeafSpec, Usage};
 use crate::names::HostName;
 use crate::tls::{ServerFiles, check_alpn, client_config, server_config};
 

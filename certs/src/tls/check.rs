@@ -15,7 +15,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{CertificateError, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::{ClientFiles, ServerFiles, TlsError, load, provider, servers};
+use super::{ClientFiles, ServerFiles, TlsError, load, provider, server_verifier};
 use crate::clock::{now_unix, span};
 use crate::files::shown;
 use crate::identity::{Identity, IdentityError};
@@ -148,7 +148,7 @@ fn judge(
     };
     let chain = load::certificates(cert, cert_remedy)?;
     let mut roots = load::load_roots(ca, ca_remedy)?;
-    for (_, outside) in servers::outside(mapping)? {
+    for (_, outside) in server_verifier::outside(mapping)? {
         roots.extend(outside.roots);
     }
     let leaf = match chain.first() {

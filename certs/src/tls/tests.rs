@@ -8,7 +8,7 @@ use rustls_pki_types::ServerName;
 use tempfile::TempDir;
 
 use super::*;
-use crate::authority::{Algorithm, Authority, Issued, LeafSpec, Usage};
+use crate::ca::{Algorithm, Authority, Issued, LeafSpec, Usage};
 use crate::identity::{Identity, IdentityError};
 use crate::names::HostName;
 

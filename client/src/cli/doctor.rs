@@ -4,8 +4,9 @@ use std::io;
 use std::time::Duration;
 
 use rcmd_certs::Identity;
+use rcmd_certs::clock::{now_unix, span};
 use rcmd_certs::text::{printable, sentence};
-use rcmd_certs::tls::{ClientFiles, check_client, load_leaf, now_unix, span};
+use rcmd_certs::tls::{ClientFiles, check_client, load_leaf};
 use rcmd_certs::x509::Certificate;
 use rcmd_client::membership;
 use rcmd_client::{Client, Config, ErrorKind, Failure, Outcome, connect};

@@ -4,10 +4,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rcmd_certs::Layout;
+use rcmd_certs::enroll::token::Token;
 use rcmd_certs::enroll::{EnrollError, Fetched, Kind, Options, enroll as fetch};
 use rcmd_certs::files::shown;
 use rcmd_certs::text::printable;
-use rcmd_certs::token::Token;
 use rcmd_client::membership::{self, Renewed, When};
 use rcmd_client::{ErrorKind, Failure};
 

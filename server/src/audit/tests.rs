@@ -6,7 +6,7 @@ use std::{
 
 use proptest::prelude::*;
 use rcmd_certs::{
-    seal::{SealKey, Sealer},
+    signature::{SealKey, Sealer},
     tls::ServerFiles,
 };
 use rcmd_protocol::ids::AuditHead;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rcmd_certs::seal::{Seal, SealKey};
+use rcmd_certs::signature::{Seal, SealKey};
 use rcmd_protocol::ids::AuditHead;
 use sha2::{Digest as _, Sha256};
 

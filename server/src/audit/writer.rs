@@ -10,7 +10,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
-use rcmd_certs::seal::Sealer;
+use rcmd_certs::signature::Sealer;
 use rcmd_protocol::ids::AuditHead;
 
 use super::{

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use rcmd_certs::{Layout, seal::SealKey};
+use rcmd_certs::{Layout, signature::SealKey};
 use rcmd_protocol::ids::AuditHead;
 
 use crate::audit::{

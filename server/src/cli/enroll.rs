@@ -5,12 +5,12 @@ use std::{io::Write, time::Duration};
 use anyhow::{Context as _, Result, bail};
 use rcmd_certs::{
     Layout,
-    enroll::{EnrollError, Kind, Member, Options, enroll},
+    clock::{self, span},
+    crl::Lists,
+    enroll::{EnrollError, Kind, Member, Options, enroll, token::Token},
     files::shown,
-    revocation::Lists,
     text::printable,
-    tls::{self, ServerFiles, span},
-    token::Token,
+    tls::{self, ServerFiles},
 };
 
 use crate::trust::age;
@@ -53,7 +53,7 @@ pub fn run_enroll(options: &EnrollOptions, out: &mut dyn Write) -> Result<u8> {
         match member.fetch_lists(0).await {
             Ok(Some(lists)) => {
                 let known = tls::list_issuers(&ServerFiles::from(&layout))?;
-                lists.accept(None, &known, tls::now_unix())?.write(&layout.server_list())?;
+                lists.accept(None, &known, clock::now_unix())?.write(&layout.server_list())?;
             }
             Ok(None) => {}
             // The server itself asks again.
@@ -81,7 +81,7 @@ pub fn run_status(options: &StatusOptions, out: &mut dyn Write) -> Result<u8> {
     let mut well = true;
     tell_of_servers(&layout, out)?;
     let leaf = tls::load_leaf(&layout.server_cert())?;
-    let left = leaf.not_after.saturating_sub(tls::now_unix());
+    let left = leaf.not_after.saturating_sub(clock::now_unix());
     let life = match u64::try_from(left) {
         Ok(left) => format!("{} left", span(left)),
         Err(_) => format!("ENDED {} ago", span(left.unsigned_abs())),
@@ -94,7 +94,7 @@ pub fn run_status(options: &StatusOptions, out: &mut dyn Write) -> Result<u8> {
     let member = Member::load(&layout, Kind::Server)?;
     match Lists::load(&layout.server_list()) {
         Ok(Some(lists)) => {
-            let left = lists.next_update().saturating_sub(tls::now_unix());
+            let left = lists.next_update().saturating_sub(clock::now_unix());
             let trusted = tls::list_issuers(&ServerFiles::from(&layout))
                 .map_err(anyhow::Error::from)
                 .and_then(|known| Ok(lists.clone().known(&known)?));
@@ -159,7 +159,7 @@ fn tell_of_servers(layout: &Layout, out: &mut dyn Write) -> Result<()> {
             out,
             "server       running, pid {}, since {}, listening on {}",
             server.pid,
-            tls::date(server.since),
+            clock::date(server.since),
             listening.join(", ")
         )?;
     }

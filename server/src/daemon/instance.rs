@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rcmd_certs::{Layout, tls};
+use rcmd_certs::{Layout, clock};
 use serde::{Deserialize, Serialize};
 
 /// Bytes that are read of a file at most; a thousand listeners have 32 KiB.
@@ -58,7 +58,7 @@ impl InstanceFile {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         // Whoever looks has it for a moment at most.
         file.lock()?;
-        let server = ServerInfo { pid: std::process::id(), since: tls::now_unix(), listening };
+        let server = ServerInfo { pid: std::process::id(), since: clock::now_unix(), listening };
         file.write_all(&serde_json::to_vec(&server)?)?;
         Ok(Self { path, _locked: file })
     }

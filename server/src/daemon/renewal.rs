@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use rcmd_certs::{
     Layout,
-    clock::BACKDATE,
+    clock::{self, BACKDATE, span},
     enroll::{EnrollError, Kind, Member},
-    tls::{self, span},
+    tls,
 };
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
@@ -41,7 +41,7 @@ impl Dates {
 
 /// Fetches a list before the server listens, if it needs one and has none that is good.
 pub async fn begin(layout: &Layout, state: &ServerState) {
-    let stale = |lists: rcmd_certs::revocation::Lists| lists.next_update() < tls::now_unix();
+    let stale = |lists: rcmd_certs::crl::Lists| lists.next_update() < clock::now_unix();
     if !state.trust.lists().is_none_or(stale) {
         return;
     }
@@ -106,7 +106,7 @@ async fn renew(layout: Layout, state: Arc<ServerState>) {
                 if failures == 1 {
                     state.jobs.audit.enrolment("renewal", Some(error.to_string()));
                 }
-                let left = dates.end.saturating_sub(tls::now_unix());
+                let left = dates.end.saturating_sub(clock::now_unix());
                 let left = u64::try_from(left).map_or_else(|_| "none".to_owned(), span);
                 error!(%error, left, failures, "certificate not renewed; trying again");
                 // Often enough before the end, and no burden for the authority.
@@ -197,7 +197,7 @@ async fn watch_age(state: Arc<ServerState>) {
     loop {
         if let Some(lists) = state.trust.lists() {
             let life = lists.next_update().saturating_sub(lists.this_update());
-            let left = lists.next_update().saturating_sub(tls::now_unix());
+            let left = lists.next_update().saturating_sub(clock::now_unix());
             let now = match left {
                 ..0 => Age::Over,
                 left if left < life / 3 => Age::LastThird,
@@ -227,7 +227,7 @@ async fn watch_age(state: Arc<ServerState>) {
 /// Waits for a time of the clock, which may be set meanwhile.
 async fn wait_until(time: i64) {
     loop {
-        match u64::try_from(time.saturating_sub(tls::now_unix())) {
+        match u64::try_from(time.saturating_sub(clock::now_unix())) {
             Ok(left) if left > 0 => sleep(Duration::from_secs(left).min(LOOK)).await,
             _ => return,
         }

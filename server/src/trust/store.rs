@@ -6,9 +6,9 @@ use std::{
 };
 
 use rcmd_certs::{
-    Layout,
+    Layout, clock,
+    crl::{ListRefused, Lists},
     enroll::{EnrollError, Kind, Member},
-    revocation::{ListRefused, Lists},
     tls::{self, Cut, Revocation, ServerFiles, ServerSide, TlsError},
 };
 use rcmd_protocol::outcome::{ErrorKind, Failure};
@@ -81,7 +81,7 @@ impl Trust {
         let authorities = tls::list_issuers(&self.files)?;
         let found = Lists::load(&self.layout.server_list()).map_err(ListRefused::from);
         let found = found.and_then(|found| {
-            let accept = |new: Lists| new.accept(lists.as_ref(), &authorities, tls::now_unix());
+            let accept = |new: Lists| new.accept(lists.as_ref(), &authorities, clock::now_unix());
             found.map(accept).transpose()
         });
         let next = match found {
@@ -107,7 +107,7 @@ impl Trust {
     pub fn take(&self, new: Lists) -> Result<(), TakeError> {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         let authorities = tls::list_issuers(&self.files)?;
-        let new = new.accept(lists.as_ref(), &authorities, tls::now_unix())?;
+        let new = new.accept(lists.as_ref(), &authorities, clock::now_unix())?;
         let side = tls::server_side(&self.files, &Revocation::Known(new.clone()))?;
         // In use even if it can't be written: what is revoked is revoked.
         let written = new.write(&self.layout.server_list());
@@ -152,8 +152,8 @@ fn known_lists(layout: &Layout, files: &ServerFiles) -> Result<Option<Lists>, Ta
 
 /// A list's number and age, for people.
 pub fn age(lists: &Lists) -> String {
-    let age = tls::now_unix().saturating_sub(lists.this_update());
-    format!("number {}, {} old", lists.number(), tls::span(u64::try_from(age).unwrap_or(0)))
+    let age = clock::now_unix().saturating_sub(lists.this_update());
+    format!("number {}, {} old", lists.number(), clock::span(u64::try_from(age).unwrap_or(0)))
 }
 
 /// Waits until a connected peer has to go: its certificate ends, is revoked, or is trusted no more.
@@ -174,7 +174,7 @@ pub async fn watch_over(state: &ServerState, peer: &Peer) -> (Cut, Failure) {
         }
         // The last second of its validity still counts (RFC 5280 section 4.1.2.5).
         let left =
-            peer.identity().not_after_unix().saturating_sub(tls::now_unix()).saturating_add(1);
+            peer.identity().not_after_unix().saturating_sub(clock::now_unix()).saturating_add(1);
         let left = Duration::from_secs(u64::try_from(left).unwrap_or(0).max(1));
         tokio::select! {
             () = sleep(left.min(LOOK_AT_CLOCK)) => {}

@@ -6,8 +6,8 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use rcmd_certs::Layout;
+use rcmd_certs::enroll::token::Token;
 use rcmd_certs::enroll::{EnrollError, Fetched, Kind, Member, Options, enroll};
-use rcmd_certs::token::Token;
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinSet, spawn_blocking};

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fingerprint::Fingerprint;
-use crate::office::{Move, Rotation, Step};
+use crate::state::{Move, Rotation, Step};
 
 impl World {
     async fn rotate(&self, order: Move) -> Rotation {

@@ -1,0 +1,216 @@
+//! What a member and its authority say to each other.
+//!
+//! A message is a 4-byte big-endian length and that many bytes of JSON, inside TLS 1.3 with the ALPN
+//! [`AUTHORITY_ALPN`](crate::tls::AUTHORITY_ALPN). Each [`Ask`] gets one [`Answer`], in order. `docs/enrolment.md` specifies it.
+
+use std::io;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+use crate::enroll::token::Secret;
+use crate::fingerprint::Fingerprint;
+use crate::pem::Der;
+
+/// The port of an authority unless told otherwise: the one after rcmd's own, 7263.
+pub const DEFAULT_PORT: u16 = 7264;
+
+/// The largest ask, in bytes of JSON.
+pub const MAX_ASK: u32 = 16 * 1024;
+
+/// The largest answer, in bytes of JSON: lists of some 50,000 revoked certificates.
+pub const MAX_ANSWER: u32 = 4 * 1024 * 1024;
+
+/// The longest that an authority keeps an [`Ask::Lists`] open, in seconds: short enough for a
+/// firewall that forgets silent connections.
+pub const MAX_WAIT: u64 = 60;
+
+/// What a member wants. Fields that are not known are ignored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Ask {
+    /// A first certificate, for a token.
+    Enroll {
+        /// The token's secret.
+        secret: Secret,
+        /// Which of the token's names, if it leaves a choice.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// A certification request (PKCS #10). Its signature proves the key; nothing else is read.
+        request: Der,
+        /// The member's clock, in Unix time.
+        time: i64,
+    },
+    /// Another certificate for the key of this connection's client certificate.
+    Renew {
+        /// The member's clock, in Unix time.
+        time: i64,
+    },
+    /// The revocation lists, once their number is higher than this.
+    Lists {
+        /// The number that the member has; 0 for none.
+        newer_than: u64,
+        /// How many seconds to wait for them, at most [`MAX_WAIT`].
+        #[serde(default)]
+        wait: u64,
+    },
+}
+
+/// What the authority says to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The authority's clock, in Unix time.
+    pub time: i64,
+    /// What it says.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// The content of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Body {
+    /// A certificate.
+    Certificate {
+        /// The leaf, then its intermediates.
+        chain: Vec<Der>,
+        /// The roots that members are to trust now.
+        roots: Vec<Der>,
+        /// Until when the key may be renewed unless it is renewed before, in Unix time.
+        renew_until: i64,
+    },
+    /// The lists, one for each key that the authority signs with.
+    Lists {
+        /// Their number.
+        number: u64,
+        /// The lists (RFC 5280 section 5).
+        lists: Vec<Der>,
+        /// The roots that members are to trust, by their keys, the one that signs first. A member
+        /// that knows others renews to learn them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        roots: Vec<Fingerprint>,
+    },
+    /// There is nothing newer.
+    Unchanged {
+        /// The number of the newest lists.
+        number: u64,
+    },
+    /// Nothing was done.
+    Refused {
+        /// Why, for programs.
+        reason: Reason,
+        /// Why, for people: one line without control characters.
+        message: String,
+    },
+}
+
+/// Why an authority refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// No such token was ever issued here, or it was forgotten long ago.
+    UnknownToken,
+    /// The token has no use left.
+    UsedToken,
+    /// The token's time is over.
+    ExpiredToken,
+    /// The token was revoked.
+    RevokedToken,
+    /// The token does not give that name, or somebody has it already.
+    Name,
+    /// The request is no usable PKCS #10, or its signature is wrong.
+    Request,
+    /// The two clocks are too far apart.
+    Clock,
+    /// The connection has no client certificate, or one that this authority never signed.
+    Stranger,
+    /// The member was revoked.
+    Revoked,
+    /// The time in which the key could be renewed is over.
+    Late,
+    /// Too much to do; later it may work.
+    Busy,
+    /// The authority's own fault, which its log names.
+    Internal,
+    /// One that this version does not know.
+    #[serde(other)]
+    Other,
+}
+
+impl Reason {
+    /// Whether the same ask may succeed later without anybody doing anything.
+    pub fn is_temporary(self) -> bool {
+        matches!(self, Self::Busy | Self::Internal)
+    }
+}
+
+/// Reads one message of at most `limit` bytes. `None` at the end of the stream between messages.
+///
+/// # Errors
+///
+/// `InvalidData` for a message that is too long, empty or not understood; what the stream says
+/// otherwise.
+///
+/// # Cancel safety
+///
+/// None: what was read of a message is lost.
+pub async fn read<T: DeserializeOwned>(
+    stream: &mut (impl AsyncRead + Unpin),
+    limit: u32,
+) -> io::Result<Option<T>> {
+    let mut length = [0; 4];
+    let mut got = 0;
+    while let Some(rest) = length.get_mut(got..).filter(|rest| !rest.is_empty()) {
+        match stream.read(rest).await? {
+            0 if got == 0 => return Ok(None),
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => got += count,
+        }
+    }
+    let length = u32::from_be_bytes(length);
+    if length == 0 || length > limit {
+        return Err(invalid(format!("a message of {length} bytes; 1 to {limit} are allowed")));
+    }
+    // Room is made for what has come and not for what was promised.
+    let mut bytes = Vec::new();
+    let got = stream.take(u64::from(length)).read_to_end(&mut bytes).await?;
+    if got < usize::try_from(length).unwrap_or(usize::MAX) {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| invalid(error.to_string()))
+}
+
+/// Writes one message of at most `limit` bytes, and flushes.
+///
+/// # Errors
+///
+/// `InvalidData` when it is longer; what the stream says otherwise.
+///
+/// # Cancel safety
+///
+/// None: a part of it may have been written.
+pub async fn write(
+    stream: &mut (impl AsyncWrite + Unpin),
+    message: &impl Serialize,
+    limit: u32,
+) -> io::Result<()> {
+    let mut bytes = vec![0; 4];
+    serde_json::to_writer(&mut bytes, message)?;
+    let length = u32::try_from(bytes.len() - 4).unwrap_or(u32::MAX);
+    if length > limit {
+        return Err(invalid(format!("a message of {length} bytes; at most {limit} are allowed")));
+    }
+    for (to, from) in bytes.iter_mut().zip(length.to_be_bytes()) {
+        *to = from;
+    }
+    stream.write_all(&bytes).await?;
+    stream.flush().await
+}
+
+fn invalid(reason: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}
+
+#[cfg(test)]
+mod tests;

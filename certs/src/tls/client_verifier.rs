@@ -1,0 +1,241 @@
+//! Who may come in to a server, and stay.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::CryptoProvider;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
+    SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+use crate::clock::span;
+use crate::crl::Lists;
+use crate::identity::{Identity, IdentityError};
+use crate::mapping::Mapping;
+use crate::x509::Certificate;
+
+/// What a server knows of revocations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revocation {
+    /// It never enrolled: nobody revokes anything for it.
+    NotNeeded,
+    /// It needs a list and has none: nobody comes in, emergencies apart.
+    Missing,
+    /// The lists; past their date nobody comes in, emergencies apart.
+    Known(Lists),
+}
+
+/// Judges clients: in the handshake, and again while they are connected.
+///
+/// One whose certificate is for an emergency ([`crate::identity::BREAK_GLASS`]) is judged without
+/// lists, and so is one whom another authority names by a rule of `identity.toml`: that authority's
+/// revocations are its own affair.
+#[derive(Debug)]
+pub struct Clients {
+    by_chain: Arc<dyn ClientCertVerifier>,
+    /// `None` while the lists are missing.
+    by_lists: Option<Arc<dyn ClientCertVerifier>>,
+    mapping: Mapping,
+    /// The authorities that vouch for names of some rule alone, by their files.
+    outside: Vec<(PathBuf, Arc<dyn ClientCertVerifier>)>,
+    hints: Vec<DistinguishedName>,
+}
+
+/// Why a client that was let in has to go.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Cut {
+    /// Its certificate's time is over.
+    #[error("your certificate ended{}", ago(*.0))]
+    Ended(Option<u64>),
+    /// Its certificate stands on a list.
+    #[error("your certificate has been revoked")]
+    Revoked,
+    /// Nobody trusted here stands behind it any more.
+    #[error("the authority that signed your certificate is no longer trusted here")]
+    Untrusted,
+}
+
+fn ago(seconds: Option<u64>) -> String {
+    seconds.map(|seconds| format!(" {} ago", span(seconds))).unwrap_or_default()
+}
+
+impl Cut {
+    /// What the client's user can do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Ended(_) => {
+                "Renew it with `rcmd-client enroll --renew`; one that was issued by hand: \
+                 `rcmd-certs issue client NAME --force`."
+            }
+            Self::Revoked => {
+                "Ask whoever runs the authority; a new identity needs a new token: \
+                 `rcmd-client enroll TOKEN`."
+            }
+            Self::Untrusted => "Renew it with `rcmd-client enroll --renew`.",
+        }
+    }
+}
+
+impl Clients {
+    pub(super) fn new(
+        roots: Arc<RootCertStore>,
+        mapping: Mapping,
+        outside: Vec<(PathBuf, RootCertStore)>,
+        revocation: &Revocation,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Self, VerifierBuilderError> {
+        let by = |roots: Arc<RootCertStore>| {
+            WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider))
+        };
+        let builder = || by(Arc::clone(&roots));
+        let by_chain = builder().build()?;
+        let verifier = |(path, roots): (_, RootCertStore)| {
+            by(roots.into()).build().map(|verifier| (path, verifier))
+        };
+        let outside = outside.into_iter().map(verifier).collect::<Result<Vec<_>, _>>()?;
+        let hints = std::iter::once(&by_chain).chain(outside.iter().map(|(_, verifier)| verifier));
+        let hints = hints.flat_map(|verifier| verifier.root_hint_subjects().to_vec()).collect();
+        let by_lists = match revocation {
+            Revocation::NotNeeded => Some(Arc::clone(&by_chain)),
+            Revocation::Missing => None,
+            Revocation::Known(lists) => {
+                let lists = lists.all().iter().map(|list| list.der().clone());
+                // Members alone are revoked; no list speaks of intermediates.
+                let listed = builder().with_crls(lists).only_check_end_entity_revocation();
+                Some(listed.enforce_revocation_expiration().build()?)
+            }
+        };
+        Ok(Self { by_chain, by_lists, mapping, outside, hints })
+    }
+
+    /// Who the holder of a verified chain is.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError`] when its first certificate names nobody, or more than one.
+    pub fn identify(
+        &self,
+        chain: Option<&[CertificateDer<'_>]>,
+    ) -> Result<Identity, IdentityError> {
+        let (leaf, rest) =
+            chain.and_then(<[_]>::split_first).ok_or(IdentityError::NoCertificate)?;
+        let facts = Certificate::parse(leaf)?;
+        let voucher = self.outsider(leaf, &facts, rest, UnixTime::now());
+        self.mapping.identify(&facts, voucher.map(|(ca, _)| ca.as_path()))
+    }
+
+    /// The other authority that vouches for a client who has no name by our own.
+    fn outsider(
+        &self,
+        leaf: &CertificateDer<'_>,
+        facts: &Certificate,
+        rest: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Option<&(PathBuf, Arc<dyn ClientCertVerifier>)> {
+        if self.outside.is_empty() || self.mapping.identify(facts, None).is_ok() {
+            return None;
+        }
+        self.outside.iter().find(|(ca, verifier)| {
+            self.mapping.identify(facts, Some(ca)).is_ok()
+                && verifier.verify_client_cert(leaf, rest, now).is_ok()
+        })
+    }
+
+    /// Judges one who was let in: its chain, leaf first, at `now`. That the lists have become too old
+    /// meanwhile is no reason to send anybody away.
+    ///
+    /// # Errors
+    ///
+    /// [`Cut`].
+    pub fn judge(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Cut> {
+        let Some((leaf, rest)) = chain.split_first() else { return Err(Cut::Untrusted) };
+        match self.verify_client_cert(leaf, rest, now) {
+            Ok(_) => Ok(()),
+            Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)) => {
+                match self.by_chain.verify_client_cert(leaf, rest, now) {
+                    Ok(_) => Ok(()),
+                    Err(error) => Err(cut(&error)),
+                }
+            }
+            Err(error) => Err(cut(&error)),
+        }
+    }
+}
+
+fn cut(error: &Error) -> Cut {
+    match error {
+        Error::InvalidCertificate(CertificateError::Revoked) => Cut::Revoked,
+        Error::InvalidCertificate(CertificateError::Expired) => Cut::Ended(None),
+        Error::InvalidCertificate(CertificateError::ExpiredContext { time, not_after }) => {
+            Cut::Ended(Some(time.as_secs().saturating_sub(not_after.as_secs())))
+        }
+        _ => Cut::Untrusted,
+    }
+}
+
+impl ClientCertVerifier for Clients {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.hints
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let outsider = match self.outside.is_empty() {
+            true => None,
+            false => Certificate::parse(leaf)
+                .ok()
+                .and_then(|facts| self.outsider(leaf, &facts, rest, now)),
+        };
+        if let Some((_, verifier)) = outsider {
+            return verifier.verify_client_cert(leaf, rest, now);
+        }
+        if Identity::from_der(leaf).is_ok_and(|identity| identity.is_break_glass()) {
+            return self.by_chain.verify_client_cert(leaf, rest, now);
+        }
+        // Its own alert (access_denied), so that the client is not told of an unknown authority.
+        let no_list = || Error::from(CertificateError::ApplicationVerificationFailure);
+        let by_lists = self.by_lists.as_ref().ok_or_else(no_list)?;
+        by_lists.verify_client_cert(leaf, rest, now).map_err(|error| match error {
+            Error::InvalidCertificate(
+                CertificateError::ExpiredRevocationList
+                | CertificateError::ExpiredRevocationListContext { .. }
+                | CertificateError::UnknownRevocationStatus,
+            ) => no_list(),
+            other => other,
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.by_chain.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.by_chain.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.by_chain.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests;
