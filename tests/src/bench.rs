@@ -6,7 +6,6 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`supervise`] | an outer process that leaves nothing behind, whatever happens |
 //! | `measure` | rounds, medians, processor time |
 //! | `stage` | rcmd's server and the peers, started when a row first asks for them |
 //! | `bed` | a server of a row's own, with a configuration of its own |
@@ -24,7 +23,6 @@ mod peers;
 mod rate;
 mod rows;
 mod stage;
-pub mod supervise;
 mod table;
 
 use std::io::Write as _;
@@ -62,7 +60,7 @@ pub struct Options {
     /// MiB that a throughput row moves, 1024 by default.
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     pub size: Option<u64>,
-    /// The measuring process itself, below the one that cleans up.
+    /// The measuring process itself, below the one that clears up.
     #[arg(long, hide = true)]
     pub inner: bool,
 }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 
+use crate::wait::{DEADLINE, poll_for};
+
 /// One process, told apart from a later one of the same number by when it started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
@@ -79,6 +81,22 @@ pub fn descendants(pid: u32) -> Vec<Process> {
         }
     }
     found
+}
+
+/// Kills whatever runs below `pid` until nothing does, or returns `None` after [`DEADLINE`]. Orphans are
+/// below the nearest subreaper (prctl(2), `PR_SET_CHILD_SUBREAPER`).
+///
+/// Reading `/proc` takes no snapshot: what is killed may have started another process after the list was
+/// made. It is over when two lists, one after the other, hold nothing that runs.
+#[must_use]
+pub fn kill_below(pid: u32) -> Option<()> {
+    let mut quiet_lists = 0;
+    poll_for(DEADLINE, || {
+        let running: Vec<_> = descendants(pid).into_iter().filter(Process::runs).collect();
+        running.iter().for_each(Process::kill);
+        quiet_lists = if running.is_empty() { quiet_lists + 1 } else { 0 };
+        (quiet_lists == 2).then_some(())
+    })
 }
 
 /// Every process whose environment has the setting `NAME=VALUE`, or whose command line has it as an

@@ -1,5 +1,6 @@
 //! The benchmark program: its figures are for people, that it works is for this test.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use rcmd_tests::binaries::binaries;
@@ -78,5 +79,32 @@ fn nothing_runs_any_more_and_no_folder_is_left_after_an_interruption() {
     let status = child.wait().unwrap();
     assert_eq!(status.code(), Some(130));
     assert_eq!(proc::marked(&mark), []);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// A tool may hand on to another process faster than a list of processes can be made.
+#[test]
+fn nothing_is_left_of_an_interrupted_set_up_whose_tools_start_others() {
+    let (folder, tools) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let begun = tools.path().join("begun");
+    let keygen =
+        ": >\"$BEGUN\"\n[ \"${N:-0}\" -lt 300 ] || exec sleep 600\nN=$((${N:-0} + 1)) \"$0\" &\n";
+    for (name, text) in [("sshd", ""), ("ssh", ""), ("ssh-keygen", keygen)] {
+        let file = tools.path().join(name);
+        std::fs::write(&file, format!("#!/bin/sh\n{text}")).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let mark = format!("TOOLS_OF_BENCH={}", tools.path().display());
+    let (name, value) = mark.split_once('=').unwrap();
+    let path = format!("{value}:{}", std::env::var("PATH").unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+    command.arg("cold").env("TMPDIR", folder.path()).env("BEGUN", &begun).env("PATH", path);
+    command.env(name, value).env("RCMD_TEST_BIN_DIR", binaries().client.parent().unwrap());
+    let mut child = command.spawn().unwrap();
+    rcmd_tests::eventually("a key is being made", || begun.exists());
+    proc::signal(child.id(), rustix::process::Signal::INT);
+    let status = child.wait().unwrap();
+    assert_eq!(proc::marked(&mark), []);
+    assert_eq!(status.code(), Some(130));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

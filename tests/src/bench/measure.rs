@@ -76,16 +76,16 @@ pub(crate) fn timed(command: &mut Command) -> Result<Duration> {
     let name = command.get_program().to_string_lossy().into_owned();
     let began = Instant::now();
     let mut child = command.spawn().with_context(|| format!("can't run {name}"))?;
-    let status = exit_within(&mut child, LIMIT)?;
+    let status = exit_within(&mut child, LIMIT);
     let took = began.elapsed();
-    match status {
+    if !matches!(status, Ok(Some(_))) {
+        child.kill()?;
+        child.wait()?;
+    }
+    match status? {
         Some(status) if status.success() => Ok(took),
         Some(status) => bail!("{name} ended with {status}"),
-        None => {
-            child.kill()?;
-            child.wait()?;
-            bail!("{name} did not end within {LIMIT:?}")
-        }
+        None => bail!("{name} did not end within {LIMIT:?}"),
     }
 }
 

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use rcmd_tests::bench::{self, Options};
+use rcmd_tests::supervise;
 
 fn main() -> ExitCode {
     let options = Options::parse();
     let done = if options.inner {
         bench::run(&options).map(|()| ExitCode::SUCCESS)
     } else {
-        bench::supervise::run()
+        supervise::run("rcmd-bench-")
     };
     done.unwrap_or_else(|error| {
         eprintln!("bench: {error:#}");

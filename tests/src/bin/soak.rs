@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
-use rcmd_tests::World;
 use rcmd_tests::soak::connections::{Kind, onslaught};
 use rcmd_tests::soak::fairness::Manners;
 use rcmd_tests::soak::kills::Way;
@@ -15,6 +14,7 @@ use rcmd_tests::soak::{
     audit as audited, authority, cuts, fairness, kills, locks, output, renewal, revocation,
     rotation, stdin, storms,
 };
+use rcmd_tests::{World, supervise};
 
 /// A long run.
 struct Soak {
@@ -65,6 +65,9 @@ struct Options {
     /// The crowd's
     #[arg(long, hide = true)]
     manners: Option<Manners>,
+    /// The working process itself, below the one that clears up
+    #[arg(long, hide = true)]
+    inner: bool,
 }
 
 fn main() -> ExitCode {
@@ -74,6 +77,12 @@ fn main() -> ExitCode {
     {
         fairness::crowd::be(dir, target, manners);
         return ExitCode::SUCCESS;
+    }
+    if !options.inner {
+        return supervise::run("rcmd-soak-").unwrap_or_else(|error| {
+            eprintln!("soak: {error:#}");
+            ExitCode::FAILURE
+        });
     }
     let Some(soak) = SOAKS.iter().find(|soak| soak.name == options.name) else {
         return ExitCode::FAILURE;
