@@ -28,6 +28,7 @@ use serde::Deserialize;
 use tokio::{
     net::unix::pipe,
     process::ChildStdin,
+    runtime::Handle,
     signal::unix::{SignalKind, signal},
     time::{Duration, Instant, sleep},
 };
@@ -66,10 +67,10 @@ pub use self::{
 };
 use self::{
     cgroup::{Cgroups, Lease},
-    children::Leader,
+    children::Registration,
     exit::Watch,
     send::kernel_signal,
-    spawn::Spawned,
+    spawn::{Failure, Spawned},
     spawner::Spawner,
     sweeper::Sweeper,
 };
@@ -118,7 +119,7 @@ pub struct Process {
     pub stdout: Option<pipe::Receiver>,
     /// The pipe from its standard error.
     pub stderr: Option<pipe::Receiver>,
-    leader: Leader,
+    registration: Registration,
     watch: Watch,
     tree: Tree,
     cgroup: Option<Arc<Lease>>,
@@ -211,24 +212,37 @@ impl Processes {
     /// # Cancel safety
     /// What had started by then is killed when its end is looked for: it is not to be dropped.
     pub async fn spawn(&self, plan: &Plan) -> Result<Process, SpawnError> {
-        let spawned = spawn::spawn(&self.spawner, self.cgroups.as_ref(), plan).await?;
-        let Spawned { leader, pidfd, cgroup, stdin, stdout, stderr } = spawned;
-        Ok(Process {
-            stdin,
-            stdout: Some(stdout),
-            stderr: Some(stderr),
-            leader,
-            watch: Watch::new(leader.pid(), pidfd),
-            tree: self.sweeper.tree(leader, &plan.job, cgroup.clone(), &self.spawner),
-            cgroup,
-        })
+        self.spawn_watched_by(plan, &Handle::current()).await
+    }
+
+    /// Starts a process that this runtime watches, as [`Processes::spawn`] does.
+    async fn spawn_watched_by(&self, plan: &Plan, runtime: &Handle) -> Result<Process, SpawnError> {
+        let tree = |registration: &Registration, cgroup| {
+            self.sweeper.tree(registration.leader(), &plan.job, cgroup, &self.spawner)
+        };
+        match spawn::spawn(&self.spawner, self.cgroups.as_ref(), plan, runtime).await {
+            Ok(Spawned { registration, pidfd, cgroup, stdin, stdout, stderr }) => Ok(Process {
+                stdin,
+                stdout: Some(stdout),
+                stderr: Some(stderr),
+                watch: Watch::new(registration.leader().pid(), pidfd),
+                tree: tree(&registration, cgroup.clone()),
+                registration,
+                cgroup,
+            }),
+            Err(Failure::NotStarted(error)) => Err(error),
+            Err(Failure::Unwatched(registration, error)) => {
+                tree(&registration, None).kill().await;
+                Err(SpawnError::Unwatched { path: plan.program.clone(), error })
+            }
+        }
     }
 }
 
 impl Process {
     /// Its pid, and the number of its process group.
     pub fn pid(&self) -> i32 {
-        self.leader.pid().as_raw_pid()
+        self.registration.leader().pid().as_raw_pid()
     }
 
     /// Waits for it to end, without reaping it. What it started may still run.
@@ -246,7 +260,7 @@ impl Process {
 
     /// Signals its process group. Once it is reaped, or if the group is empty, nothing happens.
     pub fn signal_group(&self, signal: Signal) {
-        let _ = self.leader.signal(kernel_signal(signal));
+        let _ = self.registration.leader().signal(kernel_signal(signal));
     }
 
     /// Its tree, to be ended.
@@ -257,7 +271,7 @@ impl Process {
     /// Reaps it: last, because its pid and group are not its own afterwards. If it has not ended, it
     /// is reaped when it has, as an orphan.
     pub fn reap(&mut self) {
-        self.leader.release(|| self.watch.reap());
+        self.registration.release();
         // The tree may still be held by whoever wanted to end it; the last one gives it back.
         self.cgroup = None;
     }
@@ -265,8 +279,10 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.leader.is_ours() {
-            let _ = self.leader.signal(rustix::process::Signal::KILL);
+        // Before its pipes close, which it could take for the end of its input.
+        let leader = self.registration.leader();
+        if leader.is_ours() {
+            let _ = leader.signal(rustix::process::Signal::KILL);
             self.cgroup.iter().for_each(|cgroup| _ = cgroup.kill());
         }
         self.reap();

@@ -13,8 +13,9 @@ use crate::{
 
 /// Descriptors that a connection takes.
 const DESCRIPTORS_PER_CONNECTION: u64 = 1;
-/// Descriptors that a running command takes: three pipes, two pidfds, one to spare.
-const DESCRIPTORS_PER_COMMAND: u64 = 6;
+/// Descriptors that a running command takes: three pipes, the pidfd that it is supervised by, that of
+/// `tokio::process`, two to spare.
+const DESCRIPTORS_PER_COMMAND: u64 = 7;
 /// Descriptors kept back for listeners, logs, certificates and `/proc`.
 const DESCRIPTORS_KEPT: u64 = 32;
 
@@ -142,7 +143,7 @@ mod tests {
         let limits = Limits::default();
         assert_eq!(limits.cut_to(1 << 20), limits);
         let small = limits.cut_to(256);
-        assert_eq!((small.running, small.connections, small.unauthenticated), (18, 78, 38));
+        assert_eq!((small.running, small.connections, small.unauthenticated), (16, 75, 37));
         let tiny = limits.cut_to(10);
         assert_eq!((tiny.running, tiny.connections, tiny.unauthenticated), (1, 1, 1));
     }

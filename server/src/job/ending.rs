@@ -59,6 +59,16 @@ pub(super) fn exit_not_started(ch: u32, failure: Failure) -> Exit {
     }
 }
 
+/// Returns the exit of a command that there is no process of to supervise. One that may have run all
+/// the same, which `started_at` says, has an unknown outcome: it is not to be started again.
+pub(super) fn exit_without_process(started_at: Option<u64>, failure: Failure) -> Exit {
+    let exit = exit_not_started(0, failure);
+    match started_at {
+        Some(_) => Exit { outcome: Outcome::Unknown, started_at, ..exit },
+        None => exit,
+    }
+}
+
 /// Why a command did not start, as its exit frame.
 pub fn not_started(ch: u32, failure: Failure) -> Frame {
     Frame::Exit(exit_not_started(ch, failure))
@@ -67,4 +77,18 @@ pub fn not_started(ch: u32, failure: Failure) -> Frame {
 /// Why nothing is known of how a command ended, as its exit frame.
 pub fn unknown(ch: u32, failure: Failure) -> Frame {
     Frame::Exit(Exit { outcome: Outcome::Unknown, ..exit_not_started(ch, failure) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_may_have_run_is_unknown() {
+        let failure = || Failure::new(ErrorKind::Lost, "why");
+        let ran = exit_without_process(Some(7), failure());
+        assert_eq!((ran.outcome, ran.started_at), (Outcome::Unknown, Some(7)));
+        let never = exit_without_process(None, failure());
+        assert_eq!((never.outcome, never.started_at), (Outcome::NotStarted, None));
+    }
 }

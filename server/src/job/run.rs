@@ -135,7 +135,7 @@ impl Job {
     pub(super) async fn live(mut self, asked: Asked, on_end: impl FnOnce(bool)) -> bool {
         let mut exit = match self.start(asked).await {
             Ok(running) => self.run(running).await,
-            Err(failure) => ending::exit_not_started(0, failure),
+            Err(failure) => ending::exit_without_process(self.started_at, failure),
         };
         self.note_end(&mut exit).await;
         self.exit = Some(exit);
@@ -168,8 +168,15 @@ impl Job {
             self.authorized.as_ref().and_then(|authorized| authorized.request.user.as_deref());
         let user = asked_for.unwrap_or(self.shared.user.as_bytes());
         self.audited = Some(self.shared.audit.start(user, permit).await?);
-        let mut process =
-            self.shared.processes.spawn(permit.plan()).await.map_err(Failure::from)?;
+        let mut process = match self.shared.processes.spawn(permit.plan()).await {
+            Ok(process) => process,
+            Err(error) => {
+                if error.may_have_run() {
+                    self.started_at = Some(clock::now_ms());
+                }
+                return Err(error.into());
+            }
+        };
         match self.shared.on_reload {
             OnReload::Keep => self.authorized = None,
             OnReload::End => self.held = Some(asked.held),

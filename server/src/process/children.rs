@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    mem::ManuallyDrop,
     sync::{
         Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -16,16 +17,27 @@ use rustix::{
     io::{self, Errno},
     process::{Pid, RawPid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
 };
+use tokio::process::Child;
 
-use super::proc_fs;
+use super::{environment::JOB, proc_fs};
 
 /// Shared by those who start a process, from before it exists until it is registered, and by those
 /// who reap their own. Who holds it alone sees every child that is not registered as an orphan.
 static CHANGING: RwLock<()> = RwLock::new(());
-/// The first processes of jobs, not reaped yet: pid to ticket.
-static LEADERS: Mutex<BTreeMap<RawPid, u64>> = Mutex::new(BTreeMap::new());
+/// The first processes of jobs, not reaped yet.
+static LEADERS: Mutex<BTreeMap<RawPid, Entry>> = Mutex::new(BTreeMap::new());
 /// Tells a leader from another that got its pid later.
 static TICKETS: AtomicU64 = AtomicU64::new(0);
+
+/// What the register knows of a child.
+#[derive(Debug)]
+enum Entry {
+    /// It is the first process of a job, with this ticket, and the job may signal its group.
+    Leader(u64),
+    /// Its job released it before it had ended. Nobody signals it any more; it is reaped when it has,
+    /// by its handle if there is one.
+    Released(Option<TokioChild>),
+}
 
 /// The first process of a job, which leads its process group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,18 +46,81 @@ pub(super) struct Leader {
     ticket: u64,
 }
 
-fn leaders() -> MutexGuard<'static, BTreeMap<RawPid, u64>> {
+/// The duty to reap a leader. When it is dropped, the process group is killed.
+#[derive(Debug)]
+pub(super) struct Registration {
+    leader: Leader,
+    child: Option<TokioChild>,
+}
+
+/// A handle of `tokio::process`, which is dropped only after it has reaped its process.
+///
+/// One that is dropped before goes to a queue of tokio's, which reaps by pid whenever SIGCHLD comes:
+/// beside the register, under whose lock alone a pid is signalled. So one that never reaps is kept
+/// for good, with its descriptor.
+#[derive(Debug)]
+pub(super) struct TokioChild(ManuallyDrop<Child>);
+
+impl TokioChild {
+    pub(super) fn new(child: Child) -> Self {
+        Self(ManuallyDrop::new(child))
+    }
+}
+
+/// Reaps a process of which nobody else knows any more, if it has ended. Returns whether it had.
+fn try_reap(pid: Pid, child: Option<&mut TokioChild>) -> bool {
+    match child {
+        // tokio drops what watches the process as soon as the status is known.
+        Some(child) => matches!(child.0.try_wait(), Ok(Some(_))),
+        None => {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+            matches!(waitid(WaitId::Pid(pid), options), Ok(Some(_)))
+        }
+    }
+}
+
+fn leaders() -> MutexGuard<'static, BTreeMap<RawPid, Entry>> {
     LEADERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Starts a process and registers it, so that nobody takes it for an orphan in between. Gives what
+/// A process that was started, and what reaps it.
+pub(super) struct Started {
+    pub(super) pid: Pid,
+    /// Without it the process is reaped by its pid.
+    pub(super) child: Option<TokioChild>,
+}
+
+/// Starts a process and registers it, so that nobody takes it for an orphan in between. Returns what
 /// came with it, too.
-pub(super) fn start<T, E>(spawn: impl FnOnce() -> Result<(Pid, T), E>) -> Result<(Leader, T), E> {
+pub(super) fn start<T, E>(
+    spawn: impl FnOnce() -> Result<(Started, T), E>,
+) -> Result<(Registration, T), E> {
     let _changing = CHANGING.read().unwrap_or_else(PoisonError::into_inner);
-    let (pid, with) = spawn()?;
+    let (Started { pid, child }, with) = spawn()?;
     let leader = Leader { pid, ticket: TICKETS.fetch_add(1, Ordering::Relaxed) };
-    leaders().insert(pid.as_raw_pid(), leader.ticket);
-    Ok((leader, with))
+    leaders().insert(pid.as_raw_pid(), Entry::Leader(leader.ticket));
+    Ok((Registration { leader, child }, with))
+}
+
+/// Returns the process of a job that the calling thread has started although it was told that the
+/// start failed. To be called within [`start`], so that nobody reaps it meanwhile.
+///
+/// Orphans come to the first thread of the server: an unregistered child of another thread is one
+/// whose handle was lost. It may be too early or too late to read its mark.
+pub(super) fn find_started(job: &str) -> Option<Pid> {
+    let is_new = |pid: &Pid| !leaders().contains_key(&pid.as_raw_pid());
+    let mark = |pid: &Pid| proc_fs::variable(*pid, JOB);
+    let job = Some(job.as_bytes().to_vec());
+    match proc_fs::children_of_this_thread() {
+        Some(children) => children
+            .into_iter()
+            .filter(is_new)
+            .find(|pid| mark(pid).map_or(true, |mark| mark.is_none() || mark == job)),
+        None => {
+            let children = proc_fs::children(rustix::process::getpid());
+            children.into_iter().filter(is_new).find(|pid| mark(pid) == Ok(job.clone()))
+        }
+    }
 }
 
 impl Leader {
@@ -53,7 +128,7 @@ impl Leader {
         self.pid
     }
 
-    /// Signals its process group; nothing happens once it is reaped.
+    /// Signals its process group; nothing happens once it is released.
     ///
     /// # Errors
     /// What kill(2) says: EPERM when all of the group run as somebody else.
@@ -65,48 +140,73 @@ impl Leader {
         kill_process_group(self.pid, signal)
     }
 
-    /// Whether it is not reaped yet, so that its pid and its group are its own.
+    /// Returns whether it is not released yet, so that its pid and its group are its own.
     pub(super) fn is_ours(self) -> bool {
         self.is_in(&leaders())
     }
 
-    fn is_in(self, leaders: &BTreeMap<RawPid, u64>) -> bool {
-        leaders.get(&self.pid.as_raw_pid()) == Some(&self.ticket)
+    fn is_in(self, leaders: &BTreeMap<RawPid, Entry>) -> bool {
+        let entry = leaders.get(&self.pid.as_raw_pid());
+        matches!(entry, Some(Entry::Leader(ticket)) if *ticket == self.ticket)
+    }
+}
+
+impl Registration {
+    pub(super) fn leader(&self) -> Leader {
+        self.leader
     }
 
-    /// Ends the registration. `reap` runs before anybody can take the process for an orphan; what it
-    /// leaves is one.
-    pub(super) fn release(self, reap: impl FnOnce()) {
+    /// Ends the registration and reaps the process. One that has not ended is reaped when it has, as
+    /// orphans are.
+    pub(super) fn release(&mut self) {
         let _changing = CHANGING.read().unwrap_or_else(PoisonError::into_inner);
         let mut leaders = leaders();
-        if self.is_in(&leaders) {
-            leaders.remove(&self.pid.as_raw_pid());
-            drop(leaders);
-            reap();
+        if !self.leader.is_in(&leaders) {
+            return;
+        }
+        let (pid, mut child) = (self.leader.pid, self.child.take());
+        leaders.remove(&pid.as_raw_pid());
+        if !try_reap(pid, child.as_mut()) {
+            leaders.insert(pid.as_raw_pid(), Entry::Released(child));
         }
     }
 }
 
-/// The orphans that came to the server, dead and alive.
-pub(super) fn orphans() -> Vec<Pid> {
-    let _alone = CHANGING.write().unwrap_or_else(PoisonError::into_inner);
-    unregistered()
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let _ = self.leader.signal(Signal::KILL);
+        self.release();
+    }
 }
 
-fn unregistered() -> Vec<Pid> {
+/// Returns the orphans that came to the server, dead and alive, in order.
+pub(super) fn orphans() -> Vec<Pid> {
+    let _alone = CHANGING.write().unwrap_or_else(PoisonError::into_inner);
+    others(|entry| matches!(entry, Entry::Leader(_)))
+}
+
+/// Returns the children of the server without those that are registered in such a way.
+fn others(is_left_out: impl Fn(&Entry) -> bool) -> Vec<Pid> {
+    // Read before the lock is taken: nobody waits for `/proc` to signal a group.
     let mut children = proc_fs::children(rustix::process::getpid());
     let leaders = leaders();
-    children.retain(|pid| !leaders.contains_key(&pid.as_raw_pid()));
+    children.retain(|pid| !leaders.get(&pid.as_raw_pid()).is_some_and(&is_left_out));
     children.sort_unstable_by_key(|pid| pid.as_raw_pid());
     children.dedup();
     children
 }
 
 /// Reaps the orphans that are dead, one by one: waitpid(-1) would take the status of commands too.
-/// Gives how many.
+/// Returns how many.
 pub(super) fn reap_orphans() -> usize {
     let _alone = CHANGING.write().unwrap_or_else(PoisonError::into_inner);
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    let reaped = |pid: &Pid| matches!(waitid(WaitId::Pid(*pid), options), Ok(Some(_)));
-    unregistered().iter().filter(|pid| reaped(pid)).count()
+    let orphans = others(|_| true);
+    let reaped = orphans.iter().filter(|pid| try_reap(**pid, None)).count();
+    let mut leaders = leaders();
+    let before = leaders.len();
+    leaders.retain(|&pid, entry| match (entry, Pid::from_raw(pid)) {
+        (Entry::Released(child), Some(pid)) => !try_reap(pid, child.as_mut()),
+        _ => true,
+    });
+    reaped + before - leaders.len()
 }

@@ -16,7 +16,8 @@ use rustix::{
 
 use super::{account::AccountError, environment::EnvironmentError, plan::Plan, raw::Stage};
 
-/// Why a command could not be started. Nothing has run. Names are shown with control bytes escaped.
+/// Why a command could not be started. Nothing has run, but for [`SpawnError::Unwatched`]. Names are
+/// shown with control bytes escaped.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
     /// No folder of PATH has such a program.
@@ -57,6 +58,14 @@ pub enum SpawnError {
         /// What is missing.
         what: &'static str,
         /// What the kernel said.
+        error: io::Error,
+    },
+    /// The program was running before the server found that it can't see its end, and was killed.
+    #[error("{path:?} was started, but the server could not watch it and killed it: {error}")]
+    Unwatched {
+        /// The program.
+        path: PathBuf,
+        /// Why it could not be watched.
         error: io::Error,
     },
     /// The process could not become the user that it was to run as.
@@ -163,8 +172,15 @@ impl SpawnError {
         Some(Self::Resources { path: plan.program.clone(), what, error: errno.into() })
     }
 
+    /// Returns whether the program may have done something before it ended: its outcome is unknown
+    /// then.
+    pub fn may_have_run(&self) -> bool {
+        matches!(self, Self::Unwatched { .. })
+    }
+
     fn kind(&self) -> ErrorKind {
         match self {
+            Self::Unwatched { .. } => ErrorKind::Lost,
             Self::NotInPath { .. } | Self::NotFound(_) => ErrorKind::NotFound,
             Self::NotExecutable { .. } => ErrorKind::NotExecutable,
             Self::TooBig(_) => ErrorKind::TooBig,
@@ -197,6 +213,9 @@ impl SpawnError {
                 "Raise LimitNOFILE of the server's unit, or try again later."
             }
             Self::Resources { .. } => "Try again later, or look what fills the host.",
+            Self::Unwatched { .. } => {
+                "It may have begun its work: see what it did before you run it again."
+            }
             Self::Identity { .. } => {
                 "The server needs CAP_SETUID, CAP_SETGID and CAP_SETPCAP; look at its unit or container."
             }

@@ -77,14 +77,6 @@ impl Watch {
         seen.as_ref().map(Ended::of)
     }
 
-    /// Reaps the process if it has ended. One without a descriptor is left to be reaped as an orphan
-    /// is, because by now its pid might be another's.
-    pub(super) fn reap(&self) {
-        if let Self::Pidfd(_) = self {
-            let _ = self.look(WaitIdOptions::empty());
-        }
-    }
-
     fn look(&self, options: WaitIdOptions) -> rustix::io::Result<Option<WaitIdStatus>> {
         let id = match self {
             Self::Pidfd(pidfd) => WaitId::PidFd(pidfd.get_ref().as_fd()),

@@ -71,7 +71,14 @@ pub(super) fn children(pid: Pid) -> Vec<Pid> {
     children
 }
 
-/// The same by looking at every process of the host.
+/// Returns the children that the calling thread has started, also dead ones that are not reaped. None
+/// where the kernel does not list them (CONFIG_PROC_CHILDREN).
+pub(super) fn children_of_this_thread() -> Option<Vec<Pid>> {
+    let list = fs::read_to_string("/proc/thread-self/children").ok()?;
+    Some(list.split_ascii_whitespace().filter_map(parse_pid).collect())
+}
+
+/// Returns the children of a process by looking at every process of the host.
 fn children_by_scan(parent: Pid) -> Vec<Pid> {
     all().into_iter().filter(|stat| stat.parent == Some(parent)).map(|stat| stat.pid).collect()
 }

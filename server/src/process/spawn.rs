@@ -1,11 +1,10 @@
 //! Starting a process, by one of two ways.
 //!
-//! *Portable*: the standard library starts it by posix_spawn(3), which shares the server's memory
-//! until the exec instead of copying its page tables, as long as the program's path is absolute and
-//! nothing asks for code between fork and exec: no `pre_exec`, `uid`, `gid` or `groups`. A process
-//! group and a folder it can set (`posix_spawn_file_actions_addchdir_np`, glibc 2.29). It also gives
-//! SIGPIPE its default back; the signal mask and the other signals are inherited as [`super::own`]
-//! left them.
+//! *Portable*: `tokio::process` starts it by posix_spawn(3), which shares the server's memory until
+//! the exec instead of copying its page tables, as long as the program's path is absolute and nothing
+//! asks for code between fork and exec: no `pre_exec`, `uid`, `gid` or `groups`. A process group and a
+//! folder it can set (`posix_spawn_file_actions_addchdir_np`, glibc 2.29). It also gives SIGPIPE its
+//! default back; the signal mask and the other signals are inherited as [`super::own`] left them.
 //!
 //! *Of our own* (`raw`): where the server has cgroups, and for another user or with no_new_privs
 //! everywhere, since posix_spawn has neither. Without a cgroup the tree of such a command is swept as
@@ -14,8 +13,8 @@
 use std::{
     fs::File,
     io,
-    os::unix::process::CommandExt as _,
-    process::{Command, Stdio},
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::Stdio,
     sync::Arc,
 };
 
@@ -25,11 +24,15 @@ use rustix::{
     pipe::{PipeFlags, pipe_with},
     process::Pid,
 };
-use tokio::{net::unix::pipe, process::ChildStdin};
+use tokio::{
+    net::unix::pipe,
+    process::{ChildStdin, Command},
+    runtime::Handle,
+};
 
 use super::{
     cgroup::{Cgroups, Lease},
-    children::{self, Leader},
+    children::{self, Registration, Started, TokioChild},
     error::SpawnError,
     plan::Plan,
     raw::{Failed, Image, Stack, Stage},
@@ -38,7 +41,7 @@ use super::{
 
 /// A process that was started, and the server's ends of its pipes.
 pub(super) struct Spawned {
-    pub(super) leader: Leader,
+    pub(super) registration: Registration,
     pub(super) pidfd: Option<OwnedFd>,
     pub(super) cgroup: Option<Arc<Lease>>,
     pub(super) stdin: Option<ChildStdin>,
@@ -46,12 +49,27 @@ pub(super) struct Spawned {
     pub(super) stderr: pipe::Receiver,
 }
 
-/// Starts a process and returns when it has executed its program, or could not.
+/// Why there is no process to supervise.
+pub(super) enum Failure {
+    /// Nothing has run.
+    NotStarted(SpawnError),
+    /// The program runs, and the runtime can't watch it. It is to be killed.
+    Unwatched(Registration, io::Error),
+}
+
+impl From<SpawnError> for Failure {
+    fn from(error: SpawnError) -> Self {
+        Self::NotStarted(error)
+    }
+}
+
+/// Starts a process and returns when it has executed its program, or could not. `runtime` watches it.
 pub(super) async fn spawn(
     spawner: &Spawner,
     cgroups: Option<&Arc<Cgroups>>,
     plan: &Plan,
-) -> Result<Spawned, SpawnError> {
+    runtime: &Handle,
+) -> Result<Spawned, Failure> {
     // Whatever can fail for want of descriptors does so before anything runs.
     let lacking = |error| {
         SpawnError::of_resources(plan, &error).unwrap_or_else(|| SpawnError::of(plan, error))
@@ -61,41 +79,76 @@ pub(super) async fn spawn(
     let (stderr, child_stderr) = output().map_err(lacking)?;
     let fds = [child_stdin, child_stdout, child_stderr];
     let own_way = cgroups.is_some() || plan.identity.is_some() || plan.no_new_privs;
-    let (leader, pidfd, cgroup) = if own_way {
+    let (registration, pidfd, cgroup) = if own_way {
         let image = Image::new(plan, fds).map_err(lacking)?;
         let cgroups = cgroups.cloned();
         let born = spawner.run(move |stack| raw(&image, cgroups.as_ref(), stack)).await;
-        let (leader, pidfd, cgroup) = born
+        let (registration, pidfd, cgroup) = born
             .unwrap_or_else(|| Err(gone()))
             .map_err(|failed| SpawnError::at(plan, failed.stage, failed.error))?;
-        (leader, Some(pidfd), cgroup)
+        (registration, Some(pidfd), cgroup)
     } else {
         let mut command = command(plan, fds);
-        let born = spawner.run(move |_| {
-            // The handle is dropped: it neither kills nor waits.
-            children::start(|| Ok((Pid::from_child(&command.spawn()?), ())))
-        });
-        let (leader, ()) = born
+        let (runtime, job) = (runtime.clone(), plan.job.clone());
+        let born = spawner.run(move |_| portable(&mut command, &runtime, &job));
+        let (registration, unwatched) = born
             .await
             .unwrap_or_else(|| Err(gone().error))
             .map_err(|error| SpawnError::of(plan, error))?;
-        (leader, None, None)
+        if let Some(error) = unwatched {
+            return Err(Failure::Unwatched(registration, error));
+        }
+        (registration, None, None)
     };
-    Ok(Spawned { leader, pidfd, cgroup, stdin, stdout, stderr })
+    Ok(Spawned { registration, pidfd, cgroup, stdin, stdout, stderr })
+}
+
+/// Starts a command by `tokio::process`. Returns why the runtime does not watch it, if it does not:
+/// `spawn` fails after the program was started when the runtime shuts down or has no room left.
+///
+/// # Errors
+/// Why nothing has run.
+fn portable(
+    command: &mut Command,
+    runtime: &Handle,
+    job: &str,
+) -> io::Result<(Registration, Option<io::Error>)> {
+    children::start(|| {
+        let spawned = {
+            // The threads that start processes are none of the runtime's.
+            let _entered = runtime.enter();
+            // tokio panics where the runtime lacks a driver, when the program runs already.
+            let spawn = catch_unwind(AssertUnwindSafe(|| command.spawn()));
+            spawn.unwrap_or_else(|_| Err(io::Error::other("the runtime can't watch processes")))
+        };
+        let spawned = spawned.and_then(|child| {
+            // It has none once it is reaped, which nobody has done yet.
+            let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+            let pid = id.ok_or_else(|| io::Error::other("the process has no pid"))?;
+            Ok(Started { pid, child: Some(TokioChild::new(child)) })
+        });
+        match spawned {
+            Ok(started) => Ok((started, None)),
+            Err(error) => match children::find_started(job) {
+                Some(pid) => Ok((Started { pid, child: None }, Some(error))),
+                None => Err(error),
+            },
+        }
+    })
 }
 
 fn raw(
     image: &Image,
     cgroups: Option<&Arc<Cgroups>>,
     stack: &mut Stack,
-) -> Result<(Leader, OwnedFd, Option<Arc<Lease>>), Failed> {
+) -> Result<(Registration, OwnedFd, Option<Arc<Lease>>), Failed> {
     let at_clone = |error| Failed { stage: Stage::Clone, error };
     let (lease, folder) = cgroups.map(Cgroups::lease).transpose().map_err(at_clone)?.unzip();
-    let (leader, pidfd) = children::start(|| {
+    let (registration, pidfd) = children::start(|| {
         let born = image.start(folder.as_ref().map(OwnedFd::as_fd), stack)?;
-        Ok::<_, Failed>((born.pid, born.pidfd))
+        Ok::<_, Failed>((Started { pid: born.pid, child: None }, born.pidfd))
     })?;
-    Ok((leader, pidfd, lease.map(Arc::new)))
+    Ok((registration, pidfd, lease.map(Arc::new)))
 }
 
 /// The threads live as long as anybody who could ask them, so that this is never seen.
@@ -103,6 +156,8 @@ fn gone() -> Failed {
     Failed { stage: Stage::Clone, error: io::Error::other("the threads that start are gone") }
 }
 
+/// Returns the command of a plan, with our own pipes: those that tokio makes could be had only after
+/// the start, when it is too late to fail for want of descriptors.
 fn command(plan: &Plan, fds: [OwnedFd; 3]) -> Command {
     let [stdin, stdout, stderr] = fds.map(Stdio::from);
     let mut command = Command::new(&plan.program);

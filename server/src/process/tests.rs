@@ -23,6 +23,7 @@ macro_rules! over_both {
 mod cgroups;
 mod found;
 mod inheritance;
+mod portable;
 mod start;
 mod trees;
 mod users;

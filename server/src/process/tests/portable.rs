@@ -1,0 +1,193 @@
+//! What `tokio::process` is held to: no descriptor is asked for too late, no process is lost, and
+//! nobody but the register reaps.
+
+use std::{fs::File, os::fd::AsRawFd as _};
+
+use rcmd_protocol::{
+    outcome::{ErrorKind, Failure},
+    signal::Signal,
+};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::Handle;
+
+use super::{super::children, *};
+use crate::process::{Ended, SpawnError, environment::JOB};
+
+/// Set for a process that runs one test alone.
+const ALONE: &str = "TEST_ALONE";
+
+/// Returns whether this process runs this test alone. If not, it runs the test in a process that does,
+/// and asserts that it passes there.
+async fn is_alone(test: &str) -> bool {
+    if std::env::var_os(ALONE).is_some_and(|alone| alone == test) {
+        return true;
+    }
+    let path = format!("process::tests::portable::{test}");
+    let own = std::env::current_exe().unwrap();
+    let mut plan = plan(own.to_str().unwrap(), &[&path, "--exact", "--nocapture"]);
+    plan.env.push((ALONE.into(), test.into()));
+    let mut started = start(&processes(), &plan).await;
+    let mut errors = started.process.stderr.take().unwrap();
+    let output = started.rest().await;
+    let mut complaints = String::new();
+    errors.read_to_string(&mut complaints).await.unwrap();
+    assert_eq!(started.process.exited().await, Ended::Code(0), "{output}{complaints}");
+    assert!(output.contains("1 passed"), "{output}");
+    false
+}
+
+fn portable<T: Future>(test: T) -> impl Future<Output = T::Output> {
+    WAY.scope(Spawn::Portable, test)
+}
+
+/// The handle of a runtime that is gone, on which nothing can be registered.
+fn dead_runtime() -> Handle {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let handle = runtime.handle().clone();
+    std::thread::spawn(|| drop(runtime)).join().unwrap();
+    handle
+}
+
+/// The processes that bear the mark of a job, dead ones not included.
+fn marked(job: &str) -> usize {
+    let job = Some(job.as_bytes().to_vec());
+    let all = proc_fs::all().into_iter().filter(|stat| stat.alive);
+    all.filter(|stat| proc_fs::variable(stat.pid, JOB).is_ok_and(|mark| mark == job)).count()
+}
+
+#[tokio::test]
+async fn a_process_that_the_runtime_can_not_watch_is_killed_and_unknown() {
+    portable(async {
+        let (processes, dead) = (processes(), dead_runtime());
+        for _ in 0..20 {
+            let plan = shell("setsid sleep 600 & exec sleep 600");
+            let error = processes.spawn_watched_by(&plan, &dead).await.unwrap_err();
+            assert!(matches!(error, SpawnError::Unwatched { .. }), "{error:?}");
+            assert!(error.may_have_run());
+            assert_eq!(Failure::from(error).kind, ErrorKind::Lost);
+            assert_eq!(marked(&plan.job), 0);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_process_that_ended_before_it_could_be_watched_is_unknown_too() {
+    portable(async {
+        let (processes, dead) = (processes(), dead_runtime());
+        for _ in 0..50 {
+            let plan = plan("/bin/true", &[]);
+            let error = processes.spawn_watched_by(&plan, &dead).await.unwrap_err();
+            assert!(error.may_have_run(), "{error:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_has_not_run_whatever_the_runtime_does() {
+    portable(async {
+        let plan = plan("/no/such/program", &[]);
+        let error = processes().spawn_watched_by(&plan, &dead_runtime()).await.unwrap_err();
+        assert!(matches!(error, SpawnError::NotFound(_)), "{error:?}");
+        assert!(!error.may_have_run());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_the_register_reaps_what_is_released_before_its_end() {
+    portable(async {
+        if !is_alone("only_the_register_reaps_what_is_released_before_its_end").await {
+            return;
+        }
+        let processes = processes();
+        let plan = Plan { stdin: true, ..shell("read line") };
+        let mut process = processes.spawn(&plan).await.unwrap();
+        let pid = Pid::from_raw(process.pid()).unwrap();
+        process.reap();
+        process.signal_group(Signal::KILL);
+        let stdin = process.stdin.take();
+        drop(process);
+        assert!(is_alive(pid), "what is released is signalled no more");
+        drop(stdin);
+        until("it ends", || !is_alive(pid)).await;
+        // On each SIGCHLD tokio reaps whatever came into its queue of orphans.
+        for _ in 0..3 {
+            output_of(&processes, &shell(":")).await;
+        }
+        assert!(proc_fs::stat(pid).is_some(), "only the register reaps");
+        assert_eq!(children::reap_orphans(), 1);
+        assert_eq!(proc_fs::stat(pid), None);
+    })
+    .await;
+}
+
+/// Opens files until no descriptor is left.
+fn all_descriptors() -> Vec<File> {
+    std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
+}
+
+#[tokio::test]
+async fn a_command_runs_to_its_end_or_not_at_all_when_descriptors_run_out() {
+    portable(async {
+        if !is_alone("a_command_runs_to_its_end_or_not_at_all_when_descriptors_run_out").await {
+            return;
+        }
+        let processes = processes();
+        let folder = tempfile::tempdir().unwrap();
+        let first_free = File::open("/dev/null").unwrap().as_raw_fd() as u64;
+        let limit = Rlimit { current: Some(first_free + 32), ..getrlimit(Resource::Nofile) };
+        setrlimit(Resource::Nofile, limit).unwrap();
+        let mut held = all_descriptors();
+        let all = held.len();
+        let mut ran = Vec::new();
+        for free in 0..12 {
+            held.truncate(all - free);
+            let path = folder.path().join(free.to_string());
+            let plan = Plan { stdin: true, ..shell(&format!(": >{}", path.display())) };
+            match processes.spawn(&plan).await {
+                Ok(mut process) => {
+                    assert_eq!(process.exited().await, Ended::Code(0), "{free}");
+                    process.reap();
+                    ran.push(free);
+                }
+                Err(error) => {
+                    assert!(matches!(error, SpawnError::Resources { .. }), "{error:?}");
+                    assert!(!path.exists(), "{free}");
+                }
+            }
+            assert_eq!(path.exists(), ran.contains(&free), "{free}");
+            held.extend(all_descriptors());
+            assert_eq!(held.len(), all, "each descriptor was given back");
+        }
+        // Both ends of three pipes; the pidfds come when those of the command are closed.
+        assert_eq!(ran, Vec::from_iter(6..12));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_command_takes_no_more_descriptors_than_its_limit_counts() {
+    portable(async {
+        if !is_alone("a_command_takes_no_more_descriptors_than_its_limit_counts").await {
+            return;
+        }
+        let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let processes = processes();
+        let before = open();
+        let plan = Plan { stdin: true, ..plan("/bin/cat", &[]) };
+        let process = processes.spawn(&plan).await.unwrap();
+        // Three pipes and two pidfds.
+        assert_eq!(open(), before + 5);
+        let pid = Pid::from_raw(process.pid()).unwrap();
+        drop(process);
+        until("it is gone", || {
+            children::reap_orphans();
+            proc_fs::stat(pid).is_none()
+        })
+        .await;
+        assert_eq!(open(), before);
+    })
+    .await;
+}
