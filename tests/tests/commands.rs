@@ -72,6 +72,20 @@ fn a_second_client_with_the_key_takes_the_running_command_over() {
     assert_eq!(fs::read_to_string(&count).unwrap(), "x\n", "it ran once");
 }
 
+#[test]
+fn the_name_of_a_later_subcommand_is_no_host_and_says_how_such_a_host_is_reached() {
+    let world = World::start();
+    let dir = world.dir().to_str().unwrap();
+    for word in ["cp", "ls", "edit", "ssh", "hosts", "runs", "shell", "job"] {
+        let done = world.bare_client(["--dir", dir, word, "a", "b"]).run();
+        done.assert_code(125).assert_says(&format!("`{word}` is a reserved word"));
+        done.assert_says(&format!("`rcmd-client run {word} COMMAND...`"));
+    }
+    // That host is looked for, and this machine has none of that name.
+    let done = world.bare_client(["--dir", dir, "--connect-timeout", "3s", "run", "cp", "a"]).run();
+    done.assert_code(125).assert_says("cannot find the host cp");
+}
+
 /// The lines of a doctor's account: whether the step is well, and its name.
 fn steps(done: &Finished) -> Vec<(String, String)> {
     let text = done.stdout_text();

@@ -1,6 +1,6 @@
 //! What was typed: the flags, and which command they belong to.
 //!
-//! Options stop at the first word that is none. That word is a host, or one of [`RESERVED`]; what
+//! Options stop at the first word that is none. That word is a host, or the name of a subcommand; what
 //! follows a host is the remote command and is never looked at.
 
 use std::ffi::{OsStr, OsString};
@@ -14,9 +14,8 @@ use rcmd_protocol::outcome::{ErrorKind, Failure};
 use super::batch::BatchOptions;
 use super::duration;
 
-/// Names that are never a host unless `run` stands before them, those of later versions included.
-const RESERVED: [&str; 9] =
-    ["run", "shell", "cp", "job", "doctor", "enroll", "hosts", "completions", "man"];
+/// Names of later subcommands, which are no hosts unless `run` stands before them.
+const RESERVED: [&str; 8] = ["cp", "ls", "edit", "ssh", "hosts", "runs", "shell", "job"];
 
 const USAGE: &str = "rcmd-client [OPTIONS] HOST COMMAND...
        rcmd-client run|doctor|enroll|completions|man ...";
@@ -303,7 +302,7 @@ impl Request {
 fn reserved(name: &str) -> Failure {
     Failure::new(
         ErrorKind::Usage,
-        format!("`{name}` is a name of rcmd's own, and this version does not have it yet"),
+        format!("`{name}` is a reserved word, for a subcommand that this version does not have"),
     )
     .hint(format!("For a host of that name: `rcmd-client run {name} COMMAND...`."))
 }

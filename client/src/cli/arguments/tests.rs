@@ -63,8 +63,11 @@ fn options_stand_on_either_side_of_a_subcommand() {
 
 #[test]
 fn names_of_later_commands_are_reserved_and_say_how_to_reach_such_a_host() {
-    for name in ["shell", "cp", "job", "hosts"] {
-        assert!(refused(&[name, "x"]).contains(&format!("rcmd-client run {name}")), "{name}");
+    for name in ["cp", "ls", "edit", "ssh", "hosts", "runs", "shell", "job"] {
+        let text = refused(&[name, "x"]);
+        assert!(text.contains(&format!("`{name}` is a reserved word")), "{text}");
+        assert!(text.contains(&format!("`rcmd-client run {name} COMMAND...`")), "{text}");
+        assert_eq!(run(&["run", name, "x"]).words, [name, "x"]);
     }
 }
 
