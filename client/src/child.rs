@@ -2,7 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use rcmd_protocol::signal::Signal;
+use rcmd_protocol::{
+    outcome::{ErrorKind, Failure},
+    signal::Signal,
+};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
@@ -68,7 +71,15 @@ impl Notices {
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     pub(crate) started: Option<Started>,
+    /// What the host would do, after a dry run of a command that it would permit.
+    pub(crate) permitted: Option<String>,
     pub(crate) report: Option<Report>,
+}
+
+impl Progress {
+    fn has_ended(&self) -> bool {
+        self.permitted.is_some() || self.report.is_some()
+    }
 }
 
 /// A command that was sent off.
@@ -112,6 +123,27 @@ impl Child {
         }
     }
 
+    /// Waits for the answer to a dry run: what the host would do, for people.
+    ///
+    /// # Errors
+    /// Why the command would not start, or why there is no answer.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped.
+    pub(crate) async fn permitted(&mut self) -> Result<String, Failure> {
+        let answer = match self.progress.wait_for(Progress::has_ended).await {
+            Ok(now) => (now.permitted.clone(), now.report.clone()),
+            Err(_) => (None, None),
+        };
+        match answer {
+            (Some(note), _) => Ok(note),
+            (None, report) => {
+                let report = report.unwrap_or_else(|| self.link.abandoned());
+                Err(report.error.unwrap_or_else(|| Failure::new(ErrorKind::Lost, "no answer came")))
+            }
+        }
+    }
+
     /// Sends a signal to the process group of the command.
     pub fn signal(&self, signal: Signal) {
         self.link.order(Order::Signal { id: self.id, signal });
@@ -130,7 +162,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if self.progress.borrow().report.is_none() {
+        if !self.progress.borrow().has_ended() {
             self.link.order(Order::Abandon { id: self.id });
         }
     }

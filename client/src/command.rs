@@ -15,11 +15,11 @@ use rcmd_protocol::{
     outcome::{ErrorKind, Failure},
     request::Request,
 };
-use tokio::io::AsyncReadExt as _;
+use tokio::{io::AsyncReadExt as _, time::timeout};
 
 use crate::{
     child::Child,
-    link::{self, Handle},
+    link::{self, Handle, Purpose},
     report::Report,
     stream::ChildStdout,
 };
@@ -58,6 +58,8 @@ pub struct Command {
 
 /// How long a command is sent again while its host is busy, unless its caller says otherwise.
 pub(crate) const BUSY_WAIT: Duration = Duration::from_secs(10);
+/// Time for the answer to a dry run, beyond [`Command::busy_wait`].
+const ANSWER: Duration = Duration::from_secs(30);
 
 impl Command {
     pub(crate) fn new(link: Handle, mode: Mode, first: &OsStr) -> Self {
@@ -170,6 +172,32 @@ impl Command {
     /// Kind `usage` or `too_big` when the request can't be sent, `resources` when the kernel gives no
     /// randomness. Nothing has been sent then.
     pub async fn spawn(&mut self) -> Result<Child, Failure> {
+        let start = self.start()?;
+        Ok(link::start(&self.link, start, Purpose::Run, self.busy_wait))
+    }
+
+    /// Asks the host whether it would permit the command, and runs nothing. Returns what the host
+    /// would run, as whom, and by which rule, for people. The host judges all that
+    /// [`Command::spawn`] would send, its lock too, and promises nothing: a start is judged anew.
+    ///
+    /// # Errors
+    /// What the start would have failed with; kind `protocol` when the host is too old to be asked,
+    /// `unreachable` when it does not answer in time.
+    ///
+    /// # Cancel safety
+    /// Nothing is left of it when it is dropped.
+    pub async fn dry_run(&mut self) -> Result<String, Failure> {
+        let start = self.start()?;
+        let mut child = link::start(&self.link, start, Purpose::DryRun, self.busy_wait);
+        let limit = ANSWER.saturating_add(self.busy_wait);
+        timeout(limit, child.permitted()).await.unwrap_or_else(|_| {
+            let message = format!("{} did not answer in time", self.link.host());
+            Err(Failure::new(ErrorKind::Unreachable, message))
+        })
+    }
+
+    /// Builds the start that this command is, but for its channel and generation.
+    fn start(&mut self) -> Result<Start, Failure> {
         self.request.cwd = self.cwd.as_ref().map(|dir| dir.as_os_str().as_bytes().to_vec());
         self.request.check()?;
         let key = match self.key {
@@ -179,7 +207,7 @@ impl Command {
             })?,
         };
         let payload = self.request.encode();
-        let start = Start {
+        Ok(Start {
             ch: 0,
             key,
             generation: 0,
@@ -197,8 +225,7 @@ impl Command {
             keep: self.key.is_some(),
             timestamps: self.timestamps,
             payload,
-        };
-        Ok(link::start(&self.link, start, self.busy_wait))
+        })
     }
 
     /// Runs the command to its end and gives all that it wrote, held in memory.

@@ -21,7 +21,6 @@
 //! | module | holds |
 //! | --- | --- |
 //! | `target`, `config` | where to, and with which certificate |
-//! | `ask` | what a host would permit |
 //! | [`connect`] | the way there, step by step |
 //! | `command`, `child`, `stdin`, `stream` | what the caller holds |
 //! | `link` | the task that owns the connection, heals it, and judges every end |
@@ -35,7 +34,6 @@
 
 #![forbid(unsafe_code)]
 
-mod ask;
 mod child;
 mod client;
 mod command;
@@ -48,7 +46,6 @@ mod stdin;
 mod stream;
 mod target;
 
-pub use ask::{Question, ask};
 pub use child::{Child, Notice, Notices, Started};
 pub use client::Client;
 pub use command::{Command, Output, Stdio};

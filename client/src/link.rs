@@ -141,7 +141,17 @@ pub(crate) struct Opening {
     stdout: Feed,
     stderr: Feed,
     room: Arc<Semaphore>,
+    purpose: Purpose,
     patience: Duration,
+}
+
+/// What a channel is opened for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Purpose {
+    /// The command is to run.
+    Run,
+    /// The host is to say whether it would run the command. Nothing runs.
+    DryRun,
 }
 
 /// A way to give orders. The task ends when the last one is gone.
@@ -156,6 +166,11 @@ impl Handle {
     /// Gives an order; when the task is gone, there is nobody whom it could concern.
     pub(crate) fn order(&self, order: Order) {
         let _ = self.orders.send(order);
+    }
+
+    /// The host that the link leads to, as the caller wrote it.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
     }
 
     /// The report of a command whose link ended under it.
@@ -181,7 +196,7 @@ pub(crate) fn detached() -> Handle {
 
 /// Sends a command off, again for so long while the host is busy; `start` lacks its channel and
 /// generation.
-pub(crate) fn start(link: &Handle, start: Start, patience: Duration) -> Child {
+pub(crate) fn start(link: &Handle, start: Start, purpose: Purpose, patience: Duration) -> Child {
     let id = link.ids.fetch_add(1, Ordering::Relaxed);
     let (progress, seen) = watch::channel(Progress::default());
     let (notices, noticed) = mpsc::channel(NOTICES);
@@ -206,6 +221,7 @@ pub(crate) fn start(link: &Handle, start: Start, patience: Duration) -> Child {
         stdout: out_feed,
         stderr: err_feed,
         room,
+        purpose,
         patience,
     };
     if let Err(mpsc::error::SendError(Order::Start(opening))) =

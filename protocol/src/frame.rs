@@ -302,6 +302,8 @@ impl Start {
 pub mod capability {
     /// Runs commands. Every server of version 1 does.
     pub const EXEC: &str = "exec";
+    /// Answers `ask`: says whether a start would be permitted.
+    pub const ASK: &str = "ask";
     /// Knows locks.
     pub const LOCK: &str = "lock";
     /// Wants its connection compressed. Only a client that was asked to says so.

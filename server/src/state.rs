@@ -115,7 +115,7 @@ impl ServerState {
             |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Frame::Hello(Hello {
             agent: concat!("rcmd-server/", env!("CARGO_PKG_VERSION")).to_owned(),
-            capabilities: [capability::EXEC, "ask", "user", capability::LOCK]
+            capabilities: [capability::EXEC, capability::ASK, "user", capability::LOCK]
                 .map(str::to_owned)
                 .into(),
             server: Some(ServerHello {

@@ -232,6 +232,32 @@ fn taking_a_command_up_again_is_judged_too() {
 }
 
 #[test]
+fn a_dry_run_is_judged_with_its_lock() {
+    let world = World::start();
+    reload(
+        &world,
+        r#"@id("deploys") permit (principal, action == Action::"run", resource)
+        when { context has lock && context.lock == "deploy" };"#,
+    );
+    let file = world.scratch("made");
+    let asked = |options: &[&str]| {
+        let touch = world.exec(["touch", file.to_str().unwrap()]).option("--dry-run");
+        touch.options(options).by(&world, "alice", &["ci"]).run()
+    };
+    let done = asked(&["--lock", "deploy"]);
+    done.assert_code(0).assert_says("permitted: /usr/bin/touch as root").assert_says("\"deploys\"");
+    asked(&["--lock", "other"]).assert_code(125).assert_says("no rule permits it");
+    asked(&[]).assert_code(125).assert_says("no rule permits it");
+    assert!(!file.exists());
+    // Asking holds no lock, nor waits for one.
+    let waits = ["--lock", "deploy", "--lock-wait", "1h"];
+    asked(&waits).assert_code(0);
+    asked(&waits).assert_code(0);
+    let locks = fs::read_dir(world.dir().join("server/locks")).into_iter().flatten();
+    assert_eq!(locks.count(), 0);
+}
+
+#[test]
 fn a_dry_run_says_what_would_be_and_runs_nothing() {
     let world = World::start();
     reload(&world, ONCALL);

@@ -1,16 +1,12 @@
 //! Runs one command on one host, to its end and to an exit status.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use rcmd_certs::files::shown;
 use rcmd_client::membership::Renewed;
-use rcmd_client::{
-    Client, Command, Config, ErrorKind, Failure, Outcome, Question, Report, Signal, Stdio, ask,
-};
+use rcmd_client::{Client, Command, Config, ErrorKind, Failure, Outcome, Report, Signal, Stdio};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
@@ -98,20 +94,13 @@ pub(crate) fn run(typed: RunArguments) -> Result<u8, Failure> {
 
 /// Asks the host instead of running anything.
 fn dry(run: &Run, words: &Words) -> Result<u8, Failure> {
-    let bytes = |word: &OsStr| word.as_bytes().to_vec();
-    let question = match words {
-        Words::Shell(line) => Question::shell(bytes(line)),
-        Words::Exec { program, arguments } => {
-            let words = std::iter::once(program).chain(arguments);
-            Question::exec(words.map(|word| bytes(word)).collect())
-        }
-    };
-    let settings =
-        run.env.iter().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
-    let question = question.env(settings.collect()).current_dir(run.cwd.as_deref().map(bytes));
-    let question = question.user(run.user.as_deref().map(bytes));
     let runtime = super::runtime()?;
-    let answer = runtime.block_on(async { ask(&config(run).await?, &run.target, question).await });
+    let answer = runtime.block_on(async {
+        let client = connect(run).await?;
+        let answer = command(run, words, &client).dry_run().await;
+        client.close().await;
+        answer
+    });
     runtime.shutdown_background();
     let host = run.target.to_string();
     match answer {

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use rcmd_protocol::{
     digest::Algorithm,
-    frame::{Attach, Frame, Start, Stream},
+    frame::{Attach, Frame, Start, Stream, capability},
     ids::{Instance, JobId},
     outcome::{ErrorKind, Failure, Outcome},
     signal::Signal,
@@ -19,7 +19,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Opening, input::Input, receiving::Receiving, wire::Wire};
+use super::{Opening, Purpose, input::Input, receiving::Receiving, wire::Wire};
 use crate::child::{Notice, Progress};
 
 mod busy;
@@ -85,6 +85,7 @@ struct Lost {
 /// One command.
 pub(super) struct Channel {
     host: Arc<str>,
+    purpose: Purpose,
     /// The start, with the channel and generation that were last used.
     start: Start,
     sent: Sent,
@@ -107,10 +108,13 @@ pub(super) struct Channel {
 
 impl Channel {
     pub(super) fn new(host: Arc<str>, opening: Opening) -> Self {
-        let Opening { start, progress, notices, stdout, stderr, room, patience, .. } = opening;
+        let Opening { start, progress, notices, stdout, stderr, room, purpose, patience, .. } =
+            opening;
         Self {
             host,
-            input: start.stdin.then(|| Input::new(room)),
+            // Nothing would read it in a dry run.
+            input: (start.stdin && purpose == Purpose::Run).then(|| Input::new(room)),
+            purpose,
             start,
             sent: Sent::No,
             state: State::Adrift,
@@ -158,13 +162,13 @@ impl Channel {
     /// A start that needs more of the server than every server can waits for its hello: a server that
     /// does not know what was asked for would ignore it.
     pub(super) fn board(&mut self, wire: &mut Wire) -> Step {
-        if self.sent == Sent::No && self.start.needs().next().is_some() {
+        if self.sent == Sent::No && self.needs().next().is_some() {
             if wire.hello.is_none() {
                 self.wake();
                 return Step::Rest;
             }
             let lacks = |need: &&str| !wire.capabilities.iter().any(|can| can == need);
-            if let Some(need) = self.start.needs().find(lacks) {
+            if let Some(need) = self.needs().find(lacks) {
                 let message = format!("the server of {} does not know `{need}`", self.host);
                 let failure = Failure::new(ErrorKind::Protocol, message)
                     .hint("It is older than this client: bring it up to date, or do without.");
@@ -194,6 +198,12 @@ impl Channel {
         Step::On
     }
 
+    /// Returns what the server must have said that it can, beyond `exec`.
+    fn needs(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let ask = (self.purpose == Purpose::DryRun).then_some(capability::ASK);
+        self.start.needs().chain(ask)
+    }
+
     /// Sends the start again, on a channel of its own.
     pub(super) fn start_again(&mut self, wire: &mut Wire) -> Step {
         // With the caller's own key the record answers, and needs no input.
@@ -213,7 +223,11 @@ impl Channel {
             None => Sent::Unlearned,
         };
         self.state = State::Asking;
-        wire.send(Frame::Start(self.start.clone()));
+        let start = self.start.clone();
+        wire.send(match self.purpose {
+            Purpose::Run => Frame::Start(start),
+            Purpose::DryRun => Frame::Ask(start),
+        });
         self.repeat_requests(wire);
         self.send_input(wire);
     }
@@ -241,8 +255,11 @@ impl Channel {
             return;
         }
         self.state = State::Adrift;
-        if self.sent == Sent::Unlearned {
-            self.sent = Sent::Unsure;
+        match (self.purpose, self.sent) {
+            // Asking has run nothing, so that it can be asked again wherever it was asked before.
+            (Purpose::DryRun, _) => self.sent = Sent::No,
+            (Purpose::Run, Sent::Unlearned) => self.sent = Sent::Unsure,
+            (Purpose::Run, _) => {}
         }
         self.lost.get_or_insert(Lost { at: Instant::now(), since });
     }
@@ -318,7 +335,7 @@ impl Channel {
     /// Nobody waits for its end. What still comes for its channel is ignored, its exit answered.
     pub(super) fn abandon(&mut self, wire: &mut Wire) {
         let ch = self.start.ch;
-        if self.state != State::Adrift {
+        if self.state != State::Adrift && self.purpose == Purpose::Run {
             wire.send(Frame::Cancel { ch });
             wire.send(Frame::Stop { ch, stream: Stream::Stdout });
             wire.send(Frame::Stop { ch, stream: Stream::Stderr });

@@ -14,6 +14,7 @@ use tokio::{io::AsyncReadExt as _, time::Instant};
 use crate::{Child, Notice, Report, Stdio, child::Notices};
 
 mod busy;
+mod dry_run;
 mod healing;
 mod locks;
 mod script;

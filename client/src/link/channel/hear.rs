@@ -3,7 +3,7 @@
 use rcmd_protocol::{
     digest::Algorithm,
     fault::Fault,
-    frame::{Attached, Data, End, Exit, Frame, Refusal, Stream, Window},
+    frame::{Attached, Data, End, Exit, Frame, Refusal, Stream, Verdict, Window},
     ids::JobId,
     incoming::EndError,
     outcome::{ErrorKind, Failure, Outcome},
@@ -12,13 +12,23 @@ use rcmd_protocol::{
 use super::{BIDS, Channel, Receiving, Sent, State, Step};
 use crate::{
     child::{Notice, Started},
-    link::wire::Wire,
+    link::{Purpose, wire::Wire},
 };
 
 impl Channel {
     /// Takes a frame of its channel.
     pub(in crate::link) fn handle(&mut self, frame: Frame, wire: &mut Wire) -> Result<Step, Fault> {
+        let kind = frame.kind().as_str();
+        match (self.purpose, &frame) {
+            (Purpose::DryRun, Frame::Verdict(_)) => {}
+            (Purpose::DryRun, _) => return Err(unexpected(kind, "nothing was to run")),
+            (Purpose::Run, Frame::Verdict(_)) => {
+                return Err(unexpected(kind, "nobody asked for it"));
+            }
+            (Purpose::Run, _) => {}
+        }
         match frame {
+            Frame::Verdict(verdict) => return Ok(self.judged(verdict)),
             Frame::Queued { position, .. } => {
                 self.lost = None;
                 self.notice(Notice::Queued(position));
@@ -55,6 +65,18 @@ impl Channel {
             _ => {}
         }
         Ok(Step::On)
+    }
+
+    /// Takes the answer to a dry run.
+    fn judged(&mut self, verdict: Verdict) -> Step {
+        match verdict.failure {
+            Some(failure) => self.conclude(Outcome::NotStarted, failure),
+            None => {
+                let note = verdict.note.unwrap_or_default();
+                self.progress.send_modify(|progress| progress.permitted = Some(note));
+                Step::Ended
+            }
+        }
     }
 
     fn identify(
