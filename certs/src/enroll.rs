@@ -7,9 +7,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::ca::{Algorithm, request};
 use crate::clock::{self, BACKDATE, span};
 use crate::crl::{Lists, RevocationList};
+use crate::enroll::key::{Algorithm, request};
 use crate::enroll::message::{Ask, Body, MAX_WAIT};
 use crate::enroll::token::{Names, Token};
 use crate::names::HostName;
@@ -21,6 +21,7 @@ mod contact;
 mod dial;
 mod error;
 mod files;
+pub mod key;
 pub mod message;
 pub mod token;
 
@@ -295,4 +296,31 @@ async fn lists(line: &mut Line, newer_than: u64, wait: u64) -> Result<Option<Lis
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::{enroll::token::Secret, fingerprint::Fingerprint};
+
+    #[test]
+    fn a_host_takes_its_own_name_of_a_fleet_s() {
+        let token = Token {
+            addresses: vec!["ca.example:7264".into()],
+            authority: Fingerprint::of_key(b"a key"),
+            kind: Kind::Server,
+            names: Names::OneOf("web[01-50]".parse().unwrap()),
+            secret: Secret::random().unwrap(),
+        };
+        let chosen = |wanted, own| chosen_name(&token, wanted, own).ok().flatten();
+        assert_eq!(chosen(None, "web09").as_deref(), Some("web09"));
+        assert_eq!(chosen(Some("Web07"), "web09").as_deref(), Some("web07"));
+        assert_eq!(chosen(None, "db1"), None);
+        assert_eq!(chosen(Some("web51"), "web09"), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_named_with_how_much() {
+        let off = ClockOff { ours: 1_000_000, theirs: 1_003_600 };
+        assert!(off.to_string().contains("clock is 60 minutes behind the authority's"), "{off}");
+        let off = ClockOff { ours: 1_003_600, theirs: 1_000_000 };
+        assert!(off.to_string().contains("ahead of"), "{off}");
+    }
+}

@@ -163,6 +163,3 @@ fn silent_end(side: Side, error: &io::Error) -> Option<Explanation> {
     let reason = format!("the {} closed the connection during the TLS handshake", side.peer());
     Some(Explanation::new(reason, hint))
 }
-
-#[cfg(test)]
-mod tests;

@@ -252,9 +252,9 @@ fn is_ours(uri: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use rcgen::{CertificateParams, KeyPair, PKCS_ED25519, SanType};
 
     use super::*;
-    use crate::ca::{Algorithm, Authority, LeafSpec};
 
     fn read(uris: &[&str]) -> Result<(String, Vec<String>), IdentityError> {
         read_uris(uris.iter().copied()).map(|claims| (claims.user, claims.groups))
@@ -337,13 +337,16 @@ mod tests {
 
     #[test]
     fn an_emergency_is_marked_and_short() {
-        let authority = Authority::create(Algorithm::Ed25519).unwrap();
         let identity = |life: Duration| {
-            let mut spec = LeafSpec::client("alice", &[]).unwrap();
-            spec.uris.push(BREAK_GLASS.to_owned());
-            spec.not_after = SystemTime::now() + life;
-            let issued = authority.issue(&spec, Algorithm::Ed25519).unwrap();
-            Identity::from_der(&issued.cert_der())
+            let mut leaf = CertificateParams::default();
+            leaf.subject_alt_names = ["rcmd://user/alice", BREAK_GLASS]
+                .map(|uri| SanType::URI(uri.try_into().unwrap()))
+                .to_vec();
+            let now = SystemTime::now();
+            leaf.not_before = (now - BACKDATE).into();
+            leaf.not_after = (now + life).into();
+            let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+            Identity::from_der(leaf.self_signed(&key).unwrap().der())
         };
         assert!(identity(BREAK_GLASS_LIFE).unwrap().is_break_glass());
         let long = identity(2 * BREAK_GLASS_LIFE);

@@ -35,12 +35,13 @@ mod server_verifier;
 
 pub use check::{Finding, Problem, check_client, check_server, date_problem};
 pub use client_verifier::{Clients, Cut, Revocation};
-pub use enrollment::AUTHORITY_ALPN;
-pub(crate) use enrollment::{
-    LISTENER, LISTENER_NAME, contact_config, listener_config, listener_name,
+pub use enrollment::{
+    AUTHORITY_ALPN, LISTENER, LISTENER_NAME, contact_config, listener_config, listener_name,
 };
-pub(crate) use load::{certificates as load_all, load_first, private_key as load_key};
-pub use load::{list_issuers, load_certificates, load_leaf};
+pub(crate) use load::load_first;
+pub use load::{
+    certificates as load_all, list_issuers, load_certificates, load_leaf, private_key as load_key,
+};
 use server_verifier::Servers;
 
 /// The protocol name that both ends require (RFC 7301).
@@ -283,6 +284,3 @@ pub struct WrongProtocol;
 pub fn check_alpn(connection: &CommonState) -> Result<(), WrongProtocol> {
     if connection.alpn_protocol() == Some(ALPN) { Ok(()) } else { Err(WrongProtocol) }
 }
-
-#[cfg(test)]
-mod tests;

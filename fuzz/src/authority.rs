@@ -1,7 +1,7 @@
 //! What an authority and its members read from each other, under any bytes: nothing panics, no room is
 //! made for bytes that were only promised, and what is taken is written and read again as the same.
 //!
-//! `certs/tests/corpus.rs` does the same with every saved input, without cargo-fuzz.
+//! `certs/authority/tests/corpus.rs` does the same with every saved input, without cargo-fuzz.
 
 use std::{
     io,
@@ -11,8 +11,8 @@ use std::{
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use rcmd_authority::ca::ProvenKey;
 use rcmd_certs::{
-    ca::ProvenKey,
     crl::{Lists, RevocationList},
     enroll::{
         message::{self, Answer, Ask, Body, MAX_ANSWER, MAX_ASK},

@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 /// The saved inputs of a target with their files' names, always in the same order.
 fn saved(target: &str) -> Vec<(String, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    // A package may lie deeper than one folder below the root.
+    let folders =
+        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|at| at.join("fuzz/corpus"));
+    let folder = folders.filter(|at| at.is_dir()).last().unwrap().join(target);
     let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
     let mut saved: Vec<_> =
         files.map(|path| (path.display().to_string(), fs::read(path).unwrap())).collect();

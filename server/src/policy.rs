@@ -42,6 +42,10 @@ use crate::{
     trust::Peer,
 };
 
+/// The policy of a new host, which permits the group `admin` everything: what `policy init` writes, and
+/// `rcmd-certs quickstart` too.
+pub const INITIAL: &str = include_str!("../../certs/authority/src/policy.cedar");
+
 /// The rule that nobody writes: what was judged must be what runs.
 pub const PROGRAM_WRITABLE: &str = "program_writable";
 

@@ -66,7 +66,7 @@ fn build() -> Result<Binaries> {
     let mut command = Command::new(&cargo);
     command
         .args(["build", "--release", "--locked", "--bins", "--quiet"])
-        .args(["-p", "rcmd-certs", "-p", "rcmd-server", "-p", "rcmd-client"])
+        .args(["-p", "rcmd-authority", "-p", "rcmd-server", "-p", "rcmd-client"])
         .arg("--message-format=json-render-diagnostics")
         .current_dir(workspace())
         .stdin(Stdio::null())

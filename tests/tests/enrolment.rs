@@ -373,7 +373,7 @@ mod raw {
     use std::io;
     use std::sync::Arc;
 
-    use rcmd_certs::ca::{Algorithm, request};
+    use rcmd_certs::enroll::key::{Algorithm, request};
     use rcmd_certs::enroll::token::Token;
     use rcmd_certs::x509::Certificate;
     use rcmd_tests::authority::Serving;

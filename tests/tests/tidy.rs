@@ -107,7 +107,7 @@ fn no_test_is_ignored() {
 
 #[test]
 fn unsafe_code_stands_only_where_processes_are_made() {
-    for krate in ["protocol", "certs", "client"] {
+    for krate in ["protocol", "certs", "certs/authority", "client"] {
         let lib = read(&workspace().join(krate).join("src/lib.rs"));
         assert!(lib.contains("#![forbid(unsafe_code)]"), "{krate}/src/lib.rs does not forbid it");
     }
@@ -139,6 +139,8 @@ fn server_and_client_do_not_know_each_other() {
         ("server", "rcmd-client"),
         ("protocol", "rcmd-"),
         ("certs", "rcmd-"),
+        ("certs/authority", "rcmd-server"),
+        ("certs/authority", "rcmd-client"),
     ] {
         let manifest = read(&workspace().join(krate).join("Cargo.toml"));
         let (_, dependencies) = manifest.split_once("[dependencies]").unwrap();

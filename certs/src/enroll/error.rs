@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::{ClockOff, Kind, Reason};
-use crate::ca::AuthorityError;
 use crate::crl::ListError;
+use crate::enroll::key::KeyError;
 use crate::enroll::token::{LoadError, TokenError};
 use crate::files::{FileError, shown};
 use crate::text::printable;
@@ -83,7 +83,7 @@ pub enum EnrollError {
     List(#[from] ListError),
     /// The key could not be made.
     #[error(transparent)]
-    Key(#[from] AuthorityError),
+    Key(#[from] KeyError),
     /// Files of the identity cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),

@@ -8,8 +8,8 @@ use rcgen::{KeyPair, PublicKeyData as _};
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject as _};
 
 use super::{CLOCK_TOLERANCE, ClockOff, Contact, EnrollError, Fetched, Kind};
-use crate::ca::Algorithm;
 use crate::clock::now_unix;
+use crate::enroll::key::Algorithm;
 use crate::enroll::message::{Answer, Body};
 use crate::files::{self, Existing, FileError, NewFile};
 use crate::fingerprint::Fingerprint;

@@ -34,14 +34,19 @@ use crate::x509::Certificate;
 pub const AUTHORITY_ALPN: &[u8] = b"rcmd-authority/1";
 
 /// The URI that marks the certificate of an authority's listener.
-pub(crate) const LISTENER: &str = "rcmd://authority";
+pub const LISTENER: &str = "rcmd://authority";
 
 /// The name in that certificate: the same for every authority (RFC 6761 section 6.4), since the key
 /// and not the name decides.
-pub(crate) const LISTENER_NAME: &str = "rcmd-authority.invalid";
+pub const LISTENER_NAME: &str = "rcmd-authority.invalid";
 
-/// The listener's configuration: its chain, the root last, and its key in PKCS #8.
-pub(crate) fn listener_config(
+/// Returns the configuration of an authority's listener: its chain, the root last, and its key in
+/// PKCS #8.
+///
+/// # Errors
+///
+/// [`rustls::Error`] when chain and key do not match, or cannot be used.
+pub fn listener_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 ) -> Result<Arc<ServerConfig>, Error> {
@@ -58,9 +63,13 @@ pub(crate) fn listener_config(
     Ok(Arc::new(config))
 }
 
-/// A member's configuration: `authorities` are the roots that it knows; `member` the identity that it
-/// proves, if it has one.
-pub(crate) fn contact_config(
+/// Returns a member's configuration: `authorities` are the roots that it knows; `member` the identity
+/// that it proves, if it has one.
+///
+/// # Errors
+///
+/// [`TlsError`] when the identity's files cannot be used.
+pub fn contact_config(
     authorities: &[Fingerprint],
     member: Option<(&Layout, Kind)>,
 ) -> Result<Arc<ClientConfig>, TlsError> {
@@ -87,8 +96,12 @@ pub(crate) fn contact_config(
     Ok(Arc::new(config))
 }
 
-/// The name that a member asks for, whatever address it dials.
-pub(crate) fn listener_name() -> Result<ServerName<'static>, Error> {
+/// Returns the name that a member asks for, whatever address it dials.
+///
+/// # Errors
+///
+/// [`rustls::Error`] never: the name is a constant.
+pub fn listener_name() -> Result<ServerName<'static>, Error> {
     ServerName::try_from(LISTENER_NAME).map_err(|error| Error::General(error.to_string()))
 }
 

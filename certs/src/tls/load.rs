@@ -28,8 +28,13 @@ pub(super) const CLIENT_REMEDY: &str =
 
 const MEMBER_REMEDY: &str = "enrol with `rcmd-server enroll TOKEN`";
 
-/// All certificates of a PEM file, in order; other sections are passed over.
-pub(crate) fn certificates(
+/// Reads all certificates of a PEM file, in order; other sections are passed over. `remedy` is what to
+/// do when there is no such file.
+///
+/// # Errors
+///
+/// [`TlsError`] when the file is missing, unsafe, or has no certificate.
+pub fn certificates(
     path: &Path,
     remedy: &'static str,
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -139,11 +144,13 @@ pub(super) fn pair(
     })
 }
 
-/// The first private key of a PEM file: PKCS #8, SEC1 or PKCS #1.
-pub(crate) fn private_key(
-    path: &Path,
-    remedy: &'static str,
-) -> Result<PrivateKeyDer<'static>, TlsError> {
+/// Reads the first private key of a PEM file: PKCS #8, SEC1 or PKCS #1. `remedy` is what to do when
+/// there is no such file.
+///
+/// # Errors
+///
+/// [`TlsError`] when the file is missing, unsafe, or has no key that can be read.
+pub fn private_key(path: &Path, remedy: &'static str) -> Result<PrivateKeyDer<'static>, TlsError> {
     use rustls_pki_types::pem::Error;
 
     let pem = files::read_private(path).map_err(|error| missing(error, remedy))?;

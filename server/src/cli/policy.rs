@@ -40,7 +40,7 @@ pub fn run(command: PolicyCommand, out: &mut impl Write) -> Result<u8> {
 
 fn init(layout: &Layout, out: &mut impl Write) -> Result<u8> {
     let path = layout.policy();
-    let new = files::NewFile { path: &path, bytes: rcmd_certs::POLICY.as_bytes(), private: false };
+    let new = files::NewFile { path: &path, bytes: policy::INITIAL.as_bytes(), private: false };
     files::write_all(&[new], files::Existing::Keep)?;
     writeln!(out, "{}  who may do what: the group admin, everything", path.display())?;
     writeln!(out, "A server that runs takes it up with a SIGHUP.")?;

@@ -70,7 +70,7 @@ fn asked(rules: &Rules, who: &Principal, request: &Request) -> Result<Authorizat
 
 #[test]
 fn the_first_policy_permits_the_group_admin_everything_and_nobody_else_anything() {
-    let rules = rules(rcmd_certs::POLICY);
+    let rules = rules(INITIAL);
     assert_eq!(rules.warnings(), []);
     let odd = exec(&[b"\xff", b""]);
     for request in [exec(&[b"id"]), line(b"id; rm -rf x"), odd] {
@@ -84,7 +84,7 @@ fn the_first_policy_permits_the_group_admin_everything_and_nobody_else_anything(
 
 #[test]
 fn whoever_may_start_may_take_up_its_own_commands_alone() {
-    let rules = rules(rcmd_certs::POLICY);
+    let rules = rules(INITIAL);
     let slice = rules.slice(&who("bob", &[]));
     assert_eq!(authorize_attach(&slice, "bob", noon()).unwrap(), ["own-commands"]);
     assert_eq!(authorize_attach(&slice, "alice", noon()).unwrap_err().kind, DenialKind::NoRule);
@@ -209,7 +209,7 @@ fn time_and_address_are_compared_as_what_they_are() {
 
 #[test]
 fn a_program_that_others_can_change_is_denied_to_everybody() {
-    let rules = rules(rcmd_certs::POLICY);
+    let rules = rules(INITIAL);
     let writable =
         Writable::By { what: "the folder", path: "/tmp".into(), whom: "everybody".into() };
     let mut facts = facts("/tmp/x");

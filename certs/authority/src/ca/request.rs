@@ -1,0 +1,127 @@
+//! Certification requests (PKCS #10, RFC 2986): a public key, and the proof that the requester has
+//! the private one.
+//!
+//! A request has room for names, usages, CA:TRUE and much else. None of it is read.
+
+use rcgen::{
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PublicKeyData,
+    SubjectPublicKeyInfo,
+};
+use rcmd_certs::fingerprint::Fingerprint;
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer as _;
+
+/// A public key whose holder proved to have the private one.
+#[derive(Clone, Debug)]
+pub struct ProvenKey {
+    key: SubjectPublicKeyInfo,
+    fingerprint: Fingerprint,
+}
+
+/// A request that proves nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// Not a PKCS #10 in DER.
+    #[error("not a certification request (PKCS #10 in DER)")]
+    Encoding,
+    /// Somebody signed it who has not the key.
+    #[error("the certification request's signature is wrong")]
+    Signature,
+    /// A key that rcmd's TLS would not take, or a weak one.
+    #[error("this kind of key is not taken; Ed25519, ECDSA P-256 and P-384 are")]
+    Algorithm,
+}
+
+impl ProvenKey {
+    /// Takes the key out of a request, and checks its signature.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`].
+    pub fn from_request(der: &[u8]) -> Result<Self, RequestError> {
+        let (rest, request) =
+            X509CertificationRequest::from_der(der).map_err(|_| RequestError::Encoding)?;
+        if !rest.is_empty() {
+            return Err(RequestError::Encoding);
+        }
+        let key = Self::from_spki(request.certification_request_info.subject_pki.raw)?;
+        request.verify_signature().map_err(|_| RequestError::Signature)?;
+        Ok(key)
+    }
+
+    /// Takes a key that was proven otherwise, as by a TLS handshake (SubjectPublicKeyInfo in DER).
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Algorithm`].
+    pub(crate) fn from_spki(der: &[u8]) -> Result<Self, RequestError> {
+        let key = SubjectPublicKeyInfo::from_der(der).map_err(|_| RequestError::Algorithm)?;
+        let taken = [&PKCS_ED25519, &PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384];
+        if !taken.contains(&key.algorithm()) {
+            return Err(RequestError::Algorithm);
+        }
+        // Of the key as a certificate is going to hold it: a request may encode it in odd ways.
+        let fingerprint = Fingerprint::of_key(&key.subject_public_key_info());
+        Ok(Self { key, fingerprint })
+    }
+
+    /// Its fingerprint, which names the member.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+}
+
+impl PublicKeyData for ProvenKey {
+    fn der_bytes(&self) -> &[u8] {
+        self.key.der_bytes()
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        self.key.algorithm()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::KeyPair;
+    use rcmd_certs::enroll::key::{Algorithm, request};
+
+    #[test]
+    fn a_request_gives_its_key_and_proves_it() {
+        for algorithm in [Algorithm::Ed25519, Algorithm::EcdsaP256] {
+            let key = algorithm.generate().unwrap();
+            let proven = ProvenKey::from_request(&request(&key).unwrap()).unwrap();
+            assert_eq!(proven.fingerprint(), Fingerprint::of_key(&key.subject_public_key_info()));
+        }
+    }
+
+    #[test]
+    fn a_changed_or_cut_request_proves_nothing() {
+        let der = request(&Algorithm::Ed25519.generate().unwrap()).unwrap();
+        for length in 0..der.len() {
+            assert!(ProvenKey::from_request(&der[..length]).is_err(), "{length}");
+        }
+        let own = ProvenKey::from_request(&der).unwrap().fingerprint();
+        let mut refused = 0;
+        for at in 0..der.len() {
+            let mut changed = der.clone();
+            changed[at] ^= 1;
+            // An encoding has spare bits that say nothing; a taken request is for the same key.
+            match ProvenKey::from_request(&changed) {
+                Ok(taken) => assert_eq!(taken.fingerprint(), own, "{at}"),
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(refused + 2 >= der.len(), "{refused} of {}", der.len());
+        let longer = [der.as_slice(), b"\0"].concat();
+        assert_eq!(ProvenKey::from_request(&longer).unwrap_err(), RequestError::Encoding);
+    }
+
+    #[test]
+    fn a_weak_key_is_not_taken() {
+        let key = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+        let refused = ProvenKey::from_request(&request(&key).unwrap()).unwrap_err();
+        assert_eq!(refused, RequestError::Algorithm);
+    }
+}

@@ -1,0 +1,386 @@
+//! The command line: what may be typed, and which module does it.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use rcmd_authority::backup::BackupError;
+use rcmd_authority::ca::{self, AuthorityError};
+use rcmd_authority::server::ServeError;
+use rcmd_authority::state::{OfficeError, RevocationReason};
+use rcmd_certs::enroll::key;
+use rcmd_certs::files::{FileError, shown};
+use rcmd_certs::names::NameError;
+use rcmd_certs::paths::Layout;
+use rcmd_certs::tls::TlsError;
+
+mod backup;
+mod listing;
+mod make;
+mod rotate;
+mod serve;
+mod show;
+mod token;
+
+const EXAMPLES: &str = "\
+Examples:
+  rcmd-certs quickstart demo
+  rcmd-certs token client alice --group ops";
+
+/// The certificate authority of rcmd: who is who.
+#[derive(Debug, Parser)]
+#[command(name = "rcmd-certs", version, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make everything for a first try: authority, this host's server, an admin client
+    Quickstart {
+        /// The folder to make it in; refused if it has an authority already
+        dir: PathBuf,
+        #[command(flatten)]
+        key: KeyOptions,
+    },
+    /// Make an authority: ca.pem and authority/
+    Init {
+        #[command(flatten)]
+        dir: DirOption,
+        #[command(flatten)]
+        key: KeyOptions,
+        /// Sign with an intermediate, and write the root's key into this folder, to be carried away
+        #[arg(long, value_name = "DIR")]
+        offline_root: Option<PathBuf>,
+    },
+    /// Take over an authority that another one made, such as an intermediate
+    Import {
+        #[command(flatten)]
+        dir: DirOption,
+        /// Its certificate in PEM, followed by what is between it and the root
+        #[arg(long, value_name = "FILE")]
+        cert: PathBuf,
+        /// Its private key in PEM (PKCS #8)
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The root in PEM, which members are to trust
+        #[arg(long, value_name = "FILE")]
+        root: PathBuf,
+    },
+    /// Answer members: tokens become certificates, certificates are renewed, lists go out
+    Serve(serve::ServeOptions),
+    /// Print an enrolment token: one line that makes a server or a client
+    #[command(subcommand)]
+    Token(token::Bearer),
+    /// Write a token into a file for a machine's image
+    Bundle {
+        #[command(flatten)]
+        to: token::BundleOptions,
+        #[command(subcommand)]
+        bearer: token::Bearer,
+    },
+    /// Sign a certificate for a server or a client, with a new key, without a token
+    #[command(subcommand)]
+    Issue(Issue),
+    /// List members, tokens, and how old the revocation lists are
+    List {
+        #[command(flatten)]
+        dir: DirOption,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a member, a certificate or a token, and tell the servers
+    Revoke {
+        /// A member's name, a serial number, or the first digits of a token's id
+        #[arg(value_name = "NAME|SERIAL|TOKEN")]
+        what: String,
+        #[command(flatten)]
+        dir: DirOption,
+        /// Why; it stands on the list
+        #[arg(long, value_enum, default_value_t)]
+        reason: Reason,
+        /// Put a serial number on the list although nobody here knows it
+        #[arg(long)]
+        unlisted: bool,
+    },
+    /// Write the authority into one file, under a passphrase
+    Backup(backup::BackupOptions),
+    /// Make the authority of a backup anew
+    Restore(backup::RestoreOptions),
+    /// Put a new authority in place of the old one, in three steps, while both are trusted
+    Rotate(rotate::RotateOptions),
+    /// Show certificates and revocation lists: names, issuer, usage, dates, fingerprint
+    Show {
+        /// PEM files; without any, the certificates of the folder
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        dir: DirOption,
+        /// One JSON object a line for each certificate
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print completions for a shell
+    #[command(hide = true)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write one for every command
+    #[command(hide = true)]
+    Man {
+        /// Write rcmd-certs.1 and one page for each command into this folder
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Issue {
+    /// Sign a certificate for a server: server/cert.pem and server/key.pem
+    Server {
+        /// The names and addresses that clients reach it by
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+        #[command(flatten)]
+        options: IssueOptions,
+    },
+    /// Sign a certificate for a client: client/cert.pem and client/key.pem
+    Client {
+        /// The user that it stands for
+        #[arg(value_name = "NAME")]
+        user: String,
+        /// A group that the user belongs to; may be given more than once
+        #[arg(long = "group", value_name = "G")]
+        groups: Vec<String>,
+        /// For an emergency: an hour at most, taken by servers whose revocation list is too old, and
+        /// audited as such
+        #[arg(long, conflicts_with = "days")]
+        break_glass: bool,
+        #[command(flatten)]
+        options: IssueOptions,
+    },
+}
+
+#[derive(Args, Debug)]
+struct DirOption {
+    /// The folder of the authority [default: $RCMD_DIR, else /etc/rcmd]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+impl DirOption {
+    fn layout(&self) -> Layout {
+        Layout::for_host(self.dir.as_deref())
+    }
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+struct KeyOptions {
+    /// The kind of key
+    #[arg(long, value_enum, value_name = "KIND", default_value_t)]
+    algorithm: Algorithm,
+}
+
+#[derive(Args, Debug)]
+struct IssueOptions {
+    #[command(flatten)]
+    dir: DirOption,
+    /// Write into this folder instead, with ca.pem beside, ready to be moved to its machine
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Days until it expires
+    #[arg(long, value_name = "N", default_value_t = ca::LEAF_DAYS)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=3650))]
+    days: u32,
+    #[command(flatten)]
+    key: KeyOptions,
+    /// Replace a certificate and key that are there already
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Algorithm {
+    /// The default: fastest, and known to every TLS 1.3 library
+    #[default]
+    Ed25519,
+    /// For hardware modules and older rules
+    EcdsaP256,
+}
+
+/// Why something is revoked.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Reason {
+    /// No reason is given
+    #[default]
+    Unspecified,
+    /// Somebody else may have the key
+    KeyCompromise,
+    /// Its names or groups are no longer right
+    AffiliationChanged,
+    /// Another certificate takes its place
+    Superseded,
+    /// The host or the user is gone
+    CessationOfOperation,
+    /// It may no longer do what it could
+    PrivilegeWithdrawn,
+}
+
+impl From<Reason> for RevocationReason {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::Unspecified => Self::Unspecified,
+            Reason::KeyCompromise => Self::KeyCompromise,
+            Reason::AffiliationChanged => Self::AffiliationChanged,
+            Reason::Superseded => Self::Superseded,
+            Reason::CessationOfOperation => Self::CessationOfOperation,
+            Reason::PrivilegeWithdrawn => Self::PrivilegeWithdrawn,
+        }
+    }
+}
+
+impl From<KeyOptions> for key::Algorithm {
+    fn from(options: KeyOptions) -> Self {
+        match options.algorithm {
+            Algorithm::Ed25519 => Self::Ed25519,
+            Algorithm::EcdsaP256 => Self::EcdsaP256,
+        }
+    }
+}
+
+/// Why a command failed: what, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// `quickstart` and `init` make an authority only where none is.
+    #[error(
+        "there is an authority already ({}): sign with it by `rcmd-certs issue`, \
+         or choose another folder",
+        shown(.0)
+    )]
+    AuthorityExists(PathBuf),
+    /// A certificate would land beside a `ca.pem` that does not trust it.
+    #[error(
+        "{} exists and does not hold this authority: choose another --out, \
+         or add the authority to it: cat {} >> {}",
+        shown(ca),
+        shown(own),
+        shown(ca)
+    )]
+    ForeignCa { ca: PathBuf, own: PathBuf },
+    /// An identity is there and was not to be replaced.
+    #[error("{} exists already; --force replaces it, --out DIR writes elsewhere", shown(.0))]
+    IdentityExists(PathBuf),
+    /// A bundle is there and was not to be replaced.
+    #[error("{} exists already; --force replaces it", shown(.0))]
+    BundleExists(PathBuf),
+    /// A running `serve` of another version.
+    #[error("the running `rcmd-certs serve` answered something else; is it of this version?")]
+    Reply,
+    /// Two passphrases that should be one.
+    #[error("the two passphrases differ; nothing was written")]
+    Passphrases,
+    /// Nobody to ask.
+    #[error("cannot ask for the passphrase ({0}); give it with --passphrase-file FILE")]
+    NoTerminal(io::Error),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error(transparent)]
+    Office(#[from] OfficeError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    #[error(transparent)]
+    Key(#[from] key::KeyError),
+    #[error(transparent)]
+    Files(#[from] TlsError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Does what was typed, and writes its report to standard output.
+pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
+    let many = matches!(arguments.command, Command::Serve(_));
+    let mut builder = if many {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    builder.enable_all().build()?.block_on(carry_out(arguments.command))
+}
+
+async fn carry_out(command: Command) -> Result<ExitCode, Error> {
+    let mut out = io::stdout().lock();
+    match command {
+        Command::Quickstart { dir, key } => make::quickstart(&dir, key.into(), &mut out).await?,
+        Command::Init { dir, key, offline_root } => {
+            make::init(&dir.layout(), key.into(), offline_root.as_deref(), &mut out)?;
+        }
+        Command::Import { dir, cert, key, root } => {
+            make::import(&dir.layout(), &make::Parts { cert, key, root }, &mut out)?;
+        }
+        Command::Serve(options) => serve::serve(options, &mut out).await?,
+        Command::Token(bearer) => token::token(bearer, &mut out).await?,
+        Command::Bundle { to, bearer } => {
+            token::bundle(bearer, &to.out, to.force, &mut out).await?;
+        }
+        Command::Issue(Issue::Server { names, options }) => {
+            make::issue_server(names, &options, &mut out).await?;
+        }
+        Command::Issue(Issue::Client { user, groups, break_glass, options }) => {
+            make::issue_client(user, groups, break_glass, &options, &mut out).await?;
+        }
+        Command::List { dir, json } => listing::list(&dir.layout(), json, &mut out).await?,
+        Command::Revoke { what, dir, reason, unlisted } => {
+            listing::revoke(&dir.layout(), &what, reason, unlisted, &mut out).await?;
+        }
+        Command::Backup(options) => backup::backup(&options, &mut out).await?,
+        Command::Restore(options) => backup::restore(&options, &mut out)?,
+        Command::Rotate(options) => return rotate::rotate(&options, &mut out).await,
+        Command::Show { files, dir, json } => {
+            let (layout, form) = (dir.layout(), show::Form::new(json));
+            return show::show(&files, &layout, form, &mut out);
+        }
+        Command::Completions { shell } => {
+            // Into memory first: the generator panics when its writer fails.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "rcmd-certs", &mut script);
+            out.write_all(&script)?;
+        }
+        Command::Man { out: None } => {
+            clap_mangen::Man::new(Arguments::command()).render(&mut out)?
+        }
+        Command::Man { out: Some(dir) } => {
+            std::fs::create_dir_all(&dir)?;
+            clap_mangen::generate_to(Arguments::command(), &dir)?;
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_short_help_fits_a_screen_and_has_two_examples() {
+        let help = Arguments::command().render_help().to_string();
+        assert!(help.lines().count() <= 26, "{help}");
+        assert_eq!(help.matches("  rcmd-certs ").count(), 2, "{help}");
+    }
+}

@@ -1,0 +1,115 @@
+//! `list` and `revoke`: who there is, and who is no more.
+
+use std::io::Write;
+
+use rcmd_authority::state::{Census, Desk, MemberFacts, Order, Reply, Revoked, TokenFacts};
+use rcmd_certs::paths::Layout;
+use rcmd_certs::text::printable;
+
+use super::{Error, Reason};
+
+/// Lists members, tokens, and how old the revocation lists are.
+pub(super) async fn list(layout: &Layout, json: bool, out: &mut impl Write) -> Result<(), Error> {
+    let Reply::Census(census) = Desk::open(layout).await?.order(Order::Census).await? else {
+        return Err(Error::Reply);
+    };
+    if json {
+        serde_json::to_writer(&mut *out, &census).map_err(std::io::Error::from)?;
+        return Ok(writeln!(out)?);
+    }
+    let Census { members, tokens, list } = census;
+    let mut rows =
+        vec![["KIND", "NAMES", "GROUPS", "STANDING", "UNTIL", "SERIAL"].map(String::from)];
+    rows.extend(members.iter().map(member));
+    table(&rows, out)?;
+    if !tokens.is_empty() {
+        let mut rows =
+            vec![["TOKEN", "KIND", "NAMES", "STANDING", "UNTIL", "USES"].map(String::from)];
+        rows.extend(tokens.iter().map(token));
+        writeln!(out)?;
+        table(&rows, out)?;
+    }
+    writeln!(out)?;
+    match list {
+        Some(list) => writeln!(
+            out,
+            "revocation lists: number {}, of {}, good until {}",
+            list.number, list.this_update, list.next_update
+        )?,
+        None => writeln!(out, "revocation lists: none yet; `rcmd-certs serve` signs them")?,
+    }
+    Ok(())
+}
+
+fn member(facts: &MemberFacts) -> [String; 6] {
+    [
+        facts.kind.to_string(),
+        printable(&facts.names.join(",")),
+        or_dash(&facts.groups.join(",")),
+        facts.standing.clone(),
+        facts.not_after.clone(),
+        facts.serial.clone(),
+    ]
+}
+
+fn token(facts: &TokenFacts) -> [String; 6] {
+    [
+        facts.id.clone(),
+        facts.kind.to_string(),
+        printable(&facts.names),
+        facts.standing.clone(),
+        facts.expires_at.clone(),
+        format!("{} of {} left", facts.left, facts.uses),
+    ]
+}
+
+fn or_dash(text: &str) -> String {
+    if text.is_empty() { "-".into() } else { printable(text) }
+}
+
+fn table(rows: &[[String; 6]], out: &mut impl Write) -> Result<(), Error> {
+    let mut widths = [0; 6];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    for row in rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// Revokes what is called so.
+pub(super) async fn revoke(
+    layout: &Layout,
+    what: &str,
+    reason: Reason,
+    unlisted: bool,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let mut desk = Desk::open(layout).await?;
+    let order = Order::Revoke { what: what.to_owned(), reason: reason.into(), unlisted };
+    let Reply::Revoked(Revoked { members, serials, tokens }) = desk.order(order).await? else {
+        return Err(Error::Reply);
+    };
+    for member in members {
+        writeln!(out, "revoked {}", printable(&member))?;
+    }
+    for token in tokens {
+        writeln!(out, "revoked token {token}")?;
+    }
+    for serial in serials {
+        writeln!(out, "on the list: {serial}")?;
+    }
+    if matches!(desk, Desk::Here(_)) {
+        writeln!(
+            out,
+            "no `rcmd-certs serve` is running here: servers learn of it when one is, or from {}",
+            rcmd_certs::files::shown(&layout.authority_list())
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! `rotate`: a new authority in place of the old one, step by step.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+use rcmd_authority::state::{Desk, Move, Order, Reply, Rotation, Step};
+use rcmd_certs::text::printable;
+
+use super::{DirOption, Error};
+
+#[derive(Args, Debug)]
+pub(super) struct RotateOptions {
+    #[command(flatten)]
+    dir: DirOption,
+    /// Only say how the rotation stands
+    #[arg(long, conflicts_with_all = ["force", "abort"])]
+    status: bool,
+    /// Go on although some have not been seen; they have to enrol again
+    #[arg(long, conflicts_with = "abort")]
+    force: bool,
+    /// Give up a rotation that was only announced
+    #[arg(long)]
+    abort: bool,
+}
+
+/// Carries the rotation on. Exit status 1 when somebody has to be waited for.
+pub(super) async fn rotate(
+    options: &RotateOptions,
+    out: &mut impl Write,
+) -> Result<ExitCode, Error> {
+    let order = match options {
+        RotateOptions { status: true, .. } => Move::Tell,
+        RotateOptions { force: true, .. } => Move::Force,
+        RotateOptions { abort: true, .. } => Move::Abort,
+        _ => Move::Next,
+    };
+    let mut desk = Desk::open(&options.dir.layout()).await?;
+    let Reply::Rotation(rotation) = desk.order(Order::Rotate(order)).await? else {
+        return Err(Error::Reply);
+    };
+    let Rotation { step, moved, signing, other, waiting, waiting_for } = rotation;
+    let told = match (step, moved) {
+        (None, false) => "there is no rotation; `rcmd-certs rotate` begins one",
+        (None, true) if order == Move::Abort => "the rotation was given up",
+        (None, true) => "the rotation is complete: the new authority is the only one",
+        (Some(Step::Announced), true) => "a new authority was announced; the old one still signs",
+        (Some(Step::Announced), false) => "a new authority is announced; the old one still signs",
+        (Some(Step::Switched), true) => "the new authority signs from now on; both are trusted",
+        (Some(Step::Switched | Step::Settling), _) => "the new authority signs; both are trusted",
+    };
+    writeln!(out, "{told}")?;
+    writeln!(out, "signing   {signing}")?;
+    if let Some(other) = other {
+        writeln!(out, "trusted   {other}")?;
+    }
+    for name in &waiting {
+        writeln!(out, "waiting   {}", printable(name))?;
+    }
+    let hidden = waiting_for.saturating_sub(waiting.len());
+    if hidden > 0 {
+        writeln!(out, "waiting   and {hidden} more")?;
+    }
+    if step.is_some() {
+        let next = match waiting_for {
+            0 => "`rcmd-certs rotate` takes the next step",
+            _ => {
+                "`rcmd-certs rotate` takes the next step once they have renewed; \
+                 --force leaves them behind"
+            }
+        };
+        writeln!(out, "next      {next}")?;
+    }
+    out.flush()?;
+    let stuck = matches!(order, Move::Next) && !moved;
+    Ok(if stuck { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}

@@ -1,0 +1,60 @@
+//! `serve`: the authority's listener, from the start to the signal.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+
+use clap::Args;
+use rcmd_authority::server::{Options, ServeError, Serving};
+use rcmd_certs::paths::Layout;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::{DirOption, Error};
+
+#[derive(Args, Debug)]
+pub(super) struct ServeOptions {
+    #[command(flatten)]
+    pub(super) dir: DirOption,
+    /// Where to listen; may be given more than once [default: 0.0.0.0:7264]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Vec<SocketAddr>,
+    /// A name by which members reach this host; it goes into tokens [default: this host's]
+    #[arg(long = "name", value_name = "NAME")]
+    names: Vec<String>,
+}
+
+/// Takes as many descriptors as are allowed: each server that waits for lists holds one, and this
+/// process starts no other that could mind.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    // Where that is refused, the limits on peers follow from what there is.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub(super) async fn serve(options: ServeOptions, out: &mut impl Write) -> Result<(), Error> {
+    let filter = EnvFilter::try_from_env("RCMD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .init();
+    raise_descriptors();
+    let layout: Layout = options.dir.layout();
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let how = Options { listen: options.listen, names: options.names };
+    let serving = Serving::start(&layout, &how).await?;
+    for address in serving.addresses() {
+        writeln!(out, "listening on {address}")?;
+    }
+    out.flush()?;
+    let failed = tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        () = serving.failed() => true,
+    };
+    serving.stop(&layout).await;
+    if failed { Err(ServeError::Stopped("see the log".into()).into()) } else { Ok(()) }
+}

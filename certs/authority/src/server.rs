@@ -1,0 +1,184 @@
+//! `rcmd-certs serve`: the authority's listener.
+//!
+//! ```text
+//! members --TLS--> gate -> visitor --+
+//!                                    +--> clerk (one thread, owns the office) --> news of lists
+//! operator --unix socket--> operator-+                       ^                      |
+//!                                                     upkeep |      visitors that wait for lists
+//! ```
+//!
+//! One thread owns the [`Office`] and does what it is asked for in order, so
+//! that a token's use has no race. Everything that waits on a peer has a deadline, every queue and
+//! every number of peers a limit.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rcmd_certs::clock;
+use rcmd_certs::enroll::message::DEFAULT_PORT;
+use rcmd_certs::paths::Layout;
+use rustls::ServerConfig;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::state::{Office, OfficeError};
+
+mod admin_socket;
+mod listener;
+mod session;
+mod slots;
+mod upkeep;
+mod worker;
+
+use listener::Gate;
+use slots::Seats;
+use worker::{Clerk, News};
+
+/// How to serve.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Where to listen; the settings say, if nothing is said here.
+    pub listen: Vec<SocketAddr>,
+    /// The names by which members reach this host; they go into tokens with the port.
+    pub names: Vec<String>,
+}
+
+/// Why the authority does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The authority's own files cannot be used.
+    #[error(transparent)]
+    Office(#[from] OfficeError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which.
+        address: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The thread that owns the office ended.
+    #[error("the authority stopped: {0}")]
+    Stopped(String),
+}
+
+/// What all tasks share.
+struct Service {
+    clerk: Clerk,
+    /// The newest lists.
+    news: News,
+    /// Exchanged when the listener's certificate is.
+    tls: RwLock<Arc<ServerConfig>>,
+    seats: Arc<Seats>,
+    /// No new peers.
+    closing: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Service {
+    fn tls(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.tls.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set_tls(&self, config: Arc<ServerConfig>) {
+        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+}
+
+/// A serving authority that accepts already.
+pub struct Serving {
+    service: Arc<Service>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl std::fmt::Debug for Serving {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Serving").field("addresses", &self.addresses).finish()
+    }
+}
+
+impl Serving {
+    /// Opens the office, signs new lists, listens, and accepts.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`] when something of it is not possible.
+    pub async fn start(layout: &Layout, options: &Options) -> Result<Self, ServeError> {
+        let office = Office::open(layout)?;
+        let now = clock::now_unix();
+        let wanted = listen_on(office.settings().listen.as_slice(), options);
+        let gates = wanted.into_iter().map(Gate::bind).collect::<Result<Vec<_>, _>>()?;
+        let addresses: Vec<SocketAddr> = gates.iter().map(Gate::address).collect();
+        office.listening(&reached_by(&addresses, &options.names))?;
+        office.publish(now)?;
+        let config = upkeep::listener_config(&office, now)?;
+        let desk = admin_socket::bind(layout).await?;
+        let every = office.settings().list_every;
+
+        let (clerk, news) = Clerk::start(office)?;
+        let service = Arc::new(Service {
+            clerk,
+            news,
+            tls: RwLock::new(config),
+            seats: Arc::new(Seats::new()),
+            closing: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        for gate in gates {
+            service.tasks.spawn(gate.run(Arc::clone(&service)));
+        }
+        service.tasks.spawn(admin_socket::run(Arc::clone(&service), desk));
+        service.tasks.spawn(upkeep::run(Arc::clone(&service), every));
+        Ok(Self { service, addresses })
+    }
+
+    /// What it listens on, with the ports that were taken.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Ends when the thread that owns the office does, which it should not.
+    pub async fn failed(&self) {
+        self.service.clerk.ended().await;
+    }
+
+    /// Ends it: no new peers, what was begun is finished, those who wait for lists are sent away.
+    pub async fn stop(self, layout: &Layout) {
+        self.service.closing.cancel();
+        self.service.tasks.close();
+        self.service.tasks.wait().await;
+        admin_socket::remove(layout).await;
+    }
+}
+
+fn listen_on(settings: &[SocketAddr], options: &Options) -> Vec<SocketAddr> {
+    let given = if options.listen.is_empty() { settings } else { &options.listen };
+    if given.is_empty() {
+        vec![SocketAddr::from(([0, 0, 0, 0], DEFAULT_PORT))]
+    } else {
+        given.to_vec()
+    }
+}
+
+/// What goes into tokens: the names with the port, else the addresses themselves, else this host's
+/// name for an address that stands for all of them.
+fn reached_by(addresses: &[SocketAddr], names: &[String]) -> Vec<String> {
+    let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let mut reached = Vec::new();
+    for address in addresses {
+        let port = address.port();
+        if !names.is_empty() {
+            reached.extend(names.iter().map(|name| format!("{name}:{port}")));
+        } else if address.ip().is_unspecified() {
+            reached.push(format!("{node}:{port}"));
+        } else {
+            reached.push(address.to_string());
+        }
+    }
+    reached.retain(|address| rcmd_certs::enroll::token::is_address(address));
+    reached.dedup();
+    reached
+}

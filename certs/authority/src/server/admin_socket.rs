@@ -1,0 +1,85 @@
+//! The operator's socket, `authority/serve.sock`: orders from `rcmd-certs` commands on this host.
+//!
+//! Who may open it may also read the authority's key beside it: the folder is 0700 and the socket
+//! 0600.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcmd_certs::files::shown;
+use rcmd_certs::paths::Layout;
+use rcmd_certs::{clock, enroll::message};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use super::{ServeError, Service};
+use crate::state::{self, MAX_ORDER, Order, Reply};
+
+/// How long an operator's command may think between orders.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Listens. Nobody else does: whoever has the store is the only one to come here.
+pub(super) async fn bind(layout: &Layout) -> Result<UnixListener, ServeError> {
+    let bound = state::with_socket(layout, async |path| {
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // The folder lets nobody else in; the mode is for those who look.
+        let listener = UnixListener::bind(&path)?;
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&path, mode)?;
+        Ok(listener)
+    });
+    let address = || shown(&layout.authority_dir().join("serve.sock"));
+    bound.await.map_err(|source| ServeError::Listen { address: address(), source })
+}
+
+/// Takes the socket away, so that no command finds nobody behind it.
+pub(super) async fn remove(layout: &Layout) {
+    // What is left is replaced at the next start.
+    let _ = state::with_socket(layout, async |path| std::fs::remove_file(path)).await;
+}
+
+pub(super) async fn run(service: Arc<Service>, listener: UnixListener) {
+    loop {
+        tokio::select! {
+            () = service.closing.cancelled() => return,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    service.tasks.spawn(attend(Arc::clone(&service), stream));
+                }
+                Err(error) => {
+                    warn!(%error, "an operator's command could not be accepted");
+                    sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn attend(service: Arc<Service>, mut stream: UnixStream) {
+    loop {
+        let order = tokio::select! {
+            () = service.closing.cancelled() => return,
+            order = timeout(IDLE, message::read::<Order>(&mut stream, MAX_ORDER)) => order,
+        };
+        let reply = match order {
+            Err(_) | Ok(Ok(None)) => return,
+            Ok(Err(error)) => Reply::Failed(format!("the order was not understood: {error}")),
+            Ok(Ok(Some(order))) => {
+                info!(?order, "ordered");
+                let done =
+                    service.clerk.ask(|office| office.carry_out(order, clock::now_unix())).await;
+                done.unwrap_or_else(|error| Reply::Failed(error.to_string()))
+            }
+        };
+        let last = matches!(reply, Reply::Failed(_));
+        let sent = timeout(IDLE, state::reply(&mut stream, &reply)).await;
+        if last || !matches!(sent, Ok(Ok(()))) {
+            return;
+        }
+    }
+}

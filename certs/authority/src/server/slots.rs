@@ -1,0 +1,169 @@
+//! The limits on who may be connected at once.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use rcmd_certs::fingerprint::Fingerprint;
+use rustix::process::{Resource, getrlimit};
+use tokio_util::sync::CancellationToken;
+
+/// Peers that have not proved to be members, at most. At the limit the oldest goes: an honest one
+/// needs milliseconds, so that whoever stays for long is not one.
+const STRANGERS: usize = 512;
+
+/// Members that wait for lists, at most.
+const MEMBERS: usize = 16_384;
+
+/// Connections on which one member waits for lists, at most.
+const PER_MEMBER: usize = 4;
+
+/// Descriptors kept back: store, journal, sockets that listen, operators' commands.
+const RESERVE: usize = 64;
+
+/// Who is here.
+#[derive(Debug)]
+pub(super) struct Seats {
+    taken: Mutex<Taken>,
+    numbers: AtomicU64,
+    strangers: usize,
+    members: usize,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    /// Oldest first.
+    strangers: VecDeque<(u64, CancellationToken)>,
+    members: HashMap<Fingerprint, usize>,
+    total: usize,
+}
+
+impl Seats {
+    /// As many as the descriptors of this process bear.
+    pub(super) fn new() -> Self {
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let room = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(RESERVE).max(2);
+        let strangers = STRANGERS.min(room / 2);
+        Self {
+            taken: Mutex::default(),
+            numbers: AtomicU64::new(0),
+            strangers,
+            members: MEMBERS.min(room - strangers),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A seat for a stranger; the token tells it to leave.
+    pub(super) fn enter(self: &Arc<Self>) -> (StrangerSeat, CancellationToken) {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let token = CancellationToken::new();
+        let mut taken = self.lock();
+        while taken.strangers.len() >= self.strangers {
+            if let Some((_, oldest)) = taken.strangers.pop_front() {
+                oldest.cancel();
+            }
+        }
+        taken.strangers.push_back((number, token.clone()));
+        (StrangerSeat { seats: Arc::clone(self), number }, token)
+    }
+
+    /// Sends away the oldest stranger, to free its descriptor.
+    pub(super) fn shed(&self) {
+        if let Some((_, oldest)) = self.lock().strangers.pop_front() {
+            oldest.cancel();
+        }
+    }
+
+    /// A seat for a member; `None` when there is none, or it has enough.
+    pub(super) fn seat(self: &Arc<Self>, member: Fingerprint) -> Option<MemberSeat> {
+        let mut taken = self.lock();
+        if taken.total >= self.members {
+            return None;
+        }
+        let own = taken.members.entry(member).or_default();
+        if *own >= PER_MEMBER {
+            return None;
+        }
+        *own += 1;
+        taken.total += 1;
+        Some(MemberSeat { seats: Arc::clone(self), member })
+    }
+}
+
+/// Given back when dropped.
+#[derive(Debug)]
+pub(super) struct StrangerSeat {
+    seats: Arc<Seats>,
+    number: u64,
+}
+
+impl Drop for StrangerSeat {
+    fn drop(&mut self) {
+        let mut taken = self.seats.lock();
+        if let Ok(at) = taken.strangers.binary_search_by_key(&self.number, |(number, _)| *number) {
+            taken.strangers.remove(at);
+        }
+    }
+}
+
+/// Given back when dropped.
+#[derive(Debug)]
+pub(super) struct MemberSeat {
+    seats: Arc<Seats>,
+    member: Fingerprint,
+}
+
+impl Drop for MemberSeat {
+    fn drop(&mut self) {
+        let mut taken = self.seats.lock();
+        taken.total = taken.total.saturating_sub(1);
+        if let Some(own) = taken.members.get_mut(&self.member) {
+            *own -= 1;
+            if *own == 0 {
+                taken.members.remove(&self.member);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seats() -> Arc<Seats> {
+        Arc::new(Seats { strangers: 2, members: 6, ..Seats::new() })
+    }
+
+    #[test]
+    fn at_the_limit_the_oldest_stranger_goes() {
+        let seats = seats();
+        let (first, first_told) = seats.enter();
+        let (_second, second_told) = seats.enter();
+        let (third, third_told) = seats.enter();
+        assert!(first_told.is_cancelled() && !second_told.is_cancelled());
+        drop(first);
+        drop(third);
+        let (_fourth, _) = seats.enter();
+        assert!(!second_told.is_cancelled() && !third_told.is_cancelled());
+    }
+
+    #[test]
+    fn a_member_takes_few_seats_and_gives_them_back() {
+        let seats = seats();
+        let [one, two] = [b"one", b"two"].map(|key| Fingerprint::of_key(key));
+        let held: Vec<_> = (0..PER_MEMBER).map(|_| seats.seat(one).unwrap()).collect();
+        assert!(seats.seat(one).is_none());
+        let other: Vec<_> = (0..2).map(|_| seats.seat(two).unwrap()).collect();
+        assert!(seats.seat(two).is_none(), "no seat is left for anybody");
+        drop((held, other));
+        assert!(seats.seat(one).is_some());
+        assert!(seats.lock().members.is_empty());
+    }
+}

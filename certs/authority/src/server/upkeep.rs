@@ -1,0 +1,69 @@
+//! What has to be done although nobody asks: new lists every hour, a new certificate for the listener
+//! every day.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcmd_certs::fingerprint::Fingerprint;
+use rcmd_certs::{clock, tls};
+use rustls::ServerConfig;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tracing::{error, info};
+
+use super::{ServeError, Service};
+use crate::state::{ListenerIdentity, Office, Published};
+
+/// How often the listener's certificate is made anew: it is valid for three days.
+const LISTENER_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(super) async fn run(service: Arc<Service>, lists_every: Duration) {
+    let mut lists = interval_at(Instant::now() + lists_every, lists_every);
+    let mut listener = interval_at(Instant::now() + LISTENER_EVERY, LISTENER_EVERY);
+    // After a suspension once is enough.
+    lists.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    listener.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut news = service.news.clone();
+    let mut signing = signer(&news.borrow_and_update());
+    loop {
+        tokio::select! {
+            () = service.closing.cancelled() => return,
+            Ok(()) = news.changed() => {
+                let now = signer(&news.borrow_and_update());
+                // After a rotation members know the listener by another root.
+                if now != signing {
+                    signing = now;
+                    renew_listener(&service).await;
+                }
+            }
+            _ = lists.tick() => {
+                match service.clerk.ask(|office| office.publish(clock::now_unix())).await {
+                    Ok(lists) => info!(number = lists.number, "new revocation lists"),
+                    Err(error) => error!(%error, "no new revocation lists"),
+                }
+            }
+            _ = listener.tick() => renew_listener(&service).await,
+        }
+    }
+}
+
+/// The root that signs.
+fn signer(lists: &Option<Arc<Published>>) -> Option<Fingerprint> {
+    lists.as_ref().and_then(|lists| lists.roots.first().copied())
+}
+
+async fn renew_listener(service: &Service) {
+    let made = service.clerk.ask(|office| office.listener(clock::now_unix())).await;
+    match made.map_err(ServeError::from).and_then(config) {
+        Ok(config) => service.set_tls(config),
+        Err(error) => error!(%error, "no new certificate for the listener"),
+    }
+}
+
+/// The listener's first configuration.
+pub(super) fn listener_config(office: &Office, now: i64) -> Result<Arc<ServerConfig>, ServeError> {
+    config(office.listener(now)?)
+}
+
+fn config(identity: ListenerIdentity) -> Result<Arc<ServerConfig>, ServeError> {
+    Ok(tls::listener_config(identity.chain, identity.key)?)
+}

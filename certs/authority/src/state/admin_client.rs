@@ -1,0 +1,120 @@
+//! Where orders are given: to the office itself, or through the socket of the `rcmd-certs serve` that
+//! has it.
+
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rcmd_certs::clock;
+use rcmd_certs::enroll::message;
+use rcmd_certs::files::shown;
+use rcmd_certs::paths::Layout;
+use rustix::fs::{Mode, OFlags};
+use tokio::net::UnixStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::admin::{Order, Reply};
+use super::store::StoreError;
+use super::{Office, OfficeError};
+
+/// The longest order, in bytes of JSON.
+pub(crate) const MAX_ORDER: u32 = 64 * 1024;
+
+/// The longest reply, in bytes of JSON: a hundred thousand members.
+const MAX_REPLY: u32 = 64 * 1024 * 1024;
+
+/// How long another process may have the store before this one gives up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a running `serve` may take for an order.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// The way to the office.
+#[derive(Debug)]
+pub enum Desk {
+    /// It is here.
+    Here(Box<Office>),
+    /// A running `serve` has it.
+    There(UnixStream),
+}
+
+impl Desk {
+    /// Finds the way: opens the office, or the socket of the process that has it.
+    ///
+    /// # Errors
+    ///
+    /// [`OfficeError`] when neither works.
+    pub async fn open(layout: &Layout) -> Result<Self, OfficeError> {
+        let start = Instant::now();
+        loop {
+            let busy = match Office::open(layout) {
+                Ok(office) => return Ok(Self::Here(Box::new(office))),
+                Err(OfficeError::Store(error @ StoreError::InUse(_))) => error,
+                Err(other) => return Err(other),
+            };
+            if let Ok(stream) = connect(layout).await {
+                return Ok(Self::There(stream));
+            }
+            // Another command has it for a moment, or `serve` is about to listen.
+            if start.elapsed() > PATIENCE {
+                return Err(busy.into());
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Gives an order.
+    ///
+    /// # Errors
+    ///
+    /// [`OfficeError`]; if a running `serve` did not answer, it may have been carried out.
+    pub async fn order(&mut self, order: Order) -> Result<Reply, OfficeError> {
+        let reply = match self {
+            Self::Here(office) => return office.carry_out(order, clock::now_unix()),
+            Self::There(stream) => timeout(ANSWER, ask(stream, &order)).await,
+        };
+        match reply {
+            Ok(Ok(Some(Reply::Failed(message)))) => Err(OfficeError::Desk(message)),
+            Ok(Ok(Some(reply))) => Ok(reply),
+            Ok(Ok(None)) => Err(lost("it closed the connection")),
+            Ok(Err(error)) => Err(lost(&error.to_string())),
+            Err(_) => Err(lost("it took too long")),
+        }
+    }
+}
+
+async fn ask(stream: &mut UnixStream, order: &Order) -> io::Result<Option<Reply>> {
+    message::write(stream, order, MAX_ORDER).await?;
+    message::read(stream, MAX_REPLY).await
+}
+
+fn lost(why: &str) -> OfficeError {
+    OfficeError::Desk(format!(
+        "the running `rcmd-certs serve` did not answer ({why}); \
+         see `rcmd-certs list` for whether it was done"
+    ))
+}
+
+async fn connect(layout: &Layout) -> io::Result<UnixStream> {
+    with_socket(layout, async |path| UnixStream::connect(path).await).await
+}
+
+/// Calls `work` with a path of the socket that is short whatever the folder is called: a socket's
+/// path has at most 107 bytes (unix(7)).
+pub(crate) async fn with_socket<T>(
+    layout: &Layout,
+    work: impl AsyncFnOnce(PathBuf) -> io::Result<T>,
+) -> io::Result<T> {
+    let folder = layout.authority_dir();
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(&folder, flags, Mode::empty()).map_err(|error| {
+        io::Error::new(io::Error::from(error).kind(), format!("{}: {error}", shown(&folder)))
+    })?;
+    work(PathBuf::from(format!("/proc/self/fd/{}/serve.sock", folder.as_raw_fd()))).await
+}
+
+/// Writes a reply, from the other end.
+pub(crate) async fn reply(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {
+    message::write(stream, reply, MAX_REPLY).await
+}

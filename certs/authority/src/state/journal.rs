@@ -1,0 +1,197 @@
+//! The journal: a line of JSON for all that the authority signed, on disk before it leaves.
+//!
+//! A line is written and synced before the transaction that it belongs to is committed, and that
+//! before anybody gets what was signed. So a line may speak of something that never left, when the
+//! process was killed between the two; the next start adds a line that says so. The opposite, a
+//! certificate without a line, cannot be.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rcmd_certs::files::shown;
+use rcmd_certs::fingerprint::Fingerprint;
+use rcmd_certs::names::Kind;
+use rcmd_certs::pem::Der;
+use serde::{Deserialize, Serialize};
+
+use super::records::Step;
+
+/// How much of the end is read at the start, in bytes: some hundred lines, and more than the longest.
+const TAIL: u64 = 256 * 1024;
+
+/// The journal could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}: {source}", shown(path))]
+pub struct JournalError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// One line.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Line {
+    /// RFC 3339 in UTC.
+    pub at: String,
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub(super) enum Event {
+    /// A certificate was signed.
+    Certificate {
+        serial: String,
+        /// `server`, `client`, or `authority` for that of the authority's own listener.
+        kind: String,
+        names: Vec<String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        groups: Vec<String>,
+        key: Fingerprint,
+        issuer: Fingerprint,
+        not_after: String,
+        /// `token ID`, `renewal`, `command`, `break-glass` or `listener`.
+        by: String,
+        certificate: Der,
+    },
+    /// Revocation lists were signed.
+    Lists { number: u64, revoked: usize, next_update: String },
+    /// What the line before says was signed and never left.
+    Void { serial: String },
+    /// A token was made; its secret is not here.
+    Token {
+        id: String,
+        kind: Kind,
+        names: String,
+        groups: Vec<String>,
+        uses: u32,
+        expires_at: String,
+    },
+    /// A rotation went on to this step, from one root to the other.
+    Rotation { step: Step, from: Fingerprint, to: Fingerprint },
+    /// The authority was restored from a backup of then; what follows it was signed after that.
+    Restored { made_at: String },
+    /// Members or tokens were revoked.
+    Revoked { what: String, reason: String, serials: Vec<String> },
+}
+
+/// The journal's file. It is opened for each line, so that it may be moved away at any time.
+#[derive(Debug)]
+pub(super) struct Journal {
+    path: PathBuf,
+}
+
+impl Journal {
+    /// Takes up the journal: removes a line that was begun and not finished. Returns the last lines.
+    pub(super) fn open(path: &Path) -> Result<(Self, Vec<Line>), JournalError> {
+        let journal = Self { path: path.to_owned() };
+        let tail = journal.repair().map_err(|source| journal.failed(source))?;
+        Ok((journal, tail))
+    }
+
+    /// Adds a line and waits until it is on disk.
+    pub(super) fn add(&self, now: i64, event: Event) -> Result<(), JournalError> {
+        self.write(now, event).map_err(|source| self.failed(source))
+    }
+
+    fn write(&self, now: i64, event: Event) -> io::Result<()> {
+        let mut bytes = serde_json::to_vec(&Line { at: date(now), event })?;
+        bytes.push(b'\n');
+        let mut file = self.file()?;
+        let new = file.metadata()?.len() == 0;
+        file.write_all(&bytes)?;
+        file.sync_data()?;
+        if new {
+            // A new file's name is on disk only after this.
+            sync_folder(&self.path)?;
+        }
+        Ok(())
+    }
+
+    fn file(&self) -> io::Result<File> {
+        OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&self.path)
+    }
+
+    fn repair(&self) -> io::Result<Vec<Line>> {
+        let mut file = match OpenOptions::new().read(true).write(true).open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let length = file.metadata()?.len();
+        let start = length.saturating_sub(TAIL);
+        file.seek(SeekFrom::Start(start))?;
+        let mut tail = Vec::new();
+        file.take(TAIL).read_to_end(&mut tail)?;
+        let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        if whole < tail.len() {
+            // What was not finished was not synced either, so that nothing of it has left.
+            let file = OpenOptions::new().write(true).open(&self.path)?;
+            file.set_len(start + u64::try_from(whole).unwrap_or_default())?;
+            file.sync_data()?;
+        }
+        // The first of them may be a part of one, and an older version may have written others.
+        let lines = tail.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n');
+        Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
+    }
+
+    fn failed(&self, source: io::Error) -> JournalError {
+        JournalError { path: self.path.clone(), source }
+    }
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+/// RFC 3339 in UTC; a date outside its calendar as Unix time.
+pub(super) fn date(unix: i64) -> String {
+    Timestamp::from_second(unix).map_or_else(|_| format!("@{unix}"), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn void(serial: &str) -> Event {
+        Event::Void { serial: serial.to_owned() }
+    }
+
+    #[test]
+    fn a_line_that_was_not_finished_is_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("journal.jsonl");
+        let (journal, tail) = Journal::open(&path).unwrap();
+        assert!(tail.is_empty());
+        journal.add(0, void("01")).unwrap();
+        journal.add(1, void("02")).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for cut in 1..whole.len() / 2 {
+            std::fs::write(&path, &whole[..whole.len() - cut]).unwrap();
+            let (journal, mut tail) = Journal::open(&path).unwrap();
+            let last = tail.pop().unwrap();
+            assert_eq!(last.at, "1970-01-01T00:00:00Z");
+            assert!(matches!(last.event, Event::Void { serial } if serial == "01"));
+            journal.add(1, void("02")).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn it_may_be_moved_away_at_any_time() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("journal.jsonl");
+        let (journal, _) = Journal::open(&path).unwrap();
+        journal.add(0, void("01")).unwrap();
+        std::fs::rename(&path, root.path().join("old")).unwrap();
+        journal.add(0, void("02")).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
+    }
+}

@@ -1,0 +1,302 @@
+//! Revoking, and the lists that say so.
+
+use std::sync::Arc;
+
+use rcmd_certs::files::{self, Existing, NewFile};
+use rcmd_certs::fingerprint::Fingerprint;
+use rcmd_certs::pem::{Der, pem};
+use rcmd_certs::text::printable;
+use serde::{Deserialize, Serialize};
+
+use super::journal::{Event, date};
+use super::records::{
+    ADDRESSES, CERTIFICATES, LAST, LISTS, ListsRecord, MEMBERS, NEWEST, REVOKED, Revocation,
+    RevocationReason, RevokedRecord, TAKEN, TOKENS, USES, short,
+};
+use super::store::Transaction;
+use super::{Office, OfficeError, later};
+use crate::ca;
+
+/// How long after its end a certificate stays on the list and in the store, in seconds: clocks
+/// differ, and somebody may ask what it was.
+const KEEP: i64 = 7 * 24 * 60 * 60;
+
+/// How long after its end a token or a member is still known, in seconds, so that it is told what
+/// became of it.
+const REMEMBER: i64 = 60 * 24 * 60 * 60;
+
+/// The shortest part of a token's id that names it.
+const SHORTEST_ID: usize = 8;
+
+/// The newest lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Their number.
+    pub number: u64,
+    /// When they were signed, in Unix time.
+    pub this_update: i64,
+    /// Until when they are believed, in Unix time.
+    pub next_update: i64,
+    /// The lists in DER, one for each key that signs.
+    pub lists: Vec<Der>,
+    /// The roots that members are to trust, the one that signs first.
+    pub roots: Vec<Fingerprint>,
+}
+
+impl From<ListsRecord> for Published {
+    fn from(record: ListsRecord) -> Self {
+        let ListsRecord { number, this_update, next_update, lists, roots } = record;
+        Self { number, this_update, next_update, lists, roots }
+    }
+}
+
+/// What a revocation concerned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// Members, as `server web1` or `client alice`.
+    pub members: Vec<String>,
+    /// Serial numbers of certificates that are on the list because of it.
+    pub serials: Vec<String>,
+    /// Tokens, by the first digits of their ids.
+    pub tokens: Vec<String>,
+}
+
+impl Office {
+    /// Revokes whatever is called so: all members of a name, the member that has a certificate of
+    /// that serial number, or the token of that id. With `unlisted`, a serial number that nobody
+    /// knows here goes on the list all the same. New lists are signed with it.
+    ///
+    /// # Errors
+    ///
+    /// [`OfficeError`] when nothing is called so, or it could not be put down.
+    pub fn revoke(
+        &self,
+        what: &str,
+        reason: RevocationReason,
+        unlisted: bool,
+        now: i64,
+    ) -> Result<Revoked, OfficeError> {
+        let (revoked, lists) = self.store.change(|rows| {
+            let mut revoked = Revoked::default();
+            self.revoke_members(rows, what, reason, now, &mut revoked)?;
+            revoke_tokens(rows, what, now, &mut revoked)?;
+            if revoked == Revoked::default() {
+                let serial = unlisted.then(|| serial_of(what)).flatten();
+                let serial = serial.ok_or_else(|| nothing(what, unlisted))?;
+                let record =
+                    RevokedRecord { issuer: None, at: now, reason, not_after: i64::MAX - KEEP };
+                rows.put(&REVOKED, &serial, &record)?;
+                revoked.serials.push(serial);
+            }
+            self.journal.add(
+                now,
+                Event::Revoked {
+                    what: printable(what),
+                    reason: reason.to_string(),
+                    serials: revoked.serials.clone(),
+                },
+            )?;
+            let lists = self.sign_lists(rows, now)?;
+            Ok::<_, OfficeError>((revoked, lists))
+        })?;
+        self.tell(lists)?;
+        Ok(revoked)
+    }
+
+    fn revoke_members(
+        &self,
+        rows: &Transaction,
+        what: &str,
+        reason: RevocationReason,
+        now: i64,
+        revoked: &mut Revoked,
+    ) -> Result<(), OfficeError> {
+        let certificates = rows.all(&CERTIFICATES)?;
+        let serial = serial_of(what);
+        let owner = certificates.iter().find(|(each, _)| Some(each) == serial.as_ref());
+        let owner = owner.map(|(_, certificate)| certificate.key.to_string());
+        for (key, mut member) in rows.all(&MEMBERS)? {
+            let named = member.names.iter().any(|name| name == what);
+            if !named && owner.as_ref() != Some(&key) {
+                continue;
+            }
+            revoked.members.push(format!("{} {}", member.kind, member.names.join(", ")));
+            member.revoked.get_or_insert(Revocation { at: now, reason });
+            rows.put(&MEMBERS, &key, &member)?;
+            for (serial, certificate) in &certificates {
+                if certificate.key.to_string() == key && certificate.not_after >= now {
+                    let record = RevokedRecord {
+                        issuer: Some(certificate.issuer),
+                        at: now,
+                        reason,
+                        not_after: certificate.not_after,
+                    };
+                    rows.put(&REVOKED, serial, &record)?;
+                    revoked.serials.push(serial.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Signs new lists, and forgets what is long over. To be called every
+    /// [`list_every`](super::Settings::list_every).
+    ///
+    /// # Errors
+    ///
+    /// [`OfficeError`] when they could not be signed or put down.
+    pub fn publish(&self, now: i64) -> Result<Arc<Published>, OfficeError> {
+        let lists = self.store.change(|rows| {
+            forget(rows, now, |member| self.renew_until(member))?;
+            self.sign_lists(rows, now)
+        })?;
+        self.tell(lists)
+    }
+
+    /// The newest lists; `None` before the first.
+    pub fn published(&self) -> Option<Arc<Published>> {
+        self.published.borrow().clone()
+    }
+
+    /// Takes up the lists that were signed before this process.
+    pub(super) fn recall_lists(&self) -> Result<(), OfficeError> {
+        let lists = self.store.look(|rows| rows.get(&LISTS, NEWEST))?;
+        self.published.replace(lists.map(|lists| Arc::new(lists.into())));
+        Ok(())
+    }
+
+    fn sign_lists(&self, rows: &Transaction, now: i64) -> Result<ListsRecord, OfficeError> {
+        let number = rows.get(&LISTS, NEWEST)?.map_or(0, |lists| lists.number).saturating_add(1);
+        let next_update = later(now, self.settings.list_life);
+        let all = rows.all(&REVOKED)?;
+        let mut lists = Vec::new();
+        for authority in self.authorities() {
+            let own = authority.certificate().key;
+            let entries: Vec<_> = all
+                .iter()
+                .filter(|(_, record)| record.issuer.is_none_or(|issuer| issuer == own))
+                .filter_map(|(serial, record)| {
+                    let serial = hex::decode(serial).ok()?;
+                    let reason = record.reason.code();
+                    Some(ca::Revoked { serial, at: record.at, reason })
+                })
+                .collect();
+            let list = authority.sign_list(number, (now, next_update), &entries)?;
+            lists.push(Der(list.to_vec()));
+        }
+        let event = Event::Lists { number, revoked: all.len(), next_update: date(next_update) };
+        self.journal.add(now, event)?;
+        let roots = self.root_keys();
+        let record = ListsRecord { number, this_update: now, next_update, lists, roots };
+        rows.put(&LISTS, NEWEST, &record)?;
+        Ok(record)
+    }
+
+    /// Takes lists that are committed for the newest, and writes `authority/list.pem`, to be carried
+    /// by hand where no server reaches the authority.
+    fn tell(&self, lists: ListsRecord) -> Result<Arc<Published>, OfficeError> {
+        let lists = Arc::new(Published::from(lists));
+        self.published.replace(Some(Arc::clone(&lists)));
+        let text: String = lists.lists.iter().map(|list| pem("X509 CRL", &list.0)).collect();
+        let path = self.layout.authority_list();
+        let file = NewFile { path: &path, bytes: text.as_bytes(), private: false };
+        files::write_all(&[file], Existing::Replace)?;
+        Ok(lists)
+    }
+
+    /// Puts down what `serve` listens on, for the tokens that are made from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub fn listening(&self, addresses: &[String]) -> Result<(), OfficeError> {
+        if self.last_addresses()? == addresses {
+            return Ok(());
+        }
+        Ok(self.store.change(|rows| rows.put(&ADDRESSES, LAST, &addresses.to_vec()))?)
+    }
+
+    pub(super) fn last_addresses(&self) -> Result<Vec<String>, OfficeError> {
+        Ok(self.store.look(|rows| rows.get(&ADDRESSES, LAST))?.unwrap_or_default())
+    }
+}
+
+fn revoke_tokens(
+    rows: &Transaction,
+    what: &str,
+    now: i64,
+    revoked: &mut Revoked,
+) -> Result<(), OfficeError> {
+    if what.len() < SHORTEST_ID || !what.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(());
+    }
+    for (id, mut token) in rows.all(&TOKENS)? {
+        if id.starts_with(&what.to_ascii_lowercase()) {
+            token.revoked_at.get_or_insert(now);
+            rows.put(&TOKENS, &id, &token)?;
+            revoked.tokens.push(short(&id).to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// A serial number as it is kept: lower-case hexadecimal without separators or leading zeros.
+fn serial_of(text: &str) -> Option<String> {
+    let digits: String = text.chars().filter(|digit| *digit != ':').collect();
+    let bytes = hex::decode(&digits).ok().filter(|bytes| (1..=20).contains(&bytes.len()))?;
+    Some(rcmd_certs::x509::serial_text(&bytes))
+}
+
+fn nothing(what: &str, unlisted: bool) -> OfficeError {
+    let what = printable(what);
+    OfficeError::Order(if unlisted {
+        format!("`{what}` is no serial number: 1 to 20 bytes in hexadecimal")
+    } else {
+        format!(
+            "no member, certificate or token is called `{what}`: `rcmd-certs list` shows them; \
+             --unlisted puts a serial number on the list that is not known here"
+        )
+    })
+}
+
+/// Removes what is long over.
+fn forget(
+    rows: &Transaction,
+    now: i64,
+    renew_until: impl Fn(&super::MemberRecord) -> i64,
+) -> Result<(), OfficeError> {
+    for (serial, record) in rows.all(&REVOKED)? {
+        if record.not_after.saturating_add(KEEP) < now {
+            rows.remove(&REVOKED, &serial)?;
+        }
+    }
+    for (serial, record) in rows.all(&CERTIFICATES)? {
+        if record.not_after.saturating_add(KEEP) < now {
+            rows.remove(&CERTIFICATES, &serial)?;
+        }
+    }
+    for (key, member) in rows.all(&MEMBERS)? {
+        if renew_until(&member).saturating_add(REMEMBER) < now {
+            rows.remove(&MEMBERS, &key)?;
+        }
+    }
+    let mut gone = Vec::new();
+    for (id, token) in rows.all(&TOKENS)? {
+        if token.expires_at.saturating_add(REMEMBER) < now {
+            rows.remove(&TOKENS, &id)?;
+            gone.push(id);
+        }
+    }
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let of_gone =
+        |key: &str| key.split('/').next().is_some_and(|id| gone.iter().any(|each| each == id));
+    for (key, _) in rows.all(&USES)?.into_iter().filter(|(key, _)| of_gone(key)) {
+        rows.remove(&USES, &key)?;
+    }
+    for (key, _) in rows.all(&TAKEN)?.into_iter().filter(|(key, _)| of_gone(key)) {
+        rows.remove(&TAKEN, &key)?;
+    }
+    Ok(())
+}

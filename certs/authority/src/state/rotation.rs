@@ -1,0 +1,326 @@
+//! Rotation: a new authority takes the place of the old one while both are trusted.
+//!
+//! ```text
+//!              every member trusts both         every member has the new one's certificate
+//! settled --> announced ---------------> switched ----------------------------> settled
+//!        rotate            rotate                              rotate
+//! ```
+//!
+//! *Announced*: members get both roots with each renewal, and the old one signs. *Switched*: the new
+//! one signs, and members still trust both. Then the old one is dropped. Who watches for lists learns
+//! of each step at once, because the lists name the roots; whoever only renews, then.
+//!
+//! The new authority lies in `authority/next/` until it is settled. The store says which step holds,
+//! so that a kill leaves one or the other.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::sync::Arc;
+
+use rcmd_certs::enroll::key::Algorithm;
+use rcmd_certs::files::{self, Existing, FileError, NewFile, shown};
+use rcmd_certs::fingerprint::Fingerprint;
+use rcmd_certs::paths::Layout;
+use rcmd_certs::pem::pem;
+use serde::{Deserialize, Serialize};
+
+use super::journal::Event;
+use super::records::{CERTIFICATES, MEMBERS, MemberRecord, Step, TOKENS, short};
+use super::store::{Store, Table, Transaction};
+use super::{Office, OfficeError};
+use crate::ca::Authority;
+
+/// The step that holds, under [`HERE`]; no record when settled.
+const ROTATION: Table<RotationRecord> = Table::new("rotation");
+
+/// The one key of [`ROTATION`].
+const HERE: &str = "here";
+
+/// The most names that a report carries; it says how many more there are.
+const SHOWN: usize = 100;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct RotationRecord {
+    step: Step,
+    /// When the rotation began, in Unix time.
+    since: i64,
+}
+
+/// How a rotation stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotation {
+    /// The step that holds now; none when there is no rotation.
+    pub step: Option<Step>,
+    /// Whether the order moved it on.
+    pub moved: bool,
+    /// The fingerprint of the root that signs.
+    pub signing: Fingerprint,
+    /// The other root that members trust, if there is one.
+    pub other: Option<Fingerprint>,
+    /// Who has to be seen before the next step, at most a hundred.
+    pub waiting: Vec<String>,
+    /// How many there are in all.
+    pub waiting_for: usize,
+}
+
+/// What to do with a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Move {
+    /// Only tell how it stands.
+    Tell,
+    /// The next step, if nobody has to be waited for.
+    Next,
+    /// The next step, whoever is left behind.
+    Force,
+    /// Give up a rotation that was only announced.
+    Abort,
+}
+
+/// Whom members trust: the authority that signs, and the other one of a rotation.
+#[derive(Clone, Debug)]
+pub(super) struct Trust {
+    pub(super) signing: Arc<Authority>,
+    pub(super) other: Option<Arc<Authority>>,
+}
+
+impl Trust {
+    /// Loads the authorities that the store says there are, and finishes what was begun.
+    pub(super) fn load(layout: &Layout, store: &Store) -> Result<Self, OfficeError> {
+        let record = store.look(|rows| rows.get(&ROTATION, HERE))?;
+        let next = layout.next_authority();
+        if let Some(RotationRecord { step: Step::Settling, .. }) = record {
+            if next.authority_cert().exists() {
+                let new = Authority::load(&next)?;
+                settle_files(layout, &new)?;
+            }
+            store.change(|rows| rows.remove(&ROTATION, HERE))?;
+        }
+        let signing = Arc::new(Authority::load(layout)?);
+        match record.map(|record| record.step) {
+            Some(Step::Announced) => {
+                Ok(Self { signing, other: Some(Arc::new(Authority::load(&next)?)) })
+            }
+            Some(Step::Switched) => {
+                Ok(Self { signing: Arc::new(Authority::load(&next)?), other: Some(signing) })
+            }
+            Some(Step::Settling) | None => Ok(Self { signing, other: None }),
+        }
+    }
+
+    /// All whose certificates are taken, the one that signs first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Authority>> {
+        std::iter::once(&self.signing).chain(&self.other)
+    }
+}
+
+impl Office {
+    /// Carries a rotation on, or tells how it stands.
+    ///
+    /// # Errors
+    ///
+    /// [`OfficeError`]; then the step before still holds.
+    pub fn rotate(&self, order: Move, now: i64) -> Result<Rotation, OfficeError> {
+        let record = self.store.look(|rows| rows.get(&ROTATION, HERE))?;
+        let step = record.map(|record| record.step);
+        let waiting = self.left_behind(record, now)?;
+        let may_move = match order {
+            Move::Tell => return self.tell_rotation(step, false, waiting),
+            Move::Abort => {
+                self.abort(step)?;
+                self.publish(now)?;
+                return self.tell_rotation(None, true, Vec::new());
+            }
+            Move::Next => waiting.is_empty(),
+            Move::Force => true,
+        };
+        if !may_move {
+            return self.tell_rotation(step, false, waiting);
+        }
+        let step = match step {
+            None => self.announce(now)?,
+            Some(Step::Announced) => self.switch(now)?,
+            Some(Step::Switched | Step::Settling) => self.settle_rotation(now)?,
+        };
+        // The lists name the roots: whoever watches for lists learns of the step by them.
+        self.publish(now)?;
+        let record = self.store.look(|rows| rows.get(&ROTATION, HERE))?;
+        let waiting = self.left_behind(record, now)?;
+        self.tell_rotation(step, true, waiting)
+    }
+
+    fn tell_rotation(
+        &self,
+        step: Option<Step>,
+        moved: bool,
+        mut waiting: Vec<String>,
+    ) -> Result<Rotation, OfficeError> {
+        let trust = self.trust.borrow();
+        let waiting_for = waiting.len();
+        waiting.truncate(SHOWN);
+        let other = trust.other.as_ref().map(|other| other.root().key);
+        Ok(Rotation { step, moved, signing: trust.signing.root().key, other, waiting, waiting_for })
+    }
+
+    fn announce(&self, now: i64) -> Result<Option<Step>, OfficeError> {
+        let new = self.successor()?;
+        let (old, root) = (self.signing().root().key, new.root().key);
+        self.journal.add(now, Event::Rotation { step: Step::Announced, from: old, to: root })?;
+        let record = RotationRecord { step: Step::Announced, since: now };
+        self.store.change(|rows| rows.put(&ROTATION, HERE, &record))?;
+        self.trust.borrow_mut().other = Some(Arc::new(new));
+        self.write_roots()?;
+        Ok(Some(Step::Announced))
+    }
+
+    /// The authority that is to take over. One that is its own root is made here; an intermediate
+    /// comes from where its root lies.
+    fn successor(&self) -> Result<Authority, OfficeError> {
+        let next = self.layout.next_authority();
+        if !self.signing().is_root() {
+            if !next.authority_cert().exists() {
+                let (cert, key) = (shown(&next.authority_cert()), shown(&next.authority_key()));
+                return Err(OfficeError::Order(format!(
+                    "this authority is an intermediate: have the next one signed where the root \
+                     lies, put it into {cert} (with its issuers, the root last) and {key}, and \
+                     order the rotation again"
+                )));
+            }
+            return Ok(Authority::load(&next)?);
+        }
+        // What a rotation that was killed before its announcement left is nobody's.
+        remove(&next)?;
+        let algorithm = match self.signing().is_ed25519() {
+            true => Algorithm::Ed25519,
+            false => Algorithm::EcdsaP256,
+        };
+        let new = Authority::create(algorithm)?;
+        files::create_private_dir(&next.authority_dir())?;
+        write_authority(&next, &new)?;
+        Ok(new)
+    }
+
+    fn switch(&self, now: i64) -> Result<Option<Step>, OfficeError> {
+        let Trust { signing: old, other: Some(new) } = self.trust.borrow().clone() else {
+            return Err(OfficeError::Order("there is no authority to switch to".into()));
+        };
+        let (from, to) = (old.root().key, new.root().key);
+        self.journal.add(now, Event::Rotation { step: Step::Switched, from, to })?;
+        let record = RotationRecord { step: Step::Switched, since: now };
+        self.store.change(|rows| rows.put(&ROTATION, HERE, &record))?;
+        *self.trust.borrow_mut() = Trust { signing: new, other: Some(old) };
+        Ok(Some(Step::Switched))
+    }
+
+    fn settle_rotation(&self, now: i64) -> Result<Option<Step>, OfficeError> {
+        let Trust { signing: new, other: old } = self.trust.borrow().clone();
+        let (from, to) = (old.map_or(new.root().key, |old| old.root().key), new.root().key);
+        self.journal.add(now, Event::Rotation { step: Step::Settling, from, to })?;
+        let record = RotationRecord { step: Step::Settling, since: now };
+        self.store.change(|rows| rows.put(&ROTATION, HERE, &record))?;
+        settle_files(&self.layout, &new)?;
+        self.store.change(|rows| rows.remove(&ROTATION, HERE))?;
+        self.trust.borrow_mut().other = None;
+        self.write_roots()?;
+        Ok(None)
+    }
+
+    fn abort(&self, step: Option<Step>) -> Result<(), OfficeError> {
+        if step != Some(Step::Announced) {
+            let text = "only a rotation that was announced and not switched yet can be given up";
+            return Err(OfficeError::Order(text.into()));
+        }
+        self.store.change(|rows| rows.remove(&ROTATION, HERE))?;
+        self.trust.borrow_mut().other = None;
+        self.write_roots()?;
+        Ok(remove(&self.layout.next_authority())?)
+    }
+
+    /// Who would lose the authority with the next step.
+    fn left_behind(
+        &self,
+        record: Option<RotationRecord>,
+        now: i64,
+    ) -> Result<Vec<String>, OfficeError> {
+        let Some(RotationRecord { step, since }) = record else {
+            return Ok(Vec::new());
+        };
+        let roots: BTreeSet<_> = self.roots_by_key();
+        let signing = self.signing().certificate().key;
+        self.store.look(|rows| {
+            let mut waiting = Vec::new();
+            for (_, member) in rows.all(&MEMBERS)? {
+                // Whoever can't renew is not waited for: a token would be needed in any case.
+                let alive = member.revoked.is_none()
+                    && now <= self.renew_until(&member)
+                    && (member.enrolled || now <= member.not_after);
+                if alive && !self.has_moved(rows, &member, step, &roots, signing)? {
+                    waiting.push(format!("{} {}", member.kind, member.names.join(",")));
+                }
+            }
+            for (id, token) in rows.all(&TOKENS)? {
+                // Its text names the old root, which the listener proves itself by until the switch.
+                let open = token.left > 0 && token.revoked_at.is_none() && now <= token.expires_at;
+                if step == Step::Announced && open && token.made_at <= since {
+                    waiting.push(format!("token {}", short(&id)));
+                }
+            }
+            Ok(waiting)
+        })
+    }
+
+    fn has_moved(
+        &self,
+        rows: &Transaction,
+        member: &MemberRecord,
+        step: Step,
+        roots: &BTreeSet<Fingerprint>,
+        signing: Fingerprint,
+    ) -> Result<bool, OfficeError> {
+        Ok(match step {
+            Step::Announced => roots.iter().all(|root| member.roots.contains(root)),
+            Step::Switched | Step::Settling => {
+                let last = rows.get(&CERTIFICATES, &member.serial)?;
+                last.is_none_or(|last| last.issuer == signing)
+            }
+        })
+    }
+
+    fn roots_by_key(&self) -> BTreeSet<Fingerprint> {
+        self.trust.borrow().all().map(|authority| authority.root().key).collect()
+    }
+
+    /// Brings the authority's own `ca.pem` up to date, which `rcmd-certs issue` hands out.
+    fn write_roots(&self) -> Result<(), OfficeError> {
+        let path = self.layout.ca();
+        let text: String = self.roots().iter().map(|root| pem("CERTIFICATE", &root.0)).collect();
+        let file = NewFile { path: &path, bytes: text.as_bytes(), private: false };
+        Ok(files::write_all(&[file], Existing::Replace)?)
+    }
+}
+
+/// Moves the new authority to where the old one was. It may be begun again after a kill.
+fn settle_files(layout: &Layout, new: &Authority) -> Result<(), OfficeError> {
+    write_authority(layout, new)?;
+    Ok(remove(&layout.next_authority())?)
+}
+
+fn write_authority(layout: &Layout, authority: &Authority) -> Result<(), FileError> {
+    let (cert, key) = (layout.authority_cert(), layout.authority_key());
+    let (cert_text, key_text) = (authority.cert_pem(), authority.key_pem());
+    let files = [
+        NewFile { path: &key, bytes: key_text.as_bytes(), private: true },
+        NewFile { path: &cert, bytes: cert_text.as_bytes(), private: false },
+    ];
+    files::write_all(&files, Existing::Replace)
+}
+
+fn remove(next: &Layout) -> Result<(), FileError> {
+    match fs::remove_dir_all(next.dir()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(FileError::io("remove", next.dir())(error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,153 @@
+//! `authority/authority.toml`: how the authority works. The file is optional.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use rcmd_certs::enroll::token::is_address;
+use rcmd_certs::files::{self, shown};
+use rcmd_certs::text::printable;
+use serde::{Deserialize, Deserializer};
+
+use super::OfficeError;
+
+const DAY: u64 = 24 * 60 * 60;
+
+/// How the authority works. Durations are written `30s`, `24h`, `7d`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where members reach it, `HOST:PORT` each. Without any: what `serve` listens on.
+    pub addresses: Vec<String>,
+    /// Where `serve` listens, unless told otherwise on its command line.
+    pub listen: Vec<SocketAddr>,
+    /// How long a client's certificate lives.
+    #[serde(deserialize_with = "span")]
+    pub client_life: Duration,
+    /// How long a server's certificate lives.
+    #[serde(deserialize_with = "span")]
+    pub server_life: Duration,
+    /// How long after its last renewal a key may be renewed.
+    #[serde(deserialize_with = "span")]
+    pub renew_within: Duration,
+    /// How long a token may be used, unless told otherwise with `--expires`.
+    #[serde(deserialize_with = "span")]
+    pub token_life: Duration,
+    /// How often `serve` signs new revocation lists.
+    #[serde(deserialize_with = "span")]
+    pub list_every: Duration,
+    /// How long a revocation list is believed.
+    #[serde(deserialize_with = "span")]
+    pub list_life: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            addresses: Vec::new(),
+            listen: Vec::new(),
+            client_life: Duration::from_secs(DAY),
+            server_life: Duration::from_secs(7 * DAY),
+            renew_within: Duration::from_secs(30 * DAY),
+            token_life: Duration::from_secs(60 * 60),
+            list_every: Duration::from_secs(60 * 60),
+            list_life: Duration::from_secs(7 * DAY),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the file; without one, all is as by default.
+    ///
+    /// # Errors
+    ///
+    /// [`OfficeError::Settings`] with the line that is wrong.
+    pub fn load(path: &Path) -> Result<Self, OfficeError> {
+        let unusable =
+            |reason: &str| OfficeError::Settings { path: shown(path), reason: printable(reason) };
+        let bytes = match files::read_public(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_missing() => return Ok(Self::default()),
+            Err(error) => return Err(unusable(&error.to_string())),
+        };
+        let text = std::str::from_utf8(&bytes).map_err(|_| unusable("it is not UTF-8"))?;
+        let settings: Self = toml::from_str(text).map_err(|error| {
+            let line = error.span().and_then(|span| text.get(..span.start));
+            let line = line.map_or(0, |before| before.matches('\n').count()) + 1;
+            unusable(&format!("line {line}: {}", error.message()))
+        })?;
+        if let Some(address) = settings.addresses.iter().find(|address| !is_address(address)) {
+            return Err(unusable(&format!("addresses: `{address}` is not HOST:PORT")));
+        }
+        if settings.list_life <= settings.list_every {
+            return Err(unusable("list_life must be longer than list_every"));
+        }
+        Ok(settings)
+    }
+}
+
+/// A duration of at least a second and at most ten years.
+fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_span(&text).map_err(serde::de::Error::custom)
+}
+
+/// Reads a duration of at least a second and at most ten years, as in `90s`, `24h` or `7d`.
+///
+/// # Errors
+///
+/// A sentence for people.
+pub fn parse_span(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(3653 * DAY);
+
+    let span = humantime::parse_duration(text.trim())
+        .map_err(|error| format!("`{}` is no duration: {error}", printable(text)))?;
+    if (Duration::from_secs(1)..=LONGEST).contains(&span) {
+        Ok(span)
+    } else {
+        Err(format!("`{}` is not between a second and ten years", printable(text)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Settings, String> {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("authority.toml");
+        std::fs::write(&path, text).unwrap();
+        Settings::load(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn without_a_file_all_is_as_documented() {
+        let settings = Settings::load(Path::new("/nonexistent/authority.toml")).unwrap();
+        assert_eq!(settings.client_life, Duration::from_secs(24 * 3600));
+        assert_eq!(settings.server_life, Duration::from_secs(7 * 24 * 3600));
+        assert_eq!(settings.renew_within, Duration::from_secs(30 * 24 * 3600));
+        assert_eq!(load("").unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn lives_are_settable() {
+        let settings = load("client_life = \"8h\"\naddresses = [\"ca.example:7264\"]").unwrap();
+        assert_eq!(settings.client_life, Duration::from_secs(8 * 3600));
+        assert_eq!(settings.addresses, ["ca.example:7264"]);
+    }
+
+    #[test]
+    fn nonsense_is_named_with_its_line() {
+        for (text, part) in [
+            ("\nclient_lief = \"8h\"", "line 2"),
+            ("client_life = \"0s\"", "ten years"),
+            ("client_life = \"soon\"", "no duration"),
+            ("addresses = [\"ca\"]", "HOST:PORT"),
+            ("list_every = \"7d\"", "list_life"),
+            ("listen = [\"here\"]", "line 1"),
+        ] {
+            let message = load(text).unwrap_err();
+            assert!(message.contains(part) && message.contains("authority.toml"), "{message}");
+        }
+    }
+}

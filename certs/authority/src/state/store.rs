@@ -1,0 +1,229 @@
+//! The store: a file of redb, which commits a transaction whole or not at all, also when the process
+//! is killed.
+//!
+//! One process at a time has it open; redb locks the file.
+
+use std::cell::Cell;
+use std::fs::{self, OpenOptions, Permissions};
+use std::io;
+use std::marker::PhantomData;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rcmd_certs::files::shown;
+use redb::{Database, DatabaseError, ReadableTable as _, TableDefinition, WriteTransaction};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Memory for pages of the file, in bytes; redb's own default of 1 GiB is for other uses.
+const CACHE: usize = 8 * 1024 * 1024;
+
+/// Why the store could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has it open.
+    #[error("{} is in use by another `rcmd-certs`", shown(.0))]
+    InUse(PathBuf),
+    /// It cannot be opened.
+    #[error("{} cannot be opened: {reason}", shown(path))]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// It cannot be read or written.
+    #[error("the authority's store failed: {0}")]
+    Failed(String),
+    /// A record that this version does not understand.
+    #[error("the authority's store has a record in `{table}` that cannot be read: {reason}")]
+    Record {
+        /// The table.
+        table: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+fn failed(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Failed(error.to_string())
+}
+
+/// A table of records of one type.
+#[derive(Debug)]
+pub(super) struct Table<R> {
+    name: &'static str,
+    record: PhantomData<R>,
+}
+
+impl<R> Table<R> {
+    pub(super) const fn new(name: &'static str) -> Self {
+        Self { name, record: PhantomData }
+    }
+
+    fn definition(&self) -> TableDefinition<'static, &'static str, &'static [u8]> {
+        TableDefinition::new(self.name)
+    }
+}
+
+/// The open store.
+#[derive(Debug)]
+pub(super) struct Store {
+    database: Database,
+}
+
+impl Store {
+    /// Opens the store, and makes an empty one where none is.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        let unusable = |reason: String| StoreError::Open { path: path.to_owned(), reason };
+        create_private(path).map_err(|error| unusable(error.to_string()))?;
+        // `create` also takes a file that is there: an empty one becomes a store.
+        let opened = Database::builder().set_cache_size(CACHE).create(path);
+        let database = opened.map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.to_owned()),
+            other => unusable(other.to_string()),
+        })?;
+        Ok(Self { database })
+    }
+
+    /// Runs `work` in one transaction and commits it; on an error nothing of it remains. Work that
+    /// turned out to change nothing costs no sync.
+    pub(super) fn change<T, E: From<StoreError>>(
+        &self,
+        work: impl FnOnce(&Transaction) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut inner = self.database.begin_write().map_err(failed)?;
+        // After a kill the store then opens at once, and a commit is never judged by checksums alone.
+        inner.set_quick_repair(true);
+        let transaction = Transaction { inner, changed: Cell::new(false) };
+        let done = work(&transaction)?;
+        if transaction.changed.get() {
+            transaction.inner.commit().map_err(failed)?;
+        } else {
+            transaction.inner.abort().map_err(failed)?;
+        }
+        Ok(done)
+    }
+
+    /// Runs `work`, which only reads.
+    pub(super) fn look<T, E: From<StoreError>>(
+        &self,
+        work: impl FnOnce(&Transaction) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let inner = self.database.begin_write().map_err(failed)?;
+        let transaction = Transaction { inner, changed: Cell::new(false) };
+        let seen = work(&transaction)?;
+        transaction.inner.abort().map_err(failed)?;
+        Ok(seen)
+    }
+}
+
+/// The mode is set at the creation: at no moment may others open the file.
+fn create_private(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => fs::set_permissions(path, Permissions::from_mode(0o600)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// One transaction.
+pub(super) struct Transaction {
+    inner: WriteTransaction,
+    changed: Cell<bool>,
+}
+
+impl Transaction {
+    pub(super) fn get<R: DeserializeOwned>(
+        &self,
+        table: &Table<R>,
+        key: &str,
+    ) -> Result<Option<R>, StoreError> {
+        let rows = self.inner.open_table(table.definition()).map_err(failed)?;
+        let found = rows.get(key).map_err(failed)?;
+        found.map(|bytes| parse(table, bytes.value())).transpose()
+    }
+
+    pub(super) fn put<R: Serialize>(
+        &self,
+        table: &Table<R>,
+        key: &str,
+        record: &R,
+    ) -> Result<(), StoreError> {
+        let bytes = serde_json::to_vec(record).map_err(failed)?;
+        let mut rows = self.inner.open_table(table.definition()).map_err(failed)?;
+        rows.insert(key, bytes.as_slice()).map_err(failed)?;
+        self.changed.set(true);
+        Ok(())
+    }
+
+    pub(super) fn remove<R>(&self, table: &Table<R>, key: &str) -> Result<(), StoreError> {
+        let mut rows = self.inner.open_table(table.definition()).map_err(failed)?;
+        rows.remove(key).map_err(failed)?;
+        self.changed.set(true);
+        Ok(())
+    }
+
+    /// All records, in the order of their keys.
+    pub(super) fn all<R: DeserializeOwned>(
+        &self,
+        table: &Table<R>,
+    ) -> Result<Vec<(String, R)>, StoreError> {
+        let rows = self.inner.open_table(table.definition()).map_err(failed)?;
+        let mut all = Vec::new();
+        for row in rows.iter().map_err(failed)? {
+            let (key, bytes) = row.map_err(failed)?;
+            all.push((key.value().to_owned(), parse(table, bytes.value())?));
+        }
+        Ok(all)
+    }
+}
+
+fn parse<R: DeserializeOwned>(table: &Table<R>, bytes: &[u8]) -> Result<R, StoreError> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| StoreError::Record { table: table.name, reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NUMBERS: Table<u32> = Table::new("numbers");
+
+    #[test]
+    fn a_transaction_is_whole_or_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("store.redb");
+        let store = Store::open(&path).unwrap();
+        let refused: Result<(), StoreError> = store.change(|rows| {
+            rows.put(&NUMBERS, "one", &1)?;
+            Err(StoreError::Failed("changed my mind".into()))
+        });
+        assert!(refused.is_err());
+        store.change(|rows| rows.put(&NUMBERS, "two", &2)).unwrap();
+        drop(store);
+        let store = Store::open(&path).unwrap();
+        let all = store.look(|rows| rows.all(&NUMBERS)).unwrap();
+        assert_eq!(all, [("two".to_owned(), 2)]);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+    }
+
+    #[test]
+    fn only_one_has_it_open() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("store.redb");
+        let first = Store::open(&path).unwrap();
+        assert!(matches!(Store::open(&path), Err(StoreError::InUse(_))));
+        drop(first);
+        Store::open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_no_store_is_refused_with_its_name() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("store.redb");
+        fs::write(&path, [7; 10_000]).unwrap();
+        let message = Store::open(&path).unwrap_err().to_string();
+        assert!(message.contains("store.redb"), "{message}");
+    }
+}

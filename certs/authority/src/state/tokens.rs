@@ -1,0 +1,283 @@
+//! Tokens: made, and turned into certificates.
+
+use std::time::Duration;
+
+use rcmd_certs::clock::{BACKDATE, span};
+use rcmd_certs::enroll::ClockOff;
+use rcmd_certs::enroll::message::{DEFAULT_PORT, Reason};
+use rcmd_certs::enroll::token::{MAX_TOKEN, Names, Secret, Token, is_address};
+use rcmd_certs::names::Kind;
+use rcmd_certs::names::{self, BadPattern, HostName, MAX_NAMES};
+use rcmd_certs::text::printable;
+use serde::{Deserialize, Serialize};
+
+use super::journal::{Event, date};
+use super::records::{MEMBERS, MemberRecord, TAKEN, TOKENS, TokenRecord, USES, UseRecord, short};
+use super::store::Transaction;
+use super::{Grant, Granted, Office, OfficeError, later};
+use crate::ca::ProvenKey;
+
+/// How long an asker who lost the answer gets the same again, for the same key, in seconds.
+const REPEAT: i64 = 10 * 60;
+
+/// What a new token is to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewToken {
+    /// What it makes of its bearer.
+    pub kind: Kind,
+    /// The names that it gives.
+    pub names: Names,
+    /// The groups that it gives to a user.
+    pub groups: Vec<String>,
+    /// How often it may be used.
+    pub uses: u32,
+    /// How long it may be used; the settings say, if nothing is said here.
+    pub life: Option<Duration>,
+    /// Where the authority is reached; the settings say, else what `serve` listened on last.
+    pub addresses: Vec<String>,
+}
+
+/// What somebody with a token asks for.
+#[derive(Debug)]
+pub struct Application {
+    /// The token's secret.
+    pub secret: Secret,
+    /// Which of its names, if it leaves a choice.
+    pub name: Option<String>,
+    /// The key to certify.
+    pub key: ProvenKey,
+    /// The asker's clock, in Unix time.
+    pub time: i64,
+}
+
+impl Office {
+    /// Makes a token.
+    ///
+    /// # Errors
+    ///
+    /// [`OfficeError`] when it would be nonsense, or could not be kept.
+    pub fn token(&self, new: NewToken, now: i64) -> Result<Token, OfficeError> {
+        let new = canonical(new)?;
+        check(&new)?;
+        let addresses = self.addresses(new.addresses)?;
+        let secret = Secret::random().map_err(|error| OfficeError::Order(error.to_string()))?;
+        let record = TokenRecord {
+            kind: new.kind,
+            names: new.names.clone(),
+            groups: new.groups,
+            uses: new.uses,
+            left: new.uses,
+            made_at: now,
+            expires_at: later(now, new.life.unwrap_or(self.settings.token_life)),
+            revoked_at: None,
+        };
+        let authority = self.fingerprint();
+        let (kind, names) = (new.kind, new.names);
+        let token = Token { addresses, authority, kind, names, secret: secret.clone() };
+        if token.to_string().len() > MAX_TOKEN {
+            let text = "too many names for one token; --for 'web[01-50]' names many in one word";
+            return Err(OfficeError::Order(text.into()));
+        }
+        self.store.change(|rows| -> Result<(), OfficeError> {
+            self.journal.add(
+                now,
+                Event::Token {
+                    id: secret.id(),
+                    kind: record.kind,
+                    names: record.names.to_string(),
+                    groups: record.groups.clone(),
+                    uses: record.uses,
+                    expires_at: date(record.expires_at),
+                },
+            )?;
+            Ok(rows.put(&TOKENS, &secret.id(), &record)?)
+        })?;
+        Ok(token)
+    }
+
+    /// Where a token's bearer reaches the authority.
+    fn addresses(&self, given: Vec<String>) -> Result<Vec<String>, OfficeError> {
+        if let Some(address) = given.iter().find(|address| !is_address(address)) {
+            return Err(OfficeError::Order(format!(
+                "`{}` is not HOST:PORT; write the port too, as in ca.example.org:{DEFAULT_PORT}",
+                printable(address)
+            )));
+        }
+        if !given.is_empty() {
+            return Ok(given);
+        }
+        if !self.settings.addresses.is_empty() {
+            return Ok(self.settings.addresses.clone());
+        }
+        let last = self.last_addresses()?;
+        if last.is_empty() {
+            return Err(OfficeError::Order(format!(
+                "where do members reach the authority? Start `rcmd-certs serve` first, or say it \
+                 with --address HOST:{DEFAULT_PORT}"
+            )));
+        }
+        Ok(last)
+    }
+
+    /// Turns a token and a key into a certificate.
+    ///
+    /// # Errors
+    ///
+    /// [`OfficeError::Refused`] with the reason; anything else is the authority's own fault.
+    pub fn enroll(&self, application: &Application, now: i64) -> Result<Granted, OfficeError> {
+        let Application { secret, name, key, time } = application;
+        if time.abs_diff(now) > BACKDATE.as_secs() {
+            let clock = ClockOff { ours: *time, theirs: now };
+            return Err(OfficeError::refused(Reason::Clock, clock.to_string()));
+        }
+        self.record(now, |rows| {
+            let id = secret.id();
+            let unknown = || OfficeError::refused(Reason::UnknownToken, UNKNOWN);
+            let mut token = rows.get(&TOKENS, &id)?.ok_or_else(unknown)?;
+            let use_key = format!("{id}/{}", key.fingerprint());
+            if let Some(used) = rows.get(&USES, &use_key)?
+                && now.saturating_sub(used.at) <= REPEAT
+                && let Some(granted) = self.again(rows, &used.serial)?
+            {
+                return Ok(granted);
+            }
+            usable(&token, now)?;
+            if rows.get(&MEMBERS, &key.fingerprint().to_string())?.is_some() {
+                return Err(OfficeError::refused(Reason::Request, KEY_AGAIN));
+            }
+            let names = chosen(rows, &id, &token, name.as_deref())?;
+            let grant = Grant {
+                kind: token.kind,
+                names: names.clone(),
+                groups: token.groups.clone(),
+                life: self.life(token.kind),
+                break_glass: false,
+                by: format!("token {}", short(&id)),
+            };
+            let (chain, facts) = self.sign(rows, grant, key, now)?;
+            let member = MemberRecord {
+                kind: token.kind,
+                groups: token.groups.clone(),
+                since: now,
+                renewed_at: now,
+                serial: facts.serial.clone(),
+                not_after: facts.not_after,
+                enrolled: true,
+                break_glass: false,
+                roots: self.root_keys(),
+                revoked: None,
+                names,
+            };
+            if let (Names::OneOf(_), [name]) = (&token.names, member.names.as_slice()) {
+                rows.put(&TAKEN, &format!("{id}/{name}"), &key.fingerprint())?;
+            }
+            token.left = token.left.saturating_sub(1);
+            rows.put(&TOKENS, &id, &token)?;
+            rows.put(&USES, &use_key, &UseRecord { serial: facts.serial, at: now })?;
+            rows.put(&MEMBERS, &key.fingerprint().to_string(), &member)?;
+            Ok(Granted { chain, renew_until: self.renew_until(&member) })
+        })
+    }
+}
+
+const UNKNOWN: &str = "this authority knows no such token; ask for a new one (`rcmd-certs token`)";
+
+const KEY_AGAIN: &str = "this key has a certificate already; enrol with a new key";
+
+/// Servers' names in lower case, as certificates carry them.
+fn canonical(mut new: NewToken) -> Result<NewToken, OfficeError> {
+    if new.kind == Kind::Server {
+        new.names = match new.names {
+            Names::All(names) => {
+                let names =
+                    names.iter().map(|name| HostName::parse(name).map(|name| name.to_string()));
+                Names::All(names.collect::<Result<_, _>>()?)
+            }
+            Names::OneOf(pattern) => {
+                let lower = pattern.to_string().to_ascii_lowercase().parse();
+                Names::OneOf(
+                    lower.map_err(|error: BadPattern| OfficeError::Order(error.to_string()))?,
+                )
+            }
+        };
+    }
+    Ok(new)
+}
+
+fn check(new: &NewToken) -> Result<(), OfficeError> {
+    let order = |text: &str| Err(OfficeError::Order(text.to_owned()));
+    new.names.check(new.kind)?;
+    new.groups.iter().try_for_each(|group| names::check_group(group))?;
+    if new.kind == Kind::Server && !new.groups.is_empty() {
+        return order("a server belongs to no group");
+    }
+    match &new.names {
+        Names::All(names) if names.is_empty() => return order("a token needs a name"),
+        Names::All(names) if new.kind == Kind::Client && names.len() > 1 => {
+            return order("a client's token has one name; make a token for each user");
+        }
+        Names::All(_) if new.uses > 1 => {
+            return order(
+                "a token of several uses needs a name for each: --for 'web[01-50]' instead of a name",
+            );
+        }
+        Names::OneOf(pattern)
+            if pattern.count() < usize::try_from(new.uses).unwrap_or(MAX_NAMES) =>
+        {
+            return order("--uses is more than there are names in --for");
+        }
+        _ => {}
+    }
+    if new.uses == 0 { order("a token of no use") } else { Ok(()) }
+}
+
+fn usable(token: &TokenRecord, now: i64) -> Result<(), OfficeError> {
+    let ask = "ask for a new one (`rcmd-certs token`)";
+    if token.revoked_at.is_some() {
+        let text = format!("this token was revoked; {ask}");
+        return Err(OfficeError::refused(Reason::RevokedToken, text));
+    }
+    if token.left == 0 {
+        let text = format!("this token was used already; {ask}, and if that was not you, say so");
+        return Err(OfficeError::refused(Reason::UsedToken, text));
+    }
+    if now > token.expires_at {
+        let ago = span(now.abs_diff(token.expires_at));
+        let text = format!("this token expired {ago} ago; {ask}");
+        return Err(OfficeError::refused(Reason::ExpiredToken, text));
+    }
+    Ok(())
+}
+
+/// The names that this use of a token gives.
+fn chosen(
+    rows: &Transaction,
+    id: &str,
+    token: &TokenRecord,
+    wanted: Option<&str>,
+) -> Result<Vec<String>, OfficeError> {
+    let refuse = |text: String| Err(OfficeError::refused(Reason::Name, text));
+    match (&token.names, wanted) {
+        (Names::All(names), None) => Ok(names.clone()),
+        (Names::All(names), Some(wanted)) if names.iter().any(|name| name == wanted) => {
+            Ok(names.clone())
+        }
+        (names, Some(wanted)) if !is_among(names, wanted) => {
+            refuse(format!("this token is for {names}, not for {}", printable(wanted)))
+        }
+        (Names::OneOf(pattern), None) => {
+            refuse(format!("this token is for {pattern}: say which one with --name NAME"))
+        }
+        (_, Some(wanted)) => match rows.get(&TAKEN, &format!("{id}/{wanted}"))? {
+            Some(_) => refuse(format!("{} was taken from this token already", printable(wanted))),
+            None => Ok(vec![wanted.to_owned()]),
+        },
+    }
+}
+
+fn is_among(names: &Names, wanted: &str) -> bool {
+    match names {
+        Names::All(names) => names.iter().any(|name| name == wanted),
+        Names::OneOf(pattern) => pattern.contains(wanted),
+    }
+}

@@ -1,0 +1,11 @@
+//! What members do with a real authority, and what two ends tell each other of their certificates.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it should be"
+)]
+
+mod enroll;
+mod explain;
+mod tls;
