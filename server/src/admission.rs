@@ -48,6 +48,15 @@ pub struct RunSlot {
     who: Arc<str>,
 }
 
+/// A start that was let in and has neither a turn nor a place in the queue yet. It counts as one that
+/// waits until this is dropped, so that starts that are looked into at the same time don't all take the
+/// last place.
+#[derive(Debug)]
+pub struct Entering {
+    admission: Arc<Admission>,
+    who: Arc<str>,
+}
+
 /// A place in the queue; given back when dropped.
 #[derive(Debug)]
 pub struct QueueTicket {
@@ -76,14 +85,17 @@ impl Admission {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes a start from the rates, if there is one, and room for it: else nothing need be made for
-    /// it.
+    /// Reserves one start against the rates and the queue, before any work is done for it.
     ///
     /// # Errors
     /// `busy`, with the time to come again.
-    pub fn try_start(&self, who: &str, quota: &EffectiveQuota) -> Result<(), Failure> {
+    pub fn try_start(
+        self: &Arc<Self>,
+        who: &str,
+        quota: &EffectiveQuota,
+    ) -> Result<Entering, Failure> {
         let now = Instant::now();
-        self.state(|state| {
+        let who = self.state(|state| {
             self.check_room(state, who, quota, false)?;
             let rate = state.rate;
             let lane = state.queue.lane(who, quota.running);
@@ -93,8 +105,9 @@ impl Admission {
             of_host.map_err(|wait| too_fast("the host", rate, wait))?;
             lane.starts.take(quota.starts, now);
             state.starts.take(rate, now);
-            Ok(())
-        })
+            Ok::<_, Failure>(state.queue.let_in(who, quota.running))
+        })?;
+        Ok(Entering { admission: Arc::clone(self), who })
     }
 
     /// How late a start of this identity that is turned away is to be told so.
@@ -130,7 +143,8 @@ impl Admission {
         Ok(QueueTicket { admission, who: who.to_owned(), number, position, wait, slot })
     }
 
-    /// Whether there is a turn or a place; a place alone for one who `waits` already.
+    /// Checks that there is a turn or a place; a place alone for one who `waits` already. The turns and
+    /// places that those who were let in before will take are not there for another.
     fn check_room(
         &self,
         state: &mut State,
@@ -140,13 +154,19 @@ impl Admission {
     ) -> Result<(), Failure> {
         let queue = &mut state.queue;
         let (running, waiting, pace) = (queue.running(), queue.waiting(), queue.pace);
+        let entering = if waits { 0 } else { queue.entering() };
         let lane = queue.lane(who, quota.running);
-        let must_wait = waits || running >= self.running || lane.running() >= quota.running;
-        if must_wait && lane.waiting() >= quota.queued {
+        let line_entering = if waits { 0 } else { lane.entering() };
+        let free = self.running.saturating_sub(running);
+        let line_free = quota.running.saturating_sub(lane.running());
+        let must_wait = waits || entering >= free || line_entering >= line_free;
+        let line_waiting = lane.waiting() + line_entering.saturating_sub(line_free.min(free));
+        if must_wait && line_waiting >= quota.queued {
             return Err(full("of this identity ", lane.running(), lane.waiting())
                 .retry_after_ms(ms(lane.pace.retry_after(lane.waiting()))));
         }
-        if must_wait && waiting >= self.queued {
+        let all_waiting = waiting + entering.saturating_sub(free);
+        if must_wait && all_waiting >= self.queued {
             return Err(full("", running, waiting).retry_after_ms(ms(pace.retry_after(waiting))));
         }
         Ok(())
@@ -165,6 +185,12 @@ impl Drop for RunSlot {
     fn drop(&mut self) {
         self.admission.state(|state| state.queue.release(&self.who, Instant::now()));
         self.admission.hand_out();
+    }
+}
+
+impl Drop for Entering {
+    fn drop(&mut self) {
+        self.admission.state(|state| state.queue.has_entered(&self.who, Instant::now()));
     }
 }
 
@@ -299,6 +325,22 @@ mod tests {
         assert!(admission.try_start("b", &of).is_ok());
         let failure = admission.try_start("b", &of).unwrap_err();
         assert!(failure.message.contains("the host may start 3 in 1h"), "{failure}");
+    }
+
+    #[test]
+    fn starts_that_are_still_looked_into_take_no_more_than_there_are_turns_and_places() {
+        let (admission, of) =
+            admission("running = 2\nqueued = 2\npeer.running = 2\npeer.queued = 2");
+        let mut entering: Vec<_> = (0..4).map(|_| admission.try_start("a", &of).unwrap()).collect();
+        assert_eq!(admission.try_start("a", &of).unwrap_err().kind, ErrorKind::Busy);
+        assert_eq!(admission.try_start("b", &of).unwrap_err().kind, ErrorKind::Busy);
+        let _slot = admission.try_slot("a", &of).unwrap();
+        entering.pop();
+        assert!(admission.try_start("a", &of).is_err(), "the turn was taken by one of them");
+        entering.pop();
+        assert!(admission.try_start("a", &of).is_ok());
+        drop(entering);
+        assert_eq!(admission.state(|state| state.queue.entering()), 0);
     }
 
     #[test]

@@ -168,6 +168,9 @@ pub struct ExplainOptions {
     /// A variable that it would set, also repeated
     #[arg(long, value_name = "NAME=VALUE")]
     pub env: Vec<OsString>,
+    /// The lock that it would ask for
+    #[arg(long, value_name = "NAME")]
+    pub lock: Option<String>,
     /// Where the request would come from [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
     pub from: Option<IpAddr>,

@@ -12,7 +12,7 @@ use rcmd_protocol::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadHalf},
     sync::SetOnce,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
@@ -20,11 +20,15 @@ use tracing::{debug, info, warn};
 use crate::{
     admission::{budget::Share, slots::ConnectionSlot},
     config::limits::{self, CLOSE},
-    handler,
+    handler::{self, Answer},
     job::{JobHandle, Message, Sink},
     state::ServerState,
     trust::{self, Peer},
 };
+
+/// Channels that are kept before those of jobs that are gone are looked for. A job that was refused is
+/// gone before its client has said `done`, if it ever does.
+const SWEEP: usize = 64;
 
 /// A channel and the job it belongs to.
 struct Channel {
@@ -40,6 +44,8 @@ struct Connection<S> {
     /// What a job found wrong with the client.
     broken: Arc<SetOnce<Fault>>,
     channels: HashMap<u32, Channel>,
+    /// Number of channels at which those of jobs that are gone are looked for.
+    sweep_at: usize,
     /// What compression takes of the budget, if the client wanted any.
     compression: Option<Share>,
 }
@@ -69,6 +75,7 @@ pub async fn serve<S, G>(
         reader,
         link,
         channels: HashMap::new(),
+        sweep_at: SWEEP,
         compression: None,
     };
     let (judged, who) = (Arc::clone(&connection.state), Arc::clone(&connection.peer));
@@ -143,16 +150,16 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
 
     async fn take(&mut self, frame: Frame) -> Result<(), Fault> {
         let Some(ch) = frame.channel() else { return Ok(()) };
-        let (generation, job) = match frame {
+        let (generation, answer) = match frame {
             Frame::Start(start) => {
                 let generation = start.generation;
                 let sink = self.sink(ch, generation);
                 (generation, handler::start(&self.state, &self.peer, start, sink).await?)
             }
             Frame::Ask(start) => {
-                let sink = self.sink(ch, start.generation);
-                handler::ask(&self.state, &self.peer, &start, &sink).await?;
-                return Ok(());
+                let generation = start.generation;
+                let sink = self.sink(ch, generation);
+                (generation, handler::ask(&self.state, &self.peer, &start, sink)?)
             }
             Frame::Attach(attach) => {
                 let generation = attach.generation;
@@ -164,10 +171,23 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
                 return Ok(());
             }
         };
-        if let Some(job) = job {
-            self.channels.insert(ch, Channel { job, generation });
+        match answer {
+            Answer::Job(job) => self.insert(ch, Channel { job, generation }),
+            Answer::Refused => {}
+            Answer::Pause(pause) => tokio::select! {
+                () = sleep(pause) => {}
+                () = self.state.closing.cancelled() => {}
+            },
         }
         Ok(())
+    }
+
+    fn insert(&mut self, ch: u32, channel: Channel) {
+        if self.channels.len() >= self.sweep_at {
+            self.channels.retain(|_, channel| !channel.job.is_gone());
+            self.sweep_at = (2 * self.channels.len()).max(SWEEP);
+        }
+        self.channels.insert(ch, channel);
     }
 
     fn sink(&self, ch: u32, generation: u64) -> Sink {

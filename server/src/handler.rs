@@ -8,28 +8,39 @@ use std::{
 use rcmd_protocol::{
     fault::Fault,
     frame::{Attach, Attached, End, Frame, Refusal, Start, Stream, Verdict},
-    ids::{JobId, Key},
+    ids::{JobId, Key, RequestDigest},
     outcome::{ErrorKind, Failure},
     request::{Request, RequestError},
 };
 use tracing::{debug, info};
 
 use crate::{
-    admission::{Backoff, budget::Share},
+    admission::{Backoff, Entering, budget::Share},
     config::limits::REQUEST_ALWAYS,
     job::{
-        self, Attachment, Beginning, JobHandle, Message, Sink, Wishes, idempotency::KeyState,
-        registry::Lookup,
+        self, Attachment, Beginning, JobHandle, Message, Prepared, Sink, Wishes,
+        idempotency::KeyState, registry::Lookup,
     },
     judging::{self, Ground, Permitted, Refused},
-    policy::{self, AuthorizedRequest, Denial, PolicySlice, RequestContext},
+    policy::{self, AuthorizedRequest, PolicySlice, RequestContext},
     process::{Account, SpawnError},
     state::ServerState,
     trust::Peer,
 };
 
-/// Starts a command, or attaches to the one that its key has started already. Gives the job that the
-/// channel belongs to from now on; none when it was answered with a refusal.
+/// What came of a frame that asks for a command.
+#[derive(Debug)]
+pub enum Answer {
+    /// The channel belongs to this job from now on.
+    Job(JobHandle),
+    /// It was refused, or is about to be.
+    Refused,
+    /// As [`Answer::Refused`], and the connection is not to be read for so long.
+    Pause(Duration),
+}
+
+/// Starts a command, or attaches to the one that its key has started already. Nothing here waits for
+/// the disk, the file system or the name service: that is left to a task of the start's own.
 ///
 /// # Errors
 /// When the start breaks the protocol.
@@ -38,12 +49,12 @@ pub async fn start(
     peer: &Arc<Peer>,
     start: Start,
     sink: Sink,
-) -> Result<Option<JobHandle>, Fault> {
+) -> Result<Answer, Fault> {
     let request = match Request::from_start(&start) {
         Ok(request) => request,
         Err(RequestError::Fault(fault)) => return Err(fault),
         Err(RequestError::Refused(failure)) => {
-            return Ok(no_request(state, peer, &sink, failure));
+            return Ok(no_request(state, peer, sink, failure));
         }
     };
     let Some(wishes) = Wishes::of(&start) else {
@@ -55,9 +66,15 @@ pub async fn start(
     let (user, key, digest) = (peer.user(), start.key, start.digest);
     let quota = state.jobs.limits.load().quota_of(peer.identity());
     match state.registry.claim(quota.channels, user, key, digest, &handle) {
-        Err(failure) => return Ok(turn_away(state, peer, sink, failure).await),
-        Ok(Lookup::Job(_)) if !may_attach(state, peer, &sink) => return Ok(None),
-        Ok(Lookup::Job(job)) => return Ok(take_up(job, sink, None).await),
+        Err(failure) => {
+            return Ok(turn_away(state, peer, failure, move |failure| _ = refuse(&sink, failure)));
+        }
+        Ok(Lookup::Job(job)) => {
+            return Ok(match may_attach(state, peer, &sink) {
+                true => take_up(job, sink, None).await,
+                false => Answer::Refused,
+            });
+        }
         Ok(Lookup::Conflict) => return Ok(refused(&sink, Refusal::Conflict)),
         Ok(Lookup::Gone) => {
             return Ok(answer_kept(state, peer, &start, wishes, &sink, Refusal::Gone));
@@ -74,47 +91,81 @@ pub async fn start(
     if start.keep && state.jobs.idempotency.find(user, key, digest).is_some() {
         return Ok(answer_kept(state, peer, &start, wishes, &sink, Refusal::Gone));
     }
-    let id = match attempt(state, peer, &request, &start) {
+    let id = match JobId::random() {
         Ok(id) => id,
-        Err(failure) => return Ok(refuse(&sink, failure)),
-    };
-    let beginning = match prepare(state, peer, id.clone(), request, &start, wishes, &sink).await {
-        Ok(beginning) => beginning,
-        Err(failure) => {
-            // A denial is written down where it is made, with the rules that decided.
-            if failure.kind != ErrorKind::Denied {
-                state.jobs.audit.refused(peer, &id, &failure);
-            }
-            // Its key is free by the time that its client knows.
-            drop(claim);
-            return Ok(turn_away(state, peer, sink, failure).await);
+        Err(error) => {
+            let message = format!("no random numbers: {error}");
+            return Ok(refuse(&sink, Failure::new(ErrorKind::Resources, message)));
         }
     };
+    let admitted = match admit(state, peer, start.payload.len()) {
+        Ok(admitted) => admitted,
+        Err(failure) => {
+            return Ok(not_admitted(claim, Arc::clone(peer), id, request, digest, sink, failure));
+        }
+    };
+    let beginning = Beginning {
+        id: id.clone(),
+        kept: start.keep.then_some(key),
+        digest,
+        peer: Arc::clone(peer),
+        sink,
+        wishes,
+        lock: request.lock.clone(),
+    };
+    let preparing = prepare(Arc::clone(state), Arc::clone(peer), id, request, digest, admitted);
     let jobs = Arc::clone(&state.jobs);
     // 10 KB, which a spawn would copy eight times.
-    let life = Box::pin(registered.live(beginning, jobs, claim.ended()));
+    let life = Box::pin(registered.live(beginning, preparing, jobs, claim.ended()));
     state.tasks.spawn(async move {
         let mut claim = claim;
         claim.started = life.await;
     });
-    Ok(Some(handle))
+    Ok(Answer::Job(handle))
 }
 
-/// Says whether a start would be permitted.
+/// Says whether a start would be permitted. It counts among the identity's commands until it is
+/// answered, by a task of its own.
 ///
 /// # Errors
 /// When it breaks the protocol.
-pub async fn ask(
-    state: &ServerState,
-    peer: &Peer,
+pub fn ask(
+    state: &Arc<ServerState>,
+    peer: &Arc<Peer>,
     start: &Start,
-    sink: &Sink,
-) -> Result<(), Fault> {
-    let judged = match Request::from_start(start) {
+    sink: Sink,
+) -> Result<Answer, Fault> {
+    let request = match Request::from_start(start) {
         Err(RequestError::Fault(fault)) => return Err(fault),
-        Err(RequestError::Refused(failure)) => Err(failure),
-        Ok(request) => would(state, peer, &request).await,
+        Err(RequestError::Refused(failure)) => {
+            say(peer, &sink, Err(failure));
+            return Ok(Answer::Refused);
+        }
+        Ok(request) => request,
     };
+    let quota = state.jobs.limits.load().quota_of(peer.identity());
+    let counted = state.registry.count(quota.channels, peer.user());
+    let counted = counted.and_then(|counted| Ok((counted, hold(state, start.payload.len())?)));
+    let (state, peer) = (Arc::clone(state), Arc::clone(peer));
+    let counted = match counted {
+        Ok(counted) => counted,
+        Err(failure) => {
+            let asker = Arc::clone(&peer);
+            return Ok(turn_away(&state, &peer, failure, move |failure| {
+                say(&asker, &sink, Err(failure));
+            }));
+        }
+    };
+    state.clone().tasks.spawn(async move {
+        let judged = would(&state, &peer, request).await;
+        drop(counted);
+        say(&peer, &sink, judged);
+    });
+    Ok(Answer::Refused)
+}
+
+/// Answers a question.
+fn say(peer: &Peer, sink: &Sink, judged: Result<String, Failure>) {
     debug!(%peer, permitted = judged.is_ok(), "asked");
     let (note, failure) = match judged {
         Ok(note) => (Some(note), None),
@@ -122,18 +173,23 @@ pub async fn ask(
     };
     let permitted = failure.is_none();
     sink.link.send(Frame::Verdict(Verdict { ch: sink.ch, permitted, note, failure }));
-    Ok(())
 }
 
 /// What a start would run.
-async fn would(state: &ServerState, peer: &Peer, request: &Request) -> Result<String, Failure> {
+async fn would(state: &Arc<ServerState>, peer: &Peer, request: Request) -> Result<String, Failure> {
     let slice = state.policy.load().slice(peer.principal());
-    let account = other_account(state, &slice, request).await?;
-    let account = account.as_ref().unwrap_or(&state.account);
-    let ground = Ground { account, path: &state.settings.path, job: "ask" };
+    let account = other_account(state, &slice, &request).await?;
     let context = RequestContext { source: peer.address().ip(), time: SystemTime::now() };
-    let (judged, facts) = judging::rehearse(&slice, request, ground, context)?;
-    Ok(policy::permission(&judged, &facts))
+    let judge = {
+        let state = Arc::clone(state);
+        move || {
+            let account = account.as_ref().unwrap_or(&state.account);
+            let ground = Ground { account, path: &state.settings.path, job: "ask" };
+            let (judged, facts) = judging::rehearse(&slice, &request, ground, context)?;
+            Ok::<_, Refused>(policy::permission(&judged, &facts))
+        }
+    };
+    Ok(state.files.run(judge).await??)
 }
 
 /// A key that is taken in the registry; given back when dropped.
@@ -164,10 +220,26 @@ impl Drop for Claim {
     }
 }
 
-/// Counts what is kept of a request until it runs.
-fn hold(jobs: &job::Shared, request: &Start) -> Result<Share, Failure> {
-    let size = request.payload.len();
-    if size > REQUEST_ALWAYS && !jobs.budget.has_room() {
+/// What was reserved for a start before anything is looked at for it.
+struct Admitted {
+    entering: Entering,
+    held: Share,
+}
+
+/// Reserves what a start of this size needs until it runs.
+fn admit(state: &ServerState, peer: &Peer, size: usize) -> Result<Admitted, Failure> {
+    if state.is_draining() {
+        return Err(job::draining());
+    }
+    let quota = state.jobs.limits.load().quota_of(peer.identity());
+    let entering = state.jobs.admission.try_start(peer.user(), &quota)?;
+    Ok(Admitted { entering, held: hold(state, size)? })
+}
+
+/// Counts what is kept of a request of this size until it runs.
+fn hold(state: &ServerState, size: usize) -> Result<Share, Failure> {
+    let budget = &state.jobs.budget;
+    if size > REQUEST_ALWAYS && !budget.has_room() {
         return Err(Failure::new(
             ErrorKind::Busy,
             "the server holds as much as it may for its clients",
@@ -175,7 +247,7 @@ fn hold(jobs: &job::Shared, request: &Start) -> Result<Share, Failure> {
         .hint("Nothing ran; try again when commands that wait have started.")
         .retry_after_ms(1000));
     }
-    let mut share = Share::new(Arc::clone(&jobs.budget));
+    let mut share = Share::new(Arc::clone(budget));
     // Once to be run, and once to be judged again when the rules change meanwhile.
     share.set(size.saturating_mul(2));
     Ok(share)
@@ -193,88 +265,102 @@ async fn other_account(
     Ok(Some(state.accounts.find(name).await.map_err(SpawnError::from)?))
 }
 
-/// Names the job that there will be, and writes down that it was asked for.
-fn attempt(
-    state: &ServerState,
-    peer: &Peer,
-    request: &Request,
-    start: &Start,
-) -> Result<JobId, Failure> {
-    let id = JobId::random().map_err(|error| {
-        Failure::new(ErrorKind::Resources, format!("no random numbers: {error}"))
-    })?;
-    state.jobs.audit.attempt(peer, &id, request, &start.digest)?;
-    Ok(id)
+/// Turns down a start for which there is no room, once it is written down that it was asked for.
+fn not_admitted(
+    claim: Claim,
+    peer: Arc<Peer>,
+    id: JobId,
+    request: Request,
+    digest: RequestDigest,
+    sink: Sink,
+    failure: Failure,
+) -> Answer {
+    let state = Arc::clone(&claim.state);
+    let Backoff { delay, pause_reading } = lateness(&state, &peer, &failure);
+    state.clone().tasks.spawn(async move {
+        let audit = &state.jobs.audit;
+        let failure = match audit.attempt(&peer, &id, &request, &digest) {
+            Ok(_) => {
+                audit.refused(&peer, &id, &failure);
+                failure
+            }
+            Err(unwritable) => unwritable,
+        };
+        // Its key is free by the time that its client knows.
+        drop(claim);
+        refuse(&sink, delayed(&state, failure, delay).await);
+    });
+    if pause_reading { Answer::Pause(delay) } else { Answer::Refused }
 }
 
-/// Finds what the request speaks of on this host, and has it judged.
+/// Writes down that a command was asked for, finds what it speaks of on this host, and has it judged.
 async fn prepare(
-    state: &ServerState,
+    state: Arc<ServerState>,
+    peer: Arc<Peer>,
+    id: JobId,
+    request: Request,
+    digest: RequestDigest,
+    admitted: Admitted,
+) -> Result<Prepared, Refused> {
+    state.jobs.audit.attempt(&peer, &id, &request, &digest)?;
+    match look_into(&state, &peer, id, request, admitted).await {
+        Err(Refused::Failed(failure)) => {
+            let Backoff { delay, .. } = lateness(&state, &peer, &failure);
+            Err(delayed(&state, failure, delay).await.into())
+        }
+        judged => judged,
+    }
+}
+
+async fn look_into(
+    state: &Arc<ServerState>,
     peer: &Arc<Peer>,
     id: JobId,
     request: Request,
-    start: &Start,
-    wishes: Wishes,
-    sink: &Sink,
-) -> Result<Beginning, Failure> {
-    if state.is_draining() {
-        return Err(job::draining());
-    }
-    let quota = state.jobs.limits.load().quota_of(peer.identity());
-    state.jobs.admission.try_start(peer.user(), &quota)?;
-    let held = hold(&state.jobs, start)?;
+    admitted: Admitted,
+) -> Result<Prepared, Refused> {
     let slice = state.policy.load().slice(peer.principal());
-    let refused = |refused| match refused {
-        Refused::Denied(denial) => denied(state, peer, Some(&id), denial),
-        Refused::Failed(error) => error.into(),
+    let account = other_account(state, &slice, &request).await?;
+    let judge = {
+        let (state, peer) = (Arc::clone(state), Arc::clone(peer));
+        move || {
+            let account = account.as_ref().unwrap_or(&state.account);
+            let ground = Ground { account, path: &state.settings.path, job: id.as_str() };
+            let permitted = judging::permit(&slice, &peer, &request, ground);
+            permitted.map(|permitted| (permitted, request))
+        }
     };
-    let account = other_account(state, &slice, &request).await.map_err(refused)?;
-    let account = account.as_ref().unwrap_or(&state.account);
-    let ground = Ground { account, path: &state.settings.path, job: id.as_str() };
-    let Permitted { permit, note, facts } =
-        judging::permit(&slice, peer, &request, ground).map_err(refused)?;
-    Ok(Beginning {
-        id,
-        kept: start.keep.then_some(start.key),
-        digest: start.digest,
-        permit,
-        lock: request.lock.clone(),
-        authorized: AuthorizedRequest { request, facts },
-        held,
-        note,
-        sink: sink.clone(),
-        wishes,
-    })
-}
-
-/// What a denial leaves behind: its line in the log, and what the client is told. Every denial comes
-/// by here, once.
-fn denied(state: &ServerState, peer: &Peer, job: Option<&JobId>, denial: Denial) -> Failure {
-    state.jobs.audit.denied(peer, job, &denial);
-    info!(%peer, why = denial.kind.as_str(), rules = ?denial.rules, %denial, "denied");
-    denial.into()
+    let (Permitted { permit, note, facts }, request) = state.files.run(judge).await??;
+    let Admitted { entering, held } = admitted;
+    Ok(Prepared { permit, authorized: AuthorizedRequest { request, facts }, held, note, entering })
 }
 
 /// Judges whether a peer may take up its own command now: rules, groups, address and time may be
 /// others than at its start. What became of the command is then unknown to the client.
-fn may_attach(state: &ServerState, peer: &Peer, sink: &Sink) -> bool {
+fn may_attach(state: &Arc<ServerState>, peer: &Arc<Peer>, sink: &Sink) -> bool {
     let context = RequestContext { source: peer.address().ip(), time: SystemTime::now() };
     let slice = state.policy.load().slice(peer.principal());
     let judged = policy::authorize_attach(&slice, peer.user(), context);
     let Err(denial) = judged else { return true };
-    sink.link.send(job::unknown(sink.ch, denied(state, peer, None, denial)));
+    let (state, peer, sink) = (Arc::clone(state), Arc::clone(peer), sink.clone());
+    // The audit is on the disk.
+    state.clone().tasks.spawn(async move {
+        state.jobs.audit.denied(&peer, None, &denial);
+        info!(%peer, why = denial.kind.as_str(), rules = ?denial.rules, %denial, "denied");
+        sink.link.send(job::unknown(sink.ch, denial.into()));
+    });
     false
 }
 
-/// Takes a job up again. Gives the job that the channel belongs to from now on.
+/// Takes a job up again.
 pub async fn attach(
     state: &Arc<ServerState>,
     peer: &Arc<Peer>,
     attach: Attach,
     sink: Sink,
-) -> Option<JobHandle> {
+) -> Answer {
     if !may_attach(state, peer, &sink) {
-        return None;
+        return Answer::Refused;
     }
     // Keys are kept for an identity, so that another's is as unknown as one that never was.
     match state.registry.find(peer.user(), attach.key, attach.digest) {
@@ -285,22 +371,25 @@ pub async fn attach(
     }
 }
 
-async fn take_up(job: JobHandle, sink: Sink, received: Option<(u64, u64)>) -> Option<JobHandle> {
+async fn take_up(job: JobHandle, sink: Sink, received: Option<(u64, u64)>) -> Answer {
     let attachment = Attachment::new(sink, received);
-    job.tell(Message::Attach(attachment)).await.then_some(job)
+    match job.tell(Message::Attach(attachment)).await {
+        true => Answer::Job(job),
+        false => Answer::Refused,
+    }
 }
 
 /// Answers a start whose key is written down and whose job is no longer in memory.
 fn answer_kept(
-    state: &ServerState,
-    peer: &Peer,
+    state: &Arc<ServerState>,
+    peer: &Arc<Peer>,
     start: &Start,
     wishes: Wishes,
     sink: &Sink,
     otherwise: Refusal,
-) -> Option<JobHandle> {
+) -> Answer {
     if !may_attach(state, peer, sink) {
-        return None;
+        return Answer::Refused;
     }
     let ch = sink.ch;
     match state.jobs.idempotency.find(peer.user(), start.key, start.digest) {
@@ -318,7 +407,7 @@ fn answer_kept(
             )
             .hint("Look on the host for what it did; use another --key to run it again.");
             sink.link.send(job::unknown(ch, failure));
-            None
+            Answer::Refused
         }
         Some(KeyState::Ended { job, exit }) => {
             // What the command wrote is gone; the offsets say that there was something.
@@ -343,71 +432,73 @@ fn answer_kept(
                 }
             }
             sink.link.send(Frame::Exit(rcmd_protocol::frame::Exit { ch, ..*exit }));
-            None
+            Answer::Refused
         }
     }
 }
 
-/// Says why nothing runs. An identity that is turned away again and again is told so late: at the
-/// pace of [`Admission::refuse`], whatever the pace of its asking.
+/// Answers why there is no room. An identity that is turned away again and again is told so late: at
+/// the pace of [`Admission::refuse`], whatever the pace of its asking.
 ///
 /// [`Admission::refuse`]: crate::admission::Admission::refuse
-async fn turn_away(
+fn turn_away(
     state: &Arc<ServerState>,
     peer: &Peer,
-    sink: Sink,
     failure: Failure,
-) -> Option<JobHandle> {
-    if failure.kind != ErrorKind::Busy {
-        return refuse(&sink, failure);
-    }
-    let quota = state.jobs.limits.load().quota_of(peer.identity());
-    let Backoff { delay, pause_reading } = state.jobs.admission.refuse(peer.user(), &quota);
+    answer: impl FnOnce(Failure) + Send + 'static,
+) -> Answer {
+    let Backoff { delay, pause_reading } = lateness(state, peer, &failure);
     if delay.is_zero() {
-        return refuse(&sink, failure);
+        answer(failure);
+        return Answer::Refused;
     }
-    let closing = state.closing.clone();
-    let answer = async move {
-        tokio::select! {
-            () = tokio::time::sleep(delay) => {}
-            () = closing.cancelled() => {}
-        }
-        refuse(&sink, sooner(failure, delay));
-    };
-    if pause_reading {
-        answer.await;
-    } else {
-        state.tasks.spawn(answer);
-    }
-    None
+    let state = Arc::clone(state);
+    state.clone().tasks.spawn(async move { answer(delayed(&state, failure, delay).await) });
+    if pause_reading { Answer::Pause(delay) } else { Answer::Refused }
 }
 
-/// The same for one who has waited for the answer: so much of the time to come again has passed.
-fn sooner(failure: Failure, delay: Duration) -> Failure {
+/// Returns how late a peer is to be told this.
+fn lateness(state: &ServerState, peer: &Peer, failure: &Failure) -> Backoff {
+    if failure.kind != ErrorKind::Busy {
+        return Backoff { delay: Duration::ZERO, pause_reading: false };
+    }
+    let quota = state.jobs.limits.load().quota_of(peer.identity());
+    state.jobs.admission.refuse(peer.user(), &quota)
+}
+
+/// Waits before a failure is told; so much of the time to come again has passed then.
+async fn delayed(state: &ServerState, failure: Failure, delay: Duration) -> Failure {
+    if delay.is_zero() {
+        return failure;
+    }
+    tokio::select! {
+        () = tokio::time::sleep(delay) => {}
+        () = state.closing.cancelled() => {}
+    }
     let waited = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
     let left = failure.retry_after_ms.map(|wait| wait.saturating_sub(waited).max(1));
     Failure { retry_after_ms: left, ..failure }
 }
 
-/// Turns down what makes no request, so that no attempt can be written down but only this.
-fn no_request(
-    state: &ServerState,
-    peer: &Peer,
-    sink: &Sink,
-    failure: Failure,
-) -> Option<JobHandle> {
-    if let Ok(id) = JobId::random() {
-        state.jobs.audit.refused(peer, &id, &failure);
-    }
-    refuse(sink, failure)
+/// Rejects a malformed start. Nothing can be audited as an attempt, so only the refusal is recorded.
+fn no_request(state: &Arc<ServerState>, peer: &Arc<Peer>, sink: Sink, failure: Failure) -> Answer {
+    let (state, peer) = (Arc::clone(state), Arc::clone(peer));
+    // The audit is on the disk.
+    state.clone().tasks.spawn(async move {
+        if let Ok(id) = JobId::random() {
+            state.jobs.audit.refused(&peer, &id, &failure);
+        }
+        refuse(&sink, failure);
+    });
+    Answer::Refused
 }
 
-fn refuse(sink: &Sink, failure: Failure) -> Option<JobHandle> {
+fn refuse(sink: &Sink, failure: Failure) -> Answer {
     sink.link.send(job::not_started(sink.ch, failure));
-    None
+    Answer::Refused
 }
 
-fn refused(sink: &Sink, reason: Refusal) -> Option<JobHandle> {
+fn refused(sink: &Sink, reason: Refusal) -> Answer {
     sink.link.send(Frame::Refused { ch: sink.ch, reason, generation: None });
-    None
+    Answer::Refused
 }

@@ -1,11 +1,14 @@
 //! A command's life, apart from any connection.
 //!
 //! ```text
-//!            turn             spawned            ended, pipes closed           done or retain
-//!  Waiting --------> Starting -------> Running ---------------------> Ended -----------------> gone
-//!     |                 |                                               ^
-//!     +-----------------+-----------------------------------------------+   not started
+//!             permitted         turn            spawned         ended, pipes closed       done or retain
+//!  Preparing ---------> Waiting ----> Starting -------> Running ------------------> Ended ---------> gone
+//!      |                   |              |                                           ^              ^
+//!      |                   +--------------+-------------------------------------------+ not started  |
+//!      +---------------------------------------------------------------------------------------------+
 //! ```
+//!
+//! Whatever a job waits for, it hears its mailbox meanwhile.
 //!
 //! One task owns it all: the process, the pipes, and what was not confirmed of its output. The
 //! connection that has it at the moment is a sink that it writes frames to, and that another
@@ -18,6 +21,7 @@ mod linked;
 mod output;
 pub mod registry;
 mod run;
+mod starting;
 mod timers;
 
 pub use ending::{draining, not_started, unknown};
@@ -36,15 +40,17 @@ use tokio::sync::{SetOnce, mpsc};
 
 use crate::{
     admission::{
-        Admission,
+        Admission, Entering,
         budget::{Budget, Share},
         locks::Locks,
     },
     audit::Audit,
     config::{OnReload, limits::Limits},
     job::idempotency::IdempotencyLog,
+    judging::Refused,
     policy::{AuthorizedRequest, Permit, Rules},
     process::Processes,
+    trust::Peer,
 };
 
 /// Messages that may wait for a job. It takes each at once, so this is for bursts.
@@ -141,7 +147,7 @@ impl Sink {
     }
 }
 
-/// Everything that a job needs to begin.
+/// What is known of a job before anything is looked at for it.
 #[derive(Debug)]
 pub struct Beginning {
     /// Its name.
@@ -150,20 +156,29 @@ pub struct Beginning {
     pub kept: Option<Key>,
     /// The request digest.
     pub digest: RequestDigest,
-    /// Proof that it may run.
-    pub permit: Permit,
-    /// What was permitted, should the rules change.
-    pub authorized: AuthorizedRequest,
-    /// What the permit's plan takes of the budget.
-    pub held: Share,
-    /// What the user should know of how it was resolved.
-    pub note: Option<String>,
+    /// Who asked for it.
+    pub peer: Arc<Peer>,
     /// The connection that asked.
     pub sink: Sink,
     /// How it was asked for.
     pub wishes: Wishes,
     /// What it must hold alone while it runs.
     pub lock: Option<Lock>,
+}
+
+/// What was found for a job, and that it may run.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Proof that it may run.
+    pub permit: Permit,
+    /// What was permitted, should the rules change.
+    pub authorized: AuthorizedRequest,
+    /// What the request takes of the budget.
+    pub held: Share,
+    /// What the user should know of how it was resolved.
+    pub note: Option<String>,
+    /// That it was let in, until it takes a turn or a place in a queue.
+    pub entering: Entering,
 }
 
 /// The scalars of a start.
@@ -239,16 +254,18 @@ pub fn register() -> (JobHandle, Registered) {
 impl Registered {
     /// Lives the whole life of the job; ends when nothing of it needs to be known any more.
     ///
-    /// `on_end` is called when nothing of it runs any more and only its end is kept, with whether
-    /// anything had run. Returns that as well.
+    /// `preparing` finds what the job needs and has it judged; it is dropped when nobody wants the job
+    /// any more. `on_end` is called when nothing of the job runs any more and only its end is kept, with
+    /// whether anything had run. Returns that as well.
     pub async fn live(
         self,
         beginning: Beginning,
+        preparing: impl Future<Output = Result<Prepared, Refused>> + Send,
         shared: Arc<Shared>,
         on_end: impl FnOnce(bool) + Send,
     ) -> bool {
-        let (job, asked) = run::Job::new(beginning, self.mailbox, shared);
-        let started = job.live(asked, on_end).await;
+        let (job, lock) = run::Job::new(beginning, self.mailbox, shared);
+        let started = job.live(preparing, lock, on_end).await;
         drop(self.handle);
         started
     }
@@ -267,6 +284,11 @@ impl JobHandle {
     /// client, and ends by that.
     pub fn forget(&self) {
         let _ = self.mailbox.try_send(Message::Forget);
+    }
+
+    /// Whether nothing of the job is left that could be told anything.
+    pub fn is_gone(&self) -> bool {
+        self.mailbox.is_closed()
     }
 
     /// Whether both lead to the same job.

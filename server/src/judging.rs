@@ -1,6 +1,11 @@
 //! From a request to a permit: what it speaks of is found on this host, then judged.
 //!
-//! The policy itself touches nothing; this is the part that does.
+//! The policy itself touches nothing; this is the part that does. What it does waits for the file system
+//! and so belongs on [`FileThreads`].
+
+mod threads;
+
+pub use self::threads::FileThreads;
 
 use std::{ffi::OsStr, net::IpAddr, sync::Arc, time::SystemTime};
 
@@ -29,7 +34,7 @@ pub enum Refused {
     /// It may not be done.
     Denied(Denial),
     /// It can't be done.
-    Failed(SpawnError),
+    Failed(Failure),
 }
 
 impl From<Denial> for Refused {
@@ -38,9 +43,15 @@ impl From<Denial> for Refused {
     }
 }
 
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 impl From<SpawnError> for Refused {
     fn from(error: SpawnError) -> Self {
-        Self::Failed(error)
+        Self::Failed(error.into())
     }
 }
 
@@ -48,7 +59,7 @@ impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Denied(denial) => denial.into(),
-            Refused::Failed(error) => error.into(),
+            Refused::Failed(failure) => failure,
         }
     }
 }

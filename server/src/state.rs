@@ -30,6 +30,7 @@ use crate::{
         limits::{HELD, Limits},
     },
     job::{self, idempotency::IdempotencyLog, registry::Registry},
+    judging::FileThreads,
     policy::Rules,
     process::{Account, Accounts, Processes},
     trust::{Trust, TrustError},
@@ -52,6 +53,8 @@ pub struct ServerState {
     pub account: Account,
     /// Whom else they may run as.
     pub accounts: Accounts,
+    /// What looks at the host's files.
+    pub files: FileThreads,
     /// Every task of the server runs in it.
     pub tasks: TaskTracker,
     /// Ends all connections.
@@ -101,6 +104,7 @@ impl ServerState {
             registry,
             account,
             accounts: Accounts::start()?,
+            files: FileThreads::start()?,
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             instance: Instance::random()?,

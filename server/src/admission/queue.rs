@@ -22,6 +22,8 @@ pub(super) struct FairQueue<T> {
     limit: usize,
     running: usize,
     waiting: usize,
+    /// Commands that were let in and neither run nor wait yet.
+    entering: usize,
     lanes: HashMap<Arc<str>, Lane<T>>,
     ring: VecDeque<Arc<str>>,
     entered: u64,
@@ -34,6 +36,7 @@ pub(super) struct FairQueue<T> {
 #[derive(Debug)]
 pub(super) struct Lane<T> {
     running: usize,
+    entering: usize,
     limit: usize,
     queue: VecDeque<(u64, T)>,
     in_ring: bool,
@@ -46,6 +49,7 @@ impl<T> Lane<T> {
     fn new() -> Self {
         Self {
             running: 0,
+            entering: 0,
             limit: 0,
             queue: VecDeque::new(),
             in_ring: false,
@@ -59,12 +63,17 @@ impl<T> Lane<T> {
         self.running
     }
 
+    pub(super) fn entering(&self) -> usize {
+        self.entering
+    }
+
     pub(super) fn waiting(&self) -> usize {
         self.queue.len()
     }
 
     fn is_idle(&self, now: Instant) -> bool {
         self.running == 0
+            && self.entering == 0
             && self.queue.is_empty()
             && self.starts.is_full(now)
             && self.refusals.is_full(now)
@@ -78,6 +87,7 @@ impl<T> FairQueue<T> {
             limit,
             running: 0,
             waiting: 0,
+            entering: 0,
             lanes: HashMap::new(),
             ring: VecDeque::new(),
             entered: 0,
@@ -92,6 +102,27 @@ impl<T> FairQueue<T> {
 
     pub(super) fn waiting(&self) -> usize {
         self.waiting
+    }
+
+    pub(super) fn entering(&self) -> usize {
+        self.entering
+    }
+
+    /// Counts a command that was let in, until [`FairQueue::has_entered`]. Returns the identity's name.
+    pub(super) fn let_in(&mut self, who: &str, limit: usize) -> Arc<str> {
+        self.lane(who, limit).entering += 1;
+        self.entering += 1;
+        self.lanes.get_key_value(who).map_or_else(|| who.into(), |(name, _)| Arc::clone(name))
+    }
+
+    /// Ends what [`FairQueue::let_in`] began: the command takes a turn or a place now, or gives up.
+    pub(super) fn has_entered(&mut self, who: &str, now: Instant) {
+        self.entering -= 1;
+        let Some(lane) = self.lanes.get_mut(who) else { return };
+        lane.entering -= 1;
+        if lane.is_idle(now) {
+            self.lanes.remove(who);
+        }
     }
 
     /// What there is of an identity that may run so many from now on.

@@ -10,7 +10,11 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use rcmd_certs::{Layout, files, text::escaped};
-use rcmd_protocol::{frame::Mode, outcome::Failure, request::Request};
+use rcmd_protocol::{
+    frame::{Lock, Mode},
+    outcome::Failure,
+    request::Request,
+};
 
 use crate::policy::{
     self, Denial, DenialKind, Diagnostic, HostFacts, RequestContext, Rules, explain, file,
@@ -95,7 +99,8 @@ fn request(options: &ExplainOptions) -> Result<Request> {
         user: None,
         stdin: false,
         timeout_ms: 0,
-        lock: None,
+        // How long it would wait for the lock is of no matter to any rule.
+        lock: options.lock.clone().map(|name| Lock { name, wait_ms: 0 }),
     };
     request.check().map_err(told)?;
     Ok(request)
@@ -160,7 +165,7 @@ impl Case {
                 writeln!(out, "permitted: {} as {}", escaped(&program), self.account_name())?;
                 return decided(out, &by, place).map(|()| 0);
             }
-            Err(Refused::Failed(error)) => return Err(told(error.into())),
+            Err(Refused::Failed(failure)) => return Err(told(failure)),
             Err(Refused::Denied(denial)) => denial,
         };
         writeln!(out, "denied: {}", escaped(&denial.reason))?;

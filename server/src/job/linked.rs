@@ -6,7 +6,10 @@ use rcmd_protocol::{
     incoming::EndError,
     signal::Signal,
 };
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 use tracing::info;
 
 use super::{
@@ -54,9 +57,13 @@ impl Job {
 
     /// Judges by other rules what waits, and what runs if those are to end it. A client that is gone
     /// learns of it from the end, like everything else.
-    fn judge_again(&mut self, rules: &Rules) -> Option<Order> {
-        let denial =
-            self.authorized.as_ref()?.recheck(rules, &self.peer, SystemTime::now()).err()?;
+    pub(super) fn judge_again(&mut self, rules: &Arc<Rules>) -> Option<Order> {
+        let Some(authorized) = &self.authorized else {
+            // It may be being judged by the rules before these.
+            self.newer = Some(Arc::clone(rules)).filter(|_| self.is_preparing);
+            return None;
+        };
+        let denial = authorized.recheck(rules, &self.peer, SystemTime::now()).err()?;
         info!(job = %self.id, peer = %self.peer, why = denial.kind.as_str(), %denial, "no longer permitted");
         self.authorized = None;
         self.denial = Some(denial);
@@ -65,12 +72,10 @@ impl Job {
 
     fn lost(&mut self, resumable: bool) -> Option<Order> {
         self.sink = None;
-        if !resumable {
-            return Some(Order::Kill(Reason::Client));
-        }
         let grace = self.wishes.grace_ms.map(Duration::from_millis);
         match self.exit {
             Some(_) => self.timers.retain(self.shared.retain),
+            None if !resumable => return Some(Order::Kill(Reason::Client)),
             None => self.timers.lost(grace.unwrap_or(self.shared.grace).min(self.shared.grace)),
         }
         None

@@ -59,8 +59,9 @@ impl Output {
         }
     }
 
+    /// Takes the pipe; closes it at once when the client has stopped the stream before.
     pub(super) fn connect(&mut self, pipe: Option<pipe::Receiver>) {
-        self.pipe = pipe;
+        self.pipe = pipe.filter(|_| self.log.finished().is_none());
     }
 
     /// Bytes that may be read now.
@@ -322,6 +323,17 @@ mod tests {
             output.read(&budget).await;
         }
         assert_eq!(output.log.total(), HELD_ALWAYS);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_was_stopped_before_its_command_started_meets_a_closed_pipe() {
+        let (_budget, mut output) = output(1 << 20);
+        let (mut writer, reader) = pipe::pipe().unwrap();
+        output.stop();
+        output.connect(Some(reader));
+        assert!(output.is_closed());
+        let error = writer.write_all(b"x").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[tokio::test]

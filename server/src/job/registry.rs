@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -43,6 +43,13 @@ enum Entry {
     Live { digest: RequestDigest, job: JobHandle },
     Ended { digest: RequestDigest, job: JobHandle },
     Tombstone,
+}
+
+/// Something that counts among an identity's jobs and is none, as a question is; until it is dropped.
+#[derive(Debug)]
+pub struct Counted {
+    registry: Arc<Registry>,
+    user: String,
 }
 
 /// What there is under a key.
@@ -92,9 +99,8 @@ impl Registry {
             let all = jobs.live;
             let user = jobs.users.entry(user.to_owned()).or_default();
             match user.find(key, digest) {
-                Lookup::Unknown if user.live >= limit => Err(too_many("this identity", limit)),
-                Lookup::Unknown if all >= self.channels => Err(too_many("the host", self.channels)),
                 Lookup::Unknown => {
+                    self.check_room(user, limit, all)?;
                     user.entries.insert(key, Entry::Live { digest, job: job.clone() });
                     user.live += 1;
                     jobs.live += 1;
@@ -103,6 +109,32 @@ impl Registry {
                 found => Ok(found),
             }
         })
+    }
+
+    /// Counts something that is no job among the jobs of an identity, which may have so many at once.
+    ///
+    /// # Errors
+    /// `busy` when it has as many, or the host has.
+    pub fn count(self: &Arc<Self>, limit: usize, user: &str) -> Result<Counted, Failure> {
+        self.jobs(|jobs| {
+            let all = jobs.live;
+            let user = jobs.users.entry(user.to_owned()).or_default();
+            self.check_room(user, limit, all)?;
+            user.live += 1;
+            jobs.live += 1;
+            Ok::<_, Failure>(())
+        })?;
+        Ok(Counted { registry: Arc::clone(self), user: user.to_owned() })
+    }
+
+    fn check_room(&self, user: &User, limit: usize, all: usize) -> Result<(), Failure> {
+        if user.live >= limit {
+            return Err(too_many("this identity", limit));
+        }
+        if all >= self.channels {
+            return Err(too_many("the host", self.channels));
+        }
+        Ok(())
     }
 
     /// Notes that nothing of the job runs any more, and that its end is kept; the identity's oldest
@@ -142,7 +174,7 @@ impl Registry {
                 }
             }
             entry.clear(now, self.tombstone);
-            if entry.entries.is_empty() {
+            if entry.is_unused() {
                 jobs.users.remove(user);
             }
         });
@@ -167,6 +199,19 @@ impl Registry {
     }
 }
 
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.registry.jobs(|jobs| {
+            let Some(user) = jobs.users.get_mut(&self.user) else { return };
+            user.live -= 1;
+            jobs.live -= 1;
+            if user.is_unused() {
+                jobs.users.remove(&self.user);
+            }
+        });
+    }
+}
+
 impl Entry {
     /// Whether the job is this one, and not a later one under the same key.
     fn is_of(&self, of: &JobHandle) -> bool {
@@ -178,6 +223,10 @@ impl Entry {
 }
 
 impl User {
+    fn is_unused(&self) -> bool {
+        self.entries.is_empty() && self.live == 0
+    }
+
     fn find(&self, key: Key, digest: RequestDigest) -> Lookup {
         match self.entries.get(&key) {
             None => Lookup::Unknown,
@@ -279,6 +328,20 @@ mod tests {
         registry.ended("a", Key::from_text(b"1"), &job);
         assert!(claim("a", b"3").is_ok());
         assert_eq!(registry.live(), 3);
+    }
+
+    #[test]
+    fn a_question_counts_as_long_as_it_lasts() {
+        let registry = Arc::new(registry());
+        let (job, _mailbox) = job::register();
+        let questions: Vec<_> = (0..2).map(|_| registry.count(2, "a").unwrap()).collect();
+        assert_eq!(registry.count(2, "a").unwrap_err().kind, ErrorKind::Busy);
+        let key = Key::from_text(b"k");
+        assert!(registry.claim(2, "a", key, digest("x"), &job).is_err());
+        drop(questions);
+        assert!(registry.claim(2, "a", key, digest("x"), &job).is_ok());
+        registry.gone("a", key, &job, false);
+        assert_eq!((registry.live(), registry.jobs(|jobs| jobs.users.len())), (0, 0));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The phases of a job: waiting for a turn, running, ended.
 
-use std::{os::unix::ffi::OsStrExt as _, pin::Pin, sync::Arc, time::Instant};
+use std::{mem, pin::Pin, sync::Arc, time::Instant};
 
 use rcmd_protocol::{
-    frame::{Exit, Frame, Lock, Started, Stream},
+    frame::{Exit, Frame, Lock, Stream},
     ids::{JobId, Key, RequestDigest},
     outcome::{Failure, Outcome},
     signal::Signal,
@@ -12,14 +12,16 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use super::{
-    Beginning, Message, Shared, Sink, Wishes, ending, input::Input, linked::Order, output::Output,
+    Beginning, Message, Prepared, Shared, Sink, Wishes, ending, input::Input, linked::Order,
+    output::Output,
 };
 use crate::{
     admission::{RunSlot, budget::Share, locks::LockGuard},
     audit, clock,
-    config::{OnReload, limits},
+    config::limits,
     job::timers::{Due, Timers},
-    policy::{AuthorizedRequest, Denial, Permit},
+    judging::Refused,
+    policy::{AuthorizedRequest, Denial, Rules},
     process::{Ended, Process, TreeKill},
     trust::Peer,
 };
@@ -40,24 +42,23 @@ pub(super) struct Job {
     pub(super) timers: Timers,
     pub(super) exit: Option<Exit>,
     pub(super) exit_sent: bool,
+    /// Whether it is being judged whether it may run.
+    pub(super) is_preparing: bool,
+    /// Rules that came meanwhile.
+    pub(super) newer: Option<Arc<Rules>>,
+    /// What came for the process before there was one, or when there was none any more.
+    pub(super) heard: Vec<Order>,
     /// What was permitted, as long as another policy may end it.
     pub(super) authorized: Option<AuthorizedRequest>,
     /// Why it is no longer permitted.
     pub(super) denial: Option<Denial>,
-    held: Option<Share>,
-    kept: Option<Key>,
-    digest: RequestDigest,
+    pub(super) held: Option<Share>,
+    pub(super) kept: Option<Key>,
+    pub(super) digest: RequestDigest,
     /// Its start in the audit, until its end is there.
-    audited: Option<audit::Started>,
+    pub(super) audited: Option<audit::Started>,
     pub(super) peer: Arc<Peer>,
-    note: Option<String>,
-}
-
-/// What is to be run; used up by the start, since it may be large and need not be kept beside it.
-pub(super) struct Asked {
-    permit: Permit,
-    lock: Option<Lock>,
-    held: Share,
+    pub(super) note: Option<String>,
 }
 
 /// Why the server ends a command.
@@ -77,31 +78,31 @@ pub(super) enum Reason {
     Denied,
 }
 
-type Killing = Pin<Box<dyn Future<Output = TreeKill> + Send>>;
+pub(super) type Killing = Pin<Box<dyn Future<Output = TreeKill> + Send>>;
 
 /// A running process, and what is being done to end it.
-struct Running {
-    process: Process,
-    began: Instant,
-    ended: Option<Ended>,
-    reason: Option<Reason>,
+pub(super) struct Running {
+    pub(super) process: Process,
+    pub(super) began: Instant,
+    pub(super) ended: Option<Ended>,
+    pub(super) reason: Option<Reason>,
     /// Whether it was told to end, so that what its leader leaves behind is to end with it.
-    doomed: bool,
-    killing: Option<Killing>,
-    _turn: RunSlot,
-    lock_guard: Option<LockGuard>,
+    pub(super) doomed: bool,
+    pub(super) killing: Option<Killing>,
+    pub(super) _turn: RunSlot,
+    pub(super) lock_guard: Option<LockGuard>,
     /// Whether something of its tree could not be killed.
-    is_left: bool,
+    pub(super) is_left: bool,
 }
 
 impl Job {
+    /// A job that nothing is known of yet, and the lock that it wants.
     pub(super) fn new(
         beginning: Beginning,
         mailbox: mpsc::Receiver<Message>,
         shared: Arc<Shared>,
-    ) -> (Self, Asked) {
-        let Beginning { id, kept, digest, permit, authorized, held, note, sink, wishes, lock } =
-            beginning;
+    ) -> (Self, Option<Lock>) {
+        let Beginning { id, kept, digest, peer, sink, wishes, lock } = beginning;
         let share = || Share::new(Arc::clone(&shared.budget));
         let algorithm = wishes.algorithm;
         let job = Self {
@@ -119,140 +120,49 @@ impl Job {
             timers: Timers::default(),
             exit: None,
             exit_sent: false,
-            authorized: Some(authorized),
+            is_preparing: true,
+            newer: None,
+            heard: Vec::new(),
+            authorized: None,
             denial: None,
             held: None,
             kept,
             digest,
             audited: None,
-            peer: Arc::clone(permit.peer()),
-            note,
+            peer,
+            note: None,
         };
-        (job, Asked { permit, lock, held })
+        (job, lock)
     }
 
     /// Lives the whole life; `on_end` is called when nothing runs any more and only the end is kept.
-    pub(super) async fn live(mut self, asked: Asked, on_end: impl FnOnce(bool)) -> bool {
-        let mut exit = match self.start(asked).await {
+    pub(super) async fn live(
+        mut self,
+        preparing: impl Future<Output = Result<Prepared, Refused>>,
+        lock: Option<Lock>,
+        on_end: impl FnOnce(bool),
+    ) -> bool {
+        let prepared = match self.prepare(preparing).await {
+            Ok(prepared) => prepared,
+            Err(failure) => {
+                let mut exit = ending::exit_not_started(0, failure);
+                self.note_end(&mut exit);
+                self.exit = Some(exit);
+                on_end(false);
+                self.dismiss().await;
+                return false;
+            }
+        };
+        let mut exit = match self.start(prepared, lock).await {
             Ok(running) => self.run(running).await,
             Err(failure) => ending::exit_without_process(self.started_at, failure),
         };
-        self.note_end(&mut exit).await;
+        self.note_end(&mut exit);
+        self.note_end_of_key(&exit).await;
         self.exit = Some(exit);
         on_end(self.started_at.is_some());
         self.keep().await;
         self.started_at.is_some()
-    }
-
-    async fn start(&mut self, mut asked: Asked) -> Result<Running, Failure> {
-        // Before the turn: who waits for a lock holds up nobody who needs none.
-        let Some(lock) = asked.lock.take() else { return self.launch(asked).await };
-        let lock_guard = self.wait_for_lock(&lock).await?;
-        match self.launch(asked).await {
-            Ok(running) => Ok(Running { lock_guard: Some(lock_guard), ..running }),
-            Err(failure) => {
-                lock_guard.release();
-                Err(failure)
-            }
-        }
-    }
-
-    async fn launch(&mut self, asked: Asked) -> Result<Running, Failure> {
-        let turn = self.wait_for_turn().await?;
-        if let Some(key) = self.kept {
-            let user = self.peer.user();
-            self.shared.idempotency.begin(user, key, self.digest, &self.id).await?;
-        }
-        let permit = &asked.permit;
-        let asked_for =
-            self.authorized.as_ref().and_then(|authorized| authorized.request.user.as_deref());
-        let user = asked_for.unwrap_or(self.shared.user.as_bytes());
-        self.audited = Some(self.shared.audit.start(user, permit).await?);
-        let mut process = match self.shared.processes.spawn(permit.plan()).await {
-            Ok(process) => process,
-            Err(error) => {
-                if error.may_have_run() {
-                    self.started_at = Some(clock::now_ms());
-                }
-                return Err(error.into());
-            }
-        };
-        match self.shared.on_reload {
-            OnReload::Keep => self.authorized = None,
-            OnReload::End => self.held = Some(asked.held),
-        }
-        let started_at = clock::now_ms();
-        self.started_at = Some(started_at);
-        self.input.connect(process.stdin.take());
-        self.stdout.connect(process.stdout.take());
-        self.stderr.connect(process.stderr.take());
-        let began = Instant::now();
-        self.timers.started(self.wishes.timeout_ms, began);
-        if let Some(sink) = &self.sink {
-            sink.link.send(Frame::Started(Started {
-                ch: sink.ch,
-                job: self.id.clone(),
-                digest: self.wishes.algorithm,
-                started_at,
-                note: self.note.take(),
-            }));
-        }
-        debug!(job = %self.id, peer = %self.peer, pid = process.pid(), "started");
-        Ok(Running {
-            process,
-            began,
-            ended: None,
-            reason: None,
-            doomed: false,
-            killing: None,
-            _turn: turn,
-            lock_guard: None,
-            is_left: false,
-        })
-    }
-
-    async fn wait_for_lock(&mut self, lock: &Lock) -> Result<LockGuard, Failure> {
-        let waiter = self.shared.locks.enqueue(lock, self.peer.identity(), &self.id)?;
-        if waiter.must_wait() {
-            self.send(|ch| Frame::Queued { ch, position: waiter.position() as u64 });
-        }
-        self.wait_for(waiter.acquire()).await
-    }
-
-    async fn wait_for_turn(&mut self) -> Result<RunSlot, Failure> {
-        let admission = Arc::clone(&self.shared.admission);
-        let quota = self.shared.limits.load().quota_of(self.peer.identity());
-        if let Some(turn) = admission.try_slot(self.peer.user(), &quota) {
-            return Ok(turn);
-        }
-        let mut ticket = admission.enqueue(self.peer.user(), &quota)?;
-        self.send(|ch| Frame::Queued { ch, position: ticket.position() as u64 });
-        self.wait_for(ticket.slot()).await
-    }
-
-    /// Waits for what it needs to start, as long as anybody wants it to.
-    async fn wait_for<T>(
-        &mut self,
-        what: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
-        tokio::pin!(what);
-        loop {
-            let gone_at = self.timers.next();
-            tokio::select! {
-                came = &mut what => return came,
-                message = self.mailbox.recv() => match message.and_then(|m| self.take(m)) {
-                    None | Some(Order::ReaderGone) => {}
-                    Some(Order::Signal(_) | Order::Kill(_) | Order::Done) => {
-                        return Err(ending::given_up("its client ended it while it waited for its turn"));
-                    }
-                    Some(Order::Term(Reason::Denied)) => return Err(self.denied()),
-                    Some(Order::Term(_)) => return Err(ending::draining()),
-                },
-                () = at(gone_at) => {
-                    return Err(ending::given_up("its client went away while it waited for its turn"));
-                }
-            }
-        }
     }
 
     async fn run(&mut self, mut running: Running) -> Exit {
@@ -327,7 +237,7 @@ impl Job {
         self.stderr.process_ended();
     }
 
-    fn obey(&mut self, order: Order, running: &mut Running) {
+    pub(super) fn obey(&mut self, order: Order, running: &mut Running) {
         match order {
             Order::Signal(signal) => {
                 running.doomed |= asks_for_the_end(signal);
@@ -432,11 +342,11 @@ impl Job {
     }
 
     /// Why it may run no longer.
-    fn denied(&self) -> Failure {
+    pub(super) fn denied(&self) -> Failure {
         self.denial.clone().map_or_else(ending::draining, Failure::from)
     }
 
-    async fn note_end(&mut self, exit: &mut Exit) {
+    fn note_end(&mut self, exit: &mut Exit) {
         match (self.audited.take(), &self.denial, &exit.failure) {
             (Some(started), ..) => exit.audit = started.end(exit).map(Box::new),
             (None, Some(denial), _) => {
@@ -456,8 +366,21 @@ impl Job {
             kind = exit.failure.as_ref().map(|failure| failure.kind.as_str()),
             "ended"
         );
-        if let Some(key) = self.kept {
-            self.shared.idempotency.end(self.peer.user(), key, exit).await;
+    }
+
+    async fn note_end_of_key(&mut self, exit: &Exit) {
+        let Some(key) = self.kept else { return };
+        let (shared, peer) = (Arc::clone(&self.shared), Arc::clone(&self.peer));
+        self.hear_during(shared.idempotency.end(peer.user(), key, exit)).await;
+    }
+
+    /// Tells those who are there that nothing runs. Nothing is kept: whoever asks again starts again.
+    async fn dismiss(&mut self) {
+        self.deliver();
+        self.mailbox.close();
+        while let Some(message) = self.mailbox.recv().await {
+            self.take(message);
+            self.deliver();
         }
     }
 
@@ -467,6 +390,9 @@ impl Job {
         self.timers.ended();
         if self.sink.is_none() {
             self.timers.retain(self.shared.retain);
+        }
+        if mem::take(&mut self.heard).contains(&Order::Done) {
+            return;
         }
         loop {
             let until = self.timers.next();
@@ -491,7 +417,7 @@ async fn killed(killing: &mut Option<Killing>) -> TreeKill {
     }
 }
 
-async fn at(deadline: Option<Instant>) {
+pub(super) async fn at(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,

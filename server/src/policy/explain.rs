@@ -54,9 +54,14 @@ pub fn rule_for(user: &str, request: &Request, facts: &HostFacts) -> Option<Stri
         }
     };
     let (user, account) = (quoted(user), quoted(account));
+    let lock = request
+        .lock
+        .as_ref()
+        .map(|lock| format!(" &&\n  context has lock && context.lock == {}", quoted(&lock.name)));
+    let lock = lock.unwrap_or_default();
     Some(format!(
         "permit (\n  principal == User::{user},\n  action == Action::\"{action}\",\n  resource\n) \
-         when {{\n  {what} &&\n  context.account == {account}\n}};\n"
+         when {{\n  {what} &&\n  context.account == {account}{lock}\n}};\n"
     ))
 }
 

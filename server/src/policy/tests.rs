@@ -325,7 +325,9 @@ fn the_rule_that_is_offered_permits_what_was_denied_and_nothing_else() {
     let none = rules("");
     let words: [&[u8]; 4] = [b"systemctl", b"", b"a \"b\\\x01\n", "ü".as_bytes()];
     let facts = facts("/usr/bin/systemctl");
-    for request in [exec(&words), line(b"echo \"$HOME\"\n")] {
+    let lock = |name: &str| Some(Lock { name: name.to_owned(), wait_ms: 0 });
+    let locked = Request { lock: lock("deploy/\"web\""), ..exec(&words) };
+    for request in [exec(&words), line(b"echo \"$HOME\"\n"), locked] {
         assert!(asked(&none, &who("al", &[]), &request).is_err());
         let text = explain::rule_for("al", &request, &facts).unwrap();
         let rules = rules(&text);
@@ -334,6 +336,12 @@ fn the_rule_that_is_offered_permits_what_was_denied_and_nothing_else() {
         more.args[0].push(b'x');
         assert!(asked(&rules, &who("al", &[]), &more).is_err());
         assert!(asked(&rules, &who("bob", &[]), &request).is_err());
+        if request.lock.is_some() {
+            for other in [None, lock("deploy/db")] {
+                let other = Request { lock: other, ..request.clone() };
+                assert!(asked(&rules, &who("al", &[]), &other).is_err());
+            }
+        }
     }
 }
 

@@ -9,9 +9,7 @@ use std::{
     ffi::{CStr, CString, OsStr, c_char, c_long},
     io, mem,
     os::unix::ffi::OsStrExt as _,
-    ptr,
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
-    thread,
+    ptr, thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -20,12 +18,15 @@ use nix::{
     libc,
     unistd::{Gid, User, geteuid, getgrouplist},
 };
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 
 use super::{Account, AccountError};
 use crate::process::plan::Identity;
 
-/// Look-ups that may wait.
+/// Look-ups that may wait for the thread; further ones wait for room among them.
 const WAITING: usize = 64;
 /// How long one may take, the wait included.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,7 +42,7 @@ struct Order {
 /// Asks for accounts; the thread ends with the last of these.
 #[derive(Clone, Debug)]
 pub struct Accounts {
-    orders: SyncSender<Order>,
+    orders: mpsc::Sender<Order>,
 }
 
 impl Accounts {
@@ -50,8 +51,8 @@ impl Accounts {
     /// # Errors
     /// When the host has none to give.
     pub fn start() -> io::Result<Self> {
-        let (orders, mailbox) = sync_channel(WAITING);
-        thread::Builder::new().name("accounts".to_owned()).spawn(move || answer(&mailbox))?;
+        let (orders, mailbox) = mpsc::channel(WAITING);
+        thread::Builder::new().name("accounts".to_owned()).spawn(move || answer(mailbox))?;
         Ok(Self { orders })
     }
 
@@ -62,16 +63,16 @@ impl Accounts {
     pub async fn find(&self, name: &[u8]) -> Result<Account, AccountError> {
         let (answer, answered) = oneshot::channel();
         let order = Order { name: name.to_owned(), answer };
-        self.orders.try_send(order).map_err(|_| AccountError::Slow)?;
-        match timeout(PATIENCE, answered).await {
-            Ok(Ok(found)) => found,
-            Ok(Err(_)) | Err(_) => Err(AccountError::Slow),
-        }
+        let asked = async {
+            self.orders.send(order).await.ok()?;
+            answered.await.ok()
+        };
+        timeout(PATIENCE, asked).await.ok().flatten().unwrap_or(Err(AccountError::Slow))
     }
 }
 
-fn answer(mailbox: &Receiver<Order>) {
-    while let Ok(Order { name, answer }) = mailbox.recv() {
+fn answer(mut mailbox: mpsc::Receiver<Order>) {
+    while let Some(Order { name, answer }) = mailbox.blocking_recv() {
         // Nobody waits any more for what came too late.
         if !answer.is_closed() {
             let _ = answer.send(Account::find(OsStr::from_bytes(&name)));
