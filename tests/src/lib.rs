@@ -20,6 +20,7 @@ pub mod client;
 pub mod instructions;
 mod lines;
 pub mod membership;
+pub mod name_service;
 pub mod pki;
 pub mod proc;
 pub mod proxy;
@@ -36,6 +37,7 @@ pub mod world;
 
 pub use binaries::binaries;
 pub use client::{ClientCommand, Finished, RunningClient};
+pub use name_service::NameService;
 pub use proxy::{Direction, Fault, Plan, Proxy};
 pub use random::Random;
 pub use raw::RawPeer;

@@ -5,6 +5,7 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 /// Ends the test as skipped unless its argument, a `Result<T, String>` that names what is missing, is
 /// `Ok`; then gives the value.
@@ -75,6 +76,20 @@ pub fn need_faketime() -> Result<PathBuf, String> {
 /// "root", when it doesn't.
 pub fn need_root() -> Result<(), String> {
     if rustix::process::geteuid().is_root() { Ok(()) } else { Err("root".to_owned()) }
+}
+
+/// Whether this test can give a program a mount namespace of its own (unshare(1)).
+///
+/// # Errors
+///
+/// What is missing.
+pub fn need_mount_namespace() -> Result<(), String> {
+    need_root()?;
+    let mut made = Command::new(need_tool("unshare")?);
+    match made.args(["--mount", "true"]).stderr(Stdio::null()).status() {
+        Ok(status) if status.success() => Ok(()),
+        _ => Err("a mount namespace".to_owned()),
+    }
 }
 
 /// Whether a server here can have cgroups of its own (version 2, writable).

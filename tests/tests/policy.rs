@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use rcmd_tests::client::ClientCommand;
 use rcmd_tests::pki::{Authority, Leaf};
 use rcmd_tests::proc::marked;
+use rcmd_tests::raw::{RawPeer, Start};
 use rcmd_tests::sink::Sink;
 use rcmd_tests::{World, binaries, eventually};
 use rustix::process::Signal;
@@ -212,6 +213,32 @@ fn explain_says_which_rule_decides_and_what_would_permit_it() {
     assert!(status == 1 && said.contains("without the shell, with --exec"), "{said}");
     let (status, said) = explain(&["--user", "no-such-user", "--", "id"]);
     assert!(status == 125 && said.contains("no-such-user"), "{said}");
+}
+
+#[test]
+fn the_lock_is_part_of_what_is_asked() {
+    let world = World::start();
+    let rules = "permit (principal, action == Action::\"run\", resource)\n\
+        when { context has lock && context.lock == \"deploy\" };\n";
+    reload(&world, rules);
+    let explain = |lock: &[&str]| {
+        let words = [&["explain", "--as", "alice"], lock, &["--", "echo", "hi"]].concat();
+        let done = policy(&world, &words);
+        (done.status.code().unwrap(), text(&done.stdout) + &text(&done.stderr))
+    };
+    assert_eq!(explain(&["--lock", "deploy"]).0, 0);
+    assert_eq!(explain(&[]).0, 1);
+    let (status, said) = explain(&["--lock", "other"]);
+    assert!(status == 1 && said.contains("context.lock == \"other\""), "{said}");
+    let (status, said) = explain(&["--lock", "a b"]);
+    assert!(status == 125 && said.contains("lock"), "{said}");
+    let mut peer = RawPeer::greeted(&world);
+    let echo = |ch| Start::exec(ch, &["echo", "hi"]);
+    let questions = [echo(1).lock("deploy", 0), echo(2), echo(3).lock("other", 0)];
+    for (question, permitted) in questions.iter().zip([true, false, false]) {
+        peer.send(&question.ask()).unwrap();
+        assert_eq!(peer.expect_frame("verdict").0["permitted"], permitted);
+    }
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub struct Start {
     stdin: bool,
     timeout_ms: u64,
     lock: Option<(String, u64)>,
+    user: Option<String>,
+    keep: bool,
 }
 
 impl Start {
@@ -29,7 +31,17 @@ impl Start {
         let key = (u128::from(std::process::id()) << 64)
             | u128::from(KEYS.fetch_add(1, Ordering::Relaxed));
         let words = words.iter().map(|&word| word.to_owned()).collect();
-        Self { ch, key, mode: "exec", words, stdin: false, timeout_ms: 0, lock: None }
+        Self {
+            ch,
+            key,
+            mode: "exec",
+            words,
+            stdin: false,
+            timeout_ms: 0,
+            lock: None,
+            user: None,
+            keep: false,
+        }
     }
 
     /// One line for the user's shell.
@@ -67,13 +79,26 @@ impl Start {
         self
     }
 
+    /// As this user of the host.
+    pub fn user(mut self, name: &str) -> Self {
+        self.user = Some(name.to_owned());
+        self
+    }
+
+    /// With its key written down, as one that a caller chose is.
+    pub fn keep(mut self) -> Self {
+        self.keep = true;
+        self
+    }
+
     /// The header without `len`.
     #[must_use]
     pub fn header(&self) -> Value {
         let (argc, mode) = (self.words.len(), self.mode);
+        let user = u8::from(self.user.is_some());
         let (timeout, stdin) = (self.timeout_ms, u8::from(self.stdin));
         let mut facts = format!(
-            "argc={argc}\nenvc=0\nmode={mode}\nuser=0\ncwd=0\ntimeout={timeout}\ntty=0\nstdin={stdin}\n"
+            "argc={argc}\nenvc=0\nmode={mode}\nuser={user}\ncwd=0\ntimeout={timeout}\ntty=0\nstdin={stdin}\n"
         );
         if let Some((name, _)) = &self.lock {
             facts += &format!("lock={name}\n");
@@ -84,6 +109,12 @@ impl Start {
             "digest": hex::encode(digest), "mode": mode, "argc": argc, "stdin": self.stdin,
             "timeout_ms": timeout, "digests": ["sha256"],
         });
+        if self.user.is_some() {
+            header["user"] = json!(true);
+        }
+        if self.keep {
+            header["keep"] = json!(true);
+        }
         if let Some((name, wait_ms)) = &self.lock {
             header["lock"] = json!(name);
             header["lock_wait_ms"] = json!(wait_ms);
@@ -94,13 +125,22 @@ impl Start {
     /// The strings, each ended by NUL.
     #[must_use]
     pub fn payload(&self) -> Vec<u8> {
-        self.words.iter().map(|word| [word.as_bytes(), b"\0"].concat()).collect::<Vec<_>>().concat()
+        let strings = self.words.iter().chain(&self.user);
+        strings.map(|word| [word.as_bytes(), b"\0"].concat()).collect::<Vec<_>>().concat()
     }
 
     /// The frame.
     #[must_use]
     pub fn frame(&self) -> Vec<u8> {
         frame(&self.header(), &self.payload())
+    }
+
+    /// The frame that asks whether this would be permitted.
+    #[must_use]
+    pub fn ask(&self) -> Vec<u8> {
+        let mut header = self.header();
+        header["type"] = json!("ask");
+        frame(&header, &self.payload())
     }
 }
 

@@ -5,12 +5,13 @@ use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
 use super::World;
+use crate::NameService;
 use crate::binaries::try_binaries;
 use crate::lines::Lines;
 use crate::server::Launch;
@@ -25,6 +26,7 @@ pub struct Builder {
     limits: Vec<(String, u64)>,
     uid: Option<u32>,
     own_group: bool,
+    name_service: Option<PathBuf>,
 }
 
 impl Builder {
@@ -64,6 +66,12 @@ impl Builder {
     /// Gives the server a process group of its own, out of reach of a terminal's Ctrl-C.
     pub fn own_group(mut self) -> Self {
         self.own_group = true;
+        self
+    }
+
+    /// Has the server ask this name service, and no other nscd(8); needs root and a mount namespace.
+    pub fn name_service(mut self, service: &NameService) -> Self {
+        self.name_service = Some(service.folder().to_owned());
         self
     }
 
@@ -138,6 +146,7 @@ impl Builder {
             limits: self.limits,
             uid: self.uid,
             own_group: self.own_group,
+            name_service: self.name_service,
         };
         Ok(World {
             binaries,
