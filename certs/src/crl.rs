@@ -18,14 +18,14 @@ use crate::x509::serial_text;
 
 mod accept;
 
-pub use accept::ListRefused;
+pub use accept::CrlRefused;
 
 /// The most lists in one file: an authority and its predecessors.
 const MAX_LISTS: usize = 16;
 
 /// One list: which certificates of one issuer are revoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RevocationList {
+pub struct Crl {
     der: CertificateRevocationListDer<'static>,
     /// The issuer's distinguished name.
     pub issuer: String,
@@ -41,7 +41,7 @@ pub struct RevocationList {
 
 /// A list that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum ListError {
+pub enum CrlError {
     /// The file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
@@ -62,23 +62,23 @@ pub enum ListError {
     Incomplete(&'static str),
 }
 
-impl RevocationList {
+impl Crl {
     /// Reads one list.
     ///
     /// # Errors
     ///
-    /// [`ListError`] when it is broken, or lacks a number or a date.
-    pub fn from_der(der: &[u8]) -> Result<Self, ListError> {
+    /// [`CrlError`] when it is broken, or lacks a number or a date.
+    pub fn from_der(der: &[u8]) -> Result<Self, CrlError> {
         let (rest, list) = CertificateRevocationList::from_der(der)
-            .map_err(|error| ListError::Encoding(error.to_string()))?;
+            .map_err(|error| CrlError::Encoding(error.to_string()))?;
         if !rest.is_empty() {
-            return Err(ListError::Encoding(format!("{} bytes follow it", rest.len())));
+            return Err(CrlError::Encoding(format!("{} bytes follow it", rest.len())));
         }
-        let number = list.crl_number().ok_or(ListError::Incomplete("number"))?;
-        let next = list.next_update().ok_or(ListError::Incomplete("date of the next one"))?;
+        let number = list.crl_number().ok_or(CrlError::Incomplete("number"))?;
+        let next = list.next_update().ok_or(CrlError::Incomplete("date of the next one"))?;
         Ok(Self {
             issuer: list.issuer().to_string(),
-            number: number.try_into().map_err(|_| ListError::Incomplete("number below 2^64"))?,
+            number: number.try_into().map_err(|_| CrlError::Incomplete("number below 2^64"))?,
             this_update: list.last_update().timestamp(),
             next_update: next.timestamp(),
             revoked: list
@@ -102,22 +102,22 @@ impl RevocationList {
 
 /// The lists of one number: one for each key that the authority signs with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lists {
-    all: Vec<RevocationList>,
+pub struct CrlSet {
+    all: Vec<Crl>,
     roots: Vec<Fingerprint>,
 }
 
-impl Lists {
+impl CrlSet {
     /// Takes lists together.
     ///
     /// # Errors
     ///
-    /// [`ListError`] when there is none, or there are too many.
-    pub fn new(all: Vec<RevocationList>) -> Result<Self, ListError> {
+    /// [`CrlError`] when there is none, or there are too many.
+    pub fn new(all: Vec<Crl>) -> Result<Self, CrlError> {
         match all.len() {
-            0 => Err(ListError::Empty),
+            0 => Err(CrlError::Empty),
             1..=MAX_LISTS => Ok(Self { all, roots: Vec::new() }),
-            _ => Err(ListError::TooMany),
+            _ => Err(CrlError::TooMany),
         }
     }
 
@@ -136,12 +136,12 @@ impl Lists {
     ///
     /// # Errors
     ///
-    /// [`ListError`] when there is none, or one is broken.
-    pub fn from_pem(pem: &[u8]) -> Result<Self, ListError> {
+    /// [`CrlError`] when there is none, or one is broken.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, CrlError> {
         let mut all = Vec::new();
         for der in CertificateRevocationListDer::pem_slice_iter(pem).take(MAX_LISTS + 1) {
-            let der = der.map_err(|error| ListError::Pem(error.to_string()))?;
-            all.push(RevocationList::from_der(&der)?);
+            let der = der.map_err(|error| CrlError::Pem(error.to_string()))?;
+            all.push(Crl::from_der(&der)?);
         }
         Self::new(all)
     }
@@ -150,8 +150,8 @@ impl Lists {
     ///
     /// # Errors
     ///
-    /// [`ListError`] when it cannot be used.
-    pub fn load(path: &Path) -> Result<Option<Self>, ListError> {
+    /// [`CrlError`] when it cannot be used.
+    pub fn load(path: &Path) -> Result<Option<Self>, CrlError> {
         match files::read_public(path) {
             Ok(pem) => Self::from_pem(&pem).map(Some),
             Err(error) if error.is_missing() => Ok(None),
@@ -160,7 +160,7 @@ impl Lists {
     }
 
     /// The lists.
-    pub fn all(&self) -> &[RevocationList] {
+    pub fn all(&self) -> &[Crl] {
         &self.all
     }
 
@@ -186,7 +186,7 @@ impl Lists {
 
     /// All of them in PEM, one after the other.
     pub fn pem(&self) -> String {
-        self.all.iter().map(RevocationList::pem).collect()
+        self.all.iter().map(Crl::pem).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a member does towards its authority: enrol, renew, and learn of revocations.
+//! What a member does towards its authority: enroll, renew, and learn of revocations.
 //!
 //! [`enroll`] makes a key, which never leaves this machine, and fetches a certificate for a
 //! [`Token`]. From then on a [`Member`] renews the certificate for the same key and fetches
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::clock::{self, BACKDATE, span};
-use crate::crl::{Lists, RevocationList};
+use crate::crl::{Crl, CrlSet};
 use crate::enroll::key::{Algorithm, request};
 use crate::enroll::message::{Ask, Body, MAX_WAIT};
 use crate::enroll::token::{Names, Token};
@@ -36,7 +36,7 @@ use files::{Folder, Grant};
 /// How far two clocks may be apart before it is said: what a certificate's start lies in the past.
 pub const CLOCK_TOLERANCE: Duration = BACKDATE;
 
-/// How to enrol.
+/// How to enroll.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Which of the token's names to take, if the token leaves a choice.
@@ -224,7 +224,7 @@ impl Member {
 
     /// Whether the authority has changed its roots, or which of them signs, since this identity was
     /// last renewed: then it is time to renew, whatever the certificate's age.
-    pub fn is_to_move(&self, lists: &Lists) -> bool {
+    pub fn is_to_move(&self, lists: &CrlSet) -> bool {
         !lists.roots().is_empty() && lists.roots() != self.contact.authorities
     }
 
@@ -238,7 +238,7 @@ impl Member {
     /// # Cancel safety
     ///
     /// Safe.
-    pub async fn fetch_lists(&self, newer_than: u64) -> Result<Option<Lists>, EnrollError> {
+    pub async fn fetch_lists(&self, newer_than: u64) -> Result<Option<CrlSet>, EnrollError> {
         let mut line = self.line().await?;
         lists(&mut line, newer_than, 0).await
     }
@@ -273,7 +273,7 @@ impl Watch {
     /// # Cancel safety
     ///
     /// None: drop the `Watch` afterwards.
-    pub async fn next(&mut self, newer_than: u64) -> Result<Lists, EnrollError> {
+    pub async fn next(&mut self, newer_than: u64) -> Result<CrlSet, EnrollError> {
         loop {
             if let Some(lists) = lists(&mut self.line, newer_than, MAX_WAIT).await? {
                 return Ok(lists);
@@ -282,13 +282,13 @@ impl Watch {
     }
 }
 
-async fn lists(line: &mut Line, newer_than: u64, wait: u64) -> Result<Option<Lists>, EnrollError> {
+async fn lists(line: &mut Line, newer_than: u64, wait: u64) -> Result<Option<CrlSet>, EnrollError> {
     let answer = line.ask(&Ask::Lists { newer_than, wait }, Duration::from_secs(wait)).await?;
     match answer.body {
         Body::Unchanged { .. } => Ok(None),
         Body::Lists { number, lists, roots } if number > newer_than => {
-            let lists = lists.iter().map(|der| RevocationList::from_der(&der.0));
-            let lists = Lists::new(lists.collect::<Result<_, _>>()?)?;
+            let lists = lists.iter().map(|der| Crl::from_der(&der.0));
+            let lists = CrlSet::new(lists.collect::<Result<_, _>>()?)?;
             Ok(Some(lists.with_roots(roots)))
         }
         _ => Err(EnrollError::Lost("it does not go with the question".into())),

@@ -24,18 +24,18 @@ const SCHEMES: [SignatureScheme; 5] = [
 
 /// A private key that seals.
 #[derive(Clone, Debug)]
-pub struct Sealer {
+pub struct Signer {
     key: Arc<dyn SigningKey>,
-    public: SealKey,
+    public: VerifyingKey,
 }
 
 /// The public key of a certificate: the bits of its subjectPublicKey (RFC 5280, 4.1.2.7).
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SealKey(Vec<u8>);
+pub struct VerifyingKey(Vec<u8>);
 
 /// A signature, and how it was made.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Seal {
+pub struct Signature {
     /// The TLS number of its scheme (RFC 8446, 4.2.3).
     pub scheme: u16,
     /// The signature.
@@ -44,7 +44,7 @@ pub struct Seal {
 
 /// A key that can't sign.
 #[derive(Debug, thiserror::Error)]
-pub enum SealError {
+pub enum SignError {
     /// None of its schemes is known here.
     #[error("the server's key is of a kind that can't sign audit checkpoints")]
     Scheme,
@@ -53,14 +53,14 @@ pub enum SealError {
     Sign(rustls::Error),
 }
 
-impl Sealer {
+impl Signer {
     /// The key of a server.
     ///
     /// # Errors
     ///
     /// [`TlsError`] when its files can't be used.
     pub fn of(files: &ServerFiles) -> Result<Self, TlsError> {
-        let public = SealKey::of_certificate(&files.cert)?;
+        let public = VerifyingKey::of_certificate(&files.cert)?;
         let der = load_key(&files.key, REMEDY)?;
         let key = aws_lc_rs::sign::any_supported_type(&der).map_err(|error| TlsError::Pem {
             path: files.key.clone(),
@@ -70,7 +70,7 @@ impl Sealer {
     }
 
     /// The public half, as the certificate has it.
-    pub fn public(&self) -> &SealKey {
+    pub fn public(&self) -> &VerifyingKey {
         &self.public
     }
 
@@ -78,15 +78,15 @@ impl Sealer {
     ///
     /// # Errors
     ///
-    /// [`SealError`] when the key can't.
-    pub fn seal(&self, message: &[u8]) -> Result<Seal, SealError> {
-        let signer = self.key.choose_scheme(&SCHEMES).ok_or(SealError::Scheme)?;
-        let signature = signer.sign(message).map_err(SealError::Sign)?;
-        Ok(Seal { scheme: u16::from(signer.scheme()), signature })
+    /// [`SignError`] when the key can't.
+    pub fn sign(&self, message: &[u8]) -> Result<Signature, SignError> {
+        let signer = self.key.choose_scheme(&SCHEMES).ok_or(SignError::Scheme)?;
+        let signature = signer.sign(message).map_err(SignError::Sign)?;
+        Ok(Signature { scheme: u16::from(signer.scheme()), signature })
     }
 }
 
-impl SealKey {
+impl VerifyingKey {
     /// The key of the first certificate in a PEM file.
     ///
     /// # Errors
@@ -111,15 +111,15 @@ impl SealKey {
     }
 
     /// Whether a seal is this key's, and of this message.
-    pub fn made(&self, seal: &Seal, message: &[u8]) -> bool {
-        let scheme = SignatureScheme::from(seal.scheme);
+    pub fn verifies(&self, signature: &Signature, message: &[u8]) -> bool {
+        let scheme = SignatureScheme::from(signature.scheme);
         if !SCHEMES.contains(&scheme) {
             return false;
         }
         let known = provider().signature_verification_algorithms.mapping;
         known.iter().filter(|(offered, _)| *offered == scheme).any(|(_, algorithms)| {
             algorithms.iter().any(|algorithm| {
-                algorithm.verify_signature(&self.0, message, &seal.signature).is_ok()
+                algorithm.verify_signature(&self.0, message, &signature.signature).is_ok()
             })
         })
     }
@@ -129,14 +129,14 @@ impl SealKey {
 mod tests {
     use super::*;
 
-    fn sealer(dir: &Path) -> Sealer {
+    fn signer(dir: &Path) -> Signer {
         let pair = rcgen::generate_simple_self_signed(vec!["host".to_owned()]).unwrap();
         let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
         std::fs::write(&cert, pair.cert.pem()).unwrap();
         std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         std::fs::set_permissions(&key, private).unwrap();
-        Sealer::of(&ServerFiles {
+        Signer::of(&ServerFiles {
             ca: cert.clone(),
             identity: dir.join("identity.toml"),
             cert,
@@ -148,12 +148,12 @@ mod tests {
     #[test]
     fn a_seal_is_its_keys_and_its_messages_alone() {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (one, other) = (sealer(one.path()), sealer(other.path()));
-        let seal = one.seal(b"message").unwrap();
-        assert!(one.public().made(&seal, b"message"));
-        assert!(!one.public().made(&seal, b"another"));
-        assert!(!other.public().made(&seal, b"message"));
-        assert!(!SealKey::from_bytes(vec![4; 65]).made(&seal, b"message"));
-        assert!(!one.public().made(&Seal { scheme: 0, ..seal }, b"message"));
+        let (one, other) = (signer(one.path()), signer(other.path()));
+        let signature = one.sign(b"message").unwrap();
+        assert!(one.public().verifies(&signature, b"message"));
+        assert!(!one.public().verifies(&signature, b"another"));
+        assert!(!other.public().verifies(&signature, b"message"));
+        assert!(!VerifyingKey::from_bytes(vec![4; 65]).verifies(&signature, b"message"));
+        assert!(!one.public().verifies(&Signature { scheme: 0, ..signature }, b"message"));
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! Certificates of other authorities work as well: `cert.pem` may hold a chain, leaf first;
 //! `ca.pem` several authorities; a key may be PKCS #8, SEC1 or PKCS #1, of any kind that aws-lc-rs
-//! signs with. Revocation lists are the affair of [`Clients`], who judges those who come to a server.
+//! signs with. Revocation lists are the affair of [`ClientVerifier`], who judges those who come to a server.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,15 +34,15 @@ mod load;
 mod server_verifier;
 
 pub use check::{Finding, Problem, check_client, check_server, date_problem};
-pub use client_verifier::{Clients, Cut, Revocation};
+pub use client_verifier::{ClientVerifier, Revalidation, Revocation};
 pub use enrollment::{
     AUTHORITY_ALPN, LISTENER, LISTENER_NAME, contact_config, listener_config, listener_name,
 };
 pub(crate) use load::load_first;
 pub use load::{
-    certificates as load_all, list_issuers, load_certificates, load_leaf, private_key as load_key,
+    certificates as load_all, crl_issuers, load_certificates, load_leaf, private_key as load_key,
 };
-use server_verifier::Servers;
+use server_verifier::ServerVerifier;
 
 /// The protocol name that both ends require (RFC 7301).
 pub const ALPN: &[u8] = b"rcmd/1";
@@ -210,7 +210,7 @@ pub struct ServerSide {
     /// For the handshake.
     pub config: Arc<ServerConfig>,
     /// For later.
-    pub clients: Arc<Clients>,
+    pub clients: Arc<ClientVerifier>,
 }
 
 /// As [`server_config`], with what is known of revocations.
@@ -223,8 +223,8 @@ pub fn server_side(files: &ServerFiles, revocation: &Revocation) -> Result<Serve
     let roots = load::load_roots(&files.ca, load::SERVER_CA_REMEDY)?;
     let pair = load::pair(&files.cert, &files.key, load::SERVER_REMEDY, &provider)?;
     let mapping = Mapping::load(&files.identity)?;
-    let outside = server_verifier::outside(&mapping)?;
-    let clients = Clients::new(Arc::new(roots), mapping, outside, revocation, &provider)
+    let outside = server_verifier::external_roots(&mapping)?;
+    let clients = ClientVerifier::new(Arc::new(roots), mapping, outside, revocation, &provider)
         .map_err(|error| setup(&files.ca, &error))?;
     let clients = Arc::new(clients);
     let verifier = Arc::clone(&clients);
@@ -251,7 +251,7 @@ pub fn server_side(files: &ServerFiles, revocation: &Revocation) -> Result<Serve
 /// As [`server_config`].
 pub fn client_config(files: &ClientFiles) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = provider();
-    let verifier = Servers::new(&files.ca, Mapping::load(&files.identity)?, &provider)?;
+    let verifier = ServerVerifier::new(&files.ca, Mapping::load(&files.identity)?, &provider)?;
     let pair = load::pair(&files.cert, &files.key, load::CLIENT_REMEDY, &provider)?;
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])

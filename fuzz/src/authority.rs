@@ -13,7 +13,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rcmd_authority::ca::ProvenKey;
 use rcmd_certs::{
-    crl::{Lists, RevocationList},
+    crl::{Crl, CrlSet},
     enroll::{
         message::{self, Answer, Ask, Body, MAX_ANSWER, MAX_ASK},
         token::{MAX_TOKEN, Token},
@@ -113,9 +113,9 @@ fn answer(answer: &Answer) {
         }
         Body::Lists { lists, .. } => {
             let lists: Result<Vec<_>, _> =
-                lists.iter().map(|list| RevocationList::from_der(&list.0)).collect();
-            let Ok(lists) = lists.and_then(Lists::new) else { return };
-            assert_eq!(Lists::from_pem(lists.pem().as_bytes()).unwrap().all(), lists.all());
+                lists.iter().map(|list| Crl::from_der(&list.0)).collect();
+            let Ok(lists) = lists.and_then(CrlSet::new) else { return };
+            assert_eq!(CrlSet::from_pem(lists.pem().as_bytes()).unwrap().all(), lists.all());
         }
         Body::Unchanged { .. } | Body::Refused { .. } => {}
     }
@@ -126,7 +126,7 @@ fn der(bytes: &[u8]) {
         assert_eq!(ProvenKey::from_request(bytes).unwrap().fingerprint(), key.fingerprint());
     }
     let _ = Certificate::parse(bytes);
-    let _ = RevocationList::from_der(bytes);
+    let _ = Crl::from_der(bytes);
 }
 
 fn token(text: &str) {

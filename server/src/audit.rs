@@ -36,7 +36,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use rcmd_certs::signature::Sealer;
+use rcmd_certs::signature::Signer;
 use rcmd_protocol::{
     frame::{Exit, Mode},
     ids::{AuditHead, JobId, RequestDigest},
@@ -108,7 +108,7 @@ impl Audit {
     ///
     /// # Errors
     /// Why there is no log; the server must not run then.
-    pub fn open(settings: &Settings, sealer: Sealer) -> Result<Arc<Self>, AuditError> {
+    pub fn open(settings: &Settings, signer: Signer) -> Result<Arc<Self>, AuditError> {
         let folder = &settings.folder;
         let failed = |error| AuditError::Io { path: folder.clone(), error };
         files::make_folder(folder).map_err(failed)?;
@@ -127,7 +127,7 @@ impl Audit {
         }
         let journal = settings.journald.as_deref().map(Journal::start).transpose();
         let journal = journal.map_err(failed)?;
-        let mut writer = Writer::begin(folder, recovered, sealer, journal).map_err(failed)?;
+        let mut writer = Writer::begin(folder, recovered, signer, journal).map_err(failed)?;
         let begun = writer
             .note(&server(State::Started))
             .map_err(io::Error::other)
@@ -234,13 +234,13 @@ impl Audit {
         Ok(started)
     }
 
-    /// Files were read again. `sealer` is the key that signs from now on, if it may be another.
-    pub fn reloaded(&self, what: &str, failure: Option<String>, sealer: Option<Sealer>) {
+    /// Files were read again. `signer` is the key that signs from now on, if it may be another.
+    pub fn reloaded(&self, what: &str, failure: Option<String>, signer: Option<Signer>) {
         let event = Event::Reload { what: what.to_owned(), failure };
         self.shared.write(|writer| {
             writer.note_late(event);
-            if let Some(sealer) = sealer {
-                writer.reseal(sealer);
+            if let Some(signer) = signer {
+                writer.replace_signer(signer);
                 if let Err(error) = writer.seal() {
                     warn!(%error, "audit: no checkpoint under the new key");
                 }
@@ -259,8 +259,8 @@ impl Audit {
     }
 
     /// The host's own certificate was renewed, or could not be.
-    pub fn enrolment(&self, what: &str, failure: Option<String>) {
-        let event = Event::Enrolment { what: what.to_owned(), failure };
+    pub fn enrollment(&self, what: &str, failure: Option<String>) {
+        let event = Event::Enrollment { what: what.to_owned(), failure };
         self.shared.write(|writer| writer.note_late(event));
     }
 

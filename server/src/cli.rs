@@ -86,7 +86,7 @@ pub enum Command {
     },
 }
 
-/// How to enrol.
+/// How to enroll.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "The key is made here and never leaves this machine.\n\n\
     Example:\n  rcmd-server enroll rcmd1_...")]

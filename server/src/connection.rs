@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use rcmd_certs::{text::printable, tls::Cut};
+use rcmd_certs::{text::printable, tls::Revalidation};
 use rcmd_protocol::{
     connection::Role,
     fault::Fault,
@@ -87,7 +87,7 @@ pub async fn serve<S, G>(
             judged.jobs.audit.cut(&who, &cut.to_string());
             connection.link.send(Frame::Error(failure));
             // Who has a newer certificate comes again with it; a revoked one has none.
-            resumable = cut != Cut::Revoked;
+            resumable = cut != Revalidation::Revoked;
             Ended::Closed
         }
         written = &mut writing => match written {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use rcmd_certs::{Layout, signature::Sealer, tls};
+use rcmd_certs::{Layout, signature::Signer, tls};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -48,7 +48,7 @@ pub fn run(options: Options) -> Result<()> {
     tell_of_policy(&settings, &policy);
     // Before there is a second thread: this changes the whole process.
     process::prepare_self().context("the server can't set up its own process")?;
-    let audit = Audit::open(&settings.audit, Sealer::of(&settings.files)?)?;
+    let audit = Audit::open(&settings.audit, Signer::of(&settings.files)?)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served =
         runtime.block_on(serve(layout, settings, limits, trust, policy, Arc::clone(&audit)));

@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use rcmd_certs::{Identity, signature::Sealer};
+use rcmd_certs::{Identity, signature::Signer};
 use rcmd_protocol::{
     frame::{Frame, Hello, ServerHello, capability},
     ids::Instance,
@@ -139,8 +139,8 @@ impl ServerState {
     pub fn reload_trust(&self, what: &str) -> Result<(), TrustError> {
         let reloaded = self.trust.reload();
         let failure = reloaded.as_ref().err().map(ToString::to_string);
-        let sealer = Sealer::of(&self.settings.files).ok().filter(|_| failure.is_none());
-        self.jobs.audit.reloaded(what, failure, sealer);
+        let signer = Signer::of(&self.settings.files).ok().filter(|_| failure.is_none());
+        self.jobs.audit.reloaded(what, failure, signer);
         reloaded
     }
 

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use rcmd_certs::Layout;
-use rcmd_certs::crl::Lists;
+use rcmd_certs::crl::CrlSet;
 use rcmd_certs::enroll::Kind;
 use rcmd_certs::tls::{ClientFiles, client_config};
 use rcmd_tests::authority::Serving;
@@ -60,7 +60,7 @@ fn stale_empty_garbled_older_and_foreign_lists_leave_the_last_good_one() {
     let world = world(&authority);
     let first = fs::read(list(&world)).unwrap();
     authority.certs(&["revoke", "00ff", "--unlisted"]);
-    let number = |bytes: &[u8]| Lists::from_pem(bytes).unwrap().number();
+    let number = |bytes: &[u8]| CrlSet::from_pem(bytes).unwrap().number();
     eventually("a new list", || number(&fs::read(list(&world)).unwrap()) > number(&first));
     let second = fs::read(list(&world)).unwrap();
 
@@ -204,7 +204,7 @@ fn a_kept_ticket_gets_nowhere_100_times_of_100() {
     assert!(came.unwrap() > 0 && tickets == 0);
     let gone = serial(&world, Kind::Client);
     authority.certs(&["revoke", &gone]);
-    eventually("the list comes", || Lists::load(&list(&world)).unwrap().unwrap().contains(&gone));
+    eventually("the list comes", || CrlSet::load(&list(&world)).unwrap().unwrap().contains(&gone));
     for _ in 0..TIMES {
         let (came, kind, tickets) = attempt();
         let error = came.unwrap_err().to_string();

@@ -203,7 +203,7 @@ impl Authority {
         Ok(Issued { chain: self.chain_of(leaf), key })
     }
 
-    /// Signs a certificate for a public key; enrolment, which holds no private key, comes here too.
+    /// Signs a certificate for a public key; enrollment, which holds no private key, comes here too.
     pub(crate) fn certify(
         &self,
         spec: &LeafSpec,

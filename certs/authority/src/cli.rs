@@ -73,7 +73,7 @@ enum Command {
     },
     /// Answer members: tokens become certificates, certificates are renewed, lists go out
     Serve(serve::ServeOptions),
-    /// Print an enrolment token: one line that makes a server or a client
+    /// Print an enrollment token: one line that makes a server or a client
     #[command(subcommand)]
     Token(token::Bearer),
     /// Write a token into a file for a machine's image

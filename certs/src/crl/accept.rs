@@ -9,17 +9,17 @@ use x509_parser::der_parser::Oid;
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
-use super::{ListError, Lists, RevocationList};
+use super::{Crl, CrlError, CrlSet};
 use crate::clock::span;
 use crate::files::{self, Existing, FileError, NewFile};
 use crate::text::printable;
 
 /// Why lists were not taken. Those from before stay in use.
 #[derive(Debug, thiserror::Error)]
-pub enum ListRefused {
+pub enum CrlRefused {
     /// They cannot be read.
     #[error(transparent)]
-    Unreadable(#[from] ListError),
+    Unreadable(#[from] CrlError),
     /// No authority that is trusted here signed one of them.
     #[error(
         "the revocation list is foreign: it says that `{}` issued it, and no trusted authority of \
@@ -45,24 +45,24 @@ pub enum ListRefused {
     Stale(u64),
 }
 
-impl Lists {
+impl CrlSet {
     /// What is left of `self` for a server that trusts `authorities`, to take the place of `current`.
     /// A list of an authority that is not known here (yet, or any more) is left out.
     ///
     /// # Errors
     ///
-    /// [`ListRefused`] when none is signed by one of them, when they are past their date at `now`
+    /// [`CrlRefused`] when none is signed by one of them, when they are past their date at `now`
     /// (Unix time), or when `current` has a higher number from the same issuer.
     pub fn accept(
         self,
         current: Option<&Self>,
         authorities: &[CertificateDer<'_>],
         now: i64,
-    ) -> Result<Self, ListRefused> {
+    ) -> Result<Self, CrlRefused> {
         let lists = self.known(authorities)?;
         let left = lists.next_update().saturating_sub(now);
         if left < 0 {
-            return Err(ListRefused::Stale(left.unsigned_abs()));
+            return Err(CrlRefused::Stale(left.unsigned_abs()));
         }
         for list in &lists.all {
             let before = current.into_iter().flat_map(Self::all);
@@ -70,7 +70,7 @@ impl Lists {
                 before.filter(|old| old.issuer == list.issuer).map(|old| old.number).max()
                 && old > list.number
             {
-                return Err(ListRefused::Older { new: list.number, old });
+                return Err(CrlRefused::Older { new: list.number, old });
             }
         }
         Ok(lists)
@@ -80,17 +80,16 @@ impl Lists {
     ///
     /// # Errors
     ///
-    /// [`ListRefused::Foreign`] when there is none.
-    pub fn known(self, authorities: &[CertificateDer<'_>]) -> Result<Self, ListRefused> {
+    /// [`CrlRefused::Foreign`] when there is none.
+    pub fn known(self, authorities: &[CertificateDer<'_>]) -> Result<Self, CrlRefused> {
         let issuer = self.all.first().map(|list| list.issuer.clone()).unwrap_or_default();
-        let is_known = |list: &RevocationList| {
-            authorities.iter().any(|authority| is_signed_by(&list.der, authority))
-        };
+        let is_known =
+            |list: &Crl| authorities.iter().any(|authority| is_signed_by(&list.der, authority));
         let all: Vec<_> = self.all.iter().filter(|list| is_known(list)).cloned().collect();
-        if all.is_empty() { Err(ListRefused::Foreign(issuer)) } else { Ok(Self { all, ..self }) }
+        if all.is_empty() { Err(CrlRefused::Foreign(issuer)) } else { Ok(Self { all, ..self }) }
     }
 
-    /// Writes the file that [`Lists::load`] reads, at once or not at all.
+    /// Writes the file that [`CrlSet::load`] reads, at once or not at all.
     ///
     /// # Errors
     ///

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{ClockOff, Kind, Reason};
-use crate::crl::ListError;
+use crate::crl::CrlError;
 use crate::enroll::key::KeyError;
 use crate::enroll::token::{LoadError, TokenError};
 use crate::files::{FileError, shown};
@@ -31,7 +31,7 @@ pub enum EnrollError {
     #[error("{0}")]
     Name(String),
     /// There is an identity already.
-    #[error("{} exists already; to enrol anew, move its folder away first", shown(.0))]
+    #[error("{} exists already; to enroll anew, move its folder away first", shown(.0))]
     Exists(PathBuf),
     /// No identity that came by a token.
     #[error(
@@ -40,7 +40,7 @@ pub enum EnrollError {
         shown(path)
     )]
     NotEnrolled {
-        /// The file that enrolment writes.
+        /// The file that enrollment writes.
         path: PathBuf,
         /// What was to be renewed.
         kind: Kind,
@@ -80,7 +80,7 @@ pub enum EnrollError {
     },
     /// A list that cannot be read.
     #[error(transparent)]
-    List(#[from] ListError),
+    List(#[from] CrlError),
     /// The key could not be made.
     #[error(transparent)]
     Key(#[from] KeyError),

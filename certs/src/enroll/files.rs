@@ -141,7 +141,7 @@ impl Folder {
         let file = NewFile { path: &path, bytes: text.as_bytes(), private: true };
         match files::write_all(&[file], Existing::Keep) {
             Ok(()) => Ok(Pending { key, path }),
-            // Somebody enrols here at the same time: one key, one certificate.
+            // Somebody enrolls here at the same time: one key, one certificate.
             Err(FileError::Exists(path)) => match load_key(&path)? {
                 Some(key) => Ok(Pending { key, path }),
                 None => Err(EnrollError::Exists(path)),

@@ -1,7 +1,7 @@
 //! What a member and its authority say to each other.
 //!
 //! A message is a 4-byte big-endian length and that many bytes of JSON, inside TLS 1.3 with the ALPN
-//! [`AUTHORITY_ALPN`](crate::tls::AUTHORITY_ALPN). Each [`Ask`] gets one [`Answer`], in order. `docs/enrolment.md` specifies it.
+//! [`AUTHORITY_ALPN`](crate::tls::AUTHORITY_ALPN). Each [`Ask`] gets one [`Answer`], in order. `docs/enrollment.md` specifies it.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Enrolment tokens: one line of text that makes a machine or a user a member.
+//! Enrollment tokens: one line of text that makes a machine or a user a member.
 //!
 //! A token says where the authority is, by which fingerprint it is known, whom the token is for, and
 //! the secret that proves it. So the first contact is authenticated both ways: the member knows the
@@ -33,7 +33,7 @@ pub const MAX_TOKEN: usize = 8 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Names {
-    /// Every member that enrols with it gets all of these: a server's names, a user's one.
+    /// Every member that enrolls with it gets all of these: a server's names, a user's one.
     All(Vec<String>),
     /// Each member takes one of these, and nobody takes it again.
     OneOf(Pattern),
@@ -117,7 +117,7 @@ impl TryFrom<String> for Secret {
 #[error("the operating system gave no random numbers")]
 pub struct NoRandom;
 
-/// An enrolment token.
+/// An enrollment token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
     /// Where the authority listens, `HOST:PORT` or `[V6]:PORT` each; tried in this order.
@@ -136,7 +136,9 @@ pub struct Token {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// It does not begin as a token does.
-    #[error("this is no enrolment token: one begins with `{PREFIX}`, as `rcmd-certs token` prints")]
+    #[error(
+        "this is no enrollment token: one begins with `{PREFIX}`, as `rcmd-certs token` prints"
+    )]
     NoToken,
     /// The checksum differs: it was cut, or a character changed.
     #[error("the token is incomplete or was changed on its way; copy the whole line again")]
@@ -303,7 +305,7 @@ mod tests {
         assert_eq!(Token::load(&path).unwrap().kind, Kind::Server);
         std::fs::write(&path, "# nothing\n").unwrap();
         let message = Token::load(&path).unwrap_err().to_string();
-        assert!(message.contains("no enrolment token"), "{message}");
+        assert!(message.contains("no enrollment token"), "{message}");
     }
 
     proptest! {

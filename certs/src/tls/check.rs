@@ -148,7 +148,7 @@ fn judge(
     };
     let chain = load::certificates(cert, cert_remedy)?;
     let mut roots = load::load_roots(ca, ca_remedy)?;
-    for (_, outside) in server_verifier::outside(mapping)? {
+    for (_, outside) in server_verifier::external_roots(mapping)? {
         roots.extend(outside.roots);
     }
     let leaf = match chain.first() {

@@ -14,7 +14,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::clock::span;
-use crate::crl::Lists;
+use crate::crl::CrlSet;
 use crate::identity::{Identity, IdentityError};
 use crate::mapping::Mapping;
 use crate::x509::Certificate;
@@ -27,7 +27,7 @@ pub enum Revocation {
     /// It needs a list and has none: nobody comes in, emergencies apart.
     Missing,
     /// The lists; past their date nobody comes in, emergencies apart.
-    Known(Lists),
+    Known(CrlSet),
 }
 
 /// Judges clients: in the handshake, and again while they are connected.
@@ -36,7 +36,7 @@ pub enum Revocation {
 /// lists, and so is one whom another authority names by a rule of `identity.toml`: that authority's
 /// revocations are its own affair.
 #[derive(Debug)]
-pub struct Clients {
+pub struct ClientVerifier {
     by_chain: Arc<dyn ClientCertVerifier>,
     /// `None` while the lists are missing.
     by_lists: Option<Arc<dyn ClientCertVerifier>>,
@@ -48,7 +48,7 @@ pub struct Clients {
 
 /// Why a client that was let in has to go.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Cut {
+pub enum Revalidation {
     /// Its certificate's time is over.
     #[error("your certificate ended{}", ago(*.0))]
     Ended(Option<u64>),
@@ -64,7 +64,7 @@ fn ago(seconds: Option<u64>) -> String {
     seconds.map(|seconds| format!(" {} ago", span(seconds))).unwrap_or_default()
 }
 
-impl Cut {
+impl Revalidation {
     /// What the client's user can do about it.
     pub fn remedy(&self) -> &'static str {
         match self {
@@ -81,7 +81,7 @@ impl Cut {
     }
 }
 
-impl Clients {
+impl ClientVerifier {
     pub(super) fn new(
         roots: Arc<RootCertStore>,
         mapping: Mapping,
@@ -151,9 +151,9 @@ impl Clients {
     ///
     /// # Errors
     ///
-    /// [`Cut`].
-    pub fn judge(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Cut> {
-        let Some((leaf, rest)) = chain.split_first() else { return Err(Cut::Untrusted) };
+    /// [`Revalidation`].
+    pub fn judge(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Revalidation> {
+        let Some((leaf, rest)) = chain.split_first() else { return Err(Revalidation::Untrusted) };
         match self.verify_client_cert(leaf, rest, now) {
             Ok(_) => Ok(()),
             Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)) => {
@@ -167,18 +167,18 @@ impl Clients {
     }
 }
 
-fn cut(error: &Error) -> Cut {
+fn cut(error: &Error) -> Revalidation {
     match error {
-        Error::InvalidCertificate(CertificateError::Revoked) => Cut::Revoked,
-        Error::InvalidCertificate(CertificateError::Expired) => Cut::Ended(None),
+        Error::InvalidCertificate(CertificateError::Revoked) => Revalidation::Revoked,
+        Error::InvalidCertificate(CertificateError::Expired) => Revalidation::Ended(None),
         Error::InvalidCertificate(CertificateError::ExpiredContext { time, not_after }) => {
-            Cut::Ended(Some(time.as_secs().saturating_sub(not_after.as_secs())))
+            Revalidation::Ended(Some(time.as_secs().saturating_sub(not_after.as_secs())))
         }
-        _ => Cut::Untrusted,
+        _ => Revalidation::Untrusted,
     }
 }
 
-impl ClientCertVerifier for Clients {
+impl ClientCertVerifier for ClientVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &self.hints
     }

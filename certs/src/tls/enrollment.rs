@@ -52,7 +52,7 @@ pub fn listener_config(
 ) -> Result<Arc<ServerConfig>, Error> {
     let provider = provider();
     let pair = SingleCertAndKey::from(CertifiedKey::from_der(chain, key, &provider)?);
-    let anybody = Arc::new(Anybody(Arc::clone(&provider)));
+    let anybody = Arc::new(KeyProofVerifier(Arc::clone(&provider)));
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(anybody)
@@ -74,7 +74,8 @@ pub fn contact_config(
     member: Option<(&Layout, Kind)>,
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = provider();
-    let known = Known { authorities: authorities.to_vec(), provider: Arc::clone(&provider) };
+    let known =
+        PinnedRootVerifier { authorities: authorities.to_vec(), provider: Arc::clone(&provider) };
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&TLS13])
         .map_err(|error| TlsError::Setup { path: "TLS 1.3".into(), reason: error.to_string() })?
@@ -107,12 +108,12 @@ pub fn listener_name() -> Result<ServerName<'static>, Error> {
 
 /// Takes an authority for what it is by the key of its root.
 #[derive(Debug)]
-struct Known {
+struct PinnedRootVerifier {
     authorities: Vec<Fingerprint>,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Known {
+impl ServerCertVerifier for PinnedRootVerifier {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
@@ -170,9 +171,9 @@ impl ServerCertVerifier for Known {
 
 /// Takes whoever has the key of the certificate that it shows, and whoever shows none.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct KeyProofVerifier(Arc<CryptoProvider>);
 
-impl ClientCertVerifier for Anybody {
+impl ClientCertVerifier for KeyProofVerifier {
     fn client_auth_mandatory(&self) -> bool {
         false
     }

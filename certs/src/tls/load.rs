@@ -26,7 +26,7 @@ pub(super) const SERVER_REMEDY: &str = "make the server's identity with \
 pub(super) const CLIENT_REMEDY: &str =
     "make the client's identity with `rcmd-certs issue client USER`";
 
-const MEMBER_REMEDY: &str = "enrol with `rcmd-server enroll TOKEN`";
+const MEMBER_REMEDY: &str = "enroll with `rcmd-server enroll TOKEN`";
 
 /// Reads all certificates of a PEM file, in order; other sections are passed over. `remedy` is what to
 /// do when there is no such file.
@@ -103,7 +103,7 @@ pub(crate) fn load_first(
 /// # Errors
 ///
 /// [`TlsError`] when a file is missing or unusable.
-pub fn list_issuers(files: &ServerFiles) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub fn crl_issuers(files: &ServerFiles) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let mut all = certificates(&files.ca, MEMBER_REMEDY)?;
     all.extend(certificates(&files.cert, MEMBER_REMEDY)?.into_iter().skip(1));
     Ok(all)

@@ -18,7 +18,7 @@ use crate::x509::Certificate;
 
 /// Judges servers: by the names in their certificates, and by what `identity.toml` says of those.
 #[derive(Debug)]
-pub(super) struct Servers {
+pub(super) struct ServerVerifier {
     by_name: Arc<WebPkiServerVerifier>,
     mapping: Mapping,
     own: Arc<RootCertStore>,
@@ -27,7 +27,7 @@ pub(super) struct Servers {
     provider: Arc<CryptoProvider>,
 }
 
-impl Servers {
+impl ServerVerifier {
     pub(super) fn new(
         ca: &Path,
         mapping: Mapping,
@@ -37,7 +37,7 @@ impl Servers {
         let builder =
             WebPkiServerVerifier::builder_with_provider(Arc::clone(&own), Arc::clone(provider));
         let by_name = builder.build().map_err(|error| setup(ca, &error))?;
-        let outside = outside(&mapping)?;
+        let outside = external_roots(&mapping)?;
         Ok(Self { by_name, mapping, own, outside, provider: Arc::clone(provider) })
     }
 
@@ -67,14 +67,14 @@ impl Servers {
 }
 
 /// The authorities in the files that a mapping names.
-pub(super) fn outside(mapping: &Mapping) -> Result<Vec<(PathBuf, RootCertStore)>, TlsError> {
+pub(super) fn external_roots(mapping: &Mapping) -> Result<Vec<(PathBuf, RootCertStore)>, TlsError> {
     const REMEDY: &str = "identity.toml names it: put the authority's certificates there";
 
     let files = mapping.authorities().into_iter();
     files.map(|path| Ok((path.to_owned(), load::load_roots(path, REMEDY)?))).collect()
 }
 
-impl ServerCertVerifier for Servers {
+impl ServerCertVerifier for ServerVerifier {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,

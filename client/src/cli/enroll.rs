@@ -18,7 +18,7 @@ use super::text::{self, Tone};
 /// For a renewal that nobody waits for.
 const IN_OWN_TIME: Duration = Duration::from_secs(20);
 
-/// Enrols, or renews, and gives the exit status.
+/// Enrolls, or renews, and gives the exit status.
 ///
 /// # Errors
 /// When it is refused or can't be done; no identity is half written.
@@ -28,14 +28,14 @@ pub(crate) fn enroll(typed: &EnrollArguments) -> Result<u8, Failure> {
     let done = runtime.block_on(async {
         match typed.renew || typed.in_own_time {
             true => renew(&layout, typed).await,
-            false => enrol(&layout, typed).await,
+            false => fetch_identity(&layout, typed).await,
         }
     });
     runtime.shutdown_background();
     super::print(done?.as_bytes())
 }
 
-async fn enrol(layout: &Layout, typed: &EnrollArguments) -> Result<String, Failure> {
+async fn fetch_identity(layout: &Layout, typed: &EnrollArguments) -> Result<String, Failure> {
     let fetched = token(typed).map(|token| async move {
         let options = Options { name: typed.name.clone(), ..Options::default() };
         fetch(&token, layout, &options).await

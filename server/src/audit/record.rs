@@ -113,7 +113,8 @@ pub enum Event {
     },
     /// The host's own certificate was renewed, or could not be. Its first one is in the authority's
     /// journal alone: there was no server yet.
-    Enrolment {
+    #[serde(rename = "enrolment")]
+    Enrollment {
         /// What was done.
         what: String,
         /// Why it failed, if it did.

@@ -251,8 +251,8 @@ fn other(event: &Event) -> Option<(&str, String)> {
             ("-", format!("{what} not reloaded ({failure})"))
         }
         Event::Cut { peer, address, reason } => (peer, format!("cut at {address} ({reason})")),
-        Event::Enrolment { what, failure: None } => ("-", what.clone()),
-        Event::Enrolment { what, failure: Some(failure) } => {
+        Event::Enrollment { what, failure: None } => ("-", what.clone()),
+        Event::Enrollment { what, failure: Some(failure) } => {
             ("-", format!("{what} failed ({failure})"))
         }
         Event::Gap { missed, reason } => {

@@ -6,7 +6,7 @@ use std::{
 
 use proptest::prelude::*;
 use rcmd_certs::{
-    signature::{SealKey, Sealer},
+    signature::{Signer, VerifyingKey},
     tls::ServerFiles,
 };
 use rcmd_protocol::ids::AuditHead;
@@ -47,7 +47,7 @@ impl Host {
     }
 
     fn open(&self) -> std::sync::Arc<Audit> {
-        Audit::open(&self.settings, Sealer::of(&self.files).unwrap()).unwrap()
+        Audit::open(&self.settings, Signer::of(&self.files).unwrap()).unwrap()
     }
 
     fn folder(&self) -> &Path {
@@ -55,7 +55,7 @@ impl Host {
     }
 
     fn against(&self, head: Option<AuditHead>) -> Against {
-        Against { keys: vec![SealKey::of_certificate(&self.files.cert).unwrap()], head }
+        Against { keys: vec![VerifyingKey::of_certificate(&self.files.cert).unwrap()], head }
     }
 
     fn check(&self, head: Option<AuditHead>) -> super::verify::Verified {
@@ -267,7 +267,7 @@ fn a_log_made_anew_with_another_key_is_not_this_hosts() {
 fn a_folder_has_one_server() {
     let host = Host::new("");
     let audit = host.open();
-    let second = Audit::open(&host.settings, Sealer::of(&host.files).unwrap());
+    let second = Audit::open(&host.settings, Signer::of(&host.files).unwrap());
     assert!(matches!(second, Err(AuditError::Locked(_))));
     audit.close();
     drop(audit);

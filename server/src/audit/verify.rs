@@ -9,7 +9,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rcmd_certs::signature::{Seal, SealKey};
+use rcmd_certs::signature::{Signature, VerifyingKey};
 use rcmd_protocol::ids::AuditHead;
 use sha2::{Digest as _, Sha256};
 
@@ -29,7 +29,7 @@ const TRIES: usize = 20;
 #[derive(Clone, Debug, Default)]
 pub struct Against {
     /// Keys that checkpoints may be signed with; with none, signatures are not judged.
-    pub keys: Vec<SealKey>,
+    pub keys: Vec<VerifyingKey>,
     /// A head that a client was given.
     pub head: Option<AuditHead>,
 }
@@ -262,9 +262,9 @@ impl<'a> Follower<'a> {
         match &step.event {
             Some(Event::Checkpoint { key, scheme, signature }) => {
                 let decode = |text: &str| STANDARD.decode(text).map_err(|_| What::Signature);
-                let key = SealKey::from_bytes(decode(key)?);
-                let seal = Seal { scheme: *scheme, signature: decode(signature)? };
-                if !key.made(&seal, &chain::sealed(&before)) {
+                let key = VerifyingKey::from_bytes(decode(key)?);
+                let seal = Signature { scheme: *scheme, signature: decode(signature)? };
+                if !key.verifies(&seal, &chain::sealed(&before)) {
                     return Err(What::Signature);
                 }
                 self.done.checkpoints += 1;

@@ -10,7 +10,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
-use rcmd_certs::signature::Sealer;
+use rcmd_certs::signature::Signer;
 use rcmd_protocol::ids::AuditHead;
 
 use super::{
@@ -39,7 +39,7 @@ pub(super) struct Writer {
     why: String,
     /// Why this file must not be written any more.
     broken: Option<String>,
-    sealer: Sealer,
+    signer: Signer,
     unsealed: u64,
     journal: Option<Journal>,
     line: Vec<u8>,
@@ -51,7 +51,7 @@ impl Writer {
     pub(super) fn begin(
         folder: &Path,
         recovered: Recovered,
-        sealer: Sealer,
+        signer: Signer,
         journal: Option<Journal>,
     ) -> io::Result<Self> {
         let Recovered { number, head, previous, running, .. } = recovered;
@@ -67,7 +67,7 @@ impl Writer {
             missed: 0,
             why: String::new(),
             broken: None,
-            sealer,
+            signer,
             unsealed: 0,
             journal,
             line: Vec::with_capacity(4096),
@@ -170,9 +170,9 @@ impl Writer {
         if self.unsealed == 0 {
             return Ok(());
         }
-        let seal = self.sealer.seal(&chain::sealed(&self.head)).map_err(io::Error::other)?;
+        let seal = self.signer.sign(&chain::sealed(&self.head)).map_err(io::Error::other)?;
         self.write(&Event::Checkpoint {
-            key: STANDARD.encode(self.sealer.public().as_bytes()),
+            key: STANDARD.encode(self.signer.public().as_bytes()),
             scheme: seal.scheme,
             signature: STANDARD.encode(seal.signature),
         })?;
@@ -181,8 +181,8 @@ impl Writer {
     }
 
     /// Signs with another key from now on.
-    pub(super) fn reseal(&mut self, sealer: Sealer) {
-        self.sealer = sealer;
+    pub(super) fn replace_signer(&mut self, signer: Signer) {
+        self.signer = signer;
         // So that the new key vouches for what the old one did.
         self.unsealed += 1;
     }

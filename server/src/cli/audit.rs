@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use rcmd_certs::{Layout, signature::SealKey};
+use rcmd_certs::{Layout, signature::VerifyingKey};
 use rcmd_protocol::ids::AuditHead;
 
 use crate::audit::{
@@ -96,7 +96,7 @@ impl VerifyOptions {
         if certs.is_empty() {
             certs.push(self.place.layout().server_cert());
         }
-        let keys = certs.iter().map(|path| SealKey::of_certificate(path));
+        let keys = certs.iter().map(|path| VerifyingKey::of_certificate(path));
         let against = Against { keys: keys.collect::<Result<_, _>>()?, head: self.head };
         let folder = self.place.folder();
         let done = match verify(&folder, &against) {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use rcmd_certs::{
     Layout,
     clock::{self, span},
-    crl::Lists,
+    crl::CrlSet,
     enroll::{EnrollError, Kind, Member, Options, enroll, token::Token},
     files::shown,
     text::printable,
@@ -52,7 +52,7 @@ pub fn run_enroll(options: &EnrollOptions, out: &mut dyn Write) -> Result<u8> {
         let member = Member::load(&layout, Kind::Server)?.context("the new identity is gone")?;
         match member.fetch_lists(0).await {
             Ok(Some(lists)) => {
-                let known = tls::list_issuers(&ServerFiles::from(&layout))?;
+                let known = tls::crl_issuers(&ServerFiles::from(&layout))?;
                 lists.accept(None, &known, clock::now_unix())?.write(&layout.server_list())?;
             }
             Ok(None) => {}
@@ -92,10 +92,10 @@ pub fn run_status(options: &StatusOptions, out: &mut dyn Write) -> Result<u8> {
         writeln!(out, "             {finding}")?;
     }
     let member = Member::load(&layout, Kind::Server)?;
-    match Lists::load(&layout.server_list()) {
+    match CrlSet::load(&layout.server_list()) {
         Ok(Some(lists)) => {
             let left = lists.next_update().saturating_sub(clock::now_unix());
-            let trusted = tls::list_issuers(&ServerFiles::from(&layout))
+            let trusted = tls::crl_issuers(&ServerFiles::from(&layout))
                 .map_err(anyhow::Error::from)
                 .and_then(|known| Ok(lists.clone().known(&known)?));
             let standing = match (trusted, u64::try_from(left)) {

@@ -41,7 +41,7 @@ impl Dates {
 
 /// Fetches a list before the server listens, if it needs one and has none that is good.
 pub async fn begin(layout: &Layout, state: &ServerState) {
-    let stale = |lists: rcmd_certs::crl::Lists| lists.next_update() < clock::now_unix();
+    let stale = |lists: rcmd_certs::crl::CrlSet| lists.next_update() < clock::now_unix();
     if !state.trust.lists().is_none_or(stale) {
         return;
     }
@@ -92,7 +92,7 @@ async fn renew(layout: Layout, state: Arc<ServerState>) {
         match renew_once(&layout).await {
             Ok(()) => {
                 failures = 0;
-                state.jobs.audit.enrolment("renewal", None);
+                state.jobs.audit.enrollment("renewal", None);
                 match state.reload_trust("renewed certificate") {
                     Ok(()) => info!("certificate renewed; no connection was dropped"),
                     Err(error) => {
@@ -104,7 +104,7 @@ async fn renew(layout: Layout, state: Arc<ServerState>) {
                 failures += 1;
                 // Once, however often it is tried again.
                 if failures == 1 {
-                    state.jobs.audit.enrolment("renewal", Some(error.to_string()));
+                    state.jobs.audit.enrollment("renewal", Some(error.to_string()));
                 }
                 let left = dates.end.saturating_sub(clock::now_unix());
                 let left = u64::try_from(left).map_or_else(|_| "none".to_owned(), span);

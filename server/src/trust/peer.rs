@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
-use rcmd_certs::{Identity, IdentityError, tls::Clients};
+use rcmd_certs::{Identity, IdentityError, tls::ClientVerifier};
 use rustls::{ServerConnection, pki_types::CertificateDer};
 
 /// A user in groups, as far as rules go.
@@ -21,7 +21,7 @@ pub struct Peer {
     principal: Principal,
     address: SocketAddr,
     chain: Vec<CertificateDer<'static>>,
-    judged_by: Arc<Clients>,
+    judged_by: Arc<ClientVerifier>,
 }
 
 impl Peer {
@@ -31,7 +31,7 @@ impl Peer {
     /// When its certificate names no user, or more than one.
     pub fn of(
         connection: &ServerConnection,
-        clients: Arc<Clients>,
+        clients: Arc<ClientVerifier>,
         address: SocketAddr,
     ) -> Result<Self, IdentityError> {
         let identity = clients.identify(connection.peer_certificates())?;
@@ -63,7 +63,7 @@ impl Peer {
     }
 
     /// Who judged it in its handshake.
-    pub fn judged_by(&self) -> &Arc<Clients> {
+    pub fn judged_by(&self) -> &Arc<ClientVerifier> {
         &self.judged_by
     }
 

@@ -7,9 +7,9 @@ use std::{
 
 use rcmd_certs::{
     Layout, clock,
-    crl::{ListRefused, Lists},
+    crl::{CrlRefused, CrlSet},
     enroll::{EnrollError, Kind, Member},
-    tls::{self, Cut, Revocation, ServerFiles, ServerSide, TlsError},
+    tls::{self, Revalidation, Revocation, ServerFiles, ServerSide, TlsError},
 };
 use rcmd_protocol::outcome::{ErrorKind, Failure};
 use rustls::pki_types::UnixTime;
@@ -28,7 +28,7 @@ pub struct Trust {
     files: ServerFiles,
     side: watch::Sender<ServerSide>,
     /// The lists in use; held while they are replaced, so that two replacements never mix.
-    lists: Mutex<Option<Lists>>,
+    lists: Mutex<Option<CrlSet>>,
 }
 
 /// Why nothing can be trusted.
@@ -68,7 +68,7 @@ impl Trust {
     }
 
     /// The lists in use.
-    pub fn lists(&self) -> Option<Lists> {
+    pub fn lists(&self) -> Option<CrlSet> {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -78,10 +78,10 @@ impl Trust {
     /// When certificates or keys can't be used; then nothing has changed.
     pub fn reload(&self) -> Result<(), TrustError> {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let authorities = tls::list_issuers(&self.files)?;
-        let found = Lists::load(&self.layout.server_list()).map_err(ListRefused::from);
+        let authorities = tls::crl_issuers(&self.files)?;
+        let found = CrlSet::load(&self.layout.server_list()).map_err(CrlRefused::from);
         let found = found.and_then(|found| {
-            let accept = |new: Lists| new.accept(lists.as_ref(), &authorities, clock::now_unix());
+            let accept = |new: CrlSet| new.accept(lists.as_ref(), &authorities, clock::now_unix());
             found.map(accept).transpose()
         });
         let next = match found {
@@ -104,9 +104,9 @@ impl Trust {
     ///
     /// # Errors
     /// When they are refused; then the ones before stay in use.
-    pub fn take(&self, new: Lists) -> Result<(), TakeError> {
+    pub fn take(&self, new: CrlSet) -> Result<(), TakeError> {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let authorities = tls::list_issuers(&self.files)?;
+        let authorities = tls::crl_issuers(&self.files)?;
         let new = new.accept(lists.as_ref(), &authorities, clock::now_unix())?;
         let side = tls::server_side(&self.files, &Revocation::Known(new.clone()))?;
         // In use even if it can't be written: what is revoked is revoked.
@@ -124,7 +124,7 @@ impl Trust {
 pub enum TakeError {
     /// They were refused.
     #[error(transparent)]
-    Refused(#[from] ListRefused),
+    Refused(#[from] CrlRefused),
     /// The server's own files.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -134,7 +134,7 @@ pub enum TakeError {
 }
 
 /// A list is needed by who has an authority to fetch it from, and used by who has one.
-fn needed(layout: &Layout, lists: Option<&Lists>) -> Result<Revocation, EnrollError> {
+fn needed(layout: &Layout, lists: Option<&CrlSet>) -> Result<Revocation, EnrollError> {
     Ok(match lists {
         Some(lists) => Revocation::Known(lists.clone()),
         None if Member::load(layout, Kind::Server)?.is_some() => Revocation::Missing,
@@ -143,15 +143,15 @@ fn needed(layout: &Layout, lists: Option<&Lists>) -> Result<Revocation, EnrollEr
 }
 
 /// Reads the lists that lie in the folder, as far as trusted authorities signed them.
-fn known_lists(layout: &Layout, files: &ServerFiles) -> Result<Option<Lists>, TakeError> {
-    let Some(lists) = Lists::load(&layout.server_list()).map_err(ListRefused::from)? else {
+fn known_lists(layout: &Layout, files: &ServerFiles) -> Result<Option<CrlSet>, TakeError> {
+    let Some(lists) = CrlSet::load(&layout.server_list()).map_err(CrlRefused::from)? else {
         return Ok(None);
     };
-    Ok(Some(lists.known(&tls::list_issuers(files)?)?))
+    Ok(Some(lists.known(&tls::crl_issuers(files)?)?))
 }
 
 /// A list's number and age, for people.
-pub fn age(lists: &Lists) -> String {
+pub fn age(lists: &CrlSet) -> String {
     let age = clock::now_unix().saturating_sub(lists.this_update());
     format!("number {}, {} old", lists.number(), clock::span(u64::try_from(age).unwrap_or(0)))
 }
@@ -160,7 +160,7 @@ pub fn age(lists: &Lists) -> String {
 ///
 /// # Cancel safety
 /// Nothing is lost when it is dropped.
-pub async fn watch_over(state: &ServerState, peer: &Peer) -> (Cut, Failure) {
+pub async fn watch_over(state: &ServerState, peer: &Peer) -> (Revalidation, Failure) {
     let mut side = state.trust.side.subscribe();
     // It was judged in its handshake a moment ago, if not by others.
     let mut is_judged = Arc::ptr_eq(&side.borrow().clients, peer.judged_by());

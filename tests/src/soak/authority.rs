@@ -1,4 +1,4 @@
-//! An authority that is killed at random moments while members enrol and renew: a token is used once
+//! An authority that is killed at random moments while members enroll and renew: a token is used once
 //! or not at all, and nothing that was signed goes unrecorded.
 
 use std::collections::{HashMap, HashSet};
@@ -16,7 +16,7 @@ use crate::Random;
 use crate::authority::Serving;
 use crate::wait::{DEADLINE, pause};
 
-/// Members that enrol in each round; as many renew.
+/// Members that enroll in each round; as many renew.
 const AT_ONCE: usize = 4;
 
 /// The longest time from the start of a round to the kill, in milliseconds.
@@ -116,7 +116,7 @@ pub fn run(kills: u64, seed: u64) -> Figures {
 
 type Done = (Layout, bool, usize, Result<Fetched, EnrollError>);
 
-/// Lets new members enrol and the last ones renew, each until it has an answer.
+/// Lets new members enroll and the last ones renew, each until it has an answer.
 fn begin(
     runtime: &Runtime,
     authority: &Serving,
@@ -135,7 +135,7 @@ fn begin(
     work
 }
 
-/// Enrols with a token, or renews without one, until there is an answer.
+/// Enrolls with a token, or renews without one, until there is an answer.
 async fn insist(layout: Layout, token: Option<Token>) -> Done {
     let start = Instant::now();
     let mut tries = 0;

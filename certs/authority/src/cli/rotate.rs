@@ -16,7 +16,7 @@ pub(super) struct RotateOptions {
     /// Only say how the rotation stands
     #[arg(long, conflicts_with_all = ["force", "abort"])]
     status: bool,
-    /// Go on although some have not been seen; they have to enrol again
+    /// Go on although some have not been seen; they have to enroll again
     #[arg(long, conflicts_with = "abort")]
     force: bool,
     /// Give up a rotation that was only announced

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use rcmd_certs::clock;
-use rcmd_certs::crl::{Lists, RevocationList};
+use rcmd_certs::crl::{Crl, CrlSet};
 use rcmd_certs::files::shown;
 use rcmd_certs::identity::Identity;
 use rcmd_certs::paths::Layout;
@@ -54,7 +54,7 @@ pub(super) fn show(
     };
     let mut status = ExitCode::SUCCESS;
     for file in &files {
-        if let Ok(Some(lists)) = Lists::load(file) {
+        if let Ok(Some(lists)) = CrlSet::load(file) {
             for list in lists.all() {
                 write_list(file, list, form, out)?;
             }
@@ -76,12 +76,7 @@ pub(super) fn show(
     Ok(status)
 }
 
-fn write_list(
-    file: &Path,
-    list: &RevocationList,
-    form: Form,
-    out: &mut impl Write,
-) -> Result<(), Error> {
+fn write_list(file: &Path, list: &Crl, form: Form, out: &mut impl Write) -> Result<(), Error> {
     let (issued, next) = (date(list.this_update), date(list.next_update));
     if form == Form::Json {
         let record = serde_json::json!({

@@ -106,7 +106,7 @@ pub(super) async fn bundle(
     let token = make(&layout, new).await?;
     let life = rcmd_certs::clock::span(life.as_secs());
     let text = format!(
-        "# An enrolment token of rcmd: {kind}, {names}; {uses} use(s), for {life} from its making.\n\
+        "# An enrollment token of rcmd: {kind}, {names}; {uses} use(s), for {life} from its making.\n\
          # At the first boot: rcmd-{kind} enroll --file THIS. Afterwards it is worthless.\n\
          {token}\n"
     );

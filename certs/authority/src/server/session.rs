@@ -218,7 +218,7 @@ impl Visit {
 fn stranger() -> OfficeError {
     OfficeError::refused(
         Reason::Stranger,
-        "this takes the certificate of a member; enrol with a token (`rcmd-certs token`)",
+        "this takes the certificate of a member; enroll with a token (`rcmd-certs token`)",
     )
 }
 

@@ -74,7 +74,7 @@ impl Office {
             if now > until {
                 let ago = span(now.abs_diff(until));
                 let text =
-                    format!("the time to renew ended {ago} ago; enrol again with a new token");
+                    format!("the time to renew ended {ago} ago; enroll again with a new token");
                 return Err(OfficeError::refused(Reason::Late, text));
             }
             let life = self.life(member.kind);
@@ -148,6 +148,7 @@ impl Office {
     }
 }
 
-const STRANGER: &str = "this key was not enrolled here; enrol it with a token (`rcmd-certs token`)";
+const STRANGER: &str =
+    "this key was not enrolled here; enroll it with a token (`rcmd-certs token`)";
 
-pub(crate) const REVOKED: &str = "this member was revoked; enrol again with a new token";
+pub(crate) const REVOKED: &str = "this member was revoked; enroll again with a new token";

@@ -5,7 +5,7 @@ use std::fs;
 
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
 use rcmd_certs::clock::{self, BACKDATE};
-use rcmd_certs::crl::Lists;
+use rcmd_certs::crl::CrlSet;
 use rcmd_certs::enroll::key::{Algorithm, request};
 use rcmd_certs::enroll::token::{Names, Token};
 use rcmd_certs::files::{self, Existing, NewFile};
@@ -269,7 +269,7 @@ fn a_revoked_member_is_on_the_list_and_never_renews() {
         HashSet::from([&first, &second]),
         "both certificates are still valid"
     );
-    let lists = Lists::load(&folder.layout().authority_list()).unwrap().unwrap();
+    let lists = CrlSet::load(&folder.layout().authority_list()).unwrap().unwrap();
     assert!(lists.contains(&first) && lists.contains(&second) && !lists.contains(&other));
     assert_eq!((lists.number(), lists.next_update()), (1, folder.now + 7 * DAY));
     assert_eq!(folder.renew(&alice), Err(Reason::Revoked));
@@ -279,7 +279,7 @@ fn a_revoked_member_is_on_the_list_and_never_renews() {
     let next = folder.office().publish(folder.now + HOUR).unwrap();
     assert_eq!((next.number, next.this_update), (2, folder.now + HOUR));
     let over = folder.office().publish(folder.now + 30 * DAY).unwrap();
-    let list = rcmd_certs::crl::RevocationList::from_der(&over.lists[0].0).unwrap();
+    let list = rcmd_certs::crl::Crl::from_der(&over.lists[0].0).unwrap();
     assert_eq!(list.revoked, Vec::<String>::new(), "what expired long ago leaves the list");
 }
 
@@ -296,7 +296,7 @@ fn a_serial_number_revokes_its_member_and_a_foreign_one_only_when_told() {
     assert!(message.contains("--unlisted"), "{message}");
     assert_eq!(revoke("00:0b:ad", true).unwrap().serials, ["0bad"]);
     assert!(revoke("no serial", true).is_err());
-    let lists = Lists::load(&folder.layout().authority_list()).unwrap().unwrap();
+    let lists = CrlSet::load(&folder.layout().authority_list()).unwrap().unwrap();
     assert!(lists.contains("0bad") && lists.contains(&serial));
 }
 

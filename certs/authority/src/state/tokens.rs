@@ -182,7 +182,7 @@ impl Office {
 
 const UNKNOWN: &str = "this authority knows no such token; ask for a new one (`rcmd-certs token`)";
 
-const KEY_AGAIN: &str = "this key has a certificate already; enrol with a new key";
+const KEY_AGAIN: &str = "this key has a certificate already; enroll with a new key";
 
 /// Servers' names in lower case, as certificates carry them.
 fn canonical(mut new: NewToken) -> Result<NewToken, OfficeError> {

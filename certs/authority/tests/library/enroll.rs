@@ -11,7 +11,7 @@ use rcmd_authority::server::{Options as ServeOptions, Serving};
 use rcmd_authority::state::{Desk, NewToken, Order, Reply, RevocationReason};
 use rcmd_certs::Layout;
 use rcmd_certs::clock;
-use rcmd_certs::crl::Lists;
+use rcmd_certs::crl::CrlSet;
 use rcmd_certs::enroll::key::{Algorithm, request};
 use rcmd_certs::enroll::message::{self, Answer, Ask};
 use rcmd_certs::enroll::token::{Names, Secret, Token};
@@ -285,7 +285,7 @@ async fn new_lists_come_at_once_to_those_who_watch() {
     assert_eq!(next.number(), number + 1);
     let serial = tls::load_leaf(&alice.layout().client_cert()).unwrap().serial;
     assert!(next.contains(&serial));
-    let written = Lists::load(&world.authority().authority_list()).unwrap().unwrap();
+    let written = CrlSet::load(&world.authority().authority_list()).unwrap().unwrap();
     assert_eq!(written.all(), next.all());
     assert_eq!(refused(alice.renew().await), Reason::Revoked);
     assert_eq!(refused(alice.fetch_lists(0).await), Reason::Revoked);

@@ -1,4 +1,4 @@
-//! The forms that `docs/enrolment.md` promises, and what is not one of them.
+//! The forms that `docs/enrollment.md` promises, and what is not one of them.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -65,7 +65,7 @@ fn a_reason_of_tomorrow_is_still_a_refusal() {
 
 #[test]
 fn the_manual_names_every_reason_and_every_form() {
-    let manual = include_str!("../../../../docs/enrolment.md");
+    let manual = include_str!("../../../../docs/enrollment.md");
     for reason in [
         Reason::UnknownToken,
         Reason::UsedToken,
@@ -82,12 +82,12 @@ fn the_manual_names_every_reason_and_every_form() {
     ] {
         let word = serde_json::to_value(reason).unwrap();
         let word = format!("`{}`", word.as_str().unwrap());
-        assert!(manual.contains(&word), "docs/enrolment.md lacks {word}");
+        assert!(manual.contains(&word), "docs/enrollment.md lacks {word}");
     }
     for word in
         ["| `enroll` |", "| `renew` |", "| `lists` |", "| `certificate` |", "| `unchanged` |"]
     {
-        assert!(manual.contains(word), "docs/enrolment.md lacks {word}");
+        assert!(manual.contains(word), "docs/enrollment.md lacks {word}");
     }
     assert!(manual.contains(std::str::from_utf8(AUTHORITY_ALPN).unwrap()));
     assert!(manual.contains(&format!("0.0.0.0:{DEFAULT_PORT}")));

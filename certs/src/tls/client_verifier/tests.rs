@@ -10,7 +10,7 @@ use rcgen::{
 use rustls::RootCertStore;
 
 use super::*;
-use crate::crl::RevocationList;
+use crate::crl::Crl;
 use crate::tls::provider;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -57,15 +57,15 @@ impl Outside {
         params.signed_by(&self.0).unwrap().der().to_vec()
     }
 
-    fn clients(&self, list: &[u8]) -> Result<Clients, VerifierBuilderError> {
-        let list = RevocationList::from_der(list).unwrap();
-        self.judges(&Revocation::Known(Lists::new(vec![list]).unwrap()))
+    fn clients(&self, list: &[u8]) -> Result<ClientVerifier, VerifierBuilderError> {
+        let list = Crl::from_der(list).unwrap();
+        self.judges(&Revocation::Known(CrlSet::new(vec![list]).unwrap()))
     }
 
-    fn judges(&self, revocation: &Revocation) -> Result<Clients, VerifierBuilderError> {
+    fn judges(&self, revocation: &Revocation) -> Result<ClientVerifier, VerifierBuilderError> {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();
-        Clients::new(roots.into(), Mapping::default(), Vec::new(), revocation, &provider())
+        ClientVerifier::new(roots.into(), Mapping::default(), Vec::new(), revocation, &provider())
     }
 
     /// One below it, which may vouch for these names alone (RFC 5280, 4.2.1.10).

@@ -1,4 +1,4 @@
-//! Enrolment, renewal and revocation, against a real `rcmd-certs serve`.
+//! Enrollment, renewal and revocation, against a real `rcmd-certs serve`.
 
 use std::collections::HashSet;
 use std::io::{Read as _, Write as _};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcmd_certs::clock;
-use rcmd_certs::crl::Lists;
+use rcmd_certs::crl::CrlSet;
 use rcmd_certs::enroll::token::{Secret, Token};
 use rcmd_certs::enroll::{EnrollError, Fetched, Kind, Member, Options, Reason, enroll};
 use rcmd_certs::tls::{self, ClientFiles, ServerFiles, check_client, check_server};
@@ -26,7 +26,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
         .block_on(work)
 }
 
-fn enrol(authority: &Serving, token: &Token, folder: &str) -> Result<Fetched, EnrollError> {
+fn enroll_as(authority: &Serving, token: &Token, folder: &str) -> Result<Fetched, EnrollError> {
     block_on(enroll(token, &authority.member(folder), &Options::default()))
 }
 
@@ -40,16 +40,16 @@ fn reason(result: Result<Fetched, EnrollError>) -> Reason {
 
 fn member(authority: &Serving, kind: Kind, name: &str) -> Member {
     let kind_word = kind.to_string();
-    enrol(authority, &authority.token(&[&kind_word, name]), name).unwrap();
+    enroll_as(authority, &authority.token(&[&kind_word, name]), name).unwrap();
     Member::load(&authority.member(name), kind).unwrap().unwrap()
 }
 
 #[test]
 fn two_empty_folders_become_a_working_pair_by_token() {
     let authority = Serving::start();
-    enrol(&authority, &authority.token(&["server", "web1", "127.0.0.1"]), "server").unwrap();
+    enroll_as(&authority, &authority.token(&["server", "web1", "127.0.0.1"]), "server").unwrap();
     let token = authority.token(&["client", "alice", "--group", "ops"]);
-    let fetched = enrol(&authority, &token, "client").unwrap();
+    let fetched = enroll_as(&authority, &token, "client").unwrap();
     assert_eq!((fetched.names, fetched.groups), (vec!["alice".into()], vec!["ops".into()]));
     let (server, client) = (authority.member("server"), authority.member("client"));
     assert_eq!(check_server(&ServerFiles::from(&server)).unwrap(), []);
@@ -60,8 +60,8 @@ fn two_empty_folders_become_a_working_pair_by_token() {
 fn used_expired_revoked_forged_and_other_tokens_are_refused() {
     let authority = Serving::start();
     let token = authority.token(&["server", "web1"]);
-    enrol(&authority, &token, "first").unwrap();
-    assert_eq!(reason(enrol(&authority, &token, "second")), Reason::UsedToken);
+    enroll_as(&authority, &token, "first").unwrap();
+    assert_eq!(reason(enroll_as(&authority, &token, "second")), Reason::UsedToken);
 
     let short = authority.token(&["server", "web2", "--expires", "1s"]);
     let expired = || {
@@ -70,14 +70,14 @@ fn used_expired_revoked_forged_and_other_tokens_are_refused() {
         tokens.iter().any(|token| token["standing"] == "expired")
     };
     eventually("the token expires", expired);
-    assert_eq!(reason(enrol(&authority, &short, "third")), Reason::ExpiredToken);
+    assert_eq!(reason(enroll_as(&authority, &short, "third")), Reason::ExpiredToken);
 
     let revoked = authority.token(&["client", "bob"]);
     authority.certs(&["revoke", &revoked.secret.id()[..12]]);
-    assert_eq!(reason(enrol(&authority, &revoked, "fourth")), Reason::RevokedToken);
+    assert_eq!(reason(enroll_as(&authority, &revoked, "fourth")), Reason::RevokedToken);
 
     let forged = Token { secret: Secret::random().unwrap(), ..authority.token(&["client", "eve"]) };
-    assert_eq!(reason(enrol(&authority, &forged, "fifth")), Reason::UnknownToken);
+    assert_eq!(reason(enroll_as(&authority, &forged, "fifth")), Reason::UnknownToken);
 
     // A token of another authority, shown to this one.
     let other = Serving::start();
@@ -85,7 +85,7 @@ fn used_expired_revoked_forged_and_other_tokens_are_refused() {
         addresses: vec![authority.address().to_string()],
         ..other.token(&["client", "mallory"])
     };
-    let shown = enrol(&authority, &foreign, "sixth");
+    let shown = enroll_as(&authority, &foreign, "sixth");
     assert!(matches!(shown, Err(EnrollError::Impostor { .. })), "{shown:?}");
     for folder in ["second", "third", "fourth", "fifth", "sixth"] {
         let layout = authority.member(folder);
@@ -209,7 +209,7 @@ fn a_clock_an_hour_off_is_named_on_both_sides() {
         assert!(answer["time"].as_i64().unwrap().abs_diff(clock::now_unix()) < 60);
     }
     // The token was not used for it.
-    enrol(&authority, &token, "web1").unwrap();
+    enroll_as(&authority, &token, "web1").unwrap();
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn revoking_reaches_the_watchers_and_ends_renewal() {
         );
         server.renew().await.unwrap();
     });
-    let lists = Lists::load(&authority.layout().authority_list()).unwrap().unwrap();
+    let lists = CrlSet::load(&authority.layout().authority_list()).unwrap().unwrap();
     assert!(lists.contains(&serial));
     let census = authority.census();
     let standing = |kind: &str| {
@@ -254,8 +254,8 @@ fn commands_work_beside_a_running_authority_and_without_one() {
     let said = authority.certs(&["revoke", "0badcafe", "--unlisted"]);
     assert!(said.contains("no `rcmd-certs serve` is running"), "{said}");
     authority.restart();
-    enrol(&authority, &beside, "alice").unwrap();
-    enrol(&authority, &without, "bob").unwrap();
+    enroll_as(&authority, &beside, "alice").unwrap();
+    enroll_as(&authority, &without, "bob").unwrap();
     // Without it, commands at the same time wait for each other.
     authority.stop();
     let authority = &authority;
@@ -342,7 +342,7 @@ fn nothing_that_comes_over_the_wire_harms_the_authority() {
         // A length that promises more than comes.
         assert!(raw::exchange(&authority, b"\0\0\x10\0{").await.is_none());
     });
-    enrol(&authority, &token, "web1").unwrap();
+    enroll_as(&authority, &token, "web1").unwrap();
 }
 
 #[test]
@@ -352,7 +352,7 @@ fn strangers_who_stay_do_not_keep_members_out() {
     let token = authority.token(&["server", "web1"]);
     let mut strangers: Vec<_> =
         (0..700).map(|_| TcpStream::connect(authority.address()).unwrap()).collect();
-    enrol(&authority, &token, "web1").unwrap();
+    enroll_as(&authority, &token, "web1").unwrap();
     // The oldest were sent away; none stays longer than its deadline.
     for stranger in &mut strangers {
         stranger.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -465,7 +465,7 @@ fn a_backup_is_the_same_authority_again_and_its_tokens_are_not() {
     let root = |serving: &Serving| std::fs::read(serving.layout().ca()).unwrap();
     assert_eq!(root(&authority), root(&restored));
     let open = Token { addresses: vec![restored.address().to_string()], ..open };
-    assert_eq!(reason(enrol(&restored, &open, "alice")), Reason::RevokedToken);
+    assert_eq!(reason(enroll_as(&restored, &open, "alice")), Reason::RevokedToken);
 
     std::fs::write(&passphrase, "another horse battery staple").unwrap();
     let refused = Serving::unused().try_certs(&words("restore"));
