@@ -47,9 +47,9 @@ use crate::{
     audit::Audit,
     config::{OnReload, limits::Limits},
     job::idempotency::IdempotencyLog,
-    judging::Refused,
     policy::{AuthorizedRequest, Permit, Rules},
     process::Processes,
+    request::authorize::Refused,
     trust::Peer,
 };
 

@@ -3,7 +3,7 @@
 //! `docs/architecture.md` is the map. Arrows point one way:
 //!
 //! ```text
-//! daemon -> net -> connection -> handler -> policy -> job -> process
+//! daemon -> net -> request -> policy -> job -> process
 //! ```
 
 #![deny(unsafe_code)]
@@ -13,14 +13,12 @@ pub mod audit;
 pub mod cli;
 mod clock;
 pub mod config;
-pub mod connection;
 pub mod daemon;
-pub mod handler;
 pub mod job;
-pub mod judging;
 pub mod net;
 pub mod policy;
 pub mod process;
+pub mod request;
 pub mod state;
 pub mod trust;
 pub mod units;

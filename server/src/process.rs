@@ -39,6 +39,7 @@ mod children;
 pub mod environment;
 pub mod error;
 mod exit;
+mod file_threads;
 pub mod own;
 pub mod plan;
 mod proc_fs;
@@ -58,6 +59,7 @@ pub use self::{
     cgroup::TreeLimits,
     error::SpawnError,
     exit::Ended,
+    file_threads::FileThreads,
     own::{descriptor_limit, prepare_self},
     plan::{Identity, Plan},
     program::{Program, Sealed, Writable, examine},

@@ -30,9 +30,8 @@ use crate::{
         limits::{HELD, Limits},
     },
     job::{self, idempotency::IdempotencyLog, registry::Registry},
-    judging::FileThreads,
     policy::Rules,
-    process::{Account, Accounts, Processes},
+    process::{Account, Accounts, FileThreads, Processes},
     trust::{Trust, TrustError},
 };
 

@@ -22,8 +22,8 @@ use crate::policy::{
 use crate::{
     cli::{CheckOptions, ExplainOptions, PolicyCommand},
     config::Settings,
-    judging::{self, Ground, Refused},
     process::Account,
+    request::authorize::{self, Ground, Refused},
     trust::Principal,
 };
 
@@ -147,7 +147,7 @@ impl Case {
     ) -> Result<(Vec<String>, HostFacts), Refused> {
         let ground = Ground { account: &self.account, path: &settings.path, job: "explain" };
         let slice = rules.slice(&self.principal);
-        judging::rehearse(&slice, &self.request, ground, self.context)
+        authorize::rehearse(&slice, &self.request, ground, self.context)
             .map(|(judged, facts)| (judged.rules, facts))
     }
 
@@ -215,7 +215,7 @@ impl Case {
             }
         }
         let ground = Ground { account: &self.account, path: &settings.path, job: "explain" };
-        let rule = judging::find_for(&self.principal.user, &self.request, ground)
+        let rule = authorize::find_for(&self.principal.user, &self.request, ground)
             .map_err(|error| told(error.into()))
             .map(|facts| explain::rule_for(&self.principal.user, &self.request, &facts))?;
         if let Some(rule) = rule {

@@ -20,9 +20,9 @@ use crate::{
     audit, clock,
     config::limits,
     job::timers::{Due, Timers},
-    judging::Refused,
     policy::{AuthorizedRequest, Denial, Rules},
     process::{Ended, Process, TreeKill},
+    request::authorize::Refused,
     trust::Peer,
 };
 

@@ -17,8 +17,8 @@ use crate::{
     admission::{Entering, RunSlot, budget::Share, locks::LockGuard},
     clock,
     config::OnReload,
-    judging::Refused,
     policy::Permit,
+    request::authorize::Refused,
 };
 
 /// What may run; used up by the start, since it may be large and need not be kept beside it.

@@ -18,7 +18,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::{config::limits::LINGER, connection, state::ServerState, trust::Peer};
+use crate::{config::limits::LINGER, net::connection, state::ServerState, trust::Peer};
 
 /// Peers that have not authenticated yet, oldest first.
 ///

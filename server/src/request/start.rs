@@ -21,9 +21,9 @@ use crate::{
         self, Attachment, Beginning, JobHandle, Message, Prepared, Sink, Wishes,
         idempotency::KeyState, registry::Lookup,
     },
-    judging::{self, Ground, Permitted, Refused},
     policy::{self, AuthorizedRequest, PolicySlice, RequestContext},
     process::{Account, SpawnError},
+    request::authorize::{self, Ground, Permitted, Refused},
     state::ServerState,
     trust::Peer,
 };
@@ -185,7 +185,7 @@ async fn would(state: &Arc<ServerState>, peer: &Peer, request: Request) -> Resul
         move || {
             let account = account.as_ref().unwrap_or(&state.account);
             let ground = Ground { account, path: &state.settings.path, job: "ask" };
-            let (judged, facts) = judging::rehearse(&slice, &request, ground, context)?;
+            let (judged, facts) = authorize::rehearse(&slice, &request, ground, context)?;
             Ok::<_, Refused>(policy::permission(&judged, &facts))
         }
     };
@@ -326,7 +326,7 @@ async fn look_into(
         move || {
             let account = account.as_ref().unwrap_or(&state.account);
             let ground = Ground { account, path: &state.settings.path, job: id.as_str() };
-            let permitted = judging::permit(&slice, &peer, &request, ground);
+            let permitted = authorize::permit(&slice, &peer, &request, ground);
             permitted.map(|permitted| (permitted, request))
         }
     };

@@ -1,11 +1,7 @@
 //! From a request to a permit: what it speaks of is found on this host, then judged.
 //!
 //! The policy itself touches nothing; this is the part that does. What it does waits for the file system
-//! and so belongs on [`FileThreads`].
-
-mod threads;
-
-pub use self::threads::FileThreads;
+//! and so belongs on [`FileThreads`](crate::process::FileThreads).
 
 use std::{ffi::OsStr, net::IpAddr, sync::Arc, time::SystemTime};
 

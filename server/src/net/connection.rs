@@ -20,8 +20,8 @@ use tracing::{debug, info, warn};
 use crate::{
     admission::{budget::Share, slots::ConnectionSlot},
     config::limits::{self, CLOSE},
-    handler::{self, Answer},
     job::{JobHandle, Message, Sink},
+    request::start::{self, Answer},
     state::ServerState,
     trust::{self, Peer},
 };
@@ -154,17 +154,17 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             Frame::Start(start) => {
                 let generation = start.generation;
                 let sink = self.sink(ch, generation);
-                (generation, handler::start(&self.state, &self.peer, start, sink).await?)
+                (generation, start::start(&self.state, &self.peer, start, sink).await?)
             }
             Frame::Ask(start) => {
                 let generation = start.generation;
                 let sink = self.sink(ch, generation);
-                (generation, handler::ask(&self.state, &self.peer, &start, sink)?)
+                (generation, start::ask(&self.state, &self.peer, &start, sink)?)
             }
             Frame::Attach(attach) => {
                 let generation = attach.generation;
                 let sink = self.sink(ch, generation);
-                (generation, handler::attach(&self.state, &self.peer, attach, sink).await)
+                (generation, start::attach(&self.state, &self.peer, attach, sink).await)
             }
             frame => {
                 self.pass_on(ch, frame).await;
