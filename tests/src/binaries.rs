@@ -1,4 +1,5 @@
-//! The three programs under test, as a user has them: built with the release profile.
+//! The three programs under test, built with the profile that this crate was built with: `cargo test` tests
+//! programs that share their libraries with the tests, and `cargo run --release` measures released ones.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -18,7 +19,16 @@ pub struct Binaries {
     pub client: PathBuf,
 }
 
-/// The programs, built on the first call in this process. See [`try_binaries`].
+const PROGRAMS: [&str; 3] = ["rcmd-certs", "rcmd-server", "rcmd-client"];
+
+impl Binaries {
+    fn find(file: impl Fn(&str) -> Result<PathBuf>) -> Result<Self> {
+        let [certs, server, client] = PROGRAMS.map(file);
+        Ok(Self { certs: certs?, server: server?, client: client? })
+    }
+}
+
+/// Returns the programs, built on the first call in this process. See [`try_binaries`].
 ///
 /// # Panics
 ///
@@ -28,9 +38,8 @@ pub fn binaries() -> &'static Binaries {
     try_binaries().unwrap_or_else(|error| panic!("{error:#}"))
 }
 
-/// The programs in the folder `$RCMD_TEST_BIN_DIR` or, without it, built with
-/// `$CARGO build --release --locked --bins`. Cargo's own lock keeps test processes apart, and a second
-/// build of the same sources takes no time.
+/// Returns the programs in the folder `$RCMD_TEST_BIN_DIR` or, without it, builds them. Cargo's own lock keeps
+/// test processes apart, and a second build of the same sources takes no time.
 ///
 /// # Errors
 ///
@@ -50,35 +59,23 @@ pub fn try_binaries() -> Result<&'static Binaries> {
 }
 
 fn in_folder(folder: &Path) -> Result<Binaries> {
-    let find = |name: &str| {
+    Binaries::find(|name| {
         let file = folder.join(name);
         file.canonicalize().with_context(|| format!("RCMD_TEST_BIN_DIR has no {}", file.display()))
-    };
-    Ok(Binaries {
-        certs: find("rcmd-certs")?,
-        server: find("rcmd-server")?,
-        client: find("rcmd-client")?,
     })
 }
 
 fn build() -> Result<Binaries> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(&cargo);
-    command
-        .args(["build", "--release", "--locked", "--bins", "--quiet"])
-        .args(["-p", "rcmd-authority", "-p", "rcmd-server", "-p", "rcmd-client"])
-        .arg("--message-format=json-render-diagnostics")
-        .current_dir(workspace())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
-    // What the outer cargo said about this package would make build scripts run again.
-    for (name, _) in std::env::vars_os() {
-        let told = name.to_string_lossy();
-        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|p| told.starts_with(p)) {
-            command.env_remove(&name);
-        }
+    let mut command = cargo();
+    // All of the workspace is selected, as `cargo test --workspace` does: with fewer packages the libraries
+    // would have fewer features, and be compiled once more.
+    command.args(["build", "--locked", "--quiet", "--workspace"]);
+    command.args(PROGRAMS.iter().flat_map(|name| ["--bin", name]));
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
     }
-    let mut child = command.spawn().with_context(|| format!("can't run {}", cargo.display()))?;
+    command.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
+    let mut child = command.spawn().context("can't run cargo")?;
     let stdout = child.stdout.take().context("cargo has no standard output")?;
     let mut found = Vec::new();
     for line in BufReader::new(stdout).lines() {
@@ -90,15 +87,24 @@ fn build() -> Result<Binaries> {
     if !child.wait()?.success() {
         bail!("the programs under test do not build; see what cargo says above");
     }
-    let find = |name: &str| {
+    Binaries::find(|name| {
         let file = found.iter().find(|file| file.file_name().is_some_and(|last| last == name));
         file.cloned().with_context(|| format!("cargo built no program {name}"))
-    };
-    Ok(Binaries {
-        certs: find("rcmd-certs")?,
-        server: find("rcmd-server")?,
-        client: find("rcmd-client")?,
     })
+}
+
+/// Returns a command for the cargo that runs the tests, in the workspace and with nothing to read.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace()).stdin(Stdio::null());
+    // What the outer cargo said about this package would make build scripts run again.
+    for (name, _) in std::env::vars_os() {
+        let told = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|p| told.starts_with(p)) {
+            command.env_remove(&name);
+        }
+    }
+    command
 }
 
 /// The root of the source tree.

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::binaries::workspace;
+use crate::binaries::cargo;
 
 /// How often a path runs at first.
 const TIMES: u64 = 2_000;
@@ -42,12 +42,10 @@ pub fn baseline() -> BTreeMap<String, u64> {
 ///
 /// When it can't be built.
 pub fn driver() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = cargo();
     command.args(["build", "--release", "--locked", "--quiet", "-p", "rcmd-protocol"]);
     command.args(["--example", "hot_paths", "--message-format=json-render-diagnostics"]);
-    let output = command.current_dir(workspace()).stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = output.output().context("can't run cargo")?;
+    let output = command.stderr(Stdio::inherit()).output().context("can't run cargo")?;
     if !output.status.success() {
         bail!("hot_paths does not build; see what cargo says above");
     }
