@@ -67,13 +67,11 @@ fn in_folder(folder: &Path) -> Result<Binaries> {
 
 fn build() -> Result<Binaries> {
     let mut command = cargo();
-    // All of the workspace is selected, as `cargo test --workspace` does: with fewer packages the libraries
-    // would have fewer features, and be compiled once more.
     command.args(["build", "--locked", "--quiet", "--workspace"]);
     command.args(PROGRAMS.iter().flat_map(|name| ["--bin", name]));
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
-    }
+    // Cargo chooses the features of libraries by what it is to build. All of the workspace with an example, which may
+    // use what tests use, has those of `cargo test --workspace`: nothing is compiled twice.
+    command.args(if cfg!(debug_assertions) { &["--example", "pair"][..] } else { &["--release"] });
     command.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
     let mut child = command.spawn().context("can't run cargo")?;
     let stdout = child.stdout.take().context("cargo has no standard output")?;
@@ -94,7 +92,8 @@ fn build() -> Result<Binaries> {
 }
 
 /// Returns a command for the cargo that runs the tests, in the workspace and with nothing to read.
-pub(crate) fn cargo() -> Command {
+#[must_use]
+pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace()).stdin(Stdio::null());
     // What the outer cargo said about this package would make build scripts run again.

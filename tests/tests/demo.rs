@@ -1,18 +1,19 @@
 //! `cargo demo`: what the README promises in its first lines.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 
-use rcmd_tests::eventually;
-use rcmd_tests::proc;
+use rcmd_tests::binaries::cargo;
 use rcmd_tests::wait::{DEADLINE, exit_within};
+use rcmd_tests::{eventually, proc};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 /// The demo, with a temporary folder of its own so that what it leaves there is seen.
 fn demo(temporary: &TempDir, words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
-    command.args(words).env("TMPDIR", temporary.path()).stdin(Stdio::null());
+    let mut command = cargo();
+    command.arg("demo").args(words).env("TMPDIR", temporary.path());
     command
 }
 
@@ -75,6 +76,30 @@ fn without_a_command_it_says_how_to_use_it() {
     assert_eq!(output.status.code(), Some(125));
     assert_eq!(output.stdout, b"");
     assert!(String::from_utf8(output.stderr).unwrap().starts_with("usage: cargo demo"));
+}
+
+#[test]
+fn it_says_at_once_what_it_does_how_long_and_how_much_room_that_takes() {
+    let built = cargo().args(["build", "--locked", "--quiet", "-p", "rcmd-demo"]).status().unwrap();
+    assert!(built.success());
+    // In a folder with no programs it has to build them. Here that fails at once.
+    let folder = TempDir::new().unwrap();
+    let (demo, cargo) = (folder.path().join("rcmd-demo"), folder.path().join("cargo"));
+    let target = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
+    std::fs::copy(target.join("rcmd-demo"), &demo).unwrap();
+    std::fs::write(&cargo, "#!/bin/sh\necho \"cargo $*\" >&2; exit 101\n").unwrap();
+    std::fs::set_permissions(&cargo, PermissionsExt::from_mode(0o755)).unwrap();
+    let output = Command::new(&demo).arg("true").env("CARGO", &cargo).output().unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    assert_eq!(output.stdout, b"");
+    let said = String::from_utf8(output.stderr).unwrap();
+    let (first, rest) = said.split_once("cargo build ").unwrap();
+    for word in
+        ["a real server and a real client", "minutes", "MB in ", folder.path().to_str().unwrap()]
+    {
+        assert!(first.contains(word), "no {word} in: {said}");
+    }
+    assert!(rest.contains("do not build"), "{said}");
 }
 
 #[test]
