@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 
 use rcmd_protocol::{frame::Mode, request::Request};
 
-use super::{HostFacts, Rules, slice::is_group, slice::is_user};
+use super::{
+    question::HostFacts,
+    rules::Rules,
+    vocabulary::{is_group, is_user},
+};
 use crate::trust::Principal;
 
 impl Rules {

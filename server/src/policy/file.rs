@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Diagnostic, Host, Rules};
+use super::{diagnostic::Diagnostic, rules::Rules, vocabulary::Host};
 
 /// Bytes of a policy; some ten thousand rules.
 const LIMIT: u64 = 4 << 20;

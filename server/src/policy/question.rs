@@ -14,7 +14,7 @@ use std::{
 use cedar_policy::{Context, RestrictedExpression};
 use rcmd_protocol::{frame::Mode, request::Request};
 
-use super::slice::{Action, user};
+use super::vocabulary::{Action, user};
 use crate::process::Program;
 
 /// Arguments that have a place in `args`; further ones are in `argv` and `argc` alone.

@@ -5,93 +5,20 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, LazyLock, OnceLock},
+    sync::{Arc, OnceLock},
 };
 
 use cedar_policy::{
-    ActionConstraint, AuthorizationError, Authorizer, Context, Decision, Effect, Entities, Entity,
-    EntityId, EntityTypeName, EntityUid, Policy, PolicySet, PrincipalConstraint, Request,
-    ResourceConstraint, RestrictedExpression,
+    AuthorizationError, Authorizer, Context, Decision, Effect, Entities, Entity, EntityUid,
+    PolicySet, PrincipalConstraint, Request, ResourceConstraint, RestrictedExpression,
 };
 
 use super::{
     question::Recent,
-    rules::{Rule, schema},
+    rule::Rule,
+    vocabulary::{Action, Host, TYPES, schema, uid, user},
 };
 use crate::trust::Principal;
-
-/// What may be asked for. Of the schema's actions these are judged today.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Action {
-    /// A program with its arguments.
-    Run,
-    /// A line for the shell.
-    Shell,
-    /// Taking up a command that was started before.
-    Attach,
-}
-
-impl Action {
-    /// Its name in rules.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Run => "run",
-            Self::Shell => "shell",
-            Self::Attach => "attach",
-        }
-    }
-}
-
-/// This host, as rules see it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Host {
-    /// Its name.
-    pub name: String,
-    /// Its labels, by configuration.
-    pub labels: Vec<String>,
-}
-
-/// Names of Cedar's entity types, parsed once.
-struct Types {
-    user: EntityTypeName,
-    group: EntityTypeName,
-    host: EntityTypeName,
-    label: EntityTypeName,
-    action: EntityTypeName,
-}
-
-static TYPES: LazyLock<Types> = LazyLock::new(|| {
-    let name = |name: &str| match name.parse() {
-        Ok(name) => name,
-        Err(error) => unreachable!("{name} is the name of a type: {error}"),
-    };
-    Types {
-        user: name("User"),
-        group: name("Group"),
-        host: name("Host"),
-        label: name("Label"),
-        action: name("Action"),
-    }
-});
-
-fn uid(kind: &EntityTypeName, name: &str) -> EntityUid {
-    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(name))
-}
-
-/// Whether it names a user.
-pub(super) fn is_user(uid: &EntityUid) -> bool {
-    *uid.type_name() == TYPES.user
-}
-
-/// Whether it names a group.
-pub(super) fn is_group(uid: &EntityUid) -> bool {
-    *uid.type_name() == TYPES.group
-}
-
-/// The user of this name, for a context.
-pub(super) fn user(name: &str) -> EntityUid {
-    uid(&TYPES.user, name)
-}
 
 /// The rules that can apply to one identity.
 #[derive(Debug)]
@@ -245,8 +172,7 @@ impl PolicySlice {
         };
         cell.get_or_init(|| {
             let action = uid(&TYPES.action, action.as_str());
-            let rules: Vec<_> =
-                self.rules.iter().filter(|rule| is_about(&rule.policy, &action)).collect();
+            let rules: Vec<_> = self.rules.iter().filter(|rule| rule.is_about(&action)).collect();
             let mut set = PolicySet::new();
             for rule in &rules {
                 if let Err(error) = set.add(rule.policy.clone()) {
@@ -257,20 +183,6 @@ impl PolicySlice {
             Applicable { action, set, rules: rules.collect() }
         })
     }
-}
-
-/// Whether a rule can permit or forbid this action.
-fn is_about(rule: &Policy, action: &EntityUid) -> bool {
-    match rule.action_constraint() {
-        ActionConstraint::Any => true,
-        ActionConstraint::Eq(one) => one == *action,
-        ActionConstraint::In(some) => some.contains(action),
-    }
-}
-
-/// Whether a rule permits an action to somebody.
-pub(super) fn permits(rule: &Policy, action: Action) -> bool {
-    rule.effect() == Effect::Permit && is_about(rule, &uid(&TYPES.action, action.as_str()))
 }
 
 type Described<'a> = (&'a EntityUid, &'a str, HashSet<EntityUid>);

@@ -360,7 +360,7 @@ fn a_shell_line_of_plain_words_is_the_same_without_the_shell() {
 /// Cedar is given contexts without a check against the schema, for speed; here they are checked.
 #[test]
 fn contexts_are_of_the_vocabulary() {
-    let schema = rules::schema();
+    let schema = vocabulary::schema();
     let requests = [exec(&[b"a", b"\xff"]), exec(&[b"a"]), line(b"x"), line(b"\xff")];
     let lock = Some(Lock { name: "deploy".into(), wait_ms: 0 });
     let locked = requests.clone().map(|request| Request { lock: lock.clone(), ..request });

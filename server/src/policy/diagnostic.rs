@@ -1,0 +1,75 @@
+//! What is wrong with a policy: line, column, message, and what to do.
+
+use std::fmt;
+
+/// What is wrong with a policy, and where it stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Diagnostic {
+    /// Its line, from 1.
+    pub line: usize,
+    /// Its column in characters, from 1.
+    pub column: usize,
+    /// What is wrong, on one line.
+    pub message: String,
+    /// What to do about it, if the message does not say so.
+    pub help: Option<String>,
+    /// The text of that line.
+    pub source: String,
+}
+
+/// `line:column: message`, then the line, a caret below it and what to do.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, column, message, help, source } = self;
+        writeln!(f, "{line}:{column}: {message}")?;
+        writeln!(f, "  | {}", source.replace('\t', " "))?;
+        write!(f, "  | {:>column$}", "^")?;
+        match help {
+            Some(help) => write!(f, "\n  = {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Diagnostic {
+    /// Makes a diagnostic of an error of Cedar's in `text`.
+    pub(super) fn of(text: &str, error: &dyn miette::Diagnostic) -> Self {
+        let label = error.labels().and_then(|mut labels| labels.next());
+        let at = label.as_ref().map_or(0, miette::LabeledSpan::offset);
+        let detail = label.as_ref().and_then(miette::LabeledSpan::label);
+        let message = match detail {
+            Some(detail) => format!("{error}: {detail}"),
+            None => error.to_string(),
+        };
+        let help = error.help().map(|help| one_line(&help.to_string()));
+        Self::at(text, at, one_line(&message), help)
+    }
+
+    /// Makes a diagnostic for the byte `at` of `text`.
+    pub(super) fn at(text: &str, at: usize, message: String, help: Option<String>) -> Self {
+        let (line, column) = position(text, at);
+        let source = text.lines().nth(line - 1).unwrap_or_default().to_owned();
+        Self { line, column, message, help, source }
+    }
+}
+
+/// Returns line and column of a byte, both from 1; the column counts characters.
+pub(super) fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at.min(text.len())).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    (line, column)
+}
+
+/// Sorts diagnostics by their places.
+pub(super) fn sorted(diagnostics: impl Iterator<Item = Diagnostic>) -> Vec<Diagnostic> {
+    let mut diagnostics: Vec<_> = diagnostics.collect();
+    diagnostics.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
+    diagnostics
+}
+
+/// Joins the lines of a message, and escapes what it quotes of the file.
+fn one_line(text: &str) -> String {
+    let words: Vec<_> = text.split_whitespace().collect();
+    rcmd_certs::text::escaped(&words.join(" "))
+}

@@ -1,0 +1,119 @@
+//! The text of a policy made into rules: parsed, validated strictly, each rule named and placed.
+
+use std::{str::FromStr as _, sync::Arc};
+
+use cedar_policy::{Effect, Policy, PolicyId, PolicySet};
+
+use super::{
+    diagnostic::{Diagnostic, position, sorted},
+    environment::Allowed,
+    rule::Rule,
+    vocabulary::validate,
+};
+
+/// What a policy's text holds.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    /// The rules, in the order of the text.
+    pub(super) rules: Vec<Arc<Rule>>,
+    /// What is no error but hardly meant.
+    pub(super) warnings: Vec<Diagnostic>,
+}
+
+/// Parses and validates a policy.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the text.
+pub(super) fn parse(text: &str) -> Result<Parsed, Vec<Diagnostic>> {
+    let set = PolicySet::from_str(text)
+        .map_err(|errors| sorted(errors.iter().map(|error| Diagnostic::of(text, error))))?;
+    if let Some(template) = set.templates().next() {
+        let at = text.find(&template.to_cedar()).unwrap_or(0);
+        let message = "a template permits nothing: name the principal and the resource".into();
+        return Err(vec![Diagnostic::at(text, at, message, None)]);
+    }
+    let found = validate(&set);
+    if !found.validation_passed() {
+        let errors = found.validation_errors().map(|error| Diagnostic::of(text, error));
+        return Err(sorted(errors));
+    }
+    let warnings = found.validation_warnings().map(|warning| Diagnostic::of(text, warning));
+    let warnings = sorted(warnings);
+    Ok(Parsed { rules: named(text, &set)?, warnings })
+}
+
+/// Returns the rules in the order of the text, each under its own name.
+fn named(text: &str, set: &PolicySet) -> Result<Vec<Arc<Rule>>, Vec<Diagnostic>> {
+    let mut policies: Vec<_> = set.policies().collect();
+    // Cedar numbers them in the order of the text: policy0, policy1, ...
+    let number = |policy: &&Policy| policy.id().to_string().get(6..).and_then(|n| n.parse().ok());
+    policies.sort_by_key(|policy| number(policy).unwrap_or(usize::MAX));
+    let mut diagnostics = Vec::new();
+    let mut rules: Vec<Arc<Rule>> = Vec::new();
+    let mut from = 0;
+    for policy in policies {
+        let source = policy.to_cedar().unwrap_or_default();
+        let at = text.get(from..).and_then(|rest| rest.find(&source)).map_or(from, |at| from + at);
+        from = at + source.len();
+        let mut refuse =
+            |message: String| diagnostics.push(Diagnostic::at(text, at, message, None));
+        let line = position(text, at).0;
+        let name = match policy.annotation("id") {
+            Some(id) if id.is_empty() || id.chars().any(char::is_control) => {
+                refuse("an @id is a name of at least one letter, without control bytes".into());
+                continue;
+            }
+            Some(id) => id.to_owned(),
+            None => format!("line {line}"),
+        };
+        if rules.iter().any(|rule| rule.name() == name) {
+            refuse(format!("the @id {name:?} stands here for the second time"));
+        }
+        let env = match Allowed::parse(policy.annotation("env").unwrap_or_default()) {
+            Ok(env) => env,
+            Err(message) => {
+                refuse(message);
+                continue;
+            }
+        };
+        let no_new_privs = match annotated(policy) {
+            Ok(no_new_privs) => no_new_privs,
+            Err((annotation, message)) => {
+                let at = at + source.find(&format!("@{annotation}")).unwrap_or(0);
+                diagnostics.push(Diagnostic::at(text, at, message, None));
+                continue;
+            }
+        };
+        let names_digest = source.contains("digest");
+        let policy = policy.new_id(PolicyId::new(name));
+        rules.push(Arc::new(Rule { policy, env, no_new_privs, names_digest, line }));
+    }
+    if diagnostics.is_empty() { Ok(rules) } else { Err(diagnostics) }
+}
+
+/// Checks a rule's annotations and returns whether one asks for no_new_privs. Cedar gives annotations
+/// no meaning, so a misspelt one would silently do nothing.
+///
+/// # Errors
+/// The annotation that is wrong, and why.
+fn annotated(policy: &Policy) -> Result<bool, (&str, String)> {
+    let mut no_new_privs = false;
+    for (name, value) in policy.annotations() {
+        let wrong = match (name, value) {
+            ("id" | "env", _) => continue,
+            ("no_new_privs", _) if policy.effect() == Effect::Forbid => {
+                "a forbid runs nothing: @no_new_privs is for a permit".to_owned()
+            }
+            ("no_new_privs", "true" | "false") => {
+                no_new_privs = value == "true";
+                continue;
+            }
+            ("no_new_privs", _) => {
+                format!("@no_new_privs is \"true\" or \"false\", not {value:?}")
+            }
+            _ => format!("there is no @{name}: a rule has @id, @env and @no_new_privs"),
+        };
+        return Err((name, wrong));
+    }
+    Ok(no_new_privs)
+}
