@@ -1,36 +1,39 @@
-//! Every limit of the server: constants with a reason, cut to what the machine bears.
+//! Every limit of the server: constants with their reasons, and what `[limits]` configures.
 
 use std::{collections::BTreeMap, time::Duration};
 
+use rcmd_certs::Identity;
 use rcmd_protocol::limits::CREDIT;
 use serde::Deserialize;
 
-use super::quota::{self, Quota};
+use super::quota::{self, EffectiveQuota, Quota};
 use crate::{
     process::TreeLimits,
     units::{self, Rate, Span},
 };
 
-/// Descriptors that a connection takes.
+/// Descriptors of a connection.
 const DESCRIPTORS_PER_CONNECTION: u64 = 1;
-/// Descriptors that a running command takes: three pipes, the pidfd that it is supervised by, that of
+/// Descriptors of a running command: three pipes, the pidfd that it is supervised by, that of
 /// `tokio::process`, two to spare.
 const DESCRIPTORS_PER_COMMAND: u64 = 7;
 /// Descriptors kept back for listeners, logs, certificates and `/proc`.
 const DESCRIPTORS_KEPT: u64 = 32;
 
-/// Bytes of output and input that the server holds for all clients together. The nearer it is, the less
-/// one stream may hold, so that a thousand clients that read nothing cost a bounded amount.
+/// Default limit of an identity's commands that run, wait, or are being read.
+const CHANNELS: usize = 1024;
+
+/// Maximum bytes of output and input that the server holds for all clients together. One stream may
+/// hold less the more is held, so a thousand clients that read nothing cost a bounded amount.
 pub const HELD: usize = 256 * 1024 * 1024;
-/// What a stream may hold although the total is used up, so that nobody starves: with less, a receiver
-/// that confirms each quarter of its credit would never confirm anything.
+/// Bytes that a stream may hold even when the total is used up, so that none starves: with less, a
+/// receiver that confirms each quarter of its credit would never confirm anything.
 pub const HELD_ALWAYS: u64 = CREDIT / 4;
-/// Bytes of a request that is taken although the total is used up.
+/// Bytes of a request that is accepted even when the total is used up.
 pub const REQUEST_ALWAYS: usize = 64 * 1024;
-/// Bytes that a compressed connection costs: zstd says 953 KiB for what compresses and 605 KiB for
-/// what expands.
+/// Bytes of a compressed connection: zstd reports 953 KiB to compress and 605 KiB to decompress.
 pub const COMPRESSION: u64 = 1600 * 1024;
-/// Ends that are kept for an identity whose client has not come back for them.
+/// Maximum number of exits that are kept for an identity whose client has not come back for them.
 pub const RETAINED: usize = 1024;
 /// Time between SIGTERM and SIGKILL for a timeout or a stopped reader.
 pub const TERM_TO_KILL: Duration = Duration::from_secs(5);
@@ -38,9 +41,9 @@ pub const TERM_TO_KILL: Duration = Duration::from_secs(5);
 pub const STOP_TO_TERM: Duration = Duration::from_secs(2);
 /// Time that a pipe may stay open after the process has ended.
 pub const OUTPUT_OPEN: Duration = Duration::from_secs(2);
-/// Time for commands to end after SIGTERM came to the server, and between its TERM and KILL.
+/// Time for commands to end by themselves after the server received SIGTERM.
 pub const DRAIN: Duration = Duration::from_secs(10);
-/// See [`DRAIN`].
+/// Time between SIGTERM and SIGKILL for commands when the server stops.
 pub const DRAIN_TERM_TO_KILL: Duration = Duration::from_secs(2);
 /// Time for a connection to take its last frames when the server ends it.
 pub const CLOSE: Duration = Duration::from_secs(2);
@@ -54,9 +57,9 @@ pub struct Limits {
     /// Commands that run at once.
     #[serde(deserialize_with = "units::at_least_one")]
     pub running: usize,
-    /// Commands that wait for their turn.
+    /// Commands that wait in the queue.
     pub queued: usize,
-    /// How long a command waits for its turn.
+    /// How long a command waits in the queue.
     #[serde(deserialize_with = "units::up_to_a_day")]
     pub queue_wait: Span,
     /// Connections.
@@ -73,14 +76,14 @@ pub struct Limits {
     /// Time for a handshake and the hello.
     #[serde(deserialize_with = "units::handshake")]
     pub handshake: Span,
-    /// What one command may use, with all that comes of it.
+    /// What one command's tree of processes may use.
     pub tree: TreeLimits,
-    /// What one identity may have of them.
+    /// Limits of each identity.
     pub peer: Quota,
-    /// The same for the users of these names.
+    /// Limits of the users of these names.
     #[serde(deserialize_with = "quota::of_users")]
     pub user: BTreeMap<String, Quota>,
-    /// The same for the members of these groups.
+    /// Limits of the members of these groups.
     #[serde(deserialize_with = "quota::of_groups")]
     pub group: BTreeMap<String, Quota>,
 }
@@ -105,8 +108,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The same, with what identities may have, the rate of starts and the wait for a turn as in
-    /// `newer`. Counts of the host stay: they were cut to it, and tables were made for them.
+    /// Returns these limits with the quotas of identities, the rate of starts and the time in the queue
+    /// of `newer`. The host's counts stay: they were reduced to what it can bear, and tables were made
+    /// for them.
     pub fn with_shares_of(&self, newer: &Self) -> Self {
         Self {
             queue_wait: newer.queue_wait,
@@ -118,7 +122,8 @@ impl Limits {
         }
     }
 
-    /// The same, cut to what `descriptors` open files bear: at most half of them go to commands.
+    /// Returns these limits reduced to what `descriptors` open files allow; at most half of them go to
+    /// commands.
     pub fn cut_to(&self, descriptors: u64) -> Self {
         let usable = descriptors.saturating_sub(DESCRIPTORS_KEPT);
         let at_most = |count: u64, limit: usize| {
@@ -126,12 +131,53 @@ impl Limits {
         };
         let running = at_most(usable / 2 / DESCRIPTORS_PER_COMMAND, self.running);
         let rest = usable.saturating_sub(running as u64 * DESCRIPTORS_PER_COMMAND);
-        // Who has not authenticated takes a descriptor as well, beside those who have.
+        // Peers that have not authenticated need descriptors too.
         let unauthenticated = at_most(rest / 3 / DESCRIPTORS_PER_CONNECTION, self.unauthenticated);
         let rest = rest.saturating_sub(unauthenticated as u64 * DESCRIPTORS_PER_CONNECTION);
         let connections = at_most(rest / DESCRIPTORS_PER_CONNECTION, self.connections);
         Self { running, connections, unauthenticated, ..self.clone() }
     }
+
+    /// Returns the limits that apply to an identity.
+    pub fn quota_of(&self, identity: &Identity) -> EffectiveQuota {
+        self.quota_for(identity.user(), identity.groups())
+    }
+
+    /// Returns the limits of a user in these groups. Each limit is the first that is configured: for
+    /// the user, for one of its groups (the most generous counts), for everybody under
+    /// `[limits.peer]`. The default is three quarters of the host's, which leaves room for another
+    /// identity.
+    pub(crate) fn quota_for(&self, user: &str, groups: &[String]) -> EffectiveQuota {
+        let own = self.user.get(user);
+        let groups: Vec<_> = groups.iter().filter_map(|group| self.group.get(group)).collect();
+        let count = |get: fn(&Quota) -> Option<usize>, host: usize, otherwise: usize| {
+            self.pick(own, &groups, get).unwrap_or(otherwise).min(host)
+        };
+        EffectiveQuota {
+            running: count(|of| of.running, self.running, most_of(self.running)),
+            queued: count(|of| of.queued, self.queued, most_of(self.queued)),
+            queue_wait: self.pick(own, &groups, |of| of.queue_wait).unwrap_or(self.queue_wait),
+            connections: count(|of| of.connections, self.connections, most_of(self.connections)),
+            channels: count(|of| of.channels, self.channels, CHANNELS),
+            starts: self.pick(own, &groups, |of| of.starts).unwrap_or(Rate::UNLIMITED),
+        }
+    }
+
+    fn pick<T: Ord>(
+        &self,
+        own: Option<&Quota>,
+        groups: &[&Quota],
+        get: fn(&Quota) -> Option<T>,
+    ) -> Option<T> {
+        own.and_then(get)
+            .or_else(|| groups.iter().filter_map(|group| get(group)).max())
+            .or_else(|| get(&self.peer))
+    }
+}
+
+/// Returns three quarters of a number; all of one below 4.
+fn most_of(host: usize) -> usize {
+    host - host / 4
 }
 
 #[cfg(test)]
@@ -161,5 +207,53 @@ mod tests {
         assert_eq!((both.connections, &both.tree), (old.connections, &old.tree));
         assert_eq!(both.quota_for("alice", &[]).running, 8);
         assert_eq!(both.quota_for("ci", &[]).running, 3);
+    }
+
+    fn limits(text: &str) -> Limits {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn one_identity_leaves_a_quarter_of_the_host_to_others() {
+        let of = Limits::default().quota_for("alice", &[]);
+        assert_eq!((of.running, of.queued, of.connections, of.channels), (768, 3072, 12_288, 1024));
+        assert_eq!(of.starts, Rate::UNLIMITED);
+        let of = limits("running = 1\nqueued = 0\nqueue_wait = '5s'").quota_for("alice", &[]);
+        assert_eq!((of.running, of.queued), (1, 0));
+        assert_eq!(of.queue_wait, limits("queue_wait = '5s'").queue_wait);
+    }
+
+    #[test]
+    fn a_user_goes_before_its_groups_and_they_before_everybody() {
+        let limits = limits(
+            "[peer]\nrunning = 2\nstarts = '1/s'\n\
+             [user.ci]\nrunning = 4\n\
+             [group.oncall]\nrunning = 6\nqueued = 7\n\
+             [group.admin]\nrunning = 8\nstarts = 'unlimited'",
+        );
+        let running = |user, groups: &[&str]| {
+            let groups: Vec<_> = groups.iter().map(|&group| group.to_owned()).collect();
+            let of = limits.quota_for(user, &groups);
+            (of.running, of.queued, of.starts == Rate::UNLIMITED)
+        };
+        assert_eq!(running("alice", &[]), (2, 3072, false));
+        assert_eq!(running("alice", &["oncall", "others"]), (6, 7, false));
+        assert_eq!(running("alice", &["oncall", "admin"]), (8, 7, true));
+        assert_eq!(running("ci", &["oncall", "admin"]), (4, 7, true));
+    }
+
+    #[test]
+    fn nobody_gets_more_than_the_host_has() {
+        let of = limits("running = 3\n[user.ci]\nrunning = 9\nqueued = 5000").quota_for("ci", &[]);
+        assert_eq!((of.running, of.queued), (3, 4096));
+    }
+
+    #[test]
+    fn names_that_no_certificate_carries_are_refused() {
+        let error = |text| toml::from_str::<Limits>(text).unwrap_err().message().to_owned();
+        assert!(error("[user.'a b']\nrunning = 1").contains("cannot be the name of a user"));
+        assert!(error("[group.'']\nrunning = 1").contains("cannot be the name of a group"));
+        assert!(error("[user.ci]\nrunning = 0").contains("at least 1 is needed"));
+        assert!(error("[user.ci]\nhandshake = '1s'").contains("unknown field"));
     }
 }
