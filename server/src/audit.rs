@@ -12,6 +12,7 @@
 //! start also waits until the disk has it. When that fails, nothing new is started.
 
 mod chain;
+mod error;
 pub(crate) mod files;
 mod journal;
 pub mod record;
@@ -31,7 +32,6 @@ use std::{
     fs::{File, TryLockError},
     io,
     os::unix::ffi::OsStrExt as _,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
 };
@@ -47,6 +47,7 @@ use tracing::{error, warn};
 
 pub use self::{
     chain::LINE_LIMIT,
+    error::AuditError,
     settings::{AuditFile, Settings, Sync},
     walk::Wrong,
 };
@@ -78,28 +79,6 @@ pub struct Audit {
 pub struct Started {
     audit: Arc<Audit>,
     job: Option<String>,
-}
-
-/// Why the log can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum AuditError {
-    /// A file or folder can't be read or written.
-    #[error("the audit can't be kept: {}: {error}", path.display())]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// Another server has the folder.
-    #[error("another server keeps its audit in {}; give this one a folder of its own with --dir", .0.display())]
-    Locked(PathBuf),
-    /// The last file has lost its beginning, so that nothing can be added behind it.
-    #[error("the audit is damaged: {} does not begin as it must; look at it with `rcmd-server audit verify`, then move the folder away to begin a new log", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-    },
 }
 
 impl Audit {

@@ -11,8 +11,8 @@ use rcmd_protocol::ids::AuditHead;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    AuditError,
     chain::{GENESIS, LINE_LIMIT},
+    error::AuditError,
     files::{self, Ended},
     record::{Previous, Torn},
     walk::Walk,

@@ -13,10 +13,10 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::{
-    Settings, Sync,
     chain::LINE_LIMIT,
     files,
     record::{Event, Opening, Previous},
+    settings::{Settings, Sync},
     writer::Writer,
 };
 

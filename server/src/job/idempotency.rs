@@ -23,7 +23,7 @@ use rcmd_protocol::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
-use line::{End, Line};
+use line::{End, Line, Record};
 
 /// Milliseconds for which a key answers for its command: 7 days.
 pub const KEPT_MS: u64 = 7 * 24 * 3600 * 1000;
@@ -57,14 +57,6 @@ pub enum KeyState {
 pub struct IdempotencyLog {
     records: Arc<Mutex<HashMap<(String, Key), Record>>>,
     appends: mpsc::Sender<Append>,
-}
-
-#[derive(Clone, Debug)]
-struct Record {
-    digest: RequestDigest,
-    job: JobId,
-    at: u64,
-    end: Option<End>,
 }
 
 #[derive(Debug)]

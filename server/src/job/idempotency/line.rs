@@ -9,7 +9,14 @@ use rcmd_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::Record;
+/// What is known of a key.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub(super) digest: RequestDigest,
+    pub(super) job: JobId,
+    pub(super) at: u64,
+    pub(super) end: Option<End>,
+}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
