@@ -22,7 +22,7 @@ use crate::{
     config::{Settings, limits::Limits},
     daemon::{instance::InstanceFile, shutdown::shutdown},
     job::{Message, idempotency::IdempotencyLog},
-    net::{accept::PendingHandshakes, listener::Listener},
+    net::{PendingHandshakes, listener::Listener},
     policy::{self, Rules},
     process::{self, Processes, TreeLimits},
     state::ServerState,

@@ -1,5 +1,8 @@
 //! From a listening socket to an authenticated peer.
 
-pub mod accept;
+mod accept;
 pub mod connection;
 pub mod listener;
+mod pending;
+
+pub use pending::PendingHandshakes;

@@ -1,4 +1,4 @@
-//! Where peers come in: sockets that listen, and the loop that accepts.
+//! TCP sockets that listen, and the loop that accepts.
 
 use std::{
     io,
@@ -11,15 +11,14 @@ use std::{
 };
 
 use rustix::io::Errno;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tracing::{error, warn};
 
-use crate::{
-    net::accept::{self, PendingHandshakes},
-    state::ServerState,
-};
+use super::{accept::accept, pending::PendingHandshakes};
+use crate::state::ServerState;
 
-/// Connections that the kernel holds until they are accepted; it cuts this to its own limit.
+/// Maximum number of connections that the kernel holds until they are accepted; it has a limit of its
+/// own, too.
 const BACKLOG: u32 = 4096;
 
 /// A socket that listens.
@@ -46,12 +45,12 @@ impl Listener {
         Ok(Self { address: socket.local_addr()?, socket })
     }
 
-    /// The address, with the port that was taken.
+    /// Returns the address, with the port that was taken.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Accepts until the service closes. No error ends it.
+    /// Accepts connections until the server closes. No error ends it.
     pub async fn run(
         self,
         state: Arc<ServerState>,
@@ -66,7 +65,8 @@ impl Listener {
             match accepted {
                 Ok((stream, address)) => {
                     let number = numbers.fetch_add(1, Ordering::Relaxed);
-                    accept::accept(&state, &pending, number, stream, address);
+                    prepare(&stream);
+                    accept(&state, &pending, number, stream, address);
                 }
                 Err(error) => recover(&error, &pending).await,
             }
@@ -74,9 +74,22 @@ impl Listener {
     }
 }
 
-/// Waits out what keeps a connection from being accepted.
+/// Sets up a socket: small frames go out at once, and a dead host is detected although nothing is sent,
+/// even while its client is suspended.
+fn prepare(stream: &TcpStream) {
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(30))
+        .with_interval(Duration::from_secs(15))
+        .with_retries(3);
+    let socket = socket2::SockRef::from(stream);
+    // Neither is needed for correctness; a socket that is gone fails later with a reason.
+    let _ = stream.set_nodelay(true);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+}
+
+/// Waits after an error that keeps a connection from being accepted, if it concerns the next one too.
 async fn recover(error: &io::Error, pending: &PendingHandshakes) {
-    // Errors of one connection come through accept as well (accept(2)); the next is not concerned.
+    // accept(2) also reports errors of single connections, which do not concern the next one.
     const OF_ONE_PEER: [Errno; 4] = [Errno::CONNABORTED, Errno::INTR, Errno::PROTO, Errno::PERM];
     let errno = Errno::from_io_error(error);
     if errno.is_some_and(|errno| OF_ONE_PEER.contains(&errno)) {

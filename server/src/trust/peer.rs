@@ -1,9 +1,9 @@
-//! Who is at the other end of a connection.
+//! The peer at the other end of a connection.
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
 use rcmd_certs::{Identity, IdentityError, tls::ClientVerifier};
-use rustls::{ServerConnection, pki_types::CertificateDer};
+use rustls::pki_types::CertificateDer;
 
 /// A user in groups, as far as rules go.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -21,53 +21,52 @@ pub struct Peer {
     principal: Principal,
     address: SocketAddr,
     chain: Vec<CertificateDer<'static>>,
-    judged_by: Arc<ClientVerifier>,
+    verified_by: Arc<ClientVerifier>,
 }
 
 impl Peer {
-    /// The peer of a connection whose handshake is complete, in which `clients` judged it.
+    /// Reads the identity from the certificates that `verified_by` has accepted in a handshake.
     ///
     /// # Errors
-    /// When its certificate names no user, or more than one.
+    /// When the certificate names no user, or more than one.
     pub fn of(
-        connection: &ServerConnection,
-        clients: Arc<ClientVerifier>,
+        chain: &[CertificateDer<'_>],
+        verified_by: Arc<ClientVerifier>,
         address: SocketAddr,
     ) -> Result<Self, IdentityError> {
-        let identity = clients.identify(connection.peer_certificates())?;
+        let identity = verified_by.identify(Some(chain))?;
         let principal =
             Principal { user: identity.user().to_owned(), groups: identity.groups().to_vec() };
-        let chain = connection.peer_certificates().unwrap_or_default();
         let chain = chain.iter().map(|der| der.clone().into_owned()).collect();
-        Ok(Self { identity, principal, address, chain, judged_by: clients })
+        Ok(Self { identity, principal, address, chain, verified_by })
     }
 
-    /// Who the certificate says.
+    /// Returns the identity that the certificate names.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// The user and its groups.
+    /// Returns the user and its groups.
     pub fn principal(&self) -> &Principal {
         &self.principal
     }
 
-    /// The user, under which jobs, keys and limits are kept.
+    /// Returns the user's name, under which jobs, keys and limits are kept.
     pub fn user(&self) -> &str {
         self.identity.user()
     }
 
-    /// Its certificate and those behind it, for another judgement.
+    /// Returns the peer's certificate and its issuers', to be verified again.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.chain
     }
 
-    /// Who judged it in its handshake.
-    pub fn judged_by(&self) -> &Arc<ClientVerifier> {
-        &self.judged_by
+    /// Returns the verifier that accepted the peer in its handshake.
+    pub fn verified_by(&self) -> &Arc<ClientVerifier> {
+        &self.verified_by
     }
 
-    /// Where the connection comes from.
+    /// Returns the address that the connection comes from.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

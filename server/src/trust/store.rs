@@ -163,7 +163,7 @@ pub fn age(lists: &CrlSet) -> String {
 pub async fn watch_over(state: &ServerState, peer: &Peer) -> (Revalidation, Failure) {
     let mut side = state.trust.side.subscribe();
     // It was judged in its handshake a moment ago, if not by others.
-    let mut is_judged = Arc::ptr_eq(&side.borrow().clients, peer.judged_by());
+    let mut is_judged = Arc::ptr_eq(&side.borrow().clients, peer.verified_by());
     loop {
         let clients = Arc::clone(&side.borrow_and_update().clients);
         if !std::mem::take(&mut is_judged)
