@@ -1,8 +1,11 @@
 //! The command line of `rcmd-server`.
 
 pub mod audit;
+pub mod check_config;
 pub mod enroll;
+pub mod manual;
 pub mod policy;
+pub mod status;
 
 use std::{
     ffi::OsString,
@@ -10,9 +13,11 @@ use std::{
     path::PathBuf,
 };
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
 
-use crate::cli::audit::AuditCommand;
+use self::audit::AuditCommand;
+use crate::daemon::log::LogFormat;
 
 /// Runs commands on this machine for those who may ask.
 #[derive(Debug, Parser)]
@@ -27,10 +32,10 @@ use crate::cli::audit::AuditCommand;
     args_conflicts_with_subcommands = true
 )]
 pub struct Cli {
-    /// What else it can do.
+    /// A subcommand; without one the server runs.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// What to run with.
+    /// Flags of a running server.
     #[command(flatten)]
     pub options: Options,
 }
@@ -58,7 +63,19 @@ pub struct Options {
     pub quiet: bool,
 }
 
-/// What else it can do.
+impl Options {
+    /// Returns the least level that is logged.
+    pub fn log_level(&self) -> LevelFilter {
+        match (self.quiet, self.verbose) {
+            (true, _) => LevelFilter::WARN,
+            (false, 0) => LevelFilter::INFO,
+            (false, 1) => LevelFilter::DEBUG,
+            (false, _) => LevelFilter::TRACE,
+        }
+    }
+}
+
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Check, explain or begin the policy
@@ -86,7 +103,7 @@ pub enum Command {
     },
 }
 
-/// How to enroll.
+/// Flags of `rcmd-server enroll`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "The key is made here and never leaves this machine.\n\n\
     Example:\n  rcmd-server enroll rcmd1_...")]
@@ -105,7 +122,7 @@ pub struct EnrollOptions {
     pub token: Option<String>,
 }
 
-/// Whose state to say.
+/// Flags of `rcmd-server status`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Ends with 0 if all is well, else with 1. The server need not run.")]
 pub struct StatusOptions {
@@ -114,7 +131,7 @@ pub struct StatusOptions {
     pub dir: Option<PathBuf>,
 }
 
-/// `rcmd-server policy`.
+/// The subcommands of `rcmd-server policy`.
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
     /// Say what is wrong with a policy, with line and column
@@ -129,7 +146,7 @@ pub enum PolicyCommand {
     },
 }
 
-/// What to check.
+/// Flags of `rcmd-server policy check`.
 #[derive(Debug, clap::Args)]
 pub struct CheckOptions {
     /// Where server.toml lies [default: $RCMD_DIR, /etc/rcmd]
@@ -139,7 +156,7 @@ pub struct CheckOptions {
     pub file: Option<PathBuf>,
 }
 
-/// What to explain.
+/// Flags of `rcmd-server policy explain`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Ends with 0 if it is permitted, with 1 if it is denied.\n\n\
     Example:\n  rcmd-server policy explain --as alice --group oncall -- systemctl restart nginx")]
@@ -180,15 +197,6 @@ pub struct ExplainOptions {
     /// The program and its arguments, or the line
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
-}
-
-/// How the log is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// A line for people.
-    Text,
-    /// A JSON object a line.
-    Json,
 }
 
 #[cfg(test)]

@@ -1,15 +1,18 @@
-//! `rcmd-server`: configure, build, say where it listens, run, drain.
+//! `rcmd-server`: reads the command line, and runs the server or a subcommand.
 
-use std::{io::Write as _, path::Path, process::ExitCode};
-
-use clap::{CommandFactory as _, Parser as _};
-use rcmd_certs::text::escaped;
-use rcmd_server::{
-    cli::{self, Cli, Command},
-    daemon,
+use std::{
+    io::{Write as _, stderr, stdout},
+    process::ExitCode,
 };
 
-/// Nothing ran: the same status as the client's.
+use clap::Parser as _;
+use rcmd_certs::text::escaped;
+use rcmd_server::{
+    cli::{self, Cli, Command, Options},
+    daemon::{self, Loaded},
+};
+
+/// Exit status when nothing ran; the client has the same.
 const NOT_STARTED: u8 = 125;
 
 fn main() -> ExitCode {
@@ -24,38 +27,30 @@ fn main() -> ExitCode {
             };
         }
     };
+    let out = &mut stdout();
     let done = match cli.command {
-        Some(Command::Completions { shell }) => print_completions(shell).map(|()| 0),
-        Some(Command::Man { out }) => print_manual(out.as_deref()).map(|()| 0),
-        Some(Command::Policy(command)) => cli::policy::run(command, &mut std::io::stdout()),
-        Some(Command::Enroll(options)) => cli::enroll::run_enroll(&options, &mut std::io::stdout()),
-        Some(Command::Status(options)) => cli::enroll::run_status(&options, &mut std::io::stdout()),
-        Some(Command::Audit(command)) => command.run().map(|()| 0),
-        None => {
-            daemon::log::init(&cli.options);
-            daemon::run(cli.options).map(|()| 0)
+        Some(Command::Completions { shell }) => cli::manual::completions(shell, out).map(|()| 0),
+        Some(Command::Man { out: folder }) => {
+            cli::manual::manual(folder.as_deref(), out).map(|()| 0)
         }
+        Some(Command::Policy(command)) => cli::policy::run(command, out),
+        Some(Command::Enroll(options)) => cli::enroll::run(&options, out),
+        Some(Command::Status(options)) => cli::status::run(&options, out),
+        Some(Command::Audit(command)) => command.run().map(|()| 0),
+        None if cli.options.check_config => cli::check_config::run(cli.options, out).map(|()| 0),
+        None => serve(cli.options).map(|()| 0),
     };
     match done {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             // The reason may hold text of files and names; it goes to a terminal.
-            let _ = writeln!(std::io::stderr(), "rcmd: {}", escaped(&format!("{error:#}")));
+            let _ = writeln!(stderr(), "rcmd: {}", escaped(&format!("{error:#}")));
             ExitCode::from(NOT_STARTED)
         }
     }
 }
 
-fn print_completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "rcmd-server", &mut script);
-    Ok(std::io::stdout().write_all(&script)?)
-}
-
-fn print_manual(folder: Option<&Path>) -> anyhow::Result<()> {
-    let Some(folder) = folder else {
-        return Ok(clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?);
-    };
-    std::fs::create_dir_all(folder)?;
-    Ok(clap_mangen::generate_to(Cli::command(), folder)?)
+fn serve(options: Options) -> anyhow::Result<()> {
+    daemon::log::init(options.log_level(), options.log_format);
+    daemon::run(Loaded::load(options.dir.as_deref(), options.listen)?)
 }

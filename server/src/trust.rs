@@ -4,4 +4,4 @@ mod peer;
 mod store;
 
 pub use peer::{Peer, Principal};
-pub use store::{TakeError, Trust, TrustError, age, watch_over};
+pub use store::{InstallError, Trust, TrustError, age};

@@ -1,32 +1,23 @@
-//! `rcmd-server enroll` and `rcmd-server status`.
+//! `rcmd-server enroll`.
 
-use std::{io::Write, time::Duration};
+use std::io::Write;
 
 use anyhow::{Context as _, Result, bail};
 use rcmd_certs::{
-    Layout,
-    clock::{self, span},
-    crl::CrlSet,
+    Layout, clock,
     enroll::{EnrollError, Kind, Member, Options, enroll, token::Token},
     files::shown,
     text::printable,
     tls::{self, ServerFiles},
 };
 
-use crate::trust::age;
-use crate::{
-    cli::{EnrollOptions, StatusOptions},
-    daemon::instance,
-};
+use super::EnrollOptions;
 
-/// Time for the authority's answer to `status`.
-const ANSWER: Duration = Duration::from_secs(5);
-
-/// Makes a key and fetches a certificate and the revocation list. Gives the exit status.
+/// Makes a key, and fetches a certificate and the revocation list. Returns the exit status.
 ///
 /// # Errors
-/// What keeps it from it, and what to do.
-pub fn run_enroll(options: &EnrollOptions, out: &mut dyn Write) -> Result<u8> {
+/// What failed, and what to do.
+pub fn run(options: &EnrollOptions, out: &mut dyn Write) -> Result<u8> {
     let layout = Layout::for_host(options.dir.as_deref());
     let token: Token = match (&options.token, &options.token_file) {
         (_, Some(file)) => Token::load(file)?,
@@ -71,101 +62,7 @@ fn dir_flag(options: &EnrollOptions) -> String {
     options.dir.as_deref().map(|dir| format!(" --dir {}", shown(dir))).unwrap_or_default()
 }
 
-/// Says whether the server runs and how the certificate, the lists and the authority are. Gives 0
-/// when all is well, else 1.
-///
-/// # Errors
-/// When it can't be said.
-pub fn run_status(options: &StatusOptions, out: &mut dyn Write) -> Result<u8> {
-    let layout = Layout::for_host(options.dir.as_deref());
-    let mut well = true;
-    tell_of_servers(&layout, out)?;
-    let leaf = tls::load_leaf(&layout.server_cert())?;
-    let left = leaf.not_after.saturating_sub(clock::now_unix());
-    let life = match u64::try_from(left) {
-        Ok(left) => format!("{} left", span(left)),
-        Err(_) => format!("ENDED {} ago", span(left.unsigned_abs())),
-    };
-    writeln!(out, "certificate  {}, {life}", printable(&leaf.subject))?;
-    for finding in tls::check_server(&ServerFiles::from(&layout))? {
-        well = false;
-        writeln!(out, "             {finding}")?;
-    }
-    let member = Member::load(&layout, Kind::Server)?;
-    match CrlSet::load(&layout.server_list()) {
-        Ok(Some(lists)) => {
-            let left = lists.next_update().saturating_sub(clock::now_unix());
-            let trusted = tls::crl_issuers(&ServerFiles::from(&layout))
-                .map_err(anyhow::Error::from)
-                .and_then(|known| Ok(lists.clone().known(&known)?));
-            let standing = match (trusted, u64::try_from(left)) {
-                (Err(error), _) => Err(error.to_string()),
-                (_, Ok(left)) => Ok(format!("good for {}", span(left))),
-                (_, Err(_)) => {
-                    Err(format!("ENDED {} ago: nobody is let in", span(left.unsigned_abs())))
-                }
-            };
-            well &= standing.is_ok();
-            let (Ok(standing) | Err(standing)) = standing;
-            writeln!(out, "list         {}, {standing}", age(&lists))?;
-        }
-        Ok(None) if member.is_some() => {
-            well = false;
-            writeln!(out, "list         NONE: nobody is let in until the authority gives one")?;
-        }
-        Ok(None) => writeln!(out, "list         none is needed: this server never enrolled")?,
-        Err(error) => {
-            well = false;
-            writeln!(out, "list         UNUSABLE: {error}")?;
-        }
-    }
-    match member {
-        None => writeln!(out, "authority    none to ask; renew with `rcmd-certs issue server`")?,
-        Some(member) => {
-            let address = member.contact().addresses.join(", ");
-            let asked =
-                block_on(async { Ok(tokio::time::timeout(ANSWER, member.fetch_lists(0)).await) })?;
-            let said = match asked {
-                Ok(Ok(_)) => "reached".to_owned(),
-                Ok(Err(error)) => {
-                    well = false;
-                    format!("NOT REACHED: {error}")
-                }
-                Err(_) => {
-                    well = false;
-                    "NOT REACHED: no answer in 5 s".to_owned()
-                }
-            };
-            writeln!(out, "authority    {}, {said}", printable(&address))?;
-        }
-    }
-    Ok(u8::from(!well))
-}
-
-/// Whether a server runs over this folder. That none does is no fault: it may be kept in stock.
-fn tell_of_servers(layout: &Layout, out: &mut dyn Write) -> Result<()> {
-    let servers = instance::servers(layout);
-    let servers = servers.context("whether the server runs can't be seen")?;
-    if servers.is_empty() {
-        writeln!(out, "server       not running")?;
-    }
-    for server in servers {
-        let Some(server) = server else {
-            writeln!(out, "server       running, it has just begun")?;
-            continue;
-        };
-        let listening: Vec<_> = server.listening.iter().map(ToString::to_string).collect();
-        writeln!(
-            out,
-            "server       running, pid {}, since {}, listening on {}",
-            server.pid,
-            clock::date(server.since),
-            listening.join(", ")
-        )?;
-    }
-    Ok(())
-}
-
-fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+/// Runs a future to its end on this thread.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }

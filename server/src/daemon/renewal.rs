@@ -11,8 +11,10 @@ use rcmd_certs::{
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use crate::state::ServerState;
-use crate::trust::{TakeError, age};
+use crate::{
+    state::ServerState,
+    trust::{InstallError, age},
+};
 
 /// The longest sleep before the clock is looked at again.
 const LOOK: Duration = Duration::from_secs(60);
@@ -40,14 +42,14 @@ impl Dates {
 }
 
 /// Fetches a list before the server listens, if it needs one and has none that is good.
-pub async fn begin(layout: &Layout, state: &ServerState) {
+pub(super) async fn begin(layout: &Layout, state: &ServerState) {
     let stale = |lists: rcmd_certs::crl::CrlSet| lists.next_update() < clock::now_unix();
     if !state.trust.lists().is_none_or(stale) {
         return;
     }
     let Ok(Some(member)) = Member::load(layout, Kind::Server) else { return };
     match timeout(FIRST_LIST, member.fetch_lists(0)).await {
-        Ok(Ok(Some(lists))) => taken(state.trust.take(lists)),
+        Ok(Ok(Some(lists))) => taken(state.trust.install(lists)),
         Ok(Ok(None)) => {}
         Ok(Err(error)) => error!(%error, "no revocation list: nobody is let in, emergencies apart"),
         Err(_) => error!("no revocation list in time: nobody is let in, emergencies apart"),
@@ -55,7 +57,7 @@ pub async fn begin(layout: &Layout, state: &ServerState) {
 }
 
 /// Starts what a member does while it runs; nothing, if the server never enrolled.
-pub fn spawn(layout: &Layout, state: &Arc<ServerState>) {
+pub(super) fn spawn(layout: &Layout, state: &Arc<ServerState>) {
     match Member::load(layout, Kind::Server) {
         Ok(Some(_)) => {}
         Ok(None) => return,
@@ -146,7 +148,7 @@ async fn follow_lists(layout: Layout, state: Arc<ServerState>) {
                 if Member::load(&layout, kind)?.is_some_and(|member| member.is_to_move(&lists)) {
                     move_over(&layout, &state).await;
                 }
-                taken(state.trust.take(lists));
+                taken(state.trust.install(lists));
             }
         };
         let ended: Result<std::convert::Infallible, EnrollError> = followed.await;
@@ -173,10 +175,10 @@ async fn move_over(layout: &Layout, state: &ServerState) {
     }
 }
 
-fn taken(result: Result<(), TakeError>) {
+fn taken(result: Result<(), InstallError>) {
     match result {
         Ok(()) => {}
-        Err(TakeError::Refused(error)) => {
+        Err(InstallError::Refused(error)) => {
             error!(%error, "revocation list refused; the last good one stays")
         }
         Err(error) => error!(%error, "revocation list"),

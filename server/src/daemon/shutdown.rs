@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Ends a service in order; another signal on `again` skips the wait.
-pub async fn shutdown(state: &Arc<ServerState>, again: &mut Signal) {
+pub(super) async fn shutdown(state: &Arc<ServerState>, again: &mut Signal) {
     state.drain();
     info!(running = state.registry.live(), "stopping: waiting for commands to end");
     if !ended_within(state, DRAIN, again).await {

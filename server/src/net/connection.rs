@@ -23,7 +23,7 @@ use crate::{
     job::{JobHandle, Message, Sink},
     request::start::{self, Answer},
     state::ServerState,
-    trust::{self, Peer},
+    trust::Peer,
 };
 
 /// Channels that are kept before those of jobs that are gone are looked for. A job that was refused is
@@ -82,7 +82,7 @@ pub async fn serve<S, G>(
     let mut resumable = true;
     let ended = tokio::select! {
         ended = connection.read(hello_guard) => ended,
-        (cut, failure) = trust::watch_over(&judged, &who) => {
+        (cut, failure) = judged.trust.watch_peer(&who) => {
             warn!(peer = %who, serial = who.identity().serial(), reason = %cut, "cut");
             judged.jobs.audit.cut(&who, &cut.to_string());
             connection.link.send(Frame::Error(failure));

@@ -16,9 +16,9 @@ use rustls::pki_types::UnixTime;
 use tokio::{sync::watch, time::sleep};
 use tracing::{error, info, warn};
 
-use crate::{state::ServerState, trust::Peer};
+use super::peer::Peer;
 
-/// How often the clock is looked at although a certificate lasts longer: it may be set meanwhile.
+/// The longest sleep before the clock is read again: it may be set meanwhile.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(60);
 
 /// What the server trusts now, and the way to change it without dropping a connection.
@@ -31,7 +31,7 @@ pub struct Trust {
     lists: Mutex<Option<CrlSet>>,
 }
 
-/// Why nothing can be trusted.
+/// The reason why nothing can be trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// Certificates or keys.
@@ -43,7 +43,8 @@ pub enum TrustError {
 }
 
 impl Trust {
-    /// Loads what lies in the folder. Lists that can't be used are said and left where they are.
+    /// Loads certificates, keys and lists from the folder. Lists that can't be used are logged and left
+    /// where they are.
     ///
     /// # Errors
     /// When certificates or keys can't be used.
@@ -62,17 +63,18 @@ impl Trust {
         Ok(Self { layout: layout.clone(), files, side, lists: Mutex::new(lists) })
     }
 
-    /// TLS for the next handshake, and who judges clients in it.
+    /// Returns TLS for the next handshake, with the verifier of clients in it.
     pub fn side(&self) -> ServerSide {
         self.side.borrow().clone()
     }
 
-    /// The lists in use.
+    /// Returns the lists in use.
     pub fn lists(&self) -> Option<CrlSet> {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads certificates, keys and the list's file again. What is wrong leaves the old in use.
+    /// Reads certificates, keys and the list's file again. The old ones stay in use if something is
+    /// wrong.
     ///
     /// # Errors
     /// When certificates or keys can't be used; then nothing has changed.
@@ -99,12 +101,12 @@ impl Trust {
         Ok(())
     }
 
-    /// Takes lists from the authority: judges them, writes them down, and judges all connections by
-    /// them.
+    /// Installs lists from the authority: checks them, writes them to disk, and checks all connections
+    /// against them.
     ///
     /// # Errors
     /// When they are refused; then the ones before stay in use.
-    pub fn take(&self, new: CrlSet) -> Result<(), TakeError> {
+    pub fn install(&self, new: CrlSet) -> Result<(), InstallError> {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         let authorities = tls::crl_issuers(&self.files)?;
         let new = new.accept(lists.as_ref(), &authorities, clock::now_unix())?;
@@ -117,11 +119,42 @@ impl Trust {
         self.side.send_replace(side);
         Ok(written?)
     }
+
+    /// Waits until the certificate of a connected peer ends, is revoked, or is no longer trusted.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future loses nothing.
+    pub async fn watch_peer(&self, peer: &Peer) -> (Revalidation, Failure) {
+        let mut side = self.side.subscribe();
+        // The handshake has just verified it, unless what is trusted has changed since.
+        let mut is_verified = Arc::ptr_eq(&side.borrow().clients, peer.verified_by());
+        loop {
+            let clients = Arc::clone(&side.borrow_and_update().clients);
+            if !std::mem::take(&mut is_verified)
+                && let Err(cut) = clients.judge(peer.chain(), UnixTime::now())
+            {
+                let failure = Failure::new(ErrorKind::Tls, cut.to_string()).hint(cut.remedy());
+                return (cut, failure);
+            }
+            // The last second of its validity still counts (RFC 5280 section 4.1.2.5).
+            let left = peer
+                .identity()
+                .not_after_unix()
+                .saturating_sub(clock::now_unix())
+                .saturating_add(1);
+            let left = Duration::from_secs(u64::try_from(left).unwrap_or(0).max(1));
+            tokio::select! {
+                () = sleep(left.min(LOOK_AT_CLOCK)) => {}
+                // The sender lives as long as the server's state.
+                _ = side.changed() => {}
+            }
+        }
+    }
 }
 
-/// Why lists were not taken, or not kept.
+/// The reason why lists were not installed, or not written to disk.
 #[derive(Debug, thiserror::Error)]
-pub enum TakeError {
+pub enum InstallError {
     /// They were refused.
     #[error(transparent)]
     Refused(#[from] CrlRefused),
@@ -133,7 +166,8 @@ pub enum TakeError {
     Write(#[from] rcmd_certs::files::FileError),
 }
 
-/// A list is needed by who has an authority to fetch it from, and used by who has one.
+/// Returns which lists TLS checks clients against: a server with an authority to fetch them from needs
+/// them, and others use those that they have.
 fn needed(layout: &Layout, lists: Option<&CrlSet>) -> Result<Revocation, EnrollError> {
     Ok(match lists {
         Some(lists) => Revocation::Known(lists.clone()),
@@ -143,43 +177,15 @@ fn needed(layout: &Layout, lists: Option<&CrlSet>) -> Result<Revocation, EnrollE
 }
 
 /// Reads the lists that lie in the folder, as far as trusted authorities signed them.
-fn known_lists(layout: &Layout, files: &ServerFiles) -> Result<Option<CrlSet>, TakeError> {
+fn known_lists(layout: &Layout, files: &ServerFiles) -> Result<Option<CrlSet>, InstallError> {
     let Some(lists) = CrlSet::load(&layout.server_list()).map_err(CrlRefused::from)? else {
         return Ok(None);
     };
     Ok(Some(lists.known(&tls::crl_issuers(files)?)?))
 }
 
-/// A list's number and age, for people.
+/// Describes the number and age of lists, for people.
 pub fn age(lists: &CrlSet) -> String {
     let age = clock::now_unix().saturating_sub(lists.this_update());
     format!("number {}, {} old", lists.number(), clock::span(u64::try_from(age).unwrap_or(0)))
-}
-
-/// Waits until a connected peer has to go: its certificate ends, is revoked, or is trusted no more.
-///
-/// # Cancel safety
-/// Nothing is lost when it is dropped.
-pub async fn watch_over(state: &ServerState, peer: &Peer) -> (Revalidation, Failure) {
-    let mut side = state.trust.side.subscribe();
-    // It was judged in its handshake a moment ago, if not by others.
-    let mut is_judged = Arc::ptr_eq(&side.borrow().clients, peer.verified_by());
-    loop {
-        let clients = Arc::clone(&side.borrow_and_update().clients);
-        if !std::mem::take(&mut is_judged)
-            && let Err(cut) = clients.judge(peer.chain(), UnixTime::now())
-        {
-            let failure = Failure::new(ErrorKind::Tls, cut.to_string()).hint(cut.remedy());
-            return (cut, failure);
-        }
-        // The last second of its validity still counts (RFC 5280 section 4.1.2.5).
-        let left =
-            peer.identity().not_after_unix().saturating_sub(clock::now_unix()).saturating_add(1);
-        let left = Duration::from_secs(u64::try_from(left).unwrap_or(0).max(1));
-        tokio::select! {
-            () = sleep(left.min(LOOK_AT_CLOCK)) => {}
-            // The sender lives as long as the service.
-            _ = side.changed() => {}
-        }
-    }
 }

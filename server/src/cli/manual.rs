@@ -1,0 +1,30 @@
+//! The hidden subcommands that packages are made with: completions and manual pages.
+
+use std::{io::Write, path::Path};
+
+use anyhow::Result;
+use clap::CommandFactory as _;
+
+use super::Cli;
+
+/// Prints the completions for a shell.
+///
+/// # Errors
+/// When they can't be written.
+pub fn completions(shell: clap_complete::Shell, out: &mut impl Write) -> Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "rcmd-server", &mut script);
+    Ok(out.write_all(&script)?)
+}
+
+/// Prints the manual page, or writes it and one page for each subcommand into a folder.
+///
+/// # Errors
+/// When they can't be written.
+pub fn manual(folder: Option<&Path>, out: &mut impl Write) -> Result<()> {
+    let Some(folder) = folder else {
+        return Ok(clap_mangen::Man::new(Cli::command()).render(out)?);
+    };
+    std::fs::create_dir_all(folder)?;
+    Ok(clap_mangen::generate_to(Cli::command(), folder)?)
+}

@@ -1,0 +1,63 @@
+//! What a server logs of its configuration when it starts and reloads.
+
+use std::io;
+
+use anyhow::Result;
+use rcmd_certs::tls;
+use tracing::{info, warn};
+
+use crate::{
+    config::Settings,
+    policy::Rules,
+    process::{Processes, TreeLimits},
+};
+
+/// The context of errors about starting processes.
+pub(crate) const CANT_SPAWN: &str = "the server can't start processes as server.toml says";
+
+/// Warns about certificates that may not be valid now. The server starts all the same: the clock that
+/// counts is the peer's.
+pub(super) fn warn_of_certificates(settings: &Settings) {
+    match tls::check_server(&settings.files) {
+        Ok(findings) => findings.iter().for_each(|finding| warn!("{finding}")),
+        Err(error) => warn!(%error, "certificates could not be checked"),
+    }
+}
+
+/// Logs which policy is in use, with its warnings.
+pub(super) fn log_policy(settings: &Settings, policy: &Rules) {
+    let file = settings.policy.display();
+    if policy.is_missing() {
+        warn!(%file, "there is no policy, so that everything is denied; `rcmd-server policy init` writes one");
+    } else {
+        info!(%file, rules = policy.len(), "policy");
+    }
+    for warning in policy.warnings() {
+        warn!(%file, line = warning.line, column = warning.column, "{}", warning.message);
+    }
+}
+
+/// Logs how commands are started, and what they may use.
+pub(super) fn log_spawn(
+    settings: &Settings,
+    processes: &Processes,
+    why: Option<io::Error>,
+) -> Result<()> {
+    match (processes.cgroups(), why) {
+        (Some((base, limits)), _) => info!(cgroup = %base.display(), ?limits, "spawn"),
+        (None, why) => {
+            if settings.limits.tree != TreeLimits::default() {
+                return Err(no_tree_limits(why));
+            }
+            let why = why.map(|why| why.to_string());
+            info!(portable = true, why, "spawn");
+        }
+    }
+    Ok(())
+}
+
+/// Returns the error for `[limits.tree]` on a host where no cgroups can be used, and why.
+pub(crate) fn no_tree_limits(why: Option<io::Error>) -> anyhow::Error {
+    let why = why.map_or("spawn is \"portable\"".to_owned(), |why| why.to_string());
+    anyhow::anyhow!("[limits.tree] can't be kept without cgroups: {why}")
+}

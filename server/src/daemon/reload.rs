@@ -1,0 +1,54 @@
+//! SIGHUP: limits, policy, certificates and keys are read again.
+
+use std::sync::Arc;
+
+use rcmd_certs::Layout;
+use tracing::{error, info};
+
+use super::notices::{log_policy, warn_of_certificates};
+use crate::{config::Settings, job::Message, policy, state::ServerState};
+
+/// Reloads the limits of identities; the old ones stay in use if something is wrong.
+fn reload_limits(layout: &Layout, state: &ServerState) {
+    let audit = &state.jobs.audit;
+    match Settings::load(layout, state.settings.listen.clone()) {
+        Ok(settings) => {
+            state.relimit(&settings.limits);
+            audit.reloaded("limits", None, None);
+            info!("limits of identities reloaded");
+        }
+        Err(error) => {
+            audit.reloaded("limits", Some(error.to_string()), None);
+            error!(%error, "limits not reloaded; the old ones stay in use");
+        }
+    }
+}
+
+/// Reloads limits, policy, certificates and keys; each that is wrong leaves the old one in use.
+pub(super) async fn reload(layout: &Layout, state: &ServerState) {
+    reload_limits(layout, state);
+    let (settings, audit) = (&state.settings, &state.jobs.audit);
+    match policy::file::load(&settings.policy, &settings.host) {
+        Ok(policy) => {
+            log_policy(settings, &policy);
+            let policy = Arc::new(policy);
+            audit.reloaded("policy", None, None);
+            state.policy.store(Arc::clone(&policy));
+            info!("policy reloaded");
+            for job in state.registry.all_live() {
+                job.tell(Message::Judge(Arc::clone(&policy))).await;
+            }
+        }
+        Err(error) => {
+            audit.reloaded("policy", Some(error.to_string()), None);
+            error!(%error, "policy not reloaded; the old one stays in use");
+        }
+    }
+    match state.reload_trust("certificates") {
+        Ok(()) => {
+            warn_of_certificates(&state.settings);
+            info!("certificates reloaded");
+        }
+        Err(error) => error!(%error, "certificates not reloaded; the old ones stay in use"),
+    }
+}
