@@ -1,19 +1,13 @@
 //! What is asked for, in the manner of `std::process::Command`.
 
-use std::{
-    ffi::OsStr,
-    fmt,
-    os::unix::ffi::OsStrExt as _,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt as _, path::Path, time::Duration};
 
 use rcmd_protocol::{
     digest::Algorithm,
-    frame::{Lock, Mode, Start},
+    frame::{Lock, Mode, StartBody},
     ids::Key,
     outcome::{ErrorKind, Failure},
-    request::Request,
+    request::{Request, RequestBuilder},
 };
 use tokio::{io::AsyncReadExt as _, time::timeout};
 
@@ -48,8 +42,7 @@ pub struct Output {
 /// A command to be run on the host of a [`Client`](crate::Client).
 pub struct Command {
     link: Handle,
-    request: Request,
-    cwd: Option<PathBuf>,
+    request: RequestBuilder,
     key: Option<Key>,
     grace: Option<Duration>,
     timestamps: bool,
@@ -63,30 +56,13 @@ const ANSWER: Duration = Duration::from_secs(30);
 
 impl Command {
     pub(crate) fn new(link: Handle, mode: Mode, first: &OsStr) -> Self {
-        let request = Request {
-            mode,
-            args: vec![first.as_bytes().to_vec()],
-            env: Vec::new(),
-            cwd: None,
-            user: None,
-            stdin: false,
-            timeout_ms: 0,
-            lock: None,
-        };
-        Self {
-            link,
-            request,
-            cwd: None,
-            key: None,
-            grace: None,
-            timestamps: false,
-            busy_wait: BUSY_WAIT,
-        }
+        let request = Request::builder(mode, [first.as_bytes()]);
+        Self { link, request, key: None, grace: None, timestamps: false, busy_wait: BUSY_WAIT }
     }
 
     /// Adds an argument: any bytes but NUL, passed as they are.
     pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Self {
-        self.request.args.push(arg.as_ref().as_bytes().to_vec());
+        self.request.arg(arg.as_ref().as_bytes());
         self
     }
 
@@ -101,26 +77,26 @@ impl Command {
     /// Adds a setting to the environment that the host gives the command.
     pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
         let setting = [name.as_ref().as_bytes(), b"=", value.as_ref().as_bytes()].concat();
-        self.request.env.push(setting);
+        self.request.env(setting);
         self
     }
 
     /// The working folder on the host, instead of the user's home.
     pub fn current_dir(&mut self, dir: impl AsRef<Path>) -> &mut Self {
-        self.cwd = Some(dir.as_ref().to_owned());
+        self.request.cwd(dir.as_ref().as_os_str().as_bytes());
         self
     }
 
     /// Whom it runs as on the host, instead of the server's own user.
     pub fn user(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
-        self.request.user = Some(name.as_ref().as_bytes().to_vec());
+        self.request.user(name.as_ref().as_bytes());
         self
     }
 
     /// Lets the host end the command this long after its start, to the millisecond.
     pub fn timeout(&mut self, limit: Duration) -> &mut Self {
         // A limit below 1 ms is not the same as none, which 0 stands for.
-        self.request.timeout_ms = milliseconds(limit).max(1);
+        self.request.timeout_ms(milliseconds(limit).max(1));
         self
     }
 
@@ -130,7 +106,7 @@ impl Command {
     ///
     /// When it is held for longer than that, the command did not start: kind `busy`.
     pub fn lock(&mut self, name: impl Into<String>, wait: Duration) -> &mut Self {
-        self.request.lock = Some(Lock { name: name.into(), wait_ms: milliseconds(wait) });
+        self.request.lock(Lock { name: name.into(), wait_ms: milliseconds(wait) });
         self
     }
 
@@ -143,7 +119,7 @@ impl Command {
 
     /// Where standard input comes from.
     pub fn stdin(&mut self, from: Stdio) -> &mut Self {
-        self.request.stdin = from == Stdio::Piped;
+        self.request.stdin(from == Stdio::Piped);
         self
     }
 
@@ -172,8 +148,8 @@ impl Command {
     /// Kind `usage` or `too_big` when the request can't be sent, `resources` when the kernel gives no
     /// randomness. Nothing has been sent then.
     pub async fn spawn(&mut self) -> Result<Child, Failure> {
-        let start = self.start()?;
-        Ok(link::start(&self.link, start, Purpose::Run, self.busy_wait))
+        let (key, body) = self.start()?;
+        Ok(link::start(&self.link, key, body, Purpose::Run, self.busy_wait))
     }
 
     /// Asks the host whether it would permit the command, and runs nothing. Returns what the host
@@ -187,8 +163,8 @@ impl Command {
     /// # Cancel safety
     /// Nothing is left of it when it is dropped.
     pub async fn dry_run(&mut self) -> Result<String, Failure> {
-        let start = self.start()?;
-        let mut child = link::start(&self.link, start, Purpose::DryRun, self.busy_wait);
+        let (key, body) = self.start()?;
+        let mut child = link::start(&self.link, key, body, Purpose::DryRun, self.busy_wait);
         let limit = ANSWER.saturating_add(self.busy_wait);
         timeout(limit, child.permitted()).await.unwrap_or_else(|_| {
             let message = format!("{} did not answer in time", self.link.host());
@@ -196,36 +172,21 @@ impl Command {
         })
     }
 
-    /// Builds the start that this command is, but for its channel and generation.
-    fn start(&mut self) -> Result<Start, Failure> {
-        self.request.cwd = self.cwd.as_ref().map(|dir| dir.as_os_str().as_bytes().to_vec());
-        self.request.check()?;
+    /// Builds the start that this command is, and its key.
+    fn start(&self) -> Result<(Key, StartBody), Failure> {
+        let request = self.request.build()?;
         let key = match self.key {
             Some(key) => key,
             None => Key::random().map_err(|error| {
                 Failure::new(ErrorKind::Resources, format!("no random key can be made: {error}"))
             })?,
         };
-        let payload = self.request.encode();
-        Ok(Start {
-            ch: 0,
-            key,
-            generation: 0,
-            digest: self.request.digest(&payload),
-            mode: self.request.mode,
-            argc: self.request.args.len() as u64,
-            envc: self.request.env.len() as u64,
-            cwd: self.request.cwd.is_some(),
-            user: self.request.user.is_some(),
-            stdin: self.request.stdin,
-            timeout_ms: self.request.timeout_ms,
-            lock: self.request.lock.clone(),
-            grace_ms: self.grace.map(milliseconds),
-            digests: Algorithm::ALL.map(|algorithm| algorithm.as_str().to_owned()).into(),
-            keep: self.key.is_some(),
-            timestamps: self.timestamps,
-            payload,
-        })
+        let body = StartBody::new(&request)
+            .with_grace_ms(self.grace.map(milliseconds))
+            .with_digests(Algorithm::ALL.map(|algorithm| algorithm.as_str().to_owned()).into())
+            .with_keep(self.key.is_some())
+            .with_timestamps(self.timestamps);
+        Ok((key, body))
     }
 
     /// Runs the command to its end and gives all that it wrote, held in memory.

@@ -50,7 +50,8 @@ use std::{
 
 use bytes::Bytes;
 use rcmd_protocol::{
-    frame::{Start, Stream},
+    frame::{StartBody, Stream},
+    ids::Key,
     limits::CREDIT,
     outcome::{ErrorKind, Failure, Outcome},
     signal::Signal,
@@ -135,7 +136,8 @@ pub(crate) enum Order {
 /// A new command, with the link's ends of what its [`Child`] holds.
 pub(crate) struct Opening {
     id: u64,
-    start: Start,
+    key: Key,
+    body: StartBody,
     progress: watch::Sender<Progress>,
     notices: mpsc::Sender<Notice>,
     stdout: Feed,
@@ -194,16 +196,21 @@ pub(crate) fn detached() -> Handle {
     Handle { orders: mpsc::unbounded_channel().0, host: "web1".into(), ids: Arc::default() }
 }
 
-/// Sends a command off, again for so long while the host is busy; `start` lacks its channel and
-/// generation.
-pub(crate) fn start(link: &Handle, start: Start, purpose: Purpose, patience: Duration) -> Child {
+/// Sends a command off, again for so long while the host is busy.
+pub(crate) fn start(
+    link: &Handle,
+    key: Key,
+    body: StartBody,
+    purpose: Purpose,
+    patience: Duration,
+) -> Child {
     let id = link.ids.fetch_add(1, Ordering::Relaxed);
     let (progress, seen) = watch::channel(Progress::default());
     let (notices, noticed) = mpsc::channel(NOTICES);
     let (out_feed, stdout) = stream::queue(id, Stream::Stdout, link.clone());
     let (err_feed, stderr) = stream::queue(id, Stream::Stderr, link.clone());
     let room = Arc::new(Semaphore::new(usize::try_from(CREDIT).unwrap_or_default()));
-    let stdin = start.stdin.then(|| ChildStdin::new(id, link.clone(), Arc::clone(&room)));
+    let stdin = body.stdin().then(|| ChildStdin::new(id, link.clone(), Arc::clone(&room)));
     let child = Child {
         stdin,
         stdout: Some(stdout),
@@ -215,7 +222,8 @@ pub(crate) fn start(link: &Handle, start: Start, purpose: Purpose, patience: Dur
     };
     let opening = Opening {
         id,
-        start,
+        key,
+        body,
         progress,
         notices,
         stdout: out_feed,

@@ -7,15 +7,15 @@ mod strict;
 
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use rcmd_protocol::{
     codec::Decoder,
     connection::{Connection, Role},
-    frame::{Frame, Hello, Mode, Start},
-    ids::Key,
+    frame::{Frame, Hello, Mode, StartBody},
     limits,
-    request::{Request, RequestError},
+    request::RequestError,
 };
+use sha2::{Digest as _, Sha256};
 
 pub use model::{Step, World};
 
@@ -119,46 +119,51 @@ pub fn request(data: &[u8]) {
     let [argc, envc, flags, payload @ ..] = data else {
         return;
     };
-    let args = vec![Vec::new(); usize::from(*argc)];
-    let env = vec![Vec::new(); usize::from(*envc)];
-    let cwd = (flags & 1 != 0).then(Vec::new);
-    let user = (flags & 8 != 0).then(Vec::new);
-    let mode = if flags & 2 != 0 { Mode::Shell } else { Mode::Exec };
-    let counts =
-        Request { mode, args, env, cwd, user, stdin: flags & 4 != 0, timeout_ms: 0, lock: None };
-    let mut start = Start {
-        ch: 1,
-        key: Key::from_text(b""),
-        generation: 1,
-        digest: counts.digest(payload),
-        mode,
-        argc: u64::from(*argc),
-        envc: u64::from(*envc),
-        cwd: flags & 1 != 0,
-        user: flags & 8 != 0,
-        stdin: flags & 4 != 0,
-        timeout_ms: 0,
-        lock: None,
-        grace_ms: None,
-        digests: Vec::new(),
-        keep: false,
-        timestamps: false,
-        payload: Bytes::copy_from_slice(payload),
+    let [cwd, is_shell, stdin, user] = [1, 2, 4, 8].map(|bit| flags & bit != 0);
+    let mode = if is_shell { "shell" } else { "exec" };
+    let facts = format!(
+        "argc={argc}\nenvc={envc}\nmode={mode}\nuser={}\ncwd={}\ntimeout=0\ntty=0\nstdin={}\n",
+        u8::from(user),
+        u8::from(cwd),
+        u8::from(stdin),
+    );
+    let digest = Sha256::new().chain_update(payload).chain_update(facts).finalize();
+    let start = |timeout_ms: u64| {
+        let header = format!(
+            r#"{{"type":"start","ch":1,"key":"{}","generation":1,"digest":"{}","mode":"{mode}","argc":{argc},"envc":{envc},"cwd":{cwd},"user":{user},"stdin":{stdin},"timeout_ms":{timeout_ms},"len":{}}}"#,
+            "0".repeat(32),
+            hex::encode(digest),
+            payload.len(),
+        );
+        let mut bytes = BytesMut::new();
+        Frame::Hello(Hello::default()).encode(&mut bytes).unwrap();
+        bytes.extend_from_slice(&u32::try_from(header.len()).unwrap().to_be_bytes());
+        bytes.extend_from_slice(header.as_bytes());
+        bytes.extend_from_slice(payload);
+        let mut decoder = Decoder::default();
+        decoder.decode(&mut bytes).unwrap();
+        match decoder.decode(&mut bytes) {
+            Ok(Some(Frame::Start(start))) => Some(start.body),
+            other => {
+                assert!(payload.len() > limits::PAYLOAD, "{other:?}");
+                None
+            }
+        }
     };
-    match Request::from_start(&start) {
+    let Some(body) = start(0) else { return };
+    match body.request() {
         Ok(request) => {
-            assert_eq!(request.encode(), payload);
-            assert_eq!(request.digest(payload), start.digest);
-            assert_eq!(request.check(), Ok(()));
-            assert!(payload.len() <= limits::PAYLOAD && !request.args[0].is_empty());
-            assert!(request.mode == Mode::Exec || request.args.len() == 1);
-            assert!(request.env.iter().all(|setting| setting.iter().skip(1).any(|&b| b == b'=')));
-            let strings = request.args.iter().chain(&request.env).chain(&request.cwd);
-            let strings = strings.chain(&request.user);
+            assert_eq!(StartBody::new(&request), body);
+            assert_eq!(request.to_builder().build(), Ok(request.clone()));
+            assert!(payload.len() <= limits::PAYLOAD && !request.args()[0].is_empty());
+            assert!(request.mode() == Mode::Exec || request.args().len() == 1);
+            assert!(request.env().iter().all(|setting| setting.iter().skip(1).any(|&b| b == b'=')));
+            let strings = request.args().iter().chain(request.env()).map(Vec::as_slice);
+            let strings = strings.chain(request.cwd()).chain(request.user());
             assert!(strings.clone().all(|string| string.len() < limits::STRING));
             assert_eq!(strings.count(), payload.iter().filter(|&&byte| byte == 0).count());
-            start.timeout_ms = 1;
-            assert!(matches!(Request::from_start(&start), Err(RequestError::Fault(_))));
+            let other = start(1).map(|body| body.request());
+            assert!(matches!(other, Some(Err(RequestError::Fault(_)))));
         }
         Err(RequestError::Fault(fault)) => rewritten(&Frame::Error(fault.failure())),
         Err(RequestError::Refused(failure)) => rewritten(&Frame::Error(failure)),

@@ -11,14 +11,13 @@ use rcmd_protocol::{
     connection::{Connection, Role},
     digest::Algorithm,
     frame::{
-        Attach, Attached, End, Exit, Frame, Hello, Mode, Refusal, ServerHello, Start, Started,
-        Stream,
+        Attach, Attached, End, Exit, Frame, Hello, OutputOffsets, Refusal, ServerHello, Start,
+        StartBody, Started, Stream, StreamTotal,
     },
     ids::{Instance, JobId, Key},
     incoming::Incoming,
     limits::{CHUNK, CREDIT},
     outbox::Outbox,
-    outcome::Outcome,
     outgoing::Outgoing,
     request::Request,
 };
@@ -129,8 +128,9 @@ struct Job {
 pub struct World {
     now: Instant,
     scripts: [Bytes; 3],
-    /// The start as it was last sent; `ch` is the client's channel.
-    start: Start,
+    body: StartBody,
+    /// The client's channel on this connection.
+    ch: u32,
     instance: Instance,
     server: Side,
     job: Option<Job>,
@@ -149,45 +149,22 @@ pub struct World {
     exit: Option<Exit>,
 }
 
+fn key() -> Key {
+    Key::from_text(b"model")
+}
+
 impl World {
     /// A command that is to write so many bytes to stdout and stderr, and to read so many.
     pub fn new([stdout, stderr, stdin]: [usize; 3]) -> Self {
         let now = Instant::now();
-        let request = Request {
-            mode: Mode::Exec,
-            args: vec![b"model".to_vec()],
-            env: Vec::new(),
-            cwd: None,
-            user: None,
-            stdin: true,
-            timeout_ms: 0,
-            lock: None,
-        };
-        let payload = request.encode();
-        let start = Start {
-            ch: 0,
-            key: Key::from_text(b"model"),
-            generation: 0,
-            digest: request.digest(&payload),
-            mode: Mode::Exec,
-            argc: 1,
-            envc: 0,
-            cwd: false,
-            user: false,
-            stdin: true,
-            timeout_ms: 0,
-            lock: None,
-            grace_ms: None,
-            digests: vec!["blake3".to_owned()],
-            keep: false,
-            timestamps: false,
-            payload,
-        };
+        let request = Request::exec(["model"]).stdin(true).build().unwrap();
+        let body = StartBody::new(&request).with_digests(vec!["blake3".to_owned()]);
         let instance = Instance::from_hex(&"7".repeat(32)).unwrap();
         let mut world = Self {
             now,
             scripts: [script(0, stdout), script(1, stderr), script(2, stdin)],
-            start,
+            body,
+            ch: 0,
             instance,
             server: Side::new(Role::Server, now, Hello::default()),
             job: None,
@@ -228,20 +205,20 @@ impl World {
 
     fn start(&mut self) {
         self.generation += 1;
-        self.start.ch = self.client.connection.open_channel().unwrap();
-        self.start.generation = self.generation;
-        self.client.push(Frame::Start(self.start.clone()));
+        self.ch = self.client.connection.open_channel().unwrap();
+        let (ch, generation, body) = (self.ch, self.generation, self.body.clone());
+        self.client.push(Frame::Start(Start { ch, key: key(), generation, body }));
         self.ready = true;
     }
 
     fn attach(&mut self) {
         self.generation += 1;
         self.ready = false;
-        self.start.ch = self.client.connection.open_channel().unwrap();
+        self.ch = self.client.connection.open_channel().unwrap();
         let [stdout, stderr] = [0, 1].map(|index| self.outputs[index].received());
-        let Start { ch, key, digest, .. } = self.start;
-        let generation = self.generation;
-        let attach = Attach { ch, key, generation, digest, stdout, stderr };
+        let received = OutputOffsets { stdout, stderr };
+        let (ch, generation, digest) = (self.ch, self.generation, self.body.digest());
+        let attach = Attach { ch, key: key(), generation, digest, received };
         self.client.push(Frame::Attach(attach));
     }
 
@@ -301,7 +278,7 @@ impl World {
         if !self.ready {
             return;
         }
-        let ch = self.start.ch;
+        let ch = self.ch;
         for incoming in &mut self.outputs {
             if let Some(window) = incoming.window_due(ch) {
                 self.client.push(Frame::Window(window));
@@ -332,8 +309,8 @@ impl World {
             Frame::Attached(attached) => {
                 self.started = true;
                 self.ready = true;
-                assert_eq!(attached.stdout, self.outputs[0].received());
-                assert_eq!(attached.stderr, self.outputs[1].received());
+                assert_eq!(attached.output.stdout, self.outputs[0].received());
+                assert_eq!(attached.output.stderr, self.outputs[1].received());
                 assert_eq!(self.stdin.resume(attached.stdin), Ok(attached.stdin));
                 self.stdin_end_sent = attached.stdin_ended;
                 for incoming in &mut self.outputs {
@@ -354,13 +331,11 @@ impl World {
             }
             Frame::End(end) => self.outputs[index(end.stream)].end(end.total, end.digest).unwrap(),
             Frame::Window(window) => self.stdin.window(window.got, window.upto).unwrap(),
-            Frame::Exit(exit) => {
-                let digests = [exit.stdout_digest, exit.stderr_digest];
-                let totals = [exit.stdout_bytes, exit.stderr_bytes];
-                for ((incoming, total), digest) in self.outputs.iter().zip(totals).zip(digests) {
-                    assert_eq!(incoming.ended(), Some((total, digest.unwrap())));
+            Frame::Exit { ch, exit } => {
+                for (incoming, total) in self.outputs.iter().zip([exit.stdout(), exit.stderr()]) {
+                    assert_eq!(incoming.ended(), Some((total.bytes, total.digest.unwrap())));
                 }
-                self.client.push(Frame::Done { ch: exit.ch });
+                self.client.push(Frame::Done { ch });
                 self.exit = Some(exit);
             }
             frame => panic!("a client got {frame:?}"),
@@ -371,7 +346,7 @@ impl World {
         match frame {
             Frame::Hello(_) => {}
             Frame::Start(start) => {
-                Request::from_start(&start).unwrap();
+                start.body.request().unwrap();
                 assert!(self.job.is_none(), "the client starts a job that it has");
                 let job = Job {
                     id: JobId::parse("0123456789abcdef").unwrap(),
@@ -425,8 +400,10 @@ impl World {
             stdin: job.stdin.received(),
             stdin_ended: job.stdin.ended().is_some(),
             number: 0,
-            stdout: job.outputs[0].resume(attach.stdout).unwrap(),
-            stderr: job.outputs[1].resume(attach.stderr).unwrap(),
+            output: OutputOffsets {
+                stdout: job.outputs[0].resume(attach.received.stdout).unwrap(),
+                stderr: job.outputs[1].resume(attach.received.stderr).unwrap(),
+            },
         };
         (job.ends_sent, job.exit_sent) = ([false; 2], false);
         self.server.push(Frame::Attached(attached));
@@ -439,7 +416,7 @@ impl World {
         if job.generation != self.generation {
             return;
         }
-        let ch = self.start.ch;
+        let ch = self.ch;
         if let Some(window) = job.stdin.window_due(ch) {
             self.server.push(Frame::Window(window));
         }
@@ -458,23 +435,12 @@ impl World {
         let over = job.ends_sent == [true; 2] && job.stdin.ended().is_some() && job.unread == 0;
         if over && !job.exit_sent {
             job.exit_sent = true;
-            let exit = Exit {
-                ch,
-                outcome: Outcome::Exited,
-                code: Some(0),
-                signal: None,
-                failure: None,
-                stdout_bytes: job.outputs[0].total(),
-                stderr_bytes: job.outputs[1].total(),
-                stdout_digest: job.outputs[0].finished(),
-                stderr_digest: job.outputs[1].finished(),
-                open: false,
-                started_at: Some(1),
-                ended_at: 2,
-                duration_ms: Some(1),
-                audit: None,
-            };
-            self.server.push(Frame::Exit(exit));
+            let [stdout, stderr] = [0, 1].map(|index| StreamTotal {
+                bytes: job.outputs[index].total(),
+                digest: job.outputs[index].finished(),
+            });
+            let exit = Exit::exited(0, 2).with_output(stdout, stderr).with_times(Some(1), Some(1));
+            self.server.push(Frame::Exit { ch, exit });
         }
     }
 

@@ -74,18 +74,8 @@ impl Case {
         let env = strings.by_ref().take(usize::from(settings % 4));
         let env: Vec<_> = env.enumerate().map(|(n, value)| [names[n], value].concat()).collect();
         let mode = if flags & 1 == 0 { Mode::Exec } else { Mode::Shell };
-        let args = strings.map(<[u8]>::to_vec).collect();
-        let request = Request {
-            mode,
-            args,
-            env,
-            cwd: None,
-            user: None,
-            stdin: false,
-            timeout_ms: 0,
-            lock: None,
-        };
-        request.check().ok()?;
+        let args = strings.map(<[u8]>::to_vec);
+        let request = Request::builder(mode, args).envs(env).build().ok()?;
         Some(Self {
             groups: [0, 1, 2, 3].map(|bit| groups >> bit & 1 == 1),
             from_ten: flags & 2 == 0,
@@ -113,7 +103,7 @@ impl Case {
 
     /// What the rules say, without Cedar.
     fn is_permitted(&self) -> bool {
-        let Request { args, env, .. } = &self.request;
+        let (args, env) = (self.request.args(), self.request.env());
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         let path = self.found.program.path.as_os_str().as_bytes();
         let cwd = self.found.cwd.as_os_str().as_bytes();
@@ -126,7 +116,7 @@ impl Case {
         let without_env = env.iter().all(harmless);
         let with_key = env.iter().all(|setting| harmless(setting) || setting.starts_with(b"K=v"));
         let [a, b, c, d] = self.groups;
-        let permit = match self.request.mode {
+        let permit = match self.request.mode() {
             Mode::Shell => c && args == [b"up"] && without_env,
             Mode::Exec => {
                 let exact = path == b"/bin/x" && args == [&b"x"[..], b"on"];
@@ -137,7 +127,7 @@ impl Case {
                 (a && exact && with_key) || ((b && pattern || d && hours) && without_env)
             }
         };
-        let no = self.request.mode == Mode::Exec && args.get(3) == Some(&&b"no"[..]);
+        let no = self.request.mode() == Mode::Exec && args.get(3) == Some(&&b"no"[..]);
         permit && !no && cwd != b"/f"
     }
 }

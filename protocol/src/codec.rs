@@ -8,13 +8,13 @@ use crate::{
     digest::{Algorithm, StreamDigest},
     fault::Fault,
     frame::{
-        Attach, Attached, Data, End, Exit, Frame, Hello, Kind, Lock, ServerHello, Start, Started,
-        Verdict, Window,
+        Attach, Attached, Data, End, Exit, Frame, Hello, Kind, Lock, MissingField, OutputOffsets,
+        ServerHello, Start, StartBody, Started, StreamTotal, Verdict, Window,
     },
     header::{Fields, StdinField},
     ids::RequestDigest,
     limits,
-    outcome::{Failure, Outcome},
+    outcome::Failure,
 };
 
 /// Bytes of the length before each header.
@@ -198,10 +198,12 @@ impl Decoder {
 
 /// Takes the payload, which is whole, out of the buffer.
 fn with_payload(mut frame: Frame, length: usize, buffer: &mut BytesMut) -> Frame {
-    if let Frame::Start(Start { payload, .. })
-    | Frame::Ask(Start { payload, .. })
-    | Frame::Data(Data { payload, .. }) = &mut frame
-    {
+    let payload = match &mut frame {
+        Frame::Data(data) => Some(&mut data.payload),
+        Frame::Start(start) | Frame::Ask(start) => Some(start.body.payload_mut()),
+        _ => None,
+    };
+    if let Some(payload) = payload {
         *payload = match buffer.get(..length) {
             Some(bytes) if length < COPY => {
                 let copy = Bytes::copy_from_slice(bytes);
@@ -309,8 +311,7 @@ fn frame(fields: &mut Fields, kind: Kind) -> Result<Frame, Fault> {
             key: need.need(fields.key, "key")?,
             generation: need.need(fields.generation, "generation")?,
             digest: need.parsed(fields.digest.take(), "digest", RequestDigest::from_hex)?,
-            stdout: need.need(fields.stdout, "stdout")?,
-            stderr: need.need(fields.stderr, "stderr")?,
+            received: offsets(&need, fields)?,
         }),
         Kind::Queued => Frame::Queued {
             ch: need.channel(fields)?,
@@ -358,7 +359,7 @@ fn frame(fields: &mut Fields, kind: Kind) -> Result<Frame, Fault> {
             signal: need.need(fields.signal, "signal")?,
         },
         Kind::Cancel => Frame::Cancel { ch: need.channel(fields)? },
-        Kind::Exit => Frame::Exit(exit(&need, fields)?),
+        Kind::Exit => Frame::Exit { exit: exit(&need, fields)?, ch: need.channel(fields)? },
         Kind::Done => Frame::Done { ch: need.channel(fields)? },
     })
 }
@@ -378,15 +379,21 @@ fn hello(need: &Need, fields: &mut Fields) -> Result<Hello, Fault> {
 }
 
 fn start(need: &Need, fields: &mut Fields) -> Result<Start, Fault> {
+    Ok(Start {
+        ch: need.channel(fields)?,
+        key: need.need(fields.key, "key")?,
+        generation: need.need(fields.generation, "generation")?,
+        body: start_body(need, fields)?,
+    })
+}
+
+fn start_body(need: &Need, fields: &mut Fields) -> Result<StartBody, Fault> {
     let stdin = match fields.has_stdin {
         None => false,
         Some(StdinField::Wanted(wanted)) => wanted,
         Some(StdinField::Offset(_)) => need.valid(None, "stdin")?,
     };
-    Ok(Start {
-        ch: need.channel(fields)?,
-        key: need.need(fields.key, "key")?,
-        generation: need.need(fields.generation, "generation")?,
+    Ok(StartBody {
         digest: need.parsed(fields.digest.take(), "digest", RequestDigest::from_hex)?,
         mode: need.need(fields.mode, "mode")?,
         argc: need.need(fields.argc, "argc")?,
@@ -430,8 +437,7 @@ fn attached(need: &Need, fields: &mut Fields) -> Result<Attached, Fault> {
         stdin,
         stdin_ended: fields.stdin_ended.unwrap_or_default(),
         number: need.need(fields.number, "number")?,
-        stdout: need.need(fields.stdout, "stdout")?,
-        stderr: need.need(fields.stderr, "stderr")?,
+        output: offsets(need, fields)?,
     })
 }
 
@@ -439,30 +445,27 @@ fn exit(need: &Need, fields: &mut Fields) -> Result<Exit, Fault> {
     let code = fields.code.map(|code| need.valid(u8::try_from(code).ok(), "code")).transpose()?;
     let outcome = need.need(fields.outcome, "outcome")?;
     let failure = need.failure(fields)?;
-    // An end that does not say how is none: nobody may read a status of 0 out of what is missing.
-    let missing = match outcome {
-        Outcome::Exited => code.is_none().then_some("code"),
-        Outcome::Signaled => fields.signal.is_none().then_some("signal"),
-        Outcome::TimedOut => (code.is_none() && fields.signal.is_none()).then_some("code"),
-        Outcome::NotStarted | Outcome::Unknown => failure.is_none().then_some("kind"),
+    let ended_at = need.need(fields.ended_at, "ended_at")?;
+    let exit = Exit::new(outcome, code, fields.signal, failure, ended_at)
+        .map_err(|MissingField(field)| Fault::Missing { frame: need.0.as_str(), field })?;
+    let stdout = StreamTotal {
+        bytes: need.need(fields.stdout_bytes, "stdout_bytes")?,
+        digest: need.stream_digest(fields.stdout_digest.take(), "stdout_digest")?,
     };
-    if let Some(field) = missing {
-        return Err(Fault::Missing { frame: need.0.as_str(), field });
-    }
-    Ok(Exit {
-        ch: need.channel(fields)?,
-        outcome,
-        code,
-        signal: fields.signal,
-        failure,
-        stdout_bytes: need.need(fields.stdout_bytes, "stdout_bytes")?,
-        stderr_bytes: need.need(fields.stderr_bytes, "stderr_bytes")?,
-        stdout_digest: need.stream_digest(fields.stdout_digest.take(), "stdout_digest")?,
-        stderr_digest: need.stream_digest(fields.stderr_digest.take(), "stderr_digest")?,
-        open: fields.open.unwrap_or_default(),
-        started_at: fields.started_at,
-        ended_at: need.need(fields.ended_at, "ended_at")?,
-        duration_ms: fields.duration_ms,
-        audit: fields.audit.map(Box::new),
+    let stderr = StreamTotal {
+        bytes: need.need(fields.stderr_bytes, "stderr_bytes")?,
+        digest: need.stream_digest(fields.stderr_digest.take(), "stderr_digest")?,
+    };
+    Ok(exit
+        .with_output(stdout, stderr)
+        .with_open(fields.open.unwrap_or_default())
+        .with_times(fields.started_at, fields.duration_ms)
+        .with_audit(fields.audit))
+}
+
+fn offsets(need: &Need, fields: &Fields) -> Result<OutputOffsets, Fault> {
+    Ok(OutputOffsets {
+        stdout: need.need(fields.stdout, "stdout")?,
+        stderr: need.need(fields.stderr, "stderr")?,
     })
 }

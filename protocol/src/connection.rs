@@ -244,7 +244,7 @@ fn may_send(receiver: Role, frame: &Frame) -> bool {
         | Frame::Started(_)
         | Frame::Attached(_)
         | Frame::Refused { .. }
-        | Frame::Exit(_) => !from_client,
+        | Frame::Exit { .. } => !from_client,
         Frame::Data(data) => (data.stream == Stream::Stdin) == from_client,
         Frame::End(end) => (end.stream == Stream::Stdin) == from_client,
         Frame::Window(window) => (window.stream == Stream::Stdin) != from_client,

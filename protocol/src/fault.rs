@@ -1,6 +1,9 @@
 //! What a peer can do wrong.
 
-use crate::outcome::{ErrorKind, Failure};
+use crate::{
+    ids::Stream,
+    outcome::{ErrorKind, Failure},
+};
 
 /// A breach of the protocol by the peer. The connection ends with it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -58,7 +61,7 @@ pub enum Fault {
     #[error("{stream} jumps from byte {expected} to {offset}")]
     Gap {
         /// The stream.
-        stream: crate::frame::Stream,
+        stream: Stream,
         /// The offset that would follow.
         expected: u64,
         /// The offset that came.
@@ -68,7 +71,7 @@ pub enum Fault {
     #[error("{stream} goes to byte {offset}, past {limit}")]
     BeyondCredit {
         /// The stream.
-        stream: crate::frame::Stream,
+        stream: Stream,
         /// Where the frame goes to.
         offset: u64,
         /// Where it had to stop.
@@ -78,7 +81,7 @@ pub enum Fault {
     #[error("{stream} goes on after its end")]
     AfterEnd {
         /// The stream.
-        stream: crate::frame::Stream,
+        stream: Stream,
     },
     /// Bytes after a `compress` that are no zstd stream, or one of a larger window.
     #[error("what was compressed can't be read: {0}")]
@@ -102,7 +105,7 @@ impl Fault {
 #[error("{stream} is corrupt: {what}")]
 pub struct Corrupt {
     /// The stream.
-    pub stream: crate::frame::Stream,
+    pub stream: Stream,
     /// Which of total and digest differs, with both values.
     pub what: String,
 }

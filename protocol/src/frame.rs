@@ -5,10 +5,20 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     digest::{Algorithm, StreamDigest},
-    ids::{AuditHead, Instance, JobId, Key, RequestDigest},
-    outcome::{Failure, Outcome, names},
+    ids::{Instance, JobId, Key, RequestDigest, names},
+    outcome::Failure,
     signal::Signal,
 };
+
+mod exit;
+mod start;
+
+pub use crate::{
+    ids::Stream,
+    request::{Lock, Mode},
+};
+pub use exit::{Exit, MissingField, StreamTotal};
+pub use start::{Start, StartBody};
 
 names! {
     /// The type of a frame.
@@ -59,28 +69,6 @@ names! {
         Exit = "exit",
         /// See [`Frame::Done`].
         Done = "done",
-    }
-}
-
-names! {
-    /// A stream of a job.
-    Stream {
-        /// What the client sends to the command.
-        Stdin = "stdin",
-        /// What the command writes to descriptor 1.
-        Stdout = "stdout",
-        /// What the command writes to descriptor 2.
-        Stderr = "stderr",
-    }
-}
-
-names! {
-    /// How a start's strings are to be read.
-    Mode {
-        /// A program and its arguments, passed exactly.
-        Exec = "exec",
-        /// One line for the user's shell.
-        Shell = "shell",
     }
 }
 
@@ -181,7 +169,13 @@ pub enum Frame {
         ch: u32,
     },
     /// How the command ended; the last frame of a job.
-    Exit(Exit),
+    Exit {
+        /// The channel.
+        ch: u32,
+        /// The end.
+        #[serde(flatten)]
+        exit: Exit,
+    },
     /// The client has the end; the job may be forgotten.
     Done {
         /// The channel.
@@ -214,56 +208,6 @@ pub struct ServerHello {
     pub keepalive_ms: u64,
 }
 
-/// Asks for a command. [`crate::request::Request`] reads and writes the payload.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct Start {
-    /// The channel, new on this connection.
-    pub ch: u32,
-    /// Names this start.
-    pub key: Key,
-    /// Which of the client's connections speaks, higher each time.
-    pub generation: u64,
-    /// The request digest.
-    pub digest: RequestDigest,
-    /// How the arguments are to be read.
-    pub mode: Mode,
-    /// How many arguments the payload holds.
-    pub argc: u64,
-    /// How many environment settings follow them.
-    #[serde(skip_serializing_if = "is_default")]
-    pub envc: u64,
-    /// Whether a working folder follows these.
-    #[serde(skip_serializing_if = "is_default")]
-    pub cwd: bool,
-    /// Whether the name of a user follows that.
-    #[serde(skip_serializing_if = "is_default")]
-    pub user: bool,
-    /// Whether standard input will come; else it is empty.
-    #[serde(skip_serializing_if = "is_default")]
-    pub stdin: bool,
-    /// Milliseconds after which the server ends the command; 0 for never.
-    #[serde(skip_serializing_if = "is_default")]
-    pub timeout_ms: u64,
-    /// What it must hold alone while it runs.
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub lock: Option<Lock>,
-    /// Milliseconds of grace, if less than the server's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub grace_ms: Option<u64>,
-    /// Digests that the client can check, best first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub digests: Vec<String>,
-    /// Whether the key is the caller's own and outlives the job.
-    #[serde(skip_serializing_if = "is_default")]
-    pub keep: bool,
-    /// Whether data shall carry the time at which it was read.
-    #[serde(skip_serializing_if = "is_default")]
-    pub timestamps: bool,
-    /// The strings.
-    #[serde(rename = "len", serialize_with = "length")]
-    pub payload: Bytes,
-}
-
 /// Whether a start would be permitted.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Verdict {
@@ -277,25 +221,6 @@ pub struct Verdict {
     /// Why not. It stands there if and only if it would not.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
-}
-
-/// A name that one command on a host holds at a time.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Lock {
-    /// 1 to 128 printable characters of ASCII without blanks.
-    #[serde(rename = "lock")]
-    pub name: String,
-    /// Milliseconds for which to wait while another holds it.
-    #[serde(rename = "lock_wait_ms", skip_serializing_if = "is_default")]
-    pub wait_ms: u64,
-}
-
-impl Start {
-    /// What the server must have said that it can, beyond `exec`: one that does not know these fields
-    /// would ignore them.
-    pub fn needs(&self) -> impl Iterator<Item = &'static str> + use<> {
-        self.lock.is_some().then_some(capability::LOCK).into_iter()
-    }
 }
 
 /// What a side can beyond the frames of version 1.
@@ -321,9 +246,17 @@ pub struct Attach {
     pub generation: u64,
     /// The request digest.
     pub digest: RequestDigest,
-    /// Bytes of stdout that the client has.
+    /// Bytes of stdout and stderr that the client has received.
+    #[serde(flatten)]
+    pub received: OutputOffsets,
+}
+
+/// An offset in each stream of a command's output.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct OutputOffsets {
+    /// The offset in standard output.
     pub stdout: u64,
-    /// Bytes of stderr that the client has.
+    /// The offset in standard error.
     pub stderr: u64,
 }
 
@@ -363,10 +296,9 @@ pub struct Attached {
     pub stdin_ended: bool,
     /// Number of the last signal that was carried out.
     pub number: u64,
-    /// Offset at which stdout goes on.
-    pub stdout: u64,
-    /// Offset at which stderr goes on.
-    pub stderr: u64,
+    /// Offsets at which stdout and stderr go on.
+    #[serde(flatten)]
+    pub output: OutputOffsets,
 }
 
 /// Bytes of a stream.
@@ -415,48 +347,6 @@ pub struct Window {
     pub upto: u64,
 }
 
-/// How the command ended.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct Exit {
-    /// The channel.
-    pub ch: u32,
-    /// What became of it.
-    pub outcome: Outcome,
-    /// The status it ended with, 0 to 255.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub code: Option<u8>,
-    /// The signal that ended it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub signal: Option<Signal>,
-    /// What went wrong, if anything did beside the command itself.
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<Failure>,
-    /// All bytes of stdout.
-    pub stdout_bytes: u64,
-    /// All bytes of stderr.
-    pub stderr_bytes: u64,
-    /// Digest of stdout, if the process started.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stdout_digest: Option<StreamDigest>,
-    /// Digest of stderr, if the process started.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stderr_digest: Option<StreamDigest>,
-    /// Whether something still held a pipe.
-    #[serde(skip_serializing_if = "is_default")]
-    pub open: bool,
-    /// When the process started, in milliseconds since 1970.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<u64>,
-    /// When it ended, in milliseconds since 1970.
-    pub ended_at: u64,
-    /// How long it ran, in milliseconds, by a clock that never jumps.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub duration_ms: Option<u64>,
-    /// The record of this end in the host's audit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub audit: Option<Box<AuditHead>>,
-}
-
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -490,7 +380,7 @@ impl Frame {
             Self::Stop { .. } => Kind::Stop,
             Self::Signal { .. } => Kind::Signal,
             Self::Cancel { .. } => Kind::Cancel,
-            Self::Exit(_) => Kind::Exit,
+            Self::Exit { .. } => Kind::Exit,
             Self::Done { .. } => Kind::Done,
         }
     }
@@ -519,7 +409,7 @@ impl Frame {
             | Self::Stop { ch, .. }
             | Self::Signal { ch, .. }
             | Self::Cancel { ch }
-            | Self::Exit(Exit { ch, .. })
+            | Self::Exit { ch, .. }
             | Self::Done { ch } => Some(*ch),
         }
     }
@@ -527,9 +417,8 @@ impl Frame {
     /// The bytes that follow its header.
     pub fn payload(&self) -> &[u8] {
         match self {
-            Self::Start(Start { payload, .. })
-            | Self::Ask(Start { payload, .. })
-            | Self::Data(Data { payload, .. }) => payload,
+            Self::Start(start) | Self::Ask(start) => start.body.payload(),
+            Self::Data(data) => &data.payload,
             _ => &[],
         }
     }

@@ -1,9 +1,58 @@
-//! Identifiers on the wire: keys, instances, request digests, jobs.
+//! Identifiers on the wire: keys, instances, request digests, jobs, streams.
 
 use std::{fmt, io};
 
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
+
+macro_rules! names {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+        pub enum $name {
+            $($(#[$vdoc])* #[serde(rename = $text)] $variant,)*
+        }
+
+        impl $name {
+            /// All of them, in the order of the documents.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Returns the name on the wire and in results.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+
+            /// Reads a name; `None` if it is not one of these.
+            pub fn parse(name: &str) -> Option<Self> {
+                match name {
+                    $($text => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+pub(crate) use names;
+
+names! {
+    /// A stream of bytes of a command.
+    Stream {
+        /// Standard input, file descriptor 0.
+        Stdin = "stdin",
+        /// Standard output, file descriptor 1.
+        Stdout = "stdout",
+        /// Standard error, file descriptor 2.
+        Stderr = "stderr",
+    }
+}
 
 /// Bytes in lower-case hexadecimal, 32 at most. Written in one piece: each exit has three of them.
 pub(crate) struct Hex<'a>(pub(crate) &'a [u8]);

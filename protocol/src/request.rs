@@ -1,35 +1,67 @@
-//! What a client asks to be run, and how it travels: strings ended by NUL in a start's payload.
+//! What a client asks to be run, parsed and checked once.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     fault::Fault,
-    frame::{Lock, Mode, Start},
-    ids::RequestDigest,
+    ids::{RequestDigest, names},
     limits,
     outcome::{ErrorKind, Failure},
 };
 
-/// A command as it was asked for. Strings are any bytes but NUL.
+names! {
+    /// How a request's strings are to be read.
+    Mode {
+        /// A program and its arguments, passed exactly.
+        Exec = "exec",
+        /// One line for the user's shell.
+        Shell = "shell",
+    }
+}
+
+/// A name that one command on a host holds at a time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Lock {
+    /// 1 to 128 printable characters of ASCII without blanks.
+    #[serde(rename = "lock")]
+    pub name: String,
+    /// Milliseconds for which to wait while another holds it.
+    #[serde(rename = "lock_wait_ms", skip_serializing_if = "is_zero")]
+    pub wait_ms: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// A command as it was asked for, within all limits. Strings are any bytes but NUL.
+///
+/// ```
+/// use rcmd_protocol::request::Request;
+///
+/// let request = Request::exec(["sort", "-u"]).env("LC_ALL=C").stdin(true).build()?;
+/// assert_eq!(request.args(), [&b"sort"[..], b"-u"]);
+/// # Ok::<_, rcmd_protocol::outcome::Failure>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
-    /// How the arguments are to be read.
-    pub mode: Mode,
-    /// The program and its arguments, or the one shell line.
-    pub args: Vec<Vec<u8>>,
-    /// `NAME=VALUE`, each.
-    pub env: Vec<Vec<u8>>,
-    /// The working folder, if not the user's home.
-    pub cwd: Option<Vec<u8>>,
-    /// Whom it is to run as, if not the server's own user.
-    pub user: Option<Vec<u8>>,
-    /// Whether standard input will come.
-    pub stdin: bool,
-    /// Milliseconds after which the server ends the command; 0 for never.
-    pub timeout_ms: u64,
-    /// What it must hold alone while it runs.
-    pub lock: Option<Lock>,
+    mode: Mode,
+    args: Vec<Vec<u8>>,
+    env: Vec<Vec<u8>>,
+    cwd: Option<Vec<u8>>,
+    user: Option<Vec<u8>>,
+    stdin: bool,
+    timeout_ms: u64,
+    lock: Option<Lock>,
+}
+
+/// A request in the making. [`RequestBuilder::build`] checks it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct RequestBuilder {
+    draft: Request,
 }
 
 /// Why a start holds no request that can be run.
@@ -44,11 +76,110 @@ pub enum RequestError {
 }
 
 impl Request {
+    /// Begins a request for a program and its arguments, the first being the program.
+    pub fn exec<A: Into<Vec<u8>>>(args: impl IntoIterator<Item = A>) -> RequestBuilder {
+        Self::builder(Mode::Exec, args)
+    }
+
+    /// Begins a request for a line for the user's shell.
+    pub fn shell(line: impl Into<Vec<u8>>) -> RequestBuilder {
+        Self::builder(Mode::Shell, [line])
+    }
+
+    /// Begins a request with these arguments: in `mode` shell there must be one, the line.
+    pub fn builder<A: Into<Vec<u8>>>(
+        mode: Mode,
+        args: impl IntoIterator<Item = A>,
+    ) -> RequestBuilder {
+        let args = args.into_iter().map(Into::into).collect();
+        let (env, cwd, user, lock) = (Vec::new(), None, None, None);
+        let draft = Self { mode, args, env, cwd, user, stdin: false, timeout_ms: 0, lock };
+        RequestBuilder { draft }
+    }
+
+    /// Begins another request with all that this one has.
+    pub fn to_builder(&self) -> RequestBuilder {
+        RequestBuilder { draft: self.clone() }
+    }
+
+    /// Returns how the arguments are to be read.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Returns the program and its arguments, or the one shell line. There is always a first.
+    pub fn args(&self) -> &[Vec<u8>] {
+        &self.args
+    }
+
+    /// Returns the settings of the environment, `NAME=VALUE` each.
+    pub fn env(&self) -> &[Vec<u8>] {
+        &self.env
+    }
+
+    /// Returns the working folder, if it is not the user's home.
+    pub fn cwd(&self) -> Option<&[u8]> {
+        self.cwd.as_deref()
+    }
+
+    /// Returns the user to run as, if it is not the server's own.
+    pub fn user(&self) -> Option<&[u8]> {
+        self.user.as_deref()
+    }
+
+    /// Returns whether standard input will come; else it is empty.
+    pub fn stdin(&self) -> bool {
+        self.stdin
+    }
+
+    /// Returns the milliseconds after which the server ends the command; 0 for never.
+    pub fn timeout_ms(&self) -> u64 {
+        self.timeout_ms
+    }
+
+    /// Returns what the command must hold alone while it runs.
+    pub fn lock(&self) -> Option<&Lock> {
+        self.lock.as_ref()
+    }
+
+    /// Returns the digest that binds a key to this request.
+    pub fn digest(&self) -> RequestDigest {
+        self.digest_over(&self.encode())
+    }
+
+    /// Returns the payload of its start: each string followed by a NUL.
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut payload = BytesMut::new();
+        for string in self.strings() {
+            payload.put_slice(string);
+            payload.put_u8(0);
+        }
+        payload.freeze()
+    }
+
+    /// Returns the request's digest, given its payload.
+    pub(crate) fn digest_over(&self, payload: &[u8]) -> RequestDigest {
+        let mut hasher = Sha256::new();
+        hasher.update(payload);
+        hasher.update(format!(
+            "argc={}\nenvc={}\nmode={}\nuser={}\ncwd={}\ntimeout={}\ntty=0\nstdin={}\n",
+            self.args.len(),
+            self.env.len(),
+            self.mode,
+            u8::from(self.user.is_some()),
+            u8::from(self.cwd.is_some()),
+            self.timeout_ms,
+            u8::from(self.stdin),
+        ));
+        // Whoever waits longer for the same lock asks for the same.
+        if let Some(lock) = &self.lock {
+            hasher.update(format!("lock={}\n", lock.name));
+        }
+        RequestDigest::new(hasher.finalize().into())
+    }
+
     /// Checks everything that both sides check: limits, NUL, the shape of settings.
-    ///
-    /// # Errors
-    /// A failure of kind `usage` or `too_big` that names the string.
-    pub fn check(&self) -> Result<(), Failure> {
+    fn check(&self) -> Result<(), Failure> {
         let one_line = self.mode == Mode::Shell && self.args.len() != 1;
         if self.args.is_empty() || one_line || self.args.first().is_some_and(Vec::is_empty) {
             return Err(Failure::new(ErrorKind::Usage, "there is no command to run")
@@ -91,78 +222,89 @@ impl Request {
     fn strings(&self) -> impl Iterator<Item = &Vec<u8>> + Clone {
         self.args.iter().chain(&self.env).chain(&self.cwd).chain(&self.user)
     }
+}
 
-    /// The payload of its start.
-    pub fn encode(&self) -> Bytes {
-        let mut payload = BytesMut::new();
-        for string in self.strings() {
-            payload.put_slice(string);
-            payload.put_u8(0);
-        }
-        payload.freeze()
+impl RequestBuilder {
+    /// Replaces how the arguments are to be read, and the arguments.
+    pub fn command<A: Into<Vec<u8>>>(
+        &mut self,
+        mode: Mode,
+        args: impl IntoIterator<Item = A>,
+    ) -> &mut Self {
+        self.draft.mode = mode;
+        self.draft.args = args.into_iter().map(Into::into).collect();
+        self
     }
 
-    /// The digest that binds a key to this request: `payload` is what [`Request::encode`] gave.
-    pub fn digest(&self, payload: &[u8]) -> RequestDigest {
-        let mut hasher = Sha256::new();
-        hasher.update(payload);
-        hasher.update(format!(
-            "argc={}\nenvc={}\nmode={}\nuser={}\ncwd={}\ntimeout={}\ntty=0\nstdin={}\n",
-            self.args.len(),
-            self.env.len(),
-            self.mode,
-            u8::from(self.user.is_some()),
-            u8::from(self.cwd.is_some()),
-            self.timeout_ms,
-            u8::from(self.stdin),
-        ));
-        // Whoever waits longer for the same lock asks for the same.
-        if let Some(lock) = &self.lock {
-            hasher.update(format!("lock={}\n", lock.name));
-        }
-        RequestDigest::new(hasher.finalize().into())
+    /// Adds an argument.
+    pub fn arg(&mut self, arg: impl Into<Vec<u8>>) -> &mut Self {
+        self.draft.args.push(arg.into());
+        self
     }
 
-    /// Reads the request out of a start and checks it.
+    /// Adds a setting of the environment, `NAME=VALUE`.
+    pub fn env(&mut self, setting: impl Into<Vec<u8>>) -> &mut Self {
+        self.draft.env.push(setting.into());
+        self
+    }
+
+    /// Adds several settings of the environment.
+    pub fn envs(&mut self, settings: impl IntoIterator<Item = Vec<u8>>) -> &mut Self {
+        self.draft.env.extend(settings);
+        self
+    }
+
+    /// Sets the working folder, which is the user's home otherwise.
+    pub fn cwd(&mut self, folder: impl Into<Vec<u8>>) -> &mut Self {
+        self.draft.cwd = Some(folder.into());
+        self
+    }
+
+    /// Sets the user to run as, which is the server's own otherwise.
+    pub fn user(&mut self, name: impl Into<Vec<u8>>) -> &mut Self {
+        self.draft.user = Some(name.into());
+        self
+    }
+
+    /// Sets whether standard input will come; it is empty otherwise.
+    pub fn stdin(&mut self, comes: bool) -> &mut Self {
+        self.draft.stdin = comes;
+        self
+    }
+
+    /// Sets the milliseconds after which the server ends the command; 0 for never.
+    pub fn timeout_ms(&mut self, timeout_ms: u64) -> &mut Self {
+        self.draft.timeout_ms = timeout_ms;
+        self
+    }
+
+    /// Sets what the command must hold alone while it runs.
+    pub fn lock(&mut self, lock: Lock) -> &mut Self {
+        self.draft.lock = Some(lock);
+        self
+    }
+
+    /// Checks all and returns the request.
     ///
     /// # Errors
-    /// [`RequestError::Fault`] when counts, payload and digest don't agree, [`RequestError::Refused`]
-    /// when a limit is passed or the request makes no sense.
-    pub fn from_start(start: &Start) -> Result<Self, RequestError> {
-        within("arguments", start.argc, limits::ARGUMENTS as u64)?;
-        within("environment settings", start.envc, limits::SETTINGS as u64)?;
-        let invalid = |field| Fault::Invalid { frame: "start", field };
-        let Some((0, body)) = start.payload.split_last().map(|(last, body)| (*last, body)) else {
-            return Err(invalid("payload").into());
-        };
-        let mut strings = body.split(|&byte| byte == 0).map(<[u8]>::to_vec);
-        let args: Vec<_> = strings.by_ref().take(start.argc as usize).collect();
-        let env: Vec<_> = strings.by_ref().take(start.envc as usize).collect();
-        let cwd = if start.cwd { strings.next() } else { None };
-        let user = if start.user { strings.next() } else { None };
-        let whole = args.len() as u64 == start.argc
-            && env.len() as u64 == start.envc
-            && cwd.is_some() == start.cwd
-            && user.is_some() == start.user
-            && strings.next().is_none();
-        if !whole {
-            return Err(invalid("payload").into());
-        }
-        let request = Self {
-            mode: start.mode,
-            args,
-            env,
-            cwd,
-            user,
-            stdin: start.stdin,
-            timeout_ms: start.timeout_ms,
-            lock: start.lock.clone(),
-        };
-        if request.digest(&start.payload) != start.digest {
-            return Err(invalid("digest").into());
-        }
-        request.check()?;
-        Ok(request)
+    /// A failure of kind `usage` or `too_big` that names what cannot be sent.
+    pub fn build(&self) -> Result<Request, Failure> {
+        self.clone().into_request()
+    }
+
+    pub(crate) fn into_request(self) -> Result<Request, Failure> {
+        self.draft.check()?;
+        Ok(self.draft)
+    }
+
+    pub(crate) fn digest_over(&self, payload: &[u8]) -> RequestDigest {
+        self.draft.digest_over(payload)
+    }
+
+    /// Returns a request that need not be valid, such as a hostile peer sends.
+    #[cfg(test)]
+    pub(crate) fn unchecked(&self) -> Request {
+        self.draft.clone()
     }
 }
 
@@ -175,7 +317,7 @@ fn check_lock(name: &str) -> Result<(), Failure> {
     Err(Failure::new(ErrorKind::Usage, format!("{name:?} can't be the name of a lock")).hint(hint))
 }
 
-fn within<N: PartialOrd + std::fmt::Display>(
+pub(crate) fn within<N: PartialOrd + std::fmt::Display>(
     what: &str,
     number: N,
     limit: N,
@@ -190,103 +332,31 @@ fn within<N: PartialOrd + std::fmt::Display>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Key;
-
-    fn request() -> Request {
-        Request {
-            mode: Mode::Exec,
-            args: vec![b"printf".to_vec(), b"".to_vec(), b"\xff\n $'\"".to_vec()],
-            env: vec![b"A=".to_vec(), b"B=x=y".to_vec()],
-            cwd: Some(b"/tmp".to_vec()),
-            user: Some(b"app".to_vec()),
-            stdin: true,
-            timeout_ms: 1500,
-            lock: None,
-        }
-    }
-
-    fn start(request: &Request) -> Start {
-        let payload = request.encode();
-        Start {
-            ch: 1,
-            key: Key::from_text(b"k"),
-            generation: 1,
-            digest: request.digest(&payload),
-            mode: request.mode,
-            argc: request.args.len() as u64,
-            envc: request.env.len() as u64,
-            cwd: request.cwd.is_some(),
-            user: request.user.is_some(),
-            stdin: request.stdin,
-            timeout_ms: request.timeout_ms,
-            lock: request.lock.clone(),
-            grace_ms: None,
-            digests: Vec::new(),
-            keep: false,
-            timestamps: false,
-            payload,
-        }
-    }
-
-    #[test]
-    fn a_request_reads_back_byte_for_byte() {
-        let request = request();
-        assert_eq!(Request::from_start(&start(&request)).unwrap(), request);
-    }
-
-    #[test]
-    fn counts_that_do_not_fit_the_payload_are_faults() {
-        let good = start(&request());
-        let bad = [
-            Start { argc: 2, ..good.clone() },
-            Start { argc: 4, ..good.clone() },
-            Start { envc: 1, ..good.clone() },
-            Start { cwd: false, ..good.clone() },
-            Start { user: false, ..good.clone() },
-            Start { payload: Bytes::new(), ..good.clone() },
-            Start { payload: good.payload.slice(..good.payload.len() - 1), ..good },
-        ];
-        for start in bad {
-            assert!(matches!(Request::from_start(&start), Err(RequestError::Fault(_))));
-        }
-    }
 
     #[test]
     fn a_setting_never_passes_for_an_argument_under_the_same_digest() {
-        let as_argument = Request {
-            args: vec![b"env".to_vec(), b"A=1".to_vec()],
-            env: vec![],
-            cwd: None,
-            user: None,
-            ..request()
-        };
-        let as_setting = Request {
-            args: vec![b"env".to_vec()],
-            env: vec![b"A=1".to_vec()],
-            ..as_argument.clone()
-        };
-        let payload = as_argument.encode();
-        assert_eq!(payload, as_setting.encode());
-        assert_ne!(as_argument.digest(&payload), as_setting.digest(&payload));
+        let as_argument = Request::exec(["env", "A=1"]).build().unwrap();
+        let as_setting = Request::exec(["env"]).env("A=1").build().unwrap();
+        assert_eq!(as_argument.encode(), as_setting.encode());
+        assert_ne!(as_argument.digest(), as_setting.digest());
     }
 
     #[test]
     fn a_lock_is_part_of_the_request_and_the_wait_for_it_is_not() {
-        let with = |lock: Option<(&str, u64)>| {
-            let lock = lock.map(|(name, wait_ms)| Lock { name: name.to_owned(), wait_ms });
-            let request = Request { lock, ..request() };
-            request.digest(&request.encode())
+        let with = |name: &str, wait_ms| {
+            let lock = Lock { name: name.to_owned(), wait_ms };
+            Request::exec(["x"]).lock(lock).build().unwrap().digest()
         };
-        assert_ne!(with(None), with(Some(("a", 0))));
-        assert_ne!(with(Some(("a", 0))), with(Some(("b", 0))));
-        assert_eq!(with(Some(("a", 0))), with(Some(("a", 5000))));
+        assert_ne!(Request::exec(["x"]).build().unwrap().digest(), with("a", 0));
+        assert_ne!(with("a", 0), with("b", 0));
+        assert_eq!(with("a", 0), with("a", 5000));
     }
 
     #[test]
     fn a_lock_s_name_is_short_and_printable() {
         let check = |name: &str| {
             let lock = Lock { name: name.to_owned(), wait_ms: 0 };
-            Request { lock: Some(lock), ..request() }.check().map_err(|failure| failure.kind)
+            Request::exec(["x"]).lock(lock).build().map(drop).map_err(|failure| failure.kind)
         };
         for name in ["a", "deploy/web:1", "../..", &"x".repeat(limits::LOCK)] {
             assert_eq!(check(name), Ok(()), "{name}");
@@ -297,18 +367,22 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_refused_by_their_name() {
-        let refused = |request: &Request| match Request::from_start(&start(request)) {
-            Err(RequestError::Refused(failure)) => failure.kind,
-            other => panic!("{other:?}"),
-        };
-        let args = |args: Vec<Vec<u8>>| Request { args, ..request() };
-        assert_eq!(refused(&args(vec![b"x".to_vec(); limits::ARGUMENTS + 1])), ErrorKind::TooBig);
-        assert_eq!(refused(&args(vec![vec![b'x'; limits::STRING]])), ErrorKind::TooBig);
-        assert_eq!(refused(&args(vec![vec![b'x'; 100_000]; 11])), ErrorKind::TooBig);
-        assert_eq!(refused(&args(vec![b"".to_vec()])), ErrorKind::Usage);
-        assert_eq!(refused(&Request { env: vec![b"=x".to_vec()], ..request() }), ErrorKind::Usage);
-        let largest = args(vec![vec![b'x'; limits::STRING - 1]]);
-        assert!(Request::from_start(&start(&largest)).is_ok());
+    fn what_cannot_be_run_is_not_built() {
+        let kind = |builder: &RequestBuilder| builder.build().map_err(|failure| failure.kind);
+        for usage in [
+            Request::exec::<&str>([]),
+            Request::exec([""]),
+            Request::exec(["a\0b"]),
+            Request::shell(""),
+            Request::builder(Mode::Shell, ["a", "b"]),
+            Request::exec(["x"]).env("X").clone(),
+            Request::exec(["x"]).env("=x").clone(),
+            Request::exec(["x"]).user("").clone(),
+        ] {
+            assert_eq!(kind(&usage), Err(ErrorKind::Usage), "{usage:?}");
+        }
+        assert_eq!(kind(&Request::exec(vec!["x"; limits::ARGUMENTS + 1])), Err(ErrorKind::TooBig));
+        assert_eq!(kind(&Request::shell(vec![b'x'; limits::STRING])), Err(ErrorKind::TooBig));
+        assert!(kind(&Request::exec(vec!["x"; limits::ARGUMENTS])).is_ok());
     }
 }

@@ -10,7 +10,8 @@ use rcmd_protocol::{
     codec::Decoder,
     digest::{Algorithm, StreamDigest, StreamHasher},
     frame::{
-        Data, End, Exit, Frame, Hello, Kind, Mode, Refusal, ServerHello, Start, Started, Stream,
+        Data, End, Exit, Frame, Hello, Kind, Refusal, ServerHello, Start, StartBody, Started,
+        Stream, StreamTotal,
     },
     ids::{Instance, JobId, Key},
     limits,
@@ -147,35 +148,12 @@ fn end(stream: Stream, bytes: &[u8]) -> End {
 
 /// The frames of `echo hi`, and who sends each.
 fn example() -> Vec<(&'static str, Frame)> {
-    let request = Request {
-        mode: Mode::Exec,
-        args: vec![b"echo".to_vec(), b"hi".to_vec()],
-        env: Vec::new(),
-        cwd: None,
-        user: None,
-        stdin: false,
-        timeout_ms: 0,
-        lock: None,
-    };
-    let payload = request.encode();
+    let request = Request::exec(["echo", "hi"]).build().unwrap();
     let start = Start {
         ch: 1,
         key: Key::from_hex("5bd1e995f00ddeadbeef00112233c0de").unwrap(),
         generation: 1_767_225_600_000_000,
-        digest: request.digest(&payload),
-        mode: Mode::Exec,
-        argc: 2,
-        envc: 0,
-        cwd: false,
-        user: false,
-        stdin: false,
-        timeout_ms: 0,
-        lock: None,
-        grace_ms: None,
-        digests: vec!["blake3".to_owned(), "sha256".to_owned()],
-        keep: false,
-        timestamps: false,
-        payload,
+        body: StartBody::new(&request).with_digests(vec!["blake3".to_owned(), "sha256".to_owned()]),
     };
     let hello = |agent: &str, server| Hello {
         agent: agent.to_owned(),
@@ -202,22 +180,11 @@ fn example() -> Vec<(&'static str, Frame)> {
         time: None,
         payload: Bytes::from_static(b"hi\n"),
     };
-    let exit = Exit {
-        ch: 1,
-        outcome: Outcome::Exited,
-        code: Some(0),
-        signal: None,
-        failure: None,
-        stdout_bytes: 3,
-        stderr_bytes: 0,
-        stdout_digest: Some(digest(b"hi\n")),
-        stderr_digest: Some(digest(b"")),
-        open: false,
-        started_at: Some(1_767_225_600_020),
-        ended_at: 1_767_225_600_022,
-        duration_ms: Some(2),
-        audit: None,
-    };
+    let total =
+        |bytes: &[u8]| StreamTotal { bytes: bytes.len() as u64, digest: Some(digest(bytes)) };
+    let exit = Exit::exited(0, 1_767_225_600_022)
+        .with_output(total(b"hi\n"), total(b""))
+        .with_times(Some(1_767_225_600_020), Some(2));
     vec![
         ("client", Frame::Hello(hello("rcmd-client 0.1.0", None))),
         ("client", Frame::Start(start)),
@@ -226,7 +193,7 @@ fn example() -> Vec<(&'static str, Frame)> {
         ("server", Frame::Data(data)),
         ("server", Frame::End(end(Stream::Stdout, b"hi\n"))),
         ("server", Frame::End(end(Stream::Stderr, b""))),
-        ("server", Frame::Exit(exit)),
+        ("server", Frame::Exit { ch: 1, exit }),
         ("client", Frame::Done { ch: 1 }),
     ]
 }

@@ -8,11 +8,12 @@ use rcmd_protocol::{
     codec::Decoder,
     digest::{Algorithm, StreamDigest},
     frame::{
-        Attach, Attached, Data, End, Exit, Frame, Hello, Kind, Lock, Mode, Refusal, ServerHello,
-        Start, Started, Stream, Verdict, Window,
+        Attach, Attached, Data, End, Exit, Frame, Hello, Kind, Lock, OutputOffsets, Refusal,
+        ServerHello, Start, StartBody, Started, Stream, StreamTotal, Verdict, Window,
     },
     ids::{AuditHead, Instance, JobId, Key, RequestDigest},
     outcome::{ErrorKind, Failure, Outcome},
+    request::Request,
     signal::Signal,
 };
 
@@ -39,40 +40,18 @@ fn unknown_kind() -> ErrorKind {
 
 /// Each frame, with all of its fields and with as few as it may have, and its header.
 fn golden() -> Vec<(Frame, String)> {
-    let start = Start {
-        ch: 1,
-        key: key(),
-        generation: 1_700_000_000_000_000,
-        digest: request_digest(),
-        mode: Mode::Shell,
-        argc: 1,
-        envc: 1,
-        cwd: true,
-        user: true,
-        stdin: true,
-        timeout_ms: 1500,
-        lock: Some(Lock { name: "deploy".to_owned(), wait_ms: 5000 }),
-        grace_ms: Some(0),
-        digests: vec!["blake3".to_owned(), "sha256".to_owned()],
-        keep: true,
-        timestamps: true,
-        payload: Bytes::from_static(b"exit 3\0A=\xff\0/tmp\0app\0"),
-    };
-    let sparse = Start {
-        mode: Mode::Exec,
-        envc: 0,
-        cwd: false,
-        user: false,
-        stdin: false,
-        timeout_ms: 0,
-        lock: None,
-        grace_ms: None,
-        digests: vec![],
-        keep: false,
-        timestamps: false,
-        payload: Bytes::from_static(b"true\0"),
-        ..start
-    };
+    let mut builder = Request::shell("exit 3");
+    builder.env(&b"A=\xff"[..]).cwd("/tmp").user("app").stdin(true).timeout_ms(1500);
+    builder.lock(Lock { name: "deploy".to_owned(), wait_ms: 5000 });
+    let body = StartBody::new(&builder.build().unwrap())
+        .with_grace_ms(Some(0))
+        .with_digests(vec!["blake3".to_owned(), "sha256".to_owned()])
+        .with_keep(true)
+        .with_timestamps(true);
+    let start = Start { ch: 1, key: key(), generation: 1_700_000_000_000_000, body };
+    let body = StartBody::new(&Request::exec(["true"]).build().unwrap());
+    let sparse = Start { body, ..start };
+    let (full_digest, sparse_digest) = (start.body.digest(), sparse.body.digest());
     let attached = Attached {
         ch: 2,
         job: job(),
@@ -81,41 +60,21 @@ fn golden() -> Vec<(Frame, String)> {
         stdin: 5,
         stdin_ended: true,
         number: 3,
-        stdout: 9_007_199_254_740_991,
-        stderr: 0,
+        output: OutputOffsets { stdout: 9_007_199_254_740_991, stderr: 0 },
     };
-    let exit = Exit {
-        ch: 1,
-        outcome: Outcome::TimedOut,
-        code: Some(255),
-        signal: Some(Signal::KILL),
-        failure: Some(
-            Failure::new(ErrorKind::ServerStopped, "stopped").hint("again").retry_after_ms(10),
-        ),
-        stdout_bytes: 3,
-        stderr_bytes: 0,
-        stdout_digest: StreamDigest::parse(BLAKE3),
-        stderr_digest: StreamDigest::parse(SHA256),
-        open: true,
-        started_at: Some(1),
-        ended_at: 2,
-        duration_ms: Some(1),
-        audit: Some(Box::new(AuditHead { seq: 9_007_199_254_740_991, hash: [0xab; 32] })),
-    };
-    let never = Exit {
-        outcome: Outcome::NotStarted,
-        code: None,
-        signal: None,
-        failure: Some(Failure::new(ErrorKind::NotFound, "no \"x\"\n\u{e9}")),
-        stdout_bytes: 0,
-        stdout_digest: None,
-        stderr_digest: None,
-        open: false,
-        started_at: None,
-        duration_ms: None,
-        audit: None,
-        ..exit
-    };
+    let stopped =
+        Failure::new(ErrorKind::ServerStopped, "stopped").hint("again").retry_after_ms(10);
+    let exit = Exit::new(Outcome::TimedOut, Some(255), Some(Signal::KILL), Some(stopped), 2)
+        .unwrap()
+        .with_output(
+            StreamTotal { bytes: 3, digest: StreamDigest::parse(BLAKE3) },
+            StreamTotal { bytes: 0, digest: StreamDigest::parse(SHA256) },
+        )
+        .with_open(true)
+        .with_times(Some(1), Some(1))
+        .with_audit(Some(AuditHead { seq: 9_007_199_254_740_991, hash: [0xab; 32] }));
+    let never = Exit::not_started(Failure::new(ErrorKind::NotFound, "no \"x\"\n\u{e9}"), 2);
+    let later = Exit::not_started(Failure::new(unknown_kind(), "no"), 2);
     let digest = request_digest();
     let server = ServerHello {
         instance: Instance::from_hex("ffffffffffffffffffffffffffffffff").unwrap(),
@@ -147,14 +106,14 @@ fn golden() -> Vec<(Frame, String)> {
         (Frame::Error(failure.clone()), r#"{"type":"error","kind":"protocol","message":"no"}"#.to_owned()),
         (Frame::Error(failure.hint("h")), r#"{"type":"error","kind":"protocol","message":"no","hint":"h"}"#.to_owned()),
         (Frame::Error(Failure::new(unknown_kind(), "no")), r#"{"type":"error","kind":"unreachable_there","message":"no"}"#.to_owned()),
-        (Frame::Start(start), format!(r#"{{"type":"start","ch":1,"key":"{key}","generation":1700000000000000,"digest":"{digest}","mode":"shell","argc":1,"envc":1,"cwd":true,"user":true,"stdin":true,"timeout_ms":1500,"lock":"deploy","lock_wait_ms":5000,"grace_ms":0,"digests":["blake3","sha256"],"keep":true,"timestamps":true,"len":20}}"#)),
-        (Frame::Ask(sparse.clone()), format!(r#"{{"type":"ask","ch":1,"key":"{key}","generation":1700000000000000,"digest":"{digest}","mode":"exec","argc":1,"len":5}}"#)),
+        (Frame::Start(start), format!(r#"{{"type":"start","ch":1,"key":"{key}","generation":1700000000000000,"digest":"{full_digest}","mode":"shell","argc":1,"envc":1,"cwd":true,"user":true,"stdin":true,"timeout_ms":1500,"lock":"deploy","lock_wait_ms":5000,"grace_ms":0,"digests":["blake3","sha256"],"keep":true,"timestamps":true,"len":20}}"#)),
+        (Frame::Ask(sparse.clone()), format!(r#"{{"type":"ask","ch":1,"key":"{key}","generation":1700000000000000,"digest":"{sparse_digest}","mode":"exec","argc":1,"len":5}}"#)),
         (Frame::Verdict(Verdict { ch: 1, permitted: true, note: Some("n".to_owned()), failure: None }), r#"{"type":"verdict","ch":1,"permitted":true,"note":"n"}"#.to_owned()),
         (Frame::Verdict(Verdict { ch: 1, permitted: false, note: None, failure: Some(Failure::new(ErrorKind::Denied, "no")) }), r#"{"type":"verdict","ch":1,"permitted":false,"kind":"denied","message":"no"}"#.to_owned()),
         (Frame::Verdict(Verdict { ch: 1, permitted: false, note: None, failure: Some(Failure::new(unknown_kind(), "no")) }), r#"{"type":"verdict","ch":1,"permitted":false,"kind":"unreachable_there","message":"no"}"#.to_owned()),
-        (Frame::Start(sparse), format!(r#"{{"type":"start","ch":1,"key":"{key}","generation":1700000000000000,"digest":"{digest}","mode":"exec","argc":1,"len":5}}"#)),
+        (Frame::Start(sparse), format!(r#"{{"type":"start","ch":1,"key":"{key}","generation":1700000000000000,"digest":"{sparse_digest}","mode":"exec","argc":1,"len":5}}"#)),
         (
-            Frame::Attach(Attach { ch: 2, key, generation: 2, digest, stdout: 3, stderr: 4 }),
+            Frame::Attach(Attach { ch: 2, key, generation: 2, digest, received: OutputOffsets { stdout: 3, stderr: 4 } }),
             format!(r#"{{"type":"attach","ch":2,"key":"{key}","generation":2,"digest":"{digest}","stdout":3,"stderr":4}}"#),
         ),
         (Frame::Queued { ch: 1, position: 12 }, r#"{"type":"queued","ch":1,"position":12}"#.to_owned()),
@@ -174,12 +133,12 @@ fn golden() -> Vec<(Frame, String)> {
         (Frame::Stop { ch: 4_294_967_295, stream: Stream::Stdout }, r#"{"type":"stop","ch":4294967295,"stream":"stdout"}"#.to_owned()),
         (Frame::Signal { ch: 1, number: 1, signal: Signal::INT }, r#"{"type":"signal","ch":1,"number":1,"signal":"SIGINT"}"#.to_owned()),
         (Frame::Cancel { ch: 1 }, r#"{"type":"cancel","ch":1}"#.to_owned()),
-        (Frame::Exit(exit), format!(r#"{{"type":"exit","ch":1,"outcome":"timed_out","code":255,"signal":"SIGKILL","kind":"server_stopped","message":"stopped","hint":"again","retry_after_ms":10,"stdout_bytes":3,"stderr_bytes":0,"stdout_digest":"{BLAKE3}","stderr_digest":"{SHA256}","open":true,"started_at":1,"ended_at":2,"duration_ms":1,"audit":"9007199254740991:{AUDIT}"}}"#)),
+        (Frame::Exit { ch: 1, exit }, format!(r#"{{"type":"exit","ch":1,"outcome":"timed_out","code":255,"signal":"SIGKILL","kind":"server_stopped","message":"stopped","hint":"again","retry_after_ms":10,"stdout_bytes":3,"stderr_bytes":0,"stdout_digest":"{BLAKE3}","stderr_digest":"{SHA256}","open":true,"started_at":1,"ended_at":2,"duration_ms":1,"audit":"9007199254740991:{AUDIT}"}}"#)),
         (
-            Frame::Exit(Exit { failure: Some(Failure::new(unknown_kind(), "no")), ..never.clone() }),
+            Frame::Exit { ch: 1, exit: later },
             r#"{"type":"exit","ch":1,"outcome":"not_started","kind":"unreachable_there","message":"no","stdout_bytes":0,"stderr_bytes":0,"ended_at":2}"#.to_owned(),
         ),
-        (Frame::Exit(never), r#"{"type":"exit","ch":1,"outcome":"not_started","kind":"not_found","message":"no \"x\"\né","stdout_bytes":0,"stderr_bytes":0,"ended_at":2}"#.to_owned()),
+        (Frame::Exit { ch: 1, exit: never }, r#"{"type":"exit","ch":1,"outcome":"not_started","kind":"not_found","message":"no \"x\"\né","stdout_bytes":0,"stderr_bytes":0,"ended_at":2}"#.to_owned()),
         (Frame::Done { ch: 1 }, r#"{"type":"done","ch":1}"#.to_owned()),
     ]
     .to_vec()

@@ -10,9 +10,11 @@ use bytes::{Bytes, BytesMut};
 use rcmd_protocol::{
     connection::{Connection, Role},
     digest::{Algorithm, StreamHasher},
-    frame::{Data, End, Exit, Frame, Hello, Mode, ServerHello, Start, Started, Stream, Window},
+    frame::{
+        Data, End, Exit, Frame, Hello, ServerHello, Start, StartBody, Started, Stream, StreamTotal,
+        Window,
+    },
     ids::{Instance, JobId, Key},
-    outcome::Outcome,
     request::Request,
 };
 
@@ -82,36 +84,11 @@ fn data(stream: Stream, offset: u64, bytes: &'static [u8]) -> Frame {
 }
 
 fn client() -> Recording {
-    let request = Request {
-        mode: Mode::Exec,
-        args: vec![b"sort".to_vec(), b"".to_vec(), b"\xff\n{}".to_vec()],
-        env: vec![b"LC_ALL=C".to_vec()],
-        cwd: Some(b"/tmp".to_vec()),
-        user: None,
-        stdin: true,
-        timeout_ms: 60_000,
-        lock: None,
-    };
-    let payload = request.encode();
-    let start = Start {
-        ch: 1,
-        key: Key::from_text(b"splits"),
-        generation: 1,
-        digest: request.digest(&payload),
-        mode: request.mode,
-        argc: 3,
-        envc: 1,
-        cwd: true,
-        user: false,
-        stdin: true,
-        timeout_ms: 60_000,
-        lock: None,
-        grace_ms: None,
-        digests: vec!["blake3".to_owned(), "sha256".to_owned()],
-        keep: false,
-        timestamps: false,
-        payload,
-    };
+    let mut request = Request::exec([&b"sort"[..], b"", b"\xff\n{}"]);
+    request.env("LC_ALL=C").cwd("/tmp").stdin(true).timeout_ms(60_000);
+    let body = StartBody::new(&request.build().unwrap())
+        .with_digests(vec!["blake3".to_owned(), "sha256".to_owned()]);
+    let start = Start { ch: 1, key: Key::from_text(b"splits"), generation: 1, body };
     let hello = Hello { agent: "test".to_owned(), ..Hello::default() };
     let frames = vec![
         Frame::Hello(hello),
@@ -129,22 +106,10 @@ fn client() -> Recording {
 fn server() -> Recording {
     let stdout = ended(Stream::Stdout, b"one\ntwo");
     let stderr = ended(Stream::Stderr, b"oops\n");
-    let exit = Exit {
-        ch: 1,
-        outcome: Outcome::Exited,
-        code: Some(0),
-        signal: None,
-        failure: None,
-        stdout_bytes: stdout.total,
-        stderr_bytes: stderr.total,
-        stdout_digest: Some(stdout.digest),
-        stderr_digest: Some(stderr.digest),
-        open: false,
-        started_at: Some(1_700_000_000_000),
-        ended_at: 1_700_000_000_100,
-        duration_ms: Some(100),
-        audit: None,
-    };
+    let total = |end: &End| StreamTotal { bytes: end.total, digest: Some(end.digest) };
+    let exit = Exit::exited(0, 1_700_000_000_100)
+        .with_output(total(&stdout), total(&stderr))
+        .with_times(Some(1_700_000_000_000), Some(100));
     let hello = ServerHello {
         instance: Instance::random().unwrap(),
         grace_ms: 10_000,
@@ -168,7 +133,7 @@ fn server() -> Recording {
         data(Stream::Stdout, 4, b"two"),
         Frame::End(stdout),
         Frame::End(stderr),
-        Frame::Exit(exit),
+        Frame::Exit { ch: 1, exit },
     ];
     Recording::new(Role::Client, frames)
 }
@@ -220,7 +185,7 @@ fn nothing_starts_before_its_request_is_whole() {
         let mut receiver = Receiver::of(&recording);
         receiver.take(&recording.bytes[..length]);
         let started = receiver.frames.iter().find_map(|frame| match frame {
-            Frame::Start(start) => Some(Request::from_start(start).unwrap()),
+            Frame::Start(start) => Some(start.body.request().unwrap()),
             _ => None,
         });
         assert_eq!(started.is_some(), length >= whole, "after {length} bytes");

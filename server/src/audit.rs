@@ -141,7 +141,7 @@ impl Audit {
         digest: &RequestDigest,
     ) -> Result<AuditHead, Failure> {
         let mask = &self.settings.mask;
-        let args = match (request.mode, request.args.as_slice()) {
+        let args = match (request.mode(), request.args()) {
             (Mode::Shell, [line]) => vec![mask.line(line)],
             (_, args) => mask.args(args),
         };
@@ -151,11 +151,11 @@ impl Audit {
             groups: peer.identity().groups().iter().map(ToString::to_string).collect(),
             break_glass: peer.identity().is_break_glass(),
             address: peer.address().to_string(),
-            mode: request.mode.to_string(),
+            mode: request.mode().to_string(),
             args,
-            env: mask.env(&request.env),
-            cwd: request.cwd.as_deref().map(Text::of),
-            user: request.user.as_deref().map(Text::of),
+            env: mask.env(request.env()),
+            cwd: request.cwd().map(Text::of),
+            user: request.user().map(Text::of),
             digest: digest.to_string(),
         })))
     }
@@ -270,17 +270,17 @@ impl Audit {
 impl Started {
     /// The command has ended. `None` when there is no room for it yet.
     pub fn end(mut self, exit: &Exit) -> Option<AuditHead> {
-        let failure = exit.failure.as_ref();
+        let failure = exit.failure();
         let event = Event::End(Box::new(End {
             job: self.job.take()?,
-            outcome: exit.outcome.to_string(),
-            code: exit.code,
-            signal: exit.signal.map(|signal| signal.to_string()),
+            outcome: exit.outcome().to_string(),
+            code: exit.code(),
+            signal: exit.signal().map(|signal| signal.to_string()),
             kind: failure.map(|failure| failure.kind.to_string()),
             message: failure.map(|failure| failure.message.clone()),
-            stdout_bytes: exit.stdout_bytes,
-            stderr_bytes: exit.stderr_bytes,
-            duration_ms: exit.duration_ms,
+            stdout_bytes: exit.stdout().bytes,
+            stderr_bytes: exit.stderr().bytes,
+            duration_ms: exit.duration_ms(),
         }));
         self.audit.shared.write(|writer| writer.note_late(event))
     }

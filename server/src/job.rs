@@ -32,7 +32,7 @@ use arc_swap::ArcSwap;
 use rcmd_protocol::{
     digest::Algorithm,
     fault::Fault,
-    frame::{Frame, Lock, Refusal, Start},
+    frame::{Frame, Lock, OutputOffsets, Refusal, StartBody},
     ids::{JobId, Key, RequestDigest},
     io::Sender,
 };
@@ -103,17 +103,17 @@ pub enum Urgency {
 #[derive(Debug)]
 pub struct Attachment {
     sink: Option<Sink>,
-    received: Option<(u64, u64)>,
+    received: Option<OutputOffsets>,
 }
 
 impl Attachment {
     /// With where its frames go, and the bytes of stdout and stderr that the client has; none for a
     /// start, which has received nothing and takes what is left.
-    pub fn new(sink: Sink, received: Option<(u64, u64)>) -> Self {
+    pub fn new(sink: Sink, received: Option<OutputOffsets>) -> Self {
         Self { sink: Some(sink), received }
     }
 
-    fn take(mut self) -> Option<(Sink, Option<(u64, u64)>)> {
+    fn take(mut self) -> Option<(Sink, Option<OutputOffsets>)> {
         Some((self.sink.take()?, self.received))
     }
 }
@@ -198,13 +198,13 @@ pub struct Wishes {
 
 impl Wishes {
     /// Reads them from a start; `None` if its digests are all unknown here.
-    pub fn of(start: &Start) -> Option<Self> {
+    pub fn of(start: &StartBody) -> Option<Self> {
         Some(Self {
-            algorithm: Algorithm::choose(&start.digests)?,
-            timeout_ms: start.timeout_ms,
-            grace_ms: start.grace_ms,
-            timestamps: start.timestamps,
-            stdin: start.stdin,
+            algorithm: Algorithm::choose(start.digests())?,
+            timeout_ms: start.timeout_ms(),
+            grace_ms: start.grace_ms(),
+            timestamps: start.timestamps(),
+            stdin: start.stdin(),
         })
     }
 }

@@ -205,9 +205,9 @@ pub fn authorize_attach(
 /// The denial.
 pub fn authorize_early(slice: &PolicySlice, request: &Request) -> Result<(), Denial> {
     let action = question::action(request);
-    let what = match request.mode {
+    let what = match request.mode() {
         Mode::Shell => "run a shell line".to_owned(),
-        Mode::Exec => format!("run {}", shown_word(request.args.first())),
+        Mode::Exec => format!("run {}", shown_word(request.args().first())),
     };
     let query = Query { slice, action, what };
     query.possible()?;
@@ -221,7 +221,7 @@ fn shown_word(word: Option<&Vec<u8>>) -> String {
 
 fn shown(request: &Request, facts: &HostFacts) -> String {
     let account = printable(&facts.account.to_string_lossy());
-    match request.mode {
+    match request.mode() {
         Mode::Shell => format!("run a shell line as {account}"),
         Mode::Exec => {
             let program = printable(&facts.program.path.to_string_lossy());
@@ -242,7 +242,7 @@ pub fn permission(judged: &Authorization, facts: &HostFacts) -> String {
 /// Returns a shell line as a request for `--exec`, if it means the same there: that may be permitted
 /// where the shell is not.
 pub fn plain_words(request: &Request) -> Option<Request> {
-    let line = request.args.first().filter(|_| request.mode == Mode::Shell)?;
+    let line = request.args().first().filter(|_| request.mode() == Mode::Shell)?;
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+@%:,= \t".contains(byte);
     if !line.iter().all(plain) {
         return None;
@@ -251,7 +251,10 @@ pub fn plain_words(request: &Request) -> Option<Request> {
     let args: Vec<_> = words.map(<[u8]>::to_vec).collect();
     // An assignment before a command is the shell's.
     let first = args.first().filter(|first| !first.contains(&b'='))?;
-    (!first.is_empty()).then(|| Request { mode: Mode::Exec, args: args.clone(), ..request.clone() })
+    if first.is_empty() {
+        return None;
+    }
+    request.to_builder().command(Mode::Exec, args).build().ok()
 }
 
 /// Adds the advice to use `--exec` to a denial.

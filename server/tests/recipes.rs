@@ -67,16 +67,7 @@ impl Line {
             permitted,
             who,
             host: Host { name: "host1".into(), labels: vec![label.to_owned()] },
-            request: Request {
-                mode,
-                args,
-                env,
-                cwd: None,
-                user: None,
-                stdin: false,
-                timeout_ms: 0,
-                lock: None,
-            },
+            request: Request::builder(mode, args).envs(env).build().unwrap(),
             found: HostFacts {
                 account: account.into(),
                 uid: if account == "root" { 0 } else { 1000 },

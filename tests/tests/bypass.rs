@@ -8,7 +8,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 
-use rcmd_protocol::{frame::Mode, limits, request::Request};
+use rcmd_protocol::limits;
 use rcmd_server::audit::text::Text;
 use rcmd_tests::audit::{assert_whole, events, records};
 use rcmd_tests::pki::{Authority, Leaf};
@@ -333,33 +333,19 @@ fn a_start_that_two_readers_could_read_differently_is_no_start() {
 #[test]
 fn what_makes_no_request_is_audited_too() {
     let world = World::start();
-    let request = || Request {
-        mode: Mode::Exec,
-        args: vec![b"true".to_vec()],
-        env: Vec::new(),
-        cwd: None,
-        user: None,
-        stdin: false,
-        timeout_ms: 0,
-        lock: None,
-    };
+    let plain = || Start::exec(1, &["true"]);
     let tried = [
-        ("usage", Request { user: Some(Vec::new()), ..request() }),
-        ("usage", Request { args: vec![Vec::new()], ..request() }),
-        ("usage", Request { env: vec![b"=x".to_vec()], ..request() }),
-        ("too_big", Request { user: Some(vec![b'r'; limits::STRING]), ..request() }),
+        ("usage", plain().user("")),
+        ("usage", Start::exec(1, &[""])),
+        ("usage", plain().env("=x")),
+        ("too_big", plain().user(&"r".repeat(limits::STRING))),
     ];
     let mut peer = RawPeer::greeted(&world);
     let mut told = Vec::new();
-    for (ch, (kind, request)) in (1..).zip(&tried) {
-        let payload = request.encode();
-        let mut header = Start::exec(ch, &["true"]).header();
-        header["envc"] = request.env.len().into();
-        header["user"] = request.user.is_some().into();
-        header["digest"] = request.digest(&payload).to_string().into();
-        peer.send(&frame(&header, &payload)).unwrap();
+    for (ch, (kind, start)) in (1..).zip(tried) {
+        peer.send(&start.channel(ch).frame()).unwrap();
         let exit = peer.finish(ch).unwrap().exit;
-        assert_eq!(exit["kind"], *kind, "{exit}");
+        assert_eq!(exit["kind"], kind, "{exit}");
         told.push(exit["message"].clone());
     }
     let of_peers = records(&world).into_iter().filter(|record| record.get("job").is_some());

@@ -298,7 +298,7 @@ impl Actor {
         let id = self.numbers.get(&ch).copied();
         let Some((id, channel)) = id.and_then(|id| Some((id, self.channels.get_mut(&id)?))) else {
             // Of a channel that was given up. Its end needs to be kept for nobody.
-            if let Frame::Exit(_) = frame {
+            if let Frame::Exit { .. } = frame {
                 wire.send(Frame::Done { ch });
             }
             return;

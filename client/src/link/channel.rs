@@ -9,8 +9,8 @@ use std::{
 use bytes::Bytes;
 use rcmd_protocol::{
     digest::Algorithm,
-    frame::{Attach, Frame, Start, Stream, capability},
-    ids::{Instance, JobId},
+    frame::{Attach, Frame, OutputOffsets, Start, StartBody, Stream, capability},
+    ids::{Instance, JobId, Key},
     outcome::{ErrorKind, Failure, Outcome},
     signal::Signal,
 };
@@ -86,8 +86,11 @@ struct Lost {
 pub(super) struct Channel {
     host: Arc<str>,
     purpose: Purpose,
-    /// The start, with the channel and generation that were last used.
-    start: Start,
+    key: Key,
+    body: StartBody,
+    /// The number on the connection that had it last; 0 before the first.
+    ch: u32,
+    generation: u64,
     sent: Sent,
     state: State,
     progress: watch::Sender<Progress>,
@@ -108,14 +111,18 @@ pub(super) struct Channel {
 
 impl Channel {
     pub(super) fn new(host: Arc<str>, opening: Opening) -> Self {
-        let Opening { start, progress, notices, stdout, stderr, room, purpose, patience, .. } =
-            opening;
+        let Opening {
+            key, body, progress, notices, stdout, stderr, room, purpose, patience, ..
+        } = opening;
         Self {
             host,
             // Nothing would read it in a dry run.
-            input: (start.stdin && purpose == Purpose::Run).then(|| Input::new(room)),
+            input: (body.stdin() && purpose == Purpose::Run).then(|| Input::new(room)),
             purpose,
-            start,
+            key,
+            body,
+            ch: 0,
+            generation: 0,
             sent: Sent::No,
             state: State::Adrift,
             progress,
@@ -140,7 +147,7 @@ impl Channel {
 
     /// Its number on the present connection.
     pub(super) fn ch(&self) -> u32 {
-        self.start.ch
+        self.ch
     }
 
     /// Whether the server can have heard of it on no other connection than the present.
@@ -150,7 +157,7 @@ impl Channel {
 
     /// When it is to be given up, if no connection has it.
     pub(super) fn deadline(&self, grace: Duration) -> Option<Instant> {
-        let wanted = self.start.grace_ms.map_or(grace, Duration::from_millis);
+        let wanted = self.body.grace_ms().map_or(grace, Duration::from_millis);
         let lost = self.lost.map(|lost| lost.at + wanted.min(grace));
         lost.into_iter().chain(self.out_of_patience()).min()
     }
@@ -180,7 +187,7 @@ impl Channel {
             return self.end_without(failure.hint("Connect again."));
         };
         self.wake();
-        self.start.ch = ch;
+        self.ch = ch;
         self.raise_generation(0);
         if self.sent == Sent::No {
             self.send_start(wire);
@@ -188,11 +195,13 @@ impl Channel {
             self.state = State::Attaching;
             wire.send(Frame::Attach(Attach {
                 ch,
-                key: self.start.key,
-                generation: self.start.generation,
-                digest: self.start.digest,
-                stdout: self.stdout.received(),
-                stderr: self.stderr.received(),
+                key: self.key,
+                generation: self.generation,
+                digest: self.body.digest(),
+                received: OutputOffsets {
+                    stdout: self.stdout.received(),
+                    stderr: self.stderr.received(),
+                },
             }));
         }
         Step::On
@@ -201,13 +210,13 @@ impl Channel {
     /// Returns what the server must have said that it can, beyond `exec`.
     fn needs(&self) -> impl Iterator<Item = &'static str> + use<> {
         let ask = (self.purpose == Purpose::DryRun).then_some(capability::ASK);
-        self.start.needs().chain(ask)
+        self.body.needs().chain(ask)
     }
 
     /// Sends the start again, on a channel of its own.
     pub(super) fn start_again(&mut self, wire: &mut Wire) -> Step {
         // With the caller's own key the record answers, and needs no input.
-        if !self.input.as_mut().is_none_or(Input::rewind) && !self.start.keep {
+        if !self.input.as_mut().is_none_or(Input::rewind) && !self.body.keep() {
             let message =
                 format!("{} has no trace of the command, and its input is gone", self.host);
             return self
@@ -223,7 +232,8 @@ impl Channel {
             None => Sent::Unlearned,
         };
         self.state = State::Asking;
-        let start = self.start.clone();
+        let (ch, key, generation) = (self.ch, self.key, self.generation);
+        let start = Start { ch, key, generation, body: self.body.clone() };
         wire.send(match self.purpose {
             Purpose::Run => Frame::Start(start),
             Purpose::DryRun => Frame::Ask(start),
@@ -236,8 +246,8 @@ impl Channel {
     fn raise_generation(&mut self, other: u64) {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
-        self.start.generation = now
-            .max(self.start.generation.saturating_add(1))
+        self.generation = now
+            .max(self.generation.saturating_add(1))
             .max(other.saturating_add(1))
             .min(rcmd_protocol::limits::INTEGER);
     }
@@ -293,7 +303,7 @@ impl Channel {
 
     fn send_input(&mut self, wire: &mut Wire) {
         let Some(input) = &mut self.input else { return };
-        while let Some(frame) = input.next(self.start.ch) {
+        while let Some(frame) = input.next(self.ch) {
             wire.send(frame);
         }
     }
@@ -306,7 +316,7 @@ impl Channel {
     }
 
     pub(super) fn stop(&mut self, stream: Stream, wire: Option<&mut Wire>) {
-        let ch = self.start.ch;
+        let ch = self.ch;
         if let (true, Some(wire), State::Asking | State::Running) =
             (self.receiving(stream).stop(), wire, self.state)
         {
@@ -321,20 +331,20 @@ impl Channel {
         }
         self.signals.push_back((self.number, signal));
         if let (Some(wire), State::Asking | State::Running) = (wire, self.state) {
-            wire.send(Frame::Signal { ch: self.start.ch, number: self.number, signal });
+            wire.send(Frame::Signal { ch: self.ch, number: self.number, signal });
         }
     }
 
     pub(super) fn cancel(&mut self, wire: Option<&mut Wire>) {
         self.cancelled = true;
         if let (Some(wire), State::Asking | State::Running) = (wire, self.state) {
-            wire.send(Frame::Cancel { ch: self.start.ch });
+            wire.send(Frame::Cancel { ch: self.ch });
         }
     }
 
     /// Nobody waits for its end. What still comes for its channel is ignored, its exit answered.
     pub(super) fn abandon(&mut self, wire: &mut Wire) {
-        let ch = self.start.ch;
+        let ch = self.ch;
         if self.state != State::Adrift && self.purpose == Purpose::Run {
             wire.send(Frame::Cancel { ch });
             wire.send(Frame::Stop { ch, stream: Stream::Stdout });
@@ -345,7 +355,7 @@ impl Channel {
 
     /// What the server has to hear again on another connection.
     fn repeat_requests(&mut self, wire: &mut Wire) {
-        let ch = self.start.ch;
+        let ch = self.ch;
         for &(number, signal) in &self.signals {
             wire.send(Frame::Signal { ch, number, signal });
         }

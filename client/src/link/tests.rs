@@ -41,7 +41,7 @@ async fn hello_and_start_leave_together_and_a_verified_end_is_answered_done() {
     let mut peer = host.accept().await;
     peer.expect_hello().await;
     let start = peer.expect_start().await;
-    assert_eq!(start.payload, "echo\0hi\0");
+    assert_eq!(start.body.payload(), "echo\0hi\0");
     peer.say(hello('a')).await;
     peer.say(started(1)).await;
     assert_eq!(child.started().await.unwrap().job, job().as_str());
@@ -103,7 +103,7 @@ async fn an_exit_that_differs_from_the_ends_is_corrupt() {
     let (_link, _host, mut peer, mut child, _) = running().await;
     peer.say(end(1, Stream::Stdout, b"")).await;
     peer.say(end(1, Stream::Stderr, b"")).await;
-    peer.say(Frame::Exit(exit(1, b"x"))).await;
+    peer.say(exit(1, b"x")).await;
     assert_eq!(verdict_at_once(&mut child).await, (Outcome::Unknown, Some(ErrorKind::Corrupt)));
 }
 
@@ -111,7 +111,7 @@ async fn an_exit_that_differs_from_the_ends_is_corrupt() {
 async fn an_exit_before_the_ends_breaks_the_protocol_and_is_no_zero() {
     let (_link, _host, mut peer, mut child, _) = running().await;
     peer.say(end(1, Stream::Stdout, b"")).await;
-    peer.say(Frame::Exit(exit(1, b""))).await;
+    peer.say(exit(1, b"")).await;
     assert_eq!(verdict_at_once(&mut child).await, (Outcome::Unknown, Some(ErrorKind::Protocol)));
     let mut told = None;
     while let Some(frame) = peer.hear().await {

@@ -92,7 +92,7 @@ impl Batch {
         frame.encode_header(&mut self.headers)?;
         let payload = match frame {
             Frame::Data(data) => data.payload.clone(),
-            Frame::Start(start) | Frame::Ask(start) => start.payload.clone(),
+            Frame::Start(start) | Frame::Ask(start) => start.body.payload().clone(),
             _ => Bytes::new(),
         };
         self.size += self.headers.len() - before + payload.len();

@@ -91,19 +91,17 @@ fn request(options: &ExplainOptions) -> Result<Request> {
     let bytes = |words: &[std::ffi::OsString]| {
         words.iter().map(|word| word.clone().into_vec()).collect::<Vec<_>>()
     };
-    let request = Request {
-        mode: if options.shell { Mode::Shell } else { Mode::Exec },
-        args: bytes(&options.command),
-        env: bytes(&options.env),
-        cwd: options.cwd.clone().map(OsStringExt::into_vec),
-        user: None,
-        stdin: false,
-        timeout_ms: 0,
+    let mode = if options.shell { Mode::Shell } else { Mode::Exec };
+    let mut request = Request::builder(mode, bytes(&options.command));
+    request.envs(bytes(&options.env));
+    if let Some(cwd) = options.cwd.clone() {
+        request.cwd(cwd.into_vec());
+    }
+    if let Some(name) = options.lock.clone() {
         // How long it would wait for the lock is of no matter to any rule.
-        lock: options.lock.clone().map(|name| Lock { name, wait_ms: 0 }),
-    };
-    request.check().map_err(told)?;
-    Ok(request)
+        request.lock(Lock { name, wait_ms: 0 });
+    }
+    request.build().map_err(told)
 }
 
 fn told(failure: Failure) -> anyhow::Error {

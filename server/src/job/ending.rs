@@ -29,6 +29,12 @@ pub(super) fn corrupt() -> Failure {
     Failure::new(ErrorKind::Corrupt, "its standard input did not arrive as it was sent")
 }
 
+/// Why nothing can be said of a process whose status something else has taken.
+pub(super) fn untold() -> Failure {
+    Failure::new(ErrorKind::Lost, "the server could not learn how the command ended")
+        .hint("Look on the host for what it did.")
+}
+
 pub(super) fn given_up(message: &str) -> Failure {
     Failure::new(ErrorKind::Busy, message)
 }
@@ -40,43 +46,24 @@ pub fn draining() -> Failure {
         .retry_after_ms(5000)
 }
 
-pub(super) fn exit_not_started(ch: u32, failure: Failure) -> Exit {
-    Exit {
-        ch,
-        outcome: Outcome::NotStarted,
-        code: None,
-        signal: None,
-        failure: Some(failure),
-        stdout_bytes: 0,
-        stderr_bytes: 0,
-        stdout_digest: None,
-        stderr_digest: None,
-        open: false,
-        started_at: None,
-        ended_at: clock::now_ms(),
-        duration_ms: None,
-        audit: None,
-    }
-}
-
 /// Returns the exit of a command that there is no process of to supervise. One that may have run all
 /// the same, which `started_at` says, has an unknown outcome: it is not to be started again.
 pub(super) fn exit_without_process(started_at: Option<u64>, failure: Failure) -> Exit {
-    let exit = exit_not_started(0, failure);
+    let now = clock::now_ms();
     match started_at {
-        Some(_) => Exit { outcome: Outcome::Unknown, started_at, ..exit },
-        None => exit,
+        Some(_) => Exit::unknown(failure, now).with_times(started_at, None),
+        None => Exit::not_started(failure, now),
     }
 }
 
 /// Why a command did not start, as its exit frame.
 pub fn not_started(ch: u32, failure: Failure) -> Frame {
-    Frame::Exit(exit_not_started(ch, failure))
+    Frame::Exit { ch, exit: Exit::not_started(failure, clock::now_ms()) }
 }
 
 /// Why nothing is known of how a command ended, as its exit frame.
 pub fn unknown(ch: u32, failure: Failure) -> Frame {
-    Frame::Exit(Exit { outcome: Outcome::Unknown, ..exit_not_started(ch, failure) })
+    Frame::Exit { ch, exit: Exit::unknown(failure, clock::now_ms()) }
 }
 
 #[cfg(test)]
@@ -87,8 +74,8 @@ mod tests {
     fn a_command_that_may_have_run_is_unknown() {
         let failure = || Failure::new(ErrorKind::Lost, "why");
         let ran = exit_without_process(Some(7), failure());
-        assert_eq!((ran.outcome, ran.started_at), (Outcome::Unknown, Some(7)));
+        assert_eq!((ran.outcome(), ran.started_at()), (Outcome::Unknown, Some(7)));
         let never = exit_without_process(None, failure());
-        assert_eq!((never.outcome, never.started_at), (Outcome::NotStarted, None));
+        assert_eq!((never.outcome(), never.started_at()), (Outcome::NotStarted, None));
     }
 }

@@ -237,7 +237,7 @@ fn write(mut file: File, mut queue: mpsc::Receiver<Append>) {
 
 #[cfg(test)]
 mod tests {
-    use rcmd_protocol::outcome::Outcome;
+    use rcmd_protocol::frame::StreamTotal;
 
     use super::*;
 
@@ -246,22 +246,8 @@ mod tests {
     }
 
     fn exit() -> Exit {
-        Exit {
-            ch: 0,
-            outcome: Outcome::Exited,
-            code: Some(3),
-            signal: None,
-            failure: None,
-            stdout_bytes: 5,
-            stderr_bytes: 0,
-            stdout_digest: None,
-            stderr_digest: None,
-            open: false,
-            started_at: Some(1),
-            ended_at: 2,
-            duration_ms: Some(1),
-            audit: None,
-        }
+        let stdout = StreamTotal { bytes: 5, digest: None };
+        Exit::exited(3, 2).with_output(stdout, StreamTotal::default()).with_times(Some(1), Some(1))
     }
 
     #[tokio::test]
@@ -294,7 +280,8 @@ mod tests {
         let log = IdempotencyLog::open(&path).unwrap();
         let key = Key::from_text(b"k");
         log.begin("a", key, digest("1"), &JobId::random().unwrap()).await.unwrap();
-        log.end("a", key, &Exit { outcome: Outcome::NotStarted, ..exit() }).await;
+        let failure = Failure::new(ErrorKind::NotFound, "no");
+        log.end("a", key, &Exit::not_started(failure, 2)).await;
         for log in [log, IdempotencyLog::open(&path).unwrap()] {
             assert!(log.find("a", key, digest("1")).is_none());
             assert!(log.find("a", key, digest("2")).is_none());

@@ -2,7 +2,7 @@
 
 use rcmd_protocol::{
     fault::Fault,
-    frame::{Attached, Data, End, Frame, Refusal, Stream},
+    frame::{Attached, Data, End, Frame, OutputOffsets, Refusal, Stream},
     incoming::EndError,
     signal::Signal,
 };
@@ -87,7 +87,7 @@ impl Job {
         if sink.generation <= self.generation {
             return superseded(&sink, self.generation);
         }
-        let (stdout, stderr) = received.unzip();
+        let (stdout, stderr) = received.map(|got| (got.stdout, got.stderr)).unzip();
         let offsets =
             self.stdout.resume(stdout).and_then(|from| Ok((from, self.stderr.resume(stderr)?)));
         let (stdout, stderr) = match offsets {
@@ -109,8 +109,7 @@ impl Job {
             stdin: self.input.received(),
             stdin_ended: self.input.has_ended(),
             number: self.last_signal,
-            stdout,
-            stderr,
+            output: OutputOffsets { stdout, stderr },
         }));
         if let Some(window) = self.input.window(sink.ch) {
             sink.link.send(Frame::Window(window));
@@ -209,7 +208,7 @@ impl Job {
         }
         if let Some(exit) = self.exit.as_ref().filter(|_| !self.exit_sent) {
             self.exit_sent = true;
-            link.send(Frame::Exit(rcmd_protocol::frame::Exit { ch, ..exit.clone() }));
+            link.send(Frame::Exit { ch, exit: exit.clone() });
         }
     }
 }

@@ -5,8 +5,8 @@ use std::io;
 use bytes::{BufMut, BytesMut};
 use rcmd_protocol::{
     blocks::Blocks,
-    digest::{Algorithm, StreamDigest},
-    frame::{Data, End, Stream},
+    digest::Algorithm,
+    frame::{Data, End, Stream, StreamTotal},
     limits::{CHUNK, CREDIT},
     outgoing::Outgoing,
 };
@@ -221,8 +221,8 @@ impl Output {
     }
 
     /// Total and digest; ends the stream if that has not happened.
-    pub(super) fn totals(&mut self) -> (u64, StreamDigest) {
-        (self.log.total(), self.log.finish())
+    pub(super) fn totals(&mut self) -> StreamTotal {
+        StreamTotal { bytes: self.log.total(), digest: Some(self.log.finish()) }
     }
 }
 

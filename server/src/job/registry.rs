@@ -272,23 +272,13 @@ fn too_many(who: &str, limit: usize) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use rcmd_protocol::{frame::Mode, request::Request};
+    use rcmd_protocol::request::Request;
 
     use super::*;
     use crate::job;
 
     fn digest(word: &str) -> RequestDigest {
-        let request = Request {
-            mode: Mode::Exec,
-            args: vec![word.as_bytes().to_vec()],
-            env: vec![],
-            cwd: None,
-            user: None,
-            stdin: false,
-            timeout_ms: 0,
-            lock: None,
-        };
-        request.digest(&request.encode())
+        Request::exec([word]).build().unwrap().digest()
     }
 
     fn registry() -> Registry {

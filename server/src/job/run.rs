@@ -145,19 +145,18 @@ impl Job {
         let prepared = match self.prepare(preparing).await {
             Ok(prepared) => prepared,
             Err(failure) => {
-                let mut exit = ending::exit_not_started(0, failure);
-                self.note_end(&mut exit);
+                let exit = self.note_end(Exit::not_started(failure, clock::now_ms()));
                 self.exit = Some(exit);
                 on_end(false);
                 self.dismiss().await;
                 return false;
             }
         };
-        let mut exit = match self.start(prepared, lock).await {
+        let exit = match self.start(prepared, lock).await {
             Ok(running) => self.run(running).await,
             Err(failure) => ending::exit_without_process(self.started_at, failure),
         };
-        self.note_end(&mut exit);
+        let exit = self.note_end(exit);
         self.note_end_of_key(&exit).await;
         self.exit = Some(exit);
         on_end(self.started_at.is_some());
@@ -306,8 +305,7 @@ impl Job {
     }
 
     fn exit_of(&mut self, running: &Running) -> Exit {
-        let (stdout_bytes, stdout_digest) = self.stdout.totals();
-        let (stderr_bytes, stderr_digest) = self.stderr.totals();
+        let (stdout, stderr) = (self.stdout.totals(), self.stderr.totals());
         let (code, signal) = match running.ended {
             Some(Ended::Code(code)) => (Some(code), None),
             Some(Ended::Signal(signal)) => (None, Some(signal)),
@@ -321,24 +319,14 @@ impl Job {
             Some(Reason::Denied) => (ending::ended_as(code, signal), Some(self.denied())),
             Some(Reason::Client) | None => (ending::ended_as(code, signal), None),
         };
-        Exit {
-            ch: 0,
-            outcome,
-            code,
-            signal,
-            failure,
-            stdout_bytes,
-            stderr_bytes,
-            stdout_digest: Some(stdout_digest),
-            stderr_digest: Some(stderr_digest),
-            open: self.stdout.was_open() || self.stderr.was_open(),
-            started_at: self.started_at,
-            ended_at: clock::now_ms(),
-            duration_ms: Some(
-                u64::try_from(running.began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            ),
-            audit: None,
-        }
+        let now = clock::now_ms();
+        // Without a status nothing is proved, whatever the reason was.
+        let exit = Exit::new(outcome, code, signal, failure, now)
+            .unwrap_or_else(|_| Exit::unknown(ending::untold(), now));
+        let ran_for = u64::try_from(running.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        exit.with_output(stdout, stderr)
+            .with_open(self.stdout.was_open() || self.stderr.was_open())
+            .with_times(self.started_at, Some(ran_for))
     }
 
     /// Why it may run no longer.
@@ -346,9 +334,12 @@ impl Job {
         self.denial.clone().map_or_else(ending::draining, Failure::from)
     }
 
-    fn note_end(&mut self, exit: &mut Exit) {
-        match (self.audited.take(), &self.denial, &exit.failure) {
-            (Some(started), ..) => exit.audit = started.end(exit).map(Box::new),
+    fn note_end(&mut self, mut exit: Exit) -> Exit {
+        match (self.audited.take(), &self.denial, exit.failure()) {
+            (Some(started), ..) => {
+                let head = started.end(&exit);
+                exit = exit.with_audit(head);
+            }
             (None, Some(denial), _) => {
                 self.shared.audit.denied(&self.peer, Some(&self.id), denial);
             }
@@ -360,12 +351,13 @@ impl Job {
         debug!(
             job = %self.id,
             peer = %self.peer,
-            outcome = %exit.outcome,
-            code = exit.code,
-            signal = exit.signal.map(|signal| signal.to_string()),
-            kind = exit.failure.as_ref().map(|failure| failure.kind.as_str()),
+            outcome = %exit.outcome(),
+            code = exit.code(),
+            signal = exit.signal().map(|signal| signal.to_string()),
+            kind = exit.failure().map(|failure| failure.kind.as_str()),
             "ended"
         );
+        exit
     }
 
     async fn note_end_of_key(&mut self, exit: &Exit) {

@@ -47,7 +47,7 @@ impl Job {
                 return Err(self.denied());
             }
         };
-        let user = authorized.request.user.clone();
+        let user = authorized.request.user().map(<[u8]>::to_vec);
         self.authorized = Some(authorized);
         self.note = note;
         if let Some(rules) = self.newer.take()

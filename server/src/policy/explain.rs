@@ -44,9 +44,9 @@ impl Rules {
 pub fn rule_for(user: &str, request: &Request, facts: &HostFacts) -> Option<String> {
     let account = facts.account.to_str()?;
     let words: Option<Vec<_>> =
-        request.args.iter().map(|word| std::str::from_utf8(word).ok()).collect();
+        request.args().iter().map(|word| std::str::from_utf8(word).ok()).collect();
     let words = words?;
-    let (action, what) = match request.mode {
+    let (action, what) = match request.mode() {
         Mode::Shell => ("shell", format!("context.line == {}", quoted(words.first()?))),
         Mode::Exec => {
             let numbered = words.iter().enumerate().map(|(n, word)| quoted(&format!("{n}={word}")));
@@ -59,8 +59,7 @@ pub fn rule_for(user: &str, request: &Request, facts: &HostFacts) -> Option<Stri
     };
     let (user, account) = (quoted(user), quoted(account));
     let lock = request
-        .lock
-        .as_ref()
+        .lock()
         .map(|lock| format!(" &&\n  context has lock && context.lock == {}", quoted(&lock.name)));
     let lock = lock.unwrap_or_default();
     Some(format!(

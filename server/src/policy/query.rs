@@ -105,7 +105,8 @@ impl Query<'_> {
         permits: Vec<Arc<Rule>>,
         request: &Request,
     ) -> Result<Vec<Arc<Rule>>, Denial> {
-        let first_of = |rule: &Rule| request.env.iter().find(|setting| !rule.env.permits(setting));
+        let first_of =
+            |rule: &Rule| request.env().iter().find(|setting| !rule.env.permits(setting));
         let (enough, short): (Vec<_>, Vec<_>) =
             permits.into_iter().partition(|rule| first_of(rule).is_none());
         let Some(setting) = short.first().and_then(|rule| first_of(rule)) else {

@@ -102,7 +102,7 @@ impl Recent {
 
 /// The action that a request asks for.
 pub fn action(request: &Request) -> Action {
-    match request.mode {
+    match request.mode() {
         Mode::Exec => Action::Run,
         Mode::Shell => Action::Shell,
     }
@@ -128,8 +128,8 @@ pub(super) fn of_request(
         is_text &= word.is_some();
         word.map(str::to_owned)
     };
-    let words: Vec<_> = request.args.iter().map(|argument| word(argument)).collect();
-    let names = request.env.iter().map(|setting| word(super::environment::split(setting).0));
+    let words: Vec<_> = request.args().iter().map(|argument| word(argument)).collect();
+    let names = request.env().iter().map(|setting| word(super::environment::split(setting).0));
     let env: Vec<_> = names.flatten().collect();
     let program = word(facts.program.path.as_os_str().as_bytes()).unwrap_or_default();
     let cwd = word(facts.cwd.as_os_str().as_bytes()).unwrap_or_default();
@@ -144,9 +144,9 @@ pub(super) fn of_request(
         truth("tty", false),
         truth("text", is_text),
     ];
-    pairs.extend(request.lock.as_ref().map(|lock| text("lock", lock.name.as_str())));
+    pairs.extend(request.lock().map(|lock| text("lock", lock.name.as_str())));
     pairs.extend(recent.pairs(context));
-    match request.mode {
+    match request.mode() {
         Mode::Shell => pairs.push(text("line", first)),
         Mode::Exec => {
             let known =

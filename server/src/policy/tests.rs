@@ -6,10 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rcmd_protocol::{
-    frame::{Lock, Mode},
-    request::Request,
-};
+use rcmd_protocol::{frame::Lock, request::Request};
 
 use super::*;
 use crate::{
@@ -32,20 +29,22 @@ fn who(user: &str, groups: &[&str]) -> Principal {
 }
 
 fn exec(words: &[&[u8]]) -> Request {
-    Request {
-        mode: Mode::Exec,
-        args: words.iter().map(|word| word.to_vec()).collect(),
-        env: Vec::new(),
-        cwd: None,
-        user: None,
-        stdin: false,
-        timeout_ms: 0,
-        lock: None,
-    }
+    Request::exec(words.iter().copied()).build().unwrap()
 }
 
 fn line(line: &[u8]) -> Request {
-    Request { mode: Mode::Shell, ..exec(&[line]) }
+    Request::shell(line).build().unwrap()
+}
+
+/// The same request with this setting.
+fn setting(setting: &[u8], request: Request) -> Request {
+    request.to_builder().env(setting).build().unwrap()
+}
+
+/// The same request under this lock.
+fn locked(name: &str, request: &Request) -> Request {
+    let lock = Lock { name: name.into(), wait_ms: 5 };
+    request.to_builder().lock(lock).build().unwrap()
 }
 
 fn facts(program: &str) -> HostFacts {
@@ -181,7 +180,7 @@ fn what_is_no_text_is_said_to_be_none() {
     let may = |request: Request| asked(&rules, &who("a", &[]), &request).is_ok();
     assert!(may(exec(&[b"a", b"\xc3\xbc"])) && may(line(b"x")));
     assert!(!may(exec(&[b"a", b"\xff"])) && !may(line(b"\xff")));
-    assert!(!may(Request { env: vec![b"LC_\xff=x".to_vec()], ..exec(&[b"a"]) }));
+    assert!(!may(setting(b"LC_\xff=x", exec(&[b"a"]))));
 }
 
 #[test]
@@ -231,7 +230,7 @@ fn one_rule_must_permit_both_the_command_and_its_settings() {
     );
     let slice = rules.slice(&who("ci", &[]));
     let may = |program: &str, setting: &str| {
-        let request = Request { env: vec![setting.into()], ..exec(&[b"x"]) };
+        let request = self::setting(setting.as_bytes(), exec(&[b"x"]));
         authorize(&slice, &request, &facts(program), noon())
     };
     assert!(may("/opt/deploy", "RELEASE=v1").is_ok());
@@ -257,7 +256,7 @@ fn of_the_rules_that_permit_one_that_asks_for_no_new_privs_is_enough() {
     assert!(asked(&["ci"], exec(&[b"id"])).no_new_privs);
     assert!(asked(&["ci"], line(b"id")).no_new_privs);
     // A rule that does not permit the settings does not permit the request, and has no say in it.
-    let judged = asked(&["ci"], Request { env: vec![b"FOO=x".to_vec()], ..exec(&[b"id"]) });
+    let judged = asked(&["ci"], setting(b"FOO=x", exec(&[b"id"])));
     assert_eq!((judged.rules, judged.no_new_privs), (vec!["other".to_owned()], false));
 }
 
@@ -270,8 +269,8 @@ fn a_rule_can_ask_for_a_lock_by_name_and_for_none() {
            when { !(context has lock) && context.argc == 2 };"#,
     );
     let may = |request: Request, name: Option<&str>| {
-        let lock = name.map(|name| Lock { name: name.into(), wait_ms: 5 });
-        asked(&rules, &who("ci", &[]), &Request { lock, ..request }).is_ok()
+        let request = name.map_or(request.clone(), |name| locked(name, &request));
+        asked(&rules, &who("ci", &[]), &request).is_ok()
     };
     for request in [exec(&[b"a"]), line(b"a")] {
         assert!(may(request.clone(), Some("deploy")));
@@ -325,20 +324,19 @@ fn the_rule_that_is_offered_permits_what_was_denied_and_nothing_else() {
     let none = rules("");
     let words: [&[u8]; 4] = [b"systemctl", b"", b"a \"b\\\x01\n", "ü".as_bytes()];
     let facts = facts("/usr/bin/systemctl");
-    let lock = |name: &str| Some(Lock { name: name.to_owned(), wait_ms: 0 });
-    let locked = Request { lock: lock("deploy/\"web\""), ..exec(&words) };
-    for request in [exec(&words), line(b"echo \"$HOME\"\n"), locked] {
+    let with_lock = locked("deploy/\"web\"", &exec(&words));
+    for request in [exec(&words), line(b"echo \"$HOME\"\n"), with_lock] {
         assert!(asked(&none, &who("al", &[]), &request).is_err());
         let text = explain::rule_for("al", &request, &facts).unwrap();
         let rules = rules(&text);
         asked(&rules, &who("al", &[]), &request).unwrap_or_else(|denial| panic!("{denial} {text}"));
-        let mut more = request.clone();
-        more.args[0].push(b'x');
+        let mut args = request.args().to_vec();
+        args[0].push(b'x');
+        let more = request.to_builder().command(request.mode(), args).build().unwrap();
         assert!(asked(&rules, &who("al", &[]), &more).is_err());
         assert!(asked(&rules, &who("bob", &[]), &request).is_err());
-        if request.lock.is_some() {
-            for other in [None, lock("deploy/db")] {
-                let other = Request { lock: other, ..request.clone() };
+        if request.lock().is_some() {
+            for other in [exec(&words), locked("deploy/db", &request)] {
                 assert!(asked(&rules, &who("al", &[]), &other).is_err());
             }
         }
@@ -347,7 +345,7 @@ fn the_rule_that_is_offered_permits_what_was_denied_and_nothing_else() {
 
 #[test]
 fn a_shell_line_of_plain_words_is_the_same_without_the_shell() {
-    let words = |text: &[u8]| plain_words(&line(text)).map(|request| request.args);
+    let words = |text: &[u8]| plain_words(&line(text)).map(|request| request.args().to_vec());
     assert_eq!(words(b" uname  -a").unwrap(), [&b"uname"[..], b"-a"]);
     for odd in
         [&b"a|b"[..], b"a;b", b"$(a)", b"a\nb", b"'a'", b"A=1 b", b"~/a", b"a*", b"\xff", b" "]
@@ -362,8 +360,7 @@ fn a_shell_line_of_plain_words_is_the_same_without_the_shell() {
 fn contexts_are_of_the_vocabulary() {
     let schema = vocabulary::schema();
     let requests = [exec(&[b"a", b"\xff"]), exec(&[b"a"]), line(b"x"), line(b"\xff")];
-    let lock = Some(Lock { name: "deploy".into(), wait_ms: 0 });
-    let locked = requests.clone().map(|request| Request { lock: lock.clone(), ..request });
+    let locked = requests.clone().map(|request| locked("deploy", &request));
     for request in requests.into_iter().chain(locked) {
         let context = question::of_request(
             &request,

@@ -38,10 +38,10 @@ pub fn resolve(
     peer: &str,
 ) -> Result<Resolved, SpawnError> {
     let (cwd, note) = folder(request, account)?;
-    let sources = Sources { account, path, job, peer, request: &request.env };
+    let sources = Sources { account, path, job, peer, request: request.env() };
     let env = environment::build(&sources, environment::inherited())?;
-    let mut words = request.args.iter().map(|word| OsString::from_vec(word.clone()));
-    let (program, arg0, args) = match request.mode {
+    let mut words = request.args().iter().map(|word| OsString::from_vec(word.clone()));
+    let (program, arg0, args) = match request.mode() {
         Mode::Shell => {
             let shell = account.login_shell()?.to_owned();
             executable(&shell)?;
@@ -60,7 +60,7 @@ pub fn resolve(
         env,
         cwd,
         job: job.to_owned(),
-        stdin: request.stdin,
+        stdin: request.stdin(),
         sealed: None,
         identity: account.identity.clone(),
         no_new_privs: false,
@@ -71,7 +71,7 @@ pub fn resolve(
 /// The folder of the request, relative to the home; else the home, or `/` with a note about it.
 fn folder(request: &Request, account: &Account) -> Result<(PathBuf, Option<String>), SpawnError> {
     let home = &account.home;
-    if let Some(cwd) = &request.cwd {
+    if let Some(cwd) = request.cwd() {
         let cwd = home.join(OsStr::from_bytes(cwd));
         enter(&cwd)?;
         return Ok((cwd, None));

@@ -125,7 +125,7 @@ struct Looked {
 
 fn look(slice: &PolicySlice, request: &Request, ground: Ground<'_>) -> Result<Looked, Refused> {
     policy::authorize_early(slice, request)?;
-    let digest = request.mode == Mode::Exec && slice.names_digest(Action::Run);
+    let digest = request.mode() == Mode::Exec && slice.names_digest(Action::Run);
     Ok(find(&slice.principal().user, request, ground, digest)?)
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use rcmd_protocol::{
     fault::Fault,
-    frame::{Attach, Attached, End, Frame, Refusal, Start, Stream, Verdict},
+    frame::{Attach, Attached, End, Frame, OutputOffsets, Refusal, Start, Stream, Verdict},
     ids::{JobId, Key, RequestDigest},
     outcome::{ErrorKind, Failure},
     request::{Request, RequestError},
@@ -50,20 +50,20 @@ pub async fn start(
     start: Start,
     sink: Sink,
 ) -> Result<Answer, Fault> {
-    let request = match Request::from_start(&start) {
+    let request = match start.body.request() {
         Ok(request) => request,
         Err(RequestError::Fault(fault)) => return Err(fault),
         Err(RequestError::Refused(failure)) => {
             return Ok(no_request(state, peer, sink, failure));
         }
     };
-    let Some(wishes) = Wishes::of(&start) else {
+    let Some(wishes) = Wishes::of(&start.body) else {
         let failure = Failure::new(ErrorKind::Protocol, "none of the digests is known here")
             .hint("Every server has sha256.");
         return Ok(refuse(&sink, failure));
     };
     let (handle, registered) = job::register();
-    let (user, key, digest) = (peer.user(), start.key, start.digest);
+    let (user, key, digest) = (peer.user(), start.key, start.body.digest());
     let quota = state.jobs.limits.load().quota_of(peer.identity());
     match state.registry.claim(quota.channels, user, key, digest, &handle) {
         Err(failure) => {
@@ -88,7 +88,7 @@ pub async fn start(
         job: handle.clone(),
         started: false,
     };
-    if start.keep && state.jobs.idempotency.find(user, key, digest).is_some() {
+    if start.body.keep() && state.jobs.idempotency.find(user, key, digest).is_some() {
         return Ok(answer_kept(state, peer, &start, wishes, &sink, Refusal::Gone));
     }
     let id = match JobId::random() {
@@ -98,7 +98,7 @@ pub async fn start(
             return Ok(refuse(&sink, Failure::new(ErrorKind::Resources, message)));
         }
     };
-    let admitted = match admit(state, peer, start.payload.len()) {
+    let admitted = match admit(state, peer, start.body.payload().len()) {
         Ok(admitted) => admitted,
         Err(failure) => {
             return Ok(not_admitted(claim, Arc::clone(peer), id, request, digest, sink, failure));
@@ -106,12 +106,12 @@ pub async fn start(
     };
     let beginning = Beginning {
         id: id.clone(),
-        kept: start.keep.then_some(key),
+        kept: start.body.keep().then_some(key),
         digest,
         peer: Arc::clone(peer),
         sink,
         wishes,
-        lock: request.lock.clone(),
+        lock: request.lock().cloned(),
     };
     let preparing = prepare(Arc::clone(state), Arc::clone(peer), id, request, digest, admitted);
     let jobs = Arc::clone(&state.jobs);
@@ -135,7 +135,7 @@ pub fn ask(
     start: &Start,
     sink: Sink,
 ) -> Result<Answer, Fault> {
-    let request = match Request::from_start(start) {
+    let request = match start.body.request() {
         Err(RequestError::Fault(fault)) => return Err(fault),
         Err(RequestError::Refused(failure)) => {
             say(peer, &sink, Err(failure));
@@ -145,7 +145,8 @@ pub fn ask(
     };
     let quota = state.jobs.limits.load().quota_of(peer.identity());
     let counted = state.registry.count(quota.channels, peer.user());
-    let counted = counted.and_then(|counted| Ok((counted, hold(state, start.payload.len())?)));
+    let counted =
+        counted.and_then(|counted| Ok((counted, hold(state, start.body.payload().len())?)));
     let (state, peer) = (Arc::clone(state), Arc::clone(peer));
     let counted = match counted {
         Ok(counted) => counted,
@@ -260,7 +261,7 @@ async fn other_account(
     slice: &PolicySlice,
     request: &Request,
 ) -> Result<Option<Account>, Refused> {
-    let Some(name) = &request.user else { return Ok(None) };
+    let Some(name) = request.user() else { return Ok(None) };
     policy::authorize_early(slice, request)?;
     Ok(Some(state.accounts.find(name).await.map_err(SpawnError::from)?))
 }
@@ -364,14 +365,14 @@ pub async fn attach(
     }
     // Keys are kept for an identity, so that another's is as unknown as one that never was.
     match state.registry.find(peer.user(), attach.key, attach.digest) {
-        Lookup::Job(job) => take_up(job, sink, Some((attach.stdout, attach.stderr))).await,
+        Lookup::Job(job) => take_up(job, sink, Some(attach.received)).await,
         Lookup::Conflict => refused(&sink, Refusal::Conflict),
         Lookup::Gone => refused(&sink, Refusal::Gone),
         Lookup::Unknown => refused(&sink, Refusal::UnknownKey),
     }
 }
 
-async fn take_up(job: JobHandle, sink: Sink, received: Option<(u64, u64)>) -> Answer {
+async fn take_up(job: JobHandle, sink: Sink, received: Option<OutputOffsets>) -> Answer {
     let attachment = Attachment::new(sink, received);
     match job.tell(Message::Attach(attachment)).await {
         true => Answer::Job(job),
@@ -392,7 +393,7 @@ fn answer_kept(
         return Answer::Refused;
     }
     let ch = sink.ch;
-    match state.jobs.idempotency.find(peer.user(), start.key, start.digest) {
+    match state.jobs.idempotency.find(peer.user(), start.key, start.body.digest()) {
         None => refused(sink, otherwise),
         Some(KeyState::Conflict) => refused(sink, Refusal::Conflict),
         Some(KeyState::Expired) => refuse(
@@ -415,23 +416,20 @@ fn answer_kept(
                 ch,
                 job,
                 digest: wishes.algorithm,
-                started_at: exit.started_at,
+                started_at: exit.started_at(),
                 stdin: 0,
                 stdin_ended: true,
                 number: 0,
-                stdout: exit.stdout_bytes,
-                stderr: exit.stderr_bytes,
+                output: OutputOffsets { stdout: exit.stdout().bytes, stderr: exit.stderr().bytes },
             }));
-            let streams = [
-                (Stream::Stdout, exit.stdout_bytes, exit.stdout_digest),
-                (Stream::Stderr, exit.stderr_bytes, exit.stderr_digest),
-            ];
-            for (stream, total, digest) in streams {
-                if let Some(digest) = digest {
-                    sink.link.send(Frame::End(End { ch, stream, total, digest, open: exit.open }));
+            let streams = [(Stream::Stdout, exit.stdout()), (Stream::Stderr, exit.stderr())];
+            for (stream, total) in streams {
+                if let Some(digest) = total.digest {
+                    let (total, open) = (total.bytes, exit.open());
+                    sink.link.send(Frame::End(End { ch, stream, total, digest, open }));
                 }
             }
-            sink.link.send(Frame::Exit(rcmd_protocol::frame::Exit { ch, ..*exit }));
+            sink.link.send(Frame::Exit { ch, exit: *exit });
             Answer::Refused
         }
     }

@@ -16,6 +16,7 @@ pub struct Start {
     key: u128,
     mode: &'static str,
     words: Vec<String>,
+    env: Vec<String>,
     stdin: bool,
     timeout_ms: u64,
     lock: Option<(String, u64)>,
@@ -36,6 +37,7 @@ impl Start {
             key,
             mode: "exec",
             words,
+            env: Vec::new(),
             stdin: false,
             timeout_ms: 0,
             lock: None,
@@ -58,6 +60,12 @@ impl Start {
     /// On this channel; a key may go to another one when the first connection was lost.
     pub fn channel(mut self, ch: u64) -> Self {
         self.ch = ch;
+        self
+    }
+
+    /// With this setting in its environment, whatever it looks like.
+    pub fn env(mut self, setting: &str) -> Self {
+        self.env.push(setting.to_owned());
         self
     }
 
@@ -94,11 +102,11 @@ impl Start {
     /// The header without `len`.
     #[must_use]
     pub fn header(&self) -> Value {
-        let (argc, mode) = (self.words.len(), self.mode);
+        let (argc, envc, mode) = (self.words.len(), self.env.len(), self.mode);
         let user = u8::from(self.user.is_some());
         let (timeout, stdin) = (self.timeout_ms, u8::from(self.stdin));
         let mut facts = format!(
-            "argc={argc}\nenvc=0\nmode={mode}\nuser={user}\ncwd=0\ntimeout={timeout}\ntty=0\nstdin={stdin}\n"
+            "argc={argc}\nenvc={envc}\nmode={mode}\nuser={user}\ncwd=0\ntimeout={timeout}\ntty=0\nstdin={stdin}\n"
         );
         if let Some((name, _)) = &self.lock {
             facts += &format!("lock={name}\n");
@@ -106,8 +114,8 @@ impl Start {
         let digest = Sha256::new().chain_update(self.payload()).chain_update(facts).finalize();
         let mut header = json!({
             "type": "start", "ch": self.ch, "key": format!("{:032x}", self.key), "generation": 1,
-            "digest": hex::encode(digest), "mode": mode, "argc": argc, "stdin": self.stdin,
-            "timeout_ms": timeout, "digests": ["sha256"],
+            "digest": hex::encode(digest), "mode": mode, "argc": argc, "envc": envc,
+            "stdin": self.stdin, "timeout_ms": timeout, "digests": ["sha256"],
         });
         if self.user.is_some() {
             header["user"] = json!(true);
@@ -125,7 +133,7 @@ impl Start {
     /// The strings, each ended by NUL.
     #[must_use]
     pub fn payload(&self) -> Vec<u8> {
-        let strings = self.words.iter().chain(&self.user);
+        let strings = self.words.iter().chain(&self.env).chain(&self.user);
         strings.map(|word| [word.as_bytes(), b"\0"].concat()).collect::<Vec<_>>().concat()
     }
 

@@ -47,9 +47,9 @@ impl Channel {
             return false;
         }
         // The host may still hold the key of what it has just refused; its caller's own is kept.
-        if !self.start.keep {
+        if !self.body.keep() {
             let Ok(key) = Key::random() else { return false };
-            self.start.key = key;
+            self.key = key;
         }
         self.sent = Sent::No;
         self.state = State::Adrift;

@@ -10,20 +10,20 @@ use super::{Channel, Sent, Step};
 use crate::{Report, link::wire::Wire};
 
 impl Channel {
-    pub(super) fn verified(&mut self, exit: Exit) -> Step {
-        let ran = !matches!(exit.outcome, Outcome::NotStarted | Outcome::Unknown);
-        let mut report = self.report(exit.outcome, exit.failure);
-        report.code = exit.code;
-        report.signal = exit.signal;
-        report.output_open |= exit.open;
-        report.ended_at = Some(exit.ended_at);
-        report.duration_ms = exit.duration_ms;
-        report.audit = exit.audit;
+    pub(super) fn verified(&mut self, exit: &Exit) -> Step {
+        let ran = !matches!(exit.outcome(), Outcome::NotStarted | Outcome::Unknown);
+        let mut report = self.report(exit.outcome(), exit.failure().cloned());
+        report.code = exit.code();
+        report.signal = exit.signal();
+        report.output_open |= exit.open();
+        report.ended_at = Some(exit.ended_at());
+        report.duration_ms = exit.duration_ms();
+        report.audit = exit.audit().map(Box::new);
         if ran {
-            report.stdout_bytes = exit.stdout_bytes;
-            report.stderr_bytes = exit.stderr_bytes;
-            report.stdout_digest = exit.stdout_digest.map(|digest| digest.to_string());
-            report.stderr_digest = exit.stderr_digest.map(|digest| digest.to_string());
+            let (stdout, stderr) = (exit.stdout(), exit.stderr());
+            (report.stdout_bytes, report.stderr_bytes) = (stdout.bytes, stderr.bytes);
+            report.stdout_digest = stdout.digest.map(|digest| digest.to_string());
+            report.stderr_digest = stderr.digest.map(|digest| digest.to_string());
         }
         report.truncated =
             self.stdout.lacks(report.stdout_bytes) || self.stderr.lacks(report.stderr_bytes);
@@ -61,7 +61,7 @@ impl Channel {
         report.error = error;
         report.job = self.job.as_ref().map(|(job, _)| job.to_string());
         // The caller's own key makes it safe to ask again how it went.
-        report.retry_safe |= outcome == Outcome::Unknown && self.start.keep;
+        report.retry_safe |= outcome == Outcome::Unknown && self.body.keep();
         report.stdout_bytes = self.stdout.received();
         report.stderr_bytes = self.stderr.received();
         report.output_open = self.stdout.open || self.stderr.open;

@@ -61,7 +61,7 @@ impl Channel {
                     input.close();
                 }
             }
-            Frame::Exit(exit) => return self.exit(exit, wire),
+            Frame::Exit { exit, .. } => return self.exit(exit, wire),
             _ => {}
         }
         Ok(Step::On)
@@ -118,10 +118,10 @@ impl Channel {
         if let Some(lost) = self.lost.take() {
             self.notice(Notice::Resumed(lost.since.elapsed()));
         }
-        self.stdout.resume(attached.digest, attached.stdout);
-        self.stderr.resume(attached.digest, attached.stderr);
+        self.stdout.resume(attached.digest, attached.output.stdout);
+        self.stderr.resume(attached.digest, attached.output.stderr);
         if let Some(input) = &mut self.input {
-            let shared = asked || self.start.keep;
+            let shared = asked || self.body.keep();
             input.resume(attached.stdin, attached.stdin_ended, shared)?;
         }
         if asked {
@@ -180,11 +180,11 @@ impl Channel {
     fn may_start_again(&self, wire: &Wire) -> bool {
         let here = wire.hello.as_ref().map(|hello| hello.instance);
         let never = self.job.is_none() && here.is_some_and(|here| self.sent == Sent::To(here));
-        never || self.start.keep
+        never || self.body.keep()
     }
 
     fn data(&mut self, data: Data, wire: &mut Wire) -> Result<(), Fault> {
-        let (stream, timed) = (data.stream, self.start.timestamps);
+        let (stream, timed) = (data.stream, self.body.timestamps());
         self.on_job("data")?;
         self.receiving(stream).data(data, timed)?;
         self.send_window(stream, wire, false);
@@ -201,17 +201,18 @@ impl Channel {
     }
 
     fn exit(&mut self, exit: Exit, wire: &mut Wire) -> Result<Step, Fault> {
-        match exit.outcome {
+        match exit.outcome() {
             Outcome::NotStarted if self.started_at.is_some() => {
                 return Err(unexpected("exit", "the command had started"));
             }
             Outcome::NotStarted | Outcome::Unknown => {}
             Outcome::Exited | Outcome::Signaled | Outcome::TimedOut => {
                 self.on_job("exit")?;
+                let (stdout, stderr) = (exit.stdout(), exit.stderr());
                 let settled = self
                     .stdout
-                    .settle(exit.stdout_bytes, exit.stdout_digest)
-                    .and_then(|()| self.stderr.settle(exit.stderr_bytes, exit.stderr_digest));
+                    .settle(stdout.bytes, stdout.digest)
+                    .and_then(|()| self.stderr.settle(stderr.bytes, stderr.digest));
                 match settled {
                     Ok(()) => {}
                     Err(EndError::Fault(fault)) => return Err(fault),
@@ -219,12 +220,12 @@ impl Channel {
                 }
             }
         }
-        wire.send(Frame::Done { ch: self.start.ch });
-        let not_started = exit.outcome == Outcome::NotStarted;
-        if exit.failure.as_ref().is_some_and(|failure| not_started && self.rest(failure)) {
+        wire.send(Frame::Done { ch: self.ch });
+        let not_started = exit.outcome() == Outcome::NotStarted;
+        if exit.failure().is_some_and(|failure| not_started && self.rest(failure)) {
             return Ok(Step::Rest);
         }
-        Ok(self.verified(exit))
+        Ok(self.verified(&exit))
     }
 
     fn on_job(&self, frame: &'static str) -> Result<(), Fault> {
@@ -235,7 +236,7 @@ impl Channel {
     }
 
     pub(super) fn send_window(&mut self, stream: Stream, wire: &mut Wire, again: bool) {
-        let ch = self.start.ch;
+        let ch = self.ch;
         if let Some(window) = self.receiving(stream).window(ch, again) {
             wire.send(Frame::Window(window));
         }

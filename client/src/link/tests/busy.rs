@@ -26,7 +26,7 @@ async fn a_start_is_sent_again_when_the_host_says_so_and_not_before() {
     let again = peer.expect_start().await;
     assert!(asked.elapsed() >= SECOND && asked.elapsed() <= 2 * SECOND, "{:?}", asked.elapsed());
     assert_ne!(again.key, first.key);
-    assert_eq!((again.ch, again.digest), (2, first.digest));
+    assert_eq!((again.ch, again.body.digest()), (2, first.body.digest()));
     assert!(matches!(peer.expect().await, Frame::Data(data) if data.payload == "abc"));
     peer.say(started(2)).await;
     peer.say_end(2, b"").await;

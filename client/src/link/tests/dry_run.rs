@@ -33,9 +33,9 @@ async fn the_whole_request_is_asked_with_its_lock_and_the_verdict_is_the_answer(
     peer.expect_hello().await;
     peer.say(able(&ALL)).await;
     let Frame::Ask(start) = peer.expect().await else { panic!("no question") };
-    assert_eq!(start.payload, "echo\0hi\0A=b\0/srv\0app\0");
-    assert_eq!(start.lock.unwrap().name, "deploy");
-    assert_eq!((start.timeout_ms, start.stdin), (9000, true));
+    assert_eq!(start.body.payload(), "echo\0hi\0A=b\0/srv\0app\0");
+    assert_eq!(start.body.lock().unwrap().name, "deploy");
+    assert_eq!((start.body.timeout_ms(), start.body.stdin()), (9000, true));
     peer.say(permitted(1)).await;
     assert_eq!(answer.await.unwrap(), Ok("yes".to_owned()));
     drop(link);

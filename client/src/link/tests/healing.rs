@@ -19,7 +19,7 @@ async fn after_a_cut_everything_goes_on_where_it_was() {
 
     let mut peer = host.greet('a').await;
     let attach = peer.expect_attach().await;
-    assert_eq!((attach.ch, attach.stdout, attach.stderr), (1, 5, 0));
+    assert_eq!((attach.ch, attach.received.stdout, attach.received.stderr), (1, 5, 0));
     peer.say(attached(1, 4, 1, 3)).await;
     assert_eq!(peer.expect().await, Frame::Signal { ch: 1, number: 2, signal: Signal::TERM });
     assert_eq!(peer.expect().await, window(1, Stream::Stdout, 5, CREDIT));
@@ -124,7 +124,7 @@ async fn a_key_of_the_callers_own_may_be_started_again_on_any_server() {
         assert_eq!(peer.expect_attach().await.key, key("deploy 7"));
         peer.say(refused(1, Refusal::UnknownKey)).await;
         let again = peer.expect_start().await;
-        assert!(again.keep);
+        assert!(again.body.keep());
     }
 }
 

@@ -18,10 +18,10 @@ async fn a_lock_is_asked_for_when_the_server_has_said_that_it_knows_locks() {
     let mut locked = echo(&link).lock("deploy", Duration::ZERO).spawn().await.unwrap();
     let mut peer = host.accept().await;
     peer.expect_hello().await;
-    assert_eq!(peer.expect_start().await.lock, None);
+    assert_eq!(peer.expect_start().await.body.lock(), None);
     peer.say(able('a')).await;
     let start = peer.expect_start().await;
-    assert_eq!((start.ch, start.lock.unwrap().name), (2, "deploy".to_owned()));
+    assert_eq!((start.ch, start.body.lock().unwrap().name.clone()), (2, "deploy".to_owned()));
     for (ch, child) in [(1, &mut plain), (2, &mut locked)] {
         peer.say(started(ch)).await;
         peer.say_end(ch, b"").await;

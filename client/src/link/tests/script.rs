@@ -14,8 +14,8 @@ use rcmd_protocol::{
     codec::Decoder,
     digest::{Algorithm, StreamDigest, StreamHasher},
     frame::{
-        Attach, Attached, Data, End, Exit, Frame, Hello, Mode, Refusal, ServerHello, Start,
-        Started, Stream, Window,
+        Attach, Attached, Data, End, Exit, Frame, Hello, Mode, OutputOffsets, Refusal, ServerHello,
+        Start, Started, Stream, StreamTotal, Window,
     },
     ids::{Instance, JobId, Key},
     outcome::{ErrorKind, Failure, Outcome},
@@ -167,7 +167,7 @@ impl Peer {
     pub(super) async fn say_end(&mut self, ch: u32, stdout: &[u8]) {
         self.say(end(ch, Stream::Stdout, stdout)).await;
         self.say(end(ch, Stream::Stderr, b"")).await;
-        self.say(Frame::Exit(exit(ch, stdout))).await;
+        self.say(exit(ch, stdout)).await;
     }
 }
 
@@ -204,8 +204,7 @@ pub(super) fn attached(ch: u32, stdin: u64, number: u64, stdout: u64) -> Frame {
         stdin,
         stdin_ended: false,
         number,
-        stdout,
-        stderr: 0,
+        output: OutputOffsets { stdout, stderr: 0 },
     })
 }
 
@@ -229,23 +228,12 @@ pub(super) fn end(ch: u32, stream: Stream, bytes: &[u8]) -> Frame {
     Frame::End(End { ch, stream, total, digest, open: false })
 }
 
-pub(super) fn exit(ch: u32, stdout: &[u8]) -> Exit {
-    Exit {
-        ch,
-        outcome: Outcome::Exited,
-        code: Some(0),
-        signal: None,
-        failure: None,
-        stdout_bytes: stdout.len() as u64,
-        stderr_bytes: 0,
-        stdout_digest: Some(digest(stdout)),
-        stderr_digest: Some(digest(b"")),
-        open: false,
-        started_at: Some(7),
-        ended_at: 9,
-        duration_ms: Some(2),
-        audit: None,
-    }
+pub(super) fn exit(ch: u32, stdout: &[u8]) -> Frame {
+    let total =
+        |bytes: &[u8]| StreamTotal { bytes: bytes.len() as u64, digest: Some(digest(bytes)) };
+    let exit =
+        Exit::exited(0, 9).with_output(total(stdout), total(b"")).with_times(Some(7), Some(2));
+    Frame::Exit { ch, exit }
 }
 
 /// Nothing ran: the host is busy, and may be asked again after so long.
@@ -255,15 +243,8 @@ pub(super) fn busy(ch: u32, retry_after_ms: u64) -> Frame {
 
 /// The end of a command of which nothing is known but this.
 pub(super) fn failed(ch: u32, outcome: Outcome, failure: Failure) -> Frame {
-    Frame::Exit(Exit {
-        outcome,
-        code: None,
-        failure: Some(failure),
-        stdout_digest: None,
-        stderr_digest: None,
-        started_at: None,
-        ..exit(ch, b"")
-    })
+    let exit = Exit::new(outcome, None, None, Some(failure), 9).expect("an end that says how");
+    Frame::Exit { ch, exit }
 }
 
 pub(super) fn full(retry_after_ms: u64) -> Failure {

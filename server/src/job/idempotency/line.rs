@@ -2,7 +2,7 @@
 
 use rcmd_protocol::{
     digest::StreamDigest,
-    frame::Exit,
+    frame::{Exit, StreamTotal},
     ids::{JobId, Key, RequestDigest},
     outcome::{ErrorKind, Failure, Outcome},
     signal::Signal,
@@ -87,21 +87,21 @@ impl Line {
 
 impl End {
     pub(super) fn of(exit: &Exit) -> Self {
-        let failure = exit.failure.as_ref();
+        let (failure, stdout, stderr) = (exit.failure(), exit.stdout(), exit.stderr());
         Self {
-            outcome: exit.outcome.to_string(),
-            code: exit.code,
-            signal: exit.signal.map(|signal| signal.to_string()),
+            outcome: exit.outcome().to_string(),
+            code: exit.code(),
+            signal: exit.signal().map(|signal| signal.to_string()),
             kind: failure.map(|failure| failure.kind.to_string()),
             message: failure.map(|failure| failure.message.clone()),
-            stdout_bytes: exit.stdout_bytes,
-            stderr_bytes: exit.stderr_bytes,
-            stdout_digest: exit.stdout_digest.map(|digest| digest.to_string()),
-            stderr_digest: exit.stderr_digest.map(|digest| digest.to_string()),
-            open: exit.open,
-            started_at: exit.started_at,
-            ended_at: exit.ended_at,
-            duration_ms: exit.duration_ms,
+            stdout_bytes: stdout.bytes,
+            stderr_bytes: stderr.bytes,
+            stdout_digest: stdout.digest.map(|digest| digest.to_string()),
+            stderr_digest: stderr.digest.map(|digest| digest.to_string()),
+            open: exit.open(),
+            started_at: exit.started_at(),
+            ended_at: exit.ended_at(),
+            duration_ms: exit.duration_ms(),
         }
     }
 
@@ -126,21 +126,14 @@ impl End {
             None => None,
             Some(name) => Some(Signal::parse(name)?),
         };
-        Some(Exit {
-            ch: 0,
-            outcome: Outcome::parse(&self.outcome)?,
-            code: self.code,
-            signal,
-            failure,
-            stdout_bytes: self.stdout_bytes,
-            stderr_bytes: self.stderr_bytes,
-            stdout_digest: digest(&self.stdout_digest)?,
-            stderr_digest: digest(&self.stderr_digest)?,
-            open: self.open,
-            started_at: self.started_at,
-            ended_at: self.ended_at,
-            duration_ms: self.duration_ms,
-            audit: None,
-        })
+        let outcome = Outcome::parse(&self.outcome)?;
+        let exit = Exit::new(outcome, self.code, signal, failure, self.ended_at).ok()?;
+        let stdout = StreamTotal { bytes: self.stdout_bytes, digest: digest(&self.stdout_digest)? };
+        let stderr = StreamTotal { bytes: self.stderr_bytes, digest: digest(&self.stderr_digest)? };
+        Some(
+            exit.with_output(stdout, stderr)
+                .with_open(self.open)
+                .with_times(self.started_at, self.duration_ms),
+        )
     }
 }

@@ -11,7 +11,6 @@ use std::{
 };
 
 use rcmd_protocol::{
-    frame::Mode,
     outcome::{ErrorKind, Failure},
     request::Request,
 };
@@ -67,16 +66,7 @@ impl Host {
 }
 
 fn exec(args: &[&[u8]]) -> Request {
-    Request {
-        mode: Mode::Exec,
-        args: args.iter().map(|arg| arg.to_vec()).collect(),
-        env: Vec::new(),
-        cwd: None,
-        user: None,
-        stdin: false,
-        timeout_ms: 0,
-        lock: None,
-    }
+    Request::exec(args.iter().copied()).build().unwrap()
 }
 
 #[test]
@@ -108,7 +98,7 @@ fn names_with_a_slash_and_relative_folders_count_from_the_working_folder() {
     assert_eq!(host.found("bin/own").unwrap(), "home/bin/own");
     assert_eq!(host.found("own").unwrap(), "home/bin/own");
     assert_eq!(host.found("./here").unwrap(), "home/./here");
-    let from_one = Request { cwd: Some(b"../one".to_vec()), ..exec(&[b"own"]) };
+    let from_one = exec(&[b"own"]).to_builder().cwd("../one").build().unwrap();
     assert_eq!(host.resolve(&from_one).unwrap_err().kind, ErrorKind::NotFound);
 }
 
@@ -125,7 +115,7 @@ fn the_path_of_the_request_is_the_one_that_is_searched() {
     host.file("home/bin/tool", 0o755);
     host.file("two/tool", 0o755);
     let path = format!("PATH={}/home/bin", host.folder.path().display());
-    let request = Request { env: vec![path.into_bytes()], ..exec(&[b"tool"]) };
+    let request = exec(&[b"tool"]).to_builder().env(path).build().unwrap();
     assert!(host.resolve(&request).unwrap().plan.program.ends_with("home/bin/tool"));
 }
 
@@ -142,7 +132,7 @@ fn names_and_arguments_are_bytes() {
 #[test]
 fn a_line_goes_to_the_shell_of_the_account() {
     let host = Host::new();
-    let request = Request { mode: Mode::Shell, stdin: true, ..exec(&[b"df -h | sort"]) };
+    let request = Request::shell("df -h | sort").stdin(true).build().unwrap();
     let Resolved { plan, note } = host.resolve(&request).unwrap();
     let Plan { program, arg0, args, env, cwd, job, stdin, .. } = plan;
     assert_eq!((program.to_str(), arg0.to_str()), (Some("/bin/sh"), Some("sh")));
@@ -156,7 +146,7 @@ fn a_line_goes_to_the_shell_of_the_account() {
 fn a_shell_that_does_not_exist_is_not_found() {
     let mut host = Host::new();
     host.account.shell = "/no/such/shell".into();
-    let failure = host.resolve(&Request { mode: Mode::Shell, ..exec(&[b":"]) }).unwrap_err();
+    let failure = host.resolve(&Request::shell(":").build().unwrap()).unwrap_err();
     assert_eq!(failure.kind, ErrorKind::NotFound);
     assert!(failure.message.contains("/no/such/shell"));
 }
@@ -176,7 +166,7 @@ fn a_folder_that_was_asked_for_must_be_there() {
     let host = Host::new();
     host.file("home/file", 0o755);
     for cwd in ["missing", "/no/such/folder", "file"] {
-        let request = Request { cwd: Some(cwd.into()), ..exec(&[b"/bin/true"]) };
+        let request = exec(&[b"/bin/true"]).to_builder().cwd(cwd).build().unwrap();
         let failure = host.resolve(&request).unwrap_err();
         assert_eq!(failure.kind, ErrorKind::NoSuchDir);
         assert!(failure.message.contains(cwd), "{failure}");
@@ -186,6 +176,6 @@ fn a_folder_that_was_asked_for_must_be_there() {
 #[test]
 fn a_setting_that_is_the_servers_own_is_refused() {
     let host = Host::new();
-    let request = Request { env: vec![b"RCMD_JOB=other".to_vec()], ..exec(&[b"/bin/true"]) };
+    let request = exec(&[b"/bin/true"]).to_builder().env("RCMD_JOB=other").build().unwrap();
     assert_eq!(host.resolve(&request).unwrap_err().kind, ErrorKind::Usage);
 }

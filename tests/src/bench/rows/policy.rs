@@ -6,7 +6,6 @@ use std::time::SystemTime;
 use anyhow::{Result, anyhow};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
-use rcmd_protocol::frame::Mode;
 use rcmd_protocol::request::Request;
 use rcmd_server::policy::{Host, HostFacts, RequestContext, Rules, authorize};
 use rcmd_server::process::{Program, examine};
@@ -63,16 +62,7 @@ fn rules(others: usize, own: usize) -> Result<Rules> {
 fn judged(rules: &Rules, count: usize) -> Result<f64> {
     let who = Principal { user: "alice".to_owned(), groups: vec!["oncall".to_owned()] };
     let words = ["systemctl", "restart", "nginx"];
-    let request = Request {
-        mode: Mode::Exec,
-        args: words.map(|word| word.as_bytes().to_vec()).into(),
-        env: Vec::new(),
-        cwd: None,
-        user: None,
-        stdin: false,
-        timeout_ms: 0,
-        lock: None,
-    };
+    let request = Request::exec(words).build()?;
     let program = Program { path: "/usr/bin/systemctl".into(), writable: None, sealed: None };
     let found = HostFacts { account: "root".into(), uid: 0, cwd: "/root".into(), program };
     let one = || {

@@ -1,0 +1,231 @@
+//! How a command ended, as its last frame says it.
+
+use serde::Serialize;
+
+use super::is_default;
+use crate::{
+    digest::StreamDigest,
+    ids::AuditHead,
+    outcome::{Failure, Outcome},
+    signal::Signal,
+};
+
+/// How a command ended. It always says how: a constructor asks for what the outcome needs.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Exit {
+    outcome: Outcome,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<Signal>,
+    // Boxed, as few ends have one: every frame that waits or moves is as large as this.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    failure: Option<Box<Failure>>,
+    stdout_bytes: u64,
+    stderr_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stdout_digest: Option<StreamDigest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stderr_digest: Option<StreamDigest>,
+    #[serde(skip_serializing_if = "is_default")]
+    open: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<u64>,
+    ended_at: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit: Option<Box<AuditHead>>,
+}
+
+/// An outcome without what it needs, such as `exited` without a code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the end of a command lacks {0}")]
+pub struct MissingField(pub &'static str);
+
+/// All of a stream: how many bytes it had, and their digest if the process started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StreamTotal {
+    /// The number of bytes.
+    pub bytes: u64,
+    /// The digest of these bytes.
+    pub digest: Option<StreamDigest>,
+}
+
+impl Exit {
+    /// Returns an end without output. `ended_at` is in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// [`MissingField`] when `outcome` is not proved: `exited` needs a code, `signaled` a signal,
+    /// `timed_out` one of them, `not_started` and `unknown` a failure. Nobody may read a status of 0
+    /// out of what is missing.
+    pub fn new(
+        outcome: Outcome,
+        code: Option<u8>,
+        signal: Option<Signal>,
+        failure: Option<Failure>,
+        ended_at: u64,
+    ) -> Result<Self, MissingField> {
+        let missing = match outcome {
+            Outcome::Exited => code.is_none().then_some("code"),
+            Outcome::Signaled => signal.is_none().then_some("signal"),
+            Outcome::TimedOut => (code.is_none() && signal.is_none()).then_some("code"),
+            Outcome::NotStarted | Outcome::Unknown => failure.is_none().then_some("kind"),
+        };
+        if let Some(field) = missing {
+            return Err(MissingField(field));
+        }
+        let failure = failure.map(Box::new);
+        Ok(Self { outcome, code, signal, failure, ..Self::empty(outcome, ended_at) })
+    }
+
+    /// Returns the end of a command that did not start, so that it is safe to try again. `ended_at` is
+    /// in milliseconds since 1970.
+    pub fn not_started(failure: Failure, ended_at: u64) -> Self {
+        let failure = Some(Box::new(failure));
+        Self { failure, ..Self::empty(Outcome::NotStarted, ended_at) }
+    }
+
+    /// Returns the end of a command of which it is not known how it ended. `ended_at` is in
+    /// milliseconds since 1970.
+    pub fn unknown(failure: Failure, ended_at: u64) -> Self {
+        let failure = Some(Box::new(failure));
+        Self { failure, ..Self::empty(Outcome::Unknown, ended_at) }
+    }
+
+    /// Returns the end of a process that ended with this status. `ended_at` is in milliseconds since
+    /// 1970.
+    pub fn exited(code: u8, ended_at: u64) -> Self {
+        Self { code: Some(code), ..Self::empty(Outcome::Exited, ended_at) }
+    }
+
+    fn empty(outcome: Outcome, ended_at: u64) -> Self {
+        Self {
+            outcome,
+            code: None,
+            signal: None,
+            failure: None,
+            stdout_bytes: 0,
+            stderr_bytes: 0,
+            stdout_digest: None,
+            stderr_digest: None,
+            open: false,
+            started_at: None,
+            ended_at,
+            duration_ms: None,
+            audit: None,
+        }
+    }
+
+    /// Returns this end with the totals of its output.
+    #[must_use]
+    pub fn with_output(mut self, stdout: StreamTotal, stderr: StreamTotal) -> Self {
+        (self.stdout_bytes, self.stdout_digest) = (stdout.bytes, stdout.digest);
+        (self.stderr_bytes, self.stderr_digest) = (stderr.bytes, stderr.digest);
+        self
+    }
+
+    /// Returns this end with whether something still held stdout or stderr open.
+    #[must_use]
+    pub fn with_open(mut self, open: bool) -> Self {
+        self.open = open;
+        self
+    }
+
+    /// Returns this end with the time at which the process started, in milliseconds since 1970, and
+    /// with how long it ran, in milliseconds of a clock that never jumps.
+    #[must_use]
+    pub fn with_times(mut self, started_at: Option<u64>, duration_ms: Option<u64>) -> Self {
+        (self.started_at, self.duration_ms) = (started_at, duration_ms);
+        self
+    }
+
+    /// Returns this end with its record in the host's audit.
+    #[must_use]
+    pub fn with_audit(mut self, audit: Option<AuditHead>) -> Self {
+        self.audit = audit.map(Box::new);
+        self
+    }
+
+    /// Returns what became of the command.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// Returns the status that the process ended with.
+    pub fn code(&self) -> Option<u8> {
+        self.code
+    }
+
+    /// Returns the signal that ended the process.
+    pub fn signal(&self) -> Option<Signal> {
+        self.signal
+    }
+
+    /// Returns what went wrong, if anything did beside the command itself.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_deref()
+    }
+
+    /// Returns the total of standard output.
+    pub fn stdout(&self) -> StreamTotal {
+        StreamTotal { bytes: self.stdout_bytes, digest: self.stdout_digest }
+    }
+
+    /// Returns the total of standard error.
+    pub fn stderr(&self) -> StreamTotal {
+        StreamTotal { bytes: self.stderr_bytes, digest: self.stderr_digest }
+    }
+
+    /// Returns whether something still held stdout or stderr open.
+    pub fn open(&self) -> bool {
+        self.open
+    }
+
+    /// Returns when the process started, in milliseconds since 1970.
+    pub fn started_at(&self) -> Option<u64> {
+        self.started_at
+    }
+
+    /// Returns when the command ended, in milliseconds since 1970.
+    pub fn ended_at(&self) -> u64 {
+        self.ended_at
+    }
+
+    /// Returns how long the process ran, in milliseconds of a clock that never jumps.
+    pub fn duration_ms(&self) -> Option<u64> {
+        self.duration_ms
+    }
+
+    /// Returns the record of this end in the host's audit.
+    pub fn audit(&self) -> Option<AuditHead> {
+        self.audit.as_deref().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::ErrorKind;
+
+    #[test]
+    fn an_end_says_how() {
+        let failure = || Some(Failure::new(ErrorKind::Lost, "gone"));
+        let end = |outcome, code, signal, failure| Exit::new(outcome, code, signal, failure, 1);
+        for (outcome, field) in [
+            (Outcome::Exited, "code"),
+            (Outcome::Signaled, "signal"),
+            (Outcome::TimedOut, "code"),
+            (Outcome::NotStarted, "kind"),
+            (Outcome::Unknown, "kind"),
+        ] {
+            assert_eq!(end(outcome, None, None, None), Err(MissingField(field)), "{outcome}");
+        }
+        assert_eq!(end(Outcome::Exited, Some(3), None, None), Ok(Exit::exited(3, 1)));
+        assert!(end(Outcome::Signaled, None, Some(Signal::KILL), None).is_ok());
+        assert!(end(Outcome::TimedOut, None, Some(Signal::KILL), None).is_ok());
+        assert!(end(Outcome::TimedOut, Some(0), None, None).is_ok());
+        assert!(end(Outcome::NotStarted, None, None, failure()).is_ok());
+        assert!(end(Outcome::Unknown, None, None, failure()).is_ok());
+    }
+}

@@ -1,0 +1,257 @@
+//! A start: a request with what is asked of its execution, before and after it has a channel.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::{capability, is_default, length};
+use crate::{
+    fault::Fault,
+    ids::{Key, RequestDigest},
+    limits,
+    request::{Lock, Mode, Request, RequestError, within},
+};
+
+/// Asks for a command, or whether it would be permitted.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Start {
+    /// The channel, new on this connection.
+    pub ch: u32,
+    /// Names this start.
+    pub key: Key,
+    /// The number of the client's connection that speaks, higher for each later one.
+    pub generation: u64,
+    /// What is to be run, and how.
+    #[serde(flatten)]
+    pub body: StartBody,
+}
+
+/// A start without the connection that carries it: the request as it travels, and what is asked of
+/// its execution.
+///
+/// [`StartBody::new`] makes one of a request, and [`StartBody::request`] reads the request again. One
+/// that came from a peer need not hold a request.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct StartBody {
+    pub(crate) digest: RequestDigest,
+    pub(crate) mode: Mode,
+    pub(crate) argc: u64,
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) envc: u64,
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) cwd: bool,
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) user: bool,
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) stdin: bool,
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) timeout_ms: u64,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub(crate) lock: Option<Lock>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) grace_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) digests: Vec<String>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) keep: bool,
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) timestamps: bool,
+    #[serde(rename = "len", serialize_with = "length")]
+    pub(crate) payload: Bytes,
+}
+
+impl StartBody {
+    /// Returns the start of this request: with the server's grace, digests by SHA-256, a key that is
+    /// forgotten with the job, and output without times.
+    pub fn new(request: &Request) -> Self {
+        let payload = request.encode();
+        Self {
+            digest: request.digest_over(&payload),
+            mode: request.mode(),
+            argc: request.args().len() as u64,
+            envc: request.env().len() as u64,
+            cwd: request.cwd().is_some(),
+            user: request.user().is_some(),
+            stdin: request.stdin(),
+            timeout_ms: request.timeout_ms(),
+            lock: request.lock().cloned(),
+            grace_ms: None,
+            digests: Vec::new(),
+            keep: false,
+            timestamps: false,
+            payload,
+        }
+    }
+
+    /// Returns this start with another grace in milliseconds; `None` is the server's own.
+    #[must_use]
+    pub fn with_grace_ms(mut self, grace_ms: Option<u64>) -> Self {
+        self.grace_ms = grace_ms;
+        self
+    }
+
+    /// Returns this start with the names of the digests that the client can check, best first.
+    #[must_use]
+    pub fn with_digests(mut self, digests: Vec<String>) -> Self {
+        self.digests = digests;
+        self
+    }
+
+    /// Returns this start with a key that is the caller's own and outlives the job, or that is not.
+    #[must_use]
+    pub fn with_keep(mut self, keep: bool) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// Returns this start with or without the time at which each piece of output was read.
+    #[must_use]
+    pub fn with_timestamps(mut self, timestamps: bool) -> Self {
+        self.timestamps = timestamps;
+        self
+    }
+
+    /// Reads and checks the request that this start holds.
+    ///
+    /// # Errors
+    /// [`RequestError::Fault`] when counts, payload and digest don't agree, [`RequestError::Refused`]
+    /// when a limit is passed or the request makes no sense.
+    pub fn request(&self) -> Result<Request, RequestError> {
+        within("arguments", self.argc, limits::ARGUMENTS as u64)?;
+        within("environment settings", self.envc, limits::SETTINGS as u64)?;
+        let invalid = |field| Fault::Invalid { frame: "start", field };
+        let Some((0, strings)) = self.payload.split_last().map(|(last, rest)| (*last, rest)) else {
+            return Err(invalid("payload").into());
+        };
+        let mut strings = strings.split(|&byte| byte == 0).map(<[u8]>::to_vec);
+        let args: Vec<_> = strings.by_ref().take(self.argc as usize).collect();
+        let env: Vec<_> = strings.by_ref().take(self.envc as usize).collect();
+        let cwd = if self.cwd { strings.next() } else { None };
+        let user = if self.user { strings.next() } else { None };
+        let is_whole = args.len() as u64 == self.argc
+            && env.len() as u64 == self.envc
+            && cwd.is_some() == self.cwd
+            && user.is_some() == self.user
+            && strings.next().is_none();
+        if !is_whole {
+            return Err(invalid("payload").into());
+        }
+        let mut builder = Request::builder(self.mode, args);
+        builder.envs(env).stdin(self.stdin).timeout_ms(self.timeout_ms);
+        cwd.into_iter().for_each(|cwd| _ = builder.cwd(cwd));
+        user.into_iter().for_each(|user| _ = builder.user(user));
+        self.lock.iter().for_each(|lock| _ = builder.lock(lock.clone()));
+        if builder.digest_over(&self.payload) != self.digest {
+            return Err(invalid("digest").into());
+        }
+        Ok(builder.into_request()?)
+    }
+
+    /// Returns the capabilities that the server must have named beyond `exec`: a server that does not
+    /// know these fields would ignore them.
+    pub fn needs(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.lock.is_some().then_some(capability::LOCK).into_iter()
+    }
+
+    /// Returns the request digest as the client computed it.
+    pub fn digest(&self) -> RequestDigest {
+        self.digest
+    }
+
+    /// Returns whether standard input will come; else it is empty.
+    pub fn stdin(&self) -> bool {
+        self.stdin
+    }
+
+    /// Returns the milliseconds after which the server ends the command; 0 for never.
+    pub fn timeout_ms(&self) -> u64 {
+        self.timeout_ms
+    }
+
+    /// Returns what the command must hold alone while it runs.
+    pub fn lock(&self) -> Option<&Lock> {
+        self.lock.as_ref()
+    }
+
+    /// Returns the milliseconds of grace, if less than the server's.
+    pub fn grace_ms(&self) -> Option<u64> {
+        self.grace_ms
+    }
+
+    /// Returns the names of the digests that the client can check, best first.
+    pub fn digests(&self) -> &[String] {
+        &self.digests
+    }
+
+    /// Returns whether the key is the caller's own and outlives the job.
+    pub fn keep(&self) -> bool {
+        self.keep
+    }
+
+    /// Returns whether data shall carry the time at which it was read.
+    pub fn timestamps(&self) -> bool {
+        self.timestamps
+    }
+
+    /// Returns the request's strings, each ended by NUL.
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
+    pub(crate) fn payload_mut(&mut self) -> &mut Bytes {
+        &mut self.payload
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::ErrorKind;
+
+    fn request() -> Request {
+        let mut builder = Request::exec([&b"printf"[..], b"", b"\xff\n $'\""]);
+        builder.env("A=").env("B=x=y").cwd("/tmp").user("app").stdin(true).timeout_ms(1500);
+        builder.build().unwrap()
+    }
+
+    #[test]
+    fn a_request_reads_back_byte_for_byte() {
+        assert_eq!(StartBody::new(&request()).request().unwrap(), request());
+    }
+
+    #[test]
+    fn counts_that_do_not_fit_the_payload_are_faults() {
+        let good = StartBody::new(&request());
+        let bad = [
+            StartBody { argc: 2, ..good.clone() },
+            StartBody { argc: 4, ..good.clone() },
+            StartBody { envc: 1, ..good.clone() },
+            StartBody { cwd: false, ..good.clone() },
+            StartBody { user: false, ..good.clone() },
+            StartBody { payload: Bytes::new(), ..good.clone() },
+            StartBody { payload: good.payload.slice(..good.payload.len() - 1), ..good },
+        ];
+        for start in bad {
+            assert!(matches!(start.request(), Err(RequestError::Fault(_))));
+        }
+    }
+
+    #[test]
+    fn limits_are_refused_by_their_name() {
+        // What no builder gives: a peer's start with a digest that fits.
+        let refused =
+            |builder: &crate::request::RequestBuilder| match StartBody::new(&builder.unchecked())
+                .request()
+            {
+                Err(RequestError::Refused(failure)) => failure.kind,
+                other => panic!("{other:?}"),
+            };
+        let args = |args: Vec<Vec<u8>>| Request::exec(args);
+        assert_eq!(refused(&args(vec![b"x".to_vec(); limits::ARGUMENTS + 1])), ErrorKind::TooBig);
+        assert_eq!(refused(&args(vec![vec![b'x'; limits::STRING]])), ErrorKind::TooBig);
+        assert_eq!(refused(&args(vec![vec![b'x'; 100_000]; 11])), ErrorKind::TooBig);
+        assert_eq!(refused(&args(vec![b"".to_vec()])), ErrorKind::Usage);
+        assert_eq!(refused(Request::exec(["x"]).env("=x")), ErrorKind::Usage);
+        let largest = args(vec![vec![b'x'; limits::STRING - 1]]).build().unwrap();
+        assert!(StartBody::new(&largest).request().is_ok());
+    }
+}
