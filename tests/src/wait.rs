@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::random::Random;
+
 /// How long a test waits for what should happen soon.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -47,12 +49,13 @@ pub fn poll_for<T>(limit: Duration, mut find: impl FnMut() -> Option<T>) -> Opti
     }
 }
 
-/// A pause that a server has asked for: `retry_after_ms`.
-pub fn pause(asked: Duration) {
-    nap(asked);
+/// Waits for a random time below `longest`, where a random moment itself is what is tested.
+pub(crate) fn random_moment(random: &mut Random, longest: Duration) {
+    let longest = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
+    nap(Duration::from_micros(random.below(longest)));
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one pause between two looks at a condition")]
+#[expect(clippy::disallowed_methods, reason = "the one pause, between two looks at a condition")]
 fn nap(pause: Duration) {
     std::thread::sleep(pause);
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rcmd_certs::Layout;
@@ -14,13 +15,13 @@ use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::Random;
 use crate::authority::Serving;
-use crate::wait::{DEADLINE, pause};
+use crate::wait::{DEADLINE, eventually, random_moment};
 
 /// Members that enroll in each round; as many renew.
 const AT_ONCE: usize = 4;
 
-/// The longest time from the start of a round to the kill, in milliseconds.
-const LONGEST: u64 = 120;
+/// The longest time from the start of a round to the kill.
+const LONGEST: Duration = Duration::from_millis(120);
 
 /// What came of all rounds.
 #[derive(Debug, Default)]
@@ -86,10 +87,8 @@ pub fn run(kills: u64, seed: u64) -> Figures {
     for round in 0..kills {
         let tokens: Vec<_> =
             (0..AT_ONCE).map(|number| authority.token(&["client", &name(round, number)])).collect();
-        let moment = Duration::from_millis(random.below(LONGEST));
         let work = begin(&runtime, &authority, tokens, &members, round);
-        // Nothing is awaited: the moment is what is tested.
-        pause(moment);
+        random_moment(&mut random, LONGEST);
         authority.kill();
         figures.kills += 1;
         authority.restart();
@@ -124,19 +123,19 @@ fn begin(
     members: &[Layout],
     round: u64,
 ) -> JoinSet<Done> {
-    let mut work = JoinSet::new();
+    let (mut work, address) = (JoinSet::new(), authority.address());
     for (number, token) in tokens.into_iter().enumerate() {
         let layout = authority.member(&name(round, number));
-        work.spawn_on(insist(layout, Some(token)), runtime.handle());
+        work.spawn_on(insist(layout, Some(token), address), runtime.handle());
     }
     for layout in members.iter().rev().take(AT_ONCE) {
-        work.spawn_on(insist(layout.clone(), None), runtime.handle());
+        work.spawn_on(insist(layout.clone(), None, address), runtime.handle());
     }
     work
 }
 
 /// Enrolls with a token, or renews without one, until there is an answer.
-async fn insist(layout: Layout, token: Option<Token>) -> Done {
+async fn insist(layout: Layout, token: Option<Token>, address: SocketAddr) -> Done {
     let start = Instant::now();
     let mut tries = 0;
     loop {
@@ -151,7 +150,8 @@ async fn insist(layout: Layout, token: Option<Token>) -> Done {
         match outcome {
             Err(error) if error.is_temporary() && start.elapsed() < DEADLINE => {
                 // It is being started again.
-                let _ = spawn_blocking(|| pause(Duration::from_millis(5))).await;
+                let listens = move || TcpStream::connect(address).is_ok();
+                let _ = spawn_blocking(move || eventually("it listens again", listens)).await;
             }
             outcome => return (layout, token.is_some(), tries, outcome),
         }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::World;
 use crate::raw::{Dial, RawPeer, Start, frame, hello};
-use crate::wait::{DEADLINE, pause};
+use crate::wait::{DEADLINE, poll_for};
 
 /// How long a client of a storm tries.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -52,20 +52,25 @@ pub fn storm(world: &World, clients: usize) -> Weather {
                 );
                 let start = Start::shell(1, &line);
                 barrier.wait();
-                let until = Instant::now() + PATIENCE;
-                while let Some(again) = attempt(world, number, &start) {
-                    assert!(Instant::now() < until, "client {number} was never served: {again:?}");
-                    match again {
-                        Again::Busy(wait) => {
+                let (mut due, mut last) = (Instant::now(), None);
+                let served = poll_for(PATIENCE, || {
+                    if Instant::now() < due {
+                        return None;
+                    }
+                    last = attempt(world, number, &start);
+                    match &last {
+                        None => return Some(()),
+                        Some(Again::Busy(wait)) => {
                             busy.fetch_add(1, Ordering::Relaxed);
-                            pause(wait);
+                            due = Instant::now() + *wait;
                         }
-                        Again::Away => {
+                        Some(Again::Away) => {
                             turned_away.fetch_add(1, Ordering::Relaxed);
-                            pause(Duration::from_millis(50));
                         }
                     }
-                }
+                    None
+                });
+                assert!(served.is_some(), "client {number} was never served: {last:?}");
             };
             let builder = std::thread::Builder::new().stack_size(512 * 1024);
             builder.spawn_scoped(scope, client).expect("a thread");

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType};
 use rcmd_authority::ca::Authority;
 use rcmd_authority::server::{Options as ServeOptions, Serving};
 use rcmd_authority::state::{Desk, NewToken, Order, Reply, RevocationReason};
@@ -19,6 +19,7 @@ use rcmd_certs::enroll::{EnrollError, Fetched, Kind, Member, Options, Reason, en
 use rcmd_certs::files::{self as disk, Existing, NewFile};
 use rcmd_certs::pem::Der;
 use rcmd_certs::tls::{self, ClientFiles, ServerFiles, check_client, check_server};
+use rcmd_certs::x509::Certificate;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -97,6 +98,22 @@ impl World {
         let layout = self.member(name);
         enroll(&token, &layout, &Options::default()).await.unwrap();
         Member::load(&layout, kind).unwrap().unwrap()
+    }
+
+    /// A certificate in PEM for the same names and the same key (PEM), signed by the authority, that
+    /// expired years ago.
+    fn expired(&self, certificate: &Certificate, key: &[u8]) -> String {
+        let authority = Authority::load(&self.authority()).unwrap();
+        let signer = KeyPair::from_pem(&authority.key_pem()).unwrap();
+        let issuer = Issuer::from_ca_cert_pem(&authority.cert_pem(), signer).unwrap();
+        let mut params = CertificateParams::default();
+        let uris = certificate.uris.iter().map(|uri| SanType::URI(uri.parse().unwrap()));
+        params.subject_alt_names = uris.collect();
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 1, 2);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::from_pem(str::from_utf8(key).unwrap()).unwrap();
+        params.signed_by(&key, &issuer).unwrap().pem()
     }
 
     async fn revoke(&self, what: &str) {
@@ -227,18 +244,14 @@ async fn a_forged_token_and_an_absent_authority_are_told_apart() {
 #[tokio::test]
 async fn a_member_renews_with_an_expired_certificate_too() {
     let authority = Authority::create(Algorithm::Ed25519).unwrap();
-    let world = World::with(authority, "client_life = \"1s\"\n").await;
-    let member = world.enrolled(Kind::Client, "alice").await;
-    let cert = member.layout().client_cert();
-    let expired = || {
-        let left = tls::load_leaf(&cert).unwrap().not_after - clock::now_unix();
-        left < 0
-    };
-    let key = fs::read(member.layout().client_key()).unwrap();
-    while !expired() {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    // So short a life that no renewal is answered with the certificate before.
+    let world = World::with(authority, "client_life = \"5s\"\n").await;
+    let layout = world.enrolled(Kind::Client, "alice").await.layout().clone();
+    let (cert, key) = (layout.client_cert(), fs::read(layout.client_key()).unwrap());
+    fs::write(&cert, world.expired(&tls::load_leaf(&cert).unwrap(), &key)).unwrap();
+    let member = Member::load(&layout, Kind::Client).unwrap().unwrap();
     let first = tls::load_leaf(&cert).unwrap();
+    assert!(first.not_after < clock::now_unix());
     let fetched = member.renew().await.unwrap();
     let second = tls::load_leaf(&cert).unwrap();
     assert_eq!((&second.uris, second.key), (&first.uris, first.key));
