@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, io::BufRead, time::Duration};
 use rcmd_protocol::ids::AuditHead;
 use rcmd_server::audit::{
     show::{Filter, Show},
-    verify::{Against, Finding, Verified, follow},
+    verify::{AuditFinding, Expected, Verified, follow},
 };
 use sha2::{Digest as _, Sha256};
 
@@ -32,11 +32,11 @@ pub fn audit(data: &[u8]) {
     }
 }
 
-fn judge(files: &[Vec<u8>], head: Option<AuditHead>) -> Result<Verified, Box<Finding>> {
+fn judge(files: &[Vec<u8>], head: Option<AuditHead>) -> Result<Verified, Box<AuditFinding>> {
     let named = files.iter().enumerate();
     let readers =
         named.map(|(n, bytes)| (format!("audit-{:08}.jsonl", n + 1), Ok(bytes.as_slice())));
-    follow(readers, &Against { keys: Vec::new(), head }, Duration::ZERO)
+    follow(readers, &Expected { keys: Vec::new(), head }, Duration::ZERO)
 }
 
 /// Any bytes. Both readers go to the end; what is whole stays so under its own head, and without its

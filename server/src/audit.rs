@@ -48,14 +48,14 @@ use tracing::{error, warn};
 pub use self::{
     chain::LINE_LIMIT,
     error::AuditError,
-    settings::{AuditFile, Settings, Sync},
-    walk::Wrong,
+    settings::{AuditFile, AuditSettings, SyncMode},
+    walk::LineError,
 };
 use self::{
     journal::Journal,
-    record::{Attempt, End, Event, State},
+    record::{Attempt, EndRecord, Event, Lifecycle},
     recover::recover,
-    syncer::Shared,
+    syncer::SharedLog,
     text::Text,
     writer::Writer,
 };
@@ -67,8 +67,8 @@ use crate::{
 /// The log of a server.
 #[derive(Debug)]
 pub struct Audit {
-    shared: Arc<Shared>,
-    settings: Settings,
+    shared: Arc<SharedLog>,
+    settings: AuditSettings,
     syncer: Mutex<Option<JoinHandle<()>>>,
     /// Held so that no other server writes into the same folder.
     _lock: File,
@@ -76,7 +76,7 @@ pub struct Audit {
 
 /// A start that was written down; its end is, at the latest when this is dropped.
 #[derive(Debug)]
-pub struct Started {
+pub struct AuditedStart {
     audit: Arc<Audit>,
     job: Option<String>,
 }
@@ -87,7 +87,7 @@ impl Audit {
     ///
     /// # Errors
     /// Why there is no log; the server must not run then.
-    pub fn open(settings: &Settings, signer: Signer) -> Result<Arc<Self>, AuditError> {
+    pub fn open(settings: &AuditSettings, signer: Signer) -> Result<Arc<Self>, AuditError> {
         let folder = &settings.folder;
         let failed = |error| AuditError::Io { path: folder.clone(), error };
         files::make_folder(folder).map_err(failed)?;
@@ -108,13 +108,13 @@ impl Audit {
         let journal = journal.map_err(failed)?;
         let mut writer = Writer::begin(folder, recovered, signer, journal).map_err(failed)?;
         let begun = writer
-            .note(&server(State::Started))
+            .note(&server(Lifecycle::Started))
             .map_err(io::Error::other)
-            .and_then(|_| writer.seal())
+            .and_then(|_| writer.sign())
             .and_then(|()| writer.file().sync_all())
             .and_then(|()| files::sync_folder(folder));
         begun.map_err(failed)?;
-        let shared = Arc::new(Shared::new(writer, settings.clone()));
+        let shared = Arc::new(SharedLog::new(writer, settings.clone()));
         shared.write(|writer| shared.remove_old(writer));
         let syncer = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -140,10 +140,10 @@ impl Audit {
         request: &Request,
         digest: &RequestDigest,
     ) -> Result<AuditHead, Failure> {
-        let mask = &self.settings.mask;
+        let redactor = &self.settings.redactor;
         let args = match (request.mode(), request.args()) {
-            (Mode::Shell, [line]) => vec![mask.line(line)],
-            (_, args) => mask.args(args),
+            (Mode::Shell, [line]) => vec![redactor.line(line)],
+            (_, args) => redactor.args(args),
         };
         self.note(Event::Attempt(Box::new(Attempt {
             job: job.to_string(),
@@ -153,7 +153,7 @@ impl Audit {
             address: peer.address().to_string(),
             mode: request.mode().to_string(),
             args,
-            env: mask.env(request.env()),
+            env: redactor.env(request.env()),
             cwd: request.cwd().map(Text::of),
             user: request.user().map(Text::of),
             digest: digest.to_string(),
@@ -190,7 +190,11 @@ impl Audit {
     ///
     /// # Cancel safety
     /// The start may then be written, and has its end.
-    pub async fn start(self: &Arc<Self>, user: &[u8], permit: &Permit) -> Result<Started, Failure> {
+    pub async fn start(
+        self: &Arc<Self>,
+        user: &[u8],
+        permit: &Permit,
+    ) -> Result<AuditedStart, Failure> {
         let plan = permit.plan();
         let head = self.note(Event::Start {
             job: plan.job.clone(),
@@ -200,8 +204,8 @@ impl Audit {
             cwd: Text::of(plan.cwd.as_os_str().as_bytes()),
             rules: permit.rules().to_vec(),
         })?;
-        let mut started = Started { audit: Arc::clone(self), job: Some(plan.job.clone()) };
-        if self.settings.sync == Sync::Each {
+        let mut started = AuditedStart { audit: Arc::clone(self), job: Some(plan.job.clone()) };
+        if self.settings.sync == SyncMode::Each {
             let mut synced = self.shared.synced.subscribe();
             let done = synced.wait_for(|s| s.upto >= head.seq || s.failed >= head.seq).await;
             if !done.is_ok_and(|synced| synced.upto >= head.seq && synced.failed < head.seq) {
@@ -220,7 +224,7 @@ impl Audit {
             writer.note_late(event);
             if let Some(signer) = signer {
                 writer.replace_signer(signer);
-                if let Err(error) = writer.seal() {
+                if let Err(error) = writer.sign() {
                     warn!(%error, "audit: no checkpoint under the new key");
                 }
             }
@@ -257,8 +261,8 @@ impl Audit {
         let closed = self.shared.write(|writer| {
             writer.catch_up()?;
             writer.end_all("the server stopped before it had ended")?;
-            writer.note(&server(State::Stopped)).map_err(io::Error::other)?;
-            writer.seal()?;
+            writer.note(&server(Lifecycle::Stopped)).map_err(io::Error::other)?;
+            writer.sign()?;
             writer.file().sync_all()
         });
         if let Err(error) = closed {
@@ -267,11 +271,11 @@ impl Audit {
     }
 }
 
-impl Started {
+impl AuditedStart {
     /// The command has ended. `None` when there is no room for it yet.
     pub fn end(mut self, exit: &Exit) -> Option<AuditHead> {
         let failure = exit.failure();
-        let event = Event::End(Box::new(End {
+        let event = Event::End(Box::new(EndRecord {
             job: self.job.take()?,
             outcome: exit.outcome().to_string(),
             code: exit.code(),
@@ -286,7 +290,7 @@ impl Started {
     }
 }
 
-impl Started {
+impl AuditedStart {
     /// An end without a process that was seen to end.
     fn note(&mut self, outcome: &str, failure: &Failure) {
         let Some(job) = self.job.take() else { return };
@@ -295,14 +299,14 @@ impl Started {
     }
 }
 
-impl Drop for Started {
+impl Drop for AuditedStart {
     fn drop(&mut self) {
         let lost = Failure::new(ErrorKind::Lost, "the server lost sight of it");
         self.note("unknown", &lost);
     }
 }
 
-fn server(state: State) -> Event {
+fn server(state: Lifecycle) -> Event {
     let version = env!("CARGO_PKG_VERSION").to_owned();
     Event::Server { state, version, pid: std::process::id() }
 }

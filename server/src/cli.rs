@@ -34,15 +34,15 @@ use crate::daemon::log::LogFormat;
 pub struct Cli {
     /// A subcommand; without one the server runs.
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub command: Option<ServerCommand>,
     /// Flags of a running server.
     #[command(flatten)]
-    pub options: Options,
+    pub options: ServerOptions,
 }
 
 /// Flags of a running server.
 #[derive(Debug, clap::Args)]
-pub struct Options {
+pub struct ServerOptions {
     /// Identity and server.toml [default: $RCMD_DIR, /etc/rcmd]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
@@ -63,7 +63,7 @@ pub struct Options {
     pub quiet: bool,
 }
 
-impl Options {
+impl ServerOptions {
     /// Returns the least level that is logged.
     pub fn log_level(&self) -> LevelFilter {
         match (self.quiet, self.verbose) {
@@ -77,7 +77,7 @@ impl Options {
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum ServerCommand {
     /// Check, explain or begin the policy
     #[command(subcommand)]
     Policy(PolicyCommand),

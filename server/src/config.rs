@@ -29,7 +29,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// What a server is told.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ServerSettings {
     /// Where it listens.
     pub listen: Vec<SocketAddr>,
     /// Certificate, key and what to trust.
@@ -57,7 +57,7 @@ pub struct Settings {
     /// Limits, as configured; they are cut to the machine at start.
     pub limits: Limits,
     /// How the audit is kept.
-    pub audit: audit::Settings,
+    pub audit: audit::AuditSettings,
 }
 
 /// What becomes of running commands that a new policy no longer permits.
@@ -156,7 +156,7 @@ pub enum ConfigError {
     },
 }
 
-impl Settings {
+impl ServerSettings {
     /// Reads `server.toml` under `dir` if it is there; `listen`, if not empty, takes the place of
     /// what it says.
     ///
@@ -248,11 +248,11 @@ fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
 mod tests {
     use super::*;
 
-    fn load(text: &str) -> Result<Settings, ConfigError> {
+    fn load(text: &str) -> Result<ServerSettings, ConfigError> {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::new(dir.path());
         std::fs::write(layout.server_toml(), text).unwrap();
-        Settings::load(&layout, Vec::new())
+        ServerSettings::load(&layout, Vec::new())
     }
 
     fn error(text: &str) -> String {
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn nothing_at_all_is_a_configuration() {
         let dir = tempfile::tempdir().unwrap();
-        let settings = Settings::load(&Layout::new(dir.path()), Vec::new()).unwrap();
+        let settings = ServerSettings::load(&Layout::new(dir.path()), Vec::new()).unwrap();
         assert_eq!(settings.listen, ["127.0.0.1:7263".parse().unwrap()]);
         assert_eq!(settings.limits, Limits::default());
     }
@@ -274,7 +274,7 @@ mod tests {
         let layout = Layout::new(dir.path());
         std::fs::write(layout.server_toml(), "listen = [\"0.0.0.0:1\"]").unwrap();
         let flag = vec!["127.0.0.1:2".parse().unwrap()];
-        assert_eq!(Settings::load(&layout, flag.clone()).unwrap().listen, flag);
+        assert_eq!(ServerSettings::load(&layout, flag.clone()).unwrap().listen, flag);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use self::{
 };
 use crate::{
     audit::Audit,
-    config::{Settings, limits::Limits},
+    config::{ServerSettings, limits::Limits},
     job::idempotency::IdempotencyLog,
     net::{PendingHandshakes, listener::Listener},
     policy::{self, Rules},
@@ -41,7 +41,7 @@ pub struct Loaded {
     /// The folder of identity and configuration.
     pub layout: Layout,
     /// The configuration.
-    pub settings: Settings,
+    pub settings: ServerSettings,
     /// The limits, reduced to what the machine allows.
     pub limits: Limits,
     /// Certificates, keys and revocation lists.
@@ -58,7 +58,7 @@ impl Loaded {
     /// What is wrong with which file.
     pub fn load(dir: Option<&Path>, listen: Vec<SocketAddr>) -> Result<Self> {
         let layout = Layout::for_host(dir);
-        let settings = Settings::load(&layout, listen)?;
+        let settings = ServerSettings::load(&layout, listen)?;
         let trust = Trust::load(&layout)?;
         let policy = policy::file::load(&settings.policy, &settings.host)?;
         let limits = settings.limits.cut_to(process::descriptor_limit());

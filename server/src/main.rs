@@ -8,7 +8,7 @@ use std::{
 use clap::Parser as _;
 use rcmd_certs::text::escaped;
 use rcmd_server::{
-    cli::{self, Cli, Command, Options},
+    cli::{self, Cli, ServerCommand, ServerOptions},
     daemon::{self, Loaded},
 };
 
@@ -29,14 +29,16 @@ fn main() -> ExitCode {
     };
     let out = &mut stdout();
     let done = match cli.command {
-        Some(Command::Completions { shell }) => cli::manual::completions(shell, out).map(|()| 0),
-        Some(Command::Man { out: folder }) => {
+        Some(ServerCommand::Completions { shell }) => {
+            cli::manual::completions(shell, out).map(|()| 0)
+        }
+        Some(ServerCommand::Man { out: folder }) => {
             cli::manual::manual(folder.as_deref(), out).map(|()| 0)
         }
-        Some(Command::Policy(command)) => cli::policy::run(command, out),
-        Some(Command::Enroll(options)) => cli::enroll::run(&options, out),
-        Some(Command::Status(options)) => cli::status::run(&options, out),
-        Some(Command::Audit(command)) => command.run().map(|()| 0),
+        Some(ServerCommand::Policy(command)) => cli::policy::run(command, out),
+        Some(ServerCommand::Enroll(options)) => cli::enroll::run(&options, out),
+        Some(ServerCommand::Status(options)) => cli::status::run(&options, out),
+        Some(ServerCommand::Audit(command)) => command.run().map(|()| 0),
         None if cli.options.check_config => cli::check_config::run(cli.options, out).map(|()| 0),
         None => serve(cli.options).map(|()| 0),
     };
@@ -50,7 +52,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(options: Options) -> anyhow::Result<()> {
+fn serve(options: ServerOptions) -> anyhow::Result<()> {
     daemon::log::init(options.log_level(), options.log_format);
     daemon::run(Loaded::load(options.dir.as_deref(), options.listen)?)
 }

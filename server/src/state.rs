@@ -26,7 +26,7 @@ use crate::{
     },
     audit::Audit,
     config::{
-        Settings,
+        ServerSettings,
         limits::{HELD, Limits},
     },
     job::{self, idempotency::IdempotencyLog, registry::Registry},
@@ -39,7 +39,7 @@ use crate::{
 #[derive(Debug)]
 pub struct ServerState {
     /// As configured, with the limits cut to the machine.
-    pub settings: Settings,
+    pub settings: ServerSettings,
     /// Certificates, keys and revocation lists as they are now.
     pub trust: Trust,
     /// What jobs need.
@@ -70,7 +70,7 @@ impl ServerState {
     /// When the kernel gives no randomness.
     #[allow(clippy::too_many_arguments)] // Each is another thing, and there is one caller.
     pub fn new(
-        mut settings: Settings,
+        mut settings: ServerSettings,
         limits: Limits,
         trust: Trust,
         policy: Rules,

@@ -51,7 +51,7 @@ pub(super) fn link(previous: &[u8; 32], body: &[u8]) -> [u8; 32] {
 }
 
 /// What a checkpoint's signature is over: the record before it.
-pub(super) fn sealed(head: &AuditHead) -> Vec<u8> {
+pub(super) fn checkpoint(head: &AuditHead) -> Vec<u8> {
     let mut message = b"rcmd audit checkpoint 1\n".to_vec();
     message.extend_from_slice(&head.seq.to_be_bytes());
     message.extend_from_slice(&head.hash);

@@ -58,7 +58,7 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
 
 /// How a line ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Ended {
+pub(super) enum LineEnd {
     /// With its newline, which is not in the buffer.
     Whole,
     /// With the file, in the middle of it.
@@ -74,17 +74,17 @@ pub(super) fn next_line(
     reader: &mut impl BufRead,
     line: &mut Vec<u8>,
     limit: usize,
-) -> io::Result<Ended> {
+) -> io::Result<LineEnd> {
     let room = (limit + 1).saturating_sub(line.len());
     reader.by_ref().take(room as u64).read_until(b'\n', line)?;
     Ok(match line.last() {
         Some(b'\n') => {
             line.pop();
-            Ended::Whole
+            LineEnd::Whole
         }
-        _ if line.len() > limit => Ended::TooLong,
-        Some(_) => Ended::Torn,
-        None => Ended::File,
+        _ if line.len() > limit => LineEnd::TooLong,
+        Some(_) => LineEnd::Torn,
+        None => LineEnd::File,
     })
 }
 
@@ -100,12 +100,12 @@ mod tests {
             let ended = next_line(&mut reader, &mut line, 6).unwrap();
             (ended, String::from_utf8(line).unwrap())
         };
-        assert_eq!(next(), (Ended::Whole, "one".to_owned()));
-        assert_eq!(next(), (Ended::Whole, String::new()));
-        assert_eq!(next(), (Ended::TooLong, "longer ".to_owned()));
-        assert_eq!(next(), (Ended::Whole, "than".to_owned()));
-        assert_eq!(next(), (Ended::Torn, "torn".to_owned()));
-        assert_eq!(next(), (Ended::File, String::new()));
+        assert_eq!(next(), (LineEnd::Whole, "one".to_owned()));
+        assert_eq!(next(), (LineEnd::Whole, String::new()));
+        assert_eq!(next(), (LineEnd::TooLong, "longer ".to_owned()));
+        assert_eq!(next(), (LineEnd::Whole, "than".to_owned()));
+        assert_eq!(next(), (LineEnd::Torn, "torn".to_owned()));
+        assert_eq!(next(), (LineEnd::File, String::new()));
     }
 
     #[test]

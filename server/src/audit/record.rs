@@ -42,7 +42,7 @@ pub enum Event {
     /// The server began or ended its work.
     Server {
         /// Which of them.
-        state: State,
+        state: Lifecycle,
         /// Of the program.
         version: String,
         /// Its pid.
@@ -67,7 +67,7 @@ pub enum Event {
         rules: Vec<String>,
     },
     /// A command has ended.
-    End(Box<End>),
+    End(Box<EndRecord>),
     /// The policy does not permit it. Nothing ran.
     Denial {
         /// The job that there would have been; none when a job was to be taken up again.
@@ -186,7 +186,7 @@ pub struct Torn {
 /// What the server did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum Lifecycle {
     /// It takes connections from now on.
     Started,
     /// Nothing of it runs any more.
@@ -226,7 +226,7 @@ pub struct Attempt {
 
 /// How a command ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct End {
+pub struct EndRecord {
     /// The job.
     pub job: String,
     /// What became of it.
@@ -271,7 +271,7 @@ impl Event {
 
     /// The end of a command of which no process was seen to end.
     pub(super) fn without_process(job: String, outcome: &str, kind: &str, message: &str) -> Self {
-        Self::End(Box::new(End {
+        Self::End(Box::new(EndRecord {
             job,
             outcome: outcome.to_owned(),
             code: None,

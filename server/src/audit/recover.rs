@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     chain::{GENESIS, LINE_LIMIT},
     error::AuditError,
-    files::{self, Ended},
+    files::{self, LineEnd},
     record::{Previous, Torn},
     walk::Walk,
 };
@@ -63,9 +63,9 @@ fn read(number: u64, path: &Path) -> std::io::Result<Option<Option<Recovered>>> 
     let damaged = loop {
         line.clear();
         match files::next_line(&mut reader, &mut line, LINE_LIMIT)? {
-            Ended::Whole => {}
-            Ended::File | Ended::Torn => break false,
-            Ended::TooLong => break true,
+            LineEnd::Whole => {}
+            LineEnd::File | LineEnd::Torn => break false,
+            LineEnd::TooLong => break true,
         }
         if walk.line(&line).is_err() {
             break true;

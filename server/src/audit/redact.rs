@@ -2,7 +2,7 @@
 
 use super::text::Text;
 
-const MARK: &str = "***";
+const REDACTED: &str = "***";
 
 /// What is secret, as the configuration says it.
 ///
@@ -10,26 +10,26 @@ const MARK: &str = "***";
 /// - `--password`: the word after it.
 /// - `*TOKEN*=`: the value of each setting whose name fits; `*` stands for any characters.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Mask {
+pub(super) struct Redactor {
     prefixes: Vec<String>,
     words: Vec<String>,
     settings: Vec<String>,
 }
 
-impl Mask {
+impl Redactor {
     /// Sorts patterns by what they are for.
     ///
     /// # Errors
     /// A pattern that would mask everything or nothing.
     pub(super) fn new(patterns: &[String]) -> Result<Self, String> {
-        let mut mask = Self::default();
+        let mut redactor = Self::default();
         for pattern in patterns {
             let (list, text) = if let Some(name) = pattern.strip_suffix('=') {
-                (&mut mask.settings, name)
+                (&mut redactor.settings, name)
             } else if let Some(prefix) = pattern.strip_suffix('*') {
-                (&mut mask.prefixes, prefix)
+                (&mut redactor.prefixes, prefix)
             } else {
-                (&mut mask.words, pattern.as_str())
+                (&mut redactor.words, pattern.as_str())
             };
             let stars = text.matches('*').count();
             if text.len() == stars || (stars > 0 && !pattern.ends_with('=')) {
@@ -37,7 +37,7 @@ impl Mask {
             }
             list.push(text.to_owned());
         }
-        Ok(mask)
+        Ok(redactor)
     }
 
     /// The arguments of a program.
@@ -50,11 +50,11 @@ impl Mask {
                     self.words.iter().any(|word| word.as_bytes() == arg.as_slice()),
                 );
                 if hidden {
-                    return Text::Masked { masked: MARK.to_owned() };
+                    return Text::Masked { masked: REDACTED.to_owned() };
                 }
                 let prefix = self.prefixes.iter().find(|prefix| arg.starts_with(prefix.as_bytes()));
                 match prefix {
-                    Some(prefix) => Text::Masked { masked: format!("{prefix}{MARK}") },
+                    Some(prefix) => Text::Masked { masked: format!("{prefix}{REDACTED}") },
                     None => Text::of(arg),
                 }
             })
@@ -73,11 +73,11 @@ impl Mask {
             let prefix = self.prefixes.iter().find(|prefix| bare.starts_with(prefix.as_str()));
             if word.is_empty() {
             } else if std::mem::take(&mut hide) {
-                masked.push_str(MARK);
+                masked.push_str(REDACTED);
                 changed = true;
             } else if let Some(prefix) = prefix {
                 masked.push_str(prefix);
-                masked.push_str(MARK);
+                masked.push_str(REDACTED);
                 changed = true;
             } else {
                 hide = self.words.iter().any(|secret| secret == bare.trim_end_matches(['\'', '"']));
@@ -95,7 +95,7 @@ impl Mask {
                 let at = setting.iter().position(|&byte| byte == b'=').unwrap_or(setting.len());
                 let name = String::from_utf8_lossy(setting.get(..at).unwrap_or_default());
                 if self.settings.iter().any(|pattern| fits(pattern, &name)) {
-                    return Text::Masked { masked: format!("{name}={MARK}") };
+                    return Text::Masked { masked: format!("{name}={REDACTED}") };
                 }
                 Text::of(setting)
             })
@@ -151,9 +151,9 @@ fn fits(pattern: &str, name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn mask() -> Mask {
+    fn redactor() -> Redactor {
         let patterns = ["--password=*", "-p", "*TOKEN*=", "PGPASSWORD="];
-        Mask::new(&patterns.map(str::to_owned)).unwrap()
+        Redactor::new(&patterns.map(str::to_owned)).unwrap()
     }
 
     fn words(words: &[&str]) -> Vec<Vec<u8>> {
@@ -166,34 +166,35 @@ mod tests {
 
     #[test]
     fn arguments_are_masked_by_prefix_and_by_the_word_before() {
-        let texts = mask().args(&words(&["mysql", "--password=hunter2", "-p", "hunter2", "db"]));
+        let texts =
+            redactor().args(&words(&["mysql", "--password=hunter2", "-p", "hunter2", "db"]));
         assert_eq!(shown(&texts), ["mysql", "--password=***", "-p", "***", "db"]);
         assert!(matches!(texts[1], Text::Masked { .. }));
-        assert!(matches!(mask().args(&words(&["***"]))[0], Text::Plain(_)));
+        assert!(matches!(redactor().args(&words(&["***"]))[0], Text::Plain(_)));
     }
 
     #[test]
     fn a_shell_line_is_masked_word_by_word() {
-        let line = |text: &str| mask().line(text.as_bytes()).shown();
+        let line = |text: &str| redactor().line(text.as_bytes()).shown();
         assert_eq!(line("mysql --password=hunter2 -u a;x"), "mysql --password=*** -u a;x");
         assert_eq!(line("x --password='hun ter2'|y"), "x --password=***|y");
         assert_eq!(line("x '--password=a b' c"), "x --password=*** c");
         assert_eq!(line("x -p a\\ b c"), "x -p *** c");
-        assert!(matches!(mask().line(b"plain 'line'  here"), Text::Plain(_)));
-        assert!(matches!(mask().line(b"\xff --password=x"), Text::Masked { .. }));
+        assert!(matches!(redactor().line(b"plain 'line'  here"), Text::Plain(_)));
+        assert!(matches!(redactor().line(b"\xff --password=x"), Text::Masked { .. }));
     }
 
     #[test]
     fn settings_are_masked_by_name() {
         let texts =
-            mask().env(&words(&["API_TOKEN_1=x", "PGPASSWORD=y", "PGPASSWORD2=z", "TOK=1"]));
+            redactor().env(&words(&["API_TOKEN_1=x", "PGPASSWORD=y", "PGPASSWORD2=z", "TOK=1"]));
         assert_eq!(shown(&texts), ["API_TOKEN_1=***", "PGPASSWORD=***", "PGPASSWORD2=z", "TOK=1"]);
     }
 
     #[test]
     fn patterns_that_fit_everything_are_refused() {
         for pattern in ["", "*", "=", "**=", "a*b*"] {
-            assert_eq!(Mask::new(&[pattern.to_owned()]).unwrap_err(), pattern);
+            assert_eq!(Redactor::new(&[pattern.to_owned()]).unwrap_err(), pattern);
         }
     }
 }

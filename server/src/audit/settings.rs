@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer};
 
-use super::redact::Mask;
+use super::redact::Redactor;
 use crate::units::{Size, Span};
 
 /// Where systemd's journal takes records.
@@ -15,11 +15,11 @@ const JOURNAL: &str = "/run/systemd/journal/socket";
 
 /// How the log is kept.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct AuditSettings {
     /// Where its files are.
     pub folder: PathBuf,
     /// When a line has to be on the disk.
-    pub sync: Sync,
+    pub sync: SyncMode,
     /// Bytes of a file after which another one is begun.
     pub rotate_size: u64,
     /// Age of a file after which another one is begun.
@@ -29,13 +29,13 @@ pub struct Settings {
     /// Where the journal takes a copy, if it is to have one.
     pub journald: Option<PathBuf>,
     /// What is secret.
-    pub(super) mask: Mask,
+    pub(super) redactor: Redactor,
 }
 
 /// When a line has to be on the disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Sync {
+pub enum SyncMode {
     /// Within 100 milliseconds, together with others.
     #[default]
     Group,
@@ -47,32 +47,32 @@ pub enum Sync {
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditFile {
-    sync: Sync,
+    sync: SyncMode,
     rotate_size: Size,
     rotate_age: Span,
     keep: Option<Span>,
     journald: Journald,
     #[serde(deserialize_with = "mask")]
-    mask: Mask,
+    mask: Redactor,
 }
 
 impl Default for AuditFile {
     fn default() -> Self {
         Self {
-            sync: Sync::default(),
+            sync: SyncMode::default(),
             rotate_size: Size(64 << 20),
             rotate_age: Span(Duration::from_secs(24 * 3600)),
             keep: None,
             journald: Journald::default(),
-            mask: Mask::default(),
+            mask: Redactor::default(),
         }
     }
 }
 
 impl AuditFile {
     /// The settings, with the log under the server's folder.
-    pub fn settings(self, server: &Path) -> Settings {
-        Settings {
+    pub fn settings(self, server: &Path) -> AuditSettings {
+        AuditSettings {
             folder: server.join("audit"),
             sync: self.sync,
             rotate_size: self.rotate_size.0,
@@ -82,7 +82,7 @@ impl AuditFile {
                 Journald::Wanted(wanted) => wanted.then(|| PathBuf::from(JOURNAL)),
                 Journald::Socket(path) => Some(path),
             },
-            mask: self.mask,
+            redactor: self.mask,
         }
     }
 }
@@ -101,8 +101,8 @@ impl Default for Journald {
     }
 }
 
-fn mask<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Mask, D::Error> {
-    Mask::new(&Vec::deserialize(deserializer)?).map_err(|pattern| {
+fn mask<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Redactor, D::Error> {
+    Redactor::new(&Vec::deserialize(deserializer)?).map_err(|pattern| {
         serde::de::Error::custom(format_args!(
             "{pattern:?} masks everything or nothing; write \"--password=*\", \"--password\" or \
              \"*TOKEN*=\""
@@ -120,7 +120,7 @@ mod tests {
         let file =
             read("sync = \"each\"\nrotate_size = \"8 KiB\"\nkeep = \"90d\"\njournald = true");
         let settings = file.unwrap().settings(Path::new("/s"));
-        assert_eq!((settings.sync, settings.rotate_size), (Sync::Each, 8192));
+        assert_eq!((settings.sync, settings.rotate_size), (SyncMode::Each, 8192));
         assert_eq!(settings.keep, Some(Duration::from_secs(90 * 86_400)));
         assert_eq!(settings.journald.as_deref(), Some(Path::new(JOURNAL)));
         assert!(

@@ -10,8 +10,8 @@ use rcmd_certs::text::escaped;
 
 use super::{
     chain::LINE_LIMIT,
-    files::{self, Ended},
-    record::{Attempt, End, Event, Opening, State, Stub},
+    files::{self, LineEnd},
+    record::{Attempt, EndRecord, Event, Lifecycle, Opening, Stub},
     text::{Text, write_json},
 };
 
@@ -35,13 +35,13 @@ pub struct Filter {
 pub struct Show<W> {
     filter: Filter,
     out: W,
-    open: HashMap<String, Asked>,
+    open: HashMap<String, OpenCommand>,
     order: VecDeque<String>,
     unreadable: u64,
 }
 
 #[derive(Debug)]
-struct Asked {
+struct OpenCommand {
     time: String,
     peer: String,
     command: String,
@@ -65,13 +65,13 @@ impl<W: Write> Show<W> {
             let ended = files::next_line(reader, &mut line, LINE_LIMIT)?;
             match ended {
                 // The rest of a line that was too long is none of its own.
-                Ended::Whole if std::mem::take(&mut skipping) => {}
-                Ended::Whole => self.line(&line)?,
-                Ended::TooLong => {
+                LineEnd::Whole if std::mem::take(&mut skipping) => {}
+                LineEnd::Whole => self.line(&line)?,
+                LineEnd::TooLong => {
                     self.unreadable += u64::from(!skipping);
                     skipping = true;
                 }
-                Ended::Torn | Ended::File => return Ok(()),
+                LineEnd::Torn | LineEnd::File => return Ok(()),
             }
         }
     }
@@ -130,7 +130,7 @@ impl<W: Write> Show<W> {
         match event {
             Event::Attempt(attempt) => self.remember(time, &attempt),
             Event::Start { job, peer, program, .. } => {
-                let asked = self.open.entry(job).or_insert_with(|| Asked {
+                let asked = self.open.entry(job).or_insert_with(|| OpenCommand {
                     time: time.to_owned(),
                     peer,
                     command: program.shown(),
@@ -164,7 +164,7 @@ impl<W: Write> Show<W> {
             (_, args) => args.iter().map(quoted).collect(),
         };
         let emergency = if attempt.break_glass { "(break-glass) " } else { "" };
-        let asked = Asked {
+        let asked = OpenCommand {
             time: time.to_owned(),
             peer: attempt.peer.clone(),
             command: format!("{emergency}{}", words.join(" ")),
@@ -223,7 +223,7 @@ fn peer(event: &Event) -> Option<&str> {
     }
 }
 
-fn ended(end: &End) -> String {
+fn ended(end: &EndRecord) -> String {
     let how = match (end.code, &end.signal) {
         (Some(code), _) => format!("{} {code}", end.outcome),
         (None, Some(signal)) => format!("{} {signal}", end.outcome),
@@ -239,10 +239,10 @@ fn ended(end: &End) -> String {
 /// Events beside commands; `-` stands for the server itself.
 fn other(event: &Event) -> Option<(&str, String)> {
     Some(match event {
-        Event::Server { state: State::Started, version, .. } => {
+        Event::Server { state: Lifecycle::Started, version, .. } => {
             ("-", format!("server {version} started"))
         }
-        Event::Server { state: State::Stopped, .. } => ("-", "server stopped".to_owned()),
+        Event::Server { state: Lifecycle::Stopped, .. } => ("-", "server stopped".to_owned()),
         Event::Open { reason: Opening::SyncFailed, .. } => {
             ("-", "the file before this could not be synced".to_owned())
         }

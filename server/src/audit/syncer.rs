@@ -16,7 +16,7 @@ use super::{
     chain::LINE_LIMIT,
     files,
     record::{Event, Opening, Previous},
-    settings::{Settings, Sync},
+    settings::{AuditSettings, SyncMode},
     writer::Writer,
 };
 
@@ -24,9 +24,9 @@ use super::{
 /// power cut's loss within 100 ms on a disk that takes less than half of that.
 const GATHER: Duration = Duration::from_millis(50);
 /// New lines are signed when there are so many of them,
-const SEAL_LINES: u64 = 1000;
+const SIGN_LINES: u64 = 1000;
 /// or when the first of them is so old.
-const SEAL_AFTER: Duration = Duration::from_secs(10);
+const SIGN_AFTER: Duration = Duration::from_secs(10);
 /// What failed is tried again after this,
 const RETRY: Duration = Duration::from_secs(1);
 /// and ever later up to this, since each attempt to go on after a failed sync is a new file.
@@ -34,14 +34,14 @@ const RETRY_MOST: Duration = Duration::from_secs(60);
 
 /// What the threads share.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct SharedLog {
     state: Mutex<State>,
     /// Something was written, or is to end.
     written: Condvar,
     /// It is to end.
     ending: Condvar,
     pub(super) synced: watch::Sender<Synced>,
-    settings: Settings,
+    settings: AuditSettings,
 }
 
 #[derive(Debug)]
@@ -60,8 +60,8 @@ pub(super) struct Synced {
     pub(super) failed: u64,
 }
 
-impl Shared {
-    pub(super) fn new(writer: Writer, settings: Settings) -> Self {
+impl SharedLog {
+    pub(super) fn new(writer: Writer, settings: AuditSettings) -> Self {
         Self {
             state: Mutex::new(State { writer, dirty: true, closing: false }),
             written: Condvar::new(),
@@ -94,31 +94,31 @@ impl Shared {
         self.ending.notify_all();
     }
 
-    /// Lives until [`Shared::end`].
+    /// Lives until [`SharedLog::end`].
     pub(super) fn run(&self) {
-        let (mut sealed, mut opened) = (Instant::now(), Instant::now());
+        let (mut signed_at, mut opened) = (Instant::now(), Instant::now());
         let mut state = self.lock();
         while !state.closing {
             if !state.dirty {
-                let due = SEAL_AFTER.saturating_sub(sealed.elapsed());
-                let wait = match (state.writer.is_behind(), state.writer.unsealed()) {
+                let due = SIGN_AFTER.saturating_sub(signed_at.elapsed());
+                let wait = match (state.writer.is_behind(), state.writer.unsigned()) {
                     (true, _) => RETRY,
                     (_, 0) => Duration::MAX,
                     _ => due.max(Duration::from_millis(1)),
                 };
                 state = self.wait(&self.written, state, wait);
             }
-            if state.dirty && self.settings.sync == Sync::Group {
+            if state.dirty && self.settings.sync == SyncMode::Group {
                 state = self.wait(&self.ending, state, GATHER);
             }
             // Errors come again with the next attempt to write, and are told there.
             let _ = state.writer.catch_up();
-            let lines = state.writer.unsealed();
-            if lines >= SEAL_LINES || (lines > 0 && sealed.elapsed() >= SEAL_AFTER) {
-                seal(&mut state.writer);
-                sealed = Instant::now();
+            let lines = state.writer.unsigned();
+            if lines >= SIGN_LINES || (lines > 0 && signed_at.elapsed() >= SIGN_AFTER) {
+                sign(&mut state.writer);
+                signed_at = Instant::now();
             } else if lines == 0 {
-                sealed = Instant::now();
+                signed_at = Instant::now();
             }
             let mut old = None;
             if self.is_due(&state.writer, opened) {
@@ -229,8 +229,8 @@ impl Shared {
     }
 }
 
-fn seal(writer: &mut Writer) {
-    if let Err(error) = writer.seal() {
+fn sign(writer: &mut Writer) {
+    if let Err(error) = writer.sign() {
         warn!(%error, "audit: no checkpoint");
     }
 }

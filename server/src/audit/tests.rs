@@ -12,17 +12,17 @@ use rcmd_certs::{
 use rcmd_protocol::ids::AuditHead;
 
 use super::{
-    Audit, AuditError, AuditFile, Settings,
-    record::{Event, State},
+    Audit, AuditError, AuditFile, AuditSettings,
+    record::{Event, Lifecycle},
     server,
     text::Text,
-    verify::{Against, What, follow, verify},
+    verify::{Defect, Expected, follow, verify},
 };
 
 struct Host {
     dir: tempfile::TempDir,
     files: ServerFiles,
-    settings: Settings,
+    settings: AuditSettings,
 }
 
 impl Host {
@@ -54,8 +54,8 @@ impl Host {
         &self.settings.folder
     }
 
-    fn against(&self, head: Option<AuditHead>) -> Against {
-        Against { keys: vec![VerifyingKey::of_certificate(&self.files.cert).unwrap()], head }
+    fn against(&self, head: Option<AuditHead>) -> Expected {
+        Expected { keys: vec![VerifyingKey::of_certificate(&self.files.cert).unwrap()], head }
     }
 
     fn check(&self, head: Option<AuditHead>) -> super::verify::Verified {
@@ -110,7 +110,7 @@ fn history(host: &Host) -> AuditHead {
     head
 }
 
-fn judge(files: &[(String, Vec<u8>)], against: &Against) -> Result<(), What> {
+fn judge(files: &[(String, Vec<u8>)], against: &Expected) -> Result<(), Defect> {
     let readers = files.iter().map(|(name, bytes)| (name.clone(), Ok(&bytes[..])));
     follow(readers, against, Duration::ZERO).map(drop).map_err(|finding| finding.what)
 }
@@ -202,7 +202,7 @@ fn a_line_that_a_kill_left_unfinished_is_no_alarm_wherever_it_was_cut() {
         let copy = Host {
             dir: tempfile::tempdir().unwrap(),
             files: host.files.clone(),
-            settings: Settings {
+            settings: AuditSettings {
                 folder: host.dir.path().join(format!("copy{cut}")),
                 ..host.settings.clone()
             },
@@ -216,7 +216,7 @@ fn a_line_that_a_kill_left_unfinished_is_no_alarm_wherever_it_was_cut() {
         if cut > last {
             std::fs::write(copy.folder().join(&name), &whole[..cut - 1]).unwrap();
             let finding = verify(copy.folder(), &copy.against(None)).unwrap_err();
-            assert!(matches!(finding.what, What::Seam(_)), "{finding}");
+            assert!(matches!(finding.what, Defect::Seam(_)), "{finding}");
         }
     }
 }
@@ -246,7 +246,7 @@ fn files_rotate_and_old_ones_go_and_say_so() {
     let files = host.read();
     if files.len() > 1 {
         let what = judge(&files[1..], &host.against(None)).unwrap_err();
-        assert!(matches!(what, What::Beginning(..)), "{what}");
+        assert!(matches!(what, Defect::Beginning(..)), "{what}");
     }
 }
 
@@ -256,10 +256,10 @@ fn a_log_made_anew_with_another_key_is_not_this_hosts() {
     let head = history(&host);
     history(&other);
     let against = host.against(None);
-    assert!(matches!(judge(&other.read(), &against), Err(What::Unsigned)));
+    assert!(matches!(judge(&other.read(), &against), Err(Defect::Unsigned)));
     assert!(matches!(
-        judge(&other.read(), &Against { head: Some(head), ..Against::default() }),
-        Err(What::Rewritten(_))
+        judge(&other.read(), &Expected { head: Some(head), ..Expected::default() }),
+        Err(Defect::Rewritten(_))
     ));
 }
 
@@ -282,7 +282,7 @@ fn lines_are_signed_soon_and_when_the_server_ends() {
         start(&audit, &format!("job{n}"));
         end(&audit, &format!("job{n}"));
     }
-    audit.note(server(State::Started)).unwrap();
+    audit.note(server(Lifecycle::Started)).unwrap();
     audit.close();
     let done = host.check(None);
     assert!(done.checkpoints >= 2, "{done:?}");

@@ -15,9 +15,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     chain::{self, GENESIS, LINE_LIMIT},
-    files::{self, Ended},
+    files::{self, LineEnd},
     record::{Event, Previous, Stub, Torn},
-    walk::{Step, Walk, Wrong},
+    walk::{CheckedLine, LineError, Walk},
 };
 
 /// A server that writes finishes a line within this; a line that stays torn for longer is torn.
@@ -27,7 +27,7 @@ const TRIES: usize = 20;
 
 /// What the log is compared with.
 #[derive(Clone, Debug, Default)]
-pub struct Against {
+pub struct Expected {
     /// Keys that checkpoints may be signed with; with none, signatures are not judged.
     pub keys: Vec<VerifyingKey>,
     /// A head that a client was given.
@@ -55,21 +55,21 @@ pub struct Verified {
 
 /// The first thing that is wrong with a log.
 #[derive(Debug)]
-pub struct Finding {
+pub struct AuditFinding {
     /// The file.
     pub file: String,
     /// Its line, from 1; 0 for the file as a whole.
     pub line: u64,
     /// What is wrong there.
-    pub what: What,
+    pub what: Defect,
 }
 
 /// What is wrong.
 #[derive(Debug, thiserror::Error)]
-pub enum What {
+pub enum Defect {
     /// A line does not fit.
     #[error("edited: {0}")]
-    Edited(Wrong),
+    Edited(LineError),
     /// Records are gone.
     #[error("deleted: records {from} to {to} are missing")]
     Deleted {
@@ -128,7 +128,7 @@ pub enum What {
     Io(io::Error),
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for AuditFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             0 => write!(f, "{}: {}", self.file, self.what),
@@ -141,10 +141,10 @@ impl fmt::Display for Finding {
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn verify(folder: &Path, against: &Against) -> Result<Verified, Box<Finding>> {
+pub fn verify(folder: &Path, against: &Expected) -> Result<Verified, Box<AuditFinding>> {
     let shown = |path: &Path| path.display().to_string();
     let io = |path: PathBuf| {
-        move |error| Box::new(Finding { file: shown(&path), line: 0, what: What::Io(error) })
+        move |error| Box::new(AuditFinding { file: shown(&path), line: 0, what: Defect::Io(error) })
     };
     let listed = files::list(folder).map_err(io(folder.to_owned()))?;
     let files = listed.into_iter().map(|(number, path)| {
@@ -161,14 +161,14 @@ pub fn verify(folder: &Path, against: &Against) -> Result<Verified, Box<Finding>
 /// The first thing that is wrong.
 pub fn follow<R: BufRead>(
     files: impl IntoIterator<Item = (String, io::Result<R>)>,
-    against: &Against,
+    against: &Expected,
     patience: Duration,
-) -> Result<Verified, Box<Finding>> {
+) -> Result<Verified, Box<AuditFinding>> {
     let mut follower = Follower::new(against);
     let mut files = files.into_iter().peekable();
     while let Some((name, reader)) = files.next() {
         follower.place = (name, 0);
-        let mut reader = reader.map_err(|error| follower.finding(What::Io(error)))?;
+        let mut reader = reader.map_err(|error| follower.finding(Defect::Io(error)))?;
         let last = files.peek().is_none();
         follower.file(&mut reader, last.then_some(patience))?;
     }
@@ -176,7 +176,7 @@ pub fn follow<R: BufRead>(
 }
 
 struct Follower<'a> {
-    against: &'a Against,
+    against: &'a Expected,
     walk: Walk,
     done: Verified,
     /// The file and line.
@@ -187,7 +187,7 @@ struct Follower<'a> {
 }
 
 impl<'a> Follower<'a> {
-    fn new(against: &'a Against) -> Self {
+    fn new(against: &'a Expected) -> Self {
         Self {
             against,
             walk: Walk::default(),
@@ -198,16 +198,16 @@ impl<'a> Follower<'a> {
         }
     }
 
-    fn finding(&self, what: What) -> Box<Finding> {
+    fn finding(&self, what: Defect) -> Box<AuditFinding> {
         let (file, line) = self.place.clone();
-        Box::new(Finding { file, line, what })
+        Box::new(AuditFinding { file, line, what })
     }
 
     fn file(
         &mut self,
         reader: &mut impl BufRead,
         patience: Option<Duration>,
-    ) -> Result<(), Box<Finding>> {
+    ) -> Result<(), Box<AuditFinding>> {
         self.walk.enter(&self.place.0);
         self.done.files += 1;
         let mut line = Vec::new();
@@ -216,26 +216,26 @@ impl<'a> Follower<'a> {
             self.place.1 += 1;
             let mut ended = files::next_line(reader, &mut line, LINE_LIMIT);
             let mut tries = patience.map_or(0, |_| TRIES);
-            while matches!(ended, Ok(Ended::Torn)) && tries > 0 {
+            while matches!(ended, Ok(LineEnd::Torn)) && tries > 0 {
                 std::thread::park_timeout(patience.unwrap_or_default());
                 ended = files::next_line(reader, &mut line, LINE_LIMIT);
                 tries -= 1;
             }
-            match ended.map_err(|error| self.finding(What::Io(error)))? {
-                Ended::Whole => self.line(&line, reader)?,
-                Ended::TooLong => return Err(self.finding(What::Torn)),
-                Ended::Torn => {
+            match ended.map_err(|error| self.finding(Defect::Io(error)))? {
+                LineEnd::Whole => self.line(&line, reader)?,
+                LineEnd::TooLong => return Err(self.finding(Defect::Torn)),
+                LineEnd::Torn => {
                     let (bytes, sha256) = (line.len() as u64, hex::encode(Sha256::digest(&line)));
                     self.done.torn = bytes;
                     self.walk.tear(Torn { bytes, sha256 });
                     return Ok(());
                 }
-                Ended::File => return Ok(()),
+                LineEnd::File => return Ok(()),
             }
         }
     }
 
-    fn line(&mut self, line: &[u8], rest: &mut impl BufRead) -> Result<(), Box<Finding>> {
+    fn line(&mut self, line: &[u8], rest: &mut impl BufRead) -> Result<(), Box<AuditFinding>> {
         let before = self.walk.head;
         let step = match self.walk.line(line) {
             Ok(step) => step,
@@ -252,20 +252,20 @@ impl<'a> Follower<'a> {
         self.take(&step, before.unwrap_or(GENESIS)).map_err(|what| self.finding(what))
     }
 
-    fn take(&mut self, step: &Step, before: AuditHead) -> Result<(), What> {
+    fn take(&mut self, step: &CheckedLine, before: AuditHead) -> Result<(), Defect> {
         if let Some(kept) = self.against.head.filter(|kept| kept.seq == step.head.seq) {
             if kept != step.head {
-                return Err(What::Rewritten(kept.seq));
+                return Err(Defect::Rewritten(kept.seq));
             }
             self.kept_seen = true;
         }
         match &step.event {
             Some(Event::Checkpoint { key, scheme, signature }) => {
-                let decode = |text: &str| STANDARD.decode(text).map_err(|_| What::Signature);
+                let decode = |text: &str| STANDARD.decode(text).map_err(|_| Defect::Signature);
                 let key = VerifyingKey::from_bytes(decode(key)?);
                 let seal = Signature { scheme: *scheme, signature: decode(signature)? };
-                if !key.verifies(&seal, &chain::sealed(&before)) {
-                    return Err(What::Signature);
+                if !key.verifies(&seal, &chain::checkpoint(&before)) {
+                    return Err(Defect::Signature);
                 }
                 self.done.checkpoints += 1;
                 if self.against.keys.contains(&key) {
@@ -284,42 +284,42 @@ impl<'a> Follower<'a> {
     }
 
     /// What was done to the log that a line does not fit. What is missing here may stand behind.
-    fn what(&self, wrong: Wrong, rest: &mut impl BufRead) -> What {
+    fn what(&self, wrong: LineError, rest: &mut impl BufRead) -> Defect {
         match wrong {
-            Wrong::Number { found, expected } if found > expected => {
+            LineError::Number { found, expected } if found > expected => {
                 let mut line = Vec::new();
-                while matches!(files::next_line(rest, &mut line, LINE_LIMIT), Ok(Ended::Whole)) {
+                while matches!(files::next_line(rest, &mut line, LINE_LIMIT), Ok(LineEnd::Whole)) {
                     let stub = serde_json::from_slice::<Stub>(&line);
                     if stub.is_ok_and(|stub| stub.seq == expected) {
-                        return What::Moved { found, expected };
+                        return Defect::Moved { found, expected };
                     }
                     line.clear();
                 }
-                What::Deleted { from: expected, to: found - 1 }
+                Defect::Deleted { from: expected, to: found - 1 }
             }
-            Wrong::Number { found, expected } => What::Moved { found, expected },
-            Wrong::Opening(what) => What::Seam(what),
-            Wrong::Pairing(what) => What::Pairing(what),
-            wrong => What::Edited(wrong),
+            LineError::Number { found, expected } => Defect::Moved { found, expected },
+            LineError::Opening(what) => Defect::Seam(what),
+            LineError::Pairing(what) => Defect::Pairing(what),
+            wrong => Defect::Edited(wrong),
         }
     }
 
-    fn end(mut self) -> Result<Verified, Box<Finding>> {
+    fn end(mut self) -> Result<Verified, Box<AuditFinding>> {
         let Some(head) = self.walk.head else {
-            return Err(self.finding(What::Nothing));
+            return Err(self.finding(Defect::Nothing));
         };
         if let Some(Previous { file, seq, .. }) = self.unexplained.take() {
-            return Err(self.finding(What::Beginning(file, seq)));
+            return Err(self.finding(Defect::Beginning(file, seq)));
         }
         match self.against.head {
             Some(kept) if kept.seq > head.seq => {
-                return Err(self.finding(What::Cut { ends: head.seq, kept: kept.seq }));
+                return Err(self.finding(Defect::Cut { ends: head.seq, kept: kept.seq }));
             }
-            Some(kept) if !self.kept_seen => return Err(self.finding(What::TooOld(kept.seq))),
+            Some(kept) if !self.kept_seen => return Err(self.finding(Defect::TooOld(kept.seq))),
             _ => {}
         }
         if !self.against.keys.is_empty() && self.done.signed.is_none() {
-            return Err(self.finding(What::Unsigned));
+            return Err(self.finding(Defect::Unsigned));
         }
         self.done.running = self.walk.running.len();
         self.done.head = Some(head);

@@ -6,12 +6,12 @@ use rcmd_protocol::ids::AuditHead;
 
 use super::{
     chain::{self, GENESIS},
-    record::{Event, Previous, State, Stub, Torn},
+    record::{Event, Lifecycle, Previous, Stub, Torn},
 };
 
 /// What is wrong with a line.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Wrong {
+pub enum LineError {
     /// It is none of ours.
     #[error("this is no record: {0}")]
     Form(String),
@@ -36,7 +36,7 @@ pub enum Wrong {
 
 /// A line that fits.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Step {
+pub(super) struct CheckedLine {
     pub(super) head: AuditHead,
     pub(super) time: String,
     /// What it says, if this version knows it.
@@ -76,10 +76,10 @@ impl Walk {
     }
 
     /// Takes a line, without its newline; after an error the walk is where it was.
-    pub(super) fn line(&mut self, line: &[u8]) -> Result<Step, Wrong> {
-        let form = |error: serde_json::Error| Wrong::Form(error.to_string());
-        let (body, hash) =
-            chain::open(line).ok_or_else(|| Wrong::Form("it does not end in a hash".to_owned()))?;
+    pub(super) fn line(&mut self, line: &[u8]) -> Result<CheckedLine, LineError> {
+        let form = |error: serde_json::Error| LineError::Form(error.to_string());
+        let (body, hash) = chain::open(line)
+            .ok_or_else(|| LineError::Form("it does not end in a hash".to_owned()))?;
         let stub: Stub = serde_json::from_slice(line).map_err(form)?;
         let event: Option<Event> = serde_json::from_slice(line).ok();
         let fits = |head: &AuditHead| {
@@ -91,14 +91,14 @@ impl Walk {
             let head = self.head.unwrap_or(GENESIS);
             if Some(stub.seq) != head.seq.checked_add(1) {
                 let expected = head.seq.saturating_add(1);
-                return Err(Wrong::Number { found: stub.seq, expected });
+                return Err(LineError::Number { found: stub.seq, expected });
             }
             if !fits(&head) {
-                return Err(Wrong::Hash(stub.seq));
+                return Err(LineError::Hash(stub.seq));
             }
             if matches!(event, Some(Event::Open { .. })) {
                 let wrong = "a file begins here, in the middle of another".to_owned();
-                return Err(Wrong::Opening(wrong));
+                return Err(LineError::Opening(wrong));
             }
         }
         if let Some(event) = &event {
@@ -107,7 +107,7 @@ impl Walk {
         let head = AuditHead { seq: stub.seq, hash };
         self.head = Some(head);
         (self.first, self.torn) = (false, None);
-        Ok(Step { head, time: stub.time, event })
+        Ok(CheckedLine { head, time: stub.time, event })
     }
 
     /// The first line of a file: it says itself what came before.
@@ -116,13 +116,13 @@ impl Walk {
         stub: &Stub,
         event: Option<&Event>,
         fits: impl Fn(&AuditHead) -> bool,
-    ) -> Result<(), Wrong> {
+    ) -> Result<(), LineError> {
         let Some(Event::Open { previous, running, .. }) = event else {
             return Err(match self.head {
                 Some(head) if fits(&head) => {
-                    Wrong::Opening("the file's first record is missing or moved".to_owned())
+                    LineError::Opening("the file's first record is missing or moved".to_owned())
                 }
-                _ => Wrong::Opening("the file does not begin with its first record".to_owned()),
+                _ => LineError::Opening("the file does not begin with its first record".to_owned()),
             });
         };
         let stated = match previous {
@@ -130,7 +130,7 @@ impl Walk {
             Some(Previous { seq, hash, .. }) => AuditHead::parse(&format!("{seq}:{hash}")),
         };
         if !stated.is_some_and(|stated| fits(&stated)) {
-            return Err(Wrong::Hash(stub.seq));
+            return Err(LineError::Hash(stub.seq));
         }
         match (self.head, previous) {
             (None, None) => {}
@@ -140,7 +140,7 @@ impl Walk {
             }
             (Some(head), _) if stated != Some(head) => {
                 let (ends, begins) = (head.seq, stub.seq);
-                return Err(Wrong::Opening(format!(
+                return Err(LineError::Opening(format!(
                     "this file begins with record {begins}, and the one before it ends with \
                      {ends}{}: records between them are gone, or others were put there",
                     if ends.checked_add(1) == Some(begins) { " in another form" } else { "" }
@@ -148,7 +148,7 @@ impl Walk {
             }
             (Some(_), previous) => {
                 if previous.as_ref().and_then(|previous| previous.torn.clone()) != self.torn {
-                    return Err(Wrong::Opening(
+                    return Err(LineError::Opening(
                         "what stands behind the last record of the file before is not what was \
                          there when this one began"
                             .to_owned(),
@@ -159,13 +159,13 @@ impl Walk {
         let same = running.len() == self.running.len()
             && running.iter().all(|job| self.running.contains(job));
         if !same {
-            return Err(Wrong::Pairing("the list of running commands is another".to_owned()));
+            return Err(LineError::Pairing("the list of running commands is another".to_owned()));
         }
         Ok(())
     }
 
-    fn pair(&mut self, event: &Event) -> Result<(), Wrong> {
-        let wrong = |what: String| Err(Wrong::Pairing(what));
+    fn pair(&mut self, event: &Event) -> Result<(), LineError> {
+        let wrong = |what: String| Err(LineError::Pairing(what));
         match event {
             Event::Start { job, .. } if !self.running.insert(job.clone()) => {
                 wrong(format!("job {job} starts a second time"))
@@ -175,8 +175,8 @@ impl Walk {
             }
             Event::Server { state, .. } if !self.running.is_empty() => {
                 let state = match state {
-                    State::Started => "started",
-                    State::Stopped => "stopped",
+                    Lifecycle::Started => "started",
+                    Lifecycle::Stopped => "stopped",
                 };
                 let count = self.running.len();
                 wrong(format!("the server has {state}, and {count} commands have no end"))

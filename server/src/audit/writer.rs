@@ -40,7 +40,7 @@ pub(super) struct Writer {
     /// Why this file must not be written any more.
     broken: Option<String>,
     signer: Signer,
-    unsealed: u64,
+    unsigned: u64,
     journal: Option<Journal>,
     line: Vec<u8>,
 }
@@ -68,7 +68,7 @@ impl Writer {
             why: String::new(),
             broken: None,
             signer,
-            unsealed: 0,
+            unsigned: 0,
             journal,
             line: Vec::with_capacity(4096),
         };
@@ -149,7 +149,7 @@ impl Writer {
         }
         self.size += self.line.len() as u64;
         self.head = AuditHead { seq, hash };
-        self.unsealed += 1;
+        self.unsigned += 1;
         match event {
             Event::Start { job, .. } => {
                 self.running.insert(job.clone());
@@ -166,17 +166,18 @@ impl Writer {
     }
 
     /// Signs all lines so far, if there are new ones.
-    pub(super) fn seal(&mut self) -> io::Result<()> {
-        if self.unsealed == 0 {
+    pub(super) fn sign(&mut self) -> io::Result<()> {
+        if self.unsigned == 0 {
             return Ok(());
         }
-        let seal = self.signer.sign(&chain::sealed(&self.head)).map_err(io::Error::other)?;
+        let signature =
+            self.signer.sign(&chain::checkpoint(&self.head)).map_err(io::Error::other)?;
         self.write(&Event::Checkpoint {
             key: STANDARD.encode(self.signer.public().as_bytes()),
-            scheme: seal.scheme,
-            signature: STANDARD.encode(seal.signature),
+            scheme: signature.scheme,
+            signature: STANDARD.encode(signature.signature),
         })?;
-        self.unsealed = 0;
+        self.unsigned = 0;
         Ok(())
     }
 
@@ -184,14 +185,14 @@ impl Writer {
     pub(super) fn replace_signer(&mut self, signer: Signer) {
         self.signer = signer;
         // So that the new key vouches for what the old one did.
-        self.unsealed += 1;
+        self.unsigned += 1;
     }
 
     /// Goes on in another file. Gives the one before.
     pub(super) fn rotate(&mut self, reason: Opening) -> io::Result<Arc<File>> {
         if reason == Opening::Rotation {
             self.catch_up()?;
-            self.seal()?;
+            self.sign()?;
         }
         let previous = Previous {
             file: files::name(self.number),
@@ -244,7 +245,7 @@ impl Writer {
         self.head
     }
 
-    pub(super) fn unsealed(&self) -> u64 {
-        self.unsealed
+    pub(super) fn unsigned(&self) -> u64 {
+        self.unsigned
     }
 }

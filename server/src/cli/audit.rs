@@ -15,7 +15,7 @@ use rcmd_protocol::ids::AuditHead;
 use crate::audit::{
     files,
     show::{Filter, Show},
-    verify::{Against, verify},
+    verify::{Expected, verify},
 };
 
 /// What to do with the log.
@@ -29,7 +29,7 @@ pub enum AuditCommand {
 
 /// Where the log is.
 #[derive(Debug, Args)]
-pub struct Place {
+pub struct LogLocation {
     /// The server's folder [default: $RCMD_DIR, /etc/rcmd]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -42,7 +42,7 @@ pub struct Place {
 #[derive(Debug, Args)]
 pub struct VerifyOptions {
     #[command(flatten)]
-    place: Place,
+    location: LogLocation,
     /// A certificate that the host had, also repeated [default: DIR/server/cert.pem]
     #[arg(long, value_name = "FILE")]
     cert: Vec<PathBuf>,
@@ -55,7 +55,7 @@ pub struct VerifyOptions {
 #[derive(Debug, Args)]
 pub struct ShowOptions {
     #[command(flatten)]
-    place: Place,
+    location: LogLocation,
     /// This user's alone
     #[arg(long = "as", value_name = "USER")]
     peer: Option<String>,
@@ -80,7 +80,7 @@ impl AuditCommand {
     }
 }
 
-impl Place {
+impl LogLocation {
     fn layout(&self) -> Layout {
         Layout::for_host(self.dir.as_deref())
     }
@@ -94,12 +94,12 @@ impl VerifyOptions {
     fn run(self) -> Result<()> {
         let mut certs = self.cert;
         if certs.is_empty() {
-            certs.push(self.place.layout().server_cert());
+            certs.push(self.location.layout().server_cert());
         }
         let keys = certs.iter().map(|path| VerifyingKey::of_certificate(path));
-        let against = Against { keys: keys.collect::<Result<_, _>>()?, head: self.head };
-        let folder = self.place.folder();
-        let done = match verify(&folder, &against) {
+        let expected = Expected { keys: keys.collect::<Result<_, _>>()?, head: self.head };
+        let folder = self.location.folder();
+        let done = match verify(&folder, &expected) {
             Ok(done) => done,
             Err(finding) => bail!("{}: {finding}", folder.display()),
         };
@@ -130,7 +130,7 @@ impl VerifyOptions {
 
 impl ShowOptions {
     fn run(self) -> Result<()> {
-        let folder = self.place.folder();
+        let folder = self.location.folder();
         let listed = files::list(&folder).with_context(|| folder.display().to_string())?;
         let filter = Filter { peer: self.peer, since: self.since, json: self.json };
         let mut show = Show::new(filter, stdout().lock());

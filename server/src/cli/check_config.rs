@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::{Context as _, Result};
 use rcmd_certs::tls;
 
-use super::Options;
+use super::ServerOptions;
 use crate::{
     daemon::{
         Loaded,
@@ -18,7 +18,7 @@ use crate::{
 ///
 /// # Errors
 /// What is wrong with which file.
-pub fn run(options: Options, out: &mut impl Write) -> Result<()> {
+pub fn run(options: ServerOptions, out: &mut impl Write) -> Result<()> {
     let loaded = Loaded::load(options.dir.as_deref(), options.listen)?;
     let Loaded { settings, limits, policy, .. } = &loaded;
     for address in &settings.listen {

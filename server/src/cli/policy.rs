@@ -21,7 +21,7 @@ use crate::policy::{
 };
 use crate::{
     cli::{CheckOptions, ExplainOptions, PolicyCommand},
-    config::Settings,
+    config::ServerSettings,
     process::Account,
     request::authorize::{self, Ground, Refused},
     trust::Principal,
@@ -53,7 +53,7 @@ fn init(layout: &Layout, out: &mut impl Write) -> Result<u8> {
 
 fn check(options: &CheckOptions, out: &mut impl Write) -> Result<u8> {
     let layout = Layout::for_host(options.dir.as_deref());
-    let settings = Settings::load(&layout, Vec::new())?;
+    let settings = ServerSettings::load(&layout, Vec::new())?;
     let path = options.file.clone().unwrap_or_else(|| settings.policy.clone());
     let rules = file::check(&path, &settings.host)?;
     for Diagnostic { line, column, message, .. } in rules.warnings() {
@@ -72,7 +72,7 @@ fn check(options: &CheckOptions, out: &mut impl Write) -> Result<u8> {
 
 fn explain(options: &ExplainOptions, out: &mut impl Write) -> Result<u8> {
     let layout = Layout::for_host(options.dir.as_deref());
-    let settings = Settings::load(&layout, Vec::new())?;
+    let settings = ServerSettings::load(&layout, Vec::new())?;
     let path = options.policy.clone().unwrap_or_else(|| settings.policy.clone());
     let rules = match &options.policy {
         Some(path) => file::check(path, &settings.host)?,
@@ -141,7 +141,7 @@ impl Case {
     fn judge(
         &self,
         rules: &Rules,
-        settings: &Settings,
+        settings: &ServerSettings,
     ) -> Result<(Vec<String>, HostFacts), Refused> {
         let ground = Ground { account: &self.account, path: &settings.path, job: "explain" };
         let slice = rules.slice(&self.principal);
@@ -152,7 +152,7 @@ impl Case {
     fn explain(
         &self,
         rules: &Rules,
-        settings: &Settings,
+        settings: &ServerSettings,
         path: &Path,
         out: &mut impl Write,
     ) -> Result<u8> {
@@ -181,7 +181,7 @@ impl Case {
         &self,
         denial: &Denial,
         rules: &Rules,
-        settings: &Settings,
+        settings: &ServerSettings,
         path: &Path,
         out: &mut impl Write,
     ) -> Result<()> {

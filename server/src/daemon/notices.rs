@@ -7,7 +7,7 @@ use rcmd_certs::tls;
 use tracing::{info, warn};
 
 use crate::{
-    config::Settings,
+    config::ServerSettings,
     policy::Rules,
     process::{Processes, TreeLimits},
 };
@@ -17,7 +17,7 @@ pub(crate) const CANT_SPAWN: &str = "the server can't start processes as server.
 
 /// Warns about certificates that may not be valid now. The server starts all the same: the clock that
 /// counts is the peer's.
-pub(super) fn warn_of_certificates(settings: &Settings) {
+pub(super) fn warn_of_certificates(settings: &ServerSettings) {
     match tls::check_server(&settings.files) {
         Ok(findings) => findings.iter().for_each(|finding| warn!("{finding}")),
         Err(error) => warn!(%error, "certificates could not be checked"),
@@ -25,7 +25,7 @@ pub(super) fn warn_of_certificates(settings: &Settings) {
 }
 
 /// Logs which policy is in use, with its warnings.
-pub(super) fn log_policy(settings: &Settings, policy: &Rules) {
+pub(super) fn log_policy(settings: &ServerSettings, policy: &Rules) {
     let file = settings.policy.display();
     if policy.is_missing() {
         warn!(%file, "there is no policy, so that everything is denied; `rcmd-server policy init` writes one");
@@ -39,7 +39,7 @@ pub(super) fn log_policy(settings: &Settings, policy: &Rules) {
 
 /// Logs how commands are started, and what they may use.
 pub(super) fn log_spawn(
-    settings: &Settings,
+    settings: &ServerSettings,
     processes: &Processes,
     why: Option<io::Error>,
 ) -> Result<()> {

@@ -6,12 +6,12 @@ use rcmd_certs::Layout;
 use tracing::{error, info};
 
 use super::notices::{log_policy, warn_of_certificates};
-use crate::{config::Settings, job::Message, policy, state::ServerState};
+use crate::{config::ServerSettings, job::Message, policy, state::ServerState};
 
 /// Reloads the limits of identities; the old ones stay in use if something is wrong.
 fn reload_limits(layout: &Layout, state: &ServerState) {
     let audit = &state.jobs.audit;
-    match Settings::load(layout, state.settings.listen.clone()) {
+    match ServerSettings::load(layout, state.settings.listen.clone()) {
         Ok(settings) => {
             state.relimit(&settings.limits);
             audit.reloaded("limits", None, None);

@@ -56,7 +56,7 @@ pub(super) struct Job {
     pub(super) kept: Option<Key>,
     pub(super) digest: RequestDigest,
     /// Its start in the audit, until its end is there.
-    pub(super) audited: Option<audit::Started>,
+    pub(super) audited: Option<audit::AuditedStart>,
     pub(super) peer: Arc<Peer>,
     pub(super) note: Option<String>,
 }
