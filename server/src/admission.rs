@@ -1,11 +1,11 @@
 //! Which commands run now, and which wait for their turn.
 
 mod bucket;
-pub mod budget;
-pub mod locks;
+pub(crate) mod budget;
+pub(crate) mod locks;
 mod pace;
 mod queue;
-pub mod slots;
+pub(crate) mod slots;
 mod throttle;
 
 use std::{
@@ -22,12 +22,12 @@ use crate::{
 };
 use bucket::Bucket;
 use queue::FairQueue;
-pub use throttle::Backoff;
+pub(crate) use throttle::Backoff;
 
 /// Hands out turns: so many commands run at once, so many wait, the others are told when to come
 /// again. Turns go round between identities, so that nobody's queue holds up another's.
 #[derive(Debug)]
-pub struct Admission {
+pub(crate) struct Admission {
     running: usize,
     queued: usize,
     state: Mutex<State>,
@@ -43,7 +43,7 @@ struct State {
 
 /// A running command's turn; given back when dropped.
 #[derive(Debug)]
-pub struct RunSlot {
+pub(crate) struct RunSlot {
     admission: Arc<Admission>,
     who: Arc<str>,
 }
@@ -52,14 +52,14 @@ pub struct RunSlot {
 /// waits until this is dropped, so that starts that are looked into at the same time don't all take the
 /// last place.
 #[derive(Debug)]
-pub struct Entering {
+pub(crate) struct Entering {
     admission: Arc<Admission>,
     who: Arc<str>,
 }
 
 /// A place in the queue; given back when dropped.
 #[derive(Debug)]
-pub struct QueueTicket {
+pub(crate) struct QueueTicket {
     admission: Arc<Admission>,
     who: String,
     number: u64,
@@ -70,14 +70,14 @@ pub struct QueueTicket {
 
 impl Admission {
     /// An admission with these limits.
-    pub fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         let queue = FairQueue::new(limits.running);
         let state = State { queue, rate: limits.starts, starts: Bucket::default() };
         Self { running: limits.running, queued: limits.queued, state: Mutex::new(state) }
     }
 
     /// Takes over what may change while commands run: the rate of starts.
-    pub fn relimit(&self, limits: &Limits) {
+    pub(crate) fn relimit(&self, limits: &Limits) {
         self.state(|state| state.rate = limits.starts);
     }
 
@@ -89,7 +89,7 @@ impl Admission {
     ///
     /// # Errors
     /// `busy`, with the time to come again.
-    pub fn try_start(
+    pub(crate) fn try_start(
         self: &Arc<Self>,
         who: &str,
         quota: &EffectiveQuota,
@@ -111,13 +111,13 @@ impl Admission {
     }
 
     /// How late a start of this identity that is turned away is to be told so.
-    pub fn refuse(&self, who: &str, quota: &EffectiveQuota) -> Backoff {
+    pub(crate) fn refuse(&self, who: &str, quota: &EffectiveQuota) -> Backoff {
         let now = Instant::now();
         self.state(|state| state.queue.lane(who, quota.running).refusals.answer(now))
     }
 
     /// A turn, if one is free and nobody of this identity waits for it.
-    pub fn try_slot(self: &Arc<Self>, who: &str, quota: &EffectiveQuota) -> Option<RunSlot> {
+    pub(crate) fn try_slot(self: &Arc<Self>, who: &str, quota: &EffectiveQuota) -> Option<RunSlot> {
         let has_slot = self.state(|state| state.queue.try_run(who, quota.running));
         has_slot.then(|| RunSlot { admission: Arc::clone(self), who: who.into() })
     }
@@ -126,7 +126,7 @@ impl Admission {
     ///
     /// # Errors
     /// `busy` when the queue is full.
-    pub fn enqueue(
+    pub(crate) fn enqueue(
         self: &Arc<Self>,
         who: &str,
         quota: &EffectiveQuota,
@@ -196,7 +196,7 @@ impl Drop for Entering {
 
 impl QueueTicket {
     /// How many go before this one, as it looked when it came.
-    pub fn position(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.position
     }
 
@@ -207,7 +207,7 @@ impl QueueTicket {
     ///
     /// # Cancel safety
     /// The place is kept, and a turn that came is given to the next call.
-    pub async fn slot(&mut self) -> Result<RunSlot, Failure> {
+    pub(crate) async fn slot(&mut self) -> Result<RunSlot, Failure> {
         match tokio::time::timeout(self.wait, &mut self.slot).await {
             Ok(Ok(slot)) => Ok(slot),
             Ok(Err(_)) | Err(_) => {

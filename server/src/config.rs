@@ -1,7 +1,7 @@
 //! `server.toml` and the flags, made into the settings of a running server.
 
-pub mod limits;
-pub mod quota;
+pub(crate) mod limits;
+pub(crate) mod quota;
 
 use std::{
     io::Read as _,
@@ -29,7 +29,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// What a server is told.
 #[derive(Clone, Debug)]
-pub struct ServerSettings {
+pub(crate) struct ServerSettings {
     /// Where it listens.
     pub listen: Vec<SocketAddr>,
     /// Certificate, key and what to trust.
@@ -63,7 +63,7 @@ pub struct ServerSettings {
 /// What becomes of running commands that a new policy no longer permits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum OnReload {
+pub(crate) enum OnReload {
     /// They go on.
     #[default]
     Keep,
@@ -121,7 +121,7 @@ impl Default for ConfigFile {
 
 /// Why the configuration can't be used. Each says where, and what to do.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     /// The file can't be read.
     #[error("{}: {error}", path.display())]
     Io {
@@ -162,7 +162,7 @@ impl ServerSettings {
     ///
     /// # Errors
     /// What is wrong with the file, with line and column.
-    pub fn load(layout: &Layout, listen: Vec<SocketAddr>) -> Result<Self, ConfigError> {
+    pub(crate) fn load(layout: &Layout, listen: Vec<SocketAddr>) -> Result<Self, ConfigError> {
         let path = layout.server_toml();
         let text = read(&path)?;
         let file: ConfigFile =

@@ -1,6 +1,6 @@
 //! A server from its start to its end: it loads, listens, and obeys signals.
 
-pub mod instance;
+pub(crate) mod instance;
 pub mod log;
 pub(crate) mod notices;
 mod reload;
@@ -39,15 +39,15 @@ use crate::{
 #[derive(Debug)]
 pub struct Loaded {
     /// The folder of identity and configuration.
-    pub layout: Layout,
+    pub(crate) layout: Layout,
     /// The configuration.
-    pub settings: ServerSettings,
+    pub(crate) settings: ServerSettings,
     /// The limits, reduced to what the machine allows.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// Certificates, keys and revocation lists.
-    pub trust: Trust,
+    pub(crate) trust: Trust,
     /// The policy.
-    pub policy: Rules,
+    pub(crate) policy: Rules,
 }
 
 impl Loaded {

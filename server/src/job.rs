@@ -15,16 +15,16 @@
 //! connection may replace at any time.
 
 mod ending;
-pub mod idempotency;
+pub(crate) mod idempotency;
 mod input;
 mod linked;
 mod output;
-pub mod registry;
+pub(crate) mod registry;
 mod run;
 mod starting;
 mod timers;
 
-pub use ending::{draining, not_started, unknown};
+pub(crate) use ending::{draining, not_started, unknown};
 
 use std::sync::Arc;
 
@@ -58,13 +58,13 @@ const MAILBOX: usize = 64;
 
 /// The way to a job.
 #[derive(Clone, Debug)]
-pub struct JobHandle {
+pub(crate) struct JobHandle {
     mailbox: mpsc::Sender<Message>,
 }
 
 /// What a job can be told.
 #[derive(Debug)]
-pub enum Message {
+pub(crate) enum Message {
     /// A connection wants it.
     Attach(Attachment),
     /// Its connection has a frame for it.
@@ -91,7 +91,7 @@ pub enum Message {
 
 /// How a job is to be ended when the server stops.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Urgency {
+pub(crate) enum Urgency {
     /// SIGTERM.
     Term,
     /// SIGKILL.
@@ -101,7 +101,7 @@ pub enum Urgency {
 /// A connection that wants a job. Dropped before the job has looked at it, as when the job ends at
 /// that moment, it answers that the job is gone: a client must not wait for ever.
 #[derive(Debug)]
-pub struct Attachment {
+pub(crate) struct Attachment {
     sink: Option<Sink>,
     received: Option<OutputOffsets>,
 }
@@ -109,7 +109,7 @@ pub struct Attachment {
 impl Attachment {
     /// With where its frames go, and the bytes of stdout and stderr that the client has; none for a
     /// start, which has received nothing and takes what is left.
-    pub fn new(sink: Sink, received: Option<OutputOffsets>) -> Self {
+    pub(crate) fn new(sink: Sink, received: Option<OutputOffsets>) -> Self {
         Self { sink: Some(sink), received }
     }
 
@@ -128,7 +128,7 @@ impl Drop for Attachment {
 
 /// A channel of a connection, as a job sees it.
 #[derive(Clone, Debug)]
-pub struct Sink {
+pub(crate) struct Sink {
     /// The connection's sender.
     pub link: Sender,
     /// The channel's number there.
@@ -149,7 +149,7 @@ impl Sink {
 
 /// What is known of a job before anything is looked at for it.
 #[derive(Debug)]
-pub struct Beginning {
+pub(crate) struct Beginning {
     /// Its name.
     pub id: JobId,
     /// The key it was started with, if it is to outlive the job.
@@ -168,7 +168,7 @@ pub struct Beginning {
 
 /// What was found for a job, and that it may run.
 #[derive(Debug)]
-pub struct Prepared {
+pub(crate) struct Prepared {
     /// Proof that it may run.
     pub permit: Permit,
     /// What was permitted, should the rules change.
@@ -183,7 +183,7 @@ pub struct Prepared {
 
 /// The scalars of a start.
 #[derive(Clone, Copy, Debug)]
-pub struct Wishes {
+pub(crate) struct Wishes {
     /// Digests of the streams.
     pub algorithm: Algorithm,
     /// Milliseconds after which it is ended; 0 for never.
@@ -198,7 +198,7 @@ pub struct Wishes {
 
 impl Wishes {
     /// Reads them from a start; `None` if its digests are all unknown here.
-    pub fn of(start: &StartBody) -> Option<Self> {
+    pub(crate) fn of(start: &StartBody) -> Option<Self> {
         Some(Self {
             algorithm: Algorithm::choose(start.digests())?,
             timeout_ms: start.timeout_ms(),
@@ -211,7 +211,7 @@ impl Wishes {
 
 /// What all jobs of a server share.
 #[derive(Debug)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// Turns.
     pub admission: Arc<Admission>,
     /// Who may have how many of them.
@@ -238,14 +238,14 @@ pub struct Shared {
 
 /// A job that was registered and not begun: its handle exists before anything can happen to it.
 #[derive(Debug)]
-pub struct Registered {
+pub(crate) struct Registered {
     mailbox: mpsc::Receiver<Message>,
     // Held so that the mailbox never closes while the job looks into it.
     handle: JobHandle,
 }
 
 /// Makes the two ends of a job's mailbox.
-pub fn register() -> (JobHandle, Registered) {
+pub(crate) fn register() -> (JobHandle, Registered) {
     let (sender, mailbox) = mpsc::channel(MAILBOX);
     let handle = JobHandle { mailbox: sender };
     (handle.clone(), Registered { mailbox, handle })
@@ -257,7 +257,7 @@ impl Registered {
     /// `preparing` finds what the job needs and has it judged; it is dropped when nobody wants the job
     /// any more. `on_end` is called when nothing of the job runs any more and only its end is kept, with
     /// whether anything had run. Returns that as well.
-    pub async fn live(
+    pub(crate) async fn live(
         self,
         beginning: Beginning,
         preparing: impl Future<Output = Result<Prepared, Refused>> + Send,
@@ -276,23 +276,23 @@ impl JobHandle {
     ///
     /// # Cancel safety
     /// The message is lost when dropped.
-    pub async fn tell(&self, message: Message) -> bool {
+    pub(crate) async fn tell(&self, message: Message) -> bool {
         self.mailbox.send(message).await.is_ok()
     }
 
     /// Tells a job that has ended to keep its end no longer. One that is too busy to hear it has a
     /// client, and ends by that.
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         let _ = self.mailbox.try_send(Message::Forget);
     }
 
     /// Whether nothing of the job is left that could be told anything.
-    pub fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.mailbox.is_closed()
     }
 
     /// Whether both lead to the same job.
-    pub fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.mailbox.same_channel(&other.mailbox)
     }
 }

@@ -8,17 +8,17 @@
 
 #![deny(unsafe_code)]
 
-pub mod admission;
+mod admission;
 pub mod audit;
 pub mod cli;
 mod clock;
-pub mod config;
+mod config;
 pub mod daemon;
-pub mod job;
-pub mod net;
+mod job;
+mod net;
 pub mod policy;
 pub mod process;
-pub mod request;
-pub mod state;
+mod request;
+mod state;
 pub mod trust;
 pub mod units;

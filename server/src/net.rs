@@ -1,8 +1,8 @@
 //! From a listening socket to an authenticated peer.
 
 mod accept;
-pub mod connection;
-pub mod listener;
+pub(crate) mod connection;
+pub(crate) mod listener;
 mod pending;
 
-pub use pending::PendingHandshakes;
+pub(crate) use pending::PendingHandshakes;

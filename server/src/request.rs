@@ -1,4 +1,4 @@
 //! From a frame that asks for a command to the job that it becomes.
 
-pub mod authorize;
-pub mod start;
+pub(crate) mod authorize;
+pub(crate) mod start;

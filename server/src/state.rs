@@ -37,7 +37,7 @@ use crate::{
 
 /// What all connections of a server share.
 #[derive(Debug)]
-pub struct ServerState {
+pub(crate) struct ServerState {
     /// As configured, with the limits cut to the machine.
     pub settings: ServerSettings,
     /// Certificates, keys and revocation lists as they are now.
@@ -69,7 +69,7 @@ impl ServerState {
     /// # Errors
     /// When the kernel gives no randomness.
     #[allow(clippy::too_many_arguments)] // Each is another thing, and there is one caller.
-    pub fn new(
+    pub(crate) fn new(
         mut settings: ServerSettings,
         limits: Limits,
         trust: Trust,
@@ -113,7 +113,7 @@ impl ServerState {
     }
 
     /// The server's hello.
-    pub fn hello(&self) -> Frame {
+    pub(crate) fn hello(&self) -> Frame {
         let ms =
             |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Frame::Hello(Hello {
@@ -135,7 +135,7 @@ impl ServerState {
     ///
     /// # Errors
     /// When they can't be used; then nothing has changed.
-    pub fn reload_trust(&self, what: &str) -> Result<(), TrustError> {
+    pub(crate) fn reload_trust(&self, what: &str) -> Result<(), TrustError> {
         let reloaded = self.trust.reload();
         let failure = reloaded.as_ref().err().map(ToString::to_string);
         let signer = Signer::of(&self.settings.files).ok().filter(|_| failure.is_none());
@@ -144,19 +144,19 @@ impl ServerState {
     }
 
     /// From now on identities may have what `newer` says. What the host bears stays as it was at start.
-    pub fn relimit(&self, newer: &Limits) {
+    pub(crate) fn relimit(&self, newer: &Limits) {
         let limits = self.jobs.limits.load().with_shares_of(newer);
         self.jobs.admission.relimit(&limits);
         self.jobs.limits.store(Arc::new(limits));
     }
 
     /// Whether nothing new is started any more.
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
 
     /// Starts nothing new from now on.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
@@ -164,7 +164,7 @@ impl ServerState {
     ///
     /// # Errors
     /// `busy` when it has as many as it may, or all seats are taken.
-    pub fn connection_slot(&self, who: &Identity) -> Result<ConnectionSlot, Failure> {
+    pub(crate) fn connection_slot(&self, who: &Identity) -> Result<ConnectionSlot, Failure> {
         self.slots.take(who.user(), self.jobs.limits.load().quota_of(who).connections)
     }
 }

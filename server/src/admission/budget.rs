@@ -9,21 +9,21 @@ const PORTIONS: usize = 64;
 
 /// Counts bytes held for clients against a total.
 #[derive(Debug)]
-pub struct Budget {
+pub(crate) struct Budget {
     limit: usize,
     held: AtomicUsize,
 }
 
 /// One stream's part of the budget; given back when dropped.
 #[derive(Debug)]
-pub struct Share {
+pub(crate) struct Share {
     budget: std::sync::Arc<Budget>,
     held: usize,
 }
 
 impl Budget {
     /// A budget of `limit` bytes.
-    pub fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self { limit, held: AtomicUsize::new(0) }
     }
 
@@ -32,25 +32,25 @@ impl Budget {
     }
 
     /// Whether there is room for more.
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.free() > 0
     }
 
     /// Bytes that one stream may hold now: the same for all, whoever came first, and less the more
     /// they hold together.
-    pub fn each(&self) -> u64 {
+    pub(crate) fn each(&self) -> u64 {
         HELD_ALWAYS.max((self.free() / PORTIONS) as u64)
     }
 }
 
 impl Share {
     /// A share of nothing.
-    pub fn new(budget: std::sync::Arc<Budget>) -> Self {
+    pub(crate) fn new(budget: std::sync::Arc<Budget>) -> Self {
         Self { budget, held: 0 }
     }
 
     /// Says how much the stream holds now.
-    pub fn set(&mut self, held: usize) {
+    pub(crate) fn set(&mut self, held: usize) {
         if held >= self.held {
             self.budget.held.fetch_add(held - self.held, Ordering::Relaxed);
         } else {

@@ -43,7 +43,7 @@ const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 /// The locks of a server.
 #[derive(Debug)]
-pub struct Locks {
+pub(crate) struct Locks {
     folder: PathBuf,
     processes: Processes,
     held: Mutex<HashMap<String, Held>>,
@@ -71,7 +71,7 @@ struct Holder {
 
 /// A place in the queue for a lock, or at its head.
 #[derive(Debug)]
-pub struct LockWaiter {
+pub(crate) struct LockWaiter {
     locks: Arc<Locks>,
     name: String,
     holder: Holder,
@@ -89,7 +89,7 @@ struct LockTurn {
 
 /// A lock that is held; given back when dropped, see [`LockGuard::release`].
 #[derive(Debug)]
-pub struct LockGuard {
+pub(crate) struct LockGuard {
     file: LockFile,
     // Dropped last: the next may look for the mark at once.
     _turn: LockTurn,
@@ -97,7 +97,7 @@ pub struct LockGuard {
 
 impl Locks {
     /// Locks with their marks in this folder.
-    pub fn new(folder: PathBuf, processes: Processes) -> Self {
+    pub(crate) fn new(folder: PathBuf, processes: Processes) -> Self {
         Self { folder, processes, held: Mutex::default() }
     }
 
@@ -109,7 +109,7 @@ impl Locks {
     ///
     /// # Errors
     /// `busy` when it is held and the start does not want to wait.
-    pub fn enqueue(
+    pub(crate) fn enqueue(
         self: &Arc<Self>,
         lock: &Lock,
         who: &Identity,
@@ -139,12 +139,12 @@ impl Locks {
 
 impl LockWaiter {
     /// How many wait before this one, as it was when it came.
-    pub fn position(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.position
     }
 
     /// Whether somebody holds the lock.
-    pub fn must_wait(&self) -> bool {
+    pub(crate) fn must_wait(&self) -> bool {
         self.turn.is_empty()
     }
 
@@ -153,7 +153,7 @@ impl LockWaiter {
     /// # Errors
     /// `busy` when it was not free in time, or something of its last holder can't be killed;
     /// `resources` when its mark can't be written.
-    pub async fn acquire(mut self) -> Result<LockGuard, Failure> {
+    pub(crate) async fn acquire(mut self) -> Result<LockGuard, Failure> {
         let Ok(Ok(turn)) = timeout_at(self.until, &mut self.turn).await else {
             return Err(self.locks.held(|held| match held.get(&self.name) {
                 Some(held) => held.busy(&self.name, &self.holder.who),
@@ -215,7 +215,7 @@ impl Drop for LockWaiter {
 impl LockGuard {
     /// Gives it back with nothing of the job left. One that is dropped instead leaves the job's name
     /// in the mark, and what may live on of it is looked for before the next has the lock.
-    pub fn release(self) {
+    pub(crate) fn release(self) {
         self.file.clear();
     }
 }

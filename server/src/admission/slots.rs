@@ -12,7 +12,7 @@ const RETRY_AFTER_MS: u64 = 1000;
 
 /// The seats of a server.
 #[derive(Debug)]
-pub struct ConnectionSlots {
+pub(crate) struct ConnectionSlots {
     limit: usize,
     taken: Mutex<Taken>,
 }
@@ -25,14 +25,14 @@ struct Taken {
 
 /// A connection's seat; given back when dropped.
 #[derive(Debug)]
-pub struct ConnectionSlot {
+pub(crate) struct ConnectionSlot {
     slots: Arc<ConnectionSlots>,
     user: String,
 }
 
 impl ConnectionSlots {
     /// So many in all.
-    pub fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self { limit, taken: Mutex::default() }
     }
 
@@ -44,7 +44,11 @@ impl ConnectionSlots {
     ///
     /// # Errors
     /// `busy` when it has as many, or all seats are taken.
-    pub fn take(self: &Arc<Self>, user: &str, limit: usize) -> Result<ConnectionSlot, Failure> {
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        user: &str,
+        limit: usize,
+    ) -> Result<ConnectionSlot, Failure> {
         self.taken(|taken| {
             let of_user = taken.of.get(user).copied().unwrap_or_default();
             if of_user >= limit {

@@ -21,7 +21,7 @@ pub(super) struct RefusalThrottle {
 
 /// How late one is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     /// By so much.
     pub delay: Duration,
     /// So many answers are due already that the connection is not read meanwhile: the peer's own

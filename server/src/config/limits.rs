@@ -25,35 +25,35 @@ const CHANNELS: usize = 1024;
 
 /// Maximum bytes of output and input that the server holds for all clients together. One stream may
 /// hold less the more is held, so a thousand clients that read nothing cost a bounded amount.
-pub const HELD: usize = 256 * 1024 * 1024;
+pub(crate) const HELD: usize = 256 * 1024 * 1024;
 /// Bytes that a stream may hold even when the total is used up, so that none starves: with less, a
 /// receiver that confirms each quarter of its credit would never confirm anything.
-pub const HELD_ALWAYS: u64 = CREDIT / 4;
+pub(crate) const HELD_ALWAYS: u64 = CREDIT / 4;
 /// Bytes of a request that is accepted even when the total is used up.
-pub const REQUEST_ALWAYS: usize = 64 * 1024;
+pub(crate) const REQUEST_ALWAYS: usize = 64 * 1024;
 /// Bytes of a compressed connection: zstd reports 953 KiB to compress and 605 KiB to decompress.
-pub const COMPRESSION: u64 = 1600 * 1024;
+pub(crate) const COMPRESSION: u64 = 1600 * 1024;
 /// Maximum number of exits that are kept for an identity whose client has not come back for them.
-pub const RETAINED: usize = 1024;
+pub(crate) const RETAINED: usize = 1024;
 /// Time between SIGTERM and SIGKILL for a timeout or a stopped reader.
-pub const TERM_TO_KILL: Duration = Duration::from_secs(5);
+pub(crate) const TERM_TO_KILL: Duration = Duration::from_secs(5);
 /// Time for a command to end by itself after its stdout was stopped.
-pub const STOP_TO_TERM: Duration = Duration::from_secs(2);
+pub(crate) const STOP_TO_TERM: Duration = Duration::from_secs(2);
 /// Time that a pipe may stay open after the process has ended.
-pub const OUTPUT_OPEN: Duration = Duration::from_secs(2);
+pub(crate) const OUTPUT_OPEN: Duration = Duration::from_secs(2);
 /// Time for commands to end by themselves after the server received SIGTERM.
-pub const DRAIN: Duration = Duration::from_secs(10);
+pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 /// Time between SIGTERM and SIGKILL for commands when the server stops.
-pub const DRAIN_TERM_TO_KILL: Duration = Duration::from_secs(2);
+pub(crate) const DRAIN_TERM_TO_KILL: Duration = Duration::from_secs(2);
 /// Time for a connection to take its last frames when the server ends it.
-pub const CLOSE: Duration = Duration::from_secs(2);
+pub(crate) const CLOSE: Duration = Duration::from_secs(2);
 /// Time to read away what a refused peer sends, so that the reason reaches it before a reset does.
-pub const LINGER: Duration = Duration::from_secs(1);
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// Limits that the configuration may change, under `[limits]`: of the host, all identities together.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Commands that run at once.
     #[serde(deserialize_with = "units::at_least_one")]
     pub running: usize,
@@ -111,7 +111,7 @@ impl Limits {
     /// Returns these limits with the quotas of identities, the rate of starts and the time in the queue
     /// of `newer`. The host's counts stay: they were reduced to what it can bear, and tables were made
     /// for them.
-    pub fn with_shares_of(&self, newer: &Self) -> Self {
+    pub(crate) fn with_shares_of(&self, newer: &Self) -> Self {
         Self {
             queue_wait: newer.queue_wait,
             starts: newer.starts,
@@ -124,7 +124,7 @@ impl Limits {
 
     /// Returns these limits reduced to what `descriptors` open files allow; at most half of them go to
     /// commands.
-    pub fn cut_to(&self, descriptors: u64) -> Self {
+    pub(crate) fn cut_to(&self, descriptors: u64) -> Self {
         let usable = descriptors.saturating_sub(DESCRIPTORS_KEPT);
         let at_most = |count: u64, limit: usize| {
             usize::try_from(count).unwrap_or(usize::MAX).clamp(1, limit.max(1))
@@ -139,7 +139,7 @@ impl Limits {
     }
 
     /// Returns the limits that apply to an identity.
-    pub fn quota_of(&self, identity: &Identity) -> EffectiveQuota {
+    pub(crate) fn quota_of(&self, identity: &Identity) -> EffectiveQuota {
         self.quota_for(identity.user(), identity.groups())
     }
 

@@ -10,7 +10,7 @@ use crate::units::{self, Rate, Span};
 /// Configured limits of one identity; each may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Quota {
+pub(crate) struct Quota {
     #[serde(deserialize_with = "some_count")]
     pub(super) running: Option<usize>,
     pub(super) queued: Option<usize>,
@@ -25,7 +25,7 @@ pub struct Quota {
 
 /// The limits that apply to one identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EffectiveQuota {
+pub(crate) struct EffectiveQuota {
     /// Commands that run at once.
     pub running: usize,
     /// Commands that wait for their turn.

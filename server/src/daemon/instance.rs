@@ -22,7 +22,7 @@ const MAX_FILES: usize = 1024;
 
 /// A server, in its own words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServerInfo {
+pub(crate) struct ServerInfo {
     /// Its process number, as it sees it itself.
     pub pid: u32,
     /// When it began to listen, in Unix time.
@@ -33,7 +33,7 @@ pub struct ServerInfo {
 
 /// A server that says so. Dropped when it ends.
 #[derive(Debug)]
-pub struct InstanceFile {
+pub(crate) struct InstanceFile {
     path: PathBuf,
     _locked: File,
 }
@@ -43,7 +43,7 @@ impl InstanceFile {
     ///
     /// # Errors
     /// When the file can't be made.
-    pub fn begin(layout: &Layout, listening: Vec<SocketAddr>) -> io::Result<Self> {
+    pub(crate) fn begin(layout: &Layout, listening: Vec<SocketAddr>) -> io::Result<Self> {
         let folder = folder(layout);
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         for (path, found) in scan(&folder)? {
@@ -75,7 +75,7 @@ impl Drop for InstanceFile {
 ///
 /// # Errors
 /// When it can't be seen.
-pub fn servers(layout: &Layout) -> io::Result<Vec<Option<ServerInfo>>> {
+pub(crate) fn servers(layout: &Layout) -> io::Result<Vec<Option<ServerInfo>>> {
     let found = scan(&folder(layout))?;
     let living = found.into_iter().filter_map(|(_, found)| match found {
         FileState::Living(server) => Some(server),

@@ -40,7 +40,7 @@ pub(super) fn given_up(message: &str) -> Failure {
 }
 
 /// Why nothing new starts on a server that stops.
-pub fn draining() -> Failure {
+pub(crate) fn draining() -> Failure {
     Failure::new(ErrorKind::Busy, "the server is stopping and starts nothing new")
         .hint("Try again when it is back.")
         .retry_after_ms(5000)
@@ -57,12 +57,12 @@ pub(super) fn exit_without_process(started_at: Option<u64>, failure: Failure) ->
 }
 
 /// Why a command did not start, as its exit frame.
-pub fn not_started(ch: u32, failure: Failure) -> Frame {
+pub(crate) fn not_started(ch: u32, failure: Failure) -> Frame {
     Frame::Exit { ch, exit: Exit::not_started(failure, clock::now_ms()) }
 }
 
 /// Why nothing is known of how a command ended, as its exit frame.
-pub fn unknown(ch: u32, failure: Failure) -> Frame {
+pub(crate) fn unknown(ch: u32, failure: Failure) -> Frame {
     Frame::Exit { ch, exit: Exit::unknown(failure, clock::now_ms()) }
 }
 

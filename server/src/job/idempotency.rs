@@ -26,7 +26,7 @@ use crate::clock;
 use line::{End, Line, Record};
 
 /// Milliseconds for which a key answers for its command: 7 days.
-pub const KEPT_MS: u64 = 7 * 24 * 3600 * 1000;
+pub(crate) const KEPT_MS: u64 = 7 * 24 * 3600 * 1000;
 /// Milliseconds for which it is known at all, to say that it has expired: 8 weeks.
 const KNOWN_MS: u64 = 8 * KEPT_MS;
 /// The file may not be larger when it is read; it is rewritten at each start.
@@ -36,7 +36,7 @@ const QUEUE: usize = 1024;
 
 /// What is known of a key.
 #[derive(Clone, Debug)]
-pub enum KeyState {
+pub(crate) enum KeyState {
     /// Its command has ended, and how.
     Ended {
         /// The job.
@@ -54,7 +54,7 @@ pub enum KeyState {
 
 /// Keys on disk.
 #[derive(Debug)]
-pub struct IdempotencyLog {
+pub(crate) struct IdempotencyLog {
     records: Arc<Mutex<HashMap<(String, Key), Record>>>,
     appends: mpsc::Sender<Append>,
 }
@@ -67,7 +67,7 @@ struct Append {
 
 /// Why the file can't be used.
 #[derive(Debug, thiserror::Error)]
-pub enum IdempotencyError {
+pub(crate) enum IdempotencyError {
     /// The file can't be read or written.
     #[error("{}: {error}", path.display())]
     Io {
@@ -98,7 +98,7 @@ impl IdempotencyLog {
     ///
     /// # Errors
     /// When the file can't be read, rewritten or understood.
-    pub fn open(path: &Path) -> Result<Self, IdempotencyError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, IdempotencyError> {
         let failed = |error| IdempotencyError::Io { path: path.to_owned(), error };
         let mut records = read(path)?;
         let oldest = clock::now_ms().saturating_sub(KNOWN_MS);
@@ -117,7 +117,7 @@ impl IdempotencyLog {
     }
 
     /// What is known of a key whose job is not in memory.
-    pub fn find(&self, user: &str, key: Key, digest: RequestDigest) -> Option<KeyState> {
+    pub(crate) fn find(&self, user: &str, key: Key, digest: RequestDigest) -> Option<KeyState> {
         let record = self.records(|records| records.get(&(user.to_owned(), key)).cloned())?;
         if record.end.as_ref().is_some_and(End::did_not_start) {
             return None;
@@ -139,7 +139,7 @@ impl IdempotencyLog {
     ///
     /// # Errors
     /// `resources` when it can't be written; then nothing may start.
-    pub async fn begin(
+    pub(crate) async fn begin(
         &self,
         user: &str,
         key: Key,
@@ -155,7 +155,7 @@ impl IdempotencyLog {
 
     /// Writes down how the command of a key has ended. When that fails, the key answers `unknown`
     /// after a restart, as if the server had been killed before it.
-    pub async fn end(&self, user: &str, key: Key, exit: &Exit) {
+    pub(crate) async fn end(&self, user: &str, key: Key, exit: &Exit) {
         let known = self.records(|records| records.get(&(user.to_owned(), key)).cloned());
         let Some(mut record) = known else { return };
         record.end = Some(End::of(exit));

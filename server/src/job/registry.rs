@@ -16,7 +16,7 @@ use crate::{config::limits::RETAINED, job::JobHandle};
 /// Which jobs there are. An entry exists before anything of its job can happen, and leaves a
 /// tombstone, so that a late attach hears that the job is gone and not that it never was.
 #[derive(Debug)]
-pub struct Registry {
+pub(crate) struct Registry {
     jobs: Mutex<Jobs>,
     channels: usize,
     tombstone: Duration,
@@ -47,14 +47,14 @@ enum Entry {
 
 /// Something that counts among an identity's jobs and is none, as a question is; until it is dropped.
 #[derive(Debug)]
-pub struct Counted {
+pub(crate) struct Counted {
     registry: Arc<Registry>,
     user: String,
 }
 
 /// What there is under a key.
 #[derive(Debug)]
-pub enum Lookup {
+pub(crate) enum Lookup {
     /// A job of the same request.
     Job(JobHandle),
     /// A job of another request.
@@ -67,7 +67,7 @@ pub enum Lookup {
 
 impl Registry {
     /// A registry of so many jobs at once, which remembers for so long that one was there.
-    pub fn new(channels: usize, tombstone: Duration) -> Self {
+    pub(crate) fn new(channels: usize, tombstone: Duration) -> Self {
         Self { jobs: Mutex::default(), channels, tombstone }
     }
 
@@ -76,7 +76,7 @@ impl Registry {
     }
 
     /// Looks a key up.
-    pub fn find(&self, user: &str, key: Key, digest: RequestDigest) -> Lookup {
+    pub(crate) fn find(&self, user: &str, key: Key, digest: RequestDigest) -> Lookup {
         self.jobs(|jobs| {
             jobs.users.get(user).map_or(Lookup::Unknown, |user| user.find(key, digest))
         })
@@ -87,7 +87,7 @@ impl Registry {
     ///
     /// # Errors
     /// `busy` when it has as many, or the host has.
-    pub fn claim(
+    pub(crate) fn claim(
         &self,
         limit: usize,
         user: &str,
@@ -115,7 +115,7 @@ impl Registry {
     ///
     /// # Errors
     /// `busy` when it has as many, or the host has.
-    pub fn count(self: &Arc<Self>, limit: usize, user: &str) -> Result<Counted, Failure> {
+    pub(crate) fn count(self: &Arc<Self>, limit: usize, user: &str) -> Result<Counted, Failure> {
         self.jobs(|jobs| {
             let all = jobs.live;
             let user = jobs.users.entry(user.to_owned()).or_default();
@@ -139,7 +139,7 @@ impl Registry {
 
     /// Notes that nothing of the job runs any more, and that its end is kept; the identity's oldest
     /// end is forgotten for it when there are too many.
-    pub fn ended(&self, user: &str, key: Key, job: &JobHandle) {
+    pub(crate) fn ended(&self, user: &str, key: Key, job: &JobHandle) {
         let now = Instant::now();
         self.jobs(|jobs| {
             let Some(user) = jobs.users.get_mut(user) else { return };
@@ -160,7 +160,7 @@ impl Registry {
     }
 
     /// Notes that the job is gone. `started` tells whether anything had run: if not, the key is free.
-    pub fn gone(&self, user: &str, key: Key, job: &JobHandle, started: bool) {
+    pub(crate) fn gone(&self, user: &str, key: Key, job: &JobHandle, started: bool) {
         let now = Instant::now();
         self.ended(user, key, job);
         self.jobs(|jobs| {
@@ -181,12 +181,12 @@ impl Registry {
     }
 
     /// Jobs of which something runs or waits for its turn.
-    pub fn live(&self) -> usize {
+    pub(crate) fn live(&self) -> usize {
         self.jobs(|jobs| jobs.live)
     }
 
     /// All jobs of which something runs or waits for its turn.
-    pub fn all_live(&self) -> Vec<JobHandle> {
+    pub(crate) fn all_live(&self) -> Vec<JobHandle> {
         self.jobs(|jobs| {
             let entries = jobs.users.values().flat_map(|user| user.entries.values());
             entries

@@ -51,7 +51,7 @@ struct Connection<S> {
 }
 
 /// Serves a connection to its end. `hello_guard` is dropped when the client's hello has come.
-pub async fn serve<S, G>(
+pub(crate) async fn serve<S, G>(
     state: Arc<ServerState>,
     peer: Peer,
     slot: ConnectionSlot,

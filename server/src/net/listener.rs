@@ -23,7 +23,7 @@ const BACKLOG: u32 = 4096;
 
 /// A socket that listens.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
 }
@@ -33,7 +33,7 @@ impl Listener {
     ///
     /// # Errors
     /// When the address is taken or not ours.
-    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -46,12 +46,12 @@ impl Listener {
     }
 
     /// Returns the address, with the port that was taken.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Accepts connections until the server closes. No error ends it.
-    pub async fn run(
+    pub(crate) async fn run(
         self,
         state: Arc<ServerState>,
         pending: Arc<PendingHandshakes>,

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 /// When there are too many, the oldest is sent away: an honest peer needs milliseconds, so one that
 /// takes long is not honest.
 #[derive(Debug, Default)]
-pub struct PendingHandshakes {
+pub(crate) struct PendingHandshakes {
     peers: Mutex<VecDeque<(u64, CancellationToken)>>,
 }
 
@@ -55,7 +55,7 @@ impl PendingHandshakes {
     }
 
     /// Sends the oldest away, to free its descriptor. Returns false when there is none.
-    pub fn shed(&self) -> bool {
+    pub(crate) fn shed(&self) -> bool {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         peers.pop_front().map(|(_, oldest)| oldest.cancel()).is_some()
     }

@@ -15,7 +15,7 @@ use crate::{
 
 /// What commands are run with on this host.
 #[derive(Clone, Copy, Debug)]
-pub struct Ground<'a> {
+pub(crate) struct Ground<'a> {
     /// Whom they run as.
     pub account: &'a Account,
     /// Their PATH.
@@ -26,7 +26,7 @@ pub struct Ground<'a> {
 
 /// Why a request was turned down.
 #[derive(Debug)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// It may not be done.
     Denied(Denial),
     /// It can't be done.
@@ -62,7 +62,7 @@ impl From<Refused> for Failure {
 
 /// What may run.
 #[derive(Debug)]
-pub struct Permitted {
+pub(crate) struct Permitted {
     /// Proof of it.
     pub permit: Permit,
     /// What the client should know although it is no error.
@@ -75,7 +75,7 @@ pub struct Permitted {
 ///
 /// # Errors
 /// When it may not be done, or can't be.
-pub fn permit(
+pub(crate) fn permit(
     slice: &PolicySlice,
     peer: &Arc<Peer>,
     request: &Request,
@@ -93,7 +93,7 @@ pub fn permit(
 ///
 /// # Errors
 /// When it may not be done, or can't be.
-pub fn rehearse(
+pub(crate) fn rehearse(
     slice: &PolicySlice,
     request: &Request,
     ground: Ground<'_>,
@@ -109,7 +109,7 @@ pub fn rehearse(
 ///
 /// # Errors
 /// When it can't be done.
-pub fn find_for(
+pub(crate) fn find_for(
     user: &str,
     request: &Request,
     ground: Ground<'_>,

@@ -30,7 +30,7 @@ use crate::{
 
 /// What came of a frame that asks for a command.
 #[derive(Debug)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// The channel belongs to this job from now on.
     Job(JobHandle),
     /// It was refused, or is about to be.
@@ -44,7 +44,7 @@ pub enum Answer {
 ///
 /// # Errors
 /// When the start breaks the protocol.
-pub async fn start(
+pub(crate) async fn start(
     state: &Arc<ServerState>,
     peer: &Arc<Peer>,
     start: Start,
@@ -129,7 +129,7 @@ pub async fn start(
 ///
 /// # Errors
 /// When it breaks the protocol.
-pub fn ask(
+pub(crate) fn ask(
     state: &Arc<ServerState>,
     peer: &Arc<Peer>,
     start: &Start,
@@ -354,7 +354,7 @@ fn may_attach(state: &Arc<ServerState>, peer: &Arc<Peer>, sink: &Sink) -> bool {
 }
 
 /// Takes a job up again.
-pub async fn attach(
+pub(crate) async fn attach(
     state: &Arc<ServerState>,
     peer: &Arc<Peer>,
     attach: Attach,
