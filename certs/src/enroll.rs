@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::clock::{self, BACKDATE, span};
 use crate::crl::{Crl, CrlSet};
-use crate::enroll::key::{Algorithm, request};
-use crate::enroll::message::{Ask, Body, MAX_WAIT};
+use crate::enroll::key::{KeyAlgorithm, request};
+use crate::enroll::message::{MAX_WAIT, MemberRequest, ResponseBody};
 use crate::enroll::token::{Names, Token};
 use crate::names::HostName;
 use crate::paths::Layout;
@@ -25,12 +25,12 @@ pub mod key;
 pub mod message;
 pub mod token;
 
-pub use crate::enroll::message::Reason;
+pub use crate::enroll::message::RefusalReason;
 pub use crate::names::Kind;
 pub use contact::Contact;
 pub use error::EnrollError;
 
-use dial::Line;
+use dial::AuthorityConnection;
 use files::{Folder, Grant};
 
 /// How far two clocks may be apart before it is said: what a certificate's start lies in the past.
@@ -38,11 +38,11 @@ pub const CLOCK_TOLERANCE: Duration = BACKDATE;
 
 /// How to enroll.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct EnrollmentOptions {
     /// Which of the token's names to take, if the token leaves a choice.
     pub name: Option<String>,
     /// The kind of key to make.
-    pub algorithm: Algorithm,
+    pub algorithm: KeyAlgorithm,
 }
 
 /// A certificate that was fetched and written.
@@ -95,7 +95,7 @@ impl std::fmt::Display for ClockOff {
 ///
 /// An answer that was lost costs nothing: the key waits in the folder, and the same token with the
 /// same key gets the same certificate for some minutes. Of names that a token leaves to choose, this
-/// host's own is taken if it is among them and [`Options::name`] says nothing.
+/// host's own is taken if it is among them and [`EnrollmentOptions::name`] says nothing.
 ///
 /// # Errors
 ///
@@ -107,15 +107,15 @@ impl std::fmt::Display for ClockOff {
 pub async fn enroll(
     token: &Token,
     layout: &Layout,
-    options: &Options,
+    options: &EnrollmentOptions,
 ) -> Result<Fetched, EnrollError> {
     let name = chosen_name(token, options.name.as_deref(), &own_name())?;
     let folder = Folder::open(layout, token.kind)?;
     let pending = folder.pending_key(&token.secret.id(), options.algorithm)?;
     let contact =
         Contact { addresses: token.addresses.clone(), authorities: vec![token.authority] };
-    let ask = || -> Result<Ask, EnrollError> {
-        Ok(Ask::Enroll {
+    let ask = || -> Result<MemberRequest, EnrollError> {
+        Ok(MemberRequest::Enroll {
             secret: token.secret.clone(),
             name: name.clone(),
             request: Der(request(pending.key())?),
@@ -126,8 +126,8 @@ pub async fn enroll(
     let mut tries = 0;
     let answer = loop {
         tries += 1;
-        let mut line = Line::open(&contact, None).await?;
-        match line.ask(&ask()?, Duration::ZERO).await {
+        let mut connection = AuthorityConnection::open(&contact, None).await?;
+        match connection.ask(&ask()?, Duration::ZERO).await {
             Err(EnrollError::Lost(_)) if tries < TRIES => {}
             other => break other?,
         }
@@ -216,8 +216,10 @@ impl Member {
     /// Safe.
     pub async fn renew(&self) -> Result<Fetched, EnrollError> {
         let key = tls::load_leaf(&self.layout.member_cert(self.kind))?.key;
-        let mut line = self.line().await?;
-        let answer = line.ask(&Ask::Renew { time: clock::now_unix() }, Duration::ZERO).await?;
+        let mut connection = self.connection().await?;
+        let answer = connection
+            .ask(&MemberRequest::Renew { time: clock::now_unix() }, Duration::ZERO)
+            .await?;
         let grant = Grant::take(answer, key, &self.contact)?;
         Folder::of(&self.layout, self.kind).replace(&grant, &self.contact)
     }
@@ -239,8 +241,8 @@ impl Member {
     ///
     /// Safe.
     pub async fn fetch_lists(&self, newer_than: u64) -> Result<Option<CrlSet>, EnrollError> {
-        let mut line = self.line().await?;
-        lists(&mut line, newer_than, 0).await
+        let mut connection = self.connection().await?;
+        lists(&mut connection, newer_than, 0).await
     }
 
     /// Opens a connection through which new lists come within a second of their making.
@@ -249,18 +251,18 @@ impl Member {
     ///
     /// [`EnrollError`].
     pub async fn watch(&self) -> Result<Watch, EnrollError> {
-        Ok(Watch { line: self.line().await? })
+        Ok(Watch { connection: self.connection().await? })
     }
 
-    async fn line(&self) -> Result<Line, EnrollError> {
-        Line::open(&self.contact, Some((&self.layout, self.kind))).await
+    async fn connection(&self) -> Result<AuthorityConnection, EnrollError> {
+        AuthorityConnection::open(&self.contact, Some((&self.layout, self.kind))).await
     }
 }
 
 /// A connection through which new lists come.
 #[derive(Debug)]
 pub struct Watch {
-    line: Line,
+    connection: AuthorityConnection,
 }
 
 impl Watch {
@@ -275,18 +277,24 @@ impl Watch {
     /// None: drop the `Watch` afterwards.
     pub async fn next(&mut self, newer_than: u64) -> Result<CrlSet, EnrollError> {
         loop {
-            if let Some(lists) = lists(&mut self.line, newer_than, MAX_WAIT).await? {
+            if let Some(lists) = lists(&mut self.connection, newer_than, MAX_WAIT).await? {
                 return Ok(lists);
             }
         }
     }
 }
 
-async fn lists(line: &mut Line, newer_than: u64, wait: u64) -> Result<Option<CrlSet>, EnrollError> {
-    let answer = line.ask(&Ask::Lists { newer_than, wait }, Duration::from_secs(wait)).await?;
+async fn lists(
+    connection: &mut AuthorityConnection,
+    newer_than: u64,
+    wait: u64,
+) -> Result<Option<CrlSet>, EnrollError> {
+    let answer = connection
+        .ask(&MemberRequest::Lists { newer_than, wait }, Duration::from_secs(wait))
+        .await?;
     match answer.body {
-        Body::Unchanged { .. } => Ok(None),
-        Body::Lists { number, lists, roots } if number > newer_than => {
+        ResponseBody::Unchanged { .. } => Ok(None),
+        ResponseBody::Lists { number, lists, roots } if number > newer_than => {
             let lists = lists.iter().map(|der| Crl::from_der(&der.0));
             let lists = CrlSet::new(lists.collect::<Result<_, _>>()?)?;
             Ok(Some(lists.with_roots(roots)))

@@ -33,7 +33,7 @@ mod enrollment;
 mod load;
 mod server_verifier;
 
-pub use check::{Finding, Problem, check_client, check_server, date_problem};
+pub use check::{CertificateFinding, Problem, check_client, check_server, date_problem};
 pub use client_verifier::{ClientVerifier, Revalidation, Revocation};
 pub use enrollment::{
     AUTHORITY_ALPN, LISTENER, LISTENER_NAME, contact_config, listener_config, listener_name,

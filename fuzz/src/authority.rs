@@ -15,7 +15,7 @@ use rcmd_authority::ca::ProvenKey;
 use rcmd_certs::{
     crl::{Crl, CrlSet},
     enroll::{
-        message::{self, Answer, Ask, Body, MAX_ANSWER, MAX_ASK},
+        message::{self, MAX_REQUEST, MAX_RESPONSE, MemberRequest, MemberResponse, ResponseBody},
         token::{MAX_TOKEN, Token},
     },
     pem,
@@ -29,8 +29,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 pub fn authority(data: &[u8]) {
     let [which, rest @ ..] = data else { return };
     match (which % 5, rest) {
-        (0, [size, rest @ ..]) => messages(rest, *size, MAX_ASK, ask),
-        (1, [size, rest @ ..]) => messages(rest, *size, MAX_ANSWER, answer),
+        (0, [size, rest @ ..]) => messages(rest, *size, MAX_REQUEST, ask),
+        (1, [size, rest @ ..]) => messages(rest, *size, MAX_RESPONSE, answer),
         (2, text) => token(&String::from_utf8_lossy(text)),
         (3, json) => {
             let sum = digest(&SHA256, json);
@@ -98,26 +98,26 @@ fn now<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-fn ask(ask: &Ask) {
-    if let Ask::Enroll { request, .. } = ask {
+fn ask(ask: &MemberRequest) {
+    if let MemberRequest::Enroll { request, .. } = ask {
         let _ = ProvenKey::from_request(&request.0);
     }
 }
 
-fn answer(answer: &Answer) {
+fn answer(answer: &MemberResponse) {
     match &answer.body {
-        Body::Certificate { chain, roots, .. } => {
+        ResponseBody::Certificate { chain, roots, .. } => {
             let pem = pem::chain_pem(chain);
             assert_eq!(pem.matches("-----BEGIN CERTIFICATE-----").count(), chain.len());
             chain.iter().chain(roots).for_each(|certificate| der(&certificate.0));
         }
-        Body::Lists { lists, .. } => {
+        ResponseBody::Lists { lists, .. } => {
             let lists: Result<Vec<_>, _> =
                 lists.iter().map(|list| Crl::from_der(&list.0)).collect();
             let Ok(lists) = lists.and_then(CrlSet::new) else { return };
             assert_eq!(CrlSet::from_pem(lists.pem().as_bytes()).unwrap().all(), lists.all());
         }
-        Body::Unchanged { .. } | Body::Refused { .. } => {}
+        ResponseBody::Unchanged { .. } | ResponseBody::Refused { .. } => {}
     }
 }
 

@@ -9,7 +9,9 @@ use std::time::Duration;
 use rcmd_certs::clock;
 use rcmd_certs::crl::CrlSet;
 use rcmd_certs::enroll::token::{Secret, Token};
-use rcmd_certs::enroll::{EnrollError, Fetched, Kind, Member, Options, Reason, enroll};
+use rcmd_certs::enroll::{
+    EnrollError, EnrollmentOptions, Fetched, Kind, Member, RefusalReason, enroll,
+};
 use rcmd_certs::tls::{self, ClientFiles, ServerFiles, check_client, check_server};
 use rcmd_certs::x509::UsageSet;
 use rcmd_tests::authority::Serving;
@@ -27,11 +29,11 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 }
 
 fn enroll_as(authority: &Serving, token: &Token, folder: &str) -> Result<Fetched, EnrollError> {
-    block_on(enroll(token, &authority.member(folder), &Options::default()))
+    block_on(enroll(token, &authority.member(folder), &EnrollmentOptions::default()))
 }
 
 #[track_caller]
-fn reason(result: Result<Fetched, EnrollError>) -> Reason {
+fn reason(result: Result<Fetched, EnrollError>) -> RefusalReason {
     match result {
         Err(EnrollError::Refused { reason, .. }) => reason,
         other => panic!("{other:?}"),
@@ -61,7 +63,7 @@ fn used_expired_revoked_forged_and_other_tokens_are_refused() {
     let authority = Serving::start();
     let token = authority.token(&["server", "web1"]);
     enroll_as(&authority, &token, "first").unwrap();
-    assert_eq!(reason(enroll_as(&authority, &token, "second")), Reason::UsedToken);
+    assert_eq!(reason(enroll_as(&authority, &token, "second")), RefusalReason::UsedToken);
 
     let short = authority.token(&["server", "web2", "--expires", "1s"]);
     let expired = || {
@@ -70,14 +72,14 @@ fn used_expired_revoked_forged_and_other_tokens_are_refused() {
         tokens.iter().any(|token| token["standing"] == "expired")
     };
     eventually("the token expires", expired);
-    assert_eq!(reason(enroll_as(&authority, &short, "third")), Reason::ExpiredToken);
+    assert_eq!(reason(enroll_as(&authority, &short, "third")), RefusalReason::ExpiredToken);
 
     let revoked = authority.token(&["client", "bob"]);
     authority.certs(&["revoke", &revoked.secret.id()[..12]]);
-    assert_eq!(reason(enroll_as(&authority, &revoked, "fourth")), Reason::RevokedToken);
+    assert_eq!(reason(enroll_as(&authority, &revoked, "fourth")), RefusalReason::RevokedToken);
 
     let forged = Token { secret: Secret::random().unwrap(), ..authority.token(&["client", "eve"]) };
-    assert_eq!(reason(enroll_as(&authority, &forged, "fifth")), Reason::UnknownToken);
+    assert_eq!(reason(enroll_as(&authority, &forged, "fifth")), RefusalReason::UnknownToken);
 
     // A token of another authority, shown to this one.
     let other = Serving::start();
@@ -96,19 +98,20 @@ fn used_expired_revoked_forged_and_other_tokens_are_refused() {
 #[test]
 fn a_token_gives_no_other_host_a_name() {
     let authority = Serving::start();
-    let named = |name: &str| Options { name: Some(name.into()), ..Options::default() };
+    let named =
+        |name: &str| EnrollmentOptions { name: Some(name.into()), ..EnrollmentOptions::default() };
     let token = authority.token(&["server", "web1"]);
     let other = block_on(enroll(&token, &authority.member("other"), &named("web2")));
-    assert_eq!(reason(other), Reason::Name);
+    assert_eq!(reason(other), RefusalReason::Name);
     block_on(enroll(&token, &authority.member("own"), &named("web1"))).unwrap();
 
     let fleet = authority.token(&["server", "--for", "web[01-50]", "--uses", "2"]);
     block_on(enroll(&fleet, &authority.member("a"), &named("web07"))).unwrap();
     let again = block_on(enroll(&fleet, &authority.member("b"), &named("web07")));
-    assert_eq!(reason(again), Reason::Name);
+    assert_eq!(reason(again), RefusalReason::Name);
     block_on(enroll(&fleet, &authority.member("b"), &named("web08"))).unwrap();
     let more = block_on(enroll(&fleet, &authority.member("c"), &named("web09")));
-    assert_eq!(reason(more), Reason::UsedToken);
+    assert_eq!(reason(more), RefusalReason::UsedToken);
 }
 
 /// Room for many sockets in this process.
@@ -129,7 +132,8 @@ fn of_a_thousand_parallel_attempts_at_one_token_exactly_one_wins() {
         let mut attempts = tokio::task::JoinSet::new();
         for number in 0..ATTEMPTS {
             let (token, layout) = (Arc::clone(&token), authority.member(&number.to_string()));
-            attempts.spawn(async move { enroll(&token, &layout, &Options::default()).await });
+            attempts
+                .spawn(async move { enroll(&token, &layout, &EnrollmentOptions::default()).await });
         }
         attempts.join_all().await
     });
@@ -138,7 +142,7 @@ fn of_a_thousand_parallel_attempts_at_one_token_exactly_one_wins() {
     assert_eq!(winners.len(), 1);
     for loser in losers {
         let error = loser.unwrap_err();
-        let told = matches!(&error, EnrollError::Refused { reason: Reason::UsedToken, .. });
+        let told = matches!(&error, EnrollError::Refused { reason: RefusalReason::UsedToken, .. });
         // At the limit on strangers the oldest is sent away, and may have tried in vain.
         assert!(told || error.is_temporary(), "{error}");
     }
@@ -230,7 +234,7 @@ fn revoking_reaches_the_watchers_and_ends_renewal() {
         assert!(next.contains(&serial) && next.number() > number);
         let refused = alice.renew().await.unwrap_err();
         assert!(
-            matches!(refused, EnrollError::Refused { reason: Reason::Revoked, .. }),
+            matches!(refused, EnrollError::Refused { reason: RefusalReason::Revoked, .. }),
             "{refused}"
         );
         server.renew().await.unwrap();
@@ -286,10 +290,11 @@ fn a_bundle_is_worthless_after_its_use() {
     let path = file.to_str().unwrap();
     authority.certs(&["bundle", "--out", path, "server", "--for", "web[1-3]", "--uses", "1"]);
     let token = Token::load(&file).unwrap();
-    let named = |name: &str| Options { name: Some(name.into()), ..Options::default() };
+    let named =
+        |name: &str| EnrollmentOptions { name: Some(name.into()), ..EnrollmentOptions::default() };
     block_on(enroll(&token, &authority.member("a"), &named("web1"))).unwrap();
     let more = block_on(enroll(&token, &authority.member("b"), &named("web2")));
-    assert_eq!(reason(more), Reason::UsedToken);
+    assert_eq!(reason(more), RefusalReason::UsedToken);
     let again = authority.try_certs(&["bundle", "--out", path, "server", "web9"]);
     assert!(!again.status.success(), "a file was replaced without --force");
 }
@@ -373,7 +378,7 @@ mod raw {
     use std::io;
     use std::sync::Arc;
 
-    use rcmd_certs::enroll::key::{Algorithm, request};
+    use rcmd_certs::enroll::key::{KeyAlgorithm, request};
     use rcmd_certs::enroll::token::Token;
     use rcmd_certs::x509::Certificate;
     use rcmd_tests::authority::Serving;
@@ -426,7 +431,7 @@ mod raw {
     }
 
     pub(super) async fn ask_enroll_at(authority: &Serving, token: &Token, time: i64) -> Value {
-        let key = Algorithm::Ed25519.generate().unwrap();
+        let key = KeyAlgorithm::Ed25519.generate().unwrap();
         enroll(authority, token, request(&key).unwrap(), time).await
     }
 
@@ -465,7 +470,7 @@ fn a_backup_is_the_same_authority_again_and_its_tokens_are_not() {
     let root = |serving: &Serving| std::fs::read(serving.layout().ca()).unwrap();
     assert_eq!(root(&authority), root(&restored));
     let open = Token { addresses: vec![restored.address().to_string()], ..open };
-    assert_eq!(reason(enroll_as(&restored, &open, "alice")), Reason::RevokedToken);
+    assert_eq!(reason(enroll_as(&restored, &open, "alice")), RefusalReason::RevokedToken);
 
     std::fs::write(&passphrase, "another horse battery staple").unwrap();
     let refused = Serving::unused().try_certs(&words("restore"));

@@ -16,7 +16,7 @@ use rcgen::{
     KeyUsagePurpose, PKCS_ED25519, PublicKeyData, SerialNumber,
 };
 use rcmd_certs::clock::{self, BACKDATE};
-use rcmd_certs::enroll::key::{Algorithm, KeyError};
+use rcmd_certs::enroll::key::{KeyAlgorithm, KeyError};
 use rcmd_certs::names::NameError;
 use rcmd_certs::pem::pem;
 use rcmd_certs::text::printable;
@@ -29,9 +29,9 @@ mod leaf;
 mod load;
 mod request;
 
-pub(crate) use crl::Revoked;
+pub(crate) use crl::RevokedEntry;
 pub use leaf::{LeafSpec, Usage};
-pub use request::{ProvenKey, RequestError};
+pub use request::{CsrError, ProvenKey};
 
 /// How long an authority lasts.
 pub const AUTHORITY_DAYS: u32 = 3650;
@@ -112,7 +112,7 @@ impl Authority {
     /// # Errors
     ///
     /// [`AuthorityError`] when the system gives no random numbers.
-    pub fn create(algorithm: Algorithm) -> Result<Self, AuthorityError> {
+    pub fn create(algorithm: KeyAlgorithm) -> Result<Self, AuthorityError> {
         let (key, params) = (algorithm.generate()?, authority_params("authority", 0)?);
         let certificate = params.self_signed(&key)?.der().clone();
         Self::new(vec![certificate.clone()], certificate, key)
@@ -123,7 +123,7 @@ impl Authority {
     /// # Errors
     ///
     /// As [`Authority::create`].
-    pub fn create_pair(algorithm: Algorithm) -> Result<(Self, Self), AuthorityError> {
+    pub fn create_pair(algorithm: KeyAlgorithm) -> Result<(Self, Self), AuthorityError> {
         let (root_key, root_params) = (algorithm.generate()?, authority_params("root", 1)?);
         let root_der = root_params.self_signed(&root_key)?.der().clone();
         let root = Self::new(vec![root_der.clone()], root_der.clone(), root_key)?;
@@ -174,7 +174,7 @@ impl Authority {
         self.issuer.key().serialize_pem()
     }
 
-    /// Whether its key is of the kind [`Algorithm::Ed25519`].
+    /// Whether its key is of the kind [`KeyAlgorithm::Ed25519`].
     pub(crate) fn is_ed25519(&self) -> bool {
         self.issuer.key().algorithm() == &PKCS_ED25519
     }
@@ -197,7 +197,11 @@ impl Authority {
     /// # Errors
     ///
     /// [`AuthorityError`] when the authority has expired or a name cannot stand in a certificate.
-    pub fn issue(&self, spec: &LeafSpec, algorithm: Algorithm) -> Result<Issued, AuthorityError> {
+    pub fn issue(
+        &self,
+        spec: &LeafSpec,
+        algorithm: KeyAlgorithm,
+    ) -> Result<Issued, AuthorityError> {
         let key = algorithm.generate()?;
         let leaf = self.certify(spec, &key, clock::now_unix())?;
         Ok(Issued { chain: self.chain_of(leaf), key })
@@ -235,7 +239,7 @@ impl Issued {
     /// # Errors
     ///
     /// As [`Authority::issue`].
-    pub fn self_signed(spec: &LeafSpec, algorithm: Algorithm) -> Result<Self, AuthorityError> {
+    pub fn self_signed(spec: &LeafSpec, algorithm: KeyAlgorithm) -> Result<Self, AuthorityError> {
         let key = algorithm.generate()?;
         let params = spec.params(UNIX_EPOCH + Duration::from_secs(END_OF_TIME))?;
         let certificate = params.self_signed(&key)?.der().clone();

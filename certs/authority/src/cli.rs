@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use rcmd_authority::backup::BackupError;
 use rcmd_authority::ca::{self, AuthorityError};
 use rcmd_authority::server::ServeError;
-use rcmd_authority::state::{OfficeError, RevocationReason};
+use rcmd_authority::state::{RevocationReason, StateError};
 use rcmd_certs::enroll::key;
 use rcmd_certs::files::{FileError, shown};
 use rcmd_certs::names::NameError;
@@ -244,7 +244,7 @@ impl From<Reason> for RevocationReason {
     }
 }
 
-impl From<KeyOptions> for key::Algorithm {
+impl From<KeyOptions> for key::KeyAlgorithm {
     fn from(options: KeyOptions) -> Self {
         match options.algorithm {
             Algorithm::Ed25519 => Self::Ed25519,
@@ -280,7 +280,7 @@ pub(crate) enum Error {
     BundleExists(PathBuf),
     /// A running `serve` of another version.
     #[error("the running `rcmd-certs serve` answered something else; is it of this version?")]
-    Reply,
+    Response,
     /// Two passphrases that should be one.
     #[error("the two passphrases differ; nothing was written")]
     Passphrases,
@@ -290,7 +290,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Backup(#[from] BackupError),
     #[error(transparent)]
-    Office(#[from] OfficeError),
+    State(#[from] StateError),
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[error(transparent)]

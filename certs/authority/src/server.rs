@@ -7,7 +7,7 @@
 //!                                                     upkeep |      visitors that wait for lists
 //! ```
 //!
-//! One thread owns the [`Office`] and does what it is asked for in order, so
+//! One thread owns the [`AuthorityState`] and does what it is asked for in order, so
 //! that a token's use has no race. Everything that waits on a peer has a deadline, every queue and
 //! every number of peers a limit.
 
@@ -21,7 +21,7 @@ use rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::state::{Office, OfficeError};
+use crate::state::{AuthorityState, StateError};
 
 mod admin_socket;
 mod listener;
@@ -30,13 +30,13 @@ mod slots;
 mod upkeep;
 mod worker;
 
-use listener::Gate;
-use slots::Seats;
-use worker::{Clerk, News};
+use listener::Listener;
+use slots::Slots;
+use worker::{PublishedWatch, Worker};
 
 /// How to serve.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct ListenOptions {
     /// Where to listen; the settings say, if nothing is said here.
     pub listen: Vec<SocketAddr>,
     /// The names by which members reach this host; they go into tokens with the port.
@@ -48,7 +48,7 @@ pub struct Options {
 pub enum ServeError {
     /// The authority's own files cannot be used.
     #[error(transparent)]
-    Office(#[from] OfficeError),
+    State(#[from] StateError),
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -66,19 +66,19 @@ pub enum ServeError {
 }
 
 /// What all tasks share.
-struct Service {
-    clerk: Clerk,
+struct Shared {
+    worker: Worker,
     /// The newest lists.
-    news: News,
+    updates: PublishedWatch,
     /// Exchanged when the listener's certificate is.
     tls: RwLock<Arc<ServerConfig>>,
-    seats: Arc<Seats>,
+    slots: Arc<Slots>,
     /// No new peers.
     closing: CancellationToken,
     tasks: TaskTracker,
 }
 
-impl Service {
+impl Shared {
     fn tls(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.tls.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -90,7 +90,7 @@ impl Service {
 
 /// A serving authority that accepts already.
 pub struct Serving {
-    service: Arc<Service>,
+    shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
 }
 
@@ -106,33 +106,33 @@ impl Serving {
     /// # Errors
     ///
     /// [`ServeError`] when something of it is not possible.
-    pub async fn start(layout: &Layout, options: &Options) -> Result<Self, ServeError> {
-        let office = Office::open(layout)?;
+    pub async fn start(layout: &Layout, options: &ListenOptions) -> Result<Self, ServeError> {
+        let state = AuthorityState::open(layout)?;
         let now = clock::now_unix();
-        let wanted = listen_on(office.settings().listen.as_slice(), options);
-        let gates = wanted.into_iter().map(Gate::bind).collect::<Result<Vec<_>, _>>()?;
-        let addresses: Vec<SocketAddr> = gates.iter().map(Gate::address).collect();
-        office.listening(&reached_by(&addresses, &options.names))?;
-        office.publish(now)?;
-        let config = upkeep::listener_config(&office, now)?;
-        let desk = admin_socket::bind(layout).await?;
-        let every = office.settings().list_every;
+        let wanted = listen_on(state.settings().listen.as_slice(), options);
+        let listeners = wanted.into_iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
+        let addresses: Vec<SocketAddr> = listeners.iter().map(Listener::address).collect();
+        state.listening(&reached_by(&addresses, &options.names))?;
+        state.publish(now)?;
+        let config = upkeep::listener_config(&state, now)?;
+        let socket = admin_socket::bind(layout).await?;
+        let every = state.settings().list_every;
 
-        let (clerk, news) = Clerk::start(office)?;
-        let service = Arc::new(Service {
-            clerk,
-            news,
+        let (worker, updates) = Worker::start(state)?;
+        let shared = Arc::new(Shared {
+            worker,
+            updates,
             tls: RwLock::new(config),
-            seats: Arc::new(Seats::new()),
+            slots: Arc::new(Slots::new()),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
-        for gate in gates {
-            service.tasks.spawn(gate.run(Arc::clone(&service)));
+        for listener in listeners {
+            shared.tasks.spawn(listener.run(Arc::clone(&shared)));
         }
-        service.tasks.spawn(admin_socket::run(Arc::clone(&service), desk));
-        service.tasks.spawn(upkeep::run(Arc::clone(&service), every));
-        Ok(Self { service, addresses })
+        shared.tasks.spawn(admin_socket::run(Arc::clone(&shared), socket));
+        shared.tasks.spawn(upkeep::run(Arc::clone(&shared), every));
+        Ok(Self { shared, addresses })
     }
 
     /// What it listens on, with the ports that were taken.
@@ -142,19 +142,19 @@ impl Serving {
 
     /// Ends when the thread that owns the office does, which it should not.
     pub async fn failed(&self) {
-        self.service.clerk.ended().await;
+        self.shared.worker.ended().await;
     }
 
     /// Ends it: no new peers, what was begun is finished, those who wait for lists are sent away.
     pub async fn stop(self, layout: &Layout) {
-        self.service.closing.cancel();
-        self.service.tasks.close();
-        self.service.tasks.wait().await;
+        self.shared.closing.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
         admin_socket::remove(layout).await;
     }
 }
 
-fn listen_on(settings: &[SocketAddr], options: &Options) -> Vec<SocketAddr> {
+fn listen_on(settings: &[SocketAddr], options: &ListenOptions) -> Vec<SocketAddr> {
     let given = if options.listen.is_empty() { settings } else { &options.listen };
     if given.is_empty() {
         vec![SocketAddr::from(([0, 0, 0, 0], DEFAULT_PORT))]

@@ -1,6 +1,6 @@
 //! The authority at work: what it is asked for, what it keeps, what it signs.
 //!
-//! An [`Office`] holds the authority's key, its store and its journal; one process at a time has it.
+//! An [`AuthorityState`] holds the authority's key, its store and its journal; one process at a time has it.
 //! Everything that is signed is in the journal and in the store before it leaves, and a token's use
 //! and what it gave are one transaction, so that a kill at any moment leaves a token used once or
 //! not at all.
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcmd_certs::clock;
-use rcmd_certs::enroll::message::Reason;
+use rcmd_certs::enroll::message::RefusalReason;
 use rcmd_certs::files::FileError;
 use rcmd_certs::fingerprint::Fingerprint;
 use rcmd_certs::identity::BREAK_GLASS;
@@ -41,16 +41,16 @@ mod snapshot;
 mod store;
 mod tokens;
 
-pub use admin::{Census, ListFacts, MemberFacts, Order, Reply, TokenFacts};
-pub use admin_client::Desk;
-pub(crate) use admin_client::{MAX_ORDER, reply, with_socket};
+pub use admin::{AdminRequest, AdminResponse, ListFacts, Listing, MemberFacts, TokenFacts};
+pub use admin_client::AdminClient;
+pub(crate) use admin_client::{MAX_ADMIN_REQUEST, reply, with_socket};
 pub use journal::JournalError;
 pub(crate) use listener::ListenerIdentity;
-pub use members::{Issue, Standing};
-pub use records::{MemberRecord, Revocation, RevocationReason, Step, TokenRecord};
+pub use members::{Issue, KeyStanding};
+pub use records::{MemberRecord, MemberRevocation, RevocationReason, Step, TokenRecord};
 pub use revoke::{Published, Revoked};
-pub use rotation::{Move, Rotation};
-pub use settings::{Settings, parse_span};
+pub use rotation::{Rotation, RotationAction};
+pub use settings::{AuthoritySettings, parse_span};
 pub use snapshot::Snapshot;
 pub use store::StoreError;
 pub use tokens::{Application, NewToken};
@@ -62,18 +62,18 @@ use store::{Store, Transaction};
 
 /// Why the authority did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
-pub enum OfficeError {
+pub enum StateError {
     /// It refuses, and the asker is told.
     #[error("{message}")]
     Refused {
         /// Why, for programs.
-        reason: Reason,
+        reason: RefusalReason,
         /// Why, for people; printable.
         message: String,
     },
     /// What was ordered makes no sense.
     #[error("{0}")]
-    Order(String),
+    Invalid(String),
     /// A name was refused.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -102,20 +102,20 @@ pub enum OfficeError {
     Certificate(#[from] X509Error),
     /// The running `rcmd-certs serve` did not answer.
     #[error("{0}")]
-    Desk(String),
+    Remote(String),
 }
 
-impl OfficeError {
-    pub(crate) fn refused(reason: Reason, message: impl Into<String>) -> Self {
+impl StateError {
+    pub(crate) fn refused(reason: RefusalReason, message: impl Into<String>) -> Self {
         Self::Refused { reason, message: message.into() }
     }
 }
 
 /// The authority at work.
 #[derive(Debug)]
-pub struct Office {
+pub struct AuthorityState {
     layout: Layout,
-    settings: Settings,
+    settings: AuthoritySettings,
     /// Who signs, and who else is trusted.
     trust: RefCell<Trust>,
     store: Store,
@@ -149,28 +149,28 @@ struct Grant {
     by: String,
 }
 
-impl Office {
+impl AuthorityState {
     /// Opens the authority in `layout`: its key, its settings, its store and its journal.
     ///
     /// # Errors
     ///
-    /// [`OfficeError`]; [`StoreError::InUse`] when another process has it.
-    pub fn open(layout: &Layout) -> Result<Self, OfficeError> {
-        let settings = Settings::load(&layout.authority_toml())?;
+    /// [`StateError`]; [`StoreError::InUse`] when another process has it.
+    pub fn open(layout: &Layout) -> Result<Self, StateError> {
+        let settings = AuthoritySettings::load(&layout.authority_toml())?;
         let store = Store::open(&layout.store())?;
         let (journal, tail) = Journal::open(&layout.journal())?;
         let trust = RefCell::new(Trust::load(layout, &store)?);
         let (layout, published) = (layout.clone(), RefCell::default());
         let unsettled = RefCell::default();
-        let office = Self { layout, settings, trust, store, journal, published, unsettled };
-        office.settle(&tail)?;
-        office.recall_lists()?;
-        Ok(office)
+        let state = Self { layout, settings, trust, store, journal, published, unsettled };
+        state.settle(&tail)?;
+        state.recall_lists()?;
+        Ok(state)
     }
 
     /// Says of the last certificate in the journal that it never left, if a kill came before the
     /// transaction was committed. There can be no other: one is signed at a time.
-    fn settle(&self, tail: &[Line]) -> Result<(), OfficeError> {
+    fn settle(&self, tail: &[Line]) -> Result<(), StateError> {
         for line in tail.iter().rev() {
             match &line.event {
                 Event::Void { .. } => return Ok(()),
@@ -191,7 +191,7 @@ impl Office {
     }
 
     /// How it works.
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &AuthoritySettings {
         &self.settings
     }
 
@@ -210,7 +210,7 @@ impl Office {
         self.authorities().iter().map(|authority| Der(authority.root_der().to_vec())).collect()
     }
 
-    /// The fingerprints of [`Office::roots`].
+    /// The fingerprints of [`AuthorityState::roots`].
     fn root_keys(&self) -> Vec<Fingerprint> {
         self.authorities().iter().map(|authority| authority.root().key).collect()
     }
@@ -233,8 +233,8 @@ impl Office {
     fn record<T>(
         &self,
         now: i64,
-        work: impl FnOnce(&Transaction) -> Result<T, OfficeError>,
-    ) -> Result<T, OfficeError> {
+        work: impl FnOnce(&Transaction) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
         self.unsettled.take();
         self.store.change(|rows| {
             let done = work(rows);
@@ -253,7 +253,7 @@ impl Office {
         grant: Grant,
         key: &ProvenKey,
         now: i64,
-    ) -> Result<(Vec<Der>, Certificate), OfficeError> {
+    ) -> Result<(Vec<Der>, Certificate), StateError> {
         let authority = self.signing();
         let spec = grant.spec(now)?;
         let leaf = authority.certify(&spec, key, now)?;
@@ -287,7 +287,7 @@ impl Office {
     }
 
     /// A certificate that was signed before, for an asker who lost the answer.
-    fn again(&self, rows: &Transaction, serial: &str) -> Result<Option<Granted>, OfficeError> {
+    fn again(&self, rows: &Transaction, serial: &str) -> Result<Option<Granted>, StateError> {
         let Some(certificate) = rows.get(&CERTIFICATES, serial)? else {
             return Ok(None);
         };
@@ -312,7 +312,7 @@ impl Office {
 }
 
 impl Grant {
-    fn spec(&self, now: i64) -> Result<LeafSpec, OfficeError> {
+    fn spec(&self, now: i64) -> Result<LeafSpec, StateError> {
         let mut spec = match self.kind {
             Kind::Server => {
                 let names = self.names.iter().map(|name| HostName::parse(name));

@@ -11,7 +11,9 @@ use tokio_rustls::client::TlsStream;
 
 use super::{ClockOff, Contact, EnrollError, Kind};
 use crate::clock::now_unix;
-use crate::enroll::message::{self, Answer, Ask, Body, MAX_ANSWER, MAX_ASK, Reason};
+use crate::enroll::message::{
+    self, MAX_REQUEST, MAX_RESPONSE, MemberRequest, MemberResponse, RefusalReason, ResponseBody,
+};
 use crate::explain;
 use crate::paths::Layout;
 use crate::text::printable;
@@ -25,11 +27,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection to the authority.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct AuthorityConnection {
     stream: TlsStream<TcpStream>,
 }
 
-impl Line {
+impl AuthorityConnection {
     /// Connects to the first address that answers; `member` proves its identity there.
     pub(super) async fn open(
         contact: &Contact,
@@ -71,11 +73,15 @@ impl Line {
     /// # Cancel safety
     ///
     /// None: the next answer would be this one's.
-    pub(super) async fn ask(&mut self, ask: &Ask, wait: Duration) -> Result<Answer, EnrollError> {
+    pub(super) async fn ask(
+        &mut self,
+        ask: &MemberRequest,
+        wait: Duration,
+    ) -> Result<MemberResponse, EnrollError> {
         let lost = |error: io::Error| EnrollError::Lost(printable(&error.to_string()));
         let asked = async {
-            message::write(&mut self.stream, ask, MAX_ASK).await?;
-            message::read::<Answer>(&mut self.stream, MAX_ANSWER).await
+            message::write(&mut self.stream, ask, MAX_REQUEST).await?;
+            message::read::<MemberResponse>(&mut self.stream, MAX_RESPONSE).await
         };
         let answer = match timeout(PATIENCE + wait, asked).await {
             Ok(answer) => answer.map_err(lost)?,
@@ -83,10 +89,10 @@ impl Line {
         };
         let answer = answer.ok_or_else(|| EnrollError::Lost("the connection was closed".into()))?;
         match answer.body {
-            Body::Refused { reason: Reason::Clock, .. } => {
+            ResponseBody::Refused { reason: RefusalReason::Clock, .. } => {
                 Err(EnrollError::Clock(ClockOff { ours: now_unix(), theirs: answer.time }))
             }
-            Body::Refused { reason, message } => {
+            ResponseBody::Refused { reason, message } => {
                 Err(EnrollError::Refused { reason, message: printable(&message) })
             }
             _ => Ok(answer),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{ClockOff, Kind, Reason};
+use super::{ClockOff, Kind, RefusalReason};
 use crate::crl::CrlError;
 use crate::enroll::key::KeyError;
 use crate::enroll::token::{LoadError, TokenError};
@@ -74,7 +74,7 @@ pub enum EnrollError {
     #[error("the authority refused: {message}")]
     Refused {
         /// Why, for programs.
-        reason: Reason,
+        reason: RefusalReason,
         /// Why, in its words; printable.
         message: String,
     },

@@ -9,8 +9,8 @@ use rustls_pki_types::{PrivateKeyDer, pem::PemObject as _};
 
 use super::{CLOCK_TOLERANCE, ClockOff, Contact, EnrollError, Fetched, Kind};
 use crate::clock::now_unix;
-use crate::enroll::key::Algorithm;
-use crate::enroll::message::{Answer, Body};
+use crate::enroll::key::KeyAlgorithm;
+use crate::enroll::message::{MemberResponse, ResponseBody};
 use crate::files::{self, Existing, FileError, NewFile};
 use crate::fingerprint::Fingerprint;
 use crate::identity::Identity;
@@ -45,12 +45,12 @@ pub(super) struct Grant {
 impl Grant {
     /// Takes an answer to a question about the key `own`, from an authority known by `contact`.
     pub(super) fn take(
-        answer: Answer,
+        answer: MemberResponse,
         own: Fingerprint,
         contact: &Contact,
     ) -> Result<Self, EnrollError> {
         let lost = |text: &str| EnrollError::Lost(text.to_owned());
-        let Body::Certificate { chain, roots, renew_until } = answer.body else {
+        let ResponseBody::Certificate { chain, roots, renew_until } = answer.body else {
             return Err(lost("it does not go with the question"));
         };
         let parse = |der: &Der| {
@@ -122,7 +122,7 @@ impl Folder {
     pub(super) fn pending_key(
         &self,
         token: &str,
-        algorithm: Algorithm,
+        algorithm: KeyAlgorithm,
     ) -> Result<Pending, EnrollError> {
         let mark = token.get(..12).unwrap_or(token);
         let path = self.layout.member_dir(self.kind).join(format!(".enroll-{mark}.pem"));

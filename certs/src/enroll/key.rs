@@ -17,7 +17,7 @@ pub enum KeyError {
 
 /// The kind of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Algorithm {
+pub enum KeyAlgorithm {
     /// Ed25519: the default. It signs and verifies fastest, its signatures need no random number
     /// that could be a bad one, and every TLS 1.3 library that rcmd meets has it: rustls, OpenSSL
     /// since 1.1.1, Go, Java since 15.
@@ -28,7 +28,7 @@ pub enum Algorithm {
     EcdsaP256,
 }
 
-impl Algorithm {
+impl KeyAlgorithm {
     /// Makes a key.
     ///
     /// # Errors

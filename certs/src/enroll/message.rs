@@ -1,7 +1,7 @@
 //! What a member and its authority say to each other.
 //!
 //! A message is a 4-byte big-endian length and that many bytes of JSON, inside TLS 1.3 with the ALPN
-//! [`AUTHORITY_ALPN`](crate::tls::AUTHORITY_ALPN). Each [`Ask`] gets one [`Answer`], in order. `docs/enrollment.md` specifies it.
+//! [`AUTHORITY_ALPN`](crate::tls::AUTHORITY_ALPN). Each [`MemberRequest`] gets one [`MemberResponse`], in order. `docs/enrollment.md` specifies it.
 
 use std::io;
 
@@ -17,19 +17,19 @@ use crate::pem::Der;
 pub const DEFAULT_PORT: u16 = 7264;
 
 /// The largest ask, in bytes of JSON.
-pub const MAX_ASK: u32 = 16 * 1024;
+pub const MAX_REQUEST: u32 = 16 * 1024;
 
 /// The largest answer, in bytes of JSON: lists of some 50,000 revoked certificates.
-pub const MAX_ANSWER: u32 = 4 * 1024 * 1024;
+pub const MAX_RESPONSE: u32 = 4 * 1024 * 1024;
 
-/// The longest that an authority keeps an [`Ask::Lists`] open, in seconds: short enough for a
+/// The longest that an authority keeps an [`MemberRequest::Lists`] open, in seconds: short enough for a
 /// firewall that forgets silent connections.
 pub const MAX_WAIT: u64 = 60;
 
 /// What a member wants. Fields that are not known are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
-pub enum Ask {
+pub enum MemberRequest {
     /// A first certificate, for a token.
     Enroll {
         /// The token's secret.
@@ -59,18 +59,18 @@ pub enum Ask {
 
 /// What the authority says to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct MemberResponse {
     /// The authority's clock, in Unix time.
     pub time: i64,
     /// What it says.
     #[serde(flatten)]
-    pub body: Body,
+    pub body: ResponseBody,
 }
 
 /// The content of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
-pub enum Body {
+pub enum ResponseBody {
     /// A certificate.
     Certificate {
         /// The leaf, then its intermediates.
@@ -99,7 +99,7 @@ pub enum Body {
     /// Nothing was done.
     Refused {
         /// Why, for programs.
-        reason: Reason,
+        reason: RefusalReason,
         /// Why, for people: one line without control characters.
         message: String,
     },
@@ -108,7 +108,7 @@ pub enum Body {
 /// Why an authority refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reason {
+pub enum RefusalReason {
     /// No such token was ever issued here, or it was forgotten long ago.
     UnknownToken,
     /// The token has no use left.
@@ -138,7 +138,7 @@ pub enum Reason {
     Other,
 }
 
-impl Reason {
+impl RefusalReason {
     /// Whether the same ask may succeed later without anybody doing anything.
     pub fn is_temporary(self) -> bool {
         matches!(self, Self::Busy | Self::Internal)

@@ -25,7 +25,7 @@ use crate::x509::Certificate;
 
 /// One doubt about a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct CertificateFinding {
     /// The certificate's file.
     pub path: PathBuf,
     /// What is wrong with it.
@@ -87,7 +87,7 @@ impl fmt::Display for Problem {
     }
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for CertificateFinding {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} {}; {}", shown(&self.path), self.problem, self.remedy)
     }
@@ -98,7 +98,7 @@ impl fmt::Display for Finding {
 /// # Errors
 ///
 /// [`TlsError`] when a file cannot be read at all.
-pub fn check_server(files: &ServerFiles) -> Result<Vec<Finding>, TlsError> {
+pub fn check_server(files: &ServerFiles) -> Result<Vec<CertificateFinding>, TlsError> {
     let (_, problems) =
         judge(Role::Server, &files.cert, &files.ca, &Mapping::load(&files.identity)?)?;
     let remedy = "issue it again with `rcmd-certs issue server NAME... --force`";
@@ -110,7 +110,7 @@ pub fn check_server(files: &ServerFiles) -> Result<Vec<Finding>, TlsError> {
 /// # Errors
 ///
 /// [`TlsError`] when a file cannot be read at all.
-pub fn check_client(files: &ClientFiles) -> Result<Vec<Finding>, TlsError> {
+pub fn check_client(files: &ClientFiles) -> Result<Vec<CertificateFinding>, TlsError> {
     let mapping = Mapping::load(&files.identity)?;
     let (leaf, mut problems) = judge(Role::Client, &files.cert, &files.ca, &mapping)?;
     let by_rule =
@@ -122,10 +122,14 @@ pub fn check_client(files: &ClientFiles) -> Result<Vec<Finding>, TlsError> {
     Ok(findings(&files.cert, problems, &remedy))
 }
 
-fn findings(path: &Path, problems: Vec<Problem>, remedy: &str) -> Vec<Finding> {
+fn findings(path: &Path, problems: Vec<Problem>, remedy: &str) -> Vec<CertificateFinding> {
     problems
         .into_iter()
-        .map(|problem| Finding { path: path.to_owned(), problem, remedy: remedy.to_owned() })
+        .map(|problem| CertificateFinding {
+            path: path.to_owned(),
+            problem,
+            remedy: remedy.to_owned(),
+        })
         .collect()
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rcmd_certs::Layout;
 use rcmd_certs::enroll::token::Token;
-use rcmd_certs::enroll::{EnrollError, Fetched, Kind, Options, enroll as fetch};
+use rcmd_certs::enroll::{EnrollError, EnrollmentOptions, Fetched, Kind, enroll as fetch};
 use rcmd_certs::files::shown;
 use rcmd_certs::text::printable;
 use rcmd_client::membership::{self, Renewed, When};
@@ -37,7 +37,8 @@ pub(crate) fn enroll(typed: &EnrollArguments) -> Result<u8, Failure> {
 
 async fn fetch_identity(layout: &Layout, typed: &EnrollArguments) -> Result<String, Failure> {
     let fetched = token(typed).map(|token| async move {
-        let options = Options { name: typed.name.clone(), ..Options::default() };
+        let options =
+            EnrollmentOptions { name: typed.name.clone(), ..EnrollmentOptions::default() };
         fetch(&token, layout, &options).await
     });
     let fetched = match fetched {

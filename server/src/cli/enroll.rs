@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::{Context as _, Result, bail};
 use rcmd_certs::{
     Layout, clock,
-    enroll::{EnrollError, Kind, Member, Options, enroll, token::Token},
+    enroll::{EnrollError, EnrollmentOptions, Kind, Member, enroll, token::Token},
     files::shown,
     text::printable,
     tls::{self, ServerFiles},
@@ -27,7 +27,7 @@ pub fn run(options: &EnrollOptions, out: &mut dyn Write) -> Result<u8> {
     if token.kind != Kind::Server {
         return Err(EnrollError::WrongKind { is: token.kind, wanted: Kind::Server }.into());
     }
-    let wish = Options { name: options.name.clone(), ..Options::default() };
+    let wish = EnrollmentOptions { name: options.name.clone(), ..EnrollmentOptions::default() };
     block_on(async {
         let fetched = enroll(&token, &layout, &wish).await?;
         let names: Vec<_> = fetched.names.iter().map(|name| printable(name)).collect();

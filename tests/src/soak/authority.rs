@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rcmd_certs::Layout;
 use rcmd_certs::enroll::token::Token;
-use rcmd_certs::enroll::{EnrollError, Fetched, Kind, Member, Options, enroll};
+use rcmd_certs::enroll::{EnrollError, EnrollmentOptions, Fetched, Kind, Member, enroll};
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinSet, spawn_blocking};
@@ -141,7 +141,7 @@ async fn insist(layout: Layout, token: Option<Token>, address: SocketAddr) -> Do
     loop {
         tries += 1;
         let outcome = match &token {
-            Some(token) => enroll(token, &layout, &Options::default()).await,
+            Some(token) => enroll(token, &layout, &EnrollmentOptions::default()).await,
             None => match Member::load(&layout, Kind::Client) {
                 Ok(member) => member.expect("a member").renew().await,
                 Err(error) => Err(error),

@@ -11,7 +11,7 @@ use super::{Authority, AuthorityError, in_calendar};
 
 /// One entry of a list.
 #[derive(Clone, Debug)]
-pub(crate) struct Revoked {
+pub(crate) struct RevokedEntry {
     /// The serial number's bytes.
     pub serial: Vec<u8>,
     /// When it was revoked, in Unix time.
@@ -26,7 +26,7 @@ impl Authority {
         &self,
         number: u64,
         (this_update, next_update): (i64, i64),
-        revoked: &[Revoked],
+        revoked: &[RevokedEntry],
     ) -> Result<CertificateRevocationListDer<'static>, AuthorityError> {
         let params = CertificateRevocationListParams {
             this_update: moment(this_update).into(),

@@ -20,7 +20,7 @@ pub struct ProvenKey {
 
 /// A request that proves nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RequestError {
+pub enum CsrError {
     /// Not a PKCS #10 in DER.
     #[error("not a certification request (PKCS #10 in DER)")]
     Encoding,
@@ -37,15 +37,15 @@ impl ProvenKey {
     ///
     /// # Errors
     ///
-    /// [`RequestError`].
-    pub fn from_request(der: &[u8]) -> Result<Self, RequestError> {
+    /// [`CsrError`].
+    pub fn from_request(der: &[u8]) -> Result<Self, CsrError> {
         let (rest, request) =
-            X509CertificationRequest::from_der(der).map_err(|_| RequestError::Encoding)?;
+            X509CertificationRequest::from_der(der).map_err(|_| CsrError::Encoding)?;
         if !rest.is_empty() {
-            return Err(RequestError::Encoding);
+            return Err(CsrError::Encoding);
         }
         let key = Self::from_spki(request.certification_request_info.subject_pki.raw)?;
-        request.verify_signature().map_err(|_| RequestError::Signature)?;
+        request.verify_signature().map_err(|_| CsrError::Signature)?;
         Ok(key)
     }
 
@@ -53,12 +53,12 @@ impl ProvenKey {
     ///
     /// # Errors
     ///
-    /// [`RequestError::Algorithm`].
-    pub(crate) fn from_spki(der: &[u8]) -> Result<Self, RequestError> {
-        let key = SubjectPublicKeyInfo::from_der(der).map_err(|_| RequestError::Algorithm)?;
+    /// [`CsrError::Algorithm`].
+    pub(crate) fn from_spki(der: &[u8]) -> Result<Self, CsrError> {
+        let key = SubjectPublicKeyInfo::from_der(der).map_err(|_| CsrError::Algorithm)?;
         let taken = [&PKCS_ED25519, &PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384];
         if !taken.contains(&key.algorithm()) {
-            return Err(RequestError::Algorithm);
+            return Err(CsrError::Algorithm);
         }
         // Of the key as a certificate is going to hold it: a request may encode it in odd ways.
         let fingerprint = Fingerprint::of_key(&key.subject_public_key_info());
@@ -85,11 +85,11 @@ impl PublicKeyData for ProvenKey {
 mod tests {
     use super::*;
     use rcgen::KeyPair;
-    use rcmd_certs::enroll::key::{Algorithm, request};
+    use rcmd_certs::enroll::key::{KeyAlgorithm, request};
 
     #[test]
     fn a_request_gives_its_key_and_proves_it() {
-        for algorithm in [Algorithm::Ed25519, Algorithm::EcdsaP256] {
+        for algorithm in [KeyAlgorithm::Ed25519, KeyAlgorithm::EcdsaP256] {
             let key = algorithm.generate().unwrap();
             let proven = ProvenKey::from_request(&request(&key).unwrap()).unwrap();
             assert_eq!(proven.fingerprint(), Fingerprint::of_key(&key.subject_public_key_info()));
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_changed_or_cut_request_proves_nothing() {
-        let der = request(&Algorithm::Ed25519.generate().unwrap()).unwrap();
+        let der = request(&KeyAlgorithm::Ed25519.generate().unwrap()).unwrap();
         for length in 0..der.len() {
             assert!(ProvenKey::from_request(&der[..length]).is_err(), "{length}");
         }
@@ -115,13 +115,13 @@ mod tests {
         }
         assert!(refused + 2 >= der.len(), "{refused} of {}", der.len());
         let longer = [der.as_slice(), b"\0"].concat();
-        assert_eq!(ProvenKey::from_request(&longer).unwrap_err(), RequestError::Encoding);
+        assert_eq!(ProvenKey::from_request(&longer).unwrap_err(), CsrError::Encoding);
     }
 
     #[test]
     fn a_weak_key_is_not_taken() {
         let key = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
         let refused = ProvenKey::from_request(&request(&key).unwrap()).unwrap_err();
-        assert_eq!(refused, RequestError::Algorithm);
+        assert_eq!(refused, CsrError::Algorithm);
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use rcmd_authority::backup::{Archive, Kept};
-use rcmd_authority::state::{Desk, Office, Order, Reply, Snapshot};
+use rcmd_authority::state::{AdminClient, AdminRequest, AdminResponse, AuthorityState, Snapshot};
 use rcmd_certs::clock::now_unix;
 use rcmd_certs::files::{self, Existing, FileError, NewFile, shown};
 use rcmd_certs::paths::Layout;
@@ -67,8 +67,10 @@ impl PassphraseOption {
 pub(super) async fn backup(options: &BackupOptions, out: &mut impl Write) -> Result<(), Error> {
     let layout = options.dir.layout();
     let passphrase = options.passphrase.read(true)?;
-    let Reply::Snapshot(snapshot) = Desk::open(&layout).await?.order(Order::Snapshot).await? else {
-        return Err(Error::Reply);
+    let AdminResponse::Snapshot(snapshot) =
+        AdminClient::open(&layout).await?.request(AdminRequest::Snapshot).await?
+    else {
+        return Err(Error::Response);
     };
     let files = collect(&layout, &snapshot);
     let removed = fs::remove_file(&snapshot.store);
@@ -130,7 +132,7 @@ pub(super) fn restore(options: &RestoreOptions, out: &mut impl Write) -> Result<
         // A `ca.pem` that is there is replaced: it is the backup's authority that is trusted here.
         files::write_all(&[new], Existing::Replace)?;
     }
-    let ended = Office::open(&layout)?.restored(&archive.made_at, now_unix())?;
+    let ended = AuthorityState::open(&layout)?.restored(&archive.made_at, now_unix())?;
     writeln!(out, "restored the authority of {} into {}", archive.made_at, shown(layout.dir()))?;
     if ended > 0 {
         writeln!(out, "{ended} open tokens were ended: they may have been used since")?;

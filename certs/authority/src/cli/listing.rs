@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
-use rcmd_authority::state::{Census, Desk, MemberFacts, Order, Reply, Revoked, TokenFacts};
+use rcmd_authority::state::{
+    AdminClient, AdminRequest, AdminResponse, Listing, MemberFacts, Revoked, TokenFacts,
+};
 use rcmd_certs::paths::Layout;
 use rcmd_certs::text::printable;
 
@@ -10,14 +12,16 @@ use super::{Error, Reason};
 
 /// Lists members, tokens, and how old the revocation lists are.
 pub(super) async fn list(layout: &Layout, json: bool, out: &mut impl Write) -> Result<(), Error> {
-    let Reply::Census(census) = Desk::open(layout).await?.order(Order::Census).await? else {
-        return Err(Error::Reply);
+    let AdminResponse::Listing(listing) =
+        AdminClient::open(layout).await?.request(AdminRequest::Listing).await?
+    else {
+        return Err(Error::Response);
     };
     if json {
-        serde_json::to_writer(&mut *out, &census).map_err(std::io::Error::from)?;
+        serde_json::to_writer(&mut *out, &listing).map_err(std::io::Error::from)?;
         return Ok(writeln!(out)?);
     }
-    let Census { members, tokens, list } = census;
+    let Listing { members, tokens, list } = listing;
     let mut rows =
         vec![["KIND", "NAMES", "GROUPS", "STANDING", "UNTIL", "SERIAL"].map(String::from)];
     rows.extend(members.iter().map(member));
@@ -90,10 +94,12 @@ pub(super) async fn revoke(
     unlisted: bool,
     out: &mut impl Write,
 ) -> Result<(), Error> {
-    let mut desk = Desk::open(layout).await?;
-    let order = Order::Revoke { what: what.to_owned(), reason: reason.into(), unlisted };
-    let Reply::Revoked(Revoked { members, serials, tokens }) = desk.order(order).await? else {
-        return Err(Error::Reply);
+    let mut admin_client = AdminClient::open(layout).await?;
+    let request = AdminRequest::Revoke { what: what.to_owned(), reason: reason.into(), unlisted };
+    let AdminResponse::Revoked(Revoked { members, serials, tokens }) =
+        admin_client.request(request).await?
+    else {
+        return Err(Error::Response);
     };
     for member in members {
         writeln!(out, "revoked {}", printable(&member))?;
@@ -104,7 +110,7 @@ pub(super) async fn revoke(
     for serial in serials {
         writeln!(out, "on the list: {serial}")?;
     }
-    if matches!(desk, Desk::Here(_)) {
+    if matches!(admin_client, AdminClient::Local(_)) {
         writeln!(
             out,
             "no `rcmd-certs serve` is running here: servers learn of it when one is, or from {}",

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rcgen::KeyPair;
 use rcmd_authority::ca::{Authority, LEAF_DAYS, LeafSpec};
-use rcmd_authority::state::{Desk, Issue, Order, Reply};
-use rcmd_certs::enroll::key::{Algorithm, request};
+use rcmd_authority::state::{AdminClient, AdminRequest, AdminResponse, Issue};
+use rcmd_certs::enroll::key::{KeyAlgorithm, request};
 use rcmd_certs::files::{self, Existing, FileError, NewFile, shown};
 use rcmd_certs::identity::BREAK_GLASS_LIFE;
 use rcmd_certs::names::HostName;
@@ -76,12 +76,16 @@ struct Issued {
 
 impl Issued {
     /// Makes a key here, and has it certified.
-    async fn new(desk: &mut Desk, issue: Issue, algorithm: Algorithm) -> Result<Self, Error> {
+    async fn new(
+        admin_client: &mut AdminClient,
+        issue: Issue,
+        algorithm: KeyAlgorithm,
+    ) -> Result<Self, Error> {
         let key = algorithm.generate()?;
-        let order = Order::Issue { issue, request: Der(request(&key)?) };
-        match desk.order(order).await? {
-            Reply::Certificate(chain) => Ok(Self { chain, key }),
-            _ => Err(Error::Reply),
+        let request = AdminRequest::Issue { issue, request: Der(request(&key)?) };
+        match admin_client.request(request).await? {
+            AdminResponse::Certificate(chain) => Ok(Self { chain, key }),
+            _ => Err(Error::Response),
         }
     }
 
@@ -104,7 +108,7 @@ fn client(user: String, groups: Vec<String>, life: Duration) -> Issue {
 
 pub(super) async fn quickstart(
     dir: &Path,
-    algorithm: Algorithm,
+    algorithm: KeyAlgorithm,
     out: &mut impl Write,
 ) -> Result<(), Error> {
     let layout = Layout::new(dir);
@@ -123,11 +127,11 @@ pub(super) async fn quickstart(
     plan.write(Existing::Keep)?;
 
     let names: Vec<String> = own_names().iter().map(ToString::to_string).collect();
-    let mut desk = Desk::open(&layout).await?;
+    let mut admin_client = AdminClient::open(&layout).await?;
     let life = days(LEAF_DAYS);
-    let own = Issued::new(&mut desk, server(names.clone(), life), algorithm).await?;
+    let own = Issued::new(&mut admin_client, server(names.clone(), life), algorithm).await?;
     let admin = client(ADMIN.to_owned(), vec![ADMIN.to_owned()], life);
-    let admin = Issued::new(&mut desk, admin, algorithm).await?;
+    let admin = Issued::new(&mut admin_client, admin, algorithm).await?;
     let mut plan = Plan::default();
     plan.member(&layout, Kind::Server, &own);
     plan.member(&layout, Kind::Client, &admin);
@@ -147,7 +151,7 @@ pub(super) async fn quickstart(
 
 pub(super) fn init(
     layout: &Layout,
-    algorithm: Algorithm,
+    algorithm: KeyAlgorithm,
     offline_root: Option<&Path>,
     out: &mut impl Write,
 ) -> Result<(), Error> {
@@ -248,7 +252,8 @@ async fn issue(issue: Issue, options: &IssueOptions, out: &mut impl Write) -> Re
     if !options.force && key.symlink_metadata().is_ok() {
         return Err(Error::IdentityExists(key));
     }
-    let issued = Issued::new(&mut Desk::open(&home).await?, issue, options.key.into()).await?;
+    let issued =
+        Issued::new(&mut AdminClient::open(&home).await?, issue, options.key.into()).await?;
     plan.member(&target, kind, &issued);
     let existing = if options.force { Existing::Replace } else { Existing::Keep };
     plan.write(existing).map_err(|error| match error {

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
-use rcmd_authority::state::{Desk, Move, Order, Reply, Rotation, Step};
+use rcmd_authority::state::{
+    AdminClient, AdminRequest, AdminResponse, Rotation, RotationAction, Step,
+};
 use rcmd_certs::text::printable;
 
 use super::{DirOption, Error};
@@ -29,20 +31,22 @@ pub(super) async fn rotate(
     options: &RotateOptions,
     out: &mut impl Write,
 ) -> Result<ExitCode, Error> {
-    let order = match options {
-        RotateOptions { status: true, .. } => Move::Tell,
-        RotateOptions { force: true, .. } => Move::Force,
-        RotateOptions { abort: true, .. } => Move::Abort,
-        _ => Move::Next,
+    let action = match options {
+        RotateOptions { status: true, .. } => RotationAction::Tell,
+        RotateOptions { force: true, .. } => RotationAction::Force,
+        RotateOptions { abort: true, .. } => RotationAction::Abort,
+        _ => RotationAction::Next,
     };
-    let mut desk = Desk::open(&options.dir.layout()).await?;
-    let Reply::Rotation(rotation) = desk.order(Order::Rotate(order)).await? else {
-        return Err(Error::Reply);
+    let mut admin_client = AdminClient::open(&options.dir.layout()).await?;
+    let AdminResponse::Rotation(rotation) =
+        admin_client.request(AdminRequest::Rotate(action)).await?
+    else {
+        return Err(Error::Response);
     };
     let Rotation { step, moved, signing, other, waiting, waiting_for } = rotation;
     let told = match (step, moved) {
         (None, false) => "there is no rotation; `rcmd-certs rotate` begins one",
-        (None, true) if order == Move::Abort => "the rotation was given up",
+        (None, true) if action == RotationAction::Abort => "the rotation was given up",
         (None, true) => "the rotation is complete: the new authority is the only one",
         (Some(Step::Announced), true) => "a new authority was announced; the old one still signs",
         (Some(Step::Announced), false) => "a new authority is announced; the old one still signs",
@@ -72,6 +76,6 @@ pub(super) async fn rotate(
         writeln!(out, "next      {next}")?;
     }
     out.flush()?;
-    let stuck = matches!(order, Move::Next) && !moved;
+    let stuck = matches!(action, RotationAction::Next) && !moved;
     Ok(if stuck { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use clap::Args;
-use rcmd_authority::server::{Options, ServeError, Serving};
+use rcmd_authority::server::{ListenOptions, ServeError, Serving};
 use rcmd_certs::paths::Layout;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -44,7 +44,7 @@ pub(super) async fn serve(options: ServeOptions, out: &mut impl Write) -> Result
     let layout: Layout = options.dir.layout();
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let how = Options { listen: options.listen, names: options.names };
+    let how = ListenOptions { listen: options.listen, names: options.names };
     let serving = Serving::start(&layout, &how).await?;
     for address in serving.addresses() {
         writeln!(out, "listening on {address}")?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use rcmd_authority::state::{Desk, NewToken, Order, Reply, parse_span};
+use rcmd_authority::state::{AdminClient, AdminRequest, AdminResponse, NewToken, parse_span};
 use rcmd_certs::enroll::token::Names;
 use rcmd_certs::files::{self, Existing, FileError, NewFile, shown};
 use rcmd_certs::names::Kind;
@@ -65,7 +65,7 @@ pub(super) struct TokenOptions {
 }
 
 impl Bearer {
-    fn order(self) -> (Layout, NewToken) {
+    fn into_token(self) -> (Layout, NewToken) {
         let (kind, names, groups, options) = match self {
             Self::Server { names, options } => (Kind::Server, names, Vec::new(), options),
             Self::Client { names, groups, options } => (Kind::Client, names, groups, options),
@@ -84,7 +84,7 @@ impl Bearer {
 
 /// Prints a token: one line, and nothing else, so that a script can take it.
 pub(super) async fn token(bearer: Bearer, out: &mut impl Write) -> Result<(), Error> {
-    let (layout, new) = bearer.order();
+    let (layout, new) = bearer.into_token();
     let text = make(&layout, new).await?;
     Ok(writeln!(out, "{text}")?)
 }
@@ -96,7 +96,7 @@ pub(super) async fn bundle(
     force: bool,
     out: &mut impl Write,
 ) -> Result<(), Error> {
-    let (layout, mut new) = bearer.order();
+    let (layout, mut new) = bearer.into_token();
     let life = *new.life.get_or_insert(BUNDLE_LIFE);
     let existing = if force { Existing::Replace } else { Existing::Keep };
     if existing == Existing::Keep && file.symlink_metadata().is_ok() {
@@ -120,9 +120,9 @@ pub(super) async fn bundle(
 }
 
 async fn make(layout: &Layout, new: NewToken) -> Result<String, Error> {
-    match Desk::open(layout).await?.order(Order::Token(new)).await? {
-        Reply::Token(text) => Ok(text),
-        _ => Err(Error::Reply),
+    match AdminClient::open(layout).await?.request(AdminRequest::Token(new)).await? {
+        AdminResponse::Token(text) => Ok(text),
+        _ => Err(Error::Response),
     }
 }
 

@@ -14,8 +14,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use super::{ServeError, Service};
-use crate::state::{self, MAX_ORDER, Order, Reply};
+use super::{ServeError, Shared};
+use crate::state::{self, AdminRequest, AdminResponse, MAX_ADMIN_REQUEST};
 
 /// How long an operator's command may think between orders.
 const IDLE: Duration = Duration::from_secs(10);
@@ -43,13 +43,13 @@ pub(super) async fn remove(layout: &Layout) {
     let _ = state::with_socket(layout, async |path| std::fs::remove_file(path)).await;
 }
 
-pub(super) async fn run(service: Arc<Service>, listener: UnixListener) {
+pub(super) async fn run(shared: Arc<Shared>, listener: UnixListener) {
     loop {
         tokio::select! {
-            () = service.closing.cancelled() => return,
+            () = shared.closing.cancelled() => return,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    service.tasks.spawn(attend(Arc::clone(&service), stream));
+                    shared.tasks.spawn(attend(Arc::clone(&shared), stream));
                 }
                 Err(error) => {
                     warn!(%error, "an operator's command could not be accepted");
@@ -60,23 +60,25 @@ pub(super) async fn run(service: Arc<Service>, listener: UnixListener) {
     }
 }
 
-async fn attend(service: Arc<Service>, mut stream: UnixStream) {
+async fn attend(shared: Arc<Shared>, mut stream: UnixStream) {
     loop {
-        let order = tokio::select! {
-            () = service.closing.cancelled() => return,
-            order = timeout(IDLE, message::read::<Order>(&mut stream, MAX_ORDER)) => order,
+        let request = tokio::select! {
+            () = shared.closing.cancelled() => return,
+            request = timeout(IDLE, message::read::<AdminRequest>(&mut stream, MAX_ADMIN_REQUEST)) => request,
         };
-        let reply = match order {
+        let reply = match request {
             Err(_) | Ok(Ok(None)) => return,
-            Ok(Err(error)) => Reply::Failed(format!("the order was not understood: {error}")),
-            Ok(Ok(Some(order))) => {
-                info!(?order, "ordered");
+            Ok(Err(error)) => {
+                AdminResponse::Failed(format!("the order was not understood: {error}"))
+            }
+            Ok(Ok(Some(request))) => {
+                info!(?request, "ordered");
                 let done =
-                    service.clerk.ask(|office| office.carry_out(order, clock::now_unix())).await;
-                done.unwrap_or_else(|error| Reply::Failed(error.to_string()))
+                    shared.worker.run(|state| state.execute(request, clock::now_unix())).await;
+                done.unwrap_or_else(|error| AdminResponse::Failed(error.to_string()))
             }
         };
-        let last = matches!(reply, Reply::Failed(_));
+        let last = matches!(reply, AdminResponse::Failed(_));
         let sent = timeout(IDLE, state::reply(&mut stream, &reply)).await;
         if last || !matches!(sent, Ok(Ok(()))) {
             return;

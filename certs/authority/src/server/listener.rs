@@ -10,20 +10,20 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::sleep;
 use tracing::{error, warn};
 
-use super::slots::Seats;
-use super::{ServeError, Service, session};
+use super::slots::Slots;
+use super::{ServeError, Shared, session};
 
 /// Connections that the kernel holds until they are accepted; it cuts this to its own limit.
 const BACKLOG: u32 = 4096;
 
 /// A socket that listens.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
 }
 
-impl Gate {
+impl Listener {
     /// Listens on an address; port 0 takes one that is free.
     pub(super) fn bind(address: SocketAddr) -> Result<Self, ServeError> {
         let bound = || {
@@ -46,35 +46,35 @@ impl Gate {
     }
 
     /// Accepts until the service closes. No error ends it.
-    pub(super) async fn run(self, service: Arc<Service>) {
+    pub(super) async fn run(self, shared: Arc<Shared>) {
         loop {
             let accepted = tokio::select! {
-                () = service.closing.cancelled() => return,
+                () = shared.closing.cancelled() => return,
                 accepted = self.socket.accept() => accepted,
             };
             match accepted {
-                Ok((stream, address)) => admit(&service, stream, address),
-                Err(error) => recover(&error, &service.seats).await,
+                Ok((stream, address)) => admit(&shared, stream, address),
+                Err(error) => recover(&error, &shared.slots).await,
             }
         }
     }
 }
 
-fn admit(service: &Arc<Service>, stream: TcpStream, address: SocketAddr) {
+fn admit(shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr) {
     // Small answers go out at once; a failure here shows again at the first write.
     let _ = stream.set_nodelay(true);
-    let (seat, shed) = service.seats.enter();
-    let visit = session::receive(Arc::clone(service), stream, address, seat);
-    service.tasks.spawn(async move {
+    let (slot, shed) = shared.slots.enter();
+    let session = session::receive(Arc::clone(shared), stream, address, slot);
+    shared.tasks.spawn(async move {
         tokio::select! {
-            () = visit => {}
+            () = session => {}
             () = shed.cancelled() => warn!(peer = %address, "sent away: too many strangers"),
         }
     });
 }
 
 /// Waits out what keeps a connection from being accepted.
-async fn recover(error: &io::Error, seats: &Seats) {
+async fn recover(error: &io::Error, slots: &Slots) {
     // Errors of one connection come through accept as well (accept(2)); the next is not concerned.
     const OF_ONE_PEER: [Errno; 4] = [Errno::CONNABORTED, Errno::INTR, Errno::PROTO, Errno::PERM];
     let errno = Errno::from_io_error(error);
@@ -82,7 +82,7 @@ async fn recover(error: &io::Error, seats: &Seats) {
         return;
     }
     if matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) {
-        seats.shed();
+        slots.shed();
         warn!(%error, "out of descriptors; raise LimitNOFILE");
     } else {
         error!(%error, "a connection could not be accepted");

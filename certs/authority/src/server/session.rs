@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcmd_certs::enroll::message::{self, Ask, Body, MAX_ANSWER, MAX_ASK, MAX_WAIT, Reason};
+use rcmd_certs::enroll::message::{
+    self, MAX_REQUEST, MAX_RESPONSE, MAX_WAIT, MemberRequest, RefusalReason, ResponseBody,
+};
 use rcmd_certs::pem::Der;
 use rcmd_certs::text::printable;
 use rcmd_certs::x509::Certificate;
@@ -16,10 +18,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{info, warn};
 
-use super::Service;
-use super::slots::{MemberSeat, StrangerSeat};
+use super::Shared;
+use super::slots::{MemberSlot, StrangerSlot};
 use crate::ca::ProvenKey;
-use crate::state::{Application, Granted, OfficeError, Published, Standing};
+use crate::state::{Application, Granted, KeyStanding, Published, StateError};
 
 /// From the connection to the end of the first answer; an absolute deadline.
 const FIRST: Duration = Duration::from_secs(10);
@@ -35,13 +37,13 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Receives a peer, answers what it asks, and sees it off.
 pub(super) async fn receive(
-    service: Arc<Service>,
+    shared: Arc<Shared>,
     stream: TcpStream,
     address: SocketAddr,
-    seat: StrangerSeat,
+    slot: StrangerSlot,
 ) {
     let deadline = Instant::now() + FIRST;
-    let acceptor = TlsAcceptor::from(service.tls());
+    let acceptor = TlsAcceptor::from(shared.tls());
     let handshake = timeout_at(deadline, acceptor.accept(stream).into_fallible()).await;
     let stream = match handshake {
         Err(_) => return warn!(peer = %address, "the handshake took too long"),
@@ -56,10 +58,10 @@ pub(super) async fn receive(
         return;
     }
     let key = key_of(&stream);
-    let mut visit = Visit { service, stream, address, key, seat: Seat::Stranger(seat) };
-    if visit.serve(deadline).await.is_some() {
-        let _ = timeout(LINGER, visit.stream.shutdown()).await;
-        linger(visit.stream.into_inner().0).await;
+    let mut session = Session { shared, stream, address, key, slot: Slot::Stranger(slot) };
+    if session.serve(deadline).await.is_some() {
+        let _ = timeout(LINGER, session.stream.shutdown()).await;
+        linger(session.stream.into_inner().0).await;
     }
 }
 
@@ -69,161 +71,166 @@ fn key_of(stream: &TlsStream<TcpStream>) -> Option<Arc<ProvenKey>> {
     Certificate::public_key(leaf).and_then(|spki| ProvenKey::from_spki(&spki).ok()).map(Arc::new)
 }
 
-struct Visit {
-    service: Arc<Service>,
+struct Session {
+    shared: Arc<Shared>,
     stream: TlsStream<TcpStream>,
     address: SocketAddr,
     key: Option<Arc<ProvenKey>>,
-    seat: Seat,
+    slot: Slot,
 }
 
-enum Seat {
-    Stranger(#[expect(dead_code, reason = "held until it is dropped")] StrangerSeat),
-    Member(#[expect(dead_code, reason = "held until it is dropped")] MemberSeat),
+enum Slot {
+    Stranger(#[expect(dead_code, reason = "held until it is dropped")] StrangerSlot),
+    Member(#[expect(dead_code, reason = "held until it is dropped")] MemberSlot),
 }
 
-impl Visit {
+impl Session {
     /// Answers until the peer has enough. `None` if it is not worth a farewell.
     async fn serve(&mut self, first: Instant) -> Option<()> {
         let (mut deadline, mut asks) = (first, 0);
         loop {
             asks += 1;
-            if asks > ASKS && matches!(self.seat, Seat::Stranger(_)) {
+            if asks > ASKS && matches!(self.slot, Slot::Stranger(_)) {
                 return Some(());
             }
-            let closing = self.service.closing.clone();
+            let closing = self.shared.closing.clone();
             let ask = tokio::select! {
                 () = closing.cancelled() => return Some(()),
-                ask = timeout_at(deadline, message::read::<Ask>(&mut self.stream, MAX_ASK)) => ask.ok()?,
+                ask = timeout_at(deadline, message::read::<MemberRequest>(&mut self.stream, MAX_REQUEST)) => ask.ok()?,
             };
             let (body, last) = match ask {
                 Ok(None) => return Some(()),
                 Ok(Some(ask)) => (self.answer(ask).await, false),
                 Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                     let message = printable(&format!("not understood: {error}"));
-                    (Body::Refused { reason: Reason::Request, message }, true)
+                    (ResponseBody::Refused { reason: RefusalReason::Request, message }, true)
                 }
                 Err(_) => return None,
             };
-            if let Body::Refused { reason, message } = &body {
+            if let ResponseBody::Refused { reason, message } = &body {
                 warn!(peer = %self.address, ?reason, message, "refused");
             }
-            let answer = message::Answer { time: clock::now_unix(), body };
+            let answer = message::MemberResponse { time: clock::now_unix(), body };
             // Strangers have all their asks answered within the first deadline or not at all.
-            let limit = match self.seat {
-                Seat::Stranger(_) => first,
-                Seat::Member(_) => Instant::now() + NEXT,
+            let limit = match self.slot {
+                Slot::Stranger(_) => first,
+                Slot::Member(_) => Instant::now() + NEXT,
             };
-            let sent = message::write(&mut self.stream, &answer, MAX_ANSWER);
+            let sent = message::write(&mut self.stream, &answer, MAX_RESPONSE);
             timeout_at(limit, sent).await.ok()?.ok()?;
             if last {
                 return Some(());
             }
-            deadline = match self.seat {
-                Seat::Stranger(_) => first,
-                Seat::Member(_) => Instant::now() + NEXT,
+            deadline = match self.slot {
+                Slot::Stranger(_) => first,
+                Slot::Member(_) => Instant::now() + NEXT,
             };
         }
     }
 
-    async fn answer(&mut self, ask: Ask) -> Body {
+    async fn answer(&mut self, ask: MemberRequest) -> ResponseBody {
         let answered = match ask {
-            Ask::Enroll { secret, name, request, time } => {
+            MemberRequest::Enroll { secret, name, request, time } => {
                 match ProvenKey::from_request(&request.0) {
                     Ok(key) => self.enroll(Application { secret, name, key, time }).await,
-                    Err(error) => Err(OfficeError::refused(Reason::Request, error.to_string())),
+                    Err(error) => {
+                        Err(StateError::refused(RefusalReason::Request, error.to_string()))
+                    }
                 }
             }
-            Ask::Renew { .. } => self.renew().await,
-            Ask::Lists { newer_than, wait } => self.lists(newer_than, wait.min(MAX_WAIT)).await,
+            MemberRequest::Renew { .. } => self.renew().await,
+            MemberRequest::Lists { newer_than, wait } => {
+                self.lists(newer_than, wait.min(MAX_WAIT)).await
+            }
         };
         answered.unwrap_or_else(|error| self.refusal(&error))
     }
 
-    async fn enroll(&self, application: Application) -> Result<Body, OfficeError> {
-        let done = self.service.clerk.ask(move |office| {
-            let granted = office.enroll(&application, clock::now_unix())?;
-            Ok(certificate(granted, office.roots()))
+    async fn enroll(&self, application: Application) -> Result<ResponseBody, StateError> {
+        let done = self.shared.worker.run(move |state| {
+            let granted = state.enroll(&application, clock::now_unix())?;
+            Ok(certificate(granted, state.roots()))
         });
         done.await.inspect(|_| info!(peer = %self.address, "enrolled"))
     }
 
-    async fn renew(&self) -> Result<Body, OfficeError> {
+    async fn renew(&self) -> Result<ResponseBody, StateError> {
         let key = Arc::clone(self.key()?);
-        let done = self.service.clerk.ask(move |office| {
-            let granted = office.renew(&key, clock::now_unix())?;
-            Ok(certificate(granted, office.roots()))
+        let done = self.shared.worker.run(move |state| {
+            let granted = state.renew(&key, clock::now_unix())?;
+            Ok(certificate(granted, state.roots()))
         });
         done.await.inspect(|_| info!(peer = %self.address, "renewed"))
     }
 
-    async fn lists(&mut self, newer_than: u64, wait: u64) -> Result<Body, OfficeError> {
+    async fn lists(&mut self, newer_than: u64, wait: u64) -> Result<ResponseBody, StateError> {
         // Asked each time: a member that was revoked meanwhile waits no longer.
         let key = self.key()?.fingerprint();
-        match self.service.clerk.ask(move |office| office.standing(key)).await? {
-            Standing::Member(_) => {}
-            Standing::Revoked => {
-                return Err(OfficeError::refused(Reason::Revoked, "this member was revoked"));
+        match self.shared.worker.run(move |state| state.standing(key)).await? {
+            KeyStanding::Member(_) => {}
+            KeyStanding::Revoked => {
+                return Err(StateError::refused(RefusalReason::Revoked, "this member was revoked"));
             }
-            Standing::Stranger => return Err(stranger()),
+            KeyStanding::Stranger => return Err(stranger()),
         }
-        if matches!(self.seat, Seat::Stranger(_)) {
-            let full =
-                || OfficeError::refused(Reason::Busy, "too many connections; try again later");
-            self.seat = Seat::Member(self.service.seats.seat(key).ok_or_else(full)?);
+        if matches!(self.slot, Slot::Stranger(_)) {
+            let full = || {
+                StateError::refused(RefusalReason::Busy, "too many connections; try again later")
+            };
+            self.slot = Slot::Member(self.shared.slots.slot(key).ok_or_else(full)?);
         }
-        let mut news = self.service.news.clone();
+        let mut updates = self.shared.updates.clone();
         let is_newer = |lists: &Option<Arc<Published>>| {
             lists.as_ref().is_some_and(|lists| lists.number > newer_than)
         };
-        let closing = self.service.closing.clone();
+        let closing = self.shared.closing.clone();
         let waited = tokio::select! {
-            waited = timeout(Duration::from_secs(wait), news.wait_for(is_newer)) => {
+            waited = timeout(Duration::from_secs(wait), updates.wait_for(is_newer)) => {
                 waited.ok().and_then(Result::ok).and_then(|lists| lists.clone())
             }
             () = closing.cancelled() => None,
         };
         Ok(match waited {
-            Some(lists) => Body::Lists {
+            Some(lists) => ResponseBody::Lists {
                 number: lists.number,
                 lists: lists.lists.clone(),
                 roots: lists.roots.clone(),
             },
             None => {
-                let number = self.service.news.borrow().as_ref().map_or(0, |lists| lists.number);
-                Body::Unchanged { number }
+                let number = self.shared.updates.borrow().as_ref().map_or(0, |lists| lists.number);
+                ResponseBody::Unchanged { number }
             }
         })
     }
 
-    fn key(&self) -> Result<&Arc<ProvenKey>, OfficeError> {
+    fn key(&self) -> Result<&Arc<ProvenKey>, StateError> {
         self.key.as_ref().ok_or_else(stranger)
     }
 
     /// What the peer is told; the authority's own faults stay in its log.
-    fn refusal(&self, error: &OfficeError) -> Body {
+    fn refusal(&self, error: &StateError) -> ResponseBody {
         match error {
-            OfficeError::Refused { reason, message } => {
-                Body::Refused { reason: *reason, message: message.clone() }
+            StateError::Refused { reason, message } => {
+                ResponseBody::Refused { reason: *reason, message: message.clone() }
             }
             other => {
                 tracing::error!(peer = %self.address, error = %other, "failed");
                 let message = "the authority has a fault; its log names it".to_owned();
-                Body::Refused { reason: Reason::Internal, message }
+                ResponseBody::Refused { reason: RefusalReason::Internal, message }
             }
         }
     }
 }
 
-fn stranger() -> OfficeError {
-    OfficeError::refused(
-        Reason::Stranger,
+fn stranger() -> StateError {
+    StateError::refused(
+        RefusalReason::Stranger,
         "this takes the certificate of a member; enroll with a token (`rcmd-certs token`)",
     )
 }
 
-fn certificate(granted: Granted, roots: Vec<Der>) -> Body {
-    Body::Certificate { chain: granted.chain, roots, renew_until: granted.renew_until }
+fn certificate(granted: Granted, roots: Vec<Der>) -> ResponseBody {
+    ResponseBody::Certificate { chain: granted.chain, roots, renew_until: granted.renew_until }
 }
 
 /// Reads away what a peer has sent: closing a socket with unread bytes resets it, and the reset may

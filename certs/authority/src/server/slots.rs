@@ -27,7 +27,7 @@ const RESERVE: usize = 64;
 
 /// Who is here.
 #[derive(Debug)]
-pub(super) struct Seats {
+pub(super) struct Slots {
     taken: Mutex<Taken>,
     numbers: AtomicU64,
     strangers: usize,
@@ -42,7 +42,7 @@ struct Taken {
     total: usize,
 }
 
-impl Seats {
+impl Slots {
     /// As many as the descriptors of this process bear.
     pub(super) fn new() -> Self {
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
@@ -61,7 +61,7 @@ impl Seats {
     }
 
     /// A seat for a stranger; the token tells it to leave.
-    pub(super) fn enter(self: &Arc<Self>) -> (StrangerSeat, CancellationToken) {
+    pub(super) fn enter(self: &Arc<Self>) -> (StrangerSlot, CancellationToken) {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let token = CancellationToken::new();
         let mut taken = self.lock();
@@ -71,7 +71,7 @@ impl Seats {
             }
         }
         taken.strangers.push_back((number, token.clone()));
-        (StrangerSeat { seats: Arc::clone(self), number }, token)
+        (StrangerSlot { slots: Arc::clone(self), number }, token)
     }
 
     /// Sends away the oldest stranger, to free its descriptor.
@@ -82,7 +82,7 @@ impl Seats {
     }
 
     /// A seat for a member; `None` when there is none, or it has enough.
-    pub(super) fn seat(self: &Arc<Self>, member: Fingerprint) -> Option<MemberSeat> {
+    pub(super) fn slot(self: &Arc<Self>, member: Fingerprint) -> Option<MemberSlot> {
         let mut taken = self.lock();
         if taken.total >= self.members {
             return None;
@@ -93,20 +93,20 @@ impl Seats {
         }
         *own += 1;
         taken.total += 1;
-        Some(MemberSeat { seats: Arc::clone(self), member })
+        Some(MemberSlot { slots: Arc::clone(self), member })
     }
 }
 
 /// Given back when dropped.
 #[derive(Debug)]
-pub(super) struct StrangerSeat {
-    seats: Arc<Seats>,
+pub(super) struct StrangerSlot {
+    slots: Arc<Slots>,
     number: u64,
 }
 
-impl Drop for StrangerSeat {
+impl Drop for StrangerSlot {
     fn drop(&mut self) {
-        let mut taken = self.seats.lock();
+        let mut taken = self.slots.lock();
         if let Ok(at) = taken.strangers.binary_search_by_key(&self.number, |(number, _)| *number) {
             taken.strangers.remove(at);
         }
@@ -115,14 +115,14 @@ impl Drop for StrangerSeat {
 
 /// Given back when dropped.
 #[derive(Debug)]
-pub(super) struct MemberSeat {
-    seats: Arc<Seats>,
+pub(super) struct MemberSlot {
+    slots: Arc<Slots>,
     member: Fingerprint,
 }
 
-impl Drop for MemberSeat {
+impl Drop for MemberSlot {
     fn drop(&mut self) {
-        let mut taken = self.seats.lock();
+        let mut taken = self.slots.lock();
         taken.total = taken.total.saturating_sub(1);
         if let Some(own) = taken.members.get_mut(&self.member) {
             *own -= 1;
@@ -137,33 +137,33 @@ impl Drop for MemberSeat {
 mod tests {
     use super::*;
 
-    fn seats() -> Arc<Seats> {
-        Arc::new(Seats { strangers: 2, members: 6, ..Seats::new() })
+    fn slots() -> Arc<Slots> {
+        Arc::new(Slots { strangers: 2, members: 6, ..Slots::new() })
     }
 
     #[test]
     fn at_the_limit_the_oldest_stranger_goes() {
-        let seats = seats();
-        let (first, first_told) = seats.enter();
-        let (_second, second_told) = seats.enter();
-        let (third, third_told) = seats.enter();
+        let slots = slots();
+        let (first, first_told) = slots.enter();
+        let (_second, second_told) = slots.enter();
+        let (third, third_told) = slots.enter();
         assert!(first_told.is_cancelled() && !second_told.is_cancelled());
         drop(first);
         drop(third);
-        let (_fourth, _) = seats.enter();
+        let (_fourth, _) = slots.enter();
         assert!(!second_told.is_cancelled() && !third_told.is_cancelled());
     }
 
     #[test]
-    fn a_member_takes_few_seats_and_gives_them_back() {
-        let seats = seats();
+    fn a_member_takes_few_slots_and_gives_them_back() {
+        let slots = slots();
         let [one, two] = [b"one", b"two"].map(|key| Fingerprint::of_key(key));
-        let held: Vec<_> = (0..PER_MEMBER).map(|_| seats.seat(one).unwrap()).collect();
-        assert!(seats.seat(one).is_none());
-        let other: Vec<_> = (0..2).map(|_| seats.seat(two).unwrap()).collect();
-        assert!(seats.seat(two).is_none(), "no seat is left for anybody");
+        let held: Vec<_> = (0..PER_MEMBER).map(|_| slots.slot(one).unwrap()).collect();
+        assert!(slots.slot(one).is_none());
+        let other: Vec<_> = (0..2).map(|_| slots.slot(two).unwrap()).collect();
+        assert!(slots.slot(two).is_none(), "no seat is left for anybody");
         drop((held, other));
-        assert!(seats.seat(one).is_some());
-        assert!(seats.lock().members.is_empty());
+        assert!(slots.slot(one).is_some());
+        assert!(slots.lock().members.is_empty());
     }
 }

@@ -10,38 +10,38 @@ use rustls::ServerConfig;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{error, info};
 
-use super::{ServeError, Service};
-use crate::state::{ListenerIdentity, Office, Published};
+use super::{ServeError, Shared};
+use crate::state::{AuthorityState, ListenerIdentity, Published};
 
 /// How often the listener's certificate is made anew: it is valid for three days.
 const LISTENER_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(super) async fn run(service: Arc<Service>, lists_every: Duration) {
+pub(super) async fn run(shared: Arc<Shared>, lists_every: Duration) {
     let mut lists = interval_at(Instant::now() + lists_every, lists_every);
     let mut listener = interval_at(Instant::now() + LISTENER_EVERY, LISTENER_EVERY);
     // After a suspension once is enough.
     lists.set_missed_tick_behavior(MissedTickBehavior::Delay);
     listener.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut news = service.news.clone();
-    let mut signing = signer(&news.borrow_and_update());
+    let mut updates = shared.updates.clone();
+    let mut signing = signer(&updates.borrow_and_update());
     loop {
         tokio::select! {
-            () = service.closing.cancelled() => return,
-            Ok(()) = news.changed() => {
-                let now = signer(&news.borrow_and_update());
+            () = shared.closing.cancelled() => return,
+            Ok(()) = updates.changed() => {
+                let now = signer(&updates.borrow_and_update());
                 // After a rotation members know the listener by another root.
                 if now != signing {
                     signing = now;
-                    renew_listener(&service).await;
+                    renew_listener(&shared).await;
                 }
             }
             _ = lists.tick() => {
-                match service.clerk.ask(|office| office.publish(clock::now_unix())).await {
+                match shared.worker.run(|state| state.publish(clock::now_unix())).await {
                     Ok(lists) => info!(number = lists.number, "new revocation lists"),
                     Err(error) => error!(%error, "no new revocation lists"),
                 }
             }
-            _ = listener.tick() => renew_listener(&service).await,
+            _ = listener.tick() => renew_listener(&shared).await,
         }
     }
 }
@@ -51,17 +51,20 @@ fn signer(lists: &Option<Arc<Published>>) -> Option<Fingerprint> {
     lists.as_ref().and_then(|lists| lists.roots.first().copied())
 }
 
-async fn renew_listener(service: &Service) {
-    let made = service.clerk.ask(|office| office.listener(clock::now_unix())).await;
+async fn renew_listener(shared: &Shared) {
+    let made = shared.worker.run(|state| state.listener(clock::now_unix())).await;
     match made.map_err(ServeError::from).and_then(config) {
-        Ok(config) => service.set_tls(config),
+        Ok(config) => shared.set_tls(config),
         Err(error) => error!(%error, "no new certificate for the listener"),
     }
 }
 
 /// The listener's first configuration.
-pub(super) fn listener_config(office: &Office, now: i64) -> Result<Arc<ServerConfig>, ServeError> {
-    config(office.listener(now)?)
+pub(super) fn listener_config(
+    state: &AuthorityState,
+    now: i64,
+) -> Result<Arc<ServerConfig>, ServeError> {
+    config(state.listener(now)?)
 }
 
 fn config(identity: ListenerIdentity) -> Result<Arc<ServerConfig>, ServeError> {

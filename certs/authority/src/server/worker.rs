@@ -3,41 +3,41 @@
 use std::sync::Arc;
 use std::thread;
 
-use rcmd_certs::enroll::message::Reason;
+use rcmd_certs::enroll::message::RefusalReason;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::ServeError;
-use crate::state::{Office, OfficeError, Published};
+use crate::state::{AuthorityState, Published, StateError};
 
 /// How much may wait for the clerk. Each takes a few milliseconds: two syncs of a disk.
 const QUEUE: usize = 1024;
 
-type Work = Box<dyn FnOnce(&Office) + Send>;
+type Work = Box<dyn FnOnce(&AuthorityState) + Send>;
 
 /// Through this the newest lists come.
-pub(super) type News = watch::Receiver<Option<Arc<Published>>>;
+pub(super) type PublishedWatch = watch::Receiver<Option<Arc<Published>>>;
 
 /// The way to the office.
 #[derive(Clone, Debug)]
-pub(super) struct Clerk {
+pub(super) struct Worker {
     queue: mpsc::Sender<Work>,
     ended: CancellationToken,
 }
 
-impl Clerk {
+impl Worker {
     /// Starts the thread. The lists that it signs come through the receiver.
-    pub(super) fn start(office: Office) -> Result<(Self, News), ServeError> {
+    pub(super) fn start(state: AuthorityState) -> Result<(Self, PublishedWatch), ServeError> {
         let (queue, mut work) = mpsc::channel::<Work>(QUEUE);
-        let (tell, news) = watch::channel(office.published());
+        let (tell, updates) = watch::channel(state.published());
         let ended = CancellationToken::new();
         let guard = ended.clone().drop_guard();
         let serve = move || {
             let _guard = guard;
             while let Some(work) = work.blocking_recv() {
-                work(&office);
+                work(&state);
                 tell.send_if_modified(|told| {
-                    let newest = office.published();
+                    let newest = state.published();
                     let number =
                         |lists: &Option<Arc<Published>>| lists.as_ref().map(|lists| lists.number);
                     let is_news = number(told) != number(&newest);
@@ -46,24 +46,25 @@ impl Clerk {
                 });
             }
         };
-        let started = thread::Builder::new().name("rcmd-clerk".into()).spawn(serve);
+        let started = thread::Builder::new().name("rcmd-worker".into()).spawn(serve);
         started.map_err(|error| ServeError::Stopped(error.to_string()))?;
-        Ok((Self { queue, ended }, news))
+        Ok((Self { queue, ended }, updates))
     }
 
     /// Has something done. What was queued is done even if nobody waits for it any more.
-    pub(super) async fn ask<T: Send + 'static>(
+    pub(super) async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Office) -> Result<T, OfficeError> + Send + 'static,
-    ) -> Result<T, OfficeError> {
+        work: impl FnOnce(&AuthorityState) -> Result<T, StateError> + Send + 'static,
+    ) -> Result<T, StateError> {
         let (tell, answer) = oneshot::channel();
-        let work: Work = Box::new(move |office| {
+        let work: Work = Box::new(move |state| {
             // Whoever asked may be gone.
-            let _ = tell.send(work(office));
+            let _ = tell.send(work(state));
         });
-        let busy = |_| OfficeError::refused(Reason::Busy, "too much to do; try again in a moment");
+        let busy =
+            |_| StateError::refused(RefusalReason::Busy, "too much to do; try again in a moment");
         self.queue.try_send(work).map_err(busy)?;
-        let gone = |_| OfficeError::refused(Reason::Internal, "the authority is stopping");
+        let gone = |_| StateError::refused(RefusalReason::Internal, "the authority is stopping");
         answer.await.map_err(gone)?
     }
 

@@ -9,16 +9,16 @@ use super::journal::date;
 use super::members::Issue;
 use super::records::{LISTS, MEMBERS, NEWEST, RevocationReason, TOKENS, short};
 use super::revoke::Revoked;
-use super::rotation::{Move, Rotation};
+use super::rotation::{Rotation, RotationAction};
 use super::snapshot::Snapshot;
 use super::tokens::NewToken;
-use super::{Office, OfficeError};
+use super::{AuthorityState, StateError};
 use crate::ca::ProvenKey;
 
 /// One order.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Order {
+pub enum AdminRequest {
     /// Make a token.
     Token(NewToken),
     /// Sign a certificate without a token.
@@ -38,17 +38,18 @@ pub enum Order {
         unlisted: bool,
     },
     /// Tell who there is.
-    Census,
+    #[serde(rename = "census")]
+    Listing,
     /// Copy the store for a backup.
     Snapshot,
     /// Carry a rotation on.
-    Rotate(Move),
+    Rotate(RotationAction),
 }
 
 /// What became of it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reply {
+pub enum AdminResponse {
     /// The token's text.
     Token(String),
     /// A certificate, then its intermediates.
@@ -56,7 +57,8 @@ pub enum Reply {
     /// What was revoked.
     Revoked(Revoked),
     /// Who there is.
-    Census(Census),
+    #[serde(rename = "census")]
+    Listing(Listing),
     /// A copy of the store.
     Snapshot(Snapshot),
     /// How the rotation stands.
@@ -67,7 +69,7 @@ pub enum Reply {
 
 /// Who there is: members, tokens, and how old the lists are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Census {
+pub struct Listing {
     /// The members, by name.
     pub members: Vec<MemberFacts>,
     /// The tokens that are not forgotten yet, the newest first.
@@ -133,26 +135,26 @@ pub struct ListFacts {
     pub next_update: String,
 }
 
-impl Office {
+impl AuthorityState {
     /// Carries out an order.
     ///
     /// # Errors
     ///
-    /// [`OfficeError`]; then nothing was changed.
-    pub fn carry_out(&self, order: Order, now: i64) -> Result<Reply, OfficeError> {
-        Ok(match order {
-            Order::Token(new) => Reply::Token(self.token(new, now)?.to_string()),
-            Order::Issue { issue, request } => {
+    /// [`StateError`]; then nothing was changed.
+    pub fn execute(&self, request: AdminRequest, now: i64) -> Result<AdminResponse, StateError> {
+        Ok(match request {
+            AdminRequest::Token(new) => AdminResponse::Token(self.token(new, now)?.to_string()),
+            AdminRequest::Issue { issue, request } => {
                 let key = ProvenKey::from_request(&request.0)
-                    .map_err(|error| OfficeError::Order(error.to_string()))?;
-                Reply::Certificate(self.issue(&issue, &key, now)?.chain)
+                    .map_err(|error| StateError::Invalid(error.to_string()))?;
+                AdminResponse::Certificate(self.issue(&issue, &key, now)?.chain)
             }
-            Order::Revoke { what, reason, unlisted } => {
-                Reply::Revoked(self.revoke(&what, reason, unlisted, now)?)
+            AdminRequest::Revoke { what, reason, unlisted } => {
+                AdminResponse::Revoked(self.revoke(&what, reason, unlisted, now)?)
             }
-            Order::Census => Reply::Census(self.census(now)?),
-            Order::Snapshot => Reply::Snapshot(self.snapshot()?),
-            Order::Rotate(order) => Reply::Rotation(self.rotate(order, now)?),
+            AdminRequest::Listing => AdminResponse::Listing(self.listing(now)?),
+            AdminRequest::Snapshot => AdminResponse::Snapshot(self.snapshot()?),
+            AdminRequest::Rotate(request) => AdminResponse::Rotation(self.rotate(request, now)?),
         })
     }
 
@@ -161,7 +163,7 @@ impl Office {
     /// # Errors
     ///
     /// When the store fails.
-    pub fn census(&self, now: i64) -> Result<Census, OfficeError> {
+    pub fn listing(&self, now: i64) -> Result<Listing, StateError> {
         self.store.look(|rows| {
             let mut members: Vec<_> = rows
                 .all(&MEMBERS)?
@@ -212,7 +214,7 @@ impl Office {
                 this_update: date(lists.this_update),
                 next_update: date(lists.next_update),
             });
-            Ok(Census { members, tokens, list })
+            Ok(Listing { members, tokens, list })
         })
     }
 }

@@ -14,47 +14,47 @@ use rustix::fs::{Mode, OFlags};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::admin::{Order, Reply};
+use super::admin::{AdminRequest, AdminResponse};
 use super::store::StoreError;
-use super::{Office, OfficeError};
+use super::{AuthorityState, StateError};
 
 /// The longest order, in bytes of JSON.
-pub(crate) const MAX_ORDER: u32 = 64 * 1024;
+pub(crate) const MAX_ADMIN_REQUEST: u32 = 64 * 1024;
 
 /// The longest reply, in bytes of JSON: a hundred thousand members.
-const MAX_REPLY: u32 = 64 * 1024 * 1024;
+const MAX_ADMIN_RESPONSE: u32 = 64 * 1024 * 1024;
 
 /// How long another process may have the store before this one gives up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a running `serve` may take for an order.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER_TIME: Duration = Duration::from_secs(60);
 
 /// The way to the office.
 #[derive(Debug)]
-pub enum Desk {
+pub enum AdminClient {
     /// It is here.
-    Here(Box<Office>),
+    Local(Box<AuthorityState>),
     /// A running `serve` has it.
-    There(UnixStream),
+    Remote(UnixStream),
 }
 
-impl Desk {
+impl AdminClient {
     /// Finds the way: opens the office, or the socket of the process that has it.
     ///
     /// # Errors
     ///
-    /// [`OfficeError`] when neither works.
-    pub async fn open(layout: &Layout) -> Result<Self, OfficeError> {
+    /// [`StateError`] when neither works.
+    pub async fn open(layout: &Layout) -> Result<Self, StateError> {
         let start = Instant::now();
         loop {
-            let busy = match Office::open(layout) {
-                Ok(office) => return Ok(Self::Here(Box::new(office))),
-                Err(OfficeError::Store(error @ StoreError::InUse(_))) => error,
+            let busy = match AuthorityState::open(layout) {
+                Ok(state) => return Ok(Self::Local(Box::new(state))),
+                Err(StateError::Store(error @ StoreError::InUse(_))) => error,
                 Err(other) => return Err(other),
             };
             if let Ok(stream) = connect(layout).await {
-                return Ok(Self::There(stream));
+                return Ok(Self::Remote(stream));
             }
             // Another command has it for a moment, or `serve` is about to listen.
             if start.elapsed() > PATIENCE {
@@ -68,14 +68,14 @@ impl Desk {
     ///
     /// # Errors
     ///
-    /// [`OfficeError`]; if a running `serve` did not answer, it may have been carried out.
-    pub async fn order(&mut self, order: Order) -> Result<Reply, OfficeError> {
+    /// [`StateError`]; if a running `serve` did not answer, it may have been carried out.
+    pub async fn request(&mut self, request: AdminRequest) -> Result<AdminResponse, StateError> {
         let reply = match self {
-            Self::Here(office) => return office.carry_out(order, clock::now_unix()),
-            Self::There(stream) => timeout(ANSWER, ask(stream, &order)).await,
+            Self::Local(state) => return state.execute(request, clock::now_unix()),
+            Self::Remote(stream) => timeout(ANSWER_TIME, ask(stream, &request)).await,
         };
         match reply {
-            Ok(Ok(Some(Reply::Failed(message)))) => Err(OfficeError::Desk(message)),
+            Ok(Ok(Some(AdminResponse::Failed(message)))) => Err(StateError::Remote(message)),
             Ok(Ok(Some(reply))) => Ok(reply),
             Ok(Ok(None)) => Err(lost("it closed the connection")),
             Ok(Err(error)) => Err(lost(&error.to_string())),
@@ -84,13 +84,13 @@ impl Desk {
     }
 }
 
-async fn ask(stream: &mut UnixStream, order: &Order) -> io::Result<Option<Reply>> {
-    message::write(stream, order, MAX_ORDER).await?;
-    message::read(stream, MAX_REPLY).await
+async fn ask(stream: &mut UnixStream, request: &AdminRequest) -> io::Result<Option<AdminResponse>> {
+    message::write(stream, request, MAX_ADMIN_REQUEST).await?;
+    message::read(stream, MAX_ADMIN_RESPONSE).await
 }
 
-fn lost(why: &str) -> OfficeError {
-    OfficeError::Desk(format!(
+fn lost(why: &str) -> StateError {
+    StateError::Remote(format!(
         "the running `rcmd-certs serve` did not answer ({why}); \
          see `rcmd-certs list` for whether it was done"
     ))
@@ -115,6 +115,6 @@ pub(crate) async fn with_socket<T>(
 }
 
 /// Writes a reply, from the other end.
-pub(crate) async fn reply(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {
-    message::write(stream, reply, MAX_REPLY).await
+pub(crate) async fn reply(stream: &mut UnixStream, reply: &AdminResponse) -> io::Result<()> {
+    message::write(stream, reply, MAX_ADMIN_RESPONSE).await
 }

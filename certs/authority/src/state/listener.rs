@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::PublicKeyData as _;
-use rcmd_certs::enroll::key::Algorithm;
+use rcmd_certs::enroll::key::KeyAlgorithm;
 use rcmd_certs::fingerprint::Fingerprint;
 use rcmd_certs::names::HostName;
 use rcmd_certs::pem::Der;
@@ -12,7 +12,7 @@ use rcmd_certs::x509::Certificate;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::journal::{Event, date};
-use super::{LISTENER_KIND, Office, OfficeError};
+use super::{AuthorityState, LISTENER_KIND, StateError};
 use crate::ca::{AuthorityError, LeafSpec, Usage};
 
 /// How far its validity reaches to either side. A member whose clock is hours off then still hears
@@ -28,11 +28,11 @@ pub(crate) struct ListenerIdentity {
     pub key: PrivateKeyDer<'static>,
 }
 
-impl Office {
+impl AuthorityState {
     /// Makes a new key and certificate for the listener, for three days.
-    pub(crate) fn listener(&self, now: i64) -> Result<ListenerIdentity, OfficeError> {
+    pub(crate) fn listener(&self, now: i64) -> Result<ListenerIdentity, StateError> {
         let authority = self.signing();
-        let key = Algorithm::Ed25519.generate().map_err(AuthorityError::from)?;
+        let key = KeyAlgorithm::Ed25519.generate().map_err(AuthorityError::from)?;
         let moment = UNIX_EPOCH + Duration::from_secs(u64::try_from(now).unwrap_or_default());
         let spec = LeafSpec {
             common_name: "rcmd authority's listener".into(),

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use rcmd_certs::clock::span;
-use rcmd_certs::enroll::message::Reason;
+use rcmd_certs::enroll::message::RefusalReason;
 use rcmd_certs::fingerprint::Fingerprint;
 use rcmd_certs::identity::BREAK_GLASS_LIFE;
 use rcmd_certs::names::Kind;
 use serde::{Deserialize, Serialize};
 
 use super::records::{CERTIFICATES, MEMBERS, MemberRecord};
-use super::{Grant, Granted, Office, OfficeError};
+use super::{AuthorityState, Grant, Granted, StateError};
 use crate::ca::ProvenKey;
 
 /// A certificate that is issued by command, without a token.
@@ -30,7 +30,7 @@ pub struct Issue {
 
 /// How a key stands with the authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum KeyStanding {
     /// It belongs to a member that may ask for lists.
     Member(Kind),
     /// It belongs to one that was revoked.
@@ -39,18 +39,18 @@ pub enum Standing {
     Stranger,
 }
 
-impl Office {
+impl AuthorityState {
     /// How a key stands.
     ///
     /// # Errors
     ///
     /// When the store fails.
-    pub fn standing(&self, key: Fingerprint) -> Result<Standing, OfficeError> {
+    pub fn standing(&self, key: Fingerprint) -> Result<KeyStanding, StateError> {
         let member = self.store.look(|rows| rows.get(&MEMBERS, &key.to_string()))?;
         Ok(match member {
-            None => Standing::Stranger,
-            Some(member) if member.revoked.is_some() => Standing::Revoked,
-            Some(member) => Standing::Member(member.kind),
+            None => KeyStanding::Stranger,
+            Some(member) if member.revoked.is_some() => KeyStanding::Revoked,
+            Some(member) => KeyStanding::Member(member.kind),
         })
     }
 
@@ -60,22 +60,22 @@ impl Office {
     ///
     /// # Errors
     ///
-    /// [`OfficeError::Refused`] with the reason; anything else is the authority's own fault.
-    pub fn renew(&self, key: &ProvenKey, now: i64) -> Result<Granted, OfficeError> {
+    /// [`StateError::Refused`] with the reason; anything else is the authority's own fault.
+    pub fn renew(&self, key: &ProvenKey, now: i64) -> Result<Granted, StateError> {
         let id = key.fingerprint().to_string();
         self.record(now, |rows| {
             let Some(mut member) = rows.get(&MEMBERS, &id)?.filter(|member| member.enrolled) else {
-                return Err(OfficeError::refused(Reason::Stranger, STRANGER));
+                return Err(StateError::refused(RefusalReason::Stranger, STRANGER));
             };
             if member.revoked.is_some() {
-                return Err(OfficeError::refused(Reason::Revoked, REVOKED));
+                return Err(StateError::refused(RefusalReason::Revoked, REVOKED));
             }
             let until = self.renew_until(&member);
             if now > until {
                 let ago = span(now.abs_diff(until));
                 let text =
                     format!("the time to renew ended {ago} ago; enroll again with a new token");
-                return Err(OfficeError::refused(Reason::Late, text));
+                return Err(StateError::refused(RefusalReason::Late, text));
             }
             let life = self.life(member.kind);
             let recently = i64::try_from(life.as_secs() / 10).unwrap_or(i64::MAX);
@@ -112,11 +112,11 @@ impl Office {
     ///
     /// # Errors
     ///
-    /// [`OfficeError`] when a name is not allowed, or it could not be recorded.
-    pub fn issue(&self, issue: &Issue, key: &ProvenKey, now: i64) -> Result<Granted, OfficeError> {
+    /// [`StateError`] when a name is not allowed, or it could not be recorded.
+    pub fn issue(&self, issue: &Issue, key: &ProvenKey, now: i64) -> Result<Granted, StateError> {
         if issue.break_glass && (issue.kind == Kind::Server || issue.life > BREAK_GLASS_LIFE) {
             let text = "a break-glass certificate is a client's and lives for an hour at most";
-            return Err(OfficeError::Order(text.into()));
+            return Err(StateError::Invalid(text.into()));
         }
         let id = key.fingerprint().to_string();
         self.record(now, |rows| {

@@ -99,7 +99,7 @@ pub struct MemberRecord {
     pub roots: Vec<Fingerprint>,
     /// Its revocation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revoked: Option<Revocation>,
+    pub revoked: Option<MemberRevocation>,
 }
 
 /// A step of a rotation.
@@ -116,7 +116,7 @@ pub enum Step {
 
 /// That a member was revoked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Revocation {
+pub struct MemberRevocation {
     /// When, in Unix time.
     pub at: i64,
     /// Why.

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::journal::{Event, date};
 use super::records::{
-    ADDRESSES, CERTIFICATES, LAST, LISTS, ListsRecord, MEMBERS, NEWEST, REVOKED, Revocation,
+    ADDRESSES, CERTIFICATES, LAST, LISTS, ListsRecord, MEMBERS, MemberRevocation, NEWEST, REVOKED,
     RevocationReason, RevokedRecord, TAKEN, TOKENS, USES, short,
 };
 use super::store::Transaction;
-use super::{Office, OfficeError, later};
+use super::{AuthorityState, StateError, later};
 use crate::ca;
 
 /// How long after its end a certificate stays on the list and in the store, in seconds: clocks
@@ -61,21 +61,21 @@ pub struct Revoked {
     pub tokens: Vec<String>,
 }
 
-impl Office {
+impl AuthorityState {
     /// Revokes whatever is called so: all members of a name, the member that has a certificate of
     /// that serial number, or the token of that id. With `unlisted`, a serial number that nobody
     /// knows here goes on the list all the same. New lists are signed with it.
     ///
     /// # Errors
     ///
-    /// [`OfficeError`] when nothing is called so, or it could not be put down.
+    /// [`StateError`] when nothing is called so, or it could not be put down.
     pub fn revoke(
         &self,
         what: &str,
         reason: RevocationReason,
         unlisted: bool,
         now: i64,
-    ) -> Result<Revoked, OfficeError> {
+    ) -> Result<Revoked, StateError> {
         let (revoked, lists) = self.store.change(|rows| {
             let mut revoked = Revoked::default();
             self.revoke_members(rows, what, reason, now, &mut revoked)?;
@@ -97,7 +97,7 @@ impl Office {
                 },
             )?;
             let lists = self.sign_lists(rows, now)?;
-            Ok::<_, OfficeError>((revoked, lists))
+            Ok::<_, StateError>((revoked, lists))
         })?;
         self.tell(lists)?;
         Ok(revoked)
@@ -110,7 +110,7 @@ impl Office {
         reason: RevocationReason,
         now: i64,
         revoked: &mut Revoked,
-    ) -> Result<(), OfficeError> {
+    ) -> Result<(), StateError> {
         let certificates = rows.all(&CERTIFICATES)?;
         let serial = serial_of(what);
         let owner = certificates.iter().find(|(each, _)| Some(each) == serial.as_ref());
@@ -121,7 +121,7 @@ impl Office {
                 continue;
             }
             revoked.members.push(format!("{} {}", member.kind, member.names.join(", ")));
-            member.revoked.get_or_insert(Revocation { at: now, reason });
+            member.revoked.get_or_insert(MemberRevocation { at: now, reason });
             rows.put(&MEMBERS, &key, &member)?;
             for (serial, certificate) in &certificates {
                 if certificate.key.to_string() == key && certificate.not_after >= now {
@@ -144,8 +144,8 @@ impl Office {
     ///
     /// # Errors
     ///
-    /// [`OfficeError`] when they could not be signed or put down.
-    pub fn publish(&self, now: i64) -> Result<Arc<Published>, OfficeError> {
+    /// [`StateError`] when they could not be signed or put down.
+    pub fn publish(&self, now: i64) -> Result<Arc<Published>, StateError> {
         let lists = self.store.change(|rows| {
             forget(rows, now, |member| self.renew_until(member))?;
             self.sign_lists(rows, now)
@@ -159,13 +159,13 @@ impl Office {
     }
 
     /// Takes up the lists that were signed before this process.
-    pub(super) fn recall_lists(&self) -> Result<(), OfficeError> {
+    pub(super) fn recall_lists(&self) -> Result<(), StateError> {
         let lists = self.store.look(|rows| rows.get(&LISTS, NEWEST))?;
         self.published.replace(lists.map(|lists| Arc::new(lists.into())));
         Ok(())
     }
 
-    fn sign_lists(&self, rows: &Transaction, now: i64) -> Result<ListsRecord, OfficeError> {
+    fn sign_lists(&self, rows: &Transaction, now: i64) -> Result<ListsRecord, StateError> {
         let number = rows.get(&LISTS, NEWEST)?.map_or(0, |lists| lists.number).saturating_add(1);
         let next_update = later(now, self.settings.list_life);
         let all = rows.all(&REVOKED)?;
@@ -178,7 +178,7 @@ impl Office {
                 .filter_map(|(serial, record)| {
                     let serial = hex::decode(serial).ok()?;
                     let reason = record.reason.code();
-                    Some(ca::Revoked { serial, at: record.at, reason })
+                    Some(ca::RevokedEntry { serial, at: record.at, reason })
                 })
                 .collect();
             let list = authority.sign_list(number, (now, next_update), &entries)?;
@@ -194,7 +194,7 @@ impl Office {
 
     /// Takes lists that are committed for the newest, and writes `authority/list.pem`, to be carried
     /// by hand where no server reaches the authority.
-    fn tell(&self, lists: ListsRecord) -> Result<Arc<Published>, OfficeError> {
+    fn tell(&self, lists: ListsRecord) -> Result<Arc<Published>, StateError> {
         let lists = Arc::new(Published::from(lists));
         self.published.replace(Some(Arc::clone(&lists)));
         let text: String = lists.lists.iter().map(|list| pem("X509 CRL", &list.0)).collect();
@@ -209,14 +209,14 @@ impl Office {
     /// # Errors
     ///
     /// When the store fails.
-    pub fn listening(&self, addresses: &[String]) -> Result<(), OfficeError> {
+    pub fn listening(&self, addresses: &[String]) -> Result<(), StateError> {
         if self.last_addresses()? == addresses {
             return Ok(());
         }
         Ok(self.store.change(|rows| rows.put(&ADDRESSES, LAST, &addresses.to_vec()))?)
     }
 
-    pub(super) fn last_addresses(&self) -> Result<Vec<String>, OfficeError> {
+    pub(super) fn last_addresses(&self) -> Result<Vec<String>, StateError> {
         Ok(self.store.look(|rows| rows.get(&ADDRESSES, LAST))?.unwrap_or_default())
     }
 }
@@ -226,7 +226,7 @@ fn revoke_tokens(
     what: &str,
     now: i64,
     revoked: &mut Revoked,
-) -> Result<(), OfficeError> {
+) -> Result<(), StateError> {
     if what.len() < SHORTEST_ID || !what.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(());
     }
@@ -247,9 +247,9 @@ fn serial_of(text: &str) -> Option<String> {
     Some(rcmd_certs::x509::serial_text(&bytes))
 }
 
-fn nothing(what: &str, unlisted: bool) -> OfficeError {
+fn nothing(what: &str, unlisted: bool) -> StateError {
     let what = printable(what);
-    OfficeError::Order(if unlisted {
+    StateError::Invalid(if unlisted {
         format!("`{what}` is no serial number: 1 to 20 bytes in hexadecimal")
     } else {
         format!(
@@ -264,7 +264,7 @@ fn forget(
     rows: &Transaction,
     now: i64,
     renew_until: impl Fn(&super::MemberRecord) -> i64,
-) -> Result<(), OfficeError> {
+) -> Result<(), StateError> {
     for (serial, record) in rows.all(&REVOKED)? {
         if record.not_after.saturating_add(KEEP) < now {
             rows.remove(&REVOKED, &serial)?;

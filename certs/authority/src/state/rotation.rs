@@ -18,7 +18,7 @@ use std::fs;
 use std::io;
 use std::sync::Arc;
 
-use rcmd_certs::enroll::key::Algorithm;
+use rcmd_certs::enroll::key::KeyAlgorithm;
 use rcmd_certs::files::{self, Existing, FileError, NewFile, shown};
 use rcmd_certs::fingerprint::Fingerprint;
 use rcmd_certs::paths::Layout;
@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use super::journal::Event;
 use super::records::{CERTIFICATES, MEMBERS, MemberRecord, Step, TOKENS, short};
 use super::store::{Store, Table, Transaction};
-use super::{Office, OfficeError};
+use super::{AuthorityState, StateError};
 use crate::ca::Authority;
 
 /// The step that holds, under [`HERE`]; no record when settled.
@@ -67,7 +67,7 @@ pub struct Rotation {
 /// What to do with a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Move {
+pub enum RotationAction {
     /// Only tell how it stands.
     Tell,
     /// The next step, if nobody has to be waited for.
@@ -87,7 +87,7 @@ pub(super) struct Trust {
 
 impl Trust {
     /// Loads the authorities that the store says there are, and finishes what was begun.
-    pub(super) fn load(layout: &Layout, store: &Store) -> Result<Self, OfficeError> {
+    pub(super) fn load(layout: &Layout, store: &Store) -> Result<Self, StateError> {
         let record = store.look(|rows| rows.get(&ROTATION, HERE))?;
         let next = layout.next_authority();
         if let Some(RotationRecord { step: Step::Settling, .. }) = record {
@@ -115,25 +115,25 @@ impl Trust {
     }
 }
 
-impl Office {
+impl AuthorityState {
     /// Carries a rotation on, or tells how it stands.
     ///
     /// # Errors
     ///
-    /// [`OfficeError`]; then the step before still holds.
-    pub fn rotate(&self, order: Move, now: i64) -> Result<Rotation, OfficeError> {
+    /// [`StateError`]; then the step before still holds.
+    pub fn rotate(&self, action: RotationAction, now: i64) -> Result<Rotation, StateError> {
         let record = self.store.look(|rows| rows.get(&ROTATION, HERE))?;
         let step = record.map(|record| record.step);
         let waiting = self.left_behind(record, now)?;
-        let may_move = match order {
-            Move::Tell => return self.tell_rotation(step, false, waiting),
-            Move::Abort => {
+        let may_move = match action {
+            RotationAction::Tell => return self.tell_rotation(step, false, waiting),
+            RotationAction::Abort => {
                 self.abort(step)?;
                 self.publish(now)?;
                 return self.tell_rotation(None, true, Vec::new());
             }
-            Move::Next => waiting.is_empty(),
-            Move::Force => true,
+            RotationAction::Next => waiting.is_empty(),
+            RotationAction::Force => true,
         };
         if !may_move {
             return self.tell_rotation(step, false, waiting);
@@ -155,7 +155,7 @@ impl Office {
         step: Option<Step>,
         moved: bool,
         mut waiting: Vec<String>,
-    ) -> Result<Rotation, OfficeError> {
+    ) -> Result<Rotation, StateError> {
         let trust = self.trust.borrow();
         let waiting_for = waiting.len();
         waiting.truncate(SHOWN);
@@ -163,7 +163,7 @@ impl Office {
         Ok(Rotation { step, moved, signing: trust.signing.root().key, other, waiting, waiting_for })
     }
 
-    fn announce(&self, now: i64) -> Result<Option<Step>, OfficeError> {
+    fn announce(&self, now: i64) -> Result<Option<Step>, StateError> {
         let new = self.successor()?;
         let (old, root) = (self.signing().root().key, new.root().key);
         self.journal.add(now, Event::Rotation { step: Step::Announced, from: old, to: root })?;
@@ -176,12 +176,12 @@ impl Office {
 
     /// The authority that is to take over. One that is its own root is made here; an intermediate
     /// comes from where its root lies.
-    fn successor(&self) -> Result<Authority, OfficeError> {
+    fn successor(&self) -> Result<Authority, StateError> {
         let next = self.layout.next_authority();
         if !self.signing().is_root() {
             if !next.authority_cert().exists() {
                 let (cert, key) = (shown(&next.authority_cert()), shown(&next.authority_key()));
-                return Err(OfficeError::Order(format!(
+                return Err(StateError::Invalid(format!(
                     "this authority is an intermediate: have the next one signed where the root \
                      lies, put it into {cert} (with its issuers, the root last) and {key}, and \
                      order the rotation again"
@@ -192,8 +192,8 @@ impl Office {
         // What a rotation that was killed before its announcement left is nobody's.
         remove(&next)?;
         let algorithm = match self.signing().is_ed25519() {
-            true => Algorithm::Ed25519,
-            false => Algorithm::EcdsaP256,
+            true => KeyAlgorithm::Ed25519,
+            false => KeyAlgorithm::EcdsaP256,
         };
         let new = Authority::create(algorithm)?;
         files::create_private_dir(&next.authority_dir())?;
@@ -201,9 +201,9 @@ impl Office {
         Ok(new)
     }
 
-    fn switch(&self, now: i64) -> Result<Option<Step>, OfficeError> {
+    fn switch(&self, now: i64) -> Result<Option<Step>, StateError> {
         let Trust { signing: old, other: Some(new) } = self.trust.borrow().clone() else {
-            return Err(OfficeError::Order("there is no authority to switch to".into()));
+            return Err(StateError::Invalid("there is no authority to switch to".into()));
         };
         let (from, to) = (old.root().key, new.root().key);
         self.journal.add(now, Event::Rotation { step: Step::Switched, from, to })?;
@@ -213,7 +213,7 @@ impl Office {
         Ok(Some(Step::Switched))
     }
 
-    fn settle_rotation(&self, now: i64) -> Result<Option<Step>, OfficeError> {
+    fn settle_rotation(&self, now: i64) -> Result<Option<Step>, StateError> {
         let Trust { signing: new, other: old } = self.trust.borrow().clone();
         let (from, to) = (old.map_or(new.root().key, |old| old.root().key), new.root().key);
         self.journal.add(now, Event::Rotation { step: Step::Settling, from, to })?;
@@ -226,10 +226,10 @@ impl Office {
         Ok(None)
     }
 
-    fn abort(&self, step: Option<Step>) -> Result<(), OfficeError> {
+    fn abort(&self, step: Option<Step>) -> Result<(), StateError> {
         if step != Some(Step::Announced) {
             let text = "only a rotation that was announced and not switched yet can be given up";
-            return Err(OfficeError::Order(text.into()));
+            return Err(StateError::Invalid(text.into()));
         }
         self.store.change(|rows| rows.remove(&ROTATION, HERE))?;
         self.trust.borrow_mut().other = None;
@@ -242,7 +242,7 @@ impl Office {
         &self,
         record: Option<RotationRecord>,
         now: i64,
-    ) -> Result<Vec<String>, OfficeError> {
+    ) -> Result<Vec<String>, StateError> {
         let Some(RotationRecord { step, since }) = record else {
             return Ok(Vec::new());
         };
@@ -277,7 +277,7 @@ impl Office {
         step: Step,
         roots: &BTreeSet<Fingerprint>,
         signing: Fingerprint,
-    ) -> Result<bool, OfficeError> {
+    ) -> Result<bool, StateError> {
         Ok(match step {
             Step::Announced => roots.iter().all(|root| member.roots.contains(root)),
             Step::Switched | Step::Settling => {
@@ -292,7 +292,7 @@ impl Office {
     }
 
     /// Brings the authority's own `ca.pem` up to date, which `rcmd-certs issue` hands out.
-    fn write_roots(&self) -> Result<(), OfficeError> {
+    fn write_roots(&self) -> Result<(), StateError> {
         let path = self.layout.ca();
         let text: String = self.roots().iter().map(|root| pem("CERTIFICATE", &root.0)).collect();
         let file = NewFile { path: &path, bytes: text.as_bytes(), private: false };
@@ -301,7 +301,7 @@ impl Office {
 }
 
 /// Moves the new authority to where the old one was. It may be begun again after a kill.
-fn settle_files(layout: &Layout, new: &Authority) -> Result<(), OfficeError> {
+fn settle_files(layout: &Layout, new: &Authority) -> Result<(), StateError> {
     write_authority(layout, new)?;
     Ok(remove(&layout.next_authority())?)
 }

@@ -9,14 +9,14 @@ use rcmd_certs::files::{self, shown};
 use rcmd_certs::text::printable;
 use serde::{Deserialize, Deserializer};
 
-use super::OfficeError;
+use super::StateError;
 
 const DAY: u64 = 24 * 60 * 60;
 
 /// How the authority works. Durations are written `30s`, `24h`, `7d`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub struct AuthoritySettings {
     /// Where members reach it, `HOST:PORT` each. Without any: what `serve` listens on.
     pub addresses: Vec<String>,
     /// Where `serve` listens, unless told otherwise on its command line.
@@ -41,7 +41,7 @@ pub struct Settings {
     pub list_life: Duration,
 }
 
-impl Default for Settings {
+impl Default for AuthoritySettings {
     fn default() -> Self {
         Self {
             addresses: Vec::new(),
@@ -56,15 +56,15 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
+impl AuthoritySettings {
     /// Reads the file; without one, all is as by default.
     ///
     /// # Errors
     ///
-    /// [`OfficeError::Settings`] with the line that is wrong.
-    pub fn load(path: &Path) -> Result<Self, OfficeError> {
+    /// [`StateError::Settings`] with the line that is wrong.
+    pub fn load(path: &Path) -> Result<Self, StateError> {
         let unusable =
-            |reason: &str| OfficeError::Settings { path: shown(path), reason: printable(reason) };
+            |reason: &str| StateError::Settings { path: shown(path), reason: printable(reason) };
         let bytes = match files::read_public(path) {
             Ok(bytes) => bytes,
             Err(error) if error.is_missing() => return Ok(Self::default()),
@@ -113,20 +113,20 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
 mod tests {
     use super::*;
 
-    fn load(text: &str) -> Result<Settings, String> {
+    fn load(text: &str) -> Result<AuthoritySettings, String> {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("authority.toml");
         std::fs::write(&path, text).unwrap();
-        Settings::load(&path).map_err(|error| error.to_string())
+        AuthoritySettings::load(&path).map_err(|error| error.to_string())
     }
 
     #[test]
     fn without_a_file_all_is_as_documented() {
-        let settings = Settings::load(Path::new("/nonexistent/authority.toml")).unwrap();
+        let settings = AuthoritySettings::load(Path::new("/nonexistent/authority.toml")).unwrap();
         assert_eq!(settings.client_life, Duration::from_secs(24 * 3600));
         assert_eq!(settings.server_life, Duration::from_secs(7 * 24 * 3600));
         assert_eq!(settings.renew_within, Duration::from_secs(30 * 24 * 3600));
-        assert_eq!(load("").unwrap(), Settings::default());
+        assert_eq!(load("").unwrap(), AuthoritySettings::default());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::journal::Event;
 use super::records::{LISTS, NEWEST, TOKENS};
-use super::{Office, OfficeError};
+use super::{AuthorityState, StateError};
 
 /// By how much a restored authority raises the number of its lists: more than it can have signed
 /// since the backup, because members refuse lists that are numbered lower than what they have.
@@ -23,18 +23,18 @@ pub struct Snapshot {
     pub journal: u64,
 }
 
-impl Office {
+impl AuthorityState {
     /// Copies the store beside itself.
     ///
     /// # Errors
     ///
-    /// [`OfficeError`] when there is no room, or the store fails.
-    pub fn snapshot(&self) -> Result<Snapshot, OfficeError> {
+    /// [`StateError`] when there is no room, or the store fails.
+    pub fn snapshot(&self) -> Result<Snapshot, StateError> {
         let (from, to) = (self.layout.store(), self.layout.authority_dir().join(".backup.redb"));
         let journal = fs::metadata(self.layout.journal()).map_or(0, |facts| facts.len());
         // Within a transaction nothing else is written; `copy` takes the mode over, 0600.
         self.store.look(|_| {
-            fs::copy(&from, &to).map_err(FileError::io("write", &to)).map_err(OfficeError::from)
+            fs::copy(&from, &to).map_err(FileError::io("write", &to)).map_err(StateError::from)
         })?;
         Ok(Snapshot { store: to, journal })
     }
@@ -45,10 +45,10 @@ impl Office {
     ///
     /// # Errors
     ///
-    /// [`OfficeError`]; call it again.
-    pub fn restored(&self, made_at: &str, now: i64) -> Result<usize, OfficeError> {
+    /// [`StateError`]; call it again.
+    pub fn restored(&self, made_at: &str, now: i64) -> Result<usize, StateError> {
         self.journal.add(now, Event::Restored { made_at: made_at.to_owned() })?;
-        let ended = self.store.change::<_, OfficeError>(|rows| {
+        let ended = self.store.change::<_, StateError>(|rows| {
             let mut ended = 0;
             for (id, mut token) in rows.all(&TOKENS)? {
                 if token.left > 0 && token.revoked_at.is_none() {

@@ -6,7 +6,7 @@ use std::fs;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
 use rcmd_certs::clock::{self, BACKDATE};
 use rcmd_certs::crl::CrlSet;
-use rcmd_certs::enroll::key::{Algorithm, request};
+use rcmd_certs::enroll::key::{KeyAlgorithm, request};
 use rcmd_certs::enroll::token::{Names, Token};
 use rcmd_certs::files::{self, Existing, NewFile};
 use rcmd_certs::x509::UsageSet;
@@ -18,7 +18,7 @@ const DAY: i64 = 24 * HOUR;
 
 struct Folder {
     root: tempfile::TempDir,
-    office: Option<Office>,
+    state: Option<AuthorityState>,
     now: i64,
 }
 
@@ -26,7 +26,7 @@ impl Folder {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let layout = Layout::new(root.path());
-        let authority = Authority::create(Algorithm::Ed25519).unwrap();
+        let authority = Authority::create(KeyAlgorithm::Ed25519).unwrap();
         files::create_private_dir(&layout.authority_dir()).unwrap();
         let write = |path: &std::path::Path, text: &str| {
             let file = NewFile { path, bytes: text.as_bytes(), private: true };
@@ -35,21 +35,21 @@ impl Folder {
         write(&layout.authority_cert(), &authority.cert_pem());
         write(&layout.authority_key(), &authority.key_pem());
         write(&layout.ca(), &authority.root_pem());
-        let office = Some(Office::open(&layout).unwrap());
-        Self { root, office, now: clock::now_unix() }
+        let state = Some(AuthorityState::open(&layout).unwrap());
+        Self { root, state, now: clock::now_unix() }
     }
 
     fn layout(&self) -> Layout {
         Layout::new(self.root.path())
     }
 
-    fn office(&self) -> &Office {
-        self.office.as_ref().unwrap()
+    fn state(&self) -> &AuthorityState {
+        self.state.as_ref().unwrap()
     }
 
     fn reopen(&mut self) {
-        self.office = None;
-        self.office = Some(Office::open(&self.layout()).unwrap());
+        self.state = None;
+        self.state = Some(AuthorityState::open(&self.layout()).unwrap());
     }
 
     fn token(&self, kind: Kind, names: Names, groups: &[&str], uses: u32) -> Token {
@@ -61,7 +61,7 @@ impl Folder {
             life: None,
             addresses: vec!["localhost:1".into()],
         };
-        self.office().token(new, self.now).unwrap()
+        self.state().token(new, self.now).unwrap()
     }
 
     fn server_token(&self, name: &str) -> Token {
@@ -73,14 +73,14 @@ impl Folder {
         token: &Token,
         name: Option<&str>,
         key: &ProvenKey,
-    ) -> Result<Granted, Reason> {
+    ) -> Result<Granted, RefusalReason> {
         let (secret, name) = (token.secret.clone(), name.map(str::to_owned));
         let application = Application { secret, name, key: key.clone(), time: self.now };
-        self.office().enroll(&application, self.now).map_err(|error| reason(&error))
+        self.state().enroll(&application, self.now).map_err(|error| reason(&error))
     }
 
-    fn renew(&self, key: &ProvenKey) -> Result<Granted, Reason> {
-        self.office().renew(key, self.now).map_err(|error| reason(&error))
+    fn renew(&self, key: &ProvenKey) -> Result<Granted, RefusalReason> {
+        self.state().renew(key, self.now).map_err(|error| reason(&error))
     }
 
     fn journal(&self) -> Vec<serde_json::Value> {
@@ -90,15 +90,15 @@ impl Folder {
 }
 
 #[track_caller]
-fn reason(error: &OfficeError) -> Reason {
+fn reason(error: &StateError) -> RefusalReason {
     match error {
-        OfficeError::Refused { reason, .. } => *reason,
+        StateError::Refused { reason, .. } => *reason,
         other => panic!("{other}"),
     }
 }
 
 fn new_key() -> ProvenKey {
-    let key = Algorithm::Ed25519.generate().unwrap();
+    let key = KeyAlgorithm::Ed25519.generate().unwrap();
     ProvenKey::from_request(&request(&key).unwrap()).unwrap()
 }
 
@@ -132,13 +132,13 @@ fn a_token_is_used_once_and_a_lost_answer_is_given_again() {
     let mut folder = Folder::new();
     let (token, first, second) = (folder.server_token("web1"), new_key(), new_key());
     let granted = folder.enroll(&token, None, &first).unwrap();
-    assert_eq!(folder.enroll(&token, None, &second), Err(Reason::UsedToken));
+    assert_eq!(folder.enroll(&token, None, &second), Err(RefusalReason::UsedToken));
     assert_eq!(folder.enroll(&token, None, &first).unwrap(), granted);
     folder.reopen();
     assert_eq!(folder.enroll(&token, None, &first).unwrap(), granted);
-    assert_eq!(folder.enroll(&token, None, &second), Err(Reason::UsedToken));
+    assert_eq!(folder.enroll(&token, None, &second), Err(RefusalReason::UsedToken));
     folder.now += HOUR;
-    assert_eq!(folder.enroll(&token, None, &first), Err(Reason::UsedToken));
+    assert_eq!(folder.enroll(&token, None, &first), Err(RefusalReason::UsedToken));
 }
 
 #[test]
@@ -147,23 +147,23 @@ fn expired_revoked_and_forged_tokens_are_refused() {
     let token = folder.server_token("web1");
     let forged =
         Token { secret: rcmd_certs::enroll::token::Secret::random().unwrap(), ..token.clone() };
-    assert_eq!(folder.enroll(&forged, None, &new_key()), Err(Reason::UnknownToken));
+    assert_eq!(folder.enroll(&forged, None, &new_key()), Err(RefusalReason::UnknownToken));
     folder.now += HOUR + 1;
-    assert_eq!(folder.enroll(&token, None, &new_key()), Err(Reason::ExpiredToken));
+    assert_eq!(folder.enroll(&token, None, &new_key()), Err(RefusalReason::ExpiredToken));
 
     let token = folder.server_token("web2");
     let id = &token.secret.id()[..12];
-    let revoked = folder.office().revoke(id, RevocationReason::Unspecified, false, folder.now);
+    let revoked = folder.state().revoke(id, RevocationReason::Unspecified, false, folder.now);
     assert_eq!(revoked.unwrap().tokens, [id]);
-    assert_eq!(folder.enroll(&token, None, &new_key()), Err(Reason::RevokedToken));
-    assert!(folder.office().census(folder.now).unwrap().members.is_empty());
+    assert_eq!(folder.enroll(&token, None, &new_key()), Err(RefusalReason::RevokedToken));
+    assert!(folder.state().listing(folder.now).unwrap().members.is_empty());
 }
 
 #[test]
 fn a_token_is_refused_to_another_name() {
     let folder = Folder::new();
     let token = folder.server_token("web1");
-    assert_eq!(folder.enroll(&token, Some("web2"), &new_key()), Err(Reason::Name));
+    assert_eq!(folder.enroll(&token, Some("web2"), &new_key()), Err(RefusalReason::Name));
     folder.enroll(&token, Some("web1"), &new_key()).unwrap();
 }
 
@@ -172,13 +172,16 @@ fn a_fleet_takes_each_name_once() {
     let folder = Folder::new();
     let pattern = "web[01-50].example".parse().unwrap();
     let token = folder.token(Kind::Server, Names::OneOf(pattern), &[], 2);
-    assert_eq!(folder.enroll(&token, None, &new_key()), Err(Reason::Name));
-    assert_eq!(folder.enroll(&token, Some("web51.example"), &new_key()), Err(Reason::Name));
+    assert_eq!(folder.enroll(&token, None, &new_key()), Err(RefusalReason::Name));
+    assert_eq!(folder.enroll(&token, Some("web51.example"), &new_key()), Err(RefusalReason::Name));
     let granted = folder.enroll(&token, Some("web07.example"), &new_key()).unwrap();
     assert_eq!(facts(&granted).dns_names, ["web07.example"]);
-    assert_eq!(folder.enroll(&token, Some("web07.example"), &new_key()), Err(Reason::Name));
+    assert_eq!(folder.enroll(&token, Some("web07.example"), &new_key()), Err(RefusalReason::Name));
     folder.enroll(&token, Some("web08.example"), &new_key()).unwrap();
-    assert_eq!(folder.enroll(&token, Some("web09.example"), &new_key()), Err(Reason::UsedToken));
+    assert_eq!(
+        folder.enroll(&token, Some("web09.example"), &new_key()),
+        Err(RefusalReason::UsedToken)
+    );
 }
 
 #[test]
@@ -199,7 +202,7 @@ fn a_request_gets_nothing_of_what_it_asks_for() {
     let mut unknown = rcgen::CustomExtension::from_oid_content(&[1, 3, 9942, 1], vec![5, 0]);
     unknown.set_criticality(true);
     wish.custom_extensions.push(unknown);
-    let secret_key = Algorithm::EcdsaP256.generate().unwrap();
+    let secret_key = KeyAlgorithm::EcdsaP256.generate().unwrap();
     let request = wish.serialize_request(&secret_key).unwrap();
     let key = ProvenKey::from_request(request.der()).unwrap();
 
@@ -221,8 +224,8 @@ fn a_clock_an_hour_off_is_named_and_the_token_is_not_used() {
     for (off, word) in [(-HOUR, "behind"), (HOUR, "ahead")] {
         let (secret, time) = (token.secret.clone(), folder.now + off);
         let application = Application { secret, name: None, key: key.clone(), time };
-        let refused = folder.office().enroll(&application, folder.now).unwrap_err();
-        assert_eq!(reason(&refused), Reason::Clock);
+        let refused = folder.state().enroll(&application, folder.now).unwrap_err();
+        assert_eq!(reason(&refused), RefusalReason::Clock);
         let message = refused.to_string();
         assert!(message.contains("clock is 60 minutes") && message.contains(word), "{message}");
     }
@@ -245,8 +248,8 @@ fn a_key_is_renewed_until_a_month_after_the_last_time() {
     folder.now += 30 * DAY;
     folder.renew(&key).unwrap();
     folder.now += 30 * DAY + 1;
-    assert_eq!(folder.renew(&key), Err(Reason::Late));
-    assert_eq!(folder.renew(&new_key()), Err(Reason::Stranger));
+    assert_eq!(folder.renew(&key), Err(RefusalReason::Late));
+    assert_eq!(folder.renew(&new_key()), Err(RefusalReason::Stranger));
 }
 
 #[test]
@@ -262,7 +265,7 @@ fn a_revoked_member_is_on_the_list_and_never_renews() {
     let second = facts(&folder.renew(&alice).unwrap()).serial;
 
     let reason = RevocationReason::KeyCompromise;
-    let revoked = folder.office().revoke("alice", reason, false, folder.now).unwrap();
+    let revoked = folder.state().revoke("alice", reason, false, folder.now).unwrap();
     assert_eq!(revoked.members, ["client alice"]);
     assert_eq!(
         revoked.serials.iter().collect::<HashSet<_>>(),
@@ -272,13 +275,13 @@ fn a_revoked_member_is_on_the_list_and_never_renews() {
     let lists = CrlSet::load(&folder.layout().authority_list()).unwrap().unwrap();
     assert!(lists.contains(&first) && lists.contains(&second) && !lists.contains(&other));
     assert_eq!((lists.number(), lists.next_update()), (1, folder.now + 7 * DAY));
-    assert_eq!(folder.renew(&alice), Err(Reason::Revoked));
+    assert_eq!(folder.renew(&alice), Err(RefusalReason::Revoked));
     folder.renew(&bob).unwrap();
 
     folder.reopen();
-    let next = folder.office().publish(folder.now + HOUR).unwrap();
+    let next = folder.state().publish(folder.now + HOUR).unwrap();
     assert_eq!((next.number, next.this_update), (2, folder.now + HOUR));
-    let over = folder.office().publish(folder.now + 30 * DAY).unwrap();
+    let over = folder.state().publish(folder.now + 30 * DAY).unwrap();
     let list = rcmd_certs::crl::Crl::from_der(&over.lists[0].0).unwrap();
     assert_eq!(list.revoked, Vec::<String>::new(), "what expired long ago leaves the list");
 }
@@ -289,7 +292,7 @@ fn a_serial_number_revokes_its_member_and_a_foreign_one_only_when_told() {
     let granted = folder.enroll(&folder.server_token("web1"), None, &new_key()).unwrap();
     let serial = facts(&granted).serial;
     let revoke = |what: &str, unlisted| {
-        folder.office().revoke(what, RevocationReason::Superseded, unlisted, folder.now)
+        folder.state().revoke(what, RevocationReason::Superseded, unlisted, folder.now)
     };
     assert_eq!(revoke(&serial.to_uppercase(), false).unwrap().members, ["server web1"]);
     let message = revoke("0badcafe", false).unwrap_err().to_string();
@@ -311,12 +314,12 @@ fn an_emergency_certificate_is_marked_short_and_not_renewed() {
         break_glass: true,
     };
     let key = new_key();
-    let granted = folder.office().issue(&issue, &key, folder.now).unwrap();
+    let granted = folder.state().issue(&issue, &key, folder.now).unwrap();
     let identity = rcmd_certs::Identity::from_der(&granted.chain[0].0).unwrap();
     assert!(identity.is_break_glass());
-    assert_eq!(folder.renew(&key), Err(Reason::Stranger));
+    assert_eq!(folder.renew(&key), Err(RefusalReason::Stranger));
     issue.life += Duration::from_secs(1);
-    assert!(folder.office().issue(&issue, &new_key(), folder.now).is_err());
+    assert!(folder.state().issue(&issue, &new_key(), folder.now).is_err());
 }
 
 #[test]
@@ -326,7 +329,7 @@ fn every_certificate_is_in_the_journal() {
     folder.enroll(&folder.server_token("web1"), None, &key).unwrap();
     folder.now += 6 * DAY;
     folder.renew(&key).unwrap();
-    folder.office().publish(folder.now).unwrap();
+    folder.state().publish(folder.now).unwrap();
     let lines = folder.journal();
     let events: Vec<_> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
     assert_eq!(events, ["token", "certificate", "certificate", "lists"]);
@@ -358,7 +361,7 @@ fn a_certificate_that_never_left_is_said_to_be_void() {
 #[test]
 fn a_certificate_that_could_not_be_kept_is_void_too() {
     let folder = Folder::new();
-    let failed: Result<(), OfficeError> = folder.office().record(folder.now, |rows| {
+    let failed: Result<(), StateError> = folder.state().record(folder.now, |rows| {
         let grant = Grant {
             kind: Kind::Server,
             names: vec!["web1".into()],
@@ -367,14 +370,14 @@ fn a_certificate_that_could_not_be_kept_is_void_too() {
             break_glass: false,
             by: "command".into(),
         };
-        folder.office().sign(rows, grant, &new_key(), folder.now)?;
-        Err(OfficeError::Order("the disk is full".into()))
+        folder.state().sign(rows, grant, &new_key(), folder.now)?;
+        Err(StateError::Invalid("the disk is full".into()))
     });
     assert!(failed.is_err());
     let lines = folder.journal();
     assert_eq!(lines[1]["event"], "void");
     assert_eq!(lines[0]["serial"], lines[1]["serial"]);
-    folder.office().publish(folder.now).unwrap();
+    folder.state().publish(folder.now).unwrap();
     assert_eq!(folder.journal().len(), 3);
 }
 
@@ -406,10 +409,10 @@ fn tokens_that_make_no_sense_are_not_made() {
             ..good.clone()
         },
     ] {
-        assert!(folder.office().token(bad.clone(), folder.now).is_err(), "{bad:?}");
+        assert!(folder.state().token(bad.clone(), folder.now).is_err(), "{bad:?}");
     }
-    folder.office().listening(&["ca.example:7264".into()]).unwrap();
+    folder.state().listening(&["ca.example:7264".into()]).unwrap();
     let unsaid = NewToken { addresses: vec![], uses: 2, names: fleet, ..good };
-    let token = folder.office().token(unsaid, folder.now).unwrap();
+    let token = folder.state().token(unsaid, folder.now).unwrap();
     assert_eq!(token.addresses, ["ca.example:7264"]);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rcmd_certs::clock::{BACKDATE, span};
 use rcmd_certs::enroll::ClockOff;
-use rcmd_certs::enroll::message::{DEFAULT_PORT, Reason};
+use rcmd_certs::enroll::message::{DEFAULT_PORT, RefusalReason};
 use rcmd_certs::enroll::token::{MAX_TOKEN, Names, Secret, Token, is_address};
 use rcmd_certs::names::Kind;
 use rcmd_certs::names::{self, BadPattern, HostName, MAX_NAMES};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::journal::{Event, date};
 use super::records::{MEMBERS, MemberRecord, TAKEN, TOKENS, TokenRecord, USES, UseRecord, short};
 use super::store::Transaction;
-use super::{Grant, Granted, Office, OfficeError, later};
+use super::{AuthorityState, Grant, Granted, StateError, later};
 use crate::ca::ProvenKey;
 
 /// How long an asker who lost the answer gets the same again, for the same key, in seconds.
@@ -50,17 +50,17 @@ pub struct Application {
     pub time: i64,
 }
 
-impl Office {
+impl AuthorityState {
     /// Makes a token.
     ///
     /// # Errors
     ///
-    /// [`OfficeError`] when it would be nonsense, or could not be kept.
-    pub fn token(&self, new: NewToken, now: i64) -> Result<Token, OfficeError> {
+    /// [`StateError`] when it would be nonsense, or could not be kept.
+    pub fn token(&self, new: NewToken, now: i64) -> Result<Token, StateError> {
         let new = canonical(new)?;
         check(&new)?;
         let addresses = self.addresses(new.addresses)?;
-        let secret = Secret::random().map_err(|error| OfficeError::Order(error.to_string()))?;
+        let secret = Secret::random().map_err(|error| StateError::Invalid(error.to_string()))?;
         let record = TokenRecord {
             kind: new.kind,
             names: new.names.clone(),
@@ -76,9 +76,9 @@ impl Office {
         let token = Token { addresses, authority, kind, names, secret: secret.clone() };
         if token.to_string().len() > MAX_TOKEN {
             let text = "too many names for one token; --for 'web[01-50]' names many in one word";
-            return Err(OfficeError::Order(text.into()));
+            return Err(StateError::Invalid(text.into()));
         }
-        self.store.change(|rows| -> Result<(), OfficeError> {
+        self.store.change(|rows| -> Result<(), StateError> {
             self.journal.add(
                 now,
                 Event::Token {
@@ -96,9 +96,9 @@ impl Office {
     }
 
     /// Where a token's bearer reaches the authority.
-    fn addresses(&self, given: Vec<String>) -> Result<Vec<String>, OfficeError> {
+    fn addresses(&self, given: Vec<String>) -> Result<Vec<String>, StateError> {
         if let Some(address) = given.iter().find(|address| !is_address(address)) {
-            return Err(OfficeError::Order(format!(
+            return Err(StateError::Invalid(format!(
                 "`{}` is not HOST:PORT; write the port too, as in ca.example.org:{DEFAULT_PORT}",
                 printable(address)
             )));
@@ -111,7 +111,7 @@ impl Office {
         }
         let last = self.last_addresses()?;
         if last.is_empty() {
-            return Err(OfficeError::Order(format!(
+            return Err(StateError::Invalid(format!(
                 "where do members reach the authority? Start `rcmd-certs serve` first, or say it \
                  with --address HOST:{DEFAULT_PORT}"
             )));
@@ -123,16 +123,16 @@ impl Office {
     ///
     /// # Errors
     ///
-    /// [`OfficeError::Refused`] with the reason; anything else is the authority's own fault.
-    pub fn enroll(&self, application: &Application, now: i64) -> Result<Granted, OfficeError> {
+    /// [`StateError::Refused`] with the reason; anything else is the authority's own fault.
+    pub fn enroll(&self, application: &Application, now: i64) -> Result<Granted, StateError> {
         let Application { secret, name, key, time } = application;
         if time.abs_diff(now) > BACKDATE.as_secs() {
             let clock = ClockOff { ours: *time, theirs: now };
-            return Err(OfficeError::refused(Reason::Clock, clock.to_string()));
+            return Err(StateError::refused(RefusalReason::Clock, clock.to_string()));
         }
         self.record(now, |rows| {
             let id = secret.id();
-            let unknown = || OfficeError::refused(Reason::UnknownToken, UNKNOWN);
+            let unknown = || StateError::refused(RefusalReason::UnknownToken, UNKNOWN);
             let mut token = rows.get(&TOKENS, &id)?.ok_or_else(unknown)?;
             let use_key = format!("{id}/{}", key.fingerprint());
             if let Some(used) = rows.get(&USES, &use_key)?
@@ -143,7 +143,7 @@ impl Office {
             }
             usable(&token, now)?;
             if rows.get(&MEMBERS, &key.fingerprint().to_string())?.is_some() {
-                return Err(OfficeError::refused(Reason::Request, KEY_AGAIN));
+                return Err(StateError::refused(RefusalReason::Request, KEY_AGAIN));
             }
             let names = chosen(rows, &id, &token, name.as_deref())?;
             let grant = Grant {
@@ -185,7 +185,7 @@ const UNKNOWN: &str = "this authority knows no such token; ask for a new one (`r
 const KEY_AGAIN: &str = "this key has a certificate already; enroll with a new key";
 
 /// Servers' names in lower case, as certificates carry them.
-fn canonical(mut new: NewToken) -> Result<NewToken, OfficeError> {
+fn canonical(mut new: NewToken) -> Result<NewToken, StateError> {
     if new.kind == Kind::Server {
         new.names = match new.names {
             Names::All(names) => {
@@ -196,7 +196,7 @@ fn canonical(mut new: NewToken) -> Result<NewToken, OfficeError> {
             Names::OneOf(pattern) => {
                 let lower = pattern.to_string().to_ascii_lowercase().parse();
                 Names::OneOf(
-                    lower.map_err(|error: BadPattern| OfficeError::Order(error.to_string()))?,
+                    lower.map_err(|error: BadPattern| StateError::Invalid(error.to_string()))?,
                 )
             }
         };
@@ -204,8 +204,8 @@ fn canonical(mut new: NewToken) -> Result<NewToken, OfficeError> {
     Ok(new)
 }
 
-fn check(new: &NewToken) -> Result<(), OfficeError> {
-    let order = |text: &str| Err(OfficeError::Order(text.to_owned()));
+fn check(new: &NewToken) -> Result<(), StateError> {
+    let order = |text: &str| Err(StateError::Invalid(text.to_owned()));
     new.names.check(new.kind)?;
     new.groups.iter().try_for_each(|group| names::check_group(group))?;
     if new.kind == Kind::Server && !new.groups.is_empty() {
@@ -231,20 +231,20 @@ fn check(new: &NewToken) -> Result<(), OfficeError> {
     if new.uses == 0 { order("a token of no use") } else { Ok(()) }
 }
 
-fn usable(token: &TokenRecord, now: i64) -> Result<(), OfficeError> {
+fn usable(token: &TokenRecord, now: i64) -> Result<(), StateError> {
     let ask = "ask for a new one (`rcmd-certs token`)";
     if token.revoked_at.is_some() {
         let text = format!("this token was revoked; {ask}");
-        return Err(OfficeError::refused(Reason::RevokedToken, text));
+        return Err(StateError::refused(RefusalReason::RevokedToken, text));
     }
     if token.left == 0 {
         let text = format!("this token was used already; {ask}, and if that was not you, say so");
-        return Err(OfficeError::refused(Reason::UsedToken, text));
+        return Err(StateError::refused(RefusalReason::UsedToken, text));
     }
     if now > token.expires_at {
         let ago = span(now.abs_diff(token.expires_at));
         let text = format!("this token expired {ago} ago; {ask}");
-        return Err(OfficeError::refused(Reason::ExpiredToken, text));
+        return Err(StateError::refused(RefusalReason::ExpiredToken, text));
     }
     Ok(())
 }
@@ -255,8 +255,8 @@ fn chosen(
     id: &str,
     token: &TokenRecord,
     wanted: Option<&str>,
-) -> Result<Vec<String>, OfficeError> {
-    let refuse = |text: String| Err(OfficeError::refused(Reason::Name, text));
+) -> Result<Vec<String>, StateError> {
+    let refuse = |text: String| Err(StateError::refused(RefusalReason::Name, text));
     match (&token.names, wanted) {
         (Names::All(names), None) => Ok(names.clone()),
         (Names::All(names), Some(wanted)) if names.iter().any(|name| name == wanted) => {

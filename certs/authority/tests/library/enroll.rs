@@ -7,15 +7,17 @@ use std::sync::Arc;
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType};
 use rcmd_authority::ca::Authority;
-use rcmd_authority::server::{Options as ServeOptions, Serving};
-use rcmd_authority::state::{Desk, NewToken, Order, Reply, RevocationReason};
+use rcmd_authority::server::{ListenOptions, Serving};
+use rcmd_authority::state::{AdminClient, AdminRequest, AdminResponse, NewToken, RevocationReason};
 use rcmd_certs::Layout;
 use rcmd_certs::clock;
 use rcmd_certs::crl::CrlSet;
-use rcmd_certs::enroll::key::{Algorithm, request};
-use rcmd_certs::enroll::message::{self, Answer, Ask};
+use rcmd_certs::enroll::key::{KeyAlgorithm, request};
+use rcmd_certs::enroll::message::{self, MemberRequest, MemberResponse};
 use rcmd_certs::enroll::token::{Names, Secret, Token};
-use rcmd_certs::enroll::{EnrollError, Fetched, Kind, Member, Options, Reason, enroll};
+use rcmd_certs::enroll::{
+    EnrollError, EnrollmentOptions, Fetched, Kind, Member, RefusalReason, enroll,
+};
 use rcmd_certs::files::{self as disk, Existing, NewFile};
 use rcmd_certs::pem::Der;
 use rcmd_certs::tls::{self, ClientFiles, ServerFiles, check_client, check_server};
@@ -33,7 +35,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        Self::with(Authority::create(Algorithm::Ed25519).unwrap(), "").await
+        Self::with(Authority::create(KeyAlgorithm::Ed25519).unwrap(), "").await
     }
 
     async fn with(authority: Authority, settings: &str) -> Self {
@@ -49,7 +51,7 @@ impl World {
         write(&layout.ca(), &authority.root_pem());
         write(&layout.authority_toml(), settings);
         let listen = vec!["127.0.0.1:0".parse().unwrap()];
-        let options = ServeOptions { listen, names: Vec::new() };
+        let options = ListenOptions { listen, names: Vec::new() };
         let serving = Serving::start(&layout, &options).await.unwrap();
         Self { root, serving }
     }
@@ -60,7 +62,7 @@ impl World {
         let layout = Layout::new(root.path().join("ca"));
         let listen = serving.addresses().to_vec();
         serving.stop(&layout).await;
-        let options = ServeOptions { listen, names: Vec::new() };
+        let options = ListenOptions { listen, names: Vec::new() };
         let start = async || Serving::start(&layout, &options).await;
         // The thread that owns the store ends a moment after its last task.
         let mut serving = start().await;
@@ -79,16 +81,16 @@ impl World {
         Layout::new(self.root.path().join(name))
     }
 
-    async fn order(&self, order: Order) -> Reply {
-        Desk::open(&self.authority()).await.unwrap().order(order).await.unwrap()
+    async fn request(&self, request: AdminRequest) -> AdminResponse {
+        AdminClient::open(&self.authority()).await.unwrap().request(request).await.unwrap()
     }
 
     async fn token(&self, kind: Kind, names: Names) -> Token {
         let uses = if matches!(names, Names::OneOf(_)) { 2 } else { 1 };
         let groups = if kind == Kind::Client { vec!["ops".to_owned()] } else { vec![] };
         let new = NewToken { kind, names, groups, uses, life: None, addresses: vec![] };
-        match self.order(Order::Token(new)).await {
-            Reply::Token(text) => text.parse().unwrap(),
+        match self.request(AdminRequest::Token(new)).await {
+            AdminResponse::Token(text) => text.parse().unwrap(),
             other => panic!("{other:?}"),
         }
     }
@@ -96,7 +98,7 @@ impl World {
     async fn enrolled(&self, kind: Kind, name: &str) -> Member {
         let token = self.token(kind, Names::All(vec![name.into()])).await;
         let layout = self.member(name);
-        enroll(&token, &layout, &Options::default()).await.unwrap();
+        enroll(&token, &layout, &EnrollmentOptions::default()).await.unwrap();
         Member::load(&layout, kind).unwrap().unwrap()
     }
 
@@ -118,12 +120,12 @@ impl World {
 
     async fn revoke(&self, what: &str) {
         let reason = RevocationReason::KeyCompromise;
-        self.order(Order::Revoke { what: what.into(), reason, unlisted: false }).await;
+        self.request(AdminRequest::Revoke { what: what.into(), reason, unlisted: false }).await;
     }
 }
 
 #[track_caller]
-fn refused(result: Result<impl std::fmt::Debug, EnrollError>) -> Reason {
+fn refused(result: Result<impl std::fmt::Debug, EnrollError>) -> RefusalReason {
     match result {
         Err(EnrollError::Refused { reason, .. }) => reason,
         other => panic!("{other:?}"),
@@ -131,12 +133,16 @@ fn refused(result: Result<impl std::fmt::Debug, EnrollError>) -> Reason {
 }
 
 /// Asks the authority over a connection of our own.
-async fn ask_as(world: &World, config: Arc<ClientConfig>, ask: &Ask) -> std::io::Result<Answer> {
+async fn ask_as(
+    world: &World,
+    config: Arc<ClientConfig>,
+    ask: &MemberRequest,
+) -> std::io::Result<MemberResponse> {
     let stream = TcpStream::connect(world.serving.addresses()[0]).await.unwrap();
     let name = tls::listener_name().unwrap();
     let mut stream = TlsConnector::from(config).connect(name, stream).await.unwrap();
-    message::write(&mut stream, ask, message::MAX_ASK).await?;
-    let answer = message::read(&mut stream, message::MAX_ANSWER).await?;
+    message::write(&mut stream, ask, message::MAX_REQUEST).await?;
+    let answer = message::read(&mut stream, message::MAX_RESPONSE).await?;
     Ok(answer.unwrap())
 }
 
@@ -146,7 +152,7 @@ async fn two_empty_folders_become_a_pair_that_trusts_each_other() {
     let token =
         world.token(Kind::Server, Names::All(vec!["web1".into(), "127.0.0.1".into()])).await;
     let server = world.member("server");
-    let fetched = enroll(&token, &server, &Options::default()).await.unwrap();
+    let fetched = enroll(&token, &server, &EnrollmentOptions::default()).await.unwrap();
     assert_eq!(fetched.names, ["web1", "127.0.0.1"]);
     assert!(fetched.new_roots && fetched.clock.is_none());
     let client = world.enrolled(Kind::Client, "alice").await;
@@ -169,11 +175,11 @@ async fn an_identity_is_never_overwritten() {
     let member = world.enrolled(Kind::Client, "alice").await;
     let before = fs::read(member.layout().client_key()).unwrap();
     let token = world.token(Kind::Client, Names::All(vec!["bob".into()])).await;
-    let again = enroll(&token, member.layout(), &Options::default()).await;
+    let again = enroll(&token, member.layout(), &EnrollmentOptions::default()).await;
     assert!(matches!(again, Err(EnrollError::Exists(_))), "{again:?}");
     assert_eq!(fs::read(member.layout().client_key()).unwrap(), before);
     // The token was not spent on it.
-    enroll(&token, &world.member("bob"), &Options::default()).await.unwrap();
+    enroll(&token, &world.member("bob"), &EnrollmentOptions::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -183,13 +189,13 @@ async fn a_lost_answer_is_asked_for_again_with_the_same_key() {
     let layout = world.member("web1");
     // As a kill after the answer left the authority and before anything was written leaves it: the
     // key that waits for its certificate.
-    let key = Algorithm::Ed25519.generate().unwrap();
+    let key = KeyAlgorithm::Ed25519.generate().unwrap();
     disk::create_private_dir(&layout.server_dir()).unwrap();
     let path = layout.server_dir().join(format!(".enroll-{}.pem", &token.secret.id()[..12]));
     let text = key.serialize_pem();
     let file = NewFile { path: &path, bytes: text.as_bytes(), private: true };
     disk::write_all(&[file], Existing::Keep).unwrap();
-    let ask = Ask::Enroll {
+    let ask = MemberRequest::Enroll {
         secret: token.secret.clone(),
         name: None,
         request: Der(request(&key).unwrap()),
@@ -197,25 +203,29 @@ async fn a_lost_answer_is_asked_for_again_with_the_same_key() {
     };
     let config = tls::contact_config(&[token.authority], None).unwrap();
     let answer = ask_as(&world, config, &ask).await.unwrap();
-    assert!(matches!(answer.body, message::Body::Certificate { .. }), "{answer:?}");
+    assert!(matches!(answer.body, message::ResponseBody::Certificate { .. }), "{answer:?}");
 
-    enroll(&token, &layout, &Options::default()).await.unwrap();
+    enroll(&token, &layout, &EnrollmentOptions::default()).await.unwrap();
     assert_eq!(check_server(&ServerFiles::from(&layout)).unwrap(), []);
-    let other = enroll(&token, &world.member("other"), &Options::default()).await;
-    assert_eq!(refused(other), Reason::UsedToken);
+    let other = enroll(&token, &world.member("other"), &EnrollmentOptions::default()).await;
+    assert_eq!(refused(other), RefusalReason::UsedToken);
 }
 
 #[tokio::test]
 async fn a_name_is_chosen_from_a_fleet_s() {
     let world = World::new().await;
     let token = world.token(Kind::Server, Names::OneOf("web[01-50]".parse().unwrap())).await;
-    let named = |name: &str| Options { name: Some(name.into()), ..Options::default() };
-    let nobody = enroll(&token, &world.member("a"), &Options::default()).await;
+    let named =
+        |name: &str| EnrollmentOptions { name: Some(name.into()), ..EnrollmentOptions::default() };
+    let nobody = enroll(&token, &world.member("a"), &EnrollmentOptions::default()).await;
     assert!(nobody.unwrap_err().to_string().contains("--name"));
     assert!(enroll(&token, &world.member("a"), &named("web51")).await.is_err());
     let fetched = enroll(&token, &world.member("a"), &named("Web07")).await.unwrap();
     assert_eq!(fetched.names, ["web07"]);
-    assert_eq!(refused(enroll(&token, &world.member("b"), &named("web07")).await), Reason::Name);
+    assert_eq!(
+        refused(enroll(&token, &world.member("b"), &named("web07")).await),
+        RefusalReason::Name
+    );
 }
 
 #[tokio::test]
@@ -224,7 +234,7 @@ async fn an_authority_that_the_token_does_not_name_gets_no_secret() {
     let mut token = world.token(Kind::Server, Names::All(vec!["web1".into()])).await;
     token.addresses = vec![other.serving.addresses()[0].to_string()];
     let layout = world.member("web1");
-    let result = enroll(&token, &layout, &Options::default()).await;
+    let result = enroll(&token, &layout, &EnrollmentOptions::default()).await;
     assert!(matches!(result, Err(EnrollError::Impostor { .. })), "{result:?}");
     assert!(!layout.server_key().exists());
 }
@@ -235,15 +245,18 @@ async fn a_forged_token_and_an_absent_authority_are_told_apart() {
     let mut token = world.token(Kind::Client, Names::All(vec!["alice".into()])).await;
     token.secret = Secret::random().unwrap();
     let layout = world.member("alice");
-    assert_eq!(refused(enroll(&token, &layout, &Options::default()).await), Reason::UnknownToken);
+    assert_eq!(
+        refused(enroll(&token, &layout, &EnrollmentOptions::default()).await),
+        RefusalReason::UnknownToken
+    );
     token.addresses = vec!["127.0.0.1:1".into()];
-    let absent = enroll(&token, &layout, &Options::default()).await.unwrap_err();
+    let absent = enroll(&token, &layout, &EnrollmentOptions::default()).await.unwrap_err();
     assert!(absent.is_temporary() && absent.to_string().contains("rcmd-certs serve"), "{absent}");
 }
 
 #[tokio::test]
 async fn a_member_renews_with_an_expired_certificate_too() {
-    let authority = Authority::create(Algorithm::Ed25519).unwrap();
+    let authority = Authority::create(KeyAlgorithm::Ed25519).unwrap();
     // So short a life that no renewal is answered with the certificate before.
     let world = World::with(authority, "client_life = \"5s\"\n").await;
     let layout = world.enrolled(Kind::Client, "alice").await.layout().clone();
@@ -278,7 +291,7 @@ async fn a_stolen_certificate_without_its_key_renews_nothing() {
     let mut config = ClientConfig::clone(&config);
     config.client_auth_cert_resolver = Arc::new(pair);
 
-    let ask = Ask::Renew { time: clock::now_unix() };
+    let ask = MemberRequest::Renew { time: clock::now_unix() };
     let error = ask_as(&world, Arc::new(config), &ask).await.unwrap_err();
     assert!(error.to_string().contains("DecryptError"), "{error}");
 }
@@ -300,13 +313,13 @@ async fn new_lists_come_at_once_to_those_who_watch() {
     assert!(next.contains(&serial));
     let written = CrlSet::load(&world.authority().authority_list()).unwrap().unwrap();
     assert_eq!(written.all(), next.all());
-    assert_eq!(refused(alice.renew().await), Reason::Revoked);
-    assert_eq!(refused(alice.fetch_lists(0).await), Reason::Revoked);
+    assert_eq!(refused(alice.renew().await), RefusalReason::Revoked);
+    assert_eq!(refused(alice.fetch_lists(0).await), RefusalReason::Revoked);
 }
 
 #[tokio::test]
 async fn an_intermediate_signs_and_only_the_root_is_trusted() {
-    let (root, signing) = Authority::create_pair(Algorithm::Ed25519).unwrap();
+    let (root, signing) = Authority::create_pair(KeyAlgorithm::Ed25519).unwrap();
     let world = World::with(signing, "").await;
     let server = world.enrolled(Kind::Server, "web1").await;
     let client = world.enrolled(Kind::Client, "alice").await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcmd_authority::ca::{Authority, Issued, LeafSpec, Usage};
-use rcmd_certs::enroll::key::Algorithm;
+use rcmd_certs::enroll::key::KeyAlgorithm;
 use rcmd_certs::explain::{
     Explanation, on_client, on_client_io, on_server, server_reason, tls_error,
 };
@@ -27,7 +27,7 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        let authority = Authority::create(Algorithm::Ed25519).unwrap();
+        let authority = Authority::create(KeyAlgorithm::Ed25519).unwrap();
         let pair = Self { authority, root: tempfile::tempdir().unwrap() };
         for side in ["client", "server"] {
             std::fs::create_dir(pair.root.path().join(side)).unwrap();
@@ -39,7 +39,7 @@ impl Pair {
     }
 
     fn issue(&self, spec: &LeafSpec) -> Issued {
-        self.authority.issue(spec, Algorithm::Ed25519).unwrap()
+        self.authority.issue(spec, KeyAlgorithm::Ed25519).unwrap()
     }
 
     fn install(&self, side: &str, issued: &Issued) {
@@ -165,7 +165,7 @@ fn assert_says(text: &str, parts: &[&str]) {
 fn a_good_pair_agrees_with_both_kinds_of_key() {
     let pair = Pair::new();
     assert_eq!(pair.shake(), (None, None));
-    let p256 = pair.authority.issue(&client(), Algorithm::EcdsaP256).unwrap();
+    let p256 = pair.authority.issue(&client(), KeyAlgorithm::EcdsaP256).unwrap();
     pair.install("client", &p256);
     assert_eq!(pair.shake(), (None, None));
 }
@@ -173,8 +173,8 @@ fn a_good_pair_agrees_with_both_kinds_of_key() {
 #[test]
 fn a_client_of_another_authority_is_refused() {
     let pair = Pair::new();
-    let other = Authority::create(Algorithm::Ed25519).unwrap();
-    pair.install("client", &other.issue(&client(), Algorithm::Ed25519).unwrap());
+    let other = Authority::create(KeyAlgorithm::Ed25519).unwrap();
+    pair.install("client", &other.issue(&client(), KeyAlgorithm::Ed25519).unwrap());
     let (client, server) = pair.refused();
     assert_says(&client, &["this client's certificate", "does not trust", "unknown authority"]);
     assert_says(&client, &[&other.certificate().subject]);
@@ -184,7 +184,7 @@ fn a_client_of_another_authority_is_refused() {
 #[test]
 fn a_self_signed_client_is_refused() {
     let pair = Pair::new();
-    pair.install("client", &Issued::self_signed(&client(), Algorithm::Ed25519).unwrap());
+    pair.install("client", &Issued::self_signed(&client(), KeyAlgorithm::Ed25519).unwrap());
     let (client, server) = pair.refused();
     assert_says(&client, &["this client's certificate", "self-signed"]);
     assert_says(&server, &["the client's certificate", "self-signed"]);
@@ -193,7 +193,7 @@ fn a_self_signed_client_is_refused() {
 #[test]
 fn an_authority_that_poses_as_a_client_is_refused() {
     let pair = Pair::new();
-    let other = Authority::create(Algorithm::Ed25519).unwrap();
+    let other = Authority::create(KeyAlgorithm::Ed25519).unwrap();
     let dir = pair.root.path().join("client");
     write(&dir.join("cert.pem"), &other.cert_pem());
     write(&dir.join("key.pem"), &other.key_pem());
@@ -253,7 +253,7 @@ fn a_client_certificate_at_a_server_is_refused() {
 #[test]
 fn a_server_of_another_authority_is_refused() {
     let pair = Pair::new();
-    pair.trust("client", &Authority::create(Algorithm::Ed25519).unwrap());
+    pair.trust("client", &Authority::create(KeyAlgorithm::Ed25519).unwrap());
     let (client, server) = pair.refused();
     assert_says(&client, &["the server's certificate", "unknown authority"]);
     assert_says(&server, &["the client does not trust its authority", "unknown authority"]);

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use rcgen::{KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256};
 use rcmd_authority::ca::{Authority, Issued, LeafSpec, Usage};
 use rcmd_certs::Layout;
-use rcmd_certs::enroll::key::Algorithm;
+use rcmd_certs::enroll::key::KeyAlgorithm;
 use rcmd_certs::identity::{Identity, IdentityError};
 use rcmd_certs::names::HostName;
 use rcmd_certs::tls::{
@@ -32,7 +32,7 @@ struct Folder {
 impl Folder {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
-        let authority = Authority::create(Algorithm::Ed25519).unwrap();
+        let authority = Authority::create(KeyAlgorithm::Ed25519).unwrap();
         let folder = Self { root, authority };
         for side in ["server", "client"] {
             fs::create_dir(folder.root.path().join(side)).unwrap();
@@ -44,7 +44,7 @@ impl Folder {
     }
 
     fn issue(&self, spec: &LeafSpec) -> Issued {
-        self.authority.issue(spec, Algorithm::Ed25519).unwrap()
+        self.authority.issue(spec, KeyAlgorithm::Ed25519).unwrap()
     }
 
     fn install(&self, side: &str, issued: &Issued) {
@@ -309,11 +309,11 @@ fn each_fault_is_found_by_itself() {
     folder.install("server", &folder.issue(&spec));
     assert_eq!(found(), [Problem::WrongUsage { needed: "server" }]);
 
-    folder.install("server", &Issued::self_signed(&server(), Algorithm::Ed25519).unwrap());
+    folder.install("server", &Issued::self_signed(&server(), KeyAlgorithm::Ed25519).unwrap());
     assert_eq!(found(), [Problem::SelfSigned]);
 
-    let other = Authority::create(Algorithm::Ed25519).unwrap();
-    folder.install("server", &other.issue(&server(), Algorithm::Ed25519).unwrap());
+    let other = Authority::create(KeyAlgorithm::Ed25519).unwrap();
+    folder.install("server", &other.issue(&server(), KeyAlgorithm::Ed25519).unwrap());
     let issuer = other.certificate().subject.clone();
     assert_eq!(found(), [Problem::ForeignAuthority { issuer }]);
 

@@ -12,7 +12,7 @@ fn secret() -> Secret {
 
 #[test]
 fn asks_stand_on_the_wire_as_documented() {
-    let enroll = Ask::Enroll {
+    let enroll = MemberRequest::Enroll {
         secret: secret(),
         name: Some("web07".into()),
         request: Der(vec![0x30, 0, 0xff]),
@@ -23,11 +23,14 @@ fn asks_stand_on_the_wire_as_documented() {
             enroll,
             r#"{"ask":"enroll","secret":"AAECAwQFBgcICQoLDA0ODxAREhM","name":"web07","request":"MAD/","time":1795240000}"#,
         ),
-        (Ask::Renew { time: 1 }, r#"{"ask":"renew","time":1}"#),
-        (Ask::Lists { newer_than: 7, wait: 60 }, r#"{"ask":"lists","newer_than":7,"wait":60}"#),
+        (MemberRequest::Renew { time: 1 }, r#"{"ask":"renew","time":1}"#),
+        (
+            MemberRequest::Lists { newer_than: 7, wait: 60 },
+            r#"{"ask":"lists","newer_than":7,"wait":60}"#,
+        ),
     ] {
         assert_eq!(serde_json::to_string(&ask).unwrap(), text);
-        assert_eq!(serde_json::from_str::<Ask>(text).unwrap(), ask);
+        assert_eq!(serde_json::from_str::<MemberRequest>(text).unwrap(), ask);
     }
 }
 
@@ -36,30 +39,30 @@ fn answers_stand_on_the_wire_as_documented() {
     let der = || Der(vec![0x30, 0]);
     for (body, text) in [
         (
-            Body::Certificate { chain: vec![der()], roots: vec![der()], renew_until: 9 },
+            ResponseBody::Certificate { chain: vec![der()], roots: vec![der()], renew_until: 9 },
             r#"{"time":5,"answer":"certificate","chain":["MAA="],"roots":["MAA="],"renew_until":9}"#,
         ),
         (
-            Body::Lists { number: 8, lists: vec![der()], roots: vec![] },
+            ResponseBody::Lists { number: 8, lists: vec![der()], roots: vec![] },
             r#"{"time":5,"answer":"lists","number":8,"lists":["MAA="]}"#,
         ),
-        (Body::Unchanged { number: 8 }, r#"{"time":5,"answer":"unchanged","number":8}"#),
+        (ResponseBody::Unchanged { number: 8 }, r#"{"time":5,"answer":"unchanged","number":8}"#),
         (
-            Body::Refused { reason: Reason::UsedToken, message: "used".into() },
+            ResponseBody::Refused { reason: RefusalReason::UsedToken, message: "used".into() },
             r#"{"time":5,"answer":"refused","reason":"used_token","message":"used"}"#,
         ),
     ] {
-        let answer = Answer { time: 5, body };
+        let answer = MemberResponse { time: 5, body };
         assert_eq!(serde_json::to_string(&answer).unwrap(), text);
-        assert_eq!(serde_json::from_str::<Answer>(text).unwrap(), answer);
+        assert_eq!(serde_json::from_str::<MemberResponse>(text).unwrap(), answer);
     }
 }
 
 #[test]
 fn a_reason_of_tomorrow_is_still_a_refusal() {
     let text = r#"{"time":5,"answer":"refused","reason":"moon_phase","message":"no","more":[1]}"#;
-    let answer: Answer = serde_json::from_str(text).unwrap();
-    let refused = Body::Refused { reason: Reason::Other, message: "no".into() };
+    let answer: MemberResponse = serde_json::from_str(text).unwrap();
+    let refused = ResponseBody::Refused { reason: RefusalReason::Other, message: "no".into() };
     assert_eq!(answer.body, refused);
 }
 
@@ -67,18 +70,18 @@ fn a_reason_of_tomorrow_is_still_a_refusal() {
 fn the_manual_names_every_reason_and_every_form() {
     let manual = include_str!("../../../../docs/enrollment.md");
     for reason in [
-        Reason::UnknownToken,
-        Reason::UsedToken,
-        Reason::ExpiredToken,
-        Reason::RevokedToken,
-        Reason::Name,
-        Reason::Request,
-        Reason::Clock,
-        Reason::Stranger,
-        Reason::Revoked,
-        Reason::Late,
-        Reason::Busy,
-        Reason::Internal,
+        RefusalReason::UnknownToken,
+        RefusalReason::UsedToken,
+        RefusalReason::ExpiredToken,
+        RefusalReason::RevokedToken,
+        RefusalReason::Name,
+        RefusalReason::Request,
+        RefusalReason::Clock,
+        RefusalReason::Stranger,
+        RefusalReason::Revoked,
+        RefusalReason::Late,
+        RefusalReason::Busy,
+        RefusalReason::Internal,
     ] {
         let word = serde_json::to_value(reason).unwrap();
         let word = format!("`{}`", word.as_str().unwrap());
@@ -118,15 +121,15 @@ fn a_message_is_whole_within_its_limit_or_an_error() {
 #[test]
 fn nesting_without_end_is_refused_and_not_followed() {
     let deep = framed(&[b'['; 16_000]);
-    assert_eq!(read_all(&deep, MAX_ASK).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    assert_eq!(read_all(&deep, MAX_REQUEST).unwrap_err().kind(), io::ErrorKind::InvalidData);
 }
 
 proptest! {
     #[test]
     fn any_bytes_are_answered_without_a_panic(bytes: Vec<u8>, json in "\\PC{0,60}") {
-        let _ = read_all(&bytes, MAX_ASK);
-        let _ = serde_json::from_slice::<Ask>(&bytes);
-        let _ = serde_json::from_str::<Ask>(&json);
-        let _ = serde_json::from_str::<Answer>(&json);
+        let _ = read_all(&bytes, MAX_REQUEST);
+        let _ = serde_json::from_slice::<MemberRequest>(&bytes);
+        let _ = serde_json::from_str::<MemberRequest>(&json);
+        let _ = serde_json::from_str::<MemberResponse>(&json);
     }
 }

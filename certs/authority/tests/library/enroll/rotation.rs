@@ -1,20 +1,25 @@
 //! A new authority in place of the old one, with members that live on.
 
-use rcmd_authority::state::{Move, Rotation, Step};
+use rcmd_authority::state::{Rotation, RotationAction, Step};
 use rcmd_certs::fingerprint::Fingerprint;
 
 use super::*;
 
 impl World {
-    async fn rotate(&self, order: Move) -> Rotation {
-        match self.order(Order::Rotate(order)).await {
-            Reply::Rotation(rotation) => rotation,
+    async fn rotate(&self, action: RotationAction) -> Rotation {
+        match self.request(AdminRequest::Rotate(action)).await {
+            AdminResponse::Rotation(rotation) => rotation,
             other => panic!("{other:?}"),
         }
     }
 
-    async fn expect_step(&self, order: Move, step: Option<Step>, waiting: &[&str]) -> Rotation {
-        let rotation = self.rotate(order).await;
+    async fn expect_step(
+        &self,
+        action: RotationAction,
+        step: Option<Step>,
+        waiting: &[&str],
+    ) -> Rotation {
+        let rotation = self.rotate(action).await;
         assert!(rotation.moved, "{rotation:?}");
         assert_eq!((rotation.step, &rotation.waiting[..]), (step, &strings(waiting)[..]));
         rotation
@@ -57,14 +62,14 @@ async fn every_member_moves_over_and_then_the_old_authority_is_gone() {
     let old_issuer = issuer(&web1);
     let waiting = ["client alice", "server web1"];
 
-    let mut announced = world.rotate(Move::Next).await;
+    let mut announced = world.rotate(RotationAction::Next).await;
     announced.waiting.sort();
     assert_eq!((announced.step, announced.waiting), (Some(Step::Announced), strings(&waiting)));
     assert_eq!((announced.signing, announced.other.is_some()), (old[0], true));
-    assert!(!world.rotate(Move::Next).await.moved, "nobody has renewed yet");
+    assert!(!world.rotate(RotationAction::Next).await.moved, "nobody has renewed yet");
 
     assert!(follow(&web1).await.new_roots);
-    assert_eq!(world.rotate(Move::Next).await.waiting, ["client alice"]);
+    assert_eq!(world.rotate(RotationAction::Next).await.waiting, ["client alice"]);
     follow(&alice).await;
     assert_eq!(issuer(&alice), old_issuer, "the old one signs until the switch");
     reload(&mut web1);
@@ -72,7 +77,7 @@ async fn every_member_moves_over_and_then_the_old_authority_is_gone() {
     let both = roots(web1.layout());
     assert_eq!((both.len(), roots(alice.layout()).len()), (2, 2));
 
-    let mut switched = world.rotate(Move::Next).await;
+    let mut switched = world.rotate(RotationAction::Next).await;
     switched.waiting.sort();
     assert_eq!((switched.step, switched.waiting), (Some(Step::Switched), strings(&waiting)));
     assert_ne!(switched.signing, old[0]);
@@ -86,7 +91,7 @@ async fn every_member_moves_over_and_then_the_old_authority_is_gone() {
     assert_ne!(issuer(&web1), old_issuer);
     assert_eq!(check_server(&alice_trusts(&alice, &web1)).unwrap(), []);
 
-    world.expect_step(Move::Next, None, &[]).await;
+    world.expect_step(RotationAction::Next, None, &[]).await;
     follow(&web1).await;
     assert_eq!(roots(web1.layout()), [switched.signing]);
     assert_eq!(roots(&world.authority()), [switched.signing]);
@@ -103,15 +108,15 @@ fn alice_trusts(alice: &Member, web1: &Member) -> ServerFiles {
 async fn whoever_was_not_seen_is_waited_for_unless_forced() {
     let world = World::new().await;
     let token = world.token(Kind::Server, Names::All(vec!["web1".into()])).await;
-    let announced = world.rotate(Move::Next).await;
+    let announced = world.rotate(RotationAction::Next).await;
     assert!(announced.waiting[0].starts_with("token "), "{announced:?}");
     // Its text names the old root: good until the switch.
-    enroll(&token, &world.member("web1"), &Options::default()).await.unwrap();
+    enroll(&token, &world.member("web1"), &EnrollmentOptions::default()).await.unwrap();
     let web1 = Member::load(&world.member("web1"), Kind::Server).unwrap().unwrap();
-    world.expect_step(Move::Next, Some(Step::Switched), &["server web1"]).await;
-    assert!(!world.rotate(Move::Next).await.moved);
-    assert_eq!(world.rotate(Move::Tell).await.waiting, ["server web1"]);
-    world.expect_step(Move::Force, None, &[]).await;
+    world.expect_step(RotationAction::Next, Some(Step::Switched), &["server web1"]).await;
+    assert!(!world.rotate(RotationAction::Next).await.moved);
+    assert_eq!(world.rotate(RotationAction::Tell).await.waiting, ["server web1"]);
+    world.expect_step(RotationAction::Force, None, &[]).await;
     // It trusts the new root since the announcement, and so it is not lost.
     web1.renew().await.unwrap();
 }
@@ -121,30 +126,31 @@ async fn what_was_only_announced_can_be_given_up() {
     let world = World::new().await;
     let old = roots(&world.authority());
     let web1 = world.enrolled(Kind::Server, "web1").await;
-    world.rotate(Move::Next).await;
+    world.rotate(RotationAction::Next).await;
     follow(&web1).await;
-    world.expect_step(Move::Abort, None, &[]).await;
+    world.expect_step(RotationAction::Abort, None, &[]).await;
     assert_eq!(roots(&world.authority()), old);
     let web1 = Member::load(web1.layout(), Kind::Server).unwrap().unwrap();
     follow(&web1).await;
     assert_eq!(roots(web1.layout()), old);
-    let mut desk = Desk::open(&world.authority()).await.unwrap();
-    assert!(desk.order(Order::Rotate(Move::Abort)).await.is_err());
+    let mut admin_client = AdminClient::open(&world.authority()).await.unwrap();
+    assert!(admin_client.request(AdminRequest::Rotate(RotationAction::Abort)).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_outlives_the_process() {
     let mut world = World::new().await;
     let web1 = world.enrolled(Kind::Server, "web1").await;
-    let announced = world.rotate(Move::Next).await;
+    let announced = world.rotate(RotationAction::Next).await;
     follow(&web1).await;
     world = world.restarted().await;
-    assert_eq!(world.rotate(Move::Tell).await.other, announced.other);
-    let switched = world.expect_step(Move::Next, Some(Step::Switched), &["server web1"]).await;
+    assert_eq!(world.rotate(RotationAction::Tell).await.other, announced.other);
+    let switched =
+        world.expect_step(RotationAction::Next, Some(Step::Switched), &["server web1"]).await;
     world = world.restarted().await;
-    assert_eq!(world.rotate(Move::Tell).await.signing, switched.signing);
-    world.expect_step(Move::Force, None, &[]).await;
+    assert_eq!(world.rotate(RotationAction::Tell).await.signing, switched.signing);
+    world.expect_step(RotationAction::Force, None, &[]).await;
     world = world.restarted().await;
-    let settled = world.rotate(Move::Tell).await;
+    let settled = world.rotate(RotationAction::Tell).await;
     assert_eq!((settled.step, settled.signing, settled.other), (None, switched.signing, None));
 }
