@@ -32,6 +32,7 @@ mod client_verifier;
 mod enrollment;
 mod load;
 mod server_verifier;
+mod signatures;
 
 pub use check::{CertificateFinding, Problem, check_client, check_server, date_problem};
 pub use client_verifier::{ClientVerifier, Revalidation, Revocation};

@@ -3,16 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
-    SignatureScheme,
-};
+use rustls::{CertificateError, DistinguishedName, Error, RootCertStore};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
+use super::signatures::tls13_signatures;
 use crate::clock::span;
 use crate::crl::CrlSet;
 use crate::identity::{Identity, IdentityError};
@@ -44,6 +41,7 @@ pub struct ClientVerifier {
     /// The authorities that vouch for names of some rule alone, by their files.
     outside: Vec<(PathBuf, Arc<dyn ClientCertVerifier>)>,
     hints: Vec<DistinguishedName>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 /// Why a client that was let in has to go.
@@ -110,7 +108,8 @@ impl ClientVerifier {
                 Some(listed.enforce_revocation_expiration().build()?)
             }
         };
-        Ok(Self { by_chain, by_lists, mapping, outside, hints })
+        let algorithms = provider.signature_verification_algorithms;
+        Ok(Self { by_chain, by_lists, mapping, outside, hints, algorithms })
     }
 
     /// Who the holder of a verified chain is.
@@ -214,27 +213,7 @@ impl ClientCertVerifier for ClientVerifier {
         })
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.by_chain.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.by_chain.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.by_chain.supported_verify_schemes()
-    }
+    tls13_signatures!();
 }
 
 #[cfg(test)]

@@ -10,19 +10,19 @@
 
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error,
-    PeerIncompatible, RootCertStore, ServerConfig, SignatureScheme,
+    CertificateError, ClientConfig, DistinguishedName, Error, RootCertStore, ServerConfig,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
+use super::signatures::tls13_signatures;
 use super::{TlsError, load, provider};
 use crate::fingerprint::Fingerprint;
 use crate::names::Kind;
@@ -52,10 +52,10 @@ pub fn listener_config(
 ) -> Result<Arc<ServerConfig>, Error> {
     let provider = provider();
     let pair = SingleCertAndKey::from(CertifiedKey::from_der(chain, key, &provider)?);
-    let anybody = Arc::new(KeyProofVerifier(Arc::clone(&provider)));
+    let verifier = KeyProofVerifier { algorithms: provider.signature_verification_algorithms };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])?
-        .with_client_cert_verifier(anybody)
+        .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(Arc::new(pair));
     config.alpn_protocols = vec![AUTHORITY_ALPN.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -74,13 +74,16 @@ pub fn contact_config(
     member: Option<(&Layout, Kind)>,
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = provider();
-    let known =
-        PinnedRootVerifier { authorities: authorities.to_vec(), provider: Arc::clone(&provider) };
+    let verifier = PinnedRootVerifier {
+        authorities: authorities.to_vec(),
+        algorithms: provider.signature_verification_algorithms,
+        provider: Arc::clone(&provider),
+    };
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&TLS13])
         .map_err(|error| TlsError::Setup { path: "TLS 1.3".into(), reason: error.to_string() })?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(known));
+        .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match member {
         None => builder.with_no_client_auth(),
         Some((layout, kind)) => {
@@ -106,10 +109,11 @@ pub fn listener_name() -> Result<ServerName<'static>, Error> {
     ServerName::try_from(LISTENER_NAME).map_err(|error| Error::General(error.to_string()))
 }
 
-/// Takes an authority for what it is by the key of its root.
+/// Accepts a listener that an authority with a known root key certified as its own.
 #[derive(Debug)]
 struct PinnedRootVerifier {
     authorities: Vec<Fingerprint>,
+    algorithms: WebPkiSupportedAlgorithms,
     provider: Arc<CryptoProvider>,
 }
 
@@ -145,33 +149,14 @@ impl ServerCertVerifier for PinnedRootVerifier {
         }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(PeerIncompatible::Tls12NotOfferedOrEnabled.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, known)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
+    tls13_signatures!();
 }
 
-/// Takes whoever has the key of the certificate that it shows, and whoever shows none.
+/// Accepts any peer that proves the key of the certificate it presents, and peers without one.
 #[derive(Debug)]
-struct KeyProofVerifier(Arc<CryptoProvider>);
+struct KeyProofVerifier {
+    algorithms: WebPkiSupportedAlgorithms,
+}
 
 impl ClientCertVerifier for KeyProofVerifier {
     fn client_auth_mandatory(&self) -> bool {
@@ -192,26 +177,5 @@ impl ClientCertVerifier for KeyProofVerifier {
         ParsedCertificate::try_from(leaf).map(|_| ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(PeerIncompatible::Tls12NotOfferedOrEnabled.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, known)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+    tls13_signatures!();
 }

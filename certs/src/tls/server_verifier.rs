@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::client::{
     WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor as verify_chain,
 };
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::server::ParsedCertificate;
-use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{Error, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+use super::signatures::tls13_signatures;
 use super::{TlsError, load, setup};
 use crate::mapping::Mapping;
 use crate::x509::Certificate;
@@ -24,7 +25,7 @@ pub(super) struct ServerVerifier {
     own: Arc<RootCertStore>,
     /// The authorities that vouch for names of some rule alone, by their files.
     outside: Vec<(PathBuf, RootCertStore)>,
-    provider: Arc<CryptoProvider>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ServerVerifier {
@@ -38,7 +39,8 @@ impl ServerVerifier {
             WebPkiServerVerifier::builder_with_provider(Arc::clone(&own), Arc::clone(provider));
         let by_name = builder.build().map_err(|error| setup(ca, &error))?;
         let outside = external_roots(&mapping)?;
-        Ok(Self { by_name, mapping, own, outside, provider: Arc::clone(provider) })
+        let algorithms = provider.signature_verification_algorithms;
+        Ok(Self { by_name, mapping, own, outside, algorithms })
     }
 
     /// Whether a rule says that the certificate is the host's, and those whom it names vouch for it.
@@ -60,7 +62,7 @@ impl ServerVerifier {
                     self.outside.iter().find(|(path, _)| path == ca).map(|(_, roots)| roots)
                 }
             };
-            let algorithms = self.provider.signature_verification_algorithms.all;
+            let algorithms = self.algorithms.all;
             roots.is_some_and(|roots| verify_chain(&parsed, roots, rest, now, algorithms).is_ok())
         })
     }
@@ -91,25 +93,5 @@ impl ServerCertVerifier for ServerVerifier {
         })
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.by_name.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.by_name.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.by_name.supported_verify_schemes()
-    }
+    tls13_signatures!();
 }
