@@ -1,15 +1,15 @@
 //! `rcmd-certs serve`: the authority's listener.
 //!
 //! ```text
-//! members --TLS--> gate -> visitor --+
-//!                                    +--> clerk (one thread, owns the office) --> news of lists
-//! operator --unix socket--> operator-+                       ^                      |
-//!                                                     upkeep |      visitors that wait for lists
+//! members ---- TLS -----> listener -> session --+
+//!                                               +--> worker (one thread, owns the state)
+//! commands -- Unix socket --> admin_socket -----+      ^              |
+//!                                               upkeep-+              +--> new revocation lists, to
+//!                                                                          sessions that wait for them
 //! ```
 //!
-//! One thread owns the [`AuthorityState`] and does what it is asked for in order, so
-//! that a token's use has no race. Everything that waits on a peer has a deadline, every queue and
-//! every number of peers a limit.
+//! One thread owns the [`AuthorityState`] and serves requests in order, so that two uses of a token
+//! cannot race. Every wait for a peer has a deadline; every queue and every number of peers has a limit.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -60,7 +60,7 @@ pub enum ServeError {
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
-    /// The thread that owns the office ended.
+    /// The thread that owns the state ended.
     #[error("the authority stopped: {0}")]
     Stopped(String),
 }
@@ -101,7 +101,7 @@ impl std::fmt::Debug for Serving {
 }
 
 impl Serving {
-    /// Opens the office, signs new lists, listens, and accepts.
+    /// Opens the state, signs new revocation lists, listens, and accepts.
     ///
     /// # Errors
     ///
@@ -140,7 +140,7 @@ impl Serving {
         &self.addresses
     }
 
-    /// Ends when the thread that owns the office does, which it should not.
+    /// Waits until the thread that owns the state ends, which it does only by a fault.
     pub async fn failed(&self) {
         self.shared.worker.ended().await;
     }

@@ -43,7 +43,7 @@ mod tokens;
 
 pub use admin::{AdminRequest, AdminResponse, ListFacts, Listing, MemberFacts, TokenFacts};
 pub use admin_client::AdminClient;
-pub(crate) use admin_client::{MAX_ADMIN_REQUEST, reply, with_socket};
+pub(crate) use admin_client::{MAX_ADMIN_REQUEST, respond, with_socket};
 pub use journal::JournalError;
 pub(crate) use listener::ListenerIdentity;
 pub use members::{Issue, KeyStanding};
@@ -71,7 +71,7 @@ pub enum StateError {
         /// Why, for people; printable.
         message: String,
     },
-    /// What was ordered makes no sense.
+    /// The request makes no sense.
     #[error("{0}")]
     Invalid(String),
     /// A name was refused.

@@ -1,4 +1,4 @@
-//! The operator's socket, `authority/serve.sock`: orders from `rcmd-certs` commands on this host.
+//! The administrative socket, `authority/serve.sock`: requests from `rcmd-certs` commands on this host.
 //!
 //! Who may open it may also read the authority's key beside it: the folder is 0700 and the socket
 //! 0600.
@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use super::{ServeError, Shared};
 use crate::state::{self, AdminRequest, AdminResponse, MAX_ADMIN_REQUEST};
 
-/// How long an operator's command may think between orders.
+/// How long a command may take between its requests.
 const IDLE: Duration = Duration::from_secs(10);
 
 /// Listens. Nobody else does: whoever has the store is the only one to come here.
@@ -66,20 +66,20 @@ async fn attend(shared: Arc<Shared>, mut stream: UnixStream) {
             () = shared.closing.cancelled() => return,
             request = timeout(IDLE, message::read::<AdminRequest>(&mut stream, MAX_ADMIN_REQUEST)) => request,
         };
-        let reply = match request {
+        let response = match request {
             Err(_) | Ok(Ok(None)) => return,
             Ok(Err(error)) => {
                 AdminResponse::Failed(format!("the order was not understood: {error}"))
             }
             Ok(Ok(Some(request))) => {
-                info!(?request, "ordered");
+                info!(order = ?request, "ordered");
                 let done =
                     shared.worker.run(|state| state.execute(request, clock::now_unix())).await;
                 done.unwrap_or_else(|error| AdminResponse::Failed(error.to_string()))
             }
         };
-        let last = matches!(reply, AdminResponse::Failed(_));
-        let sent = timeout(IDLE, state::reply(&mut stream, &reply)).await;
+        let last = matches!(response, AdminResponse::Failed(_));
+        let sent = timeout(IDLE, state::respond(&mut stream, &response)).await;
         if last || !matches!(sent, Ok(Ok(()))) {
             return;
         }

@@ -23,14 +23,14 @@ use super::slots::{MemberSlot, StrangerSlot};
 use crate::ca::ProvenKey;
 use crate::state::{Application, Granted, KeyStanding, Published, StateError};
 
-/// From the connection to the end of the first answer; an absolute deadline.
+/// From the connection to the end of the first response; an absolute deadline.
 const FIRST: Duration = Duration::from_secs(10);
 
-/// From an answer to the next ask, and for an ask or an answer to cross the wire.
+/// From a response to the next request, and for either to cross the wire.
 const NEXT: Duration = Duration::from_secs(10);
 
-/// Asks of one connection that has not proved to be a member's: an honest one has one or two.
-const ASKS: u32 = 8;
+/// Requests of one connection that has not proved to be a member's: an honest one has one or two.
+const MAX_REQUESTS: u32 = 8;
 
 /// How long a peer that was sent away may take to read why.
 const LINGER: Duration = Duration::from_secs(1);
@@ -87,20 +87,22 @@ enum Slot {
 impl Session {
     /// Answers until the peer has enough. `None` if it is not worth a farewell.
     async fn serve(&mut self, first: Instant) -> Option<()> {
-        let (mut deadline, mut asks) = (first, 0);
+        let (mut deadline, mut requests) = (first, 0);
         loop {
-            asks += 1;
-            if asks > ASKS && matches!(self.slot, Slot::Stranger(_)) {
+            requests += 1;
+            if requests > MAX_REQUESTS && matches!(self.slot, Slot::Stranger(_)) {
                 return Some(());
             }
             let closing = self.shared.closing.clone();
-            let ask = tokio::select! {
+            let request = tokio::select! {
                 () = closing.cancelled() => return Some(()),
-                ask = timeout_at(deadline, message::read::<MemberRequest>(&mut self.stream, MAX_REQUEST)) => ask.ok()?,
+                request = timeout_at(deadline, message::read::<MemberRequest>(&mut self.stream, MAX_REQUEST)) => {
+                    request.ok()?
+                },
             };
-            let (body, last) = match ask {
+            let (body, last) = match request {
                 Ok(None) => return Some(()),
-                Ok(Some(ask)) => (self.answer(ask).await, false),
+                Ok(Some(request)) => (self.respond(request).await, false),
                 Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                     let message = printable(&format!("not understood: {error}"));
                     (ResponseBody::Refused { reason: RefusalReason::Request, message }, true)
@@ -110,13 +112,13 @@ impl Session {
             if let ResponseBody::Refused { reason, message } = &body {
                 warn!(peer = %self.address, ?reason, message, "refused");
             }
-            let answer = message::MemberResponse { time: clock::now_unix(), body };
-            // Strangers have all their asks answered within the first deadline or not at all.
+            let response = message::MemberResponse { time: clock::now_unix(), body };
+            // Strangers have all their requests answered within the first deadline or not at all.
             let limit = match self.slot {
                 Slot::Stranger(_) => first,
                 Slot::Member(_) => Instant::now() + NEXT,
             };
-            let sent = message::write(&mut self.stream, &answer, MAX_RESPONSE);
+            let sent = message::write(&mut self.stream, &response, MAX_RESPONSE);
             timeout_at(limit, sent).await.ok()?.ok()?;
             if last {
                 return Some(());
@@ -128,8 +130,8 @@ impl Session {
         }
     }
 
-    async fn answer(&mut self, ask: MemberRequest) -> ResponseBody {
-        let answered = match ask {
+    async fn respond(&mut self, request: MemberRequest) -> ResponseBody {
+        let done = match request {
             MemberRequest::Enroll { secret, name, request, time } => {
                 match ProvenKey::from_request(&request.0) {
                     Ok(key) => self.enroll(Application { secret, name, key, time }).await,
@@ -143,7 +145,7 @@ impl Session {
                 self.lists(newer_than, wait.min(MAX_WAIT)).await
             }
         };
-        answered.unwrap_or_else(|error| self.refusal(&error))
+        done.unwrap_or_else(|error| self.refusal(&error))
     }
 
     async fn enroll(&self, application: Application) -> Result<ResponseBody, StateError> {

@@ -60,7 +60,8 @@ impl Slots {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A seat for a stranger; the token tells it to leave.
+    /// Takes a slot for a peer that has not proved to be a member; it has to leave when the token is
+    /// cancelled.
     pub(super) fn enter(self: &Arc<Self>) -> (StrangerSlot, CancellationToken) {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let token = CancellationToken::new();
@@ -81,7 +82,7 @@ impl Slots {
         }
     }
 
-    /// A seat for a member; `None` when there is none, or it has enough.
+    /// Takes a slot for a member; `None` when all are taken, or this member has its share.
     pub(super) fn slot(self: &Arc<Self>, member: Fingerprint) -> Option<MemberSlot> {
         let mut taken = self.lock();
         if taken.total >= self.members {
@@ -161,7 +162,7 @@ mod tests {
         let held: Vec<_> = (0..PER_MEMBER).map(|_| slots.slot(one).unwrap()).collect();
         assert!(slots.slot(one).is_none());
         let other: Vec<_> = (0..2).map(|_| slots.slot(two).unwrap()).collect();
-        assert!(slots.slot(two).is_none(), "no seat is left for anybody");
+        assert!(slots.slot(two).is_none(), "no slot is left for anybody");
         drop((held, other));
         assert!(slots.slot(one).is_some());
         assert!(slots.lock().members.is_empty());

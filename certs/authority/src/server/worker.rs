@@ -1,4 +1,4 @@
-//! The one thread that owns the office.
+//! The one thread that owns the authority's state.
 
 use std::sync::Arc;
 use std::thread;
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::ServeError;
 use crate::state::{AuthorityState, Published, StateError};
 
-/// How much may wait for the clerk. Each takes a few milliseconds: two syncs of a disk.
+/// The most requests that may wait for the thread. Each takes a few milliseconds: two syncs of a disk.
 const QUEUE: usize = 1024;
 
 type Work = Box<dyn FnOnce(&AuthorityState) + Send>;
@@ -18,7 +18,7 @@ type Work = Box<dyn FnOnce(&AuthorityState) + Send>;
 /// Through this the newest lists come.
 pub(super) type PublishedWatch = watch::Receiver<Option<Arc<Published>>>;
 
-/// The way to the office.
+/// Sends requests to the thread that owns the state.
 #[derive(Clone, Debug)]
 pub(super) struct Worker {
     queue: mpsc::Sender<Work>,

@@ -1,5 +1,5 @@
-//! Where orders are given: to the office itself, or through the socket of the `rcmd-certs serve` that
-//! has it.
+//! Administrative requests from commands: to the state itself, or through the socket of the
+//! `rcmd-certs serve` that has it open.
 
 use std::io;
 use std::os::fd::AsRawFd as _;
@@ -18,29 +18,29 @@ use super::admin::{AdminRequest, AdminResponse};
 use super::store::StoreError;
 use super::{AuthorityState, StateError};
 
-/// The longest order, in bytes of JSON.
+/// The longest request, in bytes of JSON.
 pub(crate) const MAX_ADMIN_REQUEST: u32 = 64 * 1024;
 
-/// The longest reply, in bytes of JSON: a hundred thousand members.
+/// The longest response, in bytes of JSON: a hundred thousand members.
 const MAX_ADMIN_RESPONSE: u32 = 64 * 1024 * 1024;
 
 /// How long another process may have the store before this one gives up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a running `serve` may take for an order.
+/// How long a running `serve` may take for a request.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 
-/// The way to the office.
+/// The way to the authority's state.
 #[derive(Debug)]
 pub enum AdminClient {
-    /// It is here.
+    /// This process has it open.
     Local(Box<AuthorityState>),
     /// A running `serve` has it.
     Remote(UnixStream),
 }
 
 impl AdminClient {
-    /// Finds the way: opens the office, or the socket of the process that has it.
+    /// Opens the state, or connects to the process that has it open.
     ///
     /// # Errors
     ///
@@ -64,19 +64,19 @@ impl AdminClient {
         }
     }
 
-    /// Gives an order.
+    /// Makes a request and waits for the response.
     ///
     /// # Errors
     ///
     /// [`StateError`]; if a running `serve` did not answer, it may have been carried out.
     pub async fn request(&mut self, request: AdminRequest) -> Result<AdminResponse, StateError> {
-        let reply = match self {
+        let response = match self {
             Self::Local(state) => return state.execute(request, clock::now_unix()),
             Self::Remote(stream) => timeout(ANSWER_TIME, ask(stream, &request)).await,
         };
-        match reply {
+        match response {
             Ok(Ok(Some(AdminResponse::Failed(message)))) => Err(StateError::Remote(message)),
-            Ok(Ok(Some(reply))) => Ok(reply),
+            Ok(Ok(Some(response))) => Ok(response),
             Ok(Ok(None)) => Err(lost("it closed the connection")),
             Ok(Err(error)) => Err(lost(&error.to_string())),
             Err(_) => Err(lost("it took too long")),
@@ -114,7 +114,7 @@ pub(crate) async fn with_socket<T>(
     work(PathBuf::from(format!("/proc/self/fd/{}/serve.sock", folder.as_raw_fd()))).await
 }
 
-/// Writes a reply, from the other end.
-pub(crate) async fn reply(stream: &mut UnixStream, reply: &AdminResponse) -> io::Result<()> {
-    message::write(stream, reply, MAX_ADMIN_RESPONSE).await
+/// Writes a response, as the process does that has the state open.
+pub(crate) async fn respond(stream: &mut UnixStream, response: &AdminResponse) -> io::Result<()> {
+    message::write(stream, response, MAX_ADMIN_RESPONSE).await
 }

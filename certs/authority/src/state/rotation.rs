@@ -52,7 +52,7 @@ struct RotationRecord {
 pub struct Rotation {
     /// The step that holds now; none when there is no rotation.
     pub step: Option<Step>,
-    /// Whether the order moved it on.
+    /// Whether the request moved it on.
     pub moved: bool,
     /// The fingerprint of the root that signs.
     pub signing: Fingerprint,

@@ -1,4 +1,4 @@
-//! What a backup takes of the office, and what a restored one does before it works again.
+//! What a backup copies, and what a restored authority does before it works again.
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ const LEAP: u64 = 1 << 20;
 /// The store and the journal at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// A copy of the store, to be removed by whoever ordered it.
+    /// A copy of the store, to be removed by whoever asked for it.
     pub store: PathBuf,
     /// How many bytes of the journal go with it.
     pub journal: u64,

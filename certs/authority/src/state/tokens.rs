@@ -205,30 +205,30 @@ fn canonical(mut new: NewToken) -> Result<NewToken, StateError> {
 }
 
 fn check(new: &NewToken) -> Result<(), StateError> {
-    let order = |text: &str| Err(StateError::Invalid(text.to_owned()));
+    let invalid = |text: &str| Err(StateError::Invalid(text.to_owned()));
     new.names.check(new.kind)?;
     new.groups.iter().try_for_each(|group| names::check_group(group))?;
     if new.kind == Kind::Server && !new.groups.is_empty() {
-        return order("a server belongs to no group");
+        return invalid("a server belongs to no group");
     }
     match &new.names {
-        Names::All(names) if names.is_empty() => return order("a token needs a name"),
+        Names::All(names) if names.is_empty() => return invalid("a token needs a name"),
         Names::All(names) if new.kind == Kind::Client && names.len() > 1 => {
-            return order("a client's token has one name; make a token for each user");
+            return invalid("a client's token has one name; make a token for each user");
         }
         Names::All(_) if new.uses > 1 => {
-            return order(
+            return invalid(
                 "a token of several uses needs a name for each: --for 'web[01-50]' instead of a name",
             );
         }
         Names::OneOf(pattern)
             if pattern.count() < usize::try_from(new.uses).unwrap_or(MAX_NAMES) =>
         {
-            return order("--uses is more than there are names in --for");
+            return invalid("--uses is more than there are names in --for");
         }
         _ => {}
     }
-    if new.uses == 0 { order("a token of no use") } else { Ok(()) }
+    if new.uses == 0 { invalid("a token of no use") } else { Ok(()) }
 }
 
 fn usable(token: &TokenRecord, now: i64) -> Result<(), StateError> {
