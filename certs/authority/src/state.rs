@@ -32,6 +32,7 @@ mod admin;
 mod admin_client;
 mod journal;
 mod listener;
+mod listing;
 mod members;
 mod records;
 mod revoke;
@@ -41,11 +42,12 @@ mod snapshot;
 mod store;
 mod tokens;
 
-pub use admin::{AdminRequest, AdminResponse, ListFacts, Listing, MemberFacts, TokenFacts};
+pub use admin::{AdminRequest, AdminResponse};
 pub use admin_client::AdminClient;
 pub(crate) use admin_client::{MAX_ADMIN_REQUEST, respond, with_socket};
 pub use journal::JournalError;
 pub(crate) use listener::ListenerIdentity;
+pub use listing::{ListFacts, Listing, MemberFacts, MemberStanding, TokenFacts, TokenStanding};
 pub use members::{Issue, KeyStanding};
 pub use records::{MemberRecord, MemberRevocation, RevocationReason, Step, TokenRecord};
 pub use revoke::{Published, Revoked};
@@ -55,7 +57,7 @@ pub use snapshot::Snapshot;
 pub use store::StoreError;
 pub use tokens::{Application, NewToken};
 
-use journal::{Event, Journal, Line};
+use journal::{CertificateKind, Event, Journal, Line};
 use records::{CERTIFICATES, CertificateRecord, MEMBERS};
 use rotation::Trust;
 use store::{Store, Transaction};
@@ -135,9 +137,6 @@ pub struct Granted {
     pub renew_until: i64,
 }
 
-/// What the journal calls the listener's own certificate.
-const LISTENER_KIND: &str = "authority";
-
 /// What a certificate is to say, whoever asked.
 struct Grant {
     kind: Kind,
@@ -174,8 +173,8 @@ impl AuthorityState {
         for line in tail.iter().rev() {
             match &line.event {
                 Event::Void { .. } => return Ok(()),
-                // The listener's is nobody's but the process's that made it.
-                Event::Certificate { kind, .. } if kind == LISTENER_KIND => {}
+                // The listener's own certificate is held only in memory, so it needs no recovery.
+                Event::Certificate { kind: CertificateKind::Authority, .. } => {}
                 Event::Certificate { serial, .. } => {
                     let known = self.store.look(|rows| rows.get(&CERTIFICATES, serial))?;
                     if known.is_none() {
@@ -263,7 +262,7 @@ impl AuthorityState {
             now,
             Event::Certificate {
                 serial: facts.serial.clone(),
-                kind: grant.kind.to_string(),
+                kind: grant.kind.into(),
                 names: grant.names,
                 groups: grant.groups,
                 key: key.fingerprint(),

@@ -50,7 +50,7 @@ fn member(facts: &MemberFacts) -> [String; 6] {
         facts.kind.to_string(),
         printable(&facts.names.join(",")),
         or_dash(&facts.groups.join(",")),
-        facts.standing.clone(),
+        facts.standing.to_string(),
         facts.not_after.clone(),
         facts.serial.clone(),
     ]
@@ -61,7 +61,7 @@ fn token(facts: &TokenFacts) -> [String; 6] {
         facts.id.clone(),
         facts.kind.to_string(),
         printable(&facts.names),
-        facts.standing.clone(),
+        facts.standing.to_string(),
         facts.expires_at.clone(),
         format!("{} of {} left", facts.left, facts.uses),
     ]

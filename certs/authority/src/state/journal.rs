@@ -46,8 +46,7 @@ pub(super) enum Event {
     /// A certificate was signed.
     Certificate {
         serial: String,
-        /// `server`, `client`, or `authority` for that of the authority's own listener.
-        kind: String,
+        kind: CertificateKind,
         names: Vec<String>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         groups: Vec<String>,
@@ -77,6 +76,27 @@ pub(super) enum Event {
     Restored { made_at: String },
     /// Members or tokens were revoked.
     Revoked { what: String, reason: String, serials: Vec<String> },
+}
+
+/// What a certificate in the journal is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum CertificateKind {
+    /// A server.
+    Server,
+    /// A client.
+    Client,
+    /// The authority's own listener.
+    Authority,
+}
+
+impl From<Kind> for CertificateKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Server => Self::Server,
+            Kind::Client => Self::Client,
+        }
+    }
 }
 
 /// The journal's file. It is opened for each line, so that it may be moved away at any time.
@@ -181,6 +201,22 @@ mod tests {
             assert!(matches!(last.event, Event::Void { serial } if serial == "01"));
             journal.add(1, void("02")).unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn a_certificate_s_line_has_the_form_that_it_always_had() {
+        let text = r#"{"at":"1970-01-01T00:00:00Z","event":"certificate","serial":"01","kind":"KIND","names":["web1"],"key":"KEY","issuer":"KEY","not_after":"1970-01-01T00:00:09Z","by":"renewal","certificate":"MAA="}"#;
+        let key = Fingerprint::of_key(b"").to_string();
+        for (kind, word) in [
+            (Kind::Server.into(), "server"),
+            (Kind::Client.into(), "client"),
+            (CertificateKind::Authority, "authority"),
+        ] {
+            let text = text.replace("KIND", word).replace("KEY", &key);
+            let line: Line = serde_json::from_str(&text).unwrap();
+            assert!(matches!(&line.event, Event::Certificate { kind: read, .. } if *read == kind));
+            assert_eq!(serde_json::to_string(&line).unwrap(), text);
         }
     }
 

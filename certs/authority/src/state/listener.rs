@@ -11,8 +11,8 @@ use rcmd_certs::tls::{LISTENER, LISTENER_NAME};
 use rcmd_certs::x509::Certificate;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::journal::{Event, date};
-use super::{AuthorityState, LISTENER_KIND, StateError};
+use super::journal::{CertificateKind, Event, date};
+use super::{AuthorityState, StateError};
 use crate::ca::{AuthorityError, LeafSpec, Usage};
 
 /// How far its validity reaches to either side. A member whose clock is hours off then still hears
@@ -48,7 +48,7 @@ impl AuthorityState {
             now,
             Event::Certificate {
                 serial: facts.serial,
-                kind: LISTENER_KIND.into(),
+                kind: CertificateKind::Authority,
                 names: vec![LISTENER_NAME.into()],
                 groups: Vec::new(),
                 key: Fingerprint::of_key(&key.subject_public_key_info()),
