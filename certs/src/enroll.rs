@@ -4,10 +4,9 @@
 //! [`Token`]. From then on a [`Member`] renews the certificate for the same key and fetches
 //! revocation lists. Nothing here runs by itself: when to do what is the program's affair.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::clock::{self, BACKDATE, span};
+use crate::clock;
 use crate::crl::{Crl, CrlSet};
 use crate::enroll::key::{KeyAlgorithm, request};
 use crate::enroll::message::{MAX_WAIT, MemberRequest, ResponseBody};
@@ -17,6 +16,7 @@ use crate::paths::Layout;
 use crate::pem::Der;
 use crate::tls;
 
+mod clock_off;
 mod contact;
 mod dial;
 mod error;
@@ -27,14 +27,13 @@ pub mod token;
 
 pub use crate::enroll::message::RefusalReason;
 pub use crate::names::Kind;
+pub use clock_off::{CLOCK_TOLERANCE, ClockOff};
 pub use contact::Contact;
 pub use error::EnrollError;
+pub use files::Fetched;
 
 use dial::AuthorityConnection;
 use files::{Folder, Grant};
-
-/// How far two clocks may be apart before it is said: what a certificate's start lies in the past.
-pub const CLOCK_TOLERANCE: Duration = BACKDATE;
 
 /// How to enroll.
 #[derive(Clone, Debug, Default)]
@@ -43,50 +42,6 @@ pub struct EnrollmentOptions {
     pub name: Option<String>,
     /// The kind of key to make.
     pub algorithm: KeyAlgorithm,
-}
-
-/// A certificate that was fetched and written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetched {
-    /// The names in it: of a server those that it is reached by, of a client its user's.
-    pub names: Vec<String>,
-    /// The user's groups; empty for a server.
-    pub groups: Vec<String>,
-    /// Its serial number, in lower-case hexadecimal.
-    pub serial: String,
-    /// The first second of its validity, in Unix time.
-    pub not_before: i64,
-    /// The last second of its validity, in Unix time.
-    pub not_after: i64,
-    /// Until when the key may be renewed unless it is renewed before, in Unix time.
-    pub renew_until: i64,
-    /// Whether `ca.pem` was changed with it.
-    pub new_roots: bool,
-    /// The two clocks, if they are further apart than [`CLOCK_TOLERANCE`].
-    pub clock: Option<ClockOff>,
-    /// The files that were written.
-    pub written: Vec<PathBuf>,
-}
-
-/// Two clocks that disagree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClockOff {
-    /// This machine's, in Unix time.
-    pub ours: i64,
-    /// The authority's, in Unix time.
-    pub theirs: i64,
-}
-
-impl std::fmt::Display for ClockOff {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let which = if self.ours < self.theirs { "behind" } else { "ahead of" };
-        let apart = span(self.ours.abs_diff(self.theirs));
-        write!(
-            formatter,
-            "this machine's clock is {apart} {which} the authority's; \
-             compare `date -u` on both machines and set the one that is wrong"
-        )
-    }
 }
 
 /// Makes a key and fetches a certificate for it: `key.pem`, `cert.pem` and `authority.toml` in the
@@ -322,13 +277,5 @@ mod tests {
         assert_eq!(chosen(Some("Web07"), "web09").as_deref(), Some("web07"));
         assert_eq!(chosen(None, "db1"), None);
         assert_eq!(chosen(Some("web51"), "web09"), None);
-    }
-
-    #[test]
-    fn a_clock_that_is_off_is_named_with_how_much() {
-        let off = ClockOff { ours: 1_000_000, theirs: 1_003_600 };
-        assert!(off.to_string().contains("clock is 60 minutes behind the authority's"), "{off}");
-        let off = ClockOff { ours: 1_003_600, theirs: 1_000_000 };
-        assert!(off.to_string().contains("ahead of"), "{off}");
     }
 }

@@ -20,7 +20,6 @@
 //! not at all.
 
 use std::error::Error as _;
-use std::fmt;
 use std::io;
 use std::path::Path;
 
@@ -28,51 +27,11 @@ use crate::text::printable;
 use crate::tls::{ClientFiles, load_leaf};
 
 mod alert;
+mod explanation;
 mod local;
 
-/// Why a handshake failed, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Explanation {
-    /// What is wrong, without a full stop. One line, no control bytes.
-    pub reason: String,
-    /// What to do about it, usually a command. One line, no control bytes.
-    pub hint: String,
-}
-
-impl Explanation {
-    fn new(reason: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { reason: reason.into(), hint: hint.into() }
-    }
-}
-
-impl fmt::Display for Explanation {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}; {}", self.reason, self.hint)
-    }
-}
-
-/// Which end we are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Client,
-    Server,
-}
-
-impl Side {
-    fn own(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Server => "server",
-        }
-    }
-
-    fn peer(self) -> &'static str {
-        match self {
-            Self::Client => "server",
-            Self::Server => "client",
-        }
-    }
-}
+pub use explanation::Explanation;
+use explanation::Side;
 
 /// The TLS error inside an I/O error, as tokio-rustls and `rustls::Stream` wrap it.
 pub fn tls_error(error: &io::Error) -> Option<&rustls::Error> {

@@ -9,7 +9,7 @@ use x509_parser::der_parser::Oid;
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
-use super::{Crl, CrlError, CrlSet};
+use super::set::{Crl, CrlError, CrlSet};
 use crate::clock::span;
 use crate::files::{self, Existing, FileError, NewFile};
 use crate::text::printable;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::EnrollError;
+use super::error::EnrollError;
 use crate::enroll::token::is_address;
 use crate::files;
 use crate::fingerprint::Fingerprint;

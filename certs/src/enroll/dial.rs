@@ -9,12 +9,15 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{ClockOff, Contact, EnrollError, Kind};
+use super::clock_off::ClockOff;
+use super::contact::Contact;
+use super::error::EnrollError;
 use crate::clock::now_unix;
 use crate::enroll::message::{
     self, MAX_REQUEST, MAX_RESPONSE, MemberRequest, MemberResponse, RefusalReason, ResponseBody,
 };
 use crate::explain;
+use crate::names::Kind;
 use crate::paths::Layout;
 use crate::text::printable;
 use crate::tls;

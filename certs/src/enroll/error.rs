@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::{ClockOff, Kind, RefusalReason};
+use super::clock_off::ClockOff;
+use super::message::RefusalReason;
 use crate::crl::CrlError;
 use crate::enroll::key::KeyError;
 use crate::enroll::token::{LoadError, TokenError};
 use crate::files::{FileError, shown};
+use crate::names::Kind;
 use crate::text::printable;
 use crate::tls::TlsError;
 

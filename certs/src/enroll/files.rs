@@ -7,17 +7,43 @@ use std::path::{Path, PathBuf};
 use rcgen::{KeyPair, PublicKeyData as _};
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject as _};
 
-use super::{CLOCK_TOLERANCE, ClockOff, Contact, EnrollError, Fetched, Kind};
+use super::clock_off::{CLOCK_TOLERANCE, ClockOff};
+use super::contact::Contact;
+use super::error::EnrollError;
 use crate::clock::now_unix;
 use crate::enroll::key::KeyAlgorithm;
 use crate::enroll::message::{MemberResponse, ResponseBody};
 use crate::files::{self, Existing, FileError, NewFile};
 use crate::fingerprint::Fingerprint;
 use crate::identity::Identity;
+use crate::names::Kind;
 use crate::paths::Layout;
 use crate::pem::{Der, chain_pem, pem};
 use crate::tls::{self, TlsError};
 use crate::x509::Certificate;
+
+/// A certificate that was fetched and written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// The names in it: of a server those that it is reached by, of a client its user's.
+    pub names: Vec<String>,
+    /// The user's groups; empty for a server.
+    pub groups: Vec<String>,
+    /// Its serial number, in lower-case hexadecimal.
+    pub serial: String,
+    /// The first second of its validity, in Unix time.
+    pub not_before: i64,
+    /// The last second of its validity, in Unix time.
+    pub not_after: i64,
+    /// Until when the key may be renewed unless it is renewed before, in Unix time.
+    pub renew_until: i64,
+    /// Whether `ca.pem` was changed with it.
+    pub new_roots: bool,
+    /// The two clocks, if they are further apart than [`CLOCK_TOLERANCE`].
+    pub clock: Option<ClockOff>,
+    /// The files that were written.
+    pub written: Vec<PathBuf>,
+}
 
 /// The folder of an identity.
 pub(super) struct Folder {

@@ -2,7 +2,7 @@
 
 use rustls::AlertDescription as Alert;
 
-use super::{Explanation, Side};
+use super::explanation::{Explanation, Side};
 use crate::clock::{date, now_unix};
 use crate::identity::Identity;
 use crate::text::printable;

@@ -3,7 +3,7 @@
 use rustls::{CertificateError, Error, InvalidMessage, PeerIncompatible};
 use rustls_pki_types::UnixTime;
 
-use super::{Explanation, Side};
+use super::explanation::{Explanation, Side};
 use crate::clock::{date, span};
 use crate::text::printable;
 

@@ -15,7 +15,10 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{CertificateError, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::{ClientFiles, ServerFiles, TlsError, load, provider, server_verifier};
+use super::config::provider;
+use super::error::TlsError;
+use super::files::{ClientFiles, ServerFiles};
+use super::{load, server_verifier};
 use crate::clock::{now_unix, span};
 use crate::files::shown;
 use crate::identity::{Identity, IdentityError};

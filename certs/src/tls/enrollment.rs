@@ -22,8 +22,10 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
+use super::config::provider;
+use super::error::TlsError;
+use super::load;
 use super::signatures::tls13_signatures;
-use super::{TlsError, load, provider};
 use crate::fingerprint::Fingerprint;
 use crate::names::Kind;
 use crate::paths::Layout;

@@ -8,7 +8,8 @@ use rustls::{InconsistentKeys, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::{ServerFiles, TlsError};
+use super::error::TlsError;
+use super::files::ServerFiles;
 use crate::files::{self, FileError};
 use crate::x509::Certificate;
 

@@ -12,8 +12,9 @@ use rustls::server::ParsedCertificate;
 use rustls::{Error, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+use super::error::{TlsError, setup};
+use super::load;
 use super::signatures::tls13_signatures;
-use super::{TlsError, load, setup};
 use crate::mapping::Mapping;
 use crate::x509::Certificate;
 

@@ -1,0 +1,100 @@
+//! Why TLS cannot be set up.
+
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    files::{FileError, shown},
+    mapping::MappingError,
+};
+
+/// Why no configuration could be made. Each message names the file and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file that must be there is not.
+    #[error("{} does not exist; {remedy}", shown(path))]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The command that makes it.
+        remedy: &'static str,
+    },
+    /// A file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// `identity.toml` cannot be used.
+    #[error(transparent)]
+    Mapping(#[from] MappingError),
+    /// A file is not PEM, or a section of it is broken.
+    #[error(
+        "{} is not readable as PEM ({reason}); \
+         restore it, or issue it again with `rcmd-certs issue`",
+        shown(path)
+    )]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file without any certificate.
+    #[error("{} holds no certificate; it needs a `-----BEGIN CERTIFICATE-----` section", shown(.0))]
+    NoCertificate(PathBuf),
+    /// A certificate that cannot be read.
+    #[error("certificate {number} in {} cannot be used: {reason}", shown(path))]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// The place of the certificate in the file, from 1.
+        number: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file without any private key.
+    #[error("{} holds no private key; it needs a `-----BEGIN PRIVATE KEY-----` section", shown(.0))]
+    NoKey(PathBuf),
+    /// A private key under a passphrase.
+    #[error(
+        "the private key in {} is encrypted, and nobody is there to type its passphrase; \
+         decrypt it with `openssl pkey -in {} -out NEW.pem`",
+        shown(.0),
+        shown(.0)
+    )]
+    EncryptedKey(PathBuf),
+    /// A private key that aws-lc-rs does not take.
+    #[error("the private key in {} cannot be used: {reason}", shown(path))]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The private key belongs to another certificate.
+    #[error(
+        "the private key in {} does not belong to the first certificate in {}; \
+         issue the pair again with `rcmd-certs issue ... --force`, or restore the file that fits",
+        shown(key),
+        shown(cert)
+    )]
+    Mismatch {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
+    /// rustls refused the whole.
+    #[error("TLS cannot be set up from {}: {reason}", shown(path))]
+    Setup {
+        /// The file that it hangs on.
+        path: PathBuf,
+        /// rustls's reason.
+        reason: String,
+    },
+}
+
+/// Returns the error for what rustls refused, with the file that it depends on.
+pub(super) fn setup(path: &Path, error: &dyn Error) -> TlsError {
+    TlsError::Setup { path: path.to_owned(), reason: error.to_string() }
+}
