@@ -4,25 +4,21 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use rcmd_authority::backup::BackupError;
-use rcmd_authority::ca::{self, AuthorityError};
-use rcmd_authority::server::ServeError;
-use rcmd_authority::state::{RevocationReason, StateError};
-use rcmd_certs::enroll::key;
-use rcmd_certs::files::{FileError, shown};
-use rcmd_certs::names::NameError;
-use rcmd_certs::paths::Layout;
-use rcmd_certs::tls::TlsError;
 
 mod backup;
+mod error;
 mod listing;
 mod make;
+mod options;
 mod rotate;
 mod serve;
 mod show;
 mod token;
+
+pub(crate) use error::Error;
+use options::{DirOption, IssueOptions, KeyOptions, Reason};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -164,147 +160,6 @@ enum Issue {
         #[command(flatten)]
         options: IssueOptions,
     },
-}
-
-#[derive(Args, Debug)]
-struct DirOption {
-    /// The folder of the authority [default: $RCMD_DIR, else /etc/rcmd]
-    #[arg(long, value_name = "DIR")]
-    dir: Option<PathBuf>,
-}
-
-impl DirOption {
-    fn layout(&self) -> Layout {
-        Layout::for_host(self.dir.as_deref())
-    }
-}
-
-#[derive(Args, Clone, Copy, Debug)]
-struct KeyOptions {
-    /// The kind of key
-    #[arg(long, value_enum, value_name = "KIND", default_value_t)]
-    algorithm: Algorithm,
-}
-
-#[derive(Args, Debug)]
-struct IssueOptions {
-    #[command(flatten)]
-    dir: DirOption,
-    /// Write into this folder instead, with ca.pem beside, ready to be moved to its machine
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Days until it expires
-    #[arg(long, value_name = "N", default_value_t = ca::LEAF_DAYS)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=3650))]
-    days: u32,
-    #[command(flatten)]
-    key: KeyOptions,
-    /// Replace a certificate and key that are there already
-    #[arg(long)]
-    force: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Algorithm {
-    /// The default: fastest, and known to every TLS 1.3 library
-    #[default]
-    Ed25519,
-    /// For hardware modules and older rules
-    EcdsaP256,
-}
-
-/// Why something is revoked.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Reason {
-    /// No reason is given
-    #[default]
-    Unspecified,
-    /// Somebody else may have the key
-    KeyCompromise,
-    /// Its names or groups are no longer right
-    AffiliationChanged,
-    /// Another certificate takes its place
-    Superseded,
-    /// The host or the user is gone
-    CessationOfOperation,
-    /// It may no longer do what it could
-    PrivilegeWithdrawn,
-}
-
-impl From<Reason> for RevocationReason {
-    fn from(reason: Reason) -> Self {
-        match reason {
-            Reason::Unspecified => Self::Unspecified,
-            Reason::KeyCompromise => Self::KeyCompromise,
-            Reason::AffiliationChanged => Self::AffiliationChanged,
-            Reason::Superseded => Self::Superseded,
-            Reason::CessationOfOperation => Self::CessationOfOperation,
-            Reason::PrivilegeWithdrawn => Self::PrivilegeWithdrawn,
-        }
-    }
-}
-
-impl From<KeyOptions> for key::KeyAlgorithm {
-    fn from(options: KeyOptions) -> Self {
-        match options.algorithm {
-            Algorithm::Ed25519 => Self::Ed25519,
-            Algorithm::EcdsaP256 => Self::EcdsaP256,
-        }
-    }
-}
-
-/// Why a command failed: what, where, and what to do.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    /// `quickstart` and `init` make an authority only where none is.
-    #[error(
-        "there is an authority already ({}): sign with it by `rcmd-certs issue`, \
-         or choose another folder",
-        shown(.0)
-    )]
-    AuthorityExists(PathBuf),
-    /// A certificate would land beside a `ca.pem` that does not trust it.
-    #[error(
-        "{} exists and does not hold this authority: choose another --out, \
-         or add the authority to it: cat {} >> {}",
-        shown(ca),
-        shown(own),
-        shown(ca)
-    )]
-    ForeignCa { ca: PathBuf, own: PathBuf },
-    /// An identity is there and was not to be replaced.
-    #[error("{} exists already; --force replaces it, --out DIR writes elsewhere", shown(.0))]
-    IdentityExists(PathBuf),
-    /// A bundle is there and was not to be replaced.
-    #[error("{} exists already; --force replaces it", shown(.0))]
-    BundleExists(PathBuf),
-    /// A running `serve` of another version.
-    #[error("the running `rcmd-certs serve` answered something else; is it of this version?")]
-    Response,
-    /// Two passphrases that should be one.
-    #[error("the two passphrases differ; nothing was written")]
-    Passphrases,
-    /// Nobody to ask.
-    #[error("cannot ask for the passphrase ({0}); give it with --passphrase-file FILE")]
-    NoTerminal(io::Error),
-    #[error(transparent)]
-    Backup(#[from] BackupError),
-    #[error(transparent)]
-    State(#[from] StateError),
-    #[error(transparent)]
-    Serve(#[from] ServeError),
-    #[error(transparent)]
-    Authority(#[from] AuthorityError),
-    #[error(transparent)]
-    Key(#[from] key::KeyError),
-    #[error(transparent)]
-    Files(#[from] TlsError),
-    #[error(transparent)]
-    File(#[from] FileError),
-    #[error(transparent)]
-    Name(#[from] NameError),
-    #[error("cannot write the output: {0}")]
-    Output(#[from] io::Error),
 }
 
 /// Does what was typed, and writes its report to standard output.

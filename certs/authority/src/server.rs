@@ -12,27 +12,31 @@
 //! cannot race. Every wait for a peer has a deadline; every queue and every number of peers has a limit.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use rcmd_certs::clock;
 use rcmd_certs::enroll::message::DEFAULT_PORT;
 use rcmd_certs::paths::Layout;
-use rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::state::{AuthorityState, StateError};
+use crate::state::AuthorityState;
 
 mod admin_socket;
+mod error;
 mod listener;
 mod session;
+mod shared;
 mod slots;
 mod upkeep;
 mod worker;
 
+pub use error::ServeError;
+
 use listener::Listener;
+use shared::Shared;
 use slots::Slots;
-use worker::{PublishedWatch, Worker};
+use worker::Worker;
 
 /// How to serve.
 #[derive(Clone, Debug, Default)]
@@ -41,51 +45,6 @@ pub struct ListenOptions {
     pub listen: Vec<SocketAddr>,
     /// The names by which members reach this host; they go into tokens with the port.
     pub names: Vec<String>,
-}
-
-/// Why the authority does not serve.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The authority's own files cannot be used.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// Which.
-        address: String,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// TLS cannot be set up.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
-    /// The thread that owns the state ended.
-    #[error("the authority stopped: {0}")]
-    Stopped(String),
-}
-
-/// What all tasks share.
-struct Shared {
-    worker: Worker,
-    /// The newest lists.
-    updates: PublishedWatch,
-    /// Exchanged when the listener's certificate is.
-    tls: RwLock<Arc<ServerConfig>>,
-    slots: Arc<Slots>,
-    /// No new peers.
-    closing: CancellationToken,
-    tasks: TaskTracker,
-}
-
-impl Shared {
-    fn tls(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.tls.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn set_tls(&self, config: Arc<ServerConfig>) {
-        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = config;
-    }
 }
 
 /// A serving authority that accepts already.

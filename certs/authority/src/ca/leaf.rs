@@ -9,7 +9,11 @@ use rcmd_certs::clock::BACKDATE;
 use rcmd_certs::identity::{group_uri, user_uri};
 use rcmd_certs::names::{HostName, NameError};
 
-use super::{AuthorityError, LEAF_DAYS, common_name, days_after, in_calendar, random_serial};
+use super::error::AuthorityError;
+use super::params::{common_name, days_after, in_calendar, random_serial};
+
+/// How long a leaf lasts unless told otherwise.
+pub const LEAF_DAYS: u32 = 365;
 
 /// What a leaf may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

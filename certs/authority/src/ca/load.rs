@@ -11,7 +11,8 @@ use rustls_pki_types::PrivateKeyDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 
-use super::{Authority, AuthorityError};
+use super::authority::Authority;
+use super::error::AuthorityError;
 
 const NO_AUTHORITY: &str =
     "make an authority with `rcmd-certs init`, or name its folder with --dir DIR";

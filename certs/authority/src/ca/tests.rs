@@ -1,10 +1,14 @@
 use std::fs;
+use std::time::{Duration, UNIX_EPOCH};
 
+use rcmd_certs::clock;
+use rcmd_certs::enroll::key::KeyAlgorithm;
 use rcmd_certs::files::{Existing, NewFile, create_private_dir, write_all};
 use rcmd_certs::names::HostName;
 use rcmd_certs::paths::Layout;
-use rcmd_certs::x509::UsageSet;
+use rcmd_certs::x509::{Certificate, UsageSet};
 
+use super::params::random_serial;
 use super::*;
 
 fn alice() -> LeafSpec {

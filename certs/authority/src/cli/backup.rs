@@ -12,7 +12,8 @@ use rcmd_certs::files::{self, Existing, FileError, NewFile, shown};
 use rcmd_certs::paths::Layout;
 use rcmd_certs::pem::Der;
 
-use super::{DirOption, Error};
+use super::error::Error;
+use super::options::DirOption;
 
 /// The longest passphrase, and the largest backup, in bytes.
 const LONGEST_PASSPHRASE: u64 = 4096;

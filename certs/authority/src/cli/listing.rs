@@ -8,7 +8,8 @@ use rcmd_authority::state::{
 use rcmd_certs::paths::Layout;
 use rcmd_certs::text::printable;
 
-use super::{Error, Reason};
+use super::error::Error;
+use super::options::Reason;
 
 /// Lists members, tokens, and how old the revocation lists are.
 pub(super) async fn list(layout: &Layout, json: bool, out: &mut impl Write) -> Result<(), Error> {

@@ -17,7 +17,8 @@ use rcmd_certs::pem::{Der, chain_pem};
 use rcmd_certs::tls;
 use rcmd_certs::x509::Certificate;
 
-use super::{Error, IssueOptions};
+use super::error::Error;
+use super::options::IssueOptions;
 
 /// The user of `quickstart`'s client, and its group.
 const ADMIN: &str = "admin";

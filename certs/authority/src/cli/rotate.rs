@@ -9,7 +9,8 @@ use rcmd_authority::state::{
 };
 use rcmd_certs::text::printable;
 
-use super::{DirOption, Error};
+use super::error::Error;
+use super::options::DirOption;
 
 #[derive(Args, Debug)]
 pub(super) struct RotateOptions {

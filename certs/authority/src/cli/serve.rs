@@ -10,7 +10,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::{DirOption, Error};
+use super::error::Error;
+use super::options::DirOption;
 
 #[derive(Args, Debug)]
 pub(super) struct ServeOptions {

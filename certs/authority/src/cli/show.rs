@@ -15,7 +15,7 @@ use rcmd_certs::tls;
 use rcmd_certs::x509::{Certificate, UsageSet};
 use serde::Serialize;
 
-use super::Error;
+use super::error::Error;
 
 /// How certificates are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,8 @@ use rcmd_certs::names::Kind;
 use rcmd_certs::names::Pattern;
 use rcmd_certs::paths::Layout;
 
-use super::{DirOption, Error};
+use super::error::Error;
+use super::options::DirOption;
 
 /// How long a bundle is good for unless told otherwise: an image is built today and booted this week.
 const BUNDLE_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -14,7 +14,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use super::{ServeError, Shared};
+use super::error::ServeError;
+use super::shared::Shared;
 use crate::state::{self, AdminRequest, AdminResponse, MAX_ADMIN_REQUEST};
 
 /// How long a command may take between its requests.

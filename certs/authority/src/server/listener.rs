@@ -10,8 +10,10 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::sleep;
 use tracing::{error, warn};
 
+use super::error::ServeError;
+use super::session;
+use super::shared::Shared;
 use super::slots::Slots;
-use super::{ServeError, Shared, session};
 
 /// Connections that the kernel holds until they are accepted; it cuts this to its own limit.
 const BACKLOG: u32 = 4096;

@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{info, warn};
 
-use super::Shared;
+use super::shared::Shared;
 use super::slots::{MemberSlot, StrangerSlot};
 use crate::ca::ProvenKey;
 use crate::state::{Application, Granted, KeyStanding, Published, StateError};

@@ -10,7 +10,8 @@ use rustls::ServerConfig;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{error, info};
 
-use super::{ServeError, Shared};
+use super::error::ServeError;
+use super::shared::Shared;
 use crate::state::{AuthorityState, ListenerIdentity, Published};
 
 /// How often the listener's certificate is made anew: it is valid for three days.

@@ -7,7 +7,7 @@ use rcmd_certs::enroll::message::RefusalReason;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::ServeError;
+use super::error::ServeError;
 use crate::state::{AuthorityState, Published, StateError};
 
 /// The most requests that may wait for the thread. Each takes a few milliseconds: two syncs of a disk.

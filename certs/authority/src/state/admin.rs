@@ -4,6 +4,8 @@
 use rcmd_certs::pem::Der;
 use serde::{Deserialize, Serialize};
 
+use super::authority_state::AuthorityState;
+use super::error::StateError;
 use super::listing::Listing;
 use super::members::Issue;
 use super::records::RevocationReason;
@@ -11,7 +13,6 @@ use super::revoke::Revoked;
 use super::rotation::{Rotation, RotationAction};
 use super::snapshot::Snapshot;
 use super::tokens::NewToken;
-use super::{AuthorityState, StateError};
 use crate::ca::ProvenKey;
 
 /// One request.

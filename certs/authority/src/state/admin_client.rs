@@ -15,8 +15,9 @@ use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::admin::{AdminRequest, AdminResponse};
+use super::authority_state::AuthorityState;
+use super::error::StateError;
 use super::store::StoreError;
-use super::{AuthorityState, StateError};
 
 /// The longest request, in bytes of JSON.
 pub(crate) const MAX_ADMIN_REQUEST: u32 = 64 * 1024;

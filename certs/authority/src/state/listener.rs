@@ -11,8 +11,9 @@ use rcmd_certs::tls::{LISTENER, LISTENER_NAME};
 use rcmd_certs::x509::Certificate;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use super::authority_state::AuthorityState;
+use super::error::StateError;
 use super::journal::{CertificateKind, Event, date};
-use super::{AuthorityState, StateError};
 use crate::ca::{AuthorityError, LeafSpec, Usage};
 
 /// How far its validity reaches to either side. A member whose clock is hours off then still hears

@@ -6,7 +6,8 @@ use rcmd_certs::names::Kind;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AuthorityState, StateError,
+    authority_state::AuthorityState,
+    error::StateError,
     journal::date,
     records::{LISTS, MEMBERS, MemberRecord, NEWEST, RevocationReason, TOKENS, TokenRecord, short},
 };

@@ -9,8 +9,9 @@ use rcmd_certs::identity::BREAK_GLASS_LIFE;
 use rcmd_certs::names::Kind;
 use serde::{Deserialize, Serialize};
 
+use super::authority_state::{AuthorityState, Grant, Granted};
+use super::error::StateError;
 use super::records::{CERTIFICATES, MEMBERS, MemberRecord};
-use super::{AuthorityState, Grant, Granted, StateError};
 use crate::ca::ProvenKey;
 
 /// A certificate that is issued by command, without a token.

@@ -186,6 +186,28 @@ pub(super) struct ListsRecord {
     pub roots: Vec<Fingerprint>,
 }
 
+/// The newest lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Their number.
+    pub number: u64,
+    /// When they were signed, in Unix time.
+    pub this_update: i64,
+    /// Until when they are believed, in Unix time.
+    pub next_update: i64,
+    /// The lists in DER, one for each key that signs.
+    pub lists: Vec<Der>,
+    /// The roots that members are to trust, the one that signs first.
+    pub roots: Vec<Fingerprint>,
+}
+
+impl From<ListsRecord> for Published {
+    fn from(record: ListsRecord) -> Self {
+        let ListsRecord { number, this_update, next_update, lists, roots } = record;
+        Self { number, this_update, next_update, lists, roots }
+    }
+}
+
 /// How much of a token's id people see, in characters.
 const SHORT_ID: usize = 12;
 

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use rcmd_certs::files::{self, Existing, NewFile};
-use rcmd_certs::fingerprint::Fingerprint;
 use rcmd_certs::pem::{Der, pem};
 use rcmd_certs::text::printable;
 use serde::{Deserialize, Serialize};
 
+use super::authority_state::{AuthorityState, later};
+use super::error::StateError;
 use super::journal::{Event, date};
 use super::records::{
-    ADDRESSES, CERTIFICATES, LAST, LISTS, ListsRecord, MEMBERS, MemberRevocation, NEWEST, REVOKED,
-    RevocationReason, RevokedRecord, TAKEN, TOKENS, USES, short,
+    ADDRESSES, CERTIFICATES, LAST, LISTS, ListsRecord, MEMBERS, MemberRecord, MemberRevocation,
+    NEWEST, Published, REVOKED, RevocationReason, RevokedRecord, TAKEN, TOKENS, USES, short,
 };
 use super::store::Transaction;
-use super::{AuthorityState, StateError, later};
 use crate::ca;
 
 /// How long after its end a certificate stays on the list and in the store, in seconds: clocks
@@ -27,28 +27,6 @@ const REMEMBER: i64 = 60 * 24 * 60 * 60;
 
 /// The shortest part of a token's id that names it.
 const SHORTEST_ID: usize = 8;
-
-/// The newest lists.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Published {
-    /// Their number.
-    pub number: u64,
-    /// When they were signed, in Unix time.
-    pub this_update: i64,
-    /// Until when they are believed, in Unix time.
-    pub next_update: i64,
-    /// The lists in DER, one for each key that signs.
-    pub lists: Vec<Der>,
-    /// The roots that members are to trust, the one that signs first.
-    pub roots: Vec<Fingerprint>,
-}
-
-impl From<ListsRecord> for Published {
-    fn from(record: ListsRecord) -> Self {
-        let ListsRecord { number, this_update, next_update, lists, roots } = record;
-        Self { number, this_update, next_update, lists, roots }
-    }
-}
 
 /// What a revocation concerned.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,13 +136,6 @@ impl AuthorityState {
         self.published.borrow().clone()
     }
 
-    /// Takes up the lists that were signed before this process.
-    pub(super) fn recall_lists(&self) -> Result<(), StateError> {
-        let lists = self.store.look(|rows| rows.get(&LISTS, NEWEST))?;
-        self.published.replace(lists.map(|lists| Arc::new(lists.into())));
-        Ok(())
-    }
-
     fn sign_lists(&self, rows: &Transaction, now: i64) -> Result<ListsRecord, StateError> {
         let number = rows.get(&LISTS, NEWEST)?.map_or(0, |lists| lists.number).saturating_add(1);
         let next_update = later(now, self.settings.list_life);
@@ -263,7 +234,7 @@ fn nothing(what: &str, unlisted: bool) -> StateError {
 fn forget(
     rows: &Transaction,
     now: i64,
-    renew_until: impl Fn(&super::MemberRecord) -> i64,
+    renew_until: impl Fn(&MemberRecord) -> i64,
 ) -> Result<(), StateError> {
     for (serial, record) in rows.all(&REVOKED)? {
         if record.not_after.saturating_add(KEEP) < now {

@@ -14,38 +14,24 @@
 //! so that a kill leaves one or the other.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
 use std::sync::Arc;
 
 use rcmd_certs::enroll::key::KeyAlgorithm;
-use rcmd_certs::files::{self, Existing, FileError, NewFile, shown};
+use rcmd_certs::files::{self, Existing, NewFile, shown};
 use rcmd_certs::fingerprint::Fingerprint;
-use rcmd_certs::paths::Layout;
 use rcmd_certs::pem::pem;
 use serde::{Deserialize, Serialize};
 
+use super::authority_state::AuthorityState;
+use super::error::StateError;
 use super::journal::Event;
 use super::records::{CERTIFICATES, MEMBERS, MemberRecord, Step, TOKENS, short};
-use super::store::{Store, Table, Transaction};
-use super::{AuthorityState, StateError};
+use super::store::Transaction;
+use super::trust::{HERE, ROTATION, RotationRecord, Trust, remove, settle_files, write_authority};
 use crate::ca::Authority;
-
-/// The step that holds, under [`HERE`]; no record when settled.
-const ROTATION: Table<RotationRecord> = Table::new("rotation");
-
-/// The one key of [`ROTATION`].
-const HERE: &str = "here";
 
 /// The most names that a report carries; it says how many more there are.
 const SHOWN: usize = 100;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct RotationRecord {
-    step: Step,
-    /// When the rotation began, in Unix time.
-    since: i64,
-}
 
 /// How a rotation stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,43 +62,6 @@ pub enum RotationAction {
     Force,
     /// Give up a rotation that was only announced.
     Abort,
-}
-
-/// Whom members trust: the authority that signs, and the other one of a rotation.
-#[derive(Clone, Debug)]
-pub(super) struct Trust {
-    pub(super) signing: Arc<Authority>,
-    pub(super) other: Option<Arc<Authority>>,
-}
-
-impl Trust {
-    /// Loads the authorities that the store says there are, and finishes what was begun.
-    pub(super) fn load(layout: &Layout, store: &Store) -> Result<Self, StateError> {
-        let record = store.look(|rows| rows.get(&ROTATION, HERE))?;
-        let next = layout.next_authority();
-        if let Some(RotationRecord { step: Step::Settling, .. }) = record {
-            if next.authority_cert().exists() {
-                let new = Authority::load(&next)?;
-                settle_files(layout, &new)?;
-            }
-            store.change(|rows| rows.remove(&ROTATION, HERE))?;
-        }
-        let signing = Arc::new(Authority::load(layout)?);
-        match record.map(|record| record.step) {
-            Some(Step::Announced) => {
-                Ok(Self { signing, other: Some(Arc::new(Authority::load(&next)?)) })
-            }
-            Some(Step::Switched) => {
-                Ok(Self { signing: Arc::new(Authority::load(&next)?), other: Some(signing) })
-            }
-            Some(Step::Settling) | None => Ok(Self { signing, other: None }),
-        }
-    }
-
-    /// All whose certificates are taken, the one that signs first.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Authority>> {
-        std::iter::once(&self.signing).chain(&self.other)
-    }
 }
 
 impl AuthorityState {
@@ -297,30 +246,5 @@ impl AuthorityState {
         let text: String = self.roots().iter().map(|root| pem("CERTIFICATE", &root.0)).collect();
         let file = NewFile { path: &path, bytes: text.as_bytes(), private: false };
         Ok(files::write_all(&[file], Existing::Replace)?)
-    }
-}
-
-/// Moves the new authority to where the old one was. It may be begun again after a kill.
-fn settle_files(layout: &Layout, new: &Authority) -> Result<(), StateError> {
-    write_authority(layout, new)?;
-    Ok(remove(&layout.next_authority())?)
-}
-
-fn write_authority(layout: &Layout, authority: &Authority) -> Result<(), FileError> {
-    let (cert, key) = (layout.authority_cert(), layout.authority_key());
-    let (cert_text, key_text) = (authority.cert_pem(), authority.key_pem());
-    let files = [
-        NewFile { path: &key, bytes: key_text.as_bytes(), private: true },
-        NewFile { path: &cert, bytes: cert_text.as_bytes(), private: false },
-    ];
-    files::write_all(&files, Existing::Replace)
-}
-
-fn remove(next: &Layout) -> Result<(), FileError> {
-    match fs::remove_dir_all(next.dir()) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(FileError::io("remove", next.dir())(error))
-        }
-        _ => Ok(()),
     }
 }

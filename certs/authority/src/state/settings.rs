@@ -9,7 +9,7 @@ use rcmd_certs::files::{self, shown};
 use rcmd_certs::text::printable;
 use serde::{Deserialize, Deserializer};
 
-use super::StateError;
+use super::error::StateError;
 
 const DAY: u64 = 24 * 60 * 60;
 

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use rcmd_certs::files::FileError;
 use serde::{Deserialize, Serialize};
 
+use super::authority_state::AuthorityState;
+use super::error::StateError;
 use super::journal::Event;
 use super::records::{LISTS, NEWEST, TOKENS};
-use super::{AuthorityState, StateError};
 
 /// By how much a restored authority raises the number of its lists: more than it can have signed
 /// since the backup, because members refuse lists that are numbered lower than what they have.

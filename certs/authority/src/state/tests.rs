@@ -2,16 +2,22 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
 use rcmd_certs::clock::{self, BACKDATE};
 use rcmd_certs::crl::CrlSet;
 use rcmd_certs::enroll::key::{KeyAlgorithm, request};
+use rcmd_certs::enroll::message::RefusalReason;
 use rcmd_certs::enroll::token::{Names, Token};
 use rcmd_certs::files::{self, Existing, NewFile};
-use rcmd_certs::x509::UsageSet;
+use rcmd_certs::names::Kind;
+use rcmd_certs::paths::Layout;
+use rcmd_certs::x509::{Certificate, UsageSet};
 
+use super::authority_state::Grant;
 use super::*;
+use crate::ca::{Authority, ProvenKey};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;

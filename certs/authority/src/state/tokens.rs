@@ -11,10 +11,11 @@ use rcmd_certs::names::{self, BadPattern, HostName, MAX_NAMES};
 use rcmd_certs::text::printable;
 use serde::{Deserialize, Serialize};
 
+use super::authority_state::{AuthorityState, Grant, Granted, later};
+use super::error::StateError;
 use super::journal::{Event, date};
 use super::records::{MEMBERS, MemberRecord, TAKEN, TOKENS, TokenRecord, USES, UseRecord, short};
 use super::store::Transaction;
-use super::{AuthorityState, Grant, Granted, StateError, later};
 use crate::ca::ProvenKey;
 
 /// How long an asker who lost the answer gets the same again, for the same key, in seconds.

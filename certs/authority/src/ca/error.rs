@@ -1,0 +1,44 @@
+//! Why nothing was signed.
+
+use rcmd_certs::{enroll::key::KeyError, names::NameError, tls::TlsError, x509::X509Error};
+
+/// Why nothing was signed.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    /// The authority's own files cannot be used.
+    #[error(transparent)]
+    Files(#[from] TlsError),
+    /// A name was refused.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A certificate for a server without a name to reach it by.
+    #[error("a server needs at least one name or address that clients reach it by")]
+    NoNames,
+    /// The certificate that should be an authority's is not.
+    #[error("the certificate of `{0}` cannot sign others: it is not an authority's (CA:TRUE)")]
+    NotAuthority(String),
+    /// The authority's time is over.
+    #[error(
+        "the authority expired {0} ago, so nothing that it signs would be trusted; \
+         make a new one with `rcmd-certs init --dir NEW` and issue every certificate from it"
+    )]
+    Expired(String),
+    /// The authority's certificate cannot be read.
+    #[error("the authority's certificate is unusable: {0}")]
+    Certificate(#[from] X509Error),
+    /// A key could not be made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// rcgen refused.
+    #[error("the certificate could not be made: {0}")]
+    Generate(#[from] rcgen::Error),
+    /// An intermediate whose root is not at hand.
+    #[error(
+        "no root for the authority of `{0}`: append its issuer's certificates to {1}, \
+         or put the root into ca.pem"
+    )]
+    NoRoot(String, String),
+    /// No random numbers.
+    #[error("the operating system gave no random numbers")]
+    Random,
+}

@@ -1,0 +1,67 @@
+//! Why a command failed.
+
+use std::{io, path::PathBuf};
+
+use rcmd_authority::{
+    backup::BackupError, ca::AuthorityError, server::ServeError, state::StateError,
+};
+use rcmd_certs::{
+    enroll::key,
+    files::{FileError, shown},
+    names::NameError,
+    tls::TlsError,
+};
+
+/// Why a command failed: what, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// `quickstart` and `init` make an authority only where none is.
+    #[error(
+        "there is an authority already ({}): sign with it by `rcmd-certs issue`, \
+         or choose another folder",
+        shown(.0)
+    )]
+    AuthorityExists(PathBuf),
+    /// A certificate would land beside a `ca.pem` that does not trust it.
+    #[error(
+        "{} exists and does not hold this authority: choose another --out, \
+         or add the authority to it: cat {} >> {}",
+        shown(ca),
+        shown(own),
+        shown(ca)
+    )]
+    ForeignCa { ca: PathBuf, own: PathBuf },
+    /// An identity is there and was not to be replaced.
+    #[error("{} exists already; --force replaces it, --out DIR writes elsewhere", shown(.0))]
+    IdentityExists(PathBuf),
+    /// A bundle is there and was not to be replaced.
+    #[error("{} exists already; --force replaces it", shown(.0))]
+    BundleExists(PathBuf),
+    /// A running `serve` of another version.
+    #[error("the running `rcmd-certs serve` answered something else; is it of this version?")]
+    Response,
+    /// Two passphrases that should be one.
+    #[error("the two passphrases differ; nothing was written")]
+    Passphrases,
+    /// Nobody to ask.
+    #[error("cannot ask for the passphrase ({0}); give it with --passphrase-file FILE")]
+    NoTerminal(io::Error),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    #[error(transparent)]
+    Key(#[from] key::KeyError),
+    #[error(transparent)]
+    Files(#[from] TlsError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+}

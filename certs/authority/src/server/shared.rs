@@ -1,0 +1,34 @@
+//! What all tasks of a serving authority share.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustls::ServerConfig;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    slots::Slots,
+    worker::{PublishedWatch, Worker},
+};
+
+/// What all tasks share.
+pub(super) struct Shared {
+    pub(super) worker: Worker,
+    /// The newest lists.
+    pub(super) updates: PublishedWatch,
+    /// Exchanged when the listener's certificate is.
+    pub(super) tls: RwLock<Arc<ServerConfig>>,
+    pub(super) slots: Arc<Slots>,
+    /// No new peers.
+    pub(super) closing: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+impl Shared {
+    pub(super) fn tls(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.tls.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_tls(&self, config: Arc<ServerConfig>) {
+        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+}

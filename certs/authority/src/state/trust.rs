@@ -1,0 +1,91 @@
+//! The authorities that members trust: the one that signs, and the other one of a rotation.
+
+use std::{fs, io, sync::Arc};
+
+use rcmd_certs::{
+    files::{self, Existing, FileError, NewFile},
+    paths::Layout,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    error::StateError,
+    records::Step,
+    store::{Store, Table},
+};
+use crate::ca::Authority;
+
+/// The step that holds, under [`HERE`]; no record when settled.
+pub(super) const ROTATION: Table<RotationRecord> = Table::new("rotation");
+
+/// The one key of [`ROTATION`].
+pub(super) const HERE: &str = "here";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RotationRecord {
+    pub(super) step: Step,
+    /// When the rotation began, in Unix time.
+    pub(super) since: i64,
+}
+
+/// Whom members trust: the authority that signs, and the other one of a rotation.
+#[derive(Clone, Debug)]
+pub(super) struct Trust {
+    pub(super) signing: Arc<Authority>,
+    pub(super) other: Option<Arc<Authority>>,
+}
+
+impl Trust {
+    /// Loads the authorities that the store says there are, and finishes what was begun.
+    pub(super) fn load(layout: &Layout, store: &Store) -> Result<Self, StateError> {
+        let record = store.look(|rows| rows.get(&ROTATION, HERE))?;
+        let next = layout.next_authority();
+        if let Some(RotationRecord { step: Step::Settling, .. }) = record {
+            if next.authority_cert().exists() {
+                let new = Authority::load(&next)?;
+                settle_files(layout, &new)?;
+            }
+            store.change(|rows| rows.remove(&ROTATION, HERE))?;
+        }
+        let signing = Arc::new(Authority::load(layout)?);
+        match record.map(|record| record.step) {
+            Some(Step::Announced) => {
+                Ok(Self { signing, other: Some(Arc::new(Authority::load(&next)?)) })
+            }
+            Some(Step::Switched) => {
+                Ok(Self { signing: Arc::new(Authority::load(&next)?), other: Some(signing) })
+            }
+            Some(Step::Settling) | None => Ok(Self { signing, other: None }),
+        }
+    }
+
+    /// All whose certificates are taken, the one that signs first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Authority>> {
+        std::iter::once(&self.signing).chain(&self.other)
+    }
+}
+
+/// Moves the new authority to where the old one was. It may be begun again after a kill.
+pub(super) fn settle_files(layout: &Layout, new: &Authority) -> Result<(), StateError> {
+    write_authority(layout, new)?;
+    Ok(remove(&layout.next_authority())?)
+}
+
+pub(super) fn write_authority(layout: &Layout, authority: &Authority) -> Result<(), FileError> {
+    let (cert, key) = (layout.authority_cert(), layout.authority_key());
+    let (cert_text, key_text) = (authority.cert_pem(), authority.key_pem());
+    let files = [
+        NewFile { path: &key, bytes: key_text.as_bytes(), private: true },
+        NewFile { path: &cert, bytes: cert_text.as_bytes(), private: false },
+    ];
+    files::write_all(&files, Existing::Replace)
+}
+
+pub(super) fn remove(next: &Layout) -> Result<(), FileError> {
+    match fs::remove_dir_all(next.dir()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(FileError::io("remove", next.dir())(error))
+        }
+        _ => Ok(()),
+    }
+}
