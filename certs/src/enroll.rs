@@ -6,15 +6,19 @@
 
 use std::time::Duration;
 
-use crate::clock;
-use crate::crl::{Crl, CrlSet};
-use crate::enroll::key::{KeyAlgorithm, request};
-use crate::enroll::message::{MAX_WAIT, MemberRequest, ResponseBody};
-use crate::enroll::token::{Names, Token};
-use crate::names::HostName;
-use crate::paths::Layout;
-use crate::pem::Der;
-use crate::tls;
+use crate::{
+    clock,
+    crl::{Crl, CrlSet},
+    enroll::{
+        key::{KeyAlgorithm, request},
+        message::{MAX_WAIT, MemberRequest, ResponseBody},
+        token::{Names, Token},
+    },
+    names::HostName,
+    paths::Layout,
+    pem::Der,
+    tls,
+};
 
 mod clock_off;
 mod contact;
@@ -53,11 +57,9 @@ pub struct EnrollmentOptions {
 /// host's own is taken if it is among them and [`EnrollmentOptions::name`] says nothing.
 ///
 /// # Errors
-///
 /// [`EnrollError`]; then no identity was written.
 ///
 /// # Cancel safety
-///
 /// Safe: what was begun is taken up again by the next call with the same token.
 pub async fn enroll(
     token: &Token,
@@ -136,7 +138,6 @@ impl Member {
     /// Loads the identity of this kind. `None` if it did not come by a token.
     ///
     /// # Errors
-    ///
     /// [`EnrollError::Contact`] when `authority.toml` makes no sense.
     pub fn load(layout: &Layout, kind: Kind) -> Result<Option<Self>, EnrollError> {
         let contact = Contact::load(&layout.contact(kind))?;
@@ -163,11 +164,9 @@ impl Member {
     /// [`Fetched::renew_until`]. An authority that has renewed it a moment ago gives the same again.
     ///
     /// # Errors
-    ///
     /// [`EnrollError`]; then the files are as they were.
     ///
     /// # Cancel safety
-    ///
     /// Safe.
     pub async fn renew(&self) -> Result<Fetched, EnrollError> {
         let key = tls::load_leaf(&self.layout.member_cert(self.kind))?.key;
@@ -189,11 +188,9 @@ impl Member {
     /// written; the verifier has to judge them first.
     ///
     /// # Errors
-    ///
     /// [`EnrollError`].
     ///
     /// # Cancel safety
-    ///
     /// Safe.
     pub async fn fetch_lists(&self, newer_than: u64) -> Result<Option<CrlSet>, EnrollError> {
         let mut connection = self.connection().await?;
@@ -203,7 +200,6 @@ impl Member {
     /// Opens a connection through which new lists come within a second of their making.
     ///
     /// # Errors
-    ///
     /// [`EnrollError`].
     pub async fn watch(&self) -> Result<Watch, EnrollError> {
         Ok(Watch { connection: self.connection().await? })
@@ -224,11 +220,9 @@ impl Watch {
     /// Waits for lists with a number above `newer_than`, for as long as it takes.
     ///
     /// # Errors
-    ///
     /// [`EnrollError`] when the connection is lost; open another.
     ///
     /// # Cancel safety
-    ///
     /// None: drop the `Watch` afterwards.
     pub async fn next(&mut self, newer_than: u64) -> Result<CrlSet, EnrollError> {
         loop {

@@ -19,12 +19,12 @@
 //! it learns of a refusal by an alert in its first read; and when the connection is reset first,
 //! not at all.
 
-use std::error::Error as _;
-use std::io;
-use std::path::Path;
+use std::{error::Error as _, io, path::Path};
 
-use crate::text::printable;
-use crate::tls::{ClientFiles, load_leaf};
+use crate::{
+    text::printable,
+    tls::{ClientFiles, load_leaf},
+};
 
 mod alert;
 mod explanation;

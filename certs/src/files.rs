@@ -1,10 +1,12 @@
 //! Files on disk: bounded reads, private keys that stay private, and writes that are whole or not
 //! there.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
 
 use rustix::fs::OFlags;
 
@@ -98,7 +100,6 @@ pub fn shown(path: &Path) -> String {
 /// Kubernetes lay certificates out so.
 ///
 /// # Errors
-///
 /// [`FileError`] if it is missing, unreadable, no regular file, larger than [`MAX_FILE`], or
 /// writable by anybody.
 pub fn read_public(path: &Path) -> Result<Vec<u8>, FileError> {
@@ -114,7 +115,6 @@ pub fn read_public(path: &Path) -> Result<Vec<u8>, FileError> {
 /// Reads a private key.
 ///
 /// # Errors
-///
 /// As [`read_public`]; also if anybody but its owner may read or write it, or if its owner is
 /// neither this process's user nor root.
 pub fn read_private(path: &Path) -> Result<Vec<u8>, FileError> {
@@ -161,7 +161,6 @@ fn read_checked(
 /// Makes `dir` a folder that only its owner may enter, with its parents if they are missing.
 ///
 /// # Errors
-///
 /// [`FileError`] if it cannot be made, or is there already and open to others.
 pub fn create_private_dir(dir: &Path) -> Result<(), FileError> {
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
@@ -215,7 +214,6 @@ pub struct NewFile<'a> {
 /// first rename, so that a full disk leaves nothing half done.
 ///
 /// # Errors
-///
 /// [`FileError`] naming the file that could not be written; [`FileError::Exists`] for one that was
 /// to be kept. Files before it in the slice may have been written by then.
 pub fn write_all(files: &[NewFile<'_>], existing: Existing) -> Result<(), FileError> {

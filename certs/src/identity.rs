@@ -9,15 +9,19 @@
 //! not of that form is an error; URIs of other schemes, DNS names and the subject are ignored, so
 //! another authority's certificates work once they carry the one URI.
 
-use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use rustls_pki_types::CertificateDer;
 
-use crate::clock::BACKDATE;
-use crate::names::{self, NameError};
-use crate::text::printable;
-use crate::x509::{Certificate, X509Error};
+use crate::{
+    clock::BACKDATE,
+    names::{self, NameError},
+    text::printable,
+    x509::{Certificate, X509Error},
+};
 
 /// The most groups that one certificate may carry.
 pub const MAX_GROUPS: usize = 64;
@@ -91,7 +95,6 @@ impl Identity {
     /// The identity of a TLS peer, from its chain as rustls's `peer_certificates` gives it.
     ///
     /// # Errors
-    ///
     /// [`IdentityError`] when there is no chain, or its first certificate names no identity.
     pub fn of_peer(chain: Option<&[CertificateDer<'_>]>) -> Result<Self, IdentityError> {
         let leaf = chain.and_then(<[_]>::first).ok_or(IdentityError::NoCertificate)?;
@@ -101,7 +104,6 @@ impl Identity {
     /// The identity in one certificate in DER.
     ///
     /// # Errors
-    ///
     /// [`IdentityError`] when it names no identity, or more than one.
     pub fn from_der(leaf: &[u8]) -> Result<Self, IdentityError> {
         Self::from_certificate(&Certificate::parse(leaf)?)
@@ -110,7 +112,6 @@ impl Identity {
     /// The identity in a certificate that was read already.
     ///
     /// # Errors
-    ///
     /// As [`Identity::from_der`].
     pub fn from_certificate(leaf: &Certificate) -> Result<Self, IdentityError> {
         if leaf.broken_names > 0 {
@@ -181,15 +182,14 @@ impl Identity {
 /// `user:NAME`, the form of logs and of policy. It holds no group and no serial, so it stays the
 /// same across renewals.
 impl fmt::Display for Identity {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "user:{}", self.user)
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "user:{}", self.user)
     }
 }
 
 /// The URI that names `user` in a certificate.
 ///
 /// # Errors
-///
 /// [`NameError`] when no user may be called so.
 pub fn user_uri(user: &str) -> Result<String, NameError> {
     names::check_user(user)?;
@@ -199,7 +199,6 @@ pub fn user_uri(user: &str) -> Result<String, NameError> {
 /// The URI that names `group` in a certificate.
 ///
 /// # Errors
-///
 /// [`NameError`] when no group may be called so.
 pub fn group_uri(group: &str) -> Result<String, NameError> {
     names::check_group(group)?;

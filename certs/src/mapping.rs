@@ -27,15 +27,19 @@
 //! rule's `ca` vouches for that rule's names alone, and those in `ca.pem` for `rcmd://` names and for
 //! rules without `ca`: no authority can name what is another's.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 
-use crate::files::{self, FileError, shown};
-use crate::identity::{Identity, IdentityError, MAX_GROUPS};
-use crate::names::{self, HostName, NameError};
-use crate::x509::Certificate;
+use crate::{
+    files::{self, FileError, shown},
+    identity::{Identity, IdentityError, MAX_GROUPS},
+    names::{self, HostName, NameError},
+    x509::Certificate,
+};
 
 /// The most rules of one kind.
 const MAX_RULES: usize = 256;
@@ -123,7 +127,6 @@ impl Mapping {
     /// The rules in the file at `path`, which is `identity.toml`; none when there is no such file.
     ///
     /// # Errors
-    ///
     /// [`MappingError`] when the file can't be read, or a rule can't hold.
     pub fn load(path: &Path) -> Result<Self, MappingError> {
         let text = match files::read_public(path) {
@@ -169,7 +172,6 @@ impl Mapping {
     /// [`Mapping::authorities`], or `ca.pem` when none.
     ///
     /// # Errors
-    ///
     /// [`IdentityError`] when it names nobody whom these authorities may name, or more than one.
     pub fn identify(
         &self,

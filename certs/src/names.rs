@@ -3,8 +3,7 @@
 //! Names go into certificates, logs, policies and paths. The characters allowed are the ones that
 //! mean nothing special in any of those, so that a name is the same text everywhere.
 
-use std::fmt;
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use rustls_pki_types::DnsName;
 use serde::{Deserialize, Serialize};
@@ -48,7 +47,6 @@ pub enum NameError {
 /// Checks a user's name.
 ///
 /// # Errors
-///
 /// [`NameError::Name`] unless it is 1 to [`MAX_NAME`] of `A-Z a-z 0-9 . _ @ + -`, beginning with a
 /// letter, a digit or `_`.
 pub fn check_user(name: &str) -> Result<(), NameError> {
@@ -58,7 +56,6 @@ pub fn check_user(name: &str) -> Result<(), NameError> {
 /// Checks a group's name, by the rules of [`check_user`].
 ///
 /// # Errors
-///
 /// As [`check_user`].
 pub fn check_group(name: &str) -> Result<(), NameError> {
     check(name, "group")
@@ -84,8 +81,8 @@ pub enum Kind {
 }
 
 impl fmt::Display for Kind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::Server => "server",
             Self::Client => "client",
         })
@@ -105,7 +102,6 @@ impl HostName {
     /// Reads a DNS name or an IP address. A `*.` in front makes a wildcard of one label.
     ///
     /// # Errors
-    ///
     /// [`NameError::Host`] if it is neither.
     pub fn parse(name: &str) -> Result<Self, NameError> {
         if let Ok(address) = name.parse() {
@@ -122,10 +118,10 @@ impl HostName {
 }
 
 impl fmt::Display for HostName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dns(name) => formatter.write_str(name),
-            Self::Ip(address) => address.fmt(formatter),
+            Self::Dns(name) => f.write_str(name),
+            Self::Ip(address) => address.fmt(f),
         }
     }
 }

@@ -4,9 +4,11 @@
 //! `policy.cedar` and `client.toml`. Which folder: `--dir`, else `$RCMD_DIR`, else a default that
 //! differs between a host and a user.
 
-use std::env;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use crate::names::Kind;
 
@@ -45,7 +47,6 @@ impl Layout {
     /// ignored).
     ///
     /// # Errors
-    ///
     /// [`NoHome`] when none of them is set.
     pub fn for_user(flag: Option<&Path>) -> Result<Self, NoHome> {
         Self::user_with(flag, |name| env::var_os(name))

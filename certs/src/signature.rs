@@ -1,11 +1,8 @@
 //! Seals: what a host says of itself, signed by the private key of its certificate.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
-use rustls::SignatureScheme;
-use rustls::crypto::aws_lc_rs;
-use rustls::sign::SigningKey;
+use rustls::{SignatureScheme, crypto::aws_lc_rs, sign::SigningKey};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::tls::{ServerFiles, TlsError, load_first, load_key, provider};
@@ -57,7 +54,6 @@ impl Signer {
     /// The key of a server.
     ///
     /// # Errors
-    ///
     /// [`TlsError`] when its files can't be used.
     pub fn of(files: &ServerFiles) -> Result<Self, TlsError> {
         let public = VerifyingKey::of_certificate(&files.cert)?;
@@ -77,7 +73,6 @@ impl Signer {
     /// Signs.
     ///
     /// # Errors
-    ///
     /// [`SignError`] when the key can't.
     pub fn sign(&self, message: &[u8]) -> Result<Signature, SignError> {
         let signer = self.key.choose_scheme(&SCHEMES).ok_or(SignError::Scheme)?;
@@ -90,7 +85,6 @@ impl VerifyingKey {
     /// The key of the first certificate in a PEM file.
     ///
     /// # Errors
-    ///
     /// [`TlsError`] when there is none that can be read.
     pub fn of_certificate(path: &Path) -> Result<Self, TlsError> {
         let der = load_first(path, REMEDY)?;

@@ -7,9 +7,7 @@
 use std::net::IpAddr;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::FromDer;
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
 
 use crate::fingerprint::Fingerprint;
 
@@ -96,7 +94,6 @@ impl Certificate {
     /// Reads one certificate.
     ///
     /// # Errors
-    ///
     /// [`X509Error`] when `der` is not exactly one well-formed certificate. An extension that
     /// occurs twice is an error (RFC 5280 section 4.2).
     pub fn parse(der: &[u8]) -> Result<Self, X509Error> {

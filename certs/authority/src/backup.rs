@@ -81,7 +81,6 @@ impl Archive {
     /// Seals it under a passphrase. Takes 64 MiB and about a tenth of a second.
     ///
     /// # Errors
-    ///
     /// [`BackupError`] for a short passphrase, or without random numbers.
     pub fn seal(&self, passphrase: &[u8]) -> Result<Vec<u8>, BackupError> {
         if passphrase.len() < SHORTEST {
@@ -112,7 +111,6 @@ impl Archive {
     /// Opens a backup.
     ///
     /// # Errors
-    ///
     /// [`BackupError`] for another passphrase, and for a file that is not whole and unchanged.
     pub fn open(sealed: &[u8], passphrase: &[u8]) -> Result<Self, BackupError> {
         let not = |reason: &str| BackupError::Format(reason.to_owned());

@@ -1,8 +1,10 @@
 //! `rcmd-certs`: the certificate authority of rcmd.
 #![forbid(unsafe_code)]
 
-use std::io::{self, Write};
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::Parser;
 

@@ -11,14 +11,13 @@
 //! One thread owns the [`AuthorityState`] and serves requests in order, so that two uses of a token
 //! cannot race. Every wait for a peer has a deadline; every queue and every number of peers has a limit.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, RwLock};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, RwLock},
+};
 
-use rcmd_certs::clock;
-use rcmd_certs::enroll::message::DEFAULT_PORT;
-use rcmd_certs::paths::Layout;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use rcmd_certs::{clock, enroll::message::DEFAULT_PORT, paths::Layout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::state::AuthorityState;
 
@@ -54,8 +53,8 @@ pub struct Serving {
 }
 
 impl std::fmt::Debug for Serving {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Serving").field("addresses", &self.addresses).finish()
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Serving").field("addresses", &self.addresses).finish()
     }
 }
 
@@ -63,7 +62,6 @@ impl Serving {
     /// Opens the state, signs new revocation lists, listens, and accepts.
     ///
     /// # Errors
-    ///
     /// [`ServeError`] when something of it is not possible.
     pub async fn start(layout: &Layout, options: &ListenOptions) -> Result<Self, ServeError> {
         let state = AuthorityState::open(layout)?;

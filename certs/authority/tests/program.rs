@@ -1,14 +1,18 @@
 //! The program `rcmd-certs`, as it is typed.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
 
-use rcmd_certs::clock;
-use rcmd_certs::paths::Layout;
-use rcmd_certs::tls::{self, ClientFiles, ServerFiles};
+use rcmd_certs::{
+    clock,
+    paths::Layout,
+    tls::{self, ClientFiles, ServerFiles},
+};
 
 fn run(arguments: &[&str], directory: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_rcmd-certs"))

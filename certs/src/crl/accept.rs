@@ -4,15 +4,17 @@ use std::path::Path;
 
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls_pki_types::CertificateDer;
-use x509_parser::certificate::X509Certificate;
-use x509_parser::der_parser::Oid;
-use x509_parser::prelude::FromDer;
-use x509_parser::revocation_list::CertificateRevocationList;
+use x509_parser::{
+    certificate::X509Certificate, der_parser::Oid, prelude::FromDer,
+    revocation_list::CertificateRevocationList,
+};
 
 use super::set::{Crl, CrlError, CrlSet};
-use crate::clock::span;
-use crate::files::{self, Existing, FileError, NewFile};
-use crate::text::printable;
+use crate::{
+    clock::span,
+    files::{self, Existing, FileError, NewFile},
+    text::printable,
+};
 
 /// Why lists were not taken. Those from before stay in use.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +52,6 @@ impl CrlSet {
     /// A list of an authority that is not known here (yet, or any more) is left out.
     ///
     /// # Errors
-    ///
     /// [`CrlRefused`] when none is signed by one of them, when they are past their date at `now`
     /// (Unix time), or when `current` has a higher number from the same issuer.
     pub fn accept(
@@ -79,7 +80,6 @@ impl CrlSet {
     /// Those that one of these authorities signed.
     ///
     /// # Errors
-    ///
     /// [`CrlRefused::Foreign`] when there is none.
     pub fn known(self, authorities: &[CertificateDer<'_>]) -> Result<Self, CrlRefused> {
         let issuer = self.all.first().map(|list| list.issuer.clone()).unwrap_or_default();
@@ -92,7 +92,6 @@ impl CrlSet {
     /// Writes the file that [`CrlSet::load`] reads, at once or not at all.
     ///
     /// # Errors
-    ///
     /// [`FileError`].
     pub fn write(&self, path: &Path) -> Result<(), FileError> {
         let pem = self.pem();

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use rustls_pki_types::CertificateRevocationListDer;
-use rustls_pki_types::pem::PemObject;
-use x509_parser::prelude::FromDer;
-use x509_parser::revocation_list::CertificateRevocationList;
+use rustls_pki_types::{CertificateRevocationListDer, pem::PemObject};
+use x509_parser::{prelude::FromDer, revocation_list::CertificateRevocationList};
 
-use crate::files::{self, FileError};
-use crate::fingerprint::Fingerprint;
-use crate::pem::pem;
-use crate::x509::serial_text;
+use crate::{
+    files::{self, FileError},
+    fingerprint::Fingerprint,
+    pem::pem,
+    x509::serial_text,
+};
 
 /// The most lists in one file: an authority and its predecessors.
 const MAX_LISTS: usize = 16;
@@ -58,7 +58,6 @@ impl Crl {
     /// Reads one list.
     ///
     /// # Errors
-    ///
     /// [`CrlError`] when it is broken, or lacks a number or a date.
     pub fn from_der(der: &[u8]) -> Result<Self, CrlError> {
         let (rest, list) = CertificateRevocationList::from_der(der)
@@ -103,7 +102,6 @@ impl CrlSet {
     /// Takes lists together.
     ///
     /// # Errors
-    ///
     /// [`CrlError`] when there is none, or there are too many.
     pub fn new(all: Vec<Crl>) -> Result<Self, CrlError> {
         match all.len() {
@@ -127,7 +125,6 @@ impl CrlSet {
     /// Reads the lists in PEM.
     ///
     /// # Errors
-    ///
     /// [`CrlError`] when there is none, or one is broken.
     pub fn from_pem(pem: &[u8]) -> Result<Self, CrlError> {
         let mut all = Vec::new();
@@ -141,7 +138,6 @@ impl CrlSet {
     /// Reads a file of lists. `None` if there is no such file.
     ///
     /// # Errors
-    ///
     /// [`CrlError`] when it cannot be used.
     pub fn load(path: &Path) -> Result<Option<Self>, CrlError> {
         match files::read_public(path) {

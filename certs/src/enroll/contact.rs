@@ -5,9 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::error::EnrollError;
-use crate::enroll::token::is_address;
-use crate::files;
-use crate::fingerprint::Fingerprint;
+use crate::{enroll::token::is_address, files, fingerprint::Fingerprint};
 
 /// Where the authority is, and how it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +22,6 @@ impl Contact {
     /// Reads the file. `None` if it is not there.
     ///
     /// # Errors
-    ///
     /// [`EnrollError`] when it cannot be used.
     pub fn load(path: &Path) -> Result<Option<Self>, EnrollError> {
         let bytes = match files::read_public(path) {

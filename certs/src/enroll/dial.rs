@@ -1,26 +1,26 @@
 //! A connection to the authority, and one question after the other on it.
 
-use std::io;
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use rustls::CertificateError;
-use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-
-use super::clock_off::ClockOff;
-use super::contact::Contact;
-use super::error::EnrollError;
-use crate::clock::now_unix;
-use crate::enroll::message::{
-    self, MAX_REQUEST, MAX_RESPONSE, MemberRequest, MemberResponse, RefusalReason, ResponseBody,
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::timeout,
 };
-use crate::explain;
-use crate::names::Kind;
-use crate::paths::Layout;
-use crate::text::printable;
-use crate::tls;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{clock_off::ClockOff, contact::Contact, error::EnrollError};
+use crate::{
+    clock::now_unix,
+    enroll::message::{
+        self, MAX_REQUEST, MAX_RESPONSE, MemberRequest, MemberResponse, RefusalReason, ResponseBody,
+    },
+    explain,
+    names::Kind,
+    paths::Layout,
+    text::printable,
+    tls,
+};
 
 /// For one address: to connect.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -74,7 +74,6 @@ impl AuthorityConnection {
     /// Asks, and waits for the answer; `wait` is how long the authority was asked to wait itself.
     ///
     /// # Cancel safety
-    ///
     /// None: the next answer would be this one's.
     pub(super) async fn ask(
         &mut self,

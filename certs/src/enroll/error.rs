@@ -2,15 +2,18 @@
 
 use std::path::PathBuf;
 
-use super::clock_off::ClockOff;
-use super::message::RefusalReason;
-use crate::crl::CrlError;
-use crate::enroll::key::KeyError;
-use crate::enroll::token::{LoadError, TokenError};
-use crate::files::{FileError, shown};
-use crate::names::Kind;
-use crate::text::printable;
-use crate::tls::TlsError;
+use super::{clock_off::ClockOff, message::RefusalReason};
+use crate::{
+    crl::CrlError,
+    enroll::{
+        key::KeyError,
+        token::{LoadError, TokenError},
+    },
+    files::{FileError, shown},
+    names::Kind,
+    text::printable,
+    tls::TlsError,
+};
 
 /// Why nothing was fetched. Each message says what to do.
 #[derive(Debug, thiserror::Error)]

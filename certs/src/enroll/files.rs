@@ -1,26 +1,33 @@
 //! The files of an identity: written whole, the key last.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use rcgen::{KeyPair, PublicKeyData as _};
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject as _};
 
-use super::clock_off::{CLOCK_TOLERANCE, ClockOff};
-use super::contact::Contact;
-use super::error::EnrollError;
-use crate::clock::now_unix;
-use crate::enroll::key::KeyAlgorithm;
-use crate::enroll::message::{MemberResponse, ResponseBody};
-use crate::files::{self, Existing, FileError, NewFile};
-use crate::fingerprint::Fingerprint;
-use crate::identity::Identity;
-use crate::names::Kind;
-use crate::paths::Layout;
-use crate::pem::{Der, chain_pem, pem};
-use crate::tls::{self, TlsError};
-use crate::x509::Certificate;
+use super::{
+    clock_off::{CLOCK_TOLERANCE, ClockOff},
+    contact::Contact,
+    error::EnrollError,
+};
+use crate::{
+    clock::now_unix,
+    enroll::{
+        key::KeyAlgorithm,
+        message::{MemberResponse, ResponseBody},
+    },
+    files::{self, Existing, FileError, NewFile},
+    fingerprint::Fingerprint,
+    identity::Identity,
+    names::Kind,
+    paths::Layout,
+    pem::{Der, chain_pem, pem},
+    tls::{self, TlsError},
+    x509::Certificate,
+};
 
 /// A certificate that was fetched and written.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -32,7 +32,6 @@ impl KeyAlgorithm {
     /// Makes a key.
     ///
     /// # Errors
-    ///
     /// [`KeyError`] when the system gives no random numbers.
     pub fn generate(self) -> Result<KeyPair, KeyError> {
         match self {
@@ -52,7 +51,6 @@ impl KeyAlgorithm {
 /// Returns a request to certify `key`, in DER. It names nothing: an authority would not read it.
 ///
 /// # Errors
-///
 /// [`KeyError`] when the key cannot sign.
 pub fn request(key: &KeyPair) -> Result<Vec<u8>, KeyError> {
     let mut params = CertificateParams::default();

@@ -5,13 +5,10 @@
 
 use std::io;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use crate::enroll::token::Secret;
-use crate::fingerprint::Fingerprint;
-use crate::pem::Der;
+use crate::{enroll::token::Secret, fingerprint::Fingerprint, pem::Der};
 
 /// The port of an authority unless told otherwise: the one after rcmd's own, 7263.
 pub const DEFAULT_PORT: u16 = 7264;
@@ -148,12 +145,10 @@ impl RefusalReason {
 /// Reads one message of at most `limit` bytes. `None` at the end of the stream between messages.
 ///
 /// # Errors
-///
 /// `InvalidData` for a message that is too long, empty or not understood; what the stream says
 /// otherwise.
 ///
 /// # Cancel safety
-///
 /// None: what was read of a message is lost.
 pub async fn read<T: DeserializeOwned>(
     stream: &mut (impl AsyncRead + Unpin),
@@ -184,11 +179,9 @@ pub async fn read<T: DeserializeOwned>(
 /// Writes one message of at most `limit` bytes, and flushes.
 ///
 /// # Errors
-///
 /// `InvalidData` when it is longer; what the stream says otherwise.
 ///
 /// # Cancel safety
-///
 /// None: a part of it may have been written.
 pub async fn write(
     stream: &mut (impl AsyncWrite + Unpin),

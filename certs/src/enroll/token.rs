@@ -8,18 +8,21 @@
 //! The text is `rcmd1_` and, in base64 for URLs (RFC 4648 section 5), a JSON object and the first 4
 //! bytes of its SHA-256. So a paste that was cut is told from a token that nobody issued.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
-use crate::files::{self, FileError, shown};
-use crate::fingerprint::Fingerprint;
-use crate::names::{self, HostName, Kind, NameError, Pattern};
+use crate::{
+    files::{self, FileError, shown},
+    fingerprint::Fingerprint,
+    names::{self, HostName, Kind, NameError, Pattern},
+};
 
 const PREFIX: &str = "rcmd1_";
 
@@ -43,7 +46,6 @@ impl Names {
     /// Checks that members of this kind may be called so.
     ///
     /// # Errors
-    ///
     /// [`NameError`] naming the first that may not.
     pub fn check(&self, kind: Kind) -> Result<(), NameError> {
         let check = |name: &str| match kind {
@@ -58,10 +60,10 @@ impl Names {
 }
 
 impl fmt::Display for Names {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::All(names) => formatter.write_str(&names.join(", ")),
-            Self::OneOf(pattern) => write!(formatter, "one of {pattern}"),
+            Self::All(names) => f.write_str(&names.join(", ")),
+            Self::OneOf(pattern) => write!(f, "one of {pattern}"),
         }
     }
 }
@@ -75,7 +77,6 @@ impl Secret {
     /// A new one.
     ///
     /// # Errors
-    ///
     /// [`NoRandom`] when the system gives no random numbers.
     pub fn random() -> Result<Self, NoRandom> {
         let mut bytes = [0; 20];
@@ -92,8 +93,8 @@ impl Secret {
 
 /// A secret is printed as part of a token and nowhere else.
 impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Secret")
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
     }
 }
 
@@ -174,7 +175,6 @@ impl Token {
     /// empty and no `#` comment.
     ///
     /// # Errors
-    ///
     /// [`LoadError`] when the file is missing, readable by others, or holds no token.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
         let bytes = files::read_private(path)?;
@@ -187,10 +187,10 @@ impl Token {
 }
 
 impl fmt::Display for Token {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = serde_json::to_vec(self).map_err(|_| fmt::Error)?;
         bytes.extend(checksum(&bytes));
-        write!(formatter, "{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
+        write!(f, "{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
     }
 }
 

@@ -3,11 +3,13 @@
 use rustls::AlertDescription as Alert;
 
 use super::explanation::{Explanation, Side};
-use crate::clock::{date, now_unix};
-use crate::identity::Identity;
-use crate::text::printable;
-use crate::tls::{Problem, date_problem};
-use crate::x509::Certificate;
+use crate::{
+    clock::{date, now_unix},
+    identity::Identity,
+    text::printable,
+    tls::{Problem, date_problem},
+    x509::Certificate,
+};
 
 pub(super) fn explain(side: Side, alert: Alert, own: Option<&Certificate>) -> Explanation {
     let (me, peer) = (side.own(), side.peer());

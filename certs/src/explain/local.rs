@@ -4,8 +4,10 @@ use rustls::{CertificateError, Error, InvalidMessage, PeerIncompatible};
 use rustls_pki_types::UnixTime;
 
 use super::explanation::{Explanation, Side};
-use crate::clock::{date, span};
-use crate::text::printable;
+use crate::{
+    clock::{date, span},
+    text::printable,
+};
 
 pub(super) fn explain(side: Side, error: &Error) -> Explanation {
     let peer = side.peer();

@@ -3,28 +3,35 @@
 //! These are findings and not errors: the peer's clock counts and not ours, and with an outside
 //! authority the roots that sign servers need not be the ones that sign clients.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::ServerCertVerifier;
-use rustls::server::WebPkiClientVerifier;
-use rustls::{CertificateError, RootCertStore};
+use rustls::{
+    CertificateError, RootCertStore,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
+    server::WebPkiClientVerifier,
+};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::config::provider;
-use super::error::TlsError;
-use super::files::{ClientFiles, ServerFiles};
-use super::{load, server_verifier};
-use crate::clock::{now_unix, span};
-use crate::files::shown;
-use crate::identity::{Identity, IdentityError};
-use crate::mapping::Mapping;
-use crate::text::printable;
-use crate::x509::Certificate;
+use super::{
+    config::provider,
+    error::TlsError,
+    files::{ClientFiles, ServerFiles},
+    load, server_verifier,
+};
+use crate::{
+    clock::{now_unix, span},
+    files::shown,
+    identity::{Identity, IdentityError},
+    mapping::Mapping,
+    text::printable,
+    x509::Certificate,
+};
 
 /// One doubt about a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,43 +70,38 @@ pub enum Problem {
 }
 
 impl fmt::Display for Problem {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Expired(seconds) => write!(formatter, "expired {} ago", span(*seconds)),
+            Self::Expired(seconds) => write!(f, "expired {} ago", span(*seconds)),
             Self::NotYetValid(seconds) => write!(
-                formatter,
+                f,
                 "is not valid yet, for another {} (is this machine's clock right?)",
                 span(*seconds)
             ),
             Self::WrongUsage { needed } => {
-                write!(
-                    formatter,
-                    "is not for a {needed} (its extended key usage lacks {needed}Auth)"
-                )
+                write!(f, "is not for a {needed} (its extended key usage lacks {needed}Auth)")
             }
-            Self::SelfSigned => {
-                formatter.write_str("is self-signed: no authority stands behind it")
+            Self::SelfSigned => f.write_str("is self-signed: no authority stands behind it"),
+            Self::IsAuthority => {
+                f.write_str("is an authority's own certificate (CA:TRUE), which no peer accepts")
             }
-            Self::IsAuthority => formatter
-                .write_str("is an authority's own certificate (CA:TRUE), which no peer accepts"),
             Self::ForeignAuthority { issuer } => {
-                write!(formatter, "was signed by `{issuer}`, which is not in ca.pem")
+                write!(f, "was signed by `{issuer}`, which is not in ca.pem")
             }
-            Self::NoIdentity(error) => write!(formatter, "identifies nobody: {error}"),
+            Self::NoIdentity(error) => write!(f, "identifies nobody: {error}"),
         }
     }
 }
 
 impl fmt::Display for CertificateFinding {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} {}; {}", shown(&self.path), self.problem, self.remedy)
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}; {}", shown(&self.path), self.problem, self.remedy)
     }
 }
 
 /// What clients are going to object to in a server's certificate. Empty is good.
 ///
 /// # Errors
-///
 /// [`TlsError`] when a file cannot be read at all.
 pub fn check_server(files: &ServerFiles) -> Result<Vec<CertificateFinding>, TlsError> {
     let (_, problems) =
@@ -111,7 +113,6 @@ pub fn check_server(files: &ServerFiles) -> Result<Vec<CertificateFinding>, TlsE
 /// What servers are going to object to in a client's certificate. Empty is good.
 ///
 /// # Errors
-///
 /// [`TlsError`] when a file cannot be read at all.
 pub fn check_client(files: &ClientFiles) -> Result<Vec<CertificateFinding>, TlsError> {
     let mapping = Mapping::load(&files.identity)?;

@@ -1,20 +1,25 @@
 //! Who may come in to a server, and stay.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
-use rustls::{CertificateError, DistinguishedName, Error, RootCertStore};
+use rustls::{
+    CertificateError, DistinguishedName, Error, RootCertStore,
+    crypto::{CryptoProvider, WebPkiSupportedAlgorithms},
+    server::{
+        VerifierBuilderError, WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::signatures::tls13_signatures;
-use crate::clock::span;
-use crate::crl::CrlSet;
-use crate::identity::{Identity, IdentityError};
-use crate::mapping::Mapping;
-use crate::x509::Certificate;
+use crate::{
+    clock::span,
+    crl::CrlSet,
+    identity::{Identity, IdentityError},
+    mapping::Mapping,
+    x509::Certificate,
+};
 
 /// What a server knows of revocations.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +120,6 @@ impl ClientVerifier {
     /// Who the holder of a verified chain is.
     ///
     /// # Errors
-    ///
     /// [`IdentityError`] when its first certificate names nobody, or more than one.
     pub fn identify(
         &self,
@@ -149,7 +153,6 @@ impl ClientVerifier {
     /// meanwhile is no reason to send anybody away.
     ///
     /// # Errors
-    ///
     /// [`Revalidation`].
     pub fn judge(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Revalidation> {
         let Some((leaf, rest)) = chain.split_first() else { return Err(Revalidation::Untrusted) };

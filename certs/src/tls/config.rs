@@ -51,7 +51,6 @@ pub fn provider() -> Arc<CryptoProvider> {
 /// names what peers are going to object to. After a handshake, [`check_alpn`] remains to be called.
 ///
 /// # Errors
-///
 /// [`TlsError`] when a file is missing, unsafe, or unusable, or key and certificate do not match.
 pub fn server_config(files: &ServerFiles) -> Result<Arc<ServerConfig>, TlsError> {
     server_side(files, &Revocation::NotNeeded).map(|side| side.config)
@@ -70,7 +69,6 @@ pub struct ServerSide {
 /// As [`server_config`], with what is known of revocations.
 ///
 /// # Errors
-///
 /// As [`server_config`].
 pub fn server_side(files: &ServerFiles, revocation: &Revocation) -> Result<ServerSide, TlsError> {
     let provider = provider();
@@ -101,7 +99,6 @@ pub fn server_side(files: &ServerFiles, revocation: &Revocation) -> Result<Serve
 /// and [`check_alpn`] remains to be called after the handshake.
 ///
 /// # Errors
-///
 /// As [`server_config`].
 pub fn client_config(files: &ClientFiles) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = provider();
@@ -129,7 +126,6 @@ pub struct WrongProtocol;
 /// rustls refuses a peer that names other protocols, but not one that names none.
 ///
 /// # Errors
-///
 /// [`WrongProtocol`] when nothing was agreed on; close the connection.
 pub fn check_alpn(connection: &CommonState) -> Result<(), WrongProtocol> {
     if connection.alpn_protocol() == Some(ALPN) { Ok(()) } else { Err(WrongProtocol) }

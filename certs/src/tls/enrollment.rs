@@ -10,26 +10,24 @@
 
 use std::sync::Arc;
 
-use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{NoServerSessionStorage, ParsedCertificate};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::version::TLS13;
 use rustls::{
     CertificateError, ClientConfig, DistinguishedName, Error, RootCertStore, ServerConfig,
+    client::{
+        Resumption, WebPkiServerVerifier,
+        danger::{ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, WebPkiSupportedAlgorithms},
+    server::{
+        NoServerSessionStorage, ParsedCertificate,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+    sign::{CertifiedKey, SingleCertAndKey},
+    version::TLS13,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
-use super::config::provider;
-use super::error::TlsError;
-use super::load;
-use super::signatures::tls13_signatures;
-use crate::fingerprint::Fingerprint;
-use crate::names::Kind;
-use crate::paths::Layout;
-use crate::x509::Certificate;
+use super::{config::provider, error::TlsError, load, signatures::tls13_signatures};
+use crate::{fingerprint::Fingerprint, names::Kind, paths::Layout, x509::Certificate};
 
 /// The name in TLS (RFC 7301) of the protocol between a member and its authority. Its number rises
 /// with what older peers cannot follow.
@@ -46,7 +44,6 @@ pub const LISTENER_NAME: &str = "rcmd-authority.invalid";
 /// PKCS #8.
 ///
 /// # Errors
-///
 /// [`rustls::Error`] when chain and key do not match, or cannot be used.
 pub fn listener_config(
     chain: Vec<CertificateDer<'static>>,
@@ -69,7 +66,6 @@ pub fn listener_config(
 /// that it proves, if it has one.
 ///
 /// # Errors
-///
 /// [`TlsError`] when the identity's files cannot be used.
 pub fn contact_config(
     authorities: &[Fingerprint],
@@ -105,7 +101,6 @@ pub fn contact_config(
 /// Returns the name that a member asks for, whatever address it dials.
 ///
 /// # Errors
-///
 /// [`rustls::Error`] never: the name is a constant.
 pub fn listener_name() -> Result<ServerName<'static>, Error> {
     ServerName::try_from(LISTENER_NAME).map_err(|error| Error::General(error.to_string()))

@@ -2,16 +2,18 @@
 
 use std::path::Path;
 
-use rustls::crypto::CryptoProvider;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{InconsistentKeys, RootCertStore};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{
+    InconsistentKeys, RootCertStore,
+    crypto::CryptoProvider,
+    sign::{CertifiedKey, SingleCertAndKey},
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
-use super::error::TlsError;
-use super::files::ServerFiles;
-use crate::files::{self, FileError};
-use crate::x509::Certificate;
+use super::{error::TlsError, files::ServerFiles};
+use crate::{
+    files::{self, FileError},
+    x509::Certificate,
+};
 
 /// The most certificates that one file may hold; a bundle of all public authorities has 150.
 const MAX_CERTIFICATES: usize = 1024;
@@ -33,7 +35,6 @@ const MEMBER_REMEDY: &str = "enroll with `rcmd-server enroll TOKEN`";
 /// do when there is no such file.
 ///
 /// # Errors
-///
 /// [`TlsError`] when the file is missing, unsafe, or has no certificate.
 pub fn certificates(
     path: &Path,
@@ -70,7 +71,6 @@ pub(super) fn load_roots(path: &Path, remedy: &'static str) -> Result<RootCertSt
 /// The facts of all certificates in a PEM file, in order.
 ///
 /// # Errors
-///
 /// [`TlsError`] when the file is missing, unsafe, or has no certificate or an unreadable one.
 pub fn load_certificates(path: &Path) -> Result<Vec<Certificate>, TlsError> {
     let mut all = Vec::new();
@@ -83,7 +83,6 @@ pub fn load_certificates(path: &Path) -> Result<Vec<Certificate>, TlsError> {
 /// The facts of the first certificate in a PEM file, the one that its private key belongs to.
 ///
 /// # Errors
-///
 /// [`TlsError`] when the file is missing, unsafe, or has no readable certificate.
 pub fn load_leaf(path: &Path) -> Result<Certificate, TlsError> {
     read(path, 1, &load_first(path, ANY_REMEDY)?)
@@ -102,7 +101,6 @@ pub(crate) fn load_first(
 /// intermediates behind its own certificate.
 ///
 /// # Errors
-///
 /// [`TlsError`] when a file is missing or unusable.
 pub fn crl_issuers(files: &ServerFiles) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let mut all = certificates(&files.ca, MEMBER_REMEDY)?;
@@ -149,7 +147,6 @@ pub(super) fn pair(
 /// there is no such file.
 ///
 /// # Errors
-///
 /// [`TlsError`] when the file is missing, unsafe, or has no key that can be read.
 pub fn private_key(path: &Path, remedy: &'static str) -> Result<PrivateKeyDer<'static>, TlsError> {
     use rustls_pki_types::pem::Error;

@@ -1,22 +1,28 @@
 //! Which server is the host that was dialled.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
-use rustls::client::{
-    WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor as verify_chain,
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
 };
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
-use rustls::server::ParsedCertificate;
-use rustls::{Error, RootCertStore};
+
+use rustls::{
+    Error, RootCertStore,
+    client::{
+        WebPkiServerVerifier,
+        danger::{ServerCertVerified, ServerCertVerifier},
+        verify_server_cert_signed_by_trust_anchor as verify_chain,
+    },
+    crypto::{CryptoProvider, WebPkiSupportedAlgorithms},
+    server::ParsedCertificate,
+};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::error::{TlsError, setup};
-use super::load;
-use super::signatures::tls13_signatures;
-use crate::mapping::Mapping;
-use crate::x509::Certificate;
+use super::{
+    error::{TlsError, setup},
+    load,
+    signatures::tls13_signatures,
+};
+use crate::{mapping::Mapping, x509::Certificate};
 
 /// Judges servers: by the names in their certificates, and by what `identity.toml` says of those.
 #[derive(Debug)]

@@ -6,17 +6,21 @@ use rcgen::{
     BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519,
     PublicKeyData, SerialNumber,
 };
-use rcmd_certs::clock::{self, BACKDATE};
-use rcmd_certs::enroll::key::KeyAlgorithm;
-use rcmd_certs::pem::pem;
-use rcmd_certs::text::printable;
-use rcmd_certs::tls;
-use rcmd_certs::x509::Certificate;
+use rcmd_certs::{
+    clock::{self, BACKDATE},
+    enroll::key::KeyAlgorithm,
+    pem::pem,
+    text::printable,
+    tls,
+    x509::Certificate,
+};
 use rustls_pki_types::CertificateDer;
 
-use super::error::AuthorityError;
-use super::leaf::LeafSpec;
-use super::params::{END_OF_TIME, common_name, days_after, in_calendar, random_serial};
+use super::{
+    error::AuthorityError,
+    leaf::LeafSpec,
+    params::{END_OF_TIME, common_name, days_after, in_calendar, random_serial},
+};
 
 /// How long an authority lasts.
 pub const AUTHORITY_DAYS: u32 = 3650;
@@ -46,7 +50,6 @@ impl Authority {
     /// root.
     ///
     /// # Errors
-    ///
     /// [`AuthorityError`] when the system gives no random numbers.
     pub fn create(algorithm: KeyAlgorithm) -> Result<Self, AuthorityError> {
         let (key, params) = (algorithm.generate()?, authority_params("authority", 0)?);
@@ -57,7 +60,6 @@ impl Authority {
     /// Makes a root that can lie offline, and the intermediate that signs in its place.
     ///
     /// # Errors
-    ///
     /// As [`Authority::create`].
     pub fn create_pair(algorithm: KeyAlgorithm) -> Result<(Self, Self), AuthorityError> {
         let (root_key, root_params) = (algorithm.generate()?, authority_params("root", 1)?);
@@ -131,7 +133,6 @@ impl Authority {
     /// its word otherwise: tests make certificates with it that no command would.
     ///
     /// # Errors
-    ///
     /// [`AuthorityError`] when the authority has expired or a name cannot stand in a certificate.
     pub fn issue(
         &self,
@@ -173,7 +174,6 @@ impl Issued {
     /// nobody trusts the result.
     ///
     /// # Errors
-    ///
     /// As [`Authority::issue`].
     pub fn self_signed(spec: &LeafSpec, algorithm: KeyAlgorithm) -> Result<Self, AuthorityError> {
         let key = algorithm.generate()?;

@@ -7,9 +7,7 @@ use rcgen::{
 };
 use rustls_pki_types::CertificateRevocationListDer;
 
-use super::authority::Authority;
-use super::error::AuthorityError;
-use super::params::in_calendar;
+use super::{authority::Authority, error::AuthorityError, params::in_calendar};
 
 /// One entry of a list.
 #[derive(Clone, Debug)]

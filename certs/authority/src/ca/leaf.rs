@@ -5,12 +5,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rcgen::{
     CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType, SerialNumber,
 };
-use rcmd_certs::clock::BACKDATE;
-use rcmd_certs::identity::{group_uri, user_uri};
-use rcmd_certs::names::{HostName, NameError};
+use rcmd_certs::{
+    clock::BACKDATE,
+    identity::{group_uri, user_uri},
+    names::{HostName, NameError},
+};
 
-use super::error::AuthorityError;
-use super::params::{common_name, days_after, in_calendar, random_serial};
+use super::{
+    error::AuthorityError,
+    params::{common_name, days_after, in_calendar, random_serial},
+};
 
 /// How long a leaf lasts unless told otherwise.
 pub const LEAF_DAYS: u32 = 365;
@@ -56,7 +60,6 @@ impl LeafSpec {
     /// A user, and the groups that it belongs to: valid from 5 minutes ago for [`LEAF_DAYS`].
     ///
     /// # Errors
-    ///
     /// [`NameError`] when a name is not allowed.
     pub fn client(user: &str, groups: &[String]) -> Result<Self, NameError> {
         let mut spec = Self::empty(user.to_owned(), Usage::Client);

@@ -1,18 +1,18 @@
 //! An authority from its files.
 
 use rcgen::{KeyPair, PublicKeyData as _};
-use rcmd_certs::files::shown;
-use rcmd_certs::paths::Layout;
-use rcmd_certs::text::printable;
-use rcmd_certs::tls::{self, TlsError};
-use rcmd_certs::x509::Certificate;
+use rcmd_certs::{
+    files::shown,
+    paths::Layout,
+    text::printable,
+    tls::{self, TlsError},
+    x509::Certificate,
+};
 use rustls::server::ParsedCertificate;
 use rustls_pki_types::PrivateKeyDer;
-use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::FromDer as _;
+use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
-use super::authority::Authority;
-use super::error::AuthorityError;
+use super::{authority::Authority, error::AuthorityError};
 
 const NO_AUTHORITY: &str =
     "make an authority with `rcmd-certs init`, or name its folder with --dir DIR";
@@ -22,7 +22,6 @@ impl Authority {
     /// intermediate from `ca.pem` too.
     ///
     /// # Errors
-    ///
     /// [`AuthorityError`] when they are missing, unsafe, do not match, or are no authority's.
     pub fn load(layout: &Layout) -> Result<Self, AuthorityError> {
         let (cert_path, key_path) = (layout.authority_cert(), layout.authority_key());

@@ -8,8 +8,7 @@ use rcgen::{
     SubjectPublicKeyInfo,
 };
 use rcmd_certs::fingerprint::Fingerprint;
-use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::prelude::FromDer as _;
+use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer as _};
 
 /// A public key whose holder proved to have the private one.
 #[derive(Clone, Debug)]
@@ -36,7 +35,6 @@ impl ProvenKey {
     /// Takes the key out of a request, and checks its signature.
     ///
     /// # Errors
-    ///
     /// [`CsrError`].
     pub fn from_request(der: &[u8]) -> Result<Self, CsrError> {
         let (rest, request) =
@@ -52,7 +50,6 @@ impl ProvenKey {
     /// Takes a key that was proven otherwise, as by a TLS handshake (SubjectPublicKeyInfo in DER).
     ///
     /// # Errors
-    ///
     /// [`CsrError::Algorithm`].
     pub(crate) fn from_spki(der: &[u8]) -> Result<Self, CsrError> {
         let key = SubjectPublicKeyInfo::from_der(der).map_err(|_| CsrError::Algorithm)?;

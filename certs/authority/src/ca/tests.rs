@@ -1,12 +1,16 @@
-use std::fs;
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    fs,
+    time::{Duration, UNIX_EPOCH},
+};
 
-use rcmd_certs::clock;
-use rcmd_certs::enroll::key::KeyAlgorithm;
-use rcmd_certs::files::{Existing, NewFile, create_private_dir, write_all};
-use rcmd_certs::names::HostName;
-use rcmd_certs::paths::Layout;
-use rcmd_certs::x509::{Certificate, UsageSet};
+use rcmd_certs::{
+    clock,
+    enroll::key::KeyAlgorithm,
+    files::{Existing, NewFile, create_private_dir, write_all},
+    names::HostName,
+    paths::Layout,
+    x509::{Certificate, UsageSet},
+};
 
 use super::params::random_serial;
 use super::*;

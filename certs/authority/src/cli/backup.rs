@@ -1,19 +1,24 @@
 //! `backup` and `restore`: an authority in one file, under a passphrase.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _, Write};
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Write},
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
-use rcmd_authority::backup::{Archive, Kept};
-use rcmd_authority::state::{AdminClient, AdminRequest, AdminResponse, AuthorityState, Snapshot};
-use rcmd_certs::clock::now_unix;
-use rcmd_certs::files::{self, Existing, FileError, NewFile, shown};
-use rcmd_certs::paths::Layout;
-use rcmd_certs::pem::Der;
+use rcmd_authority::{
+    backup::{Archive, Kept},
+    state::{AdminClient, AdminRequest, AdminResponse, AuthorityState, Snapshot},
+};
+use rcmd_certs::{
+    clock::now_unix,
+    files::{self, Existing, FileError, NewFile, shown},
+    paths::Layout,
+    pem::Der,
+};
 
-use super::error::Error;
-use super::options::DirOption;
+use super::{error::Error, options::DirOption};
 
 /// The longest passphrase, and the largest backup, in bytes.
 const LONGEST_PASSPHRASE: u64 = 4096;

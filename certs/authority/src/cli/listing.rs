@@ -5,11 +5,9 @@ use std::io::Write;
 use rcmd_authority::state::{
     AdminClient, AdminRequest, AdminResponse, Listing, MemberFacts, Revoked, TokenFacts,
 };
-use rcmd_certs::paths::Layout;
-use rcmd_certs::text::printable;
+use rcmd_certs::{paths::Layout, text::printable};
 
-use super::error::Error;
-use super::options::Reason;
+use super::{error::Error, options::Reason};
 
 /// Lists members, tokens, and how old the revocation lists are.
 pub(super) async fn list(layout: &Layout, json: bool, out: &mut impl Write) -> Result<(), Error> {

@@ -1,24 +1,28 @@
 //! `quickstart`, `init` and `issue`.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rcgen::KeyPair;
-use rcmd_authority::ca::{Authority, LEAF_DAYS, LeafSpec};
-use rcmd_authority::state::{AdminClient, AdminRequest, AdminResponse, Issue};
-use rcmd_certs::enroll::key::{KeyAlgorithm, request};
-use rcmd_certs::files::{self, Existing, FileError, NewFile, shown};
-use rcmd_certs::identity::BREAK_GLASS_LIFE;
-use rcmd_certs::names::HostName;
-use rcmd_certs::names::Kind;
-use rcmd_certs::paths::Layout;
-use rcmd_certs::pem::{Der, chain_pem};
-use rcmd_certs::tls;
-use rcmd_certs::x509::Certificate;
+use rcmd_authority::{
+    ca::{Authority, LEAF_DAYS, LeafSpec},
+    state::{AdminClient, AdminRequest, AdminResponse, Issue},
+};
+use rcmd_certs::{
+    enroll::key::{KeyAlgorithm, request},
+    files::{self, Existing, FileError, NewFile, shown},
+    identity::BREAK_GLASS_LIFE,
+    names::{HostName, Kind},
+    paths::Layout,
+    pem::{Der, chain_pem},
+    tls,
+    x509::Certificate,
+};
 
-use super::error::Error;
-use super::options::IssueOptions;
+use super::{error::Error, options::IssueOptions};
 
 /// The user of `quickstart`'s client, and its group.
 const ADMIN: &str = "admin";

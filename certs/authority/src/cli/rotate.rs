@@ -1,7 +1,6 @@
 //! `rotate`: a new authority in place of the old one, step by step.
 
-use std::io::Write;
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use clap::Args;
 use rcmd_authority::state::{
@@ -9,8 +8,7 @@ use rcmd_authority::state::{
 };
 use rcmd_certs::text::printable;
 
-use super::error::Error;
-use super::options::DirOption;
+use super::{error::Error, options::DirOption};
 
 #[derive(Args, Debug)]
 pub(super) struct RotateOptions {

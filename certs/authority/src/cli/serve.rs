@@ -1,7 +1,9 @@
 //! `serve`: the authority's listener, from the start to the signal.
 
-use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+};
 
 use clap::Args;
 use rcmd_authority::server::{ListenOptions, ServeError, Serving};
@@ -10,8 +12,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::error::Error;
-use super::options::DirOption;
+use super::{error::Error, options::DirOption};
 
 #[derive(Args, Debug)]
 pub(super) struct ServeOptions {

@@ -1,18 +1,22 @@
 //! `show`: certificates and revocation lists for people, or as JSON.
 
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use jiff::Timestamp;
-use rcmd_certs::clock;
-use rcmd_certs::crl::{Crl, CrlSet};
-use rcmd_certs::files::shown;
-use rcmd_certs::identity::Identity;
-use rcmd_certs::paths::Layout;
-use rcmd_certs::text::printable;
-use rcmd_certs::tls;
-use rcmd_certs::x509::{Certificate, UsageSet};
+use rcmd_certs::{
+    clock,
+    crl::{Crl, CrlSet},
+    files::shown,
+    identity::Identity,
+    paths::Layout,
+    text::printable,
+    tls,
+    x509::{Certificate, UsageSet},
+};
 use serde::Serialize;
 
 use super::error::Error;

@@ -1,19 +1,21 @@
 //! `token` and `bundle`: what makes machines and users members.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args, Subcommand};
 use rcmd_authority::state::{AdminClient, AdminRequest, AdminResponse, NewToken, parse_span};
-use rcmd_certs::enroll::token::Names;
-use rcmd_certs::files::{self, Existing, FileError, NewFile, shown};
-use rcmd_certs::names::Kind;
-use rcmd_certs::names::Pattern;
-use rcmd_certs::paths::Layout;
+use rcmd_certs::{
+    enroll::token::Names,
+    files::{self, Existing, FileError, NewFile, shown},
+    names::{Kind, Pattern},
+    paths::Layout,
+};
 
-use super::error::Error;
-use super::options::DirOption;
+use super::{error::Error, options::DirOption};
 
 /// How long a bundle is good for unless told otherwise: an image is built today and booted this week.
 const BUNDLE_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -3,19 +3,16 @@
 //! Who may open it may also read the authority's key beside it: the folder is 0700 and the socket
 //! 0600.
 
-use std::io;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{io, sync::Arc, time::Duration};
 
-use rcmd_certs::files::shown;
-use rcmd_certs::paths::Layout;
-use rcmd_certs::{clock, enroll::message};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::time::{sleep, timeout};
+use rcmd_certs::{clock, enroll::message, files::shown, paths::Layout};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    time::{sleep, timeout},
+};
 use tracing::{info, warn};
 
-use super::error::ServeError;
-use super::shared::Shared;
+use super::{error::ServeError, shared::Shared};
 use crate::state::{self, AdminRequest, AdminResponse, MAX_ADMIN_REQUEST};
 
 /// How long a command may take between its requests.

@@ -1,19 +1,15 @@
 //! Where members come in: the sockets that listen.
 
-use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use rustix::io::Errno;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::time::sleep;
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    time::sleep,
+};
 use tracing::{error, warn};
 
-use super::error::ServeError;
-use super::session;
-use super::shared::Shared;
-use super::slots::Slots;
+use super::{error::ServeError, session, shared::Shared, slots::Slots};
 
 /// Connections that the kernel holds until they are accepted; it cuts this to its own limit.
 const BACKLOG: u32 = 4096;

@@ -1,27 +1,34 @@
 //! One connection of a member, or of whoever came.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use rcmd_certs::enroll::message::{
-    self, MAX_REQUEST, MAX_RESPONSE, MAX_WAIT, MemberRequest, RefusalReason, ResponseBody,
+use rcmd_certs::{
+    clock,
+    enroll::message::{
+        self, MAX_REQUEST, MAX_RESPONSE, MAX_WAIT, MemberRequest, RefusalReason, ResponseBody,
+    },
+    explain,
+    pem::Der,
+    text::printable,
+    tls,
+    x509::Certificate,
 };
-use rcmd_certs::pem::Der;
-use rcmd_certs::text::printable;
-use rcmd_certs::x509::Certificate;
-use rcmd_certs::{clock, explain, tls};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{info, warn};
 
-use super::shared::Shared;
-use super::slots::{MemberSlot, StrangerSlot};
-use crate::ca::ProvenKey;
-use crate::state::{Application, Granted, KeyStanding, Published, StateError};
+use super::{
+    shared::Shared,
+    slots::{MemberSlot, StrangerSlot},
+};
+use crate::{
+    ca::ProvenKey,
+    state::{Application, Granted, KeyStanding, Published, StateError},
+};
 
 /// From the connection to the end of the first response; an absolute deadline.
 const FIRST: Duration = Duration::from_secs(10);

@@ -1,17 +1,14 @@
 //! What has to be done although nobody asks: new lists every hour, a new certificate for the listener
 //! every day.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use rcmd_certs::fingerprint::Fingerprint;
-use rcmd_certs::{clock, tls};
+use rcmd_certs::{clock, fingerprint::Fingerprint, tls};
 use rustls::ServerConfig;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{error, info};
 
-use super::error::ServeError;
-use super::shared::Shared;
+use super::{error::ServeError, shared::Shared};
 use crate::state::{AuthorityState, ListenerIdentity, Published};
 
 /// How often the listener's certificate is made anew: it is valid for three days.

@@ -1,7 +1,6 @@
 //! The one thread that owns the authority's state.
 
-use std::sync::Arc;
-use std::thread;
+use std::{sync::Arc, thread};
 
 use rcmd_certs::enroll::message::RefusalReason;
 use tokio::sync::{mpsc, oneshot, watch};

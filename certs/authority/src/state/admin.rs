@@ -4,15 +4,17 @@
 use rcmd_certs::pem::Der;
 use serde::{Deserialize, Serialize};
 
-use super::authority_state::AuthorityState;
-use super::error::StateError;
-use super::listing::Listing;
-use super::members::Issue;
-use super::records::RevocationReason;
-use super::revoke::Revoked;
-use super::rotation::{Rotation, RotationAction};
-use super::snapshot::Snapshot;
-use super::tokens::NewToken;
+use super::{
+    authority_state::AuthorityState,
+    error::StateError,
+    listing::Listing,
+    members::Issue,
+    records::RevocationReason,
+    revoke::Revoked,
+    rotation::{Rotation, RotationAction},
+    snapshot::Snapshot,
+    tokens::NewToken,
+};
 use crate::ca::ProvenKey;
 
 /// One request.
@@ -71,7 +73,6 @@ impl AuthorityState {
     /// Carries out a request.
     ///
     /// # Errors
-    ///
     /// [`StateError`]; then nothing was changed.
     pub fn execute(&self, request: AdminRequest, now: i64) -> Result<AdminResponse, StateError> {
         Ok(match request {

@@ -1,23 +1,21 @@
 //! Administrative requests from commands: to the state itself, or through the socket of the
 //! `rcmd-certs serve` that has it open.
 
-use std::io;
-use std::os::fd::AsRawFd as _;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{io, os::fd::AsRawFd as _, path::PathBuf, time::Duration};
 
-use rcmd_certs::clock;
-use rcmd_certs::enroll::message;
-use rcmd_certs::files::shown;
-use rcmd_certs::paths::Layout;
+use rcmd_certs::{clock, enroll::message, files::shown, paths::Layout};
 use rustix::fs::{Mode, OFlags};
-use tokio::net::UnixStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    net::UnixStream,
+    time::{Instant, sleep, timeout},
+};
 
-use super::admin::{AdminRequest, AdminResponse};
-use super::authority_state::AuthorityState;
-use super::error::StateError;
-use super::store::StoreError;
+use super::{
+    admin::{AdminRequest, AdminResponse},
+    authority_state::AuthorityState,
+    error::StateError,
+    store::StoreError,
+};
 
 /// The longest request, in bytes of JSON.
 pub(crate) const MAX_ADMIN_REQUEST: u32 = 64 * 1024;
@@ -44,7 +42,6 @@ impl AdminClient {
     /// Opens the state, or connects to the process that has it open.
     ///
     /// # Errors
-    ///
     /// [`StateError`] when neither works.
     pub async fn open(layout: &Layout) -> Result<Self, StateError> {
         let start = Instant::now();
@@ -68,7 +65,6 @@ impl AdminClient {
     /// Makes a request and waits for the response.
     ///
     /// # Errors
-    ///
     /// [`StateError`]; if a running `serve` did not answer, it may have been carried out.
     pub async fn request(&mut self, request: AdminRequest) -> Result<AdminResponse, StateError> {
         let response = match self {

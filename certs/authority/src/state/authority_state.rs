@@ -61,7 +61,6 @@ impl AuthorityState {
     /// Opens the authority in `layout`: its key, its settings, its store and its journal.
     ///
     /// # Errors
-    ///
     /// [`StateError`]; [`StoreError::InUse`] when another process has it.
     pub fn open(layout: &Layout) -> Result<Self, StateError> {
         let settings = AuthoritySettings::load(&layout.authority_toml())?;

@@ -5,16 +5,15 @@
 //! process was killed between the two; the next start adds a line that says so. The opposite, a
 //! certificate without a line, cannot be.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use jiff::Timestamp;
-use rcmd_certs::files::shown;
-use rcmd_certs::fingerprint::Fingerprint;
-use rcmd_certs::names::Kind;
-use rcmd_certs::pem::Der;
+use rcmd_certs::{files::shown, fingerprint::Fingerprint, names::Kind, pem::Der};
 use serde::{Deserialize, Serialize};
 
 use super::records::Step;

@@ -3,17 +3,21 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::PublicKeyData as _;
-use rcmd_certs::enroll::key::KeyAlgorithm;
-use rcmd_certs::fingerprint::Fingerprint;
-use rcmd_certs::names::HostName;
-use rcmd_certs::pem::Der;
-use rcmd_certs::tls::{LISTENER, LISTENER_NAME};
-use rcmd_certs::x509::Certificate;
+use rcmd_certs::{
+    enroll::key::KeyAlgorithm,
+    fingerprint::Fingerprint,
+    names::HostName,
+    pem::Der,
+    tls::{LISTENER, LISTENER_NAME},
+    x509::Certificate,
+};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::authority_state::AuthorityState;
-use super::error::StateError;
-use super::journal::{CertificateKind, Event, date};
+use super::{
+    authority_state::AuthorityState,
+    error::StateError,
+    journal::{CertificateKind, Event, date},
+};
 use crate::ca::{AuthorityError, LeafSpec, Usage};
 
 /// How far its validity reaches to either side. A member whose clock is hours off then still hears

@@ -157,7 +157,6 @@ impl AuthorityState {
     /// Lists members, tokens, and how old the revocation lists are.
     ///
     /// # Errors
-    ///
     /// When the store fails.
     pub fn listing(&self, now: i64) -> Result<Listing, StateError> {
         self.store.look(|rows| {

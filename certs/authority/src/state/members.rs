@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use rcmd_certs::clock::span;
-use rcmd_certs::enroll::message::RefusalReason;
-use rcmd_certs::fingerprint::Fingerprint;
-use rcmd_certs::identity::BREAK_GLASS_LIFE;
-use rcmd_certs::names::Kind;
+use rcmd_certs::{
+    clock::span, enroll::message::RefusalReason, fingerprint::Fingerprint,
+    identity::BREAK_GLASS_LIFE, names::Kind,
+};
 use serde::{Deserialize, Serialize};
 
-use super::authority_state::{AuthorityState, Grant, Granted};
-use super::error::StateError;
-use super::records::{CERTIFICATES, MEMBERS, MemberRecord};
+use super::{
+    authority_state::{AuthorityState, Grant, Granted},
+    error::StateError,
+    records::{CERTIFICATES, MEMBERS, MemberRecord},
+};
 use crate::ca::ProvenKey;
 
 /// A certificate that is issued by command, without a token.
@@ -44,7 +45,6 @@ impl AuthorityState {
     /// How a key stands.
     ///
     /// # Errors
-    ///
     /// When the store fails.
     pub fn standing(&self, key: Fingerprint) -> Result<KeyStanding, StateError> {
         let member = self.store.look(|rows| rows.get(&MEMBERS, &key.to_string()))?;
@@ -60,7 +60,6 @@ impl AuthorityState {
     /// asks without end fills no journal.
     ///
     /// # Errors
-    ///
     /// [`StateError::Refused`] with the reason; anything else is the authority's own fault.
     pub fn renew(&self, key: &ProvenKey, now: i64) -> Result<Granted, StateError> {
         let id = key.fingerprint().to_string();
@@ -112,7 +111,6 @@ impl AuthorityState {
     /// Signs a certificate by command.
     ///
     /// # Errors
-    ///
     /// [`StateError`] when a name is not allowed, or it could not be recorded.
     pub fn issue(&self, issue: &Issue, key: &ProvenKey, now: i64) -> Result<Granted, StateError> {
         if issue.break_glass && (issue.kind == Kind::Server || issue.life > BREAK_GLASS_LIFE) {

@@ -3,10 +3,7 @@
 //! Every record is JSON under a key of text. A field is only ever added, with a default, so that an
 //! older store stays readable.
 
-use rcmd_certs::enroll::token::Names;
-use rcmd_certs::fingerprint::Fingerprint;
-use rcmd_certs::names::Kind;
-use rcmd_certs::pem::Der;
+use rcmd_certs::{enroll::token::Names, fingerprint::Fingerprint, names::Kind, pem::Der};
 use serde::{Deserialize, Serialize};
 
 use super::store::Table;
@@ -233,8 +230,8 @@ impl RevocationReason {
 }
 
 impl std::fmt::Display for RevocationReason {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
             Self::Unspecified => "unspecified",
             Self::KeyCompromise => "key-compromise",
             Self::AffiliationChanged => "affiliation-changed",

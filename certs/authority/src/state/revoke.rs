@@ -2,19 +2,23 @@
 
 use std::sync::Arc;
 
-use rcmd_certs::files::{self, Existing, NewFile};
-use rcmd_certs::pem::{Der, pem};
-use rcmd_certs::text::printable;
+use rcmd_certs::{
+    files::{self, Existing, NewFile},
+    pem::{Der, pem},
+    text::printable,
+};
 use serde::{Deserialize, Serialize};
 
-use super::authority_state::{AuthorityState, later};
-use super::error::StateError;
-use super::journal::{Event, date};
-use super::records::{
-    ADDRESSES, CERTIFICATES, LAST, LISTS, ListsRecord, MEMBERS, MemberRecord, MemberRevocation,
-    NEWEST, Published, REVOKED, RevocationReason, RevokedRecord, TAKEN, TOKENS, USES, short,
+use super::{
+    authority_state::{AuthorityState, later},
+    error::StateError,
+    journal::{Event, date},
+    records::{
+        ADDRESSES, CERTIFICATES, LAST, LISTS, ListsRecord, MEMBERS, MemberRecord, MemberRevocation,
+        NEWEST, Published, REVOKED, RevocationReason, RevokedRecord, TAKEN, TOKENS, USES, short,
+    },
+    store::Transaction,
 };
-use super::store::Transaction;
 use crate::ca;
 
 /// How long after its end a certificate stays on the list and in the store, in seconds: clocks
@@ -45,7 +49,6 @@ impl AuthorityState {
     /// knows here goes on the list all the same. New lists are signed with it.
     ///
     /// # Errors
-    ///
     /// [`StateError`] when nothing is called so, or it could not be put down.
     pub fn revoke(
         &self,
@@ -121,7 +124,6 @@ impl AuthorityState {
     /// [`list_every`](super::Settings::list_every).
     ///
     /// # Errors
-    ///
     /// [`StateError`] when they could not be signed or put down.
     pub fn publish(&self, now: i64) -> Result<Arc<Published>, StateError> {
         let lists = self.store.change(|rows| {
@@ -178,7 +180,6 @@ impl AuthorityState {
     /// Puts down what `serve` listens on, for the tokens that are made from now on.
     ///
     /// # Errors
-    ///
     /// When the store fails.
     pub fn listening(&self, addresses: &[String]) -> Result<(), StateError> {
         if self.last_addresses()? == addresses {

@@ -13,21 +13,24 @@
 //! The new authority lies in `authority/next/` until it is settled. The store says which step holds,
 //! so that a kill leaves one or the other.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use rcmd_certs::enroll::key::KeyAlgorithm;
-use rcmd_certs::files::{self, Existing, NewFile, shown};
-use rcmd_certs::fingerprint::Fingerprint;
-use rcmd_certs::pem::pem;
+use rcmd_certs::{
+    enroll::key::KeyAlgorithm,
+    files::{self, Existing, NewFile, shown},
+    fingerprint::Fingerprint,
+    pem::pem,
+};
 use serde::{Deserialize, Serialize};
 
-use super::authority_state::AuthorityState;
-use super::error::StateError;
-use super::journal::Event;
-use super::records::{CERTIFICATES, MEMBERS, MemberRecord, Step, TOKENS, short};
-use super::store::Transaction;
-use super::trust::{HERE, ROTATION, RotationRecord, Trust, remove, settle_files, write_authority};
+use super::{
+    authority_state::AuthorityState,
+    error::StateError,
+    journal::Event,
+    records::{CERTIFICATES, MEMBERS, MemberRecord, Step, TOKENS, short},
+    store::Transaction,
+    trust::{HERE, ROTATION, RotationRecord, Trust, remove, settle_files, write_authority},
+};
 use crate::ca::Authority;
 
 /// The most names that a report carries; it says how many more there are.
@@ -68,7 +71,6 @@ impl AuthorityState {
     /// Carries a rotation on, or tells how it stands.
     ///
     /// # Errors
-    ///
     /// [`StateError`]; then the step before still holds.
     pub fn rotate(&self, action: RotationAction, now: i64) -> Result<Rotation, StateError> {
         let record = self.store.look(|rows| rows.get(&ROTATION, HERE))?;

@@ -1,12 +1,12 @@
 //! `authority/authority.toml`: how the authority works. The file is optional.
 
-use std::net::SocketAddr;
-use std::path::Path;
-use std::time::Duration;
+use std::{net::SocketAddr, path::Path, time::Duration};
 
-use rcmd_certs::enroll::token::is_address;
-use rcmd_certs::files::{self, shown};
-use rcmd_certs::text::printable;
+use rcmd_certs::{
+    enroll::token::is_address,
+    files::{self, shown},
+    text::printable,
+};
 use serde::{Deserialize, Deserializer};
 
 use super::error::StateError;
@@ -60,7 +60,6 @@ impl AuthoritySettings {
     /// Reads the file; without one, all is as by default.
     ///
     /// # Errors
-    ///
     /// [`StateError::Settings`] with the line that is wrong.
     pub fn load(path: &Path) -> Result<Self, StateError> {
         let unusable =
@@ -95,7 +94,6 @@ fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error
 /// Reads a duration of at least a second and at most ten years, as in `90s`, `24h` or `7d`.
 ///
 /// # Errors
-///
 /// A sentence for people.
 pub fn parse_span(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_secs(3653 * DAY);

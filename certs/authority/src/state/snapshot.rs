@@ -1,15 +1,16 @@
 //! What a backup copies, and what a restored authority does before it works again.
 
-use std::fs;
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use rcmd_certs::files::FileError;
 use serde::{Deserialize, Serialize};
 
-use super::authority_state::AuthorityState;
-use super::error::StateError;
-use super::journal::Event;
-use super::records::{LISTS, NEWEST, TOKENS};
+use super::{
+    authority_state::AuthorityState,
+    error::StateError,
+    journal::Event,
+    records::{LISTS, NEWEST, TOKENS},
+};
 
 /// By how much a restored authority raises the number of its lists: more than it can have signed
 /// since the backup, because members refuse lists that are numbered lower than what they have.
@@ -28,7 +29,6 @@ impl AuthorityState {
     /// Copies the store beside itself.
     ///
     /// # Errors
-    ///
     /// [`StateError`] when there is no room, or the store fails.
     pub fn snapshot(&self) -> Result<Snapshot, StateError> {
         let (from, to) = (self.layout.store(), self.layout.authority_dir().join(".backup.redb"));
@@ -45,7 +45,6 @@ impl AuthorityState {
     /// signed. Returns how many tokens ended.
     ///
     /// # Errors
-    ///
     /// [`StateError`]; call it again.
     pub fn restored(&self, made_at: &str, now: i64) -> Result<usize, StateError> {
         self.journal.add(now, Event::Restored { made_at: made_at.to_owned() })?;

@@ -3,17 +3,18 @@
 //!
 //! One process at a time has it open; redb locks the file.
 
-use std::cell::Cell;
-use std::fs::{self, OpenOptions, Permissions};
-use std::io;
-use std::marker::PhantomData;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::{
+    cell::Cell,
+    fs::{self, OpenOptions, Permissions},
+    io,
+    marker::PhantomData,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
 
 use rcmd_certs::files::shown;
 use redb::{Database, DatabaseError, ReadableTable as _, TableDefinition, WriteTransaction};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
 /// Memory for pages of the file, in bytes; redb's own default of 1 GiB is for other uses.
 const CACHE: usize = 8 * 1024 * 1024;

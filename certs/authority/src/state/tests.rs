@@ -1,19 +1,21 @@
 //! What the authority grants and refuses, on a clock of our own.
 
-use std::collections::HashSet;
-use std::fs;
-use std::time::Duration;
+use std::{collections::HashSet, fs, time::Duration};
 
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
-use rcmd_certs::clock::{self, BACKDATE};
-use rcmd_certs::crl::CrlSet;
-use rcmd_certs::enroll::key::{KeyAlgorithm, request};
-use rcmd_certs::enroll::message::RefusalReason;
-use rcmd_certs::enroll::token::{Names, Token};
-use rcmd_certs::files::{self, Existing, NewFile};
-use rcmd_certs::names::Kind;
-use rcmd_certs::paths::Layout;
-use rcmd_certs::x509::{Certificate, UsageSet};
+use rcmd_certs::{
+    clock::{self, BACKDATE},
+    crl::CrlSet,
+    enroll::{
+        key::{KeyAlgorithm, request},
+        message::RefusalReason,
+        token::{Names, Token},
+    },
+    files::{self, Existing, NewFile},
+    names::Kind,
+    paths::Layout,
+    x509::{Certificate, UsageSet},
+};
 
 use super::authority_state::Grant;
 use super::*;

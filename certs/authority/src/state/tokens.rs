@@ -2,20 +2,25 @@
 
 use std::time::Duration;
 
-use rcmd_certs::clock::{BACKDATE, span};
-use rcmd_certs::enroll::ClockOff;
-use rcmd_certs::enroll::message::{DEFAULT_PORT, RefusalReason};
-use rcmd_certs::enroll::token::{MAX_TOKEN, Names, Secret, Token, is_address};
-use rcmd_certs::names::Kind;
-use rcmd_certs::names::{self, BadPattern, HostName, MAX_NAMES};
-use rcmd_certs::text::printable;
+use rcmd_certs::{
+    clock::{BACKDATE, span},
+    enroll::{
+        ClockOff,
+        message::{DEFAULT_PORT, RefusalReason},
+        token::{MAX_TOKEN, Names, Secret, Token, is_address},
+    },
+    names::{self, BadPattern, HostName, Kind, MAX_NAMES},
+    text::printable,
+};
 use serde::{Deserialize, Serialize};
 
-use super::authority_state::{AuthorityState, Grant, Granted, later};
-use super::error::StateError;
-use super::journal::{Event, date};
-use super::records::{MEMBERS, MemberRecord, TAKEN, TOKENS, TokenRecord, USES, UseRecord, short};
-use super::store::Transaction;
+use super::{
+    authority_state::{AuthorityState, Grant, Granted, later},
+    error::StateError,
+    journal::{Event, date},
+    records::{MEMBERS, MemberRecord, TAKEN, TOKENS, TokenRecord, USES, UseRecord, short},
+    store::Transaction,
+};
 use crate::ca::ProvenKey;
 
 /// How long an asker who lost the answer gets the same again, for the same key, in seconds.
@@ -55,7 +60,6 @@ impl AuthorityState {
     /// Makes a token.
     ///
     /// # Errors
-    ///
     /// [`StateError`] when it would be nonsense, or could not be kept.
     pub fn token(&self, new: NewToken, now: i64) -> Result<Token, StateError> {
         let new = canonical(new)?;
@@ -123,7 +127,6 @@ impl AuthorityState {
     /// Turns a token and a key into a certificate.
     ///
     /// # Errors
-    ///
     /// [`StateError::Refused`] with the reason; anything else is the authority's own fault.
     pub fn enroll(&self, application: &Application, now: i64) -> Result<Granted, StateError> {
         let Application { secret, name, key, time } = application;

@@ -1,27 +1,27 @@
 //! Members against a real authority in this process, over loopback.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc};
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType};
-use rcmd_authority::ca::Authority;
-use rcmd_authority::server::{ListenOptions, Serving};
-use rcmd_authority::state::{AdminClient, AdminRequest, AdminResponse, NewToken, RevocationReason};
-use rcmd_certs::Layout;
-use rcmd_certs::clock;
-use rcmd_certs::crl::CrlSet;
-use rcmd_certs::enroll::key::{KeyAlgorithm, request};
-use rcmd_certs::enroll::message::{self, MemberRequest, MemberResponse};
-use rcmd_certs::enroll::token::{Names, Secret, Token};
-use rcmd_certs::enroll::{
-    EnrollError, EnrollmentOptions, Fetched, Kind, Member, RefusalReason, enroll,
+use rcmd_authority::{
+    ca::Authority,
+    server::{ListenOptions, Serving},
+    state::{AdminClient, AdminRequest, AdminResponse, NewToken, RevocationReason},
 };
-use rcmd_certs::files::{self as disk, Existing, NewFile};
-use rcmd_certs::pem::Der;
-use rcmd_certs::tls::{self, ClientFiles, ServerFiles, check_client, check_server};
-use rcmd_certs::x509::Certificate;
+use rcmd_certs::{
+    Layout, clock,
+    crl::CrlSet,
+    enroll::{
+        EnrollError, EnrollmentOptions, Fetched, Kind, Member, RefusalReason, enroll,
+        key::{KeyAlgorithm, request},
+        message::{self, MemberRequest, MemberResponse},
+        token::{Names, Secret, Token},
+    },
+    files::{self as disk, Existing, NewFile},
+    pem::Der,
+    tls::{self, ClientFiles, ServerFiles, check_client, check_server},
+    x509::Certificate,
+};
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -276,8 +276,7 @@ async fn a_member_renews_with_an_expired_certificate_too() {
 #[tokio::test]
 async fn a_stolen_certificate_without_its_key_renews_nothing() {
     use rustls::sign::{CertifiedKey, SingleCertAndKey};
-    use rustls_pki_types::pem::PemObject as _;
-    use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
     let world = World::new().await;
     let (alice, eve) =

@@ -1,17 +1,19 @@
 //! Real handshakes in memory, between a client and a server that each have something wrong.
 
-use std::io;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::{
+    io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use rcmd_authority::ca::{Authority, Issued, LeafSpec, Usage};
-use rcmd_certs::enroll::key::KeyAlgorithm;
-use rcmd_certs::explain::{
-    Explanation, on_client, on_client_io, on_server, server_reason, tls_error,
+use rcmd_certs::{
+    enroll::key::KeyAlgorithm,
+    explain::{Explanation, on_client, on_client_io, on_server, server_reason, tls_error},
+    names::HostName,
+    tls::{ClientFiles, ServerFiles, check_alpn, client_config, server_config},
 };
-use rcmd_certs::names::HostName;
-use rcmd_certs::tls::{ClientFiles, ServerFiles, check_alpn, client_config, server_config};
 use rustls::{ClientConnection, ServerConnection};
 use rustls_pki_types::ServerName;
 use tempfile::TempDir;

@@ -1,23 +1,27 @@
 //! TLS between members, from the files that an authority made.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use rcgen::{KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256};
 use rcmd_authority::ca::{Authority, Issued, LeafSpec, Usage};
-use rcmd_certs::Layout;
-use rcmd_certs::enroll::key::KeyAlgorithm;
-use rcmd_certs::identity::{Identity, IdentityError};
-use rcmd_certs::names::HostName;
-use rcmd_certs::tls::{
-    ClientFiles, Problem, ServerFiles, WrongProtocol, check_alpn, check_client, check_server,
-    client_config, server_config,
+use rcmd_certs::{
+    Layout,
+    enroll::key::KeyAlgorithm,
+    identity::{Identity, IdentityError},
+    names::HostName,
+    tls::{
+        ClientFiles, Problem, ServerFiles, WrongProtocol, check_alpn, check_client, check_server,
+        client_config, server_config,
+    },
 };
-use rustls::client::Resumption;
 use rustls::{
     ClientConfig, ClientConnection, CommonState, NamedGroup, ProtocolVersion, ServerConnection,
+    client::Resumption,
 };
 use rustls_pki_types::ServerName;
 use tempfile::TempDir;

@@ -10,8 +10,7 @@ use rcgen::{
 use rustls::RootCertStore;
 
 use super::*;
-use crate::crl::Crl;
-use crate::tls::provider;
+use crate::{crl::Crl, tls::provider};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
