@@ -120,7 +120,7 @@ fn chosen_name(
     }
 }
 
-/// How this host calls itself, in lower case.
+/// Returns the name of this host, in lower case.
 fn own_name() -> String {
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
     HostName::parse(&node).map(|name| name.to_string()).unwrap_or_default()
@@ -144,17 +144,17 @@ impl Member {
         Ok(contact.map(|contact| Self { kind, layout: layout.clone(), contact }))
     }
 
-    /// What it is.
+    /// Returns the kind of member.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Where its files are.
+    /// Returns the layout of its files.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// Where its authority is.
+    /// Returns the way to its authority.
     pub fn contact(&self) -> &Contact {
         &self.contact
     }
@@ -178,14 +178,14 @@ impl Member {
         Folder::of(&self.layout, self.kind).replace(&grant, &self.contact)
     }
 
-    /// Whether the authority has changed its roots, or which of them signs, since this identity was
-    /// last renewed: then it is time to renew, whatever the certificate's age.
+    /// Returns whether the authority has changed its roots, or which of them signs, since this
+    /// identity was last renewed: then it is time to renew, whatever the certificate's age.
     pub fn is_to_move(&self, lists: &CrlSet) -> bool {
         !lists.roots().is_empty() && lists.roots() != self.contact.authorities
     }
 
-    /// The revocation lists, if their number is higher than `newer_than` (0: any). Nothing is
-    /// written; the verifier has to judge them first.
+    /// Returns the revocation lists, if their number is higher than `newer_than` (0: any). Nothing
+    /// is written; the verifier has to judge them first.
     ///
     /// # Errors
     /// [`EnrollError`].

@@ -33,7 +33,7 @@ mod local;
 pub use explanation::Explanation;
 use explanation::Side;
 
-/// The TLS error inside an I/O error, as tokio-rustls and `rustls::Stream` wrap it.
+/// Returns the TLS error inside an I/O error, as tokio-rustls and `rustls::Stream` wrap it.
 pub fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     let mut next: Option<&(dyn std::error::Error + 'static)> = match error.get_ref() {
         Some(inner) => Some(inner),

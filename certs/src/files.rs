@@ -76,7 +76,7 @@ pub enum FileError {
 }
 
 impl FileError {
-    /// Whether the file is simply not there.
+    /// Returns whether the file is simply not there.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Missing(_))
     }
@@ -91,7 +91,7 @@ impl FileError {
     }
 }
 
-/// A path made safe to print.
+/// Returns a path made safe to print.
 pub fn shown(path: &Path) -> String {
     printable(&path.to_string_lossy())
 }
@@ -132,7 +132,7 @@ pub fn read_private(path: &Path) -> Result<Vec<u8>, FileError> {
     })
 }
 
-/// The checks are made on the open descriptor, so that what was checked is what is read.
+/// Opens a file. The checks are made on the open descriptor, so what was checked is what is read.
 fn read_checked(
     path: &Path,
     check: impl FnOnce(&fs::Metadata) -> Result<(), FileError>,

@@ -21,19 +21,19 @@ pub struct Fingerprint([u8; 32]);
 pub struct BadFingerprint;
 
 impl Fingerprint {
-    /// The fingerprint of a SubjectPublicKeyInfo in DER.
+    /// Returns the fingerprint of a SubjectPublicKeyInfo in DER.
     pub fn of_key(spki: &[u8]) -> Self {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest(&SHA256, spki).as_ref());
         Self(bytes)
     }
 
-    /// A fingerprint from its 32 bytes.
+    /// Returns a fingerprint from its 32 bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// Its 32 bytes.
+    /// Returns the fingerprint's 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -92,7 +92,7 @@ pub enum IdentityError {
 }
 
 impl Identity {
-    /// The identity of a TLS peer, from its chain as rustls's `peer_certificates` gives it.
+    /// Returns the identity of a TLS peer, from its chain as rustls's `peer_certificates` gives it.
     ///
     /// # Errors
     /// [`IdentityError`] when there is no chain, or its first certificate names no identity.
@@ -101,7 +101,7 @@ impl Identity {
         Self::from_der(leaf)
     }
 
-    /// The identity in one certificate in DER.
+    /// Returns the identity in one certificate in DER.
     ///
     /// # Errors
     /// [`IdentityError`] when it names no identity, or more than one.
@@ -109,7 +109,7 @@ impl Identity {
         Self::from_certificate(&Certificate::parse(leaf)?)
     }
 
-    /// The identity in a certificate that was read already.
+    /// Returns the identity in a certificate that was read already.
     ///
     /// # Errors
     /// As [`Identity::from_der`].
@@ -126,7 +126,8 @@ impl Identity {
         Ok(Self::claimed(leaf, claims))
     }
 
-    /// The identity that a rule of [`Mapping`](crate::mapping::Mapping) found; the names are checked.
+    /// Returns the identity that a rule of [`Mapping`](crate::mapping::Mapping) found; the names
+    /// are checked.
     pub(crate) fn mapped(leaf: &Certificate, user: String, groups: Vec<String>) -> Self {
         Self::claimed(leaf, Claims { user, groups, break_glass: false })
     }
@@ -142,38 +143,38 @@ impl Identity {
         }
     }
 
-    /// The user's name, as allowed by [`names::check_user`].
+    /// Returns the user's name, as allowed by [`names::check_user`].
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// The groups' names in the order of the certificate, at most [`MAX_GROUPS`].
+    /// Returns the groups' names in the order of the certificate, at most [`MAX_GROUPS`].
     pub fn groups(&self) -> &[String] {
         &self.groups
     }
 
-    /// The certificate's serial number in lower-case hexadecimal, at most 64 characters.
+    /// Returns the certificate's serial number in lower-case hexadecimal, at most 64 characters.
     pub fn serial(&self) -> &str {
         &self.serial
     }
 
-    /// The last second of the certificate's validity, in Unix time.
+    /// Returns the last second of the certificate's validity, in Unix time.
     pub fn not_after_unix(&self) -> i64 {
         self.not_after
     }
 
-    /// The end of the certificate's validity. A date before 1970 is the epoch.
+    /// Returns the end of the certificate's validity. A date before 1970 is the epoch.
     pub fn not_after(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(self.not_after).unwrap_or(0))
     }
 
-    /// Whether the certificate is for an emergency ([`BREAK_GLASS`]): no revocation list is needed
-    /// for it, and whatever is done with it is audited as such.
+    /// Returns whether the certificate is for an emergency ([`BREAK_GLASS`]): no revocation list is
+    /// needed for it, and whatever is done with it is audited as such.
     pub fn is_break_glass(&self) -> bool {
         self.break_glass
     }
 
-    /// The SHA-256 of the certificate, in lower-case hexadecimal.
+    /// Returns the SHA-256 of the certificate, in lower-case hexadecimal.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
@@ -187,7 +188,7 @@ impl fmt::Display for Identity {
     }
 }
 
-/// The URI that names `user` in a certificate.
+/// Returns the URI that names `user` in a certificate.
 ///
 /// # Errors
 /// [`NameError`] when no user may be called so.
@@ -196,7 +197,7 @@ pub fn user_uri(user: &str) -> Result<String, NameError> {
     Ok(format!("{USER}{user}"))
 }
 
-/// The URI that names `group` in a certificate.
+/// Returns the URI that names `group` in a certificate.
 ///
 /// # Errors
 /// [`NameError`] when no group may be called so.
@@ -243,7 +244,7 @@ fn read_uris<'a>(uris: impl Iterator<Item = &'a str>) -> Result<Claims, Identity
     }
 }
 
-/// A URI whose scheme is `rcmd` in any case, with or without what should follow.
+/// Returns whether the scheme of a URI is `rcmd` in any case, with or without what should follow.
 fn is_ours(uri: &str) -> bool {
     uri.as_bytes().get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"rcmd:"))
 }

@@ -124,7 +124,8 @@ struct RuleEntry {
 }
 
 impl Mapping {
-    /// The rules in the file at `path`, which is `identity.toml`; none when there is no such file.
+    /// Reads the rules in the file at `path`, which is `identity.toml`; none when there is no
+    /// such file.
     ///
     /// # Errors
     /// [`MappingError`] when the file can't be read, or a rule can't hold.
@@ -162,14 +163,14 @@ impl Mapping {
         })
     }
 
-    /// The files of authorities that vouch for the names of some rule alone.
+    /// Returns the files of authorities that vouch for the names of some rule alone.
     pub fn authorities(&self) -> BTreeSet<&Path> {
         let rules = self.users.iter().chain(&self.groups).chain(&self.hosts);
         rules.filter_map(|rule| rule.ca.as_deref()).collect()
     }
 
-    /// Who a client's certificate says its holder is, when those in `ca` vouch for it: a file of
-    /// [`Mapping::authorities`], or `ca.pem` when none.
+    /// Returns who a client's certificate says its holder is, when those in `ca` vouch for it: a
+    /// file of [`Mapping::authorities`], or `ca.pem` when none.
     ///
     /// # Errors
     /// [`IdentityError`] when it names nobody whom these authorities may name, or more than one.
@@ -213,7 +214,7 @@ impl Mapping {
         }
     }
 
-    /// The files of those who may say that a server's certificate is that of `host`.
+    /// Returns the files of those who may say that a server's certificate is that of `host`.
     pub fn vouchers_of_host(&self, leaf: &Certificate, host: &str) -> BTreeSet<Option<&Path>> {
         let named = |rule: &&Rule| {
             rule.names(leaf)
@@ -258,7 +259,7 @@ impl Rule {
         Ok(Self { pattern, name: entry.name, groups: entry.groups, ca })
     }
 
-    /// The names that this rule sees in a certificate.
+    /// Returns the names that this rule sees in a certificate.
     fn names<'a>(&'a self, leaf: &'a Certificate) -> impl Iterator<Item = &'a str> {
         let all = match self.pattern.kind {
             Kind::Uri => &leaf.uris,
@@ -296,7 +297,7 @@ impl Pattern {
         Ok(Self { kind, before, after })
     }
 
-    /// What the star stands for in `name`; the empty text without one.
+    /// Returns what the star stands for in `name`; the empty text without one.
     fn find<'a>(&self, name: &'a str) -> Option<&'a str> {
         let rest = name.strip_prefix(self.before.as_str())?;
         match &self.after {

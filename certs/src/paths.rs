@@ -32,17 +32,17 @@ pub struct Layout {
 pub struct NoHome;
 
 impl Layout {
-    /// The layout under `dir`. The folder need not exist.
+    /// Returns the layout under `dir`. The folder need not exist.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into() }
     }
 
-    /// The layout of a server or an authority: `flag`, else `$RCMD_DIR`, else `/etc/rcmd`.
+    /// Returns the layout of a server or an authority: `flag`, else `$RCMD_DIR`, else `/etc/rcmd`.
     pub fn for_host(flag: Option<&Path>) -> Self {
         Self::host_with(flag, |name| env::var_os(name))
     }
 
-    /// The layout of a client: `flag`, else `$RCMD_DIR`, else `$XDG_CONFIG_HOME/rcmd`, else
+    /// Returns the layout of a client: `flag`, else `$RCMD_DIR`, else `$XDG_CONFIG_HOME/rcmd`, else
     /// `~/.config/rcmd` (XDG Base Directory Specification: a relative `XDG_CONFIG_HOME` is
     /// ignored).
     ///
@@ -70,12 +70,12 @@ impl Layout {
             .ok_or(NoHome)
     }
 
-    /// The folder itself.
+    /// Returns the folder itself.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The authorities to trust, one or several, in PEM.
+    /// Returns the file of the authorities to trust, one or several, in PEM.
     pub fn ca(&self) -> PathBuf {
         self.dir.join("ca.pem")
     }
@@ -85,47 +85,48 @@ impl Layout {
         self.dir.join("identity.toml")
     }
 
-    /// The authority's own folder.
+    /// Returns the authority's own folder.
     pub fn authority_dir(&self) -> PathBuf {
         self.dir.join("authority")
     }
 
-    /// The folder of the authority that is to take its place, laid out as this one is.
+    /// Returns the folder of the authority that is to take its place, laid out as this one is.
     pub fn next_authority(&self) -> Self {
         Self::new(self.authority_dir().join("next"))
     }
 
-    /// The authority's certificate.
+    /// Returns the authority's certificate.
     pub fn authority_cert(&self) -> PathBuf {
         self.authority_dir().join("cert.pem")
     }
 
-    /// The authority's private key.
+    /// Returns the authority's private key.
     pub fn authority_key(&self) -> PathBuf {
         self.authority_dir().join("key.pem")
     }
 
-    /// What the authority keeps: tokens, members, certificates, revocations.
+    /// Returns the store of tokens, members, certificates and revocations.
     pub fn store(&self) -> PathBuf {
         self.authority_dir().join("store.redb")
     }
 
-    /// All that the authority signed, a line each.
+    /// Returns the journal of all that the authority signed, a line each.
     pub fn journal(&self) -> PathBuf {
         self.authority_dir().join("journal.jsonl")
     }
 
-    /// How the authority works: addresses, lives, dates.
+    /// Returns the authority's settings: addresses, lives, dates.
     pub fn authority_toml(&self) -> PathBuf {
         self.authority_dir().join("authority.toml")
     }
 
-    /// The authority's newest revocation lists, to be carried by hand where no server reaches it.
+    /// Returns the authority's newest revocation lists, to be carried by hand where no server
+    /// reaches it.
     pub fn authority_list(&self) -> PathBuf {
         self.authority_dir().join("list.pem")
     }
 
-    /// The folder of a member.
+    /// Returns the folder of a member.
     pub fn member_dir(&self, kind: Kind) -> PathBuf {
         match kind {
             Kind::Server => self.server_dir(),
@@ -133,73 +134,74 @@ impl Layout {
         }
     }
 
-    /// A member's certificate, followed by its intermediates if it has any.
+    /// Returns a member's certificate, followed by its intermediates if it has any.
     pub fn member_cert(&self, kind: Kind) -> PathBuf {
         self.member_dir(kind).join("cert.pem")
     }
 
-    /// A member's private key.
+    /// Returns a member's private key.
     pub fn member_key(&self, kind: Kind) -> PathBuf {
         self.member_dir(kind).join("key.pem")
     }
 
-    /// Where a member's authority is; only an identity that came by a token has this file.
+    /// Returns where a member's authority is; only an identity that came by a token has this file.
     pub fn contact(&self, kind: Kind) -> PathBuf {
         self.member_dir(kind).join("authority.toml")
     }
 
-    /// The newest revocation lists that the server has taken.
+    /// Returns the newest revocation lists that the server has taken.
     pub fn server_list(&self) -> PathBuf {
         self.server_dir().join("list.pem")
     }
 
-    /// The server's folder.
+    /// Returns the server's folder.
     pub fn server_dir(&self) -> PathBuf {
         self.dir.join("server")
     }
 
-    /// The server's certificate, followed by its intermediates if it has any.
+    /// Returns the server's certificate, followed by its intermediates if it has any.
     pub fn server_cert(&self) -> PathBuf {
         self.server_dir().join("cert.pem")
     }
 
-    /// The server's private key.
+    /// Returns the server's private key.
     pub fn server_key(&self) -> PathBuf {
         self.server_dir().join("key.pem")
     }
 
-    /// The client's folder.
+    /// Returns the client's folder.
     pub fn client_dir(&self) -> PathBuf {
         self.dir.join("client")
     }
 
-    /// The client's certificate, followed by its intermediates if it has any.
+    /// Returns the client's certificate, followed by its intermediates if it has any.
     pub fn client_cert(&self) -> PathBuf {
         self.client_dir().join("cert.pem")
     }
 
-    /// The client's private key.
+    /// Returns the client's private key.
     pub fn client_key(&self) -> PathBuf {
         self.client_dir().join("key.pem")
     }
 
-    /// The server's configuration file, which is optional.
+    /// Returns the server's configuration file, which is optional.
     pub fn server_toml(&self) -> PathBuf {
         self.dir.join("server.toml")
     }
 
-    /// Who may do what on this host. Without it everything is denied.
+    /// Returns the policy: who may do what on this host. Without it everything is denied.
     pub fn policy(&self) -> PathBuf {
         self.dir.join("policy.cedar")
     }
 
-    /// The client's configuration file, which is optional.
+    /// Returns the client's configuration file, which is optional.
     pub fn client_toml(&self) -> PathBuf {
         self.dir.join("client.toml")
     }
 }
 
-/// The flag, else the variable. An empty variable counts as unset, as in a shell's `${RCMD_DIR:-}`.
+/// Returns the flag, else the variable. An empty variable counts as unset, as in a shell's
+/// `${RCMD_DIR:-}`.
 fn chosen(flag: Option<&Path>, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     flag.map(Path::to_path_buf)
         .or_else(|| variable(DIR_VARIABLE).filter(|dir| !dir.is_empty()).map(PathBuf::from))

@@ -51,7 +51,7 @@ pub enum SignError {
 }
 
 impl Signer {
-    /// The key of a server.
+    /// Returns the key of a server.
     ///
     /// # Errors
     /// [`TlsError`] when its files can't be used.
@@ -65,7 +65,7 @@ impl Signer {
         Ok(Self { key, public })
     }
 
-    /// The public half, as the certificate has it.
+    /// Returns the public half, as the certificate has it.
     pub fn public(&self) -> &VerifyingKey {
         &self.public
     }
@@ -82,7 +82,7 @@ impl Signer {
 }
 
 impl VerifyingKey {
-    /// The key of the first certificate in a PEM file.
+    /// Returns the key of the first certificate in a PEM file.
     ///
     /// # Errors
     /// [`TlsError`] when there is none that can be read.
@@ -94,17 +94,17 @@ impl VerifyingKey {
         Ok(Self(certificate.public_key().subject_public_key.data.to_vec()))
     }
 
-    /// The key with these bits.
+    /// Returns the key with these bits.
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 
-    /// Its bits.
+    /// Returns the key's bits.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Whether a seal is this key's, and of this message.
+    /// Returns whether this key made `signature`, and for this message.
     pub fn verifies(&self, signature: &Signature, message: &[u8]) -> bool {
         let scheme = SignatureScheme::from(signature.scheme);
         if !SCHEMES.contains(&scheme) {

@@ -27,7 +27,8 @@ pub fn escaped(text: &str) -> String {
     clean
 }
 
-/// Whether a character may go to a terminal as it is: no control, invisible or direction-changing one.
+/// Returns whether a character may go to a terminal as it is: no control, invisible or
+/// direction-changing one.
 pub fn is_safe(character: char) -> bool {
     let invisible_or_directional = matches!(
         character,
@@ -44,7 +45,8 @@ pub fn is_safe(character: char) -> bool {
     !character.is_control() && !invisible_or_directional
 }
 
-/// A clause as a sentence of its own: with a capital letter, and a full stop where no mark ends it.
+/// Returns a clause as a sentence of its own: with a capital letter, and a full stop where no mark
+/// ends it.
 pub fn sentence(clause: &str) -> String {
     let mut rest = clause.chars();
     let first = rest.next().map(|first| first.to_ascii_uppercase());

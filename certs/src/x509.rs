@@ -65,12 +65,12 @@ pub enum UsageSet {
 }
 
 impl UsageSet {
-    /// Whether a server may prove itself with it.
+    /// Returns whether a server may prove itself with it.
     pub fn allows_server(self) -> bool {
         matches!(self, Self::Any | Self::Only { server: true, .. })
     }
 
-    /// Whether a client may prove itself with it.
+    /// Returns whether a client may prove itself with it.
     pub fn allows_client(self) -> bool {
         matches!(self, Self::Any | Self::Only { client: true, .. })
     }

@@ -144,7 +144,7 @@ impl Archive {
     }
 }
 
-/// Whether a path stays below the folder that it is put into.
+/// Returns whether a path stays below the folder that it is put into.
 fn is_plain(path: &str) -> bool {
     let plain = |part: &str| {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);

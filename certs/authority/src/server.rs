@@ -92,7 +92,7 @@ impl Serving {
         Ok(Self { shared, addresses })
     }
 
-    /// What it listens on, with the ports that were taken.
+    /// Returns the addresses that it listens on, with the ports that were taken.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -120,8 +120,8 @@ fn listen_on(settings: &[SocketAddr], options: &ListenOptions) -> Vec<SocketAddr
     }
 }
 
-/// What goes into tokens: the names with the port, else the addresses themselves, else this host's
-/// name for an address that stands for all of them.
+/// Returns what goes into tokens: the names with the port, else the addresses themselves, else this
+/// host's name for an address that stands for all of them.
 fn reached_by(addresses: &[SocketAddr], names: &[String]) -> Vec<String> {
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mut reached = Vec::new();

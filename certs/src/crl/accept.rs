@@ -77,7 +77,7 @@ impl CrlSet {
         Ok(lists)
     }
 
-    /// Those that one of these authorities signed.
+    /// Returns the lists that one of these authorities signed.
     ///
     /// # Errors
     /// [`CrlRefused::Foreign`] when there is none.
@@ -100,7 +100,8 @@ impl CrlSet {
     }
 }
 
-/// Whether an authority of this name and key signed the list (RFC 5280 section 6.3.3, f and g).
+/// Returns whether an authority of this name and key signed the list (RFC 5280 section 6.3.3, f and
+/// g).
 fn is_signed_by(list: &[u8], authority: &[u8]) -> bool {
     let (Ok((_, list)), Ok((_, authority))) =
         (CertificateRevocationList::from_der(list), X509Certificate::from_der(authority))
@@ -119,7 +120,7 @@ fn is_signed_by(list: &[u8], authority: &[u8]) -> bool {
     })
 }
 
-/// Whether an algorithm's identifier in DER begins with this object identifier.
+/// Returns whether an algorithm's identifier in DER begins with this object identifier.
 fn names(identifier: &[u8], oid: &Oid<'_>) -> bool {
     let oid = oid.as_bytes();
     // Tag 6, and a length that is one byte for every algorithm there is.

@@ -80,12 +80,12 @@ impl Crl {
         })
     }
 
-    /// The list in DER, as rustls takes it.
+    /// Returns the list in DER, as rustls takes it.
     pub fn der(&self) -> &CertificateRevocationListDer<'static> {
         &self.der
     }
 
-    /// The list in PEM.
+    /// Returns the list in PEM.
     pub fn pem(&self) -> String {
         pem("X509 CRL", &self.der)
     }
@@ -116,8 +116,8 @@ impl CrlSet {
         Self { roots, ..self }
     }
 
-    /// The roots that members are to trust, by their keys, the one that signs first; none if the
-    /// lists came from a file.
+    /// Returns the roots that members are to trust, by their keys, the one that signs first; none
+    /// if the lists came from a file.
     pub fn roots(&self) -> &[Fingerprint] {
         &self.roots
     }
@@ -147,12 +147,12 @@ impl CrlSet {
         }
     }
 
-    /// The lists.
+    /// Returns the lists.
     pub fn all(&self) -> &[Crl] {
         &self.all
     }
 
-    /// Their number; the lowest, should they differ.
+    /// Returns their number; the lowest, should they differ.
     pub fn number(&self) -> u64 {
         self.all.iter().map(|list| list.number).min().unwrap_or_default()
     }
@@ -162,17 +162,18 @@ impl CrlSet {
         self.all.iter().map(|list| list.this_update).min().unwrap_or_default()
     }
 
-    /// Until when all of them are believed, in Unix time.
+    /// Returns the time until which all of them are valid, in Unix time.
     pub fn next_update(&self) -> i64 {
         self.all.iter().map(|list| list.next_update).min().unwrap_or_default()
     }
 
-    /// Whether a certificate with this serial number, in lower-case hexadecimal, is on one of them.
+    /// Returns whether a certificate with this serial number, in lower-case hexadecimal, is on one
+    /// of them.
     pub fn contains(&self, serial: &str) -> bool {
         self.all.iter().flat_map(|list| &list.revoked).any(|revoked| revoked == serial)
     }
 
-    /// All of them in PEM, one after the other.
+    /// Returns all of them in PEM, one after the other.
     pub fn pem(&self) -> String {
         self.all.iter().map(Crl::pem).collect()
     }

@@ -42,7 +42,7 @@ impl Contact {
         }
     }
 
-    /// The text of the file.
+    /// Returns the text of the file.
     pub(super) fn to_toml(&self, path: &Path) -> Result<String, EnrollError> {
         let text = toml::to_string(self).map_err(|error| EnrollError::Contact {
             path: path.to_owned(),

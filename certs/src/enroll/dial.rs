@@ -115,7 +115,8 @@ async fn connect(address: &str) -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// A handshake that failed: whoever is there cannot prove to be the authority, or a clock is wrong.
+/// Returns the error for a failed handshake: whoever is there cannot prove to be the authority, or a clock
+/// is wrong.
 fn handshake(address: &str, error: &rustls::Error) -> EnrollError {
     use CertificateError::{
         Expired, ExpiredContext, InvalidPurpose, NotValidYet, NotValidYetContext, UnknownIssuer,

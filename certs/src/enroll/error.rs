@@ -106,7 +106,7 @@ pub enum EnrollError {
 }
 
 impl EnrollError {
-    /// Whether the same may succeed later without anybody doing anything.
+    /// Returns whether the same may succeed later without anyone acting.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Lost(_) => true,

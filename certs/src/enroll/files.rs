@@ -128,12 +128,12 @@ impl Grant {
 }
 
 impl Folder {
-    /// The folder of an identity that is there.
+    /// Returns the folder of an identity that is there.
     pub(super) fn of(layout: &Layout, kind: Kind) -> Self {
         Self { layout: layout.clone(), kind }
     }
 
-    /// The folder of an identity that is to be; makes it.
+    /// Returns the folder of an identity that is to be; makes it.
     pub(super) fn open(layout: &Layout, kind: Kind) -> Result<Self, EnrollError> {
         let folder = Self::of(layout, kind);
         if folder.key().symlink_metadata().is_ok() {
@@ -151,7 +151,7 @@ impl Folder {
         self.layout.member_cert(self.kind)
     }
 
-    /// The key that waits for the token of this id; makes one if none does.
+    /// Returns the key that waits for the token of this id; makes one if none does.
     pub(super) fn pending_key(
         &self,
         token: &str,
@@ -267,7 +267,7 @@ impl Pending {
     }
 }
 
-/// A key that waits. One that cannot be read is as good as none and taken away.
+/// Returns the key that waits in a file, if there is one. A file that cannot be read is removed.
 fn load_key(path: &Path) -> Result<Option<KeyPair>, EnrollError> {
     let text = match files::read_private(path) {
         Ok(text) => text,

@@ -1,7 +1,8 @@
 //! What a member and its authority say to each other.
 //!
 //! A message is a 4-byte big-endian length and that many bytes of JSON, inside TLS 1.3 with the ALPN
-//! [`AUTHORITY_ALPN`](crate::tls::AUTHORITY_ALPN). Each [`MemberRequest`] gets one [`MemberResponse`], in order. `docs/enrollment.md` specifies it.
+//! [`AUTHORITY_ALPN`](crate::tls::AUTHORITY_ALPN). Each [`MemberRequest`] gets one [`MemberResponse`],
+//! in order. `docs/enrollment.md` specifies it.
 
 use std::io;
 
@@ -136,7 +137,7 @@ pub enum RefusalReason {
 }
 
 impl RefusalReason {
-    /// Whether the same ask may succeed later without anybody doing anything.
+    /// Returns whether the same request may succeed later without anyone acting.
     pub fn is_temporary(self) -> bool {
         matches!(self, Self::Busy | Self::Internal)
     }

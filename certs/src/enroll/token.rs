@@ -74,7 +74,7 @@ impl fmt::Display for Names {
 pub struct Secret([u8; 20]);
 
 impl Secret {
-    /// A new one.
+    /// Returns a new secret.
     ///
     /// # Errors
     /// [`NoRandom`] when the system gives no random numbers.
@@ -84,8 +84,8 @@ impl Secret {
         Ok(Self(bytes))
     }
 
-    /// Its SHA-256 in lower-case hexadecimal: what the authority keeps, and how lists name a token.
-    /// A secret of 160 random bits needs no slow hash.
+    /// Returns its SHA-256 in lower-case hexadecimal: what the authority keeps, and how lists name
+    /// a token. A secret of 160 random bits needs no slow hash.
     pub fn id(&self) -> String {
         hex::encode(digest(&SHA256, &self.0))
     }
@@ -224,7 +224,7 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM] {
     sum
 }
 
-/// Whether `address` is `NAME:PORT`, `ADDRESS:PORT` or `[V6]:PORT`.
+/// Returns whether `address` is `NAME:PORT`, `ADDRESS:PORT` or `[V6]:PORT`.
 pub fn is_address(address: &str) -> bool {
     let Some((host, port)) = address.rsplit_once(':') else {
         return false;

@@ -108,7 +108,7 @@ fn unknown_authority(side: Side, own: Option<&Certificate>) -> Explanation {
     )
 }
 
-/// The alert is the same for a time that is over and one that has not come.
+/// Explains an alert that is the same for a time that is over and one that has not come.
 fn dates(side: Side, own: Option<&Certificate>, reissue: String) -> Explanation {
     let (me, peer) = (side.own(), side.peer());
     let Some(own) = own else {

@@ -167,7 +167,7 @@ fn unknown_issuer(side: Side) -> (String, &'static str) {
     (text.to_owned(), hint)
 }
 
-/// A certificate may carry thousands of names, and the server chose them.
+/// Returns a few of the names: a certificate may carry thousands, and the server chose them.
 fn names(expected: &str, presented: &[String]) -> String {
     const SHOWN: usize = 5;
 

@@ -40,7 +40,7 @@ struct Range {
 pub struct BadPattern(String);
 
 impl Pattern {
-    /// All the names, in order.
+    /// Returns all the names, in order.
     pub fn names(&self) -> impl Iterator<Item = String> {
         let numbers = self
             .ranges
@@ -49,12 +49,12 @@ impl Pattern {
         numbers.map(|(number, width)| format!("{}{number:0width$}{}", self.before, self.after))
     }
 
-    /// Whether `name` is one of them.
+    /// Returns whether `name` is one of them.
     pub fn contains(&self, name: &str) -> bool {
         self.names().any(|each| each == name)
     }
 
-    /// How many they are, at most [`MAX_NAMES`].
+    /// Returns how many they are, at most [`MAX_NAMES`].
     pub fn count(&self) -> usize {
         self.ranges.iter().map(Range::count).sum()
     }

@@ -99,7 +99,7 @@ impl fmt::Display for CertificateFinding {
     }
 }
 
-/// What clients are going to object to in a server's certificate. Empty is good.
+/// Returns what clients are going to object to in a server's certificate. Empty is good.
 ///
 /// # Errors
 /// [`TlsError`] when a file cannot be read at all.
@@ -110,7 +110,7 @@ pub fn check_server(files: &ServerFiles) -> Result<Vec<CertificateFinding>, TlsE
     Ok(findings(&files.cert, problems, remedy))
 }
 
-/// What servers are going to object to in a client's certificate. Empty is good.
+/// Returns what servers are going to object to in a client's certificate. Empty is good.
 ///
 /// # Errors
 /// [`TlsError`] when a file cannot be read at all.
@@ -184,7 +184,7 @@ fn judge(
     Ok((leaf, problems))
 }
 
-/// Whether no authority in `roots` signed the chain; dates are no matter here.
+/// Returns whether no authority in `roots` signed the chain; dates are no matter here.
 fn is_foreign(
     role: Role,
     roots: RootCertStore,
@@ -219,7 +219,7 @@ fn is_foreign(
     )
 }
 
-/// What `now`, in Unix time, makes of a certificate's dates.
+/// Returns what `now`, in Unix time, makes of a certificate's dates.
 pub fn date_problem(certificate: &Certificate, now: i64) -> Option<Problem> {
     if now > certificate.not_after {
         Some(Problem::Expired(now.abs_diff(certificate.not_after)))

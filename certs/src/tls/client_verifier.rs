@@ -68,7 +68,7 @@ fn ago(seconds: Option<u64>) -> String {
 }
 
 impl Revalidation {
-    /// What the client's user can do about it.
+    /// Returns what the client's user can do about it.
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Ended(_) => {
@@ -117,7 +117,7 @@ impl ClientVerifier {
         Ok(Self { by_chain, by_lists, mapping, outside, hints, algorithms })
     }
 
-    /// Who the holder of a verified chain is.
+    /// Returns who the holder of a verified chain is.
     ///
     /// # Errors
     /// [`IdentityError`] when its first certificate names nobody, or more than one.
@@ -132,7 +132,7 @@ impl ClientVerifier {
         self.mapping.identify(&facts, voucher.map(|(ca, _)| ca.as_path()))
     }
 
-    /// The other authority that vouches for a client who has no name by our own.
+    /// Returns the other authority that vouches for a client who has no name by our own.
     fn outsider(
         &self,
         leaf: &CertificateDer<'_>,

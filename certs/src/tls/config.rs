@@ -29,7 +29,7 @@ pub const ALPN: &[u8] = b"rcmd/1";
 /// record and a system call of their own.
 pub const AHEAD: usize = 2 * (64 + 1) * 1024;
 
-/// The cryptography of every connection: what is offered, best first.
+/// Returns the cryptography of every connection: what is offered, best first.
 ///
 /// Allocates; keep the result rather than calling it for each connection.
 pub fn provider() -> Arc<CryptoProvider> {
@@ -44,8 +44,8 @@ pub fn provider() -> Arc<CryptoProvider> {
     })
 }
 
-/// The server's configuration, from its files. Every client must present a certificate that one of
-/// the authorities in `ca` signed.
+/// Returns the server's configuration, from its files. Every client must present a certificate that
+/// one of the authorities in `ca` signed.
 ///
 /// Dates and usages are not judged here but by each peer, whose clock counts; [`check_server`]
 /// names what peers are going to object to. After a handshake, [`check_alpn`] remains to be called.
@@ -92,8 +92,8 @@ pub fn server_side(files: &ServerFiles, revocation: &Revocation) -> Result<Serve
     Ok(ServerSide { config: Arc::new(config), clients })
 }
 
-/// The client's configuration, from its files. The server must present a certificate for the name
-/// that was dialled, signed by one of the authorities in `ca`.
+/// Returns the client's configuration, from its files. The server must present a certificate for
+/// the name that was dialled, signed by one of the authorities in `ca`.
 ///
 /// As with [`server_config`], dates and usages are left to the peer; [`check_client`] names them,
 /// and [`check_alpn`] remains to be called after the handshake.

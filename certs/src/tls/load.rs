@@ -54,7 +54,7 @@ pub fn certificates(
     if found.is_empty() { Err(TlsError::NoCertificate(path.to_owned())) } else { Ok(found) }
 }
 
-/// The authorities to trust. `remedy` is what to do when there is no such file. A broken
+/// Returns the authorities to trust. `remedy` is what to do when there is no such file. A broken
 /// certificate among good ones is an error too: whoever put it there relies on it.
 pub(super) fn load_roots(path: &Path, remedy: &'static str) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
@@ -68,7 +68,7 @@ pub(super) fn load_roots(path: &Path, remedy: &'static str) -> Result<RootCertSt
     Ok(roots)
 }
 
-/// The facts of all certificates in a PEM file, in order.
+/// Returns the facts of all certificates in a PEM file, in order.
 ///
 /// # Errors
 /// [`TlsError`] when the file is missing, unsafe, or has no certificate or an unreadable one.
@@ -80,7 +80,8 @@ pub fn load_certificates(path: &Path) -> Result<Vec<Certificate>, TlsError> {
     Ok(all)
 }
 
-/// The facts of the first certificate in a PEM file, the one that its private key belongs to.
+/// Returns the facts of the first certificate in a PEM file, the one that its private key belongs
+/// to.
 ///
 /// # Errors
 /// [`TlsError`] when the file is missing, unsafe, or has no readable certificate.
@@ -88,7 +89,7 @@ pub fn load_leaf(path: &Path) -> Result<Certificate, TlsError> {
     read(path, 1, &load_first(path, ANY_REMEDY)?)
 }
 
-/// The first certificate of a PEM file.
+/// Returns the first certificate of a PEM file.
 pub(crate) fn load_first(
     path: &Path,
     remedy: &'static str,
@@ -116,7 +117,7 @@ pub(super) fn read(path: &Path, number: usize, der: &[u8]) -> Result<Certificate
     })
 }
 
-/// A chain and the key of its first certificate.
+/// Returns a chain and the key of its first certificate.
 pub(super) fn pair(
     cert: &Path,
     key: &Path,

@@ -50,7 +50,8 @@ impl ServerVerifier {
         Ok(Self { by_name, mapping, own, outside, algorithms })
     }
 
-    /// Whether a rule says that the certificate is the host's, and those whom it names vouch for it.
+    /// Returns whether a rule says that the certificate is the host's, and those whom it names
+    /// vouch for it.
     fn is_mapped(
         &self,
         leaf: &CertificateDer<'_>,
@@ -75,7 +76,7 @@ impl ServerVerifier {
     }
 }
 
-/// The authorities in the files that a mapping names.
+/// Returns the authorities in the files that a mapping names.
 pub(super) fn external_roots(mapping: &Mapping) -> Result<Vec<(PathBuf, RootCertStore)>, TlsError> {
     const REMEDY: &str = "identity.toml names it: put the authority's certificates there";
 

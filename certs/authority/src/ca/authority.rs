@@ -86,43 +86,43 @@ impl Authority {
         Ok(Self { chain, root, root_facts, facts, issuer })
     }
 
-    /// The authority's certificate in PEM, and what is between it and the root, as
+    /// Returns the authority's certificate in PEM, and what is between it and the root, as
     /// `authority/cert.pem` holds them.
     pub fn cert_pem(&self) -> String {
         self.chain.iter().map(|der| pem("CERTIFICATE", der)).collect()
     }
 
-    /// The root in PEM, as `ca.pem` holds it.
+    /// Returns the root in PEM, as `ca.pem` holds it.
     pub fn root_pem(&self) -> String {
         pem("CERTIFICATE", &self.root)
     }
 
-    /// The root in DER.
+    /// Returns the root in DER.
     pub fn root_der(&self) -> &CertificateDer<'static> {
         &self.root
     }
 
-    /// The facts of the root's certificate.
+    /// Returns the facts of the root's certificate.
     pub fn root(&self) -> &Certificate {
         &self.root_facts
     }
 
-    /// The authority's private key in PEM (PKCS #8).
+    /// Returns the authority's private key in PEM (PKCS #8).
     pub fn key_pem(&self) -> String {
         self.issuer.key().serialize_pem()
     }
 
-    /// Whether its key is of the kind [`KeyAlgorithm::Ed25519`].
+    /// Returns whether its key is of the kind [`KeyAlgorithm::Ed25519`].
     pub(crate) fn is_ed25519(&self) -> bool {
         self.issuer.key().algorithm() == &PKCS_ED25519
     }
 
-    /// Whether it is its own root.
+    /// Returns whether it is its own root.
     pub(crate) fn is_root(&self) -> bool {
         self.chain.first() == Some(&self.root)
     }
 
-    /// The facts of the authority's certificate.
+    /// Returns the facts of the authority's certificate.
     pub fn certificate(&self) -> &Certificate {
         &self.facts
     }
@@ -162,7 +162,7 @@ impl Authority {
         Ok(params.signed_by(public_key, &self.issuer)?.der().clone())
     }
 
-    /// A leaf with the intermediates that lead from it to the root.
+    /// Returns a leaf with the intermediates that lead from it to the root.
     pub(crate) fn chain_of(&self, leaf: CertificateDer<'static>) -> Vec<CertificateDer<'static>> {
         let between = self.chain.iter().filter(|der| **der != self.root).cloned();
         std::iter::once(leaf).chain(between).collect()
@@ -182,23 +182,24 @@ impl Issued {
         Ok(Self { chain: vec![certificate], key })
     }
 
-    /// The certificate in PEM, followed by its intermediates.
+    /// Returns the certificate in PEM, followed by its intermediates.
     pub fn cert_pem(&self) -> String {
         self.chain.iter().map(|der| pem("CERTIFICATE", der)).collect()
     }
 
-    /// The certificate in DER, without its intermediates.
+    /// Returns the certificate in DER, without its intermediates.
     pub fn cert_der(&self) -> Vec<u8> {
         self.chain.first().map(|der| der.to_vec()).unwrap_or_default()
     }
 
-    /// The private key in PEM (PKCS #8).
+    /// Returns the private key in PEM (PKCS #8).
     pub fn key_pem(&self) -> String {
         self.key.serialize_pem()
     }
 }
 
-/// What an authority's own certificate is to say. `below` is how many authorities may follow it.
+/// Returns the contents of an authority's own certificate. `below` is how many authorities may
+/// follow it.
 fn authority_params(role: &str, below: u8) -> Result<CertificateParams, AuthorityError> {
     let mut params = CertificateParams::default();
     let serial = random_serial()?;

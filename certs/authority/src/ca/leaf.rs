@@ -47,8 +47,8 @@ pub struct LeafSpec {
 }
 
 impl LeafSpec {
-    /// A server that is reached by `names`: valid from 5 minutes ago for [`LEAF_DAYS`]. The first
-    /// name is also written as `rcmd://host/NAME`.
+    /// Returns a server that is reached by `names`: valid from 5 minutes ago for [`LEAF_DAYS`]. The
+    /// first name is also written as `rcmd://host/NAME`.
     pub fn server(names: &[HostName]) -> Self {
         let first = names.first().map(ToString::to_string);
         let mut spec = Self::empty(first.clone().unwrap_or_default(), Usage::Server);
@@ -57,7 +57,8 @@ impl LeafSpec {
         spec
     }
 
-    /// A user, and the groups that it belongs to: valid from 5 minutes ago for [`LEAF_DAYS`].
+    /// Returns a user, and the groups that it belongs to: valid from 5 minutes ago for
+    /// [`LEAF_DAYS`].
     ///
     /// # Errors
     /// [`NameError`] when a name is not allowed.
@@ -85,14 +86,14 @@ impl LeafSpec {
         }
     }
 
-    /// The same, ending in `days` days.
+    /// Returns this specification, ending in `days` days.
     #[must_use]
     pub fn for_days(mut self, days: u32) -> Self {
         self.not_after = days_after(SystemTime::now(), days);
         self
     }
 
-    /// The same, valid from a little before `now`, in Unix time, and for `life` after it.
+    /// Returns this specification, valid from a little before `now`, in Unix time, and for `life` after it.
     #[must_use]
     pub fn valid_from(mut self, now: i64, life: Duration) -> Self {
         let now = UNIX_EPOCH + Duration::from_secs(u64::try_from(now).unwrap_or(0));
@@ -134,7 +135,7 @@ impl LeafSpec {
     }
 }
 
-/// A common name has at most 64 characters (RFC 5280 appendix A, ub-common-name).
+/// Cuts a common name to 64 characters (RFC 5280 appendix A, ub-common-name).
 fn subject(name: &str) -> String {
     name.chars().take(64).collect()
 }

@@ -63,7 +63,7 @@ impl Authority {
     }
 }
 
-/// Whether the key of `issuer` signed `subject`; a root vouches for itself.
+/// Returns whether the key of `issuer` signed `subject`; a root vouches for itself.
 fn signed(subject: &[u8], issuer: &[u8]) -> bool {
     let (Ok((_, child)), Ok((_, parent))) =
         (X509Certificate::from_der(subject), X509Certificate::from_der(issuer))

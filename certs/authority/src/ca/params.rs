@@ -32,7 +32,7 @@ pub(super) fn days_after(start: SystemTime, days: u32) -> SystemTime {
     start + Duration::from_secs(u64::from(days) * DAY)
 }
 
-/// The nearest moment that X.509 can write: 1970 to 9999, in whole seconds.
+/// Returns the nearest moment that X.509 can write: 1970 to 9999, in whole seconds.
 pub(super) fn in_calendar(moment: SystemTime) -> SystemTime {
     let seconds = moment.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     UNIX_EPOCH + Duration::from_secs(seconds.min(END_OF_TIME))

@@ -62,7 +62,7 @@ impl ProvenKey {
         Ok(Self { key, fingerprint })
     }
 
-    /// Its fingerprint, which names the member.
+    /// Returns its fingerprint, which names the member.
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }

@@ -89,7 +89,7 @@ pub(super) async fn backup(options: &BackupOptions, out: &mut impl Write) -> Res
     Ok(writeln!(out, "keep the passphrase elsewhere: nothing opens the backup without it")?)
 }
 
-/// All files of the authority that are there.
+/// Returns all files of the authority that are there.
 fn collect(layout: &Layout, snapshot: &Snapshot) -> Result<Vec<Kept>, Error> {
     let next = layout.next_authority();
     let paths = [

@@ -303,7 +303,7 @@ fn refuse_second_authority(layout: &Layout) -> Result<(), Error> {
     there.map_or(Ok(()), |path| Err(Error::AuthorityExists(path)))
 }
 
-/// How this host is reached from itself and by its own name.
+/// Returns the names by which this host is reached from itself and by others.
 fn own_names() -> Vec<HostName> {
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mut names = Vec::new();
@@ -318,7 +318,7 @@ fn own_names() -> Vec<HostName> {
     names
 }
 
-/// A path as a shell takes it.
+/// Returns a path as a shell takes it.
 fn quoted(path: &Path) -> String {
     let text = shown(path);
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@%:,=".contains(&byte);

@@ -122,7 +122,7 @@ fn write_one(
     }
 }
 
-/// The facts of one certificate, a line each.
+/// Writes the facts of one certificate, a line each.
 pub(super) fn describe(facts: &Certificate, out: &mut impl Write) -> Result<(), Error> {
     let mut line = |label: &str, value: &str| writeln!(out, "  {label:<12}{value}");
     line("subject", &printable(&facts.subject))?;

@@ -38,7 +38,7 @@ impl Listener {
         bound().map_err(|source| ServeError::Listen { address: address.to_string(), source })
     }
 
-    /// The address, with the port that was taken.
+    /// Returns the address, with the port that was taken.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }

@@ -72,7 +72,7 @@ pub(super) async fn receive(
     }
 }
 
-/// The key that the peer proved in the handshake.
+/// Returns the key that the peer proved in the handshake.
 fn key_of(stream: &TlsStream<TcpStream>) -> Option<Arc<ProvenKey>> {
     let leaf = stream.get_ref().1.peer_certificates()?.first()?;
     Certificate::public_key(leaf).and_then(|spki| ProvenKey::from_spki(&spki).ok()).map(Arc::new)
@@ -101,11 +101,10 @@ impl Session {
                 return Some(());
             }
             let closing = self.shared.closing.clone();
+            let read = message::read::<MemberRequest>(&mut self.stream, MAX_REQUEST);
             let request = tokio::select! {
                 () = closing.cancelled() => return Some(()),
-                request = timeout_at(deadline, message::read::<MemberRequest>(&mut self.stream, MAX_REQUEST)) => {
-                    request.ok()?
-                },
+                request = timeout_at(deadline, read) => request.ok()?,
             };
             let (body, last) = match request {
                 Ok(None) => return Some(()),
@@ -216,7 +215,7 @@ impl Session {
         self.key.as_ref().ok_or_else(stranger)
     }
 
-    /// What the peer is told; the authority's own faults stay in its log.
+    /// Returns what the peer is told; the authority's own faults stay in its log.
     fn refusal(&self, error: &StateError) -> ResponseBody {
         match error {
             StateError::Refused { reason, message } => {

@@ -44,7 +44,7 @@ pub(super) async fn run(shared: Arc<Shared>, lists_every: Duration) {
     }
 }
 
-/// The root that signs.
+/// Returns the root that signs.
 fn signer(lists: &Option<Arc<Published>>) -> Option<Fingerprint> {
     lists.as_ref().and_then(|lists| lists.roots.first().copied())
 }
@@ -57,7 +57,7 @@ async fn renew_listener(shared: &Shared) {
     }
 }
 
-/// The listener's first configuration.
+/// Returns the listener's first configuration.
 pub(super) fn listener_config(
     state: &AuthorityState,
     now: i64,

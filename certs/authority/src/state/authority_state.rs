@@ -104,32 +104,32 @@ impl AuthorityState {
         Ok(())
     }
 
-    /// How it works.
+    /// Returns its settings.
     pub fn settings(&self) -> &AuthoritySettings {
         &self.settings
     }
 
-    /// The authority that signs whatever is new.
+    /// Returns the authority that signs whatever is new.
     pub(super) fn signing(&self) -> Arc<Authority> {
         Arc::clone(&self.trust.borrow().signing)
     }
 
-    /// All whose certificates are taken, the one that signs first.
+    /// Returns all authorities whose certificates are accepted, the one that signs first.
     pub(super) fn authorities(&self) -> Vec<Arc<Authority>> {
         self.trust.borrow().all().cloned().collect()
     }
 
-    /// The roots that members are to trust, in DER.
+    /// Returns the roots that members are to trust, in DER.
     pub fn roots(&self) -> Vec<Der> {
         self.authorities().iter().map(|authority| Der(authority.root_der().to_vec())).collect()
     }
 
-    /// The fingerprints of [`AuthorityState::roots`].
+    /// Returns the fingerprints of [`AuthorityState::roots`].
     pub(super) fn root_keys(&self) -> Vec<Fingerprint> {
         self.authorities().iter().map(|authority| authority.root().key).collect()
     }
 
-    /// The fingerprint of the signing authority's root, as tokens carry it.
+    /// Returns the fingerprint of the signing authority's root, as tokens carry it.
     pub fn fingerprint(&self) -> Fingerprint {
         self.signing().root().key
     }
@@ -200,7 +200,7 @@ impl AuthorityState {
         Ok((chain, facts))
     }
 
-    /// A certificate that was signed before, for an asker who lost the answer.
+    /// Returns a certificate that was signed before, for an asker who lost the answer.
     pub(super) fn again(
         &self,
         rows: &Transaction,
@@ -223,7 +223,7 @@ impl AuthorityState {
         }))
     }
 
-    /// Until when a member's key may be renewed, in Unix time.
+    /// Returns the time until which a member's key may be renewed, in Unix time.
     pub(super) fn renew_until(&self, member: &MemberRecord) -> i64 {
         later(member.renewed_at, self.settings.renew_within).max(member.not_after)
     }

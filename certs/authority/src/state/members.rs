@@ -42,7 +42,7 @@ pub enum KeyStanding {
 }
 
 impl AuthorityState {
-    /// How a key stands.
+    /// Returns the standing of a key.
     ///
     /// # Errors
     /// When the store fails.

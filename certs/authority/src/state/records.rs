@@ -214,7 +214,7 @@ pub(super) fn short(id: &str) -> &str {
 }
 
 impl RevocationReason {
-    /// The code in a list; none for no reason (RFC 5280 section 5.3.1).
+    /// Returns the code in a list; none for no reason (RFC 5280 section 5.3.1).
     pub(super) fn code(self) -> Option<rcgen::RevocationReason> {
         use rcgen::RevocationReason as Code;
 

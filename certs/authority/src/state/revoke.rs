@@ -133,7 +133,7 @@ impl AuthorityState {
         self.tell(lists)
     }
 
-    /// The newest lists; `None` before the first.
+    /// Returns the newest lists; `None` before the first.
     pub fn published(&self) -> Option<Arc<Published>> {
         self.published.borrow().clone()
     }
@@ -212,7 +212,8 @@ fn revoke_tokens(
     Ok(())
 }
 
-/// A serial number as it is kept: lower-case hexadecimal without separators or leading zeros.
+/// Returns a serial number as it is kept: lower-case hexadecimal without separators or leading
+/// zeros.
 fn serial_of(text: &str) -> Option<String> {
     let digits: String = text.chars().filter(|digit| *digit != ':').collect();
     let bytes = hex::decode(&digits).ok().filter(|bytes| (1..=20).contains(&bytes.len()))?;

@@ -125,8 +125,8 @@ impl AuthorityState {
         Ok(Some(Step::Announced))
     }
 
-    /// The authority that is to take over. One that is its own root is made here; an intermediate
-    /// comes from where its root lies.
+    /// Returns the authority that is to take over. One that is its own root is made here; an
+    /// intermediate comes from where its root lies.
     fn successor(&self) -> Result<Authority, StateError> {
         let next = self.layout.next_authority();
         if !self.signing().is_root() {
@@ -188,7 +188,7 @@ impl AuthorityState {
         Ok(remove(&self.layout.next_authority())?)
     }
 
-    /// Who would lose the authority with the next step.
+    /// Returns who would lose the authority with the next step.
     fn left_behind(
         &self,
         record: Option<RotationRecord>,

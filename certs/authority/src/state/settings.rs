@@ -85,7 +85,7 @@ impl AuthoritySettings {
     }
 }
 
-/// A duration of at least a second and at most ten years.
+/// Reads a duration of at least a second and at most ten years.
 fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_span(&text).map_err(serde::de::Error::custom)

@@ -119,7 +119,7 @@ impl Store {
     }
 }
 
-/// The mode is set at the creation: at no moment may others open the file.
+/// Creates the file if it is missing. The mode is set at the creation: at no moment may others open it.
 fn create_private(path: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => fs::set_permissions(path, Permissions::from_mode(0o600)),
@@ -165,7 +165,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// All records, in the order of their keys.
+    /// Returns all records, in the order of their keys.
     pub(super) fn all<R: DeserializeOwned>(
         &self,
         table: &Table<R>,

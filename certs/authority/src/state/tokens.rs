@@ -100,7 +100,7 @@ impl AuthorityState {
         Ok(token)
     }
 
-    /// Where a token's bearer reaches the authority.
+    /// Returns where a token's bearer reaches the authority.
     fn addresses(&self, given: Vec<String>) -> Result<Vec<String>, StateError> {
         if let Some(address) = given.iter().find(|address| !is_address(address)) {
             return Err(StateError::Invalid(format!(
@@ -253,7 +253,7 @@ fn usable(token: &TokenRecord, now: i64) -> Result<(), StateError> {
     Ok(())
 }
 
-/// The names that this use of a token gives.
+/// Returns the names that this use of a token gives.
 fn chosen(
     rows: &Transaction,
     id: &str,

@@ -59,7 +59,7 @@ impl Trust {
         }
     }
 
-    /// All whose certificates are taken, the one that signs first.
+    /// Returns all authorities whose certificates are accepted, the one that signs first.
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Authority>> {
         std::iter::once(&self.signing).chain(&self.other)
     }
