@@ -47,13 +47,13 @@ pub(crate) struct BatchOptions {
 #[derive(Debug)]
 pub(crate) struct Batch {
     /// Where the lines are; none is standard input.
-    pub(super) file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// Commands at once, at least 1.
-    pub(super) parallel: usize,
+    pub(crate) parallel: usize,
     /// Whether results are printed in the order of the lines.
-    pub(super) ordered: bool,
+    pub(crate) ordered: bool,
     /// Bytes kept of each stream of a command.
-    pub(super) max_output: usize,
+    pub(crate) max_output: usize,
 }
 
 impl BatchOptions {

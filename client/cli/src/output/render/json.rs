@@ -9,7 +9,7 @@ use rcmd_protocol::frame::Stream;
 use serde::Serialize;
 
 use super::{Piece, Render};
-use crate::cli::stamp::rfc3339;
+use crate::output::stamp::rfc3339;
 
 /// The events of one command.
 pub(crate) struct Json {

@@ -18,7 +18,7 @@ use rustix::stdio;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::render::{Piece, Render};
+use crate::output::render::{Piece, Render};
 
 /// Pieces that may wait for the thread. Few: what waits here is past the stream's credit.
 const WAITING: usize = 4;

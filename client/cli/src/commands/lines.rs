@@ -12,8 +12,8 @@ use rcmd_client::{ErrorKind, Failure};
 use serde::de::{Deserialize, Deserializer, Visitor};
 use tokio::sync::mpsc;
 
-use crate::cli::arguments::Words;
-use crate::cli::input;
+use crate::arguments::Words;
+use crate::input;
 
 /// The longest line that is read: arguments of 1 MiB, every byte of them escaped, and more.
 const LONGEST: usize = 8 * 1024 * 1024;

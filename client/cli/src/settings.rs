@@ -10,11 +10,13 @@ use rcmd_certs::Layout;
 use rcmd_client::{InvalidTarget, Target};
 use rcmd_protocol::outcome::{ErrorKind, Failure};
 
-use super::arguments::{Common, DoctorArguments, RunArguments, Words};
-use super::batch::Batch;
-use super::encoding;
-use super::file::File;
-use super::input;
+use crate::arguments::commands::Batch;
+use crate::arguments::{Common, DoctorArguments, RunArguments, Words};
+use crate::input;
+use crate::output::encoding;
+use crate::settings::file::File;
+
+mod file;
 
 /// How long reaching a host may take when nothing else is said.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -10,13 +10,13 @@ use rcmd_protocol::frame::Stream;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Cause, Ended, not_started, unwritten};
-use crate::cli::input;
-use crate::cli::news::News;
-use crate::cli::render::Piece;
-use crate::cli::screen::Screen;
-use crate::cli::settings::{Run, Volume};
-use crate::cli::signals::{self, Action, Caught, Insistence, Signals};
-use crate::cli::sink::{Feed, Place};
+use crate::input;
+use crate::notices::News;
+use crate::output::render::Piece;
+use crate::output::sink::{Feed, Place};
+use crate::output::writer::Screen;
+use crate::settings::{Run, Volume};
+use crate::signals::{self, Action, Caught, Insistence, Signals};
 
 /// One who stays with a command.
 struct Attendant<'a> {
@@ -229,7 +229,7 @@ async fn next(child: &mut Child, started: bool) -> Step {
 }
 
 /// Waits until then, or for ever.
-pub(in crate::cli) async fn until(timeout: Option<Instant>) {
+pub(crate) async fn until(timeout: Option<Instant>) {
     match timeout {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,

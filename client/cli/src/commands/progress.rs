@@ -8,11 +8,11 @@ use rcmd_client::Notice;
 use tokio::time::Instant;
 
 use super::tally::Tally;
-use crate::cli::news::News;
-use crate::cli::render::{self, Piece};
-use crate::cli::settings::{Form, Volume};
-use crate::cli::sink::{self, Feed, Place, Written};
-use crate::cli::text::{self, Tone};
+use crate::notices::News;
+use crate::output::render::{self, Piece};
+use crate::output::sink::{self, Feed, Place, Written};
+use crate::settings::{Form, Volume};
+use crate::text::{self, Tone};
 
 /// Between two states of the line.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -1,45 +1,49 @@
-//! The command line: what may be typed, and which module does it.
+//! `rcmd-client`: runs a command on another machine.
 //!
 //! | module | holds |
 //! | --- | --- |
 //! | `arguments` | what was typed |
-//! | `settings`, `file`, `duration` | what is meant: flags, environment, client.toml |
-//! | `run`, `batch`, `doctor`, `enroll` | the commands |
-//! | `screen`, `sink`, `input` | the three descriptors, each with a thread for what may block |
-//! | `render`, `encoding`, `stamp` | the forms of output |
-//! | `signals`, `news` | what happens meanwhile |
+//! | `duration` | durations as people type them |
+//! | `settings` | what is meant: flags, environment, client.toml |
+//! | `run`, `commands`, `doctor`, `enroll` | the subcommands |
+//! | `input` | standard input, with a thread for what may block |
+//! | `output` | standard output and standard error, likewise, and the forms of output |
+//! | `signals`, `notices` | what happens meanwhile |
 //! | `text`, `status` | messages to the person; exit statuses |
+
+#![forbid(unsafe_code)]
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 use rcmd_certs::text::sentence;
 use rcmd_client::{ErrorKind, Failure};
 use tokio::runtime::{Builder, Runtime};
 
 mod arguments;
-mod batch;
+mod commands;
 mod doctor;
 mod duration;
-mod encoding;
 mod enroll;
-mod file;
 mod input;
-mod news;
-mod render;
+mod notices;
+mod output;
 mod run;
-mod screen;
 mod settings;
 mod signals;
-mod sink;
-mod stamp;
 mod status;
 mod text;
 
 use arguments::{ManArguments, Refused, Request};
 
-/// Does what was typed, the program's own name first, and gives the exit status.
-pub(crate) fn main(typed: Vec<OsString>) -> u8 {
+fn main() -> ExitCode {
+    // The thread that reads standard input may be blocked for ever; returning ends it.
+    ExitCode::from(carry_out(std::env::args_os().collect()))
+}
+
+/// Does what was typed, the program's own name first, and returns the exit status.
+fn carry_out(typed: Vec<OsString>) -> u8 {
     let done = match Request::parse(typed) {
         Ok(Request::Run(run)) => run::run(*run),
         Ok(Request::Doctor(doctor)) => doctor::doctor(doctor),

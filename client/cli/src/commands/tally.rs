@@ -4,7 +4,7 @@ use std::fmt;
 
 use rcmd_client::{Outcome, Report};
 
-use crate::cli::status;
+use crate::status;
 
 /// What came of the commands so far.
 #[derive(Debug, Default)]

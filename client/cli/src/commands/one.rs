@@ -6,9 +6,9 @@ use rcmd_client::{ChildStdout, Command, Notice, Report};
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
-use crate::cli::render::unfinished;
-use crate::cli::run::not_started;
-use crate::cli::signals::Action;
+use crate::output::render::unfinished;
+use crate::run::not_started;
+use crate::signals::Action;
 
 /// A command that ended.
 #[derive(Debug)]

@@ -3,9 +3,9 @@
 use rcmd_client::{Chunk, Report};
 use rcmd_protocol::frame::Stream;
 
-use super::encoding::Converter;
-use super::settings::Form;
-use super::stamp::Stamper;
+use crate::output::encoding::Converter;
+use crate::output::stamp::Stamper;
+use crate::settings::Form;
 
 mod json;
 

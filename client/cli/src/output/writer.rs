@@ -8,10 +8,10 @@ use std::task::Poll;
 
 use rcmd_client::Report;
 
-use super::render::{self, Json, Piece};
-use super::settings::Form;
-use super::sink::{self, Feed, Place, Written};
-use super::text::{self, Tone};
+use crate::output::render::{self, Json, Piece};
+use crate::output::sink::{self, Feed, Place, Written};
+use crate::settings::Form;
+use crate::text::{self, Tone};
 
 /// Notes that wait for a slow reader; past it the oldest is dropped.
 const NOTES: usize = 64;

@@ -11,8 +11,10 @@ use clap::{Args, CommandFactory, Parser, ValueHint};
 use clap_complete::Shell;
 use rcmd_protocol::outcome::{ErrorKind, Failure};
 
-use super::batch::BatchOptions;
-use super::duration;
+use crate::arguments::commands::BatchOptions;
+use crate::duration;
+
+pub(crate) mod commands;
 
 /// Names of later subcommands, which are no hosts unless `run` stands before them.
 const RESERVED: [&str; 8] = ["cp", "ls", "edit", "ssh", "hosts", "runs", "shell", "job"];

@@ -10,12 +10,12 @@ use rcmd_client::{Client, Command, Config, ErrorKind, Failure, Outcome, Report, 
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use super::arguments::{RunArguments, Words};
-use super::screen::Screen;
-use super::settings::{Run, Volume, Work};
-use super::signals::{self, Insistence, Signals};
-use super::sink::{LAST_OUTPUT, Place};
-use super::{batch, status, text};
+use crate::arguments::{RunArguments, Words};
+use crate::output::sink::{LAST_OUTPUT, Place};
+use crate::output::writer::Screen;
+use crate::settings::{Run, Volume, Work};
+use crate::signals::{self, Insistence, Signals};
+use crate::{commands, status, text};
 
 mod attend;
 
@@ -78,14 +78,14 @@ pub(crate) fn run(typed: RunArguments) -> Result<u8, Failure> {
     let run = Run::resolve(typed)?;
     let words = match &run.work {
         Work::One(words) => words,
-        Work::Many(many) => return batch::run(&run, many),
+        Work::Many(many) => return commands::run(&run, many),
     };
     if run.dry_run {
         return dry(&run, words);
     }
     // Before anything runs: a result that can't be written must not be found out afterwards.
     let result = run.result.as_deref().map(create).transpose()?;
-    let runtime = super::runtime()?;
+    let runtime = crate::runtime()?;
     let status = runtime.block_on(carry_out(&run, words, result));
     // A look-up of a name may still hang in a thread of its own.
     runtime.shutdown_background();
@@ -94,7 +94,7 @@ pub(crate) fn run(typed: RunArguments) -> Result<u8, Failure> {
 
 /// Asks the host instead of running anything.
 fn dry(run: &Run, words: &Words) -> Result<u8, Failure> {
-    let runtime = super::runtime()?;
+    let runtime = crate::runtime()?;
     let answer = runtime.block_on(async {
         let client = connect(run).await?;
         let answer = command(run, words, &client).dry_run().await;
@@ -142,7 +142,7 @@ async fn carry_out(run: &Run, words: &Words, result: Option<File>) -> Result<u8,
 /// What is left to do when output and result are out. Nobody waits for what comes of the renewal.
 pub(super) async fn leave(run: &Run, client: Option<Client>) {
     let tell = run.volume != Volume::Quiet && io::stderr().is_terminal();
-    super::enroll::renew_in_own_time(&run.layout, tell);
+    crate::enroll::renew_in_own_time(&run.layout, tell);
     if let Some(client) = client {
         client.close().await;
     }

@@ -12,7 +12,7 @@ use rustix::process::{getpid, kill_process};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::sink::LAST_OUTPUT;
+use crate::output::sink::LAST_OUTPUT;
 
 /// From TERM or HUP to the end of patience.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -14,23 +14,22 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
 
-use super::arguments::Words;
-use super::render::{self, Piece};
-use super::run::{command, connect, leave, not_started, until};
-use super::settings::{Form, Run};
-use super::signals::{self, Action, Caught, Insistence, Signals};
-use super::sink::{self, Feed, LAST_OUTPUT, Place, Written};
-use super::{status, text};
+use crate::arguments::Words;
+use crate::arguments::commands::Batch;
+use crate::output::render::{self, Piece};
+use crate::output::sink::{self, Feed, LAST_OUTPUT, Place, Written};
+use crate::run::{command, connect, leave, not_started, until};
+use crate::settings::{Form, Run};
+use crate::signals::{self, Action, Caught, Insistence, Signals};
+use crate::{status, text};
 
-mod command;
 mod lines;
-mod options;
+mod one;
 mod progress;
 mod tally;
 
-use command::{Done, Wires};
 use lines::{Line, Lines};
-pub(crate) use options::{Batch, BatchOptions};
+use one::{Done, Wires};
 use progress::Progress;
 use tally::Tally;
 
@@ -46,7 +45,7 @@ pub(crate) fn run(run: &Run, batch: &Batch) -> Result<u8, Failure> {
         Some(file) => Lines::of_file(file)?,
         None => Lines::of_stdin()?,
     };
-    let runtime = super::runtime()?;
+    let runtime = crate::runtime()?;
     let status = runtime.block_on(carry_out(run, batch, lines));
     runtime.shutdown_background();
     status
@@ -215,7 +214,7 @@ impl Course<'_> {
         let wires = Wires { actions: self.actions.subscribe(), notices: self.notices.clone() };
         let (host, most) = (Arc::clone(&self.host), self.batch.max_output);
         self.running.spawn(async move {
-            let (report, stdout, stderr) = command::carry_out(&host, command, most, wires).await;
+            let (report, stdout, stderr) = one::carry_out(&host, command, most, wires).await;
             Done { place, line, report, stdout, stderr }
         });
     }

@@ -11,9 +11,9 @@ use rcmd_certs::text::printable;
 use rcmd_client::membership::{self, Renewed, When};
 use rcmd_client::{ErrorKind, Failure};
 
-use super::arguments::EnrollArguments;
-use super::settings;
-use super::text::{self, Tone};
+use crate::arguments::EnrollArguments;
+use crate::settings;
+use crate::text::{self, Tone};
 
 /// For a renewal that nobody waits for.
 const IN_OWN_TIME: Duration = Duration::from_secs(20);
@@ -24,7 +24,7 @@ const IN_OWN_TIME: Duration = Duration::from_secs(20);
 /// When it is refused or can't be done; no identity is half written.
 pub(crate) fn enroll(typed: &EnrollArguments) -> Result<u8, Failure> {
     let layout = settings::layout(typed.dir.as_deref())?;
-    let runtime = super::runtime()?;
+    let runtime = crate::runtime()?;
     let done = runtime.block_on(async {
         match typed.renew || typed.in_own_time {
             true => renew(&layout, typed).await,
@@ -32,7 +32,7 @@ pub(crate) fn enroll(typed: &EnrollArguments) -> Result<u8, Failure> {
         }
     });
     runtime.shutdown_background();
-    super::print(done?.as_bytes())
+    crate::print(done?.as_bytes())
 }
 
 async fn fetch_identity(layout: &Layout, typed: &EnrollArguments) -> Result<String, Failure> {
