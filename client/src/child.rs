@@ -1,57 +1,28 @@
 //! A command that was sent off.
 
-use std::{fmt, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use rcmd_protocol::{
+    frame::{StartBody, Stream},
+    ids::Key,
+    limits::CREDIT,
     outcome::{ErrorKind, Failure},
     signal::Signal,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::{
-    link::{Handle, Order},
+    link::{
+        order::{Handle, Opening, Order, Purpose},
+        progress::{Notice, Progress, Started},
+    },
     report::Report,
     stdin::ChildStdin,
-    stream::{ChildStderr, ChildStdout},
+    stream::{self, ChildStderr, ChildStdout},
 };
 
-/// That the process runs.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Started {
-    /// The job's name on the host.
-    pub job: String,
-    /// What the user should know, such as a home folder that is missing.
-    pub note: Option<String>,
-    /// When the process started, in milliseconds since 1970 by the host's clock.
-    pub started_at: u64,
-}
-
-/// What happened on the way, for a person who waits. It has no bearing on the end.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum Notice {
-    /// The host has no room, or another command holds the lock; so many wait before this one.
-    Queued(u64),
-    /// The host is busy, for this reason, and will be asked again.
-    Busy(String),
-    /// The connection was lost, for this reason, and is being made anew.
-    Lost(String),
-    /// The command was taken up again, this long after the loss.
-    Resumed(Duration),
-}
-
-impl fmt::Display for Notice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Queued(position) => {
-                write!(f, "waiting for its turn, {position} before this command")
-            }
-            Self::Busy(why) => write!(f, "busy ({why}); trying again"),
-            Self::Lost(why) => write!(f, "connection lost ({why}); connecting again"),
-            Self::Resumed(after) => write!(f, "resumed after {:.1} s", after.as_secs_f32()),
-        }
-    }
-}
+/// Notices that wait for a caller; further ones are dropped.
+const NOTICES: usize = 64;
 
 /// The notices of a child.
 #[derive(Debug)]
@@ -67,21 +38,6 @@ impl Notices {
     }
 }
 
-/// How far a child is; written by the link.
-#[derive(Debug, Default)]
-pub(crate) struct Progress {
-    pub(crate) started: Option<Started>,
-    /// What the host would do, after a dry run of a command that it would permit.
-    pub(crate) permitted: Option<String>,
-    pub(crate) report: Option<Report>,
-}
-
-impl Progress {
-    fn has_ended(&self) -> bool {
-        self.permitted.is_some() || self.report.is_some()
-    }
-}
-
 /// A command that was sent off.
 ///
 /// Take its streams or drop them: output that nobody takes holds the command up once 1 MiB of it
@@ -94,10 +50,49 @@ pub struct Child {
     pub stdout: Option<ChildStdout>,
     /// Standard error.
     pub stderr: Option<ChildStderr>,
-    pub(crate) id: u64,
-    pub(crate) link: Handle,
-    pub(crate) progress: watch::Receiver<Progress>,
-    pub(crate) notices: Option<mpsc::Receiver<Notice>>,
+    id: u64,
+    link: Handle,
+    progress: watch::Receiver<Progress>,
+    notices: Option<mpsc::Receiver<Notice>>,
+}
+
+/// Sends a command off, again for so long while the host is busy.
+pub(crate) fn start(
+    link: &Handle,
+    key: Key,
+    body: StartBody,
+    purpose: Purpose,
+    patience: Duration,
+) -> Child {
+    let id = link.next_id();
+    let (progress, seen) = watch::channel(Progress::default());
+    let (notices, noticed) = mpsc::channel(NOTICES);
+    let (out_feed, stdout) = stream::output(id, Stream::Stdout, link.clone());
+    let (err_feed, stderr) = stream::output(id, Stream::Stderr, link.clone());
+    let room = Arc::new(Semaphore::new(usize::try_from(CREDIT).unwrap_or_default()));
+    let stdin = body.stdin().then(|| ChildStdin::new(id, link.clone(), Arc::clone(&room)));
+    let child = Child {
+        stdin,
+        stdout: Some(stdout),
+        stderr: Some(stderr),
+        id,
+        link: link.clone(),
+        progress: seen,
+        notices: Some(noticed),
+    };
+    link.start(Opening {
+        id,
+        key,
+        body,
+        purpose,
+        progress,
+        notices,
+        stdout: out_feed,
+        stderr: err_feed,
+        room,
+        patience,
+    });
+    child
 }
 
 impl Child {

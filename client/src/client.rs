@@ -9,7 +9,10 @@ use crate::{
     command::Command,
     config::Config,
     connect,
-    link::{self, Handle, Order},
+    link::{
+        self,
+        order::{Handle, Order},
+    },
     target::Target,
 };
 

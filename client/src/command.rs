@@ -12,8 +12,8 @@ use rcmd_protocol::{
 use tokio::{io::AsyncReadExt as _, time::timeout};
 
 use crate::{
-    child::Child,
-    link::{self, Handle, Purpose},
+    child::{self, Child},
+    link::order::{Handle, Purpose},
     report::Report,
     stream::ChildStdout,
 };
@@ -149,7 +149,7 @@ impl Command {
     /// randomness. Nothing has been sent then.
     pub async fn spawn(&mut self) -> Result<Child, Failure> {
         let (key, body) = self.start()?;
-        Ok(link::start(&self.link, key, body, Purpose::Run, self.busy_wait))
+        Ok(child::start(&self.link, key, body, Purpose::Run, self.busy_wait))
     }
 
     /// Asks the host whether it would permit the command, and runs nothing. Returns what the host
@@ -164,7 +164,7 @@ impl Command {
     /// Nothing is left of it when it is dropped.
     pub async fn dry_run(&mut self) -> Result<String, Failure> {
         let (key, body) = self.start()?;
-        let mut child = link::start(&self.link, key, body, Purpose::DryRun, self.busy_wait);
+        let mut child = child::start(&self.link, key, body, Purpose::DryRun, self.busy_wait);
         let limit = ANSWER.saturating_add(self.busy_wait);
         timeout(limit, child.permitted()).await.unwrap_or_else(|_| {
             let message = format!("{} did not answer in time", self.link.host());

@@ -11,10 +11,9 @@ use rcmd_certs::{
     tls::{AHEAD, check_alpn},
 };
 use rcmd_protocol::{
-    connection::Role,
     fault::Fault,
     frame::{Frame, Hello},
-    io::{Ended, split},
+    io::Ended,
     limits::KEEPALIVE,
     outcome::{ErrorKind, Failure},
 };
@@ -23,13 +22,16 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpStream, lookup_host},
     task::JoinSet,
-    time::{Instant, sleep, sleep_until, timeout, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
     config::Config,
-    link::{Dial, Dialing, Missed},
+    link::{
+        dial::{Dial, Dialing, Missed},
+        wire::Wire,
+    },
     target::Target,
 };
 
@@ -37,8 +39,6 @@ use crate::{
 const STAGGER: Duration = Duration::from_millis(250);
 /// Failed addresses that a message names.
 const NAMED: usize = 4;
-/// Time for an orderly close.
-const CLOSE: Duration = Duration::from_secs(1);
 
 /// All addresses of a target, in the order in which they are to be tried.
 ///
@@ -202,24 +202,9 @@ pub async fn hello(
     stream: TlsStream<TcpStream>,
     deadline: Instant,
 ) -> Result<Hello, Failure> {
-    let (mut reader, writer, sender) = split(stream, Role::Client, KEEPALIVE);
-    sender.send(Frame::Hello(own_hello()));
-    let mut writing = std::pin::pin!(writer.run());
-    let mut is_written = false;
-    let first = timeout_at(deadline, async {
-        loop {
-            tokio::select! {
-                first = reader.next() => return first,
-                // A write that fails has its reason in what is yet to be read.
-                _ = &mut writing, if !is_written => is_written = true,
-            }
-        }
-    })
-    .await;
-    sender.close();
-    if !is_written {
-        let _ = timeout(CLOSE, writing).await;
-    }
+    let mut wire = Wire::new(Box::new(stream), false);
+    let first = timeout_at(deadline, wire.next()).await;
+    wire.close(true).await;
     let unreachable = |why: &str| {
         let message = format!("{} did not say hello: {why}", place(target));
         Failure::new(ErrorKind::Unreachable, message).hint(doctor(target))
@@ -237,14 +222,6 @@ pub async fn hello(
         }
         Ok(Err(ended)) => Err(unreachable(&ended.to_string())),
         Err(_) => Err(unreachable("no answer in time")),
-    }
-}
-
-pub(crate) fn own_hello() -> Hello {
-    Hello {
-        agent: concat!("rcmd-client ", env!("CARGO_PKG_VERSION")).to_owned(),
-        capabilities: vec!["exec".to_owned()],
-        server: None,
     }
 }
 

@@ -46,15 +46,19 @@ mod stdin;
 mod stream;
 mod target;
 
-pub use child::{Child, Notice, Notices, Started};
+pub use child::{Child, Notices};
 pub use client::Client;
 pub use command::{Command, Output, Stdio};
 pub use config::Config;
+pub use link::{
+    feed::Chunk,
+    progress::{Notice, Started},
+};
 pub use rcmd_protocol::{
     outcome::{ErrorKind, Failure, Outcome},
     signal::Signal,
 };
 pub use report::Report;
 pub use stdin::ChildStdin;
-pub use stream::{ChildStderr, ChildStdout, Chunk};
+pub use stream::{ChildStderr, ChildStdout};
 pub use target::{InvalidTarget, Target};

@@ -16,7 +16,7 @@ use tokio::{
     sync::{AcquireError, OwnedSemaphorePermit, Semaphore},
 };
 
-use crate::link::{Handle, Order};
+use crate::link::order::{Handle, Order};
 
 type Acquiring =
     Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send + Sync>>;

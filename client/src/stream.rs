@@ -1,40 +1,19 @@
-//! What a command writes, from the link to its reader: a queue bounded by credit.
+//! What a command writes, as its caller reads it.
 
 use std::{
-    collections::VecDeque,
     io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 
-use bytes::{Buf as _, Bytes, BytesMut};
-use rcmd_protocol::{
-    frame::Stream,
-    limits::{CHUNK, CREDIT},
-};
+use bytes::Buf as _;
+use rcmd_protocol::frame::Stream;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::link::{Handle, Order};
-
-/// Consumed bytes after which the link is told, so that credit rises in time.
-const TELL: u64 = CREDIT / 16;
-/// Pieces below this are joined with the piece before them while both wait.
-const SMALL: usize = 4 * 1024;
-/// Pieces that may wait; from here on small ones are joined even if their times differ.
-const PIECES: usize = 1024;
-
-/// A piece of output.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Chunk {
-    /// The place of its first byte in the stream, from 0.
-    pub offset: u64,
-    /// When the host read it from the command, in milliseconds since 1970, if
-    /// [`Command::timestamps`](crate::Command::timestamps) asked for it.
-    pub time: Option<u64>,
-    /// The bytes, at least one.
-    pub bytes: Bytes,
-}
+use crate::link::{
+    feed::{self, Chunk, Feed, FeedReader},
+    order::{Handle, Order},
+};
 
 /// Standard output of a command.
 pub type ChildStdout = ChildOutput;
@@ -51,122 +30,17 @@ pub struct ChildOutput {
     id: u64,
     stream: Stream,
     link: Handle,
-    shared: Arc<Shared>,
+    feed: FeedReader,
     /// A piece that was read in part.
     rest: Option<Chunk>,
     /// Bytes given out as a chunk, which count as consumed when the next is asked for.
     given: u64,
 }
 
-/// The link's end of the queue.
-#[derive(Debug)]
-pub(crate) struct Feed(Arc<Shared>);
-
-#[derive(Debug, Default)]
-struct Shared(Mutex<Queue>);
-
-#[derive(Debug, Default)]
-struct Queue {
-    pieces: VecDeque<Piece>,
-    consumed: u64,
-    /// Whether the link has been told to look at `consumed` and has not done so yet.
-    told: bool,
-    ended: bool,
-    waker: Option<Waker>,
-}
-
-#[derive(Debug)]
-struct Piece {
-    offset: u64,
-    time: Option<u64>,
-    bytes: Tail,
-}
-
-#[derive(Debug)]
-enum Tail {
-    /// As it came.
-    Whole(Bytes),
-    /// Joined of several.
-    Joined(BytesMut),
-}
-
-impl Tail {
-    fn len(&self) -> usize {
-        match self {
-            Self::Whole(bytes) => bytes.len(),
-            Self::Joined(bytes) => bytes.len(),
-        }
-    }
-
-    fn join(&mut self, more: &[u8]) {
-        if let Self::Whole(bytes) = self {
-            *self = Self::Joined(BytesMut::from(bytes.as_ref()));
-        }
-        if let Self::Joined(bytes) = self {
-            bytes.extend_from_slice(more);
-        }
-    }
-}
-
-impl Shared {
-    fn with<T>(&self, act: impl FnOnce(&mut Queue) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// A queue between the link and the reader of one stream.
-pub(crate) fn queue(id: u64, stream: Stream, link: Handle) -> (Feed, ChildOutput) {
-    let shared = Arc::<Shared>::default();
-    let output = ChildOutput { id, stream, link, shared: shared.clone(), rest: None, given: 0 };
-    (Feed(shared), output)
-}
-
-impl Feed {
-    /// Adds a piece. Its size is bounded by the credit that the stream was given.
-    pub(crate) fn push(&self, offset: u64, time: Option<u64>, bytes: Bytes) {
-        let waker = self.0.with(|queue| {
-            let full = queue.pieces.len() >= PIECES;
-            match queue.pieces.back_mut() {
-                // Each piece costs its own bookkeeping and may pin a read buffer many times its size.
-                Some(tail)
-                    if bytes.len() < SMALL
-                        && tail.bytes.len() + bytes.len() <= CHUNK
-                        && tail.offset + tail.bytes.len() as u64 == offset
-                        && (tail.time == time || full) =>
-                {
-                    tail.bytes.join(&bytes);
-                }
-                _ => queue.pieces.push_back(Piece { offset, time, bytes: Tail::Whole(bytes) }),
-            }
-            queue.waker.take()
-        });
-        wake(waker);
-    }
-
-    /// Takes the count of bytes consumed since the last call.
-    pub(crate) fn consumed(&self) -> u64 {
-        self.0.with(|queue| {
-            queue.told = false;
-            std::mem::take(&mut queue.consumed)
-        })
-    }
-}
-
-/// What feeds it no more has ended it.
-impl Drop for Feed {
-    fn drop(&mut self) {
-        let waker = self.0.with(|queue| {
-            queue.ended = true;
-            queue.waker.take()
-        });
-        wake(waker);
-    }
-}
-
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
-    }
+/// Returns the link's end of one output stream, and the caller's.
+pub(crate) fn output(id: u64, stream: Stream, link: Handle) -> (Feed, ChildOutput) {
+    let (near, far) = feed::feed();
+    (near, ChildOutput { id, stream, link, feed: far, rest: None, given: 0 })
 }
 
 impl ChildOutput {
@@ -191,30 +65,11 @@ impl ChildOutput {
         if let Some(rest) = self.rest.take() {
             return Poll::Ready(Some(rest));
         }
-        self.shared.with(|queue| match queue.pieces.pop_front() {
-            Some(Piece { offset, time, bytes }) => {
-                let bytes = match bytes {
-                    Tail::Whole(bytes) => bytes,
-                    Tail::Joined(bytes) => bytes.freeze(),
-                };
-                Poll::Ready(Some(Chunk { offset, time, bytes }))
-            }
-            None if queue.ended => Poll::Ready(None),
-            None => {
-                queue.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        })
+        self.feed.poll_piece(cx)
     }
 
     fn consume(&self, count: u64) {
-        let tell = self.shared.with(|queue| {
-            queue.consumed += count;
-            let tell = queue.consumed >= TELL && !queue.told && !queue.ended;
-            queue.told |= tell;
-            tell
-        });
-        if tell {
+        if self.feed.consume(count) {
             self.link.order(Order::Consumed { id: self.id, stream: self.stream });
         }
     }
@@ -243,11 +98,7 @@ impl AsyncRead for ChildOutput {
 
 impl Drop for ChildOutput {
     fn drop(&mut self) {
-        let ended = self.shared.with(|queue| {
-            queue.pieces.clear();
-            queue.ended
-        });
-        if !ended {
+        if !self.feed.discard() {
             self.link.order(Order::Stop { id: self.id, stream: self.stream });
         }
     }
@@ -257,14 +108,14 @@ impl Drop for ChildOutput {
 mod tests {
     use tokio::io::AsyncReadExt as _;
 
+    use bytes::Bytes;
+    use rcmd_protocol::limits::CREDIT;
+
     use super::*;
+    use crate::link::feed::{PIECES, SMALL};
 
     fn pair() -> (Feed, ChildOutput) {
-        queue(1, Stream::Stdout, crate::link::detached())
-    }
-
-    fn pieces(feed: &Feed) -> usize {
-        feed.0.with(|queue| queue.pieces.len())
+        output(1, Stream::Stdout, Handle::new("web1".into()).0)
     }
 
     #[tokio::test]
@@ -272,7 +123,7 @@ mod tests {
         let (feed, mut output) = pair();
         let byte = Bytes::from_static(b"x");
         (0..CREDIT).for_each(|offset| feed.push(offset, None, byte.clone()));
-        assert!(pieces(&feed) <= 17, "{}", pieces(&feed));
+        assert!(feed.pieces() <= 17, "{}", feed.pieces());
         let large = Bytes::from(vec![b'y'; SMALL]);
         feed.push(CREDIT, None, large.clone());
         drop(feed);
@@ -292,7 +143,7 @@ mod tests {
         let (feed, mut output) = pair();
         let byte = Bytes::from_static(b"x");
         (0..CREDIT).for_each(|offset| feed.push(offset, Some(offset), byte.clone()));
-        assert!(pieces(&feed) <= PIECES + 16);
+        assert!(feed.pieces() <= PIECES + 16);
         let first = output.chunk().await.unwrap();
         assert_eq!((first.offset, first.time, first.bytes.len()), (0, Some(0), 1));
     }

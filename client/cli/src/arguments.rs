@@ -3,7 +3,7 @@
 //! Options stop at the first word that is none. That word is a host, or the name of a subcommand; what
 //! follows a host is the remote command and is never looked at.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -323,44 +323,6 @@ pub(crate) fn tree() -> clap::Command {
         .subcommand(under(EnrollArguments::command(), "enroll"))
         .subcommand(under(CompletionsArguments::command(), "completions"))
         .subcommand(under(ManArguments::command(), "man"))
-}
-
-/// How the words after the host are to be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Words {
-    /// One line for the remote user's shell.
-    Shell(OsString),
-    /// A program and its arguments.
-    Exec { program: OsString, arguments: Vec<OsString> },
-}
-
-impl Words {
-    /// One word is a shell line and several are a program, unless a flag says otherwise.
-    ///
-    /// # Errors
-    /// A usage failure when there is no word, or `--shell` stands before several: ssh would join
-    /// them with blanks, and a name with a blank in it would become two.
-    pub(crate) fn read(words: &[OsString], shell: bool, exec: bool) -> Result<Self, Failure> {
-        match words {
-            [] => Err(Failure::new(ErrorKind::Usage, "there is no command after the host")
-                .hint("Name one, as in `rcmd-client HOST uptime`.")),
-            [line] if !exec => Ok(Self::Shell(line.clone())),
-            words if shell => Err(Failure::new(
-                ErrorKind::Usage,
-                format!("--shell takes one argument, the line, and there are {}", words.len()),
-            )
-            .hint(format!("Quote the whole line: rcmd-client --shell HOST {}", quoted(words)))),
-            [program, arguments @ ..] => {
-                Ok(Self::Exec { program: program.clone(), arguments: arguments.to_vec() })
-            }
-        }
-    }
-}
-
-/// The words as one argument for a POSIX shell here.
-fn quoted(words: &[OsString]) -> String {
-    let line = words.join(OsStr::new(" "));
-    format!("'{}'", line.to_string_lossy().replace('\'', "'\\''"))
 }
 
 #[cfg(test)]

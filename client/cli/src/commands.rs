@@ -14,13 +14,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
 
-use crate::arguments::Words;
 use crate::arguments::commands::Batch;
-use crate::output::render::{self, Piece};
-use crate::output::sink::{self, Feed, LAST_OUTPUT, Place, Written};
-use crate::run::{command, connect, leave, not_started, until};
-use crate::settings::{Form, Run};
-use crate::signals::{self, Action, Caught, Insistence, Signals};
+use crate::command::Words;
+use crate::output::Form;
+use crate::output::piece::Piece;
+use crate::output::render;
+use crate::output::sink::{self, Feed, Place, Written};
+use crate::session::{self, not_started, until};
+use crate::settings::Run;
+use crate::signals::{self, Action, Caught, Insistence, LAST_OUTPUT, Signals};
 use crate::{status, text};
 
 mod lines;
@@ -45,7 +47,7 @@ pub(crate) fn run(run: &Run, batch: &Batch) -> Result<u8, Failure> {
         Some(file) => Lines::of_file(file)?,
         None => Lines::of_stdin()?,
     };
-    let runtime = crate::runtime()?;
+    let runtime = session::runtime()?;
     let status = runtime.block_on(carry_out(run, batch, lines));
     runtime.shutdown_background();
     status
@@ -56,7 +58,7 @@ async fn carry_out(run: &Run, batch: &Batch, lines: Lines) -> Result<u8, Failure
     let form = Form::Text { encoding: None, timestamps: false };
     let (out, mut written) = sink::open(Place::Stdout, render::text(form));
     let progress = Progress::open(&host, run.volume);
-    let client = match connect(run).await {
+    let client = match session::connect(run).await {
         Ok(client) => client,
         Err(failure) => {
             text::say(&text::failure(Some(&host), &failure));
@@ -111,7 +113,7 @@ async fn next(lines: &mut Option<Lines>) -> Option<io::Result<Line>> {
     lines.as_mut()?.next().await
 }
 
-/// A batch on its way.
+/// Many commands on their way.
 struct Course<'a> {
     run: &'a Run,
     batch: &'a Batch,
@@ -209,7 +211,7 @@ impl Course<'_> {
     }
 
     fn begin(&mut self, place: u64, line: u64, words: &Words) {
-        let mut command = command(self.run, words, &self.client);
+        let mut command = session::command(self.run, words, &self.client);
         command.stdin(Stdio::Null);
         let wires = Wires { actions: self.actions.subscribe(), notices: self.notices.clone() };
         let (host, most) = (Arc::clone(&self.host), self.batch.max_output);
@@ -301,7 +303,7 @@ impl Course<'_> {
             text::say(&text::failure(Some(&self.host), failure));
         }
         if !matches!(self.halt, Some(Halt::GivenUp(_))) {
-            leave(self.run, Some(self.client)).await;
+            session::leave(self.run, Some(self.client)).await;
         }
         status
     }

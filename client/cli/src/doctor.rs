@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::arguments::DoctorArguments;
 use crate::settings::Doctor;
-use crate::{status, text};
+use crate::{session, status, text};
 
 /// Time for the hello, and for the command, each.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -47,7 +47,7 @@ struct Step<'a> {
 /// When the command line makes no sense, or this machine can't do it.
 pub(crate) fn doctor(typed: DoctorArguments) -> Result<u8, Failure> {
     let doctor = Doctor::resolve(typed)?;
-    let runtime = crate::runtime()?;
+    let runtime = session::runtime()?;
     let mut account = Account { json: doctor.json, next: 0, began: Instant::now(), well: true };
     let examined = runtime.block_on(account.examine(&doctor));
     runtime.shutdown_background();

@@ -1,6 +1,5 @@
 //! `enroll`: from a token to an identity, and its renewal.
 
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rcmd_certs::Layout;
@@ -12,6 +11,8 @@ use rcmd_client::membership::{self, Renewed, When};
 use rcmd_client::{ErrorKind, Failure};
 
 use crate::arguments::EnrollArguments;
+use crate::output;
+use crate::session;
 use crate::settings;
 use crate::text::{self, Tone};
 
@@ -24,7 +25,7 @@ const IN_OWN_TIME: Duration = Duration::from_secs(20);
 /// When it is refused or can't be done; no identity is half written.
 pub(crate) fn enroll(typed: &EnrollArguments) -> Result<u8, Failure> {
     let layout = settings::layout(typed.dir.as_deref())?;
-    let runtime = crate::runtime()?;
+    let runtime = session::runtime()?;
     let done = runtime.block_on(async {
         match typed.renew || typed.in_own_time {
             true => renew(&layout, typed).await,
@@ -32,7 +33,7 @@ pub(crate) fn enroll(typed: &EnrollArguments) -> Result<u8, Failure> {
         }
     });
     runtime.shutdown_background();
-    crate::print(done?.as_bytes())
+    output::print(done?.as_bytes())
 }
 
 async fn fetch_identity(layout: &Layout, typed: &EnrollArguments) -> Result<String, Failure> {
@@ -96,23 +97,4 @@ async fn renew(layout: &Layout, typed: &EnrollArguments) -> Result<String, Failu
         Renewed::Yes(_) => format!("renewed {}\n", shown(&layout.client_cert())),
         Renewed::No => String::new(),
     })
-}
-
-/// After a command: a renewal that is due is left to a process of its own, which nobody waits for.
-/// Once in two thirds of a life this costs the start of a process, and else a look at two files.
-pub(crate) fn renew_in_own_time(layout: &Layout, tell: bool) {
-    if !membership::is_time(layout, When::Due) {
-        return;
-    }
-    if tell && let Some(failure) = membership::last_failure(layout) {
-        text::say(&text::line(Tone::Error, &failure));
-    }
-    let Ok(program) = std::env::current_exe() else { return };
-    let mut command = Command::new(program);
-    command.arg("enroll").arg("--in-own-time").arg("--dir").arg(layout.dir());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    // Out of reach of the terminal's signals, which are for what runs in front.
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    // It is told when it fails; a system that can't start it has told enough.
-    let _started = command.spawn();
 }

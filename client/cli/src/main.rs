@@ -2,9 +2,10 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | `arguments` | what was typed |
+//! | `arguments`, `command` | what was typed |
 //! | `duration` | durations as people type them |
 //! | `settings` | what is meant: flags, environment, client.toml |
+//! | `session` | the runtime, the client, the leave |
 //! | `run`, `commands`, `doctor`, `enroll` | the subcommands |
 //! | `input` | standard input, with a thread for what may block |
 //! | `output` | standard output and standard error, likewise, and the forms of output |
@@ -14,14 +15,14 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use rcmd_certs::text::sentence;
 use rcmd_client::{ErrorKind, Failure};
-use tokio::runtime::{Builder, Runtime};
 
 mod arguments;
+mod command;
 mod commands;
 mod doctor;
 mod duration;
@@ -30,12 +31,14 @@ mod input;
 mod notices;
 mod output;
 mod run;
+mod session;
 mod settings;
 mod signals;
 mod status;
 mod text;
 
 use arguments::{ManArguments, Refused, Request};
+use settings::{Run, Work};
 
 fn main() -> ExitCode {
     // The thread that reads standard input may be blocked for ever; returning ends it.
@@ -45,7 +48,10 @@ fn main() -> ExitCode {
 /// Does what was typed, the program's own name first, and returns the exit status.
 fn carry_out(typed: Vec<OsString>) -> u8 {
     let done = match Request::parse(typed) {
-        Ok(Request::Run(run)) => run::run(*run),
+        Ok(Request::Run(typed)) => Run::resolve(*typed).and_then(|run| match &run.work {
+            Work::One(words) => run::run(&run, words),
+            Work::Many(many) => commands::run(&run, many),
+        }),
         Ok(Request::Doctor(doctor)) => doctor::doctor(doctor),
         Ok(Request::Enroll(typed)) => enroll::enroll(&typed),
         Ok(Request::Completions(asked)) => {
@@ -57,24 +63,16 @@ fn carry_out(typed: Vec<OsString>) -> u8 {
                 "rcmd-client",
                 &mut script,
             );
-            print(&script)
+            output::print(&script)
         }
         Ok(Request::Man(man)) => print_man(&man),
-        Err(Refused::Clap(error)) if !error.use_stderr() => print(help(&error).as_bytes()),
+        Err(Refused::Clap(error)) if !error.use_stderr() => output::print(help(&error).as_bytes()),
         Err(Refused::Clap(error)) => Err(usage(&error)),
         Err(Refused::Usage(failure)) => Err(failure),
     };
     done.unwrap_or_else(|failure| {
         text::say(&text::failure(None, &failure));
         failure.kind.not_started_status()
-    })
-}
-
-/// One thread: what blocks has threads of its own.
-fn runtime() -> Result<Runtime, Failure> {
-    Builder::new_current_thread().enable_all().build().map_err(|error| {
-        Failure::new(ErrorKind::Resources, format!("cannot start: {error}"))
-            .hint("Nothing ran; see `ulimit -n`.")
     })
 }
 
@@ -87,24 +85,12 @@ fn print_man(man: &ManArguments) -> Result<u8, Failure> {
         None => {
             let mut page = Vec::new();
             clap_mangen::Man::new(arguments::tree()).render(&mut page).map_err(failed)?;
-            print(&page)
+            output::print(&page)
         }
         Some(dir) => {
             std::fs::create_dir_all(dir).map_err(failed)?;
             clap_mangen::generate_to(arguments::tree(), dir).map_err(failed)?;
             Ok(0)
-        }
-    }
-}
-
-/// Writes an answer to standard output.
-fn print(answer: &[u8]) -> Result<u8, Failure> {
-    let mut out = io::stdout().lock();
-    match out.write_all(answer).and_then(|()| out.flush()) {
-        Ok(()) => Ok(0),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(status::READER_GONE),
-        Err(error) => {
-            Err(Failure::new(ErrorKind::LocalIo, format!("cannot write standard output: {error}")))
         }
     }
 }

@@ -1,7 +1,48 @@
-//! What is printed while a command runs, and how.
+//! What is printed, and how.
+
+use std::io::{self, Write as _};
+
+use encoding_rs::Encoding;
+use rcmd_client::{ErrorKind, Failure};
+
+use crate::status;
 
 pub(crate) mod encoding;
+pub(crate) mod json;
+pub(crate) mod piece;
 pub(crate) mod render;
 pub(crate) mod sink;
 pub(crate) mod stamp;
 pub(crate) mod writer;
+
+/// In which form output is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As it is, or converted, or with times before its lines.
+    Text { encoding: Option<&'static Encoding>, timestamps: bool },
+    /// As events.
+    Json { timestamps: bool },
+}
+
+impl Form {
+    pub(crate) fn timestamps(self) -> bool {
+        match self {
+            Self::Text { timestamps, .. } | Self::Json { timestamps } => timestamps,
+        }
+    }
+}
+
+/// Writes an answer to standard output and returns the exit status.
+///
+/// # Errors
+/// When it can't be written, unless its reader has gone.
+pub(crate) fn print(answer: &[u8]) -> Result<u8, Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(answer).and_then(|()| out.flush()) {
+        Ok(()) => Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(status::READER_GONE),
+        Err(error) => {
+            Err(Failure::new(ErrorKind::LocalIo, format!("cannot write standard output: {error}")))
+        }
+    }
+}

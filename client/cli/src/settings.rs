@@ -5,15 +5,15 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use encoding_rs::Encoding;
 use rcmd_certs::Layout;
 use rcmd_client::{InvalidTarget, Target};
 use rcmd_protocol::outcome::{ErrorKind, Failure};
 
 use crate::arguments::commands::Batch;
-use crate::arguments::{Common, DoctorArguments, RunArguments, Words};
+use crate::arguments::{Common, DoctorArguments, RunArguments};
+use crate::command::Words;
 use crate::input;
-use crate::output::encoding;
+use crate::output::{Form, encoding};
 use crate::settings::file::File;
 
 mod file;
@@ -51,23 +51,6 @@ pub(crate) struct Run {
 pub(crate) enum Work {
     One(Words),
     Many(Batch),
-}
-
-/// In which form output is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// As it is, or converted, or with times before its lines.
-    Text { encoding: Option<&'static Encoding>, timestamps: bool },
-    /// As events.
-    Json { timestamps: bool },
-}
-
-impl Form {
-    pub(crate) fn timestamps(self) -> bool {
-        match self {
-            Self::Text { timestamps, .. } | Self::Json { timestamps } => timestamps,
-        }
-    }
 }
 
 /// How much is said.

@@ -12,12 +12,13 @@ use rustix::process::{getpid, kill_process};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::output::sink::LAST_OUTPUT;
-
 /// From TERM or HUP to the end of patience.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// From the kill of the tree to giving up on hearing of its end.
 const LAST_WORD: Duration = Duration::from_secs(2);
+
+/// For output that still waits when the user has given up.
+pub(crate) const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// For the word to the server that this process is about to be stopped.
 const FAREWELL: Duration = Duration::from_millis(20);

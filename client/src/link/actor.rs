@@ -18,9 +18,10 @@ use tokio::{
 };
 
 use super::{
-    Dial, Dialing, Io, Missed, Order,
     channel::{Channel, Step},
+    dial::{Dial, Dialing, Io, Missed},
     heal::Backoff,
+    order::Order,
     wire::{Wire, until},
 };
 

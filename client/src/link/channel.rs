@@ -19,14 +19,20 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Opening, Purpose, input::Input, receiving::Receiving, wire::Wire};
-use crate::child::{Notice, Progress};
+use super::{
+    input::Input,
+    order::{Opening, Purpose},
+    progress::{Notice, Progress},
+    receiving::Receiving,
+    wire::Wire,
+};
 
 mod busy;
 mod end;
 mod hear;
+mod patience;
 
-use busy::Patience;
+use patience::Patience;
 
 /// Signals that are kept to be sent again after a loss.
 const SIGNALS: usize = 64;
@@ -266,7 +272,7 @@ impl Channel {
         }
         self.state = State::Adrift;
         match (self.purpose, self.sent) {
-            // Asking has run nothing, so that it can be asked again wherever it was asked before.
+            // A question runs nothing, so that it may be asked again, wherever it was asked before.
             (Purpose::DryRun, _) => self.sent = Sent::No,
             (Purpose::Run, Sent::Unlearned) => self.sent = Sent::Unsure,
             (Purpose::Run, _) => {}

@@ -7,7 +7,7 @@ use rcmd_protocol::{
     incoming::{EndError, Incoming},
 };
 
-use crate::stream::Feed;
+use super::feed::Feed;
 
 /// One output stream.
 #[derive(Debug)]

@@ -11,7 +11,10 @@ use rcmd_protocol::{
 };
 use tokio::{io::AsyncReadExt as _, time::Instant};
 
-use crate::{Child, Notice, Report, Stdio, child::Notices};
+use crate::{
+    Child, Notice, Notices, Report, Stdio,
+    link::order::{Handle, Order},
+};
 
 mod busy;
 mod dry_run;
@@ -58,7 +61,7 @@ async fn hello_and_start_leave_together_and_a_verified_end_is_answered_done() {
 }
 
 /// A command that runs on channel 1 of a greeted server.
-async fn running() -> (crate::link::Handle, Host, Peer, Child, Notices) {
+async fn running() -> (Handle, Host, Peer, Child, Notices) {
     let (link, mut host) = client();
     let mut child = echo(&link).stdin(Stdio::Piped).spawn().await.unwrap();
     let mut peer = host.greet('a').await;

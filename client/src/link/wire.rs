@@ -14,8 +14,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::Io;
-use crate::connect::own_hello;
+use super::dial::{Io, own_hello};
 
 /// Silence after something was sent, before a sign of life is asked for.
 const ASK: Duration = Duration::from_secs(1);
@@ -29,16 +28,16 @@ const DRAIN: Duration = Duration::from_secs(1);
 
 /// One connection. Dropped, it is gone at once: what it still had to say or hear is lost, which is what
 /// a resumption wants of the connection before.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     reader: Reader<ReadHalf<Box<dyn Io>>>,
     sender: Sender,
     writer: JoinHandle<Result<(), Ended>>,
     /// The writer has failed; the reader has until then to say why.
     broken: Option<(Instant, Ended)>,
     /// What the server said of itself.
-    pub(super) hello: Option<ServerHello>,
+    pub(crate) hello: Option<ServerHello>,
     /// What it said that it can.
-    pub(super) capabilities: Vec<String>,
+    pub(crate) capabilities: Vec<String>,
     /// When the first thing was sent that nothing was heard after.
     unanswered: Option<Instant>,
     asked: bool,
@@ -46,7 +45,7 @@ pub(super) struct Wire {
 
 /// What the time on a connection asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Silence {
+pub(crate) enum Silence {
     /// Nothing.
     None,
     /// It has lasted since then, so long that another connection should be made.
@@ -56,7 +55,7 @@ pub(super) enum Silence {
 impl Wire {
     /// Takes a fresh stream and says hello on it; `compress` asks for compression, which a server need
     /// not give.
-    pub(super) fn new(stream: Box<dyn Io>, compress: bool) -> Self {
+    pub(crate) fn new(stream: Box<dyn Io>, compress: bool) -> Self {
         let (mut reader, writer, sender) = split(stream, Role::Client, KEEPALIVE);
         let mut hello = own_hello();
         if compress {
@@ -77,7 +76,7 @@ impl Wire {
         wire
     }
 
-    pub(super) fn send(&mut self, frame: Frame) {
+    pub(crate) fn send(&mut self, frame: Frame) {
         // The server has nothing to say to this one.
         if !matches!(frame, Frame::Done { .. }) {
             self.unanswered.get_or_insert_with(Instant::now);
@@ -85,12 +84,12 @@ impl Wire {
         self.sender.send(frame);
     }
 
-    pub(super) fn open_channel(&mut self) -> Option<u32> {
+    pub(crate) fn open_channel(&mut self) -> Option<u32> {
         self.reader.open_channel()
     }
 
     /// Drops what still waits for a channel that has ended.
-    pub(super) fn forget(&self, ch: u32) {
+    pub(crate) fn forget(&self, ch: u32) {
         self.sender.forget(ch);
     }
 
@@ -98,7 +97,7 @@ impl Wire {
     ///
     /// # Cancel safety
     /// Nothing is lost when it is dropped.
-    pub(super) async fn next(&mut self) -> Result<Frame, Ended> {
+    pub(crate) async fn next(&mut self) -> Result<Frame, Ended> {
         loop {
             tokio::select! {
                 frame = self.reader.next() => return frame,
@@ -115,7 +114,7 @@ impl Wire {
     }
 
     /// When [`Wire::silence`] wants to be asked.
-    pub(super) fn timeout(&self) -> Instant {
+    pub(crate) fn timeout(&self) -> Instant {
         match self.since() {
             Some(since) if self.asked => since + SILENT,
             Some(since) => since + ASK,
@@ -125,7 +124,7 @@ impl Wire {
 
     /// Asks the server for a sign of life when the time has come, and says whether it has been silent
     /// for too long.
-    pub(super) fn silence(&mut self, now: Instant) -> Silence {
+    pub(crate) fn silence(&mut self, now: Instant) -> Silence {
         self.settle();
         let idle = self.reader.last_heard() + self.keepalive();
         let since = match self.unanswered {
@@ -145,23 +144,23 @@ impl Wire {
     }
 
     /// Whether anything was heard since the first unanswered frame was sent.
-    pub(super) fn is_answered(&self) -> bool {
+    pub(crate) fn is_answered(&self) -> bool {
         self.since().is_none()
     }
 
     /// Begins to count anew, as after the process was stopped.
-    pub(super) fn forgive(&mut self) {
+    pub(crate) fn forgive(&mut self) {
         self.unanswered = Some(Instant::now());
         self.asked = false;
     }
 
     /// Since when something is unanswered.
-    pub(super) fn since(&self) -> Option<Instant> {
+    pub(crate) fn since(&self) -> Option<Instant> {
         self.unanswered.filter(|&since| self.reader.last_heard() <= since)
     }
 
     /// Drops a wait that was answered; called after each frame, before more is sent.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         if self.unanswered.is_some() && self.is_answered() {
             self.unanswered = None;
             self.asked = false;
@@ -178,7 +177,7 @@ impl Wire {
     /// nobody reads would make the kernel reset the connection, and what was sent last could be lost.
     /// An idle server has nothing to send, and is not waited for: all that could be lost is a `done`,
     /// and an end is kept a while longer for nobody.
-    pub(super) async fn close(mut self, is_idle: bool) {
+    pub(crate) async fn close(mut self, is_idle: bool) {
         self.sender.close();
         if self.broken.is_none() {
             let _ = timeout(FLUSH, joined(&mut self.writer)).await;
@@ -205,7 +204,7 @@ async fn joined(writer: &mut JoinHandle<Result<(), Ended>>) -> Ended {
 }
 
 /// Until then; without a time, for ever.
-pub(super) async fn until(deadline: Option<Instant>) {
+pub(crate) async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,

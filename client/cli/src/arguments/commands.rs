@@ -1,4 +1,4 @@
-//! What may be typed for a batch, and what it means.
+//! What may be typed for many commands over one connection, and what it means.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -57,7 +57,7 @@ pub(crate) struct Batch {
 }
 
 impl BatchOptions {
-    /// The batch, if one was asked for; `words` are those after the host.
+    /// Returns the commands to run, if `--commands` was typed; `words` are those after the host.
     ///
     /// # Errors
     /// A usage failure, with its remedy.

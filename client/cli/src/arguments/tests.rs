@@ -95,28 +95,6 @@ fn any_byte_passes() {
 }
 
 #[test]
-fn one_word_is_a_line_and_several_are_a_program() {
-    let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
-    let exec = |program: &str, arguments: &[&str]| Words::Exec {
-        program: program.into(),
-        arguments: words(arguments),
-    };
-    let line = words(&["df -h | sort"]);
-    assert_eq!(Words::read(&line, false, false), Ok(Words::Shell("df -h | sort".into())));
-    assert_eq!(Words::read(&line, true, false), Ok(Words::Shell("df -h | sort".into())));
-    assert_eq!(Words::read(&line, false, true), Ok(exec("df -h | sort", &[])));
-    let several = words(&["ls", "", "a b"]);
-    assert_eq!(Words::read(&several, false, false), Ok(exec("ls", &["", "a b"])));
-    assert_eq!(Words::read(&several, false, true), Ok(exec("ls", &["", "a b"])));
-    let refused = Words::read(&words(&["echo", "it's"]), true, false).unwrap_err();
-    assert_eq!(
-        refused.hint.unwrap(),
-        r"Quote the whole line: rcmd-client --shell HOST 'echo it'\''s'"
-    );
-    assert!(Words::read(&[], false, false).unwrap_err().hint.is_some());
-}
-
-#[test]
 fn the_command_lines_are_consistent() {
     RunArguments::command().debug_assert();
     DoctorArguments::command().debug_assert();

@@ -1,4 +1,4 @@
-//! The lines of a batch: which of them are commands, and which ones.
+//! The lines of `--commands`: which of them are commands, and which ones.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -12,7 +12,7 @@ use rcmd_client::{ErrorKind, Failure};
 use serde::de::{Deserialize, Deserializer, Visitor};
 use tokio::sync::mpsc;
 
-use crate::arguments::Words;
+use crate::command::Words;
 use crate::input;
 
 /// The longest line that is read: arguments of 1 MiB, every byte of them escaped, and more.

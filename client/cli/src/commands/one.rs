@@ -1,4 +1,4 @@
-//! One command of a batch: run to its end, with the beginning of its output kept.
+//! One command of many: run to its end, with the beginning of its output kept.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,14 +6,14 @@ use rcmd_client::{ChildStdout, Command, Notice, Report};
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
-use crate::output::render::unfinished;
-use crate::run::not_started;
+use crate::output::json::unfinished;
+use crate::session::not_started;
 use crate::signals::Action;
 
 /// A command that ended.
 #[derive(Debug)]
 pub(super) struct Done {
-    /// Which command of the batch it was, from 0.
+    /// Which command of all it was, from 0.
     pub(super) place: u64,
     /// Its line, from 1.
     pub(super) line: u64,

@@ -1,5 +1,5 @@
-//! What a person is told on standard error meanwhile: at a terminal how far it is, else nothing but
-//! news of the connection.
+//! What a person is told on standard error meanwhile: at a terminal how far it is, else only what
+//! happens to the connection.
 
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
@@ -9,9 +9,11 @@ use tokio::time::Instant;
 
 use super::tally::Tally;
 use crate::notices::News;
-use crate::output::render::{self, Piece};
+use crate::output::Form;
+use crate::output::piece::Piece;
+use crate::output::render;
 use crate::output::sink::{self, Feed, Place, Written};
-use crate::settings::{Form, Volume};
+use crate::settings::Volume;
 use crate::text::{self, Tone};
 
 /// Between two states of the line.
@@ -50,7 +52,7 @@ impl Progress {
         }
     }
 
-    /// A command noticed something. Where it waits in a queue is nobody's news: others run.
+    /// A command noticed something. Its place in a queue interests nobody: others run.
     pub(super) fn handle_notice(&mut self, notice: &Notice, now: Instant) {
         if matches!(notice, Notice::Lost(_) | Notice::Resumed(_)) {
             let news = self.news.handle(notice, now);

@@ -1,4 +1,4 @@
-//! How a batch stands, and the exit status of all together.
+//! How many commands have ended, and the exit status of all together.
 
 use std::fmt;
 

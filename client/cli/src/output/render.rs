@@ -1,37 +1,9 @@
-//! What is printed of a command, and in which form.
+//! The forms of output that is no JSON: as it is, converted, with times before its lines.
 
-use rcmd_client::{Chunk, Report};
-use rcmd_protocol::frame::Stream;
-
+use crate::output::Form;
 use crate::output::encoding::Converter;
+use crate::output::piece::{Piece, Render};
 use crate::output::stamp::Stamper;
-use crate::settings::Form;
-
-mod json;
-
-pub(crate) use json::{Json, unfinished};
-
-/// One thing to be printed.
-#[derive(Debug)]
-pub(crate) enum Piece {
-    /// The process runs.
-    Started { job: String, started_at: u64 },
-    /// It wrote this.
-    Data(Stream, Chunk),
-    /// It will write nothing more there.
-    End(Stream),
-    /// A message of rcmd's own, of one line without its end.
-    Note(String),
-    /// It ended so.
-    Report(Box<Report>),
-}
-
-/// Makes bytes of pieces, in their order.
-pub(crate) trait Render: Send {
-    /// The bytes to be written for this piece, of the piece itself where it can be: output that is
-    /// printed as it is is never copied.
-    fn render<'a>(&'a mut self, piece: &'a Piece) -> &'a [u8];
-}
 
 /// The form of one stream of its own.
 pub(crate) fn text(form: Form) -> Box<dyn Render> {
@@ -108,6 +80,8 @@ impl Render for Text {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use rcmd_client::Chunk;
+    use rcmd_protocol::frame::Stream;
 
     use super::*;
 

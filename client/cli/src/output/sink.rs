@@ -11,19 +11,16 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::thread;
-use std::time::Duration;
 
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 use rustix::stdio;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::output::render::{Piece, Render};
+use crate::output::piece::{Piece, Render};
 
 /// Pieces that may wait for the thread. Few: what waits here is past the stream's credit.
 const WAITING: usize = 4;
-/// For output that still waits when the user has given up.
-pub(crate) const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// One of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,9 +8,11 @@ use std::task::Poll;
 
 use rcmd_client::Report;
 
-use crate::output::render::{self, Json, Piece};
+use crate::output::Form;
+use crate::output::json::Json;
+use crate::output::piece::Piece;
+use crate::output::render;
 use crate::output::sink::{self, Feed, Place, Written};
-use crate::settings::Form;
 use crate::text::{self, Tone};
 
 /// Notes that wait for a slow reader; past it the oldest is dropped.

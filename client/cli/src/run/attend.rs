@@ -7,14 +7,15 @@ use rcmd_client::{
     Child, ChildStdin, ChildStdout, Client, ErrorKind, Failure, Outcome, Report, Signal, Started,
 };
 use rcmd_protocol::frame::Stream;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
-use super::{Cause, Ended, not_started, unwritten};
+use super::ended::{Cause, Ended, unwritten};
 use crate::input;
 use crate::notices::News;
-use crate::output::render::Piece;
+use crate::output::piece::Piece;
 use crate::output::sink::{Feed, Place};
 use crate::output::writer::Screen;
+use crate::session::{not_started, until};
 use crate::settings::{Run, Volume};
 use crate::signals::{self, Action, Caught, Insistence, Signals};
 
@@ -225,14 +226,6 @@ async fn next(child: &mut Child, started: bool) -> Step {
         Step::Ended(Box::new(child.wait().await))
     } else {
         Step::Started(child.started().await)
-    }
-}
-
-/// Waits until then, or for ever.
-pub(crate) async fn until(timeout: Option<Instant>) {
-    match timeout {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -10,13 +10,11 @@ use rcmd_protocol::{
 use tokio::time::{Instant, timeout};
 
 use super::{Actor, Healing};
-use crate::{
-    child::Notice,
-    link::{
-        Dialing, Io, Missed,
-        channel::Channel,
-        wire::{Silence, Wire},
-    },
+use crate::link::{
+    channel::Channel,
+    dial::{Dialing, Io, Missed},
+    progress::Notice,
+    wire::{Silence, Wire},
 };
 
 impl Actor {

@@ -9,28 +9,7 @@ use rcmd_protocol::{
 use tokio::time::Instant;
 
 use super::{Channel, Sent, State};
-use crate::{
-    child::Notice,
-    link::{heal::spread, input::Input},
-};
-
-/// How long a host may be busy. The host has said that nothing ran, so that the start can be sent
-/// again whatever became of it.
-#[derive(Debug)]
-pub(super) struct Patience {
-    limit: Duration,
-    /// When it ends; known from the first such answer on.
-    until: Option<Instant>,
-    /// The last such answer, as long as no other came.
-    answer: Option<Failure>,
-    again_at: Option<Instant>,
-}
-
-impl Patience {
-    pub(super) fn new(limit: Duration) -> Self {
-        Self { limit, until: None, answer: None, again_at: None }
-    }
-}
+use crate::link::{heal::spread, input::Input, progress::Notice};
 
 impl Channel {
     /// Rests until the host wants to be asked again. False when it is not to be asked again: it did

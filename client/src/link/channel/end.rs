@@ -7,7 +7,7 @@ use rcmd_protocol::{
 };
 
 use super::{Channel, Sent, Step};
-use crate::{Report, link::wire::Wire};
+use crate::{link::wire::Wire, report::Report};
 
 impl Channel {
     pub(super) fn verified(&mut self, exit: &Exit) -> Step {

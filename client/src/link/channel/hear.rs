@@ -9,10 +9,12 @@ use rcmd_protocol::{
     outcome::{ErrorKind, Failure, Outcome},
 };
 
-use super::{BIDS, Channel, Receiving, Sent, State, Step};
-use crate::{
-    child::{Notice, Started},
-    link::{Purpose, wire::Wire},
+use super::{BIDS, Channel, Sent, State, Step};
+use crate::link::{
+    order::Purpose,
+    progress::{Notice, Started},
+    receiving::Receiving,
+    wire::Wire,
 };
 
 impl Channel {

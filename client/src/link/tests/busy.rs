@@ -5,7 +5,7 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A command that tries for ten seconds.
-async fn patient(link: &crate::link::Handle) -> Child {
+async fn patient(link: &Handle) -> Child {
     echo(link).stdin(Stdio::Piped).busy_wait(10 * SECOND).spawn().await.unwrap()
 }
 

@@ -18,7 +18,7 @@ fn permitted(ch: u32) -> Frame {
 }
 
 /// A dry run of a command with a lock and with everything else that a start may have.
-fn asking(link: &crate::link::Handle) -> tokio::task::JoinHandle<Result<String, Failure>> {
+fn asking(link: &Handle) -> tokio::task::JoinHandle<Result<String, Failure>> {
     let mut command = echo(link);
     command.arg("hi").env("A", "b").user("app").current_dir("/srv").stdin(Stdio::Piped);
     command.timeout(Duration::from_secs(9)).lock("deploy", Duration::from_secs(1));

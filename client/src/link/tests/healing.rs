@@ -65,7 +65,7 @@ async fn bytes_that_are_gone_are_reported_as_truncated() {
 }
 
 /// A start that was sent, with the connection cut before its answer.
-async fn asked(key: Option<&str>, greeted: bool) -> (crate::link::Handle, Host, Child, u64) {
+async fn asked(key: Option<&str>, greeted: bool) -> (Handle, Host, Child, u64) {
     let (link, mut host) = client();
     let mut command = echo(&link);
     if let Some(key) = key {
@@ -255,10 +255,10 @@ async fn a_link_that_speaks_before_the_other_is_made_is_kept() {
 #[tokio::test(start_paused = true)]
 async fn a_suspended_client_takes_no_silence_for_a_loss() {
     let (link, mut host, mut peer, mut child, _) = running().await;
-    link.order(crate::link::Order::Suspend);
+    link.order(Order::Suspend);
     assert_eq!(peer.expect().await, Frame::Suspend);
     tokio::time::sleep(Duration::from_secs(30)).await;
-    link.order(crate::link::Order::Resume);
+    link.order(Order::Resume);
     while peer.expect().await != Frame::Resume {}
     assert!(host.is_quiet());
     peer.say_end(1, b"").await;

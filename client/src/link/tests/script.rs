@@ -27,7 +27,11 @@ use tokio::{
 
 use crate::{
     Command,
-    link::{Dial, Dialing, Handle, Missed, open},
+    link::{
+        dial::{Dial, Dialing, Missed},
+        open,
+        order::Handle,
+    },
 };
 
 /// Where the connections of a client arrive.

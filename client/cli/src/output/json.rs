@@ -8,7 +8,7 @@ use rcmd_client::{Chunk, Report};
 use rcmd_protocol::frame::Stream;
 use serde::Serialize;
 
-use super::{Piece, Render};
+use crate::output::piece::{Piece, Render};
 use crate::output::stamp::rfc3339;
 
 /// The events of one command.

@@ -1,0 +1,119 @@
+//! What every subcommand that reaches a host does: the runtime, the client, its command, the leave.
+
+use std::io::{self, IsTerminal as _};
+use std::process::{self, Stdio};
+
+use rcmd_certs::Layout;
+use rcmd_client::membership::{self, Renewed, When};
+use rcmd_client::{Client, Command, Config, ErrorKind, Failure, Outcome, Report};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Instant, sleep_until};
+
+use crate::command::Words;
+use crate::settings::{Run, Volume};
+use crate::text::{self, Tone};
+
+/// Makes a runtime of one thread: what blocks has threads of its own.
+///
+/// # Errors
+/// When the kernel has no descriptors left.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_current_thread().enable_all().build().map_err(|error| {
+        Failure::new(ErrorKind::Resources, format!("cannot start: {error}"))
+            .hint("Nothing ran; see `ulimit -n`.")
+    })
+}
+
+/// What is left to do when output and result are out. Nobody waits for what comes of the renewal.
+pub(crate) async fn leave(run: &Run, client: Option<Client>) {
+    let tell = run.volume != Volume::Quiet && io::stderr().is_terminal();
+    renew_in_own_time(&run.layout, tell);
+    if let Some(client) = client {
+        client.close().await;
+    }
+}
+
+/// Connects as the flags say.
+///
+/// # Errors
+/// As [`Config::from_dir`] and [`Client::connect`].
+pub(crate) async fn connect(run: &Run) -> Result<Client, Failure> {
+    Client::connect(&config(run).await?, &run.target).await
+}
+
+/// With which certificate: one that has ended costs its renewal here, any other is renewed afterwards.
+async fn config(run: &Run) -> Result<Config, Failure> {
+    let config = Config::from_dir(run.layout.dir())?;
+    let config = config.connect_timeout(run.connect_timeout).compress(run.compress);
+    let (config, renewed) = config.unexpired().await?;
+    if let Renewed::Yes(Some(clock)) = renewed {
+        text::say(&text::line(Tone::Notice, &clock.to_string()));
+    }
+    Ok(config)
+}
+
+/// The command of these words, with everything that the flags say of it.
+pub(crate) fn command(run: &Run, words: &Words, client: &Client) -> Command {
+    let mut command = match words {
+        Words::Shell(line) => client.shell(line),
+        Words::Exec { program, arguments } => {
+            let mut command = client.exec(program);
+            command.args(arguments);
+            command
+        }
+    };
+    for (name, value) in &run.env {
+        command.env(name, value);
+    }
+    if let Some(user) = &run.user {
+        command.user(user);
+    }
+    if let Some(dir) = &run.cwd {
+        command.current_dir(dir);
+    }
+    if let Some(limit) = run.timeout {
+        command.timeout(limit);
+    }
+    if let Some(key) = &run.key {
+        command.key(key.as_encoded_bytes());
+    }
+    command.stdin(if run.input { rcmd_client::Stdio::Piped } else { rcmd_client::Stdio::Null });
+    command.timestamps(run.form.timestamps());
+    command.busy_wait(run.busy_wait);
+    if let Some((name, wait)) = &run.lock {
+        command.lock(name, *wait);
+    }
+    command
+}
+
+/// The report of a command that never reached its host.
+pub(crate) fn not_started(host: &str, failure: Failure) -> Report {
+    Report::without_job(host, Outcome::NotStarted, failure)
+}
+
+/// Waits until then, or for ever.
+pub(crate) async fn until(timeout: Option<Instant>) {
+    match timeout {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// After a command: a renewal that is due is left to a process of its own, which nobody waits for.
+/// Once in two thirds of a life this costs the start of a process, and else a look at two files.
+fn renew_in_own_time(layout: &Layout, tell: bool) {
+    if !membership::is_time(layout, When::Due) {
+        return;
+    }
+    if tell && let Some(failure) = membership::last_failure(layout) {
+        text::say(&text::line(Tone::Error, &failure));
+    }
+    let Ok(program) = std::env::current_exe() else { return };
+    let mut command = process::Command::new(program);
+    command.arg("enroll").arg("--in-own-time").arg("--dir").arg(layout.dir());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Out of reach of the terminal's signals, which are for what runs in front.
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    // It is told when it fails; a system that can't start it has told enough.
+    let _started = command.spawn();
+}

@@ -1,0 +1,42 @@
+//! How a host is reached: what the link needs of it, and nothing of how it is done.
+
+use std::{future::Future, io, pin::Pin};
+
+use rcmd_protocol::{frame::Hello, outcome::Failure};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A stream that a connection runs on.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// How the host is reached; tests have their own.
+pub(crate) trait Dial: Send + Sync {
+    /// Makes one attempt at a connection.
+    fn dial(&self) -> Dialing;
+
+    /// Returns whether the server shall be asked to compress.
+    fn compresses(&self) -> bool;
+
+    /// Returns what the server says when `error` is its refusal of this client, which no retry mends.
+    fn refusal(&self, error: &io::Error) -> Option<Failure>;
+}
+
+/// An attempt at a connection.
+pub(crate) type Dialing = Pin<Box<dyn Future<Output = Result<Box<dyn Io>, Missed>> + Send>>;
+
+/// An attempt that failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Missed {
+    pub(crate) failure: Failure,
+    /// Whether another attempt would fail likewise.
+    pub(crate) is_final: bool,
+}
+
+/// Returns the hello of this client.
+pub(crate) fn own_hello() -> Hello {
+    Hello {
+        agent: concat!("rcmd-client ", env!("CARGO_PKG_VERSION")).to_owned(),
+        capabilities: vec!["exec".to_owned()],
+        server: None,
+    }
+}

@@ -1,0 +1,137 @@
+//! What the holders of handles ask of the link's task.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use rcmd_protocol::{
+    frame::{StartBody, Stream},
+    ids::Key,
+    outcome::{ErrorKind, Failure, Outcome},
+    signal::Signal,
+};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use super::{
+    feed::Feed,
+    progress::{Notice, Progress},
+};
+use crate::report::Report;
+
+/// What is asked of the task.
+pub(crate) enum Order {
+    /// A new command.
+    Start(Box<Opening>),
+    /// Bytes for stdin, for which `room` has given permits.
+    Stdin { id: u64, bytes: Bytes },
+    /// The end of stdin.
+    FinishStdin { id: u64 },
+    /// The reader of this stream has taken bytes away.
+    Consumed { id: u64, stream: Stream },
+    /// Nobody reads this stream any more.
+    Stop { id: u64, stream: Stream },
+    /// A signal for the command.
+    Signal { id: u64, signal: Signal },
+    /// Kill it.
+    Cancel { id: u64 },
+    /// Nobody waits for its end.
+    Abandon { id: u64 },
+    /// The process is about to be stopped.
+    Suspend,
+    /// The process goes on.
+    Resume,
+    /// Close in order, and say when that is done.
+    Close(oneshot::Sender<()>),
+}
+
+/// A new command, with the link's ends of what its [`Child`](crate::Child) holds.
+pub(crate) struct Opening {
+    /// The number under which orders name it.
+    pub(crate) id: u64,
+    /// Names the start.
+    pub(crate) key: Key,
+    /// What is asked for.
+    pub(crate) body: StartBody,
+    /// Whether it is to run.
+    pub(crate) purpose: Purpose,
+    pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) notices: mpsc::Sender<Notice>,
+    pub(crate) stdout: Feed,
+    pub(crate) stderr: Feed,
+    /// Permits for standard input, one for each byte that the server has room for.
+    pub(crate) room: Arc<Semaphore>,
+    /// How long to try again while the host is busy.
+    pub(crate) patience: Duration,
+}
+
+/// What a channel is opened for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Purpose {
+    /// The command is to run.
+    Run,
+    /// The host is to say whether it would run the command. Nothing runs.
+    DryRun,
+}
+
+impl Opening {
+    /// Ends a command that no connection was ever told of.
+    pub(crate) fn refuse(self, host: &str) {
+        let failure =
+            Failure::new(ErrorKind::Unreachable, format!("the client of {host} is closed"))
+                .hint("Connect again.");
+        let report = Report::without_job(host, Outcome::NotStarted, failure);
+        self.progress.send_modify(|progress| progress.report = Some(report));
+        self.room.close();
+    }
+}
+
+/// A way to give orders. The task ends when the last one is gone.
+#[derive(Clone, Debug)]
+pub(crate) struct Handle {
+    orders: mpsc::UnboundedSender<Order>,
+    host: Arc<str>,
+    ids: Arc<AtomicU64>,
+}
+
+impl Handle {
+    /// Returns the first handle of a task, and the end at which the task takes its orders.
+    pub(crate) fn new(host: Arc<str>) -> (Self, mpsc::UnboundedReceiver<Order>) {
+        let (orders, incoming) = mpsc::unbounded_channel();
+        (Self { orders, host, ids: Arc::default() }, incoming)
+    }
+
+    /// Returns a number that no other command of this link has.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Gives an order; when the task is gone, there is nobody whom it could concern.
+    pub(crate) fn order(&self, order: Order) {
+        let _ = self.orders.send(order);
+    }
+
+    /// Sends a command off, or ends it when the task is gone.
+    pub(crate) fn start(&self, opening: Opening) {
+        if let Err(mpsc::error::SendError(Order::Start(opening))) =
+            self.orders.send(Order::Start(Box::new(opening)))
+        {
+            opening.refuse(&self.host);
+        }
+    }
+
+    /// Returns the host that the link leads to, as the caller wrote it.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Returns the report of a command whose link ended under it.
+    pub(crate) fn abandoned(&self) -> Report {
+        let message = format!("the connection to {} was given up with its task", self.host);
+        Report::without_job(&self.host, Outcome::Unknown, Failure::new(ErrorKind::Lost, message))
+    }
+}

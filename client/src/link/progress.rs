@@ -1,0 +1,59 @@
+//! What a caller hears of its command before the end, and the end.
+
+use std::{fmt, time::Duration};
+
+use crate::report::Report;
+
+/// The process of a command, when it runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Started {
+    /// The job's name on the host.
+    pub job: String,
+    /// What the user should know, such as a home folder that is missing.
+    pub note: Option<String>,
+    /// When the process started, in milliseconds since 1970 by the host's clock.
+    pub started_at: u64,
+}
+
+/// What happened on the way, for a person who waits. It has no bearing on the end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The host has no room, or another command holds the lock; so many wait before this one.
+    Queued(u64),
+    /// The host is busy, for this reason, and will be asked again.
+    Busy(String),
+    /// The connection was lost, for this reason, and is being made anew.
+    Lost(String),
+    /// The command was taken up again, this long after the loss.
+    Resumed(Duration),
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Queued(position) => {
+                write!(f, "waiting for its turn, {position} before this command")
+            }
+            Self::Busy(why) => write!(f, "busy ({why}); trying again"),
+            Self::Lost(why) => write!(f, "connection lost ({why}); connecting again"),
+            Self::Resumed(after) => write!(f, "resumed after {:.1} s", after.as_secs_f32()),
+        }
+    }
+}
+
+/// How far a command is. The link writes it, and a child reads it.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) started: Option<Started>,
+    /// What the host would do, after a dry run of a command that it would permit.
+    pub(crate) permitted: Option<String>,
+    pub(crate) report: Option<Report>,
+}
+
+impl Progress {
+    /// Returns whether nothing more will come.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.permitted.is_some() || self.report.is_some()
+    }
+}
