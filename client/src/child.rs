@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::{
     link::{
-        order::{Handle, Opening, Order, Purpose},
+        order::{Handle, NewChannel, Order, Purpose},
         progress::{Notice, Progress, Started},
     },
     report::Report,
@@ -62,7 +62,7 @@ pub(crate) fn start(
     key: Key,
     body: StartBody,
     purpose: Purpose,
-    patience: Duration,
+    busy_wait: Duration,
 ) -> Child {
     let id = link.next_id();
     let (progress, seen) = watch::channel(Progress::default());
@@ -80,7 +80,7 @@ pub(crate) fn start(
         progress: seen,
         notices: Some(noticed),
     };
-    link.start(Opening {
+    link.start(NewChannel {
         id,
         key,
         body,
@@ -90,7 +90,7 @@ pub(crate) fn start(
         stdout: out_feed,
         stderr: err_feed,
         room,
-        patience,
+        busy_wait,
     });
     child
 }

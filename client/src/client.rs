@@ -38,7 +38,7 @@ impl Client {
     pub async fn connect(config: &Config, target: &Target) -> Result<Self, Failure> {
         let (config, _) = config.unexpired().await?;
         let dial = connect::Host::new(&config, target);
-        let stream = dial.connect().await.map_err(|missed| missed.failure)?;
+        let stream = dial.connect().await.map_err(|dial_error| dial_error.failure)?;
         let link = link::open(target.to_string(), Box::new(dial), Box::new(stream));
         Ok(Self { link })
     }

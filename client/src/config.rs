@@ -9,7 +9,7 @@ use rcmd_certs::{
 };
 use rcmd_protocol::outcome::{ErrorKind, Failure};
 
-use crate::membership::{self, Renewed, When};
+use crate::renewal::{self, Renewed, When};
 
 /// Time for name, TCP and TLS together, unless [`Config::connect_timeout`] says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ impl Config {
         let renewable = layout.contact(Kind::Client).exists();
         let leaf = renewable.then(|| tls::load_leaf(&files.cert)).transpose();
         let leaf = leaf.map_err(|error| Failure::new(ErrorKind::Tls, error.to_string()))?;
-        let usable_until = leaf.as_ref().map(membership::usable_until);
+        let usable_until = leaf.as_ref().map(renewal::usable_until);
         Ok(Self {
             tls: config,
             files,
@@ -64,7 +64,7 @@ impl Config {
         if self.usable_until.is_none_or(|until| clock::now_unix() <= until) {
             return Ok((self.clone(), Renewed::No));
         }
-        let renewed = membership::renew_within(self.connect_timeout, &self.layout).await?;
+        let renewed = renewal::renew_within(self.connect_timeout, &self.layout).await?;
         Ok((self.reread()?, renewed))
     }
 
@@ -74,8 +74,8 @@ impl Config {
     /// # Errors
     /// It has ended and could not be renewed. Failing to renew what is still good is none.
     pub(crate) async fn refreshed(&self) -> Result<Self, Failure> {
-        if let Err(failure) = membership::renew(&self.layout, When::Due).await
-            && membership::has_ended(&self.layout)
+        if let Err(failure) = renewal::renew(&self.layout, When::Due).await
+            && renewal::has_ended(&self.layout)
         {
             return Err(failure);
         }

@@ -29,8 +29,8 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use crate::{
     config::Config,
     link::{
-        dial::{Dial, Dialing, Missed},
-        wire::Wire,
+        connection::Connection,
+        dial::{Connector, DialError, Dialing},
     },
     target::Target,
 };
@@ -138,7 +138,7 @@ pub async fn tls(
     tcp: TcpStream,
     deadline: Instant,
 ) -> Result<TlsStream<TcpStream>, Failure> {
-    handshake(config, target, tcp, deadline).await.map_err(|missed| missed.failure)
+    handshake(config, target, tcp, deadline).await.map_err(|dial_error| dial_error.failure)
 }
 
 async fn handshake(
@@ -146,13 +146,13 @@ async fn handshake(
     target: &Target,
     tcp: TcpStream,
     deadline: Instant,
-) -> Result<TlsStream<TcpStream>, Missed> {
+) -> Result<TlsStream<TcpStream>, DialError> {
     let address = tcp.peer_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string());
     let failed = |why: &str, hint: String| {
         let message = format!("TLS with {} ({address}) failed: {why}", place(target));
         Failure::new(ErrorKind::Tls, message).hint(hint)
     };
-    let name = ServerName::try_from(target.host.clone()).map_err(|_| Missed {
+    let name = ServerName::try_from(target.host.clone()).map_err(|_| DialError {
         failure: failed("this is no name that a certificate can hold", doctor(target)),
         is_final: true,
     })?;
@@ -166,16 +166,16 @@ async fn handshake(
                 Some(why) => failed(&why.reason, sentence(&why.hint)),
                 None => failed(&error.to_string(), doctor(target)),
             };
-            return Err(Missed { failure, is_final });
+            return Err(DialError { failure, is_final });
         }
         Err(_) => {
             let failure = failed("no answer in time", doctor(target));
-            return Err(Missed { failure, is_final: false });
+            return Err(DialError { failure, is_final: false });
         }
     };
     let (_, connection) = stream.get_mut();
     connection.set_buffer_limit(Some(AHEAD));
-    check_alpn(connection).map_err(|error| Missed {
+    check_alpn(connection).map_err(|error| DialError {
         failure: failed(&error.to_string(), doctor(target)),
         is_final: true,
     })?;
@@ -202,9 +202,9 @@ pub async fn hello(
     stream: TlsStream<TcpStream>,
     deadline: Instant,
 ) -> Result<Hello, Failure> {
-    let mut wire = Wire::new(Box::new(stream), false);
-    let first = timeout_at(deadline, wire.next()).await;
-    wire.close(true).await;
+    let mut connection = Connection::new(Box::new(stream), false);
+    let first = timeout_at(deadline, connection.next()).await;
+    connection.close(true).await;
     let unreachable = |why: &str| {
         let message = format!("{} did not say hello: {why}", place(target));
         Failure::new(ErrorKind::Unreachable, message).hint(doctor(target))
@@ -239,24 +239,24 @@ impl Host {
 
     /// The same with the certificate as it is now, renewed if it is time: a command may run across the
     /// end of the one that it began with.
-    async fn refreshed(self) -> Result<Self, Missed> {
-        let not_final = |failure| Missed { failure, is_final: false };
+    async fn refreshed(self) -> Result<Self, DialError> {
+        let not_final = |failure| DialError { failure, is_final: false };
         let config = self.config.refreshed().await.map_err(not_final)?;
         Ok(Self { config, ..self })
     }
 
     /// Name, TCP and TLS under one deadline.
-    pub(crate) async fn connect(&self) -> Result<TlsStream<TcpStream>, Missed> {
+    pub(crate) async fn connect(&self) -> Result<TlsStream<TcpStream>, DialError> {
         let Self { config, target } = self;
         let deadline = Instant::now() + config.connect_timeout;
-        let not_final = |failure| Missed { failure, is_final: false };
+        let not_final = |failure| DialError { failure, is_final: false };
         let addresses = resolve(target, deadline).await.map_err(not_final)?;
         let stream = tcp(target, &addresses, deadline).await.map_err(not_final)?;
         handshake(config, target, stream, deadline).await
     }
 }
 
-impl Dial for Host {
+impl Connector for Host {
     fn dial(&self) -> Dialing {
         let host = self.clone();
         Box::pin(async move {

@@ -24,7 +24,7 @@
 //! | [`connect`] | the way there, step by step |
 //! | `command`, `child`, `stdin`, `stream` | what the caller holds |
 //! | `link` | the task that owns the connection, heals it, and judges every end |
-//! | [`membership`] | renewal of a certificate that came by a token |
+//! | [`renewal`] | renewal of a certificate that came by a token |
 //! | `report` | how a command ended |
 //!
 //! # Runtimes
@@ -40,7 +40,7 @@ mod command;
 mod config;
 pub mod connect;
 mod link;
-pub mod membership;
+pub mod renewal;
 mod report;
 mod stdin;
 mod stream;

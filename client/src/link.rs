@@ -1,7 +1,7 @@
 //! The link to one host: a task that owns the connection, all channels on it, and their healing.
 //!
 //! ```text
-//!  Client, Command, Child      orders        Actor                          Wire
+//!  Client, Command, Child      orders        ConnectionDriver                          Connection
 //!  ChildStdin, ChildOutput  ------------>  channels, healing  <--------> one connection: reader,
 //!                           <------------                                writer task, silence
 //!                        progress, notices,
@@ -15,7 +15,7 @@
 //!
 //! ```text
 //!            start                   started, attached
-//!  Adrift ----------> Asking -------------------------------> Running --end,end,exit--> (report)
+//!  Detached ----------> Starting -------------------------------> Running --end,end,exit--> (report)
 //!    ^  |               |  ^                                     ^ |
 //!    |  | attach        |  | refused unknown_key,       attached | | the connection is lost
 //!    |  +---------> Attaching by the instance it went to --------+ |
@@ -29,36 +29,40 @@
 //!   order: a `start` that is known attaches, and one that comes late over an old connection has a
 //!   lower generation and is refused. So only another server process can run a command twice.
 //! - `unknown_key` therefore allows a new start only when it comes from the very process that had the
-//!   first one ([`channel::Sent::To`]), or when the key is the caller's own and thereby durable.
+//!   first one ([`channel::StartSent::To`]), or when the key is the caller's own and thereby durable.
 //! - A connection that breaks before its hello leaves open which process had the start
-//!   ([`channel::Sent::Unsure`]). It may have run there, so `unknown_key` then means `unknown`.
-//! - A start that was never handed to a connection ([`channel::Sent::No`]) can be sent to any.
+//!   ([`channel::StartSent::Unknown`]). It may have run there, so `unknown_key` then means `unknown`.
+//! - A start that was never handed to a connection ([`channel::StartSent::Never`]) can be sent to any.
 //! - A server that answers `not_started` has said that nothing ran: after `busy` the start is sent
 //!   again, under a key of its own.
 //! - After `started`, nothing is ever sent as a start again.
 
 use std::sync::Arc;
 
-use dial::{Dial, Io};
+use dial::{ByteStream, Connector};
 use order::Handle;
 
-mod actor;
+mod backoff;
 mod channel;
+pub(crate) mod connection;
 pub(crate) mod dial;
+mod driver;
 pub(crate) mod feed;
-mod heal;
 mod input;
 pub(crate) mod order;
 pub(crate) mod progress;
 mod receiving;
 #[cfg(test)]
 mod tests;
-pub(crate) mod wire;
 
-/// Starts the task on a stream that `dial` gave.
-pub(crate) fn open(host: String, dial: Box<dyn Dial>, stream: Box<dyn Io>) -> Handle {
+/// Starts the task on a stream that `connector` made.
+pub(crate) fn open(
+    host: String,
+    connector: Box<dyn Connector>,
+    stream: Box<dyn ByteStream>,
+) -> Handle {
     let host: Arc<str> = host.into();
     let (handle, orders) = Handle::new(Arc::clone(&host));
-    tokio::spawn(actor::Actor::new(host, dial, orders).run(stream));
+    tokio::spawn(driver::ConnectionDriver::new(host, connector, orders).run(stream));
     handle
 }

@@ -11,7 +11,7 @@ use clap::{Args, CommandFactory, Parser, ValueHint};
 use clap_complete::Shell;
 use rcmd_protocol::outcome::{ErrorKind, Failure};
 
-use crate::arguments::commands::BatchOptions;
+use crate::arguments::commands::CommandsOptions;
 use crate::duration;
 
 pub(crate) mod commands;
@@ -183,7 +183,7 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub(crate) encoding: Option<String>,
     #[command(flatten)]
-    pub(crate) batch: BatchOptions,
+    pub(crate) many: CommandsOptions,
 }
 
 /// Try every step to a host, and say what to do about the one that fails.

@@ -6,14 +6,14 @@ use rcmd_protocol::outcome::{ErrorKind, Failure};
 
 /// How the words after the host are to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Words {
+pub(crate) enum CommandSpec {
     /// One line for the remote user's shell.
     Shell(OsString),
     /// A program and its arguments.
     Exec { program: OsString, arguments: Vec<OsString> },
 }
 
-impl Words {
+impl CommandSpec {
     /// One word is a shell line and several are a program, unless a flag says otherwise.
     ///
     /// # Errors
@@ -49,22 +49,28 @@ mod tests {
     #[test]
     fn one_word_is_a_line_and_several_are_a_program() {
         let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
-        let exec = |program: &str, arguments: &[&str]| Words::Exec {
+        let exec = |program: &str, arguments: &[&str]| CommandSpec::Exec {
             program: program.into(),
             arguments: words(arguments),
         };
         let line = words(&["df -h | sort"]);
-        assert_eq!(Words::read(&line, false, false), Ok(Words::Shell("df -h | sort".into())));
-        assert_eq!(Words::read(&line, true, false), Ok(Words::Shell("df -h | sort".into())));
-        assert_eq!(Words::read(&line, false, true), Ok(exec("df -h | sort", &[])));
+        assert_eq!(
+            CommandSpec::read(&line, false, false),
+            Ok(CommandSpec::Shell("df -h | sort".into()))
+        );
+        assert_eq!(
+            CommandSpec::read(&line, true, false),
+            Ok(CommandSpec::Shell("df -h | sort".into()))
+        );
+        assert_eq!(CommandSpec::read(&line, false, true), Ok(exec("df -h | sort", &[])));
         let several = words(&["ls", "", "a b"]);
-        assert_eq!(Words::read(&several, false, false), Ok(exec("ls", &["", "a b"])));
-        assert_eq!(Words::read(&several, false, true), Ok(exec("ls", &["", "a b"])));
-        let refused = Words::read(&words(&["echo", "it's"]), true, false).unwrap_err();
+        assert_eq!(CommandSpec::read(&several, false, false), Ok(exec("ls", &["", "a b"])));
+        assert_eq!(CommandSpec::read(&several, false, true), Ok(exec("ls", &["", "a b"])));
+        let refused = CommandSpec::read(&words(&["echo", "it's"]), true, false).unwrap_err();
         assert_eq!(
             refused.hint.unwrap(),
             r"Quote the whole line: rcmd-client --shell HOST 'echo it'\''s'"
         );
-        assert!(Words::read(&[], false, false).unwrap_err().hint.is_some());
+        assert!(CommandSpec::read(&[], false, false).unwrap_err().hint.is_some());
     }
 }

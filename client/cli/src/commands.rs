@@ -14,15 +14,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
 
-use crate::arguments::commands::Batch;
-use crate::command::Words;
+use crate::arguments::commands::Commands;
+use crate::command::CommandSpec;
 use crate::output::Form;
 use crate::output::piece::Piece;
 use crate::output::render;
 use crate::output::sink::{self, Feed, Place, Written};
 use crate::session::{self, not_started, until};
 use crate::settings::Run;
-use crate::signals::{self, Action, Caught, Insistence, LAST_OUTPUT, Signals};
+use crate::signals::{self, Action, Caught, LAST_OUTPUT, SignalEscalation, Signals};
 use crate::{status, text};
 
 mod lines;
@@ -31,7 +31,7 @@ mod progress;
 mod tally;
 
 use lines::{Line, Lines};
-use one::{Done, Wires};
+use one::{Done, Handles};
 use progress::Progress;
 use tally::Tally;
 
@@ -42,22 +42,22 @@ const NOTICES: usize = 16;
 ///
 /// # Errors
 /// When nothing was tried: a line of the file is no command, or the host is not reached.
-pub(crate) fn run(run: &Run, batch: &Batch) -> Result<u8, Failure> {
-    let lines = match &batch.file {
+pub(crate) fn run(run: &Run, commands: &Commands) -> Result<u8, Failure> {
+    let lines = match &commands.file {
         Some(file) => Lines::of_file(file)?,
         None => Lines::of_stdin()?,
     };
     let runtime = session::runtime()?;
-    let status = runtime.block_on(carry_out(run, batch, lines));
+    let status = runtime.block_on(carry_out(run, commands, lines));
     runtime.shutdown_background();
     status
 }
 
-async fn carry_out(run: &Run, batch: &Batch, lines: Lines) -> Result<u8, Failure> {
+async fn carry_out(run: &Run, commands: &Commands, lines: Lines) -> Result<u8, Failure> {
     let host = run.target.to_string();
     let form = Form::Text { encoding: None, timestamps: false };
     let (out, mut written) = sink::open(Place::Stdout, render::text(form));
-    let progress = Progress::open(&host, run.volume);
+    let progress = Progress::open(&host, run.verbosity);
     let client = match session::connect(run).await {
         Ok(client) => client,
         Err(failure) => {
@@ -70,9 +70,9 @@ async fn carry_out(run: &Run, batch: &Batch, lines: Lines) -> Result<u8, Failure
     })?;
     let (actions, _) = watch::channel(None);
     let (notices, mut noticed) = mpsc::channel(NOTICES);
-    let mut course = Course {
+    let mut commands_run = CommandsRun {
         run,
-        batch,
+        commands,
         host: host.into(),
         client,
         tally: Tally::new(lines.count),
@@ -83,26 +83,26 @@ async fn carry_out(run: &Run, batch: &Batch, lines: Lines) -> Result<u8, Failure
         printed: 0,
         actions,
         notices,
-        insistence: Insistence::default(),
+        escalation: SignalEscalation::default(),
         interrupted: None,
         progress,
-        halt: None,
+        abort: None,
     };
-    while !course.is_over() {
-        let at = &mut course;
+    while !commands_run.is_over() {
+        let at = &mut commands_run;
         let (room, ready, timeout) = (at.has_room(), at.is_ready(), at.timeout());
         tokio::select! {
             line = next(&mut at.lines), if room => at.handle_line(line),
             Some(done) = at.running.join_next() => at.handle_end(done),
             // Why there is no place any more, its writer says.
             Ok(place) = out.reserve(), if ready => at.print(place),
-            end = &mut written => at.halt = Halt::by_writing(end),
+            end = &mut written => at.abort = Abort::by_writing(end),
             Some(notice) = noticed.recv() => at.progress.handle_notice(&notice, Instant::now()),
             caught = signals.next() => at.handle_signal(caught).await,
             () = until(timeout) => at.handle_timeout(),
         }
     }
-    Ok(course.conclude(out, written, &mut signals).await)
+    Ok(commands_run.conclude(out, written, &mut signals).await)
 }
 
 /// The next line, while there may be one.
@@ -114,9 +114,9 @@ async fn next(lines: &mut Option<Lines>) -> Option<io::Result<Line>> {
 }
 
 /// Many commands on their way.
-struct Course<'a> {
+struct CommandsRun<'a> {
     run: &'a Run,
-    batch: &'a Batch,
+    commands: &'a Commands,
     host: Arc<str>,
     client: Client,
     /// None after the last.
@@ -130,17 +130,17 @@ struct Course<'a> {
     printed: u64,
     actions: watch::Sender<Option<Action>>,
     notices: mpsc::Sender<Notice>,
-    insistence: Insistence,
+    escalation: SignalEscalation,
     /// The first of our signals, after which nothing begins.
     interrupted: Option<Signal>,
     tally: Tally,
     progress: Progress,
-    halt: Option<Halt>,
+    abort: Option<Abort>,
 }
 
 /// Why it ends before its commands do.
 #[derive(Debug)]
-enum Halt {
+enum Abort {
     /// Nobody reads the results.
     ReaderGone,
     /// Something could not be written or read here.
@@ -149,7 +149,7 @@ enum Halt {
     GivenUp(Signal),
 }
 
-impl Halt {
+impl Abort {
     /// The reason that the end of the writer is, if it is any.
     fn by_writing(end: io::Result<()>) -> Option<Self> {
         let error = end.err()?;
@@ -163,22 +163,22 @@ impl Halt {
     }
 }
 
-impl Course<'_> {
+impl CommandsRun<'_> {
     fn has_room(&self) -> bool {
         let held = self.running.len() + self.ended.len();
-        let room = self.running.len() < self.batch.parallel && held < 2 * self.batch.parallel;
+        let room = self.running.len() < self.commands.parallel && held < 2 * self.commands.parallel;
         room && self.interrupted.is_none() && self.lines.is_some()
     }
 
     /// Whether a result may be printed now.
     fn is_ready(&self) -> bool {
         let first = self.ended.first_key_value();
-        first.is_some_and(|(place, _)| !self.batch.ordered || *place == self.printed)
+        first.is_some_and(|(place, _)| !self.commands.ordered || *place == self.printed)
     }
 
     fn is_over(&self) -> bool {
         let begins = self.lines.is_some() && self.interrupted.is_none();
-        self.halt.is_some() || !begins && self.running.is_empty() && self.ended.is_empty()
+        self.abort.is_some() || !begins && self.running.is_empty() && self.ended.is_empty()
     }
 
     /// Whether a line is left that nothing came of.
@@ -194,7 +194,7 @@ impl Course<'_> {
                 let message = format!("cannot read standard input: {error}");
                 let failure = Failure::new(ErrorKind::LocalIo, message)
                     .hint("Commands that still ran were killed there; write the lines to a file.");
-                self.halt = Some(Halt::LocalIo(failure));
+                self.abort = Some(Abort::LocalIo(failure));
             }
             Some(Ok(Line { number: line, words })) => {
                 let place = self.begun;
@@ -210,13 +210,13 @@ impl Course<'_> {
         }
     }
 
-    fn begin(&mut self, place: u64, line: u64, words: &Words) {
+    fn begin(&mut self, place: u64, line: u64, words: &CommandSpec) {
         let mut command = session::command(self.run, words, &self.client);
         command.stdin(Stdio::Null);
-        let wires = Wires { actions: self.actions.subscribe(), notices: self.notices.clone() };
-        let (host, most) = (Arc::clone(&self.host), self.batch.max_output);
+        let handles = Handles { actions: self.actions.subscribe(), notices: self.notices.clone() };
+        let (host, most) = (Arc::clone(&self.host), self.commands.max_output);
         self.running.spawn(async move {
-            let (report, stdout, stderr) = one::carry_out(&host, command, most, wires).await;
+            let (report, stdout, stderr) = one::carry_out(&host, command, most, handles).await;
             Done { place, line, report, stdout, stderr }
         });
     }
@@ -226,7 +226,7 @@ impl Course<'_> {
             Ok(done) => self.end(done),
             Err(error) => {
                 let message = format!("the task of a command is lost: {error}");
-                self.halt = Some(Halt::LocalIo(Failure::new(ErrorKind::LocalIo, message)));
+                self.abort = Some(Abort::LocalIo(Failure::new(ErrorKind::LocalIo, message)));
             }
         }
     }
@@ -248,7 +248,7 @@ impl Course<'_> {
         match caught {
             Caught::Ending(signal) => {
                 self.interrupted.get_or_insert(signal);
-                let action = self.insistence.handle_signal(signal, Instant::now());
+                let action = self.escalation.handle_signal(signal, Instant::now());
                 self.act(action);
             }
             Caught::Suspend => signals::suspend(&self.client).await,
@@ -256,12 +256,12 @@ impl Course<'_> {
     }
 
     fn timeout(&self) -> Option<Instant> {
-        self.insistence.timeout().into_iter().chain(self.progress.timeout()).min()
+        self.escalation.timeout().into_iter().chain(self.progress.timeout()).min()
     }
 
     fn handle_timeout(&mut self) {
         let now = Instant::now();
-        if let Some(action) = self.insistence.handle_timeout(now) {
+        if let Some(action) = self.escalation.handle_timeout(now) {
             self.act(action);
         }
         self.progress.handle_timeout(&self.tally, now);
@@ -269,7 +269,7 @@ impl Course<'_> {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::GiveUp(signal) => self.halt = Some(Halt::GivenUp(signal)),
+            Action::GiveUp(signal) => self.abort = Some(Abort::GivenUp(signal)),
             action => {
                 self.actions.send_replace(Some(action));
             }
@@ -281,29 +281,30 @@ impl Course<'_> {
         let left = self.leaves_lines();
         // What still runs is killed there.
         self.running.abort_all();
-        if self.halt.is_none() {
+        if self.abort.is_none() {
             drop(out);
-            let (insistence, client) = (self.insistence, &self.client);
-            let written = signals::unless_caught(signals, insistence, client, written).await;
-            self.halt = written.map_or_else(|signal| Some(Halt::GivenUp(signal)), Halt::by_writing);
-        } else if let Some(Halt::GivenUp(_)) = self.halt {
+            let (escalation, client) = (self.escalation, &self.client);
+            let written = signals::unless_caught(signals, escalation, client, written).await;
+            self.abort =
+                written.map_or_else(|signal| Some(Abort::GivenUp(signal)), Abort::by_writing);
+        } else if let Some(Abort::GivenUp(_)) = self.abort {
             let ended = std::mem::take(&mut self.ended);
             // Whoever interrupted twice does not wait for a full pager either.
             let _ = timeout(LAST_OUTPUT, print_all(ended, out, written)).await;
         }
-        let status = match (&self.halt, self.interrupted) {
-            (Some(Halt::ReaderGone), _) => status::READER_GONE,
-            (Some(Halt::LocalIo(_)), _) => status::LOCAL_IO,
-            (Some(Halt::GivenUp(signal)), _) => signal.exit_status(),
+        let status = match (&self.abort, self.interrupted) {
+            (Some(Abort::ReaderGone), _) => status::READER_GONE,
+            (Some(Abort::LocalIo(_)), _) => status::LOCAL_IO,
+            (Some(Abort::GivenUp(signal)), _) => signal.exit_status(),
             (None, Some(signal)) if left => signal.exit_status(),
             (None, _) => self.tally.status(),
         };
         let _ = timeout(LAST_OUTPUT, self.progress.finish(&self.tally)).await;
-        if let Some(Halt::LocalIo(failure)) = &self.halt {
+        if let Some(Abort::LocalIo(failure)) = &self.abort {
             text::say(&text::failure(Some(&self.host), failure));
         }
-        if !matches!(self.halt, Some(Halt::GivenUp(_))) {
-            session::leave(self.run, Some(self.client)).await;
+        if !matches!(self.abort, Some(Abort::GivenUp(_))) {
+            session::finish(self.run, Some(self.client)).await;
         }
         status
     }

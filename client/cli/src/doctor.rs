@@ -8,7 +8,7 @@ use rcmd_certs::clock::{now_unix, span};
 use rcmd_certs::text::{printable, sentence};
 use rcmd_certs::tls::{ClientFiles, check_client, load_leaf};
 use rcmd_certs::x509::Certificate;
-use rcmd_client::membership;
+use rcmd_client::renewal;
 use rcmd_client::{Client, Config, ErrorKind, Failure, Outcome, connect};
 use rustls::CommonState;
 use serde::Serialize;
@@ -177,7 +177,7 @@ fn certificate(doctor: &Doctor) -> Result<String, Failure> {
         let message = format!("{} {}", rcmd_certs::files::shown(&finding.path), finding.problem);
         return Err(Failure::new(ErrorKind::Tls, message).hint(sentence(&finding.remedy)));
     }
-    if let Some(failed) = membership::last_failure(&doctor.layout) {
+    if let Some(failed) = renewal::last_failure(&doctor.layout) {
         let hint = "Try `rcmd-client enroll --renew`.";
         return Err(Failure::new(ErrorKind::Tls, failed).hint(hint));
     }

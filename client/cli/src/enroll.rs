@@ -7,7 +7,7 @@ use rcmd_certs::enroll::token::Token;
 use rcmd_certs::enroll::{EnrollError, EnrollmentOptions, Fetched, Kind, enroll as fetch};
 use rcmd_certs::files::shown;
 use rcmd_certs::text::printable;
-use rcmd_client::membership::{self, Renewed, When};
+use rcmd_client::renewal::{self, Renewed, When};
 use rcmd_client::{ErrorKind, Failure};
 
 use crate::arguments::EnrollArguments;
@@ -47,7 +47,7 @@ async fn fetch_identity(layout: &Layout, typed: &EnrollArguments) -> Result<Stri
         Err(error) => Err(error),
     };
     let fetched = fetched.map_err(|error| Failure::new(ErrorKind::Tls, error.to_string()))?;
-    Ok(told(layout, typed, &fetched))
+    Ok(report(layout, typed, &fetched))
 }
 
 fn token(typed: &EnrollArguments) -> Result<Token, EnrollError> {
@@ -61,7 +61,7 @@ fn token(typed: &EnrollArguments) -> Result<Token, EnrollError> {
     }
 }
 
-fn told(layout: &Layout, typed: &EnrollArguments, fetched: &Fetched) -> String {
+fn report(layout: &Layout, typed: &EnrollArguments, fetched: &Fetched) -> String {
     if let Some(clock) = fetched.clock {
         text::say(&text::line(Tone::Notice, &clock.to_string()));
     }
@@ -86,7 +86,7 @@ async fn renew(layout: &Layout, typed: &EnrollArguments) -> Result<String, Failu
         return Err(Failure::new(ErrorKind::Tls, missing.to_string()));
     }
     let when = if typed.in_own_time { When::Due } else { When::Now };
-    let renewed = tokio::time::timeout(IN_OWN_TIME, membership::renew(layout, when)).await;
+    let renewed = tokio::time::timeout(IN_OWN_TIME, renewal::renew(layout, when)).await;
     let renewed = renewed.unwrap_or_else(|_| {
         Err(Failure::new(ErrorKind::Tls, "the authority did not answer in time"))
     })?;

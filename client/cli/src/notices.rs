@@ -10,7 +10,7 @@ const SILENT: Duration = Duration::from_secs(1);
 
 /// The state of the link as far as it was told.
 #[derive(Debug, Default)]
-pub(crate) struct News {
+pub(crate) struct LinkNotices {
     /// A loss, and when to tell of it.
     pending: Option<(Instant, String)>,
     /// Whether a loss was told, and its end was not.
@@ -27,7 +27,7 @@ enum Busy {
     Told,
 }
 
-impl News {
+impl LinkNotices {
     /// Something happened; gives what to say about it now.
     pub(crate) fn handle(&mut self, notice: &Notice, now: Instant) -> Option<String> {
         match notice {
@@ -60,7 +60,7 @@ impl News {
         self.busy = Busy::No;
     }
 
-    /// When to call [`News::handle_timeout`].
+    /// When to call [`LinkNotices::handle_timeout`].
     pub(crate) fn timeout(&self) -> Option<Instant> {
         let lost = self.pending.as_ref().map(|(at, _)| *at);
         let busy = match &self.busy {
@@ -70,7 +70,7 @@ impl News {
         lost.into_iter().chain(busy).min()
     }
 
-    /// The time of [`News::timeout`] came; gives what to say now.
+    /// The time of [`LinkNotices::timeout`] came; gives what to say now.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<String> {
         if let Busy::Pending(at, text) = &mut self.busy
             && *at <= now
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_short_loss_is_never_mentioned() {
-        let (mut news, now) = (News::default(), Instant::now());
+        let (mut news, now) = (LinkNotices::default(), Instant::now());
         assert_eq!(news.handle(&lost(), now), None);
         let resumed = Notice::Resumed(Duration::from_millis(300));
         assert_eq!(news.handle(&resumed, now + Duration::from_millis(300)), None);
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_long_loss_is_told_once_and_so_is_its_end() {
-        let (mut news, now) = (News::default(), Instant::now());
+        let (mut news, now) = (LinkNotices::default(), Instant::now());
         news.handle(&lost(), now);
         assert_eq!(news.handle_timeout(now), None);
         assert_eq!(news.handle(&lost(), now + SILENT / 2), None);
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn a_host_that_is_busy_for_long_is_told_once() {
         let busy = Notice::Busy("full".to_owned());
-        let (mut news, now) = (News::default(), Instant::now());
+        let (mut news, now) = (LinkNotices::default(), Instant::now());
         assert_eq!(news.handle(&busy, now), None);
         assert_eq!(news.handle(&busy, now + SILENT / 2), None);
         assert_eq!(news.timeout(), Some(now + SILENT));
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_host_that_is_busy_for_a_moment_is_never_mentioned() {
-        let (mut news, now) = (News::default(), Instant::now());
+        let (mut news, now) = (LinkNotices::default(), Instant::now());
         assert_eq!(news.handle(&Notice::Busy("full".to_owned()), now), None);
         news.handle_start();
         assert_eq!(news.timeout(), None);

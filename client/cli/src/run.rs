@@ -9,11 +9,11 @@ use rcmd_client::{Client, ErrorKind, Failure, Outcome, Report, Signal};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use crate::command::Words;
+use crate::command::CommandSpec;
 use crate::output::sink::Place;
-use crate::output::writer::Screen;
-use crate::settings::{Run, Volume};
-use crate::signals::{self, Insistence, LAST_OUTPUT, Signals};
+use crate::output::writer::OutputWriter;
+use crate::settings::{Run, Verbosity};
+use crate::signals::{self, LAST_OUTPUT, SignalEscalation, Signals};
 use crate::{session, text};
 
 mod attend;
@@ -25,9 +25,9 @@ use ended::{Cause, Ended, unwritten};
 ///
 /// # Errors
 /// When nothing was tried: this machine can't do it.
-pub(crate) fn run(run: &Run, words: &Words) -> Result<u8, Failure> {
+pub(crate) fn run(run: &Run, words: &CommandSpec) -> Result<u8, Failure> {
     if run.dry_run {
-        return dry(run, words);
+        return dry_run(run, words);
     }
     // Before anything runs: a result that can't be written must not be found out afterwards.
     let result = run.result.as_deref().map(create).transpose()?;
@@ -39,7 +39,7 @@ pub(crate) fn run(run: &Run, words: &Words) -> Result<u8, Failure> {
 }
 
 /// Asks the host instead of running anything.
-fn dry(run: &Run, words: &Words) -> Result<u8, Failure> {
+fn dry_run(run: &Run, words: &CommandSpec) -> Result<u8, Failure> {
     let runtime = session::runtime()?;
     let answer = runtime.block_on(async {
         let client = session::connect(run).await?;
@@ -68,30 +68,30 @@ fn create(path: &Path) -> Result<File, Failure> {
     })
 }
 
-async fn carry_out(run: &Run, words: &Words, result: Option<File>) -> Result<u8, Failure> {
+async fn carry_out(run: &Run, words: &CommandSpec, result: Option<File>) -> Result<u8, Failure> {
     let host = run.target.to_string();
-    let mut screen = Screen::open(run.form, &host);
+    let mut writer = OutputWriter::open(run.form, &host);
     let (ended, client, signals) = match session::connect(run).await {
         Err(failure) => (Ended::by_report(session::not_started(&host, failure)), None, None),
         Ok(client) => {
-            let (ended, signals) = attempt(run, words, &host, &client, &mut screen).await;
+            let (ended, signals) = attempt(run, words, &host, &client, &mut writer).await;
             (ended, Some(client), signals)
         }
     };
     let signals = client.as_ref().zip(signals);
-    let ended = conclude(run, &host, ended, screen, result, signals).await;
+    let ended = conclude(run, &host, ended, writer, result, signals).await;
     let client = client.filter(|_| !matches!(ended.cause, Cause::GivenUp(_)));
-    session::leave(run, client).await;
+    session::finish(run, client).await;
     Ok(ended.status())
 }
 
 async fn attempt(
     run: &Run,
-    words: &Words,
+    words: &CommandSpec,
     host: &str,
     client: &Client,
-    screen: &mut Screen,
-) -> (Ended, Option<(Signals, Insistence)>) {
+    writer: &mut OutputWriter,
+) -> (Ended, Option<(Signals, SignalEscalation)>) {
     let mut child = match session::command(run, words, client).spawn().await {
         Err(failure) => return (Ended::by_report(session::not_started(host, failure)), None),
         Ok(child) => child,
@@ -107,9 +107,9 @@ async fn attempt(
             (Ended::by_report(child.wait().await).spoiled(failure), None)
         }
         Ok(mut signals) => {
-            let (ended, insistence) =
-                attend::attend(run, host, client, child, screen, &mut signals).await;
-            (ended, Some((signals, insistence)))
+            let (ended, escalation) =
+                attend::attend(run, host, client, child, writer, &mut signals).await;
+            (ended, Some((signals, escalation)))
         }
     }
 }
@@ -119,24 +119,24 @@ async fn conclude(
     run: &Run,
     host: &str,
     mut ended: Ended,
-    mut screen: Screen,
+    mut writer: OutputWriter,
     result: Option<File>,
-    signals: Option<(&Client, (Signals, Insistence))>,
+    signals: Option<(&Client, (Signals, SignalEscalation))>,
 ) -> Ended {
     // A reader that went away ends everything quietly.
     if ended.cause != Cause::ReaderGone {
-        for remark in remarks(&ended.report, run.volume) {
-            screen.note(host, &remark);
+        for remark in remarks(&ended.report, run.verbosity) {
+            writer.note(host, &remark);
         }
     }
-    let finishing = screen.finish(&ended.report);
+    let finishing = writer.finish(&ended.report);
     let finished = match (ended.cause, signals) {
         // Whoever interrupted twice does not wait for a full pager either.
         (Cause::GivenUp(_), _) => timeout(LAST_OUTPUT, finishing).await.unwrap_or(Ok(())),
         (_, None) => finishing.await,
-        (cause, Some((client, (mut signals, insistence)))) => {
+        (cause, Some((client, (mut signals, escalation)))) => {
             let finished =
-                signals::unless_caught(&mut signals, insistence, client, finishing).await;
+                signals::unless_caught(&mut signals, escalation, client, finishing).await;
             finished.unwrap_or_else(|signal| {
                 if cause == Cause::Report {
                     ended.cause = Cause::GivenUp(signal);
@@ -199,9 +199,9 @@ fn complaint(run: &Run, ended: &Ended) -> Option<Failure> {
 }
 
 /// What a person would want to know of an end that is no error.
-fn remarks(report: &Report, volume: Volume) -> Vec<String> {
+fn remarks(report: &Report, verbosity: Verbosity) -> Vec<String> {
     let mut remarks = Vec::new();
-    if volume == Volume::Quiet {
+    if verbosity == Verbosity::Quiet {
         return remarks;
     }
     // As in a shell, nobody is told of an interrupt and of a reader that went away.
@@ -218,7 +218,7 @@ fn remarks(report: &Report, volume: Volume) -> Vec<String> {
     if report.truncated && report.error.is_none() {
         remarks.push("the beginning of the output was no longer kept there".into());
     }
-    if volume == Volume::Verbose {
+    if verbosity == Verbosity::Verbose {
         let code = report.code.map(|code| format!(" {code}")).unwrap_or_default();
         let time = report.duration_ms.map(|ms| format!(" after {ms} ms")).unwrap_or_default();
         let (out, err) = (report.stdout_bytes, report.stderr_bytes);

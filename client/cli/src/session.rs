@@ -4,13 +4,13 @@ use std::io::{self, IsTerminal as _};
 use std::process::{self, Stdio};
 
 use rcmd_certs::Layout;
-use rcmd_client::membership::{self, Renewed, When};
+use rcmd_client::renewal::{self, Renewed, When};
 use rcmd_client::{Client, Command, Config, ErrorKind, Failure, Outcome, Report};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, sleep_until};
 
-use crate::command::Words;
-use crate::settings::{Run, Volume};
+use crate::command::CommandSpec;
+use crate::settings::{Run, Verbosity};
 use crate::text::{self, Tone};
 
 /// Makes a runtime of one thread: what blocks has threads of its own.
@@ -25,8 +25,8 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 }
 
 /// What is left to do when output and result are out. Nobody waits for what comes of the renewal.
-pub(crate) async fn leave(run: &Run, client: Option<Client>) {
-    let tell = run.volume != Volume::Quiet && io::stderr().is_terminal();
+pub(crate) async fn finish(run: &Run, client: Option<Client>) {
+    let tell = run.verbosity != Verbosity::Quiet && io::stderr().is_terminal();
     renew_in_own_time(&run.layout, tell);
     if let Some(client) = client {
         client.close().await;
@@ -53,10 +53,10 @@ async fn config(run: &Run) -> Result<Config, Failure> {
 }
 
 /// The command of these words, with everything that the flags say of it.
-pub(crate) fn command(run: &Run, words: &Words, client: &Client) -> Command {
+pub(crate) fn command(run: &Run, words: &CommandSpec, client: &Client) -> Command {
     let mut command = match words {
-        Words::Shell(line) => client.shell(line),
-        Words::Exec { program, arguments } => {
+        CommandSpec::Shell(line) => client.shell(line),
+        CommandSpec::Exec { program, arguments } => {
             let mut command = client.exec(program);
             command.args(arguments);
             command
@@ -102,10 +102,10 @@ pub(crate) async fn until(timeout: Option<Instant>) {
 /// After a command: a renewal that is due is left to a process of its own, which nobody waits for.
 /// Once in two thirds of a life this costs the start of a process, and else a look at two files.
 fn renew_in_own_time(layout: &Layout, tell: bool) {
-    if !membership::is_time(layout, When::Due) {
+    if !renewal::is_time(layout, When::Due) {
         return;
     }
-    if tell && let Some(failure) = membership::last_failure(layout) {
+    if tell && let Some(failure) = renewal::last_failure(layout) {
         text::say(&text::line(Tone::Error, &failure));
     }
     let Ok(program) = std::env::current_exe() else { return };

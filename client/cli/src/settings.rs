@@ -9,9 +9,9 @@ use rcmd_certs::Layout;
 use rcmd_client::{InvalidTarget, Target};
 use rcmd_protocol::outcome::{ErrorKind, Failure};
 
-use crate::arguments::commands::Batch;
+use crate::arguments::commands::Commands;
 use crate::arguments::{Common, DoctorArguments, RunArguments};
-use crate::command::Words;
+use crate::command::CommandSpec;
 use crate::input;
 use crate::output::{Form, encoding};
 use crate::settings::file::File;
@@ -43,19 +43,19 @@ pub(crate) struct Run {
     pub(crate) lock: Option<(String, Duration)>,
     pub(crate) form: Form,
     pub(crate) result: Option<PathBuf>,
-    pub(crate) volume: Volume,
+    pub(crate) verbosity: Verbosity,
 }
 
 /// One command or many.
 #[derive(Debug)]
 pub(crate) enum Work {
-    One(Words),
-    Many(Batch),
+    One(CommandSpec),
+    Many(Commands),
 }
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Volume {
+pub(crate) enum Verbosity {
     /// Errors alone.
     Quiet,
     /// Errors, and notices that a person would want.
@@ -93,9 +93,9 @@ impl Run {
         }
         let typed_encoding = options.encoding.as_deref().map(encoding::named).transpose()?;
         let target = target(host)?;
-        let work = match options.batch.take(common.json, words)? {
-            Some(batch) => Work::Many(batch),
-            None => Work::One(Words::read(words, options.shell, options.exec)?),
+        let work = match options.many.take(common.json, words)? {
+            Some(commands) => Work::Many(commands),
+            None => Work::One(CommandSpec::read(words, options.shell, options.exec)?),
         };
         let env =
             options.env.iter().map(|setting| setting_of(setting)).collect::<Result<_, _>>()?;
@@ -124,7 +124,7 @@ impl Run {
             busy_wait: options.busy_wait.unwrap_or(BUSY_WAIT),
             form,
             result: options.result,
-            volume: volume(&common),
+            verbosity: verbosity(&common),
             layout,
         })
     }
@@ -177,11 +177,11 @@ fn connect_timeout(common: &Common, file: &File) -> Duration {
     common.connect_timeout.or(file.connect_timeout).unwrap_or(CONNECT_TIMEOUT)
 }
 
-fn volume(common: &Common) -> Volume {
+fn verbosity(common: &Common) -> Verbosity {
     match (common.quiet, common.verbose) {
-        (true, _) => Volume::Quiet,
-        (false, 0) => Volume::Normal,
-        (false, _) => Volume::Verbose,
+        (true, _) => Verbosity::Quiet,
+        (false, 0) => Verbosity::Normal,
+        (false, _) => Verbosity::Verbose,
     }
 }
 

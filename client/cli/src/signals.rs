@@ -89,12 +89,12 @@ pub(crate) async fn suspend(client: &Client) {
 /// The signal that ended the wait; also one that came before, and whose time is over.
 pub(crate) async fn unless_caught<T>(
     signals: &mut Signals,
-    insistence: Insistence,
+    escalation: SignalEscalation,
     client: &Client,
     printing: impl Future<Output = T>,
 ) -> Result<T, Signal> {
     let mut printing = pin!(printing);
-    let mut over = pin!(insistence.over());
+    let mut over = pin!(escalation.over());
     let signal = loop {
         tokio::select! {
             printed = &mut printing => return Ok(printed),
@@ -144,7 +144,7 @@ pub(crate) enum Action {
 ///                                5 s or INT, QUIT
 /// ```
 #[derive(Debug, Default)]
-pub(crate) struct Insistence {
+pub(crate) struct SignalEscalation {
     stage: Stage,
 }
 
@@ -163,7 +163,7 @@ enum Stage {
     },
 }
 
-impl Insistence {
+impl SignalEscalation {
     /// A signal came.
     pub(crate) fn handle_signal(&mut self, signal: Signal, now: Instant) -> Action {
         let interrupts = signal == Signal::INT || signal == Signal::QUIT;
@@ -182,7 +182,7 @@ impl Insistence {
         }
     }
 
-    /// When to call [`Insistence::handle_timeout`].
+    /// When to call [`SignalEscalation::handle_timeout`].
     pub(crate) fn timeout(&self) -> Option<Instant> {
         match self.stage {
             Stage::Calm | Stage::Interrupted => None,
@@ -190,7 +190,7 @@ impl Insistence {
         }
     }
 
-    /// The time of [`Insistence::timeout`] came.
+    /// The time of [`SignalEscalation::timeout`] came.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<Action> {
         match self.stage {
             Stage::Patient { signal, until } if until <= now => Some(self.kill(signal, now)),
@@ -222,35 +222,35 @@ mod tests {
 
     #[test]
     fn the_second_interrupt_kills_and_two_seconds_later_nobody_waits() {
-        let (mut insistence, now) = (Insistence::default(), Instant::now());
-        assert_eq!(insistence.handle_signal(Signal::INT, now), Action::Pass(Signal::INT));
-        assert_eq!(insistence.timeout(), None);
-        assert_eq!(insistence.handle_signal(Signal::INT, now), Action::Kill);
-        assert_eq!(insistence.timeout(), Some(now + LAST_WORD));
-        assert_eq!(insistence.handle_timeout(now), None);
-        let end = insistence.handle_timeout(now + LAST_WORD);
+        let (mut escalation, now) = (SignalEscalation::default(), Instant::now());
+        assert_eq!(escalation.handle_signal(Signal::INT, now), Action::Pass(Signal::INT));
+        assert_eq!(escalation.timeout(), None);
+        assert_eq!(escalation.handle_signal(Signal::INT, now), Action::Kill);
+        assert_eq!(escalation.timeout(), Some(now + LAST_WORD));
+        assert_eq!(escalation.handle_timeout(now), None);
+        let end = escalation.handle_timeout(now + LAST_WORD);
         assert_eq!(end, Some(Action::GiveUp(Signal::INT)));
     }
 
     #[test]
     fn patience_after_term_ends_after_five_seconds_and_a_second_term_does_not_renew_it() {
         for signal in [Signal::TERM, Signal::HUP] {
-            let (mut insistence, now) = (Insistence::default(), Instant::now());
-            assert_eq!(insistence.handle_signal(signal, now), Action::Pass(signal));
+            let (mut escalation, now) = (SignalEscalation::default(), Instant::now());
+            assert_eq!(escalation.handle_signal(signal, now), Action::Pass(signal));
             let later = now + Duration::from_secs(3);
-            assert_eq!(insistence.handle_signal(signal, later), Action::Pass(signal));
-            assert_eq!(insistence.timeout(), Some(now + PATIENCE));
-            assert_eq!(insistence.handle_timeout(now + PATIENCE), Some(Action::Kill));
-            let end = insistence.handle_timeout(now + PATIENCE + LAST_WORD);
+            assert_eq!(escalation.handle_signal(signal, later), Action::Pass(signal));
+            assert_eq!(escalation.timeout(), Some(now + PATIENCE));
+            assert_eq!(escalation.handle_timeout(now + PATIENCE), Some(Action::Kill));
+            let end = escalation.handle_timeout(now + PATIENCE + LAST_WORD);
             assert_eq!(end, Some(Action::GiveUp(signal)));
         }
     }
 
     #[test]
     fn an_interrupt_ends_patience_at_once() {
-        let (mut insistence, now) = (Insistence::default(), Instant::now());
-        insistence.handle_signal(Signal::TERM, now);
-        assert_eq!(insistence.handle_signal(Signal::INT, now), Action::Kill);
+        let (mut escalation, now) = (SignalEscalation::default(), Instant::now());
+        escalation.handle_signal(Signal::TERM, now);
+        assert_eq!(escalation.handle_signal(Signal::INT, now), Action::Kill);
     }
 
     #[test]

@@ -20,45 +20,45 @@ use tokio::{
 };
 
 use super::{
+    connection::Connection,
     input::Input,
-    order::{Opening, Purpose},
+    order::{NewChannel, Purpose},
     progress::{Notice, Progress},
     receiving::Receiving,
-    wire::Wire,
 };
 
 mod busy;
+mod busy_retry;
 mod end;
-mod hear;
-mod patience;
+mod on_frame;
 
-use patience::Patience;
+use busy_retry::BusyRetry;
 
 /// Signals that are kept to be sent again after a loss.
 const SIGNALS: usize = 64;
 /// Starts that are sent again because another client's generation was higher.
-const BIDS: u32 = 2;
+const GENERATION_RETRIES: u32 = 2;
 
 /// Which server process may have had the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Sent {
+pub(super) enum StartSent {
     /// None: it was never handed to a connection.
-    No,
+    Never,
     /// The one behind the present connection, whose hello has not come.
-    Unlearned,
+    AwaitingHello,
     /// This one.
     To(Instance),
     /// One that was never learned: the connection broke before its hello.
-    Unsure,
+    Unknown,
 }
 
 /// What the channel waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     /// A connection.
-    Adrift,
+    Detached,
     /// The answer to a start.
-    Asking,
+    Starting,
     /// The answer to an attach.
     Attaching,
     /// The end.
@@ -68,13 +68,13 @@ enum State {
 /// Whether a channel goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
-pub(super) enum Step {
+pub(super) enum Next {
     /// It does.
-    On,
+    Continue,
     /// It wants to be put onto the connection anew, as a start.
-    Again,
+    Restart,
     /// It wants to be put onto a connection later, as a start.
-    Rest,
+    RetryLater,
     /// It has its report.
     Ended,
 }
@@ -97,7 +97,7 @@ pub(super) struct Channel {
     /// The number on the connection that had it last; 0 before the first.
     ch: u32,
     generation: u64,
-    sent: Sent,
+    sent: StartSent,
     state: State,
     progress: watch::Sender<Progress>,
     notices: mpsc::Sender<Notice>,
@@ -111,15 +111,24 @@ pub(super) struct Channel {
     job: Option<(JobId, Algorithm)>,
     started_at: Option<u64>,
     lost: Option<Lost>,
-    bids: u32,
-    patience: Patience,
+    generation_retries: u32,
+    busy_retry: BusyRetry,
 }
 
 impl Channel {
-    pub(super) fn new(host: Arc<str>, opening: Opening) -> Self {
-        let Opening {
-            key, body, progress, notices, stdout, stderr, room, purpose, patience, ..
-        } = opening;
+    pub(super) fn new(host: Arc<str>, new_channel: NewChannel) -> Self {
+        let NewChannel {
+            key,
+            body,
+            progress,
+            notices,
+            stdout,
+            stderr,
+            room,
+            purpose,
+            busy_wait,
+            ..
+        } = new_channel;
         Self {
             host,
             // Nothing would read it in a dry run.
@@ -129,8 +138,8 @@ impl Channel {
             body,
             ch: 0,
             generation: 0,
-            sent: Sent::No,
-            state: State::Adrift,
+            sent: StartSent::Never,
+            state: State::Detached,
             progress,
             notices,
             stdout: Receiving::new(Stream::Stdout, stdout),
@@ -141,14 +150,14 @@ impl Channel {
             job: None,
             started_at: None,
             lost: None,
-            bids: 0,
-            patience: Patience::new(patience),
+            generation_retries: 0,
+            busy_retry: BusyRetry::new(busy_wait),
         }
     }
 
     /// Whether it is to be put onto the connection when the server has said what it can.
     pub(super) fn awaits_hello(&self) -> bool {
-        self.state == State::Adrift && self.sent == Sent::No && self.resting().is_none()
+        self.state == State::Detached && self.sent == StartSent::Never && self.resting().is_none()
     }
 
     /// Its number on the present connection.
@@ -158,14 +167,14 @@ impl Channel {
 
     /// Whether the server can have heard of it on no other connection than the present.
     pub(super) fn is_fresh(&self) -> bool {
-        matches!(self.sent, Sent::No | Sent::Unlearned)
+        matches!(self.sent, StartSent::Never | StartSent::AwaitingHello)
     }
 
     /// When it is to be given up, if no connection has it.
     pub(super) fn deadline(&self, grace: Duration) -> Option<Instant> {
         let wanted = self.body.grace_ms().map_or(grace, Duration::from_millis);
         let lost = self.lost.map(|lost| lost.at + wanted.min(grace));
-        lost.into_iter().chain(self.out_of_patience()).min()
+        lost.into_iter().chain(self.busy_retry_ends()).min()
     }
 
     // --- on and off a connection ---
@@ -174,13 +183,13 @@ impl Channel {
     ///
     /// A start that needs more of the server than every server can waits for its hello: a server that
     /// does not know what was asked for would ignore it.
-    pub(super) fn board(&mut self, wire: &mut Wire) -> Step {
-        if self.sent == Sent::No && self.needs().next().is_some() {
-            if wire.hello.is_none() {
+    pub(super) fn attach_to(&mut self, connection: &mut Connection) -> Next {
+        if self.sent == StartSent::Never && self.needs().next().is_some() {
+            if connection.hello.is_none() {
                 self.wake();
-                return Step::Rest;
+                return Next::RetryLater;
             }
-            let lacks = |need: &&str| !wire.capabilities.iter().any(|can| can == need);
+            let lacks = |need: &&str| !connection.capabilities.iter().any(|can| can == need);
             if let Some(need) = self.needs().find(lacks) {
                 let message = format!("the server of {} does not know `{need}`", self.host);
                 let failure = Failure::new(ErrorKind::Protocol, message)
@@ -188,18 +197,18 @@ impl Channel {
                 return self.conclude(Outcome::NotStarted, failure);
             }
         }
-        let Some(ch) = wire.open_channel() else {
+        let Some(ch) = connection.open_channel() else {
             let failure = Failure::new(ErrorKind::Resources, "all channel numbers are used up");
             return self.end_without(failure.hint("Connect again."));
         };
         self.wake();
         self.ch = ch;
         self.raise_generation(0);
-        if self.sent == Sent::No {
-            self.send_start(wire);
+        if self.sent == StartSent::Never {
+            self.send_start(connection);
         } else {
             self.state = State::Attaching;
-            wire.send(Frame::Attach(Attach {
+            connection.send(Frame::Attach(Attach {
                 ch,
                 key: self.key,
                 generation: self.generation,
@@ -210,7 +219,7 @@ impl Channel {
                 },
             }));
         }
-        Step::On
+        Next::Continue
     }
 
     /// Returns what the server must have said that it can, beyond `exec`.
@@ -220,7 +229,7 @@ impl Channel {
     }
 
     /// Sends the start again, on a channel of its own.
-    pub(super) fn start_again(&mut self, wire: &mut Wire) -> Step {
+    pub(super) fn start_again(&mut self, connection: &mut Connection) -> Next {
         // With the caller's own key the record answers, and needs no input.
         if !self.input.as_mut().is_none_or(Input::rewind) && !self.body.keep() {
             let message =
@@ -228,24 +237,24 @@ impl Channel {
             return self
                 .end_without(Failure::new(ErrorKind::Lost, message).hint("Start it again."));
         }
-        self.sent = Sent::No;
-        self.board(wire)
+        self.sent = StartSent::Never;
+        self.attach_to(connection)
     }
 
-    fn send_start(&mut self, wire: &mut Wire) {
-        self.sent = match &wire.hello {
-            Some(hello) => Sent::To(hello.instance),
-            None => Sent::Unlearned,
+    fn send_start(&mut self, connection: &mut Connection) {
+        self.sent = match &connection.hello {
+            Some(hello) => StartSent::To(hello.instance),
+            None => StartSent::AwaitingHello,
         };
-        self.state = State::Asking;
+        self.state = State::Starting;
         let (ch, key, generation) = (self.ch, self.key, self.generation);
         let start = Start { ch, key, generation, body: self.body.clone() };
-        wire.send(match self.purpose {
+        connection.send(match self.purpose {
             Purpose::Run => Frame::Start(start),
             Purpose::DryRun => Frame::Ask(start),
         });
-        self.repeat_requests(wire);
-        self.send_input(wire);
+        self.repeat_requests(connection);
+        self.send_input(connection);
     }
 
     /// Microseconds since 1970 for the first, so that a later process goes before an earlier one.
@@ -260,8 +269,8 @@ impl Channel {
 
     /// The present connection's server has named itself.
     pub(super) fn learn(&mut self, instance: Instance) {
-        if self.sent == Sent::Unlearned {
-            self.sent = Sent::To(instance);
+        if self.sent == StartSent::AwaitingHello {
+            self.sent = StartSent::To(instance);
         }
     }
 
@@ -270,11 +279,11 @@ impl Channel {
         if self.resting().is_some() {
             return;
         }
-        self.state = State::Adrift;
+        self.state = State::Detached;
         match (self.purpose, self.sent) {
             // A question runs nothing, so that it may be asked again, wherever it was asked before.
-            (Purpose::DryRun, _) => self.sent = Sent::No,
-            (Purpose::Run, Sent::Unlearned) => self.sent = Sent::Unsure,
+            (Purpose::DryRun, _) => self.sent = StartSent::Never,
+            (Purpose::Run, StartSent::AwaitingHello) => self.sent = StartSent::Unknown,
             (Purpose::Run, _) => {}
         }
         self.lost.get_or_insert(Lost { at: Instant::now(), since });
@@ -287,92 +296,92 @@ impl Channel {
 
     // --- what the caller asks ---
 
-    pub(super) fn stdin(&mut self, bytes: Bytes, wire: Option<&mut Wire>) {
+    pub(super) fn stdin(&mut self, bytes: Bytes, connection: Option<&mut Connection>) {
         if let Some(input) = &mut self.input {
             input.append(bytes);
         }
-        self.send_input_if(wire);
+        self.send_input_if(connection);
     }
 
-    pub(super) fn finish_stdin(&mut self, wire: Option<&mut Wire>) {
+    pub(super) fn finish_stdin(&mut self, connection: Option<&mut Connection>) {
         if let Some(input) = &mut self.input {
             input.finish();
         }
-        self.send_input_if(wire);
+        self.send_input_if(connection);
     }
 
-    fn send_input_if(&mut self, wire: Option<&mut Wire>) {
-        if let (Some(wire), State::Asking | State::Running) = (wire, self.state) {
-            self.send_input(wire);
+    fn send_input_if(&mut self, connection: Option<&mut Connection>) {
+        if let (Some(connection), State::Starting | State::Running) = (connection, self.state) {
+            self.send_input(connection);
         }
     }
 
-    fn send_input(&mut self, wire: &mut Wire) {
+    fn send_input(&mut self, connection: &mut Connection) {
         let Some(input) = &mut self.input else { return };
         while let Some(frame) = input.next(self.ch) {
-            wire.send(frame);
+            connection.send(frame);
         }
     }
 
-    pub(super) fn consumed(&mut self, stream: Stream, wire: Option<&mut Wire>) {
+    pub(super) fn consumed(&mut self, stream: Stream, connection: Option<&mut Connection>) {
         self.receiving(stream).consumed();
-        if let (Some(wire), State::Running) = (wire, self.state) {
-            self.send_window(stream, wire, false);
+        if let (Some(connection), State::Running) = (connection, self.state) {
+            self.send_window(stream, connection, false);
         }
     }
 
-    pub(super) fn stop(&mut self, stream: Stream, wire: Option<&mut Wire>) {
+    pub(super) fn stop(&mut self, stream: Stream, connection: Option<&mut Connection>) {
         let ch = self.ch;
-        if let (true, Some(wire), State::Asking | State::Running) =
-            (self.receiving(stream).stop(), wire, self.state)
+        if let (true, Some(connection), State::Starting | State::Running) =
+            (self.receiving(stream).stop(), connection, self.state)
         {
-            wire.send(Frame::Stop { ch, stream });
+            connection.send(Frame::Stop { ch, stream });
         }
     }
 
-    pub(super) fn signal(&mut self, signal: Signal, wire: Option<&mut Wire>) {
+    pub(super) fn signal(&mut self, signal: Signal, connection: Option<&mut Connection>) {
         self.number += 1;
         if self.signals.len() >= SIGNALS {
             self.signals.pop_front();
         }
         self.signals.push_back((self.number, signal));
-        if let (Some(wire), State::Asking | State::Running) = (wire, self.state) {
-            wire.send(Frame::Signal { ch: self.ch, number: self.number, signal });
+        if let (Some(connection), State::Starting | State::Running) = (connection, self.state) {
+            connection.send(Frame::Signal { ch: self.ch, number: self.number, signal });
         }
     }
 
-    pub(super) fn cancel(&mut self, wire: Option<&mut Wire>) {
+    pub(super) fn cancel(&mut self, connection: Option<&mut Connection>) {
         self.cancelled = true;
-        if let (Some(wire), State::Asking | State::Running) = (wire, self.state) {
-            wire.send(Frame::Cancel { ch: self.ch });
+        if let (Some(connection), State::Starting | State::Running) = (connection, self.state) {
+            connection.send(Frame::Cancel { ch: self.ch });
         }
     }
 
     /// Nobody waits for its end. What still comes for its channel is ignored, its exit answered.
-    pub(super) fn abandon(&mut self, wire: &mut Wire) {
+    pub(super) fn abandon(&mut self, connection: &mut Connection) {
         let ch = self.ch;
-        if self.state != State::Adrift && self.purpose == Purpose::Run {
-            wire.send(Frame::Cancel { ch });
-            wire.send(Frame::Stop { ch, stream: Stream::Stdout });
-            wire.send(Frame::Stop { ch, stream: Stream::Stderr });
+        if self.state != State::Detached && self.purpose == Purpose::Run {
+            connection.send(Frame::Cancel { ch });
+            connection.send(Frame::Stop { ch, stream: Stream::Stdout });
+            connection.send(Frame::Stop { ch, stream: Stream::Stderr });
         }
-        wire.forget(ch);
+        connection.forget(ch);
     }
 
     /// What the server has to hear again on another connection.
-    fn repeat_requests(&mut self, wire: &mut Wire) {
+    fn repeat_requests(&mut self, connection: &mut Connection) {
         let ch = self.ch;
         for &(number, signal) in &self.signals {
-            wire.send(Frame::Signal { ch, number, signal });
+            connection.send(Frame::Signal { ch, number, signal });
         }
         for (stream, receiving) in [(Stream::Stdout, &self.stdout), (Stream::Stderr, &self.stderr)]
         {
             if receiving.is_stopped() {
-                wire.send(Frame::Stop { ch, stream });
+                connection.send(Frame::Stop { ch, stream });
             }
         }
         if self.cancelled {
-            wire.send(Frame::Cancel { ch });
+            connection.send(Frame::Cancel { ch });
         }
     }
 }

@@ -6,11 +6,11 @@ use rcmd_protocol::{frame::Hello, outcome::Failure};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A stream that a connection runs on.
-pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 /// How the host is reached; tests have their own.
-pub(crate) trait Dial: Send + Sync {
+pub(crate) trait Connector: Send + Sync {
     /// Makes one attempt at a connection.
     fn dial(&self) -> Dialing;
 
@@ -22,11 +22,12 @@ pub(crate) trait Dial: Send + Sync {
 }
 
 /// An attempt at a connection.
-pub(crate) type Dialing = Pin<Box<dyn Future<Output = Result<Box<dyn Io>, Missed>> + Send>>;
+pub(crate) type Dialing =
+    Pin<Box<dyn Future<Output = Result<Box<dyn ByteStream>, DialError>> + Send>>;
 
 /// An attempt that failed.
 #[derive(Clone, Debug)]
-pub(crate) struct Missed {
+pub(crate) struct DialError {
     pub(crate) failure: Failure,
     /// Whether another attempt would fail likewise.
     pub(crate) is_final: bool,

@@ -44,7 +44,7 @@ struct Queue {
     pieces: VecDeque<Piece>,
     consumed: u64,
     /// Whether the link has been told to look at `consumed` and has not done so yet.
-    told: bool,
+    notified: bool,
     ended: bool,
     waker: Option<Waker>,
 }
@@ -125,7 +125,7 @@ impl Feed {
     /// Takes the count of bytes consumed since the last call.
     pub(crate) fn consumed(&self) -> u64 {
         self.0.with(|queue| {
-            queue.told = false;
+            queue.notified = false;
             std::mem::take(&mut queue.consumed)
         })
     }
@@ -171,8 +171,8 @@ impl FeedReader {
     pub(crate) fn consume(&self, count: u64) -> bool {
         self.0.with(|queue| {
             queue.consumed += count;
-            let tell = queue.consumed >= TELL && !queue.told && !queue.ended;
-            queue.told |= tell;
+            let tell = queue.consumed >= TELL && !queue.notified && !queue.ended;
+            queue.notified |= tell;
             tell
         })
     }

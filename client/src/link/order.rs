@@ -26,7 +26,7 @@ use crate::report::Report;
 /// What is asked of the task.
 pub(crate) enum Order {
     /// A new command.
-    Start(Box<Opening>),
+    Start(Box<NewChannel>),
     /// Bytes for stdin, for which `room` has given permits.
     Stdin { id: u64, bytes: Bytes },
     /// The end of stdin.
@@ -50,7 +50,7 @@ pub(crate) enum Order {
 }
 
 /// A new command, with the link's ends of what its [`Child`](crate::Child) holds.
-pub(crate) struct Opening {
+pub(crate) struct NewChannel {
     /// The number under which orders name it.
     pub(crate) id: u64,
     /// Names the start.
@@ -66,7 +66,7 @@ pub(crate) struct Opening {
     /// Permits for standard input, one for each byte that the server has room for.
     pub(crate) room: Arc<Semaphore>,
     /// How long to try again while the host is busy.
-    pub(crate) patience: Duration,
+    pub(crate) busy_wait: Duration,
 }
 
 /// What a channel is opened for.
@@ -78,7 +78,7 @@ pub(crate) enum Purpose {
     DryRun,
 }
 
-impl Opening {
+impl NewChannel {
     /// Ends a command that no connection was ever told of.
     pub(crate) fn refuse(self, host: &str) {
         let failure =
@@ -116,11 +116,11 @@ impl Handle {
     }
 
     /// Sends a command off, or ends it when the task is gone.
-    pub(crate) fn start(&self, opening: Opening) {
-        if let Err(mpsc::error::SendError(Order::Start(opening))) =
-            self.orders.send(Order::Start(Box::new(opening)))
+    pub(crate) fn start(&self, new_channel: NewChannel) {
+        if let Err(mpsc::error::SendError(Order::Start(new_channel))) =
+            self.orders.send(Order::Start(Box::new(new_channel)))
         {
-            opening.refuse(&self.host);
+            new_channel.refuse(&self.host);
         }
     }
 

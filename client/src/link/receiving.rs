@@ -86,7 +86,11 @@ impl Receiving {
     }
 
     /// Compares what the exit says with the end that was verified.
-    pub(super) fn settle(&self, total: u64, digest: Option<StreamDigest>) -> Result<(), EndError> {
+    pub(super) fn check_exit(
+        &self,
+        total: u64,
+        digest: Option<StreamDigest>,
+    ) -> Result<(), EndError> {
         let Some(ended) = self.ended else {
             let why = "its streams have not ended";
             return Err(Fault::Unexpected { frame: "exit", why }.into());

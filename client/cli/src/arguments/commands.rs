@@ -13,7 +13,7 @@ const MAX_OUTPUT: u32 = 1024 * 1024;
 
 /// Options of many commands over one connection.
 #[derive(Args, Debug)]
-pub(crate) struct BatchOptions {
+pub(crate) struct CommandsOptions {
     /// Run each line of this file over one connection
     ///
     /// A line is a line for the shell there or, if it begins with `[`, a JSON array of a program and
@@ -45,7 +45,7 @@ pub(crate) struct BatchOptions {
 
 /// Many commands to be run.
 #[derive(Debug)]
-pub(crate) struct Batch {
+pub(crate) struct Commands {
     /// Where the lines are; none is standard input.
     pub(crate) file: Option<PathBuf>,
     /// Commands at once, at least 1.
@@ -56,7 +56,7 @@ pub(crate) struct Batch {
     pub(crate) max_output: usize,
 }
 
-impl BatchOptions {
+impl CommandsOptions {
     /// Returns the commands to run, if `--commands` was typed; `words` are those after the host.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl BatchOptions {
         &mut self,
         json: bool,
         words: &[OsString],
-    ) -> Result<Option<Batch>, Failure> {
+    ) -> Result<Option<Commands>, Failure> {
         let refused = |message: &str, hint| Err(Failure::new(ErrorKind::Usage, message).hint(hint));
         let Some(file) = self.commands.take() else {
             // Not by clap: what the missing option conflicts with would excuse its absence.
@@ -89,7 +89,7 @@ impl BatchOptions {
                 "Write it into the file: `rcmd-client run --commands FILE HOST`.",
             );
         }
-        Ok(Some(Batch {
+        Ok(Some(Commands {
             file: Some(file).filter(|file| file.as_os_str() != "-"),
             parallel: self.parallel.unwrap_or(PARALLEL).into(),
             ordered: !self.unordered,

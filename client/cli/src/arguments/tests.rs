@@ -132,7 +132,7 @@ fn many_commands_stand_before_the_host_like_any_option() {
     ] {
         let mut run = run(line);
         assert_eq!(run.words, ["web1"]);
-        assert!(run.options.batch.take(false, &[]).unwrap().is_some());
+        assert!(run.options.many.take(false, &[]).unwrap().is_some());
     }
     assert!(refused(&["run", "--commands", "f", "--key", "k", "web1"]).contains("--key"));
 }

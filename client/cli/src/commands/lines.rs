@@ -12,7 +12,7 @@ use rcmd_client::{ErrorKind, Failure};
 use serde::de::{Deserialize, Deserializer, Visitor};
 use tokio::sync::mpsc;
 
-use crate::command::Words;
+use crate::command::CommandSpec;
 use crate::input;
 
 /// The longest line that is read: arguments of 1 MiB, every byte of them escaped, and more.
@@ -26,7 +26,7 @@ pub(super) struct Line {
     /// Its place among all lines, from 1.
     pub(super) number: u64,
     /// What it asks for, or why that can't be told.
-    pub(super) words: Result<Words, Failure>,
+    pub(super) words: Result<CommandSpec, Failure>,
 }
 
 /// Where lines come from.
@@ -156,7 +156,7 @@ impl Lines {
 }
 
 /// What a line asks for, if anything.
-fn read(line: &[u8], number: u64, place: &str) -> Option<Result<Words, Failure>> {
+fn read(line: &[u8], number: u64, place: &str) -> Option<Result<CommandSpec, Failure>> {
     let begin = line.trim_ascii_start();
     if begin.is_empty() || begin.starts_with(b"#") {
         return None;
@@ -177,11 +177,11 @@ fn longer(number: u64) -> Failure {
         .hint("A command has at most 1 MiB of arguments; send what is longer as a file.")
 }
 
-fn shell(line: &[u8]) -> Result<Words, String> {
-    Ok(Words::Shell(text(line.to_vec())?))
+fn shell(line: &[u8]) -> Result<CommandSpec, String> {
+    Ok(CommandSpec::Shell(text(line.to_vec())?))
 }
 
-fn argv(line: &[u8]) -> Result<Words, String> {
+fn argv(line: &[u8]) -> Result<CommandSpec, String> {
     // Only where the line is no JSON anyway: a lone surrogate would otherwise become three bytes.
     let words = match str::from_utf8(line) {
         Ok(line) => serde_json::from_str::<Vec<String>>(line)
@@ -193,7 +193,7 @@ fn argv(line: &[u8]) -> Result<Words, String> {
         words.map_err(|error| format!("no array of strings, at column {}", error.column()))?;
     let mut words = words.into_iter().map(text);
     let program = words.next().ok_or("an array without a program")??;
-    Ok(Words::Exec { program, arguments: words.collect::<Result<_, _>>()? })
+    Ok(CommandSpec::Exec { program, arguments: words.collect::<Result<_, _>>()? })
 }
 
 fn text(bytes: Vec<u8>) -> Result<OsString, String> {

@@ -30,7 +30,7 @@ pub(super) struct Kept {
 }
 
 /// What reaches a command that runs, and what comes of it.
-pub(super) struct Wires {
+pub(super) struct Handles {
     /// What is to be done about all that run, from now on.
     pub(super) actions: watch::Receiver<Option<Action>>,
     /// What happens to the connection.
@@ -42,7 +42,7 @@ pub(super) async fn carry_out(
     host: &str,
     mut command: Command,
     most: usize,
-    mut wires: Wires,
+    mut handles: Handles,
 ) -> (Report, Kept, Kept) {
     let mut child = match command.spawn().await {
         Ok(child) => child,
@@ -58,9 +58,9 @@ pub(super) async fn carry_out(
                 report = child.wait() => return report,
                 Some(notice) = notices.next() => {
                     // Those that the connection is told of by many; one that gets through does.
-                    let _ = wires.notices.try_send(notice);
+                    let _ = handles.notices.try_send(notice);
                 }
-                Ok(()) = wires.actions.changed() => match *wires.actions.borrow_and_update() {
+                Ok(()) = handles.actions.changed() => match *handles.actions.borrow_and_update() {
                     Some(Action::Pass(signal)) => child.signal(signal),
                     Some(Action::Kill) => child.cancel(),
                     Some(Action::GiveUp(_)) | None => {}
@@ -86,7 +86,7 @@ async fn keep(stream: Option<ChildStdout>, most: usize) -> Kept {
 
 impl Kept {
     /// As text where it is text, else as base64; and which.
-    fn told(&self) -> (String, &'static str) {
+    fn encoded(&self) -> (String, &'static str) {
         // Where we cut, half a character is none of the command's doing.
         let half = if self.cut { unfinished(&self.bytes) } else { 0 };
         let whole = self.bytes.len() - half;
@@ -116,8 +116,8 @@ impl Done {
 
     /// The result object with its line and output, as one line of JSON.
     pub(super) fn record(&self) -> String {
-        let (stdout, stdout_encoding) = self.stdout.told();
-        let (stderr, stderr_encoding) = self.stderr.told();
+        let (stdout, stdout_encoding) = self.stdout.encoded();
+        let (stderr, stderr_encoding) = self.stderr.encoded();
         let (line, report) = (self.line, &self.report);
         let record = Record { line, report, stdout, stdout_encoding, stderr, stderr_encoding };
         // Into memory, and with keys that are text: this can't fail.
@@ -134,21 +134,24 @@ mod tests {
 
     use super::*;
 
-    fn told(bytes: &[u8], cut: bool) -> (String, &'static str) {
-        Kept { bytes: bytes.to_vec(), cut }.told()
+    fn encoded(bytes: &[u8], cut: bool) -> (String, &'static str) {
+        Kept { bytes: bytes.to_vec(), cut }.encoded()
     }
 
     #[test]
     fn output_is_text_or_base64_and_never_lossy() {
-        assert_eq!(told("磁盘\u{1b}[2J\n".as_bytes(), false), ("磁盘\u{1b}[2J\n".into(), "utf-8"));
-        assert_eq!(told(b"\xff\0", false), ("/wA=".into(), "base64"));
-        assert_eq!(told(b"ab\xe7\xa3", false), ("YWLnow==".into(), "base64"));
+        assert_eq!(
+            encoded("磁盘\u{1b}[2J\n".as_bytes(), false),
+            ("磁盘\u{1b}[2J\n".into(), "utf-8")
+        );
+        assert_eq!(encoded(b"\xff\0", false), ("/wA=".into(), "base64"));
+        assert_eq!(encoded(b"ab\xe7\xa3", false), ("YWLnow==".into(), "base64"));
     }
 
     #[test]
     fn a_cut_within_a_character_leaves_text_what_was_text() {
-        assert_eq!(told(b"ab\xe7\xa3", true), ("ab".into(), "utf-8"));
-        assert_eq!(told(b"a\xffb\xe7", true), ("Yf9i5w==".into(), "base64"));
+        assert_eq!(encoded(b"ab\xe7\xa3", true), ("ab".into(), "utf-8"));
+        assert_eq!(encoded(b"a\xffb\xe7", true), ("Yf9i5w==".into(), "base64"));
     }
 
     #[test]

@@ -8,12 +8,12 @@ use rcmd_client::Notice;
 use tokio::time::Instant;
 
 use super::tally::Tally;
-use crate::notices::News;
+use crate::notices::LinkNotices;
 use crate::output::Form;
 use crate::output::piece::Piece;
 use crate::output::render;
 use crate::output::sink::{self, Feed, Place, Written};
-use crate::settings::Volume;
+use crate::settings::Verbosity;
 use crate::text::{self, Tone};
 
 /// Between two states of the line.
@@ -26,23 +26,23 @@ pub(super) struct Progress {
     stderr: Feed,
     written: Written,
     host: String,
-    volume: Volume,
+    verbosity: Verbosity,
     /// Whether the state has a line: results that go to a terminal show by themselves how far it is.
     drawn: bool,
     /// When to draw it again, if it has changed.
     due: Option<Instant>,
-    news: News,
+    notices: LinkNotices,
 }
 
 impl Progress {
     /// Opens the writer. Must be called inside a tokio runtime.
-    pub(super) fn open(host: &str, volume: Volume) -> Self {
+    pub(super) fn open(host: &str, verbosity: Verbosity) -> Self {
         let form = Form::Text { encoding: None, timestamps: false };
         let (stderr, written) = sink::open(Place::Stderr, render::text(form));
         let terminal = io::stderr().is_terminal() && !io::stdout().is_terminal();
-        let drawn = terminal && volume > Volume::Quiet;
-        let (host, news) = (host.to_owned(), News::default());
-        Self { stderr, written, host, volume, drawn, due: None, news }
+        let drawn = terminal && verbosity > Verbosity::Quiet;
+        let (host, notices) = (host.to_owned(), LinkNotices::default());
+        Self { stderr, written, host, verbosity, drawn, due: None, notices }
     }
 
     /// A command ended.
@@ -55,20 +55,20 @@ impl Progress {
     /// A command noticed something. Its place in a queue interests nobody: others run.
     pub(super) fn handle_notice(&mut self, notice: &Notice, now: Instant) {
         if matches!(notice, Notice::Lost(_) | Notice::Resumed(_)) {
-            let news = self.news.handle(notice, now);
-            self.note(news);
+            let notices = self.notices.handle(notice, now);
+            self.note(notices);
         }
     }
 
     /// When to call [`Progress::handle_timeout`].
     pub(super) fn timeout(&self) -> Option<Instant> {
-        self.due.into_iter().chain(self.news.timeout()).min()
+        self.due.into_iter().chain(self.notices.timeout()).min()
     }
 
     /// The time of [`Progress::timeout`] came.
     pub(super) fn handle_timeout(&mut self, tally: &Tally, now: Instant) {
-        let news = self.news.handle_timeout(now);
-        self.note(news);
+        let notices = self.notices.handle_timeout(now);
+        self.note(notices);
         if self.due.take_if(|due| *due <= now).is_some() {
             self.say(format!("{CLEAR}rcmd: {tally}"));
         }
@@ -78,7 +78,7 @@ impl Progress {
     pub(super) async fn finish(self, tally: &Tally) {
         if self.drawn {
             self.say(format!("{CLEAR}rcmd: {tally}\n"));
-        } else if self.volume == Volume::Verbose {
+        } else if self.verbosity == Verbosity::Verbose {
             self.say(text::line(Tone::Notice, &format!("{}: {tally}", self.host)));
         }
         drop(self.stderr);
@@ -87,7 +87,7 @@ impl Progress {
     }
 
     fn note(&mut self, note: Option<String>) {
-        let Some(note) = note.filter(|_| self.volume > Volume::Quiet) else { return };
+        let Some(note) = note.filter(|_| self.verbosity > Verbosity::Quiet) else { return };
         let line = text::line(Tone::Notice, &format!("{}: {note}", self.host));
         self.say(if self.drawn { format!("{CLEAR}{line}") } else { line });
     }

@@ -132,7 +132,7 @@ async fn write(
             break bytes.to_vec();
         }
     };
-    let (told, written) = oneshot::channel();
+    let (ended, written) = oneshot::channel();
     thread::Builder::new().name(place.thread().to_owned()).spawn(move || {
         let mut outcome = place.write_all(&first);
         drop(first);
@@ -142,7 +142,7 @@ async fn write(
             outcome = place.write_all(render.render(&piece));
         }
         // Nobody waits for a client that was interrupted twice.
-        let _ = told.send(outcome);
+        let _ = ended.send(outcome);
     })?;
     written.await.unwrap_or_else(|_| Err(ended_early()))
 }

@@ -19,7 +19,7 @@ use crate::text::{self, Tone};
 const NOTES: usize = 64;
 
 /// The writers of one command.
-pub(crate) struct Screen {
+pub(crate) struct OutputWriter {
     /// Where standard output goes.
     pub(crate) stdout: Feed,
     /// Where standard error and notes go; with events, the same writer.
@@ -29,7 +29,7 @@ pub(crate) struct Screen {
     json: bool,
 }
 
-impl Screen {
+impl OutputWriter {
     /// Opens the writers. Must be called inside a tokio runtime.
     pub(crate) fn open(form: Form, host: &str) -> Self {
         let notes = VecDeque::new();
@@ -44,7 +44,7 @@ impl Screen {
         Self { stdout, stderr, writers, notes, json: false }
     }
 
-    /// Puts a note behind what waits already; [`Screen::tend`] writes it.
+    /// Puts a note behind what waits already; [`OutputWriter::tend`] writes it.
     pub(crate) fn note(&mut self, host: &str, note: &str) {
         if self.notes.len() == NOTES {
             self.notes.pop_front();

@@ -11,23 +11,23 @@ use tokio::time::Instant;
 
 use super::ended::{Cause, Ended, unwritten};
 use crate::input;
-use crate::notices::News;
+use crate::notices::LinkNotices;
 use crate::output::piece::Piece;
 use crate::output::sink::{Feed, Place};
-use crate::output::writer::Screen;
+use crate::output::writer::OutputWriter;
 use crate::session::{not_started, until};
-use crate::settings::{Run, Volume};
-use crate::signals::{self, Action, Caught, Insistence, Signals};
+use crate::settings::{Run, Verbosity};
+use crate::signals::{self, Action, Caught, SignalEscalation, Signals};
 
 /// One who stays with a command.
-struct Attendant<'a> {
+struct RunSession<'a> {
     run: &'a Run,
     host: &'a str,
     client: &'a Client,
     child: Child,
-    screen: &'a mut Screen,
-    insistence: Insistence,
-    news: News,
+    writer: &'a mut OutputWriter,
+    escalation: SignalEscalation,
+    notices: LinkNotices,
     started: bool,
     job: Option<String>,
     report: Option<Report>,
@@ -49,19 +49,19 @@ pub(super) async fn attend(
     host: &str,
     client: &Client,
     mut child: Child,
-    screen: &mut Screen,
+    writer: &mut OutputWriter,
     signals: &mut Signals,
-) -> (Ended, Insistence) {
+) -> (Ended, SignalEscalation) {
     let mut notices = child.notices();
     let mut hear = true;
     let mut input = pin!(forward(child.stdin.take()));
     let mut reading = true;
     let mut output = pin!(pump_both(
-        pump(Stream::Stdout, child.stdout.take(), screen.stdout.clone()),
-        pump(Stream::Stderr, child.stderr.take(), screen.stderr.clone()),
+        pump(Stream::Stdout, child.stdout.take(), writer.stdout.clone()),
+        pump(Stream::Stderr, child.stderr.take(), writer.stderr.clone()),
     ));
     let mut printing = true;
-    let mut at = Attendant::new(run, host, client, child, screen);
+    let mut at = RunSession::new(run, host, client, child, writer);
     loop {
         let timeout = at.timeout();
         tokio::select! {
@@ -76,10 +76,10 @@ pub(super) async fn attend(
                     drop(stdin);
                 }
             }
-            failure = at.screen.tend() => at.handle_failure(failure),
+            failure = at.writer.tend() => at.handle_failure(failure),
             notice = notices.next(), if hear => match notice {
                 Some(notice) => {
-                    let news = at.news.handle(&notice, Instant::now());
+                    let news = at.notices.handle(&notice, Instant::now());
                     at.note(news);
                 }
                 None => hear = false,
@@ -88,27 +88,27 @@ pub(super) async fn attend(
             () = until(timeout) => at.handle_timeout(),
         }
         if let Some(ended) = at.ended(printing) {
-            return (ended, at.insistence);
+            return (ended, at.escalation);
         }
     }
 }
 
-impl<'a> Attendant<'a> {
+impl<'a> RunSession<'a> {
     fn new(
         run: &'a Run,
         host: &'a str,
         client: &'a Client,
         child: Child,
-        screen: &'a mut Screen,
+        writer: &'a mut OutputWriter,
     ) -> Self {
         Self {
             run,
             host,
             client,
             child,
-            screen,
-            insistence: Insistence::default(),
-            news: News::default(),
+            writer,
+            escalation: SignalEscalation::default(),
+            notices: LinkNotices::default(),
             started: false,
             job: None,
             report: None,
@@ -119,26 +119,26 @@ impl<'a> Attendant<'a> {
     }
 
     async fn hear(&mut self, step: Step) {
-        self.news.handle_start();
+        self.notices.handle_start();
         match step {
             Step::Started(None) => self.started = true,
             Step::Started(Some(Started { job, note, started_at })) => {
                 self.started = true;
                 self.job = Some(job.clone());
-                if self.run.volume == Volume::Verbose {
+                if self.run.verbosity == Verbosity::Verbose {
                     self.note(Some(format!("started as job {job}")));
                 }
                 self.note(note);
                 // The first piece of all: it waits for nobody. A writer that failed says so itself.
-                let _ = self.screen.stdout.send(Piece::Started { job, started_at }).await;
+                let _ = self.writer.stdout.send(Piece::Started { job, started_at }).await;
             }
             Step::Ended(report) => self.report = Some(*report),
         }
     }
 
     fn note(&mut self, note: Option<String>) {
-        if let Some(note) = note.filter(|_| self.run.volume > Volume::Quiet) {
-            self.screen.note(self.host, &note);
+        if let Some(note) = note.filter(|_| self.run.verbosity > Verbosity::Quiet) {
+            self.writer.note(self.host, &note);
         }
     }
 
@@ -159,7 +159,7 @@ impl<'a> Attendant<'a> {
     async fn handle_signal(&mut self, caught: Caught) {
         match caught {
             Caught::Ending(signal) => {
-                let action = self.insistence.handle_signal(signal, Instant::now());
+                let action = self.escalation.handle_signal(signal, Instant::now());
                 self.act(action);
             }
             Caught::Suspend => signals::suspend(self.client).await,
@@ -167,15 +167,15 @@ impl<'a> Attendant<'a> {
     }
 
     fn timeout(&self) -> Option<Instant> {
-        self.insistence.timeout().into_iter().chain(self.news.timeout()).min()
+        self.escalation.timeout().into_iter().chain(self.notices.timeout()).min()
     }
 
     fn handle_timeout(&mut self) {
         let now = Instant::now();
-        if let Some(action) = self.insistence.handle_timeout(now) {
+        if let Some(action) = self.escalation.handle_timeout(now) {
             self.act(action);
         }
-        let news = self.news.handle_timeout(now);
+        let news = self.notices.handle_timeout(now);
         self.note(news);
     }
 

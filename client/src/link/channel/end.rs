@@ -6,11 +6,11 @@ use rcmd_protocol::{
     outcome::{ErrorKind, Failure, Outcome},
 };
 
-use super::{Channel, Sent, Step};
-use crate::{link::wire::Wire, report::Report};
+use super::{Channel, Next, StartSent};
+use crate::{link::connection::Connection, report::Report};
 
 impl Channel {
-    pub(super) fn verified(&mut self, exit: &Exit) -> Step {
+    pub(super) fn verified(&mut self, exit: &Exit) -> Next {
         let ran = !matches!(exit.outcome(), Outcome::NotStarted | Outcome::Unknown);
         let mut report = self.report(exit.outcome(), exit.failure().cloned());
         report.code = exit.code();
@@ -30,27 +30,27 @@ impl Channel {
         self.publish(report)
     }
 
-    pub(super) fn corrupt(&mut self, corrupt: &Corrupt, wire: &mut Wire) -> Step {
-        self.abandon(wire);
+    pub(super) fn corrupt(&mut self, corrupt: &Corrupt, connection: &mut Connection) -> Next {
+        self.abandon(connection);
         let message = format!("{corrupt} (from {})", self.host);
         let hint = "Don't use this output; run the command again.";
         self.end_without(Failure::new(ErrorKind::Corrupt, message).hint(hint))
     }
 
     /// Ends it without an end from the server: unknown, unless nothing of it can have left.
-    pub(in crate::link) fn end_without(&mut self, failure: Failure) -> Step {
+    pub(in crate::link) fn end_without(&mut self, failure: Failure) -> Next {
         if let Some(busy) = self.turned_away() {
             return self.conclude(Outcome::NotStarted, busy);
         }
         let outcome = match self.sent {
-            Sent::No => Outcome::NotStarted,
+            StartSent::Never => Outcome::NotStarted,
             _ => Outcome::Unknown,
         };
         self.conclude(outcome, failure)
     }
 
     /// Ends it in this way.
-    pub(in crate::link) fn conclude(&mut self, outcome: Outcome, failure: Failure) -> Step {
+    pub(in crate::link) fn conclude(&mut self, outcome: Outcome, failure: Failure) -> Next {
         let report = self.report(outcome, Some(failure));
         self.publish(report)
     }
@@ -69,13 +69,13 @@ impl Channel {
         report
     }
 
-    fn publish(&mut self, report: Report) -> Step {
+    fn publish(&mut self, report: Report) -> Next {
         if let Some(input) = &mut self.input {
             input.close();
         }
         self.stdout.close();
         self.stderr.close();
         self.progress.send_modify(|progress| progress.report = Some(report));
-        Step::Ended
+        Next::Ended
     }
 }

@@ -46,7 +46,7 @@ async fn the_caller_s_own_key_stays_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn patience_ends_and_the_last_answer_is_the_report() {
+async fn busy_wait_ends_and_the_last_answer_is_the_report() {
     let (link, mut host) = client();
     let mut child = patient(&link).await;
     let mut peer = host.greet('a').await;

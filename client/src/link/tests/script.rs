@@ -28,7 +28,7 @@ use tokio::{
 use crate::{
     Command,
     link::{
-        dial::{Dial, Dialing, Missed},
+        dial::{Connector, DialError, Dialing},
         open,
         order::Handle,
     },
@@ -53,11 +53,11 @@ impl Script {
     }
 }
 
-impl Dial for Script {
+impl Connector for Script {
     fn dial(&self) -> Dialing {
         let result = if self.down.load(Ordering::Relaxed) {
             let failure = Failure::new(ErrorKind::Unreachable, "the host is down");
-            Err(Missed { failure, is_final: false })
+            Err(DialError { failure, is_final: false })
         } else {
             Ok(Box::new(self.connect()) as _)
         };

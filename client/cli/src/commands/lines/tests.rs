@@ -1,8 +1,8 @@
 use super::*;
 
-fn exec(words: &[&[u8]]) -> Words {
+fn exec(words: &[&[u8]]) -> CommandSpec {
     let mut words = words.iter().map(|word| OsString::from_vec(word.to_vec()));
-    Words::Exec { program: words.next().unwrap(), arguments: words.collect() }
+    CommandSpec::Exec { program: words.next().unwrap(), arguments: words.collect() }
 }
 
 fn refused(line: &[u8]) -> Failure {
@@ -13,7 +13,7 @@ fn refused(line: &[u8]) -> Failure {
 fn a_line_is_for_the_shell_byte_for_byte() {
     for line in [&b"df -h | sort"[..], b" [ -f /x ] && echo  'a b'", b"echo \xff\xfe", b"a # b"] {
         let words = read(line, 1, "x").unwrap().unwrap();
-        assert_eq!(words, Words::Shell(OsString::from_vec(line.to_vec())));
+        assert_eq!(words, CommandSpec::Shell(OsString::from_vec(line.to_vec())));
     }
 }
 
@@ -61,7 +61,7 @@ fn a_bad_line_is_refused_with_its_number_and_what_to_do() {
 }
 
 /// What the lines are, when they come in these blocks: their numbers and how they were read.
-fn come(blocks: &[&[u8]]) -> Vec<(u64, Result<Words, ErrorKind>)> {
+fn come(blocks: &[&[u8]]) -> Vec<(u64, Result<CommandSpec, ErrorKind>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (feed, read) = mpsc::channel(blocks.len() + 1);
     for block in blocks {
@@ -79,8 +79,8 @@ fn come(blocks: &[&[u8]]) -> Vec<(u64, Result<Words, ErrorKind>)> {
     })
 }
 
-fn shell_of(line: &str) -> Result<Words, ErrorKind> {
-    Ok(Words::Shell(line.into()))
+fn shell_of(line: &str) -> Result<CommandSpec, ErrorKind> {
+    Ok(CommandSpec::Shell(line.into()))
 }
 
 #[test]

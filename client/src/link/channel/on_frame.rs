@@ -9,17 +9,21 @@ use rcmd_protocol::{
     outcome::{ErrorKind, Failure, Outcome},
 };
 
-use super::{BIDS, Channel, Sent, State, Step};
+use super::{Channel, GENERATION_RETRIES, Next, StartSent, State};
 use crate::link::{
+    connection::Connection,
     order::Purpose,
     progress::{Notice, Started},
     receiving::Receiving,
-    wire::Wire,
 };
 
 impl Channel {
     /// Takes a frame of its channel.
-    pub(in crate::link) fn handle(&mut self, frame: Frame, wire: &mut Wire) -> Result<Step, Fault> {
+    pub(in crate::link) fn handle(
+        &mut self,
+        frame: Frame,
+        connection: &mut Connection,
+    ) -> Result<Next, Fault> {
         let kind = frame.kind().as_str();
         match (self.purpose, &frame) {
             (Purpose::DryRun, Frame::Verdict(_)) => {}
@@ -46,16 +50,16 @@ impl Channel {
                 self.stdout.resume(started.digest, 0);
                 self.stderr.resume(started.digest, 0);
             }
-            Frame::Attached(attached) => self.attached(attached, wire)?,
+            Frame::Attached(attached) => self.attached(attached, connection)?,
             Frame::Refused { reason, generation, .. } => {
-                return Ok(self.refused(reason, generation, wire));
+                return Ok(self.refused(reason, generation, connection));
             }
-            Frame::Data(data) => self.data(data, wire)?,
-            Frame::End(end) => return self.end(&end, wire),
+            Frame::Data(data) => self.data(data, connection)?,
+            Frame::End(end) => return self.end(&end, connection),
             Frame::Window(Window { got, upto, .. }) => {
                 if let Some(input) = &mut self.input {
                     input.window(got, upto)?;
-                    self.send_input_if(Some(wire));
+                    self.send_input_if(Some(connection));
                 }
             }
             Frame::Stop { .. } => {
@@ -63,20 +67,20 @@ impl Channel {
                     input.close();
                 }
             }
-            Frame::Exit { exit, .. } => return self.exit(exit, wire),
+            Frame::Exit { exit, .. } => return self.exit(exit, connection),
             _ => {}
         }
-        Ok(Step::On)
+        Ok(Next::Continue)
     }
 
     /// Takes the answer to a dry run.
-    fn judged(&mut self, verdict: Verdict) -> Step {
+    fn judged(&mut self, verdict: Verdict) -> Next {
         match verdict.failure {
             Some(failure) => self.conclude(Outcome::NotStarted, failure),
             None => {
                 let note = verdict.note.unwrap_or_default();
                 self.progress.send_modify(|progress| progress.permitted = Some(note));
-                Step::Ended
+                Next::Ended
             }
         }
     }
@@ -104,11 +108,11 @@ impl Channel {
         self.progress.send_modify(|progress| progress.started = Some(started));
     }
 
-    fn attached(&mut self, attached: Attached, wire: &mut Wire) -> Result<(), Fault> {
+    fn attached(&mut self, attached: Attached, connection: &mut Connection) -> Result<(), Fault> {
         let asked = match self.state {
-            State::Asking => true,
+            State::Starting => true,
             State::Attaching => false,
-            State::Adrift | State::Running => {
+            State::Detached | State::Running => {
                 return Err(unexpected("attached", "nothing was to be attached"));
             }
         };
@@ -133,28 +137,33 @@ impl Channel {
         } else {
             self.signals.retain(|&(number, _)| number > attached.number);
         }
-        self.repeat_requests(wire);
-        self.send_window(Stream::Stdout, wire, true);
-        self.send_window(Stream::Stderr, wire, true);
-        self.send_input(wire);
+        self.repeat_requests(connection);
+        self.send_window(Stream::Stdout, connection, true);
+        self.send_window(Stream::Stderr, connection, true);
+        self.send_input(connection);
         Ok(())
     }
 
-    fn refused(&mut self, reason: Refusal, other: Option<u64>, wire: &mut Wire) -> Step {
+    fn refused(
+        &mut self,
+        reason: Refusal,
+        other: Option<u64>,
+        connection: &mut Connection,
+    ) -> Next {
         let host = &self.host;
-        let asking = self.state == State::Asking;
+        let asking = self.state == State::Starting;
         match reason {
-            Refusal::UnknownKey if !asking && self.may_start_again(wire) => Step::Again,
+            Refusal::UnknownKey if !asking && self.may_start_again(connection) => Next::Restart,
             Refusal::UnknownKey => {
                 let message = format!("{host} knows nothing of the command any more");
                 let hint =
                     "The server was started anew; look on the host for what the command did.";
                 self.end_without(Failure::new(ErrorKind::Lost, message).hint(hint))
             }
-            Refusal::Superseded if asking && self.bids < BIDS => {
-                self.bids += 1;
+            Refusal::Superseded if asking && self.generation_retries < GENERATION_RETRIES => {
+                self.generation_retries += 1;
                 self.raise_generation(other.unwrap_or_default());
-                Step::Again
+                Next::Restart
             }
             Refusal::Superseded => {
                 let message = format!("another client has taken the command on {host} over");
@@ -179,30 +188,30 @@ impl Channel {
     }
 
     /// See the reasons above [`super`].
-    fn may_start_again(&self, wire: &Wire) -> bool {
-        let here = wire.hello.as_ref().map(|hello| hello.instance);
-        let never = self.job.is_none() && here.is_some_and(|here| self.sent == Sent::To(here));
+    fn may_start_again(&self, connection: &Connection) -> bool {
+        let here = connection.hello.as_ref().map(|hello| hello.instance);
+        let never = self.job.is_none() && here.is_some_and(|here| self.sent == StartSent::To(here));
         never || self.body.keep()
     }
 
-    fn data(&mut self, data: Data, wire: &mut Wire) -> Result<(), Fault> {
+    fn data(&mut self, data: Data, connection: &mut Connection) -> Result<(), Fault> {
         let (stream, timed) = (data.stream, self.body.timestamps());
         self.on_job("data")?;
         self.receiving(stream).data(data, timed)?;
-        self.send_window(stream, wire, false);
+        self.send_window(stream, connection, false);
         Ok(())
     }
 
-    fn end(&mut self, end: &End, wire: &mut Wire) -> Result<Step, Fault> {
+    fn end(&mut self, end: &End, connection: &mut Connection) -> Result<Next, Fault> {
         self.on_job("end")?;
         match self.receiving(end.stream).end(end) {
-            Ok(()) => Ok(Step::On),
+            Ok(()) => Ok(Next::Continue),
             Err(EndError::Fault(fault)) => Err(fault),
-            Err(EndError::Corrupt(corrupt)) => Ok(self.corrupt(&corrupt, wire)),
+            Err(EndError::Corrupt(corrupt)) => Ok(self.corrupt(&corrupt, connection)),
         }
     }
 
-    fn exit(&mut self, exit: Exit, wire: &mut Wire) -> Result<Step, Fault> {
+    fn exit(&mut self, exit: Exit, connection: &mut Connection) -> Result<Next, Fault> {
         match exit.outcome() {
             Outcome::NotStarted if self.started_at.is_some() => {
                 return Err(unexpected("exit", "the command had started"));
@@ -213,19 +222,21 @@ impl Channel {
                 let (stdout, stderr) = (exit.stdout(), exit.stderr());
                 let settled = self
                     .stdout
-                    .settle(stdout.bytes, stdout.digest)
-                    .and_then(|()| self.stderr.settle(stderr.bytes, stderr.digest));
+                    .check_exit(stdout.bytes, stdout.digest)
+                    .and_then(|()| self.stderr.check_exit(stderr.bytes, stderr.digest));
                 match settled {
                     Ok(()) => {}
                     Err(EndError::Fault(fault)) => return Err(fault),
-                    Err(EndError::Corrupt(corrupt)) => return Ok(self.corrupt(&corrupt, wire)),
+                    Err(EndError::Corrupt(corrupt)) => {
+                        return Ok(self.corrupt(&corrupt, connection));
+                    }
                 }
             }
         }
-        wire.send(Frame::Done { ch: self.ch });
+        connection.send(Frame::Done { ch: self.ch });
         let not_started = exit.outcome() == Outcome::NotStarted;
         if exit.failure().is_some_and(|failure| not_started && self.rest(failure)) {
-            return Ok(Step::Rest);
+            return Ok(Next::RetryLater);
         }
         Ok(self.verified(&exit))
     }
@@ -237,10 +248,10 @@ impl Channel {
         }
     }
 
-    pub(super) fn send_window(&mut self, stream: Stream, wire: &mut Wire, again: bool) {
+    pub(super) fn send_window(&mut self, stream: Stream, connection: &mut Connection, again: bool) {
         let ch = self.ch;
         if let Some(window) = self.receiving(stream).window(ch, again) {
-            wire.send(Frame::Window(window));
+            connection.send(Frame::Window(window));
         }
     }
 

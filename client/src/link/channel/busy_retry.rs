@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// How long a host may be busy. The host has said that nothing ran, so that the start can be sent
 /// again whatever became of it.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(super) struct BusyRetry {
     pub(super) limit: Duration,
     /// When it ends; known from the first such answer on.
     pub(super) until: Option<Instant>,
@@ -17,7 +17,7 @@ pub(super) struct Patience {
     pub(super) again_at: Option<Instant>,
 }
 
-impl Patience {
+impl BusyRetry {
     pub(super) fn new(limit: Duration) -> Self {
         Self { limit, until: None, answer: None, again_at: None }
     }

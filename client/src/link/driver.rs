@@ -18,11 +18,11 @@ use tokio::{
 };
 
 use super::{
-    channel::{Channel, Step},
-    dial::{Dial, Dialing, Io, Missed},
-    heal::Backoff,
+    backoff::Backoff,
+    channel::{Channel, Next},
+    connection::{Connection, until},
+    dial::{ByteStream, Connector, DialError, Dialing},
     order::Order,
-    wire::{Wire, until},
 };
 
 mod healing;
@@ -31,17 +31,17 @@ mod healing;
 const GRACE: Duration = Duration::from_secs(10);
 /// Bytes of output after which others have a turn: part of one stream's credit, so that some is given
 /// back while the rest still comes.
-const HEAP: usize = CREDIT as usize / 8;
+const YIELD_EVERY: usize = CREDIT as usize / 8;
 /// The longest grace that is believed: past a day, nobody waits.
 const LONGEST_GRACE: Duration = Duration::from_secs(86_400);
 
 /// The task that owns the connection.
-pub(super) struct Actor {
+pub(super) struct ConnectionDriver {
     host: Arc<str>,
-    dial: Box<dyn Dial>,
+    connector: Box<dyn Connector>,
     orders: mpsc::UnboundedReceiver<Order>,
     /// The present connection.
-    wire: Option<Wire>,
+    connection: Option<Connection>,
     /// All commands without a report, by the number that their handles know.
     channels: BTreeMap<u64, Channel>,
     /// Those on the present connection, by their number there.
@@ -51,7 +51,7 @@ pub(super) struct Actor {
     healing: Healing,
     suspended: bool,
     /// Bytes that came since others had a turn.
-    heaped: usize,
+    since_yield: usize,
 }
 
 /// The making of the next connection.
@@ -61,44 +61,44 @@ struct Healing {
     /// When the next attempt is due.
     due: Option<Instant>,
     /// Since when the connection is silent beside which it is made.
-    beside: Option<Instant>,
+    racing_since: Option<Instant>,
     backoff: Backoff,
     /// Why the last connection ended, and why the last attempt failed.
     lost: Option<String>,
-    missed: Option<Failure>,
+    dial_error: Option<Failure>,
 }
 
 /// What the task wakes up for.
 enum Event {
     Order(Option<Order>),
     Frame(Result<Frame, Ended>),
-    Attempt(Result<Box<dyn Io>, Missed>),
+    Attempt(Result<Box<dyn ByteStream>, DialError>),
     Time,
 }
 
-impl Actor {
+impl ConnectionDriver {
     pub(super) fn new(
         host: Arc<str>,
-        dial: Box<dyn Dial>,
+        connector: Box<dyn Connector>,
         orders: mpsc::UnboundedReceiver<Order>,
     ) -> Self {
         Self {
             host,
-            dial,
+            connector,
             orders,
-            wire: None,
+            connection: None,
             channels: BTreeMap::new(),
             numbers: HashMap::new(),
             server: None,
             healing: Healing::default(),
             suspended: false,
-            heaped: 0,
+            since_yield: 0,
         }
     }
 
     /// Lives until the last handle is gone, or until it is told to close.
-    pub(super) async fn run(mut self, stream: Box<dyn Io>) {
-        self.wire = Some(Wire::new(stream, self.dial.compresses()));
+    pub(super) async fn run(mut self, stream: Box<dyn ByteStream>) {
+        self.connection = Some(Connection::new(stream, self.connector.compresses()));
         let closed = loop {
             match self.event().await {
                 Event::Order(None) => break None,
@@ -107,11 +107,11 @@ impl Actor {
                 Event::Frame(Ok(frame)) => {
                     let bytes = frame.payload().len();
                     self.frame(frame).await;
-                    self.give_way(bytes).await;
+                    self.yield_after(bytes).await;
                 }
                 Event::Frame(Err(ended)) => self.lost(ended).await,
                 Event::Attempt(Ok(stream)) => self.adopt(stream),
-                Event::Attempt(Err(missed)) => self.missed(missed),
+                Event::Attempt(Err(dial_error)) => self.dial_error(dial_error),
                 Event::Time => self.tick(),
             }
         };
@@ -120,22 +120,22 @@ impl Actor {
 
     /// Lets the readers take away what came, before all credit is used up: on a runtime of one thread
     /// nobody else would run as long as the socket has more, and the server would have to wait.
-    async fn give_way(&mut self, bytes: usize) {
-        self.heaped += bytes;
-        if self.heaped >= HEAP {
-            self.heaped = 0;
+    async fn yield_after(&mut self, bytes: usize) {
+        self.since_yield += bytes;
+        if self.since_yield >= YIELD_EVERY {
+            self.since_yield = 0;
             tokio::task::yield_now().await;
         }
     }
 
     async fn event(&mut self) -> Event {
         let deadline = self.deadline();
-        let Self { orders, wire, healing, .. } = self;
+        let Self { orders, connection, healing, .. } = self;
         tokio::select! {
             order = orders.recv() => Event::Order(order),
             frame = async {
-                match wire {
-                    Some(wire) => wire.next().await,
+                match connection {
+                    Some(connection) => connection.next().await,
                     None => std::future::pending().await,
                 }
             } => Event::Frame(frame),
@@ -150,7 +150,7 @@ impl Actor {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let silence = self.wire.as_ref().filter(|_| self.watches()).map(Wire::timeout);
+        let silence = self.connection.as_ref().filter(|_| self.watches()).map(Connection::timeout);
         // While an attempt runs beside a silent connection, only its end or a frame matters.
         let silence = silence.filter(|_| self.is_idle());
         let grace = self.grace();
@@ -174,32 +174,36 @@ impl Actor {
 
     fn order(&mut self, order: Order) {
         match order {
-            Order::Start(opening) => {
-                let id = opening.id;
-                let mut channel = Channel::new(Arc::clone(&self.host), *opening);
-                if self.wire.is_none() {
+            Order::Start(new_channel) => {
+                let id = new_channel.id;
+                let mut channel = Channel::new(Arc::clone(&self.host), *new_channel);
+                if self.connection.is_none() {
                     channel.lose(Instant::now());
                 }
                 self.channels.insert(id, channel);
-                match self.wire {
-                    Some(_) => self.board(id, Channel::board),
+                match self.connection {
+                    Some(_) => self.attach_to(id, Channel::attach_to),
                     None => self.dial_soon(),
                 }
             }
-            Order::Stdin { id, bytes } => self.ask(id, |channel, wire| channel.stdin(bytes, wire)),
+            Order::Stdin { id, bytes } => {
+                self.ask(id, |channel, connection| channel.stdin(bytes, connection))
+            }
             Order::FinishStdin { id } => self.ask(id, Channel::finish_stdin),
             Order::Consumed { id, stream } => {
-                self.ask(id, |channel, wire| channel.consumed(stream, wire));
+                self.ask(id, |channel, connection| channel.consumed(stream, connection));
             }
-            Order::Stop { id, stream } => self.ask(id, |channel, wire| channel.stop(stream, wire)),
+            Order::Stop { id, stream } => {
+                self.ask(id, |channel, connection| channel.stop(stream, connection))
+            }
             Order::Signal { id, signal } => {
-                self.ask(id, |channel, wire| channel.signal(signal, wire));
+                self.ask(id, |channel, connection| channel.signal(signal, connection));
             }
             Order::Cancel { id } => self.ask(id, Channel::cancel),
             Order::Abandon { id } => {
                 if let Some(mut channel) = self.channels.remove(&id) {
-                    if let Some(wire) = &mut self.wire {
-                        channel.abandon(wire);
+                    if let Some(connection) = &mut self.connection {
+                        channel.abandon(connection);
                     }
                     if self.numbers.get(&channel.ch()) == Some(&id) {
                         self.numbers.remove(&channel.ch());
@@ -214,8 +218,8 @@ impl Actor {
             Order::Resume => {
                 self.suspended = false;
                 self.tell(Frame::Resume);
-                if let Some(wire) = &mut self.wire {
-                    wire.forgive();
+                if let Some(connection) = &mut self.connection {
+                    connection.reset_silence();
                 }
             }
             // The loop above takes it.
@@ -223,39 +227,40 @@ impl Actor {
         }
     }
 
-    fn ask(&mut self, id: u64, ask: impl FnOnce(&mut Channel, Option<&mut Wire>)) {
+    fn ask(&mut self, id: u64, ask: impl FnOnce(&mut Channel, Option<&mut Connection>)) {
         if let Some(channel) = self.channels.get_mut(&id) {
-            ask(channel, self.wire.as_mut());
+            ask(channel, self.connection.as_mut());
         }
     }
 
     fn tell(&mut self, frame: Frame) {
-        if let Some(wire) = &mut self.wire {
-            wire.send(frame);
+        if let Some(connection) = &mut self.connection {
+            connection.send(frame);
         }
     }
 
     /// Puts a channel onto the present connection.
-    fn board(&mut self, id: u64, how: impl FnOnce(&mut Channel, &mut Wire) -> Step) {
-        let (Some(channel), Some(wire)) = (self.channels.get_mut(&id), &mut self.wire) else {
+    fn attach_to(&mut self, id: u64, how: impl FnOnce(&mut Channel, &mut Connection) -> Next) {
+        let (Some(channel), Some(connection)) = (self.channels.get_mut(&id), &mut self.connection)
+        else {
             return;
         };
-        let step = how(channel, wire);
-        if step == Step::On {
+        let next = how(channel, connection);
+        if next == Next::Continue {
             self.numbers.insert(channel.ch(), id);
         }
-        self.step(id, step);
+        self.advance(id, next);
     }
 
-    fn step(&mut self, id: u64, step: Step) {
-        match step {
-            Step::On => {}
-            Step::Again => {
+    fn advance(&mut self, id: u64, next: Next) {
+        match next {
+            Next::Continue => {}
+            Next::Restart => {
                 self.numbers.retain(|_, &mut of| of != id);
-                self.board(id, Channel::start_again);
+                self.attach_to(id, Channel::start_again);
             }
-            Step::Rest => self.numbers.retain(|_, &mut of| of != id),
-            Step::Ended => {
+            Next::RetryLater => self.numbers.retain(|_, &mut of| of != id),
+            Next::Ended => {
                 if let Some(channel) = self.channels.remove(&id)
                     && self.numbers.get(&channel.ch()) == Some(&id)
                 {
@@ -271,20 +276,20 @@ impl Actor {
         if self.channels.is_empty() {
             self.healing.attempt = None;
             self.healing.due = None;
-            self.healing.beside = None;
+            self.healing.racing_since = None;
         }
     }
 
     // --- frames ---
 
     async fn frame(&mut self, frame: Frame) {
-        let Some(wire) = &mut self.wire else { return };
-        wire.settle();
+        let Some(connection) = &mut self.connection else { return };
+        connection.clear_pending();
         self.recover();
-        let Some(wire) = &mut self.wire else { return };
+        let Some(connection) = &mut self.connection else { return };
         if let Frame::Hello(hello) = frame {
-            wire.hello.clone_from(&hello.server);
-            wire.capabilities = hello.capabilities;
+            connection.hello.clone_from(&hello.server);
+            connection.capabilities = hello.capabilities;
             self.healing.backoff.greeted();
             if let Some(server) = &hello.server {
                 self.channels.values_mut().for_each(|channel| channel.learn(server.instance));
@@ -292,7 +297,7 @@ impl Actor {
             self.server = hello.server;
             let waiting = self.channels.iter().filter(|(_, channel)| channel.awaits_hello());
             let ids: Vec<_> = waiting.map(|(&id, _)| id).collect();
-            ids.into_iter().for_each(|id| self.board(id, Channel::board));
+            ids.into_iter().for_each(|id| self.attach_to(id, Channel::attach_to));
             return;
         }
         let Some(ch) = frame.channel() else { return };
@@ -300,14 +305,14 @@ impl Actor {
         let Some((id, channel)) = id.and_then(|id| Some((id, self.channels.get_mut(&id)?))) else {
             // Of a channel that was given up. Its end needs to be kept for nobody.
             if let Frame::Exit { .. } = frame {
-                wire.send(Frame::Done { ch });
+                connection.send(Frame::Done { ch });
             }
             return;
         };
-        match channel.handle(frame, wire) {
-            Ok(step) => self.step(id, step),
+        match channel.handle(frame, connection) {
+            Ok(next) => self.advance(id, next),
             Err(fault) => {
-                wire.send(Frame::Error(fault.failure()));
+                connection.send(Frame::Error(fault.failure()));
                 self.lost(Ended::Fault(fault)).await;
             }
         }
@@ -319,19 +324,19 @@ impl Actor {
         self.orders.close();
         while let Ok(order) = self.orders.try_recv() {
             match order {
-                Order::Start(opening) => opening.refuse(&self.host),
+                Order::Start(new_channel) => new_channel.refuse(&self.host),
                 // What was asked before the close is still said.
                 order => self.order(order),
             }
         }
         let is_idle = self.channels.is_empty();
-        if let Some(wire) = &mut self.wire {
-            self.channels.values_mut().for_each(|channel| channel.abandon(wire));
+        if let Some(connection) = &mut self.connection {
+            self.channels.values_mut().for_each(|channel| channel.abandon(connection));
         }
         let message = format!("the client of {} was closed", self.host);
         self.end_all(&Failure::new(ErrorKind::Lost, message), false);
-        if let Some(wire) = self.wire.take() {
-            wire.close(is_idle).await;
+        if let Some(connection) = self.connection.take() {
+            connection.close(is_idle).await;
         }
         if let Some(closed) = closed {
             // Nobody need wait for it.

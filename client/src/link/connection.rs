@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::dial::{Io, own_hello};
+use super::dial::{ByteStream, own_hello};
 
 /// Silence after something was sent, before a sign of life is asked for.
 const ASK: Duration = Duration::from_secs(1);
@@ -28,8 +28,8 @@ const DRAIN: Duration = Duration::from_secs(1);
 
 /// One connection. Dropped, it is gone at once: what it still had to say or hear is lost, which is what
 /// a resumption wants of the connection before.
-pub(crate) struct Wire {
-    reader: Reader<ReadHalf<Box<dyn Io>>>,
+pub(crate) struct Connection {
+    reader: Reader<ReadHalf<Box<dyn ByteStream>>>,
     sender: Sender,
     writer: JoinHandle<Result<(), Ended>>,
     /// The writer has failed; the reader has until then to say why.
@@ -52,17 +52,17 @@ pub(crate) enum Silence {
     Since(Instant),
 }
 
-impl Wire {
+impl Connection {
     /// Takes a fresh stream and says hello on it; `compress` asks for compression, which a server need
     /// not give.
-    pub(crate) fn new(stream: Box<dyn Io>, compress: bool) -> Self {
+    pub(crate) fn new(stream: Box<dyn ByteStream>, compress: bool) -> Self {
         let (mut reader, writer, sender) = split(stream, Role::Client, KEEPALIVE);
         let mut hello = own_hello();
         if compress {
             hello.capabilities.push(capability::ZSTD.to_owned());
             reader.allow_compression();
         }
-        let mut wire = Self {
+        let mut connection = Self {
             reader,
             sender,
             writer: tokio::spawn(writer.run()),
@@ -72,8 +72,8 @@ impl Wire {
             unanswered: None,
             asked: false,
         };
-        wire.send(Frame::Hello(hello));
-        wire
+        connection.send(Frame::Hello(hello));
+        connection
     }
 
     pub(crate) fn send(&mut self, frame: Frame) {
@@ -113,7 +113,7 @@ impl Wire {
         }
     }
 
-    /// When [`Wire::silence`] wants to be asked.
+    /// When [`Connection::silence`] wants to be asked.
     pub(crate) fn timeout(&self) -> Instant {
         match self.since() {
             Some(since) if self.asked => since + SILENT,
@@ -125,7 +125,7 @@ impl Wire {
     /// Asks the server for a sign of life when the time has come, and says whether it has been silent
     /// for too long.
     pub(crate) fn silence(&mut self, now: Instant) -> Silence {
-        self.settle();
+        self.clear_pending();
         let idle = self.reader.last_heard() + self.keepalive();
         let since = match self.unanswered {
             Some(since) => since,
@@ -149,7 +149,7 @@ impl Wire {
     }
 
     /// Begins to count anew, as after the process was stopped.
-    pub(crate) fn forgive(&mut self) {
+    pub(crate) fn reset_silence(&mut self) {
         self.unanswered = Some(Instant::now());
         self.asked = false;
     }
@@ -160,7 +160,7 @@ impl Wire {
     }
 
     /// Drops a wait that was answered; called after each frame, before more is sent.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn clear_pending(&mut self) {
         if self.unanswered.is_some() && self.is_answered() {
             self.unanswered = None;
             self.asked = false;
@@ -189,7 +189,7 @@ impl Wire {
     }
 }
 
-impl Drop for Wire {
+impl Drop for Connection {
     fn drop(&mut self) {
         self.writer.abort();
     }

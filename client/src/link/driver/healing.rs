@@ -9,21 +9,21 @@ use rcmd_protocol::{
 };
 use tokio::time::{Instant, timeout};
 
-use super::{Actor, Healing};
+use super::{ConnectionDriver, Healing};
 use crate::link::{
     channel::Channel,
-    dial::{Dialing, Io, Missed},
+    connection::{Connection, Silence},
+    dial::{ByteStream, DialError, Dialing},
     progress::Notice,
-    wire::{Silence, Wire},
 };
 
-impl Actor {
+impl ConnectionDriver {
     /// The connection has ended. What that proves for each channel is decided here.
     pub(super) async fn lost(&mut self, ended: Ended) {
-        let Some(wire) = self.wire.take() else { return };
+        let Some(connection) = self.connection.take() else { return };
         self.numbers.clear();
-        self.healing.beside = None;
-        let greeted = wire.hello.is_some();
+        self.healing.racing_since = None;
+        let greeted = connection.hello.is_some();
         let reason = match &ended {
             Ended::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 "it was cut off".to_owned()
@@ -36,7 +36,7 @@ impl Actor {
                 let failure = fault.failure();
                 let message = format!("{} broke the protocol: {}", self.host, failure.message);
                 self.end_all(&Failure { message, ..failure }, false);
-                return wire.close(false).await;
+                return connection.close(false).await;
             }
             // A server that was started anew may have no room for all at once.
             Ended::Told(failure)
@@ -54,14 +54,14 @@ impl Actor {
             Ended::Told(failure) if !greeted => Some((failure, true)),
             Ended::Told(failure) => Some((failure, false)),
             Ended::Io(error) if !greeted => {
-                self.dial.refusal(&error).map(|failure| (failure, true))
+                self.connector.refusal(&error).map(|failure| (failure, true))
             }
             Ended::Io(_) | Ended::Closed | Ended::Gone(_) => None,
         };
         if let Some((failure, nothing_ran)) = verdict {
             return self.end_all(&failure, nothing_ran);
         }
-        self.set_adrift(Instant::now(), &reason);
+        self.detach_all(Instant::now(), &reason);
         self.dial_soon();
     }
 
@@ -82,13 +82,13 @@ impl Actor {
         let ids: Vec<_> =
             self.channels.iter().filter(|(_, of)| rested(of)).map(|(&id, _)| id).collect();
         for id in ids {
-            match (&self.wire, self.channels.get_mut(&id)) {
+            match (&self.connection, self.channels.get_mut(&id)) {
                 (None, Some(channel)) => {
                     channel.wake();
                     channel.lose(now);
                     self.dial_soon();
                 }
-                _ => self.board(id, Channel::board),
+                _ => self.attach_to(id, Channel::attach_to),
             }
         }
     }
@@ -96,8 +96,8 @@ impl Actor {
     /// A connection that was silent, and beside which another was being made, speaks again: it was
     /// only slow, and is kept. Says whether there is a connection that needs no other.
     pub(super) fn recover(&mut self) -> bool {
-        let speaks = self.wire.as_ref().is_some_and(Wire::is_answered);
-        if speaks && let Some(since) = self.healing.beside.take() {
+        let speaks = self.connection.as_ref().is_some_and(Connection::is_answered);
+        if speaks && let Some(since) = self.healing.racing_since.take() {
             self.healing.attempt = None;
             self.healing.due = None;
             self.healing.backoff.reset();
@@ -108,7 +108,7 @@ impl Actor {
         speaks
     }
 
-    pub(super) fn set_adrift(&mut self, since: Instant, reason: &str) {
+    pub(super) fn detach_all(&mut self, since: Instant, reason: &str) {
         for channel in self.channels.values_mut().filter(|channel| channel.resting().is_none()) {
             channel.lose(since);
             channel.notice(Notice::Lost(reason.to_owned()));
@@ -142,36 +142,36 @@ impl Actor {
         }
     }
 
-    pub(super) fn missed(&mut self, missed: Missed) {
+    pub(super) fn dial_error(&mut self, dial_error: DialError) {
         self.healing.attempt = None;
-        if missed.is_final && self.wire.is_none() {
-            return self.end_all(&missed.failure, false);
+        if dial_error.is_final && self.connection.is_none() {
+            return self.end_all(&dial_error.failure, false);
         }
-        self.healing.missed = Some(missed.failure);
+        self.healing.dial_error = Some(dial_error.failure);
         self.dial_soon();
     }
 
     /// Takes a new connection. The one before is dropped first, with all that it may still have said:
     /// only then do the offsets that each channel states stay true.
-    pub(super) fn adopt(&mut self, stream: Box<dyn Io>) {
+    pub(super) fn adopt(&mut self, stream: Box<dyn ByteStream>) {
         self.healing.attempt = None;
-        self.healing.missed = None;
+        self.healing.dial_error = None;
         if self.recover() {
             return;
         }
-        self.healing.beside = None;
-        if let Some(old) = self.wire.take() {
+        self.healing.racing_since = None;
+        if let Some(old) = self.connection.take() {
             let since = old.since().unwrap_or_else(Instant::now);
             self.channels.values_mut().for_each(|channel| channel.lose(since));
         }
         self.numbers.clear();
-        self.wire = Some(Wire::new(stream, self.dial.compresses()));
+        self.connection = Some(Connection::new(stream, self.connector.compresses()));
         if self.suspended {
             self.tell(Frame::Suspend);
         }
         let awake = self.channels.iter().filter(|(_, channel)| channel.resting().is_none());
         let ids: Vec<_> = awake.map(|(&id, _)| id).collect();
-        ids.into_iter().for_each(|id| self.board(id, Channel::board));
+        ids.into_iter().for_each(|id| self.attach_to(id, Channel::attach_to));
     }
 
     pub(super) fn tick(&mut self) {
@@ -180,16 +180,16 @@ impl Actor {
         if self.healing.due.is_some_and(|due| now >= due) {
             self.healing.due = None;
             // One that gets no answer must leave time for another within the grace.
-            self.healing.attempt = Some(within(self.grace() / 2, self.dial.dial()));
+            self.healing.attempt = Some(within(self.grace() / 2, self.connector.dial()));
         }
         self.give_up(now);
         self.wake(now);
         if self.watches()
-            && let Some(wire) = &mut self.wire
-            && let Silence::Since(since) = wire.silence(now)
+            && let Some(connection) = &mut self.connection
+            && let Silence::Since(since) = connection.silence(now)
             && self.is_idle()
         {
-            self.healing.beside = Some(since);
+            self.healing.racing_since = Some(since);
             let silent = now.duration_since(since).as_secs();
             for channel in self.channels.values() {
                 channel.notice(Notice::Lost(format!("nothing was heard for {silent} s")));
@@ -207,18 +207,20 @@ impl Actor {
         for id in ids {
             let failure = self.grace_is_over();
             if let Some(channel) = self.channels.get_mut(&id) {
-                let step = channel.end_without(failure);
-                self.step(id, step);
+                let next = channel.end_without(failure);
+                self.advance(id, next);
             }
         }
     }
 
     pub(super) fn grace_is_over(&self) -> Failure {
-        let Healing { lost, missed, .. } = &self.healing;
+        let Healing { lost, dial_error, .. } = &self.healing;
         let lost = lost.as_deref().unwrap_or("it was never made");
         let mut message = format!("the connection to {} was lost ({lost})", self.host);
-        match missed {
-            Some(missed) => message.push_str(&format!(" and could not be made again: {missed}")),
+        match dial_error {
+            Some(dial_error) => {
+                message.push_str(&format!(" and could not be made again: {dial_error}"))
+            }
             None => message.push_str(" and the command was not taken up again in time"),
         }
         Failure::new(ErrorKind::Lost, message).hint(format!(
@@ -233,7 +235,7 @@ fn within(limit: Duration, dialing: Dialing) -> Dialing {
     Box::pin(async move {
         timeout(limit, dialing).await.unwrap_or_else(|_| {
             let failure = Failure::new(ErrorKind::Unreachable, "there was no answer in time");
-            Err(Missed { failure, is_final: false })
+            Err(DialError { failure, is_final: false })
         })
     })
 }

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 /// A client that runs these lines from a file.
-fn batch(world: &World, lines: impl AsRef<[u8]>) -> ClientCommand {
+fn commands(world: &World, lines: impl AsRef<[u8]>) -> ClientCommand {
     let file = world.scratch("commands");
     fs::write(&file, lines).unwrap();
     world.client().option("--commands").option(file)
@@ -22,7 +22,7 @@ fn batch(world: &World, lines: impl AsRef<[u8]>) -> ClientCommand {
 /// The same, with one line for each string.
 fn lines<L: AsRef<str>>(world: &World, lines: &[L]) -> ClientCommand {
     let lines: Vec<_> = lines.iter().map(AsRef::as_ref).collect();
-    batch(world, lines.join("\n"))
+    commands(world, lines.join("\n"))
 }
 
 fn parsed(line: &str) -> Value {
@@ -94,7 +94,7 @@ fn an_array_is_an_exact_argv_and_any_other_line_is_the_shell_s() {
 printf '%s|' $((1+1)) \"a  b\" # a remark
  [ 1 = 1 ] && printf '\xfe'
 ";
-    let done = batch(&world, bytes).run();
+    let done = commands(&world, bytes).run();
     done.assert_code(0);
     let stdout = ["|a  b|\"'\\$HOME|*|\n|--|é|", "/yL+", "2|a  b|", "/g=="];
     assert_eq!(each(&done, "stdout"), stdout);
