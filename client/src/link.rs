@@ -1,9 +1,9 @@
 //! The link to one host: a task that owns the connection, all channels on it, and their healing.
 //!
 //! ```text
-//!  Client, Command, Child      orders        ConnectionDriver                          Connection
-//!  ChildStdin, ChildOutput  ------------>  channels, healing  <--------> one connection: reader,
-//!                           <------------                                writer task, silence
+//!  Client, Command, Child      orders      ConnectionDriver         Connection
+//!  ChildStdin, ChildOutput  ------------>  channels, healing  <-->  reader, writer task, silence
+//!                           <------------
 //!                        progress, notices,
 //!                        feeds, room
 //! ```
@@ -14,13 +14,13 @@
 //! The life of a channel, as [`channel`] has it; *sent* is what decides whether it may start again:
 //!
 //! ```text
-//!            start                   started, attached
-//!  Detached ----------> Starting -------------------------------> Running --end,end,exit--> (report)
-//!    ^  |               |  ^                                     ^ |
-//!    |  | attach        |  | refused unknown_key,       attached | | the connection is lost
-//!    |  +---------> Attaching by the instance it went to --------+ |
-//!    |                  |                                          |
-//!    +------------------+------------------------------------------+   past the grace: (report)
+//!             start                  started, attached
+//!  Detached ---------> Starting -------------------------------> Running --end,end,exit--> (report)
+//!    ^  |               |  ^                                       ^ |
+//!    |  | attach        |  | refused unknown_key,         attached | | the connection is lost
+//!    |  +---------> Attaching by the instance it went to ----------+ |
+//!    |                  |                                            |
+//!    +------------------+--------------------------------------------+   past the grace: (report)
 //! ```
 //!
 //! # Why nothing runs twice
