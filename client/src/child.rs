@@ -3,8 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use rcmd_protocol::{
-    frame::{StartBody, Stream},
-    ids::Key,
+    frame::Stream,
     limits::CREDIT,
     outcome::{ErrorKind, Failure},
     signal::Signal,
@@ -14,15 +13,13 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use crate::{
     link::{
         order::{Handle, NewChannel, Order, Purpose},
-        progress::{Notice, Progress, Started},
+        progress::{Notice, Progress, Reporter, Started},
+        start::StartSource,
     },
     report::Report,
     stdin::ChildStdin,
     stream::{self, ChildStderr, ChildStdout},
 };
-
-/// Notices that wait for a caller; further ones are dropped.
-const NOTICES: usize = 64;
 
 /// The notices of a child.
 #[derive(Debug)]
@@ -59,34 +56,30 @@ pub struct Child {
 /// Sends a command off, again for so long while the host is busy.
 pub(crate) fn start(
     link: &Handle,
-    key: Key,
-    body: StartBody,
+    start: StartSource,
     purpose: Purpose,
     busy_wait: Duration,
 ) -> Child {
     let id = link.next_id();
-    let (progress, seen) = watch::channel(Progress::default());
-    let (notices, noticed) = mpsc::channel(NOTICES);
+    let (reporter, progress, notices) = Reporter::new();
     let (out_feed, stdout) = stream::output(id, Stream::Stdout, link.clone());
     let (err_feed, stderr) = stream::output(id, Stream::Stderr, link.clone());
     let room = Arc::new(Semaphore::new(usize::try_from(CREDIT).unwrap_or_default()));
-    let stdin = body.stdin().then(|| ChildStdin::new(id, link.clone(), Arc::clone(&room)));
+    let stdin = start.body().stdin().then(|| ChildStdin::new(id, link.clone(), Arc::clone(&room)));
     let child = Child {
         stdin,
         stdout: Some(stdout),
         stderr: Some(stderr),
         id,
         link: link.clone(),
-        progress: seen,
-        notices: Some(noticed),
+        progress,
+        notices: Some(notices),
     };
     link.start(NewChannel {
         id,
-        key,
-        body,
+        start,
         purpose,
-        progress,
-        notices,
+        reporter,
         stdout: out_feed,
         stderr: err_feed,
         room,

@@ -13,7 +13,10 @@ use tokio::{io::AsyncReadExt as _, time::timeout};
 
 use crate::{
     child::{self, Child},
-    link::order::{Handle, Purpose},
+    link::{
+        order::{Handle, Purpose},
+        start::StartSource,
+    },
     report::Report,
     stream::ChildStdout,
 };
@@ -148,8 +151,8 @@ impl Command {
     /// Kind `usage` or `too_big` when the request can't be sent, `resources` when the kernel gives no
     /// randomness. Nothing has been sent then.
     pub async fn spawn(&mut self) -> Result<Child, Failure> {
-        let (key, body) = self.start()?;
-        Ok(child::start(&self.link, key, body, Purpose::Run, self.busy_wait))
+        let start = self.start()?;
+        Ok(child::start(&self.link, start, Purpose::Run, self.busy_wait))
     }
 
     /// Asks the host whether it would permit the command, and runs nothing. Returns what the host
@@ -163,8 +166,8 @@ impl Command {
     /// # Cancel safety
     /// Nothing is left of it when it is dropped.
     pub async fn dry_run(&mut self) -> Result<String, Failure> {
-        let (key, body) = self.start()?;
-        let mut child = child::start(&self.link, key, body, Purpose::DryRun, self.busy_wait);
+        let start = self.start()?;
+        let mut child = child::start(&self.link, start, Purpose::DryRun, self.busy_wait);
         let limit = ANSWER.saturating_add(self.busy_wait);
         timeout(limit, child.permitted()).await.unwrap_or_else(|_| {
             let message = format!("{} did not answer in time", self.link.host());
@@ -172,8 +175,8 @@ impl Command {
         })
     }
 
-    /// Builds the start that this command is, and its key.
-    fn start(&self) -> Result<(Key, StartBody), Failure> {
+    /// Builds the start that this command is.
+    fn start(&self) -> Result<StartSource, Failure> {
         let request = self.request.build()?;
         let key = match self.key {
             Some(key) => key,
@@ -186,7 +189,7 @@ impl Command {
             .with_digests(Algorithm::ALL.map(|algorithm| algorithm.as_str().to_owned()).into())
             .with_keep(self.key.is_some())
             .with_timestamps(self.timestamps);
-        Ok((key, body))
+        Ok(StartSource::new(key, body))
     }
 
     /// Runs the command to its end and gives all that it wrote, held in memory.

@@ -29,10 +29,10 @@
 //!   order: a `start` that is known attaches, and one that comes late over an old connection has a
 //!   lower generation and is refused. So only another server process can run a command twice.
 //! - `unknown_key` therefore allows a new start only when it comes from the very process that had the
-//!   first one ([`channel::StartSent::To`]), or when the key is the caller's own and thereby durable.
+//!   first one ([`channel::state::StartSent::To`]), or when the key is the caller's own and thereby durable.
 //! - A connection that breaks before its hello leaves open which process had the start
-//!   ([`channel::StartSent::Unknown`]). It may have run there, so `unknown_key` then means `unknown`.
-//! - A start that was never handed to a connection ([`channel::StartSent::Never`]) can be sent to any.
+//!   ([`channel::state::StartSent::Unknown`]). It may have run there, so `unknown_key` then means `unknown`.
+//! - A start that was never handed to a connection ([`channel::state::StartSent::Never`]) can be sent to any.
 //! - A server that answers `not_started` has said that nothing ran: after `busy` the start is sent
 //!   again, under a key of its own.
 //! - After `started`, nothing is ever sent as a start again.
@@ -52,6 +52,7 @@ mod input;
 pub(crate) mod order;
 pub(crate) mod progress;
 mod receiving;
+pub(crate) mod start;
 #[cfg(test)]
 mod tests;
 

@@ -205,9 +205,7 @@ impl ConnectionDriver {
                     if let Some(connection) = &mut self.connection {
                         channel.abandon(connection);
                     }
-                    if self.numbers.get(&channel.ch()) == Some(&id) {
-                        self.numbers.remove(&channel.ch());
-                    }
+                    self.release(id, &channel);
                 }
                 self.rest();
             }
@@ -246,8 +244,8 @@ impl ConnectionDriver {
             return;
         };
         let next = how(channel, connection);
-        if next == Next::Continue {
-            self.numbers.insert(channel.ch(), id);
+        if let (Next::Continue, Some(ch)) = (next, channel.ch()) {
+            self.numbers.insert(ch, id);
         }
         self.advance(id, next);
     }
@@ -261,13 +259,20 @@ impl ConnectionDriver {
             }
             Next::RetryLater => self.numbers.retain(|_, &mut of| of != id),
             Next::Ended => {
-                if let Some(channel) = self.channels.remove(&id)
-                    && self.numbers.get(&channel.ch()) == Some(&id)
-                {
-                    self.numbers.remove(&channel.ch());
+                if let Some(channel) = self.channels.remove(&id) {
+                    self.release(id, &channel);
                 }
                 self.rest();
             }
+        }
+    }
+
+    /// Forgets the number of a channel that is gone.
+    fn release(&mut self, id: u64, channel: &Channel) {
+        if let Some(ch) = channel.ch()
+            && self.numbers.get(&ch) == Some(&id)
+        {
+            self.numbers.remove(&ch);
         }
     }
 

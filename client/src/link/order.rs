@@ -10,17 +10,13 @@ use std::{
 
 use bytes::Bytes;
 use rcmd_protocol::{
-    frame::{StartBody, Stream},
-    ids::Key,
+    frame::Stream,
     outcome::{ErrorKind, Failure, Outcome},
     signal::Signal,
 };
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::{
-    feed::Feed,
-    progress::{Notice, Progress},
-};
+use super::{feed::Feed, progress::Reporter, start::StartSource};
 use crate::report::Report;
 
 /// What is asked of the task.
@@ -53,14 +49,11 @@ pub(crate) enum Order {
 pub(crate) struct NewChannel {
     /// The number under which orders name it.
     pub(crate) id: u64,
-    /// Names the start.
-    pub(crate) key: Key,
     /// What is asked for.
-    pub(crate) body: StartBody,
+    pub(crate) start: StartSource,
     /// Whether it is to run.
     pub(crate) purpose: Purpose,
-    pub(crate) progress: watch::Sender<Progress>,
-    pub(crate) notices: mpsc::Sender<Notice>,
+    pub(crate) reporter: Reporter,
     pub(crate) stdout: Feed,
     pub(crate) stderr: Feed,
     /// Permits for standard input, one for each byte that the server has room for.
@@ -85,7 +78,7 @@ impl NewChannel {
             Failure::new(ErrorKind::Unreachable, format!("the client of {host} is closed"))
                 .hint("Connect again.");
         let report = Report::without_job(host, Outcome::NotStarted, failure);
-        self.progress.send_modify(|progress| progress.report = Some(report));
+        self.reporter.report(report);
         self.room.close();
     }
 }

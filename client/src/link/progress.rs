@@ -2,7 +2,12 @@
 
 use std::{fmt, time::Duration};
 
+use tokio::sync::{mpsc, watch};
+
 use crate::report::Report;
+
+/// Notices that wait for a caller; further ones are dropped.
+const NOTICES: usize = 64;
 
 /// The process of a command, when it runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,5 +60,41 @@ impl Progress {
     /// Returns whether nothing more will come.
     pub(crate) fn has_ended(&self) -> bool {
         self.permitted.is_some() || self.report.is_some()
+    }
+}
+
+/// The link's end of what a caller hears.
+#[derive(Debug)]
+pub(crate) struct Reporter {
+    progress: watch::Sender<Progress>,
+    notices: mpsc::Sender<Notice>,
+}
+
+impl Reporter {
+    /// Returns a reporter, with the caller's ends.
+    pub(crate) fn new() -> (Self, watch::Receiver<Progress>, mpsc::Receiver<Notice>) {
+        let (progress, seen) = watch::channel(Progress::default());
+        let (notices, noticed) = mpsc::channel(NOTICES);
+        (Self { progress, notices }, seen, noticed)
+    }
+
+    /// Tells a person who waits; one that does not read misses it.
+    pub(crate) fn notice(&self, notice: Notice) {
+        let _ = self.notices.try_send(notice);
+    }
+
+    /// Tells that the process runs.
+    pub(crate) fn started(&self, started: Started) {
+        self.progress.send_modify(|progress| progress.started = Some(started));
+    }
+
+    /// Answers a dry run of a command that the host would permit.
+    pub(crate) fn permitted(&self, note: String) {
+        self.progress.send_modify(|progress| progress.permitted = Some(note));
+    }
+
+    /// Tells how it ended.
+    pub(crate) fn report(&self, report: Report) {
+        self.progress.send_modify(|progress| progress.report = Some(report));
     }
 }

@@ -14,11 +14,10 @@ pub(super) struct BusyRetry {
     pub(super) until: Option<Instant>,
     /// The last such answer, as long as no other came.
     pub(super) answer: Option<Failure>,
-    pub(super) again_at: Option<Instant>,
 }
 
 impl BusyRetry {
     pub(super) fn new(limit: Duration) -> Self {
-        Self { limit, until: None, answer: None, again_at: None }
+        Self { limit, until: None, answer: None }
     }
 }

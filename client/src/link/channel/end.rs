@@ -6,7 +6,7 @@ use rcmd_protocol::{
     outcome::{ErrorKind, Failure, Outcome},
 };
 
-use super::{Channel, Next, StartSent};
+use super::{Channel, Next, state::StartSent};
 use crate::{link::connection::Connection, report::Report};
 
 impl Channel {
@@ -25,8 +25,8 @@ impl Channel {
             report.stdout_digest = stdout.digest.map(|digest| digest.to_string());
             report.stderr_digest = stderr.digest.map(|digest| digest.to_string());
         }
-        report.truncated =
-            self.stdout.lacks(report.stdout_bytes) || self.stderr.lacks(report.stderr_bytes);
+        report.truncated = self.streams.stdout.lacks(report.stdout_bytes)
+            || self.streams.stderr.lacks(report.stderr_bytes);
         self.publish(report)
     }
 
@@ -61,21 +61,17 @@ impl Channel {
         report.error = error;
         report.job = self.job.as_ref().map(|(job, _)| job.to_string());
         // The caller's own key makes it safe to ask again how it went.
-        report.retry_safe |= outcome == Outcome::Unknown && self.body.keep();
-        report.stdout_bytes = self.stdout.received();
-        report.stderr_bytes = self.stderr.received();
-        report.output_open = self.stdout.open || self.stderr.open;
+        report.retry_safe |= outcome == Outcome::Unknown && self.start.body().keep();
+        report.stdout_bytes = self.streams.stdout.received();
+        report.stderr_bytes = self.streams.stderr.received();
+        report.output_open = self.streams.stdout.open || self.streams.stderr.open;
         report.started_at = self.started_at;
         report
     }
 
     fn publish(&mut self, report: Report) -> Next {
-        if let Some(input) = &mut self.input {
-            input.close();
-        }
-        self.stdout.close();
-        self.stderr.close();
-        self.progress.send_modify(|progress| progress.report = Some(report));
+        self.streams.close();
+        self.reporter.report(report);
         Next::Ended
     }
 }

@@ -9,12 +9,14 @@ use rcmd_protocol::{
     outcome::{ErrorKind, Failure, Outcome},
 };
 
-use super::{Channel, GENERATION_RETRIES, Next, StartSent, State};
+use super::{
+    Channel, GENERATION_RETRIES, Next,
+    state::{StartSent, State},
+};
 use crate::link::{
     connection::Connection,
     order::Purpose,
     progress::{Notice, Started},
-    receiving::Receiving,
 };
 
 impl Channel {
@@ -36,19 +38,18 @@ impl Channel {
         match frame {
             Frame::Verdict(verdict) => return Ok(self.judged(verdict)),
             Frame::Queued { position, .. } => {
-                self.lost = None;
+                self.state = self.state.mended();
                 self.notice(Notice::Queued(position));
             }
             Frame::Started(started) => {
-                if self.state == State::Attaching || self.started_at.is_some() {
+                if matches!(self.state, State::Attaching { .. }) || self.started_at.is_some() {
                     return Err(unexpected("started", "the command had started"));
                 }
-                self.state = State::Running;
-                self.lost = None;
+                self.state = State::Running { ch: started.ch };
                 self.identify(started.job, started.digest, "started")?;
                 self.note_start(started.started_at, started.note);
-                self.stdout.resume(started.digest, 0);
-                self.stderr.resume(started.digest, 0);
+                self.streams.stdout.resume(started.digest, 0);
+                self.streams.stderr.resume(started.digest, 0);
             }
             Frame::Attached(attached) => self.attached(attached, connection)?,
             Frame::Refused { reason, generation, .. } => {
@@ -57,17 +58,15 @@ impl Channel {
             Frame::Data(data) => self.data(data, connection)?,
             Frame::End(end) => return self.end(&end, connection),
             Frame::Window(Window { got, upto, .. }) => {
-                if let Some(input) = &mut self.input {
+                if let Some(input) = &mut self.streams.input {
                     input.window(got, upto)?;
                     self.send_input_if(Some(connection));
                 }
             }
             Frame::Stop { .. } => {
-                if let Some(input) = &mut self.input {
-                    input.close();
-                }
+                self.streams.close_input();
             }
-            Frame::Exit { exit, .. } => return self.exit(exit, connection),
+            Frame::Exit { exit, .. } => return self.exit(&exit, connection),
             _ => {}
         }
         Ok(Next::Continue)
@@ -79,7 +78,7 @@ impl Channel {
             Some(failure) => self.conclude(Outcome::NotStarted, failure),
             None => {
                 let note = verdict.note.unwrap_or_default();
-                self.progress.send_modify(|progress| progress.permitted = Some(note));
+                self.reporter.permitted(note);
                 Next::Ended
             }
         }
@@ -105,37 +104,36 @@ impl Channel {
         }
         let job = self.job.as_ref().map(|(job, _)| job.to_string()).unwrap_or_default();
         let started = Started { job, note, started_at };
-        self.progress.send_modify(|progress| progress.started = Some(started));
+        self.reporter.started(started);
     }
 
     fn attached(&mut self, attached: Attached, connection: &mut Connection) -> Result<(), Fault> {
-        let asked = match self.state {
-            State::Starting => true,
-            State::Attaching => false,
-            State::Detached | State::Running => {
+        let (asked, lost) = match self.state {
+            State::Starting { lost, .. } => (true, lost),
+            State::Attaching { lost, .. } => (false, lost),
+            State::Detached { .. } | State::Resting { .. } | State::Running { .. } => {
                 return Err(unexpected("attached", "nothing was to be attached"));
             }
         };
         self.identify(attached.job, attached.digest, "attached")?;
-        self.state = State::Running;
+        self.state = State::Running { ch: attached.ch };
         if let Some(started_at) = attached.started_at {
             self.note_start(started_at, None);
         }
-        if let Some(lost) = self.lost.take() {
+        if let Some(lost) = lost {
             self.notice(Notice::Resumed(lost.since.elapsed()));
         }
-        self.stdout.resume(attached.digest, attached.output.stdout);
-        self.stderr.resume(attached.digest, attached.output.stderr);
-        if let Some(input) = &mut self.input {
-            let shared = asked || self.body.keep();
+        self.streams.stdout.resume(attached.digest, attached.output.stdout);
+        self.streams.stderr.resume(attached.digest, attached.output.stderr);
+        if let Some(input) = &mut self.streams.input {
+            let shared = asked || self.start.body().keep();
             input.resume(attached.stdin, attached.stdin_ended, shared)?;
         }
         if asked {
             // Another client's signals came before; ours follow them.
-            self.number += attached.number;
-            self.signals.iter_mut().for_each(|(number, _)| *number += attached.number);
+            self.requests.follow(attached.number);
         } else {
-            self.signals.retain(|&(number, _)| number > attached.number);
+            self.requests.carried_out(attached.number);
         }
         self.repeat_requests(connection);
         self.send_window(Stream::Stdout, connection, true);
@@ -151,7 +149,7 @@ impl Channel {
         connection: &mut Connection,
     ) -> Next {
         let host = &self.host;
-        let asking = self.state == State::Starting;
+        let asking = matches!(self.state, State::Starting { .. });
         match reason {
             Refusal::UnknownKey if !asking && self.may_start_again(connection) => Next::Restart,
             Refusal::UnknownKey => {
@@ -162,7 +160,7 @@ impl Channel {
             }
             Refusal::Superseded if asking && self.generation_retries < GENERATION_RETRIES => {
                 self.generation_retries += 1;
-                self.raise_generation(other.unwrap_or_default());
+                self.start.exceed(other.unwrap_or_default());
                 Next::Restart
             }
             Refusal::Superseded => {
@@ -191,27 +189,27 @@ impl Channel {
     fn may_start_again(&self, connection: &Connection) -> bool {
         let here = connection.hello.as_ref().map(|hello| hello.instance);
         let never = self.job.is_none() && here.is_some_and(|here| self.sent == StartSent::To(here));
-        never || self.body.keep()
+        never || self.start.body().keep()
     }
 
     fn data(&mut self, data: Data, connection: &mut Connection) -> Result<(), Fault> {
-        let (stream, timed) = (data.stream, self.body.timestamps());
+        let (stream, timed) = (data.stream, self.start.body().timestamps());
         self.on_job("data")?;
-        self.receiving(stream).data(data, timed)?;
+        self.streams.output(stream).data(data, timed)?;
         self.send_window(stream, connection, false);
         Ok(())
     }
 
     fn end(&mut self, end: &End, connection: &mut Connection) -> Result<Next, Fault> {
         self.on_job("end")?;
-        match self.receiving(end.stream).end(end) {
+        match self.streams.output(end.stream).end(end) {
             Ok(()) => Ok(Next::Continue),
             Err(EndError::Fault(fault)) => Err(fault),
             Err(EndError::Corrupt(corrupt)) => Ok(self.corrupt(&corrupt, connection)),
         }
     }
 
-    fn exit(&mut self, exit: Exit, connection: &mut Connection) -> Result<Next, Fault> {
+    fn exit(&mut self, exit: &Exit, connection: &mut Connection) -> Result<Next, Fault> {
         match exit.outcome() {
             Outcome::NotStarted if self.started_at.is_some() => {
                 return Err(unexpected("exit", "the command had started"));
@@ -220,10 +218,11 @@ impl Channel {
             Outcome::Exited | Outcome::Signaled | Outcome::TimedOut => {
                 self.on_job("exit")?;
                 let (stdout, stderr) = (exit.stdout(), exit.stderr());
-                let settled = self
+                let streams = &self.streams;
+                let settled = streams
                     .stdout
                     .check_exit(stdout.bytes, stdout.digest)
-                    .and_then(|()| self.stderr.check_exit(stderr.bytes, stderr.digest));
+                    .and_then(|()| streams.stderr.check_exit(stderr.bytes, stderr.digest));
                 match settled {
                     Ok(()) => {}
                     Err(EndError::Fault(fault)) => return Err(fault),
@@ -233,32 +232,27 @@ impl Channel {
                 }
             }
         }
-        connection.send(Frame::Done { ch: self.ch });
+        if let Some(ch) = self.state.ch() {
+            connection.send(Frame::Done { ch });
+        }
         let not_started = exit.outcome() == Outcome::NotStarted;
         if exit.failure().is_some_and(|failure| not_started && self.rest(failure)) {
             return Ok(Next::RetryLater);
         }
-        Ok(self.verified(&exit))
+        Ok(self.verified(exit))
     }
 
     fn on_job(&self, frame: &'static str) -> Result<(), Fault> {
         match self.state {
-            State::Running => Ok(()),
+            State::Running { .. } => Ok(()),
             _ => Err(unexpected(frame, "its command has not started")),
         }
     }
 
     pub(super) fn send_window(&mut self, stream: Stream, connection: &mut Connection, again: bool) {
-        let ch = self.ch;
-        if let Some(window) = self.receiving(stream).window(ch, again) {
+        let Some(ch) = self.state.ch() else { return };
+        if let Some(window) = self.streams.output(stream).window(ch, again) {
             connection.send(Frame::Window(window));
-        }
-    }
-
-    pub(super) fn receiving(&mut self, stream: Stream) -> &mut Receiving {
-        match stream {
-            Stream::Stdout | Stream::Stdin => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
         }
     }
 }

@@ -84,8 +84,7 @@ impl ConnectionDriver {
         for id in ids {
             match (&self.connection, self.channels.get_mut(&id)) {
                 (None, Some(channel)) => {
-                    channel.wake();
-                    channel.lose(now);
+                    channel.wake(now);
                     self.dial_soon();
                 }
                 _ => self.attach_to(id, Channel::attach_to),

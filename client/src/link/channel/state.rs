@@ -1,0 +1,82 @@
+//! Where a channel is, and which server process may have its start.
+
+use rcmd_protocol::ids::Instance;
+use tokio::time::Instant;
+
+/// Which server process may have had the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::link) enum StartSent {
+    /// None: it was never handed to a connection.
+    Never,
+    /// The one behind the present connection, whose hello has not come.
+    AwaitingHello,
+    /// This one.
+    To(Instance),
+    /// One that was never learned: the connection broke before its hello.
+    Unknown,
+}
+
+/// Where a channel is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum State {
+    /// On no connection. It waits for one, or for the hello of the present one.
+    Detached { lost: Option<Lost> },
+    /// On no connection until the host, which is busy, wants to be asked again.
+    Resting { until: Instant },
+    /// On the connection, waiting for the answer to a start.
+    Starting { ch: u32, lost: Option<Lost> },
+    /// On the connection, waiting for the answer to an attach.
+    Attaching { ch: u32, lost: Option<Lost> },
+    /// On the connection, waiting for the end.
+    Running { ch: u32 },
+}
+
+/// A loss of the connection that no answer of the server has mended yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lost {
+    /// When the connection was given up, from which the grace counts.
+    pub(super) at: Instant,
+    /// When the connection was heard last, as a person saw it.
+    pub(super) since: Instant,
+}
+
+impl State {
+    /// Returns the loss that is not mended yet.
+    pub(super) fn lost(self) -> Option<Lost> {
+        match self {
+            Self::Detached { lost }
+            | Self::Starting { lost, .. }
+            | Self::Attaching { lost, .. } => lost,
+            Self::Resting { .. } | Self::Running { .. } => None,
+        }
+    }
+
+    /// Returns this state after the server has answered in between.
+    pub(super) fn mended(self) -> Self {
+        match self {
+            Self::Detached { .. } => Self::Detached { lost: None },
+            Self::Starting { ch, .. } => Self::Starting { ch, lost: None },
+            Self::Attaching { ch, .. } => Self::Attaching { ch, lost: None },
+            Self::Resting { .. } | Self::Running { .. } => self,
+        }
+    }
+
+    /// Returns the number of the channel on the connection that has it.
+    pub(super) fn ch(self) -> Option<u32> {
+        match self {
+            Self::Starting { ch, .. } | Self::Attaching { ch, .. } | Self::Running { ch } => {
+                Some(ch)
+            }
+            Self::Detached { .. } | Self::Resting { .. } => None,
+        }
+    }
+
+    /// Returns the number of the channel if the server takes input and requests on it now. While an
+    /// attach is not answered, nobody knows what it has had of them.
+    pub(super) fn open_ch(self) -> Option<u32> {
+        match self {
+            Self::Starting { ch, .. } | Self::Running { ch } => Some(ch),
+            Self::Detached { .. } | Self::Resting { .. } | Self::Attaching { .. } => None,
+        }
+    }
+}
