@@ -4,11 +4,10 @@
 //! a first command that is slow, or a reader that is, holds up the lines behind it and costs no more
 //! memory.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use rcmd_client::{Client, ErrorKind, Failure, Notice, Signal, Stdio};
+use rcmd_client::{Client, ErrorKind, Failure, Signal, Stdio};
 use tokio::sync::mpsc::Permit;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -16,23 +15,26 @@ use tokio::time::{Instant, timeout};
 
 use crate::arguments::commands::Commands;
 use crate::command::CommandSpec;
+use crate::interrupts::{Interrupt, Interrupts, until};
 use crate::output::Form;
 use crate::output::piece::Piece;
 use crate::output::render;
 use crate::output::sink::{self, Feed, Place, Written};
-use crate::session::{self, not_started, until};
+use crate::session::{self, not_started};
 use crate::settings::Run;
-use crate::signals::{self, Action, Caught, LAST_OUTPUT, SignalEscalation, Signals};
+use crate::signals::{self, Action, LAST_OUTPUT};
 use crate::{status, text};
 
 mod lines;
 mod one;
 mod progress;
+mod results;
 mod tally;
 
 use lines::{Line, Lines};
-use one::{Done, Handles};
+use one::{Controls, Done};
 use progress::Progress;
+use results::Results;
 use tally::Tally;
 
 /// Notices that wait to be told; further ones say the same.
@@ -54,10 +56,10 @@ pub(crate) fn run(run: &Run, commands: &Commands) -> Result<u8, Failure> {
 }
 
 async fn carry_out(run: &Run, commands: &Commands, lines: Lines) -> Result<u8, Failure> {
-    let host = run.target.to_string();
+    let host = run.connect.target.to_string();
     let form = Form::Text { encoding: None, timestamps: false };
     let (out, mut written) = sink::open(Place::Stdout, render::text(form));
-    let progress = Progress::open(&host, run.verbosity);
+    let progress = Progress::open(&host, run.output.verbosity);
     let client = match session::connect(run).await {
         Ok(client) => client,
         Err(failure) => {
@@ -65,7 +67,7 @@ async fn carry_out(run: &Run, commands: &Commands, lines: Lines) -> Result<u8, F
             return Ok(failure.kind.not_started_status());
         }
     };
-    let mut signals = Signals::catch().map_err(|error| {
+    let mut interrupts = Interrupts::catch().map_err(|error| {
         Failure::new(ErrorKind::LocalIo, format!("cannot catch signals: {error}"))
     })?;
     let (actions, _) = watch::channel(None);
@@ -77,20 +79,17 @@ async fn carry_out(run: &Run, commands: &Commands, lines: Lines) -> Result<u8, F
         client,
         tally: Tally::new(lines.count),
         lines: Some(lines),
-        begun: 0,
         running: JoinSet::new(),
-        ended: BTreeMap::new(),
-        printed: 0,
-        actions,
-        notices,
-        escalation: SignalEscalation::default(),
+        results: Results::new(commands.ordered),
+        controls: Controls { actions, notices },
         interrupted: None,
         progress,
         abort: None,
     };
     while !commands_run.is_over() {
         let at = &mut commands_run;
-        let (room, ready, timeout) = (at.has_room(), at.is_ready(), at.timeout());
+        let (room, ready) = (at.has_room(), at.results.is_ready());
+        let timeout = at.progress.timeout();
         tokio::select! {
             line = next(&mut at.lines), if room => at.handle_line(line),
             Some(done) = at.running.join_next() => at.handle_end(done),
@@ -98,11 +97,11 @@ async fn carry_out(run: &Run, commands: &Commands, lines: Lines) -> Result<u8, F
             Ok(place) = out.reserve(), if ready => at.print(place),
             end = &mut written => at.abort = Abort::by_writing(end),
             Some(notice) = noticed.recv() => at.progress.handle_notice(&notice, Instant::now()),
-            caught = signals.next() => at.handle_signal(caught).await,
-            () = until(timeout) => at.handle_timeout(),
+            interrupt = interrupts.next() => at.handle_interrupt(interrupt).await,
+            () = until(timeout) => at.progress.handle_timeout(&at.tally, Instant::now()),
         }
     }
-    Ok(commands_run.conclude(out, written, &mut signals).await)
+    Ok(commands_run.conclude(out, written, interrupts).await)
 }
 
 /// The next line, while there may be one.
@@ -121,16 +120,9 @@ struct CommandsRun<'a> {
     client: Client,
     /// None after the last.
     lines: Option<Lines>,
-    /// Commands begun, bad lines included.
-    begun: u64,
     running: JoinSet<Done>,
-    /// What ended and is not printed, by its place.
-    ended: BTreeMap<u64, Done>,
-    /// Results printed.
-    printed: u64,
-    actions: watch::Sender<Option<Action>>,
-    notices: mpsc::Sender<Notice>,
-    escalation: SignalEscalation,
+    results: Results,
+    controls: Controls,
     /// The first of our signals, after which nothing begins.
     interrupted: Option<Signal>,
     tally: Tally,
@@ -165,26 +157,14 @@ impl Abort {
 
 impl CommandsRun<'_> {
     fn has_room(&self) -> bool {
-        let held = self.running.len() + self.ended.len();
+        let held = self.running.len() + self.results.len();
         let room = self.running.len() < self.commands.parallel && held < 2 * self.commands.parallel;
         room && self.interrupted.is_none() && self.lines.is_some()
     }
 
-    /// Whether a result may be printed now.
-    fn is_ready(&self) -> bool {
-        let first = self.ended.first_key_value();
-        first.is_some_and(|(place, _)| !self.commands.ordered || *place == self.printed)
-    }
-
     fn is_over(&self) -> bool {
         let begins = self.lines.is_some() && self.interrupted.is_none();
-        self.abort.is_some() || !begins && self.running.is_empty() && self.ended.is_empty()
-    }
-
-    /// Whether a line is left that nothing came of.
-    fn leaves_lines(&self) -> bool {
-        let left = |lines: &Lines| lines.count.is_none_or(|count| self.begun < count);
-        self.lines.as_ref().is_some_and(left)
+        self.abort.is_some() || !begins && self.running.is_empty() && self.results.len() == 0
     }
 
     fn handle_line(&mut self, line: Option<io::Result<Line>>) {
@@ -196,24 +176,20 @@ impl CommandsRun<'_> {
                     .hint("Commands that still ran were killed there; write the lines to a file.");
                 self.abort = Some(Abort::LocalIo(failure));
             }
-            Some(Ok(Line { number: line, words })) => {
-                let place = self.begun;
-                self.begun += 1;
-                match words {
-                    Ok(words) => self.begin(place, line, &words),
-                    Err(failure) => {
-                        let report = not_started(&self.host, failure);
-                        self.end(Done::not_started(place, line, report));
-                    }
+            Some(Ok(Line { place, number, words })) => match words {
+                Ok(words) => self.begin(place, number, &words),
+                Err(failure) => {
+                    let report = not_started(&self.host, failure);
+                    self.end(Done::not_started(place, number, report));
                 }
-            }
+            },
         }
     }
 
     fn begin(&mut self, place: u64, line: u64, words: &CommandSpec) {
         let mut command = session::command(self.run, words, &self.client);
         command.stdin(Stdio::Null);
-        let handles = Handles { actions: self.actions.subscribe(), notices: self.notices.clone() };
+        let handles = self.controls.handles();
         let (host, most) = (Arc::clone(&self.host), self.commands.max_output);
         self.running.spawn(async move {
             let (report, stdout, stderr) = one::carry_out(&host, command, most, handles).await;
@@ -234,63 +210,48 @@ impl CommandsRun<'_> {
     fn end(&mut self, done: Done) {
         self.tally.add(&done.report);
         self.progress.handle_end(Instant::now());
-        self.ended.insert(done.place, done);
+        self.results.add(done);
     }
 
     fn print(&mut self, place: Permit<'_, Piece>) {
-        if let Some((_, done)) = self.ended.pop_first() {
+        if let Some(done) = self.results.pop() {
             place.send(Piece::Note(done.record()));
-            self.printed += 1;
         }
     }
 
-    async fn handle_signal(&mut self, caught: Caught) {
-        match caught {
-            Caught::Ending(signal) => {
-                self.interrupted.get_or_insert(signal);
-                let action = self.escalation.handle_signal(signal, Instant::now());
-                self.act(action);
-            }
-            Caught::Suspend => signals::suspend(&self.client).await,
+    async fn handle_interrupt(&mut self, interrupt: Interrupt) {
+        match interrupt {
+            Interrupt::Act(action) => self.act(action),
+            Interrupt::Suspend => signals::suspend(&self.client).await,
         }
-    }
-
-    fn timeout(&self) -> Option<Instant> {
-        self.escalation.timeout().into_iter().chain(self.progress.timeout()).min()
-    }
-
-    fn handle_timeout(&mut self) {
-        let now = Instant::now();
-        if let Some(action) = self.escalation.handle_timeout(now) {
-            self.act(action);
-        }
-        self.progress.handle_timeout(&self.tally, now);
     }
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::GiveUp(signal) => self.abort = Some(Abort::GivenUp(signal)),
-            action => {
-                self.actions.send_replace(Some(action));
+            // The first signal is always passed on.
+            Action::Pass(signal) => {
+                self.interrupted.get_or_insert(signal);
+                self.controls.act(action);
             }
+            Action::Kill => self.controls.act(action),
+            Action::GiveUp(signal) => self.abort = Some(Abort::GivenUp(signal)),
         }
     }
 
-    /// Prints what remains and takes leave; gives the exit status.
-    async fn conclude(mut self, out: Feed, written: Written, signals: &mut Signals) -> u8 {
-        let left = self.leaves_lines();
+    /// Prints what remains, takes leave, and returns the exit status.
+    async fn conclude(mut self, out: Feed, written: Written, interrupts: Interrupts) -> u8 {
+        // Lines that nothing came of.
+        let left = self.lines.as_ref().is_some_and(Lines::are_left);
         // What still runs is killed there.
         self.running.abort_all();
         if self.abort.is_none() {
             drop(out);
-            let (escalation, client) = (self.escalation, &self.client);
-            let written = signals::unless_caught(signals, escalation, client, written).await;
+            let written = interrupts.unless_caught(&self.client, written).await;
             self.abort =
                 written.map_or_else(|signal| Some(Abort::GivenUp(signal)), Abort::by_writing);
         } else if let Some(Abort::GivenUp(_)) = self.abort {
-            let ended = std::mem::take(&mut self.ended);
             // Whoever interrupted twice does not wait for a full pager either.
-            let _ = timeout(LAST_OUTPUT, print_all(ended, out, written)).await;
+            let _ = timeout(LAST_OUTPUT, print_all(self.results, out, written)).await;
         }
         let status = match (&self.abort, self.interrupted) {
             (Some(Abort::ReaderGone), _) => status::READER_GONE,
@@ -310,9 +271,9 @@ impl CommandsRun<'_> {
     }
 }
 
-/// What ended behind a command that did not.
-async fn print_all(ended: BTreeMap<u64, Done>, out: Feed, written: Written) {
-    for done in ended.into_values() {
+/// Prints what ended behind a command that did not.
+async fn print_all(mut results: Results, out: Feed, written: Written) {
+    while let Some(done) = results.pop() {
         // A writer that has ended has nothing more to say here.
         let _ = out.send(Piece::Note(done.record())).await;
     }

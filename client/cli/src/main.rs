@@ -9,7 +9,7 @@
 //! | `run`, `commands`, `doctor`, `enroll` | the subcommands |
 //! | `input` | standard input, with a thread for what may block |
 //! | `output` | standard output and standard error, likewise, and the forms of output |
-//! | `signals`, `notices` | what happens meanwhile |
+//! | `signals`, `interrupts`, `notices` | what happens meanwhile |
 //! | `text`, `status` | messages to the person; exit statuses |
 
 #![forbid(unsafe_code)]
@@ -28,6 +28,7 @@ mod doctor;
 mod duration;
 mod enroll;
 mod input;
+mod interrupts;
 mod notices;
 mod output;
 mod run;

@@ -10,10 +10,11 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::command::CommandSpec;
+use crate::interrupts::Interrupts;
 use crate::output::sink::Place;
 use crate::output::writer::OutputWriter;
 use crate::settings::{Run, Verbosity};
-use crate::signals::{self, LAST_OUTPUT, SignalEscalation, Signals};
+use crate::signals::LAST_OUTPUT;
 use crate::{session, text};
 
 mod attend;
@@ -30,7 +31,7 @@ pub(crate) fn run(run: &Run, words: &CommandSpec) -> Result<u8, Failure> {
         return dry_run(run, words);
     }
     // Before anything runs: a result that can't be written must not be found out afterwards.
-    let result = run.result.as_deref().map(create).transpose()?;
+    let result = run.output.result.as_deref().map(create).transpose()?;
     let runtime = session::runtime()?;
     let status = runtime.block_on(carry_out(run, words, result));
     // A look-up of a name may still hang in a thread of its own.
@@ -48,7 +49,7 @@ fn dry_run(run: &Run, words: &CommandSpec) -> Result<u8, Failure> {
         answer
     });
     runtime.shutdown_background();
-    let host = run.target.to_string();
+    let host = run.connect.target.to_string();
     match answer {
         Ok(note) => {
             text::say(&text::line(text::Tone::Notice, &format!("{host}: {note}")));
@@ -69,17 +70,17 @@ fn create(path: &Path) -> Result<File, Failure> {
 }
 
 async fn carry_out(run: &Run, words: &CommandSpec, result: Option<File>) -> Result<u8, Failure> {
-    let host = run.target.to_string();
-    let mut writer = OutputWriter::open(run.form, &host);
-    let (ended, client, signals) = match session::connect(run).await {
+    let host = run.connect.target.to_string();
+    let mut writer = OutputWriter::open(run.output.form, &host);
+    let (ended, client, interrupts) = match session::connect(run).await {
         Err(failure) => (Ended::by_report(session::not_started(&host, failure)), None, None),
         Ok(client) => {
-            let (ended, signals) = attempt(run, words, &host, &client, &mut writer).await;
-            (ended, Some(client), signals)
+            let (ended, interrupts) = attempt(run, words, &host, &client, &mut writer).await;
+            (ended, Some(client), interrupts)
         }
     };
-    let signals = client.as_ref().zip(signals);
-    let ended = conclude(run, &host, ended, writer, result, signals).await;
+    let interrupts = client.as_ref().zip(interrupts);
+    let ended = conclude(run, &host, ended, writer, result, interrupts).await;
     let client = client.filter(|_| !matches!(ended.cause, Cause::GivenUp(_)));
     session::finish(run, client).await;
     Ok(ended.status())
@@ -91,7 +92,7 @@ async fn attempt(
     host: &str,
     client: &Client,
     writer: &mut OutputWriter,
-) -> (Ended, Option<(Signals, SignalEscalation)>) {
+) -> (Ended, Option<Interrupts>) {
     let mut child = match session::command(run, words, client).spawn().await {
         Err(failure) => return (Ended::by_report(session::not_started(host, failure)), None),
         Ok(child) => child,
@@ -99,17 +100,16 @@ async fn attempt(
     // The start leaves before anything else is done here.
     yield_now().await;
     // Until here a signal simply ended us; from now on the command must hear of it.
-    match Signals::catch() {
+    match Interrupts::catch() {
         Err(error) => {
             child.cancel();
             let message = format!("cannot catch signals: {error}");
             let failure = Failure::new(ErrorKind::LocalIo, message);
             (Ended::by_report(child.wait().await).spoiled(failure), None)
         }
-        Ok(mut signals) => {
-            let (ended, escalation) =
-                attend::attend(run, host, client, child, writer, &mut signals).await;
-            (ended, Some((signals, escalation)))
+        Ok(mut interrupts) => {
+            let ended = attend::attend(run, host, client, child, writer, &mut interrupts).await;
+            (ended, Some(interrupts))
         }
     }
 }
@@ -121,22 +121,21 @@ async fn conclude(
     mut ended: Ended,
     mut writer: OutputWriter,
     result: Option<File>,
-    signals: Option<(&Client, (Signals, SignalEscalation))>,
+    interrupts: Option<(&Client, Interrupts)>,
 ) -> Ended {
     // A reader that went away ends everything quietly.
     if ended.cause != Cause::ReaderGone {
-        for remark in remarks(&ended.report, run.verbosity) {
+        for remark in remarks(&ended.report, run.output.verbosity) {
             writer.note(host, &remark);
         }
     }
     let finishing = writer.finish(&ended.report);
-    let finished = match (ended.cause, signals) {
+    let finished = match (ended.cause, interrupts) {
         // Whoever interrupted twice does not wait for a full pager either.
         (Cause::GivenUp(_), _) => timeout(LAST_OUTPUT, finishing).await.unwrap_or(Ok(())),
         (_, None) => finishing.await,
-        (cause, Some((client, (mut signals, escalation)))) => {
-            let finished =
-                signals::unless_caught(&mut signals, escalation, client, finishing).await;
+        (cause, Some((client, interrupts))) => {
+            let finished = interrupts.unless_caught(client, finishing).await;
             finished.unwrap_or_else(|signal| {
                 if cause == Cause::Report {
                     ended.cause = Cause::GivenUp(signal);
@@ -170,7 +169,7 @@ fn write(mut file: File, run: &Run, report: &Report) -> Result<(), Failure> {
         file.write_all(&line)
     })
     .map_err(|error| {
-        let path = run.result.as_deref().map(shown).unwrap_or_default();
+        let path = run.output.result.as_deref().map(shown).unwrap_or_default();
         Failure::new(ErrorKind::LocalIo, format!("cannot write {path}: {error}"))
             .hint("The command has run; its result is lost.")
     })
@@ -183,7 +182,7 @@ fn complaint(run: &Run, ended: &Ended) -> Option<Failure> {
         (Cause::ReaderGone, ..) => None,
         (_, Some(failure), _) => Some(failure.clone()),
         (_, None, Outcome::TimedOut) => {
-            let limit = run.timeout.map(humantime::format_duration);
+            let limit = run.command.timeout.map(humantime::format_duration);
             let limit = limit.map(|limit| format!(" after {limit}")).unwrap_or_default();
             Some(
                 // The kind is not shown; the outcome says what happened.

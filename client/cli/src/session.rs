@@ -7,7 +7,6 @@ use rcmd_certs::Layout;
 use rcmd_client::renewal::{self, Renewed, When};
 use rcmd_client::{Client, Command, Config, ErrorKind, Failure, Outcome, Report};
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::{Instant, sleep_until};
 
 use crate::command::CommandSpec;
 use crate::settings::{Run, Verbosity};
@@ -26,8 +25,8 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 
 /// What is left to do when output and result are out. Nobody waits for what comes of the renewal.
 pub(crate) async fn finish(run: &Run, client: Option<Client>) {
-    let tell = run.verbosity != Verbosity::Quiet && io::stderr().is_terminal();
-    renew_in_own_time(&run.layout, tell);
+    let tell = run.output.verbosity != Verbosity::Quiet && io::stderr().is_terminal();
+    renew_in_own_time(&run.connect.layout, tell);
     if let Some(client) = client {
         client.close().await;
     }
@@ -38,13 +37,13 @@ pub(crate) async fn finish(run: &Run, client: Option<Client>) {
 /// # Errors
 /// As [`Config::from_dir`] and [`Client::connect`].
 pub(crate) async fn connect(run: &Run) -> Result<Client, Failure> {
-    Client::connect(&config(run).await?, &run.target).await
+    Client::connect(&config(run).await?, &run.connect.target).await
 }
 
 /// With which certificate: one that has ended costs its renewal here, any other is renewed afterwards.
 async fn config(run: &Run) -> Result<Config, Failure> {
-    let config = Config::from_dir(run.layout.dir())?;
-    let config = config.connect_timeout(run.connect_timeout).compress(run.compress);
+    let config = Config::from_dir(run.connect.layout.dir())?;
+    let config = config.connect_timeout(run.connect.timeout).compress(run.connect.compress);
     let (config, renewed) = config.unexpired().await?;
     if let Renewed::Yes(Some(clock)) = renewed {
         text::say(&text::line(Tone::Notice, &clock.to_string()));
@@ -62,25 +61,29 @@ pub(crate) fn command(run: &Run, words: &CommandSpec, client: &Client) -> Comman
             command
         }
     };
-    for (name, value) in &run.env {
+    for (name, value) in &run.command.env {
         command.env(name, value);
     }
-    if let Some(user) = &run.user {
+    if let Some(user) = &run.command.user {
         command.user(user);
     }
-    if let Some(dir) = &run.cwd {
+    if let Some(dir) = &run.command.cwd {
         command.current_dir(dir);
     }
-    if let Some(limit) = run.timeout {
+    if let Some(limit) = run.command.timeout {
         command.timeout(limit);
     }
-    if let Some(key) = &run.key {
+    if let Some(key) = &run.command.key {
         command.key(key.as_encoded_bytes());
     }
-    command.stdin(if run.input { rcmd_client::Stdio::Piped } else { rcmd_client::Stdio::Null });
-    command.timestamps(run.form.timestamps());
-    command.busy_wait(run.busy_wait);
-    if let Some((name, wait)) = &run.lock {
+    command.stdin(if run.command.input {
+        rcmd_client::Stdio::Piped
+    } else {
+        rcmd_client::Stdio::Null
+    });
+    command.timestamps(run.output.form.timestamps());
+    command.busy_wait(run.command.busy_wait);
+    if let Some((name, wait)) = &run.command.lock {
         command.lock(name, *wait);
     }
     command
@@ -89,14 +92,6 @@ pub(crate) fn command(run: &Run, words: &CommandSpec, client: &Client) -> Comman
 /// The report of a command that never reached its host.
 pub(crate) fn not_started(host: &str, failure: Failure) -> Report {
     Report::without_job(host, Outcome::NotStarted, failure)
-}
-
-/// Waits until then, or for ever.
-pub(crate) async fn until(timeout: Option<Instant>) {
-    match timeout {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// After a command: a renewal that is due is left to a process of its own, which nobody waits for.

@@ -24,24 +24,49 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to try again while the host is busy, when nothing else is said.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
 
-/// What is to be run.
+/// What is to be run, and how.
 #[derive(Debug)]
 pub(crate) struct Run {
+    pub(crate) connect: ConnectOptions,
+    pub(crate) command: CommandOptions,
+    pub(crate) output: OutputOptions,
+    pub(crate) work: Work,
+    /// Whether the host is only asked what it would permit.
+    pub(crate) dry_run: bool,
+}
+
+/// What it takes to reach the host.
+#[derive(Debug)]
+pub(crate) struct ConnectOptions {
     pub(crate) layout: Layout,
     pub(crate) target: Target,
-    pub(crate) work: Work,
-    pub(crate) dry_run: bool,
+    /// For name, TCP and TLS together.
+    pub(crate) timeout: Duration,
+    pub(crate) compress: bool,
+}
+
+/// What the host is told of each command beyond its words.
+#[derive(Debug)]
+pub(crate) struct CommandOptions {
+    /// Whether standard input is sent.
     pub(crate) input: bool,
     pub(crate) user: Option<OsString>,
     pub(crate) cwd: Option<OsString>,
     pub(crate) env: Vec<(OsString, OsString)>,
+    /// After which the host ends the command.
     pub(crate) timeout: Option<Duration>,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) compress: bool,
     pub(crate) key: Option<OsString>,
+    /// How long to try again while the host is busy.
     pub(crate) busy_wait: Duration,
+    /// The lock that the command needs, and how long it waits for the lock.
     pub(crate) lock: Option<(String, Duration)>,
+}
+
+/// What is done with output and end.
+#[derive(Debug)]
+pub(crate) struct OutputOptions {
     pub(crate) form: Form,
+    /// The file that the result is written to as well.
     pub(crate) result: Option<PathBuf>,
     pub(crate) verbosity: Verbosity,
 }
@@ -109,23 +134,25 @@ impl Run {
             Form::Text { encoding: typed_encoding.or(file.encoding), timestamps }
         };
         Ok(Self {
-            target,
             dry_run: options.dry_run,
-            input: !options.no_input && matches!(work, Work::One(_)) && !input::is_nothing(),
+            connect: ConnectOptions {
+                timeout: connect_timeout(&common, &file),
+                compress: options.compress || file.compress.unwrap_or(false),
+                target,
+                layout,
+            },
+            command: CommandOptions {
+                input: !options.no_input && matches!(work, Work::One(_)) && !input::is_nothing(),
+                user: options.user,
+                cwd: options.cwd,
+                env,
+                timeout: options.timeout,
+                key: options.key,
+                busy_wait: options.busy_wait.unwrap_or(BUSY_WAIT),
+                lock: options.lock.map(|name| (name, options.lock_wait.unwrap_or_default())),
+            },
+            output: OutputOptions { form, result: options.result, verbosity: verbosity(&common) },
             work,
-            user: options.user,
-            cwd: options.cwd,
-            env,
-            timeout: options.timeout,
-            connect_timeout: connect_timeout(&common, &file),
-            compress: options.compress || file.compress.unwrap_or(false),
-            key: options.key,
-            lock: options.lock.map(|name| (name, options.lock_wait.unwrap_or_default())),
-            busy_wait: options.busy_wait.unwrap_or(BUSY_WAIT),
-            form,
-            result: options.result,
-            verbosity: verbosity(&common),
-            layout,
         })
     }
 }
@@ -237,7 +264,10 @@ mod tests {
     #[test]
     fn a_setting_is_cut_at_its_first_equals_sign() {
         let run = run(&["--env", "A=b=c", "--env", "EMPTY=", "web1", "ls"]).unwrap();
-        assert_eq!(run.env, [("A".into(), "b=c".into()), ("EMPTY".into(), OsString::new())]);
+        assert_eq!(
+            run.command.env,
+            [("A".into(), "b=c".into()), ("EMPTY".into(), OsString::new())]
+        );
     }
 
     #[test]
@@ -248,19 +278,22 @@ mod tests {
             let typed = ["rcmd-client", "--dir", path].into_iter().chain(line.iter().copied());
             Run::resolve(RunArguments::try_parse_from(typed).unwrap()).unwrap()
         };
-        assert_eq!(resolve(&["web1", "ls"]).connect_timeout, CONNECT_TIMEOUT);
+        assert_eq!(resolve(&["web1", "ls"]).connect.timeout, CONNECT_TIMEOUT);
         std::fs::write(dir.path().join("client.toml"), "connect_timeout = 3\nencoding = 'gbk'")
             .unwrap();
         let from_file = resolve(&["web1", "ls"]);
-        assert_eq!(from_file.connect_timeout, Duration::from_secs(3));
+        assert_eq!(from_file.connect.timeout, Duration::from_secs(3));
         let encoding = Some(encoding_rs::GBK);
-        assert_eq!(from_file.form, Form::Text { encoding, timestamps: false });
+        assert_eq!(from_file.output.form, Form::Text { encoding, timestamps: false });
         let flags = ["--connect-timeout", "1", "--encoding", "big5", "web1", "ls"];
         let by_flag = resolve(&flags);
-        assert_eq!(by_flag.connect_timeout, Duration::from_secs(1));
+        assert_eq!(by_flag.connect.timeout, Duration::from_secs(1));
         let encoding = Some(encoding_rs::BIG5);
-        assert_eq!(by_flag.form, Form::Text { encoding, timestamps: false });
+        assert_eq!(by_flag.output.form, Form::Text { encoding, timestamps: false });
         // The file's encoding is for terminals; events keep the bytes.
-        assert_eq!(resolve(&["--json", "web1", "ls"]).form, Form::Json { timestamps: false });
+        assert_eq!(
+            resolve(&["--json", "web1", "ls"]).output.form,
+            Form::Json { timestamps: false }
+        );
     }
 }

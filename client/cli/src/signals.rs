@@ -3,14 +3,13 @@
 use std::fs::File;
 use std::future::{pending, poll_fn};
 use std::io::{self, Read as _};
-use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use rcmd_client::{Client, Signal};
 use rustix::process::{getpid, kill_process};
 use tokio::signal::unix::{self, SignalKind};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// From TERM or HUP to the end of patience.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -58,7 +57,7 @@ impl Signals {
         Ok(Self { sources })
     }
 
-    /// The next one.
+    /// Waits for the next one.
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
@@ -80,32 +79,6 @@ pub(crate) async fn suspend(client: &Client) {
     // It can't fail on ourselves; it returns when we were continued.
     let _ = kill_process(getpid(), rustix::process::Signal::STOP);
     client.resume();
-}
-
-/// Waits until the rest is printed. The commands have ended: what ends programs is for this process
-/// alone now, and leaves a reader a last moment.
-///
-/// # Errors
-/// The signal that ended the wait; also one that came before, and whose time is over.
-pub(crate) async fn unless_caught<T>(
-    signals: &mut Signals,
-    escalation: SignalEscalation,
-    client: &Client,
-    printing: impl Future<Output = T>,
-) -> Result<T, Signal> {
-    let mut printing = pin!(printing);
-    let mut over = pin!(escalation.over());
-    let signal = loop {
-        tokio::select! {
-            printed = &mut printing => return Ok(printed),
-            signal = &mut over => break signal,
-            caught = signals.next() => match caught {
-                Caught::Ending(signal) => break signal,
-                Caught::Suspend => suspend(client).await,
-            }
-        }
-    };
-    timeout(LAST_OUTPUT, printing).await.map_err(|_| signal)
 }
 
 /// The signals that are ignored, as a mask: bit 0 is signal 1 (proc_pid_status(5)). None when that
@@ -199,8 +172,8 @@ impl SignalEscalation {
         }
     }
 
-    /// The signal whose time is over; waits for ever where none has one.
-    async fn over(self) -> Signal {
+    /// Waits for the time of a signal to be over, and returns the signal; waits for ever without one.
+    pub(crate) async fn over(self) -> Signal {
         match self.stage {
             Stage::Calm | Stage::Interrupted => pending().await,
             Stage::Patient { signal, until } | Stage::Killed { signal, until } => {

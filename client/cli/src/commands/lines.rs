@@ -23,6 +23,8 @@ const LARGEST: u64 = 256 * 1024 * 1024;
 /// A line that asks for something.
 #[derive(Debug)]
 pub(super) struct Line {
+    /// Its place among the lines that ask for something, from 0.
+    pub(super) place: u64,
     /// Its place among all lines, from 1.
     pub(super) number: u64,
     /// What it asks for, or why that can't be told.
@@ -41,6 +43,8 @@ pub(super) struct Lines {
     too_long: bool,
     /// Lines given out or passed over.
     passed: u64,
+    /// Lines given out that ask for something.
+    given: u64,
     /// Commands among the lines, if all are known.
     pub(super) count: Option<u64>,
 }
@@ -91,7 +95,12 @@ impl Lines {
 
     fn new(blocks: Option<mpsc::Receiver<io::Result<Bytes>>>) -> Self {
         let rest = BytesMut::new();
-        Self { blocks, rest, searched: 0, too_long: false, passed: 0, count: None }
+        Self { blocks, rest, searched: 0, too_long: false, passed: 0, given: 0, count: None }
+    }
+
+    /// Returns whether there may be lines that were not given out.
+    pub(super) fn are_left(&self) -> bool {
+        self.count.is_none_or(|count| self.given < count)
     }
 
     /// The next line that asks for something; none at the end, or after an error.
@@ -111,7 +120,9 @@ impl Lines {
                     false => read(&line, number, "standard input"),
                 };
                 if let Some(words) = words {
-                    return Some(Ok(Line { number, words }));
+                    let place = self.given;
+                    self.given += 1;
+                    return Some(Ok(Line { place, number, words }));
                 }
             }
             match self.blocks.as_mut()?.recv().await {

@@ -29,6 +29,26 @@ pub(super) struct Kept {
     cut: bool,
 }
 
+/// What the run of all commands has of those that run.
+pub(super) struct Controls {
+    /// What is to be done about all that run, from now on.
+    pub(super) actions: watch::Sender<Option<Action>>,
+    /// What happens to the connection.
+    pub(super) notices: mpsc::Sender<Notice>,
+}
+
+impl Controls {
+    /// Returns the ends of one command.
+    pub(super) fn handles(&self) -> Handles {
+        Handles { actions: self.actions.subscribe(), notices: self.notices.clone() }
+    }
+
+    /// Has all that run signalled or killed.
+    pub(super) fn act(&self, action: Action) {
+        self.actions.send_replace(Some(action));
+    }
+}
+
 /// What reaches a command that runs, and what comes of it.
 pub(super) struct Handles {
     /// What is to be done about all that run, from now on.

@@ -11,22 +11,22 @@ use tokio::time::Instant;
 
 use super::ended::{Cause, Ended, unwritten};
 use crate::input;
+use crate::interrupts::{Interrupt, Interrupts, until};
 use crate::notices::LinkNotices;
 use crate::output::piece::Piece;
 use crate::output::sink::{Feed, Place};
 use crate::output::writer::OutputWriter;
-use crate::session::{not_started, until};
+use crate::session::not_started;
 use crate::settings::{Run, Verbosity};
-use crate::signals::{self, Action, Caught, SignalEscalation, Signals};
+use crate::signals::{self, Action};
 
-/// One who stays with a command.
+/// A command that runs, with all that came of it so far.
 struct RunSession<'a> {
     run: &'a Run,
     host: &'a str,
     client: &'a Client,
     child: Child,
     writer: &'a mut OutputWriter,
-    escalation: SignalEscalation,
     notices: LinkNotices,
     started: bool,
     job: Option<String>,
@@ -43,15 +43,15 @@ enum Step {
 }
 
 /// Moves the streams until the command has ended and all of them is on its way to be printed, or
-/// nobody waits any more. Also gives what our signals have come to.
+/// nobody waits any more.
 pub(super) async fn attend(
     run: &Run,
     host: &str,
     client: &Client,
     mut child: Child,
     writer: &mut OutputWriter,
-    signals: &mut Signals,
-) -> (Ended, SignalEscalation) {
+    interrupts: &mut Interrupts,
+) -> Ended {
     let mut notices = child.notices();
     let mut hear = true;
     let mut input = pin!(forward(child.stdin.take()));
@@ -63,7 +63,7 @@ pub(super) async fn attend(
     let mut printing = true;
     let mut at = RunSession::new(run, host, client, child, writer);
     loop {
-        let timeout = at.timeout();
+        let timeout = at.notices.timeout();
         tokio::select! {
             step = next(&mut at.child, at.started), if at.report.is_none() => at.hear(step).await,
             // Not before the start is told: its event comes first.
@@ -79,16 +79,19 @@ pub(super) async fn attend(
             failure = at.writer.tend() => at.handle_failure(failure),
             notice = notices.next(), if hear => match notice {
                 Some(notice) => {
-                    let news = at.notices.handle(&notice, Instant::now());
-                    at.note(news);
+                    let notice = at.notices.handle(&notice, Instant::now());
+                    at.note(notice);
                 }
                 None => hear = false,
             },
-            caught = signals.next() => at.handle_signal(caught).await,
-            () = until(timeout) => at.handle_timeout(),
+            interrupt = interrupts.next() => at.handle_interrupt(interrupt).await,
+            () = until(timeout) => {
+                let notice = at.notices.handle_timeout(Instant::now());
+                at.note(notice);
+            }
         }
         if let Some(ended) = at.ended(printing) {
-            return (ended, at.escalation);
+            return ended;
         }
     }
 }
@@ -107,7 +110,6 @@ impl<'a> RunSession<'a> {
             client,
             child,
             writer,
-            escalation: SignalEscalation::default(),
             notices: LinkNotices::default(),
             started: false,
             job: None,
@@ -125,7 +127,7 @@ impl<'a> RunSession<'a> {
             Step::Started(Some(Started { job, note, started_at })) => {
                 self.started = true;
                 self.job = Some(job.clone());
-                if self.run.verbosity == Verbosity::Verbose {
+                if self.run.output.verbosity == Verbosity::Verbose {
                     self.note(Some(format!("started as job {job}")));
                 }
                 self.note(note);
@@ -137,7 +139,7 @@ impl<'a> RunSession<'a> {
     }
 
     fn note(&mut self, note: Option<String>) {
-        if let Some(note) = note.filter(|_| self.run.verbosity > Verbosity::Quiet) {
+        if let Some(note) = note.filter(|_| self.run.output.verbosity > Verbosity::Quiet) {
             self.writer.note(self.host, &note);
         }
     }
@@ -156,27 +158,11 @@ impl<'a> RunSession<'a> {
         self.trouble.get_or_insert(failure);
     }
 
-    async fn handle_signal(&mut self, caught: Caught) {
-        match caught {
-            Caught::Ending(signal) => {
-                let action = self.escalation.handle_signal(signal, Instant::now());
-                self.act(action);
-            }
-            Caught::Suspend => signals::suspend(self.client).await,
+    async fn handle_interrupt(&mut self, interrupt: Interrupt) {
+        match interrupt {
+            Interrupt::Act(action) => self.act(action),
+            Interrupt::Suspend => signals::suspend(self.client).await,
         }
-    }
-
-    fn timeout(&self) -> Option<Instant> {
-        self.escalation.timeout().into_iter().chain(self.notices.timeout()).min()
-    }
-
-    fn handle_timeout(&mut self) {
-        let now = Instant::now();
-        if let Some(action) = self.escalation.handle_timeout(now) {
-            self.act(action);
-        }
-        let news = self.notices.handle_timeout(now);
-        self.note(news);
     }
 
     fn act(&mut self, action: Action) {

@@ -72,7 +72,7 @@ fn come(blocks: &[&[u8]]) -> Vec<(u64, Result<CommandSpec, ErrorKind>)> {
         let mut lines = Lines::new(Some(read));
         let mut all = Vec::new();
         while let Some(line) = lines.next().await {
-            let Line { number, words } = line.unwrap();
+            let Line { number, words, .. } = line.unwrap();
             all.push((number, words.map_err(|failure| failure.kind)));
         }
         all

@@ -1,0 +1,45 @@
+//! Results on their way to be printed.
+
+use std::collections::BTreeMap;
+
+use super::one::Done;
+
+/// Commands that ended and are not printed.
+#[derive(Debug)]
+pub(super) struct Results {
+    /// By the places of their commands.
+    ended: BTreeMap<u64, Done>,
+    printed: u64,
+    /// Whether they are printed in the order of the lines.
+    ordered: bool,
+}
+
+impl Results {
+    /// Holds nothing yet.
+    pub(super) fn new(ordered: bool) -> Self {
+        Self { ended: BTreeMap::new(), printed: 0, ordered }
+    }
+
+    /// Adds a command that ended.
+    pub(super) fn add(&mut self, done: Done) {
+        self.ended.insert(done.place, done);
+    }
+
+    /// Returns how many wait.
+    pub(super) fn len(&self) -> usize {
+        self.ended.len()
+    }
+
+    /// Returns whether one may be printed now.
+    pub(super) fn is_ready(&self) -> bool {
+        let first = self.ended.first_key_value();
+        first.is_some_and(|(place, _)| !self.ordered || *place == self.printed)
+    }
+
+    /// Takes the first one away to be printed.
+    pub(super) fn pop(&mut self) -> Option<Done> {
+        let (_, done) = self.ended.pop_first()?;
+        self.printed += 1;
+        Some(done)
+    }
+}

@@ -1,0 +1,90 @@
+//! Our signals, and how far the user has gone with ending the command: one wait for both.
+
+use std::io;
+use std::pin::pin;
+
+use rcmd_client::{Client, Signal};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::signals::{self, Action, Caught, LAST_OUTPUT, SignalEscalation, Signals};
+
+/// What interrupts a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interrupt {
+    /// A signal, or the end of a delay after one, asks for this.
+    Act(Action),
+    /// The user stops this process.
+    Suspend,
+}
+
+/// The signals that are caught, and what they have come to.
+pub(crate) struct Interrupts {
+    signals: Signals,
+    escalation: SignalEscalation,
+}
+
+impl Interrupts {
+    /// Catches signals from now on.
+    ///
+    /// # Errors
+    /// When a handler can't be installed.
+    pub(crate) fn catch() -> io::Result<Self> {
+        Ok(Self { signals: Signals::catch()?, escalation: SignalEscalation::default() })
+    }
+
+    /// Waits for the next interrupt.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped.
+    pub(crate) async fn next(&mut self) -> Interrupt {
+        loop {
+            let timeout = self.escalation.timeout();
+            tokio::select! {
+                caught = self.signals.next() => return match caught {
+                    Caught::Ending(signal) => {
+                        Interrupt::Act(self.escalation.handle_signal(signal, Instant::now()))
+                    }
+                    Caught::Suspend => Interrupt::Suspend,
+                },
+                () = until(timeout) => {
+                    if let Some(action) = self.escalation.handle_timeout(Instant::now()) {
+                        return Interrupt::Act(action);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until the rest is printed. The commands have ended: a signal that ends programs is for
+    /// this process alone now, and leaves a reader a last moment.
+    ///
+    /// # Errors
+    /// The signal that ended the wait; also one that came before, and whose time is over.
+    pub(crate) async fn unless_caught<T>(
+        mut self,
+        client: &Client,
+        printing: impl Future<Output = T>,
+    ) -> Result<T, Signal> {
+        let mut printing = pin!(printing);
+        let mut over = pin!(self.escalation.over());
+        let signal = loop {
+            tokio::select! {
+                printed = &mut printing => return Ok(printed),
+                signal = &mut over => break signal,
+                caught = self.signals.next() => match caught {
+                    Caught::Ending(signal) => break signal,
+                    Caught::Suspend => signals::suspend(client).await,
+                }
+            }
+        };
+        timeout(LAST_OUTPUT, printing).await.map_err(|_| signal)
+    }
+}
+
+/// Waits until then, or for ever.
+pub(crate) async fn until(timeout: Option<Instant>) {
+    match timeout {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
