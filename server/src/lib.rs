@@ -14,6 +14,7 @@ pub mod cli;
 mod clock;
 mod config;
 pub mod daemon;
+mod glob;
 mod job;
 mod net;
 pub mod policy;

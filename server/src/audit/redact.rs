@@ -1,10 +1,11 @@
-//! Secrets in requests, masked before anything is written.
+//! Secrets in requests, redacted before anything is written.
 
 use super::text::Text;
+use crate::glob;
 
 const REDACTED: &str = "***";
 
-/// What is secret, as the configuration says it.
+/// The configured patterns of secrets, and what they replace.
 ///
 /// - `--password=*`: what follows the text in the same word.
 /// - `--password`: the word after it.
@@ -17,10 +18,10 @@ pub(super) struct Redactor {
 }
 
 impl Redactor {
-    /// Sorts patterns by what they are for.
+    /// Sorts patterns by what they apply to.
     ///
     /// # Errors
-    /// A pattern that would mask everything or nothing.
+    /// A pattern that would redact everything or nothing.
     pub(super) fn new(patterns: &[String]) -> Result<Self, String> {
         let mut redactor = Self::default();
         for pattern in patterns {
@@ -40,7 +41,7 @@ impl Redactor {
         Ok(redactor)
     }
 
-    /// The arguments of a program.
+    /// Redacts the arguments of a program.
     pub(super) fn args(&self, args: &[Vec<u8>]) -> Vec<Text> {
         let mut hide = false;
         args.iter()
@@ -61,7 +62,7 @@ impl Redactor {
             .collect()
     }
 
-    /// A line for the shell: the same, word by word as a shell would see them.
+    /// Redacts a line for the shell, word by word as a shell would split it.
     pub(super) fn line(&self, line: &[u8]) -> Text {
         if self.prefixes.is_empty() && self.words.is_empty() {
             return Text::of(line);
@@ -88,13 +89,14 @@ impl Redactor {
         if changed { Text::Masked { masked } } else { Text::of(line) }
     }
 
-    /// Settings of the environment.
+    /// Redacts settings of the environment.
     pub(super) fn env(&self, env: &[Vec<u8>]) -> Vec<Text> {
         env.iter()
             .map(|setting| {
                 let at = setting.iter().position(|&byte| byte == b'=').unwrap_or(setting.len());
-                let name = String::from_utf8_lossy(setting.get(..at).unwrap_or_default());
-                if self.settings.iter().any(|pattern| fits(pattern, &name)) {
+                let name = setting.get(..at).unwrap_or_default();
+                if self.settings.iter().any(|pattern| glob::matches(pattern.as_bytes(), name)) {
+                    let name = String::from_utf8_lossy(name);
                     return Text::Masked { masked: format!("{name}={REDACTED}") };
                 }
                 Text::of(setting)
@@ -103,7 +105,7 @@ impl Redactor {
     }
 }
 
-/// Words with the blanks behind each. Quotes and backslashes hold a word together.
+/// Iterates over words, each with the blanks behind it. Quotes and backslashes hold a word together.
 struct Words<'a>(&'a str);
 
 impl<'a> Iterator for Words<'a> {
@@ -132,19 +134,6 @@ impl<'a> Iterator for Words<'a> {
         self.0 = rest;
         Some((word, gap))
     }
-}
-
-/// Whether a name fits a pattern in which `*` stands for any characters.
-fn fits(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = name.strip_prefix(first) else { return false };
-    let Some(last) = parts.next_back() else { return rest.is_empty() };
-    for part in parts {
-        let Some(at) = rest.find(part) else { return false };
-        rest = rest.get(at + part.len()..).unwrap_or_default();
-    }
-    rest.ends_with(last)
 }
 
 #[cfg(test)]
