@@ -21,33 +21,67 @@ use super::{
     text::write_json,
 };
 
-/// Owns the file. Whoever has the lock writes a line at once: that takes a few microseconds, less than
-/// handing it to a thread would.
+/// Writes the log. The holder of the lock writes each line itself: that takes a few microseconds, less
+/// than handing it to a thread would.
 #[derive(Debug)]
 pub(super) struct Writer {
     folder: PathBuf,
-    file: Arc<File>,
-    number: u64,
-    /// Bytes of whole lines in the file.
-    size: u64,
+    current: LogFile,
     head: AuditHead,
     running: BTreeSet<String>,
     /// Ends that there was no room for. Bounded: without room nothing starts.
     late: VecDeque<Event>,
-    /// Records that were not written for want of room, and why. Nothing came of what they speak of.
+    /// Number of records that there was no room for; none of what they announced happened.
     missed: u64,
+    /// The error of the last of them.
     why: String,
-    /// Why this file must not be written any more.
-    broken: Option<String>,
     signer: Signer,
     unsigned: u64,
     journal: Option<Journal>,
     line: Vec<u8>,
 }
 
+/// The file that lines are appended to.
+#[derive(Debug)]
+struct LogFile {
+    file: Arc<File>,
+    number: u64,
+    /// Bytes of whole lines in the file.
+    size: u64,
+    /// The reason why nothing more may be written into this file.
+    broken: Option<String>,
+}
+
+impl LogFile {
+    fn create(folder: &Path, number: u64) -> io::Result<Self> {
+        let file = Arc::new(files::create(&folder.join(files::name(number)))?);
+        Ok(Self { file, number, size: 0, broken: None })
+    }
+
+    fn check(&self) -> io::Result<()> {
+        match &self.broken {
+            Some(reason) => Err(io::Error::other(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Appends a whole line, or nothing of it.
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        if let Err(error) = (&*self.file).write_all(line) {
+            // The next line must begin where this one did.
+            if let Err(cut) = self.file.set_len(self.size) {
+                self.broken = Some(format!("{error}; and the part can't be removed: {cut}"));
+            }
+            return Err(error);
+        }
+        self.size += line.len() as u64;
+        Ok(())
+    }
+}
+
 impl Writer {
-    /// Begins a file behind what was recovered, ends what the server before this one left without an
-    /// end, and says that a server runs.
+    /// Begins a new file after what was recovered, and writes ends for what the server before this one
+    /// left without.
     pub(super) fn begin(
         folder: &Path,
         recovered: Recovered,
@@ -55,18 +89,14 @@ impl Writer {
         journal: Option<Journal>,
     ) -> io::Result<Self> {
         let Recovered { number, head, previous, running, .. } = recovered;
-        let file = Arc::new(files::create(&folder.join(files::name(number)))?);
         let mut writer = Self {
             folder: folder.to_owned(),
-            file,
-            number,
-            size: 0,
+            current: LogFile::create(folder, number)?,
             head,
             running,
             late: VecDeque::new(),
             missed: 0,
             why: String::new(),
-            broken: None,
             signer,
             unsigned: 0,
             journal,
@@ -82,7 +112,7 @@ impl Writer {
         self.write(&Event::Open { reason, previous, running })
     }
 
-    /// Writes ends for all that has none.
+    /// Writes ends for all commands that have none.
     pub(super) fn end_all(&mut self, message: &str) -> io::Result<()> {
         for job in self.running.clone() {
             self.write(&Event::lost(job, message))?;
@@ -90,10 +120,10 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes an event down; when this returns, the kernel has it.
+    /// Writes an event; when this returns, the kernel has it.
     ///
     /// # Errors
-    /// Why not; then what it speaks of must not happen.
+    /// The reason why it was not written; then what the event announces must not happen.
     pub(super) fn note(&mut self, event: &Event) -> Result<AuditHead, String> {
         self.catch_up().and_then(|()| self.write(event)).map_err(|error| {
             self.missed += 1;
@@ -102,7 +132,8 @@ impl Writer {
         })
     }
 
-    /// The same for what has happened already and can't be refused: it is kept until there is room.
+    /// Writes an event that has happened already and can't be refused. It is kept until there is room;
+    /// then `None` is returned.
     pub(super) fn note_late(&mut self, event: Event) -> Option<AuditHead> {
         let written = self.catch_up().and_then(|()| self.write(&event)).ok();
         if written.is_none() {
@@ -126,28 +157,19 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether something waits for room.
+    /// Returns whether something waits for room.
     pub(super) fn is_behind(&self) -> bool {
         !self.late.is_empty() || self.missed > 0
     }
 
     fn write(&mut self, event: &Event) -> io::Result<AuditHead> {
-        if let Some(reason) = &self.broken {
-            return Err(io::Error::other(reason.clone()));
-        }
+        self.current.check()?;
         let seq = self.head.seq + 1;
         let time = format!("{:.6}", Timestamp::now());
         self.line.clear();
         write_json(&Record { seq, time: &time, event }, &mut self.line)?;
         let hash = chain::close(&self.head.hash, &mut self.line);
-        if let Err(error) = (&*self.file).write_all(&self.line) {
-            // What was written of the line goes: the next one must begin where this one did.
-            if let Err(cut) = self.file.set_len(self.size) {
-                self.broken = Some(format!("{error}; and the part can't be removed: {cut}"));
-            }
-            return Err(error);
-        }
-        self.size += self.line.len() as u64;
+        self.current.append(&self.line)?;
         self.head = AuditHead { seq, hash };
         self.unsigned += 1;
         match event {
@@ -184,53 +206,50 @@ impl Writer {
     /// Signs with another key from now on.
     pub(super) fn replace_signer(&mut self, signer: Signer) {
         self.signer = signer;
-        // So that the new key vouches for what the old one did.
+        // The new key signs what the old one signed.
         self.unsigned += 1;
     }
 
-    /// Goes on in another file. Gives the one before.
+    /// Goes on in a new file; returns the one before.
     pub(super) fn rotate(&mut self, reason: Opening) -> io::Result<Arc<File>> {
         if reason == Opening::Rotation {
             self.catch_up()?;
             self.sign()?;
         }
         let previous = Previous {
-            file: files::name(self.number),
+            file: files::name(self.current.number),
             seq: self.head.seq,
             hash: hex::encode(self.head.hash),
             torn: None,
         };
-        let path = self.folder.join(files::name(self.number + 1));
-        let new = Arc::new(files::create(&path)?);
-        let old = (std::mem::replace(&mut self.file, new), self.size, self.broken.take());
-        (self.size, self.number) = (0, self.number + 1);
+        let next = LogFile::create(&self.folder, self.current.number + 1)?;
+        let old = std::mem::replace(&mut self.current, next);
         match self.open(reason, Some(previous)) {
-            Ok(_) => Ok(old.0),
+            Ok(_) => Ok(old.file),
             Err(error) => {
-                (self.file, self.size, self.broken) = old;
-                self.number -= 1;
-                // If it stays, the next attempt says so.
-                let _ = std::fs::remove_file(&path);
+                let next = std::mem::replace(&mut self.current, old);
+                // If it stays, the next attempt fails and says so.
+                let _ = std::fs::remove_file(self.folder.join(files::name(next.number)));
                 Err(error)
             }
         }
     }
 
-    /// Writes nothing into this file any more, for this reason.
+    /// Writes nothing more into the current file, for this reason.
     pub(super) fn give_up(&mut self, reason: String) {
-        self.broken = Some(reason);
+        self.current.broken = Some(reason);
     }
 
     pub(super) fn is_broken(&self) -> bool {
-        self.broken.is_some()
+        self.current.broken.is_some()
     }
 
     pub(super) fn file(&self) -> Arc<File> {
-        Arc::clone(&self.file)
+        Arc::clone(&self.current.file)
     }
 
     pub(super) fn number(&self) -> u64 {
-        self.number
+        self.current.number
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -238,7 +257,7 @@ impl Writer {
     }
 
     pub(super) fn size(&self) -> u64 {
-        self.size
+        self.current.size
     }
 
     pub(super) fn head(&self) -> AuditHead {
