@@ -22,49 +22,56 @@ use crate::{
     units::Span,
 };
 
-/// Bytes of a configuration file; anything larger is not one.
+/// Maximum size of a configuration file, in bytes.
 const FILE_LIMIT: u64 = 1 << 20;
 /// PATH of the commands, unless the configuration has another.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What a server is told.
+/// The settings of a server.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerSettings {
-    /// Where it listens.
+    /// The addresses to listen on.
     pub listen: Vec<SocketAddr>,
     /// Certificate, key and what to trust.
-    pub files: ServerFiles,
-    /// Who may do what.
-    pub policy: PathBuf,
-    /// What the policy knows this host as.
+    pub identity: ServerFiles,
+    /// The server's other files.
+    pub data: DataFiles,
+    /// The host, as the policy knows it.
     pub host: Host,
     /// What becomes of running commands that a new policy no longer permits.
     pub on_reload: OnReload,
-    /// Where used keys are written down.
-    pub keys: PathBuf,
-    /// Where held locks are marked.
-    pub locks: PathBuf,
     /// How long an attached command outlives its connection.
     pub grace: Duration,
-    /// How long an end is kept.
+    /// How long the exit of a command is kept.
     pub retain: Duration,
-    /// Silence before a ping.
+    /// How long a connection is silent before a ping is sent.
     pub keepalive: Duration,
     /// PATH of the commands.
     pub path: String,
-    /// How commands are started and their trees held.
+    /// How commands are started.
     pub spawn: Spawn,
-    /// Limits, as configured; they are cut to the machine at start.
+    /// Limits, as configured; they are reduced to what the machine allows at start.
     pub limits: Limits,
     /// How the audit is kept.
     pub audit: audit::AuditSettings,
+}
+
+/// The server's files beside its identity and its audit.
+#[derive(Clone, Debug)]
+pub(crate) struct DataFiles {
+    /// The policy.
+    pub policy: PathBuf,
+    /// The log of idempotency keys.
+    pub keys: PathBuf,
+    /// The folder of held locks.
+    pub locks: PathBuf,
 }
 
 /// What becomes of running commands that a new policy no longer permits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum OnReload {
-    /// They go on.
+    /// They continue.
     #[default]
     Keep,
     /// They are ended.
@@ -119,7 +126,7 @@ impl Default for ConfigFile {
     }
 }
 
-/// Why the configuration can't be used. Each says where, and what to do.
+/// The reason why the configuration can't be used: where it is wrong, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     /// The file can't be read.
@@ -157,8 +164,7 @@ pub(crate) enum ConfigError {
 }
 
 impl ServerSettings {
-    /// Reads `server.toml` under `dir` if it is there; `listen`, if not empty, takes the place of
-    /// what it says.
+    /// Reads `server.toml`, if there is one; `listen`, if not empty, replaces the addresses in it.
     ///
     /// # Errors
     /// What is wrong with the file, with line and column.
@@ -170,12 +176,14 @@ impl ServerSettings {
         file.check(&path)?;
         Ok(Self {
             listen: if listen.is_empty() { file.listen } else { listen },
-            files: ServerFiles::from(layout),
-            policy: layout.policy(),
+            identity: ServerFiles::from(layout),
+            data: DataFiles {
+                policy: layout.policy(),
+                keys: layout.server_dir().join("keys.jsonl"),
+                locks: layout.server_dir().join("locks"),
+            },
             host: Host { name: file.host.name.unwrap_or_else(own_name), labels: file.host.labels },
             on_reload: file.policy.on_reload,
-            keys: layout.server_dir().join("keys.jsonl"),
-            locks: layout.server_dir().join("locks"),
             grace: file.grace.0,
             retain: file.retain.0,
             keepalive: file.keepalive.0,
@@ -216,7 +224,7 @@ impl ConfigFile {
     }
 }
 
-/// What the host calls itself.
+/// Returns the host's own name.
 fn own_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

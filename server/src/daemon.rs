@@ -60,7 +60,7 @@ impl Loaded {
         let layout = Layout::for_host(dir);
         let settings = ServerSettings::load(&layout, listen)?;
         let trust = Trust::load(&layout)?;
-        let policy = policy::file::load(&settings.policy, &settings.host)?;
+        let policy = policy::file::load(&settings.data.policy, &settings.host)?;
         let limits = settings.limits.cut_to(process::descriptor_limit());
         Ok(Self { layout, settings, limits, trust, policy })
     }
@@ -76,7 +76,7 @@ pub fn run(loaded: Loaded) -> Result<()> {
     log_policy(settings, &loaded.policy);
     // Before there is a second thread: this changes the whole process.
     process::prepare_self().context("the server can't set up its own process")?;
-    let audit = Audit::open(&settings.audit, Signer::of(&settings.files)?)?;
+    let audit = Audit::open(&settings.audit, Signer::of(&settings.identity)?)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(serve(loaded, Arc::clone(&audit)));
     // No task is left then, so nothing is written after the end.
@@ -87,7 +87,7 @@ pub fn run(loaded: Loaded) -> Result<()> {
 
 async fn serve(loaded: Loaded, audit: Arc<Audit>) -> Result<()> {
     let Loaded { layout, settings, limits, trust, policy } = loaded;
-    let idempotency = IdempotencyLog::open(&settings.keys)?;
+    let idempotency = IdempotencyLog::open(&settings.data.keys)?;
     let (processes, why) = Processes::new(settings.spawn, &limits.tree).context(CANT_SPAWN)?;
     log_spawn(&settings, &processes, why)?;
     let orphans = processes.clone().reap_orphans();

@@ -1,4 +1,4 @@
-//! What all connections of a server share.
+//! The state that all connections of a server share.
 
 use std::{
     io,
@@ -35,28 +35,28 @@ use crate::{
     trust::{Trust, TrustError},
 };
 
-/// What all connections of a server share.
+/// The state that all connections of a server share.
 #[derive(Debug)]
 pub(crate) struct ServerState {
-    /// As configured, with the limits cut to the machine.
+    /// The configuration, with the limits reduced to what the machine allows.
     pub settings: ServerSettings,
-    /// Certificates, keys and revocation lists as they are now.
+    /// Certificates, keys and revocation lists in use.
     pub trust: Trust,
-    /// What jobs need.
+    /// The state that jobs share.
     pub jobs: Arc<job::Shared>,
-    /// Who may do what, as it is now; a reload puts another in its place.
+    /// The policy in use; a reload replaces it.
     pub policy: ArcSwap<Rules>,
-    /// Which jobs there are.
+    /// The jobs, by identity and key.
     pub registry: Arc<Registry>,
-    /// Whom commands run as.
+    /// The account that commands run as by default.
     pub account: Account,
-    /// Whom else they may run as.
+    /// Looks up other accounts to run as.
     pub accounts: Accounts,
-    /// What looks at the host's files.
+    /// Threads that read the host's files.
     pub files: FileThreads,
-    /// Every task of the server runs in it.
+    /// Tracks every task of the server.
     pub tasks: TaskTracker,
-    /// Ends all connections.
+    /// Cancelled to end all connections.
     pub closing: CancellationToken,
     instance: Instance,
     draining: AtomicBool,
@@ -64,10 +64,10 @@ pub(crate) struct ServerState {
 }
 
 impl ServerState {
-    /// A service that is ready for connections.
+    /// Makes the state of a server that is ready for connections.
     ///
     /// # Errors
-    /// When the kernel gives no randomness.
+    /// When the thread for accounts can't be started, or the kernel gives no randomness.
     #[allow(clippy::too_many_arguments)] // Each is another thing, and there is one caller.
     pub(crate) fn new(
         mut settings: ServerSettings,
@@ -84,7 +84,7 @@ impl ServerState {
             limits: ArcSwap::from_pointee(limits.clone()),
             budget: Arc::new(Budget::new(HELD)),
             idempotency: Arc::new(idempotency),
-            locks: Arc::new(Locks::new(settings.locks.clone(), processes.clone())),
+            locks: Arc::new(Locks::new(settings.data.locks.clone(), processes.clone())),
             audit,
             user: account.name.clone(),
             processes,
@@ -112,7 +112,7 @@ impl ServerState {
         })
     }
 
-    /// The server's hello.
+    /// Returns the server's hello.
     pub(crate) fn hello(&self) -> Frame {
         let ms =
             |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -130,40 +130,40 @@ impl ServerState {
         })
     }
 
-    /// Reads certificates, keys and the revocation list again, and writes down what came of it: under
-    /// the key that signs the audit from then on.
+    /// Reloads certificates, keys and the revocation list, and records the result in the audit, which the
+    /// new key signs from then on.
     ///
     /// # Errors
     /// When they can't be used; then nothing has changed.
     pub(crate) fn reload_trust(&self, what: &str) -> Result<(), TrustError> {
         let reloaded = self.trust.reload();
         let failure = reloaded.as_ref().err().map(ToString::to_string);
-        let signer = Signer::of(&self.settings.files).ok().filter(|_| failure.is_none());
+        let signer = Signer::of(&self.settings.identity).ok().filter(|_| failure.is_none());
         self.jobs.audit.reloaded(what, failure, signer);
         reloaded
     }
 
-    /// From now on identities may have what `newer` says. What the host bears stays as it was at start.
+    /// Applies the per-identity quotas of `newer`. Host-wide limits are fixed at start.
     pub(crate) fn relimit(&self, newer: &Limits) {
         let limits = self.jobs.limits.load().with_shares_of(newer);
         self.jobs.admission.relimit(&limits);
         self.jobs.limits.store(Arc::new(limits));
     }
 
-    /// Whether nothing new is started any more.
+    /// Returns whether the server no longer starts commands.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Starts nothing new from now on.
+    /// Makes the server start no further commands.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// A seat for one more connection of this identity.
+    /// Takes a slot for one more connection of this identity.
     ///
     /// # Errors
-    /// `busy` when it has as many as it may, or all seats are taken.
+    /// `busy` when the identity or the host has its maximum of connections.
     pub(crate) fn connection_slot(&self, who: &Identity) -> Result<ConnectionSlot, Failure> {
         self.slots.take(who.user(), self.jobs.limits.load().quota_of(who).connections)
     }

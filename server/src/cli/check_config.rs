@@ -24,7 +24,7 @@ pub fn run(options: ServerOptions, out: &mut impl Write) -> Result<()> {
     for address in &settings.listen {
         writeln!(out, "listen       {address}")?;
     }
-    writeln!(out, "certificate  {}", settings.files.cert.display())?;
+    writeln!(out, "certificate  {}", settings.identity.cert.display())?;
     writeln!(out, "grace        {:?}", settings.grace)?;
     writeln!(out, "running      {} commands at once, {} queued", limits.running, limits.queued)?;
     writeln!(out, "connections  {}", limits.connections)?;
@@ -47,7 +47,7 @@ pub fn run(options: ServerOptions, out: &mut impl Write) -> Result<()> {
         true => writeln!(out, "policy       none, so that everything is denied")?,
         false => writeln!(out, "policy       {} rules", policy.len())?,
     }
-    let findings = tls::check_server(&settings.files)?;
+    let findings = tls::check_server(&settings.identity)?;
     if let Some(finding) = findings.first() {
         anyhow::bail!("{finding}");
     }

@@ -54,7 +54,7 @@ fn init(layout: &Layout, out: &mut impl Write) -> Result<u8> {
 fn check(options: &CheckOptions, out: &mut impl Write) -> Result<u8> {
     let layout = Layout::for_host(options.dir.as_deref());
     let settings = ServerSettings::load(&layout, Vec::new())?;
-    let path = options.file.clone().unwrap_or_else(|| settings.policy.clone());
+    let path = options.file.clone().unwrap_or_else(|| settings.data.policy.clone());
     let rules = file::check(&path, &settings.host)?;
     for Diagnostic { line, column, message, .. } in rules.warnings() {
         writeln!(out, "{}:{line}:{column}: warning: {message}", path.display())?;
@@ -73,7 +73,7 @@ fn check(options: &CheckOptions, out: &mut impl Write) -> Result<u8> {
 fn explain(options: &ExplainOptions, out: &mut impl Write) -> Result<u8> {
     let layout = Layout::for_host(options.dir.as_deref());
     let settings = ServerSettings::load(&layout, Vec::new())?;
-    let path = options.policy.clone().unwrap_or_else(|| settings.policy.clone());
+    let path = options.policy.clone().unwrap_or_else(|| settings.data.policy.clone());
     let rules = match &options.policy {
         Some(path) => file::check(path, &settings.host)?,
         None => file::load(&path, &settings.host)?,

@@ -18,7 +18,7 @@ pub(crate) const CANT_SPAWN: &str = "the server can't start processes as server.
 /// Warns about certificates that may not be valid now. The server starts all the same: the clock that
 /// counts is the peer's.
 pub(super) fn warn_of_certificates(settings: &ServerSettings) {
-    match tls::check_server(&settings.files) {
+    match tls::check_server(&settings.identity) {
         Ok(findings) => findings.iter().for_each(|finding| warn!("{finding}")),
         Err(error) => warn!(%error, "certificates could not be checked"),
     }
@@ -26,7 +26,7 @@ pub(super) fn warn_of_certificates(settings: &ServerSettings) {
 
 /// Logs which policy is in use, with its warnings.
 pub(super) fn log_policy(settings: &ServerSettings, policy: &Rules) {
-    let file = settings.policy.display();
+    let file = settings.data.policy.display();
     if policy.is_missing() {
         warn!(%file, "there is no policy, so that everything is denied; `rcmd-server policy init` writes one");
     } else {

@@ -28,7 +28,7 @@ fn reload_limits(layout: &Layout, state: &ServerState) {
 pub(super) async fn reload(layout: &Layout, state: &ServerState) {
     reload_limits(layout, state);
     let (settings, audit) = (&state.settings, &state.jobs.audit);
-    match policy::file::load(&settings.policy, &settings.host) {
+    match policy::file::load(&settings.data.policy, &settings.host) {
         Ok(policy) => {
             log_policy(settings, &policy);
             let policy = Arc::new(policy);

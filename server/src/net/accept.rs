@@ -53,7 +53,7 @@ where
     let mut tls = match acceptor.accept(stream).into_fallible().await {
         Ok(tls) => tls,
         Err((error, stream)) => {
-            let own = Some(state.settings.files.cert.as_path());
+            let own = Some(state.settings.identity.cert.as_path());
             warn!(peer = %address, reason = %explain::server_reason(&error, own), "refused");
             return linger(stream).await;
         }
