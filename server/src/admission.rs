@@ -1,4 +1,11 @@
-//! Which commands run now, and which wait for their turn.
+//! What a command must get before it runs: a start of the rates, a slot to run, memory, a lock.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `queue`, `bucket`, `pace`, `throttle` | slots that go round between identities, rates, delays |
+//! | [`budget`] | memory that is held for clients |
+//! | [`locks`] | names that one command holds at a time |
+//! | [`slots`] | the number of connections |
 
 mod bucket;
 pub(crate) mod budget;
@@ -24,8 +31,8 @@ use bucket::Bucket;
 use queue::FairQueue;
 pub(crate) use throttle::Backoff;
 
-/// Hands out turns: so many commands run at once, so many wait, the others are told when to come
-/// again. Turns go round between identities, so that nobody's queue holds up another's.
+/// Hands out slots to run. Some commands run at once, some wait, and others are told when to try again.
+/// Slots go round between identities, so no identity's commands hold up another's.
 #[derive(Debug)]
 pub(crate) struct Admission {
     running: usize,
@@ -36,28 +43,28 @@ pub(crate) struct Admission {
 #[derive(Debug)]
 struct State {
     queue: FairQueue<oneshot::Sender<RunSlot>>,
-    /// The host's rate, and what of it is there.
+    /// The host's rate, and its bucket.
     rate: Rate,
     starts: Bucket,
 }
 
-/// A running command's turn; given back when dropped.
+/// A running command's slot; released when dropped.
 #[derive(Debug)]
 pub(crate) struct RunSlot {
     admission: Arc<Admission>,
     who: Arc<str>,
 }
 
-/// A start that was let in and has neither a turn nor a place in the queue yet. It counts as one that
-/// waits until this is dropped, so that starts that are looked into at the same time don't all take the
-/// last place.
+/// A start that was let in and has neither a slot nor a place in the queue yet. It counts as waiting
+/// until this is dropped, so that starts that are resolved at the same time don't all take the last
+/// place.
 #[derive(Debug)]
 pub(crate) struct Entering {
     admission: Arc<Admission>,
     who: Arc<str>,
 }
 
-/// A place in the queue; given back when dropped.
+/// A place in the queue; given up when dropped.
 #[derive(Debug)]
 pub(crate) struct QueueTicket {
     admission: Arc<Admission>,
@@ -69,14 +76,14 @@ pub(crate) struct QueueTicket {
 }
 
 impl Admission {
-    /// An admission with these limits.
+    /// Makes an admission with these limits.
     pub(crate) fn new(limits: &Limits) -> Self {
         let queue = FairQueue::new(limits.running);
         let state = State { queue, rate: limits.starts, starts: Bucket::default() };
         Self { running: limits.running, queued: limits.queued, state: Mutex::new(state) }
     }
 
-    /// Takes over what may change while commands run: the rate of starts.
+    /// Applies what may change while commands run: the rate of starts.
     pub(crate) fn relimit(&self, limits: &Limits) {
         self.state(|state| state.rate = limits.starts);
     }
@@ -85,10 +92,10 @@ impl Admission {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reserves one start against the rates and the queue, before any work is done for it.
+    /// Reserves one start against the rate limits and the queue, before any work is done for it.
     ///
     /// # Errors
-    /// `busy`, with the time to come again.
+    /// `busy`, with the time to try again.
     pub(crate) fn try_start(
         self: &Arc<Self>,
         who: &str,
@@ -110,19 +117,19 @@ impl Admission {
         Ok(Entering { admission: Arc::clone(self), who })
     }
 
-    /// How late a start of this identity that is turned away is to be told so.
+    /// Returns how the refusal of a start of this identity is to be delayed.
     pub(crate) fn refuse(&self, who: &str, quota: &EffectiveQuota) -> Backoff {
         let now = Instant::now();
         self.state(|state| state.queue.lane(who, quota.running).refusals.answer(now))
     }
 
-    /// A turn, if one is free and nobody of this identity waits for it.
+    /// Returns a slot, if one is free and no command of this identity waits for it.
     pub(crate) fn try_slot(self: &Arc<Self>, who: &str, quota: &EffectiveQuota) -> Option<RunSlot> {
         let has_slot = self.state(|state| state.queue.try_run(who, quota.running));
         has_slot.then(|| RunSlot { admission: Arc::clone(self), who: who.into() })
     }
 
-    /// A place in the queue.
+    /// Enters the queue.
     ///
     /// # Errors
     /// `busy` when the queue is full.
@@ -143,8 +150,8 @@ impl Admission {
         Ok(QueueTicket { admission, who: who.to_owned(), number, position, wait, slot })
     }
 
-    /// Checks that there is a turn or a place; a place alone for one who `waits` already. The turns and
-    /// places that those who were let in before will take are not there for another.
+    /// Checks that there is a slot or a place in the queue; a place alone if the command `waits` already.
+    /// Those that starts let in before will take are not free.
     fn check_room(
         &self,
         state: &mut State,
@@ -172,10 +179,10 @@ impl Admission {
         Ok(())
     }
 
-    /// Gives free turns to those whose they are.
+    /// Gives free slots to the commands that are next.
     fn hand_out(self: &Arc<Self>) {
         while let Some((who, waiter)) = self.state(|state| state.queue.next()) {
-            // Who has left at this moment gives it back by dropping it, outside of the lock.
+            // A waiter that has just left releases the slot by dropping it, outside of the lock.
             let _ = waiter.send(RunSlot { admission: Arc::clone(self), who });
         }
     }
@@ -195,18 +202,18 @@ impl Drop for Entering {
 }
 
 impl QueueTicket {
-    /// How many go before this one, as it looked when it came.
+    /// Returns how many commands were to run before this one when it entered the queue.
     pub(crate) fn position(&self) -> usize {
         self.position
     }
 
-    /// Waits for a turn.
+    /// Waits for a slot.
     ///
     /// # Errors
-    /// `busy` when none came in time.
+    /// `busy` when none became free in time.
     ///
     /// # Cancel safety
-    /// The place is kept, and a turn that came is given to the next call.
+    /// Cancel safe: the place is kept, and the next call returns a slot that came meanwhile.
     pub(crate) async fn slot(&mut self) -> Result<RunSlot, Failure> {
         match tokio::time::timeout(self.wait, &mut self.slot).await {
             Ok(Ok(slot)) => Ok(slot),
@@ -244,7 +251,7 @@ fn too_fast(who: &str, rate: Rate, wait: Duration) -> Failure {
         .retry_after_ms(ms(wait))
 }
 
-/// Whole milliseconds, rounded up: who comes earlier comes in vain.
+/// Returns whole milliseconds, rounded up: a client that comes earlier comes in vain.
 fn ms(wait: Duration) -> u64 {
     u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

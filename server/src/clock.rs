@@ -1,8 +1,8 @@
-//! The time of day, as the wire has it.
+//! The time of day, in the wire's unit.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Milliseconds since 1970-01-01 UTC; 0 on a clock that is set before that.
+/// Returns milliseconds since 1970-01-01 UTC; 0 if the clock is set before that.
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

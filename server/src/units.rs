@@ -1,10 +1,11 @@
-//! What a limit is written in: spans of time, sizes, rates, counts. Each says what to write instead.
+//! The units of configured limits: spans of time, sizes, rates, counts. Errors tell what to write
+//! instead.
 
 use std::{cmp::Ordering, fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// The longest span that any limit may be.
+/// Longest span of any limit.
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A span of time, written like `90s` or `1m 30s`.
@@ -25,7 +26,7 @@ impl<'de> Deserialize<'de> for Span {
 pub struct Size(pub u64);
 
 impl Size {
-    /// Nothing fits into less: the least memory that a kernel gives, and files without number.
+    /// Smallest size: with less, no process fits into its memory, and every line would need a file.
     const LEAST: u64 = 4 << 10;
 
     fn parse(text: &str) -> Option<Self> {
@@ -51,13 +52,13 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
-/// So many starts in a span of time, written like `20/s`, `600/10m` or `unlimited`. All of them may
+/// A number of starts in a span of time, written like `20/s`, `600/10m` or `unlimited`. All of them may
 /// come at once; then one more with each part of the span. The greater rate is the faster one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// From one start to the next; zero for no limit.
+    /// Time from one start to the next; zero for no limit.
     interval: Duration,
-    /// Starts that may come at once.
+    /// Number of starts that may come at once.
     burst: u32,
 }
 
@@ -65,12 +66,12 @@ impl Rate {
     /// No limit.
     pub const UNLIMITED: Self = Self { interval: Duration::ZERO, burst: u32::MAX };
 
-    /// From one start to the next; zero for no limit.
+    /// Returns the time from one start to the next; zero for no limit.
     pub fn interval(self) -> Duration {
         self.interval
     }
 
-    /// Starts that may come at once.
+    /// Returns the number of starts that may come at once.
     pub fn burst(self) -> u32 {
         self.burst
     }
@@ -123,7 +124,7 @@ impl<'de> Deserialize<'de> for Rate {
     }
 }
 
-/// A count without which nothing would work.
+/// Reads a count that must not be zero.
 pub(crate) fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     match usize::deserialize(deserializer)? {
         0 => Err(D::Error::custom("0 is too few; at least 1 is needed")),

@@ -11,10 +11,10 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// Whether a start may be taken.
+    /// Checks that a start may be taken now.
     ///
     /// # Errors
-    /// How long until one may, if none is taken before.
+    /// The time until one may be taken, if none is taken before.
     pub(super) fn check(&self, rate: Rate, now: Instant) -> Result<(), Duration> {
         let Some(full_at) = self.full_at else { return Ok(()) };
         // What lies further ahead than all but one start is a start that is not there.
@@ -25,14 +25,14 @@ impl Bucket {
         }
     }
 
-    /// Takes one.
+    /// Takes a start.
     pub(super) fn take(&mut self, rate: Rate, now: Instant) {
         if !rate.interval().is_zero() {
             self.full_at = Some(self.full_at.map_or(now, |at| at.max(now)) + rate.interval());
         }
     }
 
-    /// Whether it is as good as new.
+    /// Returns whether the bucket is full, as a new one is.
     pub(super) fn is_full(&self, now: Instant) -> bool {
         self.full_at.is_none_or(|at| at <= now)
     }

@@ -1,20 +1,20 @@
-//! What the server holds in memory for all clients together.
+//! The memory that the server holds for all clients together.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::config::limits::HELD_ALWAYS;
 
-/// One stream may hold this part of what is free: its full credit as long as 64 MiB are.
-const PORTIONS: usize = 64;
+/// One stream may hold this fraction of what is free: its full credit while 64 MiB are.
+const STREAMS: usize = 64;
 
-/// Counts bytes held for clients against a total.
+/// Counts the bytes held for clients against a total.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: usize,
     held: AtomicUsize,
 }
 
-/// One stream's part of the budget; given back when dropped.
+/// One stream's share of the budget; released when dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: std::sync::Arc<Budget>,
@@ -22,7 +22,7 @@ pub(crate) struct Share {
 }
 
 impl Budget {
-    /// A budget of `limit` bytes.
+    /// Makes a budget of `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
         Self { limit, held: AtomicUsize::new(0) }
     }
@@ -31,25 +31,25 @@ impl Budget {
         self.limit.saturating_sub(self.held.load(Ordering::Relaxed))
     }
 
-    /// Whether there is room for more.
+    /// Returns whether there is room for more.
     pub(crate) fn has_room(&self) -> bool {
         self.free() > 0
     }
 
-    /// Bytes that one stream may hold now: the same for all, whoever came first, and less the more
-    /// they hold together.
+    /// Returns the bytes that one stream may hold now: equal for all streams, and less the more they
+    /// hold together.
     pub(crate) fn each(&self) -> u64 {
-        HELD_ALWAYS.max((self.free() / PORTIONS) as u64)
+        HELD_ALWAYS.max((self.free() / STREAMS) as u64)
     }
 }
 
 impl Share {
-    /// A share of nothing.
+    /// Makes an empty share.
     pub(crate) fn new(budget: std::sync::Arc<Budget>) -> Self {
         Self { budget, held: 0 }
     }
 
-    /// Says how much the stream holds now.
+    /// Sets the bytes that the stream holds now.
     pub(crate) fn set(&mut self, held: usize) {
         if held >= self.held {
             self.budget.held.fetch_add(held - self.held, Ordering::Relaxed);
@@ -89,12 +89,12 @@ mod tests {
 
     #[test]
     fn what_one_may_hold_shrinks_with_what_is_free_and_never_below_what_it_always_may() {
-        let budget = Arc::new(Budget::new(PORTIONS << 20));
+        let budget = Arc::new(Budget::new(STREAMS << 20));
         assert_eq!(budget.each(), 1 << 20);
         let mut others = Share::new(Arc::clone(&budget));
-        others.set(PORTIONS << 19);
+        others.set(STREAMS << 19);
         assert_eq!(budget.each(), 1 << 19);
-        others.set(PORTIONS << 20);
+        others.set(STREAMS << 20);
         assert_eq!(budget.each(), HELD_ALWAYS);
     }
 }

@@ -1,14 +1,14 @@
-//! Locks: names that one command on the host holds at a time, over all identities.
+//! Locks: names that one command on the host holds at a time, whatever its identity.
 //!
 //! ```text
-//!            nobody holds it                          its mark is ours, and
-//!            or its turn comes                        nothing of the last job lives
-//!  Stand ----------------------> Hold (this server) -------------------------------> Lease
+//!              free, or its turn has come                 the lock file is ours, and no
+//!                                                         process of the last job lives
+//!  LockWaiter ---------------------------> LockTurn ------------------------------> LockGuard
 //! ```
 //!
-//! A lease lives as long as the command that has it, its tree included when that was ended by somebody.
-//! It is given back by being dropped, so that no way of ending forgets it. Against servers that are
-//! killed it stands on disk as well: see `locks/lock_file.rs`.
+//! A guard lives as long as its command, and as long as the command's tree if somebody ended that. It is
+//! released when dropped, so no way of ending forgets it. A lock file on disk protects it when the
+//! server is killed: see `locks/lock_file.rs`.
 
 mod lock_file;
 
@@ -34,11 +34,11 @@ use tracing::warn;
 use crate::process::Processes;
 use lock_file::{LockFile, Probe};
 
-/// Time for what is left of a job whose server was killed to die.
+/// Time for the processes of a job whose server was killed to die.
 const REMAINS: Duration = Duration::from_secs(5);
-/// Time between two looks at a lock that another server holds: nobody tells when it gives it back.
+/// Time between two looks at a lock that another server holds, which does not announce its release.
 const ELSEWHERE: Duration = Duration::from_millis(100);
-/// Nobody waits longer.
+/// Longest time in the queue.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 /// The locks of a server.
@@ -62,14 +62,14 @@ struct Queued {
     grant: oneshot::Sender<LockTurn>,
 }
 
-/// Whose command, and which.
+/// The identity and the job that hold a lock or wait for it.
 #[derive(Clone, Debug)]
 struct Holder {
     who: Identity,
     job: JobId,
 }
 
-/// A place in the queue for a lock, or at its head.
+/// A job's place in the queue for a lock, or at its head.
 #[derive(Debug)]
 pub(crate) struct LockWaiter {
     locks: Arc<Locks>,
@@ -80,23 +80,23 @@ pub(crate) struct LockWaiter {
     turn: oneshot::Receiver<LockTurn>,
 }
 
-/// This server's right to the lock; given to the next when dropped.
+/// The turn to take the lock, among the jobs of this server; passed to the next when dropped.
 #[derive(Debug)]
 struct LockTurn {
     locks: Arc<Locks>,
     name: String,
 }
 
-/// A lock that is held; given back when dropped, see [`LockGuard::release`].
+/// A lock that is held; see [`LockGuard::release`] for what dropping it means.
 #[derive(Debug)]
 pub(crate) struct LockGuard {
     file: LockFile,
-    // Dropped last: the next may look for the mark at once.
+    // Dropped last: the next job may look for the file at once.
     _turn: LockTurn,
 }
 
 impl Locks {
-    /// Locks with their marks in this folder.
+    /// Makes locks whose files are in this folder.
     pub(crate) fn new(folder: PathBuf, processes: Processes) -> Self {
         Self { folder, processes, held: Mutex::default() }
     }
@@ -105,7 +105,7 @@ impl Locks {
         act(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A place in the queue for a lock.
+    /// Enters the queue for a lock.
     ///
     /// # Errors
     /// `busy` when it is held and the start does not want to wait.
@@ -126,7 +126,7 @@ impl Locks {
             None => {
                 let (holder, since) = (holder.clone(), Instant::now());
                 held.insert(lock.name.clone(), Held { holder, since, queue: VecDeque::new() });
-                // The receiver is here, so that it arrives.
+                // The receiver is still here, so this can't fail.
                 let _ = grant.send(LockTurn { locks: Arc::clone(self), name: lock.name.clone() });
                 Ok(0)
             }
@@ -138,12 +138,12 @@ impl Locks {
 }
 
 impl LockWaiter {
-    /// How many wait before this one, as it was when it came.
+    /// Returns how many jobs waited before this one when it entered the queue.
     pub(crate) fn position(&self) -> usize {
         self.position
     }
 
-    /// Whether somebody holds the lock.
+    /// Returns whether another job holds the lock.
     pub(crate) fn must_wait(&self) -> bool {
         self.turn.is_empty()
     }
@@ -151,8 +151,8 @@ impl LockWaiter {
     /// Waits for the lock.
     ///
     /// # Errors
-    /// `busy` when it was not free in time, or something of its last holder can't be killed;
-    /// `resources` when its mark can't be written.
+    /// `busy` when it was not free in time, or a process of its last holder can't be killed; `resources`
+    /// when its file can't be written.
     pub(crate) async fn acquire(mut self) -> Result<LockGuard, Failure> {
         let Ok(Ok(turn)) = timeout_at(self.until, &mut self.turn).await else {
             return Err(self.locks.held(|held| match held.get(&self.name) {
@@ -164,11 +164,10 @@ impl LockWaiter {
         Ok(LockGuard { file, _turn: turn })
     }
 
-    /// The lock's mark on disk, ours and with the job's name in it, when nothing of the job before
-    /// lives.
+    /// Takes the lock's file and writes the job's name into it, when no process of the last job lives.
     async fn take_file(&self) -> Result<LockFile, Failure> {
         let mut file = loop {
-            // Files of a folder of our own, and nothing is synced: this does not hold up the runtime.
+            // Small files in our own folder, and nothing is synced: this does not block the runtime.
             match LockFile::take(&self.locks.folder, &self.name)
                 .map_err(|error| self.failed(&error))?
             {
@@ -203,7 +202,7 @@ impl LockWaiter {
 
 impl Drop for LockWaiter {
     fn drop(&mut self) {
-        // Out of the queue before the receiver is gone; a grant that came goes on by being dropped.
+        // Leaves the queue before the receiver is gone; a turn that came passes on by being dropped.
         self.locks.held(|held| {
             if let Some(held) = held.get_mut(&self.name) {
                 held.queue.retain(|queued| queued.holder.job != self.holder.job);
@@ -213,8 +212,8 @@ impl Drop for LockWaiter {
 }
 
 impl LockGuard {
-    /// Gives it back with nothing of the job left. One that is dropped instead leaves the job's name
-    /// in the mark, and what may live on of it is looked for before the next has the lock.
+    /// Releases the lock after the job's last process is gone. A guard that is dropped instead leaves the
+    /// job's name in the file, and the next job first kills the processes that may be left.
     pub(crate) fn release(self) {
         self.file.clear();
     }
@@ -234,15 +233,15 @@ impl Drop for LockTurn {
             queued
         });
         if let Some(grant) = next {
-            // Whoever has left at this moment passes it on, by dropping it here.
+            // A waiter that has just left passes the turn on by dropping it here.
             let _ = grant.send(Self { locks: Arc::clone(&self.locks), name: self.name.clone() });
         }
     }
 }
 
 impl Held {
-    /// Why the lock is not to be had. Its holder is named to itself and to those who share a group with
-    /// it.
+    /// Returns the failure of a start that can't have the lock. It names the holder to the holder's own
+    /// identity and to members of its groups.
     fn busy(&self, name: &str, asker: &Identity) -> Failure {
         let Holder { who, job } = &self.holder;
         let share = |group| who.groups().contains(group);

@@ -1,8 +1,8 @@
-//! How fast turns come back.
+//! How fast commands end, and so how fast a queue moves.
 
 use std::time::{Duration, Instant};
 
-/// The mean time between the ends of commands, the latest of which count most.
+/// The mean time between the ends of commands; the latest count most.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
     last: Option<Instant>,
@@ -10,7 +10,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// A command has ended.
+    /// Counts the end of a command.
     pub(super) fn step(&mut self, now: Instant) {
         if let Some(last) = self.last.replace(now) {
             let gap = now.saturating_duration_since(last);
@@ -18,8 +18,7 @@ impl Pace {
         }
     }
 
-    /// When it is worth while to come again to a queue of this length: half of it will have gone by
-    /// then, as far as can be said.
+    /// Returns when to try again at a queue of this length: by then, half of it is expected to be gone.
     pub(super) fn retry_after(&self, waiting: usize) -> Duration {
         const UNKNOWN: Duration = Duration::from_secs(1);
         const LEAST: Duration = Duration::from_millis(100);

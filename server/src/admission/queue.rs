@@ -1,4 +1,4 @@
-//! Whose turn it is: a queue for each identity, and turns that go round between them.
+//! A lane of waiting commands for each identity, and slots to run that go round between the lanes.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,7 +8,7 @@ use std::{
 
 use super::{bucket::Bucket, pace::Pace, throttle::RefusalThrottle};
 
-/// Which commands run, and which wait with a ticket `T`. No clock, no tasks.
+/// Decides which commands run and which wait, each with a waiter `T`. Knows no clock and no tasks.
 ///
 /// ```text
 ///   ring:   alice -> ci -> bob      identities of which a command waits and one more may run
@@ -16,7 +16,7 @@ use super::{bucket::Bucket, pace::Pace, throttle::RefusalThrottle};
 ///   order:  1 2 3 4 5; carol's 6 when one of hers has ended
 /// ```
 ///
-/// While the host has room, nobody in the ring waits.
+/// While the host has room, no lane is in the ring.
 #[derive(Debug)]
 pub(super) struct FairQueue<T> {
     limit: usize,
@@ -27,12 +27,12 @@ pub(super) struct FairQueue<T> {
     lanes: HashMap<Arc<str>, Lane<T>>,
     ring: VecDeque<Arc<str>>,
     entered: u64,
-    /// Number of lines at which those that nobody needs are looked for.
+    /// Number of lanes at which idle ones are looked for.
     sweep_at: usize,
     pub(super) pace: Pace,
 }
 
-/// What there is of one identity.
+/// The commands of one identity.
 #[derive(Debug)]
 pub(super) struct Lane<T> {
     running: usize,
@@ -81,7 +81,7 @@ impl<T> Lane<T> {
 }
 
 impl<T> FairQueue<T> {
-    /// With so many turns in all.
+    /// Makes a queue with `limit` slots to run.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -104,6 +104,7 @@ impl<T> FairQueue<T> {
         self.waiting
     }
 
+    /// Returns the number of commands that were let in and have neither slot nor place yet.
     pub(super) fn entering(&self) -> usize {
         self.entering
     }
@@ -115,7 +116,7 @@ impl<T> FairQueue<T> {
         self.lanes.get_key_value(who).map_or_else(|| who.into(), |(name, _)| Arc::clone(name))
     }
 
-    /// Ends what [`FairQueue::let_in`] began: the command takes a turn or a place now, or gives up.
+    /// Ends what [`FairQueue::let_in`] began: the command takes a slot or a place now, or gives up.
     pub(super) fn has_entered(&mut self, who: &str, now: Instant) {
         self.entering -= 1;
         let Some(lane) = self.lanes.get_mut(who) else { return };
@@ -125,7 +126,7 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// What there is of an identity that may run so many from now on.
+    /// Returns the lane of an identity, which may run `limit` commands from now on.
     pub(super) fn lane(&mut self, who: &str, limit: usize) -> &mut Lane<T> {
         if !self.lanes.contains_key(who) && self.lanes.len() >= self.sweep_at {
             let now = Instant::now();
@@ -137,7 +138,7 @@ impl<T> FairQueue<T> {
         lane
     }
 
-    /// Takes a turn, if one is free and nobody of this identity waits for it.
+    /// Takes a slot, if one is free and no command of this identity waits for it.
     pub(super) fn try_run(&mut self, who: &str, limit: usize) -> bool {
         let has_room = self.running < self.limit;
         let lane = self.lane(who, limit);
@@ -149,7 +150,7 @@ impl<T> FairQueue<T> {
         true
     }
 
-    /// Waits in the identity's queue; gives the number to leave it by.
+    /// Adds a waiter to the identity's lane; returns the number to leave it by.
     pub(super) fn enter(&mut self, who: &str, limit: usize, waiter: T) -> u64 {
         self.entered += 1;
         let number = self.entered;
@@ -159,7 +160,7 @@ impl<T> FairQueue<T> {
         number
     }
 
-    /// Leaves the queue; nothing happens when the turn has come already.
+    /// Removes a waiter; does nothing when it has its slot already.
     pub(super) fn leave(&mut self, who: &str, number: u64) {
         let Some(lane) = self.lanes.get_mut(who) else { return };
         if let Ok(at) = lane.queue.binary_search_by_key(&number, |(number, _)| *number) {
@@ -168,7 +169,7 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Gives a turn back.
+    /// Releases a slot.
     pub(super) fn release(&mut self, who: &str, now: Instant) {
         self.running -= 1;
         self.pace.step(now);
@@ -182,7 +183,7 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Takes a turn for whoever's it is, if one is free.
+    /// Takes a slot for the next waiter, if one is free.
     pub(super) fn next(&mut self) -> Option<(Arc<str>, T)> {
         while self.running < self.limit {
             let who = self.ring.pop_front()?;
@@ -201,8 +202,8 @@ impl<T> FairQueue<T> {
         None
     }
 
-    /// How many go before the last in this identity's queue, if all of them may run: with each of its
-    /// own, one of every other.
+    /// Returns how many run before the last in this identity's lane, if all of them may: with each of its
+    /// own, one of every other lane.
     pub(super) fn before(&self, who: &str) -> usize {
         let own = self.lanes.get(who).map_or(0, |lane| lane.queue.len());
         let others = self.lanes.iter().filter(|(other, _)| &***other != who);

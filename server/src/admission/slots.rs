@@ -1,4 +1,4 @@
-//! Who is connected: so many connections in all, so many of each identity.
+//! Limits on the number of connections: of the host, and of each identity.
 
 use std::{
     collections::HashMap,
@@ -7,10 +7,10 @@ use std::{
 
 use rcmd_protocol::outcome::{ErrorKind, Failure};
 
-/// Time after which one who found no seat may come again.
+/// Milliseconds after which a peer that found no slot may try again.
 const RETRY_AFTER_MS: u64 = 1000;
 
-/// The seats of a server.
+/// The connection slots of a server.
 #[derive(Debug)]
 pub(crate) struct ConnectionSlots {
     limit: usize,
@@ -23,7 +23,7 @@ struct Taken {
     of: HashMap<String, usize>,
 }
 
-/// A connection's seat; given back when dropped.
+/// A connection's slot; released when dropped.
 #[derive(Debug)]
 pub(crate) struct ConnectionSlot {
     slots: Arc<ConnectionSlots>,
@@ -31,7 +31,7 @@ pub(crate) struct ConnectionSlot {
 }
 
 impl ConnectionSlots {
-    /// So many in all.
+    /// Makes `limit` slots.
     pub(crate) fn new(limit: usize) -> Self {
         Self { limit, taken: Mutex::default() }
     }
@@ -40,10 +40,10 @@ impl ConnectionSlots {
         act(&mut self.taken.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A seat for one more connection of this identity, which may have so many.
+    /// Takes a slot for one more connection of this identity, which may have `limit`.
     ///
     /// # Errors
-    /// `busy` when it has as many, or all seats are taken.
+    /// `busy` when the identity has as many, or all slots are taken.
     pub(crate) fn take(
         self: &Arc<Self>,
         user: &str,
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_identity_s_seats_and_all_of_them_are_counted_and_given_back() {
+    fn slots_of_an_identity_and_of_the_host_are_counted_and_released() {
         let slots = Arc::new(ConnectionSlots::new(3));
         let mut taken = vec![slots.take("a", 2).unwrap(), slots.take("a", 2).unwrap()];
         let failure = slots.take("a", 2).unwrap_err();

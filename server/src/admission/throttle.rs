@@ -1,36 +1,36 @@
-//! How late refusals are answered, so that who asks again and again costs no more than who waits.
+//! Delays for refusals, so that a client that asks again and again costs no more than one that waits.
 
 use std::time::{Duration, Instant};
 
-/// Refusals of an identity that are answered at once, after a while without any: a batch that asks for
-/// more than there is room for learns so in one go.
+/// Number of refusals that an identity gets at once, after a while without any: a client that starts
+/// more commands than there is room for learns so without delay.
 const AT_ONCE: u32 = 256;
-/// From one answer to the next past those: 100 a second. A crowd that comes again when it is told to
-/// is served by that as fast as turns come back.
+/// Time between the answers past those: 100 a second. Clients that try again when they are told to are
+/// served at that pace as fast as commands end.
 const INTERVAL: Duration = Duration::from_millis(10);
-/// The latest that an answer is: well below the 3 s after which a client that has heard nothing looks
-/// for another connection.
+/// Maximum delay of an answer: well below the 3 s after which a client that has heard nothing looks for
+/// another connection.
 const LATEST: Duration = Duration::from_secs(1);
 
-/// When the answers to an identity's refusals are due: a bucket that fills up again, kept as the time
-/// at which it will be full.
+/// Decides when an identity's refusals are answered: a bucket that fills up again, kept as the time at
+/// which it will be full.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RefusalThrottle {
     full_at: Option<Instant>,
 }
 
-/// How late one is answered.
+/// How a refusal is to be delayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Backoff {
-    /// By so much.
+    /// Delay of the answer.
     pub delay: Duration,
-    /// So many answers are due already that the connection is not read meanwhile: the peer's own
-    /// sending then waits, and what waits here stays bounded.
+    /// Whether the connection must not be read meanwhile: so many answers wait already that the peer has
+    /// to wait too, to keep their number bounded.
     pub pause_reading: bool,
 }
 
 impl RefusalThrottle {
-    /// When to answer one more.
+    /// Returns when to answer one more refusal.
     pub(super) fn answer(&mut self, now: Instant) -> Backoff {
         let full_at = self.full_at.map_or(now, |at| at.max(now));
         let delay = full_at.duration_since(now).saturating_sub(INTERVAL * (AT_ONCE - 1));
@@ -44,7 +44,7 @@ impl RefusalThrottle {
         Backoff { delay, pause_reading: false }
     }
 
-    /// Whether it is as good as new.
+    /// Returns whether the bucket is full, as a new one is.
     pub(super) fn is_full(&self, now: Instant) -> bool {
         self.full_at.is_none_or(|at| at <= now)
     }

@@ -29,7 +29,7 @@ pub enum LineError {
     /// A file does not go on where the one before it ends.
     #[error("{0}")]
     Opening(String),
-    /// A start that is none, or an end without one.
+    /// A `start` without an attempt, or an `end` without a start.
     #[error("{0}")]
     Pairing(String),
 }

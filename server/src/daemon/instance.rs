@@ -1,8 +1,8 @@
-//! Which servers run over a folder: each holds a locked file in `server/running/` for as long as it
-//! lives, and what it says of itself stands in there.
+//! The servers that run over a folder: each holds a locked file in `server/running/` while it lives, with
+//! its pid, start and addresses.
 //!
-//! The lock is the kernel's word (flock(2)): it goes with the process, however that ends. A file that
-//! nobody has locked was left by a server that was killed; the next one removes it.
+//! The kernel releases the lock (flock(2)) with the process, however that ends. A file without a lock
+//! was left by a server that was killed; the next server removes it.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
@@ -15,23 +15,23 @@ use std::{
 use rcmd_certs::{Layout, clock};
 use serde::{Deserialize, Serialize};
 
-/// Bytes that are read of a file at most; a thousand listeners have 32 KiB.
+/// Maximum bytes that are read of a file; a thousand listeners need 32 KiB.
 const MAX_FILE: u64 = 64 * 1024;
-/// Files that are looked at: far more than servers that one folder can have.
+/// Maximum number of files that are read: far more than the servers of one folder.
 const MAX_FILES: usize = 1024;
 
-/// A server, in its own words.
+/// What a running server writes about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ServerInfo {
-    /// Its process number, as it sees it itself.
+    /// Its process number, in its own namespace.
     pub pid: u32,
     /// When it began to listen, in Unix time.
     pub since: i64,
-    /// Where it listens.
+    /// The addresses that it listens on.
     pub listening: Vec<SocketAddr>,
 }
 
-/// A server that says so. Dropped when it ends.
+/// The file of this server; removed when dropped.
 #[derive(Debug)]
 pub(crate) struct InstanceFile {
     path: PathBuf,
@@ -39,7 +39,7 @@ pub(crate) struct InstanceFile {
 }
 
 impl InstanceFile {
-    /// Says that this process is a server which listens there, and removes what killed ones left.
+    /// Writes the file of this server, and removes the files that killed ones left.
     ///
     /// # Errors
     /// When the file can't be made.
@@ -56,7 +56,7 @@ impl InstanceFile {
         getrandom::fill(&mut name).map_err(io::Error::other)?;
         let path = folder.join(hex::encode(name));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        // Whoever looks has it for a moment at most.
+        // A reader holds it for a moment at most.
         file.lock()?;
         let server = ServerInfo { pid: std::process::id(), since: clock::now_unix(), listening };
         file.write_all(&serde_json::to_vec(&server)?)?;
@@ -66,15 +66,16 @@ impl InstanceFile {
 
 impl Drop for InstanceFile {
     fn drop(&mut self) {
-        // One that stays is unlocked, which says as much.
+        // If it stays, it is unlocked, and so stale.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// The servers that run over this folder. `None` stands for one that has not said yet what it is.
+/// Returns the servers that run over this folder; `None` stands for one that has not written its file
+/// yet.
 ///
 /// # Errors
-/// When it can't be seen.
+/// When the folder or a file can't be read.
 pub(crate) fn servers(layout: &Layout) -> io::Result<Vec<Option<ServerInfo>>> {
     let found = scan(&folder(layout))?;
     let living = found.into_iter().filter_map(|(_, found)| match found {
@@ -104,7 +105,7 @@ fn scan(folder: &Path) -> io::Result<Vec<(PathBuf, FileState)>> {
         let path = entry?.path();
         match probe(&path) {
             Ok(found) => all.push((path, found)),
-            // It ended while we looked.
+            // The server ended meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -114,7 +115,7 @@ fn scan(folder: &Path) -> io::Result<Vec<(PathBuf, FileState)>> {
 
 fn probe(path: &Path) -> io::Result<FileState> {
     let file = File::open(path)?;
-    // Shared, so that two who look do not take each other for servers.
+    // Shared, so that two readers do not take each other for servers.
     match file.try_lock_shared() {
         Ok(()) => return Ok(FileState::Left),
         Err(TryLockError::WouldBlock) => {}

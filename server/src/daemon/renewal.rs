@@ -1,4 +1,4 @@
-//! Renewal and revocation lists, while the server runs.
+//! Renewal of the server's certificate, and new revocation lists, while the server runs.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,32 +16,32 @@ use crate::{
     trust::{InstallError, age},
 };
 
-/// The longest sleep before the clock is looked at again.
+/// The longest sleep before the clock is read again: it may be set meanwhile.
 const LOOK: Duration = Duration::from_secs(60);
 /// Time for the first list, before the server listens.
 const FIRST_LIST: Duration = Duration::from_secs(5);
 /// Pauses between attempts to reach the authority.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// What a certificate's dates ask for.
+/// The dates of a certificate, in Unix time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Dates {
     life: u64,
-    /// When to renew, without jitter, in Unix time.
+    /// When to renew, without jitter.
     due: i64,
     end: i64,
 }
 
 impl Dates {
     fn of(not_before: i64, not_after: i64) -> Self {
-        // Certificates begin a little before they were signed.
+        // Certificates are valid from a little before they were signed.
         let begin = not_before.saturating_add_unsigned(BACKDATE.as_secs()).min(not_after);
         let life = not_after.abs_diff(begin);
         Self { life, due: begin.saturating_add_unsigned(life / 3 * 2), end: not_after }
     }
 }
 
-/// Fetches a list before the server listens, if it needs one and has none that is good.
+/// Fetches a list before the server listens, if it has none that is valid.
 pub(super) async fn begin(layout: &Layout, state: &ServerState) {
     let stale = |lists: rcmd_certs::crl::CrlSet| lists.next_update() < clock::now_unix();
     if !state.trust.lists().is_none_or(stale) {
@@ -56,7 +56,8 @@ pub(super) async fn begin(layout: &Layout, state: &ServerState) {
     }
 }
 
-/// Starts what a member does while it runs; nothing, if the server never enrolled.
+/// Starts the tasks of an enrolled server: renewal, lists, warnings about their age. Does nothing if the
+/// server never enrolled.
 pub(super) fn spawn(layout: &Layout, state: &Arc<ServerState>) {
     match Member::load(layout, Kind::Server) {
         Ok(Some(_)) => {}
@@ -77,7 +78,8 @@ pub(super) fn spawn(layout: &Layout, state: &Arc<ServerState>) {
     state.tasks.spawn(tend(Box::pin(watch_age(c)), Arc::clone(state)));
 }
 
-/// Renews after two thirds of each life, with jitter, so that a fleet does not come at once.
+/// Renews the certificate after two thirds of its life, with jitter, so that a fleet does not renew at
+/// once.
 async fn renew(layout: Layout, state: Arc<ServerState>) {
     let mut failures = 0_u32;
     loop {
@@ -104,14 +106,14 @@ async fn renew(layout: Layout, state: Arc<ServerState>) {
             }
             Err(error) => {
                 failures += 1;
-                // Once, however often it is tried again.
+                // Recorded once, however often it is tried again.
                 if failures == 1 {
                     state.jobs.audit.enrollment("renewal", Some(error.to_string()));
                 }
                 let left = dates.end.saturating_sub(clock::now_unix());
                 let left = u64::try_from(left).map_or_else(|_| "none".to_owned(), span);
                 error!(%error, left, failures, "certificate not renewed; trying again");
-                // Often enough before the end, and no burden for the authority.
+                // Often enough before the certificate ends, without a burden for the authority.
                 let pause = Duration::from_secs((dates.life / 50).clamp(1, 600));
                 sleep(pause).await;
             }
@@ -130,7 +132,7 @@ async fn renew_once(layout: &Layout) -> Result<(), EnrollError> {
     Ok(())
 }
 
-/// Holds a connection through which new lists come as soon as they are made.
+/// Keeps a connection to the authority, which sends new lists as soon as they are made.
 async fn follow_lists(layout: Layout, state: Arc<ServerState>) {
     let mut pause = PAUSES.0;
     loop {
@@ -160,9 +162,10 @@ async fn follow_lists(layout: Layout, state: Arc<ServerState>) {
     }
 }
 
-/// The authority has changed its roots, or which of them signs: the renewal brings both.
+/// Renews the certificate because the authority has changed its roots, or which of them signs: the
+/// renewal brings both.
 async fn move_over(layout: &Layout, state: &ServerState) {
-    // A fleet learns of it in the same moment.
+    // The whole fleet learns of it at once.
     sleep(Duration::from_millis(random_below(500))).await;
     match renew_once(layout).await {
         Ok(()) => match state.reload_trust("the authority's new root") {
@@ -185,7 +188,7 @@ fn taken(result: Result<(), InstallError>) {
     }
 }
 
-/// How old the lists are, as far as it matters.
+/// The age of the lists, as far as it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Age {
     Good,
@@ -193,7 +196,7 @@ enum Age {
     Over,
 }
 
-/// Warns from a third of a list's life left, and when nobody is let in any more.
+/// Warns when a third of a list's life is left, and when nobody is let in any more.
 async fn watch_age(state: Arc<ServerState>) {
     let mut told = Age::Good;
     loop {
@@ -226,7 +229,7 @@ async fn watch_age(state: Arc<ServerState>) {
     }
 }
 
-/// Waits for a time of the clock, which may be set meanwhile.
+/// Waits until the clock shows `time`; the clock may be set meanwhile.
 async fn wait_until(time: i64) {
     loop {
         match u64::try_from(time.saturating_sub(clock::now_unix())) {
@@ -236,7 +239,7 @@ async fn wait_until(time: i64) {
     }
 }
 
-/// A number below `bound`; 0 if the system gives none, which only costs the spread.
+/// Returns a random number below `bound`; 0 if the system gives none, which only costs the jitter.
 fn random_below(bound: u64) -> u64 {
     getrandom::u64().unwrap_or(0) % bound.max(1)
 }

@@ -1,4 +1,4 @@
-//! The end of a server: nothing new, time for what runs, then verified exits.
+//! The end of a server: no new commands, time for those that run, then signals.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     state::ServerState,
 };
 
-/// Ends a service in order; another signal on `again` skips the wait.
+/// Stops a server in order; another signal on `again` skips the wait.
 pub(super) async fn shutdown(state: &Arc<ServerState>, again: &mut Signal) {
     state.drain();
     info!(running = state.registry.live(), "stopping: waiting for commands to end");
@@ -26,7 +26,7 @@ pub(super) async fn shutdown(state: &Arc<ServerState>, again: &mut Signal) {
             }
         }
     }
-    // Ends are on their way; a client that takes them closes its connection.
+    // Exits are on their way; a client that has them closes its connection.
     sleep(Duration::from_millis(100)).await;
     state.closing.cancel();
     state.tasks.close();
@@ -40,7 +40,7 @@ async fn tell_all(state: &ServerState, urgency: Urgency) {
     }
 }
 
-/// Whether all commands end in time; false at once when a signal says not to wait.
+/// Returns whether all commands end in time; false at once when a signal skips the wait.
 async fn ended_within(state: &ServerState, time: Duration, again: &mut Signal) -> bool {
     let deadline = Instant::now() + time;
     while state.registry.live() > 0 {

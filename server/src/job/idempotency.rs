@@ -1,8 +1,8 @@
-//! Keys that a caller chose, on disk: `server/keys.jsonl`, a line when one is used and one when its
-//! command has ended.
+//! The log of idempotency keys that callers chose: `server/keys.jsonl`, with one line when a key is used
+//! and one when its command has ended.
 //!
-//! A line is synced before what it speaks of happens, so that a key that was used is known to be,
-//! whatever kills the server. Lines that come together are synced together.
+//! A line is synced before its command starts, so a used key stays known, whatever kills the server.
+//! Lines that come together are synced together.
 
 mod line;
 
@@ -25,23 +25,23 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock;
 use line::{End, Line, Record};
 
-/// Milliseconds for which a key answers for its command: 7 days.
+/// Milliseconds for which a key returns the result of its command: 7 days.
 pub(crate) const KEPT_MS: u64 = 7 * 24 * 3600 * 1000;
-/// Milliseconds for which it is known at all, to say that it has expired: 8 weeks.
+/// Milliseconds for which a key is known at all, to report that it has expired: 8 weeks.
 const KNOWN_MS: u64 = 8 * KEPT_MS;
-/// The file may not be larger when it is read; it is rewritten at each start.
+/// Maximum size of the file when it is read, in bytes; it is rewritten at each start.
 const FILE_LIMIT: u64 = 1 << 30;
-/// Appends that may wait for the disk.
+/// Maximum number of appends that wait for the disk.
 const QUEUE: usize = 1024;
 
 /// What is known of a key.
 #[derive(Clone, Debug)]
 pub(crate) enum KeyState {
-    /// Its command has ended, and how.
+    /// Its command has ended.
     Ended {
         /// The job.
         job: JobId,
-        /// Its end.
+        /// How it ended.
         exit: Box<Exit>,
     },
     /// Its command was started, or was about to be, by a server that is gone.
@@ -52,7 +52,7 @@ pub(crate) enum KeyState {
     Conflict,
 }
 
-/// Keys on disk.
+/// The log of idempotency keys.
 #[derive(Debug)]
 pub(crate) struct IdempotencyLog {
     records: Arc<Mutex<HashMap<(String, Key), Record>>>,
@@ -65,7 +65,7 @@ struct Append {
     done: oneshot::Sender<io::Result<()>>,
 }
 
-/// Why the file can't be used.
+/// The reason why the file can't be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IdempotencyError {
     /// The file can't be read or written.
@@ -92,9 +92,9 @@ pub(crate) enum IdempotencyError {
 }
 
 impl IdempotencyLog {
-    /// Reads the file, drops from it what is too old, and gets ready to append.
+    /// Reads the file, drops what is too old, and prepares to append.
     ///
-    /// A last line without its newline is what a crash left; it never took effect and is dropped.
+    /// A last line without its newline was left by a crash; it never took effect and is dropped.
     ///
     /// # Errors
     /// When the file can't be read, rewritten or understood.
@@ -116,7 +116,7 @@ impl IdempotencyLog {
         act(&mut self.records.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What is known of a key whose job is not in memory.
+    /// Returns what is known of a key whose job is not in memory.
     pub(crate) fn find(&self, user: &str, key: Key, digest: RequestDigest) -> Option<KeyState> {
         let record = self.records(|records| records.get(&(user.to_owned(), key)).cloned())?;
         if record.end.as_ref().is_some_and(End::did_not_start) {
@@ -135,7 +135,7 @@ impl IdempotencyLog {
         })
     }
 
-    /// Writes down that a key is used; returns when that can't be lost any more.
+    /// Records that a key is used; returns when the record is on disk.
     ///
     /// # Errors
     /// `resources` when it can't be written; then nothing may start.
@@ -153,8 +153,8 @@ impl IdempotencyLog {
         })
     }
 
-    /// Writes down how the command of a key has ended. When that fails, the key answers `unknown`
-    /// after a restart, as if the server had been killed before it.
+    /// Records how the command of a key has ended. When that fails, the key's result is `unknown` after a
+    /// restart, as if the server had been killed before.
     pub(crate) async fn end(&self, user: &str, key: Key, exit: &Exit) {
         let known = self.records(|records| records.get(&(user.to_owned(), key)).cloned());
         let Some(mut record) = known else { return };
@@ -202,7 +202,7 @@ fn read(path: &Path) -> Result<HashMap<(String, Key), Record>, IdempotencyError>
     Ok(records)
 }
 
-/// Writes the records into a new file and puts it in the place of the old one.
+/// Writes the records into a new file, which replaces the old one.
 fn rewrite(path: &Path, records: &HashMap<(String, Key), Record>) -> io::Result<File> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut new = tempfile::Builder::new().prefix(".keys").tempfile_in(folder)?;
@@ -215,8 +215,8 @@ fn rewrite(path: &Path, records: &HashMap<(String, Key), Record>) -> io::Result<
     OpenOptions::new().append(true).mode(0o600).open(path)
 }
 
-/// Appends what comes, syncing once for all that waits. After one failure nothing is written any
-/// more: what a failed sync has lost is not known (fsync(2)).
+/// Appends lines, and syncs once for all that wait. After a failure nothing more is written: it is not
+/// known what a failed sync has lost (fsync(2)).
 fn write(mut file: File, mut queue: mpsc::Receiver<Append>) {
     let mut failed: Option<io::ErrorKind> = None;
     while let Some(first) = queue.blocking_recv() {

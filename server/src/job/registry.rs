@@ -1,4 +1,4 @@
-//! Which jobs there are, by the identity and key that started them.
+//! The jobs of a server, by the identity and key that started them.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,8 +13,8 @@ use rcmd_protocol::{
 
 use crate::{config::limits::RETAINED, job::JobHandle};
 
-/// Which jobs there are. An entry exists before anything of its job can happen, and leaves a
-/// tombstone, so that a late attach hears that the job is gone and not that it never was.
+/// The jobs of a server. An entry exists before its job does anything, and leaves a tombstone, so that a
+/// late attach is told that the job is gone rather than that it never existed.
 #[derive(Debug)]
 pub(crate) struct Registry {
     jobs: Mutex<Jobs>,
@@ -32,7 +32,7 @@ struct Jobs {
 struct User {
     entries: HashMap<Key, Entry>,
     live: usize,
-    /// Ended jobs, oldest first; what leaves it is forgotten.
+    /// Ended jobs, oldest first; a job that leaves the list is forgotten.
     ended: VecDeque<Key>,
     /// Tombstones, oldest first.
     tombstones: VecDeque<(Instant, Key)>,
@@ -45,28 +45,29 @@ enum Entry {
     Tombstone,
 }
 
-/// Something that counts among an identity's jobs and is none, as a question is; until it is dropped.
+/// Something that counts among an identity's jobs without being one, such as a dry run; until it is
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct Counted {
     registry: Arc<Registry>,
     user: String,
 }
 
-/// What there is under a key.
+/// What the registry has under a key.
 #[derive(Debug)]
 pub(crate) enum Lookup {
     /// A job of the same request.
     Job(JobHandle),
     /// A job of another request.
     Conflict,
-    /// Nothing any more.
+    /// A job that is gone.
     Gone,
     /// Nothing.
     Unknown,
 }
 
 impl Registry {
-    /// A registry of so many jobs at once, which remembers for so long that one was there.
+    /// Makes a registry for `channels` jobs at once, which keeps a tombstone for this time.
     pub(crate) fn new(channels: usize, tombstone: Duration) -> Self {
         Self { jobs: Mutex::default(), channels, tombstone }
     }
@@ -82,11 +83,11 @@ impl Registry {
         })
     }
 
-    /// Looks a key up and, if there is nothing under it, makes `job` its job. The identity may have
-    /// so many jobs at once.
+    /// Looks a key up and, if nothing is under it, registers `job`. The identity may have `limit` jobs at
+    /// once.
     ///
     /// # Errors
-    /// `busy` when it has as many, or the host has.
+    /// `busy` when the identity or the host has its maximum.
     pub(crate) fn claim(
         &self,
         limit: usize,
@@ -111,10 +112,10 @@ impl Registry {
         })
     }
 
-    /// Counts something that is no job among the jobs of an identity, which may have so many at once.
+    /// Counts something that is no job among the jobs of an identity, which may have `limit` at once.
     ///
     /// # Errors
-    /// `busy` when it has as many, or the host has.
+    /// `busy` when the identity or the host has its maximum.
     pub(crate) fn count(self: &Arc<Self>, limit: usize, user: &str) -> Result<Counted, Failure> {
         self.jobs(|jobs| {
             let all = jobs.live;
@@ -137,8 +138,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Notes that nothing of the job runs any more, and that its end is kept; the identity's oldest
-    /// end is forgotten for it when there are too many.
+    /// Marks a job as ended; its exit is kept. When too many are kept, the identity's oldest is
+    /// forgotten.
     pub(crate) fn ended(&self, user: &str, key: Key, job: &JobHandle) {
         let now = Instant::now();
         self.jobs(|jobs| {
@@ -159,7 +160,7 @@ impl Registry {
         });
     }
 
-    /// Notes that the job is gone. `started` tells whether anything had run: if not, the key is free.
+    /// Removes a job. `started` is whether anything had run: if not, the key is free again.
     pub(crate) fn gone(&self, user: &str, key: Key, job: &JobHandle, started: bool) {
         let now = Instant::now();
         self.ended(user, key, job);
@@ -180,12 +181,12 @@ impl Registry {
         });
     }
 
-    /// Jobs of which something runs or waits for its turn.
+    /// Returns the number of jobs that run or wait.
     pub(crate) fn live(&self) -> usize {
         self.jobs(|jobs| jobs.live)
     }
 
-    /// All jobs of which something runs or waits for its turn.
+    /// Returns all jobs that run or wait.
     pub(crate) fn all_live(&self) -> Vec<JobHandle> {
         self.jobs(|jobs| {
             let entries = jobs.users.values().flat_map(|user| user.entries.values());
@@ -213,7 +214,7 @@ impl Drop for Counted {
 }
 
 impl Entry {
-    /// Whether the job is this one, and not a later one under the same key.
+    /// Returns whether the entry is of this job, and not of a later one under the same key.
     fn is_of(&self, of: &JobHandle) -> bool {
         match self {
             Self::Live { job, .. } | Self::Ended { job, .. } => job.is_same(of),
@@ -248,8 +249,8 @@ impl User {
         self.tombstones.push_back((now, key));
     }
 
-    // A client's retries end with the grace, so that a tombstone need not stay for long; their
-    // number is bounded all the same.
+    // A client's retries end with the grace, so tombstones need not stay long; their number is bounded
+    // as well.
     fn clear(&mut self, now: Instant, keep: Duration) {
         const MOST: usize = 16 * RETAINED;
         while let Some(&(at, key)) = self.tombstones.front() {

@@ -1,4 +1,4 @@
-//! What would permit something that is denied: others who may, and a rule that would do.
+//! What would permit a denied request: principals that may, and a rule that would do.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,8 @@ use super::{
 use crate::trust::Principal;
 
 impl Rules {
-    /// The same user in one more group, and other users, as far as rules speak of them.
+    /// Returns, with a description, the same user in one more group, and other users, as far as rules
+    /// name them.
     pub fn others(&self, principal: &Principal) -> Vec<(String, Principal)> {
         let named: Vec<_> =
             self.all().iter().flat_map(|rule| rule.policy.entity_literals()).collect();
@@ -33,7 +34,7 @@ impl Rules {
         in_group.chain(users).collect()
     }
 
-    /// Where a rule begins.
+    /// Returns the line where a rule begins.
     pub fn line_of(&self, name: &str) -> Option<usize> {
         self.all().iter().find(|rule| rule.name() == name).map(|rule| rule.line)
     }
@@ -68,7 +69,7 @@ pub fn rule_for(user: &str, request: &Request, facts: &HostFacts) -> Option<Stri
     ))
 }
 
-/// A string literal of Cedar's.
+/// Returns a string literal of Cedar's.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for letter in text.chars() {

@@ -1,4 +1,4 @@
-//! `policy.cedar` on disk: read with care, replaced by a reload.
+//! `policy.cedar` on disk: who may write to it, and how it is read.
 
 use std::{
     fmt,
@@ -10,10 +10,10 @@ use std::{
 
 use super::{diagnostic::Diagnostic, rules::Rules, vocabulary::Host};
 
-/// Bytes of a policy; some ten thousand rules.
+/// Maximum size of a policy, in bytes: some ten thousand rules.
 const LIMIT: u64 = 4 << 20;
 
-/// Why a policy can't be used.
+/// The reason why a policy can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
     /// The file can't be read.
@@ -42,7 +42,7 @@ pub enum PolicyError {
     },
 }
 
-/// The findings in a file, as compilers print them: `FILE:LINE:COLUMN: message`.
+/// The diagnostics of a file, as compilers print them: `FILE:LINE:COLUMN: message`.
 #[derive(Debug)]
 pub struct Diagnostics<'a>(pub &'a Path, pub &'a [Diagnostic]);
 
@@ -56,7 +56,7 @@ impl fmt::Display for Diagnostics<'_> {
     }
 }
 
-/// Reads the policy of a host; a host without one has rules that deny everything.
+/// Reads the policy of a host; without one everything is denied.
 ///
 /// # Errors
 /// When it can't be read, others could change it, or it is wrong.
@@ -72,10 +72,10 @@ pub fn load(path: &Path, host: &Host) -> Result<Rules, PolicyError> {
     parse(path, &read(file).map_err(failed)?, host)
 }
 
-/// Reads a policy from anywhere, to be checked.
+/// Reads a policy from anywhere, to check it; who could change it does not matter.
 ///
 /// # Errors
-/// As [`load`], and when there is none; who could change it does not matter here.
+/// When it can't be read, or it is wrong.
 pub fn check(path: &Path, host: &Host) -> Result<Rules, PolicyError> {
     let failed = |error| PolicyError::Io { path: path.to_owned(), error };
     let text = File::open(path).and_then(read).map_err(failed)?;

@@ -1,6 +1,6 @@
-//! What is asked, as rules see it: facts made into Cedar's context.
+//! The facts of a request, as Cedar's context.
 //!
-//! The same parsed request is judged, audited and executed; nothing reads the text again.
+//! One parsed request is judged, audited and executed; nothing reads the text again.
 
 use std::{
     ffi::OsString,
@@ -17,10 +17,10 @@ use rcmd_protocol::{frame::Mode, request::Request};
 use super::vocabulary::{Action, user};
 use crate::process::Program;
 
-/// Arguments that have a place in `args`; further ones are in `argv` and `argc` alone.
+/// Number of arguments that have a place in `args`; further ones are in `argv` and `argc` alone.
 pub const ARGS: usize = 32;
 
-/// What was found on this host for a request.
+/// The facts of this host that a request is judged by.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostFacts {
     /// The account that it will run as.
@@ -33,12 +33,12 @@ pub struct HostFacts {
     pub program: Program,
 }
 
-/// When and from where something is asked.
+/// The time of a request, and the address that it comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RequestContext {
     /// The peer's address.
     pub source: IpAddr,
-    /// Now.
+    /// The time.
     pub time: SystemTime,
 }
 
@@ -67,7 +67,7 @@ fn utf8(bytes: &[u8]) -> Option<&str> {
 }
 
 impl RequestContext {
-    /// The same to the second, which is as exact as rules see it.
+    /// Returns the context rounded to the second, which is as exact as rules see it.
     fn rounded(self) -> Self {
         let whole = self.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         // Cedar reads times of four-digit years.
@@ -84,8 +84,8 @@ impl RequestContext {
     }
 }
 
-/// The last moment that was put into Cedar's words. That takes as long as all the rest of a context,
-/// and a busy peer asks many times a second.
+/// The latest context as Cedar's values. Making these takes as long as all the rest of a question, and a
+/// busy peer asks many times a second.
 #[derive(Debug, Default)]
 pub(super) struct Recent(Mutex<Option<(RequestContext, [Pair; 2])>>);
 
@@ -100,7 +100,7 @@ impl Recent {
     }
 }
 
-/// The action that a request asks for.
+/// Returns the action that a request asks for.
 pub fn action(request: &Request) -> Action {
     match request.mode() {
         Mode::Exec => Action::Run,
@@ -108,13 +108,13 @@ pub fn action(request: &Request) -> Action {
     }
 }
 
-/// The context of a request to run something.
+/// Returns Cedar's context for a request to run something; `digest` is the program's.
 ///
-/// What is not UTF-8 is left out, or empty where the vocabulary wants a text: no program, folder or
-/// line is empty, so that this is none of them. Then `text` is false. `digest` is the program's.
+/// What is not UTF-8 is left out, or empty where the schema requires a text: no program, folder or line
+/// is empty, so this matches none. Then `text` is false.
 ///
 /// # Errors
-/// When Cedar takes a fact for malformed, in its words.
+/// Cedar's message, when it rejects a fact.
 pub(super) fn of_request(
     request: &Request,
     facts: &HostFacts,
@@ -156,7 +156,7 @@ pub(super) fn of_request(
             let args = RestrictedExpression::new_record(args).map_err(|error| error.to_string())?;
             pairs.push(text("name", first));
             pairs.push(number("argc", words.len()));
-            // What is no text keeps its place, or a set without it would be equal to one of fewer.
+            // What is not UTF-8 keeps its place; left out, the set would equal that of fewer words.
             let argv = words.iter().enumerate().map(|(n, word)| match word {
                 Some(word) => format!("{n}={word}"),
                 None => n.to_string(),
@@ -169,10 +169,10 @@ pub(super) fn of_request(
     Context::from_pairs(pairs).map_err(|error| error.to_string())
 }
 
-/// The context of a request about a command that `owner` has started.
+/// Returns Cedar's context for a request about a command that `owner` has started.
 ///
 /// # Errors
-/// As [`of_request`].
+/// Cedar's message, when it rejects a fact.
 pub(super) fn of_job(
     owner: &str,
     context: RequestContext,

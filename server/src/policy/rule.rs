@@ -10,13 +10,13 @@ use super::{
 /// One rule.
 #[derive(Debug)]
 pub(super) struct Rule {
-    /// What Cedar evaluates; its id is the rule's name.
+    /// The rule as Cedar evaluates it; its id is the rule's name.
     pub(super) policy: Policy,
     /// The settings of the environment that it permits, if it is a permit.
     pub(super) env: Allowed,
     /// Whether what it permits runs with no_new_privs: `@no_new_privs("true")`.
     pub(super) no_new_privs: bool,
-    /// Whether it speaks of the program's digest.
+    /// Whether it names the program's digest.
     pub(super) names_digest: bool,
     /// Its first line in the file, from 1.
     pub(super) line: usize,

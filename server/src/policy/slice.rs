@@ -1,7 +1,7 @@
 //! The rules that can apply to one identity on this host, and their evaluation.
 //!
-//! Evaluating a rule whose scope does not match costs as much as one that does, so of a thousand
-//! rules those for others are taken out once, by peer and by action.
+//! Evaluating a rule costs as much if its scope does not match, so rules for other principals are left
+//! out once, by principal and by action.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -42,7 +42,7 @@ struct Applicable {
     rules: HashMap<String, Arc<Rule>>,
 }
 
-/// What the rules say.
+/// The result of an evaluation.
 #[derive(Debug)]
 pub(super) struct Verdict {
     /// Whether it is permitted. Never when a rule could not be evaluated.
@@ -104,34 +104,34 @@ impl PolicySlice {
         }
     }
 
-    /// Whose rules they are.
+    /// Returns the principal that the rules are for.
     pub fn principal(&self) -> &Principal {
         &self.principal
     }
 
-    /// The host that they are for.
+    /// Returns the host that the rules are for.
     pub fn host(&self) -> &Host {
         &self.host
     }
 
-    /// Whether the host has no policy at all.
+    /// Returns whether the host has no policy at all.
     pub fn is_missing(&self) -> bool {
         self.is_missing
     }
 
-    /// Whether any rule could ever permit this, whatever the details are. If none could, nothing of
-    /// the request needs to be looked up on the host, and the answer tells nothing about it.
+    /// Returns whether any rule could ever permit this action, whatever the details are. If none could,
+    /// nothing needs to be looked up on the host, and the answer tells nothing about it.
     pub fn may_permit(&self, action: Action) -> bool {
         self.permits(action).next().is_some()
     }
 
-    /// The permits among the rules that can apply.
+    /// Returns the permits among the rules that can apply.
     pub(super) fn permits(&self, action: Action) -> impl Iterator<Item = &Arc<Rule>> {
         let permits = |rule: &&Arc<Rule>| rule.policy.effect() == Effect::Permit;
         self.applicable(action).rules.values().filter(permits)
     }
 
-    /// Whether a rule that can apply speaks of the program's digest.
+    /// Returns whether a rule that can apply names the program's digest.
     pub fn names_digest(&self, action: Action) -> bool {
         self.applicable(action).rules.values().any(|rule| rule.names_digest)
     }

@@ -1,9 +1,8 @@
-//! A held lock on disk: a file that is there while the lock is held, locked by the server and with the
-//! name of the job in it.
+//! A lock's file: it exists while the lock is held, locked by the server and with the job's name in it.
 //!
-//! A server that is killed gives up the lock on the file (flock(2)) and leaves the name: whoever takes
-//! the file next knows that this job was not seen to end. Nothing is synced, because after a power cut
-//! no job lives.
+//! A server that is killed releases its lock on the file (flock(2)) and leaves the job's name there, so
+//! the next to take the file knows a job whose end nobody saw. Nothing is synced, because no job
+//! survives a power cut.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
@@ -22,19 +21,19 @@ pub(super) struct LockFile {
     file: File,
 }
 
-/// What was found.
+/// What was found under a lock's name.
 #[derive(Debug)]
 pub(super) enum Probe {
-    /// Nobody holds it.
+    /// No server holds the lock.
     Free(LockFile),
-    /// This job held it when its server was killed.
+    /// This job held the lock when its server was killed.
     Left(LockFile, JobId),
-    /// Another server holds it.
+    /// Another server holds the lock.
     Elsewhere,
 }
 
 impl LockFile {
-    /// Takes the file of this lock if nobody has it. It never waits.
+    /// Takes the file of this lock if no server has it. Never waits.
     ///
     /// # Errors
     /// When the file can't be made or read.
@@ -51,14 +50,14 @@ impl LockFile {
                 Err(TryLockError::WouldBlock) => return Ok(Probe::Elsewhere),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            // Whoever held it before has removed it meanwhile: another one may be there by now.
+            // Its last holder may have removed it meanwhile, and another file may be there by now.
             if !is_same(&file, &path)? {
                 continue;
             }
             let mut text = String::new();
             let _ = (&mut file).take(64).read_to_string(&mut text)?;
             let lock_file = Self { path, file };
-            // A name that was not written to its end is that of a job that has not begun.
+            // A name that was not fully written belongs to a job that has not begun.
             return Ok(match text.strip_suffix('\n').and_then(JobId::parse) {
                 Some(job) => Probe::Left(lock_file, job),
                 None => Probe::Free(lock_file),
@@ -66,7 +65,7 @@ impl LockFile {
         }
     }
 
-    /// Says who holds it; to be done before anything of the job runs.
+    /// Writes the holder's name; to be called before any process of the job runs.
     ///
     /// # Errors
     /// When it can't be written.
@@ -76,9 +75,9 @@ impl LockFile {
         self.file.write_all(format!("{job}\n").as_bytes())
     }
 
-    /// Takes it away: nothing of the job is left. Not doing so leaves its name there.
+    /// Removes the file, when no process of the job is left. Otherwise the job's name stays.
     pub(super) fn clear(self) {
-        // One that can't be removed makes the next holder look for a job that has ended.
+        // If it can't be removed, the next holder only looks for a job that has ended.
         let _ = fs::remove_file(&self.path);
     }
 }
