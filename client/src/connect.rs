@@ -11,7 +11,7 @@ use rcmd_certs::{
     tls::{AHEAD, check_alpn},
 };
 use rcmd_protocol::{
-    fault::Fault,
+    error::Fault,
     frame::{Frame, Hello},
     io::Ended,
     limits::KEEPALIVE,

@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rcmd_protocol::{
-    codec::Decoder,
     connection::{Connection, Role},
-    frame::{Frame, Hello, Mode, StartBody},
+    frame::{Decoder, Frame, Hello, Mode, StartBody},
     limits,
     request::RequestError,
 };

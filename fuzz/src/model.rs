@@ -15,11 +15,10 @@ use rcmd_protocol::{
         StartBody, Started, Stream, StreamTotal,
     },
     ids::{Instance, JobId, Key},
-    incoming::Incoming,
     limits::{CHUNK, CREDIT},
     outbox::Outbox,
-    outgoing::Outgoing,
     request::Request,
+    stream::{Incoming, Outgoing},
 };
 
 const ALGORITHM: Algorithm = Algorithm::Blake3;

@@ -5,9 +5,8 @@ use bytes::Bytes;
 use rcmd_protocol::{
     digest::{Algorithm, StreamDigest, StreamHasher},
     frame::Stream,
-    incoming::Incoming,
     limits::{CHUNK, CREDIT},
-    outgoing::Outgoing,
+    stream::{Incoming, Outgoing},
 };
 
 const ALGORITHM: Algorithm = Algorithm::Blake3;

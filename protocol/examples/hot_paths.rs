@@ -5,11 +5,9 @@ use std::{error::Error, hint::black_box};
 
 use bytes::{Bytes, BytesMut};
 use rcmd_protocol::{
-    codec::Decoder,
     digest::Algorithm,
-    frame::{Data, Frame, Hello, Stream, Window},
-    incoming::Incoming,
-    outgoing::Outgoing,
+    frame::{Data, Decoder, Frame, Hello, Stream, Window},
+    stream::{Incoming, Outgoing},
 };
 
 /// What can go wrong.

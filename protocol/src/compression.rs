@@ -9,7 +9,7 @@ use zstd::stream::raw::{
     CParameter, DParameter, Decoder, Encoder, InBuffer, Operation as _, OutBuffer,
 };
 
-use crate::{fault::Fault, limits::WINDOW_LOG};
+use crate::{error::Fault, limits::WINDOW_LOG};
 
 /// The fastest of zstd's levels. With a window of this size the next ones made lines of a log no
 /// smaller, and took twice the memory.

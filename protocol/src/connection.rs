@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use crate::{
-    codec::Decoder,
-    fault::Fault,
-    frame::{Frame, Hello, Kind, Stream},
+    error::Fault,
+    frame::{Decoder, Frame, Hello, Kind, Stream},
     limits,
 };
 

@@ -10,13 +10,18 @@ use crate::{
     signal::Signal,
 };
 
+mod codec;
 mod exit;
+mod fast_header;
+mod header;
+mod json;
 mod start;
 
 pub use crate::{
     ids::Stream,
     request::{Lock, Mode},
 };
+pub use codec::Decoder;
 pub use exit::{Exit, MissingField, StreamTotal};
 pub use start::{Start, StartBody};
 

@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     connection::{Connection, Role},
-    fault::Fault,
+    error::Fault,
     frame::Frame,
     outbox::Outbox,
     outcome::Failure,

@@ -5,32 +5,27 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`frame`], [`codec`] | the frames, and their way to bytes and back |
-//! | [`connection`] | one side of a connection: what the peer may say now, whether it lives |
-//! | [`incoming`], [`outgoing`] | the two ends of a stream: offsets, credit, digests |
-//! | [`outbox`] | frames that wait for the socket |
-//! | [`blocks`] | memory that is used again |
-//! | [`request`], [`outcome`] | what is asked for, and how it ended |
 //! | [`limits`] | every limit |
+//! | [`ids`], [`signal`], [`outcome`], [`digest`] | names, signals, outcomes, digests of streams |
+//! | [`error`] | what a peer can do wrong |
+//! | [`request`] | what is asked for, parsed once |
+//! | [`frame`] | the frames, and their way to bytes and back |
+//! | [`stream`] | the two ends of a stream: offsets, credit, digests; memory that is used again |
+//! | [`connection`] | one side of a connection: what the peer may say now, whether it lives |
+//! | [`outbox`] | frames that wait for the socket |
 
 #![forbid(unsafe_code)]
 
-pub mod blocks;
-mod brief;
-pub mod codec;
 mod compression;
 pub mod connection;
 pub mod digest;
-pub mod fault;
+pub mod error;
 pub mod frame;
-mod header;
 pub mod ids;
-pub mod incoming;
 pub mod io;
-mod json;
 pub mod limits;
 pub mod outbox;
 pub mod outcome;
-pub mod outgoing;
 pub mod request;
 pub mod signal;
+pub mod stream;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::{
-    fault::Fault,
+    error::Fault,
     frame::{Frame, Kind},
     limits::CONTROL_QUEUE,
 };

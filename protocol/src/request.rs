@@ -5,7 +5,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    fault::Fault,
+    error::Fault,
     ids::{RequestDigest, names},
     limits,
     outcome::{ErrorKind, Failure},

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use bytes::{BufMut as _, BytesMut};
 use rcmd_protocol::{
-    codec::Decoder,
     connection::Role,
-    fault::Fault,
-    frame::{Frame, Stream},
+    error::Fault,
+    frame::{Decoder, Frame, Stream},
     limits,
     outbox::Outbox,
     outcome::{Failure, Outcome},

@@ -15,7 +15,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use rcmd_protocol::{
     connection::Role,
-    fault::Fault,
+    error::Fault,
     frame::{Data, Frame, Hello, ServerHello, Stream, capability},
     ids::Instance,
     io::{Ended, Reader, Sender, split},

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rcmd_protocol::{
     connection::{Role, Timeout},
-    fault::Fault,
+    error::Fault,
     limits,
 };
 

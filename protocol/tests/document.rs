@@ -7,11 +7,10 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use bytes::{Bytes, BytesMut};
 use rcmd_protocol::{
-    codec::Decoder,
     digest::{Algorithm, StreamDigest, StreamHasher},
     frame::{
-        Data, End, Exit, Frame, Hello, Kind, Refusal, ServerHello, Start, StartBody, Started,
-        Stream, StreamTotal,
+        Data, Decoder, End, Exit, Frame, Hello, Kind, Refusal, ServerHello, Start, StartBody,
+        Started, Stream, StreamTotal,
     },
     ids::{Instance, JobId, Key},
     limits,

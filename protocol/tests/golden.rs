@@ -5,11 +5,10 @@
 
 use bytes::{Bytes, BytesMut};
 use rcmd_protocol::{
-    codec::Decoder,
     digest::{Algorithm, StreamDigest},
     frame::{
-        Attach, Attached, Data, End, Exit, Frame, Hello, Kind, Lock, OutputOffsets, Refusal,
-        ServerHello, Start, StartBody, Started, Stream, StreamTotal, Verdict, Window,
+        Attach, Attached, Data, Decoder, End, Exit, Frame, Hello, Kind, Lock, OutputOffsets,
+        Refusal, ServerHello, Start, StartBody, Started, Stream, StreamTotal, Verdict, Window,
     },
     ids::{AuditHead, Instance, JobId, Key, RequestDigest},
     outcome::{ErrorKind, Failure, Outcome},

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use rcmd_protocol::{
     digest::Algorithm,
-    fault::Fault,
+    error::Fault,
     frame::{Frame, Lock, OutputOffsets, Refusal, StartBody},
     ids::{JobId, Key, RequestDigest},
     io::Sender,

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rcmd_protocol::{
     digest::Algorithm,
-    fault::Fault,
+    error::Fault,
     frame::{End, Frame, Stream},
     limits::CREDIT,
-    outgoing::Outgoing,
+    stream::Outgoing,
 };
 use tokio::sync::Semaphore;
 

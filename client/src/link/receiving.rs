@@ -2,9 +2,9 @@
 
 use rcmd_protocol::{
     digest::{Algorithm, StreamDigest},
-    fault::{Corrupt, Fault},
+    error::{Corrupt, Fault},
     frame::{Data, End, Stream, Window},
-    incoming::{EndError, Incoming},
+    stream::{EndError, Incoming},
 };
 
 use super::feed::Feed;

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{capability, is_default, length};
 use crate::{
-    fault::Fault,
+    error::Fault,
     ids::{Key, RequestDigest},
     limits,
     request::{Lock, Mode, Request, RequestError, within},

@@ -11,12 +11,12 @@ use tokio::{
 
 use super::{Ended, Sender, now};
 use crate::{
-    blocks::Blocks,
     compression::Expander,
     connection::{Connection, Role, Timeout},
-    fault::Fault,
+    error::Fault,
     frame::Frame,
     limits::CHUNK,
+    stream::Blocks,
 };
 
 /// The read buffer of a connection that is idle.

@@ -10,7 +10,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use super::{Ended, Shared};
-use crate::{compression::Compressor, fault::Fault, frame::Frame};
+use crate::{compression::Compressor, error::Fault, frame::Frame};
 
 /// Bytes that the writer gathers before it goes to the socket.
 const BATCH: usize = 256 * 1024;

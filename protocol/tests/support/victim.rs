@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::{BufMut as _, BytesMut};
 use rcmd_protocol::{
     connection::{Connection, Role},
-    fault::Fault,
+    error::Fault,
     frame::{Frame, Hello, ServerHello},
     ids::Instance,
 };

@@ -5,9 +5,9 @@ use std::{collections::VecDeque, io};
 use bytes::{Buf as _, Bytes, BytesMut};
 use rcmd_protocol::{
     digest::{Algorithm, StreamDigest},
-    fault::Fault,
+    error::Fault,
     frame::{Stream, Window},
-    incoming::{EndError, Incoming},
+    stream::{EndError, Incoming},
 };
 use tokio::{io::AsyncWriteExt as _, process::ChildStdin};
 

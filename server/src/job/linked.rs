@@ -1,10 +1,10 @@
 //! A job and the connection that has it: attachments, frames in, frames out.
 
 use rcmd_protocol::{
-    fault::Fault,
+    error::Fault,
     frame::{Attached, Data, End, Frame, OutputOffsets, Refusal, Stream},
-    incoming::EndError,
     signal::Signal,
+    stream::EndError,
 };
 use std::{
     sync::Arc,

@@ -4,11 +4,10 @@ use std::io;
 
 use bytes::{BufMut, BytesMut};
 use rcmd_protocol::{
-    blocks::Blocks,
     digest::Algorithm,
     frame::{Data, End, Stream, StreamTotal},
     limits::{CHUNK, CREDIT},
-    outgoing::Outgoing,
+    stream::{Blocks, Outgoing},
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::unix::pipe;
@@ -184,7 +183,7 @@ impl Output {
         &mut self,
         got: u64,
         upto: u64,
-    ) -> Result<(), rcmd_protocol::fault::Fault> {
+    ) -> Result<(), rcmd_protocol::error::Fault> {
         self.log.window(got, upto)?;
         self.account();
         Ok(())
@@ -194,7 +193,7 @@ impl Output {
     pub(super) fn resume(
         &mut self,
         received: Option<u64>,
-    ) -> Result<u64, rcmd_protocol::fault::Fault> {
+    ) -> Result<u64, rcmd_protocol::error::Fault> {
         let from = self.log.resume(received.unwrap_or_else(|| self.log.first()))?;
         self.end_sent = false;
         self.account();

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use rcmd_certs::{text::printable, tls::Revalidation};
 use rcmd_protocol::{
     connection::Role,
-    fault::Fault,
+    error::Fault,
     frame::{Frame, Kind, capability},
     io::{self, Ended, Reader, Sender},
 };

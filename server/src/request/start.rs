@@ -6,7 +6,7 @@ use std::{
 };
 
 use rcmd_protocol::{
-    fault::Fault,
+    error::Fault,
     frame::{Attach, Attached, End, Frame, OutputOffsets, Refusal, Start, Stream, Verdict},
     ids::{JobId, Key, RequestDigest},
     outcome::{ErrorKind, Failure},

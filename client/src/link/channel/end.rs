@@ -1,7 +1,7 @@
 //! The report of a command, with or without an end from the server.
 
 use rcmd_protocol::{
-    fault::Corrupt,
+    error::Corrupt,
     frame::Exit,
     outcome::{ErrorKind, Failure, Outcome},
 };

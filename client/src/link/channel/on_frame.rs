@@ -2,11 +2,11 @@
 
 use rcmd_protocol::{
     digest::Algorithm,
-    fault::Fault,
+    error::Fault,
     frame::{Attached, Data, End, Exit, Frame, Refusal, Stream, Verdict, Window},
     ids::JobId,
-    incoming::EndError,
     outcome::{ErrorKind, Failure, Outcome},
+    stream::EndError,
 };
 
 use super::{

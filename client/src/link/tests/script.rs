@@ -11,11 +11,10 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use rcmd_protocol::{
-    codec::Decoder,
     digest::{Algorithm, StreamDigest, StreamHasher},
     frame::{
-        Attach, Attached, Data, End, Exit, Frame, Hello, Mode, OutputOffsets, Refusal, ServerHello,
-        Start, Started, Stream, StreamTotal, Window,
+        Attach, Attached, Data, Decoder, End, Exit, Frame, Hello, Mode, OutputOffsets, Refusal,
+        ServerHello, Start, Started, Stream, StreamTotal, Window,
     },
     ids::{Instance, JobId, Key},
     outcome::{ErrorKind, Failure, Outcome},

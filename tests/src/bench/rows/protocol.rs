@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use bytes::{Bytes, BytesMut};
-use rcmd_protocol::codec::Decoder;
+use rcmd_protocol::frame::Decoder;
 use rcmd_protocol::frame::{Data, Frame, Hello, Stream, Window};
 
 use crate::bench::measure::Race;

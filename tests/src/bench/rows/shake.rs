@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use bytes::BytesMut;
 use rcmd_certs::Layout;
 use rcmd_certs::tls::{ClientFiles, client_config};
-use rcmd_protocol::codec::Decoder;
+use rcmd_protocol::frame::Decoder;
 use rcmd_protocol::frame::{Frame, Hello};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

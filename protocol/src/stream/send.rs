@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     digest::{Algorithm, StreamDigest, StreamHasher},
-    fault::Fault,
+    error::Fault,
     frame::{Data, Stream},
     limits::{CHUNK, CREDIT},
 };

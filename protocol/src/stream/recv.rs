@@ -4,7 +4,7 @@ use bytes::{Buf as _, Bytes};
 
 use crate::{
     digest::{Algorithm, StreamDigest, StreamHasher},
-    fault::{Corrupt, Fault},
+    error::{Corrupt, Fault},
     frame::{Stream, Window},
     limits::CREDIT,
 };

@@ -4,14 +4,13 @@ use byteorder::{BigEndian, ByteOrder as _};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
 use crate::{
-    brief,
     digest::{Algorithm, StreamDigest},
-    fault::Fault,
+    error::Fault,
     frame::{
         Attach, Attached, Data, End, Exit, Frame, Hello, Kind, Lock, MissingField, OutputOffsets,
-        ServerHello, Start, StartBody, Started, StreamTotal, Verdict, Window,
+        ServerHello, Start, StartBody, Started, StreamTotal, Verdict, Window, fast_header,
+        header::{Fields, StdinField},
     },
-    header::{Fields, StdinField},
     ids::RequestDigest,
     limits,
     outcome::Failure,
@@ -31,7 +30,7 @@ impl Frame {
     pub fn encode_header(&self, out: &mut BytesMut) -> Result<(), Fault> {
         let start = out.len();
         out.put_bytes(0, PREFIX);
-        let written = match brief::write(self, out) {
+        let written = match fast_header::write(self, out) {
             true => Ok(()),
             false => serde_json::to_writer((&mut *out).writer(), self),
         };
@@ -160,7 +159,7 @@ impl Decoder {
 
     /// The frame that a header describes, and the length of the payload that is to follow.
     fn read(header: &[u8]) -> Result<(Frame, usize), Fault> {
-        brief::read(header).map_or_else(|| Self::read_any(header), Ok)
+        fast_header::read(header).map_or_else(|| Self::read_any(header), Ok)
     }
 
     /// The same for a header in any form.

@@ -137,7 +137,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::codec::Decoder;
+    use crate::frame::Decoder;
 
     fn frames() -> impl Strategy<Value = Frame> {
         let number = || prop_oneof![0..100_u64, 0..=limits::INTEGER, Just(limits::INTEGER)];

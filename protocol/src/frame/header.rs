@@ -11,10 +11,12 @@ use serde::{
 };
 
 use crate::{
-    fault::Fault,
-    frame::{Kind, Mode, Refusal, Stream},
+    error::Fault,
+    frame::{
+        Kind, Mode, Refusal, Stream,
+        json::{Integer, Skip, Text, TextList, whole, without_nul},
+    },
     ids::{AuditHead, Instance, JobId, Key},
-    json::{Integer, Skip, Text, TextList, whole, without_nul},
     limits,
     outcome::{ErrorKind, Outcome},
     signal::Signal,
