@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use rcmd_protocol::{
     frame::Stream,
     limits::CREDIT,
-    outcome::{ErrorKind, Failure},
+    outcome::{ErrorKind, WireError},
     signal::Signal,
 };
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -118,7 +118,7 @@ impl Child {
     ///
     /// # Cancel safety
     /// Nothing is lost when it is dropped.
-    pub(crate) async fn permitted(&mut self) -> Result<String, Failure> {
+    pub(crate) async fn permitted(&mut self) -> Result<String, WireError> {
         let answer = match self.progress.wait_for(Progress::has_ended).await {
             Ok(now) => (now.permitted.clone(), now.report.clone()),
             Err(_) => (None, None),
@@ -127,7 +127,9 @@ impl Child {
             (Some(note), _) => Ok(note),
             (None, report) => {
                 let report = report.unwrap_or_else(|| self.link.abandoned());
-                Err(report.error.unwrap_or_else(|| Failure::new(ErrorKind::Lost, "no answer came")))
+                Err(report
+                    .error
+                    .unwrap_or_else(|| WireError::new(ErrorKind::Lost, "no answer came")))
             }
         }
     }

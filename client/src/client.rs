@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use rcmd_protocol::{frame::Mode, outcome::Failure};
+use rcmd_protocol::{frame::Mode, outcome::WireError};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -35,7 +35,7 @@ impl Client {
     ///
     /// # Cancel safety
     /// Nothing is left of it when it is dropped.
-    pub async fn connect(config: &Config, target: &Target) -> Result<Self, Failure> {
+    pub async fn connect(config: &Config, target: &Target) -> Result<Self, WireError> {
         let (config, _) = config.unexpired().await?;
         let dial = connect::Host::new(&config, target);
         let stream = dial.connect().await.map_err(|dial_error| dial_error.failure)?;

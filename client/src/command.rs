@@ -6,7 +6,7 @@ use rcmd_protocol::{
     digest::Algorithm,
     frame::{Lock, Mode, StartBody},
     ids::Key,
-    outcome::{ErrorKind, Failure},
+    outcome::{ErrorKind, WireError},
     request::{Request, RequestBuilder},
 };
 use tokio::{io::AsyncReadExt as _, time::timeout};
@@ -150,7 +150,7 @@ impl Command {
     /// # Errors
     /// Kind `usage` or `too_big` when the request can't be sent, `resources` when the kernel gives no
     /// randomness. Nothing has been sent then.
-    pub async fn spawn(&mut self) -> Result<Child, Failure> {
+    pub async fn spawn(&mut self) -> Result<Child, WireError> {
         let start = self.start()?;
         Ok(child::start(&self.link, start, Purpose::Run, self.busy_wait))
     }
@@ -165,23 +165,23 @@ impl Command {
     ///
     /// # Cancel safety
     /// Nothing is left of it when it is dropped.
-    pub async fn dry_run(&mut self) -> Result<String, Failure> {
+    pub async fn dry_run(&mut self) -> Result<String, WireError> {
         let start = self.start()?;
         let mut child = child::start(&self.link, start, Purpose::DryRun, self.busy_wait);
         let limit = ANSWER.saturating_add(self.busy_wait);
         timeout(limit, child.permitted()).await.unwrap_or_else(|_| {
             let message = format!("{} did not answer in time", self.link.host());
-            Err(Failure::new(ErrorKind::Unreachable, message))
+            Err(WireError::new(ErrorKind::Unreachable, message))
         })
     }
 
     /// Builds the start that this command is.
-    fn start(&self) -> Result<StartSource, Failure> {
+    fn start(&self) -> Result<StartSource, WireError> {
         let request = self.request.build()?;
         let key = match self.key {
             Some(key) => key,
             None => Key::random().map_err(|error| {
-                Failure::new(ErrorKind::Resources, format!("no random key can be made: {error}"))
+                WireError::new(ErrorKind::Resources, format!("no random key can be made: {error}"))
             })?,
         };
         let body = StartBody::new(&request)
@@ -196,7 +196,7 @@ impl Command {
     ///
     /// # Errors
     /// As [`Command::spawn`].
-    pub async fn output(&mut self) -> Result<Output, Failure> {
+    pub async fn output(&mut self) -> Result<Output, WireError> {
         let mut child = self.stdin(Stdio::Null).spawn().await?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (stdout, stderr, report) =
@@ -208,7 +208,7 @@ impl Command {
     ///
     /// # Errors
     /// As [`Command::spawn`].
-    pub async fn status(&mut self) -> Result<Report, Failure> {
+    pub async fn status(&mut self) -> Result<Report, WireError> {
         let mut child = self.stdin(Stdio::Null).spawn().await?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let ((), (), report) = tokio::join!(discarded(stdout), discarded(stderr), child.wait());

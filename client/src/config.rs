@@ -7,7 +7,7 @@ use rcmd_certs::{
     enroll::Kind,
     tls::{self, ClientFiles, client_config},
 };
-use rcmd_protocol::outcome::{ErrorKind, Failure};
+use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use crate::renewal::{self, Renewed, When};
 
@@ -31,14 +31,14 @@ impl Config {
     ///
     /// # Errors
     /// Kind `tls`: a file is missing, unreadable, open to others, or does not fit the other.
-    pub fn from_dir(dir: &Path) -> Result<Self, Failure> {
+    pub fn from_dir(dir: &Path) -> Result<Self, WireError> {
         let layout = Layout::new(dir);
         let files = ClientFiles::from(&layout);
         let config = client_config(&files)
-            .map_err(|error| Failure::new(ErrorKind::Tls, error.to_string()))?;
+            .map_err(|error| WireError::new(ErrorKind::Tls, error.to_string()))?;
         let renewable = layout.contact(Kind::Client).exists();
         let leaf = renewable.then(|| tls::load_leaf(&files.cert)).transpose();
-        let leaf = leaf.map_err(|error| Failure::new(ErrorKind::Tls, error.to_string()))?;
+        let leaf = leaf.map_err(|error| WireError::new(ErrorKind::Tls, error.to_string()))?;
         let usable_until = leaf.as_ref().map(renewal::usable_until);
         Ok(Self {
             tls: config,
@@ -60,7 +60,7 @@ impl Config {
     ///
     /// # Cancel safety
     /// Nothing is half written when it is dropped.
-    pub async fn unexpired(&self) -> Result<(Self, Renewed), Failure> {
+    pub async fn unexpired(&self) -> Result<(Self, Renewed), WireError> {
         if self.usable_until.is_none_or(|until| clock::now_unix() <= until) {
             return Ok((self.clone(), Renewed::No));
         }
@@ -73,7 +73,7 @@ impl Config {
     ///
     /// # Errors
     /// It has ended and could not be renewed. Failing to renew what is still good is none.
-    pub(crate) async fn refreshed(&self) -> Result<Self, Failure> {
+    pub(crate) async fn refreshed(&self) -> Result<Self, WireError> {
         if let Err(failure) = renewal::renew(&self.layout, When::Due).await
             && renewal::has_ended(&self.layout)
         {
@@ -84,7 +84,7 @@ impl Config {
     }
 
     /// The same with the files as they are now.
-    fn reread(&self) -> Result<Self, Failure> {
+    fn reread(&self) -> Result<Self, WireError> {
         let Self { connect_timeout, compress, .. } = *self;
         Ok(Self { connect_timeout, compress, ..Self::from_dir(self.layout.dir())? })
     }

@@ -11,11 +11,11 @@ use rcmd_certs::{
     tls::{AHEAD, check_alpn},
 };
 use rcmd_protocol::{
-    error::Fault,
+    error::ProtocolError,
     frame::{Frame, Hello},
-    io::Ended,
+    io::ConnectionError,
     limits::KEEPALIVE,
-    outcome::{ErrorKind, Failure},
+    outcome::{ErrorKind, WireError},
 };
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
@@ -44,7 +44,7 @@ const NAMED: usize = 4;
 ///
 /// # Errors
 /// Kind `unreachable`: the name is unknown, or was not found by `deadline`.
-pub async fn resolve(target: &Target, deadline: Instant) -> Result<Vec<SocketAddr>, Failure> {
+pub async fn resolve(target: &Target, deadline: Instant) -> Result<Vec<SocketAddr>, WireError> {
     let lookup = lookup_host((target.host.as_str(), target.port));
     let why = match timeout_at(deadline, lookup).await {
         Ok(Ok(addresses)) => {
@@ -59,7 +59,7 @@ pub async fn resolve(target: &Target, deadline: Instant) -> Result<Vec<SocketAdd
     };
     let message = format!("cannot find the host {}: {why}", target.host);
     let hint = format!("Check the name with `getent hosts {}`, or use an address.", target.host);
-    Err(Failure::new(ErrorKind::Unreachable, message).hint(hint))
+    Err(WireError::new(ErrorKind::Unreachable, message).hint(hint))
 }
 
 /// A TCP connection to the first address that answers. Each address has 250 ms, then the next is
@@ -71,7 +71,7 @@ pub async fn tcp(
     target: &Target,
     addresses: &[SocketAddr],
     deadline: Instant,
-) -> Result<TcpStream, Failure> {
+) -> Result<TcpStream, WireError> {
     let mut waiting = addresses.iter().copied();
     let mut failed = Vec::new();
     let mut attempts = JoinSet::new();
@@ -96,13 +96,13 @@ pub async fn tcp(
     }
 }
 
-fn unreachable(target: &Target, failed: &[String], otherwise: &str) -> Failure {
+fn unreachable(target: &Target, failed: &[String], otherwise: &str) -> WireError {
     let why = match failed.get(..failed.len().min(NAMED)) {
         None | Some([]) => otherwise.to_owned(),
         Some(some) => some.join(", "),
     };
     let message = format!("cannot reach {} ({why})", place(target));
-    Failure::new(ErrorKind::Unreachable, message).hint(doctor(target))
+    WireError::new(ErrorKind::Unreachable, message).hint(doctor(target))
 }
 
 fn doctor(target: &Target) -> String {
@@ -137,7 +137,7 @@ pub async fn tls(
     target: &Target,
     tcp: TcpStream,
     deadline: Instant,
-) -> Result<TlsStream<TcpStream>, Failure> {
+) -> Result<TlsStream<TcpStream>, WireError> {
     handshake(config, target, tcp, deadline).await.map_err(|dial_error| dial_error.failure)
 }
 
@@ -150,7 +150,7 @@ async fn handshake(
     let address = tcp.peer_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string());
     let failed = |why: &str, hint: String| {
         let message = format!("TLS with {} ({address}) failed: {why}", place(target));
-        Failure::new(ErrorKind::Tls, message).hint(hint)
+        WireError::new(ErrorKind::Tls, message).hint(hint)
     };
     let name = ServerName::try_from(target.host.clone()).map_err(|_| DialError {
         failure: failed("this is no name that a certificate can hold", doctor(target)),
@@ -184,11 +184,11 @@ async fn handshake(
 
 /// What the server says when it refuses the client's certificate, which TLS 1.3 tells with the first
 /// read.
-fn refusal(config: &Config, target: &Target, error: &io::Error) -> Option<Failure> {
+fn refusal(config: &Config, target: &Target, error: &io::Error) -> Option<WireError> {
     let Some(rustls::Error::AlertReceived(_)) = explain::tls_error(error) else { return None };
     let why = explain::on_client_io(error, &config.files)?;
     let message = format!("{} refused this client: {}", place(target), why.reason);
-    Some(Failure::new(ErrorKind::Tls, message).hint(sentence(&why.hint)))
+    Some(WireError::new(ErrorKind::Tls, message).hint(sentence(&why.hint)))
 }
 
 /// Exchanges hellos, which shows that the server accepts the client's certificate, and closes.
@@ -201,23 +201,23 @@ pub async fn hello(
     target: &Target,
     stream: TlsStream<TcpStream>,
     deadline: Instant,
-) -> Result<Hello, Failure> {
+) -> Result<Hello, WireError> {
     let mut connection = Connection::new(Box::new(stream), false);
     let first = timeout_at(deadline, connection.next()).await;
     connection.close(true).await;
     let unreachable = |why: &str| {
         let message = format!("{} did not say hello: {why}", place(target));
-        Failure::new(ErrorKind::Unreachable, message).hint(doctor(target))
+        WireError::new(ErrorKind::Unreachable, message).hint(doctor(target))
     };
     match first {
         Ok(Ok(Frame::Hello(hello))) => Ok(hello),
         Ok(Ok(frame)) => {
             let frame = frame.kind().as_str();
-            Err(Fault::Unexpected { frame, why: "hello comes first" }.failure())
+            Err(ProtocolError::Unexpected { frame, why: "hello comes first" }.failure())
         }
-        Ok(Err(Ended::Told(failure))) => Err(failure),
-        Ok(Err(Ended::Fault(fault))) => Err(fault.failure()),
-        Ok(Err(Ended::Io(error))) => {
+        Ok(Err(ConnectionError::ClosedByPeer(failure))) => Err(failure),
+        Ok(Err(ConnectionError::Protocol(fault))) => Err(fault.failure()),
+        Ok(Err(ConnectionError::Io(error))) => {
             Err(refusal(config, target, &error).unwrap_or_else(|| unreachable(&error.to_string())))
         }
         Ok(Err(ended)) => Err(unreachable(&ended.to_string())),
@@ -268,7 +268,7 @@ impl Connector for Host {
         self.config.compress
     }
 
-    fn refusal(&self, error: &io::Error) -> Option<Failure> {
+    fn refusal(&self, error: &io::Error) -> Option<WireError> {
         refusal(&self.config, &self.target, error)
     }
 }

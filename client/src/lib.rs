@@ -55,7 +55,7 @@ pub use link::{
     progress::{Notice, Started},
 };
 pub use rcmd_protocol::{
-    outcome::{ErrorKind, Failure, Outcome},
+    outcome::{ErrorKind, Outcome, WireError},
     signal::Signal,
 };
 pub use report::Report;

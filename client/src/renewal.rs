@@ -15,7 +15,7 @@ use rcmd_certs::{
     tls,
     x509::Certificate,
 };
-use rcmd_protocol::outcome::{ErrorKind, Failure};
+use rcmd_protocol::outcome::{ErrorKind, WireError};
 use rustix::fs::{FlockOperation, flock};
 
 /// Seconds that a connection takes at most, unless more patience was asked for.
@@ -81,13 +81,13 @@ pub(crate) fn has_ended(layout: &Layout) -> bool {
 ///
 /// # Cancel safety
 /// Nothing is half written when it is dropped.
-pub async fn renew(layout: &Layout, when: When) -> Result<Renewed, Failure> {
+pub async fn renew(layout: &Layout, when: When) -> Result<Renewed, WireError> {
     if !is_time(layout, when) {
         return Ok(Renewed::No);
     }
     let _turn = turn(layout).await.map_err(|error| {
         let message = format!("cannot lock {}: {error}", layout.client_dir().display());
-        Failure::new(ErrorKind::LocalIo, message)
+        WireError::new(ErrorKind::LocalIo, message)
     })?;
     // Somebody else may have done it while we waited.
     if !is_time(layout, when) {
@@ -122,11 +122,11 @@ pub async fn renew(layout: &Layout, when: When) -> Result<Renewed, Failure> {
 ///
 /// # Cancel safety
 /// As [`renew`].
-pub(crate) async fn renew_within(limit: Duration, layout: &Layout) -> Result<Renewed, Failure> {
+pub(crate) async fn renew_within(limit: Duration, layout: &Layout) -> Result<Renewed, WireError> {
     let renewing = tokio::time::timeout(limit, renew(layout, When::Ended));
     let renewed = renewing.await.unwrap_or_else(|_| {
         let message = "this client's certificate has ended, and the authority does not answer";
-        Err(Failure::new(ErrorKind::Tls, message)
+        Err(WireError::new(ErrorKind::Tls, message)
             .hint("Is `rcmd-certs serve` running there? Try `rcmd-client enroll --renew`."))
     });
     renewed.or_else(|failure| if has_ended(layout) { Err(failure) } else { Ok(Renewed::No) })
@@ -143,7 +143,7 @@ fn failure_file(layout: &Layout) -> std::path::PathBuf {
     layout.client_dir().join("renewal-failed")
 }
 
-fn failed(layout: &Layout, error: &EnrollError) -> Failure {
+fn failed(layout: &Layout, error: &EnrollError) -> WireError {
     let cert = rcmd_certs::files::shown(&layout.client_cert());
     let standing = match tls::load_leaf(&layout.client_cert()) {
         Ok(leaf) => match u64::try_from(leaf.not_after.saturating_sub(clock::now_unix())) {
@@ -159,7 +159,7 @@ fn failed(layout: &Layout, error: &EnrollError) -> Failure {
          `rcmd-client enroll TOKEN`."
     };
     let message = format!("{cert} {standing} and could not be renewed: {error}");
-    Failure::new(ErrorKind::Tls, message).hint(hint)
+    WireError::new(ErrorKind::Tls, message).hint(hint)
 }
 
 /// Waits for those who renew the same certificate. The lock goes with the file.

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 use rcmd_protocol::{
     ids::AuditHead,
-    outcome::{Failure, Outcome},
+    outcome::{Outcome, WireError},
     signal::Signal,
 };
 
@@ -23,7 +23,7 @@ pub struct Report {
     /// The signal that ended it.
     pub signal: Option<Signal>,
     /// What went wrong, if anything did beside the command itself.
-    pub error: Option<Failure>,
+    pub error: Option<WireError>,
     /// Whether the same command can be sent again without the danger of running it twice.
     pub retry_safe: bool,
     /// Bytes of standard output: all of them after a verified end, else those that came.
@@ -53,7 +53,7 @@ pub struct Report {
 
 impl Report {
     /// The report of a command of which nothing is known but this failure: `not_started` or `unknown`.
-    pub fn without_job(host: &str, outcome: Outcome, failure: Failure) -> Self {
+    pub fn without_job(host: &str, outcome: Outcome, failure: WireError) -> Self {
         Self {
             host: host.to_owned(),
             job: None,
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn exit_statuses_follow_the_table() {
         let failed = |outcome, kind| {
-            Report { error: Some(Failure::new(kind, "")), ..report(outcome) }.exit_status()
+            Report { error: Some(WireError::new(kind, "")), ..report(outcome) }.exit_status()
         };
         assert_eq!(Report { code: Some(7), ..report(Outcome::Exited) }.exit_status(), 7);
         let killed = Report { signal: Some(Signal::KILL), ..report(Outcome::Signaled) };
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn it_serializes_as_the_result_object() {
-        let error = Failure::new(ErrorKind::Lost, "gone").hint("Try again.");
+        let error = WireError::new(ErrorKind::Lost, "gone").hint("Try again.");
         let report =
             Report { signal: Some(Signal::KILL), error: Some(error), ..report(Outcome::Unknown) };
         let expected = serde_json::json!({

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rcmd_protocol::{
-    connection::{Connection, Role},
+    connection::{PeerState, Role},
     frame::{Decoder, Frame, Hello, Mode, StartBody},
     limits,
     request::RequestError,
@@ -48,7 +48,7 @@ pub fn frame(data: &[u8]) {
 /// The frames, and whether the last bytes were a fault.
 fn read(role: Role, bytes: &[u8], size: usize) -> (Vec<Frame>, bool) {
     let now = Instant::now();
-    let mut connection = Connection::new(role, Duration::from_secs(1), now);
+    let mut connection = PeerState::new(role, Duration::from_secs(1), now);
     if role == Role::Client {
         connection.open_channel();
     }
@@ -162,9 +162,9 @@ pub fn request(data: &[u8]) {
             assert!(strings.clone().all(|string| string.len() < limits::STRING));
             assert_eq!(strings.count(), payload.iter().filter(|&&byte| byte == 0).count());
             let other = start(1).map(|body| body.request());
-            assert!(matches!(other, Some(Err(RequestError::Fault(_)))));
+            assert!(matches!(other, Some(Err(RequestError::Protocol(_)))));
         }
-        Err(RequestError::Fault(fault)) => rewritten(&Frame::Error(fault.failure())),
+        Err(RequestError::Protocol(fault)) => rewritten(&Frame::Error(fault.failure())),
         Err(RequestError::Refused(failure)) => rewritten(&Frame::Error(failure)),
     }
 }

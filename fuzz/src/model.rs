@@ -8,7 +8,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use rcmd_protocol::{
-    connection::{Connection, Role},
+    connection::{PeerState, Role},
     digest::Algorithm,
     frame::{
         Attach, Attached, End, Exit, Frame, Hello, OutputOffsets, Refusal, ServerHello, Start,
@@ -18,7 +18,7 @@ use rcmd_protocol::{
     limits::{CHUNK, CREDIT},
     outbox::Outbox,
     request::Request,
-    stream::{Incoming, Outgoing},
+    stream::{RecvStream, SendStream},
 };
 
 const ALGORITHM: Algorithm = Algorithm::Blake3;
@@ -72,7 +72,7 @@ fn script(stream: usize, length: usize) -> Bytes {
 
 /// One side of a connection, and the bytes on their way to it.
 struct Side {
-    connection: Connection,
+    connection: PeerState,
     outbox: Outbox,
     buffer: BytesMut,
     coming: VecDeque<u8>,
@@ -80,7 +80,7 @@ struct Side {
 
 impl Side {
     fn new(role: Role, now: Instant, hello: Hello) -> Self {
-        let connection = Connection::new(role, Duration::from_secs(15), now);
+        let connection = PeerState::new(role, Duration::from_secs(15), now);
         let (buffer, coming) = (BytesMut::new(), VecDeque::new());
         let mut side = Self { connection, outbox: Outbox::default(), buffer, coming };
         side.push(Frame::Hello(hello));
@@ -114,9 +114,9 @@ fn send(from: &mut Side, to: &mut Side, frames: usize) {
 struct Job {
     id: JobId,
     generation: u64,
-    outputs: [Outgoing; 2],
+    outputs: [SendStream; 2],
     written: [usize; 2],
-    stdin: Incoming,
+    stdin: RecvStream,
     input: Vec<u8>,
     unread: u64,
     ends_sent: [bool; 2],
@@ -139,10 +139,10 @@ pub struct World {
     started: bool,
     /// Whether stdin may be sent on this connection: not before `attached` has said from where.
     ready: bool,
-    outputs: [Incoming; 2],
+    outputs: [RecvStream; 2],
     received: [Vec<u8>; 2],
     taken: [u64; 2],
-    stdin: Outgoing,
+    stdin: SendStream,
     typed: usize,
     stdin_end_sent: bool,
     exit: Option<Exit>,
@@ -172,10 +172,10 @@ impl World {
             generation: 0,
             started: false,
             ready: false,
-            outputs: OUTPUTS.map(|stream| Incoming::new(stream, ALGORITHM)),
+            outputs: OUTPUTS.map(|stream| RecvStream::new(stream, ALGORITHM)),
             received: [Vec::new(), Vec::new()],
             taken: [0; 2],
-            stdin: Outgoing::new(Stream::Stdin, ALGORITHM),
+            stdin: SendStream::new(Stream::Stdin, ALGORITHM),
             typed: 0,
             stdin_end_sent: false,
             exit: None,
@@ -350,9 +350,9 @@ impl World {
                 let job = Job {
                     id: JobId::parse("0123456789abcdef").unwrap(),
                     generation: start.generation,
-                    outputs: OUTPUTS.map(|stream| Outgoing::new(stream, ALGORITHM)),
+                    outputs: OUTPUTS.map(|stream| SendStream::new(stream, ALGORITHM)),
                     written: [0; 2],
-                    stdin: Incoming::new(Stream::Stdin, ALGORITHM),
+                    stdin: RecvStream::new(Stream::Stdin, ALGORITHM),
                     input: Vec::new(),
                     unread: 0,
                     ends_sent: [false; 2],

@@ -6,7 +6,7 @@ use rcmd_protocol::{
     digest::{Algorithm, StreamDigest, StreamHasher},
     frame::Stream,
     limits::{CHUNK, CREDIT},
-    stream::{Incoming, Outgoing},
+    stream::{RecvStream, SendStream},
 };
 
 const ALGORITHM: Algorithm = Algorithm::Blake3;
@@ -30,7 +30,7 @@ fn near(base: u64, byte: u8) -> u64 {
 
 /// A receiver: operations of three bytes.
 pub(crate) fn incoming(data: &[u8]) {
-    let mut stream = Incoming::new(Stream::Stdin, ALGORITHM);
+    let mut stream = RecvStream::new(Stream::Stdin, ALGORITHM);
     let mut bytes: Vec<u8> = Vec::new();
     let (mut consumed, mut upto, mut got) = (0, CREDIT, 0);
     let mut end = None;
@@ -95,7 +95,7 @@ pub(crate) fn incoming(data: &[u8]) {
 
 /// A sender: operations of three bytes.
 pub(crate) fn outgoing(data: &[u8]) {
-    let mut stream = Outgoing::new(Stream::Stdout, ALGORITHM);
+    let mut stream = SendStream::new(Stream::Stdout, ALGORITHM);
     let mut log: Vec<(u8, u64)> = Vec::new();
     let (mut next, mut sent, mut got, mut upto) = (0, 0, 0, CREDIT);
     for operation in data.chunks_exact(3).take(400) {

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use rcmd_protocol::{
     digest::Algorithm,
     frame::{Data, Decoder, Frame, Hello, Stream, Window},
-    stream::{Incoming, Outgoing},
+    stream::{RecvStream, SendStream},
 };
 
 /// What can go wrong.
@@ -82,8 +82,8 @@ fn decode(times: u64, length: usize, frame: &Frame) -> Result<(), Failed> {
 
 /// From the sender's log to the receiver, with windows and BLAKE3 on both sides.
 fn stream(times: u64, piece: &Bytes) -> Result<(), Failed> {
-    let mut outgoing = Outgoing::new(Stream::Stdout, Algorithm::Blake3);
-    let mut incoming = Incoming::new(Stream::Stdout, Algorithm::Blake3);
+    let mut outgoing = SendStream::new(Stream::Stdout, Algorithm::Blake3);
+    let mut incoming = RecvStream::new(Stream::Stdout, Algorithm::Blake3);
     for _ in 0..times {
         outgoing.append(piece.clone(), None);
         while let Some(data) = outgoing.next(1) {

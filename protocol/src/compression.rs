@@ -9,7 +9,7 @@ use zstd::stream::raw::{
     CParameter, DParameter, Decoder, Encoder, InBuffer, Operation as _, OutBuffer,
 };
 
-use crate::{error::Fault, limits::WINDOW_LOG};
+use crate::{error::ProtocolError, limits::WINDOW_LOG};
 
 /// The fastest of zstd's levels. With a window of this size the next ones made lines of a log no
 /// smaller, and took twice the memory.
@@ -74,8 +74,12 @@ impl Expander {
     /// input stands for, no more than this is made of it at once.
     ///
     /// # Errors
-    /// [`Fault::Compression`] when it is no zstd stream of a window that is allowed.
-    pub(crate) fn expand(&mut self, out: &mut BytesMut, room: usize) -> Result<usize, Fault> {
+    /// [`ProtocolError::Compression`] when it is no zstd stream of a window that is allowed.
+    pub(crate) fn expand(
+        &mut self,
+        out: &mut BytesMut,
+        room: usize,
+    ) -> Result<usize, ProtocolError> {
         let start = out.len();
         out.resize(start + room, 0);
         let count = self.run(out.get_mut(start..).unwrap_or_default());
@@ -83,16 +87,16 @@ impl Expander {
         count
     }
 
-    fn run(&mut self, out: &mut [u8]) -> Result<usize, Fault> {
+    fn run(&mut self, out: &mut [u8]) -> Result<usize, ProtocolError> {
         loop {
             let step = self.decoder.run_on_buffers(&self.input, out);
-            let step = step.map_err(|error| Fault::Compression(error.to_string()))?;
+            let step = step.map_err(|error| ProtocolError::Compression(error.to_string()))?;
             self.input.advance(step.bytes_read);
             if step.bytes_written > 0 || self.input.is_empty() {
                 return Ok(step.bytes_written);
             }
             if step.bytes_read == 0 {
-                return Err(Fault::Compression("it does not go on".to_owned()));
+                return Err(ProtocolError::Compression("it does not go on".to_owned()));
             }
         }
     }
@@ -182,6 +186,6 @@ mod tests {
         encoder.set_parameter(CParameter::WindowLog(WINDOW_LOG + 1)).unwrap();
         let bytes = compressed(&mut Compressor(encoder), &[vec![7; 1000]]);
         let fault = expander(&bytes).expand(&mut BytesMut::new(), 1000);
-        assert!(matches!(fault, Err(Fault::Compression(_))), "{fault:?}");
+        assert!(matches!(fault, Err(ProtocolError::Compression(_))), "{fault:?}");
     }
 }

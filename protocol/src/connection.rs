@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use crate::{
-    error::Fault,
+    error::ProtocolError,
     frame::{Decoder, Frame, Hello, Kind, Stream},
     limits,
 };
@@ -26,7 +26,7 @@ pub enum Role {
 ///  Greeting ----------------> Open     a fault or 3 keepalives of silence end either
 /// ```
 #[derive(Debug)]
-pub struct Connection {
+pub struct PeerState {
     decoder: Decoder,
     rules: Rules,
     header_since: Option<Instant>,
@@ -66,7 +66,7 @@ pub enum Timeout {
     Gone,
 }
 
-impl Connection {
+impl PeerState {
     /// A connection of which nothing was heard. A server passes the keepalive that its hello says; a
     /// client's is replaced by that.
     pub fn new(role: Role, keepalive: Duration, now: Instant) -> Self {
@@ -97,9 +97,13 @@ impl Connection {
     /// Takes the next frame out of `buffer`, if it is whole.
     ///
     /// # Errors
-    /// What the peer did wrong; the connection must be closed, with [`Fault::failure`] as its last
+    /// What the peer did wrong; the connection must be closed, with [`ProtocolError::failure`] as its last
     /// frame.
-    pub fn decode(&mut self, buffer: &mut BytesMut, now: Instant) -> Result<Option<Frame>, Fault> {
+    pub fn decode(
+        &mut self,
+        buffer: &mut BytesMut,
+        now: Instant,
+    ) -> Result<Option<Frame>, ProtocolError> {
         let judge = |frame: &Frame| self.rules.judge(frame);
         let Some(frame) = self.decoder.decode_judged(buffer, judge)? else {
             self.header_since = match self.decoder.in_header(buffer) {
@@ -148,7 +152,7 @@ impl Connection {
         Some(self.rules.highest)
     }
 
-    /// When [`Connection::handle_timeout`] wants to be called.
+    /// When [`PeerState::handle_timeout`] wants to be called.
     pub fn timeout(&self) -> Instant {
         let silence = self.silent + self.keepalive;
         match self.header_since {
@@ -160,10 +164,10 @@ impl Connection {
     /// Says what the passing of time asks for.
     ///
     /// # Errors
-    /// [`Fault::Trickle`] when a header began and did not end in time.
-    pub fn handle_timeout(&mut self, now: Instant) -> Result<Timeout, Fault> {
+    /// [`ProtocolError::Trickle`] when a header began and did not end in time.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<Timeout, ProtocolError> {
         if self.header_since.is_some_and(|since| now >= since + limits::HEADER_DEADLINE) {
-            return Err(Fault::Trickle);
+            return Err(ProtocolError::Trickle);
         }
         if now < self.timeout() {
             return Ok(Timeout::Wait);
@@ -185,13 +189,13 @@ impl Connection {
 }
 
 impl Rules {
-    fn judge(&mut self, frame: &Frame) -> Result<(), Fault> {
+    fn judge(&mut self, frame: &Frame) -> Result<(), ProtocolError> {
         let kind = frame.kind();
-        let unexpected = |why| Err(Fault::Unexpected { frame: kind.as_str(), why });
+        let unexpected = |why| Err(ProtocolError::Unexpected { frame: kind.as_str(), why });
         match (self.state, frame) {
             (State::Greeting, Frame::Hello(hello)) => {
                 if self.role == Role::Client && hello.server.is_none() {
-                    return Err(Fault::Missing { frame: "hello", field: "instance" });
+                    return Err(ProtocolError::Missing { frame: "hello", field: "instance" });
                 }
                 self.state = State::Open;
             }

@@ -2,12 +2,12 @@
 
 use crate::{
     ids::Stream,
-    outcome::{ErrorKind, Failure},
+    outcome::{ErrorKind, WireError},
 };
 
 /// A breach of the protocol by the peer. The connection ends with it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Fault {
+pub enum ProtocolError {
     /// A length of zero, where a header must stand.
     #[error("a frame has an empty header")]
     EmptyHeader,
@@ -91,10 +91,10 @@ pub enum Fault {
     Flood,
 }
 
-impl Fault {
+impl ProtocolError {
     /// What the peer is told.
-    pub fn failure(&self) -> Failure {
-        Failure::new(ErrorKind::Protocol, self.to_string()).hint(
+    pub fn failure(&self) -> WireError {
+        WireError::new(ErrorKind::Protocol, self.to_string()).hint(
             "Both sides must speak rcmd/1 as docs/protocol.md has it; compare their versions.",
         )
     }

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use crate::{
     digest::{Algorithm, StreamDigest},
     ids::{Instance, JobId, Key, RequestDigest, names},
-    outcome::Failure,
+    outcome::WireError,
     signal::Signal,
 };
 
@@ -115,7 +115,7 @@ pub enum Frame {
     /// leave for the client to do the same.
     Compress,
     /// The sender closes the connection for this reason.
-    Error(Failure),
+    Error(WireError),
     /// Asks for a command.
     Start(Start),
     /// Asks whether a start would be permitted; nothing runs, whatever the answer is. A frame of its
@@ -225,7 +225,7 @@ pub struct Verdict {
     pub note: Option<String>,
     /// Why not. It stands there if and only if it would not.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<Failure>,
+    pub failure: Option<WireError>,
 }
 
 /// What a side can beyond the frames of version 1.

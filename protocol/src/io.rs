@@ -15,11 +15,11 @@ use tokio::{
 };
 
 use crate::{
-    connection::{Connection, Role},
-    error::Fault,
+    connection::{PeerState, Role},
+    error::ProtocolError,
     frame::Frame,
     outbox::Outbox,
-    outcome::Failure,
+    outcome::WireError,
 };
 
 mod reader;
@@ -30,16 +30,16 @@ pub use writer::Writer;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
-pub enum Ended {
+pub enum ConnectionError {
     /// The peer closed it as agreed.
     #[error("the connection was closed")]
     Closed,
     /// The peer said why it closes.
     #[error("the peer closed the connection: {0}")]
-    Told(Failure),
+    ClosedByPeer(WireError),
     /// The peer broke the protocol.
     #[error("the peer broke the protocol: {0}")]
-    Fault(#[from] Fault),
+    Protocol(#[from] ProtocolError),
     /// Nothing was heard for three keepalives.
     #[error("nothing was heard for {} s", .0.as_secs_f32())]
     Gone(Duration),
@@ -62,7 +62,7 @@ where
 {
     let (read, write) = tokio::io::split(stream);
     let sender = Sender { shared: Arc::default() };
-    let connection = Connection::new(role, keepalive, now());
+    let connection = PeerState::new(role, keepalive, now());
     let reader = Reader::new(read, connection, sender.clone());
     (reader, Writer::new(write, sender.shared.clone()), sender)
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::{
-    error::Fault,
+    error::ProtocolError,
     frame::{Frame, Kind},
     limits::CONTROL_QUEUE,
 };
@@ -24,8 +24,8 @@ impl Outbox {
     /// Adds a frame.
     ///
     /// # Errors
-    /// [`Fault::Flood`] when the peer has let more control frames pile up than any honest one.
-    pub fn push(&mut self, frame: Frame) -> Result<(), Fault> {
+    /// [`ProtocolError::Flood`] when the peer has let more control frames pile up than any honest one.
+    pub fn push(&mut self, frame: Frame) -> Result<(), ProtocolError> {
         // Nothing follows an error, and nothing that waits is worth the wait.
         if let Frame::Error(_) = frame {
             *self = Self { control: VecDeque::from([frame]), ..Self::default() };
@@ -35,7 +35,7 @@ impl Outbox {
             (frame.kind(), frame.channel())
         {
             if self.channels.len() >= CONTROL_QUEUE && !self.channels.contains_key(&ch) {
-                return Err(Fault::Flood);
+                return Err(ProtocolError::Flood);
             }
             let queue = self.channels.entry(ch).or_default();
             if queue.is_empty() {
@@ -52,7 +52,7 @@ impl Outbox {
             return Ok(());
         }
         if self.control.len() >= CONTROL_QUEUE {
-            return Err(Fault::Flood);
+            return Err(ProtocolError::Flood);
         }
         self.control.push_back(frame);
         Ok(())
@@ -130,7 +130,7 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.push(data(1, 0)).unwrap();
         outbox.push(Frame::Cancel { ch: 1 }).unwrap();
-        let error = Frame::Error(Fault::EmptyHeader.failure());
+        let error = Frame::Error(ProtocolError::EmptyHeader.failure());
         outbox.push(error.clone()).unwrap();
         assert_eq!(outbox.pop(), Some(error));
         assert_eq!(outbox.pop(), None);
@@ -145,8 +145,8 @@ mod tests {
         assert_eq!(outbox.pop(), Some(Frame::Pong { number: 99_999 }));
         assert!(outbox.is_empty());
         let flood = (0..100_000).find_map(|_| outbox.push(Frame::Cancel { ch: 1 }).err());
-        assert_eq!(flood, Some(Fault::Flood));
+        assert_eq!(flood, Some(ProtocolError::Flood));
         let flood = (1..100_000).find_map(|ch| outbox.push(Frame::Done { ch }).err());
-        assert_eq!(flood, Some(Fault::Flood));
+        assert_eq!(flood, Some(ProtocolError::Flood));
     }
 }

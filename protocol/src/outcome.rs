@@ -156,7 +156,7 @@ impl fmt::Debug for OtherKind {
 
 /// An error for the other side, or for a person: what failed and what to do next.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Failure {
+pub struct WireError {
     /// What kind of thing went wrong.
     pub kind: ErrorKind,
     /// What failed, and where.
@@ -169,7 +169,7 @@ pub struct Failure {
     pub retry_after_ms: Option<u64>,
 }
 
-impl Failure {
+impl WireError {
     /// A failure without a hint. A message past [`TEXT`], as when it quotes a peer, is cut.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: cut(message.into()), hint: None, retry_after_ms: None }
@@ -199,13 +199,13 @@ fn cut(mut text: String) -> String {
     text
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for WireError {}
 
 #[cfg(test)]
 mod tests {
@@ -238,7 +238,8 @@ mod tests {
 
     #[test]
     fn what_quotes_a_peer_still_fits_a_frame() {
-        let failure = Failure::new(ErrorKind::Usage, "\u{e9}".repeat(TEXT)).hint("x".repeat(TEXT));
+        let failure =
+            WireError::new(ErrorKind::Usage, "\u{e9}".repeat(TEXT)).hint("x".repeat(TEXT));
         assert!(failure.message.len() <= TEXT && failure.message.ends_with("\u{e9}..."));
         assert_eq!(failure.hint, Some("x".repeat(TEXT)));
     }

@@ -5,10 +5,10 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    error::Fault,
+    error::ProtocolError,
     ids::{RequestDigest, names},
     limits,
-    outcome::{ErrorKind, Failure},
+    outcome::{ErrorKind, WireError},
 };
 
 names! {
@@ -43,7 +43,7 @@ fn is_zero(number: &u64) -> bool {
 ///
 /// let request = Request::exec(["sort", "-u"]).env("LC_ALL=C").stdin(true).build()?;
 /// assert_eq!(request.args(), [&b"sort"[..], b"-u"]);
-/// # Ok::<_, rcmd_protocol::outcome::Failure>(())
+/// # Ok::<_, rcmd_protocol::outcome::WireError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
@@ -69,10 +69,10 @@ pub struct RequestBuilder {
 pub enum RequestError {
     /// The peer broke the protocol.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Protocol(#[from] ProtocolError),
     /// The request is well-formed and can't be met.
     #[error(transparent)]
-    Refused(#[from] Failure),
+    Refused(#[from] WireError),
 }
 
 impl Request {
@@ -179,14 +179,14 @@ impl Request {
     }
 
     /// Checks everything that both sides check: limits, NUL, the shape of settings.
-    fn check(&self) -> Result<(), Failure> {
+    fn check(&self) -> Result<(), WireError> {
         let one_line = self.mode == Mode::Shell && self.args.len() != 1;
         if self.args.is_empty() || one_line || self.args.first().is_some_and(Vec::is_empty) {
-            return Err(Failure::new(ErrorKind::Usage, "there is no command to run")
+            return Err(WireError::new(ErrorKind::Usage, "there is no command to run")
                 .hint("Name a program and its arguments, or one line for the shell."));
         }
         if self.user.as_ref().is_some_and(Vec::is_empty) {
-            return Err(Failure::new(ErrorKind::Usage, "the name of the user is empty")
+            return Err(WireError::new(ErrorKind::Usage, "the name of the user is empty")
                 .hint("Name a user of that host, or leave --user away."));
         }
         within("arguments", self.args.len(), limits::ARGUMENTS)?;
@@ -195,7 +195,7 @@ impl Request {
         for string in strings.clone() {
             within("bytes in one argument or setting", string.len() + 1, limits::STRING)?;
             if string.contains(&0) {
-                return Err(Failure::new(ErrorKind::Usage, "an argument holds a NUL byte").hint(
+                return Err(WireError::new(ErrorKind::Usage, "an argument holds a NUL byte").hint(
                     "No program can be given a NUL in an argument; send it on standard input.",
                 ));
             }
@@ -211,7 +211,7 @@ impl Request {
             .find(|setting| setting.iter().position(|&b| b == b'=').is_none_or(|at| at == 0))
         {
             None => Ok(()),
-            Some(setting) => Err(Failure::new(
+            Some(setting) => Err(WireError::new(
                 ErrorKind::Usage,
                 format!("{:?} is no environment setting", String::from_utf8_lossy(setting)),
             )
@@ -288,11 +288,11 @@ impl RequestBuilder {
     ///
     /// # Errors
     /// A failure of kind `usage` or `too_big` that names what cannot be sent.
-    pub fn build(&self) -> Result<Request, Failure> {
+    pub fn build(&self) -> Result<Request, WireError> {
         self.clone().into_request()
     }
 
-    pub(crate) fn into_request(self) -> Result<Request, Failure> {
+    pub(crate) fn into_request(self) -> Result<Request, WireError> {
         self.draft.check()?;
         Ok(self.draft)
     }
@@ -308,24 +308,25 @@ impl RequestBuilder {
     }
 }
 
-fn check_lock(name: &str) -> Result<(), Failure> {
+fn check_lock(name: &str) -> Result<(), WireError> {
     if (1..=limits::LOCK).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
     {
         return Ok(());
     }
     let hint = "Use 1 to 128 printable characters of ASCII without blanks, such as deploy/web.";
-    Err(Failure::new(ErrorKind::Usage, format!("{name:?} can't be the name of a lock")).hint(hint))
+    Err(WireError::new(ErrorKind::Usage, format!("{name:?} can't be the name of a lock"))
+        .hint(hint))
 }
 
 pub(crate) fn within<N: PartialOrd + std::fmt::Display>(
     what: &str,
     number: N,
     limit: N,
-) -> Result<(), Failure> {
+) -> Result<(), WireError> {
     if number <= limit {
         return Ok(());
     }
-    Err(Failure::new(ErrorKind::TooBig, format!("{number} {what} are past the limit of {limit}"))
+    Err(WireError::new(ErrorKind::TooBig, format!("{number} {what} are past the limit of {limit}"))
         .hint("Send large input on standard input, or in a file."))
 }
 

@@ -4,6 +4,6 @@ mod buffers;
 mod recv;
 mod send;
 
-pub use buffers::Blocks;
-pub use recv::{EndError, Incoming};
-pub use send::Outgoing;
+pub use buffers::BufferPool;
+pub use recv::{EndError, RecvStream};
+pub use send::SendStream;

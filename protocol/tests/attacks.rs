@@ -8,11 +8,11 @@ use std::time::Duration;
 use bytes::{BufMut as _, BytesMut};
 use rcmd_protocol::{
     connection::Role,
-    error::Fault,
+    error::ProtocolError,
     frame::{Decoder, Frame, Stream},
     limits,
     outbox::Outbox,
-    outcome::{Failure, Outcome},
+    outcome::{Outcome, WireError},
 };
 
 #[path = "support/victim.rs"]
@@ -26,14 +26,14 @@ fn padded(length: usize) -> String {
 
 #[test]
 fn an_empty_header_is_a_fault_at_once() {
-    assert_eq!(Victim::server().take(&[0; 4]), Err(Fault::EmptyHeader));
+    assert_eq!(Victim::server().take(&[0; 4]), Err(ProtocolError::EmptyHeader));
 }
 
 #[test]
 fn a_length_past_the_limit_is_a_fault_before_anything_follows() {
     for length in [limits::HEADER as u32 + 1, 1 << 31, u32::MAX] {
         let fault = Victim::server().take(&length.to_be_bytes());
-        assert!(matches!(fault, Err(Fault::HeaderTooLong { limit: limits::HEADER, .. })));
+        assert!(matches!(fault, Err(ProtocolError::HeaderTooLong { limit: limits::HEADER, .. })));
     }
     let longest = padded(limits::HEADER);
     assert_eq!(Victim::server().header(&longest), Ok(vec![Frame::Ping { number: 1 }]));
@@ -44,7 +44,7 @@ fn a_stranger_gets_room_for_one_honest_hello() {
     let too_long = (limits::HEADER_BEFORE_HELLO as u32 + 1).to_be_bytes();
     let fault = Victim::new(Role::Server).take(&too_long);
     let limit = limits::HEADER_BEFORE_HELLO;
-    assert_eq!(fault, Err(Fault::HeaderTooLong { length: limit + 1, limit }));
+    assert_eq!(fault, Err(ProtocolError::HeaderTooLong { length: limit + 1, limit }));
 
     let mut hello = HELLO.replace("\"a\"", "\"\"");
     hello = hello.replace("\"\"", &format!("\"{}\"", "a".repeat(limit - hello.len())));
@@ -60,13 +60,16 @@ fn what_a_side_may_not_say_is_refused_before_its_payload_comes() {
         format!(r#"{{"type":"data","ch":1,"stream":"{stream}","offset":0,"len":1048576}}"#)
     };
     let early = Victim::new(Role::Server).header(&data("stdin"));
-    assert!(matches!(early, Err(Fault::Unexpected { why: "hello comes first", .. })));
+    assert!(matches!(early, Err(ProtocolError::Unexpected { why: "hello comes first", .. })));
     let unopened = Victim::server().header(&data("stdin"));
-    assert!(matches!(unopened, Err(Fault::Unexpected { .. })));
+    assert!(matches!(unopened, Err(ProtocolError::Unexpected { .. })));
     let mut victim = Victim::server();
     victim.take(&start(1)).unwrap();
-    assert!(matches!(victim.header(&data("stdout")), Err(Fault::Unexpected { .. })));
-    assert!(matches!(Victim::client().header(&data("stdin")), Err(Fault::Unexpected { .. })));
+    assert!(matches!(victim.header(&data("stdout")), Err(ProtocolError::Unexpected { .. })));
+    assert!(matches!(
+        Victim::client().header(&data("stdin")),
+        Err(ProtocolError::Unexpected { .. })
+    ));
 }
 
 #[test]
@@ -75,7 +78,10 @@ fn a_payload_past_the_limit_is_a_fault_when_it_is_announced() {
         let header =
             format!(r#"{{"type":"data","ch":1,"stream":"stdout","offset":0,"len":{length}}}"#);
         let limit = limits::PAYLOAD;
-        assert_eq!(Victim::client().header(&header), Err(Fault::PayloadTooLong { length, limit }));
+        assert_eq!(
+            Victim::client().header(&header),
+            Err(ProtocolError::PayloadTooLong { length, limit })
+        );
     }
 }
 
@@ -112,7 +118,10 @@ fn a_payload_where_none_belongs_and_none_where_one_does_are_faults() {
         let mut victim = Victim::server();
         victim.take(&start(1)).unwrap();
         let fault = victim.header(header);
-        assert!(matches!(fault, Err(Fault::Invalid { field: "len", .. })), "{header}: {fault:?}");
+        assert!(
+            matches!(fault, Err(ProtocolError::Invalid { field: "len", .. })),
+            "{header}: {fault:?}"
+        );
     }
     assert!(Victim::server().header(r#"{"type":"ping","number":1,"len":0}"#).is_ok());
 }
@@ -165,18 +174,18 @@ fn a_fault_that_quotes_the_peer_still_fits_the_frame_that_tells_it() {
         let mut told = BytesMut::new();
         Frame::Error(fault.failure()).encode(&mut told).unwrap();
         let mut victim = Victim::client();
-        assert!(matches!(victim.take(&told).as_deref(), Ok([Frame::Error(Failure { .. })])));
+        assert!(matches!(victim.take(&told).as_deref(), Ok([Frame::Error(WireError { .. })])));
     }
 }
 
 #[test]
 fn hello_comes_first_and_once() {
     let first = Victim::new(Role::Server).header(r#"{"type":"ping","number":1}"#);
-    assert!(matches!(first, Err(Fault::Unexpected { why: "hello comes first", .. })));
+    assert!(matches!(first, Err(ProtocolError::Unexpected { why: "hello comes first", .. })));
     let twice = Victim::server().header(HELLO);
-    assert!(matches!(twice, Err(Fault::Unexpected { why: "hello comes once", .. })));
+    assert!(matches!(twice, Err(ProtocolError::Unexpected { why: "hello comes once", .. })));
     let client = Victim::new(Role::Client).header(HELLO);
-    assert_eq!(client, Err(Fault::Missing { frame: "hello", field: "instance" }));
+    assert_eq!(client, Err(ProtocolError::Missing { frame: "hello", field: "instance" }));
 }
 
 #[test]
@@ -214,12 +223,12 @@ fn frames_of_the_other_side_are_faults() {
     for header in &from_client {
         assert!(judged(server(), header).is_ok(), "{header}");
         let fault = judged(Victim::client(), header);
-        assert!(matches!(fault, Err(Fault::Unexpected { .. })), "{header}: {fault:?}");
+        assert!(matches!(fault, Err(ProtocolError::Unexpected { .. })), "{header}: {fault:?}");
     }
     for header in &from_server {
         assert!(judged(Victim::client(), header).is_ok(), "{header}");
         let fault = judged(server(), header);
-        assert!(matches!(fault, Err(Fault::Unexpected { .. })), "{header}: {fault:?}");
+        assert!(matches!(fault, Err(ProtocolError::Unexpected { .. })), "{header}: {fault:?}");
     }
 }
 
@@ -230,16 +239,16 @@ fn channels_are_opened_once_and_before_they_are_used() {
     for ch in [1, 2] {
         let mut again = Victim::server();
         again.take(&start(2)).unwrap();
-        assert!(matches!(again.take(&start(ch)), Err(Fault::Unexpected { .. })), "{ch}");
+        assert!(matches!(again.take(&start(ch)), Err(ProtocolError::Unexpected { .. })), "{ch}");
     }
     victim.take(&start(u32::MAX)).unwrap();
     let unopened = Victim::server().header(r#"{"type":"cancel","ch":1}"#);
-    assert!(matches!(unopened, Err(Fault::Unexpected { .. })));
+    assert!(matches!(unopened, Err(ProtocolError::Unexpected { .. })));
     let unopened = Victim::client().header(r#"{"type":"queued","ch":2,"position":1}"#);
-    assert!(matches!(unopened, Err(Fault::Unexpected { .. })));
+    assert!(matches!(unopened, Err(ProtocolError::Unexpected { .. })));
     for ch in ["0", "4294967296"] {
         let fault = Victim::server().header(&format!(r#"{{"type":"cancel","ch":{ch}}}"#));
-        assert_eq!(fault, Err(Fault::Invalid { frame: "cancel", field: "ch" }));
+        assert_eq!(fault, Err(ProtocolError::Invalid { frame: "cancel", field: "ch" }));
     }
 }
 
@@ -249,12 +258,12 @@ fn an_exit_that_does_not_say_how_is_no_exit() {
     for outcome in Outcome::ALL {
         let header = format!(r#"{{"type":"exit","outcome":"{outcome}",{rest}}}"#);
         let fault = Victim::client().header(&header);
-        assert!(matches!(fault, Err(Fault::Missing { frame: "exit", .. })), "{header}");
+        assert!(matches!(fault, Err(ProtocolError::Missing { frame: "exit", .. })), "{header}");
     }
     for code in ["256", "9007199254740991"] {
         let header = format!(r#"{{"type":"exit","outcome":"exited","code":{code},{rest}}}"#);
         let fault = Victim::client().header(&header);
-        assert_eq!(fault, Err(Fault::Invalid { frame: "exit", field: "code" }));
+        assert_eq!(fault, Err(ProtocolError::Invalid { frame: "exit", field: "code" }));
     }
     let header = format!(r#"{{"type":"exit","outcome":"exited","code":0,{rest}}}"#);
     let exit = Victim::client().header(&header).unwrap();
@@ -272,7 +281,7 @@ fn a_kind_of_error_is_a_short_word_or_a_fault() {
         assert_eq!(failure.kind.as_str(), kind);
     }
     for kind in ["", "Refused", "a b", "\\u001b[2j", "\u{e9}", &"k".repeat(limits::KIND + 1)] {
-        assert!(matches!(error(kind), Err(Fault::Header(_))), "{kind:?}");
+        assert!(matches!(error(kind), Err(ProtocolError::Header(_))), "{kind:?}");
     }
 }
 
@@ -305,7 +314,10 @@ async fn a_writer_stuck_in_the_socket_gives_up_at_a_flood() {
         }
     }
     let ended = tokio::time::timeout(Duration::from_secs(10), stuck).await.unwrap().unwrap();
-    assert!(matches!(ended, Err(rcmd_protocol::io::Ended::Fault(Fault::Flood))), "{ended:?}");
+    assert!(
+        matches!(ended, Err(rcmd_protocol::io::ConnectionError::Protocol(ProtocolError::Flood))),
+        "{ended:?}"
+    );
 }
 
 #[test]

@@ -15,10 +15,10 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use rcmd_protocol::{
     connection::Role,
-    error::Fault,
+    error::ProtocolError,
     frame::{Data, Frame, Hello, ServerHello, Stream, capability},
     ids::Instance,
-    io::{Ended, Reader, Sender, split},
+    io::{ConnectionError, Reader, Sender, split},
     limits::{self, CHUNK},
 };
 use tokio::{
@@ -41,7 +41,7 @@ impl Side {
         Self { reader, sender }
     }
 
-    async fn next(&mut self) -> Result<Frame, Ended> {
+    async fn next(&mut self) -> Result<Frame, ConnectionError> {
         timeout(LONG, self.reader.next()).await.expect("a frame in time")
     }
 
@@ -130,11 +130,14 @@ async fn nobody_compresses_unasked_nor_twice() {
         }
         server.sender.send(Frame::Compress);
         let ended = client.next().await.unwrap_err();
-        assert!(matches!(ended, Ended::Fault(Fault::Unexpected { frame: "compress", .. })));
+        assert!(matches!(
+            ended,
+            ConnectionError::Protocol(ProtocolError::Unexpected { frame: "compress", .. })
+        ));
         let told = match server.next().await {
-            Err(Ended::Told(failure)) => failure.message,
+            Err(ConnectionError::ClosedByPeer(failure)) => failure.message,
             // The client's own comes first, which nobody allowed here.
-            Err(Ended::Fault(fault)) if asked => fault.to_string(),
+            Err(ConnectionError::Protocol(fault)) if asked => fault.to_string(),
             other => panic!("{other:?}"),
         };
         assert!(told.contains("nobody agreed to it"), "{told}");
@@ -159,7 +162,7 @@ async fn told_by_hand(tail: &[u8]) -> (Side, DuplexStream) {
 async fn what_is_no_zstd_is_a_fault() {
     let (mut client, _far) = told_by_hand(b"no magic number").await;
     let ended = client.next().await.unwrap_err();
-    assert!(matches!(&ended, Ended::Fault(Fault::Compression(_))), "{ended}");
+    assert!(matches!(&ended, ConnectionError::Protocol(ProtocolError::Compression(_))), "{ended}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,7 +211,10 @@ async fn a_little_that_stands_for_very_many_frames_keeps_nobody_else_from_runnin
         }
     });
     // Its second hello is the fault that ends it.
-    assert!(matches!(client.next().await, Err(Ended::Fault(Fault::Unexpected { .. }))));
+    assert!(matches!(
+        client.next().await,
+        Err(ConnectionError::Protocol(ProtocolError::Unexpected { .. }))
+    ));
     assert!(turns.load(Ordering::Relaxed) > 5, "{turns:?}");
     other.abort();
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rcmd_protocol::{
     connection::{Role, Timeout},
-    error::Fault,
+    error::ProtocolError,
     limits,
 };
 
@@ -29,7 +29,7 @@ fn a_header_that_trickles_is_a_fault_after_its_deadline() {
     }
     assert_eq!(victim.connection.timeout(), began + limits::HEADER_DEADLINE);
     victim.now = began + limits::HEADER_DEADLINE;
-    assert_eq!(victim.connection.handle_timeout(victim.now), Err(Fault::Trickle));
+    assert_eq!(victim.connection.handle_timeout(victim.now), Err(ProtocolError::Trickle));
 }
 
 #[test]

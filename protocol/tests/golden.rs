@@ -11,7 +11,7 @@ use rcmd_protocol::{
         Refusal, ServerHello, Start, StartBody, Started, Stream, StreamTotal, Verdict, Window,
     },
     ids::{AuditHead, Instance, JobId, Key, RequestDigest},
-    outcome::{ErrorKind, Failure, Outcome},
+    outcome::{ErrorKind, Outcome, WireError},
     request::Request,
     signal::Signal,
 };
@@ -62,7 +62,7 @@ fn golden() -> Vec<(Frame, String)> {
         output: OutputOffsets { stdout: 9_007_199_254_740_991, stderr: 0 },
     };
     let stopped =
-        Failure::new(ErrorKind::ServerStopped, "stopped").hint("again").retry_after_ms(10);
+        WireError::new(ErrorKind::ServerStopped, "stopped").hint("again").retry_after_ms(10);
     let exit = Exit::new(Outcome::TimedOut, Some(255), Some(Signal::KILL), Some(stopped), 2)
         .unwrap()
         .with_output(
@@ -72,8 +72,8 @@ fn golden() -> Vec<(Frame, String)> {
         .with_open(true)
         .with_times(Some(1), Some(1))
         .with_audit(Some(AuditHead { seq: 9_007_199_254_740_991, hash: [0xab; 32] }));
-    let never = Exit::not_started(Failure::new(ErrorKind::NotFound, "no \"x\"\n\u{e9}"), 2);
-    let later = Exit::not_started(Failure::new(unknown_kind(), "no"), 2);
+    let never = Exit::not_started(WireError::new(ErrorKind::NotFound, "no \"x\"\n\u{e9}"), 2);
+    let later = Exit::not_started(WireError::new(unknown_kind(), "no"), 2);
     let digest = request_digest();
     let server = ServerHello {
         instance: Instance::from_hex("ffffffffffffffffffffffffffffffff").unwrap(),
@@ -92,7 +92,7 @@ fn golden() -> Vec<(Frame, String)> {
         digest: StreamDigest::parse(BLAKE3).unwrap(),
         open: true,
     };
-    let failure = Failure::new(ErrorKind::Protocol, "no");
+    let failure = WireError::new(ErrorKind::Protocol, "no");
     let key = key();
     [
         (Frame::Hello(hello.clone()), r#"{"type":"hello","agent":"x 1","capabilities":["exec"]}"#.to_owned()),
@@ -104,12 +104,12 @@ fn golden() -> Vec<(Frame, String)> {
         (Frame::Compress, r#"{"type":"compress"}"#.to_owned()),
         (Frame::Error(failure.clone()), r#"{"type":"error","kind":"protocol","message":"no"}"#.to_owned()),
         (Frame::Error(failure.hint("h")), r#"{"type":"error","kind":"protocol","message":"no","hint":"h"}"#.to_owned()),
-        (Frame::Error(Failure::new(unknown_kind(), "no")), r#"{"type":"error","kind":"unreachable_there","message":"no"}"#.to_owned()),
+        (Frame::Error(WireError::new(unknown_kind(), "no")), r#"{"type":"error","kind":"unreachable_there","message":"no"}"#.to_owned()),
         (Frame::Start(start), format!(r#"{{"type":"start","ch":1,"key":"{key}","generation":1700000000000000,"digest":"{full_digest}","mode":"shell","argc":1,"envc":1,"cwd":true,"user":true,"stdin":true,"timeout_ms":1500,"lock":"deploy","lock_wait_ms":5000,"grace_ms":0,"digests":["blake3","sha256"],"keep":true,"timestamps":true,"len":20}}"#)),
         (Frame::Ask(sparse.clone()), format!(r#"{{"type":"ask","ch":1,"key":"{key}","generation":1700000000000000,"digest":"{sparse_digest}","mode":"exec","argc":1,"len":5}}"#)),
         (Frame::Verdict(Verdict { ch: 1, permitted: true, note: Some("n".to_owned()), failure: None }), r#"{"type":"verdict","ch":1,"permitted":true,"note":"n"}"#.to_owned()),
-        (Frame::Verdict(Verdict { ch: 1, permitted: false, note: None, failure: Some(Failure::new(ErrorKind::Denied, "no")) }), r#"{"type":"verdict","ch":1,"permitted":false,"kind":"denied","message":"no"}"#.to_owned()),
-        (Frame::Verdict(Verdict { ch: 1, permitted: false, note: None, failure: Some(Failure::new(unknown_kind(), "no")) }), r#"{"type":"verdict","ch":1,"permitted":false,"kind":"unreachable_there","message":"no"}"#.to_owned()),
+        (Frame::Verdict(Verdict { ch: 1, permitted: false, note: None, failure: Some(WireError::new(ErrorKind::Denied, "no")) }), r#"{"type":"verdict","ch":1,"permitted":false,"kind":"denied","message":"no"}"#.to_owned()),
+        (Frame::Verdict(Verdict { ch: 1, permitted: false, note: None, failure: Some(WireError::new(unknown_kind(), "no")) }), r#"{"type":"verdict","ch":1,"permitted":false,"kind":"unreachable_there","message":"no"}"#.to_owned()),
         (Frame::Start(sparse), format!(r#"{{"type":"start","ch":1,"key":"{key}","generation":1700000000000000,"digest":"{sparse_digest}","mode":"exec","argc":1,"len":5}}"#)),
         (
             Frame::Attach(Attach { ch: 2, key, generation: 2, digest, received: OutputOffsets { stdout: 3, stderr: 4 } }),

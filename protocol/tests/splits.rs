@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use rcmd_protocol::{
-    connection::{Connection, Role},
+    connection::{PeerState, Role},
     digest::{Algorithm, StreamHasher},
     frame::{
         Data, End, Exit, Frame, Hello, ServerHello, Start, StartBody, Started, Stream, StreamTotal,
@@ -46,7 +46,7 @@ impl Recording {
 
 /// The receiving side of a recording.
 struct Receiver {
-    connection: Connection,
+    connection: PeerState,
     buffer: BytesMut,
     frames: Vec<Frame>,
 }
@@ -54,7 +54,7 @@ struct Receiver {
 impl Receiver {
     fn of(recording: &Recording) -> Self {
         let mut connection =
-            Connection::new(recording.receiver, Duration::from_secs(15), Instant::now());
+            PeerState::new(recording.receiver, Duration::from_secs(15), Instant::now());
         if recording.receiver == Role::Client {
             assert_eq!(connection.open_channel(), Some(1));
         }

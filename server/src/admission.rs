@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rcmd_protocol::outcome::{ErrorKind, Failure};
+use rcmd_protocol::outcome::{ErrorKind, WireError};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -100,7 +100,7 @@ impl Admission {
         self: &Arc<Self>,
         who: &str,
         quota: &EffectiveQuota,
-    ) -> Result<Entering, Failure> {
+    ) -> Result<Entering, WireError> {
         let now = Instant::now();
         let who = self.state(|state| {
             self.check_room(state, who, quota, false)?;
@@ -112,7 +112,7 @@ impl Admission {
             of_host.map_err(|wait| too_fast("the host", rate, wait))?;
             lane.starts.take(quota.starts, now);
             state.starts.take(rate, now);
-            Ok::<_, Failure>(state.queue.let_in(who, quota.running))
+            Ok::<_, WireError>(state.queue.let_in(who, quota.running))
         })?;
         Ok(Entering { admission: Arc::clone(self), who })
     }
@@ -137,12 +137,12 @@ impl Admission {
         self: &Arc<Self>,
         who: &str,
         quota: &EffectiveQuota,
-    ) -> Result<QueueTicket, Failure> {
+    ) -> Result<QueueTicket, WireError> {
         let (waiter, slot) = oneshot::channel();
         let (number, position) = self.state(|state| {
             self.check_room(state, who, quota, true)?;
             let number = state.queue.enter(who, quota.running, waiter);
-            Ok::<_, Failure>((number, state.queue.before(who)))
+            Ok::<_, WireError>((number, state.queue.before(who)))
         })?;
         self.hand_out();
         let admission = Arc::clone(self);
@@ -158,7 +158,7 @@ impl Admission {
         who: &str,
         quota: &EffectiveQuota,
         waits: bool,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), WireError> {
         let queue = &mut state.queue;
         let (running, waiting, pace) = (queue.running(), queue.waiting(), queue.pace);
         let entering = if waits { 0 } else { queue.entering() };
@@ -214,7 +214,7 @@ impl QueueTicket {
     ///
     /// # Cancel safety
     /// Cancel safe: the place is kept, and the next call returns a slot that came meanwhile.
-    pub(crate) async fn slot(&mut self) -> Result<RunSlot, Failure> {
+    pub(crate) async fn slot(&mut self) -> Result<RunSlot, WireError> {
         match tokio::time::timeout(self.wait, &mut self.slot).await {
             Ok(Ok(slot)) => Ok(slot),
             Ok(Err(_)) | Err(_) => {
@@ -236,16 +236,16 @@ impl Drop for QueueTicket {
     }
 }
 
-fn busy(message: String) -> Failure {
-    Failure::new(ErrorKind::Busy, message)
+fn busy(message: String) -> WireError {
+    WireError::new(ErrorKind::Busy, message)
 }
 
-fn full(whose: &str, running: usize, waiting: usize) -> Failure {
+fn full(whose: &str, running: usize, waiting: usize) -> WireError {
     busy(format!("{running} commands {whose}run and {waiting} wait already"))
         .hint("Nothing ran; try again later, or raise `running` and `queued` in server.toml.")
 }
 
-fn too_fast(who: &str, rate: Rate, wait: Duration) -> Failure {
+fn too_fast(who: &str, rate: Rate, wait: Duration) -> WireError {
     busy(format!("{who} may start {rate}, and they are used up"))
         .hint("Nothing ran; come again more slowly, or raise `starts` in server.toml.")
         .retry_after_ms(ms(wait))

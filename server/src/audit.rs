@@ -40,7 +40,7 @@ use rcmd_certs::signature::Signer;
 use rcmd_protocol::{
     frame::{Exit, Mode},
     ids::{AuditHead, JobId, RequestDigest},
-    outcome::{ErrorKind, Failure},
+    outcome::{ErrorKind, WireError},
     request::Request,
 };
 use tracing::{error, warn};
@@ -139,7 +139,7 @@ impl Audit {
         job: &JobId,
         request: &Request,
         digest: &RequestDigest,
-    ) -> Result<AuditHead, Failure> {
+    ) -> Result<AuditHead, WireError> {
         let redactor = &self.settings.redactor;
         let args = match (request.mode(), request.args()) {
             (Mode::Shell, [line]) => vec![redactor.line(line)],
@@ -174,7 +174,7 @@ impl Audit {
     }
 
     /// Nothing of an attempt runs, for another reason than the policy.
-    pub fn refused(&self, peer: &Peer, job: &JobId, failure: &Failure) {
+    pub fn refused(&self, peer: &Peer, job: &JobId, failure: &WireError) {
         let _ = self.note(Event::Refusal {
             job: job.to_string(),
             peer: peer.user().to_owned(),
@@ -194,7 +194,7 @@ impl Audit {
         self: &Arc<Self>,
         user: &[u8],
         permit: &Permit,
-    ) -> Result<AuditedStart, Failure> {
+    ) -> Result<AuditedStart, WireError> {
         let plan = permit.plan();
         let head = self.note(Event::Start {
             job: plan.job.clone(),
@@ -247,7 +247,7 @@ impl Audit {
         self.shared.write(|writer| writer.note_late(event));
     }
 
-    fn note(&self, event: Event) -> Result<AuditHead, Failure> {
+    fn note(&self, event: Event) -> Result<AuditHead, WireError> {
         self.shared.write(|writer| writer.note(&event)).map_err(|error| unwritable(&error))
     }
 
@@ -292,7 +292,7 @@ impl AuditedStart {
 
 impl AuditedStart {
     /// An end without a process that was seen to end.
-    fn note(&mut self, outcome: &str, failure: &Failure) {
+    fn note(&mut self, outcome: &str, failure: &WireError) {
         let Some(job) = self.job.take() else { return };
         let event = Event::without_process(job, outcome, failure.kind.as_str(), &failure.message);
         self.audit.shared.write(|writer| writer.note_late(event));
@@ -301,7 +301,7 @@ impl AuditedStart {
 
 impl Drop for AuditedStart {
     fn drop(&mut self) {
-        let lost = Failure::new(ErrorKind::Lost, "the server lost sight of it");
+        let lost = WireError::new(ErrorKind::Lost, "the server lost sight of it");
         self.note("unknown", &lost);
     }
 }
@@ -311,7 +311,7 @@ fn server(state: Lifecycle) -> Event {
     Event::Server { state, version, pid: std::process::id() }
 }
 
-fn unwritable(reason: &str) -> Failure {
-    Failure::new(ErrorKind::Resources, format!("the host's audit can't be written: {reason}"))
+fn unwritable(reason: &str) -> WireError {
+    WireError::new(ErrorKind::Resources, format!("the host's audit can't be written: {reason}"))
         .hint("Nothing ran, and nothing will until the audit can be written; free space for server/audit on the host.")
 }

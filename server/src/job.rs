@@ -31,7 +31,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use rcmd_protocol::{
     digest::Algorithm,
-    error::Fault,
+    error::ProtocolError,
     frame::{Frame, Lock, OutputOffsets, Refusal, StartBody},
     ids::{JobId, Key, RequestDigest},
     io::Sender,
@@ -136,11 +136,11 @@ pub(crate) struct Sink {
     /// Which of the client's connections it is.
     pub generation: u64,
     /// Ends the connection when the client broke the protocol on this channel.
-    pub broken: Arc<SetOnce<Fault>>,
+    pub broken: Arc<SetOnce<ProtocolError>>,
 }
 
 impl Sink {
-    fn fault(&self, fault: &Fault) {
+    fn fault(&self, fault: &ProtocolError) {
         self.link.send(Frame::Error(fault.failure()));
         // The first fault is the one that ends it.
         let _ = self.broken.set(fault.clone());

@@ -13,7 +13,7 @@ use rcmd_certs::{Identity, signature::Signer};
 use rcmd_protocol::{
     frame::{Frame, Hello, ServerHello, capability},
     ids::Instance,
-    outcome::Failure,
+    outcome::WireError,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -164,7 +164,7 @@ impl ServerState {
     ///
     /// # Errors
     /// `busy` when the identity or the host has its maximum of connections.
-    pub(crate) fn connection_slot(&self, who: &Identity) -> Result<ConnectionSlot, Failure> {
+    pub(crate) fn connection_slot(&self, who: &Identity) -> Result<ConnectionSlot, WireError> {
         self.slots.take(who.user(), self.jobs.limits.load().quota_of(who).connections)
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, ValueHint};
 use clap_complete::Shell;
-use rcmd_protocol::outcome::{ErrorKind, Failure};
+use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use crate::arguments::commands::CommandsOptions;
 use crate::duration;
@@ -261,7 +261,7 @@ pub(crate) enum Refused {
     /// As clap says it; help and version come this way too.
     Clap(clap::Error),
     /// As we say it.
-    Usage(Failure),
+    Usage(WireError),
 }
 
 impl From<clap::Error> for Refused {
@@ -301,8 +301,8 @@ impl Request {
     }
 }
 
-fn reserved(name: &str) -> Failure {
-    Failure::new(
+fn reserved(name: &str) -> WireError {
+    WireError::new(
         ErrorKind::Usage,
         format!("`{name}` is a reserved word, for a subcommand that this version does not have"),
     )

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use rcmd_protocol::outcome::{ErrorKind, Failure};
+use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 /// How the words after the host are to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,12 +19,12 @@ impl CommandSpec {
     /// # Errors
     /// A usage failure when there is no word, or `--shell` stands before several: ssh would join
     /// them with blanks, and a name with a blank in it would become two.
-    pub(crate) fn read(words: &[OsString], shell: bool, exec: bool) -> Result<Self, Failure> {
+    pub(crate) fn read(words: &[OsString], shell: bool, exec: bool) -> Result<Self, WireError> {
         match words {
-            [] => Err(Failure::new(ErrorKind::Usage, "there is no command after the host")
+            [] => Err(WireError::new(ErrorKind::Usage, "there is no command after the host")
                 .hint("Name one, as in `rcmd-client HOST uptime`.")),
             [line] if !exec => Ok(Self::Shell(line.clone())),
-            words if shell => Err(Failure::new(
+            words if shell => Err(WireError::new(
                 ErrorKind::Usage,
                 format!("--shell takes one argument, the line, and there are {}", words.len()),
             )

@@ -7,7 +7,7 @@
 use std::io;
 use std::sync::Arc;
 
-use rcmd_client::{Client, ErrorKind, Failure, Signal, Stdio};
+use rcmd_client::{Client, ErrorKind, Signal, Stdio, WireError};
 use tokio::sync::mpsc::Permit;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -44,7 +44,7 @@ const NOTICES: usize = 16;
 ///
 /// # Errors
 /// When nothing was tried: a line of the file is no command, or the host is not reached.
-pub(crate) fn run(run: &Run, commands: &Commands) -> Result<u8, Failure> {
+pub(crate) fn run(run: &Run, commands: &Commands) -> Result<u8, WireError> {
     let lines = match &commands.file {
         Some(file) => Lines::of_file(file)?,
         None => Lines::of_stdin()?,
@@ -55,7 +55,7 @@ pub(crate) fn run(run: &Run, commands: &Commands) -> Result<u8, Failure> {
     status
 }
 
-async fn carry_out(run: &Run, commands: &Commands, lines: Lines) -> Result<u8, Failure> {
+async fn carry_out(run: &Run, commands: &Commands, lines: Lines) -> Result<u8, WireError> {
     let host = run.connect.target.to_string();
     let form = Form::Text { encoding: None, timestamps: false };
     let (out, mut written) = sink::open(Place::Stdout, render::text(form));
@@ -68,7 +68,7 @@ async fn carry_out(run: &Run, commands: &Commands, lines: Lines) -> Result<u8, F
         }
     };
     let mut interrupts = Interrupts::catch().map_err(|error| {
-        Failure::new(ErrorKind::LocalIo, format!("cannot catch signals: {error}"))
+        WireError::new(ErrorKind::LocalIo, format!("cannot catch signals: {error}"))
     })?;
     let (actions, _) = watch::channel(None);
     let (notices, mut noticed) = mpsc::channel(NOTICES);
@@ -136,7 +136,7 @@ enum Abort {
     /// Nobody reads the results.
     ReaderGone,
     /// Something could not be written or read here.
-    LocalIo(Failure),
+    LocalIo(WireError),
     /// This signal of ours; the ends that it brought did not come in time.
     GivenUp(Signal),
 }
@@ -149,7 +149,7 @@ impl Abort {
             return Some(Self::ReaderGone);
         }
         let message = format!("cannot write standard output: {error}");
-        Some(Self::LocalIo(Failure::new(ErrorKind::LocalIo, message).hint(
+        Some(Self::LocalIo(WireError::new(ErrorKind::LocalIo, message).hint(
             "Commands that still ran were killed there; make room here, or send the results elsewhere.",
         )))
     }
@@ -172,7 +172,7 @@ impl CommandsRun<'_> {
             None => self.lines = None,
             Some(Err(error)) => {
                 let message = format!("cannot read standard input: {error}");
-                let failure = Failure::new(ErrorKind::LocalIo, message)
+                let failure = WireError::new(ErrorKind::LocalIo, message)
                     .hint("Commands that still ran were killed there; write the lines to a file.");
                 self.abort = Some(Abort::LocalIo(failure));
             }
@@ -202,7 +202,7 @@ impl CommandsRun<'_> {
             Ok(done) => self.end(done),
             Err(error) => {
                 let message = format!("the task of a command is lost: {error}");
-                self.abort = Some(Abort::LocalIo(Failure::new(ErrorKind::LocalIo, message)));
+                self.abort = Some(Abort::LocalIo(WireError::new(ErrorKind::LocalIo, message)));
             }
         }
     }

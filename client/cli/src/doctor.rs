@@ -9,7 +9,7 @@ use rcmd_certs::text::{printable, sentence};
 use rcmd_certs::tls::{ClientFiles, check_client, load_leaf};
 use rcmd_certs::x509::Certificate;
 use rcmd_client::renewal;
-use rcmd_client::{Client, Config, ErrorKind, Failure, Outcome, connect};
+use rcmd_client::{Client, Config, ErrorKind, Outcome, WireError, connect};
 use rustls::CommonState;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -45,7 +45,7 @@ struct Step<'a> {
 ///
 /// # Errors
 /// When the command line makes no sense, or this machine can't do it.
-pub(crate) fn doctor(typed: DoctorArguments) -> Result<u8, Failure> {
+pub(crate) fn doctor(typed: DoctorArguments) -> Result<u8, WireError> {
     let doctor = Doctor::resolve(typed)?;
     let runtime = session::runtime()?;
     let mut account = Account { json: doctor.json, next: 0, began: Instant::now(), well: true };
@@ -55,7 +55,7 @@ pub(crate) fn doctor(typed: DoctorArguments) -> Result<u8, Failure> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(status::READER_GONE),
         Err(error) => {
             let message = format!("cannot write standard output: {error}");
-            Err(Failure::new(ErrorKind::LocalIo, message))
+            Err(WireError::new(ErrorKind::LocalIo, message))
         }
         Ok(()) if account.well => Ok(0),
         Ok(()) => Ok(status::NOT_STARTED),
@@ -87,24 +87,26 @@ impl Account {
             let list: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
             list.join(", ")
         });
-        self.step(found.map_err(Failure::clone))?;
+        self.step(found.map_err(WireError::clone))?;
         let Ok(addresses) = addresses else {
             return self.rest();
         };
 
         let tcp = connect::tcp(target, &addresses, deadline).await;
-        let reached = tcp.as_ref().map_err(Failure::clone).map(|stream| {
+        let reached = tcp.as_ref().map_err(WireError::clone).map(|stream| {
             stream.peer_addr().map_or_else(|error| error.to_string(), |peer| peer.to_string())
         });
         self.step(reached)?;
         let Ok(tcp) = tcp else { return self.rest() };
 
         let tls = connect::tls(&config, target, tcp, deadline).await;
-        self.step(tls.as_ref().map(|stream| session(stream.get_ref().1)).map_err(Failure::clone))?;
+        self.step(
+            tls.as_ref().map(|stream| session(stream.get_ref().1)).map_err(WireError::clone),
+        )?;
         let Ok(tls) = tls else { return self.rest() };
 
         let hello = connect::hello(&config, target, tls, Instant::now() + ANSWER).await;
-        self.step(hello.as_ref().map_err(Failure::clone).map(|hello| {
+        self.step(hello.as_ref().map_err(WireError::clone).map(|hello| {
             let grace = hello.server.as_ref().map(|server| {
                 let grace = Duration::from_millis(server.grace_ms);
                 format!("; a cut-off command lives {} on", humantime::format_duration(grace))
@@ -118,7 +120,7 @@ impl Account {
         self.step(ran)
     }
 
-    fn step(&mut self, found: Result<String, Failure>) -> io::Result<()> {
+    fn step(&mut self, found: Result<String, WireError>) -> io::Result<()> {
         let ms = self.began.elapsed().as_secs_f64() * 1000.0;
         let (ok, detail, hint) = match found {
             Ok(detail) => (true, detail, None),
@@ -168,18 +170,18 @@ fn write_line(line: &str) -> io::Result<()> {
 }
 
 /// Who we are, and for how long.
-fn certificate(doctor: &Doctor) -> Result<String, Failure> {
+fn certificate(doctor: &Doctor) -> Result<String, WireError> {
     let files = ClientFiles::from(&doctor.layout);
     let unusable =
-        |error: rcmd_certs::tls::TlsError| Failure::new(ErrorKind::Tls, error.to_string());
+        |error: rcmd_certs::tls::TlsError| WireError::new(ErrorKind::Tls, error.to_string());
     let leaf = load_leaf(&files.cert).map_err(unusable)?;
     if let Some(finding) = check_client(&files).map_err(unusable)?.into_iter().next() {
         let message = format!("{} {}", rcmd_certs::files::shown(&finding.path), finding.problem);
-        return Err(Failure::new(ErrorKind::Tls, message).hint(sentence(&finding.remedy)));
+        return Err(WireError::new(ErrorKind::Tls, message).hint(sentence(&finding.remedy)));
     }
     if let Some(failed) = renewal::last_failure(&doctor.layout) {
         let hint = "Try `rcmd-client enroll --renew`.";
-        return Err(Failure::new(ErrorKind::Tls, failed).hint(hint));
+        return Err(WireError::new(ErrorKind::Tls, failed).hint(hint));
     }
     let user = Identity::from_certificate(&leaf).map(|identity| identity.to_string());
     Ok(format!("{}, {}", user.unwrap_or_default(), validity(&leaf)))
@@ -214,14 +216,14 @@ fn session(tls: &CommonState) -> String {
 }
 
 /// Runs `true` there.
-async fn run_true(config: &Config, doctor: &Doctor) -> Result<String, Failure> {
+async fn run_true(config: &Config, doctor: &Doctor) -> Result<String, WireError> {
     let client = Client::connect(config, &doctor.target).await?;
     let output = client.exec("true").timeout(ANSWER).output().await?;
     client.close().await;
     match (output.report.outcome, output.report.code, output.report.error) {
         (Outcome::Exited, Some(0), _) => Ok("`true` ran there and exited 0".to_owned()),
         (_, _, Some(failure)) => Err(failure),
-        (outcome, ..) => Err(Failure::new(ErrorKind::Lost, format!("`true` ended as {outcome}"))
+        (outcome, ..) => Err(WireError::new(ErrorKind::Lost, format!("`true` ended as {outcome}"))
             .hint("Look into the server's log.")),
     }
 }

@@ -8,7 +8,7 @@ use rcmd_certs::enroll::{EnrollError, EnrollmentOptions, Fetched, Kind, enroll a
 use rcmd_certs::files::shown;
 use rcmd_certs::text::printable;
 use rcmd_client::renewal::{self, Renewed, When};
-use rcmd_client::{ErrorKind, Failure};
+use rcmd_client::{ErrorKind, WireError};
 
 use crate::arguments::EnrollArguments;
 use crate::output;
@@ -23,7 +23,7 @@ const IN_OWN_TIME: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// When it is refused or can't be done; no identity is half written.
-pub(crate) fn enroll(typed: &EnrollArguments) -> Result<u8, Failure> {
+pub(crate) fn enroll(typed: &EnrollArguments) -> Result<u8, WireError> {
     let layout = settings::layout(typed.dir.as_deref())?;
     let runtime = session::runtime()?;
     let done = runtime.block_on(async {
@@ -36,7 +36,7 @@ pub(crate) fn enroll(typed: &EnrollArguments) -> Result<u8, Failure> {
     output::print(done?.as_bytes())
 }
 
-async fn fetch_identity(layout: &Layout, typed: &EnrollArguments) -> Result<String, Failure> {
+async fn fetch_identity(layout: &Layout, typed: &EnrollArguments) -> Result<String, WireError> {
     let fetched = token(typed).map(|token| async move {
         let options =
             EnrollmentOptions { name: typed.name.clone(), ..EnrollmentOptions::default() };
@@ -46,7 +46,7 @@ async fn fetch_identity(layout: &Layout, typed: &EnrollArguments) -> Result<Stri
         Ok(fetching) => fetching.await,
         Err(error) => Err(error),
     };
-    let fetched = fetched.map_err(|error| Failure::new(ErrorKind::Tls, error.to_string()))?;
+    let fetched = fetched.map_err(|error| WireError::new(ErrorKind::Tls, error.to_string()))?;
     Ok(report(layout, typed, &fetched))
 }
 
@@ -79,16 +79,16 @@ fn report(layout: &Layout, typed: &EnrollArguments, fetched: &Fetched) -> String
     )
 }
 
-async fn renew(layout: &Layout, typed: &EnrollArguments) -> Result<String, Failure> {
+async fn renew(layout: &Layout, typed: &EnrollArguments) -> Result<String, WireError> {
     if !layout.contact(Kind::Client).exists() {
         let missing =
             EnrollError::NotEnrolled { path: layout.contact(Kind::Client), kind: Kind::Client };
-        return Err(Failure::new(ErrorKind::Tls, missing.to_string()));
+        return Err(WireError::new(ErrorKind::Tls, missing.to_string()));
     }
     let when = if typed.in_own_time { When::Due } else { When::Now };
     let renewed = tokio::time::timeout(IN_OWN_TIME, renewal::renew(layout, when)).await;
     let renewed = renewed.unwrap_or_else(|_| {
-        Err(Failure::new(ErrorKind::Tls, "the authority did not answer in time"))
+        Err(WireError::new(ErrorKind::Tls, "the authority did not answer in time"))
     })?;
     if let Renewed::Yes(Some(clock)) = renewed {
         text::say(&text::line(Tone::Notice, &clock.to_string()));

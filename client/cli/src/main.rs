@@ -19,7 +19,7 @@ use std::io;
 use std::process::ExitCode;
 
 use rcmd_certs::text::sentence;
-use rcmd_client::{ErrorKind, Failure};
+use rcmd_client::{ErrorKind, WireError};
 
 mod arguments;
 mod command;
@@ -77,9 +77,9 @@ fn carry_out(typed: Vec<OsString>) -> u8 {
     })
 }
 
-fn print_man(man: &ManArguments) -> Result<u8, Failure> {
+fn print_man(man: &ManArguments) -> Result<u8, WireError> {
     let failed = |error: io::Error| {
-        Failure::new(ErrorKind::LocalIo, format!("cannot write the manual: {error}"))
+        WireError::new(ErrorKind::LocalIo, format!("cannot write the manual: {error}"))
             .hint("Name a folder that you may write to: `rcmd-client man --out DIR`.")
     };
     match &man.out {
@@ -106,7 +106,7 @@ fn help(error: &clap::Error) -> String {
 }
 
 /// A complaint of clap's as ours: what is wrong, and what to do.
-fn usage(error: &clap::Error) -> Failure {
+fn usage(error: &clap::Error) -> WireError {
     let text = error.render().to_string();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or_default();
@@ -116,7 +116,7 @@ fn usage(error: &clap::Error) -> Failure {
         Some(tip) => sentence(&format!("{tip}; see `rcmd-client -h`")),
         None => "See `rcmd-client -h`.".to_owned(),
     };
-    Failure::new(ErrorKind::Usage, message).hint(hint)
+    WireError::new(ErrorKind::Usage, message).hint(hint)
 }
 
 #[cfg(test)]

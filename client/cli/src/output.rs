@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 
 use encoding_rs::Encoding;
-use rcmd_client::{ErrorKind, Failure};
+use rcmd_client::{ErrorKind, WireError};
 
 use crate::status;
 
@@ -36,13 +36,14 @@ impl Form {
 ///
 /// # Errors
 /// When it can't be written, unless its reader has gone.
-pub(crate) fn print(answer: &[u8]) -> Result<u8, Failure> {
+pub(crate) fn print(answer: &[u8]) -> Result<u8, WireError> {
     let mut out = io::stdout().lock();
     match out.write_all(answer).and_then(|()| out.flush()) {
         Ok(()) => Ok(0),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(status::READER_GONE),
-        Err(error) => {
-            Err(Failure::new(ErrorKind::LocalIo, format!("cannot write standard output: {error}")))
-        }
+        Err(error) => Err(WireError::new(
+            ErrorKind::LocalIo,
+            format!("cannot write standard output: {error}"),
+        )),
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use rcmd_certs::files::shown;
-use rcmd_client::{Client, ErrorKind, Failure, Outcome, Report, Signal};
+use rcmd_client::{Client, ErrorKind, Outcome, Report, Signal, WireError};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
@@ -26,7 +26,7 @@ use ended::{Cause, Ended, unwritten};
 ///
 /// # Errors
 /// When nothing was tried: this machine can't do it.
-pub(crate) fn run(run: &Run, words: &CommandSpec) -> Result<u8, Failure> {
+pub(crate) fn run(run: &Run, words: &CommandSpec) -> Result<u8, WireError> {
     if run.dry_run {
         return dry_run(run, words);
     }
@@ -40,7 +40,7 @@ pub(crate) fn run(run: &Run, words: &CommandSpec) -> Result<u8, Failure> {
 }
 
 /// Asks the host instead of running anything.
-fn dry_run(run: &Run, words: &CommandSpec) -> Result<u8, Failure> {
+fn dry_run(run: &Run, words: &CommandSpec) -> Result<u8, WireError> {
     let runtime = session::runtime()?;
     let answer = runtime.block_on(async {
         let client = session::connect(run).await?;
@@ -62,14 +62,14 @@ fn dry_run(run: &Run, words: &CommandSpec) -> Result<u8, Failure> {
     }
 }
 
-fn create(path: &Path) -> Result<File, Failure> {
+fn create(path: &Path) -> Result<File, WireError> {
     File::create(path).map_err(|error| {
-        Failure::new(ErrorKind::LocalIo, format!("cannot write {}: {error}", shown(path)))
+        WireError::new(ErrorKind::LocalIo, format!("cannot write {}: {error}", shown(path)))
             .hint("Nothing ran; name another file for --result.")
     })
 }
 
-async fn carry_out(run: &Run, words: &CommandSpec, result: Option<File>) -> Result<u8, Failure> {
+async fn carry_out(run: &Run, words: &CommandSpec, result: Option<File>) -> Result<u8, WireError> {
     let host = run.connect.target.to_string();
     let mut writer = OutputWriter::open(run.output.form, &host);
     let (ended, client, interrupts) = match session::connect(run).await {
@@ -104,7 +104,7 @@ async fn attempt(
         Err(error) => {
             child.cancel();
             let message = format!("cannot catch signals: {error}");
-            let failure = Failure::new(ErrorKind::LocalIo, message);
+            let failure = WireError::new(ErrorKind::LocalIo, message);
             (Ended::by_report(child.wait().await).spoiled(failure), None)
         }
         Ok(mut interrupts) => {
@@ -162,7 +162,7 @@ async fn conclude(
     ended
 }
 
-fn write(mut file: File, run: &Run, report: &Report) -> Result<(), Failure> {
+fn write(mut file: File, run: &Run, report: &Report) -> Result<(), WireError> {
     let line = serde_json::to_vec(report).map_err(io::Error::from);
     line.and_then(|mut line| {
         line.push(b'\n');
@@ -170,13 +170,13 @@ fn write(mut file: File, run: &Run, report: &Report) -> Result<(), Failure> {
     })
     .map_err(|error| {
         let path = run.output.result.as_deref().map(shown).unwrap_or_default();
-        Failure::new(ErrorKind::LocalIo, format!("cannot write {path}: {error}"))
+        WireError::new(ErrorKind::LocalIo, format!("cannot write {path}: {error}"))
             .hint("The command has run; its result is lost.")
     })
 }
 
 /// The error to be told, if there is one. A reader that went away is none.
-fn complaint(run: &Run, ended: &Ended) -> Option<Failure> {
+fn complaint(run: &Run, ended: &Ended) -> Option<WireError> {
     let report = &ended.report;
     match (ended.cause, &report.error, report.outcome) {
         (Cause::ReaderGone, ..) => None,
@@ -186,7 +186,7 @@ fn complaint(run: &Run, ended: &Ended) -> Option<Failure> {
             let limit = limit.map(|limit| format!(" after {limit}")).unwrap_or_default();
             Some(
                 // The kind is not shown; the outcome says what happened.
-                Failure::new(
+                WireError::new(
                     ErrorKind::Lost,
                     format!("the command was ended{limit}, as --timeout says"),
                 )

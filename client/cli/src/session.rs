@@ -5,7 +5,7 @@ use std::process::{self, Stdio};
 
 use rcmd_certs::Layout;
 use rcmd_client::renewal::{self, Renewed, When};
-use rcmd_client::{Client, Command, Config, ErrorKind, Failure, Outcome, Report};
+use rcmd_client::{Client, Command, Config, ErrorKind, Outcome, Report, WireError};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::command::CommandSpec;
@@ -16,9 +16,9 @@ use crate::text::{self, Tone};
 ///
 /// # Errors
 /// When the kernel has no descriptors left.
-pub(crate) fn runtime() -> Result<Runtime, Failure> {
+pub(crate) fn runtime() -> Result<Runtime, WireError> {
     Builder::new_current_thread().enable_all().build().map_err(|error| {
-        Failure::new(ErrorKind::Resources, format!("cannot start: {error}"))
+        WireError::new(ErrorKind::Resources, format!("cannot start: {error}"))
             .hint("Nothing ran; see `ulimit -n`.")
     })
 }
@@ -36,12 +36,12 @@ pub(crate) async fn finish(run: &Run, client: Option<Client>) {
 ///
 /// # Errors
 /// As [`Config::from_dir`] and [`Client::connect`].
-pub(crate) async fn connect(run: &Run) -> Result<Client, Failure> {
+pub(crate) async fn connect(run: &Run) -> Result<Client, WireError> {
     Client::connect(&config(run).await?, &run.connect.target).await
 }
 
 /// With which certificate: one that has ended costs its renewal here, any other is renewed afterwards.
-async fn config(run: &Run) -> Result<Config, Failure> {
+async fn config(run: &Run) -> Result<Config, WireError> {
     let config = Config::from_dir(run.connect.layout.dir())?;
     let config = config.connect_timeout(run.connect.timeout).compress(run.connect.compress);
     let (config, renewed) = config.unexpired().await?;
@@ -90,7 +90,7 @@ pub(crate) fn command(run: &Run, words: &CommandSpec, client: &Client) -> Comman
 }
 
 /// The report of a command that never reached its host.
-pub(crate) fn not_started(host: &str, failure: Failure) -> Report {
+pub(crate) fn not_started(host: &str, failure: WireError) -> Report {
     Report::without_job(host, Outcome::NotStarted, failure)
 }
 

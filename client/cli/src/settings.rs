@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rcmd_certs::Layout;
 use rcmd_client::{InvalidTarget, Target};
-use rcmd_protocol::outcome::{ErrorKind, Failure};
+use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use crate::arguments::commands::Commands;
 use crate::arguments::{Common, DoctorArguments, RunArguments};
@@ -94,27 +94,33 @@ impl Run {
     ///
     /// # Errors
     /// A usage failure, with its remedy.
-    pub(crate) fn resolve(typed: RunArguments) -> Result<Self, Failure> {
+    pub(crate) fn resolve(typed: RunArguments) -> Result<Self, WireError> {
         let RunArguments { common, mut options, words } = typed;
         let (host, words) = match words.split_first() {
             Some((host, words)) => (host, words),
             None => {
-                return Err(Failure::new(ErrorKind::Usage, "there is no host").hint(
+                return Err(WireError::new(ErrorKind::Usage, "there is no host").hint(
                     "Write `rcmd-client HOST COMMAND...`; `rcmd-client -h` shows examples.",
                 ));
             }
         };
         if words.is_empty() && host == "help" {
-            return Err(Failure::new(ErrorKind::Usage, "there is no command after the host")
+            return Err(WireError::new(ErrorKind::Usage, "there is no command after the host")
                 .hint("For help: `rcmd-client --help`."));
         }
         if common.json && options.encoding.is_some() {
-            return Err(Failure::new(ErrorKind::Usage, "--json and --encoding exclude each other")
-                .hint("Leave out --encoding: events carry every byte as it is."));
+            return Err(WireError::new(
+                ErrorKind::Usage,
+                "--json and --encoding exclude each other",
+            )
+            .hint("Leave out --encoding: events carry every byte as it is."));
         }
         if common.json && options.dry_run {
-            return Err(Failure::new(ErrorKind::Usage, "--json and --dry-run exclude each other")
-                .hint("The exit status says it: 0 if it would be permitted, else 125."));
+            return Err(WireError::new(
+                ErrorKind::Usage,
+                "--json and --dry-run exclude each other",
+            )
+            .hint("The exit status says it: 0 if it would be permitted, else 125."));
         }
         let typed_encoding = options.encoding.as_deref().map(encoding::named).transpose()?;
         let target = target(host)?;
@@ -171,7 +177,7 @@ impl Doctor {
     ///
     /// # Errors
     /// A usage failure, with its remedy.
-    pub(crate) fn resolve(typed: DoctorArguments) -> Result<Self, Failure> {
+    pub(crate) fn resolve(typed: DoctorArguments) -> Result<Self, WireError> {
         let target = target(&typed.host)?;
         let layout = layout(typed.common.dir.as_deref())?;
         let file = File::read(&layout.client_toml())?;
@@ -180,14 +186,14 @@ impl Doctor {
     }
 }
 
-fn target(typed: &OsStr) -> Result<Target, Failure> {
+fn target(typed: &OsStr) -> Result<Target, WireError> {
     let Some(host) = typed.to_str() else {
         let message = format!("`{}` is no host", typed.to_string_lossy());
-        return Err(Failure::new(ErrorKind::Usage, message)
+        return Err(WireError::new(ErrorKind::Usage, message)
             .hint("A host is NAME, NAME:PORT, ADDRESS or [V6]:PORT."));
     };
     host.parse().map_err(|error: InvalidTarget| {
-        Failure::new(ErrorKind::Usage, error.to_string())
+        WireError::new(ErrorKind::Usage, error.to_string())
             .hint("Options stand before the host, and the command after it.")
     })
 }
@@ -196,8 +202,8 @@ fn target(typed: &OsStr) -> Result<Target, Failure> {
 ///
 /// # Errors
 /// A usage failure when nothing says where it is.
-pub(crate) fn layout(dir: Option<&Path>) -> Result<Layout, Failure> {
-    Layout::for_user(dir).map_err(|error| Failure::new(ErrorKind::Usage, error.to_string()))
+pub(crate) fn layout(dir: Option<&Path>) -> Result<Layout, WireError> {
+    Layout::for_user(dir).map_err(|error| WireError::new(ErrorKind::Usage, error.to_string()))
 }
 
 fn connect_timeout(common: &Common, file: &File) -> Duration {
@@ -212,14 +218,14 @@ fn verbosity(common: &Common) -> Verbosity {
     }
 }
 
-fn setting_of(typed: &OsStr) -> Result<(OsString, OsString), Failure> {
+fn setting_of(typed: &OsStr) -> Result<(OsString, OsString), WireError> {
     let bytes = typed.as_bytes();
     let equals = bytes.iter().position(|&byte| byte == b'=').filter(|&at| at > 0);
     match equals.and_then(|at| bytes.split_at_checked(at)) {
         Some((name, [_, value @ ..])) => {
             Ok((OsStr::from_bytes(name).to_owned(), OsStr::from_bytes(value).to_owned()))
         }
-        _ => Err(Failure::new(
+        _ => Err(WireError::new(
             ErrorKind::Usage,
             format!("`{}` is no setting for --env", typed.to_string_lossy()),
         )
@@ -233,7 +239,7 @@ mod tests {
 
     use super::*;
 
-    fn run(line: &[&str]) -> Result<Run, Failure> {
+    fn run(line: &[&str]) -> Result<Run, WireError> {
         let dir = ["rcmd-client", "--dir", "/nonexistent"];
         let typed = dir.iter().chain(line);
         Run::resolve(RunArguments::try_parse_from(typed).unwrap())

@@ -6,7 +6,7 @@ use std::io;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 pub(crate) use rcmd_certs::text::escaped;
-use rcmd_protocol::outcome::Failure;
+use rcmd_protocol::outcome::WireError;
 
 /// Whether a message says that something failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(crate) fn line(tone: Tone, message: &str) -> String {
 }
 
 /// A failure and what to do about it, with the host unless the message names it.
-pub(crate) fn failure(host: Option<&str>, failure: &Failure) -> String {
+pub(crate) fn failure(host: Option<&str>, failure: &WireError) -> String {
     let mut text = match host.filter(|host| !failure.message.contains(host)) {
         Some(host) => line(Tone::Error, &format!("{host}: {}", failure.message)),
         None => line(Tone::Error, &failure.message),
@@ -70,12 +70,12 @@ mod tests {
 
     #[test]
     fn a_failure_names_the_host_once_and_the_remedy() {
-        let missing = Failure::new(ErrorKind::NotFound, "no program `x`").hint("Install it.");
+        let missing = WireError::new(ErrorKind::NotFound, "no program `x`").hint("Install it.");
         assert_eq!(
             failure(Some("web1"), &missing),
             "rcmd: web1: no program `x`\nrcmd: hint: Install it.\n"
         );
-        let named = Failure::new(ErrorKind::Unreachable, "web1 refuses connections");
+        let named = WireError::new(ErrorKind::Unreachable, "web1 refuses connections");
         assert_eq!(failure(Some("web1"), &named), "rcmd: web1 refuses connections\n");
     }
 

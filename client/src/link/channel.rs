@@ -7,7 +7,7 @@ use rcmd_protocol::{
     digest::Algorithm,
     frame::{Frame, OutputOffsets, Stream, capability},
     ids::{Instance, JobId},
-    outcome::{ErrorKind, Failure, Outcome},
+    outcome::{ErrorKind, Outcome, WireError},
     signal::Signal,
 };
 use tokio::time::Instant;
@@ -131,13 +131,13 @@ impl Channel {
             let lacks = |need: &&str| !connection.capabilities.iter().any(|can| can == need);
             if let Some(need) = self.needs().find(lacks) {
                 let message = format!("the server of {} does not know `{need}`", self.host);
-                let failure = Failure::new(ErrorKind::Protocol, message)
+                let failure = WireError::new(ErrorKind::Protocol, message)
                     .hint("It is older than this client: bring it up to date, or do without.");
                 return self.conclude(Outcome::NotStarted, failure);
             }
         }
         let Some(ch) = connection.open_channel() else {
-            let failure = Failure::new(ErrorKind::Resources, "all channel numbers are used up");
+            let failure = WireError::new(ErrorKind::Resources, "all channel numbers are used up");
             return self.end_without(failure.hint("Connect again."));
         };
         if self.sent == StartSent::Never {
@@ -166,7 +166,7 @@ impl Channel {
             let message =
                 format!("{} has no trace of the command, and its input is gone", self.host);
             return self
-                .end_without(Failure::new(ErrorKind::Lost, message).hint("Start it again."));
+                .end_without(WireError::new(ErrorKind::Lost, message).hint("Start it again."));
         }
         self.sent = StartSent::Never;
         self.attach_to(connection)

@@ -5,7 +5,7 @@ use std::{future::poll_fn, pin::Pin, time::Duration};
 use rcmd_protocol::{
     connection::Role,
     frame::{Frame, ServerHello, capability},
-    io::{Ended, Reader, Sender, split},
+    io::{ConnectionError, Reader, Sender, split},
     limits::KEEPALIVE,
 };
 use tokio::{
@@ -31,9 +31,9 @@ const DRAIN: Duration = Duration::from_secs(1);
 pub(crate) struct Connection {
     reader: Reader<ReadHalf<Box<dyn ByteStream>>>,
     sender: Sender,
-    writer: JoinHandle<Result<(), Ended>>,
+    writer: JoinHandle<Result<(), ConnectionError>>,
     /// The writer has failed; the reader has until then to say why.
-    broken: Option<(Instant, Ended)>,
+    broken: Option<(Instant, ConnectionError)>,
     /// What the server said of itself.
     pub(crate) hello: Option<ServerHello>,
     /// What it said that it can.
@@ -97,7 +97,7 @@ impl Connection {
     ///
     /// # Cancel safety
     /// Nothing is lost when it is dropped.
-    pub(crate) async fn next(&mut self) -> Result<Frame, Ended> {
+    pub(crate) async fn next(&mut self) -> Result<Frame, ConnectionError> {
         loop {
             tokio::select! {
                 frame = self.reader.next() => return frame,
@@ -195,11 +195,11 @@ impl Drop for Connection {
     }
 }
 
-async fn joined(writer: &mut JoinHandle<Result<(), Ended>>) -> Ended {
+async fn joined(writer: &mut JoinHandle<Result<(), ConnectionError>>) -> ConnectionError {
     match poll_fn(|cx| Future::poll(Pin::new(&mut *writer), cx)).await {
-        Ok(Ok(())) => Ended::Closed,
+        Ok(Ok(())) => ConnectionError::Closed,
         Ok(Err(ended)) => ended,
-        Err(error) => Ended::Io(std::io::Error::other(error)),
+        Err(error) => ConnectionError::Io(std::io::Error::other(error)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{future::Future, io, pin::Pin};
 
-use rcmd_protocol::{frame::Hello, outcome::Failure};
+use rcmd_protocol::{frame::Hello, outcome::WireError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A stream that a connection runs on.
@@ -18,7 +18,7 @@ pub(crate) trait Connector: Send + Sync {
     fn compresses(&self) -> bool;
 
     /// Returns what the server says when `error` is its refusal of this client, which no retry mends.
-    fn refusal(&self, error: &io::Error) -> Option<Failure>;
+    fn refusal(&self, error: &io::Error) -> Option<WireError>;
 }
 
 /// An attempt at a connection.
@@ -28,7 +28,7 @@ pub(crate) type Dialing =
 /// An attempt that failed.
 #[derive(Clone, Debug)]
 pub(crate) struct DialError {
-    pub(crate) failure: Failure,
+    pub(crate) failure: WireError,
     /// Whether another attempt would fail likewise.
     pub(crate) is_final: bool,
 }

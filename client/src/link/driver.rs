@@ -8,9 +8,9 @@ use std::{
 
 use rcmd_protocol::{
     frame::{Frame, ServerHello},
-    io::Ended,
+    io::ConnectionError,
     limits::CREDIT,
-    outcome::{ErrorKind, Failure},
+    outcome::{ErrorKind, WireError},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -65,13 +65,13 @@ struct Healing {
     backoff: Backoff,
     /// Why the last connection ended, and why the last attempt failed.
     lost: Option<String>,
-    dial_error: Option<Failure>,
+    dial_error: Option<WireError>,
 }
 
 /// What the task wakes up for.
 enum Event {
     Order(Option<Order>),
-    Frame(Result<Frame, Ended>),
+    Frame(Result<Frame, ConnectionError>),
     Attempt(Result<Box<dyn ByteStream>, DialError>),
     Time,
 }
@@ -318,7 +318,7 @@ impl ConnectionDriver {
             Ok(next) => self.advance(id, next),
             Err(fault) => {
                 connection.send(Frame::Error(fault.failure()));
-                self.lost(Ended::Fault(fault)).await;
+                self.lost(ConnectionError::Protocol(fault)).await;
             }
         }
     }
@@ -339,7 +339,7 @@ impl ConnectionDriver {
             self.channels.values_mut().for_each(|channel| channel.abandon(connection));
         }
         let message = format!("the client of {} was closed", self.host);
-        self.end_all(&Failure::new(ErrorKind::Lost, message), false);
+        self.end_all(&WireError::new(ErrorKind::Lost, message), false);
         if let Some(connection) = self.connection.take() {
             connection.close(is_idle).await;
         }

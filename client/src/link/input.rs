@@ -5,17 +5,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rcmd_protocol::{
     digest::Algorithm,
-    error::Fault,
+    error::ProtocolError,
     frame::{End, Frame, Stream},
     limits::CREDIT,
-    stream::Outgoing,
+    stream::SendStream,
 };
 use tokio::sync::Semaphore;
 
 /// Standard input: what the server has not confirmed is kept, to be sent again after a loss.
 #[derive(Debug)]
 pub(super) struct Input {
-    outgoing: Outgoing,
+    outgoing: SendStream,
     /// Permits for the caller, one a byte.
     room: Arc<Semaphore>,
     /// Offset up to which permits were given.
@@ -29,7 +29,7 @@ impl Input {
     pub(super) fn new(room: Arc<Semaphore>) -> Self {
         // The first of the algorithms that the start lists is the one for stdin.
         let [algorithm, ..] = Algorithm::ALL;
-        let outgoing = Outgoing::new(Stream::Stdin, algorithm);
+        let outgoing = SendStream::new(Stream::Stdin, algorithm);
         Self { outgoing, room, granted: CREDIT, end_sent: false, closed: false }
     }
 
@@ -63,7 +63,7 @@ impl Input {
     }
 
     /// Takes a window of the server.
-    pub(super) fn window(&mut self, got: u64, upto: u64) -> Result<(), Fault> {
+    pub(super) fn window(&mut self, got: u64, upto: u64) -> Result<(), ProtocolError> {
         self.outgoing.window(got, upto)?;
         self.grant();
         Ok(())
@@ -78,7 +78,12 @@ impl Input {
 
     /// Goes on where the server's copy ends. With `shared`, another client may have sent under the
     /// same key, so that the server may have more than was sent here.
-    pub(super) fn resume(&mut self, received: u64, ended: bool, shared: bool) -> Result<(), Fault> {
+    pub(super) fn resume(
+        &mut self,
+        received: u64,
+        ended: bool,
+        shared: bool,
+    ) -> Result<(), ProtocolError> {
         match self.outgoing.resume(received) {
             Ok(_) => {}
             Err(_) if shared => self.outgoing.skip_to(received),

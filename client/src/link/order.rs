@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use rcmd_protocol::{
     frame::Stream,
-    outcome::{ErrorKind, Failure, Outcome},
+    outcome::{ErrorKind, Outcome, WireError},
     signal::Signal,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -75,7 +75,7 @@ impl NewChannel {
     /// Ends a command that no connection was ever told of.
     pub(crate) fn refuse(self, host: &str) {
         let failure =
-            Failure::new(ErrorKind::Unreachable, format!("the client of {host} is closed"))
+            WireError::new(ErrorKind::Unreachable, format!("the client of {host} is closed"))
                 .hint("Connect again.");
         let report = Report::without_job(host, Outcome::NotStarted, failure);
         self.reporter.report(report);
@@ -125,6 +125,6 @@ impl Handle {
     /// Returns the report of a command whose link ended under it.
     pub(crate) fn abandoned(&self) -> Report {
         let message = format!("the connection to {} was given up with its task", self.host);
-        Report::without_job(&self.host, Outcome::Unknown, Failure::new(ErrorKind::Lost, message))
+        Report::without_job(&self.host, Outcome::Unknown, WireError::new(ErrorKind::Lost, message))
     }
 }

@@ -2,9 +2,9 @@
 
 use rcmd_protocol::{
     digest::{Algorithm, StreamDigest},
-    error::{Corrupt, Fault},
+    error::{Corrupt, ProtocolError},
     frame::{Data, End, Stream, Window},
-    stream::{EndError, Incoming},
+    stream::{EndError, RecvStream},
 };
 
 use super::feed::Feed;
@@ -14,7 +14,7 @@ use super::feed::Feed;
 pub(super) struct Receiving {
     stream: Stream,
     /// There once the digest algorithm is known.
-    incoming: Option<Incoming>,
+    incoming: Option<RecvStream>,
     /// To the reader; dropped at the end.
     feed: Option<Feed>,
     /// Whether the reader has gone: what comes is no longer looked at, nor compared.
@@ -45,21 +45,21 @@ impl Receiving {
         }
         match &self.incoming {
             Some(incoming) if offset <= incoming.received() => {}
-            None if offset == 0 => self.incoming = Some(Incoming::new(self.stream, algorithm)),
+            None if offset == 0 => self.incoming = Some(RecvStream::new(self.stream, algorithm)),
             _ => {
                 self.truncated = true;
-                self.incoming = Some(Incoming::starting_at(self.stream, algorithm, offset));
+                self.incoming = Some(RecvStream::starting_at(self.stream, algorithm, offset));
             }
         }
     }
 
     /// Bytes received, counted from offset 0.
     pub(super) fn received(&self) -> u64 {
-        self.incoming.as_ref().map_or(0, Incoming::received)
+        self.incoming.as_ref().map_or(0, RecvStream::received)
     }
 
     /// Takes a piece; `timed` says whether its time was asked for.
-    pub(super) fn data(&mut self, data: Data, timed: bool) -> Result<(), Fault> {
+    pub(super) fn data(&mut self, data: Data, timed: bool) -> Result<(), ProtocolError> {
         if self.stopped {
             return Ok(());
         }
@@ -93,7 +93,7 @@ impl Receiving {
     ) -> Result<(), EndError> {
         let Some(ended) = self.ended else {
             let why = "its streams have not ended";
-            return Err(Fault::Unexpected { frame: "exit", why }.into());
+            return Err(ProtocolError::Unexpected { frame: "exit", why }.into());
         };
         if self.stopped || (digest.is_some_and(|digest| ended == (total, digest))) {
             return Ok(());
@@ -150,6 +150,6 @@ impl Receiving {
     }
 }
 
-fn unexpected(frame: &'static str) -> Fault {
-    Fault::Unexpected { frame, why: "its command has not started" }
+fn unexpected(frame: &'static str) -> ProtocolError {
+    ProtocolError::Unexpected { frame, why: "its command has not started" }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rcmd_protocol::{
     frame::{Frame, Refusal, Stream},
     limits::{CHUNK, CREDIT},
-    outcome::{ErrorKind, Failure, Outcome},
+    outcome::{ErrorKind, Outcome, WireError},
     signal::Signal,
 };
 use tokio::{io::AsyncReadExt as _, time::Instant};
@@ -154,7 +154,7 @@ async fn what_the_server_says_of_a_command_that_did_not_start_is_reported() {
 
 #[tokio::test(start_paused = true)]
 async fn a_kind_of_error_that_the_client_does_not_know_is_reported_as_text() {
-    let later = Failure::new(ErrorKind::parse("unreachable_there").unwrap(), "no way");
+    let later = WireError::new(ErrorKind::parse("unreachable_there").unwrap(), "no way");
     for outcome in [Outcome::NotStarted, Outcome::Unknown] {
         let (link, mut host) = client();
         let mut child = echo(&link).spawn().await.unwrap();
@@ -183,7 +183,7 @@ async fn a_server_that_refuses_before_its_hello_has_started_nothing() {
     let mut peer = host.accept().await;
     peer.expect_hello().await;
     peer.expect_start().await;
-    peer.say(Frame::Error(Failure::new(ErrorKind::Denied, "no"))).await;
+    peer.say(Frame::Error(WireError::new(ErrorKind::Denied, "no"))).await;
     assert_eq!(verdict_at_once(&mut child).await, (Outcome::NotStarted, Some(ErrorKind::Denied)));
     assert!(host.is_quiet());
 }

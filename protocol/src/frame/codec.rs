@@ -5,7 +5,7 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
 use crate::{
     digest::{Algorithm, StreamDigest},
-    error::Fault,
+    error::ProtocolError,
     frame::{
         Attach, Attached, Data, End, Exit, Frame, Hello, Kind, Lock, MissingField, OutputOffsets,
         ServerHello, Start, StartBody, Started, StreamTotal, Verdict, Window, fast_header,
@@ -13,7 +13,7 @@ use crate::{
     },
     ids::RequestDigest,
     limits,
-    outcome::Failure,
+    outcome::WireError,
 };
 
 /// Bytes of the length before each header.
@@ -27,7 +27,7 @@ impl Frame {
     ///
     /// # Errors
     /// When the frame is past a limit of the wire; `out` is then as it was.
-    pub fn encode_header(&self, out: &mut BytesMut) -> Result<(), Fault> {
+    pub fn encode_header(&self, out: &mut BytesMut) -> Result<(), ProtocolError> {
         let start = out.len();
         out.put_bytes(0, PREFIX);
         let written = match fast_header::write(self, out) {
@@ -41,11 +41,12 @@ impl Frame {
             _ => limits::HEADER,
         };
         let checked = match written {
-            Err(error) => Err(Fault::Header(error.to_string())),
-            Ok(()) if length > limit => Err(Fault::HeaderTooLong { length, limit }),
-            Ok(()) if payload > limits::PAYLOAD => {
-                Err(Fault::PayloadTooLong { length: payload as u64, limit: limits::PAYLOAD })
-            }
+            Err(error) => Err(ProtocolError::Header(error.to_string())),
+            Ok(()) if length > limit => Err(ProtocolError::HeaderTooLong { length, limit }),
+            Ok(()) if payload > limits::PAYLOAD => Err(ProtocolError::PayloadTooLong {
+                length: payload as u64,
+                limit: limits::PAYLOAD,
+            }),
             Ok(()) => Ok(()),
         };
         match (checked, out.get_mut(start..start + PREFIX), u32::try_from(length)) {
@@ -62,7 +63,7 @@ impl Frame {
     ///
     /// # Errors
     /// When the frame is past a limit of the wire; `out` is then as it was.
-    pub fn encode(&self, out: &mut BytesMut) -> Result<(), Fault> {
+    pub fn encode(&self, out: &mut BytesMut) -> Result<(), ProtocolError> {
         self.encode_header(out)?;
         out.put_slice(self.payload());
         Ok(())
@@ -101,7 +102,7 @@ impl Decoder {
     ///
     /// # Errors
     /// What the peer did wrong. The decoder must not be used after that.
-    pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, Fault> {
+    pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, ProtocolError> {
         self.decode_judged(buffer, |_| Ok(()))
     }
 
@@ -110,8 +111,8 @@ impl Decoder {
     pub(crate) fn decode_judged(
         &mut self,
         buffer: &mut BytesMut,
-        mut judge: impl FnMut(&Frame) -> Result<(), Fault>,
-    ) -> Result<Option<Frame>, Fault> {
+        mut judge: impl FnMut(&Frame) -> Result<(), ProtocolError>,
+    ) -> Result<Option<Frame>, ProtocolError> {
         loop {
             match &mut self.state {
                 State::Length => {
@@ -120,10 +121,13 @@ impl Decoder {
                     };
                     let length = BigEndian::read_u32(prefix) as usize;
                     if length == 0 {
-                        return Err(Fault::EmptyHeader);
+                        return Err(ProtocolError::EmptyHeader);
                     }
                     if length > self.header_limit {
-                        return Err(Fault::HeaderTooLong { length, limit: self.header_limit });
+                        return Err(ProtocolError::HeaderTooLong {
+                            length,
+                            limit: self.header_limit,
+                        });
                     }
                     self.state = State::Header { length };
                 }
@@ -158,14 +162,14 @@ impl Decoder {
     }
 
     /// The frame that a header describes, and the length of the payload that is to follow.
-    fn read(header: &[u8]) -> Result<(Frame, usize), Fault> {
+    fn read(header: &[u8]) -> Result<(Frame, usize), ProtocolError> {
         fast_header::read(header).map_or_else(|| Self::read_any(header), Ok)
     }
 
     /// The same for a header in any form.
-    pub(crate) fn read_any(header: &[u8]) -> Result<(Frame, usize), Fault> {
+    pub(crate) fn read_any(header: &[u8]) -> Result<(Frame, usize), ProtocolError> {
         let mut fields = Fields::parse(header)?;
-        let missing = || Fault::Header("there is no \"type\" in it".to_owned());
+        let missing = || ProtocolError::Header("there is no \"type\" in it".to_owned());
         let kind = fields.kind.ok_or_else(missing)?;
         let length = payload_length(&fields, kind)?;
         Ok((frame(&mut fields, kind)?, length))
@@ -215,14 +219,16 @@ fn with_payload(mut frame: Frame, length: usize, buffer: &mut BytesMut) -> Frame
     frame
 }
 
-fn payload_length(fields: &Fields, kind: Kind) -> Result<usize, Fault> {
+fn payload_length(fields: &Fields, kind: Kind) -> Result<usize, ProtocolError> {
     let length = fields.len.unwrap_or(0);
     let fits = usize::try_from(length).ok().filter(|&length| length <= limits::PAYLOAD);
-    let length = fits.ok_or(Fault::PayloadTooLong { length, limit: limits::PAYLOAD })?;
+    let length = fits.ok_or(ProtocolError::PayloadTooLong { length, limit: limits::PAYLOAD })?;
     match kind {
-        Kind::Data if length == 0 => Err(Fault::Invalid { frame: kind.as_str(), field: "len" }),
+        Kind::Data if length == 0 => {
+            Err(ProtocolError::Invalid { frame: kind.as_str(), field: "len" })
+        }
         Kind::Data | Kind::Start | Kind::Ask => Ok(length),
-        _ if length > 0 => Err(Fault::Invalid { frame: kind.as_str(), field: "len" }),
+        _ if length > 0 => Err(ProtocolError::Invalid { frame: kind.as_str(), field: "len" }),
         _ => Ok(0),
     }
 }
@@ -231,15 +237,15 @@ fn payload_length(fields: &Fields, kind: Kind) -> Result<usize, Fault> {
 struct Need(Kind);
 
 impl Need {
-    fn need<T>(&self, value: Option<T>, field: &'static str) -> Result<T, Fault> {
-        value.ok_or(Fault::Missing { frame: self.0.as_str(), field })
+    fn need<T>(&self, value: Option<T>, field: &'static str) -> Result<T, ProtocolError> {
+        value.ok_or(ProtocolError::Missing { frame: self.0.as_str(), field })
     }
 
-    fn valid<T>(&self, value: Option<T>, field: &'static str) -> Result<T, Fault> {
-        value.ok_or(Fault::Invalid { frame: self.0.as_str(), field })
+    fn valid<T>(&self, value: Option<T>, field: &'static str) -> Result<T, ProtocolError> {
+        value.ok_or(ProtocolError::Invalid { frame: self.0.as_str(), field })
     }
 
-    fn text(&self, value: Option<String>, field: &'static str) -> Result<String, Fault> {
+    fn text(&self, value: Option<String>, field: &'static str) -> Result<String, ProtocolError> {
         let text = self.need(value, field)?;
         self.valid((text.len() <= limits::TEXT).then_some(text), field)
     }
@@ -248,7 +254,7 @@ impl Need {
         &self,
         value: Option<String>,
         field: &'static str,
-    ) -> Result<Option<String>, Fault> {
+    ) -> Result<Option<String>, ProtocolError> {
         value.map(|text| self.text(Some(text), field)).transpose()
     }
 
@@ -257,7 +263,7 @@ impl Need {
         value: Option<String>,
         field: &'static str,
         parse: fn(&str) -> Option<T>,
-    ) -> Result<T, Fault> {
+    ) -> Result<T, ProtocolError> {
         self.valid(parse(&self.need(value, field)?), field)
     }
 
@@ -265,21 +271,21 @@ impl Need {
         &self,
         value: Option<String>,
         field: &'static str,
-    ) -> Result<Option<StreamDigest>, Fault> {
+    ) -> Result<Option<StreamDigest>, ProtocolError> {
         value.map(|text| self.parsed(Some(text), field, StreamDigest::parse)).transpose()
     }
 
-    fn channel(&self, fields: &Fields) -> Result<u32, Fault> {
+    fn channel(&self, fields: &Fields) -> Result<u32, ProtocolError> {
         let ch = self.need(fields.ch, "ch")?;
         self.valid(u32::try_from(ch).ok().filter(|&ch| ch > 0), "ch")
     }
 
     /// `kind`, `message` and what may stand beside them.
-    fn failure(&self, fields: &mut Fields) -> Result<Option<Failure>, Fault> {
+    fn failure(&self, fields: &mut Fields) -> Result<Option<WireError>, ProtocolError> {
         let Some(kind) = fields.error else {
             return Ok(None);
         };
-        Ok(Some(Failure {
+        Ok(Some(WireError {
             kind,
             message: self.text(fields.message.take(), "message")?,
             hint: self.optional_text(fields.hint.take(), "hint")?,
@@ -289,7 +295,7 @@ impl Need {
 }
 
 /// The frame that a header describes; its payload is still to come.
-fn frame(fields: &mut Fields, kind: Kind) -> Result<Frame, Fault> {
+fn frame(fields: &mut Fields, kind: Kind) -> Result<Frame, ProtocolError> {
     let need = Need(kind);
     Ok(match kind {
         Kind::Hello => Frame::Hello(hello(&need, fields)?),
@@ -363,7 +369,7 @@ fn frame(fields: &mut Fields, kind: Kind) -> Result<Frame, Fault> {
     })
 }
 
-fn hello(need: &Need, fields: &mut Fields) -> Result<Hello, Fault> {
+fn hello(need: &Need, fields: &mut Fields) -> Result<Hello, ProtocolError> {
     let server = match fields.instance {
         None => None,
         Some(instance) => Some(ServerHello {
@@ -377,7 +383,7 @@ fn hello(need: &Need, fields: &mut Fields) -> Result<Hello, Fault> {
     Ok(Hello { agent: need.text(fields.agent.take(), "agent")?, capabilities, server })
 }
 
-fn start(need: &Need, fields: &mut Fields) -> Result<Start, Fault> {
+fn start(need: &Need, fields: &mut Fields) -> Result<Start, ProtocolError> {
     Ok(Start {
         ch: need.channel(fields)?,
         key: need.need(fields.key, "key")?,
@@ -386,7 +392,7 @@ fn start(need: &Need, fields: &mut Fields) -> Result<Start, Fault> {
     })
 }
 
-fn start_body(need: &Need, fields: &mut Fields) -> Result<StartBody, Fault> {
+fn start_body(need: &Need, fields: &mut Fields) -> Result<StartBody, ProtocolError> {
     let stdin = match fields.has_stdin {
         None => false,
         Some(StdinField::Wanted(wanted)) => wanted,
@@ -410,7 +416,7 @@ fn start_body(need: &Need, fields: &mut Fields) -> Result<StartBody, Fault> {
     })
 }
 
-fn verdict(need: &Need, fields: &mut Fields) -> Result<Verdict, Fault> {
+fn verdict(need: &Need, fields: &mut Fields) -> Result<Verdict, ProtocolError> {
     let permitted = need.need(fields.permitted, "permitted")?;
     let failure = need.failure(fields)?;
     need.valid((failure.is_none() == permitted).then_some(()), "permitted")?;
@@ -418,12 +424,12 @@ fn verdict(need: &Need, fields: &mut Fields) -> Result<Verdict, Fault> {
     Ok(Verdict { ch: need.channel(fields)?, permitted, note, failure })
 }
 
-fn lock(need: &Need, fields: &mut Fields) -> Result<Option<Lock>, Fault> {
+fn lock(need: &Need, fields: &mut Fields) -> Result<Option<Lock>, ProtocolError> {
     let Some(name) = need.optional_text(fields.lock.take(), "lock")? else { return Ok(None) };
     Ok(Some(Lock { name, wait_ms: fields.lock_wait_ms.unwrap_or_default() }))
 }
 
-fn attached(need: &Need, fields: &mut Fields) -> Result<Attached, Fault> {
+fn attached(need: &Need, fields: &mut Fields) -> Result<Attached, ProtocolError> {
     let stdin = match need.need(fields.has_stdin, "stdin")? {
         StdinField::Offset(offset) => offset,
         StdinField::Wanted(_) => need.valid(None, "stdin")?,
@@ -440,13 +446,13 @@ fn attached(need: &Need, fields: &mut Fields) -> Result<Attached, Fault> {
     })
 }
 
-fn exit(need: &Need, fields: &mut Fields) -> Result<Exit, Fault> {
+fn exit(need: &Need, fields: &mut Fields) -> Result<Exit, ProtocolError> {
     let code = fields.code.map(|code| need.valid(u8::try_from(code).ok(), "code")).transpose()?;
     let outcome = need.need(fields.outcome, "outcome")?;
     let failure = need.failure(fields)?;
     let ended_at = need.need(fields.ended_at, "ended_at")?;
     let exit = Exit::new(outcome, code, fields.signal, failure, ended_at)
-        .map_err(|MissingField(field)| Fault::Missing { frame: need.0.as_str(), field })?;
+        .map_err(|MissingField(field)| ProtocolError::Missing { frame: need.0.as_str(), field })?;
     let stdout = StreamTotal {
         bytes: need.need(fields.stdout_bytes, "stdout_bytes")?,
         digest: need.stream_digest(fields.stdout_digest.take(), "stdout_digest")?,
@@ -462,7 +468,7 @@ fn exit(need: &Need, fields: &mut Fields) -> Result<Exit, Fault> {
         .with_audit(fields.audit))
 }
 
-fn offsets(need: &Need, fields: &Fields) -> Result<OutputOffsets, Fault> {
+fn offsets(need: &Need, fields: &Fields) -> Result<OutputOffsets, ProtocolError> {
     Ok(OutputOffsets {
         stdout: need.need(fields.stdout, "stdout")?,
         stderr: need.need(fields.stderr, "stderr")?,

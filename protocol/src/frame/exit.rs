@@ -6,7 +6,7 @@ use super::is_default;
 use crate::{
     digest::StreamDigest,
     ids::AuditHead,
-    outcome::{Failure, Outcome},
+    outcome::{Outcome, WireError},
     signal::Signal,
 };
 
@@ -20,7 +20,7 @@ pub struct Exit {
     signal: Option<Signal>,
     // Boxed, as few ends have one: every frame that waits or moves is as large as this.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    failure: Option<Box<Failure>>,
+    failure: Option<Box<WireError>>,
     stdout_bytes: u64,
     stderr_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,7 +63,7 @@ impl Exit {
         outcome: Outcome,
         code: Option<u8>,
         signal: Option<Signal>,
-        failure: Option<Failure>,
+        failure: Option<WireError>,
         ended_at: u64,
     ) -> Result<Self, MissingField> {
         let missing = match outcome {
@@ -81,14 +81,14 @@ impl Exit {
 
     /// Returns the end of a command that did not start, so that it is safe to try again. `ended_at` is
     /// in milliseconds since 1970.
-    pub fn not_started(failure: Failure, ended_at: u64) -> Self {
+    pub fn not_started(failure: WireError, ended_at: u64) -> Self {
         let failure = Some(Box::new(failure));
         Self { failure, ..Self::empty(Outcome::NotStarted, ended_at) }
     }
 
     /// Returns the end of a command of which it is not known how it ended. `ended_at` is in
     /// milliseconds since 1970.
-    pub fn unknown(failure: Failure, ended_at: u64) -> Self {
+    pub fn unknown(failure: WireError, ended_at: u64) -> Self {
         let failure = Some(Box::new(failure));
         Self { failure, ..Self::empty(Outcome::Unknown, ended_at) }
     }
@@ -163,7 +163,7 @@ impl Exit {
     }
 
     /// Returns what went wrong, if anything did beside the command itself.
-    pub fn failure(&self) -> Option<&Failure> {
+    pub fn failure(&self) -> Option<&WireError> {
         self.failure.as_deref()
     }
 
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn an_end_says_how() {
-        let failure = || Some(Failure::new(ErrorKind::Lost, "gone"));
+        let failure = || Some(WireError::new(ErrorKind::Lost, "gone"));
         let end = |outcome, code, signal, failure| Exit::new(outcome, code, signal, failure, 1);
         for (outcome, field) in [
             (Outcome::Exited, "code"),

@@ -11,7 +11,7 @@ use serde::{
 };
 
 use crate::{
-    error::Fault,
+    error::ProtocolError,
     frame::{
         Kind, Mode, Refusal, Stream,
         json::{Integer, Skip, Text, TextList, whole, without_nul},
@@ -277,9 +277,10 @@ impl<'de> Deserialize<'de> for KeyName<'de> {
 
 impl Fields {
     /// Reads a whole header.
-    pub(crate) fn parse(header: &[u8]) -> Result<Self, Fault> {
+    pub(crate) fn parse(header: &[u8]) -> Result<Self, ProtocolError> {
         let mut fields = Self::default();
-        whole(header, HeaderSeed(&mut fields)).map_err(|error| Fault::Header(error.to_string()))?;
+        whole(header, HeaderSeed(&mut fields))
+            .map_err(|error| ProtocolError::Header(error.to_string()))?;
         Ok(fields)
     }
 }

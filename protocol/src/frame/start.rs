@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{capability, is_default, length};
 use crate::{
-    error::Fault,
+    error::ProtocolError,
     ids::{Key, RequestDigest},
     limits,
     request::{Lock, Mode, Request, RequestError, within},
@@ -113,12 +113,12 @@ impl StartBody {
     /// Reads and checks the request that this start holds.
     ///
     /// # Errors
-    /// [`RequestError::Fault`] when counts, payload and digest don't agree, [`RequestError::Refused`]
+    /// [`RequestError::Protocol`] when counts, payload and digest don't agree, [`RequestError::Refused`]
     /// when a limit is passed or the request makes no sense.
     pub fn request(&self) -> Result<Request, RequestError> {
         within("arguments", self.argc, limits::ARGUMENTS as u64)?;
         within("environment settings", self.envc, limits::SETTINGS as u64)?;
-        let invalid = |field| Fault::Invalid { frame: "start", field };
+        let invalid = |field| ProtocolError::Invalid { frame: "start", field };
         let Some((0, strings)) = self.payload.split_last().map(|(last, rest)| (*last, rest)) else {
             return Err(invalid("payload").into());
         };
@@ -231,7 +231,7 @@ mod tests {
             StartBody { payload: good.payload.slice(..good.payload.len() - 1), ..good },
         ];
         for start in bad {
-            assert!(matches!(start.request(), Err(RequestError::Fault(_))));
+            assert!(matches!(start.request(), Err(RequestError::Protocol(_))));
         }
     }
 

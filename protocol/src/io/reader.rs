@@ -9,14 +9,14 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Ended, Sender, now};
+use super::{ConnectionError, Sender, now};
 use crate::{
     compression::Expander,
-    connection::{Connection, Role, Timeout},
-    error::Fault,
+    connection::{PeerState, Role, Timeout},
+    error::ProtocolError,
     frame::Frame,
     limits::CHUNK,
-    stream::Blocks,
+    stream::BufferPool,
 };
 
 /// The read buffer of a connection that is idle.
@@ -33,9 +33,9 @@ const READ_EXACTLY: usize = 1024;
 #[derive(Debug)]
 pub struct Reader<R> {
     stream: R,
-    connection: Connection,
+    connection: PeerState,
     buffer: BytesMut,
-    blocks: Blocks,
+    blocks: BufferPool,
     busy: bool,
     /// There once the peer compresses what it says.
     expander: Option<Box<Expander>>,
@@ -44,12 +44,12 @@ pub struct Reader<R> {
 }
 
 impl<R> Reader<R> {
-    pub(super) fn new(stream: R, connection: Connection, sender: Sender) -> Self {
+    pub(super) fn new(stream: R, connection: PeerState, sender: Sender) -> Self {
         Self {
             stream,
             connection,
             buffer: BytesMut::new(),
-            blocks: Blocks::new(READ_BUSY),
+            blocks: BufferPool::new(READ_BUSY),
             busy: false,
             expander: None,
             sender,
@@ -67,7 +67,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     ///
     /// # Cancel safety
     /// What was read stays in the buffer, so that a call that is dropped loses nothing.
-    pub async fn next(&mut self) -> Result<Frame, Ended> {
+    pub async fn next(&mut self) -> Result<Frame, ConnectionError> {
         loop {
             let frame = match self.connection.decode(&mut self.buffer, now()) {
                 Ok(Some(frame)) => frame,
@@ -81,7 +81,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 Frame::Ping { number } => self.sender.send(Frame::Pong { number }),
                 Frame::Pong { .. } => {}
                 Frame::Compress => self.begin_to_expand()?,
-                Frame::Error(failure) => return Err(Ended::Told(failure)),
+                Frame::Error(failure) => return Err(ConnectionError::ClosedByPeer(failure)),
                 frame => return Ok(frame),
             }
         }
@@ -102,9 +102,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.connection.last_heard().into()
     }
 
-    fn fault(&self, fault: Fault) -> Ended {
+    fn fault(&self, fault: ProtocolError) -> ConnectionError {
         self.sender.send(Frame::Error(fault.failure()));
-        Ended::Fault(fault)
+        ConnectionError::Protocol(fault)
     }
 
     /// Makes room for a read, and says how much may be read.
@@ -134,7 +134,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     /// What has come behind the frame that said so is compressed already.
-    fn begin_to_expand(&mut self) -> Result<(), Ended> {
+    fn begin_to_expand(&mut self) -> Result<(), ConnectionError> {
         self.expander = Some(Box::new(Expander::new(self.buffer.split())?));
         if self.connection.role() == Role::Client {
             self.sender.send(Frame::Compress);
@@ -142,7 +142,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(())
     }
 
-    async fn fill(&mut self) -> Result<(), Ended> {
+    async fn fill(&mut self) -> Result<(), ConnectionError> {
         let room = self.make_room();
         let amid = self.connection.missing(&self.buffer) > 0;
         loop {
@@ -171,11 +171,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             };
             let count = match read {
                 Ok(0) if self.connection.is_between_frames(&self.buffer) => {
-                    return Err(Ended::Closed);
+                    return Err(ConnectionError::Closed);
                 }
-                Ok(0) => return Err(Ended::Io(io::ErrorKind::UnexpectedEof.into())),
+                Ok(0) => return Err(ConnectionError::Io(io::ErrorKind::UnexpectedEof.into())),
                 Ok(count) => count,
-                Err(error) => return Err(Ended::Io(error)),
+                Err(error) => return Err(ConnectionError::Io(error)),
             };
             self.connection.heard(now());
             if self.expander.is_none() {
@@ -186,14 +186,14 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    fn expired(&mut self) -> Result<(), Ended> {
+    fn expired(&mut self) -> Result<(), ConnectionError> {
         match self.connection.handle_timeout(now()) {
             Ok(Timeout::Wait) => Ok(()),
             Ok(Timeout::Ping(number)) => {
                 self.sender.send(Frame::Ping { number });
                 Ok(())
             }
-            Ok(Timeout::Gone) => Err(Ended::Gone(self.began.elapsed())),
+            Ok(Timeout::Gone) => Err(ConnectionError::Gone(self.began.elapsed())),
             Err(fault) => Err(self.fault(fault)),
         }
     }

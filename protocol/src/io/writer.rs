@@ -9,8 +9,8 @@ use std::{
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
-use super::{Ended, Shared};
-use crate::{compression::Compressor, error::Fault, frame::Frame};
+use super::{ConnectionError, Shared};
+use crate::{compression::Compressor, error::ProtocolError, frame::Frame};
 
 /// Bytes that the writer gathers before it goes to the socket.
 const BATCH: usize = 256 * 1024;
@@ -38,7 +38,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     ///
     /// # Cancel safety
     /// None: a frame may have been written in part. Drop it only with the connection.
-    pub async fn run(mut self) -> Result<(), Ended> {
+    pub async fn run(mut self) -> Result<(), ConnectionError> {
         let mut batch = Batch::default();
         loop {
             let mut compress = false;
@@ -50,14 +50,14 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                     batch.push(&frame)?;
                     compress = matches!(frame, Frame::Compress);
                 }
-                Ok::<_, Fault>(queue.closing)
+                Ok::<_, ProtocolError>(queue.closing)
             })?;
             if let Some(compressor) = &mut self.compressor {
                 batch.compress(compressor)?;
             }
             let written = tokio::select! {
                 biased;
-                () = self.shared.flooded.notified() => return Err(Fault::Flood.into()),
+                () = self.shared.flooded.notified() => return Err(ProtocolError::Flood.into()),
                 written = batch.write(&mut self.stream) => written?,
             };
             if compress {
@@ -71,7 +71,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                 return Ok(());
             }
             tokio::select! {
-                () = self.shared.flooded.notified() => return Err(Fault::Flood.into()),
+                () = self.shared.flooded.notified() => return Err(ProtocolError::Flood.into()),
                 () = self.shared.wake.notified() => {}
             }
         }
@@ -87,7 +87,7 @@ struct Batch {
 }
 
 impl Batch {
-    fn push(&mut self, frame: &Frame) -> Result<(), Fault> {
+    fn push(&mut self, frame: &Frame) -> Result<(), ProtocolError> {
         let before = self.headers.len();
         frame.encode_header(&mut self.headers)?;
         let payload = match frame {

@@ -1,24 +1,24 @@
-//! Blocks of memory that are filled, cut into pieces, and filled again once nobody holds a piece.
+//! BufferPool of memory that are filled, cut into pieces, and filled again once nobody holds a piece.
 //!
 //! A fresh block costs the kernel a cleared page for every 4 KiB of it, and the processor's cache
 //! another place; one that was used a moment ago costs neither.
 
 use bytes::BytesMut;
 
-/// Blocks that are remembered at most: a stream's whole credit, in chunks that are half full. There
+/// BufferPool that are remembered at most: a stream's whole credit, in chunks that are half full. There
 /// are never more than were held at one time, since a new one is made only when none is free.
 const MOST: usize = 32;
 
-/// Blocks of one size.
+/// BufferPool of one size.
 #[derive(Debug)]
-pub struct Blocks {
+pub struct BufferPool {
     size: usize,
     /// What is left of blocks that were filled: each keeps its block from being freed.
     used: Vec<BytesMut>,
 }
 
-impl Blocks {
-    /// Blocks of `size` bytes, of which there are none yet.
+impl BufferPool {
+    /// BufferPool of `size` bytes, of which there are none yet.
     pub const fn new(size: usize) -> Self {
         Self { size, used: Vec::new() }
     }
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_block_is_used_again_once_its_last_piece_is_gone() {
-        let mut blocks = Blocks::new(SIZE);
+        let mut blocks = BufferPool::new(SIZE);
         let mut block = BytesMut::new();
         blocks.renew(&mut block);
         let first = block.as_ptr();
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn held_blocks_are_not_remembered_without_end() {
-        let mut blocks = Blocks::new(SIZE);
+        let mut blocks = BufferPool::new(SIZE);
         let mut block = BytesMut::new();
         let mut held = Vec::new();
         for byte in 0..100 {

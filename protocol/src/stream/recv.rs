@@ -4,7 +4,7 @@ use bytes::{Buf as _, Bytes};
 
 use crate::{
     digest::{Algorithm, StreamDigest, StreamHasher},
-    error::{Corrupt, Fault},
+    error::{Corrupt, ProtocolError},
     frame::{Stream, Window},
     limits::CREDIT,
 };
@@ -14,10 +14,10 @@ const STEP: u64 = CREDIT / 4;
 
 /// The receiving end of a stream.
 ///
-/// It holds no bytes: what [`Incoming::data`] gives back belongs to the caller, who says with
-/// [`Incoming::consume`] when they have been taken away.
+/// It holds no bytes: what [`RecvStream::data`] gives back belongs to the caller, who says with
+/// [`RecvStream::consume`] when they have been taken away.
 #[derive(Debug)]
-pub struct Incoming {
+pub struct RecvStream {
     stream: Stream,
     first: u64,
     received: u64,
@@ -27,7 +27,7 @@ pub struct Incoming {
     end: Option<(u64, StreamDigest)>,
 }
 
-impl Incoming {
+impl RecvStream {
     /// A stream of which nothing has come.
     pub fn new(stream: Stream, algorithm: Algorithm) -> Self {
         Self {
@@ -43,7 +43,7 @@ impl Incoming {
 
     /// A stream whose bytes below `first` are not to be had any more.
     ///
-    /// Its digest can't be checked, and [`Incoming::is_truncated`] says so.
+    /// Its digest can't be checked, and [`RecvStream::is_truncated`] says so.
     pub fn starting_at(stream: Stream, algorithm: Algorithm, first: u64) -> Self {
         Self {
             first,
@@ -57,16 +57,20 @@ impl Incoming {
     /// Takes a piece and gives back what is new in it: empty when all of it was here before.
     ///
     /// # Errors
-    /// [`Fault::Gap`] when bytes are missing before it, [`Fault::BeyondCredit`] when it goes past
-    /// what was allowed, [`Fault::AfterEnd`] when the stream had ended.
-    pub fn data(&mut self, offset: u64, mut bytes: Bytes) -> Result<Bytes, Fault> {
+    /// [`ProtocolError::Gap`] when bytes are missing before it, [`ProtocolError::BeyondCredit`] when it goes past
+    /// what was allowed, [`ProtocolError::AfterEnd`] when the stream had ended.
+    pub fn data(&mut self, offset: u64, mut bytes: Bytes) -> Result<Bytes, ProtocolError> {
         let stream = self.stream;
         let end = offset.saturating_add(bytes.len() as u64);
         if offset > self.received {
-            return Err(Fault::Gap { stream, expected: self.received, offset });
+            return Err(ProtocolError::Gap { stream, expected: self.received, offset });
         }
         if end > self.announced.1 {
-            return Err(Fault::BeyondCredit { stream, offset: end, limit: self.announced.1 });
+            return Err(ProtocolError::BeyondCredit {
+                stream,
+                offset: end,
+                limit: self.announced.1,
+            });
         }
         let known = (self.received - offset).min(bytes.len() as u64);
         bytes.advance(usize::try_from(known).unwrap_or(bytes.len()));
@@ -74,7 +78,7 @@ impl Incoming {
             return Ok(bytes);
         }
         if self.end.is_some() {
-            return Err(Fault::AfterEnd { stream });
+            return Err(ProtocolError::AfterEnd { stream });
         }
         self.hasher.update(&bytes);
         self.received = end;
@@ -102,16 +106,18 @@ impl Incoming {
     /// Takes the end of the stream.
     ///
     /// # Errors
-    /// [`EndError::Fault`] when bytes are missing or a second end differs from the first,
+    /// [`EndError::Protocol`] when bytes are missing or a second end differs from the first,
     /// [`EndError::Corrupt`] when the digest is not that of the bytes received.
     pub fn end(&mut self, total: u64, digest: StreamDigest) -> Result<(), EndError> {
         let stream = self.stream;
         if let Some(before) = self.end {
             let same = before == (total, digest);
-            return if same { Ok(()) } else { Err(Fault::AfterEnd { stream }.into()) };
+            return if same { Ok(()) } else { Err(ProtocolError::AfterEnd { stream }.into()) };
         }
         if total != self.received {
-            return Err(Fault::Gap { stream, expected: self.received, offset: total }.into());
+            return Err(
+                ProtocolError::Gap { stream, expected: self.received, offset: total }.into()
+            );
         }
         let computed = self.hasher.finish();
         if !self.is_truncated() && computed != digest {
@@ -143,7 +149,7 @@ impl Incoming {
 pub enum EndError {
     /// The peer broke the protocol.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Protocol(#[from] ProtocolError),
     /// The bytes are not those that were sent.
     #[error(transparent)]
     Corrupt(#[from] Corrupt),
@@ -153,8 +159,8 @@ pub enum EndError {
 mod tests {
     use super::*;
 
-    fn incoming() -> Incoming {
-        Incoming::new(Stream::Stdout, Algorithm::Blake3)
+    fn incoming() -> RecvStream {
+        RecvStream::new(Stream::Stdout, Algorithm::Blake3)
     }
 
     fn digest(bytes: &[u8]) -> StreamDigest {
@@ -178,11 +184,14 @@ mod tests {
     fn gaps_and_what_follows_an_end_are_faults() {
         let mut stream = incoming();
         let gap = stream.data(1, Bytes::from_static(b"x"));
-        assert_eq!(gap, Err(Fault::Gap { stream: Stream::Stdout, expected: 0, offset: 1 }));
-        assert!(matches!(stream.end(1, digest(b"")), Err(EndError::Fault(Fault::Gap { .. }))));
+        assert_eq!(gap, Err(ProtocolError::Gap { stream: Stream::Stdout, expected: 0, offset: 1 }));
+        assert!(matches!(
+            stream.end(1, digest(b"")),
+            Err(EndError::Protocol(ProtocolError::Gap { .. }))
+        ));
         stream.end(0, digest(b"")).unwrap();
         let after = stream.data(0, Bytes::from_static(b"x"));
-        assert_eq!(after, Err(Fault::AfterEnd { stream: Stream::Stdout }));
+        assert_eq!(after, Err(ProtocolError::AfterEnd { stream: Stream::Stdout }));
         assert!(stream.end(0, digest(b"x")).is_err());
     }
 
@@ -199,7 +208,7 @@ mod tests {
         let megabyte = Bytes::from(vec![0; CREDIT as usize]);
         stream.data(0, megabyte).unwrap();
         let beyond = stream.data(CREDIT, Bytes::from_static(b"x"));
-        assert!(matches!(beyond, Err(Fault::BeyondCredit { limit: CREDIT, .. })));
+        assert!(matches!(beyond, Err(ProtocolError::BeyondCredit { limit: CREDIT, .. })));
         let window = stream.window_due(1).unwrap();
         assert_eq!((window.got, window.upto), (CREDIT, CREDIT));
         stream.consume(STEP - 1);

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     digest::{Algorithm, StreamDigest, StreamHasher},
-    error::Fault,
+    error::ProtocolError,
     frame::{Data, Stream},
     limits::{CHUNK, CREDIT},
 };
@@ -27,7 +27,7 @@ const GRAIN: usize = 512;
 ///   forgotten  |   retained     |    to be sent   |   may come
 /// ```
 #[derive(Debug)]
-pub struct Outgoing {
+pub struct SendStream {
     stream: Stream,
     pieces: VecDeque<Piece>,
     /// Index of the piece that holds `next`, or one past the last.
@@ -58,7 +58,7 @@ impl Piece {
     }
 }
 
-impl Outgoing {
+impl SendStream {
     /// A stream of which nothing was sent.
     pub fn new(stream: Stream, algorithm: Algorithm) -> Self {
         Self {
@@ -78,7 +78,7 @@ impl Outgoing {
     }
 
     /// Adds bytes at the end of the stream; `time` is when they were read, in milliseconds.
-    /// After [`Outgoing::finish`] it does nothing.
+    /// After [`SendStream::finish`] it does nothing.
     pub fn append(&mut self, bytes: Bytes, time: Option<u64>) {
         if bytes.is_empty() || self.end.is_some() {
             return;
@@ -132,10 +132,14 @@ impl Outgoing {
     /// Takes a window of the receiver.
     ///
     /// # Errors
-    /// [`Fault::BeyondCredit`] when it confirms bytes that were never sent.
-    pub fn window(&mut self, got: u64, upto: u64) -> Result<(), Fault> {
+    /// [`ProtocolError::BeyondCredit`] when it confirms bytes that were never sent.
+    pub fn window(&mut self, got: u64, upto: u64) -> Result<(), ProtocolError> {
         if got > self.sent.max(self.got) {
-            return Err(Fault::BeyondCredit { stream: self.stream, offset: got, limit: self.sent });
+            return Err(ProtocolError::BeyondCredit {
+                stream: self.stream,
+                offset: got,
+                limit: self.sent,
+            });
         }
         self.upto = self.upto.max(upto);
         self.forget(got);
@@ -159,11 +163,15 @@ impl Outgoing {
     /// the offset at which data will go on: higher if bytes from there are no longer here.
     ///
     /// # Errors
-    /// [`Fault::BeyondCredit`] when the receiver claims bytes that were never sent to anyone.
-    pub fn resume(&mut self, received: u64) -> Result<u64, Fault> {
+    /// [`ProtocolError::BeyondCredit`] when the receiver claims bytes that were never sent to anyone.
+    pub fn resume(&mut self, received: u64) -> Result<u64, ProtocolError> {
         if received > self.sent.max(self.got) {
             let limit = self.sent;
-            return Err(Fault::BeyondCredit { stream: self.stream, offset: received, limit });
+            return Err(ProtocolError::BeyondCredit {
+                stream: self.stream,
+                offset: received,
+                limit,
+            });
         }
         self.forget(received);
         self.seek(received.max(self.first()));
@@ -256,11 +264,11 @@ impl Outgoing {
 mod tests {
     use super::*;
 
-    fn outgoing() -> Outgoing {
-        Outgoing::new(Stream::Stdout, Algorithm::Sha256)
+    fn outgoing() -> SendStream {
+        SendStream::new(Stream::Stdout, Algorithm::Sha256)
     }
 
-    fn drain(stream: &mut Outgoing) -> Vec<(u64, Vec<u8>)> {
+    fn drain(stream: &mut SendStream) -> Vec<(u64, Vec<u8>)> {
         std::iter::from_fn(|| stream.next(1)).map(|d| (d.offset, d.payload.to_vec())).collect()
     }
 

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{BufMut as _, BytesMut};
 use rcmd_protocol::{
-    connection::{Connection, Role},
-    error::Fault,
+    connection::{PeerState, Role},
+    error::ProtocolError,
     frame::{Frame, Hello, ServerHello},
     ids::Instance,
 };
@@ -44,7 +44,7 @@ pub(crate) fn server_hello() -> BytesMut {
 
 /// A connection that takes one piece after the other.
 pub(crate) struct Victim {
-    pub(crate) connection: Connection,
+    pub(crate) connection: PeerState,
     pub(crate) buffer: BytesMut,
     pub(crate) now: Instant,
 }
@@ -52,7 +52,7 @@ pub(crate) struct Victim {
 impl Victim {
     pub(crate) fn new(role: Role) -> Self {
         let now = Instant::now();
-        Self { connection: Connection::new(role, KEEPALIVE, now), buffer: BytesMut::new(), now }
+        Self { connection: PeerState::new(role, KEEPALIVE, now), buffer: BytesMut::new(), now }
     }
 
     /// A server that has read a hello.
@@ -70,7 +70,7 @@ impl Victim {
         victim
     }
 
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<Vec<Frame>, Fault> {
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<Vec<Frame>, ProtocolError> {
         self.buffer.extend_from_slice(bytes);
         let mut frames = Vec::new();
         while let Some(frame) = self.connection.decode(&mut self.buffer, self.now)? {
@@ -79,7 +79,7 @@ impl Victim {
         Ok(frames)
     }
 
-    pub(crate) fn header(&mut self, header: &str) -> Result<Vec<Frame>, Fault> {
+    pub(crate) fn header(&mut self, header: &str) -> Result<Vec<Frame>, ProtocolError> {
         self.take(&framed(header, b""))
     }
 }

@@ -23,7 +23,7 @@ use rcmd_certs::{Identity, files::shown};
 use rcmd_protocol::{
     frame::Lock,
     ids::JobId,
-    outcome::{ErrorKind, Failure},
+    outcome::{ErrorKind, WireError},
 };
 use tokio::{
     sync::oneshot,
@@ -114,7 +114,7 @@ impl Locks {
         lock: &Lock,
         who: &Identity,
         job: &JobId,
-    ) -> Result<LockWaiter, Failure> {
+    ) -> Result<LockWaiter, WireError> {
         let (grant, turn) = oneshot::channel();
         let holder = Holder { who: who.clone(), job: job.clone() };
         let position = self.held(|held| match held.get_mut(&lock.name) {
@@ -153,7 +153,7 @@ impl LockWaiter {
     /// # Errors
     /// `busy` when it was not free in time, or a process of its last holder can't be killed; `resources`
     /// when its file can't be written.
-    pub(crate) async fn acquire(mut self) -> Result<LockGuard, Failure> {
+    pub(crate) async fn acquire(mut self) -> Result<LockGuard, WireError> {
         let Ok(Ok(turn)) = timeout_at(self.until, &mut self.turn).await else {
             return Err(self.locks.held(|held| match held.get(&self.name) {
                 Some(held) => held.busy(&self.name, &self.holder.who),
@@ -165,7 +165,7 @@ impl LockWaiter {
     }
 
     /// Takes the lock's file and writes the job's name into it, when no process of the last job lives.
-    async fn take_file(&self) -> Result<LockFile, Failure> {
+    async fn take_file(&self) -> Result<LockFile, WireError> {
         let mut file = loop {
             // Small files in our own folder, and nothing is synced: this does not block the runtime.
             match LockFile::take(&self.locks.folder, &self.name)
@@ -192,10 +192,10 @@ impl LockWaiter {
         Ok(file)
     }
 
-    fn failed(&self, error: &std::io::Error) -> Failure {
+    fn failed(&self, error: &std::io::Error) -> WireError {
         let folder = shown(&self.locks.folder);
         let message = format!("the lock {} can't be marked in {folder}: {error}", self.name);
-        Failure::new(ErrorKind::Resources, message)
+        WireError::new(ErrorKind::Resources, message)
             .hint("Nothing ran; look for room and rights there on the host.")
     }
 }
@@ -242,7 +242,7 @@ impl Drop for LockTurn {
 impl Held {
     /// Returns the failure of a start that can't have the lock. It names the holder to the holder's own
     /// identity and to members of its groups.
-    fn busy(&self, name: &str, asker: &Identity) -> Failure {
+    fn busy(&self, name: &str, asker: &Identity) -> WireError {
         let Holder { who, job } = &self.holder;
         let share = |group| who.groups().contains(group);
         let holder = match who.user() == asker.user() || asker.groups().iter().any(share) {
@@ -254,7 +254,7 @@ impl Held {
     }
 }
 
-fn busy(name: &str, why: &str) -> Failure {
-    Failure::new(ErrorKind::Busy, format!("the lock {name} {why}"))
+fn busy(name: &str, why: &str) -> WireError {
+    WireError::new(ErrorKind::Busy, format!("the lock {name} {why}"))
         .hint("Nothing ran; --lock-wait DURATION waits until it is free.")
 }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use rcmd_protocol::outcome::{ErrorKind, Failure};
+use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 /// Milliseconds after which a peer that found no slot may try again.
 const RETRY_AFTER_MS: u64 = 1000;
@@ -48,7 +48,7 @@ impl ConnectionSlots {
         self: &Arc<Self>,
         user: &str,
         limit: usize,
-    ) -> Result<ConnectionSlot, Failure> {
+    ) -> Result<ConnectionSlot, WireError> {
         self.taken(|taken| {
             let of_user = taken.of.get(user).copied().unwrap_or_default();
             if of_user >= limit {
@@ -78,8 +78,8 @@ impl Drop for ConnectionSlot {
     }
 }
 
-fn full(message: &str) -> Failure {
-    Failure::new(ErrorKind::Busy, message)
+fn full(message: &str) -> WireError {
+    WireError::new(ErrorKind::Busy, message)
         .hint("Close some, or raise `connections` in server.toml and the server's LimitNOFILE.")
         .retry_after_ms(RETRY_AFTER_MS)
 }

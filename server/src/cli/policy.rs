@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use rcmd_certs::{Layout, files, text::escaped};
 use rcmd_protocol::{
     frame::{Lock, Mode},
-    outcome::Failure,
+    outcome::WireError,
     request::Request,
 };
 
@@ -104,7 +104,7 @@ fn request(options: &ExplainOptions) -> Result<Request> {
     request.build().map_err(told)
 }
 
-fn told(failure: Failure) -> anyhow::Error {
+fn told(failure: WireError) -> anyhow::Error {
     anyhow::anyhow!("{}; {}", failure.message, failure.hint.unwrap_or_default())
 }
 

@@ -2,7 +2,7 @@
 
 use rcmd_protocol::{
     frame::{Exit, Frame},
-    outcome::{ErrorKind, Failure, Outcome},
+    outcome::{ErrorKind, Outcome, WireError},
     signal::Signal,
 };
 
@@ -16,39 +16,39 @@ pub(super) fn ended_as(code: Option<u8>, signal: Option<Signal>) -> Outcome {
     }
 }
 
-pub(super) fn lost() -> Failure {
-    Failure::new(ErrorKind::Lost, "the client was gone for longer than the grace; it was killed")
+pub(super) fn lost() -> WireError {
+    WireError::new(ErrorKind::Lost, "the client was gone for longer than the grace; it was killed")
 }
 
-pub(super) fn stopped() -> Failure {
-    Failure::new(ErrorKind::ServerStopped, "the server was told to stop and ended it")
+pub(super) fn stopped() -> WireError {
+    WireError::new(ErrorKind::ServerStopped, "the server was told to stop and ended it")
         .hint("Start it again when the server is back.")
 }
 
-pub(super) fn corrupt() -> Failure {
-    Failure::new(ErrorKind::Corrupt, "its standard input did not arrive as it was sent")
+pub(super) fn corrupt() -> WireError {
+    WireError::new(ErrorKind::Corrupt, "its standard input did not arrive as it was sent")
 }
 
 /// Why nothing can be said of a process whose status something else has taken.
-pub(super) fn untold() -> Failure {
-    Failure::new(ErrorKind::Lost, "the server could not learn how the command ended")
+pub(super) fn untold() -> WireError {
+    WireError::new(ErrorKind::Lost, "the server could not learn how the command ended")
         .hint("Look on the host for what it did.")
 }
 
-pub(super) fn given_up(message: &str) -> Failure {
-    Failure::new(ErrorKind::Busy, message)
+pub(super) fn given_up(message: &str) -> WireError {
+    WireError::new(ErrorKind::Busy, message)
 }
 
 /// Why nothing new starts on a server that stops.
-pub(crate) fn draining() -> Failure {
-    Failure::new(ErrorKind::Busy, "the server is stopping and starts nothing new")
+pub(crate) fn draining() -> WireError {
+    WireError::new(ErrorKind::Busy, "the server is stopping and starts nothing new")
         .hint("Try again when it is back.")
         .retry_after_ms(5000)
 }
 
 /// Returns the exit of a command that there is no process of to supervise. One that may have run all
 /// the same, which `started_at` says, has an unknown outcome: it is not to be started again.
-pub(super) fn exit_without_process(started_at: Option<u64>, failure: Failure) -> Exit {
+pub(super) fn exit_without_process(started_at: Option<u64>, failure: WireError) -> Exit {
     let now = clock::now_ms();
     match started_at {
         Some(_) => Exit::unknown(failure, now).with_times(started_at, None),
@@ -57,12 +57,12 @@ pub(super) fn exit_without_process(started_at: Option<u64>, failure: Failure) ->
 }
 
 /// Why a command did not start, as its exit frame.
-pub(crate) fn not_started(ch: u32, failure: Failure) -> Frame {
+pub(crate) fn not_started(ch: u32, failure: WireError) -> Frame {
     Frame::Exit { ch, exit: Exit::not_started(failure, clock::now_ms()) }
 }
 
 /// Why nothing is known of how a command ended, as its exit frame.
-pub(crate) fn unknown(ch: u32, failure: Failure) -> Frame {
+pub(crate) fn unknown(ch: u32, failure: WireError) -> Frame {
     Frame::Exit { ch, exit: Exit::unknown(failure, clock::now_ms()) }
 }
 
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_command_that_may_have_run_is_unknown() {
-        let failure = || Failure::new(ErrorKind::Lost, "why");
+        let failure = || WireError::new(ErrorKind::Lost, "why");
         let ran = exit_without_process(Some(7), failure());
         assert_eq!((ran.outcome(), ran.started_at()), (Outcome::Unknown, Some(7)));
         let never = exit_without_process(None, failure());

@@ -18,7 +18,7 @@ use std::{
 use rcmd_protocol::{
     frame::Exit,
     ids::{JobId, Key, RequestDigest},
-    outcome::{ErrorKind, Failure},
+    outcome::{ErrorKind, WireError},
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -145,10 +145,10 @@ impl IdempotencyLog {
         key: Key,
         digest: RequestDigest,
         job: &JobId,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), WireError> {
         let record = Record { digest, job: job.clone(), at: clock::now_ms(), end: None };
         self.append(user, key, record).await.map_err(|error| {
-            Failure::new(ErrorKind::Resources, format!("the key can't be written down: {error}"))
+            WireError::new(ErrorKind::Resources, format!("the key can't be written down: {error}"))
                 .hint("Nothing ran; free space for server/keys.jsonl on the host.")
         })
     }
@@ -280,7 +280,7 @@ mod tests {
         let log = IdempotencyLog::open(&path).unwrap();
         let key = Key::from_text(b"k");
         log.begin("a", key, digest("1"), &JobId::random().unwrap()).await.unwrap();
-        let failure = Failure::new(ErrorKind::NotFound, "no");
+        let failure = WireError::new(ErrorKind::NotFound, "no");
         log.end("a", key, &Exit::not_started(failure, 2)).await;
         for log in [log, IdempotencyLog::open(&path).unwrap()] {
             assert!(log.find("a", key, digest("1")).is_none());

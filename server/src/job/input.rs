@@ -5,9 +5,9 @@ use std::{collections::VecDeque, io};
 use bytes::{Buf as _, Bytes, BytesMut};
 use rcmd_protocol::{
     digest::{Algorithm, StreamDigest},
-    error::Fault,
+    error::ProtocolError,
     frame::{Stream, Window},
-    stream::{EndError, Incoming},
+    stream::{EndError, RecvStream},
 };
 use tokio::{io::AsyncWriteExt as _, process::ChildStdin};
 
@@ -22,7 +22,7 @@ const SMALL: usize = 4096;
 /// breaks is no end of file.
 #[derive(Debug)]
 pub(super) struct Input {
-    incoming: Incoming,
+    incoming: RecvStream,
     queue: VecDeque<Bytes>,
     tail: BytesMut,
     held: usize,
@@ -36,7 +36,7 @@ pub(super) struct Input {
 impl Input {
     pub(super) fn new(wanted: bool, algorithm: Algorithm, share: Share) -> Self {
         Self {
-            incoming: Incoming::new(Stream::Stdin, algorithm),
+            incoming: RecvStream::new(Stream::Stdin, algorithm),
             queue: VecDeque::new(),
             tail: BytesMut::new(),
             held: 0,
@@ -53,9 +53,12 @@ impl Input {
     }
 
     /// Takes bytes of the client.
-    pub(super) fn data(&mut self, offset: u64, bytes: Bytes) -> Result<(), Fault> {
+    pub(super) fn data(&mut self, offset: u64, bytes: Bytes) -> Result<(), ProtocolError> {
         if !self.wanted {
-            return Err(Fault::Unexpected { frame: "data", why: "the start asked for no stdin" });
+            return Err(ProtocolError::Unexpected {
+                frame: "data",
+                why: "the start asked for no stdin",
+            });
         }
         let bytes = self.incoming.data(offset, bytes)?;
         if self.stopped {
@@ -83,7 +86,7 @@ impl Input {
     pub(super) fn end(&mut self, total: u64, digest: StreamDigest) -> Result<(), EndError> {
         if !self.wanted {
             let why = "the start asked for no stdin";
-            return Err(Fault::Unexpected { frame: "end", why }.into());
+            return Err(ProtocolError::Unexpected { frame: "end", why }.into());
         }
         self.incoming.end(total, digest)?;
         self.close_if_over();

@@ -1,7 +1,7 @@
 //! A job and the connection that has it: attachments, frames in, frames out.
 
 use rcmd_protocol::{
-    error::Fault,
+    error::ProtocolError,
     frame::{Attached, Data, End, Frame, OutputOffsets, Refusal, Stream},
     signal::Signal,
     stream::EndError,
@@ -129,7 +129,7 @@ impl Job {
             Frame::End(End { total, digest, .. }) => match self.input.end(total, digest) {
                 Ok(()) => Ok(None),
                 Err(EndError::Corrupt(_)) => Ok(Some(Order::Kill(Reason::Corrupt))),
-                Err(EndError::Fault(fault)) => Err(fault),
+                Err(EndError::Protocol(fault)) => Err(fault),
             },
             Frame::Window(window) => match window.stream {
                 Stream::Stdout => self.stdout.window(window.got, window.upto),
@@ -165,7 +165,7 @@ impl Job {
         }
     }
 
-    fn broken(&mut self, fault: &Fault) -> Option<Order> {
+    fn broken(&mut self, fault: &ProtocolError) -> Option<Order> {
         if let Some(sink) = self.sink.take() {
             sink.fault(fault);
         }

@@ -7,7 +7,7 @@ use rcmd_protocol::{
     digest::Algorithm,
     frame::{Data, End, Stream, StreamTotal},
     limits::{CHUNK, CREDIT},
-    stream::{Blocks, Outgoing},
+    stream::{BufferPool, SendStream},
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::unix::pipe;
@@ -26,9 +26,9 @@ const READS: usize = 16;
 pub(super) struct Output {
     stream: Stream,
     pipe: Option<pipe::Receiver>,
-    log: Outgoing,
+    log: SendStream,
     block: BytesMut,
-    blocks: Blocks,
+    blocks: BufferPool,
     share: Share,
     timestamps: bool,
     end_sent: bool,
@@ -47,9 +47,9 @@ impl Output {
         Self {
             stream,
             pipe: None,
-            log: Outgoing::new(stream, algorithm),
+            log: SendStream::new(stream, algorithm),
             block: BytesMut::new(),
-            blocks: Blocks::new(CHUNK),
+            blocks: BufferPool::new(CHUNK),
             share,
             timestamps,
             end_sent: false,
@@ -183,7 +183,7 @@ impl Output {
         &mut self,
         got: u64,
         upto: u64,
-    ) -> Result<(), rcmd_protocol::error::Fault> {
+    ) -> Result<(), rcmd_protocol::error::ProtocolError> {
         self.log.window(got, upto)?;
         self.account();
         Ok(())
@@ -193,7 +193,7 @@ impl Output {
     pub(super) fn resume(
         &mut self,
         received: Option<u64>,
-    ) -> Result<u64, rcmd_protocol::error::Fault> {
+    ) -> Result<u64, rcmd_protocol::error::ProtocolError> {
         let from = self.log.resume(received.unwrap_or_else(|| self.log.first()))?;
         self.end_sent = false;
         self.account();

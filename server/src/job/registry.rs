@@ -8,7 +8,7 @@ use std::{
 
 use rcmd_protocol::{
     ids::{Key, RequestDigest},
-    outcome::{ErrorKind, Failure},
+    outcome::{ErrorKind, WireError},
 };
 
 use crate::{config::limits::RETAINED, job::JobHandle};
@@ -95,7 +95,7 @@ impl Registry {
         key: Key,
         digest: RequestDigest,
         job: &JobHandle,
-    ) -> Result<Lookup, Failure> {
+    ) -> Result<Lookup, WireError> {
         self.jobs(|jobs| {
             let all = jobs.live;
             let user = jobs.users.entry(user.to_owned()).or_default();
@@ -116,19 +116,19 @@ impl Registry {
     ///
     /// # Errors
     /// `busy` when the identity or the host has its maximum.
-    pub(crate) fn count(self: &Arc<Self>, limit: usize, user: &str) -> Result<Counted, Failure> {
+    pub(crate) fn count(self: &Arc<Self>, limit: usize, user: &str) -> Result<Counted, WireError> {
         self.jobs(|jobs| {
             let all = jobs.live;
             let user = jobs.users.entry(user.to_owned()).or_default();
             self.check_room(user, limit, all)?;
             user.live += 1;
             jobs.live += 1;
-            Ok::<_, Failure>(())
+            Ok::<_, WireError>(())
         })?;
         Ok(Counted { registry: Arc::clone(self), user: user.to_owned() })
     }
 
-    fn check_room(&self, user: &User, limit: usize, all: usize) -> Result<(), Failure> {
+    fn check_room(&self, user: &User, limit: usize, all: usize) -> Result<(), WireError> {
         if user.live >= limit {
             return Err(too_many("this identity", limit));
         }
@@ -265,8 +265,8 @@ impl User {
     }
 }
 
-fn too_many(who: &str, limit: usize) -> Failure {
-    Failure::new(ErrorKind::Busy, format!("{who} has {limit} commands here already"))
+fn too_many(who: &str, limit: usize) -> WireError {
+    WireError::new(ErrorKind::Busy, format!("{who} has {limit} commands here already"))
         .hint("Nothing ran; wait for some of them to end, or raise `channels` in server.toml.")
         .retry_after_ms(1000)
 }

@@ -5,7 +5,7 @@ use std::{mem, pin::Pin, sync::Arc, time::Instant};
 use rcmd_protocol::{
     frame::{Exit, Frame, Lock, Stream},
     ids::{JobId, Key, RequestDigest},
-    outcome::{Failure, Outcome},
+    outcome::{Outcome, WireError},
     signal::Signal,
 };
 use tokio::sync::mpsc;
@@ -330,8 +330,8 @@ impl Job {
     }
 
     /// Why it may run no longer.
-    pub(super) fn denied(&self) -> Failure {
-        self.denial.clone().map_or_else(ending::draining, Failure::from)
+    pub(super) fn denied(&self) -> WireError {
+        self.denial.clone().map_or_else(ending::draining, WireError::from)
     }
 
     fn note_end(&mut self, mut exit: Exit) -> Exit {

@@ -4,7 +4,7 @@ use std::{mem, os::unix::ffi::OsStrExt as _, sync::Arc, time::Instant};
 
 use rcmd_protocol::{
     frame::{Frame, Lock, Started},
-    outcome::Failure,
+    outcome::WireError,
 };
 use tracing::{debug, info};
 
@@ -35,7 +35,7 @@ impl Job {
     pub(super) async fn prepare(
         &mut self,
         preparing: impl Future<Output = Result<Prepared, Refused>>,
-    ) -> Result<Ready, Failure> {
+    ) -> Result<Ready, WireError> {
         let prepared = self.wait_for(preparing).await;
         self.is_preparing = false;
         let Prepared { permit, authorized, held, note, entering } = match prepared {
@@ -62,7 +62,7 @@ impl Job {
         &mut self,
         ready: Ready,
         lock: Option<Lock>,
-    ) -> Result<Running, Failure> {
+    ) -> Result<Running, WireError> {
         // Before the turn: who waits for a lock holds up nobody who needs none.
         let Some(lock) = lock else { return self.launch(ready).await };
         let Ready { permit, user, held, entering } = ready;
@@ -77,7 +77,7 @@ impl Job {
         }
     }
 
-    async fn launch(&mut self, ready: Ready) -> Result<Running, Failure> {
+    async fn launch(&mut self, ready: Ready) -> Result<Running, WireError> {
         let Ready { permit, user, held, entering } = ready;
         drop(entering);
         let turn = self.wait_for_turn().await?;
@@ -139,7 +139,7 @@ impl Job {
         Ok(running)
     }
 
-    async fn wait_for_lock(&mut self, lock: &Lock) -> Result<LockGuard, Failure> {
+    async fn wait_for_lock(&mut self, lock: &Lock) -> Result<LockGuard, WireError> {
         let waiter = self.shared.locks.enqueue(lock, self.peer.identity(), &self.id)?;
         if waiter.must_wait() {
             self.send(|ch| Frame::Queued { ch, position: waiter.position() as u64 });
@@ -147,7 +147,7 @@ impl Job {
         self.wait_for(waiter.acquire()).await
     }
 
-    async fn wait_for_turn(&mut self) -> Result<RunSlot, Failure> {
+    async fn wait_for_turn(&mut self) -> Result<RunSlot, WireError> {
         let admission = Arc::clone(&self.shared.admission);
         let quota = self.shared.limits.load().quota_of(self.peer.identity());
         if let Some(turn) = admission.try_slot(self.peer.user(), &quota) {
@@ -159,7 +159,7 @@ impl Job {
     }
 
     /// Waits for what it needs to start, as long as anybody wants it to.
-    async fn wait_for<T, E: From<Failure>>(
+    async fn wait_for<T, E: From<WireError>>(
         &mut self,
         what: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
@@ -207,14 +207,14 @@ impl Job {
     }
 
     /// Checks that nothing that came during [`Job::hear_during`] ends a command that has not started.
-    fn still_wanted(&mut self) -> Result<(), Failure> {
+    fn still_wanted(&mut self) -> Result<(), WireError> {
         let heard = mem::take(&mut self.heard);
         heard.into_iter().find_map(|order| self.gives_up_for(order)).map_or(Ok(()), Err)
     }
 
     /// Returns why a command that has not started is given up, if it is; what is to be done once it has
     /// started is kept.
-    fn gives_up_for(&mut self, order: Order) -> Option<Failure> {
+    fn gives_up_for(&mut self, order: Order) -> Option<WireError> {
         match order {
             Order::ReaderGone => {
                 self.put_off(order);

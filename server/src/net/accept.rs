@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use rcmd_certs::{explain, tls};
 use rcmd_protocol::{
     frame::Frame,
-    outcome::{ErrorKind, Failure},
+    outcome::{ErrorKind, WireError},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -69,7 +69,7 @@ where
         Ok(peer) => peer,
         Err(error) => {
             warn!(peer = %address, reason = %error, "refused");
-            return dismiss(tls, Some(Failure::new(ErrorKind::Tls, error.to_string()))).await;
+            return dismiss(tls, Some(WireError::new(ErrorKind::Tls, error.to_string()))).await;
         }
     };
     match state.connection_slot(peer.identity()) {
@@ -82,7 +82,7 @@ where
 }
 
 /// Tells a peer why it is refused, if there is something to tell, and closes.
-async fn dismiss<S>(mut tls: TlsStream<S>, failure: Option<Failure>)
+async fn dismiss<S>(mut tls: TlsStream<S>, failure: Option<WireError>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -5,9 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 use rcmd_certs::{text::printable, tls::Revalidation};
 use rcmd_protocol::{
     connection::Role,
-    error::Fault,
+    error::ProtocolError,
     frame::{Frame, Kind, capability},
-    io::{self, Ended, Reader, Sender},
+    io::{self, ConnectionError, Reader, Sender},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadHalf},
@@ -42,7 +42,7 @@ struct Connection<S> {
     reader: Reader<ReadHalf<S>>,
     link: Sender,
     /// What a job found wrong with the client.
-    broken: Arc<SetOnce<Fault>>,
+    broken: Arc<SetOnce<ProtocolError>>,
     channels: HashMap<u32, Channel>,
     /// Number of channels at which those of jobs that are gone are looked for.
     sweep_at: usize,
@@ -88,11 +88,11 @@ pub(crate) async fn serve<S, G>(
             connection.link.send(Frame::Error(failure));
             // Who has a newer certificate comes again with it; a revoked one has none.
             resumable = cut != Revalidation::Revoked;
-            Ended::Closed
+            ConnectionError::Closed
         }
         written = &mut writing => match written {
             Ok(Err(ended)) => ended,
-            Ok(Ok(())) | Err(_) => Ended::Closed,
+            Ok(Ok(())) | Err(_) => ConnectionError::Closed,
         },
     };
     connection.lose(&ended, resumable).await;
@@ -105,7 +105,7 @@ pub(crate) async fn serve<S, G>(
 }
 
 impl<S: AsyncRead + AsyncWrite> Connection<S> {
-    async fn read<G>(&mut self, hello_guard: G) -> Ended {
+    async fn read<G>(&mut self, hello_guard: G) -> ConnectionError {
         match self.next().await {
             Ok(Frame::Hello(hello)) => {
                 debug!(peer = %self.peer, agent = ?hello.agent, "connected");
@@ -113,7 +113,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
                     self.compress();
                 }
             }
-            Ok(_) => return Ended::Closed,
+            Ok(_) => return ConnectionError::Closed,
             Err(ended) => return ended,
         }
         drop(hello_guard);
@@ -124,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             };
             if let Err(fault) = self.take(frame).await {
                 self.link.send(Frame::Error(fault.failure()));
-                return Ended::Fault(fault);
+                return ConnectionError::Protocol(fault);
             }
         }
     }
@@ -140,15 +140,15 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         }
     }
 
-    async fn next(&mut self) -> Result<Frame, Ended> {
+    async fn next(&mut self) -> Result<Frame, ConnectionError> {
         tokio::select! {
             frame = self.reader.next() => frame,
-            fault = self.broken.wait() => Err(Ended::Fault(fault.clone())),
-            () = self.state.closing.cancelled() => Err(Ended::Closed),
+            fault = self.broken.wait() => Err(ConnectionError::Protocol(fault.clone())),
+            () = self.state.closing.cancelled() => Err(ConnectionError::Closed),
         }
     }
 
-    async fn take(&mut self, frame: Frame) -> Result<(), Fault> {
+    async fn take(&mut self, frame: Frame) -> Result<(), ProtocolError> {
         let Some(ch) = frame.channel() else { return Ok(()) };
         let (generation, answer) = match frame {
             Frame::Start(start) => {
@@ -206,10 +206,10 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         }
     }
 
-    async fn lose(&mut self, ended: &Ended, resumable: bool) {
-        let resumable = resumable && !matches!(ended, Ended::Fault(_));
+    async fn lose(&mut self, ended: &ConnectionError, resumable: bool) {
+        let resumable = resumable && !matches!(ended, ConnectionError::Protocol(_));
         match ended {
-            Ended::Closed => debug!(peer = %self.peer, "disconnected"),
+            ConnectionError::Closed => debug!(peer = %self.peer, "disconnected"),
             ended => {
                 // It may hold what the peer wrote.
                 let reason = printable(&ended.to_string());

@@ -1,6 +1,6 @@
 //! Denials: the kind of reason, the rules that decided, and words for the client and the log.
 
-use rcmd_protocol::outcome::{ErrorKind, Failure};
+use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 /// The rule that nobody writes: what was judged must be what runs.
 pub const PROGRAM_WRITABLE: &str = "program_writable";
@@ -51,7 +51,7 @@ impl DenialKind {
     }
 }
 
-impl From<Denial> for Failure {
+impl From<Denial> for WireError {
     fn from(denial: Denial) -> Self {
         Self::new(ErrorKind::Denied, denial.reason).hint(denial.hint)
     }

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rcmd_protocol::outcome::{ErrorKind, Failure};
+use rcmd_protocol::outcome::{ErrorKind, WireError};
 use rustix::{
     fs::{Access, AtFlags, CWD, accessat},
     io::Errno,
@@ -226,7 +226,7 @@ impl SpawnError {
     }
 }
 
-impl From<SpawnError> for Failure {
+impl From<SpawnError> for WireError {
     fn from(error: SpawnError) -> Self {
         let failure = Self::new(error.kind(), error.to_string()).hint(error.hint());
         match error {

@@ -14,7 +14,7 @@ use std::{
     thread,
 };
 
-use rcmd_protocol::outcome::{ErrorKind, Failure};
+use rcmd_protocol::outcome::{ErrorKind, WireError};
 use tokio::sync::oneshot;
 
 /// Enough that one slow file system does not stop all starts, and few enough that programs being
@@ -70,7 +70,7 @@ impl FileThreads {
     pub async fn run<T: Send + 'static>(
         &self,
         look: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, WireError> {
         let (answer, answered) = oneshot::channel();
         let look = move || {
             if !answer.is_closed() {
@@ -81,7 +81,7 @@ impl FileThreads {
         queue.lock().waiting.push_back(Box::new(look));
         queue.came.notify_one();
         answered.await.map_err(|_| {
-            Failure::new(ErrorKind::Resources, "the host's files could not be looked at")
+            WireError::new(ErrorKind::Resources, "the host's files could not be looked at")
                 .hint("Nothing ran; the server's log may say more.")
         })
     }

@@ -5,7 +5,7 @@
 
 use std::{ffi::OsStr, net::IpAddr, sync::Arc, time::SystemTime};
 
-use rcmd_protocol::{frame::Mode, outcome::Failure, request::Request};
+use rcmd_protocol::{frame::Mode, outcome::WireError, request::Request};
 
 use crate::{
     policy::{self, Action, Authorization, Denial, HostFacts, Permit, PolicySlice, RequestContext},
@@ -30,7 +30,7 @@ pub(crate) enum Refused {
     /// It may not be done.
     Denied(Denial),
     /// It can't be done.
-    Failed(Failure),
+    Failed(WireError),
 }
 
 impl From<Denial> for Refused {
@@ -39,8 +39,8 @@ impl From<Denial> for Refused {
     }
 }
 
-impl From<Failure> for Refused {
-    fn from(failure: Failure) -> Self {
+impl From<WireError> for Refused {
+    fn from(failure: WireError) -> Self {
         Self::Failed(failure)
     }
 }
@@ -51,7 +51,7 @@ impl From<SpawnError> for Refused {
     }
 }
 
-impl From<Refused> for Failure {
+impl From<Refused> for WireError {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Denied(denial) => denial.into(),

@@ -6,10 +6,10 @@ use std::{
 };
 
 use rcmd_protocol::{
-    error::Fault,
+    error::ProtocolError,
     frame::{Attach, Attached, End, Frame, OutputOffsets, Refusal, Start, Stream, Verdict},
     ids::{JobId, Key, RequestDigest},
-    outcome::{ErrorKind, Failure},
+    outcome::{ErrorKind, WireError},
     request::{Request, RequestError},
 };
 use tracing::{debug, info};
@@ -49,16 +49,16 @@ pub(crate) async fn start(
     peer: &Arc<Peer>,
     start: Start,
     sink: Sink,
-) -> Result<Answer, Fault> {
+) -> Result<Answer, ProtocolError> {
     let request = match start.body.request() {
         Ok(request) => request,
-        Err(RequestError::Fault(fault)) => return Err(fault),
+        Err(RequestError::Protocol(fault)) => return Err(fault),
         Err(RequestError::Refused(failure)) => {
             return Ok(no_request(state, peer, sink, failure));
         }
     };
     let Some(wishes) = Wishes::of(&start.body) else {
-        let failure = Failure::new(ErrorKind::Protocol, "none of the digests is known here")
+        let failure = WireError::new(ErrorKind::Protocol, "none of the digests is known here")
             .hint("Every server has sha256.");
         return Ok(refuse(&sink, failure));
     };
@@ -95,7 +95,7 @@ pub(crate) async fn start(
         Ok(id) => id,
         Err(error) => {
             let message = format!("no random numbers: {error}");
-            return Ok(refuse(&sink, Failure::new(ErrorKind::Resources, message)));
+            return Ok(refuse(&sink, WireError::new(ErrorKind::Resources, message)));
         }
     };
     let admitted = match admit(state, peer, start.body.payload().len()) {
@@ -134,9 +134,9 @@ pub(crate) fn ask(
     peer: &Arc<Peer>,
     start: &Start,
     sink: Sink,
-) -> Result<Answer, Fault> {
+) -> Result<Answer, ProtocolError> {
     let request = match start.body.request() {
-        Err(RequestError::Fault(fault)) => return Err(fault),
+        Err(RequestError::Protocol(fault)) => return Err(fault),
         Err(RequestError::Refused(failure)) => {
             say(peer, &sink, Err(failure));
             return Ok(Answer::Refused);
@@ -166,7 +166,7 @@ pub(crate) fn ask(
 }
 
 /// Answers a question.
-fn say(peer: &Peer, sink: &Sink, judged: Result<String, Failure>) {
+fn say(peer: &Peer, sink: &Sink, judged: Result<String, WireError>) {
     debug!(%peer, permitted = judged.is_ok(), "asked");
     let (note, failure) = match judged {
         Ok(note) => (Some(note), None),
@@ -177,7 +177,11 @@ fn say(peer: &Peer, sink: &Sink, judged: Result<String, Failure>) {
 }
 
 /// What a start would run.
-async fn would(state: &Arc<ServerState>, peer: &Peer, request: Request) -> Result<String, Failure> {
+async fn would(
+    state: &Arc<ServerState>,
+    peer: &Peer,
+    request: Request,
+) -> Result<String, WireError> {
     let slice = state.policy.load().slice(peer.principal());
     let account = other_account(state, &slice, &request).await?;
     let context = RequestContext { source: peer.address().ip(), time: SystemTime::now() };
@@ -228,7 +232,7 @@ struct Admitted {
 }
 
 /// Reserves what a start of this size needs until it runs.
-fn admit(state: &ServerState, peer: &Peer, size: usize) -> Result<Admitted, Failure> {
+fn admit(state: &ServerState, peer: &Peer, size: usize) -> Result<Admitted, WireError> {
     if state.is_draining() {
         return Err(job::draining());
     }
@@ -238,10 +242,10 @@ fn admit(state: &ServerState, peer: &Peer, size: usize) -> Result<Admitted, Fail
 }
 
 /// Counts what is kept of a request of this size until it runs.
-fn hold(state: &ServerState, size: usize) -> Result<Share, Failure> {
+fn hold(state: &ServerState, size: usize) -> Result<Share, WireError> {
     let budget = &state.jobs.budget;
     if size > REQUEST_ALWAYS && !budget.has_room() {
-        return Err(Failure::new(
+        return Err(WireError::new(
             ErrorKind::Busy,
             "the server holds as much as it may for its clients",
         )
@@ -274,7 +278,7 @@ fn not_admitted(
     request: Request,
     digest: RequestDigest,
     sink: Sink,
-    failure: Failure,
+    failure: WireError,
 ) -> Answer {
     let state = Arc::clone(&claim.state);
     let Backoff { delay, pause_reading } = lateness(&state, &peer, &failure);
@@ -398,11 +402,11 @@ fn answer_kept(
         Some(KeyState::Conflict) => refused(sink, Refusal::Conflict),
         Some(KeyState::Expired) => refuse(
             sink,
-            Failure::new(ErrorKind::KeyExpired, "this key was used more than 7 days ago")
+            WireError::new(ErrorKind::KeyExpired, "this key was used more than 7 days ago")
                 .hint("Whatever it started has ended; use another --key to run it again."),
         ),
         Some(KeyState::Lost) => {
-            let failure = Failure::new(
+            let failure = WireError::new(
                 ErrorKind::Lost,
                 "this key was used, and the server was killed before its command ended",
             )
@@ -442,8 +446,8 @@ fn answer_kept(
 fn turn_away(
     state: &Arc<ServerState>,
     peer: &Peer,
-    failure: Failure,
-    answer: impl FnOnce(Failure) + Send + 'static,
+    failure: WireError,
+    answer: impl FnOnce(WireError) + Send + 'static,
 ) -> Answer {
     let Backoff { delay, pause_reading } = lateness(state, peer, &failure);
     if delay.is_zero() {
@@ -456,7 +460,7 @@ fn turn_away(
 }
 
 /// Returns how late a peer is to be told this.
-fn lateness(state: &ServerState, peer: &Peer, failure: &Failure) -> Backoff {
+fn lateness(state: &ServerState, peer: &Peer, failure: &WireError) -> Backoff {
     if failure.kind != ErrorKind::Busy {
         return Backoff { delay: Duration::ZERO, pause_reading: false };
     }
@@ -465,7 +469,7 @@ fn lateness(state: &ServerState, peer: &Peer, failure: &Failure) -> Backoff {
 }
 
 /// Waits before a failure is told; so much of the time to come again has passed then.
-async fn delayed(state: &ServerState, failure: Failure, delay: Duration) -> Failure {
+async fn delayed(state: &ServerState, failure: WireError, delay: Duration) -> WireError {
     if delay.is_zero() {
         return failure;
     }
@@ -475,11 +479,16 @@ async fn delayed(state: &ServerState, failure: Failure, delay: Duration) -> Fail
     }
     let waited = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
     let left = failure.retry_after_ms.map(|wait| wait.saturating_sub(waited).max(1));
-    Failure { retry_after_ms: left, ..failure }
+    WireError { retry_after_ms: left, ..failure }
 }
 
 /// Rejects a malformed start. Nothing can be audited as an attempt, so only the refusal is recorded.
-fn no_request(state: &Arc<ServerState>, peer: &Arc<Peer>, sink: Sink, failure: Failure) -> Answer {
+fn no_request(
+    state: &Arc<ServerState>,
+    peer: &Arc<Peer>,
+    sink: Sink,
+    failure: WireError,
+) -> Answer {
     let (state, peer) = (Arc::clone(state), Arc::clone(peer));
     // The audit is on the disk.
     state.clone().tasks.spawn(async move {
@@ -491,7 +500,7 @@ fn no_request(state: &Arc<ServerState>, peer: &Arc<Peer>, sink: Sink, failure: F
     Answer::Refused
 }
 
-fn refuse(sink: &Sink, failure: Failure) -> Answer {
+fn refuse(sink: &Sink, failure: WireError) -> Answer {
     sink.link.send(job::not_started(sink.ch, failure));
     Answer::Refused
 }

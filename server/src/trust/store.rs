@@ -11,7 +11,7 @@ use rcmd_certs::{
     enroll::{EnrollError, Kind, Member},
     tls::{self, Revalidation, Revocation, ServerFiles, ServerSide, TlsError},
 };
-use rcmd_protocol::outcome::{ErrorKind, Failure};
+use rcmd_protocol::outcome::{ErrorKind, WireError};
 use rustls::pki_types::UnixTime;
 use tokio::{sync::watch, time::sleep};
 use tracing::{error, info, warn};
@@ -124,7 +124,7 @@ impl Trust {
     ///
     /// # Cancel safety
     /// Cancel safe: dropping the future loses nothing.
-    pub async fn watch_peer(&self, peer: &Peer) -> (Revalidation, Failure) {
+    pub async fn watch_peer(&self, peer: &Peer) -> (Revalidation, WireError) {
         let mut side = self.side.subscribe();
         // The handshake has just verified it, unless what is trusted has changed since.
         let mut is_verified = Arc::ptr_eq(&side.borrow().clients, peer.verified_by());
@@ -133,7 +133,7 @@ impl Trust {
             if !std::mem::take(&mut is_verified)
                 && let Err(cut) = clients.judge(peer.chain(), UnixTime::now())
             {
-                let failure = Failure::new(ErrorKind::Tls, cut.to_string()).hint(cut.remedy());
+                let failure = WireError::new(ErrorKind::Tls, cut.to_string()).hint(cut.remedy());
                 return (cut, failure);
             }
             // The last second of its validity still counts (RFC 5280 section 4.1.2.5).

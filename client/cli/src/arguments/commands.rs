@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
-use rcmd_protocol::outcome::{ErrorKind, Failure};
+use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 /// Commands at once, unless said otherwise.
 const PARALLEL: u16 = 8;
@@ -65,8 +65,9 @@ impl CommandsOptions {
         &mut self,
         json: bool,
         words: &[OsString],
-    ) -> Result<Option<Commands>, Failure> {
-        let refused = |message: &str, hint| Err(Failure::new(ErrorKind::Usage, message).hint(hint));
+    ) -> Result<Option<Commands>, WireError> {
+        let refused =
+            |message: &str, hint| Err(WireError::new(ErrorKind::Usage, message).hint(hint));
         let Some(file) = self.commands.take() else {
             // Not by clap: what the missing option conflicts with would excuse its absence.
             return match self.unordered || self.parallel.is_some() || self.max_output.is_some() {

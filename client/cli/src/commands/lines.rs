@@ -8,7 +8,7 @@ use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
 use rcmd_certs::files::shown;
-use rcmd_client::{ErrorKind, Failure};
+use rcmd_client::{ErrorKind, WireError};
 use serde::de::{Deserialize, Deserializer, Visitor};
 use tokio::sync::mpsc;
 
@@ -28,7 +28,7 @@ pub(super) struct Line {
     /// Its place among all lines, from 1.
     pub(super) number: u64,
     /// What it asks for, or why that can't be told.
-    pub(super) words: Result<CommandSpec, Failure>,
+    pub(super) words: Result<CommandSpec, WireError>,
 }
 
 /// Where lines come from.
@@ -54,10 +54,10 @@ impl Lines {
     ///
     /// # Errors
     /// A usage failure when it can't be read or a line is no command: nothing of it is to run.
-    pub(super) fn of_file(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn of_file(path: &Path) -> Result<Self, WireError> {
         let name = shown(path);
         let unread = |error: io::Error| {
-            Failure::new(ErrorKind::Usage, format!("cannot read {name}: {error}"))
+            WireError::new(ErrorKind::Usage, format!("cannot read {name}: {error}"))
                 .hint("Nothing ran; `--commands -` reads standard input.")
         };
         let mut bytes = Vec::new();
@@ -65,7 +65,7 @@ impl Lines {
         file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unread)?;
         if bytes.len() as u64 > LARGEST {
             let message = format!("{name} is larger than {} MiB", LARGEST >> 20);
-            return Err(Failure::new(ErrorKind::Usage, message)
+            return Err(WireError::new(ErrorKind::Usage, message)
                 .hint("Nothing ran; let standard input be the file: `--commands - < FILE`."));
         }
         let mut count = 0;
@@ -85,9 +85,9 @@ impl Lines {
     ///
     /// # Errors
     /// When no thread is to be had.
-    pub(super) fn of_stdin() -> Result<Self, Failure> {
+    pub(super) fn of_stdin() -> Result<Self, WireError> {
         let blocks = input::blocks().map_err(|error| {
-            Failure::new(ErrorKind::Resources, format!("no thread for standard input: {error}"))
+            WireError::new(ErrorKind::Resources, format!("no thread for standard input: {error}"))
                 .hint("Nothing ran; see `ulimit -u`.")
         })?;
         Ok(Self::new(Some(blocks)))
@@ -167,7 +167,7 @@ impl Lines {
 }
 
 /// What a line asks for, if anything.
-fn read(line: &[u8], number: u64, place: &str) -> Option<Result<CommandSpec, Failure>> {
+fn read(line: &[u8], number: u64, place: &str) -> Option<Result<CommandSpec, WireError>> {
     let begin = line.trim_ascii_start();
     if begin.is_empty() || begin.starts_with(b"#") {
         return None;
@@ -175,16 +175,16 @@ fn read(line: &[u8], number: u64, place: &str) -> Option<Result<CommandSpec, Fai
     let words = if line.starts_with(b"[") { argv(line) } else { shell(line) };
     Some(words.map_err(|reason| {
         let message = format!("line {number} of {place} is no command: {reason}");
-        Failure::new(ErrorKind::Usage, message).hint(
+        WireError::new(ErrorKind::Usage, message).hint(
             "A line is one for the shell, or a JSON array such as [\"ls\", \"-l\"]; a shell line that \
              begins with `[` needs a blank before it.",
         )
     }))
 }
 
-fn longer(number: u64) -> Failure {
+fn longer(number: u64) -> WireError {
     let message = format!("line {number} is longer than {} MiB", LONGEST >> 20);
-    Failure::new(ErrorKind::TooBig, message)
+    WireError::new(ErrorKind::TooBig, message)
         .hint("A command has at most 1 MiB of arguments; send what is longer as a file.")
 }
 

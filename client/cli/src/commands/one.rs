@@ -149,7 +149,7 @@ impl Done {
 
 #[cfg(test)]
 mod tests {
-    use rcmd_client::{ErrorKind, Failure};
+    use rcmd_client::{ErrorKind, WireError};
     use serde_json::Value;
 
     use super::*;
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_record_is_the_result_object_in_one_line() {
-        let report = not_started("web1", Failure::new(ErrorKind::Usage, "no\ncommand"));
+        let report = not_started("web1", WireError::new(ErrorKind::Usage, "no\ncommand"));
         let expected = serde_json::to_value(&report).unwrap();
         let mut done = Done::not_started(0, 7, report);
         done.stdout.bytes = b"a\nb\r\x1b".to_vec();

@@ -63,12 +63,12 @@ impl fmt::Display for Tally {
 
 #[cfg(test)]
 mod tests {
-    use rcmd_client::{ErrorKind, Failure};
+    use rcmd_client::{ErrorKind, WireError};
 
     use super::*;
 
     fn ended(outcome: Outcome, code: Option<u8>) -> Report {
-        Report { code, ..Report::without_job("web1", outcome, Failure::new(ErrorKind::Lost, "")) }
+        Report { code, ..Report::without_job("web1", outcome, WireError::new(ErrorKind::Lost, "")) }
     }
 
     #[test]

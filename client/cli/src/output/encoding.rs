@@ -1,7 +1,7 @@
 //! `--encoding`: output in another encoding becomes UTF-8, also where a character is split.
 
 use encoding_rs::{CoderResult, Decoder, Encoding};
-use rcmd_protocol::outcome::{ErrorKind, Failure};
+use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 /// Bytes of UTF-8 that are made at a time.
 const BLOCK: usize = 16 * 1024;
@@ -10,11 +10,11 @@ const BLOCK: usize = 16 * 1024;
 ///
 /// # Errors
 /// A usage failure when there is none.
-pub(crate) fn named(name: &str) -> Result<&'static Encoding, Failure> {
+pub(crate) fn named(name: &str) -> Result<&'static Encoding, WireError> {
     Encoding::for_label(name.as_bytes()).ok_or_else(|| {
         let examples =
             "gbk, gb18030, big5, shift_jis, euc-jp, euc-kr, windows-1252, koi8-r, utf-16le";
-        Failure::new(
+        WireError::new(
             ErrorKind::Usage,
             format!("there is no encoding `{name}`; there are, among others, {examples}"),
         )

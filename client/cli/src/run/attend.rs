@@ -4,7 +4,7 @@ use std::io;
 use std::pin::pin;
 
 use rcmd_client::{
-    Child, ChildStdin, ChildStdout, Client, ErrorKind, Failure, Outcome, Report, Signal, Started,
+    Child, ChildStdin, ChildStdout, Client, ErrorKind, Outcome, Report, Signal, Started, WireError,
 };
 use rcmd_protocol::frame::Stream;
 use tokio::time::Instant;
@@ -32,7 +32,7 @@ struct RunSession<'a> {
     job: Option<String>,
     report: Option<Report>,
     reader_gone: bool,
-    trouble: Option<Failure>,
+    trouble: Option<WireError>,
     given_up: Option<Signal>,
 }
 
@@ -153,7 +153,7 @@ impl<'a> RunSession<'a> {
         }
     }
 
-    fn spoil(&mut self, failure: Failure) {
+    fn spoil(&mut self, failure: WireError) {
         self.child.cancel();
         self.trouble.get_or_insert(failure);
     }
@@ -189,7 +189,7 @@ impl<'a> RunSession<'a> {
 
     fn unconfirmed(&self) -> Report {
         let failure =
-            Failure::new(ErrorKind::Lost, "the command was killed, and its end not confirmed")
+            WireError::new(ErrorKind::Lost, "the command was killed, and its end not confirmed")
                 .hint(
                     "If the host is reachable it is gone; if not, it ends when the grace is over.",
                 );
@@ -247,7 +247,7 @@ async fn pump(stream: Stream, source: Option<ChildStdout>, feed: Feed) {
     }
 }
 
-fn unread(error: &io::Error) -> Failure {
-    Failure::new(ErrorKind::LocalIo, format!("cannot read standard input: {error}"))
+fn unread(error: &io::Error) -> WireError {
+    WireError::new(ErrorKind::LocalIo, format!("cannot read standard input: {error}"))
         .hint("The command was killed there; -n sends no standard input.")
 }

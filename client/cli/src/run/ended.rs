@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rcmd_client::{ErrorKind, Failure, Outcome, Report, Signal};
+use rcmd_client::{ErrorKind, Outcome, Report, Signal, WireError};
 
 use crate::output::sink::Place;
 use crate::status;
@@ -44,7 +44,7 @@ impl Ended {
     }
 
     /// Returns this end after something could not be written or read here.
-    pub(super) fn spoiled(self, failure: Failure) -> Self {
+    pub(super) fn spoiled(self, failure: WireError) -> Self {
         let report = Report {
             outcome: Outcome::Unknown,
             code: None,
@@ -59,7 +59,7 @@ impl Ended {
 }
 
 /// Returns the failure to write to `place`.
-pub(super) fn unwritten(place: Place, error: &io::Error) -> Failure {
-    Failure::new(ErrorKind::LocalIo, format!("cannot write {}: {error}", place.name()))
+pub(super) fn unwritten(place: Place, error: &io::Error) -> WireError {
+    WireError::new(ErrorKind::LocalIo, format!("cannot write {}: {error}", place.name()))
         .hint("The command was killed there; make room here, or send its output elsewhere.")
 }

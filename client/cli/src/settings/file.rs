@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use encoding_rs::Encoding;
 use rcmd_certs::files::{self, shown};
-use rcmd_protocol::outcome::{ErrorKind, Failure};
+use rcmd_protocol::outcome::{ErrorKind, WireError};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
@@ -33,15 +33,15 @@ impl File {
     ///
     /// # Errors
     /// When it can't be read or understood; the message names line and column.
-    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn read(path: &Path) -> Result<Self, WireError> {
         let bytes = match files::read_public(path) {
             Ok(bytes) => bytes,
             Err(error) if error.is_missing() => return Ok(Self::default()),
-            Err(error) => return Err(Failure::new(ErrorKind::Usage, error.to_string())),
+            Err(error) => return Err(WireError::new(ErrorKind::Usage, error.to_string())),
         };
         Self::parse(&bytes).map_err(|(line, column, reason)| {
             let place = format!("{}:{line}:{column}", shown(path));
-            Failure::new(ErrorKind::Usage, format!("{place}: {reason}"))
+            WireError::new(ErrorKind::Usage, format!("{place}: {reason}"))
                 .hint("Mend that line, or remove it; `rcmd-client --help` lists the settings.")
         })
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rcmd_protocol::outcome::{ErrorKind, Failure};
+use rcmd_protocol::outcome::{ErrorKind, WireError};
 use tokio::time::Instant;
 
 use super::{
@@ -14,7 +14,7 @@ use crate::link::{backoff::spread, progress::Notice};
 impl Channel {
     /// Rests until the host wants to be asked again. Returns false when it is not to be asked again: it
     /// did not say when, or that is later than anybody waits for, or nobody wants the command any more.
-    pub(in crate::link) fn rest(&mut self, failure: &Failure) -> bool {
+    pub(in crate::link) fn rest(&mut self, failure: &WireError) -> bool {
         let now = Instant::now();
         let Some(wait) = failure.retry_after_ms.filter(|_| failure.kind == ErrorKind::Busy) else {
             return false;
@@ -60,7 +60,7 @@ impl Channel {
     }
 
     /// Returns why it did not start, if that was the last thing that the host said.
-    pub(super) fn turned_away(&mut self) -> Option<Failure> {
+    pub(super) fn turned_away(&mut self) -> Option<WireError> {
         self.busy_retry.answer.take().filter(|_| self.sent == StartSent::Never)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rcmd_protocol::outcome::Failure;
+use rcmd_protocol::outcome::WireError;
 use tokio::time::Instant;
 
 /// How long a host may be busy. The host has said that nothing ran, so that the start can be sent
@@ -13,7 +13,7 @@ pub(super) struct BusyRetry {
     /// When it ends; known from the first such answer on.
     pub(super) until: Option<Instant>,
     /// The last such answer, as long as no other came.
-    pub(super) answer: Option<Failure>,
+    pub(super) answer: Option<WireError>,
 }
 
 impl BusyRetry {

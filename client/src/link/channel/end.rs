@@ -3,7 +3,7 @@
 use rcmd_protocol::{
     error::Corrupt,
     frame::Exit,
-    outcome::{ErrorKind, Failure, Outcome},
+    outcome::{ErrorKind, Outcome, WireError},
 };
 
 use super::{Channel, Next, state::StartSent};
@@ -34,11 +34,11 @@ impl Channel {
         self.abandon(connection);
         let message = format!("{corrupt} (from {})", self.host);
         let hint = "Don't use this output; run the command again.";
-        self.end_without(Failure::new(ErrorKind::Corrupt, message).hint(hint))
+        self.end_without(WireError::new(ErrorKind::Corrupt, message).hint(hint))
     }
 
     /// Ends it without an end from the server: unknown, unless nothing of it can have left.
-    pub(in crate::link) fn end_without(&mut self, failure: Failure) -> Next {
+    pub(in crate::link) fn end_without(&mut self, failure: WireError) -> Next {
         if let Some(busy) = self.turned_away() {
             return self.conclude(Outcome::NotStarted, busy);
         }
@@ -50,13 +50,13 @@ impl Channel {
     }
 
     /// Ends it in this way.
-    pub(in crate::link) fn conclude(&mut self, outcome: Outcome, failure: Failure) -> Next {
+    pub(in crate::link) fn conclude(&mut self, outcome: Outcome, failure: WireError) -> Next {
         let report = self.report(outcome, Some(failure));
         self.publish(report)
     }
 
-    fn report(&self, outcome: Outcome, error: Option<Failure>) -> Report {
-        let nothing = Failure::new(ErrorKind::Lost, "");
+    fn report(&self, outcome: Outcome, error: Option<WireError>) -> Report {
+        let nothing = WireError::new(ErrorKind::Lost, "");
         let mut report = Report::without_job(&self.host, outcome, nothing);
         report.error = error;
         report.job = self.job.as_ref().map(|(job, _)| job.to_string());

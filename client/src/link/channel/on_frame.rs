@@ -2,10 +2,10 @@
 
 use rcmd_protocol::{
     digest::Algorithm,
-    error::Fault,
+    error::ProtocolError,
     frame::{Attached, Data, End, Exit, Frame, Refusal, Stream, Verdict, Window},
     ids::JobId,
-    outcome::{ErrorKind, Failure, Outcome},
+    outcome::{ErrorKind, Outcome, WireError},
     stream::EndError,
 };
 
@@ -25,7 +25,7 @@ impl Channel {
         &mut self,
         frame: Frame,
         connection: &mut Connection,
-    ) -> Result<Next, Fault> {
+    ) -> Result<Next, ProtocolError> {
         let kind = frame.kind().as_str();
         match (self.purpose, &frame) {
             (Purpose::DryRun, Frame::Verdict(_)) => {}
@@ -89,7 +89,7 @@ impl Channel {
         job: JobId,
         digest: Algorithm,
         frame: &'static str,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ProtocolError> {
         let named = (job, digest);
         if self.job.as_ref().is_some_and(|job| *job != named) {
             return Err(unexpected(frame, "the command had another job or digest"));
@@ -107,7 +107,11 @@ impl Channel {
         self.reporter.started(started);
     }
 
-    fn attached(&mut self, attached: Attached, connection: &mut Connection) -> Result<(), Fault> {
+    fn attached(
+        &mut self,
+        attached: Attached,
+        connection: &mut Connection,
+    ) -> Result<(), ProtocolError> {
         let (asked, lost) = match self.state {
             State::Starting { lost, .. } => (true, lost),
             State::Attaching { lost, .. } => (false, lost),
@@ -156,7 +160,7 @@ impl Channel {
                 let message = format!("{host} knows nothing of the command any more");
                 let hint =
                     "The server was started anew; look on the host for what the command did.";
-                self.end_without(Failure::new(ErrorKind::Lost, message).hint(hint))
+                self.end_without(WireError::new(ErrorKind::Lost, message).hint(hint))
             }
             Refusal::Superseded if asking && self.generation_retries < GENERATION_RETRIES => {
                 self.generation_retries += 1;
@@ -166,21 +170,21 @@ impl Channel {
             Refusal::Superseded => {
                 let message = format!("another client has taken the command on {host} over");
                 self.end_without(
-                    Failure::new(ErrorKind::Lost, message)
+                    WireError::new(ErrorKind::Lost, message)
                         .hint("That client has its output and end."),
                 )
             }
             Refusal::Conflict => {
                 let message = format!("on {host} this key stands for another request");
                 let failure =
-                    Failure::new(ErrorKind::KeyConflict, message).hint("Choose another --key.");
+                    WireError::new(ErrorKind::KeyConflict, message).hint("Choose another --key.");
                 let ran = self.job.is_some();
                 self.conclude(if ran { Outcome::Unknown } else { Outcome::NotStarted }, failure)
             }
             Refusal::Gone => {
                 let message = format!("{host} keeps the command's end no longer");
                 let hint = "Look on the host for what the command did.";
-                self.end_without(Failure::new(ErrorKind::Lost, message).hint(hint))
+                self.end_without(WireError::new(ErrorKind::Lost, message).hint(hint))
             }
         }
     }
@@ -192,7 +196,7 @@ impl Channel {
         never || self.start.body().keep()
     }
 
-    fn data(&mut self, data: Data, connection: &mut Connection) -> Result<(), Fault> {
+    fn data(&mut self, data: Data, connection: &mut Connection) -> Result<(), ProtocolError> {
         let (stream, timed) = (data.stream, self.start.body().timestamps());
         self.on_job("data")?;
         self.streams.output(stream).data(data, timed)?;
@@ -200,16 +204,16 @@ impl Channel {
         Ok(())
     }
 
-    fn end(&mut self, end: &End, connection: &mut Connection) -> Result<Next, Fault> {
+    fn end(&mut self, end: &End, connection: &mut Connection) -> Result<Next, ProtocolError> {
         self.on_job("end")?;
         match self.streams.output(end.stream).end(end) {
             Ok(()) => Ok(Next::Continue),
-            Err(EndError::Fault(fault)) => Err(fault),
+            Err(EndError::Protocol(fault)) => Err(fault),
             Err(EndError::Corrupt(corrupt)) => Ok(self.corrupt(&corrupt, connection)),
         }
     }
 
-    fn exit(&mut self, exit: &Exit, connection: &mut Connection) -> Result<Next, Fault> {
+    fn exit(&mut self, exit: &Exit, connection: &mut Connection) -> Result<Next, ProtocolError> {
         match exit.outcome() {
             Outcome::NotStarted if self.started_at.is_some() => {
                 return Err(unexpected("exit", "the command had started"));
@@ -225,7 +229,7 @@ impl Channel {
                     .and_then(|()| streams.stderr.check_exit(stderr.bytes, stderr.digest));
                 match settled {
                     Ok(()) => {}
-                    Err(EndError::Fault(fault)) => return Err(fault),
+                    Err(EndError::Protocol(fault)) => return Err(fault),
                     Err(EndError::Corrupt(corrupt)) => {
                         return Ok(self.corrupt(&corrupt, connection));
                     }
@@ -242,7 +246,7 @@ impl Channel {
         Ok(self.verified(exit))
     }
 
-    fn on_job(&self, frame: &'static str) -> Result<(), Fault> {
+    fn on_job(&self, frame: &'static str) -> Result<(), ProtocolError> {
         match self.state {
             State::Running { .. } => Ok(()),
             _ => Err(unexpected(frame, "its command has not started")),
@@ -257,6 +261,6 @@ impl Channel {
     }
 }
 
-fn unexpected(frame: &'static str, why: &'static str) -> Fault {
-    Fault::Unexpected { frame, why }
+fn unexpected(frame: &'static str, why: &'static str) -> ProtocolError {
+    ProtocolError::Unexpected { frame, why }
 }

@@ -4,8 +4,8 @@ use std::{io, time::Duration};
 
 use rcmd_protocol::{
     frame::Frame,
-    io::Ended,
-    outcome::{ErrorKind, Failure, Outcome},
+    io::ConnectionError,
+    outcome::{ErrorKind, Outcome, WireError},
 };
 use tokio::time::{Instant, timeout};
 
@@ -19,44 +19,48 @@ use crate::link::{
 
 impl ConnectionDriver {
     /// The connection has ended. What that proves for each channel is decided here.
-    pub(super) async fn lost(&mut self, ended: Ended) {
+    pub(super) async fn lost(&mut self, ended: ConnectionError) {
         let Some(connection) = self.connection.take() else { return };
         self.numbers.clear();
         self.healing.racing_since = None;
         let greeted = connection.hello.is_some();
         let reason = match &ended {
-            Ended::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            ConnectionError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 "it was cut off".to_owned()
             }
             ended => ended.to_string(),
         };
         let verdict = match ended {
-            Ended::Fault(fault) => {
+            ConnectionError::Protocol(fault) => {
                 // Nothing that this server says can be relied on.
                 let failure = fault.failure();
                 let message = format!("{} broke the protocol: {}", self.host, failure.message);
-                self.end_all(&Failure { message, ..failure }, false);
+                self.end_all(&WireError { message, ..failure }, false);
                 return connection.close(false).await;
             }
             // A server that was started anew may have no room for all at once.
-            Ended::Told(failure)
+            ConnectionError::ClosedByPeer(failure)
                 if failure.kind == ErrorKind::Busy
                     && !self.channels.values().all(Channel::is_fresh) =>
             {
                 None
             }
-            Ended::Told(failure) if failure.kind == ErrorKind::Busy && !greeted => {
+            ConnectionError::ClosedByPeer(failure)
+                if failure.kind == ErrorKind::Busy && !greeted =>
+            {
                 return self.hold_off(&failure);
             }
             // Its certificate ended in the middle; whoever dials again has another, or learns why not.
-            Ended::Told(failure) if failure.kind == ErrorKind::Tls && greeted => None,
+            ConnectionError::ClosedByPeer(failure) if failure.kind == ErrorKind::Tls && greeted => {
+                None
+            }
             // The server judges a client before it takes any start from it.
-            Ended::Told(failure) if !greeted => Some((failure, true)),
-            Ended::Told(failure) => Some((failure, false)),
-            Ended::Io(error) if !greeted => {
+            ConnectionError::ClosedByPeer(failure) if !greeted => Some((failure, true)),
+            ConnectionError::ClosedByPeer(failure) => Some((failure, false)),
+            ConnectionError::Io(error) if !greeted => {
                 self.connector.refusal(&error).map(|failure| (failure, true))
             }
-            Ended::Io(_) | Ended::Closed | Ended::Gone(_) => None,
+            ConnectionError::Io(_) | ConnectionError::Closed | ConnectionError::Gone(_) => None,
         };
         if let Some((failure, nothing_ran)) = verdict {
             return self.end_all(&failure, nothing_ran);
@@ -66,7 +70,7 @@ impl ConnectionDriver {
     }
 
     /// The server has no room for this connection: what wants to be asked again rests until then.
-    fn hold_off(&mut self, failure: &Failure) {
+    fn hold_off(&mut self, failure: &WireError) {
         for channel in self.channels.values_mut() {
             if channel.resting().is_none() && !channel.rest(failure) {
                 let _ended = channel.conclude(Outcome::NotStarted, failure.clone());
@@ -117,7 +121,7 @@ impl ConnectionDriver {
 
     /// Ends all commands for one reason. With `nothing_ran`, those that no other connection had did not
     /// start.
-    pub(super) fn end_all(&mut self, failure: &Failure, nothing_ran: bool) {
+    pub(super) fn end_all(&mut self, failure: &WireError, nothing_ran: bool) {
         for channel in self.channels.values_mut() {
             let _ended = if nothing_ran && channel.is_fresh() {
                 channel.conclude(Outcome::NotStarted, failure.clone())
@@ -212,7 +216,7 @@ impl ConnectionDriver {
         }
     }
 
-    pub(super) fn grace_is_over(&self) -> Failure {
+    pub(super) fn grace_is_over(&self) -> WireError {
         let Healing { lost, dial_error, .. } = &self.healing;
         let lost = lost.as_deref().unwrap_or("it was never made");
         let mut message = format!("the connection to {} was lost ({lost})", self.host);
@@ -222,7 +226,7 @@ impl ConnectionDriver {
             }
             None => message.push_str(" and the command was not taken up again in time"),
         }
-        Failure::new(ErrorKind::Lost, message).hint(format!(
+        WireError::new(ErrorKind::Lost, message).hint(format!(
             "Try `rcmd-client doctor {}`; look on the host for what the command did.",
             self.host
         ))
@@ -233,7 +237,7 @@ impl ConnectionDriver {
 fn within(limit: Duration, dialing: Dialing) -> Dialing {
     Box::pin(async move {
         timeout(limit, dialing).await.unwrap_or_else(|_| {
-            let failure = Failure::new(ErrorKind::Unreachable, "there was no answer in time");
+            let failure = WireError::new(ErrorKind::Unreachable, "there was no answer in time");
             Err(DialError { failure, is_final: false })
         })
     })

@@ -18,7 +18,7 @@ fn permitted(ch: u32) -> Frame {
 }
 
 /// A dry run of a command with a lock and with everything else that a start may have.
-fn asking(link: &Handle) -> tokio::task::JoinHandle<Result<String, Failure>> {
+fn asking(link: &Handle) -> tokio::task::JoinHandle<Result<String, WireError>> {
     let mut command = echo(link);
     command.arg("hi").env("A", "b").user("app").current_dir("/srv").stdin(Stdio::Piped);
     command.timeout(Duration::from_secs(9)).lock("deploy", Duration::from_secs(1));
@@ -49,7 +49,7 @@ async fn a_denial_is_the_failure_that_a_start_would_have_had() {
     let mut peer = host.accept().await;
     peer.say(able(&ALL)).await;
     while !matches!(peer.expect().await, Frame::Ask(_)) {}
-    let denied = Failure::new(ErrorKind::Denied, "no").hint("Ask bob.");
+    let denied = WireError::new(ErrorKind::Denied, "no").hint("Ask bob.");
     let failure = Some(denied.clone());
     peer.say(Frame::Verdict(Verdict { ch: 1, permitted: false, note: None, failure })).await;
     assert_eq!(answer.await.unwrap(), Err(denied));

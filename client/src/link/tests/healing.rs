@@ -271,7 +271,7 @@ async fn a_refused_certificate_on_the_way_back_ends_the_attempts() {
     drop(peer);
     let cut = Instant::now();
     let mut peer = host.accept().await;
-    peer.say(Frame::Error(Failure::new(ErrorKind::Denied, "revoked"))).await;
+    peer.say(Frame::Error(WireError::new(ErrorKind::Denied, "revoked"))).await;
     assert_eq!(verdict_at_once(&mut child).await, (Outcome::Unknown, Some(ErrorKind::Denied)));
     assert!(cut.elapsed().as_secs() < 1);
 }

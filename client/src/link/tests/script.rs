@@ -17,7 +17,7 @@ use rcmd_protocol::{
         ServerHello, Start, Started, Stream, StreamTotal, Window,
     },
     ids::{Instance, JobId, Key},
-    outcome::{ErrorKind, Failure, Outcome},
+    outcome::{ErrorKind, Outcome, WireError},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
@@ -55,7 +55,7 @@ impl Script {
 impl Connector for Script {
     fn dial(&self) -> Dialing {
         let result = if self.down.load(Ordering::Relaxed) {
-            let failure = Failure::new(ErrorKind::Unreachable, "the host is down");
+            let failure = WireError::new(ErrorKind::Unreachable, "the host is down");
             Err(DialError { failure, is_final: false })
         } else {
             Ok(Box::new(self.connect()) as _)
@@ -67,7 +67,7 @@ impl Connector for Script {
         false
     }
 
-    fn refusal(&self, _: &io::Error) -> Option<Failure> {
+    fn refusal(&self, _: &io::Error) -> Option<WireError> {
         None
     }
 }
@@ -245,13 +245,13 @@ pub(super) fn busy(ch: u32, retry_after_ms: u64) -> Frame {
 }
 
 /// The end of a command of which nothing is known but this.
-pub(super) fn failed(ch: u32, outcome: Outcome, failure: Failure) -> Frame {
+pub(super) fn failed(ch: u32, outcome: Outcome, failure: WireError) -> Frame {
     let exit = Exit::new(outcome, None, None, Some(failure), 9).expect("an end that says how");
     Frame::Exit { ch, exit }
 }
 
-pub(super) fn full(retry_after_ms: u64) -> Failure {
-    Failure::new(ErrorKind::Busy, "full").retry_after_ms(retry_after_ms)
+pub(super) fn full(retry_after_ms: u64) -> WireError {
+    WireError::new(ErrorKind::Busy, "full").retry_after_ms(retry_after_ms)
 }
 
 pub(super) fn window(ch: u32, stream: Stream, got: u64, upto: u64) -> Frame {

@@ -4,7 +4,7 @@ use rcmd_protocol::{
     digest::StreamDigest,
     frame::{Exit, StreamTotal},
     ids::{JobId, Key, RequestDigest},
-    outcome::{ErrorKind, Failure, Outcome},
+    outcome::{ErrorKind, Outcome, WireError},
     signal::Signal,
 };
 use serde::{Deserialize, Serialize};
@@ -118,7 +118,7 @@ impl End {
         };
         let failure = match (&self.kind, &self.message) {
             (Some(kind), Some(message)) => {
-                Some(Failure::new(ErrorKind::parse(kind)?, message.clone()))
+                Some(WireError::new(ErrorKind::parse(kind)?, message.clone()))
             }
             _ => None,
         };

@@ -11,7 +11,7 @@ use std::{
 };
 
 use rcmd_protocol::{
-    outcome::{ErrorKind, Failure},
+    outcome::{ErrorKind, WireError},
     request::Request,
 };
 use tempfile::TempDir;
@@ -50,8 +50,8 @@ impl Host {
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
     }
 
-    fn resolve(&self, request: &Request) -> Result<Resolved, Failure> {
-        resolve(request, &self.account, &self.path, "j1", "user:ada").map_err(Failure::from)
+    fn resolve(&self, request: &Request) -> Result<Resolved, WireError> {
+        resolve(request, &self.account, &self.path, "j1", "user:ada").map_err(WireError::from)
     }
 
     /// Where the program of this name is found, without the folder of the host.

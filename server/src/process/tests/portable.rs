@@ -4,7 +4,7 @@
 use std::{fs::File, os::fd::AsRawFd as _};
 
 use rcmd_protocol::{
-    outcome::{ErrorKind, Failure},
+    outcome::{ErrorKind, WireError},
     signal::Signal,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -64,7 +64,7 @@ async fn a_process_that_the_runtime_can_not_watch_is_killed_and_unknown() {
             let error = processes.spawn_watched_by(&plan, &dead).await.unwrap_err();
             assert!(matches!(error, SpawnError::Unwatched { .. }), "{error:?}");
             assert!(error.may_have_run());
-            assert_eq!(Failure::from(error).kind, ErrorKind::Lost);
+            assert_eq!(WireError::from(error).kind, ErrorKind::Lost);
             assert_eq!(marked(&plan.job), 0);
         }
     })

@@ -5,7 +5,7 @@ use std::{sync::atomic::AtomicBool, thread};
 
 use nix::libc;
 use rcmd_protocol::{
-    outcome::{ErrorKind, Failure},
+    outcome::{ErrorKind, WireError},
     signal::Signal,
 };
 use tokio::io::AsyncWriteExt as _;
@@ -182,7 +182,7 @@ async fn starting_a_process_does_not_copy_the_server() {
 }
 
 async fn failure(plan: &Plan) -> (ErrorKind, String) {
-    let failure = Failure::from(spawn_error(plan).await);
+    let failure = WireError::from(spawn_error(plan).await);
     assert!(failure.hint.is_some());
     (failure.kind, failure.message)
 }
@@ -233,7 +233,7 @@ fn a_host_that_is_out_of_something_is_no_fault_of_the_program() {
     let plan = plan("/bin/true", &[]);
     for errno in [libc::EMFILE, libc::ENFILE, libc::EAGAIN, libc::ENOMEM] {
         let error = SpawnError::of(&plan, std::io::Error::from_raw_os_error(errno));
-        let failure = Failure::from(error);
+        let failure = WireError::from(error);
         assert_eq!(failure.kind, ErrorKind::Resources);
         assert!(failure.retry_after_ms.is_some());
     }

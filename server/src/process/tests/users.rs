@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _};
 
-use rcmd_protocol::outcome::{ErrorKind, Failure};
+use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use super::*;
 use crate::process::Identity;
@@ -66,7 +66,7 @@ async fn nothing_but_its_three_descriptors_and_its_environment_is_given() {
 }
 
 async fn kind_of(plan: &Plan) -> ErrorKind {
-    let failure = Failure::from(processes().spawn(plan).await.expect_err("it can't start"));
+    let failure = WireError::from(processes().spawn(plan).await.expect_err("it can't start"));
     assert!(failure.hint.is_some());
     failure.kind
 }

@@ -5,7 +5,7 @@ fn exec(words: &[&[u8]]) -> CommandSpec {
     CommandSpec::Exec { program: words.next().unwrap(), arguments: words.collect() }
 }
 
-fn refused(line: &[u8]) -> Failure {
+fn refused(line: &[u8]) -> WireError {
     read(line, 7, "standard input").unwrap().unwrap_err()
 }
 
