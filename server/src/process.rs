@@ -7,6 +7,7 @@
 //! | [`account`], [`environment`] | whom it runs as, and what it is given |
 //! | [`own`] | the server's own process, from which commands inherit |
 //! | `spawn`, `raw`, `spawner` | the start, in two ways, on threads of its own |
+//! | [`io`](mod@io) | the server's ends of its input and output |
 //! | `exit`, [`error`] | seeing the end; why there was no start |
 //! | `cgroup` | the cgroup of each command, where the host has them |
 //! | `children` | which children are commands, and which are orphans |
@@ -18,7 +19,6 @@
 //! holds none of its pipes: a daemon that it started on purpose, as with ssh.
 
 use std::{
-    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -26,8 +26,6 @@ use std::{
 use rcmd_protocol::signal::Signal;
 use serde::Deserialize;
 use tokio::{
-    net::unix::pipe,
-    process::ChildStdin,
     runtime::Handle,
     signal::unix::{SignalKind, signal},
     time::{Duration, Instant, sleep},
@@ -40,6 +38,7 @@ pub mod environment;
 pub mod error;
 mod exit;
 mod file_threads;
+pub mod io;
 pub mod own;
 pub mod plan;
 mod proc_fs;
@@ -60,6 +59,7 @@ pub use self::{
     error::SpawnError,
     exit::Ended,
     file_threads::FileThreads,
+    io::{ReadEnd, WriteEnd},
     own::{descriptor_limit, prepare_self},
     plan::{Identity, Plan},
     program::{Program, Sealed, Writable, examine},
@@ -115,12 +115,12 @@ pub enum Spawn {
 /// One that is dropped before it is reaped is killed with its process group.
 #[derive(Debug)]
 pub struct Process {
-    /// The pipe to its standard input, if the plan wants one.
-    pub stdin: Option<ChildStdin>,
-    /// The pipe from its standard output.
-    pub stdout: Option<pipe::Receiver>,
-    /// The pipe from its standard error.
-    pub stderr: Option<pipe::Receiver>,
+    /// Its standard input, if the plan wants one.
+    pub stdin: Option<WriteEnd>,
+    /// Its standard output.
+    pub stdout: Option<ReadEnd>,
+    /// Its standard error.
+    pub stderr: Option<ReadEnd>,
     registration: Registration,
     watch: Watch,
     tree: Tree,
@@ -132,7 +132,10 @@ pub struct Process {
 ///
 /// # Errors
 /// When there are no cgroups and must be.
-pub fn probe(way: Spawn, limits: &TreeLimits) -> io::Result<Result<PathBuf, Option<io::Error>>> {
+pub fn probe(
+    way: Spawn,
+    limits: &TreeLimits,
+) -> std::io::Result<Result<PathBuf, Option<std::io::Error>>> {
     match way {
         Spawn::Portable => Ok(Err(None)),
         Spawn::Cgroup => cgroup::probe(limits).map(Ok),
@@ -148,7 +151,7 @@ impl Processes {
     ///
     /// # Errors
     /// When the kernel refuses, has no thread to give, or there are no cgroups and must be.
-    pub fn new(way: Spawn, limits: &TreeLimits) -> io::Result<(Self, Option<io::Error>)> {
+    pub fn new(way: Spawn, limits: &TreeLimits) -> std::io::Result<(Self, Option<std::io::Error>)> {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         let (cgroups, why) = match way {
             Spawn::Portable => (None, None),

@@ -9,9 +9,8 @@ use rcmd_protocol::{
     frame::{Stream, Window},
     stream::{EndError, RecvStream},
 };
-use tokio::{io::AsyncWriteExt as _, process::ChildStdin};
 
-use crate::admission::budget::Share;
+use crate::{admission::budget::Share, process::io::WriteEnd};
 
 /// Pieces below this are gathered, so that a client that sends single bytes costs bytes.
 const SMALL: usize = 4096;
@@ -27,7 +26,7 @@ pub(super) struct Input {
     tail: BytesMut,
     held: usize,
     share: Share,
-    pipe: Option<ChildStdin>,
+    pipe: Option<WriteEnd>,
     wanted: bool,
     /// The command has closed its end; what comes is dropped.
     stopped: bool,
@@ -47,7 +46,7 @@ impl Input {
         }
     }
 
-    pub(super) fn connect(&mut self, pipe: Option<ChildStdin>) {
+    pub(super) fn connect(&mut self, pipe: Option<WriteEnd>) {
         self.pipe = pipe;
         self.close_if_over();
     }

@@ -9,12 +9,11 @@ use rcmd_protocol::{
     limits::{CHUNK, CREDIT},
     stream::{BufferPool, SendStream},
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::net::unix::pipe;
 
 use crate::{
     admission::budget::{Budget, Share},
     clock,
+    process::io::ReadEnd,
 };
 
 /// Reads of a pipe in a row: a block, where a command writes by pages. One that writes byte by byte as
@@ -25,7 +24,7 @@ const READS: usize = 16;
 #[derive(Debug)]
 pub(super) struct Output {
     stream: Stream,
-    pipe: Option<pipe::Receiver>,
+    pipe: Option<ReadEnd>,
     log: SendStream,
     block: BytesMut,
     blocks: BufferPool,
@@ -59,7 +58,7 @@ impl Output {
     }
 
     /// Takes the pipe; closes it at once when the client has stopped the stream before.
-    pub(super) fn connect(&mut self, pipe: Option<pipe::Receiver>) {
+    pub(super) fn connect(&mut self, pipe: Option<ReadEnd>) {
         self.pipe = pipe.filter(|_| self.log.finished().is_none());
     }
 
@@ -144,16 +143,13 @@ impl Output {
 
     /// Whether nothing holds the pipe: without credit it is not read, so that its end is not met.
     fn is_at_end(&self) -> bool {
-        let Some(pipe) = &self.pipe else { return true };
-        let mut polled = [PollFd::new(pipe, PollFlags::IN)];
-        let ready = poll(&mut polled, Some(&Timespec::default()));
-        ready.is_ok() && polled.iter().all(|pipe| pipe.revents() == PollFlags::HUP)
+        self.pipe.as_ref().is_none_or(ReadEnd::is_at_end)
     }
 
     /// Notes what lies in the pipe now that the process has ended: all of it must be delivered.
     pub(super) fn process_ended(&mut self) {
         let Some(pipe) = &self.pipe else { return };
-        self.owed = Some(rustix::io::ioctl_fionread(pipe).unwrap_or(0));
+        self.owed = Some(pipe.unread().unwrap_or(0));
         self.close_if_over();
     }
 
@@ -228,7 +224,7 @@ impl Output {
 /// Reads what is there, and what came while it was read; says whether that was the end. Commands write
 /// a few KiB at a time, faster than a frame for each is made, sent and taken: this makes one of many
 /// without a wait.
-fn drain(pipe: &pipe::Receiver, block: &mut impl BufMut) -> bool {
+fn drain(pipe: &ReadEnd, block: &mut impl BufMut) -> bool {
     for _ in 0..READS {
         if !block.has_remaining_mut() {
             break;
@@ -271,7 +267,7 @@ mod tests {
         const LIMIT: usize = 128 << 20;
         let (budget, mut output) = output(LIMIT);
         let (mut writer, reader) = pipe::pipe().unwrap();
-        output.connect(Some(reader));
+        output.connect(Some(ReadEnd::Pipe(reader)));
         while output.log.retained() < HELD_ALWAYS {
             writer.write_all(&[7; 4096]).await.unwrap();
             output.read(&budget).await;
@@ -299,7 +295,7 @@ mod tests {
     async fn what_a_command_writes_bit_by_bit_becomes_one_piece_of_so_many() {
         let (budget, mut output) = output(64 << 20);
         let (writer, reader) = packets();
-        output.connect(Some(reader));
+        output.connect(Some(ReadEnd::Pipe(reader)));
         for bit in 0..READS as u8 + 1 {
             rustix::io::write(&writer, &[bit; 10]).unwrap();
         }
@@ -314,7 +310,7 @@ mod tests {
     async fn no_more_is_read_than_may_be_held() {
         let (budget, mut output) = output(0);
         let (mut writer, reader) = pipe::pipe().unwrap();
-        output.connect(Some(reader));
+        output.connect(Some(ReadEnd::Pipe(reader)));
         writer.write_all(&[7; 100]).await.unwrap();
         output.read(&budget).await;
         while output.wants(&budget) {
@@ -329,7 +325,7 @@ mod tests {
         let (_budget, mut output) = output(1 << 20);
         let (mut writer, reader) = pipe::pipe().unwrap();
         output.stop();
-        output.connect(Some(reader));
+        output.connect(Some(ReadEnd::Pipe(reader)));
         assert!(output.is_closed());
         let error = writer.write_all(b"x").await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
@@ -339,7 +335,7 @@ mod tests {
     async fn the_end_is_seen_with_the_bytes_before_it() {
         let (budget, mut output) = output(1 << 20);
         let (mut writer, reader) = pipe::pipe().unwrap();
-        output.connect(Some(reader));
+        output.connect(Some(ReadEnd::Pipe(reader)));
         writer.write_all(b"all").await.unwrap();
         drop(writer);
         output.read(&budget).await;
@@ -352,7 +348,7 @@ mod tests {
     async fn what_an_ended_process_left_is_read_to_its_end_at_once_when_nothing_more_may_be_held() {
         let (budget, mut output) = output(0);
         let (mut writer, reader) = pipe::pipe().unwrap();
-        output.connect(Some(reader));
+        output.connect(Some(ReadEnd::Pipe(reader)));
         while output.wants(&budget) {
             writer.write_all(&[7; 4096]).await.unwrap();
             output.read(&budget).await;

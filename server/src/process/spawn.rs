@@ -11,7 +11,6 @@
 //! any other.
 
 use std::{
-    fs::File,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     process::Stdio,
@@ -20,20 +19,15 @@ use std::{
 
 use rustix::{
     fd::{AsFd as _, OwnedFd},
-    io::ioctl_fionbio,
-    pipe::{PipeFlags, pipe_with},
     process::Pid,
 };
-use tokio::{
-    net::unix::pipe,
-    process::{ChildStdin, Command},
-    runtime::Handle,
-};
+use tokio::{process::Command, runtime::Handle};
 
 use super::{
     cgroup::{Cgroups, Lease},
     children::{self, Registration, Started, TokioChild},
     error::SpawnError,
+    io::{ReadEnd, WriteEnd, no_input},
     plan::Plan,
     raw::{Failed, Image, Stack, Stage},
     spawner::Spawner,
@@ -44,9 +38,9 @@ pub(super) struct Spawned {
     pub(super) registration: Registration,
     pub(super) pidfd: Option<OwnedFd>,
     pub(super) cgroup: Option<Arc<Lease>>,
-    pub(super) stdin: Option<ChildStdin>,
-    pub(super) stdout: pipe::Receiver,
-    pub(super) stderr: pipe::Receiver,
+    pub(super) stdin: Option<WriteEnd>,
+    pub(super) stdout: ReadEnd,
+    pub(super) stderr: ReadEnd,
 }
 
 /// Why there is no process to supervise.
@@ -74,9 +68,13 @@ pub(super) async fn spawn(
     let lacking = |error| {
         SpawnError::of_resources(plan, &error).unwrap_or_else(|| SpawnError::of(plan, error))
     };
-    let (stdin, child_stdin) = input(plan.stdin).map_err(lacking)?;
-    let (stdout, child_stdout) = output().map_err(lacking)?;
-    let (stderr, child_stderr) = output().map_err(lacking)?;
+    let (stdin, child_stdin) = match plan.stdin {
+        true => WriteEnd::pipe().map(|(ours, theirs)| (Some(ours), theirs)),
+        false => no_input().map(|theirs| (None, theirs)),
+    }
+    .map_err(lacking)?;
+    let (stdout, child_stdout) = ReadEnd::pipe().map_err(lacking)?;
+    let (stderr, child_stderr) = ReadEnd::pipe().map_err(lacking)?;
     let fds = [child_stdin, child_stdout, child_stderr];
     let own_way = cgroups.is_some() || plan.identity.is_some() || plan.no_new_privs;
     let (registration, pidfd, cgroup) = if own_way {
@@ -172,18 +170,4 @@ fn command(plan: &Plan, fds: [OwnedFd; 3]) -> Command {
         .stdout(stdout)
         .stderr(stderr);
     command
-}
-
-fn input(wanted: bool) -> io::Result<(Option<ChildStdin>, OwnedFd)> {
-    if !wanted {
-        return Ok((None, File::open("/dev/null")?.into()));
-    }
-    let (theirs, ours) = pipe_with(PipeFlags::CLOEXEC)?;
-    Ok((Some(ChildStdin::from_std(ours.into())?), theirs))
-}
-
-fn output() -> io::Result<(pipe::Receiver, OwnedFd)> {
-    let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
-    ioctl_fionbio(&ours, true)?;
-    Ok((pipe::Receiver::from_owned_fd_unchecked(ours)?, theirs))
 }

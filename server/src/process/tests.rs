@@ -41,7 +41,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{Plan, Process, Processes, Spawn, TreeLimits, proc_fs};
+use super::{Plan, Process, Processes, ReadEnd, Spawn, TreeLimits, proc_fs};
 
 /// A deadline that is kept at all, however slow the machine.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -104,9 +104,14 @@ struct Started {
     stdout: BufReader<pipe::Receiver>,
 }
 
+fn pipe_of(end: Option<ReadEnd>) -> pipe::Receiver {
+    let ReadEnd::Pipe(pipe) = end.unwrap();
+    pipe
+}
+
 async fn start(processes: &Processes, plan: &Plan) -> Started {
     let mut process = processes.spawn(plan).await.unwrap();
-    let stdout = BufReader::new(process.stdout.take().unwrap());
+    let stdout = BufReader::new(pipe_of(process.stdout.take()));
     Started { process, stdout }
 }
 

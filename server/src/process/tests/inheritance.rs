@@ -53,8 +53,8 @@ async fn seen(line: &str) -> Vec<(String, String)> {
     let way = if WAY.get() == Spawn::Cgroup { "cgroup" } else { "portable" };
     plan.env.push((AS_SERVER.into(), way.into()));
     let mut process = processes.spawn(&plan).await.unwrap();
-    let mut errors = process.stderr.take().unwrap();
-    let mut started = Started { stdout: BufReader::new(process.stdout.take().unwrap()), process };
+    let mut errors = pipe_of(process.stderr.take());
+    let mut started = Started { stdout: BufReader::new(pipe_of(process.stdout.take())), process };
     let output = started.rest().await;
     let mut complaints = String::new();
     errors.read_to_string(&mut complaints).await.unwrap();

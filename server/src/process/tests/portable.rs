@@ -27,7 +27,7 @@ async fn is_alone(test: &str) -> bool {
     let mut plan = plan(own.to_str().unwrap(), &[&path, "--exact", "--nocapture"]);
     plan.env.push((ALONE.into(), test.into()));
     let mut started = start(&processes(), &plan).await;
-    let mut errors = started.process.stderr.take().unwrap();
+    let mut errors = pipe_of(started.process.stderr.take());
     let output = started.rest().await;
     let mut complaints = String::new();
     errors.read_to_string(&mut complaints).await.unwrap();

@@ -8,7 +8,6 @@ use rcmd_protocol::{
     outcome::{ErrorKind, WireError},
     signal::Signal,
 };
-use tokio::io::AsyncWriteExt as _;
 
 use super::{super::children, *};
 use crate::process::{Ended, SpawnError, exit::Watch};
@@ -80,7 +79,7 @@ async fn bytes_go_in_and_come_out() {
     plan.stdin = true;
     let mut started = start(&processes, &plan).await;
     let mut stdin = started.process.stdin.take().unwrap();
-    stdin.write_all(b"one\ntwo\n").await.unwrap();
+    assert_eq!(stdin.write(b"one\ntwo\n").await.unwrap(), 8);
     assert_eq!(started.line().await, "one");
     drop(stdin);
     assert_eq!(started.rest().await, "two\n");
