@@ -4,14 +4,14 @@
 //! | --- | --- |
 //! | [`resolve`](mod@resolve), [`plan`] | what is to be run, found on this host |
 //! | [`program`] | the file that would be executed, and who could change it |
-//! | [`account`], [`environment`] | whom it runs as, and what it is given |
-//! | [`own`] | the server's own process, from which commands inherit |
-//! | `spawn`, `raw`, `spawner` | the start, in two ways, on threads of its own |
+//! | [`account`], [`name_service`], [`environment`] | whom it runs as, and what it is given |
+//! | [`self_setup`] | the server's own process, from which commands inherit |
+//! | `spawn`, `launcher`, `workers` | the start, in two ways, on threads of its own |
 //! | [`io`](mod@io) | the server's ends of its input and output |
 //! | `exit`, [`error`] | seeing the end; why there was no start |
 //! | `cgroup` | the cgroup of each command, where the host has them |
 //! | `children` | which children are commands, and which are orphans |
-//! | `tree`, `sweeper`, `proc_fs` | all processes that came of a command, found and killed |
+//! | `tree`, `proc_fs` | all processes that came of a command, found and killed |
 //!
 //! A process that ends is not reaped at once: as long as it is not, its pid and its process group
 //! are nobody else's, and may be signalled. The server adopts what loses its parent
@@ -39,42 +39,46 @@ pub mod error;
 mod exit;
 mod file_threads;
 pub mod io;
-pub mod own;
+mod launcher;
+pub mod name_service;
 pub mod plan;
 mod proc_fs;
 pub mod program;
-mod raw;
 pub mod resolve;
-mod send;
+pub mod self_setup;
+mod signal;
 mod spawn;
-mod spawner;
-mod sweeper;
 #[cfg(test)]
 mod tests;
-mod tree;
+mod workers;
+mod tree {
+    pub(super) mod reaper;
+    pub(super) mod search;
+}
 
 pub use self::{
-    account::{Account, Accounts},
+    account::Account,
     cgroup::TreeLimits,
     error::SpawnError,
-    exit::Ended,
+    exit::ProcessExit,
     file_threads::FileThreads,
     io::{ReadEnd, WriteEnd},
-    own::{descriptor_limit, prepare_self},
-    plan::{Identity, Plan},
+    name_service::Accounts,
+    plan::{Credentials, Plan},
     program::{Program, Sealed, Writable, examine},
     resolve::{Resolved, resolve},
-    sweeper::Tree,
-    tree::TreeKill,
+    self_setup::{descriptor_limit, prepare_self},
+    tree::reaper::Tree,
+    tree::search::TreeKill,
 };
 use self::{
     cgroup::{Cgroups, Lease},
     children::Registration,
     exit::Watch,
-    send::kernel_signal,
+    signal::kernel_signal,
     spawn::{Failure, Spawned},
-    spawner::Spawner,
-    sweeper::Sweeper,
+    tree::reaper::TreeReaper,
+    workers::Workers,
 };
 
 /// Time from the end of some child until orphans are reaped: many end together, and none of them
@@ -92,8 +96,8 @@ const REMAINS_PAUSE: Duration = Duration::from_millis(10);
 /// All children of the server must be started here: others are taken for orphans.
 #[derive(Clone, Debug)]
 pub struct Processes {
-    sweeper: Sweeper,
-    spawner: Spawner,
+    reaper: TreeReaper,
+    spawner: Workers,
     cgroups: Option<Arc<Cgroups>>,
 }
 
@@ -161,8 +165,8 @@ impl Processes {
                 Err(error) => return Err(error),
             },
         };
-        let (sweeper, spawner) = (Sweeper::start()?, Spawner::start()?);
-        Ok((Self { sweeper, spawner, cgroups }, why))
+        let (reaper, spawner) = (TreeReaper::start()?, Workers::start()?);
+        Ok((Self { reaper, spawner, cgroups }, why))
     }
 
     /// The folder of the commands' cgroups, and what each of them gets as its limits: file and
@@ -179,7 +183,7 @@ impl Processes {
         let Ok(mut ended) = signal(SignalKind::child()) else { return };
         while ended.recv().await.is_some() {
             sleep(REAP_DELAY).await;
-            self.sweeper.reap();
+            self.reaper.reap();
             if let Some(cgroups) = self.cgroups.clone() {
                 self.spawner.run(move |_| cgroups.collect()).await;
             }
@@ -189,12 +193,12 @@ impl Processes {
     /// Kills what is left of a job whose server was killed: what bears its mark, and all below, until
     /// nothing was found a few times running. False when something still lives after that long.
     ///
-    /// What has cleared its environment and lost its parents is not found; see `process/tree.rs`.
+    /// What has cleared its environment and lost its parents is not found; see `process/tree/search.rs`.
     pub async fn kill_remains(&self, job: &str, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         let mut calm = 0;
         loop {
-            calm = if self.sweeper.strike(job).await == 0 { calm + 1 } else { 0 };
+            calm = if self.reaper.kill_marked(job).await == 0 { calm + 1 } else { 0 };
             if calm == REMAINS_CALM {
                 return true;
             }
@@ -223,7 +227,7 @@ impl Processes {
     /// Starts a process that this runtime watches, as [`Processes::spawn`] does.
     async fn spawn_watched_by(&self, plan: &Plan, runtime: &Handle) -> Result<Process, SpawnError> {
         let tree = |registration: &Registration, cgroup| {
-            self.sweeper.tree(registration.leader(), &plan.job, cgroup, &self.spawner)
+            self.reaper.tree(registration.leader(), &plan.job, cgroup, &self.spawner)
         };
         match spawn::spawn(&self.spawner, self.cgroups.as_ref(), plan, runtime).await {
             Ok(Spawned { registration, pidfd, cgroup, stdin, stdout, stderr }) => Ok(Process {
@@ -254,12 +258,12 @@ impl Process {
     ///
     /// # Cancel safety
     /// Nothing is lost, and it gives the same again until [`Process::reap`].
-    pub async fn exited(&self) -> Ended {
+    pub async fn exited(&self) -> ProcessExit {
         self.watch.ended().await
     }
 
     /// How it has ended, if it has: without waiting, and without reaping it.
-    pub fn has_exited(&self) -> Option<Ended> {
+    pub fn has_exited(&self) -> Option<ProcessExit> {
         self.watch.has_ended()
     }
 

@@ -21,7 +21,7 @@ use crate::{
     config::limits,
     job::timers::{Due, Timers},
     policy::{AuthorizedRequest, Denial, Rules},
-    process::{Ended, Process, TreeKill},
+    process::{Process, ProcessExit, TreeKill},
     request::authorize::Refused,
     trust::Peer,
 };
@@ -84,7 +84,7 @@ pub(super) type Killing = Pin<Box<dyn Future<Output = TreeKill> + Send>>;
 pub(super) struct Running {
     pub(super) process: Process,
     pub(super) began: Instant,
-    pub(super) ended: Option<Ended>,
+    pub(super) ended: Option<ProcessExit>,
     pub(super) reason: Option<Reason>,
     /// Whether it was told to end, so that what its leader leaves behind is to end with it.
     pub(super) doomed: bool,
@@ -228,9 +228,9 @@ impl Job {
         }
     }
 
-    fn ended(&mut self, running: &mut Running, ended: Ended) {
+    fn ended(&mut self, running: &mut Running, ended: ProcessExit) {
         // Who was killed has not left what it held in order: what it leaves behind ends too.
-        running.doomed |= running.lock_guard.is_some() && matches!(ended, Ended::Signal(_));
+        running.doomed |= running.lock_guard.is_some() && matches!(ended, ProcessExit::Signal(_));
         running.ended = Some(ended);
         self.stdout.process_ended();
         self.stderr.process_ended();
@@ -307,9 +307,9 @@ impl Job {
     fn exit_of(&mut self, running: &Running) -> Exit {
         let (stdout, stderr) = (self.stdout.totals(), self.stderr.totals());
         let (code, signal) = match running.ended {
-            Some(Ended::Code(code)) => (Some(code), None),
-            Some(Ended::Signal(signal)) => (None, Some(signal)),
-            Some(Ended::Lost) | None => (None, None),
+            Some(ProcessExit::Code(code)) => (Some(code), None),
+            Some(ProcessExit::Signal(signal)) => (None, Some(signal)),
+            Some(ProcessExit::Lost) | None => (None, None),
         };
         let (outcome, failure) = match running.reason {
             Some(Reason::Timeout) => (Outcome::TimedOut, None),

@@ -9,10 +9,7 @@ use std::{
 use nix::unistd::{Uid, User, getegid, geteuid};
 use rcmd_protocol::outcome::ErrorKind;
 
-mod lookup;
-
-pub use self::lookup::Accounts;
-use super::plan::Identity;
+use super::plan::Credentials;
 
 /// An account of this host, as passwd(5) has it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,7 +25,7 @@ pub struct Account {
     /// Its shell, `/bin/sh` without one.
     pub shell: PathBuf,
     /// What a process must become to run as it; none when the server is it already.
-    pub identity: Option<Identity>,
+    pub credentials: Option<Credentials>,
 }
 
 /// Why commands can't run as an account.
@@ -106,7 +103,7 @@ impl Account {
         Self::of(uid, gid, entry)
     }
 
-    fn of(uid: Uid, gid: u32, entry: Option<User>) -> Self {
+    pub(super) fn of(uid: Uid, gid: u32, entry: Option<User>) -> Self {
         let (name, home, shell) = match entry {
             Some(user) => (user.name, user.dir, user.shell),
             None => (uid.to_string(), PathBuf::new(), PathBuf::new()),
@@ -117,7 +114,7 @@ impl Account {
             gid,
             home: absolute_or(home, "/"),
             shell: absolute_or(shell, SHELL),
-            identity: None,
+            credentials: None,
         }
     }
 

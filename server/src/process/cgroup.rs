@@ -32,7 +32,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{raw, tree::TreeKill};
+use super::{launcher, tree::search::TreeKill};
 pub use place::TreeLimits;
 
 /// Empty folders that are kept; more commands than these begin at once rarely.
@@ -79,7 +79,7 @@ pub(super) fn probe(limits: &TreeLimits) -> io::Result<PathBuf> {
 }
 
 fn parent() -> io::Result<PathBuf> {
-    if !raw::has_clone3() {
+    if !launcher::has_clone3() {
         return Err(io::Error::other("clone3 is not there, or not allowed (seccomp)"));
     }
     place::own()

@@ -126,7 +126,7 @@ mod tests {
             gid: 1000,
             home: PathBuf::from("/home/ada"),
             shell: PathBuf::from("/bin/sh"),
-            identity: None,
+            credentials: None,
         }
     }
 

@@ -14,7 +14,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{account::AccountError, environment::EnvironmentError, plan::Plan, raw::Stage};
+use super::{account::AccountError, environment::EnvironmentError, launcher::Stage, plan::Plan};
 
 /// Why a command could not be started. Nothing has run, but for [`SpawnError::Unwatched`]. Names are
 /// shown with control bytes escaped.
@@ -70,7 +70,7 @@ pub enum SpawnError {
     },
     /// The process could not become the user that it was to run as.
     #[error("user {uid} can't be become: {what}: {error}")]
-    Identity {
+    Credentials {
         /// The user's number.
         uid: u32,
         /// What failed.
@@ -156,8 +156,8 @@ impl SpawnError {
             Stage::User => "setresuid",
             Stage::Regained => "it could become root again",
         };
-        let uid = plan.identity.as_ref().map_or(0, |identity| identity.uid);
-        Self::Identity { uid, what, error }
+        let uid = plan.credentials.as_ref().map_or(0, |credentials| credentials.uid);
+        Self::Credentials { uid, what, error }
     }
 
     /// The same, when the kernel was asked for no more than descriptors.
@@ -187,7 +187,7 @@ impl SpawnError {
             Self::NoSuchDir { .. } => ErrorKind::NoSuchDir,
             Self::Resources { .. } => ErrorKind::Resources,
             Self::Environment(_) => ErrorKind::Usage,
-            Self::Identity { .. } => ErrorKind::Resources,
+            Self::Credentials { .. } => ErrorKind::Resources,
             Self::Account(error) => error.kind(),
         }
     }
@@ -216,7 +216,7 @@ impl SpawnError {
             Self::Unwatched { .. } => {
                 "It may have begun its work: see what it did before you run it again."
             }
-            Self::Identity { .. } => {
+            Self::Credentials { .. } => {
                 "The server needs CAP_SETUID, CAP_SETGID and CAP_SETPCAP; look at its unit or container."
             }
             Self::Account(error) => error.hint(),

@@ -15,7 +15,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// How a process ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ended {
+pub enum ProcessExit {
     /// With a status of its own.
     Code(u8),
     /// By a signal.
@@ -44,11 +44,11 @@ impl Watch {
     }
 
     /// Waits for the end; gives the same again afterwards.
-    pub(super) async fn ended(&self) -> Ended {
+    pub(super) async fn ended(&self) -> ProcessExit {
         loop {
             let seen = match self {
                 Self::Pidfd(pidfd) => {
-                    let Ok(mut ready) = pidfd.readable().await else { return Ended::Lost };
+                    let Ok(mut ready) = pidfd.readable().await else { return ProcessExit::Lost };
                     let seen = self.look(WaitIdOptions::NOWAIT);
                     if matches!(seen, Ok(None)) {
                         ready.clear_ready();
@@ -65,16 +65,16 @@ impl Watch {
             };
             match seen {
                 Ok(None) => {}
-                Ok(Some(status)) => return Ended::of(&status),
-                Err(_) => return Ended::Lost,
+                Ok(Some(status)) => return ProcessExit::of(&status),
+                Err(_) => return ProcessExit::Lost,
             }
         }
     }
 
     /// How it has ended, if it has.
-    pub(super) fn has_ended(&self) -> Option<Ended> {
+    pub(super) fn has_ended(&self) -> Option<ProcessExit> {
         let seen = self.look(WaitIdOptions::NOWAIT).ok()?;
-        seen.as_ref().map(Ended::of)
+        seen.as_ref().map(ProcessExit::of)
     }
 
     fn look(&self, options: WaitIdOptions) -> rustix::io::Result<Option<WaitIdStatus>> {
@@ -86,7 +86,7 @@ impl Watch {
     }
 }
 
-impl Ended {
+impl ProcessExit {
     fn of(status: &WaitIdStatus) -> Self {
         let code = status.exit_status().and_then(|code| u8::try_from(code).ok()).map(Self::Code);
         let signal = || status.terminating_signal().and_then(Signal::from_number).map(Self::Signal);

@@ -25,14 +25,14 @@ pub struct Plan {
     /// The copy in memory that `program` names, if it is one: it must live until the exec.
     pub sealed: Option<Sealed>,
     /// Whom it runs as; none is the server's own user, with the server's groups.
-    pub identity: Option<Identity>,
+    pub credentials: Option<Credentials>,
     /// Whether no program of it may gain privileges by its file (no_new_privs, prctl(2)).
     pub no_new_privs: bool,
 }
 
 /// A user with exactly these groups.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Identity {
+pub struct Credentials {
     /// Real, effective, saved and file system user.
     pub uid: u32,
     /// The same of the group.

@@ -62,7 +62,7 @@ pub fn resolve(
         job: job.to_owned(),
         stdin: request.stdin(),
         sealed: None,
-        identity: account.identity.clone(),
+        credentials: account.credentials.clone(),
         no_new_privs: false,
     };
     Ok(Resolved { plan, note })

@@ -4,9 +4,9 @@
 //! the exec instead of copying its page tables, as long as the program's path is absolute and nothing
 //! asks for code between fork and exec: no `pre_exec`, `uid`, `gid` or `groups`. A process group and a
 //! folder it can set (`posix_spawn_file_actions_addchdir_np`, glibc 2.29). It also gives SIGPIPE its
-//! default back; the signal mask and the other signals are inherited as [`super::own`] left them.
+//! default back; the signal mask and the other signals are inherited as [`super::self_setup`] left them.
 //!
-//! *Of our own* (`raw`): where the server has cgroups, and for another user or with no_new_privs
+//! *Of our own* (`launcher`): where the server has cgroups, and for another user or with no_new_privs
 //! everywhere, since posix_spawn has neither. Without a cgroup the tree of such a command is swept as
 //! any other.
 
@@ -28,9 +28,9 @@ use super::{
     children::{self, Registration, Started, TokioChild},
     error::SpawnError,
     io::{ReadEnd, WriteEnd, no_input},
+    launcher::{Failed, Image, Stack, Stage},
     plan::Plan,
-    raw::{Failed, Image, Stack, Stage},
-    spawner::Spawner,
+    workers::Workers,
 };
 
 /// A process that was started, and the server's ends of its pipes.
@@ -59,7 +59,7 @@ impl From<SpawnError> for Failure {
 
 /// Starts a process and returns when it has executed its program, or could not. `runtime` watches it.
 pub(super) async fn spawn(
-    spawner: &Spawner,
+    spawner: &Workers,
     cgroups: Option<&Arc<Cgroups>>,
     plan: &Plan,
     runtime: &Handle,
@@ -76,7 +76,7 @@ pub(super) async fn spawn(
     let (stdout, child_stdout) = ReadEnd::pipe().map_err(lacking)?;
     let (stderr, child_stderr) = ReadEnd::pipe().map_err(lacking)?;
     let fds = [child_stdin, child_stdout, child_stderr];
-    let own_way = cgroups.is_some() || plan.identity.is_some() || plan.no_new_privs;
+    let own_way = cgroups.is_some() || plan.credentials.is_some() || plan.no_new_privs;
     let (registration, pidfd, cgroup) = if own_way {
         let image = Image::new(plan, fds).map_err(lacking)?;
         let cgroups = cgroups.cloned();

@@ -89,7 +89,7 @@ fn plan(program: &str, args: &[&str]) -> Plan {
         job,
         stdin: false,
         sealed: None,
-        identity: None,
+        credentials: None,
         no_new_privs: false,
     }
 }

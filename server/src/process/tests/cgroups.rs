@@ -9,7 +9,7 @@ use rustix::{
 
 use super::*;
 use crate::{
-    process::{Ended, TreeKill},
+    process::{ProcessExit, TreeKill},
     units::Size,
 };
 
@@ -153,7 +153,7 @@ async fn a_limit_of_processes_is_kept_or_refused() {
         let line = "for n in 1 2 3 4 5 6 7 8 9 10; do sleep 600 >/dev/null & done; echo started";
         let mut started = start(&processes, &shell(line)).await;
         assert_eq!(started.rest().await, "");
-        assert_ne!(started.process.exited().await, Ended::Code(0));
+        assert_ne!(started.process.exited().await, ProcessExit::Code(0));
         started.process.tree().kill().await;
     })
     .await;

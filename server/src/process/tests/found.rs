@@ -38,7 +38,7 @@ impl Host {
             gid: 1000,
             home: root.join("home"),
             shell: "/bin/sh".into(),
-            identity: None,
+            credentials: None,
         };
         let path = format!("{0}/one:{0}/two::bin", root.display());
         Self { folder, account, path }

@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Handle;
 
 use super::{super::children, *};
-use crate::process::{Ended, SpawnError, environment::JOB};
+use crate::process::{ProcessExit, SpawnError, environment::JOB};
 
 /// Set for a process that runs one test alone.
 const ALONE: &str = "TEST_ALONE";
@@ -31,7 +31,7 @@ async fn is_alone(test: &str) -> bool {
     let output = started.rest().await;
     let mut complaints = String::new();
     errors.read_to_string(&mut complaints).await.unwrap();
-    assert_eq!(started.process.exited().await, Ended::Code(0), "{output}{complaints}");
+    assert_eq!(started.process.exited().await, ProcessExit::Code(0), "{output}{complaints}");
     assert!(output.contains("1 passed"), "{output}");
     false
 }
@@ -148,7 +148,7 @@ async fn a_command_runs_to_its_end_or_not_at_all_when_descriptors_run_out() {
             let plan = Plan { stdin: true, ..shell(&format!(": >{}", path.display())) };
             match processes.spawn(&plan).await {
                 Ok(mut process) => {
-                    assert_eq!(process.exited().await, Ended::Code(0), "{free}");
+                    assert_eq!(process.exited().await, ProcessExit::Code(0), "{free}");
                     process.reap();
                     ran.push(free);
                 }

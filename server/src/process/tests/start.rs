@@ -10,7 +10,7 @@ use rcmd_protocol::{
 };
 
 use super::{super::children, *};
-use crate::process::{Ended, SpawnError, exit::Watch};
+use crate::process::{ProcessExit, SpawnError, exit::Watch};
 
 over_both! {
     the_status_is_the_commands_own,
@@ -28,7 +28,7 @@ over_both! {
     each_reason_not_to_start_is_told_from_the_others,
 }
 
-async fn ended(line: &str) -> Ended {
+async fn ended(line: &str) -> ProcessExit {
     let processes = processes();
     let mut process = processes.spawn(&shell(line)).await.unwrap();
     let ended = timeout(DEADLINE, process.exited()).await.unwrap();
@@ -37,16 +37,16 @@ async fn ended(line: &str) -> Ended {
 }
 
 async fn the_status_is_the_commands_own() {
-    assert_eq!(ended("exit 0").await, Ended::Code(0));
-    assert_eq!(ended("exit 7").await, Ended::Code(7));
-    assert_eq!(ended("exit 255").await, Ended::Code(255));
+    assert_eq!(ended("exit 0").await, ProcessExit::Code(0));
+    assert_eq!(ended("exit 7").await, ProcessExit::Code(7));
+    assert_eq!(ended("exit 255").await, ProcessExit::Code(255));
 }
 
 async fn a_signal_is_told_from_a_status() {
     // None that a shell or nohup(1) may have had the tests ignore.
     for number in [9, 10, 15, 64] {
         let signal = Signal::from_number(number).unwrap();
-        assert_eq!(ended(&format!("kill -{number} $$")).await, Ended::Signal(signal));
+        assert_eq!(ended(&format!("kill -{number} $$")).await, ProcessExit::Signal(signal));
     }
 }
 
@@ -54,13 +54,13 @@ async fn an_end_is_seen_again_until_the_process_is_reaped() {
     let processes = processes();
     let mut process = processes.spawn(&shell("exit 3")).await.unwrap();
     let pid = Pid::from_raw(process.pid()).unwrap();
-    assert_eq!(process.exited().await, Ended::Code(3));
-    assert_eq!(process.exited().await, Ended::Code(3));
+    assert_eq!(process.exited().await, ProcessExit::Code(3));
+    assert_eq!(process.exited().await, ProcessExit::Code(3));
     let seen = proc_fs::stat(pid).expect("it keeps its pid");
     assert!(!seen.alive);
     process.reap();
     assert_ne!(proc_fs::stat(pid), Some(seen));
-    assert_eq!(process.exited().await, Ended::Lost);
+    assert_eq!(process.exited().await, ProcessExit::Lost);
 }
 
 async fn an_end_is_seen_without_a_descriptor_too() {
@@ -70,7 +70,7 @@ async fn an_end_is_seen_without_a_descriptor_too() {
     let mut process = processes.spawn(&plan).await.unwrap();
     let watch = Watch::Looking(Pid::from_raw(process.pid()).unwrap());
     let (ended, ()) = tokio::join!(watch.ended(), async { drop(process.stdin.take()) });
-    assert_eq!(ended, Ended::Code(5));
+    assert_eq!(ended, ProcessExit::Code(5));
 }
 
 async fn bytes_go_in_and_come_out() {
@@ -83,7 +83,7 @@ async fn bytes_go_in_and_come_out() {
     assert_eq!(started.line().await, "one");
     drop(stdin);
     assert_eq!(started.rest().await, "two\n");
-    assert_eq!(started.process.exited().await, Ended::Code(0));
+    assert_eq!(started.process.exited().await, ProcessExit::Code(0));
 }
 
 async fn a_command_without_input_reads_nothing() {
@@ -112,7 +112,7 @@ async fn a_signal_reaches_the_whole_group() {
     assert_eq!(started.line().await, "ready");
     started.process.signal_group(Signal::TERM);
     assert_eq!(started.rest().await, "");
-    assert_eq!(started.process.exited().await, Ended::Signal(Signal::TERM));
+    assert_eq!(started.process.exited().await, ProcessExit::Signal(Signal::TERM));
 }
 
 async fn nothing_is_signalled_once_the_process_is_reaped() {
@@ -158,7 +158,7 @@ async fn a_fresh_process_is_never_taken_for_an_orphan() {
     });
     for _ in 0..200 {
         let mut process = processes.spawn(&plan("/bin/true", &[])).await.unwrap();
-        assert_eq!(process.exited().await, Ended::Code(0));
+        assert_eq!(process.exited().await, ProcessExit::Code(0));
         process.reap();
     }
     over.store(true, Ordering::Relaxed);

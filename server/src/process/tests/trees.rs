@@ -7,7 +7,7 @@ use rcmd_protocol::signal::Signal;
 use rustix::process::{Signal as KernelSignal, kill_process};
 
 use super::*;
-use crate::process::{Ended, TreeKill};
+use crate::process::{ProcessExit, TreeKill};
 
 over_both! {
     a_command_is_killed,
@@ -195,7 +195,7 @@ async fn a_request_to_end_reaches_other_sessions_too() {
     // The leader's group is its owner's to signal.
     started.process.signal_group(Signal::KILL);
     assert_eq!(started.rest().await, "");
-    assert_eq!(started.process.exited().await, Ended::Signal(Signal::KILL));
+    assert_eq!(started.process.exited().await, ProcessExit::Signal(Signal::KILL));
 }
 
 async fn a_daemon_outlives_a_normal_end_and_leaves_no_zombie() {
@@ -209,7 +209,7 @@ async fn a_daemon_outlives_a_normal_end_and_leaves_no_zombie() {
     let mut started = start(&processes, &shell(&line)).await;
     let daemon = started.pid_line().await;
     assert_eq!(started.rest().await, "");
-    assert_eq!(started.process.exited().await, Ended::Code(0));
+    assert_eq!(started.process.exited().await, ProcessExit::Code(0));
     started.process.reap();
     assert!(is_alive(daemon));
     let _reaping = tokio::task::JoinSet::from_iter([processes.reap_orphans()]);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _};
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use super::*;
-use crate::process::Identity;
+use crate::process::Credentials;
 
 over_both! {
     all_of_a_process_is_the_other_user,
@@ -20,9 +20,9 @@ over_both! {
 }
 
 /// Nobody, with two groups; none without the right to become that.
-fn nobody() -> Option<Identity> {
+fn nobody() -> Option<Credentials> {
     if nix::unistd::geteuid().is_root() {
-        return Some(Identity { uid: 65_534, gid: 65_533, groups: vec![7, 9] });
+        return Some(Credentials { uid: 65_534, gid: 65_533, groups: vec![7, 9] });
     }
     assert!(std::env::var_os("RCMD_TEST_REQUIRE").is_none(), "needs root");
     println!("skipped: needs root");
@@ -30,7 +30,7 @@ fn nobody() -> Option<Identity> {
 }
 
 fn as_nobody(program: &str, args: &[&str]) -> Option<Plan> {
-    Some(Plan { identity: Some(nobody()?), ..plan(program, args) })
+    Some(Plan { credentials: Some(nobody()?), ..plan(program, args) })
 }
 
 async fn status(plan: &Plan) -> BTreeMap<String, String> {

@@ -15,7 +15,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::raw::Stack;
+use super::launcher::Stack;
 
 /// Enough that one slow file system does not stop all starts.
 const THREADS: usize = 4;
@@ -24,7 +24,7 @@ type Task = Box<dyn FnOnce(&mut Stack) + Send>;
 
 /// Gives work to the threads, which end when the last of these is gone.
 #[derive(Clone, Debug)]
-pub(super) struct Spawner {
+pub(super) struct Workers {
     office: Arc<Office>,
 }
 
@@ -46,7 +46,7 @@ struct Waiting {
     is_closed: bool,
 }
 
-impl Spawner {
+impl Workers {
     /// Starts the threads.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use rustix::{
     process::{Pid, PidfdFlags, RawPid, Signal, pidfd_open, pidfd_send_signal},
 };
 
-use super::{
+use crate::process::{
     children::{self, Leader},
     environment::JOB,
     proc_fs::{self, InBetween, Stat},
@@ -45,7 +45,7 @@ pub struct TreeKill {
 
 /// The search for the processes of one job, over one pass or many.
 #[derive(Debug)]
-pub(super) struct Hunt {
+pub(in crate::process) struct TreeSearch {
     leader: Leader,
     job: Vec<u8>,
     /// Sessions made by its processes: nobody can join one.
@@ -58,7 +58,7 @@ pub(super) struct Hunt {
 
 /// What a pass does to what it finds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Blow {
+pub(in crate::process) enum TreeSignal {
     /// SIGTERM, outside of the leader's group, which the leader's owner signals.
     Term,
     /// SIGSTOP when it is found, so that it forks no more; SIGKILL when its children are known.
@@ -67,8 +67,8 @@ pub(super) enum Blow {
 
 /// What a pass over several jobs needs.
 struct Pass<'a> {
-    hunts: &'a mut [Hunt],
-    blow: Blow,
+    searches: &'a mut [TreeSearch],
+    blow: TreeSignal,
     /// 0 when it is that of a process outside of this pid namespace.
     own_session: RawPid,
     by_group: HashMap<RawPid, usize>,
@@ -84,8 +84,8 @@ struct Met {
     parents: Option<usize>,
 }
 
-impl Hunt {
-    pub(super) fn new(leader: Leader, job: &str) -> Self {
+impl TreeSearch {
+    pub(in crate::process) fn new(leader: Leader, job: &str) -> Self {
         Self {
             leader,
             job: job.as_bytes().to_vec(),
@@ -98,7 +98,7 @@ impl Hunt {
     }
 
     /// The result, when the tree is gone or patience is over.
-    pub(super) fn result(&self, quiet: bool) -> Option<TreeKill> {
+    pub(in crate::process) fn result(&self, quiet: bool) -> Option<TreeKill> {
         let gone = self.left.is_empty() && (quiet || self.calm >= CALM);
         let over = gone || Instant::now() >= self.until || !self.leader.is_ours();
         over.then(|| TreeKill { killed: self.killed.len(), left: self.left.clone() })
@@ -107,7 +107,7 @@ impl Hunt {
 
 /// Kills once whatever bears the mark of a job of which no leader is known, as after the server that
 /// had it was killed, with all that is below it. Says how many lived.
-pub(super) fn strike(job: &[u8]) -> usize {
+pub(in crate::process) fn kill_marked(job: &[u8]) -> usize {
     let is_marked = |stat: &Stat| proc_fs::variable(stat.pid, JOB) == Ok(Some(job.to_vec()));
     let marked = proc_fs::all().into_iter().filter(|stat| stat.alive && is_marked(stat));
     let mut met: Vec<Met> = marked.map(|stat| Met { stat, parents: None }).collect();
@@ -127,25 +127,25 @@ pub(super) fn strike(job: &[u8]) -> usize {
 
 /// What a pass left behind.
 #[derive(Debug)]
-pub(super) struct Swept {
+pub(in crate::process) struct Swept {
     /// Whether each process could be judged, and no orphan came or went meanwhile: none can have
     /// slipped through.
-    pub(super) quiet: bool,
+    pub(in crate::process) quiet: bool,
     /// Some of those that were killed and die now.
-    pub(super) dying: Vec<OwnedFd>,
+    pub(in crate::process) dying: Vec<OwnedFd>,
 }
 
 /// Meets every process of these jobs once.
-pub(super) fn pass(hunts: &mut [Hunt], blow: Blow) -> Swept {
+pub(in crate::process) fn pass(searches: &mut [TreeSearch], blow: TreeSignal) -> Swept {
     // The number of a group may be somebody else's once its leader is reaped.
-    let ours = || hunts.iter().enumerate().filter(|(_, hunt)| hunt.leader.is_ours());
+    let ours = || searches.iter().enumerate().filter(|(_, search)| search.leader.is_ours());
     let mut pass = Pass {
-        by_group: ours().map(|(at, hunt)| (hunt.leader.pid().as_raw_pid(), at)).collect(),
-        by_job: ours().map(|(at, hunt)| (hunt.job.clone(), at)).collect(),
+        by_group: ours().map(|(at, search)| (search.leader.pid().as_raw_pid(), at)).collect(),
+        by_job: ours().map(|(at, search)| (search.job.clone(), at)).collect(),
         own_session: proc_fs::stat(rustix::process::getpid()).map_or(0, |own| own.session),
         dying: Vec::new(),
         unsure: false,
-        hunts,
+        searches,
         blow,
     };
     pass.begin();
@@ -157,21 +157,21 @@ pub(super) fn pass(hunts: &mut [Hunt], blow: Blow) -> Swept {
 
 impl Pass<'_> {
     fn begin(&mut self) {
-        for hunt in &mut *self.hunts {
-            hunt.left.clear();
-            if self.blow == Blow::Kill {
+        for search in &mut *self.searches {
+            search.left.clear();
+            if self.blow == TreeSignal::Kill {
                 // Its processes fork no more, and keep their parents, while they are looked at.
-                let _ = hunt.leader.signal(Signal::STOP);
+                let _ = search.leader.signal(Signal::STOP);
             }
         }
     }
 
     fn finish(&mut self) {
-        if self.blow == Blow::Kill {
-            for hunt in &mut *self.hunts {
+        if self.blow == TreeSignal::Kill {
+            for search in &mut *self.searches {
                 // Whatever joined the group meanwhile, all at once.
-                let _ = hunt.leader.signal(Signal::KILL);
-                hunt.calm = if hunt.left.is_empty() { hunt.calm + 1 } else { 0 };
+                let _ = search.leader.signal(Signal::KILL);
+                search.calm = if search.left.is_empty() { search.calm + 1 } else { 0 };
             }
         }
     }
@@ -179,8 +179,10 @@ impl Pass<'_> {
     fn walk(&mut self, orphans: &[Pid]) {
         let orphans = orphans.iter().filter_map(|&pid| proc_fs::stat(pid));
         let mut met: Vec<Met> = orphans.map(|stat| Met { stat, parents: None }).collect();
-        for (at, hunt) in self.hunts.iter().enumerate() {
-            if let Some(stat) = proc_fs::stat(hunt.leader.pid()).filter(|_| hunt.leader.is_ours()) {
+        for (at, search) in self.searches.iter().enumerate() {
+            if let Some(stat) =
+                proc_fs::stat(search.leader.pid()).filter(|_| search.leader.is_ours())
+            {
                 met.push(Met { stat, parents: Some(at) });
             }
         }
@@ -198,20 +200,20 @@ impl Pass<'_> {
         let owner = met.parents.map_or_else(|| self.owner(&stat), |at| Ok(Some(at)));
         self.unsure |= owner.is_err();
         let Ok(Some(at)) = owner else { return below(&stat, None) };
-        let Some(hunt) = self.hunts.get_mut(at) else { return Vec::new() };
+        let Some(search) = self.searches.get_mut(at) else { return Vec::new() };
         if ![0, self.own_session].contains(&stat.session) {
-            hunt.sessions.insert(stat.session);
+            search.sessions.insert(stat.session);
         }
         let pidfd = match hold(&stat) {
             Ok(pidfd) => pidfd,
             Err(Errno::SRCH) => return Vec::new(),
             Err(_) => {
-                hunt.left.push(stat.pid.as_raw_pid());
+                search.left.push(stat.pid.as_raw_pid());
                 return below(&stat, Some(at));
             }
         };
-        if self.blow == Blow::Term {
-            if stat.group != hunt.leader.pid().as_raw_pid() {
+        if self.blow == TreeSignal::Term {
+            if stat.group != search.leader.pid().as_raw_pid() {
                 let _ = pidfd_send_signal(&pidfd, Signal::TERM);
             }
             return below(&stat, Some(at));
@@ -219,9 +221,9 @@ impl Pass<'_> {
         let _ = pidfd_send_signal(&pidfd, Signal::STOP);
         let children = below(&stat, Some(at));
         // A process that is gone by now is of no interest; one that can't be killed is.
-        hunt.left.push(stat.pid.as_raw_pid());
+        search.left.push(stat.pid.as_raw_pid());
         if pidfd_send_signal(&pidfd, Signal::KILL).is_ok() {
-            hunt.killed.insert((stat.pid, stat.start));
+            search.killed.insert((stat.pid, stat.start));
             if self.dying.len() < DYING {
                 self.dying.push(pidfd);
             }
@@ -234,7 +236,9 @@ impl Pass<'_> {
         if let Some(&at) = self.by_group.get(&stat.group) {
             return Ok(Some(at));
         }
-        if let Some(at) = self.hunts.iter().position(|hunt| hunt.sessions.contains(&stat.session)) {
+        if let Some(at) =
+            self.searches.iter().position(|search| search.sessions.contains(&stat.session))
+        {
             return Ok(Some(at));
         }
         let job = proc_fs::variable(stat.pid, JOB)?;

@@ -23,8 +23,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Account, AccountError};
-use crate::process::plan::Identity;
+use super::{
+    account::{Account, AccountError},
+    plan::Credentials,
+};
 
 /// Look-ups that may wait for the thread; further ones wait for room among them.
 const WAITING: usize = 64;
@@ -113,13 +115,13 @@ impl Account {
             _ => {}
         }
         let groups = getgrouplist(&c_name, user.gid).map_err(|errno| failed(errno.into()))?;
-        let identity = Identity {
+        let credentials = Credentials {
             uid: user.uid.as_raw(),
             gid: user.gid.as_raw(),
             groups: groups.into_iter().map(Gid::as_raw).collect(),
         };
-        let account = Self::of(user.uid, identity.gid, Some(user));
-        Ok(Self { identity: Some(identity), ..account })
+        let account = Self::of(user.uid, credentials.gid, Some(user));
+        Ok(Self { credentials: Some(credentials), ..account })
     }
 }
 

@@ -20,11 +20,11 @@ use rustix::{
 };
 use tokio::sync::oneshot;
 
-use super::{
+use crate::process::{
     cgroup::Lease,
     children::{self, Leader},
-    spawner::Spawner,
-    tree::{self, Blow, Hunt, TreeKill},
+    tree::search::{self, TreeKill, TreeSearch, TreeSignal},
+    workers::Workers,
 };
 
 /// Time given to what was killed before it is looked for again.
@@ -33,16 +33,16 @@ const DYING: Duration = Duration::from_millis(50);
 const PAUSE: Duration = Duration::from_millis(1);
 
 enum Order {
-    Kill(Hunt, oneshot::Sender<TreeKill>),
-    Term(Hunt),
-    Strike(String, oneshot::Sender<usize>),
+    Kill(TreeSearch, oneshot::Sender<TreeKill>),
+    Term(TreeSearch),
+    KillMarked(String, oneshot::Sender<usize>),
     Do(Box<dyn FnOnce() + Send>),
     Reap,
 }
 
 /// Gives orders to the thread, which ends with the last of these.
 #[derive(Clone, Debug)]
-pub(super) struct Sweeper {
+pub(in crate::process) struct TreeReaper {
     orders: Sender<Order>,
 }
 
@@ -52,44 +52,44 @@ pub(super) struct Sweeper {
 pub struct Tree {
     leader: Leader,
     job: String,
-    sweeper: Sweeper,
+    reaper: TreeReaper,
     /// With the threads that its kill may block.
-    cgroup: Option<(Weak<Lease>, Spawner)>,
+    cgroup: Option<(Weak<Lease>, Workers)>,
 }
 
-impl Sweeper {
+impl TreeReaper {
     /// Starts the thread.
     ///
     /// # Errors
     /// When the host has no thread to give.
-    pub(super) fn start() -> io::Result<Self> {
+    pub(in crate::process) fn start() -> io::Result<Self> {
         let (orders, mailbox) = channel();
-        thread::Builder::new().name("sweeper".to_owned()).spawn(move || sweep(&mailbox))?;
+        thread::Builder::new().name("reaper".to_owned()).spawn(move || sweep(&mailbox))?;
         Ok(Self { orders })
     }
 
-    pub(super) fn tree(
+    pub(in crate::process) fn tree(
         &self,
         leader: Leader,
         job: &str,
         cgroup: Option<Arc<Lease>>,
-        spawner: &Spawner,
+        spawner: &Workers,
     ) -> Tree {
         let cgroup = cgroup.map(|cgroup| (Arc::downgrade(&cgroup), spawner.clone()));
-        Tree { leader, job: job.to_owned(), sweeper: self.clone(), cgroup }
+        Tree { leader, job: job.to_owned(), reaper: self.clone(), cgroup }
     }
 
     /// Looks once through all of `/proc` for what bears the mark of a job, kills it, and says how many
     /// lived.
-    pub(super) async fn strike(&self, job: &str) -> usize {
+    pub(in crate::process) async fn kill_marked(&self, job: &str) -> usize {
         let (answer, answered) = oneshot::channel();
-        let _ = self.orders.send(Order::Strike(job.to_owned(), answer));
+        let _ = self.orders.send(Order::KillMarked(job.to_owned(), answer));
         // Without the thread, nobody has looked.
         answered.await.unwrap_or(usize::MAX)
     }
 
     /// Reaps dead orphans soon.
-    pub(super) fn reap(&self) {
+    pub(in crate::process) fn reap(&self) {
         let _ = self.orders.send(Order::Reap);
     }
 }
@@ -112,34 +112,34 @@ impl Tree {
         }
         let (answer, answered) = oneshot::channel();
         // The thread ends after all who could ask; if it is gone all the same, nothing was done.
-        let _ = self.sweeper.orders.send(Order::Kill(self.hunt(), answer));
+        let _ = self.reaper.orders.send(Order::Kill(self.search(), answer));
         let left = vec![self.leader.pid().as_raw_pid()];
         answered.await.unwrap_or(TreeKill { killed: 0, left })
     }
 
     /// Sends SIGTERM once to each process of it outside of its process group, soon; the group is
-    /// signalled by [`super::Process::signal_group`], all at once.
+    /// signalled by [`crate::process::Process::signal_group`], all at once.
     pub fn terminate(&self) {
         if let Some((cgroup, _)) = &self.cgroup {
             let (cgroup, group) = (cgroup.clone(), self.leader.pid());
             let terminate = move || _ = cgroup.upgrade().map(|cgroup| cgroup.terminate(group));
-            let _ = self.sweeper.orders.send(Order::Do(Box::new(terminate)));
+            let _ = self.reaper.orders.send(Order::Do(Box::new(terminate)));
             return;
         }
-        let _ = self.sweeper.orders.send(Order::Term(self.hunt()));
+        let _ = self.reaper.orders.send(Order::Term(self.search()));
     }
 
-    fn hunt(&self) -> Hunt {
-        Hunt::new(self.leader, &self.job)
+    fn search(&self) -> TreeSearch {
+        TreeSearch::new(self.leader, &self.job)
     }
 }
 
 /// What the thread has to do.
 #[derive(Default)]
 struct Work {
-    kills: Vec<Hunt>,
+    kills: Vec<TreeSearch>,
     answers: Vec<oneshot::Sender<TreeKill>>,
-    terms: Vec<Hunt>,
+    terms: Vec<TreeSearch>,
 }
 
 fn sweep(mailbox: &Receiver<Order>) {
@@ -165,13 +165,15 @@ impl Work {
         for order in first.into_iter().chain(mailbox.try_iter()) {
             match order {
                 Order::Reap => {}
-                Order::Strike(job, answer) => _ = answer.send(tree::strike(job.as_bytes())),
-                Order::Kill(hunt, answer) => {
-                    self.kills.push(hunt);
+                Order::KillMarked(job, answer) => {
+                    _ = answer.send(search::kill_marked(job.as_bytes()))
+                }
+                Order::Kill(search, answer) => {
+                    self.kills.push(search);
                     self.answers.push(answer);
                 }
                 Order::Do(task) => task(),
-                Order::Term(hunt) => self.terms.push(hunt),
+                Order::Term(search) => self.terms.push(search),
             }
         }
         true
@@ -179,7 +181,7 @@ impl Work {
 
     fn terminate(&mut self) {
         if !self.terms.is_empty() {
-            tree::pass(&mut self.terms, Blow::Term);
+            search::pass(&mut self.terms, TreeSignal::Term);
             self.terms.clear();
         }
     }
@@ -189,14 +191,14 @@ impl Work {
         if self.kills.is_empty() {
             return None;
         }
-        let swept = tree::pass(&mut self.kills, Blow::Kill);
+        let swept = search::pass(&mut self.kills, TreeSignal::Kill);
         let (kills, answers) = (mem::take(&mut self.kills), mem::take(&mut self.answers));
-        for (hunt, answer) in kills.into_iter().zip(answers) {
-            match hunt.result(swept.quiet) {
+        for (search, answer) in kills.into_iter().zip(answers) {
+            match search.result(swept.quiet) {
                 // Whoever asked may have gone; the work is done all the same.
                 Some(result) => _ = answer.send(result),
                 None => {
-                    self.kills.push(hunt);
+                    self.kills.push(search);
                     self.answers.push(answer);
                 }
             }

@@ -26,7 +26,7 @@ use rustix::{
     process::{Pid, WaitId, WaitIdOptions, waitid},
 };
 
-use super::plan::{Identity, Plan};
+use super::plan::{Credentials, Plan};
 
 /// Bytes of the child's stack; its deepest call takes a few hundred, in a debug build a few thousand.
 const STACK: usize = 64 << 10;
@@ -99,7 +99,7 @@ pub(super) struct Image {
     _strings: Vec<CString>,
     argv: Vec<*const c_char>,
     envp: Vec<*const c_char>,
-    identity: Option<Identity>,
+    credentials: Option<Credentials>,
     no_new_privs: bool,
     fds: [OwnedFd; 3],
 }
@@ -116,7 +116,7 @@ struct Shared<'a> {
 
 /// A child that has executed its program.
 #[derive(Debug)]
-pub(super) struct Born {
+pub(super) struct Cloned {
     pub(super) pid: Pid,
     pub(super) pidfd: OwnedFd,
 }
@@ -165,7 +165,7 @@ impl Image {
             _strings: strings,
             argv,
             envp,
-            identity: plan.identity.clone(),
+            credentials: plan.credentials.clone(),
             no_new_privs: plan.no_new_privs,
             fds,
         })
@@ -180,7 +180,7 @@ impl Image {
         &self,
         cgroup: Option<BorrowedFd<'_>>,
         stack: &mut Stack,
-    ) -> Result<Born, Failed> {
+    ) -> Result<Cloned, Failed> {
         let mut pidfd: RawFd = -1;
         let shared = Shared { image: self, stage: AtomicU32::new(0), errno: AtomicI32::new(0) };
         // A handler of the server's would run in the child.
@@ -202,7 +202,7 @@ impl Image {
         let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
         let at = shared.stage.load(Ordering::Acquire);
         let Some(&stage) = Stage::ALL.iter().find(|stage| **stage as u32 == at) else {
-            return Ok(Born { pid, pidfd });
+            return Ok(Cloned { pid, pidfd });
         };
         // It has ended, or does so without another step.
         let _ = waitid(WaitId::PidFd(rustix::fd::AsFd::as_fd(&pidfd)), WaitIdOptions::EXITED);
@@ -373,13 +373,13 @@ unsafe fn run(shared: &Shared<'_>) -> Step<std::convert::Infallible> {
         // user gets a session as well, in which alone it may send SIGCONT to whom it likes (kill(2))
         // and join groups (setpgid(2)). Not everybody does: the kernel gives each session the same
         // share of the processors (sched(7), autogroup), the server's among hundreds.
-        match image.identity {
+        match image.credentials {
             Some(_) => call!(Stage::Session, SYS_setsid)?,
             None => call!(Stage::Session, SYS_setpgid, 0, 0)?,
         };
         descriptors(image)?;
-        if let Some(identity) = &image.identity {
-            become_user(identity)?;
+        if let Some(credentials) = &image.credentials {
+            become_user(credentials)?;
         }
         if image.no_new_privs {
             call!(Stage::Privileges, SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)?;
@@ -421,7 +421,7 @@ unsafe fn descriptors(image: &Image) -> Step {
         call!(Stage::Descriptors, SYS_dup3, stdin.as_raw_fd(), 0, 0)?;
         call!(Stage::Descriptors, SYS_dup3, stdout.as_raw_fd(), 1, 0)?;
         call!(Stage::Descriptors, SYS_dup3, stderr.as_raw_fd(), 2, 0)?;
-        // All are marked already (see `own`); a kernel before 5.11 does not know this.
+        // All are marked already (see `self_setup`); a kernel before 5.11 does not know this.
         let _ = call!(Stage::Descriptors, SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
     }
     Ok(())
@@ -432,8 +432,8 @@ unsafe fn descriptors(image: &Image) -> Step {
 ///
 /// # Safety
 /// As [`run`].
-unsafe fn become_user(identity: &Identity) -> Step {
-    let Identity { uid, gid, groups } = identity;
+unsafe fn become_user(credentials: &Credentials) -> Step {
+    let Credentials { uid, gid, groups } = credentials;
     // SAFETY: raw calls, which change this process alone; `groups` is that many numbers.
     unsafe {
         if *uid != 0 {
