@@ -12,6 +12,7 @@
 //! | `cgroup` | the cgroup of each command, where the host has them |
 //! | `children` | which children are commands, and which are orphans |
 //! | `tree`, `proc_fs` | all processes that came of a command, found and killed |
+//! | `reaper` | what ended commands leave: orphans, empty cgroups |
 //!
 //! A process that ends is not reaped at once: as long as it is not, its pid and its process group
 //! are nobody else's, and may be signalled. The server adopts what loses its parent
@@ -20,7 +21,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 use rcmd_protocol::signal::Signal;
@@ -44,17 +45,15 @@ pub mod name_service;
 pub mod plan;
 mod proc_fs;
 pub mod program;
+mod reaper;
 pub mod resolve;
 pub mod self_setup;
 mod signal;
 mod spawn;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod workers;
-mod tree {
-    pub(super) mod reaper;
-    pub(super) mod search;
-}
 
 pub use self::{
     account::Account,
@@ -68,18 +67,22 @@ pub use self::{
     program::{Program, Sealed, Writable, examine},
     resolve::{Resolved, resolve},
     self_setup::{descriptor_limit, prepare_self},
-    tree::reaper::Tree,
-    tree::search::TreeKill,
+    tree::{Tree, TreeKill},
 };
 use self::{
     cgroup::{Cgroups, Lease},
-    children::Registration,
+    children::{Leader, Registration},
     exit::Watch,
+    launcher::Stack,
+    reaper::TreeReaper,
     signal::kernel_signal,
     spawn::{Failure, Spawned},
-    tree::reaper::TreeReaper,
+    tree::{CgroupKiller, ProcKiller},
     workers::Workers,
 };
+
+/// Threads that start processes: enough that one slow file system does not stop all starts.
+const SPAWNERS: usize = 4;
 
 /// Time from the end of some child until orphans are reaped: many end together, and none of them
 /// is in a hurry.
@@ -96,9 +99,13 @@ const REMAINS_PAUSE: Duration = Duration::from_millis(10);
 /// All children of the server must be started here: others are taken for orphans.
 #[derive(Clone, Debug)]
 pub struct Processes {
-    reaper: TreeReaper,
-    spawner: Workers,
+    spawner: Workers<Stack>,
     cgroups: Option<Arc<Cgroups>>,
+    /// Ends what lives in cgroups, if there are any.
+    cgroup_killer: Option<CgroupKiller>,
+    /// Ends what is found in `/proc`.
+    proc_killer: ProcKiller,
+    reaper: TreeReaper,
 }
 
 /// How processes are started and their trees held.
@@ -131,8 +138,8 @@ pub struct Process {
     cgroup: Option<Arc<Lease>>,
 }
 
-/// How commands would be started; nothing is made to find out. Gives the cgroup below which theirs
-/// would be, or why there would be none, if they are not ruled out.
+/// Returns the cgroup below which those of the commands would be, or why there would be none, if they
+/// are not ruled out. Nothing is made to find out.
 ///
 /// # Errors
 /// When there are no cgroups and must be.
@@ -150,8 +157,8 @@ pub fn probe(
 impl Processes {
     /// Makes the server the one that orphans come to; [`Processes::reap_orphans`] is to run too.
     ///
-    /// With cgroups, what earlier servers left in theirs is killed. Gives why there are none, if
-    /// they were not ruled out.
+    /// With cgroups, what earlier servers left in theirs is killed. Returns why there are none as well,
+    /// if they were not ruled out.
     ///
     /// # Errors
     /// When the kernel refuses, has no thread to give, or there are no cgroups and must be.
@@ -165,11 +172,17 @@ impl Processes {
                 Err(error) => return Err(error),
             },
         };
-        let (reaper, spawner) = (TreeReaper::start()?, Workers::start()?);
-        Ok((Self { reaper, spawner, cgroups }, why))
+        let processes = Self {
+            spawner: Workers::start("spawner", SPAWNERS, Stack::new)?,
+            cgroup_killer: cgroups.as_ref().map(|_| CgroupKiller::start()).transpose()?,
+            proc_killer: ProcKiller::start()?,
+            reaper: TreeReaper::start(cgroups.as_ref().map_or_else(Weak::new, Arc::downgrade))?,
+            cgroups,
+        };
+        Ok((processes, why))
     }
 
-    /// The folder of the commands' cgroups, and what each of them gets as its limits: file and
+    /// Returns the folder of the commands' cgroups, and what each of them gets as its limits: file and
     /// content.
     pub fn cgroups(&self) -> Option<(&Path, &[(&'static str, String)])> {
         self.cgroups.as_ref().map(|cgroups| (cgroups.base(), cgroups.limits()))
@@ -184,16 +197,13 @@ impl Processes {
         while ended.recv().await.is_some() {
             sleep(REAP_DELAY).await;
             self.reaper.reap();
-            if let Some(cgroups) = self.cgroups.clone() {
-                self.spawner.run(move |_| cgroups.collect()).await;
-            }
         }
     }
 
     /// Kills what is left of a job whose server was killed: what bears its mark, and all below, until
-    /// nothing was found a few times running. False when something still lives after that long.
+    /// nothing was found a few times running. Returns false when something still lives after that long.
     ///
-    /// What has cleared its environment and lost its parents is not found; see `process/tree/search.rs`.
+    /// What has cleared its environment and lost its parents is not found (`process/tree/search.rs`).
     pub async fn kill_remains(&self, job: &str, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         let mut calm = 0;
@@ -219,37 +229,42 @@ impl Processes {
     /// Outside of a tokio runtime with I/O and time.
     ///
     /// # Cancel safety
-    /// What had started by then is killed when its end is looked for: it is not to be dropped.
+    /// What had started by then is killed, with its process group. What it started elsewhere may live
+    /// on, so it is better not dropped.
     pub async fn spawn(&self, plan: &Plan) -> Result<Process, SpawnError> {
         self.spawn_watched_by(plan, &Handle::current()).await
     }
 
     /// Starts a process that this runtime watches, as [`Processes::spawn`] does.
     async fn spawn_watched_by(&self, plan: &Plan, runtime: &Handle) -> Result<Process, SpawnError> {
-        let tree = |registration: &Registration, cgroup| {
-            self.reaper.tree(registration.leader(), &plan.job, cgroup, &self.spawner)
-        };
         match spawn::spawn(&self.spawner, self.cgroups.as_ref(), plan, runtime).await {
             Ok(Spawned { registration, pidfd, cgroup, stdin, stdout, stderr }) => Ok(Process {
                 stdin,
                 stdout: Some(stdout),
                 stderr: Some(stderr),
                 watch: Watch::new(registration.leader().pid(), pidfd),
-                tree: tree(&registration, cgroup.clone()),
+                tree: self.tree(registration.leader(), &plan.job, cgroup.as_ref()),
                 registration,
                 cgroup,
             }),
             Err(Failure::NotStarted(error)) => Err(error),
             Err(Failure::Unwatched(registration, error)) => {
-                tree(&registration, None).kill().await;
+                self.tree(registration.leader(), &plan.job, None).kill().await;
                 Err(SpawnError::Unwatched { path: plan.program.clone(), error })
             }
+        }
+    }
+
+    fn tree(&self, leader: Leader, job: &str, cgroup: Option<&Arc<Lease>>) -> Tree {
+        match cgroup.zip(self.cgroup_killer.as_ref()) {
+            Some((lease, killer)) => Tree::in_cgroup(leader, lease, killer),
+            None => Tree::in_proc(leader, job, &self.proc_killer),
         }
     }
 }
 
 impl Process {
-    /// Its pid, and the number of its process group.
+    /// Returns its pid, which is the number of its process group as well.
     pub fn pid(&self) -> i32 {
         self.registration.leader().pid().as_raw_pid()
     }
@@ -257,12 +272,12 @@ impl Process {
     /// Waits for it to end, without reaping it. What it started may still run.
     ///
     /// # Cancel safety
-    /// Nothing is lost, and it gives the same again until [`Process::reap`].
+    /// Nothing is lost, and it returns the same again until [`Process::reap`].
     pub async fn exited(&self) -> ProcessExit {
         self.watch.ended().await
     }
 
-    /// How it has ended, if it has: without waiting, and without reaping it.
+    /// Returns how it has ended, if it has: without waiting, and without reaping it.
     pub fn has_exited(&self) -> Option<ProcessExit> {
         self.watch.has_ended()
     }
@@ -272,7 +287,7 @@ impl Process {
         let _ = self.registration.leader().signal(kernel_signal(signal));
     }
 
-    /// Its tree, to be ended.
+    /// Returns its tree, to be ended.
     pub fn tree(&self) -> Tree {
         self.tree.clone()
     }

@@ -32,7 +32,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{launcher, tree::search::TreeKill};
+use super::launcher;
 pub use place::TreeLimits;
 
 /// Empty folders that are kept; more commands than these begin at once rarely.
@@ -205,18 +205,22 @@ impl Drop for Cgroups {
 }
 
 impl Lease {
-    /// Kills all that lives in it, at once. It blocks for what there is to kill: 7 ms of 200.
-    pub(super) fn kill(&self) -> Result<usize, TreeKill> {
+    /// Kills all that lives in it, at once. It blocks for what there is to kill: 7 ms of 200. Returns
+    /// how many processes there were.
+    ///
+    /// # Errors
+    /// The pids of those that live in it, when the kernel refuses.
+    pub(super) fn kill(&self) -> Result<usize, Vec<RawPid>> {
         let living = processes(&self.path);
         self.killed.store(true, Ordering::Relaxed);
         match fs::write(self.path.join("cgroup.kill"), "1") {
             Ok(()) => Ok(living.len()),
-            Err(_) => Err(TreeKill { killed: 0, left: living }),
+            Err(_) => Err(living),
         }
     }
 
-    /// Waits until nothing lives in it any more, for up to 5 s.
-    pub(super) async fn emptied(&self, killed: usize) -> TreeKill {
+    /// Waits until nothing lives in it any more, for up to 5 s. Returns the pids of what still does.
+    pub(super) async fn emptied(&self) -> Vec<RawPid> {
         let emptied = async {
             let events = File::open(self.path.join("cgroup.events"))?;
             // SAFETY: a File always gives the same descriptor and keeps it open as long as it lives.
@@ -228,9 +232,9 @@ impl Lease {
             io::Result::Ok(())
         };
         match timeout(PATIENCE, emptied).await {
-            Ok(Ok(())) => TreeKill { killed, left: Vec::new() },
+            Ok(Ok(())) => Vec::new(),
             // Without a descriptor to wait by, what is seen now is what can be said.
-            Ok(Err(_)) | Err(_) => TreeKill { killed, left: processes(&self.path) },
+            Ok(Err(_)) | Err(_) => processes(&self.path),
         }
     }
 

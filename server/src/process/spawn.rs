@@ -4,7 +4,8 @@
 //! the exec instead of copying its page tables, as long as the program's path is absolute and nothing
 //! asks for code between fork and exec: no `pre_exec`, `uid`, `gid` or `groups`. A process group and a
 //! folder it can set (`posix_spawn_file_actions_addchdir_np`, glibc 2.29). It also gives SIGPIPE its
-//! default back; the signal mask and the other signals are inherited as [`super::self_setup`] left them.
+//! default back; the signal mask and the other signals are inherited as [`super::self_setup`] left
+//! them.
 //!
 //! *Of our own* (`launcher`): where the server has cgroups, and for another user or with no_new_privs
 //! everywhere, since posix_spawn has neither. Without a cgroup the tree of such a command is swept as
@@ -59,7 +60,7 @@ impl From<SpawnError> for Failure {
 
 /// Starts a process and returns when it has executed its program, or could not. `runtime` watches it.
 pub(super) async fn spawn(
-    spawner: &Workers,
+    spawner: &Workers<Stack>,
     cgroups: Option<&Arc<Cgroups>>,
     plan: &Plan,
     runtime: &Handle,
@@ -80,16 +81,16 @@ pub(super) async fn spawn(
     let (registration, pidfd, cgroup) = if own_way {
         let image = Image::new(plan, fds).map_err(lacking)?;
         let cgroups = cgroups.cloned();
-        let born = spawner.run(move |stack| raw(&image, cgroups.as_ref(), stack)).await;
-        let (registration, pidfd, cgroup) = born
+        let started = spawner.run(move |stack| launch(&image, cgroups.as_ref(), stack)).await;
+        let (registration, pidfd, cgroup) = started
             .unwrap_or_else(|| Err(gone()))
             .map_err(|failed| SpawnError::at(plan, failed.stage, failed.error))?;
         (registration, Some(pidfd), cgroup)
     } else {
         let mut command = command(plan, fds);
         let (runtime, job) = (runtime.clone(), plan.job.clone());
-        let born = spawner.run(move |_| portable(&mut command, &runtime, &job));
-        let (registration, unwatched) = born
+        let started = spawner.run(move |_| portable(&mut command, &runtime, &job));
+        let (registration, unwatched) = started
             .await
             .unwrap_or_else(|| Err(gone().error))
             .map_err(|error| SpawnError::of(plan, error))?;
@@ -135,7 +136,8 @@ fn portable(
     })
 }
 
-fn raw(
+/// Starts a command by the launcher of our own, in a cgroup if there are any.
+fn launch(
     image: &Image,
     cgroups: Option<&Arc<Cgroups>>,
     stack: &mut Stack,
@@ -143,8 +145,8 @@ fn raw(
     let at_clone = |error| Failed { stage: Stage::Clone, error };
     let (lease, folder) = cgroups.map(Cgroups::lease).transpose().map_err(at_clone)?.unzip();
     let (registration, pidfd) = children::start(|| {
-        let born = image.start(folder.as_ref().map(OwnedFd::as_fd), stack)?;
-        Ok::<_, Failed>((Started { pid: born.pid, child: None }, born.pidfd))
+        let cloned = image.start(folder.as_ref().map(OwnedFd::as_fd), stack)?;
+        Ok::<_, Failed>((Started { pid: cloned.pid, child: None }, cloned.pidfd))
     })?;
     Ok((registration, pidfd, lease.map(Arc::new)))
 }

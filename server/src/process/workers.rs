@@ -1,4 +1,4 @@
-//! The threads that start processes.
+//! Threads for work that blocks: starting processes, ending them.
 //!
 //! vfork(2), and whatever is built on it, blocks its caller until the child has executed its program:
 //! microseconds mostly, milliseconds when many start at once or the file lies far away. No worker of
@@ -7,7 +7,7 @@
 
 use std::{
     collections::VecDeque,
-    io,
+    fmt, io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
@@ -15,93 +15,95 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::launcher::Stack;
+type Task<S> = Box<dyn FnOnce(&mut S) + Send>;
 
-/// Enough that one slow file system does not stop all starts.
-const THREADS: usize = 4;
-
-type Task = Box<dyn FnOnce(&mut Stack) + Send>;
-
-/// Gives work to the threads, which end when the last of these is gone.
-#[derive(Clone, Debug)]
-pub(super) struct Workers {
-    office: Arc<Office>,
+/// Gives work to some threads, which end when the last of these is gone. Each has an `S` of its own.
+pub(super) struct Workers<S> {
+    closer: Arc<Closer<S>>,
 }
 
-/// Held by whoever gives work.
-#[derive(Debug)]
-struct Office(Arc<Queue>);
+/// Closes the queue when nobody is left who could give work.
+struct Closer<S>(Arc<Queue<S>>);
 
 /// What is to be done. A channel of the standard library has one receiver, which threads would have to
 /// hand on: two wake-ups for each task instead of one.
-#[derive(Default)]
-struct Queue {
-    waiting: Mutex<Waiting>,
+struct Queue<S> {
+    waiting: Mutex<Waiting<S>>,
     came: Condvar,
 }
 
-#[derive(Default)]
-struct Waiting {
-    tasks: VecDeque<Task>,
+struct Waiting<S> {
+    tasks: VecDeque<Task<S>>,
     is_closed: bool,
 }
 
-impl Workers {
-    /// Starts the threads.
+impl<S: 'static> Workers<S> {
+    /// Starts so many threads under a name; `own` makes what each of them has.
     ///
     /// # Errors
     /// When the host has none to give.
-    pub(super) fn start() -> io::Result<Self> {
-        let queue = Arc::<Queue>::default();
-        let office = Arc::new(Office(Arc::clone(&queue)));
-        for number in 0..THREADS {
+    pub(super) fn start(name: &str, threads: usize, own: fn() -> S) -> io::Result<Self> {
+        let waiting = Mutex::new(Waiting { tasks: VecDeque::new(), is_closed: false });
+        let queue = Arc::new(Queue { waiting, came: Condvar::new() });
+        let closer = Arc::new(Closer(Arc::clone(&queue)));
+        for number in 0..threads {
             let queue = Arc::clone(&queue);
-            let name = format!("spawner-{number}");
-            thread::Builder::new().name(name).spawn(move || queue.work())?;
+            let name = format!("{name}-{number}");
+            thread::Builder::new().name(name).spawn(move || queue.work(own()))?;
         }
-        Ok(Self { office })
+        Ok(Self { closer })
     }
 
-    /// Has one of the threads do something that blocks. None when it failed to.
+    /// Has one of the threads do something that blocks.
+    pub(super) fn submit(&self, task: impl FnOnce(&mut S) + Send + 'static) {
+        let queue = &self.closer.0;
+        queue.lock().tasks.push_back(Box::new(task));
+        queue.came.notify_one();
+    }
+
+    /// Has one of the threads do something that blocks, and returns what came of it. None when it
+    /// panicked.
     ///
     /// # Cancel safety
     /// It is done all the same.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        task: impl FnOnce(&mut Stack) -> T + Send + 'static,
+        task: impl FnOnce(&mut S) -> T + Send + 'static,
     ) -> Option<T> {
         let (answer, answered) = oneshot::channel();
-        let task = move |stack: &mut Stack| _ = answer.send(task(stack));
-        let queue = &self.office.0;
-        queue.lock().tasks.push_back(Box::new(task));
-        queue.came.notify_one();
+        self.submit(move |own| _ = answer.send(task(own)));
         answered.await.ok()
     }
 }
 
-impl Drop for Office {
+impl<S> Clone for Workers<S> {
+    fn clone(&self) -> Self {
+        Self { closer: Arc::clone(&self.closer) }
+    }
+}
+
+impl<S> Drop for Closer<S> {
     fn drop(&mut self) {
         self.0.lock().is_closed = true;
         self.0.came.notify_all();
     }
 }
 
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+impl<S> Queue<S> {
+    fn lock(&self) -> MutexGuard<'_, Waiting<S>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn work(&self) {
-        let mut stack = Stack::new();
+    fn work(&self, mut own: S) {
         while let Some(task) = self.next() {
-            // A start that goes wrong in a way nobody thought of must not cost the thread: without
-            // threads nothing would start any more.
-            let _ = catch_unwind(AssertUnwindSafe(|| task(&mut stack)));
+            // A task that goes wrong in a way nobody thought of must not cost the thread: without
+            // threads nothing would start or be killed any more.
+            let _ = catch_unwind(AssertUnwindSafe(|| task(&mut own)));
         }
     }
 
-    /// The next task; none when nobody is left who could give one.
-    fn next(&self) -> Option<Task> {
+    /// Waits for the next task. Returns none when nobody is left who could give one.
+    fn next(&self) -> Option<Task<S>> {
         let mut waiting = self.lock();
         loop {
             match waiting.tasks.pop_front() {
@@ -114,8 +116,8 @@ impl Queue {
     }
 }
 
-impl std::fmt::Debug for Queue {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Queue").finish_non_exhaustive()
+impl<S> fmt::Debug for Workers<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Workers").finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use rcmd_protocol::signal::Signal;
 use rustix::process::{Signal as KernelSignal, kill_process};
 
 use super::*;
-use crate::process::{ProcessExit, TreeKill};
+use crate::process::{ProcessExit, SPAWNERS, TreeKill};
 
 over_both! {
     a_command_is_killed,
@@ -26,6 +26,7 @@ over_both! {
     another_jobs_tree_is_left_alone,
     what_starts_after_a_kill_is_not_killed_by_it,
     many_trees_are_killed_at_once,
+    a_kill_waits_for_no_start,
     a_request_to_end_reaches_other_sessions_too,
     a_daemon_outlives_a_normal_end_and_leaves_no_zombie,
 }
@@ -182,6 +183,23 @@ async fn many_trees_are_killed_at_once() {
     for started in &mut all {
         started.rest().await;
     }
+}
+
+async fn a_kill_waits_for_no_start() {
+    let processes = processes();
+    let mut started = start(&processes, &shell("echo ready; exec sleep 600")).await;
+    assert_eq!(started.line().await, "ready");
+    // Every thread that starts processes waits, as it does for a file that is far away.
+    let (go_on, far_away) = std::sync::mpsc::channel::<()>();
+    let far_away = std::sync::Arc::new(std::sync::Mutex::new(far_away));
+    for _ in 0..SPAWNERS {
+        let far_away = std::sync::Arc::clone(&far_away);
+        processes.spawner.submit(move |_| _ = far_away.lock().unwrap().recv());
+    }
+    let kill = timeout(DEADLINE, started.process.tree().kill()).await.expect("a kill in time");
+    assert_eq!(kill, TreeKill { killed: 1, left: Vec::new() });
+    drop(go_on);
+    started.rest().await;
 }
 
 async fn a_request_to_end_reaches_other_sessions_too() {

@@ -97,7 +97,7 @@ impl TreeSearch {
         }
     }
 
-    /// The result, when the tree is gone or patience is over.
+    /// Returns the result, when the tree is gone or the time is over.
     pub(in crate::process) fn result(&self, quiet: bool) -> Option<TreeKill> {
         let gone = self.left.is_empty() && (quiet || self.calm >= CALM);
         let over = gone || Instant::now() >= self.until || !self.leader.is_ours();
@@ -106,7 +106,7 @@ impl TreeSearch {
 }
 
 /// Kills once whatever bears the mark of a job of which no leader is known, as after the server that
-/// had it was killed, with all that is below it. Says how many lived.
+/// had it was killed, with all that is below it. Returns how many lived.
 pub(in crate::process) fn kill_marked(job: &[u8]) -> usize {
     let is_marked = |stat: &Stat| proc_fs::variable(stat.pid, JOB) == Ok(Some(job.to_vec()));
     let marked = proc_fs::all().into_iter().filter(|stat| stat.alive && is_marked(stat));
@@ -191,7 +191,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Does to a process what is to be done, and gives its children.
+    /// Does to a process what is to be done, and returns its children.
     fn visit(&mut self, met: &Met) -> Vec<Met> {
         let stat = met.stat;
         if !stat.alive {
@@ -231,7 +231,7 @@ impl Pass<'_> {
         children
     }
 
-    /// The job that an orphan, or what is below one, belongs to by its own marks.
+    /// Returns the job that an orphan, or what is below one, belongs to by its own marks.
     fn owner(&self, stat: &Stat) -> Result<Option<usize>, InBetween> {
         if let Some(&at) = self.by_group.get(&stat.group) {
             return Ok(Some(at));
@@ -246,7 +246,7 @@ impl Pass<'_> {
     }
 }
 
-/// The children of a process. That each names it as its parent proves that the pid was not given
+/// Returns the children of a process. That each names it as its parent proves that the pid was not given
 /// away between the list and the look.
 fn below(parent: &Stat, parents: Option<usize>) -> Vec<Met> {
     proc_fs::children(parent.pid)
@@ -257,7 +257,7 @@ fn below(parent: &Stat, parents: Option<usize>) -> Vec<Met> {
         .collect()
 }
 
-/// A descriptor of exactly the process that was looked at: another one that has its pid by now
+/// Returns a descriptor of exactly the process that was looked at: another one that has its pid by now
 /// started later.
 fn hold(seen: &Stat) -> Result<OwnedFd, Errno> {
     let pidfd = pidfd_open(seen.pid, PidfdFlags::empty())?;

@@ -1,0 +1,56 @@
+//! The tree of a command: all processes that came of its first one, and how they are ended.
+//!
+//! There are two back-ends: a cgroup, in which they are known exactly, and a search of `/proc`.
+
+mod cgroup;
+mod proc;
+mod search;
+
+use std::sync::Arc;
+
+pub use self::search::TreeKill;
+pub(super) use self::{cgroup::CgroupKiller, proc::ProcKiller, search::kill_marked};
+use self::{cgroup::CgroupTree, proc::ProcTree};
+use super::{cgroup::Lease, children::Leader};
+
+/// The tree of a job: all processes that came of its first one.
+#[derive(Clone, Debug)]
+pub struct Tree(Backend);
+
+#[derive(Clone, Debug)]
+enum Backend {
+    Cgroup(CgroupTree),
+    Proc(ProcTree),
+}
+
+impl Tree {
+    /// Returns the tree of a process that was started in a cgroup.
+    pub(super) fn in_cgroup(leader: Leader, lease: &Arc<Lease>, killer: &CgroupKiller) -> Self {
+        Self(Backend::Cgroup(CgroupTree::new(leader, lease, killer)))
+    }
+
+    /// Returns the tree of a process that is searched in `/proc`, by the job's name among others.
+    pub(super) fn in_proc(leader: Leader, job: &str, killer: &ProcKiller) -> Self {
+        Self(Backend::Proc(ProcTree::new(leader, job, killer)))
+    }
+
+    /// Kills every process of it and waits until none is left, for up to 5 s.
+    ///
+    /// # Cancel safety
+    /// Once asked for, it is carried out, also when nobody waits for it.
+    pub async fn kill(&self) -> TreeKill {
+        match &self.0 {
+            Backend::Cgroup(tree) => tree.kill().await,
+            Backend::Proc(tree) => tree.kill().await,
+        }
+    }
+
+    /// Sends SIGTERM once to each process of it outside of its process group, soon; the group is
+    /// signalled by [`super::Process::signal_group`], all at once.
+    pub fn terminate(&self) {
+        match &self.0 {
+            Backend::Cgroup(tree) => tree.terminate(),
+            Backend::Proc(tree) => tree.terminate(),
+        }
+    }
+}
