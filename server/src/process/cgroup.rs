@@ -8,12 +8,12 @@
 
 #![allow(unsafe_code)]
 
+mod files;
 mod place;
 
 use std::{
     fs::{self, File},
-    io::{self, Read as _},
-    os::unix::fs::MetadataExt as _,
+    io,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -32,13 +32,12 @@ use tokio::{
     time::timeout,
 };
 
+use self::files::{LEFT, has_folders, is_busy, processes};
 use super::launcher;
 pub use place::TreeLimits;
 
 /// Empty folders that are kept; more commands than these begin at once rarely.
 const KEPT: usize = 256;
-/// What marks the folder of a daemon.
-const LEFT: &str = "user.rcmd.left";
 /// Time after which a kill gives up: what has not died by then waits in the kernel.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -105,7 +104,7 @@ impl Cgroups {
         place::clear(&parent);
         let (base, lock) = place::make(&parent)?;
         let refuse = |why| {
-            place::remove(&base);
+            files::remove(&base);
             Err(why)
         };
         if !base.join("cgroup.kill").exists() {
@@ -149,7 +148,7 @@ impl Cgroups {
         match folder(&path) {
             Ok(folder) => Ok(leased(path, folder)),
             Err(error) => {
-                place::remove(&path);
+                files::remove(&path);
                 Err(error)
             }
         }
@@ -182,7 +181,7 @@ impl Cgroups {
         let left = std::mem::take(&mut *lock(&self.left));
         let (busy, empty): (Vec<_>, Vec<_>) = left.into_iter().partition(|path| is_busy(path));
         lock(&self.left).extend(busy);
-        empty.iter().for_each(|path| place::remove(path));
+        empty.iter().for_each(|path| files::remove(path));
     }
 
     fn take_back(&self, path: PathBuf, killed: bool) {
@@ -191,7 +190,7 @@ impl Cgroups {
             let _ = setxattr(&path, LEFT, b"1", XattrFlags::empty());
             lock(&self.left).push(path);
         } else if killed || has_folders(&path) || lock(&self.empty).len() >= KEPT {
-            place::remove(&path);
+            files::remove(&path);
         } else {
             lock(&self.empty).push(path);
         }
@@ -200,7 +199,7 @@ impl Cgroups {
 
 impl Drop for Cgroups {
     fn drop(&mut self) {
-        place::remove(&self.base);
+        files::remove(&self.base);
     }
 }
 
@@ -269,30 +268,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn folder(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(open(path, flags, Mode::empty())?)
-}
-
-/// Whether anything lives in a cgroup or below it. One that is gone holds nothing.
-fn is_busy(path: &Path) -> bool {
-    // It is short, and looked at after each command: one read instead of the four of a whole file.
-    let mut events = [0; 128];
-    let events = File::open(path.join("cgroup.events")).and_then(|mut file| {
-        let length = file.read(&mut events)?;
-        Ok(events.get(..length).unwrap_or_default())
-    });
-    events.is_ok_and(|events| events.split(|&byte| byte == b'\n').any(|l| l == b"populated 1"))
-}
-
-/// Whether it has cgroups below it: the kernel counts a folder's folders in its links.
-fn has_folders(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|found| found.nlink() > 2)
-}
-
-/// What lives in a cgroup and below it.
-fn processes(path: &Path) -> Vec<RawPid> {
-    let list = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-    let mut all: Vec<RawPid> = list.lines().filter_map(|line| line.parse().ok()).collect();
-    if has_folders(path) {
-        all.extend(place::folders(path).iter().flat_map(|below| processes(below)));
-    }
-    all
 }

@@ -14,7 +14,7 @@ use rustix::{
 };
 use serde::Deserialize;
 
-use super::{LEFT, is_busy};
+use super::files::{LEFT, folders, is_busy, remove};
 use crate::units::Size;
 
 /// How the part of one server begins; the rest is random.
@@ -195,22 +195,6 @@ pub(super) fn enable(parent: &Path, base: &Path, limits: &TreeLimits) -> Control
         Ok(()) => list(base, "cgroup.subtree_control"),
         Err(_) => Vec::new(),
     }
-}
-
-/// The cgroups right below one.
-pub(super) fn folders(path: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
-    let folders =
-        entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    folders.map(|entry| entry.path()).collect()
-}
-
-/// Removes a cgroup and those below it, as far as nothing lives there.
-pub(super) fn remove(path: &Path) {
-    if super::has_folders(path) {
-        folders(path).iter().for_each(|below| remove(below));
-    }
-    let _ = fs::remove_dir(path);
 }
 
 #[cfg(test)]

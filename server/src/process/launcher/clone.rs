@@ -1,0 +1,159 @@
+//! The system calls that make a child, and its first steps on a stack of its own.
+#![allow(unsafe_code)]
+
+use std::{arch::asm, cell::UnsafeCell, ffi::c_long, io, mem, ptr};
+
+use nix::libc;
+use rustix::{
+    fd::{AsRawFd as _, BorrowedFd, RawFd},
+    process::Pid,
+};
+
+use super::{child::child, image::Shared};
+
+/// Bytes of the child's stack; its deepest call takes a few hundred, in a debug build a few thousand.
+const STACK: usize = 64 << 10;
+/// `struct clone_args` up to `cgroup` (clone3(2), Linux 5.7).
+const CLONE_ARGS: usize = 88;
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+
+/// The stack of the children of one thread, of which one runs at a time.
+pub(in crate::process) struct Stack(Vec<UnsafeCell<u128>>);
+
+impl Stack {
+    pub(in crate::process) fn new() -> Self {
+        let cells = STACK / size_of::<u128>();
+        Self(std::iter::repeat_with(|| UnsafeCell::new(0)).take(cells).collect())
+    }
+}
+
+/// Returns whether the kernel has clone3, and whoever confines the server lets it be called.
+pub(in crate::process) fn has_clone3() -> bool {
+    // SAFETY: without arguments of a size that it knows it does nothing but say so.
+    let answer = unsafe { libc::syscall(libc::SYS_clone3, ptr::null::<u8>(), 0 as c_long) };
+    answer == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL)
+}
+
+/// Makes a child by clone3(2), in a cgroup if there is one. Returns its pid; its pidfd is written to
+/// `pidfd`.
+pub(super) fn clone3(
+    shared: &Shared<'_>,
+    cgroup: Option<BorrowedFd<'_>>,
+    stack: &mut Stack,
+    pidfd: &mut RawFd,
+) -> io::Result<Pid> {
+    // SAFETY: all zeroes is a valid clone_args: no flags, nowhere to write to.
+    let mut args: libc::clone_args = unsafe { mem::zeroed() };
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
+    args.flags = u64::from(flags.cast_unsigned()) | CLONE_CLEAR_SIGHAND;
+    args.pidfd = ptr::from_mut(pidfd) as u64;
+    args.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
+    args.stack = stack.0.as_mut_ptr() as u64;
+    args.stack_size = STACK as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());
+    }
+    // SAFETY: `args` is complete; the stack is the child's alone, since this thread waits for its
+    // exec or end before it goes on (CLONE_VFORK), and `shared` lives that long.
+    unsafe {
+        parse_answer(fork(
+            libc::SYS_clone3,
+            [ptr::from_ref(&args) as usize, CLONE_ARGS, 0],
+            ptr::from_ref(shared).cast(),
+        ))
+    }
+}
+
+/// Makes a child by clone(2), for where clone3 is not allowed. It knows no cgroup, and keeps handlers,
+/// which the child resets itself.
+pub(super) fn clone(shared: &Shared<'_>, stack: &mut Stack, pidfd: &mut RawFd) -> io::Result<Pid> {
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let top = stack.0.as_mut_ptr_range().end;
+    // SAFETY: as in `clone3`; the third argument is where the pidfd goes (clone(2)).
+    unsafe {
+        parse_answer(fork(
+            libc::SYS_clone,
+            [flags.cast_unsigned() as usize, top as usize, ptr::from_mut(pidfd) as usize],
+            ptr::from_ref(shared).cast(),
+        ))
+    }
+}
+
+/// Returns the pid that the system call answers with, or its error.
+fn parse_answer(answer: isize) -> io::Result<Pid> {
+    let number = i32::try_from(answer).unwrap_or(-libc::EINVAL);
+    // An error is negative, which rustix asserts that no pid is.
+    let pid = Some(number).filter(|number| *number > 0).and_then(Pid::from_raw);
+    pid.ok_or_else(|| io::Error::from_raw_os_error(number.wrapping_neg()))
+}
+
+/// Makes the system call, in the parent; the child begins in [`child`] on its stack.
+///
+/// # Safety
+/// The call must make a child with CLONE_VM and CLONE_VFORK, on a stack that is aligned to 16 bytes,
+/// large enough and nobody else's; `shared` must point to a [`Shared`].
+#[cfg(target_arch = "x86_64")]
+unsafe fn fork(call: c_long, args: [usize; 3], shared: *const libc::c_void) -> isize {
+    let [one, two, three] = args;
+    let mut answer = call as isize;
+    // SAFETY: by the caller's promise. The child never comes out of this block: it calls `child`,
+    // which does not return. A system call overwrites rcx and r11 and nothing else (syscall(2)).
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r12",
+            "call r13",
+            "ud2",
+            "2:",
+            inlateout("rax") answer,
+            in("rdi") one,
+            in("rsi") two,
+            in("rdx") three,
+            in("r10") 0_usize,
+            in("r8") 0_usize,
+            in("r12") shared,
+            in("r13") child as extern "C" fn(*const Shared<'static>) -> !,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    answer
+}
+
+/// Makes the system call, in the parent; the child begins in [`child`] on its stack.
+///
+/// # Safety
+/// The call must make a child with CLONE_VM and CLONE_VFORK, on a stack that is aligned to 16 bytes,
+/// large enough and nobody else's; `shared` must point to a [`Shared`].
+#[cfg(target_arch = "aarch64")]
+unsafe fn fork(call: c_long, args: [usize; 3], shared: *const libc::c_void) -> isize {
+    let [one, two, three] = args;
+    let mut answer = one as isize;
+    // SAFETY: by the caller's promise. The child never comes out of this block: it calls `child`,
+    // which does not return. A system call overwrites x0 and nothing else (syscall(2)).
+    unsafe {
+        asm!(
+            "svc #0",
+            "cbnz x0, 2f",
+            "mov x29, xzr",
+            "mov x0, x9",
+            "blr x10",
+            "brk #1",
+            "2:",
+            in("x8") call,
+            inlateout("x0") answer,
+            in("x1") two,
+            in("x2") three,
+            in("x3") 0_usize,
+            in("x4") 0_usize,
+            in("x9") shared,
+            in("x10") child as extern "C" fn(*const Shared<'static>) -> !,
+        );
+    }
+    answer
+}
