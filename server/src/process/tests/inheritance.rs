@@ -12,42 +12,47 @@ over_both! {
     a_command_can_not_reach_the_servers_terminal,
 }
 
-const HELPER: &str = "process::tests::inheritance::server";
+/// The test that is the server of one, too.
+const SERVER: &str = "process::tests::inheritance::a_server_from_a_clean_world_runs_clean_commands";
 
 /// Set for the process that is to be the server.
 const AS_SERVER: &str = "TEST_AS_SERVER";
 
-/// Not a test but, run by the tests beside it, the server of one: it sets itself up and runs a
-/// command, whose output it passes on.
+/// Starts this test again as the server, as the tests beside it do.
 #[test]
-fn server() {
-    if std::env::var_os(AS_SERVER).is_none() {
-        return;
+fn a_server_from_a_clean_world_runs_clean_commands() {
+    let served = std::env::var(AS_SERVER);
+    if served.is_ok() {
+        prepare_self().unwrap();
     }
-    prepare_self().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let way = match std::env::var(AS_SERVER).as_deref() {
-        Ok("cgroup") => Spawn::Cgroup,
-        _ => Spawn::Portable,
-    };
-    let output = runtime.block_on(WAY.scope(way, async {
-        let processes = processes();
-        // Not by a shell, which empties the signal mask of what it starts.
-        let status = output_of(&processes, &plan("/bin/cat", &["/proc/self/status"])).await;
-        let line = "echo Descriptors: $(ls /proc/self/fd); \
-            (: </dev/tty) 2>/dev/null && echo Terminal: yes || echo Terminal: no";
-        status + &output_of(&processes, &shell(line)).await
-    }));
-    println!("{output}");
+    match served.as_deref() {
+        Ok("cgroup") => println!("{}", runtime.block_on(WAY.scope(Spawn::Cgroup, serve()))),
+        Ok(_) => println!("{}", runtime.block_on(WAY.scope(Spawn::Portable, serve()))),
+        Err(_) => {
+            let line = "exec \"$@\"";
+            assert_clean(&runtime.block_on(WAY.scope(Spawn::Portable, seen(line))));
+        }
+    }
 }
 
-/// What a command sees when its server was started by this line, in which `"$@"` is the server.
+/// Runs commands as a server does that was started so, and returns what they see.
+async fn serve() -> String {
+    let processes = processes();
+    // Not by a shell, which empties the signal mask of what it starts.
+    let status = output_of(&processes, &plan("/bin/cat", &["/proc/self/status"])).await;
+    let line = "echo Descriptors: $(ls /proc/self/fd); \
+        (: </dev/tty) 2>/dev/null && echo Terminal: yes || echo Terminal: no";
+    status + &output_of(&processes, &shell(line)).await
+}
+
+/// Returns what a command sees when its server was started by this line, in which `"$@"` is the server.
 async fn seen(line: &str) -> Vec<(String, String)> {
     let processes = processes();
     let server = std::env::current_exe().unwrap();
     let mut plan = plan(
         "/bin/sh",
-        &["-c", line, "sh", server.to_str().unwrap(), HELPER, "--exact", "--nocapture"],
+        &["-c", line, "sh", server.to_str().unwrap(), SERVER, "--exact", "--nocapture"],
     );
     plan.stdin = true;
     let way = if WAY.get() == Spawn::Cgroup { "cgroup" } else { "portable" };

@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Handle;
 
 use super::{super::children, *};
-use crate::process::{ProcessExit, SpawnError, environment::JOB};
+use crate::process::{ProcessExit, SpawnError, environment::JOB, exit::Watch};
 
 /// Set for a process that runs one test alone.
 const ALONE: &str = "TEST_ALONE";
@@ -110,8 +110,9 @@ async fn only_the_register_reaps_what_is_released_before_its_end() {
         let stdin = process.stdin.take();
         drop(process);
         assert!(is_alive(pid), "what is released is signalled no more");
+        let watch = Watch::new(pid, None);
         drop(stdin);
-        until("it ends", || !is_alive(pid)).await;
+        timeout(DEADLINE, watch.ended()).await.expect("it ends");
         // On each SIGCHLD tokio reaps whatever came into its queue of orphans.
         for _ in 0..3 {
             output_of(&processes, &shell(":")).await;
