@@ -296,7 +296,7 @@ impl Process {
     /// is reaped when it has, as an orphan.
     pub fn reap(&mut self) {
         self.registration.release();
-        // The tree may still be held by whoever wanted to end it; the last one gives it back.
+        // The tree may still be held by whoever wanted to end it; the last one returns it.
         self.cgroup = None;
     }
 }

@@ -58,17 +58,17 @@ pub(super) struct Cgroups {
 #[derive(Debug)]
 pub(super) struct Lease {
     path: PathBuf,
-    /// Whether it was killed. The kernel compares how often a cgroup was killed with how often that of
+    /// Set once it was killed. The kernel compares how often a cgroup was killed with how often that of
     /// the parent was, and ends what starts in one that was killed more often (seen on Linux 6.18):
     /// such a folder never serves again.
     killed: AtomicBool,
     all: Arc<Cgroups>,
 }
 
-/// Below which cgroup the server would make its own, without making any.
+/// Returns the cgroup below which the server would make its own. Makes none.
 ///
 /// # Errors
-/// As [`Cgroups::new`], but for what only the attempt shows.
+/// Those of [`Cgroups::new`], except what only the attempt shows.
 pub(super) fn probe(limits: &TreeLimits) -> io::Result<PathBuf> {
     let parent = parent()?;
     access(&parent, Access::WRITE_OK)

@@ -1,4 +1,4 @@
-//! Which children of the server are its own, and which came to it as orphans.
+//! The register of the children of the server: its own, and those that came to it as orphans.
 //!
 //! The kernel keeps one list of children for the whole server, so there is one register beside it.
 //! A pid means something only as long as its process is not reaped; whoever signals a group or reaps

@@ -114,7 +114,7 @@ fn missing(interpreter: &Option<PathBuf>) -> String {
 }
 
 impl SpawnError {
-    /// What the kernel's answer means for this plan. It says ENOENT of a program, its interpreter
+    /// Returns what the kernel's answer means for this plan. It is ENOENT for a program, its interpreter
     /// and the folder alike, so that this looks which it was.
     pub(super) fn of(plan: &Plan, error: io::Error) -> Self {
         if let Some(error) = Self::of_resources(plan, &error) {
@@ -137,7 +137,7 @@ impl SpawnError {
         }
     }
 
-    /// What an error at some stage of a start means.
+    /// Returns what an error at some stage of a start means.
     pub(super) fn at(plan: &Plan, stage: Stage, error: io::Error) -> Self {
         let what = match stage {
             Stage::Folder => return Self::NoSuchDir { path: plan.cwd.clone(), error },
@@ -160,7 +160,8 @@ impl SpawnError {
         Self::Credentials { uid, what, error }
     }
 
-    /// The same, when the kernel was asked for no more than descriptors.
+    /// Returns what an error means when the kernel was asked for no more than descriptors, if it is one
+    /// of them.
     pub(super) fn of_resources(plan: &Plan, error: &io::Error) -> Option<Self> {
         let errno = Errno::from_io_error(error)?;
         let what = match errno {
@@ -238,7 +239,7 @@ impl From<SpawnError> for WireError {
     }
 }
 
-/// Whether a process could start in this folder.
+/// Checks that a process could start in this folder.
 pub(super) fn enter(path: &Path) -> Result<(), SpawnError> {
     let entered = match path.metadata() {
         Ok(found) if !found.is_dir() => Err(Errno::NOTDIR.into()),

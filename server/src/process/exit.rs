@@ -43,7 +43,7 @@ impl Watch {
         registered.map_or(Self::Looking(pid), Self::Pidfd)
     }
 
-    /// Waits for the end; gives the same again afterwards.
+    /// Waits for the end. Returns the same again afterwards.
     pub(super) async fn ended(&self) -> ProcessExit {
         loop {
             let seen = match self {
@@ -71,7 +71,7 @@ impl Watch {
         }
     }
 
-    /// How it has ended, if it has.
+    /// Returns how it has ended, if it has.
     pub(super) fn has_ended(&self) -> Option<ProcessExit> {
         let seen = self.look(WaitIdOptions::NOWAIT).ok()?;
         seen.as_ref().map(ProcessExit::of)

@@ -20,22 +20,22 @@ pub struct Plan {
     pub cwd: PathBuf,
     /// The job it belongs to.
     pub job: String,
-    /// Whether standard input is a pipe; else it is `/dev/null`.
+    /// True for a pipe as standard input; else it is `/dev/null`.
     pub stdin: bool,
     /// The copy in memory that `program` names, if it is one: it must live until the exec.
     pub sealed: Option<Sealed>,
-    /// Whom it runs as; none is the server's own user, with the server's groups.
+    /// The user and groups it runs as; none for the server's own.
     pub credentials: Option<Credentials>,
-    /// Whether no program of it may gain privileges by its file (no_new_privs, prctl(2)).
+    /// True when no program of it may gain privileges by its file (no_new_privs, prctl(2)).
     pub no_new_privs: bool,
 }
 
 /// A user with exactly these groups.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Credentials {
-    /// Real, effective, saved and file system user.
+    /// Real, effective, saved and file system user ID.
     pub uid: u32,
-    /// The same of the group.
+    /// Real, effective, saved and file system group ID.
     pub gid: u32,
     /// All supplementary groups.
     pub groups: Vec<u32>,

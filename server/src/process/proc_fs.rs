@@ -1,4 +1,4 @@
-//! What `/proc` says of a process (proc(5)). Everything in it may be gone a moment later.
+//! The state of processes, read from `/proc` (proc(5)). Everything in it may be gone a moment later.
 
 use std::{
     fs::{self, File},
@@ -21,13 +21,13 @@ pub(super) struct Stat {
     pub(super) session: RawPid,
     /// When it started, in ticks since boot. With the pid it names the process for good.
     pub(super) start: u64,
-    /// Whether any thread of it still runs.
+    /// True while any thread of it runs.
     pub(super) alive: bool,
-    /// Whether it has an environment without a variable.
+    /// True when its environment has no variable.
     pub(super) bare: bool,
 }
 
-/// The state of a process, if it exists.
+/// Returns the state of a process, if it exists.
 pub(super) fn stat(pid: Pid) -> Option<Stat> {
     parse_stat(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
@@ -54,9 +54,9 @@ fn parse_stat(pid: Pid, text: &[u8]) -> Option<Stat> {
     })
 }
 
-/// The children of a process, also dead ones that are not reaped.
+/// Returns the children of a process, also dead ones that are not reaped.
 ///
-/// The kernel gives the whole list only of a process that stands still.
+/// The kernel lists all of them only while the process stands still.
 pub(super) fn children(pid: Pid) -> Vec<Pid> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let mut children = Vec::new();
@@ -83,7 +83,7 @@ fn children_by_scan(parent: Pid) -> Vec<Pid> {
     all().into_iter().filter(|stat| stat.parent == Some(parent)).map(|stat| stat.pid).collect()
 }
 
-/// Every process of the host.
+/// Returns the state of every process of the host.
 pub(super) fn all() -> Vec<Stat> {
     let Ok(all) = fs::read_dir("/proc") else { return Vec::new() };
     all.flatten()
@@ -100,8 +100,8 @@ fn parse_pid(text: &str) -> Option<Pid> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct InBetween;
 
-/// The value of a variable in the environment that a process was started with. None also for the
-/// processes of others.
+/// Returns the value of a variable in the environment that a process was started with. None also for
+/// the processes of others.
 pub(super) fn variable(pid: Pid, name: &str) -> Result<Option<Vec<u8>>, InBetween> {
     let mut environment = Vec::new();
     let Ok(file) = File::open(format!("/proc/{pid}/environ")) else { return Ok(None) };

@@ -19,7 +19,7 @@ enum Order {
     KillMarked(String, oneshot::Sender<usize>),
 }
 
-/// Gives orders to the thread, which ends with the last of these.
+/// A handle of the thread, which ends with the last handle.
 #[derive(Clone, Debug)]
 pub(super) struct TreeReaper {
     orders: Sender<Order>,

@@ -3,7 +3,7 @@
 
 use rcmd_protocol::signal::Signal;
 
-/// The same signal, 1 to 64, for rustix, which gives names to the first 31 only.
+/// Returns a signal, 1 to 64, as rustix has it, which names the first 31 only.
 pub(super) fn kernel_signal(signal: Signal) -> rustix::process::Signal {
     let number = signal.number();
     rustix::process::Signal::from_named_raw(number).unwrap_or_else(|| {

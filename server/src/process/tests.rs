@@ -59,7 +59,7 @@ fn processes_with(limits: &TreeLimits) -> Processes {
     Processes::new(WAY.get(), limits).unwrap().0
 }
 
-/// Whether this host has cgroups for the tests; it says so where they are skipped.
+/// Returns whether this host has cgroups for the tests; prints why where they are skipped.
 fn has_cgroups() -> bool {
     let why = match Processes::new(Spawn::Cgroup, &TreeLimits::default()) {
         Ok(_) => return true,

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 type Task<S> = Box<dyn FnOnce(&mut S) + Send>;
 
-/// Gives work to some threads, which end when the last of these is gone. Each has an `S` of its own.
+/// Threads that take work from one queue, each with an `S` of its own. They end with the last handle.
 pub(super) struct Workers<S> {
     closer: Arc<Closer<S>>,
 }

@@ -168,7 +168,7 @@ fn list(path: &Path, file: &str) -> Controllers {
     list.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
-/// Lets the cgroups below `base` have limits, and gives the controllers that they have.
+/// Lets the cgroups below `base` have limits. Returns the controllers that they have.
 pub(super) fn enable(parent: &Path, base: &Path, limits: &TreeLimits) -> Controllers {
     let there = controllers(parent);
     let wanted: Vec<_> = limits

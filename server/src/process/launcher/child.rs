@@ -87,7 +87,7 @@ unsafe fn run(shared: &Shared<'_>) -> Step<std::convert::Infallible> {
 /// too: the kernel resets handlers alone.
 ///
 /// # Safety
-/// As [`run`].
+/// The one of [`run`].
 unsafe fn default_signals() {
     let action: [u64; 4] = [0; 4];
     let old = ptr::null::<u64>();
@@ -102,7 +102,7 @@ unsafe fn default_signals() {
 /// 0 to 2 are the plan's, and nothing else survives the exec.
 ///
 /// # Safety
-/// As [`run`].
+/// The one of [`run`].
 unsafe fn descriptors(image: &Image) -> Step {
     // SAFETY: numbers of open descriptors. They are above 2: the standard library opens 0 to 2
     // before `main`.
@@ -121,7 +121,7 @@ unsafe fn descriptors(image: &Image) -> Step {
 /// capabilities go with it, also those that a program could be given by its file.
 ///
 /// # Safety
-/// As [`run`].
+/// The one of [`run`].
 unsafe fn become_user(credentials: &Credentials) -> Step {
     let Credentials { uid, gid, groups } = credentials;
     // SAFETY: raw calls, which change this process alone; `groups` is that many numbers.
@@ -149,7 +149,7 @@ unsafe fn become_user(credentials: &Credentials) -> Step {
 }
 
 /// # Safety
-/// As [`run`].
+/// The one of [`run`].
 unsafe fn drop_bounding_set() -> Step {
     for capability in 0..CAPABILITIES {
         // SAFETY: numbers alone.
@@ -167,7 +167,7 @@ unsafe fn drop_bounding_set() -> Step {
 }
 
 /// # Safety
-/// As [`run`].
+/// The one of [`run`].
 unsafe fn execute(image: &Image) -> Step<std::convert::Infallible> {
     let (argv, envp) = (image.argv.as_ptr(), image.envp.as_ptr());
     let empty: &CStr = c"";

@@ -30,7 +30,7 @@ enum Order {
     Terminate(TreeSearch),
 }
 
-/// Gives orders to the thread that ends trees, which ends with the last of these.
+/// A handle of the thread that ends trees. The thread ends with the last handle.
 #[derive(Clone, Debug)]
 pub(in crate::process) struct ProcKiller {
     orders: Sender<Order>,

@@ -74,7 +74,7 @@ struct Pass<'a> {
     by_group: HashMap<RawPid, usize>,
     by_job: HashMap<Vec<u8>, usize>,
     dying: Vec<OwnedFd>,
-    /// Whether some process could not be told to belong to a job or not.
+    /// Set when some process could not be told to belong to a job or not.
     unsure: bool,
 }
 
@@ -128,7 +128,7 @@ pub(in crate::process) fn kill_marked(job: &[u8]) -> usize {
 /// What a pass left behind.
 #[derive(Debug)]
 pub(in crate::process) struct Swept {
-    /// Whether each process could be judged, and no orphan came or went meanwhile: none can have
+    /// True when each process could be judged and no orphan came or went meanwhile: none can have
     /// slipped through.
     pub(in crate::process) quiet: bool,
     /// Some of those that were killed and die now.
