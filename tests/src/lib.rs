@@ -12,6 +12,7 @@
 //!
 //! Everything here panics with what it saw when something does not hold: it serves tests alone.
 
+pub mod attack;
 pub mod audit;
 pub mod authority;
 pub mod bench;

@@ -3,110 +3,13 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use rcmd_tests::proc::{self, Snapshot};
-use rcmd_tests::raw::{Echo, Start, frame, hello, text_frame};
+use rcmd_tests::attack::AttackHarness;
+use rcmd_tests::raw::{Start, frame, hello, text_frame};
 use rcmd_tests::wait::DEADLINE;
-use rcmd_tests::{RawPeer, World, eventually};
+use rcmd_tests::{RawPeer, World};
 use serde_json::{Value, json};
-
-/// A server with an honest peer, whose memory is watched.
-struct Siege {
-    world: World,
-    before: Snapshot,
-    honest: Echo,
-    resident: u64,
-}
-
-/// A peer that has a command running, which must end with it.
-struct Attacker {
-    peer: RawPeer,
-    mark: String,
-}
-
-impl Siege {
-    fn lay() -> Self {
-        Self::lay_with(&[])
-    }
-
-    /// The grace is long, so that what ends soon was killed for the fault.
-    fn lay_with(config: &[&str]) -> Self {
-        let builder = World::builder().config("grace = \"1h\"");
-        let world = config.iter().fold(builder, |builder, line| builder.config(line)).start();
-        let before = world.settled_snapshot();
-        let mut honest = Echo::start(&world);
-        honest.beat();
-        assert!(proc::forget_peak(world.pid()));
-        let resident = world.resident_kib();
-        Self { world, before, honest, resident }
-    }
-
-    fn attacker(&self) -> Attacker {
-        static NUMBERS: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let mark = format!("600.{}{number:05}", std::process::id());
-        let mut peer = RawPeer::greeted(&self.world);
-        // With an input, so that input can be abused.
-        let start = Start::exec(1, &["sleep", &mark]).stdin();
-        peer.send(&start.frame()).unwrap();
-        peer.expect_frame("started");
-        // In the middle of its exec it shows no arguments yet.
-        eventually("its command is seen", || proc::marked(&mark).len() == 1);
-        Attacker { peer, mark }
-    }
-
-    /// A greeted peer with a command sends this, and is told why it is sent away.
-    #[track_caller]
-    fn repel(&mut self, attack: &[u8], told: &str) {
-        let mut attacker = self.attacker();
-        attacker.peer.send(attack).unwrap();
-        self.honest.beat();
-        attacker.is_told(told);
-        attacker.leaves_nothing();
-    }
-
-    /// A peer sends this as the first of all, and is told why it is sent away.
-    #[track_caller]
-    fn repel_stranger(&mut self, attack: &[u8], told: &str) {
-        let mut peer = RawPeer::connect(&self.world);
-        peer.send(attack).unwrap();
-        let message = peer.expect_protocol_error();
-        assert!(message.contains(told), "{message:?} does not say {told:?}");
-        self.honest.beat();
-    }
-
-    /// The honest peer is served to its end, and the server is as it was before.
-    #[track_caller]
-    fn ends(self, name: &str, bound_kib: u64) {
-        let mut honest = self.honest;
-        honest.beat();
-        let peak = proc::peak_kib(self.world.pid()).unwrap();
-        let growth = peak.saturating_sub(self.resident);
-        let _ = writeln!(io::stderr(), "{name}: peak growth {growth} KiB");
-        assert!(growth <= bound_kib, "grew by {growth} KiB, more than {bound_kib}");
-        let mut peer = honest.end();
-        peer.close().unwrap();
-        peer.expect_closed();
-        self.world.assert_settles_to(&self.before);
-    }
-}
-
-impl Attacker {
-    #[track_caller]
-    fn is_told(&mut self, told: &str) {
-        let message = self.peer.expect_protocol_error();
-        assert!(message.contains(told), "{message:?} does not say {told:?}");
-    }
-
-    #[track_caller]
-    fn leaves_nothing(self) {
-        eventually("its command is killed", || {
-            !proc::marked(&self.mark).iter().any(proc::Process::runs)
-        });
-    }
-}
 
 fn number(length: u32) -> Vec<u8> {
     length.to_be_bytes().to_vec()
@@ -118,16 +21,16 @@ fn header(header: Value) -> Vec<u8> {
 
 #[test]
 fn a_length_past_its_limit_is_refused_before_anything_is_kept_for_it() {
-    let mut siege = Siege::lay();
+    let mut harness = AttackHarness::new(&[]);
     for length in [4097, 65_536, 1 << 24, u32::MAX] {
-        siege.repel_stranger(&number(length), "past the limit of 4096");
+        harness.expect_rejected_at_once(&number(length), "past the limit of 4096");
     }
     for length in [65_537, 1 << 24, 1 << 31, u32::MAX] {
-        siege.repel(&number(length), "past the limit of 65536");
+        harness.expect_rejected(&number(length), "past the limit of 65536");
     }
-    siege.repel_stranger(&number(0), "empty header");
-    siege.repel(&number(0), "empty header");
-    siege.ends("lengths", 4 * 1024);
+    harness.expect_rejected_at_once(&number(0), "empty header");
+    harness.expect_rejected(&number(0), "empty header");
+    harness.finish("lengths", 4 * 1024);
 }
 
 #[test]
@@ -144,33 +47,33 @@ fn a_header_of_the_full_length_is_read() {
 
 #[test]
 fn a_payload_past_its_limit_is_refused_before_it_comes() {
-    let mut siege = Siege::lay();
+    let mut harness = AttackHarness::new(&[]);
     for len in [(1_u64 << 20) + 1, 1 << 40, (1 << 53) - 1] {
         let data = json!({"type": "data", "ch": 1, "stream": "stdin", "offset": 0, "len": len});
-        siege.repel(&header(data), "past the limit of 1048576");
+        harness.expect_rejected(&header(data), "past the limit of 1048576");
     }
     let hello = json!({"type": "hello", "agent": "", "capabilities": [], "len": 1 << 30});
-    siege.repel_stranger(&header(hello), "past the limit of 1048576");
+    harness.expect_rejected_at_once(&header(hello), "past the limit of 1048576");
     let hello = json!({"type": "hello", "agent": "", "capabilities": [], "len": 1 << 20});
-    siege.repel_stranger(&header(hello), "hello frame");
-    siege.ends("payloads", 4 * 1024);
+    harness.expect_rejected_at_once(&header(hello), "hello frame");
+    harness.finish("payloads", 4 * 1024);
 }
 
 #[test]
 fn a_payload_where_none_belongs_and_an_empty_one_are_refused() {
-    let mut siege = Siege::lay();
-    siege.repel(
+    let mut harness = AttackHarness::new(&[]);
+    harness.expect_rejected(
         &frame(&json!({"type": "ping", "number": 1}), b"x"),
         "ping frame has an invalid len",
     );
     let data = json!({"type": "data", "ch": 1, "stream": "stdin", "offset": 0});
-    siege.repel(&header(data), "data frame");
-    siege.ends("empty payloads", 4 * 1024);
+    harness.expect_rejected(&header(data), "data frame");
+    harness.finish("empty payloads", 4 * 1024);
 }
 
 #[test]
 fn a_header_that_is_not_the_json_it_must_be_is_refused() {
-    let mut siege = Siege::lay();
+    let mut harness = AttackHarness::new(&[]);
     let deep = |levels: usize| {
         let (open, close) = ("[".repeat(levels), "]".repeat(levels));
         format!(r#"{{"type":"ping","number":1,"x":{open}{close}}}"#)
@@ -196,18 +99,18 @@ fn a_header_that_is_not_the_json_it_must_be_is_refused() {
         ("\0".repeat(4096), "not valid"),
     ];
     for (text, told) in &cases {
-        siege.repel(&text_frame(text, &[]), told);
+        harness.expect_rejected(&text_frame(text, &[]), told);
         if text.len() <= 4096 {
-            siege.repel_stranger(&text_frame(text, &[]), told);
+            harness.expect_rejected_at_once(&text_frame(text, &[]), told);
         }
     }
-    siege.repel(&[&number(4), &b"\"\xff\xfe\""[..]].concat(), "not valid");
-    siege.ends("JSON", 4 * 1024);
+    harness.expect_rejected(&[&number(4), &b"\"\xff\xfe\""[..]].concat(), "not valid");
+    harness.finish("JSON", 4 * 1024);
 }
 
 #[test]
 fn a_frame_that_only_a_server_sends_is_refused() {
-    let mut siege = Siege::lay();
+    let mut harness = AttackHarness::new(&[]);
     let (key, digest) = ("0".repeat(32), format!("sha256:{}", "0".repeat(64)));
     let frames = [
         json!({"type": "queued", "ch": 1, "position": 0}),
@@ -222,22 +125,25 @@ fn a_frame_that_only_a_server_sends_is_refused() {
             "stdin_ended": false, "number": 0, "stdout": 0, "stderr": 0, "key": key}),
     ];
     for server_only in frames {
-        siege.repel(&header(server_only), "this side does not send it");
+        harness.expect_rejected(&header(server_only), "this side does not send it");
     }
     let data = json!({"type": "data", "ch": 1, "stream": "stdout", "offset": 0});
-    siege.repel(&frame(&data, b"x"), "this side does not send it");
-    siege.ends("frames of the other side", 4 * 1024);
+    harness.expect_rejected(&frame(&data, b"x"), "this side does not send it");
+    harness.finish("frames of the other side", 4 * 1024);
 }
 
 #[test]
 fn a_frame_before_hello_a_second_hello_and_a_channel_never_opened_are_refused() {
-    let mut siege = Siege::lay();
-    siege.repel_stranger(&header(json!({"type": "ping", "number": 1})), "hello comes first");
-    siege.repel_stranger(&Start::exec(1, &["true"]).frame(), "hello comes first");
-    siege.repel(&hello(), "hello comes once");
-    siege.repel(&Start::exec(1, &["true"]).frame(), "its channel was used before");
-    siege.repel(&Start::exec(0, &["true"]).frame(), "invalid ch");
-    siege.repel(&Start::exec(1 << 32, &["true"]).frame(), "invalid ch");
+    let mut harness = AttackHarness::new(&[]);
+    harness.expect_rejected_at_once(
+        &header(json!({"type": "ping", "number": 1})),
+        "hello comes first",
+    );
+    harness.expect_rejected_at_once(&Start::exec(1, &["true"]).frame(), "hello comes first");
+    harness.expect_rejected(&hello(), "hello comes once");
+    harness.expect_rejected(&Start::exec(1, &["true"]).frame(), "its channel was used before");
+    harness.expect_rejected(&Start::exec(0, &["true"]).frame(), "invalid ch");
+    harness.expect_rejected(&Start::exec(1 << 32, &["true"]).frame(), "invalid ch");
     let digest = format!("sha256:{}", "0".repeat(64));
     let frames = [
         json!({"type": "end", "ch": 9, "stream": "stdin", "total": 0, "digest": digest}),
@@ -248,67 +154,67 @@ fn a_frame_before_hello_a_second_hello_and_a_channel_never_opened_are_refused() 
         json!({"type": "done", "ch": 9}),
     ];
     for stray in frames {
-        siege.repel(&header(stray), "never opened");
+        harness.expect_rejected(&header(stray), "never opened");
     }
     let data = json!({"type": "data", "ch": 9, "stream": "stdin", "offset": 0});
-    siege.repel(&frame(&data, b"x"), "never opened");
-    siege.ends("order", 4 * 1024);
+    harness.expect_rejected(&frame(&data, b"x"), "never opened");
+    harness.finish("order", 4 * 1024);
 }
 
 #[test]
 fn data_with_a_gap_past_its_credit_or_behind_its_end_is_refused() {
-    let mut siege = Siege::lay();
+    let mut harness = AttackHarness::new(&[]);
     let data = |offset: u64, size: usize| {
         let header = json!({"type": "data", "ch": 1, "stream": "stdin", "offset": offset});
         frame(&header, &vec![b'x'; size])
     };
-    siege.repel(&data(1, 1), "stdin jumps from byte 0 to 1");
-    siege.repel(&data((1 << 53) - 2, 1), "stdin");
-    siege.repel(
+    harness.expect_rejected(&data(1, 1), "stdin jumps from byte 0 to 1");
+    harness.expect_rejected(&data((1 << 53) - 2, 1), "stdin");
+    harness.expect_rejected(
         &[data(0, 1 << 20), data(1 << 20, 1 << 20)].concat(),
         "stdin goes to byte 2097152, past",
     );
     let empty = rcmd_tests::raw::sha256(b"");
     let end = json!({"type": "end", "ch": 1, "stream": "stdin", "total": 0, "digest": empty});
-    siege.repel(&[header(end), data(0, 1)].concat(), "stdin goes on after its end");
-    siege.ends("offsets", 8 * 1024);
+    harness.expect_rejected(&[header(end), data(0, 1)].concat(), "stdin goes on after its end");
+    harness.finish("offsets", 8 * 1024);
 }
 
 #[test]
 fn a_window_past_what_was_sent_is_refused() {
-    let mut siege = Siege::lay();
+    let mut harness = AttackHarness::new(&[]);
     for stream in ["stdout", "stderr"] {
         let window =
             json!({"type": "window", "ch": 1, "stream": stream, "got": 1, "upto": 1 << 21});
-        siege.repel(&header(window), &format!("{stream} goes to byte 1, past 0"));
+        harness.expect_rejected(&header(window), &format!("{stream} goes to byte 1, past 0"));
     }
-    siege.ends("windows", 4 * 1024);
+    harness.finish("windows", 4 * 1024);
 }
 
 #[test]
 fn a_start_that_is_not_what_it_says_is_refused() {
-    let mut siege = Siege::lay();
+    let mut harness = AttackHarness::new(&[]);
     let start = Start::exec(2, &["echo", "hi"]);
     let changed = |field: &str, value: Value| {
         let mut header = start.header();
         header[field] = value;
         frame(&header, &start.payload())
     };
-    siege.repel(&changed("digest", "0".repeat(64).into()), "digest");
-    siege.repel(&changed("argc", 3.into()), "start frame");
-    siege.repel(&changed("argc", 1.into()), "start frame");
-    siege.repel(&changed("cwd", true.into()), "start frame");
-    siege.repel(&changed("mode", "other".into()), "this is not a mode");
-    siege.repel(&changed("key", "0".into()), "this is not a key");
+    harness.expect_rejected(&changed("digest", "0".repeat(64).into()), "digest");
+    harness.expect_rejected(&changed("argc", 3.into()), "start frame");
+    harness.expect_rejected(&changed("argc", 1.into()), "start frame");
+    harness.expect_rejected(&changed("cwd", true.into()), "start frame");
+    harness.expect_rejected(&changed("mode", "other".into()), "this is not a mode");
+    harness.expect_rejected(&changed("key", "0".into()), "this is not a key");
     let without_nul = frame(&start.header(), b"echo\0hi");
-    siege.repel(&without_nul, "start frame");
-    siege.ends("starts", 4 * 1024);
+    harness.expect_rejected(&without_nul, "start frame");
+    harness.finish("starts", 4 * 1024);
 }
 
 #[test]
 fn a_header_that_trickles_in_is_given_up_after_its_time() {
-    let mut siege = Siege::lay();
-    let mut attacker = siege.attacker();
+    let mut harness = AttackHarness::new(&[]);
+    let mut attacker = harness.attacker();
     let began = Instant::now();
     attacker.peer.send(&number(1000)).unwrap();
     attacker.peer.socket().set_read_timeout(Some(Duration::from_millis(200))).unwrap();
@@ -320,27 +226,27 @@ fn a_header_that_trickles_in_is_given_up_after_its_time() {
             Ok(Some(_)) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let _ = attacker.peer.send(b" ");
-                siege.honest.beat();
+                harness.honest.beat();
             }
             ended => panic!("no error frame but {ended:?}"),
         }
     };
     assert!(header["message"].take().as_str().unwrap().contains("was not complete after 10 s"));
-    attacker.leaves_nothing();
-    siege.ends("trickle", 4 * 1024);
+    attacker.expect_killed();
+    harness.finish("trickle", 4 * 1024);
 }
 
 #[test]
 fn who_stays_silent_before_its_handshake_or_its_hello_is_sent_away() {
-    let mut siege = Siege::lay_with(&["[limits]", "handshake = \"500ms\""]);
-    let mut silent = TcpStream::connect(siege.world.address()).unwrap();
-    let mut half = TcpStream::connect(siege.world.address()).unwrap();
+    let mut harness = AttackHarness::new(&["[limits]", "handshake = \"500ms\""]);
+    let mut silent = TcpStream::connect(harness.world.address()).unwrap();
+    let mut half = TcpStream::connect(harness.world.address()).unwrap();
     // The first bytes of a TLS record that never goes on.
     half.write_all(&[22, 3, 1, 1, 0, 1]).unwrap();
-    let mut mute = RawPeer::connect(&siege.world);
-    let mut begun = RawPeer::connect(&siege.world);
+    let mut mute = RawPeer::connect(&harness.world);
+    let mut begun = RawPeer::connect(&harness.world);
     begun.send(&hello()[..20]).unwrap();
-    siege.honest.beat();
+    harness.honest.beat();
     for stream in [&mut silent, &mut half] {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let ended = stream.read_to_end(&mut Vec::new());
@@ -348,7 +254,7 @@ fn who_stays_silent_before_its_handshake_or_its_hello_is_sent_away() {
     }
     mute.expect_closed();
     begun.expect_closed();
-    let lines = siege.world.wait_for_log_lines("the handshake or the hello took too long", 4);
+    let lines = harness.world.wait_for_log_lines("the handshake or the hello took too long", 4);
     assert_eq!(lines.len(), 4);
-    siege.ends("silence", 4 * 1024);
+    harness.finish("silence", 4 * 1024);
 }
