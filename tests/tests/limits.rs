@@ -40,10 +40,10 @@ fn another_s_command_has_its_turn_although_five_hundred_wait_already() {
     let ledger = world.scratch("ledger");
     let line = |name: &str| format!("echo {name} >> {}", ledger.display());
     let honest = Echo::start(&world);
-    let mut crowd = RawPeer::greeted(&world);
+    let mut others = RawPeer::greeted(&world);
     for ch in 1..=500 {
-        crowd.send(&Start::shell(ch, &line("crowd")).frame()).unwrap();
-        crowd.expect_frame("queued");
+        others.send(&Start::shell(ch, &line("other")).frame()).unwrap();
+        others.expect_frame("queued");
     }
     let mut peer = greeted(&world, &bob);
     peer.send(&Start::shell(1, &line("bob")).frame()).unwrap();
@@ -52,19 +52,19 @@ fn another_s_command_has_its_turn_although_five_hundred_wait_already() {
     assert_eq!(peer.finish(1).unwrap().exit["code"], 0);
     let order = fs::read_to_string(&ledger).unwrap();
     let before = order.lines().position(|name| name == "bob").unwrap();
-    assert!(before <= 1, "{before} of the crowd went before");
+    assert!(before <= 1, "{before} of the others went before");
 }
 
 #[test]
 fn one_identity_never_takes_the_whole_host() {
     let world = world(&["running = 4", "queued = 4", "connections = 4"]);
     let bob = bob(&world);
-    let mut crowd = RawPeer::greeted(&world);
+    let mut others = RawPeer::greeted(&world);
     for ch in 1..=7 {
-        crowd.send(&Start::exec(ch, &["sleep", "600"]).frame()).unwrap();
+        others.send(&Start::exec(ch, &["sleep", "600"]).frame()).unwrap();
     }
     let answer = |_| {
-        let (header, _) = crowd.read_frame().unwrap().unwrap();
+        let (header, _) = others.read_frame().unwrap().unwrap();
         header["type"].as_str().unwrap().to_owned()
     };
     let mut told: Vec<_> = (1..=7).map(answer).collect();
@@ -171,13 +171,13 @@ fn who_asks_again_and_again_is_answered_ever_later_while_a_neighbour_is_served()
     let world = world(&["running = 2", "peer = { running = 1, queued = 0 }"]);
     let bob = bob(&world);
     let honest = Echo::start(&world);
-    let mut crowd = RawPeer::greeted(&world);
+    let mut others = RawPeer::greeted(&world);
     let began = Instant::now();
     for ch in 1..=STARTS {
-        crowd.send(&Start::exec(ch, &["true"]).frame()).unwrap();
+        others.send(&Start::exec(ch, &["true"]).frame()).unwrap();
     }
     for _ in 0..320 {
-        let exit = crowd.expect_frame("exit").0;
+        let exit = others.expect_frame("exit").0;
         assert_eq!(exit["kind"], "busy", "{exit}");
         assert!(exit["retry_after_ms"].is_u64(), "{exit}");
     }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
 use rcmd_tests::soak::connections::{Kind, onslaught};
-use rcmd_tests::soak::fairness::Manners;
+use rcmd_tests::soak::fairness::Behaviour;
 use rcmd_tests::soak::kills::Way;
 use rcmd_tests::soak::{
     audit as audited, authority, cuts, fairness, kills, locks, output, renewal, revocation,
@@ -33,7 +33,7 @@ const SOAKS: [Soak; 13] = [
     Soak { name: "connections", rounds: 10_000, run: connect },
     Soak { name: "cuts", rounds: 1000, run: cut },
     Soak { name: "kills", rounds: 1000, run: kill },
-    Soak { name: "fairness", rounds: 20, run: crowd },
+    Soak { name: "fairness", rounds: 20, run: be_fair },
     Soak { name: "locks", rounds: 1000, run: lock },
     Soak { name: "audit", rounds: 200, run: audit },
     Soak { name: "output", rounds: 1024, run: read },
@@ -56,15 +56,15 @@ struct Options {
     /// Of what is random
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Be the crowd of `fairness`, with the identity in this folder
-    #[arg(long, hide = true, requires_all = ["target", "manners"])]
-    crowd: Option<PathBuf>,
-    /// The crowd's server
+    /// Be the neighbours of `fairness`, with the identity in this folder
+    #[arg(long, hide = true, requires_all = ["target", "behaviour"])]
+    neighbours: Option<PathBuf>,
+    /// The neighbours' server
     #[arg(long, hide = true)]
     target: Option<String>,
-    /// The crowd's
+    /// The neighbours'
     #[arg(long, hide = true)]
-    manners: Option<Manners>,
+    behaviour: Option<Behaviour>,
     /// The working process itself, below the one that clears up
     #[arg(long, hide = true)]
     inner: bool,
@@ -72,10 +72,10 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if let (Some(dir), Some(target), Some(manners)) =
-        (&options.crowd, &options.target, options.manners)
+    if let (Some(dir), Some(target), Some(behaviour)) =
+        (&options.neighbours, &options.target, options.behaviour)
     {
-        fairness::crowd::be(dir, target, manners);
+        fairness::neighbours::run(dir, target, behaviour);
         return ExitCode::SUCCESS;
     }
     if !options.inner {
@@ -133,12 +133,14 @@ fn kill(rounds: u64, seed: u64) -> bool {
     })
 }
 
-fn crowd(rounds: u64, _seed: u64) -> bool {
-    [Manners::Content, Manners::Patient, Manners::Impatient].map(|manners| {
-        let figures = fairness::run(rounds, manners);
-        println!("{figures}");
-        figures.slowdown() <= 1.5
-    }) == [true; 3]
+fn be_fair(rounds: u64, _seed: u64) -> bool {
+    [Behaviour::WithinLimits, Behaviour::RetriesWhenTold, Behaviour::RetriesAtOnce].map(
+        |behaviour| {
+            let figures = fairness::run(rounds, behaviour);
+            println!("{figures}");
+            figures.slowdown() <= 1.5
+        },
+    ) == [true; 3]
 }
 
 fn lock(rounds: u64, seed: u64) -> bool {

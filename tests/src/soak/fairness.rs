@@ -1,7 +1,7 @@
 //! A peer at its limits beside one that is not: how much slower the slowest of the other's commands
 //! are.
 
-pub mod crowd;
+pub mod neighbours;
 
 use std::fmt;
 use std::fs;
@@ -11,39 +11,39 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use rcmd_client::{Client, Config, Outcome};
 
-use self::crowd::Crowd;
+use self::neighbours::Neighbours;
 use crate::World;
 use crate::pki::{Authority, Leaf};
 
-/// Commands that the crowd may have running.
+/// Commands that the neighbours may have running.
 const RUNNING: u64 = 4;
-/// Commands that it wants to run at once: more than it may have running and waiting.
-const CROWD: u64 = 64;
-/// Commands of the other one that are timed before the crowd comes or goes.
+/// Commands that they want to run at once: more than may run and wait.
+const WANTED: u64 = 64;
+/// Commands of the other identity that are timed before the neighbours come or go.
 const BATCH: usize = 500;
 
-/// How the crowd takes it that it is told to come again.
+/// How the neighbours take it that they are told to come again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Manners {
-    /// It never is: it wants no more than may run. What is slower beside it is slower for its commands.
-    Content,
-    /// It does, when it was told to.
-    Patient,
-    /// It comes again at once.
-    Impatient,
+pub enum Behaviour {
+    /// They want no more than may run. What is slower beside them is slower for their commands.
+    WithinLimits,
+    /// They come again when they were told to.
+    RetriesWhenTold,
+    /// They come again at once.
+    RetriesAtOnce,
 }
 
-impl Manners {
-    /// Commands that it wants to run at once.
-    fn crowd(self) -> u64 {
-        if self == Self::Content { RUNNING } else { CROWD }
+impl Behaviour {
+    /// Returns how many commands they want to run at once.
+    fn wanted(self) -> u64 {
+        if self == Self::WithinLimits { RUNNING } else { WANTED }
     }
 
     fn word(self) -> &'static str {
         match self {
-            Self::Content => "content",
-            Self::Patient => "patient",
-            Self::Impatient => "impatient",
+            Self::WithinLimits => "within-limits",
+            Self::RetriesWhenTold => "retries-when-told",
+            Self::RetriesAtOnce => "retries-at-once",
         }
     }
 }
@@ -51,20 +51,20 @@ impl Manners {
 /// What came of all rounds.
 #[derive(Debug)]
 pub struct Figures {
-    /// How the crowd behaved.
-    pub manners: Manners,
-    /// Commands of the crowd that ran.
+    /// How the neighbours behaved.
+    pub behaviour: Behaviour,
+    /// Commands of the neighbours that ran.
     pub ran: u64,
-    /// Answers `busy` that the crowd's callers saw.
+    /// Answers `busy` that the neighbours' callers saw.
     pub busy: u64,
     /// The 50th and 99th percentile of the other's commands, alone.
     pub alone: [Duration; 2],
-    /// The same beside the crowd.
+    /// The same beside the neighbours.
     pub beside: [Duration; 2],
 }
 
 impl Figures {
-    /// How many times as long the slowest hundredth takes beside the crowd.
+    /// How many times as long the slowest hundredth takes beside the neighbours.
     #[must_use]
     pub fn slowdown(&self) -> f64 {
         self.beside[1].as_secs_f64() / self.alone[1].as_secs_f64()
@@ -73,39 +73,43 @@ impl Figures {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { manners, ran, busy, alone, beside } = self;
-        write!(f, "{manners:?} crowd: {ran} ran, {busy} busy; p50 {:.2?} alone, ", alone[0])?;
+        let Self { behaviour, ran, busy, alone, beside } = self;
+        write!(
+            f,
+            "{behaviour:?} neighbours: {ran} ran, {busy} busy; p50 {:.2?} alone, ",
+            alone[0]
+        )?;
         write!(f, "{:.2?} beside it; p99 {:.2?} alone, ", beside[0], alone[1])?;
         write!(f, "{:.2?} beside it: {:.2} times as long", beside[1], self.slowdown())
     }
 }
 
-/// Times so many batches of commands alone, and as many beside a crowd at its limits, in turn.
+/// Times so many batches of commands alone, and as many beside neighbours at their limits, in turn.
 ///
 /// # Panics
 ///
 /// When a command fails otherwise than by being turned away.
 #[must_use]
-pub fn run(batches: u64, manners: Manners) -> Figures {
+pub fn run(batches: u64, behaviour: Behaviour) -> Figures {
     let limits =
         ["[limits]", "running = 8", &format!("peer = {{ running = {RUNNING}, queued = 16 }}")];
     let world = limits.iter().fold(World::builder(), |world, line| world.config(line)).start();
     let other = other(&world);
-    let mut crowd = Crowd::gather(world.dir(), &world.target(), manners);
+    let mut neighbours = Neighbours::start(world.dir(), &world.target(), behaviour);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     let client = runtime.block_on(connect(&other, &world.target()));
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     runtime.block_on(batch(&client));
     for _ in 0..batches {
-        crowd.calm();
+        neighbours.rest();
         alone.extend(runtime.block_on(batch(&client)));
-        crowd.crush();
+        neighbours.load();
         beside.extend(runtime.block_on(batch(&client)));
     }
     runtime.block_on(client.close());
-    let (ran, busy) = crowd.disperse();
-    Figures { manners, ran, busy, alone: percentiles(alone), beside: percentiles(beside) }
+    let (ran, busy) = neighbours.finish();
+    Figures { behaviour, ran, busy, alone: percentiles(alone), beside: percentiles(beside) }
 }
 
 /// The folder of an identity of its own.

@@ -1,4 +1,4 @@
-//! OpenSSH: its server, and its client in three manners.
+//! OpenSSH: its server, and its client in three configurations.
 
 use std::fmt::Write as _;
 use std::fs;

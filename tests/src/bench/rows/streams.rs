@@ -1,7 +1,7 @@
 //! Many commands that stream at once on many connections: what that holds in memory, how evenly they
 //! are served, and that nothing is lost.
 
-mod crowd;
+mod group;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ use crate::bench::stage::{Stage, one_thread};
 use crate::bench::table::{Goal::AtMost, Series, Table, median};
 use crate::proc;
 
-use crowd::{Crowd, Size};
+use group::{Group, Size};
 
 /// What the server may hold: its budget for all clients, a block of 64 KiB for each of 2,000 streams to
 /// be read into, and itself.
@@ -30,7 +30,7 @@ pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
     let size = Size { connections: stage.options.count(100, 10), each: stage.options.count(10, 5) };
     let bytes = (stage.options.count(4, 1) as u64) << 20;
     let window = Duration::from_secs(stage.options.count(20, 2) as u64);
-    let world = crowd::world()?;
+    let world = group::world()?;
     let runtime = one_thread()?;
     let (mut whole, mut even) = ([const { Vec::new() }; 3], [const { Vec::new() }; 5]);
     for _ in 0..stage.options.rounds().min(3) {
@@ -73,18 +73,18 @@ pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
 /// MB a second of commands that write so much and end.
 async fn whole_output(world: &World, size: Size, bytes: u64) -> Result<f64> {
     let digest = format!("blake3:{}", zeros(bytes));
-    let mut crowd = Crowd::gather(world, size, bytes).await?;
+    let mut group = Group::start(world, size, bytes).await?;
     let began = Instant::now();
-    crowd.let_go().await?;
+    group.release().await?;
     let mut readers = JoinSet::new();
-    for child in crowd.children.drain(..) {
+    for child in group.children.drain(..) {
         readers.spawn(read(child, bytes, digest.clone()));
     }
     while let Some(read) = readers.join_next().await {
         read??;
     }
     let took = began.elapsed().as_secs_f64();
-    crowd.leave().await;
+    group.finish().await;
     Ok(size.commands() as f64 * bytes as f64 / took / 1e6)
 }
 
@@ -102,10 +102,10 @@ async fn read(mut child: Child, bytes: u64, digest: String) -> Result<()> {
 /// The fewest, the median and the most MB that one of them delivered within a window that begins when
 /// each has delivered something; then how many times the fewest the most is, also between connections.
 async fn shares(world: &World, size: Size, window: Duration) -> Result<[f64; 5]> {
-    let mut crowd = Crowd::gather(world, size, ENDLESS).await?;
+    let mut group = Group::start(world, size, ENDLESS).await?;
     let flowing = Arc::new(Semaphore::new(0));
     let (mut readers, mut counters) = (JoinSet::new(), Vec::new());
-    for child in &mut crowd.children {
+    for child in &mut group.children {
         let mut stdout = child.stdout.take().context("no stdout")?;
         let (counter, flowing) = (Arc::new(AtomicU64::new(0)), Arc::clone(&flowing));
         counters.push(Arc::clone(&counter));
@@ -118,7 +118,7 @@ async fn shares(world: &World, size: Size, window: Duration) -> Result<[f64; 5]>
             }
         });
     }
-    crowd.let_go().await?;
+    group.release().await?;
     let all = u32::try_from(size.commands())?;
     flowing.acquire_many(all).await?.forget();
     let now = || counters.iter().map(|bytes| bytes.load(Ordering::Relaxed)).collect::<Vec<_>>();
@@ -127,8 +127,8 @@ async fn shares(world: &World, size: Size, window: Duration) -> Result<[f64; 5]>
         bail!("output without end has ended");
     }
     let after = now();
-    crowd.cancel().await;
-    crowd.leave().await;
+    group.cancel().await;
+    group.finish().await;
 
     let each: Vec<f64> =
         after.iter().zip(&before).map(|(after, before)| (after - before) as f64 / 1e6).collect();

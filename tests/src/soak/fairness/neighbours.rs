@@ -1,4 +1,4 @@
-//! The crowd: many who want to run commands under one identity, in a process of their own, so that
+//! The neighbours: many who want to run commands under one identity, in a process of their own, so that
 //! what they do costs the one who measures no more than it would on another machine's client.
 
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
@@ -12,80 +12,80 @@ use rcmd_client::{Client, ErrorKind};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{Manners, connect};
+use super::{Behaviour, connect};
 use crate::eventually;
 
-/// What the crowd does; each is answered by a line of its own once it is so.
+/// What the neighbours do; each is answered by a line once it is so.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    Calm,
-    Crush,
+    Resting,
+    Loading,
     Over,
 }
 
-/// The crowd's process, as the one who measures has it.
-pub(super) struct Crowd {
+/// The neighbours' process, as the one who measures has it.
+pub(super) struct Neighbours {
     child: Child,
     orders: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
 }
 
-impl Crowd {
-    /// Runs this program once more, as a crowd with the identity in `dir`.
-    pub(super) fn gather(dir: &Path, target: &str, manners: Manners) -> Self {
+impl Neighbours {
+    /// Runs this program once more, as neighbours with the identity in `dir`.
+    pub(super) fn start(dir: &Path, target: &str, behaviour: Behaviour) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("our own program"));
-        command.arg("fairness").arg("--crowd").arg(dir).args(["--target", target]);
-        command.args(["--manners", manners.word()]);
+        command.arg("fairness").arg("--neighbours").arg(dir).args(["--target", target]);
+        command.args(["--behaviour", behaviour.word()]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("a process for the crowd");
+        let mut child = command.spawn().expect("a process for the neighbours");
         let orders = child.stdin.take().expect("its stdin");
         let answers = BufReader::new(child.stdout.take().expect("its stdout")).lines();
         Self { child, orders, answers }
     }
 
     fn answer(&mut self) -> String {
-        self.answers.next().expect("an answer of the crowd").expect("its stdout can be read")
+        self.answers.next().expect("an answer of the neighbours").expect("its stdout can be read")
     }
 
-    pub(super) fn calm(&mut self) {
-        writeln!(self.orders, "calm").expect("an order to the crowd");
-        assert_eq!(self.answer(), "calm");
+    pub(super) fn rest(&mut self) {
+        writeln!(self.orders, "rest").expect("an order to the neighbours");
+        assert_eq!(self.answer(), "rest");
     }
 
-    pub(super) fn crush(&mut self) {
-        writeln!(self.orders, "crush").expect("an order to the crowd");
-        assert_eq!(self.answer(), "crush");
+    pub(super) fn load(&mut self) {
+        writeln!(self.orders, "load").expect("an order to the neighbours");
+        assert_eq!(self.answer(), "load");
     }
 
     /// How many of its commands ran, and how many were turned away.
-    pub(super) fn disperse(mut self) -> (u64, u64) {
+    pub(super) fn finish(mut self) -> (u64, u64) {
         drop(self.orders);
         let line = self.answers.next().expect("a last word").expect("its stdout can be read");
-        assert!(self.child.wait().expect("the crowd goes home").success());
+        assert!(self.child.wait().expect("the neighbours end").success());
         let (ran, busy) = line.split_once(' ').expect("two counts");
         (ran.parse().expect("a count"), busy.parse().expect("a count"))
     }
 }
 
-/// Is the crowd: does what standard input says, until that ends.
+/// Runs the neighbours' commands as standard input says, until that ends.
 ///
 /// # Panics
 ///
 /// When there is no connection, or a command fails otherwise than by being turned away.
-pub fn be(dir: &Path, target: &str, manners: Manners) {
-    let (phase, seen) = watch::channel(Phase::Calm);
+pub fn run(dir: &Path, target: &str, behaviour: Behaviour) {
+    let (phase, seen) = watch::channel(Phase::Resting);
     let under_way = Arc::<AtomicU64>::default();
     std::thread::scope(|scope| {
-        let members = scope.spawn(|| live(dir, target, manners, seen, &under_way));
+        let members = scope.spawn(|| run_all(dir, target, behaviour, seen, &under_way));
         for order in std::io::stdin().lines() {
             let order = order.expect("our own stdin");
             let way = || under_way.load(Ordering::SeqCst);
-            if order == "crush" {
-                phase.send_replace(Phase::Crush);
-                eventually("a crush", || way() >= manners.crowd() / 2);
+            if order == "load" {
+                phase.send_replace(Phase::Loading);
+                eventually("the load", || way() >= behaviour.wanted() / 2);
             } else {
-                phase.send_replace(Phase::Calm);
-                eventually("the crowd is calm", || way() == 0);
+                phase.send_replace(Phase::Resting);
+                eventually("the neighbours rest", || way() == 0);
             }
             println!("{order}");
         }
@@ -95,10 +95,10 @@ pub fn be(dir: &Path, target: &str, manners: Manners) {
     });
 }
 
-fn live(
+fn run_all(
     dir: &Path,
     target: &str,
-    manners: Manners,
+    behaviour: Behaviour,
     phase: watch::Receiver<Phase>,
     way: &Arc<AtomicU64>,
 ) -> (u64, u64) {
@@ -106,8 +106,8 @@ fn live(
     runtime.expect("a runtime").block_on(async {
         let client = connect(dir, target).await;
         let mut members = JoinSet::new();
-        for _ in 0..manners.crowd() {
-            members.spawn(press(client.clone(), phase.clone(), Arc::clone(way), manners));
+        for _ in 0..behaviour.wanted() {
+            members.spawn(run_one(client.clone(), phase.clone(), Arc::clone(way), behaviour));
         }
         let counts = members.join_all().await;
         client.close().await;
@@ -115,20 +115,20 @@ fn live(
     })
 }
 
-/// One of the crowd: how many of its commands ran, and how many were turned away.
-async fn press(
+/// Runs the commands of one neighbour: how many of its commands ran, and how many were turned away.
+async fn run_one(
     client: Client,
     mut phase: watch::Receiver<Phase>,
     way: Arc<AtomicU64>,
-    manners: Manners,
+    behaviour: Behaviour,
 ) -> (u64, u64) {
-    let patience = match manners {
-        Manners::Impatient => Duration::ZERO,
-        Manners::Content | Manners::Patient => Duration::from_secs(3600),
+    let patience = match behaviour {
+        Behaviour::RetriesAtOnce => Duration::ZERO,
+        Behaviour::WithinLimits | Behaviour::RetriesWhenTold => Duration::from_secs(3600),
     };
     let (mut ran, mut busy) = (0, 0);
     loop {
-        let now = phase.wait_for(|phase| *phase != Phase::Calm).await.map(|phase| *phase);
+        let now = phase.wait_for(|phase| *phase != Phase::Resting).await.map(|phase| *phase);
         if now.is_err() || matches!(now, Ok(Phase::Over)) {
             return (ran, busy);
         }

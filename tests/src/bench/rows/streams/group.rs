@@ -35,19 +35,19 @@ impl Size {
     }
 }
 
-pub(super) struct Crowd {
+pub(super) struct Group {
     clients: Vec<Client>,
     /// In turn on the first connection, the second, and so on round.
     pub(super) children: Vec<Child>,
 }
 
-impl Crowd {
+impl Group {
     /// Connects, and starts commands that are to write so many zeros each.
     ///
     /// # Errors
     ///
     /// When one does not start.
-    pub(super) async fn gather(world: &World, size: Size, bytes: u64) -> Result<Self> {
+    pub(super) async fn start(world: &World, size: Size, bytes: u64) -> Result<Self> {
         let (mut clients, mut children) = (Vec::new(), Vec::new());
         for _ in 0..size.connections {
             clients.push(connect(world.dir(), &world.target()).await?);
@@ -68,7 +68,7 @@ impl Crowd {
     /// # Errors
     ///
     /// When one is gone.
-    pub(super) async fn let_go(&mut self) -> Result<()> {
+    pub(super) async fn release(&mut self) -> Result<()> {
         for child in &mut self.children {
             let mut stdin = child.stdin.take().context("no stdin")?;
             stdin.send(Bytes::from_static(b"\n")).await?;
@@ -87,7 +87,7 @@ impl Crowd {
     }
 
     /// Closes the connections.
-    pub(super) async fn leave(self) {
+    pub(super) async fn finish(self) {
         for client in self.clients {
             client.close().await;
         }
