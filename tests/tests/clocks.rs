@@ -101,7 +101,7 @@ fn a_server_whose_clock_is_ahead_finds_clients_expired_and_both_name_the_clocks(
 }
 
 #[test]
-fn a_server_whose_clock_is_behind_finds_clients_not_valid_yet_and_both_name_the_clocks() {
+fn a_server_that_is_behind_finds_clients_not_valid_yet_and_both_name_the_clocks() {
     let library = require!(skip::need_faketime());
     let world = world(&library, Some(Clock::BEHIND));
     let (client, server) = told(&world, &library, None);
@@ -123,7 +123,7 @@ fn a_client_whose_clock_is_ahead_finds_servers_expired_and_both_name_the_clocks(
 }
 
 #[test]
-fn a_client_whose_clock_is_behind_finds_servers_not_valid_yet_and_both_name_the_clocks() {
+fn a_client_that_is_behind_finds_servers_not_valid_yet_and_both_name_the_clocks() {
     let library = require!(skip::need_faketime());
     let world = world(&library, None);
     let (client, server) = told(&world, &library, Some(Clock::BEHIND));

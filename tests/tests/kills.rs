@@ -59,7 +59,7 @@ fn clients_that_die_at_any_moment_leave_no_process_behind() {
 /// Without a cgroup nothing tells whose such a process is: it has no parent, no group, no session and
 /// no `RCMD_JOB` of its command's. `docs/operating.md` says so.
 #[test]
-fn a_daemon_that_has_cleared_its_environment_is_the_one_thing_that_gets_away_without_cgroups() {
+fn a_daemon_with_a_cleared_environment_alone_gets_away_without_cgroups() {
     for death in DEATHS {
         let scene = Scene::new(Way::Portable);
         let victim = scene.victim(ESCAPE);

@@ -136,7 +136,7 @@ fn a_lock_is_not_given_on_before_the_whole_tree_of_its_holder_is_gone() {
 }
 
 #[test]
-fn the_tree_of_a_holder_that_was_killed_on_the_host_ends_before_the_lock_is_given_on() {
+fn the_tree_of_a_killed_holder_ends_before_the_lock_is_given_on() {
     let world = World::start();
     let line = "echo $$; (setsid sh -c 'echo $$; exec sleep 600 >/dev/null 2>&1' & wait)";
     let mut holder = locked(world.shell(line), "0").stdout(Sink::Pipe).spawn();

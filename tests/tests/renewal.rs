@@ -51,7 +51,7 @@ fn a_certificate_that_ended_in_the_middle_and_can_t_be_renewed_ends_the_session(
 }
 
 #[test]
-fn a_client_renews_after_a_command_in_its_own_time_and_before_one_when_it_has_ended() {
+fn a_client_renews_after_a_command_or_before_one_once_it_has_expired() {
     let authority = Serving::with("client_life = \"6s\"");
     let mut world = enrolled(&authority, World::builder());
     world.start_server();

@@ -38,7 +38,7 @@ fn await_loss(world: &World) {
 }
 
 #[test]
-fn whatever_cuts_the_link_under_20_mb_each_way_the_bytes_are_whole_or_the_end_is_unknown() {
+fn whatever_cuts_20_mb_each_way_the_bytes_are_whole_or_the_end_is_unknown() {
     let figures = cuts::run(40, 1);
     println!("{figures}");
     assert!(figures.are_good(), "{figures}");
@@ -46,7 +46,7 @@ fn whatever_cuts_the_link_under_20_mb_each_way_the_bytes_are_whole_or_the_end_is
 }
 
 #[test]
-fn wherever_the_opening_and_the_end_are_cut_nothing_starts_twice_and_no_end_is_made_up() {
+fn wherever_start_and_end_are_cut_nothing_starts_twice_and_no_end_is_made_up() {
     let world = World::start();
     let before = world.settled_snapshot();
     let outcomes = Mutex::new(BTreeMap::new());

@@ -29,7 +29,7 @@ fn cancel(ch: u64) -> Vec<u8> {
 }
 
 #[test]
-fn commands_past_the_limit_wait_in_their_order_and_past_the_queue_are_told_to_come_again() {
+fn commands_past_the_limit_wait_in_order_and_past_the_queue_are_busy() {
     let world =
         World::builder().config("[limits]").config("running = 2").config("queued = 2").start();
     let before = world.settled_snapshot();

@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_an_ended_process_left_is_read_to_its_end_at_once_when_nothing_more_may_be_held() {
+    async fn what_an_ended_process_left_is_read_at_once_when_no_more_may_be_held() {
         let (budget, mut output) = output(0);
         let (mut writer, reader) = pipe::pipe().unwrap();
         output.connect(Some(ReadEnd::Pipe(reader)));

@@ -7,6 +7,9 @@ use super::tree::{assert_none, files, is_comment, lines_of_rust, read, short, te
 /// No source file is longer, in lines.
 const LONGEST: usize = 600;
 
+/// No function's name is longer, in characters.
+const LONGEST_NAME: usize = 79;
+
 /// Nineteen of twenty are no longer than this.
 const LONG: usize = 400;
 
@@ -27,6 +30,15 @@ fn source_files_are_short() {
 fn no_module_is_a_mod_rs() {
     let named = files("rs").into_iter().filter(|path| path.ends_with("mod.rs"));
     assert_none("use `foo.rs` beside `foo/`", named.map(|path| short(&path)).collect());
+}
+
+#[test]
+fn names_of_tests_can_be_read_at_a_glance() {
+    let long = lines_of_rust(|_, line| {
+        let name = line.split_once("fn ").map_or("", |(_, rest)| rest.split('(').next().unwrap());
+        name.len() > LONGEST_NAME && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    });
+    assert_none("put the circumstance into a module", long);
 }
 
 #[test]

@@ -40,7 +40,7 @@ async fn a_server_that_knows_no_locks_is_never_asked_for_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_breaks_before_the_hello_has_started_nothing_and_the_next_is_asked() {
+async fn a_connection_that_breaks_before_the_hello_has_started_nothing_and_asks_again() {
     let (link, mut host) = client();
     let mut child = echo(&link).lock("deploy", Duration::ZERO).spawn().await.unwrap();
     let mut peer = host.accept().await;
