@@ -83,6 +83,7 @@ pub(crate) const CRATES: [Layers; 6] = [
             "arguments",
             "settings",
             "signals",
+            "interrupts",
             "notices",
             "session",
             "run",
