@@ -82,17 +82,22 @@ fn words(text: &str) -> BTreeSet<String> {
     text.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
-#[test]
-fn each_package_depends_directly_on_what_the_list_has() {
+/// The packages of the workspace, as `cargo metadata` has them.
+fn packages() -> Vec<Value> {
     let metadata =
         output(cargo().args(["metadata", "--no-deps", "--offline", "--format-version=1"]));
-    let metadata: Value = serde_json::from_str(&metadata).unwrap();
+    let mut metadata: Value = serde_json::from_str(&metadata).unwrap();
+    metadata["packages"].as_array_mut().map(std::mem::take).unwrap()
+}
+
+#[test]
+fn each_package_depends_directly_on_what_the_list_has() {
     let direct = |package: &Value| {
         let all = package["dependencies"].as_array().unwrap().iter();
         let normal = all.filter(|one| one["kind"].is_null());
         normal.map(|one| one["name"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
     };
-    let packages = metadata["packages"].as_array().unwrap();
+    let packages = packages();
     let mut found: BTreeMap<_, _> =
         packages.iter().map(|one| (one["name"].as_str().unwrap(), direct(one))).collect();
     for (name, listed) in DIRECT {
@@ -106,6 +111,19 @@ fn each_package_depends_directly_on_what_the_list_has() {
         );
     }
     assert!(found.is_empty(), "packages that are not in the list: {found:?}");
+}
+
+#[test]
+fn no_program_has_documentation_in_the_place_of_a_library_s() {
+    let targets: Vec<_> =
+        packages().iter().flat_map(|one| one["targets"].as_array().unwrap().clone()).collect();
+    let of_kind = |kind: &'static str| targets.iter().filter(move |one| one["kind"][0] == kind);
+    let libraries: BTreeSet<_> =
+        of_kind("lib").map(|one| one["name"].as_str().unwrap().replace('_', "-")).collect();
+    let sharing: Vec<_> =
+        of_kind("bin").filter(|one| libraries.contains(one["name"].as_str().unwrap())).collect();
+    assert_eq!(sharing.len(), 3, "{sharing:?}");
+    assert!(sharing.iter().all(|one| one["doc"] == false), "{sharing:?}");
 }
 
 #[test]
