@@ -13,7 +13,25 @@ pub(crate) struct Layers {
 
 /// The crates that users run, and what they are made of.
 pub(crate) const CRATES: [Layers; 6] = [
-    Layers { name: "rcmd_protocol", folder: "protocol", rooms: &[] },
+    Layers {
+        name: "rcmd_protocol",
+        folder: "protocol",
+        rooms: &[
+            "limits",
+            "ids",
+            "signal",
+            "outcome",
+            "digest",
+            "error",
+            "request",
+            "frame",
+            "compression",
+            "stream",
+            "connection",
+            "outbox",
+            "io",
+        ],
+    },
     Layers {
         name: "rcmd_certs",
         folder: "certs",
