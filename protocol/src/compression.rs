@@ -17,7 +17,7 @@ const LEVEL: i32 = 1;
 /// Room that is made at a time for what comes out, and for what comes in.
 const STEP: usize = 16 * 1024;
 
-/// What this side says, compressed.
+/// Compresses what this side sends.
 pub(crate) struct Compressor(Encoder<'static>);
 
 impl Compressor {
@@ -27,7 +27,7 @@ impl Compressor {
         Ok(Self(encoder))
     }
 
-    /// The pieces, so that a peer that has read what this gives has all of them.
+    /// Compresses the pieces and flushes, so that a peer that has read the result has all of them.
     pub(crate) fn compress<'a>(
         &mut self,
         pieces: impl Iterator<Item = &'a Bytes>,
@@ -50,27 +50,27 @@ fn room(out: &mut Vec<u8>) -> OutBuffer<'_, Vec<u8>> {
     OutBuffer::around_pos(out, end)
 }
 
-/// What the peer has compressed, expanded.
+/// Expands what the peer has compressed.
 pub(crate) struct Expander {
     decoder: Decoder<'static>,
     input: BytesMut,
 }
 
 impl Expander {
-    /// Begins with what has come already.
+    /// Returns an expander that begins with the input that has come already.
     pub(crate) fn new(input: BytesMut) -> io::Result<Self> {
         let mut decoder = Decoder::new()?;
         decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
         Ok(Self { decoder, input })
     }
 
-    /// Where to put more, once [`Expander::expand`] has given 0.
+    /// Returns the buffer for more input, once [`Expander::expand`] has returned 0.
     pub(crate) fn input(&mut self) -> &mut BytesMut {
         self.input.reserve(STEP);
         &mut self.input
     }
 
-    /// Appends at most `room` bytes and says how many; 0 when it needs more input. However much the
+    /// Appends at most `room` bytes and returns how many; 0 when it needs more input. However much the
     /// input stands for, no more than this is made of it at once.
     ///
     /// # Errors

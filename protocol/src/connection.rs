@@ -19,7 +19,7 @@ pub enum Role {
     Server,
 }
 
-/// One side of a connection: what the peer may say now, and whether it still lives.
+/// What one side knows of its peer: what the peer may send now, and whether it still lives.
 ///
 /// ```text
 ///           the peer's hello
@@ -45,7 +45,7 @@ struct Rules {
     state: State,
     /// The highest channel that the client has opened.
     highest: u32,
-    /// Whether the peer may begin to compress what it says.
+    /// True if the peer may begin to compress what it sends.
     may_compress: bool,
 }
 
@@ -67,8 +67,8 @@ pub enum Timeout {
 }
 
 impl PeerState {
-    /// A connection of which nothing was heard. A server passes the keepalive that its hello says; a
-    /// client's is replaced by that.
+    /// Returns the state of a connection whose peer has sent nothing yet. A server passes the keepalive
+    /// of its hello; a client's is replaced by that.
     pub fn new(role: Role, keepalive: Duration, now: Instant) -> Self {
         Self {
             decoder: Decoder::default(),
@@ -82,19 +82,19 @@ impl PeerState {
         }
     }
 
-    /// Notes that bytes came, whatever they are.
+    /// Notes that bytes came, of any kind.
     pub fn heard(&mut self, now: Instant) {
         self.heard = now;
         self.silent = now;
         self.asked = 0;
     }
 
-    /// When bytes came last; at first, when the connection was made.
+    /// Returns when bytes came last; before the first, when the connection was made.
     pub fn last_heard(&self) -> Instant {
         self.heard
     }
 
-    /// Takes the next frame out of `buffer`, if it is whole.
+    /// Removes the next frame from `buffer` and returns it, if it is whole.
     ///
     /// # Errors
     /// What the peer did wrong; the connection must be closed, with [`ProtocolError::failure`] as its last
@@ -131,28 +131,28 @@ impl PeerState {
         self.rules.may_compress = true;
     }
 
-    /// Which side this is.
+    /// Returns which side this is.
     pub fn role(&self) -> Role {
         self.rules.role
     }
 
-    /// Bytes of the payload in progress that are still to come.
+    /// Returns the bytes of the payload in progress that are still to come.
     pub fn missing(&self, buffer: &BytesMut) -> usize {
         self.decoder.missing(buffer)
     }
 
-    /// Whether the bytes so far end where a frame ends.
+    /// Returns whether the bytes so far end where a frame ends.
     pub fn is_between_frames(&self, buffer: &BytesMut) -> bool {
         self.decoder.is_between_frames(buffer)
     }
 
-    /// The number for the next channel of a client; none when all are used up.
+    /// Returns the number for the next channel of a client; `None` when all are used up.
     pub fn open_channel(&mut self) -> Option<u32> {
         self.rules.highest = self.rules.highest.checked_add(1)?;
         Some(self.rules.highest)
     }
 
-    /// When [`PeerState::handle_timeout`] wants to be called.
+    /// Returns when [`PeerState::handle_timeout`] is to be called next.
     pub fn timeout(&self) -> Instant {
         let silence = self.silent + self.keepalive;
         match self.header_since {
@@ -161,7 +161,7 @@ impl PeerState {
         }
     }
 
-    /// Says what the passing of time asks for.
+    /// Returns the action that is due at `now`, if any.
     ///
     /// # Errors
     /// [`ProtocolError::Trickle`] when a header began and did not end in time.
@@ -225,7 +225,7 @@ impl Rules {
     }
 }
 
-/// Whether the peer of a `receiver` may send this frame at all.
+/// Returns whether the peer of `receiver` may send this frame at all.
 fn may_send(receiver: Role, frame: &Frame) -> bool {
     let from_client = receiver == Role::Server;
     match frame {

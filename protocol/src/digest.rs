@@ -18,10 +18,10 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// What this implementation can check, best first.
+    /// The algorithms that this implementation can check, best first.
     pub const ALL: [Self; 2] = [Self::Blake3, Self::Sha256];
 
-    /// Its name on the wire.
+    /// Returns the name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Blake3 => "blake3",
@@ -34,7 +34,7 @@ impl Algorithm {
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
     }
 
-    /// The first in a peer's list that is known here; SHA-256 when the list is empty.
+    /// Returns the first algorithm of a peer's list that is known here; SHA-256 when the list is empty.
     pub fn choose(offered: &[String]) -> Option<Self> {
         if offered.is_empty() {
             return Some(Self::Sha256);
@@ -101,7 +101,7 @@ enum State {
 }
 
 impl StreamHasher {
-    /// A hasher that has seen nothing.
+    /// Returns a hasher that has seen nothing.
     pub fn new(algorithm: Algorithm) -> Self {
         let state = match algorithm {
             Algorithm::Blake3 => State::Blake3(Box::default()),
@@ -110,7 +110,7 @@ impl StreamHasher {
         Self { state, gathered: Vec::new() }
     }
 
-    /// Takes the next bytes.
+    /// Adds the next bytes of the stream.
     pub fn update(&mut self, bytes: &[u8]) {
         if self.gathered.len() + bytes.len() < GATHER {
             self.gathered.extend_from_slice(bytes);
@@ -124,7 +124,7 @@ impl StreamHasher {
         }
     }
 
-    /// The digest of all bytes taken so far.
+    /// Returns the digest of all bytes added so far.
     pub fn finish(&mut self) -> StreamDigest {
         self.flush();
         match &self.state {

@@ -92,7 +92,7 @@ pub enum ProtocolError {
 }
 
 impl ProtocolError {
-    /// What the peer is told.
+    /// Returns the error that the peer is told.
     pub fn failure(&self) -> WireError {
         WireError::new(ErrorKind::Protocol, self.to_string()).hint(
             "Both sides must speak rcmd/1 as docs/protocol.md has it; compare their versions.",

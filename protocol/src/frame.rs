@@ -78,7 +78,7 @@ names! {
 }
 
 names! {
-    /// Why a job is not to be had.
+    /// The reason why the server does not give a channel its job.
     Refusal {
         /// No such key for this identity.
         UnknownKey = "unknown_key",
@@ -95,9 +95,9 @@ names! {
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Frame {
-    /// Who speaks and what it can; the first frame of each side.
+    /// Names the side that speaks and what it can; the first frame of each side.
     Hello(Hello),
-    /// Asks for a sign of life.
+    /// Asks whether the peer still lives.
     Ping {
         /// Comes back in the pong.
         number: u64,
@@ -107,12 +107,12 @@ pub enum Frame {
         /// The number of the ping.
         number: u64,
     },
-    /// The client's process is about to be stopped; its silence means nothing.
+    /// The client's process is about to be stopped, so its silence does not count.
     Suspend,
     /// The client's process goes on.
     Resume,
-    /// Everything that the sender says after this frame is one zstd stream. From a server it is also
-    /// leave for the client to do the same.
+    /// Everything that the sender sends after this frame is one zstd stream. A server also allows the
+    /// client to do the same by it.
     Compress,
     /// The sender closes the connection for this reason.
     Error(WireError),
@@ -136,11 +136,11 @@ pub enum Frame {
     Started(Started),
     /// The job was taken up again.
     Attached(Attached),
-    /// The job is not to be had on this channel.
+    /// The server does not give the channel this job.
     Refused {
         /// The channel.
         ch: u32,
-        /// Why.
+        /// The reason.
         reason: Refusal,
         /// With `superseded`, the generation that has the job.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -152,7 +152,7 @@ pub enum Frame {
     End(End),
     /// Credit for the sender of a stream.
     Window(Window),
-    /// Nobody reads this stream any more.
+    /// The receiver no longer reads this stream.
     Stop {
         /// The channel.
         ch: u32,
@@ -181,7 +181,7 @@ pub enum Frame {
         #[serde(flatten)]
         exit: Exit,
     },
-    /// The client has the end; the job may be forgotten.
+    /// The client has the exit, so the server may forget the job.
     Done {
         /// The channel.
         ch: u32,
@@ -200,7 +200,7 @@ pub struct Hello {
     pub server: Option<ServerHello>,
 }
 
-/// What only a server says of itself.
+/// The part of a hello that only a server sends.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct ServerHello {
     /// Random for each server process.
@@ -213,12 +213,12 @@ pub struct ServerHello {
     pub keepalive_ms: u64,
 }
 
-/// Whether a start would be permitted.
+/// Answers whether a start would be permitted.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Verdict {
     /// The channel.
     pub ch: u32,
-    /// Whether it would.
+    /// True if it would be.
     pub permitted: bool,
     /// What would run, as whom, and by which rule; for people.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -296,7 +296,7 @@ pub struct Attached {
     pub started_at: Option<u64>,
     /// Bytes of stdin that the server has accepted.
     pub stdin: u64,
-    /// Whether stdin has ended.
+    /// True once stdin has ended.
     #[serde(skip_serializing_if = "is_default")]
     pub stdin_ended: bool,
     /// Number of the last signal that was carried out.
@@ -334,7 +334,7 @@ pub struct End {
     pub total: u64,
     /// Their digest.
     pub digest: StreamDigest,
-    /// Whether something still held the pipe.
+    /// True if something still held the pipe.
     #[serde(skip_serializing_if = "is_default")]
     pub open: bool,
 }
@@ -361,7 +361,7 @@ fn length<S: Serializer>(payload: &Bytes, serializer: S) -> Result<S::Ok, S::Err
 }
 
 impl Frame {
-    /// Its type.
+    /// Returns the type of the frame.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Hello(_) => Kind::Hello,
@@ -390,7 +390,7 @@ impl Frame {
         }
     }
 
-    /// The channel it belongs to, if it belongs to one.
+    /// Returns the channel that the frame belongs to, if it belongs to one.
     pub fn channel(&self) -> Option<u32> {
         match self {
             Self::Hello(_)
@@ -419,7 +419,7 @@ impl Frame {
         }
     }
 
-    /// The bytes that follow its header.
+    /// Returns the bytes that follow the header.
     pub fn payload(&self) -> &[u8] {
         match self {
             Self::Start(start) | Self::Ask(start) => start.body.payload(),

@@ -83,7 +83,7 @@ macro_rules! hex_id {
                 Some(Self(bytes))
             }
 
-            /// The bytes themselves.
+            /// Returns the bytes.
             pub fn as_bytes(&self) -> &[u8; $bytes] {
                 &self.0
             }
@@ -126,15 +126,15 @@ hex_id!(
 );
 
 impl Key {
-    /// A new random key.
+    /// Returns a new random key.
     ///
     /// # Errors
-    /// When the kernel gives no randomness.
+    /// Fails when the kernel gives no randomness.
     pub fn random() -> io::Result<Self> {
         random().map(Self)
     }
 
-    /// The key that a caller's own text stands for: the first half of its SHA-256.
+    /// Returns the key that a caller's own text stands for: the first half of its SHA-256.
     pub fn from_text(text: &[u8]) -> Self {
         let mut bytes = [0; 16];
         for (to, from) in bytes.iter_mut().zip(Sha256::digest(text)) {
@@ -145,10 +145,10 @@ impl Key {
 }
 
 impl Instance {
-    /// A new random instance.
+    /// Returns a new random instance.
     ///
     /// # Errors
-    /// When the kernel gives no randomness.
+    /// Fails when the kernel gives no randomness.
     pub fn random() -> io::Result<Self> {
         random().map(Self)
     }
@@ -213,10 +213,10 @@ impl JobId {
     /// Crockford's alphabet, which leaves out the letters that read as digits.
     const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-    /// A new random job name.
+    /// Returns a new random job name.
     ///
     /// # Errors
-    /// When the kernel gives no randomness.
+    /// Fails when the kernel gives no randomness.
     pub fn random() -> io::Result<Self> {
         let bytes: [u8; 16] = random()?;
         let digit = |byte: u8| Self::ALPHABET.get(usize::from(byte % 32)).copied().unwrap_or(b'0');
@@ -229,7 +229,7 @@ impl JobId {
         fits.then(|| Self(text.to_owned()))
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -125,7 +125,7 @@ impl Sender {
         self.shared.wake.notify_one();
     }
 
-    /// Whether both handles lead to the same connection.
+    /// Returns whether both handles lead to the same connection.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }

@@ -58,7 +58,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Takes the frame whose turn it is.
+    /// Returns and removes the frame whose turn it is.
     pub fn pop(&mut self) -> Option<Frame> {
         if let Some(frame) = self.control.pop_front() {
             return Some(frame);
@@ -81,7 +81,7 @@ impl Outbox {
         }
     }
 
-    /// Whether nothing waits.
+    /// Returns whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.control.is_empty() && self.turns.is_empty()
     }

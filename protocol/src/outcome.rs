@@ -170,19 +170,19 @@ pub struct WireError {
 }
 
 impl WireError {
-    /// A failure without a hint. A message past [`TEXT`], as when it quotes a peer, is cut.
+    /// Returns an error without a hint. A message past [`TEXT`], as when it quotes a peer, is cut.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: cut(message.into()), hint: None, retry_after_ms: None }
     }
 
-    /// The same with what to do next, cut likewise.
+    /// Returns this error with what to do next, cut likewise.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(cut(hint.into()));
         self
     }
 
-    /// The same with the milliseconds after which to try again.
+    /// Returns this error with the milliseconds after which to try again.
     #[must_use]
     pub fn retry_after_ms(mut self, ms: u64) -> Self {
         self.retry_after_ms = Some(ms);

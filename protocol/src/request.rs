@@ -287,7 +287,7 @@ impl RequestBuilder {
     /// Checks all and returns the request.
     ///
     /// # Errors
-    /// A failure of kind `usage` or `too_big` that names what cannot be sent.
+    /// Fails with kind `usage` or `too_big` and names what cannot be sent.
     pub fn build(&self) -> Result<Request, WireError> {
         self.clone().into_request()
     }

@@ -57,17 +57,17 @@ impl Signal {
     /// Terminate.
     pub const TERM: Self = Self(15);
 
-    /// The signal with this number, 1 to 64.
+    /// Returns the signal with this number; `None` unless it is 1 to 64.
     pub fn from_number(number: i32) -> Option<Self> {
         u8::try_from(number).ok().filter(|number| (1..=64).contains(number)).map(Self)
     }
 
-    /// Its number.
+    /// Returns the number of the signal, 1 to 64.
     pub fn number(self) -> i32 {
         i32::from(self.0)
     }
 
-    /// The exit status that stands for an end by it, as in a shell: 128 and its number, at most 192.
+    /// Returns the exit status that a shell shows for a process that this signal ended: 128 and the number.
     pub const fn exit_status(self) -> u8 {
         128 + self.0
     }

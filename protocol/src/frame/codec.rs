@@ -23,7 +23,7 @@ const PREFIX: usize = 4;
 const COPY: usize = 16 * 1024;
 
 impl Frame {
-    /// Appends the length and the header; the payload is to follow.
+    /// Appends the length and the header. The caller writes the payload after them.
     ///
     /// # Errors
     /// When the frame is past a limit of the wire; `out` is then as it was.
@@ -101,13 +101,13 @@ impl Decoder {
     /// Takes the next frame out of `buffer`, or leaves there what is not whole yet.
     ///
     /// # Errors
-    /// What the peer did wrong. The decoder must not be used after that.
+    /// Returns what the peer did wrong. The decoder must not be used after that.
     pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, ProtocolError> {
         self.decode_judged(buffer, |_| Ok(()))
     }
 
-    /// The same, with a judge who sees each frame when its header is whole: what may not be said is
-    /// refused before room is made for its payload, which the judge sees empty.
+    /// Decodes as [`Decoder::decode`] does, and shows each frame to `judge` when its header is whole: what
+    /// the peer may not send is refused before room is made for its payload, which `judge` sees empty.
     pub(crate) fn decode_judged(
         &mut self,
         buffer: &mut BytesMut,
@@ -161,12 +161,12 @@ impl Decoder {
         }
     }
 
-    /// The frame that a header describes, and the length of the payload that is to follow.
+    /// Reads the frame that a header describes, and the length of the payload that follows it.
     fn read(header: &[u8]) -> Result<(Frame, usize), ProtocolError> {
         fast_header::read(header).map_or_else(|| Self::read_any(header), Ok)
     }
 
-    /// The same for a header in any form.
+    /// Reads a header in any form, without the short cut for `data` and `window`.
     pub(crate) fn read_any(header: &[u8]) -> Result<(Frame, usize), ProtocolError> {
         let mut fields = Fields::parse(header)?;
         let missing = || ProtocolError::Header("there is no \"type\" in it".to_owned());
@@ -175,7 +175,7 @@ impl Decoder {
         Ok((frame(&mut fields, kind)?, length))
     }
 
-    /// Whether a header has begun and is not whole, given what is left in the buffer.
+    /// Returns whether a header has begun and is not whole, given what is left in the buffer.
     pub fn in_header(&self, buffer: &BytesMut) -> bool {
         match self.state {
             State::Length => !buffer.is_empty(),
@@ -184,8 +184,8 @@ impl Decoder {
         }
     }
 
-    /// Bytes of a payload that are still to come, given what is left in the buffer; 0 where no payload
-    /// has begun.
+    /// Returns the bytes of a payload that are still to come, given what is left in the buffer; 0 if
+    /// no payload has begun.
     pub fn missing(&self, buffer: &BytesMut) -> usize {
         match self.state {
             State::Payload { length, .. } => length.saturating_sub(buffer.len()),
@@ -193,7 +193,7 @@ impl Decoder {
         }
     }
 
-    /// Whether the bytes so far end where a frame ends.
+    /// Returns whether the bytes so far end where a frame ends.
     pub fn is_between_frames(&self, buffer: &BytesMut) -> bool {
         matches!(self.state, State::Length) && buffer.is_empty()
     }
@@ -280,7 +280,7 @@ impl Need {
         self.valid(u32::try_from(ch).ok().filter(|&ch| ch > 0), "ch")
     }
 
-    /// `kind`, `message` and what may stand beside them.
+    /// Reads `kind`, `message` and what may stand beside them.
     fn failure(&self, fields: &mut Fields) -> Result<Option<WireError>, ProtocolError> {
         let Some(kind) = fields.error else {
             return Ok(None);
@@ -294,7 +294,7 @@ impl Need {
     }
 }
 
-/// The frame that a header describes; its payload is still to come.
+/// Reads the frame that a header describes; its payload is still to come.
 fn frame(fields: &mut Fields, kind: Kind) -> Result<Frame, ProtocolError> {
     let need = Need(kind);
     Ok(match kind {

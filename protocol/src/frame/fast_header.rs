@@ -13,7 +13,7 @@ use crate::{
 /// Room for the longest of these headers.
 const LONGEST: usize = 192;
 
-/// Appends the header, if it is one of these.
+/// Appends the header of a `data` or `window` frame. Returns false for any other frame.
 pub(crate) fn write(frame: &Frame, out: &mut BytesMut) -> bool {
     match frame {
         Frame::Data(data) => {
@@ -69,7 +69,7 @@ impl<'a> Pen<'a> {
     }
 }
 
-/// The frame and the length of its payload, if the header is one of these.
+/// Returns the frame and the length of its payload, if the header is one of these in this form.
 pub(crate) fn read(header: &[u8]) -> Option<(Frame, usize)> {
     let mut text = Text(header);
     text.skip("{\"type\":\"")?;
@@ -98,7 +98,7 @@ impl Text<'_> {
         Some(())
     }
 
-    /// The channel, which is never 0, and the stream.
+    /// Reads the channel, which is never 0, and the stream.
     fn place(&mut self) -> Option<(u32, Stream)> {
         let ch = u32::try_from(self.field(",\"ch\":")?).ok().filter(|&ch| ch > 0)?;
         self.skip(",\"stream\":\"std")?;
@@ -111,7 +111,7 @@ impl Text<'_> {
         Some((ch, stream))
     }
 
-    /// A field whose value is an integer as serde writes it. Nothing is skipped if it is not one.
+    /// Reads a field whose value is an integer as serde writes it. Skips nothing if it is not one.
     fn field(&mut self, name: &str) -> Option<u64> {
         /// Digits of the largest integer.
         const DIGITS: usize = limits::INTEGER.ilog10() as usize + 1;

@@ -106,7 +106,7 @@ macro_rules! fields {
         }
 
         impl Fields {
-            /// Takes one field's value. The inner error is serde's own.
+            /// Reads the value of the field `key`. Returns false if no frame has such a field.
             fn take<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
                 match key {
                     $($text => {

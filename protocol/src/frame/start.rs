@@ -32,31 +32,31 @@ pub struct Start {
 /// that came from a peer need not hold a request.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct StartBody {
-    pub(crate) digest: RequestDigest,
-    pub(crate) mode: Mode,
-    pub(crate) argc: u64,
+    pub(super) digest: RequestDigest,
+    pub(super) mode: Mode,
+    pub(super) argc: u64,
     #[serde(skip_serializing_if = "is_default")]
-    pub(crate) envc: u64,
+    pub(super) envc: u64,
     #[serde(skip_serializing_if = "is_default")]
-    pub(crate) cwd: bool,
+    pub(super) cwd: bool,
     #[serde(skip_serializing_if = "is_default")]
-    pub(crate) user: bool,
+    pub(super) user: bool,
     #[serde(skip_serializing_if = "is_default")]
-    pub(crate) stdin: bool,
+    pub(super) stdin: bool,
     #[serde(skip_serializing_if = "is_default")]
-    pub(crate) timeout_ms: u64,
+    pub(super) timeout_ms: u64,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub(crate) lock: Option<Lock>,
+    pub(super) lock: Option<Lock>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) grace_ms: Option<u64>,
+    pub(super) grace_ms: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) digests: Vec<String>,
+    pub(super) digests: Vec<String>,
     #[serde(skip_serializing_if = "is_default")]
-    pub(crate) keep: bool,
+    pub(super) keep: bool,
     #[serde(skip_serializing_if = "is_default")]
-    pub(crate) timestamps: bool,
+    pub(super) timestamps: bool,
     #[serde(rename = "len", serialize_with = "length")]
-    pub(crate) payload: Bytes,
+    pub(super) payload: Bytes,
 }
 
 impl StartBody {

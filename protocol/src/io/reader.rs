@@ -59,10 +59,10 @@ impl<R> Reader<R> {
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
-    /// The next frame but pings, pongs and the beginning of compression, which it sees to by itself.
+    /// Returns the next frame. Pings, pongs and the beginning of compression are handled here.
     ///
     /// # Errors
-    /// How the connection ended. A fault has been told to the peer by then; the caller closes the
+    /// Returns how the connection ended. The peer has been told of a protocol error; the caller closes the
     /// sender.
     ///
     /// # Cancel safety
@@ -92,12 +92,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.connection.allow_compression();
     }
 
-    /// The number for the next channel of a client; none when all are used up.
+    /// Returns the number for the next channel of a client; `None` when all are used up.
     pub fn open_channel(&mut self) -> Option<u32> {
         self.connection.open_channel()
     }
 
-    /// When bytes came last; at first, when the connection was split.
+    /// Returns when bytes came last; before the first, when the connection was split.
     pub fn last_heard(&self) -> Instant {
         self.connection.last_heard().into()
     }
@@ -107,7 +107,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         ConnectionError::Protocol(fault)
     }
 
-    /// Makes room for a read, and says how much may be read.
+    /// Makes room for a read, and returns how many bytes may be read.
     fn make_room(&mut self) -> usize {
         let missing = self.connection.missing(&self.buffer);
         let length = self.buffer.len();
@@ -133,7 +133,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         if missing < READ_EXACTLY { spare } else { spare.min(missing) }
     }
 
-    /// What has come behind the frame that said so is compressed already.
+    /// Begins to expand what the peer sends. What has come after its `compress` is compressed already.
     fn begin_to_expand(&mut self) -> Result<(), ConnectionError> {
         self.expander = Some(Box::new(Expander::new(self.buffer.split())?));
         if self.connection.role() == Role::Client {

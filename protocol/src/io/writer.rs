@@ -105,7 +105,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Replaces what was gathered by the same compressed, so that the peer can read all of it.
+    /// Compresses the batch in place and flushes the encoder, so the peer can decode everything sent so far.
     fn compress(&mut self, compressor: &mut Compressor) -> io::Result<()> {
         if self.size == 0 {
             return Ok(());
@@ -117,7 +117,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Writes what was gathered; flushes the stream if that is nothing. Says whether it was anything.
+    /// Writes the batch, or flushes the stream if it is empty. Returns whether anything was written.
     async fn write<W: AsyncWrite + Unpin>(&mut self, stream: &mut W) -> io::Result<bool> {
         const SLICES: usize = 64;
         if self.size == 0 {

@@ -5,11 +5,11 @@
 
 use bytes::BytesMut;
 
-/// BufferPool that are remembered at most: a stream's whole credit, in chunks that are half full. There
+/// The most blocks that are remembered: a stream's whole credit, in chunks that are half full. There
 /// are never more than were held at one time, since a new one is made only when none is free.
 const MOST: usize = 32;
 
-/// BufferPool of one size.
+/// Blocks of one size that are used again.
 #[derive(Debug)]
 pub struct BufferPool {
     size: usize,
@@ -18,7 +18,7 @@ pub struct BufferPool {
 }
 
 impl BufferPool {
-    /// BufferPool of `size` bytes, of which there are none yet.
+    /// Returns an empty pool of blocks of `size` bytes.
     pub const fn new(size: usize) -> Self {
         Self { size, used: Vec::new() }
     }

@@ -14,7 +14,7 @@ const STEP: u64 = CREDIT / 4;
 
 /// The receiving end of a stream.
 ///
-/// It holds no bytes: what [`RecvStream::data`] gives back belongs to the caller, who says with
+/// It holds no bytes: what [`RecvStream::data`] returns belongs to the caller, who reports with
 /// [`RecvStream::consume`] when they have been taken away.
 #[derive(Debug)]
 pub struct RecvStream {
@@ -28,7 +28,7 @@ pub struct RecvStream {
 }
 
 impl RecvStream {
-    /// A stream of which nothing has come.
+    /// Returns the end of a stream of which nothing has come.
     pub fn new(stream: Stream, algorithm: Algorithm) -> Self {
         Self {
             stream,
@@ -41,7 +41,7 @@ impl RecvStream {
         }
     }
 
-    /// A stream whose bytes below `first` are not to be had any more.
+    /// Returns the end of a stream whose bytes below `first` the sender no longer has.
     ///
     /// Its digest can't be checked, and [`RecvStream::is_truncated`] says so.
     pub fn starting_at(stream: Stream, algorithm: Algorithm, first: u64) -> Self {
@@ -54,11 +54,11 @@ impl RecvStream {
         }
     }
 
-    /// Takes a piece and gives back what is new in it: empty when all of it was here before.
+    /// Takes a piece and returns what is new in it: empty when all of it was here before.
     ///
     /// # Errors
-    /// [`ProtocolError::Gap`] when bytes are missing before it, [`ProtocolError::BeyondCredit`] when it goes past
-    /// what was allowed, [`ProtocolError::AfterEnd`] when the stream had ended.
+    /// [`ProtocolError::Gap`] when bytes are missing before it, [`ProtocolError::BeyondCredit`] when it
+    /// goes past what was allowed, [`ProtocolError::AfterEnd`] when the stream had ended.
     pub fn data(&mut self, offset: u64, mut bytes: Bytes) -> Result<Bytes, ProtocolError> {
         let stream = self.stream;
         let end = offset.saturating_add(bytes.len() as u64);
@@ -90,14 +90,14 @@ impl RecvStream {
         self.consumed = self.consumed.saturating_add(count).min(self.received);
     }
 
-    /// A window for the sender, if enough has changed since the last.
+    /// Returns a window for the sender, if enough has changed since the last.
     pub fn window_due(&mut self, ch: u32) -> Option<Window> {
         let (got, upto) = self.announced;
         let due = self.received - got >= STEP || self.consumed + CREDIT - upto >= STEP;
         (due && self.end.is_none()).then(|| self.window(ch))
     }
 
-    /// A window with what holds now, as after a resumption.
+    /// Returns a window with what holds now, as is sent after a resumption.
     pub fn window(&mut self, ch: u32) -> Window {
         self.announced = (self.received, self.consumed + CREDIT);
         Window { ch, stream: self.stream, got: self.received, upto: self.consumed + CREDIT }
@@ -128,17 +128,17 @@ impl RecvStream {
         Ok(())
     }
 
-    /// Bytes received, counted from offset 0.
+    /// Returns the bytes received, counted from offset 0.
     pub fn received(&self) -> u64 {
         self.received
     }
 
-    /// Total and digest, once the stream has ended.
+    /// Returns total and digest, once the stream has ended.
     pub fn ended(&self) -> Option<(u64, StreamDigest)> {
         self.end
     }
 
-    /// Whether bytes existed that this receiver did not get.
+    /// Returns whether bytes existed that this receiver did not get.
     pub fn is_truncated(&self) -> bool {
         self.first > 0
     }

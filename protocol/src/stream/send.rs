@@ -59,7 +59,7 @@ impl Piece {
 }
 
 impl SendStream {
-    /// A stream of which nothing was sent.
+    /// Returns the end of a stream of which nothing was sent.
     pub fn new(stream: Stream, algorithm: Algorithm) -> Self {
         Self {
             stream,
@@ -100,7 +100,7 @@ impl SendStream {
         self.pieces.push_back(Piece { offset, time, bytes });
     }
 
-    /// Bytes that may be appended now without going past credit: what is read from the source
+    /// Returns the bytes that may be appended now without going past credit: what is read from the source
     /// should stay within it, so that nothing piles up here.
     pub fn room(&self) -> u64 {
         self.limit().saturating_sub(self.total)
@@ -111,7 +111,7 @@ impl SendStream {
         self.upto.min(self.got.saturating_add(CREDIT)).max(self.got)
     }
 
-    /// The next piece to send, if credit allows one.
+    /// Returns the next piece to send, if credit allows one.
     pub fn next(&mut self, ch: u32) -> Option<Data> {
         let limit = self.limit();
         let piece = self.pieces.get(self.cursor)?;
@@ -187,7 +187,7 @@ impl SendStream {
         self.seek(got.min(self.total));
     }
 
-    /// Offset of the first byte that can still be sent.
+    /// Returns the offset of the first byte that can still be sent.
     pub fn first(&self) -> u64 {
         self.pieces.front().map_or(self.total, |piece| piece.offset)
     }
@@ -225,7 +225,7 @@ impl SendStream {
         self.seek(self.next);
     }
 
-    /// Drops what was not sent: nobody wants it. Total and digest stay those of all that was appended.
+    /// Drops what was not sent, as nobody wants it. Total and digest stay those of all that was appended.
     pub fn abandon(&mut self) {
         self.pieces.clear();
         self.retained = 0;
@@ -234,27 +234,27 @@ impl SendStream {
         self.seek(self.total);
     }
 
-    /// Ends the stream and gives its digest; calling it again gives the same.
+    /// Ends the stream and returns its digest. Calling it again returns the same.
     pub fn finish(&mut self) -> StreamDigest {
         *self.end.get_or_insert_with(|| self.hasher.finish())
     }
 
-    /// The digest, once the stream was finished.
+    /// Returns the digest, once the stream was finished.
     pub fn finished(&self) -> Option<StreamDigest> {
         self.end
     }
 
-    /// Whether everything that was appended has been sent.
+    /// Returns whether everything that was appended has been sent.
     pub fn is_drained(&self) -> bool {
         self.next >= self.total
     }
 
-    /// All bytes appended.
+    /// Returns the number of bytes appended.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// Bytes held here.
+    /// Returns the number of bytes held here.
     pub fn retained(&self) -> u64 {
         self.retained
     }
