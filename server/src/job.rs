@@ -14,17 +14,17 @@
 //! connection that has it at the moment is a sink that it writes frames to, and that another
 //! connection may replace at any time.
 
-mod ending;
+mod delivery;
+mod exit;
 pub(crate) mod idempotency;
 mod input;
-mod linked;
+mod launch;
 mod output;
 pub(crate) mod registry;
 mod run;
-mod starting;
 mod timers;
 
-pub(crate) use ending::{draining, not_started, unknown};
+pub(crate) use exit::{draining, not_started, unknown};
 
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use super::{
-    Beginning, Message, Prepared, Shared, Sink, Wishes, ending, input::Input, linked::Order,
+    Beginning, Message, Prepared, Shared, Sink, Wishes, delivery::Order, exit, input::Input,
     output::Output,
 };
 use crate::{
@@ -154,7 +154,7 @@ impl Job {
         };
         let exit = match self.start(prepared, lock).await {
             Ok(running) => self.run(running).await,
-            Err(failure) => ending::exit_without_process(self.started_at, failure),
+            Err(failure) => exit::exit_without_process(self.started_at, failure),
         };
         let exit = self.note_end(exit);
         self.note_end_of_key(&exit).await;
@@ -313,16 +313,16 @@ impl Job {
         };
         let (outcome, failure) = match running.reason {
             Some(Reason::Timeout) => (Outcome::TimedOut, None),
-            Some(Reason::Corrupt) => (Outcome::Unknown, Some(ending::corrupt())),
-            Some(Reason::Lost) => (ending::ended_as(code, signal), Some(ending::lost())),
-            Some(Reason::Stopping) => (ending::ended_as(code, signal), Some(ending::stopped())),
-            Some(Reason::Denied) => (ending::ended_as(code, signal), Some(self.denied())),
-            Some(Reason::Client) | None => (ending::ended_as(code, signal), None),
+            Some(Reason::Corrupt) => (Outcome::Unknown, Some(exit::corrupt())),
+            Some(Reason::Lost) => (exit::ended_as(code, signal), Some(exit::lost())),
+            Some(Reason::Stopping) => (exit::ended_as(code, signal), Some(exit::stopped())),
+            Some(Reason::Denied) => (exit::ended_as(code, signal), Some(self.denied())),
+            Some(Reason::Client) | None => (exit::ended_as(code, signal), None),
         };
         let now = clock::now_ms();
         // Without a status nothing is proved, whatever the reason was.
         let exit = Exit::new(outcome, code, signal, failure, now)
-            .unwrap_or_else(|_| Exit::unknown(ending::untold(), now));
+            .unwrap_or_else(|_| Exit::unknown(exit::untold(), now));
         let ran_for = u64::try_from(running.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         exit.with_output(stdout, stderr)
             .with_open(self.stdout.was_open() || self.stderr.was_open())
@@ -331,7 +331,7 @@ impl Job {
 
     /// Why it may run no longer.
     pub(super) fn denied(&self) -> WireError {
-        self.denial.clone().map_or_else(ending::draining, WireError::from)
+        self.denial.clone().map_or_else(exit::draining, WireError::from)
     }
 
     fn note_end(&mut self, mut exit: Exit) -> Exit {

@@ -9,8 +9,9 @@ use rcmd_protocol::{
 use tracing::{debug, info};
 
 use super::{
-    Prepared, ending,
-    linked::Order,
+    Prepared,
+    delivery::Order,
+    exit,
     run::{Job, Reason, Running, at},
 };
 use crate::{
@@ -178,7 +179,7 @@ impl Job {
                 }
                 () = at(gone_at) => {
                     let why = "its client went away before it had started";
-                    return Err(ending::given_up(why).into());
+                    return Err(exit::given_up(why).into());
                 }
             }
         }
@@ -221,10 +222,10 @@ impl Job {
                 None
             }
             Order::Signal(_) | Order::Kill(_) | Order::Done => {
-                Some(ending::given_up("its client ended it before it had started"))
+                Some(exit::given_up("its client ended it before it had started"))
             }
             Order::Term(Reason::Denied) => Some(self.denied()),
-            Order::Term(_) => Some(ending::draining()),
+            Order::Term(_) => Some(exit::draining()),
         }
     }
 }
