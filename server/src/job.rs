@@ -149,7 +149,7 @@ impl Sink {
 
 /// What is known of a job before anything is looked at for it.
 #[derive(Debug)]
-pub(crate) struct Beginning {
+pub(crate) struct JobSpec {
     /// Its name.
     pub id: JobId,
     /// The key it was started with, if it is to outlive the job.
@@ -161,7 +161,7 @@ pub(crate) struct Beginning {
     /// The connection that asked.
     pub sink: Sink,
     /// How it was asked for.
-    pub wishes: Wishes,
+    pub options: StartOptions,
     /// What it must hold alone while it runs.
     pub lock: Option<Lock>,
 }
@@ -183,7 +183,7 @@ pub(crate) struct Prepared {
 
 /// The scalars of a start.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wishes {
+pub(crate) struct StartOptions {
     /// Digests of the streams.
     pub algorithm: Algorithm,
     /// Milliseconds after which it is ended; 0 for never.
@@ -196,7 +196,7 @@ pub(crate) struct Wishes {
     pub stdin: bool,
 }
 
-impl Wishes {
+impl StartOptions {
     /// Reads them from a start; `None` if its digests are all unknown here.
     pub(crate) fn of(start: &StartBody) -> Option<Self> {
         Some(Self {
@@ -259,12 +259,12 @@ impl Registered {
     /// whether anything had run. Returns that as well.
     pub(crate) async fn live(
         self,
-        beginning: Beginning,
+        spec: JobSpec,
         preparing: impl Future<Output = Result<Prepared, Refused>> + Send,
         shared: Arc<Shared>,
         on_end: impl FnOnce(bool) + Send,
     ) -> bool {
-        let (job, lock) = run::Job::new(beginning, self.mailbox, shared);
+        let (job, lock) = run::Job::new(spec, self.mailbox, shared);
         let started = job.live(preparing, lock, on_end).await;
         drop(self.handle);
         started

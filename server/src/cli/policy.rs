@@ -23,7 +23,7 @@ use crate::{
     cli::{CheckOptions, ExplainOptions, PolicyCommand},
     config::ServerSettings,
     process::Account,
-    request::authorize::{self, Ground, Refused},
+    request::authorize::{self, ExecContext, Refused},
     trust::Principal,
 };
 
@@ -143,9 +143,9 @@ impl Case {
         rules: &Rules,
         settings: &ServerSettings,
     ) -> Result<(Vec<String>, HostFacts), Refused> {
-        let ground = Ground { account: &self.account, path: &settings.path, job: "explain" };
+        let exec = ExecContext { account: &self.account, path: &settings.path, job: "explain" };
         let slice = rules.slice(&self.principal);
-        authorize::rehearse(&slice, &self.request, ground, self.context)
+        authorize::dry_run(&slice, &self.request, exec, self.context)
             .map(|(judged, facts)| (judged.rules, facts))
     }
 
@@ -212,8 +212,8 @@ impl Case {
                 writeln!(out, "  without the shell, with --exec")?;
             }
         }
-        let ground = Ground { account: &self.account, path: &settings.path, job: "explain" };
-        let rule = authorize::find_for(&self.principal.user, &self.request, ground)
+        let exec = ExecContext { account: &self.account, path: &settings.path, job: "explain" };
+        let rule = authorize::host_facts(&self.principal.user, &self.request, exec)
             .map_err(|error| told(error.into()))
             .map(|facts| explain::rule_for(&self.principal.user, &self.request, &facts))?;
         if let Some(rule) = rule {

@@ -72,7 +72,7 @@ impl Job {
 
     fn lost(&mut self, resumable: bool) -> Option<Order> {
         self.sink = None;
-        let grace = self.wishes.grace_ms.map(Duration::from_millis);
+        let grace = self.options.grace_ms.map(Duration::from_millis);
         match self.exit {
             Some(_) => self.timers.retain(self.shared.retain),
             None if !resumable => return Some(Order::Kill(Reason::Client)),
@@ -104,7 +104,7 @@ impl Job {
         sink.link.send(Frame::Attached(Attached {
             ch: sink.ch,
             job: self.id.clone(),
-            digest: self.wishes.algorithm,
+            digest: self.options.algorithm,
             started_at: self.started_at,
             stdin: self.input.received(),
             stdin_ended: self.input.has_ended(),
@@ -118,7 +118,7 @@ impl Job {
             sink.link.send(Frame::Stop { ch: sink.ch, stream: Stream::Stdin });
         }
         self.sink = Some(sink);
-        self.deliver();
+        self.flush();
     }
 
     fn frame(&mut self, frame: Frame) -> Option<Order> {
@@ -180,7 +180,7 @@ impl Job {
     }
 
     /// Sends what may be sent: data under credit, then the ends in their order, then the exit.
-    pub(super) fn deliver(&mut self) {
+    pub(super) fn flush(&mut self) {
         let Some(Sink { link, ch, .. }) = &self.sink else { return };
         let ch = *ch;
         loop {

@@ -112,12 +112,12 @@ impl Job {
         self.stdout.connect(process.stdout.take());
         self.stderr.connect(process.stderr.take());
         let began = Instant::now();
-        self.timers.started(self.wishes.timeout_ms, began);
+        self.timers.started(self.options.timeout_ms, began);
         if let Some(sink) = &self.sink {
             sink.link.send(Frame::Started(Started {
                 ch: sink.ch,
                 job: self.id.clone(),
-                digest: self.wishes.algorithm,
+                digest: self.options.algorithm,
                 started_at,
                 note: self.note.take(),
             }));
@@ -128,14 +128,14 @@ impl Job {
             began,
             ended: None,
             reason: None,
-            doomed: false,
+            kill_tree_at_exit: false,
             killing: None,
             _turn: turn,
             lock_guard: None,
             is_left: false,
         };
         for order in mem::take(&mut self.heard) {
-            self.obey(order, &mut running);
+            self.apply(order, &mut running);
         }
         Ok(running)
     }

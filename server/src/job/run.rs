@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use super::{
-    Beginning, Message, Prepared, Shared, Sink, Wishes, delivery::Order, exit, input::Input,
+    JobSpec, Message, Prepared, Shared, Sink, StartOptions, delivery::Order, exit, input::Input,
     output::Output,
 };
 use crate::{
@@ -31,7 +31,7 @@ pub(super) struct Job {
     pub(super) mailbox: mpsc::Receiver<Message>,
     pub(super) shared: Arc<Shared>,
     pub(super) id: JobId,
-    pub(super) wishes: Wishes,
+    pub(super) options: StartOptions,
     pub(super) sink: Option<Sink>,
     pub(super) generation: u64,
     pub(super) input: Input,
@@ -87,7 +87,7 @@ pub(super) struct Running {
     pub(super) ended: Option<ProcessExit>,
     pub(super) reason: Option<Reason>,
     /// Whether it was told to end, so that what its leader leaves behind is to end with it.
-    pub(super) doomed: bool,
+    pub(super) kill_tree_at_exit: bool,
     pub(super) killing: Option<Killing>,
     pub(super) _turn: RunSlot,
     pub(super) lock_guard: Option<LockGuard>,
@@ -98,23 +98,23 @@ pub(super) struct Running {
 impl Job {
     /// A job that nothing is known of yet, and the lock that it wants.
     pub(super) fn new(
-        beginning: Beginning,
+        spec: JobSpec,
         mailbox: mpsc::Receiver<Message>,
         shared: Arc<Shared>,
     ) -> (Self, Option<Lock>) {
-        let Beginning { id, kept, digest, peer, sink, wishes, lock } = beginning;
+        let JobSpec { id, kept, digest, peer, sink, options, lock } = spec;
         let share = || Share::new(Arc::clone(&shared.budget));
-        let algorithm = wishes.algorithm;
+        let algorithm = options.algorithm;
         let job = Self {
-            input: Input::new(wishes.stdin, algorithm, share()),
-            stdout: Output::new(Stream::Stdout, algorithm, wishes.timestamps, share()),
-            stderr: Output::new(Stream::Stderr, algorithm, wishes.timestamps, share()),
+            input: Input::new(options.stdin, algorithm, share()),
+            stdout: Output::new(Stream::Stdout, algorithm, options.timestamps, share()),
+            stderr: Output::new(Stream::Stderr, algorithm, options.timestamps, share()),
             generation: sink.generation,
             sink: Some(sink),
             mailbox,
             shared,
             id,
-            wishes,
+            options,
             last_signal: 0,
             started_at: None,
             timers: Timers::default(),
@@ -165,12 +165,12 @@ impl Job {
     }
 
     async fn run(&mut self, mut running: Running) -> Exit {
-        self.deliver();
+        self.flush();
         loop {
             if !self.is_over(&running) {
                 self.step(&mut running).await;
-                self.deliver();
-            } else if running.doomed {
+                self.flush();
+            } else if running.kill_tree_at_exit {
                 self.sweep(&mut running);
             } else {
                 break;
@@ -198,7 +198,7 @@ impl Job {
         tokio::select! {
             message = self.mailbox.recv() => {
                 if let Some(order) = message.and_then(|message| self.take(message)) {
-                    self.obey(order, running);
+                    self.apply(order, running);
                 }
             }
             ended = running.process.exited(), if running.ended.is_none() => {
@@ -230,16 +230,17 @@ impl Job {
 
     fn ended(&mut self, running: &mut Running, ended: ProcessExit) {
         // Who was killed has not left what it held in order: what it leaves behind ends too.
-        running.doomed |= running.lock_guard.is_some() && matches!(ended, ProcessExit::Signal(_));
+        running.kill_tree_at_exit |=
+            running.lock_guard.is_some() && matches!(ended, ProcessExit::Signal(_));
         running.ended = Some(ended);
         self.stdout.process_ended();
         self.stderr.process_ended();
     }
 
-    pub(super) fn obey(&mut self, order: Order, running: &mut Running) {
+    pub(super) fn apply(&mut self, order: Order, running: &mut Running) {
         match order {
             Order::Signal(signal) => {
-                running.doomed |= asks_for_the_end(signal);
+                running.kill_tree_at_exit |= asks_for_the_end(signal);
                 running.process.signal_group(signal);
             }
             Order::Kill(reason) => self.kill(running, reason),
@@ -276,7 +277,7 @@ impl Job {
             Reason::Stopping => limits::DRAIN_TERM_TO_KILL,
             _ => limits::TERM_TO_KILL,
         };
-        running.doomed = true;
+        running.kill_tree_at_exit = true;
         running.process.signal_group(Signal::TERM);
         tree.terminate();
         self.timers.kill_in(grace);
@@ -290,7 +291,7 @@ impl Job {
     }
 
     fn sweep(&mut self, running: &mut Running) {
-        running.doomed = false;
+        running.kill_tree_at_exit = false;
         self.timers.killing();
         let tree = running.process.tree();
         running.killing.get_or_insert_with(|| Box::pin(async move { tree.kill().await }));
@@ -368,17 +369,17 @@ impl Job {
 
     /// Tells those who are there that nothing runs. Nothing is kept: whoever asks again starts again.
     async fn dismiss(&mut self) {
-        self.deliver();
+        self.flush();
         self.mailbox.close();
         while let Some(message) = self.mailbox.recv().await {
             self.take(message);
-            self.deliver();
+            self.flush();
         }
     }
 
     /// Keeps the end until the client has it, or for as long as it is retained.
     async fn keep(&mut self) {
-        self.deliver();
+        self.flush();
         self.timers.ended();
         if self.sink.is_none() {
             self.timers.retain(self.shared.retain);
@@ -397,7 +398,7 @@ impl Job {
                 }
                 () = at(until) => return,
             }
-            self.deliver();
+            self.flush();
         }
     }
 }

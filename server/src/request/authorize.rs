@@ -15,7 +15,7 @@ use crate::{
 
 /// What commands are run with on this host.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ground<'a> {
+pub(crate) struct ExecContext<'a> {
     /// Whom they run as.
     pub account: &'a Account,
     /// Their PATH.
@@ -79,63 +79,67 @@ pub(crate) fn permit(
     slice: &PolicySlice,
     peer: &Arc<Peer>,
     request: &Request,
-    ground: Ground<'_>,
+    exec: ExecContext<'_>,
 ) -> Result<Permitted, Refused> {
     let source = peer.address().ip();
-    let judged = look(slice, request, ground).and_then(|Looked { plan, note, facts }| {
+    let judged = inspect(slice, request, exec).and_then(|Inspected { plan, note, facts }| {
         let permit = policy::decide(slice, peer, request, plan, &facts, SystemTime::now())?;
         Ok(Permitted { permit, note, facts })
     });
-    judged.map_err(|refused| with_advice(refused, slice, request, ground, source))
+    judged.map_err(|refused| with_advice(refused, slice, request, exec, source))
 }
 
 /// As [`permit`], for nobody who is there: what would be judged, from this address and at this time.
 ///
 /// # Errors
 /// When it may not be done, or can't be.
-pub(crate) fn rehearse(
+pub(crate) fn dry_run(
     slice: &PolicySlice,
     request: &Request,
-    ground: Ground<'_>,
+    exec: ExecContext<'_>,
     context: RequestContext,
 ) -> Result<(Authorization, HostFacts), Refused> {
-    let judged = look(slice, request, ground).and_then(|Looked { facts, .. }| {
+    let judged = inspect(slice, request, exec).and_then(|Inspected { facts, .. }| {
         Ok((policy::authorize(slice, request, &facts, context)?, facts))
     });
-    judged.map_err(|refused| with_advice(refused, slice, request, ground, context.source))
+    judged.map_err(|refused| with_advice(refused, slice, request, exec, context.source))
 }
 
 /// What a request of this user's would find here, whether it is permitted or not.
 ///
 /// # Errors
 /// When it can't be done.
-pub(crate) fn find_for(
+pub(crate) fn host_facts(
     user: &str,
     request: &Request,
-    ground: Ground<'_>,
+    exec: ExecContext<'_>,
 ) -> Result<HostFacts, SpawnError> {
-    find(user, request, ground, false).map(|looked| looked.facts)
+    inspect_for(user, request, exec, false).map(|inspected| inspected.facts)
 }
 
-struct Looked {
+struct Inspected {
     plan: Plan,
     note: Option<String>,
     facts: HostFacts,
 }
 
-fn look(slice: &PolicySlice, request: &Request, ground: Ground<'_>) -> Result<Looked, Refused> {
+fn inspect(
+    slice: &PolicySlice,
+    request: &Request,
+    exec: ExecContext<'_>,
+) -> Result<Inspected, Refused> {
     policy::authorize_early(slice, request)?;
     let digest = request.mode() == Mode::Exec && slice.names_digest(Action::Run);
-    Ok(find(&slice.principal().user, request, ground, digest)?)
+    Ok(inspect_for(&slice.principal().user, request, exec, digest)?)
 }
 
-fn find(
+fn inspect_for(
     user: &str,
     request: &Request,
-    ground: Ground<'_>,
+    exec: ExecContext<'_>,
     digest: bool,
-) -> Result<Looked, SpawnError> {
-    let Ground { account, path, job } = ground;
+) -> Result<Inspected, SpawnError> {
+    let ExecContext { account, path, job } = exec;
     let Resolved { mut plan, note } = process::resolve(request, account, path, job, user)?;
     // What is judged is what is entered: the folder without links.
     if let Ok(cwd) = plan.cwd.canonicalize() {
@@ -149,7 +153,7 @@ fn find(
         cwd: plan.cwd.clone(),
         program,
     };
-    Ok(Looked { plan, note, facts })
+    Ok(Inspected { plan, note, facts })
 }
 
 /// Says so when the words of a denied shell line would be permitted without the shell.
@@ -157,13 +161,13 @@ fn with_advice(
     refused: Refused,
     slice: &PolicySlice,
     request: &Request,
-    ground: Ground<'_>,
+    exec: ExecContext<'_>,
     source: IpAddr,
 ) -> Refused {
     let Refused::Denied(denial) = refused else { return refused };
     let Some(words) = policy::plain_words(request) else { return denial.into() };
     let context = RequestContext { source, time: SystemTime::now() };
-    let permitted = look(slice, &words, ground)
-        .is_ok_and(|looked| policy::authorize(slice, &words, &looked.facts, context).is_ok());
+    let permitted = inspect(slice, &words, exec)
+        .is_ok_and(|inspected| policy::authorize(slice, &words, &inspected.facts, context).is_ok());
     if permitted { policy::try_exec(denial).into() } else { denial.into() }
 }

@@ -18,12 +18,12 @@ use crate::{
     admission::{Backoff, Entering, budget::Share},
     config::limits::REQUEST_ALWAYS,
     job::{
-        self, Attachment, Beginning, JobHandle, Message, Prepared, Sink, Wishes,
+        self, Attachment, JobHandle, JobSpec, Message, Prepared, Sink, StartOptions,
         idempotency::KeyState, registry::Lookup,
     },
     policy::{self, AuthorizedRequest, PolicySlice, RequestContext},
     process::{Account, SpawnError},
-    request::authorize::{self, Ground, Permitted, Refused},
+    request::authorize::{self, ExecContext, Permitted, Refused},
     state::ServerState,
     trust::Peer,
 };
@@ -57,7 +57,7 @@ pub(crate) async fn start(
             return Ok(no_request(state, peer, sink, failure));
         }
     };
-    let Some(wishes) = Wishes::of(&start.body) else {
+    let Some(options) = StartOptions::of(&start.body) else {
         let failure = WireError::new(ErrorKind::Protocol, "none of the digests is known here")
             .hint("Every server has sha256.");
         return Ok(refuse(&sink, failure));
@@ -77,11 +77,11 @@ pub(crate) async fn start(
         }
         Ok(Lookup::Conflict) => return Ok(refused(&sink, Refusal::Conflict)),
         Ok(Lookup::Gone) => {
-            return Ok(answer_kept(state, peer, &start, wishes, &sink, Refusal::Gone));
+            return Ok(answer_kept(state, peer, &start, options, &sink, Refusal::Gone));
         }
         Ok(Lookup::Unknown) => {}
     }
-    let claim = Claim {
+    let reservation = KeyReservation {
         state: Arc::clone(state),
         user: user.to_owned(),
         key,
@@ -89,7 +89,7 @@ pub(crate) async fn start(
         started: false,
     };
     if start.body.keep() && state.jobs.idempotency.find(user, key, digest).is_some() {
-        return Ok(answer_kept(state, peer, &start, wishes, &sink, Refusal::Gone));
+        return Ok(answer_kept(state, peer, &start, options, &sink, Refusal::Gone));
     }
     let id = match JobId::random() {
         Ok(id) => id,
@@ -101,25 +101,33 @@ pub(crate) async fn start(
     let admitted = match admit(state, peer, start.body.payload().len()) {
         Ok(admitted) => admitted,
         Err(failure) => {
-            return Ok(not_admitted(claim, Arc::clone(peer), id, request, digest, sink, failure));
+            return Ok(not_admitted(
+                reservation,
+                Arc::clone(peer),
+                id,
+                request,
+                digest,
+                sink,
+                failure,
+            ));
         }
     };
-    let beginning = Beginning {
+    let spec = JobSpec {
         id: id.clone(),
         kept: start.body.keep().then_some(key),
         digest,
         peer: Arc::clone(peer),
         sink,
-        wishes,
+        options,
         lock: request.lock().cloned(),
     };
     let preparing = prepare(Arc::clone(state), Arc::clone(peer), id, request, digest, admitted);
     let jobs = Arc::clone(&state.jobs);
     // 10 KB, which a spawn would copy eight times.
-    let life = Box::pin(registered.live(beginning, preparing, jobs, claim.ended()));
+    let life = Box::pin(registered.live(spec, preparing, jobs, reservation.ended()));
     state.tasks.spawn(async move {
-        let mut claim = claim;
-        claim.started = life.await;
+        let mut reservation = reservation;
+        reservation.started = life.await;
     });
     Ok(Answer::Job(handle))
 }
@@ -189,8 +197,8 @@ async fn would(
         let state = Arc::clone(state);
         move || {
             let account = account.as_ref().unwrap_or(&state.account);
-            let ground = Ground { account, path: &state.settings.path, job: "ask" };
-            let (judged, facts) = authorize::rehearse(&slice, &request, ground, context)?;
+            let exec = ExecContext { account, path: &state.settings.path, job: "ask" };
+            let (judged, facts) = authorize::dry_run(&slice, &request, exec, context)?;
             Ok::<_, Refused>(policy::permission(&judged, &facts))
         }
     };
@@ -198,7 +206,7 @@ async fn would(
 }
 
 /// A key that is taken in the registry; given back when dropped.
-struct Claim {
+struct KeyReservation {
     state: Arc<ServerState>,
     user: String,
     key: Key,
@@ -207,7 +215,7 @@ struct Claim {
     started: bool,
 }
 
-impl Claim {
+impl KeyReservation {
     /// Frees the key at once when nothing has run under it: its client may try again.
     fn ended(&self) -> impl FnOnce(bool) + Send + use<> {
         let registry = Arc::clone(&self.state.registry);
@@ -219,7 +227,7 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl Drop for KeyReservation {
     fn drop(&mut self) {
         self.state.registry.gone(&self.user, self.key, &self.job, self.started);
     }
@@ -272,7 +280,7 @@ async fn other_account(
 
 /// Turns down a start for which there is no room, once it is written down that it was asked for.
 fn not_admitted(
-    claim: Claim,
+    reservation: KeyReservation,
     peer: Arc<Peer>,
     id: JobId,
     request: Request,
@@ -280,7 +288,7 @@ fn not_admitted(
     sink: Sink,
     failure: WireError,
 ) -> Answer {
-    let state = Arc::clone(&claim.state);
+    let state = Arc::clone(&reservation.state);
     let Backoff { delay, pause_reading } = lateness(&state, &peer, &failure);
     state.clone().tasks.spawn(async move {
         let audit = &state.jobs.audit;
@@ -292,7 +300,7 @@ fn not_admitted(
             Err(unwritable) => unwritable,
         };
         // Its key is free by the time that its client knows.
-        drop(claim);
+        drop(reservation);
         refuse(&sink, delayed(&state, failure, delay).await);
     });
     if pause_reading { Answer::Pause(delay) } else { Answer::Refused }
@@ -330,8 +338,8 @@ async fn look_into(
         let (state, peer) = (Arc::clone(state), Arc::clone(peer));
         move || {
             let account = account.as_ref().unwrap_or(&state.account);
-            let ground = Ground { account, path: &state.settings.path, job: id.as_str() };
-            let permitted = authorize::permit(&slice, &peer, &request, ground);
+            let exec = ExecContext { account, path: &state.settings.path, job: id.as_str() };
+            let permitted = authorize::permit(&slice, &peer, &request, exec);
             permitted.map(|permitted| (permitted, request))
         }
     };
@@ -389,7 +397,7 @@ fn answer_kept(
     state: &Arc<ServerState>,
     peer: &Arc<Peer>,
     start: &Start,
-    wishes: Wishes,
+    options: StartOptions,
     sink: &Sink,
     otherwise: Refusal,
 ) -> Answer {
@@ -419,7 +427,7 @@ fn answer_kept(
             sink.link.send(Frame::Attached(Attached {
                 ch,
                 job,
-                digest: wishes.algorithm,
+                digest: options.algorithm,
                 started_at: exit.started_at(),
                 stdin: 0,
                 stdin_ended: true,
