@@ -10,47 +10,42 @@
 //!
 //! Whatever a job waits for, it hears its mailbox meanwhile.
 //!
-//! One task owns it all: the process, the pipes, and what was not confirmed of its output. The
-//! connection that has it at the moment is a sink that it writes frames to, and that another
-//! connection may replace at any time.
+//! One task drives two halves, which know nothing of each other: the *supervisor* has the process, its
+//! streams, deadlines and tree, and the *delivery* what was not confirmed of its output and the
+//! connection that has the job at the moment. `action.rs` is all that they say to each other.
 
+mod action;
 mod delivery;
+mod early;
 mod exit;
 pub(crate) mod idempotency;
-mod input;
+mod judgement;
 mod launch;
-mod output;
+mod life;
 pub(crate) mod registry;
-mod run;
-mod timers;
+mod sink;
+mod spec;
+mod supervisor;
 
-pub(crate) use exit::{draining, not_started, unknown};
+pub(crate) use self::{
+    exit::{draining, not_started, unknown},
+    sink::{Attachment, Sink},
+    spec::{JobSpec, Prepared, Rejection, StartOptions},
+};
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
-use rcmd_protocol::{
-    digest::Algorithm,
-    error::ProtocolError,
-    frame::{Frame, Lock, OutputOffsets, Refusal, StartBody},
-    ids::{JobId, Key, RequestDigest},
-    io::Sender,
-};
-use tokio::sync::{SetOnce, mpsc};
+use rcmd_protocol::frame::Frame;
+use tokio::sync::mpsc;
 
+use self::{idempotency::IdempotencyLog, registry::KeyReservation};
 use crate::{
-    admission::{
-        Admission, Entering,
-        budget::{Budget, Share},
-        locks::Locks,
-    },
+    admission::{Admission, budget::Budget, locks::Locks},
     audit::Audit,
     config::{OnReload, limits::Limits},
-    job::idempotency::IdempotencyLog,
-    policy::{AuthorizedRequest, Permit, Rules},
+    policy::Rules,
     process::Processes,
-    request::authorize::Refused,
-    trust::Peer,
 };
 
 /// Messages that may wait for a job. It takes each at once, so this is for bursts.
@@ -98,117 +93,6 @@ pub(crate) enum Urgency {
     Kill,
 }
 
-/// A connection that wants a job. Dropped before the job has looked at it, as when the job ends at
-/// that moment, it answers that the job is gone: a client must not wait for ever.
-#[derive(Debug)]
-pub(crate) struct Attachment {
-    sink: Option<Sink>,
-    received: Option<OutputOffsets>,
-}
-
-impl Attachment {
-    /// With where its frames go, and the bytes of stdout and stderr that the client has; none for a
-    /// start, which has received nothing and takes what is left.
-    pub(crate) fn new(sink: Sink, received: Option<OutputOffsets>) -> Self {
-        Self { sink: Some(sink), received }
-    }
-
-    fn take(mut self) -> Option<(Sink, Option<OutputOffsets>)> {
-        Some((self.sink.take()?, self.received))
-    }
-}
-
-impl Drop for Attachment {
-    fn drop(&mut self) {
-        if let Some(Sink { link, ch, .. }) = self.sink.take() {
-            link.send(Frame::Refused { ch, reason: Refusal::Gone, generation: None });
-        }
-    }
-}
-
-/// A channel of a connection, as a job sees it.
-#[derive(Clone, Debug)]
-pub(crate) struct Sink {
-    /// The connection's sender.
-    pub link: Sender,
-    /// The channel's number there.
-    pub ch: u32,
-    /// Which of the client's connections it is.
-    pub generation: u64,
-    /// Ends the connection when the client broke the protocol on this channel.
-    pub broken: Arc<SetOnce<ProtocolError>>,
-}
-
-impl Sink {
-    fn fault(&self, fault: &ProtocolError) {
-        self.link.send(Frame::Error(fault.failure()));
-        // The first fault is the one that ends it.
-        let _ = self.broken.set(fault.clone());
-    }
-}
-
-/// What is known of a job before anything is looked at for it.
-#[derive(Debug)]
-pub(crate) struct JobSpec {
-    /// Its name.
-    pub id: JobId,
-    /// The key it was started with, if it is to outlive the job.
-    pub kept: Option<Key>,
-    /// The request digest.
-    pub digest: RequestDigest,
-    /// Who asked for it.
-    pub peer: Arc<Peer>,
-    /// The connection that asked.
-    pub sink: Sink,
-    /// How it was asked for.
-    pub options: StartOptions,
-    /// What it must hold alone while it runs.
-    pub lock: Option<Lock>,
-}
-
-/// What was found for a job, and that it may run.
-#[derive(Debug)]
-pub(crate) struct Prepared {
-    /// Proof that it may run.
-    pub permit: Permit,
-    /// What was permitted, should the rules change.
-    pub authorized: AuthorizedRequest,
-    /// What the request takes of the budget.
-    pub held: Share,
-    /// What the user should know of how it was resolved.
-    pub note: Option<String>,
-    /// That it was let in, until it takes a turn or a place in a queue.
-    pub entering: Entering,
-}
-
-/// The scalars of a start.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct StartOptions {
-    /// Digests of the streams.
-    pub algorithm: Algorithm,
-    /// Milliseconds after which it is ended; 0 for never.
-    pub timeout_ms: u64,
-    /// Milliseconds of grace, if less than the server's.
-    pub grace_ms: Option<u64>,
-    /// Whether data carries the time.
-    pub timestamps: bool,
-    /// Whether standard input will come.
-    pub stdin: bool,
-}
-
-impl StartOptions {
-    /// Reads them from a start; `None` if its digests are all unknown here.
-    pub(crate) fn of(start: &StartBody) -> Option<Self> {
-        Some(Self {
-            algorithm: Algorithm::choose(start.digests())?,
-            timeout_ms: start.timeout_ms(),
-            grace_ms: start.grace_ms(),
-            timestamps: start.timestamps(),
-            stdin: start.stdin(),
-        })
-    }
-}
-
 /// What all jobs of a server share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -236,38 +120,36 @@ pub(crate) struct Shared {
     pub retain: std::time::Duration,
 }
 
-/// A job that was registered and not begun: its handle exists before anything can happen to it.
+/// The mailbox of a job that was not begun: its handle exists before anything can happen to it.
 #[derive(Debug)]
-pub(crate) struct Registered {
-    mailbox: mpsc::Receiver<Message>,
+pub(crate) struct Mailbox {
+    messages: mpsc::Receiver<Message>,
     // Held so that the mailbox never closes while the job looks into it.
     handle: JobHandle,
 }
 
 /// Makes the two ends of a job's mailbox.
-pub(crate) fn register() -> (JobHandle, Registered) {
-    let (sender, mailbox) = mpsc::channel(MAILBOX);
+pub(crate) fn register() -> (JobHandle, Mailbox) {
+    let (sender, messages) = mpsc::channel(MAILBOX);
     let handle = JobHandle { mailbox: sender };
-    (handle.clone(), Registered { mailbox, handle })
+    (handle.clone(), Mailbox { messages, handle })
 }
 
-impl Registered {
-    /// Lives the whole life of the job; ends when nothing of it needs to be known any more.
+impl Mailbox {
+    /// Lives the whole life of a job; ends when nothing of it needs to be known any more.
     ///
     /// `preparing` finds what the job needs and has it judged; it is dropped when nobody wants the job
-    /// any more. `on_end` is called when nothing of the job runs any more and only its end is kept, with
-    /// whether anything had run. Returns that as well.
+    /// any more. The key is given back when nothing has run, or when the end need not be kept any more.
     pub(crate) async fn live(
         self,
         spec: JobSpec,
-        preparing: impl Future<Output = Result<Prepared, Refused>> + Send,
+        sink: Sink,
+        preparing: impl Future<Output = Result<Prepared, Rejection>> + Send,
         shared: Arc<Shared>,
-        on_end: impl FnOnce(bool) + Send,
-    ) -> bool {
-        let (job, lock) = run::Job::new(spec, self.mailbox, shared);
-        let started = job.live(preparing, lock, on_end).await;
+        reservation: KeyReservation,
+    ) {
+        life::Job::new(spec, sink, self.messages, shared).live(preparing, reservation).await;
         drop(self.handle);
-        started
     }
 }
 
@@ -294,5 +176,13 @@ impl JobHandle {
     /// Whether both lead to the same job.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.mailbox.same_channel(&other.mailbox)
+    }
+}
+
+/// Waits until then; for ever, without a deadline.
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
     }
 }

@@ -22,8 +22,9 @@ use crate::policy::{
 use crate::{
     cli::{CheckOptions, ExplainOptions, PolicyCommand},
     config::ServerSettings,
+    job::Rejection,
     process::Account,
-    request::authorize::{self, ExecContext, Refused},
+    request::authorize::{self, ExecContext},
     trust::Principal,
 };
 
@@ -142,7 +143,7 @@ impl Case {
         &self,
         rules: &Rules,
         settings: &ServerSettings,
-    ) -> Result<(Vec<String>, HostFacts), Refused> {
+    ) -> Result<(Vec<String>, HostFacts), Rejection> {
         let exec = ExecContext { account: &self.account, path: &settings.path, job: "explain" };
         let slice = rules.slice(&self.principal);
         authorize::dry_run(&slice, &self.request, exec, self.context)
@@ -163,8 +164,8 @@ impl Case {
                 writeln!(out, "permitted: {} as {}", escaped(&program), self.account_name())?;
                 return decided(out, &by, place).map(|()| 0);
             }
-            Err(Refused::Failed(failure)) => return Err(told(failure)),
-            Err(Refused::Denied(denial)) => denial,
+            Err(Rejection::Failed(failure)) => return Err(told(failure)),
+            Err(Rejection::Denied(denial)) => denial,
         };
         writeln!(out, "denied: {}", escaped(&denial.reason))?;
         decided(out, &denial.rules, place)?;

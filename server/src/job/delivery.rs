@@ -1,97 +1,217 @@
-//! A job and the connection that has it: attachments, frames in, frames out.
+//! What a job exchanges with its client: what it wrote and was not confirmed, what it is sent, its exit;
+//! and the connection that has the job at the moment, which another may replace at any time.
+//!
+//! It knows nothing of processes: frames and [`Event`] go in, frames and [`Action`] come out.
 
-use rcmd_protocol::{
-    error::ProtocolError,
-    frame::{Attached, Data, End, Frame, OutputOffsets, Refusal, Stream},
-    signal::Signal,
-    stream::EndError,
-};
+mod input;
+mod output;
+#[cfg(test)]
+mod tests;
+
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant},
 };
-use tracing::info;
 
+use rcmd_protocol::{
+    digest::Algorithm,
+    error::ProtocolError,
+    frame::{
+        Attached, Data, End, Exit, Frame, OutputOffsets, Refusal, Started, Stream, StreamTotal,
+    },
+    ids::JobId,
+    stream::EndError,
+};
+
+use self::{input::InputLog, output::OutputLog};
 use super::{
-    Attachment, Message, Sink, Urgency,
-    run::{Job, Reason},
+    Attachment, Sink, StartOptions,
+    action::{Action, Control, Event, OutputStream, Reason, Room},
 };
-use crate::policy::Rules;
+use crate::admission::budget::Budget;
 
-/// What a message asks of the process.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Order {
-    /// Send its group this signal.
-    Signal(Signal),
-    /// Kill its tree.
-    Kill(Reason),
-    /// End its tree gently.
-    Term(Reason),
-    /// Nobody reads its stdout any more.
-    ReaderGone,
-    /// The client has the end.
-    Done,
+/// What a job exchanges with its client.
+pub(super) struct Delivery {
+    id: JobId,
+    algorithm: Algorithm,
+    budget: Arc<Budget>,
+    sink: Option<Sink>,
+    generation: u64,
+    stdout: OutputLog,
+    stderr: OutputLog,
+    input: InputLog,
+    last_signal: u64,
+    note: Option<String>,
+    phase: Phase,
+    absence: Absence,
 }
 
-impl Job {
-    /// Takes a message; gives what is left to be done with the process.
-    pub(super) fn take(&mut self, message: Message) -> Option<Order> {
-        match message {
-            Message::Attach(attachment) => {
-                self.attach(attachment);
-                None
-            }
-            Message::Frame { generation, frame } if generation == self.generation => {
-                self.frame(frame)
-            }
-            Message::Lost { generation, resumable } if generation == self.generation => {
-                self.lost(resumable)
-            }
-            Message::Frame { .. } | Message::Lost { .. } => None,
-            Message::Forget => self.exit.as_ref().map(|_| Order::Done),
-            Message::Judge(rules) => self.judge_again(&rules),
-            Message::Stop(Urgency::Term) => Some(Order::Term(Reason::Stopping)),
-            Message::Stop(Urgency::Kill) => Some(Order::Kill(Reason::Stopping)),
+/// How far the command is, as its client knows it.
+enum Phase {
+    /// It has not started.
+    Waiting,
+    /// It runs since this time, in milliseconds since 1970.
+    Running(u64),
+    /// It has ended.
+    Ended { exit: Box<Exit>, is_sent: bool },
+}
+
+/// How long a job is kept for a client that is gone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Until it has ended.
+    pub(super) grace: Duration,
+    /// From then on.
+    pub(super) retain: Duration,
+}
+
+struct Absence {
+    patience: Patience,
+    /// When the job is given up, as long as the client is gone.
+    until: Option<Instant>,
+}
+
+impl Delivery {
+    /// The delivery of a job that has not started, to the client that asked for it.
+    pub(super) fn new(
+        id: JobId,
+        options: StartOptions,
+        sink: Sink,
+        patience: Patience,
+        budget: &Arc<Budget>,
+    ) -> Self {
+        let algorithm = options.algorithm;
+        Self {
+            id,
+            algorithm,
+            budget: Arc::clone(budget),
+            generation: sink.generation,
+            sink: Some(sink),
+            stdout: OutputLog::new(Stream::Stdout, algorithm, budget),
+            stderr: OutputLog::new(Stream::Stderr, algorithm, budget),
+            input: InputLog::new(options.stdin, algorithm),
+            last_signal: 0,
+            note: None,
+            phase: Phase::Waiting,
+            absence: Absence { patience, until: None },
         }
     }
 
-    /// Judges by other rules what waits, and what runs if those are to end it. A client that is gone
-    /// learns of it from the end, like everything else.
-    pub(super) fn judge_again(&mut self, rules: &Arc<Rules>) -> Option<Order> {
-        let Some(authorized) = &self.authorized else {
-            // It may be being judged by the rules before these.
-            self.newer = Some(Arc::clone(rules)).filter(|_| self.is_preparing);
-            return None;
-        };
-        let denial = authorized.recheck(rules, &self.peer, SystemTime::now()).err()?;
-        info!(job = %self.id, peer = %self.peer, why = denial.kind.as_str(), %denial, "no longer permitted");
-        self.authorized = None;
-        self.denial = Some(denial);
-        Some(Order::Term(Reason::Denied))
+    /// Adds what the client is told with the start although it is no error.
+    pub(super) fn set_note(&mut self, note: Option<String>) {
+        self.note = note;
     }
 
-    fn lost(&mut self, resumable: bool) -> Option<Order> {
+    /// Sends a frame to the connection that has the job, if one has it.
+    pub(super) fn send(&self, frame: impl FnOnce(u32) -> Frame) {
+        if let Some(sink) = &self.sink {
+            sink.link.send(frame(sink.ch));
+        }
+    }
+
+    /// Returns how much output may be read now.
+    pub(super) fn room(&self) -> Room {
+        Room {
+            stdout: self.stdout.room(&self.budget),
+            stderr: self.stderr.room(&self.budget),
+            keeps_blocks: self.budget.has_room(),
+        }
+    }
+
+    /// Takes what the process reports. Its exit is not among it: that is told by [`Delivery::ended`],
+    /// once it is written down.
+    pub(super) fn take(&mut self, event: Event) {
+        match event {
+            Event::Started(started_at) => self.started(started_at),
+            Event::Output { stream, bytes, time } => self.output(stream).append(bytes, time),
+            Event::OutputEnded { stream, is_open } => self.output(stream).finish(is_open),
+            Event::InputTaken(count) => self.input.taken(count),
+            Event::InputClosed => {
+                self.input.close();
+                self.send(|ch| Frame::Stop { ch, stream: Stream::Stdin });
+            }
+            Event::InputDropped => self.input.close(),
+            Event::Exited(_) => {}
+        }
+    }
+
+    fn output(&mut self, stream: OutputStream) -> &mut OutputLog {
+        match stream {
+            OutputStream::Stdout => &mut self.stdout,
+            OutputStream::Stderr => &mut self.stderr,
+        }
+    }
+
+    fn started(&mut self, started_at: u64) {
+        self.phase = Phase::Running(started_at);
+        let note = self.note.take();
+        let (job, digest) = (self.id.clone(), self.algorithm);
+        self.send(|ch| Frame::Started(Started { ch, job, digest, started_at, note }));
+    }
+
+    fn started_at(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Waiting => None,
+            Phase::Running(started_at) => Some(*started_at),
+            Phase::Ended { exit, .. } => exit.started_at(),
+        }
+    }
+
+    /// Completes the exit of a process that has ended with what was delivered of it.
+    pub(super) fn complete(&mut self, exit: Exit, ran_for: Duration) -> Exit {
+        let ran_for = u64::try_from(ran_for.as_millis()).unwrap_or(u64::MAX);
+        exit.with_output(self.stdout.total(), self.stderr.total())
+            .with_open(self.stdout.was_open() || self.stderr.was_open())
+            .with_times(self.started_at(), Some(ran_for))
+    }
+
+    /// Takes the exit, and keeps it until the client has it.
+    pub(super) fn ended(&mut self, exit: Exit) {
+        self.phase = Phase::Ended { exit: Box::new(exit), is_sent: false };
+        let retain = self.absence.patience.retain;
+        self.absence.until = self.sink.is_none().then(|| Instant::now() + retain);
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended { .. })
+    }
+
+    /// Returns when the job is given up, as long as its client is gone.
+    pub(super) fn gone_at(&self) -> Option<Instant> {
+        self.absence.until
+    }
+
+    /// Waits for the client no longer, so that [`Delivery::gone_at`] is not due again.
+    pub(super) fn give_up(&mut self) {
+        self.absence.until = None;
+    }
+
+    /// Notes that a connection has ended. Returns what that means for the process. A client that broke
+    /// the protocol is not `resumable`: nothing runs on for it.
+    pub(super) fn lost(&mut self, generation: u64, resumable: bool) -> Option<Action> {
+        if generation != self.generation {
+            return None;
+        }
         self.sink = None;
-        let grace = self.options.grace_ms.map(Duration::from_millis);
-        match self.exit {
-            Some(_) => self.timers.retain(self.shared.retain),
-            None if !resumable => return Some(Order::Kill(Reason::Client)),
-            None => self.timers.lost(grace.unwrap_or(self.shared.grace).min(self.shared.grace)),
+        let Patience { grace, retain } = self.absence.patience;
+        if self.has_ended() {
+            self.absence.until = Some(Instant::now() + retain);
+        } else if resumable {
+            self.absence.until.get_or_insert_with(|| Instant::now() + grace);
+        } else {
+            return Some(Action::Process(Control::Kill(Reason::Client)));
         }
         None
     }
 
     /// Gives the job to a connection, if no later one has it.
-    fn attach(&mut self, attachment: Attachment) {
+    pub(super) fn attach(&mut self, attachment: Attachment) {
         let Some((sink, received)) = attachment.take() else { return };
         if sink.generation <= self.generation {
             return superseded(&sink, self.generation);
         }
-        let (stdout, stderr) = received.map(|got| (got.stdout, got.stderr)).unzip();
-        let offsets =
-            self.stdout.resume(stdout).and_then(|from| Ok((from, self.stderr.resume(stderr)?)));
-        let (stdout, stderr) = match offsets {
-            Ok(offsets) => offsets,
+        let output = match self.resume(received) {
+            Ok(output) => output,
             Err(fault) => return sink.fault(&fault),
         };
         if let Some(old) = self.sink.take() {
@@ -99,83 +219,81 @@ impl Job {
             superseded(&old, sink.generation);
         }
         self.generation = sink.generation;
-        self.timers.attached();
-        self.exit_sent = false;
+        self.absence.until = None;
+        if let Phase::Ended { is_sent, .. } = &mut self.phase {
+            *is_sent = false;
+        }
         sink.link.send(Frame::Attached(Attached {
             ch: sink.ch,
             job: self.id.clone(),
-            digest: self.options.algorithm,
-            started_at: self.started_at,
+            digest: self.algorithm,
+            started_at: self.started_at(),
             stdin: self.input.received(),
             stdin_ended: self.input.has_ended(),
             number: self.last_signal,
-            output: OutputOffsets { stdout, stderr },
+            output,
         }));
         if let Some(window) = self.input.window(sink.ch) {
             sink.link.send(Frame::Window(window));
         }
-        if self.input.is_stopped() {
+        if self.input.is_closed() {
             sink.link.send(Frame::Stop { ch: sink.ch, stream: Stream::Stdin });
         }
         self.sink = Some(sink);
         self.flush();
     }
 
-    fn frame(&mut self, frame: Frame) -> Option<Order> {
-        let order = match frame {
+    fn resume(&mut self, received: Option<OutputOffsets>) -> Result<OutputOffsets, ProtocolError> {
+        let stdout = self.stdout.resume(received.map(|received| received.stdout))?;
+        let stderr = self.stderr.resume(received.map(|received| received.stderr))?;
+        Ok(OutputOffsets { stdout, stderr })
+    }
+
+    /// Takes a frame of the connection of this generation. Returns what it means for the job.
+    pub(super) fn frame(&mut self, generation: u64, frame: Frame) -> Option<Action> {
+        if generation != self.generation {
+            return None;
+        }
+        let action = match frame {
             Frame::Data(Data { offset, payload, .. }) => {
-                self.input.data(offset, payload).map(|()| None)
+                self.input.data(offset, payload).map(|new| new.map(Control::InputData))
             }
             Frame::End(End { total, digest, .. }) => match self.input.end(total, digest) {
-                Ok(()) => Ok(None),
-                Err(EndError::Corrupt(_)) => Ok(Some(Order::Kill(Reason::Corrupt))),
+                Ok(()) => Ok(Some(Control::InputEnd)),
+                Err(EndError::Corrupt(_)) => Ok(Some(Control::Kill(Reason::Corrupt))),
                 Err(EndError::Protocol(fault)) => Err(fault),
             },
-            Frame::Window(window) => match window.stream {
-                Stream::Stdout => self.stdout.window(window.got, window.upto),
-                Stream::Stderr | Stream::Stdin => self.stderr.window(window.got, window.upto),
+            Frame::Window(window) => {
+                let output = match window.stream {
+                    Stream::Stdout => &mut self.stdout,
+                    Stream::Stderr | Stream::Stdin => &mut self.stderr,
+                };
+                output.window(window.got, window.upto).map(|()| None)
             }
-            .map(|()| None),
-            Frame::Stop { stream: Stream::Stdout, .. } => {
-                self.stdout.stop();
-                Ok(Some(Order::ReaderGone))
-            }
-            Frame::Stop { .. } => {
-                self.stderr.stop();
-                Ok(None)
+            Frame::Stop { stream, .. } => {
+                let stream = match stream {
+                    Stream::Stdout => OutputStream::Stdout,
+                    Stream::Stderr | Stream::Stdin => OutputStream::Stderr,
+                };
+                self.output(stream).abandon();
+                Ok(Some(Control::ReaderGone(stream)))
             }
             Frame::Signal { number, signal, .. } if number > self.last_signal => {
                 self.last_signal = number;
-                Ok(Some(Order::Signal(signal)))
+                Ok(Some(Control::Signal(signal)))
             }
-            Frame::Cancel { .. } => Ok(Some(Order::Kill(Reason::Client))),
-            Frame::Done { .. } => Ok(Some(Order::Done)),
+            Frame::Cancel { .. } => Ok(Some(Control::Kill(Reason::Client))),
+            Frame::Done { .. } => return Some(Action::Done),
             _ => Ok(None),
         };
-        match order {
-            Ok(order) => {
-                if let Some(window) =
-                    self.sink.as_ref().and_then(|sink| self.input.window_due(sink.ch))
-                {
-                    self.send(|_| Frame::Window(window));
+        match action {
+            Ok(control) => control.map(Action::Process),
+            Err(fault) => {
+                if let Some(sink) = self.sink.take() {
+                    sink.fault(&fault);
                 }
-                order
+                Some(Action::Process(Control::Kill(Reason::Client)))
             }
-            Err(fault) => self.broken(&fault),
-        }
-    }
-
-    fn broken(&mut self, fault: &ProtocolError) -> Option<Order> {
-        if let Some(sink) = self.sink.take() {
-            sink.fault(fault);
-        }
-        Some(Order::Kill(Reason::Client))
-    }
-
-    /// Sends a frame to the connection that has the job, if one has it.
-    pub(super) fn send(&self, frame: impl FnOnce(u32) -> Frame) {
-        if let Some(sink) = &self.sink {
-            sink.link.send(frame(sink.ch));
         }
     }
 
@@ -193,22 +311,24 @@ impl Job {
         if let Some(window) = self.input.window_due(ch) {
             link.send(Frame::Window(window));
         }
-        let started = self.started_at.is_some();
-        if let Some(end) = self.stdout.next_end(ch) {
-            link.send(Frame::End(end));
+        // What never had a process has no output to end.
+        let has_output = match &self.phase {
+            Phase::Waiting => false,
+            Phase::Running(_) => true,
+            Phase::Ended { exit, .. } => exit.stdout() != StreamTotal::default(),
+        };
+        for output in [&mut self.stdout, &mut self.stderr] {
+            if let Some(end) = output.next_end(ch) {
+                link.send(Frame::End(end));
+            }
+            if has_output && !output.end_sent() {
+                return;
+            }
         }
-        if !self.stdout.end_sent() && started {
-            return;
-        }
-        if let Some(end) = self.stderr.next_end(ch) {
-            link.send(Frame::End(end));
-        }
-        if !self.stderr.end_sent() && started {
-            return;
-        }
-        if let Some(exit) = self.exit.as_ref().filter(|_| !self.exit_sent) {
-            self.exit_sent = true;
-            link.send(Frame::Exit { ch, exit: exit.clone() });
+        if let Phase::Ended { exit, is_sent } = &mut self.phase
+            && !std::mem::replace(is_sent, true)
+        {
+            link.send(Frame::Exit { ch, exit: Exit::clone(exit) });
         }
     }
 }

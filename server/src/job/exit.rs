@@ -6,9 +6,36 @@ use rcmd_protocol::{
     signal::Signal,
 };
 
-use crate::clock;
+use super::action::Reason;
+use crate::{clock, process::ProcessExit};
 
-pub(super) fn ended_as(code: Option<u8>, signal: Option<Signal>) -> Outcome {
+/// Returns the exit of a process that ended with this status, because of this reason if the server ended
+/// it. `denied` says why the policy no longer permits it.
+pub(super) fn exit_of_process(
+    status: ProcessExit,
+    reason: Option<Reason>,
+    denied: impl FnOnce() -> WireError,
+) -> Exit {
+    let (code, signal) = match status {
+        ProcessExit::Code(code) => (Some(code), None),
+        ProcessExit::Signal(signal) => (None, Some(signal)),
+        ProcessExit::Lost => (None, None),
+    };
+    let ended = ended_as(code, signal);
+    let (outcome, failure) = match reason {
+        Some(Reason::Timeout) => (Outcome::TimedOut, None),
+        Some(Reason::Corrupt) => (Outcome::Unknown, Some(corrupt())),
+        Some(Reason::Lost) => (ended, Some(lost())),
+        Some(Reason::Stopping) => (ended, Some(stopped())),
+        Some(Reason::Denied) => (ended, Some(denied())),
+        Some(Reason::Client) | None => (ended, None),
+    };
+    let now = clock::now_ms();
+    // Without a status nothing is proved, whatever the reason was.
+    Exit::new(outcome, code, signal, failure, now).unwrap_or_else(|_| Exit::unknown(untold(), now))
+}
+
+fn ended_as(code: Option<u8>, signal: Option<Signal>) -> Outcome {
     match (code, signal) {
         (Some(_), _) => Outcome::Exited,
         (None, Some(_)) => Outcome::Signaled,
@@ -16,21 +43,21 @@ pub(super) fn ended_as(code: Option<u8>, signal: Option<Signal>) -> Outcome {
     }
 }
 
-pub(super) fn lost() -> WireError {
+fn lost() -> WireError {
     WireError::new(ErrorKind::Lost, "the client was gone for longer than the grace; it was killed")
 }
 
-pub(super) fn stopped() -> WireError {
+fn stopped() -> WireError {
     WireError::new(ErrorKind::ServerStopped, "the server was told to stop and ended it")
         .hint("Start it again when the server is back.")
 }
 
-pub(super) fn corrupt() -> WireError {
+fn corrupt() -> WireError {
     WireError::new(ErrorKind::Corrupt, "its standard input did not arrive as it was sent")
 }
 
 /// Why nothing can be said of a process whose status something else has taken.
-pub(super) fn untold() -> WireError {
+fn untold() -> WireError {
     WireError::new(ErrorKind::Lost, "the server could not learn how the command ended")
         .hint("Look on the host for what it did.")
 }

@@ -1,25 +1,29 @@
 //! The phases of a job before its process: judged, waiting for a lock and a turn, being started.
 
-use std::{mem, os::unix::ffi::OsStrExt as _, sync::Arc, time::Instant};
+use std::{mem, os::unix::ffi::OsStrExt as _, sync::Arc};
 
 use rcmd_protocol::{
-    frame::{Frame, Lock, Started},
+    frame::{Frame, Lock},
     outcome::WireError,
 };
 use tracing::{debug, info};
 
 use super::{
-    Prepared,
-    delivery::Order,
+    JobSpec, Prepared, Rejection,
+    action::{Action, Control, Reason},
+    at,
+    early::{Early, NotLaunched},
     exit,
-    run::{Job, Reason, Running, at},
+    judgement::Judgement,
+    life::{Job, Running},
+    supervisor::{Supervisor, Terms},
 };
 use crate::{
     admission::{Entering, RunSlot, budget::Share, locks::LockGuard},
     clock,
     config::OnReload,
     policy::Permit,
-    request::authorize::Refused,
+    process::Process,
 };
 
 /// What may run; used up by the start, since it may be large and need not be kept beside it.
@@ -27,135 +31,127 @@ pub(super) struct Ready {
     permit: Permit,
     /// Whom it was asked to run as, if anybody.
     user: Option<Vec<u8>>,
-    held: Share,
-    entering: Option<Entering>,
+    entering: Entering,
 }
 
 impl Job {
     /// Waits until it is known whether it may run.
     pub(super) async fn prepare(
         &mut self,
-        preparing: impl Future<Output = Result<Prepared, Refused>>,
+        preparing: impl Future<Output = Result<Prepared, Rejection>>,
     ) -> Result<Ready, WireError> {
-        let prepared = self.wait_for(preparing).await;
-        self.is_preparing = false;
-        let Prepared { permit, authorized, held, note, entering } = match prepared {
-            Ok(prepared) => prepared,
-            Err(Refused::Failed(failure)) => return Err(failure),
-            Err(Refused::Denied(denial)) => {
-                info!(peer = %self.peer, why = denial.kind.as_str(), rules = ?denial.rules, %denial, "denied");
-                self.denial = Some(denial);
-                return Err(self.denied());
+        let Prepared { permit, authorized, held, note, entering } =
+            match self.wait_for(preparing).await {
+                Ok(prepared) => prepared,
+                Err(Rejection::Failed(failure)) => return Err(failure),
+                Err(Rejection::Denied(denial)) => {
+                    let (peer, why) = (&self.spec.peer, denial.kind.as_str());
+                    info!(%peer, why, rules = ?denial.rules, %denial, "denied");
+                    self.judgement = Judgement::Denied(denial);
+                    return Err(self.judgement.failure());
+                }
+            };
+        self.delivery.set_note(note);
+        let user = authorized.request.user().map(<[u8]>::to_vec);
+        self.judgement.permit(authorized, held, &self.spec.peer)?;
+        Ok(Ready { permit, user, entering })
+    }
+
+    /// Waits for a lock, if one is wanted, and for a turn, and starts the process.
+    pub(super) async fn start(&mut self, ready: Ready) -> Result<Running, NotLaunched> {
+        let Ready { permit, user, entering } = ready;
+        // From here on it counts among those that wait, or among nobody as long as it waits for a lock:
+        // that holds up nobody who needs none, so it comes before the turn.
+        drop(entering);
+        let lock_guard = match self.spec.lock.take() {
+            Some(lock) => Some(self.wait_for_lock(&lock).await?),
+            None => None,
+        };
+        let launched = match self.wait_for_turn().await {
+            Ok(slot) => self.launch(permit, user).await.map(|process| (slot, process)),
+            Err(failure) => Err(failure.into()),
+        };
+        let (slot, process) = match launched {
+            Ok(launched) => launched,
+            Err(failure) => {
+                lock_guard.into_iter().for_each(LockGuard::release);
+                return Err(failure);
             }
         };
-        let user = authorized.request.user().map(<[u8]>::to_vec);
-        self.authorized = Some(authorized);
-        self.note = note;
-        if let Some(rules) = self.newer.take()
-            && self.judge_again(&rules).is_some()
-        {
-            return Err(self.denied());
-        }
-        Ok(Ready { permit, user, held, entering: Some(entering) })
+        Ok(self.supervisor(process, slot, lock_guard))
     }
 
-    pub(super) async fn start(
+    /// Writes down that it starts, and starts it.
+    async fn launch(
         &mut self,
-        ready: Ready,
-        lock: Option<Lock>,
-    ) -> Result<Running, WireError> {
-        // Before the turn: who waits for a lock holds up nobody who needs none.
-        let Some(lock) = lock else { return self.launch(ready).await };
-        let Ready { permit, user, held, entering } = ready;
-        drop(entering);
-        let lock_guard = self.wait_for_lock(&lock).await?;
-        match self.launch(Ready { permit, user, held, entering: None }).await {
-            Ok(running) => Ok(Running { lock_guard: Some(lock_guard), ..running }),
-            Err(failure) => {
-                lock_guard.release();
-                Err(failure)
-            }
-        }
-    }
-
-    async fn launch(&mut self, ready: Ready) -> Result<Running, WireError> {
-        let Ready { permit, user, held, entering } = ready;
-        drop(entering);
-        let turn = self.wait_for_turn().await?;
-        let (shared, peer) = (Arc::clone(&self.shared), Arc::clone(&self.peer));
-        if let Some(key) = self.kept {
-            let (id, digest) = (self.id.clone(), self.digest);
-            // Not to be broken off: a key that was written down needs its end.
-            self.hear_during(shared.idempotency.begin(peer.user(), key, digest, &id)).await?;
+        permit: Permit,
+        user: Option<Vec<u8>>,
+    ) -> Result<Process, NotLaunched> {
+        let shared = Arc::clone(&self.shared);
+        if self.spec.kept.is_some() {
+            self.note_start_of_key().await?;
             self.still_wanted()?;
         }
         let user = user.as_deref().unwrap_or(shared.user.as_bytes());
         self.audited = Some(self.hear_during(shared.audit.start(user, &permit)).await?);
         self.still_wanted()?;
         let spawned = self.hear_during(shared.processes.spawn(permit.plan())).await;
-        let mut process = match spawned {
-            Ok(process) => process,
-            Err(error) => {
-                if error.may_have_run() {
-                    self.started_at = Some(clock::now_ms());
-                }
-                return Err(error.into());
-            }
+        spawned.map_err(|error| NotLaunched {
+            started_at: error.may_have_run().then(clock::now_ms),
+            failure: error.into(),
+        })
+    }
+
+    async fn note_start_of_key(&mut self) -> Result<(), WireError> {
+        let (shared, JobSpec { id, kept, digest, peer, .. }) = (&self.shared, &self.spec);
+        let Some(key) = *kept else { return Ok(()) };
+        let (log, peer) = (Arc::clone(&shared.idempotency), Arc::clone(peer));
+        let (id, digest) = (id.clone(), *digest);
+        // Not to be broken off: a key that was written down needs its end.
+        self.hear_during(log.begin(peer.user(), key, digest, &id)).await
+    }
+
+    /// Puts a process under supervision, and does to it what came before it was there.
+    fn supervisor(
+        &mut self,
+        process: Process,
+        slot: RunSlot,
+        lock_guard: Option<LockGuard>,
+    ) -> Running {
+        if self.shared.on_reload == OnReload::Keep {
+            self.judgement.settle();
+        }
+        let options = self.spec.options;
+        let terms = Terms {
+            timeout_ms: options.timeout_ms,
+            timestamps: options.timestamps,
+            holds_lock: lock_guard.is_some(),
         };
-        match self.shared.on_reload {
-            OnReload::Keep => self.authorized = None,
-            OnReload::End => self.held = Some(held),
-        }
-        let started_at = clock::now_ms();
-        self.started_at = Some(started_at);
-        self.input.connect(process.stdin.take());
-        self.stdout.connect(process.stdout.take());
-        self.stderr.connect(process.stderr.take());
-        let began = Instant::now();
-        self.timers.started(self.options.timeout_ms, began);
-        if let Some(sink) = &self.sink {
-            sink.link.send(Frame::Started(Started {
-                ch: sink.ch,
-                job: self.id.clone(),
-                digest: self.options.algorithm,
-                started_at,
-                note: self.note.take(),
-            }));
-        }
-        debug!(job = %self.id, peer = %self.peer, pid = process.pid(), "started");
-        let mut running = Running {
-            process,
-            began,
-            ended: None,
-            reason: None,
-            kill_tree_at_exit: false,
-            killing: None,
-            _turn: turn,
-            lock_guard: None,
-            is_left: false,
-        };
-        for order in mem::take(&mut self.heard) {
-            self.apply(order, &mut running);
-        }
-        Ok(running)
+        let share = Share::new(Arc::clone(&self.shared.budget));
+        let Early { input, actions } = mem::replace(&mut self.early, Early::new(share));
+        let mut supervisor = Supervisor::new(process, terms, input);
+        debug!(job = %self.spec.id, peer = %self.spec.peer, pid = supervisor.pid(), "started");
+        actions.into_iter().for_each(|action| supervisor.apply(action.into_control()));
+        Running { supervisor, lock_guard, _slot: slot }
     }
 
     async fn wait_for_lock(&mut self, lock: &Lock) -> Result<LockGuard, WireError> {
-        let waiter = self.shared.locks.enqueue(lock, self.peer.identity(), &self.id)?;
+        let spec = &self.spec;
+        let waiter = self.shared.locks.enqueue(lock, spec.peer.identity(), &spec.id)?;
         if waiter.must_wait() {
-            self.send(|ch| Frame::Queued { ch, position: waiter.position() as u64 });
+            self.delivery.send(|ch| Frame::Queued { ch, position: waiter.position() as u64 });
         }
         self.wait_for(waiter.acquire()).await
     }
 
     async fn wait_for_turn(&mut self) -> Result<RunSlot, WireError> {
-        let admission = Arc::clone(&self.shared.admission);
-        let quota = self.shared.limits.load().quota_of(self.peer.identity());
-        if let Some(turn) = admission.try_slot(self.peer.user(), &quota) {
-            return Ok(turn);
+        let (admission, peer) = (Arc::clone(&self.shared.admission), &self.spec.peer);
+        let quota = self.shared.limits.load().quota_of(peer.identity());
+        if let Some(slot) = admission.try_slot(peer.user(), &quota) {
+            return Ok(slot);
         }
-        let mut ticket = admission.enqueue(self.peer.user(), &quota)?;
-        self.send(|ch| Frame::Queued { ch, position: ticket.position() as u64 });
+        let mut ticket = admission.enqueue(peer.user(), &quota)?;
+        self.delivery.send(|ch| Frame::Queued { ch, position: ticket.position() as u64 });
         self.wait_for(ticket.slot()).await
     }
 
@@ -166,14 +162,15 @@ impl Job {
     ) -> Result<T, E> {
         tokio::pin!(what);
         loop {
-            let gone_at = self.timers.next();
+            let gone_at = self.delivery.gone_at();
             tokio::select! {
                 // In this order, so that whatever is asked for is begun before it is called off.
                 biased;
                 came = &mut what => return came,
                 message = self.mailbox.recv() => {
-                    let order = message.and_then(|message| self.take(message));
-                    if let Some(failure) = order.and_then(|order| self.gives_up_for(order)) {
+                    let action = message.and_then(|message| self.take(message));
+                    self.delivery.flush();
+                    if let Some(failure) = action.and_then(|action| self.gives_up_for(action)) {
                         return Err(failure.into());
                     }
                 }
@@ -193,39 +190,33 @@ impl Job {
                 biased;
                 came = &mut what => return came,
                 message = self.mailbox.recv() => {
-                    let order = message.and_then(|message| self.take(message));
-                    order.into_iter().for_each(|order| self.put_off(order));
+                    let action = message.and_then(|message| self.take(message));
+                    self.delivery.flush();
+                    action.into_iter().for_each(|action| self.early.put_off(action));
                 }
             }
         }
     }
 
-    /// Keeps an order until there is a process. Of equal ones the last counts, as the kernel joins signals
-    /// that wait (signal(7)), so that a flood of them fills no memory.
-    fn put_off(&mut self, order: Order) {
-        self.heard.retain(|heard| *heard != order);
-        self.heard.push(order);
-    }
-
     /// Checks that nothing that came during [`Job::hear_during`] ends a command that has not started.
     fn still_wanted(&mut self) -> Result<(), WireError> {
-        let heard = mem::take(&mut self.heard);
-        heard.into_iter().find_map(|order| self.gives_up_for(order)).map_or(Ok(()), Err)
+        let actions = self.early.take_actions();
+        actions.into_iter().find_map(|action| self.gives_up_for(action)).map_or(Ok(()), Err)
     }
 
     /// Returns why a command that has not started is given up, if it is; what is to be done once it has
     /// started is kept.
-    fn gives_up_for(&mut self, order: Order) -> Option<WireError> {
-        match order {
-            Order::ReaderGone => {
-                self.put_off(order);
+    fn gives_up_for(&mut self, action: Action) -> Option<WireError> {
+        match action {
+            Action::Process(Control::ReaderGone(_) | Control::InputData(_) | Control::InputEnd) => {
+                self.early.put_off(action);
                 None
             }
-            Order::Signal(_) | Order::Kill(_) | Order::Done => {
+            Action::Process(Control::Terminate(Reason::Denied)) => Some(self.judgement.failure()),
+            Action::Process(Control::Terminate(_)) => Some(exit::draining()),
+            Action::Process(Control::Signal(_) | Control::Kill(_)) | Action::Done => {
                 Some(exit::given_up("its client ended it before it had started"))
             }
-            Order::Term(Reason::Denied) => Some(self.denied()),
-            Order::Term(_) => Some(exit::draining()),
         }
     }
 }

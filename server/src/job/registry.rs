@@ -1,5 +1,9 @@
 //! The jobs of a server, by the identity and key that started them.
 
+mod reservation;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
@@ -11,6 +15,7 @@ use rcmd_protocol::{
     outcome::{ErrorKind, WireError},
 };
 
+pub(crate) use self::reservation::{Counted, KeyReservation, Reservation};
 use crate::{config::limits::RETAINED, job::JobHandle};
 
 /// The jobs of a server. An entry exists before its job does anything, and leaves a tombstone, so that a
@@ -43,14 +48,6 @@ enum Entry {
     Live { digest: RequestDigest, job: JobHandle },
     Ended { digest: RequestDigest, job: JobHandle },
     Tombstone,
-}
-
-/// Something that counts among an identity's jobs without being one, such as a dry run; until it is
-/// dropped.
-#[derive(Debug)]
-pub(crate) struct Counted {
-    registry: Arc<Registry>,
-    user: String,
 }
 
 /// What the registry has under a key.
@@ -88,15 +85,15 @@ impl Registry {
     ///
     /// # Errors
     /// `busy` when the identity or the host has its maximum.
-    pub(crate) fn claim(
-        &self,
+    pub(crate) fn reserve(
+        self: &Arc<Self>,
         limit: usize,
         user: &str,
         key: Key,
         digest: RequestDigest,
         job: &JobHandle,
-    ) -> Result<Lookup, WireError> {
-        self.jobs(|jobs| {
+    ) -> Result<Reservation, WireError> {
+        let known = self.jobs(|jobs| {
             let all = jobs.live;
             let user = jobs.users.entry(user.to_owned()).or_default();
             match user.find(key, digest) {
@@ -105,10 +102,14 @@ impl Registry {
                     user.entries.insert(key, Entry::Live { digest, job: job.clone() });
                     user.live += 1;
                     jobs.live += 1;
-                    Ok(Lookup::Unknown)
+                    Ok(None)
                 }
-                found => Ok(found),
+                known => Ok::<_, WireError>(Some(known)),
             }
+        })?;
+        Ok(match known {
+            Some(known) => Reservation::Known(known),
+            None => Reservation::New(KeyReservation::new(self, user, key, job)),
         })
     }
 
@@ -125,7 +126,7 @@ impl Registry {
             jobs.live += 1;
             Ok::<_, WireError>(())
         })?;
-        Ok(Counted { registry: Arc::clone(self), user: user.to_owned() })
+        Ok(Counted::new(self, user))
     }
 
     fn check_room(&self, user: &User, limit: usize, all: usize) -> Result<(), WireError> {
@@ -140,7 +141,7 @@ impl Registry {
 
     /// Marks a job as ended; its exit is kept. When too many are kept, the identity's oldest is
     /// forgotten.
-    pub(crate) fn ended(&self, user: &str, key: Key, job: &JobHandle) {
+    fn ended(&self, user: &str, key: Key, job: &JobHandle) {
         let now = Instant::now();
         self.jobs(|jobs| {
             let Some(user) = jobs.users.get_mut(user) else { return };
@@ -161,7 +162,7 @@ impl Registry {
     }
 
     /// Removes a job. `started` is whether anything had run: if not, the key is free again.
-    pub(crate) fn gone(&self, user: &str, key: Key, job: &JobHandle, started: bool) {
+    fn gone(&self, user: &str, key: Key, job: &JobHandle, started: bool) {
         let now = Instant::now();
         self.ended(user, key, job);
         self.jobs(|jobs| {
@@ -175,6 +176,18 @@ impl Registry {
                 }
             }
             entry.clear(now, self.tombstone);
+            if entry.is_unused() {
+                jobs.users.remove(user);
+            }
+        });
+    }
+
+    /// Ends what [`Registry::count`] began.
+    fn count_off(&self, user: &str) {
+        self.jobs(|jobs| {
+            let Some(entry) = jobs.users.get_mut(user) else { return };
+            entry.live -= 1;
+            jobs.live -= 1;
             if entry.is_unused() {
                 jobs.users.remove(user);
             }
@@ -197,19 +210,6 @@ impl Registry {
                 })
                 .collect()
         })
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.registry.jobs(|jobs| {
-            let Some(user) = jobs.users.get_mut(&self.user) else { return };
-            user.live -= 1;
-            jobs.live -= 1;
-            if user.is_unused() {
-                jobs.users.remove(&self.user);
-            }
-        });
     }
 }
 
@@ -269,116 +269,4 @@ fn too_many(who: &str, limit: usize) -> WireError {
     WireError::new(ErrorKind::Busy, format!("{who} has {limit} commands here already"))
         .hint("Nothing ran; wait for some of them to end, or raise `channels` in server.toml.")
         .retry_after_ms(1000)
-}
-
-#[cfg(test)]
-mod tests {
-    use rcmd_protocol::request::Request;
-
-    use super::*;
-    use crate::job;
-
-    fn digest(word: &str) -> RequestDigest {
-        Request::exec([word]).build().unwrap().digest()
-    }
-
-    fn registry() -> Registry {
-        Registry::new(3, Duration::from_secs(600))
-    }
-
-    #[test]
-    fn a_key_has_one_job_and_one_request() {
-        let (registry, key) = (registry(), Key::from_text(b"k"));
-        let (job, _mailbox) = job::register();
-        let (other, _other_mailbox) = job::register();
-        assert!(matches!(registry.claim(2, "a", key, digest("x"), &job), Ok(Lookup::Unknown)));
-        match registry.claim(2, "a", key, digest("x"), &other) {
-            Ok(Lookup::Job(found)) => assert!(found.is_same(&job)),
-            found => panic!("{found:?}"),
-        }
-        assert!(matches!(registry.claim(2, "a", key, digest("y"), &other), Ok(Lookup::Conflict)));
-        assert!(matches!(registry.find("b", key, digest("x")), Lookup::Unknown));
-    }
-
-    #[test]
-    fn an_identity_has_so_many_jobs_and_the_next_may_have_its_own() {
-        let registry = registry();
-        let (job, _mailbox) = job::register();
-        let claim = |user: &str, key: &[u8]| {
-            registry.claim(2, user, Key::from_text(key), digest("x"), &job).map_err(|f| f.kind)
-        };
-        assert!(claim("a", b"1").is_ok());
-        assert!(claim("a", b"2").is_ok());
-        assert_eq!(claim("a", b"3").unwrap_err(), ErrorKind::Busy);
-        assert!(claim("b", b"3").is_ok());
-        assert_eq!(
-            claim("b", b"4").unwrap_err(),
-            ErrorKind::Busy,
-            "the host has as many as it may"
-        );
-        registry.ended("a", Key::from_text(b"1"), &job);
-        assert!(claim("a", b"3").is_ok());
-        assert_eq!(registry.live(), 3);
-    }
-
-    #[test]
-    fn a_question_counts_as_long_as_it_lasts() {
-        let registry = Arc::new(registry());
-        let (job, _mailbox) = job::register();
-        let questions: Vec<_> = (0..2).map(|_| registry.count(2, "a").unwrap()).collect();
-        assert_eq!(registry.count(2, "a").unwrap_err().kind, ErrorKind::Busy);
-        let key = Key::from_text(b"k");
-        assert!(registry.claim(2, "a", key, digest("x"), &job).is_err());
-        drop(questions);
-        assert!(registry.claim(2, "a", key, digest("x"), &job).is_ok());
-        registry.gone("a", key, &job, false);
-        assert_eq!((registry.live(), registry.jobs(|jobs| jobs.users.len())), (0, 0));
-    }
-
-    #[test]
-    fn what_ran_leaves_a_tombstone_and_what_did_not_leaves_nothing() {
-        let registry = registry();
-        let (job, _mailbox) = job::register();
-        for (name, started) in [("ran", true), ("refused", false)] {
-            let key = Key::from_text(name.as_bytes());
-            registry.claim(2, "a", key, digest("x"), &job).unwrap();
-            registry.ended("a", key, &job);
-            assert!(matches!(registry.find("a", key, digest("x")), Lookup::Job(_)));
-            registry.gone("a", key, &job, started);
-            match registry.find("a", key, digest("x")) {
-                Lookup::Gone => assert!(started),
-                Lookup::Unknown => assert!(!started),
-                found => panic!("{found:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn ends_that_nobody_fetches_are_bounded() {
-        let registry = Registry::new(1, Duration::from_secs(600));
-        let (job, _mailbox) = job::register();
-        let key = |n: usize| Key::from_text(&n.to_le_bytes());
-        for n in 0..=RETAINED {
-            registry.claim(1, "a", key(n), digest("x"), &job).unwrap();
-            registry.ended("a", key(n), &job);
-        }
-        assert!(matches!(registry.find("a", key(0), digest("x")), Lookup::Gone));
-        assert!(matches!(registry.find("a", key(1), digest("x")), Lookup::Job(_)));
-    }
-
-    #[test]
-    fn a_key_that_was_freed_and_taken_again_is_not_freed_twice() {
-        let (registry, key) = (registry(), Key::from_text(b"k"));
-        let (first, _mailbox) = job::register();
-        let (second, _other_mailbox) = job::register();
-        registry.claim(2, "a", key, digest("x"), &first).unwrap();
-        registry.gone("a", key, &first, false);
-        registry.claim(2, "a", key, digest("x"), &second).unwrap();
-        registry.gone("a", key, &first, false);
-        match registry.find("a", key, digest("x")) {
-            Lookup::Job(found) => assert!(found.is_same(&second)),
-            found => panic!("{found:?}"),
-        }
-        assert_eq!(registry.live(), 1);
-    }
 }

@@ -21,7 +21,7 @@ use crate::{
     admission::{budget::Share, slots::ConnectionSlot},
     config::limits::{self, CLOSE},
     job::{JobHandle, Message, Sink},
-    request::start::{self, Answer},
+    request::{Answer, attach, dry_run, start},
     state::ServerState,
     trust::Peer,
 };
@@ -151,20 +151,20 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
     async fn take(&mut self, frame: Frame) -> Result<(), ProtocolError> {
         let Some(ch) = frame.channel() else { return Ok(()) };
         let (generation, answer) = match frame {
-            Frame::Start(start) => {
-                let generation = start.generation;
+            Frame::Start(frame) => {
+                let generation = frame.generation;
                 let sink = self.sink(ch, generation);
-                (generation, start::start(&self.state, &self.peer, start, sink).await?)
+                (generation, start::start(&self.state, &self.peer, frame, sink).await?)
             }
-            Frame::Ask(start) => {
-                let generation = start.generation;
+            Frame::Ask(frame) => {
+                let generation = frame.generation;
                 let sink = self.sink(ch, generation);
-                (generation, start::ask(&self.state, &self.peer, &start, sink)?)
+                (generation, dry_run::dry_run(&self.state, &self.peer, &frame, sink)?)
             }
-            Frame::Attach(attach) => {
-                let generation = attach.generation;
+            Frame::Attach(frame) => {
+                let generation = frame.generation;
                 let sink = self.sink(ch, generation);
-                (generation, start::attach(&self.state, &self.peer, attach, sink).await)
+                (generation, attach::attach(&self.state, &self.peer, frame, sink).await)
             }
             frame => {
                 self.pass_on(ch, frame).await;
@@ -173,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         };
         match answer {
             Answer::Job(job) => self.insert(ch, Channel { job, generation }),
-            Answer::Refused => {}
+            Answer::Answered => {}
             Answer::Pause(pause) => tokio::select! {
                 () = sleep(pause) => {}
                 () = self.state.closing.cancelled() => {}

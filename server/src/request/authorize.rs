@@ -5,10 +5,11 @@
 
 use std::{ffi::OsStr, net::IpAddr, sync::Arc, time::SystemTime};
 
-use rcmd_protocol::{frame::Mode, outcome::WireError, request::Request};
+use rcmd_protocol::{frame::Mode, request::Request};
 
 use crate::{
-    policy::{self, Action, Authorization, Denial, HostFacts, Permit, PolicySlice, RequestContext},
+    job::Rejection,
+    policy::{self, Action, Authorization, HostFacts, Permit, PolicySlice, RequestContext},
     process::{self, Account, Plan, Resolved, SpawnError, environment},
     trust::Peer,
 };
@@ -22,42 +23,6 @@ pub(crate) struct ExecContext<'a> {
     pub path: &'a str,
     /// The job's name.
     pub job: &'a str,
-}
-
-/// Why a request was turned down.
-#[derive(Debug)]
-pub(crate) enum Refused {
-    /// It may not be done.
-    Denied(Denial),
-    /// It can't be done.
-    Failed(WireError),
-}
-
-impl From<Denial> for Refused {
-    fn from(denial: Denial) -> Self {
-        Self::Denied(denial)
-    }
-}
-
-impl From<WireError> for Refused {
-    fn from(failure: WireError) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-impl From<SpawnError> for Refused {
-    fn from(error: SpawnError) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
-impl From<Refused> for WireError {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Denied(denial) => denial.into(),
-            Refused::Failed(failure) => failure,
-        }
-    }
 }
 
 /// What may run.
@@ -80,7 +45,7 @@ pub(crate) fn permit(
     peer: &Arc<Peer>,
     request: &Request,
     exec: ExecContext<'_>,
-) -> Result<Permitted, Refused> {
+) -> Result<Permitted, Rejection> {
     let source = peer.address().ip();
     let judged = inspect(slice, request, exec).and_then(|Inspected { plan, note, facts }| {
         let permit = policy::decide(slice, peer, request, plan, &facts, SystemTime::now())?;
@@ -98,7 +63,7 @@ pub(crate) fn dry_run(
     request: &Request,
     exec: ExecContext<'_>,
     context: RequestContext,
-) -> Result<(Authorization, HostFacts), Refused> {
+) -> Result<(Authorization, HostFacts), Rejection> {
     let judged = inspect(slice, request, exec).and_then(|Inspected { facts, .. }| {
         Ok((policy::authorize(slice, request, &facts, context)?, facts))
     });
@@ -127,7 +92,7 @@ fn inspect(
     slice: &PolicySlice,
     request: &Request,
     exec: ExecContext<'_>,
-) -> Result<Inspected, Refused> {
+) -> Result<Inspected, Rejection> {
     policy::authorize_early(slice, request)?;
     let digest = request.mode() == Mode::Exec && slice.names_digest(Action::Run);
     Ok(inspect_for(&slice.principal().user, request, exec, digest)?)
@@ -158,13 +123,13 @@ fn inspect_for(
 
 /// Says so when the words of a denied shell line would be permitted without the shell.
 fn with_advice(
-    refused: Refused,
+    refused: Rejection,
     slice: &PolicySlice,
     request: &Request,
     exec: ExecContext<'_>,
     source: IpAddr,
-) -> Refused {
-    let Refused::Denied(denial) = refused else { return refused };
+) -> Rejection {
+    let Rejection::Denied(denial) = refused else { return refused };
     let Some(words) = policy::plain_words(request) else { return denial.into() };
     let context = RequestContext { source, time: SystemTime::now() };
     let permitted = inspect(slice, &words, exec)

@@ -1,0 +1,156 @@
+//! One output stream of a job on its way to the client: the offset log, its credit and its end.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rcmd_protocol::{
+    digest::Algorithm,
+    error::ProtocolError,
+    frame::{Data, End, Stream, StreamTotal},
+    limits::CHUNK,
+    stream::SendStream,
+};
+
+use crate::admission::budget::{Budget, Share};
+
+/// One output stream of a job.
+#[derive(Debug)]
+pub(super) struct OutputLog {
+    stream: Stream,
+    log: SendStream,
+    share: Share,
+    is_open: bool,
+    end_sent: bool,
+}
+
+impl OutputLog {
+    pub(super) fn new(stream: Stream, algorithm: Algorithm, budget: &Arc<Budget>) -> Self {
+        let share = Share::new(Arc::clone(budget));
+        let log = SendStream::new(stream, algorithm);
+        Self { stream, log, share, is_open: false, end_sent: false }
+    }
+
+    /// Returns how many bytes may be appended now, up to a chunk. A stream that is held to its part of
+    /// the budget goes on when its client confirms something.
+    pub(super) fn room(&self, budget: &Budget) -> usize {
+        let room = self.log.room().min(budget.each().saturating_sub(self.log.retained()));
+        usize::try_from(room).unwrap_or(CHUNK).min(CHUNK)
+    }
+
+    /// Adds what the command wrote, and when.
+    pub(super) fn append(&mut self, bytes: Bytes, time: Option<u64>) {
+        self.log.append(bytes, time);
+        self.account();
+    }
+
+    /// Ends the stream with what was added so far; `is_open` tells whether something still held it.
+    pub(super) fn finish(&mut self, is_open: bool) {
+        self.is_open |= is_open;
+        self.log.finish();
+    }
+
+    /// Ends the stream and drops what was not sent: nobody reads it.
+    pub(super) fn abandon(&mut self) {
+        self.log.finish();
+        self.log.abandon();
+        self.account();
+    }
+
+    fn account(&mut self) {
+        self.share.set(usize::try_from(self.log.retained()).unwrap_or(usize::MAX));
+    }
+
+    /// Takes a window of the client.
+    pub(super) fn window(&mut self, got: u64, upto: u64) -> Result<(), ProtocolError> {
+        self.log.window(got, upto)?;
+        self.account();
+        Ok(())
+    }
+
+    /// Goes back to what the client has, or to what there is. Returns the offset at which data goes on.
+    pub(super) fn resume(&mut self, received: Option<u64>) -> Result<u64, ProtocolError> {
+        let from = self.log.resume(received.unwrap_or_else(|| self.log.first()))?;
+        self.end_sent = false;
+        self.account();
+        Ok(from)
+    }
+
+    /// Returns the next data that credit lets go.
+    pub(super) fn next(&mut self, ch: u32) -> Option<Data> {
+        self.log.next(ch)
+    }
+
+    /// Returns the end, once, when all data has gone.
+    pub(super) fn next_end(&mut self, ch: u32) -> Option<End> {
+        let digest = self.log.finished()?;
+        if self.end_sent || !self.log.is_drained() {
+            return None;
+        }
+        self.end_sent = true;
+        Some(End { ch, stream: self.stream, total: self.log.total(), digest, open: self.is_open })
+    }
+
+    pub(super) fn end_sent(&self) -> bool {
+        self.end_sent
+    }
+
+    pub(super) fn was_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// Returns total and digest; ends the stream if that has not happened.
+    pub(super) fn total(&mut self) -> StreamTotal {
+        StreamTotal { bytes: self.log.total(), digest: Some(self.log.finish()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::limits::HELD_ALWAYS;
+
+    fn output(limit: usize) -> (Arc<Budget>, OutputLog) {
+        let budget = Arc::new(Budget::new(limit));
+        let log = OutputLog::new(Stream::Stdout, Algorithm::Blake3, &budget);
+        (budget, log)
+    }
+
+    fn fill(output: &mut OutputLog, budget: &Budget) -> u64 {
+        while output.room(budget) > 0 {
+            output.append(vec![7; output.room(budget)].into(), None);
+        }
+        output.log.total()
+    }
+
+    #[test]
+    fn no_more_is_taken_than_may_be_held() {
+        let (budget, mut output) = output(0);
+        assert_eq!(fill(&mut output, &budget), HELD_ALWAYS);
+    }
+
+    #[test]
+    fn what_others_use_up_is_no_room_until_they_give_it_back() {
+        const LIMIT: usize = 128 << 20;
+        let (budget, mut output) = output(LIMIT);
+        output.append(vec![7; HELD_ALWAYS as usize].into(), None);
+        let mut others = Share::new(Arc::clone(&budget));
+        others.set(LIMIT);
+        assert_eq!(output.room(&budget), 0);
+        drop(others);
+        assert!(output.room(&budget) > 0);
+    }
+
+    #[test]
+    fn the_end_goes_once_and_after_all_data() {
+        let (_budget, mut output) = output(1 << 20);
+        output.append("all".into(), None);
+        output.finish(false);
+        assert_eq!(output.next_end(1), None);
+        assert_eq!(output.next(1).unwrap().payload, "all");
+        assert_eq!(output.next_end(1).unwrap().total, 3);
+        assert_eq!(output.next_end(1), None);
+        assert_eq!(output.resume(Some(1)), Ok(1));
+        assert_eq!(output.next(1).unwrap().payload, "ll");
+        assert_eq!(output.next_end(1).unwrap().total, 3);
+    }
+}

@@ -1,0 +1,221 @@
+//! The life of a job: one task, which drives its supervisor and its delivery and hears its mailbox.
+
+use std::{sync::Arc, time::Duration};
+
+use rcmd_protocol::{frame::Exit, outcome::Outcome};
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+use super::{
+    JobSpec, Message, Prepared, Rejection, Shared, Sink, Urgency,
+    action::{Action, Control, Event, Exited, Reason},
+    at,
+    delivery::{Delivery, Patience},
+    early::{Early, NotLaunched},
+    exit,
+    judgement::Judgement,
+    registry::KeyReservation,
+    supervisor::Supervisor,
+};
+use crate::{
+    admission::{RunSlot, budget::Share, locks::LockGuard},
+    audit,
+    policy::Rules,
+};
+
+/// A job.
+pub(super) struct Job {
+    pub(super) mailbox: mpsc::Receiver<Message>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) spec: JobSpec,
+    pub(super) delivery: Delivery,
+    pub(super) judgement: Judgement,
+    pub(super) early: Early,
+    /// Its start in the audit, until its end is there.
+    pub(super) audited: Option<audit::AuditedStart>,
+}
+
+/// A process that runs, with what it holds as long as it does.
+pub(super) struct Running {
+    pub(super) supervisor: Supervisor,
+    pub(super) lock_guard: Option<LockGuard>,
+    pub(super) _slot: RunSlot,
+}
+
+impl Job {
+    pub(super) fn new(
+        spec: JobSpec,
+        sink: Sink,
+        mailbox: mpsc::Receiver<Message>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let options = spec.options;
+        let grace = options.grace_ms.map(Duration::from_millis);
+        let grace = grace.unwrap_or(shared.grace).min(shared.grace);
+        let patience = Patience { grace, retain: shared.retain };
+        Self {
+            delivery: Delivery::new(spec.id.clone(), options, sink, patience, &shared.budget),
+            early: Early::new(Share::new(Arc::clone(&shared.budget))),
+            mailbox,
+            shared,
+            spec,
+            judgement: Judgement::Pending(None),
+            audited: None,
+        }
+    }
+
+    /// Lives the whole life. The key is free as soon as nothing runs and nothing has run.
+    pub(super) async fn live(
+        mut self,
+        preparing: impl Future<Output = Result<Prepared, Rejection>>,
+        reservation: KeyReservation,
+    ) {
+        let ready = match self.prepare(preparing).await {
+            Ok(ready) => ready,
+            Err(failure) => {
+                let exit = self.note_end(exit::exit_without_process(None, failure));
+                drop(reservation);
+                self.delivery.ended(exit);
+                return self.dismiss().await;
+            }
+        };
+        let exit = match self.start(ready).await {
+            Ok(running) => self.run(running).await,
+            Err(NotLaunched { failure, started_at }) => {
+                exit::exit_without_process(started_at, failure)
+            }
+        };
+        let exit = self.note_end(exit);
+        self.note_end_of_key(&exit).await;
+        let has_run = exit.outcome() != Outcome::NotStarted;
+        self.delivery.ended(exit);
+        let _tombstone = reservation.end(has_run);
+        self.keep().await;
+    }
+
+    /// Takes a message. Returns what it means for the process.
+    pub(super) fn take(&mut self, message: Message) -> Option<Action> {
+        match message {
+            Message::Attach(attachment) => {
+                self.delivery.attach(attachment);
+                None
+            }
+            Message::Frame { generation, frame } => self.delivery.frame(generation, frame),
+            Message::Lost { generation, resumable } => self.delivery.lost(generation, resumable),
+            Message::Forget => self.delivery.has_ended().then_some(Action::Done),
+            Message::Judge(rules) => self.judge_again(&rules),
+            Message::Stop(Urgency::Term) => {
+                Some(Action::Process(Control::Terminate(Reason::Stopping)))
+            }
+            Message::Stop(Urgency::Kill) => Some(Action::Process(Control::Kill(Reason::Stopping))),
+        }
+    }
+
+    /// Judges by other rules what waits, and what runs if those are to end it. A client that is gone
+    /// learns of it from the end, like everything else.
+    fn judge_again(&mut self, rules: &Arc<Rules>) -> Option<Action> {
+        let JobSpec { id, peer, .. } = &self.spec;
+        let denial = self.judgement.revise(rules, peer).err()?;
+        info!(job = %id, %peer, why = denial.kind.as_str(), %denial, "no longer permitted");
+        Some(Action::Process(Control::Terminate(Reason::Denied)))
+    }
+
+    async fn run(&mut self, running: Running) -> Exit {
+        let Running { mut supervisor, lock_guard, _slot } = running;
+        let Exited { status, reason, ran_for, left } = self.supervise(&mut supervisor).await;
+        if left.is_empty() {
+            lock_guard.into_iter().for_each(LockGuard::release);
+        } else {
+            warn!(job = %self.spec.id, ?left, "processes could not be killed");
+        }
+        let exit = exit::exit_of_process(status, reason, || self.judgement.failure());
+        self.delivery.complete(exit, ran_for)
+    }
+
+    /// Drives both halves until the process is gone.
+    async fn supervise(&mut self, supervisor: &mut Supervisor) -> Exited {
+        loop {
+            while let Some(event) = supervisor.next_event() {
+                match event {
+                    Event::Exited(exited) => return exited,
+                    event => self.delivery.take(event),
+                }
+            }
+            self.delivery.flush();
+            let (room, gone_at) = (self.delivery.room(), self.delivery.gone_at());
+            tokio::select! {
+                message = self.mailbox.recv() => {
+                    if let Some(action) = message.and_then(|message| self.take(message)) {
+                        supervisor.apply(action.into_control());
+                    }
+                }
+                () = supervisor.step(room) => {}
+                () = at(gone_at) => {
+                    self.delivery.give_up();
+                    supervisor.apply(Control::Kill(Reason::Lost));
+                }
+            }
+        }
+    }
+
+    /// Writes the end into the audit. Returns the exit with its record there.
+    fn note_end(&mut self, mut exit: Exit) -> Exit {
+        let (audit, JobSpec { id, peer, .. }) = (&self.shared.audit, &self.spec);
+        match (self.audited.take(), self.judgement.denial(), exit.failure()) {
+            (Some(started), ..) => {
+                let head = started.end(&exit);
+                exit = exit.with_audit(head);
+            }
+            (None, Some(denial), _) => audit.denied(peer, Some(id), denial),
+            (None, None, Some(failure)) => audit.refused(peer, id, failure),
+            (None, None, None) => {}
+        }
+        debug!(
+            job = %id,
+            %peer,
+            outcome = %exit.outcome(),
+            code = exit.code(),
+            signal = exit.signal().map(|signal| signal.to_string()),
+            kind = exit.failure().map(|failure| failure.kind.as_str()),
+            "ended"
+        );
+        exit
+    }
+
+    async fn note_end_of_key(&mut self, exit: &Exit) {
+        let Some(key) = self.spec.kept else { return };
+        // The disk may be slow: what there is goes on its way before.
+        self.delivery.flush();
+        let (shared, peer) = (Arc::clone(&self.shared), Arc::clone(&self.spec.peer));
+        self.hear_during(shared.idempotency.end(peer.user(), key, exit)).await;
+    }
+
+    /// Tells those who are there that nothing runs. Nothing is kept: whoever asks again starts again.
+    async fn dismiss(&mut self) {
+        self.delivery.flush();
+        self.mailbox.close();
+        while let Some(message) = self.mailbox.recv().await {
+            self.take(message);
+        }
+    }
+
+    /// Keeps the end until the client has it, or for as long as it is retained.
+    async fn keep(&mut self) {
+        if self.early.take_actions().contains(&Action::Done) {
+            return;
+        }
+        loop {
+            self.delivery.flush();
+            let until = self.delivery.gone_at();
+            tokio::select! {
+                message = self.mailbox.recv() => {
+                    let Some(message) = message else { return };
+                    if self.take(message) == Some(Action::Done) {
+                        return;
+                    }
+                }
+                () = at(until) => return,
+            }
+        }
+    }
+}

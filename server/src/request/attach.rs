@@ -1,0 +1,144 @@
+//! A job that is taken up again, and what is left of one.
+
+use std::{sync::Arc, time::SystemTime};
+
+use rcmd_protocol::{
+    frame::{Attach, Attached, End, Frame, OutputOffsets, Refusal, Start, Stream},
+    outcome::{ErrorKind, WireError},
+};
+use tracing::info;
+
+use super::{
+    Answer,
+    refusal::{refuse, refused},
+};
+use crate::{
+    job::{
+        self, Attachment, JobHandle, Message, Sink, StartOptions, idempotency::KeyState,
+        registry::Lookup,
+    },
+    policy::{self, RequestContext},
+    state::ServerState,
+    trust::Peer,
+};
+
+/// Takes a job up again.
+pub(crate) async fn attach(
+    state: &Arc<ServerState>,
+    peer: &Arc<Peer>,
+    attach: Attach,
+    sink: Sink,
+) -> Answer {
+    if !may_attach(state, peer, &sink) {
+        return Answer::Answered;
+    }
+    // Keys are kept for an identity, so that another's is as unknown as one that never was.
+    match state.registry.find(peer.user(), attach.key, attach.digest) {
+        Lookup::Job(job) => take_up(job, sink, Some(attach.received)).await,
+        Lookup::Conflict => refused(&sink, Refusal::Conflict),
+        Lookup::Gone => refused(&sink, Refusal::Gone),
+        Lookup::Unknown => refused(&sink, Refusal::UnknownKey),
+    }
+}
+
+/// Answers a start whose key is in use, or was: the job is taken up again, or what is written down of
+/// it is told.
+pub(super) async fn answer_known(
+    state: &Arc<ServerState>,
+    peer: &Arc<Peer>,
+    known: Lookup,
+    start: &Start,
+    options: StartOptions,
+    sink: Sink,
+) -> Answer {
+    match known {
+        Lookup::Conflict => return refused(&sink, Refusal::Conflict),
+        _ if !may_attach(state, peer, &sink) => return Answer::Answered,
+        Lookup::Job(job) => return take_up(job, sink, None).await,
+        Lookup::Gone | Lookup::Unknown => {}
+    }
+    match state.jobs.idempotency.find(peer.user(), start.key, start.body.digest()) {
+        Some(kept) => tell(kept, options, &sink),
+        None => refused(&sink, Refusal::Gone),
+    }
+}
+
+/// Answers a start whose key is written down and whose job is no longer in memory.
+pub(super) fn answer_kept(
+    state: &Arc<ServerState>,
+    peer: &Arc<Peer>,
+    kept: KeyState,
+    options: StartOptions,
+    sink: &Sink,
+) -> Answer {
+    if may_attach(state, peer, sink) { tell(kept, options, sink) } else { Answer::Answered }
+}
+
+async fn take_up(job: JobHandle, sink: Sink, received: Option<OutputOffsets>) -> Answer {
+    let attachment = Attachment::new(sink, received);
+    match job.tell(Message::Attach(attachment)).await {
+        true => Answer::Job(job),
+        false => Answer::Answered,
+    }
+}
+
+/// Judges whether a peer may take up its own command now: rules, groups, address and time may be
+/// others than at its start. What became of the command is then unknown to the client.
+fn may_attach(state: &Arc<ServerState>, peer: &Arc<Peer>, sink: &Sink) -> bool {
+    let context = RequestContext { source: peer.address().ip(), time: SystemTime::now() };
+    let slice = state.policy.load().slice(peer.principal());
+    let judged = policy::authorize_attach(&slice, peer.user(), context);
+    let Err(denial) = judged else { return true };
+    let (state, peer, sink) = (Arc::clone(state), Arc::clone(peer), sink.clone());
+    // The audit is on the disk.
+    state.clone().tasks.spawn(async move {
+        state.jobs.audit.denied(&peer, None, &denial);
+        info!(%peer, why = denial.kind.as_str(), rules = ?denial.rules, %denial, "denied");
+        sink.link.send(job::unknown(sink.ch, denial.into()));
+    });
+    false
+}
+
+/// Tells what is written down of a key.
+fn tell(kept: KeyState, options: StartOptions, sink: &Sink) -> Answer {
+    let ch = sink.ch;
+    match kept {
+        KeyState::Conflict => refused(sink, Refusal::Conflict),
+        KeyState::Expired => refuse(
+            sink,
+            WireError::new(ErrorKind::KeyExpired, "this key was used more than 7 days ago")
+                .hint("Whatever it started has ended; use another --key to run it again."),
+        ),
+        KeyState::Lost => {
+            let failure = WireError::new(
+                ErrorKind::Lost,
+                "this key was used, and the server was killed before its command ended",
+            )
+            .hint("Look on the host for what it did; use another --key to run it again.");
+            sink.link.send(job::unknown(ch, failure));
+            Answer::Answered
+        }
+        KeyState::Ended { job, exit } => {
+            // What the command wrote is gone; the offsets say that there was something.
+            sink.link.send(Frame::Attached(Attached {
+                ch,
+                job,
+                digest: options.algorithm,
+                started_at: exit.started_at(),
+                stdin: 0,
+                stdin_ended: true,
+                number: 0,
+                output: OutputOffsets { stdout: exit.stdout().bytes, stderr: exit.stderr().bytes },
+            }));
+            let streams = [(Stream::Stdout, exit.stdout()), (Stream::Stderr, exit.stderr())];
+            for (stream, total) in streams {
+                if let Some(digest) = total.digest {
+                    let (total, open) = (total.bytes, exit.open());
+                    sink.link.send(Frame::End(End { ch, stream, total, digest, open }));
+                }
+            }
+            sink.link.send(Frame::Exit { ch, exit: *exit });
+            Answer::Answered
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What a start would be answered, without starting anything.
+
+use std::{sync::Arc, time::SystemTime};
+
+use rcmd_protocol::{
+    error::ProtocolError,
+    frame::{Frame, Start, Verdict},
+    outcome::WireError,
+    request::{Request, RequestError},
+};
+use tracing::debug;
+
+use super::{
+    Answer,
+    authorize::{self, ExecContext},
+    hold, other_account,
+    refusal::turn_away,
+};
+use crate::{
+    job::{Rejection, Sink},
+    policy::{self, RequestContext},
+    state::ServerState,
+    trust::Peer,
+};
+
+/// Answers whether a start would be permitted. It counts among the identity's commands until it is
+/// answered, by a task of its own.
+///
+/// # Errors
+/// When it breaks the protocol.
+pub(crate) fn dry_run(
+    state: &Arc<ServerState>,
+    peer: &Arc<Peer>,
+    start: &Start,
+    sink: Sink,
+) -> Result<Answer, ProtocolError> {
+    let request = match start.body.request() {
+        Ok(request) => request,
+        Err(RequestError::Protocol(fault)) => return Err(fault),
+        Err(RequestError::Refused(failure)) => {
+            answer(peer, &sink, Err(failure));
+            return Ok(Answer::Answered);
+        }
+    };
+    let quota = state.jobs.limits.load().quota_of(peer.identity());
+    let counted = state.registry.count(quota.channels, peer.user());
+    let held = hold(state, start.body.payload().len());
+    let asker = Arc::clone(peer);
+    let reserved = match counted.and_then(|counted| Ok((counted, held?))) {
+        Ok(reserved) => reserved,
+        Err(failure) => {
+            let busy = move |failure| answer(&asker, &sink, Err(failure));
+            return Ok(turn_away(state, peer, failure, busy));
+        }
+    };
+    let judging = Arc::clone(state);
+    state.tasks.spawn(async move {
+        let judged = judge(&judging, &asker, request).await;
+        drop(reserved);
+        answer(&asker, &sink, judged);
+    });
+    Ok(Answer::Answered)
+}
+
+fn answer(peer: &Peer, sink: &Sink, judged: Result<String, WireError>) {
+    debug!(%peer, permitted = judged.is_ok(), "asked");
+    let (note, failure) = match judged {
+        Ok(note) => (Some(note), None),
+        Err(failure) => (None, Some(failure)),
+    };
+    let permitted = failure.is_none();
+    sink.link.send(Frame::Verdict(Verdict { ch: sink.ch, permitted, note, failure }));
+}
+
+/// Judges a request. Returns what it would run, in words.
+async fn judge(
+    state: &Arc<ServerState>,
+    peer: &Peer,
+    request: Request,
+) -> Result<String, WireError> {
+    let slice = state.policy.load().slice(peer.principal());
+    let account = other_account(state, &slice, &request).await?;
+    let context = RequestContext { source: peer.address().ip(), time: SystemTime::now() };
+    let look = {
+        let state = Arc::clone(state);
+        move || {
+            let account = account.as_ref().unwrap_or(&state.account);
+            let exec = ExecContext { account, path: &state.settings.path, job: "ask" };
+            let (judged, facts) = authorize::dry_run(&slice, &request, exec, context)?;
+            Ok::<_, Rejection>(policy::permission(&judged, &facts))
+        }
+    };
+    Ok(state.files.run(look).await??)
+}
