@@ -114,10 +114,10 @@ impl Identity {
     /// # Errors
     /// As [`Identity::from_der`].
     pub fn from_certificate(leaf: &Certificate) -> Result<Self, IdentityError> {
-        if leaf.broken_names > 0 {
-            return Err(IdentityError::BrokenNames(leaf.broken_names));
+        if leaf.names.broken > 0 {
+            return Err(IdentityError::BrokenNames(leaf.names.broken));
         }
-        let claims = read_uris(leaf.uris.iter().map(String::as_str))?;
+        let claims = read_uris(leaf.names.uris.iter().map(String::as_str))?;
         let life = leaf.not_after.abs_diff(leaf.not_before);
         // Dates are in whole seconds, and two readings of the clock may fall into different ones.
         if claims.break_glass && life > (BREAK_GLASS_LIFE + BACKDATE).as_secs() + 1 {

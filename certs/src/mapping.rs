@@ -179,8 +179,8 @@ impl Mapping {
         leaf: &Certificate,
         ca: Option<&Path>,
     ) -> Result<Identity, IdentityError> {
-        if leaf.broken_names > 0 {
-            return Err(IdentityError::BrokenNames(leaf.broken_names));
+        if leaf.names.broken > 0 {
+            return Err(IdentityError::BrokenNames(leaf.names.broken));
         }
         let own = Identity::from_certificate(leaf);
         if ca.is_none() && !matches!(own, Err(IdentityError::NoUser)) {
@@ -262,9 +262,9 @@ impl Rule {
     /// Returns the names that this rule sees in a certificate.
     fn names<'a>(&'a self, leaf: &'a Certificate) -> impl Iterator<Item = &'a str> {
         let all = match self.pattern.kind {
-            Kind::Uri => &leaf.uris,
-            Kind::Email => &leaf.emails,
-            Kind::Dns => &leaf.dns_names,
+            Kind::Uri => &leaf.names.uris,
+            Kind::Email => &leaf.names.emails,
+            Kind::Dns => &leaf.names.dns,
         };
         let found = all.iter().filter_map(|name| self.pattern.find(name));
         found.map(|found| self.name.as_deref().unwrap_or(found))

@@ -34,20 +34,27 @@ pub struct Certificate {
     pub is_ca: bool,
     /// What the extended key usage allows.
     pub usage: UsageSet,
-    /// DNS names among the subject alternative names.
-    pub dns_names: Vec<String>,
-    /// Addresses of electronic mail among the subject alternative names.
-    pub emails: Vec<String>,
-    /// Addresses among the subject alternative names.
-    pub addresses: Vec<IpAddr>,
-    /// URIs among the subject alternative names.
-    pub uris: Vec<String>,
-    /// Subject alternative names that are broken: not ASCII, or of the wrong length.
-    pub broken_names: usize,
+    /// The subject alternative names.
+    pub names: SubjectNames,
     /// The SHA-256 of the whole certificate in DER, in lower-case hexadecimal.
     pub fingerprint: String,
     /// The fingerprint of its public key, which renewal does not change.
     pub key: Fingerprint,
+}
+
+/// The subject alternative names of a certificate (RFC 5280 section 4.2.1.6).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubjectNames {
+    /// DNS names.
+    pub dns: Vec<String>,
+    /// Addresses of electronic mail.
+    pub emails: Vec<String>,
+    /// IP addresses.
+    pub addresses: Vec<IpAddr>,
+    /// URIs.
+    pub uris: Vec<String>,
+    /// How many names are broken: not ASCII, or of the wrong length.
+    pub broken: usize,
 }
 
 /// What a certificate may be used for.
@@ -117,17 +124,13 @@ impl Certificate {
             not_after: certificate.validity().not_after.timestamp(),
             is_ca: constraints.is_some_and(|extension| extension.value.ca),
             usage: usage(&certificate).map_err(broken)?,
-            dns_names: Vec::new(),
-            emails: Vec::new(),
-            addresses: Vec::new(),
-            uris: Vec::new(),
-            broken_names: 0,
+            names: SubjectNames::default(),
             fingerprint: hex::encode(digest(&SHA256, der)),
             key: Fingerprint::of_key(certificate.public_key().raw),
         };
         if let Some(names) = certificate.subject_alternative_name().map_err(broken)? {
             for name in &names.value.general_names {
-                facts.add_name(name);
+                facts.names.add(name);
             }
         }
         Ok(facts)
@@ -138,17 +141,19 @@ impl Certificate {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         Some(certificate.public_key().raw.to_vec())
     }
+}
 
-    fn add_name(&mut self, name: &GeneralName<'_>) {
+impl SubjectNames {
+    fn add(&mut self, name: &GeneralName<'_>) {
         match name {
-            GeneralName::DNSName(name) => self.dns_names.push((*name).to_owned()),
+            GeneralName::DNSName(name) => self.dns.push((*name).to_owned()),
             GeneralName::RFC822Name(name) => self.emails.push((*name).to_owned()),
             GeneralName::URI(uri) => self.uris.push((*uri).to_owned()),
             GeneralName::IPAddress(octets) => match address(octets) {
                 Some(address) => self.addresses.push(address),
-                None => self.broken_names += 1,
+                None => self.broken += 1,
             },
-            GeneralName::Invalid(..) => self.broken_names += 1,
+            GeneralName::Invalid(..) => self.broken += 1,
             _ => {}
         }
     }
@@ -205,9 +210,9 @@ mod tests {
     #[test]
     fn a_certificate_says_its_facts() {
         let facts = Certificate::parse(&server_certificate()).unwrap();
-        assert_eq!(facts.dns_names, ["web1.example"]);
-        assert_eq!(facts.addresses, ["192.0.2.7".parse::<IpAddr>().unwrap()]);
-        assert_eq!(facts.uris, ["rcmd://host/web1.example"]);
+        assert_eq!(facts.names.dns, ["web1.example"]);
+        assert_eq!(facts.names.addresses, ["192.0.2.7".parse::<IpAddr>().unwrap()]);
+        assert_eq!(facts.names.uris, ["rcmd://host/web1.example"]);
         assert_eq!(facts.usage, UsageSet::Only { server: true, client: false });
         assert!(!facts.is_ca && !facts.self_issued);
         assert_eq!(facts.serial, "0bad");

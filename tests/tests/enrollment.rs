@@ -191,7 +191,7 @@ fn a_request_for_everything_gets_what_the_token_says() {
     let facts = raw::facts(leaf.as_str().unwrap());
     assert!(!facts.is_ca);
     assert_eq!(
-        (facts.dns_names, facts.uris),
+        (facts.names.dns, facts.names.uris),
         (vec!["web1".into()], vec!["rcmd://host/web1".into()])
     );
     assert_eq!(facts.usage, UsageSet::Only { server: true, client: false });

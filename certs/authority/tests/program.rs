@@ -66,8 +66,8 @@ fn quickstart_makes_a_working_folder_and_prints_the_next_commands() {
         assert_eq!((mode(&dir), mode(&key)), (0o700, 0o600), "{}", key.display());
     }
     let names = &tls::load_certificates(&layout.server_cert()).unwrap()[0];
-    assert!(names.dns_names.contains(&"localhost".to_owned()));
-    assert_eq!(names.addresses.len(), 2);
+    assert!(names.names.dns.contains(&"localhost".to_owned()));
+    assert_eq!(names.names.addresses.len(), 2);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn init_and_issue_make_what_quickstart_makes() {
     assert!(report.contains("rcmd authority") && report.contains("expires in"), "{report}");
     let layout = Layout::new(root.path().join("ca"));
     let leaf = &tls::load_certificates(&layout.client_cert()).unwrap()[0];
-    assert_eq!(leaf.uris, ["rcmd://user/alice", "rcmd://group/ops"]);
+    assert_eq!(leaf.names.uris, ["rcmd://user/alice", "rcmd://group/ops"]);
     assert!((leaf.not_after - clock::now_unix()).abs_diff(7 * 86_400) < 600);
     assert_eq!(tls::check_client(&ClientFiles::from(&layout)).unwrap(), []);
     assert_eq!(tls::check_server(&ServerFiles::from(&layout)).unwrap(), []);

@@ -108,10 +108,10 @@ impl Grant {
     fn fetched(&self, new_roots: bool, written: Vec<PathBuf>) -> Fetched {
         let facts = &self.facts;
         let identity = Identity::from_certificate(facts).ok();
-        let addresses = facts.addresses.iter().map(ToString::to_string);
+        let addresses = facts.names.addresses.iter().map(ToString::to_string);
         let names = match &identity {
             Some(identity) => vec![identity.user().to_owned()],
-            None => facts.dns_names.iter().cloned().chain(addresses).collect(),
+            None => facts.names.dns.iter().cloned().chain(addresses).collect(),
         };
         Fetched {
             names,

@@ -1,5 +1,8 @@
 use super::*;
-use crate::paths::Layout;
+use crate::{
+    paths::Layout,
+    x509::{SubjectNames, UsageSet},
+};
 
 /// A certificate with these names, `email:` and `dns:` before those that are no URIs.
 fn leaf(names: &[&str]) -> Certificate {
@@ -15,12 +18,13 @@ fn leaf(names: &[&str]) -> Certificate {
         not_before: 0,
         not_after: 0,
         is_ca: false,
-        usage: crate::x509::UsageSet::Any,
-        dns_names: of("dns:"),
-        emails: of("email:"),
-        addresses: Vec::new(),
-        uris: uris.map(|uri| (*uri).to_owned()).collect(),
-        broken_names: 0,
+        usage: UsageSet::Any,
+        names: SubjectNames {
+            dns: of("dns:"),
+            emails: of("email:"),
+            uris: uris.map(|uri| (*uri).to_owned()).collect(),
+            ..SubjectNames::default()
+        },
         key: crate::fingerprint::Fingerprint::of_key(b""),
         fingerprint: String::new(),
     }

@@ -139,7 +139,7 @@ impl ServerCertVerifier for PinnedRootVerifier {
             .map_err(|error| Error::General(error.to_string()))?
             .verify_server_cert(leaf, chain, name, ocsp, now)?;
         let facts = Certificate::parse(leaf).map_err(|_| CertificateError::BadEncoding)?;
-        if facts.uris.iter().any(|uri| uri == LISTENER) {
+        if facts.names.uris.iter().any(|uri| uri == LISTENER) {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(CertificateError::InvalidPurpose.into())

@@ -207,8 +207,8 @@ fn session(tls: &CommonState) -> String {
     });
     let leaf = tls.peer_certificates().and_then(<[_]>::first);
     let peer = leaf.and_then(|leaf| Certificate::parse(leaf).ok()).map(|leaf| {
-        let addresses = leaf.addresses.iter().map(ToString::to_string);
-        let names: Vec<_> = leaf.dns_names.iter().cloned().chain(addresses).collect();
+        let addresses = leaf.names.addresses.iter().map(ToString::to_string);
+        let names: Vec<_> = leaf.names.dns.iter().cloned().chain(addresses).collect();
         format!("{}, {}", names.join(" "), validity(&leaf))
     });
     let facts: Vec<_> = [version, group, suite, peer].into_iter().flatten().collect();

@@ -54,7 +54,7 @@ fn a_leaf_is_for_one_use_and_carries_its_issuers_key_identifier() {
     let authority = Authority::create(KeyAlgorithm::EcdsaP256).unwrap();
     let issued = authority.issue(&alice(), KeyAlgorithm::EcdsaP256).unwrap();
     assert_eq!(facts(&issued).usage, UsageSet::Only { server: false, client: true });
-    assert_eq!(facts(&issued).uris, ["rcmd://user/alice", "rcmd://group/ops"]);
+    assert_eq!(facts(&issued).names.uris, ["rcmd://user/alice", "rcmd://group/ops"]);
 
     let key_identifier = |der: &[u8], authority: bool| {
         let (_, parsed) = X509Certificate::from_der(der).unwrap();
@@ -115,7 +115,7 @@ fn a_long_host_name_fits() {
     let name = HostName::parse(&format!("{label}.{label}.example")).unwrap();
     let authority = Authority::create(KeyAlgorithm::Ed25519).unwrap();
     let issued = authority.issue(&LeafSpec::server(&[name]), KeyAlgorithm::Ed25519).unwrap();
-    assert_eq!(facts(&issued).dns_names[0].len(), 135);
+    assert_eq!(facts(&issued).names.dns[0].len(), 135);
 }
 
 #[test]

@@ -183,7 +183,7 @@ impl Record {
             user: identity.as_ref().map(|identity| identity.user().to_owned()),
             groups: identity.map(|identity| identity.groups().to_vec()).unwrap_or_default(),
             names: names(facts),
-            uris: facts.uris.iter().map(|uri| printable(uri)).collect(),
+            uris: facts.names.uris.iter().map(|uri| printable(uri)).collect(),
             issuer: printable(&facts.issuer),
             serial: facts.serial.clone(),
             usage: usages(facts),
@@ -197,8 +197,8 @@ impl Record {
 }
 
 fn names(facts: &Certificate) -> Vec<String> {
-    let addresses = facts.addresses.iter().map(ToString::to_string);
-    facts.dns_names.iter().map(|name| printable(name)).chain(addresses).collect()
+    let addresses = facts.names.addresses.iter().map(ToString::to_string);
+    facts.names.dns.iter().map(|name| printable(name)).chain(addresses).collect()
 }
 
 fn usages(facts: &Certificate) -> Vec<&'static str> {

@@ -121,15 +121,15 @@ fn a_token_gives_its_names_and_groups_for_a_short_life() {
     let granted =
         folder.enroll(&folder.token(Kind::Server, names, &[], 1), None, &new_key()).unwrap();
     let server = facts(&granted);
-    assert_eq!(server.dns_names, ["web1.example"]);
-    assert_eq!(server.addresses.len(), 1);
+    assert_eq!(server.names.dns, ["web1.example"]);
+    assert_eq!(server.names.addresses.len(), 1);
     assert_eq!(server.usage, UsageSet::Only { server: true, client: false });
     assert_eq!(server.not_after, folder.now + 7 * DAY);
     assert_eq!(granted.renew_until, folder.now + 30 * DAY);
 
     let token = folder.token(Kind::Client, Names::All(vec!["alice".into()]), &["ops", "dev"], 1);
     let client = facts(&folder.enroll(&token, None, &new_key()).unwrap());
-    assert_eq!(client.uris, ["rcmd://user/alice", "rcmd://group/ops", "rcmd://group/dev"]);
+    assert_eq!(client.names.uris, ["rcmd://user/alice", "rcmd://group/ops", "rcmd://group/dev"]);
     assert_eq!(client.usage, UsageSet::Only { server: false, client: true });
     assert_eq!(client.not_after, folder.now + DAY);
     assert_eq!(client.not_before, folder.now - i64::try_from(BACKDATE.as_secs()).unwrap());
@@ -183,7 +183,7 @@ fn a_fleet_takes_each_name_once() {
     assert_eq!(folder.enroll(&token, None, &new_key()), Err(RefusalReason::Name));
     assert_eq!(folder.enroll(&token, Some("web51.example"), &new_key()), Err(RefusalReason::Name));
     let granted = folder.enroll(&token, Some("web07.example"), &new_key()).unwrap();
-    assert_eq!(facts(&granted).dns_names, ["web07.example"]);
+    assert_eq!(facts(&granted).names.dns, ["web07.example"]);
     assert_eq!(folder.enroll(&token, Some("web07.example"), &new_key()), Err(RefusalReason::Name));
     folder.enroll(&token, Some("web08.example"), &new_key()).unwrap();
     assert_eq!(
@@ -217,8 +217,8 @@ fn a_request_gets_nothing_of_what_it_asks_for() {
     let granted = folder.enroll(&folder.server_token("web1"), None, &key).unwrap();
     let server = facts(&granted);
     assert!(!server.is_ca);
-    assert_eq!(server.dns_names, ["web1"]);
-    assert_eq!(server.uris, ["rcmd://host/web1"]);
+    assert_eq!(server.names.dns, ["web1"]);
+    assert_eq!(server.names.uris, ["rcmd://host/web1"]);
     assert_eq!(server.usage, UsageSet::Only { server: true, client: false });
     assert_eq!(server.not_after, folder.now + 7 * DAY);
     assert!(server.subject.contains("web1"), "{}", server.subject);
@@ -251,7 +251,7 @@ fn a_key_is_renewed_until_a_month_after_the_last_time() {
     folder.now += 16 * HOUR;
     let second = folder.renew(&key).unwrap();
     assert_ne!(second, first);
-    assert_eq!(facts(&second).uris, facts(&first).uris);
+    assert_eq!(facts(&second).names.uris, facts(&first).names.uris);
     assert_eq!(facts(&second).not_after, folder.now + DAY);
     folder.now += 30 * DAY;
     folder.renew(&key).unwrap();

@@ -109,7 +109,7 @@ impl World {
         let signer = KeyPair::from_pem(&authority.key_pem()).unwrap();
         let issuer = Issuer::from_ca_cert_pem(&authority.cert_pem(), signer).unwrap();
         let mut params = CertificateParams::default();
-        let uris = certificate.uris.iter().map(|uri| SanType::URI(uri.parse().unwrap()));
+        let uris = certificate.names.uris.iter().map(|uri| SanType::URI(uri.parse().unwrap()));
         params.subject_alt_names = uris.collect();
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
         params.not_after = rcgen::date_time_ymd(2020, 1, 2);
@@ -267,7 +267,7 @@ async fn a_member_renews_with_an_expired_certificate_too() {
     assert!(first.not_after < clock::now_unix());
     let fetched = member.renew().await.unwrap();
     let second = tls::load_leaf(&cert).unwrap();
-    assert_eq!((&second.uris, second.key), (&first.uris, first.key));
+    assert_eq!((&second.names.uris, second.key), (&first.names.uris, first.key));
     assert!(second.serial != first.serial && second.not_after > first.not_after);
     assert_eq!((fetched.names, fetched.groups), (vec!["alice".to_owned()], vec!["ops".to_owned()]));
     assert_eq!(fs::read(member.layout().client_key()).unwrap(), key);
