@@ -26,7 +26,7 @@ use crate::{
 pub struct Notices(Option<mpsc::Receiver<Notice>>);
 
 impl Notices {
-    /// The next notice; none when the command has ended.
+    /// Waits for the next notice; none when the command has ended.
     ///
     /// # Cancel safety
     /// Nothing is lost when it is dropped.
@@ -144,7 +144,7 @@ impl Child {
         self.link.order(Order::Cancel { id: self.id });
     }
 
-    /// What happens on the way. Only the first call gives any.
+    /// Takes the notices of what happens on the way. Only the first call returns any.
     pub fn notices(&mut self) -> Notices {
         Notices(self.notices.take())
     }

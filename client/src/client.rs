@@ -23,10 +23,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects: name, TCP, TLS. An identity that came by a token and whose certificate has ended is
-    /// renewed first, within the same limit of time. It does not wait for the server's first word,
-    /// which comes together with what it says to the first command; that the server refuses this
-    /// client's certificate is seen only then.
+    /// Connects: name, TCP, TLS. An identity that came by a token and whose certificate has ended
+    /// is renewed first, within the same limit of time. It does not wait for the server's first
+    /// word, which comes together with what it says to the first command; that the server refuses
+    /// this client's certificate is seen only then.
     ///
     /// Must be called inside a tokio runtime with time and I/O enabled.
     ///
@@ -43,18 +43,18 @@ impl Client {
         Ok(Self { link })
     }
 
-    /// A program with its arguments, passed exactly.
+    /// Begins a command that is a program; its arguments are passed exactly.
     pub fn exec(&self, program: impl AsRef<OsStr>) -> Command {
         Command::new(self.link.clone(), Mode::Exec, program.as_ref())
     }
 
-    /// One line for the user's shell on the host.
+    /// Begins a command that is one line for the user's shell on the host.
     pub fn shell(&self, line: impl AsRef<OsStr>) -> Command {
         Command::new(self.link.clone(), Mode::Shell, line.as_ref())
     }
 
-    /// Tells the server that this process is about to be stopped, so that its silence means nothing.
-    /// The frame leaves as soon as the runtime runs on: yield to it before the stop.
+    /// Tells the server that this process is about to be stopped, so that its silence means
+    /// nothing. The frame leaves as soon as the runtime runs on: yield to it before the stop.
     pub fn suspend(&self) {
         self.link.order(Order::Suspend);
     }

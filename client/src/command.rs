@@ -84,13 +84,13 @@ impl Command {
         self
     }
 
-    /// The working folder on the host, instead of the user's home.
+    /// Sets the working folder on the host, instead of the user's home.
     pub fn current_dir(&mut self, dir: impl AsRef<Path>) -> &mut Self {
         self.request.cwd(dir.as_ref().as_os_str().as_bytes());
         self
     }
 
-    /// Whom it runs as on the host, instead of the server's own user.
+    /// Names the user it runs as on the host, instead of the server's own user.
     pub fn user(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
         self.request.user(name.as_ref().as_bytes());
         self
@@ -104,8 +104,9 @@ impl Command {
     }
 
     /// Lets the command run only while it alone holds the lock of this name on the host, over all
-    /// identities; it waits for so long for its turn, in the order of arrival. The lock is given back
-    /// however the command ends. A name is 1 to 128 printable characters of ASCII without blanks.
+    /// identities; it waits for so long for its turn, in the order of arrival. The lock is given
+    /// back however the command ends. A name is 1 to 128 printable characters of ASCII without
+    /// blanks.
     ///
     /// When it is held for longer than that, the command did not start: kind `busy`.
     pub fn lock(&mut self, name: impl Into<String>, wait: Duration) -> &mut Self {
@@ -120,26 +121,28 @@ impl Command {
         self
     }
 
-    /// Where standard input comes from.
+    /// Sets where standard input comes from.
     pub fn stdin(&mut self, from: Stdio) -> &mut Self {
         self.request.stdin(from == Stdio::Piped);
         self
     }
 
-    /// Lets the host note when it read each piece of output, see [`Chunk::time`](crate::Chunk::time).
+    /// Lets the host note when it read each piece of output, see
+    /// [`Chunk::time`](crate::Chunk::time).
     pub fn timestamps(&mut self, wanted: bool) -> &mut Self {
         self.timestamps = wanted;
         self
     }
 
-    /// How long the command may outlive a broken connection, if less than the host's own limit.
+    /// Limits how long the command may outlive a broken connection, if less than the host's own
+    /// limit.
     pub fn grace(&mut self, limit: Duration) -> &mut Self {
         self.grace = Some(limit);
         self
     }
 
-    /// How long to try again, when the host says so, while it is busy: 10 s unless this says otherwise,
-    /// zero for not at all. Nothing has run by then, so that nothing can run twice.
+    /// Limits how long to try again, when the host says so, while it is busy: 10 s without this
+    /// call, zero for not at all. Nothing has run by then, so that nothing can run twice.
     pub fn busy_wait(&mut self, limit: Duration) -> &mut Self {
         self.busy_wait = limit;
         self
@@ -148,8 +151,8 @@ impl Command {
     /// Sends the command off, without waiting for its start.
     ///
     /// # Errors
-    /// Kind `usage` or `too_big` when the request can't be sent, `resources` when the kernel gives no
-    /// randomness. Nothing has been sent then.
+    /// Kind `usage` or `too_big` when the request can't be sent, `resources` when the kernel gives
+    /// no randomness. Nothing has been sent then.
     pub async fn spawn(&mut self) -> Result<Child, WireError> {
         let start = self.start()?;
         Ok(child::start(&self.link, start, Purpose::Run, self.busy_wait))
@@ -192,10 +195,10 @@ impl Command {
         Ok(StartSource::new(key, body))
     }
 
-    /// Runs the command to its end and gives all that it wrote, held in memory.
+    /// Runs the command to its end and returns all that it wrote, held in memory.
     ///
     /// # Errors
-    /// As [`Command::spawn`].
+    /// The failures of [`Command::spawn`].
     pub async fn output(&mut self) -> Result<Output, WireError> {
         let mut child = self.stdin(Stdio::Null).spawn().await?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
@@ -207,7 +210,7 @@ impl Command {
     /// Runs the command to its end and throws away what it writes.
     ///
     /// # Errors
-    /// As [`Command::spawn`].
+    /// The failures of [`Command::spawn`].
     pub async fn status(&mut self) -> Result<Report, WireError> {
         let mut child = self.stdin(Stdio::Null).spawn().await?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());

@@ -50,10 +50,10 @@ impl Config {
         })
     }
 
-    /// The same with a certificate that has not ended: one that has, or is about to, is renewed if it
-    /// came by a token. The one that was read counts, and not the file, which somebody else may have
-    /// renewed since. [`Client::connect`](crate::Client::connect) does this too, and can't tell what
-    /// came of it.
+    /// Returns this configuration with a certificate that has not ended: one that has, or is about
+    /// to, is renewed if it came by a token. The one that was read counts, and not the file, which
+    /// somebody else may have renewed since. [`Client::connect`](crate::Client::connect) does this
+    /// too, and can't tell what came of it.
     ///
     /// # Errors
     /// Kind `tls`: it has ended and could not be renewed within [`Config::connect_timeout`].
@@ -68,8 +68,8 @@ impl Config {
         Ok((self.reread()?, renewed))
     }
 
-    /// The same with the files as they are now; an identity that came by a token is renewed first, if
-    /// it is time.
+    /// Returns this configuration with the files as they are now; an identity that came by a token
+    /// is renewed first, if it is time.
     ///
     /// # Errors
     /// It has ended and could not be renewed. Failing to renew what is still good is none.
@@ -83,14 +83,14 @@ impl Config {
         Ok(self.reread().unwrap_or_else(|_| self.clone()))
     }
 
-    /// The same with the files as they are now.
+    /// Returns this configuration with the files as they are now.
     fn reread(&self) -> Result<Self, WireError> {
         let Self { connect_timeout, compress, .. } = *self;
         Ok(Self { connect_timeout, compress, ..Self::from_dir(self.layout.dir())? })
     }
 
-    /// The same with connections compressed, if the server agrees: worth its processor time on a slow
-    /// link. What is sent becomes as long as it is unlike what was sent before, which whoever watches the
+    /// Has connections compressed, if the server agrees: worth its processor time on a slow link.
+    /// What is sent becomes as long as it is unlike what was sent before, which whoever watches the
     /// link can see.
     #[must_use]
     pub fn compress(mut self, compress: bool) -> Self {
@@ -98,7 +98,7 @@ impl Config {
         self
     }
 
-    /// The same with another limit for name, TCP and TLS together.
+    /// Sets the limit for name, TCP and TLS together; 10 s without this call.
     #[must_use]
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;

@@ -40,7 +40,7 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// Failed addresses that a message names.
 const NAMED: usize = 4;
 
-/// All addresses of a target, in the order in which they are to be tried.
+/// Looks up all addresses of a target, in the order in which they are to be tried.
 ///
 /// # Errors
 /// Kind `unreachable`: the name is unknown, or was not found by `deadline`.
@@ -62,7 +62,7 @@ pub async fn resolve(target: &Target, deadline: Instant) -> Result<Vec<SocketAdd
     Err(WireError::new(ErrorKind::Unreachable, message).hint(hint))
 }
 
-/// A TCP connection to the first address that answers. Each address has 250 ms, then the next is
+/// Connects to the first address that answers, by TCP. Each address has 250 ms, then the next is
 /// tried beside it; one that fails makes way at once.
 ///
 /// # Errors
@@ -109,7 +109,7 @@ fn doctor(target: &Target) -> String {
     format!("Try `rcmd-client doctor {target}`.")
 }
 
-/// Host and port, also where the port is the usual one.
+/// Returns host and port, also where the port is the usual one.
 fn place(target: &Target) -> String {
     match target.host.contains(':') {
         true => format!("[{}]:{}", target.host, target.port),
@@ -127,7 +127,7 @@ fn tuned(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// The TLS handshake. The server has not judged the client's certificate by then (RFC 8446,
+/// Makes the TLS handshake. The server has not judged the client's certificate by then (RFC 8446,
 /// section 2): its refusal comes with the first read.
 ///
 /// # Errors
@@ -182,8 +182,8 @@ async fn handshake(
     Ok(stream)
 }
 
-/// What the server says when it refuses the client's certificate, which TLS 1.3 tells with the first
-/// read.
+/// Returns what the server says when it refuses the client's certificate. In TLS 1.3 that comes
+/// with the first read.
 fn refusal(config: &Config, target: &Target, error: &io::Error) -> Option<WireError> {
     let Some(rustls::Error::AlertReceived(_)) = explain::tls_error(error) else { return None };
     let why = explain::on_client_io(error, &config.files)?;
@@ -237,15 +237,15 @@ impl Host {
         Self { config: config.clone(), target: target.clone() }
     }
 
-    /// The same with the certificate as it is now, renewed if it is time: a command may run across the
-    /// end of the one that it began with.
+    /// Returns this host with the certificate as it is now, renewed if it is time: a command may
+    /// run across the end of the certificate that it began with.
     async fn refreshed(self) -> Result<Self, DialError> {
         let not_final = |failure| DialError { failure, is_final: false };
         let config = self.config.refreshed().await.map_err(not_final)?;
         Ok(Self { config, ..self })
     }
 
-    /// Name, TCP and TLS under one deadline.
+    /// Connects: name, TCP and TLS under one deadline.
     pub(crate) async fn connect(&self) -> Result<TlsStream<TcpStream>, DialError> {
         let Self { config, target } = self;
         let deadline = Instant::now() + config.connect_timeout;

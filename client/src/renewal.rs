@@ -41,8 +41,8 @@ pub enum Renewed {
     Yes(Option<ClockOff>),
 }
 
-/// Whether it is time. False for a certificate that no token brought, and one that can't be read:
-/// whoever uses it says why.
+/// Returns whether it is time. A certificate that no token brought, or that can't be read, is not
+/// renewed: whoever uses it says why.
 pub fn is_time(layout: &Layout, when: When) -> bool {
     if !layout.contact(Kind::Client).exists() {
         return false;
@@ -56,8 +56,8 @@ pub fn is_time(layout: &Layout, when: When) -> bool {
     }
 }
 
-/// The last moment to begin a connection with a certificate. The server judges it when the connection
-/// is made, and one that was good when it was read may have ended by then.
+/// Returns the last moment to begin a connection with a certificate. The server judges it when the
+/// connection is made, and one that was good when it was read may have ended by then.
 pub(crate) fn usable_until(leaf: &Certificate) -> i64 {
     leaf.not_after.saturating_sub((life(leaf) / 6).min(ON_THE_WAY))
 }
@@ -68,7 +68,7 @@ fn life(leaf: &Certificate) -> i64 {
     leaf.not_after.saturating_sub(begin).max(0)
 }
 
-/// Whether the certificate's time is over. True for one that can't be read.
+/// Returns whether the certificate's time is over, or it can't be read.
 pub(crate) fn has_ended(layout: &Layout) -> bool {
     tls::load_leaf(&layout.client_cert()).map_or(true, |leaf| clock::now_unix() > leaf.not_after)
 }
@@ -76,8 +76,8 @@ pub(crate) fn has_ended(layout: &Layout) -> bool {
 /// Renews the certificate of this folder if it is time.
 ///
 /// # Errors
-/// Kind `tls`, with what to do: the authority refuses, or can't be reached. The certificate is as it
-/// was.
+/// Kind `tls`, with what to do: the authority refuses, or can't be reached. The certificate is as
+/// it was.
 ///
 /// # Cancel safety
 /// Nothing is half written when it is dropped.
@@ -117,11 +117,11 @@ pub async fn renew(layout: &Layout, when: When) -> Result<Renewed, WireError> {
 /// Renews a certificate that has ended or is about to, before a connection that has no other one.
 ///
 /// # Errors
-/// As [`renew`]; also when the authority does not answer by `limit`. Failing to renew what is still
-/// good is none.
+/// The failures of [`renew`]; also when the authority does not answer by `limit`. Failing to renew
+/// what is still good is none.
 ///
 /// # Cancel safety
-/// As [`renew`].
+/// Nothing is half written when it is dropped.
 pub(crate) async fn renew_within(limit: Duration, layout: &Layout) -> Result<Renewed, WireError> {
     let renewing = tokio::time::timeout(limit, renew(layout, When::Ended));
     let renewed = renewing.await.unwrap_or_else(|_| {
@@ -132,7 +132,7 @@ pub(crate) async fn renew_within(limit: Duration, layout: &Layout) -> Result<Ren
     renewed.or_else(|failure| if has_ended(layout) { Err(failure) } else { Ok(Renewed::No) })
 }
 
-/// Why the last attempt to renew failed, if it did and none succeeded since.
+/// Returns why the last attempt to renew failed, if it did and none succeeded since.
 pub fn last_failure(layout: &Layout) -> Option<String> {
     let path = failure_file(layout);
     let text = rcmd_certs::files::read_public(&path).ok()?;

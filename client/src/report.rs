@@ -32,7 +32,7 @@ pub struct Report {
     pub stderr_bytes: u64,
     /// `blake3:…` or `sha256:…` over all of standard output, if it ended.
     pub stdout_digest: Option<String>,
-    /// The same of standard error.
+    /// `blake3:…` or `sha256:…` over all of standard error, if it ended.
     pub stderr_digest: Option<String>,
     /// Whether something still held stdout or stderr open when the command had ended.
     pub output_open: bool,
@@ -46,13 +46,14 @@ pub struct Report {
     pub ended_at: Option<u64>,
     /// How long it ran, in milliseconds, by a clock that never jumps.
     pub duration_ms: Option<u64>,
-    /// The record of the end in the host's audit, `SEQ:HASH`: what `rcmd-server audit verify --head`
-    /// takes.
+    /// The record of the end in the host's audit, `SEQ:HASH`: what `rcmd-server audit verify
+    /// --head` takes.
     pub audit: Option<Box<AuditHead>>,
 }
 
 impl Report {
-    /// The report of a command of which nothing is known but this failure: `not_started` or `unknown`.
+    /// Returns the report of a command of which nothing is known but this failure: `not_started` or
+    /// `unknown`.
     pub fn without_job(host: &str, outcome: Outcome, failure: WireError) -> Self {
         Self {
             host: host.to_owned(),
@@ -75,8 +76,8 @@ impl Report {
         }
     }
 
-    /// The exit status of a client that ran this command: its own code; 128 + N for signal N; 124
-    /// for a time limit; 125, 126 or 127 when nothing ran; 255 when nobody knows.
+    /// Returns the exit status of a client that ran this command: its own code; 128 + N for signal
+    /// N; 124 for a time limit; 125, 126 or 127 when nothing ran; 255 when nobody knows.
     pub fn exit_status(&self) -> u8 {
         match (self.outcome, self.code, self.signal, &self.error) {
             (Outcome::Exited, Some(code), ..) => code,

@@ -44,8 +44,8 @@ pub(crate) fn output(id: u64, stream: Stream, link: Handle) -> (Feed, ChildOutpu
 }
 
 impl ChildOutput {
-    /// The next piece, as it came; none at the end. Asking for it returns the credit of the piece
-    /// before, so a caller that does not ask holds the command up.
+    /// Waits for the next piece, as it came; none at the end. Asking for it returns the credit of
+    /// the piece before, so a caller that does not ask holds the command up.
     ///
     /// # Cancel safety
     /// Nothing is lost when it is dropped.

@@ -1,8 +1,8 @@
 //! `run --commands`: many commands over one connection, a result as a line of JSON each.
 //!
 //! At most `--parallel` commands run, and as many results again wait for their turn to be printed:
-//! a first command that is slow, or a reader that is, holds up the lines behind it and costs no more
-//! memory.
+//! a first command that is slow, or a reader that is, holds up the lines behind it and costs no
+//! more memory.
 
 use std::io;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ use tally::Tally;
 /// Notices that wait to be told; further ones say the same.
 const NOTICES: usize = 16;
 
-/// Runs the commands and gives the exit status of all.
+/// Runs the commands and returns the exit status of all.
 ///
 /// # Errors
 /// When nothing was tried: a line of the file is no command, or the host is not reached.
@@ -104,7 +104,7 @@ async fn carry_out(run: &Run, commands: &Commands, lines: Lines) -> Result<u8, W
     Ok(commands_run.conclude(out, written, interrupts).await)
 }
 
-/// The next line, while there may be one.
+/// Waits for the next line, while there may be one.
 ///
 /// # Cancel safety
 /// Nothing is lost when it is dropped.
@@ -142,7 +142,7 @@ enum Abort {
 }
 
 impl Abort {
-    /// The reason that the end of the writer is, if it is any.
+    /// Returns the reason that the end of the writer is, if it is any.
     fn by_writing(end: io::Result<()>) -> Option<Self> {
         let error = end.err()?;
         if error.kind() == io::ErrorKind::BrokenPipe {

@@ -1,4 +1,5 @@
-//! `doctor HOST`: every step to a host, one after the other, and what to do about the one that fails.
+//! `doctor HOST`: every step to a host, one after the other, and what to do about the one that
+//! fails.
 
 use std::io;
 use std::time::Duration;
@@ -41,7 +42,7 @@ struct Step<'a> {
     hint: Option<String>,
 }
 
-/// Examines a host and gives the exit status: 0 when all is well, else 125.
+/// Examines a host and returns the exit status: 0 when all is well, else 125.
 ///
 /// # Errors
 /// When the command line makes no sense, or this machine can't do it.
@@ -169,7 +170,7 @@ fn write_line(line: &str) -> io::Result<()> {
     writeln!(io::stdout(), "{line}")
 }
 
-/// Who we are, and for how long.
+/// Returns who we are, and for how long.
 fn certificate(doctor: &Doctor) -> Result<String, WireError> {
     let files = ClientFiles::from(&doctor.layout);
     let unusable =
@@ -197,7 +198,7 @@ fn validity(certificate: &Certificate) -> String {
     }
 }
 
-/// What the handshake agreed on, and with whom.
+/// Returns what the handshake agreed on, and with whom.
 fn session(tls: &CommonState) -> String {
     let suite = tls.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()));
     let group = tls.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));

@@ -22,10 +22,10 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// The same, or `0` for no time at all.
+/// Reads a duration, or `0` for no time at all.
 ///
 /// # Errors
-/// As [`parse`].
+/// The text of [`parse`].
 pub(crate) fn parse_or_none(text: &str) -> Result<Duration, String> {
     if text.trim() == "0" { Ok(Duration::ZERO) } else { parse(text) }
 }

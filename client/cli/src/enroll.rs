@@ -19,7 +19,7 @@ use crate::text::{self, Tone};
 /// For a renewal that nobody waits for.
 const IN_OWN_TIME: Duration = Duration::from_secs(20);
 
-/// Enrolls, or renews, and gives the exit status.
+/// Enrolls, or renews, and returns the exit status.
 ///
 /// # Errors
 /// When it is refused or can't be done; no identity is half written.

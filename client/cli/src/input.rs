@@ -20,8 +20,8 @@ const SMALL: usize = 4 * 1024;
 /// Blocks that may wait for the connection.
 const WAITING: usize = 2;
 
-/// Whether standard input is /dev/null (null(4): device 1, 3), as of a service: the command then gets
-/// its own, and nothing is read or sent.
+/// Returns whether standard input is /dev/null (null(4): device 1, 3), as of a service: the command
+/// then gets its own, and nothing is read or sent.
 pub(crate) fn is_nothing() -> bool {
     fstat(stdin()).is_ok_and(|found| {
         FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice
@@ -91,7 +91,7 @@ struct Spare {
 }
 
 impl Spare {
-    /// Gives a filled block away, and leaves an empty one in its place.
+    /// Hands a filled block out, and leaves an empty one in its place.
     fn swap(&mut self, block: &mut Vec<u8>) -> Bytes {
         let bytes = Bytes::from(mem::take(block));
         self.given.push_back(bytes.clone());

@@ -18,7 +18,7 @@ pub(crate) struct LinkNotices {
     busy: Busy,
 }
 
-/// That the host is busy, which is told once.
+/// How far the user knows that the host is busy.
 #[derive(Debug, Default)]
 enum Busy {
     #[default]
@@ -28,7 +28,7 @@ enum Busy {
 }
 
 impl LinkNotices {
-    /// Something happened; gives what to say about it now.
+    /// Takes a notice. Returns what to say about it now.
     pub(crate) fn handle(&mut self, notice: &Notice, now: Instant) -> Option<String> {
         match notice {
             Notice::Lost(_) => {
@@ -60,7 +60,7 @@ impl LinkNotices {
         self.busy = Busy::No;
     }
 
-    /// When to call [`LinkNotices::handle_timeout`].
+    /// Returns when to call [`LinkNotices::handle_timeout`].
     pub(crate) fn timeout(&self) -> Option<Instant> {
         let lost = self.pending.as_ref().map(|(at, _)| *at);
         let busy = match &self.busy {
@@ -70,7 +70,7 @@ impl LinkNotices {
         lost.into_iter().chain(busy).min()
     }
 
-    /// The time of [`LinkNotices::timeout`] came; gives what to say now.
+    /// Notes that the time of [`LinkNotices::timeout`] came. Returns what to say now.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<String> {
         if let Busy::Pending(at, text) = &mut self.busy
             && *at <= now

@@ -23,7 +23,7 @@ pub(crate) fn runtime() -> Result<Runtime, WireError> {
     })
 }
 
-/// What is left to do when output and result are out. Nobody waits for what comes of the renewal.
+/// Does what is left when output and result are out. Nobody waits for what comes of the renewal.
 pub(crate) async fn finish(run: &Run, client: Option<Client>) {
     let tell = run.output.verbosity != Verbosity::Quiet && io::stderr().is_terminal();
     renew_in_own_time(&run.connect.layout, tell);
@@ -35,12 +35,13 @@ pub(crate) async fn finish(run: &Run, client: Option<Client>) {
 /// Connects as the flags say.
 ///
 /// # Errors
-/// As [`Config::from_dir`] and [`Client::connect`].
+/// The failures of [`Config::from_dir`] and [`Client::connect`].
 pub(crate) async fn connect(run: &Run) -> Result<Client, WireError> {
     Client::connect(&config(run).await?, &run.connect.target).await
 }
 
-/// With which certificate: one that has ended costs its renewal here, any other is renewed afterwards.
+/// Reads the certificate: one that has ended costs its renewal here, any other is renewed
+/// afterwards.
 async fn config(run: &Run) -> Result<Config, WireError> {
     let config = Config::from_dir(run.connect.layout.dir())?;
     let config = config.connect_timeout(run.connect.timeout).compress(run.connect.compress);
@@ -51,7 +52,7 @@ async fn config(run: &Run) -> Result<Config, WireError> {
     Ok(config)
 }
 
-/// The command of these words, with everything that the flags say of it.
+/// Builds the command of these words, with everything that the flags say of it.
 pub(crate) fn command(run: &Run, words: &CommandSpec, client: &Client) -> Command {
     let mut command = match words {
         CommandSpec::Shell(line) => client.shell(line),
@@ -89,12 +90,12 @@ pub(crate) fn command(run: &Run, words: &CommandSpec, client: &Client) -> Comman
     command
 }
 
-/// The report of a command that never reached its host.
+/// Returns the report of a command that never reached its host.
 pub(crate) fn not_started(host: &str, failure: WireError) -> Report {
     Report::without_job(host, Outcome::NotStarted, failure)
 }
 
-/// After a command: a renewal that is due is left to a process of its own, which nobody waits for.
+/// Leaves a renewal that is due to a process of its own, which nobody waits for.
 /// Once in two thirds of a life this costs the start of a process, and else a look at two files.
 fn renew_in_own_time(layout: &Layout, tell: bool) {
     if !renewal::is_time(layout, When::Due) {

@@ -173,7 +173,7 @@ pub(crate) struct Doctor {
 }
 
 impl Doctor {
-    /// As [`Run::resolve`].
+    /// Reads what was typed, as [`Run::resolve`] does.
     ///
     /// # Errors
     /// A usage failure, with its remedy.

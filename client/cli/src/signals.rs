@@ -81,8 +81,8 @@ pub(crate) async fn suspend(client: &Client) {
     client.resume();
 }
 
-/// The signals that are ignored, as a mask: bit 0 is signal 1 (proc_pid_status(5)). None when that
-/// can't be read.
+/// Returns the signals that are ignored, as a mask: bit 0 is signal 1 (proc_pid_status(5)); none
+/// when that can't be read.
 fn ignored() -> u64 {
     // It is not 2 KiB long, and each run pays for this: one read instead of the eight of a whole file.
     let mut status = [0; 8192];
@@ -137,7 +137,7 @@ enum Stage {
 }
 
 impl SignalEscalation {
-    /// A signal came.
+    /// Takes a signal. Returns what is to be done.
     pub(crate) fn handle_signal(&mut self, signal: Signal, now: Instant) -> Action {
         let interrupts = signal == Signal::INT || signal == Signal::QUIT;
         match self.stage {
@@ -155,7 +155,7 @@ impl SignalEscalation {
         }
     }
 
-    /// When to call [`SignalEscalation::handle_timeout`].
+    /// Returns when to call [`SignalEscalation::handle_timeout`].
     pub(crate) fn timeout(&self) -> Option<Instant> {
         match self.stage {
             Stage::Calm | Stage::Interrupted => None,
@@ -163,7 +163,7 @@ impl SignalEscalation {
         }
     }
 
-    /// The time of [`SignalEscalation::timeout`] came.
+    /// Notes that the time of [`SignalEscalation::timeout`] came. Returns what is to be done.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<Action> {
         match self.stage {
             Stage::Patient { signal, until } if until <= now => Some(self.kill(signal, now)),
@@ -172,7 +172,8 @@ impl SignalEscalation {
         }
     }
 
-    /// Waits for the time of a signal to be over, and returns the signal; waits for ever without one.
+    /// Waits for the time of a signal to be over, and returns the signal; waits for ever without
+    /// one.
     pub(crate) async fn over(self) -> Signal {
         match self.stage {
             Stage::Calm | Stage::Interrupted => pending().await,

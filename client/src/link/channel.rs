@@ -120,8 +120,8 @@ impl Channel {
 
     /// Goes onto a connection: as a start if none had it before, else to take it up.
     ///
-    /// A start that needs more of the server than every server can waits for its hello: a server that
-    /// does not know what was asked for would ignore it.
+    /// A start that needs more of the server than every server can waits for its hello: a server
+    /// that does not know what was asked for would ignore it.
     pub(super) fn attach_to(&mut self, connection: &mut Connection) -> Next {
         if self.sent == StartSent::Never && self.needs().next().is_some() {
             if connection.hello.is_none() {
@@ -187,7 +187,7 @@ impl Channel {
         self.send_input(connection);
     }
 
-    /// The present connection's server has named itself.
+    /// Notes which server process is behind the present connection.
     pub(super) fn learn(&mut self, instance: Instance) {
         if self.sent == StartSent::AwaitingHello {
             self.sent = StartSent::To(instance);
@@ -246,7 +246,7 @@ impl Channel {
         }
     }
 
-    /// Gives credit back for what the reader of a stream has taken away.
+    /// Returns credit for what the reader of a stream has taken away.
     pub(super) fn consumed(&mut self, stream: Stream, connection: Option<&mut Connection>) {
         self.streams.output(stream).consumed();
         if let (Some(connection), State::Running { .. }) = (connection, self.state) {
@@ -280,7 +280,8 @@ impl Channel {
         }
     }
 
-    /// Nobody waits for its end. What still comes for its channel is ignored, its exit answered.
+    /// Abandons the command: nobody waits for its end. What still comes for its channel is ignored,
+    /// its exit answered.
     pub(super) fn abandon(&mut self, connection: &mut Connection) {
         let Some(ch) = self.state.ch() else { return };
         if self.purpose == Purpose::Run {
@@ -291,7 +292,7 @@ impl Channel {
         connection.forget(ch);
     }
 
-    /// Says again on another connection what the server may not have heard.
+    /// Repeats on another connection what the server may not have heard.
     fn repeat_requests(&mut self, connection: &mut Connection) {
         let Some(ch) = self.state.ch() else { return };
         self.requests.signals(ch).for_each(|signal| connection.send(signal));

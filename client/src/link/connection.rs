@@ -26,8 +26,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const FLUSH: Duration = Duration::from_secs(2);
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// One connection. Dropped, it is gone at once: what it still had to say or hear is lost, which is what
-/// a resumption wants of the connection before.
+/// One connection. Dropped, it is gone at once: what it still had to say or hear is lost, which is
+/// what a resumption wants of the connection before.
 pub(crate) struct Connection {
     reader: Reader<ReadHalf<Box<dyn ByteStream>>>,
     sender: Sender,
@@ -53,8 +53,8 @@ pub(crate) enum Silence {
 }
 
 impl Connection {
-    /// Takes a fresh stream and says hello on it; `compress` asks for compression, which a server need
-    /// not give.
+    /// Takes a fresh stream and says hello on it; `compress` asks for compression, which a server
+    /// need not give.
     pub(crate) fn new(stream: Box<dyn ByteStream>, compress: bool) -> Self {
         let (mut reader, writer, sender) = split(stream, Role::Client, KEEPALIVE);
         let mut hello = own_hello();
@@ -93,7 +93,7 @@ impl Connection {
         self.sender.forget(ch);
     }
 
-    /// The next frame.
+    /// Waits for the next frame.
     ///
     /// # Cancel safety
     /// Nothing is lost when it is dropped.
@@ -113,7 +113,7 @@ impl Connection {
         }
     }
 
-    /// When [`Connection::silence`] wants to be asked.
+    /// Returns when [`Connection::silence`] wants to be asked.
     pub(crate) fn timeout(&self) -> Instant {
         match self.since() {
             Some(since) if self.asked => since + SILENT,
@@ -122,8 +122,8 @@ impl Connection {
         }
     }
 
-    /// Asks the server for a sign of life when the time has come, and says whether it has been silent
-    /// for too long.
+    /// Asks the server for a sign of life when the time has come. Returns whether it has been
+    /// silent for too long.
     pub(crate) fn silence(&mut self, now: Instant) -> Silence {
         self.clear_pending();
         let idle = self.reader.last_heard() + self.keepalive();
@@ -143,7 +143,7 @@ impl Connection {
         if now >= since + SILENT { Silence::Since(since) } else { Silence::None }
     }
 
-    /// Whether anything was heard since the first unanswered frame was sent.
+    /// Returns whether anything was heard since the first unanswered frame was sent.
     pub(crate) fn is_answered(&self) -> bool {
         self.since().is_none()
     }
@@ -154,7 +154,7 @@ impl Connection {
         self.asked = false;
     }
 
-    /// Since when something is unanswered.
+    /// Returns since when something is unanswered.
     pub(crate) fn since(&self) -> Option<Instant> {
         self.unanswered.filter(|&since| self.reader.last_heard() <= since)
     }
@@ -173,10 +173,10 @@ impl Connection {
         })
     }
 
-    /// Sends what waits, closes TLS and the sending side, and reads away what still comes: bytes that
-    /// nobody reads would make the kernel reset the connection, and what was sent last could be lost.
-    /// An idle server has nothing to send, and is not waited for: all that could be lost is a `done`,
-    /// and an end is kept a while longer for nobody.
+    /// Sends what waits, closes TLS and the sending side, and reads away what still comes: bytes
+    /// that nobody reads would make the kernel reset the connection, and what was sent last could
+    /// be lost. An idle server has nothing to send, and is not waited for: all that could be lost
+    /// is a `done`, and an end is kept a while longer for nobody.
     pub(crate) async fn close(mut self, is_idle: bool) {
         self.sender.close();
         if self.broken.is_none() {
@@ -203,7 +203,7 @@ async fn joined(writer: &mut JoinHandle<Result<(), ConnectionError>>) -> Connect
     }
 }
 
-/// Until then; without a time, for ever.
+/// Waits until then; without a time, for ever.
 pub(crate) async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,

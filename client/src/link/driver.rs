@@ -29,8 +29,8 @@ mod healing;
 
 /// The grace of a server that has not said its own.
 const GRACE: Duration = Duration::from_secs(10);
-/// Bytes of output after which others have a turn: part of one stream's credit, so that some is given
-/// back while the rest still comes.
+/// Bytes of output after which others have a turn: part of one stream's credit, so that some is
+/// given back while the rest still comes.
 const YIELD_EVERY: usize = CREDIT as usize / 8;
 /// The longest grace that is believed: past a day, nobody waits.
 const LONGEST_GRACE: Duration = Duration::from_secs(86_400);
@@ -118,8 +118,9 @@ impl ConnectionDriver {
         self.close(closed).await;
     }
 
-    /// Lets the readers take away what came, before all credit is used up: on a runtime of one thread
-    /// nobody else would run as long as the socket has more, and the server would have to wait.
+    /// Lets the readers take away what came, before all credit is used up: on a runtime of one
+    /// thread nobody else would run as long as the socket has more, and the server would have to
+    /// wait.
     async fn yield_after(&mut self, bytes: usize) {
         self.since_yield += bytes;
         if self.since_yield >= YIELD_EVERY {
@@ -159,7 +160,7 @@ impl ConnectionDriver {
         [silence, self.healing.due, given_up, rested].into_iter().flatten().min()
     }
 
-    /// Whether silence means anything now.
+    /// Returns whether silence means anything now.
     fn watches(&self) -> bool {
         !self.suspended && self.channels.values().any(|channel| channel.resting().is_none())
     }

@@ -45,7 +45,7 @@ impl Input {
         self.outgoing.finish();
     }
 
-    /// The next frame to send: data, at last the end.
+    /// Returns the next frame to send: data, at last the end.
     pub(super) fn next(&mut self, ch: u32) -> Option<Frame> {
         if self.closed {
             return None;
@@ -97,13 +97,13 @@ impl Input {
         Ok(())
     }
 
-    /// Goes back to the beginning; false when it is no longer here.
+    /// Goes back to the beginning. Returns false when that is no longer here.
     pub(super) fn rewind(&mut self) -> bool {
         self.end_sent = false;
         self.outgoing.resume(0) == Ok(0)
     }
 
-    /// Nobody reads it any more: further writes fail.
+    /// Ends it because nobody reads it any more: further writes fail.
     pub(super) fn close(&mut self) {
         self.closed = true;
         self.room.close();

@@ -51,7 +51,7 @@ pub(crate) struct NewChannel {
     pub(crate) id: u64,
     /// What is asked for.
     pub(crate) start: StartSource,
-    /// Whether it is to run.
+    /// For a command that is to run, or for a question.
     pub(crate) purpose: Purpose,
     pub(crate) reporter: Reporter,
     pub(crate) stdout: Feed,
@@ -103,7 +103,7 @@ impl Handle {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Gives an order; when the task is gone, there is nobody whom it could concern.
+    /// Sends an order; when the task is gone, there is nobody whom it could concern.
     pub(crate) fn order(&self, order: Order) {
         let _ = self.orders.send(order);
     }

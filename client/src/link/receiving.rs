@@ -38,7 +38,7 @@ impl Receiving {
         }
     }
 
-    /// The server goes on at `offset`, which is behind what came if bytes were lost in between.
+    /// Goes on at the server's `offset`, which is behind what came if bytes were lost in between.
     pub(super) fn resume(&mut self, algorithm: Algorithm, offset: u64) {
         if self.stopped || self.ended.is_some() {
             return;
@@ -53,7 +53,7 @@ impl Receiving {
         }
     }
 
-    /// Bytes received, counted from offset 0.
+    /// Returns the bytes received, counted from offset 0.
     pub(super) fn received(&self) -> u64 {
         self.incoming.as_ref().map_or(0, RecvStream::received)
     }
@@ -106,19 +106,19 @@ impl Receiving {
         Err(Corrupt { stream: self.stream, what }.into())
     }
 
-    /// Whether of `total` bytes some were not received.
+    /// Returns whether of `total` bytes some were not received.
     pub(super) fn lacks(&self, total: u64) -> bool {
         self.truncated || self.received() < total
     }
 
-    /// The reader has taken bytes away.
+    /// Notes that the reader has taken bytes away.
     pub(super) fn consumed(&mut self) {
         if let (Some(incoming), Some(feed)) = (&mut self.incoming, &self.feed) {
             incoming.consume(feed.consumed());
         }
     }
 
-    /// The reader has gone. Says whether the server has to know.
+    /// Notes that the reader has gone. Returns whether the server has to know.
     pub(super) fn stop(&mut self) -> bool {
         if self.ended.is_none() {
             self.stopped = true;
@@ -127,7 +127,7 @@ impl Receiving {
         self.stopped
     }
 
-    /// Whether the server has to be told, once more, that nobody reads it.
+    /// Returns whether the server has to be told, once more, that nobody reads it.
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped && self.ended.is_none()
     }
@@ -137,7 +137,7 @@ impl Receiving {
         self.feed = None;
     }
 
-    /// A window, if enough has changed since the last; with `again`, in any case.
+    /// Returns a window, if enough has changed since the last; with `again`, in any case.
     pub(super) fn window(&mut self, ch: u32, again: bool) -> Option<Window> {
         if self.stopped || self.ended.is_some() {
             return None;

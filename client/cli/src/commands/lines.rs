@@ -103,7 +103,7 @@ impl Lines {
         self.count.is_none_or(|count| self.given < count)
     }
 
-    /// The next line that asks for something; none at the end, or after an error.
+    /// Waits for the next line that asks for something; none at the end, or after an error.
     ///
     /// # Errors
     /// When standard input can't be read.

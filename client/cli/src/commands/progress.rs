@@ -27,7 +27,8 @@ pub(super) struct Progress {
     written: Written,
     host: String,
     verbosity: Verbosity,
-    /// Whether the state has a line: results that go to a terminal show by themselves how far it is.
+    /// Whether the state has a line: results that go to a terminal show by themselves how far it
+    /// is.
     drawn: bool,
     /// When to draw it again, if it has changed.
     due: Option<Instant>,
@@ -45,14 +46,14 @@ impl Progress {
         Self { stderr, written, host, verbosity, drawn, due: None, notices }
     }
 
-    /// A command ended.
+    /// Notes that a command ended.
     pub(super) fn handle_end(&mut self, now: Instant) {
         if self.drawn {
             self.due.get_or_insert(now + PAUSE);
         }
     }
 
-    /// A command noticed something. Its place in a queue interests nobody: others run.
+    /// Takes a notice of a command. Its place in a queue interests nobody: others run.
     pub(super) fn handle_notice(&mut self, notice: &Notice, now: Instant) {
         if matches!(notice, Notice::Lost(_) | Notice::Resumed(_)) {
             let notices = self.notices.handle(notice, now);
@@ -74,7 +75,7 @@ impl Progress {
         }
     }
 
-    /// Says the last state, and waits until all is written.
+    /// Prints the last state, and waits until all is written.
     pub(super) async fn finish(self, tally: &Tally) {
         if self.drawn {
             self.say(format!("{CLEAR}rcmd: {tally}\n"));

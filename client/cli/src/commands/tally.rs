@@ -18,12 +18,12 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Of nothing yet; `total` is how many there will be, if that is known.
+    /// Returns a tally of nothing yet; `total` is how many there will be, if that is known.
     pub(super) fn new(total: Option<u64>) -> Self {
         Self { total, ..Self::default() }
     }
 
-    /// A command ended.
+    /// Counts a command that ended.
     pub(super) fn add(&mut self, report: &Report) {
         self.done += 1;
         let well = report.outcome == Outcome::Exited && report.code == Some(0);
@@ -36,7 +36,7 @@ impl Tally {
         }
     }
 
-    /// The exit status of all, as of several hosts: the least certain of them decides.
+    /// Returns the exit status of all, as of several hosts: the least certain of them decides.
     pub(super) fn status(&self) -> u8 {
         match self {
             Self { unknown: true, .. } => status::UNKNOWN,

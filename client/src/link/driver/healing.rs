@@ -119,8 +119,8 @@ impl ConnectionDriver {
         self.healing.lost = Some(reason.to_owned());
     }
 
-    /// Ends all commands for one reason. With `nothing_ran`, those that no other connection had did not
-    /// start.
+    /// Ends all commands for one reason. With `nothing_ran`, those that no other connection had did
+    /// not start.
     pub(super) fn end_all(&mut self, failure: &WireError, nothing_ran: bool) {
         for channel in self.channels.values_mut() {
             let _ended = if nothing_ran && channel.is_fresh() {
@@ -134,7 +134,7 @@ impl ConnectionDriver {
         self.rest();
     }
 
-    /// Whether no other connection is being made.
+    /// Returns whether no other connection is being made.
     pub(super) fn is_idle(&self) -> bool {
         self.healing.attempt.is_none() && self.healing.due.is_none()
     }
@@ -154,8 +154,8 @@ impl ConnectionDriver {
         self.dial_soon();
     }
 
-    /// Takes a new connection. The one before is dropped first, with all that it may still have said:
-    /// only then do the offsets that each channel states stay true.
+    /// Takes a new connection. The one before is dropped first, with all that it may still have
+    /// said: only then do the offsets that each channel states stay true.
     pub(super) fn adopt(&mut self, stream: Box<dyn ByteStream>) {
         self.healing.attempt = None;
         self.healing.dial_error = None;
@@ -233,7 +233,7 @@ impl ConnectionDriver {
     }
 }
 
-/// The same attempt, given up when it takes longer.
+/// Limits the time of an attempt.
 fn within(limit: Duration, dialing: Dialing) -> Dialing {
     Box::pin(async move {
         timeout(limit, dialing).await.unwrap_or_else(|_| {

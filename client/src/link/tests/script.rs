@@ -166,7 +166,7 @@ impl Peer {
         self.stream.write_all(&bytes).await.expect("a writable pipe");
     }
 
-    /// Says both ends and the exit of a command that wrote `stdout` and ended with 0.
+    /// Sends both ends and the exit of a command that wrote `stdout` and ended with 0.
     pub(super) async fn say_end(&mut self, ch: u32, stdout: &[u8]) {
         self.say(end(ch, Stream::Stdout, stdout)).await;
         self.say(end(ch, Stream::Stderr, b"")).await;
