@@ -31,8 +31,8 @@ use bucket::Bucket;
 use queue::FairQueue;
 pub(crate) use throttle::Backoff;
 
-/// Hands out slots to run. Some commands run at once, some wait, and others are told when to try again.
-/// Slots go round between identities, so no identity's commands hold up another's.
+/// Hands out slots to run. Some commands run at once, some wait, and others are told when to try
+/// again. Slots go round between identities, so no identity's commands hold up another's.
 #[derive(Debug)]
 pub(crate) struct Admission {
     running: usize,
@@ -55,9 +55,9 @@ pub(crate) struct RunSlot {
     who: Arc<str>,
 }
 
-/// A start that was let in and has neither a slot nor a place in the queue yet. It counts as waiting
-/// until this is dropped, so that starts that are resolved at the same time don't all take the last
-/// place.
+/// A start that was let in and has neither a slot nor a place in the queue yet. It counts as
+/// waiting until this is dropped, so that starts that are resolved at the same time don't all take
+/// the last place.
 #[derive(Debug)]
 pub(crate) struct Entering {
     admission: Arc<Admission>,
@@ -150,8 +150,8 @@ impl Admission {
         Ok(QueueTicket { admission, who: who.to_owned(), number, position, wait, slot })
     }
 
-    /// Checks that there is a slot or a place in the queue; a place alone if the command `waits` already.
-    /// Those that starts let in before will take are not free.
+    /// Checks that there is a slot or a place in the queue; a place alone if the command `waits`
+    /// already. Those that starts let in before will take are not free.
     fn check_room(
         &self,
         state: &mut State,

@@ -1,15 +1,15 @@
-//! The audit: who asked for what, what was started, how it ended; written down before it happens.
+//! The audit: who asked for what, what was started, how it ended; recorded before it happens.
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`record`], [`text`], `redact` | what is written; bytes in it; secrets left out of it |
-//! | `chain`, `walk` | lines that prove the lines before them, written and followed |
+//! | [`record`], [`text`], `redact` | records; the bytes in them; secrets left out of them |
+//! | `chain`, `walk` | lines that prove the lines before them: written, and checked one after another |
 //! | `writer`, `syncer`, `journal` | the file; the disk, signatures, rotation; systemd's copy |
-//! | `recover` | what the server before this one left |
-//! | [`verify`](mod@verify), [`show`] | the log read again, by whoever wants to know |
+//! | `recover` | the end of the log that the last server left |
+//! | [`verify`](mod@verify), [`show`] | the readers of the log |
 //!
-//! A line is written, by write(2), before what it speaks of takes effect; with `sync = "each"` a
-//! start also waits until the disk has it. When that fails, nothing new is started.
+//! A line is written, by write(2), before what it records takes effect; with `sync = "each"` a
+//! start also waits until the line is on disk. When that fails, no further command is started.
 
 mod chain;
 mod error;
@@ -74,7 +74,7 @@ pub struct Audit {
     _lock: File,
 }
 
-/// A start that was written down; its end is, at the latest when this is dropped.
+/// A start that was recorded. Its end is recorded too, at the latest when this is dropped.
 #[derive(Debug)]
 pub struct AuditedStart {
     audit: Arc<Audit>,
@@ -82,11 +82,11 @@ pub struct AuditedStart {
 }
 
 impl Audit {
-    /// Goes on with the log of `settings.folder`: ends what the server before this one left without
-    /// an end, and says that a server runs.
+    /// Continues the log of `settings.folder`: records ends for what the last server left without,
+    /// and the start of this one.
     ///
     /// # Errors
-    /// Why there is no log; the server must not run then.
+    /// The reason why there is no log; then the server must not run.
     pub fn open(settings: &AuditSettings, signer: Signer) -> Result<Arc<Self>, AuditError> {
         let folder = &settings.folder;
         let failed = |error| AuditError::Io { path: folder.clone(), error };
@@ -129,10 +129,11 @@ impl Audit {
         }))
     }
 
-    /// Somebody asks for a command. One of [`Audit::start`] and [`Audit::refused`] is to follow.
+    /// Records that a peer asks for a command. [`Audit::start`], [`Audit::denied`] or
+    /// [`Audit::refused`] must follow.
     ///
     /// # Errors
-    /// `resources` when it can't be written down; then nothing may run.
+    /// `resources` when it can't be recorded; then nothing may run.
     pub fn attempt(
         &self,
         peer: &Peer,
@@ -160,7 +161,7 @@ impl Audit {
         })))
     }
 
-    /// The policy denies an attempt, or taking up a job again.
+    /// Records that the policy denies an attempt, or taking up a job again.
     pub fn denied(&self, peer: &Peer, job: Option<&JobId>, denial: &Denial) {
         let event = Event::Denial {
             job: job.map(ToString::to_string),
@@ -169,11 +170,11 @@ impl Audit {
             rules: denial.rules.clone(),
             reason: denial.reason.clone(),
         };
-        // Whatever becomes of it, nothing runs; the gap is written down when there is room.
+        // Nothing runs in any case; the gap is recorded when there is room.
         let _ = self.note(event);
     }
 
-    /// Nothing of an attempt runs, for another reason than the policy.
+    /// Records that an attempt is refused for another reason than the policy.
     pub fn refused(&self, peer: &Peer, job: &JobId, failure: &WireError) {
         let _ = self.note(Event::Refusal {
             job: job.to_string(),
@@ -183,13 +184,13 @@ impl Audit {
         });
     }
 
-    /// A command is about to be started. With `sync = "each"` this waits for the disk.
+    /// Records that a command is about to start. With `sync = "each"` this waits for the disk.
     ///
     /// # Errors
-    /// `resources` when it can't be written down or synced; then it must not be started.
+    /// `resources` when it can't be recorded or synced; then the command must not be started.
     ///
     /// # Cancel safety
-    /// The start may then be written, and has its end.
+    /// When the future is dropped, the start may have been recorded; then its end is recorded too.
     pub async fn start(
         self: &Arc<Self>,
         user: &[u8],
@@ -217,7 +218,7 @@ impl Audit {
         Ok(started)
     }
 
-    /// Files were read again. `signer` is the key that signs from now on, if it may be another.
+    /// Records that files were read again. `signer` signs from now on, if it is given.
     pub fn reloaded(&self, what: &str, failure: Option<String>, signer: Option<Signer>) {
         let event = Event::Reload { what: what.to_owned(), failure };
         self.shared.write(|writer| {
@@ -231,7 +232,7 @@ impl Audit {
         });
     }
 
-    /// A peer's connection or commands are ended because it may not have them any more.
+    /// Records that a peer's connection or commands are ended because they are no longer permitted.
     pub fn cut(&self, peer: &Peer, reason: &str) {
         let event = Event::Cut {
             peer: peer.user().to_owned(),
@@ -241,7 +242,7 @@ impl Audit {
         self.shared.write(|writer| writer.note_late(event));
     }
 
-    /// The host's own certificate was renewed, or could not be.
+    /// Records that the host's own certificate was renewed, or could not be.
     pub fn enrollment(&self, what: &str, failure: Option<String>) {
         let event = Event::Enrollment { what: what.to_owned(), failure };
         self.shared.write(|writer| writer.note_late(event));
@@ -251,7 +252,7 @@ impl Audit {
         self.shared.write(|writer| writer.note(&event)).map_err(|error| unwritable(&error))
     }
 
-    /// Says that the server has stopped, signs and syncs. Nothing may be noted after it.
+    /// Records that the server has stopped, signs and syncs. Nothing may be recorded after it.
     pub fn close(&self) {
         self.shared.end();
         let thread = self.syncer.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -272,7 +273,7 @@ impl Audit {
 }
 
 impl AuditedStart {
-    /// The command has ended. `None` when there is no room for it yet.
+    /// Records the end of the command; returns `None` when there is no room for it yet.
     pub fn end(mut self, exit: &Exit) -> Option<AuditHead> {
         let failure = exit.failure();
         let event = Event::End(Box::new(EndRecord {
@@ -291,7 +292,7 @@ impl AuditedStart {
 }
 
 impl AuditedStart {
-    /// An end without a process that was seen to end.
+    /// Records an end although no process was seen to end.
     fn note(&mut self, outcome: &str, failure: &WireError) {
         let Some(job) = self.job.take() else { return };
         let event = Event::without_process(job, outcome, failure.kind.as_str(), &failure.message);

@@ -51,8 +51,8 @@ use crate::{
     trust::Peer,
 };
 
-/// The policy of a new host, which permits the group `admin` everything: what `policy init` writes, and
-/// `rcmd-certs quickstart` too.
+/// The policy of a new host, which permits the group `admin` everything: what `policy init` writes,
+/// and `rcmd-certs quickstart` too.
 pub const INITIAL: &str = include_str!("../../certs/authority/src/policy.cedar");
 
 /// The digest of no program.
@@ -104,8 +104,8 @@ impl AuthorizedRequest {
     }
 }
 
-/// Decides on one request and makes a permit for its plan. Does no I/O: everything that the decision
-/// depends on is an argument.
+/// Decides on one request and makes a permit for its plan. Does no I/O: everything that the
+/// decision depends on is an argument.
 ///
 /// # Errors
 /// The denial, for the client and the log.
@@ -239,8 +239,8 @@ pub fn permission(judged: &Authorization, facts: &HostFacts) -> String {
     format!("permitted: {program} as {account} in {cwd}, by the rule {rules}")
 }
 
-/// Returns a shell line as a request for `--exec`, if it means the same there: that may be permitted
-/// where the shell is not.
+/// Returns a shell line as a request for `--exec`, if it means the same there: that may be
+/// permitted where the shell is not.
 pub fn plain_words(request: &Request) -> Option<Request> {
     let line = request.args().first().filter(|_| request.mode() == Mode::Shell)?;
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+@%:,= \t".contains(byte);

@@ -130,8 +130,8 @@ impl ServerState {
         })
     }
 
-    /// Reloads certificates, keys and the revocation list, and records the result in the audit, which the
-    /// new key signs from then on.
+    /// Reloads certificates, keys and the revocation list, and records the result in the audit,
+    /// which the new key signs from then on.
     ///
     /// # Errors
     /// When they can't be used; then nothing has changed.

@@ -1,4 +1,5 @@
-//! Whom the server trusts: certificates, keys and lists as they are in use, and the peers judged by them.
+//! Whom the server trusts: certificates, keys and lists as they are in use, and the peers judged by
+//! them.
 
 mod peer;
 mod store;

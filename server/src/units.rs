@@ -52,8 +52,8 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
-/// A number of starts in a span of time, written like `20/s`, `600/10m` or `unlimited`. All of them may
-/// come at once; then one more with each part of the span. The greater rate is the faster one.
+/// A number of starts in a span of time, written like `20/s`, `600/10m` or `unlimited`. All of them
+/// may come at once; then one more with each part of the span. The greater rate is the faster one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// Time from one start to the next; zero for no limit.

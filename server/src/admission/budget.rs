@@ -36,8 +36,8 @@ impl Budget {
         self.free() > 0
     }
 
-    /// Returns the bytes that one stream may hold now: equal for all streams, and less the more they
-    /// hold together.
+    /// Returns the bytes that one stream may hold now: equal for all streams, and less the more
+    /// they hold together.
     pub(crate) fn each(&self) -> u64 {
         HELD_ALWAYS.max((self.free() / STREAMS) as u64)
     }

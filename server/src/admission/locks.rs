@@ -6,9 +6,9 @@
 //!  LockWaiter ---------------------------> LockTurn ------------------------------> LockGuard
 //! ```
 //!
-//! A guard lives as long as its command, and as long as the command's tree if somebody ended that. It is
-//! released when dropped, so no way of ending forgets it. A lock file on disk protects it when the
-//! server is killed: see `locks/lock_file.rs`.
+//! A guard lives as long as its command, and as long as the command's tree if somebody ended that.
+//! It is released when dropped, so no way of ending forgets it. A lock file on disk protects it
+//! when the server is killed: see `locks/lock_file.rs`.
 
 mod lock_file;
 
@@ -151,8 +151,8 @@ impl LockWaiter {
     /// Waits for the lock.
     ///
     /// # Errors
-    /// `busy` when it was not free in time, or a process of its last holder can't be killed; `resources`
-    /// when its file can't be written.
+    /// `busy` when it was not free in time, or a process of its last holder can't be killed;
+    /// `resources` when its file can't be written.
     pub(crate) async fn acquire(mut self) -> Result<LockGuard, WireError> {
         let Ok(Ok(turn)) = timeout_at(self.until, &mut self.turn).await else {
             return Err(self.locks.held(|held| match held.get(&self.name) {
@@ -164,10 +164,12 @@ impl LockWaiter {
         Ok(LockGuard { file, _turn: turn })
     }
 
-    /// Takes the lock's file and writes the job's name into it, when no process of the last job lives.
+    /// Takes the lock's file and writes the job's name into it, when no process of the last job
+    /// lives.
     async fn take_file(&self) -> Result<LockFile, WireError> {
         let mut file = loop {
-            // Small files in our own folder, and nothing is synced: this does not block the runtime.
+            // Small files in our own folder, and nothing is synced: this does not block the
+            // runtime.
             match LockFile::take(&self.locks.folder, &self.name)
                 .map_err(|error| self.failed(&error))?
             {
@@ -202,7 +204,8 @@ impl LockWaiter {
 
 impl Drop for LockWaiter {
     fn drop(&mut self) {
-        // Leaves the queue before the receiver is gone; a turn that came passes on by being dropped.
+        // Leaves the queue before the receiver is gone; a turn that came passes on by being
+        // dropped.
         self.locks.held(|held| {
             if let Some(held) = held.get_mut(&self.name) {
                 held.queue.retain(|queued| queued.holder.job != self.holder.job);
@@ -212,8 +215,9 @@ impl Drop for LockWaiter {
 }
 
 impl LockGuard {
-    /// Releases the lock after the job's last process is gone. A guard that is dropped instead leaves the
-    /// job's name in the file, and the next job first kills the processes that may be left.
+    /// Releases the lock after the job's last process is gone. A guard that is dropped instead
+    /// leaves the job's name in the file, and the next job first kills the processes that may be
+    /// left.
     pub(crate) fn release(self) {
         self.file.clear();
     }
@@ -240,8 +244,8 @@ impl Drop for LockTurn {
 }
 
 impl Held {
-    /// Returns the failure of a start that can't have the lock. It names the holder to the holder's own
-    /// identity and to members of its groups.
+    /// Returns the failure of a start that can't have the lock. It names the holder to the holder's
+    /// own identity and to members of its groups.
     fn busy(&self, name: &str, asker: &Identity) -> WireError {
         let Holder { who, job } = &self.holder;
         let share = |group| who.groups().contains(group);

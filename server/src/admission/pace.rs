@@ -18,7 +18,8 @@ impl Pace {
         }
     }
 
-    /// Returns when to try again at a queue of this length: by then, half of it is expected to be gone.
+    /// Returns when to try again at a queue of this length: by then, half of it is expected to be
+    /// gone.
     pub(super) fn retry_after(&self, waiting: usize) -> Duration {
         const UNKNOWN: Duration = Duration::from_secs(1);
         const LEAST: Duration = Duration::from_millis(100);

@@ -109,7 +109,8 @@ impl<T> FairQueue<T> {
         self.entering
     }
 
-    /// Counts a command that was let in, until [`FairQueue::has_entered`]. Returns the identity's name.
+    /// Counts a command that was let in, until [`FairQueue::has_entered`]. Returns the identity's
+    /// name.
     pub(super) fn let_in(&mut self, who: &str, limit: usize) -> Arc<str> {
         self.lane(who, limit).entering += 1;
         self.entering += 1;
@@ -202,8 +203,8 @@ impl<T> FairQueue<T> {
         None
     }
 
-    /// Returns how many run before the last in this identity's lane, if all of them may: with each of its
-    /// own, one of every other lane.
+    /// Returns how many run before the last in this identity's lane, if all of them may: with each
+    /// of its own, one of every other lane.
     pub(super) fn before(&self, who: &str) -> usize {
         let own = self.lanes.get(who).map_or(0, |lane| lane.queue.len());
         let others = self.lanes.iter().filter(|(other, _)| &***other != who);

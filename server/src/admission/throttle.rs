@@ -1,19 +1,20 @@
-//! Delays for refusals, so that a client that asks again and again costs no more than one that waits.
+//! Delays for refusals, so that a client that asks again and again costs no more than one that
+//! waits.
 
 use std::time::{Duration, Instant};
 
-/// Number of refusals that an identity gets at once, after a while without any: a client that starts
-/// more commands than there is room for learns so without delay.
+/// Number of refusals that an identity gets at once, after a while without any: a client that
+/// starts more commands than there is room for learns so without delay.
 const AT_ONCE: u32 = 256;
-/// Time between the answers past those: 100 a second. Clients that try again when they are told to are
-/// served at that pace as fast as commands end.
+/// Time between the answers past those: 100 a second. Clients that try again when they are told to
+/// are served at that pace as fast as commands end.
 const INTERVAL: Duration = Duration::from_millis(10);
-/// Maximum delay of an answer: well below the 3 s after which a client that has heard nothing looks for
-/// another connection.
+/// Maximum delay of an answer: well below the 3 s after which a client that has heard nothing looks
+/// for another connection.
 const LATEST: Duration = Duration::from_secs(1);
 
-/// Decides when an identity's refusals are answered: a bucket that fills up again, kept as the time at
-/// which it will be full.
+/// Decides when an identity's refusals are answered: a bucket that fills up again, kept as the time
+/// at which it will be full.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RefusalThrottle {
     full_at: Option<Instant>,
@@ -24,8 +25,8 @@ pub(super) struct RefusalThrottle {
 pub(crate) struct Backoff {
     /// Delay of the answer.
     pub delay: Duration,
-    /// Whether the connection must not be read meanwhile: so many answers wait already that the peer has
-    /// to wait too, to keep their number bounded.
+    /// Whether the connection must not be read meanwhile: so many answers wait already that the
+    /// peer has to wait too, to keep their number bounded.
     pub pause_reading: bool,
 }
 
@@ -36,8 +37,8 @@ impl RefusalThrottle {
         let delay = full_at.duration_since(now).saturating_sub(INTERVAL * (AT_ONCE - 1));
         if delay >= LATEST {
             // It takes nothing from the bucket, and its own connection is what bounds it: one that
-            // never waits gets 100 of these a second beside the identity's 100. Not for longer, since
-            // what else comes on that connection waits behind it.
+            // never waits gets 100 of these a second beside the identity's 100. Not for longer,
+            // since what else comes on that connection waits behind it.
             return Backoff { delay: INTERVAL, pause_reading: true };
         }
         self.full_at = Some(full_at + INTERVAL);

@@ -11,15 +11,15 @@ use sha2::{Digest as _, Sha256};
 
 /// The hash before the first line.
 pub(super) const GENESIS: AuditHead = AuditHead { seq: 0, hash: [0; 32] };
-/// Bytes of a line, its newline included. The largest request that the wire lets through takes less
-/// than 3 MiB, escaped.
+/// Maximum bytes of a line with its newline. The largest request of the protocol takes less than 3
+/// MiB, escaped.
 pub const LINE_LIMIT: usize = 4 << 20;
 
 const KEY: &[u8] = b",\"hash\":\"";
 const CLOSE: &[u8] = b"\"}";
 const TAIL: usize = KEY.len() + 64 + CLOSE.len();
 
-/// Ends a line: `line` is a JSON object, which gets its hash as the last member, and a newline.
+/// Completes a line: adds the hash as the last member of the JSON object, and a newline.
 pub(super) fn close(previous: &[u8; 32], line: &mut Vec<u8>) -> [u8; 32] {
     line.pop();
     let hash = link(previous, line);
@@ -32,8 +32,8 @@ pub(super) fn close(previous: &[u8; 32], line: &mut Vec<u8>) -> [u8; 32] {
     hash
 }
 
-/// The bytes that a line's hash covers, and the hash that it has; `None` if it has none. The line is
-/// without its newline.
+/// Splits a line without its newline into the bytes that its hash covers, and the hash; returns
+/// `None` if there is no hash.
 pub(super) fn open(line: &[u8]) -> Option<(&[u8], [u8; 32])> {
     let (body, tail) = line.split_at_checked(line.len().checked_sub(TAIL)?)?;
     let digits = tail.strip_prefix(KEY)?.strip_suffix(CLOSE)?;
@@ -45,12 +45,12 @@ pub(super) fn open(line: &[u8]) -> Option<(&[u8], [u8; 32])> {
     Some((body, hash))
 }
 
-/// The hash of a line after `previous`.
+/// Returns the hash of a line after `previous`.
 pub(super) fn link(previous: &[u8; 32], body: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(previous).chain_update(body).finalize().into()
 }
 
-/// What a checkpoint's signature is over: the record before it.
+/// Returns the message that a checkpoint signs: number and hash of the record before it.
 pub(super) fn checkpoint(head: &AuditHead) -> Vec<u8> {
     let mut message = b"rcmd audit checkpoint 1\n".to_vec();
     message.extend_from_slice(&head.seq.to_be_bytes());

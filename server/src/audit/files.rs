@@ -7,18 +7,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The name of a file.
+/// Returns the name of a file.
 pub(super) fn name(number: u64) -> String {
     format!("audit-{number:08}.jsonl")
 }
 
-/// The number in a file's name.
+/// Returns the number in a file's name.
 fn number(name: &str) -> Option<u64> {
     let number = name.strip_prefix("audit-")?.strip_suffix(".jsonl")?.parse().ok()?;
     (self::name(number) == name).then_some(number)
 }
 
-/// The files of a folder, oldest first. Other names are passed over.
+/// Returns the log's files in a folder, oldest first; ignores other names.
 pub(crate) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -31,12 +31,12 @@ pub(crate) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(files)
 }
 
-/// Makes the folder, for its owner alone.
+/// Creates the folder, with access for its owner alone.
 pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// The file whose lock says that a server writes here.
+/// Opens the file whose lock a server holds while it writes here.
 pub(super) fn lock(folder: &Path) -> io::Result<File> {
     OpenOptions::new()
         .write(true)
@@ -46,12 +46,12 @@ pub(super) fn lock(folder: &Path) -> io::Result<File> {
         .open(folder.join("lock"))
 }
 
-/// A new file to append to.
+/// Creates a file to append to.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Makes sure that a name in the folder is on the disk.
+/// Syncs the names in the folder to disk.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
@@ -63,13 +63,13 @@ pub(super) enum LineEnd {
     Whole,
     /// With the file, in the middle of it.
     Torn,
-    /// It is longer than any line of ours; only the beginning was read.
+    /// The line is longer than any of ours; only its beginning was read.
     TooLong,
-    /// There was none: the file had ended before.
+    /// No line followed: the file had ended.
     File,
 }
 
-/// Reads the next line into `line`, or goes on with one that was torn.
+/// Reads the next line into `line`, or continues one that was torn.
 pub(super) fn next_line(
     reader: &mut impl BufRead,
     line: &mut Vec<u8>,

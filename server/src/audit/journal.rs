@@ -1,8 +1,8 @@
 //! A copy of each line for systemd's journal, by its native protocol
 //! (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
 //!
-//! The log of record is the file. The journal gets what it takes: lines wait for it in a bounded
-//! queue, and what does not fit is counted and said.
+//! The file is the log of record. Lines wait for the journal in a bounded queue; what does not fit
+//! is dropped, counted and logged.
 
 use std::{
     io,
@@ -19,12 +19,12 @@ use tracing::warn;
 
 use super::record::Event;
 
-/// Lines that may wait for the journal.
+/// Maximum number of lines that wait for the journal.
 const QUEUE: usize = 1024;
-/// Bytes of a line that go into one datagram; the kernel takes some 200 KiB.
+/// Maximum bytes of a line in a datagram; the kernel accepts some 200 KiB.
 const MOST: usize = 128 * 1024;
 
-/// The way to the journal.
+/// Sends lines to the journal.
 #[derive(Debug)]
 pub(super) struct Journal {
     queue: SyncSender<Vec<u8>>,
@@ -32,7 +32,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Gets ready to send. The journal need not be there yet, and may go and come.
+    /// Starts the thread that sends. The journal may be absent now, and may come and go.
     pub(super) fn start(socket: &Path) -> io::Result<Self> {
         let (queue, lines) = sync_channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
@@ -43,7 +43,7 @@ impl Journal {
         Ok(Self { queue, lost })
     }
 
-    /// Hands over a line of JSON.
+    /// Queues a line of JSON.
     pub(super) fn send(&self, line: &[u8], event: &Event, seq: u64) {
         if self.queue.try_send(datagram(line, event, seq)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -62,7 +62,7 @@ fn datagram(line: &[u8], event: &Event, seq: u64) -> Vec<u8> {
     if line.len() > MOST {
         fields.extend_from_slice(b"RCMD_TRUNCATED=1\n");
     }
-    // A line of the log has no newline in it, so that the simple form of a field will do.
+    // A line of the log contains no newline, so the simple form of a field is enough.
     fields.extend_from_slice(b"MESSAGE=");
     fields.extend_from_slice(line.get(..MOST).unwrap_or(line));
     fields.push(b'\n');

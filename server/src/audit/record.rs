@@ -1,22 +1,22 @@
-//! What is written down: one JSON object a line, version 1.
+//! The records of the audit: one JSON object a line, version 1.
 
 use serde::{Deserialize, Serialize};
 
 use super::text::Text;
 
-/// A line without its hash.
+/// A record, as a line without its hash.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Record<'a> {
     /// Its number, from 1, without gaps.
     pub seq: u64,
     /// When it was written, RFC 3339 in UTC.
     pub time: &'a str,
-    /// What it says.
+    /// The event.
     #[serde(flatten)]
     pub event: &'a Event,
 }
 
-/// What every line has, of whatever version.
+/// The members that a line of any version has.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 pub struct Stub {
     /// Its number.
@@ -25,30 +25,30 @@ pub struct Stub {
     pub time: String,
 }
 
-/// What happened. `transfer` is reserved.
+/// An event. The name `transfer` is reserved.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// A file begins; its first line, and nowhere else.
+    /// A file begins; always and only its first line.
     Open {
         /// Why.
         reason: Opening,
-        /// What came before; none in the first file of all.
+        /// The file before; `None` in the first file of all.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         previous: Option<Previous>,
-        /// Commands that were started and have no end yet.
+        /// Commands without an end.
         running: Vec<String>,
     },
-    /// The server began or ended its work.
+    /// The server started or stopped.
     Server {
-        /// Which of them.
+        /// Whether it started or stopped.
         state: Lifecycle,
-        /// Of the program.
+        /// The program's version.
         version: String,
         /// Its pid.
         pid: u32,
     },
-    /// Somebody asked for a command; a start, a denial or a refusal of the same job follows.
+    /// A peer asked for a command; a start, a denial or a refusal of the same job follows.
     Attempt(Box<Attempt>),
     /// A command is about to be started. Exactly one end of the same job follows.
     Start {
@@ -83,7 +83,8 @@ pub enum Event {
         /// Why, as the client was told.
         reason: String,
     },
-    /// Nothing ran for another reason. It stands without an attempt when what came made no request.
+    /// Nothing ran, for another reason. There is no attempt before it when the request was
+    /// malformed.
     Refusal {
         /// The job that there would have been.
         job: String,
@@ -121,7 +122,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failure: Option<String>,
     },
-    /// All lines before this one are this host's, says its key.
+    /// The host's key signs all lines before this one.
     Checkpoint {
         /// The public key, base64.
         key: String,
@@ -130,7 +131,7 @@ pub enum Event {
         /// The signature over number and hash of the line before, base64.
         signature: String,
     },
-    /// A file that was older than is kept was deleted.
+    /// A file was deleted because it was older than the configured age.
     Removed {
         /// The file.
         file: String,
@@ -139,28 +140,29 @@ pub enum Event {
         /// The hash of that.
         last_hash: String,
     },
-    /// The log could not be written for a while. Nothing was started in it.
+    /// The log could not be written for a while. Nothing was started meanwhile.
     Gap {
-        /// Records that were not written: attempts, starts and refusals of which nothing came.
+        /// Number of records that were not written: attempts, starts and refusals that had no
+        /// effect.
         missed: u64,
         /// Why.
         reason: String,
     },
 }
 
-/// Why a file begins.
+/// The reason why a file begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Opening {
     /// A server started.
     Start,
-    /// The file before was large or old enough.
+    /// The file before had reached its size or age.
     Rotation,
-    /// The file before could not be synced, so that its end may be lost in a power cut.
+    /// The file before could not be synced, so a power cut may lose its end.
     SyncFailed,
 }
 
-/// Where the file before a file ends.
+/// The end of the file before a file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Previous {
     /// Its name.
@@ -169,40 +171,40 @@ pub struct Previous {
     pub seq: u64,
     /// The hash of that.
     pub hash: String,
-    /// What stands behind that record, if anything does.
+    /// What follows that record, if anything does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub torn: Option<Torn>,
 }
 
-/// Bytes behind the last whole line of a file, as a kill or a power cut leaves them.
+/// Bytes after the last whole line of a file, as a kill or a power cut leaves them.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Torn {
-    /// How many.
+    /// Their number.
     pub bytes: u64,
     /// Their SHA-256.
     pub sha256: String,
 }
 
-/// What the server did.
+/// Whether the server started or stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lifecycle {
-    /// It takes connections from now on.
+    /// The server accepts connections from now on.
     Started,
-    /// Nothing of it runs any more.
+    /// No part of the server runs any more.
     Stopped,
 }
 
-/// What was asked for.
+/// What a peer asked for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Attempt {
-    /// The job that there will be.
+    /// The job, should it be started.
     pub job: String,
     /// Who asks.
     pub peer: String,
     /// The peer's groups.
     pub groups: Vec<String>,
-    /// Whether it came with a certificate for an emergency, which no list speaks of.
+    /// Whether the peer used an emergency certificate, which no revocation list covers.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub break_glass: bool,
     /// Where from.
@@ -220,7 +222,7 @@ pub struct Attempt {
     /// Whom it was to run as, if that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Text>,
-    /// The request digest: what was masked can be checked against it by who knows it.
+    /// The request digest: a reader who knows a redacted part can check it against this.
     pub digest: String,
 }
 
@@ -264,12 +266,12 @@ impl Event {
         }
     }
 
-    /// The end of a command of which nothing more is known.
+    /// Makes the end of a command of which nothing more is known.
     pub(super) fn lost(job: String, message: &str) -> Self {
         Self::without_process(job, "unknown", "lost", message)
     }
 
-    /// The end of a command of which no process was seen to end.
+    /// Makes the end of a command of which no process was seen to end.
     pub(super) fn without_process(job: String, outcome: &str, kind: &str, message: &str) -> Self {
         Self::End(Box::new(EndRecord {
             job,

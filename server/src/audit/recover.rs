@@ -1,4 +1,4 @@
-//! What a server finds when it starts: where the log ends, and which commands have no end.
+//! The end of the log that the last server left, and the commands that have no end in it.
 
 use std::{
     collections::BTreeSet,
@@ -21,17 +21,17 @@ use super::{
 /// Where the log ends.
 #[derive(Debug)]
 pub(super) struct Recovered {
-    /// The number of the next file.
+    /// Number of the next file.
     pub(super) number: u64,
     pub(super) head: AuditHead,
     pub(super) previous: Option<Previous>,
     pub(super) running: BTreeSet<String>,
-    /// The file that is damaged, and behind which record.
+    /// The file that is damaged, and the last record before the damage.
     pub(super) damaged: Option<(PathBuf, u64)>,
 }
 
-/// Reads the last file. One without a single whole line, which a crash at its very beginning leaves,
-/// is deleted: nothing in it ever took effect.
+/// Reads the last file. A file without a whole line was left by a crash at its beginning; it is
+/// deleted, since nothing in it ever took effect.
 pub(super) fn recover(folder: &Path) -> Result<Recovered, AuditError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -53,7 +53,8 @@ pub(super) fn recover(folder: &Path) -> Result<Recovered, AuditError> {
     })
 }
 
-/// `None` if there is no whole line in it, `Some(None)` if the first is not as it must be.
+/// Reads a file. Returns `None` if there is no whole line in it, `Some(None)` if the first is
+/// wrong.
 #[allow(clippy::option_option)] // Two questions, and one caller.
 fn read(number: u64, path: &Path) -> std::io::Result<Option<Option<Recovered>>> {
     let mut reader = BufReader::with_capacity(1 << 16, File::open(path)?);
@@ -84,7 +85,7 @@ fn read(number: u64, path: &Path) -> std::io::Result<Option<Option<Recovered>>> 
     })))
 }
 
-/// What stands behind the last line that fits.
+/// Returns length and hash of what follows the last valid line, if anything does.
 fn torn(mut file: File, good: u64) -> std::io::Result<Option<Torn>> {
     file.seek(SeekFrom::Start(good))?;
     let (mut hasher, mut bytes, mut block) = (Sha256::new(), 0, vec![0; 1 << 16]);

@@ -105,7 +105,8 @@ impl Redactor {
     }
 }
 
-/// Iterates over words, each with the blanks behind it. Quotes and backslashes hold a word together.
+/// Iterates over words, each with the blanks behind it. Quotes and backslashes hold a word
+/// together.
 struct Words<'a>(&'a str);
 
 impl<'a> Iterator for Words<'a> {

@@ -10,29 +10,29 @@ use serde::{Deserialize, Deserializer};
 use super::redact::Redactor;
 use crate::units::{Size, Span};
 
-/// Where systemd's journal takes records.
+/// The socket of systemd's journal.
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
 /// How the log is kept.
 #[derive(Clone, Debug)]
 pub struct AuditSettings {
-    /// Where its files are.
+    /// Folder of the log's files.
     pub folder: PathBuf,
-    /// When a line has to be on the disk.
+    /// When a line must be on disk.
     pub sync: SyncMode,
-    /// Bytes of a file after which another one is begun.
+    /// Bytes of a file after which a new one is begun.
     pub rotate_size: u64,
-    /// Age of a file after which another one is begun.
+    /// Age of a file after which a new one is begun.
     pub rotate_age: Duration,
-    /// Age after which a file is deleted; never, if there is none.
+    /// Age after which a file is deleted; `None` for never.
     pub keep: Option<Duration>,
-    /// Where the journal takes a copy, if it is to have one.
+    /// The journal's socket, if it is to get a copy.
     pub journald: Option<PathBuf>,
-    /// What is secret.
+    /// Replaces secrets.
     pub(super) redactor: Redactor,
 }
 
-/// When a line has to be on the disk.
+/// When a line must be on disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SyncMode {
@@ -43,7 +43,7 @@ pub enum SyncMode {
     Each,
 }
 
-/// The table as it is written.
+/// The configuration's table.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditFile {
@@ -70,7 +70,7 @@ impl Default for AuditFile {
 }
 
 impl AuditFile {
-    /// The settings, with the log under the server's folder.
+    /// Returns the settings, with the log under the server's folder.
     pub fn settings(self, server: &Path) -> AuditSettings {
         AuditSettings {
             folder: server.join("audit"),

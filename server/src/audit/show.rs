@@ -1,4 +1,4 @@
-//! The log for people: a line for each command that was asked for, when it is over.
+//! The log for people: one line for each command that was asked for, when it is over.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,22 +15,22 @@ use super::{
     text::{Text, write_json},
 };
 
-/// Commands that are remembered until they are over; the oldest goes when there are more. A server
-/// has far fewer.
+/// Maximum number of commands that are remembered until they are over; a server has far fewer. The
+/// oldest is forgotten when there are more.
 const OPEN: usize = 65_536;
 
-/// What is to be shown.
+/// Which records are shown, and how.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Of this peer alone.
+    /// Only those of this peer.
     pub peer: Option<String>,
-    /// Not before this.
+    /// None before this time.
     pub since: Option<Timestamp>,
-    /// Records as they are, instead of lines for people.
+    /// As JSON, instead of lines for people.
     pub json: bool,
 }
 
-/// Shows records one after the other.
+/// Shows records one after another.
 #[derive(Debug)]
 pub struct Show<W> {
     filter: Filter,
@@ -49,7 +49,7 @@ struct OpenCommand {
 }
 
 impl<W: Write> Show<W> {
-    /// Writes what fits `filter` to `out`.
+    /// Makes a view that writes to `out` what `filter` selects.
     pub fn new(filter: Filter, out: W) -> Self {
         Self { filter, out, open: HashMap::new(), order: VecDeque::new(), unreadable: 0 }
     }
@@ -57,14 +57,14 @@ impl<W: Write> Show<W> {
     /// Shows a file.
     ///
     /// # Errors
-    /// When it can't be read, or `out` not written.
+    /// When the file can't be read, or `out` can't be written.
     pub fn file(&mut self, reader: &mut impl BufRead) -> io::Result<()> {
         let (mut line, mut skipping) = (Vec::new(), false);
         loop {
             line.clear();
             let ended = files::next_line(reader, &mut line, LINE_LIMIT)?;
             match ended {
-                // The rest of a line that was too long is none of its own.
+                // This is the rest of a line that was too long.
                 LineEnd::Whole if std::mem::take(&mut skipping) => {}
                 LineEnd::Whole => self.line(&line)?,
                 LineEnd::TooLong => {
@@ -76,7 +76,7 @@ impl<W: Write> Show<W> {
         }
     }
 
-    /// Shows what has no end yet. Gives the number of lines that were no records.
+    /// Shows the commands that have no end yet. Returns the number of lines that were no records.
     ///
     /// # Errors
     /// When `out` can't be written.
@@ -116,7 +116,7 @@ impl<W: Write> Show<W> {
             self.open.remove(job);
         }
         if fits {
-            // Not the bytes of the file: those may be anybody's.
+            // Not the bytes of the file, which anybody may have written.
             let value: serde_json::Value = serde_json::from_slice(line)?;
             let mut safe = Vec::new();
             write_json(&value, &mut safe)?;
@@ -185,7 +185,7 @@ impl<W: Write> Show<W> {
         let began = asked.map_or(time, |asked| asked.time.as_str()).to_owned();
         let peer = asked.map(|asked| asked.peer.as_str()).or(peer).unwrap_or("?").to_owned();
         let command = asked.map_or(String::new(), |asked| asked.command.clone());
-        // Those at the front that are over need not be remembered.
+        // Commands at the front that are over need not be remembered.
         while self.order.front().is_some_and(|job| !self.open.contains_key(job)) {
             self.order.pop_front();
         }
@@ -236,7 +236,7 @@ fn ended(end: &EndRecord) -> String {
     }
 }
 
-/// Events beside commands; `-` stands for the server itself.
+/// Returns peer and description of an event that is not about a command; `-` is the server itself.
 fn other(event: &Event) -> Option<(&str, String)> {
     Some(match event {
         Event::Server { state: Lifecycle::Started, version, .. } => {
@@ -265,7 +265,7 @@ fn other(event: &Event) -> Option<(&str, String)> {
     })
 }
 
-/// A word as a shell would need it, so that its ends can be seen.
+/// Quotes a word as a shell would need it, so that its ends can be seen.
 fn quoted(word: &Text) -> String {
     let shown = word.shown();
     let plain = |c: char| c.is_alphanumeric() || "%+,-./:=@_*".contains(c);

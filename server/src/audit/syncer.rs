@@ -1,4 +1,4 @@
-//! The thread that brings the log to the disk, signs it, begins new files and deletes old ones.
+//! The thread that syncs the log, signs it, begins new files and deletes old ones.
 
 use std::{
     fs::{self, File},
@@ -20,25 +20,25 @@ use super::{
     writer::Writer,
 };
 
-/// Lines gather for so long before they are synced together; with the sync itself, that keeps a
-/// power cut's loss within 100 ms on a disk that takes less than half of that.
+/// Time in which lines gather before they are synced together. On a disk that syncs in less than 50
+/// ms, a power cut loses at most 100 ms of the log.
 const GATHER: Duration = Duration::from_millis(50);
-/// New lines are signed when there are so many of them,
+/// Number of new lines after which they are signed.
 const SIGN_LINES: u64 = 1000;
-/// or when the first of them is so old.
+/// Age of the first new line after which they are signed.
 const SIGN_AFTER: Duration = Duration::from_secs(10);
-/// What failed is tried again after this,
+/// First pause before something that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// and ever later up to this, since each attempt to go on after a failed sync is a new file.
+/// Longest pause: each attempt after a failed sync begins a new file.
 const RETRY_MOST: Duration = Duration::from_secs(60);
 
-/// What the threads share.
+/// The log as the server's threads and the syncer share it.
 #[derive(Debug)]
 pub(super) struct SharedLog {
     state: Mutex<State>,
-    /// Something was written, or is to end.
+    /// Notified when something was written, or the thread is to end.
     written: Condvar,
-    /// It is to end.
+    /// Notified when the thread is to end.
     ending: Condvar,
     pub(super) synced: watch::Sender<Synced>,
     settings: AuditSettings,
@@ -51,12 +51,12 @@ pub(super) struct State {
     closing: bool,
 }
 
-/// How far the disk has the log.
+/// How much of the log is on disk.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Synced {
-    /// All records up to this.
+    /// All records up to this one are.
     pub(super) upto: u64,
-    /// Of the records up to this nobody knows: a sync has failed.
+    /// Records up to this one may not be: a sync has failed.
     pub(super) failed: u64,
 }
 
@@ -75,7 +75,7 @@ impl SharedLog {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something with the writer, and has what was written synced.
+    /// Runs `act` with the writer, and has the result synced.
     pub(super) fn write<T>(&self, act: impl FnOnce(&mut Writer) -> T) -> T {
         let mut state = self.lock();
         let done = act(&mut state.writer);
@@ -87,14 +87,14 @@ impl SharedLog {
         done
     }
 
-    /// Ends the thread.
+    /// Tells the thread to end.
     pub(super) fn end(&self) {
         self.lock().closing = true;
         self.written.notify_all();
         self.ending.notify_all();
     }
 
-    /// Lives until [`SharedLog::end`].
+    /// Runs until [`SharedLog::end`] is called.
     pub(super) fn run(&self) {
         let (mut signed_at, mut opened) = (Instant::now(), Instant::now());
         let mut state = self.lock();
@@ -111,7 +111,7 @@ impl SharedLog {
             if state.dirty && self.settings.sync == SyncMode::Group {
                 state = self.wait(&self.ending, state, GATHER);
             }
-            // Errors come again with the next attempt to write, and are told there.
+            // An error comes again with the next attempt to write, and is reported there.
             let _ = state.writer.catch_up();
             let lines = state.writer.unsigned();
             if lines >= SIGN_LINES || (lines > 0 && signed_at.elapsed() >= SIGN_AFTER) {
@@ -150,7 +150,7 @@ impl SharedLog {
         state: MutexGuard<'a, State>,
         time: Duration,
     ) -> MutexGuard<'a, State> {
-        // A day, since some platforms can't add more to a clock.
+        // At most a day, since some platforms can't add more to a clock.
         let time = time.min(Duration::from_secs(86_400));
         on.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
     }
@@ -184,8 +184,8 @@ impl SharedLog {
         Ok(())
     }
 
-    /// A sync has failed: what the disk has of the file is not known and won't be (fsync(2)), so that
-    /// nothing more is written there.
+    /// Replaces the file after a failed sync: it is not known what is on disk (fsync(2)), so
+    /// nothing more is written into it.
     fn replace(&self, writer: &mut Writer, error: &io::Error) {
         error!(%error, "audit: it can't be synced; nothing is started until a new file can be");
         writer.give_up(format!("the log could not be synced: {error}"));
@@ -205,7 +205,7 @@ impl SharedLog {
         }
     }
 
-    /// Deletes files that are older than is kept, and writes down that they were there.
+    /// Deletes files that are older than the configured age, and records that they existed.
     pub(super) fn remove_old(&self, writer: &mut Writer) {
         let Some(keep) = self.settings.keep else { return };
         let current = writer.number();
@@ -235,7 +235,7 @@ fn sign(writer: &mut Writer) {
     }
 }
 
-/// What a file says of the one before it.
+/// Returns what a file records about the one before it.
 fn before(path: &Path) -> Option<Previous> {
     let mut line = Vec::new();
     files::next_line(&mut BufReader::new(File::open(path).ok()?), &mut line, LINE_LIMIT).ok()?;

@@ -1,4 +1,4 @@
-//! Bytes in a record: nothing in it reads back as something else, and nothing moves a terminal.
+//! Bytes in a record: everything reads back as it was, and nothing in it can control a terminal.
 
 use std::io;
 
@@ -6,26 +6,26 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rcmd_certs::text::{escaped, is_safe};
 use serde::{Deserialize, Serialize};
 
-/// A string of any bytes, as it stands in a record.
+/// A string of any bytes, as a record holds it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Text {
-    /// UTF-8: exactly this.
+    /// UTF-8, unchanged.
     Plain(String),
-    /// Anything else.
+    /// Bytes that are not UTF-8.
     Base64 {
         /// The bytes, in standard base64.
         base64: String,
     },
-    /// UTF-8, or what was left of it, with secret parts replaced by `***`.
+    /// Text whose secret parts are replaced by `***`.
     Masked {
-        /// What is shown.
+        /// The text.
         masked: String,
     },
 }
 
 impl Text {
-    /// These bytes.
+    /// Makes a text of bytes.
     pub fn of(bytes: &[u8]) -> Self {
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::Plain(text.to_owned()),
@@ -33,7 +33,8 @@ impl Text {
         }
     }
 
-    /// For people: one line without control characters; bytes that are no UTF-8 as `\xff`.
+    /// Returns the text for people: one line without control characters, and `\xff` for bytes that
+    /// are not UTF-8.
     pub fn shown(&self) -> String {
         match self {
             Self::Plain(text) | Self::Masked { masked: text } => escaped(text),
@@ -45,8 +46,8 @@ impl Text {
     }
 }
 
-/// JSON whose strings have every control, invisible and direction-changing character as `\uXXXX`, so
-/// that a log can be looked at with any tool.
+/// Writes every control, invisible and direction-changing character in a JSON string as `\uXXXX`,
+/// so that a log can be viewed with any tool.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SafeJson;
 
@@ -56,7 +57,7 @@ impl serde_json::ser::Formatter for SafeJson {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        // What JSON itself escapes never comes here; of ASCII, that leaves DEL.
+        // What JSON itself escapes never comes here; of ASCII, DEL remains.
         if fragment.bytes().all(|byte| byte.is_ascii() && byte != 0x7f) {
             return writer.write_all(fragment.as_bytes());
         }

@@ -1,4 +1,4 @@
-//! The whole log followed from its first line to its last: what was changed, deleted, moved or cut.
+//! Verification of the whole log: finds what was changed, deleted, moved or cut.
 
 use std::{
     fmt,
@@ -20,36 +20,37 @@ use super::{
     walk::{CheckedLine, LineError, Walk},
 };
 
-/// A server that writes finishes a line within this; a line that stays torn for longer is torn.
+/// Time in which a running server finishes a line.
 const PATIENCE: Duration = Duration::from_millis(10);
-/// How often that is waited for.
+/// How often to wait for that; a line that is still torn then stays torn.
 const TRIES: usize = 20;
 
-/// What the log is compared with.
+/// What a log is checked against.
 #[derive(Clone, Debug, Default)]
 pub struct Expected {
-    /// Keys that checkpoints may be signed with; with none, signatures are not judged.
+    /// Keys that checkpoints may be signed with; without any, signatures need not be by a known
+    /// key.
     pub keys: Vec<VerifyingKey>,
     /// A head that a client was given.
     pub head: Option<AuditHead>,
 }
 
-/// A log in which nothing is wrong.
+/// A summary of a log in which nothing is wrong.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Verified {
-    /// Files that were read.
+    /// Number of files.
     pub files: usize,
-    /// Records in them.
+    /// Number of records.
     pub records: u64,
-    /// Checkpoints among them.
+    /// Number of checkpoints.
     pub checkpoints: u64,
-    /// The last record that a key vouches for, which was given.
+    /// The last record that one of the given keys has signed.
     pub signed: Option<u64>,
-    /// Commands that run, or whose ends the server's next start will write.
+    /// Number of commands without an end: they run, or the next start of the server will record it.
     pub running: usize,
-    /// Bytes behind the last line, as a kill or a power cut leaves them.
+    /// Bytes after the last whole line, as a kill or a power cut leaves them.
     pub torn: u64,
-    /// Where it ends.
+    /// The last record.
     pub head: Option<AuditHead>,
 }
 
@@ -64,13 +65,13 @@ pub struct AuditFinding {
     pub what: Defect,
 }
 
-/// What is wrong.
+/// What is wrong with a log.
 #[derive(Debug, thiserror::Error)]
 pub enum Defect {
-    /// A line does not fit.
+    /// A line does not follow from the one before it.
     #[error("edited: {0}")]
     Edited(LineError),
-    /// Records are gone.
+    /// Records are missing.
     #[error("deleted: records {from} to {to} are missing")]
     Deleted {
         /// The first.
@@ -78,15 +79,15 @@ pub enum Defect {
         /// The last.
         to: u64,
     },
-    /// Records have changed places, or stand twice.
+    /// Records are in another order, or twice in the log.
     #[error("moved: record {found} stands where record {expected} belongs")]
     Moved {
-        /// What stands there.
+        /// The record that is there.
         found: u64,
-        /// What belongs there.
+        /// The record that belongs there.
         expected: u64,
     },
-    /// A file does not go on where the one before it ends.
+    /// A file does not continue where the one before it ends.
     #[error("cut: {0}")]
     Seam(String),
     /// A start without an end, or the other way round.
@@ -95,15 +96,15 @@ pub enum Defect {
     /// A line without an end, in the middle of the log or too long.
     #[error("cut: the line is not whole")]
     Torn,
-    /// A checkpoint that is not of the key that it names.
+    /// A checkpoint was not signed by the key that it names.
     #[error("forged: the checkpoint's signature is not of what stands before it")]
     Signature,
-    /// No checkpoint is of a key that was given.
+    /// No checkpoint was signed by one of the given keys.
     #[error(
         "unsigned: no checkpoint is of this host's key; name the certificate that it had with --cert FILE"
     )]
     Unsigned,
-    /// The files before the first are gone.
+    /// The files before the first are missing.
     #[error("deleted: what came before, up to {0} with record {1}, is gone and nothing says why")]
     Beginning(String, u64),
     /// The log ends before a record that a client was told of.
@@ -137,7 +138,7 @@ impl fmt::Display for AuditFinding {
     }
 }
 
-/// Follows the log in a folder.
+/// Verifies the log in a folder.
 ///
 /// # Errors
 /// The first thing that is wrong.
@@ -154,8 +155,8 @@ pub fn verify(folder: &Path, against: &Expected) -> Result<Verified, Box<AuditFi
     follow(files, against, PATIENCE)
 }
 
-/// The same over readers, oldest first, each with its name. `patience` is waited for the rest of a
-/// line in the last file, since a server may be writing it.
+/// Verifies a log from readers, oldest first, each with its file's name. In the last file it waits
+/// for `patience` for the rest of a line, since a server may be writing it.
 ///
 /// # Errors
 /// The first thing that is wrong.
@@ -181,7 +182,8 @@ struct Follower<'a> {
     done: Verified,
     /// The file and line.
     place: (String, u64),
-    /// Said by the first file to have been before it, and by nothing yet to have been deleted.
+    /// A file that the first one records to have been before it, and whose deletion is not recorded
+    /// yet.
     unexplained: Option<Previous>,
     kept_seen: bool,
 }
@@ -283,7 +285,8 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// What was done to the log that a line does not fit. What is missing here may stand behind.
+    /// Returns what was done to the log, from a line that does not follow: what is missing here may
+    /// be further on.
     fn what(&self, wrong: LineError, rest: &mut impl BufRead) -> Defect {
         match wrong {
             LineError::Number { found, expected } if found > expected => {

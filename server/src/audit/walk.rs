@@ -1,4 +1,4 @@
-//! One step after the other along a log: each line against the one before it.
+//! A walk along a log: each line is checked against the one before it.
 
 use std::collections::BTreeSet;
 
@@ -12,10 +12,10 @@ use super::{
 /// What is wrong with a line.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LineError {
-    /// It is none of ours.
+    /// The line is no record.
     #[error("this is no record: {0}")]
     Form(String),
-    /// It has another number than the next.
+    /// The record's number is not the next.
     #[error("record {found} stands where record {expected} belongs")]
     Number {
         /// Its number.
@@ -23,10 +23,10 @@ pub enum LineError {
         /// The number that it should have.
         expected: u64,
     },
-    /// Its hash is not that of its bytes after the line before it.
+    /// The hash does not match the line and the one before it.
     #[error("record {0} was changed, or the one before it put there")]
     Hash(u64),
-    /// A file does not go on where the one before it ends.
+    /// A file does not continue where the one before it ends.
     #[error("{0}")]
     Opening(String),
     /// A `start` without an attempt, or an `end` without a start.
@@ -34,27 +34,29 @@ pub enum LineError {
     Pairing(String),
 }
 
-/// A line that fits.
+/// A line that was checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct CheckedLine {
     pub(super) head: AuditHead,
     pub(super) time: String,
-    /// What it says, if this version knows it.
+    /// The event, if this version knows it.
     pub(super) event: Option<Event>,
 }
 
-/// Where one is.
+/// The position in a log.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Walk {
-    /// The last line, once there was one.
+    /// The last record, once there was one.
     pub(super) head: Option<AuditHead>,
     /// Commands without an end.
     pub(super) running: BTreeSet<String>,
-    /// The file, the bytes behind its last whole line, and whether its next line is its first.
+    /// The current file.
     file: String,
+    /// The bytes after its last whole line.
     torn: Option<Torn>,
+    /// Whether its next line is its first.
     first: bool,
-    /// What the first file of all says came before it.
+    /// What the first file records about the one before it.
     before: Option<Previous>,
 }
 
@@ -65,17 +67,17 @@ impl Walk {
         self.first = true;
     }
 
-    /// Notes what stands behind the last whole line of the file.
+    /// Notes what follows the last whole line of the file.
     pub(super) fn tear(&mut self, torn: Torn) {
         self.torn = Some(torn);
     }
 
-    /// What was deleted before the first file, going by that file.
+    /// Returns what was deleted before the first file, according to that file.
     pub(super) fn before(&self) -> Option<&Previous> {
         self.before.as_ref()
     }
 
-    /// Takes a line, without its newline; after an error the walk is where it was.
+    /// Checks a line without its newline; an error leaves the position unchanged.
     pub(super) fn line(&mut self, line: &[u8]) -> Result<CheckedLine, LineError> {
         let form = |error: serde_json::Error| LineError::Form(error.to_string());
         let (body, hash) = chain::open(line)
@@ -110,7 +112,7 @@ impl Walk {
         Ok(CheckedLine { head, time: stub.time, event })
     }
 
-    /// The first line of a file: it says itself what came before.
+    /// Checks the first line of a file, which records what came before.
     fn opening(
         &mut self,
         stub: &Stub,

@@ -21,8 +21,8 @@ use super::{
     text::write_json,
 };
 
-/// Writes the log. The holder of the lock writes each line itself: that takes a few microseconds, less
-/// than handing it to a thread would.
+/// Writes the log. The holder of the lock writes each line itself: that takes a few microseconds,
+/// less than handing it to a thread would.
 #[derive(Debug)]
 pub(super) struct Writer {
     folder: PathBuf,
@@ -80,8 +80,8 @@ impl LogFile {
 }
 
 impl Writer {
-    /// Begins a new file after what was recovered, and writes ends for what the server before this one
-    /// left without.
+    /// Begins a new file after what was recovered, and writes ends for what the server before this
+    /// one left without.
     pub(super) fn begin(
         folder: &Path,
         recovered: Recovered,
@@ -132,8 +132,8 @@ impl Writer {
         })
     }
 
-    /// Writes an event that has happened already and can't be refused. It is kept until there is room;
-    /// then `None` is returned.
+    /// Writes an event that has happened already and can't be refused. It is kept until there is
+    /// room; then `None` is returned.
     pub(super) fn note_late(&mut self, event: Event) -> Option<AuditHead> {
         let written = self.catch_up().and_then(|()| self.write(&event)).ok();
         if written.is_none() {

@@ -18,8 +18,8 @@ use crate::{daemon::instance, trust::age};
 /// Time for the authority's answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Prints whether the server runs, and the state of certificate, lists and authority. Returns the exit
-/// status: 0 when all is well, else 1.
+/// Prints whether the server runs, and the state of certificate, lists and authority. Returns the
+/// exit status: 0 when all is well, else 1.
 ///
 /// # Errors
 /// When the state can't be determined.

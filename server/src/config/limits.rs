@@ -50,7 +50,8 @@ pub(crate) const CLOSE: Duration = Duration::from_secs(2);
 /// Time to read away what a refused peer sends, so that the reason reaches it before a reset does.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
-/// Limits that the configuration may change, under `[limits]`: of the host, all identities together.
+/// Limits that the configuration may change, under `[limits]`: of the host, all identities
+/// together.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Limits {
@@ -108,9 +109,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Returns these limits with the quotas of identities, the rate of starts and the time in the queue
-    /// of `newer`. The host's counts stay: they were reduced to what it can bear, and tables were made
-    /// for them.
+    /// Returns these limits with the quotas of identities, the rate of starts and the time in the
+    /// queue of `newer`. The host's counts stay: they were reduced to what it can bear, and tables
+    /// were made for them.
     pub(crate) fn with_shares_of(&self, newer: &Self) -> Self {
         Self {
             queue_wait: newer.queue_wait,
@@ -122,8 +123,8 @@ impl Limits {
         }
     }
 
-    /// Returns these limits reduced to what `descriptors` open files allow; at most half of them go to
-    /// commands.
+    /// Returns these limits reduced to what `descriptors` open files allow; at most half of them go
+    /// to commands.
     pub(crate) fn cut_to(&self, descriptors: u64) -> Self {
         let usable = descriptors.saturating_sub(DESCRIPTORS_KEPT);
         let at_most = |count: u64, limit: usize| {
@@ -143,8 +144,8 @@ impl Limits {
         self.quota_for(identity.user(), identity.groups())
     }
 
-    /// Returns the limits of a user in these groups. Each limit is the first that is configured: for
-    /// the user, for one of its groups (the most generous counts), for everybody under
+    /// Returns the limits of a user in these groups. Each limit is the first that is configured:
+    /// for the user, for one of its groups (the most generous counts), for everybody under
     /// `[limits.peer]`. The default is three quarters of the host's, which leaves room for another
     /// identity.
     pub(crate) fn quota_for(&self, user: &str, groups: &[String]) -> EffectiveQuota {

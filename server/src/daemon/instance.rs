@@ -1,8 +1,8 @@
-//! The servers that run over a folder: each holds a locked file in `server/running/` while it lives, with
-//! its pid, start and addresses.
+//! The servers that run over a folder: each holds a locked file in `server/running/` while it
+//! lives, with its pid, start and addresses.
 //!
-//! The kernel releases the lock (flock(2)) with the process, however that ends. A file without a lock
-//! was left by a server that was killed; the next server removes it.
+//! The kernel releases the lock (flock(2)) with the process, however that ends. A file without a
+//! lock was left by a server that was killed; the next server removes it.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
@@ -71,8 +71,8 @@ impl Drop for InstanceFile {
     }
 }
 
-/// Returns the servers that run over this folder; `None` stands for one that has not written its file
-/// yet.
+/// Returns the servers that run over this folder; `None` stands for one that has not written its
+/// file yet.
 ///
 /// # Errors
 /// When the folder or a file can't be read.

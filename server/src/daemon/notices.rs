@@ -15,8 +15,8 @@ use crate::{
 /// The context of errors about starting processes.
 pub(crate) const CANT_SPAWN: &str = "the server can't start processes as server.toml says";
 
-/// Warns about certificates that may not be valid now. The server starts all the same: the clock that
-/// counts is the peer's.
+/// Warns about certificates that may not be valid now. The server starts all the same: the clock
+/// that counts is the peer's.
 pub(super) fn warn_of_certificates(settings: &ServerSettings) {
     match tls::check_server(&settings.identity) {
         Ok(findings) => findings.iter().for_each(|finding| warn!("{finding}")),

@@ -56,8 +56,8 @@ pub(super) async fn begin(layout: &Layout, state: &ServerState) {
     }
 }
 
-/// Starts the tasks of an enrolled server: renewal, lists, warnings about their age. Does nothing if the
-/// server never enrolled.
+/// Starts the tasks of an enrolled server: renewal, lists, warnings about their age. Does nothing
+/// if the server never enrolled.
 pub(super) fn spawn(layout: &Layout, state: &Arc<ServerState>) {
     match Member::load(layout, Kind::Server) {
         Ok(Some(_)) => {}
@@ -78,8 +78,8 @@ pub(super) fn spawn(layout: &Layout, state: &Arc<ServerState>) {
     state.tasks.spawn(tend(Box::pin(watch_age(c)), Arc::clone(state)));
 }
 
-/// Renews the certificate after two thirds of its life, with jitter, so that a fleet does not renew at
-/// once.
+/// Renews the certificate after two thirds of its life, with jitter, so that a fleet does not renew
+/// at once.
 async fn renew(layout: Layout, state: Arc<ServerState>) {
     let mut failures = 0_u32;
     loop {

@@ -100,8 +100,8 @@ where
     linger(tls.into_inner().0).await;
 }
 
-/// Reads and drops what a refused peer has sent: closing a socket with unread bytes resets it, and the
-/// reset may overtake the reason.
+/// Reads and drops what a refused peer has sent: closing a socket with unread bytes resets it, and
+/// the reset may overtake the reason.
 async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let drained = async {
         stream.shutdown().await?;

@@ -17,8 +17,8 @@ use tracing::{error, warn};
 use super::{accept::accept, pending::PendingHandshakes};
 use crate::state::ServerState;
 
-/// Maximum number of connections that the kernel holds until they are accepted; it has a limit of its
-/// own, too.
+/// Maximum number of connections that the kernel holds until they are accepted; it has a limit of
+/// its own, too.
 const BACKLOG: u32 = 4096;
 
 /// A socket that listens.
@@ -74,8 +74,8 @@ impl Listener {
     }
 }
 
-/// Sets up a socket: small frames go out at once, and a dead host is detected although nothing is sent,
-/// even while its client is suspended.
+/// Sets up a socket: small frames go out at once, and a dead host is detected although nothing is
+/// sent, even while its client is suspended.
 fn prepare(stream: &TcpStream) {
     let keepalive = socket2::TcpKeepalive::new()
         .with_time(Duration::from_secs(30))
@@ -87,7 +87,8 @@ fn prepare(stream: &TcpStream) {
     let _ = socket.set_tcp_keepalive(&keepalive);
 }
 
-/// Waits after an error that keeps a connection from being accepted, if it concerns the next one too.
+/// Waits after an error that keeps a connection from being accepted, if it concerns the next one
+/// too.
 async fn recover(error: &io::Error, pending: &PendingHandshakes) {
     // accept(2) also reports errors of single connections, which do not concern the next one.
     const OF_ONE_PEER: [Errno; 4] = [Errno::CONNABORTED, Errno::INTR, Errno::PROTO, Errno::PERM];

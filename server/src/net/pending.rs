@@ -34,7 +34,8 @@ pub(super) struct Overdue {
 }
 
 impl PendingHandshakes {
-    /// Counts one more peer; `number` rises with each. The oldest goes when there are `limit` others.
+    /// Counts one more peer; `number` rises with each. The oldest goes when there are `limit`
+    /// others.
     pub(super) fn enter(
         self: &Arc<Self>,
         number: u64,

@@ -1,8 +1,9 @@
 //! The settings of the environment that a rule permits: `@env("LANG, RELEASE=v*")`.
 //!
-//! A permit lists the variables that a request may set, by name or by name and value, each a pattern in
-//! which `*` stands for anything. Without `@env` these are the harmless ones. A variable that changes
-//! which program runs, or what it loads, is only permitted by a pattern that names it in full.
+//! A permit lists the variables that a request may set, by name or by name and value, each a
+//! pattern in which `*` stands for anything. Without `@env` these are the harmless ones. A variable
+//! that changes which program runs, or what it loads, is only permitted by a pattern that names it
+//! in full.
 
 use crate::glob;
 
@@ -10,8 +11,8 @@ use crate::glob;
 const HARMLESS: [&str; 9] =
     ["LANG", "LANGUAGE", "LC_*", "TZ", "TERM", "COLORTERM", "NO_COLOR", "COLUMNS", "LINES"];
 
-/// Names that a pattern must spell out: they make a loader, a shell, an interpreter or a program that
-/// starts others run or read what the request chose.
+/// Names that a pattern must spell out: they make a loader, a shell, an interpreter or a program
+/// that starts others run or read what the request chose.
 const DANGEROUS: [&str; 47] = [
     "LD_*",
     "DYLD_*",
@@ -75,7 +76,8 @@ struct Pattern {
 }
 
 impl Allowed {
-    /// Parses the value of `@env`: patterns with commas between them. A value can't contain a comma.
+    /// Parses the value of `@env`: patterns with commas between them. A value can't contain a
+    /// comma.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
         let patterns = words.map(|word| {
@@ -124,8 +126,8 @@ pub(super) fn is_dangerous(name: &[u8]) -> bool {
     is_function || DANGEROUS.iter().any(|pattern| glob::matches(pattern.as_bytes(), name))
 }
 
-/// Returns whether a setting is harmless. A locale or time zone with a slash is a path, and some programs
-/// take `%` for a format.
+/// Returns whether a setting is harmless. A locale or time zone with a slash is a path, and some
+/// programs take `%` for a format.
 fn is_harmless(name: &[u8], value: &[u8]) -> bool {
     let plain = |&byte: &u8| byte.is_ascii_alphanumeric() || b"_.@:+-, ".contains(&byte);
     let zone = |byte: &u8| plain(byte) || *byte == b'/';

@@ -12,8 +12,8 @@ use super::{
 use crate::trust::Principal;
 
 impl Rules {
-    /// Returns, with a description, the same user in one more group, and other users, as far as rules
-    /// name them.
+    /// Returns, with a description, the same user in one more group, and other users, as far as
+    /// rules name them.
     pub fn others(&self, principal: &Principal) -> Vec<(String, Principal)> {
         let named: Vec<_> =
             self.all().iter().flat_map(|rule| rule.policy.entity_literals()).collect();

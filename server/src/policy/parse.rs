@@ -91,8 +91,8 @@ fn named(text: &str, set: &PolicySet) -> Result<Vec<Arc<Rule>>, Vec<Diagnostic>>
     if diagnostics.is_empty() { Ok(rules) } else { Err(diagnostics) }
 }
 
-/// Checks a rule's annotations and returns whether one asks for no_new_privs. Cedar gives annotations
-/// no meaning, so a misspelt one would silently do nothing.
+/// Checks a rule's annotations and returns whether one asks for no_new_privs. Cedar gives
+/// annotations no meaning, so a misspelt one would silently do nothing.
 ///
 /// # Errors
 /// The annotation that is wrong, and why.

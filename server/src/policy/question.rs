@@ -84,8 +84,8 @@ impl RequestContext {
     }
 }
 
-/// The latest context as Cedar's values. Making these takes as long as all the rest of a question, and a
-/// busy peer asks many times a second.
+/// The latest context as Cedar's values. Making these takes as long as all the rest of a question,
+/// and a busy peer asks many times a second.
 #[derive(Debug, Default)]
 pub(super) struct Recent(Mutex<Option<(RequestContext, [Pair; 2])>>);
 
@@ -110,8 +110,8 @@ pub fn action(request: &Request) -> Action {
 
 /// Returns Cedar's context for a request to run something; `digest` is the program's.
 ///
-/// What is not UTF-8 is left out, or empty where the schema requires a text: no program, folder or line
-/// is empty, so this matches none. Then `text` is false.
+/// What is not UTF-8 is left out, or empty where the schema requires a text: no program, folder or
+/// line is empty, so this matches none. Then `text` is false.
 ///
 /// # Errors
 /// Cedar's message, when it rejects a fact.

@@ -63,7 +63,8 @@ impl Rules {
         self.rules.is_empty()
     }
 
-    /// Returns what is no error but hardly meant: a rule that never applies, letters that look alike.
+    /// Returns what is no error but hardly meant: a rule that never applies, letters that look
+    /// alike.
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings
     }
@@ -73,7 +74,8 @@ impl Rules {
         &self.host
     }
 
-    /// Returns whether something may be started and nothing may be taken up again, which is hardly meant.
+    /// Returns whether something may be started and nothing may be taken up again, which is hardly
+    /// meant.
     pub fn starts_without_attach(&self) -> bool {
         let any = |action| self.rules.iter().any(|rule| rule.permits(action));
         (any(Action::Run) || any(Action::Shell)) && !any(Action::Attach)
@@ -83,8 +85,8 @@ impl Rules {
         &self.rules
     }
 
-    /// Returns the rules that can apply to this identity. A slice is made at its first use, when the
-    /// peer connects, and kept until the policy is read again.
+    /// Returns the rules that can apply to this identity. A slice is made at its first use, when
+    /// the peer connects, and kept until the policy is read again.
     pub fn slice(&self, principal: &Principal) -> Arc<PolicySlice> {
         let mut slices = self.slices.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slice) = slices.get(principal) {

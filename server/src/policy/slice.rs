@@ -1,7 +1,7 @@
 //! The rules that can apply to one identity on this host, and their evaluation.
 //!
-//! Evaluating a rule costs as much if its scope does not match, so rules for other principals are left
-//! out once, by principal and by action.
+//! Evaluating a rule costs as much if its scope does not match, so rules for other principals are
+//! left out once, by principal and by action.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -119,8 +119,8 @@ impl PolicySlice {
         self.is_missing
     }
 
-    /// Returns whether any rule could ever permit this action, whatever the details are. If none could,
-    /// nothing needs to be looked up on the host, and the answer tells nothing about it.
+    /// Returns whether any rule could ever permit this action, whatever the details are. If none
+    /// could, nothing needs to be looked up on the host, and the answer tells nothing about it.
     pub fn may_permit(&self, action: Action) -> bool {
         self.permits(action).next().is_some()
     }

@@ -43,8 +43,8 @@ pub enum TrustError {
 }
 
 impl Trust {
-    /// Loads certificates, keys and lists from the folder. Lists that can't be used are logged and left
-    /// where they are.
+    /// Loads certificates, keys and lists from the folder. Lists that can't be used are logged and
+    /// left where they are.
     ///
     /// # Errors
     /// When certificates or keys can't be used.
@@ -101,8 +101,8 @@ impl Trust {
         Ok(())
     }
 
-    /// Installs lists from the authority: checks them, writes them to disk, and checks all connections
-    /// against them.
+    /// Installs lists from the authority: checks them, writes them to disk, and checks all
+    /// connections against them.
     ///
     /// # Errors
     /// When they are refused; then the ones before stay in use.
@@ -166,8 +166,8 @@ pub enum InstallError {
     Write(#[from] rcmd_certs::files::FileError),
 }
 
-/// Returns which lists TLS checks clients against: a server with an authority to fetch them from needs
-/// them, and others use those that they have.
+/// Returns which lists TLS checks clients against: a server with an authority to fetch them from
+/// needs them, and others use those that they have.
 fn needed(layout: &Layout, lists: Option<&CrlSet>) -> Result<Revocation, EnrollError> {
     Ok(match lists {
         Some(lists) => Revocation::Known(lists.clone()),

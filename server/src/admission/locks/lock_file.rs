@@ -1,8 +1,9 @@
-//! A lock's file: it exists while the lock is held, locked by the server and with the job's name in it.
+//! A lock's file: it exists while the lock is held, locked by the server and with the job's name in
+//! it.
 //!
-//! A server that is killed releases its lock on the file (flock(2)) and leaves the job's name there, so
-//! the next to take the file knows a job whose end nobody saw. Nothing is synced, because no job
-//! survives a power cut.
+//! A server that is killed releases its lock on the file (flock(2)) and leaves the job's name
+//! there, so the next to take the file knows a job whose end nobody saw. Nothing is synced, because
+//! no job survives a power cut.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
