@@ -164,7 +164,7 @@ fn replaced(text: &str, from: &str, to: &str) -> String {
 }
 
 #[test]
-fn the_readme_s_program_builds_elsewhere_with_the_dependencies_that_it_states_and_works() {
+fn the_program_of_the_readme_builds_elsewhere_with_what_it_states_and_works() {
     let folder = TempDir::new().unwrap();
     let dependencies = replaced(&block("toml"), "../rcmd", workspace().to_str().unwrap());
     let program =

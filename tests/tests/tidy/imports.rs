@@ -27,6 +27,8 @@ pub(crate) struct Crate(BTreeMap<Name, Module>);
 struct Module {
     children: BTreeSet<String>,
     defined: BTreeSet<String>,
+    /// Types and traits, and whether they are `pub`.
+    types: Vec<(String, bool)>,
     /// Each name that a `use` brings in, and what it is there.
     brought: BTreeMap<String, Name>,
     globs: Vec<Name>,
@@ -63,6 +65,14 @@ impl Crate {
     /// The first names of all modules.
     pub(crate) fn rooms(&self) -> BTreeSet<&str> {
         self.0.keys().filter_map(|name| name.first()).map(String::as_str).collect()
+    }
+
+    /// Returns types and traits: the name, its module, and whether it is `pub`.
+    pub(crate) fn types(&self) -> impl Iterator<Item = (&str, String, bool)> {
+        self.0.iter().flat_map(|(module, found)| {
+            let types = found.types.iter();
+            types.map(|(name, public)| (name.as_str(), module.join("::"), *public))
+        })
     }
 
     /// For each module those that it imports, with an example of what.
@@ -273,6 +283,10 @@ impl Reader<'_> {
                 Some(TokenTree::Ident(name)),
                 _,
             ) if items && depth == 0 => {
+                if ["struct", "enum", "trait", "type", "union"].contains(&word) {
+                    let public = visibility == Visibility::Public;
+                    self.found.types.push((name.to_string(), public));
+                }
                 self.found.defined.insert(name.to_string());
                 // `const fn` and the like: the name is still to come.
                 return at + if name == "fn" || name == "unsafe" { 1 } else { 2 };

@@ -64,6 +64,7 @@ pub(crate) const CRATES: [Layers; 6] = [
         rooms: &[
             "clock",
             "units",
+            "glob",
             "trust",
             "process",
             "policy",
@@ -72,9 +73,7 @@ pub(crate) const CRATES: [Layers; 6] = [
             "admission",
             "job",
             "state",
-            "judging",
             "request",
-            "connection",
             "net",
             "daemon",
             "cli",

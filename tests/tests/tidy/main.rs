@@ -3,8 +3,10 @@
 mod documents;
 mod imports;
 mod layers;
+mod map;
 mod packages;
 mod structure;
 mod style;
+mod tasks;
 mod tree;
 mod waits;

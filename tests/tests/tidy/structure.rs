@@ -6,15 +6,13 @@ use rcmd_tests::binaries::workspace;
 
 use super::imports::Crate;
 use super::layers::{CRATES, Layers};
+use super::map::in_two_crates;
 use super::tree::{assert_none, files, read, short};
 
-/// Crates whose rooms are being moved, and which are not looked at until that is done.
-const UNSETTLED: [&str; 2] = ["rcmd_protocol", "rcmd_server"];
-
-/// A folder has no more entries; `x.rs` and `x/` are one.
+/// A folder has no more entries; `x.rs` and `x/` are one, and tests are not counted.
 const ENTRIES: usize = 20;
 
-fn crates() -> impl Iterator<Item = (&'static Layers, Crate)> {
+pub(crate) fn crates() -> impl Iterator<Item = (&'static Layers, Crate)> {
     CRATES.iter().filter_map(|layers| {
         let source = workspace().join(layers.folder).join("src");
         let load = |name: &[String]| {
@@ -31,14 +29,10 @@ fn crates() -> impl Iterator<Item = (&'static Layers, Crate)> {
     })
 }
 
-fn settled() -> impl Iterator<Item = (&'static Layers, Crate)> {
-    crates().filter(|(layers, _)| !UNSETTLED.contains(&layers.name))
-}
-
 #[test]
 fn no_room_imports_one_above_it() {
     let mut wrong = Vec::new();
-    for (layers, found) in settled() {
+    for (layers, found) in crates() {
         let (listed, rooms) = (layers.rooms.iter().copied().collect(), found.rooms());
         let unlisted = |room: &&str| format!("{}: {room} is no room or not listed", layers.name);
         wrong.extend(rooms.symmetric_difference(&listed).map(unlisted));
@@ -51,7 +45,7 @@ fn no_room_imports_one_above_it() {
 #[test]
 fn no_files_import_each_other_in_a_circle() {
     let mut wrong = Vec::new();
-    for (layers, found) in settled() {
+    for (layers, found) in crates() {
         let circles = found.circles().into_iter();
         wrong.extend(circles.map(|circle| format!("{}: {}", layers.name, circle.join(", "))));
     }
@@ -73,8 +67,12 @@ fn no_source_folder_has_too_many_entries() {
         }
         entries.entry(folder).or_default().insert(stem);
     }
-    let full = entries.iter().filter(|(_, entries)| entries.len() > ENTRIES);
-    let full = full.map(|(folder, entries)| format!("{folder}: {}", entries.len()));
+    let counts = entries.into_iter().map(|(folder, mut entries)| {
+        entries.remove("tests");
+        (folder, entries.len())
+    });
+    let full = counts.filter(|(_, count)| *count > ENTRIES);
+    let full = full.map(|(folder, count)| format!("{folder}: {count}"));
     assert_none(&format!("more than {ENTRIES} entries"), full.collect());
 }
 
@@ -143,4 +141,32 @@ fn the_finder_of_circles_follows_re_exports_to_what_is_meant() {
         ("c", "pub fn c() { crate::a::a() }"),
     ];
     assert_eq!(circles(&files), [["a", "b", "c"]]);
+}
+
+#[test]
+fn a_public_type_s_name_stands_in_one_crate_alone() {
+    let excused = in_two_crates();
+    let mut places: BTreeMap<String, BTreeMap<&str, String>> = BTreeMap::new();
+    for (layers, found) in crates() {
+        for (name, module, _) in found.types().filter(|(.., public)| *public) {
+            places.entry(name.to_owned()).or_default().insert(layers.name, module);
+        }
+    }
+    let twice = places.iter().filter(|(_, places)| places.len() > 1);
+    let named: BTreeSet<_> = twice.clone().map(|(name, _)| name.clone()).collect();
+    let unexplained = twice.filter(|(name, _)| !excused.contains(*name));
+    let mut wrong: Vec<_> =
+        unexplained.map(|(name, places)| format!("{name}: {places:?}")).collect();
+    wrong.extend(excused.difference(&named).map(|name| format!("{name} stands in one crate")));
+    assert_none("rename one, or say why in docs/architecture.md", wrong);
+}
+
+#[test]
+fn the_finder_of_types_finds_those_alone() {
+    let text = "pub struct A; pub(crate) struct B; struct C; pub enum D {} pub trait E {}
+        pub type F = u8; impl E for A { type X = u8; } mod inner { pub struct G; } pub fn h() {}";
+    let found = planted(&[("", text)]);
+    let types = found.types().map(|(name, _, public)| (name.to_owned(), public));
+    let expected = [("A", true), ("B", false), ("C", false), ("D", true), ("E", true), ("F", true)];
+    assert!(types.eq(expected.map(|(name, public)| (name.to_owned(), public))));
 }

@@ -75,6 +75,22 @@ fn the_protocol_knows_no_runtime_outside_io() {
 }
 
 #[test]
+fn enrollment_is_written_in_one_way() {
+    let mut found = Vec::new();
+    for path in ["rs", "md", "toml"].into_iter().flat_map(texts) {
+        for (number, line) in read(&path).lines().enumerate() {
+            // The audit's kind of record is older than the rule.
+            let text = line.to_lowercase().replace("\"enrolment\"", "").replace("`enrolment`", "");
+            let other = text.split("enrol").skip(1).any(|rest| !rest.starts_with('l'));
+            if other {
+                found.push(format!("{}:{}: {line}", short(&path), number + 1));
+            }
+        }
+    }
+    assert_none("write `enroll` and `enrollment`", found);
+}
+
+#[test]
 fn no_text_names_a_place_that_only_one_machine_has() {
     let mut found = Vec::new();
     for extension in ["rs", "md", "toml", "py"] {

@@ -1,0 +1,63 @@
+//! Where threads and tasks may be started, and channels without a bound be made.
+
+use super::tree::{assert_none, is_comment, lines_of_rust};
+
+/// What is counted, the folders where it is, and the files that may all the same, each with the reason.
+struct Rule {
+    calls: &'static [&'static str],
+    folders: &'static [&'static str],
+    allowed: &'static [(&'static str, &'static str)],
+}
+
+const RULES: [Rule; 3] = [
+    // A thread that nobody knows of keeps a program from ending, or a host without threads from working.
+    Rule {
+        calls: &["thread::Builder", "thread::spawn("],
+        folders: &["protocol/src/", "certs/", "server/src/", "client/"],
+        allowed: &[
+            ("certs/authority/src/server/worker.rs", "owns the authority's state"),
+            ("client/cli/src/input.rs", "standard input may block for ever"),
+            ("client/cli/src/output/sink.rs", "standard output may block for ever"),
+            ("server/src/audit.rs", "syncs the audit"),
+            ("server/src/audit/journal.rs", "the journal may block"),
+            ("server/src/job/idempotency.rs", "syncs keys"),
+            ("server/src/process/file_threads.rs", "a file system may hang"),
+            ("server/src/process/name_service.rs", "the name service may hang"),
+            ("server/src/process/reaper.rs", "reading /proc blocks"),
+            ("server/src/process/tree/proc.rs", "reading /proc blocks"),
+            ("server/src/process/workers.rs", "vfork(2) blocks its caller"),
+        ],
+    },
+    // A server ends when its tasks have: each is spawned on its tracker.
+    Rule {
+        calls: &["tokio::spawn("],
+        folders: &["server/src/", "certs/authority/src/"],
+        allowed: &[],
+    },
+    Rule {
+        calls: &["unbounded_channel("],
+        folders: &["protocol/src/", "certs/", "server/src/", "client/"],
+        allowed: &[("client/src/link/order.rs", "callers hold no more orders than they wait for")],
+    },
+];
+
+#[test]
+fn threads_tasks_and_unbounded_channels_stand_in_lists() {
+    let mut wrong = Vec::new();
+    for rule in &RULES {
+        let calls = |name: &str, line: &str| {
+            rule.folders.iter().any(|folder| name.starts_with(folder))
+                && !["/tests/", "/tests.rs"].iter().any(|part| name.contains(part))
+                && !is_comment(line)
+                && rule.calls.iter().any(|call| line.contains(call))
+        };
+        let allowed = |name: &str| rule.allowed.iter().any(|(file, _)| *file == name);
+        wrong.extend(lines_of_rust(|name, line| calls(name, line) && !allowed(name)));
+        for (file, _) in rule.allowed {
+            if lines_of_rust(|name, line| name == *file && calls(name, line)).is_empty() {
+                wrong.push(format!("{file} stands in the list and needs not"));
+            }
+        }
+    }
+    assert_none("use the tracker, a bound, or say why in the list", wrong);
+}
