@@ -313,7 +313,8 @@ impl Delivery {
         }
         // What never had a process has no output to end.
         let has_output = match &self.phase {
-            Phase::Waiting => false,
+            // A stream may be stopped before the start, and its end is told after that.
+            Phase::Waiting => return,
             Phase::Running(_) => true,
             Phase::Ended { exit, .. } => exit.stdout() != StreamTotal::default(),
         };

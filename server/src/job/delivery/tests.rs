@@ -140,6 +140,18 @@ async fn what_never_had_a_process_has_an_exit_alone() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_stream_that_was_stopped_before_the_start_comes_after_it() {
+    let (wire, sink) = Wire::new(1);
+    let mut delivery = delivery(sink);
+    let stop = Frame::Stop { ch: 7, stream: Stream::Stderr };
+    let action = Action::Process(Control::ReaderGone(OutputStream::Stderr));
+    assert_eq!(delivery.frame(1, stop), Some(action));
+    delivery.flush();
+    run_to_its_end(&mut delivery);
+    assert_eq!(wire.kinds().await, ["started", "data", "end", "end", "exit"]);
+}
+
+#[tokio::test]
 async fn a_later_connection_gets_what_it_has_not_and_the_one_before_is_told() {
     let (first, sink) = Wire::new(1);
     let mut delivery = delivery(sink);
