@@ -47,8 +47,9 @@ pub fn provider() -> Arc<CryptoProvider> {
 /// Returns the server's configuration, from its files. Every client must present a certificate that
 /// one of the authorities in `ca` signed.
 ///
-/// Dates and usages are not judged here but by each peer, whose clock counts; [`check_server`]
-/// names what peers are going to object to. After a handshake, [`check_alpn`] remains to be called.
+/// Dates and usages are not judged here but by each peer, whose clock counts;
+/// [`check_server`](super::check_server) names what peers are going to object to. After a handshake,
+/// [`check_alpn`] remains to be called.
 ///
 /// # Errors
 /// [`TlsError`] when a file is missing, unsafe, or unusable, or key and certificate do not match.
@@ -95,8 +96,9 @@ pub fn server_side(files: &ServerFiles, revocation: &Revocation) -> Result<Serve
 /// Returns the client's configuration, from its files. The server must present a certificate for
 /// the name that was dialled, signed by one of the authorities in `ca`.
 ///
-/// As with [`server_config`], dates and usages are left to the peer; [`check_client`] names them,
-/// and [`check_alpn`] remains to be called after the handshake.
+/// As with [`server_config`], dates and usages are left to the peer;
+/// [`check_client`](super::check_client) names them, and [`check_alpn`] remains to be called after the
+/// handshake.
 ///
 /// # Errors
 /// As [`server_config`].

@@ -61,7 +61,7 @@ impl AuthorityState {
     /// Opens the authority in `layout`: its key, its settings, its store and its journal.
     ///
     /// # Errors
-    /// [`StateError`]; [`StoreError::InUse`] when another process has it.
+    /// [`StateError`]; [`StoreError::InUse`](super::StoreError::InUse) when another process has it.
     pub fn open(layout: &Layout) -> Result<Self, StateError> {
         let settings = AuthoritySettings::load(&layout.authority_toml())?;
         let store = Store::open(&layout.store())?;

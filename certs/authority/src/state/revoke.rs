@@ -121,7 +121,7 @@ impl AuthorityState {
     }
 
     /// Signs new lists, and forgets what is long over. To be called every
-    /// [`list_every`](super::Settings::list_every).
+    /// [`list_every`](super::AuthoritySettings::list_every).
     ///
     /// # Errors
     /// [`StateError`] when they could not be signed or put down.
