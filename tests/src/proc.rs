@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 
+use rustix::io::Errno;
+use rustix::process::WaitOptions;
+
 use crate::wait::{DEADLINE, poll_for};
 
 /// One process, told apart from a later one of the same number by when it started.
@@ -83,19 +86,24 @@ pub fn descendants(pid: u32) -> Vec<Process> {
     found
 }
 
-/// Kills whatever runs below `pid` until nothing does, or returns `None` after [`DEADLINE`]. Orphans are
-/// below the nearest subreaper (prctl(2), `PR_SET_CHILD_SUBREAPER`).
+/// Kills and reaps whatever is below this process, a subreaper (prctl(2), `PR_SET_CHILD_SUBREAPER`), until
+/// nothing is. Returns `None` after [`DEADLINE`].
 ///
 /// Reading `/proc` takes no snapshot: what is killed may have started another process after the list was
-/// made. It is over when two lists, one after the other, hold nothing that runs.
+/// made. What loses its parent becomes a child of this process, so that it is over when wait(2) knows of no
+/// child, and not when a list is empty.
 #[must_use]
-pub fn kill_below(pid: u32) -> Option<()> {
-    let mut quiet_lists = 0;
+pub fn end_all_below() -> Option<()> {
     poll_for(DEADLINE, || {
-        let running: Vec<_> = descendants(pid).into_iter().filter(Process::runs).collect();
-        running.iter().for_each(Process::kill);
-        quiet_lists = if running.is_empty() { quiet_lists + 1 } else { 0 };
-        (quiet_lists == 2).then_some(())
+        let below = descendants(std::process::id());
+        below.iter().filter(|process| process.runs()).for_each(Process::kill);
+        loop {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some(_)) => {}
+                Ok(None) => return None,
+                Err(error) => return (error == Errno::CHILD).then_some(()),
+            }
+        }
     })
 }
 

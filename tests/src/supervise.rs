@@ -33,7 +33,7 @@ pub fn run(prefix: &str) -> Result<ExitCode> {
         signals.or_end_of(&mut inner).await
     });
     // Whatever came of it.
-    let cleared = proc::kill_below(std::process::id());
+    let cleared = proc::end_all_below();
     let removed = folder.close();
     let status = status?;
     cleared.context("processes below this one do not end")?;
