@@ -29,7 +29,7 @@ pub(crate) async fn attach(
     attach: Attach,
     sink: Sink,
 ) -> Answer {
-    if !may_attach(state, peer, &sink) {
+    if !may_attach(state, peer, &sink).await {
         return Answer::Answered;
     }
     // Keys are kept for an identity, so that another's is as unknown as one that never was.
@@ -53,7 +53,7 @@ pub(super) async fn answer_known(
 ) -> Answer {
     match known {
         Lookup::Conflict => return refused(&sink, Refusal::Conflict),
-        _ if !may_attach(state, peer, &sink) => return Answer::Answered,
+        _ if !may_attach(state, peer, &sink).await => return Answer::Answered,
         Lookup::Job(job) => return take_up(job, sink, None).await,
         Lookup::Gone | Lookup::Unknown => {}
     }
@@ -64,14 +64,14 @@ pub(super) async fn answer_known(
 }
 
 /// Answers a start whose key is written down and whose job is no longer in memory.
-pub(super) fn answer_kept(
+pub(super) async fn answer_kept(
     state: &Arc<ServerState>,
     peer: &Arc<Peer>,
     kept: KeyState,
     options: StartOptions,
     sink: &Sink,
 ) -> Answer {
-    if may_attach(state, peer, sink) { tell(kept, options, sink) } else { Answer::Answered }
+    if may_attach(state, peer, sink).await { tell(kept, options, sink) } else { Answer::Answered }
 }
 
 async fn take_up(job: JobHandle, sink: Sink, received: Option<OutputOffsets>) -> Answer {
@@ -84,18 +84,20 @@ async fn take_up(job: JobHandle, sink: Sink, received: Option<OutputOffsets>) ->
 
 /// Judges whether a peer may take up its own command now: rules, groups, address and time may be
 /// others than at its start. What became of the command is then unknown to the client.
-fn may_attach(state: &Arc<ServerState>, peer: &Arc<Peer>, sink: &Sink) -> bool {
+async fn may_attach(state: &Arc<ServerState>, peer: &Arc<Peer>, sink: &Sink) -> bool {
     let context = RequestContext { source: peer.address().ip(), time: SystemTime::now() };
     let slice = state.policy.load().slice(peer.principal());
     let judged = policy::authorize_attach(&slice, peer.user(), context);
     let Err(denial) = judged else { return true };
     let (state, peer, sink) = (Arc::clone(state), Arc::clone(peer), sink.clone());
-    // The audit is on the disk.
-    state.clone().tasks.spawn(async move {
-        state.jobs.audit.denied(&peer, None, &denial);
-        info!(%peer, why = denial.kind.as_str(), rules = ?denial.rules, %denial, "denied");
-        sink.link.send(job::unknown(sink.ch, denial.into()));
-    });
+    // Waited for, so that a peer that may do nothing asks no faster than its denials are written down.
+    let _ = (state.clone().tasks)
+        .spawn(async move {
+            state.jobs.audit.denied(&peer, None, &denial);
+            info!(%peer, why = denial.kind.as_str(), rules = ?denial.rules, %denial, "denied");
+            sink.link.send(job::unknown(sink.ch, denial.into()));
+        })
+        .await;
     false
 }
 

@@ -43,7 +43,7 @@ pub(crate) async fn start(
         Ok(request) => request,
         Err(RequestError::Protocol(fault)) => return Err(fault),
         Err(RequestError::Refused(failure)) => {
-            return Ok(no_request(state, peer, sink, failure));
+            return Ok(no_request(state, peer, sink, failure).await);
         }
     };
     let Some(options) = StartOptions::of(&start.body) else {
@@ -72,7 +72,7 @@ pub(crate) async fn start(
     };
     let is_kept = start.body.keep();
     if is_kept && let Some(kept) = state.jobs.idempotency.find(user, key, digest) {
-        return Ok(answer_kept(state, peer, kept, options, &sink));
+        return Ok(answer_kept(state, peer, kept, options, &sink).await);
     }
     let attempt = Attempt { id: id.clone(), request, digest };
     let room = match admit(state, peer, start.body.payload().len()) {
@@ -188,19 +188,21 @@ async fn permit(
 }
 
 /// Rejects a malformed start. Nothing can be audited as an attempt, so only the refusal is recorded.
-fn no_request(
+async fn no_request(
     state: &Arc<ServerState>,
     peer: &Arc<Peer>,
     sink: Sink,
     failure: WireError,
 ) -> Answer {
     let (state, peer) = (Arc::clone(state), Arc::clone(peer));
-    // The audit is on the disk.
-    state.clone().tasks.spawn(async move {
-        if let Ok(id) = JobId::random() {
-            state.jobs.audit.refused(&peer, &id, &failure);
-        }
-        refuse(&sink, failure);
-    });
+    // Waited for, so that malformed starts come no faster than they are written down.
+    let _ = (state.clone().tasks)
+        .spawn(async move {
+            if let Ok(id) = JobId::random() {
+                state.jobs.audit.refused(&peer, &id, &failure);
+            }
+            refuse(&sink, failure);
+        })
+        .await;
     Answer::Answered
 }
