@@ -8,5 +8,6 @@ mod packages;
 mod structure;
 mod style;
 mod tasks;
+mod threats;
 mod tree;
 mod waits;
