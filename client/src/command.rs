@@ -46,7 +46,7 @@ pub struct Output {
 pub struct Command {
     link: Handle,
     request: RequestBuilder,
-    key: Option<Key>,
+    key: Option<Vec<u8>>,
     grace: Option<Duration>,
     timestamps: bool,
     busy_wait: Duration,
@@ -96,7 +96,8 @@ impl Command {
         self
     }
 
-    /// Lets the host end the command this long after its start, to the millisecond.
+    /// Lets the host end the command this long after its start, to the millisecond. A host that has
+    /// not done so 30 s later is told to kill it, and 5 s after that the outcome is unknown.
     pub fn timeout(&mut self, limit: Duration) -> &mut Self {
         // A limit below 1 ms is not the same as none, which 0 stands for.
         self.request.timeout_ms(milliseconds(limit).max(1));
@@ -115,9 +116,10 @@ impl Command {
     }
 
     /// Names this start: from this identity on this host, the same text with the same request never
-    /// starts it twice, for 7 days.
+    /// starts it twice, for 7 days. A text that is empty is refused when the command is sent: it is
+    /// a variable that nobody set, and would make all such starts one.
     pub fn key(&mut self, text: impl AsRef<[u8]>) -> &mut Self {
-        self.key = Some(Key::from_text(text.as_ref()));
+        self.key = Some(text.as_ref().to_owned());
         self
     }
 
@@ -181,8 +183,12 @@ impl Command {
     /// Builds the start that this command is.
     fn start(&self) -> Result<StartSource, WireError> {
         let request = self.request.build()?;
-        let key = match self.key {
-            Some(key) => key,
+        let key = match self.key.as_deref() {
+            Some([]) => {
+                return Err(WireError::new(ErrorKind::Usage, "the key of the start is empty")
+                    .hint("Name the start by a key of its own, or leave the key out."));
+            }
+            Some(key) => Key::from_text(key),
             None => Key::random().map_err(|error| {
                 WireError::new(ErrorKind::Resources, format!("no random key can be made: {error}"))
             })?,

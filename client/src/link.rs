@@ -50,6 +50,7 @@ mod driver;
 pub(crate) mod feed;
 mod input;
 pub(crate) mod order;
+mod patience;
 pub(crate) mod progress;
 mod receiving;
 pub(crate) mod start;

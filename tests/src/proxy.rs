@@ -34,6 +34,8 @@ pub enum Fault {
     Fin,
     /// Both sides stay connected and nothing arrives any more: for so long, or for good.
     Silence(Option<Duration>),
+    /// The server gets a reset, and the client nothing any more, as of a firewall that forgot it.
+    ServerReset,
 }
 
 /// What befalls one Connection.
@@ -177,7 +179,7 @@ impl Proxy {
     pub fn cut(&self, fault: Fault) {
         let below = self.connections();
         self.state.send_modify(|state| match fault {
-            Fault::Reset | Fault::Fin => {
+            Fault::Reset | Fault::Fin | Fault::ServerReset => {
                 state.cut = fault;
                 state.cut_below = below;
             }

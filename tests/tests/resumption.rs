@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -43,6 +44,22 @@ fn whatever_cuts_20_mb_each_way_the_bytes_are_whole_or_the_end_is_unknown() {
     println!("{figures}");
     assert!(figures.are_good(), "{figures}");
     assert!(figures.resumed >= 10, "{figures}");
+}
+
+#[test]
+fn a_connection_that_only_the_server_has_lost_is_noticed_within_the_grace() {
+    // With the keepalive alone the client would ask when the command was long killed.
+    let world = World::builder().config("grace = \"6s\"").start();
+    let proxy = Proxy::to(world.address());
+    let gate = world.scratch("gate");
+    assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
+    let (mut client, file) = noting(&world, &proxy, &format!("read go < {}", gate.display()));
+    proxy.cut(Fault::ServerReset);
+    eventually("the client makes another connection", || proxy.connections() == 2);
+    fs::write(gate, "go\n").unwrap();
+    drop(client.stdin.take());
+    client.wait().assert_code(0);
+    assert_eq!(starts(&file), 1);
 }
 
 #[test]

@@ -25,11 +25,13 @@ mod busy;
 mod busy_retry;
 mod end;
 mod on_frame;
+mod overdue;
 mod requests;
 mod state;
 mod streams;
 
 use busy_retry::BusyRetry;
+use overdue::Overdue;
 use requests::Requests;
 use state::{Lost, StartSent, State};
 use streams::Streams;
@@ -65,6 +67,7 @@ pub(super) struct Channel {
     started_at: Option<u64>,
     generation_retries: u32,
     busy_retry: BusyRetry,
+    overdue: Overdue,
 }
 
 impl Channel {
@@ -91,6 +94,7 @@ impl Channel {
             started_at: None,
             generation_retries: 0,
             busy_retry: BusyRetry::new(busy_wait),
+            overdue: Overdue::default(),
         }
     }
 
@@ -109,10 +113,14 @@ impl Channel {
         matches!(self.sent, StartSent::Never | StartSent::AwaitingHello)
     }
 
+    /// Returns how long it outlives its connection, on a server of this grace.
+    pub(super) fn grace(&self, grace: Duration) -> Duration {
+        self.start.body().grace_ms().map_or(grace, Duration::from_millis).min(grace)
+    }
+
     /// Returns when it is to be given up, unless the server has it.
     pub(super) fn deadline(&self, grace: Duration) -> Option<Instant> {
-        let wanted = self.start.body().grace_ms().map_or(grace, Duration::from_millis);
-        let lost = self.state.lost().map(|lost| lost.at + wanted.min(grace));
+        let lost = self.state.lost().map(|lost| lost.at + self.grace(grace));
         lost.into_iter().chain(self.busy_retry_ends()).min()
     }
 
@@ -178,6 +186,7 @@ impl Channel {
             None => StartSent::AwaitingHello,
         };
         self.state = State::Starting { ch, lost: self.state.lost() };
+        self.await_start();
         let start = self.start.start(ch);
         connection.send(match self.purpose {
             Purpose::Run => Frame::Start(start),

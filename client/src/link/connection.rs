@@ -14,12 +14,11 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::dial::{ByteStream, own_hello};
+use super::{
+    dial::{ByteStream, own_hello},
+    patience::Patience,
+};
 
-/// Silence after something was sent, before a sign of life is asked for.
-const ASK: Duration = Duration::from_secs(1);
-/// Silence after something was sent, before another connection is made.
-const SILENT: Duration = Duration::from_secs(3);
 /// Time in which a reader may still learn why the writer failed, such as from a TLS alert.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Time for what waits to be sent, and then for the peer to close its side.
@@ -114,33 +113,37 @@ impl Connection {
     }
 
     /// Returns when [`Connection::silence`] wants to be asked.
-    pub(crate) fn timeout(&self) -> Instant {
+    pub(crate) fn timeout(&self, patience: Patience) -> Instant {
         match self.since() {
-            Some(since) if self.asked => since + SILENT,
-            Some(since) => since + ASK,
-            None => self.reader.last_heard() + self.keepalive(),
+            Some(since) if self.asked => since + patience.silent,
+            Some(since) => since + patience.ask,
+            None => self.reader.last_heard() + patience.idle.min(self.keepalive()),
         }
     }
 
     /// Asks the server for a sign of life when the time has come. Returns whether it has been
     /// silent for too long.
-    pub(crate) fn silence(&mut self, now: Instant) -> Silence {
+    pub(crate) fn silence(&mut self, now: Instant, patience: Patience) -> Silence {
         self.clear_pending();
-        let idle = self.reader.last_heard() + self.keepalive();
+        let idle = patience.idle.min(self.keepalive());
+        let quiet = self.reader.last_heard() + idle;
         let since = match self.unanswered {
             Some(since) => since,
-            // The reader itself has sent a ping now.
-            None if now >= idle => {
+            None if now >= quiet => {
+                // At the keepalive the reader itself has sent a ping.
+                if idle < self.keepalive() {
+                    self.sender.send(Frame::Ping { number: 0 });
+                }
                 self.asked = true;
-                *self.unanswered.insert(idle)
+                *self.unanswered.insert(quiet)
             }
             None => return Silence::None,
         };
-        if now >= since + ASK && !self.asked {
+        if now >= since + patience.ask && !self.asked {
             self.asked = true;
             self.sender.send(Frame::Ping { number: 0 });
         }
-        if now >= since + SILENT { Silence::Since(since) } else { Silence::None }
+        if now >= since + patience.silent { Silence::Since(since) } else { Silence::None }
     }
 
     /// Returns whether anything was heard since the first unanswered frame was sent.

@@ -23,6 +23,7 @@ use super::{
     connection::{Connection, until},
     dial::{ByteStream, Connector, DialError, Dialing},
     order::Order,
+    patience::Patience,
 };
 
 mod healing;
@@ -32,8 +33,8 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Bytes of output after which others have a turn: part of one stream's credit, so that some is
 /// given back while the rest still comes.
 const YIELD_EVERY: usize = CREDIT as usize / 8;
-/// The longest grace that is believed: past a day, nobody waits.
-const LONGEST_GRACE: Duration = Duration::from_secs(86_400);
+/// The longest grace that is believed, which is the longest that a server can be set to.
+const LONGEST_GRACE: Duration = Duration::from_secs(3600);
 
 /// The task that owns the connection.
 pub(super) struct ConnectionDriver {
@@ -151,18 +152,22 @@ impl ConnectionDriver {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let silence = self.connection.as_ref().filter(|_| self.watches()).map(Connection::timeout);
         // While an attempt runs beside a silent connection, only its end or a frame matters.
-        let silence = silence.filter(|_| self.is_idle());
+        let watched = self.connection.as_ref().filter(|_| self.is_idle()).zip(self.patience());
+        let silence = watched.map(|(connection, patience)| connection.timeout(patience));
         let grace = self.grace();
         let given_up = self.channels.values().filter_map(|channel| channel.deadline(grace)).min();
         let rested = self.channels.values().filter_map(Channel::resting).min();
-        [silence, self.healing.due, given_up, rested].into_iter().flatten().min()
+        let overdue = self.channels.values().filter_map(Channel::overdue).min();
+        let overdue = overdue.filter(|_| !self.suspended);
+        [silence, self.healing.due, given_up, rested, overdue].into_iter().flatten().min()
     }
 
-    /// Returns whether silence means anything now.
-    fn watches(&self) -> bool {
-        !self.suspended && self.channels.values().any(|channel| channel.resting().is_none())
+    /// Returns how long the connection may be silent; none while its silence means nothing.
+    fn patience(&self) -> Option<Patience> {
+        let awake = self.channels.values().filter(|channel| channel.resting().is_none());
+        let grace = awake.map(|channel| channel.grace(self.grace())).min();
+        grace.filter(|_| !self.suspended).map(Patience::within)
     }
 
     fn grace(&self) -> Duration {
@@ -220,6 +225,7 @@ impl ConnectionDriver {
                 if let Some(connection) = &mut self.connection {
                     connection.reset_silence();
                 }
+                self.channels.values_mut().for_each(Channel::forgive);
             }
             // The loop above takes it.
             Order::Close(_) => {}

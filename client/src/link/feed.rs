@@ -117,7 +117,6 @@ impl Feed {
     }
 
     /// Returns how many pieces wait.
-    #[cfg(test)]
     pub(crate) fn pieces(&self) -> usize {
         self.0.with(|queue| queue.pieces.len())
     }

@@ -53,6 +53,11 @@ impl Receiving {
         }
     }
 
+    /// Returns whether its reader has not taken away all that came.
+    pub(super) fn is_unread(&self) -> bool {
+        self.feed.as_ref().is_some_and(|feed| feed.pieces() > 0)
+    }
+
     /// Returns the bytes received, counted from offset 0.
     pub(super) fn received(&self) -> u64 {
         self.incoming.as_ref().map_or(0, RecvStream::received)

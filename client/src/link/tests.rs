@@ -20,7 +20,9 @@ mod busy;
 mod dry_run;
 mod healing;
 mod locks;
+mod overdue;
 mod script;
+mod silence;
 
 use script::*;
 

@@ -71,6 +71,11 @@ pub(super) async fn relay(
         End::Cut(Fault::Fin) => {
             tokio::join!(finish(client), finish(server));
         }
+        End::Cut(Fault::ServerReset) => {
+            reset(&server);
+            drop(server);
+            swallow(client).await;
+        }
     }
 }
 
@@ -85,6 +90,12 @@ async fn finish(mut socket: TcpStream) {
     let mut buffer = vec![0; PIECE];
     let drain = async { while let Ok(1..) = socket.read(&mut buffer).await {} };
     let _ = tokio::time::timeout(LINGER, drain).await;
+}
+
+/// Reads away what a socket's peer sends, and never answers.
+async fn swallow(mut socket: TcpStream) {
+    let mut buffer = vec![0; PIECE];
+    while let Ok(1..) = socket.read(&mut buffer).await {}
 }
 
 /// Forwards one direction to its end.

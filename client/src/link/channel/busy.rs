@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     Channel,
+    overdue::Overdue,
     state::{Lost, StartSent, State},
 };
 use crate::link::{backoff::spread, progress::Notice};
@@ -30,6 +31,7 @@ impl Channel {
             return false;
         }
         self.sent = StartSent::Never;
+        self.overdue = Overdue::default();
         self.state = State::Resting { until: again_at };
         self.job = None;
         self.busy_retry.answer = Some(failure.clone());

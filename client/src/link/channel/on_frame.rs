@@ -102,6 +102,7 @@ impl Channel {
         if self.started_at.replace(started_at).is_some() {
             return;
         }
+        self.await_end();
         let job = self.job.as_ref().map(|(job, _)| job.to_string()).unwrap_or_default();
         let started = Started { job, note, started_at };
         self.reporter.started(started);

@@ -186,16 +186,17 @@ impl ConnectionDriver {
             self.healing.attempt = Some(within(self.grace() / 2, self.connector.dial()));
         }
         self.give_up(now);
+        self.hurry(now);
         self.wake(now);
-        if self.watches()
+        if let Some(patience) = self.patience()
             && let Some(connection) = &mut self.connection
-            && let Silence::Since(since) = connection.silence(now)
+            && let Silence::Since(since) = connection.silence(now, patience)
             && self.is_idle()
         {
             self.healing.racing_since = Some(since);
-            let silent = now.duration_since(since).as_secs();
+            let silent = now.duration_since(since).as_secs_f32();
             for channel in self.channels.values() {
-                channel.notice(Notice::Lost(format!("nothing was heard for {silent} s")));
+                channel.notice(Notice::Lost(format!("nothing was heard for {silent:.1} s")));
             }
             self.dial_soon();
         }
@@ -213,6 +214,22 @@ impl ConnectionDriver {
                 let next = channel.end_without(failure);
                 self.advance(id, next);
             }
+        }
+    }
+
+    /// Sees to the commands whose host is late.
+    fn hurry(&mut self, now: Instant) {
+        if self.suspended {
+            return;
+        }
+        let late = |channel: &Channel| channel.overdue().is_some_and(|at| now >= at);
+        let ids: Vec<_> =
+            self.channels.iter().filter(|(_, channel)| late(channel)).map(|(&id, _)| id).collect();
+        for id in ids {
+            let Some(channel) = self.channels.get_mut(&id) else { continue };
+            let on = channel.ch().is_some();
+            let next = channel.hurry(now, self.connection.as_mut().filter(|_| on));
+            self.advance(id, next);
         }
     }
 

@@ -233,7 +233,7 @@ async fn a_link_that_answers_the_ping_is_kept() {
     assert!(matches!(peer.expect().await, Frame::Signal { .. }));
     let Frame::Ping { number } = peer.expect().await else { panic!("no ping") };
     peer.say(Frame::Pong { number }).await;
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    peer.only_answer_for(Duration::from_secs(10)).await;
     assert!(host.is_quiet());
     peer.say_end(1, b"").await;
     assert_eq!(child.wait().await.outcome, Outcome::Exited);

@@ -142,6 +142,22 @@ impl Peer {
         self.hear().await.expect("a frame, not the end")
     }
 
+    /// The next frame that is no ping, each of which is answered.
+    pub(super) async fn expect_answering(&mut self) -> Frame {
+        loop {
+            match self.expect().await {
+                Frame::Ping { number } => self.say(Frame::Pong { number }).await,
+                frame => return frame,
+            }
+        }
+    }
+
+    /// Answers pings for so long; nothing else comes meanwhile.
+    pub(super) async fn only_answer_for(&mut self, time: Duration) {
+        let frame = tokio::time::timeout(time, self.expect_answering()).await;
+        assert!(frame.is_err(), "{frame:?}");
+    }
+
     pub(super) async fn expect_hello(&mut self) {
         assert!(matches!(self.expect().await, Frame::Hello(_)));
     }
@@ -180,9 +196,14 @@ pub(super) fn instance(name: char) -> Instance {
 
 /// What the server process of this name says of itself.
 pub(super) fn hello(name: char) -> Frame {
+    hello_with_grace(name, 10_000)
+}
+
+/// As [`hello`], with another grace.
+pub(super) fn hello_with_grace(name: char, grace_ms: u64) -> Frame {
     let server = ServerHello {
         instance: instance(name),
-        grace_ms: 10_000,
+        grace_ms,
         retain_ms: 600_000,
         keepalive_ms: 15_000,
     };

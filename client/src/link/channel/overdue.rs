@@ -1,0 +1,115 @@
+//! A host that does not keep to what it was asked for: its word alone holds nobody for ever.
+
+use std::time::Duration;
+
+use rcmd_protocol::outcome::{ErrorKind, WireError};
+use tokio::time::Instant;
+
+use super::{Channel, Next};
+use crate::link::connection::Connection;
+
+/// From when a host should have started or ended a command to the first look at it, and between two
+/// looks; at the second it is late. After a time limit it sends TERM, 5 s later KILL, and waits 2 s for
+/// output that is still held.
+const LOOK: Duration = Duration::from_secs(15);
+/// For the end, once a command was cancelled because its host is late.
+const LAST_WORD: Duration = Duration::from_secs(5);
+/// The longest that a start may wait at its host, beyond its wait for a lock.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// Bytes between two looks that count as output still on its way: 1 KiB a second.
+const LEAST: u64 = 1024 * LOOK.as_secs();
+/// Bytes that can be on their way when a command has ended: the credit of two streams, its pipes, and
+/// what both kernels hold.
+const ON_THE_WAY: u64 = 16 * 1024 * 1024;
+
+/// When a host is late with a command.
+#[derive(Debug, Default)]
+pub(super) struct Overdue {
+    /// The next look.
+    at: Option<Instant>,
+    /// Bytes of output that had come at the first look, and at the last.
+    received: Option<(u64, u64)>,
+    /// Whether the command was cancelled for it.
+    cancelled: bool,
+}
+
+impl Overdue {
+    /// Expects the host to be done within so long.
+    fn within(limit: Duration) -> Self {
+        let at = Instant::now().checked_add(limit.saturating_add(LOOK));
+        Self { at, ..Self::default() }
+    }
+}
+
+impl Channel {
+    /// Counts the host's time to start the command from now on.
+    pub(super) fn await_start(&mut self) {
+        let lock = self.start.body().lock().map_or(0, |lock| lock.wait_ms);
+        self.overdue = Overdue::within(LONGEST_WAIT + Duration::from_millis(lock));
+    }
+
+    /// Counts the host's time to end the command from now on, if it has a limit.
+    pub(super) fn await_end(&mut self) {
+        self.overdue = match self.start.body().timeout_ms() {
+            0 => Overdue::default(),
+            limit => Overdue::within(Duration::from_millis(limit)),
+        };
+    }
+
+    /// Returns when to call [`Channel::hurry`].
+    pub(in crate::link) fn overdue(&self) -> Option<Instant> {
+        self.overdue.at
+    }
+
+    /// Gives the host time anew: this process was stopped, and has not heard what was said meanwhile.
+    pub(in crate::link) fn forgive(&mut self) {
+        let later = Instant::now() + LOOK;
+        self.overdue.at = self.overdue.at.map(|at| at.max(later));
+    }
+
+    /// Looks at a command that should be over: if its host is late, it is cancelled, and soon after
+    /// that given up. `connection` is the one that has it, if any has.
+    pub(in crate::link) fn hurry(
+        &mut self,
+        now: Instant,
+        connection: Option<&mut Connection>,
+    ) -> Next {
+        self.overdue.at = Some(now + LOOK);
+        if self.may_come() {
+            return Next::Continue;
+        }
+        let Some(connection) = connection.filter(|_| !self.overdue.cancelled) else {
+            let failure = self.lateness();
+            return self.end_without(failure);
+        };
+        self.cancel(Some(connection));
+        self.overdue.at = Some(now + LAST_WORD);
+        self.overdue.cancelled = true;
+        Next::Continue
+    }
+
+    /// Returns whether the end may still wait behind output, whose reader has not taken what came, or
+    /// the rest of which comes over a slow link.
+    fn may_come(&mut self) -> bool {
+        let streams = &self.streams;
+        let received = streams.stdout.received() + streams.stderr.received();
+        let Some((first, last)) = self.overdue.received else {
+            self.overdue.received = Some((received, received));
+            return true;
+        };
+        self.overdue.received = Some((first, received));
+        let comes = received.saturating_sub(last) >= LEAST;
+        let unread = streams.stdout.is_unread() || streams.stderr.is_unread();
+        unread || comes && received.saturating_sub(first) <= ON_THE_WAY
+    }
+
+    fn lateness(&self) -> WireError {
+        let host = &self.host;
+        let message = match self.started_at {
+            None => format!("{host} did not start the command in time"),
+            Some(_) => format!("{host} did not end the command when its time was over"),
+        };
+        WireError::new(ErrorKind::Lost, message)
+            .hint("It was told to kill the command, and said nothing; look there for what it did.")
+    }
+}
