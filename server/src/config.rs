@@ -27,6 +27,13 @@ const FILE_LIMIT: u64 = 1 << 20;
 /// PATH of the commands, unless the configuration has another.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The least grace in which a client that is far away can notice a loss and connect again.
+const SHORT_GRACE: Duration = Duration::from_secs(3);
+/// The least keepalive that a busy machine answers.
+const SHORT_KEEPALIVE: Duration = Duration::from_secs(1);
+/// The longest silence that firewalls and address translators are known to bear.
+const LONG_QUIET: Duration = Duration::from_secs(120);
+
 /// The settings of a server.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerSettings {
@@ -224,6 +231,45 @@ impl ConfigFile {
     }
 }
 
+impl ServerSettings {
+    /// Returns what may well be meant and is probably not: how `grace` and `keepalive` fit.
+    pub(crate) fn doubts(&self) -> Vec<String> {
+        let shown = |span| humantime::format_duration(span);
+        let (grace, keepalive) = (self.grace, self.keepalive);
+        let mut doubts = Vec::new();
+        if grace < SHORT_GRACE {
+            doubts.push(format!(
+                "grace is {}: a client whose link breaks needs a third of it to notice, a third to be \
+                 sure and the last to connect again; write at least {}",
+                shown(grace),
+                shown(SHORT_GRACE)
+            ));
+        }
+        // A client with a command asks after a third of the grace, if that is earlier.
+        let quiet = keepalive.min(grace / 3);
+        if quiet > LONG_QUIET {
+            doubts.push(format!(
+                "keepalive is {} and grace {}: nothing is sent on a quiet connection for {}, and firewalls \
+                 forget it; write a keepalive of at most {}",
+                shown(keepalive),
+                shown(grace),
+                shown(quiet),
+                shown(LONG_QUIET)
+            ));
+        }
+        let gone = keepalive * wire::KEEPALIVES_TO_GONE;
+        if keepalive < SHORT_KEEPALIVE {
+            doubts.push(format!(
+                "keepalive is {}: a client that is held up for {} counts as gone; write at least {}",
+                shown(keepalive),
+                shown(gone),
+                shown(SHORT_KEEPALIVE)
+            ));
+        }
+        doubts
+    }
+}
+
 /// Returns the host's own name.
 fn own_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
@@ -266,6 +312,27 @@ mod tests {
     fn error(text: &str) -> String {
         let error = load(text).unwrap_err().to_string();
         error.rsplit_once("server.toml").unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn a_grace_and_a_keepalive_that_do_not_fit_are_doubted() {
+        for (text, says) in [
+            ("", None),
+            ("grace = '1h'\nkeepalive = '15s'", None),
+            ("grace = '3s'\nkeepalive = '1h'", None),
+            ("grace = '2s'", Some("grace is 2s")),
+            ("grace = '0s'", Some("grace is 0s")),
+            ("grace = '1h'\nkeepalive = '10m'", Some("firewalls forget it")),
+            ("keepalive = '300ms'", Some("held up for 900ms")),
+        ] {
+            let doubts = load(text).unwrap().doubts();
+            let found = doubts.iter().any(|doubt| says.is_some_and(|says| doubt.contains(says)));
+            assert_eq!(
+                (found, doubts.len()),
+                (says.is_some(), usize::from(says.is_some())),
+                "{text}: {doubts:?}"
+            );
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub fn run(options: ServerOptions, out: &mut impl Write) -> Result<()> {
     }
     writeln!(out, "certificate  {}", settings.identity.cert.display())?;
     writeln!(out, "grace        {:?}", settings.grace)?;
+    writeln!(out, "keepalive    {:?}", settings.keepalive)?;
     writeln!(out, "running      {} commands at once, {} queued", limits.running, limits.queued)?;
     writeln!(out, "connections  {}", limits.connections)?;
     writeln!(out, "starts       {}", limits.starts)?;
@@ -50,6 +51,9 @@ pub fn run(options: ServerOptions, out: &mut impl Write) -> Result<()> {
     let findings = tls::check_server(&settings.identity)?;
     if let Some(finding) = findings.first() {
         anyhow::bail!("{finding}");
+    }
+    for doubt in settings.doubts() {
+        writeln!(out, "warning      {doubt}")?;
     }
     writeln!(out, "the configuration is good")?;
     Ok(())
