@@ -21,7 +21,9 @@ impl Terminal {
     /// When the kernel gives none.
     #[must_use]
     pub fn open() -> Self {
-        let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
+        // A program that had this end would keep the terminal from hanging up.
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let keyboard = openpt(flags).expect("a pseudo-terminal");
         grantpt(&keyboard).and_then(|()| unlockpt(&keyboard)).expect("its other side");
         let path = ptsname(&keyboard, Vec::new()).expect("its name");
         let path = PathBuf::from(path.into_string().expect("a name in ASCII"));

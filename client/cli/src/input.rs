@@ -13,6 +13,8 @@ use rustix::io::Errno;
 use rustix::stdio::stdin;
 use tokio::sync::mpsc;
 
+use crate::terminal;
+
 /// Bytes read at a time, which is what one frame carries.
 const BLOCK: usize = 64 * 1024;
 /// What is shorter is copied, so that a block is not kept for a typed line until it is confirmed.
@@ -58,8 +60,12 @@ pub(crate) fn blocks() -> io::Result<mpsc::Receiver<io::Result<Bytes>>> {
 fn read_all(blocks: &mpsc::Sender<io::Result<Bytes>>) {
     let mut spare = Spare::default();
     let mut block = Vec::new();
+    let is_terminal = terminal::is_terminal(stdin());
     loop {
         block.reserve(BLOCK);
+        if is_terminal {
+            terminal::wait_for_input(stdin());
+        }
         let read = match rustix::io::read(stdin(), spare_capacity(&mut block)) {
             Ok(0) => return,
             Ok(count) if count < SMALL => {
@@ -69,6 +75,12 @@ fn read_all(blocks: &mpsc::Sender<io::Result<Bytes>>) {
             }
             Ok(_) => Ok(spare.swap(&mut block)),
             Err(Errno::INTR) => continue,
+            // A terminal that has hung up is an end. To a process in the background, where SIGTTIN is
+            // ignored, it says the same until it comes to the front (read(2)).
+            Err(Errno::IO) if is_terminal => match terminal::is_in_background(stdin()) {
+                true => continue,
+                false => return,
+            },
             // Whoever shares the descriptor made it non-blocking.
             Err(Errno::AGAIN) => match wait() {
                 Ok(()) => continue,

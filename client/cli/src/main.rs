@@ -10,6 +10,7 @@
 //! | `input` | standard input, with a thread for what may block |
 //! | `output` | standard output and standard error, likewise, and the forms of output |
 //! | `signals`, `interrupts`, `notices` | what happens meanwhile |
+//! | `terminal` | job control |
 //! | `text`, `status` | messages to the person; exit statuses |
 
 #![forbid(unsafe_code)]
@@ -36,6 +37,7 @@ mod session;
 mod settings;
 mod signals;
 mod status;
+mod terminal;
 mod text;
 
 use arguments::{ManArguments, Refused, Request};

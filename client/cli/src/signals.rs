@@ -22,15 +22,15 @@ pub(crate) const LAST_OUTPUT: Duration = Duration::from_secs(1);
 /// For the word to the server that this process is about to be stopped.
 const FAREWELL: Duration = Duration::from_millis(20);
 
-/// SIGTSTP, signal(7).
-const TSTP: i32 = 20;
+/// SIGTSTP and SIGTTIN, signal(7).
+const STOPS: [i32; 2] = [20, 21];
 
 /// What was caught.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caught {
     /// A signal that ends programs; it is for the remote command.
     Ending(Signal),
-    /// Ctrl-Z.
+    /// Ctrl-Z, or a read of the terminal at the moment in which another process came to the front.
     Suspend,
 }
 
@@ -50,7 +50,7 @@ impl Signals {
         let ending = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT].into_iter();
         let all = ending.map(|signal| (Caught::Ending(signal), signal.number()));
         let sources = all
-            .chain([(Caught::Suspend, TSTP)])
+            .chain(STOPS.map(|number| (Caught::Suspend, number)))
             .filter(|(_, number)| ignored & (1 << (number - 1)) == 0)
             .map(|(caught, number)| Ok((caught, unix::signal(SignalKind::from_raw(number))?)))
             .collect::<io::Result<_>>()?;

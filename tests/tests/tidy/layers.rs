@@ -93,6 +93,7 @@ pub(crate) const CRATES: [Layers; 6] = [
         rooms: &[
             "status",
             "text",
+            "terminal",
             "duration",
             "command",
             "input",

@@ -8,6 +8,7 @@
 //! pipes and most files know it, terminals do not.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::thread;
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::output::piece::{Piece, Render};
+use crate::terminal;
 
 /// Pieces that may wait for the thread. Few: what waits here is past the stream's credit.
 const WAITING: usize = 4;
@@ -45,22 +47,25 @@ impl Place {
         }
     }
 
-    /// Writes once, as much as goes without a wait. `u64::MAX` stands for the descriptor's own place.
-    fn write_at_once(self, bytes: &[u8]) -> rustix::io::Result<usize> {
-        let slices = [io::IoSlice::new(bytes)];
+    fn descriptor(self) -> BorrowedFd<'static> {
         match self {
-            Self::Stdout => pwritev2(stdio::stdout(), &slices, u64::MAX, ReadWriteFlags::NOWAIT),
-            Self::Stderr => pwritev2(stdio::stderr(), &slices, u64::MAX, ReadWriteFlags::NOWAIT),
+            Self::Stdout => stdio::stdout(),
+            Self::Stderr => stdio::stderr(),
         }
     }
 
-    fn write_all(self, mut bytes: &[u8]) -> io::Result<()> {
+    /// Writes once, as much as goes without a wait. `u64::MAX` stands for the descriptor's own place.
+    fn write_at_once(self, bytes: &[u8]) -> rustix::io::Result<usize> {
+        let slices = [io::IoSlice::new(bytes)];
+        pwritev2(self.descriptor(), &slices, u64::MAX, ReadWriteFlags::NOWAIT)
+    }
+
+    fn write_all(self, mut bytes: &[u8], is_terminal: bool) -> io::Result<()> {
         while !bytes.is_empty() {
-            let wrote = match self {
-                Self::Stdout => rustix::io::write(stdio::stdout(), bytes),
-                Self::Stderr => rustix::io::write(stdio::stderr(), bytes),
-            };
-            match wrote {
+            if is_terminal {
+                terminal::wait_to_write(self.descriptor());
+            }
+            match rustix::io::write(self.descriptor(), bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
                 Err(Errno::INTR) => {}
@@ -74,11 +79,7 @@ impl Place {
 
     fn wait(self) -> io::Result<()> {
         use rustix::event::{PollFd, PollFlags, poll};
-        let fd = match self {
-            Self::Stdout => stdio::stdout(),
-            Self::Stderr => stdio::stderr(),
-        };
-        match poll(&mut [PollFd::new(&fd, PollFlags::OUT)], None) {
+        match poll(&mut [PollFd::new(&self.descriptor(), PollFlags::OUT)], None) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -134,12 +135,13 @@ async fn write(
     };
     let (ended, written) = oneshot::channel();
     thread::Builder::new().name(place.thread().to_owned()).spawn(move || {
-        let mut outcome = place.write_all(&first);
+        let is_terminal = terminal::is_terminal(place.descriptor());
+        let mut outcome = place.write_all(&first, is_terminal);
         drop(first);
         while outcome.is_ok()
             && let Some(piece) = pieces.blocking_recv()
         {
-            outcome = place.write_all(render.render(&piece));
+            outcome = place.write_all(render.render(&piece), is_terminal);
         }
         // Nobody waits for a client that was interrupted twice.
         let _ = ended.send(outcome);

@@ -1,0 +1,58 @@
+//! Job control: a terminal is neither read nor written to while that would stop this process.
+//!
+//! A process in the background that reads its terminal is stopped by SIGTTIN, and by SIGTTOU if it
+//! writes under `stty tostop` (termios(3)). A stopped client answers no ping, and its command would be
+//! killed for it.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::getpgrp;
+use rustix::termios::{LocalModes, isatty, tcgetattr, tcgetpgrp};
+
+/// Between two looks whether this process has come to the front. Nothing tells it: a shell need not
+/// send SIGCONT to what has never stopped.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+
+/// Returns whether a descriptor is a terminal.
+pub(crate) fn is_terminal(fd: impl AsFd) -> bool {
+    isatty(fd)
+}
+
+/// Returns whether a descriptor is the terminal that controls this process, and another process is in
+/// front of it.
+pub(crate) fn is_in_background(fd: impl AsFd) -> bool {
+    // Of any other terminal, or one that hung up, it is no business of ours who is in front.
+    tcgetpgrp(fd).is_ok_and(|front| front != getpgrp())
+}
+
+/// Waits until a terminal has something to be read, and this process is in front of it.
+pub(crate) fn wait_for_input(terminal: BorrowedFd<'_>) {
+    loop {
+        while is_in_background(terminal) {
+            pause();
+        }
+        match poll(&mut [PollFd::new(&terminal, PollFlags::IN)], None) {
+            // What was typed meanwhile may be for another process.
+            Ok(_) if is_in_background(terminal) => {}
+            Err(Errno::INTR) => {}
+            // The read says why.
+            Ok(_) | Err(_) => return,
+        }
+    }
+}
+
+/// Waits until writing to a descriptor would not stop this process.
+pub(crate) fn wait_to_write(fd: BorrowedFd<'_>) {
+    while is_in_background(fd)
+        && tcgetattr(fd).is_ok_and(|modes| modes.local_modes.contains(LocalModes::TOSTOP))
+    {
+        pause();
+    }
+}
+
+fn pause() {
+    // It can't fail but by a signal, which is no reason to hurry.
+    let _ = poll(&mut [], Some(&LOOK));
+}
