@@ -54,9 +54,66 @@ pub fn sentence(clause: &str) -> String {
     first.into_iter().chain(rest).collect::<String>() + stop
 }
 
+/// What is wrong with a command line, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// One line, without an end of its own.
+    pub message: String,
+    /// A sentence.
+    pub hint: String,
+}
+
+/// Returns a parser's complaint about a command line as all programs here make it. `rendered` is
+/// clap's: its first paragraph says what is wrong, the others give tips and the usage.
+pub fn complaint(rendered: &str) -> Complaint {
+    let first = rendered.trim_start().split("\n\n").next().unwrap_or_default();
+    let message = first.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    // Where a subcommand has to follow, clap answers its absence with the help alone.
+    let message = message.strip_prefix("error: ").unwrap_or("a subcommand is missing");
+    let mut lines = rendered.lines().map(str::trim);
+    let usage = lines.clone().find_map(|line| line.strip_prefix("Usage: "));
+    let missing = message.strip_prefix("the following required arguments were not provided: ");
+    let message = match missing {
+        Some(names) => format!("what is missing: {}", names.replace(['<', '>'], "")),
+        None => message.to_owned(),
+    };
+    let is_word = |word: &&str| word.starts_with(|c: char| c.is_ascii_lowercase());
+    let program =
+        usage.map(|usage| usage.split(' ').take_while(is_word).collect::<Vec<_>>().join(" "));
+    let help = program.map_or("--help".to_owned(), |program| format!("{program} -h"));
+    // Of several tips the first is the likely one.
+    let hint = match (lines.find_map(|line| line.strip_prefix("tip: ")), missing, usage) {
+        (Some(tip), ..) => sentence(&format!("{tip}; see `{help}`")),
+        (None, Some(_), Some(usage)) => format!("Write `{usage}`; see `{help}`."),
+        _ => format!("See `{help}`."),
+    };
+    Complaint { message, hint }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_complaint_names_what_is_missing_and_the_help_of_its_own_subcommand() {
+        let rendered = "error: the following required arguments were not provided:\n  <HOST>\n\n\
+            Usage: rcmd-client doctor <HOST>\n\nFor more information, try '--help'.\n";
+        let Complaint { message, hint } = complaint(rendered);
+        assert_eq!(message, "what is missing: HOST");
+        assert_eq!(hint, "Write `rcmd-client doctor <HOST>`; see `rcmd-client doctor -h`.");
+        let rendered = "error: unexpected argument '--tiemout' found\n\n  \
+            tip: a similar argument exists: '--timeout'\n\nUsage: rcmd-client [OPTIONS] HOST\n";
+        let Complaint { message, hint } = complaint(rendered);
+        assert_eq!(message, "unexpected argument '--tiemout' found");
+        assert_eq!(hint, "A similar argument exists: '--timeout'; see `rcmd-client -h`.");
+        assert_eq!(complaint("error: no").hint, "See `--help`.");
+        let help = "Checks the policy\n\nUsage: rcmd-server policy <COMMAND>\n";
+        let Complaint { message, hint } = complaint(help);
+        assert_eq!(
+            (&*message, &*hint),
+            ("a subcommand is missing", "See `rcmd-server policy -h`.")
+        );
+    }
 
     #[test]
     fn a_clause_becomes_a_sentence_once() {

@@ -29,6 +29,17 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, InvalidTarget> {
         let invalid = |why| InvalidTarget { text: text.to_owned(), why };
+        if text.is_empty() {
+            return Err(invalid("it is empty"));
+        }
+        // What follows the % names a link of this machine, which no certificate does (RFC 4007).
+        let zone = text.trim_start_matches('[').split_once('%').map(|(address, _)| address);
+        if zone.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()) {
+            return Err(invalid("an address with a zone, such as %eth0, is not taken"));
+        }
+        if text.contains('@') {
+            return Err(invalid("a user is no part of it"));
+        }
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
             let (host, rest) = rest.split_once(']').ok_or(invalid("a bracket is not closed"))?;
             host.parse::<Ipv6Addr>().map_err(|_| invalid("not an IPv6 address in the brackets"))?;
@@ -95,6 +106,20 @@ mod tests {
         }
         let bracketed: Target = "[::1]".parse().unwrap();
         assert_eq!(bracketed.to_string(), "::1");
+    }
+
+    #[test]
+    fn a_zone_a_user_and_nothing_are_refused_by_name() {
+        for (text, why) in [
+            ("fe80::1%eth0", "a zone"),
+            ("[fe80::1%2]", "a zone"),
+            ("[fe80::1%eth0]:7263", "a zone"),
+            ("root@web1", "a user"),
+            ("", "empty"),
+        ] {
+            let error = text.parse::<Target>().unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
     }
 
     #[test]

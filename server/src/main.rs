@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Parser as _;
-use rcmd_certs::text::escaped;
+use rcmd_certs::text::{Complaint, complaint, escaped};
 use rcmd_server::{
     cli::{self, Cli, ServerCommand, ServerOptions},
     daemon::{self, Loaded},
@@ -18,13 +18,15 @@ const NOT_STARTED: u8 = 125;
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() {
-                ExitCode::from(NOT_STARTED)
-            } else {
-                ExitCode::SUCCESS
-            };
+        Err(error) if error.use_stderr() => {
+            let Complaint { message, hint } = complaint(&error.render().to_string());
+            let (message, hint) = (escaped(&message), escaped(&hint));
+            let _ = writeln!(stderr(), "rcmd: {message}\nrcmd: hint: {hint}");
+            return ExitCode::from(NOT_STARTED);
+        }
+        Err(answer) => {
+            let _ = answer.print();
+            return ExitCode::SUCCESS;
         }
     };
     let out = &mut stdout();

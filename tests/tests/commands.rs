@@ -1,8 +1,9 @@
 //! The client's other commands, and `--key`: what is asked for twice and done once.
 
 use std::fs;
-use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
 use rcmd_tests::sink::Sink;
@@ -143,6 +144,56 @@ fn the_doctor_marks_the_step_that_fails_and_says_what_to_do() {
     let done = world.bare_client(["--dir", "/no/such/folder", "doctor", &world.target()]).run();
     done.assert_code(125);
     assert_eq!(steps(&done)[0].0, "FAIL", "{}", done.story());
+}
+
+#[test]
+fn the_doctor_marks_the_certificate_for_any_trouble_with_the_key() {
+    let world = World::builder().prepare();
+    let stranger = World::builder().prepare();
+    let dir = world.dir().to_str().unwrap();
+    let key = world.dir().join("client/key.pem");
+    let good = fs::read(&key).unwrap();
+    let doctor = || {
+        let done = world.bare_client(["--dir", dir, "doctor", "localhost"]).run();
+        done.assert_code(125);
+        assert_eq!(marks(&done), ["FAIL", "-", "-", "-", "-", "-"], "{}", done.story());
+        let said = done.stdout_text();
+        assert!(said.contains("key.pem") && !said.contains("rcmd-client doctor"), "{said}");
+    };
+    for trouble in
+        [fs::read(stranger.dir().join("client/key.pem")).unwrap(), b"no key".to_vec(), Vec::new()]
+    {
+        fs::write(&key, trouble).unwrap();
+        doctor();
+    }
+    fs::write(&key, &good).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    doctor();
+    fs::remove_file(&key).unwrap();
+    doctor();
+}
+
+#[test]
+fn the_doctor_never_sends_to_itself() {
+    let world = World::builder().prepare();
+    let dir = world.dir().to_str().unwrap();
+    // What listens there speaks no TLS, hangs up, or says nothing.
+    for answer in [Some(&b"SSH-2.0-x\r\n"[..]), Some(b""), None] {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let target = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            match answer {
+                Some(answer) => socket.write_all(answer).unwrap(),
+                None => drop(socket.read_to_end(&mut Vec::new())),
+            }
+        });
+        let line = ["--dir", dir, "--connect-timeout", "2s", "doctor", &target];
+        let done = world.bare_client(line).run();
+        done.assert_code(125);
+        let said = done.stdout_text();
+        assert!(said.contains("what to do: ") && !said.contains("rcmd-client doctor"), "{said}");
+    }
 }
 
 #[test]

@@ -348,7 +348,6 @@ fn what_makes_no_sense_for_many_is_refused() {
     let world = World::start();
     for options in [
         &["--key", "k"][..],
-        &["--json"],
         &["--result", "r"],
         &["--shell"],
         &["--exec"],
@@ -361,6 +360,51 @@ fn what_makes_no_sense_for_many_is_refused() {
     }
     lines(&world, &["true"]).words(["true"]).run().assert_code(125).assert_says("after the host");
     world.exec(["true"]).options(["--unordered"]).run().assert_code(125);
+}
+
+#[test]
+fn a_file_from_windows_runs_the_same_commands() {
+    let world = World::start();
+    let file = world.scratch("commands");
+    fs::write(&file, "\u{feff}echo one\r\n[\"echo\", \"two\"]\r\n\r\n").unwrap();
+    let done = world.client().option("--commands").option(&file).run();
+    assert_eq!(each(&done, "stdout"), ["one\n", "two\n"], "{}", done.story());
+    done.assert_code(0);
+}
+
+/// What `--commands` shows at a terminal that its standard output is.
+fn shown_at_a_terminal(world: &World, commands: &str, options: &[&str]) -> String {
+    let file = world.scratch("commands");
+    fs::write(&file, commands).unwrap();
+    let mut terminal = Terminal::open();
+    let mut command = Command::new(&binaries().client);
+    command.arg("--dir").arg(world.dir()).args(options).arg("--commands").arg(&file);
+    command.arg(world.target()).env("NO_COLOR", "1").stdin(Stdio::null());
+    let mut client = command.stdout(terminal.side()).stderr(Stdio::null()).spawn().unwrap();
+    let mut shown = Vec::new();
+    let mut block = [0; 4096];
+    // The last holder of the other side is the client: its end ends the terminal.
+    drop(command);
+    while let Ok(count @ 1..) = terminal.keyboard.read(&mut block) {
+        shown.extend_from_slice(&block[..count]);
+    }
+    client.wait().unwrap();
+    String::from_utf8(shown).unwrap().replace("\r\n", "\n")
+}
+
+#[test]
+fn at_a_terminal_results_are_text_and_as_json_when_asked_for() {
+    let world = World::start();
+    let commands = "echo one; echo err >&2\nprintf '\\033[2J'; exit 3\n";
+    let shown = shown_at_a_terminal(&world, commands, &[]);
+    let lines: Vec<_> = shown.lines().collect();
+    assert!(lines[0].starts_with("line 1: exited 0, "), "{shown}");
+    assert_eq!(lines[1..3], ["one", "err"], "{shown}");
+    assert!(lines[3].starts_with("line 2: exited 3, "), "{shown}");
+    assert_eq!(lines[4], "\\u{1b}[2J", "{shown}");
+    let shown = shown_at_a_terminal(&world, commands, &["--json"]);
+    let first: Value = serde_json::from_str(shown.lines().next().unwrap()).expect(&shown);
+    assert_eq!((&first["line"], &first["stdout"]), (&Value::from(1), &Value::from("one\n")));
 }
 
 #[test]

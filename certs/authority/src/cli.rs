@@ -29,7 +29,7 @@ Examples:
 
 /// The certificate authority of rcmd: who is who.
 #[derive(Debug, Parser)]
-#[command(name = "rcmd-certs", version, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(name = "rcmd-certs", version, after_help = EXAMPLES)]
 #[command(disable_help_subcommand = true)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -211,7 +211,10 @@ async fn carry_out(command: Command) -> Result<ExitCode, Error> {
             // Into memory first: the generator panics when its writer fails.
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "rcmd-certs", &mut script);
-            out.write_all(&script)?;
+            // For bash it writes a name with a `-` in two ways, and then finds no subcommand.
+            let script = String::from_utf8_lossy(&script);
+            let script = script.replace("rcmd__subcmd__certs", "rcmd__certs");
+            out.write_all(script.as_bytes())?;
         }
         Command::Man { out: None } => {
             clap_mangen::Man::new(Arguments::command()).render(&mut out)?

@@ -7,11 +7,12 @@ use std::{
 };
 
 use clap::Parser;
+use rcmd_certs::text::{Complaint, complaint, escaped};
 
 mod cli;
 
-/// Exit status for a command line that makes no sense, as clap and most programs have it.
-const USAGE: u8 = 2;
+/// Exit status for a command line that makes no sense; the other programs have the same.
+const USAGE: u8 = 125;
 
 fn main() -> ExitCode {
     let arguments = match cli::Arguments::try_parse() {
@@ -36,12 +37,9 @@ fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
-    let text = error.render().to_string();
-    match text.trim_end().strip_prefix("error: ") {
-        Some(fault) => complain(fault),
-        // Nothing was asked for: clap answers with the help alone.
-        None => complain(&format!("a command is missing\n\n{}", text.trim_end())),
-    }
+    let Complaint { message, hint } = complaint(&error.render().to_string());
+    complain(&escaped(&message));
+    complain(&format!("hint: {}", escaped(&hint)));
     ExitCode::from(USAGE)
 }
 

@@ -240,10 +240,10 @@ fn show_goes_on_after_a_file_that_it_cannot_read() {
 #[test]
 fn nonsense_on_the_command_line_is_answered_in_our_form() {
     let root = tempfile::tempdir().unwrap();
-    fail(&["frobnicate"], root.path(), 2);
-    fail(&["issue", "client", "alice", "--days", "0"], root.path(), 2);
-    fail(&["issue", "server"], root.path(), 2);
-    assert!(fail(&["issue"], root.path(), 2).contains("Usage: rcmd-certs issue"));
+    fail(&["frobnicate"], root.path(), 125);
+    fail(&["issue", "client", "alice", "--days", "0"], root.path(), 125);
+    fail(&["issue", "server"], root.path(), 125);
+    assert!(fail(&["issue"], root.path(), 125).contains("See `rcmd-certs issue -h`"));
 }
 
 #[test]

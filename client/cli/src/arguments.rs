@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, Parser, ValueHint};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueHint};
 use clap_complete::Shell;
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
@@ -15,7 +15,11 @@ use crate::arguments::commands::CommandsOptions;
 use crate::duration;
 
 pub(crate) mod commands;
+pub(crate) mod completions;
+pub(crate) mod elsewhere;
 
+/// The subcommands.
+const SUBCOMMANDS: [&str; 5] = ["run", "doctor", "enroll", "completions", "man"];
 /// Names of later subcommands, which are no hosts unless `run` stands before them.
 const RESERVED: [&str; 8] = ["cp", "ls", "edit", "ssh", "hosts", "runs", "shell", "job"];
 
@@ -27,49 +31,64 @@ Examples:
   rcmd-client web1 'df -h | sort'         one argument: a line for the shell
   rcmd-client web1 ls -l 'My Documents'   several: a program and its arguments";
 
+/// Lines of a table fit any terminal; a paragraph is one line, which clap wraps to the terminal.
 const MORE: &str = "\
 Examples:
   rcmd-client web1 'df -h | sort'         one argument: a line for the shell
   rcmd-client web1 ls -l 'My Documents'   several: a program and its arguments
   rcmd-client --shell web1 reboot         scripts say which of the two they mean
-  tar c . | rcmd-client web1 tar x -C /srv   standard input goes there
+  tar c . | rcmd-client web1 tar x -C /srv    standard input goes there
 
 Commands:
-  run HOST COMMAND...   the same as without `run`; also for a host named like a command
-  run --commands FILE HOST   every line of FILE, over one connection; a result as JSON each
-  doctor HOST           try every step to a host, and say what to do about the one that fails
-  enroll TOKEN          get a certificate with a token; --renew renews it
-  completions SHELL     print completions for a shell
-  man                   print the manual page
+  run HOST COMMAND...        the same as without `run`; also for a host that is
+                             named like a command
+  run --commands FILE HOST   every line of FILE, over one connection
+  doctor HOST                try every step to a host, and say what to do about
+                             the one that fails
+  enroll TOKEN               get a certificate with a token; --renew renews it
+  completions SHELL          print completions for a shell
+  man                        print the manual page
 
-A host is NAME, NAME:PORT, ADDRESS or [V6]:PORT; the port is 7263 when none is given. Options stop at
+A host is NAME, NAME:PORT, ADDRESS or [V6]:PORT; the port is 7263 when none is given. Options stop at \
 the host: what follows is the command, untouched, a `--` too.
 
 Durations are a number with a unit, such as 30s, 5m or 1h 30m; a plain number counts seconds.
+
+Other programs that call ssh take this one: `rsync -e rcmd-client SRC HOST:DST`, and \
+`GIT_SSH_COMMAND=rcmd-client git fetch`.
+
+At a terminal, a client in the background leaves its terminal alone, and goes on.
 
 Exit status:
   0 to 255   the command's own
   128 + N    signal N ended it (141: the reader of its output went away)
   124        --timeout ended it
-  125        nothing ran: unreachable, TLS, denied, busy, bad usage; safe to try again
+  125        nothing ran: unreachable, TLS, denied, busy, bad usage; safe to try
+             again
   126, 127   nothing ran: the program could not be executed; was not found
-  255        something was lost after the start, and the whole truth is not known
+  255        something was lost after the start; the whole truth is not known
+
 `--json` and `--result` tell these from a command that itself exits 125 or 255.
 
-Files: DIR/ca.pem, DIR/client/cert.pem, DIR/client/key.pem and the optional DIR/client.toml, which may
-set compress, connect_timeout, encoding and timestamps. A flag goes before the environment (RCMD_DIR,
+Files: DIR/ca.pem, DIR/client/cert.pem, DIR/client/key.pem and the optional DIR/client.toml, which may \
+set compress, connect_timeout, encoding and timestamps. A flag goes before the environment (RCMD_DIR, \
 NO_COLOR), that before the file, that before the default.";
 
 /// Runs a command on another machine.
 #[derive(Debug, Parser)]
 #[command(name = "rcmd-client", version, override_usage = USAGE, after_help = EXAMPLES)]
-#[command(after_long_help = MORE, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_long_help = MORE, max_term_width = 100, disable_version_flag = true)]
 #[command(args_override_self = true)]
 pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) common: Common,
     #[command(flatten)]
     pub(crate) options: RunOptions,
+    /// Print version
+    ///
+    /// The wire has a version of its own.
+    #[arg(short = 'V', long, action = clap::ArgAction::Version, hide_short_help = true)]
+    version: Option<bool>,
     /// The host, then the command
     #[arg(trailing_var_arg = true, value_name = "HOST COMMAND", hide = true)]
     #[arg(value_hint = ValueHint::CommandWithArguments)]
@@ -93,14 +112,17 @@ pub(crate) struct Common {
     /// Newline-delimited JSON events instead of raw output
     ///
     /// One object a line, with `event` one of start, stdout, stderr, note and end; `end` carries the
-    /// result. Output that is not UTF-8 is base64, and its `encoding` says so.
+    /// result. Output that is not UTF-8 is base64, and its `encoding` says so. With --commands, a
+    /// result object a line, also at a terminal.
     #[arg(long)]
     pub(crate) json: bool,
     /// No notices; errors are still printed
     #[arg(short, long)]
     pub(crate) quiet: bool,
     /// Say what happens
-    #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    ///
+    /// Such as the name of the job, and how much of its output there was.
+    #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "quiet", hide_short_help = true)]
     pub(crate) verbose: u8,
 }
 
@@ -117,7 +139,7 @@ pub(crate) struct RunOptions {
     ///
     /// The host finds and judges what it would run, and says by which rule. The exit status is 0 if it
     /// would be permitted, else 125.
-    #[arg(long, conflicts_with_all = ["result", "key"], hide_short_help = true)]
+    #[arg(long, conflicts_with_all = ["result", "key"])]
     pub(crate) dry_run: bool,
     /// Send no standard input
     #[arg(short = 'n')]
@@ -134,8 +156,8 @@ pub(crate) struct RunOptions {
     /// End the command after this long: 30s, 5m
     ///
     /// The server keeps this time from the start of the process: then TERM, 5 s later KILL, to the
-    /// whole tree. The exit status is 124.
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    /// whole tree. The exit status is 124. A host that does not keep it is left 35 s later, with 255.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_limit)]
     pub(crate) timeout: Option<Duration>,
     /// Compress what goes over the network
     ///
@@ -148,7 +170,7 @@ pub(crate) struct RunOptions {
     ///
     /// From the same identity on the same host, the same key with the same request never starts
     /// twice: a second call takes up the first one's output or its recorded end.
-    #[arg(long, value_name = "KEY", hide_short_help = true)]
+    #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<OsString>,
     /// While the host is busy, try again for so long [default: 10s]
     ///
@@ -156,11 +178,11 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_or_none)]
     #[arg(hide_short_help = true)]
     pub(crate) busy_wait: Option<Duration>,
-    /// Run only while nobody else on the host holds this lock
+    /// Run only while holding this lock of the host
     ///
     /// One command on the host holds NAME at a time, whoever starts it. It is given back however the
     /// command ends. NAME is 1 to 128 printable characters of ASCII without blanks.
-    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    #[arg(long, value_name = "NAME")]
     pub(crate) lock: Option<String>,
     /// Wait so long for --lock [default: not at all]
     ///
@@ -169,12 +191,14 @@ pub(crate) struct RunOptions {
     #[arg(hide_short_help = true)]
     pub(crate) lock_wait: Option<Duration>,
     /// Also write the result as one line of JSON
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    ///
+    /// It is the object that `end` carries with --json; the output stays as it is.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, hide_short_help = true)]
     pub(crate) result: Option<PathBuf>,
     /// Begin each line with the server's time
     ///
     /// Of both streams, in UTC. With --json, the events carry it as `time` instead.
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) timestamps: bool,
     /// Convert output to UTF-8 from another encoding
     ///
@@ -188,7 +212,13 @@ pub(crate) struct RunOptions {
 
 /// Try every step to a host, and say what to do about the one that fails.
 #[derive(Debug, Parser)]
-#[command(name = "rcmd-client doctor", version, disable_version_flag = true, max_term_width = 100)]
+#[command(
+    name = "rcmd-client doctor",
+    bin_name = "rcmd-client doctor",
+    version,
+    disable_version_flag = true,
+    max_term_width = 100
+)]
 #[command(after_help = "Exit status: 0 when every step is well, else 125.")]
 pub(crate) struct DoctorArguments {
     #[command(flatten)]
@@ -200,7 +230,12 @@ pub(crate) struct DoctorArguments {
 
 /// Get a certificate with a token, or renew it.
 #[derive(Debug, Parser)]
-#[command(name = "rcmd-client enroll", disable_version_flag = true, max_term_width = 100)]
+#[command(
+    name = "rcmd-client enroll",
+    bin_name = "rcmd-client enroll",
+    disable_version_flag = true,
+    max_term_width = 100
+)]
 #[command(
     after_help = "The key is made here and never leaves this machine. Without --renew too the \
     certificate is renewed after a command, when two thirds of its life are over."
@@ -230,7 +265,11 @@ pub(crate) struct EnrollArguments {
 
 /// Print completions for a shell.
 #[derive(Debug, Parser)]
-#[command(name = "rcmd-client completions", disable_version_flag = true)]
+#[command(
+    name = "rcmd-client completions",
+    bin_name = "rcmd-client completions",
+    disable_version_flag = true
+)]
 pub(crate) struct CompletionsArguments {
     /// The shell
     pub(crate) shell: Shell,
@@ -238,7 +277,7 @@ pub(crate) struct CompletionsArguments {
 
 /// Print the manual page, or write one for every command.
 #[derive(Debug, Parser)]
-#[command(name = "rcmd-client man", disable_version_flag = true)]
+#[command(name = "rcmd-client man", bin_name = "rcmd-client man", disable_version_flag = true)]
 pub(crate) struct ManArguments {
     /// Write rcmd-client.1 and one page for each command into this folder
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -258,15 +297,18 @@ pub(crate) enum Request {
 /// Why a command line is not to be carried out.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    /// As clap says it; help and version come this way too.
-    Clap(clap::Error),
-    /// As we say it.
+    /// Help or a version was asked for, and this is it.
+    Answer(clap::Error),
+    /// It makes no sense.
     Usage(WireError),
 }
 
 impl From<clap::Error> for Refused {
     fn from(error: clap::Error) -> Self {
-        Self::Clap(error)
+        match error.use_stderr() {
+            false => Self::Answer(error),
+            true => Self::Usage(elsewhere::usage(&error)),
+        }
     }
 }
 
@@ -288,7 +330,7 @@ impl Request {
         // Options may stand on either side of a subcommand.
         let again = || before.iter().chain(rest);
         Ok(match name {
-            Some("run") => Self::Run(Box::new(RunArguments::try_parse_from(again())?)),
+            Some("run") => Self::Run(Box::new(parse_run(again())?)),
             Some("doctor") => Self::Doctor(DoctorArguments::try_parse_from(again())?),
             Some("enroll") => Self::Enroll(EnrollArguments::try_parse_from(again())?),
             Some("completions") => {
@@ -299,6 +341,18 @@ impl Request {
             _ => Self::Run(Box::new(arguments)),
         })
     }
+}
+
+/// Reads what belongs to `run`, with its own line of usage.
+fn parse_run<'a>(typed: impl Iterator<Item = &'a OsString>) -> Result<RunArguments, clap::Error> {
+    let matches = run_command().try_get_matches_from(typed)?;
+    RunArguments::from_arg_matches(&matches)
+}
+
+fn run_command() -> clap::Command {
+    RunArguments::command()
+        .bin_name("rcmd-client run")
+        .override_usage("rcmd-client run [OPTIONS] HOST COMMAND...")
 }
 
 fn reserved(name: &str) -> WireError {
@@ -314,11 +368,7 @@ pub(crate) fn tree() -> clap::Command {
     let under = |command: clap::Command, name: &'static str| command.name(name);
     RunArguments::command()
         .disable_help_subcommand(true)
-        .subcommand(
-            under(RunArguments::command(), "run")
-                .disable_version_flag(true)
-                .override_usage("rcmd-client run [OPTIONS] HOST COMMAND..."),
-        )
+        .subcommand(under(run_command(), "run"))
         .subcommand(under(DoctorArguments::command(), "doctor"))
         .subcommand(under(EnrollArguments::command(), "enroll"))
         .subcommand(under(CompletionsArguments::command(), "completions"))

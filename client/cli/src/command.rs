@@ -36,6 +36,22 @@ impl CommandSpec {
     }
 }
 
+impl CommandSpec {
+    /// Returns what to write instead, if the first word looks like an option of rcmd's own: options
+    /// end at the host.
+    pub(crate) fn misplaced(&self) -> Option<String> {
+        let (Self::Shell(first) | Self::Exec { program: first, .. }) = self;
+        let first = first.to_str().filter(|first| first.starts_with('-'))?;
+        Some(match first {
+            "--" => "Options end at the host, so that this `--` is the program: leave it out."
+                .to_owned(),
+            option => {
+                format!("Options stand before the host: `rcmd-client {option} HOST COMMAND...`.")
+            }
+        })
+    }
+}
+
 /// The words as one argument for a POSIX shell here.
 fn quoted(words: &[OsString]) -> String {
     let line = words.join(OsStr::new(" "));
@@ -45,6 +61,18 @@ fn quoted(words: &[OsString]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_option_behind_the_host_is_known_by_its_dash() {
+        let hint = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(OsString::from).collect();
+            CommandSpec::read(&words, false, false).unwrap().misplaced()
+        };
+        assert!(hint(&["--", "ls"]).unwrap().contains("leave it out"));
+        assert!(hint(&["--timeout", "5", "ls"]).unwrap().contains("`rcmd-client --timeout HOST"));
+        assert!(hint(&["-n"]).unwrap().contains("before the host"));
+        assert_eq!(hint(&["ls", "-l"]), None);
+    }
 
     #[test]
     fn one_word_is_a_line_and_several_are_a_program() {

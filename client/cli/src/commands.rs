@@ -1,4 +1,5 @@
-//! `run --commands`: many commands over one connection, a result as a line of JSON each.
+//! `run --commands`: many commands over one connection, a result as a line of JSON each, or as text at
+//! a terminal.
 //!
 //! At most `--parallel` commands run, and as many results again wait for their turn to be printed:
 //! a first command that is slow, or a reader that is, holds up the lines behind it and costs no
@@ -29,6 +30,7 @@ mod lines;
 mod one;
 mod progress;
 mod results;
+mod shown;
 mod tally;
 
 use lines::{Line, Lines};
@@ -215,7 +217,7 @@ impl CommandsRun<'_> {
 
     fn print(&mut self, place: Permit<'_, Piece>) {
         if let Some(done) = self.results.pop() {
-            place.send(Piece::Note(done.record()));
+            place.send(Piece::Note(printed(&done, self.commands)));
         }
     }
 
@@ -251,7 +253,8 @@ impl CommandsRun<'_> {
                 written.map_or_else(|signal| Some(Abort::GivenUp(signal)), Abort::by_writing);
         } else if let Some(Abort::GivenUp(_)) = self.abort {
             // Whoever interrupted twice does not wait for a full pager either.
-            let _ = timeout(LAST_OUTPUT, print_all(self.results, out, written)).await;
+            let all = print_all(self.results, self.commands, out, written);
+            let _ = timeout(LAST_OUTPUT, all).await;
         }
         let status = match (&self.abort, self.interrupted) {
             (Some(Abort::ReaderGone), _) => status::READER_GONE,
@@ -271,11 +274,16 @@ impl CommandsRun<'_> {
     }
 }
 
+/// Returns what is printed of a command that ended.
+fn printed(done: &Done, commands: &Commands) -> String {
+    if commands.as_text { shown::text(done) } else { done.record() }
+}
+
 /// Prints what ended behind a command that did not.
-async fn print_all(mut results: Results, out: Feed, written: Written) {
+async fn print_all(mut results: Results, commands: &Commands, out: Feed, written: Written) {
     while let Some(done) = results.pop() {
         // A writer that has ended has nothing more to say here.
-        let _ = out.send(Piece::Note(done.record())).await;
+        let _ = out.send(Piece::Note(printed(&done, commands))).await;
     }
     drop(out);
     let _ = written.await;

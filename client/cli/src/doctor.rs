@@ -13,7 +13,7 @@ use rcmd_client::renewal;
 use rcmd_client::{Client, Config, ErrorKind, Outcome, WireError, connect};
 use rustls::CommonState;
 use serde::Serialize;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::arguments::DoctorArguments;
 use crate::settings::Doctor;
@@ -28,6 +28,10 @@ const STEPS: [&str; 6] = ["certificate", "resolve", "tcp", "tls", "hello", "comm
 /// Nothing listens at the address, or something on the way keeps silent.
 const TCP_HINT: &str = "On the host, see whether rcmd-server runs and on which address and port \
     (`ss -ltn`); if it does, a firewall on the way is next.";
+
+/// Something answers, and the reason why it is of no use stands at the other end.
+const HOST_HINT: &str = "On the host, see what listens there (`ss -ltnp`), and what the log of rcmd-server says of \
+    this connection.";
 
 /// One step as it went.
 #[derive(Serialize)]
@@ -73,13 +77,15 @@ struct Account {
 
 impl Account {
     async fn examine(&mut self, doctor: &Doctor) -> io::Result<()> {
-        self.step(certificate(doctor))?;
-        let config = match Config::from_dir(doctor.layout.dir()) {
-            Ok(config) => config.connect_timeout(doctor.connect_timeout),
-            // The certificate's own step has said why.
-            Err(failure) if self.well => return self.step(Err(failure)).map(drop),
-            Err(_) => return self.rest(),
-        };
+        let config = Config::from_dir(doctor.layout.dir());
+        // What keeps it from being used is a fault of this step, whichever file it is in.
+        let usable = certificate(doctor).and_then(|found| match &config {
+            Ok(_) => Ok(found),
+            Err(failure) => Err(failure.clone()),
+        });
+        self.step(usable)?;
+        let Ok(config) = config else { return self.rest() };
+        let config = config.connect_timeout(doctor.connect_timeout);
         let target = &doctor.target;
         let deadline = Instant::now() + doctor.connect_timeout;
 
@@ -130,8 +136,10 @@ impl Account {
         self.well &= ok;
         let step = STEPS.get(self.next).copied().unwrap_or_default();
         // Elsewhere a hint may say to call the doctor; who has done so needs the next one.
+        let sends_here = hint.as_deref().is_some_and(|hint| hint.contains("rcmd-client doctor"));
         let hint = match (ok, step) {
             (false, "tcp") => Some(TCP_HINT.to_owned()),
+            (false, _) if sends_here => Some(HOST_HINT.to_owned()),
             _ => hint,
         };
         // Rounded to microseconds: more is noise.
@@ -216,12 +224,16 @@ fn session(tls: &CommonState) -> String {
     facts.join(", ")
 }
 
-/// Runs `true` there.
+/// Runs `true` there. What the host says of it is believed for so long and no longer.
 async fn run_true(config: &Config, doctor: &Doctor) -> Result<String, WireError> {
     let client = Client::connect(config, &doctor.target).await?;
-    let output = client.exec("true").timeout(ANSWER).output().await?;
+    let report = timeout(2 * ANSWER, async { client.exec("true").timeout(ANSWER).status().await });
+    let report = report.await.unwrap_or_else(|_| {
+        let message = format!("`true` did not end there within {} s", 2 * ANSWER.as_secs());
+        Err(WireError::new(ErrorKind::Lost, message).hint(HOST_HINT))
+    })?;
     client.close().await;
-    match (output.report.outcome, output.report.code, output.report.error) {
+    match (report.outcome, report.code, report.error) {
         (Outcome::Exited, Some(0), _) => Ok("`true` ran there and exited 0".to_owned()),
         (_, _, Some(failure)) => Err(failure),
         (outcome, ..) => Err(WireError::new(ErrorKind::Lost, format!("`true` ended as {outcome}"))

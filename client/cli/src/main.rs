@@ -19,7 +19,6 @@ use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 
-use rcmd_certs::text::sentence;
 use rcmd_client::{ErrorKind, WireError};
 
 mod arguments;
@@ -58,19 +57,10 @@ fn carry_out(typed: Vec<OsString>) -> u8 {
         Ok(Request::Doctor(doctor)) => doctor::doctor(doctor),
         Ok(Request::Enroll(typed)) => enroll::enroll(&typed),
         Ok(Request::Completions(asked)) => {
-            let mut script = Vec::new();
-            // Into memory first: the generator panics when its writer fails.
-            clap_complete::generate(
-                asked.shell,
-                &mut arguments::tree(),
-                "rcmd-client",
-                &mut script,
-            );
-            output::print(&script)
+            output::print(&arguments::completions::script(asked.shell))
         }
         Ok(Request::Man(man)) => print_man(&man),
-        Err(Refused::Clap(error)) if !error.use_stderr() => output::print(help(&error).as_bytes()),
-        Err(Refused::Clap(error)) => Err(usage(&error)),
+        Err(Refused::Answer(answer)) => output::print(help(&answer).as_bytes()),
         Err(Refused::Usage(failure)) => Err(failure),
     };
     done.unwrap_or_else(|failure| {
@@ -107,39 +97,13 @@ fn help(error: &clap::Error) -> String {
     }
 }
 
-/// A complaint of clap's as ours: what is wrong, and what to do.
-fn usage(error: &clap::Error) -> WireError {
-    let text = error.render().to_string();
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let first = lines.next().unwrap_or_default();
-    let message = first.strip_prefix("error: ").unwrap_or(first);
-    // Of several tips the first is the likely one; the usage is in the help.
-    let hint = match lines.find_map(|line| line.strip_prefix("tip: ")) {
-        Some(tip) => sentence(&format!("{tip}; see `rcmd-client -h`")),
-        None => "See `rcmd-client -h`.".to_owned(),
-    };
-    WireError::new(ErrorKind::Usage, message).hint(hint)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_misspelt_option_is_answered_with_the_right_one() {
-        let typed = ["rcmd-client", "--tiemout", "3", "web1", "ls"].map(OsString::from);
-        let Err(Refused::Clap(error)) = Request::parse(typed.into()) else { panic!("taken") };
-        let failure = usage(&error);
-        assert!(failure.message.contains("--tiemout"), "{failure}");
-        assert!(failure.hint.unwrap().contains("--timeout"));
-        assert_eq!(failure.kind.not_started_status(), 125);
-    }
-
-    #[test]
     fn completions_and_manual_name_every_command() {
-        let mut script = Vec::new();
-        let bash = clap_complete::Shell::Bash;
-        clap_complete::generate(bash, &mut arguments::tree(), "rcmd-client", &mut script);
+        let script = arguments::completions::script(clap_complete::Shell::Bash);
         let script = String::from_utf8(script).unwrap();
         let dir = tempfile::tempdir().unwrap();
         print_man(&ManArguments { out: Some(dir.path().to_owned()) }).unwrap();

@@ -72,7 +72,7 @@ fn create(path: &Path) -> Result<File, WireError> {
 async fn carry_out(run: &Run, words: &CommandSpec, result: Option<File>) -> Result<u8, WireError> {
     let host = run.connect.target.to_string();
     let mut writer = OutputWriter::open(run.output.form, &host);
-    let (ended, client, interrupts) = match session::connect(run).await {
+    let (mut ended, client, interrupts) = match session::connect(run).await {
         Err(failure) => (Ended::by_report(session::not_started(&host, failure)), None, None),
         Ok(client) => {
             let (ended, interrupts) = attempt(run, words, &host, &client, &mut writer).await;
@@ -80,10 +80,21 @@ async fn carry_out(run: &Run, words: &CommandSpec, result: Option<File>) -> Resu
         }
     };
     let interrupts = client.as_ref().zip(interrupts);
-    let ended = conclude(run, &host, ended, writer, result, interrupts).await;
+    explain(&mut ended.report, words);
+    let ended = conclude(run, words, &host, ended, writer, result, interrupts).await;
     let client = client.filter(|_| !matches!(ended.cause, Cause::GivenUp(_)));
     session::finish(run, client).await;
     Ok(ended.status())
+}
+
+/// Says of a program that is not there what was probably meant.
+fn explain(report: &mut Report, words: &CommandSpec) {
+    let Some(error) = &mut report.error else { return };
+    if let Some(hint) = words.misplaced()
+        && matches!(error.kind, ErrorKind::NotFound | ErrorKind::Denied)
+    {
+        error.hint = Some(hint);
+    }
 }
 
 async fn attempt(
@@ -117,6 +128,7 @@ async fn attempt(
 /// Prints and writes what remains.
 async fn conclude(
     run: &Run,
+    words: &CommandSpec,
     host: &str,
     mut ended: Ended,
     mut writer: OutputWriter,
@@ -127,6 +139,12 @@ async fn conclude(
     if ended.cause != Cause::ReaderGone {
         for remark in remarks(&ended.report, run.output.verbosity) {
             writer.note(host, &remark);
+        }
+        // As a line it went to the shell, which may only have said that it is no command.
+        if let (Some(1..), Some(hint)) = (ended.report.code, words.misplaced())
+            && run.output.verbosity > Verbosity::Quiet
+        {
+            writer.note(host, &hint);
         }
     }
     let finishing = writer.finish(&ended.report);

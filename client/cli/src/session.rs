@@ -8,6 +8,7 @@ use rcmd_client::renewal::{self, Renewed, When};
 use rcmd_client::{Client, Command, Config, ErrorKind, Outcome, Report, WireError};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::arguments::elsewhere;
 use crate::command::CommandSpec;
 use crate::settings::{Run, Verbosity};
 use crate::text::{self, Tone};
@@ -37,7 +38,20 @@ pub(crate) async fn finish(run: &Run, client: Option<Client>) {
 /// # Errors
 /// The failures of [`Config::from_dir`] and [`Client::connect`].
 pub(crate) async fn connect(run: &Run) -> Result<Client, WireError> {
-    Client::connect(&config(run).await?, &run.connect.target).await
+    let target = &run.connect.target;
+    let meant = elsewhere::meant(&target.host);
+    Client::connect(&config(run).await?, target).await.map_err(|failure| {
+        match meant.filter(|_| failure.kind == ErrorKind::Unreachable) {
+            None => failure,
+            Some(name) => {
+                let hint = format!(
+                    "`{}` is taken for a host; did you mean `rcmd-client {name}`?",
+                    target.host
+                );
+                failure.hint(hint)
+            }
+        }
+    })
 }
 
 /// Reads the certificate: one that has ended costs its renewal here, any other is renewed

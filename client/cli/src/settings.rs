@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rcmd_certs::Layout;
+use rcmd_certs::text::sentence;
 use rcmd_client::{InvalidTarget, Target};
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use crate::arguments::commands::Commands;
-use crate::arguments::{Common, DoctorArguments, RunArguments};
+use crate::arguments::{Common, DoctorArguments, RunArguments, RunOptions, elsewhere};
 use crate::command::CommandSpec;
 use crate::input;
 use crate::output::{Form, encoding};
@@ -95,7 +96,7 @@ impl Run {
     /// # Errors
     /// A usage failure, with its remedy.
     pub(crate) fn resolve(typed: RunArguments) -> Result<Self, WireError> {
-        let RunArguments { common, mut options, words } = typed;
+        let RunArguments { common, mut options, words, .. } = typed;
         let (host, words) = match words.split_first() {
             Some((host, words)) => (host, words),
             None => {
@@ -122,6 +123,7 @@ impl Run {
             )
             .hint("The exit status says it: 0 if it would be permitted, else 125."));
         }
+        refuse_nothing(&options, words)?;
         let typed_encoding = options.encoding.as_deref().map(encoding::named).transpose()?;
         let target = target(host)?;
         let work = match options.many.take(common.json, words)? {
@@ -193,9 +195,31 @@ fn target(typed: &OsStr) -> Result<Target, WireError> {
             .hint("A host is NAME, NAME:PORT, ADDRESS or [V6]:PORT."));
     };
     host.parse().map_err(|error: InvalidTarget| {
-        WireError::new(ErrorKind::Usage, error.to_string())
-            .hint("Options stand before the host, and the command after it.")
+        WireError::new(ErrorKind::Usage, error.to_string()).hint(elsewhere::no_host(host))
     })
+}
+
+/// Refuses what is empty where that is a variable which was not set, and never what was meant.
+fn refuse_nothing(options: &RunOptions, words: &[OsString]) -> Result<(), WireError> {
+    let lock = options.lock.as_deref().map(OsStr::new);
+    let line = match words {
+        [line] if !options.exec => Some(line.as_os_str()),
+        [program, ..] => Some(program.as_os_str()),
+        [] => None,
+    };
+    let all = [
+        ("--user", options.user.as_deref(), "name the user, or leave it out for the server's own"),
+        ("--cwd", options.cwd.as_deref(), "name a folder there, or leave it out for the home"),
+        ("--key", options.key.as_deref(), "name the start, as in --key deploy-7, or leave it out"),
+        ("--lock", lock, "name the lock, as in --lock deploy, or leave it out"),
+        ("the command", line, "name one; for one that does nothing: `rcmd-client HOST true`"),
+    ];
+    match all.into_iter().find(|(_, value, _)| value.is_some_and(OsStr::is_empty)) {
+        None => Ok(()),
+        Some((name, _, remedy)) => {
+            Err(WireError::new(ErrorKind::Usage, format!("{name} is empty")).hint(sentence(remedy)))
+        }
+    }
 }
 
 /// The folder of certificates.
@@ -259,7 +283,14 @@ mod tests {
             &["--exec", "--unordered", "web1", "ls"],
             &["--parallel", "3", "web1", "ls"],
             &["--commands", "f", "web1", "ls"],
-            &["--commands", "f", "--json", "web1"],
+            &["--key", "", "web1", "ls"],
+            &["--user", "", "web1", "ls"],
+            &["--cwd", "", "web1", "ls"],
+            &["--lock", "", "web1", "ls"],
+            &["web1", ""],
+            &["", "ls"],
+            &["root@web1", "ls"],
+            &["fe80::1%eth0", "ls"],
         ] {
             let failure = run(line).unwrap_err();
             assert_eq!(failure.kind, ErrorKind::Usage, "{line:?}");

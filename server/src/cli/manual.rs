@@ -14,7 +14,9 @@ use super::Cli;
 pub fn completions(shell: clap_complete::Shell, out: &mut impl Write) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "rcmd-server", &mut script);
-    Ok(out.write_all(&script)?)
+    // For bash it writes a name with a `-` in two ways, and then finds no subcommand.
+    let script = String::from_utf8(script)?.replace("rcmd__subcmd__server", "rcmd__server");
+    Ok(out.write_all(script.as_bytes())?)
 }
 
 /// Prints the manual page, or writes it and one page for each subcommand into a folder.

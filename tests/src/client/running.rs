@@ -59,8 +59,10 @@ impl RunningClient {
     pub fn read_stdout(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         let pipe = self.stdout.as_mut().expect("stdout(Sink::Pipe)");
-        pipe.read_exact(&mut bytes)
-            .unwrap_or_else(|error| panic!("{}: stdout: {error}", self.what));
+        if let Err(error) = pipe.read_exact(&mut bytes) {
+            let story = self.story();
+            panic!("stdout: {error}: {story}");
+        }
         bytes
     }
 
@@ -88,7 +90,18 @@ impl RunningClient {
     #[track_caller]
     pub fn write_stdin(&mut self, bytes: &[u8]) {
         let pipe = self.stdin.as_mut().expect("stdin_pipe()");
-        pipe.write_all(bytes).unwrap_or_else(|error| panic!("{}: stdin: {error}", self.what));
+        if let Err(error) = pipe.write_all(bytes) {
+            let story = self.story();
+            panic!("stdin: {error}: {story}");
+        }
+    }
+
+    /// Ends it, and returns all that it said and the end of the server's log.
+    fn story(&mut self) -> String {
+        let _ = self.child.kill();
+        let status = self.child.wait().unwrap_or_default();
+        let elapsed = self.began.elapsed();
+        Finished::new(self, status, elapsed).story()
     }
 
     /// Waits for its end. Pipes that the test still holds stay open until then.

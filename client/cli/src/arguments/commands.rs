@@ -1,6 +1,7 @@
 //! What may be typed for many commands over one connection, and what it means.
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
@@ -19,8 +20,9 @@ pub(crate) struct CommandsOptions {
     /// A line is a line for the shell there or, if it begins with `[`, a JSON array of a program and
     /// its arguments, passed exactly. Empty lines and those that begin with `#` are passed over. A
     /// FILE with a bad line runs nothing; `-` is standard input, read as lines are wanted. Prints the
-    /// result object of each command as a line of JSON, with `line`, `stdout` and `stderr`.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, hide_short_help = true)]
+    /// result object of each command as a line of JSON, with `line`, `stdout` and `stderr`; at a
+    /// terminal as text, unless --json is given.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     #[arg(conflicts_with_all = ["shell", "exec", "dry_run", "key", "result", "timestamps", "encoding"])]
     commands: Option<PathBuf>,
     /// Run so many of --commands at once [default: 8]
@@ -52,6 +54,8 @@ pub(crate) struct Commands {
     pub(crate) parallel: usize,
     /// Whether results are printed in the order of the lines.
     pub(crate) ordered: bool,
+    /// Whether results are text for a person, and not JSON.
+    pub(crate) as_text: bool,
     /// Bytes kept of each stream of a command.
     pub(crate) max_output: usize,
 }
@@ -78,12 +82,6 @@ impl CommandsOptions {
                 ),
             };
         };
-        if json {
-            return refused(
-                "--commands and --json exclude each other",
-                "Leave out --json: results of --commands are JSON as they are.",
-            );
-        }
         if !words.is_empty() {
             return refused(
                 "--commands takes no command after the host",
@@ -94,6 +92,7 @@ impl CommandsOptions {
             file: Some(file).filter(|file| file.as_os_str() != "-"),
             parallel: self.parallel.unwrap_or(PARALLEL).into(),
             ordered: !self.unordered,
+            as_text: !json && io::stdout().is_terminal(),
             max_output: usize::try_from(self.max_output.unwrap_or(MAX_OUTPUT))
                 .unwrap_or(usize::MAX),
         }))

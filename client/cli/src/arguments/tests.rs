@@ -19,10 +19,12 @@ fn refused(line: &[&str]) -> String {
         Err(Refused::Usage(failure)) => {
             format!("{failure} {}", failure.hint.as_deref().unwrap_or_default())
         }
-        Err(Refused::Clap(error)) => error.to_string(),
+        Err(Refused::Answer(answer)) => panic!("{line:?}: {answer}"),
         Ok(request) => panic!("{line:?}: {request:?}"),
     }
 }
+
+mod table;
 
 #[test]
 fn options_stop_at_the_host() {
@@ -109,6 +111,42 @@ fn the_short_help_fits_a_screen_and_has_two_examples() {
     assert!(help.lines().count() <= 25, "{}\n{help}", help.lines().count());
     assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
     assert_eq!(help.matches("\n  rcmd-client ").count(), 2, "{help}");
+    for option in ["--dry-run", "--lock", "--key", "--commands", "--timeout", "--user"] {
+        assert!(help.contains(option), "{option}: {help}");
+    }
+}
+
+#[test]
+fn a_help_is_wrapped_once_at_any_width() {
+    for width in [80, 100] {
+        let help = RunArguments::command().term_width(width).render_long_help().to_string();
+        let lines: Vec<_> = help.lines().collect();
+        for line in MORE.lines().filter(|line| line.chars().count() < 80) {
+            assert!(lines.contains(&line), "{width}: {line:?} is wrapped: {help}");
+        }
+        // A paragraph is as wide as the terminal, or as what can be read.
+        let widest = lines.iter().map(|line| line.chars().count()).max().unwrap_or_default();
+        assert!((width - 10..=width).contains(&widest), "{width}: {widest}");
+    }
+}
+
+#[test]
+fn each_subcommand_has_its_own_line_of_usage_and_its_complaints_name_it() {
+    for name in SUBCOMMANDS {
+        let Err(Refused::Answer(help)) = parse(&[name, "-h"]) else { panic!("{name}: no help") };
+        assert!(help.to_string().contains(&format!("Usage: rcmd-client {name}")), "{help}");
+    }
+    assert!(refused(&["doctor"]).contains("what is missing: HOST"), "{}", refused(&["doctor"]));
+    for (line, help) in [
+        (&["doctor"][..], "`rcmd-client doctor -h`"),
+        (&["enroll"], "`rcmd-client enroll -h`"),
+        (&["completions"], "`rcmd-client completions -h`"),
+        (&["run", "--nonsense", "web1"], "`rcmd-client run -h`"),
+        (&["--nonsense", "web1"], "`rcmd-client -h`"),
+    ] {
+        assert!(refused(line).contains(help), "{line:?}: {}", refused(line));
+    }
+    assert!(refused(&["--tiemout", "3", "web1", "ls"]).contains("--timeout"));
 }
 
 #[test]

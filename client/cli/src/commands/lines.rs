@@ -20,6 +20,9 @@ const LONGEST: usize = 8 * 1024 * 1024;
 /// The largest file: it is held in memory, where it was checked. Standard input may be longer.
 const LARGEST: u64 = 256 * 1024 * 1024;
 
+/// The mark of UTF-8 before the first line.
+const BOM: &[u8] = "\u{feff}".as_bytes();
+
 /// A line that asks for something.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -166,8 +169,11 @@ impl Lines {
     }
 }
 
-/// What a line asks for, if anything.
+/// What a line asks for, if anything. The marks of a text that was written on Windows are no part of it:
+/// a BOM before the first line, and CR before each end.
 fn read(line: &[u8], number: u64, place: &str) -> Option<Result<CommandSpec, WireError>> {
+    let line = line.strip_prefix(BOM).filter(|_| number == 1).unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
     let begin = line.trim_ascii_start();
     if begin.is_empty() || begin.starts_with(b"#") {
         return None;

@@ -25,8 +25,8 @@ pub(super) struct Done {
 /// The beginning of a stream.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    bytes: Vec<u8>,
-    cut: bool,
+    pub(super) bytes: Vec<u8>,
+    pub(super) cut: bool,
 }
 
 /// What the run of all commands has of those that run.

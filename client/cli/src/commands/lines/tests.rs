@@ -32,6 +32,18 @@ fn an_array_is_a_program_and_its_arguments_exactly() {
 }
 
 #[test]
+fn the_marks_of_a_text_from_windows_are_no_part_of_a_command() {
+    let text = b"\xef\xbb\xbfone\r\n[\"two\"]\r\n\r\n# no\r\n\xef\xbb\xbfthree\r";
+    let two = CommandSpec::Exec { program: "two".into(), arguments: vec![] };
+    let expected = vec![(1, shell_of("one")), (2, Ok(two)), (5, shell_of("\u{feff}three"))];
+    for size in 1..=text.len() {
+        assert_eq!(come(&text.chunks(size).collect::<Vec<_>>()), expected, "{size}");
+    }
+    let marked = [b"\xef\xbb\xbf".as_slice(), br#"["ls"]"#].concat();
+    assert_eq!(read(&marked, 1, "x").unwrap().unwrap(), exec(&[b"ls"]));
+}
+
+#[test]
 fn what_asks_for_nothing_is_passed_over() {
     for line in [&b""[..], b"  \t", b"# ls", b"  # ls", b"\r"] {
         assert!(read(line, 1, "x").is_none(), "{line:?}");

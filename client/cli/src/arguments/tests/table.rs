@@ -1,0 +1,205 @@
+//! Every option with nothing, with the extreme, and with what users of ssh, docker, kubectl and systemd
+//! would type: each is right, or refused with what to write instead.
+
+use super::*;
+use crate::settings::Run;
+
+/// What comes of a command line: nothing, or the whole complaint with its hint.
+fn verdict(line: &[&str]) -> Result<(), String> {
+    let complaint = |failure: WireError| {
+        format!("{failure} {}", failure.hint.as_deref().expect("a refusal says what to do"))
+    };
+    let typed = ["rcmd-client", "--dir", "/nonexistent"].iter().chain(line);
+    match Request::parse(typed.map(OsString::from).collect()) {
+        Ok(Request::Run(typed)) => Run::resolve(*typed).map(drop).map_err(complaint),
+        Ok(_) => Ok(()),
+        Err(Refused::Usage(failure)) => Err(complaint(failure)),
+        Err(Refused::Answer(answer)) => panic!("{line:?}: {answer}"),
+    }
+}
+
+/// Refuses the line, and says this.
+fn assert_refused(line: &[&str], says: &str) {
+    match verdict(line) {
+        Ok(()) => panic!("{line:?} is taken"),
+        Err(text) => {
+            assert!(text.contains(says), "{line:?} is answered with {text:?}, not {says:?}")
+        }
+    }
+}
+
+#[test]
+fn every_option_with_nothing_is_refused() {
+    let command = RunArguments::command();
+    for option in command.get_opts().filter(|option| option.get_action().takes_values()) {
+        let Some(long) = option.get_long() else { continue };
+        let option = format!("--{long}");
+        assert_refused(&[&option, "", "web1", "true"], "");
+        assert_refused(&[&format!("{option}="), "web1", "true"], "");
+        assert_refused(&[&option], "");
+    }
+    for (line, says) in [
+        (&[][..], "there is no host"),
+        (&["web1"], "there is no command"),
+        (&["", "true"], "a variable that is not set"),
+        (&["web1", ""], "the command is empty"),
+        (&["--exec", "web1", ""], "the command is empty"),
+        (&["--key", "", "web1", "true"], "--key deploy-7"),
+        (&["--user", "", "web1", "true"], "leave it out for the server's own"),
+        (&["--cwd", "", "web1", "true"], "leave it out for the home"),
+        (&["--lock", "", "web1", "true"], "--lock deploy"),
+        (&["--env", "", "web1", "true"], "--env NAME=VALUE"),
+        (&["--env", "=1", "web1", "true"], "--env NAME=VALUE"),
+        (&["--encoding", "", "web1", "true"], "Leave --encoding out"),
+        (&["doctor"], "HOST"),
+        (&["completions"], "SHELL"),
+        (&["enroll"], "TOKEN"),
+    ] {
+        assert_refused(line, says);
+    }
+}
+
+#[test]
+fn an_argument_may_be_nothing() {
+    assert_eq!(verdict(&["web1", "printf", "%s", ""]), Ok(()));
+    assert_eq!(verdict(&["--env", "EMPTY=", "web1", "true"]), Ok(()));
+}
+
+#[test]
+fn the_extremes_are_right_or_refused() {
+    let long = "a".repeat(300);
+    for (line, says) in [
+        (&["--timeout", "0", "web1", "true"][..], "leave the option out for no limit"),
+        (&["--timeout", "-1", "web1", "true"], ""),
+        (&["--timeout", "99999999999d", "web1", "true"], "ten years"),
+        (&["--connect-timeout", "0", "web1", "true"], "more than nothing"),
+        (&["--busy-wait", "1e99", "web1", "true"], "write a number"),
+        (&["--lock-wait", "5s", "web1", "true"], "--lock"),
+        (&["--parallel", "0", "--commands", "f", "web1"], "1..=1024"),
+        (&["--parallel", "1025", "--commands", "f", "web1"], "1..=1024"),
+        (&["--parallel", "-1", "--commands", "f", "web1"], ""),
+        (&["--max-output", "9999999999999", "--commands", "f", "web1"], ""),
+        (&["web1:0", "true"], "1 to 65535"),
+        (&["web1:65536", "true"], "1 to 65535"),
+        (&[&long, "true"], "not a name"),
+    ] {
+        assert_refused(line, says);
+    }
+    for line in [
+        &["--timeout", "1ms", "web1", "true"][..],
+        &["--timeout", "3650d", "web1", "true"],
+        &["--busy-wait", "0", "web1", "true"],
+        &["--lock", "l", "--lock-wait", "0", "web1", "true"],
+        &["--parallel", "1024", "--max-output", "0", "--commands", "f", "web1"],
+        &["web1:65535", "true"],
+        &["--timeout", "1s", "--timeout", "2s", "web1", "true"],
+        &["-qqq", "web1", "true"],
+        &["-vvvv", "web1", "true"],
+    ] {
+        assert_eq!(verdict(line), Ok(()), "{line:?}");
+    }
+}
+
+#[test]
+fn durations_of_other_programs_are_right_or_refused_by_name() {
+    for (typed, says) in [
+        ("5M", "write 5m for minutes"),
+        ("1H", "units are written small: 1h"),
+        ("2mo", "no unit"),
+        ("1y", "no unit"),
+        ("1month", "no unit"),
+        ("infinity", "leave the option out"),
+        ("none", "leave the option out"),
+        ("1:30", "write a number with a unit"),
+        ("PT5M", "no unit"),
+        ("5 m i n", "no unit"),
+    ] {
+        assert_refused(&["--timeout", typed, "web1", "true"], says);
+    }
+    for typed in ["5min", "1h30m", "90s", "90", "2 hours", "1.5h", "1d", "500ms", "1week"] {
+        assert_eq!(verdict(&["--timeout", typed, "web1", "true"]), Ok(()), "{typed}");
+    }
+}
+
+#[test]
+fn hosts_of_other_programs_are_refused_with_what_to_write() {
+    for (host, says) in [
+        ("root@web1", "`rcmd-client -l root web1 COMMAND...`"),
+        ("ssh://root@web1:22", "`rcmd-client web1:22 COMMAND...`"),
+        ("ssh://web1", "`rcmd-client web1 COMMAND...`"),
+        ("https://web1:7263/", "`rcmd-client web1:7263 COMMAND...`"),
+        ("fe80::1%eth0", "a zone, such as %eth0, is not taken"),
+        ("[fe80::1%2]:7263", "a zone, such as %eth0, is not taken"),
+        ("web[01-20]", "one host at a time"),
+        ("web1,web2", "one host at a time"),
+        ("*", "one host at a time"),
+        ("web1:/etc/passwd", "copies no files"),
+        ("::1:7263:x", ""),
+        ("[::1", "a bracket is not closed"),
+        ("web 1", "not a name"),
+    ] {
+        assert_refused(&[host, "true"], says);
+    }
+}
+
+#[test]
+fn options_of_other_programs_are_refused_with_what_to_write() {
+    for (line, says) in [
+        // ssh
+        (&["-p", "22", "web1", "true"][..], "web1:7263"),
+        (&["-i", "key", "web1", "true"], "--dir"),
+        (&["-t", "web1", "top"], "no terminal"),
+        (&["-tt", "web1", "top"], "no terminal"),
+        (&["-T", "web1", "top"], "never a terminal"),
+        (&["-o", "User=x", "web1", "true"], "client.toml"),
+        (&["-F", "file", "web1", "true"], "client.toml"),
+        (&["-J", "bastion", "web1", "true"], "jumps over no host"),
+        (&["-L", "80:x:80", "web1", "true"], "forwards neither"),
+        (&["-A", "web1", "true"], "forwards neither"),
+        (&["-f", "web1", "true"], "COMMAND &"),
+        (&["-C", "web1", "true"], "--compress"),
+        (&["-4", "web1", "true"], "address"),
+        // docker, kubectl
+        (&["-it", "web1", "sh"], "Standard input"),
+        (&["-d", "web1", "true"], "outlives its client"),
+        (&["--detach", "web1", "true"], "outlives its client"),
+        (&["-e", "A=1", "web1", "env"], "--env NAME=VALUE"),
+        (&["-w", "/srv", "web1", "pwd"], "--cwd DIR"),
+        (&["--workdir=/srv", "web1", "pwd"], "--cwd DIR"),
+        (&["-u", "root", "web1", "id"], "-l USER"),
+        (&["--tty", "web1", "sh"], "no terminal"),
+        (&["-c", "true", "web1"], "behind the host"),
+        (&["--context", "x", "web1", "true"], "stands without an option"),
+        // systemd-run, systemctl, sudo, Ansible
+        (&["-H", "web1", "true"], "stands without an option"),
+        (&["-M", "web1", "true"], "stands without an option"),
+        (&["--wait", "web1", "true"], "leave it out"),
+        (&["--setenv=A=1", "web1", "env"], "--env NAME=VALUE"),
+        (&["--uid=1000", "web1", "id"], "-l USER"),
+        (&["--working-directory=/", "web1", "pwd"], "--cwd DIR"),
+        (&["-b", "web1", "true"], "-l root"),
+        (&["--become", "web1", "true"], "-l root"),
+        (&["--check", "web1", "true"], "--dry-run"),
+        (&["--fanout", "3", "web1", "true"], "one host at a time"),
+    ] {
+        assert_refused(line, says);
+    }
+}
+
+#[test]
+fn what_is_the_same_elsewhere_is_right() {
+    for line in [
+        &["-l", "root", "web1", "id"][..],
+        &["-n", "web1", "true"],
+        &["-q", "web1", "true"],
+        &["-v", "web1", "true"],
+        &["--user=root", "web1", "id"],
+        &["--env", "A=1", "--env", "B=2", "web1", "env"],
+        &["--timeout=30s", "web1", "true"],
+        &["web1:7263", "true"],
+        &["[::1]:7263", "true"],
+        &["10.0.0.7", "true"],
+    ] {
+        assert_eq!(verdict(line), Ok(()), "{line:?}");
+    }
+}

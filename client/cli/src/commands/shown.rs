@@ -1,0 +1,97 @@
+//! The result of one command of many, as a person reads it at a terminal.
+
+use std::fmt::Write as _;
+use std::io;
+
+use anstream::{AutoStream, ColorChoice};
+use anstyle::Style;
+
+use super::one::{Done, Kept};
+use crate::text;
+
+/// Returns a heading, what went wrong, and the output, standard error last. Whatever came from the host
+/// stays text: control characters but newlines and tabs are escaped.
+pub(super) fn text(done: &Done) -> String {
+    let bold = match AutoStream::choice(&io::stdout()) {
+        ColorChoice::Never => Style::new(),
+        _ => Style::new().bold(),
+    };
+    let mut shown = String::new();
+    // Writing to a String does not fail.
+    let _ = writeln!(shown, "{bold}line {}: {}{bold:#}", done.line, heading(done));
+    if let Some(error) = &done.report.error {
+        let _ = writeln!(shown, "rcmd: {}", text::escaped(&error.message));
+        if let Some(hint) = &error.hint {
+            let _ = writeln!(shown, "rcmd: hint: {}", text::escaped(hint));
+        }
+    }
+    for (kept, all) in
+        [(&done.stdout, done.report.stdout_bytes), (&done.stderr, done.report.stderr_bytes)]
+    {
+        put(&mut shown, kept, all);
+    }
+    shown
+}
+
+fn heading(done: &Done) -> String {
+    let report = &done.report;
+    let mut heading = report.outcome.to_string();
+    if let Some(code) = report.code {
+        let _ = write!(heading, " {code}");
+    }
+    if let Some(signal) = report.signal {
+        let _ = write!(heading, " {signal}");
+    }
+    if let Some(ms) = report.duration_ms {
+        let _ = write!(heading, ", {ms} ms");
+    }
+    heading
+}
+
+fn put(shown: &mut String, kept: &Kept, all: u64) {
+    let output = String::from_utf8_lossy(&kept.bytes);
+    for line in output.split_inclusive('\n') {
+        let line = line.strip_suffix('\n').unwrap_or(line);
+        let mut parts = line.split('\t');
+        shown.push_str(&text::escaped(parts.next().unwrap_or_default()));
+        for part in parts {
+            shown.push('\t');
+            shown.push_str(&text::escaped(part));
+        }
+        shown.push('\n');
+    }
+    if kept.cut {
+        let _ = writeln!(shown, "rcmd: these are the first {} of {all} bytes", kept.bytes.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcmd_client::{ErrorKind, WireError};
+
+    use super::*;
+    use crate::session::not_started;
+
+    fn done() -> Done {
+        Done::not_started(0, 7, not_started("web1", WireError::new(ErrorKind::Denied, "no\u{7}")))
+    }
+
+    #[test]
+    fn output_is_shown_in_lines_and_never_commands_the_terminal() {
+        let mut done = done();
+        done.stdout.bytes = b"a\tb\n\x1b[2Jc".to_vec();
+        done.stderr.bytes = b"\xff\r\n".to_vec();
+        let shown = text(&done);
+        let (_, rest) = shown.split_once('\n').unwrap();
+        assert_eq!(rest, "rcmd: no\\u{7}\na\tb\n\\u{1b}[2Jc\n\u{fffd}\\u{d}\n");
+        assert!(shown.contains("line 7: not_started"), "{shown}");
+    }
+
+    #[test]
+    fn a_cut_is_told_with_its_measure() {
+        let mut done = done();
+        done.stdout = Kept { bytes: b"abc".to_vec(), cut: true };
+        done.report.stdout_bytes = 9;
+        assert!(text(&done).ends_with("abc\nrcmd: these are the first 3 of 9 bytes\n"));
+    }
+}
