@@ -1,10 +1,11 @@
 //! A name service in the place of nscd(8), which a test can keep from answering: glibc asks it before
 //! any file or directory.
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use nix::unistd::{Uid, User};
@@ -40,6 +41,8 @@ struct State {
     waiting: usize,
     /// Whether anybody has asked for an account.
     was_asked: bool,
+    /// Homes that are told of in the place of those that accounts have.
+    homes: HashMap<String, PathBuf>,
 }
 
 impl NameService {
@@ -74,6 +77,11 @@ impl NameService {
     #[must_use]
     pub fn was_asked(&self) -> bool {
         self.shared.state(|state| state.was_asked)
+    }
+
+    /// Tells of another home for an account.
+    pub fn set_home(&self, name: &str, home: &Path) {
+        self.shared.state(|state| state.homes.insert(name.to_owned(), home.to_owned()));
     }
 
     /// Answers no look-up by name from now on.
@@ -127,8 +135,12 @@ impl Shared {
             PASSWD_BY_UID => User::from_uid(Uid::from_raw(key.parse().unwrap_or(u32::MAX))),
             _ => return Ok(()),
         };
-        self.state(|state| state.was_asked = true);
-        stream.write_all(&reply(user?))
+        let home = self.state(|state| {
+            state.was_asked = true;
+            state.homes.get(key).cloned()
+        });
+        let user = user?.map(|user| User { dir: home.unwrap_or(user.dir.clone()), ..user });
+        stream.write_all(&reply(user))
     }
 
     fn wait(&self) {

@@ -1,22 +1,26 @@
 //! A peer that speaks TLS and otherwise whatever a test wants: half frames, floods, silence.
 
 use std::io::{self, Read, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::ops::DerefMut;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, ConnectionCommon, RootCertStore, SideData};
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 
 use crate::wait::DEADLINE;
 use crate::world::World;
 
 mod echo;
+mod server;
 mod start;
 
 pub use echo::Echo;
+pub use server::RawServer;
 pub use start::{Ran, Start, sha256};
 
 /// How to reach a server by hand.
@@ -27,6 +31,7 @@ pub struct Dial {
     ca: PathBuf,
     identity: Option<PathBuf>,
     alpn: Vec<Vec<u8>>,
+    source: Option<IpAddr>,
 }
 
 impl Dial {
@@ -42,6 +47,7 @@ impl Dial {
             ca: dir.join("ca.pem"),
             identity: Some(dir.join("client")),
             alpn: vec![b"rcmd/1".to_vec()],
+            source: None,
         }
     }
 
@@ -66,6 +72,12 @@ impl Dial {
     /// With these ALPN names.
     pub fn alpn(mut self, names: &[&[u8]]) -> Self {
         self.alpn = names.iter().map(|name| name.to_vec()).collect();
+        self
+    }
+
+    /// From this address of the machine.
+    pub fn source(mut self, source: IpAddr) -> Self {
+        self.source = Some(source);
         self
     }
 
@@ -99,6 +111,20 @@ impl Dial {
         config
     }
 
+    /// Connects, and says nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// When there is no connection.
+    pub fn tcp(&self) -> io::Result<TcpStream> {
+        let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, None)?;
+        if let Some(source) = self.source {
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+        }
+        socket.connect(&self.address.into())?;
+        Ok(socket.into())
+    }
+
     /// Connects and completes the client's part of the handshake. In TLS 1.3 the server judges the
     /// client's certificate after that: a refusal comes with the first read.
     ///
@@ -106,25 +132,19 @@ impl Dial {
     ///
     /// When there is no connection, or the handshake fails on this side.
     pub fn connect(&self) -> io::Result<RawPeer> {
-        let tcp = TcpStream::connect(self.address)?;
-        tcp.set_nodelay(true)?;
-        tcp.set_read_timeout(Some(DEADLINE))?;
-        tcp.set_write_timeout(Some(DEADLINE))?;
+        let tcp = self.tcp()?;
         let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
         let tls = ClientConnection::new(Arc::new(self.config()), name).map_err(io::Error::other)?;
-        let mut stream = StreamOwned::new(tls, tcp);
-        while stream.conn.is_handshaking() {
-            stream.conn.complete_io(&mut stream.sock)?;
-        }
-        Ok(RawPeer { stream })
+        RawPeer::shake(tls, tcp)
     }
 }
 
 /// A connected peer. Reads and writes fail after [`DEADLINE`]. Dropping it closes the socket without
 /// `close_notify`.
 #[derive(Debug)]
-pub struct RawPeer {
-    stream: StreamOwned<ClientConnection, TcpStream>,
+pub struct RawPeer<C = ClientConnection> {
+    conn: C,
+    sock: TcpStream,
 }
 
 impl RawPeer {
@@ -150,6 +170,23 @@ impl RawPeer {
         peer.expect_frame("hello");
         peer
     }
+}
+
+impl<C, S> RawPeer<C>
+where
+    C: DerefMut<Target = ConnectionCommon<S>>,
+    S: SideData,
+{
+    /// Completes this side's part of the handshake.
+    fn shake(mut conn: C, mut sock: TcpStream) -> io::Result<Self> {
+        sock.set_nodelay(true)?;
+        sock.set_read_timeout(Some(DEADLINE))?;
+        sock.set_write_timeout(Some(DEADLINE))?;
+        while conn.is_handshaking() {
+            conn.complete_io(&mut sock)?;
+        }
+        Ok(Self { conn, sock })
+    }
 
     /// Sends bytes as they are.
     ///
@@ -157,8 +194,9 @@ impl RawPeer {
     ///
     /// When the connection is closed or takes nothing for [`DEADLINE`].
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)?;
-        self.stream.flush()
+        let mut stream = rustls::Stream::new(&mut self.conn, &mut self.sock);
+        stream.write_all(bytes)?;
+        stream.flush()
     }
 
     /// The next frame, or `None` after `close_notify`.
@@ -238,23 +276,27 @@ impl RawPeer {
     ///
     /// When the connection is gone already.
     pub fn close(&mut self) -> io::Result<()> {
-        self.stream.conn.send_close_notify();
-        self.stream.flush()?;
-        self.stream.sock.shutdown(Shutdown::Write)
+        self.conn.send_close_notify();
+        rustls::Stream::new(&mut self.conn, &mut self.sock).flush()?;
+        self.sock.shutdown(Shutdown::Write)
     }
 
     /// The socket, for its timeouts and its options.
     #[must_use]
     pub fn socket(&self) -> &TcpStream {
-        &self.stream.sock
+        &self.sock
     }
 }
 
-// `StreamOwned` writes before it reads: what could not be sent to a server that has closed would hide
+// `Stream` writes before it reads: what could not be sent to a server that has closed would hide
 // what that said before.
-impl Read for RawPeer {
+impl<C, S> Read for RawPeer<C>
+where
+    C: DerefMut<Target = ConnectionCommon<S>>,
+    S: SideData,
+{
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let StreamOwned { conn, sock } = &mut self.stream;
+        let Self { conn, sock } = self;
         loop {
             match conn.reader().read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -1,13 +1,12 @@
 //! The audit: what was asked for and run is written down, and whoever changes that is found out.
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use rcmd_tests::audit::{assert_whole, events, eventually_refused, folder, records, run};
-use rcmd_tests::{World, eventually, require, skip, soak};
+use rcmd_tests::disk::SmallDisk;
+use rcmd_tests::{World, eventually, require, soak};
 use rustix::process::Signal;
 
 fn said(done: &std::process::Output) -> String {
@@ -154,43 +153,10 @@ fn files(world: &World) -> Vec<PathBuf> {
     files
 }
 
-/// A file system of its own, so small that it is soon full.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: &Path) -> Result<Self, String> {
-        skip::need_root()?;
-        fs::create_dir_all(at).unwrap();
-        let mut mount = Command::new("mount");
-        let done = mount.args(["-t", "tmpfs", "-o", "size=256k,mode=700", "rcmd"]).arg(at).output();
-        match done {
-            Ok(done) if done.status.success() => Ok(Self(at.to_owned())),
-            _ => Err("the right to mount".to_owned()),
-        }
-    }
-
-    fn fill(&self) {
-        let mut filler = fs::File::create(self.0.join("filler")).unwrap();
-        let full = (0..1024).any(|_| filler.write_all(&[0; 1024]).is_err());
-        // What is left in the last page of the log is less than a page.
-        assert!(full);
-    }
-
-    fn free(&self) {
-        fs::remove_file(self.0.join("filler")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_full_disk_stops_starts_says_why_and_loses_no_end() {
     let mut world = World::builder().prepare();
-    let disk = require!(SmallDisk::mount(&folder(&world)));
+    let disk = require!(SmallDisk::mount(&folder(&world), 256));
     world.start_server();
     let gate = world.scratch("gate");
     let waits = format!("until [ -e {} ]; do sleep 0.05; done", gate.display());

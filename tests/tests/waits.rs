@@ -2,10 +2,10 @@
 //! program, not the disk. And whoever waits still hears its client.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
+use rcmd_tests::hostile::InTheWay;
 use rcmd_tests::raw::{Dial, Echo, RawPeer, Start, frame};
 use rcmd_tests::world::own_folder;
 use rcmd_tests::{NameService, World, require, skip};
@@ -166,29 +166,8 @@ fn a_start_that_waits_for_the_disk_hears_its_client() {
     }
 }
 
-/// Holds a file so that nobody can open or execute it until standard input ends (fcntl(2), F_SETLEASE).
-const LEASE: &str = "
-import fcntl, os, signal, sys
-signal.signal(signal.SIGIO, signal.SIG_IGN)
-file = os.open(sys.argv[1], os.O_RDONLY)
-fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-print('held', flush=True)
-sys.stdin.read()
-";
-
-fn lease(python: &std::path::Path, file: &std::path::Path) -> Child {
-    let mut holder = Command::new(python);
-    holder.arg("-c").arg(LEASE).arg(file).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut holder = holder.spawn().unwrap();
-    let mut said = String::new();
-    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
-    assert_eq!(said, "held\n");
-    holder
-}
-
 #[test]
 fn what_comes_while_a_process_is_made_is_done_once_it_is_there() {
-    let python = require!(skip::need_tool("python3"));
     let world = World::builder().config("[limits]\nrunning = 2\npeer.running = 2").start();
     let folder = own_folder();
     let program = folder.path().join("sleep");
@@ -201,7 +180,7 @@ fn what_comes_while_a_process_is_made_is_done_once_it_is_there() {
     let start = Start::exec(3, &[program.to_str().unwrap(), "604"]).stdin();
     echo.peer.send(&start.frame()).unwrap();
     expect(&mut echo.peer, 3, "queued");
-    let mut holder = lease(&python, &program);
+    let lease = require!(InTheWay::lease(&program));
     send(&mut echo, &json!({"type": "cancel", "ch": 2}));
     expect(&mut echo.peer, 2, "exit");
     for number in 1..=MANY {
@@ -214,9 +193,7 @@ fn what_comes_while_a_process_is_made_is_done_once_it_is_there() {
     let signal = json!({"type": "signal", "ch": 3, "number": MANY + 1, "signal": "SIGUSR1"});
     send(&mut echo, &signal);
     echo.beat_beside(&[3]);
-    // The holder's end gives the file back.
-    holder.stdin.take().unwrap().flush().unwrap();
-    assert!(holder.wait().unwrap().success());
+    drop(lease);
     expect(&mut echo.peer, 3, "started");
     let exit = expect(&mut echo.peer, 3, "exit");
     assert_eq!(exit["signal"], "SIGUSR1", "{exit}");

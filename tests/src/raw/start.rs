@@ -20,6 +20,7 @@ pub struct Start {
     stdin: bool,
     timeout_ms: u64,
     lock: Option<(String, u64)>,
+    cwd: Option<String>,
     user: Option<String>,
     keep: bool,
 }
@@ -41,6 +42,7 @@ impl Start {
             stdin: false,
             timeout_ms: 0,
             lock: None,
+            cwd: None,
             user: None,
             keep: false,
         }
@@ -87,6 +89,12 @@ impl Start {
         self
     }
 
+    /// In this folder.
+    pub fn cwd(mut self, folder: &str) -> Self {
+        self.cwd = Some(folder.to_owned());
+        self
+    }
+
     /// As this user of the host.
     pub fn user(mut self, name: &str) -> Self {
         self.user = Some(name.to_owned());
@@ -103,10 +111,10 @@ impl Start {
     #[must_use]
     pub fn header(&self) -> Value {
         let (argc, envc, mode) = (self.words.len(), self.env.len(), self.mode);
-        let user = u8::from(self.user.is_some());
+        let [cwd, user] = [&self.cwd, &self.user].map(|set| u8::from(set.is_some()));
         let (timeout, stdin) = (self.timeout_ms, u8::from(self.stdin));
         let mut facts = format!(
-            "argc={argc}\nenvc={envc}\nmode={mode}\nuser={user}\ncwd=0\ntimeout={timeout}\ntty=0\nstdin={stdin}\n"
+            "argc={argc}\nenvc={envc}\nmode={mode}\nuser={user}\ncwd={cwd}\ntimeout={timeout}\ntty=0\nstdin={stdin}\n"
         );
         if let Some((name, _)) = &self.lock {
             facts += &format!("lock={name}\n");
@@ -117,6 +125,9 @@ impl Start {
             "digest": hex::encode(digest), "mode": mode, "argc": argc, "envc": envc,
             "stdin": self.stdin, "timeout_ms": timeout, "digests": ["sha256"],
         });
+        if self.cwd.is_some() {
+            header["cwd"] = json!(true);
+        }
         if self.user.is_some() {
             header["user"] = json!(true);
         }
@@ -133,7 +144,7 @@ impl Start {
     /// The strings, each ended by NUL.
     #[must_use]
     pub fn payload(&self) -> Vec<u8> {
-        let strings = self.words.iter().chain(&self.env).chain(&self.user);
+        let strings = self.words.iter().chain(&self.env).chain(&self.cwd).chain(&self.user);
         strings.map(|word| [word.as_bytes(), b"\0"].concat()).collect::<Vec<_>>().concat()
     }
 

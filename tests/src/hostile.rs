@@ -1,0 +1,112 @@
+//! What a hostile local user of the host puts where the server looks: files under a lease, file systems
+//! that answer nothing, links that lead elsewhere at each look, pipes.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+use crate::skip::need_tool;
+use crate::wait::exit_within;
+
+/// What puts it there.
+const SCRIPT: &str = include_str!("hostile/local.py");
+/// How long it may take to take itself away.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Something in the server's way, until it is dropped.
+#[derive(Debug)]
+pub struct InTheWay {
+    holder: Child,
+}
+
+impl InTheWay {
+    /// A lease on a file of this user: whoever opens or executes it waits, for as long as
+    /// `/proc/sys/fs/lease-break-time` says or until this is dropped (fcntl(2), `F_SETLEASE`).
+    ///
+    /// # Errors
+    ///
+    /// What is missing on this machine.
+    pub fn lease(file: &Path) -> Result<Self, String> {
+        Self::start("a file system with leases", &["lease".as_ref(), file.as_ref()])
+    }
+
+    /// A file system at this folder, mounted as a user with this number would, which takes every request and answers
+    /// none: whoever looks at what lies in it waits until this is dropped, and is not ended by SIGKILL.
+    ///
+    /// # Errors
+    ///
+    /// What is missing on this machine.
+    pub fn silent_mount(at: &Path, uid: u32) -> Result<Self, String> {
+        crate::skip::need_root()?;
+        fs::create_dir_all(at).map_err(|error| error.to_string())?;
+        let uid = uid.to_string();
+        Self::start("FUSE", &["silent".as_ref(), at.as_ref(), uid.as_ref()])
+    }
+
+    /// A link that leads to one target and the other in turn, as fast as it can be changed.
+    ///
+    /// # Errors
+    ///
+    /// What is missing on this machine.
+    pub fn swapped_link(link: &Path, targets: [&Path; 2]) -> Result<Self, String> {
+        let [one, other] = targets;
+        let words = ["swap".as_ref(), link.as_ref(), one.as_ref(), other.as_ref()];
+        Self::start("links", &words)
+    }
+
+    fn start(need: &str, words: &[&OsStr]) -> Result<Self, String> {
+        let mut command = Command::new(need_tool("python3")?);
+        command.args(["-c", SCRIPT]).args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut holder = command.spawn().map_err(|error| error.to_string())?;
+        let mut said = String::new();
+        let read = holder.stdout.take().map(|out| BufReader::new(out).read_line(&mut said));
+        let this = Self { holder };
+        match read {
+            Some(Ok(_)) if said == "ready\n" => Ok(this),
+            _ => Err(need.to_owned()),
+        }
+    }
+}
+
+impl Drop for InTheWay {
+    fn drop(&mut self) {
+        drop(self.holder.stdin.take());
+        if !matches!(exit_within(&mut self.holder, PATIENCE), Ok(Some(_))) {
+            let _ = self.holder.kill();
+            let _ = self.holder.wait();
+        }
+    }
+}
+
+/// Makes a named pipe that nobody writes to: whoever opens it to read, blocking, waits.
+///
+/// # Panics
+///
+/// When it can't be made.
+#[must_use]
+pub fn pipe(at: PathBuf) -> PathBuf {
+    mkfifo(&at, Mode::from_bits_truncate(0o644)).expect("a folder of our own");
+    at
+}
+
+/// Makes a script of this interpreter that everybody may execute.
+///
+/// # Panics
+///
+/// When it can't be written.
+#[must_use]
+pub fn script(at: PathBuf, interpreter: &Path) -> PathBuf {
+    use std::io::Write as _;
+    let mut options = fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o755).open(&at);
+    let line = format!("#!{}\n", interpreter.display());
+    file.and_then(|mut file| file.write_all(line.as_bytes())).expect("a folder of our own");
+    at
+}
