@@ -20,6 +20,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     lines: VecDeque<String>,
+    /// Bytes that came, those of lines that are lost too.
+    bytes: u64,
     /// Readers that have not met their end.
     open: usize,
 }
@@ -44,6 +46,11 @@ impl Lines {
 
     pub(crate) fn all(&self) -> Vec<String> {
         self.lock().lines.iter().cloned().collect()
+    }
+
+    /// Bytes that came until now.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.lock().bytes
     }
 
     /// The last lines, for a message.
@@ -93,6 +100,7 @@ impl Lines {
 
     fn push(&self, line: String) {
         let mut state = self.lock();
+        state.bytes += line.len() as u64 + 1;
         if state.lines.len() == KEPT {
             state.lines.pop_front();
         }

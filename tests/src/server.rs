@@ -24,6 +24,8 @@ const AT_NSCD: &str = "mount -t tmpfs none /run && mkdir /run/nscd && \
 pub(crate) struct Launch {
     pub(crate) program: PathBuf,
     pub(crate) dir: PathBuf,
+    /// Whether it logs each command, as tests that await its lines need it.
+    pub(crate) verbose: bool,
     /// Port 0 for any.
     pub(crate) listen: SocketAddr,
     pub(crate) args: Vec<OsString>,
@@ -61,8 +63,7 @@ impl Launch {
         words.push(self.program.clone().into());
         words.extend(["--dir".into(), self.dir.clone().into()]);
         words.extend(["--listen".into(), self.listen.to_string().into()]);
-        // Tests await the lines of commands.
-        words.push("--verbose".into());
+        words.extend(self.verbose.then(|| "--verbose".into()));
         words.extend(self.args.iter().cloned());
 
         let mut command = Command::new(words.remove(0));

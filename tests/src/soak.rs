@@ -1,6 +1,7 @@
 //! Long runs against the real programs. Ordinary tests run a small share of each; the whole is
 //! `cargo run --release -p rcmd-tests --bin soak -- NAME --rounds N`.
 
+pub mod attack;
 pub mod audit;
 pub mod authority;
 pub mod connections;

@@ -55,6 +55,11 @@ pub(crate) fn random_moment(random: &mut Random, longest: Duration) {
     nap(Duration::from_micros(random.below(longest)));
 }
 
+/// Waits until `every` has passed since `last`, for who does something at a pace.
+pub(crate) fn keep_pace(last: Instant, every: Duration) {
+    nap(every.saturating_sub(last.elapsed()));
+}
+
 #[expect(clippy::disallowed_methods, reason = "the one pause, between two looks at a condition")]
 fn nap(pause: Duration) {
     std::thread::sleep(pause);

@@ -223,6 +223,12 @@ impl World {
         self.log.all()
     }
 
+    /// Bytes that the world's servers and clients have logged until now.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        self.log.bytes()
+    }
+
     /// The first line of the log that contains `needle`, awaited.
     ///
     /// # Panics

@@ -1,9 +1,10 @@
 //! `cargo run --release -p rcmd-tests --bin soak -- NAME [--rounds N] [--seed N]`: the long runs in full,
 //! of which the ordinary tests run a share.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
@@ -11,7 +12,7 @@ use rcmd_tests::soak::connections::{Kind, onslaught};
 use rcmd_tests::soak::fairness::Behaviour;
 use rcmd_tests::soak::kills::Way;
 use rcmd_tests::soak::{
-    audit as audited, authority, cuts, fairness, kills, locks, output, renewal, revocation,
+    attack, audit as audited, authority, cuts, fairness, kills, locks, output, renewal, revocation,
     rotation, stdin, storms,
 };
 use rcmd_tests::{World, supervise};
@@ -26,8 +27,9 @@ struct Soak {
 }
 
 /// All of them. `rounds` counts what the name says: storms of each size, connections of each kind, cuts,
-/// killed clients, killed holders, batches of commands, renewals, servers, MiB.
-const SOAKS: [Soak; 13] = [
+/// killed clients, killed holders, batches of commands, renewals, servers, MiB, seconds of an attack.
+const SOAKS: [Soak; 14] = [
+    Soak { name: "attack", rounds: 600, run: attack },
     Soak { name: "authority", rounds: 200, run: govern },
     Soak { name: "storms", rounds: 20, run: storm },
     Soak { name: "connections", rounds: 10_000, run: connect },
@@ -59,7 +61,13 @@ struct Options {
     /// Be the neighbours of `fairness`, with the identity in this folder
     #[arg(long, hide = true, requires_all = ["target", "behaviour"])]
     neighbours: Option<PathBuf>,
-    /// The neighbours' server
+    /// Be the attackers of `attack`, with what a local user puts in the way in this folder
+    #[arg(long, hide = true, requires_all = ["target", "kit"])]
+    attackers: Option<PathBuf>,
+    /// The folders of the attackers' identities
+    #[arg(long, hide = true)]
+    kit: Vec<PathBuf>,
+    /// The neighbours' or the attackers' server
     #[arg(long, hide = true)]
     target: Option<String>,
     /// The neighbours'
@@ -78,6 +86,10 @@ fn main() -> ExitCode {
         fairness::neighbours::run(dir, target, behaviour);
         return ExitCode::SUCCESS;
     }
+    if let (Some(local), Some(target)) = (&options.attackers, &options.target) {
+        let target: SocketAddr = target.parse().expect("an address");
+        attack::attackers::run(local, target, &options.kit);
+    }
     if !options.inner {
         return supervise::run("rcmd-soak-").unwrap_or_else(|error| {
             eprintln!("soak: {error:#}");
@@ -92,6 +104,21 @@ fn main() -> ExitCode {
     let good = (soak.run)(rounds, options.seed);
     println!("{}: {rounds} in {:.1?}", soak.name, began.elapsed());
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn attack(seconds: u64, _seed: u64) -> bool {
+    let program = std::env::current_exe().expect("our own program");
+    let report = attack::run(&program, Duration::from_secs(seconds));
+    match report {
+        Ok(report) => {
+            println!("{report}");
+            report.is_good()
+        }
+        Err(missing) => {
+            println!("needs {missing}");
+            false
+        }
+    }
 }
 
 fn storm(rounds: u64, _seed: u64) -> bool {

@@ -26,6 +26,7 @@ pub struct Builder {
     limits: Vec<(String, u64)>,
     uid: Option<u32>,
     own_group: bool,
+    terse: bool,
     name_service: Option<PathBuf>,
 }
 
@@ -66,6 +67,12 @@ impl Builder {
     /// Gives the server a process group of its own, out of reach of a terminal's Ctrl-C.
     pub fn own_group(mut self) -> Self {
         self.own_group = true;
+        self
+    }
+
+    /// Has the server log what it logs by default. A test can't await the lines of commands then.
+    pub fn terse(mut self) -> Self {
+        self.terse = true;
         self
     }
 
@@ -140,6 +147,7 @@ impl Builder {
         let launch = Launch {
             program,
             dir: root,
+            verbose: !self.terse,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             args: self.args,
             env: self.env,
