@@ -15,6 +15,7 @@
 //! rule permits, a forbid wins over every permit, and a rule that can't be evaluated denies.
 
 mod denial;
+mod depth;
 mod diagnostic;
 mod environment;
 pub mod explain;

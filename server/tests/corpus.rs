@@ -12,6 +12,9 @@ mod policy;
 #[path = "../../fuzz/src/replay.rs"]
 #[allow(unreachable_pub)]
 mod replay;
+#[path = "../../fuzz/src/rules.rs"]
+#[allow(unreachable_pub)]
+mod rules;
 
 use replay::{near, replay};
 
@@ -33,4 +36,14 @@ fn logs_of_any_bytes_and_changes_of_whole_ones() {
 #[test]
 fn logs_a_few_bytes_away_from_those() {
     near("audit", 1, b"\0\n{}[]\"\\", audit::audit);
+}
+
+#[test]
+fn policies_of_any_text() {
+    replay("rules", rules::rules);
+}
+
+#[test]
+fn policies_a_few_bytes_away_from_those() {
+    near("rules", 1, b"\0\n(){}[]\"@?&|!=;:,", rules::rules);
 }

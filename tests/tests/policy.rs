@@ -122,6 +122,23 @@ fn the_next_request_is_judged_by_the_new_policy_and_a_bad_one_changes_nothing() 
 }
 
 #[test]
+fn a_policy_that_nests_without_end_is_refused_and_its_server_goes_on() {
+    let world = World::start();
+    let deep = |open: &str, close: &str| {
+        let condition = open.repeat(100_000) + "true" + &close.repeat(100_000);
+        format!("permit (principal, action, resource) when {{ {condition} }};\n")
+    };
+    let shapes =
+        [("(", ")"), ("[", "]"), ("if true then ", " else false"), ("principal.", ""), ("1+", "")];
+    for (number, (open, close)) in shapes.into_iter().enumerate() {
+        fs::write(world.dir().join("policy.cedar"), deep(open, close)).unwrap();
+        world.signal_server(Signal::HUP);
+        world.wait_for_log_lines("policy not reloaded", number + 1);
+        world.exec(["true"]).run().assert_code(0);
+    }
+}
+
+#[test]
 fn a_policy_that_others_may_write_to_is_refused() {
     let world = World::start();
     let file = world.dir().join("policy.cedar");

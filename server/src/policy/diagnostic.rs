@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Characters of a line that are shown.
+const SHOWN: usize = 200;
+
 /// What is wrong with a policy, and where it stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Diagnostic {
@@ -22,8 +25,11 @@ impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { line, column, message, help, source } = self;
         writeln!(f, "{line}:{column}: {message}")?;
-        writeln!(f, "  | {}", source.replace('\t', " "))?;
-        write!(f, "  | {:>column$}", "^")?;
+        // Of a line that nobody would look through only what surrounds the place.
+        let from = if *column > SHOWN { column - SHOWN / 2 } else { 1 };
+        let shown: String = source.chars().skip(from - 1).take(SHOWN).collect();
+        writeln!(f, "  | {}", shown.replace('\t', " "))?;
+        write!(f, "  | {:>width$}", "^", width = column - from + 1)?;
         match help {
             Some(help) => write!(f, "\n  = {help}"),
             None => Ok(()),
@@ -72,4 +78,22 @@ pub(super) fn sorted(diagnostics: impl Iterator<Item = Diagnostic>) -> Vec<Diagn
 fn one_line(text: &str) -> String {
     let words: Vec<_> = text.split_whitespace().collect();
     rcmd_certs::text::escaped(&words.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_line_what_surrounds_the_place_is_shown() {
+        let text = "é".repeat(100_000);
+        for at in [0, 199, 200, 201, 70_000, 99_999] {
+            let found = Diagnostic::at(&text, at * "é".len(), "odd".to_owned(), None);
+            let shown = found.to_string();
+            let lines: Vec<_> = shown.lines().collect();
+            assert_eq!(lines[0], format!("1:{}: odd", at + 1));
+            let (source, caret) = (lines[1].chars().count(), lines[2].chars().count());
+            assert!(caret <= source && source <= 4 + SHOWN, "{at}: {caret} in {source}");
+        }
+    }
 }

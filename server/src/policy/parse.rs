@@ -5,6 +5,7 @@ use std::{str::FromStr as _, sync::Arc};
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet};
 
 use super::{
+    depth,
     diagnostic::{Diagnostic, position, sorted},
     environment::Allowed,
     rule::Rule,
@@ -25,6 +26,7 @@ pub(super) struct Parsed {
 /// # Errors
 /// Everything that is wrong with it, in the order of the text.
 pub(super) fn parse(text: &str) -> Result<Parsed, Vec<Diagnostic>> {
+    depth::check(text).map_err(|wrong| vec![wrong])?;
     let set = PolicySet::from_str(text)
         .map_err(|errors| sorted(errors.iter().map(|error| Diagnostic::of(text, error))))?;
     if let Some(template) = set.templates().next() {

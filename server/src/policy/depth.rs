@@ -1,0 +1,139 @@
+//! How deep a policy's text may nest. Cedar's parser, its checks and its rules call themselves for each level, and
+//! a stack that is used up ends the whole program.
+
+use super::diagnostic::Diagnostic;
+
+/// Brackets and `if` that may stand within each other.
+const LEVELS: usize = 24;
+/// Operators, accesses and annotations of one rule: a chain of them is as deep as it is long.
+const CHAINED: usize = 250;
+
+/// Finds the first place that is too deep.
+///
+/// # Errors
+/// Where that is.
+pub(super) fn check(text: &str) -> Result<(), Diagnostic> {
+    // How many `if` stand open within each bracket, the outermost first.
+    let mut open = vec![0];
+    let mut chained = 0;
+    for (at, word) in (Words { text, at: 0 }) {
+        match word {
+            "(" | "[" | "{" => open.push(0),
+            ")" | "]" | "}" if open.len() > 1 => _ = open.pop(),
+            "if" => open.iter_mut().next_back().into_iter().for_each(|count| *count += 1),
+            ";" if open.len() == 1 => (open, chained) = (vec![0], 0),
+            _ => {}
+        }
+        chained += usize::from(matches!(word, "." | "[" | "+" | "-" | "*" | "&" | "|" | "@"));
+        if open.len() - 1 + open.iter().sum::<usize>() > LEVELS {
+            let message = format!("brackets and `if` nest more than {LEVELS} deep here");
+            return Err(refused(text, at, message));
+        }
+        // `&&` and `||` are two words each.
+        if chained > 2 * CHAINED {
+            return Err(refused(text, at, "this rule has too many operators".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn refused(text: &str, at: usize, message: String) -> Diagnostic {
+    Diagnostic::at(text, at, message, Some("make several rules of it".to_owned()))
+}
+
+/// The words of a policy, without its comments and the content of its strings.
+struct Words<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Iterator for Words<'a> {
+    type Item = (usize, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let rest = self.text.get(self.at..)?;
+            let first = rest.chars().next()?;
+            let at = self.at;
+            let length = if rest.starts_with("//") {
+                self.at += rest.find('\n').unwrap_or(rest.len());
+                continue;
+            } else if first == '"' {
+                string(rest)
+            } else if is_of_a_word(first) {
+                rest.find(|c| !is_of_a_word(c)).unwrap_or(rest.len())
+            } else {
+                first.len_utf8()
+            };
+            self.at += length;
+            if !first.is_whitespace() {
+                return Some((at, rest.get(..length).unwrap_or(rest)));
+            }
+        }
+    }
+}
+
+fn is_of_a_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Returns the length of the string that a text begins with, to its end if it is not closed.
+fn string(text: &str) -> usize {
+    let mut escaped = true;
+    let end = text.char_indices().find(|(at, c)| {
+        let closes = *at > 0 && *c == '"' && !escaped;
+        escaped = *at > 0 && *c == '\\' && !escaped;
+        closes
+    });
+    end.map_or(text.len(), |(at, _)| at + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(condition: &str) -> String {
+        format!("permit (principal, action, resource) when {{ {condition} }};\n")
+    }
+
+    fn parens(levels: usize) -> String {
+        rule(&format!("{}true{}", "(".repeat(levels), ")".repeat(levels)))
+    }
+
+    #[test]
+    fn what_nests_too_deep_is_refused_with_its_place() {
+        assert_eq!(check(&parens(LEVELS - 1)), Ok(()));
+        let wrong = check(&(rule("true") + &parens(LEVELS))).unwrap_err();
+        assert_eq!((wrong.line, wrong.column), (2, 45 + LEVELS - 1));
+        assert!(wrong.message.contains("deep"), "{wrong:?}");
+        for deep in [
+            format!("{}{}", "[".repeat(100), "]".repeat(100)),
+            "if true then ".repeat(100),
+            format!("{}1", "{a: ".repeat(100)),
+        ] {
+            assert!(check(&rule(&deep)).unwrap_err().message.contains("deep"));
+        }
+    }
+
+    #[test]
+    fn a_chain_is_as_deep_as_it_is_long() {
+        for link in [" || true", " + 1", ".a", "[\"a\"]", " * 1"] {
+            let chain = |links| rule(&format!("true{}", link.repeat(links)));
+            assert_eq!(check(&chain(CHAINED / 2)), Ok(()), "{link}");
+            let wrong = check(&chain(3 * CHAINED)).unwrap_err();
+            assert!(wrong.message.contains("operators"), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn many_rules_long_sets_strings_and_comments_are_not_deep() {
+        let set = format!("context.name in [{}]", "Host::\"a\", ".repeat(5000));
+        let string = format!("context.line == \"{}\\\"{}\"", "(".repeat(100), ".".repeat(9000));
+        let comment = format!("// {}\n true", "[".repeat(100));
+        for condition in [set, string, comment] {
+            assert_eq!(check(&rule(&condition)), Ok(()));
+        }
+        assert_eq!(check(&rule("context.argc == 1 && (true)").repeat(2000)), Ok(()));
+        assert_eq!(check("}}}))); \"open"), Ok(()));
+    }
+}
