@@ -192,6 +192,23 @@ fn a_name_that_is_none_is_refused_on_both_sides() {
 }
 
 #[test]
+fn a_lock_s_name_leads_to_no_other_file() {
+    let world = World::start();
+    let folder = world.dir().join("server/locks");
+    let line = format!("ls {}", folder.display());
+    for name in ["../../policy.cedar", "..", ".", "/etc/passwd", "a/b"] {
+        let policy = fs::read(world.dir().join("policy.cedar")).unwrap();
+        let held = world.shell(&line).options(["--lock", name]).run();
+        held.assert_code(0);
+        // The one file is named by a digest, whatever the lock is called.
+        let listed = held.stdout_text();
+        let file = listed.trim_end();
+        assert!(file.len() == 64 && file.bytes().all(|b| b.is_ascii_hexdigit()), "{listed:?}");
+        assert_eq!(fs::read(world.dir().join("policy.cedar")).unwrap(), policy);
+    }
+}
+
+#[test]
 fn killed_holders_never_leave_two() {
     let figures = locks::run(ROUNDS, 1);
     println!("{figures}");

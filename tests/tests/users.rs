@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use rcmd_tests::audit::{events, records};
+use rcmd_tests::raw::{RawPeer, Start};
 use rcmd_tests::{World, require, skip};
 
 /// Both ways to start a command.
@@ -134,6 +135,17 @@ fn a_user_that_does_not_exist_runs_nothing() {
         done.assert_code(125);
         assert_eq!(done.result()["error"]["kind"], "no_such_user", "{user}");
         assert_eq!(done.result()["retry_safe"], true);
+    }
+}
+
+#[test]
+fn what_other_programs_take_for_an_option_is_nobodys_name() {
+    let world = World::start();
+    let mut peer = RawPeer::greeted(&world);
+    for (ch, user) in (1..).zip(["-f root", "-froot", "-f", "root -f", "--", "-h here root"]) {
+        let exit = peer.run(&Start::exec(ch, &["id"]).user(user)).unwrap().exit;
+        assert_eq!(exit["outcome"], "not_started", "{user}: {exit}");
+        assert_eq!(exit["kind"], "no_such_user", "{user}: {exit}");
     }
 }
 

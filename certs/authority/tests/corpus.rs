@@ -1,4 +1,5 @@
-//! What fuzzing the authority's wire has saved, through the function that the fuzz target calls.
+//! What fuzzing the authority's wire and the files of members has saved, through the functions that the fuzz
+//! targets call.
 
 // A panic is how a test fails; clippy exempts test functions, not those beside them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
@@ -6,6 +7,9 @@
 #[path = "../../../fuzz/src/authority.rs"]
 #[allow(unreachable_pub)] // It is the fuzz target's own module, under fuzz/.
 mod authority;
+#[path = "../../../fuzz/src/member_settings.rs"]
+#[allow(unreachable_pub)]
+mod member_settings;
 #[path = "../../../fuzz/src/replay.rs"]
 #[allow(unreachable_pub)]
 mod replay;
@@ -20,4 +24,14 @@ fn messages_tokens_and_requests_of_any_bytes() {
 #[test]
 fn messages_tokens_and_requests_a_few_bytes_away_from_those() {
     near("authority", 1, b"\0\x30\x82\xff{}[]\",:9A=", authority::authority);
+}
+
+#[test]
+fn settings_of_the_authority_and_of_identities() {
+    replay("member_settings", member_settings::member_settings);
+}
+
+#[test]
+fn settings_a_few_bytes_away_from_those() {
+    near("member_settings", 1, b"\0\n=[]\"'#*.9", member_settings::member_settings);
 }

@@ -1,0 +1,42 @@
+//! `authority.toml` and `identity.toml` of any bytes: nothing panics, what is taken is within its limits, and
+//! what is wrong is told on one line.
+//!
+//! `certs/authority/tests/corpus.rs` does the same with every saved input, without cargo-fuzz.
+
+use std::{fs, sync::LazyLock, time::Duration};
+
+use rcmd_authority::state::AuthoritySettings;
+use rcmd_certs::{enroll::token::is_address, mapping::Mapping};
+use tempfile::TempDir;
+
+static FOLDER: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
+
+/// The first byte says which file the others are.
+pub fn member_settings(data: &[u8]) {
+    let [which, rest @ ..] = data else { return };
+    let path = FOLDER.path().join("file.toml");
+    fs::write(&path, rest).unwrap();
+    if which % 2 == 0 {
+        match AuthoritySettings::load(&path) {
+            Ok(settings) => {
+                let lives = [settings.client_life, settings.server_life, settings.token_life];
+                let sound = Duration::from_secs(1)..=Duration::from_secs(3653 * 86_400);
+                assert!(lives.iter().all(|life| sound.contains(life)));
+                assert!(settings.list_life > settings.list_every);
+                assert!(settings.addresses.iter().all(|address| is_address(address)));
+            }
+            Err(error) => one_line(&error.to_string()),
+        }
+    } else {
+        match Mapping::load(&path) {
+            Ok(mapping) => assert!(mapping.authorities().iter().all(|ca| ca.is_absolute())),
+            // The reader of TOML shows the line, and who prints it escapes it.
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+}
+
+fn one_line(told: &str) {
+    assert!(!told.is_empty() && !told.chars().any(char::is_control), "{told:?}");
+    assert!(told.len() < 4096, "{} bytes", told.len());
+}

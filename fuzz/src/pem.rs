@@ -1,0 +1,81 @@
+//! Keys, certificates and revocation lists in files of any bytes: nothing panics, and no error holds anything of
+//! what the file holds.
+//!
+//! `certs/authority/tests/corpus.rs` does the same with every saved input, without cargo-fuzz.
+
+use std::{collections::HashSet, fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::LazyLock};
+
+use rcmd_certs::{crl::CrlSet, pem, tls, x509::Certificate};
+use tempfile::TempDir;
+
+/// Bytes of a file that may stand in an error by chance, as text or as numbers.
+const BY_CHANCE: usize = 6;
+
+static FOLDER: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
+
+/// A file of these bytes, read as each kind of file that has PEM in it.
+pub fn pem(data: &[u8]) {
+    let path = file(data);
+    match tls::private_key(&path, "") {
+        Ok(key) => {
+            let again = pem::pem("PRIVATE KEY", key.secret_der());
+            assert!(again.lines().all(|line| line.len() <= 64));
+        }
+        Err(error) => secret(data, &path, &error),
+    }
+    match tls::load_certificates(&path) {
+        Ok(certificates) => assert!(!certificates.is_empty()),
+        Err(error) => secret(data, &path, &error),
+    }
+    match tls::certificates(&path, "") {
+        Ok(certificates) => {
+            let text: String =
+                certificates.iter().map(|der| pem::pem("CERTIFICATE", der)).collect();
+            let again = file(text.as_bytes());
+            assert_eq!(tls::certificates(&again, "").unwrap(), certificates);
+            for der in &certificates {
+                let _ = Certificate::parse(der);
+            }
+        }
+        Err(error) => secret(data, &path, &error),
+    }
+    match CrlSet::load(&path) {
+        Ok(lists) => {
+            let lists = lists.unwrap();
+            assert_eq!(CrlSet::from_pem(lists.pem().as_bytes()).unwrap().all(), lists.all());
+        }
+        Err(error) => secret(data, &path, &error),
+    }
+}
+
+fn file(data: &[u8]) -> PathBuf {
+    let path = FOLDER.path().join("file");
+    fs::write(&path, data).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+/// An error says where and what, and holds nothing of the file: not as text, and not as numbers.
+fn secret(data: &[u8], path: &std::path::Path, error: &(impl std::error::Error + 'static)) {
+    let mut told = format!("{error} {error:?}");
+    let mut source = error.source();
+    while let Some(error) = source {
+        told += &format!(" {error} {error:?}");
+        source = error.source();
+    }
+    let told = told.replace(path.to_str().unwrap(), "");
+    let numbers =
+        told.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok());
+    let numbers: Vec<u8> = numbers.collect();
+    let told: HashSet<_> =
+        [told.as_bytes(), &numbers].iter().flat_map(|text| text.windows(BY_CHANCE)).collect();
+    for piece in data.windows(BY_CHANCE).filter(|piece| piece.iter().all(u8::is_ascii_graphic)) {
+        let common = || COMMON.windows(BY_CHANCE).any(|window| window == piece);
+        assert!(!told.contains(piece) || common(), "{error} has {}", piece.escape_ascii());
+    }
+}
+
+/// What stands in errors and in every file of its kind: the labels.
+const COMMON: &[u8] =
+    b"-----BEGIN -----END PRIVATE KEY----- CERTIFICATE----- CERTIFICATES X509 CRL----- \
+    ENCRYPTED Proc-Type: 4,ENCRYPTED";
