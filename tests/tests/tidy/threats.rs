@@ -161,10 +161,15 @@ fn tests_named(text: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// Whether a function of this name has one of the attributes that make it a test.
+/// Whether a function of this name has one of the attributes that make it a test, or stands in the list
+/// of those that run over both ways to start a command.
 fn has_test(source: &str, name: &str) -> bool {
-    let mut is_test = false;
+    let (mut is_test, mut is_listed) = (false, false);
     for line in source.lines().map(str::trim) {
+        is_listed = line == "over_both! {" || (is_listed && line != "}");
+        if is_listed && line.strip_suffix(',') == Some(name) {
+            return true;
+        }
         if line.starts_with("#[") {
             is_test |= line == "#[test]" || line.starts_with("#[tokio::test");
             continue;
