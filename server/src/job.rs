@@ -33,11 +33,18 @@ pub(crate) use self::{
     spec::{JobSpec, Prepared, Rejection, StartOptions},
 };
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use arc_swap::ArcSwap;
 use rcmd_protocol::frame::Frame;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio_util::task::TaskTracker;
 
 use self::{idempotency::IdempotencyLog, registry::KeyReservation};
 use crate::{
@@ -55,6 +62,7 @@ const MAILBOX: usize = 64;
 #[derive(Clone, Debug)]
 pub(crate) struct JobHandle {
     mailbox: mpsc::Sender<Message>,
+    is_permitted: Arc<AtomicBool>,
 }
 
 /// What a job can be told.
@@ -131,7 +139,7 @@ pub(crate) struct Mailbox {
 /// Makes the two ends of a job's mailbox.
 pub(crate) fn register() -> (JobHandle, Mailbox) {
     let (sender, messages) = mpsc::channel(MAILBOX);
-    let handle = JobHandle { mailbox: sender };
+    let handle = JobHandle { mailbox: sender, is_permitted: Arc::default() };
     (handle.clone(), Mailbox { messages, handle })
 }
 
@@ -148,8 +156,8 @@ impl Mailbox {
         shared: Arc<Shared>,
         reservation: KeyReservation,
     ) {
-        life::Job::new(spec, sink, self.messages, shared).live(preparing, reservation).await;
-        drop(self.handle);
+        let job = life::Job::new(spec, sink, self.messages, shared);
+        job.live(preparing, reservation, &self.handle).await;
     }
 }
 
@@ -160,6 +168,24 @@ impl JobHandle {
     /// The message is lost when dropped.
     pub(crate) async fn tell(&self, message: Message) -> bool {
         self.mailbox.send(message).await.is_ok()
+    }
+
+    /// Returns whether the job was permitted. Before that it waits for its own judgement, which whoever
+    /// takes it up is told of.
+    pub(crate) fn is_permitted(&self) -> bool {
+        self.is_permitted.load(Ordering::Acquire)
+    }
+
+    fn set_permitted(&self) {
+        self.is_permitted.store(true, Ordering::Release);
+    }
+
+    /// Tells the job something without waiting for it: one that hears it late holds up nobody.
+    pub(crate) fn tell_soon(&self, message: Message, tasks: &TaskTracker) {
+        if let Err(TrySendError::Full(message)) = self.mailbox.try_send(message) {
+            let job = self.clone();
+            tasks.spawn(async move { job.tell(message).await });
+        }
     }
 
     /// Tells a job that has ended to keep its end no longer. One that is too busy to hear it has a

@@ -6,7 +6,7 @@
 //! | [`program`] | the file that would be executed, and who could change it |
 //! | [`account`], [`name_service`], [`environment`] | whom it runs as, and what it is given |
 //! | [`self_setup`] | the server's own process, from which commands inherit |
-//! | `spawn`, `launcher`, `workers` | the start, in two ways, on threads of its own |
+//! | `spawn`, `launcher`, `workers` | the start, and giving it up |
 //! | [`io`](mod@io) | the server's ends of its input and output |
 //! | `exit`, [`error`] | seeing the end; why there was no start |
 //! | `cgroup` | the cgroup of each command, where the host has them |
@@ -27,10 +27,10 @@ use std::{
 use rcmd_protocol::signal::Signal;
 use serde::Deserialize;
 use tokio::{
-    runtime::Handle,
     signal::unix::{SignalKind, signal},
     time::{Duration, Instant, sleep},
 };
+use tokio_util::sync::CancellationToken;
 
 pub mod account;
 mod cgroup;
@@ -63,26 +63,21 @@ pub use self::{
     file_threads::FileThreads,
     io::{ReadEnd, WriteEnd},
     name_service::Accounts,
-    plan::{Credentials, Plan},
+    plan::{Credentials, Folder, Plan},
     program::{Program, Sealed, Writable, examine},
     resolve::{Resolved, resolve},
     self_setup::{descriptor_limit, prepare_self},
-    tree::{Tree, TreeKill},
+    tree::{Survivor, Tree, TreeKill},
 };
 use self::{
     cgroup::{Cgroups, Lease},
     children::{Leader, Registration},
     exit::Watch,
-    launcher::Stack,
     reaper::TreeReaper,
     signal::kernel_signal,
-    spawn::{Failure, Spawned},
+    spawn::{Failure, Spawned, Starter},
     tree::{CgroupKiller, ProcKiller},
-    workers::Workers,
 };
-
-/// Threads that start processes: enough that one slow file system does not stop all starts.
-const SPAWNERS: usize = 4;
 
 /// Time from the end of some child until orphans are reaped: many end together, and none of them
 /// is in a hurry.
@@ -99,8 +94,11 @@ const REMAINS_PAUSE: Duration = Duration::from_millis(10);
 /// All children of the server must be started here: others are taken for orphans.
 #[derive(Clone, Debug)]
 pub struct Processes {
-    spawner: Workers<Stack>,
+    starter: Starter,
     cgroups: Option<Arc<Cgroups>>,
+    /// Whether commands may leave their cgroups: those of a server that is not root are their user's,
+    /// too.
+    cgroups_leak: bool,
     /// Ends what lives in cgroups, if there are any.
     cgroup_killer: Option<CgroupKiller>,
     /// Ends what is found in `/proc`.
@@ -173,11 +171,12 @@ impl Processes {
             },
         };
         let processes = Self {
-            spawner: Workers::start("spawner", SPAWNERS, Stack::new)?,
+            starter: Starter::new(cgroups.clone())?,
             cgroup_killer: cgroups.as_ref().map(|_| CgroupKiller::start()).transpose()?,
             proc_killer: ProcKiller::start()?,
             reaper: TreeReaper::start(cgroups.as_ref().map_or_else(Weak::new, Arc::downgrade))?,
             cgroups,
+            cgroups_leak: !rustix::process::geteuid().is_root(),
         };
         Ok((processes, why))
     }
@@ -219,8 +218,9 @@ impl Processes {
         }
     }
 
-    /// Starts a process. It returns when the program is executing, which takes some 50 microseconds,
-    /// and milliseconds when many start at once.
+    /// Starts a process for this identity. It returns when the program is executing, which takes some 50
+    /// microseconds, and milliseconds when many start at once; or when it is given up, after 20 s at most
+    /// or because it is called off.
     ///
     /// # Errors
     /// Why nothing runs.
@@ -231,32 +231,39 @@ impl Processes {
     /// # Cancel safety
     /// What had started by then is killed, with its process group. What it started elsewhere may live
     /// on, so it is better not dropped.
-    pub async fn spawn(&self, plan: &Plan) -> Result<Process, SpawnError> {
-        self.spawn_watched_by(plan, &Handle::current()).await
-    }
-
-    /// Starts a process that this runtime watches, as [`Processes::spawn`] does.
-    async fn spawn_watched_by(&self, plan: &Plan, runtime: &Handle) -> Result<Process, SpawnError> {
-        match spawn::spawn(&self.spawner, self.cgroups.as_ref(), plan, runtime).await {
-            Ok(Spawned { registration, pidfd, cgroup, stdin, stdout, stderr }) => Ok(Process {
-                stdin,
-                stdout: Some(stdout),
-                stderr: Some(stderr),
-                watch: Watch::new(registration.leader().pid(), pidfd),
-                tree: self.tree(registration.leader(), &plan.job, cgroup.as_ref()),
-                registration,
-                cgroup,
-            }),
-            Err(Failure::NotStarted(error)) => Err(error),
-            Err(Failure::Unwatched(registration, error)) => {
-                self.tree(registration.leader(), &plan.job, None).kill().await;
-                Err(SpawnError::Unwatched { path: plan.program.clone(), error })
+    pub async fn spawn(
+        &self,
+        plan: &Plan,
+        identity: &str,
+        off: &CancellationToken,
+    ) -> Result<Process, SpawnError> {
+        let spawned = match self.starter.spawn(plan, identity, off).await {
+            Ok(spawned) => spawned,
+            Err(Failure::NotStarted(error)) => return Err(error),
+            Err(Failure::Late(registration, cgroup)) => {
+                let cgroup = cgroup.map(Arc::new);
+                let tree = self.tree(registration.leader(), &plan.job, cgroup.as_ref());
+                let left = tree.kill().await.left;
+                return Err(SpawnError::Late { path: plan.program.clone(), left });
             }
-        }
+        };
+        let Spawned { registration, pidfd, cgroup, stdin, stdout, stderr } = spawned;
+        Ok(Process {
+            stdin,
+            stdout: Some(stdout),
+            stderr: Some(stderr),
+            watch: Watch::new(registration.leader().pid(), Some(pidfd)),
+            tree: self.tree(registration.leader(), &plan.job, cgroup.as_ref()),
+            registration,
+            cgroup,
+        })
     }
 
     fn tree(&self, leader: Leader, job: &str, cgroup: Option<&Arc<Lease>>) -> Tree {
         match cgroup.zip(self.cgroup_killer.as_ref()) {
+            Some((lease, killer)) if self.cgroups_leak => {
+                Tree::in_cgroup(leader, lease, killer).searched(leader, job, &self.proc_killer)
+            }
             Some((lease, killer)) => Tree::in_cgroup(leader, lease, killer),
             None => Tree::in_proc(leader, job, &self.proc_killer),
         }

@@ -19,6 +19,7 @@ pub mod bench;
 pub mod binaries;
 pub mod client;
 pub mod disk;
+pub mod hanging;
 pub mod hostile;
 pub mod instructions;
 mod lines;

@@ -182,3 +182,32 @@ fn a_server_that_is_not_root_becomes_nobody_else() {
     assert!(done.result()["error"]["message"].as_str().unwrap().contains("can't become"));
     assert_refusal_of(&world, "root");
 }
+
+#[test]
+fn what_runs_as_another_user_and_can_not_be_ended_is_named() {
+    require!(skip::need_root());
+    let setpriv = require!(skip::need_tool("setpriv"));
+    // As sudo does: whoever executes it becomes root, by its real number too.
+    let folder = tempfile::tempdir_in("/var/lib").unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let sudo = folder.path().join("sudo");
+    fs::copy(setpriv, &sudo).unwrap();
+    fs::set_permissions(&sudo, fs::Permissions::from_mode(0o4755)).unwrap();
+    let as_root = format!("{} --reuid=0 --regid=0 --clear-groups sleep 600", sudo.display());
+    let world = World::builder().server_uid(54_322).start();
+    let by_itself = world.exec(as_root.split(' '));
+    let below = world.shell(format!("{as_root} >/dev/null 2>&1 </dev/null & sleep 600"));
+    for command in [by_itself, below] {
+        let done = command.options(["--timeout", "200ms"]).with_result().run();
+        done.assert_code(255);
+        let result = done.result();
+        assert_eq!((&result["outcome"], &result["retry_safe"]), (&"unknown".into(), &false.into()));
+        let message = result["error"]["message"].as_str().unwrap();
+        let named =
+            message.split_once("process ").and_then(|(_, rest)| rest.split_once(" of user 0"));
+        let pid: u32 = named.unwrap_or_else(|| panic!("{message}")).0.parse().unwrap();
+        let left = rcmd_tests::proc::Process::find(pid).expect("it lives");
+        assert_eq!(left.name, "sleep");
+        left.kill();
+    }
+}

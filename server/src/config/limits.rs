@@ -14,8 +14,7 @@ use crate::{
 
 /// Descriptors of a connection.
 const DESCRIPTORS_PER_CONNECTION: u64 = 1;
-/// Descriptors of a running command: three pipes, the pidfd that it is supervised by, that of
-/// `tokio::process`, two to spare.
+/// Descriptors of a running command: three pipes, the pidfd that it is supervised by, three to spare.
 const DESCRIPTORS_PER_COMMAND: u64 = 7;
 /// Descriptors kept back for listeners, logs, certificates and `/proc`.
 const DESCRIPTORS_KEPT: u64 = 32;

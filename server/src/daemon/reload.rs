@@ -36,7 +36,7 @@ pub(super) async fn reload(layout: &Layout, state: &ServerState) {
             state.policy.store(Arc::clone(&policy));
             info!("policy reloaded");
             for job in state.registry.all_live() {
-                job.tell(Message::Judge(Arc::clone(&policy))).await;
+                job.tell_soon(Message::Judge(Arc::clone(&policy)), &state.tasks);
             }
         }
         Err(error) => {

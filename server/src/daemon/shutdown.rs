@@ -17,10 +17,10 @@ pub(super) async fn shutdown(state: &Arc<ServerState>, again: &mut Signal) {
     state.drain();
     info!(running = state.registry.live(), "stopping: waiting for commands to end");
     if !ended_within(state, DRAIN, again).await {
-        tell_all(state, Urgency::Term).await;
+        tell_all(state, Urgency::Term);
         // The job itself follows its SIGTERM with SIGKILL after the same time.
         if !ended_within(state, DRAIN_TERM_TO_KILL, again).await {
-            tell_all(state, Urgency::Kill).await;
+            tell_all(state, Urgency::Kill);
             if !ended_within(state, DRAIN_TERM_TO_KILL, again).await {
                 warn!(running = state.registry.live(), "stopping: some did not end");
             }
@@ -34,9 +34,9 @@ pub(super) async fn shutdown(state: &Arc<ServerState>, again: &mut Signal) {
     info!("stopped");
 }
 
-async fn tell_all(state: &ServerState, urgency: Urgency) {
+fn tell_all(state: &ServerState, urgency: Urgency) {
     for job in state.registry.all_live() {
-        job.tell(Message::Stop(urgency)).await;
+        job.tell_soon(Message::Stop(urgency), &state.tasks);
     }
 }
 

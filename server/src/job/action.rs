@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rcmd_protocol::signal::Signal;
 
-use crate::process::ProcessExit;
+use crate::process::{ProcessExit, Survivor};
 
 /// A stream that a command writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,7 +95,9 @@ pub(super) struct Exited {
     /// How long it ran.
     pub(super) ran_for: Duration,
     /// Processes of its tree that could not be killed.
-    pub(super) left: Vec<i32>,
+    pub(super) left: Vec<Survivor>,
+    /// Whether all of its tree was to end, and not only its process.
+    pub(super) was_to_end: bool,
 }
 
 /// Why the server ends a command.
@@ -115,7 +117,30 @@ pub(super) enum Reason {
     Denied,
 }
 
+impl Control {
+    /// Returns whether a command that has not started is not to start because of this. What ends no
+    /// process by default (signal(7)) waits for it instead, as input does.
+    pub(super) fn calls_off(&self) -> bool {
+        match self {
+            Self::Signal(signal) => {
+                // CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH.
+                !matches!(signal.number(), 17..=23 | 28)
+            }
+            Self::Kill(_) | Self::Terminate(_) => true,
+            Self::ReaderGone(_) | Self::InputData(_) | Self::InputEnd => false,
+        }
+    }
+}
+
 impl Action {
+    /// Returns whether a command that has not started is not to start because of this.
+    pub(super) fn calls_off(&self) -> bool {
+        match self {
+            Self::Process(control) => control.calls_off(),
+            Self::Done => true,
+        }
+    }
+
     /// Returns what this means for a process that runs. A client that is done before the end has given
     /// the command up.
     pub(super) fn into_control(self) -> Control {

@@ -44,6 +44,8 @@ pub(super) struct Delivery {
     note: Option<String>,
     phase: Phase,
     absence: Absence,
+    /// Whether the client that has the job has said that it needs nothing more of it.
+    is_done: bool,
 }
 
 /// How far the command is, as its client knows it.
@@ -94,6 +96,7 @@ impl Delivery {
             note: None,
             phase: Phase::Waiting,
             absence: Absence { patience, until: None },
+            is_done: false,
         }
     }
 
@@ -176,6 +179,11 @@ impl Delivery {
         matches!(self.phase, Phase::Ended { .. })
     }
 
+    /// Returns whether the client needs nothing more of the job. It may have said so before the end.
+    pub(super) fn is_done(&self) -> bool {
+        self.is_done
+    }
+
     /// Returns when the job is given up, as long as its client is gone.
     pub(super) fn gone_at(&self) -> Option<Instant> {
         self.absence.until
@@ -220,6 +228,7 @@ impl Delivery {
         }
         self.generation = sink.generation;
         self.absence.until = None;
+        self.is_done = false;
         if let Phase::Ended { is_sent, .. } = &mut self.phase {
             *is_sent = false;
         }
@@ -283,7 +292,10 @@ impl Delivery {
                 Ok(Some(Control::Signal(signal)))
             }
             Frame::Cancel { .. } => Ok(Some(Control::Kill(Reason::Client))),
-            Frame::Done { .. } => return Some(Action::Done),
+            Frame::Done { .. } => {
+                self.is_done = true;
+                return Some(Action::Done);
+            }
             _ => Ok(None),
         };
         match action {

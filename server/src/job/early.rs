@@ -1,7 +1,5 @@
 //! What comes for a process before there is one, and why there may be none.
 
-use std::mem;
-
 use rcmd_protocol::outcome::WireError;
 
 use super::{
@@ -49,8 +47,20 @@ impl Early {
         }
     }
 
-    /// Takes the actions that were kept.
-    pub(super) fn take_actions(&mut self) -> Vec<Action> {
-        mem::take(&mut self.actions)
+    /// Takes out the first action that calls the start off, if there is one.
+    pub(super) fn take_call_off(&mut self) -> Option<Action> {
+        let at = self.actions.iter().position(Action::calls_off)?;
+        Some(self.actions.remove(at))
+    }
+
+    /// Returns whether something that was kept calls the start off.
+    pub(super) fn is_called_off(&self) -> bool {
+        self.actions.iter().any(Action::calls_off)
+    }
+
+    /// Drops all that was kept, since there will be no process.
+    pub(super) fn discard(&mut self) {
+        self.input.discard();
+        self.actions = Vec::new();
     }
 }

@@ -7,7 +7,13 @@ use rcmd_protocol::{
 };
 
 use super::action::Reason;
-use crate::{clock, process::ProcessExit};
+use crate::{
+    clock,
+    process::{ProcessExit, Survivor},
+};
+
+/// Processes that could not be killed and are named.
+const NAMED: usize = 4;
 
 /// Returns the exit of a process that ended with this status, because of this reason if the server ended
 /// it. `denied` says why the policy no longer permits it.
@@ -35,6 +41,23 @@ pub(super) fn exit_of_process(
     Exit::new(outcome, code, signal, failure, now).unwrap_or_else(|_| Exit::unknown(untold(), now))
 }
 
+/// Returns the exit of a command that was to be ended with all that came of it, and of which these live.
+pub(super) fn exit_with_survivors(left: &[Survivor]) -> Exit {
+    let message = format!("it was to be ended, and could not be: {} may still run", list(left));
+    let failure = WireError::new(ErrorKind::Lost, message)
+        .hint("End it on the host, as that user or as root; then see what it did.");
+    Exit::unknown(failure, clock::now_ms())
+}
+
+/// Names processes that could not be killed: the first of them, and how many more there are.
+pub(super) fn list(left: &[Survivor]) -> String {
+    let named = left.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match left.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
 fn ended_as(code: Option<u8>, signal: Option<Signal>) -> Outcome {
     match (code, signal) {
         (Some(_), _) => Outcome::Exited,
@@ -52,7 +75,7 @@ fn stopped() -> WireError {
         .hint("Start it again when the server is back.")
 }
 
-fn corrupt() -> WireError {
+pub(super) fn corrupt() -> WireError {
     WireError::new(ErrorKind::Corrupt, "its standard input did not arrive as it was sent")
 }
 

@@ -6,6 +6,7 @@ use rcmd_protocol::{
     frame::{Frame, Lock},
     outcome::WireError,
 };
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::{
@@ -23,7 +24,7 @@ use crate::{
     clock,
     config::OnReload,
     policy::Permit,
-    process::Process,
+    process::{Plan, Process, SpawnError},
 };
 
 /// What may run; used up by the start, since it may be large and need not be kept beside it.
@@ -74,7 +75,10 @@ impl Job {
         let (slot, process) = match launched {
             Ok(launched) => launched,
             Err(failure) => {
-                lock_guard.into_iter().for_each(LockGuard::release);
+                // Whether something of what may have run lives is for the next holder to see.
+                if failure.started_at.is_none() {
+                    lock_guard.into_iter().for_each(LockGuard::release);
+                }
                 return Err(failure);
             }
         };
@@ -95,11 +99,41 @@ impl Job {
         let user = user.as_deref().unwrap_or(shared.user.as_bytes());
         self.audited = Some(self.hear_during(shared.audit.start(user, &permit)).await?);
         self.still_wanted()?;
-        let spawned = self.hear_during(shared.processes.spawn(permit.plan())).await;
-        spawned.map_err(|error| NotLaunched {
-            started_at: error.may_have_run().then(clock::now_ms),
-            failure: error.into(),
-        })
+        if self.shared.on_reload == OnReload::Keep {
+            // It may run to its end, whatever rules come from now on.
+            self.judgement.settle();
+        }
+        match self.spawn(permit.plan()).await {
+            Ok(process) => Ok(process),
+            Err(error) if error.may_have_run() => {
+                Err(NotLaunched { started_at: Some(clock::now_ms()), failure: error.into() })
+            }
+            Err(error) => {
+                // Who called it off knows why better than who was called off.
+                self.still_wanted()?;
+                Err(WireError::from(error).into())
+            }
+        }
+    }
+
+    /// Starts the process, unless something that comes meanwhile calls it off: it may have to wait for
+    /// a file system.
+    async fn spawn(&mut self, plan: &Plan) -> Result<Process, SpawnError> {
+        let (shared, peer) = (Arc::clone(&self.shared), Arc::clone(&self.spec.peer));
+        let off = CancellationToken::new();
+        let spawning = shared.processes.spawn(plan, peer.user(), &off);
+        tokio::pin!(spawning);
+        loop {
+            tokio::select! {
+                biased;
+                came = &mut spawning => return came,
+                () = self.hear() => {
+                    if self.early.is_called_off() {
+                        off.cancel();
+                    }
+                }
+            }
+        }
     }
 
     async fn note_start_of_key(&mut self) -> Result<(), WireError> {
@@ -118,9 +152,6 @@ impl Job {
         slot: RunSlot,
         lock_guard: Option<LockGuard>,
     ) -> Running {
-        if self.shared.on_reload == OnReload::Keep {
-            self.judgement.settle();
-        }
         let options = self.spec.options;
         let terms = Terms {
             timeout_ms: options.timeout_ms,
@@ -189,34 +220,46 @@ impl Job {
             tokio::select! {
                 biased;
                 came = &mut what => return came,
-                message = self.mailbox.recv() => {
-                    let action = message.and_then(|message| self.take(message));
-                    self.delivery.flush();
-                    action.into_iter().for_each(|action| self.early.put_off(action));
-                }
+                () = self.hear() => {}
             }
         }
     }
 
-    /// Checks that nothing that came during [`Job::hear_during`] ends a command that has not started.
-    fn still_wanted(&mut self) -> Result<(), WireError> {
-        let actions = self.early.take_actions();
-        actions.into_iter().find_map(|action| self.gives_up_for(action)).map_or(Ok(()), Err)
+    /// Takes a message, and keeps what it means for the process.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    async fn hear(&mut self) {
+        let message = self.mailbox.recv().await;
+        let action = message.and_then(|message| self.take(message));
+        self.delivery.flush();
+        action.into_iter().for_each(|action| self.early.put_off(action));
     }
 
-    /// Returns why a command that has not started is given up, if it is; what is to be done once it has
-    /// started is kept.
+    /// Checks that nothing that came during [`Job::hear_during`] calls off a command that has not
+    /// started.
+    fn still_wanted(&mut self) -> Result<(), WireError> {
+        self.early.take_call_off().map_or(Ok(()), |action| Err(self.called_off_by(&action)))
+    }
+
+    /// Takes what came before the start. Returns why the command is called off, if it is; what is to be
+    /// done once it has started is kept.
     fn gives_up_for(&mut self, action: Action) -> Option<WireError> {
+        if action.calls_off() {
+            return Some(self.called_off_by(&action));
+        }
+        self.early.put_off(action);
+        None
+    }
+
+    fn called_off_by(&self, action: &Action) -> WireError {
         match action {
-            Action::Process(Control::ReaderGone(_) | Control::InputData(_) | Control::InputEnd) => {
-                self.early.put_off(action);
-                None
-            }
-            Action::Process(Control::Terminate(Reason::Denied)) => Some(self.judgement.failure()),
-            Action::Process(Control::Terminate(_)) => Some(exit::draining()),
-            Action::Process(Control::Signal(_) | Control::Kill(_)) | Action::Done => {
-                Some(exit::given_up("its client ended it before it had started"))
-            }
+            Action::Process(Control::Terminate(Reason::Denied)) => self.judgement.failure(),
+            Action::Process(
+                Control::Terminate(Reason::Stopping) | Control::Kill(Reason::Stopping),
+            ) => exit::draining(),
+            Action::Process(Control::Kill(Reason::Corrupt)) => exit::corrupt(),
+            _ => exit::given_up("its client ended it before it had started"),
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use super::{
-    JobSpec, Message, Prepared, Rejection, Shared, Sink, Urgency,
+    JobHandle, JobSpec, Message, Prepared, Rejection, Shared, Sink, Urgency,
     action::{Action, Control, Event, Exited, Reason},
     at,
     delivery::{Delivery, Patience},
@@ -69,9 +69,13 @@ impl Job {
         mut self,
         preparing: impl Future<Output = Result<Prepared, Rejection>>,
         reservation: KeyReservation,
+        handle: &JobHandle,
     ) {
         let ready = match self.prepare(preparing).await {
-            Ok(ready) => ready,
+            Ok(ready) => {
+                handle.set_permitted();
+                ready
+            }
             Err(failure) => {
                 let exit = self.note_end(exit::exit_without_process(None, failure));
                 drop(reservation);
@@ -89,8 +93,13 @@ impl Job {
         self.note_end_of_key(&exit).await;
         let has_run = exit.outcome() != Outcome::NotStarted;
         self.delivery.ended(exit);
-        let _tombstone = reservation.end(has_run);
-        self.keep().await;
+        // What is kept is the end alone.
+        self.early.discard();
+        self.judgement.settle();
+        match reservation.end(has_run) {
+            Some(_tombstone) => self.keep().await,
+            None => self.dismiss().await,
+        }
     }
 
     /// Takes a message. Returns what it means for the process.
@@ -122,13 +131,15 @@ impl Job {
 
     async fn run(&mut self, running: Running) -> Exit {
         let Running { mut supervisor, lock_guard, _slot } = running;
-        let Exited { status, reason, ran_for, left } = self.supervise(&mut supervisor).await;
+        let Exited { status, reason, ran_for, left, was_to_end } =
+            self.supervise(&mut supervisor).await;
+        let exit = exit::exit_of_process(status, reason, || self.judgement.failure());
         if left.is_empty() {
             lock_guard.into_iter().for_each(LockGuard::release);
-        } else {
-            warn!(job = %self.spec.id, ?left, "processes could not be killed");
+            return self.delivery.complete(exit, ran_for);
         }
-        let exit = exit::exit_of_process(status, reason, || self.judgement.failure());
+        warn!(job = %self.spec.id, left = %exit::list(&left), "processes could not be killed");
+        let exit = if was_to_end { exit::exit_with_survivors(&left) } else { exit };
         self.delivery.complete(exit, ran_for)
     }
 
@@ -201,11 +212,11 @@ impl Job {
 
     /// Keeps the end until the client has it, or for as long as it is retained.
     async fn keep(&mut self) {
-        if self.early.take_actions().contains(&Action::Done) {
-            return;
-        }
         loop {
             self.delivery.flush();
+            if self.delivery.is_done() {
+                return;
+            }
             let until = self.delivery.gone_at();
             tokio::select! {
                 message = self.mailbox.recv() => {

@@ -35,7 +35,7 @@ use super::{
 use crate::{
     clock,
     config::limits,
-    process::{Process, ProcessExit, TreeKill},
+    process::{Process, ProcessExit, Survivor, TreeKill},
 };
 
 /// Events that come of one step at most: output, both ends, the input's end, the exit.
@@ -61,6 +61,8 @@ pub(super) struct Supervisor {
     status: Option<ProcessExit>,
     reason: Option<Reason>,
     tree: TreeState,
+    /// Whether somebody wants all of the tree to end, and not only the process.
+    is_to_end: bool,
     stdout: OutputReader,
     stderr: OutputReader,
     input: InputWriter,
@@ -78,7 +80,7 @@ enum TreeState {
     /// They are being killed.
     Killing(Pin<Box<dyn Future<Output = TreeKill> + Send>>),
     /// They were killed, but for these.
-    Killed(Vec<i32>),
+    Killed(Vec<Survivor>),
 }
 
 impl Supervisor {
@@ -99,6 +101,7 @@ impl Supervisor {
             status: None,
             reason: None,
             tree: TreeState::Left,
+            is_to_end: false,
             input,
             timers,
             events,
@@ -203,6 +206,11 @@ impl Supervisor {
             (TreeState::Left | TreeState::Killed(_), Some(status)) if closed(self) => {
                 self.finish(status);
             }
+            // It may live for ever: nobody here can end it.
+            (TreeState::Killed(left), None) if left.iter().any(|left| left.pid == self.pid()) => {
+                self.ended(ProcessExit::Lost);
+                self.settle();
+            }
             _ => {}
         }
     }
@@ -218,8 +226,8 @@ impl Supervisor {
             TreeState::Killed(left) => left,
             _ => Vec::new(),
         };
-        let (reason, ran_for) = (self.reason, self.began.elapsed());
-        self.events.push_back(Event::Exited(Exited { status, reason, ran_for, left }));
+        let (reason, ran_for, was_to_end) = (self.reason, self.began.elapsed(), self.is_to_end);
+        self.events.push_back(Event::Exited(Exited { status, reason, ran_for, left, was_to_end }));
     }
 
     fn expire(&mut self) {
@@ -232,7 +240,9 @@ impl Supervisor {
                     // Nothing was said of who holds it, so whatever is left of the tree goes.
                     self.stdout.give_up();
                     self.stderr.give_up();
-                    self.kill_tree();
+                    if !matches!(self.tree, TreeState::Killed(_)) {
+                        self.kill_tree();
+                    }
                 }
             }
         }
@@ -259,10 +269,12 @@ impl Supervisor {
 
     fn kill(&mut self, reason: Reason) {
         self.give_reason(reason);
+        self.is_to_end = true;
         self.kill_tree();
     }
 
     fn kill_tree_at_exit(&mut self) {
+        self.is_to_end = true;
         if matches!(self.tree, TreeState::Left) {
             self.tree = TreeState::KillAtExit;
         }

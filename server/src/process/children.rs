@@ -6,7 +6,6 @@
 
 use std::{
     collections::BTreeMap,
-    mem::ManuallyDrop,
     sync::{
         Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -17,9 +16,8 @@ use rustix::{
     io::{self, Errno},
     process::{Pid, RawPid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
 };
-use tokio::process::Child;
 
-use super::{environment::JOB, proc_fs};
+use super::proc_fs;
 
 /// Shared by those who start a process, from before it exists until it is registered, and by those
 /// who reap their own. Who holds it alone sees every child that is not registered as an orphan.
@@ -34,9 +32,8 @@ static TICKETS: AtomicU64 = AtomicU64::new(0);
 enum Entry {
     /// It is the first process of a job, with this ticket, and the job may signal its group.
     Leader(u64),
-    /// Its job released it before it had ended. Nobody signals it any more; it is reaped when it has,
-    /// by its handle if there is one.
-    Released(Option<TokioChild>),
+    /// Its job released it before it had ended. Nobody signals it any more; it is reaped when it has.
+    Released,
 }
 
 /// The first process of a job, which leads its process group.
@@ -50,77 +47,28 @@ pub(super) struct Leader {
 #[derive(Debug)]
 pub(super) struct Registration {
     leader: Leader,
-    child: Option<TokioChild>,
-}
-
-/// A handle of `tokio::process`, which is dropped only after it has reaped its process.
-///
-/// One that is dropped before goes to a queue of tokio's, which reaps by pid whenever SIGCHLD comes:
-/// beside the register, under whose lock alone a pid is signalled. So one that never reaps is kept
-/// for good, with its descriptor.
-#[derive(Debug)]
-pub(super) struct TokioChild(ManuallyDrop<Child>);
-
-impl TokioChild {
-    pub(super) fn new(child: Child) -> Self {
-        Self(ManuallyDrop::new(child))
-    }
 }
 
 /// Reaps a process of which nobody else knows any more, if it has ended. Returns whether it had.
-fn try_reap(pid: Pid, child: Option<&mut TokioChild>) -> bool {
-    match child {
-        // tokio drops what watches the process as soon as the status is known.
-        Some(child) => matches!(child.0.try_wait(), Ok(Some(_))),
-        None => {
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-            matches!(waitid(WaitId::Pid(pid), options), Ok(Some(_)))
-        }
-    }
+fn try_reap(pid: Pid) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    matches!(waitid(WaitId::Pid(pid), options), Ok(Some(_)))
 }
 
 fn leaders() -> MutexGuard<'static, BTreeMap<RawPid, Entry>> {
     LEADERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A process that was started, and what reaps it.
-pub(super) struct Started {
-    pub(super) pid: Pid,
-    /// Without it the process is reaped by its pid.
-    pub(super) child: Option<TokioChild>,
-}
-
-/// Starts a process and registers it, so that nobody takes it for an orphan in between. Returns what
-/// came with it, too.
+/// Makes a child and registers it, so that nobody takes it for an orphan in between. Returns what came
+/// with it, too. `make` must not wait for the child: nobody reaps and no other starts meanwhile.
 pub(super) fn start<T, E>(
-    spawn: impl FnOnce() -> Result<(Started, T), E>,
+    make: impl FnOnce() -> Result<(Pid, T), E>,
 ) -> Result<(Registration, T), E> {
     let _changing = CHANGING.read().unwrap_or_else(PoisonError::into_inner);
-    let (Started { pid, child }, with) = spawn()?;
+    let (pid, with) = make()?;
     let leader = Leader { pid, ticket: TICKETS.fetch_add(1, Ordering::Relaxed) };
     leaders().insert(pid.as_raw_pid(), Entry::Leader(leader.ticket));
-    Ok((Registration { leader, child }, with))
-}
-
-/// Returns the process of a job that the calling thread has started although it was told that the
-/// start failed. To be called within [`start`], so that nobody reaps it meanwhile.
-///
-/// Orphans come to the first thread of the server: an unregistered child of another thread is one
-/// whose handle was lost. It may be too early or too late to read its mark.
-pub(super) fn find_started(job: &str) -> Option<Pid> {
-    let is_new = |pid: &Pid| !leaders().contains_key(&pid.as_raw_pid());
-    let mark = |pid: &Pid| proc_fs::variable(*pid, JOB);
-    let job = Some(job.as_bytes().to_vec());
-    match proc_fs::children_of_this_thread() {
-        Some(children) => children
-            .into_iter()
-            .filter(is_new)
-            .find(|pid| mark(pid).map_or(true, |mark| mark.is_none() || mark == job)),
-        None => {
-            let children = proc_fs::children(rustix::process::getpid());
-            children.into_iter().filter(is_new).find(|pid| mark(pid) == Ok(job.clone()))
-        }
-    }
+    Ok((Registration { leader }, with))
 }
 
 impl Leader {
@@ -158,16 +106,16 @@ impl Registration {
 
     /// Ends the registration and reaps the process. One that has not ended is reaped when it has, as
     /// orphans are.
-    pub(super) fn release(&mut self) {
+    pub(super) fn release(&self) {
         let _changing = CHANGING.read().unwrap_or_else(PoisonError::into_inner);
         let mut leaders = leaders();
         if !self.leader.is_in(&leaders) {
             return;
         }
-        let (pid, mut child) = (self.leader.pid, self.child.take());
+        let pid = self.leader.pid;
         leaders.remove(&pid.as_raw_pid());
-        if !try_reap(pid, child.as_mut()) {
-            leaders.insert(pid.as_raw_pid(), Entry::Released(child));
+        if !try_reap(pid) {
+            leaders.insert(pid.as_raw_pid(), Entry::Released);
         }
     }
 }
@@ -201,11 +149,11 @@ fn others(is_left_out: impl Fn(&Entry) -> bool) -> Vec<Pid> {
 pub(super) fn reap_orphans() -> usize {
     let _alone = CHANGING.write().unwrap_or_else(PoisonError::into_inner);
     let orphans = others(|_| true);
-    let reaped = orphans.iter().filter(|pid| try_reap(**pid, None)).count();
+    let reaped = orphans.iter().filter(|pid| try_reap(**pid)).count();
     let mut leaders = leaders();
     let before = leaders.len();
     leaders.retain(|&pid, entry| match (entry, Pid::from_raw(pid)) {
-        (Entry::Released(child), Some(pid)) => !try_reap(pid, child.as_mut()),
+        (Entry::Released, Some(pid)) => !try_reap(pid),
         _ => true,
     });
     reaped + before - leaders.len()

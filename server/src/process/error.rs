@@ -2,9 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fs::File,
-    io::{self, Read as _},
-    os::unix::ffi::OsStrExt as _,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -14,9 +12,15 @@ use rustix::{
     io::Errno,
 };
 
-use super::{account::AccountError, environment::EnvironmentError, launcher::Stage, plan::Plan};
+use super::{
+    account::AccountError,
+    environment::EnvironmentError,
+    launcher::{Failed, PATIENCE, PLACES, Seen, Stage},
+    plan::Plan,
+    tree::Survivor,
+};
 
-/// Why a command could not be started. Nothing has run, but for [`SpawnError::Unwatched`]. Names are
+/// Why a command could not be started. Nothing has run, but for [`SpawnError::Late`]. Names are
 /// shown with control bytes escaped.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
@@ -60,14 +64,23 @@ pub enum SpawnError {
         /// What the kernel said.
         error: io::Error,
     },
-    /// The program was running before the server found that it can't see its end, and was killed.
-    #[error("{path:?} was started, but the server could not watch it and killed it: {error}")]
-    Unwatched {
+    /// It had not executed its program in time, and was killed: it never will.
+    #[error("{0:?} was not executing after {limit} s and was given up", limit = PATIENCE.as_secs())]
+    Stuck(PathBuf),
+    /// It was called off before it had executed its program, and was killed: it never will.
+    #[error("{0:?} was given up before it was executing")]
+    CalledOff(PathBuf),
+    /// It executed its program just when it was given up, and was killed.
+    #[error("{path:?} was executing only when it had been given up, and was killed")]
+    Late {
         /// The program.
         path: PathBuf,
-        /// Why it could not be watched.
-        error: io::Error,
+        /// What it started and could not be killed.
+        left: Vec<Survivor>,
     },
+    /// Too many starts of the identity have not executed their programs.
+    #[error("{0:?} was not started: {limit} starts of this identity are not executing yet", limit = PLACES)]
+    Crowded(PathBuf),
     /// The process could not become the user that it was to run as.
     #[error("user {uid} can't be become: {what}: {error}")]
     Credentials {
@@ -101,6 +114,9 @@ pub enum Obstacle {
     /// The interpreter of a script, or the loader of a program, does not exist.
     #[error("{}", missing(.0))]
     Interpreter(Option<PathBuf>),
+    /// The interpreter of a script can't be executed.
+    #[error("its interpreter {0:?} can't be executed: permission denied")]
+    InterpreterDenied(PathBuf),
     /// Anything else.
     #[error("{0}")]
     Other(io::Error),
@@ -114,42 +130,19 @@ fn missing(interpreter: &Option<PathBuf>) -> String {
 }
 
 impl SpawnError {
-    /// Returns what the kernel's answer means for this plan. It is ENOENT for a program, its interpreter
-    /// and the folder alike, so that this looks which it was.
-    pub(super) fn of(plan: &Plan, error: io::Error) -> Self {
+    /// Returns what the failure of a start means for this plan.
+    pub(super) fn at(plan: &Plan, failed: Failed) -> Self {
+        let Failed { stage, error, seen } = failed;
         if let Some(error) = Self::of_resources(plan, &error) {
             return error;
         }
         let path = plan.program.clone();
-        let not_executable = |why| Self::NotExecutable { path: path.clone(), why };
-        if let Err(error) = enter(&plan.cwd) {
-            return error;
-        }
-        match Errno::from_io_error(&error) {
-            Some(Errno::TOOBIG) => Self::TooBig(path),
-            Some(Errno::NOENT) if path.exists() => {
-                not_executable(Obstacle::Interpreter(interpreter(&path)))
-            }
-            Some(Errno::NOENT | Errno::NOTDIR) => Self::NotFound(path),
-            Some(Errno::NOEXEC) => not_executable(Obstacle::Format),
-            Some(Errno::ACCESS | Errno::PERM) => not_executable(Obstacle::Denied),
-            _ => not_executable(Obstacle::Other(error)),
-        }
-    }
-
-    /// Returns what an error at some stage of a start means.
-    pub(super) fn at(plan: &Plan, stage: Stage, error: io::Error) -> Self {
         let what = match stage {
             Stage::Folder => return Self::NoSuchDir { path: plan.cwd.clone(), error },
             Stage::Clone | Stage::Session | Stage::Descriptors => {
-                let path = plan.program.clone();
-                return Self::of_resources(plan, &error).unwrap_or(Self::Resources {
-                    path,
-                    what: "room for a process",
-                    error,
-                });
+                return Self::Resources { path, what: "room for a process", error };
             }
-            Stage::Exec => return Self::of(plan, error),
+            Stage::Exec => return Self::of_exec(path, error, &seen),
             Stage::Privileges => "giving up capabilities",
             Stage::Groups => "setgroups",
             Stage::Group => "setresgid",
@@ -160,9 +153,28 @@ impl SpawnError {
         Self::Credentials { uid, what, error }
     }
 
+    /// Returns what the answer of execve(2) means. It is the same for a program and its interpreter, so
+    /// that what the child saw of the program tells which it was.
+    fn of_exec(path: PathBuf, error: io::Error, seen: &Seen) -> Self {
+        let is_itself = seen.obstacle.is_some();
+        let why = match Errno::from_io_error(&error) {
+            Some(Errno::TOOBIG) => return Self::TooBig(path),
+            Some(Errno::NOENT | Errno::NOTDIR) if is_itself => return Self::NotFound(path),
+            Some(Errno::NOENT) => Obstacle::Interpreter(seen.interpreter()),
+            Some(Errno::NOTDIR) => return Self::NotFound(path),
+            Some(Errno::NOEXEC) => Obstacle::Format,
+            Some(Errno::ACCESS | Errno::PERM) => match seen.interpreter() {
+                Some(interpreter) if !is_itself => Obstacle::InterpreterDenied(interpreter),
+                _ => Obstacle::Denied,
+            },
+            _ => Obstacle::Other(error),
+        };
+        Self::NotExecutable { path, why }
+    }
+
     /// Returns what an error means when the kernel was asked for no more than descriptors, if it is one
     /// of them.
-    pub(super) fn of_resources(plan: &Plan, error: &io::Error) -> Option<Self> {
+    fn of_resources(plan: &Plan, error: &io::Error) -> Option<Self> {
         let errno = Errno::from_io_error(error)?;
         let what = match errno {
             Errno::MFILE | Errno::NFILE => "file descriptors",
@@ -176,12 +188,14 @@ impl SpawnError {
     /// Returns whether the program may have done something before it ended: its outcome is unknown
     /// then.
     pub fn may_have_run(&self) -> bool {
-        matches!(self, Self::Unwatched { .. })
+        matches!(self, Self::Late { .. })
     }
 
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Unwatched { .. } => ErrorKind::Lost,
+            Self::Late { .. } => ErrorKind::Lost,
+            Self::Crowded(_) | Self::CalledOff(_) => ErrorKind::Busy,
+            Self::Stuck(_) => ErrorKind::Resources,
             Self::NotInPath { .. } | Self::NotFound(_) => ErrorKind::NotFound,
             Self::NotExecutable { .. } => ErrorKind::NotExecutable,
             Self::TooBig(_) => ErrorKind::TooBig,
@@ -206,6 +220,9 @@ impl SpawnError {
                     "Add a #! line such as #!/bin/sh, or run it by the shell with --shell."
                 }
                 Obstacle::Interpreter(_) => "Install what it names, or correct its #! line.",
+                Obstacle::InterpreterDenied(_) => {
+                    "Set the mode of the interpreter with `chmod +x`, or name another in the #! line."
+                }
                 Obstacle::Other(_) => "Try the same on the host itself.",
             },
             Self::TooBig(_) => "Send the data on standard input or in a file.",
@@ -214,8 +231,15 @@ impl SpawnError {
                 "Raise LimitNOFILE of the server's unit, or try again later."
             }
             Self::Resources { .. } => "Try again later, or look what fills the host.",
-            Self::Unwatched { .. } => {
+            Self::Stuck(_) => {
+                "A file system that it lies on, or its folder, does not answer: see `findmnt -T` there."
+            }
+            Self::CalledOff(_) => "Nothing ran.",
+            Self::Late { .. } => {
                 "It may have begun its work: see what it did before you run it again."
+            }
+            Self::Crowded(_) => {
+                "Nothing ran; look on the host for a file system that does not answer."
             }
             Self::Credentials { .. } => {
                 "The server needs CAP_SETUID, CAP_SETGID and CAP_SETPCAP; look at its unit or container."
@@ -231,9 +255,9 @@ impl From<SpawnError> for WireError {
     fn from(error: SpawnError) -> Self {
         let failure = Self::new(error.kind(), error.to_string()).hint(error.hint());
         match error {
-            SpawnError::Resources { .. } | SpawnError::Account(AccountError::Slow) => {
-                failure.retry_after_ms(1000)
-            }
+            SpawnError::Resources { .. }
+            | SpawnError::Crowded(_)
+            | SpawnError::Account(AccountError::Slow) => failure.retry_after_ms(1000),
             _ => failure,
         }
     }
@@ -247,13 +271,4 @@ pub(super) fn enter(path: &Path) -> Result<(), SpawnError> {
         Err(error) => Err(error),
     };
     entered.map_err(|error| SpawnError::NoSuchDir { path: path.to_owned(), error })
-}
-
-/// The interpreter that a script names (execve(2), "Interpreter scripts").
-fn interpreter(path: &Path) -> Option<PathBuf> {
-    let mut head = Vec::new();
-    File::open(path).ok()?.take(256).read_to_end(&mut head).ok()?;
-    let line = head.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
-    let name = line.trim_ascii_start().split(|byte| matches!(byte, b' ' | b'\t')).next()?;
-    Some(Path::new(std::ffi::OsStr::from_bytes(name)).to_owned())
 }

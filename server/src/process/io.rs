@@ -39,9 +39,8 @@ impl ReadEnd {
     /// # Panics
     /// Outside of a tokio runtime with I/O.
     pub(super) fn pipe() -> io::Result<(Self, OwnedFd)> {
-        let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
-        ioctl_fionbio(&ours, true)?;
-        Ok((Self::Pipe(pipe::Receiver::from_owned_fd_unchecked(ours)?), theirs))
+        let (ours, theirs) = report()?;
+        Ok((Self::Pipe(ours), theirs))
     }
 
     /// Waits until there is something to read, or the end has come.
@@ -119,6 +118,20 @@ impl WriteEnd {
             Self::Pipe(pipe) => pipe.write(bytes).await,
         }
     }
+}
+
+/// Makes a pipe by which a child says how its start went. Returns the server's end, and the one for the
+/// child.
+///
+/// # Errors
+/// When no descriptor is left.
+///
+/// # Panics
+/// Outside of a tokio runtime with I/O.
+pub(super) fn report() -> io::Result<(pipe::Receiver, OwnedFd)> {
+    let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
+    ioctl_fionbio(&ours, true)?;
+    Ok((pipe::Receiver::from_owned_fd_unchecked(ours)?, theirs))
 }
 
 /// Opens what a command reads that is given no input.

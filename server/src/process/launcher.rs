@@ -1,85 +1,134 @@
-//! Starting a process by clone3(2), without the C library between fork and exec.
+//! Starting a process by clone3(2), without the C library between clone and exec.
 //!
-//! The child shares the server's memory until it executes (CLONE_VM|CLONE_VFORK), so that it must
-//! allocate nothing, take no lock and call nothing that does: all it needs lies in an [`Image`], it
-//! has a stack of its own, and it makes raw system calls. The C library's set*id functions would
-//! signal all threads of the server, and are not used. It tells where it failed through the memory
-//! that it shares.
+//! The child shares the server's memory until it executes (CLONE_VM), which spares it a copy of the page
+//! tables, and the server goes on meanwhile. So it must allocate nothing, take no lock and call nothing
+//! that does: all it needs lies in an [`Image`], with a stack of its own, and it makes system calls
+//! without the C library, whose set*id functions would signal all threads of the server.
+//!
+//! A pipe that the exec closes says how it went: its end is the moment from which the child needs the
+//! image no more, and what comes before it says where the start failed. What waits for a file system
+//! for too long is killed; if it can't be, the image is kept until it is gone ([`keep`]).
 #![allow(unsafe_code)]
 
 mod child;
 mod clone;
 mod image;
+mod places;
 mod stage;
+mod stuck;
+mod syscall;
 
-use std::{
-    io,
-    sync::atomic::{AtomicI32, AtomicU32, Ordering},
-};
+use std::{io, sync::Arc};
 
 use nix::{
     libc,
     sys::signal::{SigSet, SigmaskHow},
 };
 use rustix::{
-    fd::{AsFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
-    process::{Pid, WaitId, WaitIdOptions, waitid},
+    fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+    process::Pid,
 };
+use tokio::{io::AsyncReadExt as _, net::unix::pipe};
 
 pub(super) use self::{
-    clone::{Stack, has_clone3},
+    clone::has_clone3,
     image::Image,
-    stage::{Failed, Stage},
+    places::{PATIENCE, PLACES, Place, Places},
+    stage::{Failed, Seen, Stage},
+    stuck::{collect, keep},
 };
 use self::{
     clone::{clone, clone3},
-    image::Shared,
+    image::Given,
+};
+use super::{
+    io::report,
+    plan::{Folder, Plan},
 };
 
-/// A child that has executed its program.
-#[derive(Debug)]
+/// Where a child says how its start went.
+pub(super) type Report = pipe::Receiver;
+
+/// A start that is laid out.
+pub(super) struct Launch {
+    image: Image,
+    /// What the child is given; the server's own are closed once it has them.
+    _given: ([OwnedFd; 3], Option<OwnedFd>, Option<Folder>, OwnedFd),
+    report: Report,
+}
+
+/// A child that was made, and may not have executed its program yet.
 pub(super) struct Cloned {
     pub(super) pid: Pid,
     pub(super) pidfd: OwnedFd,
+    pub(super) image: Arc<Image>,
+    pub(super) report: Report,
 }
 
-impl Image {
-    /// Starts it, in a cgroup if there is one, and returns when it has executed its program or could
-    /// not. It blocks for as long as that takes: not for a worker of the runtime.
+impl Launch {
+    /// Lays out what a plan says, for a child with this standard input, output and error.
     ///
     /// # Errors
-    /// Where and why it failed. Nothing is left then.
-    pub(super) fn start(
-        &self,
-        cgroup: Option<BorrowedFd<'_>>,
-        stack: &mut Stack,
-    ) -> Result<Cloned, Failed> {
+    /// When a string holds a NUL, or no descriptor is left.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O.
+    pub(super) fn new(plan: &Plan, fds: [OwnedFd; 3]) -> io::Result<Self> {
+        let (report, told) = report()?;
+        let sealed = plan.sealed.as_ref().map(|sealed| sealed.descriptor()).transpose()?;
+        let folder = plan.folder.clone();
+        let given = Given {
+            fds: fds.each_ref().map(|fd| fd.as_raw_fd()),
+            sealed: sealed.as_ref().map(|sealed| sealed.as_raw_fd()),
+            folder: folder.as_ref().map(Folder::number),
+            report: told.as_raw_fd(),
+        };
+        let image = Image::new(plan, given)?;
+        Ok(Self { image, _given: (fds, sealed, folder, told), report })
+    }
+
+    /// Makes the child, in a cgroup if there is one. It takes some ten microseconds, and does not wait
+    /// for the child.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) fn start(self, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
+        let Self { image, _given, report } = self;
+        let image = Arc::new(image);
         let mut pidfd: RawFd = -1;
-        let shared = Shared { image: self, stage: AtomicU32::new(0), errno: AtomicI32::new(0) };
         // A handler of the server's would run in the child.
         let mask = SigSet::all()
             .thread_swap_mask(SigmaskHow::SIG_SETMASK)
             .unwrap_or_else(|_| SigSet::empty());
-        let cloned = clone3(&shared, cgroup, stack, &mut pidfd);
+        // SAFETY: the image goes to the caller, who keeps it until the report has ended.
+        let cloned = unsafe { clone3(&image, cgroup, &mut pidfd) };
         // Some container profiles answer as a kernel without clone3 would. The older call knows no
         // cgroup, and keeps handlers, which the child resets itself.
         let cloned = match cloned {
             Err(error) if cgroup.is_none() && error.raw_os_error() == Some(libc::ENOSYS) => {
-                clone(&shared, stack, &mut pidfd)
+                // SAFETY: as above.
+                unsafe { clone(&image, &mut pidfd) }
             }
             cloned => cloned,
         };
         let _ = mask.thread_set_mask();
-        let pid = cloned.map_err(|error| Failed { stage: Stage::Clone, error })?;
+        let pid = cloned?;
         // SAFETY: the kernel has put a new descriptor there, which nobody else knows of.
         let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-        let at = shared.stage.load(Ordering::Acquire);
-        let Some(&stage) = Stage::ALL.iter().find(|stage| **stage as u32 == at) else {
-            return Ok(Cloned { pid, pidfd });
-        };
-        // It has ended, or does so without another step.
-        let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
-        let error = io::Error::from_raw_os_error(shared.errno.load(Ordering::Acquire));
-        Err(Failed { stage, error })
+        Ok(Cloned { pid, pidfd, image, report })
     }
+}
+
+/// Waits until a child executes its program or has ended, and returns how it failed, if it did. It is in
+/// the server's memory no more.
+///
+/// # Errors
+/// When the runtime shuts down.
+///
+/// # Cancel safety
+/// What it told so far is lost.
+pub(super) async fn told(report: &mut Report) -> io::Result<Option<Failed>> {
+    let mut told = Vec::new();
+    report.read_to_end(&mut told).await?;
+    Ok((!told.is_empty()).then(|| Failed::parse(&told)))
 }

@@ -1,6 +1,8 @@
 //! What is to be run, found and complete: nothing is looked up after it.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, sync::Arc};
+
+use rustix::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
 use super::program::Sealed;
 
@@ -18,6 +20,9 @@ pub struct Plan {
     pub env: Vec<(OsString, OsString)>,
     /// The folder it starts in, absolute.
     pub cwd: PathBuf,
+    /// That folder as it was judged, which is entered whatever `cwd` leads to by then; without it the
+    /// path is.
+    pub folder: Option<Folder>,
     /// The job it belongs to.
     pub job: String,
     /// True for a pipe as standard input; else it is `/dev/null`.
@@ -29,6 +34,41 @@ pub struct Plan {
     /// True when no program of it may gain privileges by its file (no_new_privs, prctl(2)).
     pub no_new_privs: bool,
 }
+
+/// A folder that was opened (O_PATH, open(2)): to be entered, and never read.
+#[derive(Clone, Debug)]
+pub struct Folder(Arc<OwnedFd>);
+
+impl Folder {
+    /// Wraps an open folder.
+    pub fn new(descriptor: OwnedFd) -> Self {
+        Self(Arc::new(descriptor))
+    }
+
+    /// Returns its descriptor's number, of use as long as this is held.
+    pub(super) fn number(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// Returns a path by which this process, or a child that still has its descriptors, reaches it.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+    }
+}
+
+impl AsFd for Folder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl PartialEq for Folder {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Folder {}
 
 /// A user with exactly these groups.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -11,6 +11,9 @@ use rustix::process::{Pid, RawPid};
 /// together (execve(2)).
 const ENVIRONMENT: u64 = 6 << 20;
 
+/// The flag of a process that has not executed a program (PF_FORKNOEXEC, include/linux/sched.h).
+const FORKED: u64 = 0x40;
+
 /// The state of a process, from `/proc/PID/stat`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Stat {
@@ -25,6 +28,8 @@ pub(super) struct Stat {
     pub(super) alive: bool,
     /// True when its environment has no variable.
     pub(super) bare: bool,
+    /// True from the moment at which it executed a program, and no longer runs that of its parent.
+    pub(super) has_executed: bool,
 }
 
 /// Returns the state of a process, if it exists.
@@ -51,7 +56,15 @@ fn parse_stat(pid: Pid, text: &[u8]) -> Option<Stat> {
         // A first thread that has ended is a zombie while others go on.
         alive: !matches!(field(3)?, "Z" | "X" | "x") || threads > 1,
         bare: environment == end && end != "0",
+        has_executed: field(9)?.parse::<u64>().ok()? & FORKED == 0,
     })
+}
+
+/// Returns the effective user of a process.
+pub(super) fn user(pid: RawPid) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    users.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// Returns the children of a process, also dead ones that are not reaped.
@@ -69,13 +82,6 @@ pub(super) fn children(pid: Pid) -> Vec<Pid> {
         }
     }
     children
-}
-
-/// Returns the children that the calling thread has started, also dead ones that are not reaped. None
-/// where the kernel does not list them (CONFIG_PROC_CHILDREN).
-pub(super) fn children_of_this_thread() -> Option<Vec<Pid>> {
-    let list = fs::read_to_string("/proc/thread-self/children").ok()?;
-    Some(list.split_ascii_whitespace().filter_map(parse_pid).collect())
 }
 
 /// Returns the children of a process by looking at every process of the host.
@@ -152,6 +158,16 @@ mod tests {
         assert!(alive("T", 1));
         assert!(alive("Z", 2));
         assert!(!alive("Z", 1));
+    }
+
+    #[test]
+    fn a_process_of_its_parent_s_program_has_executed_none() {
+        let parsed = |flags: &str| {
+            let text = line("sh", "S", 1).replace("4194560", flags);
+            parse_stat(pid(77), text.as_bytes()).unwrap().has_executed
+        };
+        assert!(parsed("4194560"));
+        assert!(!parsed("4194368"));
     }
 
     #[test]

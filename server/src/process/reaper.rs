@@ -12,7 +12,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{cgroup::Cgroups, children, tree};
+use super::{cgroup::Cgroups, children, launcher, tree};
 
 enum Order {
     Reap,
@@ -61,6 +61,7 @@ fn work(mailbox: &Receiver<Order>, cgroups: &Weak<Cgroups>) {
             }
         }
         children::reap_orphans();
+        launcher::collect();
         cgroups.upgrade().iter().for_each(|cgroups| cgroups.collect());
     }
 }

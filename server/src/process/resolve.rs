@@ -59,6 +59,7 @@ pub fn resolve(
         args,
         env,
         cwd,
+        folder: None,
         job: job.to_owned(),
         stdin: request.stdin(),
         sealed: None,

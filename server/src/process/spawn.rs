@@ -1,43 +1,49 @@
-//! Starting a process, by one of two ways.
+//! Starting a process, and giving a start up.
 //!
-//! *Portable*: `tokio::process` starts it by posix_spawn(3), which shares the server's memory until
-//! the exec instead of copying its page tables, as long as the program's path is absolute and nothing
-//! asks for code between fork and exec: no `pre_exec`, `uid`, `gid` or `groups`. A process group and a
-//! folder it can set (`posix_spawn_file_actions_addchdir_np`, glibc 2.29). It also gives SIGPIPE its
-//! default back; the signal mask and the other signals are inherited as [`super::self_setup`] left
-//! them.
-//!
-//! *Of our own* (`launcher`): where the server has cgroups, and for another user or with no_new_privs
-//! everywhere, since posix_spawn has neither. Without a cgroup the tree of such a command is swept as
-//! any other.
+//! The child is made by `launcher`, on a thread of its own since that takes system calls on the host's
+//! files (a cgroup's folder); nobody waits there for the child. That it executes its program is
+//! awaited by the runtime, for [`Starter::patience`]: entering a folder and executing a program may wait
+//! for a file system that never answers.
 
-use std::{
-    io,
-    panic::{AssertUnwindSafe, catch_unwind},
-    process::Stdio,
-    sync::Arc,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use rustix::{
     fd::{AsFd as _, OwnedFd},
-    process::Pid,
+    process::{Signal, pidfd_send_signal},
 };
-use tokio::{process::Command, runtime::Handle};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     cgroup::{Cgroups, Lease},
-    children::{self, Registration, Started, TokioChild},
+    children::{self, Registration},
     error::SpawnError,
+    exit::Watch,
     io::{ReadEnd, WriteEnd, no_input},
-    launcher::{Failed, Image, Stack, Stage},
+    launcher::{self, Cloned, Failed, Launch, PATIENCE, Place, Places},
     plan::Plan,
+    proc_fs,
     workers::Workers,
 };
+
+/// Threads that make children: enough that starts of many processors wait for none of them.
+pub(super) const THREADS: usize = 4;
+/// Time for a child that has failed to end, which it does without another step.
+const ENDING: Duration = Duration::from_secs(1);
+
+/// Starts processes.
+#[derive(Clone, Debug)]
+pub(super) struct Starter {
+    workers: Workers,
+    places: Places,
+    cgroups: Option<Arc<Cgroups>>,
+    pub(super) patience: Duration,
+}
 
 /// A process that was started, and the server's ends of its pipes.
 pub(super) struct Spawned {
     pub(super) registration: Registration,
-    pub(super) pidfd: Option<OwnedFd>,
+    pub(super) pidfd: OwnedFd,
     pub(super) cgroup: Option<Arc<Lease>>,
     pub(super) stdin: Option<WriteEnd>,
     pub(super) stdout: ReadEnd,
@@ -46,10 +52,10 @@ pub(super) struct Spawned {
 
 /// Why there is no process to supervise.
 pub(super) enum Failure {
-    /// Nothing has run.
+    /// Nothing has run, and nothing will.
     NotStarted(SpawnError),
-    /// The program runs, and the runtime can't watch it. It is to be killed.
-    Unwatched(Registration, io::Error),
+    /// It executed its program just when it was given up, and was killed. What it started may live.
+    Late(Registration, Option<Lease>),
 }
 
 impl From<SpawnError> for Failure {
@@ -58,118 +64,139 @@ impl From<SpawnError> for Failure {
     }
 }
 
-/// Starts a process and returns when it has executed its program, or could not. `runtime` watches it.
-pub(super) async fn spawn(
-    spawner: &Workers<Stack>,
-    cgroups: Option<&Arc<Cgroups>>,
-    plan: &Plan,
-    runtime: &Handle,
-) -> Result<Spawned, Failure> {
-    // Whatever can fail for want of descriptors does so before anything runs.
-    let lacking = |error| {
-        SpawnError::of_resources(plan, &error).unwrap_or_else(|| SpawnError::of(plan, error))
-    };
-    let (stdin, child_stdin) = match plan.stdin {
-        true => WriteEnd::pipe().map(|(ours, theirs)| (Some(ours), theirs)),
-        false => no_input().map(|theirs| (None, theirs)),
+impl Starter {
+    /// Starts the threads that start processes.
+    ///
+    /// # Errors
+    /// When the host has none to give.
+    pub(super) fn new(cgroups: Option<Arc<Cgroups>>) -> io::Result<Self> {
+        let workers = Workers::start("spawner", THREADS)?;
+        Ok(Self { workers, places: Places::default(), cgroups, patience: PATIENCE })
     }
-    .map_err(lacking)?;
-    let (stdout, child_stdout) = ReadEnd::pipe().map_err(lacking)?;
-    let (stderr, child_stderr) = ReadEnd::pipe().map_err(lacking)?;
-    let fds = [child_stdin, child_stdout, child_stderr];
-    let own_way = cgroups.is_some() || plan.credentials.is_some() || plan.no_new_privs;
-    let (registration, pidfd, cgroup) = if own_way {
-        let image = Image::new(plan, fds).map_err(lacking)?;
-        let cgroups = cgroups.cloned();
-        let started = spawner.run(move |stack| launch(&image, cgroups.as_ref(), stack)).await;
-        let (registration, pidfd, cgroup) = started
-            .unwrap_or_else(|| Err(gone()))
-            .map_err(|failed| SpawnError::at(plan, failed.stage, failed.error))?;
-        (registration, Some(pidfd), cgroup)
-    } else {
-        let mut command = command(plan, fds);
-        let (runtime, job) = (runtime.clone(), plan.job.clone());
-        let started = spawner.run(move |_| portable(&mut command, &runtime, &job));
-        let (registration, unwatched) = started
-            .await
-            .unwrap_or_else(|| Err(gone().error))
-            .map_err(|error| SpawnError::of(plan, error))?;
-        if let Some(error) = unwatched {
-            return Err(Failure::Unwatched(registration, error));
-        }
-        (registration, None, None)
-    };
-    Ok(Spawned { registration, pidfd, cgroup, stdin, stdout, stderr })
-}
 
-/// Starts a command by `tokio::process`. Returns why the runtime does not watch it, if it does not:
-/// `spawn` fails after the program was started when the runtime shuts down or has no room left.
-///
-/// # Errors
-/// Why nothing has run.
-fn portable(
-    command: &mut Command,
-    runtime: &Handle,
-    job: &str,
-) -> io::Result<(Registration, Option<io::Error>)> {
-    children::start(|| {
-        let spawned = {
-            // The threads that start processes are none of the runtime's.
-            let _entered = runtime.enter();
-            // tokio panics where the runtime lacks a driver, when the program runs already.
-            let spawn = catch_unwind(AssertUnwindSafe(|| command.spawn()));
-            spawn.unwrap_or_else(|_| Err(io::Error::other("the runtime can't watch processes")))
+    /// Starts a process and returns when it executes its program, or could not, or was called off.
+    ///
+    /// # Errors
+    /// Why there is no process to supervise.
+    ///
+    /// # Cancel safety
+    /// A child that has not executed its program by then is killed.
+    pub(super) async fn spawn(
+        &self,
+        plan: &Plan,
+        identity: &str,
+        off: &CancellationToken,
+    ) -> Result<Spawned, Failure> {
+        // Before there is anything to hold while it waits.
+        let place = self.places.take(identity, self.patience);
+        let place = match off.run_until_cancelled(place).await {
+            Some(place) => place.ok_or_else(|| SpawnError::Crowded(plan.program.clone()))?,
+            None => return Err(SpawnError::CalledOff(plan.program.clone()).into()),
         };
-        let spawned = spawned.and_then(|child| {
-            // It has none once it is reaped, which nobody has done yet.
-            let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-            let pid = id.ok_or_else(|| io::Error::other("the process has no pid"))?;
-            Ok(Started { pid, child: Some(TokioChild::new(child)) })
-        });
-        match spawned {
-            Ok(started) => Ok((started, None)),
-            Err(error) => match children::find_started(job) {
-                Some(pid) => Ok((Started { pid, child: None }, Some(error))),
-                None => Err(error),
-            },
+        // Whatever can fail for want of descriptors does so before anything runs.
+        let lacking = |error| SpawnError::at(plan, Failed::at_clone(error));
+        let (stdin, child_stdin) = match plan.stdin {
+            true => WriteEnd::pipe().map(|(ours, theirs)| (Some(ours), theirs)),
+            false => no_input().map(|theirs| (None, theirs)),
         }
-    })
+        .map_err(lacking)?;
+        let (stdout, child_stdout) = ReadEnd::pipe().map_err(lacking)?;
+        let (stderr, child_stderr) = ReadEnd::pipe().map_err(lacking)?;
+        let fds = [child_stdin, child_stdout, child_stderr];
+        let launch = Launch::new(plan, fds).map_err(lacking)?;
+        let cgroups = self.cgroups.clone();
+        let begun = self.workers.run(move || begin(launch, cgroups.as_ref(), place)).await;
+        // The threads live as long as anybody who could ask them.
+        let gone = || Err(io::Error::other("the threads that start are gone"));
+        let begun = begun.unwrap_or_else(gone).map_err(lacking)?;
+        let executed = begun.executed(plan, self.patience, off).await;
+        let Starting { registration, pidfd, lease, .. } = executed?;
+        let cgroup = lease.map(Arc::new);
+        Ok(Spawned { registration, pidfd, cgroup, stdin, stdout, stderr })
+    }
+
+    /// Returns whether no start of an identity holds a place.
+    #[cfg(test)]
+    pub(super) fn has_no_starts_of(&self, identity: &str) -> bool {
+        self.places.are_free(identity)
+    }
+
+    /// Has one of the threads do something in place of a start.
+    #[cfg(test)]
+    pub(super) fn occupy(&self, task: impl FnOnce() + Send + 'static) {
+        self.workers.submit(task);
+    }
 }
 
-/// Starts a command by the launcher of our own, in a cgroup if there are any.
-fn launch(
-    image: &Image,
-    cgroups: Option<&Arc<Cgroups>>,
-    stack: &mut Stack,
-) -> Result<(Registration, OwnedFd, Option<Arc<Lease>>), Failed> {
-    let at_clone = |error| Failed { stage: Stage::Clone, error };
-    let (lease, folder) = cgroups.map(Cgroups::lease).transpose().map_err(at_clone)?.unzip();
-    let (registration, pidfd) = children::start(|| {
-        let cloned = image.start(folder.as_ref().map(OwnedFd::as_fd), stack)?;
-        Ok::<_, Failed>((Started { pid: cloned.pid, child: None }, cloned.pidfd))
+/// Makes a child, in a cgroup if there are any.
+fn begin(launch: Launch, cgroups: Option<&Arc<Cgroups>>, place: Place) -> io::Result<Begun> {
+    let (lease, folder) = cgroups.map(Cgroups::lease).transpose()?.unzip();
+    let (registration, Cloned { pidfd, image, report, .. }) = children::start(|| {
+        let cloned = launch.start(folder.as_ref().map(OwnedFd::as_fd))?;
+        Ok::<_, io::Error>((cloned.pid, cloned))
     })?;
-    Ok((registration, pidfd, lease.map(Arc::new)))
+    let starting = Starting { registration, pidfd, lease, image, report, place };
+    Ok(Begun(Some(starting)))
 }
 
-/// The threads live as long as anybody who could ask them, so that this is never seen.
-fn gone() -> Failed {
-    Failed { stage: Stage::Clone, error: io::Error::other("the threads that start are gone") }
+/// A child of which it is not known whether it executes its program. Dropped, it is given up.
+struct Begun(Option<Starting>);
+
+struct Starting {
+    registration: Registration,
+    pidfd: OwnedFd,
+    lease: Option<Lease>,
+    image: Arc<launcher::Image>,
+    report: launcher::Report,
+    place: Place,
 }
 
-/// Returns the command of a plan, with our own pipes: those that tokio makes could be had only after
-/// the start, when it is too late to fail for want of descriptors.
-fn command(plan: &Plan, fds: [OwnedFd; 3]) -> Command {
-    let [stdin, stdout, stderr] = fds.map(Stdio::from);
-    let mut command = Command::new(&plan.program);
-    command
-        .arg0(&plan.arg0)
-        .args(&plan.args)
-        .env_clear()
-        .envs(plan.env.iter().map(|(name, value)| (name, value)))
-        .current_dir(&plan.cwd)
-        .process_group(0)
-        .stdin(stdin)
-        .stdout(stdout)
-        .stderr(stderr);
-    command
+impl Begun {
+    /// Waits until it executes its program.
+    ///
+    /// # Errors
+    /// Why it does not.
+    async fn executed(
+        mut self,
+        plan: &Plan,
+        patience: Duration,
+        off: &CancellationToken,
+    ) -> Result<Starting, Failure> {
+        let path = || plan.program.clone();
+        let Some(starting) = &mut self.0 else { return Err(SpawnError::Stuck(path()).into()) };
+        let told = timeout(patience, launcher::told(&mut starting.report));
+        let told = off.run_until_cancelled(told).await;
+        let why =
+            if told.is_none() { SpawnError::CalledOff(path()) } else { SpawnError::Stuck(path()) };
+        let Some(starting) = self.0.take() else { return Err(why.into()) };
+        match told {
+            Some(Ok(Ok(None))) => Ok(starting),
+            Some(Ok(Ok(Some(failed)))) => {
+                let Starting { registration, pidfd, .. } = starting;
+                let watch = Watch::new(registration.leader().pid(), Some(pidfd));
+                let _ = timeout(ENDING, watch.ended()).await;
+                Err(SpawnError::at(plan, failed).into())
+            }
+            _ => Err(starting.give_up().unwrap_or_else(|| why.into())),
+        }
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let _ = self.0.take().map(Starting::give_up);
+    }
+}
+
+impl Starting {
+    /// Kills it. Returns what is to be ended if it had executed its program by then.
+    fn give_up(self) -> Option<Failure> {
+        let Self { registration, pidfd, lease, image, report, place } = self;
+        let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+        // Looked at after the signal: what has not executed a program when it is sent never will.
+        let has_executed =
+            proc_fs::stat(registration.leader().pid()).is_none_or(|stat| stat.has_executed);
+        launcher::keep(image, report, place);
+        has_executed.then(|| Failure::Late(registration, lease))
+    }
 }

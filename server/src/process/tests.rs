@@ -25,12 +25,16 @@ mod found;
 mod inheritance;
 mod portable;
 mod start;
+mod stuck;
 mod trees;
 mod users;
 
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -40,11 +44,18 @@ use tokio::{
     net::unix::pipe,
     time::{Instant, sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{Plan, Process, Processes, ReadEnd, Spawn, TreeLimits, proc_fs};
 
 /// A deadline that is kept at all, however slow the machine.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Whose starts these are.
+const IDENTITY: &str = "tests";
+
+/// Of starts that nobody calls off.
+static CALLED_OFF_NEVER: LazyLock<CancellationToken> = LazyLock::new(CancellationToken::new);
 
 tokio::task_local! {
     /// The way that a test goes.
@@ -86,6 +97,7 @@ fn plan(program: &str, args: &[&str]) -> Plan {
             ("PATH".into(), std::env::var_os("PATH").unwrap()),
         ],
         cwd: PathBuf::from("/"),
+        folder: None,
         job,
         stdin: false,
         sealed: None,
@@ -110,7 +122,7 @@ fn pipe_of(end: Option<ReadEnd>) -> pipe::Receiver {
 }
 
 async fn start(processes: &Processes, plan: &Plan) -> Started {
-    let mut process = processes.spawn(plan).await.unwrap();
+    let mut process = processes.spawn(plan, IDENTITY, &CALLED_OFF_NEVER).await.unwrap();
     let stdout = BufReader::new(pipe_of(process.stdout.take()));
     Started { process, stdout }
 }

@@ -8,7 +8,7 @@ mod search;
 
 use std::sync::Arc;
 
-pub use self::search::TreeKill;
+pub use self::search::{Survivor, TreeKill};
 pub(super) use self::{cgroup::CgroupKiller, proc::ProcKiller, search::kill_marked};
 use self::{cgroup::CgroupTree, proc::ProcTree};
 use super::{cgroup::Lease, children::Leader};
@@ -20,13 +20,23 @@ pub struct Tree(Backend);
 #[derive(Clone, Debug)]
 enum Backend {
     Cgroup(CgroupTree),
+    /// A cgroup that its processes may leave.
+    Both(CgroupTree, ProcTree),
     Proc(ProcTree),
 }
 
 impl Tree {
-    /// Returns the tree of a process that was started in a cgroup.
+    /// Returns the tree of a process that was started in a cgroup, which its processes can't leave.
     pub(super) fn in_cgroup(leader: Leader, lease: &Arc<Lease>, killer: &CgroupKiller) -> Self {
         Self(Backend::Cgroup(CgroupTree::new(leader, lease, killer)))
+    }
+
+    /// Returns this tree, of a process in a cgroup, to be searched in `/proc` too for what has left that.
+    pub(super) fn searched(self, leader: Leader, job: &str, killer: &ProcKiller) -> Self {
+        match self.0 {
+            Backend::Cgroup(tree) => Self(Backend::Both(tree, ProcTree::new(leader, job, killer))),
+            backend => Self(backend),
+        }
     }
 
     /// Returns the tree of a process that is searched in `/proc`, by the job's name among others.
@@ -41,6 +51,10 @@ impl Tree {
     pub async fn kill(&self) -> TreeKill {
         match &self.0 {
             Backend::Cgroup(tree) => tree.kill().await,
+            Backend::Both(tree, rest) => {
+                let (inside, outside) = (tree.kill().await, rest.kill().await);
+                TreeKill { killed: inside.killed + outside.killed, left: outside.left }
+            }
             Backend::Proc(tree) => tree.kill().await,
         }
     }
@@ -50,6 +64,8 @@ impl Tree {
     pub fn terminate(&self) {
         match &self.0 {
             Backend::Cgroup(tree) => tree.terminate(),
+            // The search meets those in the cgroup too.
+            Backend::Both(_, rest) => rest.terminate(),
             Backend::Proc(tree) => tree.terminate(),
         }
     }

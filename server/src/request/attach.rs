@@ -29,11 +29,12 @@ pub(crate) async fn attach(
     attach: Attach,
     sink: Sink,
 ) -> Answer {
-    if !may_attach(state, peer, &sink).await {
+    // Keys are kept for an identity, so that another's is as unknown as one that never was.
+    let found = state.registry.find(peer.user(), attach.key, attach.digest);
+    if !is_being_judged(&found) && !may_attach(state, peer, &sink).await {
         return Answer::Answered;
     }
-    // Keys are kept for an identity, so that another's is as unknown as one that never was.
-    match state.registry.find(peer.user(), attach.key, attach.digest) {
+    match found {
         Lookup::Job(job) => take_up(job, sink, Some(attach.received)).await,
         Lookup::Conflict => refused(&sink, Refusal::Conflict),
         Lookup::Gone => refused(&sink, Refusal::Gone),
@@ -53,7 +54,9 @@ pub(super) async fn answer_known(
 ) -> Answer {
     match known {
         Lookup::Conflict => return refused(&sink, Refusal::Conflict),
-        _ if !may_attach(state, peer, &sink).await => return Answer::Answered,
+        _ if !is_being_judged(&known) && !may_attach(state, peer, &sink).await => {
+            return Answer::Answered;
+        }
         Lookup::Job(job) => return take_up(job, sink, None).await,
         Lookup::Gone | Lookup::Unknown => {}
     }
@@ -80,6 +83,12 @@ async fn take_up(job: JobHandle, sink: Sink, received: Option<OutputOffsets>) ->
         true => Answer::Job(job),
         false => Answer::Answered,
     }
+}
+
+/// Returns whether this is a job that was not permitted yet: nothing of it has run, and its own judgement
+/// says more than one of whoever asks for it again.
+fn is_being_judged(found: &Lookup) -> bool {
+    matches!(found, Lookup::Job(job) if !job.is_permitted())
 }
 
 /// Judges whether a peer may take up its own command now: rules, groups, address and time may be

@@ -25,7 +25,7 @@ const RULES: [Rule; 3] = [
             ("server/src/process/name_service.rs", "the name service may hang"),
             ("server/src/process/reaper.rs", "reading /proc blocks"),
             ("server/src/process/tree/proc.rs", "reading /proc blocks"),
-            ("server/src/process/workers.rs", "vfork(2) blocks its caller"),
+            ("server/src/process/workers.rs", "files of cgroups block"),
         ],
     },
     // A server ends when its tasks have: each is spawned on its tracker.

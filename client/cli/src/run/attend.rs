@@ -188,11 +188,14 @@ impl<'a> RunSession<'a> {
     }
 
     fn unconfirmed(&self) -> Report {
-        let failure =
-            WireError::new(ErrorKind::Lost, "the command was killed, and its end not confirmed")
-                .hint(
-                    "If the host is reachable it is gone; if not, it ends when the grace is over.",
-                );
+        let failure = WireError::new(
+            ErrorKind::Lost,
+            "the command was killed, and its end not confirmed",
+        )
+        .hint(
+            "If the host is reachable it ends now, if not, when the grace is over; what the \
+                     server may not end stands in its log.",
+        );
         Report {
             job: self.job.clone(),
             outcome: Outcome::Unknown,

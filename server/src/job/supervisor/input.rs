@@ -114,7 +114,7 @@ impl InputWriter {
     }
 
     /// Drops the pipe and all that waits for it.
-    pub(super) fn discard(&mut self) {
+    pub(in crate::job) fn discard(&mut self) {
         self.pipe = None;
         self.queue.clear();
         self.tail = BytesMut::new();

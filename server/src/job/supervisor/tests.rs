@@ -3,6 +3,7 @@
 use std::{ffi::OsString, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
@@ -24,6 +25,7 @@ fn plan(line: &str) -> Plan {
         args: ["-c", line].map(OsString::from).into(),
         env: vec![("RCMD_JOB".into(), job.clone().into()), ("PATH".into(), path)],
         cwd: "/".into(),
+        folder: None,
         job,
         stdin: true,
         sealed: None,
@@ -34,7 +36,7 @@ fn plan(line: &str) -> Plan {
 
 async fn start(line: &str, terms: Terms) -> Supervisor {
     let processes = Processes::new(Spawn::Portable, &TreeLimits::default()).unwrap().0;
-    let process = processes.spawn(&plan(line)).await.unwrap();
+    let process = processes.spawn(&plan(line), "tests", &CancellationToken::new()).await.unwrap();
     let budget = Arc::new(Budget::new(1 << 20));
     Supervisor::new(process, terms, InputWriter::new(Share::new(budget)))
 }

@@ -1,19 +1,20 @@
-//! The child between clone and exec. It shares the server's memory: it allocates nothing, takes no lock,
-//! and makes raw system calls alone.
+//! The child between clone and exec. It may share the server's memory, and the server goes on meanwhile:
+//! it allocates nothing, takes no lock, changes nothing but its own stack, and makes system calls
+//! alone.
 #![allow(unsafe_code)]
 
 use std::{
     ffi::{CStr, c_long},
+    mem::MaybeUninit,
     ptr,
-    sync::atomic::Ordering,
 };
 
 use nix::libc;
-use rustix::fd::AsRawFd as _;
 
 use super::{
-    image::{Image, Shared},
-    stage::Stage,
+    image::Image,
+    stage::{HEAD, Stage},
+    syscall::syscall,
 };
 use crate::process::plan::Credentials;
 
@@ -25,26 +26,27 @@ const SIGNALS: libc::c_int = 64;
 const CAPABILITIES: c_long = 64;
 const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 
-/// The child: on its own stack, in the parent's memory.
-pub(super) extern "C" fn child(shared: *const Shared<'static>) -> ! {
-    // SAFETY: `Image::start` passes a pointer to what lives until the parent goes on.
-    let shared = unsafe { &*shared };
-    // SAFETY: this is the child between clone and exec, which is what `run` is for.
-    let Err((stage, errno)) = unsafe { run(shared) };
-    shared.errno.store(errno, Ordering::Release);
-    shared.stage.store(stage as u32, Ordering::Release);
+/// The child, on its own stack.
+pub(super) extern "C" fn child(image: *const Image) -> ! {
+    // SAFETY: `Launch::start` passes a pointer to what lives until the child executes or ends.
+    let image = unsafe { &*image };
+    // SAFETY: this is the child between clone and exec, which is what these are for.
+    unsafe {
+        let Err(failure) = run(image);
+        tell(image, failure);
+    }
     loop {
-        // SAFETY: ends this process; nothing of the shared memory is run down.
-        unsafe { libc::syscall(libc::SYS_exit_group, 127 as c_long) };
+        // SAFETY: ends this process; nothing of the memory is run down.
+        unsafe { syscall(libc::SYS_exit_group, [127]) };
     }
 }
 
-/// A raw system call; its error comes with the stage.
+/// A system call; its error comes with the stage.
 macro_rules! call {
     ($stage:expr, $number:ident $(, $arg:expr)* $(,)?) => {
-        match libc::syscall(libc::$number $(, $arg as c_long)*) {
-            -1 => Err(($stage, *libc::__errno_location())),
-            answer => Ok(answer),
+        match syscall(libc::$number, [$($arg as usize),*]) {
+            answer if answer < 0 => Err(($stage, answer.unsigned_abs() as i32)),
+            answer => Ok(answer as usize),
         }
     };
 }
@@ -52,11 +54,10 @@ macro_rules! call {
 type Step<T = ()> = Result<T, (Stage, i32)>;
 
 /// # Safety
-/// Only in a child that shares its parent's memory while the parent waits.
-unsafe fn run(shared: &Shared<'_>) -> Step<std::convert::Infallible> {
-    let image = shared.image;
+/// Only in a child of its own stack.
+unsafe fn run(image: &Image) -> Step<std::convert::Infallible> {
     // SAFETY: system calls with valid arguments; `image` holds strings ended by NUL and lists ended
-    // by a null pointer. errno is the waiting thread's.
+    // by a null pointer.
     unsafe {
         default_signals();
         // A group of its own, whose number is its pid, and no terminal: the server has none. Another
@@ -74,7 +75,11 @@ unsafe fn run(shared: &Shared<'_>) -> Step<std::convert::Infallible> {
         if image.no_new_privs {
             call!(Stage::Privileges, SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)?;
         }
-        call!(Stage::Folder, SYS_chdir, image.cwd.as_ptr())?;
+        // From here on it may have to wait for a file system, for ever.
+        match image.folder {
+            Some(folder) => call!(Stage::Folder, SYS_fchdir, folder)?,
+            None => call!(Stage::Folder, SYS_chdir, image.cwd.as_ptr())?,
+        };
         let none = 0_u64;
         let set = libc::SIG_SETMASK;
         let old = ptr::null::<u64>();
@@ -99,7 +104,8 @@ unsafe fn default_signals() {
     }
 }
 
-/// 0 to 2 are the plan's, and nothing else survives the exec.
+/// 0 to 2 are the plan's, and what is the server's is closed before anything can make this child wait:
+/// a child that waits for ever must hold neither a listening socket nor a lock.
 ///
 /// # Safety
 /// The one of [`run`].
@@ -107,12 +113,14 @@ unsafe fn descriptors(image: &Image) -> Step {
     // SAFETY: numbers of open descriptors. They are above 2: the standard library opens 0 to 2
     // before `main`.
     unsafe {
-        let [stdin, stdout, stderr] = &image.fds;
-        call!(Stage::Descriptors, SYS_dup3, stdin.as_raw_fd(), 0, 0)?;
-        call!(Stage::Descriptors, SYS_dup3, stdout.as_raw_fd(), 1, 0)?;
-        call!(Stage::Descriptors, SYS_dup3, stderr.as_raw_fd(), 2, 0)?;
-        // All are marked already (see `self_setup`); a kernel before 5.11 does not know this.
-        let _ = call!(Stage::Descriptors, SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        let [stdin, stdout, stderr] = image.fds;
+        call!(Stage::Descriptors, SYS_dup3, stdin, 0, 0)?;
+        call!(Stage::Descriptors, SYS_dup3, stdout, 1, 0)?;
+        call!(Stage::Descriptors, SYS_dup3, stderr, 2, 0)?;
+        for (first, last) in &image.closed {
+            // A kernel before 5.9 does not know this. All are marked to be closed by the exec.
+            let _ = call!(Stage::Descriptors, SYS_close_range, *first, *last, 0);
+        }
     }
     Ok(())
 }
@@ -173,18 +181,10 @@ unsafe fn execute(image: &Image) -> Step<std::convert::Infallible> {
     let empty: &CStr = c"";
     // SAFETY: see `run`.
     let done = unsafe {
-        match &image.sealed {
+        match image.sealed {
             Some(sealed) => {
-                let fd = sealed.as_raw_fd();
-                call!(
-                    Stage::Exec,
-                    SYS_execveat,
-                    fd,
-                    empty.as_ptr(),
-                    argv,
-                    envp,
-                    libc::AT_EMPTY_PATH
-                )
+                let flags = libc::AT_EMPTY_PATH;
+                call!(Stage::Exec, SYS_execveat, sealed, empty.as_ptr(), argv, envp, flags)
             }
             None => call!(Stage::Exec, SYS_execve, image.program.as_ptr(), argv, envp),
         }
@@ -192,5 +192,54 @@ unsafe fn execute(image: &Image) -> Step<std::convert::Infallible> {
     match done {
         Ok(_) => Err((Stage::Exec, 0)),
         Err(error) => Err(error),
+    }
+}
+
+/// Tells what failed, and what there is to see of a program that can't be executed: here, as its user and
+/// within the time of a start, and not in the server.
+///
+/// # Safety
+/// The one of [`run`].
+unsafe fn tell(image: &Image, (stage, errno): (Stage, i32)) {
+    // SAFETY: calls with valid buffers of the length that is said.
+    unsafe {
+        let mut obstacle = 0;
+        let mut head = [0_u8; HEAD];
+        let mut length = 0;
+        // What is sealed is a program of its own, and has no path any more.
+        if stage == Stage::Exec && image.sealed.is_none() {
+            let (cwd, executable) = (libc::AT_FDCWD, libc::X_OK);
+            let path = image.program.as_ptr();
+            if let Err((_, errno)) = call!(stage, SYS_faccessat, cwd, path, executable) {
+                obstacle = errno;
+            }
+            length = read_head(image, &mut head).unwrap_or(0);
+        }
+        let numbers = [stage as i32, errno, obstacle];
+        let _ = call!(stage, SYS_write, image.report, numbers.as_ptr(), size_of_val(&numbers));
+        let _ = call!(stage, SYS_write, image.report, head.as_ptr(), length);
+    }
+}
+
+/// Reads how a program begins, if it is a regular file: to open anything else may do something. Returns
+/// the number of bytes.
+///
+/// # Safety
+/// The one of [`run`].
+unsafe fn read_head(image: &Image, head: &mut [u8; HEAD]) -> Step<usize> {
+    let stage = Stage::Exec;
+    let (cwd, path, close) = (libc::AT_FDCWD, image.program.as_ptr(), libc::O_CLOEXEC);
+    let reading = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY | close;
+    // SAFETY: valid strings and buffers; 0 is this child's own, and of no use to it any more.
+    unsafe {
+        let found = call!(stage, SYS_openat, cwd, path, libc::O_PATH | close)?;
+        let mut kind = MaybeUninit::<libc::stat>::zeroed();
+        call!(stage, SYS_fstat, found, kind.as_mut_ptr())?;
+        if kind.assume_init().st_mode & libc::S_IFMT != libc::S_IFREG {
+            return Ok(0);
+        }
+        call!(stage, SYS_dup3, found, 0, close)?;
+        let file = call!(stage, SYS_openat, cwd, c"/proc/self/fd/0".as_ptr(), reading)?;
+        call!(stage, SYS_read, file, head.as_mut_ptr(), size_of_val(head))
     }
 }

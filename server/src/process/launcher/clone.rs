@@ -1,7 +1,7 @@
 //! The system calls that make a child, and its first steps on a stack of its own.
 #![allow(unsafe_code)]
 
-use std::{arch::asm, cell::UnsafeCell, ffi::c_long, io, mem, ptr};
+use std::{arch::asm, ffi::c_long, io, mem, ptr};
 
 use nix::libc;
 use rustix::{
@@ -9,24 +9,15 @@ use rustix::{
     process::Pid,
 };
 
-use super::{child::child, image::Shared};
+use super::{
+    child::child,
+    image::{Image, STACK},
+};
 
-/// Bytes of the child's stack; its deepest call takes a few hundred, in a debug build a few thousand.
-const STACK: usize = 64 << 10;
 /// `struct clone_args` up to `cgroup` (clone3(2), Linux 5.7).
 const CLONE_ARGS: usize = 88;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
-
-/// The stack of the children of one thread, of which one runs at a time.
-pub(in crate::process) struct Stack(Vec<UnsafeCell<u128>>);
-
-impl Stack {
-    pub(in crate::process) fn new() -> Self {
-        let cells = STACK / size_of::<u128>();
-        Self(std::iter::repeat_with(|| UnsafeCell::new(0)).take(cells).collect())
-    }
-}
 
 /// Returns whether the kernel has clone3, and whoever confines the server lets it be called.
 pub(in crate::process) fn has_clone3() -> bool {
@@ -37,48 +28,58 @@ pub(in crate::process) fn has_clone3() -> bool {
 
 /// Makes a child by clone3(2), in a cgroup if there is one. Returns its pid; its pidfd is written to
 /// `pidfd`.
-pub(super) fn clone3(
-    shared: &Shared<'_>,
+///
+/// # Safety
+/// `image` must live until the child has executed its program or ended.
+pub(super) unsafe fn clone3(
+    image: &Image,
     cgroup: Option<BorrowedFd<'_>>,
-    stack: &mut Stack,
     pidfd: &mut RawFd,
 ) -> io::Result<Pid> {
     // SAFETY: all zeroes is a valid clone_args: no flags, nowhere to write to.
     let mut args: libc::clone_args = unsafe { mem::zeroed() };
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
-    args.flags = u64::from(flags.cast_unsigned()) | CLONE_CLEAR_SIGHAND;
+    args.flags = flags() as u64 | CLONE_CLEAR_SIGHAND;
     args.pidfd = ptr::from_mut(pidfd) as u64;
     args.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
-    args.stack = stack.0.as_mut_ptr() as u64;
+    args.stack = image.stack.as_ptr() as u64;
     args.stack_size = STACK as u64;
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());
     }
-    // SAFETY: `args` is complete; the stack is the child's alone, since this thread waits for its
-    // exec or end before it goes on (CLONE_VFORK), and `shared` lives that long.
+    // SAFETY: `args` is complete; the stack and the rest of the image are the child's as long as it is
+    // in this memory, by the caller's promise.
     unsafe {
         parse_answer(fork(
             libc::SYS_clone3,
             [ptr::from_ref(&args) as usize, CLONE_ARGS, 0],
-            ptr::from_ref(shared).cast(),
+            ptr::from_ref(image),
         ))
     }
 }
 
 /// Makes a child by clone(2), for where clone3 is not allowed. It knows no cgroup, and keeps handlers,
 /// which the child resets itself.
-pub(super) fn clone(shared: &Shared<'_>, stack: &mut Stack, pidfd: &mut RawFd) -> io::Result<Pid> {
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
-    let top = stack.0.as_mut_ptr_range().end;
+///
+/// # Safety
+/// That of [`clone3`].
+pub(super) unsafe fn clone(image: &Image, pidfd: &mut RawFd) -> io::Result<Pid> {
+    let flags = flags() | libc::SIGCHLD.cast_unsigned() as usize;
+    let top = image.stack.as_ptr_range().end;
     // SAFETY: as in `clone3`; the third argument is where the pidfd goes (clone(2)).
     unsafe {
         parse_answer(fork(
             libc::SYS_clone,
-            [flags.cast_unsigned() as usize, top as usize, ptr::from_mut(pidfd) as usize],
-            ptr::from_ref(shared).cast(),
+            [flags, top as usize, ptr::from_mut(pidfd) as usize],
+            ptr::from_ref(image),
         ))
     }
+}
+
+/// The server goes on while the child is in its memory: a parent that waited (CLONE_VFORK) would wait as
+/// long as the child does for a file system.
+fn flags() -> usize {
+    (libc::CLONE_VM | libc::CLONE_PIDFD).cast_unsigned() as usize
 }
 
 /// Returns the pid that the system call answers with, or its error.
@@ -92,10 +93,10 @@ fn parse_answer(answer: isize) -> io::Result<Pid> {
 /// Makes the system call, in the parent; the child begins in [`child`] on its stack.
 ///
 /// # Safety
-/// The call must make a child with CLONE_VM and CLONE_VFORK, on a stack that is aligned to 16 bytes,
-/// large enough and nobody else's; `shared` must point to a [`Shared`].
+/// The call must make a child on a stack that is aligned to 16 bytes, large enough and nobody else's;
+/// `image` must be valid in the child for as long as it is in this memory.
 #[cfg(target_arch = "x86_64")]
-unsafe fn fork(call: c_long, args: [usize; 3], shared: *const libc::c_void) -> isize {
+unsafe fn fork(call: c_long, args: [usize; 3], image: *const Image) -> isize {
     let [one, two, three] = args;
     let mut answer = call as isize;
     // SAFETY: by the caller's promise. The child never comes out of this block: it calls `child`,
@@ -116,8 +117,8 @@ unsafe fn fork(call: c_long, args: [usize; 3], shared: *const libc::c_void) -> i
             in("rdx") three,
             in("r10") 0_usize,
             in("r8") 0_usize,
-            in("r12") shared,
-            in("r13") child as extern "C" fn(*const Shared<'static>) -> !,
+            in("r12") image,
+            in("r13") child as extern "C" fn(*const Image) -> !,
             lateout("rcx") _,
             lateout("r11") _,
         );
@@ -128,10 +129,10 @@ unsafe fn fork(call: c_long, args: [usize; 3], shared: *const libc::c_void) -> i
 /// Makes the system call, in the parent; the child begins in [`child`] on its stack.
 ///
 /// # Safety
-/// The call must make a child with CLONE_VM and CLONE_VFORK, on a stack that is aligned to 16 bytes,
-/// large enough and nobody else's; `shared` must point to a [`Shared`].
+/// The call must make a child on a stack that is aligned to 16 bytes, large enough and nobody else's;
+/// `image` must be valid in the child for as long as it is in this memory.
 #[cfg(target_arch = "aarch64")]
-unsafe fn fork(call: c_long, args: [usize; 3], shared: *const libc::c_void) -> isize {
+unsafe fn fork(call: c_long, args: [usize; 3], image: *const Image) -> isize {
     let [one, two, three] = args;
     let mut answer = one as isize;
     // SAFETY: by the caller's promise. The child never comes out of this block: it calls `child`,
@@ -151,8 +152,8 @@ unsafe fn fork(call: c_long, args: [usize; 3], shared: *const libc::c_void) -> i
             in("x2") three,
             in("x3") 0_usize,
             in("x4") 0_usize,
-            in("x9") shared,
-            in("x10") child as extern "C" fn(*const Shared<'static>) -> !,
+            in("x9") image,
+            in("x10") child as extern "C" fn(*const Image) -> !,
         );
     }
     answer

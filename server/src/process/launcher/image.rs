@@ -2,47 +2,63 @@
 #![allow(unsafe_code)]
 
 use std::{
+    cell::UnsafeCell,
     ffi::{CString, OsStr, c_char},
     io,
+    mem::MaybeUninit,
     os::unix::ffi::OsStrExt as _,
     ptr,
-    sync::atomic::{AtomicI32, AtomicU32},
 };
 
-use rustix::fd::OwnedFd;
+use rustix::fd::RawFd;
 
 use crate::process::plan::{Credentials, Plan};
 
-/// All that a child needs, laid out before it exists.
+/// Bytes of the child's stack; its deepest call takes a few hundred, in a debug build a few thousand.
+pub(super) const STACK: usize = 64 << 10;
+
+/// All that a child needs, laid out before it exists. A child that shares the server's memory reads it,
+/// and runs on its stack, until it executes its program or ends: until then it must not be freed.
 pub(in crate::process) struct Image {
     pub(super) program: CString,
-    pub(super) sealed: Option<OwnedFd>,
+    pub(super) sealed: Option<RawFd>,
     pub(super) cwd: CString,
+    pub(super) folder: Option<RawFd>,
     // What `argv` and `envp` point into.
     _strings: Vec<CString>,
     pub(super) argv: Vec<*const c_char>,
     pub(super) envp: Vec<*const c_char>,
     pub(super) credentials: Option<Credentials>,
     pub(super) no_new_privs: bool,
-    pub(super) fds: [OwnedFd; 3],
+    /// Its standard input, output and error.
+    pub(super) fds: [RawFd; 3],
+    /// Where it tells what failed; its end says that the program is executing.
+    pub(super) report: RawFd,
+    /// First and last of the descriptors that it closes: all but those above.
+    pub(super) closed: Vec<(u32, u32)>,
+    pub(super) stack: Box<[MaybeUninit<UnsafeCell<u128>>]>,
 }
 
-// SAFETY: the pointers point into `_strings`, which is never changed and moves with them.
+// SAFETY: the pointers point into `_strings`, which is never changed and moves with them; the stack is
+// touched by the child alone.
 unsafe impl Send for Image {}
+// SAFETY: as above.
+unsafe impl Sync for Image {}
 
-/// Lies in the parent's memory, which the child shares.
-pub(super) struct Shared<'a> {
-    pub(super) image: &'a Image,
-    pub(super) stage: AtomicU32,
-    pub(super) errno: AtomicI32,
+/// The descriptors that a child is given, by their numbers in the server.
+pub(super) struct Given {
+    pub(super) fds: [RawFd; 3],
+    pub(super) sealed: Option<RawFd>,
+    pub(super) folder: Option<RawFd>,
+    pub(super) report: RawFd,
 }
 
 impl Image {
-    /// Lays out what a plan says, with the child's standard input, output and error.
+    /// Lays out what a plan says.
     ///
     /// # Errors
     /// When a string holds a NUL.
-    pub(in crate::process) fn new(plan: &Plan, fds: [OwnedFd; 3]) -> io::Result<Self> {
+    pub(super) fn new(plan: &Plan, given: Given) -> io::Result<Self> {
         let text = |text: &OsStr| CString::new(text.as_bytes()).map_err(io::Error::other);
         let mut strings = Vec::with_capacity(1 + plan.args.len() + plan.env.len());
         strings.push(text(&plan.arg0)?);
@@ -63,17 +79,50 @@ impl Image {
         };
         let (args, env) = strings.split_at_checked(arguments).unwrap_or_default();
         let (argv, envp) = (pointers(args), pointers(env));
-        let sealed = plan.sealed.as_ref().map(|sealed| sealed.descriptor()).transpose()?;
+        let Given { fds, sealed, folder, report } = given;
         Ok(Self {
             program: text(plan.program.as_os_str())?,
             sealed,
             cwd: text(plan.cwd.as_os_str())?,
+            folder,
             _strings: strings,
             argv,
             envp,
             credentials: plan.credentials.clone(),
             no_new_privs: plan.no_new_privs,
             fds,
+            report,
+            closed: all_but([Some(report), sealed, folder].into_iter().flatten()),
+            stack: Box::new_uninit_slice(STACK / size_of::<u128>()),
         })
+    }
+}
+
+/// Returns the ranges of descriptors above 2 that leave out these.
+fn all_but(kept: impl Iterator<Item = RawFd>) -> Vec<(u32, u32)> {
+    let mut kept: Vec<u32> = kept.filter_map(|fd| u32::try_from(fd).ok()).collect();
+    kept.sort_unstable();
+    let mut closed = Vec::with_capacity(kept.len() + 1);
+    let mut first = 3;
+    for fd in kept {
+        if fd > first {
+            closed.push((first, fd - 1));
+        }
+        first = first.max(fd + 1);
+    }
+    closed.push((first, u32::MAX));
+    closed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_descriptors_but_those_that_are_kept_are_closed() {
+        let closed = |kept: &[RawFd]| all_but(kept.iter().copied());
+        assert_eq!(closed(&[]), [(3, u32::MAX)]);
+        assert_eq!(closed(&[9, 4]), [(3, 3), (5, 8), (10, u32::MAX)]);
+        assert_eq!(closed(&[3, 4, 4]), [(5, u32::MAX)]);
     }
 }

@@ -1,10 +1,21 @@
-//! Where a start failed.
+//! Where a start failed, and how a child tells it.
 
-use std::io;
+use std::{
+    ffi::OsStr,
+    io,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
+
+use nix::libc;
+
+/// Bytes of a program that are looked at for the line that names an interpreter: what the kernel reads of
+/// it (BINPRM_BUF_SIZE).
+pub(super) const HEAD: usize = 256;
 
 /// Where a child failed before it executed its program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
+#[repr(i32)]
 pub(in crate::process) enum Stage {
     /// No child came to be.
     Clone = 1,
@@ -29,7 +40,7 @@ pub(in crate::process) enum Stage {
 }
 
 impl Stage {
-    pub(super) const ALL: [Self; 10] = [
+    const ALL: [Self; 10] = [
         Self::Clone,
         Self::Session,
         Self::Descriptors,
@@ -48,4 +59,79 @@ impl Stage {
 pub(in crate::process) struct Failed {
     pub(in crate::process) stage: Stage,
     pub(in crate::process) error: io::Error,
+    pub(in crate::process) seen: Seen,
+}
+
+/// What a child saw of a program that it could not execute: as the user and in the folder of the
+/// command.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(in crate::process) struct Seen {
+    /// Why the file itself can't be executed (access(2)); none if it can.
+    pub(in crate::process) obstacle: Option<i32>,
+    /// How it begins, as far as the user may read it.
+    head: Vec<u8>,
+}
+
+impl Failed {
+    /// Returns the failure of a child that there is not.
+    pub(in crate::process) fn at_clone(error: io::Error) -> Self {
+        Self { stage: Stage::Clone, error, seen: Seen::default() }
+    }
+
+    /// Reads what a child has told: stage, error and obstacle as numbers, then the head of its program.
+    pub(super) fn parse(told: &[u8]) -> Self {
+        let mut rest = told;
+        let mut number = || {
+            let (first, after) = rest.split_first_chunk()?;
+            rest = after;
+            Some(i32::from_ne_bytes(*first))
+        };
+        let (stage, errno, obstacle) = (number(), number(), number());
+        let stage = Stage::ALL.into_iter().find(|known| Some(*known as i32) == stage);
+        Self {
+            stage: stage.unwrap_or(Stage::Clone),
+            // What was killed while it told it has told nothing.
+            error: io::Error::from_raw_os_error(errno.unwrap_or(libc::EINTR)),
+            seen: Seen { obstacle: obstacle.filter(|errno| *errno != 0), head: rest.to_vec() },
+        }
+    }
+}
+
+impl Seen {
+    /// Returns the interpreter that a script names (execve(2), "Interpreter scripts").
+    pub(in crate::process) fn interpreter(&self) -> Option<PathBuf> {
+        let line = self.head.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
+        let name = line.trim_ascii_start().split(|byte| matches!(byte, b' ' | b'\t')).next()?;
+        Some(Path::new(OsStr::from_bytes(name)).to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(numbers: [i32; 3], head: &[u8]) -> Vec<u8> {
+        [&numbers.map(i32::to_ne_bytes).concat(), head].concat()
+    }
+
+    #[test]
+    fn what_a_child_tells_is_read_back() {
+        let failed = Failed::parse(&told([Stage::Exec as i32, libc::EACCES, 0], b"#! /a/b -c\nx"));
+        assert_eq!(failed.stage, Stage::Exec);
+        assert_eq!(failed.error.raw_os_error(), Some(libc::EACCES));
+        assert_eq!(failed.seen.obstacle, None);
+        assert_eq!(failed.seen.interpreter(), Some(PathBuf::from("/a/b")));
+        let failed = Failed::parse(&told([Stage::Folder as i32, libc::ENOENT, libc::EPERM], b""));
+        assert_eq!((failed.stage, failed.seen.obstacle), (Stage::Folder, Some(libc::EPERM)));
+        assert_eq!(failed.seen.interpreter(), None);
+    }
+
+    #[test]
+    fn what_is_cut_short_or_no_stage_is_a_failure_all_the_same() {
+        let whole = told([Stage::Exec as i32, libc::ENOENT, 0], b"#!/x");
+        for cut in 1..12 {
+            assert_ne!(Failed::parse(&whole[..cut]).error.raw_os_error(), Some(0), "{cut}");
+        }
+        assert_eq!(Failed::parse(&told([99, libc::EIO, 0], b"")).stage, Stage::Clone);
+    }
 }

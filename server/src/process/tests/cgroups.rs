@@ -209,3 +209,26 @@ async fn a_daemon_keeps_its_cgroup_and_is_not_the_next_commands() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_leaves_its_cgroup_is_ended_where_it_can_leave() {
+    with_cgroups(async {
+        let mut processes = processes();
+        // As under a server that is not root.
+        processes.cgroups_leak = true;
+        let outside = processes.cgroups().unwrap().0.parent().unwrap().join("cgroup.procs");
+        let line = format!(
+            "sleep 600 & echo $$ >{} && (setsid sleep 600 & echo $!); wait",
+            outside.display()
+        );
+        let mut started = start(&processes, &shell(&line)).await;
+        let escaped = started.pid_line().await;
+        let cgroup = fs::read_to_string(format!("/proc/{escaped}/cgroup")).unwrap();
+        assert!(!cgroup.contains("rcmd-"), "{cgroup}");
+        let kill = started.process.tree().kill().await;
+        assert!(kill.killed >= 2 && kill.left.is_empty(), "{kill:?}");
+        assert!(!is_alive(escaped));
+        assert_eq!(started.rest().await, "");
+    })
+    .await;
+}

@@ -1,17 +1,13 @@
-//! What `tokio::process` is held to: no descriptor is asked for too late, no process is lost, and
-//! nobody but the register reaps.
+//! What a start takes of the server and gives back: no descriptor is asked for too late, and nobody but
+//! the register reaps.
 
 use std::{fs::File, os::fd::AsRawFd as _};
 
-use rcmd_protocol::{
-    outcome::{ErrorKind, WireError},
-    signal::Signal,
-};
+use rcmd_protocol::signal::Signal;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::runtime::Handle;
 
 use super::{super::children, *};
-use crate::process::{ProcessExit, SpawnError, environment::JOB, exit::Watch};
+use crate::process::{ProcessExit, SpawnError, exit::Watch};
 
 /// Set for a process that runs one test alone.
 const ALONE: &str = "TEST_ALONE";
@@ -40,61 +36,6 @@ fn portable<T: Future>(test: T) -> impl Future<Output = T::Output> {
     WAY.scope(Spawn::Portable, test)
 }
 
-/// The handle of a runtime that is gone, on which nothing can be registered.
-fn dead_runtime() -> Handle {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let handle = runtime.handle().clone();
-    std::thread::spawn(|| drop(runtime)).join().unwrap();
-    handle
-}
-
-/// The processes that bear the mark of a job, dead ones not included.
-fn marked(job: &str) -> usize {
-    let job = Some(job.as_bytes().to_vec());
-    let all = proc_fs::all().into_iter().filter(|stat| stat.alive);
-    all.filter(|stat| proc_fs::variable(stat.pid, JOB).is_ok_and(|mark| mark == job)).count()
-}
-
-#[tokio::test]
-async fn a_process_that_the_runtime_can_not_watch_is_killed_and_unknown() {
-    portable(async {
-        let (processes, dead) = (processes(), dead_runtime());
-        for _ in 0..20 {
-            let plan = shell("setsid sleep 600 & exec sleep 600");
-            let error = processes.spawn_watched_by(&plan, &dead).await.unwrap_err();
-            assert!(matches!(error, SpawnError::Unwatched { .. }), "{error:?}");
-            assert!(error.may_have_run());
-            assert_eq!(WireError::from(error).kind, ErrorKind::Lost);
-            assert_eq!(marked(&plan.job), 0);
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_process_that_ended_before_it_could_be_watched_is_unknown_too() {
-    portable(async {
-        let (processes, dead) = (processes(), dead_runtime());
-        for _ in 0..50 {
-            let plan = plan("/bin/true", &[]);
-            let error = processes.spawn_watched_by(&plan, &dead).await.unwrap_err();
-            assert!(error.may_have_run(), "{error:?}");
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_program_that_is_not_there_has_not_run_whatever_the_runtime_does() {
-    portable(async {
-        let plan = plan("/no/such/program", &[]);
-        let error = processes().spawn_watched_by(&plan, &dead_runtime()).await.unwrap_err();
-        assert!(matches!(error, SpawnError::NotFound(_)), "{error:?}");
-        assert!(!error.may_have_run());
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn only_the_register_reaps_what_is_released_before_its_end() {
     portable(async {
@@ -103,7 +44,7 @@ async fn only_the_register_reaps_what_is_released_before_its_end() {
         }
         let processes = processes();
         let plan = Plan { stdin: true, ..shell("read line") };
-        let mut process = processes.spawn(&plan).await.unwrap();
+        let mut process = processes.spawn(&plan, IDENTITY, &CALLED_OFF_NEVER).await.unwrap();
         let pid = Pid::from_raw(process.pid()).unwrap();
         process.reap();
         process.signal_group(Signal::KILL);
@@ -113,10 +54,6 @@ async fn only_the_register_reaps_what_is_released_before_its_end() {
         let watch = Watch::new(pid, None);
         drop(stdin);
         timeout(DEADLINE, watch.ended()).await.expect("it ends");
-        // On each SIGCHLD tokio reaps whatever came into its queue of orphans.
-        for _ in 0..3 {
-            output_of(&processes, &shell(":")).await;
-        }
         assert!(proc_fs::stat(pid).is_some(), "only the register reaps");
         assert_eq!(children::reap_orphans(), 1);
         assert_eq!(proc_fs::stat(pid), None);
@@ -147,7 +84,7 @@ async fn a_command_runs_to_its_end_or_not_at_all_when_descriptors_run_out() {
             held.truncate(all - free);
             let path = folder.path().join(free.to_string());
             let plan = Plan { stdin: true, ..shell(&format!(": >{}", path.display())) };
-            match processes.spawn(&plan).await {
+            match processes.spawn(&plan, IDENTITY, &CALLED_OFF_NEVER).await {
                 Ok(mut process) => {
                     assert_eq!(process.exited().await, ProcessExit::Code(0), "{free}");
                     process.reap();
@@ -162,8 +99,8 @@ async fn a_command_runs_to_its_end_or_not_at_all_when_descriptors_run_out() {
             held.extend(all_descriptors());
             assert_eq!(held.len(), all, "each descriptor was given back");
         }
-        // Both ends of three pipes; the pidfds come when those of the command are closed.
-        assert_eq!(ran, Vec::from_iter(6..12));
+        // Both ends of four pipes, one of which says how it went, and the pidfd.
+        assert_eq!(ran, Vec::from_iter(9..12));
     })
     .await;
 }
@@ -178,9 +115,9 @@ async fn a_command_takes_no_more_descriptors_than_its_limit_counts() {
         let processes = processes();
         let before = open();
         let plan = Plan { stdin: true, ..plan("/bin/cat", &[]) };
-        let process = processes.spawn(&plan).await.unwrap();
-        // Three pipes and two pidfds.
-        assert_eq!(open(), before + 5);
+        let process = processes.spawn(&plan, IDENTITY, &CALLED_OFF_NEVER).await.unwrap();
+        // Three pipes and the pidfd.
+        assert_eq!(open(), before + 4);
         let pid = Pid::from_raw(process.pid()).unwrap();
         drop(process);
         until("it is gone", || {

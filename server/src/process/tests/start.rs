@@ -10,7 +10,7 @@ use rcmd_protocol::{
 };
 
 use super::{super::children, *};
-use crate::process::{ProcessExit, SpawnError, exit::Watch};
+use crate::process::{ProcessExit, SpawnError, exit::Watch, launcher::Failed};
 
 over_both! {
     the_status_is_the_commands_own,
@@ -30,7 +30,7 @@ over_both! {
 
 async fn ended(line: &str) -> ProcessExit {
     let processes = processes();
-    let mut process = processes.spawn(&shell(line)).await.unwrap();
+    let mut process = processes.spawn(&shell(line), IDENTITY, &CALLED_OFF_NEVER).await.unwrap();
     let ended = timeout(DEADLINE, process.exited()).await.unwrap();
     process.reap();
     ended
@@ -52,7 +52,7 @@ async fn a_signal_is_told_from_a_status() {
 
 async fn an_end_is_seen_again_until_the_process_is_reaped() {
     let processes = processes();
-    let mut process = processes.spawn(&shell("exit 3")).await.unwrap();
+    let mut process = processes.spawn(&shell("exit 3"), IDENTITY, &CALLED_OFF_NEVER).await.unwrap();
     let pid = Pid::from_raw(process.pid()).unwrap();
     assert_eq!(process.exited().await, ProcessExit::Code(3));
     assert_eq!(process.exited().await, ProcessExit::Code(3));
@@ -67,7 +67,7 @@ async fn an_end_is_seen_without_a_descriptor_too() {
     let processes = processes();
     let mut plan = shell("read line; exit 5");
     plan.stdin = true;
-    let mut process = processes.spawn(&plan).await.unwrap();
+    let mut process = processes.spawn(&plan, IDENTITY, &CALLED_OFF_NEVER).await.unwrap();
     let watch = Watch::Looking(Pid::from_raw(process.pid()).unwrap());
     let (ended, ()) = tokio::join!(watch.ended(), async { drop(process.stdin.take()) });
     assert_eq!(ended, ProcessExit::Code(5));
@@ -157,7 +157,8 @@ async fn a_fresh_process_is_never_taken_for_an_orphan() {
         }
     });
     for _ in 0..200 {
-        let mut process = processes.spawn(&plan("/bin/true", &[])).await.unwrap();
+        let mut process =
+            processes.spawn(&plan("/bin/true", &[]), IDENTITY, &CALLED_OFF_NEVER).await.unwrap();
         assert_eq!(process.exited().await, ProcessExit::Code(0));
         process.reap();
     }
@@ -187,7 +188,7 @@ async fn failure(plan: &Plan) -> (ErrorKind, String) {
 }
 
 async fn spawn_error(plan: &Plan) -> SpawnError {
-    processes().spawn(plan).await.expect_err("it can't start")
+    processes().spawn(plan, IDENTITY, &CALLED_OFF_NEVER).await.expect_err("it can't start")
 }
 
 /// Why a script with this text and mode can't be run.
@@ -215,6 +216,11 @@ async fn each_reason_not_to_start_is_told_from_the_others() {
     assert_eq!(kind, ErrorKind::NotExecutable);
     assert!(message.ends_with(r#"its interpreter "/no/sh" does not exist"#), "{message}");
 
+    let (kind, message) = script_failure("#!/etc/passwd\n", "755").await;
+    assert_eq!(kind, ErrorKind::NotExecutable);
+    let expected = r#"its interpreter "/etc/passwd" can't be executed: permission denied"#;
+    assert!(message.ends_with(expected), "{message}");
+
     let (kind, message) = failure(&plan("/bin/true", &["x".repeat(200 << 10).as_str()])).await;
     assert_eq!(kind, ErrorKind::TooBig);
     assert!(message.contains("/bin/true"), "{message}");
@@ -231,8 +237,8 @@ async fn each_reason_not_to_start_is_told_from_the_others() {
 fn a_host_that_is_out_of_something_is_no_fault_of_the_program() {
     let plan = plan("/bin/true", &[]);
     for errno in [libc::EMFILE, libc::ENFILE, libc::EAGAIN, libc::ENOMEM] {
-        let error = SpawnError::of(&plan, std::io::Error::from_raw_os_error(errno));
-        let failure = WireError::from(error);
+        let error = std::io::Error::from_raw_os_error(errno);
+        let failure = WireError::from(SpawnError::at(&plan, Failed::at_clone(error)));
         assert_eq!(failure.kind, ErrorKind::Resources);
         assert!(failure.retry_after_ms.is_some());
     }

@@ -7,7 +7,7 @@ use rcmd_protocol::signal::Signal;
 use rustix::process::{Signal as KernelSignal, kill_process};
 
 use super::*;
-use crate::process::{ProcessExit, SPAWNERS, TreeKill};
+use crate::process::{ProcessExit, TreeKill, spawn};
 
 over_both! {
     a_command_is_killed,
@@ -189,12 +189,12 @@ async fn a_kill_waits_for_no_start() {
     let processes = processes();
     let mut started = start(&processes, &shell("echo ready; exec sleep 600")).await;
     assert_eq!(started.line().await, "ready");
-    // Every thread that starts processes waits, as it does for a file that is far away.
+    // Every thread that starts processes waits.
     let (go_on, far_away) = std::sync::mpsc::channel::<()>();
     let far_away = std::sync::Arc::new(std::sync::Mutex::new(far_away));
-    for _ in 0..SPAWNERS {
+    for _ in 0..spawn::THREADS {
         let far_away = std::sync::Arc::clone(&far_away);
-        processes.spawner.submit(move |_| _ = far_away.lock().unwrap().recv());
+        processes.starter.occupy(move || _ = far_away.lock().unwrap().recv());
     }
     let kill = timeout(DEADLINE, started.process.tree().kill()).await.expect("a kill in time");
     assert_eq!(kill, TreeKill { killed: 1, left: Vec::new() });

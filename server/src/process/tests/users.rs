@@ -20,7 +20,7 @@ over_both! {
 }
 
 /// Nobody, with two groups; none without the right to become that.
-fn nobody() -> Option<Credentials> {
+pub(super) fn nobody() -> Option<Credentials> {
     if nix::unistd::geteuid().is_root() {
         return Some(Credentials { uid: 65_534, gid: 65_533, groups: vec![7, 9] });
     }
@@ -29,7 +29,7 @@ fn nobody() -> Option<Credentials> {
     None
 }
 
-fn as_nobody(program: &str, args: &[&str]) -> Option<Plan> {
+pub(super) fn as_nobody(program: &str, args: &[&str]) -> Option<Plan> {
     Some(Plan { credentials: Some(nobody()?), ..plan(program, args) })
 }
 
@@ -66,7 +66,9 @@ async fn nothing_but_its_three_descriptors_and_its_environment_is_given() {
 }
 
 async fn kind_of(plan: &Plan) -> ErrorKind {
-    let failure = WireError::from(processes().spawn(plan).await.expect_err("it can't start"));
+    let failure = WireError::from(
+        processes().spawn(plan, IDENTITY, &CALLED_OFF_NEVER).await.expect_err("it can't start"),
+    );
     assert!(failure.hint.is_some());
     failure.kind
 }

@@ -5,9 +5,9 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use rustix::process::Pid;
+use rustix::process::{Pid, RawPid};
 
-use super::search::TreeKill;
+use super::search::{Survivor, TreeKill};
 use crate::process::{cgroup::Lease, children::Leader, workers::Workers};
 
 /// Threads that end trees. A kill blocks for what there is to kill (7 ms of 200 processes); one that
@@ -17,7 +17,7 @@ const THREADS: usize = 2;
 /// Ends what lives in cgroups, on threads of its own: no start waits for a kill, and no kill for a start.
 #[derive(Clone, Debug)]
 pub(in crate::process) struct CgroupKiller {
-    workers: Workers<()>,
+    workers: Workers,
 }
 
 /// A tree that lives in a cgroup.
@@ -35,7 +35,7 @@ impl CgroupKiller {
     /// # Errors
     /// When the host has none to give.
     pub(in crate::process) fn start() -> io::Result<Self> {
-        Ok(Self { workers: Workers::start("killer", THREADS, || ())? })
+        Ok(Self { workers: Workers::start("killer", THREADS)? })
     }
 }
 
@@ -51,9 +51,9 @@ impl CgroupTree {
     pub(super) async fn kill(&self) -> TreeKill {
         let Some(lease) = self.lease.upgrade() else { return TreeKill::default() };
         let killing = Arc::clone(&lease);
-        match self.killer.workers.run(move |()| killing.kill()).await {
-            Some(Ok(killed)) => TreeKill { killed, left: lease.emptied().await },
-            Some(Err(left)) => TreeKill { killed: 0, left },
+        match self.killer.workers.run(move || killing.kill()).await {
+            Some(Ok(killed)) => TreeKill { killed, left: survivors(lease.emptied().await) },
+            Some(Err(left)) => TreeKill { killed: 0, left: survivors(left) },
             None => TreeKill::default(),
         }
     }
@@ -61,8 +61,10 @@ impl CgroupTree {
     /// Sends SIGTERM once to each process in it outside of the process group, soon.
     pub(super) fn terminate(&self) {
         let (lease, group) = (self.lease.clone(), self.group);
-        self.killer
-            .workers
-            .submit(move |()| _ = lease.upgrade().map(|lease| lease.terminate(group)));
+        self.killer.workers.submit(move || _ = lease.upgrade().map(|lease| lease.terminate(group)));
     }
+}
+
+fn survivors(pids: Vec<RawPid>) -> Vec<Survivor> {
+    pids.into_iter().map(Survivor::of).collect()
 }

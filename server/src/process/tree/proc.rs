@@ -17,7 +17,7 @@ use rustix::{
 };
 use tokio::sync::oneshot;
 
-use super::search::{self, TreeKill, TreeSearch, TreeSignal};
+use super::search::{self, Survivor, TreeKill, TreeSearch, TreeSignal};
 use crate::process::children::{self, Leader};
 
 /// Time given to what was killed before it is looked for again.
@@ -69,7 +69,7 @@ impl ProcTree {
         let (answer, answered) = oneshot::channel();
         // The thread ends after all who could ask; if it is gone all the same, nothing was done.
         let _ = self.killer.orders.send(Order::Kill(self.search(), answer));
-        let left = vec![self.leader.pid().as_raw_pid()];
+        let left = vec![Survivor::of(self.leader.pid().as_raw_pid())];
         answered.await.unwrap_or(TreeKill { killed: 0, left })
     }
 

@@ -9,6 +9,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt,
     time::{Duration, Instant},
 };
 
@@ -27,6 +28,8 @@ use crate::process::{
 /// Time after which a kill gives up: what has not died by then waits in the kernel, or runs as
 /// somebody else.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Time after which a kill gives up that the kernel refuses: what is left is somebody else's.
+const REFUSED: Duration = Duration::from_secs(1);
 /// Passes without a living process of the job after which it counts as gone although orphans, of
 /// other jobs it seems, keep coming.
 const CALM: u32 = 50;
@@ -38,9 +41,33 @@ const DYING: usize = 64;
 pub struct TreeKill {
     /// How many processes were sent SIGKILL.
     pub killed: usize,
-    /// The pids of those that still live, and why is not known: they wait in the kernel, or run as
-    /// somebody else.
-    pub left: Vec<RawPid>,
+    /// Those that still live, and why is not known: they wait in the kernel, or run as somebody else.
+    pub left: Vec<Survivor>,
+}
+
+/// A process that could not be killed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Survivor {
+    /// Its number.
+    pub pid: RawPid,
+    /// The number of the user that it runs as, if it could be seen.
+    pub user: Option<u32>,
+}
+
+impl Survivor {
+    /// Looks whom a process runs as.
+    pub(in crate::process) fn of(pid: RawPid) -> Self {
+        Self { pid, user: proc_fs::user(pid) }
+    }
+}
+
+impl fmt::Display for Survivor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.user {
+            Some(user) => write!(f, "process {} of user {user}", self.pid),
+            None => write!(f, "process {}", self.pid),
+        }
+    }
 }
 
 /// The search for the processes of one job, over one pass or many.
@@ -52,8 +79,10 @@ pub(in crate::process) struct TreeSearch {
     sessions: HashSet<RawPid>,
     killed: HashSet<(Pid, u64)>,
     left: Vec<RawPid>,
+    /// How many of these may not be signalled.
+    refused: usize,
     calm: u32,
-    until: Instant,
+    began: Instant,
 }
 
 /// What a pass does to what it finds.
@@ -92,16 +121,19 @@ impl TreeSearch {
             sessions: HashSet::new(),
             killed: HashSet::new(),
             left: Vec::new(),
+            refused: 0,
             calm: 0,
-            until: Instant::now() + PATIENCE,
+            began: Instant::now(),
         }
     }
 
     /// Returns the result, when the tree is gone or the time is over.
     pub(in crate::process) fn result(&self, quiet: bool) -> Option<TreeKill> {
         let gone = self.left.is_empty() && (quiet || self.calm >= CALM);
-        let over = gone || Instant::now() >= self.until || !self.leader.is_ours();
-        over.then(|| TreeKill { killed: self.killed.len(), left: self.left.clone() })
+        let patience = if self.refused < self.left.len() { PATIENCE } else { REFUSED };
+        let over = gone || self.began.elapsed() >= patience || !self.leader.is_ours();
+        let left = || self.left.iter().copied().map(Survivor::of).collect();
+        over.then(|| TreeKill { killed: self.killed.len(), left: left() })
     }
 }
 
@@ -159,6 +191,7 @@ impl Pass<'_> {
     fn begin(&mut self) {
         for search in &mut *self.searches {
             search.left.clear();
+            search.refused = 0;
             if self.blow == TreeSignal::Kill {
                 // Its processes fork no more, and keep their parents, while they are looked at.
                 let _ = search.leader.signal(Signal::STOP);
@@ -222,11 +255,15 @@ impl Pass<'_> {
         let children = below(&stat, Some(at));
         // A process that is gone by now is of no interest; one that can't be killed is.
         search.left.push(stat.pid.as_raw_pid());
-        if pidfd_send_signal(&pidfd, Signal::KILL).is_ok() {
-            search.killed.insert((stat.pid, stat.start));
-            if self.dying.len() < DYING {
-                self.dying.push(pidfd);
+        match pidfd_send_signal(&pidfd, Signal::KILL) {
+            Ok(()) => {
+                search.killed.insert((stat.pid, stat.start));
+                if self.dying.len() < DYING {
+                    self.dying.push(pidfd);
+                }
             }
+            Err(Errno::PERM) => search.refused += 1,
+            Err(_) => {}
         }
         children
     }
