@@ -143,6 +143,7 @@ impl SpawnError {
                 return Self::Resources { path, what: "room for a process", error };
             }
             Stage::Exec => return Self::of_exec(path, error, &seen),
+            Stage::Keyring => "a session keyring of its own",
             Stage::Privileges => "giving up capabilities",
             Stage::Groups => "setgroups",
             Stage::Group => "setresgid",

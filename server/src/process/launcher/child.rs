@@ -70,6 +70,7 @@ unsafe fn run(image: &Image) -> Step<std::convert::Infallible> {
         };
         descriptors(image)?;
         if let Some(credentials) = &image.credentials {
+            leave_keyring()?;
             become_user(credentials)?;
         }
         if image.no_new_privs {
@@ -123,6 +124,21 @@ unsafe fn descriptors(image: &Image) -> Step {
         }
     }
     Ok(())
+}
+
+/// A session keyring of its own instead of the server's, which whoever has it may read
+/// (session-keyring(7)). Made while it is root, whose quota the user can't have used up.
+///
+/// # Safety
+/// The one of [`run`].
+unsafe fn leave_keyring() -> Step {
+    let (join, anonymous) = (libc::KEYCTL_JOIN_SESSION_KEYRING, ptr::null::<u8>());
+    // SAFETY: numbers, and no name.
+    match unsafe { call!(Stage::Keyring, SYS_keyctl, join, anonymous) } {
+        // A kernel without keys, or one that is kept from the server and so from its commands.
+        Ok(_) | Err((_, libc::ENOSYS | libc::EPERM)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Groups, group, user, in this order, and then looks that there is no way back. For all but root

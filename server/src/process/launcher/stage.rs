@@ -23,6 +23,8 @@ pub(in crate::process) enum Stage {
     Session,
     /// Its three descriptors.
     Descriptors,
+    /// A session keyring of its own.
+    Keyring,
     /// Capabilities and no_new_privs.
     Privileges,
     /// setgroups(2).
@@ -40,10 +42,11 @@ pub(in crate::process) enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Clone,
         Self::Session,
         Self::Descriptors,
+        Self::Keyring,
         Self::Privileges,
         Self::Groups,
         Self::Group,

@@ -1,7 +1,9 @@
 //! Commands of another user: what they are, and what they can't become again.
+#![allow(unsafe_code)]
 
 use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _};
 
+use nix::libc;
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use super::*;
@@ -17,6 +19,7 @@ over_both! {
     no_terminal_is_in_reach,
     another_users_tree_is_killed,
     a_user_never_looks_into_the_memory_that_its_child_shares,
+    another_user_has_a_session_keyring_of_its_own,
 }
 
 /// Nobody, with two groups; none without the right to become that.
@@ -134,4 +137,50 @@ async fn a_user_never_looks_into_the_memory_that_its_child_shares() {
     // thread's child may share the memory at that moment.
     let dumpable = rustix::process::dumpable_behavior().unwrap();
     assert_ne!(dumpable, rustix::process::DumpableBehavior::Dumpable);
+}
+
+/// Gives this process a session keyring with a key in it. It goes with the thread, which starts nothing
+/// itself: the keyring is the one that new threads get.
+fn key_in_the_session_keyring(name: &std::ffi::CStr) -> Result<(), std::io::Error> {
+    let (join, session) = (libc::KEYCTL_JOIN_SESSION_KEYRING, libc::KEY_SPEC_SESSION_KEYRING);
+    let (kind, secret) = (c"user", c"secret");
+    // SAFETY: strings that end, and a payload of the length that is said.
+    let done = unsafe {
+        libc::syscall(libc::SYS_keyctl, join, std::ptr::null::<u8>()) >= 0
+            && libc::syscall(
+                libc::SYS_add_key,
+                kind.as_ptr(),
+                name.as_ptr(),
+                secret.as_ptr(),
+                6_usize,
+                session,
+            ) >= 0
+    };
+    if done { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+async fn another_user_has_a_session_keyring_of_its_own() {
+    if nobody().is_none() {
+        return;
+    }
+    // The keyring is that of a thread, so that the server is one whose threads begin with it.
+    let way = WAY.get();
+    let seen = std::thread::spawn(move || {
+        key_in_the_session_keyring(c"rcmd:secret")?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let seen = WAY.scope(way, async {
+            let processes = processes();
+            let own = output_of(&processes, &plan("/bin/cat", &["/proc/keys"])).await;
+            let other = as_nobody("/bin/cat", &["/proc/keys"]).unwrap();
+            [own, output_of(&processes, &other).await]
+        });
+        Ok::<_, std::io::Error>(runtime.block_on(seen))
+    });
+    match seen.join().unwrap() {
+        Ok([own, other]) => {
+            assert!(own.contains("rcmd:secret"), "{own}");
+            assert!(!other.contains("rcmd:secret"), "{other}");
+        }
+        Err(error) => println!("skipped: needs keyrings: {error}"),
+    }
 }
