@@ -1,7 +1,8 @@
 //! Starting a process by clone3(2), without the C library between clone and exec.
 //!
 //! The child shares the server's memory until it executes (CLONE_VM), which spares it a copy of the page
-//! tables, and the server goes on meanwhile. So it must allocate nothing, take no lock and call nothing
+//! tables, and the server goes on meanwhile. Only where its user could look into it ([`is_exposed`]) it
+//! gets a copy. So it must allocate nothing, take no lock and call nothing
 //! that does: all it needs lies in an [`Image`], with a stack of its own, and it makes system calls
 //! without the C library, whose set*id functions would signal all threads of the server.
 //!
@@ -18,7 +19,7 @@ mod stage;
 mod stuck;
 mod syscall;
 
-use std::{io, sync::Arc};
+use std::{fs, io, sync::Arc};
 
 use nix::{
     libc,
@@ -93,7 +94,9 @@ impl Launch {
     /// # Errors
     /// Why there is none.
     pub(super) fn start(self, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
-        let Self { image, _given, report } = self;
+        let Self { mut image, _given, report } = self;
+        image.own_memory =
+            image.credentials.as_ref().is_some_and(|user| user.uid != 0) && is_exposed();
         let image = Arc::new(image);
         let mut pidfd: RawFd = -1;
         // A handler of the server's would run in the child.
@@ -117,6 +120,13 @@ impl Launch {
         let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
         Ok(Cloned { pid, pidfd, image, report })
     }
+}
+
+/// Returns whether the kernel lets a process that has changed its user be looked into by that user
+/// (`fs.suid_dumpable` is 1, proc_sys_fs(5)): then no such process may share the server's memory. What
+/// can't be read is taken for that.
+pub(super) fn is_exposed() -> bool {
+    fs::read("/proc/sys/fs/suid_dumpable").map_or(true, |value| value.trim_ascii() == b"1")
 }
 
 /// Waits until a child executes its program or has ended, and returns how it failed, if it did. It is in

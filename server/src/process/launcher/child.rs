@@ -71,7 +71,7 @@ unsafe fn run(image: &Image) -> Step<std::convert::Infallible> {
         descriptors(image)?;
         if let Some(credentials) = &image.credentials {
             leave_keyring()?;
-            become_user(credentials)?;
+            become_user(credentials, image.own_memory)?;
         }
         if image.no_new_privs {
             call!(Stage::Privileges, SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)?;
@@ -144,10 +144,16 @@ unsafe fn leave_keyring() -> Step {
 /// Groups, group, user, in this order, and then looks that there is no way back. For all but root
 /// capabilities go with it, also those that a program could be given by its file.
 ///
+/// With memory of its own (`fs.suid_dumpable` is 1) the kernel lets a process be looked into by its user
+/// when it has changed its numbers, and this one has a copy of the server's memory. The saved user ID
+/// stays root's until that is forbidden again: with it nobody but root may look (ptrace(2)), and giving
+/// it up changes nothing of what is allowed.
+///
 /// # Safety
 /// The one of [`run`].
-unsafe fn become_user(credentials: &Credentials) -> Step {
+unsafe fn become_user(credentials: &Credentials, own_memory: bool) -> Step {
     let Credentials { uid, gid, groups } = credentials;
+    let saved = if own_memory { 0 } else { *uid };
     // SAFETY: raw calls, which change this process alone; `groups` is that many numbers.
     unsafe {
         if *uid != 0 {
@@ -155,7 +161,7 @@ unsafe fn become_user(credentials: &Credentials) -> Step {
         }
         call!(Stage::Groups, SYS_setgroups, groups.len(), groups.as_ptr())?;
         call!(Stage::Group, SYS_setresgid, *gid, *gid, *gid)?;
-        call!(Stage::User, SYS_setresuid, *uid, *uid, *uid)?;
+        call!(Stage::User, SYS_setresuid, *uid, *uid, saved)?;
         if *uid == 0 {
             return Ok(());
         }
@@ -165,6 +171,10 @@ unsafe fn become_user(credentials: &Credentials) -> Step {
         let sets = [0_u32; 6];
         call!(Stage::Privileges, SYS_capset, header.as_ptr(), sets.as_ptr())?;
         let keep = u32::MAX;
+        if own_memory {
+            call!(Stage::Privileges, SYS_prctl, libc::PR_SET_DUMPABLE, 0, 0, 0, 0)?;
+            call!(Stage::User, SYS_setresuid, keep, keep, *uid)?;
+        }
         let back = call!(Stage::Regained, SYS_setresuid, 0, 0, 0).is_ok()
             || call!(Stage::Regained, SYS_setresuid, keep, 0, keep).is_ok()
             || (*gid != 0 && call!(Stage::Regained, SYS_setresgid, 0, 0, 0).is_ok());

@@ -38,7 +38,7 @@ pub(super) unsafe fn clone3(
 ) -> io::Result<Pid> {
     // SAFETY: all zeroes is a valid clone_args: no flags, nowhere to write to.
     let mut args: libc::clone_args = unsafe { mem::zeroed() };
-    args.flags = flags() as u64 | CLONE_CLEAR_SIGHAND;
+    args.flags = flags(image) as u64 | CLONE_CLEAR_SIGHAND;
     args.pidfd = ptr::from_mut(pidfd) as u64;
     args.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
     args.stack = image.stack.as_ptr() as u64;
@@ -64,7 +64,7 @@ pub(super) unsafe fn clone3(
 /// # Safety
 /// That of [`clone3`].
 pub(super) unsafe fn clone(image: &Image, pidfd: &mut RawFd) -> io::Result<Pid> {
-    let flags = flags() | libc::SIGCHLD.cast_unsigned() as usize;
+    let flags = flags(image) | libc::SIGCHLD.cast_unsigned() as usize;
     let top = image.stack.as_ptr_range().end;
     // SAFETY: as in `clone3`; the third argument is where the pidfd goes (clone(2)).
     unsafe {
@@ -78,8 +78,9 @@ pub(super) unsafe fn clone(image: &Image, pidfd: &mut RawFd) -> io::Result<Pid> 
 
 /// The server goes on while the child is in its memory: a parent that waited (CLONE_VFORK) would wait as
 /// long as the child does for a file system.
-fn flags() -> usize {
-    (libc::CLONE_VM | libc::CLONE_PIDFD).cast_unsigned() as usize
+fn flags(image: &Image) -> usize {
+    let memory = if image.own_memory { 0 } else { libc::CLONE_VM };
+    (memory | libc::CLONE_PIDFD).cast_unsigned() as usize
 }
 
 /// Returns the pid that the system call answers with, or its error.

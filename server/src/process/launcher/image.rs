@@ -30,6 +30,8 @@ pub(in crate::process) struct Image {
     pub(super) envp: Vec<*const c_char>,
     pub(super) credentials: Option<Credentials>,
     pub(super) no_new_privs: bool,
+    /// Whether the child gets a copy of the server's memory instead of sharing it.
+    pub(super) own_memory: bool,
     /// Its standard input, output and error.
     pub(super) fds: [RawFd; 3],
     /// Where it tells what failed; its end says that the program is executing.
@@ -90,6 +92,7 @@ impl Image {
             envp,
             credentials: plan.credentials.clone(),
             no_new_privs: plan.no_new_privs,
+            own_memory: false,
             fds,
             report,
             closed: all_but([Some(report), sealed, folder].into_iter().flatten()),

@@ -1,12 +1,16 @@
 //! Commands of another user: what they are, and what they can't become again.
 #![allow(unsafe_code)]
 
-use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _};
+use std::{collections::BTreeMap, fs::File, os::unix::fs::PermissionsExt as _};
 
 use nix::libc;
 use rcmd_protocol::outcome::{ErrorKind, WireError};
+use rustix::fs::{FlockOperation, flock};
 
-use super::*;
+use super::{
+    stuck::{LeasedProgram, waiting_in},
+    *,
+};
 use crate::process::Credentials;
 
 over_both! {
@@ -19,6 +23,7 @@ over_both! {
     no_terminal_is_in_reach,
     another_users_tree_is_killed,
     a_user_never_looks_into_the_memory_that_its_child_shares,
+    a_user_looks_into_no_child_that_has_not_executed_its_program,
     another_user_has_a_session_keyring_of_its_own,
 }
 
@@ -132,11 +137,82 @@ async fn another_users_tree_is_killed() {
 
 async fn a_user_never_looks_into_the_memory_that_its_child_shares() {
     let Some(plan) = as_nobody("/bin/true", &[]) else { return };
+    let (_sysctl, value) = SuidDumpable::hold();
+    if value == "1" {
+        println!("skipped: fs.suid_dumpable is 1");
+        return;
+    }
     output_of(&processes(), &plan).await;
     // The kernel took it away when the child changed its user, and nobody may give it back: another
     // thread's child may share the memory at that moment.
     let dumpable = rustix::process::dumpable_behavior().unwrap();
     assert_ne!(dumpable, rustix::process::DumpableBehavior::Dumpable);
+}
+
+const SUID_DUMPABLE: &str = "/proc/sys/fs/suid_dumpable";
+
+/// The host's `fs.suid_dumpable`, which is everybody's: a test that counts on it holds it, and one that
+/// changes it has it alone, and puts it back.
+struct SuidDumpable {
+    _locked: File,
+    before: Option<String>,
+}
+
+impl SuidDumpable {
+    fn hold() -> (Self, String) {
+        let file = File::open(SUID_DUMPABLE).unwrap();
+        flock(&file, FlockOperation::LockShared).unwrap();
+        (Self { _locked: file, before: None }, value())
+    }
+
+    /// None where it can't be changed.
+    fn change() -> Option<Self> {
+        let file = File::open(SUID_DUMPABLE).unwrap();
+        flock(&file, FlockOperation::LockExclusive).unwrap();
+        let before = value();
+        let before = std::fs::write(SUID_DUMPABLE, &before).ok().map(|()| before)?;
+        Some(Self { _locked: file, before: Some(before) })
+    }
+
+    fn set(&self, value: &str) {
+        std::fs::write(SUID_DUMPABLE, value).unwrap();
+    }
+}
+
+impl Drop for SuidDumpable {
+    fn drop(&mut self) {
+        self.before.iter().for_each(|before| self.set(before));
+    }
+}
+
+fn value() -> String {
+    std::fs::read_to_string(SUID_DUMPABLE).unwrap().trim().to_owned()
+}
+
+async fn a_user_looks_into_no_child_that_has_not_executed_its_program() {
+    let Some(credentials) = nobody() else { return };
+    let Some(sysctl) = SuidDumpable::change() else {
+        println!("skipped: needs a writable fs.suid_dumpable");
+        return;
+    };
+    for value in ["0", "1", "2"] {
+        sysctl.set(value);
+        let leased = LeasedProgram::new();
+        let processes = processes();
+        let start = Plan { credentials: Some(credentials.clone()), ..leased.plan() };
+        let starting = processes.spawn(&start, IDENTITY, &CALLED_OFF_NEVER);
+        let looking = async {
+            let child = waiting_in(leased.folder()).await;
+            // The descriptor of its memory is given to whoever may trace it (proc_pid_mem(5)).
+            let line = format!("(: </proc/{child}/mem) 2>/dev/null && echo readable; echo looked");
+            let look = as_nobody("/bin/sh", &["-c", &line]).unwrap();
+            output_of(&processes, &look).await
+        };
+        tokio::select! {
+            started = starting => panic!("{value}: {:?}", started.map(|process| process.pid())),
+            seen = looking => assert_eq!(seen, "looked\n", "fs.suid_dumpable is {value}"),
+        }
+    }
 }
 
 /// Gives this process a session keyring with a key in it. It goes with the thread, which starts nothing
