@@ -31,9 +31,70 @@ pub fn span(seconds: u64) -> String {
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
+/// The units of a span of time. A month and a year are none: their length is a matter of opinion, and
+/// `5M` is what people type who mean minutes.
+const UNITS: &[&str] = &[
+    "ns", "nsec", "nanos", "us", "usec", "ms", "msec", "millis", "s", "sec", "secs", "second",
+    "seconds", "m", "min", "mins", "minute", "minutes", "h", "hr", "hrs", "hour", "hours", "d",
+    "day", "days", "w", "wk", "wks", "week", "weeks",
+];
+/// Bytes of a span, and digits of a number in it, that are read: past them the sum could be more than
+/// can be held.
+const SPAN_BYTES: usize = 64;
+const SPAN_DIGITS: usize = 12;
+
+/// Reads a span of time, such as `90s`, `24h` or `1h 30m`.
+///
+/// # Errors
+/// Returns what to write instead.
+pub fn parse_span(text: &str) -> Result<Duration, String> {
+    const WRITE: &str = "write a number with a unit, such as 30s, 5m or 1h 30m";
+    let text = text.trim();
+    let mut units = text.split(|c: char| !c.is_alphabetic()).filter(|unit| !unit.is_empty());
+    match units.find(|unit| !UNITS.contains(unit)) {
+        None => {}
+        Some("M") => {
+            let minutes = text.replace('M', "m");
+            return Err(format!(
+                "M is no unit here: write {minutes} for minutes, or a number of days such as 150d for months"
+            ));
+        }
+        Some(unit) if UNITS.contains(&&*unit.to_lowercase()) => {
+            return Err(format!("units are written small: {}", text.to_lowercase()));
+        }
+        Some(unit) => return Err(format!("{unit:?} is no unit here; {WRITE}")),
+    }
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit());
+    if text.len() > SPAN_BYTES || numbers.any(|digits| digits.len() > SPAN_DIGITS) {
+        return Err("it is too long to be counted".to_owned());
+    }
+    humantime::parse_duration(text).map_err(|_| WRITE.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_in_a_unit_of_another_program_is_refused_by_name() {
+        let refused = |text| parse_span(text).unwrap_err();
+        assert!(refused("5M").contains("write 5m for minutes"), "{}", refused("5M"));
+        assert!(refused("1H").ends_with("1h") && refused("30S").ends_with("30s"));
+        assert!(refused("2months").contains("\"months\"") && refused("1y").contains("\"y\""));
+        for text in ["", "s", "5:30", "5 parsecs", "PT5M", "-1s", "1e3s"] {
+            assert!(parse_span(text).is_err(), "{text}");
+        }
+        assert_eq!(parse_span(" 1h 30m "), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_span("2w"), parse_span("14days"));
+    }
+
+    #[test]
+    fn no_span_is_more_than_can_be_held() {
+        for text in ["18446744073709551615s 500ms 500ms", "999999999999999w", &"1h ".repeat(1000)] {
+            assert!(parse_span(text).is_err(), "{text}");
+        }
+        assert!(parse_span("999999999999w 999999999999w 999999999999w 999999999999w").is_ok());
+    }
 
     #[test]
     fn spans_are_told_in_the_unit_that_people_use() {

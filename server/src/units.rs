@@ -3,6 +3,7 @@
 
 use std::{cmp::Ordering, fmt, time::Duration};
 
+use rcmd_certs::clock;
 use serde::{Deserialize, Deserializer, de::Error};
 
 /// Longest span of any limit.
@@ -15,7 +16,7 @@ pub struct Span(pub Duration);
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text).map(Self).map_err(|error| {
+        clock::parse_span(&text).map(Self).map_err(|error| {
             D::Error::custom(format_args!("{text:?} is no span of time, such as \"90s\": {error}"))
         })
     }
@@ -84,7 +85,7 @@ impl Rate {
         let burst = count.trim().parse().ok().filter(|&count| count > 0)?;
         let span = span.trim();
         let bare = span.starts_with(|first: char| first.is_ascii_alphabetic());
-        let span = humantime::parse_duration(&format!("{}{span}", if bare { "1" } else { "" }));
+        let span = clock::parse_span(&format!("{}{span}", if bare { "1" } else { "" }));
         let interval: Duration = span.ok().filter(|&span| span <= DAY)? / burst;
         (!interval.is_zero()).then_some(Self { interval, burst })
     }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use rcmd_certs::{Layout, signature::VerifyingKey};
+use rcmd_certs::{Layout, clock, signature::VerifyingKey};
 use rcmd_protocol::ids::AuditHead;
 
 use crate::audit::{
@@ -156,6 +156,6 @@ fn since(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse() {
         return Ok(time);
     }
-    let span = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let span = clock::parse_span(text)?;
     Timestamp::now().checked_sub(span).map_err(|error| error.to_string())
 }

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use rcmd_certs::{
+    clock,
     enroll::token::is_address,
     files::{self, shown},
     text::printable,
@@ -98,7 +99,7 @@ fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error
 pub fn parse_span(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_secs(3653 * DAY);
 
-    let span = humantime::parse_duration(text.trim())
+    let span = clock::parse_span(text)
         .map_err(|error| format!("`{}` is no duration: {error}", printable(text)))?;
     if (Duration::from_secs(1)..=LONGEST).contains(&span) {
         Ok(span)

@@ -1,0 +1,78 @@
+//! Servers that hold their clients: what they say is believed for a while, and no longer.
+
+use std::time::Duration;
+
+use rcmd_tests::raw::{RawServer, frame};
+use rcmd_tests::{RunningClient, World};
+use serde_json::json;
+
+/// From the end of a time limit to when its host is late, and to when its client leaves.
+const SLACK: Duration = Duration::from_secs(30);
+
+/// A client of this server that asks for a command with a limit of a second.
+fn limited(world: &World, server: &RawServer) -> RunningClient {
+    let client = world.exec(["sleep", "9"]).options(["-n", "--timeout", "1s"]);
+    client.target(server.address().to_string()).with_result().spawn()
+}
+
+/// What a server says at first, with this grace, to a client that has sent its hello and a start.
+fn greeting(grace_ms: u64) -> Vec<u8> {
+    let hello = json!({
+        "type": "hello", "agent": "hostile", "capabilities": ["exec"], "instance": "ab".repeat(16),
+        "grace_ms": grace_ms, "retain_ms": 600_000, "keepalive_ms": 15_000,
+    });
+    let started = json!({
+        "type": "started", "ch": 1, "job": "0123456789abcdef", "digest": "sha256", "started_at": 1,
+    });
+    [frame(&hello, &[]), frame(&started, &[])].concat()
+}
+
+fn assert_left(client: RunningClient) {
+    let done = client.wait();
+    let result = done.result();
+    assert_eq!((done.code(), &result["outcome"]), (255, &json!("unknown")), "{}", done.story());
+    assert_eq!(result["error"]["kind"], "lost", "{result}");
+    assert!(done.elapsed >= SLACK, "{:?}", done.elapsed);
+}
+
+#[test]
+fn a_server_that_does_not_keep_the_time_limit_is_left() {
+    let world = World::builder().prepare();
+    let server = RawServer::of(&world);
+    let client = limited(&world, &server);
+    let mut peer = server.accept().unwrap();
+    peer.expect_frame("hello");
+    peer.expect_frame("start");
+    peer.send(&greeting(10_000)).unwrap();
+    let mut cancelled = false;
+    // It answers all that it is asked, and nothing more.
+    while let Ok(Some((header, _))) = peer.read_frame() {
+        match header["type"].as_str() {
+            Some("ping") => {
+                let pong = json!({"type": "pong", "number": header["number"]});
+                // The client may have left.
+                let _ = peer.send(&frame(&pong, &[]));
+            }
+            Some("cancel") => cancelled = true,
+            _ => {}
+        }
+    }
+    assert!(cancelled);
+    assert_left(client);
+}
+
+#[test]
+fn a_grace_without_end_holds_no_client_whose_command_has_a_limit() {
+    let world = World::builder().prepare();
+    let server = RawServer::of(&world);
+    let client = limited(&world, &server);
+    let mut peer = server.accept().unwrap();
+    peer.expect_frame("hello");
+    peer.expect_frame("start");
+    peer.send(&greeting((1 << 53) - 1)).unwrap();
+    // Who answers has read what came before.
+    peer.send(&frame(&json!({"type": "ping", "number": 7}), &[])).unwrap();
+    peer.expect_frame("pong");
+    drop((peer, server));
+    assert_left(client);
+}
