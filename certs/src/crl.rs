@@ -8,7 +8,7 @@ mod accept;
 mod set;
 
 pub use accept::CrlRefused;
-pub use set::{Crl, CrlError, CrlSet};
+pub use set::{Crl, CrlError, CrlSet, MAX_LIST_FILE};
 
 #[cfg(test)]
 mod tests;

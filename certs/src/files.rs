@@ -35,9 +35,14 @@ pub enum FileError {
     /// A folder, device, pipe or socket where a file should be.
     #[error("{} is not a regular file", shown(.0))]
     NotRegular(PathBuf),
-    /// Larger than [`MAX_FILE`].
-    #[error("{} is larger than {MAX_FILE} bytes; a PEM file is not", shown(.0))]
-    TooLarge(PathBuf),
+    /// Larger than a file of its kind can be.
+    #[error("{} is larger than {limit} bytes; a file of its kind is not", shown(path))]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The bytes that it may have.
+        limit: u64,
+    },
     /// A private key that others can read, or a folder of keys that others can enter.
     #[error(
         "others may use {} (mode {mode:04o}); keep it to yourself: chmod {remedy} {}",
@@ -103,7 +108,15 @@ pub fn shown(path: &Path) -> String {
 /// [`FileError`] if it is missing, unreadable, no regular file, larger than [`MAX_FILE`], or
 /// writable by anybody.
 pub fn read_public(path: &Path) -> Result<Vec<u8>, FileError> {
-    read_checked(path, |metadata| {
+    read_public_up_to(path, MAX_FILE)
+}
+
+/// Reads a public file that may have `limit` bytes.
+///
+/// # Errors
+/// As [`read_public`], with this limit.
+pub fn read_public_up_to(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    read_checked(path, limit, |metadata| {
         let mode = metadata.mode() & 0o7777;
         if mode & 0o002 != 0 {
             return Err(FileError::WorldWritable { path: path.to_owned(), mode });
@@ -118,7 +131,7 @@ pub fn read_public(path: &Path) -> Result<Vec<u8>, FileError> {
 /// As [`read_public`]; also if anybody but its owner may read or write it, or if its owner is
 /// neither this process's user nor root.
 pub fn read_private(path: &Path) -> Result<Vec<u8>, FileError> {
-    read_checked(path, |metadata| {
+    read_checked(path, MAX_FILE, |metadata| {
         let mode = metadata.mode() & 0o7777;
         if mode & 0o077 != 0 {
             return Err(FileError::TooOpen { path: path.to_owned(), mode, remedy: "600" });
@@ -135,6 +148,7 @@ pub fn read_private(path: &Path) -> Result<Vec<u8>, FileError> {
 /// Opens a file. The checks are made on the open descriptor, so what was checked is what is read.
 fn read_checked(
     path: &Path,
+    limit: u64,
     check: impl FnOnce(&fs::Metadata) -> Result<(), FileError>,
 ) -> Result<Vec<u8>, FileError> {
     let file = OpenOptions::new()
@@ -149,11 +163,11 @@ fn read_checked(
     }
     check(&metadata)?;
     // What the file says of its size is believed up to the limit, and spares reads in small steps.
-    let size = usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or_default();
+    let size = usize::try_from(metadata.len().min(limit)).unwrap_or_default();
     let mut bytes = Vec::with_capacity(size + 1);
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(FileError::io("read", path))?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(FileError::TooLarge(path.to_owned()));
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(FileError::io("read", path))?;
+    if bytes.len() as u64 > limit {
+        return Err(FileError::TooLarge { path: path.to_owned(), limit });
     }
     Ok(bytes)
 }
@@ -338,7 +352,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("sparse");
         File::create(&path).unwrap().set_len(1 << 40).unwrap();
-        assert!(matches!(read_public(&path), Err(FileError::TooLarge(_))));
+        assert!(matches!(read_public(&path), Err(FileError::TooLarge { limit: MAX_FILE, .. })));
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::{
 
 /// The most lists in one file: an authority and its predecessors.
 const MAX_LISTS: usize = 16;
+/// Bytes of a file of lists: what an authority's largest answer (`MAX_RESPONSE` of `enroll::message`)
+/// holds in base64, in the lines of PEM.
+pub const MAX_LIST_FILE: u64 = 5 * 1024 * 1024;
 
 /// One list: which certificates of one issuer are revoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,7 +143,7 @@ impl CrlSet {
     /// # Errors
     /// [`CrlError`] when it cannot be used.
     pub fn load(path: &Path) -> Result<Option<Self>, CrlError> {
-        match files::read_public(path) {
+        match files::read_public_up_to(path, MAX_LIST_FILE) {
             Ok(pem) => Self::from_pem(&pem).map(Some),
             Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error.into()),

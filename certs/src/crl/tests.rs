@@ -11,6 +11,7 @@ use rcgen::{
 };
 
 use super::*;
+use crate::enroll::message::MAX_RESPONSE;
 
 fn list(number: u64, serials: &[&[u8]]) -> Vec<u8> {
     let mut ca = CertificateParams::default();
@@ -89,4 +90,20 @@ proptest::proptest! {
         }
         let _ = Crl::from_der(&der);
     }
+}
+
+#[test]
+fn lists_of_the_largest_answer_are_read_again_from_their_file() {
+    let in_lines = u64::from(MAX_RESPONSE) * 65 / 64 + 16 * 64;
+    assert!(in_lines <= MAX_LIST_FILE, "{in_lines} bytes of PEM");
+
+    let serials: Vec<_> =
+        (0..45_000_u32).map(|n| [&n.to_be_bytes()[..], &[7; 12]].concat()).collect();
+    let serials: Vec<_> = serials.iter().map(Vec::as_slice).collect();
+    let lists = CrlSet::new(vec![Crl::from_der(&list(9, &serials)).unwrap()]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("list.pem");
+    lists.write(&path).unwrap();
+    assert!(std::fs::metadata(&path).unwrap().len() > 2 << 20);
+    assert_eq!(CrlSet::load(&path).unwrap(), Some(lists));
 }

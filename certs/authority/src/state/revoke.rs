@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rcmd_certs::{
+    enroll::message::MAX_RESPONSE,
     files::{self, Existing, NewFile},
     pem::{Der, pem},
     text::printable,
@@ -157,6 +158,7 @@ impl AuthorityState {
             let list = authority.sign_list(number, (now, next_update), &entries)?;
             lists.push(Der(list.to_vec()));
         }
+        check_size(&lists)?;
         let event = Event::Lists { number, revoked: all.len(), next_update: date(next_update) };
         self.journal.add(now, event)?;
         let roots = self.root_keys();
@@ -191,6 +193,20 @@ impl AuthorityState {
     pub(super) fn last_addresses(&self) -> Result<Vec<String>, StateError> {
         Ok(self.store.look(|rows| rows.get(&ADDRESSES, LAST))?.unwrap_or_default())
     }
+}
+
+/// Checks that members can take lists of this size.
+fn check_size(lists: &[Der]) -> Result<(), StateError> {
+    // Beside the lists an answer has the keys of the roots.
+    const MOST: usize = MAX_RESPONSE as usize - 64 * 1024;
+    let bytes: usize = lists.iter().map(|list| list.0.len().div_ceil(3) * 4).sum();
+    if bytes <= MOST {
+        return Ok(());
+    }
+    Err(StateError::Invalid(format!(
+        "the revocation lists would have {bytes} bytes, of which members take {MOST}; nothing was changed. \
+         Certificates leave the lists when they expire: issue shorter ones, or rotate to another root"
+    )))
 }
 
 fn revoke_tokens(
@@ -272,4 +288,27 @@ fn forget(
         rows.remove(&TAKEN, &key)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rcmd_certs::enroll::message::ResponseBody;
+
+    use super::*;
+
+    #[test]
+    fn lists_that_members_could_not_take_are_not_made() {
+        let lists = |bytes: usize| vec![Der(vec![7; bytes / 2]), Der(vec![7; bytes / 2])];
+        let answer = |lists: Vec<Der>| {
+            let roots = Vec::new();
+            let body = ResponseBody::Lists { number: u64::MAX, lists, roots };
+            serde_json::to_vec(&body).unwrap().len()
+        };
+        let largest =
+            (0..4 << 20).rev().step_by(4096).find(|&bytes| check_size(&lists(bytes)).is_ok());
+        let largest = largest.unwrap();
+        assert!(largest > 3_000_000 && answer(lists(largest)) + 32 * 1024 < MAX_RESPONSE as usize);
+        let refused = check_size(&lists(largest + 8192)).unwrap_err().to_string();
+        assert!(refused.contains("nothing was changed"), "{refused}");
+    }
 }
