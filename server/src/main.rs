@@ -55,6 +55,6 @@ fn main() -> ExitCode {
 }
 
 fn serve(options: ServerOptions) -> anyhow::Result<()> {
-    daemon::log::init(options.log_level(), options.log_format);
+    let _log = daemon::log::init(options.log_level(), options.log_format)?;
     daemon::run(Loaded::load(options.dir.as_deref(), options.listen)?)
 }

@@ -20,6 +20,7 @@ const RULES: [Rule; 3] = [
             ("client/cli/src/output/sink.rs", "standard output may block for ever"),
             ("server/src/audit.rs", "syncs the audit"),
             ("server/src/audit/journal.rs", "the journal may block"),
+            ("server/src/daemon/log/queue.rs", "standard error may block for ever"),
             ("server/src/job/idempotency.rs", "syncs keys"),
             ("server/src/process/file_threads.rs", "a file system may hang"),
             ("server/src/process/name_service.rs", "the name service may hang"),
