@@ -13,6 +13,8 @@ pub(crate) mod locks;
 mod pace;
 mod queue;
 pub(crate) mod slots;
+#[cfg(test)]
+mod tests;
 mod throttle;
 
 use std::{
@@ -30,6 +32,16 @@ use crate::{
 use bucket::Bucket;
 use queue::FairQueue;
 pub(crate) use throttle::Backoff;
+
+/// What an identity may ask for that does not run: 256 at once, and then 100 a second, as fast as it is
+/// told `busy`.
+const DENIED: Rate = Rate::new(256, Duration::from_millis(10));
+/// KiB that are recorded of what an identity asks for and does not run: 64 MiB at once, and then 16
+/// KiB/s, which is 1.4 GB a day.
+const RECORDED: Rate = Rate::new(64 * 1024, Duration::from_micros(62_500));
+/// KiB of large requests that an identity has let in, which are recorded whole when they start: 256 MiB at
+/// once, and then 2 MiB/s.
+const SENT: Rate = Rate::new(256 * 1024, Duration::from_nanos(488_281));
 
 /// Hands out slots to run. Some commands run at once, some wait, and others are told when to try
 /// again. Slots go round between identities, so no identity's commands hold up another's.
@@ -92,7 +104,8 @@ impl Admission {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reserves one start against the rate limits and the queue, before any work is done for it.
+    /// Reserves one start, of a request of so many bytes, against the rate limits and the queue, before
+    /// any work is done for it.
     ///
     /// # Errors
     /// `busy`, with the time to try again.
@@ -100,6 +113,7 @@ impl Admission {
         self: &Arc<Self>,
         who: &str,
         quota: &EffectiveQuota,
+        bytes: usize,
     ) -> Result<Entering, WireError> {
         let now = Instant::now();
         let who = self.state(|state| {
@@ -110,8 +124,10 @@ impl Admission {
             let of_host = state.starts.check(rate, now);
             of_peer.map_err(|wait| too_fast("this identity", quota.starts, wait))?;
             of_host.map_err(|wait| too_fast("the host", rate, wait))?;
-            lane.starts.take(quota.starts, now);
-            state.starts.take(rate, now);
+            lane.sent.check(SENT, now).map_err(too_much)?;
+            lane.starts.take(1, quota.starts, now);
+            lane.sent.take(kib(bytes), SENT, now);
+            state.starts.take(1, rate, now);
             Ok::<_, WireError>(state.queue.let_in(who, quota.running))
         })?;
         Ok(Entering { admission: Arc::clone(self), who })
@@ -121,6 +137,51 @@ impl Admission {
     pub(crate) fn refuse(&self, who: &str, quota: &EffectiveQuota) -> Backoff {
         let now = Instant::now();
         self.state(|state| state.queue.lane(who, quota.running).refusals.answer(now))
+    }
+
+    /// Counts that something was asked for and does not run, of which so many bytes were recorded.
+    pub(crate) fn count_denied(&self, who: &str, quota: &EffectiveQuota, bytes: usize) {
+        let now = Instant::now();
+        self.state(|state| {
+            let lane = state.queue.lane(who, quota.running);
+            lane.denied.take(1, DENIED, now);
+            lane.recorded.take(kib(bytes).max(1), RECORDED, now);
+        });
+    }
+
+    /// Returns how long an identity has to wait before it is listened to again, after it asked for too
+    /// much that does not run. That holds on all its connections, which go on one after the other.
+    pub(crate) fn gate(&self, who: &str, quota: &EffectiveQuota) -> Duration {
+        let now = Instant::now();
+        self.state(|state| {
+            let lane = state.queue.lane(who, quota.running);
+            let denied = lane.denied.check(DENIED, now).err().unwrap_or_default();
+            let recorded = lane.recorded.check(RECORDED, now).err().unwrap_or_default();
+            let wait = denied.max(recorded);
+            lane.denied.take(u32::from(!wait.is_zero()), DENIED, now);
+            wait
+        })
+    }
+
+    /// Returns whether a start that is turned away may be recorded on its own; if not, it is counted.
+    pub(crate) fn may_record(&self, who: &str, quota: &EffectiveQuota) -> bool {
+        let now = Instant::now();
+        self.state(|state| {
+            let recorded = &mut state.queue.lane(who, quota.running).recorded;
+            let has_room = recorded.check(RECORDED, now).is_ok();
+            recorded.take(u32::from(has_room), RECORDED, now);
+            has_room
+        })
+    }
+
+    /// Returns whether an identity caused more records lately than others do, so that it gets nothing of
+    /// what is kept for those.
+    pub(crate) fn wrote_much(&self, who: &str, quota: &EffectiveQuota) -> bool {
+        let now = Instant::now();
+        self.state(|state| {
+            let lane = state.queue.lane(who, quota.running);
+            lane.recorded.is_used(RECORDED, now) || lane.sent.is_used(SENT, now)
+        })
     }
 
     /// Returns a slot, if one is free and no command of this identity waits for it.
@@ -245,6 +306,17 @@ fn full(whose: &str, running: usize, waiting: usize) -> WireError {
         .hint("Nothing ran; try again later, or raise `running` and `queued` in server.toml.")
 }
 
+fn too_much(wait: Duration) -> WireError {
+    busy("this identity asks for more than 2 MiB/s of arguments and settings".to_owned())
+        .hint("Nothing ran; come again more slowly, or send what is large as standard input.")
+        .retry_after_ms(ms(wait))
+}
+
+/// Returns whole KiB.
+fn kib(bytes: usize) -> u32 {
+    u32::try_from(bytes / 1024).unwrap_or(u32::MAX)
+}
+
 fn too_fast(who: &str, rate: Rate, wait: Duration) -> WireError {
     busy(format!("{who} may start {rate}, and they are used up"))
         .hint("Nothing ran; come again more slowly, or raise `starts` in server.toml.")
@@ -254,113 +326,4 @@ fn too_fast(who: &str, rate: Rate, wait: Duration) -> WireError {
 /// Returns whole milliseconds, rounded up: a client that comes earlier comes in vain.
 fn ms(wait: Duration) -> u64 {
     u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn limits(text: &str) -> Limits {
-        toml::from_str(text).unwrap()
-    }
-
-    fn admission(text: &str) -> (Arc<Admission>, EffectiveQuota) {
-        let limits = limits(text);
-        (Arc::new(Admission::new(&limits)), limits.quota_for("a", &[]))
-    }
-
-    #[tokio::test]
-    async fn the_queue_is_bounded_and_moves_on_when_a_turn_ends() {
-        let (admission, of) = admission("running = 1\nqueued = 1");
-        let slot = admission.try_slot("a", &of).unwrap();
-        assert!(admission.try_slot("a", &of).is_none());
-        assert!(admission.try_start("a", &of).is_ok());
-        let mut ticket = admission.enqueue("a", &of).unwrap();
-        assert_eq!(ticket.position(), 0);
-        assert!(admission.try_start("a", &of).is_err());
-        assert_eq!(admission.enqueue("a", &of).unwrap_err().kind, ErrorKind::Busy);
-        drop(slot);
-        let slot = ticket.slot().await.unwrap();
-        drop((slot, ticket));
-        assert!(admission.try_slot("a", &of).is_some());
-        assert!(admission.enqueue("a", &of).is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_command_of_another_has_its_turn_before_hundreds_that_came_earlier() {
-        let (admission, of) = admission("running = 1");
-        let slot = admission.try_slot("a", &of).unwrap();
-        let mut crowd: Vec<_> = (0..500).map(|_| admission.enqueue("a", &of).unwrap()).collect();
-        let mut other = admission.enqueue("b", &of).unwrap();
-        assert_eq!(other.position(), 1);
-        drop(slot);
-        let other = other.slot().await.unwrap();
-        assert_eq!(crowd[0].slot.try_recv().err(), Some(oneshot::error::TryRecvError::Empty));
-        drop(other);
-        assert!(crowd[0].slot.try_recv().is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_turn_that_came_to_one_who_has_left_goes_to_the_next() {
-        let (admission, of) = admission("running = 1");
-        let slot = admission.try_slot("a", &of).unwrap();
-        let leaves = admission.enqueue("a", &of).unwrap();
-        let mut stays = admission.enqueue("a", &of).unwrap();
-        drop(slot);
-        drop(leaves);
-        drop(stays.slot().await.unwrap());
-        assert!(admission.try_slot("a", &of).is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_too_long_is_told_to_come_again() {
-        let (admission, of) = admission("running = 1");
-        let _slot = admission.try_slot("a", &of).unwrap();
-        let failure = admission.enqueue("a", &of).unwrap().slot().await.unwrap_err();
-        assert_eq!(failure.retry_after_ms, Some(1000));
-        assert_eq!(admission.state(|state| state.queue.waiting()), 0);
-    }
-
-    #[test]
-    fn past_its_rate_an_identity_is_told_when_the_next_start_is_there() {
-        let (admission, of) = admission("peer.starts = '2/m'\nstarts = '3/h'");
-        assert!(admission.try_start("a", &of).is_ok() && admission.try_start("a", &of).is_ok());
-        let failure = admission.try_start("a", &of).unwrap_err();
-        assert!(failure.message.contains("this identity may start 2 in 1m"), "{failure}");
-        assert!((29_000..=30_000).contains(&failure.retry_after_ms.unwrap()), "{failure:?}");
-        // What was refused took nothing from the host's rate.
-        assert!(admission.try_start("b", &of).is_ok());
-        let failure = admission.try_start("b", &of).unwrap_err();
-        assert!(failure.message.contains("the host may start 3 in 1h"), "{failure}");
-    }
-
-    #[test]
-    fn starts_that_are_still_looked_into_take_no_more_than_there_are_turns_and_places() {
-        let (admission, of) =
-            admission("running = 2\nqueued = 2\npeer.running = 2\npeer.queued = 2");
-        let mut entering: Vec<_> = (0..4).map(|_| admission.try_start("a", &of).unwrap()).collect();
-        assert_eq!(admission.try_start("a", &of).unwrap_err().kind, ErrorKind::Busy);
-        assert_eq!(admission.try_start("b", &of).unwrap_err().kind, ErrorKind::Busy);
-        let _slot = admission.try_slot("a", &of).unwrap();
-        entering.pop();
-        assert!(admission.try_start("a", &of).is_err(), "the turn was taken by one of them");
-        entering.pop();
-        assert!(admission.try_start("a", &of).is_ok());
-        drop(entering);
-        assert_eq!(admission.state(|state| state.queue.entering()), 0);
-    }
-
-    #[test]
-    fn one_identity_s_full_queue_is_not_another_s() {
-        let (admission, of) = admission("running = 4\nqueued = 4");
-        let _slots: Vec<_> = (0..3).map(|_| admission.try_slot("a", &of).unwrap()).collect();
-        let _tickets: Vec<_> = (0..3).map(|_| admission.enqueue("a", &of).unwrap()).collect();
-        let failure = admission.enqueue("a", &of).unwrap_err();
-        assert!(
-            failure.message.contains("3 commands of this identity run and 3 wait"),
-            "{failure}"
-        );
-        let _slot = admission.try_slot("b", &of).unwrap();
-        assert!(admission.enqueue("b", &of).is_ok());
-    }
 }

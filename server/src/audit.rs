@@ -2,24 +2,29 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`record`], [`text`], `redact` | records; the bytes in them; secrets left out of them |
+//! | [`record`], [`text`], `asked`, `redact` | records; the bytes in them; requests; secrets left out of them |
+//! | `bounds`, `started` | how large records may be; a start that needs its end |
 //! | `chain`, `walk` | lines that prove the lines before them: written, and checked one after another |
-//! | `writer`, `syncer`, `journal` | the file; the disk, signatures, rotation; systemd's copy |
+//! | `writer`, `syncer`, `place`, `journal` | the file; the disk, signatures, rotation; the folder; systemd's copy |
 //! | `recover` | the end of the log that the last server left |
 //! | [`verify`](mod@verify), [`show`] | the readers of the log |
 //!
 //! A line is written, by write(2), before what it records takes effect; with `sync = "each"` a
 //! start also waits until the line is on disk. When that fails, no further command is started.
 
+mod asked;
+pub(crate) mod bounds;
 mod chain;
 mod error;
 pub(crate) mod files;
 mod journal;
+pub(crate) mod place;
 pub mod record;
 mod recover;
 mod redact;
 mod settings;
 pub mod show;
+mod started;
 mod syncer;
 #[cfg(test)]
 mod tests;
@@ -29,7 +34,6 @@ mod walk;
 mod writer;
 
 use std::{
-    fs::{File, TryLockError},
     io,
     os::unix::ffi::OsStrExt as _,
     sync::{Arc, Mutex, PoisonError},
@@ -38,31 +42,43 @@ use std::{
 
 use rcmd_certs::signature::Signer;
 use rcmd_protocol::{
-    frame::{Exit, Mode},
     ids::{AuditHead, JobId, RequestDigest},
     outcome::{ErrorKind, WireError},
     request::Request,
 };
 use tracing::{error, warn};
 
-pub use self::{
-    chain::LINE_LIMIT,
-    error::AuditError,
-    settings::{AuditFile, AuditSettings, SyncMode},
-    walk::LineError,
-};
 use self::{
+    asked::{BEGINNING, OF_A_QUESTION},
+    error::unwritable,
     journal::Journal,
-    record::{Attempt, EndRecord, Event, Lifecycle},
+    place::Place,
+    record::{Asked, Attempt, Event, Lifecycle},
     recover::recover,
     syncer::SharedLog,
     text::Text,
     writer::Writer,
 };
+pub use self::{
+    chain::LINE_LIMIT,
+    error::AuditError,
+    settings::{AuditFile, AuditSettings, SyncMode},
+    started::AuditedStart,
+    walk::LineError,
+};
 use crate::{
     policy::{Denial, Permit},
     trust::Peer,
 };
+
+/// What a peer asked about, as it is recorded once it is answered.
+#[derive(Debug)]
+pub struct Question {
+    mode: String,
+    asked: Asked,
+    size: u64,
+    digest: String,
+}
 
 /// The log of a server.
 #[derive(Debug)]
@@ -70,15 +86,6 @@ pub struct Audit {
     shared: Arc<SharedLog>,
     settings: AuditSettings,
     syncer: Mutex<Option<JoinHandle<()>>>,
-    /// Held so that no other server writes into the same folder.
-    _lock: File,
-}
-
-/// A start that was recorded. Its end is recorded too, at the latest when this is dropped.
-#[derive(Debug)]
-pub struct AuditedStart {
-    audit: Arc<Audit>,
-    job: Option<String>,
 }
 
 impl Audit {
@@ -90,13 +97,7 @@ impl Audit {
     pub fn open(settings: &AuditSettings, signer: Signer) -> Result<Arc<Self>, AuditError> {
         let folder = &settings.folder;
         let failed = |error| AuditError::Io { path: folder.clone(), error };
-        files::make_folder(folder).map_err(failed)?;
-        let lock = files::lock(folder).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(AuditError::Locked(folder.clone())),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
+        let place = Place::take(folder)?;
         let recovered = recover(folder)?;
         if let Some((file, seq)) = &recovered.damaged {
             error!(
@@ -106,7 +107,7 @@ impl Audit {
         }
         let journal = settings.journald.as_deref().map(Journal::start).transpose();
         let journal = journal.map_err(failed)?;
-        let mut writer = Writer::begin(folder, recovered, signer, journal).map_err(failed)?;
+        let mut writer = Writer::begin(place, recovered, signer, journal).map_err(failed)?;
         let begun = writer
             .note(&server(Lifecycle::Started))
             .map_err(io::Error::other)
@@ -121,16 +122,11 @@ impl Audit {
             .name("audit".to_owned())
             .spawn(move || syncer.run())
             .map_err(failed)?;
-        Ok(Arc::new(Self {
-            shared,
-            settings: settings.clone(),
-            syncer: Mutex::new(Some(thread)),
-            _lock: lock,
-        }))
+        Ok(Arc::new(Self { shared, settings: settings.clone(), syncer: Mutex::new(Some(thread)) }))
     }
 
-    /// Records that a peer asks for a command. [`Audit::start`], [`Audit::denied`] or
-    /// [`Audit::refused`] must follow.
+    /// Records that a peer asks for a command: the beginning of the request, if it is a large one.
+    /// [`Audit::start`], [`Audit::denied`] or [`Audit::refused`] must follow.
     ///
     /// # Errors
     /// `resources` when it can't be recorded; then nothing may run.
@@ -141,11 +137,7 @@ impl Audit {
         request: &Request,
         digest: &RequestDigest,
     ) -> Result<AuditHead, WireError> {
-        let redactor = &self.settings.redactor;
-        let args = match (request.mode(), request.args()) {
-            (Mode::Shell, [line]) => vec![redactor.line(line)],
-            (_, args) => redactor.args(args),
-        };
+        let size = asked::size(request);
         self.note(Event::Attempt(Box::new(Attempt {
             job: job.to_string(),
             peer: peer.user().to_owned(),
@@ -153,10 +145,8 @@ impl Audit {
             break_glass: peer.identity().is_break_glass(),
             address: peer.address().to_string(),
             mode: request.mode().to_string(),
-            args,
-            env: redactor.env(request.env()),
-            cwd: request.cwd().map(Text::of),
-            user: request.user().map(Text::of),
+            asked: Asked::of(request, &self.settings.redactor, BEGINNING),
+            size: (size > BEGINNING).then_some(size as u64),
             digest: digest.to_string(),
         })))
     }
@@ -168,7 +158,7 @@ impl Audit {
             peer: peer.user().to_owned(),
             why: denial.kind.as_str().to_owned(),
             rules: denial.rules.clone(),
-            reason: denial.reason.clone(),
+            reason: self.settings.redactor.message(&denial.reason),
         };
         // Nothing runs in any case; the gap is recorded when there is room.
         let _ = self.note(event);
@@ -180,22 +170,66 @@ impl Audit {
             job: job.to_string(),
             peer: peer.user().to_owned(),
             kind: failure.kind.to_string(),
-            message: failure.message.clone(),
+            message: self.settings.redactor.message(&failure.message),
         });
     }
 
-    /// Records that a command is about to start. With `sync = "each"` this waits for the disk.
+    /// Takes down what a peer asks about, for [`Audit::asked`].
+    pub fn question(&self, request: &Request, digest: RequestDigest) -> Question {
+        Question {
+            mode: request.mode().to_string(),
+            asked: Asked::of(request, &self.settings.redactor, OF_A_QUESTION),
+            size: asked::size(request) as u64,
+            digest: digest.to_string(),
+        }
+    }
+
+    /// Records that a peer asked whether it would be permitted something, and what stands against it.
     ///
     /// # Errors
-    /// `resources` when it can't be recorded or synced; then the command must not be started.
+    /// `resources` when it can't be recorded; then it must not be answered.
+    pub fn asked(
+        &self,
+        peer: &Peer,
+        question: Question,
+        failure: Option<&WireError>,
+    ) -> Result<(), WireError> {
+        let Question { mode, asked, size, digest } = question;
+        let event = Event::Ask {
+            peer: peer.user().to_owned(),
+            address: peer.address().to_string(),
+            mode,
+            asked,
+            size,
+            digest,
+            kind: failure.map(|failure| failure.kind.to_string()),
+        };
+        self.note(event).map(drop)
+    }
+
+    /// Counts a start that is turned away. How many there were is recorded later.
+    pub fn turned_away(&self, peer: &Peer) {
+        self.shared.write(|writer| writer.count_turned_away(peer.user()));
+    }
+
+    /// Returns whether the last part of the disk is being written to.
+    pub fn is_scarce(&self) -> bool {
+        self.shared.is_scarce()
+    }
+
+    /// Records that a command is about to start: the whole request, if the attempt has only its
+    /// beginning. It may start once [`AuditedStart::synced`] says so.
     ///
-    /// # Cancel safety
-    /// When the future is dropped, the start may have been recorded; then its end is recorded too.
-    pub async fn start(
-        self: &Arc<Self>,
+    /// # Errors
+    /// `resources` when it can't be recorded; then the command must not be started.
+    pub fn start(
+        &self,
         user: &[u8],
         permit: &Permit,
+        request: &Request,
     ) -> Result<AuditedStart, WireError> {
+        let was_cut = asked::size(request) > BEGINNING;
+        let whole = || Box::new(Asked::of(request, &self.settings.redactor, usize::MAX));
         let plan = permit.plan();
         let head = self.note(Event::Start {
             job: plan.job.clone(),
@@ -204,23 +238,14 @@ impl Audit {
             program: Text::of(plan.program.as_os_str().as_bytes()),
             cwd: Text::of(plan.cwd.as_os_str().as_bytes()),
             rules: permit.rules().to_vec(),
+            request: was_cut.then(whole),
         })?;
-        let mut started = AuditedStart { audit: Arc::clone(self), job: Some(plan.job.clone()) };
-        if self.settings.sync == SyncMode::Each {
-            let mut synced = self.shared.synced.subscribe();
-            let done = synced.wait_for(|s| s.upto >= head.seq || s.failed >= head.seq).await;
-            if !done.is_ok_and(|synced| synced.upto >= head.seq && synced.failed < head.seq) {
-                let failure = unwritable("it could not be synced");
-                started.note("not_started", &failure);
-                return Err(failure);
-            }
-        }
-        Ok(started)
+        Ok(AuditedStart::new(Arc::clone(&self.shared), plan.job.clone(), head.seq))
     }
 
     /// Records that files were read again. `signer` signs from now on, if it is given.
     pub fn reloaded(&self, what: &str, failure: Option<String>, signer: Option<Signer>) {
-        let event = Event::Reload { what: what.to_owned(), failure };
+        let event = Event::Reload { what: what.to_owned(), failure }.bounded();
         self.shared.write(|writer| {
             writer.note_late(event);
             if let Some(signer) = signer {
@@ -239,17 +264,22 @@ impl Audit {
             address: peer.address().to_string(),
             reason: reason.to_owned(),
         };
-        self.shared.write(|writer| writer.note_late(event));
+        self.note_late(event);
     }
 
     /// Records that the host's own certificate was renewed, or could not be.
     pub fn enrollment(&self, what: &str, failure: Option<String>) {
-        let event = Event::Enrollment { what: what.to_owned(), failure };
-        self.shared.write(|writer| writer.note_late(event));
+        self.note_late(Event::Enrollment { what: what.to_owned(), failure });
     }
 
     fn note(&self, event: Event) -> Result<AuditHead, WireError> {
+        let event = event.bounded();
         self.shared.write(|writer| writer.note(&event)).map_err(|error| unwritable(&error))
+    }
+
+    /// Records what has happened already; returns `None` while there is no room for it.
+    fn note_late(&self, event: Event) -> Option<AuditHead> {
+        self.shared.write(|writer| writer.note_late(event.bounded()))
     }
 
     /// Records that the server has stopped, signs and syncs. Nothing may be recorded after it.
@@ -260,7 +290,9 @@ impl Audit {
             error!("audit: its thread has failed");
         }
         let closed = self.shared.write(|writer| {
+            writer.keep_place();
             writer.catch_up()?;
+            writer.sum_up()?;
             writer.end_all("the server stopped before it had ended")?;
             writer.note(&server(Lifecycle::Stopped)).map_err(io::Error::other)?;
             writer.sign()?;
@@ -272,47 +304,19 @@ impl Audit {
     }
 }
 
-impl AuditedStart {
-    /// Records the end of the command; returns `None` when there is no room for it yet.
-    pub fn end(mut self, exit: &Exit) -> Option<AuditHead> {
-        let failure = exit.failure();
-        let event = Event::End(Box::new(EndRecord {
-            job: self.job.take()?,
-            outcome: exit.outcome().to_string(),
-            code: exit.code(),
-            signal: exit.signal().map(|signal| signal.to_string()),
-            kind: failure.map(|failure| failure.kind.to_string()),
-            message: failure.map(|failure| failure.message.clone()),
-            stdout_bytes: exit.stdout().bytes,
-            stderr_bytes: exit.stderr().bytes,
-            duration_ms: exit.duration_ms(),
-        }));
-        self.audit.shared.write(|writer| writer.note_late(event))
-    }
-}
-
-impl AuditedStart {
-    /// Records an end although no process was seen to end.
-    fn note(&mut self, outcome: &str, failure: &WireError) {
-        let Some(job) = self.job.take() else { return };
-        let event = Event::without_process(job, outcome, failure.kind.as_str(), &failure.message);
-        self.audit.shared.write(|writer| writer.note_late(event));
-    }
-}
-
-impl Drop for AuditedStart {
-    fn drop(&mut self) {
-        let lost = WireError::new(ErrorKind::Lost, "the server lost sight of it");
-        self.note("unknown", &lost);
-    }
-}
-
 fn server(state: Lifecycle) -> Event {
     let version = env!("CARGO_PKG_VERSION").to_owned();
     Event::Server { state, version, pid: std::process::id() }
 }
 
-fn unwritable(reason: &str) -> WireError {
-    WireError::new(ErrorKind::Resources, format!("the host's audit can't be written: {reason}"))
-        .hint("Nothing ran, and nothing will until the audit can be written; free space for server/audit on the host.")
+/// Returns about how many bytes are recorded of a request of `size` bytes that does not run.
+pub(crate) fn of_what_does_not_run(size: usize) -> usize {
+    1024 + size.min(BEGINNING)
+}
+
+/// Returns the refusal of a peer that had much written, when there is little room.
+pub(crate) fn scarce() -> WireError {
+    let why = "the host's audit has little room left, which is kept for those who ask for less";
+    WireError::new(ErrorKind::Resources, why)
+        .hint("Nothing ran; free space for server/audit on the host.")
 }

@@ -124,7 +124,7 @@ pub struct EnrollOptions {
 
 /// Flags of `rcmd-server status`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Ends with 0 if all is well, else with 1. The server need not run.")]
+#[command(after_help = "Ends with 0 if all is well and a server runs, else with 1.")]
 pub struct StatusOptions {
     /// Identity and server.toml [default: $RCMD_DIR, /etc/rcmd]
     #[arg(long, value_name = "DIR")]

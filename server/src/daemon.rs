@@ -66,7 +66,15 @@ impl Loaded {
     }
 }
 
-/// Runs a server until it is told to stop.
+/// Prepares the process for a server. It must have no second thread yet.
+///
+/// # Errors
+/// When the kernel does not let it.
+pub fn prepare() -> Result<()> {
+    process::prepare_self().context("the server can't set up its own process")
+}
+
+/// Runs a server until it is told to stop, in a process that was prepared for it.
 ///
 /// # Errors
 /// What keeps it from starting, with the file or address and what to do.
@@ -74,8 +82,6 @@ pub fn run(loaded: Loaded) -> Result<()> {
     let settings = &loaded.settings;
     warn_of_certificates(settings);
     log_policy(settings, &loaded.policy);
-    // Before there is a second thread: this changes the whole process.
-    process::prepare_self().context("the server can't set up its own process")?;
     let audit = Audit::open(&settings.audit, Signer::of(&settings.identity)?)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(serve(loaded, Arc::clone(&audit)));

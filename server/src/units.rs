@@ -64,6 +64,11 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// Makes a rate of `burst` at once, and then one more with each interval.
+    pub const fn new(burst: u32, interval: Duration) -> Self {
+        Self { interval, burst }
+    }
+
     /// No limit.
     pub const UNLIMITED: Self = Self { interval: Duration::ZERO, burst: u32::MAX };
 

@@ -59,10 +59,20 @@ fn people_see_users_commands_and_ends_and_no_control_byte() {
     assert!(shown.chars().all(|c| c == '\n' || !c.is_control()) && !shown.contains('\u{202e}'));
     let rows: Vec<_> = shown.lines().collect();
     assert_eq!(rows.len(), 3, "{shown}");
+    let all = records(&world);
+    let start = all.iter().find(|record| record["event"] == "start").unwrap();
+    let attempt = all.iter().find(|record| record["event"] == "attempt").unwrap();
+    for part in [&start["user"], &start["job"], &attempt["address"]] {
+        assert!(rows[0].contains(part.as_str().unwrap()), "{part}: {shown}");
+    }
     assert!(rows[0].contains("admin") && rows[0].contains("exited 0"), "{shown}");
     assert!(rows[0].contains("printf %s 'a\\u{1b}[31m\\u{a}\\u{202e}b'"), "{shown}");
-    assert!(rows[1].contains("signaled SIGKILL") && rows[1].ends_with("kill -9 $$"), "{shown}");
-    assert!(rows[2].contains("running") && rows[2].ends_with("sleep 600"), "{shown}");
+    assert!(rows[1].contains("signaled SIGKILL") && rows[1].ends_with("  $ kill -9 $$"), "{shown}");
+    assert!(rows[2].contains("running") && rows[2].ends_with("  sleep 600"), "{shown}");
+    let (day, _) = start["time"].as_str().unwrap().split_once('T').unwrap();
+    assert_eq!(said(&run(&world, &["show", "--as", "admin", "--since", day])), shown);
+    let tomorrow = run(&world, &["show", "--since", "2199-01-01"]);
+    assert!(tomorrow.status.success() && tomorrow.stdout.is_empty());
     assert!(run(&world, &["show", "--as", "bob"]).stdout.is_empty());
     running.signal(Signal::KILL);
     running.wait();
@@ -84,10 +94,25 @@ fn bytes_and_lines_are_written_so_that_they_read_back_as_themselves() {
 
 #[test]
 fn secrets_are_masked_before_they_are_written() {
-    let world = World::builder().config("[audit]\nmask = [\"--password=*\", \"*TOKEN*=\"]").start();
+    let masks = "[audit]\nmask = [\"--password=*\", \"*TOKEN*=\", \"*SECRET*=\"]";
+    let world = World::builder().config(masks).start();
     let exec = world.exec(["true", "--password=hunter2"]).option("--env=API_TOKEN=hunter2");
     exec.run();
-    world.shell("true --password='hunter2'").run().assert_code(0);
+    for line in [
+        "true --password='hunter2'",
+        "DB_SECRET_KEY=hunter2 true",
+        "sh -c 'true --password=hunter2'",
+        "\"$(true --password=hunter2)\"; true",
+        "true --pass''word=\"hunter2\"",
+        "true --password=\"a \\\" hunter2\"",
+        "true <<E\n--password=hunter2\nE",
+    ] {
+        world.shell(line).run().assert_code(0);
+    }
+    world.exec(["env", "DB_SECRET_KEY=hunter2", "true"]).run().assert_code(0);
+    world.exec(["sh", "-c", "true --password=hunter2"]).run().assert_code(0);
+    // The program itself, as it stands in the words about it.
+    world.exec(["DB_SECRET_KEY=hunter2", "true"]).run().assert_code(127);
     for entry in fs::read_dir(folder(&world)).unwrap() {
         let text = fs::read_to_string(entry.unwrap().path()).unwrap();
         assert!(!text.contains("hunter2"), "{text}");
@@ -96,6 +121,8 @@ fn secrets_are_masked_before_they_are_written() {
     let attempt = all.iter().find(|record| record["event"] == "attempt").unwrap();
     assert_eq!(attempt["args"][1], serde_json::json!({"masked": "--password=***"}));
     assert_eq!(attempt["env"][0], serde_json::json!({"masked": "API_TOKEN=***"}));
+    let digests = all.iter().filter(|record| record["args"][0]["sha256"].is_string());
+    assert!(digests.count() >= 3, "lines in doubt are kept by digest and length");
 }
 
 #[test]
@@ -153,6 +180,12 @@ fn files(world: &World) -> Vec<PathBuf> {
     files
 }
 
+/// The exit status of `rcmd-server status`, and whether it says that the audit can't be written.
+fn status(world: &World) -> (Option<i32>, bool) {
+    let done = world.server_tool().args(["status", "--dir"]).arg(world.dir()).output().unwrap();
+    (done.status.code(), said(&done).contains("audit        NOT WRITTEN: nothing starts"))
+}
+
 #[test]
 fn a_full_disk_stops_starts_says_why_and_loses_no_end() {
     let mut world = World::builder().prepare();
@@ -167,6 +200,10 @@ fn a_full_disk_stops_starts_says_why_and_loses_no_end() {
     let refused = eventually_refused(&world);
     refused.assert_says("audit");
     refused.assert_says("No space left on device");
+    // Once in the log, and for as long as it lasts in what a monitor asks.
+    let failing = "audit: it can't be written; nothing is started until it can be";
+    world.wait_for_log(failing);
+    eventually("the status tells", || status(&world) == (Some(1), true));
     fs::write(&gate, "").unwrap();
     let ended = client.wait();
     ended.assert_code(0);
@@ -176,6 +213,11 @@ fn a_full_disk_stops_starts_says_why_and_loses_no_end() {
     assert_whole(&world, None);
     disk.free();
     eventually("a start is let through", || world.exec(["true"]).run().code() == 0);
+    eventually("the status is good again", || status(&world) == (Some(0), false));
+    let log = world.log();
+    assert_eq!(log.iter().filter(|line| line.contains(failing)).count(), 1);
+    let again = log.iter().filter(|line| line.contains("audit: it can be written again"));
+    assert_eq!(again.count(), 1);
     assert_whole(&world, None);
     let all = records(&world);
     assert_eq!(events(&all, job), ["attempt", "start", "end"]);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use rcmd_tests::audit::{assert_whole, events, eventually_refused, records};
+use rcmd_tests::audit::{assert_whole, events, eventually_refused, folder, records, run};
 use rcmd_tests::{World, eventually, require, skip};
 
 /// Takes the place of the calls that bring a file to the disk, and fails as a broken disk does while
@@ -71,4 +71,59 @@ fn after_a_sync_that_failed_nothing_starts_until_another_file_can_be_synced() {
     world.start_server();
     world.exec(["true"]).run().assert_code(0);
     assert_whole(&world, None);
+}
+
+fn assert_gap_is_shown(world: &World) {
+    let done = run(world, &["verify"]);
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(!done.status.success() && said.contains("is gone and nothing says why"), "{said}");
+}
+
+fn times(world: &World, text: &str) -> usize {
+    world.log().iter().filter(|line| line.contains(text)).count()
+}
+
+#[test]
+fn what_runs_after_the_folder_was_removed_is_recorded_in_a_new_one() {
+    let mut world = World::start();
+    world.exec(["true"]).run().assert_code(0);
+    fs::remove_dir_all(folder(&world)).unwrap();
+    let done = world.exec(["true", "after"]).with_result().run();
+    done.assert_code(0);
+    let all = records(&world);
+    let job = done.result()["job"].as_str().unwrap().to_owned();
+    assert_eq!(events(&all, &job), ["attempt", "start", "end"]);
+    assert_eq!((&all[0]["event"], &all[0]["reason"]), (&"open".into(), &"lost".into()));
+    assert_gap_is_shown(&world);
+    world.restart();
+    assert_gap_is_shown(&world);
+    assert_eq!(times(&world, "what was written is gone"), 1);
+}
+
+#[test]
+fn a_file_that_is_moved_away_under_a_server_is_missed_until_it_is_back() {
+    let world = World::start();
+    world.exec(["true"]).run().assert_code(0);
+    let (file, away) = (folder(&world).join("audit-00000001.jsonl"), world.scratch("away"));
+    fs::rename(&file, &away).unwrap();
+    let done = world.exec(["true"]).with_result().run();
+    done.assert_code(0);
+    assert_gap_is_shown(&world);
+    fs::rename(&away, &file).unwrap();
+    assert_whole(&world, done.result()["audit"].as_str());
+}
+
+#[test]
+fn without_a_place_for_the_audit_nothing_starts_until_there_is_one_again() {
+    let world = World::start();
+    world.exec(["true"]).run().assert_code(0);
+    let away = world.scratch("away");
+    fs::rename(folder(&world), &away).unwrap();
+    fs::write(folder(&world), "in its place").unwrap();
+    eventually_refused(&world).assert_says("the host's audit can't be written");
+    fs::remove_file(folder(&world)).unwrap();
+    eventually("a start is let through", || world.exec(["true"]).run().code() == 0);
+    assert_gap_is_shown(&world);
+    assert_eq!(times(&world, "what was written is gone"), 1);
+    assert_eq!(times(&world, "it can be written again"), 1);
 }

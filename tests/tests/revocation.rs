@@ -152,9 +152,10 @@ fn status_tells_server_certificate_list_and_authority() {
         (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
     };
     let (code, said) = status();
-    assert_eq!(code, 0, "{said}");
+    assert_eq!(code, 1, "no server runs: {said}");
     for part in [
         "server       not running\n",
+        "audit        none yet\n",
         "certificate ",
         " days left",
         "list         number ",
@@ -170,6 +171,8 @@ fn status_tells_server_certificate_list_and_authority() {
     };
     // The line that says where it listens comes first.
     eventually("it runs", || runs(&status().1, &world));
+    let (code, said) = status();
+    assert!(code == 0 && said.contains("audit        good, "), "{said}");
     authority.stop();
     let (code, said) = status();
     assert!(code == 1 && said.contains("NOT REACHED") && runs(&said, &world), "{said}");

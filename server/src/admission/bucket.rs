@@ -1,23 +1,23 @@
-//! The rate of starts.
+//! What fills up again at a rate: starts, and what is written down of them.
 
 use std::time::{Duration, Instant};
 
 use crate::units::Rate;
 
-/// A bucket of starts that fills up again, kept as the one time at which it will be full.
+/// A bucket that fills up again, kept as the one time at which it will be full.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Bucket {
     full_at: Option<Instant>,
 }
 
 impl Bucket {
-    /// Checks that a start may be taken now.
+    /// Checks that one may be taken now.
     ///
     /// # Errors
     /// The time until one may be taken, if none is taken before.
     pub(super) fn check(&self, rate: Rate, now: Instant) -> Result<(), Duration> {
         let Some(full_at) = self.full_at else { return Ok(()) };
-        // What lies further ahead than all but one start is a start that is not there.
+        // What lies further ahead than all but one is one that is not there.
         let slack = rate.interval().saturating_mul(rate.burst().saturating_sub(1));
         match full_at.saturating_duration_since(now).checked_sub(slack) {
             None | Some(Duration::ZERO) => Ok(()),
@@ -25,11 +25,18 @@ impl Bucket {
         }
     }
 
-    /// Takes a start.
-    pub(super) fn take(&mut self, rate: Rate, now: Instant) {
-        if !rate.interval().is_zero() {
-            self.full_at = Some(self.full_at.map_or(now, |at| at.max(now)) + rate.interval());
+    /// Takes so many, also what is not there yet.
+    pub(super) fn take(&mut self, count: u32, rate: Rate, now: Instant) {
+        if count > 0 && !rate.interval().is_zero() {
+            let taken = rate.interval().saturating_mul(count);
+            self.full_at = Some(self.full_at.map_or(now, |at| at.max(now)) + taken);
         }
+    }
+
+    /// Returns whether more than a sixteenth of the bucket was taken and is not there again.
+    pub(super) fn is_used(&self, rate: Rate, now: Instant) -> bool {
+        let full = rate.interval().saturating_mul(rate.burst());
+        self.full_at.is_some_and(|at| at.saturating_duration_since(now) > full / 16)
     }
 
     /// Returns whether the bucket is full, as a new one is.
@@ -55,23 +62,34 @@ mod tests {
         let (mut bucket, rate, now) = (Bucket::default(), rate("4/s"), Instant::now());
         for _ in 0..4 {
             bucket.check(rate, now).unwrap();
-            bucket.take(rate, now);
+            bucket.take(1, rate, now);
         }
         let wait = bucket.check(rate, now).unwrap_err();
         assert_eq!(wait, Duration::from_millis(250));
         let then = now + wait;
         bucket.check(rate, then).unwrap();
-        bucket.take(rate, then);
+        bucket.take(1, rate, then);
         assert_eq!(bucket.check(rate, then), Err(wait));
         assert!(!bucket.is_full(then));
         assert!(bucket.is_full(then + Duration::from_secs(1)));
     }
 
     #[test]
+    fn who_takes_what_is_not_there_waits_for_all_of_it() {
+        let (mut bucket, rate, now) = (Bucket::default(), rate("16/s"), Instant::now());
+        bucket.take(1, rate, now);
+        assert!(!bucket.is_used(rate, now));
+        bucket.take(1, rate, now);
+        assert!(bucket.is_used(rate, now));
+        bucket.take(30, rate, now);
+        assert_eq!(bucket.check(rate, now), Err(rate.interval() * 17));
+    }
+
+    #[test]
     fn without_a_limit_it_is_always_full() {
         let (mut bucket, now) = (Bucket::default(), Instant::now());
         for _ in 0..1000 {
-            bucket.take(Rate::UNLIMITED, now);
+            bucket.take(1, Rate::UNLIMITED, now);
         }
         assert!(bucket.check(Rate::UNLIMITED, now).is_ok() && bucket.is_full(now));
     }

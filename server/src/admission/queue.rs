@@ -41,6 +41,12 @@ pub(super) struct Lane<T> {
     queue: VecDeque<(u64, T)>,
     in_ring: bool,
     pub(super) starts: Bucket,
+    /// KiB of large requests that were let in.
+    pub(super) sent: Bucket,
+    /// What was asked for and did not run.
+    pub(super) denied: Bucket,
+    /// KiB that were recorded of it.
+    pub(super) recorded: Bucket,
     pub(super) pace: Pace,
     pub(super) refusals: RefusalThrottle,
 }
@@ -54,6 +60,9 @@ impl<T> Lane<T> {
             queue: VecDeque::new(),
             in_ring: false,
             starts: Bucket::default(),
+            sent: Bucket::default(),
+            denied: Bucket::default(),
+            recorded: Bucket::default(),
             pace: Pace::default(),
             refusals: RefusalThrottle::default(),
         }
@@ -76,6 +85,9 @@ impl<T> Lane<T> {
             && self.entering == 0
             && self.queue.is_empty()
             && self.starts.is_full(now)
+            && self.sent.is_full(now)
+            && self.denied.is_full(now)
+            && self.recorded.is_full(now)
             && self.refusals.is_full(now)
     }
 }

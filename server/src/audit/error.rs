@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use rcmd_protocol::outcome::{ErrorKind, WireError};
+
 /// The reason why the log can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
@@ -22,4 +24,10 @@ pub enum AuditError {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// Returns what a client is told when the log can't be written.
+pub(super) fn unwritable(reason: &str) -> WireError {
+    WireError::new(ErrorKind::Resources, format!("the host's audit can't be written: {reason}"))
+        .hint("Nothing ran, and nothing will until the audit can be written; free space for server/audit on the host.")
 }

@@ -13,6 +13,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
+    time::{Duration, Instant},
 };
 
 use tracing::warn;
@@ -21,6 +22,8 @@ use super::record::Event;
 
 /// Maximum number of lines that wait for the journal.
 const QUEUE: usize = 1024;
+/// Least time between two lines of the log about what was dropped.
+const TOLD: Duration = Duration::from_secs(60);
 /// Maximum bytes of a line in a datagram; the kernel accepts some 200 KiB.
 const MOST: usize = 128 * 1024;
 
@@ -74,7 +77,7 @@ fn send_all(lines: &Receiver<Vec<u8>>, path: &PathBuf, lost: &AtomicU64) {
         warn!("no socket for the journal; its copy of the audit is missing");
         return;
     };
-    let mut silent = false;
+    let (mut silent, mut told) = (false, None::<Instant>);
     for line in lines {
         let failed = socket.send_to(&line, path).err();
         match failed {
@@ -85,8 +88,12 @@ fn send_all(lines: &Receiver<Vec<u8>>, path: &PathBuf, lost: &AtomicU64) {
             Some(_) => {}
             None => silent = false,
         }
+        if told.is_some_and(|at| at.elapsed() < TOLD) {
+            continue;
+        }
         let dropped = lost.swap(0, Ordering::Relaxed);
         if dropped > 0 {
+            told = Some(Instant::now());
             warn!(dropped, "lines of the audit were too many for the journal");
         }
     }

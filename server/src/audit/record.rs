@@ -25,6 +25,19 @@ pub struct Stub {
     pub time: String,
 }
 
+impl Stub {
+    /// Reads the members at the beginning of a line, of which the rest need not be there.
+    pub(super) fn at(start: &[u8]) -> Option<Self> {
+        let rest = start.strip_prefix(b"{\"seq\":")?;
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (seq, rest) = rest.split_at_checked(digits)?;
+        let rest = rest.strip_prefix(b",\"time\":\"")?;
+        let (time, _) = rest.split_at_checked(rest.iter().position(|&byte| byte == b'"')?)?;
+        let text = |bytes| std::str::from_utf8(bytes).ok();
+        Some(Self { seq: text(seq)?.parse().ok()?, time: text(time)?.to_owned() })
+    }
+}
+
 /// An event. The name `transfer` is reserved.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -65,6 +78,9 @@ pub enum Event {
         /// The rules that permit it.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         rules: Vec<String>,
+        /// The whole request, if its attempt holds the beginning alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<Box<Asked>>,
     },
     /// A command has ended.
     End(Box<EndRecord>),
@@ -94,6 +110,32 @@ pub enum Event {
         kind: String,
         /// What the client was told.
         message: String,
+    },
+    /// A peer asked whether a command would be permitted. Nothing ran.
+    Ask {
+        /// Who asked.
+        peer: String,
+        /// Where from.
+        address: String,
+        /// `exec` or `shell`.
+        mode: String,
+        /// The beginning of what it asked about.
+        #[serde(flatten)]
+        asked: Asked,
+        /// Bytes of all of it.
+        size: u64,
+        /// The request digest.
+        digest: String,
+        /// The kind of error, if it would not run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kind: Option<String>,
+    },
+    /// Starts of a peer were turned away, too many to be recorded one by one. Nothing ran.
+    TurnedAway {
+        /// Whose.
+        peer: String,
+        /// How many since the last such record.
+        count: u64,
     },
     /// Certificates or rules were read again.
     Reload {
@@ -160,6 +202,8 @@ pub enum Opening {
     Rotation,
     /// The file before could not be synced, so a power cut may lose its end.
     SyncFailed,
+    /// The file before was removed or moved while it was written.
+    Lost,
 }
 
 /// The end of the file before a file.
@@ -211,6 +255,19 @@ pub struct Attempt {
     pub address: String,
     /// `exec` or `shell`.
     pub mode: String,
+    /// What it asks for: all of it, or the beginning.
+    #[serde(flatten)]
+    pub asked: Asked,
+    /// Bytes of the whole request, if this is the beginning of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// The request digest: a reader who knows a redacted part can check it against this.
+    pub digest: String,
+}
+
+/// The strings of a request.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Asked {
     /// The program and its arguments, or the one shell line.
     pub args: Vec<Text>,
     /// `NAME=VALUE`, each.
@@ -222,8 +279,6 @@ pub struct Attempt {
     /// Whom it was to run as, if that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Text>,
-    /// The request digest: a reader who knows a redacted part can check it against this.
-    pub digest: String,
 }
 
 /// How a command ended.

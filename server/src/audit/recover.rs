@@ -11,7 +11,7 @@ use rcmd_protocol::ids::AuditHead;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    chain::{GENESIS, LINE_LIMIT},
+    chain::{GENESIS, LINE_LIMIT, LongLine},
     error::AuditError,
     files::{self, LineEnd},
     record::{Previous, Torn},
@@ -66,7 +66,18 @@ fn read(number: u64, path: &Path) -> std::io::Result<Option<Option<Recovered>>> 
         match files::next_line(&mut reader, &mut line, LINE_LIMIT)? {
             LineEnd::Whole => {}
             LineEnd::File | LineEnd::Torn => break false,
-            LineEnd::TooLong => break true,
+            LineEnd::TooLong => {
+                let previous = walk.head.unwrap_or(GENESIS).hash;
+                let long = LongLine::read(&line, &mut reader, &previous)?;
+                if !long.is_whole {
+                    break false;
+                }
+                if walk.long_line(&line, &long).is_err() {
+                    break true;
+                }
+                good += long.bytes + 1;
+                continue;
+            }
         }
         if walk.line(&line).is_err() {
             break true;

@@ -1,5 +1,11 @@
 //! Secrets in requests, redacted before anything is written.
+//!
+//! A text in which a pattern occurs is redacted word by word if its words can be told for certain; if
+//! they can't, its digest and length are all that is kept of it.
 
+mod words;
+
+use self::words::{Scan, Words};
 use super::text::Text;
 use crate::glob;
 
@@ -8,14 +14,20 @@ const REDACTED: &str = "***";
 /// The configured patterns of secrets, and what they replace.
 ///
 /// - `--password=*`: what follows the text in the same word.
-/// - `--password`: the word after it.
+/// - `--password`: the word after it, or what follows `--password=`.
 /// - `*TOKEN*=`: the value of each setting whose name fits; `*` stands for any characters.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Redactor {
+    /// What a secret follows in the same word.
     prefixes: Vec<String>,
     words: Vec<String>,
     settings: Vec<String>,
+    /// The same, where other text may stand before a name.
+    loose_settings: Vec<String>,
 }
+
+/// A text whose words can't be told for certain, and that may hold a secret.
+struct Doubtful;
 
 impl Redactor {
     /// Sorts patterns by what they apply to.
@@ -38,103 +50,174 @@ impl Redactor {
             }
             list.push(text.to_owned());
         }
+        redactor.prefixes.extend(redactor.words.iter().map(|word| format!("{word}=")));
+        redactor.loose_settings = redactor.settings.iter().map(|name| format!("*{name}")).collect();
         Ok(redactor)
     }
 
+    fn is_empty(&self) -> bool {
+        self.prefixes.is_empty() && self.settings.is_empty()
+    }
+
     /// Redacts the arguments of a program.
-    pub(super) fn args(&self, args: &[Vec<u8>]) -> Vec<Text> {
+    pub(super) fn args(&self, args: &[&[u8]]) -> Vec<Text> {
         let mut hide = false;
         args.iter()
-            .map(|arg| {
-                let hidden = std::mem::replace(
-                    &mut hide,
-                    self.words.iter().any(|word| word.as_bytes() == arg.as_slice()),
-                );
-                if hidden {
-                    return Text::Masked { masked: REDACTED.to_owned() };
-                }
-                let prefix = self.prefixes.iter().find(|prefix| arg.starts_with(prefix.as_bytes()));
-                match prefix {
-                    Some(prefix) => Text::Masked { masked: format!("{prefix}{REDACTED}") },
-                    None => Text::of(arg),
+            .map(|&arg| {
+                let is_secret = |word: &String| word.as_bytes() == arg;
+                let hides_next = self.words.iter().any(is_secret);
+                match std::mem::replace(&mut hide, hides_next) {
+                    true => masked(REDACTED.to_owned(), arg),
+                    false => self.arg(arg),
                 }
             })
             .collect()
     }
 
-    /// Redacts a line for the shell, word by word as a shell would split it.
-    pub(super) fn line(&self, line: &[u8]) -> Text {
-        if self.prefixes.is_empty() && self.words.is_empty() {
-            return Text::of(line);
-        }
-        let text = String::from_utf8_lossy(line);
-        let (mut masked, mut hide, mut changed) = (String::new(), false, false);
-        for (word, gap) in Words(&text) {
-            let bare = word.trim_start_matches(['\'', '"']);
-            let prefix = self.prefixes.iter().find(|prefix| bare.starts_with(prefix.as_str()));
-            if word.is_empty() {
-            } else if std::mem::take(&mut hide) {
-                masked.push_str(REDACTED);
-                changed = true;
-            } else if let Some(prefix) = prefix {
-                masked.push_str(prefix);
-                masked.push_str(REDACTED);
-                changed = true;
-            } else {
-                hide = self.words.iter().any(|secret| secret == bare.trim_end_matches(['\'', '"']));
-                masked.push_str(word);
-            }
-            masked.push_str(gap);
-        }
-        if changed { Text::Masked { masked } } else { Text::of(line) }
-    }
-
     /// Redacts settings of the environment.
-    pub(super) fn env(&self, env: &[Vec<u8>]) -> Vec<Text> {
+    pub(super) fn env(&self, env: &[&[u8]]) -> Vec<Text> {
         env.iter()
-            .map(|setting| {
+            .map(|&setting| {
                 let at = setting.iter().position(|&byte| byte == b'=').unwrap_or(setting.len());
                 let name = setting.get(..at).unwrap_or_default();
                 if self.settings.iter().any(|pattern| glob::matches(pattern.as_bytes(), name)) {
                     let name = String::from_utf8_lossy(name);
-                    return Text::Masked { masked: format!("{name}={REDACTED}") };
+                    return masked(format!("{name}={REDACTED}"), setting);
                 }
-                Text::of(setting)
+                self.line(setting)
             })
             .collect()
     }
-}
 
-/// Iterates over words, each with the blanks behind it. Quotes and backslashes hold a word
-/// together.
-struct Words<'a>(&'a str);
+    /// Redacts what reaches a program as one word, and may be a line for a shell that it starts.
+    fn arg(&self, arg: &[u8]) -> Text {
+        let is_word = !arg.iter().any(|&byte| words::ends_word(byte) || words::quotes(byte));
+        let text = String::from_utf8_lossy(arg);
+        // Blanks in an argument end nothing, so that a secret at its beginning ends with it.
+        if self.is_empty() || (!is_word && self.secret_of(&text).is_none()) {
+            return self.line(arg);
+        }
+        match self.secret_in(&text) {
+            Some(at) => masked(format!("{}{REDACTED}", text.get(..at).unwrap_or_default()), arg),
+            None => Text::of(arg),
+        }
+    }
 
-impl<'a> Iterator for Words<'a> {
-    type Item = (&'a str, &'a str);
+    /// Redacts a line for the shell, word by word as a shell would split it.
+    pub(super) fn line(&self, line: &[u8]) -> Text {
+        if self.is_empty() {
+            return Text::of(line);
+        }
+        match self.redact(&String::from_utf8_lossy(line)) {
+            Ok(None) => Text::of(line),
+            Ok(Some(text)) => masked(text, line),
+            Err(Doubtful) => Text::digest(line),
+        }
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
+    /// Redacts what is said about a request and may repeat words of it.
+    pub(super) fn message(&self, message: &str) -> String {
+        if self.is_empty() {
+            return message.to_owned();
+        }
+        match self.redact(message) {
+            Ok(redacted) => redacted.unwrap_or_else(|| message.to_owned()),
+            Err(Doubtful) => REDACTED.to_owned(),
+        }
+    }
+
+    /// Returns the text without its secrets; `None` if it holds none.
+    fn redact(&self, text: &str) -> Result<Option<String>, Doubtful> {
+        let scan = Scan::of(text);
+        if !self.occurs(&scan) {
+            return if scan.is_escaped() { Err(Doubtful) } else { Ok(None) };
+        }
+        if scan.is_doubtful() {
+            return Err(Doubtful);
+        }
+        let (mut out, mut hide) = (String::new(), false);
+        for (word, gap) in Words(text) {
+            let scan = Scan::of(word);
+            let bare = scan.bare();
+            let mut is_masked = true;
+            if word.is_empty() {
+                is_masked = false;
+            } else if std::mem::take(&mut hide) {
+                out.push_str(REDACTED);
+            } else if let Some(at) = self.secret_of(bare) {
+                out.push_str(bare.get(..at).unwrap_or_default());
+                out.push_str(REDACTED);
+            } else if self.words.iter().any(|secret| secret == bare) {
+                (hide, is_masked) = (true, false);
+                out.push_str(word);
+            } else if self.occurs(&scan) {
+                return Err(Doubtful);
+            } else {
+                is_masked = false;
+                out.push_str(word);
+            }
+            // The shell takes what is in these brackets for a part of the word.
+            if is_masked && gap.starts_with('(') {
+                return Err(Doubtful);
+            }
+            out.push_str(gap);
+        }
+        Ok(Some(out))
+    }
+
+    /// Returns whether a pattern occurs anywhere in a text, whatever its words are.
+    fn occurs(&self, scan: &Scan) -> bool {
+        let bare = scan.bare();
+        let found = |text: &str, is_word: bool| {
+            let mut places = bare.match_indices(text).map(|(at, _)| at);
+            places.any(|at| scan.begins(at) && (!is_word || scan.ends(at + text.len())))
+        };
+        self.prefixes.iter().any(|prefix| found(prefix, false))
+            || self.words.iter().any(|word| found(word, true))
+            || self.first_setting(bare).is_some()
+    }
+
+    /// Returns where the secret begins in a word that is one: after a prefix at its start, or after the
+    /// `=` of a setting.
+    fn secret_of(&self, word: &str) -> Option<usize> {
+        let prefix = self.prefixes.iter().find(|prefix| word.starts_with(prefix.as_str()));
+        prefix.map(String::len).or_else(|| {
+            let at = word.find('=')?;
+            let name = words::name_before(word, at);
+            (name.len() == at && self.is_setting(name)).then_some(at + 1)
+        })
+    }
+
+    /// Returns where the first secret begins in a word, at its start or further on.
+    fn secret_in(&self, word: &str) -> Option<usize> {
+        let scan = Scan::of(word);
+        let after = |prefix: &String| {
+            let mut found = word.match_indices(prefix.as_str()).filter(|(at, _)| scan.begins(*at));
+            found.next().map(|(at, _)| at + prefix.len())
+        };
+        self.prefixes.iter().filter_map(after).chain(self.first_setting(word)).min()
+    }
+
+    fn first_setting(&self, text: &str) -> Option<usize> {
+        if self.settings.is_empty() {
             return None;
         }
-        let (mut quote, mut escape) = (None, false);
-        let ends = |(at, c): (usize, char)| {
-            let inside = quote.is_some() || std::mem::take(&mut escape);
-            match (quote, c) {
-                _ if !inside && (c.is_whitespace() || ";|&()<>".contains(c)) => return Some(at),
-                (Some(open), c) if open == c => quote = None,
-                (None, '\'' | '"') if !inside => quote = Some(c),
-                (None, '\\') if !inside => escape = true,
-                _ => {}
-            }
-            None
-        };
-        let end = self.0.char_indices().find_map(ends).unwrap_or(self.0.len());
-        let (word, rest) = self.0.split_at(end);
-        let next = rest.find(|c: char| !c.is_whitespace() && !";|&()<>".contains(c));
-        let (gap, rest) = rest.split_at(next.unwrap_or(rest.len()));
-        self.0 = rest;
-        Some((word, gap))
+        text.match_indices('=')
+            .map(|(at, _)| at)
+            .find_map(|at| self.is_setting(words::name_before(text, at)).then_some(at + 1))
     }
+
+    /// Returns whether a name, or the end of one, is that of a secret setting.
+    fn is_setting(&self, name: &str) -> bool {
+        let fits = |pattern: &String| glob::matches(pattern.as_bytes(), name.as_bytes());
+        self.loose_settings.iter().any(fits)
+    }
+}
+
+/// Makes a text of what was redacted. One that JSON would make much longer is not kept.
+fn masked(text: String, original: &[u8]) -> Text {
+    let masked = Text::Masked { masked: text };
+    if masked.is_dense() { masked } else { Text::digest(original) }
 }
 
 #[cfg(test)]
@@ -146,39 +229,125 @@ mod tests {
         Redactor::new(&patterns.map(str::to_owned)).unwrap()
     }
 
-    fn words(words: &[&str]) -> Vec<Vec<u8>> {
-        words.iter().map(|word| word.as_bytes().to_vec()).collect()
+    fn words<'a>(words: &[&'a str]) -> Vec<&'a [u8]> {
+        words.iter().map(|word| word.as_bytes()).collect()
     }
 
     fn shown(texts: &[Text]) -> Vec<String> {
         texts.iter().map(Text::shown).collect()
     }
 
+    fn line(text: &str) -> String {
+        redactor().line(text.as_bytes()).shown()
+    }
+
     #[test]
     fn arguments_are_masked_by_prefix_and_by_the_word_before() {
-        let texts =
-            redactor().args(&words(&["mysql", "--password=hunter2", "-p", "hunter2", "db"]));
-        assert_eq!(shown(&texts), ["mysql", "--password=***", "-p", "***", "db"]);
+        let texts = redactor().args(&words(&[
+            "mysql",
+            "--password=hun ter2",
+            "-p",
+            "hunter2",
+            "-p=x",
+            "db",
+        ]));
+        assert_eq!(shown(&texts), ["mysql", "--password=***", "-p", "***", "-p=***", "db"]);
         assert!(matches!(texts[1], Text::Masked { .. }));
         assert!(matches!(redactor().args(&words(&["***"]))[0], Text::Plain(_)));
     }
 
     #[test]
+    fn arguments_that_are_settings_or_lines_are_masked_as_those_are() {
+        let of = |args: &[&str]| shown(&redactor().args(&words(args))).join(" ");
+        assert_eq!(of(&["env", "MY_TOKEN_1=x y", "cmd"]), "env MY_TOKEN_1=*** cmd");
+        assert_eq!(of(&["docker", "-ePGPASSWORD=x"]), "docker -ePGPASSWORD=***");
+        assert_eq!(of(&["mount", "a,--password=x,b"]), "mount a,--password=***");
+        assert_eq!(of(&["bash", "-c", "cmd --password=x"]), "bash -c cmd --password=***");
+        assert_eq!(
+            of(&["bash", "-c", "cmd -p x; MY_TOKEN=y c"]),
+            "bash -c cmd -p ***; MY_TOKEN=*** c"
+        );
+        assert_eq!(of(&["bash", "-c", "plain $(line) 'a'"]), "bash -c plain $(line) 'a'");
+    }
+
+    #[test]
     fn a_shell_line_is_masked_word_by_word() {
-        let line = |text: &str| redactor().line(text.as_bytes()).shown();
         assert_eq!(line("mysql --password=hunter2 -u a;x"), "mysql --password=*** -u a;x");
         assert_eq!(line("x --password='hun ter2'|y"), "x --password=***|y");
         assert_eq!(line("x '--password=a b' c"), "x --password=*** c");
+        assert_eq!(line("x --pass''word=\"a b\" c"), "x --password=*** c");
         assert_eq!(line("x -p a\\ b c"), "x -p *** c");
-        assert!(matches!(redactor().line(b"plain 'line'  here"), Text::Plain(_)));
+        assert_eq!(line("x --password=a\u{a0}b c"), "x --password=*** c");
+        assert_eq!(line("x --password=$PW"), "x --password=***");
+        assert_eq!(line("find -path x -print"), "find -path x -print");
+        assert_eq!(line("bash -c 'MY_TOKEN=x cmd'; y"), "bash -c MY_TOKEN=***; y");
+        assert_eq!(
+            line("MY_TOKEN=x cmd && PGPASSWORD='a b' psql"),
+            "MY_TOKEN=*** cmd && PGPASSWORD=*** psql"
+        );
+        assert!(matches!(redactor().line(b"plain 'line'  $(here)"), Text::Plain(_)));
         assert!(matches!(redactor().line(b"\xff --password=x"), Text::Masked { .. }));
     }
 
     #[test]
+    fn of_a_line_whose_words_are_in_doubt_digest_and_length_are_kept() {
+        for text in [
+            "\"$(cmd --password=hunter2)\"",
+            "x --password=$(echo hunter2)",
+            "x --password=`echo hunter2`",
+            "x --password=${X:-a hunter2}",
+            "x --password=\"a\\\" hunter2\"",
+            "x --password=<(echo hunter2)",
+            "x --password=(a hunter2)",
+            "MY_TOKEN=(a hunter2)",
+            "bash -c 'cmd --password=hunter2'",
+            "bash -c \"cmd -p hunter2\"",
+            "eval \"a 'b --pass\\word=hunter2'\"",
+            "cat <<E\n --password=hunter2\nE",
+            "cmd --password='hunter2",
+            "cmd --pass\\\nword=$(echo hunter2)",
+            "cmd $'\\x2d-password=hunter2'",
+        ] {
+            for text in
+                [redactor().line(text.as_bytes()), redactor().args(&words(&[text])).remove(0)]
+            {
+                assert!(!serde_json::to_string(&text).unwrap().contains("hunter2"), "{text:?}");
+            }
+            let Text::Digest { bytes, .. } = redactor().line(text.as_bytes()) else {
+                panic!("{text}");
+            };
+            assert_eq!(bytes, text.len() as u64);
+        }
+    }
+
+    #[test]
     fn settings_are_masked_by_name() {
-        let texts =
-            redactor().env(&words(&["API_TOKEN_1=x", "PGPASSWORD=y", "PGPASSWORD2=z", "TOK=1"]));
-        assert_eq!(shown(&texts), ["API_TOKEN_1=***", "PGPASSWORD=***", "PGPASSWORD2=z", "TOK=1"]);
+        let texts = redactor().env(&words(&[
+            "API_TOKEN_1=x",
+            "PGPASSWORD=y",
+            "PGPASSWORD2=z",
+            "TOK=1",
+            "OPTS=a --password=x",
+        ]));
+        let masked = [
+            "API_TOKEN_1=***",
+            "PGPASSWORD=***",
+            "PGPASSWORD2=z",
+            "TOK=1",
+            "OPTS=a --password=***",
+        ];
+        assert_eq!(shown(&texts), masked);
+    }
+
+    #[test]
+    fn what_is_said_of_a_request_is_masked_as_it_is() {
+        let said = |text| redactor().message(text);
+        assert_eq!(
+            said("alice may not run MY_TOKEN=x on web1"),
+            "alice may not run MY_TOKEN=*** on web1"
+        );
+        assert_eq!(said("alice may not run a on web1"), "alice may not run a on web1");
+        assert_eq!(said("may not run \"$(x --password=y)\""), "***");
     }
 
     #[test]

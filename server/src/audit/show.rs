@@ -18,6 +18,8 @@ use super::{
 /// Maximum number of commands that are remembered until they are over; a server has far fewer. The
 /// oldest is forgotten when there are more.
 const OPEN: usize = 65_536;
+/// Maximum characters of a command that are shown to people.
+const LONGEST: usize = 4096;
 
 /// Which records are shown, and how.
 #[derive(Clone, Debug, Default)]
@@ -40,12 +42,31 @@ pub struct Show<W> {
     unreadable: u64,
 }
 
-#[derive(Debug)]
+/// What is known of a command that is not over.
+#[derive(Debug, Default)]
 struct OpenCommand {
     time: String,
     peer: String,
+    /// Whether the peer used an emergency certificate.
+    emergency: bool,
+    /// Where from.
+    address: String,
+    /// Whom it runs as, or was to run as.
+    account: String,
     command: String,
+    is_line: bool,
     started: bool,
+}
+
+/// A line for people.
+struct Row<'a> {
+    time: &'a str,
+    peer: &'a str,
+    address: &'a str,
+    account: &'a str,
+    job: &'a str,
+    what: &'a str,
+    command: &'a str,
 }
 
 impl<W: Write> Show<W> {
@@ -67,9 +88,10 @@ impl<W: Write> Show<W> {
                 // This is the rest of a line that was too long.
                 LineEnd::Whole if std::mem::take(&mut skipping) => {}
                 LineEnd::Whole => self.line(&line)?,
+                LineEnd::TooLong if skipping => {}
                 LineEnd::TooLong => {
-                    self.unreadable += u64::from(!skipping);
                     skipping = true;
+                    self.long_line(&line)?;
                 }
                 LineEnd::Torn | LineEnd::File => return Ok(()),
             }
@@ -85,11 +107,23 @@ impl<W: Write> Show<W> {
             for job in std::mem::take(&mut self.order) {
                 let Some(asked) = self.open.remove(&job) else { continue };
                 let what = if asked.started { "running" } else { "waiting" };
-                self.row(&asked.time, &asked.peer, what, &asked.command)?;
+                self.command(&asked, &job, what)?;
             }
         }
         self.out.flush()?;
         Ok(self.unreadable)
+    }
+
+    /// Shows that there is a line that is too long to be shown. Earlier versions wrote some.
+    fn long_line(&mut self, start: &[u8]) -> io::Result<()> {
+        let Some(Stub { time, .. }) = Stub::at(start) else {
+            self.unreadable += 1;
+            return Ok(());
+        };
+        if self.filter.json {
+            return Ok(());
+        }
+        self.notice(&time, "-", "a record that is too long to be shown")
     }
 
     fn line(&mut self, line: &[u8]) -> io::Result<()> {
@@ -129,14 +163,18 @@ impl<W: Write> Show<W> {
     fn event(&mut self, time: &str, event: Event) -> io::Result<()> {
         match event {
             Event::Attempt(attempt) => self.remember(time, &attempt),
-            Event::Start { job, peer, program, .. } => {
+            Event::Start { job, peer, user, program, request, .. } => {
                 let asked = self.open.entry(job).or_insert_with(|| OpenCommand {
                     time: time.to_owned(),
                     peer,
                     command: program.shown(),
-                    started: true,
+                    ..OpenCommand::default()
                 });
+                asked.account = user.shown();
                 asked.started = true;
+                if let Some(request) = request {
+                    asked.command = command(asked.is_line, &request.args);
+                }
             }
             Event::End(end) => {
                 let what = ended(&end);
@@ -149,9 +187,23 @@ impl<W: Write> Show<W> {
             Event::Refusal { job, peer, kind, message } => {
                 self.over(time, &job, Some(&peer), &format!("{kind} ({message})"))?;
             }
+            Event::Ask { peer, address, mode, asked, kind, .. } => {
+                let what = format!("asked ({})", kind.as_deref().unwrap_or("permitted"));
+                let account = asked.user.as_ref().map(Text::shown).unwrap_or_default();
+                let command = command(mode == "shell", &asked.args);
+                self.row(&Row {
+                    time,
+                    peer: &peer,
+                    address: &address,
+                    account: &account,
+                    job: "",
+                    what: &what,
+                    command: &command,
+                })?;
+            }
             event => {
                 if let Some((peer, what)) = other(&event) {
-                    self.row(time, peer, &what, "")?;
+                    self.notice(time, peer, &what)?;
                 }
             }
         }
@@ -159,15 +211,15 @@ impl<W: Write> Show<W> {
     }
 
     fn remember(&mut self, time: &str, attempt: &Attempt) {
-        let words: Vec<String> = match (attempt.mode.as_str(), attempt.args.as_slice()) {
-            ("shell", [line]) => vec![line.shown()],
-            (_, args) => args.iter().map(quoted).collect(),
-        };
-        let emergency = if attempt.break_glass { "(break-glass) " } else { "" };
+        let is_line = attempt.mode == "shell";
         let asked = OpenCommand {
             time: time.to_owned(),
             peer: attempt.peer.clone(),
-            command: format!("{emergency}{}", words.join(" ")),
+            emergency: attempt.break_glass,
+            address: attempt.address.clone(),
+            account: attempt.asked.user.as_ref().map(Text::shown).unwrap_or_default(),
+            command: command(is_line, &attempt.asked.args),
+            is_line,
             started: false,
         };
         self.open.insert(attempt.job.clone(), asked);
@@ -180,16 +232,16 @@ impl<W: Write> Show<W> {
     }
 
     fn over(&mut self, time: &str, job: &str, peer: Option<&str>, what: &str) -> io::Result<()> {
-        let asked = self.open.remove(job);
-        let asked = asked.as_ref();
-        let began = asked.map_or(time, |asked| asked.time.as_str()).to_owned();
-        let peer = asked.map(|asked| asked.peer.as_str()).or(peer).unwrap_or("?").to_owned();
-        let command = asked.map_or(String::new(), |asked| asked.command.clone());
+        let asked = self.open.remove(job).unwrap_or_else(|| OpenCommand {
+            time: time.to_owned(),
+            peer: peer.unwrap_or("?").to_owned(),
+            ..OpenCommand::default()
+        });
         // Commands at the front that are over need not be remembered.
         while self.order.front().is_some_and(|job| !self.open.contains_key(job)) {
             self.order.pop_front();
         }
-        self.row(&began, &peer, what, &command)
+        self.command(&asked, job, what)
     }
 
     fn fits(&self, peer: Option<&str>, time: &str) -> bool {
@@ -198,14 +250,47 @@ impl<W: Write> Show<W> {
             && self.filter.since.is_none_or(|since| time.is_some_and(|time| time >= since))
     }
 
-    fn row(&mut self, time: &str, peer: &str, what: &str, command: &str) -> io::Result<()> {
+    fn command(&mut self, asked: &OpenCommand, job: &str, what: &str) -> io::Result<()> {
+        let OpenCommand { time, peer, address, account, command, .. } = asked;
+        let command = &match asked.emergency {
+            true => format!("(break-glass) {command}"),
+            false => command.clone(),
+        };
+        self.row(&Row { time, peer, address, account, job, what, command })
+    }
+
+    fn notice(&mut self, time: &str, peer: &str, what: &str) -> io::Result<()> {
+        self.row(&Row { time, peer, address: "", account: "", job: "", what, command: "" })
+    }
+
+    fn row(&mut self, row: &Row<'_>) -> io::Result<()> {
+        let Row { time, peer, address, account, job, what, command } = row;
         if !self.fits(Some(peer), time) {
             return Ok(());
         }
         let second = time.get(..19).unwrap_or(time);
-        let row = format!("{second}Z  {peer:<12}  {what:<12}  {command}");
+        let or_none =
+            |text: &&str| if text.is_empty() { "-".to_owned() } else { (*text).to_owned() };
+        let [address, account, job] = [address, account, job].map(or_none);
+        let row = format!(
+            "{second}Z  {peer:<12}  {account:<8}  {address:<21}  {job:<16}  {what:<12}  {command}"
+        );
         writeln!(self.out, "{}", escaped(row.trim_end()))
     }
+}
+
+/// Returns a command for people: a line behind a `$`, a program with its arguments quoted where a shell
+/// would need it. The end of a long one is left out.
+fn command(is_line: bool, args: &[Text]) -> String {
+    let mut shown = match args {
+        [line] if is_line => format!("$ {}", line.shown()),
+        args => args.iter().map(quoted).collect::<Vec<_>>().join(" "),
+    };
+    if let Some((cut, _)) = shown.char_indices().nth(LONGEST) {
+        shown.truncate(cut);
+        shown.push('…');
+    }
+    shown
 }
 
 fn is_over(event: &Event) -> bool {
@@ -218,6 +303,8 @@ fn peer(event: &Event) -> Option<&str> {
         Event::Start { peer, .. }
         | Event::Denial { peer, .. }
         | Event::Refusal { peer, .. }
+        | Event::Ask { peer, .. }
+        | Event::TurnedAway { peer, .. }
         | Event::Cut { peer, .. } => Some(peer),
         _ => None,
     }
@@ -254,6 +341,10 @@ fn other(event: &Event) -> Option<(&str, String)> {
         Event::Enrollment { what, failure: None } => ("-", what.clone()),
         Event::Enrollment { what, failure: Some(failure) } => {
             ("-", format!("{what} failed ({failure})"))
+        }
+        Event::TurnedAway { peer, count } => (peer, format!("{count} starts turned away")),
+        Event::Open { reason: Opening::Lost, .. } => {
+            ("-", "the file before this was removed or moved".to_owned())
         }
         Event::Gap { missed, reason } => {
             ("-", format!("{missed} records not written, nothing ran ({reason})"))

@@ -4,7 +4,10 @@ use std::{
     fs::{self, File},
     io::{self, BufReader},
     path::Path,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -15,7 +18,8 @@ use tracing::{error, info, warn};
 use super::{
     chain::LINE_LIMIT,
     files,
-    record::{Event, Opening, Previous},
+    place::Room,
+    record::{Event, Previous},
     settings::{AuditSettings, SyncMode},
     writer::Writer,
 };
@@ -41,7 +45,9 @@ pub(super) struct SharedLog {
     /// Notified when the thread is to end.
     ending: Condvar,
     pub(super) synced: watch::Sender<Synced>,
-    settings: AuditSettings,
+    pub(super) settings: AuditSettings,
+    /// Whether the last part of the disk is being written to.
+    is_scarce: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -68,6 +74,7 @@ impl SharedLog {
             ending: Condvar::new(),
             synced: watch::Sender::default(),
             settings,
+            is_scarce: AtomicBool::new(false),
         }
     }
 
@@ -78,13 +85,34 @@ impl SharedLog {
     /// Runs `act` with the writer, and has the result synced.
     pub(super) fn write<T>(&self, act: impl FnOnce(&mut Writer) -> T) -> T {
         let mut state = self.lock();
-        let done = act(&mut state.writer);
         let wake = !std::mem::replace(&mut state.dirty, true);
+        if wake {
+            state.writer.keep_place();
+        }
+        let done = act(&mut state.writer);
         drop(state);
         if wake {
             self.written.notify_one();
         }
         done
+    }
+
+    /// Returns whether the last part of the disk is being written to.
+    pub(super) fn is_scarce(&self) -> bool {
+        self.is_scarce.load(Ordering::Relaxed)
+    }
+
+    /// Sees how much room is left, and logs when the last part of it begins and ends.
+    fn measure(&self) {
+        let Ok(room) = Room::of(&self.settings.folder) else { return };
+        if self.is_scarce.swap(room.is_scarce(), Ordering::Relaxed) == room.is_scarce() {
+            return;
+        }
+        let free = room.free;
+        match room.is_scarce() {
+            true => error!(free, "audit: its disk is nearly full; who asks for much is refused"),
+            false => warn!(free, "audit: its disk has room again"),
+        }
     }
 
     /// Tells the thread to end.
@@ -97,13 +125,14 @@ impl SharedLog {
     /// Runs until [`SharedLog::end`] is called.
     pub(super) fn run(&self) {
         let (mut signed_at, mut opened) = (Instant::now(), Instant::now());
+        let mut stuck = false;
         let mut state = self.lock();
         while !state.closing {
             if !state.dirty {
                 let due = SIGN_AFTER.saturating_sub(signed_at.elapsed());
                 let wait = match (state.writer.is_behind(), state.writer.unsigned()) {
                     (true, _) => RETRY,
-                    (_, 0) => Duration::MAX,
+                    (_, 0) if !state.writer.has_counted() => Duration::MAX,
                     _ => due.max(Duration::from_millis(1)),
                 };
                 state = self.wait(&self.written, state, wait);
@@ -113,28 +142,40 @@ impl SharedLog {
             }
             // An error comes again with the next attempt to write, and is reported there.
             let _ = state.writer.catch_up();
+            state.writer.keep_place();
+            state.writer.show_standing();
+            if signed_at.elapsed() >= SIGN_AFTER {
+                let _ = state.writer.sum_up();
+            }
             let lines = state.writer.unsigned();
             if lines >= SIGN_LINES || (lines > 0 && signed_at.elapsed() >= SIGN_AFTER) {
                 sign(&mut state.writer);
                 signed_at = Instant::now();
-            } else if lines == 0 {
+            } else if lines == 0 && !state.writer.has_counted() {
                 signed_at = Instant::now();
             }
             let mut old = None;
             if self.is_due(&state.writer, opened) {
-                old = self.rotate(&mut state.writer);
+                old = self.rotate(&mut state.writer, &mut stuck);
                 opened = Instant::now();
             }
             state.dirty = false;
+            self.measure();
             let (file, head) = (state.writer.file(), state.writer.head());
-            drop(state);
-            let done = self.sync(old.as_deref(), &file, head);
-            state = self.lock();
-            if let Err(error) = done {
-                self.replace(&mut state.writer, &error);
+            let lost = state.writer.take_lost();
+            if state.writer.is_broken() {
+                self.synced.send_modify(|synced| synced.failed = head.seq);
+            } else {
+                drop(state);
+                let done = self.sync(old.as_deref(), lost, &file, head);
+                state = self.lock();
+                if let Err(error) = done {
+                    self.replace(&mut state.writer, &error);
+                }
             }
             let mut pause = RETRY;
             while state.writer.is_broken() && !state.closing {
+                state.writer.show_standing();
                 state = self.wait(&self.ending, state, pause);
                 pause = (pause * 2).min(RETRY_MOST);
                 if !state.closing {
@@ -159,24 +200,43 @@ impl SharedLog {
         writer.size() >= self.settings.rotate_size || opened.elapsed() >= self.settings.rotate_age
     }
 
-    fn rotate(&self, writer: &mut Writer) -> Option<Arc<File>> {
-        match writer.rotate(Opening::Rotation) {
+    /// Goes on in a new file. When there can't be one the log says so once, and the next round tries again.
+    fn rotate(&self, writer: &mut Writer, stuck: &mut bool) -> Option<Arc<File>> {
+        match writer.rotate() {
             Ok(old) => {
+                *stuck = false;
                 info!(file = files::name(writer.number()), "audit: a new file");
                 self.remove_old(writer);
                 Some(old)
             }
             Err(error) => {
-                warn!(%error, "audit: no new file; the old one stays in use");
+                if !std::mem::replace(stuck, true) {
+                    warn!(%error, "audit: no new file; the old one stays in use");
+                }
                 None
             }
         }
     }
 
-    fn sync(&self, old: Option<&File>, file: &File, head: AuditHead) -> io::Result<()> {
+    /// Syncs the file up to `head`, after the file before it if that is given. What a lost file held up
+    /// to the record `lost` will never be on disk.
+    fn sync(
+        &self,
+        old: Option<&File>,
+        lost: Option<u64>,
+        file: &File,
+        head: AuditHead,
+    ) -> io::Result<()> {
         let folder = self.settings.folder.as_path();
+        if let Some(lost) = lost {
+            self.synced.send_modify(|synced| synced.failed = lost);
+            // The folder may be new.
+            files::sync_folder(folder.parent().unwrap_or(folder))?;
+        }
         if let Some(old) = old {
             old.sync_data()?;
+        }
+        if old.is_some() || lost.is_some() {
             files::sync_folder(folder)?;
         }
         file.sync_data()?;
@@ -195,12 +255,15 @@ impl SharedLog {
     }
 
     fn reopen(&self, writer: &mut Writer) {
-        let opened = writer.rotate(Opening::SyncFailed).and_then(|_| {
+        let opened = writer.begin_elsewhere().and_then(|()| {
             let synced = writer.file().sync_all();
-            synced.and_then(|()| files::sync_folder(writer.folder()))
+            synced.and_then(|()| files::sync_folder(&self.settings.folder))
         });
         match opened {
-            Ok(()) => warn!(file = files::name(writer.number()), "audit: goes on in a new file"),
+            Ok(()) => {
+                writer.works();
+                warn!(file = files::name(writer.number()), "audit: goes on in a new file");
+            }
             Err(error) => writer.give_up(format!("the log could not be synced: {error}")),
         }
     }
@@ -230,7 +293,10 @@ impl SharedLog {
 }
 
 fn sign(writer: &mut Writer) {
-    if let Err(error) = writer.sign() {
+    let was_failing = writer.is_failing();
+    if let Err(error) = writer.sign()
+        && !was_failing
+    {
         warn!(%error, "audit: no checkpoint");
     }
 }

@@ -12,9 +12,10 @@ use rcmd_certs::{
 use rcmd_protocol::ids::AuditHead;
 
 use super::{
-    Audit, AuditError, AuditFile, AuditSettings,
+    Audit, AuditError, AuditFile, AuditSettings, chain,
     record::{Event, Lifecycle},
     server,
+    show::{Filter, Show},
     text::Text,
     verify::{Defect, Expected, follow, verify},
 };
@@ -77,6 +78,7 @@ fn start(audit: &Audit, job: &str) -> AuditHead {
         program: Text::of(b"/bin/true"),
         cwd: Text::of(b"/\xff\n"),
         rules: vec![],
+        request: None,
     };
     audit.note(event).unwrap()
 }
@@ -219,6 +221,96 @@ fn a_line_that_a_kill_left_unfinished_is_no_alarm_wherever_it_was_cut() {
             assert!(matches!(finding.what, Defect::Seam(_)), "{finding}");
         }
     }
+}
+
+#[test]
+fn a_line_of_an_earlier_version_that_is_too_long_is_stepped_over() {
+    let host = Host::new("");
+    let audit = host.open();
+    start(&audit, "runs");
+    kill(audit);
+    let head = host.check(None).head.unwrap();
+    let word = "a".repeat(5 << 20);
+    let mut long = format!(
+        "{{\"seq\":{},\"time\":\"2026-01-31T20:00:00.000000Z\",\"event\":\"attempt\",\"args\":[\"{word}\"]}}",
+        head.seq + 1
+    )
+    .into_bytes();
+    let hash = chain::close(&head.hash, &mut long);
+    let (name, before) = host.read().pop().unwrap();
+    let path = host.folder().join(name);
+    std::fs::write(&path, [&before[..], &long].concat()).unwrap();
+    assert_eq!(host.check(None).head, Some(AuditHead { seq: head.seq + 1, hash }));
+    for changed in [b"b", b"\""] {
+        let at = before.len() + long.len() / 2;
+        let mut edited = [&before[..], &long].concat();
+        edited[at..=at].copy_from_slice(changed);
+        std::fs::write(&path, edited).unwrap();
+        assert!(matches!(judge(&host.read(), &host.against(None)), Err(Defect::Edited(_))));
+    }
+    // A kill may have cut it.
+    let torn = [&before[..], &long[..long.len() - 9]].concat();
+    std::fs::write(&path, &torn).unwrap();
+    assert_eq!(host.check(None).torn, (torn.len() - before.len()) as u64);
+    host.open().close();
+    assert_eq!(host.check(None).running, 0);
+    for path in super::files::list(host.folder()).unwrap() {
+        std::fs::remove_file(path.1).unwrap();
+    }
+    std::fs::write(&path, [&before[..], &long].concat()).unwrap();
+    host.open().close();
+    let done = host.check(Some(AuditHead { seq: head.seq + 1, hash }));
+    assert_eq!((done.running, done.torn), (0, 0));
+    let mut out = Vec::new();
+    let mut show = Show::new(Filter::default(), &mut out);
+    for (_, bytes) in host.read() {
+        show.file(&mut &bytes[..]).unwrap();
+    }
+    assert_eq!(show.end().unwrap(), 0);
+    let shown = String::from_utf8(out).unwrap();
+    assert!(shown.contains("a record that is too long to be shown"), "{shown}");
+}
+
+#[test]
+fn a_log_whose_file_or_folder_goes_is_gone_on_with_and_the_gap_is_shown() {
+    let host = Host::new("sync = \"each\"");
+    let audit = host.open();
+    let moved = host.dir.path().join("moved");
+    let first = host.folder().join(super::files::name(1));
+    start(&audit, "one");
+    std::fs::rename(&first, &moved).unwrap();
+    // Seen at the next sync at the latest.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !host.folder().join(super::files::name(2)).exists() {
+        assert!(Instant::now() < deadline);
+        audit.note(server_line()).unwrap();
+        std::thread::yield_now();
+    }
+    end(&audit, "one");
+    let what = judge(&host.read(), &host.against(None)).unwrap_err();
+    assert!(matches!(what, Defect::Beginning(..)), "{what}");
+    std::fs::rename(&moved, &first).unwrap();
+    host.check(None);
+
+    std::fs::remove_dir_all(host.folder()).unwrap();
+    let head = start(&audit, "two");
+    audit.close();
+    drop(audit);
+    let what = judge(&host.read(), &host.against(None)).unwrap_err();
+    assert!(matches!(what, Defect::Beginning(..)), "{what}");
+    let files = host.read();
+    let text = String::from_utf8_lossy(&files[0].1);
+    assert!(
+        text.contains("\"reason\":\"lost\"") && text.contains(&format!("\"seq\":{}", head.seq))
+    );
+    host.open().close();
+    let what = judge(&host.read(), &host.against(None)).unwrap_err();
+    assert!(matches!(what, Defect::Beginning(..)), "{what}");
+}
+
+/// A record of which there may be many.
+fn server_line() -> Event {
+    Event::Reload { what: "nothing".to_owned(), failure: None }
 }
 
 #[test]

@@ -5,14 +5,18 @@ use std::io;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rcmd_certs::text::{escaped, is_safe};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
-/// A string of any bytes, as a record holds it.
+/// Bytes of a text that is readable in a record however long its escapes make it.
+const SHORT: usize = 32;
+
+/// A string of any bytes, as a record holds it: longer than this by a third, or short.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Text {
     /// UTF-8, unchanged.
     Plain(String),
-    /// Bytes that are not UTF-8.
+    /// Bytes that are not UTF-8, or of which most would be escapes.
     Base64 {
         /// The bytes, in standard base64.
         base64: String,
@@ -22,14 +26,35 @@ pub enum Text {
         /// The text.
         masked: String,
     },
+    /// Text that may hold a secret which can't be told from the rest.
+    Digest {
+        /// The SHA-256 of its bytes.
+        sha256: String,
+        /// Their number.
+        bytes: u64,
+    },
 }
 
 impl Text {
     /// Makes a text of bytes.
     pub fn of(bytes: &[u8]) -> Self {
         match std::str::from_utf8(bytes) {
-            Ok(text) => Self::Plain(text.to_owned()),
-            Err(_) => Self::Base64 { base64: STANDARD.encode(bytes) },
+            Ok(text) if is_dense(text) => Self::Plain(text.to_owned()),
+            _ => Self::Base64 { base64: STANDARD.encode(bytes) },
+        }
+    }
+
+    /// Makes a text of which nothing is kept but its digest and length.
+    pub(super) fn digest(bytes: &[u8]) -> Self {
+        let sha256 = hex::encode(Sha256::digest(bytes));
+        Self::Digest { sha256, bytes: bytes.len() as u64 }
+    }
+
+    /// Returns whether JSON does not make it much longer than it is.
+    pub(super) fn is_dense(&self) -> bool {
+        match self {
+            Self::Plain(text) | Self::Masked { masked: text } => is_dense(text),
+            Self::Base64 { .. } | Self::Digest { .. } => true,
         }
     }
 
@@ -42,8 +67,24 @@ impl Text {
                 Ok(bytes) => bytes.escape_ascii().to_string(),
                 Err(_) => escaped(base64),
             },
+            Self::Digest { bytes, .. } => format!("({bytes} bytes that may hold a secret)"),
         }
     }
+}
+
+/// Returns whether a text is no longer in JSON than it would be in base64, or short.
+fn is_dense(text: &str) -> bool {
+    text.len() <= SHORT || json_len(text) <= text.len().div_ceil(3) * 4
+}
+
+/// Returns the bytes that a text takes in JSON, without its quotes.
+fn json_len(text: &str) -> usize {
+    let of = |c: char| match c {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        c if is_safe(c) => c.len_utf8(),
+        c => 6 * c.len_utf16(),
+    };
+    text.chars().map(of).sum()
 }
 
 /// Writes every control, invisible and direction-changing character in a JSON string as `\uXXXX`,
@@ -100,9 +141,10 @@ mod tests {
             let back = match &read {
                 Text::Plain(text) => text.clone().into_bytes(),
                 Text::Base64 { base64 } => STANDARD.decode(base64).unwrap(),
-                Text::Masked { .. } => unreachable!(),
+                Text::Masked { .. } | Text::Digest { .. } => unreachable!(),
             };
-            prop_assert_eq!(back, bytes);
+            prop_assert_eq!(&back, &bytes);
+            prop_assert!(line.len() <= (bytes.len().div_ceil(3) * 4).max(6 * SHORT) + 16);
             prop_assert!(read.shown().chars().all(is_safe));
         }
     }
@@ -116,5 +158,17 @@ mod tests {
             assert_eq!(serde_json::from_slice::<String>(&line).unwrap(), text);
         }
         assert!(written(&Text::of(b"\xff")).starts_with(b"{\"base64\":"));
+    }
+
+    #[test]
+    fn a_text_takes_in_json_what_was_counted_for_it() {
+        for c in (0..=u32::from(char::MAX)).filter_map(char::from_u32) {
+            let text = c.to_string();
+            let mut out = Vec::new();
+            write_json(&text, &mut out).unwrap();
+            assert_eq!(out.len(), json_len(&text) + 2, "{c:?}");
+        }
+        assert!(matches!(Text::of(&[1; SHORT]), Text::Plain(_)));
+        assert!(matches!(Text::of(&[1; SHORT + 1]), Text::Base64 { .. }));
     }
 }

@@ -14,7 +14,7 @@ use rcmd_protocol::ids::AuditHead;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    chain::{self, GENESIS, LINE_LIMIT},
+    chain::{self, GENESIS, LINE_LIMIT, LongLine},
     files::{self, LineEnd},
     record::{Event, Previous, Stub, Torn},
     walk::{CheckedLine, LineError, Walk},
@@ -93,9 +93,6 @@ pub enum Defect {
     /// A start without an end, or the other way round.
     #[error("starts and ends: {0}")]
     Pairing(String),
-    /// A line without an end, in the middle of the log or too long.
-    #[error("cut: the line is not whole")]
-    Torn,
     /// A checkpoint was not signed by the key that it names.
     #[error("forged: the checkpoint's signature is not of what stands before it")]
     Signature,
@@ -224,12 +221,25 @@ impl<'a> Follower<'a> {
                 tries -= 1;
             }
             match ended.map_err(|error| self.finding(Defect::Io(error)))? {
-                LineEnd::Whole => self.line(&line, reader)?,
-                LineEnd::TooLong => return Err(self.finding(Defect::Torn)),
+                LineEnd::Whole => {
+                    let before = self.walk.head;
+                    let step = self.walk.line(&line);
+                    self.step(step, before, reader)?;
+                }
+                LineEnd::TooLong => {
+                    let previous = self.walk.head.unwrap_or(GENESIS).hash;
+                    let long = LongLine::read(&line, reader, &previous)
+                        .map_err(|error| self.finding(Defect::Io(error)))?;
+                    if !long.is_whole {
+                        self.tear(long.bytes, &long.sha256);
+                        return Ok(());
+                    }
+                    let before = self.walk.head;
+                    let step = self.walk.long_line(&line, &long);
+                    self.step(step, before, reader)?;
+                }
                 LineEnd::Torn => {
-                    let (bytes, sha256) = (line.len() as u64, hex::encode(Sha256::digest(&line)));
-                    self.done.torn = bytes;
-                    self.walk.tear(Torn { bytes, sha256 });
+                    self.tear(line.len() as u64, &Sha256::digest(&line));
                     return Ok(());
                 }
                 LineEnd::File => return Ok(()),
@@ -237,9 +247,19 @@ impl<'a> Follower<'a> {
         }
     }
 
-    fn line(&mut self, line: &[u8], rest: &mut impl BufRead) -> Result<(), Box<AuditFinding>> {
-        let before = self.walk.head;
-        let step = match self.walk.line(line) {
+    fn tear(&mut self, bytes: u64, sha256: &[u8]) {
+        self.done.torn = bytes;
+        self.walk.tear(Torn { bytes, sha256: hex::encode(sha256) });
+    }
+
+    /// Counts a line that follows `before`, or says what is wrong with it.
+    fn step(
+        &mut self,
+        step: Result<CheckedLine, LineError>,
+        before: Option<AuditHead>,
+        rest: &mut impl BufRead,
+    ) -> Result<(), Box<AuditFinding>> {
+        let step = match step {
             Ok(step) => step,
             Err(wrong) => {
                 let what = self.what(wrong, rest);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rcmd_protocol::ids::AuditHead;
 
 use super::{
-    chain::{self, GENESIS},
+    chain::{self, GENESIS, LongLine},
     record::{Event, Lifecycle, Previous, Stub, Torn},
 };
 
@@ -110,6 +110,30 @@ impl Walk {
         self.head = Some(head);
         (self.first, self.torn) = (false, None);
         Ok(CheckedLine { head, time: stub.time, event })
+    }
+
+    /// Checks a line that was too long to be kept and begins with `start`; an error leaves the position
+    /// unchanged. Only attempts were ever that long, so no command starts or ends with it.
+    pub(super) fn long_line(
+        &mut self,
+        start: &[u8],
+        line: &LongLine,
+    ) -> Result<CheckedLine, LineError> {
+        let Some(Stub { seq, time }) = Stub::at(start) else {
+            return Err(LineError::Form("it does not begin as one".to_owned()));
+        };
+        let head = self.head.unwrap_or(GENESIS);
+        if self.first {
+            let wrong = "the file does not begin with its first record".to_owned();
+            return Err(LineError::Opening(wrong));
+        }
+        if Some(seq) != head.seq.checked_add(1) {
+            return Err(LineError::Number { found: seq, expected: head.seq.saturating_add(1) });
+        }
+        let hash = line.link().ok_or(LineError::Hash(seq))?;
+        let head = AuditHead { seq, hash };
+        self.head = Some(head);
+        Ok(CheckedLine { head, time, event: None })
     }
 
     /// Checks the first line of a file, which records what came before.

@@ -1,10 +1,10 @@
 //! The file that is written, and what to do when it can't be.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fs::File,
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
@@ -12,10 +12,13 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use rcmd_certs::signature::Signer;
 use rcmd_protocol::ids::AuditHead;
+use tracing::{error, warn};
 
 use super::{
-    chain, files,
+    chain::{self, LINE_LIMIT},
+    files,
     journal::Journal,
+    place::Place,
     record::{Event, Opening, Previous, Record},
     recover::Recovered,
     text::write_json,
@@ -25,16 +28,24 @@ use super::{
 /// less than handing it to a thread would.
 #[derive(Debug)]
 pub(super) struct Writer {
-    folder: PathBuf,
+    place: Place,
     current: LogFile,
     head: AuditHead,
     running: BTreeSet<String>,
     /// Ends that there was no room for. Bounded: without room nothing starts.
     late: VecDeque<Event>,
+    /// Starts that were turned away and are not recorded yet, by peer.
+    turned_away: BTreeMap<String, u64>,
     /// Number of records that there was no room for; none of what they announced happened.
     missed: u64,
     /// The error of the last of them.
     why: String,
+    /// Whether it was logged that nothing can be written.
+    is_failing: bool,
+    /// The last record of a file that was lost, until the syncer knows.
+    lost: Option<u64>,
+    /// Whether the current file was lost, and there is no other yet.
+    is_lost: bool,
     signer: Signer,
     unsigned: u64,
     journal: Option<Journal>,
@@ -83,20 +94,24 @@ impl Writer {
     /// Begins a new file after what was recovered, and writes ends for what the server before this
     /// one left without.
     pub(super) fn begin(
-        folder: &Path,
+        place: Place,
         recovered: Recovered,
         signer: Signer,
         journal: Option<Journal>,
     ) -> io::Result<Self> {
         let Recovered { number, head, previous, running, .. } = recovered;
         let mut writer = Self {
-            folder: folder.to_owned(),
-            current: LogFile::create(folder, number)?,
+            current: LogFile::create(place.folder(), number)?,
+            place,
             head,
             running,
             late: VecDeque::new(),
+            turned_away: BTreeMap::new(),
             missed: 0,
             why: String::new(),
+            is_failing: false,
+            lost: None,
+            is_lost: false,
             signer,
             unsigned: 0,
             journal,
@@ -157,18 +172,72 @@ impl Writer {
         Ok(())
     }
 
+    /// Counts a start that is turned away.
+    pub(super) fn count_turned_away(&mut self, peer: &str) {
+        match self.turned_away.get_mut(peer) {
+            Some(count) => *count += 1,
+            None => _ = self.turned_away.insert(peer.to_owned(), 1),
+        }
+    }
+
+    /// Returns whether starts that were turned away are to be recorded.
+    pub(super) fn has_counted(&self) -> bool {
+        !self.turned_away.is_empty()
+    }
+
+    /// Records how many starts were turned away.
+    pub(super) fn sum_up(&mut self) -> io::Result<()> {
+        while let Some((peer, count)) = self.turned_away.pop_first() {
+            let event = Event::TurnedAway { peer, count };
+            if let Err(error) = self.write(&event) {
+                if let Event::TurnedAway { peer, count } = event {
+                    self.turned_away.insert(peer, count);
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
     /// Returns whether something waits for room.
     pub(super) fn is_behind(&self) -> bool {
         !self.late.is_empty() || self.missed > 0
     }
 
     fn write(&mut self, event: &Event) -> io::Result<AuditHead> {
+        let written = self.append(event);
+        match &written {
+            Err(error) if !self.is_failing => {
+                self.is_failing = true;
+                error!(%error, "audit: it can't be written; nothing is started until it can be");
+            }
+            // Whether this one can be synced is yet to be seen.
+            Ok(_) if !matches!(event, Event::Open { reason: Opening::SyncFailed, .. }) => {
+                self.works();
+            }
+            _ => {}
+        }
+        written
+    }
+
+    /// Notes that the log can be written.
+    pub(super) fn works(&mut self) {
+        if std::mem::take(&mut self.is_failing) {
+            warn!("audit: it can be written again");
+        }
+    }
+
+    fn append(&mut self, event: &Event) -> io::Result<AuditHead> {
         self.current.check()?;
         let seq = self.head.seq + 1;
         let time = format!("{:.6}", Timestamp::now());
         self.line.clear();
         write_json(&Record { seq, time: &time, event }, &mut self.line)?;
         let hash = chain::close(&self.head.hash, &mut self.line);
+        if self.line.len() > LINE_LIMIT {
+            let wrong = format!("a record of {} bytes is more than can be read", self.line.len());
+            return Err(io::Error::other(wrong));
+        }
         self.current.append(&self.line)?;
         self.head = AuditHead { seq, hash };
         self.unsigned += 1;
@@ -211,33 +280,84 @@ impl Writer {
     }
 
     /// Goes on in a new file; returns the one before.
-    pub(super) fn rotate(&mut self, reason: Opening) -> io::Result<Arc<File>> {
-        if reason == Opening::Rotation {
-            self.catch_up()?;
-            self.sign()?;
-        }
+    pub(super) fn rotate(&mut self) -> io::Result<Arc<File>> {
+        self.catch_up()?;
+        self.sign()?;
+        self.go_on(Opening::Rotation, self.current.number + 1)
+    }
+
+    fn go_on(&mut self, reason: Opening, number: u64) -> io::Result<Arc<File>> {
         let previous = Previous {
             file: files::name(self.current.number),
             seq: self.head.seq,
             hash: hex::encode(self.head.hash),
             torn: None,
         };
-        let next = LogFile::create(&self.folder, self.current.number + 1)?;
+        let next = LogFile::create(self.place.folder(), number)?;
         let old = std::mem::replace(&mut self.current, next);
         match self.open(reason, Some(previous)) {
             Ok(_) => Ok(old.file),
             Err(error) => {
                 let next = std::mem::replace(&mut self.current, old);
                 // If it stays, the next attempt fails and says so.
-                let _ = std::fs::remove_file(self.folder.join(files::name(next.number)));
+                let _ = std::fs::remove_file(self.place.folder().join(files::name(next.number)));
                 Err(error)
             }
         }
     }
 
+    /// Checks that the log is still where it was, and goes on in another file if it is not. Nothing
+    /// more is written if there can't be one.
+    pub(super) fn keep_place(&mut self) {
+        let name = files::name(self.current.number);
+        let kept =
+            self.place.check().and_then(|()| self.place.check_file(&self.current.file, &name));
+        let Err(error) = kept.as_ref().map_err(ToString::to_string) else { return };
+        if self.is_broken() {
+            return;
+        }
+        error!(error, "audit: what was written is gone, which `rcmd-server audit verify` will say");
+        self.is_lost = true;
+        if let Err(error) = self.begin_elsewhere() {
+            error!(%error, "audit: there can't be another file; nothing is started until there is");
+            self.give_up(error.to_string());
+        }
+    }
+
+    /// Goes on in another file, since nothing more may be written into the current one.
+    pub(super) fn begin_elsewhere(&mut self) -> io::Result<()> {
+        if !self.is_lost {
+            return self.go_on(Opening::SyncFailed, self.current.number + 1).map(drop);
+        }
+        if self.place.check().is_err() {
+            self.place = Place::take(self.place.folder()).map_err(io::Error::other)?;
+        }
+        let listed = files::list(self.place.folder())?;
+        let last = listed.last().map_or(0, |(number, _)| *number).max(self.current.number);
+        let lost = self.head.seq;
+        self.go_on(Opening::Lost, last + 1)?;
+        (self.lost, self.is_lost) = (Some(lost), false);
+        Ok(())
+    }
+
+    /// Returns the last record of a file that was lost, once.
+    pub(super) fn take_lost(&mut self) -> Option<u64> {
+        self.lost.take()
+    }
+
+    /// Shows other programs whether the log can be written.
+    pub(super) fn show_standing(&mut self) {
+        self.place.show(self.is_failing);
+    }
+
     /// Writes nothing more into the current file, for this reason.
     pub(super) fn give_up(&mut self, reason: String) {
         self.current.broken = Some(reason);
+        self.is_failing = true;
+    }
+
+    pub(super) fn is_failing(&self) -> bool {
+        self.is_failing
     }
 
     pub(super) fn is_broken(&self) -> bool {
@@ -250,10 +370,6 @@ impl Writer {
 
     pub(super) fn number(&self) -> u64 {
         self.current.number
-    }
-
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
     }
 
     pub(super) fn size(&self) -> u64 {

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
+use jiff::{Timestamp, civil, tz::TimeZone};
 use rcmd_certs::{Layout, clock, signature::VerifyingKey};
 use rcmd_protocol::ids::AuditHead;
 
@@ -59,7 +59,7 @@ pub struct ShowOptions {
     /// This user's alone
     #[arg(long = "as", value_name = "USER")]
     peer: Option<String>,
-    /// For so long, as in 1h, or from a time like 2026-11-21T06:00:00Z
+    /// For so long, as in 1h, or from a day or time in UTC, as 2026-11-21 or 2026-11-21T06:00
     #[arg(long, value_name = "WHEN", value_parser = since)]
     since: Option<Timestamp>,
     /// Records as JSON, a line each
@@ -156,6 +156,30 @@ fn since(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse() {
         return Ok(time);
     }
-    let span = clock::parse_span(text)?;
+    let day = text.parse::<civil::DateTime>().and_then(|time| time.to_zoned(TimeZone::UTC));
+    if let Ok(day) = day {
+        return Ok(day.timestamp());
+    }
+    let span = clock::parse_span(text)
+        .map_err(|error| format!("{error}; a day or time in UTC is written as 2026-11-21"))?;
     Timestamp::now().checked_sub(span).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn since_is_a_span_a_day_or_a_time_in_utc() {
+        let at = |text| since(text).unwrap().to_string();
+        assert_eq!(at("2026-11-21"), "2026-11-21T00:00:00Z");
+        assert_eq!(at("2026-11-21T06:00"), "2026-11-21T06:00:00Z");
+        assert_eq!(at("2026-11-21 06:00:30"), "2026-11-21T06:00:30Z");
+        assert_eq!(at("2026-11-21T06:00:00+02:00"), "2026-11-21T04:00:00Z");
+        let hour = Timestamp::now() - since("1h").unwrap();
+        assert!((3500..=3600).contains(&hour.get_seconds()));
+        for text in ["", "yesterday", "2026-13-01", "21.11.2026", "-1h", "99999999y"] {
+            assert!(since(text).is_err(), "{text}");
+        }
+    }
 }

@@ -2,113 +2,150 @@
 
 use std::{io::Write, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use rcmd_certs::{
     Layout,
     clock::{self, span},
     crl::CrlSet,
-    enroll::{Kind, Member},
+    enroll::{EnrollError, Kind, Member},
     text::printable,
     tls::{self, ServerFiles},
 };
 
 use super::{StatusOptions, enroll::block_on};
-use crate::{daemon::instance, trust::age};
+use crate::{
+    audit::place::{self, Room},
+    daemon::instance,
+    trust::age,
+};
 
 /// Time for the authority's answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Prints whether the server runs, and the state of certificate, lists and authority. Returns the
-/// exit status: 0 when all is well, else 1.
+/// A line of the report, or what is wrong with what it is about.
+type Finding = Result<String, String>;
+
+/// Prints whether the server runs, and the state of audit, certificate, lists and authority. Returns the
+/// exit status: 0 when all is well and a server runs, else 1.
 ///
 /// # Errors
-/// When the state can't be determined.
+/// When nothing can be printed.
 pub fn run(options: &StatusOptions, out: &mut dyn Write) -> Result<u8> {
     let layout = Layout::for_host(options.dir.as_deref());
     let mut well = true;
-    print_servers(&layout, out)?;
-    let leaf = tls::load_leaf(&layout.server_cert())?;
-    let left = leaf.not_after.saturating_sub(clock::now_unix());
-    let life = match u64::try_from(left) {
-        Ok(left) => format!("{} left", span(left)),
-        Err(_) => format!("ENDED {} ago", span(left.unsigned_abs())),
+    let mut report = |name: &str, findings: Vec<Finding>| {
+        for (at, finding) in findings.into_iter().enumerate() {
+            well &= finding.is_ok();
+            let (Ok(said) | Err(said)) = finding;
+            writeln!(out, "{:<12} {said}", if at == 0 { name } else { "" })?;
+        }
+        Ok::<_, std::io::Error>(())
     };
-    writeln!(out, "certificate  {}, {life}", printable(&leaf.subject))?;
-    for finding in tls::check_server(&ServerFiles::from(&layout))? {
-        well = false;
-        writeln!(out, "             {finding}")?;
-    }
-    let member = Member::load(&layout, Kind::Server)?;
-    match CrlSet::load(&layout.server_list()) {
-        Ok(Some(lists)) => {
-            let left = lists.next_update().saturating_sub(clock::now_unix());
-            let trusted = tls::crl_issuers(&ServerFiles::from(&layout))
-                .map_err(anyhow::Error::from)
-                .and_then(|known| Ok(lists.clone().known(&known)?));
-            let standing = match (trusted, u64::try_from(left)) {
-                (Err(error), _) => Err(error.to_string()),
-                (_, Ok(left)) => Ok(format!("good for {}", span(left))),
-                (_, Err(_)) => {
-                    Err(format!("ENDED {} ago: nobody is let in", span(left.unsigned_abs())))
-                }
-            };
-            well &= standing.is_ok();
-            let (Ok(standing) | Err(standing)) = standing;
-            writeln!(out, "list         {}, {standing}", age(&lists))?;
+    let (runs, servers) = servers(&layout);
+    report("server", servers)?;
+    report("audit", vec![audit(&layout, runs)])?;
+    report("certificate", certificate(&layout))?;
+    match Member::load(&layout, Kind::Server) {
+        Ok(member) => {
+            report("list", vec![list(&layout, member.is_some())])?;
+            report("authority", vec![authority(member)])?;
         }
-        Ok(None) if member.is_some() => {
-            well = false;
-            writeln!(out, "list         NONE: nobody is let in until the authority gives one")?;
-        }
-        Ok(None) => writeln!(out, "list         none is needed: this server never enrolled")?,
-        Err(error) => {
-            well = false;
-            writeln!(out, "list         UNUSABLE: {error}")?;
-        }
-    }
-    match member {
-        None => writeln!(out, "authority    none to ask; renew with `rcmd-certs issue server`")?,
-        Some(member) => {
-            let address = member.contact().addresses.join(", ");
-            let asked =
-                block_on(async { Ok(tokio::time::timeout(ANSWER, member.fetch_lists(0)).await) })?;
-            let said = match asked {
-                Ok(Ok(_)) => "reached".to_owned(),
-                Ok(Err(error)) => {
-                    well = false;
-                    format!("NOT REACHED: {error}")
-                }
-                Err(_) => {
-                    well = false;
-                    "NOT REACHED: no answer in 5 s".to_owned()
-                }
-            };
-            writeln!(out, "authority    {}, {said}", printable(&address))?;
-        }
+        Err(error) => report("authority", vec![Err(format!("UNUSABLE: {error}"))])?,
     }
     Ok(u8::from(!well))
 }
 
-/// Prints which servers run over this folder. None is no fault: the folder may be kept in stock.
-fn print_servers(layout: &Layout, out: &mut dyn Write) -> Result<()> {
-    let servers = instance::servers(layout);
-    let servers = servers.context("whether the server runs can't be seen")?;
+/// Says which servers run over this folder, and whether any does.
+fn servers(layout: &Layout) -> (bool, Vec<Finding>) {
+    let servers = match instance::servers(layout) {
+        Ok(servers) => servers,
+        Err(error) => return (false, vec![Err(format!("can't be seen: {error}"))]),
+    };
     if servers.is_empty() {
-        writeln!(out, "server       not running")?;
+        return (false, vec![Err("not running".to_owned())]);
     }
-    for server in servers {
-        let Some(server) = server else {
-            writeln!(out, "server       running, it has just begun")?;
-            continue;
-        };
+    let said = servers.into_iter().map(|server| {
+        let Some(server) = server else { return Ok("running, it has just begun".to_owned()) };
         let listening: Vec<_> = server.listening.iter().map(ToString::to_string).collect();
-        writeln!(
-            out,
-            "server       running, pid {}, since {}, listening on {}",
-            server.pid,
-            clock::date(server.since),
-            listening.join(", ")
-        )?;
+        let (pid, since) = (server.pid, clock::date(server.since));
+        Ok(format!("running, pid {pid}, since {since}, listening on {}", listening.join(", ")))
+    });
+    (true, said.collect())
+}
+
+/// Says whether the audit can be written, and how much room there is for it.
+fn audit(layout: &Layout, runs: bool) -> Finding {
+    let folder = layout.server_dir().join("audit");
+    let room = match Room::of(&folder) {
+        Ok(room) => room,
+        Err(error) if runs => return Err(format!("NOT WRITTEN: its folder: {error}")),
+        Err(_) => return Ok("none yet".to_owned()),
+    };
+    let free = format!("{} MiB free", room.free >> 20);
+    match place::is_failing(&folder) {
+        Ok(true) => Err(format!("NOT WRITTEN: nothing starts, the log says why; {free}")),
+        Err(error) if runs => Err(format!("NOT WRITTEN: {error}; {free}")),
+        _ if room.is_scarce() => Err(format!("NEARLY FULL: {free}")),
+        _ => Ok(format!("good, {free}")),
     }
-    Ok(())
+}
+
+fn certificate(layout: &Layout) -> Vec<Finding> {
+    let leaf = match tls::load_leaf(&layout.server_cert()) {
+        Ok(leaf) => leaf,
+        Err(error) => return vec![Err(format!("UNUSABLE: {error}"))],
+    };
+    let left = leaf.not_after.saturating_sub(clock::now_unix());
+    let subject = printable(&leaf.subject);
+    let mut said = vec![match u64::try_from(left) {
+        Ok(left) => Ok(format!("{subject}, {} left", span(left))),
+        Err(_) => Err(format!("{subject}, ENDED {} ago", span(left.unsigned_abs()))),
+    }];
+    match tls::check_server(&ServerFiles::from(layout)) {
+        Ok(findings) => said.extend(findings.iter().map(|finding| Err(finding.to_string()))),
+        Err(error) => said.push(Err(error.to_string())),
+    }
+    said
+}
+
+fn list(layout: &Layout, is_member: bool) -> Finding {
+    let lists = match CrlSet::load(&layout.server_list()) {
+        Ok(Some(lists)) => lists,
+        Ok(None) if is_member => {
+            return Err("NONE: nobody is let in until the authority gives one".to_owned());
+        }
+        Ok(None) => return Ok("none is needed: this server never enrolled".to_owned()),
+        Err(error) => return Err(format!("UNUSABLE: {error}")),
+    };
+    let left = lists.next_update().saturating_sub(clock::now_unix());
+    let trusted = tls::crl_issuers(&ServerFiles::from(layout))
+        .map_err(anyhow::Error::from)
+        .and_then(|known| Ok(lists.clone().known(&known)?));
+    let age = age(&lists);
+    match (trusted, u64::try_from(left)) {
+        (Err(error), _) => Err(format!("{age}, UNUSABLE: {error}")),
+        (_, Ok(left)) => Ok(format!("{age}, good for {}", span(left))),
+        (_, Err(_)) => {
+            Err(format!("{age}, ENDED {} ago: nobody is let in", span(left.unsigned_abs())))
+        }
+    }
+}
+
+fn authority(member: Option<Member>) -> Finding {
+    let Some(member) = member else {
+        return Ok("none to ask; renew with `rcmd-certs issue server`".to_owned());
+    };
+    let address = printable(&member.contact().addresses.join(", "));
+    let asked = block_on(async { Ok(tokio::time::timeout(ANSWER, member.fetch_lists(0)).await) });
+    let failure = match asked {
+        Ok(Ok(Ok(_))) => return Ok(format!("{address}, reached")),
+        Ok(Ok(Err(error))) => match error {
+            EnrollError::Unreachable(_) => format!("NOT REACHED: {error}"),
+            EnrollError::Refused { message, .. } => format!("REFUSED: {message}"),
+            error => format!("REACHED, BUT: {error}"),
+        },
+        Ok(Err(_)) => format!("NOT REACHED: no answer in {} s", ANSWER.as_secs()),
+        Err(error) => format!("NOT ASKED: {error:#}"),
+    };
+    Err(format!("{address}, {failure}"))
 }

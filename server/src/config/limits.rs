@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::quota::{self, EffectiveQuota, Quota};
 use crate::{
+    audit::bounds::RUNNING,
     process::TreeLimits,
     units::{self, Rate, Span},
 };
@@ -21,6 +22,10 @@ const DESCRIPTORS_KEPT: u64 = 32;
 
 /// Default limit of an identity's commands that run, wait, or are being read.
 const CHANNELS: usize = 1024;
+
+/// Default rate of an identity's starts: 100,000 at once and 1,667 a second, more than a host of two
+/// processors starts for long. What each writes to the audit is bounded by it.
+const STARTS: Rate = Rate::new(100_000, Duration::from_micros(600));
 
 /// Maximum bytes of output and input that the server holds for all clients together. One stream may
 /// hold less the more is held, so a thousand clients that read nothing cost a bounded amount.
@@ -122,14 +127,15 @@ impl Limits {
         }
     }
 
-    /// Returns these limits reduced to what `descriptors` open files allow; at most half of them go
-    /// to commands.
+    /// Returns these limits reduced to what `descriptors` open files allow, of which at most half go to
+    /// commands, and to what the audit has room for.
     pub(crate) fn cut_to(&self, descriptors: u64) -> Self {
         let usable = descriptors.saturating_sub(DESCRIPTORS_KEPT);
         let at_most = |count: u64, limit: usize| {
             usize::try_from(count).unwrap_or(usize::MAX).clamp(1, limit.max(1))
         };
-        let running = at_most(usable / 2 / DESCRIPTORS_PER_COMMAND, self.running);
+        let running = self.running.min(RUNNING);
+        let running = at_most(usable / 2 / DESCRIPTORS_PER_COMMAND, running);
         let rest = usable.saturating_sub(running as u64 * DESCRIPTORS_PER_COMMAND);
         // Peers that have not authenticated need descriptors too.
         let unauthenticated = at_most(rest / 3 / DESCRIPTORS_PER_CONNECTION, self.unauthenticated);
@@ -159,7 +165,7 @@ impl Limits {
             queue_wait: self.pick(own, &groups, |of| of.queue_wait).unwrap_or(self.queue_wait),
             connections: count(|of| of.connections, self.connections, most_of(self.connections)),
             channels: count(|of| of.channels, self.channels, CHANNELS),
-            starts: self.pick(own, &groups, |of| of.starts).unwrap_or(Rate::UNLIMITED),
+            starts: self.pick(own, &groups, |of| of.starts).unwrap_or(STARTS),
         }
     }
 
@@ -190,6 +196,8 @@ mod tests {
         assert_eq!(limits.cut_to(1 << 20), limits);
         let small = limits.cut_to(256);
         assert_eq!((small.running, small.connections, small.unauthenticated), (16, 75, 37));
+        let huge: Limits = toml::from_str("running = 1000000").unwrap();
+        assert_eq!(huge.cut_to(1 << 30).running, RUNNING);
         let tiny = limits.cut_to(10);
         assert_eq!((tiny.running, tiny.connections, tiny.unauthenticated), (1, 1, 1));
     }
@@ -217,7 +225,7 @@ mod tests {
     fn one_identity_leaves_a_quarter_of_the_host_to_others() {
         let of = Limits::default().quota_for("alice", &[]);
         assert_eq!((of.running, of.queued, of.connections, of.channels), (768, 3072, 12_288, 1024));
-        assert_eq!(of.starts, Rate::UNLIMITED);
+        assert_eq!(of.starts.to_string(), "100000 in 1m");
         let of = limits("running = 1\nqueued = 0\nqueue_wait = '5s'").quota_for("alice", &[]);
         assert_eq!((of.running, of.queued), (1, 0));
         assert_eq!(of.queue_wait, limits("queue_wait = '5s'").queue_wait);

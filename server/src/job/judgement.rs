@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use rcmd_protocol::outcome::WireError;
+use rcmd_protocol::{outcome::WireError, request::Request};
 
 use super::exit;
 use crate::{
@@ -69,6 +69,14 @@ impl Judgement {
             Self::Settled | Self::Denied(_) => {}
         }
         Ok(())
+    }
+
+    /// Returns what was permitted, until it is settled.
+    pub(super) fn request(&self) -> Option<&Request> {
+        match self {
+            Self::Permitted { request, .. } => Some(&request.request),
+            _ => None,
+        }
     }
 
     /// Lets the job run to its end, whatever rules come.

@@ -97,7 +97,9 @@ impl Job {
             self.still_wanted()?;
         }
         let user = user.as_deref().unwrap_or(shared.user.as_bytes());
-        self.audited = Some(self.hear_during(shared.audit.start(user, &permit)).await?);
+        let request = self.judgement.request().ok_or_else(|| self.judgement.failure())?;
+        let started = shared.audit.start(user, &permit, request)?;
+        self.audited = Some(self.hear_during(started.synced()).await?);
         self.still_wanted()?;
         if self.shared.on_reload == OnReload::Keep {
             // It may run to its end, whatever rules come from now on.

@@ -159,7 +159,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             Frame::Ask(frame) => {
                 let generation = frame.generation;
                 let sink = self.sink(ch, generation);
-                (generation, dry_run::dry_run(&self.state, &self.peer, &frame, sink)?)
+                (generation, dry_run::dry_run(&self.state, &self.peer, &frame, sink).await?)
             }
             Frame::Attach(frame) => {
                 let generation = frame.generation;

@@ -10,7 +10,7 @@ use tracing::info;
 
 use super::{
     Answer,
-    refusal::{refuse, refused},
+    refusal::{check_disk, count_denied, gate, refuse, refused},
 };
 use crate::{
     job::{
@@ -29,9 +29,10 @@ pub(crate) async fn attach(
     attach: Attach,
     sink: Sink,
 ) -> Answer {
+    gate(state, peer).await;
     // Keys are kept for an identity, so that another's is as unknown as one that never was.
     let found = state.registry.find(peer.user(), attach.key, attach.digest);
-    if !is_being_judged(&found) && !may_attach(state, peer, &sink).await {
+    if !is_being_judged(&found) && !may_attach(state, peer, &sink) {
         return Answer::Answered;
     }
     match found {
@@ -54,7 +55,7 @@ pub(super) async fn answer_known(
 ) -> Answer {
     match known {
         Lookup::Conflict => return refused(&sink, Refusal::Conflict),
-        _ if !is_being_judged(&known) && !may_attach(state, peer, &sink).await => {
+        _ if !is_being_judged(&known) && !may_attach(state, peer, &sink) => {
             return Answer::Answered;
         }
         Lookup::Job(job) => return take_up(job, sink, None).await,
@@ -74,7 +75,7 @@ pub(super) async fn answer_kept(
     options: StartOptions,
     sink: &Sink,
 ) -> Answer {
-    if may_attach(state, peer, sink).await { tell(kept, options, sink) } else { Answer::Answered }
+    if may_attach(state, peer, sink) { tell(kept, options, sink) } else { Answer::Answered }
 }
 
 async fn take_up(job: JobHandle, sink: Sink, received: Option<OutputOffsets>) -> Answer {
@@ -93,20 +94,18 @@ fn is_being_judged(found: &Lookup) -> bool {
 
 /// Judges whether a peer may take up its own command now: rules, groups, address and time may be
 /// others than at its start. What became of the command is then unknown to the client.
-async fn may_attach(state: &Arc<ServerState>, peer: &Arc<Peer>, sink: &Sink) -> bool {
+fn may_attach(state: &Arc<ServerState>, peer: &Arc<Peer>, sink: &Sink) -> bool {
     let context = RequestContext { source: peer.address().ip(), time: SystemTime::now() };
     let slice = state.policy.load().slice(peer.principal());
     let judged = policy::authorize_attach(&slice, peer.user(), context);
     let Err(denial) = judged else { return true };
-    let (state, peer, sink) = (Arc::clone(state), Arc::clone(peer), sink.clone());
-    // Waited for, so that a peer that may do nothing asks no faster than its denials are written down.
-    let _ = (state.clone().tasks)
-        .spawn(async move {
-            state.jobs.audit.denied(&peer, None, &denial);
-            info!(%peer, why = denial.kind.as_str(), rules = ?denial.rules, %denial, "denied");
-            sink.link.send(job::unknown(sink.ch, denial.into()));
-        })
-        .await;
+    match check_disk(state, peer) {
+        Ok(()) => state.jobs.audit.denied(peer, None, &denial),
+        Err(_) => state.jobs.audit.turned_away(peer),
+    }
+    count_denied(state, peer, 0);
+    info!(%peer, why = denial.kind.as_str(), rules = ?denial.rules, %denial, "denied");
+    sink.link.send(job::unknown(sink.ch, denial.into()));
     false
 }
 

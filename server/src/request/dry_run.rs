@@ -14,7 +14,7 @@ use super::{
     Answer,
     authorize::{self, ExecContext},
     hold, other_account,
-    refusal::turn_away,
+    refusal::{check_disk, count_denied, gate, turn_away},
 };
 use crate::{
     job::{Rejection, Sink},
@@ -24,39 +24,48 @@ use crate::{
 };
 
 /// Answers whether a start would be permitted. It counts among the identity's commands until it is
-/// answered, by a task of its own.
+/// answered, by a task of its own, and that is written down first.
 ///
 /// # Errors
 /// When it breaks the protocol.
-pub(crate) fn dry_run(
+pub(crate) async fn dry_run(
     state: &Arc<ServerState>,
     peer: &Arc<Peer>,
     start: &Start,
     sink: Sink,
 ) -> Result<Answer, ProtocolError> {
+    gate(state, peer).await;
+    let size = start.body.payload().len();
     let request = match start.body.request() {
         Ok(request) => request,
         Err(RequestError::Protocol(fault)) => return Err(fault),
         Err(RequestError::Refused(failure)) => {
+            count_denied(state, peer, 0);
             answer(peer, &sink, Err(failure));
             return Ok(Answer::Answered);
         }
     };
     let quota = state.jobs.limits.load().quota_of(peer.identity());
     let counted = state.registry.count(quota.channels, peer.user());
-    let held = hold(state, start.body.payload().len());
+    let held = check_disk(state, peer).and_then(|()| hold(state, size));
     let asker = Arc::clone(peer);
-    let reserved = match counted.and_then(|counted| Ok((counted, held?))) {
+    let (counted, held) = match counted.and_then(|counted| Ok((counted, held?))) {
         Ok(reserved) => reserved,
         Err(failure) => {
             let busy = move |failure| answer(&asker, &sink, Err(failure));
             return Ok(turn_away(state, peer, failure, busy));
         }
     };
-    let judging = Arc::clone(state);
+    let (judging, digest) = (Arc::clone(state), start.body.digest());
     state.tasks.spawn(async move {
+        let asked = judging.jobs.audit.question(&request, digest);
         let judged = judge(&judging, &asker, request).await;
-        drop(reserved);
+        drop(held);
+        let recorded = judging.jobs.audit.asked(&asker, asked, judged.as_ref().err());
+        // What can't be recorded is not answered.
+        let judged = recorded.and(judged);
+        count_denied(&judging, &asker, size);
+        drop(counted);
         answer(&asker, &sink, judged);
     });
     Ok(Answer::Answered)

@@ -1,4 +1,9 @@
 //! Answers to what does not run. Whoever asks again and again is answered ever later.
+//!
+//! | what | how late |
+//! | --- | --- |
+//! | turned away for want of room | [`turn_away`]: by connection, since its client comes again when it is told |
+//! | denied, failed, malformed, asked about | [`gate`]: by identity, before anything is looked at |
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,6 +15,7 @@ use rcmd_protocol::{
 use super::Answer;
 use crate::{
     admission::Backoff,
+    audit,
     job::{self, Sink},
     state::ServerState,
     trust::Peer,
@@ -25,6 +31,9 @@ pub(super) fn turn_away(
     failure: WireError,
     answer: impl FnOnce(WireError) + Send + 'static,
 ) -> Answer {
+    if failure.kind != ErrorKind::Busy {
+        count_denied(state, peer, 0);
+    }
     let Backoff { delay, pause_reading } = backoff(state, peer, &failure);
     if delay.is_zero() {
         answer(failure);
@@ -49,13 +58,46 @@ pub(super) async fn delayed(state: &ServerState, failure: WireError, delay: Dura
     if delay.is_zero() {
         return failure;
     }
+    wait(state, delay).await;
+    let waited = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+    let left = failure.retry_after_ms.map(|wait| wait.saturating_sub(waited).max(1));
+    WireError { retry_after_ms: left, ..failure }
+}
+
+/// Waits until a peer is listened to, if it asked for too much that does not run.
+pub(super) async fn gate(state: &ServerState, peer: &Peer) {
+    let quota = state.jobs.limits.load().quota_of(peer.identity());
+    wait(state, state.jobs.admission.gate(peer.user(), &quota)).await;
+}
+
+/// Counts that a request of `size` bytes does not run and was recorded.
+pub(super) fn count_denied(state: &ServerState, peer: &Peer, size: usize) {
+    let quota = state.jobs.limits.load().quota_of(peer.identity());
+    let recorded = audit::of_what_does_not_run(size);
+    state.jobs.admission.count_denied(peer.user(), &quota, recorded);
+}
+
+/// Checks that a peer may have more written, while what is left of the disk is kept for others.
+///
+/// # Errors
+/// `resources`, if it had much written lately.
+pub(super) fn check_disk(state: &ServerState, peer: &Peer) -> Result<(), WireError> {
+    let jobs = &state.jobs;
+    let quota = jobs.limits.load().quota_of(peer.identity());
+    if jobs.audit.is_scarce() && jobs.admission.wrote_much(peer.user(), &quota) {
+        return Err(audit::scarce());
+    }
+    Ok(())
+}
+
+async fn wait(state: &ServerState, delay: Duration) {
+    if delay.is_zero() {
+        return;
+    }
     tokio::select! {
         () = tokio::time::sleep(delay) => {}
         () = state.closing.cancelled() => {}
     }
-    let waited = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-    let left = failure.retry_after_ms.map(|wait| wait.saturating_sub(waited).max(1));
-    WireError { retry_after_ms: left, ..failure }
 }
 
 /// Answers that nothing has started.

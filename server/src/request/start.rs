@@ -15,7 +15,7 @@ use super::{
     attach::{answer_kept, answer_known},
     authorize::{self, ExecContext, Permitted},
     hold, other_account,
-    refusal::{backoff, delayed, refuse, turn_away},
+    refusal::{backoff, check_disk, count_denied, delayed, gate, refuse, turn_away},
 };
 use crate::{
     admission::{Backoff, Entering, budget::Share},
@@ -39,11 +39,13 @@ pub(crate) async fn start(
     start: Start,
     sink: Sink,
 ) -> Result<Answer, ProtocolError> {
+    gate(state, peer).await;
+    let size = start.body.payload().len();
     let request = match start.body.request() {
         Ok(request) => request,
         Err(RequestError::Protocol(fault)) => return Err(fault),
         Err(RequestError::Refused(failure)) => {
-            return Ok(no_request(state, peer, sink, failure).await);
+            return Ok(no_request(state, peer, &sink, failure));
         }
     };
     let Some(options) = StartOptions::of(&start.body) else {
@@ -75,7 +77,7 @@ pub(crate) async fn start(
         return Ok(answer_kept(state, peer, kept, options, &sink).await);
     }
     let attempt = Attempt { id: id.clone(), request, digest };
-    let room = match admit(state, peer, start.body.payload().len()) {
+    let room = match admit(state, peer, size) {
         Ok(room) => room,
         Err(failure) => {
             return Ok(not_admitted(state, peer, attempt, reservation, sink, failure));
@@ -89,7 +91,7 @@ pub(crate) async fn start(
         options,
         lock: attempt.request.lock().cloned(),
     };
-    let preparing = prepare(Arc::clone(state), Arc::clone(peer), attempt, room);
+    let preparing = prepare(Arc::clone(state), Arc::clone(peer), attempt, size, room);
     let jobs = Arc::clone(&state.jobs);
     // It is large, and a spawn would copy it several times.
     state.tasks.spawn(Box::pin(mailbox.live(spec, sink, preparing, jobs, reservation)));
@@ -114,8 +116,9 @@ fn admit(state: &ServerState, peer: &Peer, size: usize) -> Result<Room, WireErro
     if state.is_draining() {
         return Err(job::draining());
     }
+    check_disk(state, peer)?;
     let quota = state.jobs.limits.load().quota_of(peer.identity());
-    let entering = state.jobs.admission.try_start(peer.user(), &quota)?;
+    let entering = state.jobs.admission.try_start(peer.user(), &quota, size)?;
     Ok(Room { entering, held: hold(state, size)? })
 }
 
@@ -129,21 +132,44 @@ fn not_admitted(
     failure: WireError,
 ) -> Answer {
     let Backoff { delay, pause_reading } = backoff(state, peer, &failure);
+    let quota = state.jobs.limits.load().quota_of(peer.identity());
+    // A peer that does not wait, or had much written, is counted.
+    let alone = failure.kind == ErrorKind::Busy
+        && !pause_reading
+        && state.jobs.admission.may_record(peer.user(), &quota);
     let (state, peer) = (Arc::clone(state), Arc::clone(peer));
     state.clone().tasks.spawn(async move {
-        let (audit, Attempt { id, request, digest }) = (&state.jobs.audit, attempt);
-        let failure = match audit.attempt(&peer, &id, &request, &digest) {
-            Ok(_) => {
-                audit.refused(&peer, &id, &failure);
-                failure
-            }
-            Err(unwritable) => unwritable,
-        };
+        let failure = write_down(&state, &peer, attempt, alone, failure);
         // Its key is free by the time that its client knows.
         drop(reservation);
+        if failure.kind != ErrorKind::Busy {
+            count_denied(&state, &peer, 0);
+        }
         refuse(&sink, delayed(&state, failure, delay).await);
     });
     if pause_reading { Answer::Pause(delay) } else { Answer::Answered }
+}
+
+/// Writes down that a start was turned away. Returns what its client is to be told.
+fn write_down(
+    state: &ServerState,
+    peer: &Peer,
+    attempt: Attempt,
+    alone: bool,
+    failure: WireError,
+) -> WireError {
+    let (audit, Attempt { id, request, digest }) = (&state.jobs.audit, attempt);
+    if !alone {
+        audit.turned_away(peer);
+        return failure;
+    }
+    match audit.attempt(peer, &id, &request, &digest) {
+        Ok(_) => {
+            audit.refused(peer, &id, &failure);
+            failure
+        }
+        Err(unwritable) => unwritable,
+    }
 }
 
 /// Writes down that a command was asked for, finds what it speaks of on this host, and has it judged.
@@ -151,17 +177,16 @@ async fn prepare(
     state: Arc<ServerState>,
     peer: Arc<Peer>,
     attempt: Attempt,
+    size: usize,
     room: Room,
 ) -> Result<Prepared, Rejection> {
     let Attempt { id, request, digest } = attempt;
     state.jobs.audit.attempt(&peer, &id, &request, &digest)?;
-    match permit(&state, &peer, id, request, room).await {
-        Err(Rejection::Failed(failure)) => {
-            let Backoff { delay, .. } = backoff(&state, &peer, &failure);
-            Err(delayed(&state, failure, delay).await.into())
-        }
-        judged => judged,
+    let judged = permit(&state, &peer, id, request, room).await;
+    if judged.is_err() {
+        count_denied(&state, &peer, size);
     }
+    judged
 }
 
 async fn permit(
@@ -188,21 +213,16 @@ async fn permit(
 }
 
 /// Rejects a malformed start. Nothing can be audited as an attempt, so only the refusal is recorded.
-async fn no_request(
+fn no_request(
     state: &Arc<ServerState>,
     peer: &Arc<Peer>,
-    sink: Sink,
+    sink: &Sink,
     failure: WireError,
 ) -> Answer {
-    let (state, peer) = (Arc::clone(state), Arc::clone(peer));
-    // Waited for, so that malformed starts come no faster than they are written down.
-    let _ = (state.clone().tasks)
-        .spawn(async move {
-            if let Ok(id) = JobId::random() {
-                state.jobs.audit.refused(&peer, &id, &failure);
-            }
-            refuse(&sink, failure);
-        })
-        .await;
-    Answer::Answered
+    match (check_disk(state, peer), JobId::random()) {
+        (Ok(()), Ok(id)) => state.jobs.audit.refused(peer, &id, &failure),
+        _ => state.jobs.audit.turned_away(peer),
+    }
+    count_denied(state, peer, 0);
+    refuse(sink, failure)
 }

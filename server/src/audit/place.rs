@@ -1,0 +1,181 @@
+//! The folder of a log while a server writes there: held by a lock, and still where it was.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::{error::AuditError, files};
+
+/// Held while a server writes here.
+const LOCK: &str = "lock";
+/// Held while the server that writes here can't.
+const FAILING: &str = "failing";
+
+/// The folder of a log, held by this server.
+#[derive(Debug)]
+pub(super) struct Place {
+    folder: PathBuf,
+    lock: File,
+    failing: File,
+    is_failing: bool,
+}
+
+impl Place {
+    /// Takes the folder, which is made if it is missing.
+    ///
+    /// # Errors
+    /// When it can't be made, or another server holds it.
+    pub(super) fn take(folder: &Path) -> Result<Self, AuditError> {
+        let failed = |error| AuditError::Io { path: folder.to_owned(), error };
+        files::make_folder(folder).map_err(failed)?;
+        let lock = files::mark(&folder.join(LOCK)).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(AuditError::Locked(folder.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let failing = files::mark(&folder.join(FAILING)).map_err(failed)?;
+        Ok(Self { folder: folder.to_owned(), lock, failing, is_failing: false })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Checks that this is still the folder of that name.
+    ///
+    /// # Errors
+    /// That it is not, or why it can't be seen.
+    pub(super) fn check(&self) -> io::Result<()> {
+        self.check_file(&self.lock, LOCK)
+    }
+
+    /// Checks that a file lies in the folder under its name.
+    ///
+    /// # Errors
+    /// That it does not, or why that can't be seen.
+    pub(super) fn check_file(&self, file: &File, name: &str) -> io::Result<()> {
+        let path = self.folder.join(name);
+        let open = file.metadata()?;
+        match fs::symlink_metadata(&path) {
+            Ok(named) if (named.dev(), named.ino()) == (open.dev(), open.ino()) => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Err(io::Error::other(format!("{} was removed or moved", path.display()))),
+        }
+    }
+
+    /// Shows others whether the log can be written. A lock takes no room on the disk.
+    pub(super) fn show(&mut self, is_failing: bool) {
+        if self.is_failing == is_failing {
+            return;
+        }
+        // A reader holds it for a moment at most; the next round tries again.
+        let shown = if is_failing {
+            self.failing.try_lock().is_ok()
+        } else {
+            self.failing.unlock().is_ok()
+        };
+        if shown {
+            self.is_failing = is_failing;
+        }
+    }
+}
+
+/// Returns whether a server that writes into a folder shows that it can't.
+///
+/// # Errors
+/// When the folder can't be looked into; `NotFound` when it is missing.
+pub(crate) fn is_failing(folder: &Path) -> io::Result<bool> {
+    // Shared, so that two readers do not take each other for a server.
+    match File::open(folder.join(FAILING))?.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// The room on the disk of a log, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Room {
+    /// What is left.
+    pub(crate) free: u64,
+    /// What there is in all.
+    total: u64,
+}
+
+impl Room {
+    /// The last part of the disk, which is kept for those who need little: 64 MiB, or an eighth of a small
+    /// one.
+    const RESERVE: u64 = 64 << 20;
+
+    /// Returns the room on the disk of a folder.
+    ///
+    /// # Errors
+    /// When it can't be seen.
+    pub(crate) fn of(folder: &Path) -> io::Result<Self> {
+        let disk = rustix::fs::statvfs(folder)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Ok(Self { free: bytes(disk.f_bavail), total: bytes(disk.f_blocks) })
+    }
+
+    /// Returns whether no more than the reserve is left.
+    pub(crate) fn is_scarce(self) -> bool {
+        // Some file systems don't say how large they are.
+        self.total > 0 && self.free < Self::RESERVE.min(self.total / 8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_where_its_name_says_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("audit");
+        let place = Place::take(&folder).unwrap();
+        let file = files::create(&folder.join("a")).unwrap();
+        let check = || place.check_file(&file, "a");
+        check().unwrap();
+        fs::rename(folder.join("a"), folder.join("b")).unwrap();
+        assert!(check().unwrap_err().to_string().ends_with("a was removed or moved"));
+        std::os::unix::fs::symlink("b", folder.join("a")).unwrap();
+        check().unwrap_err();
+        fs::rename(folder.join("b"), folder.join("a")).unwrap();
+        check().unwrap();
+        place.check().unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        check().unwrap_err();
+        place.check().unwrap_err();
+        Place::take(&folder).unwrap();
+    }
+
+    #[test]
+    fn the_last_64_mib_or_the_last_eighth_is_kept() {
+        let is_scarce = |free, total| Room { free, total }.is_scarce();
+        assert!(is_scarce(63 << 20, 1 << 40) && !is_scarce(64 << 20, 1 << 40));
+        assert!(is_scarce(31 << 10, 256 << 10) && !is_scarce(32 << 10, 256 << 10));
+        assert!(!is_scarce(0, 0));
+        assert!(Room::of(Path::new("/")).unwrap().total > 0);
+    }
+
+    #[test]
+    fn others_see_whether_it_can_be_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("audit");
+        assert_eq!(is_failing(&folder).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let mut place = Place::take(&folder).unwrap();
+        assert!(matches!(Place::take(&folder), Err(AuditError::Locked(_))));
+        assert!(!is_failing(&folder).unwrap());
+        place.show(true);
+        assert!(is_failing(&folder).unwrap());
+        place.show(false);
+        assert!(!is_failing(&folder).unwrap());
+        place.show(true);
+        drop(place);
+        assert!(!is_failing(&folder).unwrap());
+    }
+}
