@@ -2,15 +2,19 @@
 //! there.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, Permissions},
-    io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    fs::{self, OpenOptions},
+    io::{self, Read as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use rustix::fs::OFlags;
 
 use crate::text::printable;
+
+mod write;
+
+pub use write::{Existing, NewFile, create_private_dir, write_all};
 
 /// The largest file that is read, in bytes. A whole bundle of public authorities has 220 KiB.
 pub const MAX_FILE: u64 = 1024 * 1024;
@@ -172,193 +176,5 @@ fn read_checked(
     Ok(bytes)
 }
 
-/// Makes `dir` a folder that only its owner may enter, with its parents if they are missing.
-///
-/// # Errors
-/// [`FileError`] if it cannot be made, or is there already and open to others.
-pub fn create_private_dir(dir: &Path) -> Result<(), FileError> {
-    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        // 0755 also under a careless umask: who may write here may exchange ca.pem.
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(parent)
-            .map_err(FileError::io("create", parent))?;
-    }
-    match DirBuilder::new().mode(0o700).create(dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(FileError::io("create", dir)(error));
-        }
-        _ => {}
-    }
-    let metadata = fs::symlink_metadata(dir).map_err(FileError::io("read", dir))?;
-    if !metadata.is_dir() {
-        let source = io::Error::from(io::ErrorKind::NotADirectory);
-        return Err(FileError::Io { action: "write into", path: dir.to_owned(), source });
-    }
-    let mode = metadata.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(FileError::TooOpen { path: dir.to_owned(), mode, remedy: "700" });
-    }
-    Ok(())
-}
-
-/// What to do with a file that is there already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
-    /// Leave it, and fail.
-    Keep,
-    /// Replace it.
-    Replace,
-}
-
-/// One file that is about to be written.
-#[derive(Clone, Copy, Debug)]
-pub struct NewFile<'a> {
-    /// Where.
-    pub path: &'a Path,
-    /// What.
-    pub bytes: &'a [u8],
-    /// Whether only its owner may read it (0600), or everybody (0644).
-    pub private: bool,
-}
-
-/// Writes files so that each is whole or not there, also after a crash: into a temporary file
-/// beside it, synced, renamed, the folder synced. All the temporary files are complete before the
-/// first rename, so that a full disk leaves nothing half done.
-///
-/// # Errors
-/// [`FileError`] naming the file that could not be written; [`FileError::Exists`] for one that was
-/// to be kept. Files before it in the slice may have been written by then.
-pub fn write_all(files: &[NewFile<'_>], existing: Existing) -> Result<(), FileError> {
-    if existing == Existing::Keep {
-        // The rename checks again; this one is here so that usually nothing at all is written.
-        if let Some(file) = files.iter().find(|file| file.path.symlink_metadata().is_ok()) {
-            return Err(FileError::Exists(file.path.to_owned()));
-        }
-    }
-    let mut ready = Vec::new();
-    for file in files {
-        ready.push((file.path, prepare(file).map_err(FileError::io("write", file.path))?));
-    }
-    for (path, temporary) in ready {
-        let renamed = match existing {
-            Existing::Keep => temporary.persist_noclobber(path),
-            Existing::Replace => temporary.persist(path),
-        };
-        renamed.map_err(|error| FileError::io("write", path)(error.error))?;
-        File::open(folder(path))
-            .and_then(|folder| folder.sync_all())
-            .map_err(FileError::io("write", path))?;
-    }
-    Ok(())
-}
-
-fn prepare(file: &NewFile<'_>) -> io::Result<tempfile::NamedTempFile> {
-    let mode = if file.private { 0o600 } else { 0o644 };
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".rcmd-")
-        .permissions(Permissions::from_mode(0o600))
-        .tempfile_in(folder(file.path))?;
-    temporary.write_all(file.bytes)?;
-    // Set on the open file: the mode at creation is subject to the umask.
-    temporary.as_file().set_permissions(Permissions::from_mode(mode))?;
-    temporary.as_file().sync_all()?;
-    Ok(temporary)
-}
-
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mode(path: &Path) -> u32 {
-        fs::metadata(path).unwrap().mode() & 0o7777
-    }
-
-    fn private(path: &Path) -> NewFile<'_> {
-        NewFile { path, bytes: b"secret", private: true }
-    }
-
-    #[test]
-    fn keys_are_0600_in_0700_folders() {
-        let root = tempfile::tempdir().unwrap();
-        let dir = root.path().join("a/b");
-        create_private_dir(&dir).unwrap();
-        let path = dir.join("key.pem");
-        write_all(&[private(&path)], Existing::Keep).unwrap();
-        assert_eq!((mode(&dir), mode(&path)), (0o700, 0o600));
-        assert_eq!(read_private(&path).unwrap(), b"secret");
-        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "a temporary file was left");
-    }
-
-    #[test]
-    fn a_key_that_others_can_read_is_refused_with_the_remedy() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("key.pem");
-        write_all(&[private(&path)], Existing::Keep).unwrap();
-        for open in [0o640, 0o604, 0o620, 0o602, 0o610] {
-            fs::set_permissions(&path, Permissions::from_mode(open)).unwrap();
-            let message = read_private(&path).unwrap_err().to_string();
-            assert!(message.contains(&format!("chmod 600 {}", path.display())), "{message}");
-        }
-        fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
-        assert!(read_private(&path).is_ok());
-    }
-
-    #[test]
-    fn a_trust_file_that_anybody_can_change_is_refused() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("ca.pem");
-        fs::write(&path, "x").unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o646)).unwrap();
-        assert!(matches!(read_public(&path), Err(FileError::WorldWritable { .. })));
-    }
-
-    #[test]
-    fn an_existing_file_is_kept_unless_forced() {
-        let root = tempfile::tempdir().unwrap();
-        let (first, second) = (root.path().join("new"), root.path().join("old"));
-        fs::write(&second, "old").unwrap();
-        let files = [private(&first), private(&second)];
-        assert!(matches!(write_all(&files, Existing::Keep), Err(FileError::Exists(_))));
-        assert!(!first.exists() && fs::read(&second).unwrap() == b"old");
-        write_all(&files, Existing::Replace).unwrap();
-        assert_eq!(fs::read(&second).unwrap(), b"secret");
-    }
-
-    #[test]
-    fn a_pipe_a_folder_and_a_device_are_refused_without_waiting() {
-        let root = tempfile::tempdir().unwrap();
-        let pipe = root.path().join("pipe");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &pipe,
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::from_raw_mode(0o600),
-            0,
-        )
-        .unwrap();
-        for path in [pipe.as_path(), root.path(), Path::new("/dev/zero")] {
-            assert!(matches!(read_private(path), Err(FileError::NotRegular(_))), "{path:?}");
-        }
-    }
-
-    #[test]
-    fn an_endless_file_is_not_read_to_its_end() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("sparse");
-        File::create(&path).unwrap().set_len(1 << 40).unwrap();
-        assert!(matches!(read_public(&path), Err(FileError::TooLarge { limit: MAX_FILE, .. })));
-    }
-
-    #[test]
-    fn a_missing_file_says_so() {
-        let error = read_public(Path::new("/nonexistent/ca.pem")).unwrap_err();
-        assert!(error.is_missing());
-        assert_eq!(error.to_string(), "/nonexistent/ca.pem does not exist");
-    }
-}
+mod tests;
