@@ -10,7 +10,7 @@ use std::{
 
 use rustix::fs::OFlags;
 
-use crate::text::printable;
+use crate::{secret::Confidential, text::printable};
 
 mod write;
 
@@ -134,8 +134,8 @@ pub fn read_public_up_to(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> 
 /// # Errors
 /// As [`read_public`]; also if anybody but its owner may read or write it, or if its owner is
 /// neither this process's user nor root.
-pub fn read_private(path: &Path) -> Result<Vec<u8>, FileError> {
-    read_checked(path, MAX_FILE, |metadata| {
+pub fn read_private(path: &Path) -> Result<Confidential<Vec<u8>>, FileError> {
+    let bytes = read_checked(path, MAX_FILE, |metadata| {
         let mode = metadata.mode() & 0o7777;
         if mode & 0o077 != 0 {
             return Err(FileError::TooOpen { path: path.to_owned(), mode, remedy: "600" });
@@ -146,7 +146,8 @@ pub fn read_private(path: &Path) -> Result<Vec<u8>, FileError> {
             return Err(FileError::Owner { path: path.to_owned(), owner, own });
         }
         Ok(())
-    })
+    })?;
+    Ok(Confidential::new(bytes))
 }
 
 /// Opens a file. The checks are made on the open descriptor, so what was checked is what is read.

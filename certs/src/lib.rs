@@ -10,6 +10,7 @@
 //! | [`clock`] | this machine's clock, and times as people read them |
 //! | [`text`] | foreign text made safe to print |
 //! | [`pem`] | DER as text |
+//! | [`secret`] | what is never printed |
 //! | [`names`] | what a user, a group and a host may be called |
 //! | [`paths`] | where the files lie: `--dir`, `$RCMD_DIR`, the defaults |
 //! | [`files`] | bounded reads, private keys, atomic writes |
@@ -35,6 +36,7 @@ pub mod mapping;
 pub mod names;
 pub mod paths;
 pub mod pem;
+pub mod secret;
 pub mod signature;
 pub mod text;
 pub mod tls;

@@ -123,6 +123,15 @@ struct RuleEntry {
     ca: Option<String>,
 }
 
+/// Returns line, column and fault of what is no TOML, without the line itself: a key that was put in
+/// the file's place is not to be printed.
+fn place_and_fault(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("line {line}, column {column}: {}", error.message())
+}
+
 impl Mapping {
     /// Reads the rules in the file at `path`, which is `identity.toml`; none when there is no
     /// such file.
@@ -138,7 +147,8 @@ impl Mapping {
         let text = String::from_utf8(text).map_err(|error| {
             syntax(format!("not UTF-8 from byte {}", error.utf8_error().valid_up_to()))
         })?;
-        let file: MappingFile = toml::from_str(&text).map_err(|error| syntax(error.to_string()))?;
+        let file: MappingFile =
+            toml::from_str(&text).map_err(|error| syntax(place_and_fault(&text, &error)))?;
         let read = |what, entries: Vec<RuleEntry>| {
             if entries.len() > MAX_RULES {
                 let reason = format!("at most {MAX_RULES} rules of a kind are read");

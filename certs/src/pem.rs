@@ -3,6 +3,7 @@
 use std::{borrow::Cow, fmt::Write as _};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rustls_pki_types::pem::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// Bytes in DER; base64 in JSON.
@@ -36,4 +37,62 @@ pub fn pem(label: &str, der: &[u8]) -> String {
 /// Returns a certificate and its intermediates in PEM.
 pub fn chain_pem(chain: &[Der]) -> String {
     chain.iter().map(|der| pem("CERTIFICATE", &der.0)).collect()
+}
+
+/// What is wrong with a file that should be PEM. It holds nothing of the file, where a private key may
+/// stand in any place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PemFault {
+    /// A section's first line has no end of its own.
+    #[error("a `-----BEGIN` line goes on after its label; were line breaks lost or replaced?")]
+    Begin,
+    /// A section has no last line.
+    #[error("a section has no `-----END` line of its own; was it cut, or were line breaks lost?")]
+    End,
+    /// A section's content is damaged.
+    #[error("a section holds something else than base64")]
+    Base64,
+    /// A section is too large, or there are too many.
+    #[error("there is too much in it")]
+    TooMuch,
+    /// No section of the kind that was looked for.
+    #[error("there is no such section")]
+    Nothing,
+}
+
+impl From<Error> for PemFault {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::IllegalSectionStart { .. } => Self::Begin,
+            Error::MissingSectionEnd { .. } => Self::End,
+            Error::SectionTooLarge => Self::TooMuch,
+            Error::NoItemsFound => Self::Nothing,
+            _ => Self::Base64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls_pki_types::{PrivateKeyDer, pem::PemObject as _};
+
+    use super::*;
+
+    #[test]
+    fn a_damaged_section_is_named_by_its_fault_and_never_by_its_content() {
+        let key = pem("PRIVATE KEY", &[0x5a; 96]);
+        for (damaged, fault) in [
+            (key.replace('\n', ""), PemFault::End),
+            (key.replace('\n', " "), PemFault::End),
+            (key.replace('\n', "\\n"), PemFault::Begin),
+            (key.replace("-----END", "-----FIN"), PemFault::End),
+            (key.replacen("\nWl", "\nW*", 1), PemFault::Base64),
+            (key.replace("PRIVATE KEY", "SECRET KEY"), PemFault::Nothing),
+        ] {
+            let error = PrivateKeyDer::from_pem_slice(damaged.as_bytes()).unwrap_err();
+            let found = PemFault::from(error);
+            assert_eq!(found, fault, "{damaged:?}");
+            assert!(!found.to_string().contains("Wlpa"), "{found}");
+        }
+    }
 }

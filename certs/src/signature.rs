@@ -58,10 +58,8 @@ impl Signer {
     pub fn of(files: &ServerFiles) -> Result<Self, TlsError> {
         let public = VerifyingKey::of_certificate(&files.cert)?;
         let der = load_key(&files.key, REMEDY)?;
-        let key = aws_lc_rs::sign::any_supported_type(&der).map_err(|error| TlsError::Pem {
-            path: files.key.clone(),
-            reason: error.to_string(),
-        })?;
+        let key = aws_lc_rs::sign::any_supported_type(&der)
+            .map_err(|_| TlsError::Key(files.key.clone()))?;
         Ok(Self { key, public })
     }
 

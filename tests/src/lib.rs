@@ -18,6 +18,7 @@ pub mod authority;
 pub mod bench;
 pub mod binaries;
 pub mod client;
+pub mod damage;
 pub mod disk;
 pub mod hanging;
 pub mod hostile;

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod authority;
 pub mod connections;
 pub mod cuts;
+pub mod damage;
 pub mod fairness;
 pub mod kills;
 pub mod locks;

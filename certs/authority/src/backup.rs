@@ -4,6 +4,8 @@
 //! archive: AES-256-GCM (NIST SP 800-38D) under a key from Argon2id (RFC 9106), with that line as
 //! associated data. The archive is JSON with the files in it.
 
+use std::fmt;
+
 use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use rcmd_certs::pem::Der;
@@ -51,7 +53,7 @@ pub struct Archive {
 }
 
 /// One file.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// Its path: plain names with slashes between.
     pub path: String,
@@ -59,6 +61,13 @@ pub struct Kept {
     pub private: bool,
     /// What it holds.
     pub content: Der,
+}
+
+/// What it holds may be the authority's key.
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -135,8 +144,9 @@ impl Archive {
         let opened =
             key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(line), &mut content);
         let opened = opened.map_err(|_| BackupError::Sealed)?;
+        // The fault alone: what serde says of it repeats what stands there.
         let archive: Self =
-            serde_json::from_slice(opened).map_err(|error| not(&error.to_string()))?;
+            serde_json::from_slice(opened).map_err(|_| not("what was sealed is no archive"))?;
         match archive.files.iter().find(|file| !is_plain(&file.path)) {
             Some(file) => Err(not(&format!("`{}` is no path in it", file.path.escape_debug()))),
             None => Ok(archive),

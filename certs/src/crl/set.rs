@@ -8,7 +8,7 @@ use x509_parser::{prelude::FromDer, revocation_list::CertificateRevocationList};
 use crate::{
     files::{self, FileError},
     fingerprint::Fingerprint,
-    pem::pem,
+    pem::{PemFault, pem},
     x509::serial_text,
 };
 
@@ -41,8 +41,8 @@ pub enum CrlError {
     #[error(transparent)]
     File(#[from] FileError),
     /// Not PEM.
-    #[error("the revocation list is not readable as PEM ({0})")]
-    Pem(String),
+    #[error("the revocation list is not readable as PEM: {0}")]
+    Pem(PemFault),
     /// Nothing in it.
     #[error("there is no revocation list (a `-----BEGIN X509 CRL-----` section)")]
     Empty,
@@ -132,7 +132,7 @@ impl CrlSet {
     pub fn from_pem(pem: &[u8]) -> Result<Self, CrlError> {
         let mut all = Vec::new();
         for der in CertificateRevocationListDer::pem_slice_iter(pem).take(MAX_LISTS + 1) {
-            let der = der.map_err(|error| CrlError::Pem(error.to_string()))?;
+            let der = der.map_err(|error| CrlError::Pem(error.into()))?;
             all.push(Crl::from_der(&der)?);
         }
         Self::new(all)

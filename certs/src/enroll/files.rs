@@ -274,8 +274,9 @@ fn load_key(path: &Path) -> Result<Option<KeyPair>, EnrollError> {
         Err(error) if error.is_missing() => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let key =
-        PrivateKeyDer::from_pem_slice(&text).ok().and_then(|der| KeyPair::try_from(&der).ok());
+    let key = PrivateKeyDer::from_pem_slice(text.expose())
+        .ok()
+        .and_then(|der| KeyPair::try_from(&der).ok());
     if key.is_none() {
         fs::remove_file(path).map_err(|source: io::Error| FileError::Io {
             action: "remove",

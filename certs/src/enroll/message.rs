@@ -174,7 +174,10 @@ pub async fn read<T: DeserializeOwned>(
     if got < usize::try_from(length).unwrap_or(usize::MAX) {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| invalid(error.to_string()))
+    // Where it is wrong and not how: serde repeats what stands there, which may be a token's secret.
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| invalid(format!("it is wrong at byte {}", error.column())))
 }
 
 /// Writes one message of at most `limit` bytes, and flushes.

@@ -178,7 +178,7 @@ impl Token {
     /// [`LoadError`] when the file is missing, readable by others, or holds no token.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
         let bytes = files::read_private(path)?;
-        let text = String::from_utf8_lossy(&bytes);
+        let text = String::from_utf8_lossy(bytes.expose());
         let mut lines = text.lines().map(str::trim);
         let line = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
         let token = line.ok_or(TokenError::NoToken).and_then(str::parse);

@@ -21,7 +21,7 @@ fn keys_are_0600_in_0700_folders() {
     let path = dir.join("key.pem");
     write_all(&[private(&path)], Existing::Keep).unwrap();
     assert_eq!((mode(&dir), mode(&path)), (0o700, 0o600));
-    assert_eq!(read_private(&path).unwrap(), b"secret");
+    assert_eq!(read_private(&path).unwrap().expose(), b"secret");
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "a temporary file was left");
 }
 

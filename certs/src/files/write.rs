@@ -1,6 +1,7 @@
 //! Writes that are whole or not there, and folders of keys.
 
 use std::{
+    fmt,
     fs::{self, DirBuilder, File, Permissions},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
@@ -50,7 +51,7 @@ pub enum Existing {
 }
 
 /// One file that is about to be written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct NewFile<'a> {
     /// Where.
     pub path: &'a Path,
@@ -58,6 +59,13 @@ pub struct NewFile<'a> {
     pub bytes: &'a [u8],
     /// Whether only its owner may read it (0600), or everybody (0644).
     pub private: bool,
+}
+
+/// What is written may be a private key.
+impl fmt::Debug for NewFile<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewFile").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 /// Writes files so that each is whole or not there, also after a crash: into a temporary file

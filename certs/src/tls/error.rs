@@ -8,6 +8,7 @@ use std::{
 use crate::{
     files::{FileError, shown},
     mapping::MappingError,
+    pem::PemFault,
 };
 
 /// Why no configuration could be made. Each message names the file and what to do.
@@ -29,15 +30,14 @@ pub enum TlsError {
     Mapping(#[from] MappingError),
     /// A file is not PEM, or a section of it is broken.
     #[error(
-        "{} is not readable as PEM ({reason}); \
-         restore it, or issue it again with `rcmd-certs issue`",
+        "{} is not readable as PEM: {fault}; restore it from a backup, or enroll anew with a token",
         shown(path)
     )]
     Pem {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        reason: String,
+        fault: PemFault,
     },
     /// A file without any certificate.
     #[error("{} holds no certificate; it needs a `-----BEGIN CERTIFICATE-----` section", shown(.0))]
@@ -63,14 +63,13 @@ pub enum TlsError {
         shown(.0)
     )]
     EncryptedKey(PathBuf),
-    /// A private key that aws-lc-rs does not take.
-    #[error("the private key in {} cannot be used: {reason}", shown(path))]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
+    /// A private key that aws-lc-rs does not take. What it says of the key is not repeated.
+    #[error(
+        "the private key in {} is damaged, or of a kind that is not known here; restore it from a \
+         backup, or enroll anew with a token",
+        shown(.0)
+    )]
+    Key(PathBuf),
     /// The private key belongs to another certificate.
     #[error(
         "the private key in {} does not belong to the first certificate in {}; \

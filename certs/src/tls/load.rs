@@ -12,6 +12,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use super::{error::TlsError, files::ServerFiles};
 use crate::{
     files::{self, FileError},
+    pem::PemFault,
     x509::Certificate,
 };
 
@@ -44,11 +45,10 @@ pub fn certificates(
     let mut found = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate
-            .map_err(|error| TlsError::Pem { path: path.to_owned(), reason: error.to_string() })?;
+            .map_err(|error| TlsError::Pem { path: path.to_owned(), fault: error.into() })?;
         found.push(certificate);
         if found.len() > MAX_CERTIFICATES {
-            let reason = format!("more than {MAX_CERTIFICATES} certificates");
-            return Err(TlsError::Pem { path: path.to_owned(), reason });
+            return Err(TlsError::Pem { path: path.to_owned(), fault: PemFault::TooMuch });
         }
     }
     if found.is_empty() { Err(TlsError::NoCertificate(path.to_owned())) } else { Ok(found) }
@@ -139,7 +139,7 @@ pub(super) fn pair(
                 number: 1,
                 reason: reason.to_string(),
             },
-            other => TlsError::Key { path: key.to_owned(), reason: other.to_string() },
+            _ => TlsError::Key(key.to_owned()),
         }
     })
 }
@@ -150,15 +150,13 @@ pub(super) fn pair(
 /// # Errors
 /// [`TlsError`] when the file is missing, unsafe, or has no key that can be read.
 pub fn private_key(path: &Path, remedy: &'static str) -> Result<PrivateKeyDer<'static>, TlsError> {
-    use rustls_pki_types::pem::Error;
-
     let pem = files::read_private(path).map_err(|error| missing(error, remedy))?;
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
-        Error::NoItemsFound if is_encrypted(&pem) => TlsError::EncryptedKey(path.to_owned()),
-        Error::NoItemsFound => TlsError::NoKey(path.to_owned()),
+    let pem = pem.expose();
+    PrivateKeyDer::from_pem_slice(pem).map_err(|error| match PemFault::from(error) {
         // The old form of encryption puts headers into the section, which breaks its base64.
-        _ if is_encrypted(&pem) => TlsError::EncryptedKey(path.to_owned()),
-        other => TlsError::Pem { path: path.to_owned(), reason: other.to_string() },
+        _ if is_encrypted(pem) => TlsError::EncryptedKey(path.to_owned()),
+        PemFault::Nothing => TlsError::NoKey(path.to_owned()),
+        fault => TlsError::Pem { path: path.to_owned(), fault },
     })
 }
 

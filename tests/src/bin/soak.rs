@@ -12,8 +12,8 @@ use rcmd_tests::soak::connections::{Kind, onslaught};
 use rcmd_tests::soak::fairness::Behaviour;
 use rcmd_tests::soak::kills::Way;
 use rcmd_tests::soak::{
-    attack, audit as audited, authority, cuts, fairness, kills, locks, output, renewal, revocation,
-    rotation, stdin, storms,
+    attack, audit as audited, authority, cuts, damage, fairness, kills, locks, output, renewal,
+    revocation, rotation, stdin, storms,
 };
 use rcmd_tests::{World, supervise};
 
@@ -27,13 +27,15 @@ struct Soak {
 }
 
 /// All of them. `rounds` counts what the name says: storms of each size, connections of each kind, cuts,
-/// killed clients, killed holders, batches of commands, renewals, servers, MiB, seconds of an attack.
-const SOAKS: [Soak; 14] = [
+/// damaged files, killed clients, killed holders, batches of commands, renewals, servers, MiB, seconds of
+/// an attack.
+const SOAKS: [Soak; 15] = [
     Soak { name: "attack", rounds: 600, run: attack },
     Soak { name: "authority", rounds: 200, run: govern },
     Soak { name: "storms", rounds: 20, run: storm },
     Soak { name: "connections", rounds: 10_000, run: connect },
     Soak { name: "cuts", rounds: 1000, run: cut },
+    Soak { name: "damage", rounds: 10_000, run: spoil },
     Soak { name: "kills", rounds: 1000, run: kill },
     Soak { name: "fairness", rounds: 20, run: be_fair },
     Soak { name: "locks", rounds: 1000, run: lock },
@@ -141,6 +143,12 @@ fn connect(rounds: u64, _seed: u64) -> bool {
 
 fn cut(rounds: u64, seed: u64) -> bool {
     let figures = cuts::run(rounds, seed);
+    println!("{figures}");
+    figures.are_good()
+}
+
+fn spoil(rounds: u64, seed: u64) -> bool {
+    let figures = damage::run(rounds, seed);
     println!("{figures}");
     figures.are_good()
 }

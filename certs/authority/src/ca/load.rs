@@ -27,8 +27,7 @@ impl Authority {
         let (cert_path, key_path) = (layout.authority_cert(), layout.authority_key());
         let mut chain = tls::load_all(&cert_path, NO_AUTHORITY)?;
         let private: PrivateKeyDer<'static> = tls::load_key(&key_path, NO_AUTHORITY)?;
-        let key = KeyPair::try_from(&private)
-            .map_err(|error| TlsError::Key { path: key_path.clone(), reason: error.to_string() })?;
+        let key = KeyPair::try_from(&private).map_err(|_| TlsError::Key(key_path.clone()))?;
         let own = chain.first().ok_or_else(|| TlsError::NoCertificate(cert_path.clone()))?;
         let unusable = |error: rustls::Error| TlsError::Certificate {
             path: cert_path.clone(),

@@ -16,6 +16,7 @@ use rcmd_certs::{
     files::{self, Existing, FileError, NewFile, shown},
     paths::Layout,
     pem::Der,
+    secret::Confidential,
 };
 
 use super::{error::Error, options::DirOption};
@@ -52,20 +53,20 @@ struct PassphraseOption {
 }
 
 impl PassphraseOption {
-    fn read(&self, twice: bool) -> Result<Vec<u8>, Error> {
+    fn read(&self, twice: bool) -> Result<Confidential<Vec<u8>>, Error> {
         let Some(path) = &self.passphrase_file else {
             let ask = |prompt| rpassword::prompt_password(prompt).map_err(Error::NoTerminal);
             let first = ask("Passphrase: ")?;
             if twice && ask("Once more: ")? != first {
                 return Err(Error::Passphrases);
             }
-            return Ok(first.into_bytes());
+            return Ok(Confidential::new(first.into_bytes()));
         };
         let mut bytes = read(path, LONGEST_PASSPHRASE)?;
         while bytes.last().is_some_and(|byte| b"\r\n".contains(byte)) {
             bytes.pop();
         }
-        Ok(bytes)
+        Ok(Confidential::new(bytes))
     }
 }
 
@@ -82,7 +83,7 @@ pub(super) async fn backup(options: &BackupOptions, out: &mut impl Write) -> Res
     let removed = fs::remove_file(&snapshot.store);
     let archive = Archive { made_at: jiff::Timestamp::now().to_string(), files: files? };
     removed?;
-    let sealed = archive.seal(&passphrase)?;
+    let sealed = archive.seal(passphrase.expose())?;
     let file = NewFile { path: &options.file, bytes: &sealed, private: true };
     files::write_all(&[file], Existing::Keep)?;
     writeln!(out, "wrote {}, {} files", shown(&options.file), archive.files.len())?;
@@ -127,7 +128,7 @@ pub(super) fn restore(options: &RestoreOptions, out: &mut impl Write) -> Result<
         return Err(Error::AuthorityExists(layout.authority_dir()));
     }
     let sealed = read(&options.file, LARGEST)?;
-    let archive = Archive::open(&sealed, &options.passphrase.read(false)?)?;
+    let archive = Archive::open(&sealed, options.passphrase.read(false)?.expose())?;
     fs::create_dir_all(layout.dir())?;
     for file in &archive.files {
         let path = layout.dir().join(&file.path);

@@ -205,7 +205,7 @@ pub(super) fn import(layout: &Layout, parts: &Parts, out: &mut impl Write) -> Re
     refuse_second_authority(layout)?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     let cert = text(files::read_public(&parts.cert)?);
-    let key = text(files::read_private(&parts.key)?);
+    let key = text(files::read_private(&parts.key)?.into_exposed());
     let root = text(files::read_public(&parts.root)?);
     std::fs::create_dir_all(layout.dir())?;
     let folder = tempfile::Builder::new().prefix(".rcmd-").tempdir_in(layout.dir())?;

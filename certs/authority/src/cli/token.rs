@@ -124,7 +124,7 @@ pub(super) async fn bundle(
 
 async fn make(layout: &Layout, new: NewToken) -> Result<String, Error> {
     match AdminClient::open(layout).await?.request(AdminRequest::Token(new)).await? {
-        AdminResponse::Token(text) => Ok(text),
+        AdminResponse::Token(text) => Ok(text.into_exposed()),
         _ => Err(Error::Response),
     }
 }

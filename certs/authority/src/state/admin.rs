@@ -1,7 +1,7 @@
 //! Administrative requests as data: the same for a command that has the state open and for one that
 //! asks a running `rcmd-certs serve`.
 
-use rcmd_certs::pem::Der;
+use rcmd_certs::{pem::Der, secret::Confidential};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -53,7 +53,7 @@ pub enum AdminRequest {
 #[serde(rename_all = "snake_case")]
 pub enum AdminResponse {
     /// The token's text.
-    Token(String),
+    Token(Confidential<String>),
     /// A certificate, then its intermediates.
     Certificate(Vec<Der>),
     /// What was revoked.
@@ -76,7 +76,9 @@ impl AuthorityState {
     /// [`StateError`]; then nothing was changed.
     pub fn execute(&self, request: AdminRequest, now: i64) -> Result<AdminResponse, StateError> {
         Ok(match request {
-            AdminRequest::Token(new) => AdminResponse::Token(self.token(new, now)?.to_string()),
+            AdminRequest::Token(new) => {
+                AdminResponse::Token(Confidential::new(self.token(new, now)?.to_string()))
+            }
             AdminRequest::Issue { issue, request } => {
                 let key = ProvenKey::from_request(&request.0)
                     .map_err(|error| StateError::Invalid(error.to_string()))?;

@@ -90,7 +90,7 @@ impl World {
         let groups = if kind == Kind::Client { vec!["ops".to_owned()] } else { vec![] };
         let new = NewToken { kind, names, groups, uses, life: None, addresses: vec![] };
         match self.request(AdminRequest::Token(new)).await {
-            AdminResponse::Token(text) => text.parse().unwrap(),
+            AdminResponse::Token(text) => text.expose().parse().unwrap(),
             other => panic!("{other:?}"),
         }
     }
