@@ -1,67 +1,39 @@
-//! The settings of the environment that a rule permits: `@env("LANG, RELEASE=v*")`.
+//! The settings of the environment that a rule permits: `@env("STAGE, RELEASE=v*")`.
 //!
-//! A permit lists the variables that a request may set, by name or by name and value, each a
-//! pattern in which `*` stands for anything. Without `@env` these are the harmless ones. A variable
-//! that changes which program runs, or what it loads, is only permitted by a pattern that names it
-//! in full.
+//! A permit lists the variables that a request may set: by name, or by name and a pattern of the value in
+//! which `*` stands for anything. A star in a name stands for the harmless names alone, a closed list:
+//! which other variables make some program run or load what they say is known to nobody. Whoever wants
+//! them all the same writes what that means: `may-run-code: *`.
 
 use crate::glob;
 
 /// Names that may be set without a rule that permits them: language, time zone, terminal.
-const HARMLESS: [&str; 9] =
-    ["LANG", "LANGUAGE", "LC_*", "TZ", "TERM", "COLORTERM", "NO_COLOR", "COLUMNS", "LINES"];
-
-/// Names that a pattern must spell out: they make a loader, a shell, an interpreter or a program
-/// that starts others run or read what the request chose.
-const DANGEROUS: [&str; 47] = [
-    "LD_*",
-    "DYLD_*",
-    "GLIBC_TUNABLES",
-    "GCONV_PATH",
-    "LOCPATH",
-    "NLSPATH",
-    "MALLOC_*",
-    "RES_OPTIONS",
-    "LOCALDOMAIN",
-    "HOSTALIASES",
-    "RESOLV_*",
-    "PATH",
-    "CDPATH",
-    "IFS",
-    "ENV",
-    "BASH*",
-    "SHELL*",
-    "PS4",
-    "PROMPT_COMMAND",
-    "FPATH",
-    "ZDOTDIR",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "PYTHON*",
-    "PERL*",
-    "RUBY*",
-    "GEM_*",
-    "NODE_*",
-    "NPM_*",
-    "JAVA_*",
-    "_JAVA_OPTIONS",
-    "JDK_JAVA_OPTIONS",
-    "CLASSPATH",
-    "PHP*",
-    "LUA_*",
-    "GIT_*",
-    "SSH_*",
-    "SUDO_*",
-    "EDITOR",
-    "VISUAL",
-    "*PAGER",
-    "LESS*",
-    "TERMINFO*",
-    "TERMCAP",
-    "SYSTEMD_*",
-    "*_PRELOAD",
+const HARMLESS: [&str; 21] = [
+    "LANG",
+    "LANGUAGE",
+    "LC_ADDRESS",
+    "LC_ALL",
+    "LC_COLLATE",
+    "LC_CTYPE",
+    "LC_IDENTIFICATION",
+    "LC_MEASUREMENT",
+    "LC_MESSAGES",
+    "LC_MONETARY",
+    "LC_NAME",
+    "LC_NUMERIC",
+    "LC_PAPER",
+    "LC_TELEPHONE",
+    "LC_TIME",
+    "TZ",
+    "TERM",
+    "COLORTERM",
+    "NO_COLOR",
+    "COLUMNS",
+    "LINES",
 ];
+
+/// What stands before a pattern of names whose variables may make a program run anything.
+const MAY_RUN_CODE: &str = "may-run-code:";
 
 /// The settings that a rule permits.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -71,8 +43,18 @@ pub(super) struct Allowed {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Pattern {
-    name: String,
+    name: Name,
     value: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Name {
+    /// This one.
+    Exactly(String),
+    /// Harmless ones of this form.
+    Harmless(String),
+    /// All of this form, whatever they do.
+    MayRunCode(String),
 }
 
 impl Allowed {
@@ -81,14 +63,23 @@ impl Allowed {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
         let patterns = words.map(|word| {
-            let (name, value) = match word.split_once('=') {
+            let (any, pattern) = match word.strip_prefix(MAY_RUN_CODE) {
+                Some(pattern) => (true, pattern.trim_start()),
+                None => (false, word),
+            };
+            let (name, value) = match pattern.split_once('=') {
                 Some((name, value)) => (name, Some(value.to_owned())),
-                None => (word, None),
+                None => (pattern, None),
             };
             if name.is_empty() || word.chars().any(char::is_control) {
                 return Err(format!("@env: {word:?} is no NAME and no NAME=VALUE"));
             }
-            Ok(Pattern { name: name.to_owned(), value })
+            let name = match (name.to_owned(), name.contains('*')) {
+                (name, false) => Name::Exactly(name),
+                (name, true) if any => Name::MayRunCode(name),
+                (name, true) => Name::Harmless(name),
+            };
+            Ok(Pattern { name, value })
         });
         Ok(Self { patterns: patterns.collect::<Result<_, _>>()? })
     }
@@ -96,19 +87,36 @@ impl Allowed {
     /// Returns whether the rule permits this `NAME=VALUE`.
     pub(super) fn permits(&self, setting: &[u8]) -> bool {
         let (name, value) = split(setting);
-        let matches = |pattern: &Pattern| {
-            let by_name = if is_dangerous(name) {
-                pattern.name.as_bytes() == name
-            } else {
-                glob::matches(pattern.name.as_bytes(), name)
-            };
-            by_name
-                && pattern
-                    .value
-                    .as_ref()
-                    .is_none_or(|wanted| glob::matches(wanted.as_bytes(), value))
+        let by_value = |pattern: &Pattern| {
+            pattern.value.as_ref().is_none_or(|wanted| glob::matches(wanted.as_bytes(), value))
         };
-        is_harmless(name, value) || self.patterns.iter().any(matches)
+        let mut patterns = self.patterns.iter();
+        is_harmless(name, value)
+            || patterns.any(|pattern| pattern.name.is(name, value) && by_value(pattern))
+    }
+
+    /// Returns what is hardly meant: patterns of names that stand for less than they seem to.
+    pub(super) fn doubts(&self) -> impl Iterator<Item = String> {
+        self.patterns.iter().filter_map(|Pattern { name, .. }| match name {
+            Name::Harmless(name) => Some(format!(
+                "@env: the star in \"{name}\" stands for names of language, time zone and terminal \
+                 alone, which need no rule; list each variable by its name, or write \
+                 \"{MAY_RUN_CODE} {name}\" if a variable may also make the program run any other"
+            )),
+            _ => None,
+        })
+    }
+}
+
+impl Name {
+    fn is(&self, name: &[u8], value: &[u8]) -> bool {
+        match self {
+            Self::Exactly(own) => own.as_bytes() == name,
+            Self::Harmless(pattern) => {
+                is_harmless(name, value) && glob::matches(pattern.as_bytes(), name)
+            }
+            Self::MayRunCode(pattern) => glob::matches(pattern.as_bytes(), name),
+        }
     }
 }
 
@@ -117,13 +125,6 @@ pub(super) fn split(setting: &[u8]) -> (&[u8], &[u8]) {
     let at = setting.iter().position(|&byte| byte == b'=').unwrap_or(setting.len());
     let (name, value) = setting.split_at(at);
     (name, value.strip_prefix(b"=").unwrap_or(value))
-}
-
-/// Returns whether a pattern must spell this name out.
-pub(super) fn is_dangerous(name: &[u8]) -> bool {
-    // A function that bash exported, whatever its name (CVE-2014-6271).
-    let is_function = name.contains(&b'(') || name.contains(&b'%');
-    is_function || DANGEROUS.iter().any(|pattern| glob::matches(pattern.as_bytes(), name))
 }
 
 /// Returns whether a setting is harmless. A locale or time zone with a slash is a path, and some
@@ -140,7 +141,7 @@ fn is_harmless(name: &[u8], value: &[u8]) -> bool {
         }
         _ => value.iter().all(plain),
     };
-    value_is_plain && HARMLESS.iter().any(|pattern| glob::matches(pattern.as_bytes(), name))
+    value_is_plain && HARMLESS.iter().any(|harmless| harmless.as_bytes() == name)
 }
 
 #[cfg(test)]
@@ -171,26 +172,50 @@ mod tests {
         assert!(!permits("STAGE=", "STAGE=x"));
     }
 
+    /// Variables that make some program run or load what they say, of those that nobody has listed.
+    const UNLISTED: [&str; 8] = [
+        "TAR_OPTIONS",
+        "RSYNC_RSH",
+        "OPENSSL_CONF",
+        "APT_CONFIG",
+        "LD_PRELOAD",
+        "BASH_FUNC_x%%",
+        "GIT_SSH_COMMAND",
+        "WHAT_IS_NOT_WRITTEN_YET",
+    ];
+
     #[test]
-    fn what_changes_the_program_must_be_spelt_out() {
-        for name in [
-            "LD_PRELOAD",
-            "BASH_ENV",
-            "ENV",
-            "PYTHONPATH",
-            "GIT_SSH_COMMAND",
-            "IFS",
-            "PATH",
-            "PAGER",
-        ] {
+    fn a_star_in_a_name_stands_for_harmless_names_alone() {
+        for name in UNLISTED {
             let setting = format!("{name}=x");
-            assert!(!permits("*", &setting), "{name} by *");
-            assert!(!permits(&format!("{}*", &name[..2]), &setting), "{name} by its beginning");
+            for pattern in ["*", &format!("{}*", &name[..2]), &format!("*{}", &name[2..])] {
+                assert!(!permits(pattern, &setting), "{name} by {pattern}");
+            }
             assert!(permits(name, &setting), "{name} by name");
         }
+        assert!(!permits("*", "x()=y") && !permits("LC_*", "LC_OTHER=x"));
+        assert!(!permits("*", "LANG=../x") && permits("LANG", "LANG=../x"));
         assert!(permits("LD_PRELOAD=/usr/lib/safe.so", "LD_PRELOAD=/usr/lib/safe.so"));
         assert!(!permits("LD_PRELOAD=/usr/lib/safe.so", "LD_PRELOAD=/tmp/evil.so"));
-        assert!(!permits("*", "BASH_FUNC_x%%=() { :; }") && !permits("*", "x()=y"));
-        assert!(permits("*", "FOO=bar") && permits("*", "A=\u{fc}\n"));
+    }
+
+    #[test]
+    fn whoever_wants_every_name_says_what_that_means() {
+        for name in UNLISTED {
+            assert!(permits("may-run-code: *", &format!("{name}=x")), "{name}");
+        }
+        assert!(permits("may-run-code:APP_*=v*", "APP_X=v1"));
+        assert!(!permits("may-run-code:APP_*=v*", "APP_X=1"));
+        assert!(!permits("may-run-code: APP_*", "TAR_OPTIONS=x"));
+        assert!(Allowed::parse("may-run-code:").is_err());
+    }
+
+    #[test]
+    fn a_pattern_from_before_is_told_what_it_stands_for_now() {
+        let doubts = |text: &str| Allowed::parse(text).unwrap().doubts().collect::<Vec<_>>();
+        let told = doubts("RELEASE=v*, APP_*, *");
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].contains("\"may-run-code: APP_*\""), "{told:?}");
+        assert_eq!(doubts("RELEASE=v*, STAGE, may-run-code: *").len(), 0);
     }
 }

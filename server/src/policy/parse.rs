@@ -40,12 +40,17 @@ pub(super) fn parse(text: &str) -> Result<Parsed, Vec<Diagnostic>> {
         return Err(sorted(errors));
     }
     let warnings = found.validation_warnings().map(|warning| Diagnostic::of(text, warning));
-    let warnings = sorted(warnings);
-    Ok(Parsed { rules: named(text, &set)?, warnings })
+    let mut warnings: Vec<_> = warnings.collect();
+    let rules = named(text, &set, &mut warnings)?;
+    Ok(Parsed { rules, warnings: sorted(warnings.into_iter()) })
 }
 
-/// Returns the rules in the order of the text, each under its own name.
-fn named(text: &str, set: &PolicySet) -> Result<Vec<Arc<Rule>>, Vec<Diagnostic>> {
+/// Returns the rules in the order of the text, each under its own name; adds what is hardly meant.
+fn named(
+    text: &str,
+    set: &PolicySet,
+    warnings: &mut Vec<Diagnostic>,
+) -> Result<Vec<Arc<Rule>>, Vec<Diagnostic>> {
     let mut policies: Vec<_> = set.policies().collect();
     // Cedar numbers them in the order of the text: policy0, policy1, ...
     let number = |policy: &&Policy| policy.id().to_string().get(6..).and_then(|n| n.parse().ok());
@@ -78,6 +83,8 @@ fn named(text: &str, set: &PolicySet) -> Result<Vec<Arc<Rule>>, Vec<Diagnostic>>
                 continue;
             }
         };
+        let env_at = at + source.find("@env").unwrap_or(0);
+        warnings.extend(env.doubts().map(|doubt| Diagnostic::at(text, env_at, doubt, None)));
         let no_new_privs = match annotated(policy) {
             Ok(no_new_privs) => no_new_privs,
             Err((annotation, message)) => {

@@ -7,7 +7,7 @@ use rcmd_protocol::request::Request;
 
 use super::{
     denial::{Denial, DenialKind, PROGRAM_WRITABLE},
-    environment::{self, is_dangerous},
+    environment,
     rule::Rule,
     slice::PolicySlice,
     vocabulary::Action,
@@ -120,14 +120,14 @@ impl Query<'_> {
             [one] => (vec![one.name().to_owned()], format!("the rule \"{}\" does not", one.name())),
             some => (names(some), "no rule".to_owned()),
         };
-        let how = match is_dangerous(name.as_bytes()) {
-            true => "and must name it in full, as it can change what runs",
-            false => "or not to this value",
-        };
         let permits = if who.ends_with("not") { "permit" } else { "permits" };
-        let because = format!("{who} {permits} to set {name} in the environment, {how}");
+        let because =
+            format!("{who} {permits} to set {name} in the environment, or not to this value");
         let mut denial = self.denial(DenialKind::Environment, names, &because);
-        denial.hint = format!("Leave it out, or have {name} named in the rule's @env.");
+        denial.hint = format!(
+            "Leave it out, or have the rule's @env list {name}; a star there stands for harmless \
+             names alone."
+        );
         Err(denial)
     }
 }

@@ -226,7 +226,8 @@ fn a_program_that_others_can_change_is_denied_to_everybody() {
 fn one_rule_must_permit_both_the_command_and_its_settings() {
     let rules = rules(
         r#"@id("deploy") @env("RELEASE=v*") permit (principal, action == Action::"run", resource) when { context.program == "/opt/deploy" };
-           @id("other") @env("*") permit (principal, action == Action::"run", resource) when { context.program == "/opt/other" };"#,
+           @id("other") @env("may-run-code: *") permit (principal, action == Action::"run", resource) when { context.program == "/opt/other" };
+           @id("old") @env("*") permit (principal, action == Action::"run", resource) when { context.program == "/opt/old" };"#,
     );
     let slice = rules.slice(&who("ci", &[]));
     let may = |program: &str, setting: &str| {
@@ -238,7 +239,12 @@ fn one_rule_must_permit_both_the_command_and_its_settings() {
     let denial = may("/opt/deploy", "FOO=bar").unwrap_err();
     assert_eq!((denial.kind, denial.rules), (DenialKind::Environment, vec!["deploy".to_owned()]));
     assert!(denial.reason.contains("FOO"), "{}", denial.reason);
-    assert_eq!(may("/opt/other", "LD_PRELOAD=x").unwrap_err().kind, DenialKind::Environment);
+    assert!(may("/opt/other", "LD_PRELOAD=x").is_ok());
+    let denial = may("/opt/old", "TAR_OPTIONS=--to-command=sh").unwrap_err();
+    assert!(denial.hint.contains("list TAR_OPTIONS"), "{}", denial.hint);
+    let [warning] = rules.warnings() else { panic!("{:?}", rules.warnings()) };
+    assert_eq!((warning.line, warning.column), (3, 23));
+    assert!(warning.message.contains("may-run-code: *"), "{}", warning.message);
 }
 
 #[test]
