@@ -37,7 +37,7 @@ pub struct Dial {
 impl Dial {
     /// As the world's own client would.
     pub fn to(world: &World) -> Self {
-        Self::at(world.dir(), world.address())
+        Self::at(world.client_dir(), world.address())
     }
 
     /// A server at this address, with `ca.pem` and `client/` from a folder.

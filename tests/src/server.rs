@@ -15,10 +15,6 @@ use crate::proc::{self, Process};
 use crate::skip::need_tool;
 use crate::wait::{DEADLINE, exit_within, poll_for};
 
-/// Puts the folder `$0` in the place of `/run/nscd`, without leaving anything in the host's `/run`.
-const AT_NSCD: &str = "mount -t tmpfs none /run && mkdir /run/nscd && \
-                       mount --bind \"$0\" /run/nscd && exec \"$@\"";
-
 /// How to start a server; kept to start it again.
 #[derive(Debug, Clone)]
 pub(crate) struct Launch {
@@ -35,20 +31,19 @@ pub(crate) struct Launch {
     pub(crate) uid: Option<u32>,
     /// Whether it gets a process group of its own, out of reach of a terminal's Ctrl-C.
     pub(crate) own_group: bool,
-    /// The folder that it is to find at `/run/nscd`, in a mount namespace of its own.
-    pub(crate) name_service: Option<PathBuf>,
+    /// Lines of sh that change what it finds where, in a mount namespace of its own.
+    pub(crate) mounts: Vec<String>,
 }
 
 impl Launch {
     fn command(&self) -> Result<Command> {
         let mut words: Vec<OsString> = Vec::new();
         // Each of these changes itself and then executes the rest, so that the pid stays.
-        if let Some(folder) = &self.name_service {
+        if !self.mounts.is_empty() {
             words.push(tool("unshare")?);
-            words.extend(
-                ["--mount", "--propagation", "private", "sh", "-c", AT_NSCD].map(OsString::from),
-            );
-            words.push(folder.into());
+            let script = format!("set -e\n{}\nexec \"$@\"", self.mounts.join("\n"));
+            let own = ["--mount", "--propagation", "private", "sh", "-c", &script, "sh"];
+            words.extend(own.map(OsString::from));
         }
         if let Some(uid) = self.uid {
             words.push(tool("setpriv")?);

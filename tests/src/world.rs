@@ -37,6 +37,7 @@ pub struct World {
     log: Lines,
     /// What ran below servers that were killed.
     strays: Vec<Process>,
+    client_dir: PathBuf,
     dir: TempDir,
 }
 
@@ -74,6 +75,13 @@ impl World {
         &self.launch.dir
     }
 
+    /// The folder with the client's `ca.pem` and identity: the same, unless the server runs as another
+    /// user, to whom that one belongs.
+    #[must_use]
+    pub fn client_dir(&self) -> &Path {
+        &self.client_dir
+    }
+
     /// A path for a file of the test's own, removed with the world.
     #[must_use]
     pub fn scratch(&self, name: &str) -> PathBuf {
@@ -95,7 +103,7 @@ impl World {
     /// A client with this world's identity and target and no command yet.
     pub fn client(&self) -> ClientCommand {
         let mut client = ClientCommand::new(&self.binaries.client);
-        client.in_world(self.dir(), self.target(), self.log.clone());
+        client.in_world(self.client_dir(), self.target(), self.log.clone());
         client
     }
 

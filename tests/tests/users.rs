@@ -160,17 +160,59 @@ fn an_account_without_a_login_runs_programs_and_no_shell_lines() {
     world.exec(["true"]).options(["-l", "nobody"]).run().assert_code(0);
 }
 
+/// A server whose host knows one account more, `probe`, with these fields of shadow(5) behind its name.
+fn world_with(uid: u32, shadow: &str) -> World {
+    let passwd = format!("probe:x:{uid}:65534:probe:/:/bin/sh");
+    World::builder().account(&passwd, &format!("probe:{shadow}")).start()
+}
+
 #[test]
-fn a_locked_account_runs_nothing() {
+fn an_account_that_is_locked_or_over_runs_nothing() {
     require!(skip::need_root());
-    let shadow = fs::read_to_string("/etc/shadow").unwrap_or_default();
-    let locked = shadow.lines().find_map(|line| line.split_once(":!")).map(|(name, _)| name);
-    let locked = require!(locked.ok_or_else(|| "an account with a locked password".to_owned()));
-    let world = World::start();
-    let done = world.exec(["true"]).options(["-l", locked]).with_result().run();
+    require!(skip::need_tool("unshare"));
+    for (shadow, because) in [
+        ("!*:20000:0:99999:7:::", "is locked"),
+        // chage -E 0, and a day that is over.
+        ("*:20000:0:99999:7::0:", "has expired"),
+        ("*:20000:0:99999:7::20001:", "has expired"),
+        // chage -d 0, and a password that is too old.
+        ("*:0:0:99999:7:::", "must be changed first"),
+        ("*:20000:0:1:7:::", "must be changed first"),
+        ("*:20000:0:1:7:1::", "must be changed first"),
+    ] {
+        let world = world_with(54_321, shadow);
+        let done = world.exec(["true"]).options(["-l", "probe"]).with_result().run();
+        done.assert_code(125);
+        let message = done.result()["error"]["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(because), "{shadow}: {message}");
+        assert_refusal_of(&world, "probe");
+    }
+    let world = world_with(54_321, "*:20000:0:99999:7::99999:");
+    world.exec(["true"]).options(["-l", "probe"]).run().assert_code(0);
+}
+
+#[test]
+fn a_locked_name_of_root_s_number_runs_nothing_and_root_itself_runs() {
+    require!(skip::need_root());
+    require!(skip::need_tool("unshare"));
+    let world = world_with(0, "!*:20000:0:99999:7:::");
+    let done = world.exec(["true"]).options(["-l", "probe"]).with_result().run();
     done.assert_code(125);
-    assert!(done.result()["error"]["message"].as_str().unwrap().contains("locked"));
-    assert_refusal_of(&world, locked);
+    assert!(done.result()["error"]["message"].as_str().unwrap().contains("is locked"));
+    assert_refusal_of(&world, "probe");
+    world.exec(["true"]).options(["-l", "root"]).run().assert_code(0);
+}
+
+#[test]
+fn while_the_host_lets_nobody_in_root_s_commands_alone_run() {
+    require!(skip::need_root());
+    require!(skip::need_tool("unshare"));
+    let world = World::builder().nologin().start();
+    let done = world.exec(["true"]).options(["-l", "nobody"]).with_result().run();
+    done.assert_code(125);
+    let message = done.result()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("/run/nologin exists"), "{message}");
+    world.exec(["true"]).run().assert_code(0);
 }
 
 #[test]

@@ -40,6 +40,12 @@ pub enum AccountError {
     /// Its last day is over.
     #[error("the account {0:?} has expired")]
     Expired(OsString),
+    /// Its password is too old, or has to be changed at the next login.
+    #[error("the password of the account {0:?} has expired and must be changed first")]
+    PasswordExpired(OsString),
+    /// The host lets nobody in but root.
+    #[error("the host lets nobody but root in at present: {} exists", .0.display())]
+    NoLogins(PathBuf),
     /// Its shell lets nobody in, and a shell line was asked for.
     #[error("the account {name:?} has no login: its shell is {shell:?}")]
     NoShell {
@@ -82,7 +88,10 @@ impl AccountError {
         match self {
             Self::Unknown(_) => "Check the name with `getent passwd NAME` on the host.",
             Self::Locked(_) => "`usermod --unlock NAME` on the host unlocks it.",
-            Self::Expired(_) => "`chage --list NAME` on the host shows until when it was good.",
+            Self::Expired(_) | Self::PasswordExpired(_) => {
+                "`chage --list NAME` on the host shows its dates."
+            }
+            Self::NoLogins(_) => "It is starting, stopping or being repaired: try again later.",
             Self::NoShell { .. } => "Run a program of its own, without a shell, with --exec.",
             Self::NotRoot { .. } => "Leave --user away, or run the server as root.",
             Self::Failed { .. } => "Try `getent passwd NAME` on the host.",
@@ -133,6 +142,57 @@ impl Account {
     }
 }
 
+/// What shadow(5) has of an account: days since 1970 and numbers of days, -1 for an empty field.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Shadow {
+    /// Whether its password begins with `!`; `*` alone only means that no password fits.
+    pub(super) locked: bool,
+    /// When the password was last changed; 0 if it has to be at the next login.
+    pub(super) changed: i64,
+    /// How long the password is good.
+    pub(super) max: i64,
+    /// The day from which on the account may not be used.
+    pub(super) expires: i64,
+}
+
+impl Shadow {
+    /// Checks that the account may be used on this day: what OpenSSH and the account step of pam_unix(8)
+    /// read in shadow(5), without asking PAM.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub(super) fn check(&self, name: &OsStr, today: i64) -> Result<(), AccountError> {
+        let age = today.saturating_sub(self.changed);
+        let is_old = self.changed > 0 && self.max >= 0 && age > self.max;
+        if self.locked {
+            return Err(AccountError::Locked(name.to_owned()));
+        }
+        // 0 is a day as well, though long over: `chage -E 0` disables an account.
+        if self.expires >= 0 && today >= self.expires {
+            return Err(AccountError::Expired(name.to_owned()));
+        }
+        if self.changed == 0 || is_old {
+            return Err(AccountError::PasswordExpired(name.to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Where a host says that it lets nobody in but root (pam_nologin(8)).
+const NO_LOGINS: [&str; 2] = ["/run/nologin", "/etc/nologin"];
+
+/// Checks that the host lets this user in.
+///
+/// # Errors
+/// [`AccountError::NoLogins`] while it lets in root alone.
+pub(super) fn check_logins(uid: Uid) -> Result<(), AccountError> {
+    let mut files = NO_LOGINS.iter().map(Path::new);
+    match files.find(|file| !uid.is_root() && file.symlink_metadata().is_ok()) {
+        Some(file) => Err(AccountError::NoLogins(file.to_owned())),
+        None => Ok(()),
+    }
+}
+
 fn absolute_or(path: PathBuf, default: &str) -> PathBuf {
     if path.is_absolute() { path } else { Path::new(default).to_owned() }
 }
@@ -159,6 +219,46 @@ mod tests {
         }
         account.shell = "/bin/bash".into();
         assert_eq!(account.login_shell().unwrap(), Path::new("/bin/bash"));
+    }
+
+    /// An account that nothing is wrong with.
+    const GOOD: Shadow = Shadow { locked: false, changed: 20_000, max: 99_999, expires: -1 };
+
+    fn on(day: i64, shadow: Shadow) -> &'static str {
+        match shadow.check(OsStr::new("x"), day) {
+            Ok(()) => "good",
+            Err(AccountError::Locked(_)) => "locked",
+            Err(AccountError::Expired(_)) => "expired",
+            Err(AccountError::PasswordExpired(_)) => "password expired",
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn an_account_expires_on_its_day_and_not_without_one() {
+        assert_eq!(on(20_500, GOOD), "good");
+        assert_eq!(on(20_499, Shadow { expires: 20_500, ..GOOD }), "good");
+        for expires in [20_500, 20_499, 1, 0] {
+            assert_eq!(on(20_500, Shadow { expires, ..GOOD }), "expired", "{expires}");
+        }
+        assert_eq!(on(20_500, Shadow { locked: true, ..GOOD }), "locked");
+    }
+
+    #[test]
+    fn a_password_that_must_be_changed_keeps_an_account_out() {
+        for (changed, max, expected) in [
+            (0, 99_999, "password expired"),
+            (0, -1, "password expired"),
+            (20_000, 499, "password expired"),
+            (20_000, 500, "good"),
+            (20_000, 0, "password expired"),
+            (20_000, -1, "good"),
+            (-1, 30, "good"),
+            (20_501, 0, "good"),
+        ] {
+            let shadow = Shadow { changed, max, ..GOOD };
+            assert_eq!(on(20_500, shadow), expected, "changed {changed}, max {max}");
+        }
     }
 
     #[test]

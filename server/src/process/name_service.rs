@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::{
-    ffi::{CStr, CString, OsStr, c_char, c_long},
+    ffi::{CStr, CString, OsStr, c_char},
     io, mem,
     os::unix::ffi::OsStrExt as _,
     ptr, thread,
@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    account::{Account, AccountError},
+    account::{Account, AccountError, Shadow, check_logins},
     plan::Credentials,
 };
 
@@ -86,8 +86,8 @@ impl Account {
     /// The account of this name, if commands may run as it. It asks the name service, which may be
     /// slow: not for a worker of the runtime.
     ///
-    /// As in OpenSSH, an account is locked when its password in shadow(5) begins with `!`; `*` alone
-    /// only means that no password fits. It is expired when its expiry date there has come.
+    /// The server's own account, under its own name, is what commands run as in any case, and is not
+    /// looked up in shadow(5). Another name of the same number is another account.
     ///
     /// # Errors
     /// When there is none, it may not be used, or the server, which is not root, can't become it.
@@ -98,21 +98,26 @@ impl Account {
         let user = User::from_name(text).map_err(|errno| failed(errno.into()))?;
         let user = user.ok_or_else(unknown)?;
         let own = geteuid();
-        if user.uid == own {
+        let is_own = || {
+            let entry = User::from_uid(own).ok().flatten();
+            entry.is_some_and(|entry| entry.name == user.name)
+        };
+        if user.uid == own && is_own() {
             return Ok(Self::of(user.uid, user.gid.as_raw(), Some(user)));
         }
-        if !own.is_root() {
+        if user.uid != own && !own.is_root() {
             return Err(AccountError::NotRoot { name: name.to_owned(), own: own.as_raw() });
         }
         let c_name = CString::new(text).map_err(|_| unknown())?;
-        match shadow(&c_name).map_err(failed)? {
-            Some(Shadow { locked: true, .. }) => {
-                return Err(AccountError::Locked(name.to_owned()));
-            }
-            Some(Shadow { expires: Some(day), .. }) if today() >= day => {
-                return Err(AccountError::Expired(name.to_owned()));
-            }
-            _ => {}
+        // Nobody but root reads shadow(5).
+        if own.is_root()
+            && let Some(shadow) = shadow(&c_name).map_err(failed)?
+        {
+            shadow.check(name, today())?;
+        }
+        check_logins(user.uid)?;
+        if user.uid == own {
+            return Ok(Self::of(user.uid, user.gid.as_raw(), Some(user)));
         }
         let groups = getgrouplist(&c_name, user.gid).map_err(|errno| failed(errno.into()))?;
         let credentials = Credentials {
@@ -126,23 +131,9 @@ impl Account {
 }
 
 /// Days since 1970, as shadow(5) counts.
-fn today() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / DAY)
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Shadow {
-    locked: bool,
-    /// The day from which on it may not be used.
-    expires: Option<u64>,
-}
-
-impl Shadow {
-    fn of(password: &[u8], expires: c_long) -> Self {
-        // -1 is an empty field; 0 is better not used, as it may mean never or always (shadow(5)).
-        let expires = u64::try_from(expires).ok().filter(|&day| day > 0);
-        Self { locked: password.starts_with(b"!"), expires }
-    }
+fn today() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_secs() / DAY).unwrap_or(i64::MAX))
 }
 
 /// The entry of shadow(5), if there is one: accounts of a directory mostly have none.
@@ -162,7 +153,9 @@ fn shadow(name: &CStr) -> io::Result<Option<Shadow>> {
         _ if answer == 0 && !entry.sp_pwdp.is_null() => {
             // SAFETY: the entry was found, so that its password is a string in the buffer.
             let password = unsafe { CStr::from_ptr(entry.sp_pwdp) };
-            Ok(Some(Shadow::of(password.to_bytes(), entry.sp_expire)))
+            let locked = password.to_bytes().starts_with(b"!");
+            let libc::spwd { sp_lstchg: changed, sp_max: max, sp_expire: expires, .. } = entry;
+            Ok(Some(Shadow { locked, changed, max, expires }))
         }
         _ if answer == 0 => Ok(None),
         errno => Err(errno.into()),
@@ -172,24 +165,6 @@ fn shadow(name: &CStr) -> io::Result<Option<Shadow>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_password_that_never_fits_does_not_lock_an_account() {
-        assert!(!Shadow::of(b"*", -1).locked);
-        assert!(!Shadow::of(b"$y$j9T$salt$hash", -1).locked);
-        assert!(!Shadow::of(b"", -1).locked);
-        assert!(Shadow::of(b"!", -1).locked);
-        assert!(Shadow::of(b"!$y$j9T$salt$hash", -1).locked);
-        assert!(Shadow::of(b"!!", -1).locked);
-    }
-
-    #[test]
-    fn an_account_expires_on_its_day_and_not_without_one() {
-        assert_eq!(Shadow::of(b"*", -1).expires, None);
-        assert_eq!(Shadow::of(b"*", 0).expires, None);
-        assert_eq!(Shadow::of(b"*", 20_000).expires, Some(20_000));
-        assert!(today() > 20_000);
-    }
 
     #[test]
     fn who_does_not_exist_is_unknown() {

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -27,7 +27,8 @@ pub struct Builder {
     uid: Option<u32>,
     own_group: bool,
     terse: bool,
-    name_service: Option<PathBuf>,
+    mounts: Vec<String>,
+    accounts: Vec<(String, String)>,
 }
 
 impl Builder {
@@ -78,7 +79,21 @@ impl Builder {
 
     /// Has the server ask this name service, and no other nscd(8); needs root and a mount namespace.
     pub fn name_service(mut self, service: &NameService) -> Self {
-        self.name_service = Some(service.folder().to_owned());
+        self.mounts.push("mount -t tmpfs none /run && mkdir /run/nscd".to_owned());
+        self.mounts.push(format!("mount --bind '{}' /run/nscd", service.folder().display()));
+        self
+    }
+
+    /// Has the server's host know one more account, by its lines in passwd(5) and shadow(5); needs root
+    /// and a mount namespace.
+    pub fn account(mut self, passwd: &str, shadow: &str) -> Self {
+        self.accounts.push((passwd.to_owned(), shadow.to_owned()));
+        self
+    }
+
+    /// Has the server's host let nobody in but root (nologin(5)); needs root and a mount namespace.
+    pub fn nologin(mut self) -> Self {
+        self.mounts.push("mount -t tmpfs none /run && echo closed >/run/nologin".to_owned());
         self
     }
 
@@ -138,11 +153,24 @@ impl Builder {
                 .and_then(|mut file| file.write_all(self.config.as_bytes()))
                 .with_context(|| format!("can't write {}", file.display()))?;
         }
-        let mut program = binaries.server.clone();
+        let (mut program, mut client_dir) = (binaries.server.clone(), root.clone());
         if let Some(uid) = self.uid {
+            client_dir = dir.path().join("c");
+            copy_client(&root, &client_dir)?;
             program = dir.path().join("rcmd-server");
             fs::copy(&binaries.server, &program)?;
             give_to(uid, dir.path(), &root)?;
+        }
+        let mut mounts = self.mounts;
+        if !self.accounts.is_empty() {
+            let (passwd, shadow): (Vec<_>, Vec<_>) = self.accounts.into_iter().unzip();
+            for (name, lines, mode) in [("passwd", passwd, 0o644), ("shadow", shadow, 0o600)] {
+                let (host, own) = (Path::new("/etc").join(name), dir.path().join(name));
+                let text = fs::read_to_string(&host)? + &lines.join("\n") + "\n";
+                fs::write(&own, text)?;
+                fs::set_permissions(&own, fs::Permissions::from_mode(mode))?;
+                mounts.push(format!("mount --bind '{}' {}", own.display(), host.display()));
+            }
         }
         let launch = Launch {
             program,
@@ -154,7 +182,7 @@ impl Builder {
             limits: self.limits,
             uid: self.uid,
             own_group: self.own_group,
-            name_service: self.name_service,
+            mounts,
         };
         Ok(World {
             binaries,
@@ -163,9 +191,21 @@ impl Builder {
             idle: None,
             log: Lines::default(),
             strays: Vec::new(),
+            client_dir,
             dir,
         })
     }
+}
+
+/// Copies what a client needs to a folder of its own.
+fn copy_client(root: &Path, to: &Path) -> Result<()> {
+    fs::create_dir(to)?;
+    fs::create_dir(to.join("client"))?;
+    fs::set_permissions(to.join("client"), fs::Permissions::from_mode(0o700))?;
+    for file in ["ca.pem", "client/cert.pem", "client/key.pem"] {
+        fs::copy(root.join(file), to.join(file))?;
+    }
+    Ok(())
 }
 
 /// Lets `uid` have what a server needs; the authority and the client's identity stay ours.
