@@ -2,7 +2,7 @@
 //! there.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -12,6 +12,7 @@ use rustix::fs::OFlags;
 
 use crate::{secret::Confidential, text::printable};
 
+mod guard;
 mod write;
 
 pub use write::{Existing, NewFile, create_private_dir, write_all};
@@ -39,12 +40,12 @@ pub enum FileError {
     /// A folder, device, pipe or socket where a file should be.
     #[error("{} is not a regular file", shown(.0))]
     NotRegular(PathBuf),
-    /// Larger than a file of its kind can be.
-    #[error("{} is larger than {limit} bytes; a file of its kind is not", shown(path))]
+    /// Larger than its limit.
+    #[error("{} is larger than {limit} bytes", shown(path))]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// The bytes that it may have.
+        /// The limit, in bytes.
         limit: u64,
     },
     /// A private key that others can read, or a folder of keys that others can enter.
@@ -61,18 +62,26 @@ pub enum FileError {
         /// The permission bits that it should have, as `chmod` takes them.
         remedy: &'static str,
     },
-    /// A file that decides whom to trust, and that anybody may change.
-    #[error("anybody may change {} (mode {mode:04o}): chmod o-w {}", shown(path), shown(path))]
-    WorldWritable {
-        /// The file.
+    /// A file that decides something, or a folder above it, that others may change.
+    #[error(
+        "others than its owner may change {} (mode {mode:04o}): chmod go-w {}",
+        shown(path),
+        shown(path)
+    )]
+    Writable {
+        /// The file or folder.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// A private key that belongs to somebody else.
-    #[error("{} belongs to uid {owner}, not to you (uid {own}) or root", shown(path))]
+    /// A file that decides something, or a folder above it, that belongs to somebody else.
+    #[error(
+        "{} belongs to uid {owner}, not to you (uid {own}) or root, who could change it: run this as \
+         its owner, or chown it",
+        shown(path)
+    )]
     Owner {
-        /// The file.
+        /// The file or folder.
         path: PathBuf,
         /// Its owner.
         owner: u32,
@@ -105,57 +114,75 @@ pub fn shown(path: &Path) -> String {
     printable(&path.to_string_lossy())
 }
 
-/// Reads a public file, such as a certificate. Symbolic links are followed: `certbot` and
-/// Kubernetes lay certificates out so.
+/// Reads a file that decides something: certificates, lists, settings, rules. Symbolic links are
+/// followed: `certbot` and Kubernetes lay certificates out so.
 ///
 /// # Errors
-/// [`FileError`] if it is missing, unreadable, no regular file, larger than [`MAX_FILE`], or
-/// writable by anybody.
+/// [`FileError`] if it is missing, unreadable, no regular file, larger than [`MAX_FILE`]; also if it,
+/// or a folder or a link on the way to it, belongs to somebody else than root or this process's user,
+/// or others may change it.
 pub fn read_public(path: &Path) -> Result<Vec<u8>, FileError> {
     read_public_up_to(path, MAX_FILE)
 }
 
-/// Reads a public file that may have `limit` bytes.
+/// As [`read_public`], with another limit, in bytes.
 ///
 /// # Errors
-/// As [`read_public`], with this limit.
+/// As [`read_public`].
 pub fn read_public_up_to(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
-    read_checked(path, limit, |metadata| {
-        let mode = metadata.mode() & 0o7777;
-        if mode & 0o002 != 0 {
-            return Err(FileError::WorldWritable { path: path.to_owned(), mode });
-        }
-        Ok(())
-    })
+    let bytes = read_checked(path, limit, |found| guard::check(path, found))?;
+    guard::check_way(path)?;
+    Ok(bytes)
+}
+
+/// Reads a file of at most `limit` bytes that decides nothing, whoever may change it.
+///
+/// # Errors
+/// [`FileError`] if it is missing, unreadable, no regular file, or larger.
+pub fn read_shown(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    read_checked(path, limit, |_| Ok(()))
 }
 
 /// Reads a private key.
 ///
 /// # Errors
-/// As [`read_public`]; also if anybody but its owner may read or write it, or if its owner is
-/// neither this process's user nor root.
+/// [`FileError`] if it is missing, unreadable, no regular file, or larger than [`MAX_FILE`]; also if
+/// anybody but its owner may read or write it, or if its owner is neither this process's user nor root.
 pub fn read_private(path: &Path) -> Result<Confidential<Vec<u8>>, FileError> {
-    let bytes = read_checked(path, MAX_FILE, |metadata| {
-        let mode = metadata.mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(FileError::TooOpen { path: path.to_owned(), mode, remedy: "600" });
-        }
-        let own = rustix::process::geteuid().as_raw();
-        let owner = metadata.uid();
-        if owner != own && owner != 0 {
-            return Err(FileError::Owner { path: path.to_owned(), owner, own });
-        }
-        Ok(())
-    })?;
-    Ok(Confidential::new(bytes))
+    read_checked(path, MAX_FILE, |found| check_private(path, found)).map(Confidential::new)
+}
+
+/// Checks that this process may use a private key, without reading it: before files are made beside
+/// it that would belong to somebody else.
+///
+/// # Errors
+/// As [`read_private`].
+pub fn check_key(path: &Path) -> Result<(), FileError> {
+    open_checked(path, |found| check_private(path, found)).map(drop)
+}
+
+/// Checks that files which this process makes in `dir` would belong to whoever owns it, or to root: in
+/// another's home they would lock that one out.
+///
+/// # Errors
+/// [`FileError`] naming the folder that belongs to somebody else, or that others may change.
+pub fn check_folder(dir: &Path) -> Result<(), FileError> {
+    guard::check_way(dir)
+}
+
+fn check_private(path: &Path, found: &fs::Metadata) -> Result<(), FileError> {
+    let mode = found.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(FileError::TooOpen { path: path.to_owned(), mode, remedy: "600" });
+    }
+    guard::check_owner(path, found)
 }
 
 /// Opens a file. The checks are made on the open descriptor, so what was checked is what is read.
-fn read_checked(
+fn open_checked(
     path: &Path,
-    limit: u64,
     check: impl FnOnce(&fs::Metadata) -> Result<(), FileError>,
-) -> Result<Vec<u8>, FileError> {
+) -> Result<(File, u64), FileError> {
     let file = OpenOptions::new()
         .read(true)
         // A named pipe without a writer would block the open.
@@ -167,8 +194,17 @@ fn read_checked(
         return Err(FileError::NotRegular(path.to_owned()));
     }
     check(&metadata)?;
+    Ok((file, metadata.len()))
+}
+
+fn read_checked(
+    path: &Path,
+    limit: u64,
+    check: impl FnOnce(&fs::Metadata) -> Result<(), FileError>,
+) -> Result<Vec<u8>, FileError> {
+    let (file, size) = open_checked(path, check)?;
     // What the file says of its size is believed up to the limit, and spares reads in small steps.
-    let size = usize::try_from(metadata.len().min(limit)).unwrap_or_default();
+    let size = usize::try_from(size.min(limit)).unwrap_or_default();
     let mut bytes = Vec::with_capacity(size + 1);
     file.take(limit + 1).read_to_end(&mut bytes).map_err(FileError::io("read", path))?;
     if bytes.len() as u64 > limit {

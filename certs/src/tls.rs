@@ -37,4 +37,5 @@ pub use files::{ClientFiles, ServerFiles};
 pub(crate) use load::load_first;
 pub use load::{
     certificates as load_all, crl_issuers, load_certificates, load_leaf, private_key as load_key,
+    shown_certificates,
 };

@@ -41,18 +41,18 @@ pub enum Renewed {
     Yes(Option<ClockOff>),
 }
 
-/// Returns whether it is time. A certificate that no token brought, or that can't be read, is not
-/// renewed: whoever uses it says why.
+/// Returns whether it is time. A certificate that no token brought is not renewed, and one that can't be
+/// read only when that is asked for: whoever uses it says why.
 pub fn is_time(layout: &Layout, when: When) -> bool {
     if !layout.contact(Kind::Client).exists() {
         return false;
     }
-    let Ok(leaf) = tls::load_leaf(&layout.client_cert()) else { return false };
+    let leaf = || tls::load_leaf(&layout.client_cert());
     let now = clock::now_unix();
     match when {
         When::Now => true,
-        When::Ended => now > usable_until(&leaf),
-        When::Due => now >= leaf.not_after.saturating_sub(life(&leaf) / 3),
+        When::Ended => leaf().is_ok_and(|leaf| now > usable_until(&leaf)),
+        When::Due => leaf().is_ok_and(|leaf| now >= leaf.not_after.saturating_sub(life(&leaf) / 3)),
     }
 }
 
@@ -85,6 +85,9 @@ pub async fn renew(layout: &Layout, when: When) -> Result<Renewed, WireError> {
     if !is_time(layout, when) {
         return Ok(Renewed::No);
     }
+    // Under sudo the identity may be another user's, whom files of root would lock out.
+    rcmd_certs::files::check_key(&layout.client_key())
+        .map_err(|error| WireError::new(ErrorKind::Tls, error.to_string()))?;
     let _turn = turn(layout).await.map_err(|error| {
         let message = format!("cannot lock {}: {error}", layout.client_dir().display());
         WireError::new(ErrorKind::LocalIo, message)
@@ -166,7 +169,11 @@ fn failed(layout: &Layout, error: &EnrollError) -> WireError {
 async fn turn(layout: &Layout) -> io::Result<File> {
     let path = layout.client_dir().join(".renew.lock");
     let locked = tokio::task::spawn_blocking(move || {
-        let file = File::create(path)?;
+        // A lock takes no right to write; the file may be another's who used this folder before.
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => File::create(&path)?,
+            opened => opened?,
+        };
         flock(&file, FlockOperation::LockExclusive)?;
         Ok(file)
     });

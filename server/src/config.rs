@@ -4,13 +4,17 @@ pub(crate) mod limits;
 pub(crate) mod quota;
 
 use std::{
-    io::Read as _,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use rcmd_certs::{Layout, names, tls::ServerFiles};
+use rcmd_certs::{
+    Layout,
+    files::{self, FileError},
+    names,
+    tls::ServerFiles,
+};
 use rcmd_protocol::limits as wire;
 use serde::Deserialize;
 
@@ -22,8 +26,6 @@ use crate::{
     units::Span,
 };
 
-/// Maximum size of a configuration file, in bytes.
-const FILE_LIMIT: u64 = 1 << 20;
 /// PATH of the commands, unless the configuration has another.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -136,14 +138,9 @@ impl Default for ConfigFile {
 /// The reason why the configuration can't be used: where it is wrong, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
-    /// The file can't be read.
-    #[error("{}: {error}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What went wrong.
-        error: std::io::Error,
-    },
+    /// The file can't be read, or others could change it.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The file is not what it should be.
     #[error("{}:{line}:{column}: {message}", path.display())]
     Syntax {
@@ -276,24 +273,27 @@ fn own_name() -> String {
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
-    let failed = |error| ConfigError::Io { path: path.to_owned(), error };
-    let file = match std::fs::File::open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(String::new()),
-        file => file.map_err(failed)?,
+    let bytes = match files::read_public(path) {
+        Err(error) if error.is_missing() => return Ok(String::new()),
+        read => read?,
     };
-    let mut text = String::new();
-    let size = file.take(FILE_LIMIT + 1).read_to_string(&mut text).map_err(failed)?;
-    if size as u64 > FILE_LIMIT {
-        return Err(failed(std::io::Error::other("the file is larger than 1 MiB")));
-    }
-    Ok(text)
+    String::from_utf8(bytes).map_err(|error| {
+        let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let (line, column) = place(&String::from_utf8_lossy(before));
+        let message = "this is not UTF-8".to_owned();
+        ConfigError::Syntax { path: path.to_owned(), line, column, message }
+    })
+}
+
+/// Returns line and column, from 1, of what follows a text.
+fn place(before: &str) -> (usize, usize) {
+    let line = before.matches('\n').count() + 1;
+    (line, before.rsplit('\n').next().unwrap_or_default().chars().count() + 1)
 }
 
 fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
     let at = error.span().map_or(0, |span| span.start);
-    let before = text.get(..at).unwrap_or_default();
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let (line, column) = place(text.get(..at).unwrap_or_default());
     let message = error.message().to_owned();
     ConfigError::Syntax { path: path.to_owned(), line, column, message }
 }

@@ -144,7 +144,7 @@ fn a_policy_that_others_may_write_to_is_refused() {
     let file = world.dir().join("policy.cedar");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
     world.signal_server(Signal::HUP);
-    world.wait_for_log("others than its owner may write to it");
+    world.wait_for_log("others than its owner may change");
     world.exec(["true"]).run().assert_code(0);
 }
 

@@ -139,6 +139,7 @@ impl Folder {
         if folder.key().symlink_metadata().is_ok() {
             return Err(EnrollError::Exists(folder.key()));
         }
+        files::check_folder(&layout.member_dir(kind))?;
         files::create_private_dir(&layout.member_dir(kind))?;
         Ok(folder)
     }

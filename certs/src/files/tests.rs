@@ -39,13 +39,78 @@ fn a_key_that_others_can_read_is_refused_with_the_remedy() {
     assert!(read_private(&path).is_ok());
 }
 
-#[test]
-fn a_trust_file_that_anybody_can_change_is_refused() {
-    let root = tempfile::tempdir().unwrap();
-    let path = root.path().join("ca.pem");
+/// A folder with a file that nobody else could change.
+fn file_in(root: &tempfile::TempDir) -> (PathBuf, PathBuf) {
+    let dir = root.path().join("d");
+    fs::create_dir(&dir).unwrap();
+    let path = dir.join("ca.pem");
     fs::write(&path, "x").unwrap();
-    fs::set_permissions(&path, Permissions::from_mode(0o646)).unwrap();
-    assert!(matches!(read_public(&path), Err(FileError::WorldWritable { .. })));
+    set_mode(&dir, 0o755);
+    set_mode(&path, 0o644);
+    (dir, path)
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_file_that_decides_and_that_others_may_change_is_refused_with_the_remedy() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, path) = file_in(&root);
+    assert_eq!(read_public(&path).unwrap(), b"x");
+    for changed in [&path, &dir] {
+        for mode in [0o646, 0o664, 0o666, 0o622, 0o602] {
+            set_mode(changed, mode | 0o100);
+            let message = read_public(&path).unwrap_err().to_string();
+            assert!(message.contains(&format!("chmod go-w {}", changed.display())), "{message}");
+        }
+        set_mode(changed, if changed == &dir { 0o755 } else { 0o644 });
+    }
+    // In a sticky folder nobody renames another's file.
+    set_mode(&dir, 0o1777);
+    assert_eq!(read_public(&path).unwrap(), b"x");
+    assert_eq!(read_shown(&path, MAX_FILE).unwrap(), b"x");
+}
+
+#[test]
+fn a_folder_behind_a_link_counts_and_so_does_the_link_s_own() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, path) = file_in(&root);
+    let links = root.path().join("links");
+    fs::create_dir(&links).unwrap();
+    let link = links.join("ca.pem");
+    std::os::unix::fs::symlink("../d/ca.pem", &link).unwrap();
+    assert_eq!(read_public(&link).unwrap(), b"x");
+    for changed in [&dir, &links] {
+        set_mode(changed, 0o777);
+        let message = read_public(&link).unwrap_err().to_string();
+        assert!(message.contains(&format!("chmod go-w {}", changed.display())), "{message}");
+        set_mode(changed, 0o755);
+    }
+    assert_eq!(read_public(&path).unwrap(), b"x");
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink("ca.pem", &link).unwrap();
+    assert!(matches!(read_public(&link), Err(FileError::Io { .. })), "a link to itself");
+}
+
+#[test]
+fn what_belongs_to_somebody_else_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, path) = file_in(&root);
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    for changed in [&path, &dir] {
+        std::os::unix::fs::chown(changed, Some(54_321), None).unwrap();
+        let message = read_public(&path).unwrap_err().to_string();
+        let expected = format!("{} belongs to uid 54321", changed.display());
+        assert!(message.contains(&expected), "{message}");
+        std::os::unix::fs::chown(changed, Some(0), None).unwrap();
+    }
+    std::os::unix::fs::chown(&dir, Some(54_321), None).unwrap();
+    assert!(matches!(check_folder(&dir.join("not/yet")), Err(FileError::Owner { .. })));
+    assert_eq!(read_shown(&path, MAX_FILE).unwrap(), b"x");
 }
 
 #[test]
@@ -82,7 +147,7 @@ fn an_endless_file_is_not_read_to_its_end() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("sparse");
     File::create(&path).unwrap().set_len(1 << 40).unwrap();
-    assert!(matches!(read_public(&path), Err(FileError::TooLarge { limit: MAX_FILE, .. })));
+    assert!(matches!(read_public(&path), Err(FileError::TooLarge { .. })));
 }
 
 #[test]

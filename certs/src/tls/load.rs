@@ -42,8 +42,12 @@ pub fn certificates(
     remedy: &'static str,
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let pem = files::read_public(path).map_err(|error| missing(error, remedy))?;
+    sections(path, &pem)
+}
+
+fn sections(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let mut found = Vec::new();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
+    for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate
             .map_err(|error| TlsError::Pem { path: path.to_owned(), fault: error.into() })?;
         found.push(certificate);
@@ -73,11 +77,19 @@ pub(super) fn load_roots(path: &Path, remedy: &'static str) -> Result<RootCertSt
 /// # Errors
 /// [`TlsError`] when the file is missing, unsafe, or has no certificate or an unreadable one.
 pub fn load_certificates(path: &Path) -> Result<Vec<Certificate>, TlsError> {
-    let mut all = Vec::new();
-    for (index, der) in certificates(path, ANY_REMEDY)?.into_iter().enumerate() {
-        all.push(read(path, index + 1, &der)?);
-    }
-    Ok(all)
+    read_all(path, &certificates(path, ANY_REMEDY)?)
+}
+
+/// Returns the facts of all certificates in PEM that was read from `path`, in order, to be shown.
+///
+/// # Errors
+/// [`TlsError`] when there is none, or an unreadable one.
+pub fn shown_certificates(path: &Path, pem: &[u8]) -> Result<Vec<Certificate>, TlsError> {
+    read_all(path, &sections(path, pem)?)
+}
+
+fn read_all(path: &Path, all: &[CertificateDer<'_>]) -> Result<Vec<Certificate>, TlsError> {
+    all.iter().enumerate().map(|(index, der)| read(path, index + 1, der)).collect()
 }
 
 /// Returns the facts of the first certificate in a PEM file, the one that its private key belongs

@@ -2,7 +2,7 @@
 
 use rcgen::{KeyPair, PublicKeyData as _};
 use rcmd_certs::{
-    files::shown,
+    files::{self, shown},
     paths::Layout,
     text::printable,
     tls::{self, TlsError},
@@ -18,6 +18,18 @@ const NO_AUTHORITY: &str =
     "make an authority with `rcmd-certs init`, or name its folder with --dir DIR";
 
 impl Authority {
+    /// Checks that this process may use the authority's key, without reading it.
+    ///
+    /// # Errors
+    /// [`AuthorityError`] when it is missing, open to others, or somebody else's.
+    pub(crate) fn check_key(layout: &Layout) -> Result<(), AuthorityError> {
+        let path = layout.authority_key();
+        Ok(files::check_key(&path).map_err(|error| match error.is_missing() {
+            true => TlsError::Missing { path, remedy: NO_AUTHORITY },
+            false => error.into(),
+        })?)
+    }
+
     /// Loads an authority from `authority/cert.pem` and `authority/key.pem`; the root of an
     /// intermediate from `ca.pem` too.
     ///

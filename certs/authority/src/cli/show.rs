@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rcmd_certs::{
     clock,
     crl::{Crl, CrlSet},
-    files::shown,
+    files::{self, shown},
     identity::Identity,
     paths::Layout,
     text::printable,
@@ -37,7 +37,7 @@ impl Form {
 /// Shows the files, or those of the layout. A file that cannot be read is complained about and the
 /// others are shown; the exit status is then 1.
 pub(super) fn show(
-    files: &[PathBuf],
+    chosen: &[PathBuf],
     layout: &Layout,
     form: Form,
     out: &mut impl Write,
@@ -49,22 +49,28 @@ pub(super) fn show(
         layout.authority_list(),
         layout.server_list(),
     ];
-    let files: Vec<PathBuf> = if files.is_empty() {
+    let all: Vec<PathBuf> = if chosen.is_empty() {
         let there: Vec<_> = standard.into_iter().filter(|path| path.exists()).collect();
         // With nothing there, the complaint about ca.pem says what to do.
         if there.is_empty() { vec![layout.ca()] } else { there }
     } else {
-        files.to_vec()
+        chosen.to_vec()
     };
     let mut status = ExitCode::SUCCESS;
-    for file in &files {
-        if let Ok(Some(lists)) = CrlSet::load(file) {
+    for file in &all {
+        let pem = files::read_shown(file, files::MAX_FILE);
+        if let Ok(Ok(lists)) = pem.as_deref().map(CrlSet::from_pem) {
             for list in lists.all() {
                 write_list(file, list, form, out)?;
             }
             continue;
         }
-        match tls::load_certificates(file) {
+        let certificates = match pem {
+            Ok(pem) => tls::shown_certificates(file, &pem),
+            // Says what to do when it is missing.
+            Err(_) => tls::load_certificates(file),
+        };
+        match certificates {
             Ok(certificates) => {
                 for (index, facts) in certificates.iter().enumerate() {
                     write_one(file, index + 1, facts, form, out)?;

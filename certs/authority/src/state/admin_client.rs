@@ -39,7 +39,8 @@ pub enum AdminClient {
 }
 
 impl AdminClient {
-    /// Opens the state, or connects to the process that has it open.
+    /// Opens the state, or connects to the process that has it open: also for root, who leaves files of
+    /// another user's authority alone.
     ///
     /// # Errors
     /// [`StateError`] when neither works.
@@ -48,15 +49,15 @@ impl AdminClient {
         loop {
             let busy = match AuthorityState::open(layout) {
                 Ok(state) => return Ok(Self::Local(Box::new(state))),
-                Err(StateError::Store(error @ StoreError::InUse(_))) => error,
-                Err(other) => return Err(other),
+                Err(error) => error,
             };
             if let Ok(stream) = connect(layout).await {
                 return Ok(Self::Remote(stream));
             }
             // Another command has it for a moment, or `serve` is about to listen.
-            if start.elapsed() > PATIENCE {
-                return Err(busy.into());
+            let may_pass = matches!(busy, StateError::Store(StoreError::InUse(_)));
+            if !may_pass || start.elapsed() > PATIENCE {
+                return Err(busy);
             }
             sleep(Duration::from_millis(20)).await;
         }

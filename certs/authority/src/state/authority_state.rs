@@ -64,6 +64,9 @@ impl AuthorityState {
     /// [`StateError`]; [`StoreError::InUse`](super::StoreError::InUse) when another process has it.
     pub fn open(layout: &Layout) -> Result<Self, StateError> {
         let settings = AuthoritySettings::load(&layout.authority_toml())?;
+        // Before anything is made there: under sudo the authority may be another user's, whom files of
+        // root would lock out.
+        Authority::check_key(layout)?;
         let store = Store::open(&layout.store())?;
         let (journal, tail) = Journal::open(&layout.journal())?;
         let trust = RefCell::new(Trust::load(layout, &store)?);
