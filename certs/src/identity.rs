@@ -62,7 +62,7 @@ pub enum IdentityError {
     /// No URI names a user.
     #[error(
         "the certificate names no user: it needs the URI `{USER}NAME` among its subject \
-         alternative names, as `rcmd-certs issue client NAME` writes it"
+         alternative names, as a token of `rcmd-certs token client NAME` gives it"
     )]
     NoUser,
     /// More than one URI names a user.

@@ -20,6 +20,7 @@ mod enrollment;
 mod error;
 mod files;
 mod load;
+pub mod remedy;
 mod server_verifier;
 mod signatures;
 

@@ -159,7 +159,7 @@ fn failed(layout: &Layout, error: &EnrollError) -> WireError {
         "Try `rcmd-client enroll --renew` when the authority can be reached."
     } else {
         "Ask whoever runs the authority; with a new token: move the folder client/ away, then \
-         `rcmd-client enroll TOKEN`."
+         `rcmd-client enroll`."
     };
     let message = format!("{cert} {standing} and could not be renewed: {error}");
     WireError::new(ErrorKind::Tls, message).hint(hint)

@@ -35,6 +35,10 @@ fn refused_as_it_is(world: &World, told: &str, logged: &str) {
     assert_eq!(result["retry_safe"], true, "{result}");
     let line = eventually_some("a line in the log", || refusals(world).get(before).cloned());
     assert!(line.contains(logged), "{line:?} does not say {logged:?}");
+    // Neither hint has a certificate of a year made, or a key that travels.
+    for said in [&done.stderr_text(), &line] {
+        assert!(!said.contains("rcmd-certs issue") && !said.contains("--force"), "{said}");
+    }
     // Once nothing is left of the connection there is nothing more to be logged of it.
     eventually("the connection is closed", || world.open_connections() == 0);
     assert_eq!(refusals(world).len(), before + 1, "{:#?}", refusals(world));

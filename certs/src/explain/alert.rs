@@ -5,53 +5,54 @@ use rustls::AlertDescription as Alert;
 use super::explanation::{Explanation, Side};
 use crate::{
     clock::{date, now_unix},
-    identity::Identity,
     text::printable,
-    tls::{Problem, date_problem},
+    tls::{Problem, date_problem, remedy},
     x509::Certificate,
 };
 
 pub(super) fn explain(side: Side, alert: Alert, own: Option<&Certificate>) -> Explanation {
     let (me, peer) = (side.own(), side.peer());
-    let reissue = reissue(side, own);
+    let kind = side.kind();
+    let anew = remedy::enroll_anew(kind);
     match alert {
         Alert::CertificateRequired => Explanation::new(
             format!("the {peer} requires a certificate, and this {me} presented none"),
-            reissue,
+            remedy::enroll(kind),
         ),
         Alert::UnknownCA => unknown_authority(side, own),
-        Alert::CertificateExpired => dates(side, own, reissue),
+        Alert::CertificateExpired => dates(side, own),
         Alert::UnsupportedCertificate => Explanation::new(
             format!(
                 "the {peer} refused this {me}'s certificate: it is not for a {me} (wrong usage)"
             ),
-            reissue,
+            anew,
         ),
         Alert::BadCertificate if side == Side::Server => Explanation::new(
             "the client refused this server's certificate: most likely it does not carry the name \
              that the client dialled (wrong host name), or it is broken",
-            "issue it for all the server's names: `rcmd-certs issue server NAME... --force`",
+            "have clients dial a name that it carries, or enroll the server anew with a token for all \
+             its names: `rcmd-certs token server NAME...`",
         ),
         Alert::BadCertificate => Explanation::new(
             format!("the {peer} could not use this {me}'s certificate (bad certificate)"),
-            format!("look at it with `rcmd-certs show`, or {reissue}"),
+            format!("look at it with `rcmd-certs show`, or {anew}"),
         ),
         Alert::CertificateUnknown => match own {
             Some(own) if own.self_issued || own.is_ca => unknown_authority(side, Some(own)),
             _ => Explanation::new(
                 format!("the {peer} refused this {me}'s certificate without saying why"),
-                format!("look at it with `rcmd-certs show`, or {reissue}"),
+                format!("look at it with `rcmd-certs show`, or {anew}"),
             ),
         },
         Alert::CertificateRevoked => {
-            Explanation::new(format!("this {me}'s certificate has been revoked"), reissue)
+            Explanation::new(format!("this {me}'s certificate has been revoked"), anew)
         }
         Alert::DecryptError => Explanation::new(
             format!(
                 "the {peer} found a wrong signature on this {me}'s certificate or handshake: it \
                  may come from another authority of the same name"
             ),
-            reissue,
+            anew,
         ),
         Alert::AccessDenied => Explanation::new(
             format!(
@@ -95,11 +96,12 @@ fn unknown_authority(side: Side, own: Option<&Certificate>) -> Explanation {
     };
     let hint = match side {
         Side::Client => {
-            "use the folder that the server's authority made (--dir DIR), or have that authority \
-             issue a certificate: `rcmd-certs issue client USER`"
+            "use the folder of that authority's identity (--dir DIR), or enroll with a token of it: \
+             `rcmd-certs token client USER`, `rcmd-client enroll`"
         }
         Side::Server => {
-            "copy this server's ca.pem to the client, or have the client's authority sign it"
+            "enroll the client with a token of this server's authority, or this server with one of \
+             the client's"
         }
     };
     Explanation::new(
@@ -109,12 +111,13 @@ fn unknown_authority(side: Side, own: Option<&Certificate>) -> Explanation {
 }
 
 /// Explains an alert that is the same for a time that is over and one that has not come.
-fn dates(side: Side, own: Option<&Certificate>, reissue: String) -> Explanation {
+fn dates(side: Side, own: Option<&Certificate>) -> Explanation {
     let (me, peer) = (side.own(), side.peer());
+    let renew = remedy::renew(side.kind());
     let Some(own) = own else {
         return Explanation::new(
             format!("the {peer} finds this {me}'s certificate expired, or not valid yet"),
-            format!("compare the clocks of both machines, or {reissue}"),
+            format!("compare `date -u` on both machines; if both clocks are right: {renew}"),
         );
     };
     let now = now_unix();
@@ -125,35 +128,21 @@ fn dates(side: Side, own: Option<&Certificate>, reissue: String) -> Explanation 
                 "this {me}'s certificate {problem}: it begins at {begin}, and by this {me}'s clock \
                  it is {clock}"
             ),
-            format!("set the clock, wait, or {reissue}"),
+            remedy::CLOCKS,
         ),
         Some(problem) => Explanation::new(
             format!(
                 "this {me}'s certificate {problem}: it ended at {end}, and by this {me}'s clock it \
                  is {clock}"
             ),
-            match side {
-                Side::Client => format!("renew it: `rcmd-client enroll --renew`, or {reissue}"),
-                Side::Server => format!("see why with `rcmd-server status`, or {reissue}"),
-            },
+            renew,
         ),
         None => Explanation::new(
             format!(
                 "the {peer} finds this {me}'s certificate expired or not valid yet, though it is \
                  good from {begin} to {end} and by this {me}'s clock it is {clock}"
             ),
-            "one of the two clocks is wrong: compare `date -u` on both machines",
+            remedy::CLOCKS,
         ),
-    }
-}
-
-fn reissue(side: Side, own: Option<&Certificate>) -> String {
-    match side {
-        Side::Server => "issue it again: `rcmd-certs issue server NAME... --force`".to_owned(),
-        Side::Client => {
-            let identity = own.and_then(|own| Identity::from_certificate(own).ok());
-            let user = identity.as_ref().map_or("USER", Identity::user);
-            format!("have the authority issue it again: `rcmd-certs issue client {user} --force`")
-        }
     }
 }

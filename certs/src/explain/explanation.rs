@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::names::Kind;
+
 /// Why a handshake failed, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
@@ -35,6 +37,13 @@ impl Side {
         match self {
             Self::Client => "client",
             Self::Server => "server",
+        }
+    }
+
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Self::Client => Kind::Client,
+            Self::Server => Kind::Server,
         }
     }
 

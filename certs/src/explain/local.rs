@@ -7,6 +7,7 @@ use super::explanation::{Explanation, Side};
 use crate::{
     clock::{date, span},
     text::printable,
+    tls::remedy,
 };
 
 pub(super) fn explain(side: Side, error: &Error) -> Explanation {
@@ -17,7 +18,9 @@ pub(super) fn explain(side: Side, error: &Error) -> Explanation {
             format!("the {peer} presented no certificate"),
             match side {
                 Side::Client => "is it an rcmd server's port?",
-                Side::Server => "the client needs one: `rcmd-certs issue client USER`",
+                Side::Server => {
+                    "if the client is to come in, it needs a token: `rcmd-certs token client USER`"
+                }
             },
         ),
         Error::PeerIncompatible(reason) => incompatible(side, reason),
@@ -75,23 +78,26 @@ fn incompatible(side: Side, reason: &PeerIncompatible) -> Explanation {
 
 fn certificate(side: Side, error: &CertificateError) -> Explanation {
     let (me, peer) = (side.own(), side.peer());
-    let reissue = match side {
+    // The peer's certificate, and so the peer's to mend.
+    let anew = match side {
         Side::Client => {
-            "on the server's machine: `rcmd-certs issue server NAME... --force`, \
-             then SIGHUP to the server"
+            "use no server that you do not know; whoever runs it has it enrolled anew with a token \
+             (`rcmd-certs token server NAME...`, `rcmd-server enroll`)"
         }
-        Side::Server => "issue it again: `rcmd-certs issue client USER --force`",
+        Side::Server => {
+            "if the client is to come in, it needs a token of this server's authority \
+             (`rcmd-certs token client USER`, `rcmd-client enroll`)"
+        }
     };
     // A clock that is ahead looks the same as a time that is over.
     let by_the_clock = match side {
         Side::Client => {
-            "compare `date -u` on both machines; if both clocks are right, on the server's machine: \
-             `rcmd-server status`, or `rcmd-certs issue server NAME... --force` and SIGHUP to the \
-             server"
+            "compare `date -u` on both machines; if both clocks are right, `rcmd-server status` on the \
+             server's machine says why it was not renewed"
         }
         Side::Server => {
             "compare `date -u` on both machines; if both clocks are right, the client renews it: \
-             `rcmd-client enroll --renew`, or `rcmd-certs issue client USER --force`"
+             `rcmd-client enroll --renew`, or with a new token"
         }
     };
     let (what, hint) = match error {
@@ -111,18 +117,18 @@ fn certificate(side: Side, error: &CertificateError) -> Explanation {
                 "is not valid yet, for another {wait}: it begins at {begin}, and by this {me}'s \
                  clock it is {now}"
             );
-            (text, "compare `date -u` on both machines: one of the two clocks may be wrong")
+            (text, remedy::CLOCKS)
         }
-        CertificateError::NotValidYet => ("is not valid yet".to_owned(), reissue),
+        CertificateError::NotValidYet => ("is not valid yet".to_owned(), remedy::CLOCKS),
         CertificateError::UnknownIssuer => unknown_issuer(side),
         CertificateError::NotValidForNameContext { expected, presented } => {
             (names(&expected.to_str(), presented), DIAL)
         }
         CertificateError::NotValidForName => ("is not for the name dialled".to_owned(), DIAL),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            (format!("is not for a {peer} (wrong usage)"), reissue)
+            (format!("is not for a {peer} (wrong usage)"), anew)
         }
-        CertificateError::Revoked => ("has been revoked".to_owned(), reissue),
+        CertificateError::Revoked => ("has been revoked".to_owned(), anew),
         CertificateError::ApplicationVerificationFailure => (
             "cannot be judged: this server's revocation list is missing or past its date"
                 .to_owned(),
@@ -131,17 +137,16 @@ fn certificate(side: Side, error: &CertificateError) -> Explanation {
         CertificateError::BadSignature => (
             "has a wrong signature: another authority of the same name may have signed it"
                 .to_owned(),
-            reissue,
+            anew,
         ),
-        CertificateError::BadEncoding => ("cannot be read".to_owned(), reissue),
+        CertificateError::BadEncoding => ("cannot be read".to_owned(), anew),
         CertificateError::UnhandledCriticalExtension => {
-            ("has a critical extension that rcmd does not know".to_owned(), reissue)
+            ("has a critical extension that rcmd does not know".to_owned(), anew)
         }
-        CertificateError::Other(reason) if reason.to_string().contains("CaUsedAsEndEntity") => (
-            "is an authority's own, or self-signed (CA:TRUE): unknown authority".to_owned(),
-            reissue,
-        ),
-        other => (format!("was refused: {}", printable(&other.to_string())), reissue),
+        CertificateError::Other(reason) if reason.to_string().contains("CaUsedAsEndEntity") => {
+            ("is an authority's own, or self-signed (CA:TRUE): unknown authority".to_owned(), anew)
+        }
+        other => (format!("was refused: {}", printable(&other.to_string())), anew),
     };
     Explanation::new(format!("the {peer}'s certificate {what}"), hint)
 }
@@ -150,18 +155,19 @@ fn moment(time: &UnixTime) -> String {
     date(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
 }
 
-const DIAL: &str = "dial one of its names, or issue it for this one too: \
-                    `rcmd-certs issue server NAME... --force` on the server's machine";
+const DIAL: &str = "dial one of its names, or have the server enrolled anew with a token for this one \
+                    too: `rcmd-certs token server NAME...`";
 
 fn unknown_issuer(side: Side) -> (String, &'static str) {
     let text = "is self-signed, or another authority's than those in ca.pem (unknown authority)";
     let hint = match side {
         Side::Client => {
-            "if the server is the right one, put its authority's ca.pem into this client's folder"
+            "check that it is the right server; one of another authority takes an identity of that \
+             authority, by a token (`rcmd-client enroll --dir DIR`)"
         }
         Side::Server => {
-            "if the client is to come in, add its authority to ca.pem, \
-             or issue it a certificate here"
+            "if the client is to come in, it needs a token of this server's authority \
+             (`rcmd-certs token client USER`, `rcmd-client enroll`)"
         }
     };
     (text.to_owned(), hint)

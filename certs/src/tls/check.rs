@@ -22,13 +22,14 @@ use super::{
     config::provider,
     error::TlsError,
     files::{ClientFiles, ServerFiles},
-    load, server_verifier,
+    load, remedy, server_verifier,
 };
 use crate::{
     clock::{now_unix, span},
     files::shown,
-    identity::{Identity, IdentityError},
+    identity::IdentityError,
     mapping::Mapping,
+    names::Kind,
     text::printable,
     x509::Certificate,
 };
@@ -40,8 +41,8 @@ pub struct CertificateFinding {
     pub path: PathBuf,
     /// What is wrong with it.
     pub problem: Problem,
-    /// The command that mends it.
-    pub remedy: String,
+    /// What mends it.
+    pub remedy: &'static str,
 }
 
 /// What is wrong with a certificate.
@@ -67,6 +68,17 @@ pub enum Problem {
     },
     /// It names no user that a server could know.
     NoIdentity(IdentityError),
+}
+
+impl Problem {
+    /// Returns what a member of this kind can do about it.
+    fn remedy(&self, kind: Kind) -> &'static str {
+        match self {
+            Self::Expired(_) => remedy::renew(kind),
+            Self::NotYetValid(_) => remedy::CLOCKS,
+            _ => remedy::enroll_anew(kind),
+        }
+    }
 }
 
 impl fmt::Display for Problem {
@@ -106,8 +118,7 @@ impl fmt::Display for CertificateFinding {
 pub fn check_server(files: &ServerFiles) -> Result<Vec<CertificateFinding>, TlsError> {
     let (_, problems) =
         judge(Role::Server, &files.cert, &files.ca, &Mapping::load(&files.identity)?)?;
-    let remedy = "issue it again with `rcmd-certs issue server NAME... --force`";
-    Ok(findings(&files.cert, problems, remedy))
+    Ok(findings(&files.cert, problems, Kind::Server))
 }
 
 /// Returns what servers are going to object to in a client's certificate. Empty is good.
@@ -120,19 +131,17 @@ pub fn check_client(files: &ClientFiles) -> Result<Vec<CertificateFinding>, TlsE
     let by_rule =
         mapping.authorities().into_iter().find_map(|ca| mapping.identify(&leaf, Some(ca)).ok());
     let identity = by_rule.map_or_else(|| mapping.identify(&leaf, None), Ok);
-    let user = identity.as_ref().map_or("USER", Identity::user).to_owned();
     problems.extend(identity.err().map(Problem::NoIdentity));
-    let remedy = format!("issue it again with `rcmd-certs issue client {user} --force`");
-    Ok(findings(&files.cert, problems, &remedy))
+    Ok(findings(&files.cert, problems, Kind::Client))
 }
 
-fn findings(path: &Path, problems: Vec<Problem>, remedy: &str) -> Vec<CertificateFinding> {
+fn findings(path: &Path, problems: Vec<Problem>, kind: Kind) -> Vec<CertificateFinding> {
     problems
         .into_iter()
         .map(|problem| CertificateFinding {
             path: path.to_owned(),
+            remedy: problem.remedy(kind),
             problem,
-            remedy: remedy.to_owned(),
         })
         .collect()
 }
@@ -151,8 +160,8 @@ fn judge(
     mapping: &Mapping,
 ) -> Result<(Certificate, Vec<Problem>), TlsError> {
     let (cert_remedy, ca_remedy) = match role {
-        Role::Server => (load::SERVER_REMEDY, load::SERVER_CA_REMEDY),
-        Role::Client => (load::CLIENT_REMEDY, load::CLIENT_CA_REMEDY),
+        Role::Server => (remedy::enroll(Kind::Server), load::SERVER_CA_REMEDY),
+        Role::Client => (remedy::enroll(Kind::Client), load::CLIENT_CA_REMEDY),
     };
     let chain = load::certificates(cert, cert_remedy)?;
     let mut roots = load::load_roots(ca, ca_remedy)?;

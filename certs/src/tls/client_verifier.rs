@@ -72,12 +72,12 @@ impl Revalidation {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Ended(_) => {
-                "Renew it with `rcmd-client enroll --renew`; one that was issued by hand: \
-                 `rcmd-certs issue client NAME --force`."
+                "Renew it with `rcmd-client enroll --renew`; one that no token brought needs one of \
+                 `rcmd-certs token client USER`."
             }
             Self::Revoked => {
-                "Ask whoever runs the authority; a new identity needs a new token: \
-                 `rcmd-client enroll TOKEN`."
+                "Ask whoever runs the authority: a new identity takes a new token and \
+                 `rcmd-client enroll`."
             }
             Self::Untrusted => "Renew it with `rcmd-client enroll --renew`.",
         }

@@ -17,10 +17,10 @@ use super::{
     client_verifier::{ClientVerifier, Revocation},
     error::{TlsError, setup},
     files::{ClientFiles, ServerFiles},
-    load,
+    load, remedy,
     server_verifier::{self, ServerVerifier},
 };
-use crate::mapping::Mapping;
+use crate::{mapping::Mapping, names::Kind};
 
 /// The protocol name that both ends require (RFC 7301).
 pub const ALPN: &[u8] = b"rcmd/1";
@@ -74,7 +74,7 @@ pub struct ServerSide {
 pub fn server_side(files: &ServerFiles, revocation: &Revocation) -> Result<ServerSide, TlsError> {
     let provider = provider();
     let roots = load::load_roots(&files.ca, load::SERVER_CA_REMEDY)?;
-    let pair = load::pair(&files.cert, &files.key, load::SERVER_REMEDY, &provider)?;
+    let pair = load::pair(&files.cert, &files.key, remedy::enroll(Kind::Server), &provider)?;
     let mapping = Mapping::load(&files.identity)?;
     let outside = server_verifier::external_roots(&mapping)?;
     let clients = ClientVerifier::new(Arc::new(roots), mapping, outside, revocation, &provider)
@@ -105,7 +105,7 @@ pub fn server_side(files: &ServerFiles, revocation: &Revocation) -> Result<Serve
 pub fn client_config(files: &ClientFiles) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = provider();
     let verifier = ServerVerifier::new(&files.ca, Mapping::load(&files.identity)?, &provider)?;
-    let pair = load::pair(&files.cert, &files.key, load::CLIENT_REMEDY, &provider)?;
+    let pair = load::pair(&files.cert, &files.key, remedy::enroll(Kind::Client), &provider)?;
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
         .map_err(|error| setup(&files.cert, &error))?

@@ -26,7 +26,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
-use super::{config::provider, error::TlsError, load, signatures::tls13_signatures};
+use super::{config::provider, error::TlsError, load, remedy, signatures::tls13_signatures};
 use crate::{fingerprint::Fingerprint, names::Kind, paths::Layout, x509::Certificate};
 
 /// The name in TLS (RFC 7301) of the protocol between a member and its authority. Its number rises
@@ -85,11 +85,8 @@ pub fn contact_config(
     let mut config = match member {
         None => builder.with_no_client_auth(),
         Some((layout, kind)) => {
-            let (cert, key, remedy) = match kind {
-                Kind::Server => (layout.server_cert(), layout.server_key(), load::SERVER_REMEDY),
-                Kind::Client => (layout.client_cert(), layout.client_key(), load::CLIENT_REMEDY),
-            };
-            let pair = load::pair(&cert, &key, remedy, &provider)?;
+            let (cert, key) = (layout.member_cert(kind), layout.member_key(kind));
+            let pair = load::pair(&cert, &key, remedy::enroll(kind), &provider)?;
             builder.with_client_cert_resolver(Arc::new(pair))
         }
     };

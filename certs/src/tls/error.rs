@@ -73,7 +73,7 @@ pub enum TlsError {
     /// The private key belongs to another certificate.
     #[error(
         "the private key in {} does not belong to the first certificate in {}; \
-         issue the pair again with `rcmd-certs issue ... --force`, or restore the file that fits",
+         restore the file that fits, or enroll anew with a token",
         shown(key),
         shown(cert)
     )]

@@ -19,18 +19,14 @@ use crate::{
 /// The most certificates that one file may hold; a bundle of all public authorities has 150.
 const MAX_CERTIFICATES: usize = 1024;
 
-const ANY_REMEDY: &str =
-    "make an authority with `rcmd-certs init`, or name the folder with --dir DIR";
-pub(super) const SERVER_CA_REMEDY: &str = "it says which clients to let in: make an \
-     authority with `rcmd-certs init`, or copy its ca.pem here";
-pub(super) const CLIENT_CA_REMEDY: &str = "it says which servers to trust: name the folder \
-     with --dir DIR, get one with `rcmd-client enroll TOKEN`, or try `rcmd-certs quickstart DIR`";
-pub(super) const SERVER_REMEDY: &str = "make the server's identity with \
-     `rcmd-certs issue server NAME`, NAME being how clients reach it";
-pub(super) const CLIENT_REMEDY: &str =
-    "make the client's identity with `rcmd-certs issue client USER`";
-
-const MEMBER_REMEDY: &str = "enroll with `rcmd-server enroll TOKEN`";
+const ANY_REMEDY: &str = "name the folder with --dir DIR, or enroll with a token of \
+     `rcmd-certs token` (`rcmd-server enroll`, `rcmd-client enroll`)";
+pub(super) const SERVER_CA_REMEDY: &str = "it says which clients to let in: `rcmd-server enroll` \
+     brings it, with a token of `rcmd-certs token server NAME`; name the folder with --dir DIR, or \
+     try `rcmd-certs quickstart DIR`";
+pub(super) const CLIENT_CA_REMEDY: &str = "it says which servers to trust: `rcmd-client enroll` \
+     brings it, with a token of `rcmd-certs token client USER`; name the folder with --dir DIR, or \
+     try `rcmd-certs quickstart DIR`";
 
 /// Reads all certificates of a PEM file, in order; other sections are passed over. `remedy` is what to
 /// do when there is no such file.
@@ -116,8 +112,8 @@ pub(crate) fn load_first(
 /// # Errors
 /// [`TlsError`] when a file is missing or unusable.
 pub fn crl_issuers(files: &ServerFiles) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let mut all = certificates(&files.ca, MEMBER_REMEDY)?;
-    all.extend(certificates(&files.cert, MEMBER_REMEDY)?.into_iter().skip(1));
+    let mut all = certificates(&files.ca, "enroll with `rcmd-server enroll`")?;
+    all.extend(certificates(&files.cert, "enroll with `rcmd-server enroll`")?.into_iter().skip(1));
     Ok(all)
 }
 

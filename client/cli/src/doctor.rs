@@ -186,7 +186,7 @@ fn certificate(doctor: &Doctor) -> Result<String, WireError> {
     let leaf = load_leaf(&files.cert).map_err(unusable)?;
     if let Some(finding) = check_client(&files).map_err(unusable)?.into_iter().next() {
         let message = format!("{} {}", rcmd_certs::files::shown(&finding.path), finding.problem);
-        return Err(WireError::new(ErrorKind::Tls, message).hint(sentence(&finding.remedy)));
+        return Err(WireError::new(ErrorKind::Tls, message).hint(sentence(finding.remedy)));
     }
     if let Some(failed) = renewal::last_failure(&doctor.layout) {
         let hint = "Try `rcmd-client enroll --renew`.";

@@ -133,7 +133,8 @@ fn list(layout: &Layout, is_member: bool) -> Finding {
 
 fn authority(member: Option<Member>) -> Finding {
     let Some(member) = member else {
-        return Ok("none to ask; renew with `rcmd-certs issue server`".to_owned());
+        return Ok("none to ask: no token brought this identity; `rcmd-server enroll` takes one"
+            .to_owned());
     };
     let address = printable(&member.contact().addresses.join(", "));
     let asked = block_on(async { Ok(tokio::time::timeout(ANSWER, member.fetch_lists(0)).await) });

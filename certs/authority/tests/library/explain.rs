@@ -215,7 +215,7 @@ fn an_expired_client_is_refused() {
     assert_says(&client, &["this client's certificate expired 3 days ago"]);
     assert_says(&server, &["the client's certificate expired 3 days ago"]);
     let hint = pair.shake().0.unwrap().hint;
-    assert_says(&hint, &["rcmd-certs issue client alice"]);
+    assert_says(&hint, &["rcmd-client enroll --renew"]);
 }
 
 #[test]
@@ -424,7 +424,10 @@ fn a_tls_error_is_found_inside_an_io_error() {
 #[test]
 fn the_servers_log_line_says_something_of_every_error() {
     let refused = io::Error::other(rustls::Error::NoCertificatesPresented);
-    assert_says(&server_reason(&refused, None), &["presented no certificate", "rcmd-certs issue"]);
+    assert_says(
+        &server_reason(&refused, None),
+        &["presented no certificate", "rcmd-certs token client"],
+    );
     let gone = io::ErrorKind::UnexpectedEof.into();
     assert_says(&server_reason(&gone, None), &["closed the connection during the TLS handshake"]);
     assert_says(&server_reason(&io::Error::other("odd\u{1b}"), None), &["odd\\u{1b}"]);

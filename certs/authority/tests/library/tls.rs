@@ -214,9 +214,9 @@ fn a_key_of_another_certificate_is_refused_with_both_files() {
 #[test]
 fn a_missing_file_names_the_command_that_makes_it() {
     for (name, command) in [
-        ("ca.pem", "rcmd-certs init"),
-        ("server/cert.pem", "rcmd-certs issue server"),
-        ("server/key.pem", "rcmd-certs issue server"),
+        ("ca.pem", "rcmd-server enroll"),
+        ("server/cert.pem", "rcmd-server enroll"),
+        ("server/key.pem", "rcmd-server enroll"),
     ] {
         let folder = Folder::new();
         fs::remove_file(folder.root.path().join(name)).unwrap();
@@ -226,7 +226,7 @@ fn a_missing_file_names_the_command_that_makes_it() {
     let folder = Folder::new();
     fs::remove_file(folder.root.path().join("client/key.pem")).unwrap();
     let message = client_config(&folder.client_files()).unwrap_err().to_string();
-    assert!(message.contains("rcmd-certs issue client"), "{message}");
+    assert!(message.contains("rcmd-client enroll"), "{message}");
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn findings_name_the_file_the_fault_and_the_command() {
     let text = findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     assert_eq!(findings.len(), 1, "{text}");
     assert!(text.contains("client/cert.pem expired 3 days ago"), "{text}");
-    assert!(text.contains("rcmd-certs issue client alice --force"), "{text}");
+    assert!(text.contains("rcmd-client enroll --renew"), "{text}");
 }
 
 #[test]
