@@ -14,6 +14,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use rcmd_certs::secret::Confidential;
 use tracing::level_filters::LevelFilter;
 
 use self::audit::AuditCommand;
@@ -106,7 +107,8 @@ pub enum ServerCommand {
 /// Flags of `rcmd-server enroll`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "The key is made here and never leaves this machine.\n\n\
-    Example:\n  rcmd-server enroll rcmd1_...")]
+    The token is read from standard input.\n\n\
+    Examples:\n  rcmd-server enroll <token\n  rcmd-server enroll --token-file /root/token")]
 pub struct EnrollOptions {
     /// Where the identity goes [default: $RCMD_DIR, /etc/rcmd]
     #[arg(long, value_name = "DIR")]
@@ -117,9 +119,9 @@ pub struct EnrollOptions {
     /// Read the token from this file, as `rcmd-certs bundle` writes it
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     pub token_file: Option<PathBuf>,
-    /// What `rcmd-certs token server NAME` printed
-    #[arg(required_unless_present = "token_file")]
-    pub token: Option<String>,
+    /// What `rcmd-certs token server NAME` printed; better is standard input (or -), where nobody
+    /// else on this machine can read it
+    pub token: Option<Confidential<String>>,
 }
 
 /// Flags of `rcmd-server status`.

@@ -1,6 +1,7 @@
 //! A world whose server and client came by tokens, as their users would have it.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -28,7 +29,9 @@ pub fn enrolled(authority: &Serving, builder: Builder) -> World {
         (&binaries().client, "client", &["alice", "--group", "admin"]),
     ] {
         let token = authority.certs(&[&["token", kind], rest].concat());
-        let done = enroll(program, &world, &[token.trim()]);
+        let mut command = Command::new(program);
+        command.arg("enroll").arg("--dir").arg(world.dir());
+        let done = output_with(&mut command, &token);
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     }
     world
@@ -44,8 +47,7 @@ pub fn enrolled_client(authority: &Serving, name: &str) -> Layout {
     let layout = authority.member(name);
     let token = authority.certs(&["token", "client", name, "--group", "admin"]);
     let mut command = Command::new(&binaries().client);
-    command.arg("enroll").arg("--dir").arg(layout.dir()).arg(token.trim()).stdin(Stdio::null());
-    let done = command.env_remove("RCMD_DIR").output().expect("the program");
+    let done = output_with(command.arg("enroll").arg("--dir").arg(layout.dir()), &token);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     layout
 }
@@ -60,6 +62,20 @@ pub fn enroll(program: &PathBuf, world: &World, words: &[&str]) -> Output {
     let mut command = Command::new(program);
     command.arg("enroll").arg("--dir").arg(world.dir()).args(words).stdin(Stdio::null());
     command.env_remove("RCMD_DIR").output().expect("the program")
+}
+
+/// Runs a program with this standard input.
+///
+/// # Panics
+///
+/// When it can't be run.
+pub fn output_with(command: &mut Command, input: &str) -> Output {
+    command.env_remove("RCMD_DIR").stdin(Stdio::piped());
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program");
+    // One that refuses what was typed reads nothing.
+    let _ = child.stdin.take().expect("its input").write_all(input.as_bytes());
+    child.wait_with_output().expect("its output")
 }
 
 /// The serial number of a member's certificate.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +16,9 @@ use rcmd_certs::enroll::{
 use rcmd_certs::tls::{self, ClientFiles, ServerFiles, check_client, check_server};
 use rcmd_certs::x509::UsageSet;
 use rcmd_tests::authority::Serving;
+use rcmd_tests::membership::output_with;
 use rcmd_tests::skip::need_tool;
-use rcmd_tests::{eventually, require, soak};
+use rcmd_tests::{binaries, eventually, eventually_some, require, soak};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -56,6 +58,51 @@ fn two_empty_folders_become_a_working_pair_by_token() {
     let (server, client) = (authority.member("server"), authority.member("client"));
     assert_eq!(check_server(&ServerFiles::from(&server)).unwrap(), []);
     assert_eq!(check_client(&ClientFiles::from(&client)).unwrap(), []);
+}
+
+#[test]
+fn a_token_is_read_from_standard_input_and_one_in_the_arguments_is_warned_about() {
+    let authority = Serving::start();
+    let programs = binaries();
+    let warning = "can be read by every user of this machine";
+    for (program, kind) in [(&programs.server, "server"), (&programs.client, "client")] {
+        let ways: [(&[&str], bool); 3] = [(&[], true), (&["-"], true), (&["TOKEN"], false)];
+        for (n, (words, as_input)) in ways.into_iter().enumerate() {
+            let token = authority.certs(&["token", kind, &format!("m{n}")]);
+            let words = words.iter().map(|word| word.replace("TOKEN", token.trim()));
+            let mut command = Command::new(program);
+            command.arg("enroll").args(words).arg("--dir");
+            let layout = authority.member(&format!("{kind}-{n}"));
+            let done = output_with(command.arg(layout.dir()), if as_input { &token } else { "" });
+            let said = String::from_utf8_lossy(&done.stderr).into_owned();
+            assert!(done.status.success(), "{said}");
+            assert_eq!(said.contains(warning), !as_input, "{said}");
+        }
+        let mut command = Command::new(program);
+        let done = output_with(command.args(["enroll", "--dir", "/nonexistent/rcmd"]), "");
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(!done.status.success() && said.contains("no enrollment token"), "{said}");
+    }
+}
+
+#[test]
+fn the_authority_s_log_names_members_and_reasons_in_words() {
+    let authority = Serving::start();
+    let token = authority.token(&["server", "web1", "192.0.2.7"]);
+    enroll_as(&authority, &token, "web1").unwrap();
+    assert_eq!(reason(enroll_as(&authority, &token, "web2")), RefusalReason::UsedToken);
+    block_on(member(&authority, Kind::Client, "alice").renew()).unwrap();
+    let line = |needles: [&str; 2]| {
+        eventually_some("a line in the log", || {
+            let all = authority.log();
+            all.into_iter().find(|line| needles.iter().all(|needle| line.contains(needle)))
+        })
+    };
+    line(["enrolled", "server web1, 192.0.2.7"]);
+    line(["enrolled", "client alice"]);
+    line(["renewed", "client alice"]);
+    let refused = line(["refused", "reason=used_token"]);
+    assert!(!refused.contains("UsedToken"), "{refused}");
 }
 
 #[test]
@@ -174,7 +221,7 @@ fn a_request_for_everything_gets_what_the_token_says() {
          URI:rcmd://authority,URI:rcmd://break-glass\n",
     )
     .unwrap();
-    let made = std::process::Command::new(openssl)
+    let made = Command::new(openssl)
         .args(["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
         .arg("-config")
         .arg(path("wish"))

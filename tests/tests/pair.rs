@@ -1,6 +1,7 @@
 //! From two empty folders to a working pair by token, in the README's words.
 
 use std::fs;
+use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -70,17 +71,23 @@ fn two_empty_folders_become_a_working_pair_in_the_words_of_the_readme() {
     let client_token =
         output(command("rcmd-certs token client alice --group admin --dir ca", "ca"));
 
-    let mut enroll = command("rcmd-server enroll", "host");
-    enroll.arg(server_token.trim());
-    assert!(output(enroll).contains("next: rcmd-server policy init"));
+    let enrolled = |mut command: Command, token: &str| {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(token.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let said = enrolled(command("rcmd-server enroll", "host"), &server_token);
+    assert!(said.contains("next: rcmd-server policy init"), "{said}");
     output(command("rcmd-server policy init", "host"));
     let mut serve = command("rcmd-server --listen", "host");
     serve.arg("127.0.0.1:0");
     let (_server, address) = listening(serve, "server");
 
-    let mut enroll = command("rcmd-client enroll", "user");
-    enroll.arg(client_token.trim());
-    assert!(output(enroll).starts_with("enrolled as alice, groups admin"));
+    let said = enrolled(command("rcmd-client enroll", "user"), &client_token);
+    assert!(said.starts_with("enrolled as alice, groups admin"), "{said}");
     let port = address.rsplit_once(':').unwrap().1;
     let mut run = command("rcmd-client", "user");
     run.arg(format!("localhost:{port}")).args(["uname", "-s"]);

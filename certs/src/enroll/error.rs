@@ -5,10 +5,7 @@ use std::path::PathBuf;
 use super::{clock_off::ClockOff, message::RefusalReason};
 use crate::{
     crl::CrlError,
-    enroll::{
-        key::KeyError,
-        token::{LoadError, TokenError},
-    },
+    enroll::{key::KeyError, token::LoadError},
     files::{FileError, shown},
     names::Kind,
     text::printable,
@@ -18,12 +15,9 @@ use crate::{
 /// Why nothing was fetched. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrollError {
-    /// The token is none.
+    /// No token could be read.
     #[error(transparent)]
-    Token(#[from] TokenError),
-    /// The token's file is none.
-    #[error(transparent)]
-    TokenFile(#[from] LoadError),
+    Token(#[from] LoadError),
     /// A token for the other kind of member.
     #[error("this token is for a {is}, not for a {wanted}: use `rcmd-{is} enroll`")]
     WrongKind {
@@ -41,7 +35,7 @@ pub enum EnrollError {
     /// No identity that came by a token.
     #[error(
         "{} does not exist: this {kind} was not enrolled by a token, so there is nobody to ask; \
-         `rcmd-{kind} enroll TOKEN` does it",
+         `rcmd-{kind} enroll` does it, with a token of `rcmd-certs token {kind}`",
         shown(path)
     )]
     NotEnrolled {

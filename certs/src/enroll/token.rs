@@ -10,6 +10,7 @@
 
 use std::{
     fmt,
+    io::{self, Read},
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -22,6 +23,7 @@ use crate::{
     files::{self, FileError, shown},
     fingerprint::Fingerprint,
     names::{self, HostName, Kind, NameError, Pattern},
+    secret::Confidential,
 };
 
 const PREFIX: &str = "rcmd1_";
@@ -31,6 +33,9 @@ const CHECKSUM: usize = 4;
 
 /// The longest text of a token, in bytes: room for some dozens of names.
 pub const MAX_TOKEN: usize = 8 * 1024;
+
+/// The most that is read to find a token, in bytes: one, and comments before it.
+const MAX_INPUT: u64 = 64 * 1024;
 
 /// Which names a token gives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,6 +165,12 @@ pub enum LoadError {
     /// The file cannot be read, or others can.
     #[error(transparent)]
     File(#[from] FileError),
+    /// What was typed is no token.
+    #[error(transparent)]
+    Word(#[from] TokenError),
+    /// Standard input cannot be read.
+    #[error("cannot read the token from standard input: {0}")]
+    Input(io::Error),
     /// It holds no token.
     #[error("{}: {reason}", shown(path))]
     Token {
@@ -170,7 +181,33 @@ pub enum LoadError {
     },
 }
 
+/// What is said of a token that was typed as an argument.
+pub const ON_COMMAND_LINE: &str = "a token on the command line can be read by every user of this \
+    machine while this runs, and stays in the shell's history: give it on standard input, or with \
+    --token-file FILE";
+
 impl Token {
+    /// Reads a token from where it was given: a file, a word of the command line, or, without either or
+    /// with the word `-`, from `input`. May wait for `input`.
+    ///
+    /// # Errors
+    /// [`LoadError`] when it cannot be read, or is no token.
+    pub fn given(
+        word: Option<&Confidential<String>>,
+        file: Option<&Path>,
+        input: impl Read,
+    ) -> Result<Self, LoadError> {
+        match (file, word) {
+            (Some(file), _) => Self::load(file),
+            (None, Some(word)) if word.expose() != "-" => Ok(word.expose().parse()?),
+            _ => {
+                let mut bytes = Vec::new();
+                input.take(MAX_INPUT).read_to_end(&mut bytes).map_err(LoadError::Input)?;
+                Ok(Self::first_in(&bytes)?)
+            }
+        }
+    }
+
     /// Reads a token from a file, as `rcmd-certs bundle` writes it: its first line that is not
     /// empty and no `#` comment.
     ///
@@ -178,11 +215,15 @@ impl Token {
     /// [`LoadError`] when the file is missing, readable by others, or holds no token.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
         let bytes = files::read_private(path)?;
-        let text = String::from_utf8_lossy(bytes.expose());
+        let token = Self::first_in(bytes.expose());
+        token.map_err(|reason| LoadError::Token { path: path.to_owned(), reason })
+    }
+
+    fn first_in(bytes: &[u8]) -> Result<Self, TokenError> {
+        let text = String::from_utf8_lossy(bytes);
         let mut lines = text.lines().map(str::trim);
         let line = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
-        let token = line.ok_or(TokenError::NoToken).and_then(str::parse);
-        token.map_err(|reason| LoadError::Token { path: path.to_owned(), reason })
+        line.ok_or(TokenError::NoToken)?.parse()
     }
 }
 
@@ -306,6 +347,25 @@ mod tests {
         std::fs::write(&path, "# nothing\n").unwrap();
         let message = Token::load(&path).unwrap_err().to_string();
         assert!(message.contains("no enrollment token"), "{message}");
+    }
+
+    #[test]
+    fn a_token_comes_by_input_by_file_or_as_a_word() {
+        let token = token();
+        let text = token.to_string();
+        let word = |text: &str| Some(Confidential::new(text.to_owned()));
+        let given = |word: Option<Confidential<String>>, input: &str| {
+            Token::given(word.as_ref(), None, input.as_bytes())
+        };
+        assert_eq!(given(None, &format!("\n# a comment\n{text}\n")).unwrap(), token);
+        assert_eq!(given(word("-"), &text).unwrap(), token);
+        assert_eq!(given(word(&text), "something else").unwrap(), token);
+        for (word, input) in [(None, ""), (word("-"), "x"), (word("x"), &*text)] {
+            let message = given(word, input).unwrap_err().to_string();
+            assert!(message.contains("no enrollment token"), "{message}");
+        }
+        // What never ends is read no further than a token could stand.
+        assert!(Token::given(None, None, io::repeat(b'#')).is_err());
     }
 
     proptest! {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueHint};
 use clap_complete::Shell;
+use rcmd_certs::secret::Confidential;
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use crate::arguments::commands::CommandsOptions;
@@ -45,7 +46,7 @@ Commands:
   run --commands FILE HOST   every line of FILE, over one connection
   doctor HOST                try every step to a host, and say what to do about
                              the one that fails
-  enroll TOKEN               get a certificate with a token; --renew renews it
+  enroll                     get a certificate with a token; --renew renews it
   completions SHELL          print completions for a shell
   man                        print the manual page
 
@@ -237,8 +238,9 @@ pub(crate) struct DoctorArguments {
     max_term_width = 100
 )]
 #[command(
-    after_help = "The key is made here and never leaves this machine. Without --renew too the \
-    certificate is renewed after a command, when two thirds of its life are over."
+    after_help = "The key is made here and never leaves this machine; the token is read from standard \
+    input. Without --renew too the certificate is renewed after a command, when two thirds of its life \
+    are over."
 )]
 pub(crate) struct EnrollArguments {
     /// Folder of certificates [default: ~/.config/rcmd]
@@ -258,9 +260,9 @@ pub(crate) struct EnrollArguments {
     /// process
     #[arg(long, hide = true, conflicts_with_all = ["token", "token_file", "name"])]
     pub(crate) in_own_time: bool,
-    /// What `rcmd-certs token client NAME` printed
-    #[arg(required_unless_present_any = ["token_file", "renew", "in_own_time"])]
-    pub(crate) token: Option<String>,
+    /// What `rcmd-certs token client NAME` printed; better is standard input (or -), where nobody else
+    /// on this machine can read it
+    pub(crate) token: Option<Confidential<String>>,
 }
 
 /// Print completions for a shell.

@@ -1,9 +1,10 @@
 //! `enroll`: from a token to an identity, and its renewal.
 
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use rcmd_certs::Layout;
-use rcmd_certs::enroll::token::Token;
+use rcmd_certs::enroll::token::{ON_COMMAND_LINE, Token};
 use rcmd_certs::enroll::{EnrollError, EnrollmentOptions, Fetched, Kind, enroll as fetch};
 use rcmd_certs::files::shown;
 use rcmd_certs::text::printable;
@@ -51,10 +52,17 @@ async fn fetch_identity(layout: &Layout, typed: &EnrollArguments) -> Result<Stri
 }
 
 fn token(typed: &EnrollArguments) -> Result<Token, EnrollError> {
-    let token: Token = match (&typed.token_file, &typed.token) {
-        (Some(file), _) => Token::load(file)?,
-        (None, text) => text.as_deref().unwrap_or_default().parse()?,
-    };
+    let (word, file) = (typed.token.as_ref(), typed.token_file.as_deref());
+    match word {
+        Some(word) if word.expose() != "-" => {
+            text::say(&text::line(Tone::Notice, ON_COMMAND_LINE));
+        }
+        _ if file.is_none() && io::stdin().is_terminal() => {
+            text::say("Token, as `rcmd-certs token client NAME` prints it: ");
+        }
+        _ => {}
+    }
+    let token = Token::given(word, file, io::stdin().lock())?;
     match token.kind {
         Kind::Client => Ok(token),
         is => Err(EnrollError::WrongKind { is, wanted: Kind::Client }),

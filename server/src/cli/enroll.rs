@@ -1,11 +1,14 @@
 //! `rcmd-server enroll`.
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use rcmd_certs::{
     Layout, clock,
-    enroll::{EnrollError, EnrollmentOptions, Kind, Member, enroll, token::Token},
+    enroll::{
+        EnrollError, EnrollmentOptions, Kind, Member, enroll,
+        token::{ON_COMMAND_LINE, Token},
+    },
     files::shown,
     text::printable,
     tls::{self, ServerFiles},
@@ -19,11 +22,16 @@ use super::EnrollOptions;
 /// What failed, and what to do.
 pub fn run(options: &EnrollOptions, out: &mut dyn Write) -> Result<u8> {
     let layout = Layout::for_host(options.dir.as_deref());
-    let token: Token = match (&options.token, &options.token_file) {
-        (_, Some(file)) => Token::load(file)?,
-        (Some(text), None) => text.parse()?,
-        (None, None) => bail!("there is no token; `rcmd-certs token server NAME` prints one"),
-    };
+    let (word, file) = (options.token.as_ref(), options.token_file.as_deref());
+    let mut told = std::io::stderr();
+    match word {
+        Some(word) if word.expose() != "-" => writeln!(told, "rcmd: {ON_COMMAND_LINE}")?,
+        _ if file.is_none() && std::io::stdin().is_terminal() => {
+            write!(told, "Token, as `rcmd-certs token server NAME` prints it: ")?;
+        }
+        _ => {}
+    }
+    let token = Token::given(word, file, std::io::stdin().lock())?;
     if token.kind != Kind::Server {
         return Err(EnrollError::WrongKind { is: token.kind, wanted: Kind::Server }.into());
     }

@@ -110,7 +110,7 @@ pub(super) async fn bundle(
     let life = rcmd_certs::clock::span(life.as_secs());
     let text = format!(
         "# An enrollment token of rcmd: {kind}, {names}; {uses} use(s), for {life} from its making.\n\
-         # At the first boot: rcmd-{kind} enroll --file THIS. Afterwards it is worthless.\n\
+         # At the first boot: rcmd-{kind} enroll --token-file THIS. Afterwards it is worthless.\n\
          {token}\n"
     );
     let new = NewFile { path: file, bytes: text.as_bytes(), private: true };

@@ -139,7 +139,7 @@ fn each_subcommand_has_its_own_line_of_usage_and_its_complaints_name_it() {
     assert!(refused(&["doctor"]).contains("what is missing: HOST"), "{}", refused(&["doctor"]));
     for (line, help) in [
         (&["doctor"][..], "`rcmd-client doctor -h`"),
-        (&["enroll"], "`rcmd-client enroll -h`"),
+        (&["enroll", "--nonsense"], "`rcmd-client enroll -h`"),
         (&["completions"], "`rcmd-client completions -h`"),
         (&["run", "--nonsense", "web1"], "`rcmd-client run -h`"),
         (&["--nonsense", "web1"], "`rcmd-client -h`"),
