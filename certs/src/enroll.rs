@@ -49,7 +49,7 @@ pub struct EnrollmentOptions {
 }
 
 /// Makes a key and fetches a certificate for it: `key.pem`, `cert.pem` and `authority.toml` in the
-/// folder of the kind, and `ca.pem`. `key.pem` is written last, so that there is an identity once all
+/// folder of the kind, and `ca.pem`; then the revocation lists. `key.pem` is written last, so that there is an identity once all
 /// of it is there. An identity that is there is never overwritten.
 ///
 /// An answer that was lost costs nothing: the key waits in the folder, and the same token with the
@@ -90,7 +90,21 @@ pub async fn enroll(
         }
     };
     let grant = Grant::take(answer, pending.fingerprint(), &contact)?;
-    folder.install(&grant, &contact, pending)
+    let fetched = folder.install(&grant, &contact, pending)?;
+    // A member alone gets the lists, and that it is one shows by its new certificate.
+    let member = Member::load(layout, token.kind)?;
+    let lists = async {
+        match &member {
+            Some(member) => member.fetch_lists(0).await,
+            None => Ok(None),
+        }
+    };
+    let refused = match lists.await {
+        Ok(Some(lists)) => folder.take_lists(&grant, lists).err().map(|error| error.to_string()),
+        Ok(None) => None,
+        Err(error) => Some(error.to_string()),
+    };
+    Ok(Fetched { lists: refused, ..fetched })
 }
 
 /// How often a lost answer is asked for.
@@ -160,7 +174,8 @@ impl Member {
     }
 
     /// Fetches another certificate for the same key and writes `cert.pem`; and `ca.pem` and
-    /// `authority.toml` if the roots changed. Works with an expired certificate too, until
+    /// `authority.toml` if the roots changed. A client, which watches no lists, gets the newest ones
+    /// with it, and no certificate without them. Works with an expired certificate too, until
     /// [`Fetched::renew_until`]. An authority that has renewed it a moment ago gives the same again.
     ///
     /// # Errors
@@ -175,7 +190,14 @@ impl Member {
             .ask(&MemberRequest::Renew { time: clock::now_unix() }, Duration::ZERO)
             .await?;
         let grant = Grant::take(answer, key, &self.contact)?;
-        Folder::of(&self.layout, self.kind).replace(&grant, &self.contact)
+        let folder = Folder::of(&self.layout, self.kind);
+        let lists = match self.kind {
+            Kind::Client => lists(&mut connection, 0, 0).await?,
+            Kind::Server => None,
+        };
+        let refused = lists.and_then(|lists| folder.take_lists(&grant, lists).err());
+        let fetched = folder.replace(&grant, &self.contact)?;
+        Ok(Fetched { lists: refused.map(|error| error.to_string()), ..fetched })
     }
 
     /// Returns whether the authority has changed its roots, or which of them signs, since this

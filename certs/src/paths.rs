@@ -149,9 +149,14 @@ impl Layout {
         self.member_dir(kind).join("authority.toml")
     }
 
+    /// Returns the newest revocation lists that a member has taken.
+    pub fn member_list(&self, kind: Kind) -> PathBuf {
+        self.member_dir(kind).join("list.pem")
+    }
+
     /// Returns the newest revocation lists that the server has taken.
     pub fn server_list(&self) -> PathBuf {
-        self.server_dir().join("list.pem")
+        self.member_list(Kind::Server)
     }
 
     /// Returns the server's folder.

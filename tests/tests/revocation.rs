@@ -10,7 +10,7 @@ use rcmd_certs::crl::CrlSet;
 use rcmd_certs::enroll::Kind;
 use rcmd_certs::tls::{ClientFiles, client_config};
 use rcmd_tests::authority::Serving;
-use rcmd_tests::membership::{enrolled, serial};
+use rcmd_tests::membership::{enroll, enrolled, serial};
 use rcmd_tests::sink::Sink;
 use rcmd_tests::{World, binaries, eventually};
 use rustix::process::Signal;
@@ -44,6 +44,49 @@ fn one_who_is_revoked_is_cut_off_and_does_not_come_in_again() {
     let refused = world.exec(["true"]).run();
     refused.assert_code(125);
     refused.assert_says("has been revoked");
+}
+
+#[test]
+fn a_revoked_server_is_believed_until_a_client_renews_and_no_longer() {
+    let authority = Serving::start();
+    let world = world(&authority);
+    let client = Layout::new(world.dir()).member_list(Kind::Client);
+    let before = CrlSet::load(&client).unwrap().expect("lists come with the enrollment");
+    let said = authority.certs(&["revoke", "localhost"]);
+    let end =
+        rcmd_certs::tls::load_leaf(&Layout::new(world.dir()).client_cert()).unwrap().not_after;
+    let until = rcmd_certs::clock::date(end);
+    assert!(said.contains(&format!("all of them by {until}")), "{said}");
+    world.exec(["true"]).run().assert_code(0);
+
+    let renewed = enroll(&binaries().client, &world, &["--renew"]);
+    assert!(renewed.status.success(), "{}", String::from_utf8_lossy(&renewed.stderr));
+    assert!(CrlSet::load(&client).unwrap().unwrap().number() > before.number());
+    let done = world.exec(["true"]).with_result().run();
+    done.assert_code(125).assert_says("the server's certificate has been revoked");
+    assert_eq!(done.result()["error"]["kind"], "tls");
+}
+
+#[test]
+fn a_client_without_a_token_checks_the_list_that_was_carried_to_it() {
+    let world = World::start();
+    let certs = |words: &[&str]| {
+        let done = world.certs().args(words).arg("--dir").arg(world.dir()).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let said = certs(&["revoke", "localhost"]);
+    assert!(said.contains("1 clients of `rcmd-certs issue` never renew"), "{said}");
+    world.exec(["true"]).run().assert_code(0);
+    let layout = Layout::new(world.dir());
+    fs::copy(layout.authority_list(), layout.member_list(Kind::Client)).unwrap();
+    world.exec(["true"]).run().assert_code(125).assert_says("has been revoked");
+    // Neither is a name of the server's that a rule vouches for a way around it.
+    let rule = "[[host]]\nmatch = \"dns:localhost\"\nname = \"127.0.0.1\"\n";
+    fs::write(layout.identity_toml(), rule).unwrap();
+    world.exec(["true"]).run().assert_code(125).assert_says("has been revoked");
+    fs::write(layout.member_list(Kind::Client), "damaged").unwrap();
+    world.exec(["true"]).run().assert_code(125).assert_says("client/list.pem");
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(crate) use listener::ListenerIdentity;
 pub use listing::{ListFacts, Listing, MemberFacts, MemberStanding, TokenFacts, TokenStanding};
 pub use members::{Issue, KeyStanding};
 pub use records::{MemberRecord, MemberRevocation, Published, RevocationReason, Step, TokenRecord};
-pub use revoke::Revoked;
+pub use revoke::{Revoked, UnawareClients};
 pub use rotation::{Rotation, RotationAction};
 pub use settings::{AuthoritySettings, parse_span};
 pub use snapshot::Snapshot;

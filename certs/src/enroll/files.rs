@@ -6,7 +6,7 @@ use std::{
 };
 
 use rcgen::{KeyPair, PublicKeyData as _};
-use rustls_pki_types::{PrivateKeyDer, pem::PemObject as _};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
 use super::{
     clock_off::{CLOCK_TOLERANCE, ClockOff},
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     clock::now_unix,
+    crl::{CrlError, CrlRefused, CrlSet},
     enroll::{
         key::KeyAlgorithm,
         message::{MemberResponse, ResponseBody},
@@ -50,6 +51,8 @@ pub struct Fetched {
     pub clock: Option<ClockOff>,
     /// The files that were written.
     pub written: Vec<PathBuf>,
+    /// Why the revocation lists that came with it were not taken, if they were not.
+    pub lists: Option<String>,
 }
 
 /// The folder of an identity.
@@ -123,6 +126,7 @@ impl Grant {
             new_roots,
             clock: self.clock,
             written,
+            lists: None,
         }
     }
 }
@@ -225,6 +229,18 @@ impl Folder {
             files::write_all(&[file], Existing::Replace)?;
         }
         Ok(grant.fetched(new_roots, vec![cert]))
+    }
+
+    /// Writes the lists that came with a certificate, if they are to take the place of those that are
+    /// there. Before the certificate: whoever holds back what follows holds back both.
+    pub(super) fn take_lists(&self, grant: &Grant, lists: CrlSet) -> Result<(), CrlRefused> {
+        let path = self.layout.member_list(self.kind);
+        let current = CrlSet::load(&path).ok().flatten();
+        let mut issuers = tls::load_all(&self.layout.ca(), "").unwrap_or_default();
+        let granted = grant.roots.iter().chain(grant.chain.iter().skip(1));
+        issuers.extend(granted.map(|der| CertificateDer::from(der.0.clone())));
+        let lists = lists.accept(current.as_ref(), &issuers, now_unix())?;
+        Ok(lists.write(&path).map_err(CrlError::from)?)
     }
 
     /// Brings `ca.pem` up to date: the authority's roots of today in, those that it had before and

@@ -104,7 +104,7 @@ pub fn server_side(files: &ServerFiles, revocation: &Revocation) -> Result<Serve
 /// As [`server_config`].
 pub fn client_config(files: &ClientFiles) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = provider();
-    let verifier = ServerVerifier::new(&files.ca, Mapping::load(&files.identity)?, &provider)?;
+    let verifier = ServerVerifier::new(files, Mapping::load(&files.identity)?, &provider)?;
     let pair = load::pair(&files.cert, &files.key, remedy::enroll(Kind::Client), &provider)?;
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])

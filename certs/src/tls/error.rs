@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    crl::CrlError,
     files::{FileError, shown},
     mapping::MappingError,
     pem::PemFault,
@@ -25,6 +26,14 @@ pub enum TlsError {
     /// A file cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The revocation lists cannot be used.
+    #[error("{}: {error}; `rcmd-client enroll --renew` fetches them anew", shown(path))]
+    Lists {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: CrlError,
+    },
     /// `identity.toml` cannot be used.
     #[error(transparent)]
     Mapping(#[from] MappingError),

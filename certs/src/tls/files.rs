@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::paths::Layout;
+use crate::{names::Kind, paths::Layout};
 
 /// The files of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct ClientFiles {
     pub cert: PathBuf,
     /// The client's private key.
     pub key: PathBuf,
+    /// The revocation lists by which servers are judged; need not exist.
+    pub list: PathBuf,
     /// Whom the certificates of other authorities name; need not exist.
     pub identity: PathBuf,
 }
@@ -40,6 +42,7 @@ impl From<&Layout> for ServerFiles {
 impl From<&Layout> for ClientFiles {
     fn from(layout: &Layout) -> Self {
         let (cert, key) = (layout.client_cert(), layout.client_key());
-        Self { ca: layout.ca(), cert, key, identity: layout.identity_toml() }
+        let list = layout.member_list(Kind::Client);
+        Self { ca: layout.ca(), cert, key, list, identity: layout.identity_toml() }
     }
 }

@@ -9,9 +9,11 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
-use super::{error::TlsError, files::ServerFiles};
+use super::error::TlsError;
 use crate::{
     files::{self, FileError},
+    names::Kind,
+    paths::Layout,
     pem::PemFault,
     x509::Certificate,
 };
@@ -106,14 +108,18 @@ pub(crate) fn load_first(
     first.ok_or_else(|| TlsError::NoCertificate(path.to_owned()))
 }
 
-/// Returns the certificates whose revocation lists a server believes: those in its `ca.pem`, and the
+/// Returns the certificates whose revocation lists a member believes: those in its `ca.pem`, and the
 /// intermediates behind its own certificate.
 ///
 /// # Errors
 /// [`TlsError`] when a file is missing or unusable.
-pub fn crl_issuers(files: &ServerFiles) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let mut all = certificates(&files.ca, "enroll with `rcmd-server enroll`")?;
-    all.extend(certificates(&files.cert, "enroll with `rcmd-server enroll`")?.into_iter().skip(1));
+pub fn crl_issuers(layout: &Layout, kind: Kind) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let remedy = match kind {
+        Kind::Server => "enroll with `rcmd-server enroll --token-file FILE`",
+        Kind::Client => "enroll with `rcmd-client enroll --token-file FILE`",
+    };
+    let mut all = certificates(&layout.ca(), remedy)?;
+    all.extend(certificates(&layout.member_cert(kind), remedy)?.into_iter().skip(1));
     Ok(all)
 }
 

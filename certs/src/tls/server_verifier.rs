@@ -1,12 +1,9 @@
 //! Which server is the host that was dialled.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use rustls::{
-    Error, RootCertStore,
+    CertificateError, Error, RootCertStore,
     client::{
         WebPkiServerVerifier,
         danger::{ServerCertVerified, ServerCertVerifier},
@@ -19,10 +16,11 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::{
     error::{TlsError, setup},
+    files::ClientFiles,
     load,
     signatures::tls13_signatures,
 };
-use crate::{mapping::Mapping, x509::Certificate};
+use crate::{crl::CrlSet, mapping::Mapping, x509::Certificate};
 
 /// Judges servers: by the names in their certificates, and by what `identity.toml` says of those.
 #[derive(Debug)]
@@ -37,14 +35,22 @@ pub(super) struct ServerVerifier {
 
 impl ServerVerifier {
     pub(super) fn new(
-        ca: &Path,
+        files: &ClientFiles,
         mapping: Mapping,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, TlsError> {
-        let own = Arc::new(load::load_roots(ca, load::CLIENT_CA_REMEDY)?);
+        let own = Arc::new(load::load_roots(&files.ca, load::CLIENT_CA_REMEDY)?);
+        let lists = CrlSet::load(&files.list)
+            .map_err(|error| TlsError::Lists { path: files.list.clone(), error })?;
+        let lists = lists.iter().flat_map(CrlSet::all).map(|list| list.der().clone());
+        // A list that is past its date still says who was revoked until then. A client gets the next
+        // one with its certificate, and so comes to no server long after.
         let builder =
-            WebPkiServerVerifier::builder_with_provider(Arc::clone(&own), Arc::clone(provider));
-        let by_name = builder.build().map_err(|error| setup(ca, &error))?;
+            WebPkiServerVerifier::builder_with_provider(Arc::clone(&own), Arc::clone(provider))
+                .with_crls(lists)
+                .only_check_end_entity_revocation()
+                .allow_unknown_revocation_status();
+        let by_name = builder.build().map_err(|error| setup(&files.ca, &error))?;
         let outside = external_roots(&mapping)?;
         let algorithms = provider.signature_verification_algorithms;
         Ok(Self { by_name, mapping, own, outside, algorithms })
@@ -94,7 +100,9 @@ impl ServerCertVerifier for ServerVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         self.by_name.verify_server_cert(leaf, rest, name, ocsp, now).or_else(|error| {
-            match self.is_mapped(leaf, rest, name, now) {
+            // The name is judged last: who is revoked is so under every name.
+            let revoked = matches!(error, Error::InvalidCertificate(CertificateError::Revoked));
+            match !revoked && self.is_mapped(leaf, rest, name, now) {
                 true => Ok(ServerCertVerified::assertion()),
                 false => Err(error),
             }

@@ -73,6 +73,10 @@ fn report(layout: &Layout, typed: &EnrollArguments, fetched: &Fetched) -> String
     if let Some(clock) = fetched.clock {
         text::say(&text::line(Tone::Notice, &clock.to_string()));
     }
+    if let Some(refused) = &fetched.lists {
+        let text = format!("no revocation list yet: {}", printable(refused));
+        text::say(&text::line(Tone::Notice, &text));
+    }
     let names: Vec<_> = fetched.names.iter().map(|name| printable(name)).collect();
     let groups: Vec<_> = fetched.groups.iter().map(|group| printable(group)).collect();
     let groups = match groups.as_slice() {

@@ -2,16 +2,15 @@
 
 use std::io::{IsTerminal as _, Write};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use rcmd_certs::{
-    Layout, clock,
+    Layout,
     enroll::{
-        EnrollError, EnrollmentOptions, Kind, Member, enroll,
+        EnrollError, EnrollmentOptions, Kind, enroll,
         token::{ON_COMMAND_LINE, Token},
     },
     files::shown,
     text::printable,
-    tls::{self, ServerFiles},
 };
 
 use super::EnrollOptions;
@@ -48,15 +47,9 @@ pub fn run(options: &EnrollOptions, out: &mut dyn Write) -> Result<u8> {
         if let Some(clock) = fetched.clock {
             writeln!(std::io::stderr(), "rcmd: {clock}")?;
         }
-        let member = Member::load(&layout, Kind::Server)?.context("the new identity is gone")?;
-        match member.fetch_lists(0).await {
-            Ok(Some(lists)) => {
-                let known = tls::crl_issuers(&ServerFiles::from(&layout))?;
-                lists.accept(None, &known, clock::now_unix())?.write(&layout.server_list())?;
-            }
-            Ok(None) => {}
+        if let Some(refused) = fetched.lists {
             // The server itself asks again.
-            Err(error) => writeln!(std::io::stderr(), "rcmd: no revocation list yet: {error}")?,
+            writeln!(std::io::stderr(), "rcmd: no revocation list yet: {}", printable(&refused))?;
         }
         if !layout.policy().exists() {
             writeln!(out, "next: rcmd-server policy init{}", dir_flag(options))?;

@@ -118,7 +118,7 @@ fn list(layout: &Layout, is_member: bool) -> Finding {
         Err(error) => return Err(format!("UNUSABLE: {error}")),
     };
     let left = lists.next_update().saturating_sub(clock::now_unix());
-    let trusted = tls::crl_issuers(&ServerFiles::from(layout))
+    let trusted = tls::crl_issuers(layout, Kind::Server)
         .map_err(anyhow::Error::from)
         .and_then(|known| Ok(lists.clone().known(&known)?));
     let age = age(&lists);

@@ -50,7 +50,7 @@ impl Trust {
     /// When certificates or keys can't be used.
     pub fn load(layout: &Layout) -> Result<Self, TrustError> {
         let files = ServerFiles::from(layout);
-        let lists = match known_lists(layout, &files) {
+        let lists = match known_lists(layout) {
             Ok(lists) => lists,
             Err(error) => {
                 let file = layout.server_list();
@@ -80,7 +80,7 @@ impl Trust {
     /// When certificates or keys can't be used; then nothing has changed.
     pub fn reload(&self) -> Result<(), TrustError> {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let authorities = tls::crl_issuers(&self.files)?;
+        let authorities = tls::crl_issuers(&self.layout, Kind::Server)?;
         let found = CrlSet::load(&self.layout.server_list()).map_err(CrlRefused::from);
         let found = found.and_then(|found| {
             let accept = |new: CrlSet| new.accept(lists.as_ref(), &authorities, clock::now_unix());
@@ -108,7 +108,7 @@ impl Trust {
     /// When they are refused; then the ones before stay in use.
     pub fn install(&self, new: CrlSet) -> Result<(), InstallError> {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let authorities = tls::crl_issuers(&self.files)?;
+        let authorities = tls::crl_issuers(&self.layout, Kind::Server)?;
         let new = new.accept(lists.as_ref(), &authorities, clock::now_unix())?;
         let side = tls::server_side(&self.files, &Revocation::Known(new.clone()))?;
         // In use even if it can't be written: what is revoked is revoked.
@@ -177,11 +177,11 @@ fn needed(layout: &Layout, lists: Option<&CrlSet>) -> Result<Revocation, EnrollE
 }
 
 /// Reads the lists that lie in the folder, as far as trusted authorities signed them.
-fn known_lists(layout: &Layout, files: &ServerFiles) -> Result<Option<CrlSet>, InstallError> {
+fn known_lists(layout: &Layout) -> Result<Option<CrlSet>, InstallError> {
     let Some(lists) = CrlSet::load(&layout.server_list()).map_err(CrlRefused::from)? else {
         return Ok(None);
     };
-    Ok(Some(lists.known(&tls::crl_issuers(files)?)?))
+    Ok(Some(lists.known(&tls::crl_issuers(layout, Kind::Server)?)?))
 }
 
 /// Describes the number and age of lists, for people.

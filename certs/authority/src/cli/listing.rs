@@ -4,6 +4,7 @@ use std::io::Write;
 
 use rcmd_authority::state::{
     AdminClient, AdminRequest, AdminResponse, Listing, MemberFacts, Revoked, TokenFacts,
+    UnawareClients,
 };
 use rcmd_certs::{paths::Layout, text::printable};
 
@@ -95,7 +96,7 @@ pub(super) async fn revoke(
 ) -> Result<(), Error> {
     let mut admin_client = AdminClient::open(layout).await?;
     let request = AdminRequest::Revoke { what: what.to_owned(), reason: reason.into(), unlisted };
-    let AdminResponse::Revoked(Revoked { members, serials, tokens }) =
+    let AdminResponse::Revoked(Revoked { members, serials, tokens, clients }) =
         admin_client.request(request).await?
     else {
         return Err(Error::Response);
@@ -108,6 +109,21 @@ pub(super) async fn revoke(
     }
     for serial in serials {
         writeln!(out, "on the list: {serial}")?;
+    }
+    if let Some(UnawareClients { until, by_command }) = clients {
+        let known = match until {
+            Some(until) => format!("clients learn of it when they renew, all of them by {until}"),
+            None => "no client of a token is left that does not renew first".to_owned(),
+        };
+        writeln!(out, "{known}")?;
+        if by_command > 0 {
+            writeln!(
+                out,
+                "{by_command} clients of `rcmd-certs issue` never renew: put {} into their folders \
+                 client/, or they go on believing it",
+                rcmd_certs::files::shown(&layout.authority_list())
+            )?;
+        }
     }
     if matches!(admin_client, AdminClient::Local(_)) {
         writeln!(

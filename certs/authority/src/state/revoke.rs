@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rcmd_certs::{
     enroll::message::MAX_RESPONSE,
     files::{self, Existing, NewFile},
+    names::Kind,
     pem::{Der, pem},
     text::printable,
 };
@@ -42,6 +43,20 @@ pub struct Revoked {
     pub serials: Vec<String>,
     /// Tokens, by the first digits of their ids.
     pub tokens: Vec<String>,
+    /// Which clients do not know of it yet, if a server was revoked.
+    #[serde(default)]
+    pub clients: Option<UnawareClients>,
+}
+
+/// Clients that believe a revoked server until they have the new lists. Those of tokens get them with
+/// their renewals.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnawareClients {
+    /// The last second in which one that came by a token may not have renewed yet, RFC 3339 in UTC;
+    /// none if there is no such client.
+    pub until: Option<String>,
+    /// How many were certified by command: they never renew, and get no list but by hand.
+    pub by_command: usize,
 }
 
 impl AuthorityState {
@@ -60,7 +75,8 @@ impl AuthorityState {
     ) -> Result<Revoked, StateError> {
         let (revoked, lists) = self.store.change(|rows| {
             let mut revoked = Revoked::default();
-            self.revoke_members(rows, what, reason, now, &mut revoked)?;
+            let servers = self.revoke_members(rows, what, reason, now, &mut revoked)?;
+            revoked.clients = servers.then(|| unaware_clients(rows, now)).transpose()?;
             revoke_tokens(rows, what, now, &mut revoked)?;
             if revoked == Revoked::default() {
                 let serial = unlisted.then(|| serial_of(what)).flatten();
@@ -85,6 +101,7 @@ impl AuthorityState {
         Ok(revoked)
     }
 
+    /// Revokes members; returns whether there is a server among them.
     fn revoke_members(
         &self,
         rows: &Transaction,
@@ -92,7 +109,8 @@ impl AuthorityState {
         reason: RevocationReason,
         now: i64,
         revoked: &mut Revoked,
-    ) -> Result<(), StateError> {
+    ) -> Result<bool, StateError> {
+        let mut servers = false;
         let certificates = rows.all(&CERTIFICATES)?;
         let serial = serial_of(what);
         let owner = certificates.iter().find(|(each, _)| Some(each) == serial.as_ref());
@@ -102,6 +120,7 @@ impl AuthorityState {
             if !named && owner.as_ref() != Some(&key) {
                 continue;
             }
+            servers |= member.kind == Kind::Server;
             revoked.members.push(format!("{} {}", member.kind, member.names.join(", ")));
             member.revoked.get_or_insert(MemberRevocation { at: now, reason });
             rows.put(&MEMBERS, &key, &member)?;
@@ -118,7 +137,7 @@ impl AuthorityState {
                 }
             }
         }
-        Ok(())
+        Ok(servers)
     }
 
     /// Signs new lists, and forgets what is long over. To be called every
@@ -207,6 +226,25 @@ fn check_size(lists: &[Der]) -> Result<(), StateError> {
         "the revocation lists would have {bytes} bytes, of which members take {MOST}; nothing was changed. \
          Certificates leave the lists when they expire: issue shorter ones, or rotate to another root"
     )))
+}
+
+/// Returns which clients do not know yet of what is revoked now.
+fn unaware_clients(rows: &Transaction, now: i64) -> Result<UnawareClients, StateError> {
+    let mut unaware = UnawareClients::default();
+    let mut last = None;
+    for (_, member) in rows.all(&MEMBERS)? {
+        let connects = member.revoked.is_none() && member.not_after >= now;
+        if member.kind != Kind::Client || !connects {
+            continue;
+        }
+        if member.enrolled {
+            last = last.max(Some(member.not_after));
+        } else {
+            unaware.by_command += 1;
+        }
+    }
+    unaware.until = last.map(date);
+    Ok(unaware)
 }
 
 fn revoke_tokens(

@@ -166,7 +166,11 @@ async fn two_empty_folders_become_a_pair_that_trusts_each_other() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     left.sort();
-    assert_eq!(left, ["authority.toml", "cert.pem", "key.pem"], "something else was left");
+    assert_eq!(
+        left,
+        ["authority.toml", "cert.pem", "key.pem", "list.pem"],
+        "something else was left"
+    );
 }
 
 #[tokio::test]

@@ -60,6 +60,7 @@ impl Pair {
             ca: of("client", "ca.pem"),
             cert: of("client", "cert.pem"),
             key: of("client", "key.pem"),
+            list: of("client", "list.pem"),
             identity: of("client", "identity.toml"),
         };
         let server = ServerFiles {
