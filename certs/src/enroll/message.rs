@@ -4,7 +4,7 @@
 //! [`AUTHORITY_ALPN`](crate::tls::AUTHORITY_ALPN). Each [`MemberRequest`] gets one [`MemberResponse`],
 //! in order. `docs/enrollment.md` specifies it.
 
-use std::io;
+use std::{fmt, io};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -134,6 +134,13 @@ pub enum RefusalReason {
     /// One that this version does not know.
     #[serde(other)]
     Other,
+}
+
+/// As it crosses the wire.
+impl fmt::Display for RefusalReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 impl RefusalReason {

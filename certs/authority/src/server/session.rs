@@ -8,6 +8,7 @@ use rcmd_certs::{
         self, MAX_REQUEST, MAX_RESPONSE, MAX_WAIT, MemberRequest, RefusalReason, ResponseBody,
     },
     explain,
+    identity::Identity,
     pem::Der,
     text::printable,
     tls,
@@ -116,7 +117,7 @@ impl Session {
                 Err(_) => return None,
             };
             if let ResponseBody::Refused { reason, message } = &body {
-                warn!(peer = %self.address, ?reason, message, "refused");
+                warn!(peer = %self.address, %reason, message, "refused");
             }
             let response = message::MemberResponse { time: clock::now_unix(), body };
             // Strangers have all their requests answered within the first deadline or not at all.
@@ -159,7 +160,7 @@ impl Session {
             let granted = state.enroll(&application, clock::now_unix())?;
             Ok(certificate(granted, state.roots()))
         });
-        done.await.inspect(|_| info!(peer = %self.address, "enrolled"))
+        done.await.inspect(|body| info!(peer = %self.address, member = who(body), "enrolled"))
     }
 
     async fn renew(&self) -> Result<ResponseBody, StateError> {
@@ -168,7 +169,7 @@ impl Session {
             let granted = state.renew(&key, clock::now_unix())?;
             Ok(certificate(granted, state.roots()))
         });
-        done.await.inspect(|_| info!(peer = %self.address, "renewed"))
+        done.await.inspect(|body| info!(peer = %self.address, member = who(body), "renewed"))
     }
 
     async fn lists(&mut self, newer_than: u64, wait: u64) -> Result<ResponseBody, StateError> {
@@ -235,6 +236,21 @@ fn stranger() -> StateError {
         RefusalReason::Stranger,
         "this takes the certificate of a member; enroll with a token (`rcmd-certs token`)",
     )
+}
+
+/// Returns whom a certificate that goes out is for, as `client alice` or `server web1, 192.0.2.7`.
+fn who(body: &ResponseBody) -> String {
+    let ResponseBody::Certificate { chain, .. } = body else { return String::new() };
+    let leaf = chain.first().and_then(|leaf| Certificate::parse(&leaf.0).ok());
+    let Some(leaf) = leaf else { return String::new() };
+    match Identity::from_certificate(&leaf) {
+        Ok(identity) => format!("client {}", identity.user()),
+        Err(_) => {
+            let addresses = leaf.names.addresses.iter().map(ToString::to_string);
+            let names: Vec<_> = leaf.names.dns.iter().cloned().chain(addresses).collect();
+            format!("server {}", names.join(", "))
+        }
+    }
 }
 
 fn certificate(granted: Granted, roots: Vec<Der>) -> ResponseBody {
