@@ -47,6 +47,21 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
+fn a_rotation_waits_for_nobody_who_never_renews_and_names_them() {
+    let root = tempfile::tempdir().unwrap();
+    succeed(&["quickstart", "demo"], root.path());
+    let rotate = || succeed(&["rotate", "--dir", "demo"], root.path());
+    for told in ["was announced", "signs from now on"] {
+        let said = rotate();
+        assert!(said.contains(told), "{said}");
+        assert!(said.contains("behind    client admin\n"), "{said}");
+        assert!(said.contains("unless they enroll with a token"), "{said}");
+        assert!(!said.contains("waiting "), "{said}");
+    }
+    assert!(rotate().contains("the rotation is complete"));
+}
+
+#[test]
 fn quickstart_makes_a_working_folder_and_prints_the_next_commands() {
     let root = tempfile::tempdir().unwrap();
     let report = succeed(&["quickstart", "demo"], root.path());

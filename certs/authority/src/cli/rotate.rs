@@ -42,7 +42,7 @@ pub(super) async fn rotate(
     else {
         return Err(Error::Response);
     };
-    let Rotation { step, moved, signing, other, waiting, waiting_for } = rotation;
+    let Rotation { step, moved, signing, other, waiting, waiting_for, left_behind } = rotation;
     let told = match (step, moved) {
         (None, false) => "there is no rotation; `rcmd-certs rotate` begins one",
         (None, true) if action == RotationAction::Abort => "the rotation was given up",
@@ -63,6 +63,16 @@ pub(super) async fn rotate(
     let hidden = waiting_for.saturating_sub(waiting.len());
     if hidden > 0 {
         writeln!(out, "waiting   and {hidden} more")?;
+    }
+    for name in &left_behind {
+        writeln!(out, "behind    {}", printable(name))?;
+    }
+    if !left_behind.is_empty() {
+        writeln!(
+            out,
+            "these were certified by `rcmd-certs issue` and never renew: nobody waits for them, and they \
+             are out with the next step, unless they enroll with a token"
+        )?;
     }
     if step.is_some() {
         let next = match waiting_for {

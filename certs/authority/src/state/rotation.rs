@@ -51,6 +51,10 @@ pub struct Rotation {
     pub waiting: Vec<String>,
     /// How many there are in all.
     pub waiting_for: usize,
+    /// Whose certificates came by command: they never renew, so that nobody waits for them, and the
+    /// next step leaves them behind. At most a hundred.
+    #[serde(default)]
+    pub left_behind: Vec<String>,
 }
 
 /// What to do with a rotation.
@@ -75,19 +79,19 @@ impl AuthorityState {
     pub fn rotate(&self, action: RotationAction, now: i64) -> Result<Rotation, StateError> {
         let record = self.store.look(|rows| rows.get(&ROTATION, HERE))?;
         let step = record.map(|record| record.step);
-        let waiting = self.left_behind(record, now)?;
+        let (waiting, left) = self.behind(record, now)?;
         let may_move = match action {
-            RotationAction::Tell => return self.tell_rotation(step, false, waiting),
+            RotationAction::Tell => return self.tell_rotation(step, false, waiting, left),
             RotationAction::Abort => {
                 self.abort(step)?;
                 self.publish(now)?;
-                return self.tell_rotation(None, true, Vec::new());
+                return self.tell_rotation(None, true, Vec::new(), Vec::new());
             }
             RotationAction::Next => waiting.is_empty(),
             RotationAction::Force => true,
         };
         if !may_move {
-            return self.tell_rotation(step, false, waiting);
+            return self.tell_rotation(step, false, waiting, left);
         }
         let step = match step {
             None => self.announce(now)?,
@@ -97,8 +101,8 @@ impl AuthorityState {
         // The lists name the roots: whoever watches for lists learns of the step by them.
         self.publish(now)?;
         let record = self.store.look(|rows| rows.get(&ROTATION, HERE))?;
-        let waiting = self.left_behind(record, now)?;
-        self.tell_rotation(step, true, waiting)
+        let (waiting, left) = self.behind(record, now)?;
+        self.tell_rotation(step, true, waiting, left)
     }
 
     fn tell_rotation(
@@ -106,12 +110,15 @@ impl AuthorityState {
         step: Option<Step>,
         moved: bool,
         mut waiting: Vec<String>,
+        mut left_behind: Vec<String>,
     ) -> Result<Rotation, StateError> {
         let trust = self.trust.borrow();
         let waiting_for = waiting.len();
         waiting.truncate(SHOWN);
+        left_behind.truncate(SHOWN);
         let other = trust.other.as_ref().map(|other| other.root().key);
-        Ok(Rotation { step, moved, signing: trust.signing.root().key, other, waiting, waiting_for })
+        let signing = trust.signing.root().key;
+        Ok(Rotation { step, moved, signing, other, waiting, waiting_for, left_behind })
     }
 
     fn announce(&self, now: i64) -> Result<Option<Step>, StateError> {
@@ -188,27 +195,31 @@ impl AuthorityState {
         Ok(remove(&self.layout.next_authority())?)
     }
 
-    /// Returns who would lose the authority with the next step.
-    fn left_behind(
+    /// Returns who would lose the authority with the next step: those who only have to renew before it,
+    /// and those who never do.
+    fn behind(
         &self,
         record: Option<RotationRecord>,
         now: i64,
-    ) -> Result<Vec<String>, StateError> {
+    ) -> Result<(Vec<String>, Vec<String>), StateError> {
         let Some(RotationRecord { step, since }) = record else {
-            return Ok(Vec::new());
+            return Ok(Default::default());
         };
         let roots: BTreeSet<_> = self.roots_by_key();
         let signing = self.signing().certificate().key;
         self.store.look(|rows| {
-            let mut waiting = Vec::new();
+            let (mut waiting, mut left) = (Vec::new(), Vec::new());
             for (_, member) in rows.all(&MEMBERS)? {
-                // Whoever can't renew is not waited for: a token would be needed in any case.
-                let alive = member.revoked.is_none()
-                    && now <= self.renew_until(&member)
-                    && (member.enrolled || now <= member.not_after);
-                if alive && !self.has_moved(rows, &member, step, &roots, signing)? {
-                    waiting.push(format!("{} {}", member.kind, member.names.join(",")));
+                let until = match member.enrolled {
+                    true => self.renew_until(&member),
+                    false => member.not_after,
+                };
+                let alive = member.revoked.is_none() && now <= until;
+                if !alive || self.has_moved(rows, &member, step, &roots, signing)? {
+                    continue;
                 }
+                let behind = if member.enrolled { &mut waiting } else { &mut left };
+                behind.push(format!("{} {}", member.kind, member.names.join(",")));
             }
             for (id, token) in rows.all(&TOKENS)? {
                 // Its text names the old root, which the listener proves itself by until the switch.
@@ -217,7 +228,7 @@ impl AuthorityState {
                     waiting.push(format!("token {}", short(&id)));
                 }
             }
-            Ok(waiting)
+            Ok((waiting, left))
         })
     }
 
