@@ -47,8 +47,11 @@ fn main() -> ExitCode {
     match done {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            // The reason may hold text of files and names; it goes to a terminal.
-            let _ = writeln!(stderr(), "rcmd: {}", escaped(&format!("{error:#}")));
+            // The reason may hold text of files and names; it goes to a terminal. Lines of it that follow
+            // the first are set in, so that none passes for another message.
+            let text = format!("{error:#}");
+            let lines: Vec<_> = text.lines().map(escaped).collect();
+            let _ = writeln!(stderr(), "rcmd: {}", lines.join("\n  "));
             ExitCode::from(NOT_STARTED)
         }
     }

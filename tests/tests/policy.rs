@@ -62,6 +62,49 @@ when { context.owner == principal };
 "#;
 
 #[test]
+fn a_check_names_each_rule_as_it_is_called_on_lines_of_its_own() {
+    let world = World::builder().prepare();
+    let rules = "@id(\"good\") permit (principal, action, resource);\n\
+        @id(\"deploys\") permit (principal, action, resource) when { context.prgram == \"x\" };\n\
+        permit (principal, action, resource) when { context.argz == 1 };\n";
+    fs::write(world.dir().join("policy.cedar"), rules).unwrap();
+    for done in [policy(&world, &["check"]), policy(&world, &["explain", "--as", "a", "--", "id"])]
+    {
+        let said = text(&done.stderr);
+        assert_eq!(done.status.code(), Some(125), "{said}");
+        assert!(!said.contains("\\u{a}"), "{said}");
+        assert!(said.contains("policy.cedar:2:") && said.contains("`deploys`"), "{said}");
+        assert!(said.contains("policy.cedar:3:") && said.contains("`line 3`"), "{said}");
+        assert!(said.lines().any(|line| line.trim_start().starts_with("| ")), "{said}");
+        assert_eq!(said.matches("rcmd: ").count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn a_check_refuses_what_the_server_refuses() {
+    let world = World::builder().prepare();
+    let own = world.dir().join("policy.cedar");
+    let elsewhere = world.scratch("next.cedar");
+    fs::copy(&own, &elsewhere).unwrap();
+    for file in [&own, &elsewhere] {
+        fs::set_permissions(file, fs::Permissions::from_mode(0o666)).unwrap();
+    }
+    for words in [&["check"][..], &["check", own.to_str().unwrap()]] {
+        let done = policy(&world, words);
+        assert!(!done.status.success(), "{}", text(&done.stdout));
+        assert!(text(&done.stderr).contains("chmod go-w"), "{}", text(&done.stderr));
+    }
+    // One that is on its way to a host is good by what it says.
+    let done = policy(&world, &["check", elsewhere.to_str().unwrap()]);
+    let said = text(&done.stdout);
+    assert!(done.status.success() && said.contains("no server would take it from here"), "{said}");
+    fs::remove_file(&own).unwrap();
+    let done = policy(&world, &["check"]);
+    assert!(text(&done.stderr).contains("rcmd-server policy init"), "{}", text(&done.stderr));
+    assert!(!done.status.success());
+}
+
+#[test]
 fn a_host_without_a_policy_denies_and_says_what_to_type() {
     let mut world = World::builder().prepare();
     fs::remove_file(world.dir().join("policy.cedar")).unwrap();

@@ -9,7 +9,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use rcmd_certs::{Layout, files, text::escaped};
+use rcmd_certs::{
+    Layout,
+    files::{self, shown},
+    text::escaped,
+};
 use rcmd_protocol::{
     frame::{Lock, Mode},
     outcome::WireError,
@@ -55,8 +59,23 @@ fn init(layout: &Layout, out: &mut impl Write) -> Result<u8> {
 fn check(options: &CheckOptions, out: &mut impl Write) -> Result<u8> {
     let layout = Layout::for_host(options.dir.as_deref());
     let settings = ServerSettings::load(&layout, Vec::new())?;
-    let path = options.file.clone().unwrap_or_else(|| settings.data.policy.clone());
-    let rules = file::check(&path, &settings.host)?;
+    let own = &settings.data.policy;
+    let path = options.file.clone().unwrap_or_else(|| own.clone());
+    // The server's own is judged as the server does; another is on its way to some host.
+    let is_own = path == *own || is_same(&path, own);
+    let rules = match is_own {
+        true => file::load(&path, &settings.host)?,
+        false => file::check(&path, &settings.host)?,
+    };
+    if rules.is_missing() {
+        let path = shown(&path);
+        bail!(
+            "{path} does not exist, and so everything is denied; `rcmd-server policy init` writes one"
+        );
+    }
+    if let Some(why) = file::refused(&path).filter(|_| !is_own) {
+        writeln!(out, "{}: warning: no server would take it from here: {why}", shown(&path))?;
+    }
     for Diagnostic { line, column, message, .. } in rules.warnings() {
         writeln!(out, "{}:{line}:{column}: warning: {message}", path.display())?;
     }
@@ -69,6 +88,12 @@ fn check(options: &CheckOptions, out: &mut impl Write) -> Result<u8> {
     }
     writeln!(out, "{}: {} rules, all good", path.display(), rules.len())?;
     Ok(0)
+}
+
+/// Returns whether two paths lead to one file.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let [one, other] = [one, other].map(|path| path.canonicalize().ok());
+    one.is_some() && one == other
 }
 
 fn explain(options: &ExplainOptions, out: &mut impl Write) -> Result<u8> {

@@ -27,22 +27,40 @@ pub(super) struct Parsed {
 /// Everything that is wrong with it, in the order of the text.
 pub(super) fn parse(text: &str) -> Result<Parsed, Vec<Diagnostic>> {
     depth::check(text).map_err(|wrong| vec![wrong])?;
-    let set = PolicySet::from_str(text)
-        .map_err(|errors| sorted(errors.iter().map(|error| Diagnostic::of(text, error))))?;
+    let set = PolicySet::from_str(text).map_err(|errors| match has_rules(text) {
+        true => sorted(errors.iter().map(|error| Diagnostic::of(text, error))),
+        false => vec![no_rules()],
+    })?;
     if let Some(template) = set.templates().next() {
         let at = text.find(&template.to_cedar()).unwrap_or(0);
         let message = "a template permits nothing: name the principal and the resource".into();
         return Err(vec![Diagnostic::at(text, at, message, None)]);
     }
+    let mut warnings = Vec::new();
+    let rules = named(text, &set, &mut warnings)?;
+    // Under their own names, so that what is wrong names them.
+    let policies = rules.iter().map(|rule| rule.policy.clone());
+    let set = PolicySet::from_policies(policies)
+        .map_err(|error| vec![Diagnostic::at(text, 0, error.to_string(), None)])?;
     let found = validate(&set);
     if !found.validation_passed() {
         let errors = found.validation_errors().map(|error| Diagnostic::of(text, error));
         return Err(sorted(errors));
     }
-    let warnings = found.validation_warnings().map(|warning| Diagnostic::of(text, warning));
-    let mut warnings: Vec<_> = warnings.collect();
-    let rules = named(text, &set, &mut warnings)?;
+    warnings.extend(found.validation_warnings().map(|warning| Diagnostic::of(text, warning)));
     Ok(Parsed { rules, warnings: sorted(warnings.into_iter()) })
+}
+
+/// Returns whether there may be a rule in a text.
+fn has_rules(text: &str) -> bool {
+    text.contains("permit") || text.contains("forbid")
+}
+
+/// Makes the diagnostic of a file that is no policy at all, without a word of it: it may be a private
+/// key in the policy's place.
+fn no_rules() -> Diagnostic {
+    let message = "there is no rule in it, neither permit nor forbid; is it the right file?".into();
+    Diagnostic::at("", 0, message, None)
 }
 
 /// Returns the rules in the order of the text, each under its own name; adds what is hardly meant.

@@ -223,6 +223,15 @@ fn a_program_that_others_can_change_is_denied_to_everybody() {
 }
 
 #[test]
+fn of_a_file_that_is_no_policy_nothing_is_shown() {
+    for text in ["-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2Vw\n", "MC4CAQAwBQYDK2Vw", "= 1"] {
+        let [diagnostic] = &Rules::parse(text, host()).unwrap_err()[..] else { panic!("{text}") };
+        let shown = diagnostic.to_string();
+        assert!(!shown.contains("MC4C") && shown.contains("is it the right file?"), "{shown}");
+    }
+}
+
+#[test]
 fn one_rule_must_permit_both_the_command_and_its_settings() {
     let rules = rules(
         r#"@id("deploy") @env("RELEASE=v*") permit (principal, action == Action::"run", resource) when { context.program == "/opt/deploy" };
