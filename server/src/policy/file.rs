@@ -63,7 +63,7 @@ pub fn load(path: &Path, host: &Host) -> Result<Rules, PolicyError> {
 
 /// Returns why the server would not take a policy from where it lies, if it would not.
 pub fn refused(path: &Path) -> Option<FileError> {
-    files::read_deciding(path, LIMIT).err()
+    files::read_public_up_to(path, LIMIT).err()
 }
 
 /// Reads a policy from anywhere, to check it; who could change it does not matter.

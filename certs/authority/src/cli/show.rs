@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use rcmd_certs::{
     clock,
-    crl::{Crl, CrlSet},
+    crl::{self, Crl, CrlSet},
     files::{self, shown},
     identity::Identity,
     paths::Layout,
@@ -58,7 +58,7 @@ pub(super) fn show(
     };
     let mut status = ExitCode::SUCCESS;
     for file in &all {
-        let pem = files::read_shown(file, files::MAX_FILE);
+        let pem = files::read_shown(file, crl::MAX_LIST_FILE);
         if let Ok(Ok(lists)) = pem.as_deref().map(CrlSet::from_pem) {
             for list in lists.all() {
                 write_list(file, list, form, out)?;
