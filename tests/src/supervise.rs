@@ -4,6 +4,7 @@
 //! any way, or a signal comes, the outer one kills whatever runs below it and removes the temporary
 //! folder. So the inner one may be interrupted anywhere, also while it sets up what it needs.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -34,11 +35,22 @@ pub fn run(prefix: &str) -> Result<ExitCode> {
     });
     // Whatever came of it.
     let cleared = proc::end_all_below();
+    unmount_below(folder.path());
     let removed = folder.close();
     let status = status?;
     cleared.context("processes below this one do not end")?;
     removed.context("can't remove the temporary folder")?;
     Ok(status)
+}
+
+/// Detaches what is mounted in a folder, the last first: who mounted it may have been killed.
+fn unmount_below(folder: &Path) {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    // The fifth field is the mount point (proc_pid_mountinfo(5)).
+    let points = mounts.lines().rev().filter_map(|line| line.split(' ').nth(4));
+    for point in points.filter(|point| Path::new(point).starts_with(folder)) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(point).status();
+    }
 }
 
 /// The signals that end a program from outside, caught.
