@@ -9,7 +9,9 @@ use rcmd_authority::state::AuthoritySettings;
 use rcmd_certs::{enroll::token::is_address, mapping::Mapping};
 use tempfile::TempDir;
 
-static FOLDER: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
+/// In memory, where there is a place for it.
+static FOLDER: LazyLock<TempDir> =
+    LazyLock::new(|| tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap());
 
 /// The first byte says which file the others are.
 pub fn member_settings(data: &[u8]) {

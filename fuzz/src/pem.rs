@@ -11,7 +11,9 @@ use tempfile::TempDir;
 /// Bytes of a file that may stand in an error by chance, as text or as numbers.
 const BY_CHANCE: usize = 6;
 
-static FOLDER: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
+/// In memory, where there is a place for it.
+static FOLDER: LazyLock<TempDir> =
+    LazyLock::new(|| tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap());
 
 /// A file of these bytes, read as each kind of file that has PEM in it.
 pub fn pem(data: &[u8]) {

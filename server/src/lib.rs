@@ -17,6 +17,8 @@ pub mod daemon;
 mod glob;
 mod job;
 mod net;
+#[doc(hidden)]
+pub mod parsers;
 pub mod policy;
 pub mod process;
 mod request;

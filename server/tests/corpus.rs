@@ -15,6 +15,9 @@ mod replay;
 #[path = "../../fuzz/src/rules.rs"]
 #[allow(unreachable_pub)]
 mod rules;
+#[path = "../../fuzz/src/server_files.rs"]
+#[allow(unreachable_pub)]
+mod server_files;
 
 use replay::{near, replay};
 
@@ -46,4 +49,14 @@ fn policies_of_any_text() {
 #[test]
 fn policies_a_few_bytes_away_from_those() {
     near("rules", 1, b"\0\n(){}[]\"@?&|!=;:,", rules::rules);
+}
+
+#[test]
+fn settings_and_keys_of_any_bytes() {
+    replay("server_files", server_files::server_files);
+}
+
+#[test]
+fn settings_and_keys_a_few_bytes_away_from_those() {
+    near("server_files", 1, b"\0\n{}[]\":,=0", server_files::server_files);
 }

@@ -77,6 +77,7 @@ pub(crate) const CRATES: [Layers; 6] = [
             "request",
             "net",
             "daemon",
+            "parsers",
             "cli",
         ],
     },

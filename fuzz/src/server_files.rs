@@ -1,0 +1,50 @@
+//! `server.toml` and `keys.jsonl` of any bytes: nothing panics, what is wrong is told with its place, and what
+//! was taken is written so that it is taken again.
+//!
+//! `server/tests/corpus.rs` does the same with every saved input, without cargo-fuzz.
+
+use std::{fs, sync::LazyLock};
+
+use rcmd_server::parsers;
+use tempfile::TempDir;
+
+/// In memory, where there is a place for it.
+static FOLDER: LazyLock<TempDir> =
+    LazyLock::new(|| tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap());
+
+/// The first byte says which file the others are.
+pub fn server_files(data: &[u8]) {
+    let [which, rest @ ..] = data else { return };
+    let folder = FOLDER.path();
+    if which % 2 == 0 {
+        fs::write(folder.join("server.toml"), rest).unwrap();
+        if let Err(told) = parsers::settings(folder) {
+            assert!(told.contains("server.toml"), "{told:?}");
+        }
+        return;
+    }
+    let keys = folder.join("keys.jsonl");
+    fs::write(&keys, rest).unwrap();
+    match parsers::keys(&keys) {
+        Ok(()) => {
+            // What it does not keep (what is too old, a torn last line) is gone for good.
+            let lines = |text: &[u8]| {
+                let mut lines: Vec<_> =
+                    text.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
+                lines.sort();
+                lines
+            };
+            let written = fs::read(&keys).unwrap();
+            parsers::keys(&keys).unwrap();
+            assert_eq!(lines(&fs::read(&keys).unwrap()), lines(&written));
+        }
+        Err(told) => {
+            assert!(told.contains("keys.jsonl:"), "{told:?}");
+            assert_eq!(
+                fs::read(&keys).unwrap(),
+                rest,
+                "a file that is not understood is left alone"
+            );
+        }
+    }
+}
