@@ -3,6 +3,7 @@
 //! There are two back-ends: a cgroup, in which they are known exactly, and a search of `/proc`.
 
 mod cgroup;
+mod mark;
 mod proc;
 mod search;
 

@@ -25,6 +25,7 @@ const RULES: [Rule; 3] = [
             ("server/src/process/file_threads.rs", "a file system may hang"),
             ("server/src/process/name_service.rs", "the name service may hang"),
             ("server/src/process/reaper.rs", "reading /proc blocks"),
+            ("server/src/process/tree/mark.rs", "reading an environment may never return"),
             ("server/src/process/tree/proc.rs", "reading /proc blocks"),
             ("server/src/process/workers.rs", "files of cgroups block"),
         ],

@@ -17,7 +17,10 @@ use rustix::{
 };
 use tokio::sync::oneshot;
 
-use super::search::{self, Survivor, TreeKill, TreeSearch, TreeSignal};
+use super::{
+    mark,
+    search::{self, Survivor, TreeKill, TreeSearch, TreeSignal},
+};
 use crate::process::children::{self, Leader};
 
 /// Time given to what was killed before it is looked for again.
@@ -50,6 +53,7 @@ impl ProcKiller {
     /// # Errors
     /// When the host has no thread to give.
     pub(in crate::process) fn start() -> io::Result<Self> {
+        mark::prepare()?;
         let (orders, mailbox) = channel();
         thread::Builder::new().name("killer".to_owned()).spawn(move || work(&mailbox))?;
         Ok(Self { orders })

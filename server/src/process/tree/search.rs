@@ -19,9 +19,9 @@ use rustix::{
     process::{Pid, PidfdFlags, RawPid, Signal, pidfd_open, pidfd_send_signal},
 };
 
+use super::mark;
 use crate::process::{
     children::{self, Leader},
-    environment::JOB,
     proc_fs::{self, InBetween, Stat},
 };
 
@@ -140,7 +140,7 @@ impl TreeSearch {
 /// Kills once whatever bears the mark of a job of which no leader is known, as after the server that
 /// had it was killed, with all that is below it. Returns how many lived.
 pub(in crate::process) fn kill_marked(job: &[u8]) -> usize {
-    let is_marked = |stat: &Stat| proc_fs::variable(stat.pid, JOB) == Ok(Some(job.to_vec()));
+    let is_marked = |stat: &Stat| mark::of(stat.pid) == Ok(Some(job.to_vec()));
     let marked = proc_fs::all().into_iter().filter(|stat| stat.alive && is_marked(stat));
     let mut met: Vec<Met> = marked.map(|stat| Met { stat, parents: None }).collect();
     let mut found = HashSet::new();
@@ -278,7 +278,7 @@ impl Pass<'_> {
         {
             return Ok(Some(at));
         }
-        let job = proc_fs::variable(stat.pid, JOB)?;
+        let job = mark::of(stat.pid)?;
         Ok(job.and_then(|job| self.by_job.get(&job).copied()))
     }
 }
