@@ -18,7 +18,7 @@ static FOLDER: LazyLock<TempDir> =
 /// A file of these bytes, read as each kind of file that has PEM in it.
 pub fn pem(data: &[u8]) {
     let path = file(data);
-    match tls::private_key(&path, "") {
+    match tls::load_key(&path, "") {
         Ok(key) => {
             let again = pem::pem("PRIVATE KEY", key.secret_der());
             assert!(again.lines().all(|line| line.len() <= 64));
@@ -29,12 +29,12 @@ pub fn pem(data: &[u8]) {
         Ok(certificates) => assert!(!certificates.is_empty()),
         Err(error) => secret(data, &path, &error),
     }
-    match tls::certificates(&path, "") {
+    match tls::load_all(&path, "") {
         Ok(certificates) => {
             let text: String =
                 certificates.iter().map(|der| pem::pem("CERTIFICATE", der)).collect();
             let again = file(text.as_bytes());
-            assert_eq!(tls::certificates(&again, "").unwrap(), certificates);
+            assert_eq!(tls::load_all(&again, "").unwrap(), certificates);
             for der in &certificates {
                 let _ = Certificate::parse(der);
             }

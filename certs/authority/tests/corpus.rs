@@ -10,6 +10,9 @@ mod authority;
 #[path = "../../../fuzz/src/member_settings.rs"]
 #[allow(unreachable_pub)]
 mod member_settings;
+#[path = "../../../fuzz/src/pem.rs"]
+#[allow(unreachable_pub)]
+mod pem;
 #[path = "../../../fuzz/src/replay.rs"]
 #[allow(unreachable_pub)]
 mod replay;
@@ -24,6 +27,16 @@ fn messages_tokens_and_requests_of_any_bytes() {
 #[test]
 fn messages_tokens_and_requests_a_few_bytes_away_from_those() {
     near("authority", 1, b"\0\x30\x82\xff{}[]\",:9A=", authority::authority);
+}
+
+#[test]
+fn keys_certificates_and_lists_in_files_of_any_bytes() {
+    replay("pem", pem::pem);
+}
+
+#[test]
+fn keys_certificates_and_lists_a_few_bytes_away_from_those() {
+    near("pem", 1, b"\0\n\r -=A9+/:", pem::pem);
 }
 
 #[test]
