@@ -19,6 +19,7 @@
 //! | [`identity`] | the one parser of who a client is |
 //! | [`mapping`] | whom the certificates of other authorities name |
 //! | [`crl`] | revocation lists as members keep them |
+//! | [`listen`] | sockets that listen, and peers that have not shown who they are |
 //! | [`tls`] | the one builder of rustls configurations |
 //! | [`signature`] | what a host signs of itself |
 //! | [`explain`] | failed handshakes in words |
@@ -32,6 +33,7 @@ pub mod explain;
 pub mod files;
 pub mod fingerprint;
 pub mod identity;
+pub mod listen;
 pub mod mapping;
 pub mod names;
 pub mod paths;

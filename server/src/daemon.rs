@@ -11,11 +11,11 @@ use std::{
     io::{self, Write as _},
     net::SocketAddr,
     path::Path,
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
 };
 
 use anyhow::{Context as _, Result};
-use rcmd_certs::{Layout, signature::Signer};
+use rcmd_certs::{Layout, listen::Strangers, signature::Signer};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
@@ -28,7 +28,7 @@ use crate::{
     audit::Audit,
     config::{ServerSettings, limits::Limits},
     job::idempotency::IdempotencyLog,
-    net::{PendingHandshakes, listener::Listener},
+    net::listener::Listener,
     policy::{self, Rules},
     process::{self, Processes},
     state::ServerState,
@@ -146,10 +146,11 @@ fn listen(state: &Arc<ServerState>) -> Result<Vec<SocketAddr>> {
         unauthenticated = limits.unauthenticated,
         "limits"
     );
-    let (pending, numbers) = (Arc::new(PendingHandshakes::default()), Arc::new(AtomicU64::new(0)));
+    let strangers = Arc::new(Strangers::new(limits.unauthenticated));
     let mut listeners = Vec::new();
-    for &address in &state.settings.listen {
-        let listener = Listener::bind(address).with_context(|| {
+    let all = &state.settings.listen;
+    for &address in all {
+        let listener = Listener::bind(address, all).with_context(|| {
             format!("can't listen on {address}; choose another with --listen ADDR:PORT")
         })?;
         listeners.push(listener);
@@ -158,8 +159,7 @@ fn listen(state: &Arc<ServerState>) -> Result<Vec<SocketAddr>> {
     let addresses = listeners.iter().map(Listener::address).collect();
     for listener in listeners {
         writeln!(out, "listening on {}", listener.address())?;
-        let run = listener.run(Arc::clone(state), Arc::clone(&pending), Arc::clone(&numbers));
-        state.tasks.spawn(run);
+        state.tasks.spawn(listener.run(Arc::clone(state), Arc::clone(&strangers)));
     }
     out.flush()?;
     Ok(addresses)

@@ -4,5 +4,3 @@ mod accept;
 pub(crate) mod connection;
 pub(crate) mod listener;
 mod pending;
-
-pub(crate) use pending::PendingHandshakes;

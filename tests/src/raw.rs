@@ -132,8 +132,17 @@ impl Dial {
     ///
     /// When there is no connection, or the handshake fails on this side.
     pub fn connect(&self) -> io::Result<RawPeer> {
+        self.connect_as("localhost")
+    }
+
+    /// As [`Dial::connect`], to a peer that must prove this name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dial::connect`].
+    pub fn connect_as(&self, name: &str) -> io::Result<RawPeer> {
         let tcp = self.tcp()?;
-        let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
         let tls = ClientConnection::new(Arc::new(self.config()), name).map_err(io::Error::other)?;
         RawPeer::shake(tls, tcp)
     }

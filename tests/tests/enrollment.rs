@@ -18,8 +18,8 @@ use rcmd_certs::x509::UsageSet;
 use rcmd_tests::authority::Serving;
 use rcmd_tests::membership::output_with;
 use rcmd_tests::skip::need_tool;
-use rcmd_tests::{binaries, eventually, eventually_some, require, soak};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rcmd_tests::{binaries, eventually, eventually_some, proc, require, soak};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread()
@@ -412,6 +412,31 @@ fn strangers_who_stay_do_not_keep_members_out() {
         let _ = stranger.read_to_end(&mut end);
         assert!(end.is_empty(), "{end:?}");
     }
+}
+
+#[test]
+fn sighup_has_the_authority_read_its_settings_again_and_wrong_ones_change_nothing() {
+    let authority = Serving::with("client_life = \"1h\"\n");
+    let set = |settings: &str| {
+        std::fs::write(authority.layout().authority_toml(), settings).unwrap();
+        proc::signal(authority.pid(), Signal::HUP);
+    };
+    let said = |what: &str| authority.log().iter().any(|line| line.contains(what));
+    let life = |token: &Token, name: &str| {
+        enroll_as(&authority, token, name).unwrap();
+        let leaf = tls::load_leaf(&authority.member(name).client_cert()).unwrap();
+        (leaf.not_after - clock::now_unix()) / 60
+    };
+    let token = |name: &str| authority.token(&["client", name]);
+    assert!((50..=60).contains(&life(&token("before"), "before")));
+    set("client_life = \"5h\"\nlist_every = \"30m\"\n");
+    eventually("it has read them", || said("settings reloaded"));
+    assert!((290..=300).contains(&life(&token("after"), "after")));
+    // Its own commands read the file themselves.
+    let still = token("still");
+    set("client_life = \"\"\n");
+    eventually("it has looked at them", || said("settings not reloaded; the old ones stay in use"));
+    assert!((290..=300).contains(&life(&still, "still")));
 }
 
 #[test]

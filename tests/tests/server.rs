@@ -1,12 +1,13 @@
 //! The server as its operator sees it: turns and the queue, its end, its configuration, its log.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Stdio;
 use std::time::Duration;
 
 use rcmd_tests::raw::{Dial, Echo, Start, frame, hello};
 use rcmd_tests::wait::exit_within;
-use rcmd_tests::{RawPeer, World, eventually, proc};
+use rcmd_tests::{RawPeer, World, audit, eventually, proc};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -22,6 +23,31 @@ fn next_of(peer: &mut RawPeer, ch: u64, kinds: &[&str]) -> Value {
             return header;
         }
     }
+}
+
+/// Where a world's server listens, as it writes for `rcmd-server status`.
+fn listening(world: &World) -> Vec<SocketAddr> {
+    let folder = world.dir().join("server/running");
+    let file = std::fs::read_dir(folder).unwrap().next().expect("a server").unwrap().path();
+    let said: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    serde_json::from_value(said["listening"].clone()).unwrap()
+}
+
+#[test]
+fn a_peer_that_comes_by_ipv4_to_a_socket_of_ipv6_is_shown_by_its_own_address() {
+    let world = World::builder().server_arg("--listen").server_arg("[::]:0").start();
+    let both = listening(&world).into_iter().find(SocketAddr::is_ipv6).expect("a socket of IPv6");
+    let address = SocketAddr::from(([127, 0, 0, 1], both.port()));
+    let mut stranger = TcpStream::connect(address).unwrap();
+    stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let refused = world.wait_for_log("refused peer=");
+    assert!(refused.contains("peer=127.0.0.1:"), "{refused}");
+    let mut peer = Dial::to(&world).address(address).connect().unwrap();
+    peer.send(&hello()).unwrap();
+    peer.expect_frame("hello");
+    assert_eq!(peer.run(&Start::exec(1, &["true"])).unwrap().exit["code"], 0);
+    let audited = audit::records(&world);
+    assert!(!audited.iter().any(|line| line.to_string().contains("::ffff:")), "{audited:?}");
 }
 
 fn cancel(ch: u64) -> Vec<u8> {

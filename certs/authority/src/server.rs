@@ -17,7 +17,9 @@ use std::{
 };
 
 use rcmd_certs::{clock, enroll::message::DEFAULT_PORT, paths::Layout};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{error, info};
 
 use crate::state::AuthorityState;
 
@@ -67,7 +69,8 @@ impl Serving {
         let state = AuthorityState::open(layout)?;
         let now = clock::now_unix();
         let wanted = listen_on(state.settings().listen.as_slice(), options);
-        let listeners = wanted.into_iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
+        let listeners = wanted.iter().map(|&address| Listener::bind(address, &wanted));
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         let addresses: Vec<SocketAddr> = listeners.iter().map(Listener::address).collect();
         state.listening(&reached_by(&addresses, &options.names))?;
         state.publish(now)?;
@@ -81,6 +84,7 @@ impl Serving {
             updates,
             tls: RwLock::new(config),
             slots: Arc::new(Slots::new()),
+            list_every: watch::Sender::new(every),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -88,8 +92,26 @@ impl Serving {
             shared.tasks.spawn(listener.run(Arc::clone(&shared)));
         }
         shared.tasks.spawn(admin_socket::run(Arc::clone(&shared), socket));
-        shared.tasks.spawn(upkeep::run(Arc::clone(&shared), every));
+        shared.tasks.spawn(upkeep::run(Arc::clone(&shared)));
         Ok(Self { shared, addresses })
+    }
+
+    /// Reads the settings again, and signs new lists and a new certificate for the listener. Settings that
+    /// are wrong leave the old ones in use, and the log says why. Where it listens needs a restart.
+    pub async fn reload(&self) {
+        let reloaded = self.shared.worker.run(|state| {
+            let settings = state.reload_settings()?;
+            state.publish(clock::now_unix())?;
+            Ok(settings)
+        });
+        match reloaded.await {
+            Ok(settings) => {
+                self.shared.list_every.send_replace(settings.list_every);
+                info!("settings reloaded");
+                upkeep::renew_listener(&self.shared).await;
+            }
+            Err(error) => error!(%error, "settings not reloaded; the old ones stay in use"),
+        }
     }
 
     /// Returns the addresses that it listens on, with the ports that were taken.

@@ -2,26 +2,29 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use rcmd_certs::{explain, tls};
+use rcmd_certs::{
+    explain,
+    listen::{self, Strangers},
+    tls,
+};
 use rcmd_protocol::{
     frame::Frame,
     outcome::{ErrorKind, WireError},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     time::{Instant, timeout},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::server::TlsStream;
 use tracing::warn;
 
-use super::pending::{HelloGuard, PendingHandshakes};
+use super::pending::{self, HelloGuard};
 use crate::{config::limits::LINGER, net::connection, state::ServerState, trust::Peer};
 
-/// Accepts a peer that comes from `address` over any byte stream; `number` rises with each.
+/// Accepts a peer that comes from `address` over any byte stream.
 pub(super) fn accept<S>(
     state: &Arc<ServerState>,
-    pending: &Arc<PendingHandshakes>,
-    number: u64,
+    strangers: &Arc<Strangers>,
     stream: S,
     address: SocketAddr,
 ) where
@@ -29,7 +32,7 @@ pub(super) fn accept<S>(
 {
     let limits = &state.settings.limits;
     let deadline = Instant::now() + limits.handshake.0;
-    let (hello_guard, overdue) = pending.enter(number, limits.unauthenticated, deadline);
+    let (hello_guard, overdue) = pending::enter(strangers, address.ip(), deadline);
     let task = {
         let state = Arc::clone(state);
         async move {
@@ -49,13 +52,15 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let tls::ServerSide { config, clients } = state.trust.side();
-    let acceptor = TlsAcceptor::from(config);
-    let mut tls = match acceptor.accept(stream).into_fallible().await {
+    let mut tls = match listen::handshake(stream, config, || hello_guard.greet()).await {
         Ok(tls) => tls,
         Err((error, stream)) => {
             let own = Some(state.settings.identity.cert.as_path());
             warn!(peer = %address, reason = %explain::server_reason(&error, own), "refused");
-            return linger(stream).await;
+            if let Some(stream) = stream {
+                listen::linger(stream, LINGER).await;
+            }
+            return;
         }
     };
     tls.get_mut().1.set_buffer_limit(Some(tls::AHEAD));
@@ -97,17 +102,5 @@ where
         tls.shutdown().await
     };
     let _ = timeout(LINGER, sent).await;
-    linger(tls.into_inner().0).await;
-}
-
-/// Reads and drops what a refused peer has sent: closing a socket with unread bytes resets it, and
-/// the reset may overtake the reason.
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
-    let drained = async {
-        stream.shutdown().await?;
-        let mut buffer = [0; 1024];
-        while stream.read(&mut buffer).await? > 0 {}
-        Ok::<_, std::io::Error>(())
-    };
-    let _ = timeout(LINGER, drained).await;
+    listen::linger(tls.into_inner().0, LINGER).await;
 }

@@ -1,25 +1,13 @@
 //! TCP sockets that listen, and the loop that accepts.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use rustix::io::Errno;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use rcmd_certs::listen::{self, AcceptFault, Strangers};
+use tokio::net::{TcpListener, TcpStream};
 use tracing::{error, warn};
 
-use super::{accept::accept, pending::PendingHandshakes};
+use super::accept::accept;
 use crate::state::ServerState;
-
-/// Maximum number of connections that the kernel holds until they are accepted; it has a limit of
-/// its own, too.
-const BACKLOG: u32 = 4096;
 
 /// A socket that listens.
 #[derive(Debug)]
@@ -29,19 +17,12 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Listens on an address; port 0 takes one that is free.
+    /// Listens on an address, which is one of `all`; port 0 takes one that is free.
     ///
     /// # Errors
     /// When the address is taken or not ours.
-    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        // A restarted server takes its port again while old connections are still in TIME_WAIT.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        let socket = socket.listen(BACKLOG)?;
+    pub(crate) fn bind(address: SocketAddr, all: &[SocketAddr]) -> io::Result<Self> {
+        let socket = listen::bind(address, all)?;
         Ok(Self { address: socket.local_addr()?, socket })
     }
 
@@ -51,12 +32,7 @@ impl Listener {
     }
 
     /// Accepts connections until the server closes. No error ends it.
-    pub(crate) async fn run(
-        self,
-        state: Arc<ServerState>,
-        pending: Arc<PendingHandshakes>,
-        numbers: Arc<AtomicU64>,
-    ) {
+    pub(crate) async fn run(self, state: Arc<ServerState>, strangers: Arc<Strangers>) {
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
@@ -64,11 +40,10 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, address)) => {
-                    let number = numbers.fetch_add(1, Ordering::Relaxed);
                     prepare(&stream);
-                    accept(&state, &pending, number, stream, address);
+                    accept(&state, &strangers, stream, listen::plain(address));
                 }
-                Err(error) => recover(&error, &pending).await,
+                Err(error) => recover(&error, &strangers).await,
             }
         }
     }
@@ -89,18 +64,14 @@ fn prepare(stream: &TcpStream) {
 
 /// Waits after an error that keeps a connection from being accepted, if it concerns the next one
 /// too.
-async fn recover(error: &io::Error, pending: &PendingHandshakes) {
-    // accept(2) also reports errors of single connections, which do not concern the next one.
-    const OF_ONE_PEER: [Errno; 4] = [Errno::CONNABORTED, Errno::INTR, Errno::PROTO, Errno::PERM];
-    let errno = Errno::from_io_error(error);
-    if errno.is_some_and(|errno| OF_ONE_PEER.contains(&errno)) {
-        return;
-    }
-    if matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) {
-        let shed = pending.shed();
-        warn!(%error, shed, "out of descriptors; raise LimitNOFILE or lower limits.connections");
-    } else {
-        error!(%error, "a connection could not be accepted");
+async fn recover(error: &io::Error, strangers: &Strangers) {
+    match AcceptFault::of(error) {
+        AcceptFault::OfOnePeer => return,
+        AcceptFault::OutOfRoom => {
+            let shed = strangers.shed();
+            warn!(%error, shed, "out of descriptors; raise LimitNOFILE or lower limits.connections");
+        }
+        AcceptFault::Other => error!(%error, "a connection could not be accepted"),
     }
     tokio::time::sleep(Duration::from_millis(20)).await;
 }

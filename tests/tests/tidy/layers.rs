@@ -48,6 +48,7 @@ pub(crate) const CRATES: [Layers; 6] = [
             "identity",
             "mapping",
             "crl",
+            "listen",
             "tls",
             "signature",
             "explain",

@@ -34,7 +34,7 @@ fn raise_descriptors() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until SIGTERM or SIGINT; SIGHUP has it read its settings again.
 pub(super) async fn serve(options: ServeOptions, out: &mut impl Write) -> Result<(), Error> {
     let filter = EnvFilter::try_from_env("RCMD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
@@ -46,16 +46,20 @@ pub(super) async fn serve(options: ServeOptions, out: &mut impl Write) -> Result
     let layout: Layout = options.dir.layout();
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hangup = signal(SignalKind::hangup())?;
     let how = ListenOptions { listen: options.listen, names: options.names };
     let serving = Serving::start(&layout, &how).await?;
     for address in serving.addresses() {
         writeln!(out, "listening on {address}")?;
     }
     out.flush()?;
-    let failed = tokio::select! {
-        _ = terminate.recv() => false,
-        _ = interrupt.recv() => false,
-        () = serving.failed() => true,
+    let failed = loop {
+        tokio::select! {
+            _ = terminate.recv() => break false,
+            _ = interrupt.recv() => break false,
+            () = serving.failed() => break true,
+            _ = hangup.recv() => serving.reload().await,
+        }
     };
     serving.stop(&layout).await;
     if failed { Err(ServeError::Stopped("see the log".into()).into()) } else { Ok(()) }

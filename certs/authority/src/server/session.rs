@@ -9,23 +9,21 @@ use rcmd_certs::{
     },
     explain,
     identity::Identity,
+    listen::{self, Place},
     pem::Der,
     text::printable,
     tls,
     x509::Certificate,
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::AsyncWriteExt as _,
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::server::TlsStream;
 use tracing::{info, warn};
 
-use super::{
-    shared::Shared,
-    slots::{MemberSlot, StrangerSlot},
-};
+use super::{shared::Shared, slots::MemberSlot};
 use crate::{
     ca::ProvenKey,
     state::{Application, Granted, KeyStanding, Published, StateError},
@@ -48,16 +46,18 @@ pub(super) async fn receive(
     shared: Arc<Shared>,
     stream: TcpStream,
     address: SocketAddr,
-    slot: StrangerSlot,
+    place: Place,
 ) {
     let deadline = Instant::now() + FIRST;
-    let acceptor = TlsAcceptor::from(shared.tls());
-    let handshake = timeout_at(deadline, acceptor.accept(stream).into_fallible()).await;
-    let stream = match handshake {
+    let handshake = listen::handshake(stream, shared.tls(), || place.greet());
+    let stream = match timeout_at(deadline, handshake).await {
         Err(_) => return warn!(peer = %address, "the handshake took too long"),
         Ok(Err((error, stream))) => {
             warn!(peer = %address, reason = %explain::server_reason(&error, None), "refused");
-            return linger(stream).await;
+            if let Some(stream) = stream {
+                listen::linger(stream, LINGER).await;
+            }
+            return;
         }
         Ok(Ok(stream)) => stream,
     };
@@ -66,10 +66,10 @@ pub(super) async fn receive(
         return;
     }
     let key = key_of(&stream);
-    let mut session = Session { shared, stream, address, key, slot: Slot::Stranger(slot) };
+    let mut session = Session { shared, stream, address, key, slot: Slot::Stranger(place) };
     if session.serve(deadline).await.is_some() {
         let _ = timeout(LINGER, session.stream.shutdown()).await;
-        linger(session.stream.into_inner().0).await;
+        listen::linger(session.stream.into_inner().0, LINGER).await;
     }
 }
 
@@ -88,7 +88,7 @@ struct Session {
 }
 
 enum Slot {
-    Stranger(#[expect(dead_code, reason = "held until it is dropped")] StrangerSlot),
+    Stranger(#[expect(dead_code, reason = "held until it is dropped")] Place),
     Member(#[expect(dead_code, reason = "held until it is dropped")] MemberSlot),
 }
 
@@ -255,16 +255,4 @@ fn who(body: &ResponseBody) -> String {
 
 fn certificate(granted: Granted, roots: Vec<Der>) -> ResponseBody {
     ResponseBody::Certificate { chain: granted.chain, roots, renew_until: granted.renew_until }
-}
-
-/// Reads away what a peer has sent: closing a socket with unread bytes resets it, and the reset may
-/// overtake the reason.
-async fn linger(mut stream: TcpStream) {
-    let drained = async {
-        stream.shutdown().await?;
-        let mut buffer = [0; 1024];
-        while stream.read(&mut buffer).await? > 0 {}
-        Ok::<_, std::io::Error>(())
-    };
-    let _ = timeout(LINGER, drained).await;
 }

@@ -1,8 +1,12 @@
 //! What all tasks of a serving authority share.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use rustls::ServerConfig;
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -18,6 +22,8 @@ pub(super) struct Shared {
     /// Exchanged when the listener's certificate is.
     pub(super) tls: RwLock<Arc<ServerConfig>>,
     pub(super) slots: Arc<Slots>,
+    /// How often new lists are signed.
+    pub(super) list_every: watch::Sender<Duration>,
     /// No new peers.
     pub(super) closing: CancellationToken,
     pub(super) tasks: TaskTracker,

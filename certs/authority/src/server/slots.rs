@@ -1,19 +1,14 @@
 //! The limits on who may be connected at once.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use rcmd_certs::fingerprint::Fingerprint;
+use rcmd_certs::{fingerprint::Fingerprint, listen::Strangers};
 use rustix::process::{Resource, getrlimit};
-use tokio_util::sync::CancellationToken;
 
-/// Peers that have not proved to be members, at most. At the limit the oldest goes: an honest one
-/// needs milliseconds, so that whoever stays for long is not one.
+/// Peers that have not proved to be members, at most.
 const STRANGERS: usize = 512;
 
 /// Members that wait for lists, at most.
@@ -29,15 +24,12 @@ const RESERVE: usize = 64;
 #[derive(Debug)]
 pub(super) struct Slots {
     taken: Mutex<Taken>,
-    numbers: AtomicU64,
-    strangers: usize,
+    strangers: Arc<Strangers>,
     members: usize,
 }
 
 #[derive(Debug, Default)]
 struct Taken {
-    /// Oldest first.
-    strangers: VecDeque<(u64, CancellationToken)>,
     members: HashMap<Fingerprint, usize>,
     total: usize,
 }
@@ -50,8 +42,7 @@ impl Slots {
         let strangers = STRANGERS.min(room / 2);
         Self {
             taken: Mutex::default(),
-            numbers: AtomicU64::new(0),
-            strangers,
+            strangers: Arc::new(Strangers::new(strangers)),
             members: MEMBERS.min(room - strangers),
         }
     }
@@ -60,26 +51,9 @@ impl Slots {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a slot for a peer that has not proved to be a member; it has to leave when the token is
-    /// cancelled.
-    pub(super) fn enter(self: &Arc<Self>) -> (StrangerSlot, CancellationToken) {
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let token = CancellationToken::new();
-        let mut taken = self.lock();
-        while taken.strangers.len() >= self.strangers {
-            if let Some((_, oldest)) = taken.strangers.pop_front() {
-                oldest.cancel();
-            }
-        }
-        taken.strangers.push_back((number, token.clone()));
-        (StrangerSlot { slots: Arc::clone(self), number }, token)
-    }
-
-    /// Sends away the oldest stranger, to free its descriptor.
-    pub(super) fn shed(&self) {
-        if let Some((_, oldest)) = self.lock().strangers.pop_front() {
-            oldest.cancel();
-        }
+    /// Returns the places of peers that have not proved to be members.
+    pub(super) fn strangers(&self) -> &Arc<Strangers> {
+        &self.strangers
     }
 
     /// Takes a slot for a member; `None` when all are taken, or this member has its share.
@@ -95,22 +69,6 @@ impl Slots {
         *own += 1;
         taken.total += 1;
         Some(MemberSlot { slots: Arc::clone(self), member })
-    }
-}
-
-/// Given back when dropped.
-#[derive(Debug)]
-pub(super) struct StrangerSlot {
-    slots: Arc<Slots>,
-    number: u64,
-}
-
-impl Drop for StrangerSlot {
-    fn drop(&mut self) {
-        let mut taken = self.slots.lock();
-        if let Ok(at) = taken.strangers.binary_search_by_key(&self.number, |(number, _)| *number) {
-            taken.strangers.remove(at);
-        }
     }
 }
 
@@ -139,20 +97,7 @@ mod tests {
     use super::*;
 
     fn slots() -> Arc<Slots> {
-        Arc::new(Slots { strangers: 2, members: 6, ..Slots::new() })
-    }
-
-    #[test]
-    fn at_the_limit_the_oldest_stranger_goes() {
-        let slots = slots();
-        let (first, first_told) = slots.enter();
-        let (_second, second_told) = slots.enter();
-        let (third, third_told) = slots.enter();
-        assert!(first_told.is_cancelled() && !second_told.is_cancelled());
-        drop(first);
-        drop(third);
-        let (_fourth, _) = slots.enter();
-        assert!(!second_told.is_cancelled() && !third_told.is_cancelled());
+        Arc::new(Slots { members: 6, ..Slots::new() })
     }
 
     #[test]

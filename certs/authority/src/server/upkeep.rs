@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use rcmd_certs::{clock, fingerprint::Fingerprint, tls};
 use rustls::ServerConfig;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tracing::{error, info};
 
 use super::{error::ServeError, shared::Shared};
@@ -14,12 +14,10 @@ use crate::state::{AuthorityState, ListenerIdentity, Published};
 /// How often the listener's certificate is made anew: it is valid for three days.
 const LISTENER_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(super) async fn run(shared: Arc<Shared>, lists_every: Duration) {
-    let mut lists = interval_at(Instant::now() + lists_every, lists_every);
-    let mut listener = interval_at(Instant::now() + LISTENER_EVERY, LISTENER_EVERY);
-    // After a suspension once is enough.
-    lists.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    listener.set_missed_tick_behavior(MissedTickBehavior::Delay);
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut list_every = shared.list_every.subscribe();
+    let mut lists = every(*list_every.borrow_and_update());
+    let mut listener = every(LISTENER_EVERY);
     let mut updates = shared.updates.clone();
     let mut signing = signer(&updates.borrow_and_update());
     loop {
@@ -33,6 +31,7 @@ pub(super) async fn run(shared: Arc<Shared>, lists_every: Duration) {
                     renew_listener(&shared).await;
                 }
             }
+            Ok(()) = list_every.changed() => lists = every(*list_every.borrow_and_update()),
             _ = lists.tick() => {
                 match shared.worker.run(|state| state.publish(clock::now_unix())).await {
                     Ok(lists) => info!(number = lists.number, "new revocation lists"),
@@ -44,12 +43,20 @@ pub(super) async fn run(shared: Arc<Shared>, lists_every: Duration) {
     }
 }
 
+/// Returns what ticks after each such time; after a suspension once is enough.
+fn every(time: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + time, time);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
 /// Returns the root that signs.
 fn signer(lists: &Option<Arc<Published>>) -> Option<Fingerprint> {
     lists.as_ref().and_then(|lists| lists.roots.first().copied())
 }
 
-async fn renew_listener(shared: &Shared) {
+/// Makes the listener a new certificate; without one the old one stays in use.
+pub(super) async fn renew_listener(shared: &Shared) {
     let made = shared.worker.run(|state| state.listener(clock::now_unix())).await;
     match made.map_err(ServeError::from).and_then(config) {
         Ok(config) => shared.set_tls(config),

@@ -26,7 +26,7 @@ use crate::ca::{Authority, LeafSpec, ProvenKey};
 #[derive(Debug)]
 pub struct AuthorityState {
     pub(super) layout: Layout,
-    pub(super) settings: AuthoritySettings,
+    pub(super) settings: RefCell<Arc<AuthoritySettings>>,
     /// Who signs, and who else is trusted.
     pub(super) trust: RefCell<Trust>,
     pub(super) store: Store,
@@ -63,7 +63,7 @@ impl AuthorityState {
     /// # Errors
     /// [`StateError`]; [`StoreError::InUse`](super::StoreError::InUse) when another process has it.
     pub fn open(layout: &Layout) -> Result<Self, StateError> {
-        let settings = AuthoritySettings::load(&layout.authority_toml())?;
+        let settings = RefCell::new(Arc::new(AuthoritySettings::load(&layout.authority_toml())?));
         // Before anything is made there: under sudo the authority may be another user's, whom files of
         // root would lock out.
         Authority::check_key(layout)?;
@@ -108,8 +108,18 @@ impl AuthorityState {
     }
 
     /// Returns its settings.
-    pub fn settings(&self) -> &AuthoritySettings {
-        &self.settings
+    pub fn settings(&self) -> Arc<AuthoritySettings> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// Reads the settings again, and returns them.
+    ///
+    /// # Errors
+    /// [`StateError::Settings`]; then the old ones stay in use.
+    pub fn reload_settings(&self) -> Result<Arc<AuthoritySettings>, StateError> {
+        let settings = Arc::new(AuthoritySettings::load(&self.layout.authority_toml())?);
+        self.settings.replace(Arc::clone(&settings));
+        Ok(settings)
     }
 
     /// Returns the authority that signs whatever is new.
@@ -139,8 +149,8 @@ impl AuthorityState {
 
     pub(super) fn life(&self, kind: Kind) -> Duration {
         match kind {
-            Kind::Server => self.settings.server_life,
-            Kind::Client => self.settings.client_life,
+            Kind::Server => self.settings().server_life,
+            Kind::Client => self.settings().client_life,
         }
     }
 
@@ -228,7 +238,7 @@ impl AuthorityState {
 
     /// Returns the time until which a member's key may be renewed, in Unix time.
     pub(super) fn renew_until(&self, member: &MemberRecord) -> i64 {
-        later(member.renewed_at, self.settings.renew_within).max(member.not_after)
+        later(member.renewed_at, self.settings().renew_within).max(member.not_after)
     }
 }
 

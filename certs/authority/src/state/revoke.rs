@@ -160,7 +160,7 @@ impl AuthorityState {
 
     fn sign_lists(&self, rows: &Transaction, now: i64) -> Result<ListsRecord, StateError> {
         let number = rows.get(&LISTS, NEWEST)?.map_or(0, |lists| lists.number).saturating_add(1);
-        let next_update = later(now, self.settings.list_life);
+        let next_update = later(now, self.settings().list_life);
         let all = rows.all(&REVOKED)?;
         let mut lists = Vec::new();
         for authority in self.authorities() {

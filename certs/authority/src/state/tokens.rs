@@ -73,7 +73,7 @@ impl AuthorityState {
             uses: new.uses,
             left: new.uses,
             made_at: now,
-            expires_at: later(now, new.life.unwrap_or(self.settings.token_life)),
+            expires_at: later(now, new.life.unwrap_or(self.settings().token_life)),
             revoked_at: None,
         };
         let authority = self.fingerprint();
@@ -111,8 +111,9 @@ impl AuthorityState {
         if !given.is_empty() {
             return Ok(given);
         }
-        if !self.settings.addresses.is_empty() {
-            return Ok(self.settings.addresses.clone());
+        let settings = self.settings();
+        if !settings.addresses.is_empty() {
+            return Ok(settings.addresses.clone());
         }
         let last = self.last_addresses()?;
         if last.is_empty() {

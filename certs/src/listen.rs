@@ -1,0 +1,150 @@
+//! Sockets that listen, and what is the same for a server and an authority before a peer has shown who it
+//! is.
+
+mod strangers;
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustix::io::Errno;
+use rustls::{ServerConfig, server::Acceptor};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpListener, TcpSocket},
+    time::timeout,
+};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+
+pub use strangers::{Place, Shed, Strangers};
+
+/// Maximum number of connections that the kernel holds until they are accepted; it has a limit of
+/// its own, too.
+const BACKLOG: u32 = 4096;
+
+/// Listens on an address; port 0 takes one that is free. `all` are the addresses that are listened on
+/// together: beside one of IPv4 with the same port, `[::]` is for IPv6 alone.
+///
+/// # Errors
+/// When the address is taken or not ours.
+pub fn bind(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    let is_beside = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port();
+    if address.is_ipv6() && address.port() != 0 && all.iter().any(is_beside) {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    // Who starts again takes its port again while old connections are still in TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Returns an address of IPv4 that was mapped into IPv6 (RFC 4291, 2.5.5.2) as what it is, and any other as
+/// it came.
+pub fn plain(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
+    }
+}
+
+/// What an error of accept(2) concerns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AcceptFault {
+    /// The one connection, and not the next.
+    OfOnePeer,
+    /// Every connection, until there are descriptors or memory again.
+    OutOfRoom,
+    /// Something else.
+    Other,
+}
+
+impl AcceptFault {
+    /// Returns what an error concerns.
+    pub fn of(error: &io::Error) -> Self {
+        // accept(2) also reports errors of single connections.
+        const OF_ONE_PEER: [Errno; 4] =
+            [Errno::CONNABORTED, Errno::INTR, Errno::PROTO, Errno::PERM];
+        match Errno::from_io_error(error) {
+            Some(errno) if OF_ONE_PEER.contains(&errno) => Self::OfOnePeer,
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => Self::OutOfRoom,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Carries out a server's part of a TLS handshake; `heard` is called when the ClientHello is whole.
+///
+/// # Errors
+/// Why it failed, with the stream, so that an alert can reach the peer before the stream is closed.
+pub async fn handshake<S>(
+    stream: S,
+    config: Arc<ServerConfig>,
+    heard: impl FnOnce(),
+) -> Result<TlsStream<S>, (io::Error, Option<S>)>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut acceptor = LazyConfigAcceptor::new(Acceptor::default(), stream);
+    let started = match (&mut acceptor).await {
+        Ok(started) => started,
+        Err(error) => return Err((error, acceptor.take_io())),
+    };
+    heard();
+    let accepted = started.into_stream(config).into_fallible().await;
+    accepted.map_err(|(error, stream)| (error, Some(stream)))
+}
+
+/// Reads and drops for at most so long what a peer has sent that is turned away: closing a socket with unread
+/// bytes resets it, and the reset may overtake the reason.
+pub async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, time: Duration) {
+    let drained = async {
+        stream.shutdown().await?;
+        let mut buffer = [0; 1024];
+        while stream.read(&mut buffer).await? > 0 {}
+        Ok::<_, io::Error>(())
+    };
+    let _ = timeout(time, drained).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn both_families_are_listened_on_by_the_same_port() {
+        let v4 = bind(address("0.0.0.0:0"), &[]).unwrap();
+        let port = v4.local_addr().unwrap().port();
+        let both = [SocketAddr::from(([0, 0, 0, 0], port)), address(&format!("[::]:{port}"))];
+        if let Err(error) = TcpSocket::new_v6() {
+            assert_eq!(error.raw_os_error(), Some(Errno::AFNOSUPPORT.raw_os_error()), "{error}");
+            return;
+        }
+        bind(both[1], &both).unwrap();
+        // Alone it is for both, and so one too many here.
+        assert_eq!(bind(both[1], &both[1..]).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn an_address_of_ipv4_is_shown_as_one() {
+        for (came, shown) in [
+            ("[::ffff:192.0.2.7]:9", "192.0.2.7:9"),
+            ("192.0.2.7:9", "192.0.2.7:9"),
+            ("[2001:db8::7]:9", "[2001:db8::7]:9"),
+            ("[fe80::1%3]:9", "[fe80::1%3]:9"),
+            ("[::1]:9", "[::1]:9"),
+        ] {
+            assert_eq!(plain(address(came)), address(shown));
+        }
+    }
+}
