@@ -30,6 +30,8 @@ pub struct PeerState {
     decoder: Decoder,
     rules: Rules,
     header_since: Option<Instant>,
+    /// When a payload that has begun must be whole.
+    payload_until: Option<Instant>,
     keepalive: Duration,
     heard: Instant,
     /// When silence began to count: what was heard last, or the last sign of life asked for.
@@ -64,6 +66,8 @@ pub enum Timeout {
     Ping(u64),
     /// Nothing was heard for so long that the peer counts as gone.
     Gone,
+    /// A payload was not whole in its time.
+    Slow,
 }
 
 impl PeerState {
@@ -74,6 +78,7 @@ impl PeerState {
             decoder: Decoder::default(),
             rules: Rules { role, state: State::Greeting, highest: 0, may_compress: false },
             header_since: None,
+            payload_until: None,
             keepalive,
             heard: now,
             silent: now,
@@ -110,9 +115,14 @@ impl PeerState {
                 true => self.header_since.or(Some(now)),
                 false => None,
             };
+            self.payload_until = match self.decoder.missing(buffer) {
+                0 => None,
+                missing => self.payload_until.or(Some(now + payload_time(missing))),
+            };
             return Ok(None);
         };
         self.header_since = None;
+        self.payload_until = None;
         match &frame {
             Frame::Hello(Hello { server: Some(server), .. }) if self.rules.role == Role::Client => {
                 // A server that asks for less would make its clients spin, for more, blind.
@@ -152,13 +162,16 @@ impl PeerState {
         Some(self.rules.highest)
     }
 
+    /// Returns when a payload that has begun must be whole.
+    pub fn late_at(&self) -> Option<Instant> {
+        self.payload_until
+    }
+
     /// Returns when [`PeerState::handle_timeout`] is to be called next.
     pub fn timeout(&self) -> Instant {
         let silence = self.silent + self.keepalive;
-        match self.header_since {
-            Some(since) => silence.min(since + limits::HEADER_DEADLINE),
-            None => silence,
-        }
+        let header = self.header_since.map(|since| since + limits::HEADER_DEADLINE);
+        [header, self.payload_until].into_iter().flatten().fold(silence, Instant::min)
     }
 
     /// Returns the action that is due at `now`, if any.
@@ -168,6 +181,9 @@ impl PeerState {
     pub fn handle_timeout(&mut self, now: Instant) -> Result<Timeout, ProtocolError> {
         if self.header_since.is_some_and(|since| now >= since + limits::HEADER_DEADLINE) {
             return Err(ProtocolError::Trickle);
+        }
+        if self.payload_until.is_some_and(|until| now >= until) {
+            return Ok(Timeout::Slow);
         }
         if now < self.timeout() {
             return Ok(Timeout::Wait);
@@ -186,6 +202,11 @@ impl PeerState {
         }
         Ok(Timeout::Ping(u64::from(self.asked)))
     }
+}
+
+/// Returns the time that a payload of which so many bytes are missing has to become whole.
+fn payload_time(missing: usize) -> Duration {
+    limits::PAYLOAD_DEADLINE + Duration::from_secs(missing as u64 / limits::PAYLOAD_RATE)
 }
 
 impl Rules {

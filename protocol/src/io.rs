@@ -23,9 +23,11 @@ use crate::{
 };
 
 mod reader;
+mod turns;
 mod writer;
 
-pub use reader::Reader;
+pub use reader::{Holder, Reader};
+pub use turns::{Turn, Turns};
 pub use writer::Writer;
 
 /// Why a connection ended.
@@ -43,6 +45,9 @@ pub enum ConnectionError {
     /// Nothing was heard for three keepalives.
     #[error("nothing was heard for {} s", .0.as_secs_f32())]
     Gone(Duration),
+    /// A payload began and came more slowly than any link that is of use.
+    #[error("a payload came more slowly than {} bytes a second", crate::limits::PAYLOAD_RATE)]
+    Slow,
     /// The link broke.
     #[error("the link broke: {0}")]
     Io(#[from] io::Error),

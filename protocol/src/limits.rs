@@ -43,6 +43,12 @@ pub const INTEGER: u64 = (1 << 53) - 1;
 pub const CONTROL_QUEUE: usize = 8192;
 /// Time from a header's first byte to its last.
 pub const HEADER_DEADLINE: Duration = Duration::from_secs(10);
+/// Time for a payload whatever its length. A link that is silent for longer counts as gone by
+/// keepalives.
+pub const PAYLOAD_DEADLINE: Duration = Duration::from_secs(60);
+/// Bytes of a payload that must come in each second of the time that it has beside
+/// [`PAYLOAD_DEADLINE`]: 64 kbit/s.
+pub const PAYLOAD_RATE: u64 = 8 * 1024;
 /// Time for a handshake and the hello together.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 /// Silence after which a side asks for a sign of life.

@@ -8,13 +8,15 @@ use std::time::Duration;
 use rcmd_protocol::{
     connection::{Role, Timeout},
     error::ProtocolError,
+    io::{ConnectionError, split},
     limits,
 };
+use tokio::io::AsyncWriteExt as _;
 
 #[path = "support/victim.rs"]
 #[allow(dead_code)] // Each test uses a part of it.
 mod victim;
-use victim::{ID, KEEPALIVE, Victim, start};
+use victim::{HELLO, ID, KEEPALIVE, Victim, framed, start};
 
 #[test]
 fn a_header_that_trickles_is_a_fault_after_its_deadline() {
@@ -45,6 +47,38 @@ fn a_header_in_time_and_a_slow_payload_are_no_trickle() {
     victim.connection.heard(victim.now);
     assert_eq!(victim.connection.handle_timeout(victim.now), Ok(Timeout::Wait));
     assert_eq!(victim.take(payload).unwrap().len(), 1);
+}
+
+#[test]
+fn a_payload_that_trickles_ends_the_connection_by_its_length_and_is_no_fault() {
+    let mut victim = Victim::server();
+    let bytes = start(1);
+    victim.take(&bytes[..bytes.len() - 2]).unwrap();
+    let until = victim.now + limits::PAYLOAD_DEADLINE;
+    while victim.now < until {
+        victim.connection.heard(victim.now);
+        assert!(matches!(victim.connection.handle_timeout(victim.now), Ok(Timeout::Wait)));
+        victim.now += limits::HEADER_DEADLINE;
+    }
+    assert_eq!(victim.connection.late_at(), Some(until));
+    assert_eq!(victim.connection.handle_timeout(victim.now), Ok(Timeout::Slow));
+}
+
+#[test]
+fn a_payload_has_the_longer_the_larger_it_is_and_its_end_is_the_end_of_its_time() {
+    let mut victim = Victim::server();
+    let bytes = start(1);
+    let (most, last) = bytes.split_at(bytes.len() - 1);
+    victim.take(most).unwrap();
+    assert!(victim.connection.late_at().is_some());
+    assert_eq!(victim.take(last).unwrap().len(), 1);
+    assert_eq!(victim.connection.late_at(), None);
+    let promised = limits::PAYLOAD;
+    let header =
+        format!(r#"{{"type":"data","ch":1,"stream":"stdin","offset":0,"len":{promised}}}"#);
+    victim.header(&header).unwrap();
+    let longer = Duration::from_secs(promised as u64 / limits::PAYLOAD_RATE);
+    assert_eq!(victim.connection.late_at(), Some(victim.now + limits::PAYLOAD_DEADLINE + longer));
 }
 
 #[test]
@@ -83,4 +117,31 @@ fn a_server_s_keepalive_is_kept_within_reason() {
         victim.header(&hello).unwrap();
         assert_eq!(victim.connection.timeout(), victim.now + Duration::from_millis(taken));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_gives_up_a_payload_that_trickles_and_the_peer_is_not_at_fault() {
+    let (near, mut far) = tokio::io::duplex(1 << 20);
+    let (mut reader, writer, _sender) = split(near, Role::Server, KEEPALIVE);
+    tokio::spawn(writer.run());
+    far.write_all(&framed(HELLO, b"")).await.unwrap();
+    reader.next().await.unwrap();
+    let digest = "0".repeat(64);
+    let header = format!(
+        r#"{{"type":"start","ch":1,"key":"{ID}","generation":1,"digest":"{digest}","mode":"exec","argc":1,"len":1000}}"#
+    );
+    far.write_all(&framed(&header, b"")).await.unwrap();
+    let began = tokio::time::Instant::now();
+    let trickle = async {
+        for _ in 0..1000 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            far.write_all(b"x").await.unwrap();
+        }
+    };
+    let ended = tokio::select! {
+        ended = reader.next() => ended.unwrap_err(),
+        () = trickle => panic!("it was read to its end"),
+    };
+    assert!(matches!(ended, ConnectionError::Slow), "{ended}");
+    assert!(began.elapsed() < limits::PAYLOAD_DEADLINE + Duration::from_secs(2));
 }

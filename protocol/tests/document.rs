@@ -87,6 +87,14 @@ fn the_table_of_limits_is_the_code_s() {
             "time for a header, from its first byte",
             format!("{} s", limits::HEADER_DEADLINE.as_secs()),
         ),
+        (
+            "time for a payload, from its header",
+            format!(
+                "{} s, and 1 s for each {}",
+                limits::PAYLOAD_DEADLINE.as_secs(),
+                bytes(limits::PAYLOAD_RATE as usize)
+            ),
+        ),
     ];
     let rows = table("Limits");
     let said: Vec<_> = rows.iter().map(|row| (row[0], row[1].to_owned())).collect();

@@ -76,6 +76,13 @@ pub(crate) struct Entering {
     who: Arc<str>,
 }
 
+/// A command that waits for a lock; it counts among those that wait until this is dropped.
+#[derive(Debug)]
+pub(crate) struct WaitingElsewhere {
+    admission: Arc<Admission>,
+    who: Arc<str>,
+}
+
 /// A place in the queue; given up when dropped.
 #[derive(Debug)]
 pub(crate) struct QueueTicket {
@@ -190,6 +197,22 @@ impl Admission {
         has_slot.then(|| RunSlot { admission: Arc::clone(self), who: who.into() })
     }
 
+    /// Counts a command that waits for a lock among those that wait.
+    ///
+    /// # Errors
+    /// `busy` when as many wait already as may.
+    pub(crate) fn wait_elsewhere(
+        self: &Arc<Self>,
+        who: &str,
+        quota: &EffectiveQuota,
+    ) -> Result<WaitingElsewhere, WireError> {
+        let who = self.state(|state| {
+            self.check_room(state, who, quota, true)?;
+            Ok::<_, WireError>(state.queue.waits_elsewhere(who, quota.running))
+        })?;
+        Ok(WaitingElsewhere { admission: Arc::clone(self), who })
+    }
+
     /// Enters the queue.
     ///
     /// # Errors
@@ -259,6 +282,12 @@ impl Drop for RunSlot {
 impl Drop for Entering {
     fn drop(&mut self) {
         self.admission.state(|state| state.queue.has_entered(&self.who, Instant::now()));
+    }
+}
+
+impl Drop for WaitingElsewhere {
+    fn drop(&mut self) {
+        self.admission.state(|state| state.queue.waits_no_more(&self.who, Instant::now()));
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
     path::PathBuf,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use rcmd_certs::secret::Confidential;
 use tracing::level_filters::LevelFilter;
 
@@ -29,8 +29,7 @@ use crate::daemon::log::LogFormat;
     after_help = "Example: rcmd-server --dir demo",
     after_long_help = "Examples:\n  rcmd-server --dir demo\n  rcmd-server --listen 0.0.0.0:7263 --log-format json\n\n\
         SIGTERM stops it: nothing new is started, what runs has 10 s to end, then it is ended.\n\
-        A second SIGTERM skips the wait. SIGHUP reads certificates, keys, policy and limits of identities again.",
-    args_conflicts_with_subcommands = true
+        A second SIGTERM skips the wait. SIGHUP reads certificates, keys, policy and limits of identities again."
 )]
 pub struct Cli {
     /// A subcommand; without one the server runs.
@@ -39,6 +38,38 @@ pub struct Cli {
     /// Flags of a running server.
     #[command(flatten)]
     pub options: ServerOptions,
+}
+
+impl Cli {
+    /// Gives a subcommand the folder that was named before it.
+    ///
+    /// # Errors
+    /// When a flag before a subcommand means nothing to it.
+    pub fn settled(mut self) -> Result<Self, clap::Error> {
+        let Some(command) = &mut self.command else { return Ok(self) };
+        let ServerOptions { dir, listen, check_config, log_format, verbose, quiet } = &self.options;
+        let of_server = [
+            ("--listen", !listen.is_empty()),
+            ("--check-config", *check_config),
+            ("--log-format", *log_format != LogFormat::Text),
+            ("--verbose", *verbose > 0),
+            ("--quiet", *quiet),
+        ];
+        let conflict = |message: String| {
+            Self::command().error(clap::error::ErrorKind::ArgumentConflict, message)
+        };
+        if let Some((flag, _)) = of_server.into_iter().find(|(_, given)| *given) {
+            return Err(conflict(format!("{flag} is for a server that runs, and no subcommand's")));
+        }
+        if let Some(before) = dir {
+            match command.dir() {
+                Some(own @ None) => *own = Some(before.clone()),
+                Some(Some(_)) => return Err(conflict("--dir was given twice".to_owned())),
+                None => return Err(conflict("this subcommand takes no --dir".to_owned())),
+            }
+        }
+        Ok(self)
+    }
 }
 
 /// Flags of a running server.
@@ -102,6 +133,21 @@ pub enum ServerCommand {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
+}
+
+impl ServerCommand {
+    /// Returns where its folder stands, if it has one.
+    fn dir(&mut self) -> Option<&mut Option<PathBuf>> {
+        match self {
+            Self::Policy(PolicyCommand::Check(options)) => Some(&mut options.dir),
+            Self::Policy(PolicyCommand::Explain(options)) => Some(&mut options.dir),
+            Self::Policy(PolicyCommand::Init { dir }) => Some(dir),
+            Self::Enroll(options) => Some(&mut options.dir),
+            Self::Status(options) => Some(&mut options.dir),
+            Self::Audit(command) => Some(command.dir()),
+            Self::Completions { .. } | Self::Man { .. } => None,
+        }
+    }
 }
 
 /// Flags of `rcmd-server enroll`.
@@ -203,13 +249,25 @@ pub struct ExplainOptions {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn the_flags_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_folder_may_stand_before_a_subcommand_and_other_flags_may_not() {
+        let settled = |words: &str| Cli::try_parse_from(words.split(' ')).unwrap().settled();
+        for words in ["status", "policy check", "policy init", "audit show", "audit verify"] {
+            let mut cli = settled(&format!("rcmd-server --dir x {words}")).unwrap();
+            assert_eq!(cli.command.as_mut().unwrap().dir(), Some(&mut Some("x".into())), "{words}");
+        }
+        let refused = |words: &str| settled(words).unwrap_err().to_string();
+        assert!(refused("rcmd-server --listen 0.0.0.0:1 status").contains("--listen is for"));
+        assert!(refused("rcmd-server -q status").contains("--quiet is for"));
+        assert!(refused("rcmd-server --dir x status --dir y").contains("given twice"));
+        assert!(refused("rcmd-server --dir x man").contains("takes no --dir"));
     }
 
     #[test]

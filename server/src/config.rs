@@ -204,6 +204,14 @@ impl ConfigFile {
         let refuse = |name, value: String, remedy| {
             Err(ConfigError::Value { path: path.to_owned(), name, value, remedy })
         };
+        if self.listen.is_empty() {
+            let remedy = "write the addresses, as in [\"0.0.0.0:7263\"], or leave it away for 127.0.0.1:7263";
+            return refuse("listen", "[]".to_owned(), remedy);
+        }
+        if let Some(folder) = self.path.split(':').find(|folder| !folder.starts_with('/')) {
+            let remedy = "write folders from the root, with \":\" between them, or leave path away";
+            return refuse("a folder of path", format!("{folder:?}"), remedy);
+        }
         let names = self.host.name.iter().map(|name| ("host.name", name));
         let labels = self.host.labels.iter().map(|label| ("host.labels", label));
         if let Some((name, value)) =
@@ -365,5 +373,36 @@ mod tests {
         assert!(error("[host]\nlabels = [\"a b\"]").contains("host.labels is \"a b\"; use A-Z"));
         assert!(error("[policy]\non_reload = \"stop\"").starts_with(":2:13: unknown variant"));
         assert!(error("listen = [\"nowhere\"]").starts_with(":1:"));
+    }
+
+    #[test]
+    fn settings_of_nothing_are_refused_with_what_to_write() {
+        assert!(error("listen = []").contains("listen is []; write the addresses, as in"));
+        for path in ["", ":/bin", "/bin:", "bin", "/bin:./x"] {
+            let said = error(&format!("path = \"{path}\""));
+            assert!(
+                said.contains("a folder of path is ") && said.contains("from the root"),
+                "{said}"
+            );
+        }
+        for (text, says) in [
+            ("grace = \"\"", "is no span of time"),
+            ("spawn = \"\"", "unknown variant"),
+            ("[host]\nname = \"\"", "host.name is \"\"; use A-Z"),
+            ("[host]\nlabels = [\"\"]", "host.labels is \"\"; use A-Z"),
+            ("[policy]\non_reload = \"\"", "unknown variant"),
+            ("[limits]\nstarts = \"\"", "is no rate"),
+            ("[limits]\nlock_wait = \"\"", "is no span of time"),
+            ("[limits]\nconnections = 0", "at least 1 is needed"),
+            ("[limits.peer]\nkeys = 0", "at least 1 is needed"),
+            ("[limits.user.'']\nrunning = 1", "cannot be the name of a user"),
+            ("[limits.tree]\nmemory = \"\"", "is no size"),
+            ("[audit]\nrotate_size = \"\"", "is no size"),
+            ("[audit]\njournald = \"\"", "write true, or the path of a socket"),
+            ("[audit]\nmask = [\"\"]", "masks everything or nothing"),
+        ] {
+            let said = error(text);
+            assert!(said.contains(says), "{text}: {said}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use rcmd_server::{
 const NOT_STARTED: u8 = 125;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse().and_then(Cli::settled) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
             let Complaint { message, hint } = complaint(&error.render().to_string());

@@ -14,7 +14,7 @@ pub(crate) mod dry_run;
 mod refusal;
 pub(crate) mod start;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use rcmd_protocol::{
     outcome::{ErrorKind, WireError},
@@ -28,6 +28,7 @@ use crate::{
     policy::{self, PolicySlice},
     process::{Account, SpawnError},
     state::ServerState,
+    trust::Peer,
 };
 
 /// What came of a frame that asks for a command.
@@ -42,17 +43,17 @@ pub(crate) enum Answer {
 }
 
 /// Counts what is kept of a request of this size until it runs.
-fn hold(state: &ServerState, size: usize) -> Result<Share, WireError> {
-    let budget = &state.jobs.budget;
+fn hold(state: &ServerState, peer: &Peer, size: usize) -> Result<Share, WireError> {
+    let budget = state.jobs.budget.of(peer.user());
     if size > REQUEST_ALWAYS && !budget.has_room() {
         return Err(WireError::new(
             ErrorKind::Busy,
-            "the server holds as much as it may for its clients",
+            "the server holds as much as it may for this identity",
         )
         .hint("Nothing ran; try again when commands that wait have started.")
         .retry_after_ms(1000));
     }
-    let mut share = Share::new(Arc::clone(budget));
+    let mut share = Share::new(budget);
     // Once to be run, and once to be judged again when the rules change meanwhile.
     share.set(size.saturating_mul(2));
     Ok(share)

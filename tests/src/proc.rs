@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::WaitOptions;
@@ -201,6 +202,17 @@ pub fn peak_kib(pid: u32) -> Option<u64> {
 /// Starts the measurement of [`peak_kib`] anew. False where the kernel does not let us.
 pub fn forget_peak(pid: u32) -> bool {
     fs::write(format!("/proc/{pid}/clear_refs"), "5").is_ok()
+}
+
+/// The time that the threads of a process have had on processors.
+#[must_use]
+pub fn processor_time(pid: u32) -> Option<Duration> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let of = |thread: fs::DirEntry| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_ascii_whitespace().next()?.parse::<u64>().ok()
+    };
+    Some(Duration::from_nanos(threads.filter_map(|thread| of(thread.ok()?)).sum()))
 }
 
 /// Sends a signal, quietly when the process is gone.

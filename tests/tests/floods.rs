@@ -2,7 +2,8 @@
 //! stays bounded, and the honest peer beside it is served.
 
 use rcmd_tests::attack::AttackHarness;
-use rcmd_tests::raw::{Start, frame};
+use rcmd_tests::pki::{Authority, Leaf};
+use rcmd_tests::raw::{Dial, Start, frame, hello};
 use serde_json::json;
 
 /// One identity may have all that the host has.
@@ -51,6 +52,41 @@ fn a_flood_of_frames_that_are_answered_one_by_one_is_cut_off() {
     attacker.peer.expect_closed();
     attacker.expect_killed();
     harness.finish("attaches", 16 * 1024);
+}
+
+#[test]
+fn a_flood_of_starts_that_make_no_request_is_read_no_faster_than_it_is_written_down() {
+    let mut harness = AttackHarness::new(&[]);
+    let mut attacker = harness.attacker();
+    // The name of a user that is empty: refused, recorded, and no job.
+    let start = |n: u64| Start::exec(n + 2, &["true"]).user("").frame();
+    assert!(harness.flood(&mut attacker.peer, 1_000, start));
+    harness.honest.beat();
+    attacker.peer.send(&frame(&json!({"type": "cancel", "ch": 1}), &[])).unwrap();
+    drop(attacker.peer);
+    harness.finish("starts without a request", 16 * 1024);
+}
+
+#[test]
+fn a_flood_of_attaches_that_are_denied_is_read_no_faster_than_it_is_written_down() {
+    let mut harness = AttackHarness::new(&[]);
+    let folder = harness.world.scratch("eve");
+    let leaf = Leaf::client_uris(&["rcmd://user/eve"]);
+    Authority::of(harness.world.dir()).issue(&leaf).write(&folder);
+    let mut peer = Dial::to(&harness.world).identity(folder).connect().unwrap();
+    peer.send(&hello()).unwrap();
+    peer.expect_frame("hello");
+    let attach = |n: u64| {
+        let header = json!({
+            "type": "attach", "ch": n + 1, "key": format!("{n:032x}"), "generation": 1,
+            "digest": "0".repeat(64), "stdout": 0, "stderr": 0,
+        });
+        frame(&header, &[])
+    };
+    assert!(harness.flood(&mut peer, 1_000, attach));
+    harness.honest.beat();
+    drop(peer);
+    harness.finish("denied attaches", 16 * 1024);
 }
 
 #[test]

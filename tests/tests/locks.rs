@@ -56,7 +56,7 @@ fn the_server_says_that_it_knows_locks() {
 }
 
 #[test]
-fn the_next_holder_is_who_has_waited_longest_over_all_identities() {
+fn turns_for_a_lock_go_round_and_are_in_order_within_an_identity() {
     let world = World::start();
     let before = world.settled_snapshot();
     let ledger = world.scratch("ledger");
@@ -72,10 +72,11 @@ fn the_next_holder_is_who_has_waited_longest_over_all_identities() {
         peer.send(&start(ch, name)).unwrap();
         assert_eq!(peer.expect_frame("queued").0["position"], position);
     };
-    wait(&mut bob, 1, "first", 0);
-    wait(&mut admin, 1, "second", 1);
-    wait(&mut bob, 2, "third", 2);
-    wait(&mut admin, 2, "fourth", 3);
+    wait(&mut bob, 1, "bob 1", 0);
+    wait(&mut bob, 2, "bob 2", 1);
+    wait(&mut bob, 3, "bob 3", 2);
+    wait(&mut admin, 1, "admin 1", 1);
+    wait(&mut admin, 2, "admin 2", 3);
     // Who leaves the queue is passed over; another lock is nobody's business.
     bob.send(&cancel(2)).unwrap();
     assert_eq!(bob.expect_frame("exit").0["outcome"], "not_started");
@@ -83,8 +84,9 @@ fn the_next_holder_is_who_has_waited_longest_over_all_identities() {
     assert_eq!(admin.run(&other).unwrap().exit["code"], 0);
     holder.send(&cancel(1)).unwrap();
     assert_eq!(bob.finish(1).unwrap().exit["code"], 0);
+    assert_eq!(bob.finish(3).unwrap().exit["code"], 0);
     assert_eq!(admin.finish(2).unwrap().exit["code"], 0);
-    assert_eq!(fs::read_to_string(&ledger).unwrap(), "first\nsecond\nfourth\n");
+    assert_eq!(fs::read_to_string(&ledger).unwrap(), "bob 1\nadmin 1\nbob 3\nadmin 2\n");
     assert_eq!(marks(&world), [] as [PathBuf; 0]);
     drop((holder, bob, admin));
     world.assert_settles_to(&before);

@@ -1,15 +1,14 @@
 //! The reading half: bytes from the socket to frames.
 
-use std::io;
+use std::{io, time::Duration};
 
 use bytes::{BufMut as _, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
-    task::yield_now,
     time::{Instant, sleep_until},
 };
 
-use super::{ConnectionError, Sender, now};
+use super::{ConnectionError, Sender, Turn, Turns, now};
 use crate::{
     compression::Expander,
     connection::{PeerState, Role, Timeout},
@@ -29,10 +28,22 @@ const READ_LEAST: usize = 16 * 1024;
 /// be moved to another block.
 const READ_EXACTLY: usize = 1024;
 
+/// Time after which a reader that may hold no more asks again.
+const HOLD_AGAIN: Duration = Duration::from_secs(1);
+
+/// Counts what a reader holds of payloads that are not whole yet.
+pub trait Holder: std::fmt::Debug + Send {
+    /// Sets the bytes that are or will be held. Returns false, and leaves what was, when they are more than may
+    /// be.
+    fn hold(&mut self, bytes: usize) -> bool;
+}
+
 /// Reads a connection.
 #[derive(Debug)]
 pub struct Reader<R> {
     stream: R,
+    turn: Turn,
+    holder: Option<Box<dyn Holder>>,
     connection: PeerState,
     buffer: BytesMut,
     blocks: BufferPool,
@@ -47,6 +58,8 @@ impl<R> Reader<R> {
     pub(super) fn new(stream: R, connection: PeerState, sender: Sender) -> Self {
         Self {
             stream,
+            turn: Turn::default(),
+            holder: None,
             connection,
             buffer: BytesMut::new(),
             blocks: BufferPool::new(READ_BUSY),
@@ -69,9 +82,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// What was read stays in the buffer, so that a call that is dropped loses nothing.
     pub async fn next(&mut self) -> Result<Frame, ConnectionError> {
         loop {
+            self.turn.work().await;
             let frame = match self.connection.decode(&mut self.buffer, now()) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => {
+                    self.hold().await?;
                     self.fill().await?;
                     continue;
                 }
@@ -90,6 +105,21 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// Lets the peer compress what it says. A client does the same from then on.
     pub fn allow_compression(&mut self) {
         self.connection.allow_compression();
+    }
+
+    /// Shares a turn with other readers, so that all of them together work no more than one does.
+    pub fn share(&mut self, turns: Turns) {
+        self.turn.share(turns);
+    }
+
+    /// Returns its part in the turn, to be passed on when what came makes its owner wait.
+    pub fn turn(&self) -> Turn {
+        self.turn.clone()
+    }
+
+    /// Has what is held of payloads that are not whole counted.
+    pub fn count_held(&mut self, holder: impl Holder + 'static) {
+        self.holder = Some(Box::new(holder));
     }
 
     /// Returns the number for the next channel of a client; `None` when all are used up.
@@ -142,6 +172,24 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(())
     }
 
+    /// Counts a payload that is not whole, and waits as long as it is more than may be held. All of it counts
+    /// from its beginning: if each counted as it came, many might wait for each other with a part each.
+    async fn hold(&mut self) -> Result<(), ConnectionError> {
+        let Some(holder) = &mut self.holder else { return Ok(()) };
+        let missing = self.connection.missing(&self.buffer);
+        let held = if missing > 0 { self.buffer.len() + missing } else { 0 };
+        while !holder.hold(held) {
+            self.turn.pass();
+            let again = Instant::now() + HOLD_AGAIN;
+            let late = self.connection.late_at().map_or(again, Instant::from);
+            sleep_until(again.min(late)).await;
+            if Instant::now() >= late {
+                return Err(ConnectionError::Slow);
+            }
+        }
+        Ok(())
+    }
+
     async fn fill(&mut self) -> Result<(), ConnectionError> {
         let room = self.make_room();
         let amid = self.connection.missing(&self.buffer) > 0;
@@ -151,19 +199,19 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                     Ok(0) => {}
                     Ok(count) => {
                         self.busy = count == room;
-                        if self.busy {
-                            // A few bytes can become so many that nobody else would run for long.
-                            yield_now().await;
-                        }
                         return Ok(());
                     }
                     Err(fault) => return Err(self.fault(fault)),
                 }
             }
             let timeout = self.connection.timeout();
+            self.turn.stop_counting();
+            let turn = self.turn.clone();
+            let received =
+                turn.until(receive(&mut self.stream, &mut self.expander, &mut self.buffer, room));
             let read = tokio::select! {
                 biased;
-                read = receive(&mut self.stream, &mut self.expander, &mut self.buffer, room) => read,
+                read = received => read,
                 () = sleep_until(timeout.into()) => {
                     self.expired()?;
                     continue;
@@ -177,6 +225,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 Ok(count) => count,
                 Err(error) => return Err(ConnectionError::Io(error)),
             };
+            self.turn.count_again();
             self.connection.heard(now());
             if self.expander.is_none() {
                 // The few bytes that end a payload say nothing of what is to come.
@@ -194,6 +243,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 Ok(())
             }
             Ok(Timeout::Gone) => Err(ConnectionError::Gone(self.began.elapsed())),
+            Ok(Timeout::Slow) => Err(ConnectionError::Slow),
             Err(fault) => Err(self.fault(fault)),
         }
     }

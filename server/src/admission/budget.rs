@@ -1,10 +1,22 @@
-//! The memory that the server holds for all clients together.
+//! The memory that the server holds for its clients, and each identity's part of it.
+//!
+//! An identity may hold as much as is left free: alone half of it, beside another a third, and so on.
+//! However many hold what they may, there is something left for the next one.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
-use crate::config::limits::HELD_ALWAYS;
+use rcmd_protocol::io::Holder;
 
-/// One stream may hold this fraction of what is free: its full credit while 64 MiB are.
+use crate::config::limits::{HELD_ALWAYS, READING_ALWAYS, READING_PART};
+
+/// One stream may hold this fraction of what its identity may still take: its full credit while that
+/// is 64 MiB.
 const STREAMS: usize = 64;
 
 /// Counts the bytes held for clients against a total.
@@ -12,49 +24,109 @@ const STREAMS: usize = 64;
 pub(crate) struct Budget {
     limit: usize,
     held: AtomicUsize,
+    reading: AtomicUsize,
+    of: Mutex<HashMap<String, Weak<IdentityBudget>>>,
 }
 
-/// One stream's share of the budget; released when dropped.
+/// What is held for one identity, and what it may hold.
+#[derive(Debug)]
+pub(crate) struct IdentityBudget {
+    budget: Arc<Budget>,
+    user: String,
+    held: AtomicUsize,
+    reading: AtomicUsize,
+}
+
+/// One stream's or request's share of the budget; released when dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
-    budget: std::sync::Arc<Budget>,
+    of: Arc<IdentityBudget>,
     held: usize,
+}
+
+/// The share of a payload that has come in part; released when dropped.
+#[derive(Debug)]
+pub(crate) struct ReadingShare {
+    share: Share,
 }
 
 impl Budget {
     /// Makes a budget of `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, held: AtomicUsize::new(0) }
+        Self {
+            limit,
+            held: AtomicUsize::new(0),
+            reading: AtomicUsize::new(0),
+            of: Mutex::default(),
+        }
+    }
+
+    /// Returns the part of an identity.
+    pub(crate) fn of(self: &Arc<Self>, user: &str) -> Arc<IdentityBudget> {
+        let mut all = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of) = all.get(user).and_then(Weak::upgrade) {
+            return of;
+        }
+        let of = Arc::new(IdentityBudget {
+            budget: Arc::clone(self),
+            user: user.to_owned(),
+            held: AtomicUsize::new(0),
+            reading: AtomicUsize::new(0),
+        });
+        all.insert(user.to_owned(), Arc::downgrade(&of));
+        of
     }
 
     fn free(&self) -> usize {
         self.limit.saturating_sub(self.held.load(Ordering::Relaxed))
     }
+}
+
+impl IdentityBudget {
+    /// Returns how much more the identity may hold: what is left free, less what it has.
+    fn room(&self) -> usize {
+        self.budget.free().saturating_sub(self.held.load(Ordering::Relaxed))
+    }
 
     /// Returns whether there is room for more.
     pub(crate) fn has_room(&self) -> bool {
-        self.free() > 0
+        self.room() > 0
     }
 
-    /// Returns the bytes that one stream may hold now: equal for all streams, and less the more
-    /// they hold together.
+    /// Returns the bytes that one stream may hold now: equal for all streams of the identity, and less
+    /// the more they hold together.
     pub(crate) fn each(&self) -> u64 {
-        HELD_ALWAYS.max((self.free() / STREAMS) as u64)
+        HELD_ALWAYS.max((self.room() / STREAMS) as u64)
+    }
+
+    /// Returns whether payloads that are not whole may hold so many bytes together.
+    fn may_read(&self, wanted: usize) -> bool {
+        let most = self.budget.limit / READING_PART;
+        let free = most.saturating_sub(self.budget.reading.load(Ordering::Relaxed));
+        wanted <= free.max(READING_ALWAYS)
+    }
+}
+
+impl Drop for IdentityBudget {
+    fn drop(&mut self) {
+        let mut all = self.budget.of.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another may have taken its place already.
+        if all.get(&self.user).is_some_and(|of| of.strong_count() == 0) {
+            all.remove(&self.user);
+        }
     }
 }
 
 impl Share {
     /// Makes an empty share.
-    pub(crate) fn new(budget: std::sync::Arc<Budget>) -> Self {
-        Self { budget, held: 0 }
+    pub(crate) fn new(of: Arc<IdentityBudget>) -> Self {
+        Self { of, held: 0 }
     }
 
-    /// Sets the bytes that the stream holds now.
+    /// Sets the bytes that are held now.
     pub(crate) fn set(&mut self, held: usize) {
-        if held >= self.held {
-            self.budget.held.fetch_add(held - self.held, Ordering::Relaxed);
-        } else {
-            self.budget.held.fetch_sub(self.held - held, Ordering::Relaxed);
+        for counter in [&self.of.budget.held, &self.of.held] {
+            change(counter, self.held, held);
         }
         self.held = held;
     }
@@ -66,35 +138,127 @@ impl Drop for Share {
     }
 }
 
+impl ReadingShare {
+    /// Makes an empty share.
+    pub(crate) fn new(of: Arc<IdentityBudget>) -> Self {
+        Self { share: Share::new(of) }
+    }
+
+    fn set(&mut self, held: usize) {
+        let of = &self.share.of;
+        for counter in [&of.budget.reading, &of.reading] {
+            change(counter, self.share.held, held);
+        }
+        self.share.set(held);
+    }
+}
+
+impl Holder for ReadingShare {
+    fn hold(&mut self, bytes: usize) -> bool {
+        let had = self.share.held;
+        let of = &self.share.of;
+        if bytes > had && !of.may_read(of.reading.load(Ordering::Relaxed) + bytes - had) {
+            return false;
+        }
+        if bytes != had {
+            self.set(bytes);
+        }
+        true
+    }
+}
+
+impl Drop for ReadingShare {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+fn change(counter: &AtomicUsize, from: usize, to: usize) {
+    if to >= from {
+        counter.fetch_add(to - from, Ordering::Relaxed);
+    } else {
+        counter.fetch_sub(from - to, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
+
+    fn budget(limit: usize) -> Arc<Budget> {
+        Arc::new(Budget::new(limit))
+    }
+
+    fn holding(budget: &Arc<Budget>, user: &str, bytes: usize) -> Share {
+        let mut share = Share::new(budget.of(user));
+        share.set(bytes);
+        share
+    }
 
     #[test]
     fn shares_add_up_and_are_given_back() {
-        let budget = Arc::new(Budget::new(10));
-        let mut one = Share::new(Arc::clone(&budget));
-        let mut two = Share::new(Arc::clone(&budget));
-        one.set(6);
-        two.set(3);
-        assert!(budget.has_room());
+        let budget = budget(20);
+        let of = budget.of("a");
+        let one = holding(&budget, "a", 6);
+        let mut two = holding(&budget, "a", 3);
+        assert!(of.has_room());
         two.set(4);
-        assert!(!budget.has_room());
+        assert!(!of.has_room());
         drop(one);
-        assert!(budget.has_room());
+        assert!(of.has_room());
         assert_eq!(budget.held.load(Ordering::Relaxed), 4);
     }
 
     #[test]
-    fn what_one_may_hold_shrinks_with_what_is_free_and_never_below_what_it_always_may() {
-        let budget = Arc::new(Budget::new(STREAMS << 20));
-        assert_eq!(budget.each(), 1 << 20);
-        let mut others = Share::new(Arc::clone(&budget));
-        others.set(STREAMS << 19);
-        assert_eq!(budget.each(), 1 << 19);
-        others.set(STREAMS << 20);
-        assert_eq!(budget.each(), HELD_ALWAYS);
+    fn whatever_others_hold_there_is_room_for_one_more() {
+        let budget = budget(1 << 20);
+        let mut held = Vec::new();
+        for user in 0..10 {
+            let of = budget.of(&user.to_string());
+            assert!(of.has_room(), "after {user}");
+            while of.has_room() {
+                held.push(holding(&budget, &user.to_string(), 1));
+            }
+        }
+        assert!(budget.of("last").has_room());
+    }
+
+    #[test]
+    fn what_a_stream_may_hold_shrinks_with_what_is_free_but_never_to_nothing() {
+        let budget = budget(STREAMS << 20);
+        let [one, two] = ["one", "two"].map(|user| budget.of(user));
+        assert_eq!(one.each(), 1 << 20);
+        let mut own = holding(&budget, "one", STREAMS << 18);
+        assert_eq!(one.each(), 1 << 19);
+        assert_eq!(two.each(), 3 << 18);
+        own.set(STREAMS << 19);
+        assert_eq!((one.each(), two.each()), (HELD_ALWAYS, 1 << 19));
+        own.set(STREAMS << 20);
+        assert_eq!(two.each(), HELD_ALWAYS);
+    }
+
+    #[test]
+    fn payloads_in_part_have_a_bound_of_their_own_and_count_in_the_whole() {
+        let budget = budget(READING_PART * (8 << 20));
+        let mut shares: Vec<_> = (0..16).map(|_| ReadingShare::new(budget.of("a"))).collect();
+        let granted =
+            shares.iter_mut().filter_map(|share| share.hold(1 << 20).then_some(())).count();
+        assert_eq!(granted, 4, "half of what there is for all");
+        assert_eq!(budget.held.load(Ordering::Relaxed), 4 << 20);
+        let mut other = ReadingShare::new(budget.of("b"));
+        assert!(other.hold(1 << 20) && !other.hold(4 << 20));
+        assert!(other.hold(1 << 19), "less is always granted");
+        drop((shares, other));
+        assert_eq!(budget.held.load(Ordering::Relaxed), 0);
+        assert_eq!(budget.reading.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn an_identity_that_holds_nothing_any_more_is_forgotten() {
+        let budget = budget(1);
+        for user in 0..100 {
+            drop(holding(&budget, &user.to_string(), 1));
+        }
+        assert!(budget.of.lock().unwrap().is_empty());
     }
 }

@@ -11,9 +11,10 @@
 //! when the server is killed: see `locks/lock_file.rs`.
 
 mod lock_file;
+mod lock_queue;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -33,14 +34,12 @@ use tracing::warn;
 
 use crate::process::Processes;
 use lock_file::{LockFile, Probe};
+use lock_queue::LockQueue;
 
 /// Time for the processes of a job whose server was killed to die.
 const REMAINS: Duration = Duration::from_secs(5);
 /// Time between two looks at a lock that another server holds, which does not announce its release.
 const ELSEWHERE: Duration = Duration::from_millis(100);
-/// Longest time in the queue.
-const LONGEST: Duration = Duration::from_secs(366 * 86_400);
-
 /// The locks of a server.
 #[derive(Debug)]
 pub(crate) struct Locks {
@@ -53,7 +52,7 @@ pub(crate) struct Locks {
 struct Held {
     holder: Holder,
     since: Instant,
-    queue: VecDeque<Queued>,
+    queue: LockQueue<Queued>,
 }
 
 #[derive(Debug)]
@@ -77,6 +76,8 @@ pub(crate) struct LockWaiter {
     holder: Holder,
     position: usize,
     until: Instant,
+    /// The longest time that the server lets it wait, if it wanted to wait for longer.
+    cut_to: Option<Duration>,
     turn: oneshot::Receiver<LockTurn>,
 }
 
@@ -105,7 +106,7 @@ impl Locks {
         act(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Enters the queue for a lock.
+    /// Enters the queue for a lock, in which nobody waits for longer than `longest`.
     ///
     /// # Errors
     /// `busy` when it is held and the start does not want to wait.
@@ -114,31 +115,31 @@ impl Locks {
         lock: &Lock,
         who: &Identity,
         job: &JobId,
+        longest: Duration,
     ) -> Result<LockWaiter, WireError> {
         let (grant, turn) = oneshot::channel();
         let holder = Holder { who: who.clone(), job: job.clone() };
         let position = self.held(|held| match held.get_mut(&lock.name) {
             Some(held) if lock.wait_ms == 0 => Err(held.busy(&lock.name, who)),
-            Some(held) => {
-                held.queue.push_back(Queued { holder: holder.clone(), grant });
-                Ok(held.queue.len() - 1)
-            }
+            Some(held) => Ok(held.queue.push(who.user(), Queued { holder: holder.clone(), grant })),
             None => {
                 let (holder, since) = (holder.clone(), Instant::now());
-                held.insert(lock.name.clone(), Held { holder, since, queue: VecDeque::new() });
+                held.insert(lock.name.clone(), Held { holder, since, queue: LockQueue::default() });
                 // The receiver is still here, so this can't fail.
                 let _ = grant.send(LockTurn { locks: Arc::clone(self), name: lock.name.clone() });
                 Ok(0)
             }
         })?;
-        let wait = Duration::from_millis(lock.wait_ms).min(LONGEST);
-        let (locks, name, until) = (Arc::clone(self), lock.name.clone(), Instant::now() + wait);
-        Ok(LockWaiter { locks, name, holder, position, until, turn })
+        let wanted = Duration::from_millis(lock.wait_ms);
+        let (until, cut_to) =
+            (Instant::now() + wanted.min(longest), (wanted > longest).then_some(longest));
+        let (locks, name) = (Arc::clone(self), lock.name.clone());
+        Ok(LockWaiter { locks, name, holder, position, until, cut_to, turn })
     }
 }
 
 impl LockWaiter {
-    /// Returns how many jobs waited before this one when it entered the queue.
+    /// Returns how many jobs were to have the lock before this one when it entered the queue.
     pub(crate) fn position(&self) -> usize {
         self.position
     }
@@ -156,8 +157,8 @@ impl LockWaiter {
     pub(crate) async fn acquire(mut self) -> Result<LockGuard, WireError> {
         let Ok(Ok(turn)) = timeout_at(self.until, &mut self.turn).await else {
             return Err(self.locks.held(|held| match held.get(&self.name) {
-                Some(held) => held.busy(&self.name, &self.holder.who),
-                None => busy(&self.name, "was not free in time"),
+                Some(held) => self.explain(held.busy(&self.name, &self.holder.who)),
+                None => self.explain(busy(&self.name, "was not free in time")),
             }));
         };
         let file = self.take_file().await?;
@@ -194,6 +195,15 @@ impl LockWaiter {
         Ok(file)
     }
 
+    /// Says so when it was not for the client's wish that it waited no longer.
+    fn explain(&self, failure: WireError) -> WireError {
+        let Some(longest) = self.cut_to else { return failure };
+        let longest = humantime::format_duration(longest);
+        failure.hint(format!(
+            "Nothing ran; no command waits for a lock longer than {longest} here: `lock_wait` in server.toml."
+        ))
+    }
+
     fn failed(&self, error: &std::io::Error) -> WireError {
         let folder = shown(&self.locks.folder);
         let message = format!("the lock {} can't be marked in {folder}: {error}", self.name);
@@ -208,7 +218,8 @@ impl Drop for LockWaiter {
         // dropped.
         self.locks.held(|held| {
             if let Some(held) = held.get_mut(&self.name) {
-                held.queue.retain(|queued| queued.holder.job != self.holder.job);
+                let own = |queued: &Queued| queued.holder.job == self.holder.job;
+                held.queue.retain(self.holder.who.user(), |queued| !own(queued));
             }
         });
     }
@@ -227,7 +238,7 @@ impl Drop for LockTurn {
     fn drop(&mut self) {
         let next = self.locks.held(|held| {
             let queued = held.get_mut(&self.name).and_then(|held| {
-                let Queued { holder, grant } = held.queue.pop_front()?;
+                let Queued { holder, grant } = held.queue.pop()?;
                 (held.holder, held.since) = (holder, Instant::now());
                 Some(grant)
             });

@@ -22,6 +22,8 @@ pub(super) struct FairQueue<T> {
     limit: usize,
     running: usize,
     waiting: usize,
+    /// Commands that wait for something else before they enter.
+    waiting_elsewhere: usize,
     /// Commands that were let in and neither run nor wait yet.
     entering: usize,
     lanes: HashMap<Arc<str>, Lane<T>>,
@@ -37,6 +39,7 @@ pub(super) struct FairQueue<T> {
 pub(super) struct Lane<T> {
     running: usize,
     entering: usize,
+    waiting_elsewhere: usize,
     limit: usize,
     queue: VecDeque<(u64, T)>,
     in_ring: bool,
@@ -56,6 +59,7 @@ impl<T> Lane<T> {
         Self {
             running: 0,
             entering: 0,
+            waiting_elsewhere: 0,
             limit: 0,
             queue: VecDeque::new(),
             in_ring: false,
@@ -77,12 +81,13 @@ impl<T> Lane<T> {
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.waiting_elsewhere
     }
 
     fn is_idle(&self, now: Instant) -> bool {
         self.running == 0
             && self.entering == 0
+            && self.waiting_elsewhere == 0
             && self.queue.is_empty()
             && self.starts.is_full(now)
             && self.sent.is_full(now)
@@ -99,6 +104,7 @@ impl<T> FairQueue<T> {
             limit,
             running: 0,
             waiting: 0,
+            waiting_elsewhere: 0,
             entering: 0,
             lanes: HashMap::new(),
             ring: VecDeque::new(),
@@ -113,7 +119,7 @@ impl<T> FairQueue<T> {
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.waiting
+        self.waiting + self.waiting_elsewhere
     }
 
     /// Returns the number of commands that were let in and have neither slot nor place yet.
@@ -134,6 +140,24 @@ impl<T> FairQueue<T> {
         self.entering -= 1;
         let Some(lane) = self.lanes.get_mut(who) else { return };
         lane.entering -= 1;
+        if lane.is_idle(now) {
+            self.lanes.remove(who);
+        }
+    }
+
+    /// Counts a command that waits for something else among those that wait, until
+    /// [`FairQueue::waits_no_more`]. Returns the identity's name.
+    pub(super) fn waits_elsewhere(&mut self, who: &str, limit: usize) -> Arc<str> {
+        self.lane(who, limit).waiting_elsewhere += 1;
+        self.waiting_elsewhere += 1;
+        self.lanes.get_key_value(who).map_or_else(|| who.into(), |(name, _)| Arc::clone(name))
+    }
+
+    /// Ends what [`FairQueue::waits_elsewhere`] began.
+    pub(super) fn waits_no_more(&mut self, who: &str, now: Instant) {
+        self.waiting_elsewhere -= 1;
+        let Some(lane) = self.lanes.get_mut(who) else { return };
+        lane.waiting_elsewhere -= 1;
         if lane.is_idle(now) {
             self.lanes.remove(who);
         }

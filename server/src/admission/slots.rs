@@ -1,11 +1,15 @@
-//! Limits on the number of connections: of the host, and of each identity.
+//! Limits on the number of connections, of the host and of each identity, and the turn to be read that
+//! those of an identity share.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use rcmd_protocol::outcome::{ErrorKind, WireError};
+use rcmd_protocol::{
+    io::Turns,
+    outcome::{ErrorKind, WireError},
+};
 
 /// Milliseconds after which a peer that found no slot may try again.
 const RETRY_AFTER_MS: u64 = 1000;
@@ -20,7 +24,13 @@ pub(crate) struct ConnectionSlots {
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
-    of: HashMap<String, usize>,
+    of: HashMap<String, OfUser>,
+}
+
+#[derive(Debug, Default)]
+struct OfUser {
+    count: usize,
+    turns: Turns,
 }
 
 /// A connection's slot; released when dropped.
@@ -28,6 +38,7 @@ struct Taken {
 pub(crate) struct ConnectionSlot {
     slots: Arc<ConnectionSlots>,
     user: String,
+    turns: Turns,
 }
 
 impl ConnectionSlots {
@@ -50,7 +61,7 @@ impl ConnectionSlots {
         limit: usize,
     ) -> Result<ConnectionSlot, WireError> {
         self.taken(|taken| {
-            let of_user = taken.of.get(user).copied().unwrap_or_default();
+            let of_user = taken.of.get(user).map_or(0, |of_user| of_user.count);
             if of_user >= limit {
                 return Err(full(&format!("this identity has {limit} connections already")));
             }
@@ -58,9 +69,18 @@ impl ConnectionSlots {
                 return Err(full(&format!("the host has {} connections already", self.limit)));
             }
             taken.all += 1;
-            taken.of.insert(user.to_owned(), of_user + 1);
-            Ok(ConnectionSlot { slots: Arc::clone(self), user: user.to_owned() })
+            let of_user = taken.of.entry(user.to_owned()).or_default();
+            of_user.count += 1;
+            let turns = of_user.turns.clone();
+            Ok(ConnectionSlot { slots: Arc::clone(self), user: user.to_owned(), turns })
         })
+    }
+}
+
+impl ConnectionSlot {
+    /// Returns the turn to be read that all connections of the identity share.
+    pub(crate) fn turns(&self) -> Turns {
+        self.turns.clone()
     }
 }
 
@@ -68,9 +88,9 @@ impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.slots.taken(|taken| {
             taken.all -= 1;
-            if let Some(count) = taken.of.get_mut(&self.user) {
-                *count -= 1;
-                if *count == 0 {
+            if let Some(of_user) = taken.of.get_mut(&self.user) {
+                of_user.count -= 1;
+                if of_user.count == 0 {
                     taken.of.remove(&self.user);
                 }
             }

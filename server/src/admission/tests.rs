@@ -139,3 +139,21 @@ fn one_identity_s_full_queue_is_not_another_s() {
     let _slot = admission.try_slot("b", &of).unwrap();
     assert!(admission.enqueue("b", &of).is_ok());
 }
+
+#[tokio::test]
+async fn who_waits_for_a_lock_counts_among_those_that_wait() {
+    let (admission, of) = admission("running = 4\nqueued = 2\npeer.queued = 1");
+    let waiting = admission.wait_elsewhere("a", &of).unwrap();
+    let failure = admission.wait_elsewhere("a", &of).unwrap_err();
+    assert!(failure.message.contains("0 commands of this identity run and 1 wait"), "{failure}");
+    // It holds up nobody who need not wait.
+    let slot = admission.try_slot("a", &of).unwrap();
+    assert!(admission.try_start("a", &of, 0).is_ok());
+    drop((slot, waiting));
+    let waiting = admission.wait_elsewhere("a", &of).unwrap();
+    let _other = admission.wait_elsewhere("b", &of).unwrap();
+    let failure = admission.wait_elsewhere("c", &of).unwrap_err();
+    assert!(failure.message.contains("0 commands run and 2 wait"), "{failure}");
+    drop(waiting);
+    assert!(admission.enqueue("c", &of).is_ok());
+}

@@ -1,5 +1,5 @@
 //! Delays for refusals, so that a client that asks again and again costs no more than one that
-//! waits.
+//! waits, over however many connections it asks.
 
 use std::time::{Duration, Instant};
 
@@ -12,12 +12,17 @@ const INTERVAL: Duration = Duration::from_millis(10);
 /// Maximum delay of an answer: well below the 3 s after which a client that has heard nothing looks
 /// for another connection.
 const LATEST: Duration = Duration::from_secs(1);
+/// Maximum time for which a connection is not read: well below the silence after which its client takes
+/// it for lost.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Decides when an identity's refusals are answered: a bucket that fills up again, kept as the time
 /// at which it will be full.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RefusalThrottle {
     full_at: Option<Instant>,
+    /// When the next of the connections that are held up goes on.
+    next_pause_ends: Option<Instant>,
 }
 
 /// How a refusal is to be delayed.
@@ -36,10 +41,12 @@ impl RefusalThrottle {
         let full_at = self.full_at.map_or(now, |at| at.max(now));
         let delay = full_at.duration_since(now).saturating_sub(INTERVAL * (AT_ONCE - 1));
         if delay >= LATEST {
-            // It takes nothing from the bucket, and its own connection is what bounds it: one that
-            // never waits gets 100 of these a second beside the identity's 100. Not for longer,
-            // since what else comes on that connection waits behind it.
-            return Backoff { delay: INTERVAL, pause_reading: true };
+            // It takes nothing from the bucket: the identity's connections are held up one after the
+            // other, which together gives them 100 of these a second beside the other 100.
+            let ends = self.next_pause_ends.map_or(now, |at| at.max(now)) + INTERVAL;
+            let ends = ends.min(now + LONGEST_PAUSE);
+            self.next_pause_ends = Some(ends);
+            return Backoff { delay: ends.duration_since(now), pause_reading: true };
         }
         self.full_at = Some(full_at + INTERVAL);
         Backoff { delay, pause_reading: false }
@@ -71,13 +78,14 @@ mod tests {
     fn what_is_late_is_bounded_and_past_it_the_connection_is_held_up() {
         let (mut throttle, now) = (RefusalThrottle::default(), Instant::now());
         let answers: Vec<_> = (0..1000).map(|_| throttle.answer(now)).collect();
-        assert!(answers.iter().all(|backoff| backoff.delay <= LATEST));
+        assert!(answers.iter().all(|backoff| backoff.delay <= LONGEST_PAUSE));
         let waiting = answers
             .iter()
             .filter(|backoff| !backoff.delay.is_zero() && !backoff.pause_reading)
             .count();
         assert_eq!(waiting as u128, LATEST.as_nanos() / INTERVAL.as_nanos() - 1);
-        assert_eq!(answers.last(), Some(&Backoff { delay: INTERVAL, pause_reading: true }));
+        let first = answers.iter().find(|backoff| backoff.pause_reading);
+        assert_eq!(first, Some(&Backoff { delay: INTERVAL, pause_reading: true }));
         // Held up ones take nothing from the answers to come.
         assert!(!throttle.answer(now + INTERVAL).pause_reading);
         assert!(!throttle.is_full(now + LATEST));
@@ -85,18 +93,23 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_never_waits_is_answered_two_hundred_times_a_second() {
-        let (mut throttle, start) = (RefusalThrottle::default(), Instant::now());
-        let (mut now, mut answers) = (start, 0);
-        let mut until = |end| {
-            while now < end {
-                let backoff = throttle.answer(now);
-                now += if backoff.pause_reading { backoff.delay } else { Duration::ZERO };
-                answers += 1;
-            }
-            answers
-        };
-        let first = until(start + Duration::from_secs(1));
-        assert_eq!(until(start + Duration::from_secs(11)) - first, 2_000);
+    fn connections_that_never_wait_are_answered_two_hundred_times_a_second_all_together() {
+        for connections in [1, 16, 256] {
+            let (mut throttle, start) = (RefusalThrottle::default(), Instant::now());
+            let mut read_at = vec![start; connections];
+            let mut until = |end| {
+                let mut answers = 0;
+                while let Some(at) = read_at.iter_mut().min().filter(|at| **at < end) {
+                    let backoff = throttle.answer(*at);
+                    *at += if backoff.pause_reading { backoff.delay } else { Duration::ZERO };
+                    answers += 1;
+                }
+                answers
+            };
+            let first = until(start + Duration::from_secs(5));
+            assert!(first < 2_000, "{connections}: {first}");
+            let then = until(start + Duration::from_secs(15));
+            assert!((1_900..=2_100).contains(&then), "{connections}: {then}");
+        }
     }
 }

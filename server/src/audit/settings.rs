@@ -89,9 +89,10 @@ impl AuditFile {
 
 /// `true`, or the socket of a journal namespace.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "write true, or the path of a socket from the root")]
 enum Journald {
     Wanted(bool),
+    #[serde(deserialize_with = "socket")]
     Socket(PathBuf),
 }
 
@@ -99,6 +100,11 @@ impl Default for Journald {
     fn default() -> Self {
         Self::Wanted(false)
     }
+}
+
+fn socket<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(deserializer)?;
+    if path.is_absolute() { Ok(path) } else { Err(serde::de::Error::custom("it is no path")) }
 }
 
 fn mask<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Redactor, D::Error> {

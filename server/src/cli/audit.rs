@@ -27,6 +27,16 @@ pub enum AuditCommand {
     Show(ShowOptions),
 }
 
+impl AuditCommand {
+    /// Returns where the server's folder stands.
+    pub(super) fn dir(&mut self) -> &mut Option<PathBuf> {
+        match self {
+            Self::Verify(options) => &mut options.location.dir,
+            Self::Show(options) => &mut options.location.dir,
+        }
+    }
+}
+
 /// Where the log is.
 #[derive(Debug, Args)]
 pub struct LogLocation {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use rcmd_certs::Identity;
-use rcmd_protocol::limits::CREDIT;
+use rcmd_protocol::limits::{CREDIT, PAYLOAD};
 use serde::Deserialize;
 
 use super::quota::{self, EffectiveQuota, Quota};
@@ -27,12 +27,22 @@ const CHANNELS: usize = 1024;
 /// processors starts for long. What each writes to the audit is bounded by it.
 const STARTS: Rate = Rate::new(100_000, Duration::from_micros(600));
 
-/// Maximum bytes of output and input that the server holds for all clients together. One stream may
-/// hold less the more is held, so a thousand clients that read nothing cost a bounded amount.
+/// Default limit of an identity's keys that are written down. Each is kept for 7 days, so that this is one a
+/// minute, and takes some 600 bytes of memory and 800 on disk.
+const KEYS: usize = 10_000;
+
+/// Maximum bytes of requests, output and input that the server holds for all clients together. An identity
+/// may hold as much as is left free, and one stream less the more that identity holds, so a thousand clients
+/// that read nothing cost a bounded amount.
 pub(crate) const HELD: usize = 256 * 1024 * 1024;
 /// Bytes that a stream may hold even when the total is used up, so that none starves: with less, a
 /// receiver that confirms each quarter of its credit would never confirm anything.
 pub(crate) const HELD_ALWAYS: u64 = CREDIT / 4;
+/// One part in so many of [`HELD`] may be payloads that have come in part.
+pub(crate) const READING_PART: usize = 4;
+/// Bytes of such payloads that each identity may always hold: one of the largest, so that it can become
+/// whole.
+pub(crate) const READING_ALWAYS: usize = PAYLOAD + 128 * 1024;
 /// Bytes of a request that is accepted even when the total is used up.
 pub(crate) const REQUEST_ALWAYS: usize = 64 * 1024;
 /// Bytes of a compressed connection: zstd reports 953 KiB to compress and 605 KiB to decompress.
@@ -67,6 +77,9 @@ pub(crate) struct Limits {
     /// How long a command waits in the queue.
     #[serde(deserialize_with = "units::up_to_a_day")]
     pub queue_wait: Span,
+    /// How long a command waits for a lock.
+    #[serde(deserialize_with = "units::up_to_a_day")]
+    pub lock_wait: Span,
     /// Connections.
     #[serde(deserialize_with = "units::at_least_one")]
     pub connections: usize,
@@ -99,6 +112,7 @@ impl Default for Limits {
             running: 1024,
             queued: 4096,
             queue_wait: Span(Duration::from_secs(60)),
+            lock_wait: Span(Duration::from_secs(3600)),
             connections: 16_384,
             channels: 8192,
             starts: Rate::UNLIMITED,
@@ -113,12 +127,13 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Returns these limits with the quotas of identities, the rate of starts and the time in the
-    /// queue of `newer`. The host's counts stay: they were reduced to what it can bear, and tables
+    /// Returns these limits with the quotas of identities, the rate of starts and the times in queues of
+    /// `newer`. The host's counts stay: they were reduced to what it can bear, and tables
     /// were made for them.
     pub(crate) fn with_shares_of(&self, newer: &Self) -> Self {
         Self {
             queue_wait: newer.queue_wait,
+            lock_wait: newer.lock_wait,
             starts: newer.starts,
             peer: newer.peer.clone(),
             user: newer.user.clone(),
@@ -163,9 +178,11 @@ impl Limits {
             running: count(|of| of.running, self.running, most_of(self.running)),
             queued: count(|of| of.queued, self.queued, most_of(self.queued)),
             queue_wait: self.pick(own, &groups, |of| of.queue_wait).unwrap_or(self.queue_wait),
+            lock_wait: self.pick(own, &groups, |of| of.lock_wait).unwrap_or(self.lock_wait),
             connections: count(|of| of.connections, self.connections, most_of(self.connections)),
             channels: count(|of| of.channels, self.channels, CHANNELS),
             starts: self.pick(own, &groups, |of| of.starts).unwrap_or(STARTS),
+            keys: self.pick(own, &groups, |of| of.keys).unwrap_or(KEYS),
         }
     }
 

@@ -16,11 +16,15 @@ pub(crate) struct Quota {
     pub(super) queued: Option<usize>,
     #[serde(deserialize_with = "some_wait")]
     pub(super) queue_wait: Option<Span>,
+    #[serde(deserialize_with = "some_wait")]
+    pub(super) lock_wait: Option<Span>,
     #[serde(deserialize_with = "some_count")]
     pub(super) connections: Option<usize>,
     #[serde(deserialize_with = "some_count")]
     pub(super) channels: Option<usize>,
     pub(super) starts: Option<Rate>,
+    #[serde(deserialize_with = "some_count")]
+    pub(super) keys: Option<usize>,
 }
 
 /// The limits that apply to one identity.
@@ -32,12 +36,16 @@ pub(crate) struct EffectiveQuota {
     pub queued: usize,
     /// How long a command waits until it may run.
     pub queue_wait: Span,
+    /// How long a command waits for a lock.
+    pub lock_wait: Span,
     /// Connections.
     pub connections: usize,
     /// Commands that run, wait, or are being read.
     pub channels: usize,
     /// Starts in a span of time.
     pub starts: Rate,
+    /// Keys that callers chose and that are written down.
+    pub keys: usize,
 }
 
 impl fmt::Display for EffectiveQuota {

@@ -28,13 +28,13 @@ use super::{
     Attachment, Sink, StartOptions,
     action::{Action, Control, Event, OutputStream, Reason, Room},
 };
-use crate::admission::budget::Budget;
+use crate::admission::budget::IdentityBudget;
 
 /// What a job exchanges with its client.
 pub(super) struct Delivery {
     id: JobId,
     algorithm: Algorithm,
-    budget: Arc<Budget>,
+    budget: Arc<IdentityBudget>,
     sink: Option<Sink>,
     generation: u64,
     stdout: OutputLog,
@@ -80,7 +80,7 @@ impl Delivery {
         options: StartOptions,
         sink: Sink,
         patience: Patience,
-        budget: &Arc<Budget>,
+        budget: &Arc<IdentityBudget>,
     ) -> Self {
         let algorithm = options.algorithm;
         Self {

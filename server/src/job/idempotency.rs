@@ -2,15 +2,15 @@
 //! and one when its command has ended.
 //!
 //! A line is synced before its command starts, so a used key stays known, whatever kills the server.
-//! Lines that come together are synced together.
+//! Lines that come together are synced together. Each identity has a number of keys, and the file is
+//! written anew when most of its lines say nothing any more, so that neither grows without bound.
 
+mod file;
 mod line;
+mod records;
 
 use std::{
-    collections::HashMap,
-    fs::{File, OpenOptions},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -23,15 +23,17 @@ use rcmd_protocol::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
-use line::{End, Line, Record};
+use file::KeyFile;
+use line::{Line, Record};
+use records::Records;
 
 /// Milliseconds for which a key returns the result of its command: 7 days.
 pub(crate) const KEPT_MS: u64 = 7 * 24 * 3600 * 1000;
-/// Milliseconds for which a key is known at all, to report that it has expired: 8 weeks.
+/// Milliseconds for which a key is known, to report that it has expired: 8 weeks, or until the identity's
+/// number is used up.
 const KNOWN_MS: u64 = 8 * KEPT_MS;
-/// Maximum size of the file when it is read, in bytes; it is rewritten at each start.
-const FILE_LIMIT: u64 = 1 << 30;
-/// Maximum number of appends that wait for the disk.
+/// Maximum number of appends that wait for the disk. Each is a command of its own, of which an identity has
+/// a bounded number, and all that wait are written at once.
 const QUEUE: usize = 1024;
 
 /// What is known of a key.
@@ -55,14 +57,22 @@ pub(crate) enum KeyState {
 /// The log of idempotency keys.
 #[derive(Debug)]
 pub(crate) struct IdempotencyLog {
-    records: Arc<Mutex<HashMap<(String, Key), Record>>>,
+    records: Arc<Mutex<Records>>,
     appends: mpsc::Sender<Append>,
 }
 
 #[derive(Debug)]
 struct Append {
-    line: Vec<u8>,
+    user: String,
+    key: Key,
+    record: Record,
     done: oneshot::Sender<io::Result<()>>,
+}
+
+/// A place among an identity's keys; given back when dropped.
+struct Place<'a> {
+    log: &'a IdempotencyLog,
+    user: &'a str,
 }
 
 /// The reason why the file can't be used.
@@ -100,52 +110,54 @@ impl IdempotencyLog {
     /// When the file can't be read, rewritten or understood.
     pub(crate) fn open(path: &Path) -> Result<Self, IdempotencyError> {
         let failed = |error| IdempotencyError::Io { path: path.to_owned(), error };
-        let mut records = read(path)?;
-        let oldest = clock::now_ms().saturating_sub(KNOWN_MS);
-        records.retain(|_, record| record.at >= oldest);
-        let file = rewrite(path, &records).map_err(failed)?;
+        let mut records = file::read(path)?;
+        records.forget_before(clock::now_ms().saturating_sub(KNOWN_MS));
+        let file = KeyFile::begin(path, &records.all()).map_err(failed)?;
+        let records = Arc::new(Mutex::new(records));
         let (appends, queue) = mpsc::channel(QUEUE);
+        let known = Arc::clone(&records);
         std::thread::Builder::new()
             .name("keys".to_owned())
-            .spawn(move || write(file, queue))
+            .spawn(move || write(file, queue, &known))
             .map_err(failed)?;
-        Ok(Self { records: Arc::new(Mutex::new(records)), appends })
+        Ok(Self { records, appends })
     }
 
-    fn records<T>(&self, act: impl FnOnce(&mut HashMap<(String, Key), Record>) -> T) -> T {
+    fn records<T>(&self, act: impl FnOnce(&mut Records) -> T) -> T {
         act(&mut self.records.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Returns what is known of a key whose job is not in memory.
     pub(crate) fn find(&self, user: &str, key: Key, digest: RequestDigest) -> Option<KeyState> {
-        let record = self.records(|records| records.get(&(user.to_owned(), key)).cloned())?;
-        if record.end.as_ref().is_some_and(End::did_not_start) {
-            return None;
-        }
+        let record = self.records(|records| records.get(user, key))?;
         let age = clock::now_ms().saturating_sub(record.at);
         Some(if age >= KEPT_MS {
             KeyState::Expired
         } else if record.digest != digest {
             KeyState::Conflict
         } else {
-            match record.end.as_ref().and_then(End::to_exit) {
-                Some(exit) => KeyState::Ended { job: record.job, exit: Box::new(exit) },
+            match &record.end {
+                Some(exit) => KeyState::Ended { job: record.job.clone(), exit: exit.clone() },
                 None => KeyState::Lost,
             }
         })
     }
 
-    /// Records that a key is used; returns when the record is on disk.
+    /// Records that a key is used, of which the identity may have `limit`; returns when the record is on
+    /// disk.
     ///
     /// # Errors
-    /// `resources` when it can't be written; then nothing may start.
+    /// `busy` when the identity has as many, none of which has expired; `resources` when it can't be
+    /// written. Then nothing may start.
     pub(crate) async fn begin(
         &self,
         user: &str,
+        limit: usize,
         key: Key,
         digest: RequestDigest,
         job: &JobId,
     ) -> Result<(), WireError> {
+        let _place = self.place(user, limit)?;
         let record = Record { digest, job: job.clone(), at: clock::now_ms(), end: None };
         self.append(user, key, record).await.map_err(|error| {
             WireError::new(ErrorKind::Resources, format!("the key can't be written down: {error}"))
@@ -153,84 +165,67 @@ impl IdempotencyLog {
         })
     }
 
-    /// Records how the command of a key has ended. When that fails, the key's result is `unknown` after a
-    /// restart, as if the server had been killed before.
+    /// Takes a place among an identity's keys, for as long as one is written down.
+    fn place<'a>(&'a self, user: &'a str, limit: usize) -> Result<Place<'a>, WireError> {
+        let now = clock::now_ms();
+        let taken = self.records(|records| records.take_place(user, limit, now, KEPT_MS));
+        let free_in = match taken {
+            Ok(()) => return Ok(Place { log: self, user }),
+            Err(free_in) => free_in,
+        };
+        let why =
+            format!("this identity has {limit} keys here already, and each is kept for 7 days");
+        Err(WireError::new(ErrorKind::Busy, why)
+            .hint("Nothing ran; leave --key away, or raise `keys` under [limits.peer] in server.toml.")
+            .retry_after_ms(free_in))
+    }
+
+    /// Records how the command of a key has ended. When that can't be written, the key's result is
+    /// `unknown` after a restart, as if the server had been killed before.
     pub(crate) async fn end(&self, user: &str, key: Key, exit: &Exit) {
-        let known = self.records(|records| records.get(&(user.to_owned(), key)).cloned());
-        let Some(mut record) = known else { return };
-        record.end = Some(End::of(exit));
+        let Some(known) = self.records(|records| records.get(user, key)) else { return };
+        let record = Record { end: Some(Box::new(exit.clone())), ..(*known).clone() };
         if let Err(error) = self.append(user, key, record).await {
             tracing::warn!(%error, "the end of a key can't be written down");
         }
     }
 
     async fn append(&self, user: &str, key: Key, record: Record) -> io::Result<()> {
-        let line = Line::of(user, key, &record).to_bytes();
         let (done, written) = oneshot::channel();
         let gone = |_| io::Error::other("the thread that writes keys has ended");
-        self.appends.send(Append { line, done }).await.map_err(|_| gone(()))?;
-        written.await.map_err(|_| gone(()))??;
-        self.records(|records| records.insert((user.to_owned(), key), record));
-        Ok(())
+        let append = Append { user: user.to_owned(), key, record, done };
+        self.appends.send(append).await.map_err(|_| gone(()))?;
+        written.await.map_err(|_| gone(()))?
     }
 }
 
-fn read(path: &Path) -> Result<HashMap<(String, Key), Record>, IdempotencyError> {
-    let failed = |error| IdempotencyError::Io { path: path.to_owned(), error };
-    let mut text = Vec::new();
-    match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashMap::new()),
-        Err(error) => return Err(failed(error)),
-        Ok(file) => {
-            let size = file.take(FILE_LIMIT + 1).read_to_end(&mut text).map_err(failed)?;
-            if size as u64 > FILE_LIMIT {
-                return Err(failed(io::Error::other("the file is larger than 1 GiB")));
-            }
-        }
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.log.records(|records| records.give_back(self.user));
     }
-    let mut records = HashMap::new();
-    let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-    let lines = text.get(..whole).unwrap_or_default().split(|&byte| byte == b'\n');
-    for (number, line) in lines.enumerate().filter(|(_, line)| !line.is_empty()) {
-        let (user, key, record) = Line::parse(line).map_err(|error| IdempotencyError::Line {
-            path: path.to_owned(),
-            line: number + 1,
-            error,
-        })?;
-        records.insert((user, key), record);
-    }
-    Ok(records)
 }
 
-/// Writes the records into a new file, which replaces the old one.
-fn rewrite(path: &Path, records: &HashMap<(String, Key), Record>) -> io::Result<File> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut new = tempfile::Builder::new().prefix(".keys").tempfile_in(folder)?;
-    for ((user, key), record) in records {
-        new.write_all(&Line::of(user, *key, record).to_bytes())?;
-    }
-    new.as_file().sync_all()?;
-    new.persist(path).map_err(|error| error.error)?;
-    File::open(folder)?.sync_all()?;
-    OpenOptions::new().append(true).mode(0o600).open(path)
-}
-
-/// Appends lines, and syncs once for all that wait. After a failure nothing more is written: it is not
-/// known what a failed sync has lost (fsync(2)).
-fn write(mut file: File, mut queue: mpsc::Receiver<Append>) {
-    let mut failed: Option<io::ErrorKind> = None;
+/// Appends lines, and syncs once for all that wait. What was written becomes known here, so that a file
+/// that is written anew lacks nothing that was promised.
+fn write(mut file: KeyFile, mut queue: mpsc::Receiver<Append>, records: &Mutex<Records>) {
+    let known = || records.lock().unwrap_or_else(PoisonError::into_inner);
     while let Some(first) = queue.blocking_recv() {
         let mut batch = vec![first];
         while let Ok(next) = queue.try_recv() {
             batch.push(next);
         }
-        let lines: Vec<u8> = batch.iter().flat_map(|append| append.line.iter().copied()).collect();
-        if failed.is_none() {
-            let written = file.write_all(&lines).and_then(|()| file.sync_data());
-            failed = written.err().map(|error| error.kind());
+        let lines =
+            batch.iter().map(|Append { user, key, record, .. }| Line::of(user, *key, record));
+        let written = file.append(lines, || known().all()).map_err(|error| error.kind());
+        for Append { user, key, record, done } in batch {
+            // An end is known although the disk has not got it: it has happened.
+            if written.is_ok() || record.end.is_some() {
+                known().insert(&user, key, record);
+            }
+            let _ = done.send(written.map_err(io::Error::from));
         }
-        for append in batch {
-            let _ = append.done.send(failed.map_or(Ok(()), |kind| Err(kind.into())));
+        if let Err(error) = file.compact(known().count(), || known().all()) {
+            tracing::warn!(%error, "the file of keys can't be written anew, and goes on growing");
         }
     }
 }
@@ -257,9 +252,9 @@ mod tests {
         let (ended, lost) = (Key::from_text(b"ended"), Key::from_text(b"lost"));
         let job = JobId::random().unwrap();
         let log = IdempotencyLog::open(&path).unwrap();
-        log.begin("a", ended, digest("1"), &job).await.unwrap();
+        log.begin("a", 9, ended, digest("1"), &job).await.unwrap();
         log.end("a", ended, &exit()).await;
-        log.begin("a", lost, digest("1"), &job).await.unwrap();
+        log.begin("a", 9, lost, digest("1"), &job).await.unwrap();
         for log in [log, IdempotencyLog::open(&path).unwrap()] {
             match log.find("a", ended, digest("1")) {
                 Some(KeyState::Ended { job: found, exit: end }) => {
@@ -279,7 +274,7 @@ mod tests {
         let path = dir.path().join("keys.jsonl");
         let log = IdempotencyLog::open(&path).unwrap();
         let key = Key::from_text(b"k");
-        log.begin("a", key, digest("1"), &JobId::random().unwrap()).await.unwrap();
+        log.begin("a", 9, key, digest("1"), &JobId::random().unwrap()).await.unwrap();
         let failure = WireError::new(ErrorKind::NotFound, "no");
         log.end("a", key, &Exit::not_started(failure, 2)).await;
         for log in [log, IdempotencyLog::open(&path).unwrap()] {
@@ -293,7 +288,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys.jsonl");
         let log = IdempotencyLog::open(&path).unwrap();
-        log.begin("a", Key::from_text(b"k"), digest("1"), &JobId::random().unwrap()).await.unwrap();
+        log.begin("a", 9, Key::from_text(b"k"), digest("1"), &JobId::random().unwrap())
+            .await
+            .unwrap();
         drop(log);
         let whole = std::fs::read(&path).unwrap();
         for cut in 0..whole.len() {
@@ -304,5 +301,77 @@ mod tests {
         std::fs::write(&path, [&whole[..], b"{}\n"].concat()).unwrap();
         let error = IdempotencyLog::open(&path).unwrap_err().to_string();
         assert!(error.contains("keys.jsonl:2:"), "{error}");
+    }
+
+    /// Begins and ends so many keys under which nothing runs, many at a time.
+    async fn come_and_go(log: &Arc<IdempotencyLog>, from: usize, count: usize) {
+        let mut all = tokio::task::JoinSet::new();
+        for number in from..from + count {
+            let log = Arc::clone(log);
+            all.spawn(async move {
+                let key = Key::from_text(number.to_string().as_bytes());
+                let job = JobId::random().unwrap();
+                log.begin("a", 10_000, key, digest("1"), &job).await.unwrap();
+                let failure = WireError::new(ErrorKind::NotFound, "no");
+                log.end("a", key, &Exit::not_started(failure, 2)).await;
+            });
+        }
+        while all.join_next().await.is_some() {}
+    }
+
+    fn lines(path: &Path) -> usize {
+        std::fs::read_to_string(path).unwrap().lines().count()
+    }
+
+    #[tokio::test]
+    async fn the_file_grows_with_what_is_known_and_not_with_what_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.jsonl");
+        let log = Arc::new(IdempotencyLog::open(&path).unwrap());
+        let (stays, job) = (Key::from_text(b"stays"), JobId::random().unwrap());
+        log.begin("a", 10_000, stays, digest("1"), &job).await.unwrap();
+        for batch in 0..2 {
+            come_and_go(&log, batch * 700, 700).await;
+        }
+        assert!(lines(&path) < 1800, "{} lines", lines(&path));
+        let again = IdempotencyLog::open(&path).unwrap();
+        assert_eq!(lines(&path), 1);
+        for log in [&*log, &again] {
+            assert!(matches!(log.find("a", stays, digest("1")), Some(KeyState::Lost)));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_written_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.jsonl");
+        let log = Arc::new(IdempotencyLog::open(&path).unwrap());
+        // Thousands of syncs one after the other would take minutes on a disk that takes its time.
+        let one = std::time::Instant::now();
+        come_and_go(&log, 0, 1).await;
+        let one = one.elapsed().max(std::time::Duration::from_millis(50));
+        let all = std::time::Instant::now();
+        come_and_go(&log, 1, 500).await;
+        assert!(all.elapsed() < 100 * one, "{:?} for one, {:?} for 500", one, all.elapsed());
+    }
+
+    #[tokio::test]
+    async fn at_its_number_an_identity_is_told_when_to_come_again_and_another_is_served() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = IdempotencyLog::open(&dir.path().join("keys.jsonl")).unwrap();
+        let job = JobId::random().unwrap();
+        let key = |name: &str| Key::from_text(name.as_bytes());
+        for name in ["1", "2"] {
+            log.begin("a", 2, key(name), digest("1"), &job).await.unwrap();
+        }
+        let full = log.begin("a", 2, key("3"), digest("1"), &job).await.unwrap_err();
+        assert_eq!(full.kind, ErrorKind::Busy);
+        assert!(full.retry_after_ms.unwrap() > KEPT_MS - 60_000, "{full:?}");
+        log.begin("b", 2, key("3"), digest("1"), &job).await.unwrap();
+        // What did not start takes no place.
+        let failure = WireError::new(ErrorKind::NotFound, "no");
+        log.end("a", key("2"), &Exit::not_started(failure, 2)).await;
+        log.begin("a", 2, key("3"), digest("1"), &job).await.unwrap();
+        assert!(log.find("a", key("1"), digest("1")).is_some());
     }
 }

@@ -61,12 +61,13 @@ impl Job {
     /// Waits for a lock, if one is wanted, and for a turn, and starts the process.
     pub(super) async fn start(&mut self, ready: Ready) -> Result<Running, NotLaunched> {
         let Ready { permit, user, entering } = ready;
-        // From here on it counts among those that wait, or among nobody as long as it waits for a lock:
-        // that holds up nobody who needs none, so it comes before the turn.
-        drop(entering);
+        // The lock comes before the turn, so that who waits for it holds up nobody who needs none.
         let lock_guard = match self.spec.lock.take() {
-            Some(lock) => Some(self.wait_for_lock(&lock).await?),
-            None => None,
+            Some(lock) => Some(self.wait_for_lock(&lock, entering).await?),
+            None => {
+                drop(entering);
+                None
+            }
         };
         let launched = match self.wait_for_turn().await {
             Ok(slot) => self.launch(permit, user).await.map(|process| (slot, process)),
@@ -143,8 +144,9 @@ impl Job {
         let Some(key) = *kept else { return Ok(()) };
         let (log, peer) = (Arc::clone(&shared.idempotency), Arc::clone(peer));
         let (id, digest) = (id.clone(), *digest);
+        let limit = shared.limits.load().quota_of(peer.identity()).keys;
         // Not to be broken off: a key that was written down needs its end.
-        self.hear_during(log.begin(peer.user(), key, digest, &id)).await
+        self.hear_during(log.begin(peer.user(), limit, key, digest, &id)).await
     }
 
     /// Puts a process under supervision, and does to it what came before it was there.
@@ -160,7 +162,7 @@ impl Job {
             timestamps: options.timestamps,
             holds_lock: lock_guard.is_some(),
         };
-        let share = Share::new(Arc::clone(&self.shared.budget));
+        let share = Share::new(self.shared.budget.of(self.spec.peer.user()));
         let Early { input, actions } = mem::replace(&mut self.early, Early::new(share));
         let mut supervisor = Supervisor::new(process, terms, input);
         debug!(job = %self.spec.id, peer = %self.spec.peer, pid = supervisor.pid(), "started");
@@ -168,12 +170,23 @@ impl Job {
         Running { supervisor, lock_guard, _slot: slot }
     }
 
-    async fn wait_for_lock(&mut self, lock: &Lock) -> Result<LockGuard, WireError> {
+    async fn wait_for_lock(
+        &mut self,
+        lock: &Lock,
+        entering: Entering,
+    ) -> Result<LockGuard, WireError> {
         let spec = &self.spec;
-        let waiter = self.shared.locks.enqueue(lock, spec.peer.identity(), &spec.id)?;
-        if waiter.must_wait() {
-            self.delivery.send(|ch| Frame::Queued { ch, position: waiter.position() as u64 });
+        let identity = spec.peer.identity();
+        let quota = self.shared.limits.load().quota_of(identity);
+        let waiter = self.shared.locks.enqueue(lock, identity, &spec.id, quota.lock_wait.0)?;
+        if !waiter.must_wait() {
+            let acquired = self.wait_for(waiter.acquire()).await;
+            drop(entering);
+            return acquired;
         }
+        drop(entering);
+        let _waiting = self.shared.admission.wait_elsewhere(identity.user(), &quota)?;
+        self.delivery.send(|ch| Frame::Queued { ch, position: waiter.position() as u64 });
         self.wait_for(waiter.acquire()).await
     }
 

@@ -53,9 +53,10 @@ impl Job {
         let grace = options.grace_ms.map(Duration::from_millis);
         let grace = grace.unwrap_or(shared.grace).min(shared.grace);
         let patience = Patience { grace, retain: shared.retain };
+        let budget = shared.budget.of(spec.peer.user());
         Self {
-            delivery: Delivery::new(spec.id.clone(), options, sink, patience, &shared.budget),
-            early: Early::new(Share::new(Arc::clone(&shared.budget))),
+            delivery: Delivery::new(spec.id.clone(), options, sink, patience, &budget),
+            early: Early::new(Share::new(budget)),
             mailbox,
             shared,
             spec,

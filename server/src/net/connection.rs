@@ -18,7 +18,10 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 use crate::{
-    admission::{budget::Share, slots::ConnectionSlot},
+    admission::{
+        budget::{ReadingShare, Share},
+        slots::ConnectionSlot,
+    },
     config::limits::{self, CLOSE},
     job::{JobHandle, Message, Sink},
     request::{Answer, attach, dry_run, start},
@@ -64,7 +67,9 @@ pub(crate) async fn serve<S, G>(
     let keepalive = state.settings.keepalive;
     // Made now, so that the first command does not wait for it.
     state.policy.load().slice(peer.principal());
-    let (reader, writer, link) = io::split(stream, Role::Server, keepalive);
+    let (mut reader, writer, link) = io::split(stream, Role::Server, keepalive);
+    reader.share(slot.turns());
+    reader.count_held(ReadingShare::new(state.jobs.budget.of(peer.user())));
     link.send(state.hello());
     // Also when this is dropped, as at the deadline for the hello: the writer holds half the socket.
     let mut writing = AbortOnDropHandle::new(state.tasks.spawn(writer.run()));
@@ -95,6 +100,7 @@ pub(crate) async fn serve<S, G>(
             Ok(Ok(())) | Err(_) => ConnectionError::Closed,
         },
     };
+    connection.reader.turn().pass();
     connection.lose(&ended, resumable).await;
     connection.link.close();
     // A writer that has ended by itself must not be asked again.
@@ -117,12 +123,13 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             Err(ended) => return ended,
         }
         drop(hello_guard);
+        let turn = self.reader.turn();
         loop {
             let frame = match self.next().await {
                 Ok(frame) => frame,
                 Err(ended) => return ended,
             };
-            if let Err(fault) = self.take(frame).await {
+            if let Err(fault) = turn.until(self.take(frame)).await {
                 self.link.send(Frame::Error(fault.failure()));
                 return ConnectionError::Protocol(fault);
             }
@@ -131,9 +138,9 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
 
     /// Begins to compress, and lets the client do the same, if that takes no more than a stream may hold.
     fn compress(&mut self) {
-        let budget = &self.state.jobs.budget;
+        let budget = self.state.jobs.budget.of(self.peer.user());
         if budget.each() >= limits::COMPRESSION {
-            let share = self.compression.insert(Share::new(Arc::clone(budget)));
+            let share = self.compression.insert(Share::new(budget));
             share.set(limits::COMPRESSION as usize);
             self.reader.allow_compression();
             self.link.send(Frame::Compress);

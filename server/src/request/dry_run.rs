@@ -47,7 +47,7 @@ pub(crate) async fn dry_run(
     };
     let quota = state.jobs.limits.load().quota_of(peer.identity());
     let counted = state.registry.count(quota.channels, peer.user());
-    let held = check_disk(state, peer).and_then(|()| hold(state, size));
+    let held = check_disk(state, peer).and_then(|()| hold(state, peer, size));
     let asker = Arc::clone(peer);
     let (counted, held) = match counted.and_then(|counted| Ok((counted, held?))) {
         Ok(reserved) => reserved,

@@ -2,7 +2,7 @@
 //!
 //! | what | how late |
 //! | --- | --- |
-//! | turned away for want of room | [`turn_away`]: by connection, since its client comes again when it is told |
+//! | turned away for want of room | [`turn_away`]: up to 1 s, and past that its connections are not read, one after the other |
 //! | denied, failed, malformed, asked about | [`gate`]: by identity, before anything is looked at |
 
 use std::{sync::Arc, time::Duration};

@@ -119,7 +119,7 @@ fn admit(state: &ServerState, peer: &Peer, size: usize) -> Result<Room, WireErro
     check_disk(state, peer)?;
     let quota = state.jobs.limits.load().quota_of(peer.identity());
     let entering = state.jobs.admission.try_start(peer.user(), &quota, size)?;
-    Ok(Room { entering, held: hold(state, size)? })
+    Ok(Room { entering, held: hold(state, peer, size)? })
 }
 
 /// Rejects a start for which there is no room, once it is written down that it was asked for.

@@ -5,6 +5,7 @@ mod imports;
 mod layers;
 mod map;
 mod packages;
+mod shares;
 mod structure;
 mod style;
 mod tasks;

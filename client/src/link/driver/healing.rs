@@ -60,7 +60,10 @@ impl ConnectionDriver {
             ConnectionError::Io(error) if !greeted => {
                 self.connector.refusal(&error).map(|failure| (failure, true))
             }
-            ConnectionError::Io(_) | ConnectionError::Closed | ConnectionError::Gone(_) => None,
+            ConnectionError::Io(_)
+            | ConnectionError::Closed
+            | ConnectionError::Gone(_)
+            | ConnectionError::Slow => None,
         };
         if let Some((failure, nothing_ran)) = verdict {
             return self.end_all(&failure, nothing_ran);

@@ -11,7 +11,7 @@ use rcmd_protocol::{
     stream::SendStream,
 };
 
-use crate::admission::budget::{Budget, Share};
+use crate::admission::budget::{IdentityBudget, Share};
 
 /// One output stream of a job.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) struct OutputLog {
 }
 
 impl OutputLog {
-    pub(super) fn new(stream: Stream, algorithm: Algorithm, budget: &Arc<Budget>) -> Self {
+    pub(super) fn new(stream: Stream, algorithm: Algorithm, budget: &Arc<IdentityBudget>) -> Self {
         let share = Share::new(Arc::clone(budget));
         let log = SendStream::new(stream, algorithm);
         Self { stream, log, share, is_open: false, end_sent: false }
@@ -32,7 +32,7 @@ impl OutputLog {
 
     /// Returns how many bytes may be appended now, up to a chunk. A stream that is held to its part of
     /// the budget goes on when its client confirms something.
-    pub(super) fn room(&self, budget: &Budget) -> usize {
+    pub(super) fn room(&self, budget: &IdentityBudget) -> usize {
         let room = self.log.room().min(budget.each().saturating_sub(self.log.retained()));
         usize::try_from(room).unwrap_or(CHUNK).min(CHUNK)
     }
@@ -107,15 +107,15 @@ impl OutputLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::limits::HELD_ALWAYS;
+    use crate::{admission::budget::Budget, config::limits::HELD_ALWAYS};
 
-    fn output(limit: usize) -> (Arc<Budget>, OutputLog) {
-        let budget = Arc::new(Budget::new(limit));
+    fn output(limit: usize) -> (Arc<IdentityBudget>, OutputLog) {
+        let budget = Arc::new(Budget::new(limit)).of("a");
         let log = OutputLog::new(Stream::Stdout, Algorithm::Blake3, &budget);
         (budget, log)
     }
 
-    fn fill(output: &mut OutputLog, budget: &Budget) -> u64 {
+    fn fill(output: &mut OutputLog, budget: &IdentityBudget) -> u64 {
         while output.room(budget) > 0 {
             output.append(vec![7; output.room(budget)].into(), None);
         }

@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, DuplexStream, WriteHalf};
 
 use super::*;
+use crate::admission::budget::Budget;
 
 /// A connection that is written out when it is asked what it was sent.
 struct Wire {
@@ -65,7 +66,7 @@ const PATIENCE: Patience =
     Patience { grace: Duration::from_secs(10), retain: Duration::from_secs(600) };
 
 fn delivery(sink: Sink) -> Delivery {
-    let budget = Arc::new(Budget::new(1 << 30));
+    let budget = Arc::new(Budget::new(1 << 30)).of("a");
     Delivery::new(JobId::random().unwrap(), OPTIONS, sink, PATIENCE, &budget)
 }
 

@@ -14,11 +14,14 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Record {
     pub(super) digest: RequestDigest,
     pub(super) job: JobId,
+    /// When it was used, in milliseconds since 1970.
     pub(super) at: u64,
-    pub(super) end: Option<End>,
+    /// How its command has ended; nothing has run if it is not started.
+    pub(super) end: Option<Box<Exit>>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// A line of the file.
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Line {
     version: u8,
@@ -32,9 +35,9 @@ pub(super) struct Line {
 }
 
 /// How a command ended, as it stands in the file.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct End {
+struct End {
     outcome: String,
     code: Option<u8>,
     signal: Option<String>,
@@ -59,11 +62,11 @@ impl Line {
             digest: record.digest.to_string(),
             job: record.job.to_string(),
             at: record.at,
-            end: record.end.clone(),
+            end: record.end.as_deref().map(End::of),
         }
     }
 
-    /// The line with its newline.
+    /// Returns the line with its newline.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec(self).unwrap_or_default();
         bytes.push(b'\n');
@@ -78,15 +81,17 @@ impl Line {
         let key = Key::from_hex(&line.key).ok_or("its key is none")?;
         let digest = RequestDigest::from_hex(&line.digest).ok_or("its digest is none")?;
         let job = JobId::parse(&line.job).ok_or("its job is none")?;
-        if line.end.as_ref().is_some_and(|end| end.to_exit().is_none()) {
-            return Err("its end is none".to_owned());
-        }
-        Ok((line.user, key, Record { digest, job, at: line.at, end: line.end }))
+        let end = match line.end.map(|end| end.to_exit()) {
+            None => None,
+            Some(Some(exit)) => Some(Box::new(exit)),
+            Some(None) => return Err("its end is none".to_owned()),
+        };
+        Ok((line.user, key, Record { digest, job, at: line.at, end }))
     }
 }
 
 impl End {
-    pub(super) fn of(exit: &Exit) -> Self {
+    fn of(exit: &Exit) -> Self {
         let (failure, stdout, stderr) = (exit.failure(), exit.stdout(), exit.stderr());
         Self {
             outcome: exit.outcome().to_string(),
@@ -105,13 +110,8 @@ impl End {
         }
     }
 
-    /// Whether nothing ran, so that the key is free.
-    pub(super) fn did_not_start(&self) -> bool {
-        self.outcome == Outcome::NotStarted.as_str()
-    }
-
-    /// The exit again; `None` when a value is none of ours.
-    pub(super) fn to_exit(&self) -> Option<Exit> {
+    /// Returns the exit again; `None` when a value is none of ours.
+    fn to_exit(&self) -> Option<Exit> {
         let digest = |text: &Option<String>| match text {
             None => Some(None),
             Some(text) => StreamDigest::parse(text).map(Some),

@@ -37,7 +37,7 @@ fn plan(line: &str) -> Plan {
 async fn start(line: &str, terms: Terms) -> Supervisor {
     let processes = Processes::new(Spawn::Portable, &TreeLimits::default()).unwrap().0;
     let process = processes.spawn(&plan(line), "tests", &CancellationToken::new()).await.unwrap();
-    let budget = Arc::new(Budget::new(1 << 20));
+    let budget = Arc::new(Budget::new(1 << 20)).of("a");
     Supervisor::new(process, terms, InputWriter::new(Share::new(budget)))
 }
 

@@ -1,0 +1,242 @@
+//! Readers that share one turn, so that many connections of one peer get no more than one of them.
+
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::yield_now,
+    time::{Instant, sleep},
+};
+
+/// How long one reader works before everybody else runs: short, since what others do takes many steps,
+/// each of which may wait for it.
+const TURN: Duration = Duration::from_micros(100);
+/// The readers that share a turn work for one part in so many of the time of one processor, if they want
+/// to work without pause.
+const PART: u32 = 4;
+/// Time for which they may work at once, after a pause.
+const AT_ONCE: Duration = Duration::from_millis(500);
+/// The most that one turn counts: longer ones were interrupted by the kernel.
+const LONGEST: Duration = Duration::from_millis(2);
+
+/// A turn that readers share: one of them at a time decodes, expands and hands on what came, for a
+/// moment; then another does.
+#[derive(Clone, Debug)]
+pub struct Turns(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// Has one permit, and hands it on in the order in which it was asked for.
+    turn: Arc<Semaphore>,
+    pace: Mutex<Pace>,
+}
+
+/// Work that was done, as the time at which it will be made up for.
+#[derive(Debug, Default)]
+struct Pace {
+    clear_at: Option<Instant>,
+}
+
+/// One reader's part in a turn. All clones are the same part.
+#[derive(Clone, Debug, Default)]
+pub struct Turn(Arc<Mutex<Part>>);
+
+#[derive(Debug, Default)]
+struct Part {
+    turns: Option<Turns>,
+    permit: Option<OwnedSemaphorePermit>,
+    /// When it began to work without a pause.
+    since: Option<Instant>,
+    /// Since when what it does counts.
+    counts_from: Option<Instant>,
+}
+
+impl Turns {
+    /// Makes a turn for readers to share.
+    pub fn new() -> Self {
+        let turn = Arc::new(Semaphore::new(1));
+        Self(Arc::new(Shared { turn, pace: Mutex::default() }))
+    }
+
+    fn pace<T>(&self, act: impl FnOnce(&mut Pace) -> T) -> T {
+        act(&mut self.0.pace.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Pace {
+    /// Counts work that took this long.
+    fn count(&mut self, took: Duration, now: Instant) {
+        let clear_at = self.clear_at.map_or(now, |at| at.max(now));
+        self.clear_at = Some(clear_at + took.min(LONGEST) * PART);
+    }
+
+    /// Returns the time to wait before more work.
+    fn wait(&self, now: Instant) -> Duration {
+        let ahead = self.clear_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        ahead.saturating_sub(AT_ONCE * PART)
+    }
+}
+
+impl Turn {
+    fn part<T>(&self, act: impl FnOnce(&mut Part) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Shares its turn with others from now on.
+    pub(super) fn share(&self, turns: Turns) {
+        self.part(|part| part.turns = Some(turns));
+    }
+
+    /// Waits until it may work. After a moment of work everybody else runs first.
+    ///
+    /// # Cancel safety
+    /// Cancel safe; a call that is dropped loses its place among those that wait.
+    pub(super) async fn work(&self) {
+        let since = self.part(|part| part.since);
+        if since.is_some_and(|since| since.elapsed() >= TURN) {
+            // Kept meanwhile: the next reader works when others have run, too.
+            yield_now().await;
+            self.pass();
+        }
+        let turns = self.part(|part| part.turns.clone().filter(|_| part.permit.is_none()));
+        let Some(turns) = turns else {
+            self.part(|part| _ = part.since.get_or_insert_with(Instant::now));
+            return;
+        };
+        // It is never closed.
+        let permit = Arc::clone(&turns.0.turn).acquire_owned().await.ok();
+        let wait = turns.pace(|pace| pace.wait(Instant::now()));
+        if !wait.is_zero() {
+            sleep(wait).await;
+        }
+        let now = Instant::now();
+        self.part(|part| {
+            part.permit = permit;
+            (part.since, part.counts_from) = (Some(now), Some(now));
+        });
+    }
+
+    /// Stops counting what it does as work, as long as it reads from the socket: the link bounds that.
+    pub(super) fn stop_counting(&self) {
+        self.part(Part::count);
+    }
+
+    /// Goes on to count what it does as work.
+    pub(super) fn count_again(&self) {
+        self.part(|part| {
+            part.counts_from = part.permit.as_ref().map(|_| Instant::now());
+        });
+    }
+
+    /// Gives the turn to the next reader.
+    pub fn pass(&self) {
+        self.part(|part| {
+            part.count();
+            part.since = None;
+            part.permit = None;
+        });
+    }
+
+    /// Waits for `what`, which belongs to the work of this turn, and passes the turn on if it has to wait.
+    ///
+    /// # Cancel safety
+    /// That of `what`.
+    pub async fn until<F: Future>(&self, what: F) -> F::Output {
+        let mut what = pin!(what);
+        std::future::poll_fn(|context| {
+            let polled = what.as_mut().poll(context);
+            if polled.is_pending() {
+                self.pass();
+            }
+            polled
+        })
+        .await
+    }
+}
+
+impl Part {
+    fn count(&mut self) {
+        if let (Some(turns), Some(from)) = (&self.turns, self.counts_from.take()) {
+            let now = Instant::now();
+            turns.pace(|pace| pace.count(now - from, now));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part_of(turns: &Turns) -> Turn {
+        let turn = Turn::default();
+        turn.share(turns.clone());
+        turn
+    }
+
+    #[tokio::test]
+    async fn one_works_at_a_time_and_those_that_wait_work_in_their_order() {
+        let (turns, order) = (Turns::new(), Mutex::new(Vec::new()));
+        let works = async |name| {
+            let turn = part_of(&turns);
+            turn.work().await;
+            order.lock().unwrap().push(name);
+            yield_now().await;
+            assert_eq!(order.lock().unwrap().last(), Some(&name));
+            turn.pass();
+        };
+        tokio::join!(works(1), works(2), works(3));
+        assert_eq!(*order.lock().unwrap(), [1, 2, 3]);
+    }
+
+    #[tokio::test]
+    async fn what_has_to_wait_gives_the_turn_away_and_what_has_not_keeps_it() {
+        let turns = Turns::new();
+        let [one, other] = [(); 2].map(|()| part_of(&turns));
+        one.work().await;
+        one.until(std::future::ready(())).await;
+        assert_eq!(turns.0.turn.available_permits(), 0);
+        let (come, came) = tokio::sync::oneshot::channel();
+        tokio::join!(async { one.until(came).await.unwrap() }, async {
+            other.work().await;
+            come.send(()).unwrap();
+        });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_without_pause_takes_its_part_of_a_processor_and_no_more() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        let (mut now, mut worked) = (start, Duration::ZERO);
+        let until = start + Duration::from_secs(100);
+        while now < until {
+            let wait = pace.wait(now);
+            now += wait;
+            if wait.is_zero() {
+                now += TURN;
+                worked += TURN;
+                pace.count(TURN, now);
+            }
+        }
+        let part = Duration::from_secs(100) / PART;
+        assert!(worked > part && worked < part + 2 * AT_ONCE, "{worked:?}");
+    }
+
+    #[tokio::test]
+    async fn without_others_to_share_with_there_is_nothing_to_wait_for() {
+        let turn = Turn::default();
+        for _ in 0..10 {
+            turn.work().await;
+            turn.count_again();
+        }
+        turn.pass();
+    }
+}

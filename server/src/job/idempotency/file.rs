@@ -1,0 +1,205 @@
+//! The file of keys: read line by line, appended to and synced, written anew when it has grown.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use super::{
+    IdempotencyError,
+    line::Line,
+    records::{Records, Whole},
+};
+
+/// Maximum bytes of a line when it is read: twice what the longest message of a failure comes to when all
+/// of it is escaped.
+pub(super) const LINE: u64 = 64 * 1024;
+/// Lines that a file may have beyond twice those that say something.
+const SPARE: usize = 1024;
+/// Time between two attempts at a file after the last one failed.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The file of keys. After a failure it is not known what of it is on disk (fsync(2)), so that the next
+/// lines go into a new one.
+#[derive(Debug)]
+pub(super) struct KeyFile {
+    path: PathBuf,
+    file: Option<File>,
+    lines: usize,
+    /// Lines at which it is to be written anew, whatever they say.
+    compact_at: usize,
+    /// When the next attempt is due after one that failed, and how it failed.
+    failed: Option<(Instant, io::ErrorKind)>,
+}
+
+impl KeyFile {
+    /// Writes the records into a new file, which replaces the old one, and keeps it open to append.
+    ///
+    /// # Errors
+    /// When that fails; the old file is then as it was.
+    pub(super) fn begin(path: &Path, records: &[Whole]) -> io::Result<Self> {
+        let file = Some(rewrite(path, records)?);
+        let lines = records.len();
+        Ok(Self { path: path.to_owned(), file, lines, compact_at: 0, failed: None })
+    }
+
+    /// Appends lines and syncs them. After a failure `known` is what a new file begins with.
+    ///
+    /// # Errors
+    /// When they can't be written; then none of them counts.
+    pub(super) fn append(
+        &mut self,
+        lines: impl ExactSizeIterator<Item = Line>,
+        known: impl FnOnce() -> Vec<Whole>,
+    ) -> io::Result<()> {
+        if self.file.is_none() {
+            if let Some((at, kind)) = self.failed
+                && Instant::now() < at
+            {
+                return Err(kind.into());
+            }
+            match Self::begin(&self.path, &known()) {
+                Ok(new) => *self = new,
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let count = lines.len();
+        let bytes: Vec<u8> = lines.flat_map(|line| line.to_bytes()).collect();
+        if let Err(error) = file.write_all(&bytes).and_then(|()| file.sync_data()) {
+            self.file = None;
+            return Err(self.failed(error));
+        }
+        self.lines += count;
+        Ok(())
+    }
+
+    fn failed(&mut self, error: io::Error) -> io::Error {
+        self.failed = Some((Instant::now() + AGAIN, error.kind()));
+        error
+    }
+
+    /// Writes the file anew if most of its lines say nothing any more; `live` is the number of records.
+    ///
+    /// # Errors
+    /// When that fails; the file goes on as it is.
+    pub(super) fn compact(
+        &mut self,
+        live: usize,
+        known: impl FnOnce() -> Vec<Whole>,
+    ) -> io::Result<()> {
+        if self.file.is_none() || self.lines < (2 * live + SPARE).max(self.compact_at) {
+            return Ok(());
+        }
+        // Not with each line if it fails.
+        self.compact_at = self.lines + SPARE;
+        *self = Self::begin(&self.path, &known())?;
+        Ok(())
+    }
+}
+
+/// Reads the records of a file; none if there is no file.
+///
+/// # Errors
+/// When it can't be read, or a line is none of ours.
+pub(super) fn read(path: &Path) -> Result<Records, IdempotencyError> {
+    let failed = |error| IdempotencyError::Io { path: path.to_owned(), error };
+    let mut records = Records::default();
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(records),
+        file => BufReader::new(file.map_err(failed)?),
+    };
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        let size = file.by_ref().take(LINE).read_until(b'\n', &mut line).map_err(failed)?;
+        let wrong = |error| IdempotencyError::Line { path: path.to_owned(), line: number, error };
+        let Some(text) = line.strip_suffix(b"\n") else {
+            if size as u64 == LINE {
+                return Err(wrong("it is too long".to_owned()));
+            }
+            break;
+        };
+        if !text.is_empty() {
+            let (user, key, record) = Line::parse(text).map_err(wrong)?;
+            records.insert(&user, key, record);
+        }
+    }
+    Ok(records)
+}
+
+/// Writes the records into a new file, which replaces the old one.
+fn rewrite(path: &Path, records: &[Whole]) -> io::Result<File> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut new = tempfile::Builder::new().prefix(".keys").tempfile_in(folder)?;
+    let mut out = io::BufWriter::new(new.as_file_mut());
+    for (user, key, record) in records {
+        out.write_all(&Line::of(user, *key, record).to_bytes())?;
+    }
+    out.flush()?;
+    drop(out);
+    new.as_file().sync_all()?;
+    new.persist(path).map_err(|error| error.error)?;
+    File::open(folder)?.sync_all()?;
+    OpenOptions::new().append(true).mode(0o600).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use rcmd_protocol::{
+        frame::Exit,
+        ids::{JobId, Key, RequestDigest},
+        outcome::{ErrorKind, WireError},
+    };
+
+    use super::*;
+    use crate::job::idempotency::line::Record;
+
+    const USER: &str = "a";
+
+    fn record(end: Option<Exit>) -> Record {
+        let digest = RequestDigest::from_hex(&"0".repeat(64)).unwrap();
+        Record { digest, job: JobId::random().unwrap(), at: 1, end: end.map(Box::new) }
+    }
+
+    fn line(key: &str, end: Option<Exit>) -> Line {
+        Line::of(USER, Key::from_text(key.as_bytes()), &record(end))
+    }
+
+    #[test]
+    fn a_line_at_its_worst_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.jsonl");
+        let mut file = KeyFile::begin(&path, &[]).unwrap();
+        // Each byte of a message, which is cut at its limit, becomes six.
+        let failure = WireError::new(ErrorKind::Lost, "\u{1}".repeat(1 << 20));
+        let exit = Exit::unknown(failure, 1);
+        let longest = "u".repeat(1000);
+        let line = Line::of(&longest, Key::from_text(b"k"), &record(Some(exit)));
+        assert!((line.to_bytes().len() as u64) < LINE / 2);
+        file.append([line].into_iter(), Vec::new).unwrap();
+        assert_eq!(read(&path).unwrap().count(), 1);
+        std::fs::write(&path, vec![b'x'; LINE as usize + 1]).unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("too long"));
+    }
+
+    #[test]
+    fn after_a_failure_a_new_file_begins_with_what_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.jsonl");
+        let mut file = KeyFile::begin(&path, &[]).unwrap();
+        file.file = Some(File::open("/dev/full").unwrap());
+        file.append([line("lost", None)].into_iter(), Vec::new).unwrap_err();
+        // Not at once: a disk that is full stays so for a while.
+        file.append([line("lost too", None)].into_iter(), Vec::new).unwrap_err();
+        file.failed = None;
+        let known = || vec![(USER.into(), Key::from_text(b"known"), record(None).into())];
+        file.append([line("new", None)].into_iter(), known).unwrap();
+        let records = read(&path).unwrap();
+        let has = |key: &str| records.get(USER, Key::from_text(key.as_bytes())).is_some();
+        assert_eq!(["known", "new", "lost"].map(has), [true, true, false]);
+    }
+}
