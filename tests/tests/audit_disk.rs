@@ -87,7 +87,10 @@ fn times(world: &World, text: &str) -> usize {
 fn what_runs_after_the_folder_was_removed_is_recorded_in_a_new_one() {
     let mut world = World::start();
     world.exec(["true"]).run().assert_code(0);
-    fs::remove_dir_all(folder(&world)).unwrap();
+    // All at once, so that nothing new is put into what is being removed.
+    let removed = world.scratch("removed");
+    fs::rename(folder(&world), &removed).unwrap();
+    fs::remove_dir_all(removed).unwrap();
     let done = world.exec(["true", "after"]).with_result().run();
     done.assert_code(0);
     let all = records(&world);

@@ -255,7 +255,10 @@ impl SharedLog {
     }
 
     fn reopen(&self, writer: &mut Writer) {
-        let opened = writer.begin_elsewhere().and_then(|()| {
+        // What could not be synced may be gone.
+        writer.keep_place();
+        let begun = if writer.is_broken() { writer.begin_elsewhere() } else { Ok(()) };
+        let opened = begun.and_then(|()| {
             let synced = writer.file().sync_all();
             synced.and_then(|()| files::sync_folder(&self.settings.folder))
         });

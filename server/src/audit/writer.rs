@@ -44,7 +44,7 @@ pub(super) struct Writer {
     is_failing: bool,
     /// The last record of a file that was lost, until the syncer knows.
     lost: Option<u64>,
-    /// Whether the current file was lost, and there is no other yet.
+    /// Whether it was logged that the current file was lost, and there is no other yet.
     is_lost: bool,
     signer: Signer,
     unsigned: u64,
@@ -307,26 +307,29 @@ impl Writer {
     }
 
     /// Checks that the log is still where it was, and goes on in another file if it is not. Nothing
-    /// more is written if there can't be one.
+    /// more is written until there can be one, which each call tries.
     pub(super) fn keep_place(&mut self) {
-        let name = files::name(self.current.number);
-        let kept =
-            self.place.check().and_then(|()| self.place.check_file(&self.current.file, &name));
-        let Err(error) = kept.as_ref().map_err(ToString::to_string) else { return };
-        if self.is_broken() {
-            return;
+        let Err(error) = self.check_place() else { return };
+        let is_news = !std::mem::replace(&mut self.is_lost, true);
+        if is_news {
+            error!(%error, "audit: what was written is gone, which `rcmd-server audit verify` will say");
         }
-        error!(error, "audit: what was written is gone, which `rcmd-server audit verify` will say");
-        self.is_lost = true;
         if let Err(error) = self.begin_elsewhere() {
-            error!(%error, "audit: there can't be another file; nothing is started until there is");
+            if is_news {
+                error!(%error, "audit: there can't be another file; nothing is started until there is");
+            }
             self.give_up(error.to_string());
         }
     }
 
+    fn check_place(&self) -> io::Result<()> {
+        self.place.check()?;
+        self.place.check_file(&self.current.file, &files::name(self.current.number))
+    }
+
     /// Goes on in another file, since nothing more may be written into the current one.
     pub(super) fn begin_elsewhere(&mut self) -> io::Result<()> {
-        if !self.is_lost {
+        if self.check_place().is_ok() {
             return self.go_on(Opening::SyncFailed, self.current.number + 1).map(drop);
         }
         if self.place.check().is_err() {
