@@ -24,6 +24,10 @@ pub use strangers::{Place, Shed, Strangers};
 /// Maximum number of connections that the kernel holds until they are accepted; it has a limit of
 /// its own, too.
 const BACKLOG: u32 = 4096;
+/// Connections that are accepted in a row before other tasks run. Each is a new task: where there are more
+/// than a worker's own queue holds (256), some go to the queue that it looks into last, and there they and
+/// whoever else is in it wait for as long as the flood lasts.
+pub const IN_A_ROW: u32 = 16;
 
 /// Listens on an address; port 0 takes one that is free. `all` are the addresses that are listened on
 /// together: beside one of IPv4 with the same port, `[::]` is for IPv6 alone.

@@ -33,6 +33,7 @@ impl Listener {
 
     /// Accepts connections until the server closes. No error ends it.
     pub(crate) async fn run(self, state: Arc<ServerState>, strangers: Arc<Strangers>) {
+        let mut in_a_row = 0;
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
@@ -42,6 +43,11 @@ impl Listener {
                 Ok((stream, address)) => {
                     prepare(&stream);
                     accept(&state, &strangers, stream, listen::plain(address));
+                    in_a_row += 1;
+                    if in_a_row == listen::IN_A_ROW {
+                        in_a_row = 0;
+                        tokio::task::yield_now().await;
+                    }
                 }
                 Err(error) => recover(&error, &strangers).await,
             }

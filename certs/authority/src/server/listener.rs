@@ -35,13 +35,21 @@ impl Listener {
 
     /// Accepts until the service closes. No error ends it.
     pub(super) async fn run(self, shared: Arc<Shared>) {
+        let mut in_a_row = 0;
         loop {
             let accepted = tokio::select! {
                 () = shared.closing.cancelled() => return,
                 accepted = self.socket.accept() => accepted,
             };
             match accepted {
-                Ok((stream, address)) => admit(&shared, stream, listen::plain(address)),
+                Ok((stream, address)) => {
+                    admit(&shared, stream, listen::plain(address));
+                    in_a_row += 1;
+                    if in_a_row == listen::IN_A_ROW {
+                        in_a_row = 0;
+                        tokio::task::yield_now().await;
+                    }
+                }
                 Err(error) => recover(&error, shared.slots.strangers()).await,
             }
         }
