@@ -3,11 +3,13 @@
 //! all else goes on; when it has passed all works again without a restart, and the log has it once.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
+use rcmd_tests::disk::SmallDisk;
 use rcmd_tests::proc::{self, Snapshot};
 use rcmd_tests::raw::Echo;
-use rcmd_tests::{Finished, NameService, World, eventually, require, skip};
+use rcmd_tests::{Finished, NameService, World, eventually, eventually_some, require, skip};
 use rustix::process::Signal;
 
 /// Lines of the log that contain a text.
@@ -26,6 +28,59 @@ fn assert_lacks(done: &Finished, kind: &str, why: &str) {
     done.assert_code(125).assert_says(why);
     let result = done.result();
     assert_eq!((&result["error"]["kind"], &result["retry_safe"]), (&kind.into(), &true.into()));
+}
+
+/// A server whose folder is on a small disk, and its audit on another, so that the one can be full without the other.
+fn on_small_disks() -> Result<(World, SmallDisk, SmallDisk), String> {
+    let mut world = World::builder().prepare();
+    let server = world.dir().join("server");
+    let kept = world.scratch("kept");
+    copy(&server, &kept);
+    let disk = SmallDisk::mount(&server, 512)?;
+    copy(&kept, &server);
+    let audit = SmallDisk::mount(&server.join("audit"), 8192)?;
+    world.start_server();
+    Ok((world, disk, audit))
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_keys_and_locks_alone_until_there_is_room() {
+    let (mut world, disk, audit) = require!(on_small_disks());
+    let under = |key: &str| world.shell("echo ran").options(["--key", key]).with_result().run();
+    let locked = || world.exec(["true"]).options(["--lock", "l"]).with_result().run();
+    under("before").assert_code(0);
+    locked().assert_code(0);
+    disk.fill();
+    // The last page of the file may have room for some more.
+    let mut keys = (0..).map(|number| format!("meanwhile-{number}"));
+    let refused = eventually_some("a key is refused", || {
+        let key = keys.next()?;
+        (under(&key).code() != 0).then_some(key)
+    });
+    for _ in 0..3 {
+        assert_lacks(&under(&refused), "resources", " space");
+        assert_lacks(&locked(), "resources", "No space left on device");
+        assert_runs(&world);
+    }
+    disk.free();
+    eventually("a key is taken", || under(&keys.next().unwrap_or_default()).code() == 0);
+    let now = under(&refused);
+    assert_eq!((now.code(), &*now.stdout_text()), (0, "ran\n"), "{}", now.story());
+    locked().assert_code(0);
+    let again = under("before");
+    assert_eq!((again.code(), &*again.stdout_text()), (0, ""), "{}", again.story());
+    // What was written before, between and after is whole.
+    world.restart();
+    assert_eq!(world.shell("echo ran").options(["--key", &refused]).run().stdout_text(), "");
+    world.stop_server();
+    drop((audit, disk));
 }
 
 #[test]
@@ -159,6 +214,8 @@ fn descriptors_used_up_for_a_while_keep_newcomers_waiting_and_pass() {
     assert!(waiting.runs());
     limit(&world, 0, "nofile", "1024:1024");
     waiting.wait().assert_code(0);
+    assert_eq!(times_logged(&world, "out of descriptors"), 1);
+    world.wait_for_log("connections are accepted again");
     let mut peer = echo.end();
     peer.close().unwrap();
     peer.expect_closed();

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use rcmd_certs::listen::{self, AcceptFault, Strangers};
 use tokio::net::{TcpListener, TcpStream};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::accept::accept;
 use crate::state::ServerState;
@@ -33,7 +33,7 @@ impl Listener {
 
     /// Accepts connections until the server closes. No error ends it.
     pub(crate) async fn run(self, state: Arc<ServerState>, strangers: Arc<Strangers>) {
-        let mut in_a_row = 0;
+        let (mut in_a_row, mut is_stuck) = (0, false);
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
@@ -41,6 +41,9 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, address)) => {
+                    if std::mem::take(&mut is_stuck) {
+                        info!("connections are accepted again");
+                    }
                     prepare(&stream);
                     accept(&state, &strangers, stream, listen::plain(address));
                     in_a_row += 1;
@@ -49,7 +52,7 @@ impl Listener {
                         tokio::task::yield_now().await;
                     }
                 }
-                Err(error) => recover(&error, &strangers).await,
+                Err(error) => is_stuck = recover(&error, &strangers, is_stuck).await,
             }
         }
     }
@@ -69,15 +72,19 @@ fn prepare(stream: &TcpStream) {
 }
 
 /// Waits after an error that keeps a connection from being accepted, if it concerns the next one
-/// too.
-async fn recover(error: &io::Error, strangers: &Strangers) {
-    match AcceptFault::of(error) {
-        AcceptFault::OfOnePeer => return,
-        AcceptFault::OutOfRoom => {
-            let shed = strangers.shed();
-            warn!(%error, shed, "out of descriptors; raise LimitNOFILE or lower limits.connections");
-        }
-        AcceptFault::Other => error!(%error, "a connection could not be accepted"),
+/// too. Returns whether it does; it is logged unless that `is_known`.
+async fn recover(error: &io::Error, strangers: &Strangers, is_known: bool) -> bool {
+    let fault = AcceptFault::of(error);
+    if fault == AcceptFault::OfOnePeer {
+        return is_known;
+    }
+    let is_full = fault == AcceptFault::OutOfRoom;
+    let shed = is_full && strangers.shed();
+    if is_full && !is_known {
+        warn!(%error, shed, "out of descriptors; raise LimitNOFILE or lower limits.connections");
+    } else if !is_known {
+        error!(%error, "a connection could not be accepted");
     }
     tokio::time::sleep(Duration::from_millis(20)).await;
+    true
 }

@@ -7,7 +7,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::sleep,
 };
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::{error::ServeError, session, shared::Shared};
 
@@ -35,7 +35,7 @@ impl Listener {
 
     /// Accepts until the service closes. No error ends it.
     pub(super) async fn run(self, shared: Arc<Shared>) {
-        let mut in_a_row = 0;
+        let (mut in_a_row, mut is_stuck) = (0, false);
         loop {
             let accepted = tokio::select! {
                 () = shared.closing.cancelled() => return,
@@ -43,6 +43,9 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, address)) => {
+                    if std::mem::take(&mut is_stuck) {
+                        info!("connections are accepted again");
+                    }
                     admit(&shared, stream, listen::plain(address));
                     in_a_row += 1;
                     if in_a_row == listen::IN_A_ROW {
@@ -50,7 +53,9 @@ impl Listener {
                         tokio::task::yield_now().await;
                     }
                 }
-                Err(error) => recover(&error, shared.slots.strangers()).await,
+                Err(error) => {
+                    is_stuck = recover(&error, shared.slots.strangers(), is_stuck).await;
+                }
             }
         }
     }
@@ -69,15 +74,20 @@ fn admit(shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr) {
     });
 }
 
-/// Waits out what keeps a connection from being accepted.
-async fn recover(error: &io::Error, strangers: &Strangers) {
-    match AcceptFault::of(error) {
-        AcceptFault::OfOnePeer => return,
-        AcceptFault::OutOfRoom => {
-            strangers.shed();
-            warn!(%error, "out of descriptors; raise LimitNOFILE");
-        }
-        AcceptFault::Other => error!(%error, "a connection could not be accepted"),
+/// Waits out what keeps a connection from being accepted. Returns whether it concerns the next one too; it is
+/// logged unless that `is_known`.
+async fn recover(error: &io::Error, strangers: &Strangers, is_known: bool) -> bool {
+    let fault = AcceptFault::of(error);
+    if fault == AcceptFault::OfOnePeer {
+        return is_known;
+    }
+    let is_full = fault == AcceptFault::OutOfRoom;
+    let shed = is_full && strangers.shed();
+    if is_full && !is_known {
+        warn!(%error, shed, "out of descriptors; raise LimitNOFILE");
+    } else if !is_known {
+        error!(%error, "a connection could not be accepted");
     }
     sleep(Duration::from_millis(20)).await;
+    true
 }
