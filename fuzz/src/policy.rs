@@ -85,7 +85,7 @@ impl Case {
                 account: "root".into(),
                 uid: 0,
                 cwd,
-                program: Program { path: program, writable: None, sealed: None },
+                program: Program { path: program, writable: None, digest: None },
             },
         })
     }

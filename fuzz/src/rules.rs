@@ -39,7 +39,7 @@ fn judge(rules: &Rules) {
         account: "root".into(),
         uid: 0,
         cwd: "/".into(),
-        program: Program { path: "/bin/x".into(), writable: None, sealed: None },
+        program: Program { path: "/bin/x".into(), writable: None, digest: None },
     };
     for mode in [Mode::Exec, Mode::Shell] {
         let words = args.iter().take(if mode == Mode::Exec { 2 } else { 1 });

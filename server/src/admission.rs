@@ -2,6 +2,7 @@
 //!
 //! | module | holds |
 //! | --- | --- |
+//! | [`turns`] | turns at work that few can do at once |
 //! | `queue`, `bucket`, `pace`, `throttle` | slots that go round between identities, rates, delays |
 //! | [`budget`] | memory that is held for clients |
 //! | [`locks`] | names that one command holds at a time |
@@ -16,6 +17,7 @@ pub(crate) mod slots;
 #[cfg(test)]
 mod tests;
 mod throttle;
+pub(crate) mod turns;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

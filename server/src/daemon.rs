@@ -111,6 +111,7 @@ async fn serve(loaded: Loaded, audit: Arc<Audit>) -> Result<()> {
 
     // Not among the tracked tasks: it ends with the runtime.
     let _orphans = tokio::task::JoinSet::from_iter([orphans]);
+    let _helpers = tokio::task::JoinSet::from_iter([state.looks.clone().tend()]);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;

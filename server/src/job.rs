@@ -30,7 +30,7 @@ mod supervisor;
 pub(crate) use self::{
     exit::{draining, not_started, unknown},
     sink::{Attachment, Sink},
-    spec::{JobSpec, Prepared, Rejection, StartOptions},
+    spec::{JobSpec, Judged, Judging, Prepared, Rejection, StartOptions},
 };
 
 use std::{

@@ -10,12 +10,16 @@ use rcmd_certs::text::{Complaint, complaint, escaped};
 use rcmd_server::{
     cli::{self, Cli, ServerCommand, ServerOptions},
     daemon::{self, Loaded},
+    process::look::serve_as_helper,
 };
 
 /// Exit status when nothing ran; the client has the same.
 const NOT_STARTED: u8 = 125;
 
 fn main() -> ExitCode {
+    if let Some(ended) = serve_as_helper(std::env::args_os().skip(1)) {
+        return ended;
+    }
     let cli = match Cli::try_parse().and_then(Cli::settled) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {

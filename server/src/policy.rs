@@ -5,6 +5,7 @@
 //! | [`file`](mod@file) | where the policy lies, and how it is read |
 //! | `rules`, `parse`, `rule`, `diagnostic` | `policy.cedar` parsed and validated, each rule with its name and place |
 //! | `environment` | the variables that a rule lets a request set |
+//! | `digests` | the digests of programs that a rule asks about |
 //! | [`slice`](mod@slice), `query` | the rules that can apply to one identity, and their evaluation |
 //! | [`question`] | the facts of a request, as Cedar's context |
 //! | `vocabulary` | the schema, entity types and actions that rules are written in |
@@ -17,6 +18,7 @@
 mod denial;
 mod depth;
 mod diagnostic;
+mod digests;
 mod environment;
 pub mod explain;
 pub mod file;
@@ -44,11 +46,12 @@ pub use self::{
     vocabulary::{Action, Host},
 };
 use self::{
+    digests::Digests,
     query::{Query, names, quoted},
     rule::Rule,
 };
 use crate::{
-    process::{Plan, Sealed},
+    process::{Digest, Plan},
     trust::Peer,
 };
 
@@ -58,6 +61,9 @@ pub const INITIAL: &str = include_str!("../../certs/authority/src/policy.cedar")
 
 /// The digest of no program.
 const NO_DIGEST: &str = "sha256:";
+/// Digests that are tried before a program is read: each takes an evaluation, which costs less than a
+/// program of some MiB.
+const TRIED: usize = 32;
 
 /// Proof that this peer may run exactly this. [`decide`] alone makes one, and nothing starts
 /// without it.
@@ -89,7 +95,7 @@ impl Permit {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AuthorizedRequest {
     /// The request.
-    pub request: Request,
+    pub request: Arc<Request>,
     /// The facts of this host that it was judged by.
     pub facts: HostFacts,
 }
@@ -121,11 +127,19 @@ pub fn decide(
     let context = RequestContext { source: peer.address().ip(), time };
     let Authorization { rules, sealed, no_new_privs } = authorize(slice, request, facts, context)?;
     let plan = Plan { no_new_privs: plan.no_new_privs || no_new_privs, ..plan };
-    let plan = match (sealed, &facts.program.sealed) {
-        (true, Some(sealed)) => {
-            Plan { program: sealed.path(), sealed: Some(sealed.clone()), ..plan }
+    let copy = facts.program.digest.as_ref().and_then(|digest| digest.copy.as_ref());
+    let plan = match (sealed, copy) {
+        (false, _) => plan,
+        (true, Some(copy)) => Plan { program: copy.path(), sealed: Some(copy.clone()), ..plan },
+        (true, None) => {
+            let why = "the program was not copied";
+            return Err(Query {
+                slice,
+                action: question::action(request),
+                what: shown(request, facts),
+            }
+            .broken(why));
         }
-        _ => plan,
     };
     Ok(Permit { peer: Arc::clone(peer), plan, rules })
 }
@@ -167,8 +181,8 @@ pub fn authorize(
             .map_err(|why| query.broken(&why))?;
         query.with_settings(query.evaluate(cedar_context)?, request)
     };
-    let sealed = facts.program.sealed.as_ref();
-    let enough = permits(sealed.map(Sealed::digest))?;
+    let digest = facts.program.digest.as_ref();
+    let enough = permits(digest.map(|digest| &*digest.text))?;
     let Some(writable) = &facts.program.writable else {
         return Ok(Authorization::by(&enough, false));
     };
@@ -176,10 +190,33 @@ pub fn authorize(
     let others = permits(Some(NO_DIGEST)).unwrap_or_default();
     let is_other = |rule: &Arc<Rule>| others.iter().any(|other| Arc::ptr_eq(rule, other));
     let by_digest: Vec<_> = enough.into_iter().filter(|rule| !is_other(rule)).collect();
-    if by_digest.is_empty() || sealed.is_none() {
+    if by_digest.is_empty() || digest.is_none() {
         return Err(query.writable(writable));
     }
     Ok(Authorization::by(&by_digest, true))
+}
+
+/// Returns whether it depends on the program's digest what [`decide`] decides, as far as that can be told
+/// without it. `facts` are those without a digest.
+pub fn needs_digest(
+    slice: &PolicySlice,
+    request: &Request,
+    facts: &HostFacts,
+    context: RequestContext,
+) -> bool {
+    let listed = match slice.digests(question::action(request)) {
+        Digests::Unnamed => return false,
+        Digests::Listed(listed) if listed.len() <= TRIED => listed,
+        Digests::Listed(_) | Digests::Any => return true,
+    };
+    let mut facts = facts.clone();
+    let mut judged = |digest: Option<&str>| {
+        facts.program.digest = digest.map(|text| Digest { text: text.into(), copy: None });
+        authorize(slice, request, &facts, context).ok()
+    };
+    let without = judged(None);
+    let mut tried = listed.iter().map(String::as_str).chain([NO_DIGEST]);
+    tried.any(|digest| judged(Some(digest)) != without)
 }
 
 /// Returns the names of the rules that permit a peer to take up a command that `owner` started.

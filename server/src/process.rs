@@ -2,9 +2,10 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`resolve`](mod@resolve), [`plan`] | what is to be run, found on this host |
+//! | [`resolve`], [`plan`] | what is to be run, found on this host |
+//! | [`look`] | finding it, on file systems that may be anybody's |
 //! | [`program`] | the file that would be executed, and who could change it |
-//! | [`account`], [`name_service`], [`environment`] | whom it runs as, and what it is given |
+//! | [`account`], `name_service`, [`environment`] | whom it runs as, and what it is given |
 //! | [`self_setup`] | the server's own process, from which commands inherit |
 //! | `spawn`, `launcher`, `workers` | the start, and giving it up |
 //! | [`io`](mod@io) | the server's ends of its input and output |
@@ -38,10 +39,10 @@ mod children;
 pub mod environment;
 pub mod error;
 mod exit;
-mod file_threads;
 pub mod io;
 mod launcher;
-pub mod name_service;
+pub mod look;
+mod name_service;
 pub mod plan;
 mod proc_fs;
 pub mod program;
@@ -60,12 +61,11 @@ pub use self::{
     cgroup::TreeLimits,
     error::SpawnError,
     exit::ProcessExit,
-    file_threads::FileThreads,
     io::{ReadEnd, WriteEnd},
-    name_service::Accounts,
+    look::{Found, LookError, Looks},
     plan::{Credentials, Folder, Plan},
-    program::{Program, Sealed, Writable, examine},
-    resolve::{Resolved, resolve},
+    program::{Digest, Program, Sealed, Writable},
+    resolve::Draft,
     self_setup::{descriptor_limit, prepare_self},
     tree::{Survivor, Tree, TreeKill},
 };

@@ -6,11 +6,13 @@
 //! | [`dry_run`](mod@dry_run) | what a start would be answered |
 //! | [`attach`](mod@attach) | a job that is taken up again, and what is left of one |
 //! | [`authorize`] | what a request speaks of, found on this host and judged |
+//! | `finder` | having the host looked at, in turn |
 //! | `refusal` | answers to what does not run, and when they are due |
 
 pub(crate) mod attach;
 pub(crate) mod authorize;
 pub(crate) mod dry_run;
+pub(crate) mod finder;
 mod refusal;
 pub(crate) mod start;
 
@@ -68,5 +70,6 @@ async fn other_account(
 ) -> Result<Option<Account>, Rejection> {
     let Some(name) = request.user() else { return Ok(None) };
     policy::authorize_early(slice, request)?;
-    Ok(Some(state.accounts.find(name).await.map_err(SpawnError::from)?))
+    let _turn = state.turns.accounts.take(&slice.principal().user).await?;
+    Ok(Some(state.looks.account(name).await.map_err(SpawnError::from)?))
 }

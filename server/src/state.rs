@@ -23,15 +23,16 @@ use crate::{
         budget::Budget,
         locks::Locks,
         slots::{ConnectionSlot, ConnectionSlots},
+        turns::Turns,
     },
     audit::Audit,
     config::{
         ServerSettings,
-        limits::{HELD, Limits},
+        limits::{ACCOUNTS, DIGESTS, HELD, LOOKS, Limits},
     },
     job::{self, idempotency::IdempotencyLog, registry::Registry},
     policy::Rules,
-    process::{Account, Accounts, FileThreads, Processes},
+    process::{Account, Looks, Processes},
     trust::{Trust, TrustError},
 };
 
@@ -50,10 +51,10 @@ pub(crate) struct ServerState {
     pub registry: Arc<Registry>,
     /// The account that commands run as by default.
     pub account: Account,
-    /// Looks up other accounts to run as.
-    pub accounts: Accounts,
-    /// Threads that read the host's files.
-    pub files: FileThreads,
+    /// Looks at the host's files and accounts.
+    pub looks: Looks,
+    /// Turns at what requests wait for.
+    pub turns: StateTurns,
     /// Tracks every task of the server.
     pub tasks: TaskTracker,
     /// Cancelled to end all connections.
@@ -63,11 +64,22 @@ pub(crate) struct ServerState {
     slots: Arc<ConnectionSlots>,
 }
 
+/// Turns at what requests wait for.
+#[derive(Debug)]
+pub(crate) struct StateTurns {
+    /// Looking at the host's files.
+    pub looks: Arc<Turns>,
+    /// Reading programs to digest them.
+    pub digests: Arc<Turns>,
+    /// Looking up accounts.
+    pub accounts: Arc<Turns>,
+}
+
 impl ServerState {
     /// Makes the state of a server that is ready for connections.
     ///
     /// # Errors
-    /// When the thread for accounts can't be started, or the kernel gives no randomness.
+    /// When the threads can't be started, or the kernel gives no randomness.
     #[allow(clippy::too_many_arguments)] // Each is another thing, and there is one caller.
     pub(crate) fn new(
         mut settings: ServerSettings,
@@ -102,8 +114,12 @@ impl ServerState {
             jobs: Arc::new(jobs),
             registry,
             account,
-            accounts: Accounts::start()?,
-            files: FileThreads::start()?,
+            looks: Looks::start()?,
+            turns: StateTurns {
+                looks: Turns::new("looks at the host's files", LOOKS),
+                digests: Turns::new("digests of programs", DIGESTS),
+                accounts: Turns::new("look-ups of accounts", ACCOUNTS),
+            },
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             instance: Instance::random()?,

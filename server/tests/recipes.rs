@@ -72,7 +72,7 @@ impl Line {
                 account: account.into(),
                 uid: if account == "root" { 0 } else { 1000 },
                 cwd: "/".into(),
-                program: Program { path: program, writable: None, sealed: None },
+                program: Program { path: program, writable: None, digest: None },
             },
             moment: RequestContext {
                 source: source.parse().unwrap(),

@@ -16,7 +16,7 @@ use rcmd_certs::{
 };
 use rcmd_protocol::{
     frame::{Lock, Mode},
-    outcome::WireError,
+    outcome::{ErrorKind, WireError},
     request::Request,
 };
 
@@ -27,8 +27,11 @@ use crate::{
     cli::{CheckOptions, ExplainOptions, PolicyCommand},
     config::ServerSettings,
     job::Rejection,
-    process::Account,
-    request::authorize::{self, ExecContext},
+    process::{Account, Looks},
+    request::{
+        authorize::{self, ExecContext},
+        finder::Finder,
+    },
     trust::Principal,
 };
 
@@ -169,10 +172,16 @@ impl Case {
         rules: &Rules,
         settings: &ServerSettings,
     ) -> Result<(Vec<String>, HostFacts), Rejection> {
-        let exec = ExecContext { account: &self.account, path: &settings.path, job: "explain" };
         let slice = rules.slice(&self.principal);
-        authorize::dry_run(&slice, &self.request, exec, self.context)
-            .map(|(judged, facts)| (judged.rules, facts))
+        let looks = Looks::here();
+        let judged =
+            authorize::dry_run(&slice, &self.request, self.exec(settings, &looks), self.context);
+        at_once(judged).map(|(judged, facts)| (judged.rules, facts))
+    }
+
+    fn exec<'a>(&'a self, settings: &'a ServerSettings, looks: &'a Looks) -> ExecContext<'a> {
+        let (path, finder) = (&settings.path, Finder::Here(looks));
+        ExecContext { account: &self.account, path, job: "explain", finder }
     }
 
     fn explain(
@@ -238,9 +247,10 @@ impl Case {
                 writeln!(out, "  without the shell, with --exec")?;
             }
         }
-        let exec = ExecContext { account: &self.account, path: &settings.path, job: "explain" };
-        let rule = authorize::host_facts(&self.principal.user, &self.request, exec)
-            .map_err(|error| told(error.into()))
+        let looks = Looks::here();
+        let exec = self.exec(settings, &looks);
+        let rule = at_once(authorize::host_facts(&self.principal.user, &self.request, exec))
+            .map_err(|rejection| told(rejection.into()))
             .map(|facts| explain::rule_for(&self.principal.user, &self.request, &facts))?;
         if let Some(rule) = rule {
             writeln!(out, "  by this rule, which permits nothing else:\n")?;
@@ -250,6 +260,15 @@ impl Case {
         }
         Ok(())
     }
+}
+
+/// Returns what came of looks that are made at once: nothing else is waited for.
+fn at_once<T>(looked: impl Future<Output = Result<T, Rejection>>) -> Result<T, Rejection> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.map_err(|error| {
+        Rejection::Failed(WireError::new(ErrorKind::Resources, error.to_string()))
+    })?;
+    runtime.block_on(looked)
 }
 
 fn place(rules: &Rules, path: &Path, name: &str) -> String {

@@ -64,6 +64,30 @@ pub(crate) const CLOSE: Duration = Duration::from_secs(2);
 /// Time to read away what a refused peer sends, so that the reason reaches it before a reset does.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
+/// How many may have a turn at some work at once, and how many wait for one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TurnLimits {
+    /// All together.
+    pub all: usize,
+    /// One identity.
+    pub each: usize,
+    /// One identity's that wait.
+    pub waiting: usize,
+    /// How long one waits.
+    pub patience: Duration,
+}
+
+/// Looks at the host's files. Most take a tenth of a millisecond; one of a file system that does not
+/// answer has its turn for 5 s, and an identity has no more than a few of those.
+pub(crate) const LOOKS: TurnLimits =
+    TurnLimits { all: 16, each: 2, waiting: CHANNELS, patience: Duration::from_secs(10) };
+/// Programs that are read to be digested, a second each at the largest.
+pub(crate) const DIGESTS: TurnLimits =
+    TurnLimits { all: 4, each: 1, waiting: CHANNELS, patience: Duration::from_secs(60) };
+/// Look-ups of accounts: the host's directory service may be slow, and should not be asked by many.
+pub(crate) const ACCOUNTS: TurnLimits =
+    TurnLimits { all: 4, each: 1, waiting: CHANNELS, patience: Duration::from_secs(5) };
+
 /// Limits that the configuration may change, under `[limits]`: of the host, all identities
 /// together.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

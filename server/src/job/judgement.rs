@@ -7,15 +7,11 @@ use rcmd_protocol::{outcome::WireError, request::Request};
 use super::exit;
 use crate::{
     admission::budget::Share,
-    policy::{AuthorizedRequest, Denial, Rules},
+    policy::{AuthorizedRequest, Denial, HostFacts, Rules},
     trust::Peer,
 };
 
 /// What was judged of a job.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one in each job, which is boxed as a whole"
-)]
 #[derive(Debug)]
 pub(super) enum Judgement {
     /// It is being judged; these rules came meanwhile.
@@ -76,6 +72,13 @@ impl Judgement {
         match self {
             Self::Permitted { request, .. } => Some(&request.request),
             _ => None,
+        }
+    }
+
+    /// Takes what was found anew of what may run.
+    pub(super) fn renew(&mut self, facts: HostFacts) {
+        if let Self::Permitted { request, .. } = self {
+            request.facts = facts;
         }
     }
 

@@ -10,26 +10,28 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::{
-    JobSpec, Prepared, Rejection,
+    JobSpec, Judged, Prepared, Rejection,
     action::{Action, Control, Reason},
     at,
     early::{Early, NotLaunched},
     exit,
     judgement::Judgement,
     life::{Job, Running},
+    spec::JudgeAgain,
     supervisor::{Supervisor, Terms},
 };
 use crate::{
     admission::{Entering, RunSlot, budget::Share, locks::LockGuard},
     clock,
     config::OnReload,
-    policy::Permit,
+    policy::{AuthorizedRequest, Permit},
     process::{Plan, Process, SpawnError},
 };
 
 /// What may run; used up by the start, since it may be large and need not be kept beside it.
 pub(super) struct Ready {
     permit: Permit,
+    again: JudgeAgain,
     /// Whom it was asked to run as, if anybody.
     user: Option<Vec<u8>>,
     entering: Entering,
@@ -41,36 +43,62 @@ impl Job {
         &mut self,
         preparing: impl Future<Output = Result<Prepared, Rejection>>,
     ) -> Result<Ready, WireError> {
-        let Prepared { permit, authorized, held, note, entering } =
-            match self.wait_for(preparing).await {
-                Ok(prepared) => prepared,
-                Err(Rejection::Failed(failure)) => return Err(failure),
-                Err(Rejection::Denied(denial)) => {
-                    let (peer, why) = (&self.spec.peer, denial.kind.as_str());
-                    info!(%peer, why, rules = ?denial.rules, %denial, "denied");
-                    self.judgement = Judgement::Denied(denial);
-                    return Err(self.judgement.failure());
-                }
-            };
+        let prepared = self.wait_for(preparing).await;
+        let Prepared { judged, again, request, held, entering } =
+            prepared.map_err(|rejection| self.rejected(rejection))?;
+        let Judged { permit, facts, note } = judged;
         self.delivery.set_note(note);
-        let user = authorized.request.user().map(<[u8]>::to_vec);
-        self.judgement.permit(authorized, held, &self.spec.peer)?;
-        Ok(Ready { permit, user, entering })
+        let user = request.user().map(<[u8]>::to_vec);
+        self.judgement.permit(AuthorizedRequest { request, facts }, held, &self.spec.peer)?;
+        Ok(Ready { permit, again, user, entering })
+    }
+
+    /// Takes note of a rejection. Returns what the client is told.
+    fn rejected(&mut self, rejection: Rejection) -> WireError {
+        let denial = match rejection {
+            Rejection::Failed(failure) => return failure,
+            Rejection::Denied(denial) => denial,
+        };
+        let (peer, why) = (&self.spec.peer, denial.kind.as_str());
+        info!(%peer, why, rules = ?denial.rules, %denial, "denied");
+        self.judgement = Judgement::Denied(denial);
+        self.judgement.failure()
+    }
+
+    /// Looks and judges again: what was found before the wait may be another by now.
+    async fn judge_anew(&mut self, again: JudgeAgain) -> Result<Permit, WireError> {
+        let judged = self.wait_for(again()).await;
+        let Judged { permit, facts, note } =
+            judged.map_err(|rejection| self.rejected(rejection))?;
+        self.delivery.set_note(note);
+        self.judgement.renew(facts);
+        Ok(permit)
     }
 
     /// Waits for a lock, if one is wanted, and for a turn, and starts the process.
     pub(super) async fn start(&mut self, ready: Ready) -> Result<Running, NotLaunched> {
-        let Ready { permit, user, entering } = ready;
+        let Ready { permit, again, user, entering } = ready;
+        // What it would run is not kept while it waits: it holds descriptors, and may be a copy.
+        let mut permit = Some(permit);
         // The lock comes before the turn, so that who waits for it holds up nobody who needs none.
         let lock_guard = match self.spec.lock.take() {
-            Some(lock) => Some(self.wait_for_lock(&lock, entering).await?),
+            Some(lock) => Some(self.wait_for_lock(&lock, entering, &mut permit).await?),
             None => {
                 drop(entering);
                 None
             }
         };
-        let launched = match self.wait_for_turn().await {
-            Ok(slot) => self.launch(permit, user).await.map(|process| (slot, process)),
+        let launched = match self.wait_for_turn(&mut permit).await {
+            Ok(slot) => {
+                let permit = match permit {
+                    Some(permit) => Ok(permit),
+                    None => self.judge_anew(again).await,
+                };
+                match permit {
+                    Ok(permit) => self.launch(permit, user).await.map(|process| (slot, process)),
+                    Err(failure) => Err(failure.into()),
+                }
+            }
             Err(failure) => Err(failure.into()),
         };
         let (slot, process) = match launched {
@@ -174,6 +202,7 @@ impl Job {
         &mut self,
         lock: &Lock,
         entering: Entering,
+        permit: &mut Option<Permit>,
     ) -> Result<LockGuard, WireError> {
         let spec = &self.spec;
         let identity = spec.peer.identity();
@@ -185,17 +214,19 @@ impl Job {
             return acquired;
         }
         drop(entering);
+        *permit = None;
         let _waiting = self.shared.admission.wait_elsewhere(identity.user(), &quota)?;
         self.delivery.send(|ch| Frame::Queued { ch, position: waiter.position() as u64 });
         self.wait_for(waiter.acquire()).await
     }
 
-    async fn wait_for_turn(&mut self) -> Result<RunSlot, WireError> {
+    async fn wait_for_turn(&mut self, permit: &mut Option<Permit>) -> Result<RunSlot, WireError> {
         let (admission, peer) = (Arc::clone(&self.shared.admission), &self.spec.peer);
         let quota = self.shared.limits.load().quota_of(peer.identity());
         if let Some(slot) = admission.try_slot(peer.user(), &quota) {
             return Ok(slot);
         }
+        *permit = None;
         let mut ticket = admission.enqueue(peer.user(), &quota)?;
         self.delivery.send(|ch| Frame::Queued { ch, position: ticket.position() as u64 });
         self.wait_for(ticket.slot()).await

@@ -1,17 +1,18 @@
 //! What a job is, before and after it was judged.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use rcmd_protocol::{
     digest::Algorithm,
     frame::{Lock, StartBody},
     ids::{JobId, Key, RequestDigest},
     outcome::WireError,
+    request::Request,
 };
 
 use crate::{
     admission::{Entering, budget::Share},
-    policy::{AuthorizedRequest, Denial, Permit},
+    policy::{Denial, HostFacts, Permit},
     process::SpawnError,
     trust::Peer,
 };
@@ -33,17 +34,33 @@ pub(crate) struct JobSpec {
     pub lock: Option<Lock>,
 }
 
-/// What was found for a job, and that it may run.
+/// What was found for a request, and that it may run.
 #[derive(Debug)]
-pub(crate) struct Prepared {
+pub(crate) struct Judged {
     /// Proof that it may run.
     pub permit: Permit,
-    /// What was permitted, should the rules change.
-    pub authorized: AuthorizedRequest,
-    /// What the request takes of the budget.
-    pub held: Share,
+    /// What it was judged by, should the rules change.
+    pub facts: HostFacts,
     /// What the user should know of how it was resolved.
     pub note: Option<String>,
+}
+
+/// A judgement that is being made.
+pub(crate) type Judging = Pin<Box<dyn Future<Output = Result<Judged, Rejection>> + Send>>;
+
+/// Looks and judges again, once what a command had to wait for is there.
+pub(crate) type JudgeAgain = Box<dyn FnOnce() -> Judging + Send>;
+
+/// What a job needs before it waits for its lock and its turn.
+pub(crate) struct Prepared {
+    /// What was found, and that it may run now.
+    pub judged: Judged,
+    /// The same anew, for when it had to wait.
+    pub again: JudgeAgain,
+    /// What was asked for.
+    pub request: Arc<Request>,
+    /// What the request takes of the budget.
+    pub held: Share,
     /// That it was let in, until it takes a turn or a place in a queue.
     pub entering: Entering,
 }

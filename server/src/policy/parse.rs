@@ -7,6 +7,7 @@ use cedar_policy::{Effect, Policy, PolicyId, PolicySet};
 use super::{
     depth,
     diagnostic::{Diagnostic, position, sorted},
+    digests::Digests,
     environment::Allowed,
     rule::Rule,
     vocabulary::validate,
@@ -111,9 +112,9 @@ fn named(
                 continue;
             }
         };
-        let names_digest = source.contains("digest");
+        let digests = Digests::parse(&source);
         let policy = policy.new_id(PolicyId::new(name));
-        rules.push(Arc::new(Rule { policy, env, no_new_privs, names_digest, line }));
+        rules.push(Arc::new(Rule { policy, env, no_new_privs, digests, line }));
     }
     if diagnostics.is_empty() { Ok(rules) } else { Err(diagnostics) }
 }

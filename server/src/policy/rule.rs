@@ -3,6 +3,7 @@
 use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy};
 
 use super::{
+    digests::Digests,
     environment::Allowed,
     vocabulary::{Action, TYPES, uid},
 };
@@ -16,8 +17,8 @@ pub(super) struct Rule {
     pub(super) env: Allowed,
     /// Whether what it permits runs with no_new_privs: `@no_new_privs("true")`.
     pub(super) no_new_privs: bool,
-    /// Whether it names the program's digest.
-    pub(super) names_digest: bool,
+    /// What it does with the program's digest.
+    pub(super) digests: Digests,
     /// Its first line in the file, from 1.
     pub(super) line: usize,
 }

@@ -14,6 +14,7 @@ use cedar_policy::{
 };
 
 use super::{
+    digests::Digests,
     question::Recent,
     rule::Rule,
     vocabulary::{Action, Host, TYPES, schema, uid, user},
@@ -131,9 +132,10 @@ impl PolicySlice {
         self.applicable(action).rules.values().filter(permits)
     }
 
-    /// Returns whether a rule that can apply names the program's digest.
-    pub fn names_digest(&self, action: Action) -> bool {
-        self.applicable(action).rules.values().any(|rule| rule.names_digest)
+    /// Returns what rules which can apply do with the program's digest, all together.
+    pub(super) fn digests(&self, action: Action) -> Digests {
+        let rules = self.applicable(action).rules.values();
+        rules.fold(Digests::Unnamed, |all, rule| all.and(&rule.digests))
     }
 
     pub(super) fn evaluate(&self, action: Action, context: Context) -> Verdict {

@@ -52,7 +52,7 @@ fn facts(program: &str) -> HostFacts {
         account: "root".into(),
         uid: 0,
         cwd: "/root".into(),
-        program: Program { path: PathBuf::from(program), writable: None, sealed: None },
+        program: Program { path: PathBuf::from(program), writable: None, digest: None },
     }
 }
 
@@ -210,7 +210,7 @@ fn time_and_address_are_compared_as_what_they_are() {
 fn a_program_that_others_can_change_is_denied_to_everybody() {
     let rules = rules(INITIAL);
     let writable =
-        Writable::By { what: "the folder", path: "/tmp".into(), whom: "everybody".into() };
+        Writable::By { what: "the folder".into(), path: "/tmp".into(), whom: "everybody".into() };
     let mut facts = facts("/tmp/x");
     facts.program.writable = Some(writable);
     let slice = rules.slice(&who("alice", &["admin"]));

@@ -2,17 +2,17 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    io,
     path::{Path, PathBuf},
 };
 
 use nix::unistd::{Uid, User, getegid, geteuid};
 use rcmd_protocol::outcome::ErrorKind;
+use serde::{Deserialize, Serialize};
 
 use super::plan::Credentials;
 
 /// An account of this host, as passwd(5) has it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Account {
     /// Its name; the number in decimal when it has no entry.
     pub name: OsString,
@@ -21,15 +21,17 @@ pub struct Account {
     /// Its group.
     pub gid: u32,
     /// Its home folder, `/` without an entry.
+    #[serde(with = "super::program::as_bytes")]
     pub home: PathBuf,
     /// Its shell, `/bin/sh` without one.
+    #[serde(with = "super::program::as_bytes")]
     pub shell: PathBuf,
     /// What a process must become to run as it; none when the server is it already.
     pub credentials: Option<Credentials>,
 }
 
 /// Why commands can't run as an account.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum AccountError {
     /// The name service knows no such user.
     #[error("there is no user {0:?} on this host")]
@@ -52,6 +54,7 @@ pub enum AccountError {
         /// The account.
         name: OsString,
         /// Its shell.
+        #[serde(with = "super::program::as_bytes")]
         shell: PathBuf,
     },
     /// The server can't change its user.
@@ -67,8 +70,8 @@ pub enum AccountError {
     Failed {
         /// The account.
         name: OsString,
-        /// Why.
-        error: io::Error,
+        /// Why, in the system's words.
+        error: String,
     },
     /// The name service answers too slowly.
     #[error("the host's name service does not answer in time")]

@@ -1,21 +1,15 @@
 //! Why a command could not be started.
 
-use std::{
-    ffi::OsString,
-    io,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsString, io, path::PathBuf};
 
 use rcmd_protocol::outcome::{ErrorKind, WireError};
-use rustix::{
-    fs::{Access, AtFlags, CWD, accessat},
-    io::Errno,
-};
+use rustix::io::Errno;
 
 use super::{
     account::AccountError,
     environment::EnvironmentError,
     launcher::{Failed, PATIENCE, PLACES, Seen, Stage},
+    look::LookError,
     plan::Plan,
     tree::Survivor,
 };
@@ -97,6 +91,9 @@ pub enum SpawnError {
     /// The environment can't be made.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
+    /// The host could not be looked at.
+    #[error(transparent)]
+    Look(#[from] LookError),
 }
 
 /// What keeps a file from being executed.
@@ -125,7 +122,7 @@ pub enum Obstacle {
 fn missing(interpreter: &Option<PathBuf>) -> String {
     match interpreter {
         Some(path) => format!("its interpreter {path:?} does not exist"),
-        None => "its loader does not exist".to_owned(),
+        None => "its loader does not exist, or it is gone itself".to_owned(),
     }
 }
 
@@ -205,6 +202,7 @@ impl SpawnError {
             Self::Environment(_) => ErrorKind::Usage,
             Self::Credentials { .. } => ErrorKind::Resources,
             Self::Account(error) => error.kind(),
+            Self::Look(error) => error.kind(),
         }
     }
 
@@ -246,6 +244,7 @@ impl SpawnError {
                 "The server needs CAP_SETUID, CAP_SETGID and CAP_SETPCAP; look at its unit or container."
             }
             Self::Account(error) => error.hint(),
+            Self::Look(error) => error.hint(),
             Self::Environment(EnvironmentError::NoSetting(_)) => "Write NAME=VALUE.",
             Self::Environment(EnvironmentError::Reserved(_)) => "Choose another name.",
         }
@@ -258,18 +257,9 @@ impl From<SpawnError> for WireError {
         match error {
             SpawnError::Resources { .. }
             | SpawnError::Crowded(_)
-            | SpawnError::Account(AccountError::Slow) => failure.retry_after_ms(1000),
+            | SpawnError::Account(AccountError::Slow)
+            | SpawnError::Look(_) => failure.retry_after_ms(1000),
             _ => failure,
         }
     }
-}
-
-/// Checks that a process could start in this folder.
-pub(super) fn enter(path: &Path) -> Result<(), SpawnError> {
-    let entered = match path.metadata() {
-        Ok(found) if !found.is_dir() => Err(Errno::NOTDIR.into()),
-        Ok(_) => accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS).map_err(io::Error::from),
-        Err(error) => Err(error),
-    };
-    entered.map_err(|error| SpawnError::NoSuchDir { path: path.to_owned(), error })
 }

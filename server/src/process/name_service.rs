@@ -1,16 +1,14 @@
 //! Accounts by name, through the system's own look-up (getpwnam(3), nsswitch.conf(5)), so that those of
 //! LDAP or sssd are found as everywhere else on the host.
 //!
-//! A directory service may answer late or never. One thread asks, for one after another; who would
-//! wait behind too many or for too long is told to come again.
+//! A directory service may answer late or never, and its library runs in the process that asks. So a
+//! server has a helper ask ([`Looks`](super::Looks)).
 #![allow(unsafe_code)]
 
 use std::{
     ffi::{CStr, CString, OsStr, c_char},
-    io, mem,
-    os::unix::ffi::OsStrExt as _,
-    ptr, thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    io, mem, ptr,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use nix::{
@@ -18,69 +16,15 @@ use nix::{
     libc,
     unistd::{Gid, User, geteuid, getgrouplist},
 };
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::timeout,
-};
 
 use super::{
     account::{Account, AccountError, Shadow, check_logins},
     plan::Credentials,
 };
 
-/// Look-ups that may wait for the thread; further ones wait for room among them.
-const WAITING: usize = 64;
-/// How long one may take, the wait included.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes for an entry of shadow(5); passwords are hashes of a known length.
 const ENTRY: usize = 16 << 10;
 const DAY: u64 = 24 * 60 * 60;
-
-struct Order {
-    name: Vec<u8>,
-    answer: oneshot::Sender<Result<Account, AccountError>>,
-}
-
-/// Asks for accounts; the thread ends with the last of these.
-#[derive(Clone, Debug)]
-pub struct Accounts {
-    orders: mpsc::Sender<Order>,
-}
-
-impl Accounts {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// When the host has none to give.
-    pub fn start() -> io::Result<Self> {
-        let (orders, mailbox) = mpsc::channel(WAITING);
-        thread::Builder::new().name("accounts".to_owned()).spawn(move || answer(mailbox))?;
-        Ok(Self { orders })
-    }
-
-    /// The account of this name, if commands may run as it.
-    ///
-    /// # Errors
-    /// Why not.
-    pub async fn find(&self, name: &[u8]) -> Result<Account, AccountError> {
-        let (answer, answered) = oneshot::channel();
-        let order = Order { name: name.to_owned(), answer };
-        let asked = async {
-            self.orders.send(order).await.ok()?;
-            answered.await.ok()
-        };
-        timeout(PATIENCE, asked).await.ok().flatten().unwrap_or(Err(AccountError::Slow))
-    }
-}
-
-fn answer(mut mailbox: mpsc::Receiver<Order>) {
-    while let Some(Order { name, answer }) = mailbox.blocking_recv() {
-        // Nobody waits any more for what came too late.
-        if !answer.is_closed() {
-            let _ = answer.send(Account::find(OsStr::from_bytes(&name)));
-        }
-    }
-}
 
 impl Account {
     /// The account of this name, if commands may run as it. It asks the name service, which may be
@@ -93,7 +37,10 @@ impl Account {
     /// When there is none, it may not be used, or the server, which is not root, can't become it.
     pub fn find(name: &OsStr) -> Result<Self, AccountError> {
         let unknown = || AccountError::Unknown(name.to_owned());
-        let failed = |error| AccountError::Failed { name: name.to_owned(), error };
+        let failed = |error: io::Error| AccountError::Failed {
+            name: name.to_owned(),
+            error: error.to_string(),
+        };
         let text = name.to_str().ok_or_else(unknown)?;
         let user = User::from_name(text).map_err(|errno| failed(errno.into()))?;
         let user = user.ok_or_else(unknown)?;
@@ -164,6 +111,8 @@ fn shadow(name: &CStr) -> io::Result<Option<Shadow>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+
     use super::*;
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
 use rustix::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use serde::{Deserialize, Serialize};
 
 use super::program::Sealed;
 
@@ -71,7 +72,7 @@ impl PartialEq for Folder {
 impl Eq for Folder {}
 
 /// A user with exactly these groups.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Credentials {
     /// Real, effective, saved and file system user ID.
     pub uid: u32,

@@ -3,31 +3,23 @@
 //! A rule judges a path, and the kernel executes what lies at that path a moment later. The two are
 //! the same if nobody but root and the user that it runs as can change the file, the folders on the
 //! way to it, and for a script the same of its interpreter. All of the way is looked at: where a
-//! link leads, and the folder that holds the link.
+//! link leads, and the folder that holds the link (`look/walk.rs`).
 
 use std::{
-    ffi::{OsStr, OsString},
-    fs::{self, File},
-    io::{self, Read as _, Seek as _, Write as _},
-    os::unix::{
-        ffi::OsStrExt as _,
-        fs::{MetadataExt as _, PermissionsExt as _},
-    },
-    path::{Component, Path, PathBuf},
+    any::Any,
+    borrow::Cow,
+    ffi::OsStr,
+    fs::File,
+    io,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-use sha2::{Digest as _, Sha256};
+use serde::{Deserialize, Serialize};
 
-/// Links on the way to one file (path_resolution(7)).
-const LINKS: usize = 40;
-/// Bytes of a `#!` line that the kernel reads (execve(2)).
-const HEAD: usize = 256;
-/// Interpreters that are scripts themselves (execve(2): four, and the file).
-const SCRIPTS: usize = 5;
-/// The largest program that is copied to be run from memory.
-const SEALED: u64 = 256 << 20;
+/// Bytes at the beginning of a file by which the kernel knows how to execute it (execve(2)).
+pub(super) const HEAD: usize = 256;
 
 /// A program as it was found.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,19 +28,20 @@ pub struct Program {
     pub path: PathBuf,
     /// Who else could put another in its place, if anybody could.
     pub writable: Option<Writable>,
-    /// Its digest, and the copy that was digested, if they were asked for and it is an ELF file.
-    pub sealed: Option<Sealed>,
+    /// Its digest, if it was asked for and it is an ELF file.
+    pub digest: Option<Digest>,
 }
 
 /// Why what was judged need not be what runs.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum Writable {
     /// Others may write to it.
     #[error("{what} {path:?} can be changed by {whom}")]
     By {
         /// `the file`, `the folder`.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// Where.
+        #[serde(with = "as_bytes")]
         path: PathBuf,
         /// Who may.
         whom: String,
@@ -57,34 +50,46 @@ pub enum Writable {
     #[error("{path:?} leaves open what runs: {why}")]
     Open {
         /// Where.
+        #[serde(with = "as_bytes")]
         path: PathBuf,
         /// Why.
-        why: &'static str,
+        why: Cow<'static, str>,
     },
     /// It can't be looked at.
     #[error("{path:?} can't be examined: {error}")]
     Unknown {
         /// Where.
+        #[serde(with = "as_bytes")]
         path: PathBuf,
         /// Why, in the system's words.
         error: String,
     },
 }
 
+/// The digest of a program.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Digest {
+    /// `sha256:` and 64 hexadecimal digits.
+    pub text: Arc<str>,
+    /// The copy that was digested, if one was wanted.
+    pub copy: Option<Sealed>,
+}
+
 /// A copy of a program in memory that nobody can change any more (memfd_create(2)).
 #[derive(Clone, Debug)]
 pub struct Sealed {
     file: Arc<File>,
-    digest: String,
+    /// What counts its memory, for as long as it lives.
+    _held: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Sealed {
-    /// `sha256:` and 64 hexadecimal digits.
-    pub fn digest(&self) -> &str {
-        &self.digest
+    /// Wraps a sealed file, with what counts its memory.
+    pub(super) fn new(file: File, held: Option<Arc<dyn Any + Send + Sync>>) -> Self {
+        Self { file: Arc::new(file), _held: held }
     }
 
-    /// A descriptor of it, for whoever executes it.
+    /// Returns a descriptor of it, for whoever executes it.
     ///
     /// # Errors
     /// When the server has none left.
@@ -92,7 +97,7 @@ impl Sealed {
         self.file.try_clone().map(Into::into)
     }
 
-    /// A path by which a child of this process can execute it.
+    /// Returns a path by which a child of this process can execute it.
     pub fn path(&self) -> PathBuf {
         use std::os::fd::AsRawFd as _;
         PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
@@ -107,225 +112,92 @@ impl PartialEq for Sealed {
 
 impl Eq for Sealed {}
 
-/// Looks at a program. `path` is absolute, `search` the PATH that it will have, `uid` whom it will
-/// run as; with `digest` an ELF file that others could change is copied and digested. It waits for
-/// the file system.
-pub fn examine(path: &Path, cwd: &Path, search: &OsStr, uid: u32, digest: bool) -> Program {
-    let mut walk = Walk { uid, cwd, search, writable: None };
-    let found = walk.file(path);
-    walk.interpreters(&found);
-    let sealed = if digest { seal(&found).ok().flatten() } else { None };
-    Program { path: found, writable: walk.writable, sealed }
+/// The `#!` line of a script, as the kernel reads it (execve(2), "Interpreter scripts").
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Script {
+    pub(super) interpreter: PathBuf,
+    /// All that follows, as one argument.
+    pub(super) argument: Vec<u8>,
 }
 
-struct Walk<'a> {
-    uid: u32,
-    cwd: &'a Path,
-    search: &'a OsStr,
-    /// The first finding.
-    writable: Option<Writable>,
-}
-
-impl Walk<'_> {
-    fn found(&mut self, writable: Writable) {
-        self.writable.get_or_insert(writable);
-    }
-
-    /// Follows a path to its file, link by link, looking at each folder on the way. Gives the path
-    /// without links, as far as it exists.
-    fn file(&mut self, path: &Path) -> PathBuf {
-        let mut at = PathBuf::from("/");
-        self.look(&at, "the folder");
-        let mut waiting: Vec<OsString> = names(path).rev().collect();
-        let mut links = 0;
-        while let Some(name) = waiting.pop() {
-            if name == ".." {
-                at.pop();
-                continue;
-            }
-            at.push(&name);
-            let what = if waiting.is_empty() { "the file" } else { "the folder" };
-            if !self.look(&at, what) {
-                continue;
-            }
-            let target = match fs::read_link(&at) {
-                Ok(target) => target,
-                // It was one a moment ago.
-                Err(error) => {
-                    self.found(Writable::Unknown { path: at.clone(), error: error.to_string() });
-                    return at;
-                }
-            };
-            links += 1;
-            if links > LINKS {
-                self.found(Writable::Open { path: at.clone(), why: "too many links" });
-                return at;
-            }
-            // Links under /proc lead each process to another place, and not where they say.
-            if at.starts_with("/proc") || at.starts_with("/dev/fd") {
-                self.found(Writable::Open {
-                    path: at.clone(),
-                    why: "it leads each process to another place",
-                });
-            }
-            at.pop();
-            if target.is_absolute() {
-                at = PathBuf::from("/");
-            }
-            waiting.extend(names(&target).rev());
-        }
-        at
-    }
-
-    /// Notes who may write to a file or folder, beside root and the user it will run as; whether it is
-    /// a link instead, which nobody can write to. With an ACL the bits of the group are its mask
-    /// (acl(5)), so that they speak for it too. A sticky folder keeps others from replacing a file, and
-    /// not from making one where a path leads.
-    fn look(&mut self, path: &Path, what: &'static str) -> bool {
-        let found = match fs::symlink_metadata(path) {
-            Ok(found) if found.is_symlink() => return true,
-            Ok(found) => found,
-            // What is missing can't run; who could put it there was seen at the folder.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return false,
-            Err(error) => {
-                self.found(Writable::Unknown { path: path.to_owned(), error: error.to_string() });
-                return false;
-            }
-        };
-        let mode = found.permissions().mode();
-        let whom = if ![0, self.uid].contains(&found.uid()) {
-            format!("its owner, user {}", found.uid())
-        } else if mode & 0o002 != 0 {
-            "everybody".to_owned()
-        } else if mode & 0o020 != 0 {
-            format!("its group, {}", found.gid())
-        } else {
-            return false;
-        };
-        self.found(Writable::By { what, path: path.to_owned(), whom });
-        false
-    }
-
-    /// Follows the `#!` lines of a script.
-    fn interpreters(&mut self, script: &Path) {
-        let mut script = script.to_owned();
-        for _ in 0..SCRIPTS {
-            let Some((interpreter, argument)) = shebang(&script) else { return };
-            let found = self.file(&self.cwd.join(&interpreter));
-            if is_env(&interpreter) || is_env(&found) {
-                self.env(&script, &argument);
-                return;
-            }
-            script = found;
-        }
-        self.found(Writable::Open {
-            path: script,
-            why: "its interpreters are scripts, without end",
-        });
-    }
-
-    /// `#!/usr/bin/env NAME`: the program that is looked up by env(1) counts as well.
-    fn env(&mut self, script: &Path, argument: &[u8]) {
-        let open = |why| Writable::Open { path: script.to_owned(), why };
-        let mut words = argument.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-        let first = match words.next() {
-            Some(b"-S") => words.next(),
-            Some(first) => Some(first.strip_prefix(b"-S").unwrap_or(first)),
-            None => None,
-        };
-        let Some(name) = first else { return self.found(open("env is given no program")) };
-        let special = |byte: &u8| b"=\\'\"$".contains(byte);
-        if name.starts_with(b"-") || name.iter().any(special) {
-            return self.found(open("env is given more than a program"));
-        }
-        let name = Path::new(OsStr::from_bytes(name));
-        if name.as_os_str().as_bytes().contains(&b'/') {
-            let found = self.file(&self.cwd.join(name));
-            return self.interpreters_of_env(&found);
-        }
-        let folders: Vec<_> = self.search.as_bytes().split(|&byte| byte == b':').collect();
-        for folder in folders {
-            let candidate = self.cwd.join(OsStr::from_bytes(folder)).join(name);
-            if candidate.is_file() {
-                let found = self.file(&candidate);
-                return self.interpreters_of_env(&found);
-            }
-            // Who may write to a folder that comes before could put one there.
-            if let Ok(folder) = candidate.parent().unwrap_or(Path::new("/")).canonicalize() {
-                self.file(&folder);
-            }
-        }
-        self.found(open("env finds no such program"));
-    }
-
-    fn interpreters_of_env(&mut self, found: &Path) {
-        if shebang(found).is_some() {
-            self.found(Writable::Open {
-                path: found.to_owned(),
-                why: "what env starts is a script itself",
-            });
-        }
+impl Script {
+    /// Reads the line from the first bytes of a file. Returns none of what is no script.
+    pub(super) fn parse(head: &[u8]) -> Option<Self> {
+        let line = head.strip_prefix(b"#!")?.split(|byte| b"\n\0".contains(byte)).next()?;
+        let line = line.trim_ascii();
+        let end = line.iter().position(|byte| b" \t".contains(byte)).unwrap_or(line.len());
+        let (interpreter, argument) = line.split_at(end);
+        let interpreter = Path::new(OsStr::from_bytes(interpreter)).to_owned();
+        Some(Self { interpreter, argument: argument.trim_ascii().to_vec() })
     }
 }
 
-/// The names in a path, without `.`.
-fn names(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {
-    path.components().filter_map(|component| match component {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        _ => None,
-    })
+pub(super) fn is_elf(head: &[u8]) -> bool {
+    head.starts_with(b"\x7fELF")
 }
 
-fn is_env(path: &Path) -> bool {
+pub(super) fn is_env(path: &Path) -> bool {
     path.file_name() == Some(OsStr::new("env"))
 }
 
-/// The interpreter of a script and its one argument, as the kernel reads them (execve(2),
-/// "Interpreter scripts"). None of a file that can't be read: then its interpreter can't read it
-/// either.
-fn shebang(path: &Path) -> Option<(PathBuf, Vec<u8>)> {
-    let mut head = Vec::with_capacity(HEAD);
-    File::open(path).ok()?.take(HEAD as u64).read_to_end(&mut head).ok()?;
-    let line = head.strip_prefix(b"#!")?.split(|byte| b"\n\0".contains(byte)).next()?;
-    let line = line.trim_ascii();
-    let end = line.iter().position(|byte| b" \t".contains(byte)).unwrap_or(line.len());
-    let (interpreter, argument) = line.split_at(end);
-    let interpreter = Path::new(OsStr::from_bytes(interpreter)).to_owned();
-    Some((interpreter, argument.trim_ascii().to_vec()))
+/// Returns the program that env(1) is told to start by the argument of a `#!` line, or why that can't be
+/// told.
+pub(super) fn word_of_env(argument: &[u8]) -> Result<&Path, &'static str> {
+    let mut words = argument.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let first = match words.next() {
+        Some(b"-S") => words.next(),
+        Some(first) => Some(first.strip_prefix(b"-S").unwrap_or(first)),
+        None => None,
+    };
+    let name = first.ok_or("env is given no program")?;
+    let special = |byte: &u8| b"=\\'\"$".contains(byte);
+    if name.starts_with(b"-") || name.iter().any(special) {
+        return Err("env is given more than a program");
+    }
+    Ok(Path::new(OsStr::from_bytes(name)))
 }
 
-/// Copies an ELF file into memory and seals it; what is digested is the copy.
-fn seal(path: &Path) -> io::Result<Option<Sealed>> {
-    let mut source = File::open(path)?;
-    let mut head = [0; 4];
-    if source.read_exact(&mut head).is_err() || &head != b"\x7fELF" {
-        return Ok(None);
+/// Paths as the bytes that they are, for serde.
+pub(super) mod as_bytes {
+    use std::{
+        ffi::OsString,
+        path::{Path, PathBuf},
+    };
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+        path.as_os_str().serialize(to)
     }
-    if source.metadata()?.len() > SEALED {
-        return Ok(None);
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+        OsString::deserialize(from).map(PathBuf::from)
     }
-    source.rewind()?;
-    let copy = memfd_create(
-        path.file_name().unwrap_or_default(),
-        MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
-    )?;
-    let mut copy = File::from(copy);
-    let mut digest = Sha256::new();
-    let mut source = source.take(SEALED + 1);
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        let read = source.read(&mut buffer)?;
-        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
-        digest.update(bytes);
-        copy.write_all(bytes)?;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_a_script_is_read_as_the_kernel_does() {
+        let read = |head: &[u8]| Script::parse(head).map(|s| (s.interpreter, s.argument));
+        let sh = || PathBuf::from("/bin/sh");
+        assert_eq!(read(b"#!/bin/sh\necho"), Some((sh(), vec![])));
+        assert_eq!(read(b"#! \t/bin/sh  -e -x \n"), Some((sh(), b"-e -x".to_vec())));
+        assert_eq!(read(b"#!/bin/sh\0rest"), Some((sh(), vec![])));
+        assert_eq!(read(b"#!"), Some((PathBuf::new(), vec![])));
+        assert_eq!(read(b"echo"), None);
+        assert_eq!(read(b""), None);
     }
-    if copy.metadata()?.len() > SEALED {
-        return Ok(None);
+
+    #[test]
+    fn what_env_starts_is_told_or_not() {
+        assert_eq!(word_of_env(b"python3"), Ok(Path::new("python3")));
+        assert_eq!(word_of_env(b"-S python3 -u"), Ok(Path::new("python3")));
+        assert_eq!(word_of_env(b"-Spython3"), Ok(Path::new("python3")));
+        for open in [&b""[..], b"-S", b"-i sh", b"A=b sh", b"-S 'sh'"] {
+            assert!(word_of_env(open).is_err(), "{open:?}");
+        }
     }
-    copy.set_permissions(fs::Permissions::from_mode(0o555))?;
-    let all = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    fcntl_add_seals(&copy, all)?;
-    let digest = format!("sha256:{}", hex::encode(digest.finalize()));
-    Ok(Some(Sealed { file: Arc::new(copy), digest }))
 }

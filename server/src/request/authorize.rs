@@ -1,16 +1,17 @@
 //! From a request to a permit: what it speaks of is found on this host, then judged.
 //!
-//! The policy itself touches nothing; this is the part that does. What it does waits for the file system
-//! and so belongs on [`FileThreads`](crate::process::FileThreads).
+//! The policy itself touches nothing; this is the part that has the host looked at. What no rule could
+//! permit is denied before.
 
-use std::{ffi::OsStr, net::IpAddr, sync::Arc, time::SystemTime};
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use rcmd_protocol::{frame::Mode, request::Request};
 
+use super::finder::Finder;
 use crate::{
-    job::Rejection,
-    policy::{self, Action, Authorization, HostFacts, Permit, PolicySlice, RequestContext},
-    process::{self, Account, Plan, Resolved, SpawnError, environment},
+    job::{Judged, Rejection},
+    policy::{self, Authorization, HostFacts, PolicySlice, RequestContext},
+    process::{Account, Plan, Program, look::Facts, resolve::Draft},
     trust::Peer,
 };
 
@@ -23,63 +24,77 @@ pub(crate) struct ExecContext<'a> {
     pub path: &'a str,
     /// The job's name.
     pub job: &'a str,
+    /// What looks at the host.
+    pub finder: Finder<'a>,
 }
 
-/// What may run.
-#[derive(Debug)]
-pub(crate) struct Permitted {
-    /// Proof of it.
-    pub permit: Permit,
-    /// What the client should know although it is no error.
-    pub note: Option<String>,
-    /// What was found, for another judgement.
-    pub facts: HostFacts,
-}
-
-/// Finds what a request speaks of, and has it judged. It waits for the file system.
+/// Finds what a request speaks of, and has it judged.
 ///
 /// # Errors
 /// When it may not be done, or can't be.
-pub(crate) fn permit(
+pub(crate) async fn permit(
     slice: &PolicySlice,
     peer: &Arc<Peer>,
     request: &Request,
     exec: ExecContext<'_>,
-) -> Result<Permitted, Rejection> {
-    let source = peer.address().ip();
-    let judged = inspect(slice, request, exec).and_then(|Inspected { plan, note, facts }| {
-        let permit = policy::decide(slice, peer, request, plan, &facts, SystemTime::now())?;
-        Ok(Permitted { permit, note, facts })
-    });
-    judged.map_err(|refused| with_advice(refused, slice, request, exec, source))
+) -> Result<Judged, Rejection> {
+    let context = RequestContext { source: peer.address().ip(), time: SystemTime::now() };
+    let judged = match inspect(slice, request, exec, context, Purpose::Run).await {
+        Ok(Inspected { plan, note, mut facts }) => {
+            let permit = policy::decide(slice, peer, request, plan, &facts, SystemTime::now());
+            // The copy is the plan's.
+            facts.program.digest.iter_mut().for_each(|digest| digest.copy = None);
+            permit.map(|permit| Judged { permit, facts, note }).map_err(Rejection::from)
+        }
+        Err(rejection) => Err(rejection),
+    };
+    match judged {
+        Ok(judged) => Ok(judged),
+        Err(refused) => Err(with_advice(refused, slice, request, exec, context.source).await),
+    }
 }
 
 /// As [`permit`], for nobody who is there: what would be judged, from this address and at this time.
 ///
 /// # Errors
 /// When it may not be done, or can't be.
-pub(crate) fn dry_run(
+pub(crate) async fn dry_run(
     slice: &PolicySlice,
     request: &Request,
     exec: ExecContext<'_>,
     context: RequestContext,
 ) -> Result<(Authorization, HostFacts), Rejection> {
-    let judged = inspect(slice, request, exec).and_then(|Inspected { facts, .. }| {
-        Ok((policy::authorize(slice, request, &facts, context)?, facts))
-    });
-    judged.map_err(|refused| with_advice(refused, slice, request, exec, context.source))
+    let judged = match inspect(slice, request, exec, context, Purpose::Judge).await {
+        Ok(Inspected { facts, .. }) => policy::authorize(slice, request, &facts, context)
+            .map(|judged| (judged, facts))
+            .map_err(Rejection::from),
+        Err(rejection) => Err(rejection),
+    };
+    match judged {
+        Ok(judged) => Ok(judged),
+        Err(refused) => Err(with_advice(refused, slice, request, exec, context.source).await),
+    }
 }
 
 /// What a request of this user's would find here, whether it is permitted or not.
 ///
 /// # Errors
 /// When it can't be done.
-pub(crate) fn host_facts(
+pub(crate) async fn host_facts(
     user: &str,
     request: &Request,
     exec: ExecContext<'_>,
-) -> Result<HostFacts, SpawnError> {
-    inspect_for(user, request, exec, false).map(|inspected| inspected.facts)
+) -> Result<HostFacts, Rejection> {
+    Ok(look(user, request, exec).await?.0.facts)
+}
+
+/// What is looked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Purpose {
+    /// What would be run.
+    Run,
+    /// What is needed to judge it.
+    Judge,
 }
 
 struct Inspected {
@@ -88,41 +103,46 @@ struct Inspected {
     facts: HostFacts,
 }
 
-fn inspect(
+async fn inspect(
     slice: &PolicySlice,
     request: &Request,
     exec: ExecContext<'_>,
+    context: RequestContext,
+    purpose: Purpose,
 ) -> Result<Inspected, Rejection> {
     policy::authorize_early(slice, request)?;
-    let digest = request.mode() == Mode::Exec && slice.names_digest(Action::Run);
-    Ok(inspect_for(&slice.principal().user, request, exec, digest)?)
+    let who = &slice.principal().user;
+    let (mut inspected, found) = look(who, request, exec).await?;
+    let facts = &mut inspected.facts;
+    if request.mode() == Mode::Exec && policy::needs_digest(slice, request, facts, context) {
+        // What others could change meanwhile is run as it was digested.
+        let copy = purpose == Purpose::Run && facts.program.writable.is_some();
+        facts.program.digest = exec.finder.digest(who, exec.account, &found, copy).await?;
+    }
+    Ok(inspected)
 }
 
-fn inspect_for(
+async fn look(
     user: &str,
     request: &Request,
     exec: ExecContext<'_>,
-    digest: bool,
-) -> Result<Inspected, SpawnError> {
-    let ExecContext { account, path, job } = exec;
-    let Resolved { mut plan, note } = process::resolve(request, account, path, job, user)?;
-    // What is judged is what is entered: the folder without links.
-    if let Ok(cwd) = plan.cwd.canonicalize() {
-        plan.cwd = cwd;
-    }
-    let search = environment::get(&plan.env, "PATH").unwrap_or(OsStr::new(""));
-    let program = process::examine(&plan.program, &plan.cwd, search, account.uid, digest);
+) -> Result<(Inspected, Facts), Rejection> {
+    let ExecContext { account, path, job, finder } = exec;
+    let draft = Draft::new(request, account, path, job, user)?;
+    let found = finder.find(user, account, &draft).await?;
+    let of = found.facts.clone();
     let facts = HostFacts {
         account: account.name.clone(),
         uid: account.uid,
-        cwd: plan.cwd.clone(),
-        program,
+        cwd: of.cwd.clone(),
+        program: Program { path: of.path.clone(), writable: of.writable.clone(), digest: None },
     };
-    Ok(Inspected { plan, note, facts })
+    let plan = draft.plan(request, account, job, found);
+    Ok((Inspected { plan, note: of.note.clone(), facts }, of))
 }
 
 /// Says so when the words of a denied shell line would be permitted without the shell.
-fn with_advice(
+async fn with_advice(
     refused: Rejection,
     slice: &PolicySlice,
     request: &Request,
@@ -132,7 +152,8 @@ fn with_advice(
     let Rejection::Denied(denial) = refused else { return refused };
     let Some(words) = policy::plain_words(request) else { return denial.into() };
     let context = RequestContext { source, time: SystemTime::now() };
-    let permitted = inspect(slice, &words, exec)
+    let permitted = inspect(slice, &words, exec, context, Purpose::Judge)
+        .await
         .is_ok_and(|inspected| policy::authorize(slice, &words, &inspected.facts, context).is_ok());
     if permitted { policy::try_exec(denial).into() } else { denial.into() }
 }

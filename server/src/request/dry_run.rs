@@ -13,11 +13,12 @@ use tracing::debug;
 use super::{
     Answer,
     authorize::{self, ExecContext},
+    finder::Finder,
     hold, other_account,
     refusal::{check_disk, count_denied, gate, turn_away},
 };
 use crate::{
-    job::{Rejection, Sink},
+    job::Sink,
     policy::{self, RequestContext},
     state::ServerState,
     trust::Peer,
@@ -90,14 +91,9 @@ async fn judge(
     let slice = state.policy.load().slice(peer.principal());
     let account = other_account(state, &slice, &request).await?;
     let context = RequestContext { source: peer.address().ip(), time: SystemTime::now() };
-    let look = {
-        let state = Arc::clone(state);
-        move || {
-            let account = account.as_ref().unwrap_or(&state.account);
-            let exec = ExecContext { account, path: &state.settings.path, job: "ask" };
-            let (judged, facts) = authorize::dry_run(&slice, &request, exec, context)?;
-            Ok::<_, Rejection>(policy::permission(&judged, &facts))
-        }
-    };
-    Ok(state.files.run(look).await??)
+    let account = account.as_ref().unwrap_or(&state.account);
+    let (path, finder) = (&state.settings.path, Finder::Server(state));
+    let exec = ExecContext { account, path, job: "ask", finder };
+    let (judged, facts) = authorize::dry_run(&slice, &request, exec, context).await?;
+    Ok(policy::permission(&judged, &facts))
 }

@@ -13,17 +13,17 @@ use rcmd_protocol::{
 use super::{
     Answer,
     attach::{answer_kept, answer_known},
-    authorize::{self, ExecContext, Permitted},
+    authorize::{self, ExecContext},
+    finder::Finder,
     hold, other_account,
     refusal::{backoff, check_disk, count_denied, delayed, gate, refuse, turn_away},
 };
 use crate::{
     admission::{Backoff, Entering, budget::Share},
     job::{
-        self, JobSpec, Prepared, Rejection, Sink, StartOptions,
+        self, JobSpec, Judged, Judging, Prepared, Rejection, Sink, StartOptions,
         registry::{KeyReservation, Reservation},
     },
-    policy::AuthorizedRequest,
     state::ServerState,
     trust::Peer,
 };
@@ -91,7 +91,9 @@ pub(crate) async fn start(
         options,
         lock: attempt.request.lock().cloned(),
     };
+    // Boxed, so that its memory is given back when it is done: the rest lives as long as the command.
     let preparing = prepare(Arc::clone(state), Arc::clone(peer), attempt, size, room);
+    let preparing = Box::pin(preparing);
     let jobs = Arc::clone(&state.jobs);
     // It is large, and a spawn would copy it several times.
     state.tasks.spawn(Box::pin(mailbox.live(spec, sink, preparing, jobs, reservation)));
@@ -182,34 +184,31 @@ async fn prepare(
 ) -> Result<Prepared, Rejection> {
     let Attempt { id, request, digest } = attempt;
     state.jobs.audit.attempt(&peer, &id, &request, &digest)?;
-    let judged = permit(&state, &peer, id, request, room).await;
-    if judged.is_err() {
+    let request = Arc::new(request);
+    let judged = judge(&state, &peer, &id, &request).await.inspect_err(|_| {
         count_denied(&state, &peer, size);
-    }
-    judged
+    })?;
+    let again = {
+        let request = Arc::clone(&request);
+        move || -> Judging { Box::pin(async move { judge(&state, &peer, &id, &request).await }) }
+    };
+    let Room { entering, held } = room;
+    Ok(Prepared { judged, again: Box::new(again), request, held, entering })
 }
 
-async fn permit(
-    state: &Arc<ServerState>,
+/// Finds what a request speaks of on this host, and has it judged by the rules of this moment.
+async fn judge(
+    state: &ServerState,
     peer: &Arc<Peer>,
-    id: JobId,
-    request: Request,
-    room: Room,
-) -> Result<Prepared, Rejection> {
+    id: &JobId,
+    request: &Request,
+) -> Result<Judged, Rejection> {
     let slice = state.policy.load().slice(peer.principal());
-    let account = other_account(state, &slice, &request).await?;
-    let look = {
-        let (state, peer) = (Arc::clone(state), Arc::clone(peer));
-        move || {
-            let account = account.as_ref().unwrap_or(&state.account);
-            let exec = ExecContext { account, path: &state.settings.path, job: id.as_str() };
-            let permitted = authorize::permit(&slice, &peer, &request, exec);
-            permitted.map(|permitted| (permitted, request))
-        }
-    };
-    let (Permitted { permit, note, facts }, request) = state.files.run(look).await??;
-    let Room { entering, held } = room;
-    Ok(Prepared { permit, authorized: AuthorizedRequest { request, facts }, held, note, entering })
+    let account = other_account(state, &slice, request).await?;
+    let account = account.as_ref().unwrap_or(&state.account);
+    let (path, finder) = (&state.settings.path, Finder::Server(state));
+    let exec = ExecContext { account, path, job: id.as_str(), finder };
+    authorize::permit(&slice, peer, request, exec).await
 }
 
 /// Rejects a malformed start. Nothing can be audited as an attempt, so only the refusal is recorded.

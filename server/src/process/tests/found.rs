@@ -16,7 +16,7 @@ use rcmd_protocol::{
 };
 use tempfile::TempDir;
 
-use crate::process::{Account, Plan, Resolved, environment, resolve};
+use crate::process::{Account, Looks, Plan, environment, resolve::Draft};
 
 /// A host with a home folder, and programs in two folders of PATH.
 struct Host {
@@ -50,8 +50,13 @@ impl Host {
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
     }
 
+    /// What would run, and what there is to say about it.
     fn resolve(&self, request: &Request) -> Result<Resolved, WireError> {
-        resolve(request, &self.account, &self.path, "j1", "user:ada").map_err(WireError::from)
+        let draft = Draft::new(request, &self.account, &self.path, "j1", "user:ada")?;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let found = runtime.block_on(Looks::here().find(None, draft.find().clone()))?;
+        let note = found.facts.note.clone();
+        Ok(Resolved { plan: draft.plan(request, &self.account, "j1", found), note })
     }
 
     /// Where the program of this name is found, without the folder of the host.
@@ -63,6 +68,12 @@ impl Host {
         let program = resolved.plan.program.strip_prefix(self.folder.path()).unwrap().to_owned();
         Ok(program.into_os_string().into_string().unwrap())
     }
+}
+
+#[derive(Debug)]
+struct Resolved {
+    plan: Plan,
+    note: Option<String>,
 }
 
 fn exec(args: &[&[u8]]) -> Request {

@@ -8,7 +8,8 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 use rcmd_protocol::request::Request;
 use rcmd_server::policy::{Host, HostFacts, RequestContext, Rules, authorize};
-use rcmd_server::process::{Program, examine};
+use rcmd_server::process::look::{Find, Wanted};
+use rcmd_server::process::{Looks, Program};
 use rcmd_server::trust::Principal;
 
 use crate::bench::measure::Race;
@@ -63,7 +64,7 @@ fn judged(rules: &Rules, count: usize) -> Result<f64> {
     let who = Principal { user: "alice".to_owned(), groups: vec!["oncall".to_owned()] };
     let words = ["systemctl", "restart", "nginx"];
     let request = Request::exec(words).build()?;
-    let program = Program { path: "/usr/bin/systemctl".into(), writable: None, sealed: None };
+    let program = Program { path: "/usr/bin/systemctl".into(), writable: None, digest: None };
     let found = HostFacts { account: "root".into(), uid: 0, cwd: "/root".into(), program };
     let one = || {
         let moment =
@@ -81,10 +82,18 @@ fn judged(rules: &Rules, count: usize) -> Result<f64> {
 
 /// Microseconds for the look at a program and the folders above it.
 fn looked_at(count: usize) -> Result<f64> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let looks = Looks::here();
+    let find = Find {
+        home: "/".into(),
+        cwd: None,
+        program: Wanted::Named("/usr/bin/env".into()),
+        search: "/usr/bin".into(),
+        uid: 0,
+    };
     let began = spent()?;
     for _ in 0..count {
-        let (path, folder) = (std::path::Path::new("/usr/bin/env"), std::path::Path::new("/"));
-        std::hint::black_box(examine(path, folder, "/usr/bin".as_ref(), 0, false));
+        std::hint::black_box(runtime.block_on(looks.find(None, find.clone()))?);
     }
     Ok((spent()? - began) / count as f64)
 }

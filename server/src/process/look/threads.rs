@@ -1,10 +1,9 @@
-//! The threads that look at the host's file system.
+//! Threads that look at the host's file system for the server, where nothing makes them wait for long.
 //!
-//! A look may take long: the file lies on a slow or a silent server (NFS, FUSE, autofs), or it is a
-//! program of 256 MiB to be digested. So no worker of the runtime looks, and no connection's reader
-//! waits for it. The threads are a few of our own, and not those of `spawn_blocking`: as many as 512 of
-//! these may come to be, each of which may copy a large program, and the runtime waits for them at its
-//! end, so that one look that hangs would keep the server from stopping.
+//! No worker of the runtime looks, and no connection's reader waits for it. The threads are a few of our
+//! own, and not those of `spawn_blocking`: as many as 512 of these may come to be, each of which may copy
+//! a large program, and the runtime waits for them at its end, so that one look that hangs would keep the
+//! server from stopping.
 
 use std::{
     collections::VecDeque,
@@ -14,18 +13,13 @@ use std::{
     thread,
 };
 
-use rcmd_protocol::outcome::{ErrorKind, WireError};
 use tokio::sync::oneshot;
-
-/// Enough that one slow file system does not stop all starts, and few enough that programs being
-/// digested neither fill the memory nor crowd out the runtime's workers.
-const THREADS: usize = 4;
 
 type Look = Box<dyn FnOnce() + Send>;
 
 /// Has threads look at the file system; they end with the last of these.
 #[derive(Clone, Debug)]
-pub struct FileThreads {
+pub(super) struct FileThreads {
     handle: Arc<Handle>,
 }
 
@@ -46,31 +40,28 @@ struct Looks {
 }
 
 impl FileThreads {
-    /// Starts the threads.
+    /// Starts so many threads under a name.
     ///
     /// # Errors
     /// When the host has none to give.
-    pub fn start() -> io::Result<Self> {
+    pub(super) fn start(name: &str, threads: usize) -> io::Result<Self> {
         let queue = Arc::<Queue>::default();
         let handle = Arc::new(Handle(Arc::clone(&queue)));
-        for number in 0..THREADS {
+        for number in 0..threads {
             let queue = Arc::clone(&queue);
-            thread::Builder::new().name(format!("files-{number}")).spawn(move || queue.work())?;
+            thread::Builder::new().name(format!("{name}-{number}")).spawn(move || queue.work())?;
         }
         Ok(Self { handle })
     }
 
-    /// Has one of the threads look at the file system. All looks for requests go through here.
-    ///
-    /// # Errors
-    /// `resources` when the look has failed in a way that nobody thought of.
+    /// Has one of the threads look. Returns none when the look has failed in a way that nobody thought of.
     ///
     /// # Cancel safety
     /// A look that has not begun is not made; one that has is brought to its end, for nobody.
-    pub async fn run<T: Send + 'static>(
+    pub(super) async fn run<T: Send + 'static>(
         &self,
         look: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, WireError> {
+    ) -> Option<T> {
         let (answer, answered) = oneshot::channel();
         let look = move || {
             if !answer.is_closed() {
@@ -80,10 +71,7 @@ impl FileThreads {
         let queue = &self.handle.0;
         queue.lock().waiting.push_back(Box::new(look));
         queue.came.notify_one();
-        answered.await.map_err(|_| {
-            WireError::new(ErrorKind::Resources, "the host's files could not be looked at")
-                .hint("Nothing ran; the server's log may say more.")
-        })
+        answered.await.ok()
     }
 }
 
@@ -134,7 +122,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_look_that_hangs_holds_up_no_other() {
-        let threads = FileThreads::start().unwrap();
+        let threads = FileThreads::start("test", 2).unwrap();
         let (release, held) = mpsc::channel::<()>();
         let hanging = threads.run(move || held.recv());
         let mut hanging = std::pin::pin!(hanging);
@@ -149,11 +137,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_look_that_panics_is_a_failure_and_costs_no_thread() {
-        let threads = FileThreads::start().unwrap();
-        for _ in 0..2 * THREADS {
-            let failure = threads.run(|| -> () { panic!("planted") }).await.unwrap_err();
-            assert_eq!(failure.kind, ErrorKind::Resources);
+        let threads = FileThreads::start("test", 1).unwrap();
+        for _ in 0..2 {
+            assert_eq!(threads.run(|| -> () { panic!("planted") }).await, None);
         }
-        assert_eq!(threads.run(|| 7).await.unwrap(), 7);
+        assert_eq!(threads.run(|| 7).await, Some(7));
     }
 }

@@ -1,0 +1,346 @@
+//! Looking at what others named: folders and programs, on file systems that may be anybody's.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`order`] | what is to be found, and what was |
+//! | [`find`](mod@find), `walk`, `seal` | the look itself: descriptor by descriptor, opened last |
+//! | `mounts` | which file systems nobody can make wait |
+//! | `threads` | looks in the server itself, where nothing makes them wait |
+//! | `helper`, `helpers`, `message` | processes that look as an account, and can be killed |
+//! | [`error`] | why there is no answer |
+//!
+//! A look may take for ever: the path leads to a silent server of files (NFS, autofs) or to a user's own
+//! file system (FUSE). A thread that waits there can't be ended, a process can. So a thread of the server
+//! looks only as the server's own account and only through folders of root and that account on local file
+//! systems, which is the common start; everything else is looked at by a helper, as the account that is
+//! meant. Nothing is opened to be read before it is known to be a regular file.
+
+pub mod error;
+mod find;
+mod helper;
+mod helpers;
+mod message;
+mod mounts;
+pub mod order;
+mod seal;
+mod threads;
+mod walk;
+
+use std::{
+    any::Any,
+    collections::{HashMap, VecDeque},
+    ffi::OsStr,
+    fs::File,
+    io,
+    os::unix::ffi::OsStrExt as _,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rustix::{
+    fd::{AsFd as _, OwnedFd},
+    io::Errno,
+};
+use tokio::time::timeout;
+
+pub use self::{
+    error::LookError,
+    helper::serve as serve_as_helper,
+    order::{Facts, FileKey, Find, Found, Wanted},
+};
+use self::{
+    find::Unfound,
+    helpers::Helpers,
+    mounts::Mounts,
+    order::{Answer, Failure, Order},
+    threads::FileThreads,
+    walk::Reach,
+};
+use super::{
+    account::{Account, AccountError},
+    error::SpawnError,
+    plan::Credentials,
+    program::{Digest, Sealed},
+};
+
+/// Threads that look.
+const THREADS: usize = 4;
+/// Threads that digest: few enough that the runtime's workers have a processor left.
+const DIGESTERS: usize = 1;
+/// How long a look may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the copying and digesting of a program may take.
+const DIGEST_PATIENCE: Duration = Duration::from_secs(60);
+/// Digests that are remembered.
+const REMEMBERED: usize = 1024;
+/// Seconds after its last change from which on a file's times tell it from itself: within one tick of the
+/// clock it could change again without them.
+const SETTLED: i64 = 2;
+
+/// Looks at the host's files for those who ask.
+#[derive(Clone, Debug)]
+pub struct Looks(Arc<Way>);
+
+#[derive(Debug)]
+enum Way {
+    /// Here and now.
+    Here,
+    /// As a server does it.
+    Server(Box<Server>),
+}
+
+#[derive(Debug)]
+struct Server {
+    mounts: Arc<Mounts>,
+    threads: FileThreads,
+    digesters: FileThreads,
+    helpers: Helpers,
+    digests: Mutex<Digests>,
+}
+
+/// Digests of files, the oldest first. A helper's word of which file it was counts for its account alone.
+#[derive(Debug, Default)]
+struct Digests {
+    known: HashMap<(Option<Credentials>, FileKey), Arc<str>>,
+    order: VecDeque<(Option<Credentials>, FileKey)>,
+}
+
+impl Looks {
+    /// Starts the threads of a server.
+    ///
+    /// # Errors
+    /// When the host has none to give, or `/proc` is missing.
+    pub fn start() -> io::Result<Self> {
+        let server = Server {
+            mounts: Arc::new(Mounts::read()?),
+            threads: FileThreads::start("files", THREADS)?,
+            digesters: FileThreads::start("digests", DIGESTERS)?,
+            helpers: Helpers::new(),
+            digests: Mutex::default(),
+        };
+        Ok(Self(Arc::new(Way::Server(Box::new(server)))))
+    }
+
+    /// Returns looks that are made at once, by whoever asks, as the account that it has: for a program
+    /// that has nobody else to serve.
+    pub fn here() -> Self {
+        Self(Arc::new(Way::Here))
+    }
+
+    /// Ends helpers that nobody needs any more. Never returns.
+    pub async fn tend(self) {
+        match &*self.0 {
+            Way::Here => std::future::pending().await,
+            Way::Server(server) => server.helpers.tend().await,
+        }
+    }
+
+    /// Returns the account of this name, if commands may run as it.
+    ///
+    /// # Errors
+    /// Why not.
+    ///
+    /// # Cancel safety
+    /// A helper that asks is killed.
+    pub async fn account(&self, name: &[u8]) -> Result<Account, AccountError> {
+        let name = OsStr::from_bytes(name);
+        let Way::Server(server) = &*self.0 else { return Account::find(name) };
+        let order = Order::Account(name.to_owned());
+        let failed = |error: String| AccountError::Failed { name: name.to_owned(), error };
+        match server.ask(None, &order, Instant::now() + PATIENCE).await {
+            Ok((Answer::Account(found), _)) => found,
+            Ok(_) => Err(failed("it was not understood".to_owned())),
+            Err(LookError::Slow | LookError::Crowded) => Err(AccountError::Slow),
+            Err(LookError::Failed(error)) => Err(failed(error.to_string())),
+        }
+    }
+
+    /// Finds a folder and a program, as the account that is meant; without credentials as the server's
+    /// own.
+    ///
+    /// # Errors
+    /// When something is not there or can't be used, or a file system does not answer in time.
+    ///
+    /// # Cancel safety
+    /// A helper that looks is killed.
+    pub async fn find(&self, whom: Option<&Credentials>, order: Find) -> Result<Found, SpawnError> {
+        let Way::Server(server) = &*self.0 else {
+            return find::find(&order, Reach::Anywhere).map_err(as_error);
+        };
+        let until = Instant::now() + PATIENCE;
+        let order = Arc::new(order);
+        if whom.is_none() {
+            let (mounts, order) = (Arc::clone(&server.mounts), Arc::clone(&order));
+            let look = move || find::find(&order, Reach::Trusted(&mounts));
+            match by_thread(&server.threads, look, PATIENCE).await? {
+                Err(Unfound::OutOfReach) => {}
+                found => return found.map_err(as_error),
+            }
+        }
+        let order = Order::Find(Arc::unwrap_or_clone(order));
+        match server.ask(whom, &order, until).await? {
+            (Answer::Found(facts), Some(folder)) => verified(facts, folder),
+            (Answer::Failed(failure), _) => Err(failure.into()),
+            _ => Err(LookError::Failed(io::ErrorKind::InvalidData.into()).into()),
+        }
+    }
+
+    /// Returns the digest of a program that was found, if it is known of that file.
+    pub fn known_digest(&self, whom: Option<&Credentials>, facts: &Facts) -> Option<Digest> {
+        let Way::Server(server) = &*self.0 else { return None };
+        let of = (whom.cloned(), facts.file);
+        let text = server.digests(|digests| digests.known.get(&of).cloned())?;
+        Some(Digest { text, copy: None })
+    }
+
+    /// Digests a program that was found; none for what is no ELF file, or too large. With `copy` it is
+    /// copied first, and `held` kept for as long as the copy is. It may take a minute.
+    ///
+    /// # Errors
+    /// When it is another file by now, or can't be read in time.
+    ///
+    /// # Cancel safety
+    /// As [`Looks::find`].
+    pub async fn digest(
+        &self,
+        whom: Option<&Credentials>,
+        facts: &Facts,
+        copy: bool,
+        held: Option<Arc<dyn Any + Send + Sync>>,
+    ) -> Result<Option<Digest>, SpawnError> {
+        let (path, key) = (&facts.path, facts.file);
+        if !facts.is_elf || key.size > seal::LARGEST {
+            return Ok(None);
+        }
+        let Way::Server(server) = &*self.0 else {
+            let text = seal::digest(path, key, Reach::Anywhere).map_err(as_error)?;
+            return Ok(Some(Digest { text: text.into(), copy: None }));
+        };
+        let (text, copied) = server.digest(whom, path, key, copy).await?;
+        let text = Arc::<str>::from(text);
+        if is_settled(key) {
+            server.digests(|digests| digests.remember((whom.cloned(), key), &text));
+        }
+        let copy = copied.map(|file| Sealed::new(file, held));
+        Ok(Some(Digest { text, copy }))
+    }
+}
+
+impl Server {
+    fn digests<T>(&self, act: impl FnOnce(&mut Digests) -> T) -> T {
+        act(&mut self.digests.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn ask(
+        &self,
+        whom: Option<&Credentials>,
+        order: &Order,
+        until: Instant,
+    ) -> Result<(Answer, Option<OwnedFd>), LookError> {
+        self.helpers.ask(&whom.cloned(), order, until, &self.threads).await
+    }
+
+    async fn digest(
+        &self,
+        whom: Option<&Credentials>,
+        path: &Path,
+        key: FileKey,
+        copy: bool,
+    ) -> Result<(String, Option<File>), SpawnError> {
+        let until = Instant::now() + DIGEST_PATIENCE;
+        if whom.is_none() {
+            let (path, mounts) = (path.to_owned(), Arc::clone(&self.mounts));
+            let look = move || {
+                let reach = Reach::Trusted(&mounts);
+                if !copy {
+                    return seal::digest(&path, key, reach).map(|digest| (digest, None));
+                }
+                let (mut copy, copied) = seal::copy(&path, reach)?;
+                let digest = digest_of_copy(&path, &mut copy, copied, key)?;
+                Ok((digest, Some(copy)))
+            };
+            match by_thread(&self.digesters, look, DIGEST_PATIENCE).await? {
+                Err(Unfound::OutOfReach) => {}
+                digested => return digested.map_err(as_error),
+            }
+        }
+        let order = Order::Copy(path.to_owned());
+        let (mut copied, of) = match self.ask(whom, &order, until).await? {
+            (Answer::Copied(of), Some(copied)) => (File::from(copied), of),
+            (Answer::Failed(failure), _) => return Err(failure.into()),
+            _ => return Err(LookError::Failed(io::ErrorKind::InvalidData.into()).into()),
+        };
+        let path = path.to_owned();
+        let look = move || {
+            digest_of_copy(&path, &mut copied, of, key).map(|digest| (digest, Some(copied)))
+        };
+        let (digest, copied) =
+            by_thread(&self.digesters, look, DIGEST_PATIENCE).await?.map_err(as_error)?;
+        Ok((digest, copied.filter(|_| copy)))
+    }
+}
+
+impl Digests {
+    fn remember(&mut self, of: (Option<Credentials>, FileKey), digest: &Arc<str>) {
+        if self.known.insert(of.clone(), Arc::clone(digest)).is_none() {
+            self.order.push_back(of);
+        }
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+}
+
+/// Has a thread look, no longer than that.
+async fn by_thread<T: Send + 'static>(
+    threads: &FileThreads,
+    look: impl FnOnce() -> T + Send + 'static,
+    patience: Duration,
+) -> Result<T, LookError> {
+    let panicked = || LookError::Failed(io::Error::other("the server's log may say more"));
+    match timeout(patience, threads.run(look)).await {
+        Ok(looked) => looked.ok_or_else(panicked),
+        Err(_) => Err(LookError::Slow),
+    }
+}
+
+/// Returns what a helper has found, if the folder that came with it is the one that it names.
+fn verified(facts: Facts, folder: OwnedFd) -> Result<Found, SpawnError> {
+    match walk::path_of(folder.as_fd()) {
+        Ok(path) if path == facts.cwd => Ok(Found { facts, folder }),
+        Ok(_) => Err(Failure::folder(facts.cwd, Errno::STALE).into()),
+        Err(errno) => Err(Failure::folder(facts.cwd, errno).into()),
+    }
+}
+
+/// Digests a copy of the file that was found; of another one there is no digest.
+fn digest_of_copy(
+    path: &Path,
+    copy: &mut File,
+    of: FileKey,
+    found: FileKey,
+) -> Result<String, Unfound> {
+    if of != found {
+        return Err(seal::unreadable(path, Errno::STALE).into());
+    }
+    seal::digest_of_sealed(copy).map_err(|error| {
+        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        seal::unreadable(path, errno).into()
+    })
+}
+
+fn is_settled(key: FileKey) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    i64::try_from(now).is_ok_and(|now| now.saturating_sub(key.changed.0) >= SETTLED)
+}
+
+fn as_error(unfound: Unfound) -> SpawnError {
+    match unfound {
+        Unfound::Failed(failure) => failure.into(),
+        // Nothing is out of reach where this is asked.
+        Unfound::OutOfReach => LookError::Failed(io::ErrorKind::PermissionDenied.into()).into(),
+    }
+}

@@ -1,0 +1,38 @@
+//! Why the host could not be looked at.
+
+use std::io;
+
+use rcmd_protocol::outcome::ErrorKind;
+
+/// Why the host could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// A file system does not answer.
+    #[error("the host's file system does not answer in time")]
+    Slow,
+    /// As many look as may.
+    #[error("too many look at the host's file systems already")]
+    Crowded,
+    /// It could not be done.
+    #[error("the host's file system can't be looked at: {0}")]
+    Failed(io::Error),
+}
+
+impl LookError {
+    pub(in crate::process) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Slow | Self::Crowded => ErrorKind::Busy,
+            Self::Failed(_) => ErrorKind::Resources,
+        }
+    }
+
+    pub(in crate::process) fn hint(&self) -> &'static str {
+        match self {
+            Self::Slow => {
+                "Look on the host for a server of files or a user's file system that hangs (`df`, `mount`)."
+            }
+            Self::Crowded => "Nothing ran; try again when file systems that hang answer again.",
+            Self::Failed(_) => "Nothing ran; try again later, or look what fills the host.",
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Finding the folder and the program of a request.
+
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
+
+use rustix::io::Errno;
+
+use super::{
+    order::{Facts, Failure, FileKey, Find, Found, Wanted},
+    walk::{Place, Reach, Stop, Walk, path_of},
+};
+use crate::process::program;
+
+/// Folders of PATH that are looked into.
+const FOLDERS: usize = 256;
+
+/// Why a look has found nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Unfound {
+    /// It leads out of its reach.
+    OutOfReach,
+    /// It is not there, or can't be used.
+    Failed(Failure),
+}
+
+impl From<Failure> for Unfound {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Finds what is wanted. It waits for the file system.
+///
+/// # Errors
+/// When the folder can't be entered, the program is not found or can't be executed, or the look would
+/// lead out of its reach.
+pub(super) fn find(order: &Find, reach: Reach<'_>) -> Result<Found, Unfound> {
+    let mut walk = Walk { reach, uid: order.uid, writable: None };
+    let (folder, note) = folder(&mut walk, order)?;
+    let cwd = path_of_folder(&folder)?;
+    // Who could change the folder is of no matter to the program.
+    walk.writable = None;
+    let (program, place) = match &order.program {
+        Wanted::Shell(shell) => (shell.clone(), executable(&mut walk, shell)?),
+        Wanted::Named(name) => search(&mut walk, name, &order.search, &cwd)?,
+    };
+    let head = place.head();
+    walk.interpreters(&place.path, &head, &cwd, &order.search).map_err(|stop| match stop {
+        Stop::OutOfReach => Unfound::OutOfReach,
+        Stop::Errno(errno) => {
+            let errno = errno.raw_os_error();
+            Failure::Unreadable { path: program.clone(), errno }.into()
+        }
+    })?;
+    let facts = Facts {
+        cwd,
+        note,
+        program,
+        path: place.path,
+        writable: walk.writable,
+        is_elf: program::is_elf(&head),
+        file: FileKey::of(&place.stat),
+    };
+    Ok(Found { facts, folder: folder.descriptor })
+}
+
+/// Finds the folder of the request, relative to the home; else the home, or `/` with a note about it.
+fn folder(walk: &mut Walk<'_>, order: &Find) -> Result<(Place, Option<String>), Unfound> {
+    let home = &order.home;
+    if let Some(cwd) = &order.cwd {
+        return Ok((enter(walk, &home.join(cwd))?, None));
+    }
+    match enter(walk, home) {
+        Ok(place) => Ok((place, None)),
+        Err(Unfound::OutOfReach) => Err(Unfound::OutOfReach),
+        Err(Unfound::Failed(failure)) => {
+            let error = crate::process::error::SpawnError::from(failure);
+            Ok((enter(walk, Path::new("/"))?, Some(format!("{error}; started in / instead"))))
+        }
+    }
+}
+
+/// Opens a folder that a process could start in.
+fn enter(walk: &mut Walk<'_>, path: &Path) -> Result<Place, Unfound> {
+    let entered = walk.follow(path).and_then(|place| {
+        if !place.is_folder() {
+            return Err(Errno::NOTDIR.into());
+        }
+        place.check_execute()?;
+        Ok(place)
+    });
+    entered.map_err(|stop| match stop {
+        Stop::OutOfReach => Unfound::OutOfReach,
+        Stop::Errno(errno) => Failure::folder(path.to_owned(), errno).into(),
+    })
+}
+
+/// Returns the path of an open folder, if it is still the one by which it was found: what is judged is
+/// what is entered.
+fn path_of_folder(folder: &Place) -> Result<PathBuf, Unfound> {
+    use rustix::fd::AsFd as _;
+    match path_of(folder.descriptor.as_fd()) {
+        Ok(path) if path == folder.path => Ok(path),
+        // It was moved or removed meanwhile.
+        Ok(_) => Err(Failure::folder(folder.path.clone(), Errno::STALE).into()),
+        Err(errno) => Err(Failure::folder(folder.path.clone(), errno).into()),
+    }
+}
+
+/// Finds a program as execvp(3) does, on the child's PATH and from its folder, but for two things:
+/// an empty element of PATH, which would mean that folder and is mostly an accident, is passed over,
+/// and a file without a `#!` line is not given to the shell.
+fn search(
+    walk: &mut Walk<'_>,
+    name: &OsStr,
+    path: &OsStr,
+    cwd: &Path,
+) -> Result<(PathBuf, Place), Unfound> {
+    if name.as_bytes().contains(&b'/') {
+        let program = cwd.join(name);
+        return executable(walk, &program).map(|place| (program, place));
+    }
+    let not_found = || Failure::NotInPath { name: name.to_owned(), path: path.to_owned() };
+    if name.is_empty() {
+        return Err(not_found().into());
+    }
+    let mut obstacle = None;
+    let elements = path.as_bytes().split(|&byte| byte == b':').filter(|e| !e.is_empty());
+    for element in elements.take(FOLDERS) {
+        let program = cwd.join(OsStr::from_bytes(element)).join(name);
+        match executable(walk, &program) {
+            Ok(place) => return Ok((program, place)),
+            Err(Unfound::OutOfReach) => return Err(Unfound::OutOfReach),
+            Err(Unfound::Failed(failure @ (Failure::NoFile(_) | Failure::Denied(_)))) => {
+                _ = obstacle.get_or_insert(failure);
+            }
+            Err(Unfound::Failed(_)) => {}
+        }
+        // The way to another one than this was seen.
+        walk.writable = None;
+    }
+    Err(obstacle.unwrap_or_else(not_found).into())
+}
+
+/// Opens a program that could be executed.
+fn executable(walk: &mut Walk<'_>, program: &Path) -> Result<Place, Unfound> {
+    let place = walk.follow(program).map_err(|stop| match stop {
+        Stop::OutOfReach => Unfound::OutOfReach,
+        Stop::Errno(Errno::ACCESS | Errno::PERM) => Failure::Denied(program.to_owned()).into(),
+        Stop::Errno(_) => Failure::NotFound(program.to_owned()).into(),
+    })?;
+    if !place.is_file() {
+        return Err(Failure::NoFile(program.to_owned()).into());
+    }
+    place.check_execute().map_err(|_| Failure::Denied(program.to_owned()))?;
+    Ok(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::{super::mounts::Mounts, *};
+
+    fn order(program: &Path) -> Find {
+        let program = Wanted::Named(program.into());
+        Find { home: "/".into(), cwd: None, program, search: "/usr/bin:/bin".into(), uid: 0 }
+    }
+
+    #[test]
+    fn what_others_could_make_wait_is_out_of_a_thread_s_reach() {
+        let mounts = Mounts::read().unwrap();
+        if !mounts.is_local(Path::new("/")) {
+            return;
+        }
+        let reach = Reach::Trusted(&mounts);
+        assert!(find(&order(Path::new("sh")), reach).is_ok());
+        let folder = tempfile::tempdir_in("/tmp").unwrap();
+        let link = folder.path().join("link");
+        symlink("/bin/sh", &link).unwrap();
+        for beyond in [link.as_path(), Path::new("/proc/self/exe")] {
+            assert_eq!(find(&order(beyond), reach).unwrap_err(), Unfound::OutOfReach);
+            assert!(find(&order(beyond), Reach::Anywhere).is_ok());
+        }
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_no_program_and_is_not_opened() {
+        for other in ["/dev/null", "/dev", "/dev/../dev/zero"] {
+            let unfound = find(&order(Path::new(other)), Reach::Anywhere).unwrap_err();
+            assert!(matches!(unfound, Unfound::Failed(Failure::NoFile(_))), "{unfound:?}");
+        }
+    }
+
+    #[test]
+    fn ways_that_never_end_are_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (folder.path().join("one"), folder.path().join("other"));
+        symlink(&one, &other).unwrap();
+        symlink(&other, &one).unwrap();
+        let unfound = find(&order(&one), Reach::Anywhere).unwrap_err();
+        assert!(matches!(unfound, Unfound::Failed(Failure::NotFound(_))), "{unfound:?}");
+    }
+}

@@ -1,0 +1,130 @@
+//! A helper's own life: it becomes an account, then looks at what the server names, one after another.
+//!
+//! It is a process so that it can be killed: who waits for a silent server of files, or for a user's
+//! file system, waits for ever. It is executed anew, and so has nothing of the server's memory.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    os::unix::net::UnixStream,
+    process::ExitCode,
+};
+
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use rustix::{
+    fd::{AsFd as _, OwnedFd},
+    io::Errno,
+    process::{DumpableBehavior, set_dumpable_behavior},
+    thread::set_no_new_privs,
+};
+
+use super::{
+    find::{Unfound, find},
+    message,
+    order::{Answer, Failure, Order},
+    seal,
+    walk::Reach,
+};
+use crate::process::{account::Account, plan::Credentials};
+
+/// The first argument of the server's program that makes it a helper; whom to become follows.
+pub(super) const ARGUMENT: &str = "_look";
+
+/// Returns what a helper is told to become: `UID:GID:GROUP,GROUP`, or nothing at all.
+pub(super) fn as_argument(credentials: Option<&Credentials>) -> String {
+    let Some(Credentials { uid, gid, groups }) = credentials else { return String::new() };
+    let groups: Vec<_> = groups.iter().map(u32::to_string).collect();
+    format!("{uid}:{gid}:{}", groups.join(","))
+}
+
+fn parse(argument: &str) -> Option<Credentials> {
+    let mut fields = argument.split(':');
+    let (uid, gid) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    let groups = fields.next()?.split(',').filter(|group| !group.is_empty());
+    let groups = groups.map(|group| group.parse().ok()).collect::<Option<_>>()?;
+    fields.next().is_none().then_some(Credentials { uid, gid, groups })
+}
+
+/// Lives a helper's life, if the program was started for that: the socket is its standard input. Returns
+/// none for every other start of the program. To be asked before anything else is done.
+pub fn serve(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    if arguments.next()? != ARGUMENT {
+        return None;
+    }
+    let whom = arguments.next().unwrap_or_default();
+    Some(match live(&whom) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Nobody reads its words; the server sees its end.
+        Err(_) => ExitCode::FAILURE,
+    })
+}
+
+fn live(whom: &OsStr) -> io::Result<()> {
+    let whom = whom.to_str().ok_or(io::ErrorKind::InvalidInput)?;
+    if !whom.is_empty() {
+        become_account(&parse(whom).ok_or(io::ErrorKind::InvalidInput)?)?;
+    }
+    // The account may have other processes, which must not make this one answer what they like.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    set_no_new_privs(true)?;
+    let mut stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    while let Some(order) = message::read(&mut stream)? {
+        let (answer, descriptor) = carry_out(&order);
+        message::write(&mut stream, &answer, descriptor)?;
+    }
+    Ok(())
+}
+
+/// Groups, group, user, in this order; all capabilities go with the last.
+fn become_account(Credentials { uid, gid, groups }: &Credentials) -> io::Result<()> {
+    let groups: Vec<_> = groups.iter().copied().map(Gid::from_raw).collect();
+    let (user, gid) = (Uid::from_raw(*uid), Gid::from_raw(*gid));
+    setgroups(&groups)?;
+    setresgid(gid, gid, gid)?;
+    setresuid(user, user, user)?;
+    let root = Uid::from_raw(0);
+    if !user.is_root() && setresuid(root, root, root).is_ok() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    Ok(())
+}
+
+fn carry_out(order: &Order) -> (Answer, Option<OwnedFd>) {
+    let done = match order {
+        Order::Account(name) => Ok((Answer::Account(Account::find(name)), None)),
+        Order::Find(order) => find(order, Reach::Anywhere)
+            .map(|found| (Answer::Found(found.facts), Some(found.folder))),
+        Order::Copy(path) => seal::copy(path, Reach::Anywhere)
+            .map(|(copy, key)| (Answer::Copied(key), Some(copy.into()))),
+    };
+    done.unwrap_or_else(|unfound| {
+        let failure = match unfound {
+            Unfound::Failed(failure) => failure,
+            // Nothing is out of its reach.
+            Unfound::OutOfReach => Failure::folder("/".into(), Errno::PERM),
+        };
+        (Answer::Failed(failure), None)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_to_become_survives_the_way() {
+        for groups in [vec![], vec![7], vec![7, 9, u32::MAX]] {
+            let credentials = Credentials { uid: 1, gid: 2, groups };
+            assert_eq!(parse(&as_argument(Some(&credentials))), Some(credentials));
+        }
+        for wrong in ["", "1", "1:2", "1:2:x", "1:2:3:4", "-1:2:3", "a:b:c"] {
+            assert_eq!(parse(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn another_start_of_the_program_is_no_helper_s() {
+        assert!(serve(std::iter::empty()).is_none());
+        assert!(serve(["--dir", ""].map(OsString::from).into_iter()).is_none());
+    }
+}

@@ -1,0 +1,300 @@
+//! The helpers of a server: processes that look as an account, started when they are needed, killed when
+//! they take too long, and ended when nobody needs them any more.
+
+use std::{
+    collections::HashMap,
+    io, mem,
+    os::unix::{net::UnixStream as StdStream, process::CommandExt as _},
+    process::{Command, Stdio},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fd::OwnedFd,
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+use tokio::{
+    net::UnixStream,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout_at},
+};
+
+use super::{
+    error::LookError,
+    helper, message,
+    order::{Answer, Order},
+    threads::FileThreads,
+};
+use crate::process::{
+    children::{self, Registration},
+    plan::Credentials,
+};
+
+/// Looks as one account at a time: one that waits for a server of files is not all that there are.
+const OF_ACCOUNT: usize = 8;
+/// Helpers of all accounts together, those that are killed and don't end among them.
+const ALL: usize = 32;
+/// How long a helper is kept for the next look.
+const IDLE: Duration = Duration::from_secs(3);
+/// Time between two looks at helpers that nobody needs.
+const TIDY: Duration = Duration::from_millis(500);
+/// By this a child executes the program of the server itself, also after an upgrade.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// Whom a helper looks as; none for the server's own account.
+type Whom = Option<Credentials>;
+
+/// A helper that waits for an order.
+struct Helper {
+    /// When it is dropped, the process is killed, and reaped with the orphans.
+    _registration: Registration,
+    pidfd: OwnedFd,
+    stream: UnixStream,
+}
+
+/// The helpers of one account.
+struct Crew {
+    places: Arc<Semaphore>,
+    idle: Vec<(Helper, Instant)>,
+    /// Those that were killed, each with its place, until they end: one that waits for a file system in
+    /// its kernel does not end before that answers.
+    killed: Vec<(OwnedFd, OwnedSemaphorePermit)>,
+}
+
+impl Default for Crew {
+    fn default() -> Self {
+        let places = Arc::new(Semaphore::new(OF_ACCOUNT));
+        Self { places, idle: Vec::new(), killed: Vec::new() }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    crews: HashMap<Whom, Crew>,
+    /// Helpers that live, or may.
+    count: usize,
+}
+
+/// Starts helpers and has them look.
+pub(super) struct Helpers {
+    state: Mutex<State>,
+    /// There is something to be tidied up.
+    used: Notify,
+}
+
+/// A helper that looks; it is killed unless it is given back.
+struct Working<'a> {
+    helpers: &'a Helpers,
+    whom: &'a Whom,
+    held: Option<(Helper, OwnedSemaphorePermit)>,
+}
+
+impl Helpers {
+    pub(super) fn new() -> Self {
+        Self { state: Mutex::default(), used: Notify::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a helper of this account carry out an order until then. `starter` starts one if there is none.
+    ///
+    /// # Errors
+    /// When no helper is to be had, or it has not answered by then and was killed.
+    ///
+    /// # Cancel safety
+    /// The helper is killed.
+    pub(super) async fn ask(
+        &self,
+        whom: &Whom,
+        order: &Order,
+        until: Instant,
+        starter: &FileThreads,
+    ) -> Result<(Answer, Option<OwnedFd>), LookError> {
+        timeout_at(until.into(), async {
+            let mut working = self.take(whom, starter).await?;
+            if let Ok(answer) = working.carry_out(order).await {
+                working.give_back();
+                return Ok(answer);
+            }
+            // Somebody has killed it, who may be the account itself. Once more, with a new one.
+            drop(working);
+            self.end_idle(whom);
+            let mut working = self.take(whom, starter).await?;
+            let answer = working.carry_out(order).await.map_err(LookError::Failed)?;
+            working.give_back();
+            Ok(answer)
+        })
+        .await
+        .unwrap_or(Err(LookError::Slow))
+    }
+
+    async fn take<'a>(
+        &'a self,
+        whom: &'a Whom,
+        starter: &FileThreads,
+    ) -> Result<Working<'a>, LookError> {
+        let places = Arc::clone(&self.state().crews.entry(whom.clone()).or_default().places);
+        let place = places.acquire_owned().await.map_err(io::Error::other);
+        let place = place.map_err(LookError::Failed)?;
+        let idle = {
+            let mut state = self.state();
+            let idle = state.crews.get_mut(whom).and_then(|crew| crew.idle.pop());
+            if idle.is_none() {
+                state.make_room()?;
+                state.count += 1;
+            }
+            idle
+        };
+        let helper = match idle {
+            Some((helper, _)) => helper,
+            None => {
+                // What is counted is counted out again, also when this is dropped.
+                let counted = Counted(self);
+                let argument = helper::as_argument(whom.as_ref());
+                let started = starter.run(move || start(&argument)).await;
+                let started = started.unwrap_or_else(|| Err(io::ErrorKind::Other.into()));
+                let helper = started.and_then(Helper::new).map_err(LookError::Failed)?;
+                mem::forget(counted);
+                helper
+            }
+        };
+        Ok(Working { helpers: self, whom, held: Some((helper, place)) })
+    }
+
+    /// Ends the helpers of an account that wait for an order.
+    fn end_idle(&self, whom: &Whom) {
+        let mut state = self.state();
+        let idle = state.crews.get_mut(whom).map(|crew| mem::take(&mut crew.idle));
+        state.count -= idle.map_or(0, |idle| idle.len());
+    }
+
+    /// Ends helpers that nobody has needed for a while, and forgets those that have ended, whenever there
+    /// are any. Never returns.
+    pub(super) async fn tend(&self) {
+        loop {
+            self.used.notified().await;
+            while self.tidy() {
+                sleep(TIDY).await;
+            }
+        }
+    }
+
+    /// Returns whether anything is left to be tidied up.
+    fn tidy(&self) -> bool {
+        let mut state = self.state();
+        let State { crews, count } = &mut *state;
+        for crew in crews.values_mut() {
+            let before = crew.idle.len() + crew.killed.len();
+            crew.idle.retain(|(_, since)| since.elapsed() < IDLE);
+            crew.killed.retain(|(pidfd, _)| !has_ended(pidfd));
+            *count -= before - crew.idle.len() - crew.killed.len();
+        }
+        crews.retain(|_, crew| {
+            crew.places.available_permits() < OF_ACCOUNT || !crew.idle.is_empty()
+        });
+        !crews.is_empty()
+    }
+}
+
+/// Counts a helper out that did not come to be.
+struct Counted<'a>(&'a Helpers);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.state().count -= 1;
+    }
+}
+
+impl State {
+    /// Ends the helper that has been idle for longest, if there are as many as there may be.
+    fn make_room(&mut self) -> Result<(), LookError> {
+        if self.count < ALL {
+            return Ok(());
+        }
+        let oldest = self.crews.values_mut().filter(|crew| !crew.idle.is_empty());
+        let oldest = oldest.min_by_key(|crew| crew.idle.first().map(|(_, since)| *since));
+        let crew = oldest.ok_or(LookError::Crowded)?;
+        crew.idle.remove(0);
+        self.count -= 1;
+        Ok(())
+    }
+}
+
+impl Working<'_> {
+    async fn carry_out(&mut self, order: &Order) -> io::Result<(Answer, Option<OwnedFd>)> {
+        let Some((helper, _)) = &mut self.held else { return Err(io::ErrorKind::NotFound.into()) };
+        message::send(&mut helper.stream, order).await?;
+        message::receive(&helper.stream).await
+    }
+
+    fn give_back(mut self) {
+        if let Some((helper, place)) = self.held.take() {
+            let mut state = self.helpers.state();
+            let crew = state.crews.entry(self.whom.clone()).or_default();
+            crew.idle.push((helper, Instant::now()));
+            drop(state);
+            drop(place);
+            self.helpers.used.notify_one();
+        }
+    }
+}
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        if let Some((Helper { _registration: killed, pidfd, stream }, place)) = self.held.take() {
+            drop((killed, stream));
+            let mut state = self.helpers.state();
+            let crew = state.crews.entry(self.whom.clone()).or_default();
+            crew.killed.push((pidfd, place));
+            drop(state);
+            self.helpers.used.notify_one();
+        }
+    }
+}
+
+impl Helper {
+    fn new((registration, pidfd, stream): (Registration, OwnedFd, StdStream)) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        Ok(Self { _registration: registration, pidfd, stream: UnixStream::from_std(stream)? })
+    }
+}
+
+/// Returns whether a process has ended.
+fn has_ended(pidfd: &OwnedFd) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)).is_ok_and(|ended| ended > 0)
+}
+
+/// Starts a helper: it executes the server's own program and becomes the account by itself.
+fn start(whom: &str) -> io::Result<(Registration, OwnedFd, StdStream)> {
+    let (ours, theirs) = StdStream::pair()?;
+    let mut command = Command::new(OWN_PROGRAM);
+    command
+        .arg0("rcmd-server")
+        .args([helper::ARGUMENT, whom])
+        .env_clear()
+        .current_dir("/")
+        .process_group(0)
+        .stdin(OwnedFd::from(theirs))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    // It waits for the exec of the server's own program, which nobody else can hold up.
+    let (registration, ()) = children::start(|| {
+        let child = command.spawn()?;
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or(io::ErrorKind::InvalidData)?;
+        Ok::<_, io::Error>((pid, ()))
+    })?;
+    let pidfd = pidfd_open(registration.leader().pid(), PidfdFlags::empty())?;
+    Ok((registration, pidfd, ours))
+}
+
+impl std::fmt::Debug for Helpers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Helpers").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,154 @@
+//! How the server and a helper talk: a length, a text, and beside it at most one descriptor.
+
+use std::{
+    io::{self, IoSlice, IoSliceMut, Read, Write as _},
+    mem::MaybeUninit,
+    os::unix::net::UnixStream,
+};
+
+use rustix::{
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    net::{
+        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+        SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    },
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::io::{AsyncWriteExt as _, Interest};
+
+/// The largest text, in bytes. A name and a PATH are no longer than an argument may be, and each of
+/// their bytes takes four at most.
+const LARGEST: usize = 4 << 20;
+/// Bytes of the length.
+const LENGTH: usize = 4;
+
+fn framed(message: &impl Serialize) -> io::Result<Vec<u8>> {
+    let text = serde_json::to_vec(message)?;
+    let length = u32::try_from(text.len()).ok().filter(|length| *length as usize <= LARGEST);
+    let length = length.ok_or(io::ErrorKind::InvalidInput)?;
+    Ok([&length.to_le_bytes()[..], &text].concat())
+}
+
+fn length(bytes: [u8; LENGTH]) -> io::Result<usize> {
+    let length = u32::from_le_bytes(bytes) as usize;
+    if length <= LARGEST { Ok(length) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+/// Sends a message, as the server does.
+pub(super) async fn send(
+    stream: &mut tokio::net::UnixStream,
+    message: &impl Serialize,
+) -> io::Result<()> {
+    stream.write_all(&framed(message)?).await
+}
+
+/// Receives a message with its descriptor, as the server does.
+pub(super) async fn receive<T: DeserializeOwned>(
+    stream: &tokio::net::UnixStream,
+) -> io::Result<(T, Option<OwnedFd>)> {
+    let mut header = [0; LENGTH];
+    let mut descriptor = None;
+    fill(stream, &mut header, &mut descriptor).await?;
+    let mut text = vec![0; length(header)?];
+    fill(stream, &mut text, &mut descriptor).await?;
+    Ok((serde_json::from_slice(&text)?, descriptor))
+}
+
+async fn fill(
+    stream: &tokio::net::UnixStream,
+    buffer: &mut [u8],
+    descriptor: &mut Option<OwnedFd>,
+) -> io::Result<()> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        let rest = buffer.get_mut(filled..).unwrap_or_default();
+        let read = || take(stream.as_fd(), rest, descriptor);
+        filled += stream.async_io(Interest::READABLE, read).await?;
+    }
+    Ok(())
+}
+
+fn take(
+    stream: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    descriptor: &mut Option<OwnedFd>,
+) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut beside = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let came = recvmsg(stream, &mut [IoSliceMut::new(buffer)], &mut beside, flags)?;
+    for message in beside.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+            *descriptor = descriptors.last();
+        }
+    }
+    match came.bytes {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ if came.flags.contains(ReturnFlags::CTRUNC) => Err(io::ErrorKind::InvalidData.into()),
+        count => Ok(count),
+    }
+}
+
+/// Reads a message, as a helper does. Returns none at the end.
+pub(super) fn read<T: DeserializeOwned>(stream: &mut UnixStream) -> io::Result<Option<T>> {
+    let mut header = [0; LENGTH];
+    match stream.read_exact(&mut header) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
+    }
+    let mut text = vec![0; length(header)?];
+    stream.read_exact(&mut text)?;
+    Ok(Some(serde_json::from_slice(&text)?))
+}
+
+/// Writes a message with its descriptor, as a helper does.
+pub(super) fn write(
+    stream: &mut UnixStream,
+    message: &impl Serialize,
+    descriptor: Option<OwnedFd>,
+) -> io::Result<()> {
+    let bytes = framed(message)?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut beside = SendAncillaryBuffer::new(&mut space);
+    let passed: Vec<_> = descriptor.iter().map(AsFd::as_fd).collect();
+    if !passed.is_empty() {
+        beside.push(SendAncillaryMessage::ScmRights(&passed));
+    }
+    let sent = sendmsg(&*stream, &[IoSlice::new(&bytes)], &mut beside, SendFlags::NOSIGNAL)?;
+    stream.write_all(bytes.get(sent..).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_message_arrives_with_its_descriptor() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut ours = tokio::net::UnixStream::from_std(ours).unwrap();
+        send(&mut ours, &"what").await.unwrap();
+        assert_eq!(read::<String>(&mut theirs).unwrap().unwrap(), "what");
+        let file = std::fs::File::open("/").unwrap();
+        // More than a socket holds at once.
+        let long = "x".repeat(1 << 20);
+        let writing = std::thread::spawn(move || {
+            write(&mut theirs, &long, Some(file.into())).unwrap();
+            write(&mut theirs, &"last", None).unwrap();
+        });
+        let (text, descriptor) = receive::<String>(&ours).await.unwrap();
+        assert_eq!((text.len(), descriptor.is_some()), (1 << 20, true));
+        let (text, descriptor) = receive::<String>(&ours).await.unwrap();
+        assert_eq!((text.as_str(), descriptor.is_some()), ("last", false));
+        writing.join().unwrap();
+        let end = receive::<String>(&ours).await.unwrap_err();
+        assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_length_past_the_limit_is_refused_before_there_is_room_for_it() {
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(&u32::MAX.to_le_bytes()).unwrap();
+        assert_eq!(read::<String>(&mut ours).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+}

@@ -1,0 +1,98 @@
+//! Having the host looked at for requests: in turn, and within the server's memory.
+
+use std::{any::Any, sync::Arc};
+
+use rcmd_protocol::outcome::{ErrorKind, WireError};
+
+use crate::{
+    admission::budget::Share,
+    job::Rejection,
+    process::{
+        Account, Digest, Looks,
+        look::{Facts, Found},
+        resolve::Draft,
+    },
+    state::ServerState,
+};
+
+/// Has the host looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Finder<'a> {
+    /// By a program that serves nobody else.
+    Here(&'a Looks),
+    /// By a server, in turn.
+    Server(&'a ServerState),
+}
+
+impl Finder<'_> {
+    fn looks(&self) -> &Looks {
+        match self {
+            Self::Here(looks) => looks,
+            Self::Server(state) => &state.looks,
+        }
+    }
+
+    /// Finds what a request of this identity's speaks of, as the account that is meant.
+    ///
+    /// # Errors
+    /// When something is not there or can't be used, or there was no turn or no answer in time.
+    pub(super) async fn find(
+        &self,
+        who: &str,
+        account: &Account,
+        draft: &Draft,
+    ) -> Result<Found, Rejection> {
+        let _turn = match self {
+            Self::Here(_) => None,
+            Self::Server(state) => Some(state.turns.looks.take(who).await?),
+        };
+        Ok(self.looks().find(account.credentials.as_ref(), draft.find().clone()).await?)
+    }
+
+    /// Digests a program that was found, if it is an ELF file; with `copy` into memory first.
+    ///
+    /// # Errors
+    /// When it can't be read, or there was no turn, no room or no answer in time.
+    pub(super) async fn digest(
+        &self,
+        who: &str,
+        account: &Account,
+        facts: &Facts,
+        copy: bool,
+    ) -> Result<Option<Digest>, Rejection> {
+        let (looks, whom) = (self.looks(), account.credentials.as_ref());
+        if !copy && let Some(known) = looks.known_digest(whom, facts) {
+            return Ok(Some(known));
+        }
+        let (_turn, held) = match self {
+            Self::Here(_) => (None, None),
+            Self::Server(state) => {
+                let turn = state.turns.digests.take(who).await?;
+                // A helper copies in any case; a thread of the server reads in pieces unless it is to copy.
+                let held = (copy || whom.is_some()).then(|| hold(state, who, facts.file.size));
+                (Some(turn), held.transpose()?)
+            }
+        };
+        Ok(looks.digest(whom, facts, copy, held).await?)
+    }
+}
+
+/// Counts a copy of a program of this size.
+fn hold(
+    state: &ServerState,
+    who: &str,
+    size: u64,
+) -> Result<Arc<dyn Any + Send + Sync>, WireError> {
+    let budget = state.jobs.budget.of(who);
+    if !budget.has_room() {
+        return Err(WireError::new(
+            ErrorKind::Busy,
+            "the server holds as much as it may for this identity, with no room for a copy of the program",
+        )
+        .hint("Nothing ran; try again when commands that wait have started.")
+        .retry_after_ms(1000));
+    }
+    let mut share = Share::new(budget);
+    share.set(usize::try_from(size).unwrap_or(usize::MAX));
+    Ok(Arc::new(share))
+}
