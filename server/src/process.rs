@@ -7,7 +7,7 @@
 //! | [`program`] | the file that would be executed, and who could change it |
 //! | [`account`], `name_service`, [`environment`] | whom it runs as, and what it is given |
 //! | [`self_setup`] | the server's own process, from which commands inherit |
-//! | `spawn`, `launcher`, `workers` | the start, and giving it up |
+//! | `spawn`, `portable`, `launcher`, `workers` | the start, by one of two ways, and giving it up |
 //! | [`io`](mod@io) | the server's ends of its input and output |
 //! | `exit`, [`error`] | seeing the end; why there was no start |
 //! | `cgroup` | the cgroup of each command, where the host has them |
@@ -44,6 +44,7 @@ mod launcher;
 pub mod look;
 mod name_service;
 pub mod plan;
+mod portable;
 mod proc_fs;
 pub mod program;
 mod reaper;
@@ -246,13 +247,17 @@ impl Processes {
                 let left = tree.kill().await.left;
                 return Err(SpawnError::Late { path: plan.program.clone(), left });
             }
+            Err(Failure::Unwatched(registration, error)) => {
+                let left = self.tree(registration.leader(), &plan.job, None).kill().await.left;
+                return Err(SpawnError::Unwatched { path: plan.program.clone(), error, left });
+            }
         };
         let Spawned { registration, pidfd, cgroup, stdin, stdout, stderr } = spawned;
         Ok(Process {
             stdin,
             stdout: Some(stdout),
             stderr: Some(stderr),
-            watch: Watch::new(registration.leader().pid(), Some(pidfd)),
+            watch: Watch::new(registration.leader().pid(), pidfd),
             tree: self.tree(registration.leader(), &plan.job, cgroup.as_ref()),
             registration,
             cgroup,

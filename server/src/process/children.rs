@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    mem::ManuallyDrop,
     sync::{
         Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -15,15 +16,19 @@ use std::{
 use rustix::{
     io::{self, Errno},
     process::{Pid, RawPid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
+    thread::gettid,
 };
+use tokio::process::Child;
 
-use super::proc_fs;
+use super::{environment::JOB, proc_fs};
 
 /// Shared by those who start a process, from before it exists until it is registered, and by those
 /// who reap their own. Who holds it alone sees every child that is not registered as an orphan.
 static CHANGING: RwLock<()> = RwLock::new(());
 /// The first processes of jobs, not reaped yet.
 static LEADERS: Mutex<BTreeMap<RawPid, Entry>> = Mutex::new(BTreeMap::new());
+/// Threads that start a child and wait for it. What they have started is registered only then.
+static STARTING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 /// Tells a leader from another that got its pid later.
 static TICKETS: AtomicU64 = AtomicU64::new(0);
 
@@ -32,8 +37,9 @@ static TICKETS: AtomicU64 = AtomicU64::new(0);
 enum Entry {
     /// It is the first process of a job, with this ticket, and the job may signal its group.
     Leader(u64),
-    /// Its job released it before it had ended. Nobody signals it any more; it is reaped when it has.
-    Released,
+    /// Its job released it before it had ended. Nobody signals it any more; it is reaped when it has,
+    /// by its handle if there is one.
+    Released(Option<TokioChild>),
 }
 
 /// The first process of a job, which leads its process group.
@@ -47,12 +53,40 @@ pub(super) struct Leader {
 #[derive(Debug)]
 pub(super) struct Registration {
     leader: Leader,
+    child: Option<TokioChild>,
+}
+
+/// A handle of `tokio::process`, which is dropped only after it has reaped its process.
+///
+/// One that is dropped before goes to a queue of tokio's, which reaps by pid whenever SIGCHLD comes:
+/// beside the register, under whose lock alone a pid is signalled. So one that never reaps is kept
+/// for good, with its descriptor.
+#[derive(Debug)]
+pub(super) struct TokioChild(ManuallyDrop<Child>);
+
+impl TokioChild {
+    pub(super) fn new(child: Child) -> Self {
+        Self(ManuallyDrop::new(child))
+    }
+}
+
+/// A process that was started, and what reaps it.
+pub(super) struct Started {
+    pub(super) pid: Pid,
+    /// Without it the process is reaped by its pid.
+    pub(super) child: Option<TokioChild>,
 }
 
 /// Reaps a process of which nobody else knows any more, if it has ended. Returns whether it had.
-fn try_reap(pid: Pid) -> bool {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    matches!(waitid(WaitId::Pid(pid), options), Ok(Some(_)))
+fn try_reap(pid: Pid, child: Option<&mut TokioChild>) -> bool {
+    match child {
+        // tokio drops what watches the process as soon as the status is known.
+        Some(child) => matches!(child.0.try_wait(), Ok(Some(_))),
+        None => {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+            matches!(waitid(WaitId::Pid(pid), options), Ok(Some(_)))
+        }
+    }
 }
 
 fn leaders() -> MutexGuard<'static, BTreeMap<RawPid, Entry>> {
@@ -66,9 +100,67 @@ pub(super) fn start<T, E>(
 ) -> Result<(Registration, T), E> {
     let _changing = CHANGING.read().unwrap_or_else(PoisonError::into_inner);
     let (pid, with) = make()?;
+    Ok((register(Started { pid, child: None }), with))
+}
+
+/// Makes a child as [`start`] does, while the thread waits for what may take long: the children of such
+/// threads are taken for nobody's orphans meanwhile, and others start and reap.
+pub(super) fn start_and_wait<T, E>(
+    make: impl FnOnce() -> Result<(Started, T), E>,
+) -> Result<(Registration, T), E> {
+    let _waits = Waits::begin();
+    let (started, with) = make()?;
+    Ok((register(started), with))
+}
+
+fn register(Started { pid, child }: Started) -> Registration {
     let leader = Leader { pid, ticket: TICKETS.fetch_add(1, Ordering::Relaxed) };
     leaders().insert(pid.as_raw_pid(), Entry::Leader(leader.ticket));
-    Ok((Registration { leader }, with))
+    Registration { leader, child }
+}
+
+fn starting() -> MutexGuard<'static, Vec<Pid>> {
+    STARTING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A thread among those that start a child and wait for it, until this is dropped.
+struct Waits(Pid);
+
+impl Waits {
+    fn begin() -> Self {
+        // Who looks for orphans has the lock alone, and sees the thread before it sees its child.
+        let _changing = CHANGING.read().unwrap_or_else(PoisonError::into_inner);
+        let thread = gettid();
+        starting().push(thread);
+        Self(thread)
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        starting().retain(|thread| *thread != self.0);
+    }
+}
+
+/// Returns the process of a job that the calling thread has started although it was told that the
+/// start failed. To be called within [`start_and_wait`], so that nobody reaps it meanwhile.
+///
+/// Orphans come to the first thread of the server: an unregistered child of another thread is one
+/// whose handle was lost. It may be too early or too late to read its mark.
+pub(super) fn find_started(job: &str) -> Option<Pid> {
+    let is_new = |pid: &Pid| !leaders().contains_key(&pid.as_raw_pid());
+    let mark = |pid: &Pid| proc_fs::variable(*pid, JOB);
+    let job = Some(job.as_bytes().to_vec());
+    match proc_fs::children_of_thread(gettid()) {
+        Some(children) => children
+            .into_iter()
+            .filter(is_new)
+            .find(|pid| mark(pid).map_or(true, |mark| mark.is_none() || mark == job)),
+        None => {
+            let children = proc_fs::children(rustix::process::getpid());
+            children.into_iter().filter(is_new).find(|pid| mark(pid) == Ok(job.clone()))
+        }
+    }
 }
 
 impl Leader {
@@ -106,16 +198,16 @@ impl Registration {
 
     /// Ends the registration and reaps the process. One that has not ended is reaped when it has, as
     /// orphans are.
-    pub(super) fn release(&self) {
+    pub(super) fn release(&mut self) {
         let _changing = CHANGING.read().unwrap_or_else(PoisonError::into_inner);
         let mut leaders = leaders();
         if !self.leader.is_in(&leaders) {
             return;
         }
-        let pid = self.leader.pid;
+        let (pid, mut child) = (self.leader.pid, self.child.take());
         leaders.remove(&pid.as_raw_pid());
-        if !try_reap(pid) {
-            leaders.insert(pid.as_raw_pid(), Entry::Released);
+        if !try_reap(pid, child.as_mut()) {
+            leaders.insert(pid.as_raw_pid(), Entry::Released(child));
         }
     }
 }
@@ -136,7 +228,9 @@ pub(super) fn orphans() -> Vec<Pid> {
 /// Returns the children of the server without those that are registered in such a way.
 fn others(is_left_out: impl Fn(&Entry) -> bool) -> Vec<Pid> {
     // Read before the lock is taken: nobody waits for `/proc` to signal a group.
-    let mut children = proc_fs::children(rustix::process::getpid());
+    // The threads before the register: what is registered meanwhile is missing in neither.
+    let threads = starting().clone();
+    let mut children = proc_fs::children_but_of(&threads);
     let leaders = leaders();
     children.retain(|pid| !leaders.get(&pid.as_raw_pid()).is_some_and(&is_left_out));
     children.sort_unstable_by_key(|pid| pid.as_raw_pid());
@@ -149,11 +243,11 @@ fn others(is_left_out: impl Fn(&Entry) -> bool) -> Vec<Pid> {
 pub(super) fn reap_orphans() -> usize {
     let _alone = CHANGING.write().unwrap_or_else(PoisonError::into_inner);
     let orphans = others(|_| true);
-    let reaped = orphans.iter().filter(|pid| try_reap(**pid)).count();
+    let reaped = orphans.iter().filter(|pid| try_reap(**pid, None)).count();
     let mut leaders = leaders();
     let before = leaders.len();
     leaders.retain(|&pid, entry| match (entry, Pid::from_raw(pid)) {
-        (Entry::Released, Some(pid)) => !try_reap(pid),
+        (Entry::Released(child), Some(pid)) => !try_reap(pid, child.as_mut()),
         _ => true,
     });
     reaped + before - leaders.len()

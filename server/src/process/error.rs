@@ -14,8 +14,8 @@ use super::{
     tree::Survivor,
 };
 
-/// Why a command could not be started. Nothing has run, but for [`SpawnError::Late`]. Names are
-/// shown with control bytes escaped.
+/// Why a command could not be started. Nothing has run, but for [`SpawnError::Late`] and
+/// [`SpawnError::Unwatched`]. Names are shown with control bytes escaped.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
     /// No folder of PATH has such a program.
@@ -69,6 +69,16 @@ pub enum SpawnError {
     Late {
         /// The program.
         path: PathBuf,
+        /// What it started and could not be killed.
+        left: Vec<Survivor>,
+    },
+    /// The program was executing before the server found that it can't see its end, and was killed.
+    #[error("{path:?} was started, but the server could not watch it and killed it: {error}")]
+    Unwatched {
+        /// The program.
+        path: PathBuf,
+        /// What the runtime lacks.
+        error: io::Error,
         /// What it started and could not be killed.
         left: Vec<Survivor>,
     },
@@ -186,12 +196,12 @@ impl SpawnError {
     /// Returns whether the program may have done something before it ended: its outcome is unknown
     /// then.
     pub fn may_have_run(&self) -> bool {
-        matches!(self, Self::Late { .. })
+        matches!(self, Self::Late { .. } | Self::Unwatched { .. })
     }
 
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Late { .. } => ErrorKind::Lost,
+            Self::Late { .. } | Self::Unwatched { .. } => ErrorKind::Lost,
             Self::Crowded(_) | Self::CalledOff(_) => ErrorKind::Busy,
             Self::Stuck(_) => ErrorKind::Resources,
             Self::NotInPath { .. } | Self::NotFound(_) => ErrorKind::NotFound,
@@ -234,7 +244,7 @@ impl SpawnError {
                 "A file system that it lies on, or its folder, does not answer: see `findmnt -T` there."
             }
             Self::CalledOff(_) => "Nothing ran.",
-            Self::Late { .. } => {
+            Self::Late { .. } | Self::Unwatched { .. } => {
                 "It may have begun its work: see what it did before you run it again."
             }
             Self::Crowded(_) => {

@@ -310,7 +310,7 @@ async fn by_thread<T: Send + 'static>(
 /// Returns what a helper has found, if the folder that came with it is the one that it names.
 fn verified(facts: Facts, folder: OwnedFd) -> Result<Found, SpawnError> {
     match walk::path_of(folder.as_fd()) {
-        Ok(path) if path == facts.cwd => Ok(Found { facts, folder }),
+        Ok(path) if path == facts.cwd => Ok(Found { facts, folder, trusted: false }),
         Ok(_) => Err(Failure::folder(facts.cwd, Errno::STALE).into()),
         Err(errno) => Err(Failure::folder(facts.cwd, errno).into()),
     }

@@ -24,6 +24,9 @@ pub struct Plan {
     /// That folder as it was judged, which is entered whatever `cwd` leads to by then; without it the
     /// path is.
     pub folder: Option<Folder>,
+    /// True when the folder and the program were found by way of folders of root and of the server's own
+    /// account alone, on local file systems: nobody else can make their use wait.
+    pub trusted: bool,
     /// The job it belongs to.
     pub job: String,
     /// True for a pipe as standard input; else it is `/dev/null`.

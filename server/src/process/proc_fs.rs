@@ -84,6 +84,24 @@ pub(super) fn children(pid: Pid) -> Vec<Pid> {
     children
 }
 
+/// Returns the children that a thread of the server has started, also dead ones that are not reaped. None
+/// where the kernel does not list them (CONFIG_PROC_CHILDREN).
+pub(super) fn children_of_thread(thread: Pid) -> Option<Vec<Pid>> {
+    let list = fs::read_to_string(format!("/proc/self/task/{thread}/children")).ok()?;
+    Some(list.split_ascii_whitespace().filter_map(parse_pid).collect())
+}
+
+/// Returns the children of the server as [`children`] does, without those that some of its threads have
+/// started. None at all where the kernel does not tell which these are.
+pub(super) fn children_but_of(threads: &[Pid]) -> Vec<Pid> {
+    let mut children = children(rustix::process::getpid());
+    for thread in threads {
+        let Some(started) = children_of_thread(*thread) else { return Vec::new() };
+        children.retain(|child| !started.contains(child));
+    }
+    children
+}
+
 /// Returns the children of a process by looking at every process of the host.
 fn children_by_scan(parent: Pid) -> Vec<Pid> {
     all().into_iter().filter(|stat| stat.parent == Some(parent)).map(|stat| stat.pid).collect()

@@ -60,7 +60,7 @@ impl Draft {
 
     /// Makes the plan of what was found.
     pub fn plan(self, request: &Request, account: &Account, job: &str, found: Found) -> Plan {
-        let Found { facts, folder } = found;
+        let Found { facts, folder, trusted } = found;
         let mut words = request.args().iter().map(|word| OsString::from_vec(word.clone()));
         let (arg0, args) = match request.mode() {
             Mode::Shell => {
@@ -77,6 +77,7 @@ impl Draft {
             env: self.env,
             cwd: facts.cwd,
             folder: Some(Folder::new(folder)),
+            trusted,
             job: job.to_owned(),
             stdin: request.stdin(),
             sealed: None,

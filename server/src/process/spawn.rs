@@ -1,6 +1,11 @@
-//! Starting a process, and giving a start up.
+//! Starting a process by one of two ways, and giving a start up.
 //!
-//! The child is made by `launcher`, on a thread of its own since that takes system calls on the host's
+//! *Portable* (`portable`): by `tokio::process`. *Of our own* (`launcher`): where the server has cgroups,
+//! and everywhere for what the other can't do: another user, no_new_privs, a copy of a program, and a
+//! folder or program on whose file system somebody else could make the start wait. Without a cgroup the
+//! tree of such a command is swept as any other.
+//!
+//! The launcher makes a child on a thread of its own since that takes system calls on the host's
 //! files (a cgroup's folder); nobody waits there for the child. That it executes its program is
 //! awaited by the runtime, for [`Starter::patience`]: entering a folder and executing a program may wait
 //! for a file system that never answers.
@@ -11,7 +16,7 @@ use rustix::{
     fd::{AsFd as _, OwnedFd},
     process::{Signal, pidfd_send_signal},
 };
-use tokio::time::timeout;
+use tokio::{runtime::Handle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -22,7 +27,7 @@ use super::{
     io::{ReadEnd, WriteEnd, no_input},
     launcher::{self, Cloned, Failed, Launch, PATIENCE, Place, Places},
     plan::Plan,
-    proc_fs,
+    portable, proc_fs,
     workers::Workers,
 };
 
@@ -35,6 +40,10 @@ const ENDING: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(super) struct Starter {
     workers: Workers,
+    /// They wait until a program executes, so that they are no others'.
+    portable: Workers,
+    /// It watches what they start.
+    pub(super) runtime: Handle,
     places: Places,
     cgroups: Option<Arc<Cgroups>>,
     pub(super) patience: Duration,
@@ -43,7 +52,8 @@ pub(super) struct Starter {
 /// A process that was started, and the server's ends of its pipes.
 pub(super) struct Spawned {
     pub(super) registration: Registration,
-    pub(super) pidfd: OwnedFd,
+    /// None if it is to be opened by its pid.
+    pub(super) pidfd: Option<OwnedFd>,
     pub(super) cgroup: Option<Arc<Lease>>,
     pub(super) stdin: Option<WriteEnd>,
     pub(super) stdout: ReadEnd,
@@ -56,6 +66,8 @@ pub(super) enum Failure {
     NotStarted(SpawnError),
     /// It executed its program just when it was given up, and was killed. What it started may live.
     Late(Registration, Option<Lease>),
+    /// It executes its program, and the runtime can't watch it. It is to be killed.
+    Unwatched(Registration, io::Error),
 }
 
 impl From<SpawnError> for Failure {
@@ -69,9 +81,19 @@ impl Starter {
     ///
     /// # Errors
     /// When the host has none to give.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub(super) fn new(cgroups: Option<Arc<Cgroups>>) -> io::Result<Self> {
         let workers = Workers::start("spawner", THREADS)?;
-        Ok(Self { workers, places: Places::default(), cgroups, patience: PATIENCE })
+        Ok(Self {
+            workers,
+            portable: Workers::start("starter", THREADS)?,
+            runtime: Handle::current(),
+            places: Places::default(),
+            cgroups,
+            patience: PATIENCE,
+        })
     }
 
     /// Starts a process and returns when it executes its program, or could not, or was called off.
@@ -103,6 +125,12 @@ impl Starter {
         let (stdout, child_stdout) = ReadEnd::pipe().map_err(lacking)?;
         let (stderr, child_stderr) = ReadEnd::pipe().map_err(lacking)?;
         let fds = [child_stdin, child_stdout, child_stderr];
+        if self.cgroups.is_none() && portable::can_start(plan) {
+            let start = (plan, fds, place);
+            let started = portable::start(&self.portable, &self.runtime, start, self.patience, off);
+            let registration = started.await?;
+            return Ok(Spawned { registration, pidfd: None, cgroup: None, stdin, stdout, stderr });
+        }
         let launch = Launch::new(plan, fds).map_err(lacking)?;
         let cgroups = self.cgroups.clone();
         let begun = self.workers.run(move || begin(launch, cgroups.as_ref(), place)).await;
@@ -112,7 +140,7 @@ impl Starter {
         let executed = begun.executed(plan, self.patience, off).await;
         let Starting { registration, pidfd, lease, .. } = executed?;
         let cgroup = lease.map(Arc::new);
-        Ok(Spawned { registration, pidfd, cgroup, stdin, stdout, stderr })
+        Ok(Spawned { registration, pidfd: Some(pidfd), cgroup, stdin, stdout, stderr })
     }
 
     /// Returns whether no start of an identity holds a place.

@@ -98,6 +98,7 @@ fn plan(program: &str, args: &[&str]) -> Plan {
         ],
         cwd: PathBuf::from("/"),
         folder: None,
+        trusted: true,
         job,
         stdin: false,
         sealed: None,

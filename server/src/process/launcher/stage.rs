@@ -101,6 +101,15 @@ impl Failed {
 }
 
 impl Seen {
+    /// Bytes of a program that are kept of how it begins: the kernel reads as many (BINPRM_BUF_SIZE,
+    /// execve(2)).
+    pub(in crate::process) const HEAD: u64 = 256;
+
+    /// Makes it of what access(2) says and of how the program begins.
+    pub(in crate::process) fn new(obstacle: Option<i32>, head: Vec<u8>) -> Self {
+        Self { obstacle, head }
+    }
+
     /// Returns the interpreter that a script names (execve(2), "Interpreter scripts").
     pub(in crate::process) fn interpreter(&self) -> Option<PathBuf> {
         let line = self.head.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;

@@ -64,7 +64,8 @@ pub(super) fn find(order: &Find, reach: Reach<'_>) -> Result<Found, Unfound> {
         is_elf: program::is_elf(&head),
         file: FileKey::of(&place.stat),
     };
-    Ok(Found { facts, folder: folder.descriptor })
+    let trusted = matches!(reach, Reach::Trusted(_));
+    Ok(Found { facts, folder: folder.descriptor, trusted })
 }
 
 /// Finds the folder of the request, relative to the home; else the home, or `/` with a note about it.

@@ -54,6 +54,9 @@ pub struct Found {
     pub facts: Facts,
     /// The folder, opened by O_PATH.
     pub folder: OwnedFd,
+    /// True when folder and program were found by way of folders of root and of the server's own account
+    /// alone, on local file systems.
+    pub trusted: bool,
 }
 
 /// What was found, in words.

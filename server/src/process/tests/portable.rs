@@ -1,13 +1,21 @@
-//! What a start takes of the server and gives back: no descriptor is asked for too late, and nobody but
-//! the register reaps.
+//! What `tokio::process` is held to: no descriptor is asked for too late, no process is lost, no start
+//! waits for ever, and nobody but the register reaps.
 
 use std::{fs::File, os::fd::AsRawFd as _};
 
-use rcmd_protocol::signal::Signal;
+use rcmd_protocol::{
+    outcome::{ErrorKind, WireError},
+    signal::Signal,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::Handle;
 
-use super::{super::children, *};
-use crate::process::{ProcessExit, SpawnError, exit::Watch};
+use super::{
+    super::children,
+    stuck::{LeasedProgram, nothing_is_left_in, waiting_in},
+    *,
+};
+use crate::process::{ProcessExit, SpawnError, environment::JOB, exit::Watch};
 
 /// Set for a process that runs one test alone.
 const ALONE: &str = "TEST_ALONE";
@@ -36,6 +44,120 @@ fn portable<T: Future>(test: T) -> impl Future<Output = T::Output> {
     WAY.scope(Spawn::Portable, test)
 }
 
+/// Starts with a runtime that is gone as what watches them: nothing can be registered there.
+fn unwatched() -> Processes {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut processes = processes();
+    processes.starter.runtime = Handle::clone(runtime.handle());
+    std::thread::spawn(|| drop(runtime)).join().unwrap();
+    processes
+}
+
+/// The processes that bear the mark of a job, dead ones not included.
+fn marked(job: &str) -> usize {
+    let job = Some(job.as_bytes().to_vec());
+    let all = proc_fs::all().into_iter().filter(|stat| stat.alive);
+    all.filter(|stat| proc_fs::variable(stat.pid, JOB).is_ok_and(|mark| mark == job)).count()
+}
+
+#[tokio::test]
+async fn a_process_that_the_runtime_can_not_watch_is_killed_and_unknown() {
+    portable(async {
+        let processes = unwatched();
+        for _ in 0..20 {
+            let plan = shell("setsid sleep 600 & exec sleep 600");
+            let error = processes.spawn(&plan, IDENTITY, &CALLED_OFF_NEVER).await.unwrap_err();
+            assert!(matches!(error, SpawnError::Unwatched { .. }), "{error:?}");
+            assert!(error.may_have_run());
+            assert_eq!(WireError::from(error).kind, ErrorKind::Lost);
+            assert_eq!(marked(&plan.job), 0);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_process_that_ended_before_it_could_be_watched_is_unknown_too() {
+    portable(async {
+        let processes = unwatched();
+        for _ in 0..50 {
+            let plan = plan("/bin/true", &[]);
+            let error = processes.spawn(&plan, IDENTITY, &CALLED_OFF_NEVER).await.unwrap_err();
+            assert!(error.may_have_run(), "{error:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_has_not_run_whatever_the_runtime_does() {
+    portable(async {
+        let plan = plan("/no/such/program", &[]);
+        let error = unwatched().spawn(&plan, IDENTITY, &CALLED_OFF_NEVER).await.unwrap_err();
+        assert!(matches!(error, SpawnError::NotFound(_)), "{error:?}");
+        assert!(!error.may_have_run());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_trusted_program_that_does_not_execute_in_time_is_killed() {
+    portable(async {
+        let (leased, mut processes) = (LeasedProgram::new(), processes());
+        processes.starter.patience = Duration::from_millis(300);
+        let plan = Plan { trusted: true, ..leased.plan() };
+        let error = processes.spawn(&plan, IDENTITY, &CALLED_OFF_NEVER).await.unwrap_err();
+        assert!(matches!(error, SpawnError::Stuck(_)), "{error:?}");
+        assert!(!error.may_have_run());
+        nothing_is_left_in(leased.folder()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn while_a_trusted_program_is_stuck_others_start_and_are_reaped_and_it_can_be_called_off() {
+    portable(async {
+        let (leased, processes) = (LeasedProgram::new(), processes());
+        let plan = Plan { trusted: true, ..leased.plan() };
+        let off = CancellationToken::new();
+        let others = async {
+            waiting_in(leased.folder()).await;
+            let mut started =
+                start(&processes, &shell("(setsid true & echo $!) & wait; sleep 600")).await;
+            let orphan = started.pid_line().await;
+            until("the orphan is reaped", || {
+                children::reap_orphans();
+                proc_fs::stat(orphan).is_none()
+            })
+            .await;
+            started.process.tree().kill().await;
+            off.cancel();
+        };
+        let (stuck, ()) = tokio::join!(processes.spawn(&plan, IDENTITY, &off), others);
+        let error = stuck.unwrap_err();
+        assert!(matches!(error, SpawnError::CalledOff(_)), "{error:?}");
+        nothing_is_left_in(leased.folder()).await;
+        until("its place is free", || processes.starter.has_no_starts_of(IDENTITY)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_start_of_a_trusted_program_that_is_dropped_leaves_nothing() {
+    portable(async {
+        let (leased, processes) = (LeasedProgram::new(), processes());
+        let plan = Plan { trusted: true, ..leased.plan() };
+        tokio::select! {
+            started = processes.spawn(&plan, IDENTITY, &CALLED_OFF_NEVER) => {
+                panic!("{:?}", started.map(|process| process.pid()))
+            }
+            _ = waiting_in(leased.folder()) => {}
+        }
+        nothing_is_left_in(leased.folder()).await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn only_the_register_reaps_what_is_released_before_its_end() {
     portable(async {
@@ -54,6 +176,10 @@ async fn only_the_register_reaps_what_is_released_before_its_end() {
         let watch = Watch::new(pid, None);
         drop(stdin);
         timeout(DEADLINE, watch.ended()).await.expect("it ends");
+        // On each SIGCHLD tokio reaps whatever came into its queue of orphans.
+        for _ in 0..3 {
+            output_of(&processes, &shell(":")).await;
+        }
         assert!(proc_fs::stat(pid).is_some(), "only the register reaps");
         assert_eq!(children::reap_orphans(), 1);
         assert_eq!(proc_fs::stat(pid), None);
@@ -99,8 +225,8 @@ async fn a_command_runs_to_its_end_or_not_at_all_when_descriptors_run_out() {
             held.extend(all_descriptors());
             assert_eq!(held.len(), all, "each descriptor was given back");
         }
-        // Both ends of four pipes, one of which says how it went, and the pidfd.
-        assert_eq!(ran, Vec::from_iter(9..12));
+        // Both ends of three pipes; the pidfds come when those of the command are closed.
+        assert_eq!(ran, Vec::from_iter(6..12));
     })
     .await;
 }
@@ -116,8 +242,8 @@ async fn a_command_takes_no_more_descriptors_than_its_limit_counts() {
         let before = open();
         let plan = Plan { stdin: true, ..plan("/bin/cat", &[]) };
         let process = processes.spawn(&plan, IDENTITY, &CALLED_OFF_NEVER).await.unwrap();
-        // Three pipes and the pidfd.
-        assert_eq!(open(), before + 4);
+        // Three pipes and two pidfds.
+        assert_eq!(open(), before + 5);
         let pid = Pid::from_raw(process.pid()).unwrap();
         drop(process);
         until("it is gone", || {

@@ -64,7 +64,7 @@ impl LeasedProgram {
 
     pub(super) fn plan(&self) -> Plan {
         let path = self.folder().join("program");
-        Plan { cwd: self.folder().to_owned(), ..plan(path.to_str().unwrap(), &[]) }
+        Plan { cwd: self.folder().to_owned(), trusted: false, ..plan(path.to_str().unwrap(), &[]) }
     }
 }
 
@@ -81,7 +81,7 @@ pub(super) async fn waiting_in(folder: &Path) -> Pid {
     all_in(folder)[0]
 }
 
-async fn nothing_is_left_in(folder: &Path) {
+pub(super) async fn nothing_is_left_in(folder: &Path) {
     until("what was given up is gone", || all_in(folder).iter().all(|pid| !is_alive(*pid))).await;
 }
 
