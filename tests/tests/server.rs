@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rcmd_tests::raw::{Dial, Echo, Start, frame, hello};
 use rcmd_tests::wait::exit_within;
-use rcmd_tests::{RawPeer, World, audit, eventually, proc};
+use rcmd_tests::{RawPeer, World, audit, eventually, eventually_some, proc};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -27,10 +27,13 @@ fn next_of(peer: &mut RawPeer, ch: u64, kinds: &[&str]) -> Value {
 
 /// Where a world's server listens, as it writes for `rcmd-server status`.
 fn listening(world: &World) -> Vec<SocketAddr> {
-    let folder = world.dir().join("server/running");
-    let file = std::fs::read_dir(folder).unwrap().next().expect("a server").unwrap().path();
-    let said: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-    serde_json::from_value(said["listening"].clone()).unwrap()
+    // It is written once the server listens.
+    eventually_some("a server says where it listens", || {
+        let mut files = std::fs::read_dir(world.dir().join("server/running")).ok()?;
+        let said: Value =
+            serde_json::from_slice(&std::fs::read(files.next()?.ok()?.path()).ok()?).ok()?;
+        serde_json::from_value(said["listening"].clone()).ok()
+    })
 }
 
 #[test]
