@@ -52,7 +52,6 @@ fn every_option_with_nothing_is_refused() {
         (&["--env", "=1", "web1", "true"], "--env NAME=VALUE"),
         (&["--encoding", "", "web1", "true"], "Leave --encoding out"),
         (&["doctor"], "HOST"),
-        (&["enroll"], "TOKEN"),
     ] {
         assert_refused(line, says);
     }
