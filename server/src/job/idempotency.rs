@@ -224,7 +224,9 @@ fn write(mut file: KeyFile, mut queue: mpsc::Receiver<Append>, records: &Mutex<R
             }
             let _ = done.send(written.map_err(io::Error::from));
         }
-        if let Err(error) = file.compact(known().count(), || known().all()) {
+        // The lock is not held while the file asks for all.
+        let live = known().count();
+        if let Err(error) = file.compact(live, || known().all()) {
             tracing::warn!(%error, "the file of keys can't be written anew, and goes on growing");
         }
     }
