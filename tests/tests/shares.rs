@@ -110,8 +110,10 @@ impl Flood {
     fn run(self, mut peer: RawPeer) {
         if let Self::CompressedPings = self {
             let (begin, again) = compressed_pings();
-            peer.send(&begin).expect("a beginning is taken");
-            while peer.send(&again).is_ok() {}
+            let mut goes_on = peer.send(&begin).is_ok();
+            while goes_on {
+                goes_on = peer.send(&again).is_ok();
+            }
             return;
         }
         let mut number = 0;
