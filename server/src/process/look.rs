@@ -3,7 +3,7 @@
 //! | module | holds |
 //! | --- | --- |
 //! | [`order`] | what is to be found, and what was |
-//! | [`find`](mod@find), `walk`, `seal` | the look itself: descriptor by descriptor, opened last |
+//! | `find`, `walk`, `seal` | the look itself: descriptor by descriptor, opened last |
 //! | `mounts` | which file systems nobody can make wait |
 //! | `threads` | looks in the server itself, where nothing makes them wait |
 //! | `helper`, `helpers`, `message` | processes that look as an account, and can be killed |
