@@ -7,7 +7,7 @@
 //! | [`program`] | the file that would be executed, and who could change it |
 //! | [`account`], `name_service`, [`environment`] | whom it runs as, and what it is given |
 //! | [`self_setup`] | the server's own process, from which commands inherit |
-//! | `spawn`, `portable`, `launcher`, `workers` | the start, by one of two ways, and giving it up |
+//! | `spawn`, `launcher`, `workers` | the start, by one of two ways, and giving it up |
 //! | [`io`](mod@io) | the server's ends of its input and output |
 //! | `exit`, [`error`] | seeing the end; why there was no start |
 //! | `cgroup` | the cgroup of each command, where the host has them |
@@ -44,7 +44,6 @@ mod launcher;
 pub mod look;
 mod name_service;
 pub mod plan;
-mod portable;
 mod proc_fs;
 pub mod program;
 mod reaper;

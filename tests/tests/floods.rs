@@ -56,7 +56,7 @@ fn a_flood_of_frames_that_are_answered_one_by_one_is_cut_off() {
 }
 
 #[test]
-fn a_flood_of_starts_that_make_no_request_is_read_no_faster_than_it_is_written_down() {
+fn a_flood_of_starts_without_a_request_is_read_as_it_is_recorded() {
     let mut harness = AttackHarness::new(&[]);
     let mut peer = RawPeer::greeted(&harness.world);
     // The name of a user that is empty: refused, recorded, and no job.

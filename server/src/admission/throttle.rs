@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_that_never_wait_are_answered_two_hundred_times_a_second_all_together() {
+    fn connections_that_never_wait_share_two_hundred_answers_a_second() {
         for connections in [1, 16, 256] {
             let (mut throttle, start) = (RefusalThrottle::default(), Instant::now());
             let mut read_at = vec![start; connections];

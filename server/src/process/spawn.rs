@@ -10,6 +10,9 @@
 //! awaited by the runtime, for [`Starter::patience`]: entering a folder and executing a program may wait
 //! for a file system that never answers.
 
+mod failure;
+mod portable;
+
 use std::{io, sync::Arc, time::Duration};
 
 use rustix::{
@@ -19,6 +22,7 @@ use rustix::{
 use tokio::{runtime::Handle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::failure::Failure;
 use super::{
     cgroup::{Cgroups, Lease},
     children::{self, Registration},
@@ -27,7 +31,7 @@ use super::{
     io::{ReadEnd, WriteEnd, no_input},
     launcher::{self, Cloned, Failed, Launch, PATIENCE, Place, Places},
     plan::Plan,
-    portable, proc_fs,
+    proc_fs,
     workers::Workers,
 };
 
@@ -58,22 +62,6 @@ pub(super) struct Spawned {
     pub(super) stdin: Option<WriteEnd>,
     pub(super) stdout: ReadEnd,
     pub(super) stderr: ReadEnd,
-}
-
-/// Why there is no process to supervise.
-pub(super) enum Failure {
-    /// Nothing has run, and nothing will.
-    NotStarted(SpawnError),
-    /// It executed its program just when it was given up, and was killed. What it started may live.
-    Late(Registration, Option<Lease>),
-    /// It executes its program, and the runtime can't watch it. It is to be killed.
-    Unwatched(Registration, io::Error),
-}
-
-impl From<SpawnError> for Failure {
-    fn from(error: SpawnError) -> Self {
-        Self::NotStarted(error)
-    }
 }
 
 impl Starter {

@@ -115,7 +115,7 @@ async fn a_trusted_program_that_does_not_execute_in_time_is_killed() {
 }
 
 #[tokio::test]
-async fn while_a_trusted_program_is_stuck_others_start_and_are_reaped_and_it_can_be_called_off() {
+async fn a_stuck_trusted_program_holds_up_no_other_and_can_be_called_off() {
     portable(async {
         let (leased, processes) = (LeasedProgram::new(), processes());
         let plan = Plan { trusted: true, ..leased.plan() };

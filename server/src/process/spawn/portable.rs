@@ -4,10 +4,10 @@
 //! program's path is absolute and nothing asks for code between fork and exec: no `pre_exec`, `uid`, `gid`
 //! or `groups`. A process group and a folder it can set (`posix_spawn_file_actions_addchdir_np`, glibc
 //! 2.29). It also gives SIGPIPE its default back; the signal mask and the other signals are inherited as
-//! [`super::self_setup`] left them.
+//! [`self_setup`](crate::process::self_setup) left them.
 //!
 //! The calling thread waits until the program executes, and until then the child has what is the
-//! server's. So only a [trusted](super::Plan::trusted) plan is started so, where a file system that
+//! server's. So only a [trusted](Plan::trusted) plan is started so, where a file system that
 //! does not answer is the host's own trouble; even then the start is given up in time.
 
 use std::{
@@ -34,13 +34,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
+use super::failure::Failure;
+use crate::process::{
     children::{self, Registration, Started, TokioChild},
     error::SpawnError,
     launcher::{Failed, Place, Seen, Stage},
     plan::{Folder, Plan},
     proc_fs,
-    spawn::Failure,
     workers::Workers,
 };
 
