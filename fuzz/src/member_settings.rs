@@ -3,20 +3,22 @@
 //!
 //! `certs/authority/tests/corpus.rs` does the same with every saved input, without cargo-fuzz.
 
-use std::{fs, sync::LazyLock, time::Duration};
+use std::{fs, time::Duration};
 
 use rcmd_authority::state::AuthoritySettings;
 use rcmd_certs::{enroll::token::is_address, mapping::Mapping};
 use tempfile::TempDir;
 
-/// In memory, where there is a place for it.
-static FOLDER: LazyLock<TempDir> =
-    LazyLock::new(|| tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap());
+thread_local! {
+    /// A folder for each thread, since tests run beside each other; in memory, where there is a place for it.
+    static FOLDER: TempDir =
+        tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+}
 
 /// The first byte says which file the others are.
 pub fn member_settings(data: &[u8]) {
     let [which, rest @ ..] = data else { return };
-    let path = FOLDER.path().join("file.toml");
+    let path = FOLDER.with(|folder| folder.path().join("file.toml"));
     fs::write(&path, rest).unwrap();
     if which % 2 == 0 {
         match AuthoritySettings::load(&path) {

@@ -3,7 +3,7 @@
 //!
 //! `certs/authority/tests/corpus.rs` does the same with every saved input, without cargo-fuzz.
 
-use std::{collections::HashSet, fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::LazyLock};
+use std::{collections::HashSet, fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use rcmd_certs::{crl::CrlSet, pem, tls, x509::Certificate};
 use tempfile::TempDir;
@@ -11,9 +11,11 @@ use tempfile::TempDir;
 /// Bytes of a file that may stand in an error by chance, as text or as numbers.
 const BY_CHANCE: usize = 6;
 
-/// In memory, where there is a place for it.
-static FOLDER: LazyLock<TempDir> =
-    LazyLock::new(|| tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap());
+thread_local! {
+    /// A folder for each thread, since tests run beside each other; in memory, where there is a place for it.
+    static FOLDER: TempDir =
+        tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+}
 
 /// A file of these bytes, read as each kind of file that has PEM in it.
 pub fn pem(data: &[u8]) {
@@ -51,7 +53,7 @@ pub fn pem(data: &[u8]) {
 }
 
 fn file(data: &[u8]) -> PathBuf {
-    let path = FOLDER.path().join("file");
+    let path = FOLDER.with(|folder| folder.path().join("file"));
     fs::write(&path, data).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     path

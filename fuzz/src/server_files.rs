@@ -3,19 +3,21 @@
 //!
 //! `server/tests/corpus.rs` does the same with every saved input, without cargo-fuzz.
 
-use std::{fs, sync::LazyLock};
+use std::fs;
 
 use rcmd_server::parsers;
 use tempfile::TempDir;
 
-/// In memory, where there is a place for it.
-static FOLDER: LazyLock<TempDir> =
-    LazyLock::new(|| tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap());
+thread_local! {
+    /// A folder for each thread, since tests run beside each other; in memory, where there is a place for it.
+    static FOLDER: TempDir =
+        tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+}
 
 /// The first byte says which file the others are.
 pub fn server_files(data: &[u8]) {
     let [which, rest @ ..] = data else { return };
-    let folder = FOLDER.path();
+    let folder = FOLDER.with(|folder| folder.path().to_owned());
     if which % 2 == 0 {
         fs::write(folder.join("server.toml"), rest).unwrap();
         if let Err(told) = parsers::settings(folder) {
