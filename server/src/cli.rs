@@ -41,7 +41,7 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Gives a subcommand the folder that was named before it.
+    /// Returns the subcommand with the folder that was named before it.
     ///
     /// # Errors
     /// When a flag before a subcommand means nothing to it.

@@ -180,7 +180,7 @@ impl JobHandle {
         self.is_permitted.store(true, Ordering::Release);
     }
 
-    /// Tells the job something without waiting for it: one that hears it late holds up nobody.
+    /// Sends the job a message without waiting for it: one that hears it late holds up nobody.
     pub(crate) fn tell_soon(&self, message: Message, tasks: &TaskTracker) {
         if let Err(TrySendError::Full(message)) = self.mailbox.try_send(message) {
             let job = self.clone();

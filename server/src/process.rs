@@ -96,7 +96,7 @@ const REMAINS_PAUSE: Duration = Duration::from_millis(10);
 pub struct Processes {
     starter: Starter,
     cgroups: Option<Arc<Cgroups>>,
-    /// Whether commands may leave their cgroups: those of a server that is not root are their user's,
+    /// True if commands may leave their cgroups: those of a server that is not root are their user's,
     /// too.
     cgroups_leak: bool,
     /// Ends what lives in cgroups, if there are any.

@@ -44,7 +44,7 @@ impl SmallDisk {
         assert!(full, "it is larger than a small disk is");
     }
 
-    /// Gives back what [`SmallDisk::fill`] took.
+    /// Frees what [`SmallDisk::fill`] took.
     ///
     /// # Panics
     ///

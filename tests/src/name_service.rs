@@ -79,7 +79,7 @@ impl NameService {
         self.shared.state(|state| state.was_asked)
     }
 
-    /// Tells of another home for an account.
+    /// Sets another home for an account.
     pub fn set_home(&self, name: &str, home: &Path) {
         self.shared.state(|state| state.homes.insert(name.to_owned(), home.to_owned()));
     }

@@ -1,4 +1,4 @@
-//! Which processor runs what, where attackers must not take the time of who is measured.
+//! Processors, and what runs on them, where attackers must not take the time of who is measured.
 
 use std::ffi::OsString;
 use std::fs;

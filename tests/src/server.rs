@@ -20,7 +20,7 @@ use crate::wait::{DEADLINE, exit_within, poll_for};
 pub(crate) struct Launch {
     pub(crate) program: PathBuf,
     pub(crate) dir: PathBuf,
-    /// Whether it logs each command, as tests that await its lines need it.
+    /// True if it logs each command, as tests that await its lines need it.
     pub(crate) verbose: bool,
     /// Port 0 for any.
     pub(crate) listen: SocketAddr,

@@ -57,7 +57,7 @@ pub struct NewFile<'a> {
     pub path: &'a Path,
     /// What.
     pub bytes: &'a [u8],
-    /// Whether only its owner may read it (0600), or everybody (0644).
+    /// True if only its owner may read it (0600), false if everybody may (0644).
     pub private: bool,
 }
 

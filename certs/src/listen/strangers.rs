@@ -28,7 +28,7 @@ pub struct Place {
     number: u64,
 }
 
-/// Tells a stranger that it has to go.
+/// The word to a stranger that it has to go.
 #[derive(Debug)]
 pub struct Shed(oneshot::Receiver<()>);
 
@@ -175,7 +175,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Whether a stranger was told to go.
+    /// Returns whether a stranger was told to go.
     fn is_shed(shed: &mut Shed) -> bool {
         shed.0.try_recv().is_ok()
     }

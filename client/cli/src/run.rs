@@ -87,7 +87,7 @@ async fn carry_out(run: &Run, words: &CommandSpec, result: Option<File>) -> Resu
     Ok(ended.status())
 }
 
-/// Says of a program that is not there what was probably meant.
+/// Adds what was probably meant to the report of a program that is not there.
 fn explain(report: &mut Report, words: &CommandSpec) {
     let Some(error) = &mut report.error else { return };
     if let Some(hint) = words.misplaced()

@@ -117,7 +117,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.turn.clone()
     }
 
-    /// Has what is held of payloads that are not whole counted.
+    /// Counts what is held of payloads that are not whole from now on.
     pub fn count_held(&mut self, holder: impl Holder + 'static) {
         self.holder = Some(Box::new(holder));
     }

@@ -30,7 +30,7 @@ pub struct Turns(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Has one permit, and hands it on in the order in which it was asked for.
+    /// One permit, handed on in the order in which it was asked for.
     turn: Arc<Semaphore>,
     pace: Mutex<Pace>,
 }
@@ -138,7 +138,7 @@ impl Turn {
         });
     }
 
-    /// Gives the turn to the next reader.
+    /// Passes the turn to the next reader.
     pub fn pass(&self) {
         self.part(|part| {
             part.count();

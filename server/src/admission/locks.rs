@@ -195,7 +195,7 @@ impl LockWaiter {
         Ok(file)
     }
 
-    /// Says so when it was not for the client's wish that it waited no longer.
+    /// Returns the failure in words that name the host's limit, if that and not the client's wish ended the wait.
     fn explain(&self, failure: WireError) -> WireError {
         let Some(longest) = self.cut_to else { return failure };
         let longest = humantime::format_duration(longest);

@@ -57,11 +57,11 @@ pub(super) fn link(previous: &[u8; 32], body: &[u8]) -> [u8; 32] {
 pub(super) struct LongLine {
     /// Its bytes, without a newline.
     pub(super) bytes: u64,
-    /// Whether it ends in a newline.
+    /// True if it ends in a newline.
     pub(super) is_whole: bool,
     /// The SHA-256 of all its bytes.
     pub(super) sha256: [u8; 32],
-    /// Whether it ends in its own hash after the line before it.
+    /// True if it ends in its own hash after the line before it.
     fits: Option<[u8; 32]>,
 }
 

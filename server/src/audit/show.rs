@@ -47,7 +47,7 @@ pub struct Show<W> {
 struct OpenCommand {
     time: String,
     peer: String,
-    /// Whether the peer used an emergency certificate.
+    /// True if the peer used an emergency certificate.
     emergency: bool,
     /// Where from.
     address: String,

@@ -46,7 +46,7 @@ pub(super) struct SharedLog {
     ending: Condvar,
     pub(super) synced: watch::Sender<Synced>,
     pub(super) settings: AuditSettings,
-    /// Whether the last part of the disk is being written to.
+    /// True while the last part of the disk is being written to.
     is_scarce: AtomicBool,
 }
 

@@ -40,11 +40,11 @@ pub(super) struct Writer {
     missed: u64,
     /// The error of the last of them.
     why: String,
-    /// Whether it was logged that nothing can be written.
+    /// True once it was logged that nothing can be written.
     is_failing: bool,
     /// The last record of a file that was lost, until the syncer knows.
     lost: Option<u64>,
-    /// Whether it was logged that the current file was lost, and there is no other yet.
+    /// True once it was logged that the current file was lost, while there is no other yet.
     is_lost: bool,
     signer: Signer,
     unsigned: u64,

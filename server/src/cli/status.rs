@@ -55,7 +55,7 @@ pub fn run(options: &StatusOptions, out: &mut dyn Write) -> Result<u8> {
     Ok(u8::from(!well))
 }
 
-/// Says which servers run over this folder, and whether any does.
+/// Prints which servers run over this folder. Returns whether any does.
 fn servers(layout: &Layout) -> (bool, Vec<Finding>) {
     let servers = match instance::servers(layout) {
         Ok(servers) => servers,
@@ -73,7 +73,7 @@ fn servers(layout: &Layout) -> (bool, Vec<Finding>) {
     (true, said.collect())
 }
 
-/// Says whether the audit can be written, and how much room there is for it.
+/// Prints whether the audit can be written, and how much room there is for it.
 fn audit(layout: &Layout, runs: bool) -> Finding {
     let folder = layout.server_dir().join("audit");
     let room = match Room::of(&folder) {

@@ -96,7 +96,7 @@ pub(super) struct Exited {
     pub(super) ran_for: Duration,
     /// Processes of its tree that could not be killed.
     pub(super) left: Vec<Survivor>,
-    /// Whether all of its tree was to end, and not only its process.
+    /// True if all of its tree was to end, and not only its process.
     pub(super) was_to_end: bool,
 }
 

@@ -44,7 +44,7 @@ pub(super) struct Delivery {
     note: Option<String>,
     phase: Phase,
     absence: Absence,
-    /// Whether the client that has the job has said that it needs nothing more of it.
+    /// True once the client that has the job has said that it needs nothing more of it.
     is_done: bool,
 }
 

@@ -61,7 +61,7 @@ pub(super) struct Supervisor {
     status: Option<ProcessExit>,
     reason: Option<Reason>,
     tree: TreeState,
-    /// Whether somebody wants all of the tree to end, and not only the process.
+    /// True once somebody wants all of the tree to end, and not only the process.
     is_to_end: bool,
     stdout: OutputReader,
     stderr: OutputReader,

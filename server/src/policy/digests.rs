@@ -1,4 +1,4 @@
-//! Which digests of programs a rule asks about: without knowing them all, every program would have to be
+//! The digests of programs that a rule asks about: without knowing them all, every program would have to be
 //! read to be judged.
 
 /// What a rule does with the digest of the program.

@@ -148,7 +148,7 @@ impl Account {
 /// What shadow(5) has of an account: days since 1970 and numbers of days, -1 for an empty field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Shadow {
-    /// Whether its password begins with `!`; `*` alone only means that no password fits.
+    /// True if its password begins with `!`; `*` alone only means that no password fits.
     pub(super) locked: bool,
     /// When the password was last changed; 0 if it has to be at the next login.
     pub(super) changed: i64,

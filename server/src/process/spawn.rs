@@ -137,7 +137,7 @@ impl Starter {
         self.places.are_free(identity)
     }
 
-    /// Has one of the threads do something in place of a start.
+    /// Runs something on one of the threads in place of a start.
     #[cfg(test)]
     pub(super) fn occupy(&self, task: impl FnOnce() + Send + 'static) {
         self.workers.submit(task);

@@ -15,7 +15,7 @@ use crate::{
     state::ServerState,
 };
 
-/// Has the host looked at.
+/// Looks at the host for requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Finder<'a> {
     /// By a program that serves nobody else.

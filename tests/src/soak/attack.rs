@@ -36,14 +36,14 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether each role had its part. On a machine that is busy with other things attackers may never get to
+    /// Returns whether each role had its part. On a machine that is busy with other things attackers may never get to
     /// run.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.blows.0.values().all(|count| *count > 0)
     }
 
-    /// Whether no neighbour failed or was slowed down too much, and the server kept to its bounds.
+    /// Returns whether no neighbour failed or was slowed down too much, and the server kept to its bounds.
     #[must_use]
     pub fn is_good(&self) -> bool {
         let served = |timed: &Timed| timed.failures.is_empty() && timed.slowdown() < SLOWDOWN;

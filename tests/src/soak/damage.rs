@@ -80,7 +80,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Whether nothing was printed, nothing died, and all was named.
+    /// Returns whether nothing was printed, nothing died, and all was named.
     #[must_use]
     pub fn are_good(&self) -> bool {
         self.wrong.is_empty() && self.refused > 0
@@ -195,7 +195,7 @@ impl Bed {
         write_private(&self.path(name), content);
     }
 
-    /// Has one program read the file, and adds what is wrong with what it does.
+    /// Runs one program that reads the file, and adds what is wrong with what it does.
     fn judge(&self, file: &str, reader: Reader, figures: &mut Figures) {
         figures.runs += 1;
         if reader == Reader::Hangup {
@@ -222,7 +222,7 @@ impl Bed {
         figures.refused += u64::from(refused);
     }
 
-    /// Has the running server read its files again, and awaits what it says of that.
+    /// Sends the running server the signal to read its files again, and awaits what it says of that.
     fn hang_up(&self, figures: &mut Figures) {
         // The last of what is read again.
         let reloads = |line: &String| {

@@ -71,7 +71,7 @@ impl Builder {
         self
     }
 
-    /// Has the server log what it logs by default. A test can't await the lines of commands then.
+    /// Sets the server's log to its default. A test can't await the lines of commands then.
     pub fn terse(mut self) -> Self {
         self.terse = true;
         self
@@ -84,14 +84,14 @@ impl Builder {
         self
     }
 
-    /// Has the server's host know one more account, by its lines in passwd(5) and shadow(5); needs root
+    /// Adds an account to the server's host, by its lines in passwd(5) and shadow(5); needs root
     /// and a mount namespace.
     pub fn account(mut self, passwd: &str, shadow: &str) -> Self {
         self.accounts.push((passwd.to_owned(), shadow.to_owned()));
         self
     }
 
-    /// Has the server's host let nobody in but root (nologin(5)); needs root and a mount namespace.
+    /// Closes the server's host to all but root (nologin(5)); needs root and a mount namespace.
     pub fn nologin(mut self) -> Self {
         self.mounts.push("mount -t tmpfs none /run && echo closed >/run/nologin".to_owned());
         self

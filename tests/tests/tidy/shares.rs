@@ -8,7 +8,7 @@ use super::tree::{assert_none, files, read, short};
 const BOUNDED: [&str; 4] =
     ["mpsc::channel(", "mpsc::channel::<", "sync_channel(", "Semaphore::new("];
 
-/// Which row of docs/operating.md, under Shares, is about the queues of a file.
+/// The row of docs/operating.md, under Shares, that is about the queues of a file.
 const ROWS: [(&str, &str); 8] = [
     ("certs/authority/src/server/worker.rs", "the authority's thread"),
     ("protocol/src/io/turns.rs", "the work of reading connections"),

@@ -161,7 +161,7 @@ fn tests_named(text: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// Whether a function of this name has one of the attributes that make it a test, or stands in the list
+/// Returns whether a function of this name has one of the attributes that make it a test, or stands in the list
 /// of those that run over both ways to start a command.
 fn has_test(source: &str, name: &str) -> bool {
     let (mut is_test, mut is_listed) = (false, false);

@@ -43,7 +43,7 @@ pub struct Revoked {
     pub serials: Vec<String>,
     /// Tokens, by the first digits of their ids.
     pub tokens: Vec<String>,
-    /// Which clients do not know of it yet, if a server was revoked.
+    /// The clients that do not know of it yet, if a server was revoked.
     #[serde(default)]
     pub clients: Option<UnawareClients>,
 }

@@ -29,7 +29,7 @@ pub(super) struct Overdue {
     at: Option<Instant>,
     /// Bytes of output that had come at the first look, and at the last.
     received: Option<(u64, u64)>,
-    /// Whether the command was cancelled for it.
+    /// True once the command was cancelled for it.
     cancelled: bool,
 }
 
@@ -61,7 +61,7 @@ impl Channel {
         self.overdue.at
     }
 
-    /// Gives the host time anew: this process was stopped, and has not heard what was said meanwhile.
+    /// Sets the host's time anew: this process was stopped, and has not heard what was said meanwhile.
     pub(in crate::link) fn forgive(&mut self) {
         let later = Instant::now() + LOOK;
         self.overdue.at = self.overdue.at.map(|at| at.max(later));

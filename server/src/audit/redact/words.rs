@@ -34,9 +34,9 @@ pub(super) struct Scan {
     bare: String,
     /// Where in `bare` something was left out.
     joints: Vec<usize>,
-    /// Whether a quote is open at the end, or what a shell expands may hold quotes of its own.
+    /// True if a quote is open at the end, or what a shell expands may hold quotes of its own.
     doubtful: bool,
-    /// Whether characters are written as their numbers.
+    /// True if characters are written as their numbers.
     escaped: bool,
 }
 

@@ -38,7 +38,7 @@ enum Item {
     Flush(SyncSender<()>),
 }
 
-/// Has what was logged written when it is dropped.
+/// The duty to write what was logged, done when it is dropped.
 #[derive(Debug)]
 pub struct LogGuard(Queue);
 

@@ -117,7 +117,7 @@ impl Records {
         Ok(())
     }
 
-    /// Gives a place back that [`Records::take_place`] took: the key is written down, or will not be.
+    /// Frees a place that [`Records::take_place`] took: the key is written down, or will not be.
     pub(super) fn give_back(&mut self, user: &str) {
         if let Some(of) = self.users.get_mut(user) {
             of.begun -= 1;

@@ -221,7 +221,7 @@ unsafe fn execute(image: &Image) -> Step<std::convert::Infallible> {
     }
 }
 
-/// Tells what failed, and what there is to see of a program that can't be executed: here, as its user and
+/// Reports what failed, and what there is to see of a program that can't be executed: here, as its user and
 /// within the time of a start, and not in the server.
 ///
 /// # Safety

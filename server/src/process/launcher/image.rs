@@ -30,7 +30,7 @@ pub(in crate::process) struct Image {
     pub(super) envp: Vec<*const c_char>,
     pub(super) credentials: Option<Credentials>,
     pub(super) no_new_privs: bool,
-    /// Whether the child gets a copy of the server's memory instead of sharing it.
+    /// True if the child gets a copy of the server's memory instead of sharing it.
     pub(super) own_memory: bool,
     /// Its standard input, output and error.
     pub(super) fds: [RawFd; 3],

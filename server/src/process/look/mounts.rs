@@ -1,4 +1,4 @@
-//! Which mounts are of this host alone, so that nothing on them waits for a server or for a user's program.
+//! The mounts that are of this host alone, so that nothing on them waits for a server or for a user's program.
 
 use std::{
     collections::HashSet,

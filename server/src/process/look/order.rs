@@ -77,7 +77,7 @@ pub struct Facts {
     pub writable: Option<Writable>,
     /// True for an ELF file.
     pub is_elf: bool,
-    /// Which file it is.
+    /// The file's key.
     pub file: FileKey,
 }
 

@@ -135,7 +135,7 @@ impl State {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the calling thread make the child.
+    /// Takes the start for the calling thread, which makes the child.
     ///
     /// # Errors
     /// When it was given up before.

@@ -215,7 +215,7 @@ async fn a_user_looks_into_no_child_that_has_not_executed_its_program() {
     }
 }
 
-/// Gives this process a session keyring with a key in it. It goes with the thread, which starts nothing
+/// Makes a session keyring of this process with a key in it. It goes with the thread, which starts nothing
 /// itself: the keyring is the one that new threads get.
 fn key_in_the_session_keyring(name: &std::ffi::CStr) -> Result<(), std::io::Error> {
     let (join, session) = (libc::KEYCTL_JOIN_SESSION_KEYRING, libc::KEY_SPEC_SESSION_KEYRING);

@@ -112,7 +112,7 @@ impl Neighbours {
         this
     }
 
-    /// Says what the times from now on are for.
+    /// Sets what the times from now on are for.
     pub(super) fn measure(&self, phase: Phase) {
         self.clock.phase.store(phase as u8, Ordering::SeqCst);
     }

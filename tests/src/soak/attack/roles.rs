@@ -23,7 +23,7 @@ pub(super) struct Role {
     pub(super) name: &'static str,
     /// How many do it at once.
     pub(super) threads: usize,
-    /// Whether it can be done on this machine.
+    /// Returns whether it can be done on this machine.
     pub(super) can: fn(&Kit) -> bool,
     /// Does it for a while; an error is the server's answer.
     pub(super) act: fn(&Kit, &Count) -> io::Result<()>,
