@@ -1,6 +1,7 @@
 //! Sockets that listen, and what is the same for a server and an authority before a peer has shown who it
 //! is.
 
+mod listener;
 mod strangers;
 
 use std::{
@@ -10,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use rustix::io::Errno;
 use rustls::{ServerConfig, server::Acceptor};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -19,22 +19,20 @@ use tokio::{
 };
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
-pub use strangers::{Place, Shed, Strangers};
+pub use self::{
+    listener::{Accepted, Listener},
+    strangers::{Place, Shed, Strangers},
+};
 
 /// Maximum number of connections that the kernel holds until they are accepted; it has a limit of
 /// its own, too.
 const BACKLOG: u32 = 4096;
-/// Connections that are accepted in a row before other tasks run. Each is a new task: where there are more
-/// than a worker's own queue holds (256), some go to the queue that it looks into last, and there they and
-/// whoever else is in it wait for as long as the flood lasts.
-pub const IN_A_ROW: u32 = 16;
-
 /// Listens on an address; port 0 takes one that is free. `all` are the addresses that are listened on
 /// together: beside one of IPv4 with the same port, `[::]` is for IPv6 alone.
 ///
 /// # Errors
 /// When the address is taken or not ours.
-pub fn bind(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -51,35 +49,10 @@ pub fn bind(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> 
 
 /// Returns an address of IPv4 that was mapped into IPv6 (RFC 4291, 2.5.5.2) as what it is, and any other as
 /// it came.
-pub fn plain(address: SocketAddr) -> SocketAddr {
+fn plain(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
         IpAddr::V6(_) => address,
-    }
-}
-
-/// What an error of accept(2) concerns.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AcceptFault {
-    /// The one connection, and not the next.
-    OfOnePeer,
-    /// Every connection, until there are descriptors or memory again.
-    OutOfRoom,
-    /// Something else.
-    Other,
-}
-
-impl AcceptFault {
-    /// Returns what an error concerns.
-    pub fn of(error: &io::Error) -> Self {
-        // accept(2) also reports errors of single connections.
-        const OF_ONE_PEER: [Errno; 4] =
-            [Errno::CONNABORTED, Errno::INTR, Errno::PROTO, Errno::PERM];
-        match Errno::from_io_error(error) {
-            Some(errno) if OF_ONE_PEER.contains(&errno) => Self::OfOnePeer,
-            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => Self::OutOfRoom,
-            _ => Self::Other,
-        }
     }
 }
 
@@ -119,6 +92,8 @@ pub async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, time: Dura
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
 
     fn address(text: &str) -> SocketAddr {

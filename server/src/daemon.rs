@@ -15,7 +15,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use rcmd_certs::{Layout, listen::Strangers, signature::Signer};
+use rcmd_certs::{
+    Layout,
+    listen::{Listener, Strangers},
+    signature::Signer,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
@@ -28,7 +32,7 @@ use crate::{
     audit::Audit,
     config::{ServerSettings, limits::Limits},
     job::idempotency::IdempotencyLog,
-    net::listener::Listener,
+    net::listener,
     policy::{self, Rules},
     process::{self, Processes},
     state::ServerState,
@@ -160,7 +164,7 @@ fn listen(state: &Arc<ServerState>) -> Result<Vec<SocketAddr>> {
     let addresses = listeners.iter().map(Listener::address).collect();
     for listener in listeners {
         writeln!(out, "listening on {}", listener.address())?;
-        state.tasks.spawn(listener.run(Arc::clone(state), Arc::clone(&strangers)));
+        state.tasks.spawn(listener::serve(listener, Arc::clone(state), Arc::clone(&strangers)));
     }
     out.flush()?;
     Ok(addresses)

@@ -16,7 +16,7 @@ use std::{
     sync::{Arc, RwLock},
 };
 
-use rcmd_certs::{clock, enroll::message::DEFAULT_PORT, paths::Layout};
+use rcmd_certs::{clock, enroll::message::DEFAULT_PORT, listen::Listener, paths::Layout};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info};
@@ -34,7 +34,6 @@ mod worker;
 
 pub use error::ServeError;
 
-use listener::Listener;
 use shared::Shared;
 use slots::Slots;
 use worker::Worker;
@@ -69,7 +68,10 @@ impl Serving {
         let state = AuthorityState::open(layout)?;
         let now = clock::now_unix();
         let wanted = listen_on(state.settings().listen.as_slice(), options);
-        let listeners = wanted.iter().map(|&address| Listener::bind(address, &wanted));
+        let listeners = wanted.iter().map(|&address| {
+            Listener::bind(address, &wanted)
+                .map_err(|source| ServeError::Listen { address: address.to_string(), source })
+        });
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         let addresses: Vec<SocketAddr> = listeners.iter().map(Listener::address).collect();
         state.listening(&reached_by(&addresses, &options.names))?;
@@ -89,7 +91,7 @@ impl Serving {
             tasks: TaskTracker::new(),
         });
         for listener in listeners {
-            shared.tasks.spawn(listener.run(Arc::clone(&shared)));
+            shared.tasks.spawn(listener::serve(listener, Arc::clone(&shared)));
         }
         shared.tasks.spawn(admin_socket::run(Arc::clone(&shared), socket));
         shared.tasks.spawn(upkeep::run(Arc::clone(&shared)));

@@ -1,62 +1,27 @@
-//! Where members come in: the sockets that listen.
+//! Where members come in: the loop that accepts connections.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
-use rcmd_certs::listen::{self, AcceptFault, Strangers};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    time::sleep,
-};
+use rcmd_certs::listen::{Accepted, Listener};
+use tokio::net::TcpStream;
 use tracing::{error, info, warn};
 
-use super::{error::ServeError, session, shared::Shared};
+use super::{session, shared::Shared};
 
-/// A socket that listens.
-#[derive(Debug)]
-pub(super) struct Listener {
-    socket: TcpListener,
-    address: SocketAddr,
-}
-
-impl Listener {
-    /// Listens on an address, which is one of `all`; port 0 takes one that is free.
-    pub(super) fn bind(address: SocketAddr, all: &[SocketAddr]) -> Result<Self, ServeError> {
-        let bound = || {
-            let socket = listen::bind(address, all)?;
-            Ok(Self { address: socket.local_addr()?, socket })
+/// Accepts connections until the service closes. No error ends it.
+pub(super) async fn serve(mut listener: Listener, shared: Arc<Shared>) {
+    loop {
+        let accepted = tokio::select! {
+            () = shared.closing.cancelled() => return,
+            accepted = listener.next(shared.slots.strangers()) => accepted,
         };
-        bound().map_err(|source| ServeError::Listen { address: address.to_string(), source })
-    }
-
-    /// Returns the address, with the port that was taken.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Accepts until the service closes. No error ends it.
-    pub(super) async fn run(self, shared: Arc<Shared>) {
-        let (mut in_a_row, mut is_stuck) = (0, false);
-        loop {
-            let accepted = tokio::select! {
-                () = shared.closing.cancelled() => return,
-                accepted = self.socket.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, address)) => {
-                    if std::mem::take(&mut is_stuck) {
-                        info!("connections are accepted again");
-                    }
-                    admit(&shared, stream, listen::plain(address));
-                    in_a_row += 1;
-                    if in_a_row == listen::IN_A_ROW {
-                        in_a_row = 0;
-                        tokio::task::yield_now().await;
-                    }
-                }
-                Err(error) => {
-                    is_stuck = recover(&error, shared.slots.strangers(), is_stuck).await;
-                }
+        match accepted {
+            Accepted::Connection(stream, address) => admit(&shared, stream, address),
+            Accepted::Again => info!("connections are accepted again"),
+            Accepted::OutOfRoom { error, shed } => {
+                warn!(%error, shed, "out of descriptors; raise LimitNOFILE");
             }
+            Accepted::Failed(error) => error!(%error, "a connection could not be accepted"),
         }
     }
 }
@@ -72,22 +37,4 @@ fn admit(shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr) {
             () = shed.wait() => warn!(peer = %address, "sent away: too many strangers"),
         }
     });
-}
-
-/// Waits out what keeps a connection from being accepted. Returns whether it concerns the next one too; it is
-/// logged unless that `is_known`.
-async fn recover(error: &io::Error, strangers: &Strangers, is_known: bool) -> bool {
-    let fault = AcceptFault::of(error);
-    if fault == AcceptFault::OfOnePeer {
-        return is_known;
-    }
-    let is_full = fault == AcceptFault::OutOfRoom;
-    let shed = is_full && strangers.shed();
-    if is_full && !is_known {
-        warn!(%error, shed, "out of descriptors; raise LimitNOFILE");
-    } else if !is_known {
-        error!(%error, "a connection could not be accepted");
-    }
-    sleep(Duration::from_millis(20)).await;
-    true
 }
