@@ -5,7 +5,6 @@
 //! | [`order`] | what is to be found, and what was |
 //! | `find`, `walk`, `seal` | the look itself: descriptor by descriptor, opened last |
 //! | `mounts` | which file systems nobody can make wait |
-//! | `threads` | looks in the server itself, where nothing makes them wait |
 //! | `helper`, `helpers`, `message` | processes that look as an account, and can be killed |
 //! | [`error`] | why there is no answer |
 //!
@@ -23,7 +22,6 @@ mod message;
 mod mounts;
 pub mod order;
 mod seal;
-mod threads;
 mod walk;
 
 use std::{
@@ -54,7 +52,6 @@ use self::{
     helpers::Helpers,
     mounts::Mounts,
     order::{Answer, Failure, Order},
-    threads::FileThreads,
     walk::Reach,
 };
 use super::{
@@ -62,6 +59,7 @@ use super::{
     error::SpawnError,
     plan::Credentials,
     program::{Digest, Sealed},
+    workers::Workers,
 };
 
 /// Threads that look.
@@ -93,8 +91,8 @@ enum Way {
 #[derive(Debug)]
 struct Server {
     mounts: Arc<Mounts>,
-    threads: FileThreads,
-    digesters: FileThreads,
+    threads: Workers,
+    digesters: Workers,
     helpers: Helpers,
     digests: Mutex<Digests>,
 }
@@ -114,8 +112,8 @@ impl Looks {
     pub fn start() -> io::Result<Self> {
         let server = Server {
             mounts: Arc::new(Mounts::read()?),
-            threads: FileThreads::start("files", THREADS)?,
-            digesters: FileThreads::start("digests", DIGESTERS)?,
+            threads: Workers::start("files", THREADS)?,
+            digesters: Workers::start("digests", DIGESTERS)?,
             helpers: Helpers::new(),
             digests: Mutex::default(),
         };
@@ -294,14 +292,14 @@ impl Digests {
     }
 }
 
-/// Has a thread look, no longer than that.
+/// Runs a look on a thread, and awaits it no longer than `patience`.
 async fn by_thread<T: Send + 'static>(
-    threads: &FileThreads,
+    threads: &Workers,
     look: impl FnOnce() -> T + Send + 'static,
     patience: Duration,
 ) -> Result<T, LookError> {
     let panicked = || LookError::Failed(io::Error::other("the server's log may say more"));
-    match timeout(patience, threads.run(look)).await {
+    match timeout(patience, threads.run_if_awaited(look)).await {
         Ok(looked) => looked.ok_or_else(panicked),
         Err(_) => Err(LookError::Slow),
     }

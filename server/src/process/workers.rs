@@ -1,8 +1,10 @@
-//! Threads for work that blocks: making processes, ending them.
+//! Threads for work that blocks: making processes, ending them, looking at the host's files.
 //!
 //! They read and write files of `/proc` and of cgroups, copy the server's table of descriptors, and wait
 //! for what is killed. No worker of the runtime does that. The threads never end, so that a host without
-//! threads to give still starts and kills.
+//! threads to give still starts and kills. They are a few of our own, and not those of `spawn_blocking`: as
+//! many as 512 of these may come to be, and the runtime waits for them at its end, so that one look that
+//! hangs would keep the server from stopping.
 
 use std::{
     collections::VecDeque,
@@ -73,6 +75,24 @@ impl Workers {
         self.submit(move || _ = answer.send(task()));
         answered.await.ok()
     }
+
+    /// Has one of the threads do something that blocks, as [`Workers::run`] does, for as long as it is
+    /// awaited.
+    ///
+    /// # Cancel safety
+    /// What has not begun is not done; what has is brought to its end, for nobody.
+    pub(super) async fn run_if_awaited<T: Send + 'static>(
+        &self,
+        task: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        self.submit(move || {
+            if !answer.is_closed() {
+                let _ = answer.send(task());
+            }
+        });
+        answered.await.ok()
+    }
 }
 
 impl Clone for Workers {
@@ -118,5 +138,36 @@ impl Queue {
 impl fmt::Debug for Workers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Workers").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_hangs_holds_up_no_other() {
+        let threads = Workers::start("test", 2).unwrap();
+        let (release, held) = mpsc::channel::<()>();
+        let hanging = threads.run_if_awaited(move || held.recv());
+        let mut hanging = std::pin::pin!(hanging);
+        tokio::select! {
+            biased;
+            _ = &mut hanging => panic!("it hangs"),
+            seen = threads.run_if_awaited(|| 7) => assert_eq!(seen.unwrap(), 7),
+        }
+        drop(release);
+        assert!(hanging.await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_a_failure_and_costs_no_thread() {
+        let threads = Workers::start("test", 1).unwrap();
+        for _ in 0..2 {
+            assert_eq!(threads.run_if_awaited(|| -> () { panic!("planted") }).await, None);
+        }
+        assert_eq!(threads.run_if_awaited(|| 7).await, Some(7));
     }
 }

@@ -23,11 +23,13 @@ const RULES: [Rule; 3] = [
             ("server/src/daemon/log/queue.rs", "standard error may block for ever"),
             ("server/src/job/idempotency.rs", "syncs keys"),
             ("server/src/process/look/message.rs", "its test writes while it reads"),
-            ("server/src/process/look/threads.rs", "the file system may be slow"),
             ("server/src/process/reaper.rs", "reading /proc blocks"),
             ("server/src/process/tree/mark.rs", "reading an environment may never return"),
             ("server/src/process/tree/proc.rs", "reading /proc blocks"),
-            ("server/src/process/workers.rs", "files of cgroups block"),
+            (
+                "server/src/process/workers.rs",
+                "files of cgroups block, and file systems may be slow",
+            ),
         ],
     },
     // A server ends when its tasks have: each is spawned on its tracker.

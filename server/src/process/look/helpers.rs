@@ -25,11 +25,11 @@ use super::{
     error::LookError,
     helper, message,
     order::{Answer, Order},
-    threads::FileThreads,
 };
 use crate::process::{
-    children::{self, Registration},
+    children::{self, Registration, Started},
     plan::Credentials,
+    workers::Workers,
 };
 
 /// Looks as one account at a time: one that waits for a server of files is not all that there are.
@@ -100,7 +100,8 @@ impl Helpers {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a helper of this account carry out an order until then. `starter` starts one if there is none.
+    /// Sends an order to a helper of this account and awaits the answer until then. `starter` starts one if
+    /// there is none.
     ///
     /// # Errors
     /// When no helper is to be had, or it has not answered by then and was killed.
@@ -112,7 +113,7 @@ impl Helpers {
         whom: &Whom,
         order: &Order,
         until: Instant,
-        starter: &FileThreads,
+        starter: &Workers,
     ) -> Result<(Answer, Option<OwnedFd>), LookError> {
         timeout_at(until.into(), async {
             let mut working = self.take(whom, starter).await?;
@@ -135,7 +136,7 @@ impl Helpers {
     async fn take<'a>(
         &'a self,
         whom: &'a Whom,
-        starter: &FileThreads,
+        starter: &Workers,
     ) -> Result<Working<'a>, LookError> {
         let places = Arc::clone(&self.state().crews.entry(whom.clone()).or_default().places);
         let place = places.acquire_owned().await.map_err(io::Error::other);
@@ -155,7 +156,7 @@ impl Helpers {
                 // What is counted is counted out again, also when this is dropped.
                 let counted = Counted(self);
                 let argument = helper::as_argument(whom.as_ref());
-                let started = starter.run(move || start(&argument)).await;
+                let started = starter.run_if_awaited(move || start(&argument)).await;
                 let started = started.unwrap_or_else(|| Err(io::ErrorKind::Other.into()));
                 let helper = started.and_then(Helper::new).map_err(LookError::Failed)?;
                 mem::forget(counted);
@@ -282,12 +283,11 @@ fn start(whom: &str) -> io::Result<(Registration, OwnedFd, StdStream)> {
         .stdin(OwnedFd::from(theirs))
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    // It waits for the exec of the server's own program, which nobody else can hold up.
-    let (registration, ()) = children::start(|| {
+    let (registration, ()) = children::start_and_wait(|| {
         let child = command.spawn()?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or(io::ErrorKind::InvalidData)?;
-        Ok::<_, io::Error>((pid, ()))
+        Ok::<_, io::Error>((Started { pid, child: None }, ()))
     })?;
     let pidfd = pidfd_open(registration.leader().pid(), PidfdFlags::empty())?;
     Ok((registration, pidfd, ours))
