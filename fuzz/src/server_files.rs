@@ -20,7 +20,7 @@ pub fn server_files(data: &[u8]) {
     let folder = FOLDER.with(|folder| folder.path().to_owned());
     if which % 2 == 0 {
         fs::write(folder.join("server.toml"), rest).unwrap();
-        if let Err(told) = parsers::settings(folder) {
+        if let Err(told) = parsers::settings(&folder) {
             assert!(told.contains("server.toml"), "{told:?}");
         }
         return;

@@ -244,6 +244,27 @@ where
         }
     }
 
+    /// Reads frames until one of this channel and one of these types, and returns its header.
+    ///
+    /// # Panics
+    ///
+    /// When the connection ends before; then with what came.
+    #[track_caller]
+    pub fn expect_of(&mut self, ch: u64, kinds: &[&str]) -> Value {
+        let mut seen = Vec::new();
+        loop {
+            match self.read_frame() {
+                Ok(Some((header, _)))
+                    if header["ch"] == ch && kinds.iter().any(|kind| header["type"] == *kind) =>
+                {
+                    return header;
+                }
+                Ok(Some((header, _))) => seen.push(header.to_string()),
+                ended => panic!("none of {kinds:?} but {ended:?} after {seen:#?}"),
+            }
+        }
+    }
+
     /// Asserts that the server names the fault in one error frame and closes; returns the message.
     ///
     /// # Panics

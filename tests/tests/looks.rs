@@ -3,7 +3,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -20,17 +20,6 @@ use serde_json::{Value, json};
 const MANY: u64 = 12;
 /// The number of an account that no host has.
 const UID: u32 = 54_399;
-
-/// Waits for this frame of this channel; others are passed over.
-#[track_caller]
-fn expect(peer: &mut RawPeer, ch: u64, kind: &str) -> Value {
-    loop {
-        let (header, _) = peer.expect_frame(kind);
-        if header["ch"] == ch {
-            return header;
-        }
-    }
-}
 
 /// Asks for a program many times at once.
 fn ask_often(peer: &mut RawPeer, program: &Path) {
@@ -63,7 +52,7 @@ fn an_interpreter_that_is_a_pipe_or_a_device_is_never_opened() {
         verdicts(&mut echo.peer);
         let start = Start::exec(2 + MANY, &[program.to_str().unwrap()]);
         echo.peer.send(&start.frame()).unwrap();
-        let exit = expect(&mut echo.peer, 2 + MANY, "exit");
+        let exit = echo.peer.expect_of(2 + MANY, &["exit"]);
         assert_eq!(exit["outcome"], "not_started", "{exit}");
         echo.beat();
         echo.end();
@@ -103,7 +92,7 @@ fn asks_for_what_never_answers(manner: Manner) {
     drop(mount);
     // Now there is a folder without that program, and nothing else is left of it.
     echo.peer.send(&Start::exec(99, &[program.to_str().unwrap()]).ask()).unwrap();
-    assert_eq!(expect(&mut echo.peer, 99, "verdict")["kind"], "not_found");
+    assert_eq!(echo.peer.expect_of(99, &["verdict"])["kind"], "not_found");
     echo.end();
     eventually("nobody looks any more", || descendants(world.pid()).is_empty());
 }
@@ -176,7 +165,7 @@ fn as_another_user_nothing_is_told_of_what_that_user_can_not_see() {
     let mut peer = RawPeer::greeted(&world);
     let mut ask = |ch, path: &Path| {
         peer.send(&Start::exec(ch, &[path.to_str().unwrap()]).user("nobody").ask()).unwrap();
-        expect(&mut peer, ch, "verdict")["kind"].clone()
+        peer.expect_of(ch, &["verdict"])["kind"].clone()
     };
     let there = folder.path().join("there");
     fs::copy(skip::need_tool("true").unwrap(), &there).unwrap();
@@ -206,16 +195,16 @@ fn a_folder_that_is_swapped_while_a_command_waits_is_judged_anew() {
     world.start_server();
     let mut holder = RawPeer::greeted(&world);
     holder.send(&Start::exec(1, &["cat"]).stdin().lock("L", 0).frame()).unwrap();
-    expect(&mut holder, 1, "started");
+    holder.expect_of(1, &["started"]);
     let cwd = named.to_str().unwrap().to_owned();
     let mut waiting = RawPeer::greeted(&world);
     let start = Start::exec(1, &["pwd", "-P"]).cwd(&cwd).lock("L", 60_000);
     waiting.send(&start.frame()).unwrap();
-    expect(&mut waiting, 1, "queued");
+    waiting.expect_of(1, &["queued"]);
     fs::remove_file(&named).unwrap();
     symlink(&secret, &named).unwrap();
     holder.send(&rcmd_tests::raw::frame(&json!({"type": "cancel", "ch": 1}), &[])).unwrap();
-    let exit = expect(&mut waiting, 1, "exit");
+    let exit = waiting.expect_of(1, &["exit"]);
     assert_eq!((&exit["outcome"], &exit["kind"]), (&json!("not_started"), &json!("denied")));
 }
 
@@ -268,6 +257,15 @@ fn a_folder_that_is_swapped_at_any_moment_is_entered_as_it_was_judged() {
     assert!(ran > 0, "none of them ran");
 }
 
+/// Makes a program in this folder that takes a while to read.
+fn large_program(folder: &Path) -> PathBuf {
+    let large = folder.join("large");
+    fs::copy(skip::need_tool("true").unwrap(), &large).unwrap();
+    fs::File::options().write(true).open(&large).unwrap().set_len(256 << 20).unwrap();
+    fs::set_permissions(&large, Permissions::from_mode(0o755)).unwrap();
+    large
+}
+
 #[test]
 fn a_program_is_digested_once_as_long_as_it_does_not_change() {
     let mut world = World::builder().prepare();
@@ -276,15 +274,12 @@ fn a_program_is_digested_once_as_long_as_it_does_not_change() {
     fs::write(world.dir().join("policy.cedar"), rules).unwrap();
     world.start_server();
     let folder = own_folder();
-    let large = folder.path().join("large");
-    fs::copy(skip::need_tool("true").unwrap(), &large).unwrap();
-    fs::File::options().write(true).open(&large).unwrap().set_len(256 << 20).unwrap();
-    fs::set_permissions(&large, Permissions::from_mode(0o755)).unwrap();
+    let large = large_program(folder.path());
     let mut peer = RawPeer::greeted(&world);
     let mut ask = |ch| {
         let began = Instant::now();
         peer.send(&Start::exec(ch, &[large.to_str().unwrap()]).ask()).unwrap();
-        assert_eq!(expect(&mut peer, ch, "verdict")["permitted"], true);
+        assert_eq!(peer.expect_of(ch, &["verdict"])["permitted"], true);
         began.elapsed()
     };
     // A file that has just changed is not remembered: it could change again in the same tick.
@@ -312,15 +307,12 @@ fn what_no_digest_could_permit_is_denied_without_reading_the_program() {
     fs::write(world.dir().join("policy.cedar"), rules).unwrap();
     world.start_server();
     let folder = own_folder();
-    let large = folder.path().join("large");
-    fs::copy(skip::need_tool("true").unwrap(), &large).unwrap();
-    fs::File::options().write(true).open(&large).unwrap().set_len(256 << 20).unwrap();
-    fs::set_permissions(&large, Permissions::from_mode(0o755)).unwrap();
+    let large = large_program(folder.path());
     let mut peer = RawPeer::greeted(&world);
     let mut ask = |ch, words: &[&str]| {
         let began = Instant::now();
         peer.send(&Start::exec(ch, words).ask()).unwrap();
-        let verdict = expect(&mut peer, ch, "verdict");
+        let verdict = peer.expect_of(ch, &["verdict"]);
         assert_eq!(verdict["kind"], "denied", "{verdict}");
         began.elapsed()
     };

@@ -16,15 +16,6 @@ fn mark(number: u32) -> String {
     format!("603.{}{number:03}", std::process::id())
 }
 
-fn next_of(peer: &mut RawPeer, ch: u64, kinds: &[&str]) -> Value {
-    loop {
-        let (header, _) = peer.read_frame().unwrap().expect("a frame");
-        if header["ch"] == ch && kinds.iter().any(|kind| header["type"] == *kind) {
-            return header;
-        }
-    }
-}
-
 /// Where a world's server listens, as it writes for `rcmd-server status`.
 fn listening(world: &World) -> Vec<SocketAddr> {
     // It is written once the server listens.
@@ -66,18 +57,18 @@ fn commands_past_the_limit_wait_in_order_and_past_the_queue_are_busy() {
     let mark = mark(1);
     for ch in 1..=2 {
         peer.send(&Start::exec(ch, &["sleep", &mark]).frame()).unwrap();
-        next_of(&mut peer, ch, &["started"]);
+        peer.expect_of(ch, &["started"]);
     }
     // On a connection of its own, since the fourth may write before the third has its exit.
     let mut other = RawPeer::greeted(&world);
     for (peer, ch, position) in [(&mut peer, 3, 0), (&mut other, 4, 1)] {
         peer.send(&Start::exec(ch, &["echo", &format!("turn of {ch}")]).frame()).unwrap();
-        assert_eq!(next_of(peer, ch, &["queued", "started"])["position"], position);
+        assert_eq!(peer.expect_of(ch, &["queued", "started"])["position"], position);
     }
     // Past the queue: nothing ran, and it is said when to come again.
     let full = Start::exec(5, &["echo"]);
     peer.send(&full.frame()).unwrap();
-    let exit = next_of(&mut peer, 5, &["queued", "started", "exit"]);
+    let exit = peer.expect_of(5, &["queued", "started", "exit"]);
     assert_eq!(
         (&exit["outcome"], &exit["kind"]),
         (&json!("not_started"), &json!("busy")),
@@ -86,7 +77,7 @@ fn commands_past_the_limit_wait_in_order_and_past_the_queue_are_busy() {
     assert!(exit["retry_after_ms"].as_u64().unwrap() > 0 && exit["hint"].is_string(), "{exit}");
 
     peer.send(&cancel(1)).unwrap();
-    assert_eq!(next_of(&mut peer, 1, &["exit"])["signal"], "SIGKILL");
+    assert_eq!(peer.expect_of(1, &["exit"])["signal"], "SIGKILL");
     let ran = peer.finish(3).unwrap();
     assert_eq!(ran.stdout, b"turn of 3\n");
     assert_eq!(other.finish(4).unwrap().stdout, b"turn of 4\n");
@@ -126,11 +117,11 @@ fn a_waiting_command_that_is_cancelled_never_runs_and_leaves_its_place() {
     let mut peer = RawPeer::greeted(&world);
     let trace = world.scratch("trace");
     peer.send(&Start::exec(1, &["touch", trace.to_str().unwrap()]).frame()).unwrap();
-    next_of(&mut peer, 1, &["queued"]);
+    peer.expect_of(1, &["queued"]);
     peer.send(&cancel(1)).unwrap();
-    assert_eq!(next_of(&mut peer, 1, &["exit"])["outcome"], "not_started");
+    assert_eq!(peer.expect_of(1, &["exit"])["outcome"], "not_started");
     peer.send(&Start::exec(2, &["echo", "next"]).frame()).unwrap();
-    next_of(&mut peer, 2, &["queued"]);
+    peer.expect_of(2, &["queued"]);
     honest.end();
     assert_eq!(peer.finish(2).unwrap().stdout, b"next\n");
     assert!(!trace.exists());
@@ -165,13 +156,13 @@ fn what_does_not_end_is_ended_and_its_exit_says_by_whom() {
     let deaf = format!("trap '' TERM; echo ready; sleep {}; sleep {}", mark(2), mark(3));
     for (ch, line) in [(1, gentle), (2, &deaf)] {
         peer.send(&Start::shell(ch, line).frame()).unwrap();
-        next_of(&mut peer, ch, &["data"]);
+        peer.expect_of(ch, &["data"]);
     }
     world.signal_server(Signal::TERM);
     world.wait_for_log("stopping");
     // The second one does not wait the 10 s for it.
     world.signal_server(Signal::TERM);
-    let exits = [next_of(&mut peer, 1, &["exit"]), next_of(&mut peer, 2, &["exit"])];
+    let exits = [peer.expect_of(1, &["exit"]), peer.expect_of(2, &["exit"])];
     assert_eq!(
         (&exits[0]["code"], &exits[0]["stdout_bytes"]),
         (&json!(7), &json!(12)),

@@ -8,7 +8,7 @@ use rcmd_tests::raw::{Echo, RawPeer, Start, frame};
 use rcmd_tests::sink::Sink;
 use rcmd_tests::{World, eventually, require};
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// A host on which one command runs at a time.
 fn one_at_a_time() -> World {
@@ -23,29 +23,19 @@ fn signal(ch: u64, number: u64, name: &str) -> Vec<u8> {
     frame(&json!({"type": "signal", "ch": ch, "number": number, "signal": name}), &[])
 }
 
-/// Waits for a frame of one of these types on a channel.
-fn next_of(peer: &mut RawPeer, ch: u64, kinds: &[&str]) -> Value {
-    loop {
-        let (header, _) = peer.read_frame().unwrap().expect("a frame");
-        if header["ch"] == ch && kinds.iter().any(|kind| header["type"] == *kind) {
-            return header;
-        }
-    }
-}
-
 #[test]
 fn signals_that_end_nothing_leave_a_waiting_command_waiting() {
     let world = one_at_a_time();
     let honest = Echo::start(&world);
     let mut peer = RawPeer::greeted(&world);
     peer.send(&Start::exec(1, &["echo", "ran"]).frame()).unwrap();
-    next_of(&mut peer, 1, &["queued"]);
+    peer.expect_of(1, &["queued"]);
     for (number, name) in ["SIGCONT", "SIGWINCH", "SIGURG", "SIGCHLD"].into_iter().enumerate() {
         peer.send(&signal(1, 1 + number as u64, name)).unwrap();
     }
     peer.send(&Start::exec(2, &["true"]).frame()).unwrap();
     // Heard by now, as the next start was.
-    next_of(&mut peer, 2, &["queued"]);
+    peer.expect_of(2, &["queued"]);
     honest.end();
     assert_eq!(peer.finish(1).unwrap().stdout, b"ran\n");
 }
@@ -57,9 +47,9 @@ fn signals_that_end_a_process_end_a_waiting_command() {
     let mut peer = RawPeer::greeted(&world);
     for (ch, name) in [(1, "SIGTERM"), (2, "SIGUSR1")] {
         peer.send(&Start::exec(ch, &["true"]).frame()).unwrap();
-        next_of(&mut peer, ch, &["queued"]);
+        peer.expect_of(ch, &["queued"]);
         peer.send(&signal(ch, 1, name)).unwrap();
-        assert_eq!(next_of(&mut peer, ch, &["exit"])["outcome"], "not_started", "{name}");
+        assert_eq!(peer.expect_of(ch, &["exit"])["outcome"], "not_started", "{name}");
     }
     honest.end();
 }
@@ -70,11 +60,11 @@ fn an_input_that_is_corrupt_before_the_start_is_told_as_that() {
     let honest = Echo::start(&world);
     let mut peer = RawPeer::greeted(&world);
     peer.send(&Start::exec(1, &["cat"]).stdin().frame()).unwrap();
-    next_of(&mut peer, 1, &["queued"]);
+    peer.expect_of(1, &["queued"]);
     let digest = format!("sha256:{:064}", 0);
     let end = json!({"type": "end", "ch": 1, "stream": "stdin", "total": 0, "digest": digest});
     peer.send(&frame(&end, &[])).unwrap();
-    let exit = next_of(&mut peer, 1, &["exit"]);
+    let exit = peer.expect_of(1, &["exit"]);
     assert_eq!(
         (&exit["outcome"], &exit["kind"]),
         (&"not_started".into(), &"corrupt".into()),
@@ -89,18 +79,18 @@ fn a_done_before_the_end_is_remembered() {
     let mut peer = RawPeer::greeted(&world);
     let start = Start::exec(1, &["sleep", "600"]);
     peer.send(&start.frame()).unwrap();
-    next_of(&mut peer, 1, &["started"]);
+    peer.expect_of(1, &["started"]);
     peer.send(&done(1)).unwrap();
     let known = start.header();
     let attach = json!({
         "type": "attach", "ch": 9, "key": known["key"], "generation": 2, "digest": known["digest"],
         "stdout": 0, "stderr": 0,
     });
-    next_of(&mut peer, 1, &["exit"]);
+    peer.expect_of(1, &["exit"]);
     // Its connection lives, and yet nobody wants its end.
     let mut other = RawPeer::greeted(&world);
     other.send(&frame(&attach, &[])).unwrap();
-    let answer = next_of(&mut other, 9, &["attached", "refused"]);
+    let answer = other.expect_of(9, &["attached", "refused"]);
     assert_eq!(answer["reason"], "gone", "{answer}");
 }
 
@@ -115,12 +105,12 @@ fn nothing_is_kept_of_a_start_that_failed() {
     let world = World::start();
     let mut holder = RawPeer::greeted(&world);
     holder.send(&Start::exec(1, &["sleep", "600"]).lock("held", 0).frame()).unwrap();
-    next_of(&mut holder, 1, &["started"]);
+    holder.expect_of(1, &["started"]);
     let mut peer = RawPeer::greeted(&world);
     let mut fail = |channels: std::ops::Range<u64>| {
         for ch in channels {
             peer.send(&Start::exec(ch, &["true"]).lock("held", 0).frame()).unwrap();
-            let exit = next_of(&mut peer, ch, &["exit"]);
+            let exit = peer.expect_of(ch, &["exit"]);
             assert_eq!((&exit["outcome"], &exit["kind"]), (&"not_started".into(), &"busy".into()));
         }
     };
@@ -145,7 +135,7 @@ fn a_start_that_comes_again_while_it_is_judged_is_told_what_comes_of_it() {
         again["generation"] = json!(2);
         let both = [start.frame(), frame(&again, &start.payload())].concat();
         peer.send(&both).unwrap();
-        let exit = next_of(&mut peer, 2 + 2 * ch, &["exit"]);
+        let exit = peer.expect_of(2 + 2 * ch, &["exit"]);
         assert_eq!((&exit["outcome"], &exit["kind"]), (&"not_started".into(), &"denied".into()));
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use rcmd_tests::hostile::InTheWay;
-use rcmd_tests::raw::{Dial, Echo, RawPeer, Start, frame};
+use rcmd_tests::raw::{Dial, Echo, Start, frame};
 use rcmd_tests::world::own_folder;
 use rcmd_tests::{NameService, World, require, skip};
 use serde_json::{Value, json};
@@ -15,17 +15,6 @@ use serde_json::{Value, json};
 const BEATS: usize = 3;
 /// Frames that are more than may wait for one job.
 const MANY: usize = 200;
-
-/// Waits for this frame of this channel; others are passed over.
-#[track_caller]
-fn expect(peer: &mut RawPeer, ch: u64, kind: &str) -> Value {
-    loop {
-        let (header, _) = peer.expect_frame(kind);
-        if header["ch"] == ch {
-            return header;
-        }
-    }
-}
 
 fn send(echo: &mut Echo, header: &Value) {
     echo.peer.send(&frame(header, &[])).unwrap();
@@ -76,10 +65,10 @@ fn a_name_service_that_hangs_holds_up_nobody_else_on_the_connection() {
     let (attached, _) = other.expect_frame("attached");
     assert!(attached["started_at"].is_null(), "{attached}");
     send(&mut echo, &json!({"type": "cancel", "ch": 4}));
-    let exit = expect(&mut echo.peer, 4, "exit");
+    let exit = echo.peer.expect_of(4, &["exit"]);
     assert_eq!(exit["outcome"], "not_started", "{exit}");
     names.release();
-    assert_eq!(expect(&mut echo.peer, 2, "verdict")["permitted"], true);
+    assert_eq!(echo.peer.expect_of(2, &["verdict"])["permitted"], true);
     let (exit, _) = other.expect_frame("exit");
     assert_eq!((&exit["outcome"], &exit["code"]), (&json!("exited"), &json!(0)), "{exit}");
     echo.end();
@@ -160,7 +149,7 @@ fn a_start_that_waits_for_the_disk_hears_its_client() {
         send(&mut echo, &json!({"type": "cancel", "ch": 2}));
         echo.beat_beside(&[2]);
         fs::remove_file(&fault).unwrap();
-        let exit = expect(&mut echo.peer, 2, "exit");
+        let exit = echo.peer.expect_of(2, &["exit"]);
         assert_eq!((&exit["outcome"], &exit["kind"]), (&json!("not_started"), &json!("busy")));
         echo.end();
     }
@@ -175,14 +164,14 @@ fn what_comes_while_a_process_is_made_is_done_once_it_is_there() {
     let mut echo = Echo::start(&world);
     let turn = Start::exec(2, &["cat"]).stdin();
     echo.peer.send(&turn.frame()).unwrap();
-    expect(&mut echo.peer, 2, "started");
+    echo.peer.expect_of(2, &["started"]);
     // It is found and permitted, and waits for its turn.
     let start = Start::exec(3, &[program.to_str().unwrap(), "604"]).stdin();
     echo.peer.send(&start.frame()).unwrap();
-    expect(&mut echo.peer, 3, "queued");
+    echo.peer.expect_of(3, &["queued"]);
     let lease = require!(InTheWay::lease(&program));
     send(&mut echo, &json!({"type": "cancel", "ch": 2}));
-    expect(&mut echo.peer, 2, "exit");
+    echo.peer.expect_of(2, &["exit"]);
     for number in 1..=MANY {
         let signal = json!({"type": "signal", "ch": 3, "number": number, "signal": "SIGCONT"});
         send(&mut echo, &signal);
@@ -194,8 +183,8 @@ fn what_comes_while_a_process_is_made_is_done_once_it_is_there() {
     send(&mut echo, &signal);
     echo.beat_beside(&[3]);
     drop(lease);
-    expect(&mut echo.peer, 3, "started");
-    let exit = expect(&mut echo.peer, 3, "exit");
+    echo.peer.expect_of(3, &["started"]);
+    let exit = echo.peer.expect_of(3, &["exit"]);
     assert_eq!(exit["signal"], "SIGUSR1", "{exit}");
     echo.end();
 }

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 
 use super::{
     super::children,
-    stuck::{LeasedProgram, nothing_is_left_in, waiting_in},
+    stuck::{LeasedProgram, nothing_is_left_in, orphans_are_reaped, waiting_in},
     *,
 };
 use crate::process::{ProcessExit, SpawnError, environment::JOB, exit::Watch};
@@ -122,15 +122,7 @@ async fn a_stuck_trusted_program_holds_up_no_other_and_can_be_called_off() {
         let off = CancellationToken::new();
         let others = async {
             waiting_in(leased.folder()).await;
-            let mut started =
-                start(&processes, &shell("(setsid true & echo $!) & wait; sleep 600")).await;
-            let orphan = started.pid_line().await;
-            until("the orphan is reaped", || {
-                children::reap_orphans();
-                proc_fs::stat(orphan).is_none()
-            })
-            .await;
-            started.process.tree().kill().await;
+            orphans_are_reaped(&processes).await;
             off.cancel();
         };
         let (stuck, ()) = tokio::join!(processes.spawn(&plan, IDENTITY, &off), others);

@@ -177,21 +177,25 @@ async fn what_can_not_execute_its_program_holds_nothing_of_the_server() {
     }
 }
 
+/// Starts a command that leaves an orphan, which is reaped, and ends it.
+pub(super) async fn orphans_are_reaped(processes: &Processes) {
+    let mut started = start(processes, &shell("(setsid true & echo $!) & wait; sleep 600")).await;
+    let orphan = started.pid_line().await;
+    until("the orphan is reaped", || {
+        children::reap_orphans();
+        proc_fs::stat(orphan).is_none()
+    })
+    .await;
+    started.process.tree().kill().await;
+    started.process.reap();
+}
+
 async fn a_stuck_child_keeps_no_orphan_from_being_reaped() {
     let (leased, processes) = (LeasedProgram::new(), processes());
     let plan = leased.plan();
     let reaping = async {
         waiting_in(leased.folder()).await;
-        let mut started =
-            start(&processes, &shell("(setsid true & echo $!) & wait; sleep 600")).await;
-        let orphan = started.pid_line().await;
-        until("the orphan is reaped", || {
-            children::reap_orphans();
-            proc_fs::stat(orphan).is_none()
-        })
-        .await;
-        started.process.tree().kill().await;
-        started.process.reap();
+        orphans_are_reaped(&processes).await;
     };
     tokio::select! {
         started = processes.spawn(&plan, IDENTITY, &CALLED_OFF_NEVER) => {
