@@ -10,12 +10,9 @@ use rustix::io::Errno;
 
 use super::{
     order::{Facts, Failure, FileKey, Find, Found, Wanted},
-    walk::{Place, Reach, Stop, Walk, path_of},
+    walk::{FOLDERS, Place, Reach, Stop, Walk, path_of},
 };
 use crate::process::program;
-
-/// Folders of PATH that are looked into.
-const FOLDERS: usize = 256;
 
 /// Why a look has found nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -162,9 +159,18 @@ fn executable(walk: &mut Walk<'_>, program: &Path) -> Result<Place, Unfound> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{
+        fs::Permissions,
+        os::unix::fs::{PermissionsExt as _, symlink},
+    };
+
+    use nix::{
+        mount::{MsFlags, mount},
+        sched::{CloneFlags, unshare},
+    };
 
     use super::{super::mounts::Mounts, *};
+    use crate::process::program::Writable;
 
     fn order(program: &Path) -> Find {
         let program = Wanted::Named(program.into());
@@ -194,6 +200,48 @@ mod tests {
             let unfound = find(&order(Path::new(other)), Reach::Anywhere).unwrap_err();
             assert!(matches!(unfound, Unfound::Failed(Failure::NoFile(_))), "{unfound:?}");
         }
+    }
+
+    /// Finds a script that names this interpreter, with this PATH.
+    fn script_of(folder: &Path, line: &str, search: &str) -> Found {
+        let script = folder.join("script");
+        std::fs::write(&script, format!("#!{line}\n")).unwrap();
+        std::fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+        let order = Find { search: search.into(), ..order(&script) };
+        find(&order, Reach::Anywhere).unwrap()
+    }
+
+    #[test]
+    fn a_link_of_proc_leaves_open_what_runs_wherever_proc_is_mounted() {
+        let folder = tempfile::tempdir_in("/root").or_else(|_| tempfile::tempdir()).unwrap();
+        // The mount is seen by this thread alone, and gone with it.
+        let finding = std::thread::scope(|scope| {
+            let found = scope.spawn(|| {
+                let (none, private) = (None::<&str>, MsFlags::MS_PRIVATE | MsFlags::MS_REC);
+                unshare(CloneFlags::CLONE_NEWNS).ok()?;
+                mount(none, "/", none, private, none).ok()?;
+                let proc = folder.path().join("proc");
+                std::fs::create_dir(&proc).unwrap();
+                mount(Some("proc"), &proc, Some("proc"), MsFlags::empty(), none).ok()?;
+                let line = format!("{}/self/exe", proc.display());
+                Some(script_of(folder.path(), &line, "/usr/bin").facts.writable)
+            });
+            found.join().unwrap()
+        });
+        // Without the right to mount there is nothing to be seen.
+        if let Some(finding) = finding {
+            assert!(matches!(finding, Some(Writable::Open { .. })), "{finding:?}");
+        }
+    }
+
+    #[test]
+    fn env_is_followed_through_as_many_folders_of_path_as_a_program_is() {
+        let folder = tempfile::tempdir_in("/root").or_else(|_| tempfile::tempdir()).unwrap();
+        let path = |before| "/nowhere:".repeat(before) + "/usr/bin";
+        let within = script_of(folder.path(), "/usr/bin/env sh", &path(FOLDERS - 1));
+        let beyond = script_of(folder.path(), "/usr/bin/env sh", &path(FOLDERS));
+        assert_ne!(within.facts.writable, beyond.facts.writable);
+        assert!(matches!(beyond.facts.writable, Some(Writable::Open { .. })), "{beyond:?}");
     }
 
     #[test]

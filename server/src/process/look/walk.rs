@@ -12,8 +12,8 @@ use std::{
 use rustix::{
     fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
     fs::{
-        Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, accessat, fstat, open,
-        openat, openat2, readlinkat,
+        Access, AtFlags, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, Stat,
+        accessat, fstat, fstatfs, open, openat, openat2, readlinkat,
     },
     io::Errno,
 };
@@ -23,6 +23,8 @@ use crate::process::program::{self, Script, Writable};
 
 /// Links on the way to one file (path_resolution(7)).
 const LINKS: usize = 40;
+/// Folders of PATH that are looked into.
+pub(super) const FOLDERS: usize = 256;
 /// Interpreters that are scripts themselves (execve(2): four, and the file).
 const SCRIPTS: usize = 5;
 
@@ -142,8 +144,8 @@ impl Walk<'_> {
             }
             let target = readlinkat(&next.descriptor, "", Vec::new())?;
             let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
-            // Links under /proc lead each process to another place, and not where they say.
-            if next.path.starts_with("/proc") || next.path.starts_with("/dev/fd") {
+            // They lead each process to another place, and not where they say (proc(5)).
+            if fstatfs(&next.descriptor)?.f_type == PROC_SUPER_MAGIC {
                 let why = "it leads each process to another place";
                 self.found(Writable::Open { path: next.path, why: why.into() });
             }
@@ -277,7 +279,7 @@ impl Walk<'_> {
             vec![cwd.join(name)]
         } else {
             let folders = search.as_bytes().split(|&byte| byte == b':').map(OsStr::from_bytes);
-            folders.map(|folder| cwd.join(folder).join(name)).collect()
+            folders.take(FOLDERS).map(|folder| cwd.join(folder).join(name)).collect()
         };
         for candidate in candidates {
             // Who may write to a folder that comes before could put one there, which is noted too.
