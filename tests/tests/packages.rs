@@ -21,9 +21,9 @@ const DIRECT: [(&str, &str); 8] = [
     ),
     (
         "rcmd-authority",
-        "argon2 aws-lc-rs clap clap_complete clap_mangen hex humantime jiff rcgen rcmd-certs redb \
-         rpassword rustix rustls rustls-pki-types serde serde_json tempfile thiserror tokio \
-         tokio-rustls tokio-util toml tracing tracing-subscriber x509-parser",
+        "argon2 aws-lc-rs clap clap_complete clap_mangen hex jiff rcgen rcmd-certs redb rpassword \
+         rustix rustls rustls-pki-types serde serde_json tempfile thiserror tokio tokio-rustls \
+         tokio-util toml tracing tracing-subscriber x509-parser",
     ),
     (
         "rcmd-server",
