@@ -414,6 +414,21 @@ fn what_was_digested_is_what_runs_though_the_file_is_swapped() {
         peer.run(&Start::exec(ch, &[path.to_str().unwrap()])).unwrap().exit
     };
     assert_eq!(run(elf.as_os_str())["code"], 0);
+    // What is executed is the copy that was digested: the file may be another one by then.
+    let own = host.open.path().join("readlink");
+    fs::copy("/usr/bin/readlink", &own).unwrap();
+    let of_own = rcmd_tests::raw::sha256(&fs::read(&own).unwrap());
+    host.reload(&rule.replace(&digest, &of_own));
+    ch += 1;
+    let words = [own.to_str().unwrap(), "/proc/self/exe"];
+    let ran = peer.run(&Start::exec(ch, &words)).unwrap();
+    let executed = String::from_utf8(ran.stdout).unwrap();
+    assert!(executed.starts_with("/memfd:"), "{executed:?}: {}", ran.exit);
+    host.reload(&rule);
+    let mut run = |path: &OsStr| {
+        ch += 1;
+        peer.run(&Start::exec(ch, &[path.to_str().unwrap()])).unwrap().exit
+    };
     fs::remove_file(&elf).unwrap();
     fs::copy("/usr/bin/false", &elf).unwrap();
     let denied = run(elf.as_os_str());

@@ -198,6 +198,9 @@ fn time_and_address_are_compared_as_what_they_are() {
     };
     assert!(at(12, "192.0.2.7") && at(8, "::ffff:192.0.2.7"));
     assert!(!at(18, "192.0.2.7") && !at(7, "192.0.2.7") && !at(12, "198.51.100.1"));
+    // A network has its first and its last address, and neither of their neighbours.
+    assert!(at(12, "192.0.2.0") && at(12, "192.0.2.255"));
+    assert!(!at(12, "192.0.1.255") && !at(12, "192.0.3.0") && !at(12, "c000:207::"));
     // A clock that is wrong is a denial and no panic.
     for seconds in [0, 253_402_300_800, u64::from(u32::MAX) * 4_000] {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
