@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use super::records::Step;
 
-/// How much of the end is read at the start, in bytes: some hundred lines, and more than the longest.
+/// How much of the end is read at the start, in bytes: some hundred lines. Where the last line is longer, as the one
+/// of a revocation of thousands of certificates may be, it is as much as that takes.
 const TAIL: u64 = 256 * 1024;
 
 /// The journal could not be read or written.
@@ -142,10 +143,7 @@ impl Journal {
             Err(error) => return Err(error),
         };
         let length = file.metadata()?.len();
-        let start = length.saturating_sub(TAIL);
-        file.seek(SeekFrom::Start(start))?;
-        let mut tail = Vec::new();
-        file.take(TAIL).read_to_end(&mut tail)?;
+        let (start, tail) = read_tail(&mut file, length)?;
         let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         if whole < tail.len() {
             // What was not finished was not synced either, so that nothing of it has left.
@@ -160,6 +158,23 @@ impl Journal {
 
     fn failed(&self, source: io::Error) -> JournalError {
         JournalError { path: self.path.clone(), source }
+    }
+}
+
+/// Reads the end of a file of this length, with at least the whole of its last line, finished or not. Returns where
+/// that begins.
+fn read_tail(file: &mut File, length: u64) -> io::Result<(u64, Vec<u8>)> {
+    let mut size = TAIL;
+    loop {
+        let start = length.saturating_sub(size);
+        file.seek(SeekFrom::Start(start))?;
+        let mut tail = Vec::new();
+        file.take(length - start).read_to_end(&mut tail)?;
+        let before_last = tail.split_last().map_or(&[][..], |(_, rest)| rest);
+        if start == 0 || before_last.contains(&b'\n') {
+            return Ok((start, tail));
+        }
+        size = size.saturating_mul(2);
     }
 }
 
@@ -200,6 +215,28 @@ mod tests {
             assert!(matches!(last.event, Event::Void { serial } if serial == "01"));
             journal.add(1, void("02")).unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn a_line_longer_than_what_is_read_first_is_whole_or_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("journal.jsonl");
+        let (journal, _) = Journal::open(&path).unwrap();
+        journal.add(0, void("01")).unwrap();
+        let first = std::fs::read(&path).unwrap();
+        let serials = vec!["f".repeat(40); 20_000];
+        journal.add(1, Event::Revoked { what: "x".into(), reason: "r".into(), serials }).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        assert!((whole.len() - first.len()) as u64 > 2 * TAIL);
+        let (_, tail) = Journal::open(&path).unwrap();
+        assert!(matches!(&tail[..], [.., Line { event: Event::Revoked { .. }, .. }]), "{tail:?}");
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+        for cut in [1, 1000, TAIL as usize, whole.len() - first.len() - 1] {
+            std::fs::write(&path, &whole[..whole.len() - cut]).unwrap();
+            let (_, tail) = Journal::open(&path).unwrap();
+            assert!(matches!(&tail[..], [Line { event: Event::Void { .. }, .. }]), "{cut}");
+            assert_eq!(std::fs::read(&path).unwrap(), first, "{cut}");
         }
     }
 
