@@ -1,11 +1,11 @@
 //! The authority at work: its key, its store and its journal, and how it signs.
 
-use std::{cell::RefCell, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::BTreeSet, sync::Arc, time::Duration};
 
 use rcmd_certs::{
     clock,
     fingerprint::Fingerprint,
-    identity::BREAK_GLASS,
+    identity::{BREAK_GLASS, MAX_GROUPS},
     names::{HostName, Kind},
     paths::Layout,
     pem::Der,
@@ -21,6 +21,9 @@ use super::{
     trust::Trust,
 };
 use crate::ca::{Authority, LeafSpec, ProvenKey};
+
+/// The most bytes of all names of a certificate together: what a token has room for.
+const MOST_NAMES: usize = 8 * 1024;
 
 /// The authority at work.
 #[derive(Debug)]
@@ -244,6 +247,7 @@ impl AuthorityState {
 
 impl Grant {
     fn spec(&self, now: i64) -> Result<LeafSpec, StateError> {
+        check_amount(&self.names, &self.groups)?;
         let mut spec = match self.kind {
             Kind::Server => {
                 let names = self.names.iter().map(|name| HostName::parse(name));
@@ -259,6 +263,25 @@ impl Grant {
         }
         Ok(spec.valid_from(now, self.life))
     }
+}
+
+/// Checks that whoever reads a certificate with these names and groups takes it: a server takes [`MAX_GROUPS`]
+/// groups, and a handshake 64 KiB of certificates.
+pub(super) fn check_amount(names: &[String], groups: &[String]) -> Result<(), StateError> {
+    let bytes: usize = names.iter().map(String::len).sum();
+    if bytes > MOST_NAMES {
+        return Err(StateError::Invalid(format!(
+            "the names have {bytes} bytes; a certificate has at most {MOST_NAMES}: name the host by fewer"
+        )));
+    }
+    let distinct: BTreeSet<_> = groups.iter().collect();
+    if distinct.len() > MAX_GROUPS {
+        return Err(StateError::Invalid(format!(
+            "{} groups; a certificate has at most {MAX_GROUPS}, and servers refuse one that has more",
+            distinct.len()
+        )));
+    }
+    Ok(())
 }
 
 /// `moment` and a span after it, in Unix time.

@@ -21,6 +21,8 @@ use super::authority_state::Grant;
 use super::*;
 use crate::ca::{Authority, ProvenKey};
 
+mod limits;
+
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 

@@ -15,7 +15,7 @@ use rcmd_certs::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    authority_state::{AuthorityState, Grant, Granted, later},
+    authority_state::{AuthorityState, Grant, Granted, check_amount, later},
     error::StateError,
     journal::{Event, date},
     records::{MEMBERS, MemberRecord, TAKEN, TOKENS, TokenRecord, USES, UseRecord, short},
@@ -213,6 +213,7 @@ fn check(new: &NewToken) -> Result<(), StateError> {
     let invalid = |text: &str| Err(StateError::Invalid(text.to_owned()));
     new.names.check(new.kind)?;
     new.groups.iter().try_for_each(|group| names::check_group(group))?;
+    check_amount(&[], &new.groups)?;
     if new.kind == Kind::Server && !new.groups.is_empty() {
         return invalid("a server belongs to no group");
     }
