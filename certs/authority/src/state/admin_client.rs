@@ -6,6 +6,7 @@ use std::{io, os::fd::AsRawFd as _, path::PathBuf, time::Duration};
 use rcmd_certs::{clock, enroll::message, files::shown, paths::Layout};
 use rustix::fs::{Mode, OFlags};
 use tokio::{
+    io::AsyncWrite,
     net::UnixStream,
     time::{Instant, sleep, timeout},
 };
@@ -76,6 +77,9 @@ impl AdminClient {
             Ok(Ok(Some(AdminResponse::Failed(message)))) => Err(StateError::Remote(message)),
             Ok(Ok(Some(response))) => Ok(response),
             Ok(Ok(None)) => Err(lost("it closed the connection")),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => {
+                Err(StateError::Invalid(error.to_string()))
+            }
             Ok(Err(error)) => Err(lost(&error.to_string())),
             Err(_) => Err(lost("it took too long")),
         }
@@ -83,8 +87,19 @@ impl AdminClient {
 }
 
 async fn ask(stream: &mut UnixStream, request: &AdminRequest) -> io::Result<Option<AdminResponse>> {
-    message::write(stream, request, MAX_ADMIN_REQUEST).await?;
+    message::write(stream, request, MAX_ADMIN_REQUEST).await.map_err(not_sent)?;
     message::read(stream, MAX_ADMIN_RESPONSE).await
+}
+
+/// Returns the error of a request that could not be written: where it is too long, nothing of it was sent.
+fn not_sent(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::InvalidData => {
+            let why = format!("too much is asked for at once ({error}): name fewer");
+            io::Error::new(io::ErrorKind::InvalidInput, why)
+        }
+        _ => error,
+    }
 }
 
 fn lost(why: &str) -> StateError {
@@ -112,7 +127,91 @@ pub(crate) async fn with_socket<T>(
     work(PathBuf::from(format!("/proc/self/fd/{}/serve.sock", folder.as_raw_fd()))).await
 }
 
-/// Writes a response, as the process does that has the state open.
+/// Writes a response, as the process does that has the state open; for one that is too long, why there is none.
 pub(crate) async fn respond(stream: &mut UnixStream, response: &AdminResponse) -> io::Result<()> {
-    message::write(stream, response, MAX_ADMIN_RESPONSE).await
+    respond_within(stream, response, MAX_ADMIN_RESPONSE).await
+}
+
+async fn respond_within(
+    stream: &mut (impl AsyncWrite + Unpin),
+    response: &AdminResponse,
+    limit: u32,
+) -> io::Result<()> {
+    match message::write(stream, response, limit).await {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            let why = format!("the answer is {error}: stop `rcmd-certs serve`, and ask again");
+            message::write(stream, &AdminResponse::Failed(why), limit).await
+        }
+        written => written,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcmd_certs::names::Kind;
+
+    use super::{
+        super::{
+            listing::{Listing, MemberFacts, MemberStanding},
+            records::RevocationReason,
+            revoke::Revoked,
+        },
+        *,
+    };
+
+    fn member() -> MemberFacts {
+        MemberFacts {
+            kind: Kind::Client,
+            names: vec!["a".repeat(64)],
+            groups: vec!["g".repeat(64); 64],
+            standing: MemberStanding::Active,
+            serial: "f".repeat(40),
+            not_after: "2026-11-27T18:00:00Z".into(),
+            renewed_at: "2026-11-27T18:00:00Z".into(),
+            renew_until: None,
+            reason: None,
+            key: "f".repeat(64),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_whole_or_says_why_there_is_none() {
+        let limit = 64 * 1024;
+        let listing = |members| {
+            let members = vec![member(); members];
+            AdminResponse::Listing(Listing { members, tokens: Vec::new(), list: None })
+        };
+        for (response, is_whole) in [(listing(10), true), (listing(20), false)] {
+            let mut wire = Vec::new();
+            respond_within(&mut wire, &response, limit).await.unwrap();
+            let read = message::read(&mut &wire[..], limit).await.unwrap().unwrap();
+            match read {
+                AdminResponse::Listing(read) => assert!(is_whole && read.members.len() == 10),
+                AdminResponse::Failed(why) => {
+                    assert!(!is_whole && why.contains("serve") && why.contains("65536"), "{why}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        // Tens of thousands of members of as many groups as there may be, and a whole name's certificates.
+        let many = serde_json::to_vec(&member()).unwrap().len() * 13_000;
+        assert!(many < MAX_ADMIN_RESPONSE as usize);
+        let serials = vec!["f".repeat(40); 100_000];
+        let revoked = AdminResponse::Revoked(Revoked { serials, ..Revoked::default() });
+        respond_within(&mut Vec::new(), &revoked, MAX_ADMIN_RESPONSE).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_too_long_is_not_sent() {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let what = "\u{1}".repeat(MAX_ADMIN_REQUEST as usize / 6);
+        let reason = RevocationReason::Unspecified;
+        let request = AdminRequest::Revoke { what, reason, unlisted: false };
+        let error = ask(&mut ours, &request).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
+        assert!(error.to_string().contains("fewer"), "{error}");
+        drop(ours);
+        let read = message::read::<AdminRequest>(&mut { theirs }, MAX_ADMIN_REQUEST).await;
+        assert!(read.unwrap().is_none());
+    }
 }
