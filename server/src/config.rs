@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 use crate::{
     audit::{self, AuditFile},
-    config::limits::Limits,
+    config::limits::{LISTENERS, Limits},
     policy::Host,
     process::Spawn,
     units::Span,
@@ -175,11 +175,14 @@ impl ServerSettings {
     pub(crate) fn load(layout: &Layout, listen: Vec<SocketAddr>) -> Result<Self, ConfigError> {
         let path = layout.server_toml();
         let text = read(&path)?;
-        let file: ConfigFile =
+        let mut file: ConfigFile =
             toml::from_str(&text).map_err(|error| syntax(&path, &text, &error))?;
+        if !listen.is_empty() {
+            file.listen = listen;
+        }
         file.check(&path)?;
         Ok(Self {
-            listen: if listen.is_empty() { file.listen } else { listen },
+            listen: file.listen,
             identity: ServerFiles::from(layout),
             data: DataFiles {
                 policy: layout.policy(),
@@ -207,6 +210,10 @@ impl ConfigFile {
         if self.listen.is_empty() {
             let remedy = "write the addresses, as in [\"0.0.0.0:7263\"], or leave it away for 127.0.0.1:7263";
             return refuse("listen", "[]".to_owned(), remedy);
+        }
+        if self.listen.len() > LISTENERS {
+            let value = format!("{} addresses", self.listen.len());
+            return refuse("listen", value, "write at most 1000, or one of all interfaces");
         }
         if let Some(folder) = self.path.split(':').find(|folder| !folder.starts_with('/')) {
             let remedy = "write folders from the root, with \":\" between them, or leave path away";
@@ -378,6 +385,11 @@ mod tests {
     #[test]
     fn settings_of_nothing_are_refused_with_what_to_write() {
         assert!(error("listen = []").contains("listen is []; write the addresses, as in"));
+        let many = |count| format!("listen = [{}]", "\"127.0.0.1:1\",".repeat(count));
+        assert!(load(&many(LISTENERS)).is_ok());
+        assert!(
+            error(&many(LISTENERS + 1)).contains("listen is 1001 addresses; write at most 1000")
+        );
         for path in ["", ":/bin", "/bin:", "bin", "/bin:./x"] {
             let said = error(&format!("path = \"{path}\""));
             assert!(

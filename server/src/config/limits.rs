@@ -20,6 +20,9 @@ const DESCRIPTORS_PER_COMMAND: u64 = 7;
 /// Descriptors kept back for listeners, logs, certificates and `/proc`.
 const DESCRIPTORS_KEPT: u64 = 32;
 
+/// Maximum number of addresses to listen on: so many fit the file that tells of a running server.
+pub(crate) const LISTENERS: usize = 1000;
+
 /// Default limit of an identity's commands that run, wait, or are being read.
 const CHANNELS: usize = 1024;
 

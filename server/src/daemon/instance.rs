@@ -15,7 +15,7 @@ use std::{
 use rcmd_certs::{Layout, clock};
 use serde::{Deserialize, Serialize};
 
-/// Maximum bytes that are read of a file; a thousand listeners need 32 KiB.
+/// Maximum bytes that are read of a file: [`LISTENERS`](crate::config::limits::LISTENERS) of the longest addresses fit.
 const MAX_FILE: u64 = 64 * 1024;
 /// Maximum number of files that are read: far more than the servers of one folder.
 const MAX_FILES: usize = 1024;
@@ -128,7 +128,10 @@ fn probe(path: &Path) -> io::Result<FileState> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv6Addr, SocketAddrV6};
+
     use super::*;
+    use crate::config::limits::LISTENERS;
 
     fn layout() -> (tempfile::TempDir, Layout) {
         let dir = tempfile::tempdir().unwrap();
@@ -150,6 +153,20 @@ mod tests {
         assert_eq!((told.pid, &told.listening), (std::process::id(), &vec![address]));
         drop(one);
         assert_eq!(fs::read_dir(folder(&layout)).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_most_and_longest_addresses_are_read_again() {
+        let (_dir, layout) = layout();
+        let last = Ipv6Addr::from([0xff; 16]);
+        let longest = SocketAddr::from(SocketAddrV6::new(last, u16::MAX, u32::MAX, u32::MAX));
+        let listening = vec![longest; LISTENERS];
+        let _running = InstanceFile::begin(&layout, listening.clone()).unwrap();
+        let told = servers(&layout).unwrap();
+        let [Some(told)] = told.as_slice() else { panic!("{told:?}") };
+        // What is written of a scope is what counts for its length.
+        assert_eq!(told.listening.len(), listening.len());
+        assert!(longest.to_string().len() >= 58, "{longest}");
     }
 
     #[test]
