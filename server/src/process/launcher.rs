@@ -41,6 +41,7 @@ pub(super) use self::{
 use self::{
     clone::{clone, clone3},
     image::Given,
+    stage::LONGEST,
 };
 use super::{
     io::report,
@@ -130,7 +131,7 @@ pub(super) fn is_exposed() -> bool {
 }
 
 /// Waits until a child executes its program or has ended, and returns how it failed, if it did. It is in
-/// the server's memory no more.
+/// the server's memory no more. Of what it told no more is kept than it may tell.
 ///
 /// # Errors
 /// When the runtime shuts down.
@@ -138,7 +139,37 @@ pub(super) fn is_exposed() -> bool {
 /// # Cancel safety
 /// What it told so far is lost.
 pub(super) async fn told(report: &mut Report) -> io::Result<Option<Failed>> {
-    let mut told = Vec::new();
-    report.read_to_end(&mut told).await?;
-    Ok((!told.is_empty()).then(|| Failed::parse(&told)))
+    let (mut told, mut piece) = (Vec::new(), [0; LONGEST]);
+    loop {
+        let count = report.read(&mut piece).await?;
+        if count == 0 {
+            return Ok((!told.is_empty()).then(|| Failed::parse(&told)));
+        }
+        told.extend(piece.iter().take(count.min(LONGEST - told.len())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io::Write as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_child_tells_is_read_to_its_end_and_kept_as_far_as_it_may_tell() {
+        let numbers = [Stage::Exec as i32, libc::ENOENT, 0].map(i32::to_ne_bytes).concat();
+        let head = [&b"#!/x\n"[..], &[b'y'; stage::HEAD]].concat();
+        let longest = [&numbers[..], &head[..stage::HEAD]].concat();
+        assert_eq!(longest.len(), LONGEST);
+        for more in [0, 1, 10 * LONGEST] {
+            let (mut report, told_by) = report().unwrap();
+            let told_to = [&longest[..], &vec![b'z'; more]].concat();
+            // More than a pipe holds would wait for its reader.
+            File::from(told_by).write_all(&told_to).unwrap();
+            let failed = told(&mut report).await.unwrap().unwrap();
+            assert_eq!(failed.error.raw_os_error(), Some(libc::ENOENT), "{more}");
+            let head = head[..stage::HEAD].to_vec();
+            assert_eq!(failed.seen, Seen::new(None, head), "{more}");
+        }
+    }
 }

@@ -12,6 +12,8 @@ use nix::libc;
 /// Bytes of a program that are looked at for the line that names an interpreter: what the kernel reads of
 /// it (BINPRM_BUF_SIZE).
 pub(super) const HEAD: usize = 256;
+/// The most that a child tells: three numbers, and how its program begins.
+pub(super) const LONGEST: usize = 3 * size_of::<i32>() + HEAD;
 
 /// Where a child failed before it executed its program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
