@@ -6,6 +6,7 @@
 //! more memory.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use rcmd_client::{Client, ErrorKind, Signal, Stdio, WireError};
@@ -55,6 +56,14 @@ pub(crate) fn run(run: &Run, commands: &Commands) -> Result<u8, WireError> {
     let status = runtime.block_on(carry_out(run, commands, lines));
     runtime.shutdown_background();
     status
+}
+
+/// Returns how many commands a file has.
+///
+/// # Errors
+/// As [`run`] says it of a file.
+pub(crate) fn count_in(file: &Path) -> Result<u64, WireError> {
+    Lines::of_file(file).map(|lines| lines.count.unwrap_or_default())
 }
 
 async fn carry_out(run: &Run, commands: &Commands, lines: Lines) -> Result<u8, WireError> {

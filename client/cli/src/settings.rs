@@ -230,6 +230,14 @@ pub(crate) fn layout(dir: Option<&Path>) -> Result<Layout, WireError> {
     Layout::for_user(dir).map_err(|error| WireError::new(ErrorKind::Usage, error.to_string()))
 }
 
+/// Returns the time that a `client.toml` gives a connection; none if it says nothing of it.
+///
+/// # Errors
+/// A usage failure when the file can't be read or understood.
+pub(crate) fn connect_timeout_in(file: &Path) -> Result<Option<Duration>, WireError> {
+    File::read(file).map(|file| file.connect_timeout)
+}
+
 fn connect_timeout(common: &Common, file: &File) -> Duration {
     common.connect_timeout.or(file.connect_timeout).unwrap_or(CONNECT_TIMEOUT)
 }

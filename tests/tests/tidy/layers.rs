@@ -111,6 +111,7 @@ pub(crate) const CRATES: [Layers; 6] = [
             "commands",
             "doctor",
             "enroll",
+            "parsers",
         ],
     },
 ];

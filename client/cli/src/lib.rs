@@ -1,0 +1,114 @@
+//! The program `rcmd-client`, which runs a command on another machine, without its `main`.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `arguments`, `command` | what was typed |
+//! | `duration` | durations as people type them |
+//! | `settings` | what is meant: flags, environment, client.toml |
+//! | `session` | the runtime, the client, the leave |
+//! | `run`, `commands`, `doctor`, `enroll` | the subcommands |
+//! | `parsers` | the readers of local files, for the fuzz targets alone |
+//! | `input` | standard input, with a thread for what may block |
+//! | `output` | standard output and standard error, likewise, and the forms of output |
+//! | `signals`, `interrupts`, `notices` | what happens meanwhile |
+//! | `terminal` | job control |
+//! | `text`, `status` | messages to the person; exit statuses |
+
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::io;
+
+use rcmd_client::{ErrorKind, WireError};
+
+mod arguments;
+mod command;
+mod commands;
+mod doctor;
+mod duration;
+mod enroll;
+mod input;
+mod interrupts;
+mod notices;
+mod output;
+#[doc(hidden)]
+pub mod parsers;
+mod run;
+mod session;
+mod settings;
+mod signals;
+mod status;
+mod terminal;
+mod text;
+
+use arguments::{ManArguments, Refused, Request};
+use settings::{Run, Work};
+
+/// Does what was typed, the program's own name first, and returns the exit status.
+pub fn carry_out(typed: Vec<OsString>) -> u8 {
+    let done = match Request::parse(typed) {
+        Ok(Request::Run(typed)) => Run::resolve(*typed).and_then(|run| match &run.work {
+            Work::One(words) => run::run(&run, words),
+            Work::Many(many) => commands::run(&run, many),
+        }),
+        Ok(Request::Doctor(doctor)) => doctor::doctor(doctor),
+        Ok(Request::Enroll(typed)) => enroll::enroll(&typed),
+        Ok(Request::Completions(asked)) => {
+            output::print(&arguments::completions::script(asked.shell))
+        }
+        Ok(Request::Man(man)) => print_man(&man),
+        Err(Refused::Answer(answer)) => output::print(help(&answer).as_bytes()),
+        Err(Refused::Usage(failure)) => Err(failure),
+    };
+    done.unwrap_or_else(|failure| {
+        text::say(&text::failure(None, &failure));
+        failure.kind.not_started_status()
+    })
+}
+
+fn print_man(man: &ManArguments) -> Result<u8, WireError> {
+    let failed = |error: io::Error| {
+        WireError::new(ErrorKind::LocalIo, format!("cannot write the manual: {error}"))
+            .hint("Name a folder that you may write to: `rcmd-client man --out DIR`.")
+    };
+    match &man.out {
+        None => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(arguments::tree()).render(&mut page).map_err(failed)?;
+            output::print(&page)
+        }
+        Some(dir) => {
+            std::fs::create_dir_all(dir).map_err(failed)?;
+            clap_mangen::generate_to(arguments::tree(), dir).map_err(failed)?;
+            Ok(0)
+        }
+    }
+}
+
+/// Help and version, in colour where standard output wants it.
+fn help(error: &clap::Error) -> String {
+    let text = error.render();
+    match anstream::AutoStream::choice(&io::stdout()) {
+        anstream::ColorChoice::Never => text.to_string(),
+        _ => text.ansi().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn completions_and_manual_name_every_command() {
+        let script = arguments::completions::script(clap_complete::Shell::Bash);
+        let script = String::from_utf8(script).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        print_man(&ManArguments { out: Some(dir.path().to_owned()) }).unwrap();
+        for command in ["run", "doctor", "completions", "man"] {
+            assert!(script.contains(command), "{command}");
+            assert!(dir.path().join(format!("rcmd-client-{command}.1")).exists(), "{command}");
+        }
+        let page = std::fs::read_to_string(dir.path().join("rcmd-client.1")).unwrap();
+        assert!(page.contains("connect\\-timeout") && page.contains("255"));
+    }
+}

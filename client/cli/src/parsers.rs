@@ -1,0 +1,21 @@
+//! The readers of this program's own files, for who gives them any bytes: the fuzz targets.
+
+use std::{path::Path, time::Duration};
+
+use crate::{commands, settings};
+
+/// Reads a `client.toml`, and returns the time that it gives a connection.
+///
+/// # Errors
+/// What the program says of it.
+pub fn settings(file: &Path) -> Result<Option<Duration>, String> {
+    settings::connect_timeout_in(file).map_err(|failure| failure.message)
+}
+
+/// Reads a file of `run --commands`, and returns how many commands it has.
+///
+/// # Errors
+/// What the program says of it.
+pub fn commands(file: &Path) -> Result<u64, String> {
+    commands::count_in(file).map_err(|failure| failure.message)
+}

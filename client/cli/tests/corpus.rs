@@ -1,0 +1,23 @@
+//! What fuzzing the client's own files has saved, through the function that the fuzz target calls.
+
+// A panic is how a test fails; clippy exempts test functions, not those beside them.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+#[path = "../../../fuzz/src/client_files.rs"]
+#[allow(unreachable_pub)] // It is the fuzz target's own module, under fuzz/.
+mod client_files;
+#[path = "../../../fuzz/src/replay.rs"]
+#[allow(unreachable_pub)]
+mod replay;
+
+use replay::{near, replay};
+
+#[test]
+fn settings_and_commands_of_any_bytes() {
+    replay("client_files", client_files::client_files);
+}
+
+#[test]
+fn settings_and_commands_a_few_bytes_away_from_those() {
+    near("client_files", 1, b"\0\n\r=[]\"'#,\\.9", client_files::client_files);
+}
