@@ -10,6 +10,7 @@
 //! | [`clock`] | this machine's clock, and times as people read them |
 //! | [`text`] | foreign text made safe to print |
 //! | [`pem`] | DER as text |
+//! | `log` | the log of programs that serve, with the feature `log` |
 //! | [`secret`] | what is never printed |
 //! | [`names`] | what a user, a group and a host may be called |
 //! | [`paths`] | where the files lie: `--dir`, `$RCMD_DIR`, the defaults |
@@ -34,6 +35,8 @@ pub mod files;
 pub mod fingerprint;
 pub mod identity;
 pub mod listen;
+#[cfg(feature = "log")]
+pub mod log;
 pub mod mapping;
 pub mod names;
 pub mod paths;

@@ -1,17 +1,19 @@
 //! What anybody with a certificate can make the audit hold: little, and never what its readers can't read.
 
 use std::fs;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rcmd_tests::audit::{assert_whole, events, folder, records};
+use rcmd_tests::authority::Serving;
+use rcmd_tests::membership::enrolled_client;
 use rcmd_tests::pki::{Authority, Leaf};
 use rcmd_tests::raw::{Dial, RawPeer, Start, frame, hello};
-use rcmd_tests::{World, eventually};
+use rcmd_tests::{World, binaries, eventually};
 use rustix::fs::OFlags;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -213,11 +215,35 @@ fn a_log_that_nobody_reads_stops_nothing() {
         assert_eq!(done.stdout, format!("{word}\n").into_bytes());
     }
     // Once somebody reads, what there was room for is there.
+    read_until(&mut reader, "ended");
+}
+
+fn read_until(mut reader: impl Read, word: &str) {
     let mut text = Vec::new();
-    while !String::from_utf8_lossy(&text).contains("ended") {
+    while !String::from_utf8_lossy(&text).contains(word) {
         let mut part = [0; 4096];
         let size = reader.read(&mut part).unwrap();
         assert!(size > 0, "{}", String::from_utf8_lossy(&text));
         text.extend_from_slice(&part[..size]);
     }
+}
+
+#[test]
+fn a_log_of_the_authority_that_nobody_reads_stops_nothing() {
+    let authority = Serving::unused();
+    authority.certs(&["init"]);
+    let (mut reader, writer) = full_pipe();
+    let mut command = Command::new(&binaries().certs);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--dir"]).arg(authority.layout().dir());
+    command.env_remove("RCMD_DIR").env_remove("RCMD_LOG").stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(writer);
+    let mut serve = Killed(command.spawn().unwrap());
+    drop(command);
+    let mut said = String::new();
+    BufReader::new(serve.0.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.starts_with("listening on "), "{said}");
+    for n in 0..6 {
+        assert!(enrolled_client(&authority, &format!("m{n}")).ca().exists());
+    }
+    read_until(&mut reader, "enrolled");
 }

@@ -39,6 +39,7 @@ pub(crate) const CRATES: [Layers; 6] = [
             "clock",
             "text",
             "pem",
+            "log",
             "secret",
             "names",
             "paths",

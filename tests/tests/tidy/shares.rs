@@ -11,9 +11,9 @@ const BOUNDED: [&str; 4] =
 /// The row of docs/operating.md, under Shares, that is about the queues of a file.
 const ROWS: [(&str, &str); 8] = [
     ("certs/authority/src/server/worker.rs", "the authority's thread"),
+    ("certs/src/log/queue.rs", "lines for the log"),
     ("protocol/src/io/turns.rs", "the work of reading connections"),
     ("server/src/audit/journal.rs", "the copy for systemd's journal"),
-    ("server/src/daemon/log/queue.rs", "lines for the log"),
     ("server/src/job.rs", "messages that wait for a command"),
     ("server/src/job/idempotency.rs", "the thread that writes keys"),
     ("server/src/process/launcher/places.rs", "starts that have not executed their program"),

@@ -1,16 +1,13 @@
 //! `serve`: the authority's listener, from the start to the signal.
 
-use std::{
-    io::{self, Write},
-    net::SocketAddr,
-};
+use std::{io::Write, net::SocketAddr};
 
 use clap::Args;
 use rcmd_authority::server::{ListenOptions, ServeError, Serving};
-use rcmd_certs::paths::Layout;
+use rcmd_certs::{log, paths::Layout};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use super::{error::Error, options::DirOption};
 
@@ -37,11 +34,9 @@ fn raise_descriptors() {
 /// Serves until SIGTERM or SIGINT; SIGHUP has it read its settings again.
 pub(super) async fn serve(options: ServeOptions, out: &mut impl Write) -> Result<(), Error> {
     let filter = EnvFilter::try_from_env("RCMD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .init();
+    let (queue, sums, _log) = log::to_stderr()?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(queue);
+    lines.with_ansi(false).finish().with(sums).init();
     raise_descriptors();
     let layout: Layout = options.dir.layout();
     let (mut terminate, mut interrupt) =

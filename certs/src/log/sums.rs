@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -66,9 +66,16 @@ impl Sums {
 }
 
 /// Leaves lines out. What is only logged on demand is left as it is.
-pub(super) struct Layer(pub(super) std::sync::Arc<Sums>);
+#[derive(Debug)]
+pub struct SumsLayer(Arc<Sums>);
 
-impl<S: Subscriber> layer::Layer<S> for Layer {
+impl SumsLayer {
+    pub(super) fn of(sums: Arc<Sums>) -> Self {
+        Self(sums)
+    }
+}
+
+impl<S: Subscriber> layer::Layer<S> for SumsLayer {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         *event.metadata().level() > Level::INFO || self.0.takes(event, Instant::now())
     }
@@ -86,8 +93,6 @@ impl Visit for Message<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tracing::{debug, info, subscriber::with_default, warn};
     use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -97,7 +102,7 @@ mod tests {
     fn many_lines_of_one_kind_are_counted_and_others_are_not() {
         let sums = Arc::new(Sums::default());
         let log = tracing_subscriber::fmt().with_writer(std::io::sink).finish();
-        with_default(log.with(Layer(Arc::clone(&sums))), || {
+        with_default(log.with(SumsLayer::of(Arc::clone(&sums))), || {
             for n in 0..AT_ONCE + 50 {
                 info!(n, "refused");
                 debug!(n, "on demand");

@@ -26,7 +26,7 @@ const LAST: Duration = Duration::from_secs(1);
 
 /// Takes lines without waiting; what there is no room for is dropped and counted.
 #[derive(Clone, Debug)]
-pub(super) struct Queue {
+pub struct Queue {
     items: SyncSender<Item>,
     dropped: Arc<AtomicU64>,
 }
