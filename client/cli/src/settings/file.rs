@@ -135,6 +135,18 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_too_large_is_refused_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("client.toml");
+        let largest = usize::try_from(files::MAX_FILE).unwrap();
+        std::fs::write(&path, "#".repeat(largest)).unwrap();
+        assert!(File::read(&path).is_ok());
+        std::fs::write(&path, "#".repeat(largest + 1)).unwrap();
+        let failure = File::read(&path).unwrap_err();
+        assert!(failure.message.contains("client.toml is larger than"), "{failure}");
+    }
+
+    #[test]
     fn an_unknown_setting_is_answered_with_the_known_ones() {
         let (.., reason) = File::parse(b"colour = 1").unwrap_err();
         assert!(reason.contains("colour") && reason.contains("connect_timeout"), "{reason}");
