@@ -114,6 +114,12 @@ impl Serving {
         self.log.all()
     }
 
+    /// Bytes that it has logged.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        self.log.bytes()
+    }
+
     /// Serves again, on the same port.
     ///
     /// # Panics

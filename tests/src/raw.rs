@@ -15,13 +15,18 @@ use socket2::{Domain, Socket, Type};
 use crate::wait::DEADLINE;
 use crate::world::World;
 
+mod compressed;
 mod echo;
 mod server;
 mod start;
+mod wire;
 
+pub use compressed::CompressedPings;
 pub use echo::Echo;
 pub use server::RawServer;
 pub use start::{Ran, Start, sha256};
+use wire::Counted;
+pub use wire::Wire;
 
 /// How to reach a server by hand.
 #[derive(Debug, Clone)]
@@ -135,6 +140,19 @@ impl Dial {
         self.connect_as("localhost")
     }
 
+    /// The first message of a handshake with a peer of this name.
+    ///
+    /// # Errors
+    ///
+    /// When the name is none.
+    pub fn first_message(&self, name: &str) -> io::Result<Vec<u8>> {
+        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+        let tls = ClientConnection::new(Arc::new(self.config()), name);
+        let mut first = Vec::new();
+        tls.map_err(io::Error::other)?.write_tls(&mut first)?;
+        Ok(first)
+    }
+
     /// As [`Dial::connect`], to a peer that must prove this name.
     ///
     /// # Errors
@@ -153,7 +171,7 @@ impl Dial {
 #[derive(Debug)]
 pub struct RawPeer<C = ClientConnection> {
     conn: C,
-    sock: TcpStream,
+    sock: Counted,
 }
 
 impl RawPeer {
@@ -187,10 +205,11 @@ where
     S: SideData,
 {
     /// Completes this side's part of the handshake.
-    fn shake(mut conn: C, mut sock: TcpStream) -> io::Result<Self> {
-        sock.set_nodelay(true)?;
-        sock.set_read_timeout(Some(DEADLINE))?;
-        sock.set_write_timeout(Some(DEADLINE))?;
+    fn shake(mut conn: C, stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.set_write_timeout(Some(DEADLINE))?;
+        let mut sock = Counted::new(stream);
         while conn.is_handshaking() {
             conn.complete_io(&mut sock)?;
         }
@@ -308,13 +327,19 @@ where
     pub fn close(&mut self) -> io::Result<()> {
         self.conn.send_close_notify();
         rustls::Stream::new(&mut self.conn, &mut self.sock).flush()?;
-        self.sock.shutdown(Shutdown::Write)
+        self.sock.stream.shutdown(Shutdown::Write)
     }
 
     /// The socket, for its timeouts and its options.
     #[must_use]
     pub fn socket(&self) -> &TcpStream {
-        &self.sock
+        &self.sock.stream
+    }
+
+    /// What has passed through the socket since it was connected.
+    #[must_use]
+    pub fn wire(&self) -> Wire {
+        self.sock.wire
     }
 }
 

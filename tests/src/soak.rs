@@ -4,6 +4,7 @@
 pub mod attack;
 pub mod audit;
 pub mod authority;
+pub mod before;
 pub mod connections;
 pub mod cuts;
 pub mod damage;

@@ -8,17 +8,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rcmd_protocol::connection::Role;
-use rcmd_protocol::frame::Frame;
-use rcmd_protocol::io;
 use rcmd_tests::attack::AttackHarness;
 use rcmd_tests::pki::{Authority, Leaf};
-use rcmd_tests::raw::{Dial, Echo, Start, frame, hello};
+use rcmd_tests::raw::{CompressedPings, Dial, Echo, Start, frame, hello};
 use rcmd_tests::skip::need_tool;
 use rcmd_tests::{RawPeer, World, proc, require};
 use rustix::thread::gettid;
 use serde_json::json;
-use tokio::io::AsyncReadExt as _;
 
 /// Connections of the identity that floods.
 const CONNECTIONS: usize = 256;
@@ -109,10 +105,10 @@ impl Flood {
     /// Floods until the connection has ended.
     fn run(self, mut peer: RawPeer) {
         if let Self::CompressedPings = self {
-            let (begin, again) = compressed_pings();
-            let mut goes_on = peer.send(&begin).is_ok();
+            let pings = CompressedPings::new();
+            let mut goes_on = peer.send(&pings.begin).is_ok();
             while goes_on {
-                goes_on = peer.send(&again).is_ok();
+                goes_on = peer.send(&pings.again).is_ok();
             }
             return;
         }
@@ -144,44 +140,6 @@ fn attach(ch: u64, key: u128) -> Vec<u8> {
     frame(&header, &[])
 }
 
-/// The bytes after a client's hello that begin to compress, and some that stand for 8,000 pings and can be
-/// sent again and again.
-fn compressed_pings() -> (Vec<u8>, Vec<u8>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let (near, mut far) = tokio::io::duplex(16 << 20);
-        let (_reader, writer, sender) = io::split(near, Role::Client, Duration::from_secs(60));
-        tokio::spawn(writer.run());
-        let mut came = Vec::new();
-        let mut pieces = Vec::new();
-        sender.send(Frame::Compress);
-        for _ in 0..3 {
-            for _ in 0..8000 {
-                sender.send(Frame::Ping { number: 7 });
-            }
-            let before = came.len();
-            // What was sent is in the stream's buffer once everybody else has run.
-            for _ in 0..10 {
-                tokio::task::yield_now().await;
-            }
-            let mut piece = vec![0; 1 << 20];
-            let count = far.read(&mut piece).await.unwrap();
-            came.extend_from_slice(&piece[..count]);
-            pieces.push(before..came.len());
-        }
-        let last = pieces[2].clone();
-        (came[..last.start].to_vec(), came[last].to_vec())
-    })
-}
-
-fn compressing(dial: &Dial) -> RawPeer {
-    let mut peer = dial.connect().expect("a connection");
-    let hello = json!({"type": "hello", "agent": "test", "capabilities": ["zstd"]});
-    peer.send(&frame(&hello, &[])).expect("hello is taken");
-    peer.expect_frame("compress");
-    peer
-}
-
 /// An attack that goes on until it is dropped.
 struct Attack {
     sockets: Vec<TcpStream>,
@@ -200,7 +158,9 @@ impl Attack {
         let dial = dial.clone();
         let thread = thread::spawn(move || {
             let connect = |_| match flood {
-                Flood::CompressedPings => compressing(&dial),
+                Flood::CompressedPings => {
+                    CompressedPings::connect(&dial).expect("a connection that compresses")
+                }
                 _ => greeted(&dial),
             };
             let peers: Vec<_> = (0..count).map(connect).collect();

@@ -12,8 +12,8 @@ use rcmd_tests::soak::connections::{Kind, onslaught};
 use rcmd_tests::soak::fairness::Behaviour;
 use rcmd_tests::soak::kills::Way;
 use rcmd_tests::soak::{
-    attack, audit as audited, authority, cuts, damage, fairness, kills, locks, output, renewal,
-    revocation, rotation, stdin, storms,
+    attack, audit as audited, authority, before, cuts, damage, fairness, kills, locks, output,
+    renewal, revocation, rotation, stdin, storms,
 };
 use rcmd_tests::{World, supervise};
 
@@ -28,10 +28,11 @@ struct Soak {
 
 /// All of them. `rounds` counts what the name says: storms of each size, connections of each kind, cuts,
 /// damaged files, killed clients, killed holders, batches of commands, renewals, servers, MiB, seconds of
-/// an attack.
-const SOAKS: [Soak; 15] = [
+/// an attack or of what one peer repeats.
+const SOAKS: [Soak; 16] = [
     Soak { name: "attack", rounds: 600, run: attack },
     Soak { name: "authority", rounds: 200, run: govern },
+    Soak { name: "before", rounds: 6, run: weigh },
     Soak { name: "storms", rounds: 20, run: storm },
     Soak { name: "connections", rounds: 10_000, run: connect },
     Soak { name: "cuts", rounds: 1000, run: cut },
@@ -124,6 +125,14 @@ fn attack(seconds: u64, _seed: u64) -> bool {
             false
         }
     }
+}
+
+fn weigh(seconds: u64, _seed: u64) -> bool {
+    let figures = before::run(200, Some(Duration::from_secs(seconds)));
+    print!("{figures}");
+    let excess = figures.excess();
+    excess.iter().for_each(|line| println!("past its bound: {line}"));
+    excess.is_empty()
 }
 
 fn storm(rounds: u64, _seed: u64) -> bool {

@@ -2,12 +2,9 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rustls::ClientConnection;
-use rustls::pki_types::ServerName;
 use socket2::SockRef;
 
 use super::{Count, Kit};
@@ -79,11 +76,7 @@ pub(super) fn web_requests(kit: &Kit, done: &Count) -> io::Result<()> {
 
 /// A whole first message, and nothing after it: the server has done its part of the handshake.
 pub(super) fn half_a_handshake(kit: &Kit, done: &Count) -> io::Result<()> {
-    let config = Arc::new(kit.stranger().config());
-    let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
-    let mut tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
-    let mut first = Vec::new();
-    tls.write_tls(&mut first)?;
+    let first = kit.stranger().first_message("localhost")?;
     hold(kit, done, |stream| stream.write_all(&first))
 }
 

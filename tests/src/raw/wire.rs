@@ -1,0 +1,55 @@
+//! A socket that counts what passes through it.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::ops::Sub;
+
+/// Bytes that a peer has sent and received, those of TLS among them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wire {
+    /// To the other side.
+    pub sent: u64,
+    /// From it.
+    pub received: u64,
+}
+
+impl Sub for Wire {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self { sent: self.sent - before.sent, received: self.received - before.received }
+    }
+}
+
+/// The socket.
+#[derive(Debug)]
+pub(super) struct Counted {
+    pub(super) stream: TcpStream,
+    pub(super) wire: Wire,
+}
+
+impl Counted {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self { stream, wire: Wire::default() }
+    }
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.stream.read(buffer)?;
+        self.wire.received += count as u64;
+        Ok(count)
+    }
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.stream.write(bytes)?;
+        self.wire.sent += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
