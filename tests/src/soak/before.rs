@@ -169,7 +169,7 @@ static DEEDS: [Deed; 22] = [
         (PERMITTED, "waits for a lock, of 64 KiB", SERVER),
         None,
         Some((MANY, clients::hold_lock)),
-        most(0.0, 0, 0, 192),
+        most(0.0, 0, 0, 320),
     ),
     deed(
         (STRANGER, "silence", AUTHORITY),

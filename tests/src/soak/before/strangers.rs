@@ -72,7 +72,12 @@ pub(super) fn hold_half(ground: &Ground, side: Side) -> io::Result<Held> {
 }
 
 pub(super) fn no_certificate(ground: &Ground, side: Side, count: &Count) -> io::Result<Done> {
-    each(count, || drained(ground.stranger(side)?))
+    each(count, || {
+        let mut peer = ground.stranger(side)?;
+        // Where nothing is refused yet there is nothing to wait for.
+        let _ = peer.close();
+        drained(peer)
+    })
 }
 
 /// As many asks to renew as one connection may make, each of which is refused.
