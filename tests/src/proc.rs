@@ -56,17 +56,20 @@ impl Process {
     }
 }
 
+/// The numbers of all processes, the newest first: one that lives for a moment alone is still there when it is looked
+/// at.
+fn pids() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut pids: Vec<u32> =
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    pids.sort_unstable_by_key(|pid| std::cmp::Reverse(*pid));
+    pids
+}
+
 /// Every process that this test may see.
 #[must_use]
 pub fn all() -> Vec<Process> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter_map(Process::find)
-        .collect()
+    pids().into_iter().filter_map(Process::find).collect()
 }
 
 /// The processes below `pid`, at any depth. An orphan that has another parent now is not among them.
@@ -116,7 +119,8 @@ pub fn marked(setting: &str) -> Vec<Process> {
         fs::read(format!("/proc/{pid}/{file}"))
             .is_ok_and(|bytes| bytes.split(|&byte| byte == 0).any(|one| one == setting.as_bytes()))
     };
-    all().into_iter().filter(|p| has(p.pid, "environ") || has(p.pid, "cmdline")).collect()
+    let marked = pids().into_iter().filter(|&pid| has(pid, "environ") || has(pid, "cmdline"));
+    marked.filter_map(Process::find).collect()
 }
 
 /// What a process holds, to be compared with what it holds later.

@@ -13,8 +13,13 @@ fn seen(mark: &str, processes: usize) {
 }
 
 fn started(world: &World, line: &str, mark: &str, processes: usize) -> RunningClient {
-    let client = world.shell(line.replace("MARK", mark)).with_result().spawn();
-    seen(mark, processes);
+    let mut client = world.shell(line.replace("MARK", mark)).with_result().spawn();
+    eventually("its processes run on the host, or it has ended", || {
+        !client.runs() || proc::marked(mark).len() >= processes
+    });
+    if !client.runs() {
+        panic!("{line:?} has ended: {:?}", client.wait());
+    }
     client
 }
 
