@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::stat::Mode;
@@ -24,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct InTheWay {
     holder: Child,
+    said: BufReader<ChildStdout>,
 }
 
 impl InTheWay {
@@ -65,13 +66,24 @@ impl InTheWay {
         let mut command = Command::new(need_tool("python3")?);
         command.args(["-c", SCRIPT]).args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut holder = command.spawn().map_err(|error| error.to_string())?;
-        let mut said = String::new();
-        let read = holder.stdout.take().map(|out| BufReader::new(out).read_line(&mut said));
-        let this = Self { holder };
-        match read {
-            Some(Ok(_)) if said == "ready\n" => Ok(this),
-            _ => Err(need.to_owned()),
-        }
+        let said = BufReader::new(holder.stdout.take().ok_or("its stdout")?);
+        let mut this = Self { holder, said };
+        if this.says("ready") { Ok(this) } else { Err(need.to_owned()) }
+    }
+
+    /// Waits for its next line. Returns whether it is this.
+    fn says(&mut self, word: &str) -> bool {
+        let mut line = String::new();
+        self.said.read_line(&mut line).is_ok() && line.trim_end() == word
+    }
+
+    /// Waits until a silent file system has taken its first request, from when on nothing ends who made it.
+    ///
+    /// # Panics
+    ///
+    /// When it is no such file system, or is gone.
+    pub fn await_look(&mut self) {
+        assert!(self.says("asked"), "it has ended");
     }
 }
 

@@ -1,7 +1,8 @@
 """What a local user of a host puts in the way of others.
 
 usage: local.py lease FILE | silent FOLDER UID | swap LINK TARGET TARGET
-Prints `ready` once it is so; goes on until standard input ends, and takes it away then.
+Prints `ready` once it is so, and `asked` once a silent file system has taken a request; goes on until standard input
+ends, and takes it away then.
 """
 import ctypes, fcntl, os, signal, struct, sys, threading
 
@@ -28,6 +29,9 @@ def silent(folder, uid):
         # fuse_init_out: version, read-ahead, flags, numbers of background requests, size of a write, time, rest.
         greeting = struct.pack("=IIIIHHII", 7, 31, 0, 0, 16, 12, 65536, 1).ljust(64, b"\0")
         os.write(device, struct.pack("=IiQ", 16 + len(greeting), 0, unique) + greeting)
+        os.read(device, 1 << 18)
+        ready.wait()
+        print("asked", flush=True)
         while True:
             os.read(device, 1 << 18)
 
@@ -57,8 +61,10 @@ def swap(link, *targets):
     return end
 
 
+ready = threading.Event()
 what, *words = sys.argv[1:]
 undo = {"lease": lease, "silent": silent, "swap": swap}[what](*words)
 print("ready", flush=True)
+ready.set()
 sys.stdin.read()
 undo()
