@@ -8,7 +8,7 @@ use std::process::Command;
 use rcmd_tests::hostile::InTheWay;
 use rcmd_tests::raw::{Dial, Echo, Start, frame};
 use rcmd_tests::world::own_folder;
-use rcmd_tests::{NameService, World, require, skip};
+use rcmd_tests::{NameService, World, eventually, proc, require, skip};
 use serde_json::{Value, json};
 
 /// Beats of an echo that show that a connection is served.
@@ -172,6 +172,10 @@ fn what_comes_while_a_process_is_made_is_done_once_it_is_there() {
     let lease = require!(InTheWay::lease(&program));
     send(&mut echo, &json!({"type": "cancel", "ch": 2}));
     echo.peer.expect_of(2, &["exit"]);
+    // Until it executes its program it has the name of the server's thread that made it.
+    eventually("its process waits for the program", || {
+        proc::descendants(world.pid()).iter().any(|child| child.name.starts_with("spawner"))
+    });
     for number in 1..=MANY {
         let signal = json!({"type": "signal", "ch": 3, "number": number, "signal": "SIGCONT"});
         send(&mut echo, &signal);
@@ -179,12 +183,19 @@ fn what_comes_while_a_process_is_made_is_done_once_it_is_there() {
     for _ in 0..BEATS {
         echo.beat_beside(&[3]);
     }
-    let signal = json!({"type": "signal", "ch": 3, "number": MANY + 1, "signal": "SIGUSR1"});
-    send(&mut echo, &signal);
+    // A signal that ends no process calls no start off.
+    let stop = json!({"type": "signal", "ch": 3, "number": MANY + 1, "signal": "SIGSTOP"});
+    send(&mut echo, &stop);
     echo.beat_beside(&[3]);
     drop(lease);
     echo.peer.expect_of(3, &["started"]);
+    eventually("it is stopped", || {
+        let below = proc::descendants(world.pid());
+        below.iter().any(|process| process.name == "sleep" && process.state == 'T')
+    });
+    let kill = json!({"type": "signal", "ch": 3, "number": MANY + 2, "signal": "SIGKILL"});
+    send(&mut echo, &kill);
     let exit = echo.peer.expect_of(3, &["exit"]);
-    assert_eq!(exit["signal"], "SIGUSR1", "{exit}");
+    assert_eq!(exit["signal"], "SIGKILL", "{exit}");
     echo.end();
 }
