@@ -7,6 +7,15 @@ use std::process::{Command, Stdio};
 
 use crate::skip::need_tool;
 
+/// When a program may have a processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// As often as any other program.
+    Always,
+    /// While no other wants it (sched(7), `SCHED_IDLE`).
+    Idle,
+}
+
 /// Two processors of this machine: one for what is tested and measured, one for who disturbs it.
 #[derive(Debug, Clone, Copy)]
 pub struct Two {
@@ -35,18 +44,18 @@ impl Two {
         }
     }
 
-    /// Returns the words before a program that runs it on the loud one, and there only while nobody else wants to
-    /// (sched(7), `SCHED_IDLE`).
+    /// Returns the words before a program that runs it on the loud one.
     ///
     /// # Errors
     ///
     /// What is missing on this machine.
-    pub fn idly_on_loud(self) -> Result<Vec<OsString>, String> {
-        let [taskset, chrt] = [need_tool("taskset")?, need_tool("chrt")?];
+    pub fn on_loud(self, when: When) -> Result<Vec<OsString>, String> {
         let loud = self.loud.to_string();
-        let words = [taskset.as_os_str(), "-c".as_ref(), loud.as_ref(), chrt.as_os_str()];
-        let words = words.into_iter().chain(["--idle".as_ref(), "0".as_ref()]);
-        Ok(words.map(OsString::from).collect())
+        let mut words = vec![need_tool("taskset")?.into(), "-c".into(), loud.into()];
+        if when == When::Idle {
+            words.extend([need_tool("chrt")?.into(), "--idle".into(), "0".into()]);
+        }
+        Ok(words)
     }
 }
 

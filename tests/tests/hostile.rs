@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use rcmd_tests::disk::SmallDisk;
 use rcmd_tests::hostile::{InTheWay, pipe, script};
-use rcmd_tests::proc::{self, Process};
-use rcmd_tests::processors::{Pinned, Two};
+use rcmd_tests::proc;
+use rcmd_tests::processors::{Pinned, Two, When};
 use rcmd_tests::raw::{RawServer, frame, sha256};
 use rcmd_tests::wait::{DEADLINE, exit_within};
 use rcmd_tests::{World, eventually, require};
@@ -34,10 +34,9 @@ fn mounts() -> String {
 fn whoever_looks_into_a_silent_mount_waits_even_after_sigkill_until_it_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().join("silent");
-    let silent = require!(InTheWay::silent_mount(&at, 65_534));
+    let mut silent = require!(InTheWay::silent_mount(&at, 65_534));
     let mut looks = quiet("stat").arg(at.join("file")).spawn().unwrap();
-    let state = || Process::find(looks.id()).map(|process| process.state);
-    eventually("it waits", || state().is_some_and(|state| "SD".contains(state)));
+    silent.await_look();
     proc::signal(looks.id(), Signal::KILL);
     assert_eq!(exit_within(&mut looks, MOMENT).unwrap(), None, "it was ended");
     drop(silent);
@@ -101,7 +100,7 @@ fn a_small_disk_is_full_then_free_again_and_gone_in_the_end() {
 #[test]
 fn who_attacks_idly_has_the_other_processor_alone() {
     let two = require!(Two::find());
-    let words = require!(two.idly_on_loud());
+    let words = require!(two.on_loud(When::Idle));
     let run = |what: &[&str]| {
         let done = Command::new(&words[0]).args(&words[1..]).args(what).output().unwrap();
         String::from_utf8(done.stdout).unwrap()

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
+use rcmd_tests::processors::When;
 use rcmd_tests::soak::connections::{Kind, onslaught};
 use rcmd_tests::soak::fairness::Behaviour;
 use rcmd_tests::soak::kills::Way;
@@ -111,7 +112,7 @@ fn main() -> ExitCode {
 
 fn attack(seconds: u64, _seed: u64) -> bool {
     let program = std::env::current_exe().expect("our own program");
-    let report = attack::run(&program, Duration::from_secs(seconds));
+    let report = attack::run(&program, Duration::from_secs(seconds), When::Idle);
     match report {
         Ok(report) => {
             println!("{report}");

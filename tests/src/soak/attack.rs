@@ -1,7 +1,8 @@
 //! Attackers in every role at once against one server, while honest neighbours measure.
 //!
-//! The attackers have a processor of their own, which they use only while nobody else wants it; the server and its
-//! neighbours have another. So what slows a neighbour down is what the server does for the attackers.
+//! The attackers have a processor of their own; the server and its neighbours have another. Where times count, the
+//! attackers use theirs only while nobody else wants it, so that what slows a neighbour down is what the server does
+//! for them.
 
 pub mod attackers;
 mod bounds;
@@ -18,7 +19,7 @@ use self::bounds::{Bound, Watch};
 use self::ground::Ground;
 use self::neighbours::{Neighbours, Phase, Timed};
 use crate::audit::assert_whole;
-use crate::processors::{Pinned, Two};
+use crate::processors::{Pinned, Two, When};
 use crate::wait::keep_pace;
 
 /// How many times its quiet value a neighbour's median may be.
@@ -74,7 +75,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// Attacks a server for so long. `program` is the soak program, which is run once more as the attackers.
+/// Attacks a server for so long. `program` is the soak program, which is run once more as the attackers; `when` they
+/// may have their processor.
 ///
 /// # Errors
 ///
@@ -83,9 +85,9 @@ impl fmt::Display for Report {
 /// # Panics
 ///
 /// When something is left of the attack, the audit is not whole, or nothing can be measured.
-pub fn run(program: &Path, lasting: Duration) -> Result<Report, String> {
+pub fn run(program: &Path, lasting: Duration, when: When) -> Result<Report, String> {
     let two = Two::find()?;
-    let idly = two.idly_on_loud()?;
+    let behind = two.on_loud(when)?;
     let pinned = Pinned::to(two.quiet).map_err(|error| error.to_string())?;
     let mut ground = Ground::lay();
     let before = ground.world.settled_snapshot();
@@ -95,7 +97,7 @@ pub fn run(program: &Path, lasting: Duration) -> Result<Report, String> {
     keep_pace(Instant::now(), lasting / QUIET_PART);
     neighbours.measure(Phase::Beside);
     let began = Instant::now();
-    let attackers = Attackers::start(program, &idly, &ground);
+    let attackers = Attackers::start(program, &behind, &ground);
     ground.harass_until(began + lasting);
     neighbours.measure(Phase::Between);
     let lasted = began.elapsed();
