@@ -10,7 +10,7 @@
 
 use std::{
     fmt,
-    io::{self, Read},
+    io::{self, BufRead},
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -188,22 +188,28 @@ pub const ON_COMMAND_LINE: &str = "a token on the command line can be read by ev
 
 impl Token {
     /// Reads a token from where it was given: a file, a word of the command line, or, without either or
-    /// with the word `-`, from `input`. May wait for `input`.
+    /// with the word `-`, from `input`. Waits for `input` up to the end of the token's line: a terminal
+    /// does not end behind it.
     ///
     /// # Errors
     /// [`LoadError`] when it cannot be read, or is no token.
     pub fn given(
         word: Option<&Confidential<String>>,
         file: Option<&Path>,
-        input: impl Read,
+        input: impl BufRead,
     ) -> Result<Self, LoadError> {
         match (file, word) {
             (Some(file), _) => Self::load(file),
             (None, Some(word)) if word.expose() != "-" => Ok(word.expose().parse()?),
             _ => {
-                let mut bytes = Vec::new();
-                input.take(MAX_INPUT).read_to_end(&mut bytes).map_err(LoadError::Input)?;
-                Ok(Self::first_in(&bytes)?)
+                let (mut input, mut read) = (input.take(MAX_INPUT), Vec::new());
+                while input.read_until(b'\n', &mut read).map_err(LoadError::Input)? > 0 {
+                    if let Some(token) = Self::first_in(&read) {
+                        return Ok(token?);
+                    }
+                    read.clear();
+                }
+                Err(TokenError::NoToken.into())
             }
         }
     }
@@ -215,15 +221,16 @@ impl Token {
     /// [`LoadError`] when the file is missing, readable by others, or holds no token.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
         let bytes = files::read_private(path)?;
-        let token = Self::first_in(bytes.expose());
+        let token = Self::first_in(bytes.expose()).unwrap_or(Err(TokenError::NoToken));
         token.map_err(|reason| LoadError::Token { path: path.to_owned(), reason })
     }
 
-    fn first_in(bytes: &[u8]) -> Result<Self, TokenError> {
+    /// Reads the first line that is not empty and no comment, if there is one.
+    fn first_in(bytes: &[u8]) -> Option<Result<Self, TokenError>> {
         let text = String::from_utf8_lossy(bytes);
         let mut lines = text.lines().map(str::trim);
         let line = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
-        line.ok_or(TokenError::NoToken)?.parse()
+        line.map(str::parse)
     }
 }
 
@@ -276,6 +283,8 @@ pub fn is_address(address: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufReader, Read};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -365,7 +374,20 @@ mod tests {
             assert!(message.contains("no enrollment token"), "{message}");
         }
         // What never ends is read no further than a token could stand.
-        assert!(Token::given(None, None, io::repeat(b'#')).is_err());
+        assert!(Token::given(None, None, BufReader::new(io::repeat(b'#'))).is_err());
+        // Nothing behind its line is waited for: a terminal stays open.
+        let line = format!("# a comment\n{text}\n");
+        let terminal = BufReader::new(line.as_bytes().chain(Silent));
+        assert_eq!(Token::given(None, None, terminal).unwrap(), token);
+    }
+
+    /// Input that would be waited for.
+    struct Silent;
+
+    impl Read for Silent {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            panic!("it is read")
+        }
     }
 
     proptest! {
