@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rcmd_certs::{
-    enroll::message::MAX_RESPONSE,
+    enroll::{message::MAX_RESPONSE, token::Names},
     files::{self, Existing, NewFile},
     names::Kind,
     pem::{Der, pem},
@@ -60,8 +60,8 @@ pub struct UnawareClients {
 }
 
 impl AuthorityState {
-    /// Revokes whatever is called so: all members of a name, the member that has a certificate of
-    /// that serial number, or the token of that id. With `unlisted`, a serial number that nobody
+    /// Revokes whatever is called so: all members of a name and the open tokens that give it, the
+    /// member that has a certificate of that serial number, or the token of that id. With `unlisted`, a serial number that nobody
     /// knows here goes on the list all the same. New lists are signed with it.
     ///
     /// # Errors
@@ -253,11 +253,13 @@ fn revoke_tokens(
     now: i64,
     revoked: &mut Revoked,
 ) -> Result<(), StateError> {
-    if what.len() < SHORTEST_ID || !what.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Ok(());
-    }
+    let is_id = what.len() >= SHORTEST_ID && what.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let id_begins = what.to_ascii_lowercase();
     for (id, mut token) in rows.all(&TOKENS)? {
-        if id.starts_with(&what.to_ascii_lowercase()) {
+        let is_open = token.left > 0 && token.expires_at >= now && token.revoked_at.is_none();
+        // A pattern gives other names too, which nobody spoke of.
+        let gives = |names: &Names| matches!(names, Names::All(names) if names.iter().any(|name| name == what));
+        if is_id && id.starts_with(&id_begins) || is_open && gives(&token.names) {
             token.revoked_at.get_or_insert(now);
             rows.put(&TOKENS, &id, &token)?;
             revoked.tokens.push(short(&id).to_owned());

@@ -170,6 +170,29 @@ fn expired_revoked_and_forged_tokens_are_refused() {
 }
 
 #[test]
+fn whoever_is_revoked_by_name_has_no_open_token_left() {
+    let mut folder = Folder::new();
+    let (key, other) = (new_key(), folder.server_token("web2"));
+    folder.enroll(&folder.server_token("web1"), None, &key).unwrap();
+    let late = folder.server_token("web1");
+    folder.now += HOUR + 1;
+    let (open, pattern) = (folder.server_token("web1"), "web[1-9]".parse().unwrap());
+    let pattern = folder.token(Kind::Server, Names::OneOf(pattern), &[], 2);
+    let revoke =
+        |what: &str| folder.state().revoke(what, RevocationReason::Unspecified, false, folder.now);
+    let revoked = revoke("web1").unwrap();
+    assert_eq!(revoked.tokens, [&open.secret.id()[..12]]);
+    let enroll = |token| folder.enroll(token, None, &new_key());
+    assert_eq!(enroll(&open), Err(RefusalReason::RevokedToken));
+    assert_eq!(enroll(&late), Err(RefusalReason::ExpiredToken));
+    assert_eq!(enroll(&other), Err(RefusalReason::ExpiredToken));
+    folder.enroll(&pattern, Some("web1"), &new_key()).unwrap();
+    // Who has only a token is called so, too.
+    let token = folder.server_token("web3");
+    assert_eq!(revoke("web3").unwrap().tokens, [&token.secret.id()[..12]]);
+}
+
+#[test]
 fn a_token_is_refused_to_another_name() {
     let folder = Folder::new();
     let token = folder.server_token("web1");
