@@ -202,6 +202,13 @@ impl Case {
             Err(Rejection::Denied(denial)) => denial,
         };
         writeln!(out, "denied: {}", escaped(&denial.reason))?;
+        if self.principal.groups.is_empty() {
+            let user = escaped(&self.principal.user);
+            writeln!(
+                out,
+                "{user} was taken to be in no group; --group NAME adds one that the certificate has"
+            )?;
+        }
         decided(out, &denial.rules, place)?;
         self.remedies(&denial, rules, settings, path, out)?;
         Ok(DENIED)
