@@ -117,7 +117,9 @@ fn who_has_waited_long_enough_is_told_so_and_nothing_ran() {
     let mut holder = hold(&world);
     let trace = world.scratch("trace");
     let done = locked(world.exec(["touch".as_ref(), trace.as_os_str()]), "100ms").run();
-    done.assert_code(125).assert_says("waiting for its turn").assert_says("is held by admin");
+    done.assert_code(125)
+        .assert_says("waiting for its turn or its lock")
+        .assert_says("is held by admin");
     // Nor does it run later.
     holder.send(&cancel(1)).unwrap();
     holder.expect_frame("exit");

@@ -38,7 +38,7 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Queued(position) => {
-                write!(f, "waiting for its turn, {position} before this command")
+                write!(f, "waiting for its turn or its lock, {position} before this command")
             }
             Self::Busy(why) => write!(f, "busy ({why}); trying again"),
             Self::Lost(why) => write!(f, "connection lost ({why}); connecting again"),

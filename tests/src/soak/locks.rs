@@ -209,7 +209,7 @@ impl Contender {
         let mut said = BufReader::new(self.client.stderr.take().expect("a pipe"));
         let mut line = String::new();
         said.read_line(&mut line).expect("its standard error");
-        assert!(line.contains("waiting for its turn"), "{line}");
+        assert!(line.contains("waiting for its turn or its lock"), "{line}");
         self.client.stderr = Some(said.into_inner());
     }
 }

@@ -36,7 +36,7 @@ pub(super) async fn serve(options: ServeOptions, out: &mut impl Write) -> Result
     let filter = EnvFilter::try_from_env("RCMD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let (queue, sums, _log) = log::to_stderr()?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(queue);
-    lines.with_ansi(false).finish().with(sums).init();
+    lines.with_ansi(false).with_target(false).finish().with(sums).init();
     raise_descriptors();
     let layout: Layout = options.dir.layout();
     let (mut terminate, mut interrupt) =

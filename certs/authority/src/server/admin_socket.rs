@@ -70,7 +70,7 @@ async fn attend(shared: Arc<Shared>, mut stream: UnixStream) {
                 AdminResponse::Failed(format!("the order was not understood: {error}"))
             }
             Ok(Ok(Some(request))) => {
-                info!(order = ?request, "ordered");
+                info!(what = %request, "an operator asks");
                 let done =
                     shared.worker.run(|state| state.execute(request, clock::now_unix())).await;
                 done.unwrap_or_else(|error| AdminResponse::Failed(error.to_string()))

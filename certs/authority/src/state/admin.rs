@@ -1,7 +1,9 @@
 //! Administrative requests as data: the same for a command that has the state open and for one that
 //! asks a running `rcmd-certs serve`.
 
-use rcmd_certs::{pem::Der, secret::Confidential};
+use std::fmt;
+
+use rcmd_certs::{pem::Der, secret::Confidential, text::printable};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -48,6 +50,28 @@ pub enum AdminRequest {
     Rotate(RotationAction),
 }
 
+/// What is asked for, on one short line: a log is read by people, and the journal has the rest.
+impl fmt::Display for AdminRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token(NewToken { kind, names, .. }) => {
+                write!(f, "a token, {kind} {}", printable(&names.to_string()))
+            }
+            Self::Issue { issue: Issue { kind, names, .. }, .. } => {
+                write!(f, "a certificate, {kind} {}", printable(&names.join(", ")))
+            }
+            Self::Revoke { what, .. } => write!(f, "the revocation of {}", printable(what)),
+            Self::Listing => f.write_str("the list of members and tokens"),
+            Self::Snapshot => f.write_str("a copy of the store"),
+            Self::Rotate(RotationAction::Tell) => f.write_str("how the rotation stands"),
+            Self::Rotate(RotationAction::Abort) => f.write_str("the end of the rotation"),
+            Self::Rotate(RotationAction::Next | RotationAction::Force) => {
+                f.write_str("the next step of the rotation")
+            }
+        }
+    }
+}
+
 /// What became of a request.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -91,5 +115,33 @@ impl AuthorityState {
             AdminRequest::Snapshot => AdminResponse::Snapshot(self.snapshot()?),
             AdminRequest::Rotate(request) => AdminResponse::Rotation(self.rotate(request, now)?),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcmd_certs::names::Kind;
+
+    use super::*;
+
+    #[test]
+    fn what_an_operator_asks_is_logged_on_one_short_line() {
+        let issue = Issue {
+            kind: Kind::Client,
+            names: vec!["dave\n".into()],
+            groups: vec!["ops".into()],
+            life: Duration::from_secs(60),
+            break_glass: false,
+        };
+        let request = AdminRequest::Issue { issue, request: Der(vec![48; 300]) };
+        assert_eq!(request.to_string(), "a certificate, client dave\\u{a}");
+        let revoke = AdminRequest::Revoke {
+            what: "x".repeat(9000),
+            reason: RevocationReason::Unspecified,
+            unlisted: false,
+        };
+        assert!(revoke.to_string().len() < 300, "{revoke}");
     }
 }
