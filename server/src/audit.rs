@@ -5,12 +5,18 @@
 //! | [`record`], [`text`], `asked`, `redact` | records; the bytes in them; requests; secrets left out of them |
 //! | `bounds`, `started` | how large records may be; a start that needs its end |
 //! | `chain`, `walk` | lines that prove the lines before them: written, and checked one after another |
-//! | `writer`, `syncer`, `place`, `journal` | the file; the disk, signatures, rotation; the folder; systemd's copy |
+//! | `orders`, `writer` | what waits to be written; the file |
+//! | `syncer`, `place`, `journal` | the disk, signatures, rotation; the folder; systemd's copy |
 //! | `recover` | the end of the log that the last server left |
 //! | [`verify`](mod@verify), [`show`] | the readers of the log |
 //!
 //! A line is written, by write(2), before what it records takes effect; with `sync = "each"` a
 //! start also waits until the line is on disk. When that fails, no further command is started.
+//!
+//! No worker of the runtime writes: it orders what is to be written, and awaits that where something depends
+//! on it. The thread `audit-writer` writes; a start is written by the thread that starts the process, which
+//! it comes to in any case. They wait for each other and for the thread `audit`, which syncs; workers wait for
+//! none of them.
 
 mod asked;
 pub(crate) mod bounds;
@@ -18,6 +24,7 @@ mod chain;
 mod error;
 pub(crate) mod files;
 mod journal;
+mod orders;
 pub(crate) mod place;
 pub mod record;
 mod recover;
@@ -34,6 +41,7 @@ mod walk;
 mod writer;
 
 use std::{
+    future::Future,
     io,
     os::unix::ffi::OsStrExt as _,
     sync::{Arc, Mutex, PoisonError},
@@ -63,13 +71,18 @@ pub use self::{
     chain::LINE_LIMIT,
     error::AuditError,
     settings::{AuditFile, AuditSettings, SyncMode},
-    started::AuditedStart,
+    started::{Announcement, AuditedStart},
     walk::LineError,
 };
 use crate::{
     policy::{Denial, Permit},
     trust::Peer,
 };
+
+/// Why nothing more is recorded while the disk stands still.
+const CROWDED: &str = "it has very much to write, and the disk does not take it";
+/// Why nothing is recorded at the end.
+const CLOSED: &str = "the server is stopping";
 
 /// What a peer asked about, as it is recorded once it is answered.
 #[derive(Debug)]
@@ -85,7 +98,7 @@ pub struct Question {
 pub struct Audit {
     shared: Arc<SharedLog>,
     settings: AuditSettings,
-    syncer: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Audit {
@@ -117,16 +130,22 @@ impl Audit {
         begun.map_err(failed)?;
         let shared = Arc::new(SharedLog::new(writer, settings.clone()));
         shared.write(|writer| shared.remove_old(writer));
-        let syncer = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("audit".to_owned())
-            .spawn(move || syncer.run())
-            .map_err(failed)?;
-        Ok(Arc::new(Self { shared, settings: settings.clone(), syncer: Mutex::new(Some(thread)) }))
+        let audit = Self { shared, settings: settings.clone(), threads: Mutex::default() };
+        audit.start_thread("audit", SharedLog::run).map_err(failed)?;
+        audit.start_thread("audit-writer", SharedLog::run_writer).map_err(failed)?;
+        Ok(Arc::new(audit))
     }
 
-    /// Records that a peer asks for a command: the beginning of the request, if it is a large one.
-    /// [`Audit::start`], [`Audit::denied`] or [`Audit::refused`] must follow.
+    fn start_thread(&self, name: &str, run: fn(&SharedLog)) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared));
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread?);
+        Ok(())
+    }
+
+    /// Has it recorded that a peer asks for a command: the beginning of the request, if it is a large one.
+    /// [`Audit::start`], [`Audit::denied`] or [`Audit::refused`] must follow. It is ordered at once; the
+    /// future returns when it is written.
     ///
     /// # Errors
     /// `resources` when it can't be recorded; then nothing may run.
@@ -136,7 +155,7 @@ impl Audit {
         job: &JobId,
         request: &Request,
         digest: &RequestDigest,
-    ) -> Result<AuditHead, WireError> {
+    ) -> impl Future<Output = Result<AuditHead, WireError>> + Send + use<> {
         let size = asked::size(request);
         self.note(Event::Attempt(Box::new(Attempt {
             job: job.to_string(),
@@ -151,8 +170,14 @@ impl Audit {
         })))
     }
 
-    /// Records that the policy denies an attempt, or taking up a job again.
-    pub fn denied(&self, peer: &Peer, job: Option<&JobId>, denial: &Denial) {
+    /// Has it recorded that the policy denies an attempt, or taking up a job again. It is ordered at once; the
+    /// future returns when it is written, or can't be.
+    pub fn denied(
+        &self,
+        peer: &Peer,
+        job: Option<&JobId>,
+        denial: &Denial,
+    ) -> impl Future<Output = ()> + Send + use<> {
         let event = Event::Denial {
             job: job.map(ToString::to_string),
             peer: peer.user().to_owned(),
@@ -160,18 +185,24 @@ impl Audit {
             rules: denial.rules.clone(),
             reason: self.settings.redactor.message(&denial.reason),
         };
-        // Nothing runs in any case; the gap is recorded when there is room.
-        let _ = self.note(event);
+        self.note_for(peer, event)
     }
 
-    /// Records that an attempt is refused for another reason than the policy.
-    pub fn refused(&self, peer: &Peer, job: &JobId, failure: &WireError) {
-        let _ = self.note(Event::Refusal {
+    /// Has it recorded that an attempt is refused for another reason than the policy, as [`Audit::denied`]
+    /// does.
+    pub fn refused(
+        &self,
+        peer: &Peer,
+        job: &JobId,
+        failure: &WireError,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let event = Event::Refusal {
             job: job.to_string(),
             peer: peer.user().to_owned(),
             kind: failure.kind.to_string(),
             message: self.settings.redactor.message(&failure.message),
-        });
+        };
+        self.note_for(peer, event)
     }
 
     /// Takes down what a peer asks about, for [`Audit::asked`].
@@ -184,7 +215,8 @@ impl Audit {
         }
     }
 
-    /// Records that a peer asked whether it would be permitted something, and what stands against it.
+    /// Has it recorded that a peer asked whether it would be permitted something, and what stands against it.
+    /// It is ordered at once; the future returns when it is written.
     ///
     /// # Errors
     /// `resources` when it can't be recorded; then it must not be answered.
@@ -193,7 +225,7 @@ impl Audit {
         peer: &Peer,
         question: Question,
         failure: Option<&WireError>,
-    ) -> Result<(), WireError> {
+    ) -> impl Future<Output = Result<AuditHead, WireError>> + Send + use<> {
         let Question { mode, asked, size, digest } = question;
         let event = Event::Ask {
             peer: peer.user().to_owned(),
@@ -204,12 +236,12 @@ impl Audit {
             digest,
             kind: failure.map(|failure| failure.kind.to_string()),
         };
-        self.note(event).map(drop)
+        self.note(event)
     }
 
     /// Counts a start that is turned away. How many there were is recorded later.
     pub fn turned_away(&self, peer: &Peer) {
-        self.shared.write(|writer| writer.count_turned_away(peer.user()));
+        self.shared.count_turned_away(peer.user());
     }
 
     /// Returns whether the last part of the disk is being written to.
@@ -217,8 +249,8 @@ impl Audit {
         self.shared.is_scarce()
     }
 
-    /// Records that a command is about to start: the whole request, if the attempt has only its
-    /// beginning. It may start once [`AuditedStart::synced`] says so.
+    /// Has it recorded that a command is about to start: the whole request, if the attempt has only its
+    /// beginning. It may start once [`Announcement::synced`] and [`Announcement::write`] say so.
     ///
     /// # Errors
     /// `resources` when it can't be recorded; then the command must not be started.
@@ -227,11 +259,14 @@ impl Audit {
         user: &[u8],
         permit: &Permit,
         request: &Request,
-    ) -> Result<AuditedStart, WireError> {
+    ) -> Result<(AuditedStart, Announcement), WireError> {
+        if self.shared.is_crowded() {
+            return Err(unwritable(CROWDED));
+        }
         let was_cut = asked::size(request) > BEGINNING;
         let whole = || Box::new(Asked::of(request, &self.settings.redactor, usize::MAX));
         let plan = permit.plan();
-        let head = self.note(Event::Start {
+        let event = Event::Start {
             job: plan.job.clone(),
             peer: permit.peer().user().to_owned(),
             user: Text::of(user),
@@ -239,14 +274,14 @@ impl Audit {
             cwd: Text::of(plan.cwd.as_os_str().as_bytes()),
             rules: permit.rules().to_vec(),
             request: was_cut.then(whole),
-        })?;
-        Ok(AuditedStart::new(Arc::clone(&self.shared), plan.job.clone(), head.seq))
+        };
+        Ok(started::announce(&self.shared, plan.job.clone(), event))
     }
 
-    /// Records that files were read again. `signer` signs from now on, if it is given.
+    /// Records that files were read again. `signer` signs from now on, if it is given. Waits for the disk.
     pub fn reloaded(&self, what: &str, failure: Option<String>, signer: Option<Signer>) {
         let event = Event::Reload { what: what.to_owned(), failure }.bounded();
-        self.shared.write(|writer| {
+        let noted = self.shared.order(|writer| {
             writer.note_late(event);
             if let Some(signer) = signer {
                 writer.replace_signer(signer);
@@ -255,44 +290,65 @@ impl Audit {
                 }
             }
         });
+        drop(noted);
+        self.shared.carry_out();
     }
 
-    /// Records that a peer's connection or commands are ended because they are no longer permitted.
+    /// Has it recorded that a peer's connection or commands are ended because they are no longer permitted:
+    /// soon, since that waits for nothing.
     pub fn cut(&self, peer: &Peer, reason: &str) {
         let event = Event::Cut {
             peer: peer.user().to_owned(),
             address: peer.address().to_string(),
             reason: reason.to_owned(),
         };
-        self.note_late(event);
+        drop(self.shared.order(move |writer| writer.note_late(event.bounded())));
     }
 
-    /// Records that the host's own certificate was renewed, or could not be.
+    /// Records that the host's own certificate was renewed, or could not be. Waits for the disk.
     pub fn enrollment(&self, what: &str, failure: Option<String>) {
-        self.note_late(Event::Enrollment { what: what.to_owned(), failure });
+        let event = Event::Enrollment { what: what.to_owned(), failure };
+        drop(self.shared.order(move |writer| writer.note_late(event.bounded())));
+        self.shared.carry_out();
     }
 
-    fn note(&self, event: Event) -> Result<AuditHead, WireError> {
-        let event = event.bounded();
-        self.shared.write(|writer| writer.note(&event)).map_err(|error| unwritable(&error))
+    fn note(
+        &self,
+        event: Event,
+    ) -> impl Future<Output = Result<AuditHead, WireError>> + Send + use<> {
+        let is_crowded = self.shared.is_crowded();
+        let noted =
+            (!is_crowded).then(|| self.shared.order(move |writer| writer.note(&event.bounded())));
+        async move {
+            let noted = noted.ok_or_else(|| unwritable(CROWDED))?.await;
+            noted.map_err(|_| unwritable(CLOSED))?.map_err(|error| unwritable(&error))
+        }
     }
 
-    /// Records what has happened already; returns `None` while there is no room for it.
-    fn note_late(&self, event: Event) -> Option<AuditHead> {
-        self.shared.write(|writer| writer.note_late(event.bounded()))
+    /// Has something recorded for which nothing runs in any case; what can't be written makes a gap, which is
+    /// recorded when there is room. It is only counted while very much waits.
+    fn note_for(&self, peer: &Peer, event: Event) -> impl Future<Output = ()> + Send + use<> {
+        let noted = match self.shared.is_crowded() {
+            true => {
+                self.turned_away(peer);
+                None
+            }
+            false => Some(self.note(event)),
+        };
+        async move {
+            if let Some(noted) = noted {
+                let _ = noted.await;
+            }
+        }
     }
 
     /// Records that the server has stopped, signs and syncs. Nothing may be recorded after it.
     pub fn close(&self) {
-        self.shared.end();
-        let thread = self.syncer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
-            error!("audit: its thread has failed");
-        }
+        self.end_threads();
         let closed = self.shared.write(|writer| {
             writer.keep_place();
             writer.catch_up()?;
-            writer.sum_up()?;
+            self.shared.sum_up(writer)?;
             writer.end_all("the server stopped before it had ended")?;
             writer.note(&server(Lifecycle::Stopped)).map_err(io::Error::other)?;
             writer.sign()?;
@@ -300,6 +356,19 @@ impl Audit {
         });
         if let Err(error) = closed {
             error!(%error, "audit: the end of the server could not be written");
+        }
+    }
+
+    /// Ends the threads, once what was ordered is written.
+    fn end_threads(&self) {
+        self.shared.close();
+        self.shared.end();
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                error!("audit: one of its threads has failed");
+            }
         }
     }
 }

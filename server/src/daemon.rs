@@ -6,6 +6,7 @@ pub(crate) mod notices;
 mod reload;
 mod renewal;
 mod shutdown;
+mod upkeep;
 
 use std::{
     io::{self, Write as _},
@@ -27,6 +28,7 @@ use self::{
     instance::InstanceFile,
     notices::{CANT_SPAWN, log_policy, log_spawn, warn_of_certificates},
     shutdown::shutdown,
+    upkeep::Upkeep,
 };
 use crate::{
     audit::Audit,
@@ -118,27 +120,22 @@ async fn serve(loaded: Loaded, audit: Arc<Audit>) -> Result<()> {
     let _helpers = tokio::task::JoinSet::from_iter([state.looks.clone().tend()]);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+    let hangup = signal(SignalKind::hangup())?;
 
     renewal::begin(&layout, &state).await;
+    // Who looks at a server that listens finds all that it holds.
+    let upkeep = Upkeep::prepare()?;
     let listening = listen(&state)?;
     // For `rcmd-server status`; a server that can't write the file runs all the same.
     let _instance = InstanceFile::begin(&layout, listening)
         .inspect_err(|error| warn!(%error, "`rcmd-server status` will not see this server"));
-    renewal::spawn(&layout, &state);
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => {
-                shutdown(&state, &mut terminate).await;
-                return Ok(());
-            }
-            _ = interrupt.recv() => {
-                shutdown(&state, &mut interrupt).await;
-                return Ok(());
-            }
-            _ = hangup.recv() => reload::reload(&layout, &state).await,
-        }
-    }
+    upkeep.start(&layout, &state, hangup)?;
+    let again = tokio::select! {
+        _ = terminate.recv() => &mut terminate,
+        _ = interrupt.recv() => &mut interrupt,
+    };
+    shutdown(&state, again).await;
+    Ok(())
 }
 
 /// Starts to listen; returns the addresses, with the ports that were taken.

@@ -25,3 +25,4 @@ mod request;
 mod state;
 pub mod trust;
 pub mod units;
+mod workers;

@@ -7,7 +7,7 @@
 //! | [`program`] | the file that would be executed, and who could change it |
 //! | [`account`], `name_service`, [`environment`] | whom it runs as, and what it is given |
 //! | [`self_setup`] | the server's own process, from which commands inherit |
-//! | `spawn`, `launcher`, `workers` | the start, by one of two ways, and giving it up |
+//! | `spawn`, `launcher` | the start, by one of two ways, and giving it up |
 //! | [`io`](mod@io) | the server's ends of its input and output |
 //! | `exit`, [`error`] | seeing the end; why there was no start |
 //! | `cgroup` | the cgroup of each command, where the host has them |
@@ -25,7 +25,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use rcmd_protocol::signal::Signal;
+use rcmd_protocol::{outcome::WireError, signal::Signal};
 use serde::Deserialize;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -54,7 +54,6 @@ mod spawn;
 #[cfg(test)]
 mod tests;
 mod tree;
-mod workers;
 
 pub use self::{
     account::Account,
@@ -222,6 +221,9 @@ impl Processes {
     /// microseconds, and milliseconds when many start at once; or when it is given up, after 20 s at most
     /// or because it is called off.
     ///
+    /// The thread that starts it does `first` before, which may wait for the disk. When it fails, nothing is
+    /// started.
+    ///
     /// # Errors
     /// Why nothing runs.
     ///
@@ -231,13 +233,14 @@ impl Processes {
     /// # Cancel safety
     /// What had started by then is killed, with its process group. What it started elsewhere may live
     /// on, so it is better not dropped.
-    pub async fn spawn(
+    pub async fn start(
         &self,
         plan: &Plan,
         identity: &str,
         off: &CancellationToken,
+        first: impl FnOnce() -> Result<(), WireError> + Send + 'static,
     ) -> Result<Process, SpawnError> {
-        let spawned = match self.starter.spawn(plan, identity, off).await {
+        let spawned = match self.starter.spawn(plan, identity, off, first).await {
             Ok(spawned) => spawned,
             Err(Failure::NotStarted(error)) => return Err(error),
             Err(Failure::Late(registration, cgroup)) => {

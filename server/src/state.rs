@@ -96,7 +96,7 @@ impl ServerState {
             limits: ArcSwap::from_pointee(limits.clone()),
             budget: Arc::new(Budget::new(HELD)),
             idempotency: Arc::new(idempotency),
-            locks: Arc::new(Locks::new(settings.data.locks.clone(), processes.clone())),
+            locks: Arc::new(Locks::new(settings.data.locks.clone(), processes.clone())?),
             audit,
             user: account.name.clone(),
             processes,

@@ -8,14 +8,16 @@
 //!
 //! A guard lives as long as its command, and as long as the command's tree if somebody ended that.
 //! It is released when dropped, so no way of ending forgets it. A lock file on disk protects it
-//! when the server is killed: see `locks/lock_file.rs`.
+//! when the server is killed: see `locks/lock_file.rs`. A thread of its own makes and removes the files, in
+//! the order in which it is asked to: a disk that stands still holds up nobody but who wants a lock.
 
 mod lock_file;
 mod lock_queue;
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
+    io,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -28,11 +30,11 @@ use rcmd_protocol::{
 };
 use tokio::{
     sync::oneshot,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tracing::warn;
 
-use crate::process::Processes;
+use crate::{process::Processes, workers::Workers};
 use lock_file::{LockFile, Probe};
 use lock_queue::LockQueue;
 
@@ -40,11 +42,16 @@ use lock_queue::LockQueue;
 const REMAINS: Duration = Duration::from_secs(5);
 /// Time between two looks at a lock that another server holds, which does not announce its release.
 const ELSEWHERE: Duration = Duration::from_millis(100);
+/// Time for the disk to make a lock's file or to remove it.
+const DISK: Duration = Duration::from_secs(5);
+
 /// The locks of a server.
 #[derive(Debug)]
 pub(crate) struct Locks {
     folder: PathBuf,
     processes: Processes,
+    /// The thread for their files.
+    files: Workers,
     held: Mutex<HashMap<String, Held>>,
 }
 
@@ -91,15 +98,35 @@ struct LockTurn {
 /// A lock that is held; see [`LockGuard::release`] for what dropping it means.
 #[derive(Debug)]
 pub(crate) struct LockGuard {
-    file: LockFile,
-    // Dropped last: the next job may look for the file at once.
-    _turn: LockTurn,
+    /// None once it is given back. The turn goes last: the next job may look for the file at once.
+    held: Option<(LockFile, LockTurn)>,
+    files: Workers,
+}
+
+/// What was found under a lock's name.
+enum Taken {
+    /// The job's name stands in it.
+    Ours(Claim),
+    /// This job held the lock when its server was killed.
+    Left(LockFile, JobId),
+    /// Another server holds the lock.
+    Elsewhere,
+}
+
+/// A file with the name of a job of which nothing has run. Dropped, it is removed.
+struct Claim {
+    file: Option<LockFile>,
+    files: Workers,
 }
 
 impl Locks {
     /// Makes locks whose files are in this folder.
-    pub(crate) fn new(folder: PathBuf, processes: Processes) -> Self {
-        Self { folder, processes, held: Mutex::default() }
+    ///
+    /// # Errors
+    /// When the host has no thread to give.
+    pub(crate) fn new(folder: PathBuf, processes: Processes) -> io::Result<Self> {
+        let files = Workers::start("locks", 1)?;
+        Ok(Self { folder, processes, files, held: Mutex::default() })
     }
 
     fn held<T>(&self, act: impl FnOnce(&mut HashMap<String, Held>) -> T) -> T {
@@ -161,38 +188,48 @@ impl LockWaiter {
                 None => self.explain(busy(&self.name, "was not free in time")),
             }));
         };
-        let file = self.take_file().await?;
-        Ok(LockGuard { file, _turn: turn })
+        let mut claim = self.take_file().await?;
+        let held = claim.file.take().map(|file| (file, turn));
+        Ok(LockGuard { held, files: self.locks.files.clone() })
     }
 
     /// Takes the lock's file and writes the job's name into it, when no process of the last job
     /// lives.
-    async fn take_file(&self) -> Result<LockFile, WireError> {
-        let mut file = loop {
-            // Small files in our own folder, and nothing is synced: this does not block the
-            // runtime.
-            match LockFile::take(&self.locks.folder, &self.name)
-                .map_err(|error| self.failed(&error))?
-            {
-                Probe::Free(file) => break file,
-                Probe::Left(file, job) => {
-                    warn!(lock = %self.name, %job, "killing what a killed server left of its holder");
-                    if !self.locks.processes.kill_remains(job.as_str(), REMAINS).await {
+    async fn take_file(&self) -> Result<Claim, WireError> {
+        let (locks, job) = (&self.locks, &self.holder.job);
+        loop {
+            let (files, folder) = (locks.files.clone(), locks.folder.clone());
+            let (name, own) = (self.name.clone(), job.clone());
+            match self.on_disk(move || take(files, &folder, &name, &own)).await? {
+                Taken::Ours(claim) => return Ok(claim),
+                Taken::Left(file, left) => {
+                    warn!(lock = %self.name, job = %left, "killing what a killed server left of its holder");
+                    if !locks.processes.kill_remains(left.as_str(), REMAINS).await {
                         return Err(busy(
                             &self.name,
                             "has processes of its last holder, which can't be killed",
                         ));
                     }
-                    break file;
+                    let (files, own) = (locks.files.clone(), job.clone());
+                    return self.on_disk(move || Claim::mark(files, file, &own)).await;
                 }
-                Probe::Elsewhere if Instant::now() >= self.until => {
+                Taken::Elsewhere if Instant::now() >= self.until => {
                     return Err(busy(&self.name, "is held by a command of another server"));
                 }
-                Probe::Elsewhere => sleep(ELSEWHERE).await,
+                Taken::Elsewhere => sleep(ELSEWHERE).await,
             }
-        };
-        file.write(&self.holder.job).map_err(|error| self.failed(&error))?;
-        Ok(file)
+        }
+    }
+
+    /// Does something with the lock's file, on the thread for that.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        act: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<T, WireError> {
+        let done = timeout(DISK, self.locks.files.run_if_awaited(act)).await;
+        let done = done.unwrap_or_else(|_| Some(Err(io::ErrorKind::TimedOut.into())));
+        let gone = || Err(io::Error::other("the thread for it has failed"));
+        done.unwrap_or_else(gone).map_err(|error| self.failed(&error))
     }
 
     /// Returns the failure in words that name the host's limit, if that and not the client's wish ended the wait.
@@ -204,7 +241,7 @@ impl LockWaiter {
         ))
     }
 
-    fn failed(&self, error: &std::io::Error) -> WireError {
+    fn failed(&self, error: &io::Error) -> WireError {
         let folder = shown(&self.locks.folder);
         let message = format!("the lock {} can't be marked in {folder}: {error}", self.name);
         WireError::new(ErrorKind::Resources, message)
@@ -225,12 +262,55 @@ impl Drop for LockWaiter {
     }
 }
 
+/// Takes the file of a lock for a job, and writes the job's name into it unless another stands there.
+fn take(files: Workers, folder: &Path, name: &str, job: &JobId) -> io::Result<Taken> {
+    Ok(match LockFile::take(folder, name)? {
+        Probe::Free(file) => Taken::Ours(Claim::mark(files, file, job)?),
+        Probe::Left(file, left) => Taken::Left(file, left),
+        Probe::Elsewhere => Taken::Elsewhere,
+    })
+}
+
+impl Claim {
+    /// Writes the job's name into a file that was taken.
+    fn mark(files: Workers, mut file: LockFile, job: &JobId) -> io::Result<Self> {
+        let written = file.write(job);
+        let claim = Self { file: Some(file), files };
+        written.map(|()| claim)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take() {
+            self.files.submit(move || file.clear());
+        }
+    }
+}
+
 impl LockGuard {
     /// Releases the lock after the job's last process is gone. A guard that is dropped instead
     /// leaves the job's name in the file, and the next job first kills the processes that may be
     /// left.
-    pub(crate) fn release(self) {
-        self.file.clear();
+    ///
+    /// # Cancel safety
+    /// It is released all the same.
+    pub(crate) async fn release(mut self) {
+        let Some((file, turn)) = self.held.take() else { return };
+        let released = self.files.run(move || {
+            file.clear();
+            drop(turn);
+        });
+        // A disk that stands still has it done when it goes on.
+        let _ = timeout(DISK, released).await;
+    }
+}
+
+impl Drop for LockGuard {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.files.submit(move || drop(held));
+        }
     }
 }
 

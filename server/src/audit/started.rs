@@ -1,84 +1,107 @@
-//! A start that was recorded, and needs its end.
+//! A start that is recorded before it happens, and needs its end.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
 use rcmd_protocol::{
     frame::Exit,
     ids::AuditHead,
     outcome::{ErrorKind, WireError},
 };
+use tokio::sync::oneshot;
 
 use super::{
+    CLOSED,
     error::unwritable,
     record::{EndRecord, Event},
     settings::SyncMode,
     syncer::SharedLog,
 };
 
-/// A start that was recorded. Its end is recorded too, at the latest when this is dropped.
+/// The record of a start that may happen once it is written.
+#[derive(Debug)]
+pub struct Announcement {
+    shared: Arc<SharedLog>,
+    /// None once it is known to be written.
+    noted: Option<oneshot::Receiver<Result<AuditHead, String>>>,
+}
+
+/// A start that is recorded. Its end is recorded too, at the latest when this is dropped.
 #[derive(Debug)]
 pub struct AuditedStart {
     shared: Arc<SharedLog>,
     job: Option<String>,
-    seq: u64,
+}
+
+/// Orders the record of a job's start.
+pub(super) fn announce(
+    shared: &Arc<SharedLog>,
+    job: String,
+    event: Event,
+) -> (AuditedStart, Announcement) {
+    let noted = shared.order(move |writer| writer.note(&event.bounded()));
+    let announcement = Announcement { shared: Arc::clone(shared), noted: Some(noted) };
+    (AuditedStart { shared: Arc::clone(shared), job: Some(job) }, announcement)
+}
+
+impl Announcement {
+    /// Waits until the record is on disk, with `sync = "each"`.
+    ///
+    /// # Errors
+    /// `resources` when it can't be written or synced; then the command must not be started.
+    pub async fn synced(mut self) -> Result<Self, WireError> {
+        let noted = self.noted.take_if(|_| self.shared.settings.sync == SyncMode::Each);
+        let Some(noted) = noted else { return Ok(self) };
+        let noted = noted.await.map_err(|_| unwritable(CLOSED))?;
+        let seq = noted.map_err(|error| unwritable(&error))?.seq;
+        let mut synced = self.shared.synced.subscribe();
+        let done = synced.wait_for(|s| s.upto >= seq || s.failed >= seq).await;
+        match done.is_ok_and(|synced| synced.upto >= seq && synced.failed < seq) {
+            true => Ok(self),
+            false => Err(unwritable("it could not be synced")),
+        }
+    }
+
+    /// Writes the record, if it is not written yet, and all that was ordered before. Waits for the disk.
+    ///
+    /// # Errors
+    /// `resources` when it can't be written; then the command must not be started.
+    pub fn write(self) -> Result<(), WireError> {
+        let Some(mut noted) = self.noted else { return Ok(()) };
+        self.shared.carry_out();
+        let noted = noted.try_recv().map_err(|_| unwritable(CLOSED))?;
+        noted.map(drop).map_err(|error| unwritable(&error))
+    }
 }
 
 impl AuditedStart {
-    /// Makes the start of a job that stands in this record.
-    pub(super) fn new(shared: Arc<SharedLog>, job: String, seq: u64) -> Self {
-        Self { shared, job: Some(job), seq }
-    }
-
-    /// Waits until the start is on disk, with `sync = "each"`.
-    ///
-    /// # Errors
-    /// `resources` when it can't be synced; then the command must not be started.
-    ///
-    /// # Cancel safety
-    /// When the future is dropped, the end is recorded.
-    pub async fn synced(mut self) -> Result<Self, WireError> {
-        if self.shared.settings.sync == SyncMode::Group {
-            return Ok(self);
-        }
-        let seq = self.seq;
-        let mut synced = self.shared.synced.subscribe();
-        let done = synced.wait_for(|s| s.upto >= seq || s.failed >= seq).await;
-        if done.is_ok_and(|synced| synced.upto >= seq && synced.failed < seq) {
-            return Ok(self);
-        }
-        let failure = unwritable("it could not be synced");
-        self.note("not_started", &failure);
-        Err(failure)
-    }
-
-    /// Records the end of the command; returns `None` when there is no room for it yet.
-    pub fn end(mut self, exit: &Exit) -> Option<AuditHead> {
+    /// Has the end of the command recorded, if its start was. It is ordered at once; the future returns the
+    /// record when it is written, and none when there is no room for it yet.
+    pub fn end(mut self, exit: &Exit) -> impl Future<Output = Option<AuditHead>> + Send + use<> {
         let (failure, redactor) = (exit.failure(), &self.shared.settings.redactor);
-        let event = Event::End(Box::new(EndRecord {
-            job: self.job.take()?,
-            outcome: exit.outcome().to_string(),
-            code: exit.code(),
-            signal: exit.signal().map(|signal| signal.to_string()),
-            kind: failure.map(|failure| failure.kind.to_string()),
-            message: failure.map(|failure| redactor.message(&failure.message)),
-            stdout_bytes: exit.stdout().bytes,
-            stderr_bytes: exit.stderr().bytes,
-            duration_ms: exit.duration_ms(),
-        }));
-        self.shared.write(|writer| writer.note_late(event.bounded()))
-    }
-
-    /// Records an end although no process was seen to end.
-    fn note(&mut self, outcome: &str, failure: &WireError) {
-        let Some(job) = self.job.take() else { return };
-        let event = Event::without_process(job, outcome, failure.kind.as_str(), &failure.message);
-        self.shared.write(|writer| writer.note_late(event.bounded()));
+        let noted = self.job.take().map(|job| {
+            let event = Event::End(Box::new(EndRecord {
+                job: job.clone(),
+                outcome: exit.outcome().to_string(),
+                code: exit.code(),
+                signal: exit.signal().map(|signal| signal.to_string()),
+                kind: failure.map(|failure| failure.kind.to_string()),
+                message: failure.map(|failure| redactor.message(&failure.message)),
+                stdout_bytes: exit.stdout().bytes,
+                stderr_bytes: exit.stderr().bytes,
+                duration_ms: exit.duration_ms(),
+            }));
+            self.shared.order(move |writer| writer.note_end(&job, event.bounded()))
+        });
+        async move { noted?.await.ok().flatten() }
     }
 }
 
 impl Drop for AuditedStart {
     fn drop(&mut self) {
+        let Some(job) = self.job.take() else { return };
         let lost = WireError::new(ErrorKind::Lost, "the server lost sight of it");
-        self.note("unknown", &lost);
+        let (kind, why) = (lost.kind.as_str(), &lost.message);
+        let event = Event::without_process(job.clone(), "unknown", kind, why).bounded();
+        drop(self.shared.order(move |writer| writer.note_end(&job, event)));
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, BufReader},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -12,16 +13,17 @@ use std::{
 };
 
 use rcmd_protocol::ids::AuditHead;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
 use super::{
     chain::LINE_LIMIT,
     files,
+    orders::Orders,
     place::Room,
     record::{Event, Previous},
     settings::{AuditSettings, SyncMode},
-    writer::Writer,
+    writer::{TurnedAway, Writer},
 };
 
 /// Time in which lines gather before they are synced together. On a disk that syncs in less than 50
@@ -36,9 +38,13 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Longest pause: each attempt after a failed sync begins a new file.
 const RETRY_MOST: Duration = Duration::from_secs(60);
 
-/// The log as the server's threads and the syncer share it.
+/// The log as the threads that write it and the syncer share it. Nobody else may wait for its lock, which is
+/// held while the disk is waited for.
 #[derive(Debug)]
 pub(super) struct SharedLog {
+    /// What is to be written, of which anybody may ask.
+    orders: Orders,
+    turned_away: TurnedAway,
     state: Mutex<State>,
     /// Notified when something was written, or the thread is to end.
     written: Condvar,
@@ -69,6 +75,8 @@ pub(super) struct Synced {
 impl SharedLog {
     pub(super) fn new(writer: Writer, settings: AuditSettings) -> Self {
         Self {
+            orders: Orders::default(),
+            turned_away: TurnedAway::default(),
             state: Mutex::new(State { writer, dirty: true, closing: false }),
             written: Condvar::new(),
             ending: Condvar::new(),
@@ -82,9 +90,79 @@ impl SharedLog {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `act` with the writer, and has the result synced.
+    /// Has something done with the writer, after all that was asked for before. Returns what came of it; an
+    /// error once the log is closed.
+    pub(super) fn order<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Writer) -> T + Send + 'static,
+    ) -> oneshot::Receiver<T> {
+        let (answer, answered) = oneshot::channel();
+        self.orders.add(Box::new(move |writer| _ = answer.send(act(writer))));
+        answered
+    }
+
+    /// Returns whether so much waits to be written that nothing should be added which can be done without.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.orders.are_many()
+    }
+
+    /// Does what was ordered so far. Waits for the disk.
+    pub(super) fn carry_out(&self) {
+        let state = self.lock();
+        // By who has the log, so that nothing is written before what was ordered earlier.
+        let orders = self.orders.take();
+        if !orders.is_empty() {
+            self.write_in(state, |writer| orders.into_iter().for_each(|order| order(writer)));
+        }
+    }
+
+    /// Does what is ordered, until the log is closed.
+    pub(super) fn run_writer(&self) {
+        while self.orders.wait() {
+            // An order that goes wrong in a way nobody thought of must not cost the thread.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.carry_out()));
+        }
+    }
+
+    /// Takes no further order.
+    pub(super) fn close(&self) {
+        self.orders.close();
+    }
+
+    /// Counts a start that is turned away.
+    pub(super) fn count_turned_away(&self, peer: &str) {
+        let mut counted = self.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = counted.is_empty();
+        match counted.get_mut(peer) {
+            Some(count) => *count += 1,
+            None => _ = counted.insert(peer.to_owned(), 1),
+        }
+        drop(counted);
+        if is_first {
+            // So that the syncer learns of it.
+            drop(self.order(|_| ()));
+        }
+    }
+
+    fn has_counted(&self) -> bool {
+        !self.turned_away.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Records how many starts were turned away.
+    pub(super) fn sum_up(&self, writer: &mut Writer) -> io::Result<()> {
+        writer.sum_up(&self.turned_away)
+    }
+
+    /// Runs `act` with the writer, and has the result synced. Waits for the disk.
     pub(super) fn write<T>(&self, act: impl FnOnce(&mut Writer) -> T) -> T {
-        let mut state = self.lock();
+        self.write_in(self.lock(), act)
+    }
+
+    fn write_in<T>(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        act: impl FnOnce(&mut Writer) -> T,
+    ) -> T {
         let wake = !std::mem::replace(&mut state.dirty, true);
         if wake {
             state.writer.keep_place();
@@ -132,7 +210,7 @@ impl SharedLog {
                 let due = SIGN_AFTER.saturating_sub(signed_at.elapsed());
                 let wait = match (state.writer.is_behind(), state.writer.unsigned()) {
                     (true, _) => RETRY,
-                    (_, 0) if !state.writer.has_counted() => Duration::MAX,
+                    (_, 0) if !self.has_counted() => Duration::MAX,
                     _ => due.max(Duration::from_millis(1)),
                 };
                 state = self.wait(&self.written, state, wait);
@@ -145,13 +223,13 @@ impl SharedLog {
             state.writer.keep_place();
             state.writer.show_standing();
             if signed_at.elapsed() >= SIGN_AFTER {
-                let _ = state.writer.sum_up();
+                let _ = self.sum_up(&mut state.writer);
             }
             let lines = state.writer.unsigned();
             if lines >= SIGN_LINES || (lines > 0 && signed_at.elapsed() >= SIGN_AFTER) {
                 sign(&mut state.writer);
                 signed_at = Instant::now();
-            } else if lines == 0 && !state.writer.has_counted() {
+            } else if lines == 0 && !self.has_counted() {
                 signed_at = Instant::now();
             }
             let mut old = None;

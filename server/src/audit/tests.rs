@@ -70,6 +70,11 @@ impl Host {
     }
 }
 
+/// Writes a record, by this thread.
+fn note(audit: &Audit, event: Event) -> AuditHead {
+    audit.shared.write(|writer| writer.note(&event)).unwrap()
+}
+
 fn start(audit: &Audit, job: &str) -> AuditHead {
     let event = Event::Start {
         job: job.to_owned(),
@@ -80,18 +85,16 @@ fn start(audit: &Audit, job: &str) -> AuditHead {
         rules: vec![],
         request: None,
     };
-    audit.note(event).unwrap()
+    note(audit, event)
 }
 
 fn end(audit: &Audit, job: &str) -> AuditHead {
-    audit.note(Event::lost(job.to_owned(), "test")).unwrap()
+    note(audit, Event::lost(job.to_owned(), "test"))
 }
 
 /// Ends as a server does that is killed: its threads go, and it says nothing.
 fn kill(audit: std::sync::Arc<Audit>) {
-    audit.shared.end();
-    let thread = audit.syncer.lock().unwrap().take().unwrap();
-    thread.join().unwrap();
+    audit.end_threads();
 }
 
 /// A log of several files, with servers that were killed, and where it ends.
@@ -283,7 +286,7 @@ fn a_log_whose_file_or_folder_goes_is_gone_on_with_and_the_gap_is_shown() {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !host.folder().join(super::files::name(2)).exists() {
         assert!(Instant::now() < deadline);
-        audit.note(server_line()).unwrap();
+        note(&audit, server_line());
         std::thread::yield_now();
     }
     end(&audit, "one");
@@ -375,7 +378,7 @@ fn lines_are_signed_soon_and_when_the_server_ends() {
         start(&audit, &format!("job{n}"));
         end(&audit, &format!("job{n}"));
     }
-    audit.note(server(Lifecycle::Started)).unwrap();
+    note(&audit, server(Lifecycle::Started));
     audit.close();
     let done = host.check(None);
     assert!(done.checkpoints >= 2, "{done:?}");

@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io::{self, Write as _},
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -24,8 +24,10 @@ use super::{
     text::write_json,
 };
 
-/// Writes the log. The holder of the lock writes each line itself: that takes a few microseconds,
-/// less than handing it to a thread would.
+/// Starts that were turned away and are not recorded yet, by peer.
+pub(super) type TurnedAway = Mutex<BTreeMap<String, u64>>;
+
+/// Writes the log.
 #[derive(Debug)]
 pub(super) struct Writer {
     place: Place,
@@ -34,8 +36,6 @@ pub(super) struct Writer {
     running: BTreeSet<String>,
     /// Ends that there was no room for. Bounded: without room nothing starts.
     late: VecDeque<Event>,
-    /// Starts that were turned away and are not recorded yet, by peer.
-    turned_away: BTreeMap<String, u64>,
     /// Number of records that there was no room for; none of what they announced happened.
     missed: u64,
     /// The error of the last of them.
@@ -106,7 +106,6 @@ impl Writer {
             head,
             running,
             late: VecDeque::new(),
-            turned_away: BTreeMap::new(),
             missed: 0,
             why: String::new(),
             is_failing: false,
@@ -172,31 +171,22 @@ impl Writer {
         Ok(())
     }
 
-    /// Counts a start that is turned away.
-    pub(super) fn count_turned_away(&mut self, peer: &str) {
-        match self.turned_away.get_mut(peer) {
-            Some(count) => *count += 1,
-            None => _ = self.turned_away.insert(peer.to_owned(), 1),
-        }
-    }
-
-    /// Returns whether starts that were turned away are to be recorded.
-    pub(super) fn has_counted(&self) -> bool {
-        !self.turned_away.is_empty()
-    }
-
     /// Records how many starts were turned away.
-    pub(super) fn sum_up(&mut self) -> io::Result<()> {
-        while let Some((peer, count)) = self.turned_away.pop_first() {
-            let event = Event::TurnedAway { peer, count };
-            if let Err(error) = self.write(&event) {
-                if let Event::TurnedAway { peer, count } = event {
-                    self.turned_away.insert(peer, count);
-                }
+    pub(super) fn sum_up(&mut self, turned_away: &TurnedAway) -> io::Result<()> {
+        // Not locked while it is written: whoever counts does not wait for the disk.
+        let counted = || turned_away.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let Some((peer, count)) = counted().pop_first() else { return Ok(()) };
+            if let Err(error) = self.write(&Event::TurnedAway { peer: peer.clone(), count }) {
+                *counted().entry(peer).or_default() += count;
                 return Err(error);
             }
         }
-        Ok(())
+    }
+
+    /// Writes the end of a job whose start was written, as [`Writer::note_late`] does.
+    pub(super) fn note_end(&mut self, job: &str, event: Event) -> Option<AuditHead> {
+        if self.running.contains(job) { self.note_late(event) } else { None }
     }
 
     /// Returns whether something waits for room.

@@ -1,4 +1,4 @@
-//! SIGHUP: limits, policy, certificates and keys are read again.
+//! SIGHUP: limits, policy, certificates and keys are read again, by the thread of `upkeep`.
 
 use std::sync::Arc;
 
@@ -24,8 +24,12 @@ fn reload_limits(layout: &Layout, state: &ServerState) {
     }
 }
 
-/// Reloads limits, policy, certificates and keys; each that is wrong leaves the old one in use.
-pub(super) async fn reload(layout: &Layout, state: &ServerState) {
+/// Reloads limits, policy, certificates and keys; each that is wrong leaves the old one in use. It waits for
+/// the disk.
+///
+/// # Panics
+/// Outside of a tokio runtime, which tells the commands of other rules.
+pub(super) fn reload(layout: &Layout, state: &ServerState) {
     reload_limits(layout, state);
     let (settings, audit) = (&state.settings, &state.jobs.audit);
     match policy::file::load(&settings.data.policy, &settings.host) {

@@ -1,6 +1,7 @@
-//! Renewal of the server's certificate, and new revocation lists, while the server runs.
+//! Renewal of the server's certificate, and new revocation lists, while the server runs: by the thread of
+//! `upkeep`, but for the first list.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use rcmd_certs::{
     Layout,
@@ -56,31 +57,22 @@ pub(super) async fn begin(layout: &Layout, state: &ServerState) {
     }
 }
 
-/// Starts the tasks of an enrolled server: renewal, lists, warnings about their age. Does nothing
-/// if the server never enrolled.
-pub(super) fn spawn(layout: &Layout, state: &Arc<ServerState>) {
+/// Renews the certificate of an enrolled server, follows the lists, and warns about their age. For one that
+/// never enrolled there is nothing to do. Never returns.
+pub(super) async fn tend(layout: &Layout, state: &ServerState) {
     match Member::load(layout, Kind::Server) {
-        Ok(Some(_)) => {}
-        Ok(None) => return,
-        Err(error) => return error!(%error, "neither renewed nor told of revocations"),
-    }
-    let tend = |task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
-                state: Arc<ServerState>| async move {
-        tokio::select! {
-            () = task => {}
-            () = state.closing.cancelled() => {}
+        Ok(Some(_)) => {
+            tokio::join!(renew(layout, state), follow_lists(layout, state), watch_age(state));
         }
-    };
-    let (a, b, c) = (Arc::clone(state), Arc::clone(state), Arc::clone(state));
-    let (la, lb) = (layout.clone(), layout.clone());
-    state.tasks.spawn(tend(Box::pin(renew(la, a)), Arc::clone(state)));
-    state.tasks.spawn(tend(Box::pin(follow_lists(lb, b)), Arc::clone(state)));
-    state.tasks.spawn(tend(Box::pin(watch_age(c)), Arc::clone(state)));
+        Ok(None) => {}
+        Err(error) => error!(%error, "neither renewed nor told of revocations"),
+    }
+    std::future::pending().await
 }
 
 /// Renews the certificate after two thirds of its life, with jitter, so that a fleet does not renew
 /// at once.
-async fn renew(layout: Layout, state: Arc<ServerState>) {
+async fn renew(layout: &Layout, state: &ServerState) {
     let mut failures = 0_u32;
     loop {
         let dates = match tls::load_leaf(&layout.server_cert()) {
@@ -93,7 +85,7 @@ async fn renew(layout: Layout, state: Arc<ServerState>) {
         };
         let jitter = i64::try_from(random_below(dates.life / 12 + 1)).unwrap_or(0);
         wait_until(dates.due.saturating_add(jitter)).await;
-        match renew_once(&layout).await {
+        match renew_once(layout).await {
             Ok(()) => {
                 failures = 0;
                 state.jobs.audit.enrollment("renewal", None);
@@ -133,13 +125,13 @@ async fn renew_once(layout: &Layout) -> Result<(), EnrollError> {
 }
 
 /// Keeps a connection to the authority, which sends new lists as soon as they are made.
-async fn follow_lists(layout: Layout, state: Arc<ServerState>) {
+async fn follow_lists(layout: &Layout, state: &ServerState) {
     let mut pause = PAUSES.0;
     loop {
         let number = || state.trust.lists().map_or(0, |lists| lists.number());
         let followed = async {
             let kind = Kind::Server;
-            let member = Member::load(&layout, kind)?
+            let member = Member::load(layout, kind)?
                 .ok_or_else(|| EnrollError::NotEnrolled { path: layout.contact(kind), kind })?;
             let mut watch = member.watch().await?;
             let mut newest = number();
@@ -147,8 +139,8 @@ async fn follow_lists(layout: Layout, state: Arc<ServerState>) {
                 let lists = watch.next(newest).await?;
                 newest = lists.number().max(newest);
                 pause = PAUSES.0;
-                if Member::load(&layout, kind)?.is_some_and(|member| member.is_to_move(&lists)) {
-                    move_over(&layout, &state).await;
+                if Member::load(layout, kind)?.is_some_and(|member| member.is_to_move(&lists)) {
+                    move_over(layout, state).await;
                 }
                 taken(state.trust.install(lists));
             }
@@ -197,7 +189,7 @@ enum Age {
 }
 
 /// Warns when a third of a list's life is left, and when nobody is let in any more.
-async fn watch_age(state: Arc<ServerState>) {
+async fn watch_age(state: &ServerState) {
     let mut told = Age::Good;
     loop {
         if let Some(lists) = state.trust.lists() {

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     admission::{Entering, RunSlot, budget::Share, locks::LockGuard},
+    audit::Announcement,
     clock,
     config::OnReload,
     policy::{AuthorizedRequest, Permit},
@@ -105,8 +106,10 @@ impl Job {
             Ok(launched) => launched,
             Err(failure) => {
                 // Whether something of what may have run lives is for the next holder to see.
-                if failure.started_at.is_none() {
-                    lock_guard.into_iter().for_each(LockGuard::release);
+                if failure.started_at.is_none()
+                    && let Some(lock) = lock_guard
+                {
+                    self.hear_during(lock.release()).await;
                 }
                 return Err(failure);
             }
@@ -127,14 +130,15 @@ impl Job {
         }
         let user = user.as_deref().unwrap_or(shared.user.as_bytes());
         let request = self.judgement.request().ok_or_else(|| self.judgement.failure())?;
-        let started = shared.audit.start(user, &permit, request)?;
-        self.audited = Some(self.hear_during(started.synced()).await?);
+        let (started, announcement) = shared.audit.start(user, &permit, request)?;
+        self.audited = Some(started);
+        let announcement = self.hear_during(announcement.synced()).await?;
         self.still_wanted()?;
         if self.shared.on_reload == OnReload::Keep {
             // It may run to its end, whatever rules come from now on.
             self.judgement.settle();
         }
-        match self.spawn(permit.plan()).await {
+        match self.spawn(permit.plan(), announcement).await {
             Ok(process) => Ok(process),
             Err(error) if error.may_have_run() => {
                 Err(NotLaunched { started_at: Some(clock::now_ms()), failure: error.into() })
@@ -149,10 +153,16 @@ impl Job {
 
     /// Starts the process, unless something that comes meanwhile calls it off: it may have to wait for
     /// a file system.
-    async fn spawn(&mut self, plan: &Plan) -> Result<Process, SpawnError> {
+    async fn spawn(
+        &mut self,
+        plan: &Plan,
+        announcement: Announcement,
+    ) -> Result<Process, SpawnError> {
         let (shared, peer) = (Arc::clone(&self.shared), Arc::clone(&self.spec.peer));
         let off = CancellationToken::new();
-        let spawning = shared.processes.spawn(plan, peer.user(), &off);
+        // By the thread that starts it, which waits for the disk in place of a worker.
+        let first = move || announcement.write();
+        let spawning = shared.processes.start(plan, peer.user(), &off, first);
         tokio::pin!(spawning);
         loop {
             tokio::select! {

@@ -78,7 +78,7 @@ impl Job {
                 ready
             }
             Err(failure) => {
-                let exit = self.note_end(exit::exit_without_process(None, failure));
+                let exit = self.note_end(exit::exit_without_process(None, failure)).await;
                 drop(reservation);
                 self.delivery.ended(exit);
                 return self.dismiss().await;
@@ -90,7 +90,7 @@ impl Job {
                 exit::exit_without_process(started_at, failure)
             }
         };
-        let exit = self.note_end(exit);
+        let exit = self.note_end(exit).await;
         self.note_end_of_key(&exit).await;
         let has_run = exit.outcome() != Outcome::NotStarted;
         self.delivery.ended(exit);
@@ -136,7 +136,9 @@ impl Job {
             self.supervise(&mut supervisor).await;
         let exit = exit::exit_of_process(status, reason, || self.judgement.failure());
         if left.is_empty() {
-            lock_guard.into_iter().for_each(LockGuard::release);
+            if let Some(lock) = lock_guard {
+                self.hear_during(lock.release()).await;
+            }
             return self.delivery.complete(exit, ran_for);
         }
         warn!(job = %self.spec.id, left = %exit::list(&left), "processes could not be killed");
@@ -171,17 +173,24 @@ impl Job {
     }
 
     /// Writes the end into the audit. Returns the exit with its record there.
-    fn note_end(&mut self, mut exit: Exit) -> Exit {
+    async fn note_end(&mut self, mut exit: Exit) -> Exit {
         let (audit, JobSpec { id, peer, .. }) = (&self.shared.audit, &self.spec);
         match (self.audited.take(), self.judgement.denial(), exit.failure()) {
             (Some(started), ..) => {
-                let head = started.end(&exit);
-                exit = exit.with_audit(head);
+                let recorded = started.end(&exit);
+                exit = exit.with_audit(self.hear_during(recorded).await);
             }
-            (None, Some(denial), _) => audit.denied(peer, Some(id), denial),
-            (None, None, Some(failure)) => audit.refused(peer, id, failure),
+            (None, Some(denial), _) => {
+                let recorded = audit.denied(peer, Some(id), denial);
+                self.hear_during(recorded).await;
+            }
+            (None, None, Some(failure)) => {
+                let recorded = audit.refused(peer, id, failure);
+                self.hear_during(recorded).await;
+            }
             (None, None, None) => {}
         }
+        let JobSpec { id, peer, .. } = &self.spec;
         debug!(
             job = %id,
             %peer,

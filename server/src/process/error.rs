@@ -104,6 +104,9 @@ pub enum SpawnError {
     /// The host could not be looked at.
     #[error(transparent)]
     Look(#[from] LookError),
+    /// What was to be done before the start has failed.
+    #[error("{0}")]
+    First(Box<WireError>),
 }
 
 /// What keeps a file from being executed.
@@ -213,6 +216,7 @@ impl SpawnError {
             Self::Credentials { .. } => ErrorKind::Resources,
             Self::Account(error) => error.kind(),
             Self::Look(error) => error.kind(),
+            Self::First(failure) => failure.kind,
         }
     }
 
@@ -255,6 +259,7 @@ impl SpawnError {
             }
             Self::Account(error) => error.hint(),
             Self::Look(error) => error.hint(),
+            Self::First(_) => "Nothing ran.",
             Self::Environment(EnvironmentError::NoSetting(_)) => "Write NAME=VALUE.",
             Self::Environment(EnvironmentError::Reserved(_)) => "Choose another name.",
         }
@@ -263,6 +268,9 @@ impl SpawnError {
 
 impl From<SpawnError> for WireError {
     fn from(error: SpawnError) -> Self {
+        if let SpawnError::First(failure) = error {
+            return *failure;
+        }
         let failure = Self::new(error.kind(), error.to_string()).hint(error.hint());
         match error {
             SpawnError::Resources { .. }

@@ -59,8 +59,8 @@ use super::{
     error::SpawnError,
     plan::Credentials,
     program::{Digest, Sealed},
-    workers::Workers,
 };
+use crate::workers::Workers;
 
 /// Threads that look.
 const THREADS: usize = 4;

@@ -13,8 +13,13 @@
 mod failure;
 mod portable;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
+use rcmd_protocol::outcome::WireError;
 use rustix::{
     fd::{AsFd as _, OwnedFd},
     process::{Signal, pidfd_send_signal},
@@ -32,8 +37,8 @@ use super::{
     launcher::{self, Cloned, Failed, Launch, PATIENCE, Place, Places},
     plan::Plan,
     proc_fs,
-    workers::Workers,
 };
+use crate::workers::Workers;
 
 /// Threads that make children: enough that starts of many processors wait for none of them.
 pub(super) const THREADS: usize = 4;
@@ -84,7 +89,8 @@ impl Starter {
         })
     }
 
-    /// Starts a process and returns when it executes its program, or could not, or was called off.
+    /// Starts a process, once the thread that does it has done `first`, and returns when it executes its
+    /// program, or could not, or was called off.
     ///
     /// # Errors
     /// Why there is no process to supervise.
@@ -96,6 +102,7 @@ impl Starter {
         plan: &Plan,
         identity: &str,
         off: &CancellationToken,
+        first: impl FnOnce() -> Result<(), WireError> + Send + 'static,
     ) -> Result<Spawned, Failure> {
         // Before there is anything to hold while it waits.
         let place = self.places.take(identity, self.patience);
@@ -114,17 +121,38 @@ impl Starter {
         let (stderr, child_stderr) = ReadEnd::pipe().map_err(lacking)?;
         let fds = [child_stdin, child_stdout, child_stderr];
         if self.cgroups.is_none() && portable::can_start(plan) {
-            let start = (plan, fds, place);
+            let start = (plan, fds, place, first);
             let started = portable::start(&self.portable, &self.runtime, start, self.patience, off);
             let registration = started.await?;
             return Ok(Spawned { registration, pidfd: None, cgroup: None, stdin, stdout, stderr });
         }
         let launch = Launch::new(plan, fds).map_err(lacking)?;
-        let cgroups = self.cgroups.clone();
-        let begun = self.workers.run(move || begin(launch, cgroups.as_ref(), place)).await;
+        let (cgroups, fate) = (self.cgroups.clone(), Arc::new(OnceLock::new()));
+        let own = Arc::clone(&fate);
+        let begun = self.workers.run(move || {
+            first().map_err(|failure| Some(Box::new(failure)))?;
+            own.set(Fate::Begun).map_err(|_| None)?;
+            Ok(begin(launch, cgroups.as_ref(), place))
+        });
+        let mut begun = Box::pin(begun);
+        let in_time = off.run_until_cancelled(timeout(self.patience, &mut begun)).await;
+        let why = match in_time {
+            None => SpawnError::CalledOff(plan.program.clone()),
+            Some(_) => SpawnError::Stuck(plan.program.clone()),
+        };
+        let begun = match in_time {
+            Some(Ok(begun)) => begun,
+            _ if fate.set(Fate::GivenUp).is_ok() => return Err(why.into()),
+            // The kernel makes the child already, which it waits for nobody to do.
+            _ => begun.await,
+        };
         // The threads live as long as anybody who could ask them.
-        let gone = || Err(io::Error::other("the threads that start are gone"));
-        let begun = begun.unwrap_or_else(gone).map_err(lacking)?;
+        let gone = || Ok(Err(io::Error::other("the threads that start are gone")));
+        let begun = match begun.unwrap_or_else(gone) {
+            Ok(begun) => begun.map_err(lacking)?,
+            Err(Some(failure)) => return Err(SpawnError::First(failure).into()),
+            Err(None) => return Err(why.into()),
+        };
         let executed = begun.executed(plan, self.patience, off).await;
         let Starting { registration, pidfd, lease, .. } = executed?;
         let cgroup = lease.map(Arc::new);
@@ -142,6 +170,15 @@ impl Starter {
     pub(super) fn occupy(&self, task: impl FnOnce() + Send + 'static) {
         self.workers.submit(task);
     }
+}
+
+/// What became first of a start that a thread does when it has done what comes before.
+#[derive(Debug)]
+enum Fate {
+    /// A child is made.
+    Begun,
+    /// Nobody waits for it any more.
+    GivenUp,
 }
 
 /// Makes a child, in a cgroup if there are any.

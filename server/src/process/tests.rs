@@ -46,7 +46,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Plan, Process, Processes, ReadEnd, Spawn, TreeLimits, proc_fs};
+use super::{Plan, Process, Processes, ReadEnd, Spawn, SpawnError, TreeLimits, proc_fs};
 
 /// A deadline that is kept at all, however slow the machine.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -60,6 +60,18 @@ static CALLED_OFF_NEVER: LazyLock<CancellationToken> = LazyLock::new(Cancellatio
 tokio::task_local! {
     /// The way that a test goes.
     static WAY: Spawn;
+}
+
+impl Processes {
+    /// Starts a process with nothing to be done before.
+    pub(crate) async fn spawn(
+        &self,
+        plan: &Plan,
+        identity: &str,
+        off: &CancellationToken,
+    ) -> Result<Process, SpawnError> {
+        self.start(plan, identity, off, || Ok(())).await
+    }
 }
 
 fn processes() -> Processes {

@@ -99,13 +99,23 @@ fn may_attach(state: &Arc<ServerState>, peer: &Arc<Peer>, sink: &Sink) -> bool {
     let slice = state.policy.load().slice(peer.principal());
     let judged = policy::authorize_attach(&slice, peer.user(), context);
     let Err(denial) = judged else { return true };
-    match check_disk(state, peer) {
-        Ok(()) => state.jobs.audit.denied(peer, None, &denial),
-        Err(_) => state.jobs.audit.turned_away(peer),
-    }
+    let recorded = match check_disk(state, peer) {
+        Ok(()) => Some(state.jobs.audit.denied(peer, None, &denial)),
+        Err(_) => {
+            state.jobs.audit.turned_away(peer);
+            None
+        }
+    };
     count_denied(state, peer, 0);
     info!(%peer, why = denial.kind.as_str(), rules = ?denial.rules, %denial, "denied");
-    sink.link.send(job::unknown(sink.ch, denial.into()));
+    // The reader does not wait for the disk.
+    let sink = sink.clone();
+    state.tasks.spawn(async move {
+        if let Some(recorded) = recorded {
+            recorded.await;
+        }
+        sink.link.send(job::unknown(sink.ch, denial.into()));
+    });
     false
 }
 

@@ -64,7 +64,7 @@ pub(crate) async fn dry_run(
         drop(held);
         let recorded = judging.jobs.audit.asked(&asker, asked, judged.as_ref().err());
         // What can't be recorded is not answered.
-        let judged = recorded.and(judged);
+        let judged = recorded.await.and(judged);
         count_denied(&judging, &asker, size);
         drop(counted);
         answer(&asker, &sink, judged);

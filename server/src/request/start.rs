@@ -141,7 +141,7 @@ fn not_admitted(
         && state.jobs.admission.may_record(peer.user(), &quota);
     let (state, peer) = (Arc::clone(state), Arc::clone(peer));
     state.clone().tasks.spawn(async move {
-        let failure = write_down(&state, &peer, attempt, alone, failure);
+        let failure = write_down(&state, &peer, attempt, alone, failure).await;
         // Its key is free by the time that its client knows.
         drop(reservation);
         if failure.kind != ErrorKind::Busy {
@@ -153,7 +153,7 @@ fn not_admitted(
 }
 
 /// Writes down that a start was turned away. Returns what its client is to be told.
-fn write_down(
+async fn write_down(
     state: &ServerState,
     peer: &Peer,
     attempt: Attempt,
@@ -165,9 +165,9 @@ fn write_down(
         audit.turned_away(peer);
         return failure;
     }
-    match audit.attempt(peer, &id, &request, &digest) {
+    match audit.attempt(peer, &id, &request, &digest).await {
         Ok(_) => {
-            audit.refused(peer, &id, &failure);
+            audit.refused(peer, &id, &failure).await;
             failure
         }
         Err(unwritable) => unwritable,
@@ -183,11 +183,12 @@ async fn prepare(
     room: Room,
 ) -> Result<Prepared, Rejection> {
     let Attempt { id, request, digest } = attempt;
-    state.jobs.audit.attempt(&peer, &id, &request, &digest)?;
+    // It is written while the host is looked at, and before anything comes of that.
+    let written = state.jobs.audit.attempt(&peer, &id, &request, &digest);
     let request = Arc::new(request);
-    let judged = judge(&state, &peer, &id, &request).await.inspect_err(|_| {
-        count_denied(&state, &peer, size);
-    })?;
+    let judged = judge(&state, &peer, &id, &request).await;
+    written.await?;
+    let judged = judged.inspect_err(|_| count_denied(&state, &peer, size))?;
     let again = {
         let request = Arc::clone(&request);
         move || -> Judging { Box::pin(async move { judge(&state, &peer, &id, &request).await }) }
@@ -218,10 +219,15 @@ fn no_request(
     sink: &Sink,
     failure: WireError,
 ) -> Answer {
-    match (check_disk(state, peer), JobId::random()) {
-        (Ok(()), Ok(id)) => state.jobs.audit.refused(peer, &id, &failure),
-        _ => state.jobs.audit.turned_away(peer),
-    }
     count_denied(state, peer, 0);
-    refuse(sink, failure)
+    let (Ok(()), Ok(id)) = (check_disk(state, peer), JobId::random()) else {
+        state.jobs.audit.turned_away(peer);
+        return refuse(sink, failure);
+    };
+    let (recorded, sink) = (state.jobs.audit.refused(peer, &id, &failure), sink.clone());
+    state.tasks.spawn(async move {
+        recorded.await;
+        refuse(&sink, failure);
+    });
+    Answer::Answered
 }

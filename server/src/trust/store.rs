@@ -111,12 +111,12 @@ impl Trust {
         let authorities = tls::crl_issuers(&self.layout, Kind::Server)?;
         let new = new.accept(lists.as_ref(), &authorities, clock::now_unix())?;
         let side = tls::server_side(&self.files, &Revocation::Known(new.clone()))?;
-        // In use even if it can't be written: what is revoked is revoked.
+        // In use before it is written, and even if it can't be: what is revoked is revoked.
+        self.side.send_replace(side);
         let written = new.write(&self.layout.server_list());
         let revoked: usize = new.all().iter().map(|list| list.revoked.len()).sum();
         info!(number = new.number(), revoked, "revocation list taken");
         *lists = Some(new);
-        self.side.send_replace(side);
         Ok(written?)
     }
 

@@ -68,6 +68,7 @@ pub(crate) const CRATES: [Layers; 6] = [
             "clock",
             "units",
             "glob",
+            "workers",
             "trust",
             "process",
             "policy",

@@ -26,9 +26,11 @@ use super::{
     helper, message,
     order::{Answer, Order},
 };
-use crate::process::{
-    children::{self, Registration, Started},
-    plan::Credentials,
+use crate::{
+    process::{
+        children::{self, Registration, Started},
+        plan::Credentials,
+    },
     workers::Workers,
 };
 

@@ -20,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use rcmd_protocol::outcome::WireError;
 use rustix::{
     fd::OwnedFd,
     fs::{Access, Mode, OFlags, access, open},
@@ -35,12 +36,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::failure::Failure;
-use crate::process::{
-    children::{self, Registration, Started, TokioChild},
-    error::SpawnError,
-    launcher::{Failed, Place, Seen, Stage},
-    plan::{Folder, Plan},
-    proc_fs,
+use crate::{
+    process::{
+        children::{self, Registration, Started, TokioChild},
+        error::SpawnError,
+        launcher::{Failed, Place, Seen, Stage},
+        plan::{Folder, Plan},
+        proc_fs,
+    },
     workers::Workers,
 };
 
@@ -55,8 +58,8 @@ pub(super) fn can_start(plan: &Plan) -> bool {
     plan.trusted && !needs_launcher
 }
 
-/// Starts a process on one of the threads, and returns when it executes its program, or could not, or is
-/// given up: after `patience`, or when it is called off. `runtime` watches it.
+/// Starts a process on one of the threads, which does `first` before, and returns when it executes its program,
+/// or could not, or is given up: after `patience`, or when it is called off. `runtime` watches it.
 ///
 /// # Errors
 /// Why there is no process to supervise.
@@ -66,7 +69,12 @@ pub(super) fn can_start(plan: &Plan) -> bool {
 pub(super) async fn start(
     threads: &Workers,
     runtime: &Handle,
-    (plan, fds, place): (&Plan, [OwnedFd; 3], Place),
+    (plan, fds, place, first): (
+        &Plan,
+        [OwnedFd; 3],
+        Place,
+        impl FnOnce() -> Result<(), WireError> + Send + 'static,
+    ),
     patience: Duration,
     off: &CancellationToken,
 ) -> Result<Registration, Failure> {
@@ -78,18 +86,23 @@ pub(super) async fn start(
     let state = Arc::clone(&attempt.0);
     let mut started = Box::pin(threads.run(move || {
         let ((runtime, job, program, (folder, _folder)), _place) = (held, place);
-        state.begin().map_err(Failed::at_clone)?;
-        let spawned = spawn(&mut command, &runtime, &job);
-        state.end();
-        spawned.map_err(|error| seen(&program, &folder, error))
+        first()?;
+        let spawned = state.begin().map_err(Failed::at_clone).and_then(|()| {
+            let spawned = spawn(&mut command, &runtime, &job);
+            state.end();
+            spawned.map_err(|error| seen(&program, &folder, error))
+        });
+        Ok::<_, WireError>(spawned)
     }));
     let in_time = off.run_until_cancelled(timeout(patience, &mut started)).await;
     let why = match in_time {
         Some(Ok(started)) => {
             let gone =
-                || Err(Failed::at_clone(io::Error::other("the threads that start are gone")));
+                || Ok(Err(Failed::at_clone(io::Error::other("the threads that start are gone"))));
+            let started = started.unwrap_or_else(gone);
+            let started = started.map_err(|failure| SpawnError::First(Box::new(failure)))?;
             let failed = |failed| SpawnError::at(plan, failed);
-            let (registration, unwatched) = started.unwrap_or_else(gone).map_err(failed)?;
+            let (registration, unwatched) = started.map_err(failed)?;
             return match unwatched {
                 Some(error) => Err(Failure::Unwatched(registration, error)),
                 None => Ok(registration),
@@ -102,7 +115,7 @@ pub(super) async fn start(
     while Instant::now() < until {
         attempt.give_up();
         let Ok(started) = timeout_at(Instant::now() + AGAIN, &mut started).await else { continue };
-        if let Some(Ok((registration, _))) = started
+        if let Some(Ok(Ok((registration, _)))) = started
             && proc_fs::stat(registration.leader().pid()).is_none_or(|stat| stat.has_executed)
         {
             return Err(Failure::Late(registration, None));

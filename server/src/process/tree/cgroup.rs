@@ -8,7 +8,10 @@ use std::{
 use rustix::process::{Pid, RawPid};
 
 use super::search::{Survivor, TreeKill};
-use crate::process::{cgroup::Lease, children::Leader, workers::Workers};
+use crate::{
+    process::{cgroup::Lease, children::Leader},
+    workers::Workers,
+};
 
 /// Threads that end trees. A kill blocks for what there is to kill (7 ms of 200 processes); one that
 /// takes longer is not to hold up the others.

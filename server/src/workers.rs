@@ -1,7 +1,8 @@
-//! Threads for work that blocks: making processes, ending them, looking at the host's files.
+//! Threads for work that blocks: making processes, ending them, looking at the host's files, the files of
+//! locks.
 //!
 //! They read and write files of `/proc` and of cgroups, copy the server's table of descriptors, and wait
-//! for what is killed. No worker of the runtime does that. The threads never end, so that a host without
+//! for what is killed and for disks. No worker of the runtime does that. The threads never end, so that a host without
 //! threads to give still starts and kills. They are a few of our own, and not those of `spawn_blocking`: as
 //! many as 512 of these may come to be, and the runtime waits for them at its end, so that one look that
 //! hangs would keep the server from stopping.
@@ -19,7 +20,7 @@ use tokio::sync::oneshot;
 type Task = Box<dyn FnOnce() + Send>;
 
 /// Threads that take work from one queue. They end with the last handle.
-pub(super) struct Workers {
+pub(crate) struct Workers {
     closer: Arc<Closer>,
 }
 
@@ -43,7 +44,7 @@ impl Workers {
     ///
     /// # Errors
     /// When the host has none to give.
-    pub(super) fn start(name: &str, threads: usize) -> io::Result<Self> {
+    pub(crate) fn start(name: &str, threads: usize) -> io::Result<Self> {
         let waiting = Mutex::new(Waiting { tasks: VecDeque::new(), is_closed: false });
         let queue = Arc::new(Queue { waiting, came: Condvar::new() });
         let closer = Arc::new(Closer(Arc::clone(&queue)));
@@ -56,7 +57,7 @@ impl Workers {
     }
 
     /// Has one of the threads do something that blocks.
-    pub(super) fn submit(&self, task: impl FnOnce() + Send + 'static) {
+    pub(crate) fn submit(&self, task: impl FnOnce() + Send + 'static) {
         let queue = &self.closer.0;
         queue.lock().tasks.push_back(Box::new(task));
         queue.came.notify_one();
@@ -67,7 +68,7 @@ impl Workers {
     ///
     /// # Cancel safety
     /// It is done all the same.
-    pub(super) async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         task: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
@@ -81,7 +82,7 @@ impl Workers {
     ///
     /// # Cancel safety
     /// What has not begun is not done; what has is brought to its end, for nobody.
-    pub(super) async fn run_if_awaited<T: Send + 'static>(
+    pub(crate) async fn run_if_awaited<T: Send + 'static>(
         &self,
         task: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
