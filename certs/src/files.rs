@@ -1,5 +1,9 @@
 //! Files on disk: bounded reads, private keys that stay private, and writes that are whole or not
 //! there.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the thread `upkeep`, the authority's thread, programs before they serve and those that serve nobody"
+)]
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,7 +19,9 @@ use crate::{secret::Confidential, text::printable};
 mod guard;
 mod write;
 
-pub use write::{Existing, NewFile, create_private_dir, write_all};
+pub use write::{
+    Existing, NewFile, create_folders, create_private_dir, remove, remove_folder, write_all,
+};
 
 /// The largest file that is read, in bytes. A whole bundle of public authorities has 220 KiB.
 pub const MAX_FILE: u64 = 1024 * 1024;
@@ -150,6 +156,16 @@ pub fn read_shown(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
 /// anybody but its owner may read or write it, or if its owner is neither this process's user nor root.
 pub fn read_private(path: &Path) -> Result<Confidential<Vec<u8>>, FileError> {
     read_checked(path, MAX_FILE, |found| check_private(path, found)).map(Confidential::new)
+}
+
+/// Returns whether a path leads to something.
+pub fn exists(path: &Path) -> bool {
+    path.exists()
+}
+
+/// Returns whether something has this name, be it a link that leads nowhere.
+pub fn is_taken(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
 
 /// Checks that this process may use a private key, without reading it: before files are made beside

@@ -26,6 +26,7 @@
 //! | [`explain`] | failed handshakes in words |
 //! | [`enroll`] | what a member does towards its authority: keys, tokens, messages |
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests may wait"))]
 
 pub mod clock;
 pub mod crl;

@@ -36,7 +36,7 @@ impl Config {
         let files = ClientFiles::from(&layout);
         let config = client_config(&files)
             .map_err(|error| WireError::new(ErrorKind::Tls, error.to_string()))?;
-        let renewable = layout.contact(Kind::Client).exists();
+        let renewable = rcmd_certs::files::exists(&layout.contact(Kind::Client));
         let leaf = renewable.then(|| tls::load_leaf(&files.cert)).transpose();
         let leaf = leaf.map_err(|error| WireError::new(ErrorKind::Tls, error.to_string()))?;
         let usable_until = leaf.as_ref().map(renewal::usable_until);

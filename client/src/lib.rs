@@ -31,7 +31,7 @@
 //! Both of tokio's runtimes do. The connection is driven by two tasks, which end when the last
 //! handle ([`Client`], [`Child`] or one of its streams) is gone. They must be given time while a
 //! command runs: code that blocks the only thread of a runtime blocks its connection.
-
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests may wait"))]
 #![forbid(unsafe_code)]
 
 mod child;

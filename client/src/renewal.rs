@@ -3,6 +3,10 @@
 //! The client is no daemon: it renews in its own time after a command, and before one only if its
 //! certificate has ended. Two clients that renew at once wait for each other, and the second finds
 //! that there is nothing left to do.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the program that uses the client, between its commands"
+)]
 
 use std::fs::File;
 use std::io;
@@ -44,7 +48,7 @@ pub enum Renewed {
 /// Returns whether it is time. A certificate that no token brought is not renewed, and one that can't be
 /// read only when that is asked for: whoever uses it says why.
 pub fn is_time(layout: &Layout, when: When) -> bool {
-    if !layout.contact(Kind::Client).exists() {
+    if !rcmd_certs::files::exists(&layout.contact(Kind::Client)) {
         return false;
     }
     let leaf = || tls::load_leaf(&layout.client_cert());

@@ -13,7 +13,7 @@
 //! | [`stream`] | the two ends of a stream: offsets, credit, digests; memory that is used again |
 //! | [`connection`] | one side of a connection: what the peer may say now, whether it lives |
 //! | [`outbox`] | frames that wait for the socket |
-
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests may wait"))]
 #![forbid(unsafe_code)]
 
 mod compression;

@@ -5,7 +5,7 @@
 //! ```text
 //! daemon -> net -> request -> policy -> job -> process
 //! ```
-
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests may wait"))]
 #![deny(unsafe_code)]
 
 mod admission;

@@ -220,7 +220,7 @@ async fn carry_out(command: Command) -> Result<ExitCode, Error> {
             clap_mangen::Man::new(Arguments::command()).render(&mut out)?
         }
         Command::Man { out: Some(dir) } => {
-            std::fs::create_dir_all(&dir)?;
+            rcmd_certs::files::create_folders(&dir)?;
             clap_mangen::generate_to(Arguments::command(), &dir)?;
         }
     }

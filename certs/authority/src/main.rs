@@ -1,5 +1,6 @@
 //! `rcmd-certs`: the certificate authority of rcmd.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests may wait"))]
 
 use std::{
     io::{self, Write},

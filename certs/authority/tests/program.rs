@@ -1,4 +1,5 @@
 //! The program `rcmd-certs`, as it is typed.
+#![allow(clippy::disallowed_methods, reason = "tests may wait")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 use std::{

@@ -1,9 +1,6 @@
 //! The files of an identity: written whole, the key last.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use rcgen::{KeyPair, PublicKeyData as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
@@ -140,7 +137,7 @@ impl Folder {
     /// Returns the folder of an identity that is to be; makes it.
     pub(super) fn open(layout: &Layout, kind: Kind) -> Result<Self, EnrollError> {
         let folder = Self::of(layout, kind);
-        if folder.key().symlink_metadata().is_ok() {
+        if files::is_taken(&folder.key()) {
             return Err(EnrollError::Exists(folder.key()));
         }
         files::check_folder(&layout.member_dir(kind))?;
@@ -170,7 +167,7 @@ impl Folder {
         // Nobody wrote these: a certificate without a key, and no key that waits for it.
         if let Some(other) = [self.cert(), self.layout.contact(self.kind)]
             .into_iter()
-            .find(|path| path.symlink_metadata().is_ok())
+            .find(|path| files::is_taken(path))
         {
             return Err(EnrollError::Exists(other));
         }
@@ -211,7 +208,7 @@ impl Folder {
             other => other.into(),
         })?;
         // It is the same key; a copy that stays is as private as the other.
-        let _ = fs::remove_file(&pending.path);
+        let _ = files::remove(&pending.path);
         Ok(grant.fetched(new_roots, vec![key, cert, place, self.layout.ca()]))
     }
 
@@ -295,11 +292,7 @@ fn load_key(path: &Path) -> Result<Option<KeyPair>, EnrollError> {
         .ok()
         .and_then(|der| KeyPair::try_from(&der).ok());
     if key.is_none() {
-        fs::remove_file(path).map_err(|source: io::Error| FileError::Io {
-            action: "remove",
-            path: path.to_owned(),
-            source,
-        })?;
+        files::remove(path)?;
     }
     Ok(key)
 }

@@ -1,5 +1,9 @@
 //! Who could change what a path leads to: those who own a folder or a link on the way, and those whom
 //! a folder's mode lets write into it.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the thread `upkeep`, the authority's thread, programs before they serve and those that serve nobody"
+)]
 
 use std::{
     ffi::OsString,

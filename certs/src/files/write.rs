@@ -1,4 +1,8 @@
 //! Writes that are whole or not there, and folders of keys.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the thread `upkeep`, the authority's thread, programs before they serve and those that serve nobody"
+)]
 
 use std::{
     fmt,
@@ -97,6 +101,39 @@ pub fn write_all(files: &[NewFile<'_>], existing: Existing) -> Result<(), FileEr
             .map_err(FileError::io("write", path))?;
     }
     Ok(())
+}
+
+/// Makes a folder and those above it, with access as the umask says.
+///
+/// # Errors
+/// When it can't be made.
+pub fn create_folders(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)
+}
+
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// [`FileError`] when it can't be removed.
+pub fn remove(path: &Path) -> Result<(), FileError> {
+    removed(path, fs::remove_file(path))
+}
+
+/// Removes a folder and all that is in it, if it is there.
+///
+/// # Errors
+/// [`FileError`] when it can't be removed.
+pub fn remove_folder(path: &Path) -> Result<(), FileError> {
+    removed(path, fs::remove_dir_all(path))
+}
+
+fn removed(path: &Path, done: io::Result<()>) -> Result<(), FileError> {
+    match done {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(FileError::io("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn prepare(file: &NewFile<'_>) -> io::Result<tempfile::NamedTempFile> {

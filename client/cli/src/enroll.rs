@@ -92,7 +92,7 @@ fn report(layout: &Layout, typed: &EnrollArguments, fetched: &Fetched) -> String
 }
 
 async fn renew(layout: &Layout, typed: &EnrollArguments) -> Result<String, WireError> {
-    if !layout.contact(Kind::Client).exists() {
+    if !rcmd_certs::files::exists(&layout.contact(Kind::Client)) {
         let missing =
             EnrollError::NotEnrolled { path: layout.contact(Kind::Client), kind: Kind::Client };
         return Err(WireError::new(ErrorKind::Tls, missing.to_string()));

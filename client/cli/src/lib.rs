@@ -15,6 +15,7 @@
 //! | `text`, `status` | messages to the person; exit statuses |
 
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests may wait"))]
 
 use std::ffi::OsString;
 use std::io;
@@ -78,7 +79,7 @@ fn print_man(man: &ManArguments) -> Result<u8, WireError> {
             output::print(&page)
         }
         Some(dir) => {
-            std::fs::create_dir_all(dir).map_err(failed)?;
+            rcmd_certs::files::create_folders(dir).map_err(failed)?;
             clap_mangen::generate_to(arguments::tree(), dir).map_err(failed)?;
             Ok(0)
         }

@@ -1,4 +1,5 @@
 //! Signals to the client: which are caught, and what follows from them.
+#![expect(clippy::disallowed_methods, reason = "programs that serve nobody")]
 
 use std::fs::File;
 use std::future::{pending, poll_fn};

@@ -1,11 +1,18 @@
 //! The files of a log, and their lines.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the audit's threads, those that start processes, and programs that serve nobody"
+)]
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, BufRead, Read as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
+
+use rustix::fs::StatVfs;
 
 /// Returns the name of a file.
 pub(super) fn name(number: u64) -> String {
@@ -44,6 +51,39 @@ pub(super) fn mark(path: &Path) -> io::Result<File> {
 /// Creates a file to append to.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Opens a file to be read.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+/// Removes a file.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    fs::remove_file(path)
+}
+
+/// Returns when a file was last written to.
+pub(super) fn changed(path: &Path) -> io::Result<SystemTime> {
+    fs::metadata(path)?.modified()
+}
+
+/// Returns whether an open file is what lies at a path.
+///
+/// # Errors
+/// When that can't be seen.
+pub(super) fn lies_at(file: &File, path: &Path) -> io::Result<bool> {
+    let open = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns how much room the disk of a folder has.
+pub(super) fn room(folder: &Path) -> io::Result<StatVfs> {
+    Ok(rustix::fs::statvfs(folder)?)
 }
 
 /// Syncs the names in the folder to disk.

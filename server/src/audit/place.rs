@@ -1,9 +1,8 @@
 //! The folder of a log while a server writes there: held by a lock, and still where it was.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{File, TryLockError},
     io,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -59,11 +58,9 @@ impl Place {
     /// That it does not, or why that can't be seen.
     pub(super) fn check_file(&self, file: &File, name: &str) -> io::Result<()> {
         let path = self.folder.join(name);
-        let open = file.metadata()?;
-        match fs::symlink_metadata(&path) {
-            Ok(named) if (named.dev(), named.ino()) == (open.dev(), open.ino()) => Ok(()),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Err(io::Error::other(format!("{} was removed or moved", path.display()))),
+        match files::lies_at(file, &path)? {
+            true => Ok(()),
+            false => Err(io::Error::other(format!("{} was removed or moved", path.display()))),
         }
     }
 
@@ -90,7 +87,7 @@ impl Place {
 /// When the folder can't be looked into; `NotFound` when it is missing.
 pub(crate) fn is_failing(folder: &Path) -> io::Result<bool> {
     // Shared, so that two readers do not take each other for a server.
-    match File::open(folder.join(FAILING))?.try_lock_shared() {
+    match files::open(&folder.join(FAILING))?.try_lock_shared() {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
         Err(TryLockError::Error(error)) => Err(error),
@@ -116,7 +113,7 @@ impl Room {
     /// # Errors
     /// When it can't be seen.
     pub(crate) fn of(folder: &Path) -> io::Result<Self> {
-        let disk = rustix::fs::statvfs(folder)?;
+        let disk = files::room(folder)?;
         let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
         Ok(Self { free: bytes(disk.f_bavail), total: bytes(disk.f_blocks) })
     }
@@ -130,6 +127,8 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
+    fs::File,
     io::{BufReader, Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
 };
@@ -41,7 +41,7 @@ pub(super) fn recover(folder: &Path) -> Result<Recovered, AuditError> {
     while let Some((number, path)) = listed.pop() {
         match read(number, &path).map_err(failed(&path))? {
             Some(recovered) => return recovered.ok_or(AuditError::Damaged { path }),
-            None => fs::remove_file(&path).map_err(failed(&path))?,
+            None => files::remove(&path).map_err(failed(&path))?,
         }
     }
     Ok(Recovered {
@@ -57,7 +57,7 @@ pub(super) fn recover(folder: &Path) -> Result<Recovered, AuditError> {
 /// wrong.
 #[allow(clippy::option_option)] // Two questions, and one caller.
 fn read(number: u64, path: &Path) -> std::io::Result<Option<Option<Recovered>>> {
-    let mut reader = BufReader::with_capacity(1 << 16, File::open(path)?);
+    let mut reader = BufReader::with_capacity(1 << 16, files::open(path)?);
     let (name, mut walk, mut line, mut good) =
         (files::name(number), Walk::default(), Vec::new(), 0);
     walk.enter(&name);

@@ -1,7 +1,7 @@
 //! The thread that syncs the log, signs it, begins new files and deletes old ones.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, BufReader},
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -357,14 +357,14 @@ impl SharedLog {
         listed.retain(|(number, _)| *number < current);
         for pair in listed.windows(2) {
             let [(_, path), (_, next)] = pair else { return };
-            let old = fs::metadata(path).and_then(|file| file.modified()).is_ok_and(|changed| {
+            let old = files::changed(path).is_ok_and(|changed| {
                 SystemTime::now().duration_since(changed).is_ok_and(|age| age >= keep)
             });
             let Some(Previous { file, seq, hash, .. }) = before(next).filter(|_| old) else {
                 return;
             };
             let removed = writer.note(&Event::Removed { file, last_seq: seq, last_hash: hash });
-            let done = removed.and_then(|_| fs::remove_file(path).map_err(|e| e.to_string()));
+            let done = removed.and_then(|_| files::remove(path).map_err(|e| e.to_string()));
             if let Err(error) = done {
                 warn!(file = %path.display(), error, "audit: an old file can't be deleted");
                 return;
@@ -385,7 +385,7 @@ fn sign(writer: &mut Writer) {
 /// Returns what a file records about the one before it.
 fn before(path: &Path) -> Option<Previous> {
     let mut line = Vec::new();
-    files::next_line(&mut BufReader::new(File::open(path).ok()?), &mut line, LINE_LIMIT).ok()?;
+    files::next_line(&mut BufReader::new(files::open(path).ok()?), &mut line, LINE_LIMIT).ok()?;
     match serde_json::from_slice(&line) {
         Ok(Event::Open { previous, .. }) => previous,
         _ => None,

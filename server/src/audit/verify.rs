@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    fs::File,
     io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
     time::Duration,
@@ -146,7 +145,7 @@ pub fn verify(folder: &Path, against: &Expected) -> Result<Verified, Box<AuditFi
     };
     let listed = files::list(folder).map_err(io(folder.to_owned()))?;
     let files = listed.into_iter().map(|(number, path)| {
-        let file = File::open(&path).map(|file| BufReader::with_capacity(1 << 16, file));
+        let file = files::open(&path).map(|file| BufReader::with_capacity(1 << 16, file));
         (files::name(number), file)
     });
     follow(files, against, PATIENCE)

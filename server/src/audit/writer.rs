@@ -290,7 +290,7 @@ impl Writer {
             Err(error) => {
                 let next = std::mem::replace(&mut self.current, old);
                 // If it stays, the next attempt fails and says so.
-                let _ = std::fs::remove_file(self.place.folder().join(files::name(next.number)));
+                let _ = files::remove(&self.place.folder().join(files::name(next.number)));
                 Err(error)
             }
         }

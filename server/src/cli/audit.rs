@@ -1,7 +1,6 @@
 //! `rcmd-server audit`: the log read again.
 
 use std::{
-    fs::File,
     io::{BufReader, Write as _, stdout},
     path::PathBuf,
 };
@@ -145,7 +144,7 @@ impl ShowOptions {
         let filter = Filter { peer: self.peer, since: self.since, json: self.json };
         let mut show = Show::new(filter, stdout().lock());
         let shown = listed.iter().try_for_each(|(_, path)| {
-            let file = File::open(path)?;
+            let file = files::open(path)?;
             show.file(&mut BufReader::with_capacity(1 << 16, file))
         });
         match shown.and_then(|()| show.end()) {

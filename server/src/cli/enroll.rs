@@ -51,7 +51,7 @@ pub fn run(options: &EnrollOptions, out: &mut dyn Write) -> Result<u8> {
             // The server itself asks again.
             writeln!(std::io::stderr(), "rcmd: no revocation list yet: {}", printable(&refused))?;
         }
-        if !layout.policy().exists() {
+        if !rcmd_certs::files::exists(&layout.policy()) {
             writeln!(out, "next: rcmd-server policy init{}", dir_flag(options))?;
         }
         writeln!(out, "next: rcmd-server{} --listen 0.0.0.0:7263", dir_flag(options))?;

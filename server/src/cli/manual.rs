@@ -27,6 +27,6 @@ pub fn manual(folder: Option<&Path>, out: &mut impl Write) -> Result<()> {
     let Some(folder) = folder else {
         return Ok(clap_mangen::Man::new(Cli::command()).render(out)?);
     };
-    std::fs::create_dir_all(folder)?;
+    rcmd_certs::files::create_folders(folder)?;
     Ok(clap_mangen::generate_to(Cli::command(), folder)?)
 }

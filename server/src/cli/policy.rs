@@ -1,4 +1,5 @@
 //! `rcmd-server policy`: check a policy, explain a decision, write the first one.
+#![expect(clippy::disallowed_methods, reason = "programs that serve nobody")]
 
 use std::{
     io::Write,

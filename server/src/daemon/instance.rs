@@ -3,6 +3,10 @@
 //!
 //! The kernel releases the lock (flock(2)) with the process, however that ends. A file without a
 //! lock was left by a server that was killed; the next server removes it.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the main thread, before the program serves and after; programs that serve nobody"
+)]
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},

@@ -1,4 +1,8 @@
 //! The account that commands run as.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a helper, the main thread before it serves, and programs that serve nobody"
+)]
 
 use std::{
     ffi::{OsStr, OsString},

@@ -5,14 +5,12 @@
 //! milliseconds. Folders that are empty again serve the next command: a fresh one costs more than the
 //! start itself. One in which a daemon of a command that ended by itself lives on is left to it, and
 //! marked, so that no server takes it for the remains of another.
-
 #![allow(unsafe_code)]
 
 mod files;
 mod place;
 
 use std::{
-    fs::{self, File},
     io,
     path::{Path, PathBuf},
     sync::{
@@ -24,7 +22,7 @@ use std::{
 
 use rustix::{
     fd::OwnedFd,
-    fs::{Access, Mode, OFlags, XattrFlags, access, open, setxattr},
+    fs::{XattrFlags, setxattr},
     process::{Pid, PidfdFlags, RawPid, Signal, getpgid, pidfd_open, pidfd_send_signal},
 };
 use tokio::{
@@ -32,7 +30,7 @@ use tokio::{
     time::timeout,
 };
 
-use self::files::{LEFT, has_folders, is_busy, processes};
+use self::files::{LEFT, folder, has_folders, is_busy, processes};
 use super::launcher;
 pub use place::TreeLimits;
 
@@ -71,7 +69,7 @@ pub(super) struct Lease {
 /// Those of [`Cgroups::new`], except what only the attempt shows.
 pub(super) fn probe(limits: &TreeLimits) -> io::Result<PathBuf> {
     let parent = parent()?;
-    access(&parent, Access::WRITE_OK)
+    files::writable(&parent)
         .map_err(|error| io::Error::new(error.kind(), format!("{parent:?}: {error}")))?;
     check_limits(limits, &parent, &place::controllers(&parent))?;
     Ok(parent)
@@ -107,7 +105,7 @@ impl Cgroups {
             files::remove(&base);
             Err(why)
         };
-        if !base.join("cgroup.kill").exists() {
+        if !files::exists(&base.join("cgroup.kill")) {
             let why = "the kernel has no cgroup.kill, which came with Linux 5.14";
             return refuse(io::Error::other(why));
         }
@@ -156,10 +154,10 @@ impl Cgroups {
 
     fn fresh(&self) -> io::Result<PathBuf> {
         let path = self.base.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
-        fs::create_dir(&path)?;
+        files::make(&path)?;
         for (file, value) in &self.limits {
-            if let Err(error) = fs::write(path.join(file), value) {
-                let _ = fs::remove_dir(&path);
+            if let Err(error) = files::write(&path, file, value) {
+                files::remove(&path);
                 return Err(io::Error::new(error.kind(), format!("{file}: {error}")));
             }
         }
@@ -212,7 +210,7 @@ impl Lease {
     pub(super) fn kill(&self) -> Result<usize, Vec<RawPid>> {
         let living = processes(&self.path);
         self.killed.store(true, Ordering::Relaxed);
-        match fs::write(self.path.join("cgroup.kill"), "1") {
+        match files::write(&self.path, "cgroup.kill", "1") {
             Ok(()) => Ok(living.len()),
             Err(_) => Err(living),
         }
@@ -221,7 +219,7 @@ impl Lease {
     /// Waits until nothing lives in it any more, for up to 5 s. Returns the pids of what still does.
     pub(super) async fn emptied(&self) -> Vec<RawPid> {
         let emptied = async {
-            let events = File::open(self.path.join("cgroup.events"))?;
+            let events = files::events(&self.path)?;
             // SAFETY: a File always gives the same descriptor and keeps it open as long as it lives.
             let events = unsafe { AsyncFd::register_with_interest(events, Interest::PRIORITY) }?;
             // Each change makes it ready anew; the look comes after the registration.
@@ -263,9 +261,4 @@ impl Drop for Lease {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn folder(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(open(path, flags, Mode::empty())?)
 }

@@ -19,7 +19,7 @@ mod stage;
 mod stuck;
 mod syscall;
 
-use std::{fs, io, sync::Arc};
+use std::{io, sync::Arc};
 
 use nix::{
     libc,
@@ -46,6 +46,7 @@ use self::{
 use super::{
     io::report,
     plan::{Folder, Plan},
+    proc_fs,
 };
 
 /// Where a child says how its start went.
@@ -127,7 +128,7 @@ impl Launch {
 /// (`fs.suid_dumpable` is 1, proc_sys_fs(5)): then no such process may share the server's memory. What
 /// can't be read is taken for that.
 pub(super) fn is_exposed() -> bool {
-    fs::read("/proc/sys/fs/suid_dumpable").map_or(true, |value| value.trim_ascii() == b"1")
+    proc_fs::read("sys/fs/suid_dumpable").map_or(true, |value| value.trim() == "1")
 }
 
 /// Waits until a child executes its program or has ended, and returns how it failed, if it did. It is in

@@ -1,8 +1,13 @@
 //! The state of processes, read from `/proc` (proc(5)). Everything in it may be gone a moment later.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "any thread, since the kernel answers by itself; environments are for the threads `marks`"
+)]
 
 use std::{
     fs::{self, File},
-    io::Read as _,
+    io::{self, Read as _},
+    path::Path,
 };
 
 use rustix::process::{Pid, RawPid};
@@ -58,6 +63,16 @@ fn parse_stat(pid: Pid, text: &[u8]) -> Option<Stat> {
         bare: environment == end && end != "0",
         has_executed: field(9)?.parse::<u64>().ok()? & FORKED == 0,
     })
+}
+
+/// Opens a file of `/proc` that tells of the server or of the host.
+pub(super) fn open(name: &str) -> io::Result<File> {
+    File::open(Path::new("/proc").join(name))
+}
+
+/// Reads a file of `/proc` that tells of the server or of the host.
+pub(super) fn read(name: &str) -> io::Result<String> {
+    fs::read_to_string(Path::new("/proc").join(name))
 }
 
 /// Returns the effective user of a process.

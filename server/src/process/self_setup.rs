@@ -1,4 +1,8 @@
 //! The server's own process: what it inherited must not reach the commands.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the main thread, before the program serves and after; programs that serve nobody"
+)]
 #![allow(unsafe_code)]
 
 use std::{

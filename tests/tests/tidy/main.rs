@@ -1,5 +1,6 @@
 //! Style as a test: what `rustfmt` and `clippy` cannot see.
 
+mod blocking;
 mod documents;
 mod imports;
 mod layers;

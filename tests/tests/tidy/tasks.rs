@@ -1,4 +1,4 @@
-//! Where threads and tasks may be started, and channels without a bound be made.
+//! Where threads and tasks may be started, standard error be written, and channels without a bound be made.
 
 use super::tree::{assert_none, is_comment, lines_of_rust};
 
@@ -9,7 +9,7 @@ struct Rule {
     allowed: &'static [(&'static str, &'static str)],
 }
 
-const RULES: [Rule; 3] = [
+const RULES: [Rule; 4] = [
     // A thread that nobody knows of keeps a program from ending, or a host without threads from working.
     Rule {
         calls: &["thread::Builder", "thread::spawn("],
@@ -35,6 +35,18 @@ const RULES: [Rule; 3] = [
         calls: &["tokio::spawn("],
         folders: &["server/src/", "certs/authority/src/"],
         allowed: &[],
+    },
+    // Whoever reads it may stand still: a program that serves writes there by the thread of its log.
+    Rule {
+        calls: &["io::stderr"],
+        folders: &["protocol/src/", "certs/", "server/src/"],
+        allowed: &[
+            ("certs/authority/src/cli/show.rs", "serves nobody"),
+            ("certs/authority/src/main.rs", "serves nobody, or no more"),
+            ("certs/src/log.rs", "the log"),
+            ("server/src/cli/enroll.rs", "serves nobody"),
+            ("server/src/daemon/log.rs", "its log"),
+        ],
     },
     Rule {
         calls: &["unbounded_channel("],

@@ -1,4 +1,5 @@
 //! `backup` and `restore`: an authority in one file, under a passphrase.
+#![expect(clippy::disallowed_methods, reason = "programs that serve nobody")]
 
 use std::{
     fs::{self, File},
@@ -124,12 +125,12 @@ fn collect(layout: &Layout, snapshot: &Snapshot) -> Result<Vec<Kept>, Error> {
 /// Puts a backup into a folder that has no authority.
 pub(super) fn restore(options: &RestoreOptions, out: &mut impl Write) -> Result<(), Error> {
     let layout = options.dir.layout();
-    if layout.authority_dir().symlink_metadata().is_ok() {
+    if files::is_taken(&layout.authority_dir()) {
         return Err(Error::AuthorityExists(layout.authority_dir()));
     }
     let sealed = read(&options.file, LARGEST)?;
     let archive = Archive::open(&sealed, options.passphrase.read(false)?.expose())?;
-    fs::create_dir_all(layout.dir())?;
+    files::create_folders(layout.dir())?;
     for file in &archive.files {
         let path = layout.dir().join(&file.path);
         if let Some(folder) = path.parent().filter(|folder| *folder != layout.dir()) {

@@ -120,13 +120,13 @@ pub(super) async fn quickstart(
     refuse_second_authority(&layout)?;
     for kind in [Kind::Server, Kind::Client] {
         let (key, cert) = (layout.member_key(kind), layout.member_cert(kind));
-        if let Some(path) = [key, cert].into_iter().find(|path| path.symlink_metadata().is_ok()) {
+        if let Some(path) = [key, cert].into_iter().find(|path| files::is_taken(path)) {
             return Err(FileError::Exists(path).into());
         }
     }
     let mut plan = Plan::default();
     plan.authority(&layout, &Authority::create(algorithm)?);
-    if layout.policy().symlink_metadata().is_err() {
+    if !files::is_taken(&layout.policy()) {
         plan.public(layout.policy(), rcmd_authority::POLICY.to_owned());
     }
     plan.write(Existing::Keep)?;
@@ -207,7 +207,7 @@ pub(super) fn import(layout: &Layout, parts: &Parts, out: &mut impl Write) -> Re
     let cert = text(files::read_public(&parts.cert)?);
     let key = text(files::read_private(&parts.key)?.into_exposed());
     let root = text(files::read_public(&parts.root)?);
-    std::fs::create_dir_all(layout.dir())?;
+    files::create_folders(layout.dir())?;
     let folder = tempfile::Builder::new().prefix(".rcmd-").tempdir_in(layout.dir())?;
     let trial = Layout::new(folder.path());
     let mut plan = Plan::default();
@@ -254,7 +254,7 @@ async fn issue(issue: Issue, options: &IssueOptions, out: &mut impl Write) -> Re
     let authority = Authority::load(&home)?;
     trust(&mut plan, &target, &home, &authority)?;
     let key = target.member_key(kind);
-    if !options.force && key.symlink_metadata().is_ok() {
+    if !options.force && files::is_taken(&key) {
         return Err(Error::IdentityExists(key));
     }
     let issued =
@@ -299,7 +299,7 @@ fn report(cert: &Path, issued: &Issued, out: &mut impl Write) -> Result<(), Erro
 fn refuse_second_authority(layout: &Layout) -> Result<(), Error> {
     let there = [layout.authority_key(), layout.authority_cert(), layout.ca()]
         .into_iter()
-        .find(|path| path.symlink_metadata().is_ok());
+        .find(|path| files::is_taken(path));
     there.map_or(Ok(()), |path| Err(Error::AuthorityExists(path)))
 }
 

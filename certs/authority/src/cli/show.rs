@@ -50,7 +50,7 @@ pub(super) fn show(
         layout.server_list(),
     ];
     let all: Vec<PathBuf> = if chosen.is_empty() {
-        let there: Vec<_> = standard.into_iter().filter(|path| path.exists()).collect();
+        let there: Vec<_> = standard.into_iter().filter(|path| files::exists(path)).collect();
         // With nothing there, the complaint about ca.pem says what to do.
         if there.is_empty() { vec![layout.ca()] } else { there }
     } else {

@@ -102,7 +102,7 @@ pub(super) async fn bundle(
     let (layout, mut new) = bearer.into_token();
     let life = *new.life.get_or_insert(BUNDLE_LIFE);
     let existing = if force { Existing::Replace } else { Existing::Keep };
-    if existing == Existing::Keep && file.symlink_metadata().is_ok() {
+    if existing == Existing::Keep && files::is_taken(file) {
         return Err(Error::BundleExists(file.to_owned()));
     }
     let (kind, names, uses) = (new.kind, new.names.to_string(), new.uses);

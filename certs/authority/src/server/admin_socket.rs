@@ -2,6 +2,10 @@
 //!
 //! Who may open it may also read the authority's key beside it: the folder is 0700 and the socket
 //! 0600.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the main thread, before the program serves and after; programs that serve nobody"
+)]
 
 use std::{io, sync::Arc, time::Duration};
 

@@ -1,5 +1,9 @@
 //! Administrative requests from commands: to the state itself, or through the socket of the
 //! `rcmd-certs serve` that has it open.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the authority's thread, and programs that serve nobody"
+)]
 
 use std::{io, os::fd::AsRawFd as _, path::PathBuf, time::Duration};
 

@@ -4,6 +4,10 @@
 //! before anybody gets what was signed. So a line may speak of something that never left, when the
 //! process was killed between the two; the next start adds a line that says so. The opposite, a
 //! certificate without a line, cannot be.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the authority's thread, and programs that serve nobody"
+)]
 
 use std::{
     fs::{File, OpenOptions},

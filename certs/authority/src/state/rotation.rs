@@ -137,7 +137,7 @@ impl AuthorityState {
     fn successor(&self) -> Result<Authority, StateError> {
         let next = self.layout.next_authority();
         if !self.signing().is_root() {
-            if !next.authority_cert().exists() {
+            if !files::exists(&next.authority_cert()) {
                 let (cert, key) = (shown(&next.authority_cert()), shown(&next.authority_key()));
                 return Err(StateError::Invalid(format!(
                     "this authority is an intermediate: have the next one signed where the root \

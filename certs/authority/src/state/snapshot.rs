@@ -1,4 +1,8 @@
 //! What a backup copies, and what a restored authority does before it works again.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the authority's thread, and programs that serve nobody"
+)]
 
 use std::{fs, path::PathBuf};
 

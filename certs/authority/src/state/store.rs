@@ -2,6 +2,10 @@
 //! is killed.
 //!
 //! One process at a time has it open; redb locks the file.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the authority's thread, and programs that serve nobody"
+)]
 
 use std::{
     cell::Cell,

@@ -1,6 +1,6 @@
 //! The authorities that members trust: the one that signs, and the other one of a rotation.
 
-use std::{fs, io, sync::Arc};
+use std::sync::Arc;
 
 use rcmd_certs::{
     files::{self, Existing, FileError, NewFile},
@@ -41,7 +41,7 @@ impl Trust {
         let record = store.look(|rows| rows.get(&ROTATION, HERE))?;
         let next = layout.next_authority();
         if let Some(RotationRecord { step: Step::Settling, .. }) = record {
-            if next.authority_cert().exists() {
+            if files::exists(&next.authority_cert()) {
                 let new = Authority::load(&next)?;
                 settle_files(layout, &new)?;
             }
@@ -82,10 +82,5 @@ pub(super) fn write_authority(layout: &Layout, authority: &Authority) -> Result<
 }
 
 pub(super) fn remove(next: &Layout) -> Result<(), FileError> {
-    match fs::remove_dir_all(next.dir()) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(FileError::io("remove", next.dir())(error))
-        }
-        _ => Ok(()),
-    }
+    files::remove_folder(next.dir())
 }

@@ -1,4 +1,5 @@
 //! What members do with a real authority, and what two ends tell each other of their certificates.
+#![allow(clippy::disallowed_methods, reason = "tests may wait")]
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,

@@ -1,4 +1,5 @@
 //! The lines of `--commands`: which of them are commands, and which ones.
+#![expect(clippy::disallowed_methods, reason = "programs that serve nobody")]
 
 use std::ffi::OsString;
 use std::fs::File;

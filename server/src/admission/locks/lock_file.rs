@@ -4,6 +4,7 @@
 //! A server that is killed releases its lock on the file (flock(2)) and leaves the job's name
 //! there, so the next to take the file knows a job whose end nobody saw. Nothing is synced, because
 //! no job survives a power cut.
+#![expect(clippy::disallowed_methods, reason = "the thread `locks`")]
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},

@@ -1,4 +1,8 @@
 //! The file of keys: read line by line, appended to and synced, written anew when it has grown.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the thread `keys`, and the main thread before it serves"
+)]
 
 use std::{
     fs::{File, OpenOptions},

@@ -1,7 +1,7 @@
 //! Where the server's cgroups are: found, made, cleared of what earlier servers left.
 
 use std::{
-    fs, io,
+    io,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -10,12 +10,12 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fd::OwnedFd,
-    fs::{FlockOperation, Mode, OFlags, flock, getxattr, open},
+    fs::{FlockOperation, flock, getxattr},
 };
 use serde::Deserialize;
 
-use super::files::{LEFT, folders, is_busy, remove};
-use crate::units::Size;
+use super::files::{self, LEFT, folders, is_busy, remove};
+use crate::{process::proc_fs, units::Size};
 
 /// How the part of one server begins; the rest is random.
 const PREFIX: &str = "rcmd-";
@@ -71,9 +71,9 @@ impl TreeLimits {
 /// The folder of the server's own cgroup.
 pub(super) fn own() -> io::Result<PathBuf> {
     let none = || io::Error::other("no cgroup of version 2 is mounted");
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let mounts = proc_fs::read("self/mountinfo")?;
     let (root, mount) = mounts.lines().find_map(mount).ok_or_else(none)?;
-    let cgroups = fs::read_to_string("/proc/self/cgroup")?;
+    let cgroups = proc_fs::read("self/cgroup")?;
     let own = cgroups.lines().find_map(|line| line.strip_prefix("0::")).ok_or_else(none)?;
     let below = Path::new(own).strip_prefix(&root).map_err(|_| {
         io::Error::other(format!("the server's cgroup {own:?} lies outside of what is mounted"))
@@ -115,9 +115,9 @@ pub(super) fn make(parent: &Path) -> io::Result<(PathBuf, OwnedFd)> {
         let mut name = [0; 8];
         getrandom::fill(&mut name).map_err(io::Error::other)?;
         let path = parent.join(format!("{PREFIX}{}", hex::encode(name)));
-        fs::create_dir(&path)
+        files::make(&path)
             .map_err(|error| io::Error::new(error.kind(), format!("{path:?}: {error}")))?;
-        if let Some(lock) = lock(&path).filter(|_| path.exists()) {
+        if let Some(lock) = lock(&path).filter(|_| files::exists(&path)) {
             return Ok((path, lock));
         }
     }
@@ -126,8 +126,7 @@ pub(super) fn make(parent: &Path) -> io::Result<(PathBuf, OwnedFd)> {
 
 /// The lock of a server's folder, if no living server has it.
 fn lock(path: &Path) -> Option<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = open(path, flags, Mode::empty()).ok()?;
+    let folder = files::folder(path).ok()?;
     flock(&folder, FlockOperation::NonBlockingLockExclusive).ok().map(|()| folder)
 }
 
@@ -141,7 +140,7 @@ pub(super) fn clear(parent: &Path) {
         for path in folders(&base) {
             let is_daemon = getxattr(&path, LEFT, &mut [0_u8; 1]).is_ok();
             if !is_daemon && is_busy(&path) {
-                let _ = fs::write(path.join("cgroup.kill"), "1");
+                let _ = files::write(&path, "cgroup.kill", "1");
                 wait_until_empty(&path);
             }
         }
@@ -151,7 +150,7 @@ pub(super) fn clear(parent: &Path) {
 
 fn wait_until_empty(path: &Path) {
     let until = Instant::now() + PATIENCE;
-    let Ok(events) = fs::File::open(path.join("cgroup.events")) else { return };
+    let Ok(events) = files::events(path) else { return };
     while is_busy(path) && Instant::now() < until {
         let pause = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
         let _ = poll(&mut [PollFd::new(&events, PollFlags::PRI)], Some(&pause));
@@ -164,7 +163,7 @@ pub(super) fn controllers(path: &Path) -> Controllers {
 }
 
 fn list(path: &Path, file: &str) -> Controllers {
-    let list = fs::read_to_string(path.join(file)).unwrap_or_default();
+    let list = files::read(path, file);
     list.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
@@ -181,12 +180,12 @@ pub(super) fn enable(parent: &Path, base: &Path, limits: &TreeLimits) -> Control
         return Vec::new();
     }
     let wanted = wanted.join(" ");
-    let control = |path: &Path| fs::write(path.join("cgroup.subtree_control"), &wanted);
+    let control = |path: &Path| files::write(path, "cgroup.subtree_control", &wanted);
     // A cgroup with processes of its own hands out no controllers, but for the root of all.
     if control(parent).is_err() {
         let leaf = parent.join(LEAF);
-        let _ = fs::create_dir(&leaf);
-        let moved = fs::write(leaf.join("cgroup.procs"), std::process::id().to_string());
+        let _ = files::make(&leaf);
+        let moved = files::write(&leaf, "cgroup.procs", &std::process::id().to_string());
         if moved.and_then(|()| control(parent)).is_err() {
             return Vec::new();
         }

@@ -12,6 +12,8 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::process::proc_fs;
+
 /// File systems that the kernel serves by itself (filesystems(5)).
 const LOCAL: [&str; 18] = [
     "bcachefs", "btrfs", "devtmpfs", "erofs", "exfat", "ext2", "ext3", "ext4", "f2fs", "iso9660",
@@ -35,7 +37,7 @@ impl Mounts {
     /// # Errors
     /// When `/proc` does not give it.
     pub(super) fn read() -> io::Result<Self> {
-        let mut file = File::open("/proc/self/mountinfo")?;
+        let mut file = proc_fs::open("self/mountinfo")?;
         let local = local(&mut file)?;
         Ok(Self(Mutex::new(Table { file, local })))
     }

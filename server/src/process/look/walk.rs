@@ -1,5 +1,9 @@
 //! A path followed by descriptors, name by name: what is there is known before anything is opened, and
 //! who could change it is noted on the way.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a thread `files` or `digests`, a helper, and programs that serve nobody"
+)]
 
 use std::{
     ffi::{OsStr, OsString},

@@ -9,6 +9,7 @@
 //! The calling thread waits until the program executes, and until then the child has what is the
 //! server's. So only a [trusted](Plan::trusted) plan is started so, where a file system that
 //! does not answer is the host's own trouble; even then the start is given up in time.
+#![expect(clippy::disallowed_methods, reason = "a thread `starter`")]
 
 use std::{
     fs::{self, File},
