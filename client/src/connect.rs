@@ -57,7 +57,9 @@ pub async fn resolve(target: &Target, deadline: Instant) -> Result<Vec<SocketAdd
         Ok(Err(error)) => error.to_string(),
         Err(_) => "the name service did not answer in time".to_owned(),
     };
-    let message = format!("cannot find the host {}: {why}", target.host);
+    let of =
+        target.name.as_ref().map(|name| format!(", the address of {name}")).unwrap_or_default();
+    let message = format!("cannot find the host {}{of}: {why}", target.host);
     let hint = format!("Check the name with `getent hosts {}`, or use an address.", target.host);
     Err(WireError::new(ErrorKind::Unreachable, message).hint(hint))
 }
@@ -109,11 +111,15 @@ fn doctor(target: &Target) -> String {
     format!("Try `rcmd-client doctor {target}`.")
 }
 
-/// Returns host and port, also where the port is the usual one.
+/// Returns host and port, also where the port is the usual one, behind the name if it has one.
 fn place(target: &Target) -> String {
-    match target.host.contains(':') {
+    let address = match target.host.contains(':') {
         true => format!("[{}]:{}", target.host, target.port),
         false => format!("{}:{}", target.host, target.port),
+    };
+    match &target.name {
+        Some(name) => format!("{name} at {address}"),
+        None => address,
     }
 }
 
@@ -152,10 +158,11 @@ async fn handshake(
         let message = format!("TLS with {} ({address}) failed: {why}", place(target));
         WireError::new(ErrorKind::Tls, message).hint(hint)
     };
-    let name = ServerName::try_from(target.host.clone()).map_err(|_| DialError {
-        failure: failed("this is no name that a certificate can hold", doctor(target)),
-        is_final: true,
-    })?;
+    let name =
+        ServerName::try_from(target.certificate_name().to_owned()).map_err(|_| DialError {
+            failure: failed("this is no name that a certificate can hold", doctor(target)),
+            is_final: true,
+        })?;
     let connecting = TlsConnector::from(Arc::clone(&config.tls)).connect(name, tcp);
     let mut stream = match timeout_at(deadline, connecting).await {
         Ok(Ok(stream)) => stream,

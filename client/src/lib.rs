@@ -26,6 +26,8 @@
 //! | `link` | the task that owns the connection, heals it, and judges every end |
 //! | [`renewal`] | renewal of a certificate that came by a token |
 //! | `report` | how a command ended |
+//! | [`hosts`] | sets of hosts by name |
+//! | [`inventory`] | what is known of hosts and groups |
 //!
 //! # Runtimes
 //! Both of tokio's runtimes do. The connection is driven by two tasks, which end when the last
@@ -39,6 +41,8 @@ mod client;
 mod command;
 mod config;
 pub mod connect;
+pub mod hosts;
+pub mod inventory;
 mod link;
 pub mod renewal;
 mod report;

@@ -14,6 +14,10 @@ pub struct Target {
     pub host: String,
     /// The port; 7263 when none was named.
     pub port: u16,
+    /// The name that its certificate must have; `host` without this.
+    pub certificate: Option<String>,
+    /// What results and messages call it; host and port without this.
+    pub name: Option<String>,
 }
 
 /// What is no host.
@@ -22,6 +26,25 @@ pub struct Target {
 pub struct InvalidTarget {
     text: String,
     why: &'static str,
+}
+
+impl InvalidTarget {
+    /// Returns the text that is no host.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Target {
+    /// The port where none is named.
+    pub const PORT: u16 = PORT;
+
+    /// Returns the name that its certificate must have.
+    #[must_use]
+    pub fn certificate_name(&self) -> &str {
+        self.certificate.as_deref().unwrap_or(&self.host)
+    }
 }
 
 impl FromStr for Target {
@@ -72,12 +95,15 @@ impl FromStr for Target {
             Some(Ok(port)) if port > 0 => port,
             Some(_) => return Err(invalid("a port is a number from 1 to 65535")),
         };
-        Ok(Self { host: host.to_owned(), port })
+        Ok(Self { host: host.to_owned(), port, certificate: None, name: None })
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(name) = &self.name {
+            return f.write_str(name);
+        }
         match (self.host.contains(':'), self.port) {
             (_, PORT) => f.write_str(&self.host),
             (false, port) => write!(f, "{}:{port}", self.host),

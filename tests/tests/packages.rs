@@ -34,7 +34,7 @@ const DIRECT: [(&str, &str); 8] = [
     (
         "rcmd-client",
         "bytes getrandom jiff rcmd-certs rcmd-protocol rustix rustls serde socket2 thiserror tokio \
-         tokio-rustls",
+         tokio-rustls toml",
     ),
     (
         "rcmd-client-cli",

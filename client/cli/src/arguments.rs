@@ -13,19 +13,21 @@ use rcmd_certs::secret::Confidential;
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use crate::arguments::commands::CommandsOptions;
-use crate::duration;
+use crate::arguments::hosts::HostsArguments;
 
 pub(crate) mod commands;
 pub(crate) mod completions;
+pub(crate) mod duration;
 pub(crate) mod elsewhere;
+pub(crate) mod hosts;
 
 /// The subcommands.
-const SUBCOMMANDS: [&str; 5] = ["run", "doctor", "enroll", "completions", "man"];
+const SUBCOMMANDS: [&str; 6] = ["run", "doctor", "enroll", "hosts", "completions", "man"];
 /// Names of later subcommands, which are no hosts unless `run` stands before them.
-const RESERVED: [&str; 8] = ["cp", "ls", "edit", "ssh", "hosts", "runs", "shell", "job"];
+const RESERVED: [&str; 7] = ["cp", "ls", "edit", "ssh", "runs", "shell", "job"];
 
 const USAGE: &str = "rcmd-client [OPTIONS] HOST COMMAND...
-       rcmd-client run|doctor|enroll|completions|man ...";
+       rcmd-client run|doctor|enroll|hosts|completions|man ...";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,6 +49,7 @@ Commands:
   doctor HOST                try every step to a host, and say what to do about
                              the one that fails
   enroll                     get a certificate with a token; --renew renews it
+  hosts EXPR                 show which hosts an expression means
   completions SHELL          print completions for a shell
   man                        print the manual page
 
@@ -292,6 +295,7 @@ pub(crate) enum Request {
     Run(Box<RunArguments>),
     Doctor(DoctorArguments),
     Enroll(EnrollArguments),
+    Hosts(HostsArguments),
     Completions(CompletionsArguments),
     Man(ManArguments),
 }
@@ -335,6 +339,7 @@ impl Request {
             Some("run") => Self::Run(Box::new(parse_run(again())?)),
             Some("doctor") => Self::Doctor(DoctorArguments::try_parse_from(again())?),
             Some("enroll") => Self::Enroll(EnrollArguments::try_parse_from(again())?),
+            Some("hosts") => Self::Hosts(HostsArguments::try_parse_from(again())?),
             Some("completions") => {
                 Self::Completions(CompletionsArguments::try_parse_from(again())?)
             }
@@ -373,6 +378,7 @@ pub(crate) fn tree() -> clap::Command {
         .subcommand(under(run_command(), "run"))
         .subcommand(under(DoctorArguments::command(), "doctor"))
         .subcommand(under(EnrollArguments::command(), "enroll"))
+        .subcommand(under(HostsArguments::command(), "hosts"))
         .subcommand(under(CompletionsArguments::command(), "completions"))
         .subcommand(under(ManArguments::command(), "man"))
 }

@@ -3,10 +3,9 @@
 //! | module | holds |
 //! | --- | --- |
 //! | `arguments`, `command` | what was typed |
-//! | `duration` | durations as people type them |
 //! | `settings` | what is meant: flags, environment, client.toml |
 //! | `session` | the runtime, the client, the leave |
-//! | `run`, `commands`, `doctor`, `enroll` | the subcommands |
+//! | `run`, `commands`, `doctor`, `enroll`, `hosts` | the subcommands |
 //! | `parsers` | the readers of local files, for the fuzz targets alone |
 //! | `input` | standard input, with a thread for what may block |
 //! | `output` | standard output and standard error, likewise, and the forms of output |
@@ -26,8 +25,8 @@ mod arguments;
 mod command;
 mod commands;
 mod doctor;
-mod duration;
 mod enroll;
+mod hosts;
 mod input;
 mod interrupts;
 mod notices;
@@ -54,6 +53,7 @@ pub fn carry_out(typed: Vec<OsString>) -> u8 {
         }),
         Ok(Request::Doctor(doctor)) => doctor::doctor(doctor),
         Ok(Request::Enroll(typed)) => enroll::enroll(&typed),
+        Ok(Request::Hosts(typed)) => hosts::hosts(&typed),
         Ok(Request::Completions(asked)) => {
             output::print(&arguments::completions::script(asked.shell))
         }
@@ -105,7 +105,7 @@ mod tests {
         let script = String::from_utf8(script).unwrap();
         let dir = tempfile::tempdir().unwrap();
         print_man(&ManArguments { out: Some(dir.path().to_owned()) }).unwrap();
-        for command in ["run", "doctor", "completions", "man"] {
+        for command in ["run", "doctor", "enroll", "hosts", "completions", "man"] {
             assert!(script.contains(command), "{command}");
             assert!(dir.path().join(format!("rcmd-client-{command}.1")).exists(), "{command}");
         }

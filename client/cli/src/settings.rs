@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rcmd_certs::Layout;
+use rcmd_certs::files::shown;
 use rcmd_certs::text::sentence;
+use rcmd_client::hosts::{Expression, is_expression};
+use rcmd_client::inventory::Inventory;
 use rcmd_client::{InvalidTarget, Target};
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
@@ -16,6 +19,7 @@ use crate::command::CommandSpec;
 use crate::input;
 use crate::output::{Form, encoding};
 use crate::settings::file::File;
+use crate::text::{self, Tone};
 
 mod file;
 
@@ -125,7 +129,7 @@ impl Run {
         }
         refuse_nothing(&options, words)?;
         let typed_encoding = options.encoding.as_deref().map(encoding::named).transpose()?;
-        let target = target(host)?;
+        let host = host_of(host)?;
         let work = match options.many.take(common.json, words)? {
             Some(commands) => Work::Many(commands),
             None => Work::One(CommandSpec::read(words, options.shell, options.exec)?),
@@ -134,6 +138,7 @@ impl Run {
             options.env.iter().map(|setting| setting_of(setting)).collect::<Result<_, _>>()?;
         let layout = layout(common.dir.as_deref())?;
         let file = File::read(&layout.client_toml())?;
+        let Reached { target, user } = Reached::find(host, &layout, verbosity(&common))?;
 
         let timestamps = options.timestamps || file.timestamps.unwrap_or(false);
         let form = if common.json {
@@ -151,7 +156,7 @@ impl Run {
             },
             command: CommandOptions {
                 input: !options.no_input && matches!(work, Work::One(_)) && !input::is_nothing(),
-                user: options.user,
+                user: options.user.or(user),
                 cwd: options.cwd,
                 env,
                 timeout: options.timeout,
@@ -180,23 +185,73 @@ impl Doctor {
     /// # Errors
     /// A usage failure, with its remedy.
     pub(crate) fn resolve(typed: DoctorArguments) -> Result<Self, WireError> {
-        let target = target(&typed.host)?;
+        let host = host_of(&typed.host)?;
         let layout = layout(typed.common.dir.as_deref())?;
         let file = File::read(&layout.client_toml())?;
+        let Reached { target, .. } = Reached::find(host, &layout, verbosity(&typed.common))?;
         let connect_timeout = connect_timeout(&typed.common, &file);
         Ok(Self { layout, target, connect_timeout, json: typed.common.json })
     }
 }
 
-fn target(typed: &OsStr) -> Result<Target, WireError> {
+/// Where one host is reached, and the user that hosts.toml has for it.
+struct Reached {
+    target: Target,
+    user: Option<OsString>,
+}
+
+impl Reached {
+    /// Looks a host up in `hosts.toml`; one that is not in it is itself the address.
+    fn find(host: &str, layout: &Layout, verbosity: Verbosity) -> Result<Self, WireError> {
+        let (inventory, passed_over) = inventory(layout)?;
+        if verbosity == Verbosity::Verbose {
+            passed_over.iter().for_each(|line| text::say(&text::line(Tone::Notice, line)));
+        }
+        let target = inventory.target(host).map_err(|error| no_target(&error))?;
+        let user = inventory.entry(host).and_then(|entry| entry.user.clone());
+        Ok(Self { target, user: user.map(OsString::from) })
+    }
+}
+
+/// Returns what is known of hosts, and a line for each file that this user can't read.
+///
+/// # Errors
+/// A usage failure when a file is wrong, or others could change it.
+pub(crate) fn inventory(layout: &Layout) -> Result<(Inventory, Vec<String>), WireError> {
+    let (inventory, passed_over) = Inventory::read(layout.dir()).map_err(|error| {
+        let failure = WireError::new(ErrorKind::Usage, error.to_string());
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure.hint("Hosts come from that file; see `rcmd-client hosts --help`."),
+        }
+    })?;
+    let line = |path: PathBuf| format!("{} is passed over: you may not read it", shown(&path));
+    Ok((inventory, passed_over.into_iter().map(line).collect()))
+}
+
+/// Returns the failure of a name that is no address.
+pub(crate) fn no_target(error: &InvalidTarget) -> WireError {
+    let hint = elsewhere::no_host(error.text());
+    WireError::new(ErrorKind::Usage, error.to_string()).hint(hint)
+}
+
+/// Returns the host that was typed, which is one and no set.
+fn host_of(typed: &OsStr) -> Result<&str, WireError> {
     let Some(host) = typed.to_str() else {
         let message = format!("`{}` is no host", typed.to_string_lossy());
         return Err(WireError::new(ErrorKind::Usage, message)
             .hint("A host is NAME, NAME:PORT, ADDRESS or [V6]:PORT."));
     };
-    host.parse().map_err(|error: InvalidTarget| {
-        WireError::new(ErrorKind::Usage, error.to_string()).hint(elsewhere::no_host(host))
-    })
+    if is_expression(host) {
+        if let Err(error) = Expression::parse(host) {
+            return Err(
+                WireError::new(ErrorKind::Usage, error.to_string()).hint(error.fault.hint())
+            );
+        }
+        return Err(WireError::new(ErrorKind::Usage, format!("`{host}` is a set of hosts"))
+            .hint(elsewhere::ONE_HOST));
+    }
+    Ok(host)
 }
 
 /// Refuses what is empty where that is a variable which was not set, and never what was meant.

@@ -6,6 +6,10 @@ use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use super::SUBCOMMANDS;
 
+/// What to do with a set of hosts.
+pub(crate) const ONE_HOST: &str =
+    "This version runs a command on one host at a time; `rcmd-client hosts EXPR` shows a set.";
+
 /// Options of other programs, and what to write here. A name that is an option here does not stand
 /// here.
 const OPTIONS: &[(&[&str], &str)] = &[
@@ -55,10 +59,7 @@ const OPTIONS: &[(&[&str], &str)] = &[
         &["-A", "-a", "-X", "-Y", "-L", "-R", "-D", "-W", "-N", "-J", "-g", "-K", "--forward"],
         "This version forwards neither ports nor agents, and jumps over no host.",
     ),
-    (
-        &["-x", "--fanout", "--hosts-file", "--inventory", "--limit", "--forks"],
-        "This version reaches one host at a time.",
-    ),
+    (&["-x", "--fanout", "--hosts-file", "--inventory", "--limit", "--forks"], ONE_HOST),
     (&["--verbosity", "--debug"], "More is said with -v."),
     (&["--silent"], "Less is said with -q."),
     (
@@ -105,11 +106,6 @@ pub(crate) fn no_host(typed: &str) -> String {
         }
         _ if typed.contains('%') => {
             "Use the host's name, or an address that is good on every link; `rcmd-client doctor` tries it."
-        }
-        _ if typed.contains(['[', ']']) && !typed.starts_with('[')
-            || typed.contains([',', '*', '!']) =>
-        {
-            "This version reaches one host at a time."
         }
         _ if typed.contains(":/") || typed.contains(":~") => {
             "This version copies no files: `rcmd-client HOST cat FILE` reads one, `rsync -e rcmd-client` \

@@ -65,7 +65,7 @@ fn options_stand_on_either_side_of_a_subcommand() {
 
 #[test]
 fn names_of_later_commands_are_reserved_and_say_how_to_reach_such_a_host() {
-    for name in ["cp", "ls", "edit", "ssh", "hosts", "runs", "shell", "job"] {
+    for name in ["cp", "ls", "edit", "ssh", "runs", "shell", "job"] {
         let text = refused(&[name, "x"]);
         assert!(text.contains(&format!("`{name}` is a reserved word")), "{text}");
         assert!(text.contains(&format!("`rcmd-client run {name} COMMAND...`")), "{text}");
@@ -100,6 +100,7 @@ fn any_byte_passes() {
 fn the_command_lines_are_consistent() {
     RunArguments::command().debug_assert();
     DoctorArguments::command().debug_assert();
+    HostsArguments::command().debug_assert();
     CompletionsArguments::command().debug_assert();
     ManArguments::command().debug_assert();
     tree().debug_assert();
@@ -139,6 +140,7 @@ fn each_subcommand_has_its_own_line_of_usage_and_its_complaints_name_it() {
     assert!(refused(&["doctor"]).contains("what is missing: HOST"), "{}", refused(&["doctor"]));
     for (line, help) in [
         (&["doctor"][..], "`rcmd-client doctor -h`"),
+        (&["hosts"], "`rcmd-client hosts -h`"),
         (&["enroll", "--nonsense"], "`rcmd-client enroll -h`"),
         (&["completions"], "`rcmd-client completions -h`"),
         (&["run", "--nonsense", "web1"], "`rcmd-client run -h`"),

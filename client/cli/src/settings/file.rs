@@ -10,7 +10,7 @@ use rcmd_protocol::outcome::{ErrorKind, WireError};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
-use crate::{duration, output::encoding};
+use crate::{arguments::duration, output::encoding};
 
 /// What the file may say. A missing setting is a missing line.
 #[derive(Debug, Default, Deserialize)]

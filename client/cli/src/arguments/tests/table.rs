@@ -133,7 +133,7 @@ fn hosts_of_other_programs_are_refused_with_what_to_write() {
         ("*", "one host at a time"),
         ("web1:/etc/passwd", "copies no files"),
         ("::1:7263:x", ""),
-        ("[::1", "a bracket is not closed"),
+        ("[::1", "the bracket is not closed"),
         ("web 1", "not a name"),
     ] {
         assert_refused(&[host, "true"], says);
