@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `reach` | where a host of a name is reached |
 //! | `hosts_toml` | the file `hosts.toml` |
+//! | `ansible` | inventories of Ansible, with the feature `ansible` |
 //! | `name` | what hosts and groups may be called |
 //! | `error` | what is wrong with a file, where, and what to write instead |
 
@@ -16,11 +17,15 @@ use std::{
     sync::Arc,
 };
 
+#[cfg(feature = "ansible")]
+mod ansible;
 mod error;
 mod hosts_toml;
 pub(crate) mod name;
 mod reach;
 
+#[cfg(feature = "ansible")]
+pub use ansible::{Form, INVENTORY_SOURCE, parse_ansible};
 pub use error::{InventoryError, InventoryFault};
 pub use hosts_toml::{HOSTS_SOURCE, HOSTS_TOML, parse as parse_hosts_toml};
 
@@ -87,6 +92,11 @@ impl Inventory {
     /// Adds a source behind the others.
     pub fn add(&mut self, source: Source) {
         self.sources.push(source);
+    }
+
+    /// Adds a source in front of the others.
+    pub fn put_first(&mut self, source: Source) {
+        self.sources.insert(0, source);
     }
 
     /// Returns the sources, the one that counts first in front.

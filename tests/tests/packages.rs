@@ -53,7 +53,7 @@ const DIRECT: [(&str, &str); 8] = [
 const LIBRARIES: [&str; 3] = ["rcmd-protocol", "rcmd-certs", "rcmd-client"];
 
 /// What a library needs neither itself nor by what it depends on.
-const FOR_PROGRAMS: [&str; 12] = [
+const FOR_PROGRAMS: [&str; 13] = [
     "anstream",
     "anyhow",
     "argon2",
@@ -65,6 +65,7 @@ const FOR_PROGRAMS: [&str; 12] = [
     "redb",
     "regex",
     "rpassword",
+    "saphyr-parser",
     "tracing-subscriber",
 ];
 

@@ -23,7 +23,10 @@ use crate::{output, settings};
 /// When what was typed is no set, or an empty one.
 pub(crate) fn hosts(typed: &HostsArguments) -> Result<u8, WireError> {
     let layout = settings::layout(typed.dir.as_deref())?;
-    let (inventory, passed_over) = settings::inventory(&layout)?;
+    let (mut inventory, passed_over) = settings::inventory(&layout)?;
+    if let Some(path) = &typed.inventory {
+        inventory.read_ansible(path).map_err(|error| settings::no_inventory(&error))?;
+    }
     let chosen = choose(typed, &inventory)?;
     let targets = chosen.set.targets(&inventory).map_err(|error| settings::no_target(&error))?;
     let notices = chosen.notices.iter().filter(|_| !typed.quiet);

@@ -9,7 +9,7 @@ use rcmd_certs::Layout;
 use rcmd_certs::files::shown;
 use rcmd_certs::text::sentence;
 use rcmd_client::hosts::{Expression, is_expression};
-use rcmd_client::inventory::Inventory;
+use rcmd_client::inventory::{Inventory, InventoryError};
 use rcmd_client::{InvalidTarget, Target};
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
@@ -218,15 +218,19 @@ impl Reached {
 /// # Errors
 /// A usage failure when a file is wrong, or others could change it.
 pub(crate) fn inventory(layout: &Layout) -> Result<(Inventory, Vec<String>), WireError> {
-    let (inventory, passed_over) = Inventory::read(layout.dir()).map_err(|error| {
-        let failure = WireError::new(ErrorKind::Usage, error.to_string());
-        match error.hint() {
-            Some(hint) => failure.hint(hint),
-            None => failure.hint("Hosts come from that file; see `rcmd-client hosts --help`."),
-        }
-    })?;
+    let (inventory, passed_over) =
+        Inventory::read(layout.dir()).map_err(|error| no_inventory(&error))?;
     let line = |path: PathBuf| format!("{} is passed over: you may not read it", shown(&path));
     Ok((inventory, passed_over.into_iter().map(line).collect()))
+}
+
+/// Returns the failure of a file of hosts.
+pub(crate) fn no_inventory(error: &InventoryError) -> WireError {
+    let failure = WireError::new(ErrorKind::Usage, error.to_string());
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure.hint("Hosts come from that file; see `rcmd-client hosts --help`."),
+    }
 }
 
 /// Returns the failure of a name that is no address.

@@ -294,7 +294,8 @@ mod tests {
         assert_eq!(folded("a08 a09 a10 a11 a9 a10"), "a[9,08-11]");
         assert_eq!(folded("a9 a10 a11"), "a[9-11]");
         assert_eq!(folded("a0 a00 a000"), "a[0,00,000]");
-        assert_eq!(folded("a04 a10 a11 a99 a98 a100 a101"), "a[04,10-11,98-99,100-101]");
+        assert_eq!(folded("a04 a10 a11 a98 a99 a100 a101"), "a[04,10-11,98-101]");
+        assert_eq!(folded("a04 a98 a99 a100 a101"), "a[04,98-99,100-101]");
         assert_eq!(folded("a1 a2 a4 a6 a8 a9"), "a[1-2,4,6,8-9]");
         assert_eq!(folded("web1"), "web1");
         assert_eq!(folded("web"), "web");

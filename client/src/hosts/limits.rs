@@ -2,10 +2,11 @@
 
 use rcmd_protocol::limits::STRING;
 
+use crate::inventory::name;
 pub(crate) use crate::inventory::name::MAX_NAME;
 
 /// The most hosts of a set.
-pub const MAX_HOSTS: usize = 100_000;
+pub const MAX_HOSTS: usize = name::MAX_HOSTS;
 
 /// The most names that all terms of a set and of its groups may have together, the same name counted
 /// each time.

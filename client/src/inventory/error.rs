@@ -54,6 +54,15 @@ pub enum InventoryFault {
         /// What it is to be.
         wanted: &'static str,
     },
+    /// A program that gave no inventory.
+    #[error("{0}")]
+    Script(String),
+    /// A group that holds itself.
+    #[error("the group `{0}` holds itself")]
+    Circle(String),
+    /// More hosts, variables or nodes than are read.
+    #[error("there are more than 100000 hosts, or more variables than are read")]
+    TooMany,
     /// A text that is no name of a host or a group.
     #[error("`{}` can't be the name of a {kind}: {why}", printable(name))]
     Name {
@@ -78,6 +87,11 @@ impl InventoryFault {
                 "The port has a setting of its own: port = 7263.".to_owned()
             }
             Self::Kind { .. } => "Mend that line, or remove it.".to_owned(),
+            Self::Script(_) => {
+                "Run it by hand: it prints JSON when it is called with --list.".to_owned()
+            }
+            Self::Circle(_) => "Take one of them out of the other.".to_owned(),
+            Self::TooMany => "Make several inventories of it.".to_owned(),
             Self::Name { .. } => "A name has letters, digits and `.-_:/+`.".to_owned(),
         }
     }

@@ -3,6 +3,9 @@
 /// The longest name of a host or a group, in bytes.
 pub(crate) const MAX_NAME: usize = 512;
 
+/// The most hosts of a set, and of an inventory.
+pub(crate) const MAX_HOSTS: usize = 100_000;
+
 /// Returns whether a character may stand in a name: none that a shell, an option or a path takes for
 /// more, but for the `/` of names that are not those of the DNS.
 pub(crate) fn is_in_names(character: char) -> bool {

@@ -62,6 +62,11 @@ pub(crate) struct HostsArguments {
     /// Also the hosts of a file, or of standard input (-); repeatable
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) hosts_file: Vec<PathBuf>,
+    /// An inventory of Ansible: INI, YAML, or a program
+    ///
+    /// It goes before hosts.toml. An executable FILE is run with --list, for at most 60 s.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) inventory: Option<PathBuf>,
     /// Only those with this label in hosts.toml; repeatable
     #[arg(long = "where", value_name = "LABEL=VALUE")]
     pub(crate) having: Vec<String>,
