@@ -124,6 +124,7 @@ fn empty(message: String) -> WireError {
 }
 
 /// Reads a file of expressions, or standard input.
+#[expect(clippy::disallowed_methods, reason = "programs that serve nobody")]
 fn read(file: Option<&Path>) -> Result<String, WireError> {
     let name = file.map_or("standard input".to_owned(), shown);
     let failed = |why: String| {

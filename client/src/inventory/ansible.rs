@@ -53,6 +53,7 @@ impl Inventory {
     ///
     /// # Errors
     /// It is wrong, a program failed, or somebody else than root and this user could change the file.
+    #[expect(clippy::disallowed_methods, reason = "programs that serve nobody")]
     pub fn read_ansible(&mut self, path: &Path) -> Result<(), InventoryError> {
         let wrong =
             |fault| InventoryError::Wrong { file: path.to_owned(), line: 0, column: 0, fault };
