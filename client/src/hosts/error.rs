@@ -125,7 +125,7 @@ pub enum Fault {
     /// A name that is a folder.
     #[error("`.` and `..` are no names")]
     Dots,
-    /// A name longer than [`MAX_NAME`].
+    /// A name longer than may be, in bytes.
     #[error("a name has more than {MAX_NAME} bytes")]
     LongName,
     /// More hosts than [`MAX_HOSTS`].
