@@ -7,6 +7,11 @@ use clap::{Parser, ValueHint};
 const EXAMPLES: &str = "\
 Examples:
   rcmd-client hosts 'web[01-20],db1!web07'     names, without one of them
+  rcmd-client hosts --fold --hosts-file FILE   the shortest text for a list";
+
+const MORE: &str = "\
+Examples:
+  rcmd-client hosts 'web[01-20],db1!web07'     names, without one of them
   rcmd-client hosts --fold --hosts-file FILE   the shortest text for a list
 
 A set is written in ClusterShell's syntax, read from left to right:
@@ -32,7 +37,7 @@ Exit status: 0, or 125 when that is no set, or an empty one.";
     disable_version_flag = true,
     max_term_width = 100
 )]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, after_long_help = MORE)]
 pub(crate) struct HostsArguments {
     /// Folder of hosts.toml [default: ~/.config/rcmd]
     ///
@@ -59,7 +64,9 @@ pub(crate) struct HostsArguments {
     /// Leave out these hosts; repeatable
     #[arg(short = 'x', long, value_name = "EXPR")]
     pub(crate) exclude: Vec<String>,
-    /// Also the hosts of a file, or of standard input (-); repeatable
+    /// Also the hosts of a file, or of standard input (-)
+    ///
+    /// An expression a line; given more than once, those of all.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) hosts_file: Vec<PathBuf>,
     /// An inventory of Ansible: INI, YAML, or a program
@@ -67,7 +74,9 @@ pub(crate) struct HostsArguments {
     /// It goes before hosts.toml. An executable FILE is run with --list, for at most 60 s.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) inventory: Option<PathBuf>,
-    /// Only those with this label in hosts.toml; repeatable
+    /// Only those with this label in hosts.toml
+    ///
+    /// Given more than once, those that have them all.
     #[arg(long = "where", value_name = "LABEL=VALUE")]
     pub(crate) having: Vec<String>,
     /// So many of them, drawn by lot

@@ -118,6 +118,13 @@ fn the_short_help_fits_a_screen_and_has_two_examples() {
 }
 
 #[test]
+fn the_short_help_of_hosts_fits_a_screen() {
+    let help = HostsArguments::command().term_width(80).render_help().to_string();
+    assert!(help.lines().count() <= 25, "{}\n{help}", help.lines().count());
+    assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+}
+
+#[test]
 fn a_help_is_wrapped_once_at_any_width() {
     for width in [80, 100] {
         let help = RunArguments::command().term_width(width).render_long_help().to_string();
