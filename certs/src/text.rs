@@ -27,6 +27,13 @@ pub fn escaped(text: &str) -> String {
     clean
 }
 
+/// Returns line and column, each from 1 and the column in characters, of a byte of a text.
+pub fn place(bytes: &[u8], at: usize) -> (usize, usize) {
+    let before = String::from_utf8_lossy(bytes.get(..at).unwrap_or(bytes));
+    let line = before.matches('\n').count() + 1;
+    (line, before.rsplit('\n').next().unwrap_or_default().chars().count() + 1)
+}
+
 /// Returns whether a character may go to a terminal as it is: no control, invisible or
 /// direction-changing one.
 pub fn is_safe(character: char) -> bool {
@@ -129,6 +136,15 @@ mod tests {
         assert_eq!(printable("a\u{1b}[31mb\n"), "a\\u{1b}[31mb\\u{a}");
         assert_eq!(printable("a\u{202e}b\u{9b}"), "a\\u{202e}b\\u{9b}");
         assert_eq!(printable("zoë 北京"), "zoë 北京");
+    }
+
+    #[test]
+    fn a_place_is_counted_in_lines_and_characters() {
+        let text = "a\nzoë x".as_bytes();
+        for (at, place_of) in [(0, (1, 1)), (1, (1, 2)), (2, (2, 1)), (7, (2, 5)), (99, (2, 6))] {
+            assert_eq!(place(text, at), place_of, "{at}");
+        }
+        assert_eq!(place(b"\n\xff\xffx", 3), (2, 3));
     }
 
     #[test]

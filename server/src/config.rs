@@ -13,6 +13,7 @@ use rcmd_certs::{
     Layout,
     files::{self, FileError},
     names,
+    text::place,
     tls::ServerFiles,
 };
 use rcmd_protocol::limits as wire;
@@ -293,22 +294,15 @@ fn read(path: &Path) -> Result<String, ConfigError> {
         read => read?,
     };
     String::from_utf8(bytes).map_err(|error| {
-        let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-        let (line, column) = place(&String::from_utf8_lossy(before));
+        let (line, column) = place(error.as_bytes(), error.utf8_error().valid_up_to());
         let message = "this is not UTF-8".to_owned();
         ConfigError::Syntax { path: path.to_owned(), line, column, message }
     })
 }
 
-/// Returns line and column, from 1, of what follows a text.
-fn place(before: &str) -> (usize, usize) {
-    let line = before.matches('\n').count() + 1;
-    (line, before.rsplit('\n').next().unwrap_or_default().chars().count() + 1)
-}
-
 fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
     let at = error.span().map_or(0, |span| span.start);
-    let (line, column) = place(text.get(..at).unwrap_or_default());
+    let (line, column) = place(text.as_bytes(), at);
     let message = error.message().to_owned();
     ConfigError::Syntax { path: path.to_owned(), line, column, message }
 }

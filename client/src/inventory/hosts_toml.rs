@@ -9,6 +9,7 @@ use std::{
 use rcmd_certs::{
     files::{self, FileError},
     paths::HOST_DIR,
+    text::place,
 };
 use rustls::pki_types::ServerName;
 use toml::{
@@ -226,16 +227,6 @@ pub(super) fn as_address(text: &str) -> Option<String> {
     let is_address = text.parse::<IpAddr>().is_ok();
     let is_name = !text.contains([':', '/', '+']) && name::wrong_host(text).is_none();
     (is_address || is_name).then(|| text.to_owned())
-}
-
-/// Returns line and column, from 1, of a byte.
-pub(super) fn place(bytes: &[u8], at: usize) -> (usize, usize) {
-    let before = bytes.get(..at).unwrap_or(bytes);
-    let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
-    let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
-    let column =
-        before.get(start..).map_or(0, |line| String::from_utf8_lossy(line).chars().count());
-    (line, column + 1)
 }
 
 #[cfg(test)]

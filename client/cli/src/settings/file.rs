@@ -5,7 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use encoding_rs::Encoding;
-use rcmd_certs::files::{self, shown};
+use rcmd_certs::{
+    files::{self, shown},
+    text::place,
+};
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
@@ -58,16 +61,6 @@ impl File {
             (line, column, error.message().lines().collect::<Vec<_>>().join(", "))
         })
     }
-}
-
-/// Line and column, from 1, of a byte.
-fn place(bytes: &[u8], at: usize) -> (usize, usize) {
-    let before = bytes.get(..at).unwrap_or(bytes);
-    let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
-    let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
-    let column =
-        before.get(start..).map_or(0, |line| String::from_utf8_lossy(line).chars().count());
-    (line, column + 1)
 }
 
 fn read_duration<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
