@@ -191,8 +191,8 @@ impl Source {
         Arc::make_mut(&mut self.hosts[place])
     }
 
-    /// Says which hosts a group has, in place of what was said before. Those that are listed are hosts
-    /// of the source.
+    /// Sets the hosts of a group, in place of those that it had. Those that are listed are hosts of the
+    /// source.
     pub fn set_group(&mut self, name: &str, members: Members) {
         if let Members::Listed { hosts, .. } = &members {
             for host in hosts {

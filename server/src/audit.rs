@@ -143,8 +143,8 @@ impl Audit {
         Ok(())
     }
 
-    /// Has it recorded that a peer asks for a command: the beginning of the request, if it is a large one.
-    /// [`Audit::start`], [`Audit::denied`] or [`Audit::refused`] must follow. It is ordered at once; the
+    /// Orders the record that a peer asks for a command: the beginning of the request, if it is a large one.
+    /// [`Audit::start`], [`Audit::denied`] or [`Audit::refused`] must follow. The
     /// future returns when it is written.
     ///
     /// # Errors
@@ -170,8 +170,7 @@ impl Audit {
         })))
     }
 
-    /// Has it recorded that the policy denies an attempt, or taking up a job again. It is ordered at once; the
-    /// future returns when it is written, or can't be.
+    /// Orders the record that the policy denies an attempt, or taking up a job again. The future returns when it is written, or can't be.
     pub fn denied(
         &self,
         peer: &Peer,
@@ -188,7 +187,7 @@ impl Audit {
         self.note_for(peer, event)
     }
 
-    /// Has it recorded that an attempt is refused for another reason than the policy, as [`Audit::denied`]
+    /// Orders the record that an attempt is refused for another reason than the policy, as [`Audit::denied`]
     /// does.
     pub fn refused(
         &self,
@@ -215,8 +214,8 @@ impl Audit {
         }
     }
 
-    /// Has it recorded that a peer asked whether it would be permitted something, and what stands against it.
-    /// It is ordered at once; the future returns when it is written.
+    /// Orders the record that a peer asked whether it would be permitted something, and what stands against it.
+    /// The future returns when it is written.
     ///
     /// # Errors
     /// `resources` when it can't be recorded; then it must not be answered.
@@ -249,7 +248,7 @@ impl Audit {
         self.shared.is_scarce()
     }
 
-    /// Has it recorded that a command is about to start: the whole request, if the attempt has only its
+    /// Orders the record that a command is about to start: the whole request, if the attempt has only its
     /// beginning. It may start once [`Announcement::synced`] and [`Announcement::write`] say so.
     ///
     /// # Errors
@@ -294,7 +293,7 @@ impl Audit {
         self.shared.carry_out();
     }
 
-    /// Has it recorded that a peer's connection or commands are ended because they are no longer permitted:
+    /// Orders the record that a peer's connection or commands are ended because they are no longer permitted:
     /// soon, since that waits for nothing.
     pub fn cut(&self, peer: &Peer, reason: &str) {
         let event = Event::Cut {
@@ -325,7 +324,7 @@ impl Audit {
         }
     }
 
-    /// Has something recorded for which nothing runs in any case; what can't be written makes a gap, which is
+    /// Orders a record of something for which nothing runs in any case; what can't be written makes a gap, which is
     /// recorded when there is room. It is only counted while very much waits.
     fn note_for(&self, peer: &Peer, event: Event) -> impl Future<Output = ()> + Send + use<> {
         let noted = match self.shared.is_crowded() {

@@ -56,15 +56,14 @@ impl Workers {
         Ok(Self { closer })
     }
 
-    /// Has one of the threads do something that blocks.
+    /// Runs something that blocks on one of the threads.
     pub(crate) fn submit(&self, task: impl FnOnce() + Send + 'static) {
         let queue = &self.closer.0;
         queue.lock().tasks.push_back(Box::new(task));
         queue.came.notify_one();
     }
 
-    /// Has one of the threads do something that blocks, and returns what came of it. None when it
-    /// panicked.
+    /// Runs something that blocks on one of the threads, and returns its result; none when it panicked.
     ///
     /// # Cancel safety
     /// It is done all the same.
@@ -77,8 +76,7 @@ impl Workers {
         answered.await.ok()
     }
 
-    /// Has one of the threads do something that blocks, as [`Workers::run`] does, for as long as it is
-    /// awaited.
+    /// Runs something that blocks as [`Workers::run`] does, for as long as the result is awaited.
     ///
     /// # Cancel safety
     /// What has not begun is not done; what has is brought to its end, for nobody.

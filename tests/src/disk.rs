@@ -158,7 +158,7 @@ impl StalledDisk {
         self.0.path().join("part")
     }
 
-    /// Has files not answer whose path contains this.
+    /// Stops files from answering whose path contains this.
     ///
     /// # Panics
     ///
@@ -178,7 +178,7 @@ impl StalledDisk {
         eventually("somebody waits for the disk", || seen.exists());
     }
 
-    /// Has all files answer again.
+    /// Lets all files answer again.
     ///
     /// # Panics
     ///

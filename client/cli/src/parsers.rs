@@ -7,7 +7,7 @@ use crate::{commands, settings};
 /// Reads a `client.toml`, and returns the time that it gives a connection.
 ///
 /// # Errors
-/// What the program says of it.
+/// The message that the program prints of it.
 pub fn settings(file: &Path) -> Result<Option<Duration>, String> {
     settings::connect_timeout_in(file).map_err(|failure| failure.message)
 }
@@ -15,7 +15,7 @@ pub fn settings(file: &Path) -> Result<Option<Duration>, String> {
 /// Reads a file of `run --commands`, and returns how many commands it has.
 ///
 /// # Errors
-/// What the program says of it.
+/// The message that the program prints of it.
 pub fn commands(file: &Path) -> Result<u64, String> {
     commands::count_in(file).map_err(|failure| failure.message)
 }

@@ -74,7 +74,7 @@ impl Announcement {
 }
 
 impl AuditedStart {
-    /// Has the end of the command recorded, if its start was. It is ordered at once; the future returns the
+    /// Orders the record of the end of the command, if its start has one. The future returns the
     /// record when it is written, and none when there is no room for it yet.
     pub fn end(mut self, exit: &Exit) -> impl Future<Output = Option<AuditHead>> + Send + use<> {
         let (failure, redactor) = (exit.failure(), &self.shared.settings.redactor);

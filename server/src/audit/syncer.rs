@@ -90,7 +90,7 @@ impl SharedLog {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has something done with the writer, after all that was asked for before. Returns what came of it; an
+    /// Runs something with the writer, after all that was asked for before. Returns its result, and an
     /// error once the log is closed.
     pub(super) fn order<T: Send + 'static>(
         &self,

@@ -325,7 +325,7 @@ fn measure(ground: &Ground, deed: &'static Deed, held: usize) -> Row {
     Row { deed, done, disk, log, memory, pace: None }
 }
 
-/// Has one peer do it over and over, and returns how often a second it came to in the second half of the time.
+/// Returns how often a second one peer comes to do it over and over, in the second half of the time.
 fn pace(ground: &Arc<Ground>, to: Side, act: Act, lasting: Duration) -> f64 {
     let (count, over) = (Arc::new(Count::default()), Arc::new(AtomicBool::new(false)));
     let threads: Vec<_> = (0..THREADS)

@@ -25,7 +25,7 @@ pub(super) enum Content {
     Scalar {
         /// Without quotes.
         text: String,
-        /// Whether it is a text to YAML 1.1, which Ansible reads, and no number, date or truth value.
+        /// True if the scalar is a text to YAML 1.1, which Ansible reads, and no number, date or truth value.
         is_text: bool,
     },
     List(Rc<Vec<Node>>),
