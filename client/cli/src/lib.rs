@@ -6,6 +6,7 @@
 //! | `settings` | what is meant: flags, environment, client.toml |
 //! | `session` | the runtime, the client, the leave |
 //! | `run`, `commands`, `doctor`, `enroll`, `hosts` | the subcommands |
+//! | `fleet` | runs over many hosts |
 //! | `parsers` | the readers of local files, for the fuzz targets alone |
 //! | `input` | standard input, with a thread for what may block |
 //! | `output` | standard output and standard error, likewise, and the forms of output |
@@ -26,6 +27,7 @@ mod command;
 mod commands;
 mod doctor;
 mod enroll;
+mod fleet;
 mod hosts;
 mod input;
 mod interrupts;

@@ -21,6 +21,18 @@ pub struct HostTarget {
 }
 
 impl HostTarget {
+    /// Returns a host that is reached as `target` says, with what is known of it. A host of a set comes
+    /// from [`HostSet::targets`]; this is for who has kept its parts.
+    #[must_use]
+    pub fn new(
+        name: Arc<str>,
+        index: usize,
+        target: Target,
+        entry: Option<Arc<HostEntry>>,
+    ) -> Self {
+        Self { name, index, target, entry }
+    }
+
     /// Returns the user to run commands as, if the inventory says one.
     #[must_use]
     pub fn user(&self) -> Option<&str> {

@@ -121,6 +121,7 @@ pub(crate) const CRATES: [Layers; 6] = [
             "session",
             "run",
             "commands",
+            "fleet",
             "doctor",
             "enroll",
             "hosts",
