@@ -1,0 +1,73 @@
+//! Of which kind the end of a target is, if it has ended.
+
+use rcmd_client::{Outcome, Report};
+use serde::Serialize;
+
+use super::TargetState;
+
+/// Where a target stands, in the order in which people are told.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Category {
+    /// It has exited with 0.
+    Exited,
+    /// It has exited with another status, or a signal ended it.
+    Failed,
+    /// Its time limit has ended it.
+    TimedOut,
+    /// Nothing has run.
+    NotStarted,
+    /// It may have run, and nobody knows how it ended.
+    Unknown,
+    /// Its start was sent, by a process that still waits for its end.
+    Running,
+    /// Its start was not yet sent, by a process that still goes on.
+    Waiting,
+}
+
+impl Category {
+    /// All of them, in their order.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Exited,
+        Self::Failed,
+        Self::TimedOut,
+        Self::NotStarted,
+        Self::Unknown,
+        Self::Running,
+        Self::Waiting,
+    ];
+
+    /// Returns where a target stands whose record a process writes, or does not.
+    pub(crate) fn of(state: &TargetState, running: bool) -> Self {
+        match (&state.end, &state.sent) {
+            (Some(report), _) => Self::of_end(report),
+            (None, Some(_)) if running => Self::Running,
+            (None, Some(_)) => Self::Unknown,
+            (None, None) if running => Self::Waiting,
+            (None, None) => Self::NotStarted,
+        }
+    }
+
+    fn of_end(report: &Report) -> Self {
+        match (report.outcome, report.code) {
+            (Outcome::Exited, Some(0)) => Self::Exited,
+            (Outcome::Exited, Some(_)) | (Outcome::Signaled, _) => Self::Failed,
+            (Outcome::TimedOut, _) => Self::TimedOut,
+            (Outcome::NotStarted, _) => Self::NotStarted,
+            (Outcome::Exited, None) | (Outcome::Unknown, _) => Self::Unknown,
+        }
+    }
+
+    /// Returns it as people say it.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Exited => "exited",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed out",
+            Self::NotStarted => "not started",
+            Self::Unknown => "unknown",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+        }
+    }
+}
