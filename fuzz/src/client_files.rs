@@ -1,9 +1,9 @@
-//! `client.toml` and files of `run --commands` of any bytes: nothing panics, what is wrong is told with its
-//! place, and what is taken is within its limits.
+//! `client.toml`, files of `run --commands` and records of runs, of any bytes: nothing panics, what is wrong is
+//! told with its place, and what is taken is within its limits.
 //!
 //! `client/cli/tests/corpus.rs` does the same with every saved input, without cargo-fuzz.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use rcmd_client_cli::parsers;
 use tempfile::TempDir;
@@ -14,11 +14,17 @@ thread_local! {
         tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
 }
 
+/// What the first byte is for the record of a run; any other is for one of two files.
+const RECORD: u8 = b'r';
+
 /// The first byte says which file the others are.
 pub fn client_files(data: &[u8]) {
     let [which, rest @ ..] = data else { return };
     let folder = FOLDER.with(|folder| folder.path().to_owned());
     let lines = rest.split(|&byte| byte == b'\n').count();
+    if *which == RECORD {
+        return record(rest, &folder.join("record"), lines);
+    }
     if which % 2 == 0 {
         let path = folder.join("client.toml");
         fs::write(&path, rest).unwrap();
@@ -47,6 +53,21 @@ pub fn client_files(data: &[u8]) {
         Err(told) => {
             let line = told.strip_prefix("line ").and_then(|rest| rest.split(' ').next());
             assert!((1..=lines).contains(&line.unwrap().parse().unwrap()), "{told:?}");
+        }
+    }
+}
+
+fn record(bytes: &[u8], path: &Path, lines: usize) {
+    fs::write(path, bytes).unwrap();
+    match parsers::record(path) {
+        Ok(text) => assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}"),
+        Err(told) => {
+            assert!(!told.contains(char::is_control), "{told:?}");
+            // The file, and the line that is wrong; or that it ends too early, or is of another version.
+            if let Some((_, place)) = told.split_once("record:") {
+                let line = place.split(':').next().unwrap().parse().unwrap();
+                assert!((1..=lines).contains(&line), "{told:?}");
+            }
         }
     }
 }

@@ -14,20 +14,22 @@ use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use crate::arguments::commands::CommandsOptions;
 use crate::arguments::hosts::HostsArguments;
+use crate::arguments::runs::RunsArguments;
 
 pub(crate) mod commands;
 pub(crate) mod completions;
 pub(crate) mod duration;
 pub(crate) mod elsewhere;
 pub(crate) mod hosts;
+pub(crate) mod runs;
 
 /// The subcommands.
-const SUBCOMMANDS: [&str; 6] = ["run", "doctor", "enroll", "hosts", "completions", "man"];
+const SUBCOMMANDS: [&str; 7] = ["run", "doctor", "enroll", "hosts", "runs", "completions", "man"];
 /// Names of later subcommands, which are no hosts unless `run` stands before them.
-const RESERVED: [&str; 7] = ["cp", "ls", "edit", "ssh", "runs", "shell", "job"];
+const RESERVED: [&str; 6] = ["cp", "ls", "edit", "ssh", "shell", "job"];
 
 const USAGE: &str = "rcmd-client [OPTIONS] HOST COMMAND...
-       rcmd-client run|doctor|enroll|hosts|completions|man ...";
+       rcmd-client run|doctor|enroll|hosts|runs|completions|man ...";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,6 +52,7 @@ Commands:
                              the one that fails
   enroll                     get a certificate with a token; --renew renews it
   hosts EXPR                 show which hosts an expression means
+  runs [show ID]             show the runs over many hosts
   completions SHELL          print completions for a shell
   man                        print the manual page
 
@@ -296,6 +299,7 @@ pub(crate) enum Request {
     Doctor(DoctorArguments),
     Enroll(EnrollArguments),
     Hosts(HostsArguments),
+    Runs(RunsArguments),
     Completions(CompletionsArguments),
     Man(ManArguments),
 }
@@ -340,6 +344,7 @@ impl Request {
             Some("doctor") => Self::Doctor(DoctorArguments::try_parse_from(again())?),
             Some("enroll") => Self::Enroll(EnrollArguments::try_parse_from(again())?),
             Some("hosts") => Self::Hosts(HostsArguments::try_parse_from(again())?),
+            Some("runs") => Self::Runs(RunsArguments::try_parse_from(again())?),
             Some("completions") => {
                 Self::Completions(CompletionsArguments::try_parse_from(again())?)
             }
@@ -379,6 +384,7 @@ pub(crate) fn tree() -> clap::Command {
         .subcommand(under(DoctorArguments::command(), "doctor"))
         .subcommand(under(EnrollArguments::command(), "enroll"))
         .subcommand(under(HostsArguments::command(), "hosts"))
+        .subcommand(under(RunsArguments::command(), "runs"))
         .subcommand(under(CompletionsArguments::command(), "completions"))
         .subcommand(under(ManArguments::command(), "man"))
 }

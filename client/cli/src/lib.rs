@@ -56,6 +56,7 @@ pub fn carry_out(typed: Vec<OsString>) -> u8 {
         Ok(Request::Doctor(doctor)) => doctor::doctor(doctor),
         Ok(Request::Enroll(typed)) => enroll::enroll(&typed),
         Ok(Request::Hosts(typed)) => hosts::hosts(&typed),
+        Ok(Request::Runs(typed)) => fleet::runs::runs(&typed),
         Ok(Request::Completions(asked)) => {
             output::print(&arguments::completions::script(asked.shell))
         }
@@ -107,7 +108,7 @@ mod tests {
         let script = String::from_utf8(script).unwrap();
         let dir = tempfile::tempdir().unwrap();
         print_man(&ManArguments { out: Some(dir.path().to_owned()) }).unwrap();
-        for command in ["run", "doctor", "enroll", "hosts", "completions", "man"] {
+        for command in ["run", "doctor", "enroll", "hosts", "runs", "completions", "man"] {
             assert!(script.contains(command), "{command}");
             assert!(dir.path().join(format!("rcmd-client-{command}.1")).exists(), "{command}");
         }

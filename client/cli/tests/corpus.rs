@@ -16,13 +16,13 @@ mod replay;
 use replay::{near, replay};
 
 #[test]
-fn settings_and_commands_of_any_bytes() {
+fn settings_commands_and_records_of_any_bytes() {
     replay("client_files", client_files::client_files);
 }
 
 #[test]
-fn settings_and_commands_a_few_bytes_away_from_those() {
-    near("client_files", 1, b"\0\n\r=[]\"'#,\\.9", client_files::client_files);
+fn settings_commands_and_records_a_few_bytes_away_from_those() {
+    near("client_files", 1, b"\0\n\r=[]{}:\"'#,\\.9", client_files::client_files);
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn options_stand_on_either_side_of_a_subcommand() {
 
 #[test]
 fn names_of_later_commands_are_reserved_and_say_how_to_reach_such_a_host() {
-    for name in ["cp", "ls", "edit", "ssh", "runs", "shell", "job"] {
+    for name in ["cp", "ls", "edit", "ssh", "shell", "job"] {
         let text = refused(&[name, "x"]);
         assert!(text.contains(&format!("`{name}` is a reserved word")), "{text}");
         assert!(text.contains(&format!("`rcmd-client run {name} COMMAND...`")), "{text}");
@@ -101,6 +101,7 @@ fn the_command_lines_are_consistent() {
     RunArguments::command().debug_assert();
     DoctorArguments::command().debug_assert();
     HostsArguments::command().debug_assert();
+    RunsArguments::command().debug_assert();
     CompletionsArguments::command().debug_assert();
     ManArguments::command().debug_assert();
     tree().debug_assert();
@@ -122,6 +123,31 @@ fn the_short_help_of_hosts_fits_a_screen() {
     let help = HostsArguments::command().term_width(80).render_help().to_string();
     assert!(help.lines().count() <= 25, "{}\n{help}", help.lines().count());
     assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+}
+
+#[test]
+fn the_short_help_of_runs_fits_a_screen() {
+    let help = RunsArguments::command().term_width(80).render_help().to_string();
+    assert!(help.lines().count() <= 24, "{}\n{help}", help.lines().count());
+    assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+    assert!(help.contains("rcmd-client runs show ID|last"), "{help}");
+}
+
+#[test]
+fn runs_are_listed_or_one_is_shown_with_options_on_either_side() {
+    for line in [
+        &["--dir", "d", "--json", "runs", "show", "last"][..],
+        &["runs", "--dir", "d", "--json", "show", "last"],
+        &["runs", "show", "last", "--json", "--dir", "d"],
+    ] {
+        let Ok(Request::Runs(runs)) = parse(line) else { panic!("{line:?}") };
+        assert_eq!((runs.dir, runs.json), (Some("d".into()), true), "{line:?}");
+        assert_eq!((runs.action, runs.run.as_deref()), (Some(runs::Action::Show), Some("last")));
+    }
+    assert!(matches!(parse(&["runs"]), Ok(Request::Runs(runs)) if runs.action.is_none()));
+    assert!(refused(&["runs", "show"]).contains("ID|last"), "{}", refused(&["runs", "show"]));
+    assert!(refused(&["runs", "list"]).contains("show"), "{}", refused(&["runs", "list"]));
+    assert!(refused(&["runs", "show", "a", "b"]).contains("`rcmd-client runs -h`"));
 }
 
 #[test]
