@@ -1,0 +1,83 @@
+//! How a target ended, in the few words by which targets are grouped.
+
+use std::fmt;
+
+use rcmd_client::{ErrorKind, Outcome, Report, Signal};
+
+/// The kind of error of a host that was held back: nothing ran there because the run stopped before.
+const HELD_BACK: &str = "held_back";
+
+/// How a target ended. Those of one reason are told together, whatever their messages say.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Reason {
+    /// It ran and ended with this status.
+    Status(u8),
+    /// A signal ended it.
+    Signal(Option<Signal>),
+    /// Its time limit ended it.
+    TimedOut,
+    /// Nothing ran, because of an error of this kind.
+    NotStarted(Option<ErrorKind>),
+    /// Nothing ran, because the run stopped before.
+    HeldBack,
+    /// Nobody knows, because of an error of this kind.
+    Unknown(Option<ErrorKind>),
+}
+
+/// What the account counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Category {
+    /// It ended with status 0.
+    Exited,
+    /// It ended with another status, or by a signal.
+    Failed,
+    /// Its time limit ended it.
+    TimedOut,
+    /// Nothing ran.
+    NotStarted,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Reason {
+    /// Returns how the target of this report ended. A status that is missing is no zero.
+    pub(crate) fn of(report: &Report) -> Self {
+        let kind = report.error.as_ref().map(|error| error.kind);
+        match (report.outcome, report.code) {
+            (Outcome::Exited, Some(code)) => Self::Status(code),
+            (Outcome::Signaled, _) => Self::Signal(report.signal),
+            (Outcome::TimedOut, _) => Self::TimedOut,
+            (Outcome::NotStarted, _) => match kind {
+                Some(kind) if kind.as_str() == HELD_BACK => Self::HeldBack,
+                kind => Self::NotStarted(kind),
+            },
+            (Outcome::Exited | Outcome::Unknown, _) => Self::Unknown(kind),
+        }
+    }
+
+    /// Returns what it counts as.
+    pub(crate) fn category(self) -> Category {
+        match self {
+            Self::Status(0) => Category::Exited,
+            Self::Status(_) | Self::Signal(_) => Category::Failed,
+            Self::TimedOut => Category::TimedOut,
+            Self::NotStarted(_) | Self::HeldBack => Category::NotStarted,
+            Self::Unknown(_) => Category::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(0) => f.write_str("exited 0"),
+            Self::Status(code) => write!(f, "failed with status {code}"),
+            Self::Signal(Some(signal)) => write!(f, "ended by {signal}"),
+            Self::Signal(None) => f.write_str("ended by a signal"),
+            Self::TimedOut => f.write_str("timed out"),
+            Self::NotStarted(_) => f.write_str("not started"),
+            Self::HeldBack => f.write_str("not started (held back)"),
+            Self::Unknown(_) => f.write_str("unknown"),
+        }
+    }
+}
