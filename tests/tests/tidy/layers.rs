@@ -125,6 +125,7 @@ pub(crate) const CRATES: [Layers; 6] = [
             "doctor",
             "enroll",
             "hosts",
+            "fleet",
             "parsers",
         ],
     },

@@ -1,0 +1,165 @@
+//! What a run over many hosts shows and writes: one thread has standard output, standard error and all
+//! files, and may wait for them; whoever runs the hosts never does.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `settings` | what is to be shown |
+//! | `worker` | the thread |
+//! | `lines` | output line by line, each with its host |
+//! | `fold`, `diff`, `collect` | each answer once; what is different; output until then |
+//! | `records` | a record a host |
+//! | `events` | `--json` |
+//! | `outdir`, `results` | files |
+//! | `standing` | the live line |
+//! | `context` | what all forms share |
+//! | `screen`, `place` | standard output and standard error; where writing fails |
+//! | `renders`, `safe`, `copy` | bytes on their way to a screen |
+//! | `kept`, `store` | output in bounded memory, then on disk |
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use rcmd_client::hosts::HostTarget;
+use rcmd_client::{Chunk, ErrorKind, Report, WireError};
+use rcmd_protocol::frame::Stream;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::fleet::Began;
+use crate::fleet::account::Account;
+use crate::output::sink;
+
+mod collect;
+mod context;
+mod copy;
+mod diff;
+mod events;
+mod fold;
+mod kept;
+mod lines;
+mod outdir;
+mod place;
+mod records;
+mod renders;
+mod results;
+mod safe;
+mod screen;
+mod settings;
+mod standing;
+mod store;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+pub(crate) use place::Place;
+pub(crate) use records::Format;
+pub(crate) use settings::{DisplayForm, DisplaySettings, Summary};
+pub(crate) use standing::Standing;
+
+use context::Context;
+use place::Failures;
+use screen::{Screen, Screens};
+use store::Store;
+use worker::{Worker, ended_early};
+
+/// Things to be shown that wait for the thread. Few: what waits holds memory of the run.
+const WAITING: usize = 64;
+
+/// What gives a piece's share of the run's memory back when it is dropped.
+pub(crate) type Held = Box<dyn Send>;
+
+/// What the display is told, in the order in which it happens.
+pub(crate) enum Shown {
+    /// The process of a target runs.
+    Started { index: usize, job: String, started_at: u64 },
+    /// A piece of a target's output.
+    Output { index: usize, stream: Stream, chunk: Chunk, held: Held },
+    /// A message of rcmd's own about a target, or about the run.
+    Note { index: Option<usize>, text: String },
+    /// How a target ended; exactly one for each target of the run.
+    Ended { index: usize, report: Box<Report>, began: Began },
+    /// How far the run is, for the live line.
+    Standing(Standing),
+    /// The first interrupt: which targets run now and how long, and how many wait.
+    Interrupted { running: Vec<(usize, Duration)>, waiting: usize },
+}
+
+/// The thread, and how its writing goes.
+pub(crate) struct Display {
+    failures: UnboundedReceiver<(Place, io::Error)>,
+    account: oneshot::Sender<Account>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Display {
+    /// Makes all files, before anything starts, and starts the thread.
+    ///
+    /// # Errors
+    /// A failure of kind `usage` if two settings exclude each other, of kind `local_io` if a file can't
+    /// be made or the thread not be started.
+    pub(crate) fn open(
+        settings: DisplaySettings,
+        targets: Arc<[HostTarget]>,
+    ) -> Result<(Self, mpsc::Sender<Shown>), WireError> {
+        let (told, failures) = mpsc::unbounded_channel();
+        let told = Failures::new(told);
+        let [stdout, stderr] = [sink::Place::Stdout, sink::Place::Stderr].map(Screen::real);
+        let has_live = settings.has_live(stdout.look.terminal);
+        let screens = Screens::new(stdout, stderr, has_live, told.clone());
+        let raw = settings.raw;
+        let context = Context { targets, screens, store: Store::default(), raw };
+        let worker = Worker::new(settings, context, &told)?;
+        Self::start(worker, failures)
+    }
+
+    /// Starts the thread.
+    fn start(
+        worker: Worker,
+        failures: UnboundedReceiver<(Place, io::Error)>,
+    ) -> Result<(Self, mpsc::Sender<Shown>), WireError> {
+        let (shown, to_show) = mpsc::channel(WAITING);
+        let (account, accounted) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        let thread = thread::Builder::new().name("display".to_owned());
+        let started = thread.spawn(move || {
+            worker.run(to_show, accounted);
+            // Whoever ran the command may have left already.
+            let _ = end.send(());
+        });
+        started.map_err(|error| {
+            let message = format!("cannot start the thread that shows output: {error}");
+            WireError::new(ErrorKind::LocalIo, message)
+                .hint("Nothing ran; this machine allows no further thread.")
+        })?;
+        Ok((Self { failures, account, ended }, shown))
+    }
+
+    /// Waits for the next place that can't be written any more; each is told once. A reader of standard
+    /// output that went away is a broken pipe. The rest is still shown and written.
+    ///
+    /// # Cancel safety
+    /// No failure is lost when it is dropped.
+    pub(crate) async fn failed(&mut self) -> (Place, io::Error) {
+        let failure = self.failures.recv().await;
+        failure.unwrap_or_else(|| (Place::Screen(sink::Place::Stdout), ended_early()))
+    }
+
+    /// Waits until all that was sent is shown, what was kept for the end, and the account. The last sender
+    /// must have been dropped.
+    ///
+    /// # Errors
+    /// The first failure that [`Display::failed`] did not return.
+    pub(crate) async fn finish(self, account: Account) -> Result<(), (Place, io::Error)> {
+        let Self { mut failures, account: accounted, ended } = self;
+        // If there is no thread any more, its end says so.
+        let _ = accounted.send(account);
+        let ended = ended.await;
+        match failures.try_recv() {
+            Ok(failure) => Err(failure),
+            Err(_) if ended.is_err() => Err((Place::Screen(sink::Place::Stdout), ended_early())),
+            Err(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Standard output and standard error together, and the live line below what they show.
+//!
+//! What is put here is gathered and written in large pieces. The two are written in the order in which
+//! they were used: where both go to one place, their lines stand in that order.
+
+use std::io::{self, Write};
+
+use anstream::{AutoStream, ColorChoice};
+use rustix::termios::tcgetwinsize;
+
+use super::place::{Failures, Place};
+use crate::output::sink;
+use crate::terminal;
+
+/// Bytes that are gathered before they are written.
+const GATHER: usize = 64 * 1024;
+
+/// The width of a terminal that does not know its own, in columns.
+const COLUMNS: usize = 80;
+
+/// Erases from the cursor to the end of the screen (ECMA-48: ED). The live line is drawn with the cursor
+/// back at its beginning, so that this erases all of it also after the terminal became narrower and
+/// broke it into rows.
+const ERASE: &str = "\r\x1b[J";
+
+/// What kind of place a screen is.
+pub(super) struct Look {
+    /// Whether a terminal reads it, and control characters would be obeyed.
+    pub(super) terminal: bool,
+    /// Whether colours are wanted.
+    pub(super) colour: bool,
+    /// Asks how many columns there are now.
+    pub(super) columns: Box<dyn Fn() -> usize + Send>,
+}
+
+/// One of the two.
+pub(super) struct Screen {
+    pub(super) look: Look,
+    out: Box<dyn Write + Send>,
+    waiting: Vec<u8>,
+    /// Whether writing failed; nothing more is written then.
+    broken: bool,
+}
+
+impl Screen {
+    /// Returns a screen that writes there.
+    pub(super) fn new(look: Look, out: Box<dyn Write + Send>) -> Self {
+        Self { look, out, waiting: Vec::new(), broken: false }
+    }
+
+    /// Returns the real one. Its writes block.
+    pub(super) fn real(place: sink::Place) -> Self {
+        let terminal = terminal::is_terminal(place.descriptor());
+        let choice = match place {
+            sink::Place::Stdout => AutoStream::choice(&io::stdout()),
+            sink::Place::Stderr => AutoStream::choice(&io::stderr()),
+        };
+        let columns = move || match tcgetwinsize(place.descriptor()) {
+            Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
+            _ => COLUMNS,
+        };
+        let colour = choice != ColorChoice::Never;
+        let look = Look { terminal, colour, columns: Box::new(columns) };
+        Self::new(look, Box::new(Blocking { place, terminal }))
+    }
+}
+
+/// Writes to a descriptor, and waits for it.
+struct Blocking {
+    place: sink::Place,
+    terminal: bool,
+}
+
+impl Write for Blocking {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.place.write_all(bytes, self.terminal)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Both, and the live line.
+pub(super) struct Screens {
+    stdout: Screen,
+    stderr: Screen,
+    failures: Failures,
+    /// Whether there may be a live line.
+    has_live: bool,
+    live: String,
+    drawn: bool,
+}
+
+impl Screens {
+    /// Returns both; `has_live` asks for a live line, which only a terminal gets.
+    pub(super) fn new(stdout: Screen, stderr: Screen, has_live: bool, failures: Failures) -> Self {
+        let has_live = has_live && stderr.look.terminal;
+        Self { stdout, stderr, failures, has_live, live: String::new(), drawn: false }
+    }
+
+    /// Returns what kind of place it is.
+    pub(super) fn look(&self, place: sink::Place) -> &Look {
+        match place {
+            sink::Place::Stdout => &self.stdout.look,
+            sink::Place::Stderr => &self.stderr.look,
+        }
+    }
+
+    /// Writes bytes, in time.
+    pub(super) fn put(&mut self, place: sink::Place, bytes: &[u8]) {
+        let (screen, other, other_place) = match place {
+            sink::Place::Stdout => (&mut self.stdout, &mut self.stderr, sink::Place::Stderr),
+            sink::Place::Stderr => (&mut self.stderr, &mut self.stdout, sink::Place::Stdout),
+        };
+        if screen.broken {
+            return;
+        }
+        let waits = !other.waiting.is_empty();
+        screen.waiting.extend_from_slice(bytes);
+        let full = screen.waiting.len() >= GATHER;
+        if waits {
+            self.write(other_place);
+        }
+        if full {
+            self.write(place);
+        }
+    }
+
+    /// Writes what waits for one of them.
+    fn write(&mut self, place: sink::Place) {
+        // What goes elsewhere does not touch the line.
+        if place == sink::Place::Stderr || self.stdout.look.terminal {
+            self.erase();
+        }
+        let screen = match place {
+            sink::Place::Stdout => &mut self.stdout,
+            sink::Place::Stderr => &mut self.stderr,
+        };
+        if let Err(error) = screen.out.write_all(&screen.waiting) {
+            screen.broken = true;
+            self.failures.tell(Place::Screen(place), error);
+        }
+        screen.waiting.clear();
+        // One long line must not keep its room for ever.
+        screen.waiting.shrink_to(2 * GATHER);
+    }
+
+    /// Sets the live line; [`Screens::settle`] draws it.
+    pub(super) fn show(&mut self, live: String) {
+        if self.has_live && live != self.live {
+            self.erase();
+            self.live = live;
+        }
+    }
+
+    /// Writes all that waits, and draws the live line if it is not there.
+    pub(super) fn settle(&mut self) {
+        for place in [sink::Place::Stdout, sink::Place::Stderr] {
+            if !self.waiting(place).is_empty() {
+                self.write(place);
+            }
+        }
+        if self.live.is_empty() || self.drawn || self.stderr.broken {
+            return;
+        }
+        let line = format!("{}\r", self.live);
+        self.drawn = true;
+        self.draw(&line);
+    }
+
+    /// Writes all that waits, and ends the live line for good.
+    pub(super) fn end_live(&mut self) {
+        self.live.clear();
+        self.has_live = false;
+        self.settle();
+        self.erase();
+    }
+
+    fn waiting(&self, place: sink::Place) -> &[u8] {
+        match place {
+            sink::Place::Stdout => &self.stdout.waiting,
+            sink::Place::Stderr => &self.stderr.waiting,
+        }
+    }
+
+    fn erase(&mut self) {
+        if std::mem::take(&mut self.drawn) {
+            self.draw(ERASE);
+        }
+    }
+
+    fn draw(&mut self, text: &str) {
+        if let Err(error) = self.stderr.out.write_all(text.as_bytes()) {
+            self.stderr.broken = true;
+            self.failures.tell(Place::Screen(sink::Place::Stderr), error);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What is to be shown and written.
+
+use std::path::PathBuf;
+
+use encoding_rs::Encoding;
+use rcmd_client::{ErrorKind, WireError};
+
+use super::records::Format;
+use crate::output::Form;
+use crate::settings::Verbosity;
+
+/// In which form output is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DisplayForm {
+    /// Lines as they come, each with its host.
+    Lines,
+    /// At the end, each answer once, with those who gave it.
+    Fold,
+    /// At the end, the most common answer, and how the others differ.
+    Diff,
+    /// A record a host, as it ends.
+    Format(Format),
+    /// Events.
+    Json,
+    /// Not at all, as beside `--outdir`.
+    Nothing,
+}
+
+/// In which form the account is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Summary {
+    /// For people, on standard error.
+    #[default]
+    Table,
+    /// As an event: on standard error, or with `--json` only where all events are.
+    Json,
+    /// Not at all; with `--json` the last event is still there.
+    None,
+}
+
+/// What is to be shown and written.
+#[derive(Clone, Debug)]
+pub(crate) struct DisplaySettings {
+    pub(crate) form: DisplayForm,
+    /// The folder with files of each host.
+    pub(crate) outdir: Option<PathBuf>,
+    /// The file with the result of each host.
+    pub(crate) result: Option<PathBuf>,
+    pub(crate) summary: Summary,
+    /// Whether a live line is wanted also beside output that shows how far it is.
+    pub(crate) progress: bool,
+    /// Whether control characters go to a terminal as they are.
+    pub(crate) raw: bool,
+    /// Whether lines begin with the host's time.
+    pub(crate) timestamps: bool,
+    pub(crate) encoding: Option<&'static Encoding>,
+    pub(crate) verbosity: Verbosity,
+}
+
+impl DisplaySettings {
+    /// Returns what makes bytes of pieces of output.
+    ///
+    /// # Errors
+    /// A usage failure if two settings exclude each other.
+    pub(super) fn bytes(&self) -> Result<Form, WireError> {
+        let Self { encoding, timestamps, .. } = *self;
+        let compared = match self.form {
+            DisplayForm::Fold => "--fold",
+            DisplayForm::Diff => "--diff",
+            DisplayForm::Format(_) => "--format",
+            DisplayForm::Lines | DisplayForm::Json | DisplayForm::Nothing => {
+                return Ok(Form::Text { encoding, timestamps });
+            }
+        };
+        if timestamps {
+            let message = format!("{compared} and --timestamps exclude each other");
+            return Err(WireError::new(ErrorKind::Usage, message)
+                .hint("Times differ on every host; leave out one of the two."));
+        }
+        Ok(Form::Text { encoding, timestamps })
+    }
+
+    /// Returns whether there is a live line at a terminal where standard output is one or is not.
+    pub(super) fn has_live(&self, stdout_is_terminal: bool) -> bool {
+        let silent =
+            matches!(self.form, DisplayForm::Fold | DisplayForm::Diff | DisplayForm::Nothing);
+        self.verbosity > Verbosity::Quiet && (self.progress || silent || !stdout_is_terminal)
+    }
+}
