@@ -97,6 +97,10 @@ error_kinds! {
     KeyExpired = "key_expired",
     /// Output could not be written on the client's machine.
     LocalIo = "local_io",
+    /// The host never started the command that was to be taken up.
+    NeverStarted = "never_started",
+    /// A run over many hosts was ended, or stopped itself, before the turn of this one came.
+    HeldBack = "held_back",
 }
 
 impl ErrorKind {

@@ -412,6 +412,7 @@ fn start_body(need: &Need, fields: &mut Fields) -> Result<StartBody, ProtocolErr
         digests: fields.digests.take().unwrap_or_default(),
         keep: fields.keep.unwrap_or_default(),
         timestamps: fields.timestamps.unwrap_or_default(),
+        credit: fields.credit,
         payload: Bytes::new(),
     })
 }

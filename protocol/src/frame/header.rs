@@ -163,6 +163,7 @@ fields! {
     digests "digests": Vec<String> as TextList<{ limits::DIGESTS }>;
     keep "keep": bool as bool;
     timestamps "timestamps": bool as bool;
+    credit "credit": u64 as Integer;
     stdout "stdout": u64 as Integer;
     stderr "stderr": u64 as Integer;
     position "position": u64 as Integer;

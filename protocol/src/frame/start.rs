@@ -55,6 +55,8 @@ pub struct StartBody {
     pub(super) keep: bool,
     #[serde(skip_serializing_if = "is_default")]
     pub(super) timestamps: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) credit: Option<u64>,
     #[serde(rename = "len", serialize_with = "length")]
     pub(super) payload: Bytes,
 }
@@ -78,6 +80,7 @@ impl StartBody {
             digests: Vec::new(),
             keep: false,
             timestamps: false,
+            credit: None,
             payload,
         }
     }
@@ -107,6 +110,14 @@ impl StartBody {
     #[must_use]
     pub fn with_timestamps(mut self, timestamps: bool) -> Self {
         self.timestamps = timestamps;
+        self
+    }
+
+    /// Returns this start with the credit that each output stream has at first, in bytes: at most
+    /// [`limits::CREDIT`], which `None` stands for.
+    #[must_use]
+    pub fn with_credit(mut self, credit: Option<u64>) -> Self {
+        self.credit = credit.map(|credit| credit.min(limits::CREDIT));
         self
     }
 
@@ -190,6 +201,11 @@ impl StartBody {
     /// Returns whether data shall carry the time at which it was read.
     pub fn timestamps(&self) -> bool {
         self.timestamps
+    }
+
+    /// Returns the bytes that the sender of each output stream may be ahead of its consumer.
+    pub fn credit(&self) -> u64 {
+        self.credit.map_or(limits::CREDIT, |credit| credit.min(limits::CREDIT))
     }
 
     /// Returns the request's strings, each ended by NUL.

@@ -9,8 +9,8 @@ use crate::{
     limits::CREDIT,
 };
 
-/// A receiver raises the sender's credit when this much of it is new.
-const STEP: u64 = CREDIT / 4;
+/// A receiver raises the sender's credit when this part of it is new.
+const STEPS: u64 = 4;
 
 /// The receiving end of a stream.
 ///
@@ -23,6 +23,10 @@ pub struct RecvStream {
     received: u64,
     consumed: u64,
     announced: (u64, u64),
+    /// How far the sender may be ahead of the consumer.
+    credit: u64,
+    /// Where the sender is at fault: behind what was announced if it was never told a smaller credit.
+    limit: u64,
     hasher: StreamHasher,
     end: Option<(u64, StreamDigest)>,
 }
@@ -36,6 +40,8 @@ impl RecvStream {
             received: 0,
             consumed: 0,
             announced: (0, CREDIT),
+            credit: CREDIT,
+            limit: CREDIT,
             hasher: StreamHasher::new(algorithm),
             end: None,
         }
@@ -50,8 +56,19 @@ impl RecvStream {
             received: first,
             consumed: first,
             announced: (first, first.saturating_add(CREDIT)),
+            limit: first.saturating_add(CREDIT),
             ..Self::new(stream, algorithm)
         }
+    }
+
+    /// Lets the sender be so many bytes ahead of the consumer; at most [`CREDIT`], which it is without
+    /// this. A sender that was not told, because it is older than this field, may be ahead by
+    /// [`CREDIT`] once.
+    #[must_use]
+    pub fn with_credit(mut self, credit: u64) -> Self {
+        self.credit = credit.clamp(STEPS, CREDIT);
+        self.announced.1 = self.first.saturating_add(self.credit);
+        self
     }
 
     /// Takes a piece and returns what is new in it: empty when all of it was here before.
@@ -65,12 +82,8 @@ impl RecvStream {
         if offset > self.received {
             return Err(ProtocolError::Gap { stream, expected: self.received, offset });
         }
-        if end > self.announced.1 {
-            return Err(ProtocolError::BeyondCredit {
-                stream,
-                offset: end,
-                limit: self.announced.1,
-            });
+        if end > self.limit {
+            return Err(ProtocolError::BeyondCredit { stream, offset: end, limit: self.limit });
         }
         let known = (self.received - offset).min(bytes.len() as u64);
         bytes.advance(usize::try_from(known).unwrap_or(bytes.len()));
@@ -93,14 +106,17 @@ impl RecvStream {
     /// Returns a window for the sender, if enough has changed since the last.
     pub fn window_due(&mut self, ch: u32) -> Option<Window> {
         let (got, upto) = self.announced;
-        let due = self.received - got >= STEP || self.consumed + CREDIT - upto >= STEP;
+        let step = self.credit / STEPS;
+        let due = self.received - got >= step || self.consumed + self.credit - upto >= step;
         (due && self.end.is_none()).then(|| self.window(ch))
     }
 
     /// Returns a window with what holds now, as is sent after a resumption.
     pub fn window(&mut self, ch: u32) -> Window {
-        self.announced = (self.received, self.consumed + CREDIT);
-        Window { ch, stream: self.stream, got: self.received, upto: self.consumed + CREDIT }
+        let upto = self.consumed + self.credit;
+        self.announced = (self.received, upto);
+        self.limit = self.limit.max(upto);
+        Window { ch, stream: self.stream, got: self.received, upto }
     }
 
     /// Takes the end of the stream.
@@ -211,10 +227,10 @@ mod tests {
         assert!(matches!(beyond, Err(ProtocolError::BeyondCredit { limit: CREDIT, .. })));
         let window = stream.window_due(1).unwrap();
         assert_eq!((window.got, window.upto), (CREDIT, CREDIT));
-        stream.consume(STEP - 1);
+        stream.consume(CREDIT / STEPS - 1);
         assert_eq!(stream.window_due(1), None);
         stream.consume(1);
-        assert_eq!(stream.window_due(1).unwrap().upto, CREDIT + STEP);
+        assert_eq!(stream.window_due(1).unwrap().upto, CREDIT + CREDIT / STEPS);
         stream.data(CREDIT, Bytes::from_static(b"x")).unwrap();
     }
 
@@ -223,5 +239,19 @@ mod tests {
         let mut stream = incoming();
         assert!(stream.data(u64::MAX, Bytes::from_static(b"xy")).is_err());
         assert!(stream.end(u64::MAX, digest(b"")).is_err());
+    }
+
+    #[test]
+    fn a_smaller_credit_holds_and_an_older_sender_may_exceed_it_once() {
+        let mut stream = RecvStream::new(Stream::Stdout, Algorithm::Sha256).with_credit(4096);
+        assert_eq!(stream.window_due(1), None, "nothing is new");
+        stream.data(0, Bytes::from(vec![0; CREDIT as usize])).unwrap();
+        assert_eq!(stream.window_due(1).unwrap().upto, 4096, "nothing was consumed");
+        let beyond = stream.data(CREDIT, Bytes::from_static(b"x"));
+        assert!(matches!(beyond, Err(ProtocolError::BeyondCredit { .. })));
+        stream.consume(CREDIT);
+        assert_eq!(stream.window_due(1).unwrap().upto, CREDIT + 4096);
+        stream.data(CREDIT, Bytes::from(vec![0; 4096])).unwrap();
+        assert!(stream.data(CREDIT + 4096, Bytes::from_static(b"x")).is_err());
     }
 }

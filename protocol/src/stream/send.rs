@@ -41,6 +41,8 @@ pub struct SendStream {
     sent: u64,
     total: u64,
     upto: u64,
+    /// How far the sender may be ahead of what the receiver has confirmed.
+    credit: u64,
     hasher: StreamHasher,
     end: Option<StreamDigest>,
 }
@@ -61,6 +63,13 @@ impl Piece {
 impl SendStream {
     /// Returns the end of a stream of which nothing was sent.
     pub fn new(stream: Stream, algorithm: Algorithm) -> Self {
+        Self::with_credit(stream, algorithm, CREDIT)
+    }
+
+    /// Returns the end of a stream of which nothing was sent, and which may be so many bytes ahead of
+    /// its receiver; at most [`CREDIT`].
+    pub fn with_credit(stream: Stream, algorithm: Algorithm, credit: u64) -> Self {
+        let credit = credit.min(CREDIT);
         Self {
             stream,
             pieces: VecDeque::new(),
@@ -71,7 +80,8 @@ impl SendStream {
             next: 0,
             sent: 0,
             total: 0,
-            upto: CREDIT,
+            upto: credit,
+            credit,
             hasher: StreamHasher::new(algorithm),
             end: None,
         }
@@ -106,9 +116,9 @@ impl SendStream {
         self.limit().saturating_sub(self.total)
     }
 
-    // A receiver may grant as much as it likes; what is retained here stays within CREDIT.
+    // A receiver may grant as much as it likes; what is retained here stays within the credit.
     fn limit(&self) -> u64 {
-        self.upto.min(self.got.saturating_add(CREDIT)).max(self.got)
+        self.upto.min(self.got.saturating_add(self.credit)).max(self.got)
     }
 
     /// Returns the next piece to send, if credit allows one.
@@ -183,7 +193,7 @@ impl SendStream {
     pub fn skip_to(&mut self, got: u64) {
         self.forget(got);
         self.sent = self.sent.max(got);
-        self.upto = self.upto.max(got.saturating_add(CREDIT));
+        self.upto = self.upto.max(got.saturating_add(self.credit));
         self.seek(got.min(self.total));
     }
 
@@ -396,5 +406,17 @@ mod tests {
         let mut whole = outgoing();
         whole.append(Bytes::from_static(b"abcdef"), None);
         assert_eq!(stream.finish(), whole.finish());
+    }
+
+    #[test]
+    fn a_sender_stays_within_its_own_credit_whatever_it_is_granted() {
+        let mut stream = SendStream::with_credit(Stream::Stdout, Algorithm::Sha256, 4096);
+        assert_eq!(stream.room(), 4096);
+        stream.append(Bytes::from(vec![7; 10_000]), None);
+        let sent: usize = drain(&mut stream).iter().map(|(_, bytes)| bytes.len()).sum();
+        assert_eq!(sent, 4096);
+        stream.window(1000, CREDIT).unwrap();
+        let sent: usize = drain(&mut stream).iter().map(|(_, bytes)| bytes.len()).sum();
+        assert_eq!(sent, 1000);
     }
 }

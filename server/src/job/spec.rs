@@ -114,6 +114,8 @@ pub(crate) struct StartOptions {
     pub timestamps: bool,
     /// Whether standard input will come.
     pub stdin: bool,
+    /// Bytes that each output stream may be ahead of its reader.
+    pub credit: u64,
 }
 
 impl StartOptions {
@@ -125,6 +127,7 @@ impl StartOptions {
             grace_ms: start.grace_ms(),
             timestamps: start.timestamps(),
             stdin: start.stdin(),
+            credit: start.credit(),
         })
     }
 }

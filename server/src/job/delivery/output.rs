@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rcmd_protocol::{
-    digest::Algorithm,
     error::ProtocolError,
     frame::{Data, End, Stream, StreamTotal},
     limits::CHUNK,
     stream::SendStream,
 };
 
-use crate::admission::budget::{IdentityBudget, Share};
+use crate::{
+    admission::budget::{IdentityBudget, Share},
+    job::spec::StartOptions,
+};
 
 /// One output stream of a job.
 #[derive(Debug)]
@@ -24,9 +26,9 @@ pub(super) struct OutputLog {
 }
 
 impl OutputLog {
-    pub(super) fn new(stream: Stream, algorithm: Algorithm, budget: &Arc<IdentityBudget>) -> Self {
+    pub(super) fn new(stream: Stream, options: StartOptions, budget: &Arc<IdentityBudget>) -> Self {
         let share = Share::new(Arc::clone(budget));
-        let log = SendStream::new(stream, algorithm);
+        let log = SendStream::with_credit(stream, options.algorithm, options.credit);
         Self { stream, log, share, is_open: false, end_sent: false }
     }
 
@@ -106,12 +108,23 @@ impl OutputLog {
 
 #[cfg(test)]
 mod tests {
+    use rcmd_protocol::{digest::Algorithm, limits::CREDIT};
+
     use super::*;
     use crate::{admission::budget::Budget, config::limits::HELD_ALWAYS};
 
+    const OPTIONS: StartOptions = StartOptions {
+        algorithm: Algorithm::Blake3,
+        timeout_ms: 0,
+        grace_ms: None,
+        timestamps: false,
+        stdin: false,
+        credit: CREDIT,
+    };
+
     fn output(limit: usize) -> (Arc<IdentityBudget>, OutputLog) {
         let budget = Arc::new(Budget::new(limit)).of("a");
-        let log = OutputLog::new(Stream::Stdout, Algorithm::Blake3, &budget);
+        let log = OutputLog::new(Stream::Stdout, OPTIONS, &budget);
         (budget, log)
     }
 

@@ -60,6 +60,7 @@ const OPTIONS: StartOptions = StartOptions {
     grace_ms: None,
     timestamps: false,
     stdin: true,
+    credit: rcmd_protocol::limits::CREDIT,
 };
 
 const PATIENCE: Patience =
