@@ -62,8 +62,9 @@ pub(crate) fn start(
 ) -> Child {
     let id = link.next_id();
     let (reporter, progress, notices) = Reporter::new();
-    let (out_feed, stdout) = stream::output(id, Stream::Stdout, link.clone());
-    let (err_feed, stderr) = stream::output(id, Stream::Stderr, link.clone());
+    let credit = start.body().credit();
+    let (out_feed, stdout) = stream::output(id, Stream::Stdout, link.clone(), credit);
+    let (err_feed, stderr) = stream::output(id, Stream::Stderr, link.clone(), credit);
     let room = Arc::new(Semaphore::new(usize::try_from(CREDIT).unwrap_or_default()));
     let stdin = start.body().stdin().then(|| ChildStdin::new(id, link.clone(), Arc::clone(&room)));
     let child = Child {

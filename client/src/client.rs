@@ -6,7 +6,7 @@ use rcmd_protocol::{frame::Mode, outcome::WireError};
 use tokio::sync::oneshot;
 
 use crate::{
-    command::Command,
+    command::{Command, StartId},
     config::Config,
     connect,
     link::{
@@ -51,6 +51,16 @@ impl Client {
     /// Begins a command that is one line for the user's shell on the host.
     pub fn shell(&self, line: impl AsRef<OsStr>) -> Command {
         Command::new(self.link.clone(), Mode::Shell, line.as_ref())
+    }
+
+    /// Takes up a command that was begun before under a key of its caller's own, by whichever process
+    /// of this identity: its output so far, and its end. Nothing is started: a command that the host
+    /// never started ends as `not_started`, and one that it no longer knows as `unknown`.
+    ///
+    /// Of the returned command only [`Command::spawn`], [`Command::timestamps`] and
+    /// [`Command::credit`] make sense: the host has the rest.
+    pub fn attach(&self, start: &StartId) -> Command {
+        Command::attach(self.link.clone(), *start)
     }
 
     /// Tells the server that this process is about to be stopped, so that its silence means

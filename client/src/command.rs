@@ -5,7 +5,7 @@ use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt as _, path::Path, time::Durat
 use rcmd_protocol::{
     digest::Algorithm,
     frame::{Lock, Mode, StartBody},
-    ids::Key,
+    ids::{Key, RequestDigest},
     outcome::{ErrorKind, WireError},
     request::{Request, RequestBuilder},
 };
@@ -50,6 +50,19 @@ pub struct Command {
     grace: Option<Duration>,
     timestamps: bool,
     busy_wait: Duration,
+    credit: Option<u64>,
+    /// Of a command that is only taken up.
+    begun: Option<StartId>,
+}
+
+/// Names a start under a key of its caller's own, so that it can be taken up later, also by another
+/// process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StartId {
+    /// Names the start for this identity on the host.
+    pub key: Key,
+    /// Of the request: a key that stands for another one is refused.
+    pub digest: RequestDigest,
 }
 
 /// How long a command is sent again while its host is busy, unless its caller says otherwise.
@@ -60,7 +73,22 @@ const ANSWER: Duration = Duration::from_secs(30);
 impl Command {
     pub(crate) fn new(link: Handle, mode: Mode, first: &OsStr) -> Self {
         let request = Request::builder(mode, [first.as_bytes()]);
-        Self { link, request, key: None, grace: None, timestamps: false, busy_wait: BUSY_WAIT }
+        Self {
+            link,
+            request,
+            key: None,
+            grace: None,
+            timestamps: false,
+            busy_wait: BUSY_WAIT,
+            credit: None,
+            begun: None,
+        }
+    }
+
+    /// Returns what takes up a command that was begun before.
+    pub(crate) fn attach(link: Handle, start: StartId) -> Self {
+        // The host has the request; what stands here is never sent.
+        Self { begun: Some(start), ..Self::new(link, Mode::Exec, OsStr::new("true")) }
     }
 
     /// Adds an argument: any bytes but NUL, passed as they are.
@@ -150,6 +178,30 @@ impl Command {
         self
     }
 
+    /// Limits how many bytes the host may be ahead of the reader of each output stream; 1 MiB without
+    /// this call, which is also the most.
+    pub fn credit(&mut self, bytes: u64) -> &mut Self {
+        self.credit = Some(bytes);
+        self
+    }
+
+    /// Returns what [`Client::attach`](crate::Client::attach) takes the command up by, once it has been
+    /// sent.
+    ///
+    /// # Errors
+    /// The failures of [`Command::spawn`]; kind `usage` without a key, which alone outlives this
+    /// process.
+    pub fn start_id(&self) -> Result<StartId, WireError> {
+        if let Some(begun) = self.begun {
+            return Ok(begun);
+        }
+        let Some(key) = self.key.as_deref().filter(|key| !key.is_empty()) else {
+            return Err(WireError::new(ErrorKind::Usage, "a start without a key has no name"));
+        };
+        let digest = StartBody::new(&self.request.build()?).digest();
+        Ok(StartId { key: Key::from_text(key), digest })
+    }
+
     /// Sends the command off, without waiting for its start.
     ///
     /// # Errors
@@ -157,7 +209,8 @@ impl Command {
     /// no randomness. Nothing has been sent then.
     pub async fn spawn(&mut self) -> Result<Child, WireError> {
         let start = self.start()?;
-        Ok(child::start(&self.link, start, Purpose::Run, self.busy_wait))
+        let purpose = if self.begun.is_some() { Purpose::Attach } else { Purpose::Run };
+        Ok(child::start(&self.link, start, purpose, self.busy_wait))
     }
 
     /// Asks the host whether it would permit the command, and runs nothing. Returns what the host
@@ -196,9 +249,13 @@ impl Command {
         let body = StartBody::new(&request)
             .with_grace_ms(self.grace.map(milliseconds))
             .with_digests(Algorithm::ALL.map(|algorithm| algorithm.as_str().to_owned()).into())
-            .with_keep(self.key.is_some())
-            .with_timestamps(self.timestamps);
-        Ok(StartSource::new(key, body))
+            .with_keep(self.key.is_some() || self.begun.is_some())
+            .with_timestamps(self.timestamps)
+            .with_credit(self.credit);
+        Ok(match self.begun {
+            Some(StartId { key, digest }) => StartSource::sent_before(key, digest, body),
+            None => StartSource::new(key, body),
+        })
     }
 
     /// Runs the command to its end and returns all that it wrote, held in memory.

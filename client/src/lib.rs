@@ -24,6 +24,7 @@
 //! | [`connect`] | the way there, step by step |
 //! | `command`, `child`, `stdin`, `stream` | what the caller holds |
 //! | `link` | the task that owns the connection, heals it, and judges every end |
+//! | [`fleet`] | one command on many hosts |
 //! | [`renewal`] | renewal of a certificate that came by a token |
 //! | `report` | how a command ended |
 //! | [`hosts`] | sets of hosts by name |
@@ -41,6 +42,7 @@ mod client;
 mod command;
 mod config;
 pub mod connect;
+pub mod fleet;
 pub mod hosts;
 pub mod inventory;
 mod link;
@@ -52,7 +54,7 @@ mod target;
 
 pub use child::{Child, Notices};
 pub use client::Client;
-pub use command::{Command, Output, Stdio};
+pub use command::{Command, Output, StartId, Stdio};
 pub use config::Config;
 pub use link::{
     feed::Chunk,

@@ -37,9 +37,10 @@ pub struct ChildOutput {
     given: u64,
 }
 
-/// Returns the link's end of one output stream, and the caller's.
-pub(crate) fn output(id: u64, stream: Stream, link: Handle) -> (Feed, ChildOutput) {
-    let (near, far) = feed::feed();
+/// Returns the link's end of one output stream, and the caller's, for a server that may be so many
+/// bytes ahead.
+pub(crate) fn output(id: u64, stream: Stream, link: Handle, credit: u64) -> (Feed, ChildOutput) {
+    let (near, far) = feed::feed(credit);
     (near, ChildOutput { id, stream, link, feed: far, rest: None, given: 0 })
 }
 
@@ -115,7 +116,7 @@ mod tests {
     use crate::link::feed::{PIECES, SMALL};
 
     fn pair() -> (Feed, ChildOutput) {
-        output(1, Stream::Stdout, Handle::new("web1".into()).0)
+        output(1, Stream::Stdout, Handle::new("web1".into()).0, CREDIT)
     }
 
     #[tokio::test]

@@ -75,17 +75,22 @@ impl Channel {
     pub(super) fn new(host: Arc<str>, new_channel: NewChannel) -> Self {
         let NewChannel { start, purpose, reporter, stdout, stderr, room, busy_wait, .. } =
             new_channel;
+        let credit = start.body().credit();
         let streams = Streams {
             // Nothing would read it in a dry run.
             input: (start.body().stdin() && purpose == Purpose::Run).then(|| Input::new(room)),
-            stdout: Receiving::new(Stream::Stdout, stdout),
-            stderr: Receiving::new(Stream::Stderr, stderr),
+            stdout: Receiving::new(Stream::Stdout, stdout, credit),
+            stderr: Receiving::new(Stream::Stderr, stderr, credit),
         };
         Self {
             host,
             purpose,
             start,
-            sent: StartSent::Never,
+            // What is only taken up may have been sent by whoever began it.
+            sent: match purpose {
+                Purpose::Attach => StartSent::Unknown,
+                Purpose::Run | Purpose::DryRun => StartSent::Never,
+            },
             state: State::Detached { lost: None },
             reporter,
             streams,
@@ -169,6 +174,9 @@ impl Channel {
 
     /// Sends the start again, on a channel of its own.
     pub(super) fn start_again(&mut self, connection: &mut Connection) -> Next {
+        if self.purpose == Purpose::Attach {
+            return self.attach_to(connection);
+        }
         // With the caller's own key the record answers, and needs no input.
         if !self.streams.rewind_input() && !self.start.body().keep() {
             let message =
@@ -189,7 +197,7 @@ impl Channel {
         self.await_start();
         let start = self.start.start(ch);
         connection.send(match self.purpose {
-            Purpose::Run => Frame::Start(start),
+            Purpose::Run | Purpose::Attach => Frame::Start(start),
             Purpose::DryRun => Frame::Ask(start),
         });
         self.repeat_requests(connection);
@@ -214,8 +222,8 @@ impl Channel {
         match (self.purpose, self.sent) {
             // A question runs nothing, so that it may be asked again, wherever it was asked before.
             (Purpose::DryRun, _) => self.sent = StartSent::Never,
-            (Purpose::Run, StartSent::AwaitingHello) => self.sent = StartSent::Unknown,
-            (Purpose::Run, _) => {}
+            (_, StartSent::AwaitingHello) => self.sent = StartSent::Unknown,
+            (_, _) => {}
         }
     }
 
@@ -293,7 +301,7 @@ impl Channel {
     /// its exit answered.
     pub(super) fn abandon(&mut self, connection: &mut Connection) {
         let Some(ch) = self.state.ch() else { return };
-        if self.purpose == Purpose::Run {
+        if self.purpose != Purpose::DryRun {
             connection.send(Frame::Cancel { ch });
             connection.send(Frame::Stop { ch, stream: Stream::Stdout });
             connection.send(Frame::Stop { ch, stream: Stream::Stderr });

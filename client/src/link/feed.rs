@@ -7,10 +7,10 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use rcmd_protocol::limits::{CHUNK, CREDIT};
+use rcmd_protocol::limits::CHUNK;
 
-/// Consumed bytes after which the link is told, so that credit rises in time.
-const TELL: u64 = CREDIT / 16;
+/// The part of the credit after whose consumption the link is told, so that credit rises in time.
+const TELL: u64 = 16;
 /// Pieces below this are joined with the piece before them while both wait.
 pub(crate) const SMALL: usize = 4 * 1024;
 /// Pieces that may wait; from here on small ones are joined even if their times differ.
@@ -43,6 +43,8 @@ struct Shared(Mutex<Queue>);
 struct Queue {
     pieces: VecDeque<Piece>,
     consumed: u64,
+    /// Consumed bytes after which the link is told.
+    tell: u64,
     /// Whether the link has been told to look at `consumed` and has not done so yet.
     notified: bool,
     ended: bool,
@@ -88,9 +90,11 @@ impl Shared {
     }
 }
 
-/// Returns the two ends of a queue between the link and the reader of one stream.
-pub(crate) fn feed() -> (Feed, FeedReader) {
-    let shared = Arc::<Shared>::default();
+/// Returns the two ends of a queue between the link and the reader of one stream, which holds at most
+/// the bytes of the stream's credit.
+pub(crate) fn feed(credit: u64) -> (Feed, FeedReader) {
+    let queue = Queue { tell: credit / TELL, ..Queue::default() };
+    let shared = Arc::new(Shared(Mutex::new(queue)));
     (Feed(Arc::clone(&shared)), FeedReader(shared))
 }
 
@@ -170,7 +174,7 @@ impl FeedReader {
     pub(crate) fn consume(&self, count: u64) -> bool {
         self.0.with(|queue| {
             queue.consumed += count;
-            let tell = queue.consumed >= TELL && !queue.notified && !queue.ended;
+            let tell = queue.consumed >= queue.tell && !queue.notified && !queue.ended;
             queue.notified |= tell;
             tell
         })

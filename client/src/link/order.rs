@@ -67,6 +67,8 @@ pub(crate) struct NewChannel {
 pub(crate) enum Purpose {
     /// The command is to run.
     Run,
+    /// A command that was begun before is taken up. Nothing is started.
+    Attach,
     /// The host is to say whether it would run the command. Nothing runs.
     DryRun,
 }

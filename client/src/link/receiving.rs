@@ -13,6 +13,8 @@ use super::feed::Feed;
 #[derive(Debug)]
 pub(super) struct Receiving {
     stream: Stream,
+    /// How far the server may be ahead of the reader.
+    credit: u64,
     /// There once the digest algorithm is known.
     incoming: Option<RecvStream>,
     /// To the reader; dropped at the end.
@@ -26,9 +28,10 @@ pub(super) struct Receiving {
 }
 
 impl Receiving {
-    pub(super) fn new(stream: Stream, feed: Feed) -> Self {
+    pub(super) fn new(stream: Stream, feed: Feed, credit: u64) -> Self {
         Self {
             stream,
+            credit,
             incoming: None,
             feed: Some(feed),
             stopped: false,
@@ -45,10 +48,14 @@ impl Receiving {
         }
         match &self.incoming {
             Some(incoming) if offset <= incoming.received() => {}
-            None if offset == 0 => self.incoming = Some(RecvStream::new(self.stream, algorithm)),
+            None if offset == 0 => {
+                let incoming = RecvStream::new(self.stream, algorithm);
+                self.incoming = Some(incoming.with_credit(self.credit));
+            }
             _ => {
                 self.truncated = true;
-                self.incoming = Some(RecvStream::starting_at(self.stream, algorithm, offset));
+                let incoming = RecvStream::starting_at(self.stream, algorithm, offset);
+                self.incoming = Some(incoming.with_credit(self.credit));
             }
         }
     }

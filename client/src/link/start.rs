@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use rcmd_protocol::{
     frame::{Attach, OutputOffsets, Start, StartBody},
-    ids::Key,
+    ids::{Key, RequestDigest},
     limits::INTEGER,
 };
 
@@ -13,6 +13,8 @@ use rcmd_protocol::{
 pub(crate) struct StartSource {
     key: Key,
     body: StartBody,
+    /// Of the request, which `body` need not be where nothing is ever started.
+    digest: RequestDigest,
     /// None before the command is sent.
     generation: Option<u64>,
 }
@@ -20,7 +22,13 @@ pub(crate) struct StartSource {
 impl StartSource {
     /// Takes what was never sent.
     pub(crate) fn new(key: Key, body: StartBody) -> Self {
-        Self { key, body, generation: None }
+        Self { key, digest: body.digest(), body, generation: None }
+    }
+
+    /// Takes what was sent before, by whomever: `body` says what is asked for but the request, which
+    /// `digest` stands for.
+    pub(crate) fn sent_before(key: Key, digest: RequestDigest, body: StartBody) -> Self {
+        Self { key, digest, body, generation: None }
     }
 
     /// Returns what is asked for.
@@ -37,7 +45,7 @@ impl StartSource {
     /// Returns what takes the command up again on channel `ch`, with a generation above the last.
     pub(super) fn attach(&mut self, ch: u32, received: OutputOffsets) -> Attach {
         let generation = self.raise(0);
-        Attach { ch, key: self.key, generation, digest: self.body.digest(), received }
+        Attach { ch, key: self.key, generation, digest: self.digest, received }
     }
 
     /// Raises the generation above another client's.

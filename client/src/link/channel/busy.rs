@@ -10,12 +10,16 @@ use super::{
     overdue::Overdue,
     state::{Lost, StartSent, State},
 };
-use crate::link::{backoff::spread, progress::Notice};
+use crate::link::{backoff::spread, order::Purpose, progress::Notice};
 
 impl Channel {
     /// Rests until the host wants to be asked again. Returns false when it is not to be asked again: it
     /// did not say when, or that is later than anybody waits for, or nobody wants the command any more.
     pub(in crate::link) fn rest(&mut self, failure: &WireError) -> bool {
+        // What is only taken up is never sent as a start.
+        if self.purpose == Purpose::Attach {
+            return false;
+        }
         let now = Instant::now();
         let Some(wait) = failure.retry_after_ms.filter(|_| failure.kind == ErrorKind::Busy) else {
             return false;

@@ -30,10 +30,8 @@ impl Channel {
         match (self.purpose, &frame) {
             (Purpose::DryRun, Frame::Verdict(_)) => {}
             (Purpose::DryRun, _) => return Err(unexpected(kind, "nothing was to run")),
-            (Purpose::Run, Frame::Verdict(_)) => {
-                return Err(unexpected(kind, "nobody asked for it"));
-            }
-            (Purpose::Run, _) => {}
+            (_, Frame::Verdict(_)) => return Err(unexpected(kind, "nobody asked for it")),
+            (_, _) => {}
         }
         match frame {
             Frame::Verdict(verdict) => return Ok(self.judged(verdict)),
@@ -155,7 +153,17 @@ impl Channel {
     ) -> Next {
         let host = &self.host;
         let asking = matches!(self.state, State::Starting { .. });
+        // Whoever began it may have spoken last by a clock that goes ahead of this one.
+        let may_exceed = asking || self.purpose == Purpose::Attach;
         match reason {
+            Refusal::UnknownKey if self.purpose == Purpose::Attach => {
+                // Only keys that are kept are taken up so, and a start under one is recorded and synced
+                // before it happens.
+                let message = format!("{host} has never started it");
+                let hint = "Start it, under the same key.";
+                let failure = WireError::new(ErrorKind::NeverStarted, message).hint(hint);
+                self.conclude(Outcome::NotStarted, failure)
+            }
             Refusal::UnknownKey if !asking && self.may_start_again(connection) => Next::Restart,
             Refusal::UnknownKey => {
                 let message = format!("{host} knows nothing of the command any more");
@@ -163,7 +171,7 @@ impl Channel {
                     "The server was started anew; look on the host for what the command did.";
                 self.end_without(WireError::new(ErrorKind::Lost, message).hint(hint))
             }
-            Refusal::Superseded if asking && self.generation_retries < GENERATION_RETRIES => {
+            Refusal::Superseded if may_exceed && self.generation_retries < GENERATION_RETRIES => {
                 self.generation_retries += 1;
                 self.start.exceed(other.unwrap_or_default());
                 Next::Restart

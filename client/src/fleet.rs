@@ -1,0 +1,227 @@
+//! One command on many hosts, from one process, with exactly one end for each host.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use rcmd_client::{Config, Target, fleet::{FleetEvent, Fleet, FleetRules}};
+//!
+//! let config = Config::from_dir("demo".as_ref())?;
+//! let targets: Vec<Target> = vec!["web1".parse()?, "web2".parse()?];
+//! let fleet = Fleet::new(&config).rules(FleetRules { max_failures: Some(0), ..FleetRules::default() });
+//! let mut run = fleet.run(targets, |_, client| {
+//!     let mut command = client.exec("uptime");
+//!     command.env("LC_ALL", "C");
+//!     Ok(command)
+//! });
+//! while let Some((target, event)) = run.next().await {
+//!     match event {
+//!         FleetEvent::Output { chunk, .. } => println!("{target}: {:?}", chunk.bytes),
+//!         FleetEvent::Ended { report, .. } => println!("{target}: {}", report.outcome),
+//!         _ => {}
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `rules` | how many at once, in which steps, and what ends a run early |
+//! | `schedule` | whose turn it is, without clock and network |
+//! | `driver` | the task that starts targets and counts their ends |
+//! | `errand` | one target, from its connection to its end |
+//! | `control` | what all targets are told: stop, a signal, the deadline |
+
+use std::{fmt, fs::File, sync::Arc};
+
+use rcmd_protocol::{frame::Stream, limits::CREDIT, outcome::WireError, signal::Signal};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    client::Client,
+    command::Command,
+    config::Config,
+    link::{
+        feed::Chunk,
+        progress::{Notice, Started},
+    },
+    report::Report,
+    target::Target,
+};
+
+mod control;
+mod driver;
+mod errand;
+mod rules;
+mod schedule;
+
+pub use rules::{FleetRules, Stop};
+
+use control::Control;
+use driver::Driver;
+use errand::Errands;
+
+/// Events that may wait for the caller. Past it the hosts' output is not read any further.
+const EVENTS: usize = 64;
+/// The least credit of a stream: less would cost a round trip for each few lines.
+const LEAST_CREDIT: u64 = 16 * 1024;
+
+/// Makes a target's command, given its place among the targets and its connection.
+type MakeCommand = dyn Fn(usize, &Client) -> Result<Command, WireError> + Send + Sync;
+
+/// One credential and one set of rules for commands on many hosts.
+#[derive(Clone)]
+pub struct Fleet {
+    config: Config,
+    rules: FleetRules,
+    input: Option<Arc<File>>,
+}
+
+/// What happens at a target.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum FleetEvent {
+    /// Its turn has come: it is being connected to.
+    Begun,
+    /// Its process runs.
+    Started(Started),
+    /// It wrote this.
+    Output {
+        /// To standard output or to standard error.
+        stream: Stream,
+        /// The piece, and its place in the stream.
+        chunk: Chunk,
+    },
+    /// Something happened on the way.
+    Notice(Notice),
+    /// It could not be begun, for this reason, and is tried again.
+    Retried(WireError),
+    /// It ended. Nothing more comes of this target, and each target has exactly one of these.
+    Ended {
+        /// How.
+        report: Box<Report>,
+        /// Why it was never begun, if that is the run's own doing.
+        held_back: Option<Stop>,
+    },
+}
+
+impl Fleet {
+    /// Returns a fleet that is reached with this credential, under the default rules.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self { config: config.clone(), rules: FleetRules::default(), input: None }
+    }
+
+    /// Sets how a run goes over its targets.
+    #[must_use]
+    pub fn rules(mut self, rules: FleetRules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// Sends the whole of a regular file to the standard input of each command whose
+    /// [`Command::stdin`] is piped. The file is read at its offsets, so that it is read from its
+    /// beginning for each; it must not change meanwhile.
+    #[must_use]
+    pub fn input(mut self, file: File) -> Self {
+        self.input = Some(Arc::new(file));
+        self
+    }
+
+    /// Begins to run a command on each target; `command` makes it when the target's connection
+    /// stands, and may refuse, which ends that target as not started.
+    ///
+    /// Must be called inside a tokio runtime with time and I/O enabled. All that runs ends with the
+    /// [`FleetRun`]: dropped before its end, it kills the commands on their hosts.
+    pub fn run(
+        &self,
+        targets: Vec<Target>,
+        command: impl Fn(usize, &Client) -> Result<Command, WireError> + Send + Sync + 'static,
+    ) -> FleetRun {
+        let (events, coming) = mpsc::channel(EVENTS);
+        let (control, controlled) = watch::channel(Control::default());
+        let errands = Errands {
+            config: self.config.clone(),
+            targets: targets.into(),
+            command: Arc::new(command),
+            input: self.input.clone(),
+            retries: self.rules.retries,
+            credit: self.credit(),
+            events,
+            control: controlled,
+        };
+        let driver = Driver::new(errands, &self.rules, control.clone());
+        FleetRun { events: coming, control, task: tokio::spawn(driver.run()) }
+    }
+
+    /// Returns the bytes that each stream may be ahead of the caller: half of the memory, shared by
+    /// the two streams of all that run at once. The other half is for connections and for what the
+    /// caller does with the output.
+    fn credit(&self) -> u64 {
+        let streams = u64::try_from(self.rules.fanout.max(1)).unwrap_or(u64::MAX).saturating_mul(2);
+        (self.rules.memory / 2 / streams).clamp(LEAST_CREDIT, CREDIT)
+    }
+}
+
+impl fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fleet").field("rules", &self.rules).finish_non_exhaustive()
+    }
+}
+
+/// A run over many targets: a stream of what happens at them. Dropped, it kills what still runs.
+///
+/// Events wait for their caller: one that takes none holds up the output of all hosts, and nothing
+/// grows.
+#[derive(Debug)]
+pub struct FleetRun {
+    events: mpsc::Receiver<(usize, FleetEvent)>,
+    control: watch::Sender<Control>,
+    task: JoinHandle<()>,
+}
+
+impl FleetRun {
+    /// Waits for the next event and returns it with the place of its target; none when each target has
+    /// had its end.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped.
+    pub async fn next(&mut self) -> Option<(usize, FleetEvent)> {
+        self.events.recv().await
+    }
+
+    /// Begins no further target. Those that are being connected to are given up; what runs goes on.
+    pub fn stop(&self) {
+        self.control.send_modify(|control| control.stop(Stop::Caller));
+    }
+
+    /// Sends a signal to each command that runs.
+    pub fn signal(&self, signal: Signal) {
+        self.control.send_modify(|control| control.signal(signal));
+    }
+
+    /// Begins no further target, and kills what runs. A host that does not confirm the end within 2 s
+    /// ends as unknown.
+    pub fn kill(&self) {
+        self.control.send_modify(Control::kill);
+    }
+
+    /// Tells the hosts that this process is about to be stopped, so that its silence means nothing. The
+    /// frames leave as soon as the runtime runs on.
+    pub fn suspend(&self) {
+        self.control.send_modify(|control| control.suspend(true));
+    }
+
+    /// Tells the hosts that this process goes on.
+    pub fn resume(&self) {
+        self.control.send_modify(|control| control.suspend(false));
+    }
+}
+
+impl Drop for FleetRun {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

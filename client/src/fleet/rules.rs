@@ -1,0 +1,71 @@
+//! How many hosts at once, in which steps, and what ends a run early.
+
+use std::time::Duration;
+
+/// How a run goes over its targets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FleetRules {
+    /// Targets at once, at least 1; 64 by default.
+    pub fanout: usize,
+    /// The next so many targets begin when all before them have ended; no steps by default.
+    pub batch: Option<usize>,
+    /// Time between two batches, counted from the last end of the first one.
+    pub pause: Duration,
+    /// So many targets go first and alone; any failure among them stops the run. None by default.
+    pub canary: usize,
+    /// The run stops when more targets than this have failed; never by default.
+    pub max_failures: Option<usize>,
+    /// The time of the whole run: what runs then ends as timed out, what waits never starts.
+    pub deadline: Option<Duration>,
+    /// How often a target is tried again where that can't run anything twice and may help.
+    pub retries: u32,
+    /// Bytes of output that the run may hold at one time; 256 MiB by default.
+    pub memory: u64,
+}
+
+impl FleetRules {
+    /// Targets at once, unless [`FleetRules::fanout`] says otherwise.
+    pub const FANOUT: usize = 64;
+    /// Bytes of output held at one time, unless [`FleetRules::memory`] says otherwise.
+    pub const MEMORY: u64 = 256 * 1024 * 1024;
+}
+
+impl Default for FleetRules {
+    fn default() -> Self {
+        Self {
+            fanout: Self::FANOUT,
+            batch: None,
+            pause: Duration::ZERO,
+            canary: 0,
+            max_failures: None,
+            deadline: None,
+            retries: 0,
+            memory: Self::MEMORY,
+        }
+    }
+}
+
+/// Why a run starts no further targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// A target among the first ones failed ([`FleetRules::canary`]).
+    Canary,
+    /// More targets failed than are allowed ([`FleetRules::max_failures`]).
+    Failures,
+    /// The time of the run is over ([`FleetRules::deadline`]).
+    Deadline,
+    /// Its caller asked for it ([`FleetRun::stop`](super::FleetRun::stop)).
+    Caller,
+}
+
+impl Stop {
+    /// Returns why a target that waited was held back, for people.
+    pub(super) fn why(self) -> &'static str {
+        match self {
+            Self::Canary => "one of the first hosts failed, and so no other was begun",
+            Self::Failures => "too many hosts failed, and so no other was begun",
+            Self::Deadline => "the time of the whole run was over before its turn came",
+            Self::Caller => "the run was interrupted before its turn came",
+        }
+    }
+}
