@@ -208,6 +208,13 @@ pub fn forget_peak(pid: u32) -> bool {
     fs::write(format!("/proc/{pid}/clear_refs"), "5").is_ok()
 }
 
+/// How many bytes a process has asked the kernel for, from wherever (proc_pid_io(5): rchar).
+#[must_use]
+pub fn bytes_read(pid: u32) -> Option<u64> {
+    let counts = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    counts.lines().find_map(|line| line.strip_prefix("rchar: ")?.parse().ok())
+}
+
 /// The time that the threads of a process have had on processors.
 #[must_use]
 pub fn processor_time(pid: u32) -> Option<Duration> {

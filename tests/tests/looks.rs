@@ -6,11 +6,10 @@ use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use rcmd_tests::fuse::{FuseMount, Manner};
 use rcmd_tests::hostile::{InTheWay, pipe, script};
-use rcmd_tests::proc::descendants;
+use rcmd_tests::proc::{bytes_read, descendants};
 use rcmd_tests::raw::{Echo, RawPeer, Start};
 use rcmd_tests::world::own_folder;
 use rcmd_tests::{World, eventually, require, skip};
@@ -257,11 +256,14 @@ fn a_folder_that_is_swapped_at_any_moment_is_entered_as_it_was_judged() {
     assert!(ran > 0, "none of them ran");
 }
 
+/// Bytes of a large program.
+const LARGE: u64 = 256 << 20;
+
 /// Makes a program in this folder that takes a while to read.
 fn large_program(folder: &Path) -> PathBuf {
     let large = folder.join("large");
     fs::copy(skip::need_tool("true").unwrap(), &large).unwrap();
-    fs::File::options().write(true).open(&large).unwrap().set_len(256 << 20).unwrap();
+    fs::File::options().write(true).open(&large).unwrap().set_len(LARGE).unwrap();
     fs::set_permissions(&large, Permissions::from_mode(0o755)).unwrap();
     large
 }
@@ -276,24 +278,21 @@ fn a_program_is_digested_once_as_long_as_it_does_not_change() {
     let folder = own_folder();
     let large = large_program(folder.path());
     let mut peer = RawPeer::greeted(&world);
-    let mut ask = |ch| {
-        let began = Instant::now();
+    let mut channels = 1..;
+    // Whether the server reads the program, which is larger than anything else that it reads.
+    let mut reads = || {
+        let ch = channels.next().unwrap();
+        let before = bytes_read(world.pid()).unwrap();
         peer.send(&Start::exec(ch, &[large.to_str().unwrap()]).ask()).unwrap();
         assert_eq!(peer.expect_of(ch, &["verdict"])["permitted"], true);
-        began.elapsed()
+        bytes_read(world.pid()).unwrap() - before >= LARGE
     };
+    assert!(reads());
     // A file that has just changed is not remembered: it could change again in the same tick.
-    let mut ch = 0;
-    eventually("its digest is remembered", || {
-        ch += 1;
-        let first = ask(ch);
-        ch += 1;
-        ask(ch) * 10 < first
-    });
-    let again = ask(ch + 1);
+    eventually("its digest is remembered", || !reads());
     // It is another file now, and read again.
     fs::set_permissions(&large, Permissions::from_mode(0o711)).unwrap();
-    assert!(ask(ch + 2) > again * 10);
+    assert!(reads());
 }
 
 #[test]
@@ -309,15 +308,14 @@ fn what_no_digest_could_permit_is_denied_without_reading_the_program() {
     let folder = own_folder();
     let large = large_program(folder.path());
     let mut peer = RawPeer::greeted(&world);
-    let mut ask = |ch, words: &[&str]| {
-        let began = Instant::now();
+    let mut reads = |ch, words: &[&str]| {
+        let before = bytes_read(world.pid()).unwrap();
         peer.send(&Start::exec(ch, words).ask()).unwrap();
         let verdict = peer.expect_of(ch, &["verdict"]);
         assert_eq!(verdict["kind"], "denied", "{verdict}");
-        began.elapsed()
+        bytes_read(world.pid()).unwrap() - before >= LARGE
     };
     let large = large.to_str().unwrap();
-    let read = ask(1, &[large]);
-    let unread = (2..12).map(|ch| ask(ch, &[large, "x"])).min().unwrap();
-    assert!(unread * 10 < read, "{unread:?} and {read:?}");
+    assert!(reads(1, &[large]));
+    assert!(!reads(2, &[large, "x"]));
 }
