@@ -102,6 +102,12 @@ impl ClientCommand {
         self
     }
 
+    /// No target, for what takes none.
+    pub fn without_target(mut self) -> Self {
+        self.target = None;
+        self
+    }
+
     /// No `--dir`.
     pub fn without_dir(mut self) -> Self {
         self.dir = None;

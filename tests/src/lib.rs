@@ -25,6 +25,7 @@ pub mod hanging;
 pub mod hostile;
 pub mod instructions;
 mod lines;
+pub mod many;
 pub mod membership;
 pub mod name_service;
 pub mod pki;

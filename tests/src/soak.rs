@@ -9,6 +9,7 @@ pub mod connections;
 pub mod cuts;
 pub mod damage;
 pub mod fairness;
+pub mod fleet;
 pub mod kills;
 pub mod locks;
 pub mod output;

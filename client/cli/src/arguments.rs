@@ -13,15 +13,20 @@ use rcmd_certs::secret::Confidential;
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use crate::arguments::commands::CommandsOptions;
+use crate::arguments::fleet::FleetOptions;
 use crate::arguments::hosts::HostsArguments;
 use crate::arguments::runs::RunsArguments;
+use crate::arguments::sets::SetOptions;
 
 pub(crate) mod commands;
 pub(crate) mod completions;
 pub(crate) mod duration;
 pub(crate) mod elsewhere;
+pub(crate) mod fleet;
 pub(crate) mod hosts;
 pub(crate) mod runs;
+pub(crate) mod sets;
+pub(crate) mod words;
 
 /// The subcommands.
 const SUBCOMMANDS: [&str; 7] = ["run", "doctor", "enroll", "hosts", "runs", "completions", "man"];
@@ -34,7 +39,7 @@ const USAGE: &str = "rcmd-client [OPTIONS] HOST COMMAND...
 const EXAMPLES: &str = "\
 Examples:
   rcmd-client web1 'df -h | sort'         one argument: a line for the shell
-  rcmd-client web1 ls -l 'My Documents'   several: a program and its arguments";
+  rcmd-client 'web[01-20]' uptime         a set of hosts: -b folds equal outputs";
 
 /// Lines of a table fit any terminal; a paragraph is one line, which clap wraps to the terminal.
 const MORE: &str = "\
@@ -42,6 +47,7 @@ Examples:
   rcmd-client web1 'df -h | sort'         one argument: a line for the shell
   rcmd-client web1 ls -l 'My Documents'   several: a program and its arguments
   rcmd-client --shell web1 reboot         scripts say which of the two they mean
+  rcmd-client -b 'web[01-20],db1' uptime  many hosts at once, equal outputs once
   tar c . | rcmd-client web1 tar x -C /srv    standard input goes there
 
 Commands:
@@ -51,6 +57,7 @@ Commands:
   doctor HOST                try every step to a host, and say what to do about
                              the one that fails
   enroll                     get a certificate with a token; --renew renews it
+  run --resume ID            take up a run over many hosts that was broken off
   hosts EXPR                 show which hosts an expression means
   runs [show ID]             show the runs over many hosts
   completions SHELL          print completions for a shell
@@ -58,6 +65,11 @@ Commands:
 
 A host is NAME, NAME:PORT, ADDRESS or [V6]:PORT; the port is 7263 when none is given. Options stop at \
 the host: what follows is the command, untouched, a `--` too.
+
+A set of hosts is written as `rcmd-client hosts --help` says, in single quotes. Each of its hosts has its \
+output labelled and its end accounted for; a command for a set may hold {host}, {index}, {label.NAME} and \
+{var.NAME}. Each option that speaks of many hosts makes a set of a single one too. With --hosts-file no \
+host stands before the command.
 
 Durations are a number with a unit, such as 30s, 5m or 1h 30m; a plain number counts seconds.
 
@@ -75,6 +87,8 @@ Exit status:
   126, 127   nothing ran: the program could not be executed; was not found
   255        something was lost after the start; the whole truth is not known
 
+Of a set: 255 if any is unknown, else 125 if any never started, else 124, else 1 if any failed, else 0.
+
 `--json` and `--result` tell these from a command that itself exits 125 or 255.
 
 Files: DIR/ca.pem, DIR/client/cert.pem, DIR/client/key.pem and the optional DIR/client.toml, which may \
@@ -91,6 +105,12 @@ pub(crate) struct RunArguments {
     pub(crate) common: Common,
     #[command(flatten)]
     pub(crate) options: RunOptions,
+    #[command(flatten)]
+    pub(crate) many: CommandsOptions,
+    #[command(flatten)]
+    pub(crate) set: SetOptions,
+    #[command(flatten)]
+    pub(crate) fleet: FleetOptions,
     /// Print version
     ///
     /// The wire has a version of its own.
@@ -134,13 +154,13 @@ pub(crate) struct Common {
 }
 
 /// Options of a run.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct RunOptions {
     /// The one argument is a line for the shell there
     #[arg(long, conflicts_with = "exec")]
     pub(crate) shell: bool,
     /// Even one argument is a program
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) exec: bool,
     /// Ask whether it would be permitted, and run nothing
     ///
@@ -213,8 +233,6 @@ pub(crate) struct RunOptions {
     /// Standard. Without it bytes stay bytes.
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub(crate) encoding: Option<String>,
-    #[command(flatten)]
-    pub(crate) many: CommandsOptions,
 }
 
 /// Try every step to a host, and say what to do about the one that fails.
@@ -343,7 +361,7 @@ impl Request {
             Some("run") => Self::Run(Box::new(parse_run(again())?)),
             Some("doctor") => Self::Doctor(DoctorArguments::try_parse_from(again())?),
             Some("enroll") => Self::Enroll(EnrollArguments::try_parse_from(again())?),
-            Some("hosts") => Self::Hosts(HostsArguments::try_parse_from(again())?),
+            Some("hosts") => Self::Hosts(parse_hosts(again())?),
             Some("runs") => Self::Runs(RunsArguments::try_parse_from(again())?),
             Some("completions") => {
                 Self::Completions(CompletionsArguments::try_parse_from(again())?)
@@ -367,6 +385,18 @@ fn run_command() -> clap::Command {
         .override_usage("rcmd-client run [OPTIONS] HOST COMMAND...")
 }
 
+/// Reads what belongs to `hosts`.
+fn parse_hosts<'a>(
+    typed: impl Iterator<Item = &'a OsString>,
+) -> Result<HostsArguments, clap::Error> {
+    HostsArguments::from_arg_matches(&hosts_command().try_get_matches_from(typed)?)
+}
+
+/// The subcommand `hosts`, whose short help has what chooses hosts.
+fn hosts_command() -> clap::Command {
+    HostsArguments::command().mut_args(|option| option.hide_short_help(false))
+}
+
 fn reserved(name: &str) -> WireError {
     WireError::new(
         ErrorKind::Usage,
@@ -383,7 +413,7 @@ pub(crate) fn tree() -> clap::Command {
         .subcommand(under(run_command(), "run"))
         .subcommand(under(DoctorArguments::command(), "doctor"))
         .subcommand(under(EnrollArguments::command(), "enroll"))
-        .subcommand(under(HostsArguments::command(), "hosts"))
+        .subcommand(under(hosts_command(), "hosts"))
         .subcommand(under(RunsArguments::command(), "runs"))
         .subcommand(under(CompletionsArguments::command(), "completions"))
         .subcommand(under(ManArguments::command(), "man"))

@@ -16,7 +16,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
 
 use crate::arguments::commands::Commands;
-use crate::command::CommandSpec;
+use crate::arguments::words::CommandSpec;
 use crate::interrupts::{Interrupt, Interrupts, until};
 use crate::output::Form;
 use crate::output::piece::Piece;
@@ -198,7 +198,7 @@ impl CommandsRun<'_> {
     }
 
     fn begin(&mut self, place: u64, line: u64, words: &CommandSpec) {
-        let mut command = session::command(self.run, words, &self.client);
+        let mut command = session::command(&self.run.command, false, words, &self.client);
         command.stdin(Stdio::Null);
         let handles = self.controls.handles();
         let (host, most) = (Arc::clone(&self.host), self.commands.max_output);

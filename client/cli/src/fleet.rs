@@ -1,29 +1,130 @@
-//! Runs over many hosts.
+//! One command on many hosts: an end for each of them, and an account of all.
 //!
 //! | module | holds |
 //! | --- | --- |
+//! | `runner` | the run itself, and how it is interrupted |
+//! | `assignment` | what is done at which target, and the commands that do it |
+//! | `display`, `account` | what is shown, by a thread of its own; what came of all targets |
+//! | `records`, `resume`, `runs` | runs on disk; what is left to do of one; the subcommand `runs` |
 //! | `templates` | what differs from host to host in one command |
-//! | `records` | what a run keeps on disk, so that it can be resumed |
-//! | `resume` | what is left to do of a run |
-//! | `runs` | the subcommand `runs` |
+//! | `escalation` | how far the user has gone with ending it |
+//! | `whole_input`, `descriptors` | standard input for all; how many connections there may be |
 
-#[cfg_attr(not(test), expect(dead_code, reason = "runs over many hosts are to come"))]
-pub(crate) mod records;
-pub(crate) mod resume;
-pub(crate) mod runs;
-#[cfg_attr(not(test), expect(dead_code, reason = "runs over many hosts are to come"))]
-pub(crate) mod templates;
-#[allow(dead_code, unused_imports, reason = "runs over many hosts are to come")]
+use std::sync::Arc;
+
+use rcmd_client::fleet::FleetRules;
+use rcmd_client::{Config, ErrorKind, WireError};
+
+use crate::arguments::fleet as typed;
+use crate::output::Form;
+use crate::session;
+use crate::settings::Verbosity;
+use crate::settings::fleet::{FleetRun, FleetWork};
+use crate::signals::Signals;
+use crate::text::{self, Tone};
+
 mod account;
-#[allow(dead_code, unused_imports, reason = "runs over many hosts are to come")]
+mod assignment;
+mod descriptors;
 mod display;
+mod escalation;
+pub(crate) mod records;
+mod resume;
+mod runner;
+pub(crate) mod runs;
+mod templates;
+mod whole_input;
 
-/// Whether the command of a target began.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(dead_code, reason = "runs over many hosts are to come")]
-pub(crate) enum Began {
-    /// Nothing was sent there, or nothing ran.
-    Not,
-    /// It ran, or may have run.
-    Yes,
+use account::Account;
+use assignment::Assignment;
+use display::{Display, DisplayForm, DisplaySettings, Format, Summary};
+use runner::Runner;
+
+/// Runs a command on many hosts and returns the exit status of all.
+///
+/// # Errors
+/// When nothing was tried.
+pub(crate) fn run(run: &FleetRun) -> Result<u8, WireError> {
+    let display = display_settings(run)?;
+    // Whoever has no certificate learns it before standard input is read.
+    let config = Config::from_dir(run.layout.dir())?;
+    let config = config.connect_timeout(run.timeout).compress(run.compress);
+    let rules = fitted(run);
+    let input = run.input.map(whole_input::read).transpose()?;
+    let assignment = match &run.work {
+        FleetWork::New(new) => {
+            for notice in new.notices.iter().filter(|_| run.verbosity > Verbosity::Quiet) {
+                text::say(&text::line(Tone::Notice, notice));
+            }
+            Assignment::new(run, new)?
+        }
+        FleetWork::Resume { id, again } => match Assignment::resumed(run, id, *again)? {
+            Ok(assignment) => assignment,
+            Err(status) => return Ok(status),
+        },
+    };
+    let id = assignment.maker.run();
+    let mut account = Account::new(id.clone().unwrap_or_default(), Arc::clone(&assignment.targets));
+    account.set_templates(assignment.maker.templates());
+    account.set_resumable(id.is_some() && run.input.is_none());
+    let shown = Display::open(display, Arc::clone(&assignment.targets))?;
+    let runtime = session::runtime()?;
+    let status = runtime.block_on(async {
+        let (config, _) = config.unexpired().await?;
+        let signals = Signals::catch().map_err(|error| {
+            WireError::new(ErrorKind::LocalIo, format!("cannot catch signals: {error}"))
+        })?;
+        Ok(Runner::new(&config, rules, input, assignment, shown, account).carry_out(signals).await)
+    });
+    session::renew_in_own_time(&run.layout, run.verbosity);
+    // A look-up of a name may still hang in a thread of its own.
+    runtime.shutdown_background();
+    status
+}
+
+/// Returns the rules with as many hosts at once as there can be.
+fn fitted(run: &FleetRun) -> FleetRules {
+    let fanout = descriptors::bear(run.rules.fanout);
+    if fanout < run.rules.fanout && run.verbosity > Verbosity::Quiet {
+        let message = format!(
+            "the limit of descriptors bears {fanout} hosts at once, not {}; see `ulimit -Hn`",
+            run.rules.fanout
+        );
+        text::say(&text::line(Tone::Notice, &message));
+    }
+    FleetRules { fanout, ..run.rules.clone() }
+}
+
+/// Returns what is to be shown.
+///
+/// # Errors
+/// A usage failure when the text of `--format` is none.
+fn display_settings(run: &FleetRun) -> Result<DisplaySettings, WireError> {
+    let show = &run.show;
+    let (encoding, timestamps) = match show.form {
+        Form::Text { encoding, timestamps } => (encoding, timestamps),
+        Form::Json { timestamps } => (None, timestamps),
+    };
+    let form = match (&show.form, &show.format) {
+        (Form::Json { .. }, _) => DisplayForm::Json,
+        (_, Some(text)) => DisplayForm::Format(Format::parse(text)?),
+        _ if show.fold => DisplayForm::Fold,
+        _ if show.diff => DisplayForm::Diff,
+        _ => DisplayForm::Lines,
+    };
+    Ok(DisplaySettings {
+        form,
+        outdir: show.outdir.clone(),
+        result: show.result.clone(),
+        summary: match show.summary {
+            typed::Summary::Table => Summary::Table,
+            typed::Summary::Json => Summary::Json,
+            typed::Summary::None => Summary::None,
+        },
+        progress: show.progress,
+        raw: show.raw,
+        timestamps,
+        encoding,
+        verbosity: run.verbosity,
+    })
 }

@@ -1,21 +1,16 @@
 //! `hosts EXPR`: which hosts an expression means.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::path::Path;
 
-use rcmd_certs::files::shown;
-use rcmd_client::hosts::{
-    Evaluation, Expression, HostSet, HostTarget, HostsError, MAX_LIST, read_list,
-};
-use rcmd_client::inventory::{Inventory, Value};
+use rcmd_client::hosts::{HostSet, HostTarget};
+use rcmd_client::inventory::Value;
 use rcmd_client::{ErrorKind, WireError};
 use serde::Serialize;
 
 use crate::arguments::hosts::HostsArguments;
+use crate::output;
+use crate::settings::{self, sets};
 use crate::text::{self, Tone};
-use crate::{output, settings};
 
 /// Prints a set of hosts and returns the exit status.
 ///
@@ -24,10 +19,10 @@ use crate::{output, settings};
 pub(crate) fn hosts(typed: &HostsArguments) -> Result<u8, WireError> {
     let layout = settings::layout(typed.dir.as_deref())?;
     let (mut inventory, passed_over) = settings::inventory(&layout)?;
-    if let Some(path) = &typed.inventory {
+    if let Some(path) = &typed.set.inventory {
         inventory.read_ansible(path).map_err(|error| settings::no_inventory(&error))?;
     }
-    let chosen = choose(typed, &inventory)?;
+    let chosen = sets::choose(typed.expression.as_deref(), &typed.set, &inventory)?;
     let targets = chosen.set.targets(&inventory).map_err(|error| settings::no_target(&error))?;
     let notices = chosen.notices.iter().filter(|_| !typed.quiet);
     let passed_over = passed_over.iter().filter(|_| typed.verbose);
@@ -35,118 +30,6 @@ pub(crate) fn hosts(typed: &HostsArguments) -> Result<u8, WireError> {
         text::say(&text::line(Tone::Notice, notice));
     }
     output::print(shape(typed, &chosen.set, &targets)?.as_bytes())
-}
-
-/// A set, and what is to be said of how it came about.
-struct Chosen {
-    set: HostSet,
-    notices: Vec<String>,
-}
-
-fn choose(typed: &HostsArguments, inventory: &Inventory) -> Result<Chosen, WireError> {
-    let mut evaluation = Evaluation::new(inventory);
-    let mut set = HostSet::default();
-    if let Some(text) = &typed.expression {
-        set = evaluate(&mut evaluation, text).map_err(|error| usage(None, &error))?;
-    }
-    for path in &typed.hosts_file {
-        let file = Some(path.as_path()).filter(|path| path.as_os_str() != "-");
-        let text = read(file)?;
-        read_list(&text, file, &mut evaluation, &mut set).map_err(|error| usage(None, &error))?;
-    }
-    if set.is_empty() {
-        let what = match (&typed.expression, &typed.hosts_file[..]) {
-            (Some(text), []) => format!("no host is left in `{text}`"),
-            (None, [file]) => format!("{} names no host", shown(file)),
-            _ => "neither the expression nor the files name a host".to_owned(),
-        };
-        return Err(empty(what));
-    }
-    let mut notices: Vec<_> = evaluation
-        .idle_exclusions()
-        .into_iter()
-        .map(|idle| format!("`!{}` excludes nothing: none of it stands before it", idle.text))
-        .collect();
-    for text in &typed.exclude {
-        let failed = |error| usage(Some("--exclude"), &error);
-        let excluded = evaluate(&mut evaluation, text).map_err(failed)?;
-        let before = set.len();
-        for name in excluded.iter() {
-            set.remove(name);
-        }
-        if set.len() == before {
-            notices.push(format!("`--exclude {text}` excludes nothing: none of it is in the set"));
-        }
-        if set.is_empty() {
-            return Err(empty(format!("no host is left without `{text}`")));
-        }
-    }
-    for condition in &typed.having {
-        let (label, value) = condition.split_once('=').unwrap_or_default();
-        if label.is_empty() || value.is_empty() {
-            let message = format!("`--where {condition}` is no condition");
-            return Err(WireError::new(ErrorKind::Usage, message)
-                .hint("Write --where LABEL=VALUE, as in --where role=web."));
-        }
-        set.retain(|name| {
-            let entry = inventory.entry(name);
-            entry.and_then(|entry| entry.labels.get(label)).is_some_and(|found| found == value)
-        });
-        if set.is_empty() {
-            return Err(empty(format!("no host of the set has the label `{condition}`")));
-        }
-    }
-    if let Some(count) = typed.pick {
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        set.pick(count).map_err(|error| {
-            WireError::new(ErrorKind::Resources, format!("there are no random numbers: {error}"))
-        })?;
-    }
-    Ok(Chosen { set, notices })
-}
-
-fn evaluate(evaluation: &mut Evaluation<'_>, text: &str) -> Result<HostSet, HostsError> {
-    evaluation.evaluate(&Expression::parse(text)?)
-}
-
-/// Returns the failure of a set that can't be made.
-fn usage(option: Option<&str>, error: &HostsError) -> WireError {
-    let message = match option {
-        Some(option) => format!("{option}: {error}"),
-        None => error.to_string(),
-    };
-    WireError::new(ErrorKind::Usage, message).hint(error.fault.hint())
-}
-
-fn empty(message: String) -> WireError {
-    WireError::new(ErrorKind::Usage, message)
-        .hint("An empty set is never taken for all hosts; look at its parts one by one.")
-}
-
-/// Reads a file of expressions, or standard input.
-#[expect(clippy::disallowed_methods, reason = "programs that serve nobody")]
-fn read(file: Option<&Path>) -> Result<String, WireError> {
-    let name = file.map_or("standard input".to_owned(), shown);
-    let failed = |why: String| {
-        WireError::new(ErrorKind::Usage, format!("cannot read {name}: {why}"))
-            .hint("A file for --hosts-file has an expression a line.")
-    };
-    let mut bytes = Vec::new();
-    let read = match file {
-        Some(file) => {
-            File::open(file).and_then(|file| file.take(MAX_LIST + 1).read_to_end(&mut bytes))
-        }
-        None => io::stdin().lock().take(MAX_LIST + 1).read_to_end(&mut bytes),
-    };
-    read.map_err(|error| failed(error.to_string()))?;
-    if bytes.len() as u64 > MAX_LIST {
-        return Err(failed(format!("it has more than {MAX_LIST} bytes")));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
-        let line = before.filter(|byte| **byte == b'\n').count() + 1;
-        failed(format!("line {line} is not UTF-8"))
-    })
 }
 
 /// What `--json` prints of a host.

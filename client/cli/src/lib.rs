@@ -2,11 +2,11 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | `arguments`, `command` | what was typed |
+//! | `arguments` | what was typed, up to the words behind the host |
 //! | `settings` | what is meant: flags, environment, client.toml |
 //! | `session` | the runtime, the client, the leave |
 //! | `run`, `commands`, `doctor`, `enroll`, `hosts` | the subcommands |
-//! | `fleet` | runs over many hosts |
+//! | `fleet` | one command on many hosts |
 //! | `parsers` | the readers of local files, for the fuzz targets alone |
 //! | `input` | standard input, with a thread for what may block |
 //! | `output` | standard output and standard error, likewise, and the forms of output |
@@ -23,7 +23,6 @@ use std::io;
 use rcmd_client::{ErrorKind, WireError};
 
 mod arguments;
-mod command;
 mod commands;
 mod doctor;
 mod enroll;
@@ -44,11 +43,15 @@ mod terminal;
 mod text;
 
 use arguments::{ManArguments, Refused, Request};
+use settings::fleet::FleetRun;
 use settings::{Run, Work};
 
 /// Does what was typed, the program's own name first, and returns the exit status.
 pub fn carry_out(typed: Vec<OsString>) -> u8 {
     let done = match Request::parse(typed) {
+        Ok(Request::Run(typed)) if settings::fleet::is_meant(&typed) => {
+            FleetRun::resolve(*typed).and_then(|run| fleet::run(&run))
+        }
         Ok(Request::Run(typed)) => Run::resolve(*typed).and_then(|run| match &run.work {
             Work::One(words) => run::run(&run, words),
             Work::Many(many) => commands::run(&run, many),

@@ -6,11 +6,11 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use rcmd_certs::files::shown;
-use rcmd_client::{Client, ErrorKind, Outcome, Report, Signal, WireError};
+use rcmd_client::{Client, Command, ErrorKind, Outcome, Report, Signal, WireError};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use crate::command::CommandSpec;
+use crate::arguments::words::CommandSpec;
 use crate::interrupts::Interrupts;
 use crate::output::sink::Place;
 use crate::output::writer::OutputWriter;
@@ -45,7 +45,7 @@ fn dry_run(run: &Run, words: &CommandSpec) -> Result<u8, WireError> {
     let runtime = session::runtime()?;
     let answer = runtime.block_on(async {
         let client = session::connect(run).await?;
-        let answer = session::command(run, words, &client).dry_run().await;
+        let answer = command(run, words, &client).dry_run().await;
         client.close().await;
         answer
     });
@@ -61,6 +61,10 @@ fn dry_run(run: &Run, words: &CommandSpec) -> Result<u8, WireError> {
             Ok(failure.kind.not_started_status())
         }
     }
+}
+
+fn command(run: &Run, words: &CommandSpec, client: &Client) -> Command {
+    session::command(&run.command, run.output.form.timestamps(), words, client)
 }
 
 fn create(path: &Path) -> Result<File, WireError> {
@@ -105,7 +109,7 @@ async fn attempt(
     client: &Client,
     writer: &mut OutputWriter,
 ) -> (Ended, Option<Interrupts>) {
-    let mut child = match session::command(run, words, client).spawn().await {
+    let mut child = match command(run, words, client).spawn().await {
         Err(failure) => return (Ended::by_report(session::not_started(host, failure)), None),
         Ok(child) => child,
     };

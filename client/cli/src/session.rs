@@ -9,8 +9,8 @@ use rcmd_client::{Client, Command, Config, ErrorKind, Outcome, Report, WireError
 use tokio::runtime::{Builder, Runtime};
 
 use crate::arguments::elsewhere;
-use crate::command::CommandSpec;
-use crate::settings::{Run, Verbosity};
+use crate::arguments::words::CommandSpec;
+use crate::settings::{CommandOptions, Run, Verbosity};
 use crate::text::{self, Tone};
 
 /// Makes a runtime of one thread: what blocks has threads of its own.
@@ -26,8 +26,7 @@ pub(crate) fn runtime() -> Result<Runtime, WireError> {
 
 /// Does what is left when output and result are out. Nobody waits for what comes of the renewal.
 pub(crate) async fn finish(run: &Run, client: Option<Client>) {
-    let tell = run.output.verbosity != Verbosity::Quiet && io::stderr().is_terminal();
-    renew_in_own_time(&run.connect.layout, tell);
+    renew_in_own_time(&run.connect.layout, run.output.verbosity);
     if let Some(client) = client {
         client.close().await;
     }
@@ -67,7 +66,12 @@ async fn config(run: &Run) -> Result<Config, WireError> {
 }
 
 /// Builds the command of these words, with everything that the flags say of it.
-pub(crate) fn command(run: &Run, words: &CommandSpec, client: &Client) -> Command {
+pub(crate) fn command(
+    options: &CommandOptions,
+    timestamps: bool,
+    words: &CommandSpec,
+    client: &Client,
+) -> Command {
     let mut command = match words {
         CommandSpec::Shell(line) => client.shell(line),
         CommandSpec::Exec { program, arguments } => {
@@ -76,29 +80,25 @@ pub(crate) fn command(run: &Run, words: &CommandSpec, client: &Client) -> Comman
             command
         }
     };
-    for (name, value) in &run.command.env {
+    for (name, value) in &options.env {
         command.env(name, value);
     }
-    if let Some(user) = &run.command.user {
+    if let Some(user) = &options.user {
         command.user(user);
     }
-    if let Some(dir) = &run.command.cwd {
+    if let Some(dir) = &options.cwd {
         command.current_dir(dir);
     }
-    if let Some(limit) = run.command.timeout {
+    if let Some(limit) = options.timeout {
         command.timeout(limit);
     }
-    if let Some(key) = &run.command.key {
+    if let Some(key) = &options.key {
         command.key(key.as_encoded_bytes());
     }
-    command.stdin(if run.command.input {
-        rcmd_client::Stdio::Piped
-    } else {
-        rcmd_client::Stdio::Null
-    });
-    command.timestamps(run.output.form.timestamps());
-    command.busy_wait(run.command.busy_wait);
-    if let Some((name, wait)) = &run.command.lock {
+    command.stdin(if options.input { rcmd_client::Stdio::Piped } else { rcmd_client::Stdio::Null });
+    command.timestamps(timestamps);
+    command.busy_wait(options.busy_wait);
+    if let Some((name, wait)) = &options.lock {
         command.lock(name, *wait);
     }
     command
@@ -111,10 +111,11 @@ pub(crate) fn not_started(host: &str, failure: WireError) -> Report {
 
 /// Leaves a renewal that is due to a process of its own, which nobody waits for.
 /// Once in two thirds of a life this costs the start of a process, and else a look at two files.
-fn renew_in_own_time(layout: &Layout, tell: bool) {
+pub(crate) fn renew_in_own_time(layout: &Layout, verbosity: Verbosity) {
     if !renewal::is_time(layout, When::Due) {
         return;
     }
+    let tell = verbosity != Verbosity::Quiet && io::stderr().is_terminal();
     if tell && let Some(failure) = renewal::last_failure(layout) {
         text::say(&text::line(Tone::Error, &failure));
     }

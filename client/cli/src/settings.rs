@@ -14,20 +14,22 @@ use rcmd_client::{InvalidTarget, Target};
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use crate::arguments::commands::Commands;
+use crate::arguments::words::CommandSpec;
 use crate::arguments::{Common, DoctorArguments, RunArguments, RunOptions, elsewhere};
-use crate::command::CommandSpec;
 use crate::input;
 use crate::output::{Form, encoding};
 use crate::settings::file::File;
 use crate::text::{self, Tone};
 
 mod file;
+pub(crate) mod fleet;
+pub(crate) mod sets;
 
 /// How long reaching a host may take when nothing else is said.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long to try again while the host is busy, when nothing else is said.
-const BUSY_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const BUSY_WAIT: Duration = Duration::from_secs(10);
 
 /// What is to be run, and how.
 #[derive(Debug)]
@@ -51,7 +53,7 @@ pub(crate) struct ConnectOptions {
 }
 
 /// What the host is told of each command beyond its words.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CommandOptions {
     /// Whether standard input is sent.
     pub(crate) input: bool,
@@ -100,7 +102,7 @@ impl Run {
     /// # Errors
     /// A usage failure, with its remedy.
     pub(crate) fn resolve(typed: RunArguments) -> Result<Self, WireError> {
-        let RunArguments { common, mut options, words, .. } = typed;
+        let RunArguments { common, options, mut many, words, .. } = typed;
         let (host, words) = match words.split_first() {
             Some((host, words)) => (host, words),
             None => {
@@ -113,61 +115,86 @@ impl Run {
             return Err(WireError::new(ErrorKind::Usage, "there is no command after the host")
                 .hint("For help: `rcmd-client --help`."));
         }
-        if common.json && options.encoding.is_some() {
-            return Err(WireError::new(
-                ErrorKind::Usage,
-                "--json and --encoding exclude each other",
-            )
-            .hint("Leave out --encoding: events carry every byte as it is."));
-        }
-        if common.json && options.dry_run {
-            return Err(WireError::new(
-                ErrorKind::Usage,
-                "--json and --dry-run exclude each other",
-            )
-            .hint("The exit status says it: 0 if it would be permitted, else 125."));
-        }
+        refuse_form(&common, &options)?;
         refuse_nothing(&options, words)?;
-        let typed_encoding = options.encoding.as_deref().map(encoding::named).transpose()?;
         let host = host_of(host)?;
-        let work = match options.many.take(common.json, words)? {
+        let work = match many.take(common.json, words)? {
             Some(commands) => Work::Many(commands),
             None => Work::One(CommandSpec::read(words, options.shell, options.exec)?),
         };
-        let env =
-            options.env.iter().map(|setting| setting_of(setting)).collect::<Result<_, _>>()?;
         let layout = layout(common.dir.as_deref())?;
         let file = File::read(&layout.client_toml())?;
         let Reached { target, user } = Reached::find(host, &layout, verbosity(&common))?;
 
-        let timestamps = options.timestamps || file.timestamps.unwrap_or(false);
-        let form = if common.json {
-            Form::Json { timestamps }
-        } else {
-            Form::Text { encoding: typed_encoding.or(file.encoding), timestamps }
-        };
+        let input = !options.no_input && matches!(work, Work::One(_)) && !input::is_nothing();
+        let form = form(&common, &options, &file)?;
+        let result = options.result.clone();
+        let (dry_run, compress) = (options.dry_run, options.compress);
+        let mut command = command_options(options, input)?;
+        command.user = command.user.or(user);
         Ok(Self {
-            dry_run: options.dry_run,
+            dry_run,
             connect: ConnectOptions {
                 timeout: connect_timeout(&common, &file),
-                compress: options.compress || file.compress.unwrap_or(false),
+                compress: compress || file.compress.unwrap_or(false),
                 target,
                 layout,
             },
-            command: CommandOptions {
-                input: !options.no_input && matches!(work, Work::One(_)) && !input::is_nothing(),
-                user: options.user.or(user),
-                cwd: options.cwd,
-                env,
-                timeout: options.timeout,
-                key: options.key,
-                busy_wait: options.busy_wait.unwrap_or(BUSY_WAIT),
-                lock: options.lock.map(|name| (name, options.lock_wait.unwrap_or_default())),
-            },
-            output: OutputOptions { form, result: options.result, verbosity: verbosity(&common) },
+            command,
+            output: OutputOptions { form, result, verbosity: verbosity(&common) },
             work,
         })
     }
+}
+
+/// Refuses forms of output that exclude each other.
+fn refuse_form(common: &Common, options: &RunOptions) -> Result<(), WireError> {
+    let refused =
+        |message: &str, hint: &str| Err(WireError::new(ErrorKind::Usage, message).hint(hint));
+    if common.json && options.encoding.is_some() {
+        return refused(
+            "--json and --encoding exclude each other",
+            "Leave out --encoding: events carry every byte as it is.",
+        );
+    }
+    if common.json && options.dry_run {
+        return refused(
+            "--json and --dry-run exclude each other",
+            "The exit status says it: 0 if it would be permitted, else 125.",
+        );
+    }
+    Ok(())
+}
+
+/// Returns the form of output.
+///
+/// # Errors
+/// A usage failure when the encoding is not known.
+fn form(common: &Common, options: &RunOptions, file: &File) -> Result<Form, WireError> {
+    let typed = options.encoding.as_deref().map(encoding::named).transpose()?;
+    let timestamps = options.timestamps || file.timestamps.unwrap_or(false);
+    Ok(match common.json {
+        true => Form::Json { timestamps },
+        false => Form::Text { encoding: typed.or(file.encoding), timestamps },
+    })
+}
+
+/// Returns what the host is told of a command; `input` is whether standard input is sent.
+///
+/// # Errors
+/// A usage failure when a setting of the environment is none.
+fn command_options(options: RunOptions, input: bool) -> Result<CommandOptions, WireError> {
+    let env = options.env.iter().map(|setting| setting_of(setting)).collect::<Result<_, _>>()?;
+    Ok(CommandOptions {
+        input,
+        user: options.user,
+        cwd: options.cwd,
+        env,
+        timeout: options.timeout,
+        key: options.key,
+        busy_wait: options.busy_wait.unwrap_or(BUSY_WAIT),
+        lock: options.lock.map(|name| (name, options.lock_wait.unwrap_or_default())),
+    })
 }
 
 /// A host to be examined.
@@ -252,8 +279,11 @@ fn host_of(typed: &OsStr) -> Result<&str, WireError> {
                 WireError::new(ErrorKind::Usage, error.to_string()).hint(error.fault.hint())
             );
         }
-        return Err(WireError::new(ErrorKind::Usage, format!("`{host}` is a set of hosts"))
-            .hint(elsewhere::ONE_HOST));
+        return Err(WireError::new(
+            ErrorKind::Usage,
+            format!("`{host}` is a set of hosts, not one"),
+        )
+        .hint(elsewhere::ONE_HOST));
     }
     Ok(host)
 }

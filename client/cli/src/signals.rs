@@ -21,7 +21,7 @@ const LAST_WORD: Duration = Duration::from_secs(2);
 pub(crate) const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// For the word to the server that this process is about to be stopped.
-const FAREWELL: Duration = Duration::from_millis(20);
+pub(crate) const FAREWELL: Duration = Duration::from_millis(20);
 
 /// SIGTSTP and SIGTTIN, signal(7).
 const STOPS: [i32; 2] = [20, 21];

@@ -32,12 +32,22 @@ pub(crate) fn failure(host: Option<&str>, failure: &WireError) -> String {
     text
 }
 
+/// A failure that stops nothing, and what follows from it.
+pub(crate) fn warning(failure: &WireError) -> String {
+    let mut text = line(Tone::Notice, &format!("warning: {}", failure.message));
+    if let Some(hint) = &failure.hint {
+        text.push_str(&line(Tone::Notice, hint));
+    }
+    text
+}
+
 /// Writes to standard error. When that is closed nobody is left to tell; the exit status still does.
 pub(crate) fn say(text: &str) {
     let _ = io::Write::write_all(&mut io::stderr(), text.as_bytes());
 }
 
-fn styled(tone: Tone, message: &str, colour: bool) -> String {
+/// Returns the line of a message, with or without colour.
+pub(crate) fn styled(tone: Tone, message: &str, colour: bool) -> String {
     let style = match tone {
         Tone::Error if colour => AnsiColor::Red.on_default().bold(),
         Tone::Notice if colour => Style::new().dimmed(),

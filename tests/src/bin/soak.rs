@@ -13,8 +13,8 @@ use rcmd_tests::soak::connections::{Kind, onslaught};
 use rcmd_tests::soak::fairness::Behaviour;
 use rcmd_tests::soak::kills::Way;
 use rcmd_tests::soak::{
-    attack, audit as audited, authority, before, cuts, damage, fairness, kills, locks, output,
-    renewal, revocation, rotation, stdin, storms,
+    attack, audit as audited, authority, before, cuts, damage, fairness, fleet, kills, locks,
+    output, renewal, revocation, rotation, stdin, storms,
 };
 use rcmd_tests::{World, supervise};
 
@@ -28,9 +28,9 @@ struct Soak {
 }
 
 /// All of them. `rounds` counts what the name says: storms of each size, connections of each kind, cuts,
-/// damaged files, killed clients, killed holders, batches of commands, renewals, servers, MiB, seconds of
-/// an attack or of what one peer repeats.
-const SOAKS: [Soak; 16] = [
+/// damaged files, killed clients, targets, killed holders, batches of commands, renewals, servers, MiB,
+/// seconds of an attack or of what one peer repeats.
+const SOAKS: [Soak; 18] = [
     Soak { name: "attack", rounds: 600, run: attack },
     Soak { name: "authority", rounds: 200, run: govern },
     Soak { name: "before", rounds: 6, run: weigh },
@@ -40,6 +40,8 @@ const SOAKS: [Soak; 16] = [
     Soak { name: "damage", rounds: 10_000, run: spoil },
     Soak { name: "kills", rounds: 1000, run: kill },
     Soak { name: "fairness", rounds: 20, run: be_fair },
+    Soak { name: "fleet", rounds: 990, run: reach },
+    Soak { name: "fleet-growth", rounds: 10_000, run: grow },
     Soak { name: "locks", rounds: 1000, run: lock },
     Soak { name: "audit", rounds: 200, run: audit },
     Soak { name: "output", rounds: 1024, run: read },
@@ -134,6 +136,24 @@ fn weigh(seconds: u64, _seed: u64) -> bool {
     let excess = figures.excess();
     excess.iter().for_each(|line| println!("past its bound: {line}"));
     excess.is_empty()
+}
+
+fn reach(targets: u64, _seed: u64) -> bool {
+    let targets = usize::try_from(targets).unwrap_or(usize::MAX);
+    let figures = fleet::run(targets, 64, true);
+    print!("{figures}");
+    figures.wrong.is_empty()
+}
+
+fn grow(most: u64, _seed: u64) -> bool {
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let mut good = true;
+    for targets in [10, 100, 1000, 10_000].into_iter().filter(|targets| *targets <= most) {
+        let figures = fleet::run(targets, 64, false);
+        print!("{figures}");
+        good &= figures.wrong.is_empty();
+    }
+    good
 }
 
 fn storm(rounds: u64, _seed: u64) -> bool {

@@ -101,6 +101,7 @@ pub(crate) const CRATES: [Layers; 6] = [
             "config",
             "connect",
             "client",
+            "fleet",
         ],
     },
     Layers {
@@ -110,7 +111,6 @@ pub(crate) const CRATES: [Layers; 6] = [
             "status",
             "text",
             "terminal",
-            "command",
             "input",
             "output",
             "arguments",
@@ -125,7 +125,6 @@ pub(crate) const CRATES: [Layers; 6] = [
             "doctor",
             "enroll",
             "hosts",
-            "fleet",
             "parsers",
         ],
     },

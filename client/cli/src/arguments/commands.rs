@@ -61,6 +61,11 @@ pub(crate) struct Commands {
 }
 
 impl CommandsOptions {
+    /// Returns whether `--commands` was typed.
+    pub(crate) fn is_used(&self) -> bool {
+        self.commands.is_some()
+    }
+
     /// Returns the commands to run, if `--commands` was typed; `words` are those after the host.
     ///
     /// # Errors

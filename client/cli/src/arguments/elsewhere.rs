@@ -6,9 +6,8 @@ use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use super::SUBCOMMANDS;
 
-/// What to do with a set of hosts.
-pub(crate) const ONE_HOST: &str =
-    "This version runs a command on one host at a time; `rcmd-client hosts EXPR` shows a set.";
+/// What to do with a set of hosts where one is wanted.
+pub(crate) const ONE_HOST: &str = "Name one of its hosts; `rcmd-client hosts EXPR` shows them all.";
 
 /// Options of other programs, and what to write here. A name that is an option here does not stand
 /// here.
@@ -16,15 +15,14 @@ const OPTIONS: &[(&[&str], &str)] = &[
     (&["-p", "--port"], "The port stands behind the host, as in web1:7263."),
     (&["-u", "-U", "--uid", "--username", "--login"], "The user is named by -l USER."),
     (
-        &["-b", "-S", "--sudo", "--become", "--privileged"],
+        &["-S", "--sudo", "--become", "--privileged"],
         "Name the user by -l, as in `-l root`; the host's policy says who may.",
     ),
     (&["-w", "--workdir", "--working-directory", "--chdir"], "The folder is named by --cwd DIR."),
     (&["-e", "-E", "--setenv", "--env-file"], "A variable is set by --env NAME=VALUE."),
     (
-        &["-i", "--interactive", "--stdin", "--pipe", "-P"],
-        "Standard input goes there without an option (-n sends none). The key is the one in the \
-         folder of --dir.",
+        &["--interactive", "--stdin", "--pipe", "-P"],
+        "Standard input goes to one host without an option (-n sends none), and to many by -i.",
     ),
     (
         &["--identity", "--identity-file", "--key-file", "--cert", "--cacert", "--ca"],
@@ -40,7 +38,7 @@ const OPTIONS: &[(&[&str], &str)] = &[
         "The host stands without an option before the command: `rcmd-client HOST COMMAND...`.",
     ),
     (
-        &["-d", "-f", "--detach", "--background", "--no-block", "--scope"],
+        &["-d", "--detach", "--background", "--no-block", "--scope"],
         "This version starts nothing that outlives its client; `rcmd-client HOST COMMAND &` leaves it \
          to your shell.",
     ),
@@ -59,19 +57,24 @@ const OPTIONS: &[(&[&str], &str)] = &[
         &["-A", "-a", "-X", "-Y", "-L", "-R", "-D", "-W", "-N", "-J", "-g", "-K", "--forward"],
         "This version forwards neither ports nor agents, and jumps over no host.",
     ),
-    (&["-x", "--fanout", "--hosts-file", "--inventory", "--limit", "--forks"], ONE_HOST),
+    (
+        &["--limit"],
+        "The hosts are those of HOSTS, such as '@web&dc1*'; see `rcmd-client hosts -h`.",
+    ),
+    (&["--forks", "--max-parallel", "--concurrency"], "Hosts at once are set by -f N."),
+    (&["--serial"], "`--batch N` waits for each batch to end before the next begins."),
     (&["--verbosity", "--debug"], "More is said with -v."),
     (&["--silent"], "Less is said with -q."),
+    (&["--output"], "Events for programs come with --json, a result alone with --result FILE."),
     (
-        &["--output", "--format"],
-        "Events for programs come with --json, a result alone with --result FILE.",
-    ),
-    (
-        &["--timeout-sec", "--time-limit", "--deadline", "--kill-after"],
+        &["--timeout-sec", "--time-limit", "--kill-after"],
         "A limit of time is set by --timeout 30s.",
     ),
-    (&["--check", "--diff", "--whatif"], "`--dry-run` asks whether it would be permitted."),
-    (&["--retries", "--retry"], "`--busy-wait 1m` tries again while the host is busy."),
+    (&["--check", "--whatif"], "`--dry-run` asks whether it would be permitted."),
+    (
+        &["--retries"],
+        "`--busy-wait 1m` tries again while the host is busy, `--retry N` where nothing ran.",
+    ),
 ];
 
 /// Returns clap's complaint as ours: what is wrong, and what to do.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueHint};
 
+use crate::arguments::sets::SetOptions;
+
 const EXAMPLES: &str = "\
 Examples:
   rcmd-client hosts 'web[01-20],db1!web07'     names, without one of them
@@ -61,27 +63,8 @@ pub(crate) struct HostsArguments {
     /// Print an object a host, a line of JSON each
     #[arg(long, conflicts_with_all = ["fold", "count"])]
     pub(crate) json: bool,
-    /// Leave out these hosts; repeatable
-    #[arg(short = 'x', long, value_name = "EXPR")]
-    pub(crate) exclude: Vec<String>,
-    /// Also the hosts of a file, or of standard input (-)
-    ///
-    /// An expression a line; given more than once, those of all.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) hosts_file: Vec<PathBuf>,
-    /// An inventory of Ansible: INI, YAML, or a program
-    ///
-    /// It goes before hosts.toml. An executable FILE is run with --list, for at most 60 s.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) inventory: Option<PathBuf>,
-    /// Only those with this label in hosts.toml
-    ///
-    /// Given more than once, those that have them all.
-    #[arg(long = "where", value_name = "LABEL=VALUE")]
-    pub(crate) having: Vec<String>,
-    /// So many of them, drawn by lot
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) pick: Option<u32>,
+    #[command(flatten)]
+    pub(crate) set: SetOptions,
     /// No notices; errors are still printed
     #[arg(short, long)]
     pub(crate) quiet: bool,

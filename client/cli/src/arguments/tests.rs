@@ -82,7 +82,7 @@ fn a_value_that_looks_like_a_command_is_a_value() {
 
 #[test]
 fn what_belongs_to_later_versions_is_not_accepted() {
-    for flag in ["-i", "-t", "-T", "--detach"] {
+    for flag in ["-t", "-T", "--detach"] {
         assert!(refused(&[flag, "web1", "ls"]).contains("unexpected argument"), "{flag}");
     }
 }
@@ -120,7 +120,7 @@ fn the_short_help_fits_a_screen_and_has_two_examples() {
 
 #[test]
 fn the_short_help_of_hosts_fits_a_screen() {
-    let help = HostsArguments::command().term_width(80).render_help().to_string();
+    let help = hosts_command().term_width(80).render_help().to_string();
     assert!(help.lines().count() <= 25, "{}\n{help}", help.lines().count());
     assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
 }
@@ -205,7 +205,7 @@ fn many_commands_stand_before_the_host_like_any_option() {
     ] {
         let mut run = run(line);
         assert_eq!(run.words, ["web1"]);
-        assert!(run.options.many.take(false, &[]).unwrap().is_some());
+        assert!(run.many.take(false, &[]).unwrap().is_some());
     }
     assert!(refused(&["run", "--commands", "f", "--key", "k", "web1"]).contains("--key"));
 }

@@ -13,7 +13,7 @@ use rcmd_client::{ErrorKind, WireError};
 use serde::de::{Deserialize, Deserializer, Visitor};
 use tokio::sync::mpsc;
 
-use crate::command::CommandSpec;
+use crate::arguments::words::CommandSpec;
 use crate::input;
 
 /// The longest line that is read: arguments of 1 MiB, every byte of them escaped, and more.

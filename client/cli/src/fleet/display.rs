@@ -24,10 +24,8 @@ use std::time::Duration;
 use rcmd_client::hosts::HostTarget;
 use rcmd_client::{Chunk, ErrorKind, Report, WireError};
 use rcmd_protocol::frame::Stream;
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::fleet::Began;
 use crate::fleet::account::Account;
 use crate::output::sink;
 
@@ -79,7 +77,7 @@ pub(crate) enum Shown {
     /// A message of rcmd's own about a target, or about the run.
     Note { index: Option<usize>, text: String },
     /// How a target ended; exactly one for each target of the run.
-    Ended { index: usize, report: Box<Report>, began: Began },
+    Ended { index: usize, report: Box<Report> },
     /// How far the run is, for the live line.
     Standing(Standing),
     /// The first interrupt: which targets run now and how long, and how many wait.
@@ -88,7 +86,7 @@ pub(crate) enum Shown {
 
 /// The thread, and how its writing goes.
 pub(crate) struct Display {
-    failures: UnboundedReceiver<(Place, io::Error)>,
+    failures: mpsc::Receiver<(Place, io::Error)>,
     account: oneshot::Sender<Account>,
     ended: oneshot::Receiver<()>,
 }
@@ -103,8 +101,7 @@ impl Display {
         settings: DisplaySettings,
         targets: Arc<[HostTarget]>,
     ) -> Result<(Self, mpsc::Sender<Shown>), WireError> {
-        let (told, failures) = mpsc::unbounded_channel();
-        let told = Failures::new(told);
+        let (told, failures) = Failures::channel();
         let [stdout, stderr] = [sink::Place::Stdout, sink::Place::Stderr].map(Screen::real);
         let has_live = settings.has_live(stdout.look.terminal);
         let screens = Screens::new(stdout, stderr, has_live, told.clone());
@@ -117,7 +114,7 @@ impl Display {
     /// Starts the thread.
     fn start(
         worker: Worker,
-        failures: UnboundedReceiver<(Place, io::Error)>,
+        failures: mpsc::Receiver<(Place, io::Error)>,
     ) -> Result<(Self, mpsc::Sender<Shown>), WireError> {
         let (shown, to_show) = mpsc::channel(WAITING);
         let (account, accounted) = oneshot::channel();

@@ -32,7 +32,7 @@ use rcmd_client::hosts::HostTarget;
 use rcmd_client::{ErrorKind, Report, WireError};
 use rcmd_protocol::ids::{Key, RequestDigest};
 
-use crate::command::CommandSpec;
+use crate::arguments::words::CommandSpec;
 
 mod category;
 mod folder;

@@ -123,7 +123,7 @@ mod tests {
     use rcmd_protocol::request::Request;
 
     use super::*;
-    use crate::command::CommandSpec;
+    use crate::arguments::words::CommandSpec;
     use crate::fleet::records::Plan;
 
     const NOW: u64 = 1_764_279_676_123;

@@ -16,7 +16,7 @@ use rcmd_client::inventory::Value;
 use rcmd_client::{ErrorKind, WireError};
 use rcmd_protocol::request::{Mode, Request, RequestBuilder};
 
-use crate::command::CommandSpec;
+use crate::arguments::words::CommandSpec;
 
 /// The longest name of a label or a variable that is looked for, in bytes.
 const LONGEST: usize = 256;

@@ -13,7 +13,10 @@ use crate::output::stamp::rfc3339;
 
 /// The events of one command.
 pub(crate) struct Json {
-    host: String,
+    /// None in what is said of a run over many hosts.
+    host: Option<String>,
+    /// The host's place in a set.
+    index: Option<usize>,
     job: Option<String>,
     stdout: Tail,
     stderr: Tail,
@@ -33,7 +36,9 @@ struct Tail {
 #[derive(Serialize)]
 struct Event<'a> {
     event: &'a str,
-    host: &'a str,
+    host: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
     job: Option<&'a str>,
     #[serde(flatten)]
     body: Body<'a>,
@@ -62,23 +67,53 @@ enum Body<'a> {
 }
 
 impl Json {
+    /// Returns the events of a command on a single host.
     pub(crate) fn new(host: String) -> Self {
-        Self { host, job: None, stdout: Tail::default(), stderr: Tail::default(), out: Vec::new() }
+        Self::of_run(Some(host), None)
     }
 
-    fn event(&mut self, event: &str, body: Body<'_>) {
-        write(&mut self.out, &self.host, self.job.as_deref(), event, body);
+    /// Returns the events of a command on a host of a set, at this place in it.
+    pub(crate) fn of_set(host: String, index: usize) -> Self {
+        Self::of_run(Some(host), Some(index))
     }
 
-    fn data(&mut self, stream: Stream, chunk: &Chunk) {
-        let tail = if stream == Stream::Stdout { &mut self.stdout } else { &mut self.stderr };
+    /// Returns the events about a host that has begun nothing, or about a whole run.
+    pub(crate) fn of_run(host: Option<String>, index: Option<usize>) -> Self {
+        let (stdout, stderr) = (Tail::default(), Tail::default());
+        Self { host, index, job: None, stdout, stderr, out: Vec::new() }
+    }
+
+    /// Appends the events of a piece.
+    pub(crate) fn put(&mut self, piece: &Piece, out: &mut Vec<u8>) {
+        match piece {
+            Piece::Started { job, started_at } => {
+                self.job = Some(job.clone());
+                self.event("start", Body::Start { started_at: rfc3339(*started_at) }, out);
+            }
+            Piece::Data(stream, chunk) => self.data(*stream, chunk, out),
+            Piece::End(stream) => self.end(*stream, out),
+            Piece::Note(text) => {
+                self.event("note", Body::Note { data: text, encoding: "utf-8" }, out);
+            }
+            Piece::Report(result) => self.event("end", Body::End { result }, out),
+        }
+    }
+
+    fn event(&self, event: &str, body: Body<'_>, out: &mut Vec<u8>) {
+        let (host, index, job) = (self.host.as_deref(), self.index, self.job.as_deref());
+        // Into memory, and with keys that are text: this can't fail.
+        if serde_json::to_writer(&mut *out, &Event { event, host, index, job, body }).is_ok() {
+            out.push(b'\n');
+        }
+    }
+
+    fn data(&mut self, stream: Stream, chunk: &Chunk, out: &mut Vec<u8>) {
+        let kept = std::mem::take(self.tail(stream));
         let mut put = |offset, time, bytes: &[u8]| {
             if !bytes.is_empty() {
-                let body = body(offset, time, bytes);
-                write(&mut self.out, &self.host, self.job.as_deref(), stream.as_str(), body);
+                self.event(stream.as_str(), body(offset, time, bytes), out);
             }
         };
-        let kept = std::mem::take(tail);
         let joined;
         let (offset, bytes) = if kept.bytes.is_empty() {
             (chunk.offset, &chunk.bytes[..])
@@ -92,40 +127,29 @@ impl Json {
         };
         let (whole, rest) = bytes.split_at(bytes.len() - unfinished(bytes));
         put(offset, chunk.time, whole);
-        *tail =
+        *self.tail(stream) =
             Tail { bytes: rest.to_vec(), offset: offset + whole.len() as u64, time: chunk.time };
     }
 
-    fn end(&mut self, stream: Stream) {
-        let tail = if stream == Stream::Stdout { &mut self.stdout } else { &mut self.stderr };
-        let kept = std::mem::take(tail);
+    fn end(&mut self, stream: Stream, out: &mut Vec<u8>) {
+        let kept = std::mem::take(self.tail(stream));
         if !kept.bytes.is_empty() {
-            self.event(stream.as_str(), body(kept.offset, kept.time, &kept.bytes));
+            self.event(stream.as_str(), body(kept.offset, kept.time, &kept.bytes), out);
         }
+    }
+
+    fn tail(&mut self, stream: Stream) -> &mut Tail {
+        if stream == Stream::Stdout { &mut self.stdout } else { &mut self.stderr }
     }
 }
 
 impl Render for Json {
     fn render<'a>(&'a mut self, piece: &'a Piece) -> &'a [u8] {
-        self.out.clear();
-        match piece {
-            Piece::Started { job, started_at } => {
-                self.job = Some(job.clone());
-                self.event("start", Body::Start { started_at: rfc3339(*started_at) });
-            }
-            Piece::Data(stream, chunk) => self.data(*stream, chunk),
-            Piece::End(stream) => self.end(*stream),
-            Piece::Note(text) => self.event("note", Body::Note { data: text, encoding: "utf-8" }),
-            Piece::Report(result) => self.event("end", Body::End { result }),
-        }
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        self.put(piece, &mut out);
+        self.out = out;
         &self.out
-    }
-}
-
-fn write(out: &mut Vec<u8>, host: &str, job: Option<&str>, event: &str, body: Body<'_>) {
-    // Into memory, and with keys that are text: this can't fail.
-    if serde_json::to_writer(&mut *out, &Event { event, host, job, body }).is_ok() {
-        out.push(b'\n');
     }
 }
 

@@ -47,7 +47,7 @@ impl Place {
         }
     }
 
-    fn descriptor(self) -> BorrowedFd<'static> {
+    pub(crate) fn descriptor(self) -> BorrowedFd<'static> {
         match self {
             Self::Stdout => stdio::stdout(),
             Self::Stderr => stdio::stderr(),
@@ -60,7 +60,11 @@ impl Place {
         pwritev2(self.descriptor(), &slices, u64::MAX, ReadWriteFlags::NOWAIT)
     }
 
-    fn write_all(self, mut bytes: &[u8], is_terminal: bool) -> io::Result<()> {
+    /// Writes all of it, and waits as long as that takes.
+    ///
+    /// # Errors
+    /// When it can't be written, also because its reader has gone.
+    pub(crate) fn write_all(self, mut bytes: &[u8], is_terminal: bool) -> io::Result<()> {
         while !bytes.is_empty() {
             if is_terminal {
                 terminal::wait_to_write(self.descriptor());

@@ -2,7 +2,8 @@
 //! would type: each is right, or refused with what to write instead.
 
 use super::*;
-use crate::settings::Run;
+use crate::settings::fleet::FleetRun;
+use crate::settings::{self, Run};
 
 /// What comes of a command line: nothing, or the whole complaint with its hint.
 fn verdict(line: &[&str]) -> Result<(), String> {
@@ -11,6 +12,9 @@ fn verdict(line: &[&str]) -> Result<(), String> {
     };
     let typed = ["rcmd-client", "--dir", "/nonexistent"].iter().chain(line);
     match Request::parse(typed.map(OsString::from).collect()) {
+        Ok(Request::Run(typed)) if settings::fleet::is_meant(&typed) => {
+            FleetRun::resolve(*typed).map(drop).map_err(complaint)
+        }
         Ok(Request::Run(typed)) => Run::resolve(*typed).map(drop).map_err(complaint),
         Ok(_) => Ok(()),
         Err(Refused::Usage(failure)) => Err(complaint(failure)),
@@ -128,9 +132,6 @@ fn hosts_of_other_programs_are_refused_with_what_to_write() {
         ("https://web1:7263/", "`rcmd-client web1:7263 COMMAND...`"),
         ("fe80::1%eth0", "a zone, such as %eth0, is not taken"),
         ("[fe80::1%2]:7263", "a zone, such as %eth0, is not taken"),
-        ("web[01-20]", "one host at a time"),
-        ("web1,web2", "one host at a time"),
-        ("*", "one host at a time"),
         ("web1:/etc/passwd", "copies no files"),
         ("::1:7263:x", ""),
         ("[::1", "the bracket is not closed"),
@@ -145,7 +146,6 @@ fn options_of_other_programs_are_refused_with_what_to_write() {
     for (line, says) in [
         // ssh
         (&["-p", "22", "web1", "true"][..], "web1:7263"),
-        (&["-i", "key", "web1", "true"], "--dir"),
         (&["-t", "web1", "top"], "no terminal"),
         (&["-tt", "web1", "top"], "no terminal"),
         (&["-T", "web1", "top"], "never a terminal"),
@@ -154,11 +154,11 @@ fn options_of_other_programs_are_refused_with_what_to_write() {
         (&["-J", "bastion", "web1", "true"], "jumps over no host"),
         (&["-L", "80:x:80", "web1", "true"], "forwards neither"),
         (&["-A", "web1", "true"], "forwards neither"),
-        (&["-f", "web1", "true"], "COMMAND &"),
+        (&["-f", "web1", "true"], "web1"),
         (&["-C", "web1", "true"], "--compress"),
         (&["-4", "web1", "true"], "address"),
         // docker, kubectl
-        (&["-it", "web1", "sh"], "Standard input"),
+        (&["-it", "web1", "sh"], "no terminal"),
         (&["-d", "web1", "true"], "outlives its client"),
         (&["--detach", "web1", "true"], "outlives its client"),
         (&["-e", "A=1", "web1", "env"], "--env NAME=VALUE"),
@@ -175,10 +175,9 @@ fn options_of_other_programs_are_refused_with_what_to_write() {
         (&["--setenv=A=1", "web1", "env"], "--env NAME=VALUE"),
         (&["--uid=1000", "web1", "id"], "-l USER"),
         (&["--working-directory=/", "web1", "pwd"], "--cwd DIR"),
-        (&["-b", "web1", "true"], "-l root"),
         (&["--become", "web1", "true"], "-l root"),
         (&["--check", "web1", "true"], "--dry-run"),
-        (&["--fanout", "3", "web1", "true"], "one host at a time"),
+        (&["--forks", "3", "web1", "true"], "-f N"),
     ] {
         assert_refused(line, says);
     }

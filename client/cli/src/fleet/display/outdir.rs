@@ -207,14 +207,14 @@ fn make(folder: &OwnedFd, name: &str) -> io::Result<(File, Identity)> {
 mod tests {
     use std::os::unix::fs::symlink;
 
-    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+    use tokio::sync::mpsc;
 
     use super::super::tests::harness::{exited, targets};
     use super::*;
 
-    fn create(path: &Path, hosts: &str) -> (Outdir, UnboundedReceiver<(Place, io::Error)>) {
-        let (failures, told) = unbounded_channel();
-        (Outdir::create(path, &targets(hosts), &Failures::new(failures)).unwrap(), told)
+    fn create(path: &Path, hosts: &str) -> (Outdir, mpsc::Receiver<(Place, io::Error)>) {
+        let (failures, told) = Failures::channel();
+        (Outdir::create(path, &targets(hosts), &failures).unwrap(), told)
     }
 
     #[test]
@@ -317,8 +317,8 @@ mod tests {
     fn a_folder_that_can_not_be_is_refused_before_anything_runs() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("a1.out")).unwrap();
-        let (failures, _) = unbounded_channel();
-        let failed = Outdir::create(dir.path(), &targets("a1"), &Failures::new(failures));
+        let (failures, _) = Failures::channel();
+        let failed = Outdir::create(dir.path(), &targets("a1"), &failures);
         let error = failed.err().unwrap();
         assert_eq!(error.kind, ErrorKind::LocalIo);
         assert!(error.message.contains("a1.out"), "{}", error.message);

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use rcmd_certs::files::shown;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc;
 
 use crate::output::sink;
 
@@ -27,20 +27,24 @@ impl Place {
     }
 }
 
-/// Where failures to write are told. Each writer tells its first and writes nothing after it, so there
-/// are only a few.
+/// How many failures wait to be heard. There are no more places: two screens, `--result`, and of
+/// `--outdir` the results and one file.
+const PLACES: usize = 5;
+
+/// Where failures to write are told. Each place tells its first and is not written after it.
 #[derive(Clone, Debug)]
-pub(super) struct Failures(UnboundedSender<(Place, io::Error)>);
+pub(super) struct Failures(mpsc::Sender<(Place, io::Error)>);
 
 impl Failures {
-    /// Returns one that tells them there.
-    pub(super) fn new(to: UnboundedSender<(Place, io::Error)>) -> Self {
-        Self(to)
+    /// Returns one, and where they are heard.
+    pub(super) fn channel() -> (Self, mpsc::Receiver<(Place, io::Error)>) {
+        let (told, heard) = mpsc::channel(PLACES);
+        (Self(told), heard)
     }
 
     /// Tells that a place can't be written any more.
     pub(super) fn tell(&self, place: Place, error: io::Error) {
         // Whoever ran the command may have left already.
-        let _ = self.0.send((place, error));
+        let _ = self.0.try_send((place, error));
     }
 }

@@ -55,16 +55,14 @@ impl Results {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::mpsc::unbounded_channel;
-
     use super::super::tests::harness::exited;
     use super::*;
 
     #[test]
     fn a_file_that_can_not_be_written_is_told_once() {
-        let (failures, mut told) = unbounded_channel();
+        let (failures, mut told) = Failures::channel();
         let path = Path::new("/dev/full");
-        let mut results = Results::create(path, &Failures::new(failures)).unwrap();
+        let mut results = Results::create(path, &failures).unwrap();
         results.put(&exited(0));
         results.put(&exited(0));
         assert_eq!(told.try_recv().unwrap().0, Place::File(path.to_owned()));
@@ -73,9 +71,9 @@ mod tests {
 
     #[test]
     fn a_file_that_can_not_be_made_is_refused_with_its_name() {
-        let (failures, _) = unbounded_channel();
+        let (failures, _) = Failures::channel();
         let path = Path::new("/nowhere/r.jsonl");
-        let error = Results::create(path, &Failures::new(failures)).err().unwrap();
+        let error = Results::create(path, &failures).err().unwrap();
         assert!(error.message.contains("/nowhere/r.jsonl") && error.hint.is_some());
     }
 }

@@ -22,8 +22,6 @@ pub(crate) enum DisplayForm {
     Format(Format),
     /// Events.
     Json,
-    /// Not at all, as beside `--outdir`.
-    Nothing,
 }
 
 /// In which form the account is told.
@@ -68,7 +66,7 @@ impl DisplaySettings {
             DisplayForm::Fold => "--fold",
             DisplayForm::Diff => "--diff",
             DisplayForm::Format(_) => "--format",
-            DisplayForm::Lines | DisplayForm::Json | DisplayForm::Nothing => {
+            DisplayForm::Lines | DisplayForm::Json => {
                 return Ok(Form::Text { encoding, timestamps });
             }
         };
@@ -82,8 +80,7 @@ impl DisplaySettings {
 
     /// Returns whether there is a live line at a terminal where standard output is one or is not.
     pub(super) fn has_live(&self, stdout_is_terminal: bool) -> bool {
-        let silent =
-            matches!(self.form, DisplayForm::Fold | DisplayForm::Diff | DisplayForm::Nothing);
+        let silent = matches!(self.form, DisplayForm::Fold | DisplayForm::Diff);
         self.verbosity > Verbosity::Quiet && (self.progress || silent || !stdout_is_terminal)
     }
 }

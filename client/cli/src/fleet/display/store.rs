@@ -66,6 +66,7 @@ pub(super) struct Store {
 
 impl Store {
     /// Returns an empty store with these limits.
+    #[cfg(test)]
     pub(super) fn new(limits: StoreLimits) -> Self {
         Self { limits, ..Self::default() }
     }

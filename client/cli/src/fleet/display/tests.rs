@@ -52,8 +52,8 @@ impl Stage {
         let (seen, mut context) = context(hosts, kind);
         context.raw = settings.raw;
         let account = Account::new("5f1e".to_owned(), Arc::clone(&context.targets));
-        let (told, _) = mpsc::unbounded_channel();
-        let worker = Worker::new(settings, context, &Failures::new(told)).unwrap();
+        let (told, _) = Failures::channel();
+        let worker = Worker::new(settings, context, &told).unwrap();
         Self { seen, worker, account, offsets: HashMap::new() }
     }
 
@@ -75,7 +75,7 @@ impl Stage {
 
     fn end(&mut self, index: usize, report: Report) {
         self.account.add(index, &report, false);
-        self.worker.show(Shown::Ended { index, report: Box::new(report), began: Began::Yes });
+        self.worker.show(Shown::Ended { index, report: Box::new(report) });
     }
 
     fn finish(self) -> Captured {

@@ -32,7 +32,6 @@ enum Form {
     Diff(Fold),
     Records(Records),
     Events(Events),
-    Nothing,
 }
 
 /// What shows and writes.
@@ -72,7 +71,6 @@ impl Worker {
             DisplayForm::Diff => Form::Diff(Fold::new(bytes)),
             DisplayForm::Format(format) => Form::Records(Records::new(format, bytes)),
             DisplayForm::Json => Form::Events(Events::default()),
-            DisplayForm::Nothing => Form::Nothing,
         };
         let DisplaySettings { summary, verbosity, .. } = settings;
         Ok(Self { context, form, outdir, results, summary, verbosity })
@@ -136,7 +134,6 @@ impl Worker {
                     Form::Events(events) => {
                         events.put(context, index, &Piece::Data(stream, chunk));
                     }
-                    Form::Nothing => {}
                 }
                 drop(held);
             }
@@ -153,7 +150,6 @@ impl Worker {
                     Form::Fold(fold) | Form::Diff(fold) => fold.ended(context, index, &report),
                     Form::Records(records) => records.ended(context, index, &report),
                     Form::Events(events) => events.ended(context, index, report),
-                    Form::Nothing => {}
                 }
             }
             Shown::Standing(standing) => {
@@ -218,7 +214,7 @@ impl Worker {
                     self.summary = Summary::None;
                 }
             }
-            Form::Lines(_) | Form::Nothing => {}
+            Form::Lines(_) => {}
         }
         match self.summary {
             Summary::Table => {

@@ -21,7 +21,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::id::RunId;
 use super::{Plan, Sent};
-use crate::command::CommandSpec;
+use crate::arguments::words::CommandSpec;
 use crate::fleet::templates::Templates;
 
 /// The version of all lines.

@@ -3,7 +3,7 @@
 use rcmd_client::hosts::HostSet;
 use serde::Serialize;
 
-use crate::command::CommandSpec;
+use crate::arguments::words::CommandSpec;
 use crate::fleet::records::{Bytes, Category, Recorded, Seen};
 use crate::fleet::resume::Resume;
 use crate::output::stamp::rfc3339;

@@ -8,7 +8,7 @@ use rcmd_protocol::ids::Key;
 use rcmd_protocol::request::Request;
 
 use super::*;
-use crate::command::CommandSpec;
+use crate::arguments::words::CommandSpec;
 use crate::fleet::records::{Plan, Recorded, Sent, TargetState};
 
 const BEGAN: u64 = 1_764_279_676_123;

@@ -61,7 +61,7 @@ fn of_bytes_and_of_large_outputs_the_first_difference_is_told() {
     let mut other = large.clone().into_bytes();
     other[8 * 100_000 + 3] = b'x';
     for (one, other, place) in [
-        (large.clone().into_bytes(), other, "byte 800003 on, in line 100001"),
+        (large.into_bytes(), other, "byte 800003 on, in line 100001"),
         (b"a\nb\0".to_vec(), b"a\nc\0".to_vec(), "byte 2 on, in line 2"),
         (b"a\0".to_vec(), b"a\0\0".to_vec(), "byte 2 on, in line 1"),
     ] {

@@ -123,7 +123,7 @@ fn a_terminal_sees_text_and_a_pipe_gets_bytes() {
 
 #[test]
 fn equal_outputs_of_many_hosts_take_the_room_of_one() {
-    let (_, mut context) = context("a[1-50]", PIPE);
+    let (_, mut context) = context("a[1-51]", PIPE);
     let form = crate::output::Form::Text { encoding: None, timestamps: false };
     let mut fold = crate::fleet::display::fold::Fold::new(form);
     let output: Vec<u8> = (0..16 * BLOCK).map(|at| (at / BLOCK) as u8).collect();
@@ -133,7 +133,10 @@ fn equal_outputs_of_many_hosts_take_the_room_of_one() {
         }
         assert!(context.store.len() <= 16, "while they run as well");
     }
-    (0..50).for_each(|index| fold.ended(&mut context, index, &exited(0)));
+    // One more, which ends its last line: it is equal, and what it has for itself goes.
+    fold.output(&mut context, 50, Stream::Stdout, chunk(&output));
+    fold.output(&mut context, 50, Stream::Stdout, chunk(b"\n"));
+    (0..51).for_each(|index| fold.ended(&mut context, index, &exited(0)));
     let groups = fold.finish(&mut context);
     assert_eq!((groups.len(), context.store.len(), context.store.gathered), (1, 16, 0));
     let kept: &Kept = &groups[0].outputs.stdout.kept;
@@ -145,15 +148,15 @@ fn output_without_room_is_told_of_each_host_and_stands_apart() {
     let (seen, mut context) = context("a[1-3]", PIPE);
     let full = StoreLimits { memory: BLOCK, disk: 0, gathered: usize::MAX };
     context.store = Store::new(full);
-    let (told, _) = mpsc::unbounded_channel();
+    let (told, _) = Failures::channel();
     let settings = settings(DisplayForm::Fold);
-    let mut worker = Worker::new(settings, context, &Failures::new(told)).unwrap();
+    let mut worker = Worker::new(settings, context, &told).unwrap();
     for index in 0..3 {
         let bytes = if index == 1 { vec![b'x'; 2 * BLOCK] } else { b"ok\n".to_vec() };
         let (stream, chunk) = (Stream::Stdout, chunk(&bytes));
         worker.show(Shown::Output { index, stream, chunk, held: Box::new(()) });
         let report = Box::new(exited(0));
-        worker.show(Shown::Ended { index, report, began: Began::Yes });
+        worker.show(Shown::Ended { index, report });
     }
     worker.finish(&Account::new(String::new(), targets("a[1-3]")));
     let heads: Vec<_> =
@@ -167,7 +170,7 @@ fn output_without_room_is_told_of_each_host_and_stands_apart() {
 fn times_can_not_be_compared() {
     let settings = DisplaySettings { timestamps: true, ..settings(DisplayForm::Fold) };
     let (_, context) = context("a1", PIPE);
-    let (told, _) = mpsc::unbounded_channel();
-    let error = Worker::new(settings, context, &Failures::new(told)).err().unwrap();
+    let (told, _) = Failures::channel();
+    let error = Worker::new(settings, context, &told).err().unwrap();
     assert_eq!(error.message, "--fold and --timestamps exclude each other");
 }

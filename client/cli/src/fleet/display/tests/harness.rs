@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rcmd_client::hosts::{Evaluation, Expression, HostTarget};
 use rcmd_client::inventory::Inventory;
 use rcmd_client::{Chunk, ErrorKind, Outcome, Report, WireError};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc;
 
 use crate::fleet::display::context::Context;
 use crate::fleet::display::place::{Failures, Place};
@@ -60,7 +60,7 @@ impl Captured {
 
     pub(in crate::fleet::display) fn screens(
         kind: Kind,
-    ) -> (Self, Screens, UnboundedReceiver<(Place, io::Error)>) {
+    ) -> (Self, Screens, mpsc::Receiver<(Place, io::Error)>) {
         let captured = Self::default();
         let all = &captured.all;
         let screen = |seen: &Arc<Mutex<Vec<u8>>>, terminal| {
@@ -68,12 +68,12 @@ impl Captured {
             let look = Look { terminal, colour, columns: Box::new(move || columns) };
             Screen::new(look, Box::new(Pen(Arc::clone(seen), Arc::clone(all))))
         };
-        let (failures, told) = unbounded_channel();
+        let (failures, told) = Failures::channel();
         let (stdout, stderr) = (
             screen(&captured.stdout, kind.terminal && !kind.piped),
             screen(&captured.stderr, kind.terminal),
         );
-        let screens = Screens::new(stdout, stderr, kind.live, Failures::new(failures));
+        let screens = Screens::new(stdout, stderr, kind.live, failures);
         (captured, screens, told)
     }
 

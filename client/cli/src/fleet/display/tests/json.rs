@@ -66,12 +66,12 @@ fn the_summary_is_a_table_an_event_or_nothing_and_with_events_always_the_last() 
     let event = "{\"event\":\"summary\",\"run\":\"5f1e\",\"exited\":1,\"failed\":0,\"timed_out\":0,\
                  \"not_started\":0,\"unknown\":0,\"total\":1}\n";
     for (form, summary, err, out) in [
-        (DisplayForm::Nothing, Summary::Table, table, ""),
-        (DisplayForm::Nothing, Summary::Json, event, ""),
-        (DisplayForm::Nothing, Summary::None, "", ""),
         (DisplayForm::Json, Summary::Table, table, event),
         (DisplayForm::Json, Summary::Json, "", event),
         (DisplayForm::Json, Summary::None, "", event),
+        (DisplayForm::Lines, Summary::Table, table, ""),
+        (DisplayForm::Lines, Summary::Json, event, ""),
+        (DisplayForm::Lines, Summary::None, "", ""),
     ] {
         let mut stage = Stage::new("a1", PIPE, DisplaySettings { summary, ..settings(form) });
         stage.end(0, exited(0));

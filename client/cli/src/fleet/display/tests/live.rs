@@ -67,7 +67,6 @@ fn it_is_there_unless_output_shows_by_itself_how_far_it_is() {
     let lines = settings(DisplayForm::Lines);
     assert!(!lines.has_live(true) && lines.has_live(false));
     assert!(settings(DisplayForm::Fold).has_live(true));
-    assert!(settings(DisplayForm::Nothing).has_live(true));
     let asked = DisplaySettings { progress: true, ..lines };
     assert!(asked.has_live(true));
     assert!(!DisplaySettings { verbosity: Verbosity::Quiet, ..asked }.has_live(false));

@@ -47,8 +47,7 @@ async fn a_reader_that_went_away_is_told_once_and_results_and_account_go_on() {
     };
     let (seen, screens, _) = Captured::screens(PIPE);
     drop(screens);
-    let (told, failures) = mpsc::unbounded_channel();
-    let told = Failures::new(told);
+    let (told, failures) = Failures::channel();
     let stdout = Screen::new(look(), Box::new(Gone));
     let screens = Screens::new(stdout, Screen::new(look(), seen.err_pen()), false, told.clone());
     let targets = targets("a[1-2]");
@@ -74,7 +73,7 @@ async fn a_reader_that_went_away_is_told_once_and_results_and_account_go_on() {
         assert!(shown.send(output(index)).await.is_ok());
         account.add(index, &exited(0), false);
         let report = Box::new(exited(0));
-        assert!(shown.send(Shown::Ended { index, report, began: Began::Yes }).await.is_ok());
+        assert!(shown.send(Shown::Ended { index, report }).await.is_ok());
     }
     drop(shown);
     display.finish(account).await.unwrap();
@@ -85,14 +84,14 @@ async fn a_reader_that_went_away_is_told_once_and_results_and_account_go_on() {
 
 #[tokio::test]
 async fn every_piece_gives_its_share_of_memory_back() {
-    for form in [DisplayForm::Lines, DisplayForm::Fold, DisplayForm::Json, DisplayForm::Nothing] {
+    for form in [DisplayForm::Lines, DisplayForm::Fold, DisplayForm::Json] {
         let shares = Arc::new(AtomicUsize::new(0));
         let (_seen, screens, failures) = Captured::screens(PIPE);
         let targets = targets("a1");
         let context =
             Context { targets: Arc::clone(&targets), screens, store: Store::default(), raw: false };
-        let (told, _) = mpsc::unbounded_channel();
-        let worker = Worker::new(settings(form), context, &Failures::new(told)).unwrap();
+        let (told, _) = Failures::channel();
+        let worker = Worker::new(settings(form), context, &told).unwrap();
         let (display, shown) = Display::start(worker, failures).unwrap();
         for _ in 0..1_000 {
             shares.fetch_add(1, Ordering::Relaxed);

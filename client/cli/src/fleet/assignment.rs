@@ -1,0 +1,252 @@
+//! What is to be done at which target, and the commands that do it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rcmd_client::hosts::HostTarget;
+use rcmd_client::{Client, Command, ErrorKind, Report, StartId, Target, WireError};
+
+use super::records::{Plan, Record, Recorded};
+use super::resume::{Resume, Step};
+use super::templates::Templates;
+use crate::session;
+use crate::settings::CommandOptions;
+use crate::settings::fleet::{FleetRun, NewFleetRun};
+use crate::text::{self, Tone};
+
+/// What is to be done at a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Task {
+    /// The command is started, under the key of this attempt.
+    Start { attempt: u32 },
+    /// A command that was started before is taken up. It is started under the key of the attempt `again`
+    /// if nobody knows what became of it; not without one.
+    Attach { start: StartId, attempt: u32, again: Option<u32> },
+}
+
+/// What is to be done at all targets of a run.
+pub(super) struct Assignment {
+    pub(super) targets: Arc<[HostTarget]>,
+    /// How targets ended before, which are left alone.
+    pub(super) kept: Vec<(usize, Box<Report>)>,
+    /// The others, by their places among the targets.
+    pub(super) tasks: Vec<(usize, Task)>,
+    pub(super) maker: Arc<Maker>,
+}
+
+impl Assignment {
+    /// Returns the assignment of a run that begins, with its record. Without a record it warns.
+    ///
+    /// # Errors
+    /// A usage failure when the command can't be made for each of the targets: nothing runs then.
+    pub(super) fn new(run: &FleetRun, new: &NewFleetRun) -> Result<Self, WireError> {
+        let NewFleetRun { targets, words, command, templates, .. } = new;
+        let targets: Arc<[HostTarget]> = targets.clone().into();
+        let read = Templates::read(words, &command.env, command.cwd.as_deref(), *templates);
+        check(&read, &targets)?;
+        let plan = Plan {
+            command: words.clone(),
+            env: command.env.clone(),
+            cwd: command.cwd.clone(),
+            templates: *templates,
+            user: command.user.clone(),
+            timeout: command.timeout,
+            lock: command.lock.clone(),
+            key: command.key.clone(),
+            input: run.input.is_some(),
+            targets: Arc::clone(&targets),
+        };
+        let record = match Record::create(run.layout.dir(), &plan) {
+            Ok(record) => Some(record),
+            Err(failure) => {
+                text::say(&text::warning(&failure));
+                None
+            }
+        };
+        let tasks = (0..targets.len()).map(|index| (index, Task::Start { attempt: 1 })).collect();
+        let maker = Maker::new(run, command.clone(), read, Arc::clone(&targets), record);
+        Ok(Self { targets, kept: Vec::new(), tasks, maker: Arc::new(maker) })
+    }
+
+    /// Returns the assignment of a run that was broken off; what to say and to end with if nothing is
+    /// left to do.
+    ///
+    /// # Errors
+    /// A usage failure when there is no such record, or it can't be resumed.
+    pub(super) fn resumed(
+        run: &FleetRun,
+        id: &str,
+        again: bool,
+    ) -> Result<Result<Self, u8>, WireError> {
+        let (mut record, recorded) = Record::open(run.layout.dir(), id)?;
+        let resume = Resume::decide(&recorded, again, now())?;
+        if let Some(nothing) = resume.nothing_left() {
+            text::say(&text::line(Tone::Notice, &nothing.text));
+            return Ok(Err(nothing.status));
+        }
+        record.resumed().map_err(|error| {
+            WireError::new(ErrorKind::LocalIo, format!("cannot write the record: {error}"))
+                .hint("Nothing ran; make room in the folder of --dir.")
+        })?;
+        let Recorded { plan, .. } = recorded;
+        let options = CommandOptions {
+            input: false,
+            user: plan.user,
+            cwd: plan.cwd,
+            env: plan.env,
+            timeout: plan.timeout,
+            key: plan.key,
+            busy_wait: crate::settings::BUSY_WAIT,
+            lock: plan.lock,
+        };
+        let read =
+            Templates::read(&plan.command, &options.env, options.cwd.as_deref(), plan.templates);
+        check(&read, &plan.targets)?;
+        let (mut kept, mut tasks) = (Vec::new(), Vec::new());
+        for (index, step) in resume.steps.into_iter().enumerate() {
+            match step {
+                Step::Keep(report) => kept.push((index, report)),
+                Step::Run { attempt } => tasks.push((index, Task::Start { attempt })),
+                Step::Attach { sent, again } => {
+                    let start = StartId { key: sent.key, digest: sent.digest };
+                    tasks.push((index, Task::Attach { start, attempt: sent.attempt, again }));
+                }
+            }
+        }
+        let targets = plan.targets;
+        let maker = Maker::new(run, options, read, Arc::clone(&targets), Some(record));
+        Ok(Ok(Self { targets, kept, tasks, maker: Arc::new(maker) }))
+    }
+}
+
+/// Tells of all hosts for which the command can't be made, and fails if there are any.
+fn check(templates: &Templates, targets: &[HostTarget]) -> Result<(), WireError> {
+    templates.check(targets).map_err(|unfilled| {
+        for line in &unfilled.lines {
+            text::say(&text::line(Tone::Error, line));
+        }
+        unfilled.failure
+    })
+}
+
+/// Makes the command of each target, and records that it is sent.
+pub(super) struct Maker {
+    options: CommandOptions,
+    timestamps: bool,
+    templates: Templates,
+    targets: Arc<[HostTarget]>,
+    /// None once it could not be written.
+    record: Mutex<Option<Record>>,
+}
+
+impl Maker {
+    fn new(
+        run: &FleetRun,
+        options: CommandOptions,
+        templates: Templates,
+        targets: Arc<[HostTarget]>,
+        record: Option<Record>,
+    ) -> Self {
+        let timestamps = run.show.form.timestamps();
+        Self { options, timestamps, templates, targets, record: Mutex::new(record) }
+    }
+
+    /// Returns where a target is reached.
+    pub(super) fn target(&self, index: usize) -> Option<Target> {
+        self.targets.get(index).map(|target| target.target.clone())
+    }
+
+    /// Returns the templates that are used.
+    pub(super) fn templates(&self) -> Vec<String> {
+        self.templates.used()
+    }
+
+    /// Returns the name of the run, if it is recorded.
+    pub(super) fn run(&self) -> Option<String> {
+        self.with_record(|record| Ok(record.id().to_string())).ok().flatten()
+    }
+
+    /// Makes the command of a target.
+    ///
+    /// # Errors
+    /// The command can't be made, or no start of it may be sent.
+    pub(super) fn make(
+        &self,
+        (index, task): (usize, Task),
+        client: &Client,
+    ) -> Result<Command, WireError> {
+        let attempt = match task {
+            Task::Attach { start, .. } => {
+                let mut command = client.attach(&start);
+                command.timestamps(self.timestamps);
+                return Ok(command);
+            }
+            Task::Start { attempt } => attempt,
+        };
+        let Some(target) = self.targets.get(index) else {
+            return Err(WireError::new(ErrorKind::Usage, "there is no such host"));
+        };
+        let filled = self.templates.fill(target)?;
+        let options = CommandOptions {
+            env: filled.env,
+            cwd: filled.cwd,
+            user: self.options.user.clone().or_else(|| target.user().map(Into::into)),
+            ..self.options.clone()
+        };
+        let mut command = session::command(&options, self.timestamps, &filled.command, client);
+        match self.with_record(|record| Ok(record.key_text(index, attempt)))? {
+            Some(key) => _ = command.key(key),
+            None => {
+                if let Some(key) = &self.options.key {
+                    let key = [key.as_encoded_bytes(), b"\n", target.name.as_bytes()].concat();
+                    command.key(key);
+                }
+            }
+        }
+        self.with_record(|record| {
+            let StartId { key, digest } = command.start_id()?;
+            record.sending(index, attempt, key, now() * 1000, digest).map_err(|error| {
+                WireError::new(ErrorKind::LocalIo, format!("cannot write the record: {error}"))
+            })
+        })?;
+        Ok(command)
+    }
+
+    /// Records how a target ended.
+    pub(super) fn ended(&self, index: usize, report: &Report) {
+        let written = self.with_record(|record| {
+            record.ended(index, report).map_err(|error| {
+                WireError::new(ErrorKind::LocalIo, format!("cannot write the record: {error}"))
+            })
+        });
+        // The end is told all the same; a resume would ask the host again.
+        drop(written);
+    }
+
+    /// Does something with the record, if there is one. A record that can't be written is given up with a
+    /// warning: the run goes on without.
+    fn with_record<T>(
+        &self,
+        act: impl FnOnce(&mut Record) -> Result<T, WireError>,
+    ) -> Result<Option<T>, WireError> {
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(present) = record.as_mut() else { return Ok(None) };
+        match act(present) {
+            Ok(done) => Ok(Some(done)),
+            Err(failure) if failure.kind == ErrorKind::LocalIo => {
+                *record = None;
+                text::say(&text::warning(
+                    &failure.hint("The run goes on; what follows can't be resumed."),
+                ));
+                Ok(None)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+/// Returns the time in milliseconds since 1970; 0 for a clock before that.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,128 @@
+//! How far the user has gone with ending a run.
+
+use std::time::Duration;
+
+use rcmd_client::Signal;
+use tokio::time::Instant;
+
+/// From the signal that is passed on to the kill.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is to be done about the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Begin no further host, and show where each stands.
+    Stop,
+    /// Pass this signal on to what runs, too.
+    Pass(Signal),
+    /// Kill what runs.
+    Kill,
+}
+
+/// How far it has gone.
+///
+/// ```text
+///          INT, QUIT            INT, QUIT, TERM, HUP         5 s or INT, QUIT
+///   Calm ------------> Stopped ----------------------> Passed ----------------> Killed
+///     |                                                  ^
+///     +---------------- TERM, HUP -----------------------+
+/// ```
+#[derive(Debug, Default)]
+pub(super) struct Escalation {
+    stage: Stage,
+    /// The first signal, which the exit status tells.
+    first: Option<Signal>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Calm,
+    Stopped,
+    Passed {
+        until: Instant,
+    },
+    Killed,
+}
+
+impl Escalation {
+    /// Takes a signal. Returns what is to be done, if that is anything new.
+    pub(super) fn handle_signal(&mut self, signal: Signal, now: Instant) -> Option<Step> {
+        self.first.get_or_insert(signal);
+        let interrupts = signal == Signal::INT || signal == Signal::QUIT;
+        match self.stage {
+            Stage::Calm if interrupts => {
+                self.stage = Stage::Stopped;
+                Some(Step::Stop)
+            }
+            Stage::Calm | Stage::Stopped => {
+                self.stage = Stage::Passed { until: now + PATIENCE };
+                Some(Step::Pass(signal))
+            }
+            Stage::Passed { .. } if interrupts => {
+                self.stage = Stage::Killed;
+                Some(Step::Kill)
+            }
+            Stage::Passed { .. } | Stage::Killed => None,
+        }
+    }
+
+    /// Returns when to call [`Escalation::handle_timeout`].
+    pub(super) fn timeout(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Passed { until } => Some(until),
+            Stage::Calm | Stage::Stopped | Stage::Killed => None,
+        }
+    }
+
+    /// Notes that the time of [`Escalation::timeout`] came. Returns what is to be done.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Step> {
+        match self.stage {
+            Stage::Passed { until } if until <= now => {
+                self.stage = Stage::Killed;
+                Some(Step::Kill)
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the first signal, if there was one.
+    pub(super) fn first(&self) -> Option<Signal> {
+        self.first
+    }
+
+    /// Returns whether nobody waits for a reader that is slow any more.
+    pub(super) fn is_impatient(&self) -> bool {
+        self.stage == Stage::Killed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_interrupt_stops_the_second_is_passed_on_and_the_third_kills() {
+        let (mut escalation, now) = (Escalation::default(), Instant::now());
+        assert_eq!(escalation.handle_signal(Signal::INT, now), Some(Step::Stop));
+        assert_eq!(escalation.timeout(), None, "nobody is hurried");
+        let second = escalation.handle_signal(Signal::INT, now);
+        assert_eq!(second, Some(Step::Pass(Signal::INT)));
+        assert_eq!(escalation.handle_signal(Signal::INT, now), Some(Step::Kill));
+        assert_eq!(escalation.handle_signal(Signal::INT, now), None);
+        assert!(escalation.is_impatient());
+    }
+
+    #[test]
+    fn term_is_the_first_two_at_once_and_five_seconds_later_it_kills() {
+        for signal in [Signal::TERM, Signal::HUP] {
+            let (mut escalation, now) = (Escalation::default(), Instant::now());
+            assert_eq!(escalation.handle_signal(signal, now), Some(Step::Pass(signal)));
+            assert_eq!(escalation.handle_signal(signal, now), None, "it does not hurry");
+            assert_eq!(escalation.handle_timeout(now), None);
+            assert_eq!(escalation.timeout(), Some(now + PATIENCE));
+            assert_eq!(escalation.handle_timeout(now + PATIENCE), Some(Step::Kill));
+            assert_eq!(escalation.first(), Some(signal));
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! What is meant by a command line that names a set of hosts.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rcmd_certs::Layout;
+use rcmd_client::fleet::FleetRules;
+use rcmd_client::hosts::{Expression, HostTarget, is_expression};
+use rcmd_protocol::outcome::{ErrorKind, WireError};
+
+use super::file::File;
+use super::{CommandOptions, Verbosity, form, no_inventory, no_target, sets};
+use crate::arguments::RunArguments;
+use crate::arguments::fleet::{FleetOptions, MAX_INPUT, Summary};
+use crate::arguments::sets::SetOptions;
+use crate::arguments::words::CommandSpec;
+use crate::output::Form;
+
+/// What is to be run on many hosts, and how.
+#[derive(Debug)]
+pub(crate) struct FleetRun {
+    pub(crate) layout: Layout,
+    /// For name, TCP and TLS together, of each host.
+    pub(crate) timeout: Duration,
+    pub(crate) compress: bool,
+    pub(crate) work: FleetWork,
+    pub(crate) rules: FleetRules,
+    /// Bytes of standard input that are sent to each host; none without `-i`.
+    pub(crate) input: Option<u64>,
+    pub(crate) show: ShowOptions,
+    pub(crate) verbosity: Verbosity,
+}
+
+/// A new run, or one that was broken off.
+#[derive(Debug)]
+pub(crate) enum FleetWork {
+    New(Box<NewFleetRun>),
+    /// A run of this ID, or the last.
+    Resume {
+        id: String,
+        /// Whether what stays unknown is run again.
+        again: bool,
+    },
+}
+
+/// A run that begins.
+#[derive(Debug)]
+pub(crate) struct NewFleetRun {
+    pub(crate) targets: Vec<HostTarget>,
+    pub(crate) words: CommandSpec,
+    pub(crate) command: CommandOptions,
+    /// Whether `{host}` and the like are replaced.
+    pub(crate) templates: bool,
+    /// What is to be said of the set.
+    pub(crate) notices: Vec<String>,
+}
+
+/// What is done with output and ends.
+#[derive(Debug)]
+pub(crate) struct ShowOptions {
+    pub(crate) form: Form,
+    pub(crate) fold: bool,
+    pub(crate) diff: bool,
+    pub(crate) format: Option<String>,
+    pub(crate) outdir: Option<PathBuf>,
+    pub(crate) result: Option<PathBuf>,
+    pub(crate) summary: Summary,
+    pub(crate) progress: bool,
+    pub(crate) raw: bool,
+}
+
+/// Returns whether a command line names a set of hosts, and not one host.
+pub(crate) fn is_meant(typed: &RunArguments) -> bool {
+    let named = typed.words.first().and_then(|host| host.to_str()).is_some_and(is_expression);
+    named || typed.set.are_used() || typed.fleet.are_used()
+}
+
+impl FleetRun {
+    /// Reads what was typed, as [`super::Run::resolve`] does.
+    ///
+    /// # Errors
+    /// A usage failure, with its remedy.
+    pub(crate) fn resolve(typed: RunArguments) -> Result<Self, WireError> {
+        let RunArguments { common, options, many, set, fleet, words, .. } = typed;
+        super::refuse_form(&common, &options)?;
+        if options.dry_run {
+            return Err(usage("--dry-run asks one host")
+                .hint("Ask one host of the set: `rcmd-client --dry-run HOST COMMAND...`."));
+        }
+        if many.is_used() {
+            return Err(usage("--commands is for one host")
+                .hint("Name one host: `rcmd-client run --commands FILE HOST`."));
+        }
+        if fleet.format.as_deref() == Some("") {
+            return Err(usage("--format is empty")
+                .hint("Name what is wanted, such as --format '{host}\\t{code}'."));
+        }
+        let verbosity = super::verbosity(&common);
+        let layout = super::layout(common.dir.as_deref())?;
+        let file = File::read(&layout.client_toml())?;
+        let form = form(&common, &options, &file)?;
+        let (timeout, compress) = (
+            super::connect_timeout(&common, &file),
+            options.compress || file.compress.unwrap_or(false),
+        );
+        let show = ShowOptions {
+            form,
+            fold: fleet.fold,
+            diff: fleet.diff,
+            format: fleet.format.clone(),
+            outdir: fleet.outdir.clone(),
+            result: options.result.clone(),
+            summary: fleet.summary.unwrap_or_default(),
+            progress: fleet.progress,
+            raw: fleet.raw,
+        };
+        let input = fleet.input.then_some(fleet.max_input.unwrap_or(MAX_INPUT));
+        let work = match &fleet.resume {
+            Some(id) => resume(id, &fleet, &set, &words)?,
+            None => {
+                let command = super::command_options(options.clone(), input.is_some())?;
+                let (words, notices, targets) =
+                    targets(&layout, verbosity, &set, &options, input.is_some(), words)?;
+                let templates = !fleet.no_templates;
+                FleetWork::New(Box::new(NewFleetRun {
+                    targets,
+                    words,
+                    command,
+                    templates,
+                    notices,
+                }))
+            }
+        };
+        let total = match &work {
+            FleetWork::New(new) => new.targets.len(),
+            FleetWork::Resume { .. } => 0,
+        };
+        let rules = rules(&fleet, total);
+        Ok(Self { layout, timeout, compress, work, rules, input, show, verbosity })
+    }
+}
+
+fn usage(message: &str) -> WireError {
+    WireError::new(ErrorKind::Usage, message)
+}
+
+fn resume(
+    id: &str,
+    fleet: &FleetOptions,
+    set: &SetOptions,
+    words: &[OsString],
+) -> Result<FleetWork, WireError> {
+    let refused = |message: &str| {
+        Err(usage(message)
+            .hint("Write `rcmd-client run --resume ID`; hosts and command are recorded."))
+    };
+    if id.is_empty() {
+        return refused("--resume has no ID");
+    }
+    if !words.is_empty() || set.are_used() {
+        return refused("--resume takes no hosts and no command");
+    }
+    if fleet.input {
+        return refused("--resume takes no standard input");
+    }
+    Ok(FleetWork::Resume { id: id.to_owned(), again: fleet.again })
+}
+
+/// Returns the rules that the options make for so many hosts.
+pub(crate) fn rules(fleet: &FleetOptions, total: usize) -> FleetRules {
+    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    FleetRules {
+        fanout: fleet.fanout.map_or(FleetRules::FANOUT, count),
+        batch: fleet.batch.map(|batch| batch.of(total).max(1)),
+        pause: fleet.pause.unwrap_or_default(),
+        canary: fleet.canary.map_or(0, count),
+        max_failures: fleet.max_failures.map(|most| most.of(total)),
+        deadline: fleet.deadline,
+        retries: fleet.retry.unwrap_or_default(),
+        ..FleetRules::default()
+    }
+}
+
+type Chosen = (CommandSpec, Vec<String>, Vec<HostTarget>);
+
+/// Returns the command, what is to be said, and the hosts.
+fn targets(
+    layout: &Layout,
+    verbosity: Verbosity,
+    set: &SetOptions,
+    options: &crate::arguments::RunOptions,
+    input: bool,
+    words: Vec<OsString>,
+) -> Result<Chosen, WireError> {
+    let mut words = words.as_slice();
+    let mut expression = None;
+    if set.hosts_file.is_empty() {
+        let (first, rest) = words.split_first().ok_or_else(|| {
+            usage("there is no host").hint("Write `rcmd-client HOSTS COMMAND...`.")
+        })?;
+        expression = Some(text(first)?);
+        words = rest;
+    } else {
+        refuse_hosts(words)?;
+        if input && set.hosts_file.iter().any(|file| file.as_os_str() == "-") {
+            return Err(usage("standard input can't be both --hosts-file - and -i")
+                .hint("Write the hosts to a file."));
+        }
+    }
+    super::refuse_nothing(options, words)?;
+    if words.is_empty() {
+        return Err(usage("there is no command for the hosts")
+            .hint("Name one; `rcmd-client hosts EXPR` shows which hosts are meant."));
+    }
+    if let Some(expression) = expression {
+        refuse_user(expression)?;
+    }
+    let spec = CommandSpec::read(words, options.shell, options.exec)?;
+    let (mut inventory, passed_over) = super::inventory(layout)?;
+    if let Some(path) = &set.inventory {
+        inventory.read_ansible(path).map_err(|error| no_inventory(&error))?;
+    }
+    let chosen = sets::choose(expression, set, &inventory)?;
+    let targets = chosen.set.targets(&inventory).map_err(|error| no_target(&error))?;
+    let mut notices = chosen.notices;
+    notices.extend(passed_over.into_iter().filter(|_| verbosity == Verbosity::Verbose));
+    notices.extend(globbed(words));
+    Ok((spec, notices, targets))
+}
+
+fn text(typed: &OsStr) -> Result<&str, WireError> {
+    typed.to_str().ok_or_else(|| {
+        let message = format!("`{}` is no set of hosts", typed.to_string_lossy());
+        usage(&message).hint("Names of hosts are text.")
+    })
+}
+
+/// Refuses a set behind `--hosts-file`, where it would be the program.
+fn refuse_hosts(words: &[OsString]) -> Result<(), WireError> {
+    let first = words.first().and_then(|word| word.to_str()).unwrap_or_default();
+    let looks = first.starts_with('@') || first.contains('[') && Expression::parse(first).is_ok();
+    match looks {
+        false => Ok(()),
+        true => Err(usage(&format!("`{first}` stands where the command begins")).hint(
+            "With --hosts-file no HOSTS stand before the command; write them into the file.",
+        )),
+    }
+}
+
+/// Refuses `USER@HOST`: there is one user for all hosts, or one in hosts.toml.
+fn refuse_user(expression: &str) -> Result<(), WireError> {
+    // A group begins a part; anything else before an `@` is a user.
+    let user = expression
+        .split([',', '!', '&', '^'])
+        .find(|part| part.split_once('@').is_some_and(|(before, _)| !before.trim().is_empty()));
+    match user.and_then(|part| part.split_once('@')) {
+        None => Ok(()),
+        Some((user, _)) => Err(usage("a user is no part of a set of hosts").hint(format!(
+            "The user is an option: `rcmd-client -l {} HOSTS COMMAND...`.",
+            user.trim()
+        ))),
+    }
+}
+
+/// Warns of a first word of the command that the shell here made of brackets: `web[1-2]` in a folder
+/// with files of such names becomes several words, and the second of them would be the program.
+#[expect(clippy::disallowed_methods, reason = "programs that serve nobody")]
+fn globbed(words: &[OsString]) -> Option<String> {
+    let [program, ..] = words else { return None };
+    let name = program.to_str().filter(|name| !name.contains('/'))?;
+    let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let is_numbered = !digits.is_empty() && digits.len() < name.len();
+    let exists = std::path::Path::new(name).symlink_metadata().is_ok();
+    (is_numbered && exists).then(|| {
+        format!(
+            "`{name}` is the program, and a file of this name is here: did the shell make it of \
+             brackets? A set stands in single quotes"
+        )
+    })
+}
