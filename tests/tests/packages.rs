@@ -38,8 +38,9 @@ const DIRECT: [(&str, &str); 8] = [
     ),
     (
         "rcmd-client-cli",
-        "anstream anstyle base64 bytes clap clap_complete clap_mangen encoding_rs humantime jiff \
-         rcmd-certs rcmd-client rcmd-protocol rustix rustls serde serde_json tokio toml",
+        "anstream anstyle base64 blake3 bytes clap clap_complete clap_mangen encoding_rs humantime \
+         jiff rcmd-certs rcmd-client rcmd-protocol rustix rustls serde serde_json similar tempfile \
+         tokio toml",
     ),
     (
         "rcmd-tests",
