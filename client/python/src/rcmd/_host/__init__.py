@@ -1,0 +1,1 @@
+"""Who and where a host is: names, files, certificates, trust."""

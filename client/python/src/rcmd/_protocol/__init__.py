@@ -1,0 +1,1 @@
+"""Bytes to frames to streams: no socket, no clock, no event loop."""

@@ -1,0 +1,26 @@
+"""Every limit of the wire, each checked before anything is allocated for it; see docs/protocol.md."""
+
+ALPN = "rcmd/1"
+PORT = 7263
+HEADER_BEFORE_HELLO = 4096
+HEADER = 65_536
+PAYLOAD = 1_048_576
+CHUNK = 65_536
+DEPTH = 16
+STRING = 131_072
+ARGUMENTS = 4096
+SETTINGS = 4096
+CREDIT = 1_048_576
+TEXT = 4096
+CAPABILITIES = 64
+INTEGER = 2**53 - 1
+CHANNEL = 2**32 - 1
+
+# Times are in seconds.
+HEADER_DEADLINE = 10.0
+PAYLOAD_DEADLINE = 60.0
+PAYLOAD_RATE = 8192
+KEEPALIVE = 15.0
+KEEPALIVES_TO_GONE = 3
+GRACE = 10.0
+LONGEST_GRACE = 3600.0
