@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcmd_client::fleet::{Fleet, FleetEvent, FleetRules, FleetRun as Run, Stop};
-use rcmd_client::{Config, Outcome, Report, Signal, Started, Target, WireError};
+use rcmd_client::{Config, Notice, Outcome, Report, Signal, Started, Target, WireError};
 use rustix::process::{getpid, kill_process};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -30,8 +30,8 @@ pub(super) struct Runner {
     maker: Arc<Maker>,
     /// What this pass over the targets does, in the order of the fleet's targets.
     tasks: Arc<[(usize, Task)]>,
-    /// What remains to be started after this pass.
-    next: Vec<(usize, Task)>,
+    /// What remains to be started after this pass, and how it ended in this one.
+    next: Vec<(usize, Task, Box<Report>)>,
     run: Run,
     feed: mpsc::Sender<Shown>,
     waiting: VecDeque<Shown>,
@@ -160,6 +160,8 @@ impl Runner {
             FleetEvent::Output { stream, chunk } => {
                 self.show(Shown::Output { index, stream, chunk, held: Box::new(()) });
             }
+            // Its place in a queue interests nobody: others run.
+            FleetEvent::Notice(Notice::Queued(_)) => {}
             FleetEvent::Notice(notice) => {
                 self.show(Shown::Note { index: Some(index), text: notice.to_string() });
             }
@@ -169,8 +171,10 @@ impl Runner {
             }
             FleetEvent::Ended { report, held_back } => {
                 self.running.remove(&index);
-                match self.again(task, &report, held_back) {
-                    Some(attempt) => self.next.push((index, Task::Start { attempt })),
+                // After a signal nothing begins any more, so that this is its end.
+                let again = self.again(task, &report, held_back);
+                match again.filter(|_| self.escalation.first().is_none()) {
+                    Some(attempt) => self.next.push((index, Task::Start { attempt }, report)),
                     None => self.handle_end(index, report, held_back),
                 }
             }
@@ -251,12 +255,15 @@ impl Runner {
     }
 
     fn interrupted(&mut self) {
-        self.next.clear();
+        for (index, _, report) in std::mem::take(&mut self.next) {
+            self.handle_end(index, report, None);
+        }
         let now = Instant::now();
         let mut running: Vec<_> =
             self.running.iter().map(|(index, since)| (*index, now - *since)).collect();
         running.sort_unstable();
-        let waiting = self.standing.total - self.standing.done - running.len();
+        let begun = self.standing.done + running.len();
+        let waiting = self.standing.total.saturating_sub(begun);
         self.show(Shown::Interrupted { running, waiting });
     }
 
@@ -286,7 +293,8 @@ impl Runner {
         if self.next.is_empty() {
             return false;
         }
-        self.tasks = std::mem::take(&mut self.next).into();
+        let next = std::mem::take(&mut self.next);
+        self.tasks = next.into_iter().map(|(index, task, _)| (index, task)).collect();
         self.run = begin(&self.fleet, &self.maker, &self.tasks);
         true
     }
