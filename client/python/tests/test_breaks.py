@@ -67,8 +67,9 @@ class Breaks(LiarCase):
             peer.hello(instance="11" * 16)
             peer.until("attach")
             peer.on("refused", reason="unknown_key")
+            starts.append(peer.until("start"))
 
-        self.fails(script, "lost")
+        self.fails(script, "lost", timeout=10)
         self.assertEqual(len(starts), 1)
 
     def test_the_same_server_that_knows_nothing_of_a_start_gets_it_again(self) -> None:

@@ -70,6 +70,9 @@ class Queued(WorldCase):
 
 
 class Cancellation(WorldCase):
+    # Commands that are killed are so because the host was told, and not because their client went away.
+    config = 'grace = "1h"\n'
+
     def test_a_task_that_is_cancelled_has_its_command_killed(self) -> None:
         path = self.file()
 
