@@ -238,10 +238,13 @@ fn what_was_folded_is_printed_after_an_interrupt_too() {
 fn a_reader_that_goes_away_ends_the_run() {
     let world = world(3);
     let before = world.settled_snapshot();
-    let mut client = shell(&world, "a[1-3]", "yes").stdout(Sink::Pipe).spawn();
+    let result = world.scratch("result");
+    let client = shell(&world, "a[1-3]", "yes").option("--result").option(&result);
+    let mut client = client.stdout(Sink::Pipe).spawn();
     client.read_line();
     drop(client.stdout.take());
     client.wait().assert_code(141);
+    assert_eq!(count_lines(&result), 3, "each host has its result");
     world.assert_settles_to(&before);
 }
 
@@ -250,4 +253,16 @@ fn hosts_that_mean_harm_have_their_own_end_and_nobody_elses() {
     let figures = rcmd_tests::soak::fleet::run(60, 64, true);
     assert!(figures.wrong.is_empty(), "{figures}");
     assert_eq!((figures.exited, figures.hostile.len()), (60, 10), "{figures}");
+}
+
+#[test]
+fn a_reader_that_stands_still_holds_no_run_that_was_interrupted() {
+    let world = world(2);
+    let mut client = shell(&world, "a[1-2]", "yes").stdout(Sink::Pipe).spawn();
+    client.read_line();
+    eventually("it ends by interrupts", || {
+        client.signal(Signal::INT);
+        !client.runs()
+    });
+    client.wait().assert_code(130);
 }

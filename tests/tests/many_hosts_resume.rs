@@ -82,3 +82,68 @@ fn runs_are_listed_with_what_came_of_them() {
     done.assert_code(0);
     assert!(done.stdout_text().contains("dead"), "{}", done.story());
 }
+
+#[test]
+fn what_is_not_reached_stays_unknown_and_is_never_run_again_for_it() {
+    let world = world(1);
+    let ran = world.scratch("ran");
+    let line = format!("echo x >> {}; sleep 1", ran.display());
+    let client = shell(&world, "a[1-1]", &line).spawn();
+    eventually("it runs", || count_lines(&ran) == 1);
+    client.signal(Signal::KILL);
+    drop(client);
+    world.signal_server(Signal::STOP);
+    resume(&world, &["--connect-timeout", "1s"]).assert_code(255).assert_says("1 unknown");
+    world.signal_server(Signal::CONT);
+    resume(&world, &[]).assert_code(0);
+    assert_eq!(count_lines(&ran), 1);
+}
+
+#[test]
+fn a_stop_among_the_starts_leaves_what_was_taken_up_alone() {
+    let world = world(2);
+    let ran = world.scratch("ran");
+    let line = format!("echo x >> {}; sleep 1", ran.display());
+    let client = shell(&world, "dead,a[1-1]", &line).options(["-f", "2"]).spawn();
+    eventually("it runs", || count_lines(&ran) == 1);
+    client.signal(Signal::KILL);
+    drop(client);
+    for _ in 0..2 {
+        let done = resume(&world, &["-f", "1", "--max-failures", "0", "--json"]);
+        assert_eq!(account(&done, 2)["exited"], 1, "{}", done.story());
+    }
+    assert_eq!(count_lines(&ran), 1);
+}
+
+#[test]
+fn a_part_of_the_hosts_is_one_of_all_in_a_resume_too() {
+    let world = world(4);
+    let ran = world.scratch("ran");
+    let line = format!("echo x >> {}; false", ran.display());
+    shell(&world, "a[1-4]", &line).run().assert_code(1);
+    resume(&world, &["-f", "1", "--max-failures", "100%"]).assert_code(1);
+    assert_eq!(count_lines(&ran), 8, "all four ran again");
+}
+
+#[test]
+fn a_resume_leaves_the_files_of_what_was_well() {
+    let world = world(2);
+    let folder = world.scratch("out");
+    let outdir = ["--outdir", folder.to_str().unwrap()];
+    shell(&world, "a[1-2]", "echo {host}; [ {host} = a1 ]").options(outdir).run().assert_code(1);
+    resume(&world, &outdir).assert_code(1);
+    for host in ["a1", "a2"] {
+        let output = fs::read_to_string(folder.join(format!("{host}.out"))).unwrap();
+        assert_eq!(output, format!("{host}\n"));
+    }
+}
+
+#[test]
+fn what_the_record_has_is_not_typed_again() {
+    let world = world(2);
+    shell(&world, "a[1-2]", "false").run().assert_code(1);
+    for options in [&["--timeout", "5s"][..], &["--user", "root"], &["--env", "A=1"], &["--shell"]]
+    {
+        resume(&world, options).assert_code(125).assert_says(options[0]);
+    }
+}

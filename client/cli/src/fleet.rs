@@ -10,6 +10,7 @@
 //! | `escalation` | how far the user has gone with ending it |
 //! | `whole_input`, `descriptors` | standard input for all; how many connections there may be |
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rcmd_client::fleet::FleetRules;
@@ -45,11 +46,12 @@ use runner::Runner;
 /// # Errors
 /// When nothing was tried.
 pub(crate) fn run(run: &FleetRun) -> Result<u8, WireError> {
-    let display = display_settings(run)?;
+    let mut display = display_settings(run)?;
     // Whoever has no certificate learns it before standard input is read.
     let config = Config::from_dir(run.layout.dir())?;
     let config = config.connect_timeout(run.timeout).compress(run.compress);
-    let rules = fitted(run);
+    let runtime = session::runtime()?;
+    let (config, _) = runtime.block_on(config.unexpired())?;
     let input = run.input.map(whole_input::read).transpose()?;
     let assignment = match &run.work {
         FleetWork::New(new) => {
@@ -58,23 +60,27 @@ pub(crate) fn run(run: &FleetRun) -> Result<u8, WireError> {
             }
             Assignment::new(run, new)?
         }
-        FleetWork::Resume { id, again } => match Assignment::resumed(run, id, *again)? {
-            Ok(assignment) => assignment,
-            Err(status) => return Ok(status),
-        },
+        FleetWork::Resume { id, again, busy_wait } => {
+            match Assignment::resumed(run, id, *again, *busy_wait)? {
+                Ok(assignment) => assignment,
+                Err(status) => return Ok(status),
+            }
+        }
     };
+    display.left_alone = assignment.kept.iter().map(|(index, _)| *index).collect();
+    let rules = fitted(run, assignment.targets.len());
     let id = assignment.maker.run();
     let mut account = Account::new(id.clone().unwrap_or_default(), Arc::clone(&assignment.targets));
     account.set_templates(assignment.maker.templates());
     account.set_resumable(id.is_some() && run.input.is_none());
     let shown = Display::open(display, Arc::clone(&assignment.targets))?;
-    let runtime = session::runtime()?;
+    let json = matches!(run.show.form, Form::Json { .. });
     let status = runtime.block_on(async {
-        let (config, _) = config.unexpired().await?;
         let signals = Signals::catch().map_err(|error| {
             WireError::new(ErrorKind::LocalIo, format!("cannot catch signals: {error}"))
         })?;
-        Ok(Runner::new(&config, rules, input, assignment, shown, account).carry_out(signals).await)
+        let runner = Runner::new(&config, rules, input, assignment, shown, account, json);
+        Ok(runner.carry_out(signals).await)
     });
     session::renew_in_own_time(&run.layout, run.verbosity);
     // A look-up of a name may still hang in a thread of its own.
@@ -83,16 +89,17 @@ pub(crate) fn run(run: &FleetRun) -> Result<u8, WireError> {
 }
 
 /// Returns the rules with as many hosts at once as there can be.
-fn fitted(run: &FleetRun) -> FleetRules {
-    let fanout = descriptors::bear(run.rules.fanout);
-    if fanout < run.rules.fanout && run.verbosity > Verbosity::Quiet {
+fn fitted(run: &FleetRun, total: usize) -> FleetRules {
+    let rules = run.rules(total);
+    let fanout = descriptors::bear(rules.fanout, run.show.outdir.is_some());
+    if fanout < rules.fanout && run.verbosity > Verbosity::Quiet {
         let message = format!(
             "the limit of descriptors bears {fanout} hosts at once, not {}; see `ulimit -Hn`",
-            run.rules.fanout
+            rules.fanout
         );
         text::say(&text::line(Tone::Notice, &message));
     }
-    FleetRules { fanout, ..run.rules.clone() }
+    FleetRules { fanout, ..rules }
 }
 
 /// Returns what is to be shown.
@@ -126,5 +133,6 @@ fn display_settings(run: &FleetRun) -> Result<DisplaySettings, WireError> {
         timestamps,
         encoding,
         verbosity: run.verbosity,
+        left_alone: HashSet::new(),
     })
 }

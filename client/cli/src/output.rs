@@ -25,6 +25,14 @@ pub(crate) enum Form {
 }
 
 impl Form {
+    /// Returns this form with times, or without.
+    pub(crate) fn with_timestamps(self, timestamps: bool) -> Self {
+        match self {
+            Self::Text { encoding, .. } => Self::Text { encoding, timestamps },
+            Self::Json { .. } => Self::Json { timestamps },
+        }
+    }
+
     pub(crate) fn timestamps(self) -> bool {
         match self {
             Self::Text { timestamps, .. } | Self::Json { timestamps } => timestamps,

@@ -17,7 +17,11 @@ use crate::{
     child::Child,
     client::Client,
     config::Config,
-    link::{connection::until, feed::Chunk, progress::Started},
+    link::{
+        connection::until,
+        feed::Chunk,
+        progress::{Notice, Started},
+    },
     report::Report,
     stream::ChildOutput,
     target::Target,
@@ -196,7 +200,9 @@ impl Errand {
                 (stream, chunk) = at.output.next(), if at.reads() => at.take(stream, chunk),
                 notice = notices.next(), if at.hears && at.event.is_none() => {
                     at.hears = notice.is_some();
+                    at.waits |= matches!(notice, Some(Notice::Queued(_) | Notice::Busy(_)));
                     at.event = notice.map(FleetEvent::Notice);
+                    self.obey(&mut at);
                 }
                 failed = &mut input, if reading => {
                     reading = false;
@@ -277,6 +283,8 @@ struct Attending<'a> {
     event: Option<FleetEvent>,
     /// Whether its start, or that there was none, is known.
     started: bool,
+    /// Whether the last thing that the host said is that the command waits.
+    waits: bool,
     job: Option<String>,
     hears: bool,
     report: Option<Report>,
@@ -307,6 +315,7 @@ impl<'a> Attending<'a> {
             output,
             event: None,
             started: false,
+            waits: false,
             job: None,
             hears: true,
             report: None,
@@ -359,6 +368,15 @@ impl<'a> Attending<'a> {
             (true, false) => self.client.resume(),
             _ => {}
         }
+        // What has ended is not ended again, although its output may still be on its way.
+        if self.report.is_some() {
+            return;
+        }
+        // Nothing further starts, wherever it waits.
+        let stopped = matches!(control.stopped(), Some(Stop::Caller | Stop::Deadline));
+        if stopped && self.waits && !self.started && self.ending == Ending::None {
+            self.kill();
+        }
         if control.is_late() && self.ending == Ending::None {
             self.child.signal(Signal::TERM);
             self.ending = Ending::Late;
@@ -397,6 +415,8 @@ impl<'a> Attending<'a> {
 
     fn end(self, mut report: Report) -> End {
         if let Some(trouble) = self.trouble {
+            // It was killed for that, and how it ended tells nothing of the command.
+            report.outcome = Outcome::Unknown;
             report.error = Some(trouble);
         }
         let late = matches!(self.ending, Ending::Late | Ending::Killed { late: true });
@@ -405,6 +425,7 @@ impl<'a> Attending<'a> {
                 report.outcome = Outcome::TimedOut;
                 None
             }
+            Outcome::NotStarted if !is_called_off(&report) => None,
             Outcome::NotStarted if late => Some(Stop::Deadline),
             Outcome::NotStarted if self.ending != Ending::None => Some(Stop::Caller),
             _ => None,
@@ -428,6 +449,12 @@ fn may_help(report: &Report) -> bool {
         )
     );
     report.outcome == Outcome::NotStarted && report.retry_safe && passing
+}
+
+/// Returns whether a command that did not start may owe that to the run, and not to its host's answer.
+fn is_called_off(report: &Report) -> bool {
+    let kind = report.error.as_ref().map(|error| &error.kind);
+    matches!(kind, None | Some(ErrorKind::Busy | ErrorKind::Lost | ErrorKind::HeldBack))
 }
 
 fn lost() -> WireError {

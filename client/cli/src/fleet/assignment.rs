@@ -1,7 +1,7 @@
 //! What is to be done at which target, and the commands that do it.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcmd_client::hosts::HostTarget;
 use rcmd_client::{Client, Command, ErrorKind, Report, StartId, Target, WireError};
@@ -77,6 +77,7 @@ impl Assignment {
         run: &FleetRun,
         id: &str,
         again: bool,
+        busy_wait: Duration,
     ) -> Result<Result<Self, u8>, WireError> {
         let (mut record, recorded) = Record::open(run.layout.dir(), id)?;
         let resume = Resume::decide(&recorded, again, now())?;
@@ -96,7 +97,7 @@ impl Assignment {
             env: plan.env,
             timeout: plan.timeout,
             key: plan.key,
-            busy_wait: crate::settings::BUSY_WAIT,
+            busy_wait,
             lock: plan.lock,
         };
         let read =
@@ -154,6 +155,11 @@ impl Maker {
     /// Returns where a target is reached.
     pub(super) fn target(&self, index: usize) -> Option<Target> {
         self.targets.get(index).map(|target| target.target.clone())
+    }
+
+    /// Returns what a target is called.
+    pub(super) fn host(&self, index: usize) -> String {
+        self.targets.get(index).map(|target| target.name.to_string()).unwrap_or_default()
     }
 
     /// Returns the templates that are used.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcmd_client::fleet::{Fleet, FleetEvent, FleetRules, FleetRun as Run, Stop};
-use rcmd_client::{Config, Notice, Outcome, Report, Signal, Started, Target, WireError};
+use rcmd_client::{Config, ErrorKind, Notice, Outcome, Report, Signal, Started, Target, WireError};
 use rustix::process::{getpid, kill_process};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -18,9 +18,13 @@ use super::display::{Display, Place, Shown, Standing};
 use super::escalation::{Escalation, Step};
 use crate::interrupts::until;
 use crate::output::sink;
+use crate::settings::Verbosity;
 use crate::signals::{Caught, FAREWELL, LAST_OUTPUT, Signals};
-use crate::{status, text};
+use crate::status;
+use crate::text::{self, Tone};
 
+/// From the kill to the end of waiting for what it brings.
+const LAST_ENDS: Duration = Duration::from_secs(3);
 /// Between two states of the live line.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -30,8 +34,12 @@ pub(super) struct Runner {
     maker: Arc<Maker>,
     /// What this pass over the targets does, in the order of the fleet's targets.
     tasks: Arc<[(usize, Task)]>,
-    /// What remains to be started after this pass, and how it ended in this one.
-    next: Vec<(usize, Task, Box<Report>)>,
+    /// What is to be started after this pass, which takes up what was begun before; and how it ended in
+    /// this one, if it was taken up.
+    next: Vec<(usize, Task, Option<Box<Report>>)>,
+    rules: FleetRules,
+    /// When the time of the whole run is over.
+    deadline: Option<Instant>,
     run: Run,
     feed: mpsc::Sender<Shown>,
     waiting: VecDeque<Shown>,
@@ -47,16 +55,19 @@ pub(super) struct Runner {
     /// What could not be written here.
     failure: Option<(Place, io::Error)>,
     reader_gone: bool,
+    /// When nobody waits any more for ends that a kill should have brought.
+    last_moment: Option<Instant>,
 }
 
 /// What wakes the run up.
 enum Wake {
     Room,
-    FleetEvent(Option<(usize, FleetEvent)>),
+    Event(Option<(usize, FleetEvent)>),
     Caught(Caught),
     Escalated,
     Due,
     Failed((Place, io::Error)),
+    LastMoment,
 }
 
 impl Runner {
@@ -68,19 +79,34 @@ impl Runner {
         assignment: Assignment,
         (display, feed): (Display, mpsc::Sender<Shown>),
         account: Account,
+        json: bool,
     ) -> Self {
         let Assignment { targets, kept, tasks, maker } = assignment;
-        let mut fleet = Fleet::new(config).rules(rules);
+        let mut fleet = Fleet::new(config).rules(rules.clone());
         if let Some(input) = input {
             fleet = fleet.input(input);
         }
+        let deadline = rules.deadline.and_then(|limit| Instant::now().checked_add(limit));
+        // What was begun before is taken up first, and stops nothing: it may have failed long ago.
+        let (taken_up, starts): (Vec<_>, Vec<_>) =
+            tasks.into_iter().partition(|(_, task)| matches!(task, Task::Attach { .. }));
+        let (tasks, next) = match taken_up.is_empty() {
+            true => (starts, Vec::new()),
+            false => {
+                let stopless = FleetRules { batch: None, canary: 0, max_failures: None, ..rules };
+                fleet = fleet.rules(stopless);
+                (taken_up, starts.into_iter().map(|(index, task)| (index, task, None)).collect())
+            }
+        };
         let tasks: Arc<[_]> = tasks.into();
         let run = begin(&fleet, &maker, &tasks);
         let mut runner = Self {
             fleet,
             maker,
             tasks,
-            next: Vec::new(),
+            next,
+            rules,
+            deadline,
             run,
             feed,
             waiting: VecDeque::new(),
@@ -93,9 +119,14 @@ impl Runner {
             stopped: None,
             failure: None,
             reader_gone: false,
+            last_moment: None,
         };
         for (index, report) in kept {
-            runner.end(index, report, false);
+            runner.count(index, &report, false);
+            // Elsewhere it would look as if its command had run now, and printed nothing.
+            if json {
+                runner.show(Shown::Ended { index, report });
+            }
         }
         runner
     }
@@ -105,9 +136,9 @@ impl Runner {
         loop {
             match self.wake(&mut signals).await {
                 Wake::Room => {}
-                Wake::FleetEvent(Some((place, event))) => self.handle_event(place, event),
-                Wake::FleetEvent(None) if self.begin_next() => {}
-                Wake::FleetEvent(None) => break,
+                Wake::Event(Some((place, event))) => self.handle_event(place, event),
+                Wake::Event(None) if self.begin_next() => {}
+                Wake::Event(None) | Wake::LastMoment => break,
                 Wake::Caught(Caught::Ending(signal)) => {
                     let step = self.escalation.handle_signal(signal, Instant::now());
                     self.act(step);
@@ -134,7 +165,11 @@ impl Runner {
                 }
                 Wake::Room
             }
-            event = self.run.next(), if self.waiting.is_empty() => Wake::FleetEvent(event),
+            // Nobody waits for a slow reader any more after a kill.
+            event = self.run.next(), if self.waiting.is_empty() || self.escalation.is_impatient() => {
+                Wake::Event(event)
+            }
+            () = until(self.last_moment) => Wake::LastMoment,
             caught = signals.next() => Wake::Caught(caught),
             () = until(self.escalation.timeout()) => Wake::Escalated,
             () = until(self.due) => Wake::Due,
@@ -173,9 +208,16 @@ impl Runner {
                 self.running.remove(&index);
                 // After a signal nothing begins any more, so that this is its end.
                 let again = self.again(task, &report, held_back);
-                match again.filter(|_| self.escalation.first().is_none()) {
-                    Some(attempt) => self.next.push((index, Task::Start { attempt }, report)),
-                    None => self.handle_end(index, report, held_back),
+                let again = again.filter(|_| self.escalation.first().is_none());
+                match (again, task) {
+                    (Some(attempt), _) => {
+                        self.next.push((index, Task::Start { attempt }, Some(report)));
+                    }
+                    (None, Task::Attach { .. }) if !is_answer(&report) => {
+                        self.note_stop(held_back);
+                        self.end(index, Box::new(not_taken_up(*report)), false);
+                    }
+                    (None, _) => self.handle_end(index, report, held_back),
                 }
             }
             _ => {}
@@ -189,35 +231,46 @@ impl Runner {
             // Its host never started it: under the same key it still starts at most once.
             Outcome::NotStarted if held_back.is_none() && never_started(report) => Some(attempt),
             Outcome::Unknown => again,
+            // It was not reached.
+            Outcome::NotStarted if held_back.is_none() && !is_answer(report) => again,
             _ => None,
         }
     }
 
     fn handle_end(&mut self, index: usize, report: Box<Report>, held_back: Option<Stop>) {
-        if let Some(why) = held_back {
-            let stopped = match why {
-                Stop::Canary | Stop::Failures => Some(Stopped::Failures),
-                Stop::Deadline => Some(Stopped::Deadline),
-                // The signal says it.
-                Stop::Caller => None,
-            };
-            self.stopped = self.stopped.or(stopped);
-        }
+        self.note_stop(held_back);
         self.maker.ended(index, &report);
         self.end(index, report, held_back.is_some());
     }
 
+    fn note_stop(&mut self, held_back: Option<Stop>) {
+        let stopped = match held_back {
+            Some(Stop::Canary | Stop::Failures) => Some(Stopped::Failures),
+            Some(Stop::Deadline) => Some(Stopped::Deadline),
+            // Of the caller's stop the signal tells.
+            Some(Stop::Caller) | None => None,
+        };
+        self.stopped = self.stopped.or(stopped);
+    }
+
     fn end(&mut self, index: usize, report: Box<Report>, held_back: bool) {
-        self.standing.done += 1;
-        let well = report.outcome == Outcome::Exited && report.code == Some(0);
-        self.standing.failed += usize::from(!well);
-        self.account.add(index, &report, held_back);
+        self.count(index, &report, held_back);
         self.touch();
         self.show(Shown::Ended { index, report });
     }
 
+    fn count(&mut self, index: usize, report: &Report, held_back: bool) {
+        self.standing.done += 1;
+        let well = report.outcome == Outcome::Exited && report.code == Some(0);
+        self.standing.failed += usize::from(!well);
+        self.account.add(index, report, held_back);
+    }
+
+    /// Has something shown. Where no reader is left, or nobody waits for one, ends alone are: they go to
+    /// files, too.
     fn show(&mut self, shown: Shown) {
-        if !self.reader_gone {
+        let wanted = !self.reader_gone && !self.escalation.is_impatient();
+        if wanted || matches!(shown, Shown::Ended { .. }) {
             self.waiting.push_back(shown);
         }
     }
@@ -250,14 +303,33 @@ impl Runner {
                 self.run.signal(signal);
                 self.interrupted();
             }
-            Some(Step::Kill) => self.run.kill(),
+            Some(Step::Kill) => {
+                self.run.kill();
+                self.last_moment = Instant::now().checked_add(LAST_ENDS);
+                self.waiting.retain(|shown| matches!(shown, Shown::Ended { .. }));
+            }
+        }
+    }
+
+    /// Ends what was to be started after this pass.
+    fn give_up_next(&mut self, why: Stop) {
+        for (index, task, report) in std::mem::take(&mut self.next) {
+            match (task, report) {
+                // It was taken up, and its host says that it never started.
+                (_, Some(report)) if is_answer(&report) => self.handle_end(index, report, None),
+                (_, Some(report)) => self.end(index, Box::new(not_taken_up(*report)), false),
+                (_, None) => {
+                    let host = self.maker.host(index);
+                    let failure = WireError::new(ErrorKind::HeldBack, "its turn did not come");
+                    let report = Report::without_job(&host, Outcome::NotStarted, failure);
+                    self.handle_end(index, Box::new(report), Some(why));
+                }
+            }
         }
     }
 
     fn interrupted(&mut self) {
-        for (index, _, report) in std::mem::take(&mut self.next) {
-            self.handle_end(index, report, None);
-        }
+        self.give_up_next(Stop::Caller);
         let now = Instant::now();
         let mut running: Vec<_> =
             self.running.iter().map(|(index, since)| (*index, now - *since)).collect();
@@ -283,18 +355,30 @@ impl Runner {
             Place::Screen(sink::Place::Stdout) if gone => self.reader_gone = true,
             _ => self.failure = Some((place, error)),
         }
-        self.waiting.clear();
-        let step = self.escalation.handle_signal(Signal::TERM, Instant::now());
-        self.act(step);
+        self.waiting.retain(|shown| matches!(shown, Shown::Ended { .. }));
+        if let Some(Step::Pass(signal)) =
+            self.escalation.handle_signal(Signal::TERM, Instant::now())
+        {
+            self.run.stop();
+            self.run.signal(signal);
+            self.give_up_next(Stop::Caller);
+        }
     }
 
     /// Begins what remains after a pass. Returns whether there is anything.
     fn begin_next(&mut self) -> bool {
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            self.give_up_next(Stop::Deadline);
+        }
         if self.next.is_empty() {
             return false;
         }
-        let next = std::mem::take(&mut self.next);
+        let mut next = std::mem::take(&mut self.next);
+        next.sort_unstable_by_key(|(index, ..)| *index);
         self.tasks = next.into_iter().map(|(index, task, _)| (index, task)).collect();
+        let rules = FleetRules { deadline: left, ..self.rules.clone() };
+        self.fleet = self.fleet.clone().rules(rules);
         self.run = begin(&self.fleet, &self.maker, &self.tasks);
         true
     }
@@ -307,6 +391,8 @@ impl Runner {
             None => self.stopped,
         };
         let status = account.status(stopped);
+        // For when the display, which tells it, waits for a reader that does not read.
+        let lines = account.lines(Verbosity::Normal);
         let finishing = async move {
             for shown in waiting {
                 if feed.send(shown).await.is_err() {
@@ -318,7 +404,13 @@ impl Runner {
         };
         let mut finishing = std::pin::pin!(finishing);
         let finished = if escalation.is_impatient() {
-            timeout(LAST_OUTPUT, finishing).await.unwrap_or(Ok(()))
+            match timeout(LAST_OUTPUT, finishing).await {
+                Ok(finished) => finished,
+                Err(_) => {
+                    say_within(LAST_OUTPUT, lines);
+                    Ok(())
+                }
+            }
         } else {
             loop {
                 tokio::select! {
@@ -356,6 +448,19 @@ impl Runner {
     }
 }
 
+/// Tells an account past the display, as far as standard error takes it within this time.
+fn say_within(limit: Duration, lines: Vec<(Tone, String)>) {
+    let (said, heard) = std::sync::mpsc::channel();
+    let say = move || {
+        lines.iter().for_each(|(tone, line)| text::say(&text::line(*tone, line)));
+        // Whoever waited may have left.
+        let _ = said.send(());
+    };
+    if std::thread::Builder::new().name("account".to_owned()).spawn(say).is_ok() {
+        let _ = heard.recv_timeout(limit);
+    }
+}
+
 fn begin(fleet: &Fleet, maker: &Arc<Maker>, tasks: &Arc<[(usize, Task)]>) -> Run {
     let targets: Vec<Target> = tasks.iter().filter_map(|(index, _)| maker.target(*index)).collect();
     let (maker, tasks) = (Arc::clone(maker), Arc::clone(tasks));
@@ -366,17 +471,28 @@ fn begin(fleet: &Fleet, maker: &Arc<Maker>, tasks: &Arc<[(usize, Task)]>) -> Run
 }
 
 fn lost() -> WireError {
-    WireError::new(rcmd_client::ErrorKind::Lost, "there is no such host")
+    WireError::new(ErrorKind::Lost, "there is no such host")
 }
 
 fn unwritten(place: &Place, error: &io::Error) -> WireError {
     let message = format!("cannot write {}: {error}", place.name());
-    WireError::new(rcmd_client::ErrorKind::LocalIo, message)
+    WireError::new(ErrorKind::LocalIo, message)
         .hint("What still ran was ended; make room here, or send the output elsewhere.")
 }
 
 /// Returns whether the host says that it never started a command that was to be taken up: what keeps it
 /// from being reached says nothing of that.
 fn never_started(report: &Report) -> bool {
-    report.error.as_ref().is_some_and(|error| error.kind == rcmd_client::ErrorKind::NeverStarted)
+    report.error.as_ref().is_some_and(|error| error.kind == ErrorKind::NeverStarted)
+}
+
+/// Returns whether a report of a command that was to be taken up is an answer of its host about it.
+fn is_answer(report: &Report) -> bool {
+    report.outcome != Outcome::NotStarted || report.job.is_some() || never_started(report)
+}
+
+/// Returns the report of a command that was begun before and could not be taken up: nobody knows more of
+/// it than before. It is not recorded, so that it is taken up again later.
+fn not_taken_up(report: Report) -> Report {
+    Report { outcome: Outcome::Unknown, retry_safe: false, ..report }
 }

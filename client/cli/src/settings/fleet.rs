@@ -11,10 +11,10 @@ use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use super::file::File;
 use super::{CommandOptions, Verbosity, form, no_inventory, no_target, sets};
-use crate::arguments::RunArguments;
 use crate::arguments::fleet::{FleetOptions, MAX_INPUT, Summary};
 use crate::arguments::sets::SetOptions;
 use crate::arguments::words::CommandSpec;
+use crate::arguments::{RunArguments, RunOptions};
 use crate::output::Form;
 
 /// What is to be run on many hosts, and how.
@@ -25,7 +25,7 @@ pub(crate) struct FleetRun {
     pub(crate) timeout: Duration,
     pub(crate) compress: bool,
     pub(crate) work: FleetWork,
-    pub(crate) rules: FleetRules,
+    options: FleetOptions,
     /// Bytes of standard input that are sent to each host; none without `-i`.
     pub(crate) input: Option<u64>,
     pub(crate) show: ShowOptions,
@@ -41,6 +41,8 @@ pub(crate) enum FleetWork {
         id: String,
         /// Whether what stays unknown is run again.
         again: bool,
+        /// How long to try again while a host is busy.
+        busy_wait: Duration,
     },
 }
 
@@ -99,7 +101,11 @@ impl FleetRun {
         let verbosity = super::verbosity(&common);
         let layout = super::layout(common.dir.as_deref())?;
         let file = File::read(&layout.client_toml())?;
-        let form = form(&common, &options, &file)?;
+        let mut form = form(&common, &options, &file)?;
+        // Times of client.toml would make each host's output another one.
+        if fleet.fold || fleet.diff || fleet.format.is_some() {
+            form = form.with_timestamps(options.timestamps);
+        }
         let (timeout, compress) = (
             super::connect_timeout(&common, &file),
             options.compress || file.compress.unwrap_or(false),
@@ -117,7 +123,7 @@ impl FleetRun {
         };
         let input = fleet.input.then_some(fleet.max_input.unwrap_or(MAX_INPUT));
         let work = match &fleet.resume {
-            Some(id) => resume(id, &fleet, &set, &words)?,
+            Some(id) => resume(id, &fleet, &set, &options, &words)?,
             None => {
                 let command = super::command_options(options.clone(), input.is_some())?;
                 let (words, notices, targets) =
@@ -132,12 +138,12 @@ impl FleetRun {
                 }))
             }
         };
-        let total = match &work {
-            FleetWork::New(new) => new.targets.len(),
-            FleetWork::Resume { .. } => 0,
-        };
-        let rules = rules(&fleet, total);
-        Ok(Self { layout, timeout, compress, work, rules, input, show, verbosity })
+        Ok(Self { layout, timeout, compress, work, options: fleet, input, show, verbosity })
+    }
+
+    /// Returns how a run over so many hosts goes over them.
+    pub(crate) fn rules(&self, total: usize) -> FleetRules {
+        rules(&self.options, total)
     }
 }
 
@@ -149,6 +155,7 @@ fn resume(
     id: &str,
     fleet: &FleetOptions,
     set: &SetOptions,
+    options: &RunOptions,
     words: &[OsString],
 ) -> Result<FleetWork, WireError> {
     let refused = |message: &str| {
@@ -164,11 +171,27 @@ fn resume(
     if fleet.input {
         return refused("--resume takes no standard input");
     }
-    Ok(FleetWork::Resume { id: id.to_owned(), again: fleet.again })
+    let RunOptions { user, cwd, env, timeout, key, lock, lock_wait, shell, exec, .. } = options;
+    let recorded = [
+        ("--user", user.is_some()),
+        ("--cwd", cwd.is_some()),
+        ("--env", !env.is_empty()),
+        ("--timeout", timeout.is_some()),
+        ("--key", key.is_some()),
+        ("--lock", lock.is_some() || lock_wait.is_some()),
+        ("--shell", *shell),
+        ("--exec", *exec),
+        ("--no-templates", fleet.no_templates),
+    ];
+    if let Some((option, _)) = recorded.into_iter().find(|(_, typed)| *typed) {
+        return refused(&format!("--resume takes no {option}"));
+    }
+    let busy_wait = options.busy_wait.unwrap_or(super::BUSY_WAIT);
+    Ok(FleetWork::Resume { id: id.to_owned(), again: fleet.again, busy_wait })
 }
 
 /// Returns the rules that the options make for so many hosts.
-pub(crate) fn rules(fleet: &FleetOptions, total: usize) -> FleetRules {
+fn rules(fleet: &FleetOptions, total: usize) -> FleetRules {
     let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     FleetRules {
         fanout: fleet.fanout.map_or(FleetRules::FANOUT, count),
@@ -189,7 +212,7 @@ fn targets(
     layout: &Layout,
     verbosity: Verbosity,
     set: &SetOptions,
-    options: &crate::arguments::RunOptions,
+    options: &RunOptions,
     input: bool,
     words: Vec<OsString>,
 ) -> Result<Chosen, WireError> {

@@ -156,7 +156,7 @@ impl Channel {
         // Whoever began it may have spoken last by a clock that goes ahead of this one.
         let may_exceed = asking || self.purpose == Purpose::Attach;
         match reason {
-            Refusal::UnknownKey if self.purpose == Purpose::Attach => {
+            Refusal::UnknownKey if self.purpose == Purpose::Attach && self.job.is_none() => {
                 // Only keys that are kept are taken up so, and a start under one is recorded and synced
                 // before it happens.
                 let message = format!("{host} has never started it");

@@ -56,13 +56,15 @@ pub(super) struct Outdir {
 }
 
 impl Outdir {
-    /// Makes the files of all targets anew, empty: none of an older run may stand for a target of this one.
+    /// Makes the files of the targets anew, empty: none of an older run may stand for a target of this one.
+    /// Those that are left alone ended earlier in the same run, and keep theirs.
     ///
     /// # Errors
     /// A failure of kind `local_io` that names the file.
     pub(super) fn create(
         path: &Path,
         targets: &[HostTarget],
+        left_alone: &HashSet<usize>,
         failures: &Failures,
     ) -> Result<Self, WireError> {
         let failed = |file: &Path, error: io::Error| {
@@ -77,8 +79,12 @@ impl Outdir {
         let make =
             |name: &str| make(&folder, name).map_err(|error| failed(&path.join(name), error));
         let mut made = Vec::with_capacity(stems.len());
-        for stem in &stems {
+        for (index, stem) in stems.iter().enumerate() {
             let mut pair = [(0, 0); 2];
+            if left_alone.contains(&index) {
+                made.push(pair);
+                continue;
+            }
             for (identity, stream) in pair.iter_mut().zip([Stream::Stdout, Stream::Stderr]) {
                 (_, *identity) = make(&name(stem, stream))?;
             }
@@ -214,7 +220,7 @@ mod tests {
 
     fn create(path: &Path, hosts: &str) -> (Outdir, mpsc::Receiver<(Place, io::Error)>) {
         let (failures, told) = Failures::channel();
-        (Outdir::create(path, &targets(hosts), &failures).unwrap(), told)
+        (Outdir::create(path, &targets(hosts), &HashSet::new(), &failures).unwrap(), told)
     }
 
     #[test]
@@ -318,7 +324,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("a1.out")).unwrap();
         let (failures, _) = Failures::channel();
-        let failed = Outdir::create(dir.path(), &targets("a1"), &failures);
+        let failed = Outdir::create(dir.path(), &targets("a1"), &HashSet::new(), &failures);
         let error = failed.err().unwrap();
         assert_eq!(error.kind, ErrorKind::LocalIo);
         assert!(error.message.contains("a1.out"), "{}", error.message);

@@ -1,5 +1,6 @@
 //! What is to be shown and written.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use encoding_rs::Encoding;
@@ -53,6 +54,8 @@ pub(crate) struct DisplaySettings {
     pub(crate) timestamps: bool,
     pub(crate) encoding: Option<&'static Encoding>,
     pub(crate) verbosity: Verbosity,
+    /// Targets that ended earlier in the same run, by their places.
+    pub(crate) left_alone: HashSet<usize>,
 }
 
 impl DisplaySettings {

@@ -1,6 +1,6 @@
 //! What is on the screens after a run, and in the order in which it came there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rcmd_client::{ErrorKind, Outcome, Report};
 use rcmd_protocol::frame::Stream;
@@ -44,6 +44,7 @@ fn settings(form: DisplayForm) -> DisplaySettings {
         timestamps: false,
         encoding: None,
         verbosity: Verbosity::Normal,
+        left_alone: HashSet::new(),
     }
 }
 

@@ -57,8 +57,9 @@ impl Worker {
     ) -> Result<Self, WireError> {
         let bytes = settings.bytes()?;
         let outdir = settings.outdir.as_deref();
-        let outdir =
-            outdir.map(|path| Outdir::create(path, &context.targets, failures)).transpose()?;
+        let outdir = outdir
+            .map(|path| Outdir::create(path, &context.targets, &settings.left_alone, failures))
+            .transpose()?;
         let results = settings.result.as_deref();
         let results = results.map(|path| Results::create(path, failures)).transpose()?;
         let form = match settings.form {
