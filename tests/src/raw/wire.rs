@@ -34,9 +34,20 @@ impl Counted {
     }
 }
 
+/// Does it again when it was interrupted: a socket with a time limit is by a process that was stopped and
+/// goes on, without any handler (signal(7)).
+fn whole(mut act: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match act() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
 impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.stream.read(buffer)?;
+        let count = whole(|| self.stream.read(buffer))?;
         self.wire.received += count as u64;
         Ok(count)
     }
@@ -44,7 +55,7 @@ impl Read for Counted {
 
 impl Write for Counted {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.stream.write(bytes)?;
+        let count = whole(|| self.stream.write(bytes))?;
         self.wire.sent += count as u64;
         Ok(count)
     }
