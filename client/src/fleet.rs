@@ -144,8 +144,8 @@ impl Fleet {
         let (control, controlled) = watch::channel(Control::default());
         let errands = Errands {
             config: self.config.clone(),
-            targets: targets.into(),
-            command: Arc::new(command),
+            targets,
+            command: Box::new(command),
             input: self.input.clone(),
             retries: self.rules.retries,
             credit: self.credit(),

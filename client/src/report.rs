@@ -76,6 +76,11 @@ impl Report {
         }
     }
 
+    /// Returns whether the command ran and exited with status 0.
+    pub fn has_succeeded(&self) -> bool {
+        self.outcome == Outcome::Exited && self.code == Some(0)
+    }
+
     /// Returns the exit status of a client that ran this command: its own code; 128 + N for signal
     /// N; 124 for a time limit; 125, 126 or 127 when nothing ran; 255 when nobody knows.
     pub fn exit_status(&self) -> u8 {

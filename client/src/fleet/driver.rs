@@ -1,6 +1,6 @@
 //! The task of a run: it starts targets in their turn and counts their ends.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use rcmd_protocol::outcome::{ErrorKind, Outcome, WireError};
 use tokio::{
@@ -20,7 +20,7 @@ use crate::{link::connection::until, report::Report};
 
 /// The task of a run.
 pub(super) struct Driver {
-    errands: Errands,
+    errands: Arc<Errands>,
     schedule: Schedule,
     running: JoinSet<Done>,
     /// Which target each task has.
@@ -40,7 +40,7 @@ impl Driver {
     ) -> Self {
         Self {
             schedule: Schedule::new(errands.targets.len(), rules),
-            errands,
+            errands: Arc::new(errands),
             running: JoinSet::new(),
             places: HashMap::new(),
             control,

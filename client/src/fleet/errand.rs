@@ -40,8 +40,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// What the targets of a run have in common.
 pub(super) struct Errands {
     pub(super) config: Config,
-    pub(super) targets: Arc<[Target]>,
-    pub(super) command: Arc<MakeCommand>,
+    pub(super) targets: Vec<Target>,
+    pub(super) command: Box<MakeCommand>,
     pub(super) input: Option<Arc<File>>,
     pub(super) retries: u32,
     pub(super) credit: u64,
@@ -63,32 +63,17 @@ impl Errands {
     }
 
     /// Returns what is to be done at one target.
-    pub(super) fn one(&self, place: usize) -> Errand {
-        Errand {
-            place,
-            targets: Arc::clone(&self.targets),
-            config: self.config.clone(),
-            command: Arc::clone(&self.command),
-            input: self.input.clone(),
-            retries: self.retries,
-            credit: self.credit,
-            events: self.events.clone(),
-            seen: *self.control.borrow(),
-            control: self.control.clone(),
-        }
+    pub(super) fn one(self: &Arc<Self>, place: usize) -> Errand {
+        let control = self.control.clone();
+        let seen = *control.borrow();
+        Errand { place, run: Arc::clone(self), control, seen }
     }
 }
 
 /// What is to be done at one target.
 pub(super) struct Errand {
     place: usize,
-    targets: Arc<[Target]>,
-    config: Config,
-    command: Arc<MakeCommand>,
-    input: Option<Arc<File>>,
-    retries: u32,
-    credit: u64,
-    events: mpsc::Sender<(usize, FleetEvent)>,
+    run: Arc<Errands>,
     control: watch::Receiver<Control>,
     /// What was told before.
     seen: Control,
@@ -115,7 +100,7 @@ impl Errand {
         self.tell(FleetEvent::Begun).await;
         let mut pause = PAUSE;
         let mut end = self.attempt().await;
-        for _ in 0..self.retries {
+        for _ in 0..self.run.retries {
             if end.held_back.is_some() || !may_help(&end.report) {
                 break;
             }
@@ -129,14 +114,14 @@ impl Errand {
             end = self.attempt().await;
         }
         let End { report, held_back } = end;
-        let failed = report.outcome != Outcome::Exited || report.code != Some(0);
+        let failed = !report.has_succeeded();
         self.tell(FleetEvent::Ended { report: Box::new(report), held_back }).await;
         Done { target: self.place, failed }
     }
 
     async fn tell(&self, event: FleetEvent) {
         // Where nobody listens the run was dropped, and this task with it.
-        let _ = self.events.send((self.place, event)).await;
+        let _ = self.run.events.send((self.place, event)).await;
     }
 
     /// Waits until the run begins no further target, and returns why.
@@ -146,13 +131,13 @@ impl Errand {
     }
 
     async fn attempt(&mut self) -> End {
-        let Some(target) = self.targets.get(self.place).cloned() else {
+        let run = Arc::clone(&self.run);
+        let Some(target) = run.targets.get(self.place) else {
             return Report::without_job("", Outcome::NotStarted, lost()).into();
         };
         let host = target.to_string();
-        let config = self.config.clone();
         let client = tokio::select! {
-            client = Client::connect(&config, &target) => client,
+            client = Client::connect(&run.config, target) => client,
             // Nothing was sent yet.
             why = self.stopped() => {
                 let report = held_back(&host, why);
@@ -174,17 +159,17 @@ impl Errand {
     }
 
     async fn start(&self, client: &Client) -> Result<Child, WireError> {
-        let mut command = (self.command)(self.place, client)?;
-        command.credit(self.credit).spawn().await
+        let mut command = (self.run.command)(self.place, client)?;
+        command.credit(self.run.credit).spawn().await
     }
 
     /// Stays with a command until its end and all of its output are told.
     async fn attend(&mut self, host: &str, client: &Client, mut child: Child) -> End {
         let mut notices = child.notices();
-        let mut input = pin!(input::send(self.input.clone(), child.stdin.take()));
+        let mut input = pin!(input::send(self.run.input.clone(), child.stdin.take()));
         let mut at = Attending::new(client, child);
         let mut reading = true;
-        let events = self.events.clone();
+        let events = self.run.events.clone();
         self.obey(&mut at);
         loop {
             if let Some(report) = at.ended() {

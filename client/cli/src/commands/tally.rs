@@ -26,8 +26,7 @@ impl Tally {
     /// Counts a command that ended.
     pub(super) fn add(&mut self, report: &Report) {
         self.done += 1;
-        let well = report.outcome == Outcome::Exited && report.code == Some(0);
-        self.failed += u64::from(!well);
+        self.failed += u64::from(!report.has_succeeded());
         match report.outcome {
             Outcome::Unknown => self.unknown = true,
             Outcome::NotStarted => self.not_started = true,

@@ -261,8 +261,7 @@ impl Runner {
 
     fn count(&mut self, index: usize, report: &Report, held_back: bool) {
         self.standing.done += 1;
-        let well = report.outcome == Outcome::Exited && report.code == Some(0);
-        self.standing.failed += usize::from(!well);
+        self.standing.failed += usize::from(!report.has_succeeded());
         self.account.add(index, report, held_back);
     }
 
