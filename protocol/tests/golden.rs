@@ -50,6 +50,8 @@ fn golden() -> Vec<(Frame, String)> {
     let start = Start { ch: 1, key: key(), generation: 1_700_000_000_000_000, body };
     let body = StartBody::new(&Request::exec(["true"]).build().unwrap());
     let sparse = Start { body, ..start };
+    let bounded = sparse.body.clone().with_credit(Some(65_536));
+    let bounded = Start { body: bounded, ..sparse };
     let (full_digest, sparse_digest) = (start.body.digest(), sparse.body.digest());
     let attached = Attached {
         ch: 2,
@@ -111,6 +113,7 @@ fn golden() -> Vec<(Frame, String)> {
         (Frame::Verdict(Verdict { ch: 1, permitted: false, note: None, failure: Some(WireError::new(ErrorKind::Denied, "no")) }), r#"{"type":"verdict","ch":1,"permitted":false,"kind":"denied","message":"no"}"#.to_owned()),
         (Frame::Verdict(Verdict { ch: 1, permitted: false, note: None, failure: Some(WireError::new(unknown_kind(), "no")) }), r#"{"type":"verdict","ch":1,"permitted":false,"kind":"unreachable_there","message":"no"}"#.to_owned()),
         (Frame::Start(sparse), format!(r#"{{"type":"start","ch":1,"key":"{key}","generation":1700000000000000,"digest":"{sparse_digest}","mode":"exec","argc":1,"len":5}}"#)),
+        (Frame::Start(bounded), format!(r#"{{"type":"start","ch":1,"key":"{key}","generation":1700000000000000,"digest":"{sparse_digest}","mode":"exec","argc":1,"credit":65536,"len":5}}"#)),
         (
             Frame::Attach(Attach { ch: 2, key, generation: 2, digest, received: OutputOffsets { stdout: 3, stderr: 4 } }),
             format!(r#"{{"type":"attach","ch":2,"key":"{key}","generation":2,"digest":"{digest}","stdout":3,"stderr":4}}"#),

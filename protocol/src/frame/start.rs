@@ -235,6 +235,17 @@ mod tests {
     }
 
     #[test]
+    fn a_credit_is_at_most_what_every_stream_has() {
+        let start = StartBody::new(&request());
+        assert_eq!(start.credit(), limits::CREDIT);
+        // What a peer sends is not what `with_credit` lets through.
+        for (sent, credit) in [(0, 0), (4096, 4096), (limits::INTEGER, limits::CREDIT)] {
+            let start = StartBody { credit: Some(sent), ..start.clone() };
+            assert_eq!(start.credit(), credit);
+        }
+    }
+
+    #[test]
     fn counts_that_do_not_fit_the_payload_are_faults() {
         let good = StartBody::new(&request());
         let bad = [
