@@ -1,5 +1,8 @@
 //! What README.md shows of output is what the programs print.
 
+use std::net::SocketAddr;
+
+use rcmd_tests::many::{put_host, write_hosts_toml};
 use rcmd_tests::{World, require, skip};
 
 const README: &str = include_str!("../../README.md");
@@ -50,4 +53,20 @@ fn a_denial_is_explained_as_the_readme_shows() {
     let host = format!(" on {}", host.split_once(':').unwrap().0);
     let dir = world.dir().display().to_string();
     assert_shown(said.lines(), &[(&host, " on web1"), (&dir, "/etc/rcmd")]);
+}
+
+#[test]
+fn many_hosts_are_answered_for_as_the_readme_shows() {
+    let world = World::start();
+    let mut hosts = String::new();
+    for number in 1..=20 {
+        put_host(&mut hosts, &format!("web{number}"), world.address());
+    }
+    put_host(&mut hosts, "db1", SocketAddr::from(([127, 0, 0, 1], 1)));
+    write_hosts_toml(&world.client_dir().join("hosts.toml"), &hosts);
+    let done = world.client().option("-b").target("web[1-20],db1").words(["echo", "ready"]).run();
+    done.assert_code(125);
+    let names = [("127.0.0.1:1", "192.0.2.9:7263")];
+    assert_shown(done.stdout_text().lines(), &names);
+    assert_shown(done.stderr_text().lines(), &names);
 }
