@@ -208,13 +208,13 @@ impl FleetRun {
         self.control.send_modify(Control::kill);
     }
 
-    /// Tells the hosts that this process is about to be stopped, so that its silence means nothing. The
+    /// Announces to the hosts that this process is about to be stopped: its silence means nothing then. The
     /// frames leave as soon as the runtime runs on.
     pub fn suspend(&self) {
         self.control.send_modify(|control| control.suspend(true));
     }
 
-    /// Tells the hosts that this process goes on.
+    /// Announces to the hosts that this process goes on.
     pub fn resume(&self) {
         self.control.send_modify(|control| control.suspend(false));
     }

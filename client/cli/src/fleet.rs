@@ -16,7 +16,6 @@ use std::sync::Arc;
 use rcmd_client::fleet::FleetRules;
 use rcmd_client::{Config, ErrorKind, WireError};
 
-use crate::arguments::fleet as typed;
 use crate::output::Form;
 use crate::session;
 use crate::settings::Verbosity;
@@ -38,7 +37,7 @@ mod whole_input;
 
 use account::Account;
 use assignment::Assignment;
-use display::{Display, DisplayForm, DisplaySettings, Format, Summary};
+use display::{Display, DisplayForm, DisplaySettings, Format};
 use runner::Runner;
 
 /// Runs a command on many hosts and returns the exit status of all.
@@ -123,11 +122,7 @@ fn display_settings(run: &FleetRun) -> Result<DisplaySettings, WireError> {
         form,
         outdir: show.outdir.clone(),
         result: show.result.clone(),
-        summary: match show.summary {
-            typed::Summary::Table => Summary::Table,
-            typed::Summary::Json => Summary::Json,
-            typed::Summary::None => Summary::None,
-        },
+        summary: show.summary,
         progress: show.progress,
         raw: show.raw,
         timestamps,

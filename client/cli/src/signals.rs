@@ -21,7 +21,7 @@ const LAST_WORD: Duration = Duration::from_secs(2);
 pub(crate) const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// For the word to the server that this process is about to be stopped.
-pub(crate) const FAREWELL: Duration = Duration::from_millis(20);
+const FAREWELL: Duration = Duration::from_millis(20);
 
 /// SIGTSTP and SIGTTIN, signal(7).
 const STOPS: [i32; 2] = [20, 21];
@@ -76,10 +76,15 @@ impl Signals {
 /// Stops this process as Ctrl-Z asks, without the host taking it for gone; returns when it goes on.
 pub(crate) async fn suspend(client: &Client) {
     client.suspend();
+    stop().await;
+    client.resume();
+}
+
+/// Stops this process after a moment for a word that is on its way; returns when it goes on.
+pub(crate) async fn stop() {
     sleep(FAREWELL).await;
     // It can't fail on ourselves; it returns when we were continued.
     let _ = kill_process(getpid(), rustix::process::Signal::STOP);
-    client.resume();
 }
 
 /// Returns the signals that are ignored, as a mask: bit 0 is signal 1 (proc_pid_status(5)); none

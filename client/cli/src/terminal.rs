@@ -9,15 +9,26 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::getpgrp;
-use rustix::termios::{LocalModes, isatty, tcgetattr, tcgetpgrp};
+use rustix::termios::{LocalModes, isatty, tcgetattr, tcgetpgrp, tcgetwinsize};
 
 /// Between two looks whether this process has come to the front. Nothing tells it: a shell need not
 /// send SIGCONT to what has never stopped.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
+/// The width of a terminal that does not know its own, in columns.
+const COLUMNS: usize = 80;
+
 /// Returns whether a descriptor is a terminal.
 pub(crate) fn is_terminal(fd: impl AsFd) -> bool {
     isatty(fd)
+}
+
+/// Returns how many columns a terminal has; 80 for one that does not know.
+pub(crate) fn columns(fd: impl AsFd) -> usize {
+    match tcgetwinsize(fd) {
+        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
+        _ => COLUMNS,
+    }
 }
 
 /// Returns whether a descriptor is the terminal that controls this process, and another process is in

@@ -8,6 +8,9 @@ use anstyle::{AnsiColor, Style};
 pub(crate) use rcmd_certs::text::escaped;
 use rcmd_protocol::outcome::WireError;
 
+/// What stands for text that was cut off.
+pub(crate) const CUT: char = '…';
+
 /// Whether a message says that something failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tone {
@@ -39,6 +42,16 @@ pub(crate) fn warning(failure: &WireError) -> String {
         text.push_str(&line(Tone::Notice, hint));
     }
     text
+}
+
+/// Returns how many columns a text takes at most.
+pub(crate) fn columns(text: &str) -> usize {
+    text.chars().map(columns_of).sum()
+}
+
+/// Returns how many columns a character takes at most: outside ASCII it may be two.
+pub(crate) fn columns_of(character: char) -> usize {
+    if character.is_ascii() || character == CUT { 1 } else { 2 }
 }
 
 /// Writes to standard error. When that is closed nobody is left to tell; the exit status still does.

@@ -52,7 +52,7 @@ pub(super) struct Errands {
 /// A target that ended.
 pub(super) struct Done {
     pub(super) target: usize,
-    /// Whether it is anything but a command that exited with 0.
+    /// True unless the command exited with 0.
     pub(super) failed: bool,
 }
 
@@ -92,7 +92,7 @@ impl From<Report> for End {
 }
 
 impl Errand {
-    /// Does it, and tells the end.
+    /// Returns what the schedule needs of the target once its end was told.
     ///
     /// # Cancel safety
     /// Dropped, it has the command killed on its host.
@@ -266,9 +266,9 @@ struct Attending<'a> {
     output: Outputs,
     /// What waits to be told.
     event: Option<FleetEvent>,
-    /// Whether its start, or that there was none, is known.
+    /// True once the start, or that there was none, is known.
     started: bool,
-    /// Whether the last thing that the host said is that the command waits.
+    /// True once the host said that the command waits for its turn or its lock, or is busy.
     waits: bool,
     job: Option<String>,
     hears: bool,

@@ -221,7 +221,7 @@ impl LockWaiter {
         }
     }
 
-    /// Does something with the lock's file, on the thread for that.
+    /// Returns what `act` makes of the lock's file, on the thread for that.
     async fn on_disk<T: Send + 'static>(
         &self,
         act: impl FnOnce() -> io::Result<T> + Send + 'static,

@@ -106,7 +106,7 @@ impl SharedLog {
         self.orders.are_many()
     }
 
-    /// Does what was ordered so far. Waits for the disk.
+    /// Carries out what was ordered so far. Waits for the disk.
     pub(super) fn carry_out(&self) {
         let state = self.lock();
         // By who has the log, so that nothing is written before what was ordered earlier.
@@ -116,7 +116,7 @@ impl SharedLog {
         }
     }
 
-    /// Does what is ordered, until the log is closed.
+    /// Carries out what is ordered, until the log is closed.
     pub(super) fn run_writer(&self) {
         while self.orders.wait() {
             // An order that goes wrong in a way nobody thought of must not cost the thread.

@@ -34,8 +34,8 @@ impl Counted {
     }
 }
 
-/// Does it again when it was interrupted: a socket with a time limit is by a process that was stopped and
-/// goes on, without any handler (signal(7)).
+/// Returns what a call on a socket gives, made again whenever it was interrupted: with a time limit it is
+/// also when the process was stopped and goes on, without any handler (signal(7)).
 fn whole(mut act: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match act() {

@@ -121,9 +121,9 @@ pub(crate) enum Summary {
     /// For people, on standard error.
     #[default]
     Table,
-    /// As one object, on standard error.
+    /// As an event: on standard error, or with --json only where all events are.
     Json,
-    /// Not at all.
+    /// Not at all; with --json the last event is still there.
     None,
 }
 

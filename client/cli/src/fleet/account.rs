@@ -91,7 +91,7 @@ impl Account {
         self.templates = templates;
     }
 
-    /// Says whether there is a record by which the run can be resumed.
+    /// Sets whether there is a record by which the run can be resumed.
     pub(crate) fn set_resumable(&mut self, resumable: bool) {
         self.resumable = resumable;
     }

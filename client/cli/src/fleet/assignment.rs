@@ -1,12 +1,13 @@
 //! What is to be done at which target, and the commands that do it.
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rcmd_client::hosts::HostTarget;
 use rcmd_client::{Client, Command, ErrorKind, Report, StartId, Target, WireError};
 
-use super::records::{Plan, Record, Recorded};
+use super::records::{Plan, Record, Recorded, now};
 use super::resume::{Resume, Step};
 use super::templates::Templates;
 use crate::session;
@@ -86,8 +87,7 @@ impl Assignment {
             return Ok(Err(nothing.status));
         }
         record.resumed().map_err(|error| {
-            WireError::new(ErrorKind::LocalIo, format!("cannot write the record: {error}"))
-                .hint("Nothing ran; make room in the folder of --dir.")
+            unwritten(error).hint("Nothing ran; make room in the folder of --dir.")
         })?;
         let Recorded { plan, .. } = recorded;
         let options = CommandOptions {
@@ -120,7 +120,8 @@ impl Assignment {
     }
 }
 
-/// Tells of all hosts for which the command can't be made, and fails if there are any.
+/// Returns the failure of the whole run if the command can't be made for some hosts, each of which is
+/// named on standard error.
 fn check(templates: &Templates, targets: &[HostTarget]) -> Result<(), WireError> {
     templates.check(targets).map_err(|unfilled| {
         for line in &unfilled.lines {
@@ -211,25 +212,18 @@ impl Maker {
         }
         self.with_record(|record| {
             let StartId { key, digest } = command.start_id()?;
-            record.sending(index, attempt, key, now() * 1000, digest).map_err(|error| {
-                WireError::new(ErrorKind::LocalIo, format!("cannot write the record: {error}"))
-            })
+            record.sending(index, attempt, key, now() * 1000, digest).map_err(unwritten)
         })?;
         Ok(command)
     }
 
     /// Records how a target ended.
     pub(super) fn ended(&self, index: usize, report: &Report) {
-        let written = self.with_record(|record| {
-            record.ended(index, report).map_err(|error| {
-                WireError::new(ErrorKind::LocalIo, format!("cannot write the record: {error}"))
-            })
-        });
         // The end is told all the same; a resume would ask the host again.
-        drop(written);
+        let _ = self.with_record(|record| record.ended(index, report).map_err(unwritten));
     }
 
-    /// Does something with the record, if there is one. A record that can't be written is given up with a
+    /// Returns what `act` makes of the record, if there is one. A record that can't be written is given up with a
     /// warning: the run goes on without.
     fn with_record<T>(
         &self,
@@ -251,8 +245,7 @@ impl Maker {
     }
 }
 
-/// Returns the time in milliseconds since 1970; 0 for a clock before that.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+/// Returns the failure of a record that can't be written.
+fn unwritten(error: io::Error) -> WireError {
+    WireError::new(ErrorKind::LocalIo, format!("cannot write the record: {error}"))
 }

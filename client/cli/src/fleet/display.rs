@@ -53,7 +53,7 @@ mod worker;
 
 pub(crate) use place::Place;
 pub(crate) use records::Format;
-pub(crate) use settings::{DisplayForm, DisplaySettings, Summary};
+pub(crate) use settings::{DisplayForm, DisplaySettings};
 pub(crate) use standing::Standing;
 
 use context::Context;
@@ -65,15 +65,12 @@ use worker::{Worker, ended_early};
 /// Things to be shown that wait for the thread. Few: what waits holds memory of the run.
 const WAITING: usize = 64;
 
-/// What gives a piece's share of the run's memory back when it is dropped.
-pub(crate) type Held = Box<dyn Send>;
-
 /// What the display is told, in the order in which it happens.
 pub(crate) enum Shown {
     /// The process of a target runs.
     Started { index: usize, job: String, started_at: u64 },
     /// A piece of a target's output.
-    Output { index: usize, stream: Stream, chunk: Chunk, held: Held },
+    Output { index: usize, stream: Stream, chunk: Chunk },
     /// A message of rcmd's own about a target, or about the run.
     Note { index: Option<usize>, text: String },
     /// How a target ended; exactly one for each target of the run.

@@ -64,7 +64,7 @@ pub(crate) struct Plan {
     pub(crate) command: CommandSpec,
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) cwd: Option<OsString>,
-    /// Whether braces in command, environment and folder are templates.
+    /// True if braces in command, environment and folder are templates.
     pub(crate) templates: bool,
     /// Whom commands run as, whatever the inventory says.
     pub(crate) user: Option<OsString>,
@@ -72,7 +72,7 @@ pub(crate) struct Plan {
     /// A lock that each command needs, and how long it waits for the lock.
     pub(crate) lock: Option<(String, Duration)>,
     pub(crate) key: Option<OsString>,
-    /// Whether each command was sent the standard input of the run, which is not kept.
+    /// True if each command was sent the standard input of the run, which is not kept.
     pub(crate) input: bool,
     /// The hosts, in the order of the set.
     pub(crate) targets: Arc<[HostTarget]>,
@@ -118,7 +118,7 @@ pub(crate) struct Sent {
 #[derive(Debug)]
 pub(crate) struct Seen {
     pub(crate) recorded: Recorded,
-    /// Whether a process still writes it.
+    /// True if a process still writes the record.
     pub(crate) running: bool,
 }
 
@@ -129,7 +129,7 @@ pub(crate) struct Record {
     file: File,
     /// Bytes of whole lines.
     length: u64,
-    /// Whether half a line stands at the end, behind which nothing could be read.
+    /// True if half a line stands at the end, behind which nothing could be read.
     broken: bool,
     /// What the keys of all targets begin with.
     base: Vec<u8>,

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use rcmd_client::fleet::{Fleet, FleetEvent, FleetRules, FleetRun as Run, Stop};
 use rcmd_client::{Config, ErrorKind, Notice, Outcome, Report, Signal, Started, Target, WireError};
-use rustix::process::{getpid, kill_process};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::account::{Account, Stopped};
 use super::assignment::{Assignment, Maker, Task};
@@ -19,7 +18,7 @@ use super::escalation::{Escalation, Step};
 use crate::interrupts::until;
 use crate::output::sink;
 use crate::settings::Verbosity;
-use crate::signals::{Caught, FAREWELL, LAST_OUTPUT, Signals};
+use crate::signals::{self, Caught, LAST_OUTPUT, Signals};
 use crate::status;
 use crate::text::{self, Tone};
 
@@ -193,7 +192,7 @@ impl Runner {
                 }
             }
             FleetEvent::Output { stream, chunk } => {
-                self.show(Shown::Output { index, stream, chunk, held: Box::new(()) });
+                self.show(Shown::Output { index, stream, chunk });
             }
             // Its place in a queue interests nobody: others run.
             FleetEvent::Notice(Notice::Queued(_)) => {}
@@ -340,9 +339,7 @@ impl Runner {
 
     async fn suspend(&mut self) {
         self.run.suspend();
-        sleep(FAREWELL).await;
-        // It can't fail on ourselves; it returns when we were continued.
-        let _ = kill_process(getpid(), rustix::process::Signal::STOP);
+        signals::stop().await;
         self.run.resume();
     }
 
@@ -447,7 +444,7 @@ impl Runner {
     }
 }
 
-/// Tells an account past the display, as far as standard error takes it within this time.
+/// Writes an account past the display, as far as standard error takes it within this time.
 fn say_within(limit: Duration, lines: Vec<(Tone, String)>) {
     let (said, heard) = std::sync::mpsc::channel();
     let say = move || {

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::records::{self, RunId, Seen};
 use crate::arguments::runs::{Action, RunsArguments};
-use crate::text::{self, Tone, escaped};
+use crate::text::{self, Tone, columns, escaped};
 use crate::{output, settings};
 
 mod overview;
@@ -82,9 +82,9 @@ fn listed(id: RunId, seen: Result<Seen, WireError>, now: u64, width: Option<usiz
     let began = Ago::new(seen.recorded.began, now);
     // At 40 columns the time alone has room beside the name.
     let whole = format!("{id}  {}  {began}", began.date);
-    let head = if shape::columns(&whole) > most { format!("{id}  {began}") } else { whole };
+    let head = if columns(&whole) > most { format!("{id}  {began}") } else { whole };
     let count = format!(" ({}): ", overview.total);
-    let room = most.saturating_sub(shape::columns(&count));
+    let room = most.saturating_sub(columns(&count));
     let (hosts_room, command_room) = room_for_two(&overview.hosts, &overview.command, room);
     let hosts = cut(&overview.hosts, hosts_room);
     let command = cut(&overview.command, command_room);

@@ -39,7 +39,7 @@ pub(crate) enum FleetWork {
     /// A run of this ID, or the last.
     Resume {
         id: String,
-        /// Whether what stays unknown is run again.
+        /// True if what stays unknown is run again.
         again: bool,
         /// How long to try again while a host is busy.
         busy_wait: Duration,
@@ -52,7 +52,7 @@ pub(crate) struct NewFleetRun {
     pub(crate) targets: Vec<HostTarget>,
     pub(crate) words: CommandSpec,
     pub(crate) command: CommandOptions,
-    /// Whether `{host}` and the like are replaced.
+    /// True if `{host}` and the like are replaced.
     pub(crate) templates: bool,
     /// What is to be said of the set.
     pub(crate) notices: Vec<String>,
@@ -143,7 +143,18 @@ impl FleetRun {
 
     /// Returns how a run over so many hosts goes over them.
     pub(crate) fn rules(&self, total: usize) -> FleetRules {
-        rules(&self.options, total)
+        let typed = &self.options;
+        let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        FleetRules {
+            fanout: typed.fanout.map_or(FleetRules::FANOUT, count),
+            batch: typed.batch.map(|batch| batch.of(total).max(1)),
+            pause: typed.pause.unwrap_or_default(),
+            canary: typed.canary.map_or(0, count),
+            max_failures: typed.max_failures.map(|most| most.of(total)),
+            deadline: typed.deadline,
+            retries: typed.retry.unwrap_or_default(),
+            ..FleetRules::default()
+        }
     }
 }
 
@@ -188,21 +199,6 @@ fn resume(
     }
     let busy_wait = options.busy_wait.unwrap_or(super::BUSY_WAIT);
     Ok(FleetWork::Resume { id: id.to_owned(), again: fleet.again, busy_wait })
-}
-
-/// Returns the rules that the options make for so many hosts.
-fn rules(fleet: &FleetOptions, total: usize) -> FleetRules {
-    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-    FleetRules {
-        fanout: fleet.fanout.map_or(FleetRules::FANOUT, count),
-        batch: fleet.batch.map(|batch| batch.of(total).max(1)),
-        pause: fleet.pause.unwrap_or_default(),
-        canary: fleet.canary.map_or(0, count),
-        max_failures: fleet.max_failures.map(|most| most.of(total)),
-        deadline: fleet.deadline,
-        retries: fleet.retry.unwrap_or_default(),
-        ..FleetRules::default()
-    }
 }
 
 type Chosen = (CommandSpec, Vec<String>, Vec<HostTarget>);

@@ -47,7 +47,7 @@ impl Hostile {
         all
     }
 
-    /// Whether this may be said of it.
+    /// Returns whether a target of this role may end so.
     pub(super) fn allows(&self, outcome: &str, kind: &str) -> bool {
         self.ends.contains(&(outcome, kind))
     }
@@ -138,7 +138,7 @@ fn busy(server: &RawServer) {
     }
 }
 
-/// Says hello and leaves, whenever it is asked.
+/// Sends a hello and closes, on each connection.
 fn closing(server: &RawServer) {
     while let Ok(mut peer) = server.accept() {
         let _ = peer.send(&greeting());

@@ -4,9 +4,6 @@ use std::fmt;
 
 use rcmd_client::{ErrorKind, Outcome, Report, Signal};
 
-/// The kind of error of a host that was held back: nothing ran there because the run stopped before.
-const HELD_BACK: &str = "held_back";
-
 /// How a target ended. Those of one reason are told together, whatever their messages say.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Reason {
@@ -48,7 +45,7 @@ impl Reason {
             (Outcome::Signaled, _) => Self::Signal(report.signal),
             (Outcome::TimedOut, _) => Self::TimedOut,
             (Outcome::NotStarted, _) => match kind {
-                Some(kind) if kind.as_str() == HELD_BACK => Self::HeldBack,
+                Some(ErrorKind::HeldBack) => Self::HeldBack,
                 kind => Self::NotStarted(kind),
             },
             (Outcome::Exited | Outcome::Unknown, _) => Self::Unknown(kind),

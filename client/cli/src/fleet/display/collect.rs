@@ -25,7 +25,7 @@ pub(super) struct Said([u8; 32]);
 #[derive(Default)]
 pub(super) struct Stored {
     pub(super) kept: Kept,
-    /// Whether not all of it is kept.
+    /// True if not all of the stream is kept.
     pub(super) cut: bool,
     /// Of nothing until there is something, and gone once it has been asked: most groups have a few bytes,
     /// and a state has 2 KiB.
@@ -79,7 +79,7 @@ impl Outputs {
         (self.stdout.said(), self.stderr.said())
     }
 
-    /// Gives everything back.
+    /// Returns both streams' blocks to the store.
     pub(super) fn clear(&mut self, store: &mut Store) {
         self.stdout.kept.clear(store);
         self.stderr.kept.clear(store);
@@ -153,7 +153,7 @@ impl Collector {
     }
 }
 
-/// Tells that not all of a target's output is kept.
+/// Notes for a person that not all of a target's output is kept.
 fn tell(context: &mut Context, index: usize, error: Option<io::Error>) {
     let why = match error {
         Some(error) => error.to_string(),

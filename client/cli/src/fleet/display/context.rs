@@ -14,7 +14,7 @@ pub(super) struct Context {
     pub(super) targets: Arc<[HostTarget]>,
     pub(super) screens: Screens,
     pub(super) store: Store,
-    /// Whether control characters go to a terminal as they are.
+    /// True if control characters go to a terminal as they are.
     pub(super) raw: bool,
 }
 
@@ -35,7 +35,7 @@ impl Context {
         targets.map(|target| Arc::clone(&target.name)).collect::<HostSet>().fold()
     }
 
-    /// Tells a person something, of a target or of the run.
+    /// Writes a notice about a target, or about the run.
     pub(super) fn note(&mut self, index: Option<usize>, text: &str) {
         match index {
             Some(index) => {

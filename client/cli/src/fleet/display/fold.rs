@@ -168,7 +168,7 @@ fn put(context: &mut Context, kept: &Kept, style: Style) {
     }
 }
 
-/// Tells that what was kept is lost.
+/// Notes for a person that output which was kept is lost.
 pub(super) fn unreadable(context: &mut Context, error: &io::Error) {
     context.note(None, &format!("output that was kept can't be read back: {error}"));
 }

@@ -66,7 +66,7 @@ impl Kept {
         Ok(())
     }
 
-    /// Gives everything back; it is empty then.
+    /// Returns all blocks to the store; nothing is kept then.
     pub(super) fn clear(&mut self, store: &mut Store) {
         self.blocks.drain(..).for_each(|block| store.release(block));
         store.gathered -= self.gathered.len();

@@ -53,7 +53,7 @@ struct Writer {
     limits: LineLimits,
     /// Lines that have begun.
     begun: HashMap<(usize, Stream), Kept>,
-    /// Whether it was told that lines can't be kept.
+    /// True after a person was told that lines can't be kept.
     told: bool,
     /// Room for a label, and what is escaped behind it.
     line: Vec<u8>,

@@ -42,7 +42,7 @@ impl Failures {
         (Self(told), heard)
     }
 
-    /// Tells that a place can't be written any more.
+    /// Reports that a place can't be written any more.
     pub(super) fn tell(&self, place: Place, error: io::Error) {
         // Whoever ran the command may have left already.
         let _ = self.0.try_send((place, error));

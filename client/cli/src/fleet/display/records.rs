@@ -20,7 +20,7 @@ use format::{Field, Part};
 pub(super) struct Records {
     format: Format,
     collector: Collector,
-    /// Whether a stream is wanted: what is not is not kept.
+    /// True for a stream that the format names; the other is not kept.
     stdout: bool,
     stderr: bool,
 }

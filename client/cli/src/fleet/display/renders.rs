@@ -11,7 +11,7 @@ use crate::output::render;
 /// What makes bytes of the pieces of each stream.
 pub(super) struct Renders {
     form: Form,
-    /// Whether pieces are printed as they are, so that nothing need be kept of any stream.
+    /// True if pieces are printed as they are, so that nothing need be kept of any stream.
     plain: bool,
     open: HashMap<(usize, Stream), Box<dyn Render>>,
 }

@@ -29,11 +29,6 @@ pub(super) fn put_safe(bytes: &[u8], text: &mut Vec<u8>) {
     }
 }
 
-/// Returns how many columns a text takes at most: outside ASCII a character may take two.
-pub(super) fn columns(text: &str) -> usize {
-    text.chars().map(|character| if character.is_ascii() { 1 } else { 2 }).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,6 @@
 use std::io::{self, Write};
 
 use anstream::{AutoStream, ColorChoice};
-use rustix::termios::tcgetwinsize;
 
 use super::place::{Failures, Place};
 use crate::output::sink;
@@ -15,9 +14,6 @@ use crate::terminal;
 /// Bytes that are gathered before they are written.
 const GATHER: usize = 64 * 1024;
 
-/// The width of a terminal that does not know its own, in columns.
-const COLUMNS: usize = 80;
-
 /// Erases from the cursor to the end of the screen (ECMA-48: ED). The live line is drawn with the cursor
 /// back at its beginning, so that this erases all of it also after the terminal became narrower and
 /// broke it into rows.
@@ -25,11 +21,11 @@ const ERASE: &str = "\r\x1b[J";
 
 /// What kind of place a screen is.
 pub(super) struct Look {
-    /// Whether a terminal reads it, and control characters would be obeyed.
+    /// True if a terminal reads the screen, and control characters would be obeyed.
     pub(super) terminal: bool,
-    /// Whether colours are wanted.
+    /// True if colours are wanted.
     pub(super) colour: bool,
-    /// Asks how many columns there are now.
+    /// Returns how many columns there are now.
     pub(super) columns: Box<dyn Fn() -> usize + Send>,
 }
 
@@ -38,7 +34,7 @@ pub(super) struct Screen {
     pub(super) look: Look,
     out: Box<dyn Write + Send>,
     waiting: Vec<u8>,
-    /// Whether writing failed; nothing more is written then.
+    /// True after a write failed; nothing more is written then.
     broken: bool,
 }
 
@@ -55,10 +51,7 @@ impl Screen {
             sink::Place::Stdout => AutoStream::choice(&io::stdout()),
             sink::Place::Stderr => AutoStream::choice(&io::stderr()),
         };
-        let columns = move || match tcgetwinsize(place.descriptor()) {
-            Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
-            _ => COLUMNS,
-        };
+        let columns = move || terminal::columns(place.descriptor());
         let colour = choice != ColorChoice::Never;
         let look = Look { terminal, colour, columns: Box::new(columns) };
         Self::new(look, Box::new(Blocking { place, terminal }))
@@ -87,7 +80,7 @@ pub(super) struct Screens {
     stdout: Screen,
     stderr: Screen,
     failures: Failures,
-    /// Whether there may be a live line.
+    /// True if there may be a live line.
     has_live: bool,
     live: String,
     drawn: bool,

@@ -7,6 +7,7 @@ use encoding_rs::Encoding;
 use rcmd_client::{ErrorKind, WireError};
 
 use super::records::Format;
+use crate::arguments::fleet::Summary;
 use crate::output::Form;
 use crate::settings::Verbosity;
 
@@ -25,18 +26,6 @@ pub(crate) enum DisplayForm {
     Json,
 }
 
-/// In which form the account is told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Summary {
-    /// For people, on standard error.
-    #[default]
-    Table,
-    /// As an event: on standard error, or with `--json` only where all events are.
-    Json,
-    /// Not at all; with `--json` the last event is still there.
-    None,
-}
-
 /// What is to be shown and written.
 #[derive(Clone, Debug)]
 pub(crate) struct DisplaySettings {
@@ -46,11 +35,11 @@ pub(crate) struct DisplaySettings {
     /// The file with the result of each host.
     pub(crate) result: Option<PathBuf>,
     pub(crate) summary: Summary,
-    /// Whether a live line is wanted also beside output that shows how far it is.
+    /// True if a live line is wanted also beside output that shows how far the run is.
     pub(crate) progress: bool,
-    /// Whether control characters go to a terminal as they are.
+    /// True if control characters go to a terminal as they are.
     pub(crate) raw: bool,
-    /// Whether lines begin with the host's time.
+    /// True if lines begin with the host's time.
     pub(crate) timestamps: bool,
     pub(crate) encoding: Option<&'static Encoding>,
     pub(crate) verbosity: Verbosity,

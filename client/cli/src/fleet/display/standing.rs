@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::safe::columns;
-use crate::text::escaped;
+use crate::text::{columns, escaped};
 
 /// How far a run is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use rcmd_protocol::frame::Stream;
 use super::place::Failures;
 use super::worker::Worker;
 use super::*;
+use crate::arguments::fleet::Summary;
 use crate::settings::Verbosity;
 
 mod diff;
@@ -63,7 +64,7 @@ impl Stage {
         let offset = self.offsets.entry((index, stream)).or_default();
         chunk.offset = *offset;
         *offset += chunk.bytes.len() as u64;
-        self.worker.show(Shown::Output { index, stream, chunk, held: Box::new(()) });
+        self.worker.show(Shown::Output { index, stream, chunk });
     }
 
     fn out(&mut self, index: usize, bytes: impl AsRef<[u8]>) {

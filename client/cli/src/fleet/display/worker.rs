@@ -16,9 +16,10 @@ use super::outdir::Outdir;
 use super::place::Failures;
 use super::records::Records;
 use super::results::Results;
-use super::settings::{DisplayForm, DisplaySettings, Summary};
+use super::settings::{DisplayForm, DisplaySettings};
 use super::standing::seconds;
 use super::{Shown, diff};
+use crate::arguments::fleet::Summary;
 use crate::fleet::account::Account;
 use crate::output::piece::Piece;
 use crate::output::sink::Place;
@@ -122,7 +123,7 @@ impl Worker {
                     events.put(context, index, &Piece::Started { job, started_at });
                 }
             }
-            Shown::Output { index, stream, chunk, held } => {
+            Shown::Output { index, stream, chunk } => {
                 if let Some(outdir) = &mut self.outdir {
                     outdir.output(index, stream, &chunk.bytes);
                 }
@@ -136,10 +137,9 @@ impl Worker {
                         events.put(context, index, &Piece::Data(stream, chunk));
                     }
                 }
-                drop(held);
             }
             Shown::Note { index, text } => self.note(index, text),
-            Shown::Ended { index, report, .. } => {
+            Shown::Ended { index, report } => {
                 if let Some(outdir) = &mut self.outdir {
                     outdir.ended(index, &report);
                 }
@@ -173,7 +173,7 @@ impl Worker {
         }
     }
 
-    /// Tells a person where everything stands, whatever the form.
+    /// Writes for a person where everything stands, whatever the form.
     fn interrupted(&mut self, running: &[(usize, Duration)], waiting: usize) {
         let context = &mut self.context;
         let total = context.targets.len();

@@ -1,9 +1,10 @@
 //! Of which kind the end of a target is, if it has ended.
 
-use rcmd_client::{Outcome, Report};
+use rcmd_client::Report;
 use serde::Serialize;
 
 use super::TargetState;
+use crate::fleet::account::{self, Reason};
 
 /// Where a target stands, in the order in which people are told.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -49,12 +50,12 @@ impl Category {
     }
 
     fn of_end(report: &Report) -> Self {
-        match (report.outcome, report.code) {
-            (Outcome::Exited, Some(0)) => Self::Exited,
-            (Outcome::Exited, Some(_)) | (Outcome::Signaled, _) => Self::Failed,
-            (Outcome::TimedOut, _) => Self::TimedOut,
-            (Outcome::NotStarted, _) => Self::NotStarted,
-            (Outcome::Exited, None) | (Outcome::Unknown, _) => Self::Unknown,
+        match Reason::of(report).category() {
+            account::Category::Exited => Self::Exited,
+            account::Category::Failed => Self::Failed,
+            account::Category::TimedOut => Self::TimedOut,
+            account::Category::NotStarted => Self::NotStarted,
+            account::Category::Unknown => Self::Unknown,
         }
     }
 

@@ -4,28 +4,14 @@ use std::fmt;
 use std::io::{self, IsTerminal as _};
 
 use rcmd_certs::clock;
-use rustix::termios::tcgetwinsize;
 
-/// What stands for text that was cut off, and its columns.
-const MARK: (&str, usize) = ("…", 1);
+use crate::terminal;
+use crate::text::{CUT, columns, columns_of};
 
 /// Returns the columns of standard output; none if it is no terminal, where nothing is cut.
 pub(super) fn width() -> Option<usize> {
     let out = io::stdout();
-    if !out.is_terminal() {
-        return None;
-    }
-    let size = tcgetwinsize(&out).ok().map(|size| usize::from(size.ws_col));
-    Some(size.filter(|columns| *columns > 0).unwrap_or(80))
-}
-
-/// Returns how many columns a text has at most: characters beyond ASCII may have two.
-pub(super) fn columns(text: &str) -> usize {
-    text.chars().map(columns_of).sum()
-}
-
-fn columns_of(character: char) -> usize {
-    if character.is_ascii() || MARK.0.contains(character) { 1 } else { 2 }
+    out.is_terminal().then(|| terminal::columns(&out))
 }
 
 /// Returns a text, cut to so many columns.
@@ -33,15 +19,14 @@ pub(super) fn cut(text: &str, most: usize) -> String {
     if columns(text) <= most {
         return text.to_owned();
     }
-    let (mark, own) = MARK;
-    let mut room = most.saturating_sub(own);
+    let mut room = most.saturating_sub(columns_of(CUT));
     let fits = |character: &char| {
         let fits = columns_of(*character) <= room;
         room = room.saturating_sub(columns_of(*character));
         fits
     };
     let mut cut: String = text.chars().take_while(fits).collect();
-    cut.push_str(mark);
+    cut.push(CUT);
     cut
 }
 

@@ -99,7 +99,7 @@ fn a_list_fits_the_terminal_and_keeps_the_number_of_hosts() {
             let set: HostSet = names.collect();
             seen.recorded.plan.targets = Arc::from(set.targets(&Inventory::default()).unwrap());
             let text = list(seen, Some(width));
-            let fits = |line: &str| shape::columns(line) <= width;
+            let fits = |line: &str| columns(line) <= width;
             assert!(width < 40 || text.lines().all(fits), "{width}: {text}");
             assert!(text.contains(" (40): "), "{width}: {text}");
         }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use anstyle::{AnsiColor, Style};
 use rcmd_client::hosts::HostTarget;
 
-use crate::fleet::display::safe::columns;
 use crate::fleet::display::screen::Look;
 use crate::output::sink::Place;
+use crate::text::columns;
 use crate::text::escaped;
 
 /// Labels are padded to no more columns than this, nor to more than a third of the terminal.

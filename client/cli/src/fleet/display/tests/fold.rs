@@ -154,7 +154,7 @@ fn output_without_room_is_told_of_each_host_and_stands_apart() {
     for index in 0..3 {
         let bytes = if index == 1 { vec![b'x'; 2 * BLOCK] } else { b"ok\n".to_vec() };
         let (stream, chunk) = (Stream::Stdout, chunk(&bytes));
-        worker.show(Shown::Output { index, stream, chunk, held: Box::new(()) });
+        worker.show(Shown::Output { index, stream, chunk });
         let report = Box::new(exited(0));
         worker.show(Shown::Ended { index, report });
     }

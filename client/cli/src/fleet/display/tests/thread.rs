@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
+
 use super::harness::{PIPE, exited, targets};
 use super::*;
 use crate::fleet::display::screen::Look;
@@ -25,8 +27,14 @@ fn look() -> Look {
     Look { terminal: false, colour: false, columns: Box::new(|| 80) }
 }
 
-/// Counts pieces that hold a share of the run's memory.
+/// The bytes of a piece, which are counted as long as they are held.
 struct Share(Arc<AtomicUsize>);
+
+impl AsRef<[u8]> for Share {
+    fn as_ref(&self) -> &[u8] {
+        b"x"
+    }
+}
 
 impl Drop for Share {
     fn drop(&mut self) {
@@ -56,12 +64,7 @@ async fn a_reader_that_went_away_is_told_once_and_results_and_account_go_on() {
     let worker = Worker::new(settings, context, &told).unwrap();
     drop(told);
     let (mut display, shown) = Display::start(worker, failures).unwrap();
-    let output = |index| Shown::Output {
-        index,
-        stream: Stream::Stdout,
-        chunk: chunk(b"x\n"),
-        held: Box::new(()),
-    };
+    let output = |index| Shown::Output { index, stream: Stream::Stdout, chunk: chunk(b"x\n") };
     assert!(shown.send(output(0)).await.is_ok());
     let (place, error) = display.failed().await;
     assert_eq!(
@@ -95,9 +98,9 @@ async fn every_piece_gives_its_share_of_memory_back() {
         let (display, shown) = Display::start(worker, failures).unwrap();
         for _ in 0..1_000 {
             shares.fetch_add(1, Ordering::Relaxed);
-            let held = Box::new(Share(Arc::clone(&shares)));
-            let (stream, chunk) = (Stream::Stdout, chunk(b"x"));
-            assert!(shown.send(Shown::Output { index: 0, stream, chunk, held }).await.is_ok());
+            let bytes = Bytes::from_owner(Share(Arc::clone(&shares)));
+            let (stream, chunk) = (Stream::Stdout, Chunk { bytes, ..chunk(b"") });
+            assert!(shown.send(Shown::Output { index: 0, stream, chunk }).await.is_ok());
             assert!(shares.load(Ordering::Relaxed) <= WAITING + 2, "a sender waits for the thread");
         }
         drop(shown);
