@@ -2,13 +2,14 @@
 
 use std::ffi::OsStr;
 
-use rcmd_protocol::{frame::Mode, outcome::WireError};
+use rcmd_protocol::frame::Mode;
 use tokio::sync::oneshot;
 
 use crate::{
     command::{Command, StartId},
     config::Config,
     connect,
+    error::Error,
     link::{
         self,
         order::{Handle, Order},
@@ -35,10 +36,10 @@ impl Client {
     ///
     /// # Cancel safety
     /// Nothing is left of it when it is dropped.
-    pub async fn connect(config: &Config, target: &Target) -> Result<Self, WireError> {
+    pub async fn connect(config: &Config, target: &Target) -> Result<Self, Error> {
         let (config, _) = config.unexpired().await?;
         let dial = connect::Host::new(&config, target);
-        let stream = dial.connect().await.map_err(|dial_error| dial_error.failure)?;
+        let stream = dial.connect().await.map_err(|dial_error| dial_error.error)?;
         let link = link::open(target.to_string(), Box::new(dial), Box::new(stream));
         Ok(Self { link })
     }

@@ -13,6 +13,7 @@ use tokio::{io::AsyncReadExt as _, time::timeout};
 
 use crate::{
     child::{self, Child},
+    error::Error,
     link::{
         order::{Handle, Purpose},
         start::StartSource,
@@ -191,14 +192,15 @@ impl Command {
     /// # Errors
     /// The failures of [`Command::spawn`]; kind `usage` without a key, which alone outlives this
     /// process.
-    pub fn start_id(&self) -> Result<StartId, WireError> {
+    pub fn start_id(&self) -> Result<StartId, Error> {
         if let Some(begun) = self.begun {
             return Ok(begun);
         }
         let Some(key) = self.key.as_deref().filter(|key| !key.is_empty()) else {
-            return Err(WireError::new(ErrorKind::Usage, "a start without a key has no name"));
+            let no_key = WireError::new(ErrorKind::Usage, "a start without a key has no name");
+            return Err(Error::Request(no_key));
         };
-        let digest = StartBody::new(&self.request.build()?).digest();
+        let digest = StartBody::new(&self.request.build().map_err(Error::Request)?).digest();
         Ok(StartId { key: Key::from_text(key), digest })
     }
 
@@ -207,7 +209,7 @@ impl Command {
     /// # Errors
     /// Kind `usage` or `too_big` when the request can't be sent, `resources` when the kernel gives
     /// no randomness. Nothing has been sent then.
-    pub async fn spawn(&mut self) -> Result<Child, WireError> {
+    pub async fn spawn(&mut self) -> Result<Child, Error> {
         let start = self.start()?;
         let purpose = if self.begun.is_some() { Purpose::Attach } else { Purpose::Run };
         Ok(child::start(&self.link, start, purpose, self.busy_wait))
@@ -223,28 +225,28 @@ impl Command {
     ///
     /// # Cancel safety
     /// Nothing is left of it when it is dropped.
-    pub async fn dry_run(&mut self) -> Result<String, WireError> {
+    pub async fn dry_run(&mut self) -> Result<String, Error> {
         let start = self.start()?;
         let mut child = child::start(&self.link, start, Purpose::DryRun, self.busy_wait);
         let limit = ANSWER.saturating_add(self.busy_wait);
-        timeout(limit, child.permitted()).await.unwrap_or_else(|_| {
+        let answer = timeout(limit, child.permitted()).await.unwrap_or_else(|_| {
             let message = format!("{} did not answer in time", self.link.host());
             Err(WireError::new(ErrorKind::Unreachable, message))
-        })
+        });
+        answer.map_err(Error::Answer)
     }
 
     /// Builds the start that this command is.
-    fn start(&self) -> Result<StartSource, WireError> {
-        let request = self.request.build()?;
+    fn start(&self) -> Result<StartSource, Error> {
+        let request = self.request.build().map_err(Error::Request)?;
         let key = match self.key.as_deref() {
             Some([]) => {
-                return Err(WireError::new(ErrorKind::Usage, "the key of the start is empty")
-                    .hint("Name the start by a key of its own, or leave the key out."));
+                let empty = WireError::new(ErrorKind::Usage, "the key of the start is empty")
+                    .hint("Name the start by a key of its own, or leave the key out.");
+                return Err(Error::Request(empty));
             }
             Some(key) => Key::from_text(key),
-            None => Key::random().map_err(|error| {
-                WireError::new(ErrorKind::Resources, format!("no random key can be made: {error}"))
-            })?,
+            None => Key::random().map_err(Error::Randomness)?,
         };
         let body = StartBody::new(&request)
             .with_grace_ms(self.grace.map(milliseconds))
@@ -262,7 +264,7 @@ impl Command {
     ///
     /// # Errors
     /// The failures of [`Command::spawn`].
-    pub async fn output(&mut self) -> Result<Output, WireError> {
+    pub async fn output(&mut self) -> Result<Output, Error> {
         let mut child = self.stdin(Stdio::Null).spawn().await?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (stdout, stderr, report) =
@@ -274,7 +276,7 @@ impl Command {
     ///
     /// # Errors
     /// The failures of [`Command::spawn`].
-    pub async fn status(&mut self) -> Result<Report, WireError> {
+    pub async fn status(&mut self) -> Result<Report, Error> {
         let mut child = self.stdin(Stdio::Null).spawn().await?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let ((), (), report) = tokio::join!(discarded(stdout), discarded(stderr), child.wait());

@@ -7,9 +7,11 @@ use rcmd_certs::{
     enroll::Kind,
     tls::{self, ClientFiles, client_config},
 };
-use rcmd_protocol::outcome::{ErrorKind, WireError};
 
-use crate::renewal::{self, Renewed, When};
+use crate::{
+    error::Error,
+    renewal::{self, Renewed, When},
+};
 
 /// Time for name, TCP and TLS together, unless [`Config::connect_timeout`] says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,14 +33,12 @@ impl Config {
     ///
     /// # Errors
     /// Kind `tls`: a file is missing, unreadable, open to others, or does not fit the other.
-    pub fn from_dir(dir: &Path) -> Result<Self, WireError> {
+    pub fn from_dir(dir: &Path) -> Result<Self, Error> {
         let layout = Layout::new(dir);
         let files = ClientFiles::from(&layout);
-        let config = client_config(&files)
-            .map_err(|error| WireError::new(ErrorKind::Tls, error.to_string()))?;
+        let config = client_config(&files)?;
         let renewable = rcmd_certs::files::exists(&layout.contact(Kind::Client));
-        let leaf = renewable.then(|| tls::load_leaf(&files.cert)).transpose();
-        let leaf = leaf.map_err(|error| WireError::new(ErrorKind::Tls, error.to_string()))?;
+        let leaf = renewable.then(|| tls::load_leaf(&files.cert)).transpose()?;
         let usable_until = leaf.as_ref().map(renewal::usable_until);
         Ok(Self {
             tls: config,
@@ -60,7 +60,7 @@ impl Config {
     ///
     /// # Cancel safety
     /// Nothing is half written when it is dropped.
-    pub async fn unexpired(&self) -> Result<(Self, Renewed), WireError> {
+    pub async fn unexpired(&self) -> Result<(Self, Renewed), Error> {
         if self.usable_until.is_none_or(|until| clock::now_unix() <= until) {
             return Ok((self.clone(), Renewed::No));
         }
@@ -73,18 +73,18 @@ impl Config {
     ///
     /// # Errors
     /// It has ended and could not be renewed. Failing to renew what is still good is none.
-    pub(crate) async fn refreshed(&self) -> Result<Self, WireError> {
-        if let Err(failure) = renewal::renew(&self.layout, When::Due).await
+    pub(crate) async fn refreshed(&self) -> Result<Self, Error> {
+        if let Err(error) = renewal::renew(&self.layout, When::Due).await
             && renewal::has_ended(&self.layout)
         {
-            return Err(failure);
+            return Err(error);
         }
         // What can't be read any more was read once.
         Ok(self.reread().unwrap_or_else(|_| self.clone()))
     }
 
     /// Returns this configuration with the files as they are now.
-    fn reread(&self) -> Result<Self, WireError> {
+    fn reread(&self) -> Result<Self, Error> {
         let Self { connect_timeout, compress, .. } = *self;
         Ok(Self { connect_timeout, compress, ..Self::from_dir(self.layout.dir())? })
     }

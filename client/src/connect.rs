@@ -6,7 +6,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use rcmd_certs::{
-    explain,
+    explain::{self, Explanation},
     text::sentence,
     tls::{AHEAD, check_alpn},
 };
@@ -15,7 +15,7 @@ use rcmd_protocol::{
     frame::{Frame, Hello},
     io::ConnectionError,
     limits::KEEPALIVE,
-    outcome::{ErrorKind, WireError},
+    outcome::WireError,
 };
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
@@ -28,6 +28,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
     config::Config,
+    error::{AddressErrors, Error},
     link::{
         connection::Connection,
         dial::{Connector, DialError, Dialing},
@@ -37,31 +38,29 @@ use crate::{
 
 /// Time that an address has before the next one is tried beside it (RFC 8305, section 5).
 const STAGGER: Duration = Duration::from_millis(250);
-/// Failed addresses that a message names.
-const NAMED: usize = 4;
 
 /// Looks up all addresses of a target, in the order in which they are to be tried.
 ///
 /// # Errors
 /// Kind `unreachable`: the name is unknown, or was not found by `deadline`.
-pub async fn resolve(target: &Target, deadline: Instant) -> Result<Vec<SocketAddr>, WireError> {
+pub async fn resolve(target: &Target, deadline: Instant) -> Result<Vec<SocketAddr>, Error> {
     let lookup = lookup_host((target.host.as_str(), target.port));
-    let why = match timeout_at(deadline, lookup).await {
+    let source = match timeout_at(deadline, lookup).await {
         Ok(Ok(addresses)) => {
             let addresses: Vec<_> = addresses.collect();
             if !addresses.is_empty() {
                 return Ok(addresses);
             }
-            "it has no address".to_owned()
+            io::Error::new(io::ErrorKind::NotFound, "it has no address")
         }
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "the name service did not answer in time".to_owned(),
+        Ok(Err(error)) => error,
+        Err(_) => late("the name service did not answer in time"),
     };
-    let of =
-        target.name.as_ref().map(|name| format!(", the address of {name}")).unwrap_or_default();
-    let message = format!("cannot find the host {}{of}: {why}", target.host);
-    let hint = format!("Check the name with `getent hosts {}`, or use an address.", target.host);
-    Err(WireError::new(ErrorKind::Unreachable, message).hint(hint))
+    Err(Error::Resolve { target: Box::new(target.clone()), source })
+}
+
+fn late(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, what)
 }
 
 /// Connects to the first address that answers, by TCP. Each address has 250 ms, then the next is
@@ -73,7 +72,11 @@ pub async fn tcp(
     target: &Target,
     addresses: &[SocketAddr],
     deadline: Instant,
-) -> Result<TcpStream, WireError> {
+) -> Result<TcpStream, Error> {
+    let unreachable = |failed, timed_out| Error::Connect {
+        target: Box::new(target.clone()),
+        source: AddressErrors { failed, timed_out },
+    };
     let mut waiting = addresses.iter().copied();
     let mut failed = Vec::new();
     let mut attempts = JoinSet::new();
@@ -81,45 +84,19 @@ pub async fn tcp(
         if let Some(address) = waiting.next() {
             attempts.spawn(async move { (address, TcpStream::connect(address).await) });
         } else if attempts.is_empty() {
-            return Err(unreachable(target, &failed, "no address answered"));
+            return Err(unreachable(failed, false));
         }
         let more = waiting.len() > 0;
         tokio::select! {
             Some(attempt) = attempts.join_next() => match attempt {
                 Ok((_, Ok(stream))) => return Ok(tuned(stream)),
-                Ok((address, Err(error))) => failed.push(format!("{address}: {error}")),
-                Err(error) => failed.push(error.to_string()),
+                Ok((address, Err(error))) => failed.push((address, error)),
+                // A fault of this program: that address is one that did not answer.
+                Err(_) => {}
             },
             () = sleep(STAGGER), if more => {}
-            () = sleep_until(deadline) => {
-                return Err(unreachable(target, &failed, "no answer in time"));
-            }
+            () = sleep_until(deadline) => return Err(unreachable(failed, true)),
         }
-    }
-}
-
-fn unreachable(target: &Target, failed: &[String], otherwise: &str) -> WireError {
-    let why = match failed.get(..failed.len().min(NAMED)) {
-        None | Some([]) => otherwise.to_owned(),
-        Some(some) => some.join(", "),
-    };
-    let message = format!("cannot reach {} ({why})", place(target));
-    WireError::new(ErrorKind::Unreachable, message).hint(doctor(target))
-}
-
-fn doctor(target: &Target) -> String {
-    format!("Try `rcmd-client doctor {target}`.")
-}
-
-/// Returns host and port, also where the port is the usual one, behind the name if it has one.
-fn place(target: &Target) -> String {
-    let address = match target.host.contains(':') {
-        true => format!("[{}]:{}", target.host, target.port),
-        false => format!("{}:{}", target.host, target.port),
-    };
-    match &target.name {
-        Some(name) => format!("{name} at {address}"),
-        None => address,
     }
 }
 
@@ -143,8 +120,8 @@ pub async fn tls(
     target: &Target,
     tcp: TcpStream,
     deadline: Instant,
-) -> Result<TlsStream<TcpStream>, WireError> {
-    handshake(config, target, tcp, deadline).await.map_err(|dial_error| dial_error.failure)
+) -> Result<TlsStream<TcpStream>, Error> {
+    handshake(config, target, tcp, deadline).await.map_err(|dial_error| dial_error.error)
 }
 
 async fn handshake(
@@ -154,48 +131,47 @@ async fn handshake(
     deadline: Instant,
 ) -> Result<TlsStream<TcpStream>, DialError> {
     let address = tcp.peer_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string());
-    let failed = |why: &str, hint: String| {
-        let message = format!("TLS with {} ({address}) failed: {why}", place(target));
-        WireError::new(ErrorKind::Tls, message).hint(hint)
+    // A link that broke in the handshake may hold next time; a verdict stays.
+    let failed = |why: Option<Explanation>, source: io::Error, is_final| {
+        let (why, hint) = match why {
+            Some(why) => (why.reason, Some(sentence(&why.hint))),
+            None => (source.to_string(), None),
+        };
+        let (target, address) = (Box::new(target.clone()), address.clone());
+        DialError { error: Error::Handshake { target, address, why, hint, source }, is_final }
     };
-    let name =
-        ServerName::try_from(target.certificate_name().to_owned()).map_err(|_| DialError {
-            failure: failed("this is no name that a certificate can hold", doctor(target)),
-            is_final: true,
-        })?;
+    let name = ServerName::try_from(target.certificate_name().to_owned()).map_err(|_| {
+        let no_name = "this is no name that a certificate can hold";
+        failed(None, io::Error::new(io::ErrorKind::InvalidInput, no_name), true)
+    })?;
     let connecting = TlsConnector::from(Arc::clone(&config.tls)).connect(name, tcp);
     let mut stream = match timeout_at(deadline, connecting).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            // A link that broke in the handshake may hold next time; a verdict stays.
             let is_final = explain::tls_error(&error).is_some();
-            let failure = match explain::on_client_io(&error, &config.files) {
-                Some(why) => failed(&why.reason, sentence(&why.hint)),
-                None => failed(&error.to_string(), doctor(target)),
-            };
-            return Err(DialError { failure, is_final });
+            return Err(failed(explain::on_client_io(&error, &config.files), error, is_final));
         }
-        Err(_) => {
-            let failure = failed("no answer in time", doctor(target));
-            return Err(DialError { failure, is_final: false });
-        }
+        Err(_) => return Err(failed(None, late("no answer in time"), false)),
     };
     let (_, connection) = stream.get_mut();
     connection.set_buffer_limit(Some(AHEAD));
-    check_alpn(connection).map_err(|error| DialError {
-        failure: failed(&error.to_string(), doctor(target)),
-        is_final: true,
-    })?;
+    check_alpn(connection).map_err(|error| failed(None, io::Error::other(error), true))?;
     Ok(stream)
 }
 
-/// Returns what the server says when it refuses the client's certificate. In TLS 1.3 that comes
-/// with the first read.
-fn refusal(config: &Config, target: &Target, error: &io::Error) -> Option<WireError> {
-    let Some(rustls::Error::AlertReceived(_)) = explain::tls_error(error) else { return None };
-    let why = explain::on_client_io(error, &config.files)?;
-    let message = format!("{} refused this client: {}", place(target), why.reason);
-    Some(WireError::new(ErrorKind::Tls, message).hint(sentence(&why.hint)))
+/// Returns what the server says when `error` is its refusal of the client's certificate, else the
+/// error. In TLS 1.3 the refusal comes with the first read.
+fn refusal(config: &Config, target: &Target, error: io::Error) -> Result<Error, io::Error> {
+    let Some(rustls::Error::AlertReceived(_)) = explain::tls_error(&error) else {
+        return Err(error);
+    };
+    let Some(why) = explain::on_client_io(&error, &config.files) else { return Err(error) };
+    Ok(Error::Refused {
+        target: Box::new(target.clone()),
+        why: why.reason,
+        hint: sentence(&why.hint),
+        source: error,
+    })
 }
 
 /// Exchanges hellos, which shows that the server accepts the client's certificate, and closes.
@@ -208,27 +184,24 @@ pub async fn hello(
     target: &Target,
     stream: TlsStream<TcpStream>,
     deadline: Instant,
-) -> Result<Hello, WireError> {
+) -> Result<Hello, Error> {
     let mut connection = Connection::new(Box::new(stream), false);
     let first = timeout_at(deadline, connection.next()).await;
     connection.close(true).await;
-    let unreachable = |why: &str| {
-        let message = format!("{} did not say hello: {why}", place(target));
-        WireError::new(ErrorKind::Unreachable, message).hint(doctor(target))
-    };
+    let silent = |source| Error::Hello { target: Box::new(target.clone()), source };
     match first {
         Ok(Ok(Frame::Hello(hello))) => Ok(hello),
         Ok(Ok(frame)) => {
             let frame = frame.kind().as_str();
-            Err(ProtocolError::Unexpected { frame, why: "hello comes first" }.failure())
+            Err(ProtocolError::Unexpected { frame, why: "hello comes first" }.into())
         }
-        Ok(Err(ConnectionError::ClosedByPeer(failure))) => Err(failure),
-        Ok(Err(ConnectionError::Protocol(fault))) => Err(fault.failure()),
+        Ok(Err(ConnectionError::ClosedByPeer(answer))) => Err(Error::Answer(answer)),
+        Ok(Err(ConnectionError::Protocol(fault))) => Err(fault.into()),
         Ok(Err(ConnectionError::Io(error))) => {
-            Err(refusal(config, target, &error).unwrap_or_else(|| unreachable(&error.to_string())))
+            Err(refusal(config, target, error).unwrap_or_else(silent))
         }
-        Ok(Err(ended)) => Err(unreachable(&ended.to_string())),
-        Err(_) => Err(unreachable("no answer in time")),
+        Ok(Err(ended)) => Err(silent(io::Error::other(ended))),
+        Err(_) => Err(silent(late("no answer in time"))),
     }
 }
 
@@ -247,7 +220,7 @@ impl Host {
     /// Returns this host with the certificate as it is now, renewed if it is time: a command may
     /// run across the end of the certificate that it began with.
     async fn refreshed(self) -> Result<Self, DialError> {
-        let not_final = |failure| DialError { failure, is_final: false };
+        let not_final = |error| DialError { error, is_final: false };
         let config = self.config.refreshed().await.map_err(not_final)?;
         Ok(Self { config, ..self })
     }
@@ -256,7 +229,7 @@ impl Host {
     pub(crate) async fn connect(&self) -> Result<TlsStream<TcpStream>, DialError> {
         let Self { config, target } = self;
         let deadline = Instant::now() + config.connect_timeout;
-        let not_final = |failure| DialError { failure, is_final: false };
+        let not_final = |error| DialError { error, is_final: false };
         let addresses = resolve(target, deadline).await.map_err(not_final)?;
         let stream = tcp(target, &addresses, deadline).await.map_err(not_final)?;
         handshake(config, target, stream, deadline).await
@@ -275,13 +248,14 @@ impl Connector for Host {
         self.config.compress
     }
 
-    fn refusal(&self, error: &io::Error) -> Option<WireError> {
-        refusal(&self.config, &self.target, error)
+    fn refusal(&self, error: io::Error) -> Result<WireError, io::Error> {
+        refusal(&self.config, &self.target, error).map(WireError::from)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rcmd_protocol::outcome::ErrorKind;
     use tokio::net::TcpListener;
 
     use super::*;
@@ -309,10 +283,10 @@ mod tests {
     async fn a_host_that_refuses_is_named_with_its_address_and_the_next_command() {
         let address = closed().await;
         let target: Target = address.to_string().parse().unwrap();
-        let failure = tcp(&target, &[address], soon()).await.unwrap_err();
-        assert_eq!(failure.kind, ErrorKind::Unreachable);
-        assert!(failure.message.contains(&address.to_string()), "{failure}");
-        assert_eq!(failure.hint, Some(format!("Try `rcmd-client doctor {address}`.")));
+        let error = tcp(&target, &[address], soon()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unreachable);
+        assert!(error.to_string().contains(&address.to_string()), "{error}");
+        assert_eq!(error.hint(), Some(format!("Try `rcmd-client doctor {address}`.")));
     }
 
     #[tokio::test]

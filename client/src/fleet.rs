@@ -43,6 +43,7 @@ use crate::{
     client::Client,
     command::Command,
     config::Config,
+    error::Error,
     link::{
         feed::Chunk,
         progress::{Notice, Started},
@@ -69,7 +70,7 @@ const EVENTS: usize = 64;
 const LEAST_CREDIT: u64 = 16 * 1024;
 
 /// Makes a target's command, given its place among the targets and its connection.
-type MakeCommand = dyn Fn(usize, &Client) -> Result<Command, WireError> + Send + Sync;
+type MakeCommand = dyn Fn(usize, &Client) -> Result<Command, Error> + Send + Sync;
 
 /// One credential and one set of rules for commands on many hosts.
 #[derive(Clone)]
@@ -131,14 +132,14 @@ impl Fleet {
     }
 
     /// Begins to run a command on each target; `command` makes it when the target's connection
-    /// stands, and may refuse, which ends that target as not started.
+    /// stands, and may refuse with [`Error::Request`], which ends that target as not started.
     ///
     /// Must be called inside a tokio runtime with time and I/O enabled. All that runs ends with the
     /// [`FleetRun`]: dropped before its end, it kills the commands on their hosts.
     pub fn run(
         &self,
         targets: Vec<Target>,
-        command: impl Fn(usize, &Client) -> Result<Command, WireError> + Send + Sync + 'static,
+        command: impl Fn(usize, &Client) -> Result<Command, Error> + Send + Sync + 'static,
     ) -> FleetRun {
         let (events, coming) = mpsc::channel(EVENTS);
         let (control, controlled) = watch::channel(Control::default());

@@ -16,7 +16,8 @@
 //!
 //! A [`Client`] is one connection to one host; it may be cloned and runs any number of commands at
 //! once. A [`Command`] is built as with `std::process`, and gives a [`Child`]. How it ended is
-//! always a [`Report`]: that a command did not start, or that nobody knows, are reports too.
+//! always a [`Report`]: that a command did not start, or that nobody knows, are reports too. What else
+//! may fail is an [`Error`].
 //!
 //! | module | holds |
 //! | --- | --- |
@@ -27,6 +28,7 @@
 //! | [`fleet`] | one command on many hosts |
 //! | [`renewal`] | renewal of a certificate that came by a token |
 //! | `report` | how a command ended |
+//! | `error` | why a call failed, and what lies below that |
 //! | [`hosts`] | sets of hosts by name |
 //! | [`inventory`] | what is known of hosts and groups |
 //!
@@ -42,6 +44,7 @@ mod client;
 mod command;
 mod config;
 pub mod connect;
+mod error;
 pub mod fleet;
 pub mod hosts;
 pub mod inventory;
@@ -56,6 +59,7 @@ pub use child::{Child, Notices};
 pub use client::Client;
 pub use command::{Command, Output, StartId, Stdio};
 pub use config::Config;
+pub use error::{AddressErrors, Error};
 pub use link::{
     feed::Chunk,
     progress::{Notice, Started},

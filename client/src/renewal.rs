@@ -15,12 +15,13 @@ use std::time::Duration;
 use rcmd_certs::{
     Layout,
     clock::{self, BACKDATE, span},
-    enroll::{ClockOff, EnrollError, Kind, Member},
+    enroll::{ClockOff, Kind, Member},
     tls,
     x509::Certificate,
 };
-use rcmd_protocol::outcome::{ErrorKind, WireError};
 use rustix::fs::{FlockOperation, flock};
+
+use crate::error::Error;
 
 /// Seconds that a connection takes at most, unless more patience was asked for.
 const ON_THE_WAY: i64 = 10;
@@ -85,17 +86,15 @@ pub(crate) fn has_ended(layout: &Layout) -> bool {
 ///
 /// # Cancel safety
 /// Nothing is half written when it is dropped.
-pub async fn renew(layout: &Layout, when: When) -> Result<Renewed, WireError> {
+pub async fn renew(layout: &Layout, when: When) -> Result<Renewed, Error> {
     if !is_time(layout, when) {
         return Ok(Renewed::No);
     }
     // Under sudo the identity may be another user's, whom files of root would lock out.
-    rcmd_certs::files::check_key(&layout.client_key())
-        .map_err(|error| WireError::new(ErrorKind::Tls, error.to_string()))?;
-    let _turn = turn(layout).await.map_err(|error| {
-        let message = format!("cannot lock {}: {error}", layout.client_dir().display());
-        WireError::new(ErrorKind::LocalIo, message)
-    })?;
+    rcmd_certs::files::check_key(&layout.client_key())?;
+    let _turn = turn(layout)
+        .await
+        .map_err(|source| Error::RenewalLock { folder: layout.client_dir(), source })?;
     // Somebody else may have done it while we waited.
     if !is_time(layout, when) {
         return Ok(Renewed::No);
@@ -113,10 +112,10 @@ pub async fn renew(layout: &Layout, when: When) -> Result<Renewed, WireError> {
             let _ = std::fs::remove_file(failure_file(layout));
             Ok(Renewed::Yes(fetched.clock))
         }
-        Err(error) => {
-            let failure = failed(layout, &error);
-            let _ = std::fs::write(failure_file(layout), failure.to_string());
-            Err(failure)
+        Err(source) => {
+            let error = Error::Renewal { certificate: standing(layout), source: Box::new(source) };
+            let _ = std::fs::write(failure_file(layout), error.to_string());
+            Err(error)
         }
     }
 }
@@ -129,14 +128,10 @@ pub async fn renew(layout: &Layout, when: When) -> Result<Renewed, WireError> {
 ///
 /// # Cancel safety
 /// Nothing is half written when it is dropped.
-pub(crate) async fn renew_within(limit: Duration, layout: &Layout) -> Result<Renewed, WireError> {
+pub(crate) async fn renew_within(limit: Duration, layout: &Layout) -> Result<Renewed, Error> {
     let renewing = tokio::time::timeout(limit, renew(layout, When::Ended));
-    let renewed = renewing.await.unwrap_or_else(|_| {
-        let message = "this client's certificate has ended, and the authority does not answer";
-        Err(WireError::new(ErrorKind::Tls, message)
-            .hint("Is `rcmd-certs serve` running there? Try `rcmd-client enroll --renew`."))
-    });
-    renewed.or_else(|failure| if has_ended(layout) { Err(failure) } else { Ok(Renewed::No) })
+    let renewed = renewing.await.unwrap_or(Err(Error::RenewalTimeout));
+    renewed.or_else(|error| if has_ended(layout) { Err(error) } else { Ok(Renewed::No) })
 }
 
 /// Returns why the last attempt to renew failed, if it did and none succeeded since.
@@ -150,23 +145,16 @@ fn failure_file(layout: &Layout) -> std::path::PathBuf {
     layout.client_dir().join("renewal-failed")
 }
 
-fn failed(layout: &Layout, error: &EnrollError) -> WireError {
+/// Returns the file of the certificate and how it stands with it, for people.
+fn standing(layout: &Layout) -> String {
     let cert = rcmd_certs::files::shown(&layout.client_cert());
-    let standing = match tls::load_leaf(&layout.client_cert()) {
+    match tls::load_leaf(&layout.client_cert()) {
         Ok(leaf) => match u64::try_from(leaf.not_after.saturating_sub(clock::now_unix())) {
-            Ok(left) => format!("ends in {}", span(left)),
-            Err(_) => "has ended".to_owned(),
+            Ok(left) => format!("{cert} ends in {}", span(left)),
+            Err(_) => format!("{cert} has ended"),
         },
-        Err(_) => "cannot be read".to_owned(),
-    };
-    let hint = if error.is_temporary() {
-        "Try `rcmd-client enroll --renew` when the authority can be reached."
-    } else {
-        "Ask whoever runs the authority; with a new token: move the folder client/ away, then \
-         `rcmd-client enroll`."
-    };
-    let message = format!("{cert} {standing} and could not be renewed: {error}");
-    WireError::new(ErrorKind::Tls, message).hint(hint)
+        Err(_) => format!("{cert} cannot be read"),
+    }
 }
 
 /// Waits for those who renew the same certificate. The lock goes with the file.

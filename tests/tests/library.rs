@@ -46,7 +46,7 @@ async fn an_identity_whose_certificate_has_ended_is_renewed_before_the_first_con
     eventually("its end", has_ended);
     authority.stop();
     let refused = Client::connect(&config, &world.target().parse().unwrap()).await.unwrap_err();
-    assert_eq!(refused.kind, ErrorKind::Tls);
+    assert_eq!(refused.kind(), ErrorKind::Tls);
     assert!(refused.to_string().contains("could not be renewed"), "{refused}");
 }
 
@@ -235,7 +235,7 @@ async fn input_that_the_command_does_not_take_is_a_broken_pipe_here() {
 async fn what_can_not_be_sent_is_refused_before_it_is() {
     let world = World::start();
     let client = connected(&world).await;
-    let kind = async |command: &mut Command| command.status().await.unwrap_err().kind;
+    let kind = async |command: &mut Command| command.status().await.unwrap_err().kind();
     assert_eq!(kind(client.exec("echo").arg("a\0b")).await, ErrorKind::Usage);
     assert_eq!(kind(&mut client.exec("")).await, ErrorKind::Usage);
     assert_eq!(kind(client.exec("x").env("", "y")).await, ErrorKind::Usage);

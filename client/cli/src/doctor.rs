@@ -77,7 +77,7 @@ struct Account {
 
 impl Account {
     async fn examine(&mut self, doctor: &Doctor) -> io::Result<()> {
-        let config = Config::from_dir(doctor.layout.dir());
+        let config = Config::from_dir(doctor.layout.dir()).map_err(WireError::from);
         // What keeps it from being used is a fault of this step, whichever file it is in.
         let usable = certificate(doctor).and_then(|found| match &config {
             Ok(_) => Ok(found),
@@ -89,7 +89,7 @@ impl Account {
         let target = &doctor.target;
         let deadline = Instant::now() + doctor.connect_timeout;
 
-        let addresses = connect::resolve(target, deadline).await;
+        let addresses = connect::resolve(target, deadline).await.map_err(WireError::from);
         let found = addresses.as_ref().map(|addresses| {
             let list: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
             list.join(", ")
@@ -99,20 +99,21 @@ impl Account {
             return self.rest();
         };
 
-        let tcp = connect::tcp(target, &addresses, deadline).await;
+        let tcp = connect::tcp(target, &addresses, deadline).await.map_err(WireError::from);
         let reached = tcp.as_ref().map_err(WireError::clone).map(|stream| {
             stream.peer_addr().map_or_else(|error| error.to_string(), |peer| peer.to_string())
         });
         self.step(reached)?;
         let Ok(tcp) = tcp else { return self.rest() };
 
-        let tls = connect::tls(&config, target, tcp, deadline).await;
+        let tls = connect::tls(&config, target, tcp, deadline).await.map_err(WireError::from);
         self.step(
             tls.as_ref().map(|stream| session(stream.get_ref().1)).map_err(WireError::clone),
         )?;
         let Ok(tls) = tls else { return self.rest() };
 
         let hello = connect::hello(&config, target, tls, Instant::now() + ANSWER).await;
+        let hello = hello.map_err(WireError::from);
         self.step(hello.as_ref().map_err(WireError::clone).map(|hello| {
             let grace = hello.server.as_ref().map(|server| {
                 let grace = Duration::from_millis(server.grace_ms);
@@ -228,10 +229,10 @@ fn session(tls: &CommonState) -> String {
 async fn run_true(config: &Config, doctor: &Doctor) -> Result<String, WireError> {
     let client = Client::connect(config, &doctor.target).await?;
     let report = timeout(2 * ANSWER, async { client.exec("true").timeout(ANSWER).status().await });
-    let report = report.await.unwrap_or_else(|_| {
+    let report = report.await.map_err(|_| {
         let message = format!("`true` did not end there within {} s", 2 * ANSWER.as_secs());
-        Err(WireError::new(ErrorKind::Lost, message).hint(HOST_HINT))
-    })?;
+        WireError::new(ErrorKind::Lost, message).hint(HOST_HINT)
+    })??;
     client.close().await;
     match (report.outcome, report.code, report.error) {
         (Outcome::Exited, Some(0), _) => Ok("`true` ran there and exited 0".to_owned()),

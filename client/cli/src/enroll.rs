@@ -99,9 +99,8 @@ async fn renew(layout: &Layout, typed: &EnrollArguments) -> Result<String, WireE
     }
     let when = if typed.in_own_time { When::Due } else { When::Now };
     let renewed = tokio::time::timeout(IN_OWN_TIME, renewal::renew(layout, when)).await;
-    let renewed = renewed.unwrap_or_else(|_| {
-        Err(WireError::new(ErrorKind::Tls, "the authority did not answer in time"))
-    })?;
+    let renewed = renewed
+        .map_err(|_| WireError::new(ErrorKind::Tls, "the authority did not answer in time"))??;
     if let Renewed::Yes(Some(clock)) = renewed {
         text::say(&text::line(Tone::Notice, &clock.to_string()));
     }

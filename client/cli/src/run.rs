@@ -47,7 +47,7 @@ fn dry_run(run: &Run, words: &CommandSpec) -> Result<u8, WireError> {
         let client = session::connect(run).await?;
         let answer = command(run, words, &client).dry_run().await;
         client.close().await;
-        answer
+        answer.map_err(WireError::from)
     });
     runtime.shutdown_background();
     let host = run.connect.target.to_string();

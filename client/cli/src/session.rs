@@ -39,7 +39,8 @@ pub(crate) async fn finish(run: &Run, client: Option<Client>) {
 pub(crate) async fn connect(run: &Run) -> Result<Client, WireError> {
     let target = &run.connect.target;
     let meant = elsewhere::meant(&target.host);
-    Client::connect(&config(run).await?, target).await.map_err(|failure| {
+    Client::connect(&config(run).await?, target).await.map_err(|error| {
+        let failure = WireError::from(error);
         match meant.filter(|_| failure.kind == ErrorKind::Unreachable) {
             None => failure,
             Some(name) => {
@@ -105,8 +106,8 @@ pub(crate) fn command(
 }
 
 /// Returns the report of a command that never reached its host.
-pub(crate) fn not_started(host: &str, failure: WireError) -> Report {
-    Report::without_job(host, Outcome::NotStarted, failure)
+pub(crate) fn not_started(host: &str, failure: impl Into<WireError>) -> Report {
+    Report::without_job(host, Outcome::NotStarted, failure.into())
 }
 
 /// Leaves a renewal that is due to a process of its own, which nobody waits for.

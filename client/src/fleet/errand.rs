@@ -17,6 +17,7 @@ use crate::{
     child::Child,
     client::Client,
     config::Config,
+    error::Error,
     link::{
         connection::until,
         feed::Chunk,
@@ -149,7 +150,7 @@ impl Errand {
             Err(failure) => Err(failure),
         };
         match started {
-            Err(failure) => Report::without_job(&host, Outcome::NotStarted, failure).into(),
+            Err(error) => Report::without_job(&host, Outcome::NotStarted, error.into()).into(),
             Ok((client, child)) => {
                 let end = self.attend(&host, &client, child).await;
                 client.close().await;
@@ -158,7 +159,7 @@ impl Errand {
         }
     }
 
-    async fn start(&self, client: &Client) -> Result<Child, WireError> {
+    async fn start(&self, client: &Client) -> Result<Child, Error> {
         let mut command = (self.run.command)(self.place, client)?;
         command.credit(self.run.credit).spawn().await
     }

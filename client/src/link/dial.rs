@@ -5,6 +5,8 @@ use std::{future::Future, io, pin::Pin};
 use rcmd_protocol::{frame::Hello, outcome::WireError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::error::Error;
+
 /// A stream that a connection runs on.
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
@@ -17,8 +19,9 @@ pub(crate) trait Connector: Send + Sync {
     /// Returns whether the server shall be asked to compress.
     fn compresses(&self) -> bool;
 
-    /// Returns what the server says when `error` is its refusal of this client, which no retry mends.
-    fn refusal(&self, error: &io::Error) -> Option<WireError>;
+    /// Returns what the server says when `error` is its refusal of this client, which no retry mends;
+    /// else the error.
+    fn refusal(&self, error: io::Error) -> Result<WireError, io::Error>;
 }
 
 /// An attempt at a connection.
@@ -26,9 +29,9 @@ pub(crate) type Dialing =
     Pin<Box<dyn Future<Output = Result<Box<dyn ByteStream>, DialError>> + Send>>;
 
 /// An attempt that failed.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct DialError {
-    pub(crate) failure: WireError,
+    pub(crate) error: Error,
     /// Whether another attempt would fail likewise.
     pub(crate) is_final: bool,
 }

@@ -17,6 +17,8 @@ use tokio::{
     time::Instant,
 };
 
+use crate::error::Error;
+
 use super::{
     backoff::Backoff,
     channel::{Channel, Next},
@@ -66,7 +68,7 @@ struct Healing {
     backoff: Backoff,
     /// Why the last connection ended, and why the last attempt failed.
     lost: Option<String>,
-    dial_error: Option<WireError>,
+    dial_error: Option<Error>,
 }
 
 /// What the task wakes up for.

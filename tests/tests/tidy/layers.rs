@@ -89,6 +89,7 @@ pub(crate) const CRATES: [Layers; 6] = [
         folder: "client",
         rooms: &[
             "target",
+            "error",
             "inventory",
             "hosts",
             "report",

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcmd_client::fleet::{Fleet, FleetEvent, FleetRules, FleetRun as Run, Stop};
-use rcmd_client::{Config, ErrorKind, Notice, Outcome, Report, Signal, Started, Target, WireError};
+use rcmd_client::{
+    Config, Error, ErrorKind, Notice, Outcome, Report, Signal, Started, Target, WireError,
+};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
@@ -461,8 +463,8 @@ fn begin(fleet: &Fleet, maker: &Arc<Maker>, tasks: &Arc<[(usize, Task)]>) -> Run
     let targets: Vec<Target> = tasks.iter().filter_map(|(index, _)| maker.target(*index)).collect();
     let (maker, tasks) = (Arc::clone(maker), Arc::clone(tasks));
     fleet.run(targets, move |place, client| match tasks.get(place) {
-        Some(task) => maker.make(*task, client),
-        None => Err(lost()),
+        Some(task) => maker.make(*task, client).map_err(Error::Request),
+        None => Err(Error::Request(lost())),
     })
 }
 

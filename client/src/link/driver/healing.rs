@@ -10,11 +10,14 @@ use rcmd_protocol::{
 use tokio::time::{Instant, timeout};
 
 use super::{ConnectionDriver, Healing};
-use crate::link::{
-    channel::Channel,
-    connection::{Connection, Silence},
-    dial::{ByteStream, DialError, Dialing},
-    progress::Notice,
+use crate::{
+    error::Error,
+    link::{
+        channel::Channel,
+        connection::{Connection, Silence},
+        dial::{ByteStream, DialError, Dialing},
+        progress::Notice,
+    },
 };
 
 impl ConnectionDriver {
@@ -58,7 +61,7 @@ impl ConnectionDriver {
             ConnectionError::ClosedByPeer(failure) if !greeted => Some((failure, true)),
             ConnectionError::ClosedByPeer(failure) => Some((failure, false)),
             ConnectionError::Io(error) if !greeted => {
-                self.connector.refusal(&error).map(|failure| (failure, true))
+                self.connector.refusal(error).ok().map(|failure| (failure, true))
             }
             ConnectionError::Io(_)
             | ConnectionError::Closed
@@ -151,9 +154,9 @@ impl ConnectionDriver {
     pub(super) fn dial_error(&mut self, dial_error: DialError) {
         self.healing.attempt = None;
         if dial_error.is_final && self.connection.is_none() {
-            return self.end_all(&dial_error.failure, false);
+            return self.end_all(&dial_error.error.into(), false);
         }
-        self.healing.dial_error = Some(dial_error.failure);
+        self.healing.dial_error = Some(dial_error.error);
         self.dial_soon();
     }
 
@@ -257,8 +260,8 @@ impl ConnectionDriver {
 fn within(limit: Duration, dialing: Dialing) -> Dialing {
     Box::pin(async move {
         timeout(limit, dialing).await.unwrap_or_else(|_| {
-            let failure = WireError::new(ErrorKind::Unreachable, "there was no answer in time");
-            Err(DialError { failure, is_final: false })
+            let late = WireError::new(ErrorKind::Unreachable, "there was no answer in time");
+            Err(DialError { error: Error::Answer(late), is_final: false })
         })
     })
 }

@@ -22,7 +22,7 @@ fn asking(link: &Handle) -> tokio::task::JoinHandle<Result<String, WireError>> {
     let mut command = echo(link);
     command.arg("hi").env("A", "b").user("app").current_dir("/srv").stdin(Stdio::Piped);
     command.timeout(Duration::from_secs(9)).lock("deploy", Duration::from_secs(1));
-    tokio::spawn(async move { command.dry_run().await })
+    tokio::spawn(async move { command.dry_run().await.map_err(WireError::from) })
 }
 
 #[tokio::test(start_paused = true)]

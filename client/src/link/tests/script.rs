@@ -26,6 +26,7 @@ use tokio::{
 
 use crate::{
     Command,
+    error::Error,
     link::{
         dial::{Connector, DialError, Dialing},
         open,
@@ -55,8 +56,8 @@ impl Script {
 impl Connector for Script {
     fn dial(&self) -> Dialing {
         let result = if self.down.load(Ordering::Relaxed) {
-            let failure = WireError::new(ErrorKind::Unreachable, "the host is down");
-            Err(DialError { failure, is_final: false })
+            let down = WireError::new(ErrorKind::Unreachable, "the host is down");
+            Err(DialError { error: Error::Answer(down), is_final: false })
         } else {
             Ok(Box::new(self.connect()) as _)
         };
@@ -67,8 +68,8 @@ impl Connector for Script {
         false
     }
 
-    fn refusal(&self, _: &io::Error) -> Option<WireError> {
-        None
+    fn refusal(&self, error: io::Error) -> Result<WireError, io::Error> {
+        Err(error)
     }
 }
 
