@@ -74,6 +74,13 @@ fn people_see_users_commands_and_ends_and_no_control_byte() {
     let tomorrow = run(&world, &["show", "--since", "2199-01-01"]);
     assert!(tomorrow.status.success() && tomorrow.stdout.is_empty());
     assert!(run(&world, &["show", "--as", "bob"]).stdout.is_empty());
+    let job = start["job"].as_str().unwrap();
+    assert_eq!(said(&run(&world, &["show", "--job", job])), format!("{}\n", rows[0]));
+    let of_one = said(&run(&world, &["show", "--json", "--job", job]));
+    let of_one: Vec<serde_json::Value> =
+        of_one.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events(&of_one, job), ["attempt", "start", "end"]);
+    assert_eq!(of_one.len(), 3);
     running.signal(Signal::KILL);
     running.wait();
 }

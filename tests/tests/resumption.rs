@@ -264,6 +264,8 @@ fn after_the_grace_the_command_is_gone_and_its_end_unknown() {
     done.assert_code(255).assert_says("rcmd: ");
     assert_eq!(done.result()["outcome"], "unknown");
     assert_eq!(done.result()["error"]["kind"], "lost");
+    let job = done.result()["job"].as_str().unwrap().to_owned();
+    done.assert_says(&format!("`rcmd-server audit show --job {job}`"));
     assert_eq!(kills::survivors(&mark), []);
     assert_eq!(starts(&file), 1);
     world.assert_settles_to(&before);

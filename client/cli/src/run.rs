@@ -203,6 +203,9 @@ fn complaint(run: &Run, ended: &Ended) -> Option<WireError> {
     let report = &ended.report;
     match (ended.cause, &report.error, report.outcome) {
         (Cause::ReaderGone, ..) => None,
+        (Cause::Report, Some(failure), Outcome::Unknown) => {
+            Some(with_job(failure.clone(), report.job.as_deref()))
+        }
         (_, Some(failure), _) => Some(failure.clone()),
         (_, None, Outcome::TimedOut) => {
             let limit = run.command.timeout.map(humantime::format_duration);
@@ -218,6 +221,14 @@ fn complaint(run: &Run, ended: &Ended) -> Option<WireError> {
         }
         _ => None,
     }
+}
+
+/// Returns a failure that says where on the host more of the command is known.
+fn with_job(failure: WireError, job: Option<&str>) -> WireError {
+    let Some(job) = job else { return failure };
+    let look = format!("There, `rcmd-server audit show --job {job}` says what is known of it.");
+    let hint = failure.hint.as_ref().map(|hint| format!("{hint} {look}")).unwrap_or(look);
+    failure.hint(hint)
 }
 
 /// What a person would want to know of an end that is no error.

@@ -26,6 +26,8 @@ const LONGEST: usize = 4096;
 pub struct Filter {
     /// Only those of this peer.
     pub peer: Option<String>,
+    /// Only those of this job.
+    pub job: Option<String>,
     /// None before this time.
     pub since: Option<Timestamp>,
     /// As JSON, instead of lines for people.
@@ -143,7 +145,7 @@ impl<W: Write> Show<W> {
     fn json(&mut self, line: &[u8], stub: &Stub, event: &Event) -> io::Result<()> {
         let known = event.job().and_then(|job| self.open.get(job));
         let peer = peer(event).or(known.map(|asked| asked.peer.as_str()));
-        let fits = self.fits(peer, &stub.time);
+        let fits = self.fits(peer, event.job(), &stub.time);
         if let Event::Attempt(attempt) = event {
             self.remember(&stub.time, attempt);
         } else if let Some(job) = event.job().filter(|_| is_over(event)) {
@@ -244,9 +246,10 @@ impl<W: Write> Show<W> {
         self.command(&asked, job, what)
     }
 
-    fn fits(&self, peer: Option<&str>, time: &str) -> bool {
+    fn fits(&self, peer: Option<&str>, job: Option<&str>, time: &str) -> bool {
         let time = time.parse::<Timestamp>().ok();
         self.filter.peer.as_deref().is_none_or(|wanted| peer == Some(wanted))
+            && self.filter.job.as_deref().is_none_or(|wanted| job == Some(wanted))
             && self.filter.since.is_none_or(|since| time.is_some_and(|time| time >= since))
     }
 
@@ -265,7 +268,7 @@ impl<W: Write> Show<W> {
 
     fn row(&mut self, row: &Row<'_>) -> io::Result<()> {
         let Row { time, peer, address, account, job, what, command } = row;
-        if !self.fits(Some(peer), time) {
+        if !self.fits(Some(peer), Some(job), time) {
             return Ok(());
         }
         let second = time.get(..19).unwrap_or(time);

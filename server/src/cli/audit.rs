@@ -68,6 +68,9 @@ pub struct ShowOptions {
     /// This user's alone
     #[arg(long = "as", value_name = "USER")]
     peer: Option<String>,
+    /// This job alone, as a result and the client's messages name it
+    #[arg(long, value_name = "JOB")]
+    job: Option<String>,
     /// For so long, as in 1h, or from a day or time in UTC, as 2026-11-21 or 2026-11-21T06:00
     #[arg(long, value_name = "WHEN", value_parser = since)]
     since: Option<Timestamp>,
@@ -141,7 +144,8 @@ impl ShowOptions {
     fn run(self) -> Result<()> {
         let folder = self.location.folder();
         let listed = files::list(&folder).with_context(|| folder.display().to_string())?;
-        let filter = Filter { peer: self.peer, since: self.since, json: self.json };
+        let Self { peer, job, since, json, .. } = self;
+        let filter = Filter { peer, job, since, json };
         let mut show = Show::new(filter, stdout().lock());
         let shown = listed.iter().try_for_each(|(_, path)| {
             let file = files::open(path)?;
