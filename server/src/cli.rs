@@ -13,8 +13,15 @@ use std::{
     path::PathBuf,
 };
 
-use clap::{CommandFactory as _, Parser, Subcommand};
-use rcmd_certs::secret::Confidential;
+use clap::{
+    CommandFactory as _, Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
+use rcmd_certs::{
+    secret::Confidential,
+    text::{self, Complaint},
+};
+use rcmd_protocol::limits::PORT;
 use tracing::level_filters::LevelFilter;
 
 use self::audit::AuditCommand;
@@ -72,6 +79,44 @@ impl Cli {
     }
 }
 
+/// Words that start other servers.
+const SERVES: [&str; 5] = ["daemon", "listen", "run", "serve", "start"];
+
+/// Returns a complaint about a command line, with the right one where another server's was typed.
+pub fn complaint(error: &clap::Error) -> Complaint {
+    let complaint = text::complaint(&error.render().to_string());
+    match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) if SERVES.contains(&word.as_str()) => {
+            let hint =
+                "`rcmd-server` without a subcommand serves; see `rcmd-server -h`.".to_owned();
+            Complaint { hint, ..complaint }
+        }
+        _ => complaint,
+    }
+}
+
+/// Reads an address to listen on.
+///
+/// # Errors
+/// Says what to write in place of what other servers take.
+fn listen_address(typed: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = typed.parse() {
+        return Ok(address);
+    }
+    let bare = typed.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return Err(format!("the port is missing, write {}", SocketAddr::new(address, PORT)));
+    }
+    let port = typed.trim_start_matches(['*', ':']);
+    Err(match port.parse::<u16>() {
+        Ok(port) => format!(
+            "the address is missing, write 127.0.0.1:{port} for this machine alone or \
+             0.0.0.0:{port} for all"
+        ),
+        Err(_) => format!("names are not looked up, write an address as in 127.0.0.1:{PORT}"),
+    })
+}
+
 /// Flags of a running server.
 #[derive(Debug, clap::Args)]
 pub struct ServerOptions {
@@ -79,7 +124,7 @@ pub struct ServerOptions {
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Listen here, also repeated [default: 127.0.0.1:7263]
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listen_address)]
     pub listen: Vec<SocketAddr>,
     /// Check configuration and certificates, and end
     #[arg(long)]
@@ -268,6 +313,32 @@ mod tests {
         assert!(refused("rcmd-server -q status").contains("--quiet is for"));
         assert!(refused("rcmd-server --dir x status --dir y").contains("given twice"));
         assert!(refused("rcmd-server --dir x man").contains("takes no --dir"));
+    }
+
+    #[test]
+    fn what_starts_other_servers_is_answered_with_what_starts_this_one() {
+        let error = Cli::try_parse_from(["rcmd-server", "start"]).unwrap_err();
+        assert!(complaint(&error).hint.contains("without a subcommand serves"));
+        let error = Cli::try_parse_from(["rcmd-server", "statsu"]).unwrap_err();
+        assert!(complaint(&error).hint.contains("status"));
+    }
+
+    #[test]
+    fn an_address_to_listen_on_is_whole_or_says_what_to_write() {
+        assert_eq!(listen_address("[::1]:7").unwrap().port(), 7);
+        for (typed, write) in [
+            ("7263", "0.0.0.0:7263 for all"),
+            (":7263", "127.0.0.1:7263 for this machine"),
+            ("*:80", "0.0.0.0:80 for all"),
+            ("10.0.0.1", "write 10.0.0.1:7263"),
+            ("::1", "write [::1]:7263"),
+            ("[::1]", "write [::1]:7263"),
+            ("localhost:7263", "an address as in 127.0.0.1:7263"),
+            ("", "an address as in 127.0.0.1:7263"),
+        ] {
+            let said = listen_address(typed).unwrap_err();
+            assert!(said.contains(write), "{typed}: {said}");
+        }
     }
 
     #[test]

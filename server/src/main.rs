@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Parser as _;
-use rcmd_certs::text::{Complaint, complaint, escaped};
+use rcmd_certs::text::{Complaint, escaped};
 use rcmd_server::{
     cli::{self, Cli, ServerCommand, ServerOptions},
     daemon::{self, Loaded},
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse().and_then(Cli::settled) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            let Complaint { message, hint } = complaint(&error.render().to_string());
+            let Complaint { message, hint } = cli::complaint(&error);
             let (message, hint) = (escaped(&message), escaped(&hint));
             let _ = writeln!(stderr(), "rcmd: {message}\nrcmd: hint: {hint}");
             return ExitCode::from(NOT_STARTED);

@@ -41,6 +41,8 @@ fn nonsense_is_answered_in_one_style_and_with_one_status() {
         ("rcmd-server", &["frobnicate"], "frobnicate"),
         ("rcmd-server", &["--nonsense"], "`rcmd-server -h`"),
         ("rcmd-server", &["--listen", "nowhere"], "nowhere"),
+        ("rcmd-server", &["--listen", "7263"], "0.0.0.0:7263"),
+        ("rcmd-server", &["start"], "without a subcommand serves"),
         ("rcmd-server", &["policy"], "subcommand"),
         ("rcmd-server", &["enroll", "--name"], "NAME"),
         ("rcmd-certs", &[], "subcommand"),
