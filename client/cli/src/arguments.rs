@@ -125,7 +125,7 @@ pub(crate) struct RunArguments {
 /// Options of every command that reaches a host.
 #[derive(Args, Debug)]
 pub(crate) struct Common {
-    /// Folder of certificates [default: ~/.config/rcmd]
+    /// Certificates [default: $RCMD_DIR, ~/.config/rcmd]
     ///
     /// Without it $RCMD_DIR, else $XDG_CONFIG_HOME/rcmd, else ~/.config/rcmd. It holds ca.pem,
     /// client/cert.pem, client/key.pem and, if you like, client.toml.
@@ -267,7 +267,7 @@ pub(crate) struct DoctorArguments {
     are over."
 )]
 pub(crate) struct EnrollArguments {
-    /// Folder of certificates [default: ~/.config/rcmd]
+    /// Certificates [default: $RCMD_DIR, ~/.config/rcmd]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
     /// Which of a fleet token's names

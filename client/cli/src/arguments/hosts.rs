@@ -41,7 +41,7 @@ Exit status: 0, or 125 when that is no set, or an empty one.";
 )]
 #[command(after_help = EXAMPLES, after_long_help = MORE)]
 pub(crate) struct HostsArguments {
-    /// Folder of hosts.toml [default: ~/.config/rcmd]
+    /// Folder of hosts.toml [default: $RCMD_DIR, ~/.config/rcmd]
     ///
     /// Without it $RCMD_DIR, else $XDG_CONFIG_HOME/rcmd, else ~/.config/rcmd. What it has not is looked
     /// up in /etc/rcmd/hosts.toml.

@@ -30,7 +30,7 @@ Exit status: 0, or 125 when there is no such run, or it can't be read.";
 )]
 #[command(after_long_help = MORE)]
 pub(crate) struct RunsArguments {
-    /// Folder of certificates, with the records [default: ~/.config/rcmd]
+    /// Folder of certificates, with the records [default: $RCMD_DIR, ~/.config/rcmd]
     ///
     /// Without it $RCMD_DIR, else $XDG_CONFIG_HOME/rcmd, else ~/.config/rcmd. A run is recorded in the folder
     /// whose certificate it used.
