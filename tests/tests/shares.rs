@@ -4,7 +4,8 @@
 use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use rcmd_tests::attack::AttackHarness;
 use rcmd_tests::pki::{Authority, Leaf};
 use rcmd_tests::raw::{CompressedPings, Dial, Echo, Start, frame, hello};
 use rcmd_tests::skip::need_tool;
-use rcmd_tests::{RawPeer, World, proc, require};
+use rcmd_tests::{RawPeer, World, eventually, proc, require};
 use rustix::thread::gettid;
 use serde_json::json;
 
@@ -102,13 +103,15 @@ impl Flood {
         }
     }
 
-    /// Floods until the connection has ended.
-    fn run(self, mut peer: RawPeer) {
+    /// Floods until the connection has ended, and counts what was taken or answered.
+    fn run(self, mut peer: RawPeer, served: &AtomicU64) {
+        let count = || served.fetch_add(1, Ordering::Relaxed);
         if let Self::CompressedPings = self {
             let pings = CompressedPings::new();
             let mut goes_on = peer.send(&pings.begin).is_ok();
             while goes_on {
                 goes_on = peer.send(&pings.again).is_ok();
+                count();
             }
             return;
         }
@@ -118,12 +121,15 @@ impl Flood {
             peer.send(&self.frame(number)).is_ok()
         };
         if let Self::Pings = self {
-            while more(&mut peer) {}
+            while more(&mut peer) {
+                count();
+            }
             return;
         }
         // As many as are answered: who lets answers pile up is cut off.
         if (0..AT_ONCE).all(|_| more(&mut peer)) {
             while let Ok(Some(_)) = peer.read_frame() {
+                count();
                 if !more(&mut peer) {
                     return;
                 }
@@ -143,6 +149,7 @@ fn attach(ch: u64, key: u128) -> Vec<u8> {
 /// An attack that goes on until it is dropped.
 struct Attack {
     sockets: Vec<TcpStream>,
+    served: Arc<AtomicU64>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -156,7 +163,10 @@ impl Attack {
     ) -> Self {
         let (connected, sockets) = mpsc::channel();
         let dial = dial.clone();
+        let served = Arc::<AtomicU64>::default();
+        let counted = Arc::clone(&served);
         let thread = thread::spawn(move || {
+            let served = &counted;
             let connect = |_| match flood {
                 Flood::CompressedPings => {
                     CompressedPings::connect(&dial).expect("a connection that compresses")
@@ -169,12 +179,17 @@ impl Attack {
             thread::scope(|scope| {
                 for peer in peers {
                     connected.send(peer.socket().try_clone().expect("a socket")).expect("a test");
-                    scope.spawn(move || flood.run(peer));
+                    scope.spawn(move || flood.run(peer, served));
                 }
             });
         });
         let sockets = sockets.into_iter().take(count).collect();
-        Self { sockets, thread: Some(thread) }
+        Self { sockets, served, thread: Some(thread) }
+    }
+
+    /// Returns how much of it was taken or answered so far.
+    fn served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
     }
 }
 
@@ -215,6 +230,8 @@ fn assert_neighbour_is_served(flood: Flood) {
         let (taskset, chrt) = (processors.taskset.clone(), processors.chrt.clone());
         let idle = move || Processors { taskset, chrt }.take_second_when_idle();
         let attack = Attack::begin(&dial, flood, connections, idle);
+        // What runs when idle may not have run at all yet, and would prove nothing.
+        eventually("the attack is under way", || attack.served() >= connections as u64);
         let beside = median(&world);
         drop(attack);
         measured.push((quiet, beside));
@@ -263,6 +280,7 @@ fn what_expands_takes_a_part_of_a_processor_and_no_more() {
     wait(Duration::from_secs(3));
     let used = proc::processor_time(world.pid()).unwrap() - used;
     let part = used.as_secs_f64() / began.elapsed().as_secs_f64();
+    assert!(attack.served() > 0, "the attack is under way");
     drop(attack);
     println!("compressed pings: {:.0} % of a processor", 100.0 * part);
     assert!(part < 0.5, "{part}");
