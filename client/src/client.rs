@@ -39,7 +39,7 @@ impl Client {
     pub async fn connect(config: &Config, target: &Target) -> Result<Self, Error> {
         let (config, _) = config.unexpired().await?;
         let dial = connect::Host::new(&config, target);
-        let stream = dial.connect().await.map_err(|dial_error| dial_error.error)?;
+        let stream = dial.connect_again().await.map_err(|dial_error| dial_error.error)?;
         let link = link::open(target.to_string(), Box::new(dial), Box::new(stream));
         Ok(Self { link })
     }

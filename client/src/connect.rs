@@ -3,7 +3,12 @@
 //! [`Client::connect`](crate::Client::connect) takes the steps together. Each failure has kind
 //! `unreachable` or `tls`, names host and address, and hints at the next command.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use rcmd_certs::{
     explain::{self, Explanation},
@@ -30,6 +35,7 @@ use crate::{
     config::Config,
     error::{AddressErrors, Error},
     link::{
+        backoff,
         connection::Connection,
         dial::{Connector, DialError, Dialing},
     },
@@ -38,6 +44,9 @@ use crate::{
 
 /// Time that an address has before the next one is tried beside it (RFC 8305, section 5).
 const STAGGER: Duration = Duration::from_millis(250);
+/// Pauses before a first connection is tried again, longer at random by up to a half.
+const PAUSES: [Duration; 3] =
+    [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(500)];
 
 /// Looks up all addresses of a target, in the order in which they are to be tried.
 ///
@@ -51,7 +60,7 @@ pub async fn resolve(target: &Target, deadline: Instant) -> Result<Vec<SocketAdd
             if !addresses.is_empty() {
                 return Ok(addresses);
             }
-            io::Error::new(io::ErrorKind::NotFound, "it has no address")
+            io::Error::new(ErrorKind::NotFound, "it has no address")
         }
         Ok(Err(error)) => error,
         Err(_) => late("the name service did not answer in time"),
@@ -60,7 +69,7 @@ pub async fn resolve(target: &Target, deadline: Instant) -> Result<Vec<SocketAdd
 }
 
 fn late(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, what)
+    io::Error::new(ErrorKind::TimedOut, what)
 }
 
 /// Connects to the first address that answers, by TCP. Each address has 250 ms, then the next is
@@ -142,7 +151,7 @@ async fn handshake(
     };
     let name = ServerName::try_from(target.certificate_name().to_owned()).map_err(|_| {
         let no_name = "this is no name that a certificate can hold";
-        failed(None, io::Error::new(io::ErrorKind::InvalidInput, no_name), true)
+        failed(None, io::Error::new(ErrorKind::InvalidInput, no_name), true)
     })?;
     let connecting = TlsConnector::from(Arc::clone(&config.tls)).connect(name, tcp);
     let mut stream = match timeout_at(deadline, connecting).await {
@@ -225,10 +234,25 @@ impl Host {
         Ok(Self { config, ..self })
     }
 
+    /// Connects as [`Host::connect`] does, again within the same deadline when the handshake was cut
+    /// off: nothing was asked of the host yet, and a host that has too many strangers at once lets some
+    /// go by lot.
+    pub(crate) async fn connect_again(&self) -> Result<TlsStream<TcpStream>, DialError> {
+        let deadline = Instant::now() + self.config.connect_timeout;
+        for pause in PAUSES {
+            match self.connect(deadline).await {
+                Err(DialError { error, .. }) if is_cut_off(&error) => {
+                    sleep_until(deadline.min(Instant::now() + backoff::spread(pause))).await;
+                }
+                done => return done,
+            }
+        }
+        self.connect(deadline).await
+    }
+
     /// Connects: name, TCP and TLS under one deadline.
-    pub(crate) async fn connect(&self) -> Result<TlsStream<TcpStream>, DialError> {
+    async fn connect(&self, deadline: Instant) -> Result<TlsStream<TcpStream>, DialError> {
         let Self { config, target } = self;
-        let deadline = Instant::now() + config.connect_timeout;
         let not_final = |error| DialError { error, is_final: false };
         let addresses = resolve(target, deadline).await.map_err(not_final)?;
         let stream = tcp(target, &addresses, deadline).await.map_err(not_final)?;
@@ -236,11 +260,20 @@ impl Host {
     }
 }
 
+/// Returns whether the host, or something on the way, ended the connection in the middle of the
+/// handshake without a word.
+fn is_cut_off(error: &Error) -> bool {
+    let Error::Handshake { source, .. } = error else { return false };
+    let kinds = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+    explain::tls_error(source).is_none() && kinds.contains(&source.kind())
+}
+
 impl Connector for Host {
     fn dial(&self) -> Dialing {
         let host = self.clone();
         Box::pin(async move {
-            host.refreshed().await?.connect().await.map(|stream| Box::new(stream) as _)
+            let deadline = Instant::now() + host.config.connect_timeout;
+            host.refreshed().await?.connect(deadline).await.map(|stream| Box::new(stream) as _)
         })
     }
 

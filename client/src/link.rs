@@ -42,7 +42,7 @@ use std::sync::Arc;
 use dial::{ByteStream, Connector};
 use order::Handle;
 
-mod backoff;
+pub(crate) mod backoff;
 mod channel;
 pub(crate) mod connection;
 pub(crate) mod dial;

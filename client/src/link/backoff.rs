@@ -48,7 +48,7 @@ impl Backoff {
 }
 
 /// A time that a server gave, longer at random by up to a half, for the same reason.
-pub(super) fn spread(wait: Duration) -> Duration {
+pub(crate) fn spread(wait: Duration) -> Duration {
     wait.mul_f64(1.0 + random() / 2.0)
 }
 
