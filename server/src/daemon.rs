@@ -21,7 +21,10 @@ use rcmd_certs::{
     listen::{Listener, Strangers},
     signature::Signer,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    signal::unix::{SignalKind, signal},
+};
 use tracing::{info, warn};
 
 use self::{
@@ -34,7 +37,7 @@ use crate::{
     audit::Audit,
     config::{ServerSettings, limits::Limits},
     job::idempotency::IdempotencyLog,
-    net::listener,
+    net::{accept::Handshakes, listener},
     policy::{self, Rules},
     process::{self, Processes},
     state::ServerState,
@@ -89,15 +92,22 @@ pub fn run(loaded: Loaded) -> Result<()> {
     warn_of_certificates(settings);
     log_policy(settings, &loaded.policy);
     let audit = Audit::open(&settings.audit, Signer::of(&settings.identity)?)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let served = runtime.block_on(serve(loaded, Arc::clone(&audit)));
+    let handshakes = runtime("handshakes")?;
+    let runtime = runtime("connections")?;
+    let served = runtime.block_on(serve(loaded, Arc::clone(&audit), handshakes.handle()));
     // No task is left then, so nothing is written after the end.
+    drop(handshakes);
     drop(runtime);
     audit.close();
     served
 }
 
-async fn serve(loaded: Loaded, audit: Arc<Audit>) -> Result<()> {
+/// Makes a runtime with a thread of this name for each processor.
+fn runtime(thread: &str) -> io::Result<Runtime> {
+    Builder::new_multi_thread().thread_name(thread).enable_all().build()
+}
+
+async fn serve(loaded: Loaded, audit: Arc<Audit>, handshakes: &Handle) -> Result<()> {
     let Loaded { layout, settings, limits, trust, policy } = loaded;
     let idempotency = IdempotencyLog::open(&settings.data.keys)?;
     let (processes, why) = Processes::new(settings.spawn, &limits.tree).context(CANT_SPAWN)?;
@@ -125,7 +135,7 @@ async fn serve(loaded: Loaded, audit: Arc<Audit>) -> Result<()> {
     renewal::begin(&layout, &state).await;
     // Who looks at a server that listens finds all that it holds.
     let upkeep = Upkeep::prepare()?;
-    let listening = listen(&state)?;
+    let listening = listen(&state, handshakes)?;
     // For `rcmd-server status`; a server that can't write the file runs all the same.
     let _instance = InstanceFile::begin(&layout, listening)
         .inspect_err(|error| warn!(%error, "`rcmd-server status` will not see this server"));
@@ -139,7 +149,7 @@ async fn serve(loaded: Loaded, audit: Arc<Audit>) -> Result<()> {
 }
 
 /// Starts to listen; returns the addresses, with the ports that were taken.
-fn listen(state: &Arc<ServerState>) -> Result<Vec<SocketAddr>> {
+fn listen(state: &Arc<ServerState>, handshakes: &Handle) -> Result<Vec<SocketAddr>> {
     let limits = &state.settings.limits;
     info!(
         running = limits.running,
@@ -149,6 +159,7 @@ fn listen(state: &Arc<ServerState>) -> Result<Vec<SocketAddr>> {
         "limits"
     );
     let strangers = Arc::new(Strangers::new(limits.unauthenticated));
+    let handshakes = Handshakes { strangers, runtime: handshakes.clone() };
     let mut listeners = Vec::new();
     let all = &state.settings.listen;
     for &address in all {
@@ -161,7 +172,7 @@ fn listen(state: &Arc<ServerState>) -> Result<Vec<SocketAddr>> {
     let addresses = listeners.iter().map(Listener::address).collect();
     for listener in listeners {
         writeln!(out, "listening on {}", listener.address())?;
-        state.tasks.spawn(listener::serve(listener, Arc::clone(state), Arc::clone(&strangers)));
+        state.tasks.spawn(listener::serve(listener, Arc::clone(state), handshakes.clone()));
     }
     out.flush()?;
     Ok(addresses)

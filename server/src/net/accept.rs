@@ -13,18 +13,44 @@ use rcmd_protocol::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    runtime::Handle,
     time::{Instant, timeout},
 };
 use tokio_rustls::server::TlsStream;
 use tracing::warn;
 
 use super::pending::{self, HelloGuard};
-use crate::{config::limits::LINGER, net::connection, state::ServerState, trust::Peer};
+use crate::{
+    admission::slots::ConnectionSlot, config::limits::LINGER, net::connection, state::ServerState,
+    trust::Peer,
+};
 
-/// Accepts a peer that comes from `address` over any byte stream.
+/// What serves peers until they have shown who they are.
+#[derive(Clone, Debug)]
+pub(crate) struct Handshakes {
+    /// Their places.
+    pub(crate) strangers: Arc<Strangers>,
+    /// The runtime of their handshakes. It has threads of its own: what anybody can make the server
+    /// compute is no work that those who are known have to wait for.
+    pub(crate) runtime: Handle,
+}
+
+/// A peer that is known.
+struct Admitted<S> {
+    peer: Peer,
+    slot: ConnectionSlot,
+    tls: TlsStream<S>,
+    hello_guard: HelloGuard,
+}
+
+/// Accepts a peer that comes from `address` over any byte stream, whose events the current runtime
+/// tells. There it is served once it is known.
+///
+/// # Panics
+/// Outside of a tokio runtime.
 pub(super) fn accept<S>(
     state: &Arc<ServerState>,
-    strangers: &Arc<Strangers>,
+    handshakes: &Handshakes,
     stream: S,
     address: SocketAddr,
 ) where
@@ -32,22 +58,45 @@ pub(super) fn accept<S>(
 {
     let limits = &state.settings.limits;
     let deadline = Instant::now() + limits.handshake.0;
-    let (hello_guard, overdue) = pending::enter(strangers, address.ip(), deadline);
-    let task = {
-        let state = Arc::clone(state);
+    let (hello_guard, mut overdue) = pending::enter(&handshakes.strangers, address.ip(), deadline);
+    let (state, runtime) = (Arc::clone(state), Handle::current());
+    let admission = {
+        let state = Arc::clone(&state);
         async move {
+            let admitted = tokio::select! {
+                // A peer whose proof is here has shown who it is before it is sent away.
+                biased;
+                admitted = admit(&state, stream, address, hello_guard) => admitted,
+                reason = overdue.reason() => {
+                    warn!(peer = %address, reason, "refused");
+                    None
+                }
+            };
+            let Some(Admitted { peer, slot, tls, hello_guard }) = admitted else { return };
             // The guard goes to the connection, which drops it when the hello has come; until then
-            // it counts as unauthenticated, and the deadline holds.
-            tokio::select! {
-                () = admit(state, stream, address, hello_guard) => {}
-                reason = overdue.reason() => warn!(peer = %address, reason, "refused"),
-            }
+            // the deadline holds.
+            let served = connection::serve(Arc::clone(&state), peer, slot, tls, hello_guard);
+            let served = async move {
+                tokio::select! {
+                    biased;
+                    () = served => {}
+                    reason = overdue.reason() => warn!(peer = %address, reason, "refused"),
+                }
+            };
+            state.tasks.spawn_on(served, &runtime);
         }
     };
-    state.tasks.spawn(task);
+    state.tasks.spawn_on(admission, &handshakes.runtime);
 }
 
-async fn admit<S>(state: Arc<ServerState>, stream: S, address: SocketAddr, hello_guard: HelloGuard)
+/// Finds out who a peer is, and gives it a place among its identity's connections. Returns `None`
+/// after one that is refused was told so.
+async fn admit<S>(
+    state: &ServerState,
+    stream: S,
+    address: SocketAddr,
+    mut hello_guard: HelloGuard,
+) -> Option<Admitted<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -60,28 +109,34 @@ where
             if let Some(stream) = stream {
                 listen::linger(stream, LINGER).await;
             }
-            return;
+            return None;
         }
     };
     tls.get_mut().1.set_buffer_limit(Some(tls::AHEAD));
     let session = tls.get_ref().1;
     if let Err(error) = tls::check_alpn(session) {
         warn!(peer = %address, reason = %error, "refused");
-        return dismiss(tls, None).await;
+        dismiss(tls, None).await;
+        return None;
     }
     let chain = session.peer_certificates().unwrap_or_default();
     let peer = match Peer::of(chain, clients, address) {
         Ok(peer) => peer,
         Err(error) => {
             warn!(peer = %address, reason = %error, "refused");
-            return dismiss(tls, Some(WireError::new(ErrorKind::Tls, error.to_string()))).await;
+            dismiss(tls, Some(WireError::new(ErrorKind::Tls, error.to_string()))).await;
+            return None;
         }
     };
     match state.connection_slot(peer.identity()) {
-        Ok(slot) => connection::serve(state, peer, slot, tls, hello_guard).await,
+        Ok(slot) => {
+            hello_guard.know();
+            Some(Admitted { peer, slot, tls, hello_guard })
+        }
         Err(failure) => {
             warn!(peer = %peer, reason = %failure, "refused");
             dismiss(tls, Some(failure)).await;
+            None
         }
     }
 }

@@ -2,28 +2,24 @@
 
 use std::{sync::Arc, time::Duration};
 
-use rcmd_certs::listen::{Accepted, Listener, Strangers};
+use rcmd_certs::listen::{Accepted, Listener};
 use tokio::net::TcpStream;
 use tracing::{error, info, warn};
 
-use super::accept::accept;
+use super::accept::{Handshakes, accept};
 use crate::state::ServerState;
 
 /// Accepts connections until the server closes. No error ends it.
-pub(crate) async fn serve(
-    mut listener: Listener,
-    state: Arc<ServerState>,
-    strangers: Arc<Strangers>,
-) {
+pub(crate) async fn serve(mut listener: Listener, state: Arc<ServerState>, handshakes: Handshakes) {
     loop {
         let accepted = tokio::select! {
-            accepted = listener.next(&strangers) => accepted,
+            accepted = listener.next(&handshakes.strangers) => accepted,
             () = state.closing.cancelled() => return,
         };
         match accepted {
             Accepted::Connection(stream, address) => {
                 prepare(&stream);
-                accept(&state, &strangers, stream, address);
+                accept(&state, &handshakes, stream, address);
             }
             Accepted::Again => info!("connections are accepted again"),
             Accepted::OutOfRoom { error, shed } => {
