@@ -68,6 +68,11 @@ pub(super) const ROLES: [Role; 22] = [
     local_role("stuck folders", 4, permitted::stuck_folders),
 ];
 
+/// Where attackers come from, without and with a certificate: another part of the network than the
+/// neighbours', since within one it goes by lot who is a stranger for long.
+const STRANGERS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 66, 0, 1));
+const CLIENTS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 67, 0, 1));
+
 /// What attackers have.
 pub(super) struct Kit {
     target: SocketAddr,
@@ -91,8 +96,7 @@ impl Kit {
 
     /// A peer without a certificate, from an address that is not the neighbours'.
     fn stranger(&self) -> Dial {
-        let source = IpAddr::V4(Ipv4Addr::new(127, 66, 0, 1));
-        Dial::at(&self.world, self.target).without_identity().source(source)
+        Dial::at(&self.world, self.target).without_identity().source(STRANGERS)
     }
 
     /// Who may run nothing.
@@ -107,6 +111,7 @@ impl Kit {
 
     fn talker(&self, identity: &Path) -> io::Result<Talker> {
         let dial = Dial::at(&self.world, self.target).identity(identity.join("client"));
+        let dial = dial.source(CLIENTS);
         let mut peer = dial.connect()?;
         peer.send(&hello())?;
         Ok(Talker { peer, ch: 0 })
