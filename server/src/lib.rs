@@ -1,6 +1,6 @@
-//! Runs commands on this machine for those who may ask.
+//! The server: runs commands on this machine for peers that policy permits to.
 //!
-//! `docs/architecture.md` is the map. Arrows point one way:
+//! `docs/architecture.md` is the map. The dependencies point one way:
 //!
 //! ```text
 //! daemon -> net -> request -> policy -> job -> process

@@ -1,4 +1,5 @@
-//! From a byte stream to an authenticated peer, under limits and absolute deadlines.
+//! Accepting one peer: from a byte stream to an authenticated peer, under limits and absolute
+//! deadlines.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -141,7 +142,7 @@ where
     }
 }
 
-/// Tells a peer why it is refused, if there is something to tell, and closes.
+/// Sends a peer the reason why it is refused, if there is one to send, and closes the connection.
 async fn dismiss<S>(mut tls: TlsStream<S>, failure: Option<WireError>)
 where
     S: AsyncRead + AsyncWrite + Unpin,

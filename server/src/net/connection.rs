@@ -1,4 +1,5 @@
-//! One authenticated connection: frames in, to the handler and to jobs; its end, to all its jobs.
+//! One authenticated connection: passes its frames to the handlers and jobs, and its end to all of
+//! its jobs.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -29,11 +30,11 @@ use crate::{
     trust::Peer,
 };
 
-/// Channels that are kept before those of jobs that are gone are looked for. A job that was refused is
-/// gone before its client has said `done`, if it ever does.
+/// The number of channels from which on those of ended jobs are removed. A refused job ends before
+/// its client has sent `done`, which it may never do.
 const SWEEP: usize = 64;
 
-/// A channel and the job it belongs to.
+/// A channel's job, and the generation of the attachment.
 struct Channel {
     job: JobHandle,
     generation: u64,
@@ -44,16 +45,16 @@ struct Connection<S> {
     peer: Arc<Peer>,
     reader: Reader<ReadHalf<S>>,
     link: Sender,
-    /// What a job found wrong with the client.
+    /// The protocol error that a job found in what the client sent.
     broken: Arc<SetOnce<ProtocolError>>,
     channels: HashMap<u32, Channel>,
-    /// Number of channels at which those of jobs that are gone are looked for.
+    /// The number of channels at which those of ended jobs are removed next.
     sweep_at: usize,
-    /// What compression takes of the budget, if the client wanted any.
+    /// The memory that compression takes of the budget, if the client asked for compression.
     compression: Option<Share>,
 }
 
-/// Serves a connection to its end. `hello_guard` is dropped when the client's hello has come.
+/// Serves a connection until it ends. `hello_guard` is dropped when the client's hello has come.
 pub(crate) async fn serve<S, G>(
     state: Arc<ServerState>,
     peer: Peer,
@@ -65,13 +66,14 @@ pub(crate) async fn serve<S, G>(
     G: Send,
 {
     let keepalive = state.settings.keepalive;
-    // Made now, so that the first command does not wait for it.
+    // The slice is computed now, so that the first command does not wait for it.
     state.policy.load().slice(peer.principal());
     let (mut reader, writer, link) = io::split(stream, Role::Server, keepalive);
     reader.share(slot.turns());
     reader.count_held(ReadingShare::new(state.jobs.budget.of(peer.user())));
     link.send(state.hello());
-    // Also when this is dropped, as at the deadline for the hello: the writer holds half the socket.
+    // The writer is also aborted when this future is dropped, as at the deadline for the hello: it
+    // holds half the socket.
     let mut writing = AbortOnDropHandle::new(state.tasks.spawn(writer.run()));
     let mut connection = Connection {
         broken: Arc::default(),
@@ -91,7 +93,7 @@ pub(crate) async fn serve<S, G>(
             warn!(peer = %who, serial = who.identity().serial(), reason = %cut, "cut");
             judged.jobs.audit.cut(&who, &cut.to_string());
             connection.link.send(Frame::Error(failure));
-            // Who has a newer certificate comes again with it; a revoked one has none.
+            // A peer with a newer certificate may reconnect with that one; a revoked peer has none.
             resumable = cut != Revalidation::Revoked;
             ConnectionError::Closed
         }
@@ -103,7 +105,7 @@ pub(crate) async fn serve<S, G>(
     connection.reader.turn().pass();
     connection.lose(&ended, resumable).await;
     connection.link.close();
-    // A writer that has ended by itself must not be asked again.
+    // A task that has ended must not be polled again.
     if !writing.is_finished() && timeout(CLOSE, &mut writing).await.is_err() {
         writing.abort();
     }
@@ -136,7 +138,8 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         }
     }
 
-    /// Begins to compress, and lets the client do the same, if that takes no more than a stream may hold.
+    /// Begins to compress and permits the client to, if the budget of one stream covers the memory
+    /// for it.
     fn compress(&mut self) {
         let budget = self.state.jobs.budget.of(self.peer.user());
         if budget.each() >= limits::COMPRESSION {
@@ -201,8 +204,8 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         Sink { link: self.link.clone(), ch, generation, broken: Arc::clone(&self.broken) }
     }
 
-    /// Gives a frame to the job of its channel. A channel that has none any more is no fault: the
-    /// client could not know yet.
+    /// Passes a frame to the job of its channel. A channel that no longer has a job is not an
+    /// error: the client could not know yet.
     async fn pass_on(&mut self, ch: u32, frame: Frame) {
         let done = frame.kind() == Kind::Done;
         if let Some(Channel { job, generation }) = self.channels.get(&ch) {
@@ -218,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         match ended {
             ConnectionError::Closed => debug!(peer = %self.peer, "disconnected"),
             ended => {
-                // It may hold what the peer wrote.
+                // The reason may contain what the peer wrote.
                 let reason = printable(&ended.to_string());
                 info!(peer = %self.peer, reason, jobs = self.channels.len(), "lost");
             }

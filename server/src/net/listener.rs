@@ -30,15 +30,16 @@ pub(crate) async fn serve(mut listener: Listener, state: Arc<ServerState>, hands
     }
 }
 
-/// Sets up a socket: small frames go out at once, and a dead host is detected although nothing is
-/// sent, even while its client is suspended.
+/// Sets the options of a socket: small frames are sent at once, and a dead host is detected
+/// although nothing is sent, even while its client is suspended.
 fn prepare(stream: &TcpStream) {
     let keepalive = socket2::TcpKeepalive::new()
         .with_time(Duration::from_secs(30))
         .with_interval(Duration::from_secs(15))
         .with_retries(3);
     let socket = socket2::SockRef::from(stream);
-    // Neither is needed for correctness; a socket that is gone fails later with a reason.
+    // Neither option is needed for correctness, and a socket that is closed fails later with a
+    // reason.
     let _ = stream.set_nodelay(true);
     let _ = socket.set_tcp_keepalive(&keepalive);
 }

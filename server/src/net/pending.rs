@@ -14,7 +14,7 @@ pub(super) struct HelloGuard {
     _hello: oneshot::Sender<()>,
 }
 
-/// The reasons to send a peer away before its hello.
+/// The events for which a peer is sent away before its hello.
 #[derive(Debug)]
 pub(super) struct Overdue {
     hello: oneshot::Receiver<()>,
@@ -23,7 +23,7 @@ pub(super) struct Overdue {
     deadline: Instant,
 }
 
-/// Takes a place for one more peer, which comes from this address.
+/// Takes a place for one more peer, which connects from the address `from`.
 pub(super) fn enter(
     strangers: &Arc<Strangers>,
     from: IpAddr,
@@ -37,7 +37,7 @@ pub(super) fn enter(
 }
 
 impl HelloGuard {
-    /// Notes that the peer has said a whole ClientHello.
+    /// Notes that the peer has sent a whole ClientHello.
     pub(super) fn greet(&self) {
         if let Some((place, _)) = &self.stranger {
             place.greet();
