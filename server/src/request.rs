@@ -1,13 +1,13 @@
-//! From a frame that asks for a command to the job that it becomes.
+//! From a frame that asks for a command to the job that the frame starts.
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`start`](mod@start) | a key and room for it, then a task of its own |
-//! | [`dry_run`](mod@dry_run) | what a start would be answered |
-//! | [`attach`](mod@attach) | a job that is taken up again, and what is left of one |
-//! | [`authorize`] | what a request speaks of, found on this host and judged |
-//! | `finder` | having the host looked at, in turn |
-//! | `refusal` | answers to what does not run, and when they are due |
+//! | [`start`](mod@start) | a start: reserves its key and room for it, then becomes a task of its own |
+//! | [`dry_run`](mod@dry_run) | answers what a start would be answered |
+//! | [`attach`](mod@attach) | attaches to a running job, or answers what is recorded of one |
+//! | [`authorize`] | finds on this host what a request names, and has it judged |
+//! | `finder` | looks at the host, in turn |
+//! | `refusal` | answers to requests that do not run, and when they are due |
 
 pub(crate) mod attach;
 pub(crate) mod authorize;
@@ -33,18 +33,21 @@ use crate::{
     trust::Peer,
 };
 
-/// What came of a frame that asks for a command.
+/// The result of a frame that asks for a command.
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// The channel belongs to this job from now on.
     Job(JobHandle),
-    /// It is answered, or is about to be.
+    /// The request has been answered, or will be.
     Answered,
-    /// As [`Answer::Answered`], and the connection is not to be read for so long.
+    /// As [`Answer::Answered`], and the connection is not read for this time.
     Pause(Duration),
 }
 
-/// Counts what is kept of a request of this size until it runs.
+/// Reserves memory for a request of `size` bytes, which is kept until it runs.
+///
+/// # Errors
+/// `busy`, if the identity's memory is used up.
 fn hold(state: &ServerState, peer: &Peer, size: usize) -> Result<Share, WireError> {
     let budget = state.jobs.budget.of(peer.user());
     if size > REQUEST_ALWAYS && !budget.has_room() {
@@ -56,13 +59,14 @@ fn hold(state: &ServerState, peer: &Peer, size: usize) -> Result<Share, WireErro
         .retry_after_ms(1000));
     }
     let mut share = Share::new(budget);
-    // Once to be run, and once to be judged again when the rules change meanwhile.
+    // The request is kept once to be run, and once to be judged again if the rules change
+    // meanwhile.
     share.set(size.saturating_mul(2));
     Ok(share)
 }
 
-/// The account that a request names, if it names one. Who may run nothing learns nothing of who
-/// exists here.
+/// Returns the account that a request names, if it names one. An identity that may run nothing does
+/// not learn which accounts exist here.
 async fn other_account(
     state: &ServerState,
     slice: &PolicySlice,

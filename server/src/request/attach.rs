@@ -1,4 +1,4 @@
-//! A job that is taken up again, and what is left of one.
+//! Attaching to a running job, and answering what is recorded of one that has ended.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -22,7 +22,7 @@ use crate::{
     trust::Peer,
 };
 
-/// Takes a job up again.
+/// Attaches a connection to a job.
 pub(crate) async fn attach(
     state: &Arc<ServerState>,
     peer: &Arc<Peer>,
@@ -30,7 +30,7 @@ pub(crate) async fn attach(
     sink: Sink,
 ) -> Answer {
     gate(state, peer).await;
-    // Keys are kept for an identity, so that another's is as unknown as one that never was.
+    // Keys are kept for each identity: another's key is as unknown as one that was never used.
     let found = state.registry.find(peer.user(), attach.key, attach.digest);
     if !is_being_judged(&found) && !may_attach(state, peer, &sink) {
         return Answer::Answered;
@@ -43,8 +43,8 @@ pub(crate) async fn attach(
     }
 }
 
-/// Answers a start whose key is in use, or was: the job is taken up again, or what is written down of
-/// it is told.
+/// Answers a start whose key is or was in use: attaches to the job, or answers what is recorded of
+/// it.
 pub(super) async fn answer_known(
     state: &Arc<ServerState>,
     peer: &Arc<Peer>,
@@ -67,7 +67,7 @@ pub(super) async fn answer_known(
     }
 }
 
-/// Answers a start whose key is written down and whose job is no longer in memory.
+/// Answers a start whose key is recorded and whose job is no longer in memory.
 pub(super) async fn answer_kept(
     state: &Arc<ServerState>,
     peer: &Arc<Peer>,
@@ -86,14 +86,15 @@ async fn take_up(job: JobHandle, sink: Sink, received: Option<OutputOffsets>) ->
     }
 }
 
-/// Returns whether this is a job that was not permitted yet: nothing of it has run, and its own judgement
-/// says more than one of whoever asks for it again.
+/// Returns whether the job is not permitted yet. Nothing of it has run, and its own judgement
+/// decides more about its client than [`may_attach`] could.
 fn is_being_judged(found: &Lookup) -> bool {
     matches!(found, Lookup::Job(job) if !job.is_permitted())
 }
 
-/// Judges whether a peer may take up its own command now: rules, groups, address and time may be
-/// others than at its start. What became of the command is then unknown to the client.
+/// Judges whether a peer may attach to its own command now: rules, groups, address and time may
+/// differ from those at its start. If it may not, the client is answered that the outcome is
+/// unknown.
 fn may_attach(state: &Arc<ServerState>, peer: &Arc<Peer>, sink: &Sink) -> bool {
     let context = RequestContext { source: peer.address().ip(), time: SystemTime::now() };
     let slice = state.policy.load().slice(peer.principal());
@@ -108,7 +109,7 @@ fn may_attach(state: &Arc<ServerState>, peer: &Arc<Peer>, sink: &Sink) -> bool {
     };
     count_denied(state, peer, 0);
     info!(%peer, why = denial.kind.as_str(), rules = ?denial.rules, %denial, "denied");
-    // The reader does not wait for the disk.
+    // The reader must not wait for the disk.
     let sink = sink.clone();
     state.tasks.spawn(async move {
         if let Some(recorded) = recorded {
@@ -119,7 +120,7 @@ fn may_attach(state: &Arc<ServerState>, peer: &Arc<Peer>, sink: &Sink) -> bool {
     false
 }
 
-/// Tells what is written down of a key.
+/// Answers what is recorded of a key.
 fn tell(kept: KeyState, options: StartOptions, sink: &Sink) -> Answer {
     let ch = sink.ch;
     match kept {
@@ -139,7 +140,7 @@ fn tell(kept: KeyState, options: StartOptions, sink: &Sink) -> Answer {
             Answer::Answered
         }
         KeyState::Ended { job, exit } => {
-            // What the command wrote is gone; the offsets say that there was something.
+            // The command's output is no longer kept; the offsets show how much there was.
             sink.link.send(Frame::Attached(Attached {
                 ch,
                 job,

@@ -1,7 +1,7 @@
-//! From a request to a permit: what it speaks of is found on this host, then judged.
+//! From a request to a permit: finds on this host what the request names, and has it judged.
 //!
-//! The policy itself touches nothing; this is the part that has the host looked at. What no rule could
-//! permit is denied before.
+//! The policy itself does no I/O; this module has the host looked at. A request that no rule could
+//! permit is denied before that.
 
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
@@ -15,23 +15,23 @@ use crate::{
     trust::Peer,
 };
 
-/// What commands are run with on this host.
+/// The circumstances in which commands run on this host.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ExecContext<'a> {
-    /// Whom they run as.
+    /// The account that they run as.
     pub account: &'a Account,
     /// Their PATH.
     pub path: &'a str,
-    /// The job's name.
+    /// The ID of the job.
     pub job: &'a str,
-    /// What looks at the host.
+    /// The finder that looks at the host.
     pub finder: Finder<'a>,
 }
 
-/// Finds what a request speaks of, and has it judged.
+/// Finds what a request names, and has it judged.
 ///
 /// # Errors
-/// When it may not be done, or can't be.
+/// If the request is denied, or can't be executed.
 pub(crate) async fn permit(
     slice: &PolicySlice,
     peer: &Arc<Peer>,
@@ -42,7 +42,7 @@ pub(crate) async fn permit(
     let judged = match inspect(slice, request, exec, context, Purpose::Run).await {
         Ok(Inspected { plan, note, mut facts }) => {
             let permit = policy::decide(slice, peer, request, plan, &facts, SystemTime::now());
-            // The copy is the plan's.
+            // The plan alone holds the copy.
             facts.program.digest.iter_mut().for_each(|digest| digest.copy = None);
             permit.map(|permit| Judged { permit, facts, note }).map_err(Rejection::from)
         }
@@ -54,10 +54,11 @@ pub(crate) async fn permit(
     }
 }
 
-/// As [`permit`], for nobody who is there: what would be judged, from this address and at this time.
+/// Judges a request as [`permit`] does, without a peer: as if it came from this address at this
+/// time.
 ///
 /// # Errors
-/// When it may not be done, or can't be.
+/// If the request is denied, or can't be executed.
 pub(crate) async fn dry_run(
     slice: &PolicySlice,
     request: &Request,
@@ -76,10 +77,10 @@ pub(crate) async fn dry_run(
     }
 }
 
-/// What a request of this user's would find here, whether it is permitted or not.
+/// Finds what a request of this user names on this host, whether it is permitted or not.
 ///
 /// # Errors
-/// When it can't be done.
+/// If the request can't be executed.
 pub(crate) async fn host_facts(
     user: &str,
     request: &Request,
@@ -88,12 +89,12 @@ pub(crate) async fn host_facts(
     Ok(look(user, request, exec).await?.0.facts)
 }
 
-/// What is looked for.
+/// The purpose of a look at the host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Purpose {
-    /// What would be run.
+    /// To run the request.
     Run,
-    /// What is needed to judge it.
+    /// To judge the request and no more.
     Judge,
 }
 
@@ -115,7 +116,7 @@ async fn inspect(
     let (mut inspected, found) = look(who, request, exec).await?;
     let facts = &mut inspected.facts;
     if request.mode() == Mode::Exec && policy::needs_digest(slice, request, facts, context) {
-        // What others could change meanwhile is run as it was digested.
+        // A program that others could change meanwhile is run from the copy that was digested.
         let copy = purpose == Purpose::Run && facts.program.writable.is_some();
         facts.program.digest = exec.finder.digest(who, exec.account, &found, copy).await?;
     }
@@ -141,7 +142,8 @@ async fn look(
     Ok((Inspected { plan, note: of.note.clone(), facts }, of))
 }
 
-/// Says so when the words of a denied shell line would be permitted without the shell.
+/// Adds advice to a denial if the words of a denied shell line would be permitted without the
+/// shell.
 async fn with_advice(
     refused: Rejection,
     slice: &PolicySlice,

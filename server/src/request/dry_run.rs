@@ -1,4 +1,4 @@
-//! What a start would be answered, without starting anything.
+//! Dry runs: answering what a start would be answered, without starting anything.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -24,11 +24,11 @@ use crate::{
     trust::Peer,
 };
 
-/// Answers whether a start would be permitted. It counts among the identity's commands until it is
-/// answered, by a task of its own, and that is written down first.
+/// Answers whether a start would be permitted, in a task of its own. The dry run is written to the
+/// audit before it is answered, and counts among the identity's commands until then.
 ///
 /// # Errors
-/// When it breaks the protocol.
+/// If the request breaks the protocol.
 pub(crate) async fn dry_run(
     state: &Arc<ServerState>,
     peer: &Arc<Peer>,
@@ -63,7 +63,7 @@ pub(crate) async fn dry_run(
         let judged = judge(&judging, &asker, request).await;
         drop(held);
         let recorded = judging.jobs.audit.asked(&asker, asked, judged.as_ref().err());
-        // What can't be recorded is not answered.
+        // A dry run that can't be recorded is not answered.
         let judged = recorded.await.and(judged);
         count_denied(&judging, &asker, size);
         drop(counted);
@@ -82,7 +82,7 @@ fn answer(peer: &Peer, sink: &Sink, judged: Result<String, WireError>) {
     sink.link.send(Frame::Verdict(Verdict { ch: sink.ch, permitted, note, failure }));
 }
 
-/// Judges a request. Returns what it would run, in words.
+/// Judges a request. Returns a description of what it would run.
 async fn judge(
     state: &Arc<ServerState>,
     peer: &Peer,

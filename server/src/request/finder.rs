@@ -1,4 +1,4 @@
-//! Having the host looked at for requests: in turn, and within the server's memory.
+//! Looking at the host for requests: in turn, and within the server's memory.
 
 use std::{any::Any, sync::Arc};
 
@@ -15,12 +15,12 @@ use crate::{
     state::ServerState,
 };
 
-/// Looks at the host for requests.
+/// What looks at the host for requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Finder<'a> {
-    /// By a program that serves nobody else.
+    /// A program that serves nobody else.
     Here(&'a Looks),
-    /// By a server, in turn.
+    /// A server, which gives each identity its turn.
     Server(&'a ServerState),
 }
 
@@ -32,10 +32,11 @@ impl Finder<'_> {
         }
     }
 
-    /// Finds what a request of this identity's speaks of, as the account that is meant.
+    /// Finds what a request of the identity `who` names, with the rights of the account it is to
+    /// run as.
     ///
     /// # Errors
-    /// When something is not there or can't be used, or there was no turn or no answer in time.
+    /// If something does not exist or can't be used, or if there was no turn or no answer in time.
     pub(super) async fn find(
         &self,
         who: &str,
@@ -49,10 +50,11 @@ impl Finder<'_> {
         Ok(self.looks().find(account.credentials.as_ref(), draft.find().clone()).await?)
     }
 
-    /// Digests a program that was found, if it is an ELF file; with `copy` into memory first.
+    /// Digests a program that was found, if it is an ELF file. If `copy` is set, it is copied into
+    /// memory first.
     ///
     /// # Errors
-    /// When it can't be read, or there was no turn, no room or no answer in time.
+    /// If the program can't be read, or if there was no turn, no memory or no answer in time.
     pub(super) async fn digest(
         &self,
         who: &str,
@@ -68,7 +70,8 @@ impl Finder<'_> {
             Self::Here(_) => (None, None),
             Self::Server(state) => {
                 let turn = state.turns.digests.take(who).await?;
-                // A helper copies in any case; a thread of the server reads in pieces unless it is to copy.
+                // A helper copies in any case; a thread of the server reads in pieces unless `copy`
+                // is set.
                 let held = (copy || whom.is_some()).then(|| hold(state, who, facts.file.size));
                 (Some(turn), held.transpose()?)
             }
@@ -77,7 +80,7 @@ impl Finder<'_> {
     }
 }
 
-/// Counts a copy of a program of this size.
+/// Reserves memory for a copy of a program of `size` bytes.
 fn hold(
     state: &ServerState,
     who: &str,

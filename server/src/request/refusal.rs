@@ -1,9 +1,10 @@
-//! Answers to what does not run. Whoever asks again and again is answered ever later.
+//! Answers to requests that do not run. The more often a peer asks in vain, the later it is
+//! answered.
 //!
-//! | what | how late |
+//! | requests | delay |
 //! | --- | --- |
-//! | turned away for want of room | [`turn_away`]: up to 1 s, and past that its connections are not read, one after the other |
-//! | denied, failed, malformed, asked about | [`gate`]: by identity, before anything is looked at |
+//! | refused for lack of room | [`turn_away`]: up to 1 s; past that the identity's connections are not read, one after the other |
+//! | denied, failed, malformed, dry runs | [`gate`]: by identity, before the next request is looked at |
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,8 +22,8 @@ use crate::{
     trust::Peer,
 };
 
-/// Answers why there is no room. An identity that is turned away again and again is told so late: at
-/// the pace of [`Admission::refuse`], whatever the pace of its asking.
+/// Answers why there is no room. The more often an identity is refused, the later it is answered,
+/// so that it is refused at the pace of [`Admission::refuse`], however fast it asks.
 ///
 /// [`Admission::refuse`]: crate::admission::Admission::refuse
 pub(super) fn turn_away(
@@ -44,7 +45,7 @@ pub(super) fn turn_away(
     if pause_reading { Answer::Pause(delay) } else { Answer::Answered }
 }
 
-/// Returns how late a peer is to be told this failure.
+/// Returns how late a peer is to be answered with this failure.
 pub(super) fn backoff(state: &ServerState, peer: &Peer, failure: &WireError) -> Backoff {
     if failure.kind != ErrorKind::Busy {
         return Backoff { delay: Duration::ZERO, pause_reading: false };
@@ -53,7 +54,8 @@ pub(super) fn backoff(state: &ServerState, peer: &Peer, failure: &WireError) -> 
     state.jobs.admission.refuse(peer.user(), &quota)
 }
 
-/// Waits before a failure is told; so much of the time to come again has passed then.
+/// Waits before a failure is answered, and subtracts that time from the time after which to try
+/// again.
 pub(super) async fn delayed(state: &ServerState, failure: WireError, delay: Duration) -> WireError {
     if delay.is_zero() {
         return failure;
@@ -64,23 +66,24 @@ pub(super) async fn delayed(state: &ServerState, failure: WireError, delay: Dura
     WireError { retry_after_ms: left, ..failure }
 }
 
-/// Waits until a peer is listened to, if it asked for too much that does not run.
+/// Waits as long as a peer must, if it asked for too much that does not run.
 pub(super) async fn gate(state: &ServerState, peer: &Peer) {
     let quota = state.jobs.limits.load().quota_of(peer.identity());
     wait(state, state.jobs.admission.gate(peer.user(), &quota)).await;
 }
 
-/// Counts that a request of `size` bytes does not run and was recorded.
+/// Counts a request of `size` bytes that does not run and was recorded.
 pub(super) fn count_denied(state: &ServerState, peer: &Peer, size: usize) {
     let quota = state.jobs.limits.load().quota_of(peer.identity());
     let recorded = audit::of_what_does_not_run(size);
     state.jobs.admission.count_denied(peer.user(), &quota, recorded);
 }
 
-/// Checks that a peer may have more written, while what is left of the disk is kept for others.
+/// Checks that a peer may have more written. While disk space is scarce, the rest is kept for
+/// others.
 ///
 /// # Errors
-/// `resources`, if it had much written lately.
+/// `resources`, if the peer had much written lately.
 pub(super) fn check_disk(state: &ServerState, peer: &Peer) -> Result<(), WireError> {
     let jobs = &state.jobs;
     let quota = jobs.limits.load().quota_of(peer.identity());
@@ -106,7 +109,7 @@ pub(super) fn refuse(sink: &Sink, failure: WireError) -> Answer {
     Answer::Answered
 }
 
-/// Answers that a job is not to be had.
+/// Answers that a job can't be attached to, for this reason.
 pub(super) fn refused(sink: &Sink, reason: Refusal) -> Answer {
     sink.link.send(Frame::Refused { ch: sink.ch, reason, generation: None });
     Answer::Answered

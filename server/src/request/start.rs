@@ -1,4 +1,4 @@
-//! A start: its key and room for it are taken at once, the rest is a task of its own.
+//! A start: its key and room for it are reserved at once; the rest is done in a task of its own.
 
 use std::sync::Arc;
 
@@ -28,11 +28,11 @@ use crate::{
     trust::Peer,
 };
 
-/// Starts a command, or attaches to the one that its key has started already. Nothing here waits for
-/// the disk, the file system or the name service: that is left to the job, which is a task of its own.
+/// Starts a command, or attaches to the one that its key has started already. Nothing here waits
+/// for the disk, the file system or the name service: the job does, in a task of its own.
 ///
 /// # Errors
-/// When the start breaks the protocol.
+/// If the start breaks the protocol.
 pub(crate) async fn start(
     state: &Arc<ServerState>,
     peer: &Arc<Peer>,
@@ -91,29 +91,29 @@ pub(crate) async fn start(
         options,
         lock: attempt.request.lock().cloned(),
     };
-    // Boxed, so that its memory is given back when it is done: the rest lives as long as the command.
+    // Boxed, so that its memory is freed when it is done: the rest lives as long as the command.
     let preparing = prepare(Arc::clone(state), Arc::clone(peer), attempt, size, room);
     let preparing = Box::pin(preparing);
     let jobs = Arc::clone(&state.jobs);
-    // It is large, and a spawn would copy it several times.
+    // Boxed because the future is large, and `spawn` would copy it several times.
     state.tasks.spawn(Box::pin(mailbox.live(spec, sink, preparing, jobs, reservation)));
     Ok(Answer::Job(handle))
 }
 
-/// A command that is asked for.
+/// A command that a client asks for.
 struct Attempt {
     id: JobId,
     request: Request,
     digest: RequestDigest,
 }
 
-/// What was reserved for a start before anything is looked at for it.
+/// The reservations for a start, made before anything is looked at for it.
 struct Room {
     entering: Entering,
     held: Share,
 }
 
-/// Reserves what a start of this size needs until it runs.
+/// Reserves what a start of `size` bytes needs until it runs.
 fn admit(state: &ServerState, peer: &Peer, size: usize) -> Result<Room, WireError> {
     if state.is_draining() {
         return Err(job::draining());
@@ -124,7 +124,7 @@ fn admit(state: &ServerState, peer: &Peer, size: usize) -> Result<Room, WireErro
     Ok(Room { entering, held: hold(state, peer, size)? })
 }
 
-/// Rejects a start for which there is no room, once it is written down that it was asked for.
+/// Refuses a start for which there is no room, after recording that it was asked for.
 fn not_admitted(
     state: &Arc<ServerState>,
     peer: &Arc<Peer>,
@@ -135,14 +135,14 @@ fn not_admitted(
 ) -> Answer {
     let Backoff { delay, pause_reading } = backoff(state, peer, &failure);
     let quota = state.jobs.limits.load().quota_of(peer.identity());
-    // A peer that does not wait, or had much written, is counted.
+    // A peer that does not wait, or had much written, is only counted.
     let alone = failure.kind == ErrorKind::Busy
         && !pause_reading
         && state.jobs.admission.may_record(peer.user(), &quota);
     let (state, peer) = (Arc::clone(state), Arc::clone(peer));
     state.clone().tasks.spawn(async move {
         let failure = write_down(&state, &peer, attempt, alone, failure).await;
-        // Its key is free by the time that its client knows.
+        // The key is free before the client can know of the refusal.
         drop(reservation);
         if failure.kind != ErrorKind::Busy {
             count_denied(&state, &peer, 0);
@@ -152,7 +152,7 @@ fn not_admitted(
     if pause_reading { Answer::Pause(delay) } else { Answer::Answered }
 }
 
-/// Writes down that a start was turned away. Returns what its client is to be told.
+/// Records that a start was refused. Returns the failure that its client is to be answered with.
 async fn write_down(
     state: &ServerState,
     peer: &Peer,
@@ -174,7 +174,7 @@ async fn write_down(
     }
 }
 
-/// Writes down that a command was asked for, finds what it speaks of on this host, and has it judged.
+/// Records that a command was asked for, finds on this host what it names, and has it judged.
 async fn prepare(
     state: Arc<ServerState>,
     peer: Arc<Peer>,
@@ -183,7 +183,7 @@ async fn prepare(
     room: Room,
 ) -> Result<Prepared, Rejection> {
     let Attempt { id, request, digest } = attempt;
-    // It is written while the host is looked at, and before anything comes of that.
+    // The record is written while the host is looked at, and before the result has any effect.
     let written = state.jobs.audit.attempt(&peer, &id, &request, &digest);
     let request = Arc::new(request);
     let judged = judge(&state, &peer, &id, &request).await;
@@ -197,7 +197,7 @@ async fn prepare(
     Ok(Prepared { judged, again: Box::new(again), request, held, entering })
 }
 
-/// Finds what a request speaks of on this host, and has it judged by the rules of this moment.
+/// Finds on this host what a request names, and has it judged by the rules of this moment.
 async fn judge(
     state: &ServerState,
     peer: &Arc<Peer>,
@@ -212,7 +212,8 @@ async fn judge(
     authorize::permit(&slice, peer, request, exec).await
 }
 
-/// Rejects a malformed start. Nothing can be audited as an attempt, so only the refusal is recorded.
+/// Refuses a malformed start. There is no request to record as an attempt, so only the refusal is
+/// recorded.
 fn no_request(
     state: &Arc<ServerState>,
     peer: &Arc<Peer>,
