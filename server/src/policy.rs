@@ -1,19 +1,20 @@
-//! Who may do what: the only place that makes a permit.
+//! Who may do what: the only module that makes a permit.
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`file`](mod@file) | where the policy lies, and how it is read |
-//! | `rules`, `parse`, `rule`, `diagnostic` | `policy.cedar` parsed and validated, each rule with its name and place |
+//! | [`file`](mod@file) | reading the policy from its file |
+//! | `rules`, `parse`, `rule`, `diagnostic` | `policy.cedar` parsed and validated, each rule with its name and line |
 //! | `environment` | the variables that a rule lets a request set |
-//! | `digests` | the digests of programs that a rule asks about |
+//! | `digests` | the digests of programs that a rule compares with |
 //! | [`slice`](mod@slice), `query` | the rules that can apply to one identity, and their evaluation |
 //! | [`question`] | the facts of a request, as Cedar's context |
 //! | `vocabulary` | the schema, entity types and actions that rules are written in |
 //! | `denial` | the reasons of a denial |
 //! | [`explain`] | which rule decided, and what would permit the request |
 //!
-//! The rules are Cedar's, with the vocabulary of `schema.cedarschema`. Nothing is permitted that no
-//! rule permits, a forbid wins over every permit, and a rule that can't be evaluated denies.
+//! The rules are written in Cedar, with the vocabulary of `schema.cedarschema`. A request that no
+//! rule permits is denied, a forbid overrides every permit, and a rule that can't be evaluated
+//! denies.
 
 mod denial;
 mod depth;
@@ -55,18 +56,18 @@ use crate::{
     trust::Peer,
 };
 
-/// The policy of a new host, which permits the group `admin` everything: what `policy init` writes,
-/// and `rcmd-certs quickstart` too.
+/// The policy of a new host, which permits everything to the group `admin`. `rcmd-server policy
+/// init` and `rcmd-certs quickstart` write it.
 pub const INITIAL: &str = include_str!("../../certs/authority/src/policy.cedar");
 
-/// The digest of no program.
+/// A digest that no program has.
 const NO_DIGEST: &str = "sha256:";
-/// Digests that are tried before a program is read: each takes an evaluation, which costs less than a
-/// program of some MiB.
+/// The number of digests that are tried before a program is read. Each takes an evaluation, which
+/// costs less than reading a program of some MiB.
 const TRIED: usize = 32;
 
-/// Proof that this peer may run exactly this. [`decide`] alone makes one, and nothing starts
-/// without it.
+/// A proof that this peer may run exactly this plan. [`decide`] alone makes one, and nothing starts
+/// without one.
 #[derive(Debug)]
 pub struct Permit {
     peer: Arc<Peer>,
@@ -80,7 +81,7 @@ impl Permit {
         &self.peer
     }
 
-    /// Returns what may run.
+    /// Returns the plan that may run.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -96,23 +97,23 @@ impl Permit {
 pub struct AuthorizedRequest {
     /// The request.
     pub request: Arc<Request>,
-    /// The facts of this host that it was judged by.
+    /// The facts of this host by which it was judged.
     pub facts: HostFacts,
 }
 
 impl AuthorizedRequest {
-    /// Checks the request against these rules, at this time.
+    /// Checks the request against these rules at this time.
     ///
     /// # Errors
-    /// The denial, if they no longer permit it.
+    /// The denial, if the rules no longer permit the request.
     pub fn recheck(&self, rules: &Rules, peer: &Peer, time: SystemTime) -> Result<(), Denial> {
         let context = RequestContext { source: peer.address().ip(), time };
         authorize(&rules.slice(peer.principal()), &self.request, &self.facts, context).map(drop)
     }
 }
 
-/// Decides on one request and makes a permit for its plan. Does no I/O: everything that the
-/// decision depends on is an argument.
+/// Decides on one request and makes a permit for its plan. Does no I/O: all that the decision
+/// depends on is an argument.
 ///
 /// # Errors
 /// The denial, for the client and the log.
@@ -144,15 +145,15 @@ pub fn decide(
     Ok(Permit { peer: Arc::clone(peer), plan, rules })
 }
 
-/// The rules that permit a request, and how it is to be run.
+/// The rules that permit a request, and how the request must be run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Authorization {
-    /// The rules that permit it, by name.
+    /// The names of the rules that permit it.
     pub rules: Vec<String>,
-    /// Whether the sealed copy is to be run: others could change the file, and a rule names its
+    /// True if the sealed copy must be run: others could change the file, and a rule names its
     /// digest.
     pub sealed: bool,
-    /// Whether one of the rules asks that it run with no_new_privs.
+    /// True if one of the rules requires that the request runs with no_new_privs.
     pub no_new_privs: bool,
 }
 
@@ -163,7 +164,7 @@ impl Authorization {
     }
 }
 
-/// Evaluates one request as [`decide`] does, without a plan: makes no permit.
+/// Evaluates one request as [`decide`] does, but without a plan, and makes no permit.
 ///
 /// # Errors
 /// The denial, for the client and the log.
@@ -186,7 +187,7 @@ pub fn authorize(
     let Some(writable) = &facts.program.writable else {
         return Ok(Authorization::by(&enough, false));
     };
-    // A rule names the digest if it does not permit a program of another.
+    // A rule that does not permit the same program with another digest names the digest.
     let others = permits(Some(NO_DIGEST)).unwrap_or_default();
     let is_other = |rule: &Arc<Rule>| others.iter().any(|other| Arc::ptr_eq(rule, other));
     let by_digest: Vec<_> = enough.into_iter().filter(|rule| !is_other(rule)).collect();
@@ -196,8 +197,8 @@ pub fn authorize(
     Ok(Authorization::by(&by_digest, true))
 }
 
-/// Returns whether it depends on the program's digest what [`decide`] decides, as far as that can be told
-/// without it. `facts` are those without a digest.
+/// Returns whether the decision of [`decide`] depends on the program's digest, as far as can be
+/// known without it. `facts` are those without a digest.
 pub fn needs_digest(
     slice: &PolicySlice,
     request: &Request,
@@ -219,7 +220,7 @@ pub fn needs_digest(
     tried.any(|digest| judged(Some(digest)) != without)
 }
 
-/// Returns the names of the rules that permit a peer to take up a command that `owner` started.
+/// Returns the names of the rules that permit a peer to attach to a command that `owner` started.
 ///
 /// # Errors
 /// The denial.
@@ -236,8 +237,8 @@ pub fn authorize_attach(
     Ok(names(&query.evaluate(cedar_context)?))
 }
 
-/// Denies what no rule could permit, whatever is found on the host. Such a request is denied before
-/// anything is looked up there, so the answer tells nothing about the host.
+/// Denies a request that no rule could permit, whatever is found on the host. Nothing is looked up
+/// there before, so that the answer reveals nothing about the host.
 ///
 /// # Errors
 /// The denial.
@@ -249,7 +250,8 @@ pub fn authorize_early(slice: &PolicySlice, request: &Request) -> Result<(), Den
     };
     let query = Query { slice, action, what };
     query.possible()?;
-    // PATH would decide which program is found, before any rule was asked.
+    // The settings are checked first: PATH would decide which program is found before any rule was
+    // asked.
     query.with_settings(slice.permits(action).map(Arc::clone).collect(), request).map(drop)
 }
 
@@ -268,7 +270,7 @@ fn shown(request: &Request, facts: &HostFacts) -> String {
     }
 }
 
-/// Describes what a permitted request would run; short enough for a frame.
+/// Describes what a permitted request would run, in a text short enough for a frame.
 pub fn permission(judged: &Authorization, facts: &HostFacts) -> String {
     let shown = |text: &std::ffi::OsStr| printable(&text.to_string_lossy());
     let (program, account) = (shown(facts.program.path.as_os_str()), shown(&facts.account));
@@ -277,8 +279,8 @@ pub fn permission(judged: &Authorization, facts: &HostFacts) -> String {
     format!("permitted: {program} as {account} in {cwd}, by the rule {rules}")
 }
 
-/// Returns a shell line as a request for `--exec`, if it means the same there: that may be
-/// permitted where the shell is not.
+/// Returns a shell line as a request for `--exec`, if it means the same there. Such a request may
+/// be permitted where the shell is not.
 pub fn plain_words(request: &Request) -> Option<Request> {
     let line = request.args().first().filter(|_| request.mode() == Mode::Shell)?;
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+@%:,= \t".contains(byte);
@@ -287,7 +289,7 @@ pub fn plain_words(request: &Request) -> Option<Request> {
     }
     let words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let args: Vec<_> = words.map(<[u8]>::to_vec).collect();
-    // An assignment before a command is the shell's.
+    // The shell would take a first word with `=` for an assignment.
     let first = args.first().filter(|first| !first.contains(&b'='))?;
     if first.is_empty() {
         return None;

@@ -1,8 +1,8 @@
-//! Denials: the kind of reason, the rules that decided, and words for the client and the log.
+//! Denials: the kind of reason, the rules that decided, and a text for the client and the log.
 
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
-/// The rule that nobody writes: what was judged must be what runs.
+/// The name of the built-in rule that the program which was judged must be the one that runs.
 pub const PROGRAM_WRITABLE: &str = "program_writable";
 
 /// The reason why something may not be done.
@@ -11,27 +11,27 @@ pub const PROGRAM_WRITABLE: &str = "program_writable";
 pub struct Denial {
     /// The kind of reason.
     pub kind: DenialKind,
-    /// The rules that decided, by name: forbids, rules that could not be evaluated, permits that do
-    /// not reach far enough, or [`PROGRAM_WRITABLE`].
+    /// The names of the rules that decided: forbids, rules that could not be evaluated, permits
+    /// that do not permit a setting, or [`PROGRAM_WRITABLE`].
     pub rules: Vec<String>,
-    /// For the client and the log.
+    /// The reason in words, for the client and the log.
     pub reason: String,
-    /// What to do about it.
+    /// Advice on what to do about it.
     pub hint: String,
 }
 
-/// The kind of reason that a denial has.
+/// The kind of reason for a denial.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DenialKind {
     /// The host has no policy.
     NoPolicy,
-    /// No rule permits it.
+    /// No rule permits the request.
     NoRule,
-    /// A rule forbids it.
+    /// A rule forbids the request.
     Forbidden,
     /// A rule could not be evaluated.
     Error,
-    /// A variable that no permitting rule lets it set.
+    /// No permitting rule permits one of the settings of the environment.
     Environment,
     /// Others could change the program.
     Writable,

@@ -1,19 +1,20 @@
-//! How deep a policy's text may nest. Cedar's parser, its checks and its rules call themselves for each level, and
-//! a stack that is used up ends the whole program.
+//! Limits on how deep the text of a policy may nest. Cedar's parser, validator and evaluator
+//! recurse for each level, and a stack overflow would end the whole program.
 
 use super::diagnostic::Diagnostic;
 
-/// Brackets and `if` that may stand within each other.
+/// The maximum number of brackets and `if` within each other.
 const LEVELS: usize = 24;
-/// Operators, accesses and annotations of one rule: a chain of them is as deep as it is long.
+/// The maximum number of operators, accesses and annotations of one rule: a chain of them is as
+/// deep as it is long.
 const CHAINED: usize = 250;
 
-/// Finds the first place that is too deep.
+/// Checks that no place in a policy's text nests too deep.
 ///
 /// # Errors
-/// Where that is.
+/// The first place that does.
 pub(super) fn check(text: &str) -> Result<(), Diagnostic> {
-    // How many `if` stand open within each bracket, the outermost first.
+    // The number of open `if` within each bracket, the outermost first.
     let mut open = vec![0];
     let mut chained = 0;
     for (at, word) in (Words { text, at: 0 }) {
@@ -41,7 +42,7 @@ fn refused(text: &str, at: usize, message: String) -> Diagnostic {
     Diagnostic::at(text, at, message, Some("make several rules of it".to_owned()))
 }
 
-/// The words of a policy, without its comments and the content of its strings.
+/// The words of a policy, without its comments. A string is one word.
 struct Words<'a> {
     text: &'a str,
     at: usize,
@@ -77,7 +78,8 @@ fn is_of_a_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Returns the length of the string that a text begins with, to its end if it is not closed.
+/// Returns the length of the string that a text begins with, or of the whole text if the string is
+/// not closed.
 fn string(text: &str) -> usize {
     let mut escaped = true;
     let end = text.char_indices().find(|(at, c)| {

@@ -1,31 +1,31 @@
-//! What is wrong with a policy: line, column, message, and what to do.
+//! Diagnostics of a policy: line, column, message, and advice.
 
 use std::fmt;
 
-/// Characters of a line that are shown.
+/// The number of characters of a line that are shown.
 const SHOWN: usize = 200;
 
-/// What is wrong with a policy, and where it stands.
+/// A fault in a policy, and its place.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Diagnostic {
-    /// Its line, from 1.
+    /// The line of the fault, from 1.
     pub line: usize,
-    /// Its column in characters, from 1.
+    /// The column of the fault in characters, from 1.
     pub column: usize,
-    /// What is wrong, on one line.
+    /// The fault in words, on one line.
     pub message: String,
-    /// What to do about it, if the message does not say so.
+    /// Advice on what to do, if the message does not contain it.
     pub help: Option<String>,
-    /// The text of that line.
+    /// The text of the line.
     pub source: String,
 }
 
-/// `line:column: message`, then the line, a caret below it and what to do.
+/// Writes `line:column: message`, the line, a caret below it, and the advice.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { line, column, message, help, source } = self;
         writeln!(f, "{line}:{column}: {message}")?;
-        // Of a line that nobody would look through only what surrounds the place.
+        // Of a long line, only the part around the place is shown.
         let from = if *column > SHOWN { column - SHOWN / 2 } else { 1 };
         let shown: String = source.chars().skip(from - 1).take(SHOWN).collect();
         writeln!(f, "  | {}", shown.replace('\t', " "))?;
@@ -38,7 +38,7 @@ impl fmt::Display for Diagnostic {
 }
 
 impl Diagnostic {
-    /// Makes a diagnostic of an error of Cedar's in `text`.
+    /// Makes a diagnostic from an error of Cedar's about `text`.
     pub(super) fn of(text: &str, error: &dyn miette::Diagnostic) -> Self {
         let label = error.labels().and_then(|mut labels| labels.next());
         let at = label.as_ref().map_or(0, miette::LabeledSpan::offset);
@@ -59,7 +59,7 @@ impl Diagnostic {
     }
 }
 
-/// Returns line and column of a byte, both from 1; the column counts characters.
+/// Returns the line and the column of a byte, both from 1; the column counts characters.
 pub(super) fn position(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at.min(text.len())).unwrap_or(text);
     let line = before.matches('\n').count() + 1;

@@ -1,21 +1,22 @@
-//! The digests of programs that a rule asks about: without knowing them all, every program would have to be
-//! read to be judged.
+//! The digests of programs that a rule compares with. If they were not known, every program would
+//! have to be read to be judged.
 
-/// What a rule does with the digest of the program.
+/// The use that a rule makes of the program's digest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Digests {
-    /// Nothing.
+    /// None.
     Unnamed,
-    /// It compares it with these, and no other digest tells it from any.
+    /// A comparison with these digests: all others are alike to the rule.
     Listed(Vec<String>),
-    /// Something else: any digest may matter.
+    /// Some other use: any digest may matter.
     Any,
 }
 
 const FACT: &str = "context.digest";
 
 impl Digests {
-    /// Reads a rule's text. Whatever it does not understand counts as [`Digests::Any`].
+    /// Reads a rule's text. A use that this function does not understand counts as
+    /// [`Digests::Any`].
     pub(super) fn parse(source: &str) -> Self {
         if !source.contains("digest") {
             return Self::Unnamed;
@@ -37,7 +38,7 @@ impl Digests {
         if left == 0 { Self::Listed(listed) } else { Self::Any }
     }
 
-    /// Returns what two rules together ask about.
+    /// Returns the use that two rules together make of the digest.
     pub(super) fn and(self, other: &Self) -> Self {
         match (self, other) {
             (all, Self::Unnamed) => all,
@@ -67,7 +68,7 @@ fn contained_in(text: &str) -> Option<Vec<String>> {
     literals.map(|literal| plain(literal.strip_prefix('"')?.strip_suffix('"')?)).collect()
 }
 
-/// Returns a literal that stands for itself.
+/// Returns a literal that has no escapes.
 fn plain(literal: &str) -> Option<String> {
     (!literal.contains('\\')).then(|| literal.to_owned())
 }

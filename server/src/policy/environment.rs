@@ -1,13 +1,13 @@
 //! The settings of the environment that a rule permits: `@env("STAGE, RELEASE=v*")`.
 //!
-//! A permit lists the variables that a request may set: by name, or by name and a pattern of the value in
-//! which `*` stands for anything. A star in a name stands for the harmless names alone, a closed list:
-//! which other variables make some program run or load what they say is known to nobody. Whoever wants
-//! them all the same writes what that means: `may-run-code: *`.
+//! A permit lists the variables that a request may set: by name, or by name and a pattern of the
+//! value in which `*` matches any text. A star in a name matches the harmless names alone, a closed
+//! list: nobody knows all other variables that make some program run or load what they contain. A
+//! policy that permits them all the same must write so: `may-run-code: *`.
 
 use crate::glob;
 
-/// Names that may be set without a rule that permits them: language, time zone, terminal.
+/// The names that may be set without a rule that permits them: language, time zone, terminal.
 const HARMLESS: [&str; 21] = [
     "LANG",
     "LANGUAGE",
@@ -32,10 +32,10 @@ const HARMLESS: [&str; 21] = [
     "LINES",
 ];
 
-/// What stands before a pattern of names whose variables may make a program run anything.
+/// The prefix of a pattern of names whose variables may make a program run anything.
 const MAY_RUN_CODE: &str = "may-run-code:";
 
-/// The settings that a rule permits.
+/// The settings of the environment that a rule permits.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Allowed {
     patterns: Vec<Pattern>,
@@ -49,17 +49,17 @@ struct Pattern {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Name {
-    /// This one.
+    /// The variable of this name.
     Exactly(String),
-    /// Harmless ones of this form.
+    /// The harmless variables whose names match this pattern.
     Harmless(String),
-    /// All of this form, whatever they do.
+    /// All variables whose names match this pattern, whatever they do.
     MayRunCode(String),
 }
 
 impl Allowed {
-    /// Parses the value of `@env`: patterns with commas between them. A value can't contain a
-    /// comma.
+    /// Parses the value of `@env`: patterns with commas between them. The pattern of a value can't
+    /// contain a comma.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
         let patterns = words.map(|word| {
@@ -95,7 +95,7 @@ impl Allowed {
             || patterns.any(|pattern| pattern.name.is(name, value) && by_value(pattern))
     }
 
-    /// Returns what is hardly meant: patterns of names that stand for less than they seem to.
+    /// Returns warnings about patterns of names that match less than they seem to.
     pub(super) fn doubts(&self) -> impl Iterator<Item = String> {
         self.patterns.iter().filter_map(|Pattern { name, .. }| match name {
             Name::Harmless(name) => Some(format!(
@@ -120,7 +120,7 @@ impl Name {
     }
 }
 
-/// Splits a setting into name and value.
+/// Splits a setting into its name and its value.
 pub(super) fn split(setting: &[u8]) -> (&[u8], &[u8]) {
     let at = setting.iter().position(|&byte| byte == b'=').unwrap_or(setting.len());
     let (name, value) = setting.split_at(at);
@@ -128,7 +128,7 @@ pub(super) fn split(setting: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Returns whether a setting is harmless. A locale or time zone with a slash is a path, and some
-/// programs take `%` for a format.
+/// programs interpret `%` as a format.
 fn is_harmless(name: &[u8], value: &[u8]) -> bool {
     let plain = |&byte: &u8| byte.is_ascii_alphanumeric() || b"_.@:+-, ".contains(&byte);
     let zone = |byte: &u8| plain(byte) || *byte == b'/';
@@ -172,7 +172,8 @@ mod tests {
         assert!(!permits("STAGE=", "STAGE=x"));
     }
 
-    /// Variables that make some program run or load what they say, of those that nobody has listed.
+    /// Variables that make some program run or load what they contain, and that are in no list
+    /// here.
     const UNLISTED: [&str; 8] = [
         "TAR_OPTIONS",
         "RSYNC_RSH",

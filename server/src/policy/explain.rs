@@ -1,4 +1,4 @@
-//! What would permit a denied request: principals that may, and a rule that would do.
+//! What would permit a denied request: principals that may do it, and a rule that would permit it.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,8 @@ use super::{
 use crate::trust::Principal;
 
 impl Rules {
-    /// Returns, with a description, the same user in one more group, and other users, as far as
-    /// rules name them.
+    /// Returns other principals that the rules name, each with a description: the same user in one
+    /// more group, and other users.
     pub fn others(&self, principal: &Principal) -> Vec<(String, Principal)> {
         let named: Vec<_> =
             self.all().iter().flat_map(|rule| rule.policy.entity_literals()).collect();
@@ -34,14 +34,14 @@ impl Rules {
         in_group.chain(users).collect()
     }
 
-    /// Returns the line where a rule begins.
+    /// Returns the number of the line where a rule begins.
     pub fn line_of(&self, name: &str) -> Option<usize> {
         self.all().iter().find(|rule| rule.name() == name).map(|rule| rule.line)
     }
 }
 
-/// A rule that permits exactly this request to this user, and nothing else. None for what is not
-/// UTF-8: such a request can't be told from others.
+/// Returns a rule that permits exactly this request to this user and nothing else. Returns `None`
+/// for a request that is not UTF-8, since no rule could distinguish it from others.
 pub fn rule_for(user: &str, request: &Request, facts: &HostFacts) -> Option<String> {
     let account = facts.account.to_str()?;
     let words: Option<Vec<_>> =
@@ -69,7 +69,7 @@ pub fn rule_for(user: &str, request: &Request, facts: &HostFacts) -> Option<Stri
     ))
 }
 
-/// Returns a string literal of Cedar's.
+/// Returns a text as a string literal of Cedar's.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for letter in text.chars() {

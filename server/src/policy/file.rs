@@ -9,7 +9,7 @@ use rcmd_certs::files::{self, FileError};
 
 use super::{diagnostic::Diagnostic, rules::Rules, vocabulary::Host};
 
-/// Maximum size of a policy, in bytes: some ten thousand rules.
+/// The maximum size of a policy in bytes, enough for some ten thousand rules.
 const LIMIT: u64 = 4 << 20;
 
 /// The reason why a policy can't be used.
@@ -18,20 +18,20 @@ pub enum PolicyError {
     /// The file can't be read, or others could change it.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It is no text.
+    /// The file is not UTF-8.
     #[error("{}: not UTF-8 from byte {at}", files::shown(path))]
     Text {
         /// The file.
         path: PathBuf,
-        /// Where, from 0.
+        /// The offset of the first invalid byte, from 0.
         at: usize,
     },
-    /// It is wrong.
+    /// The policy has errors.
     #[error("{}", Diagnostics(path, diagnostics))]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// Where, and how.
+        /// The errors and their places.
         diagnostics: Vec<Diagnostic>,
     },
 }
@@ -50,10 +50,10 @@ impl fmt::Display for Diagnostics<'_> {
     }
 }
 
-/// Reads the policy of a host; without one everything is denied.
+/// Reads the policy of a host. If there is no file, everything is denied.
 ///
 /// # Errors
-/// When it can't be read, others could change it, or it is wrong.
+/// If the file can't be read, others could change it, or the policy has errors.
 pub fn load(path: &Path, host: &Host) -> Result<Rules, PolicyError> {
     match files::read_public_up_to(path, LIMIT) {
         Err(error) if error.is_missing() => Ok(Rules::missing(host.clone())),
@@ -61,15 +61,15 @@ pub fn load(path: &Path, host: &Host) -> Result<Rules, PolicyError> {
     }
 }
 
-/// Returns why the server would not take a policy from where it lies, if it would not.
+/// Returns the reason why the server would refuse to read a policy from this path, if it would.
 pub fn refused(path: &Path) -> Option<FileError> {
     files::read_public_up_to(path, LIMIT).err()
 }
 
-/// Reads a policy from anywhere, to check it; who could change it does not matter.
+/// Reads a policy from any path to check it; who could change the file does not matter.
 ///
 /// # Errors
-/// When it can't be read, or it is wrong.
+/// If the file can't be read, or the policy has errors.
 pub fn check(path: &Path, host: &Host) -> Result<Rules, PolicyError> {
     parse(path, files::read_shown(path, LIMIT)?, host)
 }

@@ -1,4 +1,4 @@
-//! The text of a policy made into rules: parsed, validated strictly, each rule named and placed.
+//! Parsing a policy: from a text to rules that are validated strictly and have a name and a line.
 
 use std::{str::FromStr as _, sync::Arc};
 
@@ -13,19 +13,19 @@ use super::{
     vocabulary::validate,
 };
 
-/// What a policy's text holds.
+/// A parsed policy.
 #[derive(Debug)]
 pub(super) struct Parsed {
     /// The rules, in the order of the text.
     pub(super) rules: Vec<Arc<Rule>>,
-    /// What is no error but hardly meant.
+    /// The warnings: valid text that is probably a mistake.
     pub(super) warnings: Vec<Diagnostic>,
 }
 
 /// Parses and validates a policy.
 ///
 /// # Errors
-/// Everything that is wrong with it, in the order of the text.
+/// All errors of the policy, in the order of the text.
 pub(super) fn parse(text: &str) -> Result<Parsed, Vec<Diagnostic>> {
     depth::check(text).map_err(|wrong| vec![wrong])?;
     let set = PolicySet::from_str(text).map_err(|errors| match has_rules(text) {
@@ -39,7 +39,7 @@ pub(super) fn parse(text: &str) -> Result<Parsed, Vec<Diagnostic>> {
     }
     let mut warnings = Vec::new();
     let rules = named(text, &set, &mut warnings)?;
-    // Under their own names, so that what is wrong names them.
+    // The rules get their own names first, so that errors name them.
     let policies = rules.iter().map(|rule| rule.policy.clone());
     let set = PolicySet::from_policies(policies)
         .map_err(|error| vec![Diagnostic::at(text, 0, error.to_string(), None)])?;
@@ -57,14 +57,14 @@ fn has_rules(text: &str) -> bool {
     text.contains("permit") || text.contains("forbid")
 }
 
-/// Makes the diagnostic of a file that is no policy at all, without a word of it: it may be a private
-/// key in the policy's place.
+/// Makes the diagnostic of a file that is no policy at all. It quotes nothing of the file, which
+/// may be a private key in the policy's place.
 fn no_rules() -> Diagnostic {
     let message = "there is no rule in it, neither permit nor forbid; is it the right file?".into();
     Diagnostic::at("", 0, message, None)
 }
 
-/// Returns the rules in the order of the text, each under its own name; adds what is hardly meant.
+/// Returns the rules in the order of the text, each under its own name, and adds to `warnings`.
 fn named(
     text: &str,
     set: &PolicySet,
@@ -119,11 +119,11 @@ fn named(
     if diagnostics.is_empty() { Ok(rules) } else { Err(diagnostics) }
 }
 
-/// Checks a rule's annotations and returns whether one asks for no_new_privs. Cedar gives
+/// Checks a rule's annotations and returns whether one requires no_new_privs. Cedar gives
 /// annotations no meaning, so a misspelt one would silently do nothing.
 ///
 /// # Errors
-/// The annotation that is wrong, and why.
+/// The annotation that is wrong, and the reason.
 fn annotated(policy: &Policy) -> Result<bool, (&str, String)> {
     let mut no_new_privs = false;
     for (name, value) in policy.annotations() {

@@ -1,4 +1,4 @@
-//! One action put to the rules: the rules that permit it, or the denial in words.
+//! One action evaluated by the rules: the rules that permit it, or a denial.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::process::Writable;
 
-/// What a principal wants to do, put to the rules of its slice.
+/// An action of a principal, to be evaluated by the rules of its slice.
 pub(super) struct Query<'a> {
     pub(super) slice: &'a PolicySlice,
     pub(super) action: Action,
@@ -50,7 +50,7 @@ impl Query<'_> {
         self.denial(DenialKind::Error, Vec::new(), &because)
     }
 
-    /// Denies what no rule could permit, whatever the details are.
+    /// Denies an action that no rule could permit, whatever the details are.
     pub(super) fn possible(&self) -> Result<(), Denial> {
         if self.slice.is_missing() {
             let because = "it has no policy, so that everything is denied";
@@ -79,7 +79,7 @@ impl Query<'_> {
         self.denial(DenialKind::NoRule, Vec::new(), "no rule permits it")
     }
 
-    /// Evaluates the rules; returns those that permit it.
+    /// Evaluates the rules and returns those that permit the action.
     pub(super) fn evaluate(
         &self,
         cedar_context: cedar_policy::Context,
@@ -99,7 +99,7 @@ impl Query<'_> {
         }
     }
 
-    /// Returns those of the rules that also permit what the request sets in the environment.
+    /// Returns those of the rules that also permit the settings of the request's environment.
     pub(super) fn with_settings(
         &self,
         permits: Vec<Arc<Rule>>,
@@ -132,7 +132,6 @@ impl Query<'_> {
     }
 }
 
-/// Returns the names of rules.
 pub(super) fn names(rules: &[Arc<Rule>]) -> Vec<String> {
     rules.iter().map(|rule| rule.name().to_owned()).collect()
 }

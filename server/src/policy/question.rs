@@ -17,19 +17,19 @@ use rcmd_protocol::{frame::Mode, request::Request};
 use super::vocabulary::{Action, user};
 use crate::process::Program;
 
-/// Number of arguments that have a place in `args`; further ones are in `argv` and `argc` alone.
+/// The number of arguments that have a place in `args`; further ones are only in `argv` and `argc`.
 pub const ARGS: usize = 32;
 
-/// The facts of this host that a request is judged by.
+/// The facts of this host by which a request is judged.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostFacts {
-    /// The account that it will run as.
+    /// The name of the account that the request will run as.
     pub account: OsString,
-    /// The account's number.
+    /// The account's user ID.
     pub uid: u32,
-    /// The folder that it will start in, without links.
+    /// The folder that the request will start in, without symbolic links.
     pub cwd: PathBuf,
-    /// The program, or the shell.
+    /// The program or, for a shell line, the shell.
     pub program: Program,
 }
 
@@ -38,7 +38,7 @@ pub struct HostFacts {
 pub struct RequestContext {
     /// The peer's address.
     pub source: IpAddr,
-    /// The time.
+    /// The time of the request.
     pub time: SystemTime,
 }
 
@@ -67,10 +67,10 @@ fn utf8(bytes: &[u8]) -> Option<&str> {
 }
 
 impl RequestContext {
-    /// Returns the context rounded to the second, which is as exact as rules see it.
+    /// Returns the context rounded down to the second, the precision that rules see.
     fn rounded(self) -> Self {
         let whole = self.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        // Cedar reads times of four-digit years.
+        // Cedar reads times of four-digit years only.
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(whole.min(253_402_300_799));
         Self { source: self.source.to_canonical(), time }
     }
@@ -110,11 +110,11 @@ pub fn action(request: &Request) -> Action {
 
 /// Returns Cedar's context for a request to run something; `digest` is the program's.
 ///
-/// What is not UTF-8 is left out, or empty where the schema requires a text: no program, folder or
-/// line is empty, so this matches none. Then `text` is false.
+/// Text that is not UTF-8 is left out, or empty where the schema requires a string: no program,
+/// folder or line is empty, so an empty one matches none. In both cases the fact `text` is false.
 ///
 /// # Errors
-/// Cedar's message, when it rejects a fact.
+/// Cedar's message, if it rejects a fact.
 pub(super) fn of_request(
     request: &Request,
     facts: &HostFacts,
@@ -156,7 +156,8 @@ pub(super) fn of_request(
             let args = RestrictedExpression::new_record(args).map_err(|error| error.to_string())?;
             pairs.push(text("name", first));
             pairs.push(number("argc", words.len()));
-            // What is not UTF-8 keeps its place; left out, the set would equal that of fewer words.
+            // An argument that is not UTF-8 keeps its place: without it, the set would equal that
+            // of fewer words.
             let argv = words.iter().enumerate().map(|(n, word)| match word {
                 Some(word) => format!("{n}={word}"),
                 None => n.to_string(),
@@ -172,7 +173,7 @@ pub(super) fn of_request(
 /// Returns Cedar's context for a request about a command that `owner` has started.
 ///
 /// # Errors
-/// Cedar's message, when it rejects a fact.
+/// Cedar's message, if it rejects a fact.
 pub(super) fn of_job(
     owner: &str,
     context: RequestContext,

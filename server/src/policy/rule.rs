@@ -1,4 +1,4 @@
-//! One rule of a policy, with what its annotations say.
+//! One rule of a policy, with the meaning of its annotations.
 
 use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy};
 
@@ -11,20 +11,20 @@ use super::{
 /// One rule.
 #[derive(Debug)]
 pub(super) struct Rule {
-    /// The rule as Cedar evaluates it; its id is the rule's name.
+    /// The rule as Cedar evaluates it; its ID is the rule's name.
     pub(super) policy: Policy,
-    /// The settings of the environment that it permits, if it is a permit.
+    /// The settings of the environment that the rule permits, if it is a permit.
     pub(super) env: Allowed,
-    /// Whether what it permits runs with no_new_privs: `@no_new_privs("true")`.
+    /// True if a request that it permits must run with no_new_privs: `@no_new_privs("true")`.
     pub(super) no_new_privs: bool,
-    /// What it does with the program's digest.
+    /// The use that the rule makes of the program's digest.
     pub(super) digests: Digests,
-    /// Its first line in the file, from 1.
+    /// The line of the file at which the rule begins, from 1.
     pub(super) line: usize,
 }
 
 impl Rule {
-    /// Returns the rule's name: `@id("...")`, else `line N`.
+    /// Returns the rule's name: the value of `@id("...")`, or `line N` without that.
     pub(super) fn name(&self) -> &str {
         self.policy.id().as_ref()
     }
@@ -38,7 +38,7 @@ impl Rule {
         }
     }
 
-    /// Returns whether the rule permits an action to somebody.
+    /// Returns whether the rule permits this action to anybody.
     pub(super) fn permits(&self, action: Action) -> bool {
         self.policy.effect() == Effect::Permit
             && self.is_about(&uid(&TYPES.action, action.as_str()))

@@ -1,4 +1,4 @@
-//! The rules of a host, and a cache of the slices that were made of them.
+//! The rules of a host, and a cache of their slices.
 
 use std::{
     collections::HashMap,
@@ -14,10 +14,10 @@ use super::{
 };
 use crate::trust::Principal;
 
-/// Maximum number of cached slices. When it is exceeded the cache is cleared.
+/// The maximum number of cached slices. When the cache is full, it is cleared.
 const SLICES: usize = 256;
 
-/// The rules of a host, as they are at one moment.
+/// The rules of a host as they were when the policy was read.
 #[derive(Debug)]
 pub struct Rules {
     rules: Vec<Arc<Rule>>,
@@ -31,13 +31,13 @@ impl Rules {
     /// Parses a policy for this host.
     ///
     /// # Errors
-    /// Everything that is wrong with it, in the order of the text.
+    /// All errors of the policy, in the order of the text.
     pub fn parse(text: &str, host: Host) -> Result<Self, Vec<Diagnostic>> {
         let Parsed { rules, warnings } = parse(text)?;
         Ok(Self { rules, host, warnings, is_missing: false, slices: Mutex::default() })
     }
 
-    /// Returns the rules of a host that has no policy: none, so everything is denied.
+    /// Returns the rules of a host that has no policy: there are none, so everything is denied.
     pub fn missing(host: Host) -> Self {
         Self {
             rules: Vec::new(),
@@ -58,13 +58,13 @@ impl Rules {
         self.rules.len()
     }
 
-    /// Returns whether there is no rule.
+    /// Returns whether there are no rules.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
 
-    /// Returns what is no error but hardly meant: a rule that never applies, letters that look
-    /// alike.
+    /// Returns the warnings: valid text that is probably a mistake, such as a rule that never
+    /// applies, or letters that look alike.
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings
     }
@@ -74,8 +74,8 @@ impl Rules {
         &self.host
     }
 
-    /// Returns whether something may be started and nothing may be taken up again, which is hardly
-    /// meant.
+    /// Returns whether the rules permit somebody to start commands and nobody to attach to them,
+    /// which is probably a mistake.
     pub fn starts_without_attach(&self) -> bool {
         let any = |action| self.rules.iter().any(|rule| rule.permits(action));
         (any(Action::Run) || any(Action::Shell)) && !any(Action::Attach)
@@ -85,8 +85,8 @@ impl Rules {
         &self.rules
     }
 
-    /// Returns the rules that can apply to this identity. A slice is made at its first use, when
-    /// the peer connects, and kept until the policy is read again.
+    /// Returns the rules that can apply to this identity. A slice is computed when it is first
+    /// used, as the peer connects, and cached until the policy is read again.
     pub fn slice(&self, principal: &Principal) -> Arc<PolicySlice> {
         let mut slices = self.slices.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slice) = slices.get(principal) {

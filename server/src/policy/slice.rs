@@ -1,7 +1,7 @@
 //! The rules that can apply to one identity on this host, and their evaluation.
 //!
-//! Evaluating a rule costs as much if its scope does not match, so rules for other principals are
-//! left out once, by principal and by action.
+//! A rule costs as much to evaluate if its scope does not match. Therefore rules for other
+//! principals and other actions are left out once, beforehand.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -35,7 +35,7 @@ pub struct PolicySlice {
     pub(super) recent: Recent,
 }
 
-/// The rules that can apply to one identity that asks for one action.
+/// The rules that can apply to one identity and one action.
 #[derive(Debug)]
 struct Applicable {
     action: EntityUid,
@@ -46,11 +46,11 @@ struct Applicable {
 /// The result of an evaluation.
 #[derive(Debug)]
 pub(super) struct Verdict {
-    /// Whether it is permitted. Never when a rule could not be evaluated.
+    /// True if the action is permitted; never true if a rule could not be evaluated.
     pub(super) permitted: bool,
-    /// The rules that decided: the permits, or the forbids. None when nothing permits it.
+    /// The rules that decided: the permits, or the forbids. Empty if no rule permits the action.
     pub(super) rules: Vec<Arc<Rule>>,
-    /// Rules that could not be evaluated, by name, and why.
+    /// The names of the rules that could not be evaluated, each with the error.
     pub(super) errors: Vec<(String, String)>,
 }
 
@@ -120,8 +120,9 @@ impl PolicySlice {
         self.is_missing
     }
 
-    /// Returns whether any rule could ever permit this action, whatever the details are. If none
-    /// could, nothing needs to be looked up on the host, and the answer tells nothing about it.
+    /// Returns whether any rule could permit this action, whatever the details are. If none could,
+    /// the request is denied before anything is looked up on the host, and the answer reveals
+    /// nothing about it.
     pub fn may_permit(&self, action: Action) -> bool {
         self.permits(action).next().is_some()
     }
@@ -132,7 +133,7 @@ impl PolicySlice {
         self.applicable(action).rules.values().filter(permits)
     }
 
-    /// Returns what rules which can apply do with the program's digest, all together.
+    /// Returns the use that all rules which can apply make of the program's digest.
     pub(super) fn digests(&self, action: Action) -> Digests {
         let rules = self.applicable(action).rules.values();
         rules.fold(Digests::Unnamed, |all, rule| all.and(&rule.digests))
@@ -146,7 +147,8 @@ impl PolicySlice {
             rules: Vec::new(),
             errors: vec![(String::new(), error)],
         };
-        // Without the schema: the context is made from typed facts, and a test compares the two.
+        // The schema is not passed: the context is made from typed facts, and a test compares the
+        // two.
         let request = match Request::new(principal_uid, action.clone(), resource, context, None) {
             Ok(request) => request,
             Err(error) => return denied(error.to_string()),
@@ -161,7 +163,8 @@ impl PolicySlice {
         let find = |id: &cedar_policy::PolicyId| rules.get::<str>(id.as_ref()).map(Arc::clone);
         let mut rules: Vec<_> = diagnostics.reason().filter_map(find).collect();
         rules.sort_by_key(|rule| rule.line);
-        // Cedar skips a rule that errs. A forbid that is skipped would permit.
+        // Cedar skips a rule that it can't evaluate. If a forbid were skipped, the request would be
+        // permitted.
         let permitted = answer.decision() == Decision::Allow && errors.is_empty();
         Verdict { permitted, rules, errors }
     }

@@ -1,4 +1,4 @@
-//! Rules against requests, without a host.
+//! Tests of rules against requests, without a host.
 
 use std::{
     net::IpAddr,
@@ -36,12 +36,12 @@ fn line(line: &[u8]) -> Request {
     Request::shell(line).build().unwrap()
 }
 
-/// The same request with this setting.
+/// Returns the same request with this setting.
 fn setting(setting: &[u8], request: Request) -> Request {
     request.to_builder().env(setting).build().unwrap()
 }
 
-/// The same request under this lock.
+/// Returns the same request under this lock.
 fn locked(name: &str, request: &Request) -> Request {
     let lock = Lock { name: name.into(), wait_ms: 5 };
     request.to_builder().lock(lock).build().unwrap()
@@ -162,7 +162,7 @@ fn arguments_past_those_with_a_place_still_count() {
     let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     let all = r#"permit (principal, action, resource) when { context.argc == 40 && context.argv.contains("39=w39") && !(context.args has "32") };"#;
     let broken = all.replace("\"32\"", "\"31\"");
-    // The vocabulary ends at 31, so that a rule that speaks of 32 is refused when it is read.
+    // The vocabulary ends at 31, so that a rule which names 32 is refused when it is read.
     assert!(Rules::parse(all, host()).is_err());
     let rules = rules(
         &broken
@@ -198,10 +198,10 @@ fn time_and_address_are_compared_as_what_they_are() {
     };
     assert!(at(12, "192.0.2.7") && at(8, "::ffff:192.0.2.7"));
     assert!(!at(18, "192.0.2.7") && !at(7, "192.0.2.7") && !at(12, "198.51.100.1"));
-    // A network has its first and its last address, and neither of their neighbours.
+    // A network includes its first and its last address, and neither of their neighbours.
     assert!(at(12, "192.0.2.0") && at(12, "192.0.2.255"));
     assert!(!at(12, "192.0.1.255") && !at(12, "192.0.3.0") && !at(12, "c000:207::"));
-    // A clock that is wrong is a denial and no panic.
+    // A time out of range leads to a denial, not to a panic.
     for seconds in [0, 253_402_300_800, u64::from(u32::MAX) * 4_000] {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let context = RequestContext { source: IpAddr::from([192, 0, 2, 7]), time };
@@ -273,7 +273,8 @@ fn of_the_rules_that_permit_one_that_asks_for_no_new_privs_is_enough() {
     assert!(!asked(&[], exec(&[b"id"])).no_new_privs);
     assert!(asked(&["ci"], exec(&[b"id"])).no_new_privs);
     assert!(asked(&["ci"], line(b"id")).no_new_privs);
-    // A rule that does not permit the settings does not permit the request, and has no say in it.
+    // A rule that does not permit the settings does not permit the request, so that its annotation
+    // does not count.
     let judged = asked(&["ci"], setting(b"FOO=x", exec(&[b"id"])));
     assert_eq!((judged.rules, judged.no_new_privs), (vec!["other".to_owned()], false));
 }
@@ -373,7 +374,7 @@ fn a_shell_line_of_plain_words_is_the_same_without_the_shell() {
     assert_eq!(plain_words(&exec(&[b"a"])), None);
 }
 
-/// Cedar is given contexts without a check against the schema, for speed; here they are checked.
+/// Checks contexts against the schema; in production they are not checked, for speed.
 #[test]
 fn contexts_are_of_the_vocabulary() {
     let schema = vocabulary::schema();

@@ -1,4 +1,4 @@
-//! The words that rules are written in: Cedar's schema, its entity types, the actions, the host.
+//! The vocabulary of rules: Cedar's schema, its entity types, the actions, the host.
 
 use std::{str::FromStr as _, sync::LazyLock};
 
@@ -26,14 +26,15 @@ pub(super) fn validate(rules: &PolicySet) -> ValidationResult {
     VALIDATOR.validate(rules, ValidationMode::Strict)
 }
 
-/// An action that a request may ask for; the schema has further ones, which nothing asks for yet.
+/// An action that a request may ask for. The schema has further ones, which no request asks for
+/// yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
     /// Run a program with its arguments.
     Run,
     /// Run a line in the shell.
     Shell,
-    /// Take up a command that was started before.
+    /// Attach to a command that was started before.
     Attach,
 }
 
@@ -51,9 +52,9 @@ impl Action {
 /// This host, as rules see it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Host {
-    /// Its name.
+    /// The host's name.
     pub name: String,
-    /// Its labels, by configuration.
+    /// The host's labels, from the configuration.
     pub labels: Vec<String>,
 }
 
