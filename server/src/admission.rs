@@ -1,12 +1,12 @@
-//! What a command must get before it runs: a start of the rates, a slot to run, memory, a lock.
+//! Admission: the rate limits, slots, memory and locks that a command needs before it runs.
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`turns`] | turns at work that few can do at once |
-//! | `queue`, `bucket`, `pace`, `throttle` | slots that go round between identities, rates, delays |
-//! | [`budget`] | memory that is held for clients |
-//! | [`locks`] | names that one command holds at a time |
-//! | [`slots`] | the number of connections |
+//! | [`turns`] | turns at work that only few may do at once |
+//! | `queue`, `bucket`, `pace`, `throttle` | slots to run, given to identities in turn; rates; delays |
+//! | [`budget`] | the memory that is held for clients |
+//! | [`locks`] | names that one command on the host holds at a time |
+//! | [`slots`] | limits on the number of connections |
 
 mod bucket;
 pub(crate) mod budget;
@@ -35,18 +35,18 @@ use bucket::Bucket;
 use queue::FairQueue;
 pub(crate) use throttle::Backoff;
 
-/// What an identity may ask for that does not run: 256 at once, and then 100 a second, as fast as it is
-/// told `busy`.
+/// The rate of requests of one identity that do not run: 256 at once, and then 100 a second, the
+/// pace at which it is answered `busy`.
 const DENIED: Rate = Rate::new(256, Duration::from_millis(10));
-/// KiB that are recorded of what an identity asks for and does not run: 64 MiB at once, and then 16
-/// KiB/s, which is 1.4 GB a day.
+/// The rate, in KiB, of records of one identity's requests that do not run: 64 MiB at once, and
+/// then 16 KiB/s, which is 1.4 GB a day.
 const RECORDED: Rate = Rate::new(64 * 1024, Duration::from_micros(62_500));
-/// KiB of large requests that an identity has let in, which are recorded whole when they start: 256 MiB at
-/// once, and then 2 MiB/s.
+/// The rate, in KiB, of large requests of one identity that are let in, which are recorded whole
+/// when they start: 256 MiB at once, and then 2 MiB/s.
 const SENT: Rate = Rate::new(256 * 1024, Duration::from_nanos(488_281));
 
-/// Hands out slots to run. Some commands run at once, some wait, and others are told when to try
-/// again. Slots go round between identities, so no identity's commands hold up another's.
+/// The distributor of slots to run. Some commands run at once, some wait, and others are answered
+/// when to try again. Identities get slots in turn, so that no identity's commands delay another's.
 #[derive(Debug)]
 pub(crate) struct Admission {
     running: usize,
@@ -57,12 +57,12 @@ pub(crate) struct Admission {
 #[derive(Debug)]
 struct State {
     queue: FairQueue<oneshot::Sender<RunSlot>>,
-    /// The host's rate, and its bucket.
+    /// The host's rate of starts, whose bucket is `starts`.
     rate: Rate,
     starts: Bucket,
 }
 
-/// A running command's slot; released when dropped.
+/// The slot of a running command; released when dropped.
 #[derive(Debug)]
 pub(crate) struct RunSlot {
     admission: Arc<Admission>,
@@ -70,7 +70,7 @@ pub(crate) struct RunSlot {
 }
 
 /// A start that was let in and has neither a slot nor a place in the queue yet. It counts as
-/// waiting until this is dropped, so that starts that are resolved at the same time don't all take
+/// waiting until this is dropped, so that starts that are prepared at the same time don't all take
 /// the last place.
 #[derive(Debug)]
 pub(crate) struct Entering {
@@ -78,7 +78,7 @@ pub(crate) struct Entering {
     who: Arc<str>,
 }
 
-/// A command that waits for a lock; it counts among those that wait until this is dropped.
+/// A command that waits for a lock; counts as waiting until this is dropped.
 #[derive(Debug)]
 pub(crate) struct WaitingElsewhere {
     admission: Arc<Admission>,
@@ -104,7 +104,7 @@ impl Admission {
         Self { running: limits.running, queued: limits.queued, state: Mutex::new(state) }
     }
 
-    /// Applies what may change while commands run: the rate of starts.
+    /// Applies those of the limits that may change while commands run: the rate of starts.
     pub(crate) fn relimit(&self, limits: &Limits) {
         self.state(|state| state.rate = limits.starts);
     }
@@ -113,11 +113,11 @@ impl Admission {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reserves one start, of a request of so many bytes, against the rate limits and the queue, before
-    /// any work is done for it.
+    /// Reserves one start, with a request of `bytes` bytes, against the rate limits and the queue,
+    /// before any work is done for it.
     ///
     /// # Errors
-    /// `busy`, with the time to try again.
+    /// `busy`, with the time after which to try again.
     pub(crate) fn try_start(
         self: &Arc<Self>,
         who: &str,
@@ -142,13 +142,13 @@ impl Admission {
         Ok(Entering { admission: Arc::clone(self), who })
     }
 
-    /// Returns how the refusal of a start of this identity is to be delayed.
+    /// Returns how a refusal of a start of this identity must be delayed.
     pub(crate) fn refuse(&self, who: &str, quota: &EffectiveQuota) -> Backoff {
         let now = Instant::now();
         self.state(|state| state.queue.lane(who, quota.running).refusals.answer(now))
     }
 
-    /// Counts that something was asked for and does not run, of which so many bytes were recorded.
+    /// Counts a request that does not run, of which `bytes` bytes were recorded.
     pub(crate) fn count_denied(&self, who: &str, quota: &EffectiveQuota, bytes: usize) {
         let now = Instant::now();
         self.state(|state| {
@@ -158,8 +158,9 @@ impl Admission {
         });
     }
 
-    /// Returns how long an identity has to wait before it is listened to again, after it asked for too
-    /// much that does not run. That holds on all its connections, which go on one after the other.
+    /// Returns how long an identity must wait before its next request is read, because it asked for
+    /// too much that does not run. The wait holds on all its connections, which go on one after the
+    /// other.
     pub(crate) fn gate(&self, who: &str, quota: &EffectiveQuota) -> Duration {
         let now = Instant::now();
         self.state(|state| {
@@ -172,7 +173,7 @@ impl Admission {
         })
     }
 
-    /// Returns whether a start that is turned away may be recorded on its own; if not, it is counted.
+    /// Returns whether a refused start may have a record of its own; if not, it is only counted.
     pub(crate) fn may_record(&self, who: &str, quota: &EffectiveQuota) -> bool {
         let now = Instant::now();
         self.state(|state| {
@@ -183,8 +184,8 @@ impl Admission {
         })
     }
 
-    /// Returns whether an identity caused more records lately than others do, so that it gets nothing of
-    /// what is kept for those.
+    /// Returns whether an identity caused more records lately than others do. If so, it gets
+    /// nothing of the disk space that is kept for those.
     pub(crate) fn wrote_much(&self, who: &str, quota: &EffectiveQuota) -> bool {
         let now = Instant::now();
         self.state(|state| {
@@ -193,16 +194,16 @@ impl Admission {
         })
     }
 
-    /// Returns a slot, if one is free and no command of this identity waits for it.
+    /// Returns a slot, if one is free and no command of this identity waits for one.
     pub(crate) fn try_slot(self: &Arc<Self>, who: &str, quota: &EffectiveQuota) -> Option<RunSlot> {
         let has_slot = self.state(|state| state.queue.try_run(who, quota.running));
         has_slot.then(|| RunSlot { admission: Arc::clone(self), who: who.into() })
     }
 
-    /// Counts a command that waits for a lock among those that wait.
+    /// Counts a command that waits for a lock as waiting.
     ///
     /// # Errors
-    /// `busy` when as many wait already as may.
+    /// `busy`, if no more may wait.
     pub(crate) fn wait_elsewhere(
         self: &Arc<Self>,
         who: &str,
@@ -218,7 +219,7 @@ impl Admission {
     /// Enters the queue.
     ///
     /// # Errors
-    /// `busy` when the queue is full.
+    /// `busy`, if the queue is full.
     pub(crate) fn enqueue(
         self: &Arc<Self>,
         who: &str,
@@ -236,8 +237,8 @@ impl Admission {
         Ok(QueueTicket { admission, who: who.to_owned(), number, position, wait, slot })
     }
 
-    /// Checks that there is a slot or a place in the queue; a place alone if the command `waits`
-    /// already. Those that starts let in before will take are not free.
+    /// Checks that there is a slot or a place in the queue, or a place alone if the command `waits`
+    /// already. Slots and places for starts that were let in before are not free.
     fn check_room(
         &self,
         state: &mut State,
@@ -265,10 +266,10 @@ impl Admission {
         Ok(())
     }
 
-    /// Gives free slots to the commands that are next.
+    /// Gives free slots to the next commands.
     fn hand_out(self: &Arc<Self>) {
         while let Some((who, waiter)) = self.state(|state| state.queue.next()) {
-            // A waiter that has just left releases the slot by dropping it, outside of the lock.
+            // If the waiter has just left, the slot is released by being dropped, outside the lock.
             let _ = waiter.send(RunSlot { admission: Arc::clone(self), who });
         }
     }
@@ -294,7 +295,7 @@ impl Drop for WaitingElsewhere {
 }
 
 impl QueueTicket {
-    /// Returns how many commands were to run before this one when it entered the queue.
+    /// Returns how many commands were before this one when it entered the queue.
     pub(crate) fn position(&self) -> usize {
         self.position
     }
@@ -302,10 +303,10 @@ impl QueueTicket {
     /// Waits for a slot.
     ///
     /// # Errors
-    /// `busy` when none became free in time.
+    /// `busy`, if none became free in time.
     ///
     /// # Cancel safety
-    /// Cancel safe: the place is kept, and the next call returns a slot that came meanwhile.
+    /// Cancel safe: the place is kept, and the next call returns a slot that was given meanwhile.
     pub(crate) async fn slot(&mut self) -> Result<RunSlot, WireError> {
         match tokio::time::timeout(self.wait, &mut self.slot).await {
             Ok(Ok(slot)) => Ok(slot),
@@ -343,7 +344,7 @@ fn too_much(wait: Duration) -> WireError {
         .retry_after_ms(ms(wait))
 }
 
-/// Returns whole KiB.
+/// Returns the number of whole KiB.
 fn kib(bytes: usize) -> u32 {
     u32::try_from(bytes / 1024).unwrap_or(u32::MAX)
 }
@@ -354,7 +355,8 @@ fn too_fast(who: &str, rate: Rate, wait: Duration) -> WireError {
         .retry_after_ms(ms(wait))
 }
 
-/// Returns whole milliseconds, rounded up: a client that comes earlier comes in vain.
+/// Returns the time in whole milliseconds, rounded up: a client that tries earlier is refused
+/// again.
 fn ms(wait: Duration) -> u64 {
     u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

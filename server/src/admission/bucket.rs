@@ -1,10 +1,10 @@
-//! What fills up again at a rate: starts, and what is written down of them.
+//! Buckets that fill up at a rate: for starts, and for the records of them.
 
 use std::time::{Duration, Instant};
 
 use crate::units::Rate;
 
-/// A bucket that fills up again, kept as the one time at which it will be full.
+/// A bucket that fills up at a rate, stored as the one time at which it will be full.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Bucket {
     full_at: Option<Instant>,
@@ -17,7 +17,7 @@ impl Bucket {
     /// The time until one may be taken, if none is taken before.
     pub(super) fn check(&self, rate: Rate, now: Instant) -> Result<(), Duration> {
         let Some(full_at) = self.full_at else { return Ok(()) };
-        // What lies further ahead than all but one is one that is not there.
+        // If the bucket is full later than in the time for all but one, it has none to take.
         let slack = rate.interval().saturating_mul(rate.burst().saturating_sub(1));
         match full_at.saturating_duration_since(now).checked_sub(slack) {
             None | Some(Duration::ZERO) => Ok(()),
@@ -25,7 +25,7 @@ impl Bucket {
         }
     }
 
-    /// Takes so many, also what is not there yet.
+    /// Takes `count`, even if there are fewer.
     pub(super) fn take(&mut self, count: u32, rate: Rate, now: Instant) {
         if count > 0 && !rate.interval().is_zero() {
             let taken = rate.interval().saturating_mul(count);
@@ -33,7 +33,7 @@ impl Bucket {
         }
     }
 
-    /// Returns whether more than a sixteenth of the bucket was taken and is not there again.
+    /// Returns whether more than a sixteenth of the bucket has been taken and not filled up again.
     pub(super) fn is_used(&self, rate: Rate, now: Instant) -> bool {
         let full = rate.interval().saturating_mul(rate.burst());
         self.full_at.is_some_and(|at| at.saturating_duration_since(now) > full / 16)

@@ -1,7 +1,7 @@
 //! The memory that the server holds for its clients, and each identity's part of it.
 //!
-//! An identity may hold as much as is left free: alone half of it, beside another a third, and so on.
-//! However many hold what they may, there is something left for the next one.
+//! An identity may hold as much as is left free: half of it if alone, a third beside another, and
+//! so on. However many identities hold as much as they may, some memory is left for the next one.
 
 use std::{
     collections::HashMap,
@@ -15,11 +15,11 @@ use rcmd_protocol::io::Holder;
 
 use crate::config::limits::{HELD_ALWAYS, READING_ALWAYS, READING_PART};
 
-/// One stream may hold this fraction of what its identity may still take: its full credit while that
-/// is 64 MiB.
+/// The divisor of the memory that an identity may still take, which gives the limit of one stream:
+/// a stream gets its full credit while that is 64 MiB.
 const STREAMS: usize = 64;
 
-/// Counts the bytes held for clients against a total.
+/// The bytes that are held for clients, counted against a limit.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: usize,
@@ -28,7 +28,7 @@ pub(crate) struct Budget {
     of: Mutex<HashMap<String, Weak<IdentityBudget>>>,
 }
 
-/// What is held for one identity, and what it may hold.
+/// The bytes that are held for one identity, against what it may hold.
 #[derive(Debug)]
 pub(crate) struct IdentityBudget {
     budget: Arc<Budget>,
@@ -37,14 +37,14 @@ pub(crate) struct IdentityBudget {
     reading: AtomicUsize,
 }
 
-/// One stream's or request's share of the budget; released when dropped.
+/// The share of one stream or request in the budget; released when dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     of: Arc<IdentityBudget>,
     held: usize,
 }
 
-/// The share of a payload that has come in part; released when dropped.
+/// The share of a payload that has been received in part; released when dropped.
 #[derive(Debug)]
 pub(crate) struct ReadingShare {
     share: Share,
@@ -83,23 +83,23 @@ impl Budget {
 }
 
 impl IdentityBudget {
-    /// Returns how much more the identity may hold: what is left free, less what it has.
+    /// Returns how many more bytes the identity may hold: those that are free, less those it holds.
     fn room(&self) -> usize {
         self.budget.free().saturating_sub(self.held.load(Ordering::Relaxed))
     }
 
-    /// Returns whether there is room for more.
+    /// Returns whether the identity may hold more.
     pub(crate) fn has_room(&self) -> bool {
         self.room() > 0
     }
 
-    /// Returns the bytes that one stream may hold now: equal for all streams of the identity, and less
-    /// the more they hold together.
+    /// Returns the bytes that one stream may hold now: the same for all streams of the identity,
+    /// and the fewer the more they hold together.
     pub(crate) fn each(&self) -> u64 {
         HELD_ALWAYS.max((self.room() / STREAMS) as u64)
     }
 
-    /// Returns whether payloads that are not whole may hold so many bytes together.
+    /// Returns whether payloads that are incomplete may hold `wanted` bytes together.
     fn may_read(&self, wanted: usize) -> bool {
         let most = self.budget.limit / READING_PART;
         let free = most.saturating_sub(self.budget.reading.load(Ordering::Relaxed));
@@ -110,7 +110,7 @@ impl IdentityBudget {
 impl Drop for IdentityBudget {
     fn drop(&mut self) {
         let mut all = self.budget.of.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another may have taken its place already.
+        // A new part of the same identity may have replaced this one already.
         if all.get(&self.user).is_some_and(|of| of.strong_count() == 0) {
             all.remove(&self.user);
         }
@@ -123,7 +123,7 @@ impl Share {
         Self { of, held: 0 }
     }
 
-    /// Sets the bytes that are held now.
+    /// Sets the number of bytes that are held now.
     pub(crate) fn set(&mut self, held: usize) {
         for counter in [&self.of.budget.held, &self.of.held] {
             change(counter, self.held, held);

@@ -6,10 +6,10 @@
 //!  LockWaiter ---------------------------> LockTurn ------------------------------> LockGuard
 //! ```
 //!
-//! A guard lives as long as its command, and as long as the command's tree if somebody ended that.
-//! It is released when dropped, so no way of ending forgets it. A lock file on disk protects it
-//! when the server is killed: see `locks/lock_file.rs`. A thread of its own makes and removes the files, in
-//! the order in which it is asked to: a disk that stands still holds up nobody but who wants a lock.
+//! A guard lives as long as its command, or as long as the command's tree if somebody ended the
+//! command. Dropping it releases the lock, so that no path forgets it. A lock file on disk protects
+//! the lock if the server is killed: see `locks/lock_file.rs`. One thread makes and removes the
+//! files, in the order of the calls: a disk that hangs delays only the commands that want a lock.
 
 mod lock_file;
 mod lock_queue;
@@ -38,11 +38,12 @@ use crate::{process::Processes, workers::Workers};
 use lock_file::{LockFile, Probe};
 use lock_queue::LockQueue;
 
-/// Time for the processes of a job whose server was killed to die.
+/// The time that the processes of a job whose server was killed have to die.
 const REMAINS: Duration = Duration::from_secs(5);
-/// Time between two looks at a lock that another server holds, which does not announce its release.
+/// The time between two looks at a lock that another server holds, which does not announce its
+/// release.
 const ELSEWHERE: Duration = Duration::from_millis(100);
-/// Time for the disk to make a lock's file or to remove it.
+/// The time that the disk has to make or remove a lock's file.
 const DISK: Duration = Duration::from_secs(5);
 
 /// The locks of a server.
@@ -50,7 +51,7 @@ const DISK: Duration = Duration::from_secs(5);
 pub(crate) struct Locks {
     folder: PathBuf,
     processes: Processes,
-    /// The thread for their files.
+    /// The thread that makes and removes the files.
     files: Workers,
     held: Mutex<HashMap<String, Held>>,
 }
@@ -83,47 +84,48 @@ pub(crate) struct LockWaiter {
     holder: Holder,
     position: usize,
     until: Instant,
-    /// The longest time that the server lets it wait, if it wanted to wait for longer.
+    /// The longest time that the server lets the job wait, if the job wanted to wait longer.
     cut_to: Option<Duration>,
     turn: oneshot::Receiver<LockTurn>,
 }
 
-/// The turn to take the lock, among the jobs of this server; passed to the next when dropped.
+/// The turn, among the jobs of this server, to take the lock; passed to the next job when dropped.
 #[derive(Debug)]
 struct LockTurn {
     locks: Arc<Locks>,
     name: String,
 }
 
-/// A lock that is held; see [`LockGuard::release`] for what dropping it means.
+/// A held lock; [`LockGuard::release`] describes how dropping it differs.
 #[derive(Debug)]
 pub(crate) struct LockGuard {
-    /// None once it is given back. The turn goes last: the next job may look for the file at once.
+    /// `None` after the release. The turn is dropped last, since the next job may look at the file
+    /// at once.
     held: Option<(LockFile, LockTurn)>,
     files: Workers,
 }
 
-/// What was found under a lock's name.
+/// The result of trying to take a lock's file.
 enum Taken {
-    /// The job's name stands in it.
+    /// The file is taken, and the job's ID is written into it.
     Ours(Claim),
-    /// This job held the lock when its server was killed.
+    /// The file is taken; this job held the lock when its server was killed.
     Left(LockFile, JobId),
     /// Another server holds the lock.
     Elsewhere,
 }
 
-/// A file with the name of a job of which nothing has run. Dropped, it is removed.
+/// A file with the ID of a job of which nothing has run. It is removed when this is dropped.
 struct Claim {
     file: Option<LockFile>,
     files: Workers,
 }
 
 impl Locks {
-    /// Makes locks whose files are in this folder.
+    /// Makes locks whose files are in this folder, and starts the thread for them.
     ///
     /// # Errors
-    /// When the host has no thread to give.
+    /// If the host can't start a thread.
     pub(crate) fn new(folder: PathBuf, processes: Processes) -> io::Result<Self> {
         let files = Workers::start("locks", 1)?;
         Ok(Self { folder, processes, files, held: Mutex::default() })
@@ -133,10 +135,10 @@ impl Locks {
         act(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Enters the queue for a lock, in which nobody waits for longer than `longest`.
+    /// Enters the queue for a lock, in which no job waits longer than `longest`.
     ///
     /// # Errors
-    /// `busy` when it is held and the start does not want to wait.
+    /// `busy`, if the lock is held and the start does not want to wait.
     pub(crate) fn enqueue(
         self: &Arc<Self>,
         lock: &Lock,
@@ -152,7 +154,7 @@ impl Locks {
             None => {
                 let (holder, since) = (holder.clone(), Instant::now());
                 held.insert(lock.name.clone(), Held { holder, since, queue: LockQueue::default() });
-                // The receiver is still here, so this can't fail.
+                // The receiver still exists, so this can't fail.
                 let _ = grant.send(LockTurn { locks: Arc::clone(self), name: lock.name.clone() });
                 Ok(0)
             }
@@ -166,7 +168,7 @@ impl Locks {
 }
 
 impl LockWaiter {
-    /// Returns how many jobs were to have the lock before this one when it entered the queue.
+    /// Returns how many jobs were before this one when it entered the queue.
     pub(crate) fn position(&self) -> usize {
         self.position
     }
@@ -179,8 +181,8 @@ impl LockWaiter {
     /// Waits for the lock.
     ///
     /// # Errors
-    /// `busy` when it was not free in time, or a process of its last holder can't be killed;
-    /// `resources` when its file can't be written.
+    /// `busy`, if it was not free in time, or a process of its last holder can't be killed;
+    /// `resources`, if its file can't be written.
     pub(crate) async fn acquire(mut self) -> Result<LockGuard, WireError> {
         let Ok(Ok(turn)) = timeout_at(self.until, &mut self.turn).await else {
             return Err(self.locks.held(|held| match held.get(&self.name) {
@@ -193,8 +195,8 @@ impl LockWaiter {
         Ok(LockGuard { held, files: self.locks.files.clone() })
     }
 
-    /// Takes the lock's file and writes the job's name into it, when no process of the last job
-    /// lives.
+    /// Takes the lock's file once no process of the last job lives, and writes the job's ID into
+    /// it.
     async fn take_file(&self) -> Result<Claim, WireError> {
         let (locks, job) = (&self.locks, &self.holder.job);
         loop {
@@ -221,7 +223,7 @@ impl LockWaiter {
         }
     }
 
-    /// Returns what `act` makes of the lock's file, on the thread for that.
+    /// Runs `act` on the thread for files and returns its result.
     async fn on_disk<T: Send + 'static>(
         &self,
         act: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -232,7 +234,7 @@ impl LockWaiter {
         done.unwrap_or_else(gone).map_err(|error| self.failed(&error))
     }
 
-    /// Returns the failure in words that name the host's limit, if that and not the client's wish ended the wait.
+    /// Adds the host's limit to a failure, if that limit and not the client's wish ended the wait.
     fn explain(&self, failure: WireError) -> WireError {
         let Some(longest) = self.cut_to else { return failure };
         let longest = humantime::format_duration(longest);
@@ -251,8 +253,8 @@ impl LockWaiter {
 
 impl Drop for LockWaiter {
     fn drop(&mut self) {
-        // Leaves the queue before the receiver is gone; a turn that came passes on by being
-        // dropped.
+        // The place is given up before the receiver is dropped; a turn that has arrived passes on
+        // by being dropped.
         self.locks.held(|held| {
             if let Some(held) = held.get_mut(&self.name) {
                 let own = |queued: &Queued| queued.holder.job == self.holder.job;
@@ -262,7 +264,7 @@ impl Drop for LockWaiter {
     }
 }
 
-/// Takes the file of a lock for a job, and writes the job's name into it unless another stands there.
+/// Takes the file of a lock for a job, and writes the job's ID into it unless it contains another.
 fn take(files: Workers, folder: &Path, name: &str, job: &JobId) -> io::Result<Taken> {
     Ok(match LockFile::take(folder, name)? {
         Probe::Free(file) => Taken::Ours(Claim::mark(files, file, job)?),
@@ -272,7 +274,7 @@ fn take(files: Workers, folder: &Path, name: &str, job: &JobId) -> io::Result<Ta
 }
 
 impl Claim {
-    /// Writes the job's name into a file that was taken.
+    /// Writes the job's ID into a file that was taken.
     fn mark(files: Workers, mut file: LockFile, job: &JobId) -> io::Result<Self> {
         let written = file.write(job);
         let claim = Self { file: Some(file), files };
@@ -289,19 +291,19 @@ impl Drop for Claim {
 }
 
 impl LockGuard {
-    /// Releases the lock after the job's last process is gone. A guard that is dropped instead
-    /// leaves the job's name in the file, and the next job first kills the processes that may be
+    /// Releases the lock, after the job's last process has ended. A guard that is dropped instead
+    /// leaves the job's ID in the file, and the next job first kills the processes that may be
     /// left.
     ///
     /// # Cancel safety
-    /// It is released all the same.
+    /// The lock is released all the same.
     pub(crate) async fn release(mut self) {
         let Some((file, turn)) = self.held.take() else { return };
         let released = self.files.run(move || {
             file.clear();
             drop(turn);
         });
-        // A disk that stands still has it done when it goes on.
+        // If the disk hangs, the file is removed when it responds again.
         let _ = timeout(DISK, released).await;
     }
 }
@@ -328,15 +330,15 @@ impl Drop for LockTurn {
             queued
         });
         if let Some(grant) = next {
-            // A waiter that has just left passes the turn on by dropping it here.
+            // If the waiter has just left, the turn passes on by being dropped here.
             let _ = grant.send(Self { locks: Arc::clone(&self.locks), name: self.name.clone() });
         }
     }
 }
 
 impl Held {
-    /// Returns the failure of a start that can't have the lock. It names the holder to the holder's
-    /// own identity and to members of its groups.
+    /// Returns the failure of a start that can't have the lock. It names the holder only to the
+    /// holder's own identity and to members of its groups.
     fn busy(&self, name: &str, asker: &Identity) -> WireError {
         let Holder { who, job } = &self.holder;
         let share = |group| who.groups().contains(group);

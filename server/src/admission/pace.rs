@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// The mean time between the ends of commands; the latest count most.
+/// The mean time between the ends of commands, weighted towards the latest.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
     last: Option<Instant>,
@@ -18,8 +18,8 @@ impl Pace {
         }
     }
 
-    /// Returns when to try again at a queue of this length: by then, half of it is expected to be
-    /// gone.
+    /// Returns when to try again at a queue with `waiting` commands: the time after which half of
+    /// them are expected to have left.
     pub(super) fn retry_after(&self, waiting: usize) -> Duration {
         const UNKNOWN: Duration = Duration::from_secs(1);
         const LEAST: Duration = Duration::from_millis(100);

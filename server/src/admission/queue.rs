@@ -1,4 +1,4 @@
-//! A lane of waiting commands for each identity, and slots to run that go round between the lanes.
+//! A lane of waiting commands for each identity, and slots to run that the lanes get in turn.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,7 +8,7 @@ use std::{
 
 use super::{bucket::Bucket, pace::Pace, throttle::RefusalThrottle};
 
-/// Decides which commands run and which wait, each with a waiter `T`. Knows no clock and no tasks.
+/// A queue that decides which commands run and which wait, each with a waiter `T`. Starts no tasks.
 ///
 /// ```text
 ///   ring:   alice -> ci -> bob      identities of which a command waits and one more may run
@@ -16,7 +16,7 @@ use super::{bucket::Bucket, pace::Pace, throttle::RefusalThrottle};
 ///   order:  1 2 3 4 5; carol's 6 when one of hers has ended
 /// ```
 ///
-/// While the host has room, no lane is in the ring.
+/// While the host has free slots, no lane is in the ring.
 #[derive(Debug)]
 pub(super) struct FairQueue<T> {
     limit: usize,
@@ -29,7 +29,7 @@ pub(super) struct FairQueue<T> {
     lanes: HashMap<Arc<str>, Lane<T>>,
     ring: VecDeque<Arc<str>>,
     entered: u64,
-    /// Number of lanes at which idle ones are looked for.
+    /// The number of lanes at which idle ones are removed next.
     sweep_at: usize,
     pub(super) pace: Pace,
 }
@@ -44,11 +44,11 @@ pub(super) struct Lane<T> {
     queue: VecDeque<(u64, T)>,
     in_ring: bool,
     pub(super) starts: Bucket,
-    /// KiB of large requests that were let in.
+    /// The KiB of large requests that were let in.
     pub(super) sent: Bucket,
-    /// What was asked for and did not run.
+    /// The requests that did not run.
     pub(super) denied: Bucket,
-    /// KiB that were recorded of it.
+    /// The KiB of the records of requests that did not run.
     pub(super) recorded: Bucket,
     pub(super) pace: Pace,
     pub(super) refusals: RefusalThrottle,
@@ -122,20 +122,21 @@ impl<T> FairQueue<T> {
         self.waiting + self.waiting_elsewhere
     }
 
-    /// Returns the number of commands that were let in and have neither slot nor place yet.
+    /// Returns the number of commands that were let in and have neither a slot nor a place yet.
     pub(super) fn entering(&self) -> usize {
         self.entering
     }
 
     /// Counts a command that was let in, until [`FairQueue::has_entered`]. Returns the identity's
-    /// name.
+    /// name, shared with the lane.
     pub(super) fn let_in(&mut self, who: &str, limit: usize) -> Arc<str> {
         self.lane(who, limit).entering += 1;
         self.entering += 1;
         self.lanes.get_key_value(who).map_or_else(|| who.into(), |(name, _)| Arc::clone(name))
     }
 
-    /// Ends what [`FairQueue::let_in`] began: the command takes a slot or a place now, or gives up.
+    /// Ends the count of [`FairQueue::let_in`]: the command takes a slot or a place now, or gives
+    /// up.
     pub(super) fn has_entered(&mut self, who: &str, now: Instant) {
         self.entering -= 1;
         let Some(lane) = self.lanes.get_mut(who) else { return };
@@ -145,15 +146,15 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Counts a command that waits for something else among those that wait, until
-    /// [`FairQueue::waits_no_more`]. Returns the identity's name.
+    /// Counts a command that waits for something else as waiting, until
+    /// [`FairQueue::waits_no_more`]. Returns the identity's name, shared with the lane.
     pub(super) fn waits_elsewhere(&mut self, who: &str, limit: usize) -> Arc<str> {
         self.lane(who, limit).waiting_elsewhere += 1;
         self.waiting_elsewhere += 1;
         self.lanes.get_key_value(who).map_or_else(|| who.into(), |(name, _)| Arc::clone(name))
     }
 
-    /// Ends what [`FairQueue::waits_elsewhere`] began.
+    /// Ends the count of [`FairQueue::waits_elsewhere`].
     pub(super) fn waits_no_more(&mut self, who: &str, now: Instant) {
         self.waiting_elsewhere -= 1;
         let Some(lane) = self.lanes.get_mut(who) else { return };
@@ -163,7 +164,7 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Returns the lane of an identity, which may run `limit` commands from now on.
+    /// Returns the lane of an identity, and sets the number of commands that it may run to `limit`.
     pub(super) fn lane(&mut self, who: &str, limit: usize) -> &mut Lane<T> {
         if !self.lanes.contains_key(who) && self.lanes.len() >= self.sweep_at {
             let now = Instant::now();
@@ -175,7 +176,7 @@ impl<T> FairQueue<T> {
         lane
     }
 
-    /// Takes a slot, if one is free and no command of this identity waits for it.
+    /// Takes a slot, if one is free and no command of this identity waits for one.
     pub(super) fn try_run(&mut self, who: &str, limit: usize) -> bool {
         let has_room = self.running < self.limit;
         let lane = self.lane(who, limit);
@@ -187,7 +188,7 @@ impl<T> FairQueue<T> {
         true
     }
 
-    /// Adds a waiter to the identity's lane; returns the number to leave it by.
+    /// Adds a waiter to the identity's lane. Returns its number, for [`FairQueue::leave`].
     pub(super) fn enter(&mut self, who: &str, limit: usize, waiter: T) -> u64 {
         self.entered += 1;
         let number = self.entered;
@@ -197,7 +198,7 @@ impl<T> FairQueue<T> {
         number
     }
 
-    /// Removes a waiter; does nothing when it has its slot already.
+    /// Removes a waiter. Has no effect if the waiter has its slot already.
     pub(super) fn leave(&mut self, who: &str, number: u64) {
         let Some(lane) = self.lanes.get_mut(who) else { return };
         if let Ok(at) = lane.queue.binary_search_by_key(&number, |(number, _)| *number) {
@@ -206,7 +207,7 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Releases a slot.
+    /// Releases a slot of this identity.
     pub(super) fn release(&mut self, who: &str, now: Instant) {
         self.running -= 1;
         self.pace.step(now);
@@ -220,7 +221,7 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Takes a slot for the next waiter, if one is free.
+    /// Takes a free slot for the next waiter, and returns that waiter and its identity.
     pub(super) fn next(&mut self) -> Option<(Arc<str>, T)> {
         while self.running < self.limit {
             let who = self.ring.pop_front()?;
@@ -239,8 +240,8 @@ impl<T> FairQueue<T> {
         None
     }
 
-    /// Returns how many run before the last in this identity's lane, if all of them may: with each
-    /// of its own, one of every other lane.
+    /// Returns how many commands run before the last one in this identity's lane, if every lane may
+    /// run: with each of its own, one of every other lane.
     pub(super) fn before(&self, who: &str) -> usize {
         let own = self.lanes.get(who).map_or(0, |lane| lane.queue.len());
         let others = self.lanes.iter().filter(|(other, _)| &***other != who);

@@ -1,5 +1,5 @@
-//! Limits on the number of connections, of the host and of each identity, and the turn to be read that
-//! those of an identity share.
+//! Limits on the number of connections, of the host and of each identity, and the turns of readers
+//! that an identity's connections share.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use rcmd_protocol::{
     outcome::{ErrorKind, WireError},
 };
 
-/// Milliseconds after which a peer that found no slot may try again.
+/// The time in milliseconds after which a peer that found no slot may try again.
 const RETRY_AFTER_MS: u64 = 1000;
 
 /// The connection slots of a server.
@@ -33,7 +33,7 @@ struct OfUser {
     turns: Turns,
 }
 
-/// A connection's slot; released when dropped.
+/// The slot of one connection; released when dropped.
 #[derive(Debug)]
 pub(crate) struct ConnectionSlot {
     slots: Arc<ConnectionSlots>,
@@ -54,7 +54,7 @@ impl ConnectionSlots {
     /// Takes a slot for one more connection of this identity, which may have `limit`.
     ///
     /// # Errors
-    /// `busy` when the identity has as many, or all slots are taken.
+    /// `busy`, if the identity has as many already, or all slots are taken.
     pub(crate) fn take(
         self: &Arc<Self>,
         user: &str,
@@ -78,7 +78,7 @@ impl ConnectionSlots {
 }
 
 impl ConnectionSlot {
-    /// Returns the turn to be read that all connections of the identity share.
+    /// Returns the turns of readers that all connections of the identity share.
     pub(crate) fn turns(&self) -> Turns {
         self.turns.clone()
     }

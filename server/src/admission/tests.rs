@@ -1,4 +1,4 @@
-//! Admission: rates, queues, and what does not run.
+//! Tests of admission: rates, queues, and requests that do not run.
 
 use super::*;
 
@@ -70,7 +70,7 @@ fn past_its_rate_an_identity_is_told_when_the_next_start_is_there() {
     let failure = admission.try_start("a", &of, 0).unwrap_err();
     assert!(failure.message.contains("this identity may start 2 in 1m"), "{failure}");
     assert!((29_000..=30_000).contains(&failure.retry_after_ms.unwrap()), "{failure:?}");
-    // What was refused took nothing from the host's rate.
+    // A refused start takes nothing from the host's rate.
     assert!(admission.try_start("b", &of, 0).is_ok());
     let failure = admission.try_start("b", &of, 0).unwrap_err();
     assert!(failure.message.contains("the host may start 3 in 1h"), "{failure}");
@@ -146,7 +146,7 @@ async fn who_waits_for_a_lock_counts_among_those_that_wait() {
     let waiting = admission.wait_elsewhere("a", &of).unwrap();
     let failure = admission.wait_elsewhere("a", &of).unwrap_err();
     assert!(failure.message.contains("0 commands of this identity run and 1 wait"), "{failure}");
-    // It holds up nobody who need not wait.
+    // A command that waits for a lock delays none that need not wait.
     let slot = admission.try_slot("a", &of).unwrap();
     assert!(admission.try_start("a", &of, 0).is_ok());
     drop((slot, waiting));

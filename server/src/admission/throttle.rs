@@ -1,48 +1,48 @@
-//! Delays for refusals, so that a client that asks again and again costs no more than one that
+//! Delays of refusals, so that a client that asks again and again costs no more than one that
 //! waits, over however many connections it asks.
 
 use std::time::{Duration, Instant};
 
-/// Number of refusals that an identity gets at once, after a while without any: a client that
-/// starts more commands than there is room for learns so without delay.
+/// The number of refusals that an identity gets at once after a while without any, so that a client
+/// which starts more commands than there is room for is answered without delay.
 const AT_ONCE: u32 = 256;
-/// Time between the answers past those: 100 a second. Clients that try again when they are told to
-/// are served at that pace as fast as commands end.
+/// The time between the answers after those: 100 a second. Clients that try again when they are
+/// told to are served at that pace, if commands end as fast.
 const INTERVAL: Duration = Duration::from_millis(10);
-/// Maximum delay of an answer: well below the 3 s after which a client that has heard nothing looks
-/// for another connection.
+/// The maximum delay of an answer, well below the 3 s after which a client that has received
+/// nothing opens another connection.
 const LATEST: Duration = Duration::from_secs(1);
-/// Maximum time for which a connection is not read: well below the silence after which its client takes
-/// it for lost.
+/// The maximum time for which a connection is not read, well below the silence after which its
+/// client considers it lost.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Decides when an identity's refusals are answered: a bucket that fills up again, kept as the time
-/// at which it will be full.
+/// The times at which an identity's refusals are answered: a bucket that fills up at a rate, stored
+/// as the time at which it will be full.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RefusalThrottle {
     full_at: Option<Instant>,
-    /// When the next of the connections that are held up goes on.
+    /// The time at which the next of the paused connections goes on.
     next_pause_ends: Option<Instant>,
 }
 
-/// How a refusal is to be delayed.
+/// The delay of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Backoff {
-    /// Delay of the answer.
+    /// The delay of the answer.
     pub delay: Duration,
-    /// Whether the connection must not be read meanwhile: so many answers wait already that the
-    /// peer has to wait too, to keep their number bounded.
+    /// True if the connection must not be read meanwhile: so many answers wait already that the
+    /// peer must wait too, to keep their number bounded.
     pub pause_reading: bool,
 }
 
 impl RefusalThrottle {
-    /// Returns when to answer one more refusal.
+    /// Returns when to answer one more refusal, and counts it.
     pub(super) fn answer(&mut self, now: Instant) -> Backoff {
         let full_at = self.full_at.map_or(now, |at| at.max(now));
         let delay = full_at.duration_since(now).saturating_sub(INTERVAL * (AT_ONCE - 1));
         if delay >= LATEST {
-            // It takes nothing from the bucket: the identity's connections are held up one after the
-            // other, which together gives them 100 of these a second beside the other 100.
+            // This answer takes nothing from the bucket. The identity's connections go on one after
+            // the other, which together gives them 100 such answers a second beside the other 100.
             let ends = self.next_pause_ends.map_or(now, |at| at.max(now)) + INTERVAL;
             let ends = ends.min(now + LONGEST_PAUSE);
             self.next_pause_ends = Some(ends);
@@ -68,7 +68,7 @@ mod tests {
         let mut next = |now| throttle.answer(now).delay;
         assert!((0..AT_ONCE).all(|_| next(now).is_zero()));
         assert_eq!([next(now), next(now)], [INTERVAL, 2 * INTERVAL]);
-        // Who waits for the answer before it asks again gets all at that pace.
+        // A client that waits for the answer before it asks again gets all answers at that pace.
         assert_eq!(next(now + 2 * INTERVAL), INTERVAL);
         let later = now + Duration::from_secs(60);
         assert!((0..AT_ONCE).all(|_| next(later).is_zero()));
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(waiting as u128, LATEST.as_nanos() / INTERVAL.as_nanos() - 1);
         let first = answers.iter().find(|backoff| backoff.pause_reading);
         assert_eq!(first, Some(&Backoff { delay: INTERVAL, pause_reading: true }));
-        // Held up ones take nothing from the answers to come.
+        // Answers on paused connections take nothing from later ones.
         assert!(!throttle.answer(now + INTERVAL).pause_reading);
         assert!(!throttle.is_full(now + LATEST));
         assert!(throttle.is_full(now + LATEST + INTERVAL * AT_ONCE));

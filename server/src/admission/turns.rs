@@ -1,4 +1,4 @@
-//! Turns at work that few can do at once, for each identity in its order and round between identities.
+//! Turns at work that only few may do at once: an identity's own in order, and identities in turn.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -11,23 +11,23 @@ use tokio::{sync::oneshot, time::timeout};
 use super::queue::FairQueue;
 use crate::config::limits::TurnLimits;
 
-/// Hands out turns at one kind of work.
+/// The distributor of turns at one kind of work.
 #[derive(Debug)]
 pub(crate) struct Turns {
-    /// What is done in a turn, in words: "looks at the host's files".
+    /// The work in a turn, in words: "looks at the host's files".
     what: &'static str,
     limits: TurnLimits,
     queue: Mutex<FairQueue<oneshot::Sender<Turn>>>,
 }
 
-/// A turn; it ends when it is dropped.
+/// A turn, which ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn {
     turns: Arc<Turns>,
     who: Arc<str>,
 }
 
-/// A place in the queue; given up when it is dropped.
+/// A place in the queue; given up when dropped.
 struct Place<'a> {
     turns: &'a Arc<Turns>,
     who: &'a str,
@@ -35,7 +35,7 @@ struct Place<'a> {
 }
 
 impl Turns {
-    /// Makes turns at `what`.
+    /// Makes turns at the work `what`.
     pub(crate) fn new(what: &'static str, limits: TurnLimits) -> Arc<Self> {
         Arc::new(Self { what, limits, queue: Mutex::new(FairQueue::new(limits.all)) })
     }
@@ -47,10 +47,10 @@ impl Turns {
     /// Waits for a turn of this identity.
     ///
     /// # Errors
-    /// `busy` when too many of its own wait already, or none came in time.
+    /// `busy`, if too many of the identity's own wait already, or no turn came in time.
     ///
     /// # Cancel safety
-    /// The place is given up.
+    /// Dropping the future gives up the place.
     pub(crate) async fn take(self: &Arc<Self>, who: &str) -> Result<Turn, WireError> {
         let TurnLimits { each, waiting, patience, .. } = self.limits;
         let (waiter, mut turn) = oneshot::channel();
@@ -79,7 +79,7 @@ impl Turns {
     fn hand_out(self: &Arc<Self>) {
         loop {
             let Some((who, waiter)) = self.queue().next() else { return };
-            // One that has just left ends its turn by dropping it, when the lock is free.
+            // If the waiter has just left, the turn ends by being dropped, when the lock is free.
             let _ = waiter.send(Turn { turns: Arc::clone(self), who });
         }
     }
@@ -131,7 +131,7 @@ mod tests {
         assert!(turns.take("c").await.is_ok() && turns.take("a").await.is_ok());
     }
 
-    /// Polls once.
+    /// Polls a future once.
     async fn futures_ready<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
         tokio::select! {
             biased;
