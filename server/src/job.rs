@@ -1,4 +1,4 @@
-//! A command's life, apart from any connection.
+//! Jobs: each the life of one command, apart from any connection.
 //!
 //! ```text
 //!             permitted         turn            spawned         ended, pipes closed       done or retain
@@ -8,11 +8,12 @@
 //!      +---------------------------------------------------------------------------------------------+
 //! ```
 //!
-//! Whatever a job waits for, it hears its mailbox meanwhile.
+//! Whatever a job waits for, it takes messages from its mailbox meanwhile.
 //!
-//! One task drives two halves, which know nothing of each other: the *supervisor* has the process, its
-//! streams, deadlines and tree, and the *delivery* what was not confirmed of its output and the
-//! connection that has the job at the moment. `action.rs` is all that they say to each other.
+//! One task drives two halves, which know nothing of each other. The *supervisor* has the process,
+//! its streams, deadlines and tree. The *delivery* has the output that was not confirmed, and the
+//! connection that has the job at the moment. The types in `action.rs` are all that passes between
+//! them.
 
 mod action;
 mod delivery;
@@ -55,44 +56,44 @@ use crate::{
     process::Processes,
 };
 
-/// Messages that may wait for a job. It takes each at once, so this is for bursts.
+/// The number of messages that may wait for a job. A job takes each at once, so this is for bursts.
 const MAILBOX: usize = 64;
 
-/// The way to a job.
+/// A handle to a job, which messages are sent by.
 #[derive(Clone, Debug)]
 pub(crate) struct JobHandle {
     mailbox: mpsc::Sender<Message>,
     is_permitted: Arc<AtomicBool>,
 }
 
-/// What a job can be told.
+/// A message to a job.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// A connection wants it.
+    /// A connection attaches to the job.
     Attach(Attachment),
-    /// Its connection has a frame for it.
+    /// The job's connection has received a frame for it.
     Frame {
-        /// Of the connection's attachment; a superseded one's frames are dropped.
+        /// The generation of the connection's attachment; frames of a superseded one are dropped.
         generation: u64,
         /// The frame.
         frame: Frame,
     },
-    /// Its connection ended.
+    /// The job's connection has ended.
     Lost {
-        /// Of the connection's attachment.
+        /// The generation of the connection's attachment.
         generation: u64,
-        /// Whether the client may come back; not after it broke the protocol.
+        /// True if the client may come back; false after it broke the protocol.
         resumable: bool,
     },
-    /// Its end need not be kept any longer.
+    /// The job's exit need not be kept any longer.
     Forget,
-    /// There are other rules.
+    /// The rules of the policy have changed.
     Judge(Arc<Rules>),
-    /// The server stops: first gently, then not.
+    /// The server stops: first with the gentle urgency, then with the other.
     Stop(Urgency),
 }
 
-/// How a job is to be ended when the server stops.
+/// The signal that ends a job when the server stops.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Urgency {
     /// SIGTERM.
@@ -101,38 +102,39 @@ pub(crate) enum Urgency {
     Kill,
 }
 
-/// What all jobs of a server share.
+/// The state that all jobs of a server share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// Turns.
+    /// The distributor of slots to run.
     pub admission: Arc<Admission>,
-    /// Who may have how many of them.
+    /// The limits of the host and of each identity.
     pub limits: ArcSwap<Limits>,
-    /// Memory.
+    /// The memory that is held for clients.
     pub budget: Arc<Budget>,
-    /// Keys that outlive their jobs.
+    /// The keys that outlive their jobs.
     pub idempotency: Arc<IdempotencyLog>,
-    /// Names that one command holds at a time.
+    /// The names that one command holds at a time.
     pub locks: Arc<Locks>,
-    /// What is written down of them all.
+    /// The audit, which records all jobs.
     pub audit: Arc<Audit>,
-    /// The name of the user whom commands run as.
+    /// The name of the user that commands run as.
     pub user: std::ffi::OsString,
-    /// The way to processes.
+    /// The starter of processes.
     pub processes: Processes,
-    /// What becomes of commands that are no longer permitted.
+    /// The treatment of commands that are no longer permitted.
     pub on_reload: OnReload,
-    /// How long an attached command outlives its connection.
+    /// The time that a command outlives its attached connection.
     pub grace: std::time::Duration,
-    /// How long an end is kept.
+    /// The time for which an exit is kept.
     pub retain: std::time::Duration,
 }
 
-/// The mailbox of a job that was not begun: its handle exists before anything can happen to it.
+/// The mailbox of a job that has not begun: its handle exists before anything can happen to the
+/// job.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     messages: mpsc::Receiver<Message>,
-    // Held so that the mailbox never closes while the job looks into it.
+    // Held so that the mailbox never closes while the job receives from it.
     handle: JobHandle,
 }
 
@@ -144,10 +146,11 @@ pub(crate) fn register() -> (JobHandle, Mailbox) {
 }
 
 impl Mailbox {
-    /// Lives the whole life of a job; ends when nothing of it needs to be known any more.
+    /// Runs the whole life of a job, and returns when nothing of it needs to be kept any longer.
     ///
-    /// `preparing` finds what the job needs and has it judged; it is dropped when nobody wants the job
-    /// any more. The key is given back when nothing has run, or when the end need not be kept any more.
+    /// `preparing` finds what the job needs and has it judged; it is dropped when nobody wants the
+    /// job any longer. The key is released when nothing has run, or when the exit need not be kept
+    /// any longer.
     pub(crate) async fn live(
         self,
         spec: JobSpec,
@@ -162,16 +165,16 @@ impl Mailbox {
 }
 
 impl JobHandle {
-    /// Tells the job something; false when it is gone.
+    /// Sends the job a message. Returns false if the job is gone.
     ///
     /// # Cancel safety
-    /// The message is lost when dropped.
+    /// Dropping the future loses the message.
     pub(crate) async fn tell(&self, message: Message) -> bool {
         self.mailbox.send(message).await.is_ok()
     }
 
-    /// Returns whether the job was permitted. Before that it waits for its own judgement, which whoever
-    /// takes it up is told of.
+    /// Returns whether the job was permitted. Before that it waits for its own judgement, whose
+    /// result every attached client receives.
     pub(crate) fn is_permitted(&self) -> bool {
         self.is_permitted.load(Ordering::Acquire)
     }
@@ -180,7 +183,7 @@ impl JobHandle {
         self.is_permitted.store(true, Ordering::Release);
     }
 
-    /// Sends the job a message without waiting for it: one that hears it late holds up nobody.
+    /// Sends the job a message without waiting for it, so that a busy job delays nobody.
     pub(crate) fn tell_soon(&self, message: Message, tasks: &TaskTracker) {
         if let Err(TrySendError::Full(message)) = self.mailbox.try_send(message) {
             let job = self.clone();
@@ -188,24 +191,24 @@ impl JobHandle {
         }
     }
 
-    /// Tells a job that has ended to keep its end no longer. One that is too busy to hear it has a
-    /// client, and ends by that.
+    /// Sends an ended job the message that its exit need not be kept. A job whose mailbox is full
+    /// has an active client, and ends through that.
     pub(crate) fn forget(&self) {
         let _ = self.mailbox.try_send(Message::Forget);
     }
 
-    /// Whether nothing of the job is left that could be told anything.
+    /// Returns whether the job is gone, so that it takes no more messages.
     pub(crate) fn is_gone(&self) -> bool {
         self.mailbox.is_closed()
     }
 
-    /// Whether both lead to the same job.
+    /// Returns whether both handles are of the same job.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.mailbox.same_channel(&other.mailbox)
     }
 }
 
-/// Waits until then; for ever, without a deadline.
+/// Waits until the deadline, or for ever without one.
 async fn at(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,

@@ -1,5 +1,5 @@
-//! What the two halves of a job say to each other. Nothing else passes between them, and nothing of it
-//! speaks of a connection.
+//! The types that pass between the two halves of a job. Nothing else does, and none of them refers
+//! to a connection.
 
 use std::time::Duration;
 
@@ -11,119 +11,119 @@ use crate::process::{ProcessExit, Survivor};
 /// A stream that a command writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum OutputStream {
-    /// Its standard output.
+    /// Standard output.
     Stdout,
-    /// Its standard error.
+    /// Standard error.
     Stderr,
 }
 
-/// What the supervisor of a process is to do.
+/// An order to the supervisor of a process.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Control {
-    /// Send the process group this signal.
+    /// Send this signal to the process group.
     Signal(Signal),
     /// Kill the tree.
     Kill(Reason),
-    /// End the tree gently, and kill it when that takes too long.
+    /// End the tree gently, and kill it if that takes too long.
     Terminate(Reason),
-    /// Close a stream that nobody reads any more.
+    /// Close a stream that nobody reads any longer.
     ReaderGone(OutputStream),
-    /// Write this to its standard input.
+    /// Write these bytes to standard input.
     InputData(Bytes),
-    /// Close its standard input once all of it is written.
+    /// Close standard input once all of it is written.
     InputEnd,
 }
 
-/// How much output may be read now.
+/// The amounts of output that may be read now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Room {
-    /// Bytes of standard output.
+    /// The bytes of standard output.
     pub(super) stdout: usize,
-    /// Bytes of standard error.
+    /// The bytes of standard error.
     pub(super) stderr: usize,
-    /// Whether memory that was read into may be kept, to be used again.
+    /// True if the memory that output was read into may be kept for reuse.
     pub(super) keeps_blocks: bool,
 }
 
-/// What a message means for a job.
+/// The consequence of a message for a job.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Action {
-    /// Something to be done with its process.
+    /// An order to the supervisor.
     Process(Control),
-    /// The client has the end.
+    /// The client has the exit.
     Done,
 }
 
-/// What the supervisor of a process reports.
+/// A report of the supervisor of a process.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Event {
     /// The process has started, at this time in milliseconds since 1970.
     Started(u64),
-    /// It wrote something.
+    /// The process wrote output.
     Output {
-        /// Where.
+        /// The stream that it wrote to.
         stream: OutputStream,
-        /// What.
+        /// The bytes that it wrote.
         bytes: Bytes,
-        /// When it was read, in milliseconds since 1970, if that is wanted.
+        /// The time of the read, in milliseconds since 1970, if the client wants it.
         time: Option<u64>,
     },
-    /// A stream has ended: no more output of it comes.
+    /// A stream has ended: no more output comes from it.
     OutputEnded {
-        /// Which.
+        /// The stream.
         stream: OutputStream,
-        /// Whether something still held it open.
+        /// True if a process still held it open.
         is_open: bool,
     },
-    /// So many bytes of its standard input were written.
+    /// This number of bytes was written to standard input.
     InputTaken(u64),
-    /// It has closed its standard input.
+    /// The process has closed its standard input.
     InputClosed,
-    /// Nothing reads its standard input any more.
+    /// Nothing reads standard input any longer.
     InputDropped,
-    /// It is gone, with all that was to end with it. Nothing comes after this.
+    /// The process is gone, with all processes that had to end with it. No event follows.
     Exited(Exited),
 }
 
-/// How a process ended.
+/// The end of a process.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Exited {
-    /// Its status.
+    /// The status of the process.
     pub(super) status: ProcessExit,
-    /// Why the server ended it, if the server did.
+    /// The reason for which the server ended it, if the server did.
     pub(super) reason: Option<Reason>,
-    /// How long it ran.
+    /// The time that it ran for.
     pub(super) ran_for: Duration,
-    /// Processes of its tree that could not be killed.
+    /// The processes of its tree that could not be killed.
     pub(super) left: Vec<Survivor>,
-    /// True if all of its tree was to end, and not only its process.
+    /// True if its whole tree had to end, and not only the process.
     pub(super) was_to_end: bool,
 }
 
-/// Why the server ends a command.
+/// The reason for which the server ends a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Reason {
-    /// Its time was up.
+    /// The command's timeout has expired.
     Timeout,
-    /// Its client asked for it, or reads no more.
+    /// The client ended the command, or reads its output no longer.
     Client,
-    /// Its client is gone and the grace is over.
+    /// The client is gone and the grace has expired.
     Lost,
-    /// Its client sent an input whose digest differs.
+    /// The client sent an input whose digest differs.
     Corrupt,
     /// The server stops.
     Stopping,
-    /// The policy no longer permits it.
+    /// The policy no longer permits the command.
     Denied,
 }
 
 impl Control {
-    /// Returns whether a command that has not started is not to start because of this. What ends no
-    /// process by default (signal(7)) waits for it instead, as input does.
+    /// Returns whether this calls off a command that has not started. A signal whose default action
+    /// ends no process (signal(7)) waits for the start instead, as input does.
     pub(super) fn calls_off(&self) -> bool {
         match self {
             Self::Signal(signal) => {
-                // CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH.
+                // The numbers are CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG and WINCH.
                 !matches!(signal.number(), 17..=23 | 28)
             }
             Self::Kill(_) | Self::Terminate(_) => true,
@@ -133,7 +133,7 @@ impl Control {
 }
 
 impl Action {
-    /// Returns whether a command that has not started is not to start because of this.
+    /// Returns whether this calls off a command that has not started.
     pub(super) fn calls_off(&self) -> bool {
         match self {
             Self::Process(control) => control.calls_off(),
@@ -141,8 +141,8 @@ impl Action {
         }
     }
 
-    /// Returns what this means for a process that runs. A client that is done before the end has given
-    /// the command up.
+    /// Returns the order that this means for a running process. A client that needs nothing more
+    /// before the end has given the command up.
     pub(super) fn into_control(self) -> Control {
         match self {
             Self::Process(control) => control,

@@ -1,7 +1,8 @@
-//! What a job exchanges with its client: what it wrote and was not confirmed, what it is sent, its exit;
-//! and the connection that has the job at the moment, which another may replace at any time.
+//! The half of a job that has the client: the output that was not confirmed, what is sent, the
+//! exit, and the connection that has the job at the moment, which another may replace at any time.
 //!
-//! It knows nothing of processes: frames and [`Event`] go in, frames and [`Action`] come out.
+//! It knows nothing of processes: it takes frames and [`Event`]s, and returns frames and
+//! [`Action`]s.
 
 mod input;
 mod output;
@@ -30,7 +31,7 @@ use super::{
 };
 use crate::admission::budget::IdentityBudget;
 
-/// What a job exchanges with its client.
+/// The half of a job that has the client.
 pub(super) struct Delivery {
     id: JobId,
     algorithm: Algorithm,
@@ -44,37 +45,37 @@ pub(super) struct Delivery {
     note: Option<String>,
     phase: Phase,
     absence: Absence,
-    /// True once the client that has the job has said that it needs nothing more of it.
+    /// True once the client that has the job has reported that it needs nothing more of it.
     is_done: bool,
 }
 
-/// How far the command is, as its client knows it.
+/// The progress of the command as its client knows it.
 enum Phase {
-    /// It has not started.
+    /// The command has not started.
     Waiting,
-    /// It runs since this time, in milliseconds since 1970.
+    /// The command runs since this time, in milliseconds since 1970.
     Running(u64),
-    /// It has ended.
+    /// The command has ended.
     Ended { exit: Box<Exit>, is_sent: bool },
 }
 
-/// How long a job is kept for a client that is gone.
+/// The times for which a job is kept without a client.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// Until it has ended.
+    /// The time until the command has ended.
     pub(super) grace: Duration,
-    /// From then on.
+    /// The time after it has ended.
     pub(super) retain: Duration,
 }
 
 struct Absence {
     patience: Patience,
-    /// When the job is given up, as long as the client is gone.
+    /// The time at which the job is given up, while the client is gone.
     until: Option<Instant>,
 }
 
 impl Delivery {
-    /// The delivery of a job that has not started, to the client that asked for it.
+    /// Makes the delivery of a job that has not started, to the client that asked for it.
     pub(super) fn new(
         id: JobId,
         options: StartOptions,
@@ -100,7 +101,7 @@ impl Delivery {
         }
     }
 
-    /// Adds what the client is told with the start although it is no error.
+    /// Sets a note that the client is sent with the start although it is no error.
     pub(super) fn set_note(&mut self, note: Option<String>) {
         self.note = note;
     }
@@ -121,8 +122,8 @@ impl Delivery {
         }
     }
 
-    /// Takes what the process reports. Its exit is not among it: that is told by [`Delivery::ended`],
-    /// once it is written down.
+    /// Takes an event of the process. The exit is ignored here: [`Delivery::ended`] takes it once
+    /// it has been recorded.
     pub(super) fn take(&mut self, event: Event) {
         match event {
             Event::Started(started_at) => self.started(started_at),
@@ -160,7 +161,7 @@ impl Delivery {
         }
     }
 
-    /// Completes the exit of a process that has ended with what was delivered of it.
+    /// Adds to the exit of a process the totals of its output and its times.
     pub(super) fn complete(&mut self, exit: Exit, ran_for: Duration) -> Exit {
         let ran_for = u64::try_from(ran_for.as_millis()).unwrap_or(u64::MAX);
         exit.with_output(self.stdout.total(), self.stderr.total())
@@ -179,23 +180,24 @@ impl Delivery {
         matches!(self.phase, Phase::Ended { .. })
     }
 
-    /// Returns whether the client needs nothing more of the job. It may have said so before the end.
+    /// Returns whether the client needs nothing more of the job. It may have reported that before
+    /// the end.
     pub(super) fn is_done(&self) -> bool {
         self.is_done
     }
 
-    /// Returns when the job is given up, as long as its client is gone.
+    /// Returns the time at which the job is given up, while its client is gone.
     pub(super) fn gone_at(&self) -> Option<Instant> {
         self.absence.until
     }
 
-    /// Waits for the client no longer, so that [`Delivery::gone_at`] is not due again.
+    /// Stops waiting for the client, so that [`Delivery::gone_at`] is not due again.
     pub(super) fn give_up(&mut self) {
         self.absence.until = None;
     }
 
-    /// Notes that a connection has ended. Returns what that means for the process. A client that broke
-    /// the protocol is not `resumable`: nothing runs on for it.
+    /// Notes that a connection has ended, and returns what that means for the process. A client
+    /// that broke the protocol is not `resumable`: nothing continues to run for it.
     pub(super) fn lost(&mut self, generation: u64, resumable: bool) -> Option<Action> {
         if generation != self.generation {
             return None;
@@ -212,7 +214,7 @@ impl Delivery {
         None
     }
 
-    /// Gives the job to a connection, if no later one has it.
+    /// Gives the job to a connection, unless a later one has it.
     pub(super) fn attach(&mut self, attachment: Attachment) {
         let Some((sink, received)) = attachment.take() else { return };
         if sink.generation <= self.generation {
@@ -258,7 +260,7 @@ impl Delivery {
         Ok(OutputOffsets { stdout, stderr })
     }
 
-    /// Takes a frame of the connection of this generation. Returns what it means for the job.
+    /// Takes a frame from the connection of this generation, and returns what it means for the job.
     pub(super) fn frame(&mut self, generation: u64, frame: Frame) -> Option<Action> {
         if generation != self.generation {
             return None;
@@ -309,7 +311,8 @@ impl Delivery {
         }
     }
 
-    /// Sends what may be sent: data under credit, then the ends in their order, then the exit.
+    /// Sends what may be sent: data within its credit, then the ends of the streams in order, then
+    /// the exit.
     pub(super) fn flush(&mut self) {
         let Some(Sink { link, ch, .. }) = &self.sink else { return };
         let ch = *ch;
@@ -323,9 +326,9 @@ impl Delivery {
         if let Some(window) = self.input.window_due(ch) {
             link.send(Frame::Window(window));
         }
-        // What never had a process has no output to end.
+        // A job that never had a process has no output to end.
         let has_output = match &self.phase {
-            // A stream may be stopped before the start, and its end is told after that.
+            // A stream may be stopped before the start; its end is sent after the start.
             Phase::Waiting => return,
             Phase::Running(_) => true,
             Phase::Ended { exit, .. } => exit.stdout() != StreamTotal::default(),

@@ -1,4 +1,4 @@
-//! How a job's end is told: outcomes, failures, exit frames.
+//! The end of a job as a client receives it: outcomes, failures, exit frames.
 
 use rcmd_protocol::{
     frame::{Exit, Frame},
@@ -12,11 +12,11 @@ use crate::{
     process::{ProcessExit, Survivor},
 };
 
-/// Processes that could not be killed and are named.
+/// The number of processes named in a message that they could not be killed.
 const NAMED: usize = 4;
 
-/// Returns the exit of a process that ended with this status, because of this reason if the server ended
-/// it. `denied` says why the policy no longer permits it.
+/// Returns the exit of a process that ended with this status; `reason` is set if the server ended
+/// it. `denied` makes the failure of a command that the policy no longer permits.
 pub(super) fn exit_of_process(
     status: ProcessExit,
     reason: Option<Reason>,
@@ -41,7 +41,7 @@ pub(super) fn exit_of_process(
     Exit::new(outcome, code, signal, failure, now).unwrap_or_else(|_| Exit::unknown(untold(), now))
 }
 
-/// Returns the exit of a command that was to be ended with all that came of it, and of which these live.
+/// Returns the exit of a command whose tree had to end, and of which these processes still live.
 pub(super) fn exit_with_survivors(left: &[Survivor]) -> Exit {
     let message = format!("it was to be ended, and could not be: {} may still run", list(left));
     let failure = WireError::new(ErrorKind::Lost, message)
@@ -49,7 +49,7 @@ pub(super) fn exit_with_survivors(left: &[Survivor]) -> Exit {
     Exit::unknown(failure, clock::now_ms())
 }
 
-/// Names processes that could not be killed: the first of them, and how many more there are.
+/// Names processes that could not be killed: the first of them, and the number of the others.
 pub(super) fn list(left: &[Survivor]) -> String {
     let named = left.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
     match left.len().saturating_sub(NAMED) {
@@ -79,7 +79,7 @@ pub(super) fn corrupt() -> WireError {
     WireError::new(ErrorKind::Corrupt, "its standard input did not arrive as it was sent")
 }
 
-/// Why nothing can be said of a process whose status something else has taken.
+/// Returns the failure for a process whose status another has taken.
 fn untold() -> WireError {
     WireError::new(ErrorKind::Lost, "the server could not learn how the command ended")
         .hint("Look on the host for what it did.")
@@ -89,15 +89,15 @@ pub(super) fn given_up(message: &str) -> WireError {
     WireError::new(ErrorKind::Busy, message)
 }
 
-/// Why nothing new starts on a server that stops.
+/// Returns the failure of a start on a server that is stopping.
 pub(crate) fn draining() -> WireError {
     WireError::new(ErrorKind::Busy, "the server is stopping and starts nothing new")
         .hint("Try again when it is back.")
         .retry_after_ms(5000)
 }
 
-/// Returns the exit of a command that there is no process of to supervise. One that may have run all
-/// the same, which `started_at` says, has an unknown outcome: it is not to be started again.
+/// Returns the exit of a command that has no process to supervise. If it may have run all the same,
+/// as `started_at` shows, its outcome is unknown, so that it is not started again.
 pub(super) fn exit_without_process(started_at: Option<u64>, failure: WireError) -> Exit {
     let now = clock::now_ms();
     match started_at {
@@ -106,12 +106,12 @@ pub(super) fn exit_without_process(started_at: Option<u64>, failure: WireError) 
     }
 }
 
-/// Why a command did not start, as its exit frame.
+/// Returns the exit frame of a command that did not start, with the reason.
 pub(crate) fn not_started(ch: u32, failure: WireError) -> Frame {
     Frame::Exit { ch, exit: Exit::not_started(failure, clock::now_ms()) }
 }
 
-/// Why nothing is known of how a command ended, as its exit frame.
+/// Returns the exit frame of a command whose end is unknown, with the reason.
 pub(crate) fn unknown(ch: u32, failure: WireError) -> Frame {
     Frame::Exit { ch, exit: Exit::unknown(failure, clock::now_ms()) }
 }

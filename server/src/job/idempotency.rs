@@ -1,9 +1,10 @@
-//! The log of idempotency keys that callers chose: `server/keys.jsonl`, with one line when a key is used
-//! and one when its command has ended.
+//! The log of idempotency keys that callers chose: `server/keys.jsonl`, with one line when a key is
+//! used and one when its command has ended.
 //!
-//! A line is synced before its command starts, so a used key stays known, whatever kills the server.
-//! Lines that come together are synced together. Each identity has a number of keys, and the file is
-//! written anew when most of its lines say nothing any more, so that neither grows without bound.
+//! A line is synced before its command starts, so that a used key stays known if the server is
+//! killed. Lines that arrive together are synced together. The number of an identity's keys is
+//! limited, and the file is rewritten when most of its lines are obsolete, so that neither grows
+//! without bound.
 
 mod file;
 mod line;
@@ -27,30 +28,30 @@ use file::KeyFile;
 use line::{Line, Record};
 use records::Records;
 
-/// Milliseconds for which a key returns the result of its command: 7 days.
+/// The time in milliseconds for which a key returns the result of its command: 7 days.
 pub(crate) const KEPT_MS: u64 = 7 * 24 * 3600 * 1000;
-/// Milliseconds for which a key is known, to report that it has expired: 8 weeks, or until the identity's
-/// number is used up.
+/// The time in milliseconds for which a key is known, to report that it has expired: 8 weeks, or
+/// until the identity has used up its number of keys.
 const KNOWN_MS: u64 = 8 * KEPT_MS;
-/// Maximum number of appends that wait for the disk. Each is a command of its own, of which an identity has
-/// a bounded number, and all that wait are written at once.
+/// The maximum number of appends that wait for the disk. Each is a command of its own, of which an
+/// identity has a bounded number, and all that wait are written at once.
 const QUEUE: usize = 1024;
 
-/// What is known of a key.
+/// The state of a key.
 #[derive(Clone, Debug)]
 pub(crate) enum KeyState {
-    /// Its command has ended.
+    /// The key's command has ended.
     Ended {
-        /// The job.
+        /// The ID of the job.
         job: JobId,
-        /// How it ended.
+        /// The exit of the command.
         exit: Box<Exit>,
     },
-    /// Its command was started, or was about to be, by a server that is gone.
+    /// The command was started, or was about to be, by a server that is gone.
     Lost,
-    /// It was used too long ago.
+    /// The key was used too long ago.
     Expired,
-    /// It stands for another request.
+    /// The key was used for another request.
     Conflict,
 }
 
@@ -83,10 +84,10 @@ pub(crate) enum IdempotencyError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The error of the operating system.
         error: io::Error,
     },
-    /// A line that is not one of ours.
+    /// A line is not a record of a key.
     #[error(
         "{}:{line}: this is no record of a key ({error}); move the file away to go on without the keys in it",
         path.display()
@@ -94,20 +95,20 @@ pub(crate) enum IdempotencyError {
     Line {
         /// The file.
         path: PathBuf,
-        /// Its line, from 1.
+        /// The number of the line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The fault in it.
         error: String,
     },
 }
 
 impl IdempotencyLog {
-    /// Reads the file, drops what is too old, and prepares to append.
+    /// Reads the file, drops the records that are too old, and prepares to append.
     ///
-    /// A last line without its newline was left by a crash; it never took effect and is dropped.
+    /// A last line without its newline was left by a crash. It never took effect and is dropped.
     ///
     /// # Errors
-    /// When the file can't be read, rewritten or understood.
+    /// If the file can't be read, rewritten or understood.
     pub(crate) fn open(path: &Path) -> Result<Self, IdempotencyError> {
         let failed = |error| IdempotencyError::Io { path: path.to_owned(), error };
         let mut records = file::read(path)?;
@@ -127,7 +128,7 @@ impl IdempotencyLog {
         act(&mut self.records.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns what is known of a key whose job is not in memory.
+    /// Returns the state of a key whose job is not in memory.
     pub(crate) fn find(&self, user: &str, key: Key, digest: RequestDigest) -> Option<KeyState> {
         let record = self.records(|records| records.get(user, key))?;
         let age = clock::now_ms().saturating_sub(record.at);
@@ -143,12 +144,12 @@ impl IdempotencyLog {
         })
     }
 
-    /// Records that a key is used, of which the identity may have `limit`; returns when the record is on
-    /// disk.
+    /// Records that a key is used, of which the identity may have `limit`. Returns when the record
+    /// is on disk.
     ///
     /// # Errors
-    /// `busy` when the identity has as many, none of which has expired; `resources` when it can't be
-    /// written. Then nothing may start.
+    /// `busy`, if the identity has as many and none has expired; `resources`, if the record can't
+    /// be written. Nothing may start then.
     pub(crate) async fn begin(
         &self,
         user: &str,
@@ -165,7 +166,7 @@ impl IdempotencyLog {
         })
     }
 
-    /// Takes a place among an identity's keys, for as long as one is written down.
+    /// Takes a place among an identity's keys, while a key is being recorded.
     fn place<'a>(&'a self, user: &'a str, limit: usize) -> Result<Place<'a>, WireError> {
         let now = clock::now_ms();
         let taken = self.records(|records| records.take_place(user, limit, now, KEPT_MS));
@@ -180,7 +181,7 @@ impl IdempotencyLog {
             .retry_after_ms(free_in))
     }
 
-    /// Records how the command of a key has ended. When that can't be written, the key's result is
+    /// Records how the command of a key has ended. If that can't be written, the key's result is
     /// `unknown` after a restart, as if the server had been killed before.
     pub(crate) async fn end(&self, user: &str, key: Key, exit: &Exit) {
         let Some(known) = self.records(|records| records.get(user, key)) else { return };
@@ -205,8 +206,8 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Appends lines, and syncs once for all that wait. What was written becomes known here, so that a file
-/// that is written anew lacks nothing that was promised.
+/// Appends lines, and syncs once for all that wait. Written records are inserted into `records`
+/// here, so that a rewritten file lacks nothing that was promised.
 fn write(mut file: KeyFile, mut queue: mpsc::Receiver<Append>, records: &Mutex<Records>) {
     let known = || records.lock().unwrap_or_else(PoisonError::into_inner);
     while let Some(first) = queue.blocking_recv() {
@@ -218,13 +219,13 @@ fn write(mut file: KeyFile, mut queue: mpsc::Receiver<Append>, records: &Mutex<R
             batch.iter().map(|Append { user, key, record, .. }| Line::of(user, *key, record));
         let written = file.append(lines, || known().all()).map_err(|error| error.kind());
         for Append { user, key, record, done } in batch {
-            // An end is known although the disk has not got it: it has happened.
+            // An end is known even if it is not on disk: it has happened.
             if written.is_ok() || record.end.is_some() {
                 known().insert(&user, key, record);
             }
             let _ = done.send(written.map_err(io::Error::from));
         }
-        // The lock is not held while the file asks for all.
+        // The lock is not held while the file calls for all records.
         let live = known().count();
         if let Err(error) = file.compact(live, || known().all()) {
             tracing::warn!(%error, "the file of keys can't be written anew, and goes on growing");
@@ -305,7 +306,7 @@ mod tests {
         assert!(error.contains("keys.jsonl:2:"), "{error}");
     }
 
-    /// Begins and ends so many keys under which nothing runs, many at a time.
+    /// Begins and ends `count` keys under which nothing runs, many at a time.
     async fn come_and_go(log: &Arc<IdempotencyLog>, from: usize, count: usize) {
         let mut all = tokio::task::JoinSet::new();
         for number in from..from + count {
@@ -348,7 +349,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys.jsonl");
         let log = Arc::new(IdempotencyLog::open(&path).unwrap());
-        // Thousands of syncs one after the other would take minutes on a disk that takes its time.
+        // Thousands of syncs, one after the other, would take minutes on a slow disk.
         let one = std::time::Instant::now();
         come_and_go(&log, 0, 1).await;
         let one = one.elapsed().max(std::time::Duration::from_millis(50));
@@ -370,7 +371,7 @@ mod tests {
         assert_eq!(full.kind, ErrorKind::Busy);
         assert!(full.retry_after_ms.unwrap() > KEPT_MS - 60_000, "{full:?}");
         log.begin("b", 2, key("3"), digest("1"), &job).await.unwrap();
-        // What did not start takes no place.
+        // A command that did not start takes no place.
         let failure = WireError::new(ErrorKind::NotFound, "no");
         log.end("a", key("2"), &Exit::not_started(failure, 2)).await;
         log.begin("a", 2, key("3"), digest("1"), &job).await.unwrap();

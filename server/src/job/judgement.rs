@@ -1,4 +1,4 @@
-//! Whether a job may run, and go on running when the rules change.
+//! The judgement of a job: whether it may run, and go on running when the rules change.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -11,29 +11,29 @@ use crate::{
     trust::Peer,
 };
 
-/// What was judged of a job.
+/// The judgement of a job.
 #[derive(Debug)]
 pub(super) enum Judgement {
-    /// It is being judged; these rules came meanwhile.
+    /// The job is being judged; these rules were loaded meanwhile.
     Pending(Option<Arc<Rules>>),
-    /// It may, as long as rules that come permit it. Its request is kept for them.
+    /// The job may run, as long as later rules permit it too. Its request is kept for them.
     Permitted {
-        /// What was permitted.
+        /// The request that was permitted.
         request: AuthorizedRequest,
-        /// What the request takes of the budget.
+        /// The memory that the request takes of the budget.
         _held: Share,
     },
-    /// It may, whatever rules come.
+    /// The job may run, whatever rules come.
     Settled,
-    /// It may not, or no longer.
+    /// The job may not run, or no longer.
     Denied(Denial),
 }
 
 impl Judgement {
-    /// Takes what was permitted. Rules that came meanwhile are asked too.
+    /// Takes a permitted request. Rules that were loaded meanwhile are asked too.
     ///
     /// # Errors
-    /// What those say against it.
+    /// The denial by those rules.
     pub(super) fn permit(
         &mut self,
         request: AuthorizedRequest,
@@ -48,8 +48,8 @@ impl Judgement {
         newer.map_or(Ok(()), |rules| self.revise(&rules, peer))
     }
 
-    /// Judges by other rules what may run by those before. What is not judged yet remembers them: it may
-    /// be being judged by the rules before these.
+    /// Judges by other rules a job that the rules before permitted. A job that is not judged yet
+    /// remembers them, because the rules before these may be judging it.
     ///
     /// # Errors
     /// The denial, once.
@@ -67,7 +67,7 @@ impl Judgement {
         Ok(())
     }
 
-    /// Returns what was permitted, until it is settled.
+    /// Returns the permitted request, until the judgement is settled.
     pub(super) fn request(&self) -> Option<&Request> {
         match self {
             Self::Permitted { request, .. } => Some(&request.request),
@@ -75,7 +75,7 @@ impl Judgement {
         }
     }
 
-    /// Takes what was found anew of what may run.
+    /// Replaces the facts of a permitted request by newer ones.
     pub(super) fn renew(&mut self, facts: HostFacts) {
         if let Self::Permitted { request, .. } = self {
             request.facts = facts;
@@ -94,7 +94,7 @@ impl Judgement {
         }
     }
 
-    /// Returns why it may run no longer.
+    /// Returns the failure of a job that may no longer run.
     pub(super) fn failure(&self) -> WireError {
         self.denial().cloned().map_or_else(exit::draining, WireError::from)
     }

@@ -1,4 +1,5 @@
-//! The phases of a job before its process: judged, waiting for a lock and a turn, being started.
+//! The phases of a job before its process: being judged, waiting for a lock and a turn, being
+//! started.
 
 use std::{mem, os::unix::ffi::OsStrExt as _, sync::Arc};
 
@@ -29,17 +30,17 @@ use crate::{
     process::{Plan, Process, SpawnError},
 };
 
-/// What may run; used up by the start, since it may be large and need not be kept beside it.
+/// A job that may run; consumed by the start, since it may be large and need not be kept beside it.
 pub(super) struct Ready {
     permit: Permit,
     again: JudgeAgain,
-    /// Whom it was asked to run as, if anybody.
+    /// The account that the request names, if it names one.
     user: Option<Vec<u8>>,
     entering: Entering,
 }
 
 impl Job {
-    /// Waits until it is known whether it may run.
+    /// Waits for the judgement of the job.
     pub(super) async fn prepare(
         &mut self,
         preparing: impl Future<Output = Result<Prepared, Rejection>>,
@@ -54,7 +55,7 @@ impl Job {
         Ok(Ready { permit, again, user, entering })
     }
 
-    /// Takes note of a rejection. Returns what the client is told.
+    /// Notes a rejection, and returns the failure that the client is sent.
     fn rejected(&mut self, rejection: Rejection) -> WireError {
         let denial = match rejection {
             Rejection::Failed(failure) => return failure,
@@ -66,7 +67,7 @@ impl Job {
         self.judgement.failure()
     }
 
-    /// Looks and judges again: what was found before the wait may be another by now.
+    /// Looks and judges again: what was found before the wait may have changed.
     async fn judge_anew(&mut self, again: JudgeAgain) -> Result<Permit, WireError> {
         let judged = self.wait_for(again()).await;
         let Judged { permit, facts, note } =
@@ -79,9 +80,11 @@ impl Job {
     /// Waits for a lock, if one is wanted, and for a turn, and starts the process.
     pub(super) async fn start(&mut self, ready: Ready) -> Result<Running, NotLaunched> {
         let Ready { permit, again, user, entering } = ready;
-        // What it would run is not kept while it waits: it holds descriptors, and may be a copy.
+        // The permit is dropped while the job waits: it holds descriptors, and perhaps a copy of
+        // the program.
         let mut permit = Some(permit);
-        // The lock comes before the turn, so that who waits for it holds up nobody who needs none.
+        // The lock comes before the turn, so that a job that waits for it delays none that needs no
+        // lock.
         let lock_guard = match self.spec.lock.take() {
             Some(lock) => Some(self.wait_for_lock(&lock, entering, &mut permit).await?),
             None => {
@@ -105,7 +108,8 @@ impl Job {
         let (slot, process) = match launched {
             Ok(launched) => launched,
             Err(failure) => {
-                // Whether something of what may have run lives is for the next holder to see.
+                // If the command may have run, the next holder checks whether some of it still
+                // lives.
                 if failure.started_at.is_none()
                     && let Some(lock) = lock_guard
                 {
@@ -117,7 +121,7 @@ impl Job {
         Ok(self.supervisor(process, slot, lock_guard))
     }
 
-    /// Writes down that it starts, and starts it.
+    /// Records that the command starts, and starts it.
     async fn launch(
         &mut self,
         permit: Permit,
@@ -135,7 +139,7 @@ impl Job {
         let announcement = self.hear_during(announcement.synced()).await?;
         self.still_wanted()?;
         if self.shared.on_reload == OnReload::Keep {
-            // It may run to its end, whatever rules come from now on.
+            // From now on the command may run to its end, whatever rules come.
             self.judgement.settle();
         }
         match self.spawn(permit.plan(), announcement).await {
@@ -144,15 +148,15 @@ impl Job {
                 Err(NotLaunched { started_at: Some(clock::now_ms()), failure: error.into() })
             }
             Err(error) => {
-                // Who called it off knows why better than who was called off.
+                // The reason of the client or server that called it off is better than the error.
                 self.still_wanted()?;
                 Err(WireError::from(error).into())
             }
         }
     }
 
-    /// Starts the process, unless something that comes meanwhile calls it off: it may have to wait for
-    /// a file system.
+    /// Starts the process, unless an action calls it off meanwhile: the start may wait for a file
+    /// system.
     async fn spawn(
         &mut self,
         plan: &Plan,
@@ -160,7 +164,8 @@ impl Job {
     ) -> Result<Process, SpawnError> {
         let (shared, peer) = (Arc::clone(&self.shared), Arc::clone(&self.spec.peer));
         let off = CancellationToken::new();
-        // By the thread that starts it, which waits for the disk in place of a worker.
+        // Called on the thread that starts the process, which waits for the disk in place of a
+        // worker of the runtime.
         let first = move || announcement.write();
         let spawning = shared.processes.start(plan, peer.user(), &off, first);
         tokio::pin!(spawning);
@@ -183,11 +188,11 @@ impl Job {
         let (log, peer) = (Arc::clone(&shared.idempotency), Arc::clone(peer));
         let (id, digest) = (id.clone(), *digest);
         let limit = shared.limits.load().quota_of(peer.identity()).keys;
-        // Not to be broken off: a key that was written down needs its end.
+        // Not to be interrupted: a key that was recorded needs the record of its end.
         self.hear_during(log.begin(peer.user(), limit, key, digest, &id)).await
     }
 
-    /// Puts a process under supervision, and does to it what came before it was there.
+    /// Puts a process under supervision, and applies what arrived before it existed.
     fn supervisor(
         &mut self,
         process: Process,
@@ -242,7 +247,7 @@ impl Job {
         self.wait_for(ticket.slot()).await
     }
 
-    /// Waits for what it needs to start, as long as anybody wants it to.
+    /// Waits for what the start needs, as long as the job is wanted.
     async fn wait_for<T, E: From<WireError>>(
         &mut self,
         what: impl Future<Output = Result<T, E>>,
@@ -251,7 +256,7 @@ impl Job {
         loop {
             let gone_at = self.delivery.gone_at();
             tokio::select! {
-                // In this order, so that whatever is asked for is begun before it is called off.
+                // In this order, so that what has been asked for is begun before it is called off.
                 biased;
                 came = &mut what => return came,
                 message = self.mailbox.recv() => {
@@ -269,7 +274,8 @@ impl Job {
         }
     }
 
-    /// Waits for what must not be broken off. What comes for the process meanwhile is kept.
+    /// Waits for what must not be interrupted. Actions for the process that arrive meanwhile are
+    /// kept.
     pub(super) async fn hear_during<T>(&mut self, what: impl Future<Output = T>) -> T {
         tokio::pin!(what);
         loop {
@@ -281,10 +287,10 @@ impl Job {
         }
     }
 
-    /// Takes a message, and keeps what it means for the process.
+    /// Takes a message, and keeps the action for the process that it means.
     ///
     /// # Cancel safety
-    /// Nothing is lost.
+    /// Cancel safe: no message is lost.
     async fn hear(&mut self) {
         let message = self.mailbox.recv().await;
         let action = message.and_then(|message| self.take(message));
@@ -292,14 +298,14 @@ impl Job {
         action.into_iter().for_each(|action| self.early.put_off(action));
     }
 
-    /// Checks that nothing that came during [`Job::hear_during`] calls off a command that has not
-    /// started.
+    /// Checks that no action that arrived during [`Job::hear_during`] calls off a command that has
+    /// not started.
     fn still_wanted(&mut self) -> Result<(), WireError> {
         self.early.take_call_off().map_or(Ok(()), |action| Err(self.called_off_by(&action)))
     }
 
-    /// Takes what came before the start. Returns why the command is called off, if it is; what is to be
-    /// done once it has started is kept.
+    /// Takes an action that arrives before the start. Returns the failure if it calls the command
+    /// off; otherwise keeps it until the command has started.
     fn gives_up_for(&mut self, action: Action) -> Option<WireError> {
         if action.calls_off() {
             return Some(self.called_off_by(&action));

@@ -1,4 +1,4 @@
-//! The life of a job: one task, which drives its supervisor and its delivery and hears its mailbox.
+//! The life of a job: one task, which drives its supervisor and its delivery and reads its mailbox.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +23,6 @@ use crate::{
     policy::Rules,
 };
 
-/// A job.
 pub(super) struct Job {
     pub(super) mailbox: mpsc::Receiver<Message>,
     pub(super) shared: Arc<Shared>,
@@ -31,11 +30,11 @@ pub(super) struct Job {
     pub(super) delivery: Delivery,
     pub(super) judgement: Judgement,
     pub(super) early: Early,
-    /// Its start in the audit, until its end is there.
+    /// The record of its start in the audit, until that of its end is written.
     pub(super) audited: Option<audit::AuditedStart>,
 }
 
-/// A process that runs, with what it holds as long as it does.
+/// A running process, with the lock and the slot that it holds.
 pub(super) struct Running {
     pub(super) supervisor: Supervisor,
     pub(super) lock_guard: Option<LockGuard>,
@@ -65,7 +64,7 @@ impl Job {
         }
     }
 
-    /// Lives the whole life. The key is free as soon as nothing runs and nothing has run.
+    /// Runs the whole life. The key is free as soon as it is certain that nothing runs or has run.
     pub(super) async fn live(
         mut self,
         preparing: impl Future<Output = Result<Prepared, Rejection>>,
@@ -94,7 +93,7 @@ impl Job {
         self.note_end_of_key(&exit).await;
         let has_run = exit.outcome() != Outcome::NotStarted;
         self.delivery.ended(exit);
-        // What is kept is the end alone.
+        // Only the exit is kept from here on.
         self.early.discard();
         self.judgement.settle();
         match reservation.end(has_run) {
@@ -121,8 +120,8 @@ impl Job {
         }
     }
 
-    /// Judges by other rules what waits, and what runs if those are to end it. A client that is gone
-    /// learns of it from the end, like everything else.
+    /// Judges a waiting job by other rules, and a running one if changed rules are to end it. A
+    /// client that is gone learns of it from the exit, like everything else.
     fn judge_again(&mut self, rules: &Arc<Rules>) -> Option<Action> {
         let JobSpec { id, peer, .. } = &self.spec;
         let denial = self.judgement.revise(rules, peer).err()?;
@@ -172,7 +171,7 @@ impl Job {
         }
     }
 
-    /// Writes the end into the audit. Returns the exit with its record there.
+    /// Records the end in the audit. Returns the exit with its place there, if there is one.
     async fn note_end(&mut self, mut exit: Exit) -> Exit {
         let (audit, JobSpec { id, peer, .. }) = (&self.shared.audit, &self.spec);
         match (self.audited.take(), self.judgement.denial(), exit.failure()) {
@@ -205,13 +204,14 @@ impl Job {
 
     async fn note_end_of_key(&mut self, exit: &Exit) {
         let Some(key) = self.spec.kept else { return };
-        // The disk may be slow: what there is goes on its way before.
+        // The disk may be slow, so what can be sent is sent before.
         self.delivery.flush();
         let (shared, peer) = (Arc::clone(&self.shared), Arc::clone(&self.spec.peer));
         self.hear_during(shared.idempotency.end(peer.user(), key, exit)).await;
     }
 
-    /// Tells those who are there that nothing runs. Nothing is kept: whoever asks again starts again.
+    /// Tells attached clients that nothing runs. Nothing is kept: a client that sends the start
+    /// again starts it again.
     async fn dismiss(&mut self) {
         self.delivery.flush();
         self.mailbox.close();
@@ -220,7 +220,7 @@ impl Job {
         }
     }
 
-    /// Keeps the end until the client has it, or for as long as it is retained.
+    /// Keeps the exit until the client has it, or for as long as it is retained.
     async fn keep(&mut self) {
         loop {
             self.delivery.flush();

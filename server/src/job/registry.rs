@@ -1,4 +1,4 @@
-//! The jobs of a server, by the identity and key that started them.
+//! The jobs of a server, by the identity and the key that started them.
 
 mod reservation;
 #[cfg(test)]
@@ -18,8 +18,8 @@ use rcmd_protocol::{
 pub(crate) use self::reservation::{Counted, KeyReservation, Reservation};
 use crate::{config::limits::RETAINED, job::JobHandle};
 
-/// The jobs of a server. An entry exists before its job does anything, and leaves a tombstone, so that a
-/// late attach is told that the job is gone rather than that it never existed.
+/// The jobs of a server. An entry exists before its job does anything, and leaves a tombstone, so
+/// that a late attach is answered that the job is gone, not that it never existed.
 #[derive(Debug)]
 pub(crate) struct Registry {
     jobs: Mutex<Jobs>,
@@ -37,9 +37,9 @@ struct Jobs {
 struct User {
     entries: HashMap<Key, Entry>,
     live: usize,
-    /// Ended jobs, oldest first; a job that leaves the list is forgotten.
+    /// The keys of ended jobs, oldest first; a job that leaves the list is forgotten.
     ended: VecDeque<Key>,
-    /// Tombstones, oldest first.
+    /// The tombstones, oldest first.
     tombstones: VecDeque<(Instant, Key)>,
 }
 
@@ -50,7 +50,7 @@ enum Entry {
     Tombstone,
 }
 
-/// What the registry has under a key.
+/// The result of looking up a key.
 #[derive(Debug)]
 pub(crate) enum Lookup {
     /// A job of the same request.
@@ -59,12 +59,13 @@ pub(crate) enum Lookup {
     Conflict,
     /// A job that is gone.
     Gone,
-    /// Nothing.
+    /// No job.
     Unknown,
 }
 
 impl Registry {
-    /// Makes a registry for `channels` jobs at once, which keeps a tombstone for this time.
+    /// Makes a registry for `channels` jobs at once, which keeps a tombstone for the time
+    /// `tombstone`.
     pub(crate) fn new(channels: usize, tombstone: Duration) -> Self {
         Self { jobs: Mutex::default(), channels, tombstone }
     }
@@ -80,11 +81,11 @@ impl Registry {
         })
     }
 
-    /// Looks a key up and, if nothing is under it, registers `job`. The identity may have `limit` jobs at
-    /// once.
+    /// Looks a key up and, if nothing is under it, registers `job`. The identity may have `limit`
+    /// jobs at once.
     ///
     /// # Errors
-    /// `busy` when the identity or the host has its maximum.
+    /// `busy`, if the identity or the host has as many as it may.
     pub(crate) fn reserve(
         self: &Arc<Self>,
         limit: usize,
@@ -113,10 +114,11 @@ impl Registry {
         })
     }
 
-    /// Counts something that is no job among the jobs of an identity, which may have `limit` at once.
+    /// Counts one more among the jobs of an identity, which may have `limit` at once, without
+    /// registering a job.
     ///
     /// # Errors
-    /// `busy` when the identity or the host has its maximum.
+    /// `busy`, if the identity or the host has as many as it may.
     pub(crate) fn count(self: &Arc<Self>, limit: usize, user: &str) -> Result<Counted, WireError> {
         self.jobs(|jobs| {
             let all = jobs.live;
@@ -139,7 +141,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Marks a job as ended; its exit is kept. When too many are kept, the identity's oldest is
+    /// Marks a job as ended; its exit is kept. If too many are kept, the identity's oldest is
     /// forgotten.
     fn ended(&self, user: &str, key: Key, job: &JobHandle) {
         let now = Instant::now();
@@ -161,7 +163,8 @@ impl Registry {
         });
     }
 
-    /// Removes a job. `started` is whether anything had run: if not, the key is free again.
+    /// Removes a job. If nothing had `started`, the key is free again; otherwise a tombstone is
+    /// left.
     fn gone(&self, user: &str, key: Key, job: &JobHandle, started: bool) {
         let now = Instant::now();
         self.ended(user, key, job);
@@ -182,7 +185,7 @@ impl Registry {
         });
     }
 
-    /// Ends what [`Registry::count`] began.
+    /// Ends the count that [`Registry::count`] began.
     fn count_off(&self, user: &str) {
         self.jobs(|jobs| {
             let Some(entry) = jobs.users.get_mut(user) else { return };
@@ -214,7 +217,7 @@ impl Registry {
 }
 
 impl Entry {
-    /// Returns whether the entry is of this job, and not of a later one under the same key.
+    /// Returns whether the entry is of this job, and not of another under the same key.
     fn is_of(&self, of: &JobHandle) -> bool {
         match self {
             Self::Live { job, .. } | Self::Ended { job, .. } => job.is_same(of),
@@ -249,8 +252,8 @@ impl User {
         self.tombstones.push_back((now, key));
     }
 
-    // A client's retries end with the grace, so tombstones need not stay long; their number is bounded
-    // as well.
+    // A client's retries end with the grace, so tombstones need not be kept for long. Their number
+    // is bounded as well.
     fn clear(&mut self, now: Instant, keep: Duration) {
         const MOST: usize = 16 * RETAINED;
         while let Some(&(at, key)) = self.tombstones.front() {

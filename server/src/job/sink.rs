@@ -9,8 +9,8 @@ use rcmd_protocol::{
 };
 use tokio::sync::SetOnce;
 
-/// A connection that wants a job. Dropped before the job has looked at it, as when the job ends at
-/// that moment, it answers that the job is gone: a client must not wait for ever.
+/// A connection that wants a job. If it is dropped before the job has taken it, as when the job
+/// ends at that moment, it answers that the job is gone, because a client must not wait for ever.
 #[derive(Debug)]
 pub(crate) struct Attachment {
     sink: Option<Sink>,
@@ -18,8 +18,8 @@ pub(crate) struct Attachment {
 }
 
 impl Attachment {
-    /// With where its frames go, and the bytes of stdout and stderr that the client has; none for a
-    /// start, which has received nothing and takes what is left.
+    /// Makes an attachment with the channel for its frames, and the bytes of stdout and stderr that
+    /// the client has: `None` for a start, which has received nothing and takes what is left.
     pub(crate) fn new(sink: Sink, received: Option<OutputOffsets>) -> Self {
         Self { sink: Some(sink), received }
     }
@@ -42,19 +42,19 @@ impl Drop for Attachment {
 pub(crate) struct Sink {
     /// The connection's sender.
     pub link: Sender,
-    /// The channel's number there.
+    /// The channel's number on the connection.
     pub ch: u32,
-    /// Which of the client's connections it is.
+    /// The generation of the attachment, which is higher for a newer connection.
     pub generation: u64,
-    /// Ends the connection when the client broke the protocol on this channel.
+    /// The error that ends the connection when the client broke the protocol on this channel.
     pub broken: Arc<SetOnce<ProtocolError>>,
 }
 
 impl Sink {
-    /// Ends the connection: its client broke the protocol.
+    /// Ends the connection, because its client broke the protocol.
     pub(super) fn fault(&self, fault: &ProtocolError) {
         self.link.send(Frame::Error(fault.failure()));
-        // The first fault is the one that ends it.
+        // The first fault ends the connection; later ones are dropped.
         let _ = self.broken.set(fault.clone());
     }
 }

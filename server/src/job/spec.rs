@@ -1,4 +1,4 @@
-//! What a job is, before and after it was judged.
+//! The description of a job, before and after it was judged.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -17,60 +17,60 @@ use crate::{
     trust::Peer,
 };
 
-/// What is known of a job before anything is looked at for it.
+/// The description of a job before anything is looked up for it.
 #[derive(Debug)]
 pub(crate) struct JobSpec {
-    /// Its name.
+    /// The job's ID.
     pub id: JobId,
-    /// The key it was started with, if it is to outlive the job.
+    /// The key that it was started with, if that must outlive the job.
     pub kept: Option<Key>,
     /// The request digest.
     pub digest: RequestDigest,
-    /// Who asked for it.
+    /// The peer that asked for the job.
     pub peer: Arc<Peer>,
-    /// How it was asked for.
+    /// The options of the start.
     pub options: StartOptions,
-    /// What it must hold alone while it runs.
+    /// The lock that it must hold while it runs.
     pub lock: Option<Lock>,
 }
 
-/// What was found for a request, and that it may run.
+/// The permit of a request, and what was found on the host for it.
 #[derive(Debug)]
 pub(crate) struct Judged {
-    /// Proof that it may run.
+    /// The proof that it may run.
     pub permit: Permit,
-    /// What it was judged by, should the rules change.
+    /// The facts by which it was judged, for when the rules change.
     pub facts: HostFacts,
-    /// What the user should know of how it was resolved.
+    /// A note for the user on how the request was resolved.
     pub note: Option<String>,
 }
 
-/// A judgement that is being made.
+/// A judgement in progress.
 pub(crate) type Judging = Pin<Box<dyn Future<Output = Result<Judged, Rejection>> + Send>>;
 
-/// Looks and judges again, once what a command had to wait for is there.
+/// A function that looks and judges again, once a command no longer has to wait.
 pub(crate) type JudgeAgain = Box<dyn FnOnce() -> Judging + Send>;
 
-/// What a job needs before it waits for its lock and its turn.
+/// The prerequisites of a job, before it waits for its lock and its turn.
 pub(crate) struct Prepared {
-    /// What was found, and that it may run now.
+    /// The permit, and what was found.
     pub judged: Judged,
-    /// The same anew, for when it had to wait.
+    /// The function that judges again, for a job that had to wait.
     pub again: JudgeAgain,
-    /// What was asked for.
+    /// The request.
     pub request: Arc<Request>,
-    /// What the request takes of the budget.
+    /// The memory that the request takes of the budget.
     pub held: Share,
-    /// That it was let in, until it takes a turn or a place in a queue.
+    /// The count of this start as entering, until it takes a turn or a place in a queue.
     pub entering: Entering,
 }
 
-/// Why a command may not run.
+/// The reason why a command may not or can't run.
 #[derive(Debug)]
 pub(crate) enum Rejection {
-    /// It may not be done.
+    /// The policy denies the command.
     Denied(Denial),
-    /// It can't be done.
+    /// The command can't be run.
     Failed(WireError),
 }
 
@@ -101,25 +101,25 @@ impl From<Rejection> for WireError {
     }
 }
 
-/// The scalars of a start.
+/// The options of a start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StartOptions {
-    /// Digests of the streams.
+    /// The algorithm for the digests of the streams.
     pub algorithm: Algorithm,
-    /// Milliseconds after which it is ended; 0 for never.
+    /// The time in milliseconds after which the command is ended; 0 for never.
     pub timeout_ms: u64,
-    /// Milliseconds of grace, if less than the server's.
+    /// The grace in milliseconds, if shorter than the server's.
     pub grace_ms: Option<u64>,
-    /// Whether data carries the time.
+    /// True if data carries the time at which it was read.
     pub timestamps: bool,
-    /// Whether standard input will come.
+    /// True if the client will send standard input.
     pub stdin: bool,
-    /// Bytes that each output stream may be ahead of its reader.
+    /// The bytes that each output stream may be ahead of its reader.
     pub credit: u64,
 }
 
 impl StartOptions {
-    /// Reads them from a start; `None` if its digests are all unknown here.
+    /// Reads the options of a start. Returns `None` if this server supports none of its digests.
     pub(crate) fn of(start: &StartBody) -> Option<Self> {
         Some(Self {
             algorithm: Algorithm::choose(start.digests())?,

@@ -1,4 +1,5 @@
-//! A process from its start to its end: its streams, its deadlines, and its tree.
+//! The half of a job that has the process: its streams, its deadlines and its tree, from start to
+//! end.
 //!
 //! ```text
 //!            its status is there,                the tree is gone,
@@ -9,7 +10,7 @@
 //!                       ended by itself, and pipes closed
 //! ```
 //!
-//! It knows nothing of connections and frames: [`Control`] goes in, [`Event`] comes out.
+//! It knows nothing of connections and frames: it takes [`Control`]s and returns [`Event`]s.
 
 mod input;
 mod output;
@@ -38,22 +39,22 @@ use crate::{
     process::{Process, ProcessExit, Survivor, TreeKill},
 };
 
-/// Events that come of one step at most: output, both ends, the input's end, the exit.
+/// The maximum number of events of one step: output, both ends, the input's end, the exit.
 const EVENTS: usize = 8;
 
-/// How a process is to be supervised.
+/// The terms by which a process is supervised.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
-    /// Milliseconds after which it is ended; 0 for never.
+    /// The time in milliseconds after which it is ended; 0 for never.
     pub(super) timeout_ms: u64,
-    /// Whether output carries the time at which it was read.
+    /// True if output carries the time at which it was read.
     pub(super) timestamps: bool,
-    /// Whether it holds a lock. One that was killed has not left what it held in order: what it leaves
-    /// behind is to end too.
+    /// True if it holds a lock. A command that is killed has not tidied up what the lock protects,
+    /// so the processes that it leaves must end too.
     pub(super) holds_lock: bool,
 }
 
-/// A process, and what is being done to end it.
+/// A process, and the state of ending it.
 pub(super) struct Supervisor {
     process: Process,
     terms: Terms,
@@ -61,7 +62,7 @@ pub(super) struct Supervisor {
     status: Option<ProcessExit>,
     reason: Option<Reason>,
     tree: TreeState,
-    /// True once somebody wants all of the tree to end, and not only the process.
+    /// True once the whole tree must end, and not only the process.
     is_to_end: bool,
     stdout: OutputReader,
     stderr: OutputReader,
@@ -71,20 +72,20 @@ pub(super) struct Supervisor {
     is_over: bool,
 }
 
-/// What becomes of the processes that a command started.
+/// The treatment of the processes that a command started.
 enum TreeState {
-    /// Nothing: those that outlive it are daemons.
+    /// They are left alone: those that outlive the command are daemons.
     Left,
-    /// They are killed once it has ended.
+    /// They are killed once the command has ended.
     KillAtExit,
     /// They are being killed.
     Killing(Pin<Box<dyn Future<Output = TreeKill> + Send>>),
-    /// They were killed, but for these.
+    /// They were killed, except for these.
     Killed(Vec<Survivor>),
 }
 
 impl Supervisor {
-    /// Takes over a process that has started. `input` holds what came for it before.
+    /// Takes over a process that has started. `input` holds what arrived for it before.
     pub(super) fn new(mut process: Process, terms: Terms, mut input: InputWriter) -> Self {
         let began = Instant::now();
         let mut timers = Timers::default();
@@ -109,17 +110,17 @@ impl Supervisor {
         }
     }
 
-    /// Returns its pid, for the log.
+    /// Returns the process ID, for the log.
     pub(super) fn pid(&self) -> i32 {
         self.process.pid()
     }
 
-    /// Takes the next thing to report.
+    /// Removes and returns the next event to report.
     pub(super) fn next_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// Does what it is told.
+    /// Obeys an order.
     pub(super) fn apply(&mut self, control: Control) {
         match control {
             Control::Signal(signal) => {
@@ -141,10 +142,10 @@ impl Supervisor {
         self.settle();
     }
 
-    /// Waits until something happens to the process or is due, and takes it.
+    /// Waits until something happens to the process or is due, and handles it.
     ///
     /// # Cancel safety
-    /// Nothing is lost.
+    /// Cancel safe: nothing is lost.
     pub(super) async fn step(&mut self, room: Room) {
         let deadline = self.timers.next();
         let keeps = room.keeps_blocks;
@@ -181,10 +182,11 @@ impl Supervisor {
         self.stderr.process_ended();
     }
 
-    /// Draws the conclusions of whatever has happened.
+    /// Acts on the changes of a step: closes, ends, kills or finishes what is due.
     fn settle(&mut self) {
         let closed = |this: &Self| this.stdout.is_closed() && this.stderr.is_closed();
-        // Its pipes close a moment before it is seen to end: then both ends and the exit leave as one.
+        // The pipes close a moment before the process is seen to end. Checked here, both ends and
+        // the exit are sent together.
         if self.status.is_none()
             && closed(self)
             && let Some(status) = self.process.has_exited()
@@ -206,7 +208,7 @@ impl Supervisor {
             (TreeState::Left | TreeState::Killed(_), Some(status)) if closed(self) => {
                 self.finish(status);
             }
-            // It may live for ever: nobody here can end it.
+            // The process itself could not be killed and may live for ever, so it is given up.
             (TreeState::Killed(left), None) if left.iter().any(|left| left.pid == self.pid()) => {
                 self.ended(ProcessExit::Lost);
                 self.settle();
@@ -220,7 +222,8 @@ impl Supervisor {
             return;
         }
         self.process.reap();
-        // Nobody reads it any more, and an end that is kept for its client holds no descriptor.
+        // Nobody reads the input any longer, and an exit that is kept for its client must hold no
+        // descriptor.
         self.drop_input();
         let left = match mem::replace(&mut self.tree, TreeState::Left) {
             TreeState::Killed(left) => left,
@@ -237,7 +240,7 @@ impl Supervisor {
                 Due::ReaderGone => self.terminate(Reason::Client),
                 Due::Kill => self.kill(self.reason.unwrap_or(Reason::Client)),
                 Due::PipeHeld => {
-                    // Nothing was said of who holds it, so whatever is left of the tree goes.
+                    // It is unknown who holds the pipe, so all that is left of the tree is killed.
                     self.stdout.give_up();
                     self.stderr.give_up();
                     if !matches!(self.tree, TreeState::Killed(_)) {
@@ -248,7 +251,7 @@ impl Supervisor {
         }
     }
 
-    /// Notes why the process is ended, unless it has ended already or there is a reason before.
+    /// Notes the reason for ending the process, unless it has ended already or has a reason.
     fn give_reason(&mut self, reason: Reason) {
         if self.status.is_none() {
             self.reason.get_or_insert(reason);
@@ -288,7 +291,8 @@ impl Supervisor {
         }
     }
 
-    // Only now may standard input close: before, a command could have taken it for its end.
+    // Standard input may close only now: before, the command could have taken that for the end of
+    // its input.
     fn tree_is_gone(&mut self, killed: TreeKill) {
         self.tree = TreeState::Killed(killed.left);
         self.drop_input();
@@ -313,7 +317,7 @@ impl TreeState {
     }
 }
 
-/// Returns whether a client that sends this wants the command to be gone, its daemons included.
+/// Returns whether a client that sends this signal wants the command to end, daemons included.
 fn asks_for_the_end(signal: Signal) -> bool {
     [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::KILL].contains(&signal)
 }

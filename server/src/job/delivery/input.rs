@@ -15,7 +15,7 @@ const NOT_WANTED: &str = "the start asked for no stdin";
 pub(super) struct InputLog {
     incoming: RecvStream,
     is_wanted: bool,
-    /// Whether nobody reads it any more; what comes is dropped.
+    /// True if nobody reads the input any longer, so that data is dropped.
     is_closed: bool,
 }
 
@@ -25,7 +25,7 @@ impl InputLog {
         Self { incoming, is_wanted, is_closed: false }
     }
 
-    /// Takes bytes of the client. Returns those that are new, if anybody reads them.
+    /// Takes data from the client. Returns the bytes that are new, if anybody reads them.
     pub(super) fn data(
         &mut self,
         offset: u64,
@@ -50,15 +50,15 @@ impl InputLog {
         self.incoming.end(total, digest)
     }
 
-    /// Notes that so many more bytes were read by the command.
+    /// Notes that the command has read `count` more bytes.
     pub(super) fn taken(&mut self, count: u64) {
         self.incoming.consume(count);
     }
 
-    /// Notes that nobody reads it any more.
+    /// Notes that nobody reads the input any longer.
     pub(super) fn close(&mut self) {
         self.is_closed = true;
-        // All that has come counts as read, so that the client may go on to its end.
+        // All bytes that arrived count as read, so that the client can send the rest up to the end.
         self.incoming.consume(self.incoming.received());
     }
 

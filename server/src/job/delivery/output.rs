@@ -1,4 +1,5 @@
-//! One output stream of a job on its way to the client: the offset log, its credit and its end.
+//! One output stream of a job on its way to the client: the retained bytes, their credit and the
+//! end.
 
 use std::sync::Arc;
 
@@ -32,26 +33,27 @@ impl OutputLog {
         Self { stream, log, share, is_open: false, end_sent: false }
     }
 
-    /// Returns how many bytes may be appended now, up to a chunk. A stream that is held to its part of
-    /// the budget goes on when its client confirms something.
+    /// Returns how many bytes may be appended now, up to a chunk. A stream that has reached its
+    /// part of the budget continues when its client confirms some bytes.
     pub(super) fn room(&self, budget: &IdentityBudget) -> usize {
         let room = self.log.room().min(budget.each().saturating_sub(self.log.retained()));
         usize::try_from(room).unwrap_or(CHUNK).min(CHUNK)
     }
 
-    /// Adds what the command wrote, and when.
+    /// Adds bytes that the command wrote, and the time of the read.
     pub(super) fn append(&mut self, bytes: Bytes, time: Option<u64>) {
         self.log.append(bytes, time);
         self.account();
     }
 
-    /// Ends the stream with what was added so far; `is_open` tells whether something still held it.
+    /// Ends the stream after the bytes added so far. `is_open` is true if a process still held it
+    /// open.
     pub(super) fn finish(&mut self, is_open: bool) {
         self.is_open |= is_open;
         self.log.finish();
     }
 
-    /// Ends the stream and drops what was not sent: nobody reads it.
+    /// Ends the stream and drops what was not sent, because nobody reads it.
     pub(super) fn abandon(&mut self) {
         self.log.finish();
         self.log.abandon();
@@ -62,14 +64,15 @@ impl OutputLog {
         self.share.set(usize::try_from(self.log.retained()).unwrap_or(usize::MAX));
     }
 
-    /// Takes a window of the client.
+    /// Takes a window from the client.
     pub(super) fn window(&mut self, got: u64, upto: u64) -> Result<(), ProtocolError> {
         self.log.window(got, upto)?;
         self.account();
         Ok(())
     }
 
-    /// Goes back to what the client has, or to what there is. Returns the offset at which data goes on.
+    /// Goes back to the offset that the client has, or to the first retained byte. Returns the
+    /// offset at which data continues.
     pub(super) fn resume(&mut self, received: Option<u64>) -> Result<u64, ProtocolError> {
         let from = self.log.resume(received.unwrap_or_else(|| self.log.first()))?;
         self.end_sent = false;
@@ -77,12 +80,12 @@ impl OutputLog {
         Ok(from)
     }
 
-    /// Returns the next data that credit lets go.
+    /// Returns the next data that the credit permits.
     pub(super) fn next(&mut self, ch: u32) -> Option<Data> {
         self.log.next(ch)
     }
 
-    /// Returns the end, once, when all data has gone.
+    /// Returns the end once, when all data has been sent.
     pub(super) fn next_end(&mut self, ch: u32) -> Option<End> {
         let digest = self.log.finished()?;
         if self.end_sent || !self.log.is_drained() {
@@ -100,7 +103,7 @@ impl OutputLog {
         self.is_open
     }
 
-    /// Returns total and digest; ends the stream if that has not happened.
+    /// Returns the total and the digest. Ends the stream if it has not ended.
     pub(super) fn total(&mut self) -> StreamTotal {
         StreamTotal { bytes: self.log.total(), digest: Some(self.log.finish()) }
     }

@@ -1,4 +1,5 @@
-//! A delivery without a process: events go in, and what a connection would be sent comes out.
+//! Tests of a delivery without a process: events are put in, and the frames to the connection are
+//! checked.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, DuplexStream, WriteHalf};
 use super::*;
 use crate::admission::budget::Budget;
 
-/// A connection that is written out when it is asked what it was sent.
+/// A connection whose frames are read when a test asks what was sent.
 struct Wire {
     writer: Writer<WriteHalf<DuplexStream>>,
     other: DuplexStream,
@@ -75,7 +76,7 @@ fn output(stream: OutputStream, text: &'static str) -> Event {
     Event::Output { stream, bytes: text.into(), time: None }
 }
 
-/// Has the command write `out` and end.
+/// Simulates a command that writes `out` and ends.
 fn run_to_its_end(delivery: &mut Delivery) {
     delivery.take(Event::Started(5));
     delivery.take(output(OutputStream::Stdout, "out"));

@@ -1,4 +1,4 @@
-//! The file of keys: read line by line, appended to and synced, written anew when it has grown.
+//! The file of keys: read line by line, appended to and synced, rewritten when it has grown.
 #![expect(
     clippy::disallowed_methods,
     reason = "the thread `keys`, and the main thread before it serves"
@@ -18,42 +18,44 @@ use super::{
     records::{Records, Whole},
 };
 
-/// Maximum bytes of a line when it is read: twice what the longest message of a failure comes to when all
-/// of it is escaped.
+/// The maximum bytes of a line when it is read: twice the size of the longest message of a failure
+/// with all of it escaped.
 pub(super) const LINE: u64 = 64 * 1024;
-/// Lines that a file may have beyond twice those that say something.
+/// The number of lines that a file may have beyond twice the number of records.
 const SPARE: usize = 1024;
-/// Time between two attempts at a file after the last one failed.
+/// The time between two attempts after a failure.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// The file of keys. After a failure it is not known what of it is on disk (fsync(2)), so that the next
-/// lines go into a new one.
+/// The file of keys. After a failed sync, it is unknown what of the file is on disk (fsync(2)), so
+/// the next lines go into a new file.
 #[derive(Debug)]
 pub(super) struct KeyFile {
     path: PathBuf,
     file: Option<File>,
     lines: usize,
-    /// Lines at which it is to be written anew, whatever they say.
+    /// The number of lines before which the file is not rewritten again.
     compact_at: usize,
-    /// When the next attempt is due after one that failed, and how it failed.
+    /// The time of the next attempt after a failure, and the error of the last.
     failed: Option<(Instant, io::ErrorKind)>,
 }
 
 impl KeyFile {
-    /// Writes the records into a new file, which replaces the old one, and keeps it open to append.
+    /// Writes the records into a new file, which replaces the old one, and keeps it open for
+    /// appending.
     ///
     /// # Errors
-    /// When that fails; the old file is then as it was.
+    /// If that fails; the old file is then as it was.
     pub(super) fn begin(path: &Path, records: &[Whole]) -> io::Result<Self> {
         let file = Some(rewrite(path, records)?);
         let lines = records.len();
         Ok(Self { path: path.to_owned(), file, lines, compact_at: 0, failed: None })
     }
 
-    /// Appends lines and syncs them. After a failure `known` is what a new file begins with.
+    /// Appends lines and syncs them. After a failure, a new file begins with the records that
+    /// `known` returns.
     ///
     /// # Errors
-    /// When they can't be written; then none of them counts.
+    /// If they can't be written; then none of them counts.
     pub(super) fn append(
         &mut self,
         lines: impl ExactSizeIterator<Item = Line>,
@@ -86,10 +88,10 @@ impl KeyFile {
         error
     }
 
-    /// Writes the file anew if most of its lines say nothing any more; `live` is the number of records.
+    /// Rewrites the file if most of its lines are obsolete; `live` is the number of records.
     ///
     /// # Errors
-    /// When that fails; the file goes on as it is.
+    /// If that fails; the file is then used as it is.
     pub(super) fn compact(
         &mut self,
         live: usize,
@@ -98,17 +100,17 @@ impl KeyFile {
         if self.file.is_none() || self.lines < (2 * live + SPARE).max(self.compact_at) {
             return Ok(());
         }
-        // Not with each line if it fails.
+        // If this fails, it is not tried again with each line.
         self.compact_at = self.lines + SPARE;
         *self = Self::begin(&self.path, &known())?;
         Ok(())
     }
 }
 
-/// Reads the records of a file; none if there is no file.
+/// Reads the records of a file. Returns none if there is no file.
 ///
 /// # Errors
-/// When it can't be read, or a line is none of ours.
+/// If the file can't be read, or a line is not a record of a key.
 pub(super) fn read(path: &Path) -> Result<Records, IdempotencyError> {
     let failed = |error| IdempotencyError::Io { path: path.to_owned(), error };
     let mut records = Records::default();
@@ -197,7 +199,7 @@ mod tests {
         let mut file = KeyFile::begin(&path, &[]).unwrap();
         file.file = Some(File::open("/dev/full").unwrap());
         file.append([line("lost", None)].into_iter(), Vec::new).unwrap_err();
-        // Not at once: a disk that is full stays so for a while.
+        // Not at once: a full disk stays full for a while.
         file.append([line("lost too", None)].into_iter(), Vec::new).unwrap_err();
         file.failed = None;
         let known = || vec![(USER.into(), Key::from_text(b"known"), record(None).into())];

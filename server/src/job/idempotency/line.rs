@@ -9,14 +9,14 @@ use rcmd_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What is known of a key.
+/// The record of a key.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     pub(super) digest: RequestDigest,
     pub(super) job: JobId,
-    /// When it was used, in milliseconds since 1970.
+    /// The time of its use, in milliseconds since 1970.
     pub(super) at: u64,
-    /// How its command has ended; nothing has run if it is not started.
+    /// The exit of its command; if the outcome is `not_started`, nothing has run.
     pub(super) end: Option<Box<Exit>>,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Line {
     end: Option<End>,
 }
 
-/// How a command ended, as it stands in the file.
+/// The end of a command as the file has it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct End {
@@ -110,7 +110,7 @@ impl End {
         }
     }
 
-    /// Returns the exit again; `None` when a value is none of ours.
+    /// Returns the exit, or `None` if a value is invalid.
     fn to_exit(&self) -> Option<Exit> {
         let digest = |text: &Option<String>| match text {
             None => Some(None),

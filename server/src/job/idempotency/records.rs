@@ -1,4 +1,4 @@
-//! The keys in memory: of each identity its own, in a bounded number.
+//! The records of keys in memory, a bounded number for each identity.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -6,7 +6,7 @@ use rcmd_protocol::{frame::Exit, ids::Key, outcome::Outcome};
 
 use super::line::Record;
 
-/// What is known, by identity and key.
+/// The records, by identity and key.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     users: HashMap<Arc<str>, OfUser>,
@@ -16,15 +16,15 @@ pub(super) struct Records {
 #[derive(Debug, Default)]
 struct OfUser {
     records: HashMap<Key, Arc<Record>>,
-    /// Keys that are being written down.
+    /// The number of keys that are being recorded.
     begun: usize,
 }
 
-/// A record with the identity and the key that it is of.
+/// A record with its identity and its key.
 pub(super) type Whole = (Arc<str>, Key, Arc<Record>);
 
 impl Records {
-    /// Returns what is known of a key.
+    /// Returns the record of a key.
     pub(super) fn get(&self, user: &str, key: Key) -> Option<Arc<Record>> {
         self.users.get(user)?.records.get(&key).cloned()
     }
@@ -34,7 +34,7 @@ impl Records {
         self.count
     }
 
-    /// Returns all records, which others may change meanwhile.
+    /// Returns all records as they are now.
     pub(super) fn all(&self) -> Vec<Whole> {
         let of = |(user, of): (&Arc<str>, &OfUser)| {
             let user = Arc::clone(user);
@@ -47,7 +47,7 @@ impl Records {
         self.users.iter().flat_map(of).collect()
     }
 
-    /// Adds or replaces a record. One under which nothing ran frees its key.
+    /// Adds or replaces a record. A record of a command that did not run frees its key.
     pub(super) fn insert(&mut self, user: &str, key: Key, record: Record) {
         let nothing_ran = |exit: &Exit| exit.outcome() == Outcome::NotStarted;
         if record.end.as_deref().is_some_and(nothing_ran) {
@@ -76,7 +76,7 @@ impl Records {
         }
     }
 
-    /// Drops the records that began before this time, in milliseconds since 1970.
+    /// Removes the records of keys used before this time, in milliseconds since 1970.
     pub(super) fn forget_before(&mut self, at: u64) {
         self.users.retain(|_, of| {
             of.records.retain(|_, record| record.at >= at);
@@ -85,8 +85,8 @@ impl Records {
         self.count = self.users.values().map(|of| of.records.len()).sum();
     }
 
-    /// Takes a place for one more key of an identity that may have `limit`. If it has as many, its oldest
-    /// goes, provided that it was used `kept` milliseconds ago.
+    /// Takes a place for one more key of an identity, which may have `limit`. If it has as many,
+    /// the oldest record is removed, provided that the key was used `kept` milliseconds ago.
     ///
     /// # Errors
     /// The milliseconds until a place is free, if there is none.
@@ -117,7 +117,7 @@ impl Records {
         Ok(())
     }
 
-    /// Frees a place that [`Records::take_place`] took: the key is written down, or will not be.
+    /// Frees a place that [`Records::take_place`] took: the key has been recorded, or will not be.
     pub(super) fn give_back(&mut self, user: &str) {
         if let Some(of) = self.users.get_mut(user) {
             of.begun -= 1;

@@ -1,4 +1,4 @@
-//! What is taken in the registry, given back by being dropped.
+//! Reservations in the registry, which are given back by being dropped.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use rcmd_protocol::ids::Key;
 use super::{Lookup, Registry};
 use crate::job::JobHandle;
 
-/// Something that counts among an identity's jobs without being one, such as a dry run; until it is
+/// One that counts among an identity's jobs without being a job, such as a dry run, until it is
 /// dropped.
 #[derive(Debug)]
 pub(crate) struct Counted {
@@ -15,8 +15,8 @@ pub(crate) struct Counted {
     user: String,
 }
 
-/// A key that is taken by a job. Dropping it frees the key, or leaves a tombstone if anything has run
-/// under it.
+/// A key that a job has taken. Dropping this frees the key, or leaves a tombstone if anything has
+/// run under the key.
 #[derive(Debug)]
 pub(crate) struct KeyReservation {
     registry: Arc<Registry>,
@@ -26,12 +26,12 @@ pub(crate) struct KeyReservation {
     has_run: bool,
 }
 
-/// What came of asking for a key.
+/// The result of reserving a key.
 #[derive(Debug)]
 pub(crate) enum Reservation {
-    /// It is taken now.
+    /// The key is reserved.
     New(KeyReservation),
-    /// There was something under it.
+    /// The key was in use.
     Known(Lookup),
 }
 
@@ -53,8 +53,8 @@ impl KeyReservation {
         Self { registry, user: user.to_owned(), key, job, has_run: false }
     }
 
-    /// Notes that nothing of the job runs any more. If anything has run, its end is kept as long as what
-    /// this returns; else the key is free.
+    /// Notes that nothing of the job runs any longer. If anything has run, its exit is kept until
+    /// the returned reservation is dropped; otherwise the key is free.
     pub(crate) fn end(mut self, has_run: bool) -> Option<Self> {
         self.has_run = has_run;
         has_run.then(|| {

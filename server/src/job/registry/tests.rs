@@ -11,7 +11,7 @@ fn registry() -> Arc<Registry> {
     Arc::new(Registry::new(3, Duration::from_secs(600)))
 }
 
-/// Takes a free key for a request `x`.
+/// Reserves a free key for a request `x`.
 fn take(registry: &Arc<Registry>, user: &str, key: Key, job: &JobHandle) -> KeyReservation {
     match registry.reserve(2, user, key, digest("x"), job) {
         Ok(Reservation::New(reservation)) => reservation,

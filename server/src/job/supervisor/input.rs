@@ -1,4 +1,4 @@
-//! The standard input of a process: what its client sent and it has not read yet.
+//! The standard input of a process: the bytes that its client sent and that are not written yet.
 
 use std::{collections::VecDeque, io};
 
@@ -6,13 +6,14 @@ use bytes::{Buf as _, Bytes, BytesMut};
 
 use crate::{admission::budget::Share, process::io::WriteEnd};
 
-/// Pieces below this are gathered, so that a client that sends single bytes costs bytes.
+/// The size in bytes below which pieces are joined, so that a client that sends single bytes costs
+/// no more than bytes.
 const SMALL: usize = 4096;
 
-/// The standard input of a process. It gathers before there is a process.
+/// The standard input of a process. Bytes may be added before there is a process.
 ///
-/// Its pipe is closed by [`InputWriter::end`] alone, or when the command closes it: a connection that
-/// breaks is no end of file.
+/// The pipe is closed only by [`InputWriter::end`], by the command itself, or when the input is
+/// discarded with the process: a lost connection is not an end of file.
 #[derive(Debug)]
 pub(in crate::job) struct InputWriter {
     queue: VecDeque<Bytes>,
@@ -23,12 +24,12 @@ pub(in crate::job) struct InputWriter {
     has_ended: bool,
 }
 
-/// What a write came to.
+/// The result of a write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Written {
-    /// So many bytes are gone.
+    /// This number of bytes was written.
     Bytes(usize),
-    /// The command has closed its end.
+    /// The command has closed its end of the pipe.
     Closed,
 }
 
@@ -67,7 +68,7 @@ impl InputWriter {
         }
     }
 
-    /// Ends the input with what was added so far.
+    /// Ends the input after the bytes added so far.
     pub(in crate::job) fn end(&mut self) {
         self.has_ended = true;
         self.close_if_over();
@@ -83,10 +84,10 @@ impl InputWriter {
         self.pipe.is_some() && self.held > 0
     }
 
-    /// Writes once to the pipe.
+    /// Writes to the pipe once.
     ///
     /// # Cancel safety
-    /// Nothing is lost: bytes are taken only when this returns.
+    /// Cancel safe: bytes are taken only when this returns.
     pub(super) async fn write(&mut self) -> Written {
         if self.queue.is_empty() {
             self.gather();
@@ -113,7 +114,7 @@ impl InputWriter {
         }
     }
 
-    /// Drops the pipe and all that waits for it.
+    /// Drops the pipe and all bytes that wait for it.
     pub(in crate::job) fn discard(&mut self) {
         self.pipe = None;
         self.queue.clear();

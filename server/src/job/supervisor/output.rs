@@ -10,8 +10,9 @@ use rcmd_protocol::{
 
 use crate::{clock, process::io::ReadEnd};
 
-/// Reads of a pipe in a row: a block, where a command writes by pages. One that writes byte by byte as
-/// fast as it is read would else hold up its own first byte, and the worker.
+/// The number of reads of a pipe in a row, which fills a block if the command writes pages. Without
+/// a limit, a command that writes byte by byte, as fast as it is read, would delay its own first
+/// byte and the worker.
 const READS: usize = 16;
 
 /// One output stream of a process.
@@ -21,9 +22,9 @@ pub(super) struct OutputReader {
     block: BytesMut,
     blocks: BufferPool,
     timestamps: bool,
-    /// Whether something else still held the pipe when it was given up.
+    /// True if a process still held the pipe when it was given up.
     was_open: bool,
-    /// Bytes that lay in the pipe when the process had ended and are not read yet.
+    /// The bytes that were in the pipe when the process ended and are not read yet.
     owed: Option<u64>,
     end_told: bool,
 }
@@ -41,10 +42,10 @@ impl OutputReader {
         }
     }
 
-    /// Returns how many bytes may be read now, if so many may be kept.
+    /// Returns how many bytes may be read now, if `room` more bytes may be kept.
     fn may_read(&self, room: usize) -> usize {
-        // What an ended process left in its pipe is read without credit: it is bounded by the pipe,
-        // and a reader that dawdles then holds neither a descriptor nor a turn.
+        // The bytes that an ended process left in its pipe are read without credit. They are
+        // bounded by the pipe, and a slow reader then holds neither a descriptor nor a turn.
         match self.owed.filter(|&owed| owed > 0 && owed <= CREDIT) {
             Some(owed) => usize::try_from(owed).unwrap_or(CHUNK).min(CHUNK),
             None => room.min(CHUNK),
@@ -55,18 +56,18 @@ impl OutputReader {
         self.pipe.is_some() && self.may_read(room) > 0
     }
 
-    /// Waits until there is something in the pipe and takes it, up to a block, with the time; closes the
+    /// Waits until the pipe has bytes, and takes up to a block of them, with the time. Closes the
     /// pipe at its end. The block may be empty.
     ///
     /// # Cancel safety
-    /// Nothing is lost: bytes are read only when this returns.
+    /// Cancel safe: bytes are read only when this returns.
     pub(super) async fn read(&mut self, room: usize, keeps_blocks: bool) -> (Bytes, Option<u64>) {
         let room = self.may_read(room);
-        // To read nothing would look like the end of the pipe.
+        // A read of no bytes would look like the end of the pipe.
         let Some(pipe) = self.pipe.as_ref().filter(|_| room > 0) else {
             return (Bytes::new(), None);
         };
-        // An error would be the runtime's own end.
+        // An error means that the runtime is shutting down.
         if pipe.readable().await.is_err() {
             self.close();
             return (Bytes::new(), None);
@@ -90,14 +91,14 @@ impl OutputReader {
         (bytes, time)
     }
 
-    /// Closes the pipe; what is in it is lost.
+    /// Closes the pipe; the bytes in it are lost.
     pub(super) fn close(&mut self) {
         self.pipe = None;
         self.block = BytesMut::new();
         self.blocks.clear();
     }
 
-    /// Closes a pipe that something else still holds, and notes that it was open.
+    /// Closes a pipe that a process still holds open, and notes that it was open.
     pub(super) fn give_up(&mut self) {
         if self.is_held_open() {
             self.was_open = !self.is_at_end();
@@ -105,27 +106,29 @@ impl OutputReader {
         }
     }
 
-    /// Returns whether nothing holds the pipe: without credit it is not read, so its end is not met.
+    /// Returns whether no process holds the pipe open. Without credit the pipe is not read, so that
+    /// a read would not find its end.
     fn is_at_end(&self) -> bool {
         self.pipe.as_ref().is_none_or(ReadEnd::is_at_end)
     }
 
-    /// Notes what lies in the pipe now that the process has ended: all of it must be delivered.
+    /// Notes how many bytes are in the pipe when the process has ended: all of them must be
+    /// delivered.
     pub(super) fn process_ended(&mut self) {
         let Some(pipe) = &self.pipe else { return };
         self.owed = Some(pipe.unread().unwrap_or(0));
         self.close_if_over();
     }
 
-    /// Closes a pipe that an ended process left empty and nothing else holds, also where there is no
-    /// credit to meet its end by a read.
+    /// Closes a pipe that an ended process left empty and nothing else holds, even if there is no
+    /// credit to find its end by a read.
     fn close_if_over(&mut self) {
         if self.is_held_open() && self.is_at_end() {
             self.close();
         }
     }
 
-    /// Returns whether the pipe is still open with nothing in it that was written before the exit.
+    /// Returns whether the pipe is still open although all bytes written before the exit were read.
     pub(super) fn is_held_open(&self) -> bool {
         self.pipe.is_some() && self.owed == Some(0)
     }
@@ -134,7 +137,8 @@ impl OutputReader {
         self.pipe.is_none()
     }
 
-    /// Returns once, when the stream has ended, whether something still held it open.
+    /// Returns, once the stream has ended, whether a process still held it open; only the first
+    /// call does.
     pub(super) fn end_to_tell(&mut self) -> Option<bool> {
         if self.end_told || !self.is_closed() {
             return None;
@@ -144,9 +148,9 @@ impl OutputReader {
     }
 }
 
-/// Reads what is there, and what came while it was read; says whether that was the end. Commands write
-/// a few KiB at a time, faster than a frame for each is made, sent and taken: this makes one of many
-/// without a wait.
+/// Reads the bytes in the pipe, and those that arrive meanwhile. Returns whether the pipe is at its
+/// end. Commands write a few KiB at a time, faster than a frame for each can be made, sent and
+/// read; this makes one frame of many writes without waiting.
 fn drain(pipe: &ReadEnd, block: &mut impl BufMut) -> bool {
     for _ in 0..READS {
         if !block.has_remaining_mut() {
@@ -157,7 +161,7 @@ fn drain(pipe: &ReadEnd, block: &mut impl BufMut) -> bool {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            // A pipe has no other errors; the end is what is left to say.
+            // A pipe has no other errors, so this counts as its end.
             Err(_) => return true,
         }
     }
@@ -179,7 +183,7 @@ mod tests {
         (writer, OutputReader::new(Some(ReadEnd::Pipe(reader)), false))
     }
 
-    /// A pipe that gives what was written piece by piece (pipe2(2), O_DIRECT), with room for 32.
+    /// Makes a pipe that returns each write separately (pipe2(2), O_DIRECT), with room for 32.
     fn packets() -> (OwnedFd, OutputReader) {
         let (reader, writer) = pipe_with(PipeFlags::DIRECT | PipeFlags::NONBLOCK).unwrap();
         fcntl_setpipe_size(&writer, 32 * 4096).unwrap();

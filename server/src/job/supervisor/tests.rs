@@ -1,4 +1,4 @@
-//! A supervisor without a client: real processes, orders in, events out.
+//! Tests of a supervisor without a client: real processes, controls put in, events checked.
 
 use std::{ffi::OsString, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     process::{Plan, Processes, Spawn, TreeLimits},
 };
 
-/// A deadline that is kept at all, however slow the machine.
+/// A deadline that is met however slow the machine is.
 const DEADLINE: Duration = Duration::from_secs(30);
 const TERMS: Terms = Terms { timeout_ms: 0, timestamps: false, holds_lock: false };
 const ROOM: Room = Room { stdout: 65_536, stderr: 65_536, keeps_blocks: true };
@@ -54,7 +54,7 @@ async fn next(supervisor: &mut Supervisor) -> Event {
     timeout(DEADLINE, event).await.expect("an event in time")
 }
 
-/// What came of a process: its output as text, and how it ended.
+/// The events of a process: its output as text, and how it ended.
 struct Seen {
     stdout: String,
     stderr: String,

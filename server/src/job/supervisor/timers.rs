@@ -1,4 +1,4 @@
-//! When the server has to act on a process by itself.
+//! The deadlines at which the server acts on a process by itself.
 
 use std::time::{Duration, Instant};
 
@@ -13,46 +13,46 @@ pub(super) struct Timers {
     pipe_held: Option<Instant>,
 }
 
-/// A deadline that has come.
+/// A deadline that has passed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Due {
-    /// The command's time is up.
+    /// The command's timeout.
     Timeout,
-    /// Its stdout was stopped, and it has not ended.
+    /// Stdout was stopped, and the process has not ended.
     ReaderGone,
-    /// SIGTERM did not end it.
+    /// SIGTERM did not end the process.
     Kill,
-    /// It has ended, and something still holds its pipes.
+    /// The process has ended, and something still holds its pipes.
     PipeHeld,
 }
 
 impl Timers {
-    /// Arms the command's timeout; 0 is none.
+    /// Arms the command's timeout; 0 means none.
     pub(super) fn started(&mut self, timeout_ms: u64, now: Instant) {
         if timeout_ms > 0 {
             self.timeout = now.checked_add(Duration::from_millis(timeout_ms));
         }
     }
 
-    /// The client reads stdout no more.
+    /// Notes that the client reads stdout no longer, and arms the deadline for its process.
     pub(super) fn reader_gone(&mut self) {
         self.reader_gone.get_or_insert_with(|| Instant::now() + STOP_TO_TERM);
     }
 
-    /// SIGTERM was sent; SIGKILL follows.
+    /// Notes that SIGTERM was sent, and arms SIGKILL.
     pub(super) fn kill_in(&mut self, grace: Duration) {
         let at = Instant::now() + grace;
         self.kill = Some(self.kill.map_or(at, |before| before.min(at)));
     }
 
-    /// SIGKILL was sent; nothing milder is left to do.
+    /// Notes that SIGKILL was sent, and disarms the milder deadlines.
     pub(super) fn killing(&mut self) {
         self.timeout = None;
         self.reader_gone = None;
         self.kill = None;
     }
 
-    /// The process has ended and a pipe is still open.
+    /// Notes that the process has ended while a pipe is still open, and arms the deadline for that.
     pub(super) fn pipe_held(&mut self) {
         self.pipe_held.get_or_insert_with(|| Instant::now() + OUTPUT_OPEN);
     }
@@ -62,7 +62,7 @@ impl Timers {
         [self.timeout, self.reader_gone, self.kill, self.pipe_held].into_iter().flatten().min()
     }
 
-    /// Takes out what is due.
+    /// Disarms and returns the deadlines that are due.
     pub(super) fn expired(&mut self, now: Instant) -> Vec<Due> {
         let timers = [
             (&mut self.timeout, Due::Timeout),
