@@ -1,14 +1,16 @@
 //! Starting a process by clone3(2), without the C library between clone and exec.
 //!
-//! The child shares the server's memory until it executes (CLONE_VM), which spares it a copy of the page
-//! tables, and the server goes on meanwhile. Only where its user could look into it ([`is_exposed`]) it
-//! gets a copy. So it must allocate nothing, take no lock and call nothing
-//! that does: all it needs lies in an [`Image`], with a stack of its own, and it makes system calls
-//! without the C library, whose set*id functions would signal all threads of the server.
+//! The child shares the server's memory until it executes (CLONE_VM), which avoids a copy of the
+//! page tables, and the server continues meanwhile. Only where its user could look into that memory
+//! ([`is_exposed`]), it gets a copy. Therefore the child must allocate nothing, take no lock, and
+//! call nothing that does. All it needs is in an [`Image`], with a stack of its own. It makes
+//! system calls without the C library, whose set*id functions would signal all threads of the
+//! server.
 //!
-//! A pipe that the exec closes says how it went: its end is the moment from which the child needs the
-//! image no more, and what comes before it says where the start failed. What waits for a file system
-//! for too long is killed; if it can't be, the image is kept until it is gone ([`keep`]).
+//! A pipe that closes at the exec reports the result. Its end is the moment from which the child no
+//! longer needs the image, and the bytes before it report where the start failed. A child that
+//! waits too long for a file system is killed; if it can't be, the image is kept until the child is
+//! gone ([`keep`]).
 #![allow(unsafe_code)]
 
 mod child;
@@ -49,13 +51,13 @@ use super::{
     proc_fs,
 };
 
-/// Where a child says how its start went.
+/// The pipe on which a child reports the result of its start.
 pub(super) type Report = pipe::Receiver;
 
-/// A start that is laid out.
+/// A prepared start.
 pub(super) struct Launch {
     image: Image,
-    /// What the child is given; the server's own are closed once it has them.
+    /// The descriptors for the child; the server's own copies are closed once the child has them.
     _given: ([OwnedFd; 3], Option<OwnedFd>, Option<Folder>, OwnedFd),
     report: Report,
 }
@@ -69,13 +71,13 @@ pub(super) struct Cloned {
 }
 
 impl Launch {
-    /// Lays out what a plan says, for a child with this standard input, output and error.
+    /// Prepares the start of a plan, for a child with this standard input, output and error.
     ///
     /// # Errors
-    /// When a string holds a NUL, or no descriptor is left.
+    /// If a string contains a NUL, or no descriptor is left.
     ///
     /// # Panics
-    /// Outside of a tokio runtime with I/O.
+    /// Outside a tokio runtime with I/O.
     pub(super) fn new(plan: &Plan, fds: [OwnedFd; 3]) -> io::Result<Self> {
         let (report, told) = report()?;
         let sealed = plan.sealed.as_ref().map(|sealed| sealed.descriptor()).transpose()?;
@@ -90,24 +92,24 @@ impl Launch {
         Ok(Self { image, _given: (fds, sealed, folder, told), report })
     }
 
-    /// Makes the child, in a cgroup if there is one. It takes some ten microseconds, and does not wait
+    /// Makes the child, in a cgroup if one is given. Takes some ten microseconds, and does not wait
     /// for the child.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason why there is none.
     pub(super) fn start(self, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
         let Self { mut image, _given, report } = self;
         image.own_memory =
             image.credentials.as_ref().is_some_and(|user| user.uid != 0) && is_exposed();
         let image = Arc::new(image);
         let mut pidfd: RawFd = -1;
-        // A handler of the server's would run in the child.
+        // Signals are blocked, because a handler of the server's would run in the child.
         let mask = SigSet::all()
             .thread_swap_mask(SigmaskHow::SIG_SETMASK)
             .unwrap_or_else(|_| SigSet::empty());
-        // SAFETY: the image goes to the caller, who keeps it until the report has ended.
+        // SAFETY: the image is returned to the caller, who keeps it until the report has ended.
         let cloned = unsafe { clone3(&image, cgroup, &mut pidfd) };
-        // Some container profiles answer as a kernel without clone3 would. The older call knows no
+        // Some container profiles answer like a kernel without clone3. The older call knows no
         // cgroup, and keeps handlers, which the child resets itself.
         let cloned = match cloned {
             Err(error) if cgroup.is_none() && error.raw_os_error() == Some(libc::ENOSYS) => {
@@ -118,27 +120,28 @@ impl Launch {
         };
         let _ = mask.thread_set_mask();
         let pid = cloned?;
-        // SAFETY: the kernel has put a new descriptor there, which nobody else knows of.
+        // SAFETY: the kernel has put a new descriptor there, which nothing else refers to.
         let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
         Ok(Cloned { pid, pidfd, image, report })
     }
 }
 
-/// Returns whether the kernel lets a process that has changed its user be looked into by that user
-/// (`fs.suid_dumpable` is 1, proc_sys_fs(5)): then no such process may share the server's memory. What
-/// can't be read is taken for that.
+/// Returns whether the kernel lets a user look into a process that has changed to that user
+/// (`fs.suid_dumpable` is 1, proc_sys_fs(5)): then no such process may share the server's memory. A
+/// setting that can't be read counts as 1.
 pub(super) fn is_exposed() -> bool {
     proc_fs::read("sys/fs/suid_dumpable").map_or(true, |value| value.trim() == "1")
 }
 
-/// Waits until a child executes its program or has ended, and returns how it failed, if it did. It is in
-/// the server's memory no more. Of what it told no more is kept than it may tell.
+/// Waits until a child executes its program or has ended, and returns the failure, if it failed.
+/// The child is then no longer in the server's memory. Bytes beyond the longest valid report are
+/// dropped.
 ///
 /// # Errors
-/// When the runtime shuts down.
+/// If the runtime shuts down.
 ///
 /// # Cancel safety
-/// What it told so far is lost.
+/// Not cancel safe: what was read so far is lost.
 pub(super) async fn told(report: &mut Report) -> io::Result<Option<Failed>> {
     let (mut told, mut piece) = (Vec::new(), [0; LONGEST]);
     loop {
@@ -165,7 +168,7 @@ mod tests {
         for more in [0, 1, 10 * LONGEST] {
             let (mut report, told_by) = report().unwrap();
             let told_to = [&longest[..], &vec![b'z'; more]].concat();
-            // More than a pipe holds would wait for its reader.
+            // A write of more than a pipe holds would wait for its reader.
             File::from(told_by).write_all(&told_to).unwrap();
             let failed = told(&mut report).await.unwrap().unwrap();
             assert_eq!(failed.error.raw_os_error(), Some(libc::ENOENT), "{more}");

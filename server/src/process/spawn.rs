@@ -1,14 +1,15 @@
-//! Starting a process by one of two ways, and giving a start up.
+//! Starting a process in one of two ways, and giving a start up.
 //!
-//! *Portable* (`portable`): by `tokio::process`. *Of our own* (`launcher`): where the server has cgroups,
-//! and everywhere for what the other can't do: another user, no_new_privs, a copy of a program, and a
-//! folder or program on whose file system somebody else could make the start wait. Without a cgroup the
-//! tree of such a command is swept as any other.
+//! The *portable* way (`portable`) uses `tokio::process`. The server's *own* way (`launcher`) is
+//! used where the server has cgroups, and otherwise for what the portable way can't do: another
+//! user, no_new_privs, a copy of a program, and a folder or program on whose file system somebody
+//! else could make the start wait. Without a cgroup, the tree of such a command is searched like
+//! any other.
 //!
-//! The launcher makes a child on a thread of its own since that takes system calls on the host's
-//! files (a cgroup's folder); nobody waits there for the child. That it executes its program is
-//! awaited by the runtime, for [`Starter::patience`]: entering a folder and executing a program may wait
-//! for a file system that never answers.
+//! The launcher makes a child on a thread of its own, because that takes system calls on files (the
+//! cgroup's folder); the thread does not wait for the child. The runtime waits for the child to
+//! execute its program, up to [`Starter::patience`]: entering a folder and executing a program may
+//! wait for a file system that never answers.
 
 mod failure;
 mod portable;
@@ -40,28 +41,30 @@ use super::{
 };
 use crate::workers::Workers;
 
-/// Threads that make children: enough that starts of many processors wait for none of them.
+/// The number of threads that make children, so that starts from many processors wait for none of
+/// them.
 pub(super) const THREADS: usize = 4;
-/// Time for a child that has failed to end, which it does without another step.
+/// The time that a failed child has to end, which it does without another step.
 const ENDING: Duration = Duration::from_secs(1);
 
-/// Starts processes.
+/// The starter of processes.
 #[derive(Clone, Debug)]
 pub(super) struct Starter {
     workers: Workers,
-    /// They wait until a program executes, so that they are no others'.
+    /// The threads of the portable way. They wait until a program executes, so the launcher has
+    /// others.
     portable: Workers,
-    /// It watches what they start.
+    /// The runtime that watches the started processes.
     pub(super) runtime: Handle,
     places: Places,
     cgroups: Option<Arc<Cgroups>>,
     pub(super) patience: Duration,
 }
 
-/// A process that was started, and the server's ends of its pipes.
+/// A started process, and the server's ends of its pipes.
 pub(super) struct Spawned {
     pub(super) registration: Registration,
-    /// None if it is to be opened by its pid.
+    /// The process's pidfd; `None` if it must be opened by the process ID.
     pub(super) pidfd: Option<OwnedFd>,
     pub(super) cgroup: Option<Arc<Lease>>,
     pub(super) stdin: Option<WriteEnd>,
@@ -73,10 +76,10 @@ impl Starter {
     /// Starts the threads that start processes.
     ///
     /// # Errors
-    /// When the host has none to give.
+    /// If the host can't start a thread.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// Outside a tokio runtime.
     pub(super) fn new(cgroups: Option<Arc<Cgroups>>) -> io::Result<Self> {
         let workers = Workers::start("spawner", THREADS)?;
         Ok(Self {
@@ -89,14 +92,14 @@ impl Starter {
         })
     }
 
-    /// Starts a process, once the thread that does it has done `first`, and returns when it executes its
-    /// program, or could not, or was called off.
+    /// Starts a process, after `first` has been called on the thread that starts it. Returns when
+    /// the process executes its program, has failed to, or was called off.
     ///
     /// # Errors
-    /// Why there is no process to supervise.
+    /// The reason why there is no process to supervise.
     ///
     /// # Cancel safety
-    /// A child that has not executed its program by then is killed.
+    /// If the future is dropped, a child that has not executed its program is killed.
     pub(super) async fn spawn(
         &self,
         plan: &Plan,
@@ -104,13 +107,13 @@ impl Starter {
         off: &CancellationToken,
         first: impl FnOnce() -> Result<(), WireError> + Send + 'static,
     ) -> Result<Spawned, Failure> {
-        // Before there is anything to hold while it waits.
+        // Taken first, so that a start that waits for its place holds nothing.
         let place = self.places.take(identity, self.patience);
         let place = match off.run_until_cancelled(place).await {
             Some(place) => place.ok_or_else(|| SpawnError::Crowded(plan.program.clone()))?,
             None => return Err(SpawnError::CalledOff(plan.program.clone()).into()),
         };
-        // Whatever can fail for want of descriptors does so before anything runs.
+        // All that can fail for lack of descriptors is done before anything runs.
         let lacking = |error| SpawnError::at(plan, Failed::at_clone(error));
         let (stdin, child_stdin) = match plan.stdin {
             true => WriteEnd::pipe().map(|(ours, theirs)| (Some(ours), theirs)),
@@ -143,10 +146,10 @@ impl Starter {
         let begun = match in_time {
             Some(Ok(begun)) => begun,
             _ if fate.set(Fate::GivenUp).is_ok() => return Err(why.into()),
-            // The kernel makes the child already, which it waits for nobody to do.
+            // The thread is making the child, which takes no waiting.
             _ => begun.await,
         };
-        // The threads live as long as anybody who could ask them.
+        // The threads live as long as any handle of them.
         let gone = || Ok(Err(io::Error::other("the threads that start are gone")));
         let begun = match begun.unwrap_or_else(gone) {
             Ok(begun) => begun.map_err(lacking)?,
@@ -165,19 +168,19 @@ impl Starter {
         self.places.are_free(identity)
     }
 
-    /// Runs something on one of the threads in place of a start.
+    /// Runs a task on one of the threads in place of a start.
     #[cfg(test)]
     pub(super) fn occupy(&self, task: impl FnOnce() + Send + 'static) {
         self.workers.submit(task);
     }
 }
 
-/// What became first of a start that a thread does when it has done what comes before.
+/// The first event of a start on a thread after `first` has returned.
 #[derive(Debug)]
 enum Fate {
     /// A child is made.
     Begun,
-    /// Nobody waits for it any more.
+    /// The caller no longer waits for it.
     GivenUp,
 }
 
@@ -192,7 +195,7 @@ fn begin(launch: Launch, cgroups: Option<&Arc<Cgroups>>, place: Place) -> io::Re
     Ok(Begun(Some(starting)))
 }
 
-/// A child of which it is not known whether it executes its program. Dropped, it is given up.
+/// A child that may not have executed its program yet. If this is dropped, the start is given up.
 struct Begun(Option<Starting>);
 
 struct Starting {
@@ -205,10 +208,10 @@ struct Starting {
 }
 
 impl Begun {
-    /// Waits until it executes its program.
+    /// Waits until the child executes its program.
     ///
     /// # Errors
-    /// Why it does not.
+    /// The reason why it does not.
     async fn executed(
         mut self,
         plan: &Plan,
@@ -242,11 +245,13 @@ impl Drop for Begun {
 }
 
 impl Starting {
-    /// Kills it. Returns what is to be ended if it had executed its program by then.
+    /// Kills the child. Returns a failure with what must be ended if it had executed its program by
+    /// then.
     fn give_up(self) -> Option<Failure> {
         let Self { registration, pidfd, lease, image, report, place } = self;
         let _ = pidfd_send_signal(&pidfd, Signal::KILL);
-        // Looked at after the signal: what has not executed a program when it is sent never will.
+        // Checked after the signal: a child that has not executed a program when it is sent never
+        // will.
         let has_executed =
             proc_fs::stat(registration.leader().pid()).is_none_or(|stat| stat.has_executed);
         launcher::keep(image, report, place);

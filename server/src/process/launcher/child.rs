@@ -1,6 +1,6 @@
-//! The child between clone and exec. It may share the server's memory, and the server goes on meanwhile:
-//! it allocates nothing, takes no lock, changes nothing but its own stack, and makes system calls
-//! alone.
+//! The child between clone and exec. It may share the server's memory, and the server continues
+//! meanwhile. Therefore it allocates nothing, takes no lock, changes only its own stack, and only
+//! makes system calls.
 #![allow(unsafe_code)]
 
 use std::{
@@ -18,30 +18,31 @@ use super::{
 };
 use crate::process::plan::Credentials;
 
-/// The kernel's signal set, in bytes.
+/// The size of the kernel's signal set in bytes.
 const SIGSET: usize = 8;
-/// The highest signal (signal(7)).
+/// The highest signal number (signal(7)).
 const SIGNALS: libc::c_int = 64;
-/// More capabilities than any kernel has (capabilities(7)).
+/// A number of capabilities greater than that of any kernel (capabilities(7)).
 const CAPABILITIES: c_long = 64;
 const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 
-/// The child, on its own stack.
+/// Runs the child, on its own stack.
 pub(super) extern "C" fn child(image: *const Image) -> ! {
-    // SAFETY: `Launch::start` passes a pointer to what lives until the child executes or ends.
+    // SAFETY: `Launch::start` passes a pointer to an image that lives until the child executes or
+    // ends.
     let image = unsafe { &*image };
-    // SAFETY: this is the child between clone and exec, which is what these are for.
+    // SAFETY: this is the child between clone and exec, which these functions are for.
     unsafe {
         let Err(failure) = run(image);
         tell(image, failure);
     }
     loop {
-        // SAFETY: ends this process; nothing of the memory is run down.
+        // SAFETY: ends this process; no destructor of the server's memory runs.
         unsafe { syscall(libc::SYS_exit_group, [127]) };
     }
 }
 
-/// A system call; its error comes with the stage.
+/// Makes a system call; an error is returned together with the stage.
 macro_rules! call {
     ($stage:expr, $number:ident $(, $arg:expr)* $(,)?) => {
         match syscall(libc::$number, [$($arg as usize),*]) {
@@ -54,16 +55,17 @@ macro_rules! call {
 type Step<T = ()> = Result<T, (Stage, i32)>;
 
 /// # Safety
-/// Only in a child of its own stack.
+/// To be called only in a child on its own stack.
 unsafe fn run(image: &Image) -> Step<std::convert::Infallible> {
-    // SAFETY: system calls with valid arguments; `image` holds strings ended by NUL and lists ended
-    // by a null pointer.
+    // SAFETY: system calls with valid arguments; `image` contains strings ended by NUL and lists
+    // ended by a null pointer.
     unsafe {
         default_signals();
-        // A group of its own, whose number is its pid, and no terminal: the server has none. Another
-        // user gets a session as well, in which alone it may send SIGCONT to whom it likes (kill(2))
-        // and join groups (setpgid(2)). Not everybody does: the kernel gives each session the same
-        // share of the processors (sched(7), autogroup), the server's among hundreds.
+        // The child gets a group of its own, whose number is its process ID, and no terminal: the
+        // server has none. Another user also gets a session, outside which it may neither send
+        // SIGCONT to processes of other users (kill(2)) nor join groups (setpgid(2)). Not every
+        // child gets one: the kernel gives each session the same share of the processors (sched(7),
+        // autogroup), so the server's would be one of hundreds.
         match image.credentials {
             Some(_) => call!(Stage::Session, SYS_setsid)?,
             None => call!(Stage::Session, SYS_setpgid, 0, 0)?,
@@ -76,7 +78,7 @@ unsafe fn run(image: &Image) -> Step<std::convert::Infallible> {
         if image.no_new_privs {
             call!(Stage::Privileges, SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)?;
         }
-        // From here on it may have to wait for a file system, for ever.
+        // From here on the child may have to wait for a file system, for ever.
         match image.folder {
             Some(folder) => call!(Stage::Folder, SYS_fchdir, folder)?,
             None => call!(Stage::Folder, SYS_chdir, image.cwd.as_ptr())?,
@@ -89,27 +91,28 @@ unsafe fn run(image: &Image) -> Step<std::convert::Infallible> {
     }
 }
 
-/// Every signal gets its default, those that whoever started the server let be ignored and SIGPIPE
-/// too: the kernel resets handlers alone.
+/// Resets every signal to its default, including SIGPIPE and those that the starter of the server
+/// left ignored: the kernel resets handlers only.
 ///
 /// # Safety
-/// The one of [`run`].
+/// As for [`run`].
 unsafe fn default_signals() {
     let action: [u64; 4] = [0; 4];
     let old = ptr::null::<u64>();
     for signal in 1..=SIGNALS {
-        // SAFETY: all zeroes is the default disposition. Two signals have no other, and say so.
+        // SAFETY: all zeroes is the default disposition. Two signals can't be changed, and return
+        // an error.
         let _ = unsafe {
             call!(Stage::Session, SYS_rt_sigaction, signal, action.as_ptr(), old, SIGSET)
         };
     }
 }
 
-/// 0 to 2 are the plan's, and what is the server's is closed before anything can make this child wait:
-/// a child that waits for ever must hold neither a listening socket nor a lock.
+/// Sets descriptors 0 to 2 to the plan's, and closes the server's before anything can make this
+/// child wait: a child that waits for ever must hold neither a listening socket nor a lock.
 ///
 /// # Safety
-/// The one of [`run`].
+/// As for [`run`].
 unsafe fn descriptors(image: &Image) -> Step {
     // SAFETY: numbers of open descriptors. They are above 2: the standard library opens 0 to 2
     // before `main`.
@@ -119,42 +122,44 @@ unsafe fn descriptors(image: &Image) -> Step {
         call!(Stage::Descriptors, SYS_dup3, stdout, 1, 0)?;
         call!(Stage::Descriptors, SYS_dup3, stderr, 2, 0)?;
         for (first, last) in &image.closed {
-            // A kernel before 5.9 does not know this. All are marked to be closed by the exec.
+            // A kernel before 5.9 does not know this call. All descriptors are marked to be closed
+            // by the exec.
             let _ = call!(Stage::Descriptors, SYS_close_range, *first, *last, 0);
         }
     }
     Ok(())
 }
 
-/// A session keyring of its own instead of the server's, which whoever has it may read
-/// (session-keyring(7)). Made while it is root, whose quota the user can't have used up.
+/// Joins a new session keyring instead of the server's, whose keys the command could otherwise read
+/// (session-keyring(7)). Called while the child is root, whose quota the user can't have used up.
 ///
 /// # Safety
-/// The one of [`run`].
+/// As for [`run`].
 unsafe fn leave_keyring() -> Step {
     let (join, anonymous) = (libc::KEYCTL_JOIN_SESSION_KEYRING, ptr::null::<u8>());
     // SAFETY: numbers, and no name.
     match unsafe { call!(Stage::Keyring, SYS_keyctl, join, anonymous) } {
-        // A kernel without keys, or one that is kept from the server and so from its commands.
+        // The kernel has no keys, or the server, and so its commands, may not use them.
         Ok(_) | Err((_, libc::ENOSYS | libc::EPERM)) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// Groups, group, user, in this order, and then looks that there is no way back. For all but root
-/// capabilities go with it, also those that a program could be given by its file.
+/// Sets groups, group and user, in this order, and then checks that they can't be regained. Unless
+/// the user is root, all capabilities are given up, also those that a program could gain through
+/// its file.
 ///
-/// With memory of its own (`fs.suid_dumpable` is 1) the kernel lets a process be looked into by its user
-/// when it has changed its numbers, and this one has a copy of the server's memory. The saved user ID
-/// stays root's until that is forbidden again: with it nobody but root may look (ptrace(2)), and giving
-/// it up changes nothing of what is allowed.
+/// If the child has memory of its own, because `fs.suid_dumpable` is 1, the kernel lets a user look
+/// into a process that has changed to that user, and this one has a copy of the server's memory. So
+/// the saved user ID stays root's until that is forbidden again: until then only root may look
+/// (ptrace(2)). Giving it up does not change what is permitted.
 ///
 /// # Safety
-/// The one of [`run`].
+/// As for [`run`].
 unsafe fn become_user(credentials: &Credentials, own_memory: bool) -> Step {
     let Credentials { uid, gid, groups } = credentials;
     let saved = if own_memory { 0 } else { *uid };
-    // SAFETY: raw calls, which change this process alone; `groups` is that many numbers.
+    // SAFETY: raw calls, which change only this process; `groups` has that many numbers.
     unsafe {
         if *uid != 0 {
             drop_bounding_set()?;
@@ -183,16 +188,16 @@ unsafe fn become_user(credentials: &Credentials, own_memory: bool) -> Step {
 }
 
 /// # Safety
-/// The one of [`run`].
+/// As for [`run`].
 unsafe fn drop_bounding_set() -> Step {
     for capability in 0..CAPABILITIES {
-        // SAFETY: numbers alone.
+        // SAFETY: only numbers.
         let dropped = unsafe {
             call!(Stage::Privileges, SYS_prctl, libc::PR_CAPBSET_DROP, capability, 0, 0, 0)
         };
         match dropped {
             Ok(_) => {}
-            // That was the last one.
+            // The previous capability was the last one.
             Err((_, libc::EINVAL)) => return Ok(()),
             Err(error) => return Err(error),
         }
@@ -201,11 +206,11 @@ unsafe fn drop_bounding_set() -> Step {
 }
 
 /// # Safety
-/// The one of [`run`].
+/// As for [`run`].
 unsafe fn execute(image: &Image) -> Step<std::convert::Infallible> {
     let (argv, envp) = (image.argv.as_ptr(), image.envp.as_ptr());
     let empty: &CStr = c"";
-    // SAFETY: see `run`.
+    // SAFETY: as in `run`.
     let done = unsafe {
         match image.sealed {
             Some(sealed) => {
@@ -221,18 +226,18 @@ unsafe fn execute(image: &Image) -> Step<std::convert::Infallible> {
     }
 }
 
-/// Reports what failed, and what there is to see of a program that can't be executed: here, as its user and
-/// within the time of a start, and not in the server.
+/// Reports the failure and, for a program that can't be executed, what can be seen of it. This is
+/// done here, with the rights of its user and within the time of a start, not in the server.
 ///
 /// # Safety
-/// The one of [`run`].
+/// As for [`run`].
 unsafe fn tell(image: &Image, (stage, errno): (Stage, i32)) {
-    // SAFETY: calls with valid buffers of the length that is said.
+    // SAFETY: calls with valid buffers of the given lengths.
     unsafe {
         let mut obstacle = 0;
         let mut head = [0_u8; HEAD];
         let mut length = 0;
-        // What is sealed is a program of its own, and has no path any more.
+        // A sealed copy is a valid program, and has no path.
         if stage == Stage::Exec && image.sealed.is_none() {
             let (cwd, executable) = (libc::AT_FDCWD, libc::X_OK);
             let path = image.program.as_ptr();
@@ -247,16 +252,16 @@ unsafe fn tell(image: &Image, (stage, errno): (Stage, i32)) {
     }
 }
 
-/// Reads how a program begins, if it is a regular file: to open anything else may do something. Returns
-/// the number of bytes.
+/// Reads the beginning of a program if it is a regular file: opening any other file may have
+/// effects. Returns the number of bytes.
 ///
 /// # Safety
-/// The one of [`run`].
+/// As for [`run`].
 unsafe fn read_head(image: &Image, head: &mut [u8; HEAD]) -> Step<usize> {
     let stage = Stage::Exec;
     let (cwd, path, close) = (libc::AT_FDCWD, image.program.as_ptr(), libc::O_CLOEXEC);
     let reading = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY | close;
-    // SAFETY: valid strings and buffers; 0 is this child's own, and of no use to it any more.
+    // SAFETY: valid strings and buffers; descriptor 0 is this child's own, and no longer needed.
     unsafe {
         let found = call!(stage, SYS_openat, cwd, path, libc::O_PATH | close)?;
         let mut kind = MaybeUninit::<libc::stat>::zeroed();

@@ -1,4 +1,4 @@
-//! The system calls that make a child, and its first steps on a stack of its own.
+//! The system calls that make a child, and its first instructions on a stack of its own.
 #![allow(unsafe_code)]
 
 use std::{arch::asm, ffi::c_long, io, mem, ptr};
@@ -14,20 +14,21 @@ use super::{
     image::{Image, STACK},
 };
 
-/// `struct clone_args` up to `cgroup` (clone3(2), Linux 5.7).
+/// The size in bytes of `struct clone_args` up to `cgroup` (clone3(2), Linux 5.7).
 const CLONE_ARGS: usize = 88;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 
-/// Returns whether the kernel has clone3, and whoever confines the server lets it be called.
+/// Returns whether the kernel has clone3, and no sandbox of the server forbids it.
 pub(in crate::process) fn has_clone3() -> bool {
-    // SAFETY: without arguments of a size that it knows it does nothing but say so.
+    // SAFETY: with arguments of a size that the kernel does not know, the call only returns an
+    // error.
     let answer = unsafe { libc::syscall(libc::SYS_clone3, ptr::null::<u8>(), 0 as c_long) };
     answer == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL)
 }
 
-/// Makes a child by clone3(2), in a cgroup if there is one. Returns its pid; its pidfd is written to
-/// `pidfd`.
+/// Makes a child by clone3(2), in a cgroup if one is given. Returns its process ID, and writes its
+/// pidfd to `pidfd`.
 ///
 /// # Safety
 /// `image` must live until the child has executed its program or ended.
@@ -47,8 +48,8 @@ pub(super) unsafe fn clone3(
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());
     }
-    // SAFETY: `args` is complete; the stack and the rest of the image are the child's as long as it is
-    // in this memory, by the caller's promise.
+    // SAFETY: `args` is complete; by the caller's promise, the stack and the rest of the image are
+    // the child's as long as it is in this memory.
     unsafe {
         parse_answer(fork(
             libc::SYS_clone3,
@@ -58,15 +59,15 @@ pub(super) unsafe fn clone3(
     }
 }
 
-/// Makes a child by clone(2), for where clone3 is not allowed. It knows no cgroup, and keeps handlers,
-/// which the child resets itself.
+/// Makes a child by clone(2), where clone3 is not permitted. The call knows no cgroup, and keeps
+/// handlers, which the child resets itself.
 ///
 /// # Safety
-/// That of [`clone3`].
+/// As for [`clone3`].
 pub(super) unsafe fn clone(image: &Image, pidfd: &mut RawFd) -> io::Result<Pid> {
     let flags = flags(image) | libc::SIGCHLD.cast_unsigned() as usize;
     let top = image.stack.as_ptr_range().end;
-    // SAFETY: as in `clone3`; the third argument is where the pidfd goes (clone(2)).
+    // SAFETY: as in `clone3`; the third argument is the address for the pidfd (clone(2)).
     unsafe {
         parse_answer(fork(
             libc::SYS_clone,
@@ -76,32 +77,33 @@ pub(super) unsafe fn clone(image: &Image, pidfd: &mut RawFd) -> io::Result<Pid> 
     }
 }
 
-/// The server goes on while the child is in its memory: a parent that waited (CLONE_VFORK) would wait as
-/// long as the child does for a file system.
+/// Returns the flags for both calls. The server continues while the child is in its memory: a
+/// parent that waited (CLONE_VFORK) would wait as long as the child waits for a file system.
 fn flags(image: &Image) -> usize {
     let memory = if image.own_memory { 0 } else { libc::CLONE_VM };
     (memory | libc::CLONE_PIDFD).cast_unsigned() as usize
 }
 
-/// Returns the pid that the system call answers with, or its error.
+/// Returns the process ID that the system call has returned, or its error.
 fn parse_answer(answer: isize) -> io::Result<Pid> {
     let number = i32::try_from(answer).unwrap_or(-libc::EINVAL);
-    // An error is negative, which rustix asserts that no pid is.
+    // An error is negative, and rustix asserts that a process ID is not.
     let pid = Some(number).filter(|number| *number > 0).and_then(Pid::from_raw);
     pid.ok_or_else(|| io::Error::from_raw_os_error(number.wrapping_neg()))
 }
 
-/// Makes the system call, in the parent; the child begins in [`child`] on its stack.
+/// Makes the system call and returns its result, in the parent; the child begins in [`child`] on
+/// its stack.
 ///
 /// # Safety
-/// The call must make a child on a stack that is aligned to 16 bytes, large enough and nobody else's;
-/// `image` must be valid in the child for as long as it is in this memory.
+/// The call must make a child on a stack that is aligned to 16 bytes, large enough and used by
+/// nothing else; `image` must be valid in the child as long as it is in this memory.
 #[cfg(target_arch = "x86_64")]
 unsafe fn fork(call: c_long, args: [usize; 3], image: *const Image) -> isize {
     let [one, two, three] = args;
     let mut answer = call as isize;
-    // SAFETY: by the caller's promise. The child never comes out of this block: it calls `child`,
-    // which does not return. A system call overwrites rcx and r11 and nothing else (syscall(2)).
+    // SAFETY: by the caller's promise. The child never leaves this block: it calls `child`, which
+    // does not return. A system call overwrites rcx and r11 and nothing else (syscall(2)).
     unsafe {
         asm!(
             "syscall",
@@ -127,17 +129,18 @@ unsafe fn fork(call: c_long, args: [usize; 3], image: *const Image) -> isize {
     answer
 }
 
-/// Makes the system call, in the parent; the child begins in [`child`] on its stack.
+/// Makes the system call and returns its result, in the parent; the child begins in [`child`] on
+/// its stack.
 ///
 /// # Safety
-/// The call must make a child on a stack that is aligned to 16 bytes, large enough and nobody else's;
-/// `image` must be valid in the child for as long as it is in this memory.
+/// The call must make a child on a stack that is aligned to 16 bytes, large enough and used by
+/// nothing else; `image` must be valid in the child as long as it is in this memory.
 #[cfg(target_arch = "aarch64")]
 unsafe fn fork(call: c_long, args: [usize; 3], image: *const Image) -> isize {
     let [one, two, three] = args;
     let mut answer = one as isize;
-    // SAFETY: by the caller's promise. The child never comes out of this block: it calls `child`,
-    // which does not return. A system call overwrites x0 and nothing else (syscall(2)).
+    // SAFETY: by the caller's promise. The child never leaves this block: it calls `child`, which
+    // does not return. A system call overwrites x0 and nothing else (syscall(2)).
     unsafe {
         asm!(
             "svc #0",

@@ -1,4 +1,4 @@
-//! What a child needs, laid out before it exists.
+//! The image: all that a child needs, prepared before it exists.
 #![allow(unsafe_code)]
 
 use std::{
@@ -14,17 +14,19 @@ use rustix::fd::RawFd;
 
 use crate::process::plan::{Credentials, Plan};
 
-/// Bytes of the child's stack; its deepest call takes a few hundred, in a debug build a few thousand.
+/// The size of the child's stack in bytes; its deepest call takes a few hundred, in a debug build a
+/// few thousand.
 pub(super) const STACK: usize = 64 << 10;
 
-/// All that a child needs, laid out before it exists. A child that shares the server's memory reads it,
-/// and runs on its stack, until it executes its program or ends: until then it must not be freed.
+/// All that a child needs, prepared before it exists. A child that shares the server's memory reads
+/// this, and uses the stack, until it executes its program or ends: until then it must not be
+/// freed.
 pub(in crate::process) struct Image {
     pub(super) program: CString,
     pub(super) sealed: Option<RawFd>,
     pub(super) cwd: CString,
     pub(super) folder: Option<RawFd>,
-    // What `argv` and `envp` point into.
+    // The strings that `argv` and `envp` point into.
     _strings: Vec<CString>,
     pub(super) argv: Vec<*const c_char>,
     pub(super) envp: Vec<*const c_char>,
@@ -32,22 +34,22 @@ pub(in crate::process) struct Image {
     pub(super) no_new_privs: bool,
     /// True if the child gets a copy of the server's memory instead of sharing it.
     pub(super) own_memory: bool,
-    /// Its standard input, output and error.
+    /// The child's standard input, output and error.
     pub(super) fds: [RawFd; 3],
-    /// Where it tells what failed; its end says that the program is executing.
+    /// The pipe on which it reports a failure; its end means that the program is executing.
     pub(super) report: RawFd,
-    /// First and last of the descriptors that it closes: all but those above.
+    /// The ranges, first and last, of descriptors that the child closes: all but those above.
     pub(super) closed: Vec<(u32, u32)>,
     pub(super) stack: Box<[MaybeUninit<UnsafeCell<u128>>]>,
 }
 
-// SAFETY: the pointers point into `_strings`, which is never changed and moves with them; the stack is
-// touched by the child alone.
+// SAFETY: the pointers point into `_strings`, which is never changed and moves with them; only the
+// child uses the stack.
 unsafe impl Send for Image {}
 // SAFETY: as above.
 unsafe impl Sync for Image {}
 
-/// The descriptors that a child is given, by their numbers in the server.
+/// The descriptors for a child, by their numbers in the server.
 pub(super) struct Given {
     pub(super) fds: [RawFd; 3],
     pub(super) sealed: Option<RawFd>,
@@ -56,10 +58,10 @@ pub(super) struct Given {
 }
 
 impl Image {
-    /// Lays out what a plan says.
+    /// Prepares the image for a plan.
     ///
     /// # Errors
-    /// When a string holds a NUL.
+    /// If a string contains a NUL.
     pub(super) fn new(plan: &Plan, given: Given) -> io::Result<Self> {
         let text = |text: &OsStr| CString::new(text.as_bytes()).map_err(io::Error::other);
         let mut strings = Vec::with_capacity(1 + plan.args.len() + plan.env.len());
@@ -101,7 +103,7 @@ impl Image {
     }
 }
 
-/// Returns the ranges of descriptors above 2 that leave out these.
+/// Returns the ranges of descriptors above 2 without those in `kept`.
 fn all_but(kept: impl Iterator<Item = RawFd>) -> Vec<(u32, u32)> {
     let mut kept: Vec<u32> = kept.filter_map(|fd| u32::try_from(fd).ok()).collect();
     kept.sort_unstable();

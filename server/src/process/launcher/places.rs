@@ -1,6 +1,6 @@
-//! Places for starts that have not executed their program yet: so many for each identity, so that one
-//! whose programs lie on a file system that does not answer fills neither the host with children that
-//! can't be ended, nor its memory with what those need.
+//! Places for starts that have not executed their program yet, a fixed number for each identity. So
+//! an identity whose programs are on a file system that does not answer fills neither the host with
+//! children that can't be ended, nor its memory with their images.
 
 use std::{
     collections::HashMap,
@@ -13,11 +13,12 @@ use tokio::{
     time::timeout,
 };
 
-/// Starts of one identity at once that have not executed their program. A start takes a millisecond, so
-/// that more than these begin together only where they would wait for the processors anyway.
+/// The maximum number of an identity's starts that have not executed their program. A start takes a
+/// millisecond, so more than these begin together only where they would wait for the processors
+/// anyway.
 pub(in crate::process) const PLACES: usize = 16;
 
-/// Time for a start to find a place, and then for its child to execute its program.
+/// The maximum time for a start to find a place, and then for its child to execute its program.
 pub(in crate::process) const PATIENCE: Duration = Duration::from_secs(10);
 
 type Identities = Mutex<HashMap<String, Arc<Semaphore>>>;
@@ -28,7 +29,7 @@ pub(in crate::process) struct Places {
     identities: Arc<Identities>,
 }
 
-/// A place of one identity, until it is dropped.
+/// A place of one identity, held until this is dropped.
 #[derive(Debug)]
 pub(in crate::process) struct Place {
     identities: Arc<Identities>,
@@ -37,16 +38,17 @@ pub(in crate::process) struct Place {
 }
 
 impl Places {
-    /// Waits for a place, in turn. Returns none when there is none in time.
+    /// Waits for a place, in turn. Returns `None` if there is none in time.
     ///
     /// # Cancel safety
-    /// The turn is lost.
+    /// Dropping the future gives up the turn.
     pub(in crate::process) async fn take(
         &self,
         identity: &str,
         patience: Duration,
     ) -> Option<Place> {
-        // Made first, so that what nobody waits for any more is removed however this ends.
+        // Made first, so that its drop removes the identity's entry if it is unused, however this
+        // ends.
         let identities = Arc::clone(&self.identities);
         let mut place = Place { identities, identity: identity.to_owned(), permit: None };
         let places = {
@@ -61,7 +63,7 @@ impl Places {
 
 #[cfg(test)]
 impl Places {
-    /// Returns whether nothing of an identity has a place or waits for one.
+    /// Returns whether no start of an identity has a place or waits for one.
     pub(in crate::process) fn are_free(&self, identity: &str) -> bool {
         !lock(&self.identities).contains_key(identity)
     }
@@ -71,7 +73,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut all = lock(&self.identities);
         self.permit = None;
-        // Nobody has one, and whoever waits for one holds the semaphore too.
+        // No start has one, and one that waits would hold the semaphore too.
         if all.get(&self.identity).is_some_and(|places| Arc::strong_count(places) == 1) {
             all.remove(&self.identity);
         }

@@ -1,4 +1,4 @@
-//! Where a start failed, and how a child tells it.
+//! The stages at which a start can fail, and how a child reports them.
 
 use std::{
     ffi::OsStr,
@@ -9,25 +9,25 @@ use std::{
 
 use nix::libc;
 
-/// Bytes of a program that are looked at for the line that names an interpreter: what the kernel reads of
-/// it (BINPRM_BUF_SIZE).
+/// The number of bytes of a program that are checked for the line that names an interpreter: as
+/// many as the kernel reads (BINPRM_BUF_SIZE).
 pub(super) const HEAD: usize = 256;
-/// The most that a child tells: three numbers, and how its program begins.
+/// The maximum size of a report in bytes: three numbers, and the beginning of the program.
 pub(super) const LONGEST: usize = 3 * size_of::<i32>() + HEAD;
 
-/// Where a child failed before it executed its program.
+/// The stage at which a child failed before it executed its program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(i32)]
 pub(in crate::process) enum Stage {
-    /// No child came to be.
+    /// Making the child.
     Clone = 1,
-    /// A session and group of its own.
+    /// Taking a session and a group of its own.
     Session,
-    /// Its three descriptors.
+    /// Setting its three descriptors.
     Descriptors,
-    /// A session keyring of its own.
+    /// Joining a session keyring of its own.
     Keyring,
-    /// Capabilities and no_new_privs.
+    /// Giving up capabilities, and setting no_new_privs.
     Privileges,
     /// setgroups(2).
     Groups,
@@ -35,9 +35,9 @@ pub(in crate::process) enum Stage {
     Group,
     /// setresuid(2).
     User,
-    /// It could become root again.
+    /// Checking that it can't become root again.
     Regained,
-    /// The working folder.
+    /// Entering the working folder.
     Folder,
     /// execve(2).
     Exec,
@@ -59,7 +59,7 @@ impl Stage {
     ];
 }
 
-/// Why there is no process.
+/// The failure of a start, after which there is no process.
 #[derive(Debug)]
 pub(in crate::process) struct Failed {
     pub(in crate::process) stage: Stage,
@@ -67,23 +67,24 @@ pub(in crate::process) struct Failed {
     pub(in crate::process) seen: Seen,
 }
 
-/// What a child saw of a program that it could not execute: as the user and in the folder of the
-/// command.
+/// The findings of a child about a program that it could not execute, as the user and in the folder
+/// of the command.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(in crate::process) struct Seen {
-    /// Why the file itself can't be executed (access(2)); none if it can.
+    /// The error number if the file itself can't be executed (access(2)); `None` if it can.
     pub(in crate::process) obstacle: Option<i32>,
-    /// How it begins, as far as the user may read it.
+    /// The first bytes of the program, as far as the user may read it.
     head: Vec<u8>,
 }
 
 impl Failed {
-    /// Returns the failure of a child that there is not.
+    /// Returns the failure of a child that was not made.
     pub(in crate::process) fn at_clone(error: io::Error) -> Self {
         Self { stage: Stage::Clone, error, seen: Seen::default() }
     }
 
-    /// Reads what a child has told: stage, error and obstacle as numbers, then the head of its program.
+    /// Parses the report of a child: stage, error and obstacle as numbers, then the head of its
+    /// program.
     pub(super) fn parse(told: &[u8]) -> Self {
         let mut rest = told;
         let mut number = || {
@@ -95,7 +96,7 @@ impl Failed {
         let stage = Stage::ALL.into_iter().find(|known| Some(*known as i32) == stage);
         Self {
             stage: stage.unwrap_or(Stage::Clone),
-            // What was killed while it told it has told nothing.
+            // A child that was killed during its report has reported nothing.
             error: io::Error::from_raw_os_error(errno.unwrap_or(libc::EINTR)),
             seen: Seen { obstacle: obstacle.filter(|errno| *errno != 0), head: rest.to_vec() },
         }
@@ -103,11 +104,11 @@ impl Failed {
 }
 
 impl Seen {
-    /// Bytes of a program that are kept of how it begins: the kernel reads as many (BINPRM_BUF_SIZE,
-    /// execve(2)).
+    /// The number of first bytes of a program that are kept: as many as the kernel reads
+    /// (BINPRM_BUF_SIZE, execve(2)).
     pub(in crate::process) const HEAD: u64 = 256;
 
-    /// Makes it of what access(2) says and of how the program begins.
+    /// Makes the findings from the result of access(2) and the first bytes of the program.
     pub(in crate::process) fn new(obstacle: Option<i32>, head: Vec<u8>) -> Self {
         Self { obstacle, head }
     }

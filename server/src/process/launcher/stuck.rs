@@ -1,5 +1,6 @@
-//! Children that were given up before they executed a program. One that waits in the kernel can't be
-//! ended, not even by SIGKILL, until what it waits for comes; it is in the server's memory so long.
+//! Children that were given up before they executed a program. One that waits in the kernel can't
+//! be ended, not even by SIGKILL, until its wait is over, and stays in the server's memory until
+//! then.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +9,7 @@ use tokio::net::unix::pipe;
 
 use super::{image::Image, places::Place};
 
-/// The images of children that are not known to have left the server's memory.
+/// The images of children that may still be in the server's memory.
 static STUCK: Mutex<Vec<Stuck>> = Mutex::new(Vec::new());
 
 struct Stuck {
@@ -17,13 +18,13 @@ struct Stuck {
     _place: Place,
 }
 
-/// Keeps what a child uses that was given up and killed, and its place, until it is gone.
+/// Keeps the image and the place of a child that was given up and killed, until the child is gone.
 pub(in crate::process) fn keep(image: Arc<Image>, report: pipe::Receiver, place: Place) {
     stuck().push(Stuck { report, _image: image, _place: place });
     collect();
 }
 
-/// Frees what is kept of children that are gone by now.
+/// Frees what is kept for children that are gone.
 pub(in crate::process) fn collect() {
     let gone: Vec<Stuck> = stuck().extract_if(.., |stuck| stuck.is_gone()).collect();
     drop(gone);
@@ -34,8 +35,8 @@ fn stuck() -> MutexGuard<'static, Vec<Stuck>> {
 }
 
 impl Stuck {
-    /// Returns whether the report has ended: the kernel closes a process's descriptors after it has left
-    /// its memory.
+    /// Returns whether the report has ended: the kernel closes a process's descriptors after the
+    /// process has left its memory.
     fn is_gone(&self) -> bool {
         let mut told = [0; 512];
         loop {

@@ -1,13 +1,13 @@
-//! System calls without the C library: no errno, which would be that of a thread of the parent, and no
-//! handling of cancellation.
+//! System calls without the C library: without errno, which would be that of a thread of the
+//! parent, and without handling of thread cancellation.
 #![allow(unsafe_code)]
 
 use std::{arch::asm, ffi::c_long};
 
-/// Makes a system call. Returns what the kernel answers; an error is a negative number.
+/// Makes a system call. Returns the kernel's answer; an error is a negative number.
 ///
 /// # Safety
-/// That of the call.
+/// As for the call.
 #[cfg(target_arch = "x86_64")]
 pub(super) unsafe fn syscall<const COUNT: usize>(number: c_long, args: [usize; COUNT]) -> isize {
     let [one, two, three, four, five, six] = padded(args);
@@ -32,10 +32,10 @@ pub(super) unsafe fn syscall<const COUNT: usize>(number: c_long, args: [usize; C
     answer
 }
 
-/// Makes a system call. Returns what the kernel answers; an error is a negative number.
+/// Makes a system call. Returns the kernel's answer; an error is a negative number.
 ///
 /// # Safety
-/// That of the call.
+/// As for the call.
 #[cfg(target_arch = "aarch64")]
 pub(super) unsafe fn syscall<const COUNT: usize>(number: c_long, args: [usize; COUNT]) -> isize {
     let [one, two, three, four, five, six] = padded(args);

@@ -1,16 +1,17 @@
-//! Why a start came to no process.
+//! The reasons why a start has led to no process.
 
 use std::io;
 
 use crate::process::{cgroup::Lease, children::Registration, error::SpawnError};
 
-/// Why there is no process to supervise.
+/// The reason why there is no process to supervise.
 pub(in crate::process) enum Failure {
     /// Nothing has run, and nothing will.
     NotStarted(SpawnError),
-    /// It executed its program just when it was given up, and was killed. What it started may live.
+    /// The child executed its program just when it was given up, and was killed. Processes that it
+    /// started may live.
     Late(Registration, Option<Lease>),
-    /// It executes its program, and the runtime can't watch it. It is to be killed.
+    /// The child executes its program, but the runtime can't watch it. It must be killed.
     Unwatched(Registration, io::Error),
 }
 

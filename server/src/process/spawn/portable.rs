@@ -1,14 +1,16 @@
-//! Starting a process by `tokio::process`, which leads to posix_spawn(3).
+//! Starting a process by `tokio::process`, which uses posix_spawn(3).
 //!
-//! It shares the server's memory until the exec instead of copying its page tables, as long as the
-//! program's path is absolute and nothing asks for code between fork and exec: no `pre_exec`, `uid`, `gid`
-//! or `groups`. A process group and a folder it can set (`posix_spawn_file_actions_addchdir_np`, glibc
-//! 2.29). It also gives SIGPIPE its default back; the signal mask and the other signals are inherited as
-//! [`self_setup`](crate::process::self_setup) left them.
+//! The child shares the server's memory until the exec, instead of copying its page tables, as long
+//! as the program's path is absolute and nothing asks for code between fork and exec: no
+//! `pre_exec`, `uid`, `gid` or `groups`. posix_spawn(3) can set a process group and a folder
+//! (`posix_spawn_file_actions_addchdir_np`, glibc 2.29). It also resets SIGPIPE to its default; the
+//! signal mask and the other signals are inherited as [`self_setup`](crate::process::self_setup)
+//! left them.
 //!
-//! The calling thread waits until the program executes, and until then the child has what is the
-//! server's. So only a [trusted](Plan::trusted) plan is started so, where a file system that
-//! does not answer is the host's own trouble; even then the start is given up in time.
+//! The calling thread waits until the program executes, and until then the child has the server's
+//! descriptors. Therefore only a [trusted](Plan::trusted) plan is started in this way, where only a
+//! fault of the host itself can keep a file system from answering. Even then the start is given up
+//! in time.
 #![expect(clippy::disallowed_methods, reason = "a thread `starter`")]
 
 use std::{
@@ -48,25 +50,26 @@ use crate::{
     workers::Workers,
 };
 
-/// Time for a child that is given up to end.
+/// The time that a child which is given up has to end.
 const ENDING: Duration = Duration::from_secs(1);
-/// Time between two attempts to end it: it may not have been made yet.
+/// The time between two attempts to end it: it may not have been made yet.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// Returns whether a plan can be started so.
+/// Returns whether a plan can be started in this way.
 pub(super) fn can_start(plan: &Plan) -> bool {
     let needs_launcher = plan.credentials.is_some() || plan.no_new_privs || plan.sealed.is_some();
     plan.trusted && !needs_launcher
 }
 
-/// Starts a process on one of the threads, which does `first` before, and returns when it executes its program,
-/// or could not, or is given up: after `patience`, or when it is called off. `runtime` watches it.
+/// Starts a process on one of the threads, which calls `first` before. Returns when the process
+/// executes its program, has failed to, or is given up: after `patience`, or when `off` is
+/// cancelled. `runtime` watches the process.
 ///
 /// # Errors
-/// Why there is no process to supervise.
+/// The reason why there is no process to supervise.
 ///
 /// # Cancel safety
-/// What is started is killed.
+/// If the future is dropped, a started process is killed.
 pub(super) async fn start(
     threads: &Workers,
     runtime: &Handle,
@@ -81,7 +84,7 @@ pub(super) async fn start(
 ) -> Result<Registration, Failure> {
     let path = || plan.program.clone();
     let mut command = command(plan, fds);
-    // The path of the folder holds its descriptor's number.
+    // The path of the folder contains its descriptor's number, so the descriptor is held.
     let held = (runtime.clone(), plan.job.clone(), plan.program.clone(), folder(plan));
     let attempt = Attempt::default();
     let state = Arc::clone(&attempt.0);
@@ -126,21 +129,21 @@ pub(super) async fn start(
     Err(why.into())
 }
 
-/// A start on a thread that waits for it. When it is dropped, it is given up.
+/// A start on a thread that waits for it. Dropping this gives the start up.
 #[derive(Debug, Default)]
 struct Attempt(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State(Mutex<Stand>);
 
-/// How far a start is.
+/// The progress of a start.
 #[derive(Clone, Copy, Debug, Default)]
 enum Stand {
     #[default]
     Queued,
-    /// This thread makes the child, and waits until it executes its program.
+    /// This thread makes the child, and waits until the child executes its program.
     On(Pid),
-    /// It has started, has failed, or was given up before it began.
+    /// The start has succeeded, has failed, or was given up before it began.
     Over,
 }
 
@@ -152,7 +155,7 @@ impl State {
     /// Takes the start for the calling thread, which makes the child.
     ///
     /// # Errors
-    /// When it was given up before.
+    /// If the start was given up before.
     fn begin(&self) -> io::Result<()> {
         let mut stand = self.stand();
         match *stand {
@@ -164,15 +167,15 @@ impl State {
         }
     }
 
-    /// Ends the part of the thread, which may start another now.
+    /// Ends the start, because the thread may begin another now.
     fn end(&self) {
         *self.stand() = Stand::Over;
     }
 }
 
 impl Attempt {
-    /// Kills the child unless it has executed its program. Where the kernel does not list the children of
-    /// threads (CONFIG_PROC_CHILDREN), nothing is killed.
+    /// Kills the child unless it has executed its program. Where the kernel does not list the
+    /// children of threads (CONFIG_PROC_CHILDREN), nothing is killed.
     fn give_up(&self) {
         let mut stand = self.0.stand();
         let Stand::On(thread) = *stand else {
@@ -180,7 +183,7 @@ impl Attempt {
             return;
         };
         for pid in proc_fs::children_of_thread(thread).unwrap_or_default() {
-            // The descriptor first: it names one process for good.
+            // The descriptor is opened first, because it refers to one process for ever.
             let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
             if proc_fs::stat(pid).is_some_and(|stat| !stat.has_executed) {
                 let _ = pidfd_send_signal(&pidfd, Signal::KILL);
@@ -195,11 +198,11 @@ impl Drop for Attempt {
     }
 }
 
-/// Starts a command. Returns why the runtime does not watch it, if it does not: `spawn` fails after the
-/// program was started when the runtime shuts down or has no room left.
+/// Starts a command. Also returns the error if the runtime does not watch the process: `spawn`
+/// fails after the program was started if the runtime shuts down or has no room left.
 ///
 /// # Errors
-/// Why nothing has run.
+/// The reason why nothing has run.
 fn spawn(
     command: &mut Command,
     runtime: &Handle,
@@ -207,14 +210,14 @@ fn spawn(
 ) -> io::Result<(Registration, Option<io::Error>)> {
     children::start_and_wait(|| {
         let spawned = {
-            // The threads that start processes are none of the runtime's.
+            // The threads that start processes do not belong to the runtime.
             let _entered = runtime.enter();
-            // tokio panics where the runtime lacks a driver, when the program runs already.
+            // If the runtime lacks a driver, tokio panics when the program is already running.
             let spawn = catch_unwind(AssertUnwindSafe(|| command.spawn()));
             spawn.unwrap_or_else(|_| Err(io::Error::other("the runtime can't watch processes")))
         };
         let spawned = spawned.and_then(|child| {
-            // It has none once it is reaped, which nobody has done yet.
+            // A child has no ID once it is reaped, and it was not reaped yet.
             let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
             let pid = id.ok_or_else(|| io::Error::other("the process has no pid"))?;
             Ok(Started { pid, child: Some(TokioChild::new(child)) })
@@ -229,8 +232,8 @@ fn spawn(
     })
 }
 
-/// Returns at which stage a start has failed and what there is to see of its program. posix_spawn(3) tells
-/// no more than a number.
+/// Returns the stage at which a start has failed, and what can be seen of its program.
+/// posix_spawn(3) reports only a number.
 fn seen(program: &Path, folder: &Path, error: io::Error) -> Failed {
     if let Err(errno) = access(folder, Access::EXISTS | Access::EXEC_OK) {
         return Failed { stage: Stage::Folder, error: errno.into(), seen: Seen::default() };
@@ -249,14 +252,15 @@ fn head(program: &Path) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// Returns the path of a plan's folder, and what must live as long as that is used.
+/// Returns the path of a plan's folder, and the descriptor that must be held while the path is
+/// used.
 fn folder(plan: &Plan) -> (PathBuf, Option<Folder>) {
     let path = plan.folder.as_ref().map_or_else(|| plan.cwd.clone(), Folder::path);
     (path, plan.folder.clone())
 }
 
-/// Returns the command of a plan, with our own pipes: those that tokio makes could be had only after
-/// the start, when it is too late to fail for want of descriptors.
+/// Returns the command of a plan, with our own pipes: those that tokio makes would be available
+/// only after the start, too late to fail for lack of descriptors.
 fn command(plan: &Plan, fds: [OwnedFd; 3]) -> Command {
     let [stdin, stdout, stderr] = fds.map(Stdio::from);
     let mut command = Command::new(&plan.program);
