@@ -1,18 +1,20 @@
-//! Looking at what others named: folders and programs, on file systems that may be anybody's.
+//! Looks: finding the folders and programs that others named, on file systems that may be
+//! anybody's.
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`order`] | what is to be found, and what was |
-//! | `find`, `walk`, `seal` | the look itself: descriptor by descriptor, opened last |
-//! | `mounts` | which file systems nobody can make wait |
+//! | [`order`] | the orders for looks, and their answers |
+//! | `find`, `walk`, `seal` | the look itself, descriptor by descriptor; files are opened last |
+//! | `mounts` | the file systems that nobody can make wait |
 //! | `helper`, `helpers`, `message` | processes that look as an account, and can be killed |
-//! | [`error`] | why there is no answer |
+//! | [`error`] | the reasons why there is no answer |
 //!
-//! A look may take for ever: the path leads to a silent server of files (NFS, autofs) or to a user's own
-//! file system (FUSE). A thread that waits there can't be ended, a process can. So a thread of the server
-//! looks only as the server's own account and only through folders of root and that account on local file
-//! systems, which is the common start; everything else is looked at by a helper, as the account that is
-//! meant. Nothing is opened to be read before it is known to be a regular file.
+//! A look may never return: the path may lead to a silent file server (NFS, autofs) or to a user's
+//! own file system (FUSE). A thread that waits there can't be ended, but a process can. Therefore a
+//! thread of the server looks only as the server's own account, and only through folders of root
+//! and that account on local file systems, which is the common case. All else is looked at by a
+//! helper, as the account that the command runs as. Nothing is opened for reading before it is
+//! known to be a regular file.
 
 pub mod error;
 mod find;
@@ -62,29 +64,29 @@ use super::{
 };
 use crate::workers::Workers;
 
-/// Threads that look.
+/// The number of threads that look.
 const THREADS: usize = 4;
-/// Threads that digest: few enough that the runtime's workers have a processor left.
+/// The number of threads that digest, so low that the runtime's workers have a processor left.
 const DIGESTERS: usize = 1;
-/// How long a look may take.
+/// The maximum time of a look.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long the copying and digesting of a program may take.
+/// The maximum time for copying and digesting a program.
 const DIGEST_PATIENCE: Duration = Duration::from_secs(60);
-/// Digests that are remembered.
+/// The number of digests that are remembered.
 const REMEMBERED: usize = 1024;
-/// Seconds after its last change from which on a file's times tell it from itself: within one tick of the
-/// clock it could change again without them.
+/// The time in seconds after a file's last change from which its times identify its content: within
+/// one tick of the clock, it could change again without changing them.
 const SETTLED: i64 = 2;
 
-/// Looks at the host's files for those who ask.
+/// The service that looks at the host's files.
 #[derive(Clone, Debug)]
 pub struct Looks(Arc<Way>);
 
 #[derive(Debug)]
 enum Way {
-    /// Here and now.
+    /// In the calling thread.
     Here,
-    /// As a server does it.
+    /// As a server does, by threads and helpers.
     Server(Box<Server>),
 }
 
@@ -97,7 +99,8 @@ struct Server {
     digests: Mutex<Digests>,
 }
 
-/// Digests of files, the oldest first. A helper's word of which file it was counts for its account alone.
+/// The digests of files, oldest first. A helper's answer about which file it was counts for its
+/// account alone.
 #[derive(Debug, Default)]
 struct Digests {
     known: HashMap<(Option<Credentials>, FileKey), Arc<str>>,
@@ -108,7 +111,7 @@ impl Looks {
     /// Starts the threads of a server.
     ///
     /// # Errors
-    /// When the host has none to give, or `/proc` is missing.
+    /// If the host can't start a thread, or `/proc` is missing.
     pub fn start() -> io::Result<Self> {
         let server = Server {
             mounts: Arc::new(Mounts::read()?),
@@ -120,13 +123,13 @@ impl Looks {
         Ok(Self(Arc::new(Way::Server(Box::new(server)))))
     }
 
-    /// Returns looks that are made at once, by whoever asks, as the account that it has: for a program
-    /// that has nobody else to serve.
+    /// Returns looks that are made in the calling thread, as its own account: for a program that
+    /// serves nobody else.
     pub fn here() -> Self {
         Self(Arc::new(Way::Here))
     }
 
-    /// Ends helpers that nobody needs any more. Never returns.
+    /// Ends helpers that are no longer needed. Never returns.
     pub async fn tend(self) {
         match &*self.0 {
             Way::Here => std::future::pending().await,
@@ -137,10 +140,10 @@ impl Looks {
     /// Returns the account of this name, if commands may run as it.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason why they may not.
     ///
     /// # Cancel safety
-    /// A helper that asks is killed.
+    /// If the future is dropped, the helper that looks is killed.
     pub async fn account(&self, name: &[u8]) -> Result<Account, AccountError> {
         let name = OsStr::from_bytes(name);
         let Way::Server(server) = &*self.0 else { return Account::find(name) };
@@ -154,14 +157,14 @@ impl Looks {
         }
     }
 
-    /// Finds a folder and a program, as the account that is meant; without credentials as the server's
-    /// own.
+    /// Finds a folder and a program, as the account with the credentials `whom`; without them, as
+    /// the server's own account.
     ///
     /// # Errors
-    /// When something is not there or can't be used, or a file system does not answer in time.
+    /// If one of them does not exist or can't be used, or a file system does not answer in time.
     ///
     /// # Cancel safety
-    /// A helper that looks is killed.
+    /// If the future is dropped, the helper that looks is killed.
     pub async fn find(&self, whom: Option<&Credentials>, order: Find) -> Result<Found, SpawnError> {
         let Way::Server(server) = &*self.0 else {
             return find::find(&order, Reach::Anywhere).map_err(as_error);
@@ -184,7 +187,7 @@ impl Looks {
         }
     }
 
-    /// Returns the digest of a program that was found, if it is known of that file.
+    /// Returns the digest of a program that was found, if it is known for that file.
     pub fn known_digest(&self, whom: Option<&Credentials>, facts: &Facts) -> Option<Digest> {
         let Way::Server(server) = &*self.0 else { return None };
         let of = (whom.cloned(), facts.file);
@@ -192,11 +195,12 @@ impl Looks {
         Some(Digest { text, copy: None })
     }
 
-    /// Digests a program that was found; none for what is no ELF file, or too large. With `copy` it is
-    /// copied first, and `held` kept for as long as the copy is. It may take a minute.
+    /// Digests a program that was found. Returns `None` for a file that is not ELF or is too large.
+    /// With `copy`, the program is copied first, and `held` is kept as long as the copy. May take a
+    /// minute.
     ///
     /// # Errors
-    /// When it is another file by now, or can't be read in time.
+    /// If the file is another one by now, or can't be read in time.
     ///
     /// # Cancel safety
     /// As [`Looks::find`].
@@ -292,7 +296,7 @@ impl Digests {
     }
 }
 
-/// Runs a look on a thread, and awaits it no longer than `patience`.
+/// Runs a look on a thread, and waits for it no longer than `patience`.
 async fn by_thread<T: Send + 'static>(
     threads: &Workers,
     look: impl FnOnce() -> T + Send + 'static,
@@ -305,7 +309,7 @@ async fn by_thread<T: Send + 'static>(
     }
 }
 
-/// Returns what a helper has found, if the folder that came with it is the one that it names.
+/// Returns what a helper has found, if the folder that it passed on is the one that it names.
 fn verified(facts: Facts, folder: OwnedFd) -> Result<Found, SpawnError> {
     match walk::path_of(folder.as_fd()) {
         Ok(path) if path == facts.cwd => Ok(Found { facts, folder, trusted: false }),
@@ -314,7 +318,7 @@ fn verified(facts: Facts, folder: OwnedFd) -> Result<Found, SpawnError> {
     }
 }
 
-/// Digests a copy of the file that was found; of another one there is no digest.
+/// Digests a copy, if it is of the file that was found.
 fn digest_of_copy(
     path: &Path,
     copy: &mut File,
@@ -338,7 +342,7 @@ fn is_settled(key: FileKey) -> bool {
 fn as_error(unfound: Unfound) -> SpawnError {
     match unfound {
         Unfound::Failed(failure) => failure.into(),
-        // Nothing is out of reach where this is asked.
+        // Nothing is out of reach in the calls whose errors come here.
         Unfound::OutOfReach => LookError::Failed(io::ErrorKind::PermissionDenied.into()).into(),
     }
 }

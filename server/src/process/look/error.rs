@@ -1,19 +1,19 @@
-//! Why the host could not be looked at.
+//! The reasons why the host could not be looked at.
 
 use std::io;
 
 use rcmd_protocol::outcome::ErrorKind;
 
-/// Why the host could not be looked at.
+/// The reason why the host could not be looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum LookError {
     /// A file system does not answer.
     #[error("the host's file system does not answer in time")]
     Slow,
-    /// As many look as may.
+    /// The maximum number of helpers is in use.
     #[error("too many look at the host's file systems already")]
     Crowded,
-    /// It could not be done.
+    /// The look failed.
     #[error("the host's file system can't be looked at: {0}")]
     Failed(io::Error),
 }

@@ -14,12 +14,12 @@ use super::{
 };
 use crate::process::program;
 
-/// Why a look has found nothing.
+/// The reason why a look has found nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Unfound {
-    /// It leads out of its reach.
+    /// The path leads out of the look's reach.
     OutOfReach,
-    /// It is not there, or can't be used.
+    /// The folder or program does not exist, or can't be used.
     Failed(Failure),
 }
 
@@ -29,16 +29,16 @@ impl From<Failure> for Unfound {
     }
 }
 
-/// Finds what is wanted. It waits for the file system.
+/// Finds the folder and the program of an order. May wait for the file system.
 ///
 /// # Errors
-/// When the folder can't be entered, the program is not found or can't be executed, or the look would
+/// If the folder can't be entered, the program is not found or can't be executed, or the look would
 /// lead out of its reach.
 pub(super) fn find(order: &Find, reach: Reach<'_>) -> Result<Found, Unfound> {
     let mut walk = Walk { reach, uid: order.uid, writable: None };
     let (folder, note) = folder(&mut walk, order)?;
     let cwd = path_of_folder(&folder)?;
-    // Who could change the folder is of no matter to the program.
+    // A finding about the folder does not matter to the program.
     walk.writable = None;
     let (program, place) = match &order.program {
         Wanted::Shell(shell) => (shell.clone(), executable(&mut walk, shell)?),
@@ -65,7 +65,8 @@ pub(super) fn find(order: &Find, reach: Reach<'_>) -> Result<Found, Unfound> {
     Ok(Found { facts, folder: folder.descriptor, trusted })
 }
 
-/// Finds the folder of the request, relative to the home; else the home, or `/` with a note about it.
+/// Finds the folder of the request, relative to the home. Without one, finds the home, or `/` with
+/// a note.
 fn folder(walk: &mut Walk<'_>, order: &Find) -> Result<(Place, Option<String>), Unfound> {
     let home = &order.home;
     if let Some(cwd) = &order.cwd {
@@ -96,21 +97,21 @@ fn enter(walk: &mut Walk<'_>, path: &Path) -> Result<Place, Unfound> {
     })
 }
 
-/// Returns the path of an open folder, if it is still the one by which it was found: what is judged is
-/// what is entered.
+/// Returns the path of an open folder, if that is still the path by which it was found, so that the
+/// folder that is judged is the one that is entered.
 fn path_of_folder(folder: &Place) -> Result<PathBuf, Unfound> {
     use rustix::fd::AsFd as _;
     match path_of(folder.descriptor.as_fd()) {
         Ok(path) if path == folder.path => Ok(path),
-        // It was moved or removed meanwhile.
+        // The folder was moved or removed meanwhile.
         Ok(_) => Err(Failure::folder(folder.path.clone(), Errno::STALE).into()),
         Err(errno) => Err(Failure::folder(folder.path.clone(), errno).into()),
     }
 }
 
-/// Finds a program as execvp(3) does, on the child's PATH and from its folder, but for two things:
-/// an empty element of PATH, which would mean that folder and is mostly an accident, is passed over,
-/// and a file without a `#!` line is not given to the shell.
+/// Finds a program as execvp(3) does, by the child's PATH and from its folder, with two
+/// differences: an empty element of PATH, which would mean that folder and is mostly a mistake, is
+/// skipped, and a file without a `#!` line is not passed to the shell.
 fn search(
     walk: &mut Walk<'_>,
     name: &OsStr,
@@ -137,7 +138,7 @@ fn search(
             }
             Err(Unfound::Failed(_)) => {}
         }
-        // The way to another one than this was seen.
+        // The findings on the way to another candidate do not count.
         walk.writable = None;
     }
     Err(obstacle.unwrap_or_else(not_found).into())
@@ -214,7 +215,7 @@ mod tests {
     #[test]
     fn a_link_of_proc_leaves_open_what_runs_wherever_proc_is_mounted() {
         let folder = tempfile::tempdir_in("/root").or_else(|_| tempfile::tempdir()).unwrap();
-        // The mount is seen by this thread alone, and gone with it.
+        // The mount is visible to this thread alone, and ends with it.
         let finding = std::thread::scope(|scope| {
             let found = scope.spawn(|| {
                 let (none, private) = (None::<&str>, MsFlags::MS_PRIVATE | MsFlags::MS_REC);
@@ -228,7 +229,7 @@ mod tests {
             });
             found.join().unwrap()
         });
-        // Without the right to mount there is nothing to be seen.
+        // Without the right to mount, nothing can be tested.
         if let Some(finding) = finding {
             assert!(matches!(finding, Some(Writable::Open { .. })), "{finding:?}");
         }

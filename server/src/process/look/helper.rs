@@ -1,7 +1,9 @@
-//! A helper's own life: it becomes an account, then looks at what the server names, one after another.
+//! A helper's own process: it becomes an account, then looks at what the server orders, one order
+//! at a time.
 //!
-//! It is a process so that it can be killed: who waits for a silent server of files, or for a user's
-//! file system, waits for ever. It is executed anew, and so has nothing of the server's memory.
+//! It is a process so that it can be killed: a thread that waits for a silent file server, or for a
+//! user's file system, waits for ever. It executes the program anew, and so has nothing of the
+//! server's memory.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -27,10 +29,10 @@ use super::{
 };
 use crate::process::{account::Account, plan::Credentials};
 
-/// The first argument of the server's program that makes it a helper; whom to become follows.
+/// The first argument that makes the server's program a helper; the account to become follows.
 pub(super) const ARGUMENT: &str = "_look";
 
-/// Returns what a helper is told to become: `UID:GID:GROUP,GROUP`, or nothing at all.
+/// Returns the argument for the account: `UID:GID:GROUP,GROUP`, or empty for the server's own.
 pub(super) fn as_argument(credentials: Option<&Credentials>) -> String {
     let Some(Credentials { uid, gid, groups }) = credentials else { return String::new() };
     let groups: Vec<_> = groups.iter().map(u32::to_string).collect();
@@ -45,8 +47,8 @@ fn parse(argument: &str) -> Option<Credentials> {
     fields.next().is_none().then_some(Credentials { uid, gid, groups })
 }
 
-/// Lives a helper's life, if the program was started for that: the socket is its standard input. Returns
-/// none for every other start of the program. To be asked before anything else is done.
+/// Runs as a helper, if the program was started as one: the socket is its standard input. Returns
+/// `None` otherwise. To be called before anything else is done.
 pub fn serve(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     if arguments.next()? != ARGUMENT {
         return None;
@@ -54,7 +56,7 @@ pub fn serve(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> 
     let whom = arguments.next().unwrap_or_default();
     Some(match live(&whom) {
         Ok(()) => ExitCode::SUCCESS,
-        // Nobody reads its words; the server sees its end.
+        // Nobody reads its messages; the server sees its end.
         Err(_) => ExitCode::FAILURE,
     })
 }
@@ -64,7 +66,7 @@ fn live(whom: &OsStr) -> io::Result<()> {
     if !whom.is_empty() {
         become_account(&parse(whom).ok_or(io::ErrorKind::InvalidInput)?)?;
     }
-    // The account may have other processes, which must not make this one answer what they like.
+    // Other processes of the account must not be able to make this one answer what they like.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     set_no_new_privs(true)?;
     let mut stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
@@ -75,7 +77,7 @@ fn live(whom: &OsStr) -> io::Result<()> {
     Ok(())
 }
 
-/// Groups, group, user, in this order; all capabilities go with the last.
+/// Sets groups, group and user, in this order; with the user, all capabilities are given up.
 fn become_account(Credentials { uid, gid, groups }: &Credentials) -> io::Result<()> {
     let groups: Vec<_> = groups.iter().copied().map(Gid::from_raw).collect();
     let (user, gid) = (Uid::from_raw(*uid), Gid::from_raw(*gid));
@@ -100,7 +102,7 @@ fn carry_out(order: &Order) -> (Answer, Option<OwnedFd>) {
     done.unwrap_or_else(|unfound| {
         let failure = match unfound {
             Unfound::Failed(failure) => failure,
-            // Nothing is out of its reach.
+            // Nothing is out of the reach of a helper.
             Unfound::OutOfReach => Failure::folder("/".into(), Errno::PERM),
         };
         (Answer::Failed(failure), None)

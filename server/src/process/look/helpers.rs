@@ -1,5 +1,5 @@
-//! The helpers of a server: processes that look as an account, started when they are needed, killed when
-//! they take too long, and ended when nobody needs them any more.
+//! The server's helpers: processes that look as an account, started when they are needed, killed
+//! when they take too long, and ended when they are no longer needed.
 
 use std::{
     collections::HashMap,
@@ -34,23 +34,25 @@ use crate::{
     workers::Workers,
 };
 
-/// Looks as one account at a time: one that waits for a server of files is not all that there are.
+/// The maximum number of looks of one account at once, so that one that waits for a file server
+/// does not take all helpers.
 const OF_ACCOUNT: usize = 8;
-/// Helpers of all accounts together, those that are killed and don't end among them.
+/// The maximum number of helpers of all accounts together, including killed ones that have not
+/// ended.
 const ALL: usize = 32;
-/// How long a helper is kept for the next look.
+/// The time for which a helper is kept for the next look.
 const IDLE: Duration = Duration::from_secs(3);
-/// Time between two looks at helpers that nobody needs.
+/// The time between two looks for helpers that are no longer needed.
 const TIDY: Duration = Duration::from_millis(500);
-/// By this a child executes the program of the server itself, also after an upgrade.
+/// The path by which a child executes the server's own program, also after an upgrade.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
-/// Whom a helper looks as; none for the server's own account.
+/// The account that a helper looks as; `None` for the server's own.
 type Whom = Option<Credentials>;
 
 /// A helper that waits for an order.
 struct Helper {
-    /// When it is dropped, the process is killed, and reaped with the orphans.
+    /// The registration; dropping it kills the process, which is reaped with the orphans.
     _registration: Registration,
     pidfd: OwnedFd,
     stream: UnixStream,
@@ -60,8 +62,8 @@ struct Helper {
 struct Crew {
     places: Arc<Semaphore>,
     idle: Vec<(Helper, Instant)>,
-    /// Those that were killed, each with its place, until they end: one that waits for a file system in
-    /// its kernel does not end before that answers.
+    /// The helpers that were killed, each with its place, until they end: one that waits for a file
+    /// system in the kernel does not end before that answers.
     killed: Vec<(OwnedFd, OwnedSemaphorePermit)>,
 }
 
@@ -75,18 +77,18 @@ impl Default for Crew {
 #[derive(Default)]
 struct State {
     crews: HashMap<Whom, Crew>,
-    /// Helpers that live, or may.
+    /// The number of helpers that live or may live.
     count: usize,
 }
 
-/// Starts helpers and has them look.
+/// The service that starts helpers and sends them orders.
 pub(super) struct Helpers {
     state: Mutex<State>,
-    /// There is something to be tidied up.
+    /// A signal that there is something to tidy up.
     used: Notify,
 }
 
-/// A helper that looks; it is killed unless it is given back.
+/// A helper that looks; dropping this kills it unless it was given back.
 struct Working<'a> {
     helpers: &'a Helpers,
     whom: &'a Whom,
@@ -102,14 +104,14 @@ impl Helpers {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends an order to a helper of this account and awaits the answer until then. `starter` starts one if
-    /// there is none.
+    /// Sends an order to a helper of this account, and waits for the answer until `until`.
+    /// `starter` starts a helper if there is none.
     ///
     /// # Errors
-    /// When no helper is to be had, or it has not answered by then and was killed.
+    /// If no helper is available, or it has not answered in time and was killed.
     ///
     /// # Cancel safety
-    /// The helper is killed.
+    /// If the future is dropped, the helper is killed.
     pub(super) async fn ask(
         &self,
         whom: &Whom,
@@ -123,7 +125,8 @@ impl Helpers {
                 working.give_back();
                 return Ok(answer);
             }
-            // Somebody has killed it, who may be the account itself. Once more, with a new one.
+            // The helper was killed from outside, perhaps by the account itself. The order is
+            // repeated once, with a new helper.
             drop(working);
             self.end_idle(whom);
             let mut working = self.take(whom, starter).await?;
@@ -155,7 +158,7 @@ impl Helpers {
         let helper = match idle {
             Some((helper, _)) => helper,
             None => {
-                // What is counted is counted out again, also when this is dropped.
+                // The count is taken back unless the helper starts, also if this future is dropped.
                 let counted = Counted(self);
                 let argument = helper::as_argument(whom.as_ref());
                 let started = starter.run_if_awaited(move || start(&argument)).await;
@@ -175,8 +178,8 @@ impl Helpers {
         state.count -= idle.map_or(0, |idle| idle.len());
     }
 
-    /// Ends helpers that nobody has needed for a while, and forgets those that have ended, whenever there
-    /// are any. Never returns.
+    /// Ends helpers that have not been needed for a while, and forgets those that have ended,
+    /// whenever there are any. Never returns.
     pub(super) async fn tend(&self) {
         loop {
             self.used.notified().await;
@@ -186,7 +189,7 @@ impl Helpers {
         }
     }
 
-    /// Returns whether anything is left to be tidied up.
+    /// Tidies up once. Returns whether anything is left to tidy up.
     fn tidy(&self) -> bool {
         let mut state = self.state();
         let State { crews, count } = &mut *state;
@@ -203,7 +206,7 @@ impl Helpers {
     }
 }
 
-/// Counts a helper out that did not come to be.
+/// A count of a helper, taken back when this is dropped because the helper did not start.
 struct Counted<'a>(&'a Helpers);
 
 impl Drop for Counted<'_> {
@@ -213,7 +216,7 @@ impl Drop for Counted<'_> {
 }
 
 impl State {
-    /// Ends the helper that has been idle for longest, if there are as many as there may be.
+    /// Ends the helper that has been idle for longest, if the maximum number is reached.
     fn make_room(&mut self) -> Result<(), LookError> {
         if self.count < ALL {
             return Ok(());
@@ -272,7 +275,7 @@ fn has_ended(pidfd: &OwnedFd) -> bool {
     poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)).is_ok_and(|ended| ended > 0)
 }
 
-/// Starts a helper: it executes the server's own program and becomes the account by itself.
+/// Starts a helper, which executes the server's own program and becomes the account by itself.
 fn start(whom: &str) -> io::Result<(Registration, OwnedFd, StdStream)> {
     let (ours, theirs) = StdStream::pair()?;
     let mut command = Command::new(OWN_PROGRAM);

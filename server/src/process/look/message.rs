@@ -1,4 +1,5 @@
-//! How the server and a helper talk: a length, a text, and beside it at most one descriptor.
+//! The messages between the server and a helper: a length, a text, and at most one descriptor
+//! beside them.
 
 use std::{
     io::{self, IoSlice, IoSliceMut, Read, Write as _},
@@ -16,10 +17,10 @@ use rustix::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncWriteExt as _, Interest};
 
-/// The largest text, in bytes. A name and a PATH are no longer than an argument may be, and each of
-/// their bytes takes four at most.
+/// The maximum size of a text in bytes. A name and a PATH are no longer than an argument may be,
+/// and each of their bytes takes at most four.
 const LARGEST: usize = 4 << 20;
-/// Bytes of the length.
+/// The number of bytes of the length.
 const LENGTH: usize = 4;
 
 fn framed(message: &impl Serialize) -> io::Result<Vec<u8>> {
@@ -34,7 +35,7 @@ fn length(bytes: [u8; LENGTH]) -> io::Result<usize> {
     if length <= LARGEST { Ok(length) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
-/// Sends a message, as the server does.
+/// Sends a message, on the server's side.
 pub(super) async fn send(
     stream: &mut tokio::net::UnixStream,
     message: &impl Serialize,
@@ -42,7 +43,7 @@ pub(super) async fn send(
     stream.write_all(&framed(message)?).await
 }
 
-/// Receives a message with its descriptor, as the server does.
+/// Receives a message with its descriptor, on the server's side.
 pub(super) async fn receive<T: DeserializeOwned>(
     stream: &tokio::net::UnixStream,
 ) -> io::Result<(T, Option<OwnedFd>)> {
@@ -89,7 +90,7 @@ fn take(
     }
 }
 
-/// Reads a message, as a helper does. Returns none at the end.
+/// Reads a message, on the helper's side. Returns `None` at the end.
 pub(super) fn read<T: DeserializeOwned>(stream: &mut UnixStream) -> io::Result<Option<T>> {
     let mut header = [0; LENGTH];
     match stream.read_exact(&mut header) {
@@ -101,7 +102,7 @@ pub(super) fn read<T: DeserializeOwned>(stream: &mut UnixStream) -> io::Result<O
     Ok(Some(serde_json::from_slice(&text)?))
 }
 
-/// Writes a message with its descriptor, as a helper does.
+/// Writes a message with its descriptor, on the helper's side.
 pub(super) fn write(
     stream: &mut UnixStream,
     message: &impl Serialize,
@@ -130,7 +131,7 @@ mod tests {
         send(&mut ours, &"what").await.unwrap();
         assert_eq!(read::<String>(&mut theirs).unwrap().unwrap(), "what");
         let file = std::fs::File::open("/").unwrap();
-        // More than a socket holds at once.
+        // More than a socket can buffer.
         let long = "x".repeat(1 << 20);
         let writing = std::thread::spawn(move || {
             write(&mut theirs, &long, Some(file.into())).unwrap();

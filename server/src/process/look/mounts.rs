@@ -1,4 +1,5 @@
-//! The mounts that are of this host alone, so that nothing on them waits for a server or for a user's program.
+//! The mounts of local file systems, on which nothing waits for a file server or for a user's
+//! program.
 
 use std::{
     collections::HashSet,
@@ -14,19 +15,19 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::process::proc_fs;
 
-/// File systems that the kernel serves by itself (filesystems(5)).
+/// The file systems that the kernel serves by itself (filesystems(5)).
 const LOCAL: [&str; 18] = [
     "bcachefs", "btrfs", "devtmpfs", "erofs", "exfat", "ext2", "ext3", "ext4", "f2fs", "iso9660",
     "overlay", "ramfs", "rootfs", "squashfs", "tmpfs", "vfat", "xfs", "zfs",
 ];
 
-/// The mount points of local file systems, as the kernel has them now.
+/// The mount points of local file systems, as they are now.
 #[derive(Debug)]
 pub(super) struct Mounts(Mutex<Table>);
 
 #[derive(Debug)]
 struct Table {
-    /// `/proc/self/mountinfo`, which says by poll(2) that it has changed (proc_pid_mountinfo(5)).
+    /// The file `/proc/self/mountinfo`, whose changes poll(2) reports (proc_pid_mountinfo(5)).
     file: File,
     local: HashSet<PathBuf>,
 }
@@ -35,14 +36,14 @@ impl Mounts {
     /// Reads the table of mounts.
     ///
     /// # Errors
-    /// When `/proc` does not give it.
+    /// If `/proc` does not provide it.
     pub(super) fn read() -> io::Result<Self> {
         let mut file = proc_fs::open("self/mountinfo")?;
         let local = local(&mut file)?;
         Ok(Self(Mutex::new(Table { file, local })))
     }
 
-    /// Returns whether what is mounted here, at a path without links, is a local file system.
+    /// Returns whether the topmost mount at this path, which has no links, is a local file system.
     pub(super) fn is_local(&self, path: &Path) -> bool {
         let Table { file, local: known } =
             &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,25 +63,26 @@ fn local(file: &mut File) -> io::Result<HashSet<PathBuf>> {
     Ok(parse(&text))
 }
 
-/// Returns the points where the topmost mount is a local one.
+/// Returns the mount points whose topmost mount is a local one.
 fn parse(text: &[u8]) -> HashSet<PathBuf> {
     let mut local = HashSet::new();
     for line in text.split(|&byte| byte == b'\n') {
         let mut fields = line.split(|&byte| byte == b' ');
         let Some(point) = fields.by_ref().nth(4).map(unescaped) else { continue };
-        // Optional fields end with a hyphen; the type follows.
+        // Optional fields end with a hyphen, after which the type follows.
         let kind = fields.by_ref().skip_while(|field| *field != b"-").nth(1);
         if kind.is_some_and(|kind| LOCAL.iter().any(|local| local.as_bytes() == kind)) {
             local.insert(point);
         } else {
-            // A later mount lies over those before it.
+            // A later mount covers those before it.
             local.remove(&point);
         }
     }
     local
 }
 
-/// Blanks, newlines and backslashes stand as `\` and three octal digits.
+/// Decodes a field, in which blanks, newlines and backslashes are written as `\` and three octal
+/// digits.
 fn unescaped(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;

@@ -1,4 +1,4 @@
-//! What a look is asked for and what it answers, also between the server and a helper.
+//! The orders for looks and their answers, also between the server and a helper.
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -11,7 +11,7 @@ use crate::process::{
     program::Writable,
 };
 
-/// What is to be looked for. Nothing in it was looked up yet.
+/// An order for a look. Nothing in it has been looked up yet.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Order {
     /// Find a folder and a program.
@@ -22,81 +22,81 @@ pub(super) enum Order {
     Copy(#[serde(with = "crate::process::program::as_bytes")] PathBuf),
 }
 
-/// A folder to start in, and a program to find from there.
+/// The folder to start in, and the program to find from there.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Find {
-    /// The account's home, where it starts unless another folder is asked for.
+    /// The account's home, where the command starts unless the request names another folder.
     #[serde(with = "crate::process::program::as_bytes")]
     pub home: PathBuf,
-    /// The folder that was asked for, from the home.
+    /// The folder that the request names, relative to the home.
     pub cwd: Option<OsString>,
-    /// The program.
+    /// The program to find.
     pub program: Wanted,
-    /// The PATH that it will have.
+    /// The PATH that the command will have.
     pub search: OsString,
-    /// Whom it will run as: what that user may change is no finding.
+    /// The user ID that it will run as; that this user may change the program is not a finding.
     pub uid: u32,
 }
 
-/// A program that is wanted.
+/// A program to find.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Wanted {
     /// This shell.
     Shell(#[serde(with = "crate::process::program::as_bytes")] PathBuf),
-    /// What this name stands for, as execvp(3) has it.
+    /// The program that execvp(3) would find by this name.
     Named(OsString),
 }
 
-/// What was found of what was looked for.
+/// The result of a look.
 #[derive(Debug)]
 pub struct Found {
-    /// The facts.
+    /// The facts that were found.
     pub facts: Facts,
-    /// The folder, opened by O_PATH.
+    /// The folder, opened with O_PATH.
     pub folder: OwnedFd,
-    /// True when folder and program were found by way of folders of root and of the server's own account
-    /// alone, on local file systems.
+    /// True if the folder and the program were found only through folders of root and of the
+    /// server's own account, on local file systems.
     pub trusted: bool,
 }
 
-/// What was found, in words.
+/// The facts that a look has found.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Facts {
-    /// The folder, without links.
+    /// The path of the folder without links.
     #[serde(with = "crate::process::program::as_bytes")]
     pub cwd: PathBuf,
-    /// What the client should know although it is no error.
+    /// A note for the client, which is not an error.
     pub note: Option<String>,
-    /// The program, by the path that is executed.
+    /// The path by which the program is executed.
     #[serde(with = "crate::process::program::as_bytes")]
     pub program: PathBuf,
-    /// Its path without links.
+    /// The path of the program without links.
     #[serde(with = "crate::process::program::as_bytes")]
     pub path: PathBuf,
-    /// Who else could put another in its place, if anybody could.
+    /// The way in which others could put another in its place, if there is one.
     pub writable: Option<Writable>,
-    /// True for an ELF file.
+    /// True if the program is an ELF file.
     pub is_elf: bool,
-    /// The file's key.
+    /// The key of the program's file.
     pub file: FileKey,
 }
 
-/// A file in one state: whoever changes its content changes this, but for what happens within one tick
+/// A key for a file in one state: a change of the content changes the key, except within one tick
 /// of the clock.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct FileKey {
     device: u64,
     inode: u64,
-    /// Bytes.
+    /// The size in bytes.
     pub size: u64,
     modified: (i64, i64),
-    /// Seconds and nanoseconds since 1970.
+    /// The time of the last change of status, in seconds and nanoseconds since 1970.
     pub changed: (i64, i64),
 }
 
 impl FileKey {
     pub(super) fn of(stat: &Stat) -> Self {
-        // Their types differ between machines.
+        // The types of these fields differ between architectures.
         #[allow(clippy::unnecessary_cast, trivial_numeric_casts)]
         Self {
             device: stat.st_dev as u64,
@@ -108,7 +108,7 @@ impl FileKey {
     }
 }
 
-/// Why nothing was found.
+/// The reason why nothing was found.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Failure {
     /// The folder can't be entered.
@@ -119,13 +119,13 @@ pub(super) enum Failure {
     },
     /// No folder of PATH has such a program.
     NotInPath { name: OsString, path: OsString },
-    /// There is no such file.
+    /// The file does not exist.
     NotFound(#[serde(with = "crate::process::program::as_bytes")] PathBuf),
-    /// It is no file.
+    /// The path is not a regular file.
     NoFile(#[serde(with = "crate::process::program::as_bytes")] PathBuf),
-    /// It may not be executed.
+    /// The file may not be executed.
     Denied(#[serde(with = "crate::process::program::as_bytes")] PathBuf),
-    /// It can't be read, or the host has no room for it.
+    /// The file can't be read, or the host has no memory for its copy.
     Unreadable {
         #[serde(with = "crate::process::program::as_bytes")]
         path: PathBuf,
@@ -155,15 +155,15 @@ impl From<Failure> for SpawnError {
     }
 }
 
-/// An answer of a helper; what was opened comes beside it.
+/// The answer of a helper; an opened file or folder is passed beside it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
-    /// The folder comes with it.
+    /// The facts; the folder is passed beside them.
     Found(Facts),
-    /// The copy comes with it.
+    /// The key of a copied file; the copy is passed beside it.
     Copied(FileKey),
-    /// Nothing comes with it.
+    /// The account; nothing is passed beside it.
     Account(Result<Account, AccountError>),
-    /// Nothing comes with it.
+    /// The failure; nothing is passed beside it.
     Failed(Failure),
 }

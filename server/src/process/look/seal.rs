@@ -1,4 +1,4 @@
-//! Programs digested, and copied into memory that nobody can change.
+//! Programs: digesting them, and copying them into memory that nobody can change.
 
 use std::{
     fs::{File, Permissions},
@@ -19,11 +19,11 @@ use super::{
     walk::{Reach, Stop, Walk},
 };
 
-/// The largest program that is digested or copied, in bytes.
+/// The maximum size of a program that is digested or copied, in bytes.
 pub(super) const LARGEST: u64 = 256 << 20;
 const BLOCK: usize = 64 << 10;
 
-/// Opens the file at a path without links, to be read.
+/// Opens the file at a path without links, for reading.
 fn open(path: &Path, reach: Reach<'_>) -> Result<(File, FileKey), Unfound> {
     let mut walk = Walk { reach, uid: 0, writable: None };
     let opened = walk.follow(path).and_then(|place| {
@@ -44,10 +44,10 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> Unfound {
     move |error| unreadable(path, Errno::from_io_error(&error).unwrap_or(Errno::IO)).into()
 }
 
-/// Digests a file that is still the one that was found. It waits for the file system.
+/// Digests a file, if it is still the one that was found. May wait for the file system.
 ///
 /// # Errors
-/// When it is another by now, or can't be read.
+/// If the file is another one by now, or can't be read.
 pub(super) fn digest(path: &Path, key: FileKey, reach: Reach<'_>) -> Result<String, Unfound> {
     let (mut file, opened) = open(path, reach)?;
     let digest = digest_of(&mut file).map_err(failed(path))?;
@@ -58,10 +58,10 @@ pub(super) fn digest(path: &Path, key: FileKey, reach: Reach<'_>) -> Result<Stri
     }
 }
 
-/// Copies a file into memory and seals it. It waits for the file system.
+/// Copies a file into memory and seals the copy. May wait for the file system.
 ///
 /// # Errors
-/// When it can't be read, is too large, or the host has no room for it.
+/// If the file can't be read or is too large, or the host has no memory for the copy.
 pub(super) fn copy(path: &Path, reach: Reach<'_>) -> Result<(File, FileKey), Unfound> {
     let (mut file, key) = open(path, reach)?;
     if key.size > LARGEST {
@@ -96,7 +96,7 @@ fn seals() -> SealFlags {
 /// Digests a copy that nobody can change any more.
 ///
 /// # Errors
-/// When it can be changed, or not be read.
+/// If the copy is not sealed, or can't be read.
 pub(super) fn digest_of_sealed(copy: &mut File) -> io::Result<String> {
     if fcntl_get_seals(&*copy)? != seals() {
         return Err(Errno::PERM.into());

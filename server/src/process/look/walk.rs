@@ -1,5 +1,5 @@
-//! A path followed by descriptors, name by name: what is there is known before anything is opened, and
-//! who could change it is noted on the way.
+//! Following a path by descriptors, name by name: the kind of each file is known before it is
+//! opened, and the users who could change it are noted on the way.
 #![expect(
     clippy::disallowed_methods,
     reason = "a thread `files` or `digests`, a helper, and programs that serve nobody"
@@ -25,29 +25,29 @@ use rustix::{
 use super::mounts::Mounts;
 use crate::process::program::{self, Script, Writable};
 
-/// Links on the way to one file (path_resolution(7)).
+/// The maximum number of links on the way to one file (path_resolution(7)).
 const LINKS: usize = 40;
-/// Folders of PATH that are looked into.
+/// The maximum number of folders of PATH that are searched.
 pub(super) const FOLDERS: usize = 256;
-/// Interpreters that are scripts themselves (execve(2): four, and the file).
+/// The maximum number of interpreters that are scripts themselves (execve(2): four, and the file).
 const SCRIPTS: usize = 5;
 
-/// How far a look may go.
+/// The reach of a look.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Reach<'a> {
-    /// Through folders of root and of the server's own account, on local file systems: nobody can make
-    /// it wait there.
+    /// Only through folders of root and of the server's own account on local file systems, where
+    /// nobody can make the look wait.
     Trusted(&'a Mounts),
-    /// Anywhere. It may wait for ever, so that only a process that can be killed looks so.
+    /// Anywhere. The look may wait for ever, so it must be made in a process that can be killed.
     Anywhere,
 }
 
-/// Why a look came to no end.
+/// The reason why a look was stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stop {
-    /// It leads out of its reach.
+    /// The path leads out of the look's reach.
     OutOfReach,
-    /// The system says so.
+    /// The kernel has returned an error.
     Errno(Errno),
 }
 
@@ -57,11 +57,11 @@ impl From<Errno> for Stop {
     }
 }
 
-/// What a path leads to, opened by O_PATH: nothing was read, and no device woken.
+/// A file at the end of a path, opened with O_PATH: nothing was read, and no device was activated.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) descriptor: OwnedFd,
-    /// Its path without links.
+    /// The path without links.
     pub(super) path: PathBuf,
     pub(super) stat: Stat,
 }
@@ -84,7 +84,8 @@ impl Place {
         accessat(CWD, by_descriptor(&self.descriptor), Access::EXEC_OK, AtFlags::EACCESS)
     }
 
-    /// Opens a regular file to be read, and nothing else; who holds a lease on it is not waited for.
+    /// Opens a regular file for reading, and no other kind. Does not wait for the holder of a lease
+    /// on it.
     pub(super) fn open(&self) -> Result<File, Errno> {
         if !self.is_file() {
             return Err(Errno::INVAL);
@@ -93,8 +94,8 @@ impl Place {
         Ok(open(by_descriptor(&self.descriptor), flags, Mode::empty())?.into())
     }
 
-    /// Returns its first bytes, as many as the kernel looks at (execve(2)); none of what is no file, or
-    /// can't be read.
+    /// Returns the first bytes, as many as the kernel reads (execve(2)). Returns none if it is not
+    /// a regular file or can't be read.
     pub(super) fn head(&self) -> Vec<u8> {
         let mut head = Vec::with_capacity(program::HEAD);
         if let Ok(file) = self.open() {
@@ -108,10 +109,11 @@ fn by_descriptor(descriptor: impl AsFd) -> String {
     format!("/proc/self/fd/{}", descriptor.as_fd().as_raw_fd())
 }
 
-/// Follows paths, and notes who could change what lies on them.
+/// A walk that follows paths, and notes who could change the files and folders on them.
 pub(super) struct Walk<'a> {
     pub(super) reach: Reach<'a>,
-    /// Whom the program will run as: what it could change is no finding.
+    /// The user ID that the program will run as; that this user could change a file is not a
+    /// finding.
     pub(super) uid: u32,
     /// The first finding.
     pub(super) writable: Option<Writable>,
@@ -122,7 +124,7 @@ impl Walk<'_> {
         self.writable.get_or_insert(writable);
     }
 
-    /// Follows an absolute path to its end, looking at each folder on the way.
+    /// Follows an absolute path to its end, and checks each folder on the way.
     pub(super) fn follow(&mut self, path: &Path) -> Result<Place, Stop> {
         let mut place = self.root()?;
         let mut waiting: Vec<OsString> = names(path).rev().collect();
@@ -148,7 +150,8 @@ impl Walk<'_> {
             }
             let target = readlinkat(&next.descriptor, "", Vec::new())?;
             let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
-            // They lead each process to another place, and not where they say (proc(5)).
+            // Links of proc lead each process to another place, not to the path in their text
+            // (proc(5)).
             if fstatfs(&next.descriptor)?.f_type == PROC_SUPER_MAGIC {
                 let why = "it leads each process to another place";
                 self.found(Writable::Open { path: next.path, why: why.into() });
@@ -174,7 +177,7 @@ impl Walk<'_> {
         Ok(place)
     }
 
-    /// Opens the next name on the way, of which `path` is the path.
+    /// Opens the next name on the way; `path` is its whole path.
     fn step(&self, from: &Place, name: &OsStr, path: PathBuf) -> Result<Place, Stop> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = from.descriptor.as_fd();
@@ -189,7 +192,7 @@ impl Walk<'_> {
                     Err(Errno::XDEV) if mounts.is_local(&path) => {
                         openat(folder, name, flags, Mode::empty())?
                     }
-                    // A kernel without it, or a profile that forbids it.
+                    // The kernel lacks openat2, or a sandbox forbids it.
                     Err(Errno::XDEV | Errno::NOSYS | Errno::PERM | Errno::AGAIN) => {
                         return Err(Stop::OutOfReach);
                     }
@@ -201,9 +204,10 @@ impl Walk<'_> {
         Ok(Place { descriptor, path, stat })
     }
 
-    /// Notes who may write to a file or folder, beside root and the user it will run as. With an ACL the
-    /// bits of the group are its mask (acl(5)), so that they speak for it too. A sticky folder keeps
-    /// others from replacing a file, and not from making one where a path leads.
+    /// Notes who may write to a file or folder, other than root and the user that the program will
+    /// run as. With an ACL the group bits of the mode are its mask (acl(5)), so they cover it too.
+    /// The sticky bit of a folder keeps others from replacing a file, but not from making a new one
+    /// on the path.
     fn note(&mut self, place: &Place, is_last: bool) {
         let Stat { st_uid, st_gid, st_mode, .. } = place.stat;
         let whom = if ![0, self.uid].contains(&st_uid) {
@@ -219,12 +223,12 @@ impl Walk<'_> {
         self.found(Writable::By { what: what.into(), path: place.path.clone(), whom });
     }
 
-    /// Follows a path that need not be there: what can't be looked at is a finding.
+    /// Follows a path that may not exist. A failure to look at it is a finding.
     fn try_follow(&mut self, path: &Path) -> Result<Option<Place>, Stop> {
         match self.follow(path) {
             Ok(place) => Ok(Some(place)),
             Err(Stop::OutOfReach) => Err(Stop::OutOfReach),
-            // What is missing can't run; who could put it there was seen at the folder.
+            // A missing file can't run; who could create it was checked at the folder.
             Err(Stop::Errno(Errno::NOENT | Errno::NOTDIR)) => Ok(None),
             Err(Stop::Errno(Errno::LOOP)) => {
                 let why = "too many links".into();
@@ -239,7 +243,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Follows the `#!` lines of a script that begins so.
+    /// Follows the `#!` lines of a script with this head.
     pub(super) fn interpreters(
         &mut self,
         script: &Path,
@@ -263,7 +267,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// `#!/usr/bin/env NAME`: the program that is looked up by env(1) counts as well.
+    /// Follows `#!/usr/bin/env NAME`: the program that env(1) finds counts as well.
     fn env(
         &mut self,
         script: &Path,
@@ -286,7 +290,8 @@ impl Walk<'_> {
             folders.take(FOLDERS).map(|folder| cwd.join(folder).join(name)).collect()
         };
         for candidate in candidates {
-            // Who may write to a folder that comes before could put one there, which is noted too.
+            // Others who may write to an earlier folder could put a program there, which is noted
+            // too.
             let Some(found) = self.try_follow(&candidate)?.filter(Place::is_file) else { continue };
             if Script::parse(&found.head()).is_some() {
                 let why = "what env starts is a script itself".into();
@@ -299,14 +304,14 @@ impl Walk<'_> {
     }
 }
 
-/// Returns whether nobody but root and the server's own account can change what a folder holds, but for
-/// a group that root lets in.
+/// Returns whether only root and the server's own account, or a group that root permits, can change
+/// what a folder contains.
 fn is_trusted(folder: &Stat) -> bool {
     let own = rustix::process::geteuid().as_raw();
     [0, own].contains(&folder.st_uid) && folder.st_mode & 0o002 == 0
 }
 
-/// Returns the path of what is open, as the kernel has it, without asking the file system (proc(5)).
+/// Returns the path of an open file from the kernel, without asking the file system (proc(5)).
 pub(super) fn path_of(descriptor: BorrowedFd<'_>) -> Result<PathBuf, Errno> {
     let path = readlinkat(CWD, by_descriptor(descriptor), Vec::new())?;
     Ok(PathBuf::from(OsString::from_vec(path.into_bytes())))
