@@ -1,10 +1,11 @@
-//! A command's own cgroup (cgroups(7), version 2): what is started in it stays in it, whatever it does,
-//! so that its tree is known exactly and ends at one word.
+//! A cgroup of each command's own (cgroups(7), version 2): a process that is started in it stays in
+//! it, whatever it does, so that the tree of the command is known exactly and is killed by one
+//! write.
 //!
 //! A command starts in its cgroup (CLONE_INTO_CGROUP) and is never moved there, which would take
-//! milliseconds. Folders that are empty again serve the next command: a fresh one costs more than the
-//! start itself. One in which a daemon of a command that ended by itself lives on is left to it, and
-//! marked, so that no server takes it for the remains of another.
+//! milliseconds. Empty cgroups are used for later commands, because making one costs more than the
+//! start itself. A cgroup in which a daemon lives on, after its command ended by itself, is left to
+//! the daemon and marked, so that no later server takes it for the remains of a killed one.
 #![allow(unsafe_code)]
 
 mod files;
@@ -34,21 +35,21 @@ use self::files::{LEFT, folder, has_folders, is_busy, processes};
 use super::launcher;
 pub use place::TreeLimits;
 
-/// Empty folders that are kept; more commands than these begin at once rarely.
+/// The number of empty cgroups that are kept; more commands than these rarely begin at once.
 const KEPT: usize = 256;
-/// Time after which a kill gives up: what has not died by then waits in the kernel.
+/// The time after which a kill gives up: a process that has not died by then waits in the kernel.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The server's own part of the hierarchy.
+/// The part of the hierarchy of cgroups that is the server's own.
 #[derive(Debug)]
 pub(super) struct Cgroups {
     base: PathBuf,
-    /// Locked (flock(2)) for as long as the server lives.
+    /// The lock (flock(2)) on the folder, held as long as the server lives.
     _lock: OwnedFd,
     limits: Vec<(&'static str, String)>,
     next: AtomicU64,
     empty: Mutex<Vec<PathBuf>>,
-    /// Folders that daemons live in.
+    /// The cgroups in which daemons live on.
     left: Mutex<Vec<PathBuf>>,
 }
 
@@ -56,17 +57,17 @@ pub(super) struct Cgroups {
 #[derive(Debug)]
 pub(super) struct Lease {
     path: PathBuf,
-    /// Set once it was killed. The kernel compares how often a cgroup was killed with how often that of
-    /// the parent was, and ends what starts in one that was killed more often (seen on Linux 6.18):
-    /// such a folder never serves again.
+    /// True once the cgroup was killed. The kernel compares the number of times that a cgroup was
+    /// killed with that of its parent, and kills a process that starts in one with the higher
+    /// number (seen on Linux 6.18), so a killed cgroup is never used again.
     killed: AtomicBool,
     all: Arc<Cgroups>,
 }
 
-/// Returns the cgroup below which the server would make its own. Makes none.
+/// Returns the cgroup below which the server would make its own. Makes nothing.
 ///
 /// # Errors
-/// Those of [`Cgroups::new`], except what only the attempt shows.
+/// Those of [`Cgroups::new`], except those that only the attempt would show.
 pub(super) fn probe(limits: &TreeLimits) -> io::Result<PathBuf> {
     let parent = parent()?;
     files::writable(&parent)
@@ -82,7 +83,8 @@ fn parent() -> io::Result<PathBuf> {
     place::own()
 }
 
-/// A limit that is written down and not kept is worse than none.
+/// Checks that the limits can be enforced: one that is configured and not enforced is worse than
+/// none.
 fn check_limits(limits: &TreeLimits, parent: &Path, there: &place::Controllers) -> io::Result<()> {
     let missing = limits.missing(there);
     if missing.is_empty() {
@@ -93,10 +95,11 @@ fn check_limits(limits: &TreeLimits, parent: &Path, there: &place::Controllers) 
 }
 
 impl Cgroups {
-    /// Makes the server a part of its own, under its own cgroup, and ends what earlier servers left.
+    /// Makes the server's own part below its own cgroup, and kills what earlier servers left there.
     ///
     /// # Errors
-    /// Why there is none: no version 2, none that can be written to, a kernel before 5.14.
+    /// The reason why there can be none: no cgroups of version 2, none that can be written to, or a
+    /// kernel before 5.14.
     pub(super) fn new(limits: &TreeLimits) -> io::Result<Self> {
         let parent = parent()?;
         place::clear(&parent);
@@ -122,10 +125,10 @@ impl Cgroups {
         })
     }
 
-    /// A cgroup for one command, empty, with a descriptor of it to start a process in.
+    /// Returns an empty cgroup for one command, with a descriptor of it to start a process in.
     ///
     /// # Errors
-    /// When none can be made, as at the limit of a parent, or the server has no descriptor left.
+    /// If none can be made, as at the limit of a parent, or the server has no descriptor left.
     pub(super) fn lease(self: &Arc<Self>) -> io::Result<(Lease, OwnedFd)> {
         let leased = |path, folder| {
             (Lease { path, killed: AtomicBool::new(false), all: Arc::clone(self) }, folder)
@@ -134,7 +137,7 @@ impl Cgroups {
         if let Some(path) = kept {
             match folder(&path) {
                 Ok(folder) => return Ok(leased(path, folder)),
-                // Somebody has removed it.
+                // It has been removed from outside.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
                     lock(&self.empty).push(path);
@@ -164,17 +167,17 @@ impl Cgroups {
         Ok(path)
     }
 
-    /// Where it is.
+    /// Returns the folder that contains the commands' cgroups.
     pub(super) fn base(&self) -> &Path {
         &self.base
     }
 
-    /// The limits that each command's cgroup gets: file and content.
+    /// Returns the limits that each command's cgroup gets: file and content.
     pub(super) fn limits(&self) -> &[(&'static str, String)] {
         &self.limits
     }
 
-    /// Takes back the folders of daemons that have ended.
+    /// Removes the cgroups of daemons that have ended.
     pub(super) fn collect(&self) {
         let left = std::mem::take(&mut *lock(&self.left));
         let (busy, empty): (Vec<_>, Vec<_>) = left.into_iter().partition(|path| is_busy(path));
@@ -184,7 +187,7 @@ impl Cgroups {
 
     fn take_back(&self, path: PathBuf, killed: bool) {
         if is_busy(&path) {
-            // What can't be marked is ended by the next server.
+            // If it can't be marked, the next server kills what lives in it.
             let _ = setxattr(&path, LEFT, b"1", XattrFlags::empty());
             lock(&self.left).push(path);
         } else if killed || has_folders(&path) || lock(&self.empty).len() >= KEPT {
@@ -202,11 +205,11 @@ impl Drop for Cgroups {
 }
 
 impl Lease {
-    /// Kills all that lives in it, at once. It blocks for what there is to kill: 7 ms of 200. Returns
-    /// how many processes there were.
+    /// Kills all processes in it at once. Blocks in proportion to their number: 7 ms for 200.
+    /// Returns the number of processes.
     ///
     /// # Errors
-    /// The pids of those that live in it, when the kernel refuses.
+    /// The process IDs of those that live in it, if the kernel refuses.
     pub(super) fn kill(&self) -> Result<usize, Vec<RawPid>> {
         let living = processes(&self.path);
         self.killed.store(true, Ordering::Relaxed);
@@ -216,13 +219,13 @@ impl Lease {
         }
     }
 
-    /// Waits until nothing lives in it any more, for up to 5 s. Returns the pids of what still does.
+    /// Waits up to 5 s until nothing lives in it. Returns the process IDs of those that still do.
     pub(super) async fn emptied(&self) -> Vec<RawPid> {
         let emptied = async {
             let events = files::events(&self.path)?;
             // SAFETY: a File always gives the same descriptor and keeps it open as long as it lives.
             let events = unsafe { AsyncFd::register_with_interest(events, Interest::PRIORITY) }?;
-            // Each change makes it ready anew; the look comes after the registration.
+            // Each change makes it ready again; the first look comes after the registration.
             while is_busy(&self.path) {
                 events.ready(Interest::PRIORITY).await?.clear_ready();
             }
@@ -230,19 +233,19 @@ impl Lease {
         };
         match timeout(PATIENCE, emptied).await {
             Ok(Ok(())) => Vec::new(),
-            // Without a descriptor to wait by, what is seen now is what can be said.
+            // Without a descriptor to wait for, the processes that are there now are returned.
             Ok(Err(_)) | Err(_) => processes(&self.path),
         }
     }
 
-    /// Sends SIGTERM to each process in it outside of one group.
+    /// Sends SIGTERM to each process in it outside the process group `group`.
     pub(super) fn terminate(&self, group: Pid) {
         let held: Vec<_> = processes(&self.path)
             .into_iter()
             .filter_map(Pid::from_raw)
             .filter_map(|pid| Some((pid, pidfd_open(pid, PidfdFlags::empty()).ok()?)))
             .collect();
-        // Whatever has the pid of one that was held is now in here too.
+        // A process that has a held process ID now is in here too.
         let now = processes(&self.path);
         for (pid, pidfd) in held {
             if now.contains(&pid.as_raw_pid()) && getpgid(Some(pid)) != Ok(group) {

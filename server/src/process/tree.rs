@@ -1,6 +1,6 @@
 //! The tree of a command: all processes that came of its first one, and how they are ended.
 //!
-//! There are two back-ends: a cgroup, in which they are known exactly, and a search of `/proc`.
+//! There are two back-ends: a cgroup, which knows them exactly, and a search of `/proc`.
 
 mod cgroup;
 mod mark;
@@ -21,7 +21,7 @@ pub struct Tree(Backend);
 #[derive(Clone, Debug)]
 enum Backend {
     Cgroup(CgroupTree),
-    /// A cgroup that its processes may leave.
+    /// A cgroup that its processes can leave.
     Both(CgroupTree, ProcTree),
     Proc(ProcTree),
 }
@@ -32,7 +32,8 @@ impl Tree {
         Self(Backend::Cgroup(CgroupTree::new(leader, lease, killer)))
     }
 
-    /// Returns this tree, of a process in a cgroup, to be searched in `/proc` too for what has left that.
+    /// Returns this tree in a cgroup, extended by a search of `/proc` for processes that have left
+    /// the cgroup.
     pub(super) fn searched(self, leader: Leader, job: &str, killer: &ProcKiller) -> Self {
         match self.0 {
             Backend::Cgroup(tree) => Self(Backend::Both(tree, ProcTree::new(leader, job, killer))),
@@ -40,15 +41,15 @@ impl Tree {
         }
     }
 
-    /// Returns the tree of a process that is searched in `/proc`, by the job's name among others.
+    /// Returns the tree of a process that is searched in `/proc`, by the job's ID among others.
     pub(super) fn in_proc(leader: Leader, job: &str, killer: &ProcKiller) -> Self {
         Self(Backend::Proc(ProcTree::new(leader, job, killer)))
     }
 
-    /// Kills every process of it and waits until none is left, for up to 5 s.
+    /// Kills every process of it and waits until none is left, up to 5 s.
     ///
     /// # Cancel safety
-    /// Once asked for, it is carried out, also when nobody waits for it.
+    /// Once called, the kill is carried out even if the future is dropped.
     pub async fn kill(&self) -> TreeKill {
         match &self.0 {
             Backend::Cgroup(tree) => tree.kill().await,
@@ -60,12 +61,12 @@ impl Tree {
         }
     }
 
-    /// Sends SIGTERM once to each process of it outside of its process group, soon; the group is
-    /// signalled by [`super::Process::signal_group`], all at once.
+    /// Sends SIGTERM once to each process of it outside its process group, without waiting. The
+    /// group is signalled by [`super::Process::signal_group`], all at once.
     pub fn terminate(&self) {
         match &self.0 {
             Backend::Cgroup(tree) => tree.terminate(),
-            // The search meets those in the cgroup too.
+            // The search also finds those in the cgroup.
             Backend::Both(_, rest) => rest.terminate(),
             Backend::Proc(tree) => tree.terminate(),
         }

@@ -1,4 +1,4 @@
-//! Where the server's cgroups are: found, made, cleared of what earlier servers left.
+//! The place of the server's cgroups: finding it, making it, clearing what earlier servers left.
 
 use std::{
     io,
@@ -17,35 +17,35 @@ use serde::Deserialize;
 use super::files::{self, LEFT, folders, is_busy, remove};
 use crate::{process::proc_fs, units::Size};
 
-/// How the part of one server begins; the rest is random.
+/// The prefix of the folder of one server; the rest of the name is random.
 const PREFIX: &str = "rcmd-";
-/// The leaf that the server itself moves to when its own cgroup is to hand out controllers.
+/// The leaf that the server moves itself to if its own cgroup must hand out controllers.
 const LEAF: &str = "server";
-/// Time given to what an earlier server left.
+/// The time that the remains of an earlier server have to end.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The time in which `cpu` is counted, in microseconds: the kernel's default.
+/// The period in microseconds over which `cpu` is counted, the kernel's default.
 const PERIOD: u64 = 100_000;
-/// The least that the kernel takes of it.
+/// The least quota in microseconds that the kernel accepts.
 const LEAST: u64 = 1000;
 
-/// What a command and all that comes of it may use together, under `[limits.tree]`. Each needs a
-/// controller of the server's cgroup.
+/// The limits on what a command and all that comes of it may use together, from `[limits.tree]`.
+/// Each needs a controller of the server's cgroup.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TreeLimits {
-    /// Memory; past it the kernel ends processes of the command.
+    /// The maximum memory; beyond it, the kernel kills processes of the command.
     pub memory: Option<Size>,
-    /// Percent of one processor.
+    /// The maximum processor time, in percent of one processor.
     pub cpu: Option<u64>,
-    /// Processes and threads.
+    /// The maximum number of processes and threads.
     pub processes: Option<u64>,
 }
 
-/// The controllers that a cgroup can be limited by.
+/// The controllers by which a cgroup can be limited.
 pub(super) type Controllers = Vec<String>;
 
 impl TreeLimits {
-    /// Controller, file and content of each limit that is set.
+    /// Returns the controller, the file and the content of each limit that is set.
     fn all(&self) -> impl Iterator<Item = (&'static str, &'static str, String)> + use<> {
         let memory = self.memory.map(|Size(bytes)| ("memory", "memory.max", bytes.to_string()));
         let cpu = self.cpu.map(|percent| {
@@ -56,19 +56,19 @@ impl TreeLimits {
         [memory, cpu, count].into_iter().flatten()
     }
 
-    /// The controllers that it takes and that are not among these.
+    /// Returns the controllers that the limits need and that are not enabled.
     pub(super) fn missing(&self, enabled: &Controllers) -> Vec<&'static str> {
         let needed = self.all().map(|(controller, ..)| controller);
         needed.filter(|needed| !enabled.iter().any(|enabled| enabled == needed)).collect()
     }
 
-    /// What is written into each command's cgroup.
+    /// Returns the files that are written in each command's cgroup, with their content.
     pub(super) fn files(&self) -> Vec<(&'static str, String)> {
         self.all().map(|(_, file, value)| (file, value)).collect()
     }
 }
 
-/// The folder of the server's own cgroup.
+/// Returns the folder of the server's own cgroup.
 pub(super) fn own() -> io::Result<PathBuf> {
     let none = || io::Error::other("no cgroup of version 2 is mounted");
     let mounts = proc_fs::read("self/mountinfo")?;
@@ -79,14 +79,15 @@ pub(super) fn own() -> io::Result<PathBuf> {
         io::Error::other(format!("the server's cgroup {own:?} lies outside of what is mounted"))
     })?;
     let own = mount.join(below);
-    // A server that was moved to its leaf before goes on beside it.
+    // If the server was moved to its leaf before, its cgroups are beside the leaf.
     match own.file_name() == Some(LEAF.as_ref()) {
         true => Ok(own.parent().unwrap_or(&own).to_owned()),
         false => Ok(own),
     }
 }
 
-/// Root and mount point of a line of mountinfo (proc_pid_mountinfo(5)), if it is of version 2.
+/// Returns the root and the mount point of a line of mountinfo (proc_pid_mountinfo(5)), if the
+/// mount is of version 2.
 fn mount(line: &str) -> Option<(PathBuf, PathBuf)> {
     let (mount, kind) = line.split_once(" - ")?;
     let mut fields = mount.split(' ').skip(3);
@@ -94,7 +95,7 @@ fn mount(line: &str) -> Option<(PathBuf, PathBuf)> {
     kind.starts_with("cgroup2 ").then(|| (unescaped(root), unescaped(at)))
 }
 
-/// Blanks and backslashes stand there as `\040` and the like.
+/// Returns a path of mountinfo, in which blanks and backslashes are written as `\040` and the like.
 fn unescaped(text: &str) -> PathBuf {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -110,7 +111,7 @@ fn unescaped(text: &str) -> PathBuf {
 
 /// Makes the folder of this server, and locks it.
 pub(super) fn make(parent: &Path) -> io::Result<(PathBuf, OwnedFd)> {
-    // Another server may take one for left over before it is locked.
+    // Before it is locked, another server may take it for a leftover and remove it.
     for _ in 0..16 {
         let mut name = [0; 8];
         getrandom::fill(&mut name).map_err(io::Error::other)?;
@@ -124,7 +125,7 @@ pub(super) fn make(parent: &Path) -> io::Result<(PathBuf, OwnedFd)> {
     Err(io::Error::other(format!("{parent:?}: folders made there do not stay")))
 }
 
-/// The lock of a server's folder, if no living server has it.
+/// Locks the folder of a server, unless a living server has locked it.
 fn lock(path: &Path) -> Option<OwnedFd> {
     let folder = files::folder(path).ok()?;
     flock(&folder, FlockOperation::NonBlockingLockExclusive).ok().map(|()| folder)
@@ -157,7 +158,7 @@ fn wait_until_empty(path: &Path) {
     }
 }
 
-/// The controllers that a cgroup could hand out.
+/// Returns the controllers that a cgroup could hand out.
 pub(super) fn controllers(path: &Path) -> Controllers {
     list(path, "cgroup.controllers")
 }
@@ -167,7 +168,8 @@ fn list(path: &Path, file: &str) -> Controllers {
     list.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
-/// Lets the cgroups below `base` have limits. Returns the controllers that they have.
+/// Enables the controllers of the limits for the cgroups below `base`. Returns those that are
+/// enabled.
 pub(super) fn enable(parent: &Path, base: &Path, limits: &TreeLimits) -> Controllers {
     let there = controllers(parent);
     let wanted: Vec<_> = limits
@@ -181,7 +183,7 @@ pub(super) fn enable(parent: &Path, base: &Path, limits: &TreeLimits) -> Control
     }
     let wanted = wanted.join(" ");
     let control = |path: &Path| files::write(path, "cgroup.subtree_control", &wanted);
-    // A cgroup with processes of its own hands out no controllers, but for the root of all.
+    // A cgroup with processes of its own can't hand out controllers, except for the root cgroup.
     if control(parent).is_err() {
         let leaf = parent.join(LEAF);
         let _ = files::make(&leaf);

@@ -1,4 +1,4 @@
-//! Ending trees that live in cgroups of their own, where every process of them is known.
+//! Ending trees in cgroups of their own, which know every process of them.
 
 use std::{
     io,
@@ -13,11 +13,12 @@ use crate::{
     workers::Workers,
 };
 
-/// Threads that end trees. A kill blocks for what there is to kill (7 ms of 200 processes); one that
-/// takes longer is not to hold up the others.
+/// The number of threads that end trees. A kill blocks in proportion to the number of processes (7
+/// ms for 200); a long one must not delay the others.
 const THREADS: usize = 2;
 
-/// Ends what lives in cgroups, on threads of its own: no start waits for a kill, and no kill for a start.
+/// The killer of what lives in cgroups, with threads of its own: starts and kills do not wait for
+/// each other.
 #[derive(Clone, Debug)]
 pub(in crate::process) struct CgroupKiller {
     workers: Workers,
@@ -26,7 +27,7 @@ pub(in crate::process) struct CgroupKiller {
 /// A tree that lives in a cgroup.
 #[derive(Clone, Debug)]
 pub(super) struct CgroupTree {
-    /// Once the process is reaped its cgroup is another's.
+    /// The cgroup, held weakly: once the process is reaped, another command may get it.
     lease: Weak<Lease>,
     group: Pid,
     killer: CgroupKiller,
@@ -36,7 +37,7 @@ impl CgroupKiller {
     /// Starts the threads.
     ///
     /// # Errors
-    /// When the host has none to give.
+    /// If the host can't start a thread.
     pub(in crate::process) fn start() -> io::Result<Self> {
         Ok(Self { workers: Workers::start("killer", THREADS)? })
     }
@@ -47,10 +48,10 @@ impl CgroupTree {
         Self { lease: Arc::downgrade(lease), group: leader.pid(), killer: killer.clone() }
     }
 
-    /// Kills all that lives in it, and waits until nothing does, for up to 5 s.
+    /// Kills all processes in the cgroup, and waits until none lives there, up to 5 s.
     ///
     /// # Cancel safety
-    /// Once asked for, it is carried out, also when nobody waits for it.
+    /// Once called, the kill is carried out even if the future is dropped.
     pub(super) async fn kill(&self) -> TreeKill {
         let Some(lease) = self.lease.upgrade() else { return TreeKill::default() };
         let killing = Arc::clone(&lease);
@@ -61,7 +62,7 @@ impl CgroupTree {
         }
     }
 
-    /// Sends SIGTERM once to each process in it outside of the process group, soon.
+    /// Sends SIGTERM once to each process in it outside the process group, without waiting.
     pub(super) fn terminate(&self) {
         let (lease, group) = (self.lease.clone(), self.group);
         self.killer.workers.submit(move || _ = lease.upgrade().map(|lease| lease.terminate(group)));

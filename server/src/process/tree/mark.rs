@@ -1,9 +1,9 @@
-//! The mark of a process, by which it is known as one of a job's: `RCMD_JOB` in its environment.
+//! The mark by which a process is known as one of a job's: `RCMD_JOB` in its environment.
 //!
-//! The environment lies in the memory of the process, which may have mapped a file there whose file system
-//! does not answer: then a read of it never returns (proc_pid_environ(5)). So a thread reads that can be
-//! spared. One that does not come back in time is left to its process, which is not read again meanwhile,
-//! and another takes its place.
+//! The environment is in the memory of the process, which may have mapped a file there from a file
+//! system that does not answer: then a read never returns (proc_pid_environ(5)). Therefore marks
+//! are read on a thread that can be spared. If it does not return in time, it is left waiting, its
+//! process is not read again meanwhile, and another thread takes its place.
 
 use std::{
     io,
@@ -22,10 +22,10 @@ use crate::process::{
     proc_fs::{self, InBetween},
 };
 
-/// Time for a read, which takes microseconds.
+/// The maximum time of a read, which takes microseconds.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Threads that may wait for ever at once. With so many no mark is read any more: trees are then known by
-/// parents, groups and sessions alone.
+/// The maximum number of threads that wait for ever at once. At that number, marks are no longer
+/// read, and trees are known only by parents, groups and sessions.
 const SPARE: usize = 8;
 
 type Mark = Result<Option<Vec<u8>>, InBetween>;
@@ -33,11 +33,11 @@ type Task = Box<dyn FnOnce() -> Mark + Send>;
 
 static READER: Mutex<Reader> = Mutex::new(Reader { orders: None, lost: Vec::new() });
 
-/// Starts the thread that reads, unless there is one: when a tree must be killed the host may have none to
-/// give.
+/// Starts the thread that reads, unless there is one, because the host may be unable to start one
+/// when a tree must be killed.
 ///
 /// # Errors
-/// When the host has no thread to give.
+/// If the host can't start a thread.
 pub(super) fn prepare() -> io::Result<()> {
     let mut reader = READER.lock().unwrap_or_else(PoisonError::into_inner);
     if reader.orders.is_none() {
@@ -46,13 +46,13 @@ pub(super) fn prepare() -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the mark of a process; none also for one whose environment may not be read.
+/// Returns the mark of a process; `None` also if its environment may not be read.
 pub(super) fn of(pid: Pid) -> Mark {
     let mut reader = READER.lock().unwrap_or_else(PoisonError::into_inner);
     reader.read(pid, PATIENCE, Box::new(move || proc_fs::variable(pid, JOB)))
 }
 
-/// Whoever reads now, and those that did not come back.
+/// The thread that reads now, and those that have not returned.
 struct Reader {
     orders: Option<Orders>,
     lost: Vec<(Pid, Arc<()>)>,
@@ -60,7 +60,7 @@ struct Reader {
 
 struct Orders {
     tasks: Sender<(Task, Sender<Mark>)>,
-    /// Held by the thread too, as long as it lives.
+    /// A token that the thread also holds as long as it lives.
     alive: Arc<()>,
 }
 
@@ -106,7 +106,7 @@ fn start() -> io::Result<Orders> {
 
 fn work(mailbox: &Receiver<(Task, Sender<Mark>)>) {
     while let Ok((task, answer)) = mailbox.recv() {
-        // Nobody waits for what came too late, and nothing comes after it.
+        // A late answer has no receiver, and is the last one.
         let _ = answer.send(task());
     }
 }

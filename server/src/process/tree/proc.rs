@@ -1,8 +1,8 @@
 //! Ending trees that are found in `/proc`.
 //!
-//! Reading `/proc` blocks, for long when a process's memory is busy, so that no worker of the runtime
-//! does it; and the one thread never ends, because at the moment when a tree must be killed the host
-//! may have no other to give. What is asked for at the same time is done in one walk.
+//! Reading `/proc` blocks, for long if a process's memory is busy, so no worker of the runtime does
+//! it. The one thread never ends, because the host may be unable to start another when a tree must
+//! be killed. Orders that arrive at the same time are carried out in one walk.
 
 use std::{
     io, mem,
@@ -23,9 +23,9 @@ use super::{
 };
 use crate::process::children::{self, Leader};
 
-/// Time given to what was killed before it is looked for again.
+/// The time that killed processes have before the next look for more.
 const DYING: Duration = Duration::from_millis(50);
-/// Time between two looks when there is nothing to wait for.
+/// The time between two looks if there is nothing to wait for.
 const PAUSE: Duration = Duration::from_millis(1);
 
 enum Order {
@@ -39,7 +39,7 @@ pub(in crate::process) struct ProcKiller {
     orders: Sender<Order>,
 }
 
-/// A tree that is known as far as `/proc` tells.
+/// A tree that is known as far as `/proc` shows it.
 #[derive(Clone, Debug)]
 pub(super) struct ProcTree {
     leader: Leader,
@@ -50,7 +50,7 @@ pub(super) struct ProcTree {
 impl ProcKiller {
     /// Starts the thread.
     ///
-    /// # Errors
+    /// If the host can't start a thread.
     /// When the host has no thread to give.
     pub(in crate::process) fn start() -> io::Result<Self> {
         mark::prepare()?;
@@ -65,19 +65,19 @@ impl ProcTree {
         Self { leader, job: job.to_owned(), killer: killer.clone() }
     }
 
-    /// Kills every process of it, again and again until none is found, for up to 5 s.
+    /// Kills every process of it, again and again until none is found, up to 5 s.
     ///
     /// # Cancel safety
-    /// Once asked for, it is carried out, also when nobody waits for it.
+    /// Once called, the kill is carried out even if the future is dropped.
     pub(super) async fn kill(&self) -> TreeKill {
         let (answer, answered) = oneshot::channel();
-        // The thread ends after all who could ask; if it is gone all the same, nothing was done.
+        // The thread ends after all handles; if it is gone all the same, nothing was done.
         let _ = self.killer.orders.send(Order::Kill(self.search(), answer));
         let left = vec![Survivor::of(self.leader.pid().as_raw_pid())];
         answered.await.unwrap_or(TreeKill { killed: 0, left })
     }
 
-    /// Sends SIGTERM once to each process of it outside of its process group, soon.
+    /// Sends SIGTERM once to each process of it outside its process group, without waiting.
     pub(super) fn terminate(&self) {
         let _ = self.killer.orders.send(Order::Terminate(self.search()));
     }
@@ -87,7 +87,7 @@ impl ProcTree {
     }
 }
 
-/// What the thread has to do.
+/// The work of the thread.
 #[derive(Default)]
 struct Work {
     kills: Vec<TreeSearch>,
@@ -106,8 +106,8 @@ fn work(mailbox: &Receiver<Order>) {
 }
 
 impl Work {
-    /// Takes all orders there are; waits for one when there is no work. Returns false when none can
-    /// come any more.
+    /// Takes all orders that there are, and waits for one if there is no work. Returns false if no
+    /// more orders can arrive.
     fn take(&mut self, mailbox: &Receiver<Order>, pause: Option<Duration>) -> bool {
         let first = match pause {
             None => mailbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -135,7 +135,7 @@ impl Work {
         }
     }
 
-    /// Makes one pass over what is to be killed. Returns the pause before the next one, if one is
+    /// Makes one pass over the trees to kill. Returns the pause before the next pass, if one is
     /// needed.
     fn kill(&mut self) -> Option<Duration> {
         if self.kills.is_empty() {
@@ -145,7 +145,7 @@ impl Work {
         let (kills, answers) = (mem::take(&mut self.kills), mem::take(&mut self.answers));
         for (search, answer) in kills.into_iter().zip(answers) {
             match search.result(swept.quiet) {
-                // Whoever asked may have gone; the work is done all the same.
+                // The caller may have gone; the work is done all the same.
                 Some(result) => _ = answer.send(result),
                 None => {
                     self.kills.push(search);
@@ -158,7 +158,7 @@ impl Work {
     }
 }
 
-/// Waits until all of these have died.
+/// Waits until all of these have died, or until `until`.
 fn wait_for(dying: &[OwnedFd], until: Instant) {
     for pidfd in dying {
         let left = until.saturating_duration_since(Instant::now());

@@ -1,10 +1,12 @@
-//! The tree of a job: finding its processes, ending them.
+//! The search for the processes of a job, and ending them.
 //!
-//! The server is a subreaper, so that whatever a command starts is below the server: under the job's
-//! leader, or an orphan that became the server's child. A walk over these two meets every process of
-//! the job, and costs what the job is large, not the host. Of the orphans, those belong to the job
-//! that are in its process group, in a session one of its processes made, carry its `RCMD_JOB`, or
-//! have a parent that belongs to it. What clears its environment, makes a session of its own and
+//! The server is a subreaper, so all that a command starts is below the server: under the job's
+//! leader, or an orphan that became the server's child. A walk over these two finds every process
+//! of the job, at a cost in proportion to the job, not the host. An orphan belongs to the job if it
+//! is in the job's process group, is in a session that a process of the job made, carries its
+//! `RCMD_JOB`, or has a parent that belongs to the job. A process that clears its environment,
+//! makes a session of its own and loses its parents before the walk can't be distinguished from one
+//! of another job; this back-end leaves it.
 //! loses its parents before the walk can't be told from another job's; this back-end leaves it.
 
 use std::{
@@ -25,37 +27,38 @@ use crate::process::{
     proc_fs::{self, InBetween, Stat},
 };
 
-/// Time after which a kill gives up: what has not died by then waits in the kernel, or runs as
-/// somebody else.
+/// The time after which a kill gives up: a process that has not died by then waits in the kernel,
+/// or runs as another user.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Time after which a kill gives up that the kernel refuses: what is left is somebody else's.
+/// The time after which a kill that the kernel refuses gives up: the processes left belong to
+/// another user.
 const REFUSED: Duration = Duration::from_secs(1);
-/// Passes without a living process of the job after which it counts as gone although orphans, of
-/// other jobs it seems, keep coming.
+/// The number of passes without a living process of the job after which the job counts as gone,
+/// even if orphans, apparently of other jobs, keep arriving.
 const CALM: u32 = 50;
-/// Dying processes that are waited for, each with a descriptor.
+/// The maximum number of dying processes that are waited for, each with a descriptor.
 const DYING: usize = 64;
 
-/// What became of a tree.
+/// The result of killing a tree.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct TreeKill {
-    /// How many processes were sent SIGKILL.
+    /// The number of processes that were sent SIGKILL.
     pub killed: usize,
-    /// Those that still live, and why is not known: they wait in the kernel, or run as somebody else.
+    /// The processes that still live. They wait in the kernel, or run as another user.
     pub left: Vec<Survivor>,
 }
 
 /// A process that could not be killed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Survivor {
-    /// Its number.
+    /// The process ID.
     pub pid: RawPid,
-    /// The number of the user that it runs as, if it could be seen.
+    /// The ID of the user that it runs as, if that could be determined.
     pub user: Option<u32>,
 }
 
 impl Survivor {
-    /// Looks whom a process runs as.
+    /// Determines the user that a process runs as.
     pub(in crate::process) fn of(pid: RawPid) -> Self {
         Self { pid, user: proc_fs::user(pid) }
     }
@@ -70,44 +73,45 @@ impl fmt::Display for Survivor {
     }
 }
 
-/// The search for the processes of one job, over one pass or many.
+/// A search for the processes of one job, over one or more passes.
 #[derive(Debug)]
 pub(in crate::process) struct TreeSearch {
     leader: Leader,
     job: Vec<u8>,
-    /// Sessions made by its processes: nobody can join one.
+    /// The sessions made by its processes; a process of another job can't join one.
     sessions: HashSet<RawPid>,
     killed: HashSet<(Pid, u64)>,
     left: Vec<RawPid>,
-    /// How many of these may not be signalled.
+    /// The number of processes in `left` that the server may not signal.
     refused: usize,
     calm: u32,
     began: Instant,
 }
 
-/// What a pass does to what it finds.
+/// The signal that a pass sends to the processes it finds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::process) enum TreeSignal {
-    /// SIGTERM, outside of the leader's group, which the leader's owner signals.
+    /// SIGTERM, outside the leader's group, which the leader's owner signals.
     Term,
-    /// SIGSTOP when it is found, so that it forks no more; SIGKILL when its children are known.
+    /// SIGSTOP when a process is found, so that it forks no more, and SIGKILL when its children are
+    /// known.
     Kill,
 }
 
-/// What a pass over several jobs needs.
+/// The state of a pass over several jobs.
 struct Pass<'a> {
     searches: &'a mut [TreeSearch],
     blow: TreeSignal,
-    /// 0 when it is that of a process outside of this pid namespace.
+    /// The server's session; 0 if that is of a process outside this PID namespace.
     own_session: RawPid,
     by_group: HashMap<RawPid, usize>,
     by_job: HashMap<Vec<u8>, usize>,
     dying: Vec<OwnedFd>,
-    /// Set when some process could not be told to belong to a job or not.
+    /// True if a process could be neither assigned to a job nor excluded.
     unsure: bool,
 }
 
-/// A process that was met, and the hunt that its parent belongs to.
+/// A process that was found, and the search that its parent belongs to.
 struct Met {
     stat: Stat,
     parents: Option<usize>,
@@ -127,7 +131,7 @@ impl TreeSearch {
         }
     }
 
-    /// Returns the result, when the tree is gone or the time is over.
+    /// Returns the result, if the tree is gone or the time is over.
     pub(in crate::process) fn result(&self, quiet: bool) -> Option<TreeKill> {
         let gone = self.left.is_empty() && (quiet || self.calm >= CALM);
         let patience = if self.refused < self.left.len() { PATIENCE } else { REFUSED };
@@ -137,8 +141,8 @@ impl TreeSearch {
     }
 }
 
-/// Kills once whatever bears the mark of a job of which no leader is known, as after the server that
-/// had it was killed, with all that is below it. Returns how many lived.
+/// Kills once all processes with the mark of a job whose leader is unknown, as after its server was
+/// killed, and all below them. Returns the number of living ones.
 pub(in crate::process) fn kill_marked(job: &[u8]) -> usize {
     let is_marked = |stat: &Stat| mark::of(stat.pid) == Ok(Some(job.to_vec()));
     let marked = proc_fs::all().into_iter().filter(|stat| stat.alive && is_marked(stat));
@@ -157,19 +161,19 @@ pub(in crate::process) fn kill_marked(job: &[u8]) -> usize {
     found.len()
 }
 
-/// What a pass left behind.
+/// The result of a pass.
 #[derive(Debug)]
 pub(in crate::process) struct Swept {
-    /// True when each process could be judged and no orphan came or went meanwhile: none can have
-    /// slipped through.
+    /// True if each process could be judged, and no orphan arrived or left meanwhile: no process
+    /// can have been missed.
     pub(in crate::process) quiet: bool,
-    /// Some of those that were killed and die now.
+    /// Some of the processes that were killed and are dying.
     pub(in crate::process) dying: Vec<OwnedFd>,
 }
 
-/// Meets every process of these jobs once.
+/// Makes one pass over all processes of these jobs.
 pub(in crate::process) fn pass(searches: &mut [TreeSearch], blow: TreeSignal) -> Swept {
-    // The number of a group may be somebody else's once its leader is reaped.
+    // Once a leader is reaped, the number of its group may be reused.
     let ours = || searches.iter().enumerate().filter(|(_, search)| search.leader.is_ours());
     let mut pass = Pass {
         by_group: ours().map(|(at, search)| (search.leader.pid().as_raw_pid(), at)).collect(),
@@ -193,7 +197,8 @@ impl Pass<'_> {
             search.left.clear();
             search.refused = 0;
             if self.blow == TreeSignal::Kill {
-                // Its processes fork no more, and keep their parents, while they are looked at.
+                // While they are looked at, stopped processes do not fork, and remain the parents
+                // of their children.
                 let _ = search.leader.signal(Signal::STOP);
             }
         }
@@ -202,7 +207,7 @@ impl Pass<'_> {
     fn finish(&mut self) {
         if self.blow == TreeSignal::Kill {
             for search in &mut *self.searches {
-                // Whatever joined the group meanwhile, all at once.
+                // Kills at once all processes that joined the group meanwhile.
                 let _ = search.leader.signal(Signal::KILL);
                 search.calm = if search.left.is_empty() { search.calm + 1 } else { 0 };
             }
@@ -224,7 +229,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Does to a process what is to be done, and returns its children.
+    /// Signals a process if it belongs to a job, and returns its children.
     fn visit(&mut self, met: &Met) -> Vec<Met> {
         let stat = met.stat;
         if !stat.alive {
@@ -253,7 +258,8 @@ impl Pass<'_> {
         }
         let _ = pidfd_send_signal(&pidfd, Signal::STOP);
         let children = below(&stat, Some(at));
-        // A process that is gone by now is of no interest; one that can't be killed is.
+        // The kill succeeds or the process is gone by the next pass; one that can't be killed
+        // remains in `left`.
         search.left.push(stat.pid.as_raw_pid());
         match pidfd_send_signal(&pidfd, Signal::KILL) {
             Ok(()) => {
@@ -268,7 +274,7 @@ impl Pass<'_> {
         children
     }
 
-    /// Returns the job that an orphan, or what is below one, belongs to by its own marks.
+    /// Returns the job that an orphan, or a process below one, belongs to by its own properties.
     fn owner(&self, stat: &Stat) -> Result<Option<usize>, InBetween> {
         if let Some(&at) = self.by_group.get(&stat.group) {
             return Ok(Some(at));
@@ -283,8 +289,8 @@ impl Pass<'_> {
     }
 }
 
-/// Returns the children of a process. That each names it as its parent proves that the pid was not given
-/// away between the list and the look.
+/// Returns the children of a process. That each names it as its parent proves that the process ID
+/// was not reused between the list and the look.
 fn below(parent: &Stat, parents: Option<usize>) -> Vec<Met> {
     proc_fs::children(parent.pid)
         .into_iter()
@@ -294,8 +300,8 @@ fn below(parent: &Stat, parents: Option<usize>) -> Vec<Met> {
         .collect()
 }
 
-/// Returns a descriptor of exactly the process that was looked at: another one that has its pid by now
-/// started later.
+/// Returns a descriptor of exactly the process that was looked at: another that has its process ID
+/// by now started later.
 fn hold(seen: &Stat) -> Result<OwnedFd, Errno> {
     let pidfd = pidfd_open(seen.pid, PidfdFlags::empty())?;
     match proc_fs::stat(seen.pid) {
