@@ -1,24 +1,25 @@
-//! Running programs on this host: from a request to a plan, from a plan to a process, to its end.
+//! Running programs on this host: from a request to a plan, from a plan to a process, and to its
+//! end.
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`resolve`], [`plan`] | what is to be run, found on this host |
-//! | [`look`] | finding it, on file systems that may be anybody's |
+//! | [`resolve`], [`plan`] | the program to run and its circumstances, found on this host |
+//! | [`look`] | finding them, on file systems that may be anybody's |
 //! | [`program`] | the file that would be executed, and who could change it |
-//! | [`account`], `name_service`, [`environment`] | whom it runs as, and what it is given |
+//! | [`account`], `name_service`, [`environment`] | the account that a process runs as, and its environment |
 //! | [`self_setup`] | the server's own process, from which commands inherit |
-//! | `spawn`, `launcher` | the start, by one of two ways, and giving it up |
-//! | [`io`](mod@io) | the server's ends of its input and output |
-//! | `exit`, [`error`] | seeing the end; why there was no start |
+//! | `spawn`, `launcher` | starting a process, in one of two ways, and giving a start up |
+//! | [`io`](mod@io) | the server's ends of a process's input and output |
+//! | `exit`, [`error`] | detecting the end; the reasons why a start failed |
 //! | `cgroup` | the cgroup of each command, where the host has them |
-//! | `children` | which children are commands, and which are orphans |
-//! | `tree`, `proc_fs` | all processes that came of a command, found and killed |
-//! | `reaper` | what ended commands leave: orphans, empty cgroups |
+//! | `children` | which children of the server are commands, and which are orphans |
+//! | `tree`, `proc_fs` | finding and killing all processes that came of a command |
+//! | `reaper` | clearing up after ended commands: orphans, empty cgroups |
 //!
-//! A process that ends is not reaped at once: as long as it is not, its pid and its process group
-//! are nobody else's, and may be signalled. The server adopts what loses its parent
-//! (PR_SET_CHILD_SUBREAPER, prctl(2)) and reaps it. A command that ends normally leaves running what
-//! holds none of its pipes: a daemon that it started on purpose, as with ssh.
+//! A process that ends is not reaped at once. Until it is, its process ID and process group belong
+//! to no other process, and may be signalled. The server adopts processes that lose their parent
+//! (PR_SET_CHILD_SUBREAPER, prctl(2)) and reaps them. When a command ends normally, processes that
+//! hold none of its pipes are left running: daemons that it started on purpose, as with ssh.
 
 use std::{
     path::{Path, PathBuf},
@@ -78,56 +79,56 @@ use self::{
     tree::{CgroupKiller, ProcKiller},
 };
 
-/// Time from the end of some child until orphans are reaped: many end together, and none of them
-/// is in a hurry.
+/// The time from the end of some child until orphans are reaped: many end together, and none is
+/// urgent.
 const REAP_DELAY: Duration = Duration::from_millis(100);
 
-/// Looks without finding anything after which nothing is left: at the moment of an exec, the mark of a
-/// process can't be read.
+/// The number of looks in a row that must find nothing: during an exec, the mark of a process can't
+/// be read.
 const REMAINS_CALM: u32 = 3;
-/// Time between two such looks, longer than an exec takes.
+/// The time between two such looks, longer than an exec takes.
 const REMAINS_PAUSE: Duration = Duration::from_millis(10);
 
-/// Starts processes, and looks after those that lose their parents.
+/// The starter of processes, which also cares for those that lose their parents.
 ///
-/// All children of the server must be started here: others are taken for orphans.
+/// All children of the server must be started here: others are considered orphans.
 #[derive(Clone, Debug)]
 pub struct Processes {
     starter: Starter,
     cgroups: Option<Arc<Cgroups>>,
-    /// True if commands may leave their cgroups: those of a server that is not root are their user's,
-    /// too.
+    /// True if commands can leave their cgroups. If the server is not root, its cgroups belong to
+    /// the user that its commands run as.
     cgroups_leak: bool,
-    /// Ends what lives in cgroups, if there are any.
+    /// The killer of what lives in cgroups, if there are any.
     cgroup_killer: Option<CgroupKiller>,
-    /// Ends what is found in `/proc`.
+    /// The killer of what is found in `/proc`.
     proc_killer: ProcKiller,
     reaper: TreeReaper,
 }
 
-/// How processes are started and their trees held.
+/// The way in which processes are started and their trees are kept track of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Spawn {
-    /// With cgroups where they can be had, else portably.
+    /// With cgroups where they are available, otherwise portably.
     #[default]
     Auto,
-    /// Each command in a cgroup of its own, or not at all.
+    /// Each command in a cgroup of its own; an error if that is impossible.
     Cgroup,
     /// Without cgroups: a tree is found in `/proc`.
     Portable,
 }
 
-/// A process that was started.
+/// A started process.
 ///
-/// One that is dropped before it is reaped is killed with its process group.
+/// If it is dropped before it is reaped, it is killed with its process group.
 #[derive(Debug)]
 pub struct Process {
-    /// Its standard input, if the plan wants one.
+    /// The process's standard input, if the plan wants one.
     pub stdin: Option<WriteEnd>,
-    /// Its standard output.
+    /// The process's standard output.
     pub stdout: Option<ReadEnd>,
-    /// Its standard error.
+    /// The process's standard error.
     pub stderr: Option<ReadEnd>,
     registration: Registration,
     watch: Watch,
@@ -135,11 +136,11 @@ pub struct Process {
     cgroup: Option<Arc<Lease>>,
 }
 
-/// Returns the cgroup below which those of the commands would be, or why there would be none, if they
-/// are not ruled out. Nothing is made to find out.
+/// Returns the cgroup below which those of the commands would be, or the reason why there would be
+/// none; no reason if `way` rules them out. Makes nothing.
 ///
 /// # Errors
-/// When there are no cgroups and must be.
+/// If cgroups are required and unavailable.
 pub fn probe(
     way: Spawn,
     limits: &TreeLimits,
@@ -152,13 +153,13 @@ pub fn probe(
 }
 
 impl Processes {
-    /// Makes the server the one that orphans come to; [`Processes::reap_orphans`] is to run too.
+    /// Makes the server the parent of orphans; [`Processes::reap_orphans`] must run too.
     ///
-    /// With cgroups, what earlier servers left in theirs is killed. Returns why there are none as well,
-    /// if they were not ruled out.
+    /// With cgroups, processes that earlier servers left in theirs are killed. Also returns the
+    /// reason why there are no cgroups, unless `way` rules them out.
     ///
     /// # Errors
-    /// When the kernel refuses, has no thread to give, or there are no cgroups and must be.
+    /// If the kernel refuses, a thread can't be started, or cgroups are required and unavailable.
     pub fn new(way: Spawn, limits: &TreeLimits) -> std::io::Result<(Self, Option<std::io::Error>)> {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         let (cgroups, why) = match way {
@@ -180,16 +181,16 @@ impl Processes {
         Ok((processes, why))
     }
 
-    /// Returns the folder of the commands' cgroups, and what each of them gets as its limits: file and
+    /// Returns the folder of the commands' cgroups, and the limits that each cgroup gets: file and
     /// content.
     pub fn cgroups(&self) -> Option<(&Path, &[(&'static str, String)])> {
         self.cgroups.as_ref().map(|cgroups| (cgroups.base(), cgroups.limits()))
     }
 
-    /// Reaps orphans as they end. Returns only when the runtime has no signals to give.
+    /// Reaps orphans as they end. Returns only if the runtime can't receive signals.
     ///
     /// # Cancel safety
-    /// It may be dropped and begun again: what ended meanwhile is reaped with the next that ends.
+    /// Cancel safe: a later call reaps what ended meanwhile when the next child ends.
     pub async fn reap_orphans(self) {
         let Ok(mut ended) = signal(SignalKind::child()) else { return };
         while ended.recv().await.is_some() {
@@ -198,10 +199,12 @@ impl Processes {
         }
     }
 
-    /// Kills what is left of a job whose server was killed: what bears its mark, and all below, until
-    /// nothing was found a few times running. Returns false when something still lives after that long.
+    /// Kills what is left of a job whose server was killed: the processes that bear its mark, and
+    /// all below them, until several looks in a row find none. Returns false if some still live
+    /// after `patience`.
     ///
-    /// What has cleared its environment and lost its parents is not found (`process/tree/search.rs`).
+    /// A process that has cleared its environment and lost its parents is not found
+    /// (`process/tree/search.rs`).
     pub async fn kill_remains(&self, job: &str, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         let mut calm = 0;
@@ -217,22 +220,22 @@ impl Processes {
         }
     }
 
-    /// Starts a process for this identity. It returns when the program is executing, which takes some 50
-    /// microseconds, and milliseconds when many start at once; or when it is given up, after 20 s at most
-    /// or because it is called off.
+    /// Starts a process for this identity. Returns when the program is executing, which takes some
+    /// 50 microseconds, or milliseconds if many start at once; or when the start is given up, after
+    /// 20 s at most or because `off` is cancelled.
     ///
-    /// The thread that starts it does `first` before, which may wait for the disk. When it fails, nothing is
-    /// started.
+    /// The thread that starts the process calls `first` before, which may wait for the disk. If
+    /// `first` fails, nothing is started.
     ///
     /// # Errors
-    /// Why nothing runs.
+    /// The reason why nothing runs.
     ///
     /// # Panics
-    /// Outside of a tokio runtime with I/O and time.
+    /// Outside a tokio runtime with I/O and time.
     ///
     /// # Cancel safety
-    /// What had started by then is killed, with its process group. What it started elsewhere may live
-    /// on, so it is better not dropped.
+    /// If the future is dropped, a process that has started is killed with its process group.
+    /// Processes that it started elsewhere may live on, so the future is better not dropped.
     pub async fn start(
         &self,
         plan: &Plan,
@@ -278,46 +281,47 @@ impl Processes {
 }
 
 impl Process {
-    /// Returns its pid, which is the number of its process group as well.
+    /// Returns its process ID, which is also the ID of its process group.
     pub fn pid(&self) -> i32 {
         self.registration.leader().pid().as_raw_pid()
     }
 
-    /// Waits for it to end, without reaping it. What it started may still run.
+    /// Waits until it has ended, without reaping it. Processes that it started may still run.
     ///
     /// # Cancel safety
-    /// Nothing is lost, and it returns the same again until [`Process::reap`].
+    /// Cancel safe, and returns the same again until [`Process::reap`].
     pub async fn exited(&self) -> ProcessExit {
         self.watch.ended().await
     }
 
-    /// Returns how it has ended, if it has: without waiting, and without reaping it.
+    /// Returns how it has ended, if it has. Neither waits nor reaps it.
     pub fn has_exited(&self) -> Option<ProcessExit> {
         self.watch.has_ended()
     }
 
-    /// Signals its process group. Once it is reaped, or if the group is empty, nothing happens.
+    /// Signals its process group. Has no effect once it is reaped, or if the group is empty.
     pub fn signal_group(&self, signal: Signal) {
         let _ = self.registration.leader().signal(kernel_signal(signal));
     }
 
-    /// Returns its tree, to be ended.
+    /// Returns its tree, which can be killed or terminated.
     pub fn tree(&self) -> Tree {
         self.tree.clone()
     }
 
-    /// Reaps it: last, because its pid and group are not its own afterwards. If it has not ended, it
-    /// is reaped when it has, as an orphan.
+    /// Reaps it. To be called last, because its process ID and group are no longer its own
+    /// afterwards. If it has not ended, it is reaped as an orphan when it has.
     pub fn reap(&mut self) {
         self.registration.release();
-        // The tree may still be held by whoever wanted to end it; the last one returns it.
+        // A task that ends the tree may still hold the cgroup; the last holder returns it.
         self.cgroup = None;
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Before its pipes close, which it could take for the end of its input.
+        // The group is killed before the pipes close, which the process could take for the end of
+        // its input.
         let leader = self.registration.leader();
         if leader.is_ours() {
             let _ = leader.signal(rustix::process::Signal::KILL);

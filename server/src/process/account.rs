@@ -1,4 +1,4 @@
-//! The account that commands run as.
+//! The accounts that commands run as.
 #![expect(
     clippy::disallowed_methods,
     reason = "a helper, the main thread before it serves, and programs that serve nobody"
@@ -18,63 +18,64 @@ use super::plan::Credentials;
 /// An account of this host, as passwd(5) has it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Account {
-    /// Its name; the number in decimal when it has no entry.
+    /// The account's name; its user ID in decimal if it has no entry.
     pub name: OsString,
-    /// Its number.
+    /// The account's user ID.
     pub uid: u32,
-    /// Its group.
+    /// The ID of its primary group.
     pub gid: u32,
-    /// Its home folder, `/` without an entry.
+    /// Its home folder; `/` without an entry.
     #[serde(with = "super::program::as_bytes")]
     pub home: PathBuf,
-    /// Its shell, `/bin/sh` without one.
+    /// Its shell; `/bin/sh` without an entry.
     #[serde(with = "super::program::as_bytes")]
     pub shell: PathBuf,
-    /// What a process must become to run as it; none when the server is it already.
+    /// The credentials that a process must assume to run as it; `None` if the server runs as it
+    /// already.
     pub credentials: Option<Credentials>,
 }
 
-/// Why commands can't run as an account.
+/// The reason why commands can't run as an account.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum AccountError {
     /// The name service knows no such user.
     #[error("there is no user {0:?} on this host")]
     Unknown(OsString),
-    /// Its password is locked.
+    /// The account's password is locked.
     #[error("the account {0:?} is locked")]
     Locked(OsString),
-    /// Its last day is over.
+    /// The account has expired.
     #[error("the account {0:?} has expired")]
     Expired(OsString),
-    /// Its password is too old, or has to be changed at the next login.
+    /// The password has expired, or must be changed at the next login.
     #[error("the password of the account {0:?} has expired and must be changed first")]
     PasswordExpired(OsString),
-    /// The host lets nobody in but root.
+    /// The host lets only root in.
     #[error("the host lets nobody but root in at present: {} exists", .0.display())]
     NoLogins(PathBuf),
-    /// Its shell lets nobody in, and a shell line was asked for.
+    /// The account's shell refuses logins, and a shell line was asked for.
     #[error("the account {name:?} has no login: its shell is {shell:?}")]
     NoShell {
-        /// The account.
+        /// The name of the account.
         name: OsString,
         /// Its shell.
         #[serde(with = "super::program::as_bytes")]
         shell: PathBuf,
     },
-    /// The server can't change its user.
+    /// The server can't change to another user.
     #[error("the server runs as user {own} and can't become {name:?}")]
     NotRoot {
-        /// The account.
+        /// The name of the account.
         name: OsString,
-        /// The server's user.
+        /// The user ID of the server.
         own: u32,
     },
     /// The name service failed.
     #[error("the account {name:?} can't be looked up: {error}")]
     Failed {
-        /// The account.
+        /// The name of the account.
         name: OsString,
-        /// Why, in the system's words.
+        /// The error, in the system's words.
         error: String,
     },
     /// The name service answers too slowly.
@@ -110,9 +111,9 @@ impl AccountError {
 const SHELL: &str = "/bin/sh";
 
 impl Account {
-    /// The server's own account. It asks the name service, which may be a slow one: call it once.
+    /// Returns the server's own account. Asks the name service, which may be slow: call this once.
     ///
-    /// An account without an entry, as containers have it, is no error: it gets the defaults.
+    /// An account without an entry, as in containers, is not an error: it gets the defaults.
     pub fn current() -> Self {
         let (uid, gid) = (geteuid(), getegid().as_raw());
         let entry = User::from_uid(uid).ok().flatten();
@@ -134,10 +135,10 @@ impl Account {
         }
     }
 
-    /// The shell for its lines.
+    /// Returns the shell that runs its lines.
     ///
     /// # Errors
-    /// When it is one that lets nobody in (nologin(8), false(1)).
+    /// If that shell refuses logins (nologin(8), false(1)).
     pub fn login_shell(&self) -> Result<&Path, AccountError> {
         let refuses = ["nologin", "false"].map(OsStr::new);
         match self.shell.file_name() {
@@ -149,32 +150,33 @@ impl Account {
     }
 }
 
-/// What shadow(5) has of an account: days since 1970 and numbers of days, -1 for an empty field.
+/// The fields of shadow(5) for an account: days since 1970 and numbers of days, -1 for an empty
+/// field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Shadow {
-    /// True if its password begins with `!`; `*` alone only means that no password fits.
+    /// True if the password begins with `!`; `*` alone only means that no password matches.
     pub(super) locked: bool,
-    /// When the password was last changed; 0 if it has to be at the next login.
+    /// The day on which the password was last changed; 0 if it must be at the next login.
     pub(super) changed: i64,
-    /// How long the password is good.
+    /// The number of days for which the password is valid.
     pub(super) max: i64,
-    /// The day from which on the account may not be used.
+    /// The first day on which the account may not be used.
     pub(super) expires: i64,
 }
 
 impl Shadow {
-    /// Checks that the account may be used on this day: what OpenSSH and the account step of pam_unix(8)
-    /// read in shadow(5), without asking PAM.
+    /// Checks that the account may be used on this day, by the fields of shadow(5) that OpenSSH and
+    /// the account step of pam_unix(8) read, without asking PAM.
     ///
     /// # Errors
-    /// Why it may not.
+    /// The reason why it may not be used.
     pub(super) fn check(&self, name: &OsStr, today: i64) -> Result<(), AccountError> {
         let age = today.saturating_sub(self.changed);
         let is_old = self.changed > 0 && self.max >= 0 && age > self.max;
         if self.locked {
             return Err(AccountError::Locked(name.to_owned()));
         }
-        // 0 is a day as well, though long over: `chage -E 0` disables an account.
+        // 0 is a day as well, though long past: `chage -E 0` disables an account.
         if self.expires >= 0 && today >= self.expires {
             return Err(AccountError::Expired(name.to_owned()));
         }
@@ -185,13 +187,13 @@ impl Shadow {
     }
 }
 
-/// Where a host says that it lets nobody in but root (pam_nologin(8)).
+/// The files by which a host lets only root in (pam_nologin(8)).
 const NO_LOGINS: [&str; 2] = ["/run/nologin", "/etc/nologin"];
 
 /// Checks that the host lets this user in.
 ///
 /// # Errors
-/// [`AccountError::NoLogins`] while it lets in root alone.
+/// [`AccountError::NoLogins`] while the host lets only root in.
 pub(super) fn check_logins(uid: Uid) -> Result<(), AccountError> {
     let mut files = NO_LOGINS.iter().map(Path::new);
     match files.find(|file| !uid.is_root() && file.symlink_metadata().is_ok()) {
@@ -228,7 +230,7 @@ mod tests {
         assert_eq!(account.login_shell().unwrap(), Path::new("/bin/bash"));
     }
 
-    /// An account that nothing is wrong with.
+    /// The fields of an account without a fault.
     const GOOD: Shadow = Shadow { locked: false, changed: 20_000, max: 99_999, expires: -1 };
 
     fn on(day: i64, shadow: Shadow) -> &'static str {

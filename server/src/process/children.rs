@@ -1,8 +1,8 @@
-//! The register of the children of the server: its own, and those that came to it as orphans.
+//! The register of the server's children: those that it started, and orphans that came to it.
 //!
 //! The kernel keeps one list of children for the whole server, so there is one register beside it.
-//! A pid means something only as long as its process is not reaped; whoever signals a group or reaps
-//! an orphan asks here first, under a lock that keeps the answer true.
+//! A process ID is valid only until its process is reaped. Code that signals a group or reaps an
+//! orphan asks here first, under a lock that keeps the answer true.
 
 use std::{
     collections::BTreeMap,
@@ -22,23 +22,24 @@ use tokio::process::Child;
 
 use super::{environment::JOB, proc_fs};
 
-/// Shared by those who start a process, from before it exists until it is registered, and by those
-/// who reap their own. Who holds it alone sees every child that is not registered as an orphan.
+/// A lock that is shared by the starters of processes, from before a process exists until it is
+/// registered, and by those that reap their own. Its exclusive holder sees every unregistered child
+/// as an orphan.
 static CHANGING: RwLock<()> = RwLock::new(());
-/// The first processes of jobs, not reaped yet.
+/// The first processes of jobs that are not reaped yet.
 static LEADERS: Mutex<BTreeMap<RawPid, Entry>> = Mutex::new(BTreeMap::new());
-/// Threads that start a child and wait for it. What they have started is registered only then.
+/// The threads that start a child and wait for it. Their children are registered only after that.
 static STARTING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
-/// Tells a leader from another that got its pid later.
+/// The source of tickets, which distinguish a leader from a later one with the same process ID.
 static TICKETS: AtomicU64 = AtomicU64::new(0);
 
-/// What the register knows of a child.
+/// The entry of a child in the register.
 #[derive(Debug)]
 enum Entry {
-    /// It is the first process of a job, with this ticket, and the job may signal its group.
+    /// The first process of a job, with this ticket, whose group the job may signal.
     Leader(u64),
-    /// Its job released it before it had ended. Nobody signals it any more; it is reaped when it has,
-    /// by its handle if there is one.
+    /// A process whose job released it before it had ended. Nobody signals it any longer; it is
+    /// reaped when it has ended, by its handle if there is one.
     Released(Option<TokioChild>),
 }
 
@@ -49,7 +50,7 @@ pub(super) struct Leader {
     ticket: u64,
 }
 
-/// The duty to reap a leader. When it is dropped, the process group is killed.
+/// The duty to reap a leader. If this is dropped, the process group is killed.
 #[derive(Debug)]
 pub(super) struct Registration {
     leader: Leader,
@@ -58,9 +59,9 @@ pub(super) struct Registration {
 
 /// A handle of `tokio::process`, which is dropped only after it has reaped its process.
 ///
-/// One that is dropped before goes to a queue of tokio's, which reaps by pid whenever SIGCHLD comes:
-/// beside the register, under whose lock alone a pid is signalled. So one that never reaps is kept
-/// for good, with its descriptor.
+/// A handle that is dropped before goes into a queue of tokio's, which reaps by process ID at each
+/// SIGCHLD, without the lock of the register under which alone a process ID is signalled. Therefore
+/// a handle that never reaps its process is kept for ever, with its descriptor.
 #[derive(Debug)]
 pub(super) struct TokioChild(ManuallyDrop<Child>);
 
@@ -70,17 +71,17 @@ impl TokioChild {
     }
 }
 
-/// A process that was started, and what reaps it.
+/// A started process, with the handle that reaps it.
 pub(super) struct Started {
     pub(super) pid: Pid,
-    /// Without it the process is reaped by its pid.
+    /// The handle; without one, the process is reaped by its process ID.
     pub(super) child: Option<TokioChild>,
 }
 
-/// Reaps a process of which nobody else knows any more, if it has ended. Returns whether it had.
+/// Reaps a released process, if it has ended. Returns whether it had.
 fn try_reap(pid: Pid, child: Option<&mut TokioChild>) -> bool {
     match child {
-        // tokio drops what watches the process as soon as the status is known.
+        // tokio drops its watch of the process as soon as the status is known.
         Some(child) => matches!(child.0.try_wait(), Ok(Some(_))),
         None => {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
@@ -93,8 +94,9 @@ fn leaders() -> MutexGuard<'static, BTreeMap<RawPid, Entry>> {
     LEADERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes a child and registers it, so that nobody takes it for an orphan in between. Returns what came
-/// with it, too. `make` must not wait for the child: nobody reaps and no other starts meanwhile.
+/// Makes a child and registers it, so that it is not taken for an orphan in between. Also returns
+/// the other value of `make`. `make` must not wait for the child: nothing is reaped and no other
+/// process starts meanwhile.
 pub(super) fn start<T, E>(
     make: impl FnOnce() -> Result<(Pid, T), E>,
 ) -> Result<(Registration, T), E> {
@@ -103,8 +105,8 @@ pub(super) fn start<T, E>(
     Ok((register(Started { pid, child: None }), with))
 }
 
-/// Makes a child as [`start`] does, while the thread waits for what may take long: the children of such
-/// threads are taken for nobody's orphans meanwhile, and others start and reap.
+/// Makes a child as [`start`] does, by a `make` that may wait for long. The children of the calling
+/// thread are not taken for orphans meanwhile, and other threads start and reap.
 pub(super) fn start_and_wait<T, E>(
     make: impl FnOnce() -> Result<(Started, T), E>,
 ) -> Result<(Registration, T), E> {
@@ -123,12 +125,13 @@ fn starting() -> MutexGuard<'static, Vec<Pid>> {
     STARTING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A thread among those that start a child and wait for it, until this is dropped.
+/// The entry of a thread that starts a child and waits for it, until this is dropped.
 struct Waits(Pid);
 
 impl Waits {
     fn begin() -> Self {
-        // Who looks for orphans has the lock alone, and sees the thread before it sees its child.
+        // The look for orphans has the lock exclusively, and sees the thread before it sees its
+        // child.
         let _changing = CHANGING.read().unwrap_or_else(PoisonError::into_inner);
         let thread = gettid();
         starting().push(thread);
@@ -142,11 +145,11 @@ impl Drop for Waits {
     }
 }
 
-/// Returns the process of a job that the calling thread has started although it was told that the
-/// start failed. To be called within [`start_and_wait`], so that nobody reaps it meanwhile.
+/// Returns the process of a job that the calling thread has started although the start reported a
+/// failure. To be called within [`start_and_wait`], so that it is not reaped meanwhile.
 ///
-/// Orphans come to the first thread of the server: an unregistered child of another thread is one
-/// whose handle was lost. It may be too early or too late to read its mark.
+/// Orphans come to the first thread of the server, so an unregistered child of another thread is
+/// one whose handle was lost. Its mark may not be readable yet, or no longer.
 pub(super) fn find_started(job: &str) -> Option<Pid> {
     let is_new = |pid: &Pid| !leaders().contains_key(&pid.as_raw_pid());
     let mark = |pid: &Pid| proc_fs::variable(*pid, JOB);
@@ -168,10 +171,10 @@ impl Leader {
         self.pid
     }
 
-    /// Signals its process group; nothing happens once it is released.
+    /// Signals its process group. Has no effect once the leader is released.
     ///
     /// # Errors
-    /// What kill(2) says: EPERM when all of the group run as somebody else.
+    /// Those of kill(2): EPERM if all processes of the group run as another user.
     pub(super) fn signal(self, signal: Signal) -> io::Result<()> {
         let leaders = leaders();
         if !self.is_in(&leaders) {
@@ -180,7 +183,8 @@ impl Leader {
         kill_process_group(self.pid, signal)
     }
 
-    /// Returns whether it is not released yet, so that its pid and its group are its own.
+    /// Returns whether the leader is not released yet, so that its process ID and its group are its
+    /// own.
     pub(super) fn is_ours(self) -> bool {
         self.is_in(&leaders())
     }
@@ -196,8 +200,8 @@ impl Registration {
         self.leader
     }
 
-    /// Ends the registration and reaps the process. One that has not ended is reaped when it has, as
-    /// orphans are.
+    /// Ends the registration and reaps the process. A process that has not ended is reaped as an
+    /// orphan when it has.
     pub(super) fn release(&mut self) {
         let _changing = CHANGING.read().unwrap_or_else(PoisonError::into_inner);
         let mut leaders = leaders();
@@ -219,16 +223,16 @@ impl Drop for Registration {
     }
 }
 
-/// Returns the orphans that came to the server, dead and alive, in order.
+/// Returns the orphans that came to the server, living and dead, in order.
 pub(super) fn orphans() -> Vec<Pid> {
     let _alone = CHANGING.write().unwrap_or_else(PoisonError::into_inner);
     others(|entry| matches!(entry, Entry::Leader(_)))
 }
 
-/// Returns the children of the server without those that are registered in such a way.
+/// Returns the children of the server without those whose entries `is_left_out` leaves out.
 fn others(is_left_out: impl Fn(&Entry) -> bool) -> Vec<Pid> {
-    // Read before the lock is taken: nobody waits for `/proc` to signal a group.
-    // The threads before the register: what is registered meanwhile is missing in neither.
+    // Read before the lock is taken, so that no signal to a group waits for `/proc`. The threads
+    // are read before the register: a child that is registered meanwhile is missing in neither.
     let threads = starting().clone();
     let mut children = proc_fs::children_but_of(&threads);
     let leaders = leaders();
@@ -238,8 +242,8 @@ fn others(is_left_out: impl Fn(&Entry) -> bool) -> Vec<Pid> {
     children
 }
 
-/// Reaps the orphans that are dead, one by one: waitpid(-1) would take the status of commands too.
-/// Returns how many.
+/// Reaps the dead orphans one by one: waitpid(-1) would take the status of commands too. Returns
+/// their number.
 pub(super) fn reap_orphans() -> usize {
     let _alone = CHANGING.write().unwrap_or_else(PoisonError::into_inner);
     let orphans = others(|_| true);

@@ -8,53 +8,54 @@ use std::{
 
 use super::account::Account;
 
-/// Names the job, so that its processes can be found.
+/// The variable with the job's ID, by which its processes can be found.
 pub const JOB: &str = "RCMD_JOB";
-/// Names who asked for the command.
+/// The variable with the peer that asked for the command.
 pub const PEER: &str = "RCMD_PEER";
 
-/// Names and values, each name once.
+/// The names and values of variables, each name once.
 pub type Environment = Vec<(OsString, OsString)>;
 
-/// What the environment of a command is made from.
+/// The sources of a command's environment.
 #[derive(Clone, Copy, Debug)]
 pub struct Sources<'a> {
-    /// Whom it runs as: `HOME USER LOGNAME SHELL`.
+    /// The account that the command runs as, for `HOME`, `USER`, `LOGNAME` and `SHELL`.
     pub account: &'a Account,
-    /// `PATH`, by configuration.
+    /// The value of `PATH`, from the configuration.
     pub path: &'a str,
-    /// `RCMD_JOB`.
+    /// The value of `RCMD_JOB`.
     pub job: &'a str,
-    /// `RCMD_PEER`.
+    /// The value of `RCMD_PEER`.
     pub peer: &'a str,
-    /// `NAME=VALUE` each, by the request. They win; of two for one name the last does.
+    /// The request's settings, each `NAME=VALUE`. They override all others, and the last one of a
+    /// name counts.
     pub request: &'a [Vec<u8>],
 }
 
-/// Why an environment can't be made.
+/// The reason why an environment can't be made.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum EnvironmentError {
-    /// No `NAME=VALUE` without NUL.
+    /// The setting is not a `NAME=VALUE` without NUL.
     #[error("{0:?} is no environment setting")]
     NoSetting(OsString),
-    /// A name that the server keeps for itself.
+    /// The name is reserved for the server.
     #[error("the environment variable {0:?} is the server's own")]
     Reserved(OsString),
 }
 
-/// The language and the time zone of the server's own environment, which never changes.
+/// Returns the language and the time zone of the server's own environment, which never changes.
 pub(super) fn inherited() -> &'static Environment {
     static INHERITED: LazyLock<Environment> =
         LazyLock::new(|| std::env::vars_os().filter(|(name, _)| is_locale(name)).collect());
     &INHERITED
 }
 
-/// Makes the environment of a command. `inherited` is the server's own, of which the language and
-/// the time zone are passed on and nothing else.
+/// Makes the environment of a command. `inherited` is the server's own, of which only the language
+/// and the time zone are passed on.
 ///
 /// # Errors
-/// When a setting of the request is not `NAME=VALUE`, or names what is the server's own: `RCMD_*`,
-/// and what the service manager speaks to the server with (sd_notify(3), sd_listen_fds(3)).
+/// If a setting of the request is not `NAME=VALUE`, or its name is reserved: `RCMD_*`, and those by
+/// which the service manager communicates with the server (sd_notify(3), sd_listen_fds(3)).
 pub fn build(
     sources: &Sources<'_>,
     inherited: &Environment,
@@ -90,7 +91,7 @@ pub fn build(
     Ok(environment)
 }
 
-/// The value of a variable.
+/// Returns the value of a variable.
 pub fn get<'a>(environment: &'a Environment, name: &str) -> Option<&'a OsStr> {
     environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str())
 }

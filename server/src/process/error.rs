@@ -1,4 +1,4 @@
-//! Why a command could not be started.
+//! The reasons why a command could not be started.
 
 use std::{ffi::OsString, io, path::PathBuf};
 
@@ -14,30 +14,30 @@ use super::{
     tree::Survivor,
 };
 
-/// Why a command could not be started. Nothing has run, but for [`SpawnError::Late`] and
-/// [`SpawnError::Unwatched`]. Names are shown with control bytes escaped.
+/// The reason why a command could not be started. Nothing has run, except with [`SpawnError::Late`]
+/// and [`SpawnError::Unwatched`]. Names are shown with control bytes escaped.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
     /// No folder of PATH has such a program.
     #[error("no program {name:?} in PATH, which is {path:?}")]
     NotInPath {
-        /// As it was asked for.
+        /// The name that was asked for.
         name: OsString,
-        /// Where it was looked for.
+        /// The value of PATH.
         path: OsString,
     },
     /// There is no such file.
     #[error("{0:?} does not exist")]
     NotFound(PathBuf),
-    /// There is such a file, and it can't be executed.
+    /// The file can't be executed.
     #[error("{path:?} can't be executed: {why}")]
     NotExecutable {
         /// The file.
         path: PathBuf,
-        /// What keeps it from that.
+        /// The reason why it can't be executed.
         why: Obstacle,
     },
-    /// Arguments and environment are larger than the kernel takes (execve(2)).
+    /// The arguments and the environment are larger than the kernel permits (execve(2)).
     #[error("the arguments and the environment are too large for {0:?}")]
     TooBig(PathBuf),
     /// The working folder can't be entered.
@@ -45,57 +45,58 @@ pub enum SpawnError {
     NoSuchDir {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The error of the kernel.
         error: io::Error,
     },
-    /// The host is out of something.
+    /// The host is out of a resource.
     #[error("the host has no {what} left to run {path:?}: {error}")]
     Resources {
         /// The program.
         path: PathBuf,
-        /// What is missing.
+        /// The resource.
         what: &'static str,
-        /// What the kernel said.
+        /// The error of the kernel.
         error: io::Error,
     },
-    /// It had not executed its program in time, and was killed: it never will.
+    /// The child had not executed its program in time, and was killed: it never will.
     #[error("{0:?} was not executing after {limit} s and was given up", limit = PATIENCE.as_secs())]
     Stuck(PathBuf),
-    /// It was called off before it had executed its program, and was killed: it never will.
+    /// The start was called off before the child had executed its program, and the child was
+    /// killed: it never will.
     #[error("{0:?} was given up before it was executing")]
     CalledOff(PathBuf),
-    /// It executed its program just when it was given up, and was killed.
+    /// The child executed its program just when it was given up, and was killed.
     #[error("{path:?} was executing only when it had been given up, and was killed")]
     Late {
         /// The program.
         path: PathBuf,
-        /// What it started and could not be killed.
+        /// The processes that it started and that could not be killed.
         left: Vec<Survivor>,
     },
-    /// The program was executing before the server found that it can't see its end, and was killed.
+    /// The program was executing before the server found that it can't watch it, and was killed.
     #[error("{path:?} was started, but the server could not watch it and killed it: {error}")]
     Unwatched {
         /// The program.
         path: PathBuf,
-        /// What the runtime lacks.
+        /// The error of the runtime.
         error: io::Error,
-        /// What it started and could not be killed.
+        /// The processes that it started and that could not be killed.
         left: Vec<Survivor>,
     },
     /// Too many starts of the identity have not executed their programs.
     #[error("{0:?} was not started: {limit} starts of this identity are not executing yet", limit = PLACES)]
     Crowded(PathBuf),
-    /// The process could not become the user that it was to run as.
+    /// The process could not become the user that it had to run as.
     #[error("user {uid} can't be become: {what}: {error}")]
     Credentials {
-        /// The user's number.
+        /// The user ID.
         uid: u32,
-        /// What failed.
+        /// The step that failed.
         what: &'static str,
-        /// Why.
+        /// The error of the kernel.
         error: io::Error,
     },
-    /// The user may not run anything here, or is unknown.
+    /// The account is unknown, or commands may not run as it.
     #[error(transparent)]
     Account(#[from] AccountError),
     /// The environment can't be made.
@@ -104,21 +105,21 @@ pub enum SpawnError {
     /// The host could not be looked at.
     #[error(transparent)]
     Look(#[from] LookError),
-    /// What was to be done before the start has failed.
+    /// The step before the start has failed.
     #[error("{0}")]
     First(Box<WireError>),
 }
 
-/// What keeps a file from being executed.
+/// The reason why a file can't be executed.
 #[derive(Debug, thiserror::Error)]
 pub enum Obstacle {
-    /// It is a folder, a device or another thing that is no program.
+    /// The file is a folder, a device or another file that is not regular.
     #[error("it is no regular file")]
     NoFile,
-    /// Its mode, a folder above it, or the mount forbids it.
+    /// The mode of the file or of a folder above it, or the mount, forbids it.
     #[error("permission denied")]
     Denied,
-    /// It is neither a program for this machine nor a script that names its interpreter.
+    /// The file is neither a program for this machine nor a script that names its interpreter.
     #[error("it is no program of this machine and has no #! line")]
     Format,
     /// The interpreter of a script, or the loader of a program, does not exist.
@@ -127,7 +128,7 @@ pub enum Obstacle {
     /// The interpreter of a script can't be executed.
     #[error("its interpreter {0:?} can't be executed: permission denied")]
     InterpreterDenied(PathBuf),
-    /// Anything else.
+    /// Any other error.
     #[error("{0}")]
     Other(io::Error),
 }
@@ -140,7 +141,7 @@ fn missing(interpreter: &Option<PathBuf>) -> String {
 }
 
 impl SpawnError {
-    /// Returns what the failure of a start means for this plan.
+    /// Returns the error for the failure of a start of this plan.
     pub(super) fn at(plan: &Plan, failed: Failed) -> Self {
         let Failed { stage, error, seen } = failed;
         if let Some(error) = Self::of_resources(plan, &error) {
@@ -164,8 +165,8 @@ impl SpawnError {
         Self::Credentials { uid, what, error }
     }
 
-    /// Returns what the answer of execve(2) means. It is the same for a program and its interpreter, so
-    /// that what the child saw of the program tells which it was.
+    /// Returns the error for a failure of execve(2). The kernel returns the same error for a
+    /// program and for its interpreter; the findings of the child show which of them is meant.
     fn of_exec(path: PathBuf, error: io::Error, seen: &Seen) -> Self {
         let is_itself = seen.obstacle.is_some();
         let why = match Errno::from_io_error(&error) {
@@ -183,8 +184,7 @@ impl SpawnError {
         Self::NotExecutable { path, why }
     }
 
-    /// Returns what an error means when the kernel was asked for no more than descriptors, if it is one
-    /// of them.
+    /// Returns the error for a lack of resources, if the failure is one.
     fn of_resources(plan: &Plan, error: &io::Error) -> Option<Self> {
         let errno = Errno::from_io_error(error)?;
         let what = match errno {
@@ -196,8 +196,8 @@ impl SpawnError {
         Some(Self::Resources { path: plan.program.clone(), what, error: errno.into() })
     }
 
-    /// Returns whether the program may have done something before it ended: its outcome is unknown
-    /// then.
+    /// Returns whether the program may have done something before it ended, so that its outcome is
+    /// unknown.
     pub fn may_have_run(&self) -> bool {
         matches!(self, Self::Late { .. } | Self::Unwatched { .. })
     }

@@ -1,4 +1,4 @@
-//! Seeing that a process has ended, without reaping it.
+//! Detecting that a process has ended, without reaping it.
 #![allow(unsafe_code)]
 
 use std::time::Duration;
@@ -10,31 +10,31 @@ use rustix::{
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// Time between two looks at a process that there was no descriptor for.
+/// The time between two looks at a process without a descriptor.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How a process ended.
+/// The end of a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ProcessExit {
-    /// With a status of its own.
+    /// The process exited with this status.
     Code(u8),
-    /// By a signal.
+    /// A signal ended the process.
     Signal(Signal),
-    /// Nobody can say: something else has taken the status, which is a fault in the server.
+    /// The status is unknown: another has taken it, which is a fault of the server.
     Lost,
 }
 
-/// Waits for one process to end. Its status stays where it is.
+/// A watch that waits for one process to end, without taking its status.
 #[derive(Debug)]
 pub(super) enum Watch {
-    /// By its pidfd (pidfd_open(2)), which is readable from its end on.
+    /// Waiting by the process's pidfd (pidfd_open(2)), which is readable once it has ended.
     Pidfd(AsyncFd<OwnedFd>),
-    /// By looking, when the host had no descriptor left after the process was started.
+    /// Polling, because the host had no descriptor left after the process was started.
     Looking(Pid),
 }
 
 impl Watch {
-    /// Watches a child that is not reaped, by the descriptor that came with it if there is one.
+    /// Watches a child that is not reaped, by the descriptor `pidfd` if there is one.
     pub(super) fn new(pid: Pid, pidfd: Option<OwnedFd>) -> Self {
         let pidfd = pidfd.or_else(|| pidfd_open(pid, PidfdFlags::NONBLOCK).ok());
         let Some(pidfd) = pidfd else { return Self::Looking(pid) };
@@ -71,7 +71,7 @@ impl Watch {
         }
     }
 
-    /// Returns how it has ended, if it has.
+    /// Returns how the process has ended, if it has.
     pub(super) fn has_ended(&self) -> Option<ProcessExit> {
         let seen = self.look(WaitIdOptions::NOWAIT).ok()?;
         seen.as_ref().map(ProcessExit::of)

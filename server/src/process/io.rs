@@ -1,8 +1,9 @@
 //! The server's ends of a command's standard input and output.
 //!
-//! Each end is an enum with one variant for each kind of file that a command may have there. What a
-//! terminal would answer stands beside each method: it is another variant, and no reader or writer of
-//! these ends changes for it. A read costs no allocation and no call through a table.
+//! Each end is an enum with one variant for each kind of file that a command may have there. The
+//! comments on the methods describe how a terminal would behave: it would be another variant,
+//! without a change to the readers and writers of these ends. A read costs no allocation and no
+//! dynamic dispatch.
 #![expect(
     clippy::disallowed_methods,
     reason = "any thread, since the kernel answers by itself; environments are for the threads `marks`"
@@ -26,8 +27,8 @@ pub enum ReadEnd {
     Pipe(pipe::Receiver),
 }
 
-/// The end that a command's input is written to. Dropping it is the end of the input; a terminal would
-/// be sent its end-of-file character instead.
+/// The end that a command's input is written to. Dropping it ends the input; a terminal would be
+/// sent its end-of-file character instead.
 #[derive(Debug)]
 pub enum WriteEnd {
     /// A pipe.
@@ -35,56 +36,56 @@ pub enum WriteEnd {
 }
 
 impl ReadEnd {
-    /// Makes a pipe. Returns the server's end, and the one for the command.
+    /// Makes a pipe. Returns the server's end and the command's end.
     ///
     /// # Errors
-    /// When no descriptor is left.
+    /// If no descriptor is left.
     ///
     /// # Panics
-    /// Outside of a tokio runtime with I/O.
+    /// Outside a tokio runtime with I/O.
     pub(super) fn pipe() -> io::Result<(Self, OwnedFd)> {
         let (ours, theirs) = report()?;
         Ok((Self::Pipe(ours), theirs))
     }
 
-    /// Waits until there is something to read, or the end has come.
+    /// Waits until there is something to read, or the end is reached.
     ///
     /// # Errors
-    /// When the runtime shuts down.
+    /// If the runtime shuts down.
     ///
     /// # Cancel safety
-    /// Nothing is read, so nothing is lost.
+    /// Cancel safe: nothing is read.
     pub async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Pipe(pipe) => pipe.readable().await,
         }
     }
 
-    /// Reads what is there, once. Returns the number of bytes; 0 is the end, at which nothing is left
-    /// that anybody could write to it. A terminal answers EIO instead, once all that was written has
-    /// been read and nothing holds it open: that is 0 here.
+    /// Reads once the bytes that are there. Returns their number; 0 means the end, when no process
+    /// can write any more. A terminal answers EIO instead, once all bytes have been read and no
+    /// process holds it open; that would be 0 here.
     ///
     /// # Errors
-    /// `WouldBlock` when nothing is there, `Interrupted` by a signal.
+    /// `WouldBlock` if nothing is there, `Interrupted` by a signal.
     pub fn try_read_buf(&self, buffer: &mut impl BufMut) -> io::Result<usize> {
         match self {
             Self::Pipe(pipe) => pipe.try_read_buf(buffer),
         }
     }
 
-    /// Returns the number of bytes that were written to it and not read yet. A terminal counts what its
-    /// line discipline has let through (FIONREAD, ioctl_tty(2)).
+    /// Returns the number of bytes that were written and not read yet. A terminal counts those that
+    /// its line discipline has passed on (FIONREAD, ioctl_tty(2)).
     ///
     /// # Errors
-    /// What the kernel answers; none is known for a pipe.
+    /// Those of the kernel; none is known for a pipe.
     pub fn unread(&self) -> io::Result<u64> {
         match self {
             Self::Pipe(pipe) => Ok(ioctl_fionread(pipe)?),
         }
     }
 
-    /// Returns whether it is empty and nothing holds the other end, without reading: a terminal that
-    /// nothing holds open is hung up (POLLHUP) in the same way.
+    /// Returns whether it is empty and no process holds the other end, without reading. A terminal
+    /// that no process holds open is hung up (POLLHUP) in the same way.
     pub fn is_at_end(&self) -> bool {
         match self {
             Self::Pipe(pipe) => {
@@ -97,26 +98,27 @@ impl ReadEnd {
 }
 
 impl WriteEnd {
-    /// Makes a pipe. Returns the server's end, and the one for the command.
+    /// Makes a pipe. Returns the server's end and the command's end.
     ///
     /// # Errors
-    /// When no descriptor is left.
+    /// If no descriptor is left.
     ///
     /// # Panics
-    /// Outside of a tokio runtime with I/O.
+    /// Outside a tokio runtime with I/O.
     pub(super) fn pipe() -> io::Result<(Self, OwnedFd)> {
         let (theirs, ours) = pipe_with(PipeFlags::CLOEXEC)?;
         ioctl_fionbio(&ours, true)?;
         Ok((Self::Pipe(pipe::Sender::from_owned_fd_unchecked(ours)?), theirs))
     }
 
-    /// Waits until there is room and writes as much as fits, once. Returns the number of bytes.
+    /// Waits until there is room, and writes once as much as fits. Returns the number of bytes.
     ///
     /// # Errors
-    /// `BrokenPipe` when nothing reads it any more; a terminal answers EIO, which means the same.
+    /// `BrokenPipe` if no process reads it any longer; a terminal answers EIO, which means the
+    /// same.
     ///
     /// # Cancel safety
-    /// Nothing is written unless it returns.
+    /// Cancel safe: nothing is written unless this returns.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Pipe(pipe) => pipe.write(bytes).await,
@@ -124,24 +126,24 @@ impl WriteEnd {
     }
 }
 
-/// Makes a pipe by which a child says how its start went. Returns the server's end, and the one for the
-/// child.
+/// Makes a pipe by which a child reports the result of its start. Returns the server's end and the
+/// child's end.
 ///
 /// # Errors
-/// When no descriptor is left.
+/// If no descriptor is left.
 ///
 /// # Panics
-/// Outside of a tokio runtime with I/O.
+/// Outside a tokio runtime with I/O.
 pub(super) fn report() -> io::Result<(pipe::Receiver, OwnedFd)> {
     let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
     ioctl_fionbio(&ours, true)?;
     Ok((pipe::Receiver::from_owned_fd_unchecked(ours)?, theirs))
 }
 
-/// Opens what a command reads that is given no input.
+/// Opens the standard input of a command that gets no input.
 ///
 /// # Errors
-/// When no descriptor is left, or `/dev` is not mounted.
+/// If no descriptor is left, or `/dev` is not mounted.
 pub(super) fn no_input() -> io::Result<OwnedFd> {
     Ok(File::open("/dev/null")?.into())
 }

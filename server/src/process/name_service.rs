@@ -1,8 +1,8 @@
-//! Accounts by name, through the system's own look-up (getpwnam(3), nsswitch.conf(5)), so that those of
-//! LDAP or sssd are found as everywhere else on the host.
+//! Accounts by name, through the system's own look-up (getpwnam(3), nsswitch.conf(5)), so that
+//! accounts of LDAP or sssd are found as everywhere else on the host.
 //!
-//! A directory service may answer late or never, and its library runs in the process that asks. So a
-//! server has a helper ask ([`Looks`](super::Looks)).
+//! A directory service may answer late or never, and its library runs in the process that asks.
+//! Therefore the server has a helper ask ([`Looks`](super::Looks)).
 #![allow(unsafe_code)]
 
 use std::{
@@ -22,19 +22,20 @@ use super::{
     plan::Credentials,
 };
 
-/// Bytes for an entry of shadow(5); passwords are hashes of a known length.
+/// The size in bytes of the buffer for an entry of shadow(5); its password is a hash of limited
+/// length.
 const ENTRY: usize = 16 << 10;
 const DAY: u64 = 24 * 60 * 60;
 
 impl Account {
-    /// The account of this name, if commands may run as it. It asks the name service, which may be
-    /// slow: not for a worker of the runtime.
+    /// Returns the account of this name, if commands may run as it. Asks the name service, which
+    /// may be slow, so this must not be called on a worker of the runtime.
     ///
-    /// The server's own account, under its own name, is what commands run as in any case, and is not
-    /// looked up in shadow(5). Another name of the same number is another account.
+    /// The server's own account, under its own name, is the one that commands run as in any case,
+    /// and is not looked up in shadow(5). Another name with the same user ID is another account.
     ///
     /// # Errors
-    /// When there is none, it may not be used, or the server, which is not root, can't become it.
+    /// If there is none, it may not be used, or the server, which is not root, can't become it.
     pub fn find(name: &OsStr) -> Result<Self, AccountError> {
         let unknown = || AccountError::Unknown(name.to_owned());
         let failed = |error: io::Error| AccountError::Failed {
@@ -56,7 +57,7 @@ impl Account {
             return Err(AccountError::NotRoot { name: name.to_owned(), own: own.as_raw() });
         }
         let c_name = CString::new(text).map_err(|_| unknown())?;
-        // Nobody but root reads shadow(5).
+        // Only root can read shadow(5).
         if own.is_root()
             && let Some(shadow) = shadow(&c_name).map_err(failed)?
         {
@@ -77,13 +78,13 @@ impl Account {
     }
 }
 
-/// Days since 1970, as shadow(5) counts.
+/// Returns the number of days since 1970, the unit of shadow(5).
 fn today() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_secs() / DAY).unwrap_or(i64::MAX))
 }
 
-/// The entry of shadow(5), if there is one: accounts of a directory mostly have none.
+/// Returns the entry of shadow(5), if there is one: most accounts of a directory have none.
 fn shadow(name: &CStr) -> io::Result<Option<Shadow>> {
     let mut buffer: Vec<c_char> = vec![0; ENTRY];
     let mut found = ptr::null_mut();
@@ -94,7 +95,8 @@ fn shadow(name: &CStr) -> io::Result<Option<Shadow>> {
         libc::getspnam_r(name.as_ptr(), &mut entry, buffer.as_mut_ptr(), buffer.len(), &mut found)
     };
     match Errno::from_raw(answer) {
-        // "No entry" is a success without one, or one of these (getspnam(3), getpwnam(3)).
+        // A missing entry is a success without a result, or one of these errors (getspnam(3),
+        // getpwnam(3)).
         _ if answer == 0 && found.is_null() => Ok(None),
         Errno::ENOENT | Errno::ESRCH => Ok(None),
         _ if answer == 0 && !entry.sp_pwdp.is_null() => {

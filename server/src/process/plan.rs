@@ -1,4 +1,4 @@
-//! What is to be run, found and complete: nothing is looked up after it.
+//! Plans: all that a start needs, found and complete, so that nothing is looked up after it.
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
@@ -7,39 +7,40 @@ use serde::{Deserialize, Serialize};
 
 use super::program::Sealed;
 
-/// A process that can be started as it stands here.
+/// A process that can be started without looking anything up.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Plan {
-    /// The program's file, absolute. With a bare name and an environment of its own the standard
-    /// library would leave posix_spawn(3) and fork.
+    /// The absolute path of the program's file. With a bare name and an environment, the standard
+    /// library would use fork instead of posix_spawn(3).
     pub program: PathBuf,
-    /// The program's name as it sees it.
+    /// The name by which the program is called: its first argument.
     pub arg0: OsString,
-    /// Its arguments after that.
+    /// The arguments after that.
     pub args: Vec<OsString>,
-    /// Its whole environment; `RCMD_JOB`, by which its tree is known, is in it.
+    /// The whole environment. It includes `RCMD_JOB`, by which the tree is known.
     pub env: Vec<(OsString, OsString)>,
-    /// The folder it starts in, absolute.
+    /// The absolute path of the folder it starts in.
     pub cwd: PathBuf,
-    /// That folder as it was judged, which is entered whatever `cwd` leads to by then; without it the
-    /// path is.
+    /// The folder as it was judged, which is entered wherever `cwd` leads by then. Without it,
+    /// `cwd` is entered.
     pub folder: Option<Folder>,
-    /// True when the folder and the program were found by way of folders of root and of the server's own
-    /// account alone, on local file systems: nobody else can make their use wait.
+    /// True if the folder and the program were found only through folders of root and of the
+    /// server's own account, on local file systems: nobody else can make their use wait.
     pub trusted: bool,
-    /// The job it belongs to.
+    /// The ID of its job.
     pub job: String,
-    /// True for a pipe as standard input; else it is `/dev/null`.
+    /// True if standard input is a pipe; otherwise it is `/dev/null`.
     pub stdin: bool,
-    /// The copy in memory that `program` names, if it is one: it must live until the exec.
+    /// The copy in memory that `program` names, if it is one. It must live until the exec.
     pub sealed: Option<Sealed>,
-    /// The user and groups it runs as; none for the server's own.
+    /// The user and groups that it runs as; `None` for the server's own.
     pub credentials: Option<Credentials>,
-    /// True when no program of it may gain privileges by its file (no_new_privs, prctl(2)).
+    /// True if no program that it executes may gain privileges through its file (no_new_privs,
+    /// prctl(2)).
     pub no_new_privs: bool,
 }
 
-/// A folder that was opened (O_PATH, open(2)): to be entered, and never read.
+/// An open folder (O_PATH, open(2)), to be entered and never read.
 #[derive(Clone, Debug)]
 pub struct Folder(Arc<OwnedFd>);
 
@@ -49,12 +50,12 @@ impl Folder {
         Self(Arc::new(descriptor))
     }
 
-    /// Returns its descriptor's number, of use as long as this is held.
+    /// Returns the number of its descriptor, which is valid as long as this is held.
     pub(super) fn number(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 
-    /// Returns a path by which this process, or a child that still has its descriptors, reaches it.
+    /// Returns a path to it for this process, or for a child that still has its descriptors.
     pub fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
     }
@@ -77,9 +78,9 @@ impl Eq for Folder {}
 /// A user with exactly these groups.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Credentials {
-    /// Real, effective, saved and file system user ID.
+    /// The real, effective, saved and file system user ID.
     pub uid: u32,
-    /// Real, effective, saved and file system group ID.
+    /// The real, effective, saved and file system group ID.
     pub gid: u32,
     /// All supplementary groups.
     pub groups: Vec<u32>,

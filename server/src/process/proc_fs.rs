@@ -1,4 +1,4 @@
-//! The state of processes, read from `/proc` (proc(5)). Everything in it may be gone a moment later.
+//! The state of processes, read from `/proc` (proc(5)). All of it may be outdated a moment later.
 #![expect(
     clippy::disallowed_methods,
     reason = "any thread, since the kernel answers by itself; environments are for the threads `marks`"
@@ -12,8 +12,8 @@ use std::{
 
 use rustix::process::{Pid, RawPid};
 
-/// Bytes of an environment that are looked at; the kernel allows arguments and environment 6 MiB
-/// together (execve(2)).
+/// The maximum bytes of an environment that are read: the kernel allows arguments and environment 6
+/// MiB together (execve(2)).
 const ENVIRONMENT: u64 = 6 << 20;
 
 /// The flag of a process that has not executed a program (PF_FORKNOEXEC, include/linux/sched.h).
@@ -23,17 +23,18 @@ const FORKED: u64 = 0x40;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Stat {
     pub(super) pid: Pid,
-    /// None for a process whose parent is outside of this pid namespace.
+    /// The parent; `None` if it is outside this PID namespace.
     pub(super) parent: Option<Pid>,
     pub(super) group: RawPid,
     pub(super) session: RawPid,
-    /// When it started, in ticks since boot. With the pid it names the process for good.
+    /// The time of its start, in ticks since boot. Together with the process ID, it identifies the
+    /// process for ever.
     pub(super) start: u64,
     /// True while any thread of it runs.
     pub(super) alive: bool,
-    /// True when its environment has no variable.
+    /// True if its environment has no variable.
     pub(super) bare: bool,
-    /// True from the moment at which it executed a program, and no longer runs that of its parent.
+    /// True once it has executed a program, and no longer runs that of its parent.
     pub(super) has_executed: bool,
 }
 
@@ -43,11 +44,11 @@ pub(super) fn stat(pid: Pid) -> Option<Stat> {
 }
 
 fn parse_stat(pid: Pid, text: &[u8]) -> Option<Stat> {
-    // The name stands in parentheses and may hold any byte, parentheses and blanks too.
+    // The name is in parentheses and may contain any byte, parentheses and blanks too.
     let after_name = text.iter().rposition(|&byte| byte == b')')? + 1;
     let rest = std::str::from_utf8(text.get(after_name..)?).ok()?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    // The first of these is field 3 in proc(5).
+    // The first of these fields is number 3 in proc(5).
     let field = |number: usize| fields.get(number - 3).copied();
     let number = |at| field(at)?.parse::<RawPid>().ok();
     let threads: u64 = field(20)?.parse().ok()?;
@@ -58,40 +59,40 @@ fn parse_stat(pid: Pid, text: &[u8]) -> Option<Stat> {
         group: number(5)?,
         session: number(6)?,
         start: field(22)?.parse().ok()?,
-        // A first thread that has ended is a zombie while others go on.
+        // A first thread that has ended is a zombie while other threads continue.
         alive: !matches!(field(3)?, "Z" | "X" | "x") || threads > 1,
         bare: environment == end && end != "0",
         has_executed: field(9)?.parse::<u64>().ok()? & FORKED == 0,
     })
 }
 
-/// Opens a file of `/proc` that tells of the server or of the host.
+/// Opens a file of `/proc` about the server or the host.
 pub(super) fn open(name: &str) -> io::Result<File> {
     File::open(Path::new("/proc").join(name))
 }
 
-/// Reads a file of `/proc` that tells of the server or of the host.
+/// Reads a file of `/proc` about the server or the host.
 pub(super) fn read(name: &str) -> io::Result<String> {
     fs::read_to_string(Path::new("/proc").join(name))
 }
 
-/// Returns the effective user of a process.
+/// Returns the effective user ID of a process.
 pub(super) fn user(pid: RawPid) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     users.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// Returns the children of a process, also dead ones that are not reaped.
+/// Returns the children of a process, including dead ones that are not reaped.
 ///
-/// The kernel lists all of them only while the process stands still.
+/// The list of the kernel is complete only while the process is stopped.
 pub(super) fn children(pid: Pid) -> Vec<Pid> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let mut children = Vec::new();
     for task in tasks.flatten() {
         match fs::read_to_string(task.path().join("children")) {
             Ok(list) => children.extend(list.split_ascii_whitespace().filter_map(parse_pid)),
-            // A kernel without CONFIG_PROC_CHILDREN, unless the thread has ended.
+            // The kernel lacks CONFIG_PROC_CHILDREN, unless the thread has ended.
             Err(_) if task.path().exists() => return children_by_scan(pid),
             Err(_) => {}
         }
@@ -99,15 +100,15 @@ pub(super) fn children(pid: Pid) -> Vec<Pid> {
     children
 }
 
-/// Returns the children that a thread of the server has started, also dead ones that are not reaped. None
-/// where the kernel does not list them (CONFIG_PROC_CHILDREN).
+/// Returns the children that a thread of the server has started, including dead ones that are not
+/// reaped. Returns `None` where the kernel does not list them (CONFIG_PROC_CHILDREN).
 pub(super) fn children_of_thread(thread: Pid) -> Option<Vec<Pid>> {
     let list = fs::read_to_string(format!("/proc/self/task/{thread}/children")).ok()?;
     Some(list.split_ascii_whitespace().filter_map(parse_pid).collect())
 }
 
-/// Returns the children of the server as [`children`] does, without those that some of its threads have
-/// started. None at all where the kernel does not tell which these are.
+/// Returns the children of the server as [`children`] does, without those that `threads` have
+/// started. Returns none at all where the kernel does not list the children of threads.
 pub(super) fn children_but_of(threads: &[Pid]) -> Vec<Pid> {
     let mut children = children(rustix::process::getpid());
     for thread in threads {
@@ -135,19 +136,20 @@ fn parse_pid(text: &str) -> Option<Pid> {
     text.parse().ok().and_then(Pid::from_raw)
 }
 
-/// A process whose environment can't be read yet or any more: it is just executing a program, or dies.
+/// The state of a process whose environment can't be read at the moment: it is executing a program,
+/// or dying.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct InBetween;
 
-/// Returns the value of a variable in the environment that a process was started with. None also for
-/// the processes of others.
+/// Returns the value of a variable in the environment that a process was started with. Returns
+/// `None` also for processes whose environment may not be read.
 pub(super) fn variable(pid: Pid, name: &str) -> Result<Option<Vec<u8>>, InBetween> {
     let mut environment = Vec::new();
     let Ok(file) = File::open(format!("/proc/{pid}/environ")) else { return Ok(None) };
     if file.take(ENVIRONMENT).read_to_end(&mut environment).is_err() {
         return Ok(None);
     }
-    // An environment that is really empty has a place all the same.
+    // A process with an empty environment has an address for it all the same.
     if environment.is_empty() && !stat(pid).is_some_and(|stat| stat.bare) {
         return Err(InBetween);
     }
@@ -224,7 +226,7 @@ mod tests {
         let own = rustix::process::getpid();
         let stat = stat(own).unwrap();
         assert!(stat.alive);
-        // Not rustix's: it takes a group from outside of this pid namespace, 0, for impossible.
+        // Not rustix's: it panics at a group outside this PID namespace, 0.
         assert_eq!(stat.group, nix::unistd::getpgrp().as_raw());
     }
 }

@@ -1,9 +1,9 @@
 //! The file that would be executed: what it is, and who could put another in its place.
 //!
-//! A rule judges a path, and the kernel executes what lies at that path a moment later. The two are
-//! the same if nobody but root and the user that it runs as can change the file, the folders on the
-//! way to it, and for a script the same of its interpreter. All of the way is looked at: where a
-//! link leads, and the folder that holds the link (`look/walk.rs`).
+//! A rule judges a path, and the kernel executes the file at that path a moment later. They are the
+//! same if only root and the user that the program runs as can change the file, the folders on the
+//! way to it, and, for a script, the same of its interpreter. The whole way is checked: the targets
+//! of links, and the folders that contain the links (`look/walk.rs`).
 
 use std::{
     any::Any,
@@ -18,50 +18,51 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// Bytes at the beginning of a file by which the kernel knows how to execute it (execve(2)).
+/// The number of bytes at the beginning of a file by which the kernel decides how to execute it
+/// (execve(2)).
 pub(super) const HEAD: usize = 256;
 
 /// A program as it was found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Program {
-    /// Its path without links.
+    /// The program's path without symbolic links.
     pub path: PathBuf,
-    /// Who else could put another in its place, if anybody could.
+    /// The way in which others could put another in its place, if there is one.
     pub writable: Option<Writable>,
-    /// Its digest, if it was asked for and it is an ELF file.
+    /// Its digest, if it was asked for and the file is ELF.
     pub digest: Option<Digest>,
 }
 
-/// Why what was judged need not be what runs.
+/// The reason why the program that was judged need not be the one that runs.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum Writable {
-    /// Others may write to it.
+    /// Others may write to the file or a folder.
     #[error("{what} {path:?} can be changed by {whom}")]
     By {
-        /// `the file`, `the folder`.
+        /// The kind: `the file` or `the folder`.
         what: Cow<'static, str>,
-        /// Where.
+        /// The path.
         #[serde(with = "as_bytes")]
         path: PathBuf,
-        /// Who may.
+        /// The users that may write to it.
         whom: String,
     },
-    /// Which program would run can't be told.
+    /// It can't be determined which program would run.
     #[error("{path:?} leaves open what runs: {why}")]
     Open {
-        /// Where.
+        /// The path that leaves it open.
         #[serde(with = "as_bytes")]
         path: PathBuf,
-        /// Why.
+        /// The reason.
         why: Cow<'static, str>,
     },
-    /// It can't be looked at.
+    /// A path can't be examined.
     #[error("{path:?} can't be examined: {error}")]
     Unknown {
-        /// Where.
+        /// The path.
         #[serde(with = "as_bytes")]
         path: PathBuf,
-        /// Why, in the system's words.
+        /// The error, in the system's words.
         error: String,
     },
 }
@@ -69,30 +70,30 @@ pub enum Writable {
 /// The digest of a program.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Digest {
-    /// `sha256:` and 64 hexadecimal digits.
+    /// The text: `sha256:` and 64 hexadecimal digits.
     pub text: Arc<str>,
     /// The copy that was digested, if one was wanted.
     pub copy: Option<Sealed>,
 }
 
-/// A copy of a program in memory that nobody can change any more (memfd_create(2)).
+/// A copy of a program in memory, which nobody can change (memfd_create(2)).
 #[derive(Clone, Debug)]
 pub struct Sealed {
     file: Arc<File>,
-    /// What counts its memory, for as long as it lives.
+    /// The share of the memory budget, held as long as the copy.
     _held: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Sealed {
-    /// Wraps a sealed file, with what counts its memory.
+    /// Wraps a sealed file, with the share of the memory budget for it.
     pub(super) fn new(file: File, held: Option<Arc<dyn Any + Send + Sync>>) -> Self {
         Self { file: Arc::new(file), _held: held }
     }
 
-    /// Returns a descriptor of it, for whoever executes it.
+    /// Returns a descriptor of the copy, to execute it by.
     ///
     /// # Errors
-    /// When the server has none left.
+    /// If the server has none left.
     pub fn descriptor(&self) -> io::Result<std::os::fd::OwnedFd> {
         self.file.try_clone().map(Into::into)
     }
@@ -116,12 +117,12 @@ impl Eq for Sealed {}
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Script {
     pub(super) interpreter: PathBuf,
-    /// All that follows, as one argument.
+    /// The rest of the line, as one argument.
     pub(super) argument: Vec<u8>,
 }
 
 impl Script {
-    /// Reads the line from the first bytes of a file. Returns none of what is no script.
+    /// Reads the line from the first bytes of a file. Returns `None` if the file is not a script.
     pub(super) fn parse(head: &[u8]) -> Option<Self> {
         let line = head.strip_prefix(b"#!")?.split(|byte| b"\n\0".contains(byte)).next()?;
         let line = line.trim_ascii();
@@ -140,8 +141,8 @@ pub(super) fn is_env(path: &Path) -> bool {
     path.file_name() == Some(OsStr::new("env"))
 }
 
-/// Returns the program that env(1) is told to start by the argument of a `#!` line, or why that can't be
-/// told.
+/// Returns the program that the argument of a `#!` line tells env(1) to start, or the reason why
+/// that can't be determined.
 pub(super) fn word_of_env(argument: &[u8]) -> Result<&Path, &'static str> {
     let mut words = argument.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let first = match words.next() {
@@ -157,7 +158,7 @@ pub(super) fn word_of_env(argument: &[u8]) -> Result<&Path, &'static str> {
     Ok(Path::new(OsStr::from_bytes(name)))
 }
 
-/// Paths as the bytes that they are, for serde.
+/// Paths as raw bytes, for serde.
 pub(super) mod as_bytes {
     use std::{
         ffi::OsString,

@@ -1,5 +1,5 @@
-//! The thread that clears up after commands that have ended: it reaps orphans, removes their empty
-//! cgroups, and kills what an earlier server left. No start and no kill of a tree waits for it.
+//! The thread that clears up after ended commands: it reaps orphans, removes empty cgroups, and
+//! kills what an earlier server left. No start and no kill of a tree waits for it.
 
 use std::{
     io, iter,
@@ -26,10 +26,11 @@ pub(super) struct TreeReaper {
 }
 
 impl TreeReaper {
-    /// Starts the thread. It does not keep the server's cgroups, which are removed with their owner.
+    /// Starts the thread. It does not keep the server's cgroups alive, which are removed with their
+    /// owner.
     ///
     /// # Errors
-    /// When the host has no thread to give.
+    /// If the host can't start a thread.
     pub(super) fn start(cgroups: Weak<Cgroups>) -> io::Result<Self> {
         let (orders, mailbox) = channel();
         let work = move || work(&mailbox, &cgroups);
@@ -37,16 +38,16 @@ impl TreeReaper {
         Ok(Self { orders })
     }
 
-    /// Looks once through all of `/proc` for processes that bear the mark of a job, and kills them with
-    /// all that is below them. Returns how many lived.
+    /// Looks once through all of `/proc` for processes that bear the mark of a job, and kills them
+    /// and all below them. Returns the number of living ones.
     pub(super) async fn kill_marked(&self, job: &str) -> usize {
         let (answer, answered) = oneshot::channel();
         let _ = self.orders.send(Order::KillMarked(job.to_owned(), answer));
-        // Without the thread, nobody has looked.
+        // If the thread is gone, nothing was looked for.
         answered.await.unwrap_or(usize::MAX)
     }
 
-    /// Reaps dead orphans soon, and takes back the cgroups of daemons that have ended.
+    /// Reaps dead orphans soon, and removes the cgroups of daemons that have ended.
     pub(super) fn reap(&self) {
         let _ = self.orders.send(Order::Reap);
     }
@@ -54,7 +55,7 @@ impl TreeReaper {
 
 fn work(mailbox: &Receiver<Order>, cgroups: &Weak<Cgroups>) {
     while let Ok(first) = mailbox.recv() {
-        // Orders that came meanwhile share one look at the server's children.
+        // Orders that arrive meanwhile share one look at the server's children.
         for order in iter::once(first).chain(mailbox.try_iter()) {
             if let Order::KillMarked(job, answer) = order {
                 let _ = answer.send(tree::kill_marked(job.as_bytes()));

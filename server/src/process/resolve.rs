@@ -1,4 +1,4 @@
-//! From a request to a plan: the environment, what is to be found on this host, and what was.
+//! From a request to a plan: the environment, what must be found on this host, and what was found.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -15,7 +15,7 @@ use super::{
     plan::{Folder, Plan},
 };
 
-/// A request of which all is known but what only the host's files can tell.
+/// A request, complete except for what only the host's files can tell.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Draft {
     env: Environment,
@@ -23,10 +23,10 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Makes what needs no look at the host: the environment, and what is to be looked for.
+    /// Makes a draft: the environment, and the order for the look at the host.
     ///
     /// # Errors
-    /// When the account has no shell for a line, or a setting of the environment can't be made.
+    /// If the account has no shell for a line, or a setting of the environment is invalid.
     pub fn new(
         request: &Request,
         account: &Account,
@@ -53,12 +53,12 @@ impl Draft {
         Ok(Self { env, find })
     }
 
-    /// Returns what is to be looked for.
+    /// Returns what must be found on the host.
     pub fn find(&self) -> &Find {
         &self.find
     }
 
-    /// Makes the plan of what was found.
+    /// Makes the plan from what was found.
     pub fn plan(self, request: &Request, account: &Account, job: &str, found: Found) -> Plan {
         let Found { facts, folder, trusted } = found;
         let mut words = request.args().iter().map(|word| OsString::from_vec(word.clone()));

@@ -1,4 +1,4 @@
-//! The server's own process: what it inherited must not reach the commands.
+//! Setting up the server's own process, so that what it inherited does not reach the commands.
 #![expect(
     clippy::disallowed_methods,
     reason = "the main thread, before the program serves and after; programs that serve nobody"
@@ -20,23 +20,25 @@ use rustix::{
 
 /// Sets up the server's own process, once, before it has a second thread.
 ///
-/// - Signals that whoever started it let be ignored (nohup(1), a shell's `&`) get their default back,
-///   which commands inherit. SIGPIPE stays ignored here; the standard library resets it in a child.
-/// - The signal mask is emptied, the umask is 022.
-/// - The terminal is given up, so that no command can open `/dev/tty`. Ctrl-C still reaches a server
-///   in the foreground of a shell, because it goes to a process group. Where the server leads the
-///   session itself, as in a container with a terminal, the whole session loses the terminal and
-///   Ctrl-C with it; SIGTERM ends it.
-/// - Descriptors from 3 on are closed in commands.
+/// - Signals that the starter of the server left ignored (nohup(1), a shell's `&`) get their
+///   default back, which commands inherit. SIGPIPE stays ignored here; the standard library resets
+///   it in a child.
+/// - The signal mask is emptied; the umask is set to 022.
+/// - The terminal is given up, so that no command can open `/dev/tty`. Ctrl-C still reaches a
+///   server in the foreground of a shell, because it is sent to a process group. If the server
+///   itself leads the session, as in a container with a terminal, the whole session loses the
+///   terminal and Ctrl-C with it; SIGTERM ends it.
+/// - Descriptors from 3 on are marked to be closed in commands.
 ///
-/// The server stays dumpable until it first runs something as another user: its `/proc` files would
-/// be root's otherwise, and commands that run as its own user can read its key anyway. A child that
-/// gives up root while it shares the server's memory takes that away, and it is not given back: only
-/// root does this, for whom it makes no difference, and while another such child has not executed
-/// yet, its user could look into the server's memory (ptrace(2)).
+/// The server stays dumpable until it first runs something as another user: otherwise its `/proc`
+/// files would belong to root, and commands that run as its own user can read its key anyway. A
+/// child that gives up root while it shares the server's memory makes the server not dumpable,
+/// which is not reverted. Only a root server has such children, for which this makes no difference,
+/// and while another such child has not executed yet, its user could look into the server's memory
+/// (ptrace(2)).
 ///
 /// # Errors
-/// When `/proc` is not mounted, or the kernel refuses.
+/// If `/proc` is not mounted, or the kernel refuses.
 pub fn prepare_self() -> io::Result<()> {
     for signal in 1..=libc::SIGRTMAX() {
         if signal != libc::SIGPIPE && disposition(signal, None) == Some(libc::SIG_IGN) {
@@ -49,14 +51,16 @@ pub fn prepare_self() -> io::Result<()> {
     close_on_exec()
 }
 
-/// How many descriptors the server may have open: the soft RLIMIT_NOFILE. It is never raised, since
-/// commands would inherit that and posix_spawn(3) can't give them the old one; programs that use
-/// select(2) break past 1,024. A service's unit raises it with LimitNOFILE.
+/// Returns the number of descriptors that the server may have open: the soft RLIMIT_NOFILE. It is
+/// never raised, because commands would inherit that: posix_spawn(3) can't restore the old limit,
+/// and programs that use select(2) fail beyond 1,024. The unit of a service raises it with
+/// LimitNOFILE.
 pub fn descriptor_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// The disposition of a signal, if it has one that can be changed; a new one takes its place.
+/// Returns the disposition of a signal, if it can be changed, and sets the disposition `new`, if
+/// given.
 fn disposition(signal: libc::c_int, new: Option<libc::sighandler_t>) -> Option<libc::sighandler_t> {
     // SAFETY: all zeroes is a valid sigaction: the default disposition, no flags, no handler.
     let (mut action, mut old): (libc::sigaction, libc::sigaction) = unsafe { mem::zeroed() };
@@ -73,9 +77,9 @@ fn disposition(signal: libc::c_int, new: Option<libc::sighandler_t>) -> Option<l
 }
 
 fn give_up_terminal() {
-    // Without a terminal there is nothing to open.
+    // Without a terminal, the file can't be opened.
     let Ok(terminal) = File::options().read(true).write(true).open("/dev/tty") else { return };
-    // A session's leader that does this gets SIGHUP, as does the group in the foreground.
+    // If a session's leader does this, it gets SIGHUP, as does the group in the foreground.
     let old = disposition(libc::SIGHUP, Some(libc::SIG_IGN));
     // SAFETY: TIOCNOTTY takes no argument and touches no memory; the descriptor is open.
     unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY) };

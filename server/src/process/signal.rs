@@ -1,9 +1,9 @@
-//! Signals of the protocol as the kernel's.
+//! The protocol's signals as the kernel's.
 #![allow(unsafe_code)]
 
 use rcmd_protocol::signal::Signal;
 
-/// Returns a signal, 1 to 64, as rustix has it, which names the first 31 only.
+/// Returns a signal, 1 to 64, as rustix's type, which names only the first 31.
 pub(super) fn kernel_signal(signal: Signal) -> rustix::process::Signal {
     let number = signal.number();
     rustix::process::Signal::from_named_raw(number).unwrap_or_else(|| {

@@ -1,6 +1,6 @@
-//! Real processes: started, seen to end, killed with all that came of them.
+//! Tests with real processes: started, seen to end, killed with all that came of them.
 
-/// Makes two tests of each function: one a way to start processes.
+/// Makes two tests of each function, one for each way to start processes.
 macro_rules! over_both {
     ($($name:ident),+ $(,)?) => {
         mod portable {
@@ -48,17 +48,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Plan, Process, Processes, ReadEnd, Spawn, SpawnError, TreeLimits, proc_fs};
 
-/// A deadline that is kept at all, however slow the machine.
+/// A deadline that is met however slow the machine is.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Whose starts these are.
+/// The identity that the starts are for.
 const IDENTITY: &str = "tests";
 
-/// Of starts that nobody calls off.
+/// The token of starts that are never called off.
 static CALLED_OFF_NEVER: LazyLock<CancellationToken> = LazyLock::new(CancellationToken::new);
 
 tokio::task_local! {
-    /// The way that a test goes.
+    /// The way in which the current test starts processes.
     static WAY: Spawn;
 }
 
@@ -82,7 +82,7 @@ fn processes_with(limits: &TreeLimits) -> Processes {
     Processes::new(WAY.get(), limits).unwrap().0
 }
 
-/// Returns whether this host has cgroups for the tests; prints why where they are skipped.
+/// Returns whether this host has cgroups for the tests; prints the reason if it has none.
 fn has_cgroups() -> bool {
     let why = match Processes::new(Spawn::Cgroup, &TreeLimits::default()) {
         Ok(_) => return true,
@@ -152,7 +152,7 @@ impl Started {
         line.parse::<RawPid>().ok().and_then(Pid::from_raw).unwrap_or_else(|| panic!("{line:?}"))
     }
 
-    /// What is left of the output: it ends when nothing holds the pipe any more.
+    /// Returns the rest of the output, up to the moment when no process holds the pipe.
     async fn rest(&mut self) -> String {
         let mut rest = String::new();
         let read = self.stdout.read_to_string(&mut rest);
@@ -169,8 +169,8 @@ async fn output_of(processes: &Processes, plan: &Plan) -> String {
     output
 }
 
-/// Writes a script. A child does it: had this process the file open for writing while another test
-/// starts something, the script would be busy (ETXTBSY, execve(2)).
+/// Writes a script through a child: if this process had the file open for writing while another
+/// test starts something, the script would be busy (ETXTBSY, execve(2)).
 async fn script(processes: &Processes, path: &Path, text: &str, mode: &str) {
     let line = r#"printf %s "$1" >"$0" && chmod "$2" "$0""#;
     let path = path.to_str().unwrap();
@@ -181,7 +181,7 @@ fn is_alive(pid: Pid) -> bool {
     proc_fs::stat(pid).is_some_and(|stat| stat.alive)
 }
 
-/// Waits for what `/proc` alone can tell.
+/// Waits for a condition that only `/proc` can show.
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition() {

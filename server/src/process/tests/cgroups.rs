@@ -1,4 +1,4 @@
-//! What only cgroups can promise.
+//! Tests of what only cgroups can guarantee.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ use crate::{
     units::Size,
 };
 
-/// Runs a test where there are cgroups.
+/// Runs a test if the host has cgroups.
 async fn with_cgroups(test: impl Future<Output = ()>) {
     if has_cgroups() {
         WAY.scope(Spawn::Cgroup, test).await;
@@ -76,13 +76,13 @@ async fn a_command_that_makes_cgroups_of_its_own_is_killed_with_them() {
         started.rest().await;
         started.process.exited().await;
         started.process.reap();
-        // With folders in it, it is not used again.
+        // A cgroup with others below it is not used again.
         until("its folder is removed", || folders(&processes) == 0).await;
     })
     .await;
 }
 
-/// A folder as a server leaves it that was killed, with a process in it.
+/// Makes a cgroup as a killed server leaves it, with a process in it.
 fn left_over(parent: &Path, mark: bool) -> (PathBuf, std::process::Child) {
     let base = parent.join(format!("rcmd-left-{}-{mark}", std::process::id()));
     let folder = base.join("0");
@@ -131,8 +131,8 @@ async fn what_an_earlier_server_left_is_killed_but_for_daemons() {
     .await;
 }
 
-/// Processes under limits that need one controller; none where the host has not got it, which must have
-/// been said by name.
+/// Returns processes under limits that need one controller; `None` where the host lacks the
+/// controller, which must have been named in the error.
 fn limited(limits: &TreeLimits, controller: &str) -> Option<Processes> {
     let (auto, why) = Processes::new(Spawn::Auto, limits).unwrap();
     assert_eq!(auto.cgroups().is_none(), why.is_some());
@@ -165,7 +165,8 @@ async fn a_limit_of_memory_is_kept_or_refused() {
         let limits = TreeLimits { memory: Some(Size(32 << 20)), ..TreeLimits::default() };
         let Some(processes) = limited(&limits, "memory") else { return };
         assert_eq!(output_of(&processes, &shell("echo within")).await, "within\n");
-        // It would keep 128 MiB in memory, and is killed; the shell of the same command goes on.
+        // The command would keep 128 MiB in memory, and is killed; the shell of the same command
+        // continues.
         let line = "head -c 256M /dev/zero | tail -c 128M >/dev/null; echo $?";
         assert_eq!(output_of(&processes, &shell(line)).await, "137\n");
     })
@@ -214,7 +215,7 @@ async fn a_daemon_keeps_its_cgroup_and_is_not_the_next_commands() {
 async fn what_leaves_its_cgroup_is_ended_where_it_can_leave() {
     with_cgroups(async {
         let mut processes = processes();
-        // As under a server that is not root.
+        // As with a server that is not root.
         processes.cgroups_leak = true;
         let outside = processes.cgroups().unwrap().0.parent().unwrap().join("cgroup.procs");
         let line = format!(

@@ -1,4 +1,4 @@
-//! From a request to a plan.
+//! Tests of the way from a request to a plan.
 
 use std::{
     ffi::OsStr,
@@ -50,7 +50,7 @@ impl Host {
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
     }
 
-    /// What would run, and what there is to say about it.
+    /// Returns what would run, and the note about it.
     fn resolve(&self, request: &Request) -> Result<Resolved, WireError> {
         let draft = Draft::new(request, &self.account, &self.path, "j1", "user:ada")?;
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -59,7 +59,7 @@ impl Host {
         Ok(Resolved { plan: draft.plan(request, &self.account, "j1", found), note })
     }
 
-    /// Where the program of this name is found, without the folder of the host.
+    /// Returns where the program of this name is found, relative to the host's folder.
     fn found(&self, name: &str) -> Result<String, ErrorKind> {
         let resolved = self.resolve(&exec(&[name.as_bytes()])).map_err(|failure| {
             assert!(failure.message.contains(name) && failure.hint.is_some(), "{failure:?}");

@@ -1,4 +1,5 @@
-//! What a command inherits from a server that was itself started in an unclean world.
+//! Tests of what a command inherits from a server that was itself started in an unclean
+//! environment.
 
 use super::*;
 use crate::process::prepare_self;
@@ -12,13 +13,13 @@ over_both! {
     a_command_can_not_reach_the_servers_terminal,
 }
 
-/// The test that is the server of one, too.
+/// The name of the test that is also run as the server.
 const SERVER: &str = "process::tests::inheritance::a_server_from_a_clean_world_runs_clean_commands";
 
-/// Set for the process that is to be the server.
+/// The variable that is set for the process that runs as the server.
 const AS_SERVER: &str = "TEST_AS_SERVER";
 
-/// Starts this test again as the server, as the tests beside it do.
+/// Starts this test again as the server, as the tests below do.
 #[test]
 fn a_server_from_a_clean_world_runs_clean_commands() {
     let served = std::env::var(AS_SERVER);
@@ -36,17 +37,18 @@ fn a_server_from_a_clean_world_runs_clean_commands() {
     }
 }
 
-/// Runs commands as a server does that was started so, and returns what they see.
+/// Runs commands as the server, and returns their output.
 async fn serve() -> String {
     let processes = processes();
-    // Not by a shell, which empties the signal mask of what it starts.
+    // Not by a shell, which would empty the signal mask of what it starts.
     let status = output_of(&processes, &plan("/bin/cat", &["/proc/self/status"])).await;
     let line = "echo Descriptors: $(ls /proc/self/fd); \
         (: </dev/tty) 2>/dev/null && echo Terminal: yes || echo Terminal: no";
     status + &output_of(&processes, &shell(line)).await
 }
 
-/// Returns what a command sees when its server was started by this line, in which `"$@"` is the server.
+/// Returns the output of a command whose server was started by this line, in which `"$@"` is the
+/// server.
 async fn seen(line: &str) -> Vec<(String, String)> {
     let processes = processes();
     let server = std::env::current_exe().unwrap();
@@ -76,7 +78,7 @@ fn assert_clean(fields: &[(String, String)]) {
         found.map(|(_, value)| value.as_str()).unwrap_or_else(|| panic!("no {name}"))
     };
     assert_eq!(field("SigBlk"), "0000000000000000");
-    // glibc's posix_spawn(3) lets the two signals that it keeps for itself, 32 and 33, be ignored.
+    // glibc's posix_spawn(3) leaves the two signals that it reserves, 32 and 33, ignored.
     let ignored = u64::from_str_radix(field("SigIgn"), 16).unwrap();
     let has_cgroups = WAY.try_with(|way| *way == Spawn::Cgroup).unwrap_or(false);
     let reserved = if has_cgroups { 0 } else { 0b11 << 31 };
@@ -113,7 +115,7 @@ async fn a_command_can_not_reach_the_servers_terminal() {
         println!("skipped: needs script(1)");
         return;
     }
-    // Its output is a terminal's, with CR; as the leader of the session and below it.
+    // The output is a terminal's, with CR; once as the leader of the session, and once below it.
     assert_clean(&seen("script -qec \"exec $*\" /dev/null").await);
     assert_clean(&seen("script -qec \"$*; :\" /dev/null").await);
 }

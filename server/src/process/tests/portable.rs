@@ -1,5 +1,5 @@
-//! What `tokio::process` is held to: no descriptor is asked for too late, no process is lost, no start
-//! waits for ever, and nobody but the register reaps.
+//! Requirements on starts by `tokio::process`: no descriptor is needed too late, no process is
+//! lost, no start waits for ever, and only the register reaps.
 
 use std::{fs::File, os::fd::AsRawFd as _};
 
@@ -17,10 +17,10 @@ use super::{
 };
 use crate::process::{ProcessExit, SpawnError, environment::JOB, exit::Watch};
 
-/// Set for a process that runs one test alone.
+/// The variable that is set for a process that runs one test alone.
 const ALONE: &str = "TEST_ALONE";
 
-/// Returns whether this process runs this test alone. If not, it runs the test in a process that does,
+/// Returns whether this process runs this test alone. If not, runs the test in a process that does,
 /// and asserts that it passes there.
 async fn is_alone(test: &str) -> bool {
     if std::env::var_os(ALONE).is_some_and(|alone| alone == test) {
@@ -44,7 +44,7 @@ fn portable<T: Future>(test: T) -> impl Future<Output = T::Output> {
     WAY.scope(Spawn::Portable, test)
 }
 
-/// Starts with a runtime that is gone as what watches them: nothing can be registered there.
+/// Returns processes whose runtime for watching is gone, so that none can be registered there.
 fn unwatched() -> Processes {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut processes = processes();
@@ -53,7 +53,7 @@ fn unwatched() -> Processes {
     processes
 }
 
-/// The processes that bear the mark of a job, dead ones not included.
+/// Returns the number of living processes that bear the mark of a job.
 fn marked(job: &str) -> usize {
     let job = Some(job.as_bytes().to_vec());
     let all = proc_fs::all().into_iter().filter(|stat| stat.alive);
@@ -168,7 +168,7 @@ async fn only_the_register_reaps_what_is_released_before_its_end() {
         let watch = Watch::new(pid, None);
         drop(stdin);
         timeout(DEADLINE, watch.ended()).await.expect("it ends");
-        // On each SIGCHLD tokio reaps whatever came into its queue of orphans.
+        // On each SIGCHLD, tokio reaps the processes in its queue of orphans.
         for _ in 0..3 {
             output_of(&processes, &shell(":")).await;
         }
@@ -217,7 +217,7 @@ async fn a_command_runs_to_its_end_or_not_at_all_when_descriptors_run_out() {
             held.extend(all_descriptors());
             assert_eq!(held.len(), all, "each descriptor was given back");
         }
-        // Both ends of three pipes; the pidfds come when those of the command are closed.
+        // Both ends of three pipes; the pidfds are opened after those of the command are closed.
         assert_eq!(ran, Vec::from_iter(6..12));
     })
     .await;

@@ -1,4 +1,4 @@
-//! Starting, ending, reaping.
+//! Tests of starting, ending and reaping.
 #![allow(unsafe_code)]
 
 use std::{sync::atomic::AtomicBool, thread};
@@ -43,7 +43,7 @@ async fn the_status_is_the_commands_own() {
 }
 
 async fn a_signal_is_told_from_a_status() {
-    // None that a shell or nohup(1) may have had the tests ignore.
+    // Not one of those that a shell or nohup(1) may have left ignored for the tests.
     for number in [9, 10, 15, 64] {
         let signal = Signal::from_number(number).unwrap();
         assert_eq!(ended(&format!("kill -{number} $$")).await, ProcessExit::Signal(signal));
@@ -121,7 +121,7 @@ async fn nothing_is_signalled_once_the_process_is_reaped() {
     let in_group = started.pid_line().await;
     started.process.exited().await;
     started.process.reap();
-    // The group lives on, and yet its number is not the job's to use.
+    // The group lives on, but its number is no longer the job's to use.
     started.process.signal_group(Signal::KILL);
     assert_eq!(started.process.tree().kill().await.killed, 0);
     assert!(is_alive(in_group));
@@ -173,7 +173,7 @@ extern "C" fn note_fork() {
 }
 
 async fn starting_a_process_does_not_copy_the_server() {
-    // fork(3) runs this handler, posix_spawn(3) does not.
+    // fork(3) runs this handler; posix_spawn(3) does not.
     // SAFETY: the handler only sets a flag.
     assert_eq!(unsafe { libc::pthread_atfork(Some(note_fork), None, None) }, 0);
     let processes = processes();
@@ -191,7 +191,7 @@ async fn spawn_error(plan: &Plan) -> SpawnError {
     processes().spawn(plan, IDENTITY, &CALLED_OFF_NEVER).await.expect_err("it can't start")
 }
 
-/// Why a script with this text and mode can't be run.
+/// Returns the reason why a script with this text and mode can't be run.
 async fn script_failure(text: &str, mode: &str) -> (ErrorKind, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("script");

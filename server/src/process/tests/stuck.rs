@@ -1,5 +1,5 @@
-//! Starts whose programs lie where an open does not return: here under a lease of another, which the
-//! kernel has it give back for up to 45 s (fcntl(2)).
+//! Tests of starts whose program can't be opened: here because another process holds a lease on it,
+//! which the kernel gives that process up to 45 s to release (fcntl(2)).
 #![allow(unsafe_code)]
 
 use std::{
@@ -26,7 +26,7 @@ over_both! {
     a_stuck_child_keeps_no_orphan_from_being_reaped,
 }
 
-/// Chooses the signal by which the holder of a lease is told (fcntl(2)).
+/// The command that selects the signal which notifies the holder of a lease (fcntl(2)).
 const F_SETSIG: libc::c_int = 10;
 
 /// A program that can't be executed while this lives.
@@ -42,11 +42,12 @@ impl LeasedProgram {
         let path = folder.path().join("program");
         fs::copy("/bin/true", &path).unwrap();
         let leased = File::open(path).unwrap();
-        // SAFETY: numbers alone. Whoever holds a lease is told of an open by SIGIO, whose default ends
-        // it, unless it asks for another signal: one that is ignored.
+        // SAFETY: only numbers. The holder of a lease is notified of an open by SIGIO, whose
+        // default action ends it, unless it selects another signal: here one that is ignored.
         unsafe {
             assert_eq!(libc::fcntl(leased.as_raw_fd(), F_SETSIG, libc::SIGURG), 0);
-            // A child of another test may have it open to be written for a moment, as this process had.
+            // A child of another test may have the file open for writing for a moment, as this
+            // process had.
             let until = std::time::Instant::now() + DEADLINE;
             while libc::fcntl(leased.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) != 0 {
                 let error = std::io::Error::last_os_error();
@@ -57,7 +58,7 @@ impl LeasedProgram {
         Self { folder, _leased: leased }
     }
 
-    /// The folder that it lies in, and that its starts enter.
+    /// Returns the folder that contains it, which its starts enter.
     pub(super) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -68,14 +69,14 @@ impl LeasedProgram {
     }
 }
 
-/// The processes below this one that have entered this folder.
+/// Returns the processes below this one that have entered this folder.
 fn all_in(folder: &Path) -> Vec<Pid> {
     let own = proc_fs::children(rustix::process::getpid());
     let in_it = |pid: &Pid| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|at| at == folder);
     own.into_iter().filter(in_it).collect()
 }
 
-/// The child that waits in this folder to execute its program.
+/// Returns the child that waits in this folder to execute its program.
 pub(super) async fn waiting_in(folder: &Path) -> Pid {
     until("a child waits", || !all_in(folder).is_empty()).await;
     all_in(folder)[0]
@@ -120,7 +121,7 @@ async fn a_start_that_is_dropped_leaves_nothing() {
     nothing_is_left_in(leased.folder()).await;
 }
 
-/// Starts that wait, as many as one identity may have, and one more.
+/// Begins starts that wait, as many as one identity may have, and one more.
 fn fill(processes: &Processes, leased: &LeasedProgram) -> JoinSet<Result<Process, SpawnError>> {
     let mut stuck = JoinSet::new();
     for _ in 0..=PLACES {
@@ -137,14 +138,14 @@ async fn stuck_starts_of_one_identity_hold_up_no_other() {
     processes.starter.patience = DEADLINE;
     let mut stuck = fill(&processes, &leased);
     until("all its places are taken", || all_in(leased.folder()).len() == PLACES).await;
-    // No more than these.
+    // Other starts are not affected.
     assert_eq!(output_of(&processes, &shell("echo here")).await, "here\n");
     assert_eq!(all_in(leased.folder()).len(), PLACES);
     assert_eq!(running.process.tree().kill().await.killed, 1);
     assert_eq!(running.rest().await, "");
     stuck.shutdown().await;
     nothing_is_left_in(leased.folder()).await;
-    // Its places are its own again.
+    // The identity's places are free again.
     drop(leased);
     until("they are gone", || {
         children::reap_orphans();
@@ -170,14 +171,14 @@ async fn what_can_not_execute_its_program_holds_nothing_of_the_server() {
             panic!("{:?}", started.map(|process| process.pid()))
         }
         open = looking => {
-            // Its own three, and the pipe by which it says how it went.
+            // Its own three, and the pipe on which it reports the result.
             assert_eq!((open.len(), open[0].as_str()), (4, "/dev/null"), "{open:?}");
             assert!(open[1..].iter().all(|path| path.starts_with("pipe:")), "{open:?}");
         }
     }
 }
 
-/// Starts a command that leaves an orphan, which is reaped, and ends it.
+/// Starts a command that leaves an orphan, checks that this is reaped, and ends the command.
 pub(super) async fn orphans_are_reaped(processes: &Processes) {
     let mut started = start(processes, &shell("(setsid true & echo $!) & wait; sleep 600")).await;
     let orphan = started.pid_line().await;

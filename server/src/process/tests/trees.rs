@@ -1,5 +1,5 @@
-//! Killing all that came of a command. Everything here holds the command's standard output, so that
-//! its end proves that all of it is gone.
+//! Tests of killing all that came of a command. All processes here hold the command's standard
+//! output, so its end proves that all of them are gone.
 
 use std::fs;
 
@@ -31,7 +31,7 @@ over_both! {
     a_daemon_outlives_a_normal_end_and_leaves_no_zombie,
 }
 
-/// Starts a line that says `ready`, kills its tree, and looks that nothing is left.
+/// Starts a line that prints `ready`, kills its tree, and checks that nothing is left.
 async fn killed(line: &str) -> TreeKill {
     let processes = processes();
     let mut started = start(&processes, &shell(line)).await;
@@ -82,18 +82,18 @@ async fn what_clears_its_environment_is_killed_while_its_parent_lives() {
 }
 
 async fn a_session_is_known_by_one_of_its_processes() {
-    // The first has the job's name in its environment; the other has not, and no parent either.
+    // The first has the job's ID in its environment; the other has neither that nor a parent.
     let line = "setsid sh -c '(env -i sleep 600 &); echo ready; exec sleep 600' & exit";
     assert!(killed(line).await.killed >= 2);
 }
 
-/// A script that starts itself again in a new session every other millisecond, and ends.
+/// Runs a script that starts itself again in a new session every other millisecond, and ends.
 async fn chain(step: &str) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chain");
     let text = format!("#!/bin/sh\nsleep 0.002\n[ \"$1\" != 5 ] || echo ready\n{step}\n");
     script(&processes(), &path, &text, "755").await;
-    // What it escapes by is a matter of luck, so it gets more than one try.
+    // Whether it escapes is a matter of luck, so there are several tries.
     for _ in 0..8 {
         killed(&format!("{} 0", path.display())).await;
     }
@@ -118,7 +118,7 @@ async fn a_small_fork_bomb_is_killed() {
     killed(line).await;
 }
 
-/// The one shape that this back-end can't hold: no name, no session, no group, no parent.
+/// The one case that this back-end can't handle: no mark, no session, no group, no parent.
 #[tokio::test]
 async fn a_daemon_without_its_environment_escapes_without_cgroups() {
     let (processes, _) = Processes::new(Spawn::Portable, &TreeLimits::default()).unwrap();
@@ -210,7 +210,7 @@ async fn a_request_to_end_reaches_other_sessions_too() {
     assert_eq!(started.line().await, "ready");
     started.process.tree().terminate();
     assert_eq!(started.line().await, "asked");
-    // The leader's group is its owner's to signal.
+    // The leader's group must be signalled by its owner.
     started.process.signal_group(Signal::KILL);
     assert_eq!(started.rest().await, "");
     assert_eq!(started.process.exited().await, ProcessExit::Signal(Signal::KILL));
@@ -231,7 +231,7 @@ async fn a_daemon_outlives_a_normal_end_and_leaves_no_zombie() {
     started.process.reap();
     assert!(is_alive(daemon));
     let _reaping = tokio::task::JoinSet::from_iter([processes.reap_orphans()]);
-    // Opens when the daemon reads, and closing it is the daemon's end.
+    // The open succeeds when the daemon reads; closing the file ends the daemon.
     timeout(DEADLINE, tokio::task::spawn_blocking(move || fs::write(fifo, "").unwrap()))
         .await
         .unwrap()

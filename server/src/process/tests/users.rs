@@ -1,4 +1,4 @@
-//! Commands of another user: what they are, and what they can't become again.
+//! Tests of commands of another user: what they are, and what they can't become again.
 #![allow(unsafe_code)]
 
 use std::{collections::BTreeMap, fs::File, os::unix::fs::PermissionsExt as _};
@@ -27,7 +27,7 @@ over_both! {
     another_user_has_a_session_keyring_of_its_own,
 }
 
-/// Nobody, with two groups; none without the right to become that.
+/// Returns the credentials of nobody, with two groups; `None` without the right to assume them.
 pub(super) fn nobody() -> Option<Credentials> {
     if nix::unistd::geteuid().is_root() {
         return Some(Credentials { uid: 65_534, gid: 65_533, groups: vec![7, 9] });
@@ -106,7 +106,8 @@ async fn a_program_of_roots_gives_no_way_back() {
         return;
     };
     assert_eq!(output_of(&processes(), &plan).await, "65534\n1\n");
-    // The program of su(1) belongs to root and has the bit; no capability comes of it.
+    // The program of su(1) belongs to root and has the set-user-ID bit, which gives no capability
+    // here.
     let plan = Plan { args: vec!["-c".into(), "su -c 'id -u' </dev/null 2>&1; :".into()], ..plan };
     let said = output_of(&processes(), &plan).await;
     assert!(!said.lines().any(|line| line == "0"), "{said}");
@@ -117,7 +118,8 @@ async fn no_terminal_is_in_reach() {
         return;
     };
     assert_eq!(output_of(&processes(), &plan).await, "1\n");
-    // A session of its own: no other's terminal can be had by TIOCSCTTY, nor written to by TIOCSTI.
+    // A session of its own: it can neither take another's terminal by TIOCSCTTY, nor write to one
+    // by TIOCSTI.
     let plan = Plan { args: vec!["-c".into(), "cut -d' ' -f1,6,7 /proc/$$/stat".into()], ..plan };
     let seen = output_of(&processes(), &plan).await;
     let fields: Vec<_> = seen.split_whitespace().collect();
@@ -143,16 +145,16 @@ async fn a_user_never_looks_into_the_memory_that_its_child_shares() {
         return;
     }
     output_of(&processes(), &plan).await;
-    // The kernel took it away when the child changed its user, and nobody may give it back: another
-    // thread's child may share the memory at that moment.
+    // The kernel took it away when the child changed its user, and it must not be restored: a child
+    // of another thread may share the memory at that moment.
     let dumpable = rustix::process::dumpable_behavior().unwrap();
     assert_ne!(dumpable, rustix::process::DumpableBehavior::Dumpable);
 }
 
 const SUID_DUMPABLE: &str = "/proc/sys/fs/suid_dumpable";
 
-/// The host's `fs.suid_dumpable`, which is everybody's: a test that counts on it holds it, and one that
-/// changes it has it alone, and puts it back.
+/// The host's `fs.suid_dumpable`, which all tests share. A test that depends on it holds this
+/// shared; a test that changes it holds it exclusively, and restores it.
 struct SuidDumpable {
     _locked: File,
     before: Option<String>,
@@ -165,7 +167,7 @@ impl SuidDumpable {
         (Self { _locked: file, before: None }, value())
     }
 
-    /// None where it can't be changed.
+    /// Returns `None` if it can't be changed.
     fn change() -> Option<Self> {
         let file = File::open(SUID_DUMPABLE).unwrap();
         flock(&file, FlockOperation::LockExclusive).unwrap();
@@ -203,7 +205,7 @@ async fn a_user_looks_into_no_child_that_has_not_executed_its_program() {
         let starting = processes.spawn(&start, IDENTITY, &CALLED_OFF_NEVER);
         let looking = async {
             let child = waiting_in(leased.folder()).await;
-            // The descriptor of its memory is given to whoever may trace it (proc_pid_mem(5)).
+            // The kernel lets only those open its memory who may trace it (proc_pid_mem(5)).
             let line = format!("(: </proc/{child}/mem) 2>/dev/null && echo readable; echo looked");
             let look = as_nobody("/bin/sh", &["-c", &line]).unwrap();
             output_of(&processes, &look).await
@@ -215,12 +217,12 @@ async fn a_user_looks_into_no_child_that_has_not_executed_its_program() {
     }
 }
 
-/// Makes a session keyring of this process with a key in it. It goes with the thread, which starts nothing
-/// itself: the keyring is the one that new threads get.
+/// Makes a session keyring of this thread with a key in it. The keyring ends with the thread, which
+/// starts nothing itself: new threads inherit it.
 fn key_in_the_session_keyring(name: &std::ffi::CStr) -> Result<(), std::io::Error> {
     let (join, session) = (libc::KEYCTL_JOIN_SESSION_KEYRING, libc::KEY_SPEC_SESSION_KEYRING);
     let (kind, secret) = (c"user", c"secret");
-    // SAFETY: strings that end, and a payload of the length that is said.
+    // SAFETY: strings ended by NUL, and a payload of the given length.
     let done = unsafe {
         libc::syscall(libc::SYS_keyctl, join, std::ptr::null::<u8>()) >= 0
             && libc::syscall(
@@ -239,7 +241,7 @@ async fn another_user_has_a_session_keyring_of_its_own() {
     if nobody().is_none() {
         return;
     }
-    // The keyring is that of a thread, so that the server is one whose threads begin with it.
+    // The keyring is that of a thread, so the server is made on one whose threads begin with it.
     let way = WAY.get();
     let seen = std::thread::spawn(move || {
         key_in_the_session_keyring(c"rcmd:secret")?;
