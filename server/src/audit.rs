@@ -1,22 +1,22 @@
-//! The audit: who asked for what, what was started, how it ended; recorded before it happens.
+//! The audit: who asked for what, what was started, and how it ended, recorded before it happens.
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`record`], [`text`], `asked`, `redact` | records; the bytes in them; requests; secrets left out of them |
-//! | `bounds`, `started` | how large records may be; a start that needs its end |
-//! | `chain`, `walk` | lines that prove the lines before them: written, and checked one after another |
-//! | `orders`, `writer` | what waits to be written; the file |
-//! | `syncer`, `place`, `journal` | the disk, signatures, rotation; the folder; systemd's copy |
-//! | `recover` | the end of the log that the last server left |
+//! | [`record`], [`text`], `asked`, `redact` | records; strings in them; requests; secrets that are left out |
+//! | `bounds`, `started` | the maximum size of records; a start, which needs its end |
+//! | `chain`, `walk` | lines that prove the lines before them: writing them, and checking one after another |
+//! | `orders`, `writer` | orders that wait to be written; the file |
+//! | `syncer`, `place`, `journal` | syncing, signing and rotating the log; its folder; the copy for systemd |
+//! | `recover` | reading the end of the log that the last server left |
 //! | [`verify`](mod@verify), [`show`] | the readers of the log |
 //!
-//! A line is written, by write(2), before what it records takes effect; with `sync = "each"` a
-//! start also waits until the line is on disk. When that fails, no further command is started.
+//! A line is written, by write(2), before what it records takes effect. With `sync = "each"`, a
+//! start also waits until its line is on disk. If either fails, no further command is started.
 //!
-//! No worker of the runtime writes: it orders what is to be written, and awaits that where something depends
-//! on it. The thread `audit-writer` writes; a start is written by the thread that starts the process, which
-//! it comes to in any case. They wait for each other and for the thread `audit`, which syncs; workers wait for
-//! none of them.
+//! No worker of the runtime writes. It orders records, and awaits them where something depends on
+//! them. The thread `audit-writer` writes; a start is written by the thread that starts the
+//! process, which the start passes through in any case. These threads wait for each other and for
+//! the thread `audit`, which syncs; workers wait for none of them.
 
 mod asked;
 pub(crate) mod bounds;
@@ -79,12 +79,12 @@ use crate::{
     trust::Peer,
 };
 
-/// Why nothing more is recorded while the disk stands still.
+/// The reason why nothing more is recorded while the disk hangs.
 const CROWDED: &str = "it has very much to write, and the disk does not take it";
-/// Why nothing is recorded at the end.
+/// The reason why nothing is recorded when the server stops.
 const CLOSED: &str = "the server is stopping";
 
-/// What a peer asked about, as it is recorded once it is answered.
+/// A dry run of a peer, to be recorded once it is judged.
 #[derive(Debug)]
 pub struct Question {
     mode: String,
@@ -93,7 +93,7 @@ pub struct Question {
     digest: String,
 }
 
-/// The log of a server.
+/// The audit log of a server.
 #[derive(Debug)]
 pub struct Audit {
     shared: Arc<SharedLog>,
@@ -102,11 +102,11 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Continues the log of `settings.folder`: records ends for what the last server left without,
-    /// and the start of this one.
+    /// Continues the log in `settings.folder`: records an end for each command that the last server
+    /// left without one, and the start of this server.
     ///
     /// # Errors
-    /// The reason why there is no log; then the server must not run.
+    /// The reason why there is no log; the server must not run then.
     pub fn open(settings: &AuditSettings, signer: Signer) -> Result<Arc<Self>, AuditError> {
         let folder = &settings.folder;
         let failed = |error| AuditError::Io { path: folder.clone(), error };
@@ -143,12 +143,12 @@ impl Audit {
         Ok(())
     }
 
-    /// Orders the record that a peer asks for a command: the beginning of the request, if it is a large one.
-    /// [`Audit::start`], [`Audit::denied`] or [`Audit::refused`] must follow. The
-    /// future returns when it is written.
+    /// Orders the record of a peer's request for a command, or of the beginning of a large request.
+    /// [`Audit::start`], [`Audit::denied`] or [`Audit::refused`] must follow. The future returns
+    /// when the record is written.
     ///
     /// # Errors
-    /// `resources` when it can't be recorded; then nothing may run.
+    /// `resources`, if it can't be recorded; nothing may run then.
     pub fn attempt(
         &self,
         peer: &Peer,
@@ -170,7 +170,8 @@ impl Audit {
         })))
     }
 
-    /// Orders the record that the policy denies an attempt, or taking up a job again. The future returns when it is written, or can't be.
+    /// Orders the record that the policy denies an attempt, or attaching to a job. The future
+    /// returns when it is written, or can't be.
     pub fn denied(
         &self,
         peer: &Peer,
@@ -187,8 +188,8 @@ impl Audit {
         self.note_for(peer, event)
     }
 
-    /// Orders the record that an attempt is refused for another reason than the policy, as [`Audit::denied`]
-    /// does.
+    /// Orders the record that an attempt is refused for a reason other than the policy, as
+    /// [`Audit::denied`] does.
     pub fn refused(
         &self,
         peer: &Peer,
@@ -204,7 +205,7 @@ impl Audit {
         self.note_for(peer, event)
     }
 
-    /// Takes down what a peer asks about, for [`Audit::asked`].
+    /// Makes the part of the record of a dry run that comes from the request, for [`Audit::asked`].
     pub fn question(&self, request: &Request, digest: RequestDigest) -> Question {
         Question {
             mode: request.mode().to_string(),
@@ -214,11 +215,11 @@ impl Audit {
         }
     }
 
-    /// Orders the record that a peer asked whether it would be permitted something, and what stands against it.
-    /// The future returns when it is written.
+    /// Orders the record of a peer's dry run, with the failure that the command would have. The
+    /// future returns when it is written.
     ///
     /// # Errors
-    /// `resources` when it can't be recorded; then it must not be answered.
+    /// `resources`, if it can't be recorded; the dry run must not be answered then.
     pub fn asked(
         &self,
         peer: &Peer,
@@ -238,21 +239,22 @@ impl Audit {
         self.note(event)
     }
 
-    /// Counts a start that is turned away. How many there were is recorded later.
+    /// Counts a refused start. The count is recorded later.
     pub fn turned_away(&self, peer: &Peer) {
         self.shared.count_turned_away(peer.user());
     }
 
-    /// Returns whether the last part of the disk is being written to.
+    /// Returns whether no more than the reserve of the disk is left.
     pub fn is_scarce(&self) -> bool {
         self.shared.is_scarce()
     }
 
-    /// Orders the record that a command is about to start: the whole request, if the attempt has only its
-    /// beginning. It may start once [`Announcement::synced`] and [`Announcement::write`] say so.
+    /// Orders the record that a command is about to start, with the whole request if the attempt
+    /// has only its beginning. The command may start once [`Announcement::synced`] and
+    /// [`Announcement::write`] have succeeded.
     ///
     /// # Errors
-    /// `resources` when it can't be recorded; then the command must not be started.
+    /// `resources`, if it can't be recorded; the command must not be started then.
     pub fn start(
         &self,
         user: &[u8],
@@ -277,7 +279,8 @@ impl Audit {
         Ok(started::announce(&self.shared, plan.job.clone(), event))
     }
 
-    /// Records that files were read again. `signer` signs from now on, if it is given. Waits for the disk.
+    /// Records that files were read again. If `signer` is given, it signs from now on. Waits for
+    /// the disk.
     pub fn reloaded(&self, what: &str, failure: Option<String>, signer: Option<Signer>) {
         let event = Event::Reload { what: what.to_owned(), failure }.bounded();
         let noted = self.shared.order(|writer| {
@@ -293,8 +296,8 @@ impl Audit {
         self.shared.carry_out();
     }
 
-    /// Orders the record that a peer's connection or commands are ended because they are no longer permitted:
-    /// soon, since that waits for nothing.
+    /// Orders the record that a peer's connection or commands are ended because they are no longer
+    /// permitted. It is written soon; nothing waits for it.
     pub fn cut(&self, peer: &Peer, reason: &str) {
         let event = Event::Cut {
             peer: peer.user().to_owned(),
@@ -324,8 +327,9 @@ impl Audit {
         }
     }
 
-    /// Orders a record of something for which nothing runs in any case; what can't be written makes a gap, which is
-    /// recorded when there is room. It is only counted while very much waits.
+    /// Orders a record about something that does not run in any case. If it can't be written, it
+    /// adds to a gap, which is recorded when there is room. While very many orders wait, it is only
+    /// counted.
     fn note_for(&self, peer: &Peer, event: Event) -> impl Future<Output = ()> + Send + use<> {
         let noted = match self.shared.is_crowded() {
             true => {
@@ -341,7 +345,7 @@ impl Audit {
         }
     }
 
-    /// Records that the server has stopped, signs and syncs. Nothing may be recorded after it.
+    /// Records that the server has stopped, signs and syncs. Nothing may be recorded afterwards.
     pub fn close(&self) {
         self.end_threads();
         let closed = self.shared.write(|writer| {
@@ -358,7 +362,7 @@ impl Audit {
         }
     }
 
-    /// Ends the threads, once what was ordered is written.
+    /// Ends the threads, once all orders are written.
     fn end_threads(&self) {
         self.shared.close();
         self.shared.end();
@@ -377,12 +381,12 @@ fn server(state: Lifecycle) -> Event {
     Event::Server { state, version, pid: std::process::id() }
 }
 
-/// Returns about how many bytes are recorded of a request of `size` bytes that does not run.
+/// Returns about how many bytes are recorded for a request of `size` bytes that does not run.
 pub(crate) fn of_what_does_not_run(size: usize) -> usize {
     1024 + size.min(BEGINNING)
 }
 
-/// Returns the refusal of a peer that had much written, when there is little room.
+/// Returns the refusal of a peer that had much written, for when little room is left.
 pub(crate) fn scarce() -> WireError {
     let why = "the host's audit has little room left, which is kept for those who ask for less";
     WireError::new(ErrorKind::Resources, why)

@@ -1,26 +1,26 @@
-//! A request as records hold it: whole, or its beginning.
+//! A request as records contain it: whole, or its beginning.
 //!
-//! Before a request was judged its beginning is recorded, so that who may run nothing can't fill the
-//! disk; what is then started is recorded whole.
+//! Before a request is judged, only its beginning is recorded, so that an identity that may run
+//! nothing can't fill the disk. A request that is then started is recorded whole.
 
 use rcmd_protocol::{frame::Mode, request::Request};
 
 use super::{record::Asked, redact::Redactor, text::Text};
 
-/// Bytes of a request that are recorded before it was judged.
+/// The maximum bytes of a request that are recorded before it is judged.
 pub(super) const BEGINNING: usize = 1024;
-/// Bytes of a request that are recorded when it is only asked about.
+/// The maximum bytes of a request that are recorded for a dry run.
 pub(super) const OF_A_QUESTION: usize = 256;
 
-/// Returns the bytes of a request's strings, each with the NUL behind it, as they travel.
+/// Returns the bytes of a request's strings, each with its NUL, as they are sent.
 pub(super) fn size(request: &Request) -> usize {
     let strings = request.args().iter().chain(request.env()).map(Vec::as_slice);
     strings.chain(request.cwd()).chain(request.user()).map(|string| string.len() + 1).sum()
 }
 
 impl Asked {
-    /// Returns the first `limit` bytes of what is asked for, in the order of arguments, user, folder
-    /// and environment.
+    /// Returns the first `limit` bytes of a request, in the order of arguments, user, folder and
+    /// environment.
     pub(super) fn of(request: &Request, redactor: &Redactor, limit: usize) -> Self {
         let mut left = limit;
         let mut cut = |string| beginning(string, &mut left);
@@ -40,7 +40,7 @@ impl Asked {
     }
 }
 
-/// Returns as much of a string as there is room for; text is not cut within a character.
+/// Returns as much of a string as `left` permits; text is not cut within a character.
 fn beginning<'a>(string: &'a [u8], left: &mut usize) -> Option<&'a [u8]> {
     if *left == 0 {
         return None;

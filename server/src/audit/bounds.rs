@@ -1,25 +1,25 @@
-//! What a record may hold, so that no line is longer than its readers take.
+//! The maximum size of records, so that no line is longer than its readers accept.
 //!
-//! | what | bound |
+//! | part | bound |
 //! | --- | --- |
 //! | a request | [`REQUEST`](rcmd_protocol::limits::PAYLOAD) on the wire, a third more as [`Text`](super::text::Text) |
-//! | words about a failure | [`WORDS`] bytes |
+//! | a message about a failure | [`WORDS`] bytes |
 //! | names of rules | [`RULES`], each of [`RULE`] bytes |
 //! | commands without an end | [`RUNNING`] |
 
 use super::record::Event;
 
-/// Bytes of what is said of a failure.
+/// The maximum bytes of a message about a failure.
 const WORDS: usize = 4096;
-/// Number of rules that are named.
+/// The maximum number of rules that are named.
 const RULES: usize = 32;
-/// Bytes of a rule's name.
+/// The maximum bytes of a rule's name.
 const RULE: usize = 256;
-/// Most commands that may run at once: a file begins with all of them.
+/// The maximum number of commands that may run at once: a file begins with a list of all of them.
 pub(crate) const RUNNING: usize = 128 * 1024;
 
 impl Event {
-    /// Returns the event with no more words than a record may have.
+    /// Returns the event with its messages and lists cut to the maximum of a record.
     pub(super) fn bounded(mut self) -> Self {
         match &mut self {
             Self::Start { rules, .. } => cut_rules(rules),
@@ -79,7 +79,7 @@ mod tests {
         *,
     };
 
-    /// What a line has beside its event: number, time, hash.
+    /// The maximum bytes of a line beside its event: number, time, hash.
     const FRAME: usize = 256;
 
     fn length(event: Event) -> usize {
@@ -89,7 +89,7 @@ mod tests {
         line.len()
     }
 
-    /// Requests as large as they may be, of bytes that take the most room.
+    /// Returns requests of the maximum size, of the bytes that take the most room.
     fn largest() -> Vec<Request> {
         let mut all = Vec::new();
         for byte in [b"\x01", b"\xff", b"-"] {
@@ -144,7 +144,8 @@ mod tests {
                 size: Some(u64::MAX),
                 digest: "0".repeat(64),
             };
-            // What anybody with a certificate may write: a few KiB, of whatever it was made.
+            // Anybody with a certificate may cause this much: a few KiB, whatever the request
+            // consists of.
             assert!(length(Event::Attempt(Box::new(attempt))) + FRAME <= 20 * 1024);
         }
     }

@@ -1,10 +1,10 @@
-//! The chain: each line ends in a hash over the one before it and its own bytes.
+//! The chain: each line ends with a hash over the line before it and its own bytes.
 //!
 //! ```text
 //! hash of line n = SHA-256( hash of line n-1 | line n up to its `,"hash":` )
 //! ```
 //!
-//! Before the first line there are 32 zero bytes.
+//! The hash before the first line is 32 zero bytes.
 
 use std::io::{self, BufRead};
 
@@ -13,8 +13,9 @@ use sha2::{Digest as _, Sha256};
 
 /// The hash before the first line.
 pub(super) const GENESIS: AuditHead = AuditHead { seq: 0, hash: [0; 32] };
-/// Maximum bytes of a line without its newline: nothing longer is written, and nothing longer is kept
-/// in memory by a reader. A record of the largest request takes less than 3 MiB in its worst encoding.
+/// The maximum bytes of a line without its newline: nothing longer is written, and readers keep
+/// nothing longer in memory. A record of the largest request takes less than 3 MiB in its worst
+/// encoding.
 pub const LINE_LIMIT: usize = 4 << 20;
 
 const KEY: &[u8] = b",\"hash\":\"";
@@ -34,8 +35,8 @@ pub(super) fn close(previous: &[u8; 32], line: &mut Vec<u8>) -> [u8; 32] {
     hash
 }
 
-/// Splits a line without its newline into the bytes that its hash covers, and the hash; returns
-/// `None` if there is no hash.
+/// Splits a line without its newline into the bytes that its hash covers, and the hash. Returns
+/// `None` if it does not end with a hash.
 pub(super) fn open(line: &[u8]) -> Option<(&[u8], [u8; 32])> {
     let (body, tail) = line.split_at_checked(line.len().checked_sub(TAIL)?)?;
     let digits = tail.strip_prefix(KEY)?.strip_suffix(CLOSE)?;
@@ -47,29 +48,31 @@ pub(super) fn open(line: &[u8]) -> Option<(&[u8], [u8; 32])> {
     Some((body, hash))
 }
 
-/// Returns the hash of a line after `previous`.
+/// Returns the hash of a line that follows the hash `previous`.
 pub(super) fn link(previous: &[u8; 32], body: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(previous).chain_update(body).finalize().into()
 }
 
-/// A line that is longer than [`LINE_LIMIT`], as earlier versions wrote some: checked without being kept.
+/// A line that is longer than [`LINE_LIMIT`], as earlier versions wrote some. It is checked without
+/// being kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct LongLine {
-    /// Its bytes, without a newline.
+    /// The number of its bytes, without a newline.
     pub(super) bytes: u64,
-    /// True if it ends in a newline.
+    /// True if it ends with a newline.
     pub(super) is_whole: bool,
     /// The SHA-256 of all its bytes.
     pub(super) sha256: [u8; 32],
-    /// True if it ends in its own hash after the line before it.
+    /// The hash that it ends with, if that is its own after the line before it.
     fits: Option<[u8; 32]>,
 }
 
 impl LongLine {
-    /// Reads the rest of a line of which `start` was read already, and that follows `previous`.
+    /// Reads the rest of a line whose beginning `start` was already read, and which follows the
+    /// hash `previous`.
     ///
     /// # Errors
-    /// When it can't be read.
+    /// If it can't be read.
     pub(super) fn read(
         start: &[u8],
         reader: &mut impl BufRead,
@@ -95,13 +98,13 @@ impl LongLine {
         Ok(hashes.finish(is_whole))
     }
 
-    /// Returns the hash of the line, if the line follows the one before it.
+    /// Returns the hash of the line, if the line is whole and follows the one before it.
     pub(super) fn link(&self) -> Option<[u8; 32]> {
         self.fits.filter(|_| self.is_whole)
     }
 }
 
-/// The hashes of a line that passes by; its end is held back, since no link covers it.
+/// The hashes of a line that is read in parts; its end is kept back, because no hash covers it.
 struct Hashes {
     bytes: u64,
     all: Sha256,
@@ -135,7 +138,7 @@ impl Hashes {
     }
 }
 
-/// Returns the message that a checkpoint signs: number and hash of the record before it.
+/// Returns the message that a checkpoint signs: the number and the hash of the record before it.
 pub(super) fn checkpoint(head: &AuditHead) -> Vec<u8> {
     let mut message = b"rcmd audit checkpoint 1\n".to_vec();
     message.extend_from_slice(&head.seq.to_be_bytes());

@@ -12,10 +12,10 @@ pub enum AuditError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What went wrong.
+        /// The error of the operating system.
         error: io::Error,
     },
-    /// Another server has the folder.
+    /// Another server uses the folder.
     #[error("another server keeps its audit in {}; give this one a folder of its own with --dir", .0.display())]
     Locked(PathBuf),
     /// The last file has lost its beginning, so nothing can be added to it.
@@ -26,7 +26,7 @@ pub enum AuditError {
     },
 }
 
-/// Returns what a client is told when the log can't be written.
+/// Returns the failure for a client when the log can't be written.
 pub(super) fn unwritable(reason: &str) -> WireError {
     WireError::new(ErrorKind::Resources, format!("the host's audit can't be written: {reason}"))
         .hint("Nothing ran, and nothing will until the audit can be written; free space for server/audit on the host.")

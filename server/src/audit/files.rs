@@ -14,7 +14,7 @@ use std::{
 
 use rustix::fs::StatVfs;
 
-/// Returns the name of a file.
+/// Returns the name of the file with this number.
 pub(super) fn name(number: u64) -> String {
     format!("audit-{number:08}.jsonl")
 }
@@ -43,35 +43,34 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Opens a file that is there to be locked.
+/// Opens a file that is used for its lock, and creates it if it is missing.
 pub(super) fn mark(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-/// Creates a file to append to.
+/// Creates a file for appending.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Opens a file to be read.
+/// Opens a file for reading.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// Removes a file.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     fs::remove_file(path)
 }
 
-/// Returns when a file was last written to.
+/// Returns the time when a file was last written to.
 pub(super) fn changed(path: &Path) -> io::Result<SystemTime> {
     fs::metadata(path)?.modified()
 }
 
-/// Returns whether an open file is what lies at a path.
+/// Returns whether a path leads to this open file.
 ///
 /// # Errors
-/// When that can't be seen.
+/// If that can't be determined.
 pub(super) fn lies_at(file: &File, path: &Path) -> io::Result<bool> {
     let open = file.metadata()?;
     match fs::symlink_metadata(path) {
@@ -81,30 +80,30 @@ pub(super) fn lies_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Returns how much room the disk of a folder has.
+/// Returns the room on the disk of a folder.
 pub(super) fn room(folder: &Path) -> io::Result<StatVfs> {
     Ok(rustix::fs::statvfs(folder)?)
 }
 
-/// Syncs the names in the folder to disk.
+/// Syncs the entries of the folder to disk.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// How a line ended.
+/// The way in which a line ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum LineEnd {
     /// With its newline, which is not in the buffer.
     Whole,
-    /// With the file, in the middle of it.
+    /// With the end of the file, incomplete.
     Torn,
-    /// The line is longer than any of ours; only its beginning was read.
+    /// Not yet: it is longer than the limit, and only its beginning was read.
     TooLong,
     /// No line followed: the file had ended.
     File,
 }
 
-/// Reads the next line into `line`, or continues one that was torn.
+/// Reads the next line into `line`, or continues a torn one.
 pub(super) fn next_line(
     reader: &mut impl BufRead,
     line: &mut Vec<u8>,

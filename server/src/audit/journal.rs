@@ -1,8 +1,8 @@
 //! A copy of each line for systemd's journal, by its native protocol
 //! (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
 //!
-//! The file is the log of record. Lines wait for the journal in a bounded queue; what does not fit
-//! is dropped, counted and logged.
+//! The file is the authoritative log. Lines wait for the journal in a bounded queue; lines for
+//! which there is no room are dropped, counted and logged.
 
 use std::{
     io,
@@ -20,14 +20,14 @@ use tracing::warn;
 
 use super::record::Event;
 
-/// Maximum number of lines that wait for the journal.
+/// The maximum number of lines that wait for the journal.
 const QUEUE: usize = 1024;
-/// Least time between two lines of the log about what was dropped.
+/// The minimum time between two log messages about dropped lines.
 const TOLD: Duration = Duration::from_secs(60);
-/// Maximum bytes of a line in a datagram; the kernel accepts some 200 KiB.
+/// The maximum bytes of a line in a datagram; the kernel accepts some 200 KiB.
 const MOST: usize = 128 * 1024;
 
-/// Sends lines to the journal.
+/// The queue of lines for the journal.
 #[derive(Debug)]
 pub(super) struct Journal {
     queue: SyncSender<Vec<u8>>,
@@ -35,7 +35,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Starts the thread that sends. The journal may be absent now, and may come and go.
+    /// Starts the thread that sends. The journal may be absent now, and may disappear and return.
     pub(super) fn start(socket: &Path) -> io::Result<Self> {
         let (queue, lines) = sync_channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));

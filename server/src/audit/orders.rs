@@ -1,7 +1,7 @@
-//! What waits to be written down, in the order in which it was asked for.
+//! The orders that wait to be written, in the order in which they were made.
 //!
-//! Who asks for it may be a worker of the runtime, and does not write: a disk that stands still would hold up
-//! all that the worker has to do. Writing is left to threads that may wait.
+//! An order may be made on a worker of the runtime, which does not write: a disk that hangs would
+//! hold up all other tasks of the worker. Writing is left to threads that may wait.
 
 use std::{
     collections::VecDeque,
@@ -11,14 +11,14 @@ use std::{
 
 use super::writer::Writer;
 
-/// Maximum number of orders that wait, past which what does not run is not written down one by one: a disk
-/// that keeps up never has as many.
+/// The number of waiting orders from which on requests that do not run are no longer recorded one
+/// by one. A disk that keeps up never has as many waiting.
 const ORDERS: usize = 16_384;
 
-/// Something to be written down.
+/// An order to write something.
 pub(super) type Order = Box<dyn FnOnce(&mut Writer) + Send>;
 
-/// Orders that wait.
+/// The waiting orders.
 #[derive(Default)]
 pub(super) struct Orders {
     waiting: Mutex<Waiting>,
@@ -36,14 +36,14 @@ impl Orders {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an order; drops it once they are closed.
+    /// Adds an order, or drops it if the orders are closed.
     pub(super) fn add(&self, order: Order) {
         let mut waiting = self.lock();
         if waiting.is_closed {
             return;
         }
         waiting.orders.push_back(order);
-        // Whoever takes some takes all.
+        // A thread that takes any takes all, so only the first must wake one.
         let is_first = waiting.orders.len() == 1;
         drop(waiting);
         if is_first {
@@ -51,17 +51,17 @@ impl Orders {
         }
     }
 
-    /// Returns whether no more orders should be added that can be done without.
+    /// Returns whether so many orders wait that dispensable ones should not be added.
     pub(super) fn are_many(&self) -> bool {
         self.lock().orders.len() >= ORDERS
     }
 
-    /// Takes all that wait.
+    /// Removes and returns all waiting orders.
     pub(super) fn take(&self) -> VecDeque<Order> {
         mem::take(&mut self.lock().orders)
     }
 
-    /// Waits until there is one. Returns false when they are closed and none is left.
+    /// Waits until there is an order. Returns false if the orders are closed and none is left.
     pub(super) fn wait(&self) -> bool {
         let waiting = self.lock();
         let idle = |waiting: &mut Waiting| waiting.orders.is_empty() && !waiting.is_closed;
@@ -69,7 +69,7 @@ impl Orders {
         !waiting.orders.is_empty()
     }
 
-    /// Takes no further order.
+    /// Closes the orders: later ones are dropped.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
         self.came.notify_all();

@@ -1,4 +1,5 @@
-//! The folder of a log while a server writes there: held by a lock, and still where it was.
+//! The folder of a log while a server writes there: it is locked, and checked to be still in its
+//! place.
 
 use std::{
     fs::{File, TryLockError},
@@ -8,12 +9,12 @@ use std::{
 
 use super::{error::AuditError, files};
 
-/// Held while a server writes here.
+/// The file that is locked while a server writes here.
 const LOCK: &str = "lock";
-/// Held while the server that writes here can't.
+/// The file that is locked while the server that writes here can't write.
 const FAILING: &str = "failing";
 
-/// The folder of a log, held by this server.
+/// The folder of a log, locked by this server.
 #[derive(Debug)]
 pub(super) struct Place {
     folder: PathBuf,
@@ -23,10 +24,10 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Takes the folder, which is made if it is missing.
+    /// Takes the folder, and creates it if it is missing.
     ///
     /// # Errors
-    /// When it can't be made, or another server holds it.
+    /// If it can't be created, or another server has locked it.
     pub(super) fn take(folder: &Path) -> Result<Self, AuditError> {
         let failed = |error| AuditError::Io { path: folder.to_owned(), error };
         files::make_folder(folder).map_err(failed)?;
@@ -44,18 +45,18 @@ impl Place {
         &self.folder
     }
 
-    /// Checks that this is still the folder of that name.
+    /// Checks that its path still leads to this folder.
     ///
     /// # Errors
-    /// That it is not, or why it can't be seen.
+    /// If it does not, or that can't be determined.
     pub(super) fn check(&self) -> io::Result<()> {
         self.check_file(&self.lock, LOCK)
     }
 
-    /// Checks that a file lies in the folder under its name.
+    /// Checks that a file is in the folder under its name.
     ///
     /// # Errors
-    /// That it does not, or why that can't be seen.
+    /// If it is not, or that can't be determined.
     pub(super) fn check_file(&self, file: &File, name: &str) -> io::Result<()> {
         let path = self.folder.join(name);
         match files::lies_at(file, &path)? {
@@ -64,12 +65,12 @@ impl Place {
         }
     }
 
-    /// Shows others whether the log can be written. A lock takes no room on the disk.
+    /// Shows other programs whether the log can be written. A lock takes no room on the disk.
     pub(super) fn show(&mut self, is_failing: bool) {
         if self.is_failing == is_failing {
             return;
         }
-        // A reader holds it for a moment at most; the next round tries again.
+        // A reader holds the lock for a moment at most; the next round tries again.
         let shown = if is_failing {
             self.failing.try_lock().is_ok()
         } else {
@@ -81,12 +82,12 @@ impl Place {
     }
 }
 
-/// Returns whether a server that writes into a folder shows that it can't.
+/// Returns whether the server that writes into a folder shows that it can't.
 ///
 /// # Errors
-/// When the folder can't be looked into; `NotFound` when it is missing.
+/// If the folder can't be read; `NotFound` if it is missing.
 pub(crate) fn is_failing(folder: &Path) -> io::Result<bool> {
-    // Shared, so that two readers do not take each other for a server.
+    // The lock is shared, so that two readers do not take each other for a server.
     match files::open(&folder.join(FAILING))?.try_lock_shared() {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
@@ -97,21 +98,21 @@ pub(crate) fn is_failing(folder: &Path) -> io::Result<bool> {
 /// The room on the disk of a log, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Room {
-    /// What is left.
+    /// The bytes that are free.
     pub(crate) free: u64,
-    /// What there is in all.
+    /// The bytes in all.
     total: u64,
 }
 
 impl Room {
-    /// The last part of the disk, which is kept for those who need little: 64 MiB, or an eighth of a small
-    /// one.
+    /// The reserve of the disk in bytes, which is kept for peers that need little: 64 MiB, or an
+    /// eighth of a small disk.
     const RESERVE: u64 = 64 << 20;
 
     /// Returns the room on the disk of a folder.
     ///
     /// # Errors
-    /// When it can't be seen.
+    /// If it can't be determined.
     pub(crate) fn of(folder: &Path) -> io::Result<Self> {
         let disk = files::room(folder)?;
         let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
@@ -120,7 +121,7 @@ impl Room {
 
     /// Returns whether no more than the reserve is left.
     pub(crate) fn is_scarce(self) -> bool {
-        // Some file systems don't say how large they are.
+        // Some file systems don't report their size.
         self.total > 0 && self.free < Self::RESERVE.min(self.total / 8)
     }
 }

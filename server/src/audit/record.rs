@@ -1,4 +1,4 @@
-//! The records of the audit: one JSON object a line, version 1.
+//! The records of the audit, version 1: one JSON object on each line.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,9 +7,9 @@ use super::text::Text;
 /// A record, as a line without its hash.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Record<'a> {
-    /// Its number, from 1, without gaps.
+    /// The record's number, from 1, without gaps.
     pub seq: u64,
-    /// When it was written, RFC 3339 in UTC.
+    /// The time when it was written, in RFC 3339 and UTC.
     pub time: &'a str,
     /// The event.
     #[serde(flatten)]
@@ -19,14 +19,14 @@ pub struct Record<'a> {
 /// The members that a line of any version has.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 pub struct Stub {
-    /// Its number.
+    /// The record's number.
     pub seq: u64,
-    /// When it was written.
+    /// The time when it was written.
     pub time: String,
 }
 
 impl Stub {
-    /// Reads the members at the beginning of a line, of which the rest need not be there.
+    /// Reads the members at the beginning of a line, the rest of which may be missing.
     pub(super) fn at(start: &[u8]) -> Option<Self> {
         let rest = start.strip_prefix(b"{\"seq\":")?;
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -42,34 +42,34 @@ impl Stub {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// A file begins; always and only its first line.
+    /// A new file begins; this is its first line and is nowhere else.
     Open {
-        /// Why.
+        /// The reason for the new file.
         reason: Opening,
-        /// The file before; `None` in the first file of all.
+        /// The end of the file before; `None` in the very first file.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         previous: Option<Previous>,
-        /// Commands without an end.
+        /// The jobs whose commands have no end yet.
         running: Vec<String>,
     },
     /// The server started or stopped.
     Server {
-        /// Whether it started or stopped.
+        /// The state that the server has reached.
         state: Lifecycle,
         /// The program's version.
         version: String,
-        /// Its pid.
+        /// The server's process ID.
         pid: u32,
     },
     /// A peer asked for a command; a start, a denial or a refusal of the same job follows.
     Attempt(Box<Attempt>),
     /// A command is about to be started. Exactly one end of the same job follows.
     Start {
-        /// The job.
+        /// The job's ID.
         job: String,
-        /// Who asked.
+        /// The peer that asked.
         peer: String,
-        /// Whom it runs as.
+        /// The account that it runs as.
         user: Text,
         /// The program's file.
         program: Text,
@@ -78,116 +78,116 @@ pub enum Event {
         /// The rules that permit it.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         rules: Vec<String>,
-        /// The whole request, if its attempt holds the beginning alone.
+        /// The whole request, if its attempt has only the beginning.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         request: Option<Box<Asked>>,
     },
     /// A command has ended.
     End(Box<EndRecord>),
-    /// The policy does not permit it. Nothing ran.
+    /// The policy denies the request. Nothing ran.
     Denial {
-        /// The job that there would have been; none when a job was to be taken up again.
+        /// The ID of the job that would have been started; `None` if the peer wanted to attach to a
+        /// job.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         job: Option<String>,
-        /// Who asked.
+        /// The peer that asked.
         peer: String,
-        /// What kind of reason it is, as the policy names it.
+        /// The kind of reason, as the policy names it.
         why: String,
         /// The rules that decided.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         rules: Vec<String>,
-        /// Why, as the client was told.
+        /// The reason that the client was sent.
         reason: String,
     },
-    /// Nothing ran, for another reason. There is no attempt before it when the request was
-    /// malformed.
+    /// Nothing ran, for another reason. If the request was malformed, there is no attempt before.
     Refusal {
-        /// The job that there would have been.
+        /// The ID of the job that would have been started.
         job: String,
-        /// Who asked.
+        /// The peer that asked.
         peer: String,
         /// The kind of error.
         kind: String,
-        /// What the client was told.
+        /// The message that the client was sent.
         message: String,
     },
-    /// A peer asked whether a command would be permitted. Nothing ran.
+    /// A peer asked whether a command would be permitted: a dry run. Nothing ran.
     Ask {
-        /// Who asked.
+        /// The peer that asked.
         peer: String,
-        /// Where from.
+        /// The address that it asked from.
         address: String,
         /// `exec` or `shell`.
         mode: String,
-        /// The beginning of what it asked about.
+        /// The beginning of the request.
         #[serde(flatten)]
         asked: Asked,
-        /// Bytes of all of it.
+        /// The size of the whole request in bytes.
         size: u64,
         /// The request digest.
         digest: String,
-        /// The kind of error, if it would not run.
+        /// The kind of error, if the command would not run.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         kind: Option<String>,
     },
-    /// Starts of a peer were turned away, too many to be recorded one by one. Nothing ran.
+    /// Starts of a peer were refused, too many to be recorded one by one. Nothing ran.
     TurnedAway {
-        /// Whose.
+        /// The peer.
         peer: String,
-        /// How many since the last such record.
+        /// Their number since the last such record.
         count: u64,
     },
     /// Certificates or rules were read again.
     Reload {
-        /// What was read.
+        /// The files that were read.
         what: String,
-        /// Why the old ones stay in use, if they do.
+        /// The error because of which the old ones stay in use, if they do.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failure: Option<String>,
     },
-    /// A connection was ended, or its commands, because its peer may not have it any more.
+    /// A peer's connection or its commands were ended, because they are no longer permitted.
     Cut {
-        /// Whose.
+        /// The peer.
         peer: String,
-        /// Where from.
+        /// The address that it connected from.
         address: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The host's own certificate was renewed, or could not be. Its first one is in the authority's
-    /// journal alone: there was no server yet.
+    /// The host's own certificate was renewed, or could not be. Its first enrollment is recorded
+    /// only in the authority's journal: there was no server yet.
     #[serde(rename = "enrolment")]
     Enrollment {
-        /// What was done.
+        /// The action.
         what: String,
-        /// Why it failed, if it did.
+        /// The error, if it failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failure: Option<String>,
     },
     /// The host's key signs all lines before this one.
     Checkpoint {
-        /// The public key, base64.
+        /// The public key in base64.
         key: String,
-        /// The signature's scheme, as TLS numbers it.
+        /// The scheme of the signature, by its number in TLS.
         scheme: u16,
-        /// The signature over number and hash of the line before, base64.
+        /// The signature over the number and the hash of the line before, in base64.
         signature: String,
     },
     /// A file was deleted because it was older than the configured age.
     Removed {
-        /// The file.
+        /// The name of the file.
         file: String,
-        /// Its last record.
+        /// The number of its last record.
         last_seq: u64,
-        /// The hash of that.
+        /// The hash of its last record.
         last_hash: String,
     },
     /// The log could not be written for a while. Nothing was started meanwhile.
     Gap {
-        /// Number of records that were not written: attempts, starts and refusals that had no
+        /// The number of records that were not written: attempts, starts and refusals that had no
         /// effect.
         missed: u64,
-        /// Why.
+        /// The error.
         reason: String,
     },
 }
@@ -209,18 +209,18 @@ pub enum Opening {
 /// The end of the file before a file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Previous {
-    /// Its name.
+    /// The file's name.
     pub file: String,
-    /// Its last record.
+    /// The number of its last record.
     pub seq: u64,
-    /// The hash of that.
+    /// The hash of its last record.
     pub hash: String,
-    /// What follows that record, if anything does.
+    /// The bytes after that record, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub torn: Option<Torn>,
 }
 
-/// Bytes after the last whole line of a file, as a kill or a power cut leaves them.
+/// The bytes after the last whole line of a file, as a kill or a power cut leaves them.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Torn {
     /// Their number.
@@ -229,39 +229,39 @@ pub struct Torn {
     pub sha256: String,
 }
 
-/// Whether the server started or stopped.
+/// The state that a server has reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lifecycle {
     /// The server accepts connections from now on.
     Started,
-    /// No part of the server runs any more.
+    /// No part of the server runs any longer.
     Stopped,
 }
 
-/// What a peer asked for.
+/// A peer's request for a command.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Attempt {
-    /// The job, should it be started.
+    /// The ID of the job that it would start.
     pub job: String,
-    /// Who asks.
+    /// The peer that asks.
     pub peer: String,
     /// The peer's groups.
     pub groups: Vec<String>,
-    /// Whether the peer used an emergency certificate, which no revocation list covers.
+    /// True if the peer used an emergency certificate, which no revocation list covers.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub break_glass: bool,
-    /// Where from.
+    /// The address that it asks from.
     pub address: String,
     /// `exec` or `shell`.
     pub mode: String,
-    /// What it asks for: all of it, or the beginning.
+    /// The request: all of it, or its beginning.
     #[serde(flatten)]
     pub asked: Asked,
-    /// Bytes of the whole request, if this is the beginning of one.
+    /// The size of the whole request in bytes, if this is only its beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// The request digest: a reader who knows a redacted part can check it against this.
+    /// The request digest, by which a reader who knows a redacted part can check it.
     pub digest: String,
 }
 
@@ -270,47 +270,47 @@ pub struct Attempt {
 pub struct Asked {
     /// The program and its arguments, or the one shell line.
     pub args: Vec<Text>,
-    /// `NAME=VALUE`, each.
+    /// The settings, each `NAME=VALUE`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<Text>,
     /// The folder that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<Text>,
-    /// Whom it was to run as, if that was asked for.
+    /// The account that was asked for, if one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Text>,
 }
 
-/// How a command ended.
+/// The end of a command.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct EndRecord {
-    /// The job.
+    /// The job's ID.
     pub job: String,
-    /// What became of it.
+    /// The outcome.
     pub outcome: String,
-    /// Its status.
+    /// The exit status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<u8>,
-    /// The signal that ended it.
+    /// The signal that ended the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
-    /// What went wrong beside the command itself.
+    /// The kind of failure, other than the command's own status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// The same in words.
+    /// The message of the failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Bytes of standard output.
+    /// The bytes of standard output.
     pub stdout_bytes: u64,
-    /// Bytes of standard error.
+    /// The bytes of standard error.
     pub stderr_bytes: u64,
-    /// How long it ran.
+    /// The time that it ran for, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
 }
 
 impl Event {
-    /// The job that it is about.
+    /// Returns the ID of the job that the event is about.
     pub fn job(&self) -> Option<&str> {
         match self {
             Self::Attempt(attempt) => Some(&attempt.job),

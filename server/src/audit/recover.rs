@@ -1,4 +1,4 @@
-//! The end of the log that the last server left, and the commands that have no end in it.
+//! Reading the end of the log that the last server left, and the commands that have no end in it.
 
 use std::{
     collections::BTreeSet,
@@ -18,20 +18,20 @@ use super::{
     walk::Walk,
 };
 
-/// Where the log ends.
+/// The end of the log, from which the next file continues.
 #[derive(Debug)]
 pub(super) struct Recovered {
-    /// Number of the next file.
+    /// The number of the next file.
     pub(super) number: u64,
     pub(super) head: AuditHead,
     pub(super) previous: Option<Previous>,
     pub(super) running: BTreeSet<String>,
-    /// The file that is damaged, and the last record before the damage.
+    /// The damaged file, and the number of the last record before the damage.
     pub(super) damaged: Option<(PathBuf, u64)>,
 }
 
-/// Reads the last file. A file without a whole line was left by a crash at its beginning; it is
-/// deleted, since nothing in it ever took effect.
+/// Reads the last file. A file without a whole line was left by a crash when it was begun; it is
+/// deleted, because nothing in it ever took effect.
 pub(super) fn recover(folder: &Path) -> Result<Recovered, AuditError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -53,8 +53,8 @@ pub(super) fn recover(folder: &Path) -> Result<Recovered, AuditError> {
     })
 }
 
-/// Reads a file. Returns `None` if there is no whole line in it, `Some(None)` if the first is
-/// wrong.
+/// Reads a file. Returns `None` if there is no whole line in it, and `Some(None)` if the first line
+/// is invalid.
 #[allow(clippy::option_option)] // Two questions, and one caller.
 fn read(number: u64, path: &Path) -> std::io::Result<Option<Option<Recovered>>> {
     let mut reader = BufReader::with_capacity(1 << 16, files::open(path)?);
@@ -96,7 +96,7 @@ fn read(number: u64, path: &Path) -> std::io::Result<Option<Option<Recovered>>> 
     })))
 }
 
-/// Returns length and hash of what follows the last valid line, if anything does.
+/// Returns the length and the hash of the bytes after the last valid line, if there are any.
 fn torn(mut file: File, good: u64) -> std::io::Result<Option<Torn>> {
     file.seek(SeekFrom::Start(good))?;
     let (mut hasher, mut bytes, mut block) = (Sha256::new(), 0, vec![0; 1 << 16]);

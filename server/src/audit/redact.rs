@@ -1,7 +1,7 @@
-//! Secrets in requests, redacted before anything is written.
+//! Redacting secrets in requests before anything is written.
 //!
-//! A text in which a pattern occurs is redacted word by word if its words can be told for certain; if
-//! they can't, its digest and length are all that is kept of it.
+//! A text in which a pattern occurs is redacted word by word if its words can be determined for
+//! certain. If they can't, only its digest and its length are kept.
 
 mod words;
 
@@ -11,22 +11,22 @@ use crate::glob;
 
 const REDACTED: &str = "***";
 
-/// The configured patterns of secrets, and what they replace.
+/// The configured patterns of secrets, and what is redacted:
 ///
-/// - `--password=*`: what follows the text in the same word.
-/// - `--password`: the word after it, or what follows `--password=`.
-/// - `*TOKEN*=`: the value of each setting whose name fits; `*` stands for any characters.
+/// - `--password=*`: the text that follows in the same word.
+/// - `--password`: the next word, or the text that follows `--password=`.
+/// - `*TOKEN*=`: the value of each setting whose name matches; `*` stands for any characters.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Redactor {
-    /// What a secret follows in the same word.
+    /// The texts that a secret follows in the same word.
     prefixes: Vec<String>,
     words: Vec<String>,
     settings: Vec<String>,
-    /// The same, where other text may stand before a name.
+    /// The same patterns for places where other text may precede a name.
     loose_settings: Vec<String>,
 }
 
-/// A text whose words can't be told for certain, and that may hold a secret.
+/// A text whose words can't be determined for certain, and which may contain a secret.
 struct Doubtful;
 
 impl Redactor {
@@ -89,11 +89,12 @@ impl Redactor {
             .collect()
     }
 
-    /// Redacts what reaches a program as one word, and may be a line for a shell that it starts.
+    /// Redacts an argument: one word of a program, which may be a line for a shell that the program
+    /// starts.
     fn arg(&self, arg: &[u8]) -> Text {
         let is_word = !arg.iter().any(|&byte| words::ends_word(byte) || words::quotes(byte));
         let text = String::from_utf8_lossy(arg);
-        // Blanks in an argument end nothing, so that a secret at its beginning ends with it.
+        // Blanks in an argument end nothing, so a secret at its beginning extends to its end.
         if self.is_empty() || (!is_word && self.secret_of(&text).is_none()) {
             return self.line(arg);
         }
@@ -115,7 +116,7 @@ impl Redactor {
         }
     }
 
-    /// Redacts what is said about a request and may repeat words of it.
+    /// Redacts a message about a request, which may repeat words of it.
     pub(super) fn message(&self, message: &str) -> String {
         if self.is_empty() {
             return message.to_owned();
@@ -126,7 +127,7 @@ impl Redactor {
         }
     }
 
-    /// Returns the text without its secrets; `None` if it holds none.
+    /// Returns the text without its secrets, or `None` if it contains none.
     fn redact(&self, text: &str) -> Result<Option<String>, Doubtful> {
         let scan = Scan::of(text);
         if !self.occurs(&scan) {
@@ -177,8 +178,8 @@ impl Redactor {
             || self.first_setting(bare).is_some()
     }
 
-    /// Returns where the secret begins in a word that is one: after a prefix at its start, or after the
-    /// `=` of a setting.
+    /// Returns the offset of the secret in a word that has one: after a prefix at its start, or
+    /// after the `=` of a setting.
     fn secret_of(&self, word: &str) -> Option<usize> {
         let prefix = self.prefixes.iter().find(|prefix| word.starts_with(prefix.as_str()));
         prefix.map(String::len).or_else(|| {
@@ -188,7 +189,7 @@ impl Redactor {
         })
     }
 
-    /// Returns where the first secret begins in a word, at its start or further on.
+    /// Returns the offset of the first secret in a word, at its start or later.
     fn secret_in(&self, word: &str) -> Option<usize> {
         let scan = Scan::of(word);
         let after = |prefix: &String| {
@@ -207,14 +208,14 @@ impl Redactor {
             .find_map(|at| self.is_setting(words::name_before(text, at)).then_some(at + 1))
     }
 
-    /// Returns whether a name, or the end of one, is that of a secret setting.
+    /// Returns whether a name, or the end of a longer text, is the name of a secret setting.
     fn is_setting(&self, name: &str) -> bool {
         let fits = |pattern: &String| glob::matches(pattern.as_bytes(), name.as_bytes());
         self.loose_settings.iter().any(fits)
     }
 }
 
-/// Makes a text of what was redacted. One that JSON would make much longer is not kept.
+/// Makes a text from a redacted one. If JSON would make it much longer, only the digest is kept.
 fn masked(text: String, original: &[u8]) -> Text {
     let masked = Text::Masked { masked: text };
     if masked.is_dense() { masked } else { Text::digest(original) }

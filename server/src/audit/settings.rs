@@ -1,4 +1,4 @@
-//! `[audit]` of the configuration.
+//! The table `[audit]` of the configuration.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,26 +13,26 @@ use crate::units::{Size, Span};
 /// The socket of systemd's journal.
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
-/// How the log is kept.
+/// The settings of the log.
 #[derive(Clone, Debug)]
 pub struct AuditSettings {
-    /// Folder of the log's files.
+    /// The folder of the log's files.
     pub folder: PathBuf,
-    /// When a line must be on disk.
+    /// The time by which a line must be on disk.
     pub sync: SyncMode,
-    /// Bytes of a file after which a new one is begun.
+    /// The size of a file in bytes at which a new one is begun.
     pub rotate_size: u64,
-    /// Age of a file after which a new one is begun.
+    /// The age of a file at which a new one is begun.
     pub rotate_age: Duration,
-    /// Age after which a file is deleted; `None` for never.
+    /// The age at which a file is deleted; `None` for never.
     pub keep: Option<Duration>,
-    /// The journal's socket, if it is to get a copy.
+    /// The journal's socket, if the journal gets a copy.
     pub journald: Option<PathBuf>,
-    /// Replaces secrets.
+    /// The patterns of secrets that are redacted.
     pub(super) redactor: Redactor,
 }
 
-/// When a line must be on disk.
+/// The time by which a line must be on disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SyncMode {
@@ -87,7 +87,7 @@ impl AuditFile {
     }
 }
 
-/// `true`, or the socket of a journal namespace.
+/// The value of `journald`: `true`, or the socket of a journal namespace.
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "write true, or the path of a socket from the root")]
 enum Journald {

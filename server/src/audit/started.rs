@@ -1,4 +1,4 @@
-//! A start that is recorded before it happens, and needs its end.
+//! A start, which is recorded before it happens and whose end must be recorded.
 
 use std::{future::Future, sync::Arc};
 
@@ -17,15 +17,15 @@ use super::{
     syncer::SharedLog,
 };
 
-/// The record of a start that may happen once it is written.
+/// The ordered record of a start, which may happen once the record is written.
 #[derive(Debug)]
 pub struct Announcement {
     shared: Arc<SharedLog>,
-    /// None once it is known to be written.
+    /// The result of the record; `None` once it is known to be written.
     noted: Option<oneshot::Receiver<Result<AuditHead, String>>>,
 }
 
-/// A start that is recorded. Its end is recorded too, at the latest when this is dropped.
+/// A start whose record is ordered. Its end is recorded too, at the latest when this is dropped.
 #[derive(Debug)]
 pub struct AuditedStart {
     shared: Arc<SharedLog>,
@@ -47,7 +47,7 @@ impl Announcement {
     /// Waits until the record is on disk, with `sync = "each"`.
     ///
     /// # Errors
-    /// `resources` when it can't be written or synced; then the command must not be started.
+    /// `resources`, if it can't be written or synced; the command must not be started then.
     pub async fn synced(mut self) -> Result<Self, WireError> {
         let noted = self.noted.take_if(|_| self.shared.settings.sync == SyncMode::Each);
         let Some(noted) = noted else { return Ok(self) };
@@ -61,10 +61,11 @@ impl Announcement {
         }
     }
 
-    /// Writes the record, if it is not written yet, and all that was ordered before. Waits for the disk.
+    /// Writes the record, if it is not written yet, and all that was ordered before it. Waits for
+    /// the disk.
     ///
     /// # Errors
-    /// `resources` when it can't be written; then the command must not be started.
+    /// `resources`, if it can't be written; the command must not be started then.
     pub fn write(self) -> Result<(), WireError> {
         let Some(mut noted) = self.noted else { return Ok(()) };
         self.shared.carry_out();
@@ -74,8 +75,8 @@ impl Announcement {
 }
 
 impl AuditedStart {
-    /// Orders the record of the end of the command, if its start has one. The future returns the
-    /// record when it is written, and none when there is no room for it yet.
+    /// Orders the record of the end of the command, if the start was recorded. The future returns
+    /// the head of the log when the record is written, or `None` if there is no room for it yet.
     pub fn end(mut self, exit: &Exit) -> impl Future<Output = Option<AuditHead>> + Send + use<> {
         let (failure, redactor) = (exit.failure(), &self.shared.settings.redactor);
         let noted = self.job.take().map(|job| {

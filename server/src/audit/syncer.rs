@@ -26,33 +26,33 @@ use super::{
     writer::{TurnedAway, Writer},
 };
 
-/// Time in which lines gather before they are synced together. On a disk that syncs in less than 50
-/// ms, a power cut loses at most 100 ms of the log.
+/// The time for which lines are collected before they are synced together. On a disk that syncs in
+/// less than 50 ms, a power cut loses at most 100 ms of the log.
 const GATHER: Duration = Duration::from_millis(50);
-/// Number of new lines after which they are signed.
+/// The number of new lines after which they are signed.
 const SIGN_LINES: u64 = 1000;
-/// Age of the first new line after which they are signed.
+/// The age of the first new line after which they are signed.
 const SIGN_AFTER: Duration = Duration::from_secs(10);
-/// First pause before something that failed is tried again.
+/// The first pause before a failed attempt is repeated.
 const RETRY: Duration = Duration::from_secs(1);
-/// Longest pause: each attempt after a failed sync begins a new file.
+/// The longest pause: each attempt after a failed sync begins a new file.
 const RETRY_MOST: Duration = Duration::from_secs(60);
 
-/// The log as the threads that write it and the syncer share it. Nobody else may wait for its lock, which is
-/// held while the disk is waited for.
+/// The log as its writing threads and the syncer share it. No other thread may wait for its lock,
+/// which is held while a thread waits for the disk.
 #[derive(Debug)]
 pub(super) struct SharedLog {
-    /// What is to be written, of which anybody may ask.
+    /// The orders, which any thread may add to.
     orders: Orders,
     turned_away: TurnedAway,
     state: Mutex<State>,
-    /// Notified when something was written, or the thread is to end.
+    /// The condition that something was written, or the thread must end.
     written: Condvar,
-    /// Notified when the thread is to end.
+    /// The condition that the thread must end.
     ending: Condvar,
     pub(super) synced: watch::Sender<Synced>,
     pub(super) settings: AuditSettings,
-    /// True while the last part of the disk is being written to.
+    /// True while no more than the reserve of the disk is left.
     is_scarce: AtomicBool,
 }
 
@@ -63,12 +63,13 @@ pub(super) struct State {
     closing: bool,
 }
 
-/// How much of the log is on disk.
+/// The records that are on disk.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Synced {
-    /// All records up to this one are.
+    /// The number of the last record up to which all are on disk.
     pub(super) upto: u64,
-    /// Records up to this one may not be: a sync has failed.
+    /// The number of the last record that may not be on disk, because a sync has failed; 0 if none
+    /// has.
     pub(super) failed: u64,
 }
 
@@ -90,8 +91,8 @@ impl SharedLog {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs something with the writer, after all that was asked for before. Returns its result, and an
-    /// error once the log is closed.
+    /// Orders a call of `act` with the writer, after all earlier orders. The receiver returns its
+    /// result, or an error once the log is closed.
     pub(super) fn order<T: Send + 'static>(
         &self,
         act: impl FnOnce(&mut Writer) -> T + Send + 'static,
@@ -101,35 +102,35 @@ impl SharedLog {
         answered
     }
 
-    /// Returns whether so much waits to be written that nothing should be added which can be done without.
+    /// Returns whether so many orders wait that dispensable ones should not be added.
     pub(super) fn is_crowded(&self) -> bool {
         self.orders.are_many()
     }
 
-    /// Carries out what was ordered so far. Waits for the disk.
+    /// Carries out all orders so far. Waits for the disk.
     pub(super) fn carry_out(&self) {
         let state = self.lock();
-        // By who has the log, so that nothing is written before what was ordered earlier.
+        // Taken under the lock of the log, so that nothing is written before earlier orders.
         let orders = self.orders.take();
         if !orders.is_empty() {
             self.write_in(state, |writer| orders.into_iter().for_each(|order| order(writer)));
         }
     }
 
-    /// Carries out what is ordered, until the log is closed.
+    /// Carries out orders until the log is closed.
     pub(super) fn run_writer(&self) {
         while self.orders.wait() {
-            // An order that goes wrong in a way nobody thought of must not cost the thread.
+            // A panic of an order must not end the thread.
             let _ = catch_unwind(AssertUnwindSafe(|| self.carry_out()));
         }
     }
 
-    /// Takes no further order.
+    /// Closes the orders: later ones are dropped.
     pub(super) fn close(&self) {
         self.orders.close();
     }
 
-    /// Counts a start that is turned away.
+    /// Counts a refused start.
     pub(super) fn count_turned_away(&self, peer: &str) {
         let mut counted = self.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
         let is_first = counted.is_empty();
@@ -139,7 +140,7 @@ impl SharedLog {
         }
         drop(counted);
         if is_first {
-            // So that the syncer learns of it.
+            // An empty order, which wakes the syncer.
             drop(self.order(|_| ()));
         }
     }
@@ -148,12 +149,12 @@ impl SharedLog {
         !self.turned_away.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// Records how many starts were turned away.
+    /// Records how many starts were refused.
     pub(super) fn sum_up(&self, writer: &mut Writer) -> io::Result<()> {
         writer.sum_up(&self.turned_away)
     }
 
-    /// Runs `act` with the writer, and has the result synced. Waits for the disk.
+    /// Calls `act` with the writer, and has the result synced. Waits for the disk.
     pub(super) fn write<T>(&self, act: impl FnOnce(&mut Writer) -> T) -> T {
         self.write_in(self.lock(), act)
     }
@@ -175,12 +176,13 @@ impl SharedLog {
         done
     }
 
-    /// Returns whether the last part of the disk is being written to.
+    /// Returns whether no more than the reserve of the disk is left.
     pub(super) fn is_scarce(&self) -> bool {
         self.is_scarce.load(Ordering::Relaxed)
     }
 
-    /// Sees how much room is left, and logs when the last part of it begins and ends.
+    /// Determines how much room is left, and logs when the reserve is reached and when there is
+    /// room again.
     fn measure(&self) {
         let Ok(room) = Room::of(&self.settings.folder) else { return };
         if self.is_scarce.swap(room.is_scarce(), Ordering::Relaxed) == room.is_scarce() {
@@ -193,7 +195,7 @@ impl SharedLog {
         }
     }
 
-    /// Tells the thread to end.
+    /// Makes the thread end.
     pub(super) fn end(&self) {
         self.lock().closing = true;
         self.written.notify_all();
@@ -218,7 +220,7 @@ impl SharedLog {
             if state.dirty && self.settings.sync == SyncMode::Group {
                 state = self.wait(&self.ending, state, GATHER);
             }
-            // An error comes again with the next attempt to write, and is reported there.
+            // An error recurs at the next attempt to write, and is reported there.
             let _ = state.writer.catch_up();
             state.writer.keep_place();
             state.writer.show_standing();
@@ -269,7 +271,7 @@ impl SharedLog {
         state: MutexGuard<'a, State>,
         time: Duration,
     ) -> MutexGuard<'a, State> {
-        // At most a day, since some platforms can't add more to a clock.
+        // At most a day, because some platforms can't add more to a clock.
         let time = time.min(Duration::from_secs(86_400));
         on.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
     }
@@ -278,7 +280,8 @@ impl SharedLog {
         writer.size() >= self.settings.rotate_size || opened.elapsed() >= self.settings.rotate_age
     }
 
-    /// Goes on in a new file. When there can't be one the log says so once, and the next round tries again.
+    /// Continues in a new file. If that fails, the failure is logged once, and the next round tries
+    /// again.
     fn rotate(&self, writer: &mut Writer, stuck: &mut bool) -> Option<Arc<File>> {
         match writer.rotate() {
             Ok(old) => {
@@ -296,8 +299,8 @@ impl SharedLog {
         }
     }
 
-    /// Syncs the file up to `head`, after the file before it if that is given. What a lost file held up
-    /// to the record `lost` will never be on disk.
+    /// Syncs the file up to `head`, after the file before it if `old` is given. Records up to the
+    /// number `lost`, which were in a lost file, will never be on disk.
     fn sync(
         &self,
         old: Option<&File>,
@@ -322,8 +325,8 @@ impl SharedLog {
         Ok(())
     }
 
-    /// Replaces the file after a failed sync: it is not known what is on disk (fsync(2)), so
-    /// nothing more is written into it.
+    /// Replaces the file after a failed sync: it is unknown what of it is on disk (fsync(2)), so
+    /// nothing more is written to it.
     fn replace(&self, writer: &mut Writer, error: &io::Error) {
         error!(%error, "audit: it can't be synced; nothing is started until a new file can be");
         writer.give_up(format!("the log could not be synced: {error}"));
@@ -333,7 +336,7 @@ impl SharedLog {
     }
 
     fn reopen(&self, writer: &mut Writer) {
-        // What could not be synced may be gone.
+        // The files that could not be synced may be gone.
         writer.keep_place();
         let begun = if writer.is_broken() { writer.begin_elsewhere() } else { Ok(()) };
         let opened = begun.and_then(|()| {
@@ -382,7 +385,7 @@ fn sign(writer: &mut Writer) {
     }
 }
 
-/// Returns what a file records about the one before it.
+/// Returns what a file records about the file before it.
 fn before(path: &Path) -> Option<Previous> {
     let mut line = Vec::new();
     files::next_line(&mut BufReader::new(files::open(path).ok()?), &mut line, LINE_LIMIT).ok()?;

@@ -70,7 +70,7 @@ impl Host {
     }
 }
 
-/// Writes a record, by this thread.
+/// Writes a record, on this thread.
 fn note(audit: &Audit, event: Event) -> AuditHead {
     audit.shared.write(|writer| writer.note(&event)).unwrap()
 }
@@ -92,12 +92,12 @@ fn end(audit: &Audit, job: &str) -> AuditHead {
     note(audit, Event::lost(job.to_owned(), "test"))
 }
 
-/// Ends as a server does that is killed: its threads go, and it says nothing.
+/// Ends a log as a killed server would: its threads end, and nothing is recorded.
 fn kill(audit: std::sync::Arc<Audit>) {
     audit.end_threads();
 }
 
-/// A log of several files, with servers that were killed, and where it ends.
+/// Makes a log of several files, with servers that were killed. Returns its head.
 fn history(host: &Host) -> AuditHead {
     for round in 0..4 {
         let audit = host.open();
@@ -162,7 +162,7 @@ fn a_thousand_random_changes_are_all_found() {
                    changed[file].1 = std::mem::replace(&mut changed[other].1, one); }
             _ => changed.truncate(file),
         }
-        // Cutting off nothing, or swapping a line with itself, is no change.
+        // Cutting off nothing, or swapping a line with itself, is not a change.
         prop_assume!(changed != files);
         prop_assert!(judge(&changed, &against).is_err(), "{} of file {}", kind, file);
         found.set(found.get() + 1);
@@ -217,7 +217,7 @@ fn a_line_that_a_kill_left_unfinished_is_no_alarm_wherever_it_was_cut() {
         assert_eq!(copy.check(None).torn, (cut - last) as u64);
         copy.open().close();
         copy.check(None);
-        // What was unfinished then is part of the log from now on.
+        // The unfinished bytes are part of the log from now on.
         if cut > last {
             std::fs::write(copy.folder().join(&name), &whole[..cut - 1]).unwrap();
             let finding = verify(copy.folder(), &copy.against(None)).unwrap_err();
@@ -251,7 +251,7 @@ fn a_line_of_an_earlier_version_that_is_too_long_is_stepped_over() {
         std::fs::write(&path, edited).unwrap();
         assert!(matches!(judge(&host.read(), &host.against(None)), Err(Defect::Edited(_))));
     }
-    // A kill may have cut it.
+    // A kill may have cut the line.
     let torn = [&before[..], &long[..long.len() - 9]].concat();
     std::fs::write(&path, &torn).unwrap();
     assert_eq!(host.check(None).torn, (torn.len() - before.len()) as u64);
@@ -282,7 +282,7 @@ fn a_log_whose_file_or_folder_goes_is_gone_on_with_and_the_gap_is_shown() {
     let first = host.folder().join(super::files::name(1));
     start(&audit, "one");
     std::fs::rename(&first, &moved).unwrap();
-    // Seen at the next sync at the latest.
+    // Noticed at the next sync at the latest.
     let deadline = Instant::now() + Duration::from_secs(60);
     while !host.folder().join(super::files::name(2)).exists() {
         assert!(Instant::now() < deadline);
@@ -295,7 +295,7 @@ fn a_log_whose_file_or_folder_goes_is_gone_on_with_and_the_gap_is_shown() {
     std::fs::rename(&moved, &first).unwrap();
     host.check(None);
 
-    // All at once, so that nothing new is put into what is being removed.
+    // All at once, so that nothing is added to the folder that is being removed.
     std::fs::rename(host.folder(), &moved).unwrap();
     let head = start(&audit, "two");
     audit.close();
@@ -312,7 +312,7 @@ fn a_log_whose_file_or_folder_goes_is_gone_on_with_and_the_gap_is_shown() {
     assert!(matches!(what, Defect::Beginning(..)), "{what}");
 }
 
-/// A record of which there may be many.
+/// Returns a record of which there may be many.
 fn server_line() -> Event {
     Event::Reload { what: "nothing".to_owned(), failure: None }
 }

@@ -1,4 +1,5 @@
-//! Bytes in a record: everything reads back as it was, and nothing in it can control a terminal.
+//! Strings of any bytes in a record: each can be read back exactly, and none can control a
+//! terminal.
 
 use std::io;
 
@@ -7,14 +8,14 @@ use rcmd_certs::text::{escaped, is_safe};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// Bytes of a text that is readable in a record however long its escapes make it.
+/// The maximum bytes of a text that stays readable in a record, however long its escapes make it.
 const SHORT: usize = 32;
 
-/// A string of any bytes, as a record holds it: longer than this by a third, or short.
+/// A string of any bytes, as a record contains it: at most a third longer than the bytes, or short.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Text {
-    /// UTF-8, unchanged.
+    /// Unchanged UTF-8.
     Plain(String),
     /// Bytes that are not UTF-8, or of which most would be escapes.
     Base64 {
@@ -26,17 +27,17 @@ pub enum Text {
         /// The text.
         masked: String,
     },
-    /// Text that may hold a secret which can't be told from the rest.
+    /// Text that may contain a secret which can't be separated from the rest.
     Digest {
-        /// The SHA-256 of its bytes.
+        /// The SHA-256 of the bytes.
         sha256: String,
-        /// Their number.
+        /// The number of bytes.
         bytes: u64,
     },
 }
 
 impl Text {
-    /// Makes a text of bytes.
+    /// Makes a text from bytes.
     pub fn of(bytes: &[u8]) -> Self {
         match std::str::from_utf8(bytes) {
             Ok(text) if is_dense(text) => Self::Plain(text.to_owned()),
@@ -44,13 +45,13 @@ impl Text {
         }
     }
 
-    /// Makes a text of which nothing is kept but its digest and length.
+    /// Makes a text of which only the digest and the length are kept.
     pub(super) fn digest(bytes: &[u8]) -> Self {
         let sha256 = hex::encode(Sha256::digest(bytes));
         Self::Digest { sha256, bytes: bytes.len() as u64 }
     }
 
-    /// Returns whether JSON does not make it much longer than it is.
+    /// Returns whether JSON does not make the text much longer.
     pub(super) fn is_dense(&self) -> bool {
         match self {
             Self::Plain(text) | Self::Masked { masked: text } => is_dense(text),
@@ -72,12 +73,12 @@ impl Text {
     }
 }
 
-/// Returns whether a text is no longer in JSON than it would be in base64, or short.
+/// Returns whether a text is short, or no longer in JSON than in base64.
 fn is_dense(text: &str) -> bool {
     text.len() <= SHORT || json_len(text) <= text.len().div_ceil(3) * 4
 }
 
-/// Returns the bytes that a text takes in JSON, without its quotes.
+/// Returns the number of bytes that a text takes in JSON, without its quotes.
 fn json_len(text: &str) -> usize {
     let of = |c: char| match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
@@ -87,8 +88,8 @@ fn json_len(text: &str) -> usize {
     text.chars().map(of).sum()
 }
 
-/// Writes every control, invisible and direction-changing character in a JSON string as `\uXXXX`,
-/// so that a log can be viewed with any tool.
+/// A formatter that writes every control, invisible and direction-changing character of a JSON
+/// string as `\uXXXX`, so that a log can be viewed with any tool.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SafeJson;
 
@@ -98,7 +99,7 @@ impl serde_json::ser::Formatter for SafeJson {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        // What JSON itself escapes never comes here; of ASCII, DEL remains.
+        // Characters that JSON itself escapes never arrive here; of ASCII, only DEL is left.
         if fragment.bytes().all(|byte| byte.is_ascii() && byte != 0x7f) {
             return writer.write_all(fragment.as_bytes());
         }

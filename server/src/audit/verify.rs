@@ -1,4 +1,4 @@
-//! Verification of the whole log: finds what was changed, deleted, moved or cut.
+//! Verification of the whole log: finding what was changed, deleted, moved or cut off.
 
 use std::{
     fmt,
@@ -19,52 +19,53 @@ use super::{
     walk::{CheckedLine, LineError, Walk},
 };
 
-/// Time in which a running server finishes a line.
+/// The time of one wait for a running server to finish a line.
 const PATIENCE: Duration = Duration::from_millis(10);
-/// How often to wait for that; a line that is still torn then stays torn.
+/// The number of such waits, after which a line is considered torn.
 const TRIES: usize = 20;
 
-/// What a log is checked against.
+/// The expectations that a log is checked against.
 #[derive(Clone, Debug, Default)]
 pub struct Expected {
-    /// Keys that checkpoints may be signed with; without any, signatures need not be by a known
-    /// key.
+    /// The keys that checkpoints may be signed with. If there are none, signatures need not be by a
+    /// known key.
     pub keys: Vec<VerifyingKey>,
-    /// A head that a client was given.
+    /// A head of the log that a client was sent.
     pub head: Option<AuditHead>,
 }
 
-/// A summary of a log in which nothing is wrong.
+/// A summary of a log without faults.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Verified {
-    /// Number of files.
+    /// The number of files.
     pub files: usize,
-    /// Number of records.
+    /// The number of records.
     pub records: u64,
-    /// Number of checkpoints.
+    /// The number of checkpoints.
     pub checkpoints: u64,
-    /// The last record that one of the given keys has signed.
+    /// The number of the last record that one of the given keys has signed.
     pub signed: Option<u64>,
-    /// Number of commands without an end: they run, or the next start of the server will record it.
+    /// The number of commands without an end: they run, or the next start of the server will record
+    /// their end.
     pub running: usize,
-    /// Bytes after the last whole line, as a kill or a power cut leaves them.
+    /// The bytes after the last whole line, as a kill or a power cut leaves them.
     pub torn: u64,
     /// The last record.
     pub head: Option<AuditHead>,
 }
 
-/// The first thing that is wrong with a log.
+/// The first fault in a log.
 #[derive(Debug)]
 pub struct AuditFinding {
     /// The file.
     pub file: String,
-    /// Its line, from 1; 0 for the file as a whole.
+    /// The number of the line, from 1; 0 for the file as a whole.
     pub line: u64,
-    /// What is wrong there.
+    /// The fault.
     pub what: Defect,
 }
 
-/// What is wrong with a log.
+/// A fault of a log.
 #[derive(Debug, thiserror::Error)]
 pub enum Defect {
     /// A line does not follow from the one before it.
@@ -73,17 +74,17 @@ pub enum Defect {
     /// Records are missing.
     #[error("deleted: records {from} to {to} are missing")]
     Deleted {
-        /// The first.
+        /// The number of the first.
         from: u64,
-        /// The last.
+        /// The number of the last.
         to: u64,
     },
     /// Records are in another order, or twice in the log.
     #[error("moved: record {found} stands where record {expected} belongs")]
     Moved {
-        /// The record that is there.
+        /// The number of the record that is there.
         found: u64,
-        /// The record that belongs there.
+        /// The number of the record that belongs there.
         expected: u64,
     },
     /// A file does not continue where the one before it ends.
@@ -103,24 +104,24 @@ pub enum Defect {
     /// The files before the first are missing.
     #[error("deleted: what came before, up to {0} with record {1}, is gone and nothing says why")]
     Beginning(String, u64),
-    /// The log ends before a record that a client was told of.
+    /// The log ends before a record that a client was sent.
     #[error("cut: the log ends with record {ends}, and record {kept} was written once")]
     Cut {
-        /// Where it ends.
+        /// The number of the last record.
         ends: u64,
-        /// What was written.
+        /// The number of the record that the client was sent.
         kept: u64,
     },
-    /// A record is not the one that a client was told of.
+    /// A record is not the one that a client was sent.
     #[error("written anew: record {0} is not the one that was written then")]
     Rewritten(u64),
-    /// The record that a client was told of is older than the log.
+    /// The record that a client was sent is older than the log.
     #[error("record {0} is older than this log; it can't be compared")]
     TooOld(u64),
     /// There is no log.
     #[error("there are no files of an audit here")]
     Nothing,
-    /// It can't be read.
+    /// The log can't be read.
     #[error("can't be read: {0}")]
     Io(io::Error),
 }
@@ -137,7 +138,7 @@ impl fmt::Display for AuditFinding {
 /// Verifies the log in a folder.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first fault.
 pub fn verify(folder: &Path, against: &Expected) -> Result<Verified, Box<AuditFinding>> {
     let shown = |path: &Path| path.display().to_string();
     let io = |path: PathBuf| {
@@ -151,11 +152,11 @@ pub fn verify(folder: &Path, against: &Expected) -> Result<Verified, Box<AuditFi
     follow(files, against, PATIENCE)
 }
 
-/// Verifies a log from readers, oldest first, each with its file's name. In the last file it waits
-/// for `patience` for the rest of a line, since a server may be writing it.
+/// Verifies a log from readers, oldest first, each with its file's name. In the last file, it waits
+/// for the rest of a line, each time for `patience`, because a server may be writing it.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first fault.
 pub fn follow<R: BufRead>(
     files: impl IntoIterator<Item = (String, io::Result<R>)>,
     against: &Expected,
@@ -176,10 +177,10 @@ struct Follower<'a> {
     against: &'a Expected,
     walk: Walk,
     done: Verified,
-    /// The file and line.
+    /// The current file and line.
     place: (String, u64),
-    /// A file that the first one records to have been before it, and whose deletion is not recorded
-    /// yet.
+    /// The file that the first one records to have been before it, until its deletion is found
+    /// recorded.
     unexplained: Option<Previous>,
     kept_seen: bool,
 }
@@ -251,7 +252,7 @@ impl<'a> Follower<'a> {
         self.walk.tear(Torn { bytes, sha256: hex::encode(sha256) });
     }
 
-    /// Counts a line that follows `before`, or says what is wrong with it.
+    /// Counts a line that follows `before`, or returns its fault.
     fn step(
         &mut self,
         step: Result<CheckedLine, LineError>,
@@ -304,8 +305,8 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Returns what was done to the log, from a line that does not follow: what is missing here may
-    /// be further on.
+    /// Returns the fault that a line shows which does not follow: the record that is missing here
+    /// may be later in the file.
     fn what(&self, wrong: LineError, rest: &mut impl BufRead) -> Defect {
         match wrong {
             LineError::Number { found, expected } if found > expected => {

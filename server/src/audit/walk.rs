@@ -1,4 +1,4 @@
-//! A walk along a log: each line is checked against the one before it.
+//! A walk along a log, which checks each line against the one before it.
 
 use std::collections::BTreeSet;
 
@@ -9,16 +9,16 @@ use super::{
     record::{Event, Lifecycle, Previous, Stub, Torn},
 };
 
-/// What is wrong with a line.
+/// The fault of a line.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LineError {
-    /// The line is no record.
+    /// The line is not a record.
     #[error("this is no record: {0}")]
     Form(String),
-    /// The record's number is not the next.
+    /// The record's number is not the next one.
     #[error("record {found} stands where record {expected} belongs")]
     Number {
-        /// Its number.
+        /// The number of the record.
         found: u64,
         /// The number that it should have.
         expected: u64,
@@ -29,7 +29,8 @@ pub enum LineError {
     /// A file does not continue where the one before it ends.
     #[error("{0}")]
     Opening(String),
-    /// A `start` without an attempt, or an `end` without a start.
+    /// The starts and ends of commands do not match, or the server starts or stops before all have
+    /// ended.
     #[error("{0}")]
     Pairing(String),
 }
@@ -39,7 +40,7 @@ pub enum LineError {
 pub(super) struct CheckedLine {
     pub(super) head: AuditHead,
     pub(super) time: String,
-    /// The event, if this version knows it.
+    /// The event, if this version knows its kind.
     pub(super) event: Option<Event>,
 }
 
@@ -48,36 +49,36 @@ pub(super) struct CheckedLine {
 pub(super) struct Walk {
     /// The last record, once there was one.
     pub(super) head: Option<AuditHead>,
-    /// Commands without an end.
+    /// The commands without an end.
     pub(super) running: BTreeSet<String>,
     /// The current file.
     file: String,
-    /// The bytes after its last whole line.
+    /// The bytes after the file's last whole line.
     torn: Option<Torn>,
-    /// Whether its next line is its first.
+    /// True if the next line is the file's first.
     first: bool,
-    /// What the first file records about the one before it.
+    /// The end of the file before the first one, as that records it.
     before: Option<Previous>,
 }
 
 impl Walk {
-    /// Goes to the next file.
+    /// Begins the next file.
     pub(super) fn enter(&mut self, file: &str) {
         file.clone_into(&mut self.file);
         self.first = true;
     }
 
-    /// Notes what follows the last whole line of the file.
+    /// Notes the bytes after the last whole line of the file.
     pub(super) fn tear(&mut self, torn: Torn) {
         self.torn = Some(torn);
     }
 
-    /// Returns what was deleted before the first file, according to that file.
+    /// Returns the end of the file before the first one, as that records it.
     pub(super) fn before(&self) -> Option<&Previous> {
         self.before.as_ref()
     }
 
-    /// Checks a line without its newline; an error leaves the position unchanged.
+    /// Checks a line without its newline. An error leaves the position unchanged.
     pub(super) fn line(&mut self, line: &[u8]) -> Result<CheckedLine, LineError> {
         let form = |error: serde_json::Error| LineError::Form(error.to_string());
         let (body, hash) = chain::open(line)
@@ -112,8 +113,8 @@ impl Walk {
         Ok(CheckedLine { head, time: stub.time, event })
     }
 
-    /// Checks a line that was too long to be kept and begins with `start`; an error leaves the position
-    /// unchanged. Only attempts were ever that long, so no command starts or ends with it.
+    /// Checks a line that was too long to be kept and begins with `start`. An error leaves the
+    /// position unchanged. Only attempts were ever that long, so no command starts or ends with it.
     pub(super) fn long_line(
         &mut self,
         start: &[u8],
@@ -136,7 +137,7 @@ impl Walk {
         Ok(CheckedLine { head, time, event: None })
     }
 
-    /// Checks the first line of a file, which records what came before.
+    /// Checks the first line of a file, which records the end of the file before.
     fn opening(
         &mut self,
         stub: &Stub,

@@ -1,4 +1,4 @@
-//! The file that is written, and what to do when it can't be.
+//! The writer of the log's files, and its behaviour when it can't write.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -24,27 +24,28 @@ use super::{
     text::write_json,
 };
 
-/// Starts that were turned away and are not recorded yet, by peer.
+/// The starts that were refused and are not recorded yet, counted by peer.
 pub(super) type TurnedAway = Mutex<BTreeMap<String, u64>>;
 
-/// Writes the log.
+/// The writer of the log.
 #[derive(Debug)]
 pub(super) struct Writer {
     place: Place,
     current: LogFile,
     head: AuditHead,
     running: BTreeSet<String>,
-    /// Ends that there was no room for. Bounded: without room nothing starts.
+    /// The events that have happened and for which there was no room. Bounded, because nothing
+    /// starts without room.
     late: VecDeque<Event>,
-    /// Number of records that there was no room for; none of what they announced happened.
+    /// The number of records for which there was no room; nothing that they announced has happened.
     missed: u64,
     /// The error of the last of them.
     why: String,
     /// True once it was logged that nothing can be written.
     is_failing: bool,
-    /// The last record of a file that was lost, until the syncer knows.
+    /// The number of the last record of a lost file, until the syncer has taken it.
     lost: Option<u64>,
-    /// True once it was logged that the current file was lost, while there is no other yet.
+    /// True once it was logged that the current file is lost, while there is no other yet.
     is_lost: bool,
     signer: Signer,
     unsigned: u64,
@@ -57,7 +58,7 @@ pub(super) struct Writer {
 struct LogFile {
     file: Arc<File>,
     number: u64,
-    /// Bytes of whole lines in the file.
+    /// The bytes of whole lines in the file.
     size: u64,
     /// The reason why nothing more may be written into this file.
     broken: Option<String>,
@@ -91,8 +92,8 @@ impl LogFile {
 }
 
 impl Writer {
-    /// Begins a new file after what was recovered, and writes ends for what the server before this
-    /// one left without.
+    /// Begins a new file after what was recovered, and writes an end for each command that the last
+    /// server left without one.
     pub(super) fn begin(
         place: Place,
         recovered: Recovered,
@@ -126,7 +127,7 @@ impl Writer {
         self.write(&Event::Open { reason, previous, running })
     }
 
-    /// Writes ends for all commands that have none.
+    /// Writes an end for each command that has none.
     pub(super) fn end_all(&mut self, message: &str) -> io::Result<()> {
         for job in self.running.clone() {
             self.write(&Event::lost(job, message))?;
@@ -134,10 +135,10 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes an event; when this returns, the kernel has it.
+    /// Writes an event. When this returns, the kernel has it.
     ///
     /// # Errors
-    /// The reason why it was not written; then what the event announces must not happen.
+    /// The reason why it was not written; what the event announces must not happen then.
     pub(super) fn note(&mut self, event: &Event) -> Result<AuditHead, String> {
         self.catch_up().and_then(|()| self.write(event)).map_err(|error| {
             self.missed += 1;
@@ -146,8 +147,8 @@ impl Writer {
         })
     }
 
-    /// Writes an event that has happened already and can't be refused. It is kept until there is
-    /// room; then `None` is returned.
+    /// Writes an event that has happened already and can't be refused. If there is no room, keeps
+    /// it until there is and returns `None`.
     pub(super) fn note_late(&mut self, event: Event) -> Option<AuditHead> {
         let written = self.catch_up().and_then(|()| self.write(&event)).ok();
         if written.is_none() {
@@ -171,9 +172,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Records how many starts were turned away.
+    /// Records how many starts were refused.
     pub(super) fn sum_up(&mut self, turned_away: &TurnedAway) -> io::Result<()> {
-        // Not locked while it is written: whoever counts does not wait for the disk.
+        // Not locked during the write, so that threads that count do not wait for the disk.
         let counted = || turned_away.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let Some((peer, count)) = counted().pop_first() else { return Ok(()) };
@@ -201,7 +202,7 @@ impl Writer {
                 self.is_failing = true;
                 error!(%error, "audit: it can't be written; nothing is started until it can be");
             }
-            // Whether this one can be synced is yet to be seen.
+            // This event does not prove that the file can be synced.
             Ok(_) if !matches!(event, Event::Open { reason: Opening::SyncFailed, .. }) => {
                 self.works();
             }
@@ -265,11 +266,11 @@ impl Writer {
     /// Signs with another key from now on.
     pub(super) fn replace_signer(&mut self, signer: Signer) {
         self.signer = signer;
-        // The new key signs what the old one signed.
+        // The new key signs also what the old one has signed.
         self.unsigned += 1;
     }
 
-    /// Goes on in a new file; returns the one before.
+    /// Continues in a new file. Returns the one before.
     pub(super) fn rotate(&mut self) -> io::Result<Arc<File>> {
         self.catch_up()?;
         self.sign()?;
@@ -289,15 +290,15 @@ impl Writer {
             Ok(_) => Ok(old.file),
             Err(error) => {
                 let next = std::mem::replace(&mut self.current, old);
-                // If it stays, the next attempt fails and says so.
+                // If the file stays, the next attempt fails and reports that.
                 let _ = files::remove(&self.place.folder().join(files::name(next.number)));
                 Err(error)
             }
         }
     }
 
-    /// Checks that the log is still where it was, and goes on in another file if it is not. Nothing
-    /// more is written until there can be one, which each call tries.
+    /// Checks that the log is still in its place, and continues in another file if it is not.
+    /// Nothing more is written until there is another file, which each call tries to begin.
     pub(super) fn keep_place(&mut self) {
         let Err(error) = self.check_place() else { return };
         let is_news = !std::mem::replace(&mut self.is_lost, true);
@@ -317,7 +318,7 @@ impl Writer {
         self.place.check_file(&self.current.file, &files::name(self.current.number))
     }
 
-    /// Goes on in another file, since nothing more may be written into the current one.
+    /// Continues in another file, because nothing more may be written to the current one.
     pub(super) fn begin_elsewhere(&mut self) -> io::Result<()> {
         if self.check_place().is_ok() {
             return self.go_on(Opening::SyncFailed, self.current.number + 1).map(drop);
@@ -333,7 +334,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Returns the last record of a file that was lost, once.
+    /// Returns the number of the last record of a lost file, once.
     pub(super) fn take_lost(&mut self) -> Option<u64> {
         self.lost.take()
     }
@@ -343,7 +344,7 @@ impl Writer {
         self.place.show(self.is_failing);
     }
 
-    /// Writes nothing more into the current file, for this reason.
+    /// Stops writing to the current file, for this reason.
     pub(super) fn give_up(&mut self, reason: String) {
         self.current.broken = Some(reason);
         self.is_failing = true;

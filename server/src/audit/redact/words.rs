@@ -1,6 +1,6 @@
-//! The words of a line, as far as they can be told without a shell.
+//! The words of a line, as far as they can be determined without a shell.
 
-/// Maximum bytes of a name of a setting that is looked at.
+/// The maximum bytes of the name of a setting that are examined.
 const NAME: usize = 256;
 
 /// Returns whether a byte ends a word of a shell where it is not quoted.
@@ -8,33 +8,34 @@ pub(super) fn ends_word(byte: u8) -> bool {
     b" \t\n;|&()<>".contains(&byte)
 }
 
-/// Returns whether a byte quotes others, or has a shell put something else in its place.
+/// Returns whether a byte quotes others, or makes a shell substitute something.
 pub(super) fn quotes(byte: u8) -> bool {
     b"'\"\\`$".contains(&byte)
 }
 
-/// Returns what stands before the byte at `end` and may be the name of a setting, or the end of one.
+/// Returns the text before the byte at `end` that may be the name of a setting, or the end of one.
 pub(super) fn name_before(text: &str, end: usize) -> &str {
     let before = text.get(..end).unwrap_or_default();
     let part = |byte: u8| !ends_word(byte) && !b"=,{}`".contains(&byte);
     let length = before.bytes().rev().take(NAME).take_while(|&byte| part(byte)).count();
-    // It may have begun within a character.
+    // The limit may have cut a character.
     let starts = (end - length..=end).find(|&at| before.is_char_boundary(at));
     starts.and_then(|at| before.get(at..)).unwrap_or_default()
 }
 
-/// Returns whether a character is no part of an option or a name.
+/// Returns whether a character can't be part of an option or a name.
 fn is_apart(c: char) -> bool {
     !c.is_alphanumeric() && c != '_' && c != '-'
 }
 
-/// A text without what quotes in it.
+/// A text without its quotes and backslashes.
 #[derive(Debug)]
 pub(super) struct Scan {
     bare: String,
-    /// Where in `bare` something was left out.
+    /// The offsets in `bare` at which something was left out.
     joints: Vec<usize>,
-    /// True if a quote is open at the end, or what a shell expands may hold quotes of its own.
+    /// True if a quote is open at the end, or if an expansion of a shell may contain quotes of its
+    /// own.
     doubtful: bool,
     /// True if characters are written as their numbers.
     escaped: bool,
@@ -71,7 +72,8 @@ impl Scan {
             if joints.last() != Some(&bare.len()) {
                 joints.push(bare.len());
             }
-            // What a backslash quotes, quotes nothing; with a newline it is nothing at all.
+            // A character after a backslash does not quote; a backslash and a newline together are
+            // nothing.
             match next {
                 Some('\n') if c == '\\' => _ = rest.next(),
                 Some(quoted) if c == '\\' && quote.is_none() => {
@@ -90,31 +92,33 @@ impl Scan {
         &self.bare
     }
 
-    /// Returns whether a word may begin at this place of the bare text, in whatever reads it.
+    /// Returns whether a word may begin at this offset of the bare text, whichever program reads
+    /// it.
     pub(super) fn begins(&self, at: usize) -> bool {
         let before = self.bare.get(..at).and_then(|before| before.chars().next_back());
         before.is_none_or(is_apart) || self.joints.binary_search(&at).is_ok()
     }
 
-    /// Returns whether a word may end at this place of the bare text.
+    /// Returns whether a word may end at this offset of the bare text.
     pub(super) fn ends(&self, at: usize) -> bool {
         let after = self.bare.get(at..).and_then(|after| after.chars().next());
         after.is_none_or(is_apart) || self.joints.binary_search(&at).is_ok()
     }
 
-    /// Returns whether it can't be told where words end.
+    /// Returns whether the ends of words can't be determined.
     pub(super) fn is_doubtful(&self) -> bool {
         self.doubtful
     }
 
-    /// Returns whether characters may be written as their numbers, so that a text is not found.
+    /// Returns whether characters may be written as their numbers, so that a pattern would not be
+    /// found.
     pub(super) fn is_escaped(&self) -> bool {
         self.escaped
     }
 }
 
-/// Iterates over words, each with what stands behind it up to the next. Quotes and backslashes hold a
-/// word together.
+/// An iterator over words, each with the text between it and the next. Quotes and backslashes keep
+/// a word together.
 pub(super) struct Words<'a>(pub(super) &'a str);
 
 impl<'a> Iterator for Words<'a> {
