@@ -1,6 +1,6 @@
-//! Patterns in which `*` stands for anything.
+//! Patterns in which `*` matches any text.
 
-/// Returns whether a text matches a pattern, in which `*` stands for any bytes.
+/// Returns whether a text matches a pattern, in which `*` matches any bytes.
 pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let mut parts = pattern.split(|&byte| byte == b'*');
     let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else { return false };
@@ -12,7 +12,7 @@ pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
         if parts.peek().is_none() {
             return rest.ends_with(part);
         }
-        // The first place is the best: it leaves the most for the parts that follow.
+        // The first match is the best: it leaves the most text for the parts that follow.
         match rest.windows(part.len().max(1)).position(|window| window.starts_with(part)) {
             Some(at) => rest = rest.get(at + part.len()..).unwrap_or_default(),
             None if part.is_empty() => {}

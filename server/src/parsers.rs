@@ -1,4 +1,4 @@
-//! The readers of this server's own files, for who gives them any bytes: the fuzz targets.
+//! The readers of this server's own files, for callers with arbitrary bytes: the fuzz targets.
 
 use std::path::Path;
 
@@ -9,16 +9,16 @@ use crate::{config::ServerSettings, job::idempotency::IdempotencyLog};
 /// Reads `server.toml` in a folder.
 ///
 /// # Errors
-/// What the server says of it.
+/// The server's message about it.
 pub fn settings(folder: &Path) -> Result<(), String> {
     let read = ServerSettings::load(&Layout::new(folder), Vec::new());
     read.map(drop).map_err(|error| error.to_string())
 }
 
-/// Reads a file of keys, and writes it anew.
+/// Reads a file of keys, and rewrites it.
 ///
 /// # Errors
-/// What the server says of it.
+/// The server's message about it.
 pub fn keys(file: &Path) -> Result<(), String> {
     IdempotencyLog::open(file).map(drop).map_err(|error| error.to_string())
 }

@@ -1,4 +1,4 @@
-//! Whom the server trusts: certificates, keys and lists as they are in use, and the peers judged by
+//! The server's trust: certificates, keys and lists as they are in use, and the peers judged by
 //! them.
 
 mod peer;

@@ -1,12 +1,12 @@
-//! The units of configured limits: spans of time, sizes, rates, counts. Errors tell what to write
-//! instead.
+//! The units of configured limits: spans of time, sizes, rates, counts. Their errors contain an
+//! example of what to write instead.
 
 use std::{cmp::Ordering, fmt, time::Duration};
 
 use rcmd_certs::clock;
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// Longest span of any limit.
+/// The longest span of any limit.
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A span of time, written like `90s` or `1m 30s`.
@@ -27,7 +27,8 @@ impl<'de> Deserialize<'de> for Span {
 pub struct Size(pub u64);
 
 impl Size {
-    /// Smallest size: with less, no process fits into its memory, and every line would need a file.
+    /// The smallest size: with less, no process fits into its memory, and every line would need a
+    /// file.
     const LEAST: u64 = 4 << 10;
 
     fn parse(text: &str) -> Option<Self> {
@@ -54,22 +55,23 @@ impl<'de> Deserialize<'de> for Size {
 }
 
 /// A number of starts in a span of time, written like `20/s`, `600/10m` or `unlimited`. All of them
-/// may come at once; then one more with each part of the span. The greater rate is the faster one.
+/// may happen at once; after that, one more in each corresponding part of the span. The greater
+/// rate is the faster one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Time from one start to the next; zero for no limit.
+    /// The time from one start to the next; zero for no limit.
     interval: Duration,
-    /// Number of starts that may come at once.
+    /// The number of starts that may happen at once.
     burst: u32,
 }
 
 impl Rate {
-    /// Makes a rate of `burst` at once, and then one more with each interval.
+    /// Makes a rate of `burst` at once, and then one more in each interval.
     pub const fn new(burst: u32, interval: Duration) -> Self {
         Self { interval, burst }
     }
 
-    /// No limit.
+    /// The rate without a limit.
     pub const UNLIMITED: Self = Self { interval: Duration::ZERO, burst: u32::MAX };
 
     /// Returns the time from one start to the next; zero for no limit.
@@ -77,7 +79,7 @@ impl Rate {
         self.interval
     }
 
-    /// Returns the number of starts that may come at once.
+    /// Returns the number of starts that may happen at once.
     pub fn burst(self) -> u32 {
         self.burst
     }
@@ -130,7 +132,7 @@ impl<'de> Deserialize<'de> for Rate {
     }
 }
 
-/// Reads a count that must not be zero.
+/// Reads a count, which must not be zero.
 pub(crate) fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     match usize::deserialize(deserializer)? {
         0 => Err(D::Error::custom("0 is too few; at least 1 is needed")),

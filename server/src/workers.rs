@@ -1,11 +1,12 @@
-//! Threads for work that blocks: making processes, ending them, looking at the host's files, the files of
-//! locks.
+//! Threads for blocking work: making processes, ending them, looking at the host's files, the files
+//! of locks.
 //!
-//! They read and write files of `/proc` and of cgroups, copy the server's table of descriptors, and wait
-//! for what is killed and for disks. No worker of the runtime does that. The threads never end, so that a host without
-//! threads to give still starts and kills. They are a few of our own, and not those of `spawn_blocking`: as
-//! many as 512 of these may come to be, and the runtime waits for them at its end, so that one look that
-//! hangs would keep the server from stopping.
+//! They read and write files of `/proc` and of cgroups, copy the server's table of descriptors, and
+//! wait for dying processes and for disks. No worker of the runtime does that. The threads live as
+//! long as any handle, so that a host which can't start more threads still starts and kills
+//! processes. They are a few of our own instead of those of `spawn_blocking`, of which up to 512 are
+//! started, and for which the runtime waits at its end: one look that hangs would keep the server
+//! from stopping.
 
 use std::{
     collections::VecDeque,
@@ -19,16 +20,16 @@ use tokio::sync::oneshot;
 
 type Task = Box<dyn FnOnce() + Send>;
 
-/// Threads that take work from one queue. They end with the last handle.
+/// Threads that take tasks from one queue. They end with the last handle.
 pub(crate) struct Workers {
     closer: Arc<Closer>,
 }
 
-/// Closes the queue when nobody is left who could give work.
+/// A guard that closes the queue when the last handle is dropped.
 struct Closer(Arc<Queue>);
 
-/// What is to be done. A channel of the standard library has one receiver, which threads would have to
-/// hand on: two wake-ups for each task instead of one.
+/// The queue of tasks. A channel of the standard library has one receiver, which the threads would
+/// have to pass on: two wake-ups for each task instead of one.
 struct Queue {
     waiting: Mutex<Waiting>,
     came: Condvar,
@@ -40,10 +41,10 @@ struct Waiting {
 }
 
 impl Workers {
-    /// Starts so many threads under a name.
+    /// Starts `threads` threads, named after `name`.
     ///
     /// # Errors
-    /// When the host has none to give.
+    /// If the host can't start a thread.
     pub(crate) fn start(name: &str, threads: usize) -> io::Result<Self> {
         let waiting = Mutex::new(Waiting { tasks: VecDeque::new(), is_closed: false });
         let queue = Arc::new(Queue { waiting, came: Condvar::new() });
@@ -56,17 +57,17 @@ impl Workers {
         Ok(Self { closer })
     }
 
-    /// Runs something that blocks on one of the threads.
+    /// Runs a blocking task on one of the threads, without waiting for it.
     pub(crate) fn submit(&self, task: impl FnOnce() + Send + 'static) {
         let queue = &self.closer.0;
         queue.lock().tasks.push_back(Box::new(task));
         queue.came.notify_one();
     }
 
-    /// Runs something that blocks on one of the threads, and returns its result; none when it panicked.
+    /// Runs a blocking task on one of the threads and returns its result, or `None` if it panicked.
     ///
     /// # Cancel safety
-    /// It is done all the same.
+    /// The task runs even if the future is dropped.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         task: impl FnOnce() -> T + Send + 'static,
@@ -76,10 +77,11 @@ impl Workers {
         answered.await.ok()
     }
 
-    /// Runs something that blocks as [`Workers::run`] does, for as long as the result is awaited.
+    /// Runs a blocking task as [`Workers::run`] does, unless the future is dropped before.
     ///
     /// # Cancel safety
-    /// What has not begun is not done; what has is brought to its end, for nobody.
+    /// If the future is dropped, a task that has not begun does not run; one that has is finished,
+    /// and its result is dropped.
     pub(crate) async fn run_if_awaited<T: Send + 'static>(
         &self,
         task: impl FnOnce() -> T + Send + 'static,
@@ -114,13 +116,13 @@ impl Queue {
 
     fn work(&self) {
         while let Some(task) = self.next() {
-            // A task that goes wrong in a way nobody thought of must not cost the thread: without
-            // threads nothing would start or be killed any more.
+            // A panic of a task must not end the thread: without threads, nothing could be started
+            // or killed any more.
             let _ = catch_unwind(AssertUnwindSafe(task));
         }
     }
 
-    /// Waits for the next task. Returns none when nobody is left who could give one.
+    /// Waits for the next task. Returns `None` if the queue is closed and empty.
     fn next(&self) -> Option<Task> {
         let mut waiting = self.lock();
         loop {

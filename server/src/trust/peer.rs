@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 use rcmd_certs::{Identity, IdentityError, tls::ClientVerifier};
 use rustls::pki_types::CertificateDer;
 
-/// A user in groups, as far as rules go.
+/// A user and its groups, as rules see them.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Principal {
     /// The user's name.
@@ -28,7 +28,7 @@ impl Peer {
     /// Reads the identity from the certificates that `verified_by` has accepted in a handshake.
     ///
     /// # Errors
-    /// When the certificate names no user, or more than one.
+    /// If the certificate names no user, or more than one.
     pub fn of(
         chain: &[CertificateDer<'_>],
         verified_by: Arc<ClientVerifier>,
@@ -56,7 +56,7 @@ impl Peer {
         self.identity.user()
     }
 
-    /// Returns the peer's certificate and its issuers', to be verified again.
+    /// Returns the certificates of the peer and its issuers, to be verified again.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.chain
     }

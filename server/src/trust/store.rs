@@ -18,36 +18,36 @@ use tracing::{error, info, warn};
 
 use super::peer::Peer;
 
-/// The longest sleep before the clock is read again: it may be set meanwhile.
+/// The longest sleep before the clock is read again, because it may be set meanwhile.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(60);
 
-/// What the server trusts now, and the way to change it without dropping a connection.
+/// The certificates, keys and lists in use, which can be replaced without dropping a connection.
 #[derive(Debug)]
 pub struct Trust {
     layout: Layout,
     files: ServerFiles,
     side: watch::Sender<ServerSide>,
-    /// The lists in use; held while they are replaced, so that two replacements never mix.
+    /// The lists in use; locked while they are replaced, so that two replacements never mix.
     lists: Mutex<Option<CrlSet>>,
 }
 
 /// The reason why nothing can be trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// Certificates or keys.
+    /// The certificates or keys can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// `server/authority.toml`.
+    /// `server/authority.toml` can't be used.
     #[error(transparent)]
     Member(#[from] EnrollError),
 }
 
 impl Trust {
-    /// Loads certificates, keys and lists from the folder. Lists that can't be used are logged and
-    /// left where they are.
+    /// Loads certificates, keys and lists from the folder. If the lists can't be used, that is
+    /// logged, and their file is left in place.
     ///
     /// # Errors
-    /// When certificates or keys can't be used.
+    /// If certificates or keys can't be used.
     pub fn load(layout: &Layout) -> Result<Self, TrustError> {
         let files = ServerFiles::from(layout);
         let lists = match known_lists(layout) {
@@ -63,7 +63,7 @@ impl Trust {
         Ok(Self { layout: layout.clone(), files, side, lists: Mutex::new(lists) })
     }
 
-    /// Returns TLS for the next handshake, with the verifier of clients in it.
+    /// Returns the TLS configuration for the next handshake, and its verifier of clients.
     pub fn side(&self) -> ServerSide {
         self.side.borrow().clone()
     }
@@ -73,11 +73,11 @@ impl Trust {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads certificates, keys and the list's file again. The old ones stay in use if something is
-    /// wrong.
+    /// Reads certificates, keys and the file of lists again. If one of them can't be used, the old
+    /// one stays in use.
     ///
     /// # Errors
-    /// When certificates or keys can't be used; then nothing has changed.
+    /// If certificates or keys can't be used; nothing has changed then.
     pub fn reload(&self) -> Result<(), TrustError> {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         let authorities = tls::crl_issuers(&self.layout, Kind::Server)?;
@@ -101,17 +101,19 @@ impl Trust {
         Ok(())
     }
 
-    /// Installs lists from the authority: checks them, writes them to disk, and checks all
-    /// connections against them.
+    /// Installs lists from the authority: checks them, writes them to disk, and makes all
+    /// connections be checked against them.
     ///
     /// # Errors
-    /// When they are refused; then the ones before stay in use.
+    /// If the lists are refused, so that the old ones stay in use, or if the new ones are in use
+    /// but could not be written.
     pub fn install(&self, new: CrlSet) -> Result<(), InstallError> {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         let authorities = tls::crl_issuers(&self.layout, Kind::Server)?;
         let new = new.accept(lists.as_ref(), &authorities, clock::now_unix())?;
         let side = tls::server_side(&self.files, &Revocation::Known(new.clone()))?;
-        // In use before it is written, and even if it can't be: what is revoked is revoked.
+        // In use before they are written, and even if they can't be: a revoked certificate stays
+        // revoked.
         self.side.send_replace(side);
         let written = new.write(&self.layout.server_list());
         let revoked: usize = new.all().iter().map(|list| list.revoked.len()).sum();
@@ -120,13 +122,14 @@ impl Trust {
         Ok(written?)
     }
 
-    /// Waits until the certificate of a connected peer ends, is revoked, or is no longer trusted.
+    /// Waits until the certificate of a connected peer expires, is revoked, or is no longer
+    /// trusted.
     ///
     /// # Cancel safety
     /// Cancel safe: dropping the future loses nothing.
     pub async fn watch_peer(&self, peer: &Peer) -> (Revalidation, WireError) {
         let mut side = self.side.subscribe();
-        // The handshake has just verified it, unless what is trusted has changed since.
+        // The handshake has just verified it, unless trust has changed since.
         let mut is_verified = Arc::ptr_eq(&side.borrow().clients, peer.verified_by());
         loop {
             let clients = Arc::clone(&side.borrow_and_update().clients);
@@ -155,19 +158,19 @@ impl Trust {
 /// The reason why lists were not installed, or not written to disk.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// They were refused.
+    /// The lists were refused.
     #[error(transparent)]
     Refused(#[from] CrlRefused),
-    /// The server's own files.
+    /// The server's own certificates or keys can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// They are in use, and could not be written.
+    /// The lists are in use, and could not be written to disk.
     #[error("the list is in use and could not be written: {0}")]
     Write(#[from] rcmd_certs::files::FileError),
 }
 
-/// Returns which lists TLS checks clients against: a server with an authority to fetch them from
-/// needs them, and others use those that they have.
+/// Returns the lists that TLS must check clients against. A server that has an authority to fetch
+/// them from requires them; others use the lists that they have, if any.
 fn needed(layout: &Layout, lists: Option<&CrlSet>) -> Result<Revocation, EnrollError> {
     Ok(match lists {
         Some(lists) => Revocation::Known(lists.clone()),
@@ -176,7 +179,7 @@ fn needed(layout: &Layout, lists: Option<&CrlSet>) -> Result<Revocation, EnrollE
     })
 }
 
-/// Reads the lists that lie in the folder, as far as trusted authorities signed them.
+/// Reads the lists in the folder, and keeps those that trusted authorities signed.
 fn known_lists(layout: &Layout) -> Result<Option<CrlSet>, InstallError> {
     let Some(lists) = CrlSet::load(&layout.server_list()).map_err(CrlRefused::from)? else {
         return Ok(None);
@@ -184,7 +187,7 @@ fn known_lists(layout: &Layout) -> Result<Option<CrlSet>, InstallError> {
     Ok(Some(lists.known(&tls::crl_issuers(layout, Kind::Server)?)?))
 }
 
-/// Describes the number and age of lists, for people.
+/// Describes the number and the age of lists, for people.
 pub fn age(lists: &CrlSet) -> String {
     let age = clock::now_unix().saturating_sub(lists.this_update());
     format!("number {}, {} old", lists.number(), clock::span(u64::try_from(age).unwrap_or(0)))
