@@ -1,4 +1,4 @@
-//! A server from its start to its end: it loads, listens, and obeys signals.
+//! A server from its start to its end: it loads its files, listens, and obeys signals.
 
 pub(crate) mod instance;
 pub mod log;
@@ -44,7 +44,7 @@ use crate::{
     trust::Trust,
 };
 
-/// Everything that a server reads before it starts.
+/// All that a server reads before it starts.
 #[derive(Debug)]
 pub struct Loaded {
     /// The folder of identity and configuration.
@@ -60,11 +60,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Loads identity, configuration and policy from `dir`; `listen`, if not empty, replaces the
-    /// addresses of the configuration.
+    /// Loads identity, configuration and policy from `dir`. If `listen` is not empty, it replaces
+    /// the addresses of the configuration.
     ///
     /// # Errors
-    /// What is wrong with which file.
+    /// The file that can't be used, and the reason.
     pub fn load(dir: Option<&Path>, listen: Vec<SocketAddr>) -> Result<Self> {
         let layout = Layout::for_host(dir);
         let settings = ServerSettings::load(&layout, listen)?;
@@ -75,18 +75,18 @@ impl Loaded {
     }
 }
 
-/// Prepares the process for a server. It must have no second thread yet.
+/// Prepares the process for a server. The process must not have a second thread yet.
 ///
 /// # Errors
-/// When the kernel does not let it.
+/// If the kernel refuses.
 pub fn prepare() -> Result<()> {
     process::prepare_self().context("the server can't set up its own process")
 }
 
-/// Runs a server until it is told to stop, in a process that was prepared for it.
+/// Runs a server until it is stopped, in a process that was prepared for it.
 ///
 /// # Errors
-/// What keeps it from starting, with the file or address and what to do.
+/// The reason why it can't start, with the file or address and advice on what to do.
 pub fn run(loaded: Loaded) -> Result<()> {
     let settings = &loaded.settings;
     warn_of_certificates(settings);
@@ -125,7 +125,7 @@ async fn serve(loaded: Loaded, audit: Arc<Audit>, handshakes: &Handle) -> Result
         account,
     )?);
 
-    // Not among the tracked tasks: it ends with the runtime.
+    // Not tracked: these tasks end with the runtime.
     let _orphans = tokio::task::JoinSet::from_iter([orphans]);
     let _helpers = tokio::task::JoinSet::from_iter([state.looks.clone().tend()]);
     let mut terminate = signal(SignalKind::terminate())?;
@@ -133,7 +133,7 @@ async fn serve(loaded: Loaded, audit: Arc<Audit>, handshakes: &Handle) -> Result
     let hangup = signal(SignalKind::hangup())?;
 
     renewal::begin(&layout, &state).await;
-    // Who looks at a server that listens finds all that it holds.
+    // All that may fail is made before the server listens.
     let upkeep = Upkeep::prepare()?;
     let listening = listen(&state, handshakes)?;
     // For `rcmd-server status`; a server that can't write the file runs all the same.

@@ -41,7 +41,7 @@ use crate::{
 pub(crate) struct ServerState {
     /// The configuration, with the limits reduced to what the machine allows.
     pub settings: ServerSettings,
-    /// Certificates, keys and revocation lists in use.
+    /// The certificates, keys and revocation lists in use.
     pub trust: Trust,
     /// The state that jobs share.
     pub jobs: Arc<job::Shared>,
@@ -51,27 +51,27 @@ pub(crate) struct ServerState {
     pub registry: Arc<Registry>,
     /// The account that commands run as by default.
     pub account: Account,
-    /// Looks at the host's files and accounts.
+    /// The service that looks at the host's files and accounts.
     pub looks: Looks,
-    /// Turns at what requests wait for.
+    /// The turns at work that requests wait for.
     pub turns: StateTurns,
-    /// Tracks every task of the server.
+    /// The tracker of all tasks of the server.
     pub tasks: TaskTracker,
-    /// Cancelled to end all connections.
+    /// The token that is cancelled to end all connections.
     pub closing: CancellationToken,
     instance: Instance,
     draining: AtomicBool,
     slots: Arc<ConnectionSlots>,
 }
 
-/// Turns at what requests wait for.
+/// The turns at work that requests wait for.
 #[derive(Debug)]
 pub(crate) struct StateTurns {
-    /// Looking at the host's files.
+    /// The turns at looking at the host's files.
     pub looks: Arc<Turns>,
-    /// Reading programs to digest them.
+    /// The turns at reading programs to digest them.
     pub digests: Arc<Turns>,
-    /// Looking up accounts.
+    /// The turns at looking up accounts.
     pub accounts: Arc<Turns>,
 }
 
@@ -79,7 +79,7 @@ impl ServerState {
     /// Makes the state of a server that is ready for connections.
     ///
     /// # Errors
-    /// When the threads can't be started, or the kernel gives no randomness.
+    /// If the threads can't be started, or the kernel provides no randomness.
     #[allow(clippy::too_many_arguments)] // Each is another thing, and there is one caller.
     pub(crate) fn new(
         mut settings: ServerSettings,
@@ -150,7 +150,7 @@ impl ServerState {
     /// which the new key signs from then on.
     ///
     /// # Errors
-    /// When they can't be used; then nothing has changed.
+    /// If they can't be used; nothing has changed then.
     pub(crate) fn reload_trust(&self, what: &str) -> Result<(), TrustError> {
         let reloaded = self.trust.reload();
         let failure = reloaded.as_ref().err().map(ToString::to_string);
@@ -179,7 +179,7 @@ impl ServerState {
     /// Takes a slot for one more connection of this identity.
     ///
     /// # Errors
-    /// `busy` when the identity or the host has its maximum of connections.
+    /// `busy`, if the identity or the host has its maximum of connections.
     pub(crate) fn connection_slot(&self, who: &Identity) -> Result<ConnectionSlot, WireError> {
         self.slots.take(who.user(), self.jobs.limits.load().quota_of(who).connections)
     }

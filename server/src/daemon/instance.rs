@@ -1,8 +1,8 @@
-//! The servers that run over a folder: each holds a locked file in `server/running/` while it
-//! lives, with its pid, start and addresses.
+//! The servers that run over a folder. Each has a locked file in `server/running/` while it lives,
+//! with its process ID, start and addresses.
 //!
-//! The kernel releases the lock (flock(2)) with the process, however that ends. A file without a
-//! lock was left by a server that was killed; the next server removes it.
+//! The kernel releases the lock (flock(2)) with the process, however the process ends. A file
+//! without a lock was left by a killed server, and the next server removes it.
 #![expect(
     clippy::disallowed_methods,
     reason = "the main thread, before the program serves and after; programs that serve nobody"
@@ -19,23 +19,24 @@ use std::{
 use rcmd_certs::{Layout, clock};
 use serde::{Deserialize, Serialize};
 
-/// Maximum bytes that are read of a file: [`LISTENERS`](crate::config::limits::LISTENERS) of the longest addresses fit.
+/// The maximum bytes of a file that are read: [`LISTENERS`](crate::config::limits::LISTENERS) of
+/// the longest addresses fit.
 const MAX_FILE: u64 = 64 * 1024;
-/// Maximum number of files that are read: far more than the servers of one folder.
+/// The maximum number of files that are read, far more than the servers of one folder.
 const MAX_FILES: usize = 1024;
 
-/// What a running server writes about itself.
+/// The information about a running server in its file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ServerInfo {
-    /// Its process number, in its own namespace.
+    /// The server's process ID, in its own PID namespace.
     pub pid: u32,
-    /// When it began to listen, in Unix time.
+    /// The time when it began to listen, in Unix time.
     pub since: i64,
     /// The addresses that it listens on.
     pub listening: Vec<SocketAddr>,
 }
 
-/// The file of this server; removed when dropped.
+/// The locked file of this server; removed when dropped.
 #[derive(Debug)]
 pub(crate) struct InstanceFile {
     path: PathBuf,
@@ -43,16 +44,16 @@ pub(crate) struct InstanceFile {
 }
 
 impl InstanceFile {
-    /// Writes the file of this server, and removes the files that killed ones left.
+    /// Writes the file of this server, and removes the files that killed servers left.
     ///
     /// # Errors
-    /// When the file can't be made.
+    /// If the file can't be made.
     pub(crate) fn begin(layout: &Layout, listening: Vec<SocketAddr>) -> io::Result<Self> {
         let folder = folder(layout);
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         for (path, found) in scan(&folder)? {
             if matches!(found, FileState::Left) {
-                // Another one that starts may have removed it.
+                // Another starting server may have removed it.
                 let _ = fs::remove_file(path);
             }
         }
@@ -60,7 +61,7 @@ impl InstanceFile {
         getrandom::fill(&mut name).map_err(io::Error::other)?;
         let path = folder.join(hex::encode(name));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        // A reader holds it for a moment at most.
+        // A reader holds the lock for a moment at most.
         file.lock()?;
         let server = ServerInfo { pid: std::process::id(), since: clock::now_unix(), listening };
         file.write_all(&serde_json::to_vec(&server)?)?;
@@ -70,16 +71,16 @@ impl InstanceFile {
 
 impl Drop for InstanceFile {
     fn drop(&mut self) {
-        // If it stays, it is unlocked, and so stale.
+        // If the file stays, it is unlocked, and so considered stale.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Returns the servers that run over this folder; `None` stands for one that has not written its
-/// file yet.
+/// Returns the servers that run over this folder; `None` stands for a server that has not written
+/// its file yet.
 ///
 /// # Errors
-/// When the folder or a file can't be read.
+/// If the folder or a file can't be read.
 pub(crate) fn servers(layout: &Layout) -> io::Result<Vec<Option<ServerInfo>>> {
     let found = scan(&folder(layout))?;
     let living = found.into_iter().filter_map(|(_, found)| match found {
@@ -109,7 +110,7 @@ fn scan(folder: &Path) -> io::Result<Vec<(PathBuf, FileState)>> {
         let path = entry?.path();
         match probe(&path) {
             Ok(found) => all.push((path, found)),
-            // The server ended meanwhile.
+            // The server has ended meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -119,7 +120,7 @@ fn scan(folder: &Path) -> io::Result<Vec<(PathBuf, FileState)>> {
 
 fn probe(path: &Path) -> io::Result<FileState> {
     let file = File::open(path)?;
-    // Shared, so that two readers do not take each other for servers.
+    // The lock is shared, so that two readers do not take each other for servers.
     match file.try_lock_shared() {
         Ok(()) => return Ok(FileState::Left),
         Err(TryLockError::WouldBlock) => {}
@@ -168,7 +169,7 @@ mod tests {
         let _running = InstanceFile::begin(&layout, listening.clone()).unwrap();
         let told = servers(&layout).unwrap();
         let [Some(told)] = told.as_slice() else { panic!("{told:?}") };
-        // What is written of a scope is what counts for its length.
+        // The length in the file depends on the scope as it is written.
         assert_eq!(told.listening.len(), listening.len());
         assert!(longest.to_string().len() >= 58, "{longest}");
     }

@@ -7,7 +7,7 @@ use rcmd_certs::log::{self, LogGuard};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// A line for people.
@@ -16,11 +16,11 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sends what is at least of this level to standard error. Colours follow <https://no-color.org>. What
-/// was logged is written, for a second at most, before the guard is gone.
+/// Writes messages of at least this level to standard error. Colours follow <https://no-color.org>.
+/// When the guard is dropped, waits up to a second until the messages so far are written.
 ///
 /// # Errors
-/// When the thread can't be started.
+/// If the thread can't be started.
 pub fn init(level: LevelFilter, format: LogFormat) -> io::Result<LogGuard> {
     let colours = io::IsTerminal::is_terminal(&io::stderr())
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

@@ -1,4 +1,4 @@
-//! What a server logs of its configuration when it starts and reloads.
+//! The log messages about a server's configuration when it starts and reloads.
 
 use std::io;
 
@@ -15,8 +15,8 @@ use crate::{
 /// The context of errors about starting processes.
 pub(crate) const CANT_SPAWN: &str = "the server can't start processes as server.toml says";
 
-/// Warns about certificates that may not be valid now. The server starts all the same: the clock
-/// that counts is the peer's.
+/// Warns about certificates that may not be valid now. The server starts all the same, because the
+/// peer's clock decides.
 pub(super) fn warn_of_certificates(settings: &ServerSettings) {
     match tls::check_server(&settings.identity) {
         Ok(findings) => findings.iter().for_each(|finding| warn!("{finding}")),
@@ -24,7 +24,7 @@ pub(super) fn warn_of_certificates(settings: &ServerSettings) {
     }
 }
 
-/// Logs which policy is in use, with its warnings.
+/// Logs the policy in use, with its warnings.
 pub(super) fn log_policy(settings: &ServerSettings, policy: &Rules) {
     let file = settings.data.policy.display();
     if policy.is_missing() {
@@ -37,7 +37,7 @@ pub(super) fn log_policy(settings: &ServerSettings, policy: &Rules) {
     }
 }
 
-/// Logs how commands are started, and what they may use.
+/// Logs how commands are started, and their limits.
 pub(super) fn log_spawn(
     settings: &ServerSettings,
     processes: &Processes,
@@ -56,7 +56,7 @@ pub(super) fn log_spawn(
     Ok(())
 }
 
-/// Returns the error for `[limits.tree]` on a host where no cgroups can be used, and why.
+/// Returns the error for `[limits.tree]` on a host without usable cgroups, with the reason.
 pub(crate) fn no_tree_limits(why: Option<io::Error>) -> anyhow::Error {
     let why = why.map_or("spawn is \"portable\"".to_owned(), |why| why.to_string());
     anyhow::anyhow!("[limits.tree] can't be kept without cgroups: {why}")

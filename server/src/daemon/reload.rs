@@ -1,4 +1,4 @@
-//! SIGHUP: limits, policy, certificates and keys are read again, by the thread of `upkeep`.
+//! SIGHUP: limits, policy, certificates and keys are read again, on the thread of `upkeep`.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tracing::{error, info};
 use super::notices::{log_policy, warn_of_certificates};
 use crate::{config::ServerSettings, job::Message, policy, state::ServerState};
 
-/// Reloads the limits of identities; the old ones stay in use if something is wrong.
+/// Reloads the limits of identities. The old ones stay in use if the new ones are invalid.
 fn reload_limits(layout: &Layout, state: &ServerState) {
     let audit = &state.jobs.audit;
     match ServerSettings::load(layout, state.settings.listen.clone()) {
@@ -24,11 +24,11 @@ fn reload_limits(layout: &Layout, state: &ServerState) {
     }
 }
 
-/// Reloads limits, policy, certificates and keys; each that is wrong leaves the old one in use. It waits for
-/// the disk.
+/// Reloads limits, policy, certificates and keys. Each that is invalid leaves the old one in use.
+/// Waits for the disk.
 ///
 /// # Panics
-/// Outside of a tokio runtime, which tells the commands of other rules.
+/// Outside a tokio runtime, whose tasks notify the jobs of the new policy.
 pub(super) fn reload(layout: &Layout, state: &ServerState) {
     reload_limits(layout, state);
     let (settings, audit) = (&state.settings, &state.jobs.audit);

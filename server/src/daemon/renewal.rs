@@ -1,5 +1,5 @@
-//! Renewal of the server's certificate, and new revocation lists, while the server runs: by the thread of
-//! `upkeep`, but for the first list.
+//! Renewal of the server's certificate and of revocation lists while the server runs, on the thread
+//! of `upkeep`; only the first list is fetched before.
 
 use std::time::Duration;
 
@@ -17,18 +17,18 @@ use crate::{
     trust::{InstallError, age},
 };
 
-/// The longest sleep before the clock is read again: it may be set meanwhile.
+/// The longest sleep before the clock is read again, because it may be set meanwhile.
 const LOOK: Duration = Duration::from_secs(60);
-/// Time for the first list, before the server listens.
+/// The maximum time for fetching the first list, before the server listens.
 const FIRST_LIST: Duration = Duration::from_secs(5);
-/// Pauses between attempts to reach the authority.
+/// The shortest and the longest pause between attempts to reach the authority.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// The dates of a certificate, in Unix time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Dates {
     life: u64,
-    /// When to renew, without jitter.
+    /// The time of the renewal, without jitter.
     due: i64,
     end: i64,
 }
@@ -42,7 +42,7 @@ impl Dates {
     }
 }
 
-/// Fetches a list before the server listens, if it has none that is valid.
+/// Fetches a list before the server listens, if the server has no valid one.
 pub(super) async fn begin(layout: &Layout, state: &ServerState) {
     let stale = |lists: rcmd_certs::crl::CrlSet| lists.next_update() < clock::now_unix();
     if !state.trust.lists().is_none_or(stale) {
@@ -57,8 +57,8 @@ pub(super) async fn begin(layout: &Layout, state: &ServerState) {
     }
 }
 
-/// Renews the certificate of an enrolled server, follows the lists, and warns about their age. For one that
-/// never enrolled there is nothing to do. Never returns.
+/// Renews the certificate of an enrolled server, follows the lists, and warns about their age. Has
+/// nothing to do for a server that never enrolled. Never returns.
 pub(super) async fn tend(layout: &Layout, state: &ServerState) {
     match Member::load(layout, Kind::Server) {
         Ok(Some(_)) => {
@@ -70,8 +70,8 @@ pub(super) async fn tend(layout: &Layout, state: &ServerState) {
     std::future::pending().await
 }
 
-/// Renews the certificate after two thirds of its life, with jitter, so that a fleet does not renew
-/// at once.
+/// Renews the certificate after two thirds of its life, with jitter, so that the servers of a fleet
+/// do not all renew at once.
 async fn renew(layout: &Layout, state: &ServerState) {
     let mut failures = 0_u32;
     loop {
@@ -98,14 +98,14 @@ async fn renew(layout: &Layout, state: &ServerState) {
             }
             Err(error) => {
                 failures += 1;
-                // Recorded once, however often it is tried again.
+                // Recorded once, however many attempts fail.
                 if failures == 1 {
                     state.jobs.audit.enrollment("renewal", Some(error.to_string()));
                 }
                 let left = dates.end.saturating_sub(clock::now_unix());
                 let left = u64::try_from(left).map_or_else(|_| "none".to_owned(), span);
                 error!(%error, left, failures, "certificate not renewed; trying again");
-                // Often enough before the certificate ends, without a burden for the authority.
+                // Often enough before the certificate expires, without a burden on the authority.
                 let pause = Duration::from_secs((dates.life / 50).clamp(1, 600));
                 sleep(pause).await;
             }
@@ -154,10 +154,10 @@ async fn follow_lists(layout: &Layout, state: &ServerState) {
     }
 }
 
-/// Renews the certificate because the authority has changed its roots, or which of them signs: the
+/// Renews the certificate because the authority has changed its roots or its signing root: the
 /// renewal brings both.
 async fn move_over(layout: &Layout, state: &ServerState) {
-    // The whole fleet learns of it at once.
+    // The whole fleet receives the list at once.
     sleep(Duration::from_millis(random_below(500))).await;
     match renew_once(layout).await {
         Ok(()) => match state.reload_trust("the authority's new root") {
@@ -180,7 +180,7 @@ fn taken(result: Result<(), InstallError>) {
     }
 }
 
-/// The age of the lists, as far as it matters.
+/// The state of the lists by their age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Age {
     Good,
@@ -188,7 +188,7 @@ enum Age {
     Over,
 }
 
-/// Warns when a third of a list's life is left, and when nobody is let in any more.
+/// Warns when a third of a list's life is left, and when peers are refused because it has expired.
 async fn watch_age(state: &ServerState) {
     let mut told = Age::Good;
     loop {
@@ -231,7 +231,8 @@ async fn wait_until(time: i64) {
     }
 }
 
-/// Returns a random number below `bound`; 0 if the system gives none, which only costs the jitter.
+/// Returns a random number below `bound`, or 0 if the system provides none, which only loses the
+/// jitter.
 fn random_below(bound: u64) -> u64 {
     getrandom::u64().unwrap_or(0) % bound.max(1)
 }

@@ -1,4 +1,4 @@
-//! The end of a server: no new commands, time for those that run, then signals.
+//! The end of a server: no new commands, time for running ones, then signals.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,13 +12,13 @@ use crate::{
     state::ServerState,
 };
 
-/// Stops a server in order; another signal on `again` skips the wait.
+/// Stops a server in order. Another signal on `again` skips the current wait.
 pub(super) async fn shutdown(state: &Arc<ServerState>, again: &mut Signal) {
     state.drain();
     info!(running = state.registry.live(), "stopping: waiting for commands to end");
     if !ended_within(state, DRAIN, again).await {
         tell_all(state, Urgency::Term);
-        // The job itself follows its SIGTERM with SIGKILL after the same time.
+        // After SIGTERM, the job itself sends SIGKILL after the same time.
         if !ended_within(state, DRAIN_TERM_TO_KILL, again).await {
             tell_all(state, Urgency::Kill);
             if !ended_within(state, DRAIN_TERM_TO_KILL, again).await {
@@ -26,7 +26,7 @@ pub(super) async fn shutdown(state: &Arc<ServerState>, again: &mut Signal) {
             }
         }
     }
-    // Exits are on their way; a client that has them closes its connection.
+    // The exits are being sent; a client that has them closes its connection.
     sleep(Duration::from_millis(100)).await;
     state.closing.cancel();
     state.tasks.close();
@@ -40,7 +40,7 @@ fn tell_all(state: &ServerState, urgency: Urgency) {
     }
 }
 
-/// Returns whether all commands end in time; false at once when a signal skips the wait.
+/// Returns whether all commands end in time. Returns false at once if a signal skips the wait.
 async fn ended_within(state: &ServerState, time: Duration, again: &mut Signal) -> bool {
     let deadline = Instant::now() + time;
     while state.registry.live() > 0 {

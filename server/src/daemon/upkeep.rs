@@ -1,7 +1,8 @@
-//! The thread that reads and writes the server's own files while it serves: settings, rules, certificates and
-//! revocation lists, when they are read again and when the authority has new ones.
+//! The thread that reads and writes the server's own files while it serves: settings, rules,
+//! certificates and revocation lists, when they are reloaded and when the authority sends new ones.
 //!
-//! It has a runtime of its own, and the disk may stand still there: it holds up no command and no connection.
+//! It has a runtime of its own, and may wait for the disk: that delays no command and no
+//! connection.
 
 use std::{io, sync::Arc, thread};
 
@@ -14,26 +15,27 @@ use tokio::{
 use super::{reload::reload, renewal};
 use crate::state::ServerState;
 
-/// The runtime of the thread. A look-up of the authority's name that hangs is not waited for when it is dropped.
+/// The runtime of the thread. When it is dropped, a look-up of the authority's name that hangs is
+/// not waited for.
 pub(super) struct Upkeep(Option<Runtime>);
 
 impl Upkeep {
     /// Makes the runtime.
     ///
     /// # Errors
-    /// When the host has no descriptors to give.
+    /// If the host has no descriptors left.
     pub(super) fn prepare() -> io::Result<Self> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().map(Some).map(Self)
     }
 
-    /// Starts the thread. It ends when the server closes its connections, which waits for it a moment. `hangup`
-    /// has files read again.
+    /// Starts the thread. It ends when the server closes its connections, and the server waits a
+    /// moment for that. Each `hangup` reloads the files.
     ///
     /// # Errors
-    /// When the host has no thread to give.
+    /// If the host can't start a thread.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// Outside a tokio runtime.
     pub(super) fn start(
         self,
         layout: &Layout,
@@ -63,10 +65,10 @@ impl Drop for Upkeep {
     }
 }
 
-/// Reads the files again, each time that it is asked to. Never returns.
+/// Reloads the files at each signal. Never returns.
 async fn obey(layout: &Layout, state: &ServerState, serving: &Handle, mut hangup: Signal) {
     while hangup.recv().await.is_some() {
-        // Commands are told by tasks of the server's runtime.
+        // Jobs are notified by tasks of the server's runtime.
         let _serving = serving.enter();
         reload(layout, state);
     }
