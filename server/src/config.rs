@@ -1,4 +1,4 @@
-//! `server.toml` and the flags, made into the settings of a running server.
+//! The settings of a running server, from `server.toml` and the flags.
 
 pub(crate) mod limits;
 pub(crate) mod quota;
@@ -27,14 +27,14 @@ use crate::{
     units::Span,
 };
 
-/// PATH of the commands, unless the configuration has another.
+/// The PATH of commands, unless the configuration has another.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The least grace in which a client that is far away can notice a loss and connect again.
+/// The shortest grace in which a client that is far away can notice a loss and reconnect.
 const SHORT_GRACE: Duration = Duration::from_secs(3);
-/// The least keepalive that a busy machine answers.
+/// The shortest keepalive that a busy machine can answer in time.
 const SHORT_KEEPALIVE: Duration = Duration::from_secs(1);
-/// The longest silence that firewalls and address translators are known to bear.
+/// The longest silence that firewalls and address translators are known to tolerate.
 const LONG_QUIET: Duration = Duration::from_secs(120);
 
 /// The settings of a server.
@@ -42,31 +42,31 @@ const LONG_QUIET: Duration = Duration::from_secs(120);
 pub(crate) struct ServerSettings {
     /// The addresses to listen on.
     pub listen: Vec<SocketAddr>,
-    /// Certificate, key and what to trust.
+    /// The certificate, the key, and the authorities to trust.
     pub identity: ServerFiles,
     /// The server's other files.
     pub data: DataFiles,
     /// The host, as the policy knows it.
     pub host: Host,
-    /// What becomes of running commands that a new policy no longer permits.
+    /// The treatment of running commands that a new policy no longer permits.
     pub on_reload: OnReload,
-    /// How long an attached command outlives its connection.
+    /// The time that a command outlives its attached connection.
     pub grace: Duration,
-    /// How long the exit of a command is kept.
+    /// The time for which the exit of a command is kept.
     pub retain: Duration,
-    /// How long a connection is silent before a ping is sent.
+    /// The time for which a connection is silent before a ping is sent.
     pub keepalive: Duration,
-    /// PATH of the commands.
+    /// The PATH of commands.
     pub path: String,
-    /// How commands are started.
+    /// The way in which commands are started.
     pub spawn: Spawn,
-    /// Limits, as configured; they are reduced to what the machine allows at start.
+    /// The limits, as configured; at start they are reduced to what the machine allows.
     pub limits: Limits,
-    /// How the audit is kept.
+    /// The settings of the audit.
     pub audit: audit::AuditSettings,
 }
 
-/// The server's files beside its identity and its audit.
+/// The server's files other than its identity and its audit.
 #[derive(Clone, Debug)]
 pub(crate) struct DataFiles {
     /// The policy.
@@ -77,7 +77,7 @@ pub(crate) struct DataFiles {
     pub locks: PathBuf,
 }
 
-/// What becomes of running commands that a new policy no longer permits.
+/// The treatment of running commands that a new policy no longer permits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum OnReload {
@@ -88,7 +88,7 @@ pub(crate) enum OnReload {
     End,
 }
 
-/// `[host]`.
+/// The table `[host]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct HostFile {
@@ -96,14 +96,14 @@ struct HostFile {
     labels: Vec<String>,
 }
 
-/// `[policy]`.
+/// The table `[policy]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct PolicyFile {
     on_reload: OnReload,
 }
 
-/// `server.toml`. Every field is optional, and so is the file.
+/// The file `server.toml`. Every field is optional, and so is the file.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct ConfigFile {
@@ -136,25 +136,25 @@ impl Default for ConfigFile {
     }
 }
 
-/// The reason why the configuration can't be used: where it is wrong, and what to do.
+/// The reason why the configuration can't be used: the place of the error, and advice.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     /// The file can't be read, or others could change it.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The file is not what it should be.
+    /// The file is not valid.
     #[error("{}:{line}:{column}: {message}", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// Its line, from 1.
+        /// The number of the line, from 1.
         line: usize,
-        /// Its column, from 1.
+        /// The number of the column, from 1.
         column: usize,
-        /// What is wrong there.
+        /// The error.
         message: String,
     },
-    /// A value that makes no sense.
+    /// A value is out of its range.
     #[error("{}: {name} is {value}; {remedy}", path.display())]
     Value {
         /// The file.
@@ -163,16 +163,17 @@ pub(crate) enum ConfigError {
         name: &'static str,
         /// Its value.
         value: String,
-        /// What to write instead.
+        /// The advice on what to write instead.
         remedy: &'static str,
     },
 }
 
 impl ServerSettings {
-    /// Reads `server.toml`, if there is one; `listen`, if not empty, replaces the addresses in it.
+    /// Reads `server.toml`, if there is one. If `listen` is not empty, it replaces the addresses in
+    /// the file.
     ///
     /// # Errors
-    /// What is wrong with the file, with line and column.
+    /// The error in the file, with line and column.
     pub(crate) fn load(layout: &Layout, listen: Vec<SocketAddr>) -> Result<Self, ConfigError> {
         let path = layout.server_toml();
         let text = read(&path)?;
@@ -245,7 +246,8 @@ impl ConfigFile {
 }
 
 impl ServerSettings {
-    /// Returns what may well be meant and is probably not: how `grace` and `keepalive` fit.
+    /// Returns warnings about settings that are valid but probably a mistake: how `grace` and
+    /// `keepalive` fit together.
     pub(crate) fn doubts(&self) -> Vec<String> {
         let shown = |span| humantime::format_duration(span);
         let (grace, keepalive) = (self.grace, self.keepalive);
@@ -258,7 +260,7 @@ impl ServerSettings {
                 shown(SHORT_GRACE)
             ));
         }
-        // A client with a command asks after a third of the grace, if that is earlier.
+        // A client with a command sends a ping after a third of the grace, if that is earlier.
         let quiet = keepalive.min(grace / 3);
         if quiet > LONG_QUIET {
             doubts.push(format!(

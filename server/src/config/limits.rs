@@ -1,4 +1,4 @@
-//! Every limit of the server: constants with their reasons, and what `[limits]` configures.
+//! Every limit of the server: constants with their reasons, and those that `[limits]` configures.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,122 +13,127 @@ use crate::{
     units::{self, Rate, Span},
 };
 
-/// Descriptors of a connection.
+/// The number of descriptors of a connection.
 const DESCRIPTORS_PER_CONNECTION: u64 = 1;
-/// Descriptors of a running command: three pipes, the pidfd that it is supervised by, three to spare.
+/// The number of descriptors of a running command: three pipes, the pidfd that it is supervised by,
+/// and three to spare.
 const DESCRIPTORS_PER_COMMAND: u64 = 7;
-/// Descriptors kept back for listeners, logs, certificates and `/proc`.
+/// The number of descriptors kept back for listeners, logs, certificates and `/proc`.
 const DESCRIPTORS_KEPT: u64 = 32;
 
-/// Maximum number of addresses to listen on: so many fit the file that tells of a running server.
+/// The maximum number of addresses to listen on: this many fit into the file of a running server.
 pub(crate) const LISTENERS: usize = 1000;
 
-/// Default limit of an identity's commands that run, wait, or are being read.
+/// The default limit of an identity's commands that run, wait, or are being read.
 const CHANNELS: usize = 1024;
 
-/// Default rate of an identity's starts: 100,000 at once and 1,667 a second, more than a host of two
-/// processors starts for long. What each writes to the audit is bounded by it.
+/// The default rate of an identity's starts: 100,000 at once and 1,667 a second, more than a host
+/// of two processors can sustain. It also bounds what the identity's starts write to the audit.
 const STARTS: Rate = Rate::new(100_000, Duration::from_micros(600));
 
-/// Default limit of an identity's keys that are written down. Each is kept for 7 days, so that this is one a
+/// The default limit of an identity's recorded keys. Each is kept for 7 days, so this permits one a
 /// minute, and takes some 600 bytes of memory and 800 on disk.
 const KEYS: usize = 10_000;
 
-/// Maximum bytes of requests, output and input that the server holds for all clients together. An identity
-/// may hold as much as is left free, and one stream less the more that identity holds, so a thousand clients
-/// that read nothing cost a bounded amount.
+/// The maximum bytes of requests, output and input that the server holds for all clients together.
+/// An identity may hold as much as is left free, and each of its streams less the more the identity
+/// holds, so that a thousand clients that read nothing cost a bounded amount.
 pub(crate) const HELD: usize = 256 * 1024 * 1024;
-/// Bytes that a stream may hold even when the total is used up, so that none starves: with less, a
-/// receiver that confirms each quarter of its credit would never confirm anything.
+/// The bytes that a stream may hold even if the total is used up, so that none starves: with less,
+/// a receiver that confirms each quarter of its credit would never confirm anything.
 pub(crate) const HELD_ALWAYS: u64 = CREDIT / 4;
-/// One part in so many of [`HELD`] may be payloads that have come in part.
+/// The divisor of [`HELD`] that gives the maximum bytes of payloads received in part.
 pub(crate) const READING_PART: usize = 4;
-/// Bytes of such payloads that each identity may always hold: one of the largest, so that it can become
-/// whole.
+/// The bytes of payloads received in part that each identity may always hold: one payload of the
+/// maximum size, so that it can be completed.
 pub(crate) const READING_ALWAYS: usize = PAYLOAD + 128 * 1024;
-/// Bytes of a request that is accepted even when the total is used up.
+/// The maximum size in bytes of a request that is accepted even if the total is used up.
 pub(crate) const REQUEST_ALWAYS: usize = 64 * 1024;
-/// Bytes of a compressed connection: zstd reports 953 KiB to compress and 605 KiB to decompress.
+/// The memory of a compressed connection in bytes: zstd reports 953 KiB to compress and 605 KiB to
+/// decompress.
 pub(crate) const COMPRESSION: u64 = 1600 * 1024;
-/// Maximum number of exits that are kept for an identity whose client has not come back for them.
+/// The maximum number of exits that are kept for an identity whose client has not returned for
+/// them.
 pub(crate) const RETAINED: usize = 1024;
-/// Time between SIGTERM and SIGKILL for a timeout or a stopped reader.
+/// The time between SIGTERM and SIGKILL after a timeout or a stopped reader.
 pub(crate) const TERM_TO_KILL: Duration = Duration::from_secs(5);
-/// Time for a command to end by itself after its stdout was stopped.
+/// The time for a command to end by itself after its stdout was stopped.
 pub(crate) const STOP_TO_TERM: Duration = Duration::from_secs(2);
-/// Time that a pipe may stay open after the process has ended.
+/// The time that a pipe may stay open after the process has ended.
 pub(crate) const OUTPUT_OPEN: Duration = Duration::from_secs(2);
-/// Time for commands to end by themselves after the server received SIGTERM.
+/// The time for commands to end by themselves after the server received SIGTERM.
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
-/// Time between SIGTERM and SIGKILL for commands when the server stops.
+/// The time between SIGTERM and SIGKILL for commands when the server stops.
 pub(crate) const DRAIN_TERM_TO_KILL: Duration = Duration::from_secs(2);
-/// Time for a connection to take its last frames when the server ends it.
+/// The time for a connection to take its last frames when the server ends it.
 pub(crate) const CLOSE: Duration = Duration::from_secs(2);
-/// Time to read away what a refused peer sends, so that the reason reaches it before a reset does.
+/// The time for reading away what a refused peer sends, so that the reason reaches it before a
+/// reset does.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
-/// How many may have a turn at some work at once, and how many wait for one.
+/// The limits on turns at one kind of work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct TurnLimits {
-    /// All together.
+    /// The number of turns of all identities together.
     pub all: usize,
-    /// One identity.
+    /// The number of turns of one identity.
     pub each: usize,
-    /// One identity's that wait.
+    /// The number of one identity's requests that wait for a turn.
     pub waiting: usize,
-    /// How long one waits.
+    /// The time for which a request waits for a turn.
     pub patience: Duration,
 }
 
-/// Looks at the host's files. Most take a tenth of a millisecond; one of a file system that does not
-/// answer has its turn for 5 s, and an identity has no more than a few of those.
+/// The limits on looks at the host's files. Most take a tenth of a millisecond. A look at a file
+/// system that does not answer keeps its turn for 5 s, and an identity has only a few turns.
 pub(crate) const LOOKS: TurnLimits =
     TurnLimits { all: 16, each: 2, waiting: CHANNELS, patience: Duration::from_secs(10) };
-/// Programs that are read to be digested, a second each at the largest.
+/// The limits on reading programs to digest them, which takes a second each for the largest.
 pub(crate) const DIGESTS: TurnLimits =
     TurnLimits { all: 4, each: 1, waiting: CHANNELS, patience: Duration::from_secs(60) };
-/// Look-ups of accounts: the host's directory service may be slow, and should not be asked by many.
+/// The limits on look-ups of accounts: the host's directory service may be slow, and should not get
+/// many questions at once.
 pub(crate) const ACCOUNTS: TurnLimits =
     TurnLimits { all: 4, each: 1, waiting: CHANNELS, patience: Duration::from_secs(5) };
 
-/// Limits that the configuration may change, under `[limits]`: of the host, all identities
-/// together.
+/// The limits under `[limits]`, which the configuration may change: those of the host, all
+/// identities together, and those of each identity.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Limits {
-    /// Commands that run at once.
+    /// The number of commands that run at once.
     #[serde(deserialize_with = "units::at_least_one")]
     pub running: usize,
-    /// Commands that wait in the queue.
+    /// The number of commands that wait in the queue.
     pub queued: usize,
-    /// How long a command waits in the queue.
+    /// The maximum time that a command waits in the queue.
     #[serde(deserialize_with = "units::up_to_a_day")]
     pub queue_wait: Span,
-    /// How long a command waits for a lock.
+    /// The maximum time that a command waits for a lock.
     #[serde(deserialize_with = "units::up_to_a_day")]
     pub lock_wait: Span,
-    /// Connections.
+    /// The number of connections.
     #[serde(deserialize_with = "units::at_least_one")]
     pub connections: usize,
-    /// Commands that run, wait, or are being read.
+    /// The number of commands that run, wait, or are being read.
     #[serde(deserialize_with = "units::at_least_one")]
     pub channels: usize,
-    /// Starts in a span of time.
+    /// The rate of starts.
     pub starts: Rate,
-    /// Peers that have not authenticated yet.
+    /// The number of peers that have not authenticated yet.
     #[serde(deserialize_with = "units::at_least_one")]
     pub unauthenticated: usize,
-    /// Time for a handshake and the hello.
+    /// The time for a handshake and the hello.
     #[serde(deserialize_with = "units::handshake")]
     pub handshake: Span,
-    /// What one command's tree of processes may use.
+    /// The limits of one command's tree of processes.
     pub tree: TreeLimits,
-    /// Limits of each identity.
+    /// The limits of each identity.
     pub peer: Quota,
-    /// Limits of the users of these names.
+    /// The limits of the users with these names.
     #[serde(deserialize_with = "quota::of_users")]
     pub user: BTreeMap<String, Quota>,
-    /// Limits of the members of these groups.
+    /// The limits of the members of these groups.
     #[serde(deserialize_with = "quota::of_groups")]
     pub group: BTreeMap<String, Quota>,
 }
@@ -154,8 +159,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Returns these limits with the quotas of identities, the rate of starts and the times in queues of
-    /// `newer`. The host's counts stay: they were reduced to what it can bear, and tables
+    /// Returns these limits with the quotas of identities, the rate of starts and the waiting times
+    /// of `newer`. The host's counts stay: they were reduced to what the host can bear, and tables
     /// were made for them.
     pub(crate) fn with_shares_of(&self, newer: &Self) -> Self {
         Self {
@@ -169,8 +174,8 @@ impl Limits {
         }
     }
 
-    /// Returns these limits reduced to what `descriptors` open files allow, of which at most half go to
-    /// commands, and to what the audit has room for.
+    /// Returns these limits reduced to what `descriptors` open files allow, of which at most half
+    /// are used for commands, and to what the audit has room for.
     pub(crate) fn cut_to(&self, descriptors: u64) -> Self {
         let usable = descriptors.saturating_sub(DESCRIPTORS_KEPT);
         let at_most = |count: u64, limit: usize| {
@@ -192,9 +197,9 @@ impl Limits {
     }
 
     /// Returns the limits of a user in these groups. Each limit is the first that is configured:
-    /// for the user, for one of its groups (the most generous counts), for everybody under
-    /// `[limits.peer]`. The default is three quarters of the host's, which leaves room for another
-    /// identity.
+    /// for the user, for one of its groups (the most generous counts), or for everybody under
+    /// `[limits.peer]`. The default of most is three quarters of the host's limit, which leaves
+    /// room for another identity.
     pub(crate) fn quota_for(&self, user: &str, groups: &[String]) -> EffectiveQuota {
         let own = self.user.get(user);
         let groups: Vec<_> = groups.iter().filter_map(|group| self.group.get(group)).collect();
@@ -225,7 +230,7 @@ impl Limits {
     }
 }
 
-/// Returns three quarters of a number; all of one below 4.
+/// Returns three quarters of a number, rounded up.
 fn most_of(host: usize) -> usize {
     host - host / 4
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::units::{self, Rate, Span};
 
-/// Configured limits of one identity; each may be missing.
+/// The configured limits of one identity, each of which may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Quota {
@@ -30,21 +30,21 @@ pub(crate) struct Quota {
 /// The limits that apply to one identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EffectiveQuota {
-    /// Commands that run at once.
+    /// The number of commands that run at once.
     pub running: usize,
-    /// Commands that wait for their turn.
+    /// The number of commands that wait for their turn.
     pub queued: usize,
-    /// How long a command waits until it may run.
+    /// The maximum time that a command waits until it may run.
     pub queue_wait: Span,
-    /// How long a command waits for a lock.
+    /// The maximum time that a command waits for a lock.
     pub lock_wait: Span,
-    /// Connections.
+    /// The number of connections.
     pub connections: usize,
-    /// Commands that run, wait, or are being read.
+    /// The number of commands that run, wait, or are being read.
     pub channels: usize,
-    /// Starts in a span of time.
+    /// The rate of starts.
     pub starts: Rate,
-    /// Keys that callers chose and that are written down.
+    /// The number of keys that callers chose and that are recorded.
     pub keys: usize,
 }
 
@@ -74,7 +74,7 @@ pub(super) fn of_groups<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Qu
     named(deserializer, names::check_group)
 }
 
-// A name that no certificate can carry would be a limit that never applies.
+// A limit for a name that no certificate can contain would never apply.
 fn named<'de, D: Deserializer<'de>>(
     deserializer: D,
     check: fn(&str) -> Result<(), NameError>,
