@@ -1,4 +1,4 @@
-//! `rcmd-server --check-config`.
+//! The flag `rcmd-server --check-config`.
 
 use std::io::Write;
 
@@ -17,7 +17,7 @@ use crate::{
 /// Prints the configuration and whether a server could run with it.
 ///
 /// # Errors
-/// What is wrong with which file.
+/// The file that can't be used, and the reason.
 pub fn run(options: ServerOptions, out: &mut impl Write) -> Result<()> {
     let loaded = Loaded::load(options.dir.as_deref(), options.listen)?;
     let Loaded { settings, limits, policy, .. } = &loaded;

@@ -1,4 +1,4 @@
-//! `rcmd-server enroll`.
+//! The subcommand `rcmd-server enroll`.
 
 use std::io::{IsTerminal as _, Write};
 
@@ -18,7 +18,7 @@ use super::EnrollOptions;
 /// Makes a key, and fetches a certificate and the revocation list. Returns the exit status.
 ///
 /// # Errors
-/// What failed, and what to do.
+/// The step that failed, and advice on what to do.
 pub fn run(options: &EnrollOptions, out: &mut dyn Write) -> Result<u8> {
     let layout = Layout::for_host(options.dir.as_deref());
     let (word, file) = (options.token.as_ref(), options.token_file.as_deref());
@@ -63,7 +63,6 @@ fn dir_flag(options: &EnrollOptions) -> String {
     options.dir.as_deref().map(|dir| format!(" --dir {}", shown(dir))).unwrap_or_default()
 }
 
-/// Runs a future to its end on this thread.
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }

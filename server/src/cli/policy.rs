@@ -1,4 +1,5 @@
-//! `rcmd-server policy`: check a policy, explain a decision, write the first one.
+//! The subcommands `rcmd-server policy`: checking a policy, explaining a decision, writing the
+//! first policy.
 #![expect(clippy::disallowed_methods, reason = "programs that serve nobody")]
 
 use std::{
@@ -36,13 +37,13 @@ use crate::{
     trust::Principal,
 };
 
-/// A request that is denied, as an exit status.
+/// The exit status for a request that is denied.
 const DENIED: u8 = 1;
 
-/// Does what was typed, and gives the exit status.
+/// Runs the subcommand and returns the exit status.
 ///
 /// # Errors
-/// What is wrong with the policy or with what was typed.
+/// The fault in the policy or in the arguments.
 pub fn run(command: PolicyCommand, out: &mut impl Write) -> Result<u8> {
     match command {
         PolicyCommand::Init { dir } => init(&Layout::for_host(dir.as_deref()), out),
@@ -65,7 +66,7 @@ fn check(options: &CheckOptions, out: &mut impl Write) -> Result<u8> {
     let settings = ServerSettings::load(&layout, Vec::new())?;
     let own = &settings.data.policy;
     let path = options.file.clone().unwrap_or_else(|| own.clone());
-    // The server's own is judged as the server does; another is on its way to some host.
+    // The server's own policy is read as the server does; another may be meant for some other host.
     let is_own = path == *own || is_same(&path, own);
     let rules = match is_own {
         true => file::load(&path, &settings.host)?,
@@ -94,7 +95,7 @@ fn check(options: &CheckOptions, out: &mut impl Write) -> Result<u8> {
     Ok(0)
 }
 
-/// Returns whether two paths lead to one file.
+/// Returns whether two paths lead to the same file.
 fn is_same(one: &Path, other: &Path) -> bool {
     let [one, other] = [one, other].map(|path| path.canonicalize().ok());
     one.is_some() && one == other
@@ -128,7 +129,7 @@ fn request(options: &ExplainOptions) -> Result<Request> {
         request.cwd(cwd.into_vec());
     }
     if let Some(name) = options.lock.clone() {
-        // How long it would wait for the lock is of no matter to any rule.
+        // No rule depends on how long the request would wait for the lock.
         request.lock(Lock { name, wait_ms: 0 });
     }
     request.build().map_err(told)
@@ -159,7 +160,7 @@ fn account(name: Option<&str>) -> Result<Account> {
     Ok(account)
 }
 
-/// A question, with all that it depends on.
+/// A question to the policy, with all that the answer depends on.
 struct Case {
     principal: Principal,
     request: Request,
@@ -219,7 +220,7 @@ impl Case {
         escaped(&self.account.name.to_string_lossy())
     }
 
-    /// What would permit it.
+    /// Prints what would permit the request.
     fn remedies(
         &self,
         denial: &Denial,
@@ -270,7 +271,8 @@ impl Case {
     }
 }
 
-/// Returns what came of looks that are made at once: nothing else is waited for.
+/// Returns the result of looks that are made in the calling thread, so that the future waits for
+/// nothing else.
 fn at_once<T>(looked: impl Future<Output = Result<T, Rejection>>) -> Result<T, Rejection> {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.map_err(|error| {

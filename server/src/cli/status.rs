@@ -1,4 +1,4 @@
-//! `rcmd-server status`.
+//! The subcommand `rcmd-server status`.
 
 use std::{io::Write, time::Duration};
 
@@ -19,17 +19,17 @@ use crate::{
     trust::age,
 };
 
-/// Time for the authority's answer.
+/// The time for the authority's answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// A line of the report, or what is wrong with what it is about.
+/// A line of the report, or the fault that it reports.
 type Finding = Result<String, String>;
 
-/// Prints whether the server runs, and the state of audit, certificate, lists and authority. Returns the
-/// exit status: 0 when all is well and a server runs, else 1.
+/// Prints whether the server runs, and the state of audit, certificate, lists and authority.
+/// Returns the exit status: 0 if all is well and a server runs, otherwise 1.
 ///
 /// # Errors
-/// When nothing can be printed.
+/// If nothing can be printed.
 pub fn run(options: &StatusOptions, out: &mut dyn Write) -> Result<u8> {
     let layout = Layout::for_host(options.dir.as_deref());
     let mut well = true;
@@ -55,7 +55,7 @@ pub fn run(options: &StatusOptions, out: &mut dyn Write) -> Result<u8> {
     Ok(u8::from(!well))
 }
 
-/// Prints which servers run over this folder. Returns whether any does.
+/// Reports the servers that run over this folder. Also returns whether any does.
 fn servers(layout: &Layout) -> (bool, Vec<Finding>) {
     let servers = match instance::servers(layout) {
         Ok(servers) => servers,
@@ -73,7 +73,7 @@ fn servers(layout: &Layout) -> (bool, Vec<Finding>) {
     (true, said.collect())
 }
 
-/// Prints whether the audit can be written, and how much room there is for it.
+/// Reports whether the audit can be written, and how much room there is for it.
 fn audit(layout: &Layout, runs: bool) -> Finding {
     let folder = layout.server_dir().join("audit");
     let room = match Room::of(&folder) {
