@@ -266,7 +266,7 @@ impl Admission {
         Ok(())
     }
 
-    /// Gives free slots to the next commands.
+    /// Hands free slots out to the next commands.
     fn hand_out(self: &Arc<Self>) {
         while let Some((who, waiter)) = self.state(|state| state.queue.next()) {
             // If the waiter has just left, the slot is released by being dropped, outside the lock.

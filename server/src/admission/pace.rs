@@ -1,4 +1,4 @@
-//! How fast commands end, and so how fast a queue moves.
+//! The pace at which commands end, and so at which a queue moves.
 
 use std::time::{Duration, Instant};
 

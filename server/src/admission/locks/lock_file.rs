@@ -1,8 +1,8 @@
-//! A lock's file: it exists while the lock is held, locked by the server and with the job's name in
-//! it.
+//! The file of a lock: it exists while the lock is held, locked by the server and with the job's ID
+//! in it.
 //!
-//! A server that is killed releases its lock on the file (flock(2)) and leaves the job's name
-//! there, so the next to take the file knows a job whose end nobody saw. Nothing is synced, because
+//! A server that is killed releases its lock on the file (flock(2)) and leaves the job's ID in it.
+//! So the next server to take the file knows a job whose end nobody saw. Nothing is synced, because
 //! no job survives a power cut.
 #![expect(clippy::disallowed_methods, reason = "the thread `locks`")]
 
@@ -16,14 +16,14 @@ use std::{
 use rcmd_protocol::ids::JobId;
 use sha2::{Digest as _, Sha256};
 
-/// A file that this server has locked.
+/// The file of a lock, locked by this server.
 #[derive(Debug)]
 pub(super) struct LockFile {
     path: PathBuf,
     file: File,
 }
 
-/// What was found under a lock's name.
+/// The result of trying to take a lock's file.
 #[derive(Debug)]
 pub(super) enum Probe {
     /// No server holds the lock.
@@ -38,10 +38,10 @@ impl LockFile {
     /// Takes the file of this lock if no server has it. Never waits.
     ///
     /// # Errors
-    /// When the file can't be made or read.
+    /// If the file can't be made or read.
     pub(super) fn take(folder: &Path, name: &str) -> io::Result<Probe> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        // Names may hold what paths may not.
+        // The name of a lock may contain characters that a file's name may not.
         let path = folder.join(hex::encode(Sha256::digest(name)));
         loop {
             let mut options = OpenOptions::new();
@@ -52,14 +52,14 @@ impl LockFile {
                 Err(TryLockError::WouldBlock) => return Ok(Probe::Elsewhere),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            // Its last holder may have removed it meanwhile, and another file may be there by now.
+            // The last holder may have removed the file meanwhile, and another may be in its place.
             if !is_same(&file, &path)? {
                 continue;
             }
             let mut text = String::new();
             let _ = (&mut file).take(64).read_to_string(&mut text)?;
             let lock_file = Self { path, file };
-            // A name that was not fully written belongs to a job that has not begun.
+            // An ID that was not fully written belongs to a job that has not begun.
             return Ok(match text.strip_suffix('\n').and_then(JobId::parse) {
                 Some(job) => Probe::Left(lock_file, job),
                 None => Probe::Free(lock_file),
@@ -67,19 +67,20 @@ impl LockFile {
         }
     }
 
-    /// Writes the holder's name; to be called before any process of the job runs.
+    /// Writes the holder's ID. To be called before any process of the job runs.
     ///
     /// # Errors
-    /// When it can't be written.
+    /// If it can't be written.
     pub(super) fn write(&mut self, job: &JobId) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.rewind()?;
         self.file.write_all(format!("{job}\n").as_bytes())
     }
 
-    /// Removes the file, when no process of the job is left. Otherwise the job's name stays.
+    /// Removes the file. To be called when no process of the job is left; otherwise the job's ID
+    /// must stay.
     pub(super) fn clear(self) {
-        // If it can't be removed, the next holder only looks for a job that has ended.
+        // If the file can't be removed, the next holder only looks for a job that has ended.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -114,7 +115,7 @@ mod tests {
         assert!(matches!(LockFile::take(&folder, "c").unwrap(), Probe::Free(_)));
         lock_file.clear();
         free(&folder).clear();
-        // The second was never given back, and nothing was written in it.
+        // The second lock was never released, and nothing was written in its file.
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
     }
 

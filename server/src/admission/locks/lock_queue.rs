@@ -1,11 +1,12 @@
-//! Who waits for one lock: turns go round between identities, in the order of arrival within each.
+//! The queue for one lock: identities get turns one after the other, and each identity's own are in
+//! the order of arrival.
 
 use std::collections::VecDeque;
 
-/// Those who wait for one lock, each with what it waits by, `T`.
+/// The jobs that wait for one lock, each as a waiter `T`.
 #[derive(Debug)]
 pub(super) struct LockQueue<T> {
-    /// By identity; the next turn is the first one's.
+    /// The waiters of each identity; the first identity has the next turn.
     lanes: VecDeque<(String, VecDeque<T>)>,
 }
 
@@ -16,7 +17,7 @@ impl<T> Default for LockQueue<T> {
 }
 
 impl<T> LockQueue<T> {
-    /// Adds one who waits. Returns how many are to have the lock before, if nobody else comes.
+    /// Adds a waiter. Returns how many get the lock before it, if no others arrive.
     pub(super) fn push(&mut self, user: &str, waits: T) -> usize {
         let at = self.lanes.iter().position(|(name, _)| name == user);
         let at = at.unwrap_or_else(|| {
@@ -28,12 +29,13 @@ impl<T> LockQueue<T> {
             lane.len()
         });
         let others = self.lanes.iter().enumerate().filter(|(other, _)| *other != at);
-        // Who comes before this identity has as many turns as it has, who comes after one less.
+        // Identities before this one have as many turns before this waiter as this one's lane is
+        // long; those after have one less.
         let turns = |other| if other < at { own } else { own - 1 };
         own - 1 + others.map(|(other, (_, lane))| lane.len().min(turns(other))).sum::<usize>()
     }
 
-    /// Takes whose turn it is.
+    /// Removes and returns the waiter whose turn it is.
     pub(super) fn pop(&mut self) -> Option<T> {
         let (user, mut lane) = self.lanes.pop_front()?;
         let next = lane.pop_front();
@@ -43,7 +45,7 @@ impl<T> LockQueue<T> {
         next
     }
 
-    /// Removes those of an identity that are not to stay.
+    /// Removes the waiters of an identity that `stays` does not keep.
     pub(super) fn retain(&mut self, user: &str, mut stays: impl FnMut(&T) -> bool) {
         if let Some((_, lane)) = self.lanes.iter_mut().find(|(name, _)| name == user) {
             lane.retain(|waits| stays(waits));
