@@ -1,10 +1,11 @@
-//! What fuzzing the policy and the audit has saved, through the functions that the fuzz targets call.
+//! Inputs that fuzzing the policy and the audit has saved, run through the functions that the fuzz
+//! targets call.
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests may wait")]
-// A panic is how a test fails; clippy exempts test functions, not those beside them.
+// A test fails by panicking; clippy exempts test functions, but not the functions beside them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 #[path = "../../fuzz/src/audit.rs"]
-#[allow(unreachable_pub)] // It is the fuzz target's own module, under fuzz/.
+#[allow(unreachable_pub)] // The module belongs to the fuzz target, under fuzz/.
 mod audit;
 #[path = "../../fuzz/src/policy.rs"]
 #[allow(unreachable_pub)]

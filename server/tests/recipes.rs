@@ -1,6 +1,6 @@
-//! The recipes of `docs/policy.md`: each request that stands below one is judged by it.
+//! The recipes of `docs/policy.md`: each request below a recipe is judged by it.
 #![allow(clippy::disallowed_methods, reason = "tests may wait")]
-// A panic is how a test fails; clippy exempts test functions, not those beside them.
+// A test fails by panicking; clippy exempts test functions, but not the functions beside them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 use std::{
@@ -89,7 +89,7 @@ fn bytes(text: &str) -> Vec<u8> {
     }
 }
 
-/// Each recipe's rules, with the requests below it.
+/// Returns the rules of each recipe, with the requests below it.
 fn recipes() -> Vec<(String, Vec<String>)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/policy.md");
     let document = std::fs::read_to_string(path).unwrap();
