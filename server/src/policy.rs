@@ -1,4 +1,4 @@
-//! Who may do what: the only module that makes a permit.
+//! The policy: who may do what. This is the only module that makes a permit.
 //!
 //! | module | holds |
 //! | --- | --- |

@@ -80,7 +80,7 @@ impl ServerState {
     ///
     /// # Errors
     /// If the threads can't be started, or the kernel provides no randomness.
-    #[allow(clippy::too_many_arguments)] // Each is another thing, and there is one caller.
+    #[allow(clippy::too_many_arguments)] // The arguments are unrelated, and there is one caller.
     pub(crate) fn new(
         mut settings: ServerSettings,
         limits: Limits,

@@ -16,8 +16,8 @@ const LATEST: Duration = Duration::from_secs(1);
 /// client considers it lost.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// The times at which an identity's refusals are answered: a bucket that fills up at a rate, stored
-/// as the time at which it will be full.
+/// The state of an identity's refusals: a bucket that fills up at a rate, stored as the time at
+/// which it will be full.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RefusalThrottle {
     full_at: Option<Instant>,

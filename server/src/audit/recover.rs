@@ -55,7 +55,7 @@ pub(super) fn recover(folder: &Path) -> Result<Recovered, AuditError> {
 
 /// Reads a file. Returns `None` if there is no whole line in it, and `Some(None)` if the first line
 /// is invalid.
-#[allow(clippy::option_option)] // Two questions, and one caller.
+#[allow(clippy::option_option)] // Two different questions, for one caller.
 fn read(number: u64, path: &Path) -> std::io::Result<Option<Option<Recovered>>> {
     let mut reader = BufReader::with_capacity(1 << 16, files::open(path)?);
     let (name, mut walk, mut line, mut good) =

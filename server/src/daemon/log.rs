@@ -1,4 +1,4 @@
-//! The form of the log.
+//! The format of the log.
 
 use std::io;
 
@@ -17,7 +17,7 @@ pub enum LogFormat {
 }
 
 /// Writes messages of at least this level to standard error. Colours follow <https://no-color.org>.
-/// When the guard is dropped, waits up to a second until the messages so far are written.
+/// Dropping the guard waits up to a second until the messages so far are written.
 ///
 /// # Errors
 /// If the thread can't be started.

@@ -12,7 +12,7 @@ use crate::{
     process::{ProcessExit, Survivor},
 };
 
-/// The number of processes named in a message that they could not be killed.
+/// The maximum number of processes that a message names as not killed.
 const NAMED: usize = 4;
 
 /// Returns the exit of a process that ended with this status; `reason` is set if the server ended

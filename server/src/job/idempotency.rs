@@ -55,7 +55,6 @@ pub(crate) enum KeyState {
     Conflict,
 }
 
-/// The log of idempotency keys.
 #[derive(Debug)]
 pub(crate) struct IdempotencyLog {
     records: Arc<Mutex<Records>>,

@@ -210,8 +210,8 @@ impl Job {
         self.hear_during(shared.idempotency.end(peer.user(), key, exit)).await;
     }
 
-    /// Tells attached clients that nothing runs. Nothing is kept: a client that sends the start
-    /// again starts it again.
+    /// Answers attached clients that nothing runs. Nothing is kept: a client that sends the start
+    /// again starts the command again.
     async fn dismiss(&mut self) {
         self.delivery.flush();
         self.mailbox.close();

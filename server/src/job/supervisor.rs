@@ -240,7 +240,7 @@ impl Supervisor {
                 Due::ReaderGone => self.terminate(Reason::Client),
                 Due::Kill => self.kill(self.reason.unwrap_or(Reason::Client)),
                 Due::PipeHeld => {
-                    // It is unknown who holds the pipe, so all that is left of the tree is killed.
+                    // Nobody knows who holds the pipe, so all that is left of the tree is killed.
                     self.stdout.give_up();
                     self.stderr.give_up();
                     if !matches!(self.tree, TreeState::Killed(_)) {

@@ -30,7 +30,7 @@ use crate::{
     trust::Peer,
 };
 
-/// The number of channels from which on those of ended jobs are removed. A refused job ends before
+/// The least number of channels at which those of ended jobs are removed. A refused job ends before
 /// its client has sent `done`, which it may never do.
 const SWEEP: usize = 64;
 

@@ -2,7 +2,7 @@
 
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
-/// The name of the built-in rule that the program which was judged must be the one that runs.
+/// The name of the built-in rule that only the program that was judged may run.
 pub const PROGRAM_WRITABLE: &str = "program_writable";
 
 /// The reason why something may not be done.

@@ -1,4 +1,4 @@
-//! What would permit a denied request: principals that may do it, and a rule that would permit it.
+//! Explanations of a denial: principals that may do it, and a rule that would permit it.
 
 use std::collections::BTreeSet;
 

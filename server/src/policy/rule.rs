@@ -1,4 +1,4 @@
-//! One rule of a policy, with the meaning of its annotations.
+//! One rule of a policy.
 
 use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy};
 
@@ -8,7 +8,7 @@ use super::{
     vocabulary::{Action, TYPES, uid},
 };
 
-/// One rule.
+/// A rule, with the meaning of its annotations.
 #[derive(Debug)]
 pub(super) struct Rule {
     /// The rule as Cedar evaluates it; its ID is the rule's name.

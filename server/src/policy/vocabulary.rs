@@ -7,7 +7,6 @@ use cedar_policy::{
     Validator,
 };
 
-/// The schema of all rules.
 const SCHEMA: &str = include_str!("schema.cedarschema");
 
 static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| match Schema::from_str(SCHEMA) {
@@ -16,7 +15,6 @@ static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| match Schema::from_str(
     Err(error) => unreachable!("the schema of rules: {error}"),
 });
 
-/// Returns the schema of all rules.
 pub(super) fn schema() -> &'static Schema {
     VALIDATOR.schema()
 }
@@ -86,12 +84,10 @@ pub(super) fn uid(kind: &EntityTypeName, name: &str) -> EntityUid {
     EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(name))
 }
 
-/// Returns whether an entity is a user.
 pub(super) fn is_user(uid: &EntityUid) -> bool {
     *uid.type_name() == TYPES.user
 }
 
-/// Returns whether an entity is a group.
 pub(super) fn is_group(uid: &EntityUid) -> bool {
     *uid.type_name() == TYPES.group
 }

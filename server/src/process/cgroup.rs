@@ -67,7 +67,7 @@ pub(super) struct Lease {
 /// Returns the cgroup below which the server would make its own. Makes nothing.
 ///
 /// # Errors
-/// Those of [`Cgroups::new`], except those that only the attempt would show.
+/// As for [`Cgroups::new`], except for errors that only the attempt would show.
 pub(super) fn probe(limits: &TreeLimits) -> io::Result<PathBuf> {
     let parent = parent()?;
     files::writable(&parent)
@@ -137,7 +137,7 @@ impl Cgroups {
         if let Some(path) = kept {
             match folder(&path) {
                 Ok(folder) => return Ok(leased(path, folder)),
-                // It has been removed from outside.
+                // Another process has removed it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
                     lock(&self.empty).push(path);

@@ -174,7 +174,7 @@ impl Leader {
     /// Signals its process group. Has no effect once the leader is released.
     ///
     /// # Errors
-    /// Those of kill(2): EPERM if all processes of the group run as another user.
+    /// As for kill(2): EPERM if all processes of the group run as another user.
     pub(super) fn signal(self, signal: Signal) -> io::Result<()> {
         let leaders = leaders();
         if !self.is_in(&leaders) {

@@ -77,7 +77,7 @@ impl ReadEnd {
     /// its line discipline has passed on (FIONREAD, ioctl_tty(2)).
     ///
     /// # Errors
-    /// Those of the kernel; none is known for a pipe.
+    /// The error of the kernel; none is known for a pipe.
     pub fn unread(&self) -> io::Result<u64> {
         match self {
             Self::Pipe(pipe) => Ok(ioctl_fionread(pipe)?),

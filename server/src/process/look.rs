@@ -203,7 +203,7 @@ impl Looks {
     /// If the file is another one by now, or can't be read in time.
     ///
     /// # Cancel safety
-    /// As [`Looks::find`].
+    /// As for [`Looks::find`].
     pub async fn digest(
         &self,
         whom: Option<&Credentials>,

@@ -47,7 +47,7 @@ pub enum Writable {
         /// The users that may write to it.
         whom: String,
     },
-    /// It can't be determined which program would run.
+    /// The program that would run can't be determined.
     #[error("{path:?} leaves open what runs: {why}")]
     Open {
         /// The path that leaves it open.

@@ -32,10 +32,10 @@ use rustix::{
 ///
 /// The server stays dumpable until it first runs something as another user: otherwise its `/proc`
 /// files would belong to root, and commands that run as its own user can read its key anyway. A
-/// child that gives up root while it shares the server's memory makes the server not dumpable,
-/// which is not reverted. Only a root server has such children, for which this makes no difference,
-/// and while another such child has not executed yet, its user could look into the server's memory
-/// (ptrace(2)).
+/// child that gives up root while it shares the server's memory makes the server not dumpable. This
+/// is not reverted: only a root server has such children, and to root it makes no difference. If it
+/// were reverted while another such child has not executed yet, that child's user could look into
+/// the server's memory (ptrace(2)).
 ///
 /// # Errors
 /// If `/proc` is not mounted, or the kernel refuses.

@@ -15,7 +15,7 @@ use crate::{
     state::ServerState,
 };
 
-/// What looks at the host for requests.
+/// The way in which the host is looked at for requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Finder<'a> {
     /// A program that serves nobody else.

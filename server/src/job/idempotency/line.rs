@@ -20,7 +20,6 @@ pub(super) struct Record {
     pub(super) end: Option<Box<Exit>>,
 }
 
-/// A line of the file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Line {

@@ -29,7 +29,6 @@ impl Records {
         self.users.get(user)?.records.get(&key).cloned()
     }
 
-    /// Returns the number of records.
     pub(super) fn count(&self) -> usize {
         self.count
     }

@@ -6,8 +6,8 @@ use bytes::{Buf as _, Bytes, BytesMut};
 
 use crate::{admission::budget::Share, process::io::WriteEnd};
 
-/// The size in bytes below which pieces are joined, so that a client that sends single bytes costs
-/// no more than bytes.
+/// The size in bytes below which pieces are joined, so that single bytes from a client take no more
+/// memory than their number.
 const SMALL: usize = 4096;
 
 /// The standard input of a process. Bytes may be added before there is a process.

@@ -48,7 +48,6 @@ pub(super) fn events(path: &Path) -> io::Result<File> {
     File::open(path.join("cgroup.events"))
 }
 
-/// Writes to a file of a cgroup.
 pub(super) fn write(path: &Path, file: &str, value: &str) -> io::Result<()> {
     fs::write(path.join(file), value)
 }

@@ -84,7 +84,7 @@ struct State {
 /// The service that starts helpers and sends them orders.
 pub(super) struct Helpers {
     state: Mutex<State>,
-    /// A signal that there is something to tidy up.
+    /// The notification that there is something to tidy up.
     used: Notify,
 }
 
@@ -269,7 +269,6 @@ impl Helper {
     }
 }
 
-/// Returns whether a process has ended.
 fn has_ended(pidfd: &OwnedFd) -> bool {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)).is_ok_and(|ended| ended > 0)

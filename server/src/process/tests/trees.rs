@@ -93,7 +93,7 @@ async fn chain(step: &str) {
     let path = folder.path().join("chain");
     let text = format!("#!/bin/sh\nsleep 0.002\n[ \"$1\" != 5 ] || echo ready\n{step}\n");
     script(&processes(), &path, &text, "755").await;
-    // Whether it escapes is a matter of luck, so there are several tries.
+    // Escaping is a matter of luck, so there are several tries.
     for _ in 0..8 {
         killed(&format!("{} 0", path.display())).await;
     }

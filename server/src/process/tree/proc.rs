@@ -51,7 +51,7 @@ impl ProcKiller {
     /// Starts the thread.
     ///
     /// If the host can't start a thread.
-    /// When the host has no thread to give.
+    /// If the host can't start a thread.
     pub(in crate::process) fn start() -> io::Result<Self> {
         mark::prepare()?;
         let (orders, mailbox) = channel();

@@ -7,7 +7,6 @@
 //! `RCMD_JOB`, or has a parent that belongs to the job. A process that clears its environment,
 //! makes a session of its own and loses its parents before the walk can't be distinguished from one
 //! of another job; this back-end leaves it.
-//! loses its parents before the walk can't be told from another job's; this back-end leaves it.
 
 use std::{
     collections::{HashMap, HashSet},
