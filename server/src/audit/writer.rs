@@ -202,7 +202,7 @@ impl Writer {
                 self.is_failing = true;
                 error!(%error, "audit: it can't be written; nothing is started until it can be");
             }
-            // This event does not prove that the file can be synced.
+            // A file that follows a failed sync has not been synced yet.
             Ok(_) if !matches!(event, Event::Open { reason: Opening::SyncFailed, .. }) => {
                 self.works();
             }

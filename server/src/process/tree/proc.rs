@@ -50,7 +50,7 @@ pub(super) struct ProcTree {
 impl ProcKiller {
     /// Starts the thread.
     ///
-    /// If the host can't start a thread.
+    /// # Errors
     /// If the host can't start a thread.
     pub(in crate::process) fn start() -> io::Result<Self> {
         mark::prepare()?;
