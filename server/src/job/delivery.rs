@@ -214,7 +214,7 @@ impl Delivery {
         None
     }
 
-    /// Gives the job to a connection, unless a later one has it.
+    /// Attaches a connection to the job, unless a later one has it.
     pub(super) fn attach(&mut self, attachment: Attachment) {
         let Some((sink, received)) = attachment.take() else { return };
         if sink.generation <= self.generation {
