@@ -1,6 +1,6 @@
 //! One direction of a connection as a zstd stream (RFC 8878) that never ends.
 //!
-//! Frames, credit and digests know nothing of it: they count what comes out again.
+//! Frames, credit and digests do not depend on it: they count the expanded bytes.
 
 use std::{fmt, io};
 
@@ -11,13 +11,13 @@ use zstd::stream::raw::{
 
 use crate::{error::ProtocolError, limits::WINDOW_LOG};
 
-/// The fastest of zstd's levels. With a window of this size the next ones made lines of a log no
+/// The fastest of zstd's positive levels. With a window of this size, the next ones made lines of a log no
 /// smaller, and took twice the memory.
 const LEVEL: i32 = 1;
-/// Room that is made at a time for what comes out, and for what comes in.
+/// Bytes of room that are reserved at a time, for output and for input.
 const STEP: usize = 16 * 1024;
 
-/// Compresses what this side sends.
+/// A compressor for what this side sends.
 pub(crate) struct Compressor(Encoder<'static>);
 
 impl Compressor {
@@ -27,7 +27,7 @@ impl Compressor {
         Ok(Self(encoder))
     }
 
-    /// Compresses the pieces and flushes, so that a peer that has read the result has all of them.
+    /// Compresses the pieces and flushes, so that a peer that has read the result can expand all of them.
     pub(crate) fn compress<'a>(
         &mut self,
         pieces: impl Iterator<Item = &'a Bytes>,
@@ -50,31 +50,31 @@ fn room(out: &mut Vec<u8>) -> OutBuffer<'_, Vec<u8>> {
     OutBuffer::around_pos(out, end)
 }
 
-/// Expands what the peer has compressed.
+/// An expander for what the peer has compressed.
 pub(crate) struct Expander {
     decoder: Decoder<'static>,
     input: BytesMut,
 }
 
 impl Expander {
-    /// Returns an expander that begins with the input that has come already.
+    /// Returns an expander that begins with input that has already come.
     pub(crate) fn new(input: BytesMut) -> io::Result<Self> {
         let mut decoder = Decoder::new()?;
         decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
         Ok(Self { decoder, input })
     }
 
-    /// Returns the buffer for more input, once [`Expander::expand`] has returned 0.
+    /// Returns the buffer to append input to, once [`Expander::expand`] has returned 0.
     pub(crate) fn input(&mut self) -> &mut BytesMut {
         self.input.reserve(STEP);
         &mut self.input
     }
 
-    /// Appends at most `room` bytes and returns how many; 0 when it needs more input. However much the
-    /// input stands for, no more than this is made of it at once.
+    /// Appends at most `room` expanded bytes and returns their number; 0 when it needs more input. However
+    /// much the input expands to, it takes no more room than this at once.
     ///
     /// # Errors
-    /// [`ProtocolError::Compression`] when it is no zstd stream of a window that is allowed.
+    /// [`ProtocolError::Compression`] when the input is no zstd stream, or one with a larger window than is allowed.
     pub(crate) fn expand(
         &mut self,
         out: &mut BytesMut,
@@ -125,7 +125,7 @@ mod tests {
         compressor.compress(pieces.iter()).unwrap()
     }
 
-    /// All that comes out, at most `room` bytes at a time.
+    /// Returns all that comes out, at most `room` bytes at a time.
     fn expanded(expander: &mut Expander, room: usize) -> Vec<u8> {
         let mut out = BytesMut::new();
         while let 1.. = expander.expand(&mut out, room).unwrap() {}

@@ -1,4 +1,4 @@
-//! One side of a connection, without socket and clock: bytes and times go in, frames come out.
+//! One side of a connection, without a socket and a clock: bytes and times go in, frames come out.
 
 use std::time::{Duration, Instant};
 
@@ -10,16 +10,16 @@ use crate::{
     limits,
 };
 
-/// Which side this is.
+/// A side of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
-    /// Asks for commands.
+    /// The side that asks for commands.
     Client,
-    /// Runs them.
+    /// The side that runs them.
     Server,
 }
 
-/// What one side knows of its peer: what the peer may send now, and whether it still lives.
+/// The state of a peer: which frames it may send now, and whether it is still alive.
 ///
 /// ```text
 ///           the peer's hello
@@ -30,17 +30,17 @@ pub struct PeerState {
     decoder: Decoder,
     rules: Rules,
     header_since: Option<Instant>,
-    /// When a payload that has begun must be whole.
+    /// The time by which a payload that has begun must be complete.
     payload_until: Option<Instant>,
     keepalive: Duration,
     heard: Instant,
-    /// When silence began to count: what was heard last, or the last sign of life asked for.
+    /// The time from which silence counts: when bytes last came, or a ping was last due.
     silent: Instant,
     asked: u32,
     suspended: bool,
 }
 
-/// What the peer may say now.
+/// The rules for what the peer may send now.
 #[derive(Debug)]
 struct Rules {
     role: Role,
@@ -57,22 +57,22 @@ enum State {
     Open,
 }
 
-/// What a timeout asks for.
+/// The action that a timeout asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Timeout {
-    /// Nothing yet.
+    /// Nothing is due yet.
     Wait,
     /// Send a ping with this number.
     Ping(u64),
     /// Nothing was heard for so long that the peer counts as gone.
     Gone,
-    /// A payload was not whole in its time.
+    /// A payload was not complete in time.
     Slow,
 }
 
 impl PeerState {
-    /// Returns the state of a connection whose peer has sent nothing yet. A server passes the keepalive
-    /// of its hello; a client's is replaced by that.
+    /// Returns the state of a peer that has sent nothing yet. A server passes the keepalive of its hello; a
+    /// client's is replaced by the one in the server's hello.
     pub fn new(role: Role, keepalive: Duration, now: Instant) -> Self {
         Self {
             decoder: Decoder::default(),
@@ -87,23 +87,23 @@ impl PeerState {
         }
     }
 
-    /// Notes that bytes came, of any kind.
+    /// Notes that bytes of any kind have come.
     pub fn heard(&mut self, now: Instant) {
         self.heard = now;
         self.silent = now;
         self.asked = 0;
     }
 
-    /// Returns when bytes came last; before the first, when the connection was made.
+    /// Returns the time at which bytes last came; before the first, the time at which this state was made.
     pub fn last_heard(&self) -> Instant {
         self.heard
     }
 
-    /// Removes the next frame from `buffer` and returns it, if it is whole.
+    /// Removes the next frame from `buffer` and returns it; `None` if it is not complete.
     ///
     /// # Errors
-    /// What the peer did wrong; the connection must be closed, with [`ProtocolError::failure`] as its last
-    /// frame.
+    /// Returns how the peer broke the protocol. The connection must then be closed, with
+    /// [`ProtocolError::failure`] as its last frame.
     pub fn decode(
         &mut self,
         buffer: &mut BytesMut,
@@ -125,7 +125,7 @@ impl PeerState {
         self.payload_until = None;
         match &frame {
             Frame::Hello(Hello { server: Some(server), .. }) if self.rules.role == Role::Client => {
-                // A server that asks for less would make its clients spin, for more, blind.
+                // With less, the client would ping all the time; with more, it would not notice a lost server.
                 let keepalive = server.keepalive_ms.clamp(100, 3_600_000);
                 self.keepalive = Duration::from_millis(keepalive);
             }
@@ -136,7 +136,7 @@ impl PeerState {
         Ok(Some(frame))
     }
 
-    /// Lets the peer say `compress`, once.
+    /// Allows the peer to send `compress`, once.
     pub fn allow_compression(&mut self) {
         self.rules.may_compress = true;
     }
@@ -146,7 +146,7 @@ impl PeerState {
         self.rules.role
     }
 
-    /// Returns the bytes of the payload in progress that are still to come.
+    /// Returns the number of bytes of the payload in progress that are still to come.
     pub fn missing(&self, buffer: &BytesMut) -> usize {
         self.decoder.missing(buffer)
     }
@@ -156,18 +156,18 @@ impl PeerState {
         self.decoder.is_between_frames(buffer)
     }
 
-    /// Returns the number for the next channel of a client; `None` when all are used up.
+    /// Opens the next channel of a client and returns its number; `None` when all are used up.
     pub fn open_channel(&mut self) -> Option<u32> {
         self.rules.highest = self.rules.highest.checked_add(1)?;
         Some(self.rules.highest)
     }
 
-    /// Returns when a payload that has begun must be whole.
+    /// Returns the time by which a payload that has begun must be complete; `None` if none has begun.
     pub fn late_at(&self) -> Option<Instant> {
         self.payload_until
     }
 
-    /// Returns when [`PeerState::handle_timeout`] is to be called next.
+    /// Returns the time at which [`PeerState::handle_timeout`] is to be called next.
     pub fn timeout(&self) -> Instant {
         let silence = self.silent + self.keepalive;
         let header = self.header_since.map(|since| since + limits::HEADER_DEADLINE);
@@ -177,7 +177,7 @@ impl PeerState {
     /// Returns the action that is due at `now`, if any.
     ///
     /// # Errors
-    /// [`ProtocolError::Trickle`] when a header began and did not end in time.
+    /// [`ProtocolError::Trickle`] when a header was not complete in time.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<Timeout, ProtocolError> {
         if self.header_since.is_some_and(|since| now >= since + limits::HEADER_DEADLINE) {
             return Err(ProtocolError::Trickle);
@@ -193,7 +193,7 @@ impl PeerState {
             self.silent = now;
             return Ok(Timeout::Wait);
         }
-        // Counted anew from here: a process that was stopped for minutes asks once and then waits,
+        // Silence counts anew from here: a process that was stopped for minutes then pings once and waits,
         // instead of taking all its keepalives for unanswered at once.
         self.silent = now;
         self.asked += 1;
@@ -204,7 +204,7 @@ impl PeerState {
     }
 }
 
-/// Returns the time that a payload of which so many bytes are missing has to become whole.
+/// Returns the time in which a payload must be complete of which `missing` bytes are still to come.
 fn payload_time(missing: usize) -> Duration {
     limits::PAYLOAD_DEADLINE + Duration::from_secs(missing as u64 / limits::PAYLOAD_RATE)
 }

@@ -7,13 +7,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::ids::Hex;
 
-/// How a stream's digest is computed.
+/// An algorithm for the digests of streams.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Algorithm {
     /// BLAKE3, 256 bits: the default, two to four times as fast as SHA-256.
     Blake3,
-    /// SHA-256 (FIPS 180-4), which every server has.
+    /// SHA-256 (FIPS 180-4), which every server supports.
     Sha256,
 }
 
@@ -29,12 +29,13 @@ impl Algorithm {
         }
     }
 
-    /// Reads a name from the wire.
+    /// Returns the algorithm with this name on the wire; `None` if it is not known here.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
     }
 
-    /// Returns the first algorithm of a peer's list that is known here; SHA-256 when the list is empty.
+    /// Returns the first algorithm of a peer's list that is known here; SHA-256 if the list is empty, `None` if
+    /// it names none that is known.
     pub fn choose(offered: &[String]) -> Option<Self> {
         if offered.is_empty() {
             return Some(Self::Sha256);
@@ -43,7 +44,7 @@ impl Algorithm {
     }
 }
 
-/// A digest, with its algorithm: `blake3:…` or `sha256:…` as text.
+/// The digest of a stream, with its algorithm: `blake3:…` or `sha256:…` as text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct StreamDigest {
     algorithm: Algorithm,
@@ -51,7 +52,7 @@ pub struct StreamDigest {
 }
 
 impl StreamDigest {
-    /// Reads `ALGORITHM:HEX`.
+    /// Reads `ALGORITHM:HEX`, with lower-case digits; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let (name, digits) = text.split_once(':')?;
         let algorithm = Algorithm::parse(name)?;
@@ -84,11 +85,11 @@ impl Serialize for StreamDigest {
     }
 }
 
-/// Bytes of short pieces that are gathered before BLAKE3 sees them: in pieces of 1,000 bytes it is
-/// six times slower than in pieces of 16 KiB.
+/// Bytes of short pieces that are gathered before they are hashed: BLAKE3 is six times slower on pieces of
+/// 1,000 bytes than on pieces of 16 KiB.
 const GATHER: usize = 16 * 1024;
 
-/// Computes a stream's digest as its bytes go by.
+/// A hasher that computes a stream's digest, piece by piece.
 pub struct StreamHasher {
     state: State,
     gathered: Vec<u8>,
@@ -101,7 +102,7 @@ enum State {
 }
 
 impl StreamHasher {
-    /// Returns a hasher that has seen nothing.
+    /// Returns a hasher to which no bytes have been added.
     pub fn new(algorithm: Algorithm) -> Self {
         let state = match algorithm {
             Algorithm::Blake3 => State::Blake3(Box::default()),

@@ -1,4 +1,4 @@
-//! What a peer can do wrong.
+//! The ways in which a peer can break the protocol.
 
 use crate::{
     ids::Stream,
@@ -8,26 +8,26 @@ use crate::{
 /// A breach of the protocol by the peer. The connection ends with it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ProtocolError {
-    /// A length of zero, where a header must stand.
+    /// A header of length zero.
     #[error("a frame has an empty header")]
     EmptyHeader,
-    /// A header past the limit that holds at this moment.
+    /// A header longer than the limit that holds now.
     #[error("a header of {length} bytes is past the limit of {limit}")]
     HeaderTooLong {
-        /// Bytes that were announced.
+        /// The number of bytes that were announced.
         length: usize,
-        /// Bytes that are allowed now.
+        /// The number of bytes that are allowed now.
         limit: usize,
     },
-    /// A payload past the limit.
+    /// A payload longer than the limit.
     #[error("a payload of {length} bytes is past the limit of {limit}")]
     PayloadTooLong {
-        /// Bytes that were announced.
+        /// The number of bytes that were announced.
         length: u64,
-        /// Bytes that are allowed.
+        /// The number of bytes that are allowed.
         limit: usize,
     },
-    /// A header that is not the JSON it must be.
+    /// A header that is not the JSON that it must be.
     #[error("a header is not valid: {0}")]
     Header(String),
     /// A header without a field that its type needs.
@@ -46,53 +46,53 @@ pub enum ProtocolError {
         /// The field.
         field: &'static str,
     },
-    /// A frame that this side may not send, or not now.
+    /// A frame that the peer may never send, or may not send now.
     #[error("a {frame} frame is not allowed here: {why}")]
     Unexpected {
         /// The type of the frame.
         frame: &'static str,
-        /// What forbids it.
+        /// The rule that forbids it.
         why: &'static str,
     },
-    /// A header that began and did not end in time.
+    /// A header that was not complete in time.
     #[error("a header was not complete after {} s", crate::limits::HEADER_DEADLINE.as_secs())]
     Trickle,
-    /// Bytes that leave a gap behind those before.
+    /// Bytes that leave a gap after those before.
     #[error("{stream} jumps from byte {expected} to {offset}")]
     Gap {
         /// The stream.
         stream: Stream,
-        /// The offset that would follow.
+        /// The offset at which the stream goes on.
         expected: u64,
-        /// The offset that came.
+        /// The offset of the bytes that came.
         offset: u64,
     },
-    /// Bytes or windows past what was allowed or sent.
+    /// Bytes past the credit, or a window that confirms bytes that were never sent.
     #[error("{stream} goes to byte {offset}, past {limit}")]
     BeyondCredit {
         /// The stream.
         stream: Stream,
-        /// Where the frame goes to.
+        /// The offset that the frame reaches.
         offset: u64,
-        /// Where it had to stop.
+        /// The offset that it must not pass.
         limit: u64,
     },
-    /// Data behind an end, or two ends that differ.
+    /// Data after an end, or two ends that differ.
     #[error("{stream} goes on after its end")]
     AfterEnd {
         /// The stream.
         stream: Stream,
     },
-    /// Bytes after a `compress` that are no zstd stream, or one of a larger window.
+    /// Bytes after a `compress` that are no zstd stream, or one with a larger window than is allowed.
     #[error("what was compressed can't be read: {0}")]
     Compression(String),
-    /// More control frames waiting than any honest reader leaves.
+    /// More frames waiting to be sent than an honest peer leaves unread.
     #[error("too many frames wait for a peer that does not read")]
     Flood,
 }
 
 impl ProtocolError {
-    /// Returns the error that the peer is told.
+    /// Returns the error to send to the peer.
     pub fn failure(&self) -> WireError {
         WireError::new(ErrorKind::Protocol, self.to_string()).hint(
             "Both sides must speak rcmd/1 as docs/protocol.md has it; compare their versions.",
@@ -106,6 +106,6 @@ impl ProtocolError {
 pub struct Corrupt {
     /// The stream.
     pub stream: Stream,
-    /// Which of total and digest differs, with both values.
+    /// The difference in total or digest, with both values.
     pub what: String,
 }

@@ -1,4 +1,4 @@
-//! The frames: what the two sides say to each other, one variant a type.
+//! The frames that the two sides exchange: one variant of [`Frame`] for each type.
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
@@ -84,59 +84,59 @@ names! {
         UnknownKey = "unknown_key",
         /// The key stands for another request.
         Conflict = "conflict",
-        /// A higher generation has it.
+        /// A higher generation has the job.
         Superseded = "superseded",
-        /// It ended and is no longer kept.
+        /// The job ended, and its end is no longer kept.
         Gone = "gone",
     }
 }
 
-/// One frame. The fields are those of `docs/protocol.md`, under the same names.
+/// A frame. The fields have the names that they have in `docs/protocol.md`.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Frame {
-    /// Names the side that speaks and what it can; the first frame of each side.
+    /// The first frame of each side: its program and its capabilities.
     Hello(Hello),
-    /// Asks whether the peer still lives.
+    /// A question whether the peer is still alive.
     Ping {
-        /// Comes back in the pong.
+        /// The number that the pong repeats.
         number: u64,
     },
-    /// Answers a ping.
+    /// The answer to a ping.
     Pong {
         /// The number of the ping.
         number: u64,
     },
-    /// The client's process is about to be stopped, so its silence does not count.
+    /// A notice that the client's process is about to be stopped, so that its silence does not count.
     Suspend,
-    /// The client's process goes on.
+    /// A notice that the client's process goes on.
     Resume,
-    /// Everything that the sender sends after this frame is one zstd stream. A server also allows the
-    /// client to do the same by it.
+    /// The beginning of compression: all that the sender sends after this frame is one zstd stream. A server's
+    /// also allows the client to compress.
     Compress,
-    /// The sender closes the connection for this reason.
+    /// The reason why the sender closes the connection.
     Error(WireError),
-    /// Asks for a command.
+    /// A request to run a command.
     Start(Start),
-    /// Asks whether a start would be permitted; nothing runs, whatever the answer is. A frame of its
-    /// own, so that a server that does not know it can't take it for a start.
+    /// A question whether a start would be permitted. Nothing runs, whatever the answer is. It is a frame of
+    /// its own so that a server that does not know it can't take it for a start.
     Ask(Start),
-    /// Answers an ask.
+    /// The answer to an ask.
     Verdict(Verdict),
-    /// Takes a job up again.
+    /// A request to take up a job again.
     Attach(Attach),
-    /// The command waits for others to end.
+    /// A notice that the command waits for others to end.
     Queued {
         /// The channel.
         ch: u32,
-        /// How many wait before it.
+        /// The number of commands that wait before it.
         position: u64,
     },
-    /// The process runs.
+    /// A notice that the process runs.
     Started(Started),
-    /// The job was taken up again.
+    /// A notice that the job was taken up again.
     Attached(Attached),
-    /// The server does not give the channel this job.
+    /// A notice that the server does not give the channel this job.
     Refused {
         /// The channel.
         ch: u32,
@@ -152,7 +152,7 @@ pub enum Frame {
     End(End),
     /// Credit for the sender of a stream.
     Window(Window),
-    /// The receiver no longer reads this stream.
+    /// A notice that the receiver no longer reads this stream.
     Stop {
         /// The channel.
         ch: u32,
@@ -163,25 +163,25 @@ pub enum Frame {
     Signal {
         /// The channel.
         ch: u32,
-        /// Counts the job's signals from 1, so that each is carried out once.
+        /// The number of the signal, from 1 for each job, so that each is carried out once.
         number: u64,
         /// The signal.
         signal: Signal,
     },
-    /// Kills the command's tree at once.
+    /// An order to kill the command's tree at once.
     Cancel {
         /// The channel.
         ch: u32,
     },
-    /// How the command ended; the last frame of a job.
+    /// The end of the command; the last frame of a job.
     Exit {
         /// The channel.
         ch: u32,
-        /// The end.
+        /// The outcome, and all that belongs to it.
         #[serde(flatten)]
         exit: Exit,
     },
-    /// The client has the exit, so the server may forget the job.
+    /// A notice that the client has the exit, so that the server may forget the job.
     Done {
         /// The channel.
         ch: u32,
@@ -191,11 +191,11 @@ pub enum Frame {
 /// The first frame of each side.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
 pub struct Hello {
-    /// Name and version of the program, for logs.
+    /// The name and version of the program, for logs.
     pub agent: String,
-    /// What the side can beyond version 1's frames.
+    /// The capabilities of the side, beyond the frames of version 1: see [`capability`].
     pub capabilities: Vec<String>,
-    /// What only a server says.
+    /// The part that only a server sends.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerHello>,
 }
@@ -203,51 +203,51 @@ pub struct Hello {
 /// The part of a hello that only a server sends.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct ServerHello {
-    /// Random for each server process.
+    /// The random identifier of the server process.
     pub instance: Instance,
-    /// Milliseconds that an attached command outlives its connection.
+    /// Milliseconds for which an attached command outlives its connection.
     pub grace_ms: u64,
-    /// Milliseconds that an end is kept for a client that does not come.
+    /// Milliseconds for which an end is kept for a client that does not come.
     pub retain_ms: u64,
     /// Milliseconds of silence before a ping.
     pub keepalive_ms: u64,
 }
 
-/// Answers whether a start would be permitted.
+/// The answer whether a start would be permitted.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Verdict {
     /// The channel.
     pub ch: u32,
-    /// True if it would be.
+    /// True if the start would be permitted.
     pub permitted: bool,
-    /// What would run, as whom, and by which rule; for people.
+    /// A note for people: what would run, as which user, and by which rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// Why not. It stands there if and only if it would not.
+    /// The reason against it. Present if and only if `permitted` is false.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub failure: Option<WireError>,
 }
 
-/// What a side can beyond the frames of version 1.
+/// Names for what a side supports beyond the frames of version 1.
 pub mod capability {
-    /// Runs commands. Every server of version 1 does.
+    /// The side runs commands, as every server of version 1 does.
     pub const EXEC: &str = "exec";
-    /// Answers `ask`: says whether a start would be permitted.
+    /// The side answers `ask`: whether a start would be permitted.
     pub const ASK: &str = "ask";
-    /// Knows locks.
+    /// The side supports locks.
     pub const LOCK: &str = "lock";
-    /// Wants its connection compressed. Only a client that was asked to says so.
+    /// The side wants its connection compressed. Only a client that was asked to compress sends it.
     pub const ZSTD: &str = "zstd";
 }
 
-/// Takes a job up again.
+/// A request to take up a job again.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Attach {
     /// The channel, new on this connection.
     pub ch: u32,
     /// The key of the start.
     pub key: Key,
-    /// Higher than any that the client used for this job before.
+    /// A generation higher than any that the client used for this job before.
     pub generation: u64,
     /// The request digest.
     pub digest: RequestDigest,
@@ -265,33 +265,33 @@ pub struct OutputOffsets {
     pub stderr: u64,
 }
 
-/// The process runs.
+/// The start of a process.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Started {
     /// The channel.
     pub ch: u32,
     /// The job.
     pub job: JobId,
-    /// How the streams' digests are computed.
+    /// The algorithm of the streams' digests.
     pub digest: Algorithm,
-    /// When the process started, in milliseconds since 1970.
+    /// The time at which the process started, in milliseconds since 1970.
     pub started_at: u64,
-    /// What the user should know, such as a home folder that is missing.
+    /// A note for the user, such as that a home folder is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
-/// The job was taken up again.
+/// The state of a job that was taken up again.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Attached {
     /// The channel.
     pub ch: u32,
     /// The job.
     pub job: JobId,
-    /// How the streams' digests are computed.
+    /// The algorithm of the streams' digests.
     pub digest: Algorithm,
-    /// When the process started, in milliseconds since 1970; none while it waits for its turn, and
-    /// for what never started.
+    /// The time at which the process started, in milliseconds since 1970; `None` while the command waits for
+    /// its turn, and if it never started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<u64>,
     /// Bytes of stdin that the server has accepted.
@@ -299,9 +299,9 @@ pub struct Attached {
     /// True once stdin has ended.
     #[serde(skip_serializing_if = "is_default")]
     pub stdin_ended: bool,
-    /// Number of the last signal that was carried out.
+    /// The number of the last signal that was carried out.
     pub number: u64,
-    /// Offsets at which stdout and stderr go on.
+    /// The offsets at which stdout and stderr go on.
     #[serde(flatten)]
     pub output: OutputOffsets,
 }
@@ -313,9 +313,9 @@ pub struct Data {
     pub ch: u32,
     /// The stream.
     pub stream: Stream,
-    /// Offset of the first byte.
+    /// The offset of the first byte.
     pub offset: u64,
-    /// When the server read the bytes, in milliseconds since 1970, if the start asked for it.
+    /// The time at which the server read the bytes, in milliseconds since 1970, if the start asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<u64>,
     /// The bytes, at least one.
@@ -330,11 +330,11 @@ pub struct End {
     pub ch: u32,
     /// The stream.
     pub stream: Stream,
-    /// All its bytes.
+    /// The number of bytes in the whole stream.
     pub total: u64,
-    /// Their digest.
+    /// The digest of these bytes.
     pub digest: StreamDigest,
-    /// True if something still held the pipe.
+    /// True if a process still held the pipe open.
     #[serde(skip_serializing_if = "is_default")]
     pub open: bool,
 }
@@ -346,9 +346,9 @@ pub struct Window {
     pub ch: u32,
     /// The stream.
     pub stream: Stream,
-    /// Bytes below have arrived.
+    /// The offset below which all bytes have arrived.
     pub got: u64,
-    /// Bytes below may be sent.
+    /// The offset below which bytes may be sent.
     pub upto: u64,
 }
 

@@ -14,7 +14,7 @@ macro_rules! names {
         }
 
         impl $name {
-            /// All of them, in the order of the documents.
+            /// All values, in the order of the documents.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// Returns the name on the wire and in results.
@@ -24,7 +24,7 @@ macro_rules! names {
                 }
             }
 
-            /// Reads a name; `None` if it is not one of these.
+            /// Returns the value with this name; `None` if there is none.
             pub fn parse(name: &str) -> Option<Self> {
                 match name {
                     $($text => Some(Self::$variant),)*
@@ -54,7 +54,7 @@ names! {
     }
 }
 
-/// Bytes in lower-case hexadecimal, 32 at most. Written in one piece: each exit has three of them.
+/// At most 32 bytes, shown in lower-case hexadecimal. Written in one piece, since each exit has three.
 pub(crate) struct Hex<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Hex<'_> {
@@ -73,7 +73,7 @@ macro_rules! hex_id {
         pub struct $name([u8; $bytes]);
 
         impl $name {
-            /// Reads lower-case hexadecimal of exactly the right length.
+            /// Reads lower-case hexadecimal of exactly the right length; `None` for any other text.
             pub fn from_hex(text: &str) -> Option<Self> {
                 if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
                     return None;
@@ -110,17 +110,17 @@ macro_rules! hex_id {
 }
 
 hex_id!(
-    /// Names one start for an identity on a host, so that it happens at most once.
+    /// The key of one start, for an identity on a host: under it, the start happens at most once.
     Key,
     16
 );
 hex_id!(
-    /// Names one server process; another one knows nothing of this one's attached commands.
+    /// The identifier of one server process. Another process does not know the attached commands of this one.
     Instance,
     16
 );
 hex_id!(
-    /// SHA-256 of a request, so that one key never stands for two requests.
+    /// The SHA-256 of a request, which keeps one key from standing for two requests.
     RequestDigest,
     32
 );
@@ -129,12 +129,12 @@ impl Key {
     /// Returns a new random key.
     ///
     /// # Errors
-    /// Fails when the kernel gives no randomness.
+    /// Fails when the kernel returns no random bytes (getrandom(2)).
     pub fn random() -> io::Result<Self> {
         random().map(Self)
     }
 
-    /// Returns the key that a caller's own text stands for: the first half of its SHA-256.
+    /// Returns the key for a caller's own text: the first half of the text's SHA-256.
     pub fn from_text(text: &[u8]) -> Self {
         let mut bytes = [0; 16];
         for (to, from) in bytes.iter_mut().zip(Sha256::digest(text)) {
@@ -148,7 +148,7 @@ impl Instance {
     /// Returns a new random instance.
     ///
     /// # Errors
-    /// Fails when the kernel gives no randomness.
+    /// Fails when the kernel returns no random bytes (getrandom(2)).
     pub fn random() -> io::Result<Self> {
         random().map(Self)
     }
@@ -160,18 +160,18 @@ impl RequestDigest {
     }
 }
 
-/// Where a host's audit stood: the number of a record and the hash that covers it and all before it.
-/// A client that keeps it can tell later whether the log still has them.
+/// A head of a host's audit: the number of a record, and the hash that covers this record and all before it.
+/// A client that keeps one can check later that the log still holds them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AuditHead {
-    /// The record's number, from 1.
+    /// The number of the record, from 1.
     pub seq: u64,
-    /// SHA-256.
+    /// The SHA-256 that covers the record and all before it.
     pub hash: [u8; 32],
 }
 
 impl AuditHead {
-    /// Reads `SEQ:HASH`, the hash as 64 lower-case digits.
+    /// Reads `SEQ:HASH`, the hash as 64 lower-case hexadecimal digits; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let (seq, hash) = text.split_once(':')?;
         let plain = !seq.is_empty() && seq.bytes().all(|byte| byte.is_ascii_digit());
@@ -204,26 +204,26 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// Names a job on its host: 16 characters of `0-9a-z`, 80 random bits.
+/// The name of a job on its host: 16 characters of Crockford's base 32 in lower case, 80 random bits.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 #[serde(transparent)]
 pub struct JobId(String);
 
 impl JobId {
-    /// Crockford's alphabet, which leaves out the letters that read as digits.
+    /// Crockford's alphabet, which leaves out letters that look like digits.
     const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
     /// Returns a new random job name.
     ///
     /// # Errors
-    /// Fails when the kernel gives no randomness.
+    /// Fails when the kernel returns no random bytes (getrandom(2)).
     pub fn random() -> io::Result<Self> {
         let bytes: [u8; 16] = random()?;
         let digit = |byte: u8| Self::ALPHABET.get(usize::from(byte % 32)).copied().unwrap_or(b'0');
         Ok(Self(bytes.into_iter().map(digit).map(char::from).collect()))
     }
 
-    /// Reads a job name as it comes from a peer or a person.
+    /// Reads a job's name that a peer sent or a person typed; `None` if it is not one.
     pub fn parse(text: &str) -> Option<Self> {
         let fits = text.len() == 16 && text.bytes().all(|byte| Self::ALPHABET.contains(&byte));
         fits.then(|| Self(text.to_owned()))

@@ -1,6 +1,6 @@
-//! Frames over a socket, with tokio: one reader, one writer, and a handle to send by.
+//! Frames over a socket, with tokio: one reader, one writer, and a handle that sends.
 //!
-//! This module and what is in it are all here that knows tokio.
+//! Only this module and its parts use tokio.
 
 use std::{
     io,
@@ -30,22 +30,22 @@ pub use reader::{Holder, Reader};
 pub use turns::{Turn, Turns};
 pub use writer::Writer;
 
-/// Why a connection ended.
+/// The reason why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
-    /// The peer closed it as agreed.
+    /// The peer closed the connection after a whole frame, as agreed.
     #[error("the connection was closed")]
     Closed,
-    /// The peer said why it closes.
+    /// The peer closed the connection with an error that it sent first.
     #[error("the peer closed the connection: {0}")]
     ClosedByPeer(WireError),
     /// The peer broke the protocol.
     #[error("the peer broke the protocol: {0}")]
     Protocol(#[from] ProtocolError),
-    /// Nothing was heard for three keepalives.
+    /// Nothing was heard from the peer for three keepalives.
     #[error("nothing was heard for {} s", .0.as_secs_f32())]
     Gone(Duration),
-    /// A payload began and came more slowly than any link that is of use.
+    /// A payload was not complete in time: it came more slowly than over any link that is of use.
     #[error("a payload came more slowly than {} bytes a second", crate::limits::PAYLOAD_RATE)]
     Slow,
     /// The link broke.
@@ -53,10 +53,10 @@ pub enum ConnectionError {
     Io(#[from] io::Error),
 }
 
-/// Splits a connection into its reader, its writer, and the handle that frames are sent by.
+/// Splits a connection into its reader, its writer, and the handle that sends frames.
 ///
-/// The reader and the writer are each driven by one task of their own. `keepalive` is the silence
-/// before a ping; a client's is replaced by what the server's hello says.
+/// The reader and the writer are each driven by one task of their own. `keepalive` is the silence before a
+/// ping; a client's is replaced by the one in the server's hello.
 pub fn split<S>(
     stream: S,
     role: Role,
@@ -72,12 +72,12 @@ where
     (reader, Writer::new(write, sender.shared.clone()), sender)
 }
 
-// The runtime's clock, which a test may hold still.
+// The clock of the runtime, which a test may pause.
 fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-/// Sends frames; never waits, since what it holds is bounded by credit and by the outbox.
+/// A handle that sends frames. It never waits, since what it holds is bounded by credit and by the outbox.
 #[derive(Clone, Debug)]
 pub struct Sender {
     shared: Arc<Shared>,
@@ -87,7 +87,7 @@ pub struct Sender {
 struct Shared {
     queue: Mutex<Queue>,
     wake: Notify,
-    /// Wakes a writer that is stuck in the socket.
+    /// Wakes a writer that waits for the socket, when too many frames wait.
     flooded: Notify,
 }
 
@@ -104,8 +104,8 @@ impl Shared {
 }
 
 impl Sender {
-    /// Queues a frame. After an error or [`Sender::close`] it is dropped: an error is the last of
-    /// all, and closes.
+    /// Queues a frame. An error is the last frame and closes the connection: frames after it, or after
+    /// [`Sender::close`], are dropped.
     pub fn send(&self, frame: Frame) {
         self.shared.queue(|queue| {
             if queue.closing {
@@ -119,18 +119,18 @@ impl Sender {
         self.shared.wake.notify_one();
     }
 
-    /// Drops what waits for a channel that another connection has taken over.
+    /// Drops the frames that wait for a channel whose job another connection has taken over.
     pub fn forget(&self, ch: u32) {
         self.shared.queue(|queue| queue.outbox.forget(ch));
     }
 
-    /// Lets the writer send what waits, close TLS and the socket's sending side, and end.
+    /// Makes the writer send the frames that wait, close TLS and the socket's sending side, and end.
     pub fn close(&self) {
         self.shared.queue(|queue| queue.closing = true);
         self.shared.wake.notify_one();
     }
 
-    /// Returns whether both handles lead to the same connection.
+    /// Returns whether both handles belong to the same connection.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }

@@ -1,17 +1,17 @@
-//! What rcmd says on the wire, version 1: frames, streams, resumption, outcomes.
+//! The rcmd wire protocol, version 1: frames, streams, resumption, outcomes.
 //!
-//! `docs/protocol.md` specifies it. Everything here is sans-IO, taking bytes and times and giving
-//! frames, but [`io`], which moves them over a socket with tokio.
+//! `docs/protocol.md` is its specification. All modules but [`io`] are sans-IO: they take bytes and times
+//! and return frames. [`io`] moves frames over a socket with tokio.
 //!
 //! | module | holds |
 //! | --- | --- |
 //! | [`limits`] | every limit |
 //! | [`ids`], [`signal`], [`outcome`], [`digest`] | names, signals, outcomes, digests of streams |
-//! | [`error`] | what a peer can do wrong |
-//! | [`request`] | what is asked for, parsed once |
-//! | [`frame`] | the frames, and their way to bytes and back |
-//! | [`stream`] | the two ends of a stream: offsets, credit, digests; memory that is used again |
-//! | [`connection`] | one side of a connection: what the peer may say now, whether it lives |
+//! | [`error`] | how a peer can break the protocol |
+//! | [`request`] | a client's request, parsed and checked once |
+//! | [`frame`] | the frames, their encoding and their decoding |
+//! | [`stream`] | the two ends of a stream: offsets, credit, digests; memory that is reused |
+//! | [`connection`] | one side of a connection: which frames the peer may send now, and whether it is alive |
 //! | [`outbox`] | frames that wait for the socket |
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests may wait"))]
 #![forbid(unsafe_code)]

@@ -4,58 +4,58 @@
 
 use std::time::Duration;
 
-/// Bytes of a header that are accepted before the peer's hello has been read. An unknown peer gets
-/// room for one honest hello and no more.
+/// The most bytes in a header before the peer's hello has been read: enough for an honest hello and no
+/// more, since the peer is still unknown.
 pub const HEADER_BEFORE_HELLO: usize = 4 * 1024;
-/// Bytes of a header.
+/// The most bytes in a header.
 pub const HEADER: usize = 64 * 1024;
-/// Bytes of a payload.
+/// The most bytes in a payload.
 pub const PAYLOAD: usize = 1024 * 1024;
-/// Bytes of a `data` payload as this side sends it: small enough to be fair between channels, large
-/// enough to be fast (measured best among 16 KiB to 1 MiB).
+/// The most bytes that this side puts into one `data` payload: few enough to be fair between channels,
+/// enough to be fast (the best of the sizes measured from 16 KiB to 1 MiB).
 pub const CHUNK: usize = 64 * 1024;
-/// Levels of JSON in a header, its own object included.
+/// The most levels of nesting in a header's JSON, its own object included.
 pub const DEPTH: usize = 16;
-/// Bytes of one string of a start, its NUL included: the kernel's own limit (`MAX_ARG_STRLEN`, execve(2)).
+/// The most bytes in one string of a start, its NUL included: the kernel's limit (`MAX_ARG_STRLEN`, execve(2)).
 pub const STRING: usize = 128 * 1024;
-/// Arguments of a start.
+/// The most arguments in a start.
 pub const ARGUMENTS: usize = 4096;
-/// Environment settings of a start.
+/// The most environment settings in a start.
 pub const SETTINGS: usize = 4096;
-/// Bytes that a sender may be ahead of the consumer of a stream.
+/// The most bytes that the sender of a stream may be ahead of its consumer.
 pub const CREDIT: u64 = 1024 * 1024;
-/// Bytes of an agent, a message, a hint or a note.
+/// The most bytes in an agent, a message, a hint or a note.
 pub const TEXT: usize = 4096;
-/// Bytes of the name of a kind of error that the reader does not know.
+/// The most bytes in the name of a kind of error that the reader does not know.
 pub const KIND: usize = 32;
-/// Bytes of a lock's name.
+/// The most bytes in a lock's name.
 pub const LOCK: usize = 128;
-/// Bytes of the window of a compressed direction, as a power of two: what its sender may refer back to
-/// and its receiver has to keep.
+/// The size of the zstd window of a compressed direction, as the exponent of a power of two of bytes. Its
+/// sender may refer back that far, and its receiver keeps that much.
 pub const WINDOW_LOG: u32 = 17;
-/// Entries in the list of capabilities.
+/// The most entries in the list of capabilities.
 pub const CAPABILITIES: usize = 64;
-/// Entries in the list of digests.
+/// The most entries in the list of digests.
 pub const DIGESTS: usize = 8;
-/// The largest integer in a header: JSON numbers are exact up to 2^53 - 1 everywhere.
+/// The largest integer in a header: all JSON readers hold integers up to 2^53 - 1 exactly (RFC 8259, 6).
 pub const INTEGER: u64 = (1 << 53) - 1;
-/// Control frames that may wait for a peer that does not read; past it the connection is given up.
+/// The most control frames that may wait for a peer that does not read. Past it, the connection is given up.
 pub const CONTROL_QUEUE: usize = 8192;
-/// Time from a header's first byte to its last.
+/// The time that a header may take from its first byte to its last.
 pub const HEADER_DEADLINE: Duration = Duration::from_secs(10);
-/// Time for a payload whatever its length. A link that is silent for longer counts as gone by
-/// keepalives.
+/// The time that any payload has, whatever its length. A peer that is silent for that long already counts
+/// as gone by its keepalives.
 pub const PAYLOAD_DEADLINE: Duration = Duration::from_secs(60);
-/// Bytes of a payload that must come in each second of the time that it has beside
-/// [`PAYLOAD_DEADLINE`]: 64 kbit/s.
+/// The rate, in bytes a second, by which a payload has more time than [`PAYLOAD_DEADLINE`]: one second for
+/// each so many of its bytes. 64 kbit/s.
 pub const PAYLOAD_RATE: u64 = 8 * 1024;
-/// Time for a handshake and the hello together.
+/// The time that the TLS handshake and the hello have together.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
-/// Silence after which a side asks for a sign of life.
+/// The silence after which a side sends a ping.
 pub const KEEPALIVE: Duration = Duration::from_secs(15);
-/// Unanswered keepalives after which the peer counts as gone.
+/// The number of keepalives of silence after which the peer counts as gone.
 pub const KEEPALIVES_TO_GONE: u32 = 3;
-/// The port, R-C-M-D on a telephone.
+/// The default TCP port: R-C-M-D on the keys of a telephone.
 pub const PORT: u16 = 7263;
-/// The ALPN protocol, which alone names the major version.
+/// The ALPN protocol name (RFC 7301). It alone carries the major version.
 pub const ALPN: &[u8] = b"rcmd/1";

@@ -1,4 +1,4 @@
-//! Frames that wait for the socket: control first, then one turn for each channel.
+//! Frames that wait for the socket: first control frames, then the channels in turn.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,11 +8,11 @@ use crate::{
     limits::CONTROL_QUEUE,
 };
 
-/// Frames that wait for the socket.
+/// The frames that wait for the socket.
 ///
-/// Data, ends, exit and done keep their order within a channel, and channels take turns, a frame
-/// each. Everything else goes before them, in the order in which it came. Data is bounded by the
-/// credit of its stream; control, and the channels that wait, by [`CONTROL_QUEUE`].
+/// `data`, `end`, `exit` and `done` keep their order within a channel, and channels take turns, one frame
+/// each. All other frames are control frames: they go first, in the order in which they came. Data is
+/// bounded by the credit of its stream; control frames, and the channels that wait, by [`CONTROL_QUEUE`].
 #[derive(Debug, Default)]
 pub struct Outbox {
     control: VecDeque<Frame>,
@@ -24,9 +24,9 @@ impl Outbox {
     /// Adds a frame.
     ///
     /// # Errors
-    /// [`ProtocolError::Flood`] when the peer has let more control frames pile up than any honest one.
+    /// [`ProtocolError::Flood`] when more frames or channels wait than an honest peer leaves unread.
     pub fn push(&mut self, frame: Frame) -> Result<(), ProtocolError> {
-        // Nothing follows an error, and nothing that waits is worth the wait.
+        // An error is the last frame: it takes the place of all that wait.
         if let Frame::Error(_) = frame {
             *self = Self { control: VecDeque::from([frame]), ..Self::default() };
             return Ok(());
@@ -44,7 +44,7 @@ impl Outbox {
             queue.push_back(frame);
             return Ok(());
         }
-        // One pong, for the last ping, answers them all.
+        // One pong, to the last ping, answers them all.
         if let (Frame::Pong { .. }, Some(waiting @ Frame::Pong { .. })) =
             (&frame, self.control.back_mut())
         {
@@ -58,7 +58,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Returns and removes the frame whose turn it is.
+    /// Removes and returns the frame whose turn it is.
     pub fn pop(&mut self) -> Option<Frame> {
         if let Some(frame) = self.control.pop_front() {
             return Some(frame);
@@ -74,14 +74,14 @@ impl Outbox {
         frame
     }
 
-    /// Drops what waits for a channel that another connection has taken over.
+    /// Drops the frames that wait for a channel whose job another connection has taken over.
     pub fn forget(&mut self, ch: u32) {
         if self.channels.remove(&ch).is_some() {
             self.turns.retain(|&turn| turn != ch);
         }
     }
 
-    /// Returns whether nothing waits.
+    /// Returns whether no frame waits.
     pub fn is_empty(&self) -> bool {
         self.control.is_empty() && self.turns.is_empty()
     }

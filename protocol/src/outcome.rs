@@ -1,4 +1,4 @@
-//! How a command ended, and what kinds of error there are.
+//! The outcomes of commands, and the kinds of error.
 
 use std::fmt;
 
@@ -10,17 +10,17 @@ use crate::{
 };
 
 names! {
-    /// What became of a command.
+    /// The way in which a command ended.
     Outcome {
-        /// It ran and ended with a status of its own.
+        /// The process ended with an exit status of its own.
         Exited = "exited",
-        /// A signal ended it.
+        /// A signal ended the process.
         Signaled = "signaled",
-        /// Its time limit ended it.
+        /// The command was ended at its time limit.
         TimedOut = "timed_out",
-        /// Nothing ran; it is safe to try again.
+        /// Nothing ran, so it is safe to try again.
         NotStarted = "not_started",
-        /// Something was lost after the start.
+        /// Something was lost after the start, so that nobody knows how the command ended.
         Unknown = "unknown",
     }
 }
@@ -67,7 +67,7 @@ error_kinds! {
     Unreachable = "unreachable",
     /// TLS failed, on either side.
     Tls = "tls",
-    /// Policy says no.
+    /// Policy does not permit the request.
     Denied = "denied",
     /// A limit is reached, or the server is draining.
     Busy = "busy",
@@ -93,13 +93,13 @@ error_kinds! {
     ServerStopped = "server_stopped",
     /// The key stands for another request.
     KeyConflict = "key_conflict",
-    /// The key was used too long ago to say what came of it.
+    /// The key was used so long ago that the host no longer knows the outcome.
     KeyExpired = "key_expired",
     /// Output could not be written on the client's machine.
     LocalIo = "local_io",
-    /// The host never started the command that was to be taken up.
+    /// The host never started the command that the client wanted to attach to.
     NeverStarted = "never_started",
-    /// A run over many hosts was ended, or stopped itself, before the turn of this one came.
+    /// A run over many hosts was ended, or stopped itself, before it came to this host.
     HeldBack = "held_back",
 }
 
@@ -128,11 +128,11 @@ impl Serialize for ErrorKind {
 
 /// The name of a kind of error that this version does not know, such as a newer server sends.
 ///
-/// Only [`ErrorKind::parse`] makes one, so it never holds the name of a known kind, nor anything that
-/// a terminal would act upon.
+/// Only [`ErrorKind::parse`] makes one, so that it never holds the name of a known kind, nor a character
+/// that a terminal would interpret.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OtherKind {
-    /// The name, filled up with NUL. It stands here in place so that an [`ErrorKind`] is `Copy`.
+    /// The name, padded with NUL. It is kept inline so that [`ErrorKind`] is `Copy`.
     bytes: [u8; KIND],
 }
 
@@ -161,25 +161,25 @@ impl fmt::Debug for OtherKind {
 /// An error for the other side, or for a person: what failed and what to do next.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct WireError {
-    /// What kind of thing went wrong.
+    /// The kind of error.
     pub kind: ErrorKind,
-    /// What failed, and where.
+    /// A message for people: what failed, and where.
     pub message: String,
-    /// What to do next.
+    /// A hint for people: what to do next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// For `busy`: milliseconds after which to try again.
+    /// With kind `busy`, the milliseconds after which to try again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
 }
 
 impl WireError {
-    /// Returns an error without a hint. A message past [`TEXT`], as when it quotes a peer, is cut.
+    /// Returns an error without a hint. A message longer than [`TEXT`] bytes, such as one that quotes a peer, is cut.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: cut(message.into()), hint: None, retry_after_ms: None }
     }
 
-    /// Returns this error with what to do next, cut likewise.
+    /// Returns this error with a hint on what to do next, cut at the same length.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(cut(hint.into()));

@@ -1,4 +1,4 @@
-//! What a client asks to be run, parsed and checked once.
+//! Requests: what clients ask to be run, parsed and checked once.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::Serialize;
@@ -12,22 +12,22 @@ use crate::{
 };
 
 names! {
-    /// How a request's strings are to be read.
+    /// The way in which a request's arguments are read.
     Mode {
-        /// A program and its arguments, passed exactly.
+        /// A program and its arguments, passed on exactly.
         Exec = "exec",
         /// One line for the user's shell.
         Shell = "shell",
     }
 }
 
-/// A name that one command on a host holds at a time.
+/// A lock: a name that only one command on a host holds at a time.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Lock {
-    /// 1 to 128 printable characters of ASCII without blanks.
+    /// The name: 1 to 128 printable characters of ASCII without blanks.
     #[serde(rename = "lock")]
     pub name: String,
-    /// Milliseconds for which to wait while another holds it.
+    /// The milliseconds for which to wait while another command holds the lock.
     #[serde(rename = "lock_wait_ms", skip_serializing_if = "is_zero")]
     pub wait_ms: u64,
 }
@@ -36,7 +36,7 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// A command as it was asked for, within all limits. Strings are any bytes but NUL.
+/// A command as a client asks for it, within all limits. Its strings hold any bytes but NUL.
 ///
 /// ```
 /// use rcmd_protocol::request::Request;
@@ -57,26 +57,26 @@ pub struct Request {
     lock: Option<Lock>,
 }
 
-/// A request in the making. [`RequestBuilder::build`] checks it.
+/// A builder of a request, which [`RequestBuilder::build`] checks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[must_use]
 pub struct RequestBuilder {
     draft: Request,
 }
 
-/// Why a start holds no request that can be run.
+/// The reason why a start holds no request that can be run.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RequestError {
     /// The peer broke the protocol.
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
-    /// The request is well-formed and can't be met.
+    /// The request is well-formed, but can't be met.
     #[error(transparent)]
     Refused(#[from] WireError),
 }
 
 impl Request {
-    /// Begins a request for a program and its arguments, the first being the program.
+    /// Begins a request for a program and its arguments; the first string is the program.
     pub fn exec<A: Into<Vec<u8>>>(args: impl IntoIterator<Item = A>) -> RequestBuilder {
         Self::builder(Mode::Exec, args)
     }
@@ -86,7 +86,7 @@ impl Request {
         Self::builder(Mode::Shell, [line])
     }
 
-    /// Begins a request with these arguments: in `mode` shell there must be one, the line.
+    /// Begins a request with these arguments. With [`Mode::Shell`] there must be exactly one, the line.
     pub fn builder<A: Into<Vec<u8>>>(
         mode: Mode,
         args: impl IntoIterator<Item = A>,
@@ -97,17 +97,17 @@ impl Request {
         RequestBuilder { draft }
     }
 
-    /// Begins another request with all that this one has.
+    /// Begins another request with all the values of this one.
     pub fn to_builder(&self) -> RequestBuilder {
         RequestBuilder { draft: self.clone() }
     }
 
-    /// Returns how the arguments are to be read.
+    /// Returns the way in which the arguments are read.
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// Returns the program and its arguments, or the one shell line. There is always a first.
+    /// Returns the program and its arguments, or the one shell line: always at least one string.
     pub fn args(&self) -> &[Vec<u8>] {
         &self.args
     }
@@ -127,7 +127,7 @@ impl Request {
         self.user.as_deref()
     }
 
-    /// Returns whether standard input will come; else it is empty.
+    /// Returns whether standard input will be sent; otherwise it is empty.
     pub fn stdin(&self) -> bool {
         self.stdin
     }
@@ -137,7 +137,7 @@ impl Request {
         self.timeout_ms
     }
 
-    /// Returns what the command must hold alone while it runs.
+    /// Returns the lock that the command must hold while it runs.
     pub fn lock(&self) -> Option<&Lock> {
         self.lock.as_ref()
     }
@@ -147,7 +147,7 @@ impl Request {
         self.digest_over(&self.encode())
     }
 
-    /// Returns the payload of its start: each string followed by a NUL.
+    /// Returns the payload of this request's start: each string followed by a NUL.
     pub(crate) fn encode(&self) -> Bytes {
         let mut payload = BytesMut::new();
         for string in self.strings() {
@@ -171,14 +171,14 @@ impl Request {
             self.timeout_ms,
             u8::from(self.stdin),
         ));
-        // Whoever waits longer for the same lock asks for the same.
+        // The wait is not a part: a request that waits longer for the same lock is the same request.
         if let Some(lock) = &self.lock {
             hasher.update(format!("lock={}\n", lock.name));
         }
         RequestDigest::new(hasher.finalize().into())
     }
 
-    /// Checks everything that both sides check: limits, NUL, the shape of settings.
+    /// Checks what both sides check: limits, NUL, the form of settings.
     fn check(&self) -> Result<(), WireError> {
         let one_line = self.mode == Mode::Shell && self.args.len() != 1;
         if self.args.is_empty() || one_line || self.args.first().is_some_and(Vec::is_empty) {
@@ -225,7 +225,7 @@ impl Request {
 }
 
 impl RequestBuilder {
-    /// Replaces how the arguments are to be read, and the arguments.
+    /// Replaces the mode and the arguments.
     pub fn command<A: Into<Vec<u8>>>(
         &mut self,
         mode: Mode,
@@ -266,7 +266,7 @@ impl RequestBuilder {
         self
     }
 
-    /// Sets whether standard input will come; it is empty otherwise.
+    /// Sets whether standard input will be sent; otherwise it is empty.
     pub fn stdin(&mut self, comes: bool) -> &mut Self {
         self.draft.stdin = comes;
         self
@@ -278,16 +278,16 @@ impl RequestBuilder {
         self
     }
 
-    /// Sets what the command must hold alone while it runs.
+    /// Sets the lock that the command must hold while it runs.
     pub fn lock(&mut self, lock: Lock) -> &mut Self {
         self.draft.lock = Some(lock);
         self
     }
 
-    /// Checks all and returns the request.
+    /// Checks the request and returns it.
     ///
     /// # Errors
-    /// Fails with kind `usage` or `too_big` and names what cannot be sent.
+    /// Fails with kind `usage` or `too_big`; the message names what can't be sent.
     pub fn build(&self) -> Result<Request, WireError> {
         self.clone().into_request()
     }

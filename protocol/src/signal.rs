@@ -52,7 +52,7 @@ impl Signal {
     pub const QUIT: Self = Self(3);
     /// Kill, which can't be caught.
     pub const KILL: Self = Self(9);
-    /// Write to a pipe that nobody reads.
+    /// A write to a pipe that nobody reads.
     pub const PIPE: Self = Self(13);
     /// Terminate.
     pub const TERM: Self = Self(15);
@@ -72,7 +72,7 @@ impl Signal {
         128 + self.0
     }
 
-    /// Reads `SIGTERM` or, for the nameless ones, `SIG40`.
+    /// Reads a name as it is displayed: `SIGTERM`, or `SIG40` for a signal without a name.
     pub fn parse(name: &str) -> Option<Self> {
         if let Some(at) = NAMES.iter().position(|&known| known == name) {
             return Self::from_number(i32::try_from(at).ok()? + 1);

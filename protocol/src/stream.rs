@@ -1,4 +1,4 @@
-//! The two ends of a stream of bytes, and the memory that its pieces lie in.
+//! The two ends of a stream of bytes, and the memory for its pieces.
 
 mod buffers;
 mod recv;

@@ -1,4 +1,4 @@
-//! Bytes to frames and back: the 4-byte length, the JSON header, the payload.
+//! Encodes and decodes frames: the 4-byte length, the JSON header, the payload.
 
 use byteorder::{BigEndian, ByteOrder as _};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
@@ -18,15 +18,15 @@ use crate::{
 
 /// Bytes of the length before each header.
 const PREFIX: usize = 4;
-/// Payloads below this are copied out of the read buffer: as slices of it, a few bytes that somebody
-/// keeps would hold the whole block, with all the peer padded it with.
+/// Payloads shorter than this are copied out of the read buffer. A few bytes that are kept as a slice of it
+/// would keep the whole block, with all that the peer padded it with.
 const COPY: usize = 16 * 1024;
 
 impl Frame {
-    /// Appends the length and the header. The caller writes the payload after them.
+    /// Appends the length and the header to `out`. The caller writes the payload after them.
     ///
     /// # Errors
-    /// When the frame is past a limit of the wire; `out` is then as it was.
+    /// Fails when the frame is past a limit of the wire; `out` is then as it was.
     pub fn encode_header(&self, out: &mut BytesMut) -> Result<(), ProtocolError> {
         let start = out.len();
         out.put_bytes(0, PREFIX);
@@ -59,10 +59,10 @@ impl Frame {
         Ok(())
     }
 
-    /// Appends the whole frame.
+    /// Appends the whole frame to `out`.
     ///
     /// # Errors
-    /// When the frame is past a limit of the wire; `out` is then as it was.
+    /// Fails when the frame is past a limit of the wire; `out` is then as it was.
     pub fn encode(&self, out: &mut BytesMut) -> Result<(), ProtocolError> {
         self.encode_header(out)?;
         out.put_slice(self.payload());
@@ -70,14 +70,14 @@ impl Frame {
     }
 }
 
-/// Cuts a stream of bytes into frames.
+/// A decoder that cuts a stream of bytes into frames.
 ///
 /// ```text
 ///            4 bytes              header whole            payload whole
 ///  Length ------------> Header ---------------> Payload ---------------> a frame, Length
 /// ```
 ///
-/// Nothing is allocated by a promised length: the buffer grows with what has come.
+/// Nothing is allocated for an announced length: the buffer grows with the bytes that have come.
 #[derive(Debug)]
 pub struct Decoder {
     state: State,
@@ -98,16 +98,17 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Takes the next frame out of `buffer`, or leaves there what is not whole yet.
+    /// Removes the next frame from `buffer` and returns it; `None` if it is not complete.
     ///
     /// # Errors
-    /// Returns what the peer did wrong. The decoder must not be used after that.
+    /// Returns how the peer broke the protocol. The decoder must not be used after that.
     pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, ProtocolError> {
         self.decode_judged(buffer, |_| Ok(()))
     }
 
-    /// Decodes as [`Decoder::decode`] does, and shows each frame to `judge` when its header is whole: what
-    /// the peer may not send is refused before room is made for its payload, which `judge` sees empty.
+    /// Decodes like [`Decoder::decode`], and passes each frame to `judge` as soon as its header is complete,
+    /// with an empty payload. A frame that the peer may not send is thus refused before room is made for its
+    /// payload.
     pub(crate) fn decode_judged(
         &mut self,
         buffer: &mut BytesMut,
@@ -175,7 +176,7 @@ impl Decoder {
         Ok((frame(&mut fields, kind)?, length))
     }
 
-    /// Returns whether a header has begun and is not whole, given what is left in the buffer.
+    /// Returns whether a header has begun and is not complete, given the bytes that are left in the buffer.
     pub fn in_header(&self, buffer: &BytesMut) -> bool {
         match self.state {
             State::Length => !buffer.is_empty(),
@@ -184,8 +185,8 @@ impl Decoder {
         }
     }
 
-    /// Returns the bytes of a payload that are still to come, given what is left in the buffer; 0 if
-    /// no payload has begun.
+    /// Returns the number of bytes of a payload that are still to come, given those that are left in the
+    /// buffer; 0 if no payload has begun.
     pub fn missing(&self, buffer: &BytesMut) -> usize {
         match self.state {
             State::Payload { length, .. } => length.saturating_sub(buffer.len()),
@@ -199,7 +200,7 @@ impl Decoder {
     }
 }
 
-/// Takes the payload, which is whole, out of the buffer.
+/// Moves the payload, which is complete, from the buffer into the frame.
 fn with_payload(mut frame: Frame, length: usize, buffer: &mut BytesMut) -> Frame {
     let payload = match &mut frame {
         Frame::Data(data) => Some(&mut data.payload),
@@ -233,7 +234,7 @@ fn payload_length(fields: &Fields, kind: Kind) -> Result<usize, ProtocolError> {
     }
 }
 
-/// Takes fields out of a header, naming what is missing.
+/// A reader of fields whose errors name the type of the frame and the field.
 struct Need(Kind);
 
 impl Need {
@@ -280,7 +281,7 @@ impl Need {
         self.valid(u32::try_from(ch).ok().filter(|&ch| ch > 0), "ch")
     }
 
-    /// Reads `kind`, `message` and what may stand beside them.
+    /// Reads `kind`, `message` and the optional fields beside them; `None` without a `kind`.
     fn failure(&self, fields: &mut Fields) -> Result<Option<WireError>, ProtocolError> {
         let Some(kind) = fields.error else {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! How a command ended, as its last frame says it.
+//! The end of a command, as its last frame has it.
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::{
     signal::Signal,
 };
 
-/// How a command ended. It always says how: a constructor asks for what the outcome needs.
+/// The end of a command. Its outcome is always proved: each constructor asks for what the outcome needs.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Exit {
     outcome: Outcome,
@@ -18,7 +18,7 @@ pub struct Exit {
     code: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     signal: Option<Signal>,
-    // Boxed, as few ends have one: every frame that waits or moves is as large as this.
+    // Boxed, since few ends have one, and every frame that waits or moves is as large as the largest.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     failure: Option<Box<WireError>>,
     stdout_bytes: u64,
@@ -38,12 +38,12 @@ pub struct Exit {
     audit: Option<Box<AuditHead>>,
 }
 
-/// An outcome without what it needs, such as `exited` without a code.
+/// The error of an outcome without a field that it needs, such as `exited` without a code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the end of a command lacks {0}")]
 pub struct MissingField(pub &'static str);
 
-/// All of a stream: how many bytes it had, and their digest if the process started.
+/// The total of a stream: the number of its bytes, and their digest if the process started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct StreamTotal {
     /// The number of bytes.
@@ -56,9 +56,9 @@ impl Exit {
     /// Returns an end without output. `ended_at` is in milliseconds since 1970.
     ///
     /// # Errors
-    /// [`MissingField`] when `outcome` is not proved: `exited` needs a code, `signaled` a signal,
-    /// `timed_out` one of them, `not_started` and `unknown` a failure. Nobody may read a status of 0
-    /// out of what is missing.
+    /// [`MissingField`] when the proof of `outcome` is missing: `exited` needs a code, `signaled` a signal,
+    /// `timed_out` one of them, `not_started` and `unknown` a failure. A missing status can thus never be
+    /// read as 0.
     pub fn new(
         outcome: Outcome,
         code: Option<u8>,
@@ -86,8 +86,7 @@ impl Exit {
         Self { failure, ..Self::empty(Outcome::NotStarted, ended_at) }
     }
 
-    /// Returns the end of a command of which it is not known how it ended. `ended_at` is in
-    /// milliseconds since 1970.
+    /// Returns the end of a command whose outcome is not known. `ended_at` is in milliseconds since 1970.
     pub fn unknown(failure: WireError, ended_at: u64) -> Self {
         let failure = Some(Box::new(failure));
         Self { failure, ..Self::empty(Outcome::Unknown, ended_at) }
@@ -125,15 +124,15 @@ impl Exit {
         self
     }
 
-    /// Returns this end with whether something still held stdout or stderr open.
+    /// Returns this end with a note whether a process still held stdout or stderr open.
     #[must_use]
     pub fn with_open(mut self, open: bool) -> Self {
         self.open = open;
         self
     }
 
-    /// Returns this end with the time at which the process started, in milliseconds since 1970, and
-    /// with how long it ran, in milliseconds of a clock that never jumps.
+    /// Returns this end with the time at which the process started, in milliseconds since 1970, and the time
+    /// for which it ran, in milliseconds of a monotonic clock.
     #[must_use]
     pub fn with_times(mut self, started_at: Option<u64>, duration_ms: Option<u64>) -> Self {
         (self.started_at, self.duration_ms) = (started_at, duration_ms);
@@ -147,22 +146,22 @@ impl Exit {
         self
     }
 
-    /// Returns what became of the command.
+    /// Returns the outcome of the command.
     pub fn outcome(&self) -> Outcome {
         self.outcome
     }
 
-    /// Returns the status that the process ended with.
+    /// Returns the exit status of the process, if it had one.
     pub fn code(&self) -> Option<u8> {
         self.code
     }
 
-    /// Returns the signal that ended the process.
+    /// Returns the signal that ended the process, if one did.
     pub fn signal(&self) -> Option<Signal> {
         self.signal
     }
 
-    /// Returns what went wrong, if anything did beside the command itself.
+    /// Returns the error, if anything went wrong beside the command itself.
     pub fn failure(&self) -> Option<&WireError> {
         self.failure.as_deref()
     }
@@ -177,22 +176,22 @@ impl Exit {
         StreamTotal { bytes: self.stderr_bytes, digest: self.stderr_digest }
     }
 
-    /// Returns whether something still held stdout or stderr open.
+    /// Returns whether a process still held stdout or stderr open.
     pub fn open(&self) -> bool {
         self.open
     }
 
-    /// Returns when the process started, in milliseconds since 1970.
+    /// Returns the time at which the process started, in milliseconds since 1970.
     pub fn started_at(&self) -> Option<u64> {
         self.started_at
     }
 
-    /// Returns when the command ended, in milliseconds since 1970.
+    /// Returns the time at which the command ended, in milliseconds since 1970.
     pub fn ended_at(&self) -> u64 {
         self.ended_at
     }
 
-    /// Returns how long the process ran, in milliseconds of a clock that never jumps.
+    /// Returns the time for which the process ran, in milliseconds of a monotonic clock.
     pub fn duration_ms(&self) -> Option<u64> {
         self.duration_ms
     }

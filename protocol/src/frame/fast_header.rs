@@ -1,7 +1,7 @@
-//! The headers of `data` and `window`, which are nearly all that a busy connection carries, without serde.
+//! A fast path without serde for the headers of `data` and `window`, nearly all that a busy connection carries.
 //!
-//! They are written as serde writes them, and read only in that very form. Every other form goes the way
-//! of all headers, which gives the same frame or says what is wrong; tests compare the two.
+//! They are written as serde writes them, and read only in exactly that form. A header in any other form is
+//! read by the general reader, which returns the same frame or the error; tests compare the two.
 
 use bytes::{Bytes, BytesMut};
 
@@ -10,7 +10,7 @@ use crate::{
     limits,
 };
 
-/// Room for the longest of these headers.
+/// Bytes of room for the longest of these headers.
 const LONGEST: usize = 192;
 
 /// Appends the header of a `data` or `window` frame. Returns false for any other frame.
@@ -69,7 +69,7 @@ impl<'a> Pen<'a> {
     }
 }
 
-/// Returns the frame and the length of its payload, if the header is one of these in this form.
+/// Returns the frame and the length of its payload, if the header has exactly the form that is written here.
 pub(crate) fn read(header: &[u8]) -> Option<(Frame, usize)> {
     let mut text = Text(header);
     text.skip("{\"type\":\"")?;
@@ -111,9 +111,9 @@ impl Text<'_> {
         Some((ch, stream))
     }
 
-    /// Reads a field whose value is an integer as serde writes it. Skips nothing if it is not one.
+    /// Reads a field whose value is an integer as serde writes it. Skips nothing if there is no such field.
     fn field(&mut self, name: &str) -> Option<u64> {
-        /// Digits of the largest integer.
+        /// The number of digits of the largest integer.
         const DIGITS: usize = limits::INTEGER.ilog10() as usize + 1;
         let text = self.0.strip_prefix(name.as_bytes())?;
         let length = text.iter().take_while(|byte| byte.is_ascii_digit()).count();

@@ -1,7 +1,7 @@
-//! A header as it was read: every field that any frame has, each there or not.
+//! A header as it is read: all fields that any frame has, each optional.
 //!
-//! One flat reader serves all types of frame, since `serde`'s own enums would buffer the object and
-//! lose sight of duplicate keys.
+//! One flat reader serves all types of frame, since `serde`'s own enums would buffer the object and miss
+//! duplicate keys.
 
 use std::{borrow::Cow, collections::HashSet, fmt};
 
@@ -22,7 +22,7 @@ use crate::{
     signal::Signal,
 };
 
-/// A value that stands in a header as a short string.
+/// A value that a header has as a short string.
 struct Word<T>(T);
 
 trait FromWord: Sized {
@@ -184,7 +184,7 @@ fields! {
     audit "audit": AuditHead as Word<AuditHead>;
 }
 
-/// `stdin` is a yes or no in `start` and an offset in `attached`.
+/// The field `stdin`: a boolean in `start`, an offset in `attached`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StdinField {
     Wanted(bool),
@@ -216,7 +216,7 @@ impl<'de> Deserialize<'de> for StdinField {
     }
 }
 
-/// Fills the fields where they lie: they are large, and moving them would cost more than reading.
+/// A reader that fills the fields in place: they are large, and moving them would cost more than reading.
 struct HeaderSeed<'a>(&'a mut Fields);
 
 impl<'de> DeserializeSeed<'de> for HeaderSeed<'_> {

@@ -9,7 +9,7 @@ use serde::{
 
 use crate::limits::DEPTH;
 
-/// Refuses a NUL, which would end a string early for the next program that reads it.
+/// Returns `text`, or an error if it holds a NUL, which would end it early for the next program that reads it.
 pub(crate) fn without_nul<E: Error>(text: &str) -> Result<&str, E> {
     if text.contains('\0') { Err(E::custom("a string holds a NUL")) } else { Ok(text) }
 }
@@ -25,7 +25,7 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// An integer that every JSON reader holds exactly.
+/// An integer that every JSON reader holds exactly (RFC 8259, 6).
 pub(crate) struct Integer(pub(crate) u64);
 
 impl<'de> Deserialize<'de> for Integer {
@@ -38,7 +38,7 @@ impl<'de> Deserialize<'de> for Integer {
     }
 }
 
-/// A list of strings, at most as long as the limit says.
+/// A list of at most `LIMIT` strings.
 pub(crate) struct TextList<const LIMIT: usize>(pub(crate) Vec<String>);
 
 impl<'de, const LIMIT: usize> Deserialize<'de> for TextList<LIMIT> {
@@ -66,7 +66,7 @@ impl<'de, const LIMIT: usize> Deserialize<'de> for TextList<LIMIT> {
     }
 }
 
-/// Reads over the value of an unknown field, as strictly as over a known one.
+/// A reader that skips the value of an unknown field, and is as strict as for a known one.
 pub(crate) struct Skip {
     /// Levels of JSON around the value.
     pub(crate) depth: usize,
@@ -139,12 +139,12 @@ impl<'de> Visitor<'de> for Skip {
     }
 }
 
-/// Reads one value, behind which nothing but white space follows.
+/// Reads one value, after which nothing but white space may follow.
 pub(crate) fn whole<'de, S>(bytes: &'de [u8], seed: S) -> Result<S::Value, serde_json::Error>
 where
     S: DeserializeSeed<'de>,
 {
-    // Checked once for all of it, instead of once for each string.
+    // Checked once for the whole text, instead of once for each string.
     let text = std::str::from_utf8(bytes).map_err(serde_json::Error::custom)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = seed.deserialize(&mut deserializer)?;

@@ -1,4 +1,4 @@
-//! A start: a request with what is asked of its execution, before and after it has a channel.
+//! Starts: a request with the options of its execution, before and after it has a channel.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -11,25 +11,24 @@ use crate::{
     request::{Lock, Mode, Request, RequestError, within},
 };
 
-/// Asks for a command, or whether it would be permitted.
+/// A start on its channel: to run a command, or to ask whether it would be permitted.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Start {
     /// The channel, new on this connection.
     pub ch: u32,
-    /// Names this start.
+    /// The key of this start.
     pub key: Key,
-    /// The number of the client's connection that speaks, higher for each later one.
+    /// The generation of the client's connection, higher for each later one.
     pub generation: u64,
-    /// What is to be run, and how.
+    /// The request, and the options of its execution.
     #[serde(flatten)]
     pub body: StartBody,
 }
 
-/// A start without the connection that carries it: the request as it travels, and what is asked of
-/// its execution.
+/// A start without its channel: the request in its form on the wire, and the options of its execution.
 ///
-/// [`StartBody::new`] makes one of a request, and [`StartBody::request`] reads the request again. One
-/// that came from a peer need not hold a request.
+/// [`StartBody::new`] makes one from a request, and [`StartBody::request`] reads the request back. One that
+/// came from a peer need not hold a valid request.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct StartBody {
     pub(super) digest: RequestDigest,
@@ -99,7 +98,7 @@ impl StartBody {
         self
     }
 
-    /// Returns this start with a key that is the caller's own and outlives the job, or that is not.
+    /// Returns this start with `keep` set: true if the key is the caller's own and outlives the job.
     #[must_use]
     pub fn with_keep(mut self, keep: bool) -> Self {
         self.keep = keep;
@@ -113,8 +112,8 @@ impl StartBody {
         self
     }
 
-    /// Returns this start with the credit that each output stream has at first, in bytes: at most
-    /// [`limits::CREDIT`], which `None` stands for.
+    /// Returns this start with the first credit of each output stream, in bytes: at most [`limits::CREDIT`],
+    /// which `None` stands for.
     #[must_use]
     pub fn with_credit(mut self, credit: Option<u64>) -> Self {
         self.credit = credit.map(|credit| credit.min(limits::CREDIT));
@@ -157,8 +156,8 @@ impl StartBody {
         Ok(builder.into_request()?)
     }
 
-    /// Returns the capabilities that the server must have named beyond `exec`: a server that does not
-    /// know these fields would ignore them.
+    /// Returns the capabilities, beyond `exec`, that this start needs: a server without them would ignore the
+    /// fields that they are for.
     pub fn needs(&self) -> impl Iterator<Item = &'static str> + use<> {
         self.lock.is_some().then_some(capability::LOCK).into_iter()
     }
@@ -168,7 +167,7 @@ impl StartBody {
         self.digest
     }
 
-    /// Returns whether standard input will come; else it is empty.
+    /// Returns whether standard input will be sent; otherwise it is empty.
     pub fn stdin(&self) -> bool {
         self.stdin
     }
@@ -178,12 +177,12 @@ impl StartBody {
         self.timeout_ms
     }
 
-    /// Returns what the command must hold alone while it runs.
+    /// Returns the lock that the command must hold while it runs.
     pub fn lock(&self) -> Option<&Lock> {
         self.lock.as_ref()
     }
 
-    /// Returns the milliseconds of grace, if less than the server's.
+    /// Returns the grace in milliseconds, if the start asks for less than the server's.
     pub fn grace_ms(&self) -> Option<u64> {
         self.grace_ms
     }
@@ -198,7 +197,7 @@ impl StartBody {
         self.keep
     }
 
-    /// Returns whether data shall carry the time at which it was read.
+    /// Returns whether each piece of output must carry the time at which it was read.
     pub fn timestamps(&self) -> bool {
         self.timestamps
     }
@@ -208,7 +207,7 @@ impl StartBody {
         self.credit.map_or(limits::CREDIT, |credit| credit.min(limits::CREDIT))
     }
 
-    /// Returns the request's strings, each ended by NUL.
+    /// Returns the request's strings, each followed by a NUL.
     pub fn payload(&self) -> &Bytes {
         &self.payload
     }
@@ -238,7 +237,7 @@ mod tests {
     fn a_credit_is_at_most_what_every_stream_has() {
         let start = StartBody::new(&request());
         assert_eq!(start.credit(), limits::CREDIT);
-        // What a peer sends is not what `with_credit` lets through.
+        // A peer may send more than `with_credit` lets through.
         for (sent, credit) in [(0, 0), (4096, 4096), (limits::INTEGER, limits::CREDIT)] {
             let start = StartBody { credit: Some(sent), ..start.clone() };
             assert_eq!(start.credit(), credit);
@@ -264,7 +263,7 @@ mod tests {
 
     #[test]
     fn limits_are_refused_by_their_name() {
-        // What no builder gives: a peer's start with a digest that fits.
+        // A peer's start with a digest that fits, such as no builder makes.
         let refused =
             |builder: &crate::request::RequestBuilder| match StartBody::new(&builder.unchecked())
                 .request()

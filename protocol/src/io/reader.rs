@@ -1,4 +1,4 @@
-//! The reading half: bytes from the socket to frames.
+//! The reading half of a connection: from bytes to frames.
 
 use std::{io, time::Duration};
 
@@ -18,27 +18,27 @@ use crate::{
     stream::BufferPool,
 };
 
-/// The read buffer of a connection that is idle.
+/// Bytes of the read buffer of an idle connection.
 const READ_IDLE: usize = 2 * 1024;
-/// The read buffer of a busy one: a frame of data with its header, so that each has a block of its own.
+/// Bytes of the read buffer of a busy connection: one `data` frame and its header, so that each has its own block.
 const READ_BUSY: usize = CHUNK + 256;
-/// The least room for a read of a busy one: what TLS gives at once is at most a record (RFC 8446, 5.1).
+/// The least room for a read of a busy connection: TLS returns at most one record at once (RFC 8446, 5.1).
 const READ_LEAST: usize = 16 * 1024;
-/// A payload that lacks this much is read to its end and not beyond, so that what follows it need not
-/// be moved to another block.
+/// A payload that lacks at least so many bytes is read to its end and not beyond, so that the bytes after it
+/// need not be moved to another block.
 const READ_EXACTLY: usize = 1024;
 
-/// Time after which a reader that may hold no more asks again.
+/// The time after which a reader that may hold no more bytes asks again.
 const HOLD_AGAIN: Duration = Duration::from_secs(1);
 
-/// Counts what a reader holds of payloads that are not whole yet.
+/// A counter of the bytes that a reader holds of incomplete payloads.
 pub trait Holder: std::fmt::Debug + Send {
-    /// Sets the bytes that are or will be held. Returns false, and leaves what was, when they are more than may
-    /// be.
+    /// Sets the number of bytes that are or will be held. Returns false, and changes nothing, if that is more
+    /// than may be held.
     fn hold(&mut self, bytes: usize) -> bool;
 }
 
-/// Reads a connection.
+/// The reading half of a connection.
 #[derive(Debug)]
 pub struct Reader<R> {
     stream: R,
@@ -48,7 +48,7 @@ pub struct Reader<R> {
     buffer: BytesMut,
     blocks: BufferPool,
     busy: bool,
-    /// There once the peer compresses what it says.
+    /// The expander, once the peer compresses what it sends.
     expander: Option<Box<Expander>>,
     sender: Sender,
     began: Instant,
@@ -75,11 +75,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// Returns the next frame. Pings, pongs and the beginning of compression are handled here.
     ///
     /// # Errors
-    /// Returns how the connection ended. The peer has been told of a protocol error; the caller closes the
-    /// sender.
+    /// Returns the reason why the connection ended. If the peer broke the protocol, the error for it is already
+    /// queued. The caller closes the [`Sender`].
     ///
     /// # Cancel safety
-    /// What was read stays in the buffer, so that a call that is dropped loses nothing.
+    /// Cancel safe: bytes that were read stay in the buffer.
     pub async fn next(&mut self) -> Result<Frame, ConnectionError> {
         loop {
             self.turn.work().await;
@@ -102,7 +102,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Lets the peer compress what it says. A client does the same from then on.
+    /// Allows the peer to compress what it sends. A client compresses as well once the server does.
     pub fn allow_compression(&mut self) {
         self.connection.allow_compression();
     }
@@ -112,22 +112,22 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.turn.share(turns);
     }
 
-    /// Returns its part in the turn, to be passed on when what came makes its owner wait.
+    /// Returns this reader's part in the turn, for a caller who has to wait because of a frame and passes it on.
     pub fn turn(&self) -> Turn {
         self.turn.clone()
     }
 
-    /// Counts what is held of payloads that are not whole from now on.
+    /// Counts the bytes held of incomplete payloads in `holder` from now on.
     pub fn count_held(&mut self, holder: impl Holder + 'static) {
         self.holder = Some(Box::new(holder));
     }
 
-    /// Returns the number for the next channel of a client; `None` when all are used up.
+    /// Opens the next channel of a client and returns its number; `None` when all are used up.
     pub fn open_channel(&mut self) -> Option<u32> {
         self.connection.open_channel()
     }
 
-    /// Returns when bytes came last; before the first, when the connection was split.
+    /// Returns the time at which bytes last came; before the first, the time at which the connection was split.
     pub fn last_heard(&self) -> Instant {
         self.connection.last_heard().into()
     }
@@ -145,25 +145,25 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let wanted = if missing == 0 { READ_LEAST } else { missing };
         if !self.busy {
             if length == 0 {
-                // Lets go of large blocks once they are not needed; thousands of connections idle.
+                // Frees large blocks that are no longer needed: thousands of connections may be idle.
                 self.buffer = BytesMut::new();
                 self.blocks.clear();
             }
             self.buffer.reserve(READ_IDLE);
         } else if length > READ_BUSY - READ_LEAST {
-            // More than a block; it grows with what has come, not by what was promised.
+            // More than a block: it grows with the bytes that have come, not by the length that was announced.
             if spare < wanted.min(READ_LEAST) {
                 self.buffer.reserve(READ_BUSY);
             }
         } else if spare < wanted.min(READ_BUSY - length) {
-            // At once, while little of the frame has come and is to be moved.
+            // Done now, while only a little of the frame has come and must be moved.
             self.blocks.renew(&mut self.buffer);
         }
         let spare = self.buffer.capacity() - self.buffer.len();
         if missing < READ_EXACTLY { spare } else { spare.min(missing) }
     }
 
-    /// Begins to expand what the peer sends. What has come after its `compress` is compressed already.
+    /// Begins to expand what the peer sends. The bytes after its `compress` are compressed already.
     fn begin_to_expand(&mut self) -> Result<(), ConnectionError> {
         self.expander = Some(Box::new(Expander::new(self.buffer.split())?));
         if self.connection.role() == Role::Client {
@@ -172,8 +172,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(())
     }
 
-    /// Counts a payload that is not whole, and waits as long as it is more than may be held. All of it counts
-    /// from its beginning: if each counted as it came, many might wait for each other with a part each.
+    /// Counts an incomplete payload, and waits while it is more than may be held. Its whole length counts from
+    /// the beginning: if payloads counted as they came, many might wait for each other, each with a part.
     async fn hold(&mut self) -> Result<(), ConnectionError> {
         let Some(holder) = &mut self.holder else { return Ok(()) };
         let missing = self.connection.missing(&self.buffer);
@@ -228,7 +228,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             self.turn.count_again();
             self.connection.heard(now());
             if self.expander.is_none() {
-                // The few bytes that end a payload say nothing of what is to come.
+                // The few bytes that end a payload do not show whether the connection is still busy.
                 self.busy = count == room || self.busy && (amid || count >= READ_IDLE / 2);
                 return Ok(());
             }
@@ -249,7 +249,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 }
 
-/// Reads from the socket into the buffer, or to where it is expanded from.
+/// Reads from the socket into `buffer`, or into the expander's input if the peer compresses.
 async fn receive<R: AsyncRead + Unpin>(
     stream: &mut R,
     expander: &mut Option<Box<Expander>>,

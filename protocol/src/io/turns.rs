@@ -1,4 +1,4 @@
-//! Readers that share one turn, so that many connections of one peer get no more than one of them.
+//! Readers that share one turn, so that many connections of one peer get no more work done than one of them.
 
 use std::{
     pin::pin,
@@ -12,36 +12,35 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// How long one reader works before everybody else runs: short, since what others do takes many steps,
-/// each of which may wait for it.
+/// The time that one reader works before all other tasks run. It is short, since other tasks take many
+/// steps, each of which may wait for it.
 const TURN: Duration = Duration::from_micros(100);
-/// The readers that share a turn work for one part in so many of the time of one processor, if they want
-/// to work without pause.
+/// The readers of a turn that work without pause get one part in so many of one processor's time.
 const PART: u32 = 4;
-/// Time for which they may work at once, after a pause.
+/// The time for which the readers of a turn may work at once after a pause.
 const AT_ONCE: Duration = Duration::from_millis(500);
-/// The most that one turn counts: longer ones were interrupted by the kernel.
+/// The most time that one turn counts: in a longer one, the kernel ran something else.
 const LONGEST: Duration = Duration::from_millis(2);
 
-/// A turn that readers share: one of them at a time decodes, expands and hands on what came, for a
-/// moment; then another does.
+/// A turn that readers share: one of them at a time decodes, expands and hands on what came, for a short
+/// time; then the next one does.
 #[derive(Clone, Debug)]
 pub struct Turns(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// One permit, handed on in the order in which it was asked for.
+    /// A single permit, which readers get in the order in which they asked for it.
     turn: Arc<Semaphore>,
     pace: Mutex<Pace>,
 }
 
-/// Work that was done, as the time at which it will be made up for.
+/// The work done so far, as the time at which pauses will have made up for it.
 #[derive(Debug, Default)]
 struct Pace {
     clear_at: Option<Instant>,
 }
 
-/// One reader's part in a turn. All clones are the same part.
+/// A reader's part in a turn. All clones are the same part.
 #[derive(Clone, Debug, Default)]
 pub struct Turn(Arc<Mutex<Part>>);
 
@@ -49,14 +48,14 @@ pub struct Turn(Arc<Mutex<Part>>);
 struct Part {
     turns: Option<Turns>,
     permit: Option<OwnedSemaphorePermit>,
-    /// When it began to work without a pause.
+    /// The time at which the reader began to work without a pause.
     since: Option<Instant>,
-    /// Since when what it does counts.
+    /// The time from which its work has not been counted yet.
     counts_from: Option<Instant>,
 }
 
 impl Turns {
-    /// Makes a turn for readers to share.
+    /// Returns a turn for readers to share.
     pub fn new() -> Self {
         let turn = Arc::new(Semaphore::new(1));
         Self(Arc::new(Shared { turn, pace: Mutex::default() }))
@@ -92,19 +91,19 @@ impl Turn {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Shares its turn with others from now on.
+    /// Shares the turn of other readers from now on.
     pub(super) fn share(&self, turns: Turns) {
         self.part(|part| part.turns = Some(turns));
     }
 
-    /// Waits until it may work. After a moment of work everybody else runs first.
+    /// Waits until the reader may work. After [`TURN`] of work, all other tasks run first.
     ///
     /// # Cancel safety
-    /// Cancel safe; a call that is dropped loses its place among those that wait.
+    /// Cancel safe, but a call that is dropped loses its place among those that wait.
     pub(super) async fn work(&self) {
         let since = self.part(|part| part.since);
         if since.is_some_and(|since| since.elapsed() >= TURN) {
-            // Kept meanwhile: the next reader works when others have run, too.
+            // The permit is kept meanwhile: the next reader, too, works only when other tasks have run.
             yield_now().await;
             self.pass();
         }
@@ -113,7 +112,7 @@ impl Turn {
             self.part(|part| _ = part.since.get_or_insert_with(Instant::now));
             return;
         };
-        // It is never closed.
+        // The semaphore is never closed.
         let permit = Arc::clone(&turns.0.turn).acquire_owned().await.ok();
         let wait = turns.pace(|pace| pace.wait(Instant::now()));
         if !wait.is_zero() {
@@ -126,12 +125,12 @@ impl Turn {
         });
     }
 
-    /// Stops counting what it does as work, as long as it reads from the socket: the link bounds that.
+    /// Stops counting the reader's time as work while it reads from the socket: the link bounds that.
     pub(super) fn stop_counting(&self) {
         self.part(Part::count);
     }
 
-    /// Goes on to count what it does as work.
+    /// Counts the reader's time as work again.
     pub(super) fn count_again(&self) {
         self.part(|part| {
             part.counts_from = part.permit.as_ref().map(|_| Instant::now());
@@ -147,10 +146,10 @@ impl Turn {
         });
     }
 
-    /// Waits for `what`, which belongs to the work of this turn, and passes the turn on if it has to wait.
+    /// Waits for `what`, which is part of this turn's work, and passes the turn on if it has to wait.
     ///
     /// # Cancel safety
-    /// That of `what`.
+    /// As cancel safe as `what`.
     pub async fn until<F: Future>(&self, what: F) -> F::Output {
         let mut what = pin!(what);
         std::future::poll_fn(|context| {

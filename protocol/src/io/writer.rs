@@ -1,4 +1,4 @@
-//! The writing half: frames gathered, and written as few slices as possible.
+//! The writing half of a connection: frames are gathered, and written as few slices.
 
 use std::{
     collections::VecDeque,
@@ -12,17 +12,17 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use super::{ConnectionError, Shared};
 use crate::{compression::Compressor, error::ProtocolError, frame::Frame};
 
-/// Bytes that the writer gathers before it goes to the socket.
+/// Bytes that the writer gathers before it writes to the socket.
 const BATCH: usize = 256 * 1024;
-/// Payloads below this are copied behind their header instead of being written from where they lie.
+/// Payloads shorter than this are copied behind their header instead of being written as slices of their own.
 const COPY: usize = 1024;
 
-/// Writes a connection.
+/// The writing half of a connection.
 #[derive(Debug)]
 pub struct Writer<W> {
     stream: W,
     shared: Arc<Shared>,
-    /// There once this side has said that it compresses.
+    /// The compressor, once this side has sent `compress`.
     compressor: Option<Box<Compressor>>,
 }
 
@@ -31,13 +31,13 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         Self { stream, shared, compressor: None }
     }
 
-    /// Sends what is queued until the sender is closed, then closes the stream.
+    /// Sends the queued frames until the sender is closed, then closes the stream.
     ///
     /// # Errors
-    /// When the link breaks, or the peer lets too much pile up.
+    /// Fails when the link breaks, or when the peer leaves too many frames unread.
     ///
     /// # Cancel safety
-    /// None: a frame may have been written in part. Drop it only with the connection.
+    /// Not cancel safe: a frame may have been written in part. Drop the future only with the connection.
     pub async fn run(mut self) -> Result<(), ConnectionError> {
         let mut batch = Batch::default();
         loop {
@@ -78,7 +78,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     }
 }
 
-/// Frames on their way to the socket, as few slices as possible.
+/// A batch of frames on their way to the socket, as few slices as possible.
 #[derive(Default)]
 struct Batch {
     slices: VecDeque<Bytes>,
@@ -149,7 +149,7 @@ impl Batch {
             }
         }
         self.size = 0;
-        // A block that held one large batch of headers need not stay for an idle connection.
+        // An idle connection need not keep a block that held a large batch of headers.
         self.headers = BytesMut::new();
         Ok(true)
     }

@@ -1,19 +1,19 @@
-//! BufferPool of memory that are filled, cut into pieces, and filled again once nobody holds a piece.
+//! Blocks of memory that are filled, cut into pieces, and filled again once nobody holds a piece.
 //!
-//! A fresh block costs the kernel a cleared page for every 4 KiB of it, and the processor's cache
-//! another place; one that was used a moment ago costs neither.
+//! For a new block the kernel clears a page for every 4 KiB, and the processor's cache needs new room; a
+//! block that was used a moment ago costs neither.
 
 use bytes::BytesMut;
 
-/// The most blocks that are remembered: a stream's whole credit, in chunks that are half full. There
-/// are never more than were held at one time, since a new one is made only when none is free.
+/// The most blocks that are kept: enough for a stream's whole credit in chunks that are half full. There are
+/// never more than were held at one time, since a new block is made only when none is free.
 const MOST: usize = 32;
 
-/// Blocks of one size that are used again.
+/// A pool of blocks of one size that are used again.
 #[derive(Debug)]
 pub struct BufferPool {
     size: usize,
-    /// What is left of blocks that were filled: each keeps its block from being freed.
+    /// The empty rest of each block that was filled, which keeps the block from being freed.
     used: Vec<BytesMut>,
 }
 
@@ -23,8 +23,8 @@ impl BufferPool {
         Self { size, used: Vec::new() }
     }
 
-    /// Moves what is in `block` to another, with room for more. Of those that nobody holds any more
-    /// it is the one that was used last, which the cache is most likely to have.
+    /// Moves the contents of `block` to another block, with room for more. Of the blocks that nobody holds any
+    /// more it takes the one that was used last, which is the likeliest to be in the cache.
     pub fn renew(&mut self, block: &mut BytesMut) {
         let free = self.used.iter_mut().rposition(|block| block.try_reclaim(self.size));
         let mut fresh = match free {
@@ -42,7 +42,7 @@ impl BufferPool {
         }
     }
 
-    /// Forgets all blocks; each is freed with its last piece.
+    /// Forgets all blocks. Each is freed with its last piece.
     pub fn clear(&mut self) {
         self.used = Vec::new();
     }

@@ -9,13 +9,13 @@ use crate::{
     limits::CREDIT,
 };
 
-/// A receiver raises the sender's credit when this part of it is new.
+/// A receiver announces new credit once it is one part in so many of the whole credit.
 const STEPS: u64 = 4;
 
 /// The receiving end of a stream.
 ///
-/// It holds no bytes: what [`RecvStream::data`] returns belongs to the caller, who reports with
-/// [`RecvStream::consume`] when they have been taken away.
+/// No bytes are held here: those that [`RecvStream::data`] returns belong to the caller, who reports with
+/// [`RecvStream::consume`] when the consumer has taken them.
 #[derive(Debug)]
 pub struct RecvStream {
     stream: Stream,
@@ -23,16 +23,17 @@ pub struct RecvStream {
     received: u64,
     consumed: u64,
     announced: (u64, u64),
-    /// How far the sender may be ahead of the consumer.
+    /// The bytes that the sender may be ahead of the consumer.
     credit: u64,
-    /// Where the sender is at fault: behind what was announced if it was never told a smaller credit.
+    /// The offset that the sender must not pass; higher than what was announced as long as it need not know of a
+    /// smaller credit.
     limit: u64,
     hasher: StreamHasher,
     end: Option<(u64, StreamDigest)>,
 }
 
 impl RecvStream {
-    /// Returns the end of a stream of which nothing has come.
+    /// Returns the receiving end of a stream of which nothing has come.
     pub fn new(stream: Stream, algorithm: Algorithm) -> Self {
         Self {
             stream,
@@ -47,9 +48,9 @@ impl RecvStream {
         }
     }
 
-    /// Returns the end of a stream whose bytes below `first` the sender no longer has.
+    /// Returns the receiving end of a stream whose sender no longer has the bytes below `first`.
     ///
-    /// Its digest can't be checked, and [`RecvStream::is_truncated`] says so.
+    /// Its digest can't be checked if `first` is above 0: [`RecvStream::is_truncated`] is then true.
     pub fn starting_at(stream: Stream, algorithm: Algorithm, first: u64) -> Self {
         Self {
             first,
@@ -61,9 +62,9 @@ impl RecvStream {
         }
     }
 
-    /// Lets the sender be so many bytes ahead of the consumer; at most [`CREDIT`], which it is without
-    /// this. A sender that was not told, because it is older than this field, may be ahead by
-    /// [`CREDIT`] once.
+    /// Returns this end with another credit: the bytes that the sender may be ahead of the consumer, at most
+    /// [`CREDIT`], which is also the default. A sender that does not know of it, because its version is older
+    /// than this field, may be ahead by [`CREDIT`] once.
     #[must_use]
     pub fn with_credit(mut self, credit: u64) -> Self {
         self.credit = credit.clamp(STEPS, CREDIT);
@@ -71,11 +72,11 @@ impl RecvStream {
         self
     }
 
-    /// Takes a piece and returns what is new in it: empty when all of it was here before.
+    /// Takes a piece and returns the bytes in it that are new: none if all of them came before.
     ///
     /// # Errors
-    /// [`ProtocolError::Gap`] when bytes are missing before it, [`ProtocolError::BeyondCredit`] when it
-    /// goes past what was allowed, [`ProtocolError::AfterEnd`] when the stream had ended.
+    /// [`ProtocolError::Gap`] when bytes are missing before it, [`ProtocolError::BeyondCredit`] when it goes
+    /// past the credit, [`ProtocolError::AfterEnd`] when the stream had ended.
     pub fn data(&mut self, offset: u64, mut bytes: Bytes) -> Result<Bytes, ProtocolError> {
         let stream = self.stream;
         let end = offset.saturating_add(bytes.len() as u64);
@@ -98,12 +99,12 @@ impl RecvStream {
         Ok(bytes)
     }
 
-    /// Notes that the consumer has taken `count` more bytes away.
+    /// Notes that the consumer has taken `count` more bytes.
     pub fn consume(&mut self, count: u64) {
         self.consumed = self.consumed.saturating_add(count).min(self.received);
     }
 
-    /// Returns a window for the sender, if enough has changed since the last.
+    /// Returns a window for the sender, if enough has changed since the last one.
     pub fn window_due(&mut self, ch: u32) -> Option<Window> {
         let (got, upto) = self.announced;
         let step = self.credit / STEPS;
@@ -111,7 +112,7 @@ impl RecvStream {
         (due && self.end.is_none()).then(|| self.window(ch))
     }
 
-    /// Returns a window with what holds now, as is sent after a resumption.
+    /// Returns a window with the present offsets, such as is sent after a resumption.
     pub fn window(&mut self, ch: u32) -> Window {
         let upto = self.consumed + self.credit;
         self.announced = (self.received, upto);
@@ -144,23 +145,23 @@ impl RecvStream {
         Ok(())
     }
 
-    /// Returns the bytes received, counted from offset 0.
+    /// Returns the offset after the last byte received.
     pub fn received(&self) -> u64 {
         self.received
     }
 
-    /// Returns total and digest, once the stream has ended.
+    /// Returns the total and the digest, once the stream has ended.
     pub fn ended(&self) -> Option<(u64, StreamDigest)> {
         self.end
     }
 
-    /// Returns whether bytes existed that this receiver did not get.
+    /// Returns whether the stream began with bytes that this receiver did not get.
     pub fn is_truncated(&self) -> bool {
         self.first > 0
     }
 }
 
-/// What can be wrong with an end.
+/// The ways in which the end of a stream can be wrong.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum EndError {
     /// The peer broke the protocol.

@@ -1,4 +1,4 @@
-//! The sending end of a stream: an offset log of what the receiver has not confirmed.
+//! The sending end of a stream: a log of the bytes that the receiver has not confirmed.
 
 use std::collections::VecDeque;
 
@@ -11,13 +11,13 @@ use crate::{
     limits::{CHUNK, CREDIT},
 };
 
-/// Pieces that may be retained before small ones are joined. Each costs its own bookkeeping and may
-/// pin a read buffer many times its size.
+/// The number of pieces from which small ones are joined. Each piece costs its own bookkeeping and may keep
+/// a read buffer of many times its size.
 const PIECES: usize = 256;
-/// Pieces that may be retained before those of different times are joined as well, up to [`GRAIN`].
+/// The number of pieces from which those of different times are joined as well, up to [`GRAIN`].
 const TIMED_PIECES: usize = 8192;
-/// Bytes that share the first one's time when a command writes tiny pieces faster than they are
-/// taken: the bookkeeping of a full credit stays below its bytes.
+/// Bytes that share the time of the first when a command writes tiny pieces faster than they are taken: the
+/// bookkeeping for a full credit then needs less memory than its bytes.
 const GRAIN: usize = 512;
 
 /// The sending end of a stream.
@@ -30,10 +30,10 @@ const GRAIN: usize = 512;
 pub struct SendStream {
     stream: Stream,
     pieces: VecDeque<Piece>,
-    /// Index of the piece that holds `next`, or one past the last.
+    /// The index of the piece that holds `next`, or one past the last.
     cursor: usize,
-    /// Number of pieces at which small ones are joined: doubles when that helped little, so that
-    /// appending stays cheap.
+    /// The number of pieces at which small ones are joined. It doubles when that helped little, so that appending
+    /// stays cheap.
     join_at: usize,
     retained: u64,
     got: u64,
@@ -41,7 +41,7 @@ pub struct SendStream {
     sent: u64,
     total: u64,
     upto: u64,
-    /// How far the sender may be ahead of what the receiver has confirmed.
+    /// The bytes that the sender may be ahead of what the receiver has confirmed.
     credit: u64,
     hasher: StreamHasher,
     end: Option<StreamDigest>,
@@ -61,13 +61,13 @@ impl Piece {
 }
 
 impl SendStream {
-    /// Returns the end of a stream of which nothing was sent.
+    /// Returns the sending end of a stream of which nothing was sent.
     pub fn new(stream: Stream, algorithm: Algorithm) -> Self {
         Self::with_credit(stream, algorithm, CREDIT)
     }
 
-    /// Returns the end of a stream of which nothing was sent, and which may be so many bytes ahead of
-    /// its receiver; at most [`CREDIT`].
+    /// Returns the sending end of a stream of which nothing was sent, and which may be `credit` bytes ahead of its
+    /// receiver; at most [`CREDIT`].
     pub fn with_credit(stream: Stream, algorithm: Algorithm, credit: u64) -> Self {
         let credit = credit.min(CREDIT);
         Self {
@@ -87,8 +87,8 @@ impl SendStream {
         }
     }
 
-    /// Adds bytes at the end of the stream; `time` is when they were read, in milliseconds.
-    /// After [`SendStream::finish`] it does nothing.
+    /// Appends bytes to the stream. `time` is the time at which they were read, in milliseconds since 1970.
+    /// After [`SendStream::finish`] the call does nothing.
     pub fn append(&mut self, bytes: Bytes, time: Option<u64>) {
         if bytes.is_empty() || self.end.is_some() {
             return;
@@ -96,7 +96,7 @@ impl SendStream {
         self.hasher.update(&bytes);
         let offset = self.total;
         self.total += bytes.len() as u64;
-        // Below `got`, the receiver has them from an earlier sender under the same key.
+        // The receiver has the bytes below `got` from an earlier sender under the same key.
         if offset < self.got {
             self.next = self.next.max(self.got.min(self.total));
         }
@@ -110,13 +110,13 @@ impl SendStream {
         self.pieces.push_back(Piece { offset, time, bytes });
     }
 
-    /// Returns the bytes that may be appended now without going past credit: what is read from the source
-    /// should stay within it, so that nothing piles up here.
+    /// Returns the number of bytes that may be appended now within the credit. A caller that reads no more than
+    /// this from its source keeps bytes from piling up here.
     pub fn room(&self) -> u64 {
         self.limit().saturating_sub(self.total)
     }
 
-    // A receiver may grant as much as it likes; what is retained here stays within the credit.
+    // However much a receiver grants, the bytes retained here stay within the credit.
     fn limit(&self) -> u64 {
         self.upto.min(self.got.saturating_add(self.credit)).max(self.got)
     }
@@ -139,7 +139,7 @@ impl SendStream {
         Some(data)
     }
 
-    /// Takes a window of the receiver.
+    /// Applies a window of the receiver.
     ///
     /// # Errors
     /// [`ProtocolError::BeyondCredit`] when it confirms bytes that were never sent.
@@ -163,14 +163,14 @@ impl SendStream {
             self.pieces.pop_front();
             self.cursor = self.cursor.saturating_sub(1);
         }
-        // A receiver may confirm what was about to be sent to it again.
+        // A receiver may confirm bytes that were about to be sent to it again.
         if self.next < got {
             self.seek(got.min(self.total));
         }
     }
 
-    /// Goes back, or on, to what a receiver says it has received, as after a resumption. Returns
-    /// the offset at which data will go on: higher if bytes from there are no longer here.
+    /// Moves back, or on, to the offset up to which a receiver has the stream, as after a resumption. Returns
+    /// the offset at which data goes on, which is higher if bytes from there are no longer retained.
     ///
     /// # Errors
     /// [`ProtocolError::BeyondCredit`] when the receiver claims bytes that were never sent to anyone.
@@ -188,8 +188,8 @@ impl SendStream {
         Ok(self.next)
     }
 
-    /// Starts a stream of which the receiver has `got` bytes already, from an earlier sender under
-    /// the same key. They are hashed as they are appended, and not sent.
+    /// Skips the first `got` bytes of the stream, which the receiver has from an earlier sender under the same
+    /// key. They are hashed as they are appended, and not sent.
     pub fn skip_to(&mut self, got: u64) {
         self.forget(got);
         self.sent = self.sent.max(got);
@@ -207,7 +207,7 @@ impl SendStream {
         self.cursor = self.pieces.partition_point(|piece| piece.end() <= offset);
     }
 
-    // Joins neighbours of one time up to CHUNK, and when there are too many, any up to GRAIN.
+    // Joins neighbours of the same time up to CHUNK and, when there are too many pieces, any up to GRAIN.
     fn join(&mut self) {
         let mut joined: VecDeque<Piece> = VecDeque::new();
         let mut run = BytesMut::new();
@@ -235,7 +235,7 @@ impl SendStream {
         self.seek(self.next);
     }
 
-    /// Drops what was not sent, as nobody wants it. Total and digest stay those of all that was appended.
+    /// Drops all retained bytes, as nobody wants them. Total and digest stay those of all that was appended.
     pub fn abandon(&mut self) {
         self.pieces.clear();
         self.retained = 0;
@@ -244,17 +244,17 @@ impl SendStream {
         self.seek(self.total);
     }
 
-    /// Ends the stream and returns its digest. Calling it again returns the same.
+    /// Ends the stream and returns its digest. Later calls return the same digest.
     pub fn finish(&mut self) -> StreamDigest {
         *self.end.get_or_insert_with(|| self.hasher.finish())
     }
 
-    /// Returns the digest, once the stream was finished.
+    /// Returns the digest, once the stream is finished.
     pub fn finished(&self) -> Option<StreamDigest> {
         self.end
     }
 
-    /// Returns whether everything that was appended has been sent.
+    /// Returns whether all appended bytes have been sent.
     pub fn is_drained(&self) -> bool {
         self.next >= self.total
     }
@@ -264,7 +264,7 @@ impl SendStream {
         self.total
     }
 
-    /// Returns the number of bytes held here.
+    /// Returns the number of bytes retained here.
     pub fn retained(&self) -> u64 {
         self.retained
     }
