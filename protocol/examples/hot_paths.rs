@@ -1,5 +1,5 @@
-//! The hot paths of the protocol, each alone: `hot_paths PATH TIMES`. The benchmark counts their
-//! instructions (`bench instructions`); the difference of two counts is free of what a start costs.
+//! The hot paths of the protocol, each alone: `hot_paths PATH TIMES`. The benchmark counts their instructions
+//! (`bench instructions`). The difference of two counts does not contain the cost of starting the program.
 
 use std::{error::Error, hint::black_box};
 
@@ -10,7 +10,7 @@ use rcmd_protocol::{
     stream::{RecvStream, SendStream},
 };
 
-/// What can go wrong.
+/// The error of a run.
 type Failed = Box<dyn Error>;
 
 fn main() -> Result<(), Failed> {
@@ -48,7 +48,7 @@ fn window(number: u64) -> Frame {
     Frame::Window(Window { ch: 1, stream: Stream::Stdout, got, upto: got + 1_048_576 })
 }
 
-/// Headers alone, as the programs write them: payloads go to the socket from where they are.
+/// Encodes headers alone, as the programs do: payloads go to the socket from their own memory.
 fn encode(times: u64, frame: impl Fn(u64) -> Frame) -> Result<(), Failed> {
     let mut out = BytesMut::with_capacity(1024);
     for number in 0..times {
@@ -59,8 +59,8 @@ fn encode(times: u64, frame: impl Fn(u64) -> Frame) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The same header again and again, each before a payload of `length` zeros. Where they lie the kernel
-/// has put zeros, so that nobody copies a payload: that would be most of the count.
+/// Decodes the same header again and again, each before a payload of `length` zeros. The zeros are pages that
+/// the kernel has cleared, so that no payload is copied: that would be most of the count.
 fn decode(times: u64, length: usize, frame: &Frame) -> Result<(), Failed> {
     let (mut decoder, mut buffer, mut header) =
         (Decoder::default(), BytesMut::new(), BytesMut::new());
@@ -80,7 +80,7 @@ fn decode(times: u64, length: usize, frame: &Frame) -> Result<(), Failed> {
     Ok(())
 }
 
-/// From the sender's log to the receiver, with windows and BLAKE3 on both sides.
+/// Moves data from the sender's log to the receiver, with windows and BLAKE3 on both sides.
 fn stream(times: u64, piece: &Bytes) -> Result<(), Failed> {
     let mut outgoing = SendStream::new(Stream::Stdout, Algorithm::Blake3);
     let mut incoming = RecvStream::new(Stream::Stdout, Algorithm::Blake3);

@@ -1,4 +1,4 @@
-//! What a hostile peer can send, and that it gets a fault for it: no panic, no hang, no memory.
+//! Bytes from a hostile peer, each of which must end in a fault: no panic, no hang, no memory taken.
 
 // A panic is how a test fails; clippy exempts test functions, not those beside them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]

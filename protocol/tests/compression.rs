@@ -1,4 +1,4 @@
-//! Compression of a connection: agreed to by both, begun at a byte, and never seen by what is above it.
+//! Compression of a connection: both sides agree to it, it begins at a byte, and the layers above never notice.
 
 // A panic is how a test fails; clippy exempts test functions, not those beside them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
@@ -66,7 +66,7 @@ fn data(stream: Stream, offset: u64, length: usize) -> Frame {
     Frame::Data(Data { ch: 1, stream, offset, time: None, payload: Bytes::from(payload) })
 }
 
-/// Both sides with their hellos exchanged and channel 1 open.
+/// Returns both sides with their hellos exchanged and channel 1 open.
 async fn greeted(near: DuplexStream, far: DuplexStream) -> (Side, Side) {
     let (mut client, mut server) = (Side::new(near, Role::Client), Side::new(far, Role::Server));
     client.sender.send(client_hello());
@@ -88,7 +88,7 @@ async fn frames_come_out_as_they_went_in_both_ways() {
     let (near, far) = duplex(1000);
     let (mut client, mut server) = greeted(near, far).await;
     agree(&mut client, &mut server);
-    // In one piece with the frame that begins it.
+    // Sent in one piece with the frame that begins compression.
     let said: Vec<_> = (0..40).map(|n| data(Stream::Stdout, n * 70_000, 70_000)).collect();
     said.iter().cloned().for_each(|frame| server.sender.send(frame));
     for frame in said {
@@ -100,7 +100,7 @@ async fn frames_come_out_as_they_went_in_both_ways() {
     assert_eq!(server.expect().await, Frame::Resume);
 }
 
-/// All that comes until the other side closes.
+/// Returns all bytes that come until the other side closes.
 async fn all(mut stream: DuplexStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.unwrap();
@@ -136,7 +136,7 @@ async fn nobody_compresses_unasked_nor_twice() {
         ));
         let told = match server.next().await {
             Err(ConnectionError::ClosedByPeer(failure)) => failure.message,
-            // The client's own comes first, which nobody allowed here.
+            // The client's own `compress` comes first, which nobody allowed here.
             Err(ConnectionError::Protocol(fault)) if asked => fault.to_string(),
             other => panic!("{other:?}"),
         };
@@ -144,7 +144,7 @@ async fn nobody_compresses_unasked_nor_twice() {
     }
 }
 
-/// A client that was told hello and `compress`, and the other end of its stream.
+/// Returns a client that was sent a hello and `compress`, and the other end of its stream.
 async fn told_by_hand(tail: &[u8]) -> (Side, DuplexStream) {
     let (near, mut far) = duplex(1 << 20);
     let mut client = Side::new(near, Role::Client);
@@ -168,7 +168,7 @@ async fn what_is_no_zstd_is_a_fault() {
 #[tokio::test(start_paused = true)]
 async fn bytes_of_which_nothing_comes_out_yet_are_a_sign_of_life() {
     let (mut client, mut far) = told_by_hand(&[]).await;
-    // Digits take half a byte each, and only a whole block is expanded.
+    // Compressed digits take half a byte each, and only a whole block is expanded.
     let digits: String = (0..200_u32).map(digits_of).collect();
     let block = compressed(digits.as_bytes());
     let trickle = async {
@@ -210,7 +210,7 @@ async fn a_little_that_stands_for_very_many_frames_keeps_nobody_else_from_runnin
             tokio::task::yield_now().await;
         }
     });
-    // Its second hello is the fault that ends it.
+    // The second hello is the fault that ends the connection.
     assert!(matches!(
         client.next().await,
         Err(ConnectionError::Protocol(ProtocolError::Unexpected { .. }))

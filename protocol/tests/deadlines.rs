@@ -1,4 +1,4 @@
-//! Time as a peer can waste it, on the core's own clock.
+//! Deadlines against a peer that wastes time, on the core's own clock.
 
 // A panic is how a test fails; clippy exempts test functions, not those beside them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]

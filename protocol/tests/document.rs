@@ -1,4 +1,4 @@
-//! `docs/protocol.md` says what the code does.
+//! Tests that `docs/protocol.md` describes what the code does.
 
 // A panic is how a test fails; clippy exempts test functions, not those beside them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
@@ -20,20 +20,20 @@ use rcmd_protocol::{
 
 const DOCUMENT: &str = include_str!("../../docs/protocol.md");
 
-/// The text of a section, without its heading.
+/// Returns the text of a section, without its heading.
 fn section(heading: &str) -> &'static str {
     let (_, rest) = DOCUMENT.split_once(&format!("\n## {heading}\n")).expect(heading);
     rest.split_once("\n## ").map_or(rest, |(section, _)| section)
 }
 
-/// The rows of a section's first table, split into cells, without its head.
+/// Returns the rows of a section's first table without its head, split into cells.
 fn table(heading: &str) -> Vec<Vec<&'static str>> {
     let lines = section(heading).lines().skip_while(|line| !line.starts_with('|'));
     let rows = lines.take_while(|line| line.starts_with('|')).skip(2);
     rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
 }
 
-/// What stands between backquotes.
+/// Returns the texts between backquotes.
 fn names(text: &str) -> BTreeSet<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
@@ -76,7 +76,7 @@ fn the_table_of_limits_is_the_code_s() {
             "capabilities; digests in a list",
             format!("{}; {}", limits::CAPABILITIES, limits::DIGESTS),
         ),
-        // The server's own; it is checked there.
+        // A limit of the server, which is checked there.
         ("channels open at once", "1,024 for an identity".to_owned()),
         ("frames other than data that may wait for a peer", each(limits::CONTROL_QUEUE)),
         (
@@ -153,7 +153,7 @@ fn end(stream: Stream, bytes: &[u8]) -> End {
     End { ch: 1, stream, total: bytes.len() as u64, digest: digest(bytes), open: false }
 }
 
-/// The frames of `echo hi`, and who sends each.
+/// Returns the frames of `echo hi`, each with its sender.
 fn example() -> Vec<(&'static str, Frame)> {
     let request = Request::exec(["echo", "hi"]).build().unwrap();
     let start = Start {
@@ -205,7 +205,7 @@ fn example() -> Vec<(&'static str, Frame)> {
     ]
 }
 
-/// A frame as the document shows it: who sends it, the bytes, the header, the payload.
+/// Returns a frame as the document shows it: its sender, the bytes, the header, the payload.
 fn shown(sender: &str, frame: &Frame) -> String {
     let mut bytes = BytesMut::new();
     frame.encode(&mut bytes).unwrap();

@@ -1,4 +1,4 @@
-//! The bytes of each type of frame. If one of these differs, the wire has changed.
+//! The bytes of each type of frame. If one of them differs, the wire has changed.
 
 // A panic is how a test fails; clippy exempts test functions, not those beside them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
@@ -32,12 +32,12 @@ fn job() -> JobId {
     JobId::parse("0123456789abcdef").unwrap()
 }
 
-/// A kind of error that only a later version knows.
+/// Returns a kind of error that only a later version knows.
 fn unknown_kind() -> ErrorKind {
     ErrorKind::parse("unreachable_there").unwrap()
 }
 
-/// Each frame, with all of its fields and with as few as it may have, and its header.
+/// Returns each frame with its header: once with all of its fields, and once with as few as it may have.
 fn golden() -> Vec<(Frame, String)> {
     let mut builder = Request::shell("exit 3");
     builder.env(&b"A=\xff"[..]).cwd("/tmp").user("app").stdin(true).timeout_ms(1500);

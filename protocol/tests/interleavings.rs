@@ -1,5 +1,5 @@
-//! Two honest ends under any order of events, any split and any cut of their link: every byte arrives
-//! once, and nobody waits for ever.
+//! Two honest ends under any order of events, any split and any cut of their link: every byte arrives once,
+//! and nobody waits for ever.
 
 // A panic is how a test fails; clippy exempts test functions, not those beside them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
@@ -15,7 +15,7 @@ fn steps() -> impl Strategy<Value = Vec<[u8; 3]>> {
     proptest::collection::vec(any::<[u8; 3]>(), 0..300)
 }
 
-/// Lengths below, at and past the credit.
+/// Returns lengths below, at and past the credit.
 fn length() -> impl Strategy<Value = usize> {
     prop_oneof![0..10_usize, 0..100_000_usize, 1_048_570..1_048_590_usize, 0..2_500_000_usize]
 }

@@ -1,5 +1,5 @@
-//! A recorded conversation, cut everywhere: however the bytes come, the same frames come out, and what
-//! is not whole is no frame.
+//! A recorded conversation, cut everywhere: however the bytes come, the same frames come out, and an
+//! incomplete frame never does.
 
 // A panic is how a test fails; clippy exempts test functions, not those beside them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
@@ -18,12 +18,12 @@ use rcmd_protocol::{
     request::Request,
 };
 
-/// What one side says.
+/// The frames and bytes that one side sends.
 struct Recording {
     receiver: Role,
     frames: Vec<Frame>,
     bytes: Vec<u8>,
-    /// Offsets at which a frame ends, and 0.
+    /// The offsets at which a frame ends, and 0.
     boundaries: Vec<usize>,
 }
 
@@ -38,7 +38,7 @@ impl Recording {
         Self { receiver, frames, bytes: bytes.to_vec(), boundaries }
     }
 
-    /// How many frames are whole in the first `length` bytes.
+    /// Returns the number of frames that are complete in the first `length` bytes.
     fn whole(&self, length: usize) -> usize {
         self.boundaries.partition_point(|&end| end <= length) - 1
     }

@@ -42,7 +42,7 @@ pub(crate) fn server_hello() -> BytesMut {
     bytes
 }
 
-/// A connection that takes one piece after the other.
+/// A connection that takes one piece after another.
 pub(crate) struct Victim {
     pub(crate) connection: PeerState,
     pub(crate) buffer: BytesMut,
@@ -55,14 +55,14 @@ impl Victim {
         Self { connection: PeerState::new(role, KEEPALIVE, now), buffer: BytesMut::new(), now }
     }
 
-    /// A server that has read a hello.
+    /// Returns a server that has read a hello.
     pub(crate) fn server() -> Self {
         let mut victim = Self::new(Role::Server);
         victim.take(&framed(HELLO, b"")).unwrap();
         victim
     }
 
-    /// A client that has read a hello and opened channel 1.
+    /// Returns a client that has read a hello and opened channel 1.
     pub(crate) fn client() -> Self {
         let mut victim = Self::new(Role::Client);
         victim.take(&server_hello()).unwrap();
