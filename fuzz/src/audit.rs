@@ -1,5 +1,5 @@
-//! The audit's readers under logs of any bytes: nothing panics, what fits is followed exactly as a
-//! plain account of the chain says, and what was changed afterwards is found.
+//! The readers of the audit under logs of any bytes: nothing panics, a log that fits is followed exactly as a
+//! simple model of the chain predicts, and later changes are found.
 //!
 //! `server/tests/corpus.rs` does the same with every saved input, without cargo-fuzz.
 
@@ -12,14 +12,14 @@ use rcmd_server::audit::{
 };
 use sha2::{Digest as _, Sha256};
 
-/// What a server wrote that was killed while a command ran, and the next one.
+/// The log of a server that was killed while a command ran, and of the next server.
 const WRITTEN: [&[u8]; 2] = [
     include_bytes!("../audit/audit-00000001.jsonl"),
     include_bytes!("../audit/audit-00000002.jsonl"),
 ];
 
-/// The first byte says what the others are: the files of a log, with a NUL between them; events that
-/// a server may write, or may not, two bytes each; or one change of a log that a server wrote.
+/// Reads the first byte as the kind of the rest: the files of a log, with a NUL between them; events that a
+/// server may or may not write, two bytes each; or one change of a log that a server wrote.
 pub fn audit(data: &[u8]) {
     let [mode, rest @ ..] = data else { return };
     match mode % 3 {
@@ -39,8 +39,8 @@ fn judge(files: &[Vec<u8>], head: Option<AuditHead>) -> Result<Verified, Box<Aud
     follow(readers, &Expected { keys: Vec::new(), head }, Duration::ZERO)
 }
 
-/// Any bytes. Both readers go to the end; what is whole stays so under its own head, and without its
-/// last line that head is missed.
+/// Reads any bytes as a log. Both readers go to the end. A whole log is also whole under its own head, and
+/// without its last line that head is missed.
 fn any(data: &[u8]) {
     let files: Vec<_> = data.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect();
     shown(&files);
@@ -54,7 +54,7 @@ fn any(data: &[u8]) {
     }
 }
 
-/// For people: no control character but the line's end, and no more than the log could have held.
+/// Checks what is shown to people: no control character but line ends, and no more text than the log could hold.
 fn shown(files: &[Vec<u8>]) {
     for json in [false, true] {
         let mut out = Vec::new();
@@ -66,13 +66,13 @@ fn shown(files: &[Vec<u8>]) {
         show.end().unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
-        // A character becomes ten at most, and each line says when, who and how.
+        // A character becomes ten at most, and each line has a few words of its own.
         let held: usize = files.iter().map(|file| 1 + file.len()).sum();
         assert!(text.len() <= 512 + 64 * held, "{} of {held}", text.len());
     }
 }
 
-/// A log, and what it says.
+/// A log in the making.
 struct Log {
     files: Vec<Vec<u8>>,
     seq: u64,
@@ -88,7 +88,7 @@ impl Log {
         log
     }
 
-    /// A line under the next number, with its hash.
+    /// Writes a line under the next number, with its hash.
     fn line(&mut self, members: &str) {
         self.seq += 1;
         let body = format!(r#"{{"seq":{},"time":"now",{members}"#, self.seq);
@@ -107,7 +107,7 @@ impl Log {
         ));
     }
 
-    /// Writes an event. Gives whether a server may write it there.
+    /// Writes an event. Returns whether a server may write it there.
     fn event(&mut self, [kind, which]: [u8; 2]) -> bool {
         let job = format!("j{}", which % 8);
         match kind % 8 {
@@ -135,7 +135,7 @@ impl Log {
                 self.line(&format!(r#""event":"reload","what":"\u{which:04x}\u202e""#));
                 true
             }
-            // Of a later version.
+            // An event of a later version.
             _ => {
                 self.line(&format!(r#""event":"later","of":{which}"#));
                 true
@@ -148,7 +148,7 @@ impl Log {
     }
 }
 
-/// Events in a chain that fits, and at the end of the input a change of it.
+/// Checks events in a chain that fits, and a change of it that the end of the input chooses.
 fn chained(data: &[u8]) {
     let Some((events, change)) = data.split_last_chunk() else { return };
     let mut log = Log::new();
@@ -164,7 +164,7 @@ fn chained(data: &[u8]) {
     found(log.files, *change);
 }
 
-/// One change of a whole log, which is found by whoever kept the last head.
+/// Checks that a change of a whole log is found by whoever kept the last head.
 fn found(mut files: Vec<Vec<u8>>, change: [u8; 6]) {
     let head = judge(&files, None).unwrap().head;
     let before = files.clone();

@@ -1,5 +1,5 @@
-//! What an authority and its members read from each other, under any bytes: nothing panics, no room is
-//! made for bytes that were only promised, and what is taken is written and read again as the same.
+//! Messages, tokens, requests and lists that an authority and its members exchange, under any bytes: nothing
+//! panics, no room is made for bytes that were only announced, and accepted input reads back as written.
 //!
 //! `certs/authority/tests/corpus.rs` does the same with every saved input, without cargo-fuzz.
 
@@ -24,8 +24,8 @@ use rcmd_certs::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// The first byte says what the others are: messages for the authority, or for a member, after a byte
-/// for the size of the pieces in which they come; a token's text, or its content; or DER.
+/// Reads the first byte as the kind of the rest: messages for the authority, or for a member, after a byte for
+/// the size of the pieces in which they come; a token's text, or its content; or DER.
 pub fn authority(data: &[u8]) {
     let [which, rest @ ..] = data else { return };
     match (which % 5, rest) {
@@ -42,7 +42,7 @@ pub fn authority(data: &[u8]) {
     }
 }
 
-/// A stream that gives small pieces, and notes the most room that it was offered.
+/// A stream that returns small pieces, and notes the most room that it was offered.
 struct Pieces<'a> {
     rest: &'a [u8],
     size: usize,
@@ -64,7 +64,7 @@ impl AsyncRead for Pieces<'_> {
     }
 }
 
-/// Messages one after the other, as both ends read them. The same come in one piece.
+/// Reads messages one after the other, as both ends do, and the same messages in one piece.
 fn messages<T>(data: &[u8], size: u8, limit: u32, check: fn(&T))
 where
     T: DeserializeOwned + Serialize + PartialEq + std::fmt::Debug,
@@ -73,7 +73,7 @@ where
     assert_eq!(in_pieces, read_all::<T>(data, data.len().max(1), limit));
     for message in &in_pieces {
         let mut bytes = Vec::new();
-        // What came with fewer escapes than are written may have become too long.
+        // A message that came with fewer escapes than are written may have become too long.
         if now(message::write(&mut bytes, message, limit)).is_ok() {
             assert_eq!(read_all::<T>(&bytes, bytes.len(), limit).first(), Some(message));
         }
@@ -90,7 +90,7 @@ fn read_all<T: DeserializeOwned>(data: &[u8], size: usize, limit: u32) -> Vec<T>
     messages
 }
 
-/// The result of what never waits.
+/// Returns the result of a future that never waits.
 fn now<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(done) => done,
@@ -135,7 +135,7 @@ fn token(text: &str) {
             assert!(text.trim().len() <= MAX_TOKEN);
             let written = token.to_string();
             assert!(written.is_ascii() && !written.contains(char::is_whitespace));
-            // Fields that are not known are left out, so that it is not longer than it came.
+            // Unknown fields are left out, so that the written token is no longer than the input.
             assert_eq!(written.parse(), Ok(token));
         }
         Err(error) => assert!(!error.to_string().chars().any(char::is_control)),

@@ -1,5 +1,5 @@
-//! `client.toml`, files of `run --commands` and records of runs, of any bytes: nothing panics, what is wrong is
-//! told with its place, and what is taken is within its limits.
+//! `client.toml`, files of `run --commands` and records of runs, of any bytes: nothing panics, an error has its
+//! place, and what is accepted is within its limits.
 //!
 //! `client/cli/tests/corpus.rs` does the same with every saved input, without cargo-fuzz.
 
@@ -14,10 +14,10 @@ thread_local! {
         tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
 }
 
-/// What the first byte is for the record of a run; any other is for one of two files.
+/// The first byte of an input for the record of a run; any other is for one of two files.
 const RECORD: u8 = b'r';
 
-/// The first byte says which file the others are.
+/// Reads the bytes after the first as the file that the first one selects.
 pub fn client_files(data: &[u8]) {
     let [which, rest @ ..] = data else { return };
     let folder = FOLDER.with(|folder| folder.path().to_owned());
@@ -63,7 +63,7 @@ fn record(bytes: &[u8], path: &Path, lines: usize) {
         Ok(text) => assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}"),
         Err(told) => {
             assert!(!told.contains(char::is_control), "{told:?}");
-            // The file, and the line that is wrong; or that it ends too early, or is of another version.
+            // The error names the file and a line; or the file ends too early, or is of another version.
             if let Some((_, place)) = told.split_once("record:") {
                 let line = place.split(':').next().unwrap().parse().unwrap();
                 assert!((1..=lines).contains(&line), "{told:?}");

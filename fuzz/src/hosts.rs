@@ -1,5 +1,5 @@
-//! Expressions, files of them, `hosts.toml` and inventories of any text: nothing panics or takes long, what is
-//! wrong is told on one line, and what was taken folds into the same set.
+//! Expressions, files of them, `hosts.toml` and inventories of any text: nothing panics or takes long, errors
+//! have one line, and an accepted set folds into the same set.
 //!
 //! `client/tests/corpus.rs` does the same with every saved input, without cargo-fuzz.
 
@@ -11,11 +11,11 @@ use rcmd_client::{
     inventory::{Form, Inventory, InventoryError, Source, parse_ansible, parse_hosts_toml},
 };
 
-/// What expressions may name.
+/// The hosts and groups that expressions may name.
 const KNOWN: &str = "[groups]\nweb = 'web[1-5]'\ndb = 'db[01-03],db1!db02'\nme = '@me'\nall = '@web,@db'\n\
     [hosts.a1]\n[hosts.'a2:9']\n";
 
-/// The first byte says what the others are.
+/// Reads the bytes after the first as what the first one selects.
 pub fn hosts(data: &[u8]) {
     let [which, rest @ ..] = data else { return };
     let file = Path::new("F");
@@ -65,7 +65,7 @@ fn expression(text: &str) {
     assert!(targets.is_err() || targets.is_ok_and(|targets| targets.len() == set.len()));
 }
 
-/// What is folded means the same hosts, if it may be as long.
+/// Checks that the folded text means the same hosts, if it may be as long.
 fn folded(set: &HostSet) {
     let text = set.fold();
     if set.is_empty() || set.len() > 5_000 || text.len() > 100_000 {
@@ -86,7 +86,7 @@ fn list(text: &str) {
     }
 }
 
-/// Every group of it can be asked for.
+/// Checks that every group of a source can be asked for.
 fn source(read: Result<Source, InventoryError>) {
     let source = match read {
         Ok(source) => source,

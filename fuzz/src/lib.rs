@@ -1,5 +1,5 @@
-//! What the fuzz targets do, as plain functions, so that an ordinary test can do the same with the
-//! inputs that were saved. Each panics when an invariant is broken.
+//! The fuzz targets as plain functions, so that ordinary tests can run them over the saved inputs. Each
+//! panics when an invariant is broken.
 
 mod model;
 mod streams;
@@ -18,8 +18,8 @@ use sha2::{Digest as _, Sha256};
 
 pub use model::{Step, World};
 
-/// Bytes from a peer, in pieces: the first byte says who it is, the second the size of the pieces.
-/// Any pieces give the same frames; lengths past a limit never pass; what was read can be written.
+/// Reads bytes from a peer, in pieces: the first byte selects the peer, the second the size of the pieces. Any
+/// pieces return the same frames, no length past a limit passes, and what was read can be written.
 pub fn frame(data: &[u8]) {
     let [who, size, bytes @ ..] = data else {
         return;
@@ -45,7 +45,7 @@ pub fn frame(data: &[u8]) {
     }
 }
 
-/// The frames, and whether the last bytes were a fault.
+/// Returns the frames, and whether the last bytes were a fault.
 fn read(role: Role, bytes: &[u8], size: usize) -> (Vec<Frame>, bool) {
     let now = Instant::now();
     let mut connection = PeerState::new(role, Duration::from_secs(1), now);
@@ -71,11 +71,11 @@ fn read(role: Role, bytes: &[u8], size: usize) -> (Vec<Frame>, bool) {
     (frames, false)
 }
 
-/// What was read is written and read again as the same.
+/// Checks that a frame is written and read back as the same.
 fn rewritten(frame: &Frame) {
     let mut bytes = BytesMut::new();
     if frame.encode(&mut bytes).is_err() {
-        // A hello of many escapes can be longer than it came.
+        // A hello with many escapes can be longer than it came.
         assert!(matches!(frame, Frame::Hello(_)));
         return;
     }
@@ -87,8 +87,8 @@ fn rewritten(frame: &Frame) {
     assert!(bytes.is_empty());
 }
 
-/// A header, and the same as a value so deep in another: what is taken for a frame is one object,
-/// strict at every level, as another reader of JSON sees it.
+/// Reads a header, and the same text as a value deep inside another header. What is accepted as a frame is one
+/// object, strict at every level, as another reader of JSON sees it.
 pub fn header(data: &[u8]) {
     one_header(data);
     let levels = data.len() % (limits::DEPTH + 2);
@@ -112,8 +112,8 @@ fn one_header(data: &[u8]) {
     }
 }
 
-/// A start: counts from the first bytes, the rest its payload. What is taken for a request gives the
-/// same payload and digest again, and is within the limits.
+/// Reads a start: counts from the first bytes, the rest as its payload. An accepted request has the same
+/// payload and digest again, and is within the limits.
 pub fn request(data: &[u8]) {
     let [argc, envc, flags, payload @ ..] = data else {
         return;
@@ -169,8 +169,8 @@ pub fn request(data: &[u8]) {
     }
 }
 
-/// Two honest ends over a link that splits, delays and breaks; or one stream whose other end says
-/// anything, against a simple account of what it may.
+/// Runs two honest ends over a link that splits, delays and breaks; or one stream whose other end sends
+/// anything, against a simple model of a stream.
 pub fn connection(data: &[u8]) {
     let [which, rest @ ..] = data else { return };
     match which % 3 {

@@ -1,5 +1,5 @@
-//! `authority.toml` and `identity.toml` of any bytes: nothing panics, what is taken is within its limits, and
-//! what is wrong is told on one line.
+//! `authority.toml` and `identity.toml` of any bytes: nothing panics, what is accepted is within its limits, and
+//! errors have one line.
 //!
 //! `certs/authority/tests/corpus.rs` does the same with every saved input, without cargo-fuzz.
 
@@ -15,7 +15,7 @@ thread_local! {
         tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
 }
 
-/// The first byte says which file the others are.
+/// Reads the bytes after the first as the file that the first one selects.
 pub fn member_settings(data: &[u8]) {
     let [which, rest @ ..] = data else { return };
     let path = FOLDER.with(|folder| folder.path().join("file.toml"));
@@ -34,7 +34,7 @@ pub fn member_settings(data: &[u8]) {
     } else {
         match Mapping::load(&path) {
             Ok(mapping) => assert!(mapping.authorities().iter().all(|ca| ca.is_absolute())),
-            // The reader of TOML shows the line, and who prints it escapes it.
+            // The reader of TOML quotes the line, which is escaped when it is printed.
             Err(error) => assert!(!error.to_string().is_empty()),
         }
     }

@@ -1,5 +1,5 @@
-//! Two honest ends with one job between them, over a link that splits, delays and breaks. They do
-//! what `docs/protocol.md` says, by the parts that the real programs use.
+//! A model of two honest ends with one job between them, over a link that splits, delays and breaks. They do
+//! what `docs/protocol.md` specifies, with the parts that the real programs use.
 
 use std::{
     collections::VecDeque,
@@ -24,7 +24,7 @@ use rcmd_protocol::{
 const ALGORITHM: Algorithm = Algorithm::Blake3;
 const OUTPUTS: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
 
-/// One thing that happens. Numbers of bytes are upper bounds.
+/// One event. Numbers of bytes are upper bounds.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
     /// The command writes to stdout (0) or stderr (1).
@@ -35,16 +35,16 @@ pub enum Step {
     Type(usize),
     /// The client's user takes output away.
     Take(usize, usize),
-    /// A side hands so many frames to its link: the client (0) or the server (1).
+    /// A side hands this many frames to its link: the client (0) or the server (1).
     Send(usize, usize),
-    /// So many bytes arrive at the client (0) or the server (1).
+    /// This many bytes arrive at the client (0) or the server (1).
     Arrive(usize, usize),
-    /// The link breaks; what was under way is gone, and the client comes back.
+    /// The link breaks. The bytes under way are lost, and the client comes back.
     Cut,
 }
 
 impl Step {
-    /// Any three bytes are a step.
+    /// Returns a step for any three bytes.
     pub fn read([what, which, size]: [u8; 3]) -> Self {
         let which = usize::from(which % 2);
         let bytes = usize::from(size) * usize::from(size) * if what & 128 == 0 { 1 } else { 16 };
@@ -60,7 +60,7 @@ impl Step {
     }
 }
 
-/// The byte of a stream at an offset, the same for all who ask.
+/// Returns the byte of a stream at an offset, always the same one.
 fn byte(stream: usize, offset: usize) -> u8 {
     let mixed = (offset as u64 ^ (stream as u64) << 60).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> 56) as u8
@@ -99,7 +99,7 @@ impl Side {
     }
 }
 
-/// Hands frames of one side to the link.
+/// Hands frames of one side to its link.
 fn send(from: &mut Side, to: &mut Side, frames: usize) {
     for _ in 0..frames {
         let Some(frame) = from.outbox.pop() else {
@@ -137,7 +137,7 @@ pub struct World {
     client: Side,
     generation: u64,
     started: bool,
-    /// Whether stdin may be sent on this connection: not before `attached` has said from where.
+    /// True if stdin may be sent on this connection: only after `attached` has named the offset.
     ready: bool,
     outputs: [RecvStream; 2],
     received: [Vec<u8>; 2],
@@ -153,7 +153,7 @@ fn key() -> Key {
 }
 
 impl World {
-    /// A command that is to write so many bytes to stdout and stderr, and to read so many.
+    /// Returns a world whose command is to write so many bytes to stdout and stderr, and to read so many from stdin.
     pub fn new([stdout, stderr, stdin]: [usize; 3]) -> Self {
         let now = Instant::now();
         let request = Request::exec(["model"]).stdin(true).build().unwrap();
@@ -184,7 +184,7 @@ impl World {
         world
     }
 
-    /// A new connection, both hellos under way, and the client's start or attach.
+    /// Makes a new connection, with both hellos and the client's start or attach under way.
     fn connect(&mut self) {
         let server = ServerHello {
             instance: self.instance,
@@ -221,7 +221,7 @@ impl World {
         self.client.push(Frame::Attach(attach));
     }
 
-    /// Lets one thing happen, and both sides act on it.
+    /// Lets one event happen, and both sides act on it.
     pub fn step(&mut self, step: Step) {
         match step {
             Step::Write(index, size) => {
@@ -409,7 +409,7 @@ impl World {
         self.server.push(Frame::Window(job.stdin.window(ch)));
     }
 
-    /// The server sends what credit allows, when the job is attached to this connection.
+    /// Sends what credit allows from the server, when the job is attached to this connection.
     fn pump_server(&mut self) {
         let Some(job) = &mut self.job else { return };
         if job.generation != self.generation {
@@ -443,8 +443,8 @@ impl World {
         }
     }
 
-    /// Lets everything go on until the client has its verified end; panics if it never comes, or if
-    /// a byte was lost, doubled or changed.
+    /// Runs the world until the client has its verified end. Panics if the end never comes, or if a byte was lost,
+    /// doubled or changed.
     pub fn finish(&mut self) {
         let all = usize::MAX;
         for _ in 0..400 {

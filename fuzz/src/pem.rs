@@ -1,5 +1,5 @@
-//! Keys, certificates and revocation lists in files of any bytes: nothing panics, and no error holds anything of
-//! what the file holds.
+//! Keys, certificates and revocation lists in files of any bytes: nothing panics, and no error quotes anything
+//! of the file.
 //!
 //! `certs/authority/tests/corpus.rs` does the same with every saved input, without cargo-fuzz.
 
@@ -8,7 +8,7 @@ use std::{collections::HashSet, fs, os::unix::fs::PermissionsExt, path::PathBuf}
 use rcmd_certs::{crl::CrlSet, pem, tls, x509::Certificate};
 use tempfile::TempDir;
 
-/// Bytes of a file that may stand in an error by chance, as text or as numbers.
+/// The most bytes of a file that may stand in an error by chance, as text or as numbers.
 const BY_CHANCE: usize = 6;
 
 thread_local! {
@@ -17,7 +17,7 @@ thread_local! {
         tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
 }
 
-/// A file of these bytes, read as each kind of file that has PEM in it.
+/// Reads a file of these bytes as each kind of file that has PEM in it.
 pub fn pem(data: &[u8]) {
     let path = file(data);
     match tls::load_key(&path, "") {
@@ -59,7 +59,7 @@ fn file(data: &[u8]) -> PathBuf {
     path
 }
 
-/// An error says where and what, and holds nothing of the file: not as text, and not as numbers.
+/// Checks that an error has a place and a reason, and nothing of the file, neither as text nor as numbers.
 fn secret(data: &[u8], path: &std::path::Path, error: &(impl std::error::Error + 'static)) {
     let mut told = format!("{error} {error:?}");
     let mut source = error.source();
@@ -82,7 +82,7 @@ fn secret(data: &[u8], path: &std::path::Path, error: &(impl std::error::Error +
     }
 }
 
-/// What stands in errors whatever a file holds, so that a file may hold it too: the labels, and our own words.
+/// Text that stands in errors whatever a file holds, so that a file may hold it too: the labels, and our own words.
 const COMMON: [&str; 7] = [
     "-----BEGIN -----END PRIVATE KEY----- CERTIFICATE----- CERTIFICATES X509 CRL----- \
      ENCRYPTED Proc-Type: 4,ENCRYPTED",

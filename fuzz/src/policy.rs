@@ -1,4 +1,4 @@
-//! The policy under requests of any bytes: what the rules say is what a plain account of them says.
+//! The policy under requests of any bytes: it permits exactly what a simple model of its rules permits.
 //!
 //! `server/tests/corpus.rs` does the same with every saved input, without cargo-fuzz.
 
@@ -55,7 +55,7 @@ static RULES: LazyLock<Rules> = LazyLock::new(|| {
     Rules::parse(TEXT, host).unwrap_or_else(|flaws| panic!("{}", flaws[0]))
 });
 
-/// A request as the input has it: four bytes, then strings with a NUL between them.
+/// A request as the input encodes it: four bytes, then strings with a NUL between them.
 struct Case {
     groups: [bool; 4],
     from_ten: bool,
@@ -101,7 +101,7 @@ impl Case {
         RequestContext { source: IpAddr::V4(source), time: SystemTime::UNIX_EPOCH + time }
     }
 
-    /// What the rules say, without Cedar.
+    /// Returns whether the rules permit the request, without Cedar.
     fn is_permitted(&self) -> bool {
         let (args, env) = (self.request.args(), self.request.env());
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
@@ -132,7 +132,7 @@ impl Case {
     }
 }
 
-/// Judges one request. No rule of these can fail, so that an error is one of ours.
+/// Judges one request. None of these rules can fail, so that an error is one of our code.
 pub fn policy(data: &[u8]) {
     let Some(case) = Case::read(data) else { return };
     let judged = authorize(&RULES.slice(&case.who()), &case.request, &case.found, case.moment());

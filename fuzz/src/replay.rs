@@ -1,8 +1,8 @@
-//! What fuzzing has saved, and inputs near that, for the tests that do without cargo-fuzz.
+//! The inputs that fuzzing has saved, and inputs near them, for tests without cargo-fuzz.
 
 use std::{fs, path::Path};
 
-/// The saved inputs of a target with their files' names, always in the same order.
+/// Returns the saved inputs of a target with the names of their files, always in the same order.
 fn saved(target: &str) -> Vec<(String, Vec<u8>)> {
     // A package may lie deeper than one folder below the root.
     let folders =
@@ -16,7 +16,7 @@ fn saved(target: &str) -> Vec<(String, Vec<u8>)> {
     saved
 }
 
-/// Every saved input. What a failed test has printed ends with the one that failed.
+/// Runs `function` on every saved input. The output of a failed test ends with the name of the one that failed.
 pub fn replay(target: &str, function: fn(&[u8])) {
     for (path, input) in saved(target) {
         eprintln!("{path}");
@@ -24,12 +24,12 @@ pub fn replay(target: &str, function: fn(&[u8])) {
     }
 }
 
-/// Saved inputs with a few bytes changed, cut (not below `least` bytes), inserted out of `words`, or
-/// doubled. `RCMD_FUZZ_ROUNDS` asks for more of them.
+/// Runs `function` on saved inputs with a few bytes changed, cut (not below `least` bytes), inserted out of
+/// `words`, or doubled. `RCMD_FUZZ_ROUNDS` sets the number of them.
 pub fn near(target: &str, least: usize, words: &[u8], function: fn(&[u8])) {
     let saved = saved(target);
     let rounds = std::env::var("RCMD_FUZZ_ROUNDS").map_or(3_000, |rounds| rounds.parse().unwrap());
-    // A linear congruential generator (Knuth, MMIX): the same inputs each time.
+    // A linear congruential generator (Knuth, MMIX), for the same inputs each time.
     let mut state = 1_u64;
     let mut below = |end: usize| {
         state =

@@ -1,4 +1,4 @@
-//! Policies of any text: what is wrong has a place in it, and what is taken judges without panicking.
+//! Policies of any text: errors have a place in it, and accepted policies judge requests without a panic.
 //!
 //! `server/tests/corpus.rs` does the same with every saved input, without cargo-fuzz.
 
@@ -14,7 +14,7 @@ use rcmd_server::{
     trust::Principal,
 };
 
-/// A policy's text, under which one request is judged.
+/// Reads the text of a policy and judges one request under it.
 pub fn rules(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let host = Host { name: "h".into(), labels: vec!["l".into()] };

@@ -1,5 +1,5 @@
-//! `server.toml` and `keys.jsonl` of any bytes: nothing panics, what is wrong is told with its place, and what
-//! was taken is written so that it is taken again.
+//! `server.toml` and `keys.jsonl` of any bytes: nothing panics, errors have their place, and what was accepted
+//! is written so that it is accepted again.
 //!
 //! `server/tests/corpus.rs` does the same with every saved input, without cargo-fuzz.
 
@@ -14,7 +14,7 @@ thread_local! {
         tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
 }
 
-/// The first byte says which file the others are.
+/// Reads the bytes after the first as the file that the first one selects.
 pub fn server_files(data: &[u8]) {
     let [which, rest @ ..] = data else { return };
     let folder = FOLDER.with(|folder| folder.path().to_owned());
@@ -29,7 +29,7 @@ pub fn server_files(data: &[u8]) {
     fs::write(&keys, rest).unwrap();
     match parsers::keys(&keys) {
         Ok(()) => {
-            // What it does not keep (what is too old, a torn last line) is gone for good.
+            // Lines that are not kept (too old, or a torn last one) are gone for good.
             let lines = |text: &[u8]| {
                 let mut lines: Vec<_> =
                     text.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();

@@ -1,5 +1,4 @@
-//! One end of a stream, driven by a peer that says anything, beside a simple account of what must
-//! come of it.
+//! One end of a stream, driven by a peer that sends anything, beside a simple model that predicts the result.
 
 use bytes::Bytes;
 use rcmd_protocol::{
@@ -17,7 +16,7 @@ fn digest(bytes: &[u8]) -> StreamDigest {
     hasher.finish()
 }
 
-/// Mostly `base` itself, else an offset near it, or far from anything.
+/// Returns `base` itself in most cases, else an offset near it, or one far from anything.
 fn near(base: u64, byte: u8) -> u64 {
     match byte {
         255 => u64::MAX,
@@ -28,7 +27,7 @@ fn near(base: u64, byte: u8) -> u64 {
     }
 }
 
-/// A receiver: operations of three bytes.
+/// Drives a receiver by operations of three bytes.
 pub(crate) fn incoming(data: &[u8]) {
     let mut stream = RecvStream::new(Stream::Stdin, ALGORITHM);
     let mut bytes: Vec<u8> = Vec::new();
@@ -93,7 +92,7 @@ pub(crate) fn incoming(data: &[u8]) {
     }
 }
 
-/// A sender: operations of three bytes.
+/// Drives a sender by operations of three bytes.
 pub(crate) fn outgoing(data: &[u8]) {
     let mut stream = SendStream::new(Stream::Stdout, ALGORITHM);
     let mut log: Vec<(u8, u64)> = Vec::new();

@@ -1,4 +1,4 @@
-//! A second opinion on a header: reads JSON into a tree that keeps duplicates, and looks at that.
+//! A second reader of headers: it reads JSON into a tree that keeps duplicates, and checks the tree.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ enum Tree {
     Other,
 }
 
-/// Panics unless `header` is one object without duplicates, NUL or too many levels, with a type.
+/// Panics unless `header` is one object with a type and without duplicates, NUL or too many levels.
 pub(crate) fn check(header: &[u8]) {
     let tree: Tree = serde_json::from_slice(header).unwrap();
     let Tree::Object(fields) = &tree else { panic!("no object") };
