@@ -1,7 +1,7 @@
 //! Revocation lists as members keep them: X.509 CRLs (RFC 5280 section 5), read and compared.
 //!
-//! What is read here is not trusted yet: the signature is the verifier's affair, which has the
-//! authorities. `list.pem` holds one list for each key that the authority signs with, all of one
+//! A list that is read here is not trusted yet: its signature is checked by the verifier, which has the
+//! authorities. `list.pem` holds one list for each key that the authority signs with, all of the same
 //! number.
 
 mod accept;

@@ -1,8 +1,8 @@
-//! What a member does towards its authority: enroll, renew, and learn of revocations.
+//! The member's side of an authority: enrollment, renewal, and news of revocations.
 //!
 //! [`enroll`] makes a key, which never leaves this machine, and fetches a certificate for a
 //! [`Token`]. From then on a [`Member`] renews the certificate for the same key and fetches
-//! revocation lists. Nothing here runs by itself: when to do what is the program's affair.
+//! revocation lists. Nothing here runs by itself: the program decides when to do what.
 
 use std::time::Duration;
 
@@ -39,28 +39,28 @@ pub use files::Fetched;
 use dial::AuthorityConnection;
 use files::{Folder, Grant};
 
-/// How to enroll.
+/// The options of an enrollment.
 #[derive(Clone, Debug, Default)]
 pub struct EnrollmentOptions {
-    /// Which of the token's names to take, if the token leaves a choice.
+    /// The name to take, if the token leaves a choice.
     pub name: Option<String>,
     /// The kind of key to make.
     pub algorithm: KeyAlgorithm,
 }
 
-/// Makes a key and fetches a certificate for it: `key.pem`, `cert.pem` and `authority.toml` in the
-/// folder of the kind, and `ca.pem`; then the revocation lists. `key.pem` is written last, so that there is an identity once all
-/// of it is there. An identity that is there is never overwritten.
+/// Makes a key and fetches a certificate for it, then the revocation lists. Writes `key.pem`, `cert.pem` and
+/// `authority.toml` in the folder of the kind, and `ca.pem`. `key.pem` is written last, so that an identity
+/// exists only when all of its files do. An existing identity is never overwritten.
 ///
-/// An answer that was lost costs nothing: the key waits in the folder, and the same token with the
-/// same key gets the same certificate for some minutes. Of names that a token leaves to choose, this
-/// host's own is taken if it is among them and [`EnrollmentOptions::name`] says nothing.
+/// A lost answer does no harm: the key waits in the folder, and for some minutes the same token with the
+/// same key gets the same certificate. Of the names that a token leaves to choose, this host's own is taken
+/// if it is among them and [`EnrollmentOptions::name`] is `None`.
 ///
 /// # Errors
 /// [`EnrollError`]; then no identity was written.
 ///
 /// # Cancel safety
-/// Safe: what was begun is taken up again by the next call with the same token.
+/// Cancel safe: the next call with the same token takes up what was begun.
 pub async fn enroll(
     token: &Token,
     layout: &Layout,
@@ -91,7 +91,7 @@ pub async fn enroll(
     };
     let grant = Grant::take(answer, pending.fingerprint(), &contact)?;
     let fetched = folder.install(&grant, &contact, pending)?;
-    // A member alone gets the lists, and that it is one shows by its new certificate.
+    // Only members get the lists, so this connection presents the new certificate.
     let member = Member::load(layout, token.kind)?;
     let lists = async {
         match &member {
@@ -107,10 +107,10 @@ pub async fn enroll(
     Ok(Fetched { lists: refused, ..fetched })
 }
 
-/// How often a lost answer is asked for.
+/// The number of times that a lost answer is asked for.
 const TRIES: u32 = 3;
 
-/// Which name to ask for.
+/// Returns the name to ask for.
 fn chosen_name(
     token: &Token,
     wanted: Option<&str>,
@@ -140,7 +140,7 @@ fn own_name() -> String {
     HostName::parse(&node).map(|name| name.to_string()).unwrap_or_default()
 }
 
-/// An identity that came by a token, and the way to its authority.
+/// An identity that was enrolled with a token, and the way to its authority.
 #[derive(Clone, Debug)]
 pub struct Member {
     kind: Kind,
@@ -149,10 +149,10 @@ pub struct Member {
 }
 
 impl Member {
-    /// Loads the identity of this kind. `None` if it did not come by a token.
+    /// Loads the identity of this kind; `None` if it was not enrolled with a token.
     ///
     /// # Errors
-    /// [`EnrollError::Contact`] when `authority.toml` makes no sense.
+    /// [`EnrollError::Contact`] when `authority.toml` cannot be used.
     pub fn load(layout: &Layout, kind: Kind) -> Result<Option<Self>, EnrollError> {
         let contact = Contact::load(&layout.contact(kind))?;
         Ok(contact.map(|contact| Self { kind, layout: layout.clone(), contact }))
@@ -173,16 +173,16 @@ impl Member {
         &self.contact
     }
 
-    /// Fetches another certificate for the same key and writes `cert.pem`; and `ca.pem` and
-    /// `authority.toml` if the roots changed. A client, which watches no lists, gets the newest ones
-    /// with it, and no certificate without them. Works with an expired certificate too, until
-    /// [`Fetched::renew_until`]. An authority that has renewed it a moment ago gives the same again.
+    /// Fetches another certificate for the same key and writes `cert.pem`; also `ca.pem` and `authority.toml`
+    /// if the roots changed. A client, which watches no lists, also gets the newest lists, and no certificate
+    /// without them. This works with an expired certificate too, until [`Fetched::renew_until`]. An authority
+    /// that renewed the certificate a moment ago returns the same one again.
     ///
     /// # Errors
     /// [`EnrollError`]; then the files are as they were.
     ///
     /// # Cancel safety
-    /// Safe.
+    /// Cancel safe.
     pub async fn renew(&self) -> Result<Fetched, EnrollError> {
         let key = tls::load_leaf(&self.layout.member_cert(self.kind))?.key;
         let mut connection = self.connection().await?;
@@ -200,26 +200,26 @@ impl Member {
         Ok(Fetched { lists: refused.map(|error| error.to_string()), ..fetched })
     }
 
-    /// Returns whether the authority has changed its roots, or which of them signs, since this
-    /// identity was last renewed: then it is time to renew, whatever the certificate's age.
+    /// Returns whether the authority has changed its roots, or which of them signs, since this identity was
+    /// last renewed. It must then be renewed, whatever the certificate's age.
     pub fn is_to_move(&self, lists: &CrlSet) -> bool {
         !lists.roots().is_empty() && lists.roots() != self.contact.authorities
     }
 
-    /// Returns the revocation lists, if their number is higher than `newer_than` (0: any). Nothing
-    /// is written; the verifier has to judge them first.
+    /// Returns the revocation lists, if their number is higher than `newer_than` (0: any). Nothing is written;
+    /// the verifier must judge them first.
     ///
     /// # Errors
     /// [`EnrollError`].
     ///
     /// # Cancel safety
-    /// Safe.
+    /// Cancel safe.
     pub async fn fetch_lists(&self, newer_than: u64) -> Result<Option<CrlSet>, EnrollError> {
         let mut connection = self.connection().await?;
         lists(&mut connection, newer_than, 0).await
     }
 
-    /// Opens a connection through which new lists come within a second of their making.
+    /// Opens a connection on which new lists arrive within a second after they are made.
     ///
     /// # Errors
     /// [`EnrollError`].
@@ -232,7 +232,7 @@ impl Member {
     }
 }
 
-/// A connection through which new lists come.
+/// A connection on which new lists arrive.
 #[derive(Debug)]
 pub struct Watch {
     connection: AuthorityConnection,
@@ -245,7 +245,7 @@ impl Watch {
     /// [`EnrollError`] when the connection is lost; open another.
     ///
     /// # Cancel safety
-    /// None: drop the `Watch` afterwards.
+    /// Not cancel safe: drop the `Watch` afterwards.
     pub async fn next(&mut self, newer_than: u64) -> Result<CrlSet, EnrollError> {
         loop {
             if let Some(lists) = lists(&mut self.connection, newer_than, MAX_WAIT).await? {

@@ -1,4 +1,4 @@
-//! Whether lists that came from somewhere take the place of those that are there.
+//! The decision whether new lists take the place of those in use.
 
 use std::path::Path;
 
@@ -16,30 +16,30 @@ use crate::{
     text::printable,
 };
 
-/// Why lists were not taken. Those from before stay in use.
+/// The reason why lists were not accepted. The lists from before stay in use.
 #[derive(Debug, thiserror::Error)]
 pub enum CrlRefused {
-    /// They cannot be read.
+    /// The lists cannot be read.
     #[error(transparent)]
     Unreadable(#[from] CrlError),
-    /// No authority that is trusted here signed one of them.
+    /// No authority that is trusted here signed any of them.
     #[error(
         "the revocation list is foreign: it says that `{}` issued it, and no trusted authority of \
          that name signed it; fetch it from this server's own authority",
         printable(.0)
     )]
     Foreign(String),
-    /// A newer one was here already.
+    /// A newer list is already in use.
     #[error(
         "the revocation list is older than the one in use: its number is {new}, not above {old}"
     )]
     Older {
-        /// The number of the one refused.
+        /// The number of the refused list.
         new: u64,
-        /// The number of the one in use.
+        /// The number of the list in use.
         old: u64,
     },
-    /// Past its date.
+    /// The lists are past their date.
     #[error(
         "the revocation list ended {} ago; is `rcmd-certs serve` running, and is the clock right?",
         span(*.0)
@@ -48,8 +48,8 @@ pub enum CrlRefused {
 }
 
 impl CrlSet {
-    /// What is left of `self` for a server that trusts `authorities`, to take the place of `current`.
-    /// A list of an authority that is not known here (yet, or any more) is left out.
+    /// Returns those lists of `self` with which a server that trusts `authorities` replaces `current`. A list of
+    /// an authority that is not known here (yet, or any more) is left out.
     ///
     /// # Errors
     /// [`CrlRefused`] when none is signed by one of them, when they are past their date at `now`
@@ -89,7 +89,7 @@ impl CrlSet {
         if all.is_empty() { Err(CrlRefused::Foreign(issuer)) } else { Ok(Self { all, ..self }) }
     }
 
-    /// Writes the file that [`CrlSet::load`] reads, at once or not at all.
+    /// Writes the file that [`CrlSet::load`] reads, atomically.
     ///
     /// # Errors
     /// [`FileError`].
@@ -123,7 +123,7 @@ fn is_signed_by(list: &[u8], authority: &[u8]) -> bool {
 /// Returns whether an algorithm's identifier in DER begins with this object identifier.
 fn names(identifier: &[u8], oid: &Oid<'_>) -> bool {
     let oid = oid.as_bytes();
-    // Tag 6, and a length that is one byte for every algorithm there is.
+    // Tag 6, and a length, which is one byte for every known algorithm.
     identifier
         .strip_prefix(&[6])
         .and_then(|rest| rest.split_first())

@@ -1,4 +1,4 @@
-//! Revocation lists, read.
+//! Revocation lists and sets of them, as they are read.
 
 use std::path::Path;
 
@@ -14,21 +14,21 @@ use crate::{
 
 /// The most lists in one file: an authority and its predecessors.
 const MAX_LISTS: usize = 16;
-/// Bytes of a file of lists: what an authority's largest answer (`MAX_RESPONSE` of `enroll::message`)
-/// holds in base64, in the lines of PEM.
+/// The most bytes in a file of lists: the lists of an authority's largest answer (`MAX_RESPONSE` of
+/// `enroll::message`), in PEM.
 pub const MAX_LIST_FILE: u64 = 5 * 1024 * 1024;
 
-/// One list: which certificates of one issuer are revoked.
+/// The list of the revoked certificates of one issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Crl {
     pub(super) der: CertificateRevocationListDer<'static>,
     /// The issuer's distinguished name.
     pub issuer: String,
-    /// The list's number, which rises with each (RFC 5280 section 5.2.3).
+    /// The list's number, which rises with each new list (RFC 5280 section 5.2.3).
     pub number: u64,
-    /// When it was issued, in Unix time.
+    /// The time at which it was issued, in Unix time.
     pub this_update: i64,
-    /// When the next one is due at the latest, in Unix time: past it, nobody believes this one.
+    /// The time by which the next list is due, in Unix time. Past it, this list is not accepted.
     pub next_update: i64,
     /// The serial numbers, in lower-case hexadecimal.
     pub revoked: Vec<String>,
@@ -40,19 +40,19 @@ pub enum CrlError {
     /// The file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Not PEM.
+    /// The file is not PEM.
     #[error("the revocation list is not readable as PEM: {0}")]
     Pem(PemFault),
-    /// Nothing in it.
+    /// The file holds no list.
     #[error("there is no revocation list (a `-----BEGIN X509 CRL-----` section)")]
     Empty,
-    /// Too much in it.
+    /// The file holds too many lists.
     #[error("more than {MAX_LISTS} revocation lists in one file")]
     TooMany,
-    /// Not a CRL in DER, or a broken one.
+    /// A list is not a CRL in DER, or is broken.
     #[error("not a readable revocation list ({0})")]
     Encoding(String),
-    /// A CRL as RFC 5280 allows it and rcmd does not use it.
+    /// A list that RFC 5280 allows lacks something that rcmd needs.
     #[error("the revocation list has no {0}")]
     Incomplete(&'static str),
 }
@@ -102,7 +102,7 @@ pub struct CrlSet {
 }
 
 impl CrlSet {
-    /// Takes lists together.
+    /// Returns a set of these lists.
     ///
     /// # Errors
     /// [`CrlError`] when there is none, or there are too many.
@@ -114,7 +114,7 @@ impl CrlSet {
         }
     }
 
-    /// The same with the roots that came with them.
+    /// Returns this set with the roots that came with it.
     pub(crate) fn with_roots(self, roots: Vec<Fingerprint>) -> Self {
         Self { roots, ..self }
     }
@@ -160,7 +160,7 @@ impl CrlSet {
         self.all.iter().map(|list| list.number).min().unwrap_or_default()
     }
 
-    /// When the oldest was issued, in Unix time.
+    /// Returns the time at which the oldest was issued, in Unix time.
     pub fn this_update(&self) -> i64 {
         self.all.iter().map(|list| list.this_update).min().unwrap_or_default()
     }

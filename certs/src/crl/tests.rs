@@ -1,4 +1,4 @@
-//! Lists that are read, and those that are none.
+//! Tests of lists that are read, and of bytes that are no list.
 
 use std::{
     path::Path,

@@ -4,15 +4,15 @@ use std::{fmt, time::Duration};
 
 use crate::clock::{BACKDATE, span};
 
-/// How far two clocks may be apart before it is said: what a certificate's start lies in the past.
+/// The difference of two clocks above which it is reported: the time by which certificates are backdated.
 pub const CLOCK_TOLERANCE: Duration = BACKDATE;
 
 /// Two clocks that disagree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockOff {
-    /// This machine's, in Unix time.
+    /// The time by this machine's clock, in Unix time.
     pub ours: i64,
-    /// The authority's, in Unix time.
+    /// The time by the authority's clock, in Unix time.
     pub theirs: i64,
 }
 

@@ -1,4 +1,4 @@
-//! `authority.toml`: where a member's authority is, and how it is known.
+//! `authority.toml`: the addresses of a member's authority, and the keys that it is known by.
 
 use std::path::Path;
 
@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 use super::error::EnrollError;
 use crate::{enroll::token::is_address, files, fingerprint::Fingerprint};
 
-/// Where the authority is, and how it is known.
+/// The addresses of the authority, and the keys that it is known by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Contact {
-    /// `HOST:PORT` each, tried in this order.
+    /// The addresses, `HOST:PORT` each, tried in this order.
     pub addresses: Vec<String>,
-    /// The roots by their public keys, any of which the authority may prove itself by: several while
+    /// The roots, by their public keys. The authority may prove itself by any of them; there are several while
     /// it changes its root.
     pub authorities: Vec<Fingerprint>,
 }
 
 impl Contact {
-    /// Reads the file. `None` if it is not there.
+    /// Reads the file; `None` if it does not exist.
     ///
     /// # Errors
     /// [`EnrollError`] when it cannot be used.

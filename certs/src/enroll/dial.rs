@@ -1,4 +1,4 @@
-//! A connection to the authority, and one question after the other on it.
+//! A connection to the authority, for one question after the other.
 
 use std::{io, time::Duration};
 
@@ -22,10 +22,10 @@ use crate::{
     tls,
 };
 
-/// For one address: to connect.
+/// The time to connect to one address.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// For the handshake, and for an answer beyond what the authority was asked to wait.
+/// The time for the handshake, and for an answer beyond the time that the authority was asked to wait.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection to the authority.
@@ -35,7 +35,7 @@ pub(super) struct AuthorityConnection {
 }
 
 impl AuthorityConnection {
-    /// Connects to the first address that answers; `member` proves its identity there.
+    /// Connects to the first address that answers, and proves the identity of `member` there, if given.
     pub(super) async fn open(
         contact: &Contact,
         member: Option<(&Layout, Kind)>,
@@ -71,10 +71,10 @@ impl AuthorityConnection {
         Err(EnrollError::Unreachable(failed.join("; ")))
     }
 
-    /// Asks, and waits for the answer; `wait` is how long the authority was asked to wait itself.
+    /// Sends a question and waits for the answer. `wait` is the time that the authority was asked to wait.
     ///
     /// # Cancel safety
-    /// None: the next answer would be this one's.
+    /// Not cancel safe: the next call would read this call's answer.
     pub(super) async fn ask(
         &mut self,
         ask: &MemberRequest,
@@ -102,7 +102,7 @@ impl AuthorityConnection {
     }
 }
 
-/// Tries all that a name stands for.
+/// Tries all addresses of a name in turn.
 async fn connect(address: &str) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name stands for no address");
     for address in timeout(CONNECT, lookup_host(address)).await?? {
@@ -115,8 +115,8 @@ async fn connect(address: &str) -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// Returns the error for a failed handshake: whoever is there cannot prove to be the authority, or a clock
-/// is wrong.
+/// Returns the error for a failed handshake: the peer cannot prove that it is the authority, or a clock is
+/// wrong.
 fn handshake(address: &str, error: &rustls::Error) -> EnrollError {
     use CertificateError::{
         Expired, ExpiredContext, InvalidPurpose, NotValidYet, NotValidYetContext, UnknownIssuer,

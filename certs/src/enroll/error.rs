@@ -1,4 +1,4 @@
-//! Why a member got nothing from its authority.
+//! The errors of a member that asks its authority.
 
 use std::path::PathBuf;
 
@@ -12,27 +12,27 @@ use crate::{
     tls::TlsError,
 };
 
-/// Why nothing was fetched. Each message says what to do.
+/// The reason why nothing was fetched. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrollError {
     /// No token could be read.
     #[error(transparent)]
     Token(#[from] LoadError),
-    /// A token for the other kind of member.
+    /// The token is for the other kind of member.
     #[error("this token is for a {is}, not for a {wanted}: use `rcmd-{is} enroll`")]
     WrongKind {
-        /// What the token is for.
+        /// The kind that the token is for.
         is: Kind,
-        /// What it was to be used for.
+        /// The kind that it was used for.
         wanted: Kind,
     },
-    /// The token leaves a choice of names and none was made, or none and one was.
+    /// The token leaves a choice of names and none was made, or leaves no choice and one was made.
     #[error("{0}")]
     Name(String),
-    /// There is an identity already.
+    /// An identity exists already.
     #[error("{} exists already; to enroll anew, move its folder away first", shown(.0))]
     Exists(PathBuf),
-    /// No identity that came by a token.
+    /// The identity was not enrolled with a token.
     #[error(
         "{} does not exist: this {kind} was not enrolled by a token, so there is nobody to ask; \
          `rcmd-{kind} enroll` does it, with a token of `rcmd-certs token {kind}`",
@@ -41,10 +41,10 @@ pub enum EnrollError {
     NotEnrolled {
         /// The file that enrollment writes.
         path: PathBuf,
-        /// What was to be renewed.
+        /// The kind of identity that was to be renewed.
         kind: Kind,
     },
-    /// Our clock or the authority's is days off, so that not even its certificate can be judged.
+    /// This machine's clock or the authority's is days off, so that not even its certificate can be judged.
     #[error(
         "by this machine's clock the authority's certificate {0}; one of the two clocks is wrong: \
          compare `date -u` on both machines"
@@ -53,15 +53,15 @@ pub enum EnrollError {
     /// No address answered.
     #[error("the authority cannot be reached: {0}; is `rcmd-certs serve` running there?")]
     Unreachable(String),
-    /// Somebody else answered, or in another language.
+    /// The peer is not the authority, or does not speak its protocol.
     #[error("{address} is not the authority that was asked for: {reason}")]
     Impostor {
-        /// Where.
+        /// The address of the peer.
         address: String,
-        /// What was wrong.
+        /// The reason why it was not accepted.
         reason: String,
     },
-    /// The connection broke or the answer makes no sense.
+    /// The connection broke, or the answer cannot be understood.
     #[error(
         "the authority's answer was lost or not understood: {0}; the same command may be tried again"
     )]
@@ -72,12 +72,12 @@ pub enum EnrollError {
     /// The authority refused.
     #[error("the authority refused: {message}")]
     Refused {
-        /// Why, for programs.
+        /// The reason, for programs.
         reason: RefusalReason,
-        /// Why, in its words; printable.
+        /// The reason in the authority's words; printable.
         message: String,
     },
-    /// A list that cannot be read.
+    /// A list cannot be read.
     #[error(transparent)]
     List(#[from] CrlError),
     /// The key could not be made.
@@ -89,18 +89,18 @@ pub enum EnrollError {
     /// Files cannot be read or written.
     #[error(transparent)]
     Files(#[from] FileError),
-    /// `authority.toml` makes no sense.
+    /// `authority.toml` cannot be used.
     #[error("{} cannot be used: {}", shown(path), printable(reason))]
     Contact {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
 }
 
 impl EnrollError {
-    /// Returns whether the same may succeed later without anyone acting.
+    /// Returns whether the same call may succeed later although nobody acts.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Lost(_) => true,

@@ -1,4 +1,4 @@
-//! The files of an identity: written whole, the key last.
+//! The files of an identity: each written whole, the key last.
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,7 @@ use crate::{
 /// A certificate that was fetched and written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
-    /// The names in it: of a server those that it is reached by, of a client its user's.
+    /// The names in it: for a server, those that it is reached by; for a client, the user's.
     pub names: Vec<String>,
     /// The user's groups; empty for a server.
     pub groups: Vec<String>,
@@ -40,15 +40,15 @@ pub struct Fetched {
     pub not_before: i64,
     /// The last second of its validity, in Unix time.
     pub not_after: i64,
-    /// Until when the key may be renewed unless it is renewed before, in Unix time.
+    /// The time until which the key may be renewed if it is not renewed before, in Unix time.
     pub renew_until: i64,
-    /// Whether `ca.pem` was changed with it.
+    /// True if `ca.pem` was changed as well.
     pub new_roots: bool,
     /// The two clocks, if they are further apart than [`CLOCK_TOLERANCE`].
     pub clock: Option<ClockOff>,
     /// The files that were written.
     pub written: Vec<PathBuf>,
-    /// Why the revocation lists that came with it were not taken, if they were not.
+    /// The reason why the revocation lists that came with it were not accepted, if they were not.
     pub lists: Option<String>,
 }
 
@@ -65,7 +65,7 @@ pub(super) struct Pending {
     path: PathBuf,
 }
 
-/// What the authority granted, checked against what was asked for.
+/// A certificate that the authority granted, checked against the request.
 pub(super) struct Grant {
     chain: Vec<Der>,
     roots: Vec<Der>,
@@ -76,7 +76,7 @@ pub(super) struct Grant {
 }
 
 impl Grant {
-    /// Takes an answer to a question about the key `own`, from an authority known by `contact`.
+    /// Takes the answer to a request for the key `own`, from an authority known by `contact`.
     pub(super) fn take(
         answer: MemberResponse,
         own: Fingerprint,
@@ -95,7 +95,7 @@ impl Grant {
         }
         let authorities: Vec<_> =
             roots.iter().map(|root| Ok(parse(root)?.key)).collect::<Result<_, EnrollError>>()?;
-        // An authority that changes its root still knows the one that it is known by.
+        // An authority that changes its root still names the one that this member knows it by.
         if !authorities.iter().any(|authority| contact.authorities.contains(authority)) {
             return Err(lost("its roots are not those that it is known by"));
         }
@@ -129,12 +129,12 @@ impl Grant {
 }
 
 impl Folder {
-    /// Returns the folder of an identity that is there.
+    /// Returns the folder of an existing identity.
     pub(super) fn of(layout: &Layout, kind: Kind) -> Self {
         Self { layout: layout.clone(), kind }
     }
 
-    /// Returns the folder of an identity that is to be; makes it.
+    /// Makes and returns the folder of a new identity.
     pub(super) fn open(layout: &Layout, kind: Kind) -> Result<Self, EnrollError> {
         let folder = Self::of(layout, kind);
         if files::is_taken(&folder.key()) {
@@ -153,7 +153,7 @@ impl Folder {
         self.layout.member_cert(self.kind)
     }
 
-    /// Returns the key that waits for the token of this id; makes one if none does.
+    /// Returns the key that waits for the token of this id; makes one if none waits.
     pub(super) fn pending_key(
         &self,
         token: &str,
@@ -164,7 +164,7 @@ impl Folder {
         if let Some(key) = load_key(&path)? {
             return Ok(Pending { key, path });
         }
-        // Nobody wrote these: a certificate without a key, and no key that waits for it.
+        // Enrollment does not leave these: a certificate without a key, and no key that waits for it.
         if let Some(other) = [self.cert(), self.layout.contact(self.kind)]
             .into_iter()
             .find(|path| files::is_taken(path))
@@ -176,7 +176,7 @@ impl Folder {
         let file = NewFile { path: &path, bytes: text.as_bytes(), private: true };
         match files::write_all(&[file], Existing::Keep) {
             Ok(()) => Ok(Pending { key, path }),
-            // Somebody enrolls here at the same time: one key, one certificate.
+            // Another process enrolls here at the same time: both use one key and get one certificate.
             Err(FileError::Exists(path)) => match load_key(&path)? {
                 Some(key) => Ok(Pending { key, path }),
                 None => Err(EnrollError::Exists(path)),
@@ -207,7 +207,7 @@ impl Folder {
             FileError::Exists(path) => EnrollError::Exists(path),
             other => other.into(),
         })?;
-        // It is the same key; a copy that stays is as private as the other.
+        // A copy of the key that stays is as private as the key itself.
         let _ = files::remove(&pending.path);
         Ok(grant.fetched(new_roots, vec![key, cert, place, self.layout.ca()]))
     }
@@ -228,8 +228,8 @@ impl Folder {
         Ok(grant.fetched(new_roots, vec![cert]))
     }
 
-    /// Writes the lists that came with a certificate, if they are to take the place of those that are
-    /// there. Before the certificate: whoever holds back what follows holds back both.
+    /// Writes the lists that came with a certificate, if they are to replace those in use. A renewal does so
+    /// before it writes the certificate: whoever holds back the lists holds back both.
     pub(super) fn take_lists(&self, grant: &Grant, lists: CrlSet) -> Result<(), CrlRefused> {
         let path = self.layout.member_list(self.kind);
         let current = CrlSet::load(&path).ok().flatten();
@@ -240,8 +240,8 @@ impl Folder {
         Ok(lists.write(&path).map_err(CrlError::from)?)
     }
 
-    /// Brings `ca.pem` up to date: the authority's roots of today in, those that it had before and
-    /// has no more out, and everything else as it was. Returns whether anything changed.
+    /// Brings `ca.pem` up to date: adds the authority's present roots, removes those that it no longer has, and
+    /// leaves the others. Returns whether anything changed.
     fn trust(&self, grant: &Grant, contact: &Contact) -> Result<bool, EnrollError> {
         let path = self.layout.ca();
         let before = match tls::load_all(&path, "") {

@@ -4,13 +4,13 @@ use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 
-/// Why there is no key, or no request for one.
+/// The reason why there is no key, or no request for one.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The operating system gave no random numbers.
+    /// The operating system returned no random numbers.
     #[error("the operating system gave no random numbers")]
     Random,
-    /// The library refused.
+    /// The library returned an error.
     #[error("the key could not be made or used: {0}")]
     Generate(#[from] rcgen::Error),
 }
@@ -32,7 +32,7 @@ impl KeyAlgorithm {
     /// Makes a key.
     ///
     /// # Errors
-    /// [`KeyError`] when the system gives no random numbers.
+    /// [`KeyError`] when the system returns no random numbers.
     pub fn generate(self) -> Result<KeyPair, KeyError> {
         match self {
             // PKCS #8 in version 1: OpenSSL before 3.2 does not read the version 2 that
@@ -48,7 +48,7 @@ impl KeyAlgorithm {
     }
 }
 
-/// Returns a request to certify `key`, in DER. It names nothing: an authority would not read it.
+/// Returns a request to certify `key`, in DER. It holds no names: an authority would not read them.
 ///
 /// # Errors
 /// [`KeyError`] when the key cannot sign.

@@ -1,4 +1,4 @@
-//! What a member and its authority say to each other.
+//! The messages between a member and its authority.
 //!
 //! A message is a 4-byte big-endian length and that many bytes of JSON, inside TLS 1.3 with the ALPN
 //! [`AUTHORITY_ALPN`](crate::tls::AUTHORITY_ALPN). Each [`MemberRequest`] gets one [`MemberResponse`],
@@ -11,56 +11,56 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::{enroll::token::Secret, fingerprint::Fingerprint, pem::Der};
 
-/// The port of an authority unless told otherwise: the one after rcmd's own, 7263.
+/// The default port of an authority: the one after rcmd's own, 7263.
 pub const DEFAULT_PORT: u16 = 7264;
 
-/// The largest ask, in bytes of JSON.
+/// The largest request, in bytes of JSON.
 pub const MAX_REQUEST: u32 = 16 * 1024;
 
-/// The largest answer, in bytes of JSON: lists of some 50,000 revoked certificates.
+/// The largest answer, in bytes of JSON: enough for lists of some 50,000 revoked certificates.
 pub const MAX_RESPONSE: u32 = 4 * 1024 * 1024;
 
-/// The longest that an authority keeps an [`MemberRequest::Lists`] open, in seconds: short enough for a
-/// firewall that forgets silent connections.
+/// The longest time that an authority keeps a [`MemberRequest::Lists`] open, in seconds: short enough for
+/// firewalls that forget silent connections.
 pub const MAX_WAIT: u64 = 60;
 
-/// What a member wants. Fields that are not known are ignored.
+/// A request of a member. Unknown fields are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum MemberRequest {
-    /// A first certificate, for a token.
+    /// A request for a first certificate, with a token.
     Enroll {
         /// The token's secret.
         secret: Secret,
-        /// Which of the token's names, if it leaves a choice.
+        /// The name to take, if the token leaves a choice.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,
-        /// A certification request (PKCS #10). Its signature proves the key; nothing else is read.
+        /// A certification request (PKCS #10). Its signature proves the key; nothing else in it is read.
         request: Der,
         /// The member's clock, in Unix time.
         time: i64,
     },
-    /// Another certificate for the key of this connection's client certificate.
+    /// A request for another certificate for the key of this connection's client certificate.
     Renew {
         /// The member's clock, in Unix time.
         time: i64,
     },
-    /// The revocation lists, once their number is higher than this.
+    /// A request for the revocation lists, once their number is higher than `newer_than`.
     Lists {
         /// The number that the member has; 0 for none.
         newer_than: u64,
-        /// How many seconds to wait for them, at most [`MAX_WAIT`].
+        /// The seconds to wait for them, at most [`MAX_WAIT`].
         #[serde(default)]
         wait: u64,
     },
 }
 
-/// What the authority says to it.
+/// The answer of the authority.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberResponse {
     /// The authority's clock, in Unix time.
     pub time: i64,
-    /// What it says.
+    /// The content of the answer.
     #[serde(flatten)]
     pub body: ResponseBody,
 }
@@ -75,35 +75,35 @@ pub enum ResponseBody {
         chain: Vec<Der>,
         /// The roots that members are to trust now.
         roots: Vec<Der>,
-        /// Until when the key may be renewed unless it is renewed before, in Unix time.
+        /// The time until which the key may be renewed if it is not renewed before, in Unix time.
         renew_until: i64,
     },
     /// The lists, one for each key that the authority signs with.
     Lists {
-        /// Their number.
+        /// The number of the lists.
         number: u64,
         /// The lists (RFC 5280 section 5).
         lists: Vec<Der>,
-        /// The roots that members are to trust, by their keys, the one that signs first. A member
-        /// that knows others renews to learn them.
+        /// The roots that members are to trust, by their keys, the one that signs first. A member that knows
+        /// other roots renews to learn these.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         roots: Vec<Fingerprint>,
     },
-    /// There is nothing newer.
+    /// There are no newer lists.
     Unchanged {
         /// The number of the newest lists.
         number: u64,
     },
     /// Nothing was done.
     Refused {
-        /// Why, for programs.
+        /// The reason, for programs.
         reason: RefusalReason,
-        /// Why, for people: one line without control characters.
+        /// The reason, for people: one line without control characters.
         message: String,
     },
 }
 
-/// Why an authority refuses.
+/// The reason why an authority refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalReason {
@@ -115,7 +115,7 @@ pub enum RefusalReason {
     ExpiredToken,
     /// The token was revoked.
     RevokedToken,
-    /// The token does not give that name, or somebody has it already.
+    /// The token does not allow that name, or another member has it already.
     Name,
     /// The request is no usable PKCS #10, or its signature is wrong.
     Request,
@@ -127,16 +127,16 @@ pub enum RefusalReason {
     Revoked,
     /// The time in which the key could be renewed is over.
     Late,
-    /// Too much to do; later it may work.
+    /// The authority has too much to do; a later try may succeed.
     Busy,
-    /// The authority's own fault, which its log names.
+    /// The authority failed; its log names the fault.
     Internal,
-    /// One that this version does not know.
+    /// A reason that this version does not know.
     #[serde(other)]
     Other,
 }
 
-/// As it crosses the wire.
+/// The reason as it is sent.
 impl fmt::Display for RefusalReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
@@ -144,20 +144,20 @@ impl fmt::Display for RefusalReason {
 }
 
 impl RefusalReason {
-    /// Returns whether the same request may succeed later without anyone acting.
+    /// Returns whether the same request may succeed later although nobody acts.
     pub fn is_temporary(self) -> bool {
         matches!(self, Self::Busy | Self::Internal)
     }
 }
 
-/// Reads one message of at most `limit` bytes. `None` at the end of the stream between messages.
+/// Reads one message of at most `limit` bytes; `None` if the stream ends between messages.
 ///
 /// # Errors
-/// `InvalidData` for a message that is too long, empty or not understood; what the stream says
-/// otherwise.
+/// `InvalidData` for a message that is too long, empty or not understood; otherwise the error of the
+/// stream.
 ///
 /// # Cancel safety
-/// None: what was read of a message is lost.
+/// Not cancel safe: the part of a message that was read is lost.
 pub async fn read<T: DeserializeOwned>(
     stream: &mut (impl AsyncRead + Unpin),
     limit: u32,
@@ -175,13 +175,13 @@ pub async fn read<T: DeserializeOwned>(
     if length == 0 || length > limit {
         return Err(invalid(format!("a message of {length} bytes; 1 to {limit} are allowed")));
     }
-    // Room is made for what has come and not for what was promised.
+    // Room is made for the bytes that have come, not for the length that was announced.
     let mut bytes = Vec::new();
     let got = stream.take(u64::from(length)).read_to_end(&mut bytes).await?;
     if got < usize::try_from(length).unwrap_or(usize::MAX) {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    // Where it is wrong and not how: serde repeats what stands there, which may be a token's secret.
+    // The place and not the reason: serde quotes the input, which may be a token's secret.
     serde_json::from_slice(&bytes)
         .map(Some)
         .map_err(|error| invalid(format!("it is wrong at byte {}", error.column())))
@@ -190,10 +190,10 @@ pub async fn read<T: DeserializeOwned>(
 /// Writes one message of at most `limit` bytes, and flushes.
 ///
 /// # Errors
-/// `InvalidData` when it is longer; what the stream says otherwise.
+/// `InvalidData` when it is longer; otherwise the error of the stream.
 ///
 /// # Cancel safety
-/// None: a part of it may have been written.
+/// Not cancel safe: a part of it may have been written.
 pub async fn write(
     stream: &mut (impl AsyncWrite + Unpin),
     message: &impl Serialize,

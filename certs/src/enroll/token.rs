@@ -1,12 +1,12 @@
 //! Enrollment tokens: one line of text that makes a machine or a user a member.
 //!
-//! A token says where the authority is, by which fingerprint it is known, whom the token is for, and
-//! the secret that proves it. So the first contact is authenticated both ways: the member knows the
-//! authority by the fingerprint, the authority knows the token by the secret's SHA-256, which is all
-//! that it keeps. Names in the token are for people; the authority goes by its own record.
+//! A token holds the authority's addresses, the fingerprint that it is known by, whom the token is for, and
+//! the secret that proves it. Thus the first contact is authenticated both ways: the member knows the
+//! authority by the fingerprint, and the authority knows the token by the secret's SHA-256, which is all
+//! that it keeps. The names in the token are for people; the authority uses its own record.
 //!
 //! The text is `rcmd1_` and, in base64 for URLs (RFC 4648 section 5), a JSON object and the first 4
-//! bytes of its SHA-256. So a paste that was cut is told from a token that nobody issued.
+//! bytes of its SHA-256. Thus a paste that was cut is told from a token that nobody issued.
 
 use std::{
     fmt,
@@ -31,27 +31,27 @@ const PREFIX: &str = "rcmd1_";
 /// Bytes of the checksum.
 const CHECKSUM: usize = 4;
 
-/// The longest text of a token, in bytes: room for some dozens of names.
+/// The longest text of a token, in bytes: enough for some dozens of names.
 pub const MAX_TOKEN: usize = 8 * 1024;
 
-/// The most that is read to find a token, in bytes: one, and comments before it.
+/// The most bytes that are read to find a token: one token, and comments before it.
 const MAX_INPUT: u64 = 64 * 1024;
 
-/// Which names a token gives.
+/// The names that a token allows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Names {
-    /// Every member that enrolls with it gets all of these: a server's names, a user's one.
+    /// All of these, for every member that enrolls with it: a server's names, or a user's one name.
     All(Vec<String>),
-    /// Each member takes one of these, and nobody takes it again.
+    /// One of these for each member. Nobody else can take it again.
     OneOf(Pattern),
 }
 
 impl Names {
-    /// Checks that members of this kind may be called so.
+    /// Checks that members of this kind may have these names.
     ///
     /// # Errors
-    /// [`NameError`] naming the first that may not.
+    /// [`NameError`] for the first name that they may not have.
     pub fn check(&self, kind: Kind) -> Result<(), NameError> {
         let check = |name: &str| match kind {
             Kind::Server => HostName::parse(name).map(drop),
@@ -73,7 +73,7 @@ impl fmt::Display for Names {
     }
 }
 
-/// What proves a token: 160 random bits.
+/// The secret that proves a token: 160 random bits.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Secret([u8; 20]);
@@ -82,15 +82,15 @@ impl Secret {
     /// Returns a new secret.
     ///
     /// # Errors
-    /// [`NoRandom`] when the system gives no random numbers.
+    /// [`NoRandom`] when the system returns no random numbers.
     pub fn random() -> Result<Self, NoRandom> {
         let mut bytes = [0; 20];
         aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NoRandom)?;
         Ok(Self(bytes))
     }
 
-    /// Returns its SHA-256 in lower-case hexadecimal: what the authority keeps, and how lists name
-    /// a token. A secret of 160 random bits needs no slow hash.
+    /// Returns its SHA-256 in lower-case hexadecimal: the authority keeps that alone, and lists name a token by
+    /// it. A secret of 160 random bits needs no slow hash.
     pub fn id(&self) -> String {
         hex::encode(digest(&SHA256, &self.0))
     }
@@ -118,7 +118,7 @@ impl TryFrom<String> for Secret {
     }
 }
 
-/// The operating system gave no random numbers.
+/// The operating system returned no random numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the operating system gave no random numbers")]
 pub struct NoRandom;
@@ -126,70 +126,70 @@ pub struct NoRandom;
 /// An enrollment token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
-    /// Where the authority listens, `HOST:PORT` or `[V6]:PORT` each; tried in this order.
+    /// The addresses of the authority, `HOST:PORT` or `[V6]:PORT` each, tried in this order.
     pub addresses: Vec<String>,
     /// The authority's root, by its public key.
     pub authority: Fingerprint,
-    /// What the token makes of its bearer.
+    /// The kind of member that the token makes.
     pub kind: Kind,
-    /// The names that it gives.
+    /// The names that it allows.
     pub names: Names,
-    /// What proves it.
+    /// The secret that proves it.
     pub secret: Secret,
 }
 
-/// Text that is no token.
+/// The reason why a text is no token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// It does not begin as a token does.
+    /// The text does not begin like a token.
     #[error(
         "this is no enrollment token: one begins with `{PREFIX}`, as `rcmd-certs token` prints"
     )]
     NoToken,
-    /// The checksum differs: it was cut, or a character changed.
+    /// The checksum differs: the text was cut, or a character changed.
     #[error("the token is incomplete or was changed on its way; copy the whole line again")]
     Checksum,
-    /// It is longer than any token.
+    /// The text is longer than any token.
     #[error("the token is longer than {MAX_TOKEN} bytes; copy the line alone")]
     TooLong,
-    /// The checksum is right and the content is not: from another version, or made by hand.
+    /// The checksum is right and the content is not: it is of another version, or made by hand.
     #[error(
         "the token's content is unknown to this version of rcmd; are both of the same version?"
     )]
     Content,
 }
 
-/// A file that no token could be read from.
+/// The reason why no token could be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The file cannot be read, or others can.
+    /// The file cannot be read, or other users can read it.
     #[error(transparent)]
     File(#[from] FileError),
-    /// What was typed is no token.
+    /// The text that was typed is no token.
     #[error(transparent)]
     Word(#[from] TokenError),
     /// Standard input cannot be read.
     #[error("cannot read the token from standard input: {0}")]
     Input(io::Error),
-    /// It holds no token.
+    /// The file holds no token.
     #[error("{}: {reason}", shown(path))]
     Token {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         reason: TokenError,
     },
 }
 
-/// What is said of a token that was typed as an argument.
+/// The warning for a token that was typed as an argument.
 pub const ON_COMMAND_LINE: &str = "a token on the command line can be read by every user of this \
     machine while this runs, and stays in the shell's history: give it on standard input, or with \
     --token-file FILE";
 
 impl Token {
-    /// Reads a token from where it was given: a file, a word of the command line, or, without either or
-    /// with the word `-`, from `input`. Waits for `input` up to the end of the token's line: a terminal
-    /// does not end behind it.
+    /// Reads a token from where it was given: a file, a word of the command line, or, without either or with the
+    /// word `-`, from `input`. Waits for `input` only up to the end of the token's line, since a terminal stays
+    /// open after it.
     ///
     /// # Errors
     /// [`LoadError`] when it cannot be read, or is no token.
@@ -225,7 +225,7 @@ impl Token {
         token.map_err(|reason| LoadError::Token { path: path.to_owned(), reason })
     }
 
-    /// Reads the first line that is not empty and no comment, if there is one.
+    /// Reads the first line that is neither empty nor a comment, if there is one.
     fn first_in(bytes: &[u8]) -> Option<Result<Self, TokenError>> {
         let text = String::from_utf8_lossy(bytes);
         let mut lines = text.lines().map(str::trim);
@@ -373,15 +373,15 @@ mod tests {
             let message = given(word, input).unwrap_err().to_string();
             assert!(message.contains("no enrollment token"), "{message}");
         }
-        // What never ends is read no further than a token could stand.
+        // Endless input is read no further than a token could stand.
         assert!(Token::given(None, None, BufReader::new(io::repeat(b'#'))).is_err());
-        // Nothing behind its line is waited for: a terminal stays open.
+        // Nothing after its line is waited for: a terminal stays open.
         let line = format!("# a comment\n{text}\n");
         let terminal = BufReader::new(line.as_bytes().chain(Silent));
         assert_eq!(Token::given(None, None, terminal).unwrap(), token);
     }
 
-    /// Input that would be waited for.
+    /// Input that never comes.
     struct Silent;
 
     impl Read for Silent {

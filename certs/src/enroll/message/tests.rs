@@ -1,4 +1,4 @@
-//! The forms that `docs/enrollment.md` promises, and what is not one of them.
+//! Tests of the forms that `docs/enrollment.md` specifies, and of bytes in no such form.
 
 use proptest::prelude::*;
 use serde_json::json;
