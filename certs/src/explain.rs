@@ -1,8 +1,8 @@
-//! Failed handshakes in words.
+//! Explanations of failed handshakes.
 //!
-//! TLS tells the two sides different things. Who refuses a certificate knows exactly why; the other
-//! side gets one alert, and alerts are coarse. What an alert leaves open is settled, on the client,
-//! by a look at its own certificate.
+//! TLS informs the two sides differently. The side that refuses a certificate knows exactly why; the other
+//! side gets one alert, and alerts are coarse. On the client, a look at its own certificate settles what an
+//! alert leaves open.
 //!
 //! | fault | who refuses | the other side is told |
 //! | --- | --- | --- |
@@ -15,9 +15,8 @@
 //! | TLS 1.2 | either | `protocol_version`, exact |
 //!
 //! The refusing side itself cannot tell a self-signed certificate from another authority's: rustls
-//! says `UnknownIssuer` for both. In TLS 1.3 a client is done before the server has judged it, so
-//! it learns of a refusal by an alert in its first read; and when the connection is reset first,
-//! not at all.
+//! returns `UnknownIssuer` for both. In TLS 1.3 a client is done before the server has judged it. It learns
+//! of a refusal by an alert in its first read, or not at all if the connection is reset first.
 
 use std::{error::Error as _, io, path::Path};
 
@@ -39,7 +38,7 @@ pub fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
         Some(inner) => Some(inner),
         None => error.source(),
     };
-    // A chain of causes is short; the bound is against one that bites its tail.
+    // A chain of causes is short; the bound is against one that is a circle.
     for _ in 0..8 {
         let inner = next?;
         if let Some(found) = inner.downcast_ref() {
@@ -53,11 +52,11 @@ pub fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     None
 }
 
-/// Why the client's handshake failed, or its first read after it.
+/// Explains why the client's handshake failed, or its first read after it.
 ///
-/// Reads the client's own certificate again, to say what the server's alert leaves open. What stays
-/// open: whether a `bad_certificate` means a broken certificate or one with a critical extension
-/// that the server does not know; and which of two clocks is wrong.
+/// Reads the client's own certificate again, to settle what the server's alert leaves open. Two questions
+/// stay open: whether a `bad_certificate` means a broken certificate or one with a critical extension that
+/// the server does not know; and which of two clocks is wrong.
 pub fn on_client(error: &rustls::Error, files: &ClientFiles) -> Explanation {
     match error {
         rustls::Error::AlertReceived(alert) => {
@@ -68,9 +67,9 @@ pub fn on_client(error: &rustls::Error, files: &ClientFiles) -> Explanation {
     }
 }
 
-/// [`on_client`] for an I/O error: `None` if TLS has nothing to do with it, as with a refused
-/// connection. An end without a word counts as TLS: it is what remains of a refusal when the reset
-/// overtakes the alert.
+/// Explains an I/O error as [`on_client`] does; `None` if it has nothing to do with TLS, such as a refused
+/// connection. A connection that ends without an alert counts as TLS: a refusal looks like that when the
+/// reset overtakes the alert.
 pub fn on_client_io(error: &io::Error, files: &ClientFiles) -> Option<Explanation> {
     if let Some(error) = tls_error(error) {
         return Some(on_client(error, files));
@@ -78,13 +77,13 @@ pub fn on_client_io(error: &io::Error, files: &ClientFiles) -> Option<Explanatio
     silent_end(Side::Client, error)
 }
 
-/// Why a client's handshake failed, for the server's log: the reason is one line, and safe to log
+/// Explains why a client's handshake failed, for the server's log. The reason is one line, and safe to log
 /// though the client chose parts of it.
 ///
-/// `own` is the file of the server's certificate, read when a client finds it expired: that tells
-/// which dates the two clocks disagree about.
+/// `own` is the file of the server's certificate. It is read when a client finds it expired, and shows which
+/// dates the two clocks disagree about.
 ///
-/// What stays open: a client that refuses this server's certificate says `unknown_ca`,
+/// Some questions stay open: a client that refuses this server's certificate sends `unknown_ca`,
 /// `certificate_expired` or `bad_certificate` and no more; a client that presents none may have
 /// none, or none that fits the authorities and algorithms that the server named.
 pub fn on_server(error: &rustls::Error, own: Option<&Path>) -> Explanation {
@@ -98,8 +97,8 @@ pub fn on_server(error: &rustls::Error, own: Option<&Path>) -> Explanation {
     }
 }
 
-/// Why a client's handshake failed, as the server's one log line: the reason and what to do, or
-/// what the system said when TLS has nothing to do with it. No control bytes. `own` as in
+/// Explains why a client's handshake failed, as one line for the server's log: the reason and what to do, or
+/// the system's error when TLS has nothing to do with it. It holds no control bytes. `own` is as in
 /// [`on_server`].
 pub fn server_reason(error: &io::Error, own: Option<&Path>) -> String {
     match tls_error(error) {

@@ -1,4 +1,4 @@
-//! Seals: what a host says of itself, signed by the private key of its certificate.
+//! Seals: statements of a host, signed by the private key of its certificate.
 
 use std::{path::Path, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::tls::{ServerFiles, TlsError, load_first, load_key, provider};
 const REMEDY: &str =
     "name the folder with --dir DIR, or the certificate that the host had with --cert FILE";
 
-/// Schemes of the keys that a certificate may have, for seals.
+/// The schemes that are allowed for seals, for all kinds of key that a certificate may have.
 const SCHEMES: [SignatureScheme; 5] = [
     SignatureScheme::ED25519,
     SignatureScheme::ECDSA_NISTP256_SHA256,
@@ -30,22 +30,22 @@ pub struct Signer {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VerifyingKey(Vec<u8>);
 
-/// A signature, and how it was made.
+/// A signature, with its scheme.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Signature {
-    /// The TLS number of its scheme (RFC 8446, 4.2.3).
+    /// The number of the scheme in TLS (RFC 8446, 4.2.3).
     pub scheme: u16,
     /// The signature.
     pub signature: Vec<u8>,
 }
 
-/// A key that can't sign.
+/// The error of a key that can't sign.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
-    /// None of its schemes is known here.
+    /// None of the key's schemes is known here.
     #[error("the server's key is of a kind that can't sign audit checkpoints")]
     Scheme,
-    /// The library refused.
+    /// The library returned an error.
     #[error("the server's key can't sign: {0}")]
     Sign(rustls::Error),
 }
@@ -68,10 +68,10 @@ impl Signer {
         &self.public
     }
 
-    /// Signs.
+    /// Signs a message.
     ///
     /// # Errors
-    /// [`SignError`] when the key can't.
+    /// [`SignError`] when the key can't sign.
     pub fn sign(&self, message: &[u8]) -> Result<Signature, SignError> {
         let signer = self.key.choose_scheme(&SCHEMES).ok_or(SignError::Scheme)?;
         let signature = signer.sign(message).map_err(SignError::Sign)?;
@@ -83,7 +83,7 @@ impl VerifyingKey {
     /// Returns the key of the first certificate in a PEM file.
     ///
     /// # Errors
-    /// [`TlsError`] when there is none that can be read.
+    /// [`TlsError`] when there is no certificate that can be read.
     pub fn of_certificate(path: &Path) -> Result<Self, TlsError> {
         let der = load_first(path, REMEDY)?;
         let (_, certificate) = X509Certificate::from_der(&der).map_err(|error| {
@@ -102,7 +102,7 @@ impl VerifyingKey {
         &self.0
     }
 
-    /// Returns whether this key made `signature`, and for this message.
+    /// Returns whether this key made `signature` for this message.
     pub fn verifies(&self, signature: &Signature, message: &[u8]) -> bool {
         let scheme = SignatureScheme::from(signature.scheme);
         if !SCHEMES.contains(&scheme) {

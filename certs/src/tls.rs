@@ -1,7 +1,7 @@
-//! The one builder of rustls configurations.
+//! The only builder of rustls configurations.
 //!
 //! Every connection of rcmd is TLS 1.3 with aws-lc-rs, and both ends prove themselves. The first
-//! key exchange is X25519MLKEM768, which stays secret also against a later quantum computer; the
+//! key exchange is X25519MLKEM768, which stays secret even against a later quantum computer. The
 //! first cipher is AES-256-GCM, the fastest of the three on processors with AES instructions. The
 //! protocol name (ALPN) `rcmd/1` is required.
 //!

@@ -1,4 +1,4 @@
-//! What the peer told us: one alert (RFC 8446 section 6.2), and what our own certificate adds.
+//! Explanations of the peer's alert (RFC 8446 section 6.2), with the help of our own certificate.
 
 use rustls::AlertDescription as Alert;
 
@@ -110,7 +110,7 @@ fn unknown_authority(side: Side, own: Option<&Certificate>) -> Explanation {
     )
 }
 
-/// Explains an alert that is the same for a time that is over and one that has not come.
+/// Explains an alert that is the same for an expired certificate and one that is not valid yet.
 fn dates(side: Side, own: Option<&Certificate>) -> Explanation {
     let (me, peer) = (side.own(), side.peer());
     let renew = remedy::renew(side.kind());

@@ -1,15 +1,15 @@
-//! What is said of a failed handshake.
+//! The explanation of a failed handshake.
 
 use std::fmt;
 
 use crate::names::Kind;
 
-/// Why a handshake failed, for people.
+/// The reason why a handshake failed, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// What is wrong, without a full stop. One line, no control bytes.
+    /// The reason, without a full stop. One line, no control bytes.
     pub reason: String,
-    /// What to do about it, usually a command. One line, no control bytes.
+    /// The remedy, usually a command. One line, no control bytes.
     pub hint: String,
 }
 
@@ -25,7 +25,7 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// Which end we are.
+/// The side that this process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Client,

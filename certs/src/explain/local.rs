@@ -1,4 +1,4 @@
-//! What we found ourselves: here the reason is exact.
+//! Explanations of faults that this side found itself, for which the reason is exact.
 
 use rustls::{CertificateError, Error, InvalidMessage, PeerIncompatible};
 use rustls_pki_types::UnixTime;
@@ -78,7 +78,7 @@ fn incompatible(side: Side, reason: &PeerIncompatible) -> Explanation {
 
 fn certificate(side: Side, error: &CertificateError) -> Explanation {
     let (me, peer) = (side.own(), side.peer());
-    // The peer's certificate, and so the peer's to mend.
+    // It is the peer's certificate, so the peer must replace it.
     let anew = match side {
         Side::Client => {
             "use no server that you do not know; whoever runs it has it enrolled anew with a token \
@@ -89,7 +89,7 @@ fn certificate(side: Side, error: &CertificateError) -> Explanation {
              (`rcmd-certs token client USER`, `rcmd-client enroll`)"
         }
     };
-    // A clock that is ahead looks the same as a time that is over.
+    // By a clock that is ahead, a valid certificate looks expired.
     let by_the_clock = match side {
         Side::Client => {
             "compare `date -u` on both machines; if both clocks are right, `rcmd-server status` on the \

@@ -1,6 +1,6 @@
-//! What peers are going to object to, found before one does.
+//! Checks for what peers are going to object to, before one does.
 //!
-//! These are findings and not errors: the peer's clock counts and not ours, and with an outside
+//! The results are findings and not errors: the peer's clock counts and not ours, and with an outside
 //! authority the roots that sign servers need not be the ones that sign clients.
 
 use std::{
@@ -34,44 +34,44 @@ use crate::{
     x509::Certificate,
 };
 
-/// One doubt about a certificate.
+/// A doubt about a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFinding {
     /// The certificate's file.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The problem with it.
     pub problem: Problem,
-    /// What mends it.
+    /// The remedy.
     pub remedy: &'static str,
 }
 
-/// What is wrong with a certificate.
+/// A problem with a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// Its time is over, by so many seconds of our clock.
+    /// The certificate expired so many seconds ago by our clock.
     Expired(u64),
-    /// Its time has not come, by so many seconds of our clock.
+    /// The certificate becomes valid in so many seconds by our clock.
     NotYetValid(u64),
-    /// A client's certificate at a server, or the other way round.
+    /// The certificate is a client's at a server, or the other way round.
     WrongUsage {
         /// `server` or `client`.
         needed: &'static str,
     },
-    /// It signed itself: no authority stands behind it.
+    /// The certificate signed itself: no authority vouches for it.
     SelfSigned,
-    /// It is an authority's own (CA:TRUE), which no peer takes for a server or a client.
+    /// The certificate is an authority's own (CA:TRUE), which no peer accepts for a server or a client.
     IsAuthority,
-    /// No authority in the `ca.pem` beside it signed it.
+    /// No authority in the `ca.pem` beside the certificate signed it.
     ForeignAuthority {
         /// The issuer's name in the certificate.
         issuer: String,
     },
-    /// It names no user that a server could know.
+    /// The certificate names no user that a server could know.
     NoIdentity(IdentityError),
 }
 
 impl Problem {
-    /// Returns what a member of this kind can do about it.
+    /// Returns what a member of this kind can do about the problem.
     fn remedy(&self, kind: Kind) -> &'static str {
         match self {
             Self::Expired(_) => remedy::renew(kind),
@@ -111,7 +111,7 @@ impl fmt::Display for CertificateFinding {
     }
 }
 
-/// Returns what clients are going to object to in a server's certificate. Empty is good.
+/// Returns what clients are going to object to in a server's certificate; nothing if it is good.
 ///
 /// # Errors
 /// [`TlsError`] when a file cannot be read at all.
@@ -121,7 +121,7 @@ pub fn check_server(files: &ServerFiles) -> Result<Vec<CertificateFinding>, TlsE
     Ok(findings(&files.cert, problems, Kind::Server))
 }
 
-/// Returns what servers are going to object to in a client's certificate. Empty is good.
+/// Returns what servers are going to object to in a client's certificate; nothing if it is good.
 ///
 /// # Errors
 /// [`TlsError`] when a file cannot be read at all.
@@ -146,7 +146,7 @@ fn findings(path: &Path, problems: Vec<Problem>, kind: Kind) -> Vec<CertificateF
         .collect()
 }
 
-/// Whose certificate it is.
+/// The owner of a certificate.
 #[derive(Clone, Copy)]
 enum Role {
     Server,
@@ -193,7 +193,7 @@ fn judge(
     Ok((leaf, problems))
 }
 
-/// Returns whether no authority in `roots` signed the chain; dates are no matter here.
+/// Returns whether no authority in `roots` signed the chain, whatever its dates.
 fn is_foreign(
     role: Role,
     roots: RootCertStore,
@@ -203,7 +203,7 @@ fn is_foreign(
     let Some((der, rest)) = chain.split_first() else {
         return true;
     };
-    // A moment inside the leaf's validity, so that dates and issuer are judged apart.
+    // A moment within the leaf's validity, so that the issuer is judged apart from the dates.
     let moment = now_unix().max(leaf.not_before).min(leaf.not_after);
     let moment = Duration::from_secs(u64::try_from(moment).unwrap_or(0));
     let moment = UnixTime::since_unix_epoch(moment);
@@ -228,7 +228,7 @@ fn is_foreign(
     )
 }
 
-/// Returns what `now`, in Unix time, makes of a certificate's dates.
+/// Returns the problem that a certificate's dates have at `now`, in Unix time.
 pub fn date_problem(certificate: &Certificate, now: i64) -> Option<Problem> {
     if now > certificate.not_after {
         Some(Problem::Expired(now.abs_diff(certificate.not_after)))

@@ -1,4 +1,4 @@
-//! Who may come in to a server, and stay.
+//! The decision which clients a server lets in, and keeps.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -21,44 +21,44 @@ use crate::{
     x509::Certificate,
 };
 
-/// What a server knows of revocations.
+/// A server's knowledge of revocations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Revocation {
-    /// It never enrolled: nobody revokes anything for it.
+    /// The server never enrolled: nobody revokes certificates for it.
     NotNeeded,
-    /// It needs a list and has none: nobody comes in, emergencies apart.
+    /// The server needs a list and has none: nobody is let in, except for emergencies.
     Missing,
-    /// The lists; past their date nobody comes in, emergencies apart.
+    /// The lists. Past their date nobody is let in, except for emergencies.
     Known(CrlSet),
 }
 
-/// Judges clients: in the handshake, and again while they are connected.
+/// A verifier of clients: in the handshake, and again while they are connected.
 ///
-/// One whose certificate is for an emergency ([`crate::identity::BREAK_GLASS`]) is judged without
-/// lists, and so is one whom another authority names by a rule of `identity.toml`: that authority's
-/// revocations are its own affair.
+/// A client whose certificate is for an emergency ([`crate::identity::BREAK_GLASS`]) is judged without
+/// lists. So is one whom another authority names by a rule of `identity.toml`: that authority must handle
+/// revocations itself.
 #[derive(Debug)]
 pub struct ClientVerifier {
     by_chain: Arc<dyn ClientCertVerifier>,
-    /// `None` while the lists are missing.
+    /// The verifier with the lists; `None` while they are missing.
     by_lists: Option<Arc<dyn ClientCertVerifier>>,
     mapping: Mapping,
-    /// The authorities that vouch for names of some rule alone, by their files.
+    /// The authorities that vouch for the names of single rules only, by their files.
     outside: Vec<(PathBuf, Arc<dyn ClientCertVerifier>)>,
     hints: Vec<DistinguishedName>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// Why a client that was let in has to go.
+/// The reason why a client that was let in must go.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Revalidation {
-    /// Its certificate's time is over.
+    /// Its certificate has expired; the number is how many seconds ago, if known.
     #[error("your certificate ended{}", ago(*.0))]
     Ended(Option<u64>),
-    /// Its certificate stands on a list.
+    /// Its certificate is on a list.
     #[error("your certificate has been revoked")]
     Revoked,
-    /// Nobody trusted here stands behind it any more.
+    /// No authority that is trusted here vouches for it any more.
     #[error("the authority that signed your certificate is no longer trusted here")]
     Untrusted,
 }
@@ -108,7 +108,7 @@ impl ClientVerifier {
             Revocation::Missing => None,
             Revocation::Known(lists) => {
                 let lists = lists.all().iter().map(|list| list.der().clone());
-                // Members alone are revoked; no list speaks of intermediates.
+                // Only members' certificates are revoked: no list covers intermediates.
                 let listed = builder().with_crls(lists).only_check_end_entity_revocation();
                 Some(listed.enforce_revocation_expiration().build()?)
             }
@@ -117,7 +117,7 @@ impl ClientVerifier {
         Ok(Self { by_chain, by_lists, mapping, outside, hints, algorithms })
     }
 
-    /// Returns who the holder of a verified chain is.
+    /// Returns the identity of the holder of a verified chain.
     ///
     /// # Errors
     /// [`IdentityError`] when its first certificate names nobody, or more than one.
@@ -132,7 +132,7 @@ impl ClientVerifier {
         self.mapping.identify(&facts, voucher.map(|(ca, _)| ca.as_path()))
     }
 
-    /// Returns the other authority that vouches for a client who has no name by our own.
+    /// Returns the other authority that vouches for a client to whom our own gives no name.
     fn outsider(
         &self,
         leaf: &CertificateDer<'_>,
@@ -149,11 +149,11 @@ impl ClientVerifier {
         })
     }
 
-    /// Judges one who was let in: its chain, leaf first, at `now`. That the lists have become too old
-    /// meanwhile is no reason to send anybody away.
+    /// Judges a client that was let in: its chain, leaf first, at `now`. Lists that have become too old
+    /// meanwhile are no reason to send it away.
     ///
     /// # Errors
-    /// [`Revalidation`].
+    /// Returns the reason why the client must go.
     pub fn judge(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Revalidation> {
         let Some((leaf, rest)) = chain.split_first() else { return Err(Revalidation::Untrusted) };
         match self.verify_client_cert(leaf, rest, now) {
@@ -203,7 +203,7 @@ impl ClientCertVerifier for ClientVerifier {
         if Identity::from_der(leaf).is_ok_and(|identity| identity.is_break_glass()) {
             return self.by_chain.verify_client_cert(leaf, rest, now);
         }
-        // Its own alert (access_denied), so that the client is not told of an unknown authority.
+        // An alert of its own (access_denied), so that the client is not told of an unknown authority.
         let no_list = || Error::from(CertificateError::ApplicationVerificationFailure);
         let by_lists = self.by_lists.as_ref().ok_or_else(no_list)?;
         by_lists.verify_client_cert(leaf, rest, now).map_err(|error| match error {

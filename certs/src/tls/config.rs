@@ -24,14 +24,14 @@ use crate::{mapping::Mapping, names::Kind};
 
 /// The protocol name that both ends require (RFC 7301).
 pub const ALPN: &[u8] = b"rcmd/1";
-/// Bytes that a connection may have encrypted before the socket takes them: two frames of data. With
-/// the 64 KiB that rustls takes by itself each of them was cut before its last bytes, which cost a
-/// record and a system call of their own.
+/// The most bytes that a connection may encrypt before the socket takes them: two frames of data. With the
+/// 64 KiB that rustls allows by default, each frame was cut before its last bytes, which cost a record
+/// and a system call of their own.
 pub const AHEAD: usize = 2 * (64 + 1) * 1024;
 
 /// Returns the cryptography of every connection: what is offered, best first.
 ///
-/// Allocates; keep the result rather than calling it for each connection.
+/// The call allocates: keep the result rather than calling it for each connection.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
         cipher_suites: vec![
@@ -47,9 +47,9 @@ pub fn provider() -> Arc<CryptoProvider> {
 /// Returns the server's configuration, from its files. Every client must present a certificate that
 /// one of the authorities in `ca` signed.
 ///
-/// Dates and usages are not judged here but by each peer, whose clock counts;
-/// [`check_server`](super::check_server) names what peers are going to object to. After a handshake,
-/// [`check_alpn`] remains to be called.
+/// Dates and usages of the own certificate are not judged here but by each peer, whose clock counts;
+/// [`check_server`](super::check_server) names what peers are going to object to. After a handshake, the
+/// caller must call [`check_alpn`].
 ///
 /// # Errors
 /// [`TlsError`] when a file is missing, unsafe, or unusable, or key and certificate do not match.
@@ -57,17 +57,17 @@ pub fn server_config(files: &ServerFiles) -> Result<Arc<ServerConfig>, TlsError>
     server_side(files, &Revocation::NotNeeded).map(|side| side.config)
 }
 
-/// A server's side of TLS: the configuration, and the judge of clients in it, who can be asked again
-/// about those who came in.
+/// A server's side of TLS: the configuration, and its verifier of clients, which can judge again those who
+/// were let in.
 #[derive(Clone, Debug)]
 pub struct ServerSide {
-    /// For the handshake.
+    /// The configuration for handshakes.
     pub config: Arc<ServerConfig>,
-    /// For later.
+    /// The verifier, for later.
     pub clients: Arc<ClientVerifier>,
 }
 
-/// As [`server_config`], with what is known of revocations.
+/// Returns the same as [`server_config`], given what is known of revocations, with its verifier.
 ///
 /// # Errors
 /// As [`server_config`].
@@ -97,8 +97,8 @@ pub fn server_side(files: &ServerFiles, revocation: &Revocation) -> Result<Serve
 /// the name that was dialled, signed by one of the authorities in `ca`.
 ///
 /// As with [`server_config`], dates and usages are left to the peer;
-/// [`check_client`](super::check_client) names them, and [`check_alpn`] remains to be called after the
-/// handshake.
+/// [`check_client`](super::check_client) names them. After the handshake, the caller must call
+/// [`check_alpn`].
 ///
 /// # Errors
 /// As [`server_config`].
@@ -118,7 +118,7 @@ pub fn client_config(files: &ClientFiles) -> Result<Arc<ClientConfig>, TlsError>
     Ok(Arc::new(config))
 }
 
-/// The peer did not agree to speak [`ALPN`].
+/// The error of a peer that did not agree to speak [`ALPN`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the peer speaks TLS but does not name the protocol rcmd/1 (ALPN); is it an rcmd program?")]
 pub struct WrongProtocol;
@@ -128,7 +128,7 @@ pub struct WrongProtocol;
 /// rustls refuses a peer that names other protocols, but not one that names none.
 ///
 /// # Errors
-/// [`WrongProtocol`] when nothing was agreed on; close the connection.
+/// [`WrongProtocol`] when nothing was agreed on; the caller then closes the connection.
 pub fn check_alpn(connection: &CommonState) -> Result<(), WrongProtocol> {
     if connection.alpn_protocol() == Some(ALPN) { Ok(()) } else { Err(WrongProtocol) }
 }

@@ -1,12 +1,11 @@
 //! TLS between a member and its authority.
 //!
-//! The member knows the authority by the public key of its root, which the token carried; a name is
-//! of no matter, so that an authority may move. That the peer is the authority itself, and not one of
-//! the servers that it certified, shows by the URI [`LISTENER`] in its certificate, which no member's
-//! has.
+//! The member knows the authority by the public key of its root, which the token carried. Names do not
+//! matter, so that an authority may move. The URI [`LISTENER`] in the peer's certificate, which no member's
+//! has, shows that the peer is the authority itself, and not one of the servers that it certified.
 //!
-//! The authority takes any client certificate, also an expired one: the handshake proves the key, and
-//! who holds the key stands in the authority's store. Nothing in such a certificate is believed.
+//! The authority accepts any client certificate, even an expired one: the handshake proves the key, and the
+//! authority's store has the holder of the key. Nothing in such a certificate is believed.
 
 use std::sync::Arc;
 
@@ -30,14 +29,14 @@ use super::{config::provider, error::TlsError, load, remedy, signatures::tls13_s
 use crate::{fingerprint::Fingerprint, names::Kind, paths::Layout, x509::Certificate};
 
 /// The name in TLS (RFC 7301) of the protocol between a member and its authority. Its number rises
-/// with what older peers cannot follow.
+/// with changes that older peers cannot follow.
 pub const AUTHORITY_ALPN: &[u8] = b"rcmd-authority/1";
 
 /// The URI that marks the certificate of an authority's listener.
 pub const LISTENER: &str = "rcmd://authority";
 
-/// The name in that certificate: the same for every authority (RFC 6761 section 6.4), since the key
-/// and not the name decides.
+/// The name in that certificate. It is the same for every authority (RFC 6761 section 6.4), since the key
+/// decides and not the name.
 pub const LISTENER_NAME: &str = "rcmd-authority.invalid";
 
 /// Returns the configuration of an authority's listener: its chain, the root last, and its key in
@@ -62,8 +61,8 @@ pub fn listener_config(
     Ok(Arc::new(config))
 }
 
-/// Returns a member's configuration: `authorities` are the roots that it knows; `member` the identity
-/// that it proves, if it has one.
+/// Returns a member's configuration. `authorities` are the roots that it knows; `member` is the identity that
+/// it proves, if it has one.
 ///
 /// # Errors
 /// [`TlsError`] when the identity's files cannot be used.
@@ -98,12 +97,12 @@ pub fn contact_config(
 /// Returns the name that a member asks for, whatever address it dials.
 ///
 /// # Errors
-/// [`rustls::Error`] never: the name is a constant.
+/// Never fails: the name is a constant.
 pub fn listener_name() -> Result<ServerName<'static>, Error> {
     ServerName::try_from(LISTENER_NAME).map_err(|error| Error::General(error.to_string()))
 }
 
-/// Accepts a listener that an authority with a known root key certified as its own.
+/// A verifier that accepts a listener that an authority with a known root key certified as its own.
 #[derive(Debug)]
 struct PinnedRootVerifier {
     authorities: Vec<Fingerprint>,
@@ -146,7 +145,7 @@ impl ServerCertVerifier for PinnedRootVerifier {
     tls13_signatures!();
 }
 
-/// Accepts any peer that proves the key of the certificate it presents, and peers without one.
+/// A verifier that accepts any peer that proves the key of the certificate it presents, and peers without one.
 #[derive(Debug)]
 struct KeyProofVerifier {
     algorithms: WebPkiSupportedAlgorithms,
@@ -167,7 +166,7 @@ impl ClientCertVerifier for KeyProofVerifier {
         _: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        // Readable is enough: the store knows the key or does not.
+        // A readable certificate is enough: the store decides by the key.
         ParsedCertificate::try_from(leaf).map(|_| ClientCertVerified::assertion())
     }
 

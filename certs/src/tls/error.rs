@@ -1,4 +1,4 @@
-//! Why TLS cannot be set up.
+//! The errors of setting up TLS.
 
 use std::{
     error::Error,
@@ -12,10 +12,10 @@ use crate::{
     pem::PemFault,
 };
 
-/// Why no configuration could be made. Each message names the file and what to do.
+/// The reason why no configuration could be made. Each message names the file and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file that must be there is not.
+    /// A file that must exist does not.
     #[error("{} does not exist; {remedy}", shown(path))]
     Missing {
         /// The file.
@@ -31,7 +31,7 @@ pub enum TlsError {
     Lists {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         error: CrlError,
     },
     /// `identity.toml` cannot be used.
@@ -45,7 +45,7 @@ pub enum TlsError {
     Pem {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         fault: PemFault,
     },
     /// A file without any certificate.
@@ -58,7 +58,7 @@ pub enum TlsError {
         path: PathBuf,
         /// The place of the certificate in the file, from 1.
         number: usize,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
     /// A file without any private key.
@@ -72,7 +72,7 @@ pub enum TlsError {
         shown(.0)
     )]
     EncryptedKey(PathBuf),
-    /// A private key that aws-lc-rs does not take. What it says of the key is not repeated.
+    /// A private key that aws-lc-rs does not accept. Its message about the key is not repeated.
     #[error(
         "the private key in {} is damaged, or of a kind that is not known here; restore it from a \
          backup, or enroll anew with a token",
@@ -92,10 +92,10 @@ pub enum TlsError {
         /// The key's file.
         key: PathBuf,
     },
-    /// rustls refused the whole.
+    /// rustls refused the configuration as a whole.
     #[error("TLS cannot be set up from {}: {reason}", shown(path))]
     Setup {
-        /// The file that it hangs on.
+        /// The file that it depends on.
         path: PathBuf,
         /// rustls's reason.
         reason: String,

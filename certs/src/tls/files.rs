@@ -1,4 +1,4 @@
-//! Where the certificates and keys of a server and a client lie.
+//! The paths of the certificates and keys of a server and a client.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ pub struct ServerFiles {
     pub cert: PathBuf,
     /// The server's private key.
     pub key: PathBuf,
-    /// Whom the certificates of other authorities name; need not exist.
+    /// The rules for the certificates of other authorities; the file need not exist.
     pub identity: PathBuf,
 }
 
@@ -26,9 +26,9 @@ pub struct ClientFiles {
     pub cert: PathBuf,
     /// The client's private key.
     pub key: PathBuf,
-    /// The revocation lists by which servers are judged; need not exist.
+    /// The revocation lists by which servers are judged; the file need not exist.
     pub list: PathBuf,
-    /// Whom the certificates of other authorities name; need not exist.
+    /// The rules for the certificates of other authorities; the file need not exist.
     pub identity: PathBuf,
 }
 

@@ -1,4 +1,4 @@
-//! PEM files into what rustls takes.
+//! Reads PEM files into the types of rustls.
 
 use std::path::Path;
 
@@ -30,8 +30,8 @@ pub(super) const CLIENT_CA_REMEDY: &str = "it says which servers to trust: `rcmd
      brings it, with a token of `rcmd-certs token client USER`; name the folder with --dir DIR, or \
      try `rcmd-certs quickstart DIR`";
 
-/// Reads all certificates of a PEM file, in order; other sections are passed over. `remedy` is what to
-/// do when there is no such file.
+/// Reads all certificates of a PEM file, in order, and skips other sections. `remedy` is what to do when
+/// there is no such file.
 ///
 /// # Errors
 /// [`TlsError`] when the file is missing, unsafe, or has no certificate.
@@ -57,7 +57,7 @@ fn sections(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Tls
 }
 
 /// Returns the authorities to trust. `remedy` is what to do when there is no such file. A broken
-/// certificate among good ones is an error too: whoever put it there relies on it.
+/// certificate among good ones is an error too, since whoever put it there relies on it.
 pub(super) fn load_roots(path: &Path, remedy: &'static str) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for (index, der) in certificates(path, remedy)?.into_iter().enumerate() {
@@ -108,8 +108,8 @@ pub(crate) fn load_first(
     first.ok_or_else(|| TlsError::NoCertificate(path.to_owned()))
 }
 
-/// Returns the certificates whose revocation lists a member believes: those in its `ca.pem`, and the
-/// intermediates behind its own certificate.
+/// Returns the certificates whose revocation lists a member accepts: those in its `ca.pem`, and the
+/// intermediates after its own certificate.
 ///
 /// # Errors
 /// [`TlsError`] when a file is missing or unusable.
@@ -167,7 +167,7 @@ pub fn private_key(path: &Path, remedy: &'static str) -> Result<PrivateKeyDer<'s
     let pem = files::read_private(path).map_err(|error| missing(error, remedy))?;
     let pem = pem.expose();
     PrivateKeyDer::from_pem_slice(pem).map_err(|error| match PemFault::from(error) {
-        // The old form of encryption puts headers into the section, which breaks its base64.
+        // The old form of encryption puts headers into the section, which are not base64.
         _ if is_encrypted(pem) => TlsError::EncryptedKey(path.to_owned()),
         PemFault::Nothing => TlsError::NoKey(path.to_owned()),
         fault => TlsError::Pem { path: path.to_owned(), fault },

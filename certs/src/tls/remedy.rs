@@ -1,9 +1,9 @@
-//! What to do about an identity that is missing, over, or refused. None of it takes anything away: no
+//! Remedies for an identity that is missing, expired, or refused. None of them weakens anything: no
 //! longer life, no key that travels, no group that is lost.
 
 use crate::names::Kind;
 
-/// Returns how a member gets an identity that it has not, or not any more.
+/// Returns how a member gets an identity that it does not have, or no longer has.
 pub fn enroll(kind: Kind) -> &'static str {
     match kind {
         Kind::Server => {
@@ -17,7 +17,7 @@ pub fn enroll(kind: Kind) -> &'static str {
     }
 }
 
-/// Returns how a member gets another identity in the place of the one that it has.
+/// Returns how a member gets another identity in place of the one that it has.
 pub fn enroll_anew(kind: Kind) -> &'static str {
     match kind {
         Kind::Server => {
@@ -31,7 +31,7 @@ pub fn enroll_anew(kind: Kind) -> &'static str {
     }
 }
 
-/// Returns what to do about a certificate whose time is over by a clock that is right.
+/// Returns what to do about a certificate that has expired by a clock that is right.
 pub fn renew(kind: Kind) -> &'static str {
     match kind {
         Kind::Server => {
@@ -45,5 +45,5 @@ pub fn renew(kind: Kind) -> &'static str {
     }
 }
 
-/// What to do about dates that are wrong by one clock or the other.
+/// The remedy for dates that are wrong by one clock or the other.
 pub const CLOCKS: &str = "compare `date -u` on both machines: one of the two clocks may be wrong";

@@ -1,4 +1,4 @@
-//! Which server is the host that was dialled.
+//! The decision which server is the host that was dialled.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -22,13 +22,13 @@ use super::{
 };
 use crate::{crl::CrlSet, mapping::Mapping, x509::Certificate};
 
-/// Judges servers: by the names in their certificates, and by what `identity.toml` says of those.
+/// A verifier of servers, by the names in their certificates and by the rules of `identity.toml` for these.
 #[derive(Debug)]
 pub(super) struct ServerVerifier {
     by_name: Arc<WebPkiServerVerifier>,
     mapping: Mapping,
     own: Arc<RootCertStore>,
-    /// The authorities that vouch for names of some rule alone, by their files.
+    /// The authorities that vouch for the names of single rules only, by their files.
     outside: Vec<(PathBuf, RootCertStore)>,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -43,8 +43,8 @@ impl ServerVerifier {
         let lists = CrlSet::load(&files.list)
             .map_err(|error| TlsError::Lists { path: files.list.clone(), error })?;
         let lists = lists.iter().flat_map(CrlSet::all).map(|list| list.der().clone());
-        // A list that is past its date still says who was revoked until then. A client gets the next
-        // one with its certificate, and so comes to no server long after.
+        // A list past its date still shows who was revoked until then. A client gets the next list with its
+        // certificate, and is let in by no server long after.
         let builder =
             WebPkiServerVerifier::builder_with_provider(Arc::clone(&own), Arc::clone(provider))
                 .with_crls(lists)
@@ -56,8 +56,8 @@ impl ServerVerifier {
         Ok(Self { by_name, mapping, own, outside, algorithms })
     }
 
-    /// Returns whether a rule says that the certificate is the host's, and those whom it names
-    /// vouch for it.
+    /// Returns whether a rule maps the certificate to the host, and the authorities that the rule names vouch
+    /// for it.
     fn is_mapped(
         &self,
         leaf: &CertificateDer<'_>,
@@ -100,7 +100,7 @@ impl ServerCertVerifier for ServerVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         self.by_name.verify_server_cert(leaf, rest, name, ocsp, now).or_else(|error| {
-            // The name is judged last: who is revoked is so under every name.
+            // The name is judged last: a revoked certificate is revoked under every name.
             let revoked = matches!(error, Error::InvalidCertificate(CertificateError::Revoked));
             match !revoked && self.is_mapped(leaf, rest, name, now) {
                 true => Ok(ServerCertVerified::assertion()),

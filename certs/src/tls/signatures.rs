@@ -1,4 +1,4 @@
-//! What all verifiers of certificates have alike: how signatures of a handshake are checked.
+//! The part that all verifiers of certificates share: the check of a handshake's signatures.
 
 /// Expands to the methods of rustls's verifiers that check signatures, by `self.algorithms`
 /// ([`WebPkiSupportedAlgorithms`](rustls::crypto::WebPkiSupportedAlgorithms)). TLS 1.2 is never spoken.

@@ -1,4 +1,4 @@
-//! Lists and limits as other authorities write them: where `rustls-webpki` has read one wrongly.
+//! Tests of lists and limits as other authorities write them, some of which `rustls-webpki` has read wrongly.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +14,7 @@ use crate::{crl::Crl, tls::provider};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// An authority that says in each certificate where its lists are, in two places.
+/// An authority that writes into each certificate the two places of its lists.
 struct Outside(CertifiedIssuer<'static, KeyPair>);
 
 impl Outside {
@@ -34,7 +34,7 @@ impl Outside {
         leaf.signed_by(&key, &self.0).unwrap().der().clone()
     }
 
-    /// The list of one of the places, which revokes one certificate.
+    /// Returns the list of one of the places, which revokes one certificate.
     fn list(&self, name: &str, revoked: u64) -> Vec<u8> {
         let now = SystemTime::now();
         let params = CertificateRevocationListParams {
@@ -67,7 +67,7 @@ impl Outside {
         ClientVerifier::new(roots.into(), Mapping::default(), Vec::new(), revocation, &provider())
     }
 
-    /// One below it, which may vouch for these names alone (RFC 5280, 4.2.1.10).
+    /// Returns an authority below it that may vouch only for these names (RFC 5280, 4.2.1.10).
     fn held_to(&self, names: &[u8]) -> CertifiedIssuer<'static, KeyPair> {
         let mut ca = CertificateParams::default();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -99,7 +99,7 @@ fn a_list_of_the_second_place_that_a_certificate_names_is_its_list() {
         let revoked = Error::from(CertificateError::Revoked).to_string();
         assert_eq!(judged(&outside.list(name, 7)), [Err(revoked), Ok(())], "{name}");
     }
-    // Of whom no list speaks is not let in.
+    // A client that no list covers is not let in.
     let unknown = Error::from(CertificateError::ApplicationVerificationFailure).to_string();
     assert_eq!(judged(&outside.list("third", 7)), [Err(unknown.clone()), Err(unknown)]);
 }
@@ -109,7 +109,7 @@ fn a_list_for_an_empty_set_of_reasons_is_refused_and_no_panic() {
     let outside = Outside::new();
     let mut list = outside.list("first", 7);
     assert!(outside.clients(&list).is_ok());
-    // `onlyContainsUserCerts` made into `onlySomeReasons`, a string of no bits (RFC 5280, 5.2.5).
+    // Turns `onlyContainsUserCerts` into `onlySomeReasons`, a string of no bits (RFC 5280, 5.2.5).
     let scopes: Vec<_> =
         (0..list.len()).filter(|&at| list[at..].starts_with(b"\x81\x01\xff")).collect();
     let [scope] = scopes[..] else { panic!("{scopes:?}") };
@@ -129,7 +129,7 @@ fn an_authority_that_is_held_to_uris_vouches_for_nobody_beyond_them() {
         let leaf = leaf.signed_by(&key, &below).unwrap().der().clone();
         clients.verify_client_cert(&leaf, &[below.der().clone()], UnixTime::now()).is_ok()
     };
-    // Permitted: the DNS name `host`, which says nothing of URIs; the URIs of `host`.
+    // Permitted are the DNS name `host`, which does not limit URIs; then the URIs of `host`.
     assert!(judge(b"\x30\x0a\xa0\x08\x30\x06\x82\x04host"));
     assert!(!judge(b"\x30\x0a\xa0\x08\x30\x06\x86\x04host"));
 }
