@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How far a certificate's start lies in the past, so that a peer whose clock is a little behind
-/// accepts it at once.
+/// The time by which the validity of a certificate begins in the past, so that a peer whose clock is a little
+/// behind accepts it at once.
 pub const BACKDATE: Duration = Duration::from_secs(5 * 60);
 
 /// Returns the time of this machine's clock, in Unix time. A clock before 1970 reads as 0.
@@ -31,14 +31,14 @@ pub fn span(seconds: u64) -> String {
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
-/// The units of a span of time. A month and a year are none: their length is a matter of opinion, and
-/// `5M` is what people type who mean minutes.
+/// The units of a span of time. Months and years are left out: their length is not fixed, and people who type
+/// `5M` mean minutes.
 const UNITS: &[&str] = &[
     "ns", "nsec", "nanos", "us", "usec", "ms", "msec", "millis", "s", "sec", "secs", "second",
     "seconds", "m", "min", "mins", "minute", "minutes", "h", "hr", "hrs", "hour", "hours", "d",
     "day", "days", "w", "wk", "wks", "week", "weeks",
 ];
-/// Bytes of a span, and digits of a number in it, that are read: past them the sum could be more than
+/// The most bytes in a span, and the most digits in a number of it: with more, the sum could be more than
 /// can be held.
 const SPAN_BYTES: usize = 64;
 const SPAN_DIGITS: usize = 12;
@@ -46,7 +46,7 @@ const SPAN_DIGITS: usize = 12;
 /// Reads a span of time, such as `90s`, `24h` or `1h 30m`.
 ///
 /// # Errors
-/// Returns what to write instead.
+/// Returns a message that says what to write instead.
 pub fn parse_span(text: &str) -> Result<Duration, String> {
     const WRITE: &str = "write a number with a unit, such as 30s, 5m or 1h 30m";
     let text = text.trim();

@@ -1,5 +1,4 @@
-//! Files on disk: bounded reads, private keys that stay private, and writes that are whole or not
-//! there.
+//! Files on disk: bounded reads, private keys that stay private, and atomic writes.
 #![expect(
     clippy::disallowed_methods,
     reason = "the thread `upkeep`, the authority's thread, programs before they serve and those that serve nobody"
@@ -26,27 +25,27 @@ pub use write::{
 /// The largest file that is read, in bytes. A whole bundle of public authorities has 220 KiB.
 pub const MAX_FILE: u64 = 1024 * 1024;
 
-/// A file or folder that could not be used. The message names the path and, where one exists, the
-/// command that mends it.
+/// A file or folder that could not be used. The message names the path and, where there is one, the
+/// command that repairs it.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// Nothing is there.
+    /// The file does not exist.
     #[error("{} does not exist", shown(.0))]
     Missing(PathBuf),
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", shown(path))]
     Io {
-        /// What was tried: `read`, `write`, `create`.
+        /// The action that failed: `read`, `write`, `create`.
         action: &'static str,
-        /// On what.
+        /// The file or folder.
         path: PathBuf,
-        /// Why not.
+        /// The system's reason.
         source: io::Error,
     },
     /// A folder, device, pipe or socket where a file should be.
     #[error("{} is not a regular file", shown(.0))]
     NotRegular(PathBuf),
-    /// Larger than its limit.
+    /// A file larger than its limit.
     #[error("{} is larger than {limit} bytes", shown(path))]
     TooLarge {
         /// The file.
@@ -100,12 +99,12 @@ pub enum FileError {
 }
 
 impl FileError {
-    /// Returns whether the file is simply not there.
+    /// Returns whether the file does not exist.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Missing(_))
     }
 
-    /// Returns what turns an error of the system into [`FileError::Io`], for what was being done.
+    /// Returns a function that turns an error of the system into a [`FileError`] about `action` and `path`.
     pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| match source.kind() {
             io::ErrorKind::NotFound if action == "read" => Self::Missing(path.to_owned()),
@@ -131,7 +130,7 @@ pub fn read_public(path: &Path) -> Result<Vec<u8>, FileError> {
     read_public_up_to(path, MAX_FILE)
 }
 
-/// As [`read_public`], with another limit, in bytes.
+/// Reads like [`read_public`], with another limit, in bytes.
 ///
 /// # Errors
 /// As [`read_public`].
@@ -158,18 +157,18 @@ pub fn read_private(path: &Path) -> Result<Confidential<Vec<u8>>, FileError> {
     read_checked(path, MAX_FILE, |found| check_private(path, found)).map(Confidential::new)
 }
 
-/// Returns whether a path leads to something.
+/// Returns whether a path leads to a file or folder.
 pub fn exists(path: &Path) -> bool {
     path.exists()
 }
 
-/// Returns whether something has this name, be it a link that leads nowhere.
+/// Returns whether the name is in use, be it by a link that leads nowhere.
 pub fn is_taken(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-/// Checks that this process may use a private key, without reading it: before files are made beside
-/// it that would belong to somebody else.
+/// Checks that this process may use a private key, without reading it. This comes before files are made
+/// beside it that would belong to another user.
 ///
 /// # Errors
 /// As [`read_private`].
@@ -177,8 +176,8 @@ pub fn check_key(path: &Path) -> Result<(), FileError> {
     open_checked(path, |found| check_private(path, found)).map(drop)
 }
 
-/// Checks that files which this process makes in `dir` would belong to whoever owns it, or to root: in
-/// another's home they would lock that one out.
+/// Checks that files which this process makes in `dir` would belong to the folder's owner, or to root. In
+/// another user's home they would lock that user out.
 ///
 /// # Errors
 /// [`FileError`] naming the folder that belongs to somebody else, or that others may change.
@@ -194,7 +193,7 @@ fn check_private(path: &Path, found: &fs::Metadata) -> Result<(), FileError> {
     guard::check_owner(path, found)
 }
 
-/// Opens a file. The checks are made on the open descriptor, so what was checked is what is read.
+/// Opens a file. The checks are made on the open descriptor, so that the file checked is the file read.
 fn open_checked(
     path: &Path,
     check: impl FnOnce(&fs::Metadata) -> Result<(), FileError>,
@@ -219,7 +218,7 @@ fn read_checked(
     check: impl FnOnce(&fs::Metadata) -> Result<(), FileError>,
 ) -> Result<Vec<u8>, FileError> {
     let (file, size) = open_checked(path, check)?;
-    // What the file says of its size is believed up to the limit, and spares reads in small steps.
+    // The size that the file claims is believed up to the limit, which saves reads in small steps.
     let size = usize::try_from(size.min(limit)).unwrap_or_default();
     let mut bytes = Vec::with_capacity(size + 1);
     file.take(limit + 1).read_to_end(&mut bytes).map_err(FileError::io("read", path))?;

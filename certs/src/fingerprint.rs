@@ -1,4 +1,4 @@
-//! The fingerprint of a public key: how an authority is known before anything of it is trusted.
+//! The fingerprint of a public key, by which an authority is known before anything of it is trusted.
 
 use std::{fmt, str::FromStr};
 

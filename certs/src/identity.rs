@@ -1,12 +1,12 @@
-//! The one parser of who a client is.
+//! The only parser of a client's identity.
 //!
 //! A client's certificate carries its user as a URI among its subject alternative names,
 //! `rcmd://user/NAME`, and each of the user's groups as `rcmd://group/NAME`. The rules are strict,
-//! because a lenient reader and a strict one that see different users in the same certificate are a
-//! hole: the scheme and the kind are lower case, the name follows [`names`], and there is no
+//! because it would be a hole if a lenient reader and a strict one saw different users in the same
+//! certificate: the scheme and the kind are lower case, the name follows [`names`], and there is no
 //! percent-encoding, no second slash, no query, no port and no userinfo. Exactly one URI names a
-//! user. One more may stand beside it, [`BREAK_GLASS`]. What begins with `rcmd:` in any case and is
-//! not of that form is an error; URIs of other schemes, DNS names and the subject are ignored, so
+//! user. One more may stand beside it, [`BREAK_GLASS`]. A URI that begins with `rcmd:` in any case and
+//! has another form is an error. URIs of other schemes, DNS names and the subject are ignored, so
 //! another authority's certificates work once they carry the one URI.
 
 use std::{
@@ -26,20 +26,20 @@ use crate::{
 /// The most groups that one certificate may carry.
 pub const MAX_GROUPS: usize = 64;
 
-/// The URI that marks a certificate for an emergency: it is taken without a revocation list, lives
-/// for [`BREAK_GLASS_LIFE`] at most, and its use is audited as such.
+/// The URI that marks a certificate for an emergency. Such a certificate is accepted without a revocation
+/// list, is valid for [`BREAK_GLASS_LIFE`] at most, and its use is audited as such.
 pub const BREAK_GLASS: &str = "rcmd://break-glass";
 
-/// The longest life of a certificate for an emergency, from now; its start lies
-/// [`BACKDATE`] before that.
+/// The longest life of a certificate for an emergency, from now. Its validity begins [`BACKDATE`] before
+/// that.
 pub const BREAK_GLASS_LIFE: Duration = Duration::from_secs(60 * 60);
 
 const USER: &str = "rcmd://user/";
 const GROUP: &str = "rcmd://group/";
 
-/// Who a verified client certificate says its holder is.
+/// The identity of a client, as a verified certificate states it.
 ///
-/// It says nothing about trust: the TLS handshake has judged the chain before.
+/// Trust is not judged here: the TLS handshake has judged the chain before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     user: String,
@@ -50,7 +50,7 @@ pub struct Identity {
     break_glass: bool,
 }
 
-/// Why a certificate names no identity.
+/// The reason why a certificate names no identity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// The connection has no peer certificate.
@@ -71,7 +71,7 @@ pub enum IdentityError {
     /// More groups than [`MAX_GROUPS`].
     #[error("the certificate names {0} groups; at most {MAX_GROUPS} are allowed")]
     ManyGroups(usize),
-    /// A group stands there twice.
+    /// The certificate names a group twice.
     #[error("the certificate names the group `{0}` twice")]
     RepeatedGroup(String),
     /// An rcmd URI of another form.
@@ -92,7 +92,7 @@ pub enum IdentityError {
 }
 
 impl Identity {
-    /// Returns the identity of a TLS peer, from its chain as rustls's `peer_certificates` gives it.
+    /// Returns the identity of a TLS peer, from its chain as rustls's `peer_certificates` returns it.
     ///
     /// # Errors
     /// [`IdentityError`] when there is no chain, or its first certificate names no identity.
@@ -191,7 +191,7 @@ impl fmt::Display for Identity {
 /// Returns the URI that names `user` in a certificate.
 ///
 /// # Errors
-/// [`NameError`] when no user may be called so.
+/// [`NameError`] when no user may have this name.
 pub fn user_uri(user: &str) -> Result<String, NameError> {
     names::check_user(user)?;
     Ok(format!("{USER}{user}"))
@@ -200,13 +200,13 @@ pub fn user_uri(user: &str) -> Result<String, NameError> {
 /// Returns the URI that names `group` in a certificate.
 ///
 /// # Errors
-/// [`NameError`] when no group may be called so.
+/// [`NameError`] when no group may have this name.
 pub fn group_uri(group: &str) -> Result<String, NameError> {
     names::check_group(group)?;
     Ok(format!("{GROUP}{group}"))
 }
 
-/// What the URIs of a certificate say.
+/// The contents of a certificate's URIs.
 #[derive(Debug, PartialEq)]
 struct Claims {
     user: String,

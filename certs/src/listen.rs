@@ -1,5 +1,5 @@
-//! Sockets that listen, and what is the same for a server and an authority before a peer has shown who it
-//! is.
+//! Sockets that listen, and the code that a server and an authority share for peers that have not shown who
+//! they are.
 
 mod listener;
 mod strangers;
@@ -24,14 +24,14 @@ pub use self::{
     strangers::{Place, Shed, Strangers},
 };
 
-/// Maximum number of connections that the kernel holds until they are accepted; it has a limit of
-/// its own, too.
+/// The most connections that the kernel holds until they are accepted; its own limit may be lower
+/// (listen(2)).
 const BACKLOG: u32 = 4096;
 /// Listens on an address; port 0 takes one that is free. `all` are the addresses that are listened on
-/// together: beside one of IPv4 with the same port, `[::]` is for IPv6 alone.
+/// together: if one of IPv4 has the same port, `[::]` is for IPv6 alone.
 ///
 /// # Errors
-/// When the address is taken or not ours.
+/// Fails when the address is taken or not ours.
 fn bind(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -41,14 +41,14 @@ fn bind(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {
     if address.is_ipv6() && address.port() != 0 && all.iter().any(is_beside) {
         rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
     }
-    // Who starts again takes its port again while old connections are still in TIME_WAIT.
+    // A program that starts again gets its port while old connections are still in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Returns an address of IPv4 that was mapped into IPv6 (RFC 4291, 2.5.5.2) as what it is, and any other as
-/// it came.
+/// Returns an address of IPv4 that was mapped into IPv6 (RFC 4291, 2.5.5.2) as an address of IPv4, and any
+/// other unchanged.
 fn plain(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
@@ -56,10 +56,11 @@ fn plain(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Carries out a server's part of a TLS handshake; `heard` is called when the ClientHello is whole.
+/// Carries out a server's part of a TLS handshake. Calls `heard` when the ClientHello is complete.
 ///
 /// # Errors
-/// Why it failed, with the stream, so that an alert can reach the peer before the stream is closed.
+/// Returns the reason of a failure with the stream, so that an alert can reach the peer before the stream is
+/// closed.
 pub async fn handshake<S>(
     stream: S,
     config: Arc<ServerConfig>,
@@ -78,7 +79,7 @@ where
     accepted.map_err(|(error, stream)| (error, Some(stream)))
 }
 
-/// Reads and drops for at most so long what a peer has sent that is turned away: closing a socket with unread
+/// Reads and drops, for at most `time`, the bytes of a peer that is turned away. Closing a socket with unread
 /// bytes resets it, and the reset may overtake the reason.
 pub async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, time: Duration) {
     let drained = async {
@@ -110,7 +111,7 @@ mod tests {
             return;
         }
         bind(both[1], &both).unwrap();
-        // Alone it is for both, and so one too many here.
+        // By itself `[::]` also serves IPv4, and so its port is taken here.
         assert_eq!(bind(both[1], &both[1..]).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 

@@ -1,5 +1,5 @@
-//! A program's log on standard error: written by a thread of its own, so that a reader that stands still holds
-//! up nothing else, and with lines of one kind summed up when there are many.
+//! A program's log on standard error. A thread of its own writes it, so that a reader that stops reading delays
+//! nothing else, and lines of one kind are summed up when there are many.
 
 mod queue;
 mod sums;
@@ -11,11 +11,11 @@ pub use self::{
     sums::SumsLayer,
 };
 
-/// Starts the thread that writes to standard error. Returns what takes lines without waiting, the layer
-/// that sums them up, and the guard: what was logged is written, for a second at most, before that is gone.
+/// Starts the thread that writes to standard error. Returns the queue, which takes lines without waiting; the
+/// layer that sums lines up; and the guard, which on its end waits at most a second until all lines are written.
 ///
 /// # Errors
-/// When the thread can't be started.
+/// Fails when the thread can't be started.
 pub fn to_stderr() -> io::Result<(Queue, SumsLayer, LogGuard)> {
     let sums = Arc::default();
     let (queue, guard) = Queue::start(io::stderr(), Arc::clone(&sums))?;

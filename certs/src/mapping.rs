@@ -1,7 +1,7 @@
-//! Whom the certificates of other authorities name.
+//! The rules for which users, groups and hosts the certificates of other authorities name.
 //!
-//! step-ca, SPIFFE and others write names of their own into certificates. `identity.toml` says which
-//! of those are which users, groups and hosts:
+//! step-ca, SPIFFE and others write names of their own into certificates. `identity.toml` maps these
+//! to users, groups and hosts:
 //!
 //! ```toml
 //! [[user]]
@@ -22,10 +22,10 @@
 //! ca = "spiffe.pem"
 //! ```
 //!
-//! `match` is a URI, or `email:` or `dns:` and a name of that kind, compared byte for byte. A star
-//! stands once, for a name as [`names`] allows it, so that it never crosses a slash. An authority in a
-//! rule's `ca` vouches for that rule's names alone, and those in `ca.pem` for `rcmd://` names and for
-//! rules without `ca`: no authority can name what is another's.
+//! `match` is a URI, or `email:` or `dns:` and a name of that kind, compared byte for byte. There may be one
+//! star, which stands for a name as [`names`] allows it, so that it never crosses a slash. An authority in a
+//! rule's `ca` vouches only for that rule's names. Those in `ca.pem` vouch for `rcmd://` names and for rules
+//! without `ca`. No authority can name what is another's.
 
 use std::{
     collections::BTreeSet,
@@ -44,7 +44,7 @@ use crate::{
 /// The most rules of one kind.
 const MAX_RULES: usize = 256;
 
-/// The rules of `identity.toml`; without the file there are none.
+/// The rules of `identity.toml`; none without the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mapping {
     users: Vec<Rule>,
@@ -52,7 +52,7 @@ pub struct Mapping {
     hosts: Vec<Rule>,
 }
 
-/// One rule: names of this form, vouched for by these authorities, are whom it says.
+/// A rule: names of this form, vouched for by these authorities, mean this user, group or host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Rule {
     pattern: Pattern,
@@ -61,12 +61,12 @@ struct Rule {
     ca: Option<PathBuf>,
 }
 
-/// What a name of a certificate is compared with.
+/// The pattern that a name of a certificate is compared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pattern {
     kind: Kind,
     before: String,
-    /// What follows the star, if there is one.
+    /// The text after the star, if there is one.
     after: Option<String>,
 }
 
@@ -77,30 +77,30 @@ enum Kind {
     Dns,
 }
 
-/// Why `identity.toml` can't be used.
+/// The reason why `identity.toml` can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum MappingError {
     /// The file can't be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The file is not what it should be; the message has line and column.
+    /// The file is not valid; the message has line and column.
     #[error("{}: {reason}", shown(path))]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and where.
+        /// The reason, with its place.
         reason: String,
     },
-    /// A rule that can't hold.
+    /// A rule is not valid.
     #[error("{}: {what} rule {number}: {reason}", shown(path))]
     Rule {
         /// The file.
         path: PathBuf,
         /// `user`, `group` or `host`.
         what: &'static str,
-        /// Its place among the rules of its kind, from 1.
+        /// The place of the rule among those of its kind, from 1.
         number: usize,
-        /// What is wrong with it, and what to write.
+        /// The reason, and what to write instead.
         reason: String,
     },
 }
@@ -123,8 +123,8 @@ struct RuleEntry {
     ca: Option<String>,
 }
 
-/// Returns line, column and fault of what is no TOML, without the line itself: a key that was put in
-/// the file's place is not to be printed.
+/// Returns line, column and fault of a text that is not TOML, without the line itself: it may be a key that was
+/// put in the file's place.
 fn place_and_fault(text: &str, error: &toml::de::Error) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
@@ -137,7 +137,7 @@ impl Mapping {
     /// such file.
     ///
     /// # Errors
-    /// [`MappingError`] when the file can't be read, or a rule can't hold.
+    /// [`MappingError`] when the file can't be read, or a rule is not valid.
     pub fn load(path: &Path) -> Result<Self, MappingError> {
         let text = match files::read_public(path) {
             Err(FileError::Missing(_)) => return Ok(Self::default()),
@@ -173,14 +173,14 @@ impl Mapping {
         })
     }
 
-    /// Returns the files of authorities that vouch for the names of some rule alone.
+    /// Returns the files of the authorities that vouch for the names of single rules only.
     pub fn authorities(&self) -> BTreeSet<&Path> {
         let rules = self.users.iter().chain(&self.groups).chain(&self.hosts);
         rules.filter_map(|rule| rule.ca.as_deref()).collect()
     }
 
-    /// Returns who a client's certificate says its holder is, when those in `ca` vouch for it: a
-    /// file of [`Mapping::authorities`], or `ca.pem` when none.
+    /// Returns the identity that a client's certificate names, if the authorities in `ca` vouch for it: a file of
+    /// [`Mapping::authorities`], or `ca.pem` when `None`.
     ///
     /// # Errors
     /// [`IdentityError`] when it names nobody whom these authorities may name, or more than one.
@@ -224,7 +224,7 @@ impl Mapping {
         }
     }
 
-    /// Returns the files of those who may say that a server's certificate is that of `host`.
+    /// Returns the files of the authorities that may certify a server as `host`; `None` in the set is `ca.pem`.
     pub fn vouchers_of_host(&self, leaf: &Certificate, host: &str) -> BTreeSet<Option<&Path>> {
         let named = |rule: &&Rule| {
             rule.names(leaf)
@@ -269,7 +269,7 @@ impl Rule {
         Ok(Self { pattern, name: entry.name, groups: entry.groups, ca })
     }
 
-    /// Returns the names that this rule sees in a certificate.
+    /// Returns the names that this rule finds in a certificate.
     fn names<'a>(&'a self, leaf: &'a Certificate) -> impl Iterator<Item = &'a str> {
         let all = match self.pattern.kind {
             Kind::Uri => &leaf.names.uris,
@@ -307,12 +307,12 @@ impl Pattern {
         Ok(Self { kind, before, after })
     }
 
-    /// Returns what the star stands for in `name`; the empty text without one.
+    /// Returns the text that the star stands for in `name`, empty if there is no star; `None` if it does not match.
     fn find<'a>(&self, name: &'a str) -> Option<&'a str> {
         let rest = name.strip_prefix(self.before.as_str())?;
         match &self.after {
             None => rest.is_empty().then_some(rest),
-            // A star that would cross a slash matches nothing, so that a deeper path is nobody's.
+            // A star that would cross a slash matches nothing, so that a deeper path names nobody.
             Some(after) => rest.strip_suffix(after.as_str()).filter(|name| {
                 !name.is_empty()
                     && !name.contains('/')

@@ -1,7 +1,7 @@
-//! What a user, a group and a host may be called.
+//! The names that users, groups and hosts may have.
 //!
-//! Names go into certificates, logs, policies and paths. The characters allowed are the ones that
-//! mean nothing special in any of those, so that a name is the same text everywhere.
+//! Names go into certificates, logs, policies and paths. The allowed characters have no special meaning in
+//! any of those, so that a name is the same text everywhere.
 
 use std::{fmt, net::IpAddr};
 
@@ -17,7 +17,7 @@ pub use pattern::{BadPattern, MAX_NAMES, Pattern};
 /// The longest user or group name, in bytes.
 pub const MAX_NAME: usize = 64;
 
-/// Why a name was refused.
+/// The reason why a name was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// A user's or group's name has characters that names do not have.
@@ -70,7 +70,7 @@ fn check(name: &str, kind: &'static str) -> Result<(), NameError> {
     if fits { Ok(()) } else { Err(NameError::Name { kind, name: name.to_owned() }) }
 }
 
-/// What a member is.
+/// The kind of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {

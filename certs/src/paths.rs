@@ -1,7 +1,7 @@
-//! Where the files lie.
+//! The paths of rcmd's files.
 //!
 //! One folder holds everything: `ca.pem`, `authority/`, `server/`, `client/`, `server.toml`,
-//! `policy.cedar` and `client.toml`. Which folder: `--dir`, else `$RCMD_DIR`, else a default that
+//! `policy.cedar` and `client.toml`. It is `--dir`, else `$RCMD_DIR`, else a default that
 //! differs between a host and a user.
 
 use std::{
@@ -15,7 +15,7 @@ use crate::names::Kind;
 /// The environment variable that names the folder when `--dir` does not.
 pub const DIR_VARIABLE: &str = "RCMD_DIR";
 
-/// The folder of servers and authorities when nothing else was said.
+/// The default folder of servers and authorities.
 pub const HOST_DIR: &str = "/etc/rcmd";
 
 /// The names of rcmd's files under one folder.
@@ -24,7 +24,7 @@ pub struct Layout {
     dir: PathBuf,
 }
 
-/// No folder could be found for this user's client.
+/// The error that no folder could be found for this user's client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no folder for this user's certificates: HOME is not set; give --dir DIR or set {DIR_VARIABLE}"
@@ -80,7 +80,7 @@ impl Layout {
         self.dir.join("ca.pem")
     }
 
-    /// Whom the certificates of other authorities name.
+    /// Returns the rules for the certificates of other authorities.
     pub fn identity_toml(&self) -> PathBuf {
         self.dir.join("identity.toml")
     }
@@ -90,7 +90,7 @@ impl Layout {
         self.dir.join("authority")
     }
 
-    /// Returns the folder of the authority that is to take its place, laid out as this one is.
+    /// Returns the folder of the authority that is to take this one's place, with the same layout.
     pub fn next_authority(&self) -> Self {
         Self::new(self.authority_dir().join("next"))
     }
@@ -120,8 +120,8 @@ impl Layout {
         self.authority_dir().join("authority.toml")
     }
 
-    /// Returns the authority's newest revocation lists, to be carried by hand where no server
-    /// reaches it.
+    /// Returns the authority's newest revocation lists, to be carried by hand to servers that cannot
+    /// reach it.
     pub fn authority_list(&self) -> PathBuf {
         self.authority_dir().join("list.pem")
     }
@@ -144,17 +144,17 @@ impl Layout {
         self.member_dir(kind).join("key.pem")
     }
 
-    /// Returns where a member's authority is; only an identity that came by a token has this file.
+    /// Returns the address file of a member's authority; only an identity that was enrolled with a token has one.
     pub fn contact(&self, kind: Kind) -> PathBuf {
         self.member_dir(kind).join("authority.toml")
     }
 
-    /// Returns the newest revocation lists that a member has taken.
+    /// Returns the newest revocation lists that a member has accepted.
     pub fn member_list(&self, kind: Kind) -> PathBuf {
         self.member_dir(kind).join("list.pem")
     }
 
-    /// Returns the newest revocation lists that the server has taken.
+    /// Returns the newest revocation lists that the server has accepted.
     pub fn server_list(&self) -> PathBuf {
         self.member_list(Kind::Server)
     }

@@ -39,11 +39,11 @@ pub fn chain_pem(chain: &[Der]) -> String {
     chain.iter().map(|der| pem("CERTIFICATE", &der.0)).collect()
 }
 
-/// What is wrong with a file that should be PEM. It holds nothing of the file, where a private key may
-/// stand in any place.
+/// The fault of a file that should be PEM. It quotes nothing of the file, where a private key may stand in any
+/// place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PemFault {
-    /// A section's first line has no end of its own.
+    /// A section's first line does not end after its label.
     #[error("a `-----BEGIN` line goes on after its label; were line breaks lost or replaced?")]
     Begin,
     /// A section has no last line.
@@ -55,7 +55,7 @@ pub enum PemFault {
     /// A section is too large, or there are too many.
     #[error("there is too much in it")]
     TooMuch,
-    /// No section of the kind that was looked for.
+    /// There is no section of the kind that was looked for.
     #[error("there is no such section")]
     Nothing,
 }

@@ -1,17 +1,17 @@
-//! What is never printed.
+//! Values that are never printed.
 
 use std::{convert::Infallible, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// A private key as its file holds it, a passphrase, the text of a token: it has no `Display`, and its
-/// `Debug` says only that it is there.
+/// A value that is never printed: a private key as its file holds it, a passphrase, the text of a token. It has
+/// no `Display`, and its `Debug` shows only that it is there.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Confidential<T>(T);
 
 impl<T> Confidential<T> {
-    /// Takes what is to be kept from every output.
+    /// Wraps a value that must be kept from every output.
     pub fn new(content: T) -> Self {
         Self(content)
     }
@@ -33,7 +33,7 @@ impl<T> fmt::Debug for Confidential<T> {
     }
 }
 
-/// Takes a word of a command line.
+/// Reads a word of a command line.
 impl FromStr for Confidential<String> {
     type Err = Infallible;
 

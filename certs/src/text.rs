@@ -1,12 +1,12 @@
 //! Foreign text made safe to print.
 //!
-//! Names in a certificate were written by somebody else. A terminal obeys control bytes, and text
-//! that changes its direction reads as something that it is not.
+//! Names in a certificate were written by others. A terminal obeys control bytes, and text that changes its
+//! direction appears as other text.
 
-/// The longest foreign text that is printed, in characters; what is longer ends in `…`.
+/// The longest foreign text that is printed, in characters. Longer text is cut and ends in `…`.
 pub const MAX_PRINTED: usize = 200;
 
-/// [`escaped`] text, cut to [`MAX_PRINTED`] characters of the original.
+/// Returns [`escaped`] text, cut to [`MAX_PRINTED`] characters of the original.
 pub fn printable(text: &str) -> String {
     match text.char_indices().nth(MAX_PRINTED) {
         Some((cut, _)) => escaped(text.get(..cut).unwrap_or_default()) + "…",
@@ -14,7 +14,7 @@ pub fn printable(text: &str) -> String {
     }
 }
 
-/// `text` with every control, invisible and direction-changing character escaped as `\u{…}`.
+/// Returns `text` with every control, invisible and direction-changing character escaped as `\u{…}`.
 pub fn escaped(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for character in text.chars() {
@@ -27,15 +27,15 @@ pub fn escaped(text: &str) -> String {
     clean
 }
 
-/// Returns line and column, each from 1 and the column in characters, of a byte of a text.
+/// Returns the line and the column of a byte of a text, each from 1 and the column in characters.
 pub fn place(bytes: &[u8], at: usize) -> (usize, usize) {
     let before = String::from_utf8_lossy(bytes.get(..at).unwrap_or(bytes));
     let line = before.matches('\n').count() + 1;
     (line, before.rsplit('\n').next().unwrap_or_default().chars().count() + 1)
 }
 
-/// Returns whether a character may go to a terminal as it is: no control, invisible or
-/// direction-changing one.
+/// Returns whether a character may go to a terminal as it is: it is no control, invisible or
+/// direction-changing character.
 pub fn is_safe(character: char) -> bool {
     let invisible_or_directional = matches!(
         character,
@@ -52,8 +52,8 @@ pub fn is_safe(character: char) -> bool {
     !character.is_control() && !invisible_or_directional
 }
 
-/// Returns a clause as a sentence of its own: with a capital letter, and a full stop where no mark
-/// ends it.
+/// Returns a clause as a sentence of its own: with a capital letter, and a full stop unless another mark ends
+/// it.
 pub fn sentence(clause: &str) -> String {
     let mut rest = clause.chars();
     let first = rest.next().map(|first| first.to_ascii_uppercase());
@@ -61,21 +61,21 @@ pub fn sentence(clause: &str) -> String {
     first.into_iter().chain(rest).collect::<String>() + stop
 }
 
-/// What is wrong with a command line, and what to do.
+/// The fault of a command line, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complaint {
-    /// One line, without an end of its own.
+    /// The fault: one line, without an end of its own.
     pub message: String,
-    /// A sentence.
+    /// The hint: a sentence.
     pub hint: String,
 }
 
-/// Returns a parser's complaint about a command line as all programs here make it. `rendered` is
-/// clap's: its first paragraph says what is wrong, the others give tips and the usage.
+/// Returns a parser's complaint about a command line in the form of all programs here. `rendered` is clap's
+/// text: its first paragraph has the fault, the others have tips and the usage.
 pub fn complaint(rendered: &str) -> Complaint {
     let first = rendered.trim_start().split("\n\n").next().unwrap_or_default();
     let message = first.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    // Where a subcommand has to follow, clap answers its absence with the help alone.
+    // If a subcommand is missing, clap prints only the help.
     let message = message.strip_prefix("error: ").unwrap_or("a subcommand is missing");
     let mut lines = rendered.lines().map(str::trim);
     let usage = lines.clone().find_map(|line| line.strip_prefix("Usage: "));
@@ -88,7 +88,7 @@ pub fn complaint(rendered: &str) -> Complaint {
     let program =
         usage.map(|usage| usage.split(' ').take_while(is_word).collect::<Vec<_>>().join(" "));
     let help = program.map_or("--help".to_owned(), |program| format!("{program} -h"));
-    // Of several tips the first is the likely one.
+    // The first of several tips is the most likely one.
     let hint = match (lines.find_map(|line| line.strip_prefix("tip: ")), missing, usage) {
         (Some(tip), ..) => sentence(&format!("{tip}; see `{help}`")),
         (None, Some(_), Some(usage)) => format!("Write `{usage}`; see `{help}`."),

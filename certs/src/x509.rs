@@ -1,7 +1,7 @@
-//! The one reader of certificates: DER in, owned facts out.
+//! The only reader of certificates: DER in, owned facts out.
 //!
-//! Text from a certificate is kept as it stands there. Whoever prints it passes it through
-//! [`printable`](crate::text::printable); whoever decides by it goes through
+//! Text from a certificate is kept unchanged. Code that prints it must pass it through
+//! [`printable`](crate::text::printable); code that decides by it must use
 //! [`Identity`](crate::Identity).
 
 use std::net::IpAddr;
@@ -22,7 +22,7 @@ pub struct Certificate {
     pub subject: String,
     /// The issuer's distinguished name.
     pub issuer: String,
-    /// Whether subject and issuer are the same, byte for byte.
+    /// True if subject and issuer are the same, byte for byte.
     pub self_issued: bool,
     /// The serial number in lower-case hexadecimal.
     pub serial: String,
@@ -30,9 +30,9 @@ pub struct Certificate {
     pub not_before: i64,
     /// The last second of validity, in Unix time.
     pub not_after: i64,
-    /// Whether it may sign other certificates (basicConstraints CA:TRUE).
+    /// True if it may sign other certificates (basicConstraints CA:TRUE).
     pub is_ca: bool,
-    /// What the extended key usage allows.
+    /// The uses that the extended key usage allows.
     pub usage: UsageSet,
     /// The subject alternative names.
     pub names: SubjectNames,
@@ -53,20 +53,20 @@ pub struct SubjectNames {
     pub addresses: Vec<IpAddr>,
     /// URIs.
     pub uris: Vec<String>,
-    /// How many names are broken: not ASCII, or of the wrong length.
+    /// The number of broken names: not ASCII, or of the wrong length.
     pub broken: usize,
 }
 
-/// What a certificate may be used for.
+/// The uses that a certificate allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsageSet {
-    /// No extended key usage at all: any purpose (RFC 5280 section 4.2.1.12).
+    /// Any use, since there is no extended key usage (RFC 5280 section 4.2.1.12).
     Any,
-    /// Only these.
+    /// Only these uses.
     Only {
-        /// id-kp-serverAuth.
+        /// True for servers (id-kp-serverAuth).
         server: bool,
-        /// id-kp-clientAuth.
+        /// True for clients (id-kp-clientAuth).
         client: bool,
     },
 }
@@ -83,16 +83,16 @@ impl UsageSet {
     }
 }
 
-/// A certificate that cannot be read.
+/// The reason why a certificate cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum X509Error {
-    /// Not a certificate in DER, or a broken one.
+    /// The bytes are not a certificate in DER, or a broken one.
     #[error("not a readable X.509 certificate ({0})")]
     Encoding(String),
-    /// Something follows the certificate.
+    /// Bytes follow the certificate.
     #[error("{0} bytes follow the certificate")]
     Trailing(usize),
-    /// The serial number is longer than any authority makes them.
+    /// The serial number is longer than any that authorities make.
     #[error("the serial number has {0} bytes; at most {MAX_SERIAL} are read")]
     Serial(usize),
 }
@@ -169,7 +169,7 @@ fn usage(certificate: &X509Certificate<'_>) -> Result<UsageSet, x509_parser::err
 }
 
 /// Returns a serial number in lower-case hexadecimal, without the zero byte that only keeps the number
-/// positive.
+/// positive (RFC 5280 section 4.1.2.2).
 pub fn serial_text(raw: &[u8]) -> String {
     match raw {
         [0, rest @ ..] if !rest.is_empty() => hex::encode(rest),

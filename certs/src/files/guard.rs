@@ -1,5 +1,5 @@
-//! Who could change what a path leads to: those who own a folder or a link on the way, and those whom
-//! a folder's mode lets write into it.
+//! Checks of who could change what a path leads to: the owners of folders and links on the way, and the users
+//! who may write into those folders.
 #![expect(
     clippy::disallowed_methods,
     reason = "the thread `upkeep`, the authority's thread, programs before they serve and those that serve nobody"
@@ -20,8 +20,8 @@ const MAX_LINKS: usize = 40;
 /// The sticky bit of a folder: only the owner of an entry may rename or remove it.
 const STICKY: u32 = 0o1000;
 
-/// Checks the mode and the owner of a file, a folder or a link: root's or this process's, and nobody
-/// else may change it.
+/// Checks the mode and the owner of a file, a folder or a link: it belongs to root or this process's user, and
+/// nobody else may change it.
 ///
 /// # Errors
 /// [`FileError`] naming it and what to type.
@@ -29,7 +29,7 @@ pub(super) fn check(path: &Path, found: &fs::Metadata) -> Result<(), FileError> 
     check_owner(path, found)?;
     let mode = found.mode() & 0o7777;
     let shared = mode & 0o022 != 0 && !found.is_symlink();
-    // Who may write into a sticky folder changes nothing of others there.
+    // In a sticky folder, nobody changes entries of others.
     if shared && !(found.is_dir() && mode & STICKY != 0) {
         return Err(FileError::Writable { path: path.to_owned(), mode });
     }
@@ -48,8 +48,8 @@ pub(super) fn check_owner(path: &Path, found: &fs::Metadata) -> Result<(), FileE
     Err(FileError::Owner { path: path.to_owned(), owner, own })
 }
 
-/// Checks every folder and link on the way to `path`, and `path` itself; what does not exist yet can
-/// be made only by those who passed.
+/// Checks every folder and link on the way to `path`, and `path` itself. A part that does not exist yet can be
+/// made only by users who passed the checks.
 ///
 /// # Errors
 /// [`FileError`] naming what somebody else could change.

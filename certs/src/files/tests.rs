@@ -39,7 +39,7 @@ fn a_key_that_others_can_read_is_refused_with_the_remedy() {
     assert!(read_private(&path).is_ok());
 }
 
-/// A folder with a file that nobody else could change.
+/// Makes a folder with a file that nobody else could change.
 fn file_in(root: &tempfile::TempDir) -> (PathBuf, PathBuf) {
     let dir = root.path().join("d");
     fs::create_dir(&dir).unwrap();
@@ -67,7 +67,7 @@ fn a_file_that_decides_and_that_others_may_change_is_refused_with_the_remedy() {
         }
         set_mode(changed, if changed == &dir { 0o755 } else { 0o644 });
     }
-    // In a sticky folder nobody renames another's file.
+    // In a sticky folder nobody can rename another user's file.
     set_mode(&dir, 0o1777);
     assert_eq!(read_public(&path).unwrap(), b"x");
     assert_eq!(read_shown(&path, MAX_FILE).unwrap(), b"x");

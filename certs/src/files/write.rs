@@ -1,4 +1,4 @@
-//! Writes that are whole or not there, and folders of keys.
+//! Atomic writes, and folders of keys.
 #![expect(
     clippy::disallowed_methods,
     reason = "the thread `upkeep`, the authority's thread, programs before they serve and those that serve nobody"
@@ -20,7 +20,7 @@ use super::FileError;
 /// [`FileError`] if it cannot be made, or is there already and open to others.
 pub fn create_private_dir(dir: &Path) -> Result<(), FileError> {
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        // 0755 also under a careless umask: who may write here may exchange ca.pem.
+        // 0755 even under a careless umask: whoever may write here may replace ca.pem.
         DirBuilder::new()
             .recursive(true)
             .mode(0o755)
@@ -45,7 +45,7 @@ pub fn create_private_dir(dir: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-/// What to do with a file that is there already.
+/// The treatment of a file that exists already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
     /// Leave it, and fail.
@@ -54,26 +54,26 @@ pub enum Existing {
     Replace,
 }
 
-/// One file that is about to be written.
+/// A file to be written.
 #[derive(Clone, Copy)]
 pub struct NewFile<'a> {
-    /// Where.
+    /// The path.
     pub path: &'a Path,
-    /// What.
+    /// The content.
     pub bytes: &'a [u8],
     /// True if only its owner may read it (0600), false if everybody may (0644).
     pub private: bool,
 }
 
-/// What is written may be a private key.
+/// The content is left out: it may be a private key.
 impl fmt::Debug for NewFile<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewFile").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
-/// Writes files so that each is whole or not there, also after a crash: into a temporary file
-/// beside it, synced, renamed, the folder synced. All the temporary files are complete before the
+/// Writes files so that each is complete or absent, even after a crash. Each is written to a temporary file
+/// beside it, synced and renamed, and its folder is synced. All temporary files are complete before the
 /// first rename, so that a full disk leaves nothing half done.
 ///
 /// # Errors
@@ -81,7 +81,7 @@ impl fmt::Debug for NewFile<'_> {
 /// to be kept. Files before it in the slice may have been written by then.
 pub fn write_all(files: &[NewFile<'_>], existing: Existing) -> Result<(), FileError> {
     if existing == Existing::Keep {
-        // The rename checks again; this one is here so that usually nothing at all is written.
+        // The rename checks again. This check comes first so that usually nothing at all is written.
         if let Some(file) = files.iter().find(|file| file.path.symlink_metadata().is_ok()) {
             return Err(FileError::Exists(file.path.to_owned()));
         }
@@ -103,10 +103,10 @@ pub fn write_all(files: &[NewFile<'_>], existing: Existing) -> Result<(), FileEr
     Ok(())
 }
 
-/// Makes a folder and those above it, with access as the umask says.
+/// Makes a folder and its parents, with the mode that the umask leaves.
 ///
 /// # Errors
-/// When it can't be made.
+/// Fails when one can't be made.
 pub fn create_folders(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
 }

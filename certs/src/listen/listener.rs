@@ -1,4 +1,4 @@
-//! A socket that listens, and how it goes on accepting whatever happens.
+//! A socket that listens, and goes on accepting after any error.
 
 use std::{io, mem, net::SocketAddr, time::Duration};
 
@@ -11,11 +11,11 @@ use tokio::{
 
 use super::{Strangers, bind, plain};
 
-/// Connections that are accepted in a row before other tasks run. Each is a new task: where there are more
-/// than a worker's own queue holds (256), some go to the queue that it looks into last, and there they and
-/// whoever else is in it wait for as long as the flood lasts.
+/// The number of connections that are accepted in a row before other tasks run. Each is a new task. If there
+/// are more than fit a worker's own queue (256), some go to the queue that it looks into last, and all in that
+/// queue wait for as long as the flood lasts.
 const IN_A_ROW: u32 = 16;
-/// Time until the next attempt when connections can't be accepted.
+/// The time until the next attempt when connections can't be accepted.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A socket that listens.
@@ -24,23 +24,23 @@ pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     in_a_row: u32,
-    /// True from an error that concerns every connection until the next one.
+    /// True from an error that concerns every connection until one is accepted.
     is_stuck: bool,
     is_pause_due: bool,
-    /// Accepted, and to be returned after [`Accepted::Again`].
+    /// A connection that was accepted, to be returned after [`Accepted::Again`].
     held: Option<(TcpStream, SocketAddr)>,
 }
 
-/// What has happened at a socket that listens. A trouble is told once, until there is a connection again.
+/// An event at a socket that listens. Each trouble is reported once, until a connection is accepted again.
 #[derive(Debug)]
 pub enum Accepted {
     /// A connection has come from this address.
     Connection(TcpStream, SocketAddr),
-    /// A trouble is over: a connection follows.
+    /// The trouble is over: a connection follows.
     Again,
-    /// Connections can't be accepted for want of descriptors or memory.
+    /// Connections can't be accepted for lack of descriptors or memory.
     OutOfRoom {
-        /// What the kernel said.
+        /// The kernel's error.
         error: io::Error,
         /// True if a stranger was sent away to make room.
         shed: bool,
@@ -53,7 +53,7 @@ impl Listener {
     /// Listens on an address, which is one of `all`; port 0 takes one that is free.
     ///
     /// # Errors
-    /// When the address is taken or not ours.
+    /// Fails when the address is taken or not ours.
     pub fn bind(address: SocketAddr, all: &[SocketAddr]) -> io::Result<Self> {
         let socket = bind(address, all)?;
         let address = socket.local_addr()?;
@@ -65,11 +65,11 @@ impl Listener {
         self.address
     }
 
-    /// Returns what happens next. No error ends it; where there is no room, one of `strangers` is sent
-    /// away before each attempt.
+    /// Returns the next event. No error ends the socket. When there is no room, one of `strangers` is sent away
+    /// before each attempt.
     ///
     /// # Cancel safety
-    /// No connection is lost.
+    /// Cancel safe: no connection is lost.
     pub async fn next(&mut self, strangers: &Strangers) -> Accepted {
         loop {
             if let Some((stream, address)) = self.held.take() {
@@ -108,7 +108,7 @@ impl Listener {
     }
 }
 
-/// Returns whether an error of accept(2) concerns one connection, and not the next.
+/// Returns whether an error of accept(2) concerns this connection only.
 fn is_of_one_peer(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::CONNABORTED | Errno::INTR | Errno::PROTO | Errno::PERM))

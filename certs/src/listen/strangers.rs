@@ -1,9 +1,9 @@
 //! Places for peers that have not shown who they are: how many there may be, and who leaves for whom.
 //!
-//! At the limit one has to go. Nobody is known yet, so that it goes by where they come from and by lot:
-//! it is one of those from the part of the network that has most of them. Whoever has said a whole
-//! ClientHello has half of the places safe from those that say nothing, and the reverse. So a flood pushes
-//! out itself, and an honest peer may be as far away as it likes.
+//! At the limit, one of the peers must go. Since none of them is known yet, the choice is by origin and by lot:
+//! it is one of those from the part of the network that has most of them. Half of the places are safe for
+//! peers that have sent a whole ClientHello from those that are silent, and the reverse. Thus a flood pushes
+//! out its own peers, and an honest peer may be as slow as its distance requires.
 
 use std::{
     collections::HashMap,
@@ -21,14 +21,14 @@ pub struct Strangers {
     places: Mutex<Places>,
 }
 
-/// A stranger's place; given back when dropped.
+/// A stranger's place, which is returned when dropped.
 #[derive(Debug)]
 pub struct Place {
     strangers: Arc<Strangers>,
     number: u64,
 }
 
-/// The word to a stranger that it has to go.
+/// The notice to a stranger that it must go.
 #[derive(Debug)]
 pub struct Shed(oneshot::Receiver<()>);
 
@@ -48,7 +48,7 @@ struct Taken {
     shed: oneshot::Sender<()>,
 }
 
-/// Strangers by the network that they come from.
+/// The strangers of one kind, by the network that they come from.
 #[derive(Debug, Default)]
 struct Group {
     networks: HashMap<IpAddr, Vec<u64>>,
@@ -56,7 +56,7 @@ struct Group {
 }
 
 impl Strangers {
-    /// Makes `limit` places, at least one.
+    /// Returns `limit` places, at least one.
     pub fn new(limit: usize) -> Self {
         Self { limit: limit.max(1), places: Mutex::default() }
     }
@@ -65,7 +65,7 @@ impl Strangers {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place for one that comes from this address. At the limit another has to go.
+    /// Takes a place for a peer with this address. At the limit, another peer must go.
     pub fn enter(self: &Arc<Self>, from: IpAddr) -> (Place, Shed) {
         let mut places = self.places();
         while places.taken.len() >= self.limit {
@@ -80,7 +80,7 @@ impl Strangers {
         (Place { strangers: Arc::clone(self), number }, Shed(told))
     }
 
-    /// Sends one away, to free its descriptor. Returns false when there is none.
+    /// Sends one stranger away, to free its descriptor. Returns false when there is none.
     pub fn shed(&self) -> bool {
         let mut places = self.places();
         let silent = places.silent.count > 0;
@@ -89,7 +89,7 @@ impl Strangers {
 }
 
 impl Place {
-    /// Notes that a whole ClientHello has come.
+    /// Notes that a whole ClientHello has come from this peer.
     pub fn greet(&self) {
         let mut places = self.strangers.places();
         let Some(taken) = places.taken.get_mut(&self.number) else { return };
@@ -108,7 +108,7 @@ impl Drop for Place {
 }
 
 impl Shed {
-    /// Waits until it has to go; for ever once its place is given back.
+    /// Waits until the peer must go; for ever once its place is returned.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -120,14 +120,14 @@ impl Shed {
 }
 
 impl Places {
-    /// Sends away one of those that are silent, or of those that have greeted.
+    /// Sends away one of the silent strangers, or one of those that have greeted. Returns false when there is none.
     fn shed_one(&mut self, silent: bool) -> bool {
         let lot = self.random.hash_one(self.entered) as usize;
         let group = if silent { &self.silent } else { &self.greeting };
         let largest = group.networks.values().max_by_key(|numbers| numbers.len());
         let drawn = largest.and_then(|numbers| numbers.get(lot % numbers.len()).copied());
         let Some(taken) = drawn.and_then(|number| self.remove(number)) else { return false };
-        // Whoever does not listen any more is leaving.
+        // A peer whose task no longer listens is leaving.
         let _ = taken.shed.send(());
         true
     }
@@ -158,8 +158,8 @@ impl Group {
     }
 }
 
-/// Returns the part of the network that an address is in, whose addresses mostly belong to one: 256 of IPv4,
-/// a site's of IPv6 (RFC 6177).
+/// Returns the part of the network that an address is in, as mostly belongs to one owner: 256 addresses of IPv4,
+/// a site of IPv6 (RFC 6177).
 fn network(of: IpAddr) -> IpAddr {
     match of.to_canonical() {
         IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() & (u32::MAX << 8)).into(),
@@ -180,7 +180,7 @@ mod tests {
         shed.0.try_recv().is_ok()
     }
 
-    /// How many were not told to go.
+    /// Returns the number of strangers that were not told to go.
     fn staying(strangers: &mut [(Place, Shed)]) -> usize {
         strangers.iter_mut().filter_map(|(_, shed)| (!is_shed(shed)).then_some(())).count()
     }
@@ -211,7 +211,7 @@ mod tests {
             let (place, _) = strangers.enter(from);
             place.greet();
         }
-        // Each is silent at first, which the first of them had to have a place for.
+        // Each new peer is silent at first, so that the first of them took a silent one's place.
         assert!(staying(&mut silent) >= 7);
     }
 
@@ -224,7 +224,7 @@ mod tests {
             !is_shed(&mut first.1)
         };
         let stayed = (0..200).map(stays).filter(|stays| *stays).count();
-        // Of 64 one went each time. That the first went more than 20 times of 200 has a chance of 1e-11.
+        // One of 64 went each time. The chance that the first went more than 20 times in 200 is 1e-11.
         assert!(stayed > 180, "{stayed}");
     }
 

@@ -15,16 +15,16 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::sums::Sums;
 
-/// Maximum number of lines that wait.
+/// The most lines that wait.
 const LINES: usize = 1024;
-/// Maximum bytes of a line; the rest of it is left out.
+/// The most bytes in a line; the rest is left out.
 const LINE: usize = 16 * 1024;
-/// Time between two looks at what was summed up.
+/// The time between two looks at the sums.
 const TOLD: Duration = Duration::from_secs(10);
-/// Time to write what waits, when the program ends.
+/// The time to write the lines that wait when the program ends.
 const LAST: Duration = Duration::from_secs(1);
 
-/// Takes lines without waiting; what there is no room for is dropped and counted.
+/// A queue that takes lines without waiting. Lines for which there is no room are dropped and counted.
 #[derive(Clone, Debug)]
 pub struct Queue {
     items: SyncSender<Item>,
@@ -34,11 +34,11 @@ pub struct Queue {
 #[derive(Debug)]
 enum Item {
     Line(Vec<u8>),
-    /// To be answered when all before it is written.
+    /// An order to answer when all lines before it are written.
     Flush(SyncSender<()>),
 }
 
-/// The duty to write what was logged, done when it is dropped.
+/// A guard that waits on its end, when dropped, until the lines before are written.
 #[derive(Debug)]
 pub struct LogGuard(Queue);
 
@@ -46,7 +46,7 @@ impl Queue {
     /// Starts the thread that writes to `out`.
     ///
     /// # Errors
-    /// When it can't be started.
+    /// Fails when it can't be started.
     pub(super) fn start(
         out: impl Write + Send + 'static,
         sums: Arc<Sums>,
@@ -65,7 +65,7 @@ fn write_all(mut out: impl Write, waiting: &Receiver<Item>, dropped: &AtomicU64,
     let mut told = Instant::now();
     loop {
         match waiting.recv_timeout(TOLD) {
-            // Nobody could be told that it can't be written.
+            // There is no place to report a failed write.
             Ok(Item::Line(line)) => _ = out.write_all(&line),
             Ok(Item::Flush(done)) => _ = done.try_send(()),
             Err(RecvTimeoutError::Timeout) => {}
@@ -108,7 +108,7 @@ impl<'a> MakeWriter<'a> for Queue {
     }
 }
 
-/// Each write is a whole line, as the formatter makes it.
+/// Each write is one whole line, as the formatter makes it.
 impl Write for &Queue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut kept = line.get(..LINE).unwrap_or(line).to_vec();

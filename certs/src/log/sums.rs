@@ -1,7 +1,7 @@
-//! Lines of one kind that come faster than anybody reads: counted, instead of repeated.
+//! Lines of one kind that come faster than anybody reads: they are counted instead of repeated.
 //!
-//! Strangers and denied peers cause lines as fast as they come, so a place in the code that logs has a
-//! number of lines at once and a pace. The rest is one line, every 10 s, with how many there were.
+//! Strangers and denied peers cause lines as fast as they come. Each place in the code that logs may thus write a
+//! number of lines at once, and then at a fixed pace. The rest become one line with their number every 10 s.
 
 use std::{
     collections::HashMap,
@@ -17,20 +17,20 @@ use tracing::{
 };
 use tracing_subscriber::layer::{self, Context};
 
-/// Lines of one kind that come at once.
+/// The number of lines of one kind that may come at once.
 const AT_ONCE: u32 = 200;
-/// Time between two lines past those.
+/// The time between two lines of one kind after those.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Characters of a line by which it is known in the sum.
+/// The characters by which a line is recognized in the sum.
 const KNOWN_BY: usize = 80;
 
-/// How many lines of each kind were left out. As many kinds as places in the code that log.
+/// The numbers of lines of each kind that were left out. There are as many kinds as places in the code that log.
 #[derive(Debug, Default)]
 pub(super) struct Sums(Mutex<HashMap<Identifier, Kind>>);
 
 #[derive(Debug)]
 struct Kind {
-    /// When all that come at once may come again.
+    /// The time from which the full number may come at once again.
     full_at: Instant,
     left_out: u64,
     line: String,
@@ -57,7 +57,7 @@ impl Sums {
         false
     }
 
-    /// Returns lines that were left out since the last time, and how many times each.
+    /// Returns the lines that were left out since the last call, and how many times each.
     pub(super) fn take(&self) -> Vec<(String, u64)> {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let left_out = kinds.values_mut().filter(|kind| kind.left_out > 0);
@@ -65,7 +65,7 @@ impl Sums {
     }
 }
 
-/// Leaves lines out. What is only logged on demand is left as it is.
+/// A layer that leaves lines out. Levels that are only logged on demand are not touched.
 #[derive(Debug)]
 pub struct SumsLayer(Arc<Sums>);
 
@@ -111,7 +111,7 @@ mod tests {
         });
         let taken = sums.take();
         let [(line, times)] = taken.as_slice() else { panic!("{taken:?}") };
-        // On a slow machine some more were due.
+        // On a slow machine some more lines were due.
         assert!(line == "refused" && (20..=50).contains(times), "{taken:?}");
         assert_eq!(sums.take(), []);
     }

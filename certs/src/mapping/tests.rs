@@ -4,7 +4,7 @@ use crate::{
     x509::{SubjectNames, UsageSet},
 };
 
-/// A certificate with these names, `email:` and `dns:` before those that are no URIs.
+/// Returns a certificate with these names; names that are no URIs have `email:` or `dns:` before them.
 fn leaf(names: &[&str]) -> Certificate {
     let of = |kind: &str| -> Vec<String> {
         names.iter().filter_map(|name| name.strip_prefix(kind)).map(str::to_owned).collect()
@@ -72,7 +72,7 @@ fn spiffe() -> Mapping {
 
 const SPIFFE: Option<&str> = Some("spiffe.pem");
 
-/// The user and groups that `ca` vouches for.
+/// Returns the user and groups that `ca` vouches for.
 fn who(names: &[&str], ca: Option<&str>) -> Result<(String, Vec<String>), IdentityError> {
     let identity = spiffe().identify(&leaf(names), ca.map(Path::new))?;
     Ok((identity.user().to_owned(), identity.groups().to_vec()))

@@ -12,8 +12,8 @@ pub const MAX_NAMES: usize = 10_000;
 /// The longest pattern, in bytes.
 const MAX_PATTERN: usize = 256;
 
-/// A set of names that differ in a number: `web[01-50]`, `db[1-3,7].example.org`. The brackets stand
-/// once. A number keeps its leading zeros: `[01-50]` begins with `01`.
+/// A set of names that differ in a number: `web[01-50]`, `db[1-3,7].example.org`. There is one pair of brackets.
+/// A number keeps its leading zeros: `[01-50]` begins with `01`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Pattern {
@@ -30,7 +30,7 @@ struct Range {
     width: usize,
 }
 
-/// Text that is no pattern.
+/// The error of a text that is no pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{}` is no set of names: write one range in brackets, as in web[01-50] or db[1-3,7].example.org, \
@@ -54,7 +54,7 @@ impl Pattern {
         self.names().any(|each| each == name)
     }
 
-    /// Returns how many they are, at most [`MAX_NAMES`].
+    /// Returns the number of names, at most [`MAX_NAMES`].
     pub fn count(&self) -> usize {
         self.ranges.iter().map(Range::count).sum()
     }
