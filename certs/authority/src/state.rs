@@ -1,15 +1,15 @@
-//! The authority at work: what it is asked for, what it keeps, what it signs.
+//! The authority at work: the requests to it, its records, its signatures.
 //!
 //! An [`AuthorityState`] holds the authority's key, its store and its journal; one process at a time has it.
-//! Everything that is signed is in the journal and in the store before it leaves, and a token's use
-//! and what it gave are one transaction, so that a kill at any moment leaves a token used once or
-//! not at all.
+//! Everything that is signed is in the journal and in the store before it is sent. A token's use and the
+//! certificate that comes of it are one transaction, so that after a kill at any moment a token is used once
+//! or not at all.
 //!
 //! ```text
 //! checks -> signature -> journal line, synced -> transaction, committed -> answer
 //! ```
 //!
-//! Nothing here knows the network or reads the clock: the time comes as an argument.
+//! Nothing here uses the network or reads the clock: the time is an argument.
 
 mod admin;
 mod admin_client;

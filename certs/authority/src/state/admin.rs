@@ -19,7 +19,7 @@ use super::{
 };
 use crate::ca::ProvenKey;
 
-/// One request.
+/// An administrative request.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AdminRequest {
@@ -27,18 +27,18 @@ pub enum AdminRequest {
     Token(NewToken),
     /// Sign a certificate without a token.
     Issue {
-        /// What it is to say.
+        /// The contents of the certificate.
         issue: Issue,
         /// A certification request for its key.
         request: Der,
     },
-    /// Revoke what has this name.
+    /// Revoke the members, certificates or tokens of this name.
     Revoke {
         /// A name, a serial number or a token's id.
         what: String,
-        /// Why.
+        /// The reason.
         reason: RevocationReason,
-        /// Whether a serial number that is not known here goes on the list too.
+        /// True if a serial number that is not known here is to go on the list too.
         unlisted: bool,
     },
     /// List members and tokens.
@@ -50,7 +50,7 @@ pub enum AdminRequest {
     Rotate(RotationAction),
 }
 
-/// What is asked for, on one short line: a log is read by people, and the journal has the rest.
+/// The request on one short line, for the log; the journal has the rest.
 impl fmt::Display for AdminRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -72,7 +72,7 @@ impl fmt::Display for AdminRequest {
     }
 }
 
-/// What became of a request.
+/// The answer to an administrative request.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AdminResponse {
@@ -80,16 +80,16 @@ pub enum AdminResponse {
     Token(Confidential<String>),
     /// A certificate, then its intermediates.
     Certificate(Vec<Der>),
-    /// What was revoked.
+    /// The members, certificates and tokens that were revoked.
     Revoked(Revoked),
     /// The members and tokens.
     #[serde(rename = "census")]
     Listing(Listing),
     /// A copy of the store.
     Snapshot(Snapshot),
-    /// How the rotation stands.
+    /// The state of the rotation.
     Rotation(Rotation),
-    /// Nothing was done: why, for people.
+    /// Nothing was done; the reason, for people.
     Failed(String),
 }
 

@@ -25,13 +25,13 @@ use super::{
 /// The longest request, in bytes of JSON.
 pub(crate) const MAX_ADMIN_REQUEST: u32 = 64 * 1024;
 
-/// The longest response, in bytes of JSON: a hundred thousand members.
+/// The longest response, in bytes of JSON: enough for a hundred thousand members.
 const MAX_ADMIN_RESPONSE: u32 = 64 * 1024 * 1024;
 
-/// How long another process may have the store before this one gives up.
+/// The time for which another process may have the store before this one gives up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a running `serve` may take for a request.
+/// The time that a running `serve` may take for a request.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 
 /// The way to the authority's state.
@@ -39,13 +39,13 @@ const ANSWER_TIME: Duration = Duration::from_secs(60);
 pub enum AdminClient {
     /// This process has it open.
     Local(Box<AuthorityState>),
-    /// A running `serve` has it.
+    /// A running `serve` has it open.
     Remote(UnixStream),
 }
 
 impl AdminClient {
-    /// Opens the state, or connects to the process that has it open: also for root, who leaves files of
-    /// another user's authority alone.
+    /// Opens the state, or connects to the process that has it open. This also works for root, who leaves the
+    /// files of another user's authority alone.
     ///
     /// # Errors
     /// [`StateError`] when neither works.
@@ -71,7 +71,7 @@ impl AdminClient {
     /// Makes a request and waits for the response.
     ///
     /// # Errors
-    /// [`StateError`]; if a running `serve` did not answer, it may have been carried out.
+    /// [`StateError`]; if a running `serve` did not answer, it may still have carried out the request.
     pub async fn request(&mut self, request: AdminRequest) -> Result<AdminResponse, StateError> {
         let response = match self {
             Self::Local(state) => return state.execute(request, clock::now_unix()),
@@ -95,7 +95,7 @@ async fn ask(stream: &mut UnixStream, request: &AdminRequest) -> io::Result<Opti
     message::read(stream, MAX_ADMIN_RESPONSE).await
 }
 
-/// Returns the error of a request that could not be written: where it is too long, nothing of it was sent.
+/// Returns the error of a request that could not be written; if it is too long, nothing of it was sent.
 fn not_sent(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::InvalidData => {
@@ -117,8 +117,8 @@ async fn connect(layout: &Layout) -> io::Result<UnixStream> {
     with_socket(layout, async |path| UnixStream::connect(path).await).await
 }
 
-/// Calls `work` with a path of the socket that is short whatever the folder is called: a socket's
-/// path has at most 107 bytes (unix(7)).
+/// Calls `work` with a short path of the socket, however long the folder's name is: a socket's path has at
+/// most 107 bytes (unix(7)).
 pub(crate) async fn with_socket<T>(
     layout: &Layout,
     work: impl AsyncFnOnce(PathBuf) -> io::Result<T>,
@@ -131,7 +131,7 @@ pub(crate) async fn with_socket<T>(
     work(PathBuf::from(format!("/proc/self/fd/{}/serve.sock", folder.as_raw_fd()))).await
 }
 
-/// Writes a response, as the process does that has the state open; for one that is too long, why there is none.
+/// Writes a response as a running `serve` does. If it is too long, writes the reason why there is none.
 pub(crate) async fn respond(stream: &mut UnixStream, response: &AdminResponse) -> io::Result<()> {
     respond_within(stream, response, MAX_ADMIN_RESPONSE).await
 }
@@ -197,7 +197,7 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        // Tens of thousands of members of as many groups as there may be, and a whole name's certificates.
+        // Tens of thousands of members with as many groups as allowed, and all certificates of one name.
         let many = serde_json::to_vec(&member()).unwrap().len() * 13_000;
         assert!(many < MAX_ADMIN_RESPONSE as usize);
         let serials = vec!["f".repeat(40); 100_000];
@@ -211,7 +211,7 @@ mod tests {
         let what = "\u{1}".repeat(MAX_ADMIN_REQUEST as usize / 6);
         let reason = RevocationReason::Unspecified;
         let request = AdminRequest::Revoke { what, reason, unlisted: false };
-        // What is sent all the same is never answered.
+        // A request that is sent all the same is never answered.
         let asked = timeout(Duration::from_secs(20), ask(&mut ours, &request)).await;
         let error = asked.expect("nothing is sent").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");

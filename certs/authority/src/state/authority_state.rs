@@ -22,7 +22,7 @@ use super::{
 };
 use crate::ca::{Authority, LeafSpec, ProvenKey};
 
-/// The most bytes of all names of a certificate together: what a token has room for.
+/// The most bytes of all names of a certificate together: as many as a token has room for.
 const MOST_NAMES: usize = 8 * 1024;
 
 /// The authority at work.
@@ -30,33 +30,33 @@ const MOST_NAMES: usize = 8 * 1024;
 pub struct AuthorityState {
     pub(super) layout: Layout,
     pub(super) settings: RefCell<Arc<AuthoritySettings>>,
-    /// Who signs, and who else is trusted.
+    /// The authority that signs, and the others that are trusted.
     pub(super) trust: RefCell<Trust>,
     pub(super) store: Store,
     pub(super) journal: Journal,
     /// The newest lists, as they are in the store.
     pub(super) published: RefCell<Option<Arc<Published>>>,
-    /// The serial number that the journal has and the store not yet.
+    /// The serial number that the journal has and the store does not have yet.
     pub(super) unsettled: RefCell<Option<String>>,
 }
 
-/// A certificate that may leave: it is in the journal and in the store.
+/// A certificate that may be sent: it is in the journal and in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Granted {
     /// The leaf, then its intermediates, in DER.
     pub chain: Vec<Der>,
-    /// Until when its key may be renewed unless it is renewed before, in Unix time.
+    /// The time until which its key may be renewed if it is not renewed before, in Unix time.
     pub renew_until: i64,
 }
 
-/// What a certificate is to say, whoever asked.
+/// The contents of a certificate, whoever asked for it.
 pub(super) struct Grant {
     pub(super) kind: Kind,
     pub(super) names: Vec<String>,
     pub(super) groups: Vec<String>,
     pub(super) life: Duration,
     pub(super) break_glass: bool,
-    /// For the journal.
+    /// The cause, for the journal.
     pub(super) by: String,
 }
 
@@ -67,8 +67,8 @@ impl AuthorityState {
     /// [`StateError`]; [`StoreError::InUse`](super::StoreError::InUse) when another process has it.
     pub fn open(layout: &Layout) -> Result<Self, StateError> {
         let settings = RefCell::new(Arc::new(AuthoritySettings::load(&layout.authority_toml())?));
-        // Before anything is made there: under sudo the authority may be another user's, whom files of
-        // root would lock out.
+        // Checked before any file is made: under sudo the authority may be another user's, whom files of root
+        // would lock out.
         Authority::check_key(layout)?;
         let store = Store::open(&layout.store())?;
         let (journal, tail) = Journal::open(&layout.journal())?;
@@ -81,8 +81,8 @@ impl AuthorityState {
         Ok(state)
     }
 
-    /// Says of the last certificate in the journal that it never left, if a kill came before the
-    /// transaction was committed. There can be no other: one is signed at a time.
+    /// Records that the last certificate in the journal was never sent, if a kill came before the transaction was
+    /// committed. There can be no other: one is signed at a time.
     fn settle(&self, tail: &[Line]) -> Result<(), StateError> {
         for line in tail.iter().rev() {
             match &line.event {
@@ -103,7 +103,7 @@ impl AuthorityState {
         Ok(())
     }
 
-    /// Takes up the lists that were signed before this process.
+    /// Loads the lists that were signed before this process.
     fn recall_lists(&self) -> Result<(), StateError> {
         let lists = self.store.look(|rows| rows.get(&LISTS, NEWEST))?;
         self.published.replace(lists.map(|lists| Arc::new(lists.into())));
@@ -125,7 +125,7 @@ impl AuthorityState {
         Ok(settings)
     }
 
-    /// Returns the authority that signs whatever is new.
+    /// Returns the authority that signs new certificates and lists.
     pub(super) fn signing(&self) -> Arc<Authority> {
         Arc::clone(&self.trust.borrow().signing)
     }
@@ -157,9 +157,9 @@ impl AuthorityState {
         }
     }
 
-    /// Runs `work`, which may [`sign`](Self::sign), in one transaction. If it fails, the journal says
-    /// so of what was signed. Of a commit that fails nobody knows whether it came to pass; the next
-    /// start does.
+    /// Runs `work`, which may [`sign`](Self::sign), in one transaction. If it fails, the journal records that
+    /// the certificates it signed were not sent. If the commit itself fails, only the next start can find out
+    /// whether it took place.
     pub(super) fn record<T>(
         &self,
         now: i64,
@@ -175,7 +175,7 @@ impl AuthorityState {
         })
     }
 
-    /// Signs a certificate and puts it down, in the journal and in the transaction. Returns it with
+    /// Signs a certificate and records it in the journal and in the transaction. Returns it with
     /// its facts.
     pub(super) fn sign(
         &self,
@@ -216,7 +216,7 @@ impl AuthorityState {
         Ok((chain, facts))
     }
 
-    /// Returns a certificate that was signed before, for an asker who lost the answer.
+    /// Returns a certificate that was signed before, for a member that lost the answer.
     pub(super) fn again(
         &self,
         rows: &Transaction,
@@ -265,7 +265,7 @@ impl Grant {
     }
 }
 
-/// Checks that whoever reads a certificate with these names and groups takes it: a server takes [`MAX_GROUPS`]
+/// Checks that the readers of a certificate with these names and groups accept it: a server accepts [`MAX_GROUPS`]
 /// groups, and a handshake 64 KiB of certificates.
 pub(super) fn check_amount(names: &[String], groups: &[String]) -> Result<(), StateError> {
     let bytes: usize = names.iter().map(String::len).sum();
@@ -284,7 +284,7 @@ pub(super) fn check_amount(names: &[String], groups: &[String]) -> Result<(), St
     Ok(())
 }
 
-/// `moment` and a span after it, in Unix time.
+/// Returns the time a `span` after `moment`, in Unix time.
 pub(super) fn later(moment: i64, span: Duration) -> i64 {
     moment.saturating_add(i64::try_from(span.as_secs()).unwrap_or(i64::MAX))
 }

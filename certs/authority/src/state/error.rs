@@ -1,4 +1,4 @@
-//! Why the authority did not do what it was asked for.
+//! The errors of requests to the authority.
 
 use rcmd_certs::{
     enroll::message::RefusalReason, files::FileError, names::NameError, x509::X509Error,
@@ -7,15 +7,15 @@ use rcmd_certs::{
 use super::{journal::JournalError, store::StoreError};
 use crate::ca::AuthorityError;
 
-/// Why the authority did not do what it was asked for.
+/// The reason why the authority did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// It refuses, and the asker is told.
+    /// The authority refuses, and the reason is for the peer.
     #[error("{message}")]
     Refused {
-        /// Why, for programs.
+        /// The reason, for programs.
         reason: RefusalReason,
-        /// Why, for people; printable.
+        /// The reason, for people; printable.
         message: String,
     },
     /// The request makes no sense.
@@ -24,12 +24,12 @@ pub enum StateError {
     /// A name was refused.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// `authority.toml` makes no sense.
+    /// `authority.toml` cannot be used.
     #[error("{path} cannot be used: {reason}")]
     Settings {
         /// The file, printable.
         path: String,
-        /// What is wrong, printable.
+        /// The reason, printable.
         reason: String,
     },
     /// The authority's own files cannot be used.
@@ -44,7 +44,7 @@ pub enum StateError {
     /// A file could not be written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// What was signed cannot be read again.
+    /// A certificate that was signed cannot be read again.
     #[error(transparent)]
     Certificate(#[from] X509Error),
     /// The running `rcmd-certs serve` did not answer.

@@ -1,9 +1,9 @@
-//! The journal: a line of JSON for all that the authority signed, on disk before it leaves.
+//! The journal: a line of JSON for everything that the authority signed, on disk before it is sent.
 //!
-//! A line is written and synced before the transaction that it belongs to is committed, and that
-//! before anybody gets what was signed. So a line may speak of something that never left, when the
-//! process was killed between the two; the next start adds a line that says so. The opposite, a
-//! certificate without a line, cannot be.
+//! A line is written and synced before the transaction that it belongs to is committed, and the commit comes
+//! before anything signed is sent. If the process is killed between the two, a line may name a certificate
+//! that was never sent; the next start adds a line that records this. The opposite, a certificate without a
+//! line, cannot occur.
 #![expect(
     clippy::disallowed_methods,
     reason = "the authority's thread, and programs that serve nobody"
@@ -22,11 +22,11 @@ use serde::{Deserialize, Serialize};
 
 use super::records::Step;
 
-/// How much of the end is read at the start, in bytes: some hundred lines. Where the last line is longer, as the one
-/// of a revocation of thousands of certificates may be, it is as much as that takes.
+/// The bytes of the end that are read at the start: some hundred lines. If the last line is longer, as that
+/// of a revocation of thousands of certificates may be, all of it is read.
 const TAIL: u64 = 256 * 1024;
 
-/// The journal could not be read or written.
+/// The error that the journal could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {}: {source}", shown(path))]
 pub struct JournalError {
@@ -34,16 +34,16 @@ pub struct JournalError {
     source: io::Error,
 }
 
-/// One line.
+/// A line of the journal.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Line {
-    /// RFC 3339 in UTC.
+    /// The time, RFC 3339 in UTC.
     pub at: String,
     #[serde(flatten)]
     pub event: Event,
 }
 
-/// What happened.
+/// An event in the journal.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub(super) enum Event {
@@ -63,9 +63,9 @@ pub(super) enum Event {
     },
     /// Revocation lists were signed.
     Lists { number: u64, revoked: usize, next_update: String },
-    /// What the line before says was signed and never left.
+    /// The certificate of the line before was never sent.
     Void { serial: String },
-    /// A token was made; its secret is not here.
+    /// A token was made; its secret is not recorded.
     Token {
         id: String,
         kind: Kind,
@@ -76,13 +76,13 @@ pub(super) enum Event {
     },
     /// A rotation went on to this step, from one root to the other.
     Rotation { step: Step, from: Fingerprint, to: Fingerprint },
-    /// The authority was restored from a backup of then; what follows it was signed after that.
+    /// The authority was restored from a backup of that time; the lines after this one are later than the restore.
     Restored { made_at: String },
     /// Members or tokens were revoked.
     Revoked { what: String, reason: String, serials: Vec<String> },
 }
 
-/// What a certificate in the journal is for.
+/// The kind of holder of a certificate in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum CertificateKind {
@@ -110,7 +110,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Takes up the journal: removes a line that was begun and not finished. Returns the last lines.
+    /// Opens the journal and removes an unfinished last line. Returns the last lines.
     pub(super) fn open(path: &Path) -> Result<(Self, Vec<Line>), JournalError> {
         let journal = Self { path: path.to_owned() };
         let tail = journal.repair().map_err(|source| journal.failed(source))?;
@@ -130,7 +130,7 @@ impl Journal {
         file.write_all(&bytes)?;
         file.sync_data()?;
         if new {
-            // A new file's name is on disk only after this.
+            // The name of a new file is on disk only after this.
             sync_folder(&self.path)?;
         }
         Ok(())
@@ -150,12 +150,12 @@ impl Journal {
         let (start, tail) = read_tail(&mut file, length)?;
         let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         if whole < tail.len() {
-            // What was not finished was not synced either, so that nothing of it has left.
+            // An unfinished line was not synced either, so nothing of it was sent.
             let file = OpenOptions::new().write(true).open(&self.path)?;
             file.set_len(start + u64::try_from(whole).unwrap_or_default())?;
             file.sync_data()?;
         }
-        // The first of them may be a part of one, and an older version may have written others.
+        // The first may be part of a line, and an older version may have written other lines.
         let lines = tail.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n');
         Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
     }
@@ -165,8 +165,8 @@ impl Journal {
     }
 }
 
-/// Reads the end of a file of this length, with at least the whole of its last line, finished or not. Returns where
-/// that begins.
+/// Reads the end of a file of this length, with at least the whole of its last line, finished or not. Returns
+/// the offset at which that begins, and its bytes.
 fn read_tail(file: &mut File, length: u64) -> io::Result<(u64, Vec<u8>)> {
     let mut size = TAIL;
     loop {
@@ -189,7 +189,7 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// RFC 3339 in UTC; a date outside its calendar as Unix time.
+/// Formats a date as RFC 3339 in UTC, or as Unix time if it is outside that calendar.
 pub(super) fn date(unix: i64) -> String {
     Timestamp::from_second(unix).map_or_else(|_| format!("@{unix}"), |time| time.to_string())
 }

@@ -20,11 +20,11 @@ use super::{
 };
 use crate::ca::{AuthorityError, LeafSpec, Usage};
 
-/// How far its validity reaches to either side. A member whose clock is hours off then still hears
-/// from the authority which clock is wrong.
+/// The time for which it is valid before and after now. A member whose clock is hours off can then still
+/// learn from the authority which clock is wrong.
 const REACH: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 
-/// What the listener proves itself with.
+/// The chain and the key by which the listener proves itself.
 #[derive(Debug)]
 pub(crate) struct ListenerIdentity {
     /// The leaf, its intermediates, the root.

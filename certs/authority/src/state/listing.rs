@@ -1,4 +1,4 @@
-//! What the authority knows of its members and tokens, for people and programs.
+//! Listings of the authority's members and tokens, for people and programs.
 
 use std::{cmp::Reverse, fmt};
 
@@ -19,30 +19,30 @@ pub struct Listing {
     pub members: Vec<MemberFacts>,
     /// The tokens that are not forgotten yet, the newest first.
     pub tokens: Vec<TokenFacts>,
-    /// The newest lists; none before the first.
+    /// The newest lists; `None` before the first.
     pub list: Option<ListFacts>,
 }
 
 /// A member, for people and programs. Times are RFC 3339 in UTC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberFacts {
-    /// What it is.
+    /// The kind of member.
     pub kind: Kind,
     /// Its names.
     pub names: Vec<String>,
     /// Its groups.
     pub groups: Vec<String>,
-    /// How it stands.
+    /// The standing of the member.
     pub standing: MemberStanding,
     /// The serial number of its last certificate.
     pub serial: String,
     /// The end of that certificate.
     pub not_after: String,
-    /// When its last certificate was signed.
+    /// The time at which its last certificate was signed.
     pub renewed_at: String,
-    /// Until when its key may be renewed; none if it did not come by a token.
+    /// The time until which its key may be renewed; `None` if it was not enrolled with a token.
     pub renew_until: Option<String>,
-    /// Why it was revoked.
+    /// The reason of its revocation.
     pub reason: Option<RevocationReason>,
     /// The fingerprint of its key.
     pub key: String,
@@ -53,17 +53,17 @@ pub struct MemberFacts {
 pub struct TokenFacts {
     /// The first digits of its id.
     pub id: String,
-    /// What it makes of its bearer.
+    /// The kind of member that it makes.
     pub kind: Kind,
-    /// The names that it gives.
+    /// The names that it allows.
     pub names: String,
-    /// The groups that it gives.
+    /// The groups that its members get.
     pub groups: Vec<String>,
-    /// How often it may be used in all.
+    /// The number of uses in all.
     pub uses: u32,
-    /// How often it may still be used.
+    /// The number of uses that are left.
     pub left: u32,
-    /// How it stands.
+    /// The standing of the token.
     pub standing: TokenStanding,
     /// The end of its time.
     pub expires_at: String,
@@ -72,15 +72,15 @@ pub struct TokenFacts {
 /// The newest lists, for people and programs. Times are RFC 3339 in UTC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListFacts {
-    /// Their number.
+    /// The number of the lists.
     pub number: u64,
-    /// When they were signed.
+    /// The time at which they were signed.
     pub this_update: String,
-    /// Until when they are believed.
+    /// The time until which they are accepted.
     pub next_update: String,
 }
 
-/// How a member stands.
+/// The standing of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MemberStanding {
@@ -88,23 +88,23 @@ pub enum MemberStanding {
     Active,
     /// Its certificate has expired.
     Expired,
-    /// It was revoked.
+    /// The member was revoked.
     Revoked,
     /// Its certificate is valid, and for an emergency.
     BreakGlass,
 }
 
-/// How a token stands.
+/// The standing of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenStanding {
-    /// It may be used.
+    /// The token may be used.
     Open,
-    /// It has no use left.
+    /// The token has no use left.
     Used,
-    /// Its time is over.
+    /// The token has expired.
     Expired,
-    /// It was revoked.
+    /// The token was revoked.
     Revoked,
 }
 
@@ -121,7 +121,7 @@ impl MemberStanding {
 
 impl fmt::Display for MemberStanding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // With the width that a table asks for.
+        // `pad` obeys the width that a table asks for.
         f.pad(match self {
             Self::Active => "active",
             Self::Expired => "expired",
@@ -157,7 +157,7 @@ impl AuthorityState {
     /// Lists members, tokens, and how old the revocation lists are.
     ///
     /// # Errors
-    /// When the store fails.
+    /// Fails when the store fails.
     pub fn listing(&self, now: i64) -> Result<Listing, StateError> {
         self.store.look(|rows| {
             let mut members: Vec<_> = rows

@@ -1,4 +1,4 @@
-//! Members: renewed, issued by command, counted.
+//! Members: renewal, certificates by command, standing.
 
 use std::time::Duration;
 
@@ -18,26 +18,26 @@ use crate::ca::ProvenKey;
 /// A certificate that is issued by command, without a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issue {
-    /// What for.
+    /// The kind of member.
     pub kind: Kind,
-    /// A server's names, or a user's one.
+    /// The names of a server, or the one name of a user.
     pub names: Vec<String>,
     /// The user's groups.
     pub groups: Vec<String>,
-    /// How long it lives.
+    /// The time for which it is valid.
     pub life: Duration,
-    /// Whether it is for an emergency.
+    /// True if it is for an emergency.
     pub break_glass: bool,
 }
 
-/// How a key stands with the authority.
+/// The standing of a key with the authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyStanding {
-    /// It belongs to a member that may ask for lists.
+    /// The key belongs to a member that may ask for lists.
     Member(Kind),
-    /// It belongs to one that was revoked.
+    /// The key belongs to a member that was revoked.
     Revoked,
-    /// Nobody knows it.
+    /// The key is not known.
     Stranger,
 }
 
@@ -45,7 +45,7 @@ impl AuthorityState {
     /// Returns the standing of a key.
     ///
     /// # Errors
-    /// When the store fails.
+    /// Fails when the store fails.
     pub fn standing(&self, key: Fingerprint) -> Result<KeyStanding, StateError> {
         let member = self.store.look(|rows| rows.get(&MEMBERS, &key.to_string()))?;
         Ok(match member {
@@ -55,12 +55,12 @@ impl AuthorityState {
         })
     }
 
-    /// Signs another certificate for a member's key. One that was renewed in the last tenth of its
-    /// life's length gets the same again: an asker who lost the answer loses nothing, and one that
-    /// asks without end fills no journal.
+    /// Signs another certificate for a member's key. If less than a tenth of its life has passed since the last
+    /// renewal, the same certificate is returned: a member that lost the answer can ask again, and one that asks
+    /// without end does not fill the journal.
     ///
     /// # Errors
-    /// [`StateError::Refused`] with the reason; anything else is the authority's own fault.
+    /// [`StateError::Refused`] with the reason; any other error is a failure of the authority itself.
     pub fn renew(&self, key: &ProvenKey, now: i64) -> Result<Granted, StateError> {
         let id = key.fingerprint().to_string();
         self.record(now, |rows| {
@@ -80,7 +80,7 @@ impl AuthorityState {
             let life = self.life(member.kind);
             let recently = i64::try_from(life.as_secs() / 10).unwrap_or(i64::MAX);
             let issuer = self.signing().certificate().key;
-            // The roots go out with every answer.
+            // Every answer contains the roots.
             member.roots = self.root_keys();
             rows.put(&MEMBERS, &id, &member)?;
             if now.saturating_sub(member.renewed_at) < recently

@@ -1,6 +1,6 @@
-//! What the authority keeps, record by record: the serialised form of the store.
+//! The authority's records: the serialized form of the store.
 //!
-//! Every record is JSON under a key of text. A field is only ever added, with a default, so that an
+//! Every record is JSON under a key of text. Fields are only ever added, with a default, so that an
 //! older store stays readable.
 
 use rcmd_certs::{enroll::token::Names, fingerprint::Fingerprint, names::Kind, pem::Der};
@@ -11,7 +11,7 @@ use super::store::Table;
 /// Tokens, by the SHA-256 of their secrets.
 pub(super) const TOKENS: Table<TokenRecord> = Table::new("tokens");
 
-/// What each use of a token gave, by `TOKEN/KEY`: the token's id and the member's key.
+/// Uses of tokens, by `TOKEN/KEY`: the token's id and the member's key.
 pub(super) const USES: Table<UseRecord> = Table::new("uses");
 
 /// Names that were taken from a token that leaves a choice, by `TOKEN/NAME`.
@@ -29,69 +29,69 @@ pub(super) const REVOKED: Table<RevokedRecord> = Table::new("revoked");
 /// The newest lists, under [`NEWEST`].
 pub(super) const LISTS: Table<ListsRecord> = Table::new("lists");
 
-/// The one key of [`LISTS`].
+/// The only key of [`LISTS`].
 pub(super) const NEWEST: &str = "newest";
 
-/// Where members reach the authority, under [`LAST`]: what `serve` listened on last.
+/// The addresses at which members reach the authority, under [`LAST`]: those that `serve` listened on last.
 pub(super) const ADDRESSES: Table<Vec<String>> = Table::new("addresses");
 
-/// The one key of [`ADDRESSES`].
+/// The only key of [`ADDRESSES`].
 pub(super) const LAST: &str = "last";
 
 /// A token. Its secret is not here: the key of the record is the secret's SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenRecord {
-    /// What it makes of its bearer.
+    /// The kind of member that it makes.
     pub kind: Kind,
-    /// The names that it gives.
+    /// The names that it allows.
     pub names: Names,
-    /// The groups that it gives to a user.
+    /// The groups that its users get.
     pub groups: Vec<String>,
-    /// How often it may be used in all.
+    /// The number of uses in all.
     pub uses: u32,
-    /// How often it may still be used.
+    /// The number of uses that are left.
     pub left: u32,
-    /// When it was made, in Unix time.
+    /// The time at which it was made, in Unix time.
     pub made_at: i64,
     /// The last second in which it may be used, in Unix time.
     pub expires_at: i64,
-    /// When it was revoked, in Unix time.
+    /// The time at which it was revoked, in Unix time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<i64>,
 }
 
-/// One use of a token.
+/// A use of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct UseRecord {
-    /// The certificate that it gave.
+    /// The serial number of the certificate that came of it.
     pub serial: String,
-    /// When, in Unix time.
+    /// The time, in Unix time.
     pub at: i64,
 }
 
-/// A member: a key, and who holds it.
+/// A member: a key, and its holder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberRecord {
-    /// What it is.
+    /// The kind of member.
     pub kind: Kind,
     /// The names in its certificates.
     pub names: Vec<String>,
     /// The user's groups.
     pub groups: Vec<String>,
-    /// When its first certificate was signed, in Unix time.
+    /// The time at which its first certificate was signed, in Unix time.
     pub since: i64,
-    /// When its last one was, in Unix time.
+    /// The time at which its last certificate was signed, in Unix time.
     pub renewed_at: i64,
     /// The serial number of its last certificate.
     pub serial: String,
     /// The last second of that certificate, in Unix time.
     pub not_after: i64,
-    /// Whether it may renew: it came by a token, and not by `rcmd-certs issue`.
+    /// True if it may renew: it was enrolled with a token, and not by `rcmd-certs issue`.
     pub enrolled: bool,
-    /// Whether its certificate is for an emergency.
+    /// True if its certificate is for an emergency.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub break_glass: bool,
-    /// The roots that it was given last.
+    /// The roots that it was last sent.
     #[serde(default)]
     pub roots: Vec<Fingerprint>,
     /// Its revocation.
@@ -111,16 +111,16 @@ pub enum Step {
     Settling,
 }
 
-/// That a member was revoked.
+/// The revocation of a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberRevocation {
-    /// When, in Unix time.
+    /// The time, in Unix time.
     pub at: i64,
-    /// Why.
+    /// The reason.
     pub reason: RevocationReason,
 }
 
-/// Why a certificate is revoked: those of RFC 5280 section 5.3.1 that make sense for a member.
+/// The reason of a revocation: one of those in RFC 5280 section 5.3.1 that make sense for a member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RevocationReason {
@@ -135,7 +135,7 @@ pub enum RevocationReason {
     Superseded,
     /// The host or the user is gone.
     CessationOfOperation,
-    /// What it was allowed to do was withdrawn.
+    /// A permission of the holder was withdrawn.
     PrivilegeWithdrawn,
 }
 
@@ -157,24 +157,24 @@ pub(super) struct CertificateRecord {
 /// A certificate that is on the list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RevokedRecord {
-    /// The key that signed it; none for one that this authority does not know.
+    /// The key that signed it; `None` for one that this authority does not know.
     pub issuer: Option<Fingerprint>,
-    /// When it was revoked, in Unix time.
+    /// The time at which it was revoked, in Unix time.
     pub at: i64,
-    /// Why.
+    /// The reason.
     pub reason: RevocationReason,
-    /// The last second of its validity, in Unix time. Afterwards it is taken off the list.
+    /// The last second of its validity, in Unix time. Some time after it, the certificate is taken off the list.
     pub not_after: i64,
 }
 
 /// The newest lists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ListsRecord {
-    /// Their number.
+    /// The number of the lists.
     pub number: u64,
-    /// When they were signed, in Unix time.
+    /// The time at which they were signed, in Unix time.
     pub this_update: i64,
-    /// Until when they are believed, in Unix time.
+    /// The time until which they are accepted, in Unix time.
     pub next_update: i64,
     /// The lists, one for each key that signs.
     pub lists: Vec<Der>,
@@ -186,11 +186,11 @@ pub(super) struct ListsRecord {
 /// The newest lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
-    /// Their number.
+    /// The number of the lists.
     pub number: u64,
-    /// When they were signed, in Unix time.
+    /// The time at which they were signed, in Unix time.
     pub this_update: i64,
-    /// Until when they are believed, in Unix time.
+    /// The time until which they are accepted, in Unix time.
     pub next_update: i64,
     /// The lists in DER, one for each key that signs.
     pub lists: Vec<Der>,
@@ -205,7 +205,7 @@ impl From<ListsRecord> for Published {
     }
 }
 
-/// How much of a token's id people see, in characters.
+/// The characters of a token's id that people see.
 const SHORT_ID: usize = 12;
 
 /// Returns the part of a token's id that people see.
@@ -214,7 +214,7 @@ pub(super) fn short(id: &str) -> &str {
 }
 
 impl RevocationReason {
-    /// Returns the code in a list; none for no reason (RFC 5280 section 5.3.1).
+    /// Returns the code in a list; `None` without a reason (RFC 5280 section 5.3.1).
     pub(super) fn code(self) -> Option<rcgen::RevocationReason> {
         use rcgen::RevocationReason as Code;
 

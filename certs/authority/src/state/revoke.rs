@@ -1,4 +1,4 @@
-//! Revoking, and the lists that say so.
+//! Revocations, and the lists that publish them.
 
 use std::sync::Arc;
 
@@ -23,23 +23,23 @@ use super::{
 };
 use crate::ca;
 
-/// How long after its end a certificate stays on the list and in the store, in seconds: clocks
-/// differ, and somebody may ask what it was.
+/// The seconds for which a certificate stays on the list and in the store after its end: clocks differ, and
+/// somebody may ask about it.
 const KEEP: i64 = 7 * 24 * 60 * 60;
 
-/// How long after its end a token or a member is still known, in seconds, so that it is told what
-/// became of it.
+/// The seconds for which a token or a member is still known after its end, so that a refusal can state
+/// the reason.
 const REMEMBER: i64 = 60 * 24 * 60 * 60;
 
 /// The shortest part of a token's id that names it.
 const SHORTEST_ID: usize = 8;
 
-/// What a revocation concerned.
+/// The members, certificates and tokens that a revocation concerned.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoked {
     /// Members, as `server web1` or `client alice`.
     pub members: Vec<String>,
-    /// Serial numbers of certificates that are on the list because of it.
+    /// The serial numbers of the certificates that are on the list because of it.
     pub serials: Vec<String>,
     /// Tokens, by the first digits of their ids.
     pub tokens: Vec<String>,
@@ -48,24 +48,24 @@ pub struct Revoked {
     pub clients: Option<UnawareClients>,
 }
 
-/// Clients that believe a revoked server until they have the new lists. Those of tokens get them with
-/// their renewals.
+/// The clients that accept a revoked server until they have the new lists. Those that enrolled with a token
+/// get them when they renew.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnawareClients {
-    /// The last second in which one that came by a token may not have renewed yet, RFC 3339 in UTC;
-    /// none if there is no such client.
+    /// The last second at which one that enrolled with a token may not have renewed yet, RFC 3339 in UTC;
+    /// `None` if there is no such client.
     pub until: Option<String>,
-    /// How many were certified by command: they never renew, and get no list but by hand.
+    /// The number of those certified by command: they never renew, and get lists only by hand.
     pub by_command: usize,
 }
 
 impl AuthorityState {
-    /// Revokes whatever is called so: all members of a name and the open tokens that give it, the
-    /// member that has a certificate of that serial number, or the token of that id. With `unlisted`, a serial number that nobody
-    /// knows here goes on the list all the same. New lists are signed with it.
+    /// Revokes all members of a name and the open tokens that allow it, the member that has a certificate of a
+    /// serial number, or the token of an id. With `unlisted`, a serial number that is not known here goes on the
+    /// list as well. New lists are signed at once.
     ///
     /// # Errors
-    /// [`StateError`] when nothing is called so, or it could not be put down.
+    /// [`StateError`] when nothing has this name, or when it could not be recorded.
     pub fn revoke(
         &self,
         what: &str,
@@ -140,11 +140,11 @@ impl AuthorityState {
         Ok(servers)
     }
 
-    /// Signs new lists, and forgets what is long over. To be called every
+    /// Signs new lists, and forgets records that ended long ago. To be called every
     /// [`list_every`](super::AuthoritySettings::list_every).
     ///
     /// # Errors
-    /// [`StateError`] when they could not be signed or put down.
+    /// [`StateError`] when they could not be signed or recorded.
     pub fn publish(&self, now: i64) -> Result<Arc<Published>, StateError> {
         let lists = self.store.change(|rows| {
             forget(rows, now, |member| self.renew_until(member))?;
@@ -186,8 +186,8 @@ impl AuthorityState {
         Ok(record)
     }
 
-    /// Takes lists that are committed for the newest, and writes `authority/list.pem`, to be carried
-    /// by hand where no server reaches the authority.
+    /// Makes lists that are committed the newest, and writes `authority/list.pem`, to be carried by hand to
+    /// servers that cannot reach the authority.
     fn tell(&self, lists: ListsRecord) -> Result<Arc<Published>, StateError> {
         let lists = Arc::new(Published::from(lists));
         self.published.replace(Some(Arc::clone(&lists)));
@@ -198,10 +198,10 @@ impl AuthorityState {
         Ok(lists)
     }
 
-    /// Puts down what `serve` listens on, for the tokens that are made from now on.
+    /// Records the addresses that `serve` listens on, for the tokens that are made from now on.
     ///
     /// # Errors
-    /// When the store fails.
+    /// Fails when the store fails.
     pub fn listening(&self, addresses: &[String]) -> Result<(), StateError> {
         if self.last_addresses()? == addresses {
             return Ok(());
@@ -214,9 +214,9 @@ impl AuthorityState {
     }
 }
 
-/// Checks that members can take lists of this size.
+/// Checks that members can accept lists of this size.
 fn check_size(lists: &[Der]) -> Result<(), StateError> {
-    // Beside the lists an answer has the keys of the roots.
+    // An answer has the keys of the roots beside the lists.
     const MOST: usize = MAX_RESPONSE as usize - 64 * 1024;
     let bytes: usize = lists.iter().map(|list| list.0.len().div_ceil(3) * 4).sum();
     if bytes <= MOST {
@@ -228,7 +228,7 @@ fn check_size(lists: &[Der]) -> Result<(), StateError> {
     )))
 }
 
-/// Returns which clients do not know yet of what is revoked now.
+/// Returns the clients that do not know yet of the present revocations.
 fn unaware_clients(rows: &Transaction, now: i64) -> Result<UnawareClients, StateError> {
     let mut unaware = UnawareClients::default();
     let mut last = None;
@@ -257,7 +257,7 @@ fn revoke_tokens(
     let id_begins = what.to_ascii_lowercase();
     for (id, mut token) in rows.all(&TOKENS)? {
         let is_open = token.left > 0 && token.expires_at >= now && token.revoked_at.is_none();
-        // A pattern gives other names too, which nobody spoke of.
+        // A pattern also allows other names, which were not to be revoked.
         let gives = |names: &Names| matches!(names, Names::All(names) if names.iter().any(|name| name == what));
         if is_id && id.starts_with(&id_begins) || is_open && gives(&token.names) {
             token.revoked_at.get_or_insert(now);
@@ -268,8 +268,8 @@ fn revoke_tokens(
     Ok(())
 }
 
-/// Returns a serial number as it is kept: lower-case hexadecimal without separators or leading
-/// zeros.
+/// Returns a serial number in the form in which it is stored: lower-case hexadecimal without separators or
+/// leading zeros.
 fn serial_of(text: &str) -> Option<String> {
     let digits: String = text.chars().filter(|digit| *digit != ':').collect();
     let bytes = hex::decode(&digits).ok().filter(|bytes| (1..=20).contains(&bytes.len()))?;
@@ -288,7 +288,7 @@ fn nothing(what: &str, unlisted: bool) -> StateError {
     })
 }
 
-/// Removes what is long over.
+/// Removes records that ended long ago.
 fn forget(
     rows: &Transaction,
     now: i64,

@@ -7,11 +7,11 @@
 //! ```
 //!
 //! *Announced*: members get both roots with each renewal, and the old one signs. *Switched*: the new
-//! one signs, and members still trust both. Then the old one is dropped. Who watches for lists learns
-//! of each step at once, because the lists name the roots; whoever only renews, then.
+//! one signs, and members still trust both. Then the old one is dropped. Members that watch for lists learn
+//! of each step at once, because the lists name the roots; members that only renew learn of it then.
 //!
-//! The new authority lies in `authority/next/` until it is settled. The store says which step holds,
-//! so that a kill leaves one or the other.
+//! The new authority is in `authority/next/` until it is settled. The store has the present step, so that
+//! after a kill either the step before or the next one holds.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -33,46 +33,46 @@ use super::{
 };
 use crate::ca::Authority;
 
-/// The most names that a report carries; it says how many more there are.
+/// The most names in a report, which also has the number of the others.
 const SHOWN: usize = 100;
 
-/// How a rotation stands.
+/// The state of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rotation {
-    /// The step that holds now; none when there is no rotation.
+    /// The present step; `None` when there is no rotation.
     pub step: Option<Step>,
-    /// Whether the request moved it on.
+    /// True if the request moved it on.
     pub moved: bool,
     /// The fingerprint of the root that signs.
     pub signing: Fingerprint,
     /// The other root that members trust, if there is one.
     pub other: Option<Fingerprint>,
-    /// Who has to be seen before the next step, at most a hundred.
+    /// The members that must be seen before the next step, at most a hundred.
     pub waiting: Vec<String>,
-    /// How many there are in all.
+    /// The number of all of these.
     pub waiting_for: usize,
-    /// Whose certificates came by command: they never renew, so that nobody waits for them, and the
+    /// The members whose certificates came by command. They never renew, so that nobody waits for them, and the
     /// next step leaves them behind. At most a hundred.
     #[serde(default)]
     pub left_behind: Vec<String>,
 }
 
-/// What to do with a rotation.
+/// An action on a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RotationAction {
-    /// Only tell how it stands.
+    /// Report its state only.
     Tell,
-    /// The next step, if nobody has to be waited for.
+    /// Take the next step, if nobody must be waited for.
     Next,
-    /// The next step, whoever is left behind.
+    /// Take the next step, whoever is left behind.
     Force,
     /// Give up a rotation that was only announced.
     Abort,
 }
 
 impl AuthorityState {
-    /// Carries a rotation on, or tells how it stands.
+    /// Carries a rotation on, or reports its state.
     ///
     /// # Errors
     /// [`StateError`]; then the step before still holds.
@@ -98,7 +98,7 @@ impl AuthorityState {
             Some(Step::Announced) => self.switch(now)?,
             Some(Step::Switched | Step::Settling) => self.settle_rotation(now)?,
         };
-        // The lists name the roots: whoever watches for lists learns of the step by them.
+        // The lists name the roots, so that members that watch for lists learn of the step.
         self.publish(now)?;
         let record = self.store.look(|rows| rows.get(&ROTATION, HERE))?;
         let (waiting, left) = self.behind(record, now)?;
@@ -132,8 +132,8 @@ impl AuthorityState {
         Ok(Some(Step::Announced))
     }
 
-    /// Returns the authority that is to take over. One that is its own root is made here; an
-    /// intermediate comes from where its root lies.
+    /// Returns the authority that is to take over. One that is its own root is made here; an intermediate must
+    /// come from the place of its root.
     fn successor(&self) -> Result<Authority, StateError> {
         let next = self.layout.next_authority();
         if !self.signing().is_root() {
@@ -147,7 +147,7 @@ impl AuthorityState {
             }
             return Ok(Authority::load(&next)?);
         }
-        // What a rotation that was killed before its announcement left is nobody's.
+        // Files of a rotation that was killed before its announcement belong to nobody.
         remove(&next)?;
         let algorithm = match self.signing().is_ed25519() {
             true => KeyAlgorithm::Ed25519,
@@ -195,8 +195,8 @@ impl AuthorityState {
         Ok(remove(&self.layout.next_authority())?)
     }
 
-    /// Returns who would lose the authority with the next step: those who only have to renew before it,
-    /// and those who never do.
+    /// Returns the members that would lose the authority with the next step: those that only have to renew before
+    /// it, and those that never do.
     fn behind(
         &self,
         record: Option<RotationRecord>,
@@ -222,7 +222,7 @@ impl AuthorityState {
                 behind.push(format!("{} {}", member.kind, member.names.join(",")));
             }
             for (id, token) in rows.all(&TOKENS)? {
-                // Its text names the old root, which the listener proves itself by until the switch.
+                // The token's text names the old root, by which the listener proves itself until the switch.
                 let open = token.left > 0 && token.revoked_at.is_none() && now <= token.expires_at;
                 if step == Step::Announced && open && token.made_at <= since {
                     waiting.push(format!("token {}", short(&id)));
@@ -253,7 +253,7 @@ impl AuthorityState {
         self.trust.borrow().all().map(|authority| authority.root().key).collect()
     }
 
-    /// Brings the authority's own `ca.pem` up to date, which `rcmd-certs issue` hands out.
+    /// Brings the authority's own `ca.pem` up to date, which `rcmd-certs issue` writes beside certificates.
     fn write_roots(&self) -> Result<(), StateError> {
         let path = self.layout.ca();
         let text: String = self.roots().iter().map(|root| pem("CERTIFICATE", &root.0)).collect();

@@ -1,4 +1,4 @@
-//! `authority/authority.toml`: how the authority works. The file is optional.
+//! `authority/authority.toml`: the settings of the authority. The file is optional.
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
@@ -14,30 +14,30 @@ use super::error::StateError;
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// How the authority works. Durations are written `30s`, `24h`, `7d`.
+/// The settings of the authority. Durations are written `30s`, `24h`, `7d`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthoritySettings {
-    /// Where members reach it, `HOST:PORT` each. Without any: what `serve` listens on.
+    /// The addresses at which members reach it, `HOST:PORT` each. If empty: those that `serve` listens on.
     pub addresses: Vec<String>,
-    /// Where `serve` listens, unless told otherwise on its command line.
+    /// The addresses that `serve` listens on, unless its command line names others.
     pub listen: Vec<SocketAddr>,
-    /// How long a client's certificate lives.
+    /// The life of a client's certificate.
     #[serde(deserialize_with = "span")]
     pub client_life: Duration,
-    /// How long a server's certificate lives.
+    /// The life of a server's certificate.
     #[serde(deserialize_with = "span")]
     pub server_life: Duration,
-    /// How long after its last renewal a key may be renewed.
+    /// The time after its last renewal in which a key may be renewed.
     #[serde(deserialize_with = "span")]
     pub renew_within: Duration,
-    /// How long a token may be used, unless told otherwise with `--expires`.
+    /// The time for which a token may be used, unless `--expires` sets another.
     #[serde(deserialize_with = "span")]
     pub token_life: Duration,
-    /// How often `serve` signs new revocation lists.
+    /// The interval at which `serve` signs new revocation lists.
     #[serde(deserialize_with = "span")]
     pub list_every: Duration,
-    /// How long a revocation list is believed.
+    /// The time for which a revocation list is accepted.
     #[serde(deserialize_with = "span")]
     pub list_life: Duration,
 }
@@ -58,7 +58,7 @@ impl Default for AuthoritySettings {
 }
 
 impl AuthoritySettings {
-    /// Reads the file; without one, all is as by default.
+    /// Reads the file. If it does not exist, all settings have their defaults.
     ///
     /// # Errors
     /// [`StateError::Settings`] with the line that is wrong.
@@ -95,7 +95,7 @@ fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error
 /// Reads a duration of at least a second and at most ten years, as in `90s`, `24h` or `7d`.
 ///
 /// # Errors
-/// A sentence for people.
+/// Returns a sentence for people.
 pub fn parse_span(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_secs(3653 * DAY);
 

@@ -1,4 +1,4 @@
-//! What a backup copies, and what a restored authority does before it works again.
+//! The copy of the state for a backup, and the first steps of a restored authority.
 #![expect(
     clippy::disallowed_methods,
     reason = "the authority's thread, and programs that serve nobody"
@@ -16,8 +16,8 @@ use super::{
     records::{LISTS, NEWEST, TOKENS},
 };
 
-/// By how much a restored authority raises the number of its lists: more than it can have signed
-/// since the backup, because members refuse lists that are numbered lower than what they have.
+/// The number by which a restored authority raises the number of its lists. It is more than the lists that can
+/// have been signed since the backup, because members refuse lists with a lower number than theirs.
 const LEAP: u64 = 1 << 20;
 
 /// The store and the journal at one moment.
@@ -25,7 +25,7 @@ const LEAP: u64 = 1 << 20;
 pub struct Snapshot {
     /// A copy of the store, to be removed by whoever asked for it.
     pub store: PathBuf,
-    /// How many bytes of the journal go with it.
+    /// The number of bytes of the journal that belong to it.
     pub journal: u64,
 }
 
@@ -37,19 +37,19 @@ impl AuthorityState {
     pub fn snapshot(&self) -> Result<Snapshot, StateError> {
         let (from, to) = (self.layout.store(), self.layout.authority_dir().join(".backup.redb"));
         let journal = fs::metadata(self.layout.journal()).map_or(0, |facts| facts.len());
-        // Within a transaction nothing else is written; `copy` takes the mode over, 0600.
+        // Nothing else is written during a transaction. `copy` keeps the mode, 0600.
         self.store.look(|_| {
             fs::copy(&from, &to).map_err(FileError::io("write", &to)).map_err(StateError::from)
         })?;
         Ok(Snapshot { store: to, journal })
     }
 
-    /// Makes a restored authority safe to work: what it does not know happened after the backup. Open
+    /// Makes a restored authority safe to use, since it does not know what happened after the backup. Open
     /// tokens end, because they may have been used, and new lists are numbered above all that were
-    /// signed. Returns how many tokens ended.
+    /// signed. Returns the number of tokens that ended.
     ///
     /// # Errors
-    /// [`StateError`]; call it again.
+    /// [`StateError`]; then the call must be repeated.
     pub fn restored(&self, made_at: &str, now: i64) -> Result<usize, StateError> {
         self.journal.add(now, Event::Restored { made_at: made_at.to_owned() })?;
         let ended = self.store.change::<_, StateError>(|rows| {

@@ -1,7 +1,7 @@
-//! The store: a file of redb, which commits a transaction whole or not at all, also when the process
+//! The store: a file of redb, which commits a transaction whole or not at all, even when the process
 //! is killed.
 //!
-//! One process at a time has it open; redb locks the file.
+//! Only one process at a time has it open: redb locks the file.
 #![expect(
     clippy::disallowed_methods,
     reason = "the authority's thread, and programs that serve nobody"
@@ -20,24 +20,24 @@ use rcmd_certs::files::shown;
 use redb::{Database, DatabaseError, ReadableTable as _, TableDefinition, WriteTransaction};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Memory for pages of the file, in bytes; redb's own default of 1 GiB is for other uses.
+/// The memory for pages of the file, in bytes. redb's own default of 1 GiB is meant for other uses.
 const CACHE: usize = 8 * 1024 * 1024;
 
-/// Why the store could not be used.
+/// The reason why the store could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process has it open.
     #[error("{} is in use by another `rcmd-certs`", shown(.0))]
     InUse(PathBuf),
-    /// It cannot be opened.
+    /// The store cannot be opened.
     #[error("{} cannot be opened: {reason}", shown(path))]
     Open {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// It cannot be read or written.
+    /// The store cannot be read or written.
     #[error("the authority's store failed: {0}")]
     Failed(String),
     /// A record that this version does not understand.
@@ -45,7 +45,7 @@ pub enum StoreError {
     Record {
         /// The table.
         table: &'static str,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
 }
@@ -78,11 +78,11 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens the store, and makes an empty one where none is.
+    /// Opens the store, and makes an empty one if there is none.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let unusable = |reason: String| StoreError::Open { path: path.to_owned(), reason };
         create_private(path).map_err(|error| unusable(error.to_string()))?;
-        // `create` also takes a file that is there: an empty one becomes a store.
+        // `create` also accepts an existing file: an empty one becomes a store.
         let opened = Database::builder().set_cache_size(CACHE).create(path);
         let database = opened.map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.to_owned()),
@@ -91,14 +91,14 @@ impl Store {
         Ok(Self { database })
     }
 
-    /// Runs `work` in one transaction and commits it; on an error nothing of it remains. Work that
-    /// turned out to change nothing costs no sync.
+    /// Runs `work` in one transaction and commits it; after an error nothing of it remains. Work that changes
+    /// nothing costs no sync.
     pub(super) fn change<T, E: From<StoreError>>(
         &self,
         work: impl FnOnce(&Transaction) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut inner = self.database.begin_write().map_err(failed)?;
-        // After a kill the store then opens at once, and a commit is never judged by checksums alone.
+        // After a kill, the store then opens at once, and checksums alone never decide whether a commit is valid.
         inner.set_quick_repair(true);
         let transaction = Transaction { inner, changed: Cell::new(false) };
         let done = work(&transaction)?;
@@ -132,7 +132,7 @@ fn create_private(path: &Path) -> io::Result<()> {
     }
 }
 
-/// One transaction.
+/// A transaction.
 pub(super) struct Transaction {
     inner: WriteTransaction,
     changed: Cell<bool>,

@@ -1,4 +1,4 @@
-//! What the authority grants and refuses, on a clock of our own.
+//! Tests of what the authority grants and refuses, on a clock of our own.
 
 use std::{collections::HashSet, fs, time::Duration};
 
@@ -187,7 +187,7 @@ fn whoever_is_revoked_by_name_has_no_open_token_left() {
     assert_eq!(enroll(&late), Err(RefusalReason::ExpiredToken));
     assert_eq!(enroll(&other), Err(RefusalReason::ExpiredToken));
     folder.enroll(&pattern, Some("web1"), &new_key()).unwrap();
-    // Who has only a token is called so, too.
+    // A member-to-be with only a token can be revoked by name, too.
     let token = folder.server_token("web3");
     assert_eq!(revoke("web3").unwrap().tokens, [&token.secret.id()[..12]]);
 }
@@ -231,7 +231,7 @@ fn a_request_gets_nothing_of_what_it_asks_for() {
     }
     wish.not_after = rcgen::date_time_ymd(4096, 1, 1);
     wish.distinguished_name.push(rcgen::DnType::CommonName, "rcmd authority");
-    // An extension that nobody knows, and critical.
+    // An extension that is critical and that nobody knows.
     let mut unknown = rcgen::CustomExtension::from_oid_content(&[1, 3, 9942, 1], vec![5, 0]);
     unknown.set_criticality(true);
     wish.custom_extensions.push(unknown);
@@ -381,7 +381,7 @@ fn a_certificate_that_never_left_is_said_to_be_void() {
     folder.reopen();
     assert_eq!(fs::read_to_string(&journal).unwrap(), whole, "what left is not void");
 
-    // As a kill between the line and the commit leaves it.
+    // The state after a kill between the line and the commit.
     let last = whole.lines().last().unwrap();
     let serial = serde_json::from_str::<serde_json::Value>(last).unwrap()["serial"].clone();
     let unknown = last.replace(serial.as_str().unwrap(), "0123");

@@ -1,4 +1,4 @@
-//! Tokens: made, and turned into certificates.
+//! Tokens: how they are made, and turned into certificates.
 
 use std::time::Duration;
 
@@ -23,36 +23,36 @@ use super::{
 };
 use crate::ca::ProvenKey;
 
-/// How long an asker who lost the answer gets the same again, for the same key, in seconds.
+/// The seconds for which a member that lost the answer gets the same one again, for the same key.
 const REPEAT: i64 = 10 * 60;
 
-/// What a new token is to be.
+/// The specification of a new token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewToken {
-    /// What it makes of its bearer.
+    /// The kind of member that it makes.
     pub kind: Kind,
-    /// The names that it gives.
+    /// The names that it allows.
     pub names: Names,
-    /// The groups that it gives to a user.
+    /// The groups that its users get.
     pub groups: Vec<String>,
-    /// How often it may be used.
+    /// The number of uses.
     pub uses: u32,
-    /// How long it may be used; the settings say, if nothing is said here.
+    /// The time for which it may be used; that of the settings if `None`.
     pub life: Option<Duration>,
-    /// Where the authority is reached; the settings say, else what `serve` listened on last.
+    /// The addresses of the authority. If empty: those of the settings, else those that `serve` listened on last.
     pub addresses: Vec<String>,
 }
 
-/// What somebody with a token asks for.
+/// An application for a certificate by the holder of a token.
 #[derive(Debug)]
 pub struct Application {
     /// The token's secret.
     pub secret: Secret,
-    /// Which of its names, if it leaves a choice.
+    /// The name to take, if the token leaves a choice.
     pub name: Option<String>,
     /// The key to certify.
     pub key: ProvenKey,
-    /// The asker's clock, in Unix time.
+    /// The applicant's clock, in Unix time.
     pub time: i64,
 }
 
@@ -60,7 +60,7 @@ impl AuthorityState {
     /// Makes a token.
     ///
     /// # Errors
-    /// [`StateError`] when it would be nonsense, or could not be kept.
+    /// [`StateError`] when the specification makes no sense, or the token could not be stored.
     pub fn token(&self, new: NewToken, now: i64) -> Result<Token, StateError> {
         let new = canonical(new)?;
         check(&new)?;
@@ -100,7 +100,7 @@ impl AuthorityState {
         Ok(token)
     }
 
-    /// Returns where a token's bearer reaches the authority.
+    /// Returns the addresses at which a token's holder reaches the authority.
     fn addresses(&self, given: Vec<String>) -> Result<Vec<String>, StateError> {
         if let Some(address) = given.iter().find(|address| !is_address(address)) {
             return Err(StateError::Invalid(format!(
@@ -128,7 +128,7 @@ impl AuthorityState {
     /// Turns a token and a key into a certificate.
     ///
     /// # Errors
-    /// [`StateError::Refused`] with the reason; anything else is the authority's own fault.
+    /// [`StateError::Refused`] with the reason; any other error is a failure of the authority itself.
     pub fn enroll(&self, application: &Application, now: i64) -> Result<Granted, StateError> {
         let Application { secret, name, key, time } = application;
         if time.abs_diff(now) > BACKDATE.as_secs() {
@@ -189,7 +189,7 @@ const UNKNOWN: &str = "this authority knows no such token; ask for a new one (`r
 
 const KEY_AGAIN: &str = "this key has a certificate already; enroll with a new key";
 
-/// Servers' names in lower case, as certificates carry them.
+/// Returns the token with a server's names in lower case, as certificates have them.
 fn canonical(mut new: NewToken) -> Result<NewToken, StateError> {
     if new.kind == Kind::Server {
         new.names = match new.names {
@@ -255,7 +255,7 @@ fn usable(token: &TokenRecord, now: i64) -> Result<(), StateError> {
     Ok(())
 }
 
-/// Returns the names that this use of a token gives.
+/// Returns the names that this use of a token takes.
 fn chosen(
     rows: &Transaction,
     id: &str,

@@ -15,20 +15,20 @@ use super::{
 };
 use crate::ca::Authority;
 
-/// The step that holds, under [`HERE`]; no record when settled.
+/// The present step of a rotation, under [`HERE`]; there is no record when settled.
 pub(super) const ROTATION: Table<RotationRecord> = Table::new("rotation");
 
-/// The one key of [`ROTATION`].
+/// The only key of [`ROTATION`].
 pub(super) const HERE: &str = "here";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RotationRecord {
     pub(super) step: Step,
-    /// When the rotation began, in Unix time.
+    /// The time at which the rotation began, in Unix time.
     pub(super) since: i64,
 }
 
-/// Whom members trust: the authority that signs, and the other one of a rotation.
+/// The authorities that members trust: the one that signs, and the other one of a rotation.
 #[derive(Clone, Debug)]
 pub(super) struct Trust {
     pub(super) signing: Arc<Authority>,
@@ -36,7 +36,7 @@ pub(super) struct Trust {
 }
 
 impl Trust {
-    /// Loads the authorities that the store says there are, and finishes what was begun.
+    /// Loads the authorities that the store names, and finishes an unfinished settlement.
     pub(super) fn load(layout: &Layout, store: &Store) -> Result<Self, StateError> {
         let record = store.look(|rows| rows.get(&ROTATION, HERE))?;
         let next = layout.next_authority();
@@ -65,7 +65,7 @@ impl Trust {
     }
 }
 
-/// Moves the new authority to where the old one was. It may be begun again after a kill.
+/// Moves the new authority to the place of the old one. This may be repeated after a kill.
 pub(super) fn settle_files(layout: &Layout, new: &Authority) -> Result<(), StateError> {
     write_authority(layout, new)?;
     Ok(remove(&layout.next_authority())?)

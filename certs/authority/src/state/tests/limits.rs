@@ -1,4 +1,4 @@
-//! What the authority writes is taken by whoever reads it, at the longest that it writes.
+//! Tests that the longest data the authority writes are accepted by their readers.
 
 use std::io::Cursor;
 
@@ -10,7 +10,7 @@ use rcmd_certs::{
 
 use super::*;
 
-/// Names of servers of 60 bytes each, all different.
+/// Returns names of servers of 60 bytes each, all different.
 fn names(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{number:a>52}.example")).collect()
 }
@@ -29,7 +29,7 @@ fn the_longest_token_that_is_made_is_taken_with_its_comments() {
     let token = make(most).unwrap();
     let text = token.to_string();
     assert!((MAX_TOKEN - 100..=MAX_TOKEN).contains(&text.len()), "{} bytes", text.len());
-    // As a bundle has it, with all the names in a comment above.
+    // The form of a bundle, with all the names in a comment above.
     let bundle = format!("# server, {}; 1 use(s)\n# At the first boot\n{text}\n", token.names);
     assert_eq!(Token::given(None, None, Cursor::new(bundle)).unwrap(), token);
     let refused = make(most + 1).unwrap_err().to_string();
@@ -48,7 +48,7 @@ fn no_certificate_has_more_groups_or_names_than_its_readers_take() {
     let client = |groups| issue(Kind::Client, vec!["alice".into()], groups);
     let granted = client(groups(MAX_GROUPS)).unwrap();
     assert_eq!(Identity::from_der(&granted.chain[0].0).unwrap().groups().len(), MAX_GROUPS);
-    // One that stands twice counts once, as in the certificate.
+    // A group that is named twice counts once, as in the certificate.
     client([groups(MAX_GROUPS), groups(1)].concat()).unwrap();
     let refused = client(groups(MAX_GROUPS + 1)).unwrap_err().to_string();
     assert!(refused.contains("at most 64"), "{refused}");
@@ -62,7 +62,7 @@ fn no_certificate_has_more_groups_or_names_than_its_readers_take() {
     };
     assert!(folder.state().token(token, folder.now).is_err());
 
-    // A handshake's message has 64 KiB, for the leaf and its intermediates.
+    // A message of a handshake has 64 KiB for the leaf and its intermediates.
     let server = |count| issue(Kind::Server, names(count), Vec::new());
     let most = 8 * 1024 / 60;
     let granted = server(most).unwrap();
