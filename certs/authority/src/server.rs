@@ -38,16 +38,16 @@ use shared::Shared;
 use slots::Slots;
 use worker::Worker;
 
-/// How to serve.
+/// The options of serving.
 #[derive(Clone, Debug, Default)]
 pub struct ListenOptions {
-    /// Where to listen; the settings say, if nothing is said here.
+    /// The addresses to listen on; those of the settings if empty.
     pub listen: Vec<SocketAddr>,
     /// The names by which members reach this host; they go into tokens with the port.
     pub names: Vec<String>,
 }
 
-/// A serving authority that accepts already.
+/// An authority that serves and already accepts connections.
 pub struct Serving {
     shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
@@ -63,7 +63,7 @@ impl Serving {
     /// Opens the state, signs new revocation lists, listens, and accepts.
     ///
     /// # Errors
-    /// [`ServeError`] when something of it is not possible.
+    /// [`ServeError`] when one of these fails.
     pub async fn start(layout: &Layout, options: &ListenOptions) -> Result<Self, ServeError> {
         let state = AuthorityState::open(layout)?;
         let now = clock::now_unix();
@@ -98,8 +98,8 @@ impl Serving {
         Ok(Self { shared, addresses })
     }
 
-    /// Reads the settings again, and signs new lists and a new certificate for the listener. Settings that
-    /// are wrong leave the old ones in use, and the log says why. Where it listens needs a restart.
+    /// Reads the settings again, and signs new lists and a new certificate for the listener. If the new settings
+    /// are wrong, the old ones stay in use and the reason is logged. A change of addresses needs a restart.
     pub async fn reload(&self) {
         let reloaded = self.shared.worker.run(|state| {
             let settings = state.reload_settings()?;
@@ -121,12 +121,13 @@ impl Serving {
         &self.addresses
     }
 
-    /// Waits until the thread that owns the state ends, which it does only by a fault.
+    /// Waits until the thread that owns the state ends, which only a fault makes it do.
     pub async fn failed(&self) {
         self.shared.worker.ended().await;
     }
 
-    /// Ends it: no new peers, what was begun is finished, those who wait for lists are sent away.
+    /// Stops serving: no new peers are accepted, requests in progress are finished, and those who wait for lists
+    /// are sent away.
     pub async fn stop(self, layout: &Layout) {
         self.shared.closing.cancel();
         self.shared.tasks.close();
@@ -144,7 +145,7 @@ fn listen_on(settings: &[SocketAddr], options: &ListenOptions) -> Vec<SocketAddr
     }
 }
 
-/// Returns what goes into tokens: the names with the port, else the addresses themselves, else this
+/// Returns the addresses for tokens: the names with the port, else the addresses themselves, or this
 /// host's name for an address that stands for all of them.
 fn reached_by(addresses: &[SocketAddr], names: &[String]) -> Vec<String> {
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();

@@ -1,6 +1,6 @@
 //! The administrative socket, `authority/serve.sock`: requests from `rcmd-certs` commands on this host.
 //!
-//! Who may open it may also read the authority's key beside it: the folder is 0700 and the socket
+//! A user who may open it may also read the authority's key beside it: the folder is 0700 and the socket
 //! 0600.
 #![expect(
     clippy::disallowed_methods,
@@ -19,17 +19,17 @@ use tracing::{info, warn};
 use super::{error::ServeError, shared::Shared};
 use crate::state::{self, AdminRequest, AdminResponse, MAX_ADMIN_REQUEST};
 
-/// How long a command may take between its requests.
+/// The time that a command may take between its requests.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Listens. Nobody else does: whoever has the store is the only one to come here.
+/// Listens on the socket. No other process does: only the one that has the store comes here.
 pub(super) async fn bind(layout: &Layout) -> Result<UnixListener, ServeError> {
     let bound = state::with_socket(layout, async |path| {
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        // The folder lets nobody else in; the mode is for those who look.
+        // The folder keeps everybody else out; the mode is for people who look at the socket.
         let listener = UnixListener::bind(&path)?;
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         std::fs::set_permissions(&path, mode)?;
@@ -39,9 +39,9 @@ pub(super) async fn bind(layout: &Layout) -> Result<UnixListener, ServeError> {
     bound.await.map_err(|source| ServeError::Listen { address: address(), source })
 }
 
-/// Takes the socket away, so that no command finds nobody behind it.
+/// Removes the socket, so that no command finds one without a listener.
 pub(super) async fn remove(layout: &Layout) {
-    // What is left is replaced at the next start.
+    // A socket that remains is replaced at the next start.
     let _ = state::with_socket(layout, async |path| std::fs::remove_file(path)).await;
 }
 

@@ -1,8 +1,8 @@
-//! Why the authority does not serve.
+//! The errors of serving.
 
 use crate::state::StateError;
 
-/// Why the authority does not serve.
+/// The reason why the authority does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The authority's own files cannot be used.
@@ -11,9 +11,9 @@ pub enum ServeError {
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// Which.
+        /// The address.
         address: String,
-        /// Why not.
+        /// The system's reason.
         source: std::io::Error,
     },
     /// TLS cannot be set up.

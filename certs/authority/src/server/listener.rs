@@ -1,4 +1,4 @@
-//! Where members come in: the loop that accepts connections.
+//! The loop that accepts members' connections.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 
 use super::{session, shared::Shared};
 
-/// Accepts connections until the service closes. No error ends it.
+/// Accepts connections until the service closes. No error ends the loop.
 pub(super) async fn serve(mut listener: Listener, shared: Arc<Shared>) {
     loop {
         let accepted = tokio::select! {

@@ -1,4 +1,4 @@
-//! One connection of a member, or of whoever came.
+//! One connection of a member or a stranger.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -29,19 +29,19 @@ use crate::{
     state::{Application, Granted, KeyStanding, Published, StateError},
 };
 
-/// From the connection to the end of the first response; an absolute deadline.
+/// The time from the connection to the end of the first response; an absolute deadline.
 const FIRST: Duration = Duration::from_secs(10);
 
-/// From a response to the next request, and for either to cross the wire.
+/// The time from a response to the next request, and for either to be sent.
 const NEXT: Duration = Duration::from_secs(10);
 
-/// Requests of one connection that has not proved to be a member's: an honest one has one or two.
+/// The most requests on a connection that has not proved to be a member's: an honest one has one or two.
 const MAX_REQUESTS: u32 = 8;
 
-/// How long a peer that was sent away may take to read why.
+/// The time that a peer that was sent away has to read why.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Receives a peer, answers what it asks, and sees it off.
+/// Receives a peer, answers its requests, and takes leave of it.
 pub(super) async fn receive(
     shared: Arc<Shared>,
     stream: TcpStream,
@@ -93,7 +93,7 @@ enum Slot {
 }
 
 impl Session {
-    /// Answers until the peer has enough. `None` if it is not worth a farewell.
+    /// Answers until the peer has no more requests. Returns `None` if the connection is to be dropped at once.
     async fn serve(&mut self, first: Instant) -> Option<()> {
         let (mut deadline, mut requests) = (first, 0);
         loop {
@@ -120,7 +120,7 @@ impl Session {
                 warn!(peer = %self.address, %reason, message, "refused");
             }
             let response = message::MemberResponse { time: clock::now_unix(), body };
-            // Strangers have all their requests answered within the first deadline or not at all.
+            // A stranger's requests are all answered within the first deadline, or not at all.
             let limit = match self.slot {
                 Slot::Stranger(_) => first,
                 Slot::Member(_) => Instant::now() + NEXT,
@@ -173,7 +173,7 @@ impl Session {
     }
 
     async fn lists(&mut self, newer_than: u64, wait: u64) -> Result<ResponseBody, StateError> {
-        // Asked each time: a member that was revoked meanwhile waits no longer.
+        // Asked each time, so that a member that was revoked meanwhile waits no longer.
         let key = self.key()?.fingerprint();
         match self.shared.worker.run(move |state| state.standing(key)).await? {
             KeyStanding::Member(_) => {}
@@ -216,7 +216,7 @@ impl Session {
         self.key.as_ref().ok_or_else(stranger)
     }
 
-    /// Returns what the peer is told; the authority's own faults stay in its log.
+    /// Returns the refusal for the peer; failures of the authority itself are only logged.
     fn refusal(&self, error: &StateError) -> ResponseBody {
         match error {
             StateError::Refused { reason, message } => {
@@ -238,7 +238,7 @@ fn stranger() -> StateError {
     )
 }
 
-/// Returns whom a certificate that goes out is for, as `client alice` or `server web1, 192.0.2.7`.
+/// Returns the holder of a certificate that is sent, as `client alice` or `server web1, 192.0.2.7`.
 fn who(body: &ResponseBody) -> String {
     let ResponseBody::Certificate { chain, .. } = body else { return String::new() };
     let leaf = chain.first().and_then(|leaf| Certificate::parse(&leaf.0).ok());

@@ -1,4 +1,4 @@
-//! What all tasks of a serving authority share.
+//! The state that all tasks of a serving authority share.
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -14,17 +14,17 @@ use super::{
     worker::{PublishedWatch, Worker},
 };
 
-/// What all tasks share.
+/// The state that all tasks share.
 pub(super) struct Shared {
     pub(super) worker: Worker,
     /// The newest lists.
     pub(super) updates: PublishedWatch,
-    /// Exchanged when the listener's certificate is.
+    /// The TLS configuration, which changes with the listener's certificate.
     pub(super) tls: RwLock<Arc<ServerConfig>>,
     pub(super) slots: Arc<Slots>,
-    /// How often new lists are signed.
+    /// The interval at which new lists are signed.
     pub(super) list_every: watch::Sender<Duration>,
-    /// No new peers.
+    /// Cancelled when no new peers are to be accepted.
     pub(super) closing: CancellationToken,
     pub(super) tasks: TaskTracker,
 }

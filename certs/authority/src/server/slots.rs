@@ -1,4 +1,4 @@
-//! The limits on who may be connected at once.
+//! The limits on the peers that may be connected at once.
 
 use std::{
     collections::HashMap,
@@ -8,19 +8,19 @@ use std::{
 use rcmd_certs::{fingerprint::Fingerprint, listen::Strangers};
 use rustix::process::{Resource, getrlimit};
 
-/// Peers that have not proved to be members, at most.
+/// The most peers that have not proved to be members.
 const STRANGERS: usize = 512;
 
-/// Members that wait for lists, at most.
+/// The most members that wait for lists.
 const MEMBERS: usize = 16_384;
 
-/// Connections on which one member waits for lists, at most.
+/// The most connections on which one member waits for lists.
 const PER_MEMBER: usize = 4;
 
-/// Descriptors kept back: store, journal, sockets that listen, operators' commands.
+/// The descriptors that are kept free: store, journal, sockets that listen, operators' commands.
 const RESERVE: usize = 64;
 
-/// Who is here.
+/// The slots that are taken, and their limits.
 #[derive(Debug)]
 pub(super) struct Slots {
     taken: Mutex<Taken>,
@@ -35,7 +35,7 @@ struct Taken {
 }
 
 impl Slots {
-    /// As many as the descriptors of this process bear.
+    /// Returns as many slots as the descriptors of this process allow.
     pub(super) fn new() -> Self {
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let room = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(RESERVE).max(2);
@@ -56,7 +56,7 @@ impl Slots {
         &self.strangers
     }
 
-    /// Takes a slot for a member; `None` when all are taken, or this member has its share.
+    /// Takes a slot for a member; `None` when all are taken, or when this member has its share.
     pub(super) fn slot(self: &Arc<Self>, member: Fingerprint) -> Option<MemberSlot> {
         let mut taken = self.lock();
         if taken.total >= self.members {
@@ -72,7 +72,7 @@ impl Slots {
     }
 }
 
-/// Given back when dropped.
+/// A member's slot, which is returned when dropped.
 #[derive(Debug)]
 pub(super) struct MemberSlot {
     slots: Arc<Slots>,

@@ -1,5 +1,5 @@
-//! What has to be done although nobody asks: new lists every hour, a new certificate for the listener
-//! every day.
+//! Regular work without a request: new lists every hour, a new certificate for the listener every
+//! day.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use tracing::{error, info};
 use super::{error::ServeError, shared::Shared};
 use crate::state::{AuthorityState, ListenerIdentity, Published};
 
-/// How often the listener's certificate is made anew: it is valid for three days.
+/// The interval at which the listener's certificate is renewed: it is valid for three days.
 const LISTENER_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) async fn run(shared: Arc<Shared>) {
@@ -25,7 +25,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             () = shared.closing.cancelled() => return,
             Ok(()) = updates.changed() => {
                 let now = signer(&updates.borrow_and_update());
-                // After a rotation members know the listener by another root.
+                // After a rotation, members know the listener by another root.
                 if now != signing {
                     signing = now;
                     renew_listener(&shared).await;
@@ -43,19 +43,19 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Returns what ticks after each such time; after a suspension once is enough.
+/// Returns an interval that ticks each `time`, and once after a suspension.
 fn every(time: Duration) -> Interval {
     let mut ticks = interval_at(Instant::now() + time, time);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }
 
-/// Returns the root that signs.
+/// Returns the fingerprint of the root that signs.
 fn signer(lists: &Option<Arc<Published>>) -> Option<Fingerprint> {
     lists.as_ref().and_then(|lists| lists.roots.first().copied())
 }
 
-/// Makes the listener a new certificate; without one the old one stays in use.
+/// Makes a new certificate for the listener. If that fails, the old one stays in use.
 pub(super) async fn renew_listener(shared: &Shared) {
     let made = shared.worker.run(|state| state.listener(clock::now_unix())).await;
     match made.map_err(ServeError::from).and_then(config) {

@@ -14,10 +14,10 @@ const QUEUE: usize = 1024;
 
 type Work = Box<dyn FnOnce(&AuthorityState) + Send>;
 
-/// Through this the newest lists come.
+/// The receiver of the newest lists.
 pub(super) type PublishedWatch = watch::Receiver<Option<Arc<Published>>>;
 
-/// Sends requests to the thread that owns the state.
+/// A handle that sends requests to the thread that owns the state.
 #[derive(Clone, Debug)]
 pub(super) struct Worker {
     queue: mpsc::Sender<Work>,
@@ -25,7 +25,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread. The lists that it signs come through the receiver.
+    /// Starts the thread. The lists that it signs come through the returned receiver.
     pub(super) fn start(state: AuthorityState) -> Result<(Self, PublishedWatch), ServeError> {
         let (queue, mut work) = mpsc::channel::<Work>(QUEUE);
         let (tell, updates) = watch::channel(state.published());
@@ -50,14 +50,14 @@ impl Worker {
         Ok((Self { queue, ended }, updates))
     }
 
-    /// Has something done. What was queued is done even if nobody waits for it any more.
+    /// Runs `work` on the thread. Work that was queued is done even if nobody waits for it any more.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&AuthorityState) -> Result<T, StateError> + Send + 'static,
     ) -> Result<T, StateError> {
         let (tell, answer) = oneshot::channel();
         let work: Work = Box::new(move |state| {
-            // Whoever asked may be gone.
+            // The task that asked may have ended.
             let _ = tell.send(work(state));
         });
         let busy =
