@@ -1,6 +1,6 @@
 //! Backups of an authority, under a passphrase.
 //!
-//! A backup is a line of JSON, which says how the key is made of the passphrase, and the sealed
+//! A backup is a line of JSON, which states how the key is made from the passphrase, and the sealed
 //! archive: AES-256-GCM (NIST SP 800-38D) under a key from Argon2id (RFC 9106), with that line as
 //! associated data. The archive is JSON with the files in it.
 
@@ -11,59 +11,59 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use rcmd_certs::pem::Der;
 use serde::{Deserialize, Serialize};
 
-/// What stands in the first line, so that the file is known for what it is.
+/// The format in the first line, by which the file is recognized.
 const FORMAT: &str = "rcmd-authority-backup/1";
 
 /// The shortest passphrase, in bytes.
 pub const SHORTEST: usize = 12;
 
-/// Memory in KiB, passes and lanes: the second recommendation of RFC 9106, section 4.
+/// The memory in KiB, the passes and the lanes: the second recommendation of RFC 9106, section 4.
 const COST: Cost = Cost { memory_kib: 64 * 1024, passes: 3, lanes: 4 };
 
-/// What a file may ask for at most: it may come from anybody.
+/// The most that a file may ask for, since it may come from anybody.
 const MOST: Cost = Cost { memory_kib: 1024 * 1024, passes: 16, lanes: 16 };
 
 /// The longest first line, in bytes.
 const LONGEST_HEADER: usize = 1024;
 
-/// Why a backup could not be sealed or opened.
+/// The reason why a backup could not be sealed or opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BackupError {
-    /// Too short to keep an authority.
+    /// The passphrase is too short to protect an authority.
     #[error("the passphrase has {0} bytes; take at least {SHORTEST}, such as six random words")]
     Short(usize),
-    /// Not a backup.
+    /// The file is not a backup.
     #[error("this is no backup of an authority: {0}")]
     Format(String),
-    /// Another passphrase, or a file that was changed or cut.
+    /// The passphrase is another one, or the file was changed or cut.
     #[error("the backup does not open: the passphrase is another one, or the file is damaged")]
     Sealed,
-    /// No random numbers, or no memory.
+    /// There are no random numbers, or not enough memory.
     #[error("the backup's key could not be made: {0}")]
     Key(String),
 }
 
-/// What a backup holds.
+/// The content of a backup.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Archive {
-    /// When it was made, RFC 3339 in UTC.
+    /// The time at which it was made, RFC 3339 in UTC.
     pub made_at: String,
     /// The files, by their paths below the authority's folder.
     pub files: Vec<Kept>,
 }
 
-/// One file.
+/// A file in a backup.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// Its path: plain names with slashes between.
     pub path: String,
-    /// Whether only its owner may read it.
+    /// True if only its owner may read it.
     pub private: bool,
-    /// What it holds.
+    /// The content.
     pub content: Der,
 }
 
-/// What it holds may be the authority's key.
+/// The content is left out: it may be the authority's key.
 impl fmt::Debug for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kept").field("path", &self.path).finish_non_exhaustive()
@@ -87,7 +87,7 @@ struct Cost {
 }
 
 impl Archive {
-    /// Seals it under a passphrase. Takes 64 MiB and about a tenth of a second.
+    /// Seals the archive under a passphrase. This takes 64 MiB and about a tenth of a second.
     ///
     /// # Errors
     /// [`BackupError`] for a short passphrase, or without random numbers.
@@ -120,7 +120,7 @@ impl Archive {
     /// Opens a backup.
     ///
     /// # Errors
-    /// [`BackupError`] for another passphrase, and for a file that is not whole and unchanged.
+    /// [`BackupError`] for another passphrase, and for a file that is incomplete or was changed.
     pub fn open(sealed: &[u8], passphrase: &[u8]) -> Result<Self, BackupError> {
         let not = |reason: &str| BackupError::Format(reason.to_owned());
         let start = sealed.get(..sealed.len().min(LONGEST_HEADER)).unwrap_or_default();
@@ -144,7 +144,7 @@ impl Archive {
         let opened =
             key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(line), &mut content);
         let opened = opened.map_err(|_| BackupError::Sealed)?;
-        // The fault alone: what serde says of it repeats what stands there.
+        // serde's message is left out, since it quotes the content.
         let archive: Self =
             serde_json::from_slice(opened).map_err(|_| not("what was sealed is no archive"))?;
         match archive.files.iter().find(|file| !is_plain(&file.path)) {

@@ -5,9 +5,9 @@
 //! from elsewhere contributes its public key and nothing more, so that it cannot ask for CA:TRUE or
 //! for somebody else's name.
 //!
-//! The key may be that of an intermediate, so that the root's can lie offline: then
-//! `authority/cert.pem` holds the intermediate and what is between it and the root, every leaf
-//! carries them, and members trust the root alone.
+//! The key may be that of an intermediate, so that the root's can be kept offline. In that case
+//! `authority/cert.pem` holds the intermediate and the certificates between it and the root, every leaf
+//! carries them, and members trust only the root.
 
 mod authority;
 mod crl;

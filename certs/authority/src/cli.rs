@@ -1,4 +1,4 @@
-//! The command line: what may be typed, and which module does it.
+//! The command line: the commands, and the modules that carry them out.
 
 use std::{
     io::{self, Write},
@@ -164,7 +164,7 @@ enum Issue {
     },
 }
 
-/// Does what was typed, and writes its report to standard output.
+/// Carries out the command line, and writes its report to standard output.
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let many = matches!(arguments.command, Command::Serve(_));
     let mut builder = if many {
@@ -208,10 +208,10 @@ async fn carry_out(command: Command) -> Result<ExitCode, Error> {
             return show::show(&files, &layout, form, &mut out);
         }
         Command::Completions { shell } => {
-            // Into memory first: the generator panics when its writer fails.
+            // Written into memory first: the generator panics when its writer fails.
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "rcmd-certs", &mut script);
-            // For bash it writes a name with a `-` in two ways, and then finds no subcommand.
+            // For bash, the generator writes a name with a `-` in two ways, and then finds no subcommand.
             let script = String::from_utf8_lossy(&script);
             let script = script.replace("rcmd__subcmd__certs", "rcmd__certs");
             out.write_all(script.as_bytes())?;

@@ -3,11 +3,11 @@
 //! | module | holds |
 //! | --- | --- |
 //! | [`ca`] | a key that signs certificates and revocation lists |
-//! | [`state`] | what the authority keeps and decides: its store, its journal, what it is asked for |
+//! | [`state`] | the state and the decisions of the authority: its store, its journal, requests to it |
 //! | [`server`] | the listener that members reach, and the socket that commands on this host reach |
 //! | [`backup`] | an authority in one file, under a passphrase |
 //!
-//! Each module uses those above it alone, and `rcmd-certs`, which holds what members need too. The
+//! Each module uses only those above it, and the crate `rcmd-certs`, which holds what members need too. The
 //! program `rcmd-certs` is a thin user of this library.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests may wait"))]
@@ -17,6 +17,6 @@ pub mod ca;
 pub mod server;
 pub mod state;
 
-/// The policy of a new host, which permits the group `admin` everything: what `quickstart` writes,
-/// and `rcmd-server policy init` too.
+/// The policy of a new host, which permits the group `admin` everything: `quickstart` writes it, and so does
+/// `rcmd-server policy init`.
 pub const POLICY: &str = include_str!("policy.cedar");

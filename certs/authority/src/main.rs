@@ -12,7 +12,7 @@ use rcmd_certs::text::{Complaint, complaint, escaped};
 
 mod cli;
 
-/// Exit status for a command line that makes no sense; the other programs have the same.
+/// The exit status for a command line that makes no sense; the other programs use the same.
 const USAGE: u8 = 125;
 
 fn main() -> ExitCode {
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     match cli::run(arguments) {
         Ok(status) => status,
         Err(cli::Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            // The reader has what it wanted, as in `rcmd-certs show | head -1`.
+            // The reader has read enough, as in `rcmd-certs show | head -1`.
             ExitCode::from(141)
         }
         Err(error) => {
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Help and versions are answers; everything else is a complaint in rcmd's form.
+/// Prints help and versions as answers, and everything else as a complaint in rcmd's form.
 fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
@@ -45,6 +45,6 @@ fn usage(error: &clap::Error) -> ExitCode {
 }
 
 fn complain(message: &str) {
-    // A closed standard error leaves nobody to tell; the exit status still does.
+    // If standard error is closed, only the exit status tells of it.
     let _ = writeln!(io::stderr(), "rcmd: {message}");
 }

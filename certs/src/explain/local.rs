@@ -78,7 +78,7 @@ fn incompatible(side: Side, reason: &PeerIncompatible) -> Explanation {
 
 fn certificate(side: Side, error: &CertificateError) -> Explanation {
     let (me, peer) = (side.own(), side.peer());
-    // It is the peer's certificate, so the peer must replace it.
+    // The peer's certificate, which the peer must replace.
     let anew = match side {
         Side::Client => {
             "use no server that you do not know; whoever runs it has it enrolled anew with a token \

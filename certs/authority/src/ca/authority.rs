@@ -22,14 +22,14 @@ use super::{
     params::{END_OF_TIME, common_name, days_after, in_calendar, random_serial},
 };
 
-/// How long an authority lasts.
+/// The days that an authority is valid.
 pub const AUTHORITY_DAYS: u32 = 3650;
 
 /// A certificate authority: a certificate and its private key.
 #[derive(Debug)]
 pub struct Authority {
-    /// Its own certificate, then what is between it and the root; the root itself is in it only if
-    /// it is the authority's own.
+    /// Its own certificate, then those between it and the root. The root itself is included only if it is
+    /// the authority's own.
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) root: CertificateDer<'static>,
     pub(super) root_facts: Certificate,
@@ -50,14 +50,14 @@ impl Authority {
     /// root.
     ///
     /// # Errors
-    /// [`AuthorityError`] when the system gives no random numbers.
+    /// [`AuthorityError`] when the system returns no random numbers.
     pub fn create(algorithm: KeyAlgorithm) -> Result<Self, AuthorityError> {
         let (key, params) = (algorithm.generate()?, authority_params("authority", 0)?);
         let certificate = params.self_signed(&key)?.der().clone();
         Self::new(vec![certificate.clone()], certificate, key)
     }
 
-    /// Makes a root that can lie offline, and the intermediate that signs in its place.
+    /// Makes a root that can be kept offline, and the intermediate that signs in its place.
     ///
     /// # Errors
     /// As [`Authority::create`].
@@ -86,7 +86,7 @@ impl Authority {
         Ok(Self { chain, root, root_facts, facts, issuer })
     }
 
-    /// Returns the authority's certificate in PEM, and what is between it and the root, as
+    /// Returns the authority's certificate and those between it and the root in PEM, as
     /// `authority/cert.pem` holds them.
     pub fn cert_pem(&self) -> String {
         self.chain.iter().map(|der| pem("CERTIFICATE", der)).collect()
@@ -129,8 +129,8 @@ impl Authority {
 
     /// Makes a key and signs a certificate for it.
     ///
-    /// The leaf ends when the authority does, if that comes first. The specification is taken at
-    /// its word otherwise: tests make certificates with it that no command would.
+    /// The leaf ends when the authority does, if that comes first. Otherwise the specification is followed
+    /// literally: tests make certificates with it that no command would.
     ///
     /// # Errors
     /// [`AuthorityError`] when the authority has expired or a name cannot stand in a certificate.
@@ -144,7 +144,7 @@ impl Authority {
         Ok(Issued { chain: self.chain_of(leaf), key })
     }
 
-    /// Signs a certificate for a public key; enrollment, which holds no private key, comes here too.
+    /// Signs a certificate for a public key. Enrollment, which has no private key, also uses this.
     pub(crate) fn certify(
         &self,
         spec: &LeafSpec,
@@ -170,8 +170,8 @@ impl Authority {
 }
 
 impl Issued {
-    /// Signs a certificate with its own key, without any authority. Only tests have a use for it:
-    /// nobody trusts the result.
+    /// Signs a certificate with its own key, without any authority. Only tests need this, since nobody trusts
+    /// the result.
     ///
     /// # Errors
     /// As [`Authority::issue`].
@@ -198,7 +198,7 @@ impl Issued {
     }
 }
 
-/// Returns the contents of an authority's own certificate. `below` is how many authorities may
+/// Returns the contents of an authority's own certificate. `below` is the number of authorities that may
 /// follow it.
 fn authority_params(role: &str, below: u8) -> Result<CertificateParams, AuthorityError> {
     let mut params = CertificateParams::default();

@@ -9,14 +9,14 @@ use rustls_pki_types::CertificateRevocationListDer;
 
 use super::{authority::Authority, error::AuthorityError, params::in_calendar};
 
-/// One entry of a list.
+/// An entry of a list.
 #[derive(Clone, Debug)]
 pub(crate) struct RevokedEntry {
     /// The serial number's bytes.
     pub serial: Vec<u8>,
-    /// When it was revoked, in Unix time.
+    /// The time at which it was revoked, in Unix time.
     pub at: i64,
-    /// Why; without one, none is given.
+    /// The reason that the list states, if any.
     pub reason: Option<RevocationReason>,
 }
 

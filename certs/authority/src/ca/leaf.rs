@@ -1,4 +1,4 @@
-//! What a leaf certificate is to say.
+//! The specification of a leaf certificate.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,27 +16,27 @@ use super::{
     params::{common_name, days_after, in_calendar, random_serial},
 };
 
-/// How long a leaf lasts unless told otherwise.
+/// The days that a leaf is valid by default.
 pub const LEAF_DAYS: u32 = 365;
 
-/// What a leaf may be used for.
+/// A use that a leaf allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Usage {
-    /// A server proves itself (id-kp-serverAuth).
+    /// Proving to be a server (id-kp-serverAuth).
     Server,
-    /// A client proves itself (id-kp-clientAuth).
+    /// Proving to be a client (id-kp-clientAuth).
     Client,
 }
 
-/// What a leaf certificate is to say. [`LeafSpec::server`] and [`LeafSpec::client`] make the ones
-/// that rcmd issues; the fields are open so that a test can ask for one that it should refuse.
+/// The specification of a leaf certificate. [`LeafSpec::server`] and [`LeafSpec::client`] make those
+/// that rcmd issues. The fields are public so that a test can ask for one that must be refused.
 #[derive(Clone, Debug)]
 pub struct LeafSpec {
-    /// The subject's common name: for people only, nothing is decided by it.
+    /// The subject's common name: for people only, no decision depends on it.
     pub common_name: String,
     /// DNS names and addresses.
     pub names: Vec<HostName>,
-    /// URIs, `rcmd://…` among them. ASCII.
+    /// URIs in ASCII, `rcmd://…` among them.
     pub uris: Vec<String>,
     /// The extended key usages; empty writes no such extension.
     pub usages: Vec<Usage>,
@@ -47,8 +47,8 @@ pub struct LeafSpec {
 }
 
 impl LeafSpec {
-    /// Returns a server that is reached by `names`: valid from 5 minutes ago for [`LEAF_DAYS`]. The
-    /// first name is also written as `rcmd://host/NAME`.
+    /// Returns the specification for a server that is reached by `names`: valid from 5 minutes ago for
+    /// [`LEAF_DAYS`]. The first name is also written as `rcmd://host/NAME`.
     pub fn server(names: &[HostName]) -> Self {
         let first = names.first().map(ToString::to_string);
         let mut spec = Self::empty(first.clone().unwrap_or_default(), Usage::Server);
@@ -57,7 +57,7 @@ impl LeafSpec {
         spec
     }
 
-    /// Returns a user, and the groups that it belongs to: valid from 5 minutes ago for
+    /// Returns the specification for a user with its groups: valid from 5 minutes ago for
     /// [`LEAF_DAYS`].
     ///
     /// # Errors
@@ -86,14 +86,14 @@ impl LeafSpec {
         }
     }
 
-    /// Returns this specification, ending in `days` days.
+    /// Returns this specification, valid until `days` days from now.
     #[must_use]
     pub fn for_days(mut self, days: u32) -> Self {
         self.not_after = days_after(SystemTime::now(), days);
         self
     }
 
-    /// Returns this specification, valid from a little before `now`, in Unix time, and for `life` after it.
+    /// Returns this specification, valid from a little before `now`, in Unix time, until `life` after it.
     #[must_use]
     pub fn valid_from(mut self, now: i64, life: Duration) -> Self {
         let now = UNIX_EPOCH + Duration::from_secs(u64::try_from(now).unwrap_or(0));

@@ -1,4 +1,4 @@
-//! An authority from its files.
+//! Loads an authority from its files.
 
 use rcgen::{KeyPair, PublicKeyData as _};
 use rcmd_certs::{
@@ -21,7 +21,7 @@ impl Authority {
     /// Checks that this process may use the authority's key, without reading it.
     ///
     /// # Errors
-    /// [`AuthorityError`] when it is missing, open to others, or somebody else's.
+    /// [`AuthorityError`] when it is missing, open to others, or another user's.
     pub(crate) fn check_key(layout: &Layout) -> Result<(), AuthorityError> {
         let path = layout.authority_key();
         Ok(files::check_key(&path).map_err(|error| match error.is_missing() {
@@ -30,8 +30,8 @@ impl Authority {
         })?)
     }
 
-    /// Loads an authority from `authority/cert.pem` and `authority/key.pem`; the root of an
-    /// intermediate from `ca.pem` too.
+    /// Loads an authority from `authority/cert.pem` and `authority/key.pem`, and the root of an
+    /// intermediate also from `ca.pem`.
     ///
     /// # Errors
     /// [`AuthorityError`] when they are missing, unsafe, do not match, or are no authority's.

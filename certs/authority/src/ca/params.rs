@@ -8,7 +8,7 @@ use super::error::AuthorityError;
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// 9999-12-31T23:59:59Z, the end of X.509's calendar (RFC 5280 section 4.1.2.5).
+/// The last second of X.509's calendar, 9999-12-31T23:59:59Z (RFC 5280 section 4.1.2.5).
 pub(super) const END_OF_TIME: u64 = 253_402_300_799;
 
 pub(super) fn common_name(name: &str) -> DistinguishedName {
@@ -17,8 +17,8 @@ pub(super) fn common_name(name: &str) -> DistinguishedName {
     names
 }
 
-/// 128 random bits (RFC 5280 section 4.1.2.2: positive, at most 20 bytes; rcgen writes it as a
-/// positive number).
+/// Returns 128 random bits for a serial number (RFC 5280 section 4.1.2.2: positive, at most 20 bytes; rcgen
+/// writes them as a positive number).
 pub(super) fn random_serial() -> Result<Vec<u8>, AuthorityError> {
     let mut bytes = [0_u8; 16];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| AuthorityError::Random)?;

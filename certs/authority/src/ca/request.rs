@@ -17,25 +17,25 @@ pub struct ProvenKey {
     fingerprint: Fingerprint,
 }
 
-/// A request that proves nothing.
+/// The reason why a request proves nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CsrError {
-    /// Not a PKCS #10 in DER.
+    /// The request is not a PKCS #10 in DER.
     #[error("not a certification request (PKCS #10 in DER)")]
     Encoding,
-    /// Somebody signed it who has not the key.
+    /// The signer of the request does not have the key.
     #[error("the certification request's signature is wrong")]
     Signature,
-    /// A key that rcmd's TLS would not take, or a weak one.
+    /// The key is weak, or of a kind that rcmd's TLS does not accept.
     #[error("this kind of key is not taken; Ed25519, ECDSA P-256 and P-384 are")]
     Algorithm,
 }
 
 impl ProvenKey {
-    /// Takes the key out of a request, and checks its signature.
+    /// Returns the key of a request after a check of the request's signature.
     ///
     /// # Errors
-    /// [`CsrError`].
+    /// [`CsrError`] when the request proves nothing.
     pub fn from_request(der: &[u8]) -> Result<Self, CsrError> {
         let (rest, request) =
             X509CertificationRequest::from_der(der).map_err(|_| CsrError::Encoding)?;
@@ -47,17 +47,17 @@ impl ProvenKey {
         Ok(key)
     }
 
-    /// Takes a key that was proven otherwise, as by a TLS handshake (SubjectPublicKeyInfo in DER).
+    /// Returns a key that was proved otherwise, as by a TLS handshake (SubjectPublicKeyInfo in DER).
     ///
     /// # Errors
-    /// [`CsrError::Algorithm`].
+    /// [`CsrError::Algorithm`] when its kind is not accepted.
     pub(crate) fn from_spki(der: &[u8]) -> Result<Self, CsrError> {
         let key = SubjectPublicKeyInfo::from_der(der).map_err(|_| CsrError::Algorithm)?;
         let taken = [&PKCS_ED25519, &PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384];
         if !taken.contains(&key.algorithm()) {
             return Err(CsrError::Algorithm);
         }
-        // Of the key as a certificate is going to hold it: a request may encode it in odd ways.
+        // The fingerprint is that of the key as certificates will hold it: a request may encode it in odd ways.
         let fingerprint = Fingerprint::of_key(&key.subject_public_key_info());
         Ok(Self { key, fingerprint })
     }
@@ -104,7 +104,7 @@ mod tests {
         for at in 0..der.len() {
             let mut changed = der.clone();
             changed[at] ^= 1;
-            // An encoding has spare bits that say nothing; a taken request is for the same key.
+            // An encoding has spare bits without meaning; an accepted request is for the same key.
             match ProvenKey::from_request(&changed) {
                 Ok(taken) => assert_eq!(taken.fingerprint(), own, "{at}"),
                 Err(_) => refused += 1,

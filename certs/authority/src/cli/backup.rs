@@ -91,7 +91,7 @@ pub(super) async fn backup(options: &BackupOptions, out: &mut impl Write) -> Res
     Ok(writeln!(out, "keep the passphrase elsewhere: nothing opens the backup without it")?)
 }
 
-/// Returns all files of the authority that are there.
+/// Returns all files of the authority that exist.
 fn collect(layout: &Layout, snapshot: &Snapshot) -> Result<Vec<Kept>, Error> {
     let next = layout.next_authority();
     let paths = [
@@ -137,7 +137,7 @@ pub(super) fn restore(options: &RestoreOptions, out: &mut impl Write) -> Result<
             files::create_private_dir(folder)?;
         }
         let new = NewFile { path: &path, bytes: &file.content.0, private: file.private };
-        // A `ca.pem` that is there is replaced: it is the backup's authority that is trusted here.
+        // An existing `ca.pem` is replaced: the backup's authority is the one to trust here.
         files::write_all(&[new], Existing::Replace)?;
     }
     let ended = AuthorityState::open(&layout)?.restored(&archive.made_at, now_unix())?;

@@ -1,4 +1,4 @@
-//! Why a command failed.
+//! The errors of commands.
 
 use std::{io, path::PathBuf};
 
@@ -12,7 +12,7 @@ use rcmd_certs::{
     tls::TlsError,
 };
 
-/// Why a command failed: what, where, and what to do.
+/// The reason why a command failed: what, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// `quickstart` and `init` make an authority only where none is.
@@ -22,7 +22,7 @@ pub(crate) enum Error {
         shown(.0)
     )]
     AuthorityExists(PathBuf),
-    /// A certificate would land beside a `ca.pem` that does not trust it.
+    /// A certificate would be written beside a `ca.pem` that does not trust it.
     #[error(
         "{} exists and does not hold this authority: choose another --out, \
          or add the authority to it: cat {} >> {}",
@@ -31,19 +31,19 @@ pub(crate) enum Error {
         shown(ca)
     )]
     ForeignCa { ca: PathBuf, own: PathBuf },
-    /// An identity is there and was not to be replaced.
+    /// An identity exists and was not to be replaced.
     #[error("{} exists already; --force replaces it, --out DIR writes elsewhere", shown(.0))]
     IdentityExists(PathBuf),
-    /// A bundle is there and was not to be replaced.
+    /// A bundle exists and was not to be replaced.
     #[error("{} exists already; --force replaces it", shown(.0))]
     BundleExists(PathBuf),
-    /// A running `serve` of another version.
+    /// The running `serve` is of another version.
     #[error("the running `rcmd-certs serve` answered something else; is it of this version?")]
     Response,
-    /// Two passphrases that should be one.
+    /// The two passphrases that should be the same differ.
     #[error("the two passphrases differ; nothing was written")]
     Passphrases,
-    /// Nobody to ask.
+    /// There is no terminal on which to ask.
     #[error("cannot ask for the passphrase ({0}); give it with --passphrase-file FILE")]
     NoTerminal(io::Error),
     #[error(transparent)]

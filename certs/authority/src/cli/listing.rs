@@ -1,4 +1,4 @@
-//! `list` and `revoke`: who there is, and who is no more.
+//! `list` and `revoke`: the members, and the end of a membership.
 
 use std::io::Write;
 
@@ -86,7 +86,7 @@ fn table(rows: &[[String; 6]], out: &mut impl Write) -> Result<(), Error> {
     Ok(())
 }
 
-/// Revokes what is called so.
+/// Revokes the members, certificates or tokens of this name.
 pub(super) async fn revoke(
     layout: &Layout,
     what: &str,

@@ -27,7 +27,7 @@ use super::{error::Error, options::IssueOptions};
 /// The user of `quickstart`'s client, and its group.
 const ADMIN: &str = "admin";
 
-/// Files that are complete in memory and not yet written.
+/// Files that are complete in memory and not yet written, with their folders.
 #[derive(Default)]
 struct Plan {
     dirs: Vec<PathBuf>,
@@ -73,7 +73,7 @@ impl Plan {
     }
 }
 
-/// A certificate that the authority has put down, and its key.
+/// A certificate that the authority has recorded, and its key.
 struct Issued {
     chain: Vec<Der>,
     key: KeyPair,
@@ -192,15 +192,15 @@ fn next_steps(layout: &Layout, out: &mut impl Write) -> Result<(), Error> {
     Ok(())
 }
 
-/// The files that another authority made.
+/// The paths of the files that another authority made.
 pub(super) struct Parts {
     pub(super) cert: PathBuf,
     pub(super) key: PathBuf,
     pub(super) root: PathBuf,
 }
 
-/// Takes an authority over. It is put together in a folder beside its place and loaded from there, so
-/// that what does not fit leaves nothing behind.
+/// Takes over an authority. It is put together in a folder beside its place and loaded from there, so
+/// that files that do not fit leave nothing behind.
 pub(super) fn import(layout: &Layout, parts: &Parts, out: &mut impl Write) -> Result<(), Error> {
     refuse_second_authority(layout)?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
@@ -240,7 +240,7 @@ pub(super) async fn issue_client(
     out: &mut impl Write,
 ) -> Result<(), Error> {
     let life = if break_glass { BREAK_GLASS_LIFE } else { days(options.days) };
-    // Refused here already, before a folder is made or an authority asked.
+    // Bad names are refused here, before a folder is made or an authority is asked.
     LeafSpec::client(&user, &groups)?;
     issue(Issue { break_glass, ..client(user, groups, life) }, options, out).await
 }
@@ -250,7 +250,7 @@ async fn issue(issue: Issue, options: &IssueOptions, out: &mut impl Write) -> Re
     let target = options.out.as_ref().map_or_else(|| home.clone(), Layout::new);
     let kind = issue.kind;
     let mut plan = Plan::default();
-    // All that can be refused is refused before anything is signed.
+    // Everything that can be refused is refused before anything is signed.
     let authority = Authority::load(&home)?;
     trust(&mut plan, &target, &home, &authority)?;
     let key = target.member_key(kind);
@@ -268,7 +268,7 @@ async fn issue(issue: Issue, options: &IssueOptions, out: &mut impl Write) -> Re
     report(&target.member_cert(kind), &issued, out)
 }
 
-/// Makes sure that `ca.pem` beside a new certificate trusts the authority that signed it.
+/// Makes sure that the `ca.pem` beside a new certificate trusts the authority that signed it.
 fn trust(
     plan: &mut Plan,
     target: &Layout,
@@ -308,7 +308,7 @@ fn own_names() -> Vec<HostName> {
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mut names = Vec::new();
     for name in ["localhost", &node, "127.0.0.1", "::1"] {
-        // A host may be called what no certificate can carry; the others still work.
+        // A host's name may be one that no certificate can carry; the others still work.
         if let Ok(name) = HostName::parse(name)
             && !names.contains(&name)
         {
@@ -318,7 +318,7 @@ fn own_names() -> Vec<HostName> {
     names
 }
 
-/// Returns a path as a shell takes it.
+/// Returns a path quoted for a shell.
 fn quoted(path: &Path) -> String {
     let text = shown(path);
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@%:,=".contains(&byte);

@@ -53,7 +53,7 @@ pub(super) enum Algorithm {
     EcdsaP256,
 }
 
-/// Why something is revoked.
+/// The reason of a revocation.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(super) enum Reason {
     /// No reason is given

@@ -25,7 +25,7 @@ pub(super) struct RotateOptions {
     abort: bool,
 }
 
-/// Carries the rotation on. Exit status 1 when somebody has to be waited for.
+/// Carries the rotation on. The exit status is 1 when some members must be waited for.
 pub(super) async fn rotate(
     options: &RotateOptions,
     out: &mut impl Write,

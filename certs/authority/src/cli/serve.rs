@@ -23,15 +23,15 @@ pub(super) struct ServeOptions {
     names: Vec<String>,
 }
 
-/// Takes as many descriptors as are allowed: each server that waits for lists holds one, and this
-/// process starts no other that could mind.
+/// Raises the limit on descriptors as far as is allowed: each server that waits for lists holds one, and this
+/// process starts no other process that the limit could affect.
 fn raise_descriptors() {
     let limit = getrlimit(Resource::Nofile);
-    // Where that is refused, the limits on peers follow from what there is.
+    // If that is refused, the limits on peers follow from the present limit.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-/// Serves until SIGTERM or SIGINT; SIGHUP has it read its settings again.
+/// Serves until SIGTERM or SIGINT. On SIGHUP the settings are read again.
 pub(super) async fn serve(options: ServeOptions, out: &mut impl Write) -> Result<(), Error> {
     let filter = EnvFilter::try_from_env("RCMD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let (queue, sums, _log) = log::to_stderr()?;

@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use super::error::Error;
 
-/// How certificates are written.
+/// The form in which certificates are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Text,
@@ -34,7 +34,7 @@ impl Form {
     }
 }
 
-/// Shows the files, or those of the layout. A file that cannot be read is complained about and the
+/// Shows the files, or those of the layout. For a file that cannot be read there is a complaint, and the
 /// others are shown; the exit status is then 1.
 pub(super) fn show(
     chosen: &[PathBuf],
@@ -51,7 +51,7 @@ pub(super) fn show(
     ];
     let all: Vec<PathBuf> = if chosen.is_empty() {
         let there: Vec<_> = standard.into_iter().filter(|path| files::exists(path)).collect();
-        // With nothing there, the complaint about ca.pem says what to do.
+        // If none exists, the complaint about ca.pem has the remedy.
         if there.is_empty() { vec![layout.ca()] } else { there }
     } else {
         chosen.to_vec()
@@ -67,7 +67,7 @@ pub(super) fn show(
         }
         let certificates = match pem {
             Ok(pem) => tls::shown_certificates(file, &pem),
-            // Says what to do when it is missing.
+            // Its error has the remedy for a missing file.
             Err(_) => tls::load_certificates(file),
         };
         match certificates {
@@ -140,7 +140,7 @@ pub(super) fn describe(facts: &Certificate, out: &mut impl Write) -> Result<(), 
                 line("break-glass", "for an emergency: taken without a revocation list")?;
             }
         }
-        // A server's or an authority's certificate names no user, and need not.
+        // The certificate of a server or an authority names no user, and need not.
         Err(error) if for_client_only(facts) => line("user", &format!("none: {error}"))?,
         Err(_) => {}
     }
@@ -234,7 +234,7 @@ fn standing(facts: &Certificate) -> String {
     }
 }
 
-/// RFC 3339 in UTC; a date outside its calendar as Unix time.
+/// Formats a date as RFC 3339 in UTC, or as Unix time if it is outside that calendar.
 fn date(unix: i64) -> String {
     Timestamp::from_second(unix).map_or_else(|_| format!("@{unix}"), |time| time.to_string())
 }

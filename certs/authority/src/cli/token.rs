@@ -1,4 +1,4 @@
-//! `token` and `bundle`: what makes machines and users members.
+//! `token` and `bundle`: tokens that make machines and users members.
 
 use std::{
     io::Write,
@@ -17,7 +17,7 @@ use rcmd_certs::{
 
 use super::{error::Error, options::DirOption};
 
-/// How long a bundle is good for unless told otherwise: an image is built today and booted this week.
+/// The default life of a bundle: an image is built today and booted this week.
 const BUNDLE_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 #[derive(Debug, Subcommand)]
@@ -85,7 +85,7 @@ impl Bearer {
     }
 }
 
-/// Prints a token: one line, and nothing else, so that a script can take it.
+/// Prints a token: one line, and nothing else, for use in scripts.
 pub(super) async fn token(bearer: Bearer, out: &mut impl Write) -> Result<(), Error> {
     let (layout, new) = bearer.into_token();
     let text = make(&layout, new).await?;
