@@ -1,4 +1,4 @@
-//! The program `rcmd-certs`, as it is typed.
+//! Tests of the program `rcmd-certs`, as it is typed.
 #![allow(clippy::disallowed_methods, reason = "tests may wait")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
@@ -137,7 +137,7 @@ fn an_intermediate_signs_while_its_root_is_away() {
         fs::read(root.path().join("root/cert.pem")).unwrap()
     );
 
-    // The same, taken over from files.
+    // The same authority, imported from files.
     let parts = ["--cert", "ca/authority/cert.pem", "--key", "ca/authority/key.pem"];
     let import =
         |dir, root_pem| [&["import", "--dir", dir, "--root", root_pem], &parts[..]].concat();

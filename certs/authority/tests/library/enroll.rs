@@ -56,7 +56,7 @@ impl World {
         Self { root, serving }
     }
 
-    /// The same authority in another process's place.
+    /// Stops the authority and starts it again, as in another process.
     async fn restarted(self) -> Self {
         let Self { root, serving } = self;
         let layout = Layout::new(root.path().join("ca"));
@@ -102,7 +102,7 @@ impl World {
         Member::load(&layout, kind).unwrap().unwrap()
     }
 
-    /// A certificate in PEM for the same names and the same key (PEM), signed by the authority, that
+    /// Returns a certificate in PEM for the same names and the same key (PEM), signed by the authority, that
     /// expired years ago.
     fn expired(&self, certificate: &Certificate, key: &[u8]) -> String {
         let authority = Authority::load(&self.authority()).unwrap();
@@ -182,7 +182,7 @@ async fn an_identity_is_never_overwritten() {
     let again = enroll(&token, member.layout(), &EnrollmentOptions::default()).await;
     assert!(matches!(again, Err(EnrollError::Exists(_))), "{again:?}");
     assert_eq!(fs::read(member.layout().client_key()).unwrap(), before);
-    // The token was not spent on it.
+    // The refused request did not use up the token.
     enroll(&token, &world.member("bob"), &EnrollmentOptions::default()).await.unwrap();
 }
 
@@ -191,8 +191,8 @@ async fn a_lost_answer_is_asked_for_again_with_the_same_key() {
     let world = World::new().await;
     let token = world.token(Kind::Server, Names::All(vec!["web1".into()])).await;
     let layout = world.member("web1");
-    // As a kill after the answer left the authority and before anything was written leaves it: the
-    // key that waits for its certificate.
+    // The state after a kill between the authority's answer and the first file written: the key that waits for
+    // its certificate.
     let key = KeyAlgorithm::Ed25519.generate().unwrap();
     disk::create_private_dir(&layout.server_dir()).unwrap();
     let path = layout.server_dir().join(format!(".enroll-{}.pem", &token.secret.id()[..12]));
@@ -261,7 +261,7 @@ async fn a_forged_token_and_an_absent_authority_are_told_apart() {
 #[tokio::test]
 async fn a_member_renews_with_an_expired_certificate_too() {
     let authority = Authority::create(KeyAlgorithm::Ed25519).unwrap();
-    // So short a life that no renewal is answered with the certificate before.
+    // The life is so short that no renewal is answered with the certificate before.
     let world = World::with(authority, "client_life = \"5s\"\n").await;
     let layout = world.enrolled(Kind::Client, "alice").await.layout().clone();
     let (cert, key) = (layout.client_cert(), fs::read(layout.client_key()).unwrap());
@@ -285,7 +285,7 @@ async fn a_stolen_certificate_without_its_key_renews_nothing() {
     let world = World::new().await;
     let (alice, eve) =
         (world.enrolled(Kind::Client, "alice").await, world.enrolled(Kind::Client, "eve").await);
-    // Alice's certificate, and a signature by Eve's key.
+    // Alice's certificate with a signature by Eve's key.
     let certificate = CertificateDer::from_pem_file(alice.layout().client_cert()).unwrap();
     let key = PrivateKeyDer::from_pem_file(eve.layout().client_key()).unwrap();
     let key = tls::provider().key_provider.load_private_key(key).unwrap();
@@ -342,7 +342,7 @@ async fn a_member_s_own_server_is_not_taken_for_the_authority() {
 
     let world = World::new().await;
     let server = world.enrolled(Kind::Server, "rcmd-authority.invalid").await;
-    // The root goes along, as the authority's own listener sends it.
+    // The root is appended, as the authority's own listener sends it.
     let cert = server.layout().server_cert();
     let whole =
         fs::read_to_string(&cert).unwrap() + &fs::read_to_string(server.layout().ca()).unwrap();

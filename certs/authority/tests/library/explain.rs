@@ -1,4 +1,4 @@
-//! Real handshakes in memory, between a client and a server that each have something wrong.
+//! Real handshakes in memory, between a client and a server one of which has a fault.
 
 use std::{
     io,
@@ -20,8 +20,8 @@ use tempfile::TempDir;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// One authority, a server `web1.example` and a client `alice`, all in order until a test breaks
-/// one.
+/// An authority, a server `web1.example` and a client `alice`, all in order until a test breaks
+/// one of them.
 struct Pair {
     authority: Authority,
     root: TempDir,
@@ -72,7 +72,7 @@ impl Pair {
         (client, server)
     }
 
-    /// What each side says of the handshake: nothing when it is content.
+    /// Returns each side's explanation of the handshake: `None` if it succeeded.
     fn shake(&self) -> (Option<Explanation>, Option<Explanation>) {
         let (client_files, server_files) = self.files();
         let name = ServerName::try_from("web1.example").unwrap();
@@ -109,7 +109,7 @@ fn write(path: &Path, text: &str) {
     rcmd_certs::files::write_all(&[file], rcmd_certs::files::Existing::Replace).unwrap();
 }
 
-/// Carries bytes both ways until both are done or one has failed and the other heard of it.
+/// Carries bytes both ways until both are done, or one has failed and the other has been told.
 fn converse(
     mut client: ClientConnection,
     mut server: ServerConnection,
@@ -288,7 +288,7 @@ fn a_server_with_another_name_is_refused_and_its_names_are_shown() {
     assert_says(&server, &["wrong host name"]);
 }
 
-/// A configuration that rcmd does not make: as the client's, with one thing changed.
+/// Returns a client with a configuration that rcmd does not make: the client's own with one change.
 fn foreign_client(pair: &Pair, change: impl FnOnce(&mut rustls::ClientConfig)) -> ClientConnection {
     let mut config = Arc::unwrap_or_clone(client_config(&pair.files().0).unwrap());
     change(&mut config);
@@ -339,7 +339,7 @@ fn another_protocol_is_refused_in_the_handshake() {
     assert_says(&on_server(&server.unwrap(), None).reason, &["rcmd/1"]);
 }
 
-/// A ClientHello as OpenSSL's `s_client -tls1_2` shapes it: no supported_versions extension.
+/// Returns a ClientHello in the form of OpenSSL's `s_client -tls1_2`: without the extension supported_versions.
 fn tls12_hello() -> Vec<u8> {
     let mut body = vec![3, 3];
     body.extend([7; 32]);

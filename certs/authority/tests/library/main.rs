@@ -1,4 +1,4 @@
-//! What members do with a real authority, and what two ends tell each other of their certificates.
+//! Tests of members with a real authority, and of what two ends tell each other of their certificates.
 #![allow(clippy::disallowed_methods, reason = "tests may wait")]
 #![allow(
     clippy::indexing_slicing,

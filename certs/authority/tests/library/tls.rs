@@ -78,7 +78,7 @@ impl Folder {
         server_config(&self.server_files()).unwrap_err().to_string()
     }
 
-    /// Both ends after a handshake that must succeed.
+    /// Returns both ends after a handshake that must succeed.
     fn connect(&self) -> (ClientConnection, ServerConnection) {
         connect(client_config(&self.client_files()).unwrap(), &self.server_files())
     }
@@ -189,7 +189,7 @@ fn an_outside_authority_may_bring_a_chain_several_roots_and_other_keys() {
     let middle = authority("outside middle").signed_by(&middle_key, &root_issuer).unwrap();
     let middle_issuer = Issuer::new(authority("outside middle"), middle_key);
     let mut params = CertificateParams::new(vec!["web1.example".to_owned()]).unwrap();
-    // No key usage of either kind: allowed for everything.
+    // There is no key usage of either kind: everything is allowed.
     params.is_ca = IsCa::NoCa;
     let key = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
     let leaf = params.signed_by(&key, &middle_issuer).unwrap();

@@ -1,4 +1,4 @@
-//! A new authority in place of the old one, with members that live on.
+//! Tests of a new authority in place of the old one, with members that stay.
 
 use rcmd_authority::state::{Rotation, RotationAction, Step};
 use rcmd_certs::fingerprint::Fingerprint;
@@ -30,7 +30,7 @@ fn strings(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-/// Renews as a member does that has heard of a rotation.
+/// Renews like a member that has learned of a rotation.
 async fn follow(member: &Member) -> Fetched {
     let lists = member.fetch_lists(0).await.unwrap().unwrap();
     assert!(member.is_to_move(&lists));
@@ -81,7 +81,7 @@ async fn every_member_moves_over_and_then_the_old_authority_is_gone() {
     switched.waiting.sort();
     assert_eq!((switched.step, switched.waiting), (Some(Step::Switched), strings(&waiting)));
     assert_ne!(switched.signing, old[0]);
-    // What the old one signed is still good on both sides, and the listener's new one is known.
+    // Certificates of the old one are still good on both sides, and the listener's new one is known.
     let problems = check_server(&ServerFiles::from(web1.layout())).unwrap();
     assert_eq!(problems, []);
     follow(&web1).await;
@@ -99,7 +99,7 @@ async fn every_member_moves_over_and_then_the_old_authority_is_gone() {
     world.enrolled(Kind::Client, "bob").await;
 }
 
-/// The server's certificate beside what the client trusts.
+/// Returns the files of the server's certificate with the authorities that the client trusts.
 fn alice_trusts(alice: &Member, web1: &Member) -> ServerFiles {
     ServerFiles { ca: alice.layout().ca(), ..ServerFiles::from(web1.layout()) }
 }
@@ -110,14 +110,14 @@ async fn whoever_was_not_seen_is_waited_for_unless_forced() {
     let token = world.token(Kind::Server, Names::All(vec!["web1".into()])).await;
     let announced = world.rotate(RotationAction::Next).await;
     assert!(announced.waiting[0].starts_with("token "), "{announced:?}");
-    // Its text names the old root: good until the switch.
+    // The token's text names the old root: good until the switch.
     enroll(&token, &world.member("web1"), &EnrollmentOptions::default()).await.unwrap();
     let web1 = Member::load(&world.member("web1"), Kind::Server).unwrap().unwrap();
     world.expect_step(RotationAction::Next, Some(Step::Switched), &["server web1"]).await;
     assert!(!world.rotate(RotationAction::Next).await.moved);
     assert_eq!(world.rotate(RotationAction::Tell).await.waiting, ["server web1"]);
     world.expect_step(RotationAction::Force, None, &[]).await;
-    // It trusts the new root since the announcement, and so it is not lost.
+    // The member has trusted the new root since the announcement, and so it is not lost.
     web1.renew().await.unwrap();
 }
 
