@@ -72,7 +72,7 @@ fn shown(files: &[Vec<u8>]) {
     }
 }
 
-/// A log in the making.
+/// A log that is being written.
 struct Log {
     files: Vec<Vec<u8>>,
     seq: u64,
