@@ -46,8 +46,8 @@ pub const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 /// The time that any payload has, whatever its length. A peer that is silent for that long already counts
 /// as gone by its keepalives.
 pub const PAYLOAD_DEADLINE: Duration = Duration::from_secs(60);
-/// The rate, in bytes a second, by which a payload has more time than [`PAYLOAD_DEADLINE`]: one second for
-/// each so many of its bytes. 64 kbit/s.
+/// The rate, in bytes a second, by which long payloads have more time: beside [`PAYLOAD_DEADLINE`], the
+/// time that the payload takes at this rate. 64 kbit/s.
 pub const PAYLOAD_RATE: u64 = 8 * 1024;
 /// The time that the TLS handshake and the hello have together.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);

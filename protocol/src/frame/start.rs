@@ -113,7 +113,7 @@ impl StartBody {
     }
 
     /// Returns this start with the first credit of each output stream, in bytes: at most [`limits::CREDIT`],
-    /// which `None` stands for.
+    /// which is also what `None` means.
     #[must_use]
     pub fn with_credit(mut self, credit: Option<u64>) -> Self {
         self.credit = credit.map(|credit| credit.min(limits::CREDIT));

@@ -24,7 +24,7 @@ const READ_IDLE: usize = 2 * 1024;
 const READ_BUSY: usize = CHUNK + 256;
 /// The least room for a read of a busy connection: TLS returns at most one record at once (RFC 8446, 5.1).
 const READ_LEAST: usize = 16 * 1024;
-/// A payload that lacks at least so many bytes is read to its end and not beyond, so that the bytes after it
+/// A payload that lacks at least this many bytes is read to its end and not beyond, so that the bytes after it
 /// need not be moved to another block.
 const READ_EXACTLY: usize = 1024;
 

@@ -15,7 +15,7 @@ use tokio::{
 /// The time that one reader works before all other tasks run. It is short, since other tasks take many
 /// steps, each of which may wait for it.
 const TURN: Duration = Duration::from_micros(100);
-/// The readers of a turn that work without pause get one part in so many of one processor's time.
+/// The readers of a turn, even if they work without pause, get one part in this many of one processor's time.
 const PART: u32 = 4;
 /// The time for which the readers of a turn may work at once after a pause.
 const AT_ONCE: Duration = Duration::from_millis(500);

@@ -9,7 +9,7 @@ use crate::{
     limits::CREDIT,
 };
 
-/// A receiver announces new credit once it is one part in so many of the whole credit.
+/// A receiver announces new credit once this part of the whole credit is new: one in four.
 const STEPS: u64 = 4;
 
 /// The receiving end of a stream.
@@ -25,8 +25,8 @@ pub struct RecvStream {
     announced: (u64, u64),
     /// The bytes that the sender may be ahead of the consumer.
     credit: u64,
-    /// The offset that the sender must not pass; higher than what was announced as long as it need not know of a
-    /// smaller credit.
+    /// The offset past which the sender is at fault: the highest that it may know of, which is [`CREDIT`] at
+    /// first if it knows of no smaller credit.
     limit: u64,
     hasher: StreamHasher,
     end: Option<(u64, StreamDigest)>,
@@ -155,7 +155,7 @@ impl RecvStream {
         self.end
     }
 
-    /// Returns whether the stream began with bytes that this receiver did not get.
+    /// Returns whether the stream has earlier bytes that this receiver did not get.
     pub fn is_truncated(&self) -> bool {
         self.first > 0
     }
