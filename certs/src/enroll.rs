@@ -210,7 +210,7 @@ impl Member {
     /// the verifier must judge them first.
     ///
     /// # Errors
-    /// [`EnrollError`].
+    /// [`EnrollError`] when the authority cannot be reached or refuses.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -222,7 +222,10 @@ impl Member {
     /// Opens a connection on which new lists arrive within a second after they are made.
     ///
     /// # Errors
-    /// [`EnrollError`].
+    /// [`EnrollError`] when the authority cannot be reached or refuses.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
     pub async fn watch(&self) -> Result<Watch, EnrollError> {
         Ok(Watch { connection: self.connection().await? })
     }

@@ -2,7 +2,7 @@
 //!
 //! A client's certificate carries its user as a URI among its subject alternative names,
 //! `rcmd://user/NAME`, and each of the user's groups as `rcmd://group/NAME`. The rules are strict,
-//! because it would be a hole if a lenient reader and a strict one saw different users in the same
+//! because it would be a security hole if a lenient reader and a strict one saw different users in the same
 //! certificate: the scheme and the kind are lower case, the name follows [`names`], and there is no
 //! percent-encoding, no second slash, no query, no port and no userinfo. Exactly one URI names a
 //! user. One more may stand beside it, [`BREAK_GLASS`]. A URI that begins with `rcmd:` in any case and

@@ -61,6 +61,9 @@ fn plain(address: SocketAddr) -> SocketAddr {
 /// # Errors
 /// Returns the reason of a failure with the stream, so that an alert can reach the peer before the stream is
 /// closed.
+///
+/// # Cancel safety
+/// Not cancel safe: the stream is dropped with the call.
 pub async fn handshake<S>(
     stream: S,
     config: Arc<ServerConfig>,

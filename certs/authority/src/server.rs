@@ -121,7 +121,10 @@ impl Serving {
         &self.addresses
     }
 
-    /// Waits until the thread that owns the state ends, which only a fault makes it do.
+    /// Waits until the thread that owns the state ends, which happens only by a fault.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
     pub async fn failed(&self) {
         self.shared.worker.ended().await;
     }

@@ -92,7 +92,7 @@ impl CrlSet {
     /// Writes the file that [`CrlSet::load`] reads, atomically.
     ///
     /// # Errors
-    /// [`FileError`].
+    /// [`FileError`] when the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), FileError> {
         let pem = self.pem();
         let file = NewFile { path, bytes: pem.as_bytes(), private: false };

@@ -100,7 +100,7 @@ pub enum EnrollError {
 }
 
 impl EnrollError {
-    /// Returns whether the same call may succeed later although nobody acts.
+    /// Returns whether the same call may succeed later by itself.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Lost(_) => true,

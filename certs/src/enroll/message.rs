@@ -144,7 +144,7 @@ impl fmt::Display for RefusalReason {
 }
 
 impl RefusalReason {
-    /// Returns whether the same request may succeed later although nobody acts.
+    /// Returns whether the same request may succeed later by itself.
     pub fn is_temporary(self) -> bool {
         matches!(self, Self::Busy | Self::Internal)
     }

@@ -29,7 +29,7 @@ pub(super) fn check(path: &Path, found: &fs::Metadata) -> Result<(), FileError> 
     check_owner(path, found)?;
     let mode = found.mode() & 0o7777;
     let shared = mode & 0o022 != 0 && !found.is_symlink();
-    // In a sticky folder, nobody changes entries of others.
+    // In a sticky folder, nobody can change the entries of others.
     if shared && !(found.is_dir() && mode & STICKY != 0) {
         return Err(FileError::Writable { path: path.to_owned(), mode });
     }
@@ -39,7 +39,7 @@ pub(super) fn check(path: &Path, found: &fs::Metadata) -> Result<(), FileError> 
 /// Checks that root or this process's user owns it.
 ///
 /// # Errors
-/// [`FileError::Owner`].
+/// [`FileError::Owner`] when another user owns it.
 pub(super) fn check_owner(path: &Path, found: &fs::Metadata) -> Result<(), FileError> {
     let (own, owner) = (rustix::process::geteuid().as_raw(), found.uid());
     if owner == own || owner == 0 {

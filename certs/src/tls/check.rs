@@ -48,9 +48,9 @@ pub struct CertificateFinding {
 /// A problem with a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// The certificate expired so many seconds ago by our clock.
+    /// The certificate expired this many seconds ago by our clock.
     Expired(u64),
-    /// The certificate becomes valid in so many seconds by our clock.
+    /// The certificate becomes valid in this many seconds by our clock.
     NotYetValid(u64),
     /// The certificate is a client's at a server, or the other way round.
     WrongUsage {

@@ -5,7 +5,7 @@
 //! has, shows that the peer is the authority itself, and not one of the servers that it certified.
 //!
 //! The authority accepts any client certificate, even an expired one: the handshake proves the key, and the
-//! authority's store has the holder of the key. Nothing in such a certificate is believed.
+//! authority's store has the holder of the key. Nothing in such a certificate is trusted.
 
 use std::sync::Arc;
 

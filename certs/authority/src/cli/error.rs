@@ -43,7 +43,7 @@ pub(crate) enum Error {
     /// The two passphrases that should be the same differ.
     #[error("the two passphrases differ; nothing was written")]
     Passphrases,
-    /// There is no terminal on which to ask.
+    /// The passphrase cannot be asked for.
     #[error("cannot ask for the passphrase ({0}); give it with --passphrase-file FILE")]
     NoTerminal(io::Error),
     #[error(transparent)]

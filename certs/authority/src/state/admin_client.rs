@@ -72,6 +72,9 @@ impl AdminClient {
     ///
     /// # Errors
     /// [`StateError`]; if a running `serve` did not answer, it may still have carried out the request.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: `serve` may still carry out the request, and the next call would read its answer.
     pub async fn request(&mut self, request: AdminRequest) -> Result<AdminResponse, StateError> {
         let response = match self {
             Self::Local(state) => return state.execute(request, clock::now_unix()),

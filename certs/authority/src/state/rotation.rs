@@ -49,7 +49,7 @@ pub struct Rotation {
     pub other: Option<Fingerprint>,
     /// The members that must be seen before the next step, at most a hundred.
     pub waiting: Vec<String>,
-    /// The number of all of these.
+    /// The number of members that must be seen, without that limit.
     pub waiting_for: usize,
     /// The members whose certificates came by command. They never renew, so that nobody waits for them, and the
     /// next step leaves them behind. At most a hundred.
