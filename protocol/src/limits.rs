@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The most bytes in a header before the peer's hello has been read: enough for an honest hello and no
 /// more, since the peer is still unknown.
 pub const HEADER_BEFORE_HELLO: usize = 4 * 1024;
-/// The most bytes in a header.
+/// The most bytes in a header after the peer's hello.
 pub const HEADER: usize = 64 * 1024;
 /// The most bytes in a payload.
 pub const PAYLOAD: usize = 1024 * 1024;
@@ -44,7 +44,7 @@ pub const CONTROL_QUEUE: usize = 8192;
 /// The time that a header may take from its first byte to its last.
 pub const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 /// The time that any payload has, whatever its length. A peer that is silent for that long already counts
-/// as gone by its keepalives.
+/// as gone by the keepalives.
 pub const PAYLOAD_DEADLINE: Duration = Duration::from_secs(60);
 /// The rate, in bytes a second, by which long payloads have more time: beside [`PAYLOAD_DEADLINE`], the
 /// time that the payload takes at this rate. 64 kbit/s.

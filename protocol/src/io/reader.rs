@@ -112,7 +112,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.turn.share(turns);
     }
 
-    /// Returns this reader's part in the turn, for a caller who has to wait because of a frame and passes it on.
+    /// Returns this reader's part in the turn, for a caller to pass on when it must wait because of a frame.
     pub fn turn(&self) -> Turn {
         self.turn.clone()
     }

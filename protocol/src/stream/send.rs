@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The number of pieces from which small ones are joined. Each piece costs its own bookkeeping and may keep
-/// a read buffer of many times its size.
+/// alive a read buffer of many times its size.
 const PIECES: usize = 256;
 /// The number of pieces from which those of different times are joined as well, up to [`GRAIN`].
 const TIMED_PIECES: usize = 8192;
