@@ -145,3 +145,17 @@ async fn a_reader_gives_up_a_payload_that_trickles_and_the_peer_is_not_at_fault(
     assert!(matches!(ended, ConnectionError::Slow), "{ended}");
     assert!(began.elapsed() < limits::PAYLOAD_DEADLINE + Duration::from_secs(2));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_falls_silent_is_given_up_with_how_long_it_was_silent() {
+    let (near, mut far) = tokio::io::duplex(1 << 20);
+    let (mut reader, writer, _sender) = split(near, Role::Server, KEEPALIVE);
+    tokio::spawn(writer.run());
+    tokio::time::sleep(KEEPALIVE).await;
+    far.write_all(&framed(HELLO, b"")).await.unwrap();
+    reader.next().await.unwrap();
+    let ConnectionError::Gone(silent) = reader.next().await.unwrap_err() else {
+        panic!("it was not given up for its silence");
+    };
+    assert!((3 * KEEPALIVE..4 * KEEPALIVE).contains(&silent), "{silent:?}");
+}

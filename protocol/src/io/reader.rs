@@ -51,7 +51,6 @@ pub struct Reader<R> {
     /// The expander, once the peer compresses what it sends.
     expander: Option<Box<Expander>>,
     sender: Sender,
-    began: Instant,
 }
 
 impl<R> Reader<R> {
@@ -66,7 +65,6 @@ impl<R> Reader<R> {
             busy: false,
             expander: None,
             sender,
-            began: Instant::now(),
         }
     }
 }
@@ -242,7 +240,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 self.sender.send(Frame::Ping { number });
                 Ok(())
             }
-            Ok(Timeout::Gone) => Err(ConnectionError::Gone(self.began.elapsed())),
+            Ok(Timeout::Gone) => Err(ConnectionError::Gone(self.last_heard().elapsed())),
             Ok(Timeout::Slow) => Err(ConnectionError::Slow),
             Err(fault) => Err(self.fault(fault)),
         }
