@@ -7,9 +7,10 @@
 //! | module | holds |
 //! | --- | --- |
 //! | `measure` | rounds, medians, processor time |
+//! | `tree` | what a program and all that it starts take |
 //! | `stage` | rcmd's server and the peers, started when a row first asks for them |
 //! | `bed` | a server of a row's own, with a configuration of its own |
-//! | `peers` | OpenSSH, dropbear, asyncssh |
+//! | `peers` | OpenSSH, dropbear, asyncssh, and what runs a line on many hosts by ssh |
 //! | `limits` | what the machine does without rcmd |
 //! | `rows` | what is measured |
 //! | `table`, `document` | text, JSON, Markdown |
@@ -24,6 +25,7 @@ mod rate;
 mod rows;
 mod stage;
 mod table;
+mod tree;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -42,7 +44,7 @@ use stage::Stage;
     after_help = rows::listing()
 )]
 pub struct Options {
-    /// Rows to measure; all without any.
+    /// Rows to measure; without any, all but those that are measured only when they are named.
     #[arg(value_name = "ROW")]
     pub rows: Vec<String>,
     /// Few rounds and little data, to see that it works; the figures mean little.
@@ -54,6 +56,9 @@ pub struct Options {
     /// Replaces the tables between the markers in this file.
     #[arg(long, value_name = "FILE")]
     pub write: Option<PathBuf>,
+    /// With `--write`: between the markers of this section.
+    #[arg(long, value_name = "NAME", requires = "write")]
+    pub section: Option<String>,
     /// Rounds of each row, 5 by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: Option<u32>,

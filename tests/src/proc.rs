@@ -197,6 +197,13 @@ pub fn anonymous_kib(pid: u32) -> Option<u64> {
     status_number(pid, "RssAnon:")
 }
 
+/// Resident memory now, in KiB, where a page that several processes have counts for each as its part of it:
+/// sums over processes are right (proc_pid_smaps(5), `Pss`).
+#[must_use]
+pub fn proportional_kib(pid: u32) -> Option<u64> {
+    number(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, "Pss:")
+}
+
 /// The most resident memory since the start or [`forget_peak`], in KiB.
 #[must_use]
 pub fn peak_kib(pid: u32) -> Option<u64> {
@@ -234,7 +241,11 @@ pub fn signal(pid: u32, signal: rustix::process::Signal) {
 }
 
 fn status_number(pid: u32, field: &str) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    number(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, field)
+}
+
+/// The number of the line that begins with this field.
+fn number(text: &str, field: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
     line.split_ascii_whitespace().next()?.parse().ok()
 }

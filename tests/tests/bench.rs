@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use rcmd_tests::binaries::binaries;
-use rcmd_tests::proc;
+use rcmd_tests::{proc, require, skip};
 use serde_json::Value;
 
 fn bench(args: &[&str]) -> (Value, String) {
@@ -47,12 +47,54 @@ fn tables_are_written_between_the_markers_of_a_document() {
     let file = folder.path().join("performance.md");
     let document = "before\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nafter\n";
     std::fs::write(&file, document).unwrap();
-    bench(&["protocol", "--write", file.to_str().unwrap()]);
+    let file_name = file.to_str().unwrap();
+    bench(&["protocol", "--write", file_name]);
     let written = std::fs::read_to_string(&file).unwrap();
     assert!(written.starts_with("before\n<!-- bench:begin -->\n"), "{written}");
     assert!(written.ends_with("<!-- bench:end -->\nafter\n"), "{written}");
     assert!(written.contains("| data of 64 KiB"), "{written}");
     assert!(!written.contains("old"), "{written}");
+    // Of two sections one is replaced.
+    let own = "<!-- bench:own:begin -->\nold\n<!-- bench:own:end -->\n";
+    std::fs::write(&file, format!("{document}{own}")).unwrap();
+    bench(&["protocol", "--write", file_name, "--section", "own"]);
+    let written = std::fs::read_to_string(&file).unwrap();
+    let (first, second) = written.split_once("<!-- bench:own:begin -->").unwrap();
+    assert_eq!(first, document);
+    assert!(second.contains("| data of 64 KiB") && !second.contains("old"), "{written}");
+}
+
+#[test]
+fn of_many_hosts_each_answers_by_every_program() {
+    for tool in ["sshd", "parallel-ssh", "clush", "pdsh", "ansible"] {
+        require!(skip::need_tool(tool));
+    }
+    let (json, errors) = bench(&["--rounds", "1", "fleet100"]);
+    for told in ["failures", "missing"] {
+        assert_eq!(json[told], Value::Array(Vec::new()), "{errors}");
+    }
+    let tables = json["tables"].as_array().unwrap();
+    let programs = ["rcmd-client", "pssh", "clush", "pdsh", "ansible -m raw"];
+    for table in tables {
+        let title = table["title"].as_str().unwrap();
+        let as_it_comes = title.contains("by default");
+        assert_eq!(names(table), if as_it_comes { &programs[1..] } else { &programs[..] });
+        for one in table["series"].as_array().unwrap() {
+            let most = one["max"].as_f64().unwrap();
+            // Ten at once are as many strangers as sshd lets in without turning away any.
+            let unanswered = title.contains("without an answer");
+            assert!(if unanswered { most == 0.0 } else { most > 0.0 }, "{title}: {one}");
+        }
+    }
+    assert_eq!(tables.len(), 7);
+}
+
+#[test]
+fn rows_that_must_be_named_are_told_of_as_such() {
+    let output = Command::new(env!("CARGO_BIN_EXE_bench")).arg("--help").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let (_, named) = help.split_once("Rows that must be named:\n").unwrap();
+    assert!(named.contains("  fleet100 ") && named.contains("  fleet500 "), "{help}");
 }
 
 #[test]

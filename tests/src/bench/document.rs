@@ -11,10 +11,9 @@ use super::Options;
 use super::machine::Machine;
 use super::table::Table;
 
-const BEGIN: &str = "<!-- bench:begin -->";
-const END: &str = "<!-- bench:end -->";
-
 pub(crate) struct Document {
+    /// Which markers of a file its text goes between.
+    section: Option<String>,
     machine: Machine,
     /// How it was measured, in words.
     manner: String,
@@ -34,7 +33,8 @@ impl Document {
             options.bytes() >> 20
         );
         let (tables, missing, failures) = (vec![], vec![], vec![]);
-        Self { machine: Machine::here(), manner, tables, missing, failures }
+        let section = options.section.clone();
+        Self { section, machine: Machine::here(), manner, tables, missing, failures }
     }
 
     /// Of rows and of single contestants.
@@ -77,16 +77,23 @@ impl Document {
     ///
     /// When the file can't be read or written, or lacks a marker.
     pub(crate) fn write_into(&self, file: &Path) -> Result<()> {
-        fs::write(file, replaced(&fs::read_to_string(file)?, &self.text())?)?;
+        let markers = markers(self.section.as_deref());
+        fs::write(file, replaced(&fs::read_to_string(file)?, &self.text(), &markers)?)?;
         Ok(())
     }
 }
 
-fn replaced(whole: &str, text: &str) -> Result<String> {
+/// Where a section begins and ends.
+fn markers(section: Option<&str>) -> [String; 2] {
+    let name = section.map_or_else(String::new, |section| format!("{section}:"));
+    ["begin", "end"].map(|place| format!("<!-- bench:{name}{place} -->"))
+}
+
+fn replaced(whole: &str, text: &str, [begin, end]: &[String; 2]) -> Result<String> {
     let (before, rest) =
-        whole.split_once(BEGIN).with_context(|| format!("there is no {BEGIN} in it"))?;
-    let (_, after) = rest.split_once(END).with_context(|| format!("there is no {END} in it"))?;
-    Ok(format!("{before}{BEGIN}\n\n{}\n{END}{after}", text.trim_start()))
+        whole.split_once(begin).with_context(|| format!("there is no {begin} in it"))?;
+    let (_, after) = rest.split_once(end).with_context(|| format!("there is no {end} in it"))?;
+    Ok(format!("{before}{begin}\n\n{}\n{end}{after}", text.trim_start()))
 }
 
 #[cfg(test)]
@@ -95,10 +102,15 @@ mod tests {
 
     #[test]
     fn what_stands_between_the_markers_is_replaced_and_nothing_else() {
-        let whole = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
-        let once = replaced(&whole, "new\n").unwrap();
-        assert_eq!(once, format!("before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"));
-        assert_eq!(replaced(&once, "new\n").unwrap(), once);
-        assert!(replaced("no markers", "new").is_err());
+        for section in [None, Some("own")] {
+            let markers = markers(section);
+            let [begin, end] = &markers;
+            let whole = format!("before\n{begin}\nold\n{end}\nafter\n");
+            let once = replaced(&whole, "new\n", &markers).unwrap();
+            assert_eq!(once, format!("before\n{begin}\n\nnew\n\n{end}\nafter\n"));
+            assert_eq!(replaced(&once, "new\n", &markers).unwrap(), once);
+            assert!(replaced("no markers", "new", &markers).is_err());
+        }
+        assert_eq!(markers(Some("own"))[0], "<!-- bench:own:begin -->");
     }
 }

@@ -2,10 +2,12 @@
 
 mod asyncssh;
 mod dropbear;
+mod many_hosts;
 mod openssh;
+mod parallel_ssh;
 
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -13,7 +15,9 @@ use anyhow::{Context as _, Result, bail};
 
 pub(crate) use asyncssh::AsyncSsh;
 pub(crate) use dropbear::Dropbear;
-pub(crate) use openssh::OpenSsh;
+pub(crate) use many_hosts::{PROGRAMS, Task};
+pub(crate) use openssh::{OpenSsh, Startups};
+pub(crate) use parallel_ssh::ParallelSsh;
 
 use crate::proc;
 use crate::skip::need_tool;
@@ -85,6 +89,19 @@ fn prepare(command: &mut Command) -> Result<()> {
         bail!("{name} failed ({}): {}", output.status, told.trim());
     }
     Ok(())
+}
+
+/// A Python with this package of this version, in a virtual environment of its own in this folder.
+fn python_with(folder: &Path, package: &str, version: &str) -> Result<PathBuf> {
+    let python = tool("python3", "python3 python3-venv")?;
+    prepare(Command::new(python).args(["-m", "venv"]).arg(folder.join("v")))
+        .with_context(|| format!("{package}: apt-get install python3-venv"))?;
+    let python = folder.join("v/bin/python");
+    let mut install = Command::new(&python);
+    install.args(["-m", "pip", "install", "-q", "--disable-pip-version-check"]);
+    let pinned = format!("{package}=={version}");
+    prepare(install.arg(&pinned)).with_context(|| format!("{package}: pip install {pinned}"))?;
+    Ok(python)
 }
 
 /// The name of the user that this runs as.

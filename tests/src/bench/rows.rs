@@ -4,6 +4,7 @@ mod audit;
 mod batch;
 mod cold;
 mod echo;
+mod fleet;
 mod growth;
 mod instructions;
 mod memory;
@@ -68,22 +69,34 @@ const ROWS: &[Row] = &[
     Row { name: "slow-link", about: "text over 10 Mbit/s", run: slow::run },
 ];
 
-/// The rows of these names, or all; in the order in which they stand.
+/// What takes so long that it is measured only when it is named.
+const APART: &[Row] = &[
+    Row { name: "fleet100", about: "one line on 100 hosts", run: fleet::hundred },
+    Row { name: "fleet500", about: "one line on 500 hosts", run: fleet::five_hundred },
+];
+
+/// The rows of these names, or all that need not be named; in the order in which they stand.
 pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Row>> {
     for name in names {
-        if !ROWS.iter().any(|row| row.name == name) {
+        if !ROWS.iter().chain(APART).any(|row| row.name == name) {
             bail!("there is no row {name:?}; `bench --help` lists them");
         }
     }
-    let chosen = |row: &&Row| names.is_empty() || names.iter().any(|name| row.name == name);
-    Ok(ROWS.iter().filter(chosen).collect())
+    let named = |row: &&Row| names.iter().any(|name| row.name == name);
+    Ok(match names {
+        [] => ROWS.iter().collect(),
+        _ => ROWS.iter().chain(APART).filter(named).collect(),
+    })
 }
 
 /// The rows, for `--help`.
 pub(crate) fn listing() -> String {
-    let mut text = "Rows:\n".to_owned();
-    for row in ROWS {
-        let _ = writeln!(text, "  {:<12} {}", row.name, row.about);
+    let mut text = String::new();
+    for (heading, rows) in [("Rows:", ROWS), ("Rows that must be named:", APART)] {
+        let _ = writeln!(text, "{heading}");
+        for row in rows {
+            let _ = writeln!(text, "  {:<12} {}", row.name, row.about);
+        }
     }
     text
 }

@@ -1,6 +1,6 @@
 //! What rows are measured on: rcmd's server, and the peers, each started when it is first asked for.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::Options;
 use super::measure::quiet;
-use super::peers::{AsyncSsh, Dropbear, OpenSsh};
+use super::peers::{AsyncSsh, Dropbear, OpenSsh, ParallelSsh, Startups};
 use crate::World;
 use crate::binaries::try_binaries;
 
@@ -26,6 +26,11 @@ pub(crate) struct Stage {
     openssh: Peer<OpenSsh>,
     dropbear: Peer<Dropbear>,
     asyncssh: Peer<AsyncSsh>,
+    /// OpenSSH's server that lets in as many strangers as it does by default.
+    openssh_as_it_comes: Peer<OpenSsh>,
+    parallel_ssh: Peer<ParallelSsh>,
+    /// Programs that a row looked for and did not find.
+    absent: RefCell<Vec<String>>,
     folder: TempDir,
 }
 
@@ -37,6 +42,9 @@ impl Stage {
             openssh: OnceCell::new(),
             dropbear: OnceCell::new(),
             asyncssh: OnceCell::new(),
+            openssh_as_it_comes: OnceCell::new(),
+            parallel_ssh: OnceCell::new(),
+            absent: RefCell::default(),
             folder: tempfile::tempdir()?,
         })
     }
@@ -50,7 +58,15 @@ impl Stage {
     }
 
     pub(crate) fn openssh(&self) -> Option<&OpenSsh> {
-        self.openssh.get_or_init(|| found(OpenSsh::start(&self.part("openssh")?))).as_ref().ok()
+        let start = || found(OpenSsh::start(&self.part("openssh")?, Startups::Raised));
+        self.openssh.get_or_init(start).as_ref().ok()
+    }
+
+    /// None where [`Stage::openssh`] is none.
+    pub(crate) fn openssh_as_it_comes(&self) -> Option<&OpenSsh> {
+        self.openssh()?;
+        let start = || found(OpenSsh::start(&self.part("openssh-default")?, Startups::Default));
+        self.openssh_as_it_comes.get_or_init(start).as_ref().ok()
     }
 
     pub(crate) fn dropbear(&self) -> Option<&Dropbear> {
@@ -67,6 +83,23 @@ impl Stage {
         self.asyncssh.get_or_init(install).as_ref().ok()
     }
 
+    /// Takes some seconds for its installation; not for a quick run.
+    pub(crate) fn parallel_ssh(&self) -> Option<&ParallelSsh> {
+        if self.options.quick {
+            return None;
+        }
+        let install = || found(ParallelSsh::install(&self.part("parallel-ssh")?));
+        self.parallel_ssh.get_or_init(install).as_ref().ok()
+    }
+
+    /// Notes that a row looked for something that is not there.
+    pub(crate) fn miss(&self, what: &anyhow::Error) {
+        let (mut absent, what) = (self.absent.borrow_mut(), format!("{what:#}"));
+        if !absent.contains(&what) {
+            absent.push(what);
+        }
+    }
+
     fn part(&self, name: &str) -> Result<std::path::PathBuf, String> {
         let folder = self.folder.path().join(name);
         std::fs::create_dir(&folder).map_err(|error| error.to_string())?;
@@ -78,7 +111,10 @@ impl Stage {
         let openssh = self.openssh.get().and_then(|peer| peer.as_ref().err());
         let dropbear = self.dropbear.get().and_then(|peer| peer.as_ref().err());
         let asyncssh = self.asyncssh.get().and_then(|peer| peer.as_ref().err());
-        [openssh, dropbear, asyncssh].into_iter().flatten().cloned().collect()
+        let as_it_comes = self.openssh_as_it_comes.get().and_then(|peer| peer.as_ref().err());
+        let parallel_ssh = self.parallel_ssh.get().and_then(|peer| peer.as_ref().err());
+        let peers = [openssh, dropbear, asyncssh, as_it_comes, parallel_ssh];
+        peers.into_iter().flatten().chain(self.absent.borrow().iter()).cloned().collect()
     }
 
     /// `rcmd-client` up to the host, with `--exec` or `--shell`; the command is to follow.

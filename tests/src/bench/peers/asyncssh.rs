@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
-use super::{OpenSsh, prepare, tool};
+use super::{OpenSsh, python_with};
 use crate::bench::measure::quiet;
 
 const VERSION: &str = "2.24.1";
@@ -18,14 +18,7 @@ pub(crate) struct AsyncSsh {
 
 impl AsyncSsh {
     pub(crate) fn install(folder: &Path, server: &OpenSsh) -> Result<Self> {
-        let python = tool("python3", "python3 python3-venv")?;
-        prepare(Command::new(python).args(["-m", "venv"]).arg(folder.join("v")))
-            .context("asyncssh: apt-get install python3-venv")?;
-        let python = folder.join("v/bin/python");
-        let mut install = Command::new(&python);
-        install.args(["-m", "pip", "install", "-q", "--disable-pip-version-check"]);
-        prepare(install.arg(format!("asyncssh=={VERSION}")))
-            .with_context(|| format!("asyncssh: pip install asyncssh=={VERSION}"))?;
+        let python = python_with(folder, "asyncssh", VERSION)?;
         Ok(Self { python, coordinates: server.coordinates() })
     }
 

@@ -137,11 +137,7 @@ fn proportional_kib(pid: u32) -> Result<u64> {
     let below = proc::descendants(pid);
     for pid in below.iter().map(|process| process.pid).chain([pid]) {
         // One that has just ended has none.
-        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-        let number =
-            line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok());
-        sum += number.unwrap_or(0);
+        sum += proc::proportional_kib(pid).unwrap_or(0);
     }
     ensure!(sum > 0, "/proc/{pid}/smaps_rollup can't be read");
     Ok(sum)

@@ -1,0 +1,157 @@
+//! What a program takes, with all that it starts: time, processors, memory.
+
+use std::collections::HashSet;
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::resource::UsageWho::RUSAGE_CHILDREN;
+use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
+
+use super::measure::used;
+use crate::proc::{self, Process};
+use crate::wait::{DEADLINE, exit_within, poll_for};
+
+/// No program takes longer; one that does is killed.
+const LIMIT: Duration = Duration::from_secs(600);
+/// How often the program itself is looked at.
+const EVERY: Duration = Duration::from_millis(5);
+/// All processes are looked at so rarely that this takes one part in so many of the time,
+const PARTS: u32 = 20;
+/// but where others keep a look waiting, it does not hold up the next one any longer.
+const RARELY: Duration = Duration::from_millis(500);
+/// How long what a program left behind may run on.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What a program took from its start to its end.
+pub(crate) struct Cost {
+    pub(crate) seconds: f64,
+    /// Processor seconds of it and of all that it started.
+    pub(crate) processor: f64,
+    /// The most MiB of all its processes together, as far as was seen: the sum of their proportional memory,
+    /// or the peak of the program's own resident memory if that is more.
+    pub(crate) tree: f64,
+    /// The most MiB that the program itself had resident.
+    pub(crate) main: f64,
+}
+
+/// Runs a program to its end, whatever status that has.
+///
+/// # Errors
+///
+/// When it can't be run, or does not end within [`LIMIT`].
+pub(crate) fn cost(command: &mut Command) -> Result<Cost> {
+    // What loses its parent becomes ours: it can be waited for, and is accounted to the program.
+    set_child_subreaper(Some(getpid())).context("can't become a subreaper")?;
+    let cost = cost_below(command);
+    set_child_subreaper(None).context("can't stop being a subreaper")?;
+    cost
+}
+
+fn cost_below(command: &mut Command) -> Result<Cost> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let others: HashSet<u32> = children().map(|process| process.pid).collect();
+    let before = used(RUSAGE_CHILDREN)?;
+    let began = Instant::now();
+    let mut child = command.spawn().with_context(|| format!("can't run {name}"))?;
+    let mut most = Most::default();
+    let ended = most.watch(&mut child, began);
+    let seconds = began.elapsed().as_secs_f64();
+    if !matches!(ended, Ok(Some(_))) {
+        let below = proc::descendants(child.id());
+        child.kill()?;
+        child.wait()?;
+        below.iter().for_each(Process::kill);
+    }
+    end_strays(&others)?;
+    if ended?.is_none() {
+        bail!("{name} did not end within {LIMIT:?}");
+    }
+    let mib = |kib: u64| kib as f64 / 1024.0;
+    Ok(Cost {
+        seconds,
+        processor: used(RUSAGE_CHILDREN)? - before,
+        tree: mib(most.tree.max(most.main)),
+        main: mib(most.main),
+    })
+}
+
+/// The most memory that was seen, in KiB.
+#[derive(Default)]
+struct Most {
+    tree: u64,
+    main: u64,
+}
+
+impl Most {
+    /// Looks until the child ends, or [`LIMIT`] is over.
+    fn watch(&mut self, child: &mut Child, began: Instant) -> Result<Option<ExitStatus>> {
+        let mut next = began;
+        while began.elapsed() < LIMIT {
+            if let Some(status) = exit_within(child, EVERY)? {
+                return Ok(Some(status));
+            }
+            self.main = self.main.max(proc::peak_kib(child.id()).unwrap_or(0));
+            let look = Instant::now();
+            if look >= next {
+                self.tree = self.tree.max(proportional_kib(child.id()));
+                next = look + (look.elapsed() * PARTS).min(RARELY);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Of a process and all below it.
+fn proportional_kib(pid: u32) -> u64 {
+    let below = proc::descendants(pid);
+    let pids = below.iter().map(|process| process.pid).chain([pid]);
+    // One that has just ended has none.
+    pids.filter_map(proc::proportional_kib).sum()
+}
+
+fn children() -> impl Iterator<Item = Process> {
+    let own = std::process::id();
+    proc::all().into_iter().filter(move |process| process.parent == own)
+}
+
+/// Waits for our children but these, and kills those that do not end within [`GRACE`].
+fn end_strays(others: &HashSet<u32>) -> Result<()> {
+    let strays = || children().filter(|process| !others.contains(&process.pid));
+    let over = |limit, kill: bool| {
+        poll_for(limit, || {
+            let mut left = false;
+            for stray in strays() {
+                left = true;
+                if kill {
+                    proc::descendants(stray.pid).iter().for_each(Process::kill);
+                    stray.kill();
+                }
+                let pid = i32::try_from(stray.pid).ok().and_then(Pid::from_raw);
+                // One that runs on is waited for at the next look.
+                let _ = pid.map(|pid| waitpid(Some(pid), WaitOptions::NOHANG));
+            }
+            (!left).then_some(())
+        })
+    };
+    over(GRACE, false)
+        .or_else(|| over(DEADLINE, true))
+        .context("what a program left behind does not end")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The children of a test's process are those of all its tests, so this is the only one.
+    #[test]
+    fn what_a_program_starts_counts_as_its_own_also_when_it_outlives_it() {
+        let spin = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
+        let mut shell = Command::new("sh");
+        let cost = cost(shell.args(["-c", &format!("sh -c '{spin}' & exit 3")])).unwrap();
+        assert!(cost.processor > 0.02, "{}", cost.processor);
+        assert!(cost.tree >= cost.main, "{} {}", cost.tree, cost.main);
+        let below = children().filter(|process| process.name == "sh");
+        assert_eq!(below.count(), 0, "a stray was waited for");
+    }
+}
