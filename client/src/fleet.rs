@@ -26,6 +26,7 @@
 //! | module | holds |
 //! | --- | --- |
 //! | `rules` | how many at once, in which steps, and what ends a run early |
+//! | `budget` | how the memory of a run is shared by those that run at once |
 //! | `schedule` | whose turn it is, without clock and network |
 //! | `driver` | the task that starts targets and counts their ends |
 //! | `errand` | one target, from its connection to its end |
@@ -33,7 +34,7 @@
 
 use std::{fmt, fs::File, sync::Arc};
 
-use rcmd_protocol::{frame::Stream, limits::CREDIT, outcome::WireError, signal::Signal};
+use rcmd_protocol::{frame::Stream, outcome::WireError, signal::Signal};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -52,6 +53,7 @@ use crate::{
     target::Target,
 };
 
+mod budget;
 mod control;
 mod driver;
 mod errand;
@@ -60,14 +62,13 @@ mod schedule;
 
 pub use rules::{FleetRules, Stop};
 
+use budget::Budget;
 use control::Control;
 use driver::Driver;
 use errand::Errands;
 
 /// Events that may wait for the caller. Past it the hosts' output is not read any further.
 const EVENTS: usize = 64;
-/// The least credit of a stream: less would cost a round trip for each few lines.
-const LEAST_CREDIT: u64 = 16 * 1024;
 
 /// Makes a target's command, given its place among the targets and its connection.
 type MakeCommand = dyn Fn(usize, &Client) -> Result<Command, Error> + Send + Sync;
@@ -135,7 +136,8 @@ impl Fleet {
     /// stands, and may refuse with [`Error::Request`], which ends that target as not started.
     ///
     /// Must be called inside a tokio runtime with time and I/O enabled. All that runs ends with the
-    /// [`FleetRun`]: dropped before its end, it kills the commands on their hosts.
+    /// [`FleetRun`]: dropped before its end, it kills the commands on their hosts. As many run at once as
+    /// [`FleetRules::at_once`] says.
     pub fn run(
         &self,
         targets: Vec<Target>,
@@ -143,26 +145,20 @@ impl Fleet {
     ) -> FleetRun {
         let (events, coming) = mpsc::channel(EVENTS);
         let (control, controlled) = watch::channel(Control::default());
+        let compress = self.config.compress;
+        let rules = FleetRules { fanout: self.rules.at_once(compress), ..self.rules.clone() };
         let errands = Errands {
             config: self.config.clone(),
             targets,
             command: Box::new(command),
             input: self.input.clone(),
-            retries: self.rules.retries,
-            credit: self.credit(),
+            retries: rules.retries,
+            credit: Budget::new(rules.memory, compress).credit(rules.fanout),
             events,
             control: controlled,
         };
-        let driver = Driver::new(errands, &self.rules, control.clone());
+        let driver = Driver::new(errands, &rules, control.clone());
         FleetRun { events: coming, control, task: tokio::spawn(driver.run()) }
-    }
-
-    /// Returns the bytes that each stream may be ahead of the caller: half of the memory, shared by
-    /// the two streams of all that run at once. The other half is for connections and for what the
-    /// caller does with the output.
-    fn credit(&self) -> u64 {
-        let streams = u64::try_from(self.rules.fanout.max(1)).unwrap_or(u64::MAX).saturating_mul(2);
-        (self.rules.memory / 2 / streams).clamp(LEAST_CREDIT, CREDIT)
     }
 }
 

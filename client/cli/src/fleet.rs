@@ -87,16 +87,29 @@ pub(crate) fn run(run: &FleetRun) -> Result<u8, WireError> {
     status
 }
 
-/// Returns the rules with as many hosts at once as there can be.
+/// Returns the rules with as many hosts at once as there can be, and says so where these are fewer than were
+/// asked for.
 fn fitted(run: &FleetRun, total: usize) -> FleetRules {
     let rules = run.rules(total);
-    let fanout = descriptors::bear(rules.fanout, run.show.outdir.is_some());
-    if fanout < rules.fanout && run.verbosity > Verbosity::Quiet {
-        let message = format!(
-            "the limit of descriptors bears {fanout} hosts at once, not {}; see `ulimit -Hn`",
-            rules.fanout
-        );
-        text::say(&text::line(Tone::Notice, &message));
+    let wanted = rules.fanout.min(total.max(1));
+    let rules = FleetRules { fanout: wanted, ..rules };
+    let borne = rules.at_once(run.compress);
+    let fanout = descriptors::bear(borne, run.show.outdir.is_some());
+    let memory = rules.memory >> 20;
+    let limits = [
+        (
+            borne < wanted,
+            format!("the {memory} MiB of memory of a run bear {borne} hosts at once, not {wanted}"),
+        ),
+        (
+            fanout < borne,
+            format!(
+                "the limit of descriptors bears {fanout} hosts at once, not {borne}; see `ulimit -Hn`"
+            ),
+        ),
+    ];
+    for (_, notice) in limits.iter().filter(|(less, _)| *less && run.verbosity > Verbosity::Quiet) {
+        text::say(&text::line(Tone::Notice, notice));
     }
     FleetRules { fanout, ..rules }
 }

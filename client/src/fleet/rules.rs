@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use super::budget::Budget;
+
 /// How a run goes over its targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FleetRules {
-    /// Targets at once, at least 1; 64 by default.
+    /// Targets at once, at least 1; 64 by default. Fewer where [`FleetRules::memory`] does not bear them.
     pub fanout: usize,
     /// The next so many targets begin when all before them have ended; no steps by default.
     pub batch: Option<usize>,
@@ -19,15 +21,23 @@ pub struct FleetRules {
     pub deadline: Option<Duration>,
     /// How often a target is tried again where that can't run anything twice and may help.
     pub retries: u32,
-    /// Bytes of output that the run may hold at one time; 256 MiB by default.
+    /// Bytes that the run may hold at one time; 256 MiB by default. Three eighths are for connections and the
+    /// output that is ahead of the caller.
     pub memory: u64,
 }
 
 impl FleetRules {
     /// Targets at once, unless [`FleetRules::fanout`] says otherwise.
     pub const FANOUT: usize = 64;
-    /// Bytes of output held at one time, unless [`FleetRules::memory`] says otherwise.
+    /// Bytes held at one time, unless [`FleetRules::memory`] says otherwise.
     pub const MEMORY: u64 = 256 * 1024 * 1024;
+
+    /// Returns how many targets run at once: as many as [`FleetRules::fanout`] says, as far as
+    /// [`FleetRules::memory`] bears them, and at least 1. Compressed connections take more of it.
+    #[must_use]
+    pub fn at_once(&self, compressed: bool) -> usize {
+        Budget::new(self.memory, compressed).bear(self.fanout)
+    }
 }
 
 impl Default for FleetRules {
