@@ -2,14 +2,16 @@
 
 use std::io::{self, BufRead, Read};
 
-use super::store::{BLOCK, BlockId, Store};
+use super::store::{BLOCK, BlockId, Slot, Store};
 
-/// The bytes of a stream: full blocks in the store, and those behind them.
+/// The bytes of a stream: full blocks in the store, and those behind them, of which the first are in the
+/// store's file if memory was short.
 ///
 /// Whatever is no longer needed must be given back by [`Kept::clear`].
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     blocks: Vec<BlockId>,
+    spilled: Option<Slot>,
     gathered: Vec<u8>,
     length: u64,
 }
@@ -35,11 +37,11 @@ impl Kept {
     pub(super) fn push(&mut self, store: &mut Store, bytes: &[u8]) -> Result<(), Full> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            if self.gathered.len() == BLOCK {
+            if self.begun() == BLOCK {
                 let taken = bytes.len() - rest.len();
                 self.seal(store).map_err(|error| Full { taken, error })?;
             }
-            let room = BLOCK - self.gathered.len();
+            let room = BLOCK - self.begun();
             let (now, later) = rest.split_at(room.min(rest.len()));
             self.gathered.extend_from_slice(now);
             self.length += now.len() as u64;
@@ -48,27 +50,45 @@ impl Kept {
         }
         if store.is_crowded() {
             let taken = bytes.len();
-            self.seal(store).map_err(|error| Full { taken, error })?;
+            self.spill(store).map_err(|error| Full { taken, error })?;
         }
         Ok(())
     }
 
-    /// Puts what was gathered into the store, so that it is shared with equal streams.
-    ///
-    /// # Errors
-    /// When the store can't take it. It stays where it is then.
-    pub(super) fn seal(&mut self, store: &mut Store) -> io::Result<()> {
+    /// Returns how many bytes stand behind the last block.
+    fn begun(&self) -> usize {
+        self.spilled.as_ref().map_or(0, Slot::len) + self.gathered.len()
+    }
+
+    /// Moves what was gathered to the store's file. A block of it, however short, would take memory as a full
+    /// one does.
+    fn spill(&mut self, store: &mut Store) -> io::Result<()> {
         if !self.gathered.is_empty() {
-            self.blocks.push(store.put(&self.gathered)?);
+            store.spill(&mut self.spilled, &self.gathered)?;
             store.gathered -= self.gathered.len();
             self.gathered = Vec::new();
         }
         Ok(())
     }
 
-    /// Returns all blocks to the store; nothing is kept then.
+    /// Puts what stands behind the last block into the store, so that it is shared with equal streams.
+    ///
+    /// # Errors
+    /// When the store can't take it. It stays where it is then.
+    pub(super) fn seal(&mut self, store: &mut Store) -> io::Result<()> {
+        if self.begun() > 0 {
+            self.blocks.push(store.adopt(&mut self.spilled, &self.gathered)?);
+            store.gathered -= self.gathered.len();
+            self.gathered = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Returns all blocks and the slot to the store; nothing is kept then.
     pub(super) fn clear(&mut self, store: &mut Store) {
         self.blocks.drain(..).for_each(|block| store.release(block));
+        self.blocks.shrink_to_fit();
+        store.release_slot(&mut self.spilled);
         store.gathered -= self.gathered.len();
         self.gathered = Vec::new();
         self.length = 0;
@@ -84,7 +104,7 @@ impl Kept {
 pub(super) struct Reader<'a> {
     kept: &'a Kept,
     store: &'a Store,
-    /// Which block comes next; behind the last, what was gathered.
+    /// Which block comes next; behind the last, what is no block yet.
     next: usize,
     buffer: Vec<u8>,
     at: usize,
@@ -96,7 +116,13 @@ impl BufRead for Reader<'_> {
             self.at = 0;
             match self.kept.blocks.get(self.next) {
                 Some(block) => self.store.read(*block, &mut self.buffer)?,
-                None => self.kept.gathered.clone_into(&mut self.buffer),
+                None => {
+                    match &self.kept.spilled {
+                        Some(slot) => self.store.read_slot(slot, &mut self.buffer)?,
+                        None => self.buffer.clear(),
+                    }
+                    self.buffer.extend_from_slice(&self.kept.gathered);
+                }
             }
             self.next += 1;
         }
@@ -163,7 +189,8 @@ mod tests {
     #[test]
     fn what_a_full_store_does_not_take_is_told_and_nothing_before_is_lost() {
         let disk = BLOCK as u64;
-        let mut store = Store::new(StoreLimits { memory: 0, disk, gathered: usize::MAX });
+        let limits = StoreLimits { memory: 0, gathered: usize::MAX, ..StoreLimits::default() };
+        let mut store = Store::new(StoreLimits { disk, ..limits });
         let bytes: Vec<u8> = (0..4 * BLOCK).map(|at| (at / BLOCK) as u8).collect();
         let mut kept = Kept::default();
         let full = kept.push(&mut store, &bytes).unwrap_err();
@@ -186,5 +213,31 @@ mod tests {
         for (number, kept) in streams.iter().enumerate() {
             assert_eq!(read(kept, &store), [number as u8; 100]);
         }
+    }
+
+    #[test]
+    fn a_stream_that_comes_byte_by_byte_has_no_more_blocks_where_memory_is_short() {
+        let limits = StoreLimits { memory: 0, gathered: 1000, ..StoreLimits::default() };
+        let mut store = Store::new(limits);
+        let mut idle = Kept::default();
+        idle.push(&mut store, &[0; 1000]).unwrap();
+        let bytes: Vec<u8> = (0..2 * BLOCK + 100).map(|at| (at % 251) as u8).collect();
+        let mut streams = [Kept::default(), Kept::default()];
+        for byte in &bytes {
+            for kept in &mut streams {
+                kept.push(&mut store, &[*byte]).unwrap();
+                assert!(store.gathered <= 1000);
+            }
+        }
+        assert_eq!((store.len(), store.on_disk()), (2, 4 * BLOCK as u64), "two are shared");
+        for kept in &mut streams {
+            assert_eq!((kept.blocks.len(), kept.gathered.capacity()), (2, 0));
+            assert!(read(kept, &store) == bytes);
+            kept.seal(&mut store).unwrap();
+            assert!(read(kept, &store) == bytes);
+        }
+        assert_eq!(store.len(), 3);
+        streams.iter_mut().for_each(|kept| kept.clear(&mut store));
+        assert_eq!((store.len(), store.on_disk(), store.gathered), (0, 0, 1000));
     }
 }

@@ -1,11 +1,11 @@
 //! Blocks of output: each content once, in memory up to a budget, then in one unnamed file.
 //!
 //! Hosts mostly answer alike. A block that another host wrote already costs nothing more, and so fifty
-//! equal outputs of 100 MiB take the room of one. The file is unlinked from the beginning: nothing of it
-//! is left behind, however the program ends.
+//! equal outputs of 100 MiB take the room of one. What has no room in memory before its block is full
+//! waits in the file, too: memory does not grow by how small the pieces are that hosts write. The file is
+//! unlinked from the beginning: nothing of it is left behind, however the program ends.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::env;
 use std::fs::File;
 use std::io;
@@ -22,29 +22,49 @@ pub(super) struct StoreLimits {
     pub(super) memory: usize,
     /// Bytes of the file.
     pub(super) disk: u64,
-    /// Bytes that all streams together gather before their block is full; past them blocks are short.
+    /// Bytes that all streams together gather before their block is full; what is past them goes to the file.
     pub(super) gathered: usize,
+    /// Uses of blocks, each of which takes memory of whoever uses it.
+    pub(super) uses: usize,
 }
 
 impl Default for StoreLimits {
     fn default() -> Self {
-        Self { memory: 32 << 20, disk: 16 << 30, gathered: 32 << 20 }
+        Self { memory: 32 << 20, disk: 16 << 30, gathered: 32 << 20, uses: 4 << 20 }
     }
 }
 
-/// A block, by the BLAKE3 digest of its content.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) struct BlockId([u8; 32]);
+/// A block, by its place among all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct BlockId(u32);
+
+/// The BLAKE3 digest of a block's content.
+type Digest = [u8; 32];
+
+/// A part of the file, for the bytes of one stream that are no block yet.
+#[derive(Debug)]
+pub(super) struct Slot {
+    number: u64,
+    length: usize,
+}
+
+impl Slot {
+    /// Returns how many bytes it has.
+    pub(super) fn len(&self) -> usize {
+        self.length
+    }
+}
 
 /// Where a block is.
 #[derive(Debug)]
 enum Place {
     Memory(Box<[u8]>),
-    Slot { number: u64, length: usize },
+    Slot(Slot),
 }
 
 #[derive(Debug)]
 struct Block {
+    digest: Digest,
     uses: usize,
     place: Place,
 }
@@ -53,7 +73,13 @@ struct Block {
 #[derive(Debug, Default)]
 pub(super) struct Store {
     limits: StoreLimits,
-    blocks: HashMap<BlockId, Block>,
+    ids: HashMap<Digest, BlockId>,
+    /// By their IDs. None where a block is gone.
+    blocks: Vec<Option<Block>>,
+    /// IDs of blocks that are gone.
+    unused: Vec<BlockId>,
+    /// Uses of all blocks together.
+    uses: usize,
     /// Bytes in memory.
     held: usize,
     /// Bytes that streams have gathered and not put here; they keep the count.
@@ -71,7 +97,7 @@ impl Store {
         Self { limits, ..Self::default() }
     }
 
-    /// Returns whether what a stream has gathered has to go although its block is not full.
+    /// Returns whether what a stream has gathered has to leave memory although its block is not full.
     pub(super) fn is_crowded(&self) -> bool {
         self.gathered > self.limits.gathered
     }
@@ -79,26 +105,32 @@ impl Store {
     /// Adds a block of at most [`BLOCK`] bytes, or a use of the equal one that is there.
     ///
     /// # Errors
-    /// When the file can't take it, or would be larger than its limit. Nothing has changed then.
+    /// When the file can't take it, or a limit is reached. Nothing has changed then.
     pub(super) fn put(&mut self, bytes: &[u8]) -> io::Result<BlockId> {
-        let id = BlockId(*blake3::hash(bytes).as_bytes());
-        if let Some(block) = self.blocks.get_mut(&id) {
-            block.uses += 1;
+        let digest = *blake3::hash(bytes).as_bytes();
+        if let Some(id) = self.reuse(&digest)? {
             return Ok(id);
         }
-        let place = if self.held + bytes.len() <= self.limits.memory {
+        if self.held + bytes.len() <= self.limits.memory {
             self.held += bytes.len();
-            Place::Memory(bytes.into())
-        } else {
-            Place::Slot { number: self.write(bytes)?, length: bytes.len() }
-        };
-        self.blocks.insert(id, Block { uses: 1, place });
-        Ok(id)
+            return Ok(self.insert(digest, Place::Memory(bytes.into())));
+        }
+        let mut slot = None;
+        self.spill(&mut slot, bytes)?;
+        let place = slot.map_or_else(|| Place::Memory(Box::default()), Place::Slot);
+        Ok(self.insert(digest, place))
     }
 
-    /// Writes a block into a slot of the file and returns the slot's number.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<u64> {
-        let number = self.free.last().copied().unwrap_or(self.slots);
+    /// Writes bytes of a stream to the file, behind those in its slot; it gets one if it has none. A slot has
+    /// room for [`BLOCK`] bytes.
+    ///
+    /// # Errors
+    /// When the file can't take them. Nothing has changed then.
+    pub(super) fn spill(&mut self, slot: &mut Option<Slot>, bytes: &[u8]) -> io::Result<()> {
+        let (number, length) = match slot {
+            Some(slot) => (slot.number, slot.length),
+            None => (self.free.last().copied().unwrap_or(self.slots), 0),
+        };
         if (number + 1) * BLOCK as u64 > self.limits.disk {
             let most = self.limits.disk >> 20;
             return Err(io::Error::other(format!("more than {most} MiB of output is kept")));
@@ -107,11 +139,69 @@ impl Store {
             Some(file) => file,
             none => none.insert(create()?),
         };
-        file.write_all_at(bytes, number * BLOCK as u64)?;
-        if self.free.pop().is_none() {
+        file.write_all_at(bytes, number * BLOCK as u64 + length as u64)?;
+        if slot.is_none() && self.free.pop().is_none() {
             self.slots += 1;
         }
-        Ok(number)
+        *slot = Some(Slot { number, length: length + bytes.len() });
+        Ok(())
+    }
+
+    /// Makes a block of what is in a stream's slot and the rest of it, together at most [`BLOCK`] bytes. The
+    /// slot is taken then.
+    ///
+    /// # Errors
+    /// When the file can't be read, can't take it, or a limit is reached. Nothing is lost then.
+    pub(super) fn adopt(&mut self, slot: &mut Option<Slot>, rest: &[u8]) -> io::Result<BlockId> {
+        let Some(begun) = slot else { return self.put(rest) };
+        let mut bytes = Vec::new();
+        self.read_slot(begun, &mut bytes)?;
+        bytes.extend_from_slice(rest);
+        let digest = *blake3::hash(&bytes).as_bytes();
+        if let Some(id) = self.reuse(&digest)? {
+            self.release_slot(slot);
+            return Ok(id);
+        }
+        self.spill(slot, rest)?;
+        let place = slot.take().map_or_else(|| Place::Memory(Box::default()), Place::Slot);
+        Ok(self.insert(digest, place))
+    }
+
+    /// Adds a use of the block with this content, if there is one.
+    ///
+    /// # Errors
+    /// When there may be no further use of any block.
+    fn reuse(&mut self, digest: &Digest) -> io::Result<Option<BlockId>> {
+        if self.uses >= self.limits.uses {
+            let most = (self.limits.uses * BLOCK) >> 20;
+            let message =
+                format!("more than {most} MiB of output is kept, equal parts counted each time");
+            return Err(io::Error::other(message));
+        }
+        let Some(&id) = self.ids.get(digest) else { return Ok(None) };
+        if let Some(block) = self.block(id) {
+            block.uses += 1;
+            self.uses += 1;
+        }
+        Ok(Some(id))
+    }
+
+    fn insert(&mut self, digest: Digest, place: Place) -> BlockId {
+        let block = Some(Block { digest, uses: 1, place });
+        // Each block has a use, and there are fewer uses than numbers.
+        let new = BlockId(u32::try_from(self.blocks.len()).unwrap_or(u32::MAX));
+        let id = self.unused.pop().unwrap_or(new);
+        match self.blocks.get_mut(index(id)) {
+            Some(unused) => *unused = block,
+            None => self.blocks.push(block),
+        }
+        self.ids.insert(digest, id);
+        self.uses += 1;
+        id
+    }
+
+    fn block(&mut self, id: BlockId) -> Option<&mut Block> {
+        self.blocks.get_mut(index(id))?.as_mut()
     }
 
     /// Puts the content of a block in place of what `into` holds.
@@ -119,29 +209,49 @@ impl Store {
     /// # Errors
     /// When the file can't be read.
     pub(super) fn read(&self, id: BlockId, into: &mut Vec<u8>) -> io::Result<()> {
-        into.clear();
-        match self.blocks.get(&id).map(|block| &block.place) {
-            Some(Place::Memory(bytes)) => into.extend_from_slice(bytes),
-            Some(Place::Slot { number, length }) => {
-                into.resize(*length, 0);
-                let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
-                file.read_exact_at(into, number * BLOCK as u64)?;
+        match self.blocks.get(index(id)).and_then(Option::as_ref).map(|block| &block.place) {
+            Some(Place::Memory(bytes)) => {
+                into.clear();
+                into.extend_from_slice(bytes);
+                Ok(())
             }
-            None => return Err(io::ErrorKind::NotFound.into()),
+            Some(Place::Slot(slot)) => self.read_slot(slot, into),
+            None => Err(io::ErrorKind::NotFound.into()),
         }
-        Ok(())
     }
 
-    /// Takes back one use of a block; without any it is gone.
+    /// Puts the content of a slot in place of what `into` holds.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub(super) fn read_slot(&self, slot: &Slot, into: &mut Vec<u8>) -> io::Result<()> {
+        into.clear();
+        into.resize(slot.length, 0);
+        let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        file.read_exact_at(into, slot.number * BLOCK as u64)
+    }
+
+    /// Takes back one use of a block. After the last one its room is free.
     pub(super) fn release(&mut self, id: BlockId) {
-        let Entry::Occupied(mut entry) = self.blocks.entry(id) else { return };
-        entry.get_mut().uses -= 1;
-        if entry.get().uses == 0 {
-            match entry.remove().place {
-                Place::Memory(bytes) => self.held -= bytes.len(),
-                Place::Slot { number, .. } => self.free.push(number),
-            }
+        let Some(block) = self.block(id) else { return };
+        block.uses -= 1;
+        let is_unused = block.uses == 0;
+        self.uses -= 1;
+        if !is_unused {
+            return;
         }
+        let Some(block) = self.blocks.get_mut(index(id)).and_then(Option::take) else { return };
+        self.ids.remove(&block.digest);
+        self.unused.push(id);
+        match block.place {
+            Place::Memory(bytes) => self.held -= bytes.len(),
+            Place::Slot(slot) => self.free.push(slot.number),
+        }
+    }
+
+    /// Takes back a stream's slot.
+    pub(super) fn release_slot(&mut self, slot: &mut Option<Slot>) {
+        self.free.extend(slot.take().map(|slot| slot.number));
     }
 
     /// Returns the bytes of the file.
@@ -153,8 +263,13 @@ impl Store {
     /// Returns how many blocks there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.blocks.len()
+        self.ids.len()
     }
+}
+
+/// Returns the place of a block among all.
+fn index(id: BlockId) -> usize {
+    usize::try_from(id.0).unwrap_or(usize::MAX)
 }
 
 /// Makes an unnamed file where much room is expected: /tmp is often memory.
@@ -173,7 +288,7 @@ mod tests {
     /// Two blocks in memory, two in the file.
     fn small() -> Store {
         let disk = 2 * BLOCK as u64;
-        Store::new(StoreLimits { memory: 2 * BLOCK, disk, gathered: 0 })
+        Store::new(StoreLimits { memory: 2 * BLOCK, disk, gathered: 0, ..StoreLimits::default() })
     }
 
     fn block(byte: u8) -> Vec<u8> {
@@ -226,5 +341,40 @@ mod tests {
         assert_eq!((store.len(), store.put(&block(3)).unwrap()), (4, ids[3]));
         store.release(ids[2]);
         store.put(&block(9)).unwrap();
+    }
+
+    #[test]
+    fn what_streams_spill_is_written_in_turn_and_becomes_a_block_like_any_other() {
+        let mut store = small();
+        let (mut one, mut other) = (None, None);
+        for _ in 0..3 {
+            store.spill(&mut one, b"ab").unwrap();
+            store.spill(&mut other, b"abc").unwrap();
+        }
+        assert_eq!(store.on_disk(), 2 * BLOCK as u64);
+        assert!(store.spill(&mut None, b"x").is_err(), "there is no further slot");
+        let mut read = Vec::new();
+        store.read_slot(other.as_ref().unwrap(), &mut read).unwrap();
+        assert_eq!(read, b"abcabcabc");
+        let id = store.adopt(&mut one, b"!").unwrap();
+        store.read(id, &mut read).unwrap();
+        assert_eq!((one.is_none(), &read[..]), (true, &b"ababab!"[..]));
+        assert_eq!(store.put(b"ababab!").unwrap(), id, "equal content is one block");
+        store.release_slot(&mut other);
+        store.spill(&mut other, b"ababab").unwrap();
+        assert_eq!(store.adopt(&mut other, b"!").unwrap(), id);
+        assert_eq!((store.len(), store.on_disk()), (1, BLOCK as u64), "its slot is free again");
+        (0..3).for_each(|_| store.release(id));
+        assert_eq!((store.len(), store.on_disk(), store.uses), (0, 0, 0));
+    }
+
+    #[test]
+    fn blocks_are_used_so_often_and_no_more() {
+        let mut store = Store::new(StoreLimits { uses: 3, ..StoreLimits::default() });
+        let ids: Vec<_> = [1, 1, 2].iter().map(|byte| store.put(&[*byte]).unwrap()).collect();
+        let error = store.put(&[1]).unwrap_err();
+        assert!(error.to_string().contains("counted each time"), "{error}");
+        store.release(ids[2]);
+        assert_eq!(store.put(&[1]).unwrap(), ids[0]);
     }
 }

@@ -146,7 +146,8 @@ fn equal_outputs_of_many_hosts_take_the_room_of_one() {
 #[test]
 fn output_without_room_is_told_of_each_host_and_stands_apart() {
     let (seen, mut context) = context("a[1-3]", PIPE);
-    let full = StoreLimits { memory: BLOCK, disk: 0, gathered: usize::MAX };
+    let full =
+        StoreLimits { memory: BLOCK, disk: 0, gathered: usize::MAX, ..StoreLimits::default() };
     context.store = Store::new(full);
     let (told, _) = Failures::channel();
     let settings = settings(DisplayForm::Fold);

@@ -132,7 +132,7 @@ fn a_line_past_all_bounds_comes_in_pieces_with_the_label() {
 
 #[test]
 fn a_line_for_which_there_is_no_room_comes_in_pieces_and_that_is_told_once() {
-    let none = StoreLimits { memory: 0, disk: 0, gathered: usize::MAX };
+    let none = StoreLimits { memory: 0, disk: 0, gathered: usize::MAX, ..StoreLimits::default() };
     let line: Vec<u8> = (0..5 * BLOCK).map(|at| b'a' + (at / BLOCK) as u8).collect();
     let (out, err) = limited(LineLimits::default(), none, &[&line, b"\n"]);
     let pieces: Vec<_> = out.lines().map(|piece| piece.strip_prefix("a1: ").unwrap()).collect();
