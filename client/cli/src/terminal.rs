@@ -4,9 +4,11 @@
 //! writes under `stty tostop` (termios(3)). A stopped client answers no ping, and its command would be
 //! killed for it.
 
+use std::env;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
 use rustix::process::getpgrp;
 use rustix::termios::{LocalModes, isatty, tcgetattr, tcgetpgrp, tcgetwinsize};
@@ -21,6 +23,22 @@ const COLUMNS: usize = 80;
 /// Returns whether a descriptor is a terminal.
 pub(crate) fn is_terminal(fd: impl AsFd) -> bool {
     isatty(fd)
+}
+
+/// Returns whether this process's terminals obey control sequences, as far as `TERM` says (environ(7)).
+pub(crate) fn obeys() -> bool {
+    env::var_os("TERM").is_some_and(|kind| !kind.is_empty() && kind != "dumb")
+}
+
+/// Returns whether what is written to a descriptor can't come to a terminal: it is a file or the null device. Of a
+/// pipe, whoever reads it may show it at the same one.
+pub(crate) fn is_apart(fd: impl AsFd) -> bool {
+    let kind = fstat(&fd).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    match kind {
+        Ok(FileType::RegularFile) => true,
+        Ok(FileType::CharacterDevice) => !is_terminal(fd),
+        _ => false,
+    }
 }
 
 /// Returns how many columns a terminal has; 80 for one that does not know.

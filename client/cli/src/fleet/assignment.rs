@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rcmd_client::hosts::HostTarget;
 use rcmd_client::{Client, Command, ErrorKind, Report, StartId, Target, WireError};
+use tokio::sync::mpsc;
 
 use super::records::{Plan, Record, Recorded, now};
 use super::resume::{Resume, Step};
@@ -33,6 +34,8 @@ pub(super) struct Assignment {
     /// The others, by their places among the targets.
     pub(super) tasks: Vec<(usize, Task)>,
     pub(super) maker: Arc<Maker>,
+    /// What goes wrong with the record later, to be shown beside the output.
+    pub(super) warnings: mpsc::Receiver<WireError>,
 }
 
 impl Assignment {
@@ -65,8 +68,9 @@ impl Assignment {
             }
         };
         let tasks = (0..targets.len()).map(|index| (index, Task::Start { attempt: 1 })).collect();
-        let maker = Maker::new(run, command.clone(), read, Arc::clone(&targets), record);
-        Ok(Self { targets, kept: Vec::new(), tasks, maker: Arc::new(maker) })
+        let (maker, warnings) =
+            Maker::new(run, command.clone(), read, Arc::clone(&targets), record);
+        Ok(Self { targets, kept: Vec::new(), tasks, maker: Arc::new(maker), warnings })
     }
 
     /// Returns the assignment of a run that was broken off; what to say and to end with if nothing is
@@ -115,8 +119,8 @@ impl Assignment {
             }
         }
         let targets = plan.targets;
-        let maker = Maker::new(run, options, read, Arc::clone(&targets), Some(record));
-        Ok(Ok(Self { targets, kept, tasks, maker: Arc::new(maker) }))
+        let (maker, warnings) = Maker::new(run, options, read, Arc::clone(&targets), Some(record));
+        Ok(Ok(Self { targets, kept, tasks, maker: Arc::new(maker), warnings }))
     }
 }
 
@@ -137,8 +141,15 @@ pub(super) struct Maker {
     timestamps: bool,
     templates: Templates,
     targets: Arc<[HostTarget]>,
-    /// None once it could not be written.
-    record: Mutex<Option<Record>>,
+    /// None if the run began without one.
+    recording: Mutex<Option<Recording>>,
+    warn: mpsc::Sender<WireError>,
+}
+
+/// A record, and whether it is still written.
+struct Recording {
+    record: Record,
+    given_up: bool,
 }
 
 impl Maker {
@@ -148,9 +159,12 @@ impl Maker {
         templates: Templates,
         targets: Arc<[HostTarget]>,
         record: Option<Record>,
-    ) -> Self {
+    ) -> (Self, mpsc::Receiver<WireError>) {
         let timestamps = run.show.form.timestamps();
-        Self { options, timestamps, templates, targets, record: Mutex::new(record) }
+        let recording = Mutex::new(record.map(|record| Recording { record, given_up: false }));
+        // One warning is all that there can be.
+        let (warn, warnings) = mpsc::channel(1);
+        (Self { options, timestamps, templates, targets, recording, warn }, warnings)
     }
 
     /// Returns where a target is reached.
@@ -170,7 +184,7 @@ impl Maker {
 
     /// Returns the name of the run, if it is recorded.
     pub(super) fn run(&self) -> Option<String> {
-        self.with_record(|record| Ok(record.id().to_string())).ok().flatten()
+        self.ask(|record| record.id().to_string())
     }
 
     /// Makes the command of a target.
@@ -201,46 +215,42 @@ impl Maker {
             ..self.options.clone()
         };
         let mut command = session::command(&options, self.timestamps, &filled.command, client);
-        match self.with_record(|record| Ok(record.key_text(index, attempt)))? {
-            Some(key) => _ = command.key(key),
-            None => {
-                if let Some(key) = &self.options.key {
-                    let key = [key.as_encoded_bytes(), b"\n", target.name.as_bytes()].concat();
-                    command.key(key);
-                }
-            }
-        }
-        self.with_record(|record| {
+        if let Some(key) = self.ask(|record| record.key_text(index, attempt)) {
+            command.key(key);
             let StartId { key, digest } = command.start_id()?;
-            record.sending(index, attempt, key, now() * 1000, digest).map_err(unwritten)
-        })?;
+            self.write(|record| record.sending(index, attempt, key, now() * 1000, digest));
+        } else if let Some(key) = &self.options.key {
+            let key = [key.as_encoded_bytes(), b"\n", target.name.as_bytes()].concat();
+            command.key(key);
+        }
         Ok(command)
     }
 
     /// Records how a target ended.
     pub(super) fn ended(&self, index: usize, report: &Report) {
-        // The end is told all the same; a resume would ask the host again.
-        let _ = self.with_record(|record| record.ended(index, report).map_err(unwritten));
+        self.write(|record| record.ended(index, report));
     }
 
-    /// Returns what `act` makes of the record, if there is one. A record that can't be written is given up with a
-    /// warning: the run goes on without.
-    fn with_record<T>(
-        &self,
-        act: impl FnOnce(&mut Record) -> Result<T, WireError>,
-    ) -> Result<Option<T>, WireError> {
-        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(present) = record.as_mut() else { return Ok(None) };
-        match act(present) {
-            Ok(done) => Ok(Some(done)),
-            Err(failure) if failure.kind == ErrorKind::LocalIo => {
-                *record = None;
-                text::say(&text::warning(
-                    &failure.hint("The run goes on; what follows can't be resumed."),
-                ));
-                Ok(None)
-            }
-            Err(failure) => Err(failure),
+    /// Returns what `ask` says of the record, if there is one, also if it can't be written any more: a resume
+    /// knows starts by the keys that it gives, and none may have another one.
+    fn ask<T>(&self, ask: impl FnOnce(&Record) -> T) -> Option<T> {
+        let recording = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
+        recording.as_ref().map(|recording| ask(&recording.record))
+    }
+
+    /// Writes to the record, if there is one. One that can't be written is given up with a warning: the run goes
+    /// on without.
+    fn write(&self, write: impl FnOnce(&mut Record) -> io::Result<()>) {
+        let mut recording = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(recording) = recording.as_mut().filter(|recording| !recording.given_up) else {
+            return;
+        };
+        if let Err(error) = write(&mut recording.record) {
+            recording.given_up = true;
+            // Whoever shows it may have left already.
+            let _ = self.warn.try_send(unwritten(error).hint(
+                "The run goes on, and what follows is not recorded; a resume asks the hosts for it.",
+            ));
         }
     }
 }

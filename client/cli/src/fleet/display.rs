@@ -22,12 +22,13 @@ use std::thread;
 use std::time::Duration;
 
 use rcmd_client::hosts::HostTarget;
-use rcmd_client::{Chunk, ErrorKind, Report, WireError};
+use rcmd_client::{Chunk, ErrorKind, Report, Signal, WireError};
 use rcmd_protocol::frame::Stream;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::fleet::account::Account;
 use crate::output::sink;
+use crate::terminal;
 
 mod collect;
 mod context;
@@ -73,12 +74,17 @@ pub(crate) enum Shown {
     Output { index: usize, stream: Stream, chunk: Chunk },
     /// A message of rcmd's own about a target, or about the run.
     Note { index: Option<usize>, text: String },
+    /// Something went wrong that stops nothing.
+    Warning(WireError),
     /// How a target ended; exactly one for each target of the run.
     Ended { index: usize, report: Box<Report> },
     /// How far the run is, for the live line.
     Standing(Standing),
-    /// The first interrupt: which targets run now and how long, and how many wait.
-    Interrupted { running: Vec<(usize, Duration)>, waiting: usize },
+    /// This process is about to be stopped: the live line goes, and that is answered.
+    Suspended(oneshot::Sender<()>),
+    /// An interrupt that stopped the run: the signal that was passed on to what runs, if one was; which targets
+    /// run now and how long; how many wait.
+    Interrupted { passed: Option<Signal>, running: Vec<(usize, Duration)>, waiting: usize },
 }
 
 /// The thread, and how its writing goes.
@@ -100,7 +106,8 @@ impl Display {
     ) -> Result<(Self, mpsc::Sender<Shown>), WireError> {
         let (told, failures) = Failures::channel();
         let [stdout, stderr] = [sink::Place::Stdout, sink::Place::Stderr].map(Screen::real);
-        let has_live = settings.has_live(stdout.look.terminal);
+        let apart = terminal::is_apart(sink::Place::Stdout.descriptor());
+        let has_live = terminal::obeys() && settings.has_live(apart);
         let screens = Screens::new(stdout, stderr, has_live, told.clone());
         let raw = settings.raw;
         let context = Context { targets, screens, store: Store::default(), raw };

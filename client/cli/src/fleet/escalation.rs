@@ -6,7 +6,7 @@ use rcmd_client::Signal;
 use tokio::time::Instant;
 
 /// From the signal that is passed on to the kill.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is to be done about the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

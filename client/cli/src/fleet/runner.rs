@@ -10,7 +10,7 @@ use rcmd_client::fleet::{Fleet, FleetEvent, FleetRules, FleetRun as Run, Stop};
 use rcmd_client::{
     Config, Error, ErrorKind, Notice, Outcome, Report, Signal, Started, Target, WireError,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::account::{Account, Stopped};
@@ -45,6 +45,8 @@ pub(super) struct Runner {
     feed: mpsc::Sender<Shown>,
     waiting: VecDeque<Shown>,
     display: Display,
+    /// What goes wrong with the record.
+    warnings: mpsc::Receiver<WireError>,
     account: Account,
     escalation: Escalation,
     standing: Standing,
@@ -68,6 +70,7 @@ enum Wake {
     Escalated,
     Due,
     Failed((Place, io::Error)),
+    Warned(WireError),
     LastMoment,
 }
 
@@ -82,7 +85,7 @@ impl Runner {
         account: Account,
         json: bool,
     ) -> Self {
-        let Assignment { targets, kept, tasks, maker } = assignment;
+        let Assignment { targets, kept, tasks, maker, warnings } = assignment;
         let mut fleet = Fleet::new(config).rules(rules.clone());
         if let Some(input) = input {
             fleet = fleet.input(input);
@@ -112,6 +115,7 @@ impl Runner {
             feed,
             waiting: VecDeque::new(),
             display,
+            warnings,
             account,
             escalation: Escalation::default(),
             standing: Standing { total: targets.len(), ..Standing::default() },
@@ -151,6 +155,7 @@ impl Runner {
                 }
                 Wake::Due => self.show_standing(),
                 Wake::Failed(failure) => self.handle_failure(failure),
+                Wake::Warned(failure) => self.show(Shown::Warning(failure)),
             }
         }
         self.conclude(signals).await
@@ -174,6 +179,7 @@ impl Runner {
             caught = signals.next() => Wake::Caught(caught),
             () = until(self.escalation.timeout()) => Wake::Escalated,
             () = until(self.due) => Wake::Due,
+            Some(failure) = self.warnings.recv() => Wake::Warned(failure),
             failure = self.display.failed(), if self.failure.is_none() && !self.reader_gone => {
                 Wake::Failed(failure)
             }
@@ -296,12 +302,12 @@ impl Runner {
             None => {}
             Some(Step::Stop) => {
                 self.run.stop();
-                self.interrupted();
+                self.interrupted(None);
             }
             Some(Step::Pass(signal)) => {
                 self.run.stop();
                 self.run.signal(signal);
-                self.interrupted();
+                self.interrupted(Some(signal));
             }
             Some(Step::Kill) => {
                 self.run.kill();
@@ -328,7 +334,7 @@ impl Runner {
         }
     }
 
-    fn interrupted(&mut self) {
+    fn interrupted(&mut self, passed: Option<Signal>) {
         self.give_up_next(Stop::Caller);
         let now = Instant::now();
         let mut running: Vec<_> =
@@ -336,13 +342,19 @@ impl Runner {
         running.sort_unstable();
         let begun = self.standing.done + running.len();
         let waiting = self.standing.total.saturating_sub(begun);
-        self.show(Shown::Interrupted { running, waiting });
+        self.show(Shown::Interrupted { passed, running, waiting });
     }
 
     async fn suspend(&mut self) {
         self.run.suspend();
+        let (hide, hidden) = oneshot::channel();
+        if self.feed.try_send(Shown::Suspended(hide)).is_ok() {
+            // The shell writes next; a display that waits for a terminal is not waited for.
+            let _ = timeout(PAUSE, hidden).await;
+        }
         signals::stop().await;
         self.run.resume();
+        self.touch();
     }
 
     fn handle_failure(&mut self, (place, error): (Place, io::Error)) {
@@ -381,7 +393,10 @@ impl Runner {
         true
     }
 
-    async fn conclude(self, mut signals: Signals) -> u8 {
+    async fn conclude(mut self, mut signals: Signals) -> u8 {
+        if let Ok(failure) = self.warnings.try_recv() {
+            self.show(Shown::Warning(failure));
+        }
         let Self { feed, waiting, display, account, escalation, failure, reader_gone, .. } = self;
         let signal = escalation.first().filter(|_| failure.is_none() && !reader_gone);
         let stopped = match signal {

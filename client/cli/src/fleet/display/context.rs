@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rcmd_client::WireError;
 use rcmd_client::hosts::{HostSet, HostTarget};
 
 use super::screen::Screens;
@@ -43,6 +44,22 @@ impl Context {
                 self.say(Tone::Notice, &text);
             }
             None => self.say(Tone::Notice, text),
+        }
+    }
+
+    /// Writes about a failure that stops nothing, and what follows from it.
+    pub(super) fn warn(&mut self, failure: &WireError) {
+        self.say(Tone::Notice, &format!("warning: {}", failure.message));
+        if let Some(hint) = &failure.hint {
+            self.say(Tone::Notice, hint);
+        }
+    }
+
+    /// Goes back to the beginning of the line where a terminal has echoed a key that was typed, such as `^C`: what
+    /// is written next stands in its place.
+    pub(super) fn cover_echo(&mut self) {
+        if self.screens.look(Place::Stderr).terminal {
+            self.screens.put(Place::Stderr, b"\r");
         }
     }
 

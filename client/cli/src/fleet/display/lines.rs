@@ -74,6 +74,11 @@ impl Lines {
         Self { renders: Renders::new(form), writer }
     }
 
+    /// Pads the labels that follow for a terminal of so many columns.
+    pub(super) fn fit(&mut self, terminal: usize) {
+        self.writer.labels.fit(terminal);
+    }
+
     /// Shows the lines that a piece of output makes whole.
     pub(super) fn output(
         &mut self,

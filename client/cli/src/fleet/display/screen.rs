@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use anstream::{AutoStream, ColorChoice};
 
 use super::place::{Failures, Place};
+use super::standing::Standing;
 use crate::output::sink;
 use crate::terminal;
 
@@ -82,15 +83,17 @@ pub(super) struct Screens {
     failures: Failures,
     /// True if there may be a live line.
     has_live: bool,
-    live: String,
-    drawn: bool,
+    /// What the live line says, and what the target is called that runs longest.
+    live: Option<(Standing, String)>,
+    /// The live line as it is on the screen; none if it is not there.
+    drawn: Option<String>,
 }
 
 impl Screens {
     /// Returns both; `has_live` asks for a live line, which only a terminal gets.
     pub(super) fn new(stdout: Screen, stderr: Screen, has_live: bool, failures: Failures) -> Self {
         let has_live = has_live && stderr.look.terminal;
-        Self { stdout, stderr, failures, has_live, live: String::new(), drawn: false }
+        Self { stdout, stderr, failures, has_live, live: None, drawn: None }
     }
 
     /// Returns what kind of place it is.
@@ -140,12 +143,22 @@ impl Screens {
         screen.waiting.shrink_to(2 * GATHER);
     }
 
-    /// Sets the live line; [`Screens::settle`] draws it.
-    pub(super) fn show(&mut self, live: String) {
-        if self.has_live && live != self.live {
-            self.erase();
-            self.live = live;
+    /// Sets the live line, with the name of the target that runs longest; [`Screens::settle`] draws it.
+    pub(super) fn show(&mut self, standing: Standing, name: &str) {
+        if !self.has_live {
+            return;
         }
+        self.live = Some((standing, name.to_owned()));
+        if self.drawn.is_some() && self.drawn != self.line() {
+            self.erase();
+        }
+    }
+
+    /// Returns the live line for the window as it is now: one that was made for a wider window would take
+    /// several rows, of which only the last could be erased.
+    fn line(&self) -> Option<String> {
+        let (standing, name) = self.live.as_ref()?;
+        Some(standing.line(name, (self.stderr.look.columns)()))
     }
 
     /// Writes all that waits, and draws the live line if it is not there.
@@ -155,20 +168,26 @@ impl Screens {
                 self.write(place);
             }
         }
-        if self.live.is_empty() || self.drawn || self.stderr.broken {
+        if self.drawn.is_some() || self.stderr.broken {
             return;
         }
-        let line = format!("{}\r", self.live);
-        self.drawn = true;
-        self.draw(&line);
+        if let Some(line) = self.line() {
+            self.draw(&format!("{line}\r"));
+            self.drawn = Some(line);
+        }
+    }
+
+    /// Writes all that waits, and takes the live line away until it is shown again.
+    pub(super) fn hide_live(&mut self) {
+        self.live = None;
+        self.settle();
+        self.erase();
     }
 
     /// Writes all that waits, and ends the live line for good.
     pub(super) fn end_live(&mut self) {
-        self.live.clear();
         self.has_live = false;
-        self.settle();
-        self.erase();
+        self.hide_live();
     }
 
     fn waiting(&self, place: sink::Place) -> &[u8] {
@@ -179,7 +198,7 @@ impl Screens {
     }
 
     fn erase(&mut self) {
-        if std::mem::take(&mut self.drawn) {
+        if self.drawn.take().is_some() {
             self.draw(ERASE);
         }
     }

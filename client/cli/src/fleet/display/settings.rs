@@ -70,9 +70,10 @@ impl DisplaySettings {
         Ok(Form::Text { encoding, timestamps })
     }
 
-    /// Returns whether there is a live line at a terminal where standard output is one or is not.
-    pub(super) fn has_live(&self, stdout_is_terminal: bool) -> bool {
+    /// Returns whether there is a live line at a terminal; `apart` if what standard output gets can't come
+    /// between it.
+    pub(super) fn has_live(&self, apart: bool) -> bool {
         let silent = matches!(self.form, DisplayForm::Fold | DisplayForm::Diff);
-        self.verbosity > Verbosity::Quiet && (self.progress || silent || !stdout_is_terminal)
+        self.verbosity > Verbosity::Quiet && (self.progress || silent || apart)
     }
 }

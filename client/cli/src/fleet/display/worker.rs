@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcmd_client::WireError;
+use rcmd_client::{Signal, WireError};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -21,6 +21,7 @@ use super::standing::seconds;
 use super::{Shown, diff};
 use crate::arguments::fleet::Summary;
 use crate::fleet::account::Account;
+use crate::fleet::escalation::PATIENCE;
 use crate::output::piece::Piece;
 use crate::output::sink::Place;
 use crate::settings::Verbosity;
@@ -139,6 +140,7 @@ impl Worker {
                 }
             }
             Shown::Note { index, text } => self.note(index, text),
+            Shown::Warning(failure) => context.warn(&failure),
             Shown::Ended { index, report } => {
                 if let Some(outdir) = &mut self.outdir {
                     outdir.ended(index, &report);
@@ -154,12 +156,24 @@ impl Worker {
                 }
             }
             Shown::Standing(standing) => {
-                let columns = (context.screens.look(Place::Stderr).columns)();
                 let slowest = standing.slowest.map(|(index, _)| context.name(index));
-                let line = standing.line(slowest.unwrap_or_default(), columns);
-                context.screens.show(line);
+                let name = slowest.unwrap_or_default().to_owned();
+                context.screens.show(standing, &name);
+                // A window may have another width by now; once in a while is often enough to ask.
+                if let Form::Lines(lines) = &mut self.form
+                    && context.screens.look(Place::Stdout).terminal
+                {
+                    lines.fit((context.screens.look(Place::Stdout).columns)());
+                }
             }
-            Shown::Interrupted { running, waiting } => self.interrupted(&running, waiting),
+            Shown::Suspended(hidden) => {
+                context.screens.hide_live();
+                // Whoever waited may have gone on.
+                let _ = hidden.send(());
+            }
+            Shown::Interrupted { passed, running, waiting } => {
+                self.interrupted(passed, &running, waiting);
+            }
         }
     }
 
@@ -174,12 +188,25 @@ impl Worker {
     }
 
     /// Writes for a person where everything stands, whatever the form.
-    fn interrupted(&mut self, running: &[(usize, Duration)], waiting: usize) {
+    fn interrupted(
+        &mut self,
+        passed: Option<Signal>,
+        running: &[(usize, Duration)],
+        waiting: usize,
+    ) {
         let context = &mut self.context;
         let total = context.targets.len();
         let ended = total.saturating_sub(running.len()).saturating_sub(waiting);
-        context
-            .say(Tone::Notice, "interrupted: no further host begins; again to interrupt what runs");
+        context.cover_echo();
+        let what = match passed {
+            None => "interrupted: no further host begins; again to interrupt what runs".to_owned(),
+            Some(signal) => format!(
+                "interrupted: no further host begins, and what runs gets {signal}; in {}, or if interrupted \
+                 again, it is killed",
+                seconds(PATIENCE)
+            ),
+        };
+        context.say(Tone::Notice, &what);
         context.say(Tone::Notice, &format!("{ended} of {total} ended"));
         if let Some((slowest, time)) = running.iter().max_by_key(|(_, time)| *time) {
             let names = context.folded(running.iter().map(|(index, _)| *index));

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use anstyle::{AnsiColor, Style};
 use rcmd_client::hosts::HostTarget;
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::fleet::display::screen::Look;
 use crate::output::sink::Place;
-use crate::text::columns;
 use crate::text::escaped;
 
 /// Labels are padded to no more columns than this, nor to more than a third of the terminal.
@@ -37,17 +37,25 @@ const COLOURS: [AnsiColor; 10] = [
 /// The labels of all targets.
 pub(super) struct Labels {
     targets: Arc<[HostTarget]>,
-    /// To how many columns names are padded at a terminal.
+    /// How many columns the terminal has.
+    terminal: usize,
+    /// To how many columns names are padded there.
     width: usize,
 }
 
 impl Labels {
     /// Returns the labels for a terminal of so many columns.
     pub(super) fn new(targets: Arc<[HostTarget]>, terminal: usize) -> Self {
-        let most = WIDEST.min(terminal / 3);
-        let widths = targets.iter().map(|target| columns(&target.name));
-        let width = widths.filter(|width| *width <= most).max().unwrap_or(0);
-        Self { targets, width }
+        let width = width(&targets, terminal);
+        Self { targets, terminal, width }
+    }
+
+    /// Pads the labels that follow for a terminal of so many columns.
+    pub(super) fn fit(&mut self, terminal: usize) {
+        if terminal != self.terminal {
+            self.width = width(&self.targets, terminal);
+            self.terminal = terminal;
+        }
     }
 
     /// Appends what stands before a line of a target: `HOST: `; at a terminal the name is padded, and
@@ -60,7 +68,7 @@ impl Labels {
             return;
         }
         let name = escaped(name);
-        let padding = self.width.saturating_sub(columns(&name));
+        let padding = self.width.saturating_sub(name.width());
         let colour = index.checked_rem(COLOURS.len()).and_then(|at| COLOURS.get(at));
         let host = match colour {
             Some(colour) if look.colour => colour.on_default(),
@@ -80,4 +88,11 @@ impl Labels {
         let style = if red { RED } else { Style::new() };
         format!("{style:#}\n")
     }
+}
+
+/// Returns to how many columns the names of targets are padded.
+fn width(targets: &[HostTarget], terminal: usize) -> usize {
+    let most = WIDEST.min(terminal / 3);
+    let widths = targets.iter().map(|target| escaped(&target.name).width());
+    widths.filter(|width| *width <= most).max().unwrap_or(0)
 }

@@ -65,9 +65,9 @@ fn it_is_as_long_as_the_terminal_is_wide_now() {
 #[test]
 fn it_is_there_unless_output_shows_by_itself_how_far_it_is() {
     let lines = settings(DisplayForm::Lines);
-    assert!(!lines.has_live(true) && lines.has_live(false));
-    assert!(settings(DisplayForm::Fold).has_live(true));
+    assert!(!lines.has_live(false) && lines.has_live(true));
+    assert!(settings(DisplayForm::Fold).has_live(false));
     let asked = DisplaySettings { progress: true, ..lines };
-    assert!(asked.has_live(true));
-    assert!(!DisplaySettings { verbosity: Verbosity::Quiet, ..asked }.has_live(false));
+    assert!(asked.has_live(false));
+    assert!(!DisplaySettings { verbosity: Verbosity::Quiet, ..asked }.has_live(true));
 }

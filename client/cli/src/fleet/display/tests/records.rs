@@ -25,7 +25,7 @@ fn every_field_has_its_text_and_nothing_where_there_is_none() {
     let all = "{index} {outcome} {code} {signal} {job} {duration_ms} {label.role} {error}|{stderr}";
     let mut stage = stage(all, PIPE);
     let killed = Report {
-        signal: Some(rcmd_client::Signal::KILL),
+        signal: Some(Signal::KILL),
         job: Some("k7".to_owned()),
         duration_ms: Some(12),
         ..failed(Outcome::Signaled, ErrorKind::Lost, "")
