@@ -5,6 +5,12 @@ use std::path::PathBuf;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
+mod emulator;
+mod viewer;
+
+pub use emulator::{Emulator, Resize};
+pub use viewer::Viewer;
+
 /// A terminal, and who types at it.
 #[derive(Debug)]
 pub struct Terminal {

@@ -40,12 +40,13 @@ const DIRECT: [(&str, &str); 8] = [
         "rcmd-client-cli",
         "anstream anstyle base64 blake3 bytes clap clap_complete clap_mangen encoding_rs humantime \
          jiff rcmd-certs rcmd-client rcmd-protocol rustix rustls serde serde_json similar tempfile \
-         tokio toml",
+         tokio toml unicode-width",
     ),
     (
         "rcmd-tests",
         "anyhow blake3 bytes clap hex humantime nix rcgen rcmd-certs rcmd-client rcmd-protocol \
-         rcmd-server rustix rustls serde serde_json sha2 socket2 tempfile tokio tokio-rustls",
+         rcmd-server rustix rustls serde serde_json sha2 socket2 tempfile tokio tokio-rustls \
+         unicode-width",
     ),
     ("rcmd-demo", ""),
 ];
