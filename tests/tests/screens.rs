@@ -503,7 +503,7 @@ fn is_plain(shown: &[u8]) -> bool {
 }
 
 #[test]
-fn a_record_that_cannot_be_written_is_told_beside_the_live_line_and_nothing_runs_twice() {
+fn a_record_that_fails_is_told_beside_the_live_line_and_nothing_runs_twice() {
     let names: Vec<_> = (1..=40).map(|number| format!("a{number}")).collect();
     let world = world(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let disk = require!(SmallDisk::mount(&world.client_dir().join("runs"), 256));

@@ -14,6 +14,8 @@ use crate::proc;
 use crate::world::World;
 
 mod hostile;
+pub mod line;
+pub mod output;
 mod servers;
 
 use hostile::Hostile;
