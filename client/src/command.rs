@@ -1,6 +1,8 @@
 //! What is asked for, in the manner of `std::process::Command`.
 
-use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt as _, path::Path, time::Duration};
+use std::{
+    ffi::OsStr, fmt, os::unix::ffi::OsStrExt as _, path::Path, sync::OnceLock, time::Duration,
+};
 
 use rcmd_protocol::{
     digest::Algorithm,
@@ -47,6 +49,8 @@ pub struct Output {
 pub struct Command {
     link: Handle,
     request: RequestBuilder,
+    /// What it travels as, until it changes: its name is asked for before it is sent.
+    body: OnceLock<StartBody>,
     key: Option<Vec<u8>>,
     grace: Option<Duration>,
     timestamps: bool,
@@ -77,6 +81,7 @@ impl Command {
         Self {
             link,
             request,
+            body: OnceLock::new(),
             key: None,
             grace: None,
             timestamps: false,
@@ -92,9 +97,22 @@ impl Command {
         Self { begun: Some(start), ..Self::new(link, Mode::Exec, OsStr::new("true")) }
     }
 
+    fn change(&mut self) -> &mut RequestBuilder {
+        self.body.take();
+        &mut self.request
+    }
+
+    fn body(&self) -> Result<&StartBody, Error> {
+        if let Some(body) = self.body.get() {
+            return Ok(body);
+        }
+        let body = StartBody::new(&self.request.build().map_err(Error::Request)?);
+        Ok(self.body.get_or_init(|| body))
+    }
+
     /// Adds an argument: any bytes but NUL, passed as they are.
     pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Self {
-        self.request.arg(arg.as_ref().as_bytes());
+        self.change().arg(arg.as_ref().as_bytes());
         self
     }
 
@@ -109,19 +127,19 @@ impl Command {
     /// Adds a setting to the environment that the host gives the command.
     pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
         let setting = [name.as_ref().as_bytes(), b"=", value.as_ref().as_bytes()].concat();
-        self.request.env(setting);
+        self.change().env(setting);
         self
     }
 
     /// Sets the working folder on the host, instead of the user's home.
     pub fn current_dir(&mut self, dir: impl AsRef<Path>) -> &mut Self {
-        self.request.cwd(dir.as_ref().as_os_str().as_bytes());
+        self.change().cwd(dir.as_ref().as_os_str().as_bytes());
         self
     }
 
     /// Names the user it runs as on the host, instead of the server's own user.
     pub fn user(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
-        self.request.user(name.as_ref().as_bytes());
+        self.change().user(name.as_ref().as_bytes());
         self
     }
 
@@ -129,7 +147,7 @@ impl Command {
     /// not done so 30 s later is told to kill it, and 5 s after that the outcome is unknown.
     pub fn timeout(&mut self, limit: Duration) -> &mut Self {
         // A limit below 1 ms is not the same as none, which 0 stands for.
-        self.request.timeout_ms(milliseconds(limit).max(1));
+        self.change().timeout_ms(milliseconds(limit).max(1));
         self
     }
 
@@ -140,7 +158,7 @@ impl Command {
     ///
     /// When it is held for longer than that, the command did not start: kind `busy`.
     pub fn lock(&mut self, name: impl Into<String>, wait: Duration) -> &mut Self {
-        self.request.lock(Lock { name: name.into(), wait_ms: milliseconds(wait) });
+        self.change().lock(Lock { name: name.into(), wait_ms: milliseconds(wait) });
         self
     }
 
@@ -154,7 +172,7 @@ impl Command {
 
     /// Sets where standard input comes from.
     pub fn stdin(&mut self, from: Stdio) -> &mut Self {
-        self.request.stdin(from == Stdio::Piped);
+        self.change().stdin(from == Stdio::Piped);
         self
     }
 
@@ -200,8 +218,7 @@ impl Command {
             let no_key = WireError::new(ErrorKind::Usage, "a start without a key has no name");
             return Err(Error::Request(no_key));
         };
-        let digest = StartBody::new(&self.request.build().map_err(Error::Request)?).digest();
-        Ok(StartId { key: Key::from_text(key), digest })
+        Ok(StartId { key: Key::from_text(key), digest: self.body()?.digest() })
     }
 
     /// Sends the command off, without waiting for its start.
@@ -238,7 +255,7 @@ impl Command {
 
     /// Builds the start that this command is.
     fn start(&self) -> Result<StartSource, Error> {
-        let request = self.request.build().map_err(Error::Request)?;
+        let body = self.body()?.clone();
         let key = match self.key.as_deref() {
             Some([]) => {
                 let empty = WireError::new(ErrorKind::Usage, "the key of the start is empty")
@@ -248,7 +265,7 @@ impl Command {
             Some(key) => Key::from_text(key),
             None => Key::random().map_err(Error::Randomness)?,
         };
-        let body = StartBody::new(&request)
+        let body = body
             .with_grace_ms(self.grace.map(milliseconds))
             .with_digests(Algorithm::ALL.map(|algorithm| algorithm.as_str().to_owned()).into())
             .with_keep(self.key.is_some() || self.begun.is_some())

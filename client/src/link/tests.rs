@@ -62,6 +62,22 @@ async fn hello_and_start_leave_together_and_a_verified_end_is_answered_done() {
     assert_eq!(child.wait().await, report, "it may be asked for again");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_start_goes_by_the_name_that_was_asked_for_also_after_a_change() {
+    let (link, mut host) = client();
+    let mut command = echo(&link);
+    command.key("k");
+    let before = command.start_id().unwrap();
+    let named = command.arg("hi").start_id().unwrap();
+    assert_eq!(before.key, named.key);
+    assert_ne!(before.digest, named.digest);
+    let _child = command.spawn().await.unwrap();
+    let mut peer = host.accept().await;
+    peer.expect_hello().await;
+    let start = peer.expect_start().await;
+    assert_eq!((start.key, start.body.digest()), (named.key, named.digest));
+}
+
 /// A command that runs on channel 1 of a greeted server.
 async fn running() -> (Handle, Host, Peer, Child, Notices) {
     let (link, mut host) = client();
