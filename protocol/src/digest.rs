@@ -52,6 +52,11 @@ pub struct StreamDigest {
 }
 
 impl StreamDigest {
+    /// Returns the algorithm by which the digest was computed.
+    pub fn algorithm(self) -> Algorithm {
+        self.algorithm
+    }
+
     /// Reads `ALGORITHM:HEX`, with lower-case digits; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let (name, digits) = text.split_once(':')?;

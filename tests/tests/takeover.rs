@@ -141,6 +141,26 @@ fn an_end_is_told_until_it_is_confirmed_and_then_forgotten() {
 }
 
 #[test]
+fn the_end_of_a_kept_key_is_told_to_an_attach_after_it_was_confirmed_and_by_the_next_server() {
+    let mut world = World::start();
+    let start = Start::exec(1, &["printf", "all"]).keep();
+    let mut first = RawPeer::greeted(&world);
+    first.send(&start.frame()).unwrap();
+    let told = first.expect_frame("exit").0;
+    first.send(&done(1)).unwrap();
+    first.close().unwrap();
+    first.expect_closed();
+    for generation in [2, 3] {
+        let mut next = RawPeer::greeted(&world);
+        next.send(&attach(&start, 1, generation, 0)).unwrap();
+        assert_eq!(next.expect_frame("attached").0["stdout"], 3, "what it wrote is gone");
+        assert_eq!(next.expect_frame("exit").0["code"], told["code"]);
+        drop(next);
+        world.restart();
+    }
+}
+
+#[test]
 fn an_end_that_is_kept_for_its_client_holds_no_descriptor() {
     let world = World::start();
     let before = world.settled_snapshot();

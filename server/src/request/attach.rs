@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use rcmd_protocol::{
+    digest::{Algorithm, StreamDigest},
     frame::{Attach, Attached, End, Frame, OutputOffsets, Refusal, Start, Stream},
     outcome::{ErrorKind, WireError},
 };
@@ -35,12 +36,31 @@ pub(crate) async fn attach(
     if !is_being_judged(&found) && !may_attach(state, peer, &sink) {
         return Answer::Answered;
     }
-    match found {
-        Lookup::Job(job) => take_up(job, sink, Some(attach.received)).await,
-        Lookup::Conflict => refused(&sink, Refusal::Conflict),
-        Lookup::Gone => refused(&sink, Refusal::Gone),
-        Lookup::Unknown => refused(&sink, Refusal::UnknownKey),
+    let reason = match found {
+        Lookup::Job(job) => return take_up(job, sink, Some(attach.received)).await,
+        Lookup::Conflict => return refused(&sink, Refusal::Conflict),
+        Lookup::Gone => Refusal::Gone,
+        Lookup::Unknown => Refusal::UnknownKey,
+    };
+    // A key that is the client's own is written down, and outlives the job in memory.
+    match state.jobs.idempotency.find(peer.user(), attach.key, attach.digest) {
+        None => refused(&sink, reason),
+        // What it started has run, so that it is not for a start's answer.
+        Some(KeyState::Expired) => refused(&sink, Refusal::Gone),
+        Some(kept) => {
+            let algorithm = agreed(&kept);
+            tell(kept, algorithm, &sink)
+        }
     }
+}
+
+/// Returns the algorithm by which a command's output was digested.
+fn agreed(kept: &KeyState) -> Algorithm {
+    let digest = match kept {
+        KeyState::Ended { exit, .. } => exit.stdout().digest.or(exit.stderr().digest),
+        KeyState::Conflict | KeyState::Expired | KeyState::Lost => None,
+    };
+    digest.map_or(Algorithm::Sha256, StreamDigest::algorithm)
 }
 
 /// Answers a start whose key is or was in use: attaches to the job, or answers what is recorded of
@@ -62,7 +82,7 @@ pub(super) async fn answer_known(
         Lookup::Gone | Lookup::Unknown => {}
     }
     match state.jobs.idempotency.find(peer.user(), start.key, start.body.digest()) {
-        Some(kept) => tell(kept, options, &sink),
+        Some(kept) => tell(kept, options.algorithm, &sink),
         None => refused(&sink, Refusal::Gone),
     }
 }
@@ -75,7 +95,11 @@ pub(super) async fn answer_kept(
     options: StartOptions,
     sink: &Sink,
 ) -> Answer {
-    if may_attach(state, peer, sink) { tell(kept, options, sink) } else { Answer::Answered }
+    if may_attach(state, peer, sink) {
+        tell(kept, options.algorithm, sink)
+    } else {
+        Answer::Answered
+    }
 }
 
 async fn take_up(job: JobHandle, sink: Sink, received: Option<OutputOffsets>) -> Answer {
@@ -120,8 +144,8 @@ fn may_attach(state: &Arc<ServerState>, peer: &Arc<Peer>, sink: &Sink) -> bool {
     false
 }
 
-/// Answers what is recorded of a key.
-fn tell(kept: KeyState, options: StartOptions, sink: &Sink) -> Answer {
+/// Answers what is recorded of a key, with digests by this algorithm.
+fn tell(kept: KeyState, algorithm: Algorithm, sink: &Sink) -> Answer {
     let ch = sink.ch;
     match kept {
         KeyState::Conflict => refused(sink, Refusal::Conflict),
@@ -144,7 +168,7 @@ fn tell(kept: KeyState, options: StartOptions, sink: &Sink) -> Answer {
             sink.link.send(Frame::Attached(Attached {
                 ch,
                 job,
-                digest: options.algorithm,
+                digest: algorithm,
                 started_at: exit.started_at(),
                 stdin: 0,
                 stdin_ended: true,
