@@ -125,6 +125,11 @@ impl Run {
         let layout = layout(common.dir.as_deref())?;
         let file = File::read(&layout.client_toml())?;
         let Reached { target, user } = Reached::find(host, &layout, verbosity(&common))?;
+        if let Some(warning) = fleet::globbed_behind(host, words)
+            && verbosity(&common) > Verbosity::Quiet
+        {
+            text::say(&text::line(Tone::Notice, &warning));
+        }
 
         let input = !options.no_input && matches!(work, Work::One(_)) && !input::is_nothing();
         let form = form(&common, &options, &file)?;

@@ -284,17 +284,33 @@ fn refuse_user(expression: &str) -> Result<(), WireError> {
 
 /// Warns of a first word of the command that the shell here made of brackets: `web[1-2]` in a folder
 /// with files of such names becomes several words, and the second of them would be the program.
-#[expect(clippy::disallowed_methods, reason = "programs that serve nobody")]
 fn globbed(words: &[OsString]) -> Option<String> {
     let [program, ..] = words else { return None };
     let name = program.to_str().filter(|name| !name.contains('/'))?;
     let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
     let is_numbered = !digits.is_empty() && digits.len() < name.len();
-    let exists = std::path::Path::new(name).symlink_metadata().is_ok();
-    (is_numbered && exists).then(|| {
+    (is_numbered && is_here(name)).then(|| {
         format!(
             "`{name}` is the program, and a file of this name is here: did the shell make it of \
              brackets? A set stands in single quotes"
         )
     })
+}
+
+/// Warns likewise where one host is named: then the first of those words is the host, and looks like the
+/// second but for its numbers.
+pub(super) fn globbed_behind(host: &str, words: &[OsString]) -> Option<String> {
+    let program = words.first()?.to_str()?;
+    let is_alike = host.len() == program.len()
+        && host != program
+        && host
+            .bytes()
+            .zip(program.bytes())
+            .all(|(one, other)| one == other || one.is_ascii_digit() && other.is_ascii_digit());
+    if is_alike && is_here(host) { globbed(words) } else { None }
+}
+
+#[expect(clippy::disallowed_methods, reason = "programs that serve nobody")]
+fn is_here(name: &str) -> bool {
+    std::path::Path::new(name).symlink_metadata().is_ok()
 }
