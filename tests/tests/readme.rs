@@ -66,7 +66,9 @@ fn many_hosts_are_answered_for_as_the_readme_shows() {
     write_hosts_toml(&world.client_dir().join("hosts.toml"), &hosts);
     let done = world.client().option("-b").target("web[1-20],db1").words(["echo", "ready"]).run();
     done.assert_code(125);
-    let names = [("127.0.0.1:1", "192.0.2.9:7263")];
+    let (errors, dir) = (done.stderr_text(), format!(" --dir {}", world.client_dir().display()));
+    let (_, run) = errors.trim_end().rsplit_once(' ').unwrap();
+    let names = [("127.0.0.1:1", "192.0.2.9:7263"), (dir.as_str(), ""), (run, "19ac7436cdbdef01")];
     assert_shown(done.stdout_text().lines(), &names);
-    assert_shown(done.stderr_text().lines(), &names);
+    assert_shown(errors.lines(), &names);
 }

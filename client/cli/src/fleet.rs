@@ -71,7 +71,8 @@ pub(crate) fn run(run: &FleetRun) -> Result<u8, WireError> {
     let id = assignment.maker.run();
     let mut account = Account::new(id.clone().unwrap_or_default(), Arc::clone(&assignment.targets));
     account.set_templates(assignment.maker.templates());
-    account.set_resumable(id.is_some() && run.input.is_none());
+    let next = id.filter(|_| run.input.is_none());
+    account.set_next(next.map(|id| runs::resuming(&id, run.dir.as_deref())));
     let shown = Display::open(display, Arc::clone(&assignment.targets))?;
     let json = matches!(run.show.form, Form::Json { .. });
     let status = runtime.block_on(async {

@@ -17,9 +17,6 @@ mod tests;
 
 pub(crate) use reason::{Category, Reason};
 
-/// What to type after a run of which something is left.
-const NEXT: &str = "next: rcmd-client run --resume last";
-
 /// What stopped a run before all of its targets had their turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Stopped {
@@ -58,7 +55,8 @@ pub(crate) struct Account {
     groups: Vec<Group>,
     places: HashMap<Reason, usize>,
     templates: Vec<String>,
-    resumable: bool,
+    /// What to type if something is left; none where the run can't be resumed.
+    next: Option<String>,
 }
 
 /// The targets that ended for one reason.
@@ -83,7 +81,7 @@ impl Account {
     pub(crate) fn new(run: String, targets: Arc<[HostTarget]>) -> Self {
         let ends = vec![None; targets.len()];
         let (groups, places) = (Vec::new(), HashMap::new());
-        Self { run, targets, ends, groups, places, templates: Vec::new(), resumable: false }
+        Self { run, targets, ends, groups, places, templates: Vec::new(), next: None }
     }
 
     /// Names the templates that were used, such as `{host}`.
@@ -91,9 +89,9 @@ impl Account {
         self.templates = templates;
     }
 
-    /// Sets whether there is a record by which the run can be resumed.
-    pub(crate) fn set_resumable(&mut self, resumable: bool) {
-        self.resumable = resumable;
+    /// Sets what resumes the run, as one would type it; none where there is no record by which it can be.
+    pub(crate) fn set_next(&mut self, command: Option<String>) {
+        self.next = command;
     }
 
     /// Adds how a target ended; `held_back` if it never had its turn because the run stopped. The first
@@ -190,8 +188,10 @@ impl Account {
         if !self.templates.is_empty() && verbosity > Verbosity::Quiet {
             lines.push((Tone::Notice, format!("templates: {}", self.templates.join(" "))));
         }
-        if self.resumable && counts.not_started + counts.unknown > 0 {
-            lines.push((Tone::Notice, NEXT.to_owned()));
+        if let Some(next) = &self.next
+            && counts.not_started + counts.unknown > 0
+        {
+            lines.push((Tone::Notice, format!("next: {next}")));
         }
         lines
     }

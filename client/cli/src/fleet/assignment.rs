@@ -146,9 +146,11 @@ pub(super) struct Maker {
     warn: mpsc::Sender<WireError>,
 }
 
-/// A record, and whether it is still written.
+/// A record, as long as the run has one.
 struct Recording {
     record: Record,
+    /// True once it could not be written. Keys still come from it: a resume that finds no trace of a start
+    /// sends the same key, under which the host starts nothing twice.
     given_up: bool,
 }
 
@@ -182,9 +184,11 @@ impl Maker {
         self.templates.used()
     }
 
-    /// Returns the name of the run, if it is recorded.
+    /// Returns the name of the run, if all of it is recorded.
     pub(super) fn run(&self) -> Option<String> {
-        self.ask(|record| record.id().to_string())
+        let recording = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
+        let whole = recording.as_ref().filter(|recording| !recording.given_up);
+        whole.map(|recording| recording.record.id().to_string())
     }
 
     /// Makes the command of a target.
@@ -249,7 +253,7 @@ impl Maker {
             recording.given_up = true;
             // Whoever shows it may have left already.
             let _ = self.warn.try_send(unwritten(error).hint(
-                "The run goes on, and what follows is not recorded; a resume asks the hosts for it.",
+                "The run goes on; what follows can't be resumed.",
             ));
         }
     }

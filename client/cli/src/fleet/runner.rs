@@ -397,7 +397,11 @@ impl Runner {
         if let Ok(failure) = self.warnings.try_recv() {
             self.show(Shown::Warning(failure));
         }
-        let Self { feed, waiting, display, account, escalation, failure, reader_gone, .. } = self;
+        let Self { feed, waiting, display, mut account, .. } = self;
+        let Self { maker, escalation, failure, reader_gone, .. } = self;
+        if maker.run().is_none() {
+            account.set_next(None);
+        }
         let signal = escalation.first().filter(|_| failure.is_none() && !reader_gone);
         let stopped = match signal {
             Some(signal) => Some(Stopped::Signal(signal)),

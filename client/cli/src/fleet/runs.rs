@@ -20,7 +20,7 @@ mod overview;
 mod shape;
 mod show;
 
-use overview::Overview;
+use overview::{Overview, quoted};
 use shape::{Ago, cut, room_for_two};
 
 /// Lists runs, or shows one, and returns the exit status.
@@ -57,6 +57,12 @@ pub(crate) fn runs(typed: &RunsArguments) -> Result<u8, WireError> {
         }
     };
     output::print(text.as_bytes())
+}
+
+/// Returns what resumes a run, as one would type it; `dir` is what was typed for --dir.
+pub(crate) fn resuming(id: &str, dir: Option<&Path>) -> String {
+    let dir = dir.map(|dir| format!(" --dir {}", quoted(&dir.to_string_lossy())));
+    format!("rcmd-client{} run --resume {id}", dir.unwrap_or_default())
 }
 
 /// Returns what is shown of a file that is read as if it were a record, whoever has it.

@@ -21,6 +21,8 @@ use crate::output::Form;
 #[derive(Debug)]
 pub(crate) struct FleetRun {
     pub(crate) layout: Layout,
+    /// What was typed for --dir.
+    pub(crate) dir: Option<PathBuf>,
     /// For name, TCP and TLS together, of each host.
     pub(crate) timeout: Duration,
     pub(crate) compress: bool,
@@ -138,7 +140,8 @@ impl FleetRun {
                 }))
             }
         };
-        Ok(Self { layout, timeout, compress, work, options: fleet, input, show, verbosity })
+        let dir = common.dir;
+        Ok(Self { layout, dir, timeout, compress, work, options: fleet, input, show, verbosity })
     }
 
     /// Returns how a run over so many hosts goes over them.

@@ -128,7 +128,7 @@ fn messages_that_differ_by_host_alone_are_told_once() {
     account.add(1, &failed(Outcome::NotStarted, ErrorKind::Denied, "no rule permits it"), false);
     account.add(4, &exited(7), false);
     account.set_templates(vec!["{host}".to_owned(), "{label.role}".to_owned()]);
-    account.set_resumable(true);
+    account.set_next(Some("rcmd-client run --resume 5f1e".to_owned()));
     assert_eq!(
         text(&account),
         "5 hosts: 1 exited 0, 1 failed, 3 not started\n\
@@ -137,7 +137,7 @@ fn messages_that_differ_by_host_alone_are_told_once() {
          hint: Is a server running?\n\
          1 not started: web2: no rule permits it\n\
          templates: {host} {label.role}\n\
-         next: rcmd-client run --resume last\n"
+         next: rcmd-client run --resume 5f1e\n"
     );
 }
 
@@ -146,13 +146,16 @@ fn the_next_step_is_named_only_where_it_can_be_taken_and_something_is_left() {
     let mut account = account("a[1-2]");
     account.add(0, &exited(0), false);
     account.add(1, &exited(1), false);
-    account.set_resumable(true);
+    let next = || Some("rcmd-client --dir d run --resume 5f1e".to_owned());
+    account.set_next(next());
     assert!(!text(&account).contains("next:"), "{}", text(&account));
     let mut account = self::account("a1");
     account.add(0, &failed(Outcome::Unknown, ErrorKind::Lost, "lost"), false);
     assert!(!text(&account).contains("next:"), "there is no record");
-    account.set_resumable(true);
-    assert!(text(&account).contains("next: rcmd-client run --resume last"));
+    account.set_next(next());
+    assert!(text(&account).ends_with("next: rcmd-client --dir d run --resume 5f1e\n"));
+    account.set_next(None);
+    assert!(!text(&account).contains("next:"), "the record was given up");
 }
 
 #[test]

@@ -158,8 +158,7 @@ fn title(category: Category, state: &TargetState) -> String {
 
 /// Returns what to do next.
 fn next(state: State, recorded: &Recorded, dir: Option<&Path>) -> String {
-    let dir = dir.map(|dir| format!(" --dir {}", quoted(&dir.to_string_lossy())));
-    let resume = format!("rcmd-client{} run --resume {}", dir.unwrap_or_default(), recorded.id);
+    let resume = super::resuming(&recorded.id.to_string(), dir);
     match state {
         State::Running => "It still goes on.".to_owned(),
         State::Whole => "Nothing is left to do.".to_owned(),
