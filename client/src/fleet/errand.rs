@@ -100,23 +100,26 @@ impl Errand {
     pub(super) async fn carry_out(mut self) -> Done {
         self.tell(FleetEvent::Begun).await;
         let mut pause = PAUSE;
-        let mut end = self.attempt().await;
+        let (mut end, mut client) = self.attempt().await;
         for _ in 0..self.run.retries {
             if end.held_back.is_some() || !may_help(&end.report) {
                 break;
             }
             let failure = end.report.error.clone();
             self.tell(FleetEvent::Retried(failure.unwrap_or_else(lost))).await;
+            close(client.take()).await;
             tokio::select! {
                 () = sleep(pause) => {}
                 _ = self.stopped() => break,
             }
             pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
-            end = self.attempt().await;
+            (end, client) = self.attempt().await;
         }
         let End { report, held_back } = end;
         let failed = !report.has_succeeded();
         self.tell(FleetEvent::Ended { report: Box::new(report), held_back }).await;
+        // Only now: a host that says nothing more takes seconds of this.
+        close(client).await;
         Done { target: self.place, failed }
     }
 
@@ -131,10 +134,11 @@ impl Errand {
         stopped.ok().and_then(|control| control.stopped()).unwrap_or(Stop::Caller)
     }
 
-    async fn attempt(&mut self) -> End {
+    /// Returns the end of one attempt, and the connection, which is to be closed.
+    async fn attempt(&mut self) -> (End, Option<Client>) {
         let run = Arc::clone(&self.run);
         let Some(target) = run.targets.get(self.place) else {
-            return Report::without_job("", Outcome::NotStarted, lost()).into();
+            return (Report::without_job("", Outcome::NotStarted, lost()).into(), None);
         };
         let host = target.to_string();
         let client = tokio::select! {
@@ -142,19 +146,20 @@ impl Errand {
             // Nothing was sent yet.
             why = self.stopped() => {
                 let report = held_back(&host, why);
-                return End { report, held_back: Some(why) };
+                return (End { report, held_back: Some(why) }, None);
             }
         };
-        let started = match client {
-            Ok(client) => self.start(&client).await.map(|child| (client, child)),
-            Err(failure) => Err(failure),
+        let unstarted = |error: Error| {
+            Report::without_job(&host, Outcome::NotStarted, error.into()).into()
         };
-        match started {
-            Err(error) => Report::without_job(&host, Outcome::NotStarted, error.into()).into(),
-            Ok((client, child)) => {
-                let end = self.attend(&host, &client, child).await;
-                client.close().await;
-                end
+        match client {
+            Err(error) => (unstarted(error), None),
+            Ok(client) => {
+                let end = match self.start(&client).await {
+                    Err(error) => unstarted(error),
+                    Ok(child) => self.attend(&host, &client, child).await,
+                };
+                (end, Some(client))
             }
         }
     }
@@ -174,7 +179,7 @@ impl Errand {
         self.obey(&mut at);
         loop {
             if let Some(report) = at.ended() {
-                return at.end(report);
+                return at.end(host, report);
             }
             tokio::select! {
                 place = events.reserve(), if at.event.is_some() => {
@@ -200,7 +205,7 @@ impl Errand {
                 }
                 Ok(()) = self.control.changed() => self.obey(&mut at),
                 () = until(at.timeout) => if let Some(report) = at.handle_timeout(host) {
-                    return at.end(report);
+                    return at.end(host, report);
                 },
             }
         }
@@ -211,6 +216,12 @@ impl Errand {
         let control = *self.control.borrow_and_update();
         at.obey(&control, &self.seen);
         self.seen = control;
+    }
+}
+
+async fn close(client: Option<Client>) {
+    if let Some(client) = client {
+        client.close().await;
     }
 }
 
@@ -399,7 +410,7 @@ impl<'a> Attending<'a> {
         if told { self.report.take() } else { None }
     }
 
-    fn end(self, mut report: Report) -> End {
+    fn end(self, host: &str, mut report: Report) -> End {
         if let Some(trouble) = self.trouble {
             // It was killed for that, and how it ended tells nothing of the command.
             report.outcome = Outcome::Unknown;
@@ -416,6 +427,10 @@ impl<'a> Attending<'a> {
             Outcome::NotStarted if self.ending != Ending::None => Some(Stop::Caller),
             _ => None,
         };
+        if let Some(why) = held_back {
+            // Whatever its host last said, it is the run that did not wait.
+            report.error = self::held_back(host, why).error;
+        }
         End { report, held_back }
     }
 }

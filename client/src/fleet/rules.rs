@@ -70,7 +70,7 @@ pub enum Stop {
 
 impl Stop {
     /// Returns why a target that waited was held back, for people.
-    pub(super) fn why(self) -> &'static str {
+    pub fn why(self) -> &'static str {
         match self {
             Self::Canary => "one of the first hosts failed, and so no other was begun",
             Self::Failures => "too many hosts failed, and so no other was begun",

@@ -129,6 +129,12 @@ impl Account {
         counts
     }
 
+    /// Returns the targets of which no end came.
+    pub(crate) fn unended(&self) -> Vec<usize> {
+        let ends = self.ends.iter().enumerate();
+        ends.filter(|(_, end)| end.is_none()).map(|(index, _)| index).collect()
+    }
+
     /// Returns of how many targets no end came.
     fn missing(&self) -> usize {
         self.ends.iter().filter(|end| end.is_none()).count()

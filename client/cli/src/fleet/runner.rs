@@ -153,6 +153,7 @@ impl Runner {
                     let step = self.escalation.handle_timeout(Instant::now());
                     self.act(step);
                 }
+        self.end_the_rest();
                 Wake::Due => self.show_standing(),
                 Wake::Failed(failure) => self.handle_failure(failure),
                 Wake::Warned(failure) => self.show(Shown::Warning(failure)),
@@ -257,7 +258,10 @@ impl Runner {
             // Of the caller's stop the signal tells.
             Some(Stop::Caller) | None => None,
         };
-        self.stopped = self.stopped.or(stopped);
+        // Of two reasons the one that leaves less certain, as with ends.
+        if self.stopped.is_none() || stopped == Some(Stopped::Deadline) {
+            self.stopped = stopped;
+        }
     }
 
     fn end(&mut self, index: usize, report: Box<Report>, held_back: bool) {
@@ -317,6 +321,17 @@ impl Runner {
         }
     }
 
+    /// Ends the targets of which no end came: each has one.
+    fn end_the_rest(&mut self) {
+        for index in self.account.unended() {
+            let failure = WireError::new(ErrorKind::Lost, "no end came")
+                .hint("Look on the host for what became of the command.");
+            let host = self.maker.host(index);
+            let report = Report::without_job(&host, Outcome::Unknown, failure);
+            self.end(index, Box::new(report), false);
+        }
+    }
+
     /// Ends what was to be started after this pass.
     fn give_up_next(&mut self, why: Stop) {
         for (index, task, report) in std::mem::take(&mut self.next) {
@@ -326,7 +341,7 @@ impl Runner {
                 (_, Some(report)) => self.end(index, Box::new(not_taken_up(*report)), false),
                 (_, None) => {
                     let host = self.maker.host(index);
-                    let failure = WireError::new(ErrorKind::HeldBack, "its turn did not come");
+                    let failure = WireError::new(ErrorKind::HeldBack, why.why());
                     let report = Report::without_job(&host, Outcome::NotStarted, failure);
                     self.handle_end(index, Box::new(report), Some(why));
                 }
