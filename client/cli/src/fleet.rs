@@ -74,12 +74,11 @@ pub(crate) fn run(run: &FleetRun) -> Result<u8, WireError> {
     let next = id.filter(|_| run.input.is_none());
     account.set_next(next.map(|id| runs::resuming(&id, run.dir.as_deref())));
     let shown = Display::open(display, Arc::clone(&assignment.targets))?;
-    let json = matches!(run.show.form, Form::Json { .. });
     let status = runtime.block_on(async {
         let signals = Signals::catch().map_err(|error| {
             WireError::new(ErrorKind::LocalIo, format!("cannot catch signals: {error}"))
         })?;
-        let runner = Runner::new(&config, rules, input, assignment, shown, account, json);
+        let runner = Runner::new(&config, rules, input, assignment, shown, account);
         Ok(runner.carry_out(signals).await)
     });
     session::renew_in_own_time(&run.layout, run.verbosity);

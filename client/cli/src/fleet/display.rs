@@ -76,8 +76,13 @@ pub(crate) enum Shown {
     Note { index: Option<usize>, text: String },
     /// Something went wrong that stops nothing.
     Warning(WireError),
-    /// How a target ended; exactly one for each target of the run.
+    /// How a target ended; exactly one for each target of the run, or one of the next kind.
     Ended { index: usize, report: Box<Report> },
+    /// How a target ended in an earlier process of this run. Where each target has its result it has this
+    /// one; elsewhere it would look as if its command had run now, and printed nothing.
+    Kept { index: usize, report: Box<Report> },
+    /// A target's command is run again: what was shown and kept of its output was an earlier one's.
+    Again { index: usize },
     /// How far the run is, for the live line.
     Standing(Standing),
     /// This process is about to be stopped: the live line goes, and that is answered.
@@ -85,6 +90,13 @@ pub(crate) enum Shown {
     /// An interrupt that stopped the run: the signal that was passed on to what runs, if one was; which targets
     /// run now and how long; how many wait.
     Interrupted { passed: Option<Signal>, running: Vec<(usize, Duration)>, waiting: usize },
+}
+
+impl Shown {
+    /// Returns whether it is the end of a target, which is written also where nobody reads any more.
+    pub(crate) fn is_end(&self) -> bool {
+        matches!(self, Self::Ended { .. } | Self::Kept { .. })
+    }
 }
 
 /// The thread, and how its writing goes.

@@ -83,7 +83,6 @@ impl Runner {
         assignment: Assignment,
         (display, feed): (Display, mpsc::Sender<Shown>),
         account: Account,
-        json: bool,
     ) -> Self {
         let Assignment { targets, kept, tasks, maker, warnings } = assignment;
         let mut fleet = Fleet::new(config).rules(rules.clone());
@@ -128,10 +127,7 @@ impl Runner {
         };
         for (index, report) in kept {
             runner.count(index, &report, false);
-            // Elsewhere it would look as if its command had run now, and printed nothing.
-            if json {
-                runner.show(Shown::Ended { index, report });
-            }
+            runner.show(Shown::Kept { index, report });
         }
         runner
     }
@@ -153,12 +149,12 @@ impl Runner {
                     let step = self.escalation.handle_timeout(Instant::now());
                     self.act(step);
                 }
-        self.end_the_rest();
                 Wake::Due => self.show_standing(),
                 Wake::Failed(failure) => self.handle_failure(failure),
                 Wake::Warned(failure) => self.show(Shown::Warning(failure)),
             }
         }
+        self.end_the_rest();
         self.conclude(signals).await
     }
 
@@ -219,6 +215,10 @@ impl Runner {
                 let again = again.filter(|_| self.escalation.first().is_none());
                 match (again, task) {
                     (Some(attempt), _) => {
+                        // It may have had output; what never ran had none.
+                        if report.outcome == Outcome::Unknown {
+                            self.show(Shown::Again { index });
+                        }
                         self.next.push((index, Task::Start { attempt }, Some(report)));
                     }
                     (None, Task::Attach { .. }) if !is_answer(&report) => {
@@ -280,7 +280,7 @@ impl Runner {
     /// files, too.
     fn show(&mut self, shown: Shown) {
         let wanted = !self.reader_gone && !self.escalation.is_impatient();
-        if wanted || matches!(shown, Shown::Ended { .. }) {
+        if wanted || shown.is_end() {
             self.waiting.push_back(shown);
         }
     }
@@ -316,7 +316,7 @@ impl Runner {
             Some(Step::Kill) => {
                 self.run.kill();
                 self.last_moment = Instant::now().checked_add(LAST_ENDS);
-                self.waiting.retain(|shown| matches!(shown, Shown::Ended { .. }));
+                self.waiting.retain(Shown::is_end);
             }
         }
     }
@@ -380,7 +380,7 @@ impl Runner {
             Place::Screen(sink::Place::Stdout) if gone => self.reader_gone = true,
             _ => self.failure = Some((place, error)),
         }
-        self.waiting.retain(|shown| matches!(shown, Shown::Ended { .. }));
+        self.waiting.retain(Shown::is_end);
         if let Some(Step::Pass(signal)) =
             self.escalation.handle_signal(Signal::TERM, Instant::now())
         {

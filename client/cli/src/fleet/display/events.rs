@@ -30,11 +30,21 @@ impl Events {
 
     /// Writes the end of a target, behind what its streams still have.
     pub(super) fn ended(&mut self, context: &mut Context, index: usize, report: Box<Report>) {
-        for piece in [Piece::End(Stream::Stdout), Piece::End(Stream::Stderr), Piece::Report(report)]
-        {
-            self.put(context, index, &piece);
-        }
+        self.end_streams(context, index);
+        self.put(context, index, &Piece::Report(report));
         self.open.remove(&index);
+    }
+
+    /// Writes what the streams of a target still have, whose command is run again.
+    pub(super) fn break_off(&mut self, context: &mut Context, index: usize) {
+        self.end_streams(context, index);
+        self.open.remove(&index);
+    }
+
+    fn end_streams(&mut self, context: &mut Context, index: usize) {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            self.put(context, index, &Piece::End(stream));
+        }
     }
 
     /// Writes a message about a target, or about the run.

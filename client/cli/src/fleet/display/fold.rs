@@ -97,6 +97,11 @@ impl Fold {
         self.groups.push(Group { hosts, said, reason, whole, outputs, message });
     }
 
+    /// Forgets the output of a target so far.
+    pub(super) fn forget(&mut self, context: &mut Context, index: usize) {
+        self.collector.take(context, index).clear(&mut context.store);
+    }
+
     /// Returns all groups, the largest first, then by their first host. Whatever has not ended is not
     /// known.
     pub(super) fn finish(mut self, context: &mut Context) -> Vec<Group> {

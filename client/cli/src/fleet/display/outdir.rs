@@ -133,14 +133,30 @@ impl Outdir {
         }
         let written = self.file(of).and_then(|file| file.write_all(bytes));
         if let Err(error) = written {
-            self.open.remove(&of);
-            self.broken.insert(of);
-            // A full disk fails all of them; one is told.
-            if self.broken.len() == 1 {
-                let stem = self.stems.get(index).map(String::as_str).unwrap_or_default();
-                let path = self.path.join(name(stem, stream));
-                self.failures.tell(Place::File(path), error);
+            self.give_up(of, error);
+        }
+    }
+
+    /// Empties the files of a target, whose command is run again.
+    pub(super) fn empty(&mut self, index: usize) {
+        for of in [(index, Stream::Stdout), (index, Stream::Stderr)] {
+            if !self.broken.contains(&of)
+                && let Err(error) = self.file(of).and_then(|file| file.set_len(0))
+            {
+                self.give_up(of, error);
             }
+        }
+    }
+
+    /// Writes a file no more. A full disk fails all of them; one is told.
+    fn give_up(&mut self, of: Of, error: io::Error) {
+        self.open.remove(&of);
+        self.broken.insert(of);
+        if self.broken.len() == 1 {
+            let (index, stream) = of;
+            let stem = self.stems.get(index).map(String::as_str).unwrap_or_default();
+            let path = self.path.join(name(stem, stream));
+            self.failures.tell(Place::File(path), error);
         }
     }
 

@@ -66,10 +66,15 @@ impl Records {
         outputs.clear(&mut context.store);
     }
 
+    /// Forgets the output of a target so far.
+    pub(super) fn forget(&mut self, context: &mut Context, index: usize) {
+        self.collector.take(context, index).clear(&mut context.store);
+    }
+
     /// Leaves those that have not ended: there is nothing to say of them.
     pub(super) fn finish(&mut self, context: &mut Context) {
         for index in self.collector.left() {
-            self.collector.take(context, index).clear(&mut context.store);
+            self.forget(context, index);
         }
     }
 }

@@ -11,6 +11,7 @@ use super::*;
 use crate::arguments::fleet::Summary;
 use crate::settings::Verbosity;
 
+mod again;
 mod diff;
 mod fold;
 pub(super) mod harness;

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcmd_client::{Signal, WireError};
+use rcmd_client::{Report, Signal, WireError};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -142,18 +142,32 @@ impl Worker {
             Shown::Note { index, text } => self.note(index, text),
             Shown::Warning(failure) => context.warn(&failure),
             Shown::Ended { index, report } => {
-                if let Some(outdir) = &mut self.outdir {
-                    outdir.ended(index, &report);
-                }
-                if let Some(results) = &mut self.results {
-                    results.put(&report);
-                }
+                self.put_result(index, &report);
+                let context = &mut self.context;
                 match &mut self.form {
                     Form::Lines(lines) => lines.ended(context, index),
                     Form::Fold(fold) | Form::Diff(fold) => fold.ended(context, index, &report),
                     Form::Records(records) => records.ended(context, index, &report),
                     Form::Events(events) => events.ended(context, index, report),
                 }
+            }
+            Shown::Kept { index, report } => {
+                self.put_result(index, &report);
+                if let Form::Events(events) = &mut self.form {
+                    events.ended(&mut self.context, index, report);
+                }
+            }
+            Shown::Again { index } => {
+                if let Some(outdir) = &mut self.outdir {
+                    outdir.empty(index);
+                }
+                match &mut self.form {
+                    Form::Lines(lines) => lines.ended(context, index),
+                    Form::Fold(fold) | Form::Diff(fold) => fold.forget(context, index),
+                    Form::Records(records) => records.forget(context, index),
+                    Form::Events(events) => events.break_off(context, index),
+                }
+                self.note(Some(index), "nobody knows how it ended; it is run again".to_owned());
             }
             Shown::Standing(standing) => {
                 let slowest = standing.slowest.map(|(index, _)| context.name(index));
@@ -174,6 +188,16 @@ impl Worker {
             Shown::Interrupted { passed, running, waiting } => {
                 self.interrupted(passed, &running, waiting);
             }
+        }
+    }
+
+    /// Writes a target's result to the files that have one of each.
+    fn put_result(&mut self, index: usize, report: &Report) {
+        if let Some(outdir) = &mut self.outdir {
+            outdir.ended(index, report);
+        }
+        if let Some(results) = &mut self.results {
+            results.put(report);
         }
     }
 
