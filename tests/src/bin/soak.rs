@@ -28,9 +28,9 @@ struct Soak {
 }
 
 /// All of them. `rounds` counts what the name says: storms of each size, connections of each kind, cuts,
-/// damaged files, killed clients, targets, MiB of a line, hosts of 100 MiB each, killed holders, batches of
+/// damaged files, killed clients, targets, MiB of a line, hosts of 100 MiB each, runs over sets, killed holders, batches of
 /// commands, renewals, servers, MiB, seconds of an attack or of what one peer repeats.
-const SOAKS: [Soak; 20] = [
+const SOAKS: [Soak; 21] = [
     Soak { name: "attack", rounds: 600, run: attack },
     Soak { name: "authority", rounds: 200, run: govern },
     Soak { name: "before", rounds: 6, run: weigh },
@@ -44,6 +44,7 @@ const SOAKS: [Soak; 20] = [
     Soak { name: "fleet-growth", rounds: 10_000, run: grow },
     Soak { name: "fleet-line", rounds: 1024, run: line },
     Soak { name: "fleet-output", rounds: 50, run: pour },
+    Soak { name: "fleet-random", rounds: 500, run: gamble },
     Soak { name: "locks", rounds: 1000, run: lock },
     Soak { name: "audit", rounds: 200, run: audit },
     Soak { name: "output", rounds: 1024, run: read },
@@ -166,6 +167,12 @@ fn line(mib: u64, _seed: u64) -> bool {
 
 fn pour(hosts: u64, _seed: u64) -> bool {
     let figures = fleet::output::run(hosts, 100);
+    print!("{figures}");
+    figures.wrong.is_empty()
+}
+
+fn gamble(runs: u64, seed: u64) -> bool {
+    let figures = fleet::random::run(runs, seed);
     print!("{figures}");
     figures.wrong.is_empty()
 }

@@ -16,6 +16,7 @@ use crate::world::World;
 mod hostile;
 pub mod line;
 pub mod output;
+pub mod random;
 mod servers;
 
 use hostile::Hostile;
