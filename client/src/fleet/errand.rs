@@ -149,9 +149,8 @@ impl Errand {
                 return (End { report, held_back: Some(why) }, None);
             }
         };
-        let unstarted = |error: Error| {
-            Report::without_job(&host, Outcome::NotStarted, error.into()).into()
-        };
+        let unstarted =
+            |error: Error| Report::without_job(&host, Outcome::NotStarted, error.into()).into();
         match client {
             Err(error) => (unstarted(error), None),
             Ok(client) => {

@@ -252,9 +252,9 @@ impl Maker {
         if let Err(error) = write(&mut recording.record) {
             recording.given_up = true;
             // Whoever shows it may have left already.
-            let _ = self.warn.try_send(unwritten(error).hint(
-                "The run goes on; what follows can't be resumed.",
-            ));
+            let _ = self
+                .warn
+                .try_send(unwritten(error).hint("The run goes on; what follows can't be resumed."));
         }
     }
 }
