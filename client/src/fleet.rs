@@ -62,7 +62,6 @@ mod schedule;
 
 pub use rules::{FleetRules, Stop};
 
-use budget::Budget;
 use control::Control;
 use driver::Driver;
 use errand::Errands;
@@ -153,7 +152,7 @@ impl Fleet {
             command: Box::new(command),
             input: self.input.clone(),
             retries: rules.retries,
-            credit: Budget::new(rules.memory, compress).credit(rules.fanout),
+            credit: rules.credit(compress),
             events,
             control: controlled,
         };

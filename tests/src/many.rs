@@ -10,6 +10,8 @@ use serde_json::Value;
 use crate::client::{ClientCommand, Finished};
 use crate::world::World;
 
+pub mod commands;
+
 /// Writes a `hosts.toml` with so many hosts `a1`, `a2` and so on, which are all the world's server, and
 /// one, `dead`, where nobody listens.
 ///

@@ -188,6 +188,7 @@ fn what_is_no_set_or_no_command_is_refused_with_what_to_write() {
         ("root@a1,a2", &["id"][..], &[][..], "`rcmd-client -l root HOSTS"),
         ("a[1-2]", &[], &[], "no command"),
         ("a[1-2]", &["id"], &["--dry-run"], "asks one host"),
+        ("a[1-2]", &["id"], &["--parallel", "2"], "are for --commands"),
         ("a[1-2]", &["id"], &["--batch", "0"], "at least one"),
         ("a[1-2]", &["id"], &["--format", "{nonsense}"], "The fields are host"),
         ("a[1-2]", &["id"], &["--resume", "last"], "takes no hosts"),

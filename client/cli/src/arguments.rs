@@ -53,7 +53,8 @@ Examples:
 Commands:
   run HOST COMMAND...        the same as without `run`; also for a host that is
                              named like a command
-  run --commands FILE HOST   every line of FILE, over one connection
+  run --commands FILE HOSTS  every line of FILE on each host, over one connection
+                             for each
   doctor HOST                try every step to a host, and say what to do about
                              the one that fails
   enroll                     get a certificate with a token; --renew renews it

@@ -23,16 +23,16 @@ use crate::settings::fleet::{FleetRun, FleetWork};
 use crate::signals::Signals;
 use crate::text::{self, Tone};
 
-mod account;
+pub(crate) mod account;
 mod assignment;
-mod descriptors;
+pub(crate) mod descriptors;
 mod display;
-mod escalation;
+pub(crate) mod escalation;
 pub(crate) mod records;
 mod resume;
 mod runner;
 pub(crate) mod runs;
-mod templates;
+pub(crate) mod templates;
 mod whole_input;
 
 use account::Account;
@@ -94,23 +94,13 @@ fn fitted(run: &FleetRun, total: usize) -> FleetRules {
     let wanted = rules.fanout.min(total.max(1));
     let rules = FleetRules { fanout: wanted, ..rules };
     let borne = rules.at_once(run.compress);
-    let fanout = descriptors::bear(borne, run.show.outdir.is_some());
-    let memory = rules.memory >> 20;
-    let limits = [
-        (
-            borne < wanted,
-            format!("the {memory} MiB of memory of a run bear {borne} hosts at once, not {wanted}"),
-        ),
-        (
-            fanout < borne,
-            format!(
-                "the limit of descriptors bears {fanout} hosts at once, not {borne}; see `ulimit -Hn`"
-            ),
-        ),
-    ];
-    for (_, notice) in limits.iter().filter(|(less, _)| *less && run.verbosity > Verbosity::Quiet) {
-        text::say(&text::line(Tone::Notice, notice));
+    if borne < wanted && run.verbosity > Verbosity::Quiet {
+        let memory = rules.memory >> 20;
+        let message =
+            format!("the {memory} MiB of memory of a run bear {borne} hosts at once, not {wanted}");
+        text::say(&text::line(Tone::Notice, &message));
     }
+    let fanout = descriptors::fitted(borne, run.show.outdir.is_some(), run.verbosity);
     FleetRules { fanout, ..rules }
 }
 

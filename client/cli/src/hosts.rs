@@ -18,10 +18,7 @@ use crate::text::{self, Tone};
 /// When what was typed is no set, or an empty one.
 pub(crate) fn hosts(typed: &HostsArguments) -> Result<u8, WireError> {
     let layout = settings::layout(typed.dir.as_deref())?;
-    let (mut inventory, passed_over) = settings::inventory(&layout)?;
-    if let Some(path) = &typed.set.inventory {
-        inventory.read_ansible(path).map_err(|error| settings::no_inventory(&error))?;
-    }
+    let (inventory, passed_over) = settings::inventory_with(&layout, &typed.set)?;
     let chosen = sets::choose(typed.expression.as_deref(), &typed.set, &inventory)?;
     let targets = chosen.set.targets(&inventory).map_err(|error| settings::no_target(&error))?;
     let notices = chosen.notices.iter().filter(|_| !typed.quiet);

@@ -56,13 +56,14 @@ impl Interrupts {
     }
 
     /// Waits until the rest is printed. The commands have ended: a signal that ends programs is for
-    /// this process alone now, and leaves a reader a last moment.
+    /// this process alone now, and leaves a reader a last moment. A `client` that is still connected hears
+    /// of a suspension.
     ///
     /// # Errors
     /// The signal that ended the wait; also one that came before, and whose time is over.
     pub(crate) async fn unless_caught<T>(
         mut self,
-        client: &Client,
+        client: Option<&Client>,
         printing: impl Future<Output = T>,
     ) -> Result<T, Signal> {
         let mut printing = pin!(printing);

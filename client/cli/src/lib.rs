@@ -5,7 +5,8 @@
 //! | `arguments` | what was typed, up to the words behind the host |
 //! | `settings` | what is meant: flags, environment, client.toml |
 //! | `session` | the runtime, the client, the leave |
-//! | `run`, `commands`, `doctor`, `enroll`, `hosts` | the subcommands |
+//! | `run`, `doctor`, `enroll`, `hosts` | the subcommands |
+//! | `commands` | `run --commands`, on one host or many |
 //! | `fleet` | one command on many hosts |
 //! | `parsers` | the readers of local files, for the fuzz targets alone |
 //! | `input` | standard input, with a thread for what may block |
@@ -43,12 +44,16 @@ mod terminal;
 mod text;
 
 use arguments::{ManArguments, Refused, Request};
+use settings::commands::CommandsOverHosts;
 use settings::fleet::FleetRun;
 use settings::{Run, Work};
 
 /// Does what was typed, the program's own name first, and returns the exit status.
 pub fn carry_out(typed: Vec<OsString>) -> u8 {
     let done = match Request::parse(typed) {
+        Ok(Request::Run(typed)) if settings::commands::is_meant(&typed) => {
+            CommandsOverHosts::resolve(*typed).and_then(|run| commands::run_over(&run))
+        }
         Ok(Request::Run(typed)) if settings::fleet::is_meant(&typed) => {
             FleetRun::resolve(*typed).and_then(|run| fleet::run(&run))
         }

@@ -60,6 +60,11 @@ impl LinkNotices {
         self.busy = Busy::No;
     }
 
+    /// Returns whether nothing was told that has not ended, and nothing may have to be.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.pending.is_none() && !self.told && matches!(self.busy, Busy::No)
+    }
+
     /// Returns when to call [`LinkNotices::handle_timeout`].
     pub(crate) fn timeout(&self) -> Option<Instant> {
         let lost = self.pending.as_ref().map(|(at, _)| *at);

@@ -158,7 +158,7 @@ async fn conclude(
         (Cause::GivenUp(_), _) => timeout(LAST_OUTPUT, finishing).await.unwrap_or(Ok(())),
         (_, None) => finishing.await,
         (cause, Some((client, interrupts))) => {
-            let finished = interrupts.unless_caught(client, finishing).await;
+            let finished = interrupts.unless_caught(Some(client), finishing).await;
             finished.unwrap_or_else(|signal| {
                 if cause == Cause::Report {
                     ended.cause = Cause::GivenUp(signal);

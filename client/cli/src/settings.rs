@@ -14,6 +14,7 @@ use rcmd_client::{InvalidTarget, Target};
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use crate::arguments::commands::Commands;
+use crate::arguments::sets::SetOptions;
 use crate::arguments::words::CommandSpec;
 use crate::arguments::{Common, DoctorArguments, RunArguments, RunOptions, elsewhere};
 use crate::input;
@@ -21,6 +22,7 @@ use crate::output::{Form, encoding};
 use crate::settings::file::File;
 use crate::text::{self, Tone};
 
+pub(crate) mod commands;
 mod file;
 pub(crate) mod fleet;
 pub(crate) mod sets;
@@ -249,15 +251,31 @@ impl Reached {
 ///
 /// # Errors
 /// A usage failure when a file is wrong, or others could change it.
-pub(crate) fn inventory(layout: &Layout) -> Result<(Inventory, Vec<String>), WireError> {
+fn inventory(layout: &Layout) -> Result<(Inventory, Vec<String>), WireError> {
     let (inventory, passed_over) =
         Inventory::read(layout.dir()).map_err(|error| no_inventory(&error))?;
     let line = |path: PathBuf| format!("{} is passed over: you may not read it", shown(&path));
     Ok((inventory, passed_over.into_iter().map(line).collect()))
 }
 
+/// Returns what is known of hosts with `--inventory`, which goes before the rest, and a line for each file
+/// that this user can't read.
+///
+/// # Errors
+/// A usage failure when a file is wrong, or others could change it.
+pub(crate) fn inventory_with(
+    layout: &Layout,
+    set: &SetOptions,
+) -> Result<(Inventory, Vec<String>), WireError> {
+    let (mut inventory, passed_over) = inventory(layout)?;
+    if let Some(path) = &set.inventory {
+        inventory.read_ansible(path).map_err(|error| no_inventory(&error))?;
+    }
+    Ok((inventory, passed_over))
+}
+
 /// Returns the failure of a file of hosts.
-pub(crate) fn no_inventory(error: &InventoryError) -> WireError {
+fn no_inventory(error: &InventoryError) -> WireError {
     let failure = WireError::new(ErrorKind::Usage, error.to_string());
     match error.hint() {
         Some(hint) => failure.hint(hint),

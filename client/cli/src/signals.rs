@@ -73,11 +73,11 @@ impl Signals {
     }
 }
 
-/// Stops this process as Ctrl-Z asks, without the host taking it for gone; returns when it goes on.
-pub(crate) async fn suspend(client: &Client) {
-    client.suspend();
+/// Stops this process as Ctrl-Z asks, without a host taking it for gone; returns when it goes on.
+pub(crate) async fn suspend<'a>(clients: impl IntoIterator<Item = &'a Client> + Clone) {
+    clients.clone().into_iter().for_each(Client::suspend);
     stop().await;
-    client.resume();
+    clients.into_iter().for_each(Client::resume);
 }
 
 /// Stops this process after a moment for a word that is on its way; returns when it goes on.

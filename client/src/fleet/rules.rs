@@ -38,6 +38,12 @@ impl FleetRules {
     pub fn at_once(&self, compressed: bool) -> usize {
         Budget::new(self.memory, compressed).bear(self.fanout)
     }
+
+    /// Returns the bytes that each stream may be ahead of the caller while so many targets run at once.
+    #[must_use]
+    pub fn credit(&self, compressed: bool) -> u64 {
+        Budget::new(self.memory, compressed).credit(self.at_once(compressed))
+    }
 }
 
 impl Default for FleetRules {

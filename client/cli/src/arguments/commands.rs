@@ -1,4 +1,4 @@
-//! What may be typed for many commands over one connection, and what it means.
+//! What may be typed for many commands over one connection for each host, and what it means.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
@@ -22,18 +22,24 @@ pub(crate) struct CommandsOptions {
     /// FILE with a bad line runs nothing; `-` is standard input, read as lines are wanted. Prints the
     /// result object of each command as a line of JSON, with `line`, `stdout` and `stderr`; at a
     /// terminal as text, unless --json is given.
+    ///
+    /// On a set of hosts each line is run on each, over one connection for each host, and a result has
+    /// `index` beside `host`; results come as commands end, and an account follows. A line that begins
+    /// with `{"` names its own hosts, `{"hosts": "web[1-3]", "argv": ["ls", "-l"]}` or, in place of
+    /// `argv`, `"shell": "LINE"`; where all lines do, no host stands on the command line.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     #[arg(conflicts_with_all = ["shell", "exec", "dry_run", "key", "result", "timestamps", "encoding"])]
     commands: Option<PathBuf>,
     /// Run so many of --commands at once [default: 8]
     ///
-    /// All over the one connection; from 1 to 1,024.
+    /// All over the one connection; from 1 to 1,024. Of several hosts it is so many on each, and -f limits
+    /// how many run over all.
     #[arg(long, value_name = "N", hide_short_help = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     parallel: Option<u16>,
     /// Print results as commands end, not in the order of the lines
     ///
-    /// A result names its line.
+    /// A result names its line. Of several hosts they always come so.
     #[arg(long, hide_short_help = true)]
     unordered: bool,
     /// Keep so many bytes of each stream of a command [default: 1048576]

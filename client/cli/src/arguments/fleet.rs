@@ -15,7 +15,8 @@ pub(crate) const MAX_INPUT: u64 = 1024 * 1024 * 1024;
 pub(crate) struct FleetOptions {
     /// Hosts at once [default: 64]
     ///
-    /// As many as a run's memory and the limit of descriptors bear; fewer are said.
+    /// As many as a run's memory and the limit of descriptors bear; fewer are said. With --commands, also
+    /// commands at once over all hosts.
     #[arg(short = 'f', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     #[arg(hide_short_help = true)]
     pub(crate) fanout: Option<u32>,

@@ -1,20 +1,20 @@
 //! The lines of `--commands`: which of them are commands, and which ones.
 #![expect(clippy::disallowed_methods, reason = "programs that serve nobody")]
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
 use rcmd_certs::files::shown;
 use rcmd_client::{ErrorKind, WireError};
-use serde::de::{Deserialize, Deserializer, Visitor};
 use tokio::sync::mpsc;
 
-use crate::arguments::words::CommandSpec;
 use crate::input;
+
+mod asked;
+
+pub(super) use asked::Asked;
 
 /// The longest line that is read: arguments of 1 MiB, every byte of them escaped, and more.
 const LONGEST: usize = 8 * 1024 * 1024;
@@ -31,8 +31,10 @@ pub(super) struct Line {
     pub(super) place: u64,
     /// Its place among all lines, from 1.
     pub(super) number: u64,
+    /// True if it is to name its hosts by itself.
+    pub(super) names_hosts: bool,
     /// What it asks for, or why that can't be told.
-    pub(super) words: Result<CommandSpec, WireError>,
+    pub(super) asked: Result<Asked, WireError>,
 }
 
 /// Where lines come from.
@@ -50,15 +52,22 @@ pub(super) struct Lines {
     /// Lines given out that ask for something.
     given: u64,
     /// Commands among the lines, if all are known.
-    pub(super) count: Option<u64>,
+    count: Option<u64>,
+    /// Their results, likewise.
+    pub(super) results: Option<u64>,
 }
 
 impl Lines {
-    /// The lines of a file, each of which was read.
+    /// The lines of a file, each of which was read; `check` looks at it too, and returns how many results
+    /// it will have.
     ///
     /// # Errors
-    /// A usage failure when it can't be read or a line is no command: nothing of it is to run.
-    pub(super) fn of_file(path: &Path) -> Result<Self, WireError> {
+    /// A usage failure when it can't be read or a line is no command, and what `check` says of a line:
+    /// nothing of it is to run.
+    pub(super) fn of_file(
+        path: &Path,
+        mut check: impl FnMut(&Asked) -> Result<u64, WireError>,
+    ) -> Result<Self, WireError> {
         let name = shown(path);
         let unread = |error: io::Error| {
             WireError::new(ErrorKind::Usage, format!("cannot read {name}: {error}"))
@@ -72,16 +81,20 @@ impl Lines {
             return Err(WireError::new(ErrorKind::Usage, message)
                 .hint("Nothing ran; let standard input be the file: `--commands - < FILE`."));
         }
-        let mut count = 0;
+        let (mut count, mut results) = (0, 0_u64);
         for (line, number) in bytes.split(|&byte| byte == b'\n').zip(1..) {
-            if let Some(words) = read(line, number, &name) {
-                words?;
+            if let Some(asked) = read(line, number, &name) {
+                let wrong = |failure: WireError| {
+                    let message = format!("line {number} of {name}: {}", failure.message);
+                    WireError { message, ..failure }
+                };
+                results = results.saturating_add(check(&asked?).map_err(wrong)?);
                 count += 1;
             }
         }
         let mut lines = Self::new(None);
         lines.rest = Bytes::from(bytes).into();
-        lines.count = Some(count);
+        (lines.count, lines.results) = (Some(count), Some(results));
         Ok(lines)
     }
 
@@ -99,7 +112,8 @@ impl Lines {
 
     fn new(blocks: Option<mpsc::Receiver<io::Result<Bytes>>>) -> Self {
         let rest = BytesMut::new();
-        Self { blocks, rest, searched: 0, too_long: false, passed: 0, given: 0, count: None }
+        let (count, results) = (None, None);
+        Self { blocks, rest, searched: 0, too_long: false, passed: 0, given: 0, count, results }
     }
 
     /// Returns whether there may be lines that were not given out.
@@ -119,14 +133,14 @@ impl Lines {
             while let Some((line, too_long)) = self.cut() {
                 self.passed += 1;
                 let number = self.passed;
-                let words = match too_long {
+                let asked = match too_long {
                     true => Some(Err(longer(number))),
                     false => read(&line, number, "standard input"),
                 };
-                if let Some(words) = words {
-                    let place = self.given;
+                if let Some(asked) = asked {
+                    let (place, names_hosts) = (self.given, asked::names_hosts(&line));
                     self.given += 1;
-                    return Some(Ok(Line { place, number, words }));
+                    return Some(Ok(Line { place, number, names_hosts, asked }));
                 }
             }
             match self.blocks.as_mut()?.recv().await {
@@ -172,19 +186,19 @@ impl Lines {
 
 /// What a line asks for, if anything. The marks of a text that was written on Windows are no part of it:
 /// a BOM before the first line, and CR before each end.
-fn read(line: &[u8], number: u64, place: &str) -> Option<Result<CommandSpec, WireError>> {
+fn read(line: &[u8], number: u64, place: &str) -> Option<Result<Asked, WireError>> {
     let line = line.strip_prefix(BOM).filter(|_| number == 1).unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let begin = line.trim_ascii_start();
     if begin.is_empty() || begin.starts_with(b"#") {
         return None;
     }
-    let words = if line.starts_with(b"[") { argv(line) } else { shell(line) };
-    Some(words.map_err(|reason| {
+    Some(Asked::read(line).map_err(|reason| {
         let message = format!("line {number} of {place} is no command: {reason}");
         WireError::new(ErrorKind::Usage, message).hint(
-            "A line is one for the shell, or a JSON array such as [\"ls\", \"-l\"]; a shell line that \
-             begins with `[` needs a blank before it.",
+            "A line is one for the shell, a JSON array such as [\"ls\", \"-l\"], or an object such as \
+             {\"hosts\": \"web[1-3]\", \"argv\": [\"ls\"]}; a shell line that begins with `[` or `{\"` needs a \
+             blank before it.",
         )
     }))
 }
@@ -193,55 +207,6 @@ fn longer(number: u64) -> WireError {
     let message = format!("line {number} is longer than {} MiB", LONGEST >> 20);
     WireError::new(ErrorKind::TooBig, message)
         .hint("A command has at most 1 MiB of arguments; send what is longer as a file.")
-}
-
-fn shell(line: &[u8]) -> Result<CommandSpec, String> {
-    Ok(CommandSpec::Shell(text(line.to_vec())?))
-}
-
-fn argv(line: &[u8]) -> Result<CommandSpec, String> {
-    // Only where the line is no JSON anyway: a lone surrogate would otherwise become three bytes.
-    let words = match str::from_utf8(line) {
-        Ok(line) => serde_json::from_str::<Vec<String>>(line)
-            .map(|words| words.into_iter().map(String::into_bytes).collect()),
-        Err(_) => serde_json::from_slice::<Vec<Word>>(line)
-            .map(|words| words.into_iter().map(|Word(bytes)| bytes).collect::<Vec<_>>()),
-    };
-    let words =
-        words.map_err(|error| format!("no array of strings, at column {}", error.column()))?;
-    let mut words = words.into_iter().map(text);
-    let program = words.next().ok_or("an array without a program")??;
-    Ok(CommandSpec::Exec { program, arguments: words.collect::<Result<_, _>>()? })
-}
-
-fn text(bytes: Vec<u8>) -> Result<OsString, String> {
-    if bytes.contains(&0) {
-        return Err("a NUL byte is in it".to_owned());
-    }
-    Ok(OsString::from_vec(bytes))
-}
-
-/// A string of any bytes: what is not UTF-8 stands in it as it is, as in a file's name.
-struct Word(Vec<u8>);
-
-impl<'de> Deserialize<'de> for Word {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_bytes(Bytewise).map(Self)
-    }
-}
-
-struct Bytewise;
-
-impl Visitor<'_> for Bytewise {
-    type Value = Vec<u8>;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-        Ok(bytes.to_vec())
-    }
 }
 
 #[cfg(test)]

@@ -1,14 +1,23 @@
 //! One command of many: run to its end, with the beginning of its output kept.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rcmd_client::{ChildStdout, Command, Notice, Report};
+use rcmd_client::{
+    Child, ChildStdout, Command, ErrorKind, Notice, Outcome, Report, Signal, WireError,
+};
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
+use crate::interrupts::until;
 use crate::output::json::unfinished;
 use crate::session::not_started;
-use crate::signals::Action;
+
+/// From the kill to giving up on hearing of the end, where each command has a result all the same.
+const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// A command that ended.
 #[derive(Debug)]
@@ -17,6 +26,9 @@ pub(super) struct Done {
     pub(super) place: u64,
     /// Its line, from 1.
     pub(super) line: u64,
+    /// The place of its host among those of the line, from 0; none where there is one host, or nobody can
+    /// tell.
+    pub(super) index: Option<usize>,
     pub(super) report: Report,
     pub(super) stdout: Kept,
     pub(super) stderr: Kept,
@@ -29,79 +41,165 @@ pub(super) struct Kept {
     pub(super) cut: bool,
 }
 
+/// What all commands that run are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Nothing further begins, wherever it waits.
+    Stop,
+    /// This signal is passed on.
+    Signal(Signal),
+    /// They are killed.
+    Kill,
+}
+
 /// What the run of all commands has of those that run.
 pub(super) struct Controls {
-    /// What is to be done about all that run, from now on.
-    pub(super) actions: watch::Sender<Option<Action>>,
-    /// What happens to the connection.
-    pub(super) notices: mpsc::Sender<Notice>,
+    /// What all that run are told, from now on.
+    told: watch::Sender<Option<Told>>,
+    /// What happens to connections, with the name of the host.
+    notices: mpsc::Sender<(Arc<str>, Notice)>,
+    /// True if a command whose host does not confirm its end has a result.
+    each_ends: bool,
 }
 
 impl Controls {
-    /// Returns the ends of one command.
-    pub(super) fn handles(&self) -> Handles {
-        Handles { actions: self.actions.subscribe(), notices: self.notices.clone() }
+    /// Returns controls of nothing yet. With `each_ends` a command that was killed ends as unknown if its
+    /// host does not confirm that.
+    pub(super) fn new(notices: mpsc::Sender<(Arc<str>, Notice)>, each_ends: bool) -> Self {
+        Self { told: watch::channel(None).0, notices, each_ends }
     }
 
-    /// Has all that run signalled or killed.
-    pub(super) fn act(&self, action: Action) {
-        self.actions.send_replace(Some(action));
+    /// Returns the ends of one command.
+    pub(super) fn handles(&self) -> Handles {
+        let (told, notices) = (self.told.subscribe(), self.notices.clone());
+        Handles { told, notices, each_ends: self.each_ends }
+    }
+
+    /// Has all that run hear of it.
+    pub(super) fn tell(&self, told: Told) {
+        self.told.send_replace(Some(told));
     }
 }
 
 /// What reaches a command that runs, and what comes of it.
 pub(super) struct Handles {
-    /// What is to be done about all that run, from now on.
-    pub(super) actions: watch::Receiver<Option<Action>>,
-    /// What happens to the connection.
-    pub(super) notices: mpsc::Sender<Notice>,
+    told: watch::Receiver<Option<Told>>,
+    notices: mpsc::Sender<(Arc<str>, Notice)>,
+    each_ends: bool,
 }
 
 /// Runs a command to its end and keeps at most `most` bytes of each stream; all are read.
 pub(super) async fn carry_out(
-    host: &str,
+    host: &Arc<str>,
     mut command: Command,
     most: usize,
-    mut handles: Handles,
+    handles: Handles,
 ) -> (Report, Kept, Kept) {
     let mut child = match command.spawn().await {
         Ok(child) => child,
         Err(failure) => return (not_started(host, failure), Kept::default(), Kept::default()),
     };
     drop(command);
-    let mut notices = child.notices();
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let kept = async { tokio::join!(keep(stdout, most), keep(stderr, most)) };
-    let watched = async {
-        loop {
-            tokio::select! {
-                report = child.wait() => return report,
-                Some(notice) = notices.next() => {
-                    // Those that the connection is told of by many; one that gets through does.
-                    let _ = handles.notices.try_send(notice);
+    let (mut out, mut err) = (Kept::default(), Kept::default());
+    // Of a host that is waited for no more the output is what came until then.
+    let mut report = {
+        let watched = attend(host, child, handles);
+        let kept =
+            async { tokio::join!(keep(stdout, most, &mut out), keep(stderr, most, &mut err)) };
+        let mut kept = std::pin::pin!(kept);
+        let mut watched = std::pin::pin!(watched);
+        tokio::select! {
+            (report, confirmed) = &mut watched => {
+                if confirmed {
+                    kept.await;
                 }
-                Ok(()) = handles.actions.changed() => match *handles.actions.borrow_and_update() {
-                    Some(Action::Pass(signal)) => child.signal(signal),
-                    Some(Action::Kill) => child.cancel(),
-                    Some(Action::GiveUp(_)) | None => {}
-                },
+                report
             }
+            _ = &mut kept => watched.await.0,
         }
     };
-    let ((stdout, stderr), mut report) = tokio::join!(kept, watched);
-    report.truncated |= stdout.cut || stderr.cut;
-    (report, stdout, stderr)
+    report.truncated |= out.cut || err.cut;
+    (report, out, err)
 }
 
-async fn keep(stream: Option<ChildStdout>, most: usize) -> Kept {
-    let mut kept = Kept::default();
-    let Some(mut stream) = stream else { return kept };
+/// Stays with a command until its end, and returns whether its host confirmed it.
+async fn attend(host: &Arc<str>, mut child: Child, mut handles: Handles) -> (Report, bool) {
+    let mut notices = child.notices();
+    let (mut started, mut waits, mut called_off) = (false, false, false);
+    let mut last_word = None;
+    loop {
+        tokio::select! {
+            report = next(&mut child, started) => match report {
+                None => started = true,
+                Some(report) if called_off => return (held_back(*report), true),
+                Some(report) => return (*report, true),
+            },
+            Some(notice) = notices.next() => {
+                waits |= matches!(notice, Notice::Queued(_) | Notice::Busy(_));
+                // Those that the connection is told of by many; one that gets through does.
+                let _ = handles.notices.try_send((Arc::clone(host), notice));
+            }
+            Ok(()) = handles.told.changed() => {
+                let told = *handles.told.borrow_and_update();
+                match told {
+                    Some(Told::Signal(signal)) => child.signal(signal),
+                    Some(Told::Kill) => {
+                        child.cancel();
+                        last_word = Instant::now().checked_add(LAST_WORD);
+                        last_word = last_word.filter(|_| handles.each_ends);
+                    }
+                    Some(Told::Stop) if waits && !started => {
+                        called_off = true;
+                        child.cancel();
+                    }
+                    Some(Told::Stop) | None => {}
+                }
+            }
+            () = until(last_word) => {
+                let message = format!("{host} did not confirm that the command was ended");
+                let failure = WireError::new(ErrorKind::Lost, message)
+                    .hint("Look on the host for what became of the command.");
+                return (Report::without_job(host, Outcome::Unknown, failure), false);
+            }
+        }
+    }
+}
+
+/// Waits for the end of a command, or for its start before that.
+///
+/// # Cancel safety
+/// Nothing is lost when it is dropped.
+async fn next(child: &mut Child, started: bool) -> Option<Box<Report>> {
+    match started {
+        true => Some(Box::new(child.wait().await)),
+        false => {
+            child.started().await;
+            None
+        }
+    }
+}
+
+/// Returns the report of a command that was called off while it waited for its turn there.
+fn held_back(report: Report) -> Report {
+    match report.outcome {
+        Outcome::NotStarted => Report { error: Some(interrupted()), ..report },
+        _ => report,
+    }
+}
+
+/// Returns why a command has not begun that an interrupt came before.
+pub(super) fn interrupted() -> WireError {
+    WireError::new(ErrorKind::HeldBack, "the run was interrupted before its turn came")
+}
+
+async fn keep(stream: Option<ChildStdout>, most: usize, kept: &mut Kept) {
+    let Some(mut stream) = stream else { return };
     while let Some(chunk) = stream.chunk().await {
         let room = most - kept.bytes.len();
         kept.cut |= chunk.bytes.len() > room;
         kept.bytes.extend_from_slice(chunk.bytes.get(..room).unwrap_or(&chunk.bytes));
     }
-    kept
 }
 
 impl Kept {
@@ -120,6 +218,8 @@ impl Kept {
 #[derive(Serialize)]
 struct Record<'a> {
     line: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
     #[serde(flatten)]
     report: &'a Report,
     stdout: String,
@@ -130,16 +230,19 @@ struct Record<'a> {
 
 impl Done {
     /// A command that could not even be sent.
-    pub(super) fn not_started(place: u64, line: u64, report: Report) -> Self {
-        Self { place, line, report, stdout: Kept::default(), stderr: Kept::default() }
+    pub(super) fn not_started(place: u64, line: u64, index: Option<usize>, report: Report) -> Self {
+        let (stdout, stderr) = (Kept::default(), Kept::default());
+        Self { place, line, index, report, stdout, stderr }
     }
 
     /// The result object with its line and output, as one line of JSON.
     pub(super) fn record(&self) -> String {
         let (stdout, stdout_encoding) = self.stdout.encoded();
         let (stderr, stderr_encoding) = self.stderr.encoded();
-        let (line, report) = (self.line, &self.report);
-        let record = Record { line, report, stdout, stdout_encoding, stderr, stderr_encoding };
+        let Self { line, index, report, .. } = self;
+        let (line, index) = (*line, *index);
+        let record =
+            Record { line, index, report, stdout, stdout_encoding, stderr, stderr_encoding };
         // Into memory, and with keys that are text: this can't fail.
         let mut text = serde_json::to_string(&record).unwrap_or_default();
         text.push('\n');
@@ -178,7 +281,7 @@ mod tests {
     fn a_record_is_the_result_object_in_one_line() {
         let report = not_started("web1", WireError::new(ErrorKind::Usage, "no\ncommand"));
         let expected = serde_json::to_value(&report).unwrap();
-        let mut done = Done::not_started(0, 7, report);
+        let mut done = Done::not_started(0, 7, None, report);
         done.stdout.bytes = b"a\nb\r\x1b".to_vec();
         let text = done.record();
         let (line, end) = text.split_at(text.len() - 1);

@@ -1,7 +1,9 @@
 //! What a person is told on standard error meanwhile: at a terminal how far it is, else only what
 //! happens to the connection.
 
+use std::collections::HashMap;
 use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rcmd_client::Notice;
@@ -25,25 +27,27 @@ const CLEAR: &str = "\r\x1b[K";
 pub(super) struct Progress {
     stderr: Feed,
     written: Written,
-    host: String,
     verbosity: Verbosity,
     /// Whether the state has a line: results that go to a terminal show by themselves how far it
     /// is.
     drawn: bool,
     /// When to draw it again, if it has changed.
     due: Option<Instant>,
-    notices: LinkNotices,
+    /// The connections of which something is, or may have to be, told.
+    links: HashMap<Arc<str>, LinkNotices>,
+    /// When to look at them again.
+    links_due: Option<Instant>,
 }
 
 impl Progress {
     /// Opens the writer. Must be called inside a tokio runtime.
-    pub(super) fn open(host: &str, verbosity: Verbosity) -> Self {
+    pub(super) fn open(verbosity: Verbosity) -> Self {
         let form = Form::Text { encoding: None, timestamps: false };
         let (stderr, written) = sink::open(Place::Stderr, render::text(form));
         let terminal = io::stderr().is_terminal() && !io::stdout().is_terminal();
         let drawn = terminal && verbosity > Verbosity::Quiet;
-        let (host, notices) = (host.to_owned(), LinkNotices::default());
-        Self { stderr, written, host, verbosity, drawn, due: None, notices }
+        let links = HashMap::new();
+        Self { stderr, written, verbosity, drawn, due: None, links, links_due: None }
     }
 
     /// Notes that a command ended.
@@ -54,43 +58,96 @@ impl Progress {
     }
 
     /// Takes a notice of a command. Its place in a queue interests nobody: others run.
-    pub(super) fn handle_notice(&mut self, notice: &Notice, now: Instant) {
+    pub(super) fn handle_notice(&mut self, host: &Arc<str>, notice: &Notice, now: Instant) {
         if matches!(notice, Notice::Lost(_) | Notice::Resumed(_)) {
-            let notices = self.notices.handle(notice, now);
-            self.note(notices);
+            let link = self.links.entry(Arc::clone(host)).or_default();
+            let told = link.handle(notice, now);
+            if link.is_calm() {
+                self.links.remove(host);
+            }
+            self.note(host, told);
+            self.look_again();
         }
+    }
+
+    /// Forgets a connection that is made anew, or no more.
+    pub(super) fn forget(&mut self, host: &str) {
+        if self.links.remove(host).is_some() {
+            self.look_again();
+        }
+    }
+
+    fn look_again(&mut self) {
+        self.links_due = self.links.values().filter_map(LinkNotices::timeout).min();
     }
 
     /// When to call [`Progress::handle_timeout`].
     pub(super) fn timeout(&self) -> Option<Instant> {
-        self.due.into_iter().chain(self.notices.timeout()).min()
+        self.due.into_iter().chain(self.links_due).min()
     }
 
     /// The time of [`Progress::timeout`] came.
     pub(super) fn handle_timeout(&mut self, tally: &Tally, now: Instant) {
-        let notices = self.notices.handle_timeout(now);
-        self.note(notices);
+        if self.links_due.is_some_and(|due| due <= now) {
+            let told: Vec<_> = self
+                .links
+                .iter_mut()
+                .filter_map(|(host, link)| Some((Arc::clone(host), link.handle_timeout(now)?)))
+                .collect();
+            told.into_iter().for_each(|(host, told)| self.note(&host, Some(told)));
+            self.look_again();
+        }
         if self.due.take_if(|due| *due <= now).is_some() {
             self.say(format!("{CLEAR}rcmd: {tally}"));
         }
     }
 
-    /// Prints the last state, and waits until all is written.
-    pub(super) async fn finish(self, tally: &Tally) {
+    /// Tells a line about the run, unless quiet is wanted.
+    pub(super) fn tell(&self, message: &str) {
+        if self.verbosity > Verbosity::Quiet {
+            self.line(Tone::Notice, message);
+        }
+    }
+
+    /// Prints the last state, then these lines, and waits until all is written. With `-v` the state of one
+    /// `host` is printed where no line shows it.
+    pub(super) async fn finish(
+        self,
+        tally: &Tally,
+        host: Option<&str>,
+        lines: Vec<(Tone, String)>,
+        last: Option<String>,
+    ) {
         if self.drawn {
-            self.say(format!("{CLEAR}rcmd: {tally}\n"));
-        } else if self.verbosity == Verbosity::Verbose {
-            self.say(text::line(Tone::Notice, &format!("{}: {tally}", self.host)));
+            self.wait(format!("{CLEAR}rcmd: {tally}\n")).await;
+        } else if let Some(host) = host.filter(|_| self.verbosity == Verbosity::Verbose) {
+            self.wait(text::line(Tone::Notice, &format!("{host}: {tally}"))).await;
+        }
+        for (tone, line) in lines {
+            self.wait(text::line(tone, &line)).await;
+        }
+        if let Some(last) = last {
+            self.wait(last).await;
         }
         drop(self.stderr);
         // That nobody reads standard error is no reason to fail.
         let _ = self.written.await;
     }
 
-    fn note(&mut self, note: Option<String>) {
-        let Some(note) = note.filter(|_| self.verbosity > Verbosity::Quiet) else { return };
-        let line = text::line(Tone::Notice, &format!("{}: {note}", self.host));
+    fn note(&self, host: &str, note: Option<String>) {
+        if let Some(note) = note {
+            self.tell(&format!("{host}: {note}"));
+        }
+    }
+
+    fn line(&self, tone: Tone, message: &str) {
+        let line = text::line(tone, message);
         self.say(if self.drawn { format!("{CLEAR}{line}") } else { line });
+    }
+
+    async fn wait(&self, text: String) {
+        // Whoever does not read standard error is told nothing.
+        let _ = self.stderr.send(Piece::Note(text)).await;
     }
 
     /// Nobody waits for a terminal that was stopped: what finds no place is not told.

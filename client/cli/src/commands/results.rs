@@ -7,8 +7,9 @@ use super::one::Done;
 /// Commands that ended and are not printed.
 #[derive(Debug)]
 pub(super) struct Results {
-    /// By the places of their commands.
+    /// By the places of their commands, or by their own.
     ended: BTreeMap<u64, Done>,
+    added: u64,
     printed: u64,
     /// Whether they are printed in the order of the lines.
     ordered: bool,
@@ -17,12 +18,14 @@ pub(super) struct Results {
 impl Results {
     /// Holds nothing yet.
     pub(super) fn new(ordered: bool) -> Self {
-        Self { ended: BTreeMap::new(), printed: 0, ordered }
+        Self { ended: BTreeMap::new(), added: 0, printed: 0, ordered }
     }
 
     /// Adds a command that ended.
     pub(super) fn add(&mut self, done: Done) {
-        self.ended.insert(done.place, done);
+        let place = if self.ordered { done.place } else { self.added };
+        self.added += 1;
+        self.ended.insert(place, done);
     }
 
     /// Returns how many wait.
@@ -34,6 +37,11 @@ impl Results {
     pub(super) fn is_ready(&self) -> bool {
         let first = self.ended.first_key_value();
         first.is_some_and(|(place, _)| !self.ordered || *place == self.printed)
+    }
+
+    /// Forgets all that wait: nobody reads them.
+    pub(super) fn clear(&mut self) {
+        self.ended.clear();
     }
 
     /// Takes the first one away to be printed.

@@ -18,7 +18,9 @@ pub(super) fn text(done: &Done) -> String {
     };
     let mut shown = String::new();
     // Writing to a String does not fail.
-    let _ = writeln!(shown, "{bold}line {}: {}{bold:#}", done.line, heading(done));
+    let host = done.index.map(|_| format!("{} ", text::escaped(&done.report.host)));
+    let (host, line) = (host.unwrap_or_default(), done.line);
+    let _ = writeln!(shown, "{bold}{host}line {line}: {}{bold:#}", heading(done));
     if let Some(error) = &done.report.error {
         let _ = writeln!(shown, "rcmd: {}", text::escaped(&error.message));
         if let Some(hint) = &error.hint {
@@ -73,7 +75,8 @@ mod tests {
     use crate::session::not_started;
 
     fn done() -> Done {
-        Done::not_started(0, 7, not_started("web1", WireError::new(ErrorKind::Denied, "no\u{7}")))
+        let failure = WireError::new(ErrorKind::Denied, "no\u{7}");
+        Done::not_started(0, 7, None, not_started("web1", failure))
     }
 
     #[test]
@@ -84,7 +87,9 @@ mod tests {
         let shown = text(&done);
         let (_, rest) = shown.split_once('\n').unwrap();
         assert_eq!(rest, "rcmd: no\\u{7}\na\tb\n\\u{1b}[2Jc\n\u{fffd}\\u{d}\n");
-        assert!(shown.contains("line 7: not_started"), "{shown}");
+        assert!(shown.contains("line 7: not_started") && !shown.contains("web1"), "{shown}");
+        done.index = Some(3);
+        assert!(text(&done).contains("web1 line 7: not_started"), "{}", text(&done));
     }
 
     #[test]

@@ -1,20 +1,20 @@
 //! What came of all targets of a run: numbers that add up, names by reason, and the exit status.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use rcmd_client::hosts::{HostSet, HostTarget};
-use rcmd_client::{Report, Signal, WireError};
-use serde::Serialize;
+use rcmd_client::{Report, Signal};
 
 use crate::settings::Verbosity;
 use crate::status;
 use crate::text::Tone;
 
+mod groups;
 mod reason;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use groups::{Counts, Groups, summary};
 pub(crate) use reason::{Category, Reason};
 
 /// What stopped a run before all of its targets had their turn.
@@ -28,23 +28,6 @@ pub(crate) enum Stopped {
     Signal(Signal),
 }
 
-/// How many targets ended how. Serialized, with the run, it is the last event of `--json`.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
-pub(crate) struct Counts {
-    /// With status 0.
-    pub(crate) exited: usize,
-    /// With another status, or by a signal.
-    pub(crate) failed: usize,
-    /// By their time limit.
-    pub(crate) timed_out: usize,
-    /// Nothing ran, those that were held back included.
-    pub(crate) not_started: usize,
-    /// Nobody knows.
-    pub(crate) unknown: usize,
-    /// All targets of the run.
-    pub(crate) total: usize,
-}
-
 /// What came of all targets of a run.
 #[derive(Debug)]
 pub(crate) struct Account {
@@ -52,36 +35,18 @@ pub(crate) struct Account {
     targets: Arc<[HostTarget]>,
     /// For each target the place of its group, once it has ended.
     ends: Vec<Option<usize>>,
-    groups: Vec<Group>,
-    places: HashMap<Reason, usize>,
+    groups: Groups,
     templates: Vec<String>,
     /// What to type if something is left; none where the run can't be resumed.
     next: Option<String>,
-}
-
-/// The targets that ended for one reason.
-#[derive(Debug)]
-struct Group {
-    reason: Reason,
-    count: usize,
-    /// What one of them said.
-    example: Option<WireError>,
-}
-
-#[derive(Serialize)]
-struct Event<'a> {
-    event: &'static str,
-    run: &'a str,
-    #[serde(flatten)]
-    counts: Counts,
 }
 
 impl Account {
     /// Returns the account of a run in which nothing has ended yet.
     pub(crate) fn new(run: String, targets: Arc<[HostTarget]>) -> Self {
         let ends = vec![None; targets.len()];
-        let (groups, places) = (Vec::new(), HashMap::new());
-        Self { run, targets, ends, groups, places, templates: Vec::new(), next: None }
+        let groups = Groups::default();
+        Self { run, targets, ends, groups, templates: Vec::new(), next: None }
     }
 
     /// Names the templates that were used, such as `{host}`.
@@ -99,32 +64,14 @@ impl Account {
     pub(crate) fn add(&mut self, index: usize, report: &Report, held_back: bool) {
         let Some(end) = self.ends.get_mut(index).filter(|end| end.is_none()) else { return };
         let reason = if held_back { Reason::HeldBack } else { Reason::of(report) };
-        let groups = &mut self.groups;
-        let place = *self.places.entry(reason).or_insert_with(|| {
-            groups.push(Group { reason, count: 0, example: report.error.clone() });
-            groups.len() - 1
-        });
-        if let Some(group) = groups.get_mut(place) {
-            group.count += 1;
-        }
+        let place = self.groups.add(reason, report.error.as_ref());
         *end = Some(place);
     }
 
     /// Returns how many targets ended how. Those of which no end came count as unknown, so that the
     /// numbers add up at any time.
     pub(crate) fn counts(&self) -> Counts {
-        let total = self.targets.len();
-        let mut counts = Counts { total, ..Counts::default() };
-        for group in &self.groups {
-            let count = match group.reason.category() {
-                Category::Exited => &mut counts.exited,
-                Category::Failed => &mut counts.failed,
-                Category::TimedOut => &mut counts.timed_out,
-                Category::NotStarted => &mut counts.not_started,
-                Category::Unknown => &mut counts.unknown,
-            };
-            *count += group.count;
-        }
+        let mut counts = Counts { total: self.targets.len(), ..self.groups.counts() };
         counts.unknown += self.missing();
         counts
     }
@@ -147,11 +94,11 @@ impl Account {
             return signal.exit_status();
         }
         let any = |wanted: &[Category]| {
-            let groups = self.groups.iter().filter(|group| {
+            let reasons = self.groups.reasons().filter(|reason| {
                 // Without a reason to hold them back they simply did not start.
-                group.reason != Reason::HeldBack || stopped.is_none()
+                *reason != Reason::HeldBack || stopped.is_none()
             });
-            groups.map(|group| group.reason.category()).any(|category| wanted.contains(&category))
+            reasons.map(Reason::category).any(|category| wanted.contains(&category))
         };
         if any(&[Category::Unknown]) || self.missing() > 0 {
             status::UNKNOWN
@@ -166,27 +113,22 @@ impl Account {
 
     /// Returns the account as a line of JSON, without its end.
     pub(crate) fn event(&self) -> String {
-        let event = Event { event: "summary", run: &self.run, counts: self.counts() };
-        // Into memory, and with keys that are text: this can't fail.
-        serde_json::to_string(&event).unwrap_or_default()
+        summary(&self.run, self.counts())
     }
 
     /// Returns the account as lines for a person: the numbers, then the groups, the most serious last.
     /// If nothing went wrong, there is nothing for a person who wants quiet.
     pub(crate) fn lines(&self, verbosity: Verbosity) -> Vec<(Tone, String)> {
         let counts = self.counts();
-        let well = counts.exited == counts.total;
-        if well && verbosity == Verbosity::Quiet {
+        if counts.are_well() && verbosity == Verbosity::Quiet {
             return Vec::new();
         }
-        let mut lines = vec![(Tone::Notice, counts.sentence())];
-        let mut groups: Vec<_> = self.groups.iter().enumerate().collect();
-        groups.sort_by_key(|(place, group)| (severity(group.reason), *place));
-        for (place, group) in groups {
-            if group.reason.category() != Category::Exited {
-                self.put_group(place, group, &mut lines);
-            }
-        }
+        let all = match counts.total {
+            1 => "1 host".to_owned(),
+            total => format!("{total} hosts"),
+        };
+        let mut lines = vec![(Tone::Notice, counts.sentence(&all))];
+        lines.extend(self.groups.lines(|place| self.names(|end| end == Some(place))));
         if self.missing() > 0 {
             let names = self.names(|end| end.is_none());
             lines.push((Tone::Error, format!("{} unknown: {names}: no end came", self.missing())));
@@ -202,56 +144,10 @@ impl Account {
         lines
     }
 
-    fn put_group(&self, place: usize, group: &Group, lines: &mut Vec<(Tone, String)>) {
-        let names = self.names(|end| end == Some(place));
-        let mut line = format!("{} {}: {names}", group.count, group.reason);
-        if let Some(error) = &group.example {
-            // One host's message stands for all, and does not say which host's it is by itself.
-            let example = if group.count > 1 { "for one: " } else { "" };
-            line.extend([": ", example, &error.message]);
-        }
-        lines.push((Tone::Error, line));
-        if let Some(hint) = group.example.as_ref().and_then(|error| error.hint.as_ref()) {
-            lines.push((Tone::Notice, format!("hint: {hint}")));
-        }
-    }
-
     /// Returns the folded names of the targets whose end is so.
     fn names(&self, chosen: impl Fn(Option<usize>) -> bool) -> String {
         let ends = self.ends.iter().zip(self.targets.iter());
         let chosen = ends.filter(|(end, _)| chosen(**end)).map(|(_, target)| &target.name);
         chosen.map(Arc::clone).collect::<HostSet>().fold()
-    }
-}
-
-/// Returns a reason's place among the others: what is certain stands first.
-fn severity(reason: Reason) -> u8 {
-    match reason {
-        Reason::Status(_) => 0,
-        Reason::Signal(_) => 1,
-        Reason::TimedOut => 2,
-        Reason::HeldBack => 3,
-        Reason::NotStarted(_) => 4,
-        Reason::Unknown(_) => 5,
-    }
-}
-
-impl Counts {
-    /// Returns the numbers in a sentence, without those that are 0.
-    fn sentence(&self) -> String {
-        let hosts = match self.total {
-            1 => "1 host".to_owned(),
-            total => format!("{total} hosts"),
-        };
-        let kinds = [
-            (self.exited, "exited 0"),
-            (self.failed, "failed"),
-            (self.timed_out, "timed out"),
-            (self.not_started, "not started"),
-            (self.unknown, "unknown"),
-        ];
-        let kinds = kinds.iter().filter(|(count, _)| *count > 0);
-        let kinds: Vec<_> = kinds.map(|(count, word)| format!("{count} {word}")).collect();
-        format!("{hosts}: {}", kinds.join(", "))
     }
 }

@@ -2,6 +2,9 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::settings::Verbosity;
+use crate::text::{self, Tone};
+
 /// Descriptors that are not for connections: the standard ones, the runtime's, files of output,
 /// look-ups of names.
 const KEPT_BACK: u64 = 64;
@@ -10,9 +13,22 @@ const FILES: u64 = 128;
 /// Descriptors of a host: its connection, and another beside it while that heals.
 const EACH: u64 = 2;
 
+/// Returns how many of `wanted` hosts at once the limit bears once it is raised, and says so if they are
+/// fewer; `files` if output goes to files as well.
+pub(crate) fn fitted(wanted: usize, files: bool, verbosity: Verbosity) -> usize {
+    let fanout = bear(wanted, files);
+    if fanout < wanted && verbosity > Verbosity::Quiet {
+        let message = format!(
+            "the limit of descriptors bears {fanout} hosts at once, not {wanted}; see `ulimit -Hn`"
+        );
+        text::say(&text::line(Tone::Notice, &message));
+    }
+    fanout
+}
+
 /// Raises the limit of descriptors as far as this process may, and returns how many of `wanted` hosts
 /// it bears at once, at least 1.
-pub(super) fn bear(wanted: usize, files: bool) -> usize {
+fn bear(wanted: usize, files: bool) -> usize {
     let kept_back = if files { KEPT_BACK + FILES } else { KEPT_BACK };
     let limit = getrlimit(Resource::Nofile);
     let needed = u64::try_from(wanted).unwrap_or(u64::MAX).saturating_mul(EACH) + kept_back;

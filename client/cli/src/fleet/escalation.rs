@@ -10,7 +10,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is to be done about the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Begin no further host, and show where each stands.
     Stop,
     /// Pass this signal on to what runs, too.
@@ -28,7 +28,7 @@ pub(super) enum Step {
 ///     +---------------- TERM, HUP -----------------------+
 /// ```
 #[derive(Debug, Default)]
-pub(super) struct Escalation {
+pub(crate) struct Escalation {
     stage: Stage,
     /// The first signal, which the exit status tells.
     first: Option<Signal>,
@@ -47,7 +47,7 @@ enum Stage {
 
 impl Escalation {
     /// Takes a signal. Returns what is to be done, if that is anything new.
-    pub(super) fn handle_signal(&mut self, signal: Signal, now: Instant) -> Option<Step> {
+    pub(crate) fn handle_signal(&mut self, signal: Signal, now: Instant) -> Option<Step> {
         self.first.get_or_insert(signal);
         let interrupts = signal == Signal::INT || signal == Signal::QUIT;
         match self.stage {
@@ -68,7 +68,7 @@ impl Escalation {
     }
 
     /// Returns when to call [`Escalation::handle_timeout`].
-    pub(super) fn timeout(&self) -> Option<Instant> {
+    pub(crate) fn timeout(&self) -> Option<Instant> {
         match self.stage {
             Stage::Passed { until } => Some(until),
             Stage::Calm | Stage::Stopped | Stage::Killed => None,
@@ -76,7 +76,7 @@ impl Escalation {
     }
 
     /// Notes that the time of [`Escalation::timeout`] came. Returns what is to be done.
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Step> {
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<Step> {
         match self.stage {
             Stage::Passed { until } if until <= now => {
                 self.stage = Stage::Killed;
@@ -87,12 +87,12 @@ impl Escalation {
     }
 
     /// Returns the first signal, if there was one.
-    pub(super) fn first(&self) -> Option<Signal> {
+    pub(crate) fn first(&self) -> Option<Signal> {
         self.first
     }
 
     /// Returns whether nobody waits for a reader that is slow any more.
-    pub(super) fn is_impatient(&self) -> bool {
+    pub(crate) fn is_impatient(&self) -> bool {
         self.stage == Stage::Killed
     }
 }

@@ -103,6 +103,11 @@ impl Templates {
         Self { words, env, cwd: cwd.map(read) }
     }
 
+    /// Returns whether there are any places.
+    pub(crate) fn has_places(&self) -> bool {
+        self.places().next().is_some()
+    }
+
     /// Returns the templates that are used, each once, in the order of the command.
     pub(crate) fn used(&self) -> Vec<String> {
         let mut used = Vec::new();
@@ -141,7 +146,7 @@ impl Templates {
     /// [`Unfilled`], with the hosts by reason.
     pub(crate) fn check(&self, targets: &[HostTarget]) -> Result<(), Box<Unfilled>> {
         // Without places it is the same for all.
-        let differs = self.places().next().is_some();
+        let differs = self.has_places();
         let checked = if differs { targets } else { targets.get(..1).unwrap_or_default() };
         let mut unfit: Vec<(Unfit, &HostTarget, HostSet)> = Vec::new();
         let mut by_reason: HashMap<String, usize> = HashMap::new();

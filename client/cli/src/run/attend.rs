@@ -161,7 +161,7 @@ impl<'a> RunSession<'a> {
     async fn handle_interrupt(&mut self, interrupt: Interrupt) {
         match interrupt {
             Interrupt::Act(action) => self.act(action),
-            Interrupt::Suspend => signals::suspend(self.client).await,
+            Interrupt::Suspend => signals::suspend([self.client]).await,
         }
     }
 

@@ -10,7 +10,7 @@ use rcmd_client::hosts::{Expression, HostTarget, is_expression};
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use super::file::File;
-use super::{CommandOptions, Verbosity, form, no_inventory, no_target, sets};
+use super::{CommandOptions, Verbosity, form, sets};
 use crate::arguments::fleet::{FleetOptions, MAX_INPUT, Summary};
 use crate::arguments::sets::SetOptions;
 use crate::arguments::words::CommandSpec;
@@ -86,16 +86,14 @@ impl FleetRun {
     /// # Errors
     /// A usage failure, with its remedy.
     pub(crate) fn resolve(typed: RunArguments) -> Result<Self, WireError> {
-        let RunArguments { common, options, many, set, fleet, words, .. } = typed;
+        let RunArguments { common, options, mut many, set, fleet, words, .. } = typed;
         super::refuse_form(&common, &options)?;
         if options.dry_run {
             return Err(usage("--dry-run asks one host")
                 .hint("Ask one host of the set: `rcmd-client --dry-run HOST COMMAND...`."));
         }
-        if many.is_used() {
-            return Err(usage("--commands is for one host")
-                .hint("Name one host: `rcmd-client run --commands FILE HOST`."));
-        }
+        // It refuses what is for --commands alone.
+        many.take(common.json, &[])?;
         if fleet.format.as_deref() == Some("") {
             return Err(usage("--format is empty")
                 .hint("Name what is wanted, such as --format '{host}\\t{code}'."));
@@ -161,7 +159,8 @@ impl FleetRun {
     }
 }
 
-fn usage(message: &str) -> WireError {
+/// Returns a usage failure.
+pub(super) fn usage(message: &str) -> WireError {
     WireError::new(ErrorKind::Usage, message)
 }
 
@@ -235,23 +234,19 @@ fn targets(
         return Err(usage("there is no command for the hosts")
             .hint("Name one; `rcmd-client hosts EXPR` shows which hosts are meant."));
     }
-    if let Some(expression) = expression {
-        refuse_user(expression)?;
-    }
     let spec = CommandSpec::read(words, options.shell, options.exec)?;
-    let (mut inventory, passed_over) = super::inventory(layout)?;
-    if let Some(path) = &set.inventory {
-        inventory.read_ansible(path).map_err(|error| no_inventory(&error))?;
-    }
-    let chosen = sets::choose(expression, set, &inventory)?;
-    let targets = chosen.set.targets(&inventory).map_err(|error| no_target(&error))?;
-    let mut notices = chosen.notices;
+    let (inventory, passed_over) = super::inventory_with(layout, set)?;
+    let (targets, mut notices) = sets::targets(expression, set, &inventory)?;
     notices.extend(passed_over.into_iter().filter(|_| verbosity == Verbosity::Verbose));
     notices.extend(globbed(words));
     Ok((spec, notices, targets))
 }
 
-fn text(typed: &OsStr) -> Result<&str, WireError> {
+/// Returns the set of hosts that was typed, which is text.
+///
+/// # Errors
+/// A usage failure when it is not UTF-8.
+pub(super) fn text(typed: &OsStr) -> Result<&str, WireError> {
     typed.to_str().ok_or_else(|| {
         let message = format!("`{}` is no set of hosts", typed.to_string_lossy());
         usage(&message).hint("Names of hosts are text.")
@@ -259,7 +254,10 @@ fn text(typed: &OsStr) -> Result<&str, WireError> {
 }
 
 /// Refuses a set behind `--hosts-file`, where it would be the program.
-fn refuse_hosts(words: &[OsString]) -> Result<(), WireError> {
+///
+/// # Errors
+/// A usage failure, with its remedy.
+pub(super) fn refuse_hosts(words: &[OsString]) -> Result<(), WireError> {
     let first = words.first().and_then(|word| word.to_str()).unwrap_or_default();
     let looks = first.starts_with('@') || first.contains('[') && Expression::parse(first).is_ok();
     match looks {
@@ -267,21 +265,6 @@ fn refuse_hosts(words: &[OsString]) -> Result<(), WireError> {
         true => Err(usage(&format!("`{first}` stands where the command begins")).hint(
             "With --hosts-file no HOSTS stand before the command; write them into the file.",
         )),
-    }
-}
-
-/// Refuses `USER@HOST`: there is one user for all hosts, or one in hosts.toml.
-fn refuse_user(expression: &str) -> Result<(), WireError> {
-    // A group begins a part; anything else before an `@` is a user.
-    let user = expression
-        .split([',', '!', '&', '^'])
-        .find(|part| part.split_once('@').is_some_and(|(before, _)| !before.trim().is_empty()));
-    match user.and_then(|part| part.split_once('@')) {
-        None => Ok(()),
-        Some((user, _)) => Err(usage("a user is no part of a set of hosts").hint(format!(
-            "The user is an option: `rcmd-client -l {} HOSTS COMMAND...`.",
-            user.trim()
-        ))),
     }
 }
 

@@ -5,16 +5,53 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use rcmd_certs::files::shown;
-use rcmd_client::hosts::{Evaluation, Expression, HostSet, HostsError, MAX_LIST, read_list};
+use rcmd_client::hosts::{
+    Evaluation, Expression, HostSet, HostTarget, HostsError, MAX_LIST, read_list,
+};
 use rcmd_client::inventory::Inventory;
 use rcmd_client::{ErrorKind, WireError};
 
+use super::no_target;
 use crate::arguments::sets::SetOptions;
 
 /// A set, and what is to be said of how it came about.
 pub(crate) struct Chosen {
     pub(crate) set: HostSet,
     pub(crate) notices: Vec<String>,
+}
+
+/// Returns the hosts of [`choose`] with where they are reached, and what is to be said of how they came
+/// about.
+///
+/// # Errors
+/// The failures of [`choose`]; the expression names a user, or a host is no address.
+pub(crate) fn targets(
+    expression: Option<&str>,
+    typed: &SetOptions,
+    inventory: &Inventory,
+) -> Result<(Vec<HostTarget>, Vec<String>), WireError> {
+    expression.map_or(Ok(()), refuse_user)?;
+    let chosen = choose(expression, typed, inventory)?;
+    let targets = chosen.set.targets(inventory).map_err(|error| no_target(&error))?;
+    Ok((targets, chosen.notices))
+}
+
+/// Refuses `USER@HOST`: there is one user for all hosts, or one in hosts.toml.
+fn refuse_user(expression: &str) -> Result<(), WireError> {
+    // A group begins a part; anything else before an `@` is a user.
+    let user = expression
+        .split([',', '!', '&', '^'])
+        .find(|part| part.split_once('@').is_some_and(|(before, _)| !before.trim().is_empty()));
+    match user.and_then(|part| part.split_once('@')) {
+        None => Ok(()),
+        Some((user, _)) => {
+            let message = "a user is no part of a set of hosts";
+            Err(WireError::new(ErrorKind::Usage, message).hint(format!(
+                "The user is an option: `rcmd-client -l {} HOSTS COMMAND...`.",
+                user.trim()
+            )))
+        }
+    }
 }
 
 /// Chooses hosts: those of the expression and of the files, without those that are excluded, of the

@@ -1,8 +1,18 @@
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+
 use super::*;
+use crate::arguments::words::CommandSpec;
 
 fn exec(words: &[&[u8]]) -> CommandSpec {
     let mut words = words.iter().map(|word| OsString::from_vec(word.to_vec()));
     CommandSpec::Exec { program: words.next().unwrap(), arguments: words.collect() }
+}
+
+fn words(line: &[u8]) -> CommandSpec {
+    let asked = read(line, 1, "x").unwrap().unwrap();
+    assert_eq!(asked.hosts, None);
+    asked.words
 }
 
 fn refused(line: &[u8]) -> WireError {
@@ -12,14 +22,13 @@ fn refused(line: &[u8]) -> WireError {
 #[test]
 fn a_line_is_for_the_shell_byte_for_byte() {
     for line in [&b"df -h | sort"[..], b" [ -f /x ] && echo  'a b'", b"echo \xff\xfe", b"a # b"] {
-        let words = read(line, 1, "x").unwrap().unwrap();
-        assert_eq!(words, CommandSpec::Shell(OsString::from_vec(line.to_vec())));
+        assert_eq!(words(line), CommandSpec::Shell(OsString::from_vec(line.to_vec())));
     }
 }
 
 #[test]
 fn an_array_is_a_program_and_its_arguments_exactly() {
-    for (line, words) in [
+    for (line, expected) in [
         (&br#"["ls"]"#[..], &[&b"ls"[..]][..]),
         (
             br#"["printf", "", "a b", "\"'\\", "\n\u00e9"]  "#,
@@ -27,7 +36,7 @@ fn an_array_is_a_program_and_its_arguments_exactly() {
         ),
         (b"[\"cat\", \"\xff\\\"\xfe\"]", &[b"cat", b"\xff\"\xfe"]),
     ] {
-        assert_eq!(read(line, 1, "x").unwrap().unwrap(), exec(words));
+        assert_eq!(words(line), exec(expected));
     }
 }
 
@@ -40,7 +49,22 @@ fn the_marks_of_a_text_from_windows_are_no_part_of_a_command() {
         assert_eq!(come(&text.chunks(size).collect::<Vec<_>>()), expected, "{size}");
     }
     let marked = [b"\xef\xbb\xbf".as_slice(), br#"["ls"]"#].concat();
-    assert_eq!(read(&marked, 1, "x").unwrap().unwrap(), exec(&[b"ls"]));
+    assert_eq!(words(&marked), exec(&[b"ls"]));
+}
+
+#[test]
+fn an_object_names_its_hosts_and_has_a_program_or_a_line() {
+    for (line, expected) in [
+        (&br#"{"hosts": "web[1-3]", "argv": ["ls", ""]}"#[..], exec(&[b"ls", b""])),
+        (br#"{"shell":"df | sort","hosts":"web[1-3]"} "#, CommandSpec::Shell("df | sort".into())),
+        (b"{\"hosts\":\"web[1-3]\",\"argv\":[\"cat\",\"\xff\"]}", exec(&[b"cat", b"\xff"])),
+    ] {
+        let asked = read(line, 1, "x").unwrap().unwrap();
+        assert_eq!((asked.hosts.as_deref(), asked.words), (Some("web[1-3]"), expected));
+    }
+    assert_eq!(words(br#" {"a",b}"#), CommandSpec::Shell(r#" {"a",b}"#.into()));
+    let asked = come(&[b"{\"hosts\"\n", b"{ ls; }\n"]);
+    assert_eq!(asked, [(1, Err(ErrorKind::Usage)), (2, shell_of("{ ls; }"))]);
 }
 
 #[test]
@@ -64,6 +88,16 @@ fn a_bad_line_is_refused_with_its_number_and_what_to_do() {
         b"[\"a\tb\"]",
         b"[\"\xff\", [120]]",
         b"a\0b",
+        br#"{"hosts": "a"}"#,
+        br#"{"argv": ["ls"]}"#,
+        br#"{"hosts": "a", "argv": []}"#,
+        br#"{"hosts": "a", "argv": ["ls"], "shell": "ls"}"#,
+        br#"{"hosts": "a", "argv": ["ls"], "user": "b"}"#,
+        br#"{"hosts": "a", "hosts": "b", "argv": ["ls"]}"#,
+        br#"{"hosts": ["a"], "argv": ["ls"]}"#,
+        br#"{"hosts": "a", "shell": "a\u0000b"}"#,
+        b"{\"hosts\": \"\xff\", \"shell\": \"ls\"}",
+        br#"{"a",b} c"#,
     ] {
         let failure = refused(line);
         assert_eq!(failure.kind, ErrorKind::Usage);
@@ -84,8 +118,8 @@ fn come(blocks: &[&[u8]]) -> Vec<(u64, Result<CommandSpec, ErrorKind>)> {
         let mut lines = Lines::new(Some(read));
         let mut all = Vec::new();
         while let Some(line) = lines.next().await {
-            let Line { number, words, .. } = line.unwrap();
-            all.push((number, words.map_err(|failure| failure.kind)));
+            let Line { number, asked, .. } = line.unwrap();
+            all.push((number, asked.map(|asked| asked.words).map_err(|failure| failure.kind)));
         }
         all
     })
@@ -122,10 +156,15 @@ fn a_file_is_refused_as_a_whole_for_one_line() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("commands");
     std::fs::write(&path, "true\n\n[1]\ntrue\n").unwrap();
-    let failure = Lines::of_file(&path).err().unwrap();
+    let failure = Lines::of_file(&path, |_| Ok(1)).err().unwrap();
     assert!(failure.message.starts_with("line 3 of "), "{failure}");
     std::fs::write(&path, "true\n\n# no\ntrue").unwrap();
-    assert_eq!(Lines::of_file(&path).ok().unwrap().count, Some(2));
-    let missing = Lines::of_file(&dir.path().join("none")).err().unwrap();
+    let lines = Lines::of_file(&path, |_| Ok(3)).ok().unwrap();
+    assert_eq!((lines.count, lines.results), (Some(2), Some(6)));
+    let refuse = |_: &Asked| Err(WireError::new(ErrorKind::Usage, "no").hint("yes"));
+    let failure = Lines::of_file(&path, refuse).err().unwrap();
+    assert!(failure.message.starts_with("line 1 of "), "{failure}");
+    assert!(failure.message.ends_with(": no") && failure.hint.is_some(), "{failure}");
+    let missing = Lines::of_file(&dir.path().join("none"), |_| Ok(1)).err().unwrap();
     assert_eq!(missing.kind, ErrorKind::Usage);
 }

@@ -1,0 +1,87 @@
+//! What begins: connections, commands, and leaves.
+
+use std::sync::Arc;
+
+use rcmd_client::{Client, ErrorKind, WireError};
+
+use super::{CommandsRun, Finished, Scope};
+use crate::commands::dispatch::{HostId, Move, Turn};
+use crate::commands::one::{self, Done};
+use crate::session::not_started;
+
+impl CommandsRun<'_> {
+    /// Does all that can be done now.
+    pub(super) fn begin(&mut self) {
+        // On one host nothing begins after a signal; its connection is left at the end.
+        let ends = self.interrupted.is_some() && !self.scope.is_many();
+        while !ends
+            && self.abort.is_none()
+            && self.has_room()
+            && let Some(next) = self.dispatch.next()
+        {
+            match next {
+                Move::Connect(id) => self.connect(id),
+                Move::Leave(id, client) => self.leave(Some(id), client),
+                Move::Begin(turn) => self.begin_turn(turn),
+                Move::Fail(turn, failure) => self.fail(&turn, failure),
+            }
+        }
+    }
+
+    /// Takes leave of a host.
+    pub(super) fn leave(&mut self, id: Option<HostId>, client: Client) {
+        self.tasks.spawn(async move {
+            client.close().await;
+            Finished::Left(id)
+        });
+    }
+
+    fn connect(&mut self, id: HostId) {
+        let Scope::Many { config, .. } = &self.scope else { return };
+        let Some(host) = self.dispatch.target(id) else { return };
+        let (config, target) = (config.clone(), host.target.clone());
+        self.progress.forget(&host.name);
+        let task = self
+            .tasks
+            .spawn(async move { Finished::Connected(id, Client::connect(&config, &target).await) });
+        self.connecting.insert(id, task);
+    }
+
+    fn begin_turn(&mut self, turn: Turn) {
+        let Turn { host: id, index, entry } = &turn;
+        let made = match (self.dispatch.target(*id), self.dispatch.connection(*id), &entry.words) {
+            (_, _, Err(failure)) => Err(failure.clone()),
+            (Some(host), Some(client), Ok(words)) => {
+                let command = self.maker.make(host, *index, words, client);
+                command.map(|command| (Arc::clone(&host.name), command))
+            }
+            _ => Err(WireError::new(ErrorKind::Lost, "there is no such host")),
+        };
+        match made {
+            Err(failure) => {
+                self.dispatch.ended(turn.host, false);
+                self.fail(&turn, failure);
+            }
+            Ok((host, command)) => {
+                let (handles, most) = (self.controls.handles(), self.commands.max_output);
+                let index = self.scope.is_many().then_some(turn.index);
+                self.tasks.spawn(async move {
+                    let (report, stdout, stderr) =
+                        one::carry_out(&host, command, most, handles).await;
+                    let (place, line) = (turn.entry.place, turn.entry.number);
+                    let done = Done { place, line, index, report, stdout, stderr };
+                    Finished::Ended(turn.host, Box::new(done))
+                });
+            }
+        }
+    }
+
+    /// Ends a line on a host that was not begun there.
+    pub(super) fn fail(&mut self, turn: &Turn, failure: WireError) {
+        let Turn { host, index, entry } = turn;
+        let index = self.scope.is_many().then_some(*index);
+        let host = self.dispatch.target(*host).map(|host| &*host.name).unwrap_or_default();
+        let report = not_started(host, failure);
+        self.end(Done::not_started(entry.place, entry.number, index, report));
+    }
+}

@@ -1,0 +1,159 @@
+//! Ends by their reason, and how many there are of each.
+
+use std::collections::HashMap;
+
+use rcmd_client::WireError;
+use serde::Serialize;
+
+use super::reason::{Category, Reason};
+use crate::text::Tone;
+
+/// How many ended how. Serialized, with the run, it is the account as an object.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
+pub(crate) struct Counts {
+    /// With status 0.
+    pub(crate) exited: usize,
+    /// With another status, or by a signal.
+    pub(crate) failed: usize,
+    /// By their time limit.
+    pub(crate) timed_out: usize,
+    /// Nothing ran, those that were held back included.
+    pub(crate) not_started: usize,
+    /// Nobody knows.
+    pub(crate) unknown: usize,
+    /// All of them.
+    pub(crate) total: usize,
+}
+
+/// What ended, by its reason.
+#[derive(Debug, Default)]
+pub(crate) struct Groups {
+    groups: Vec<Group>,
+    places: HashMap<Reason, usize>,
+}
+
+/// What ended for one reason.
+#[derive(Debug)]
+struct Group {
+    reason: Reason,
+    count: usize,
+    /// What one of them said.
+    example: Option<WireError>,
+}
+
+#[derive(Serialize)]
+struct Event<'a> {
+    event: &'static str,
+    run: &'a str,
+    #[serde(flatten)]
+    counts: Counts,
+}
+
+/// Returns the account of a run as a line of JSON, without its end.
+pub(crate) fn summary(run: &str, counts: Counts) -> String {
+    let event = Event { event: "summary", run, counts };
+    // Into memory, and with keys that are text: this can't fail.
+    serde_json::to_string(&event).unwrap_or_default()
+}
+
+impl Groups {
+    /// Adds an end, and returns the place of its group.
+    pub(crate) fn add(&mut self, reason: Reason, error: Option<&WireError>) -> usize {
+        let groups = &mut self.groups;
+        let place = *self.places.entry(reason).or_insert_with(|| {
+            groups.push(Group { reason, count: 0, example: error.cloned() });
+            groups.len() - 1
+        });
+        if let Some(group) = groups.get_mut(place) {
+            group.count += 1;
+        }
+        place
+    }
+
+    /// Returns how many ended how.
+    pub(crate) fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for group in &self.groups {
+            let count = match group.reason.category() {
+                Category::Exited => &mut counts.exited,
+                Category::Failed => &mut counts.failed,
+                Category::TimedOut => &mut counts.timed_out,
+                Category::NotStarted => &mut counts.not_started,
+                Category::Unknown => &mut counts.unknown,
+            };
+            *count += group.count;
+            counts.total += group.count;
+        }
+        counts
+    }
+
+    /// Returns the reasons for which anything ended.
+    pub(super) fn reasons(&self) -> impl Iterator<Item = Reason> {
+        self.groups.iter().map(|group| group.reason)
+    }
+
+    /// Returns lines for a person about the groups in which something went wrong, the most serious last;
+    /// `names` are those of a group by its place.
+    pub(crate) fn lines(&self, names: impl Fn(usize) -> String) -> Vec<(Tone, String)> {
+        let mut lines = Vec::new();
+        let mut groups: Vec<_> = self.groups.iter().enumerate().collect();
+        groups.sort_by_key(|(place, group)| (severity(group.reason), *place));
+        for (place, group) in groups {
+            if group.reason.category() != Category::Exited {
+                group.put(&names(place), &mut lines);
+            }
+        }
+        lines
+    }
+}
+
+impl Group {
+    fn put(&self, names: &str, lines: &mut Vec<(Tone, String)>) {
+        let mut line = format!("{} {}: {names}", self.count, self.reason);
+        if let Some(error) = &self.example {
+            // One message stands for all, and does not say whose it is by itself.
+            let example = if self.count > 1 { "for one: " } else { "" };
+            line.extend([": ", example, &error.message]);
+        }
+        lines.push((Tone::Error, line));
+        if let Some(hint) = self.example.as_ref().and_then(|error| error.hint.as_ref()) {
+            lines.push((Tone::Notice, format!("hint: {hint}")));
+        }
+    }
+}
+
+/// Returns a reason's place among the others: what is certain stands first.
+fn severity(reason: Reason) -> u8 {
+    match reason {
+        Reason::Status(_) => 0,
+        Reason::Signal(_) => 1,
+        Reason::TimedOut => 2,
+        Reason::HeldBack => 3,
+        Reason::NotStarted(_) => 4,
+        Reason::Unknown(_) => 5,
+    }
+}
+
+impl Counts {
+    /// Returns whether nothing went wrong.
+    pub(crate) fn are_well(&self) -> bool {
+        self.exited == self.total
+    }
+
+    /// Returns the numbers in a sentence about `all`, without those that are 0.
+    pub(crate) fn sentence(&self, all: &str) -> String {
+        let kinds = [
+            (self.exited, "exited 0"),
+            (self.failed, "failed"),
+            (self.timed_out, "timed out"),
+            (self.not_started, "not started"),
+            (self.unknown, "unknown"),
+        ];
+        let kinds = kinds.iter().filter(|(count, _)| *count > 0);
+        let kinds: Vec<_> = kinds.map(|(count, word)| format!("{count} {word}")).collect();
+        match kinds.is_empty() {
+            true => all.to_owned(),
+            false => format!("{all}: {}", kinds.join(", ")),
+        }
+    }
+}
