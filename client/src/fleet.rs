@@ -78,6 +78,7 @@ pub struct Fleet {
     config: Config,
     rules: FleetRules,
     input: Option<Arc<File>>,
+    asks: bool,
 }
 
 /// What happens at a target.
@@ -97,6 +98,9 @@ pub enum FleetEvent {
     },
     /// Something happened on the way.
     Notice(Notice),
+    /// Its host would permit the command, which was only asked about ([`Fleet::dry_run`]): what it would
+    /// run, as whom and by which rule, for people.
+    Permitted(String),
     /// It could not be begun, for this reason, and is tried again.
     Retried(WireError),
     /// It ended. Nothing more comes of this target, and each target has exactly one of these.
@@ -112,7 +116,7 @@ impl Fleet {
     /// Returns a fleet that is reached with this credential, under the default rules.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        Self { config: config.clone(), rules: FleetRules::default(), input: None }
+        Self { config: config.clone(), rules: FleetRules::default(), input: None, asks: false }
     }
 
     /// Sets how a run goes over its targets.
@@ -128,6 +132,15 @@ impl Fleet {
     #[must_use]
     pub fn input(mut self, file: File) -> Self {
         self.input = Some(Arc::new(file));
+        self
+    }
+
+    /// Asks each host whether it would permit the command, and runs nothing, as
+    /// [`Command::dry_run`] does. A target whose command would be permitted ends as not started and
+    /// without an error, after [`FleetEvent::Permitted`]; it has not failed.
+    #[must_use]
+    pub fn dry_run(mut self) -> Self {
+        self.asks = true;
         self
     }
 
@@ -151,6 +164,7 @@ impl Fleet {
             targets,
             command: Box::new(command),
             input: self.input.clone(),
+            asks: self.asks,
             retries: rules.retries,
             credit: rules.credit(compress),
             events,

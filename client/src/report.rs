@@ -55,13 +55,23 @@ impl Report {
     /// Returns the report of a command of which nothing is known but this failure: `not_started` or
     /// `unknown`.
     pub fn without_job(host: &str, outcome: Outcome, failure: WireError) -> Self {
+        Self { error: Some(failure), ..Self::bare(host, outcome) }
+    }
+
+    /// Returns the report of a command that was only asked about, and would be permitted: it was not
+    /// started, and nothing is wrong.
+    pub(crate) fn permitted(host: &str) -> Self {
+        Self::bare(host, Outcome::NotStarted)
+    }
+
+    fn bare(host: &str, outcome: Outcome) -> Self {
         Self {
             host: host.to_owned(),
             job: None,
             outcome,
             code: None,
             signal: None,
-            error: Some(failure),
+            error: None,
             retry_safe: outcome == Outcome::NotStarted,
             stdout_bytes: 0,
             stderr_bytes: 0,

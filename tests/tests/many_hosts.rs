@@ -162,6 +162,45 @@ fn templates_are_filled_and_all_other_braces_stay() {
 }
 
 #[test]
+fn a_dry_run_asks_each_host_and_runs_nothing() {
+    let world = world(2);
+    let ran = world.scratch("ran");
+    let touch = &["touch", ran.to_str().unwrap()];
+    let done = exec(&world, "a[1-2]", touch).option("--dry-run").run();
+    done.assert_code(0).assert_says("a1: ").assert_says("a2: ").assert_says("touch");
+    done.assert_says("2 hosts: 2 would be permitted");
+    assert_eq!(done.stdout_text(), "");
+    let done = exec(&world, "a[1-2],dead", touch).options(["--dry-run", "--max-failures", "0"]);
+    let done = done.run();
+    done.assert_code(125).assert_says("2 would be permitted, 1 not started");
+    done.assert_says("1 not started: dead: ");
+    let done = exec(&world, "a[1-2]", &["no-such-program"]).option("--dry-run").run();
+    done.assert_code(125).assert_says("2 not started: a[1-2]: for one: ");
+    assert!(!ran.exists());
+    assert!(!world.client_dir().join("runs").exists(), "there is nothing to resume");
+}
+
+#[test]
+fn a_dry_run_has_events_with_one_end_for_each_host() {
+    let world = world(2);
+    let done = exec(&world, "a[1-2],dead", &["true"]).options(["--dry-run", "--json"]).run();
+    done.assert_code(125);
+    let summary = account(&done, 3);
+    assert_eq!((&summary["permitted"], &summary["not_started"]), (&2.into(), &1.into()));
+    let events = events(&done);
+    let of = |kind: &str, host: &str| {
+        let event = events.iter().find(|event| event["event"] == kind && event["host"] == host);
+        event.unwrap_or_else(|| panic!("no {kind} of {host}: {}", done.story())).clone()
+    };
+    for host in ["a1", "a2"] {
+        let result = &of("end", host)["result"];
+        assert_eq!((&result["outcome"], &result["error"]), (&"not_started".into(), &().into()));
+        of("note", host);
+    }
+    assert_eq!(of("end", "dead")["result"]["error"]["kind"], "unreachable");
+}
+
+#[test]
 fn nothing_is_never_everything() {
     let world = world(2);
     let ran = world.scratch("ran");
@@ -187,7 +226,7 @@ fn what_is_no_set_or_no_command_is_refused_with_what_to_write() {
     for (hosts, words, options, says) in [
         ("root@a1,a2", &["id"][..], &[][..], "`rcmd-client -l root HOSTS"),
         ("a[1-2]", &[], &[], "no command"),
-        ("a[1-2]", &["id"], &["--dry-run"], "asks one host"),
+        ("a[1-2]", &["id"], &["--dry-run", "--fold"], "beside --dry-run"),
         ("a[1-2]", &["id"], &["--parallel", "2"], "are for --commands"),
         ("a[1-2]", &["id"], &["--batch", "0"], "at least one"),
         ("a[1-2]", &["id"], &["--format", "{nonsense}"], "The fields are host"),

@@ -136,7 +136,7 @@ fn the_next_step_names_the_run_and_its_folder() {
 }
 
 #[test]
-fn a_run_whose_record_could_not_be_written_to_its_end_names_no_next_step_and_runs_nothing_twice() {
+fn a_record_that_was_given_up_names_no_next_step_and_lets_nothing_run_twice() {
     let world = world(8);
     let ran = world.scratch("ran");
     let line = format!("echo x >> {}", ran.display());

@@ -80,17 +80,17 @@ fn live_rows(screen: &Emulator) -> usize {
 
 #[test]
 fn labels_are_padded_and_coloured_and_standard_error_is_told_apart() {
-    let world = world(&["web1", "büro2", "磁盘"]);
+    let world = world(&["web123", "büro2", "磁盘"]);
     let line = "echo out; [ {index} = 2 ] || echo err >&2";
-    let mut viewer = watch(80, client(&world, &[], "web1,büro2,磁盘", line));
+    let mut viewer = watch(80, client(&world, &[], "web123,büro2,磁盘", line));
     assert_eq!(
         sorted(&mut viewer),
         [
-            "büro2: ! err",
-            "büro2: out",
-            "web1:  ! err",
-            "web1:  out",
-            "磁盘:  out",
+            "büro2:  ! err",
+            "büro2:  out",
+            "web123: ! err",
+            "web123: out",
+            "磁盘:   out",
             "rcmd: 3 hosts: 3 exited 0",
             "rcmd: templates: {index}"
         ]
@@ -101,7 +101,7 @@ fn labels_are_padded_and_coloured_and_standard_error_is_told_apart() {
         let found = styles.iter().find(|parts| parts[0].1 == start).expect(start);
         found[0].0.clone()
     };
-    let colours = [of("web1:"), of("büro2:"), of("磁盘:")];
+    let colours = [of("web123:"), of("büro2:"), of("磁盘:")];
     assert!(colours.iter().all(|colour| colour.starts_with('3')), "{colours:?}");
     assert!(colours[0] != colours[1] && colours[1] != colours[2], "{colours:?}");
     for parts in &styles {

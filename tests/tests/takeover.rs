@@ -141,7 +141,7 @@ fn an_end_is_told_until_it_is_confirmed_and_then_forgotten() {
 }
 
 #[test]
-fn the_end_of_a_kept_key_is_told_to_an_attach_after_it_was_confirmed_and_by_the_next_server() {
+fn the_end_of_a_kept_key_is_told_to_an_attach_long_after_it_was_confirmed() {
     let mut world = World::start();
     let start = Start::exec(1, &["printf", "all"]).keep();
     let mut first = RawPeer::greeted(&world);

@@ -165,8 +165,8 @@ pub(crate) struct RunOptions {
     pub(crate) exec: bool,
     /// Ask whether it would be permitted, and run nothing
     ///
-    /// The host finds and judges what it would run, and says by which rule. The exit status is 0 if it
-    /// would be permitted, else 125.
+    /// The host finds and judges what it would run, and says by which rule; of a set each host does. The
+    /// exit status is 0 if it would be permitted, else 125.
     #[arg(long, conflicts_with_all = ["result", "key"])]
     pub(crate) dry_run: bool,
     /// Send no standard input

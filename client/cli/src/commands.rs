@@ -17,6 +17,7 @@
 
 use std::path::Path;
 
+use rcmd_client::fleet::FleetRules;
 use rcmd_client::hosts::HostTarget;
 use rcmd_client::{Config, ErrorKind, WireError};
 

@@ -73,6 +73,7 @@ pub(crate) fn run(run: &FleetRun) -> Result<u8, WireError> {
     account.set_templates(assignment.maker.templates());
     let next = id.filter(|_| run.input.is_none());
     account.set_next(next.map(|id| runs::resuming(&id, run.dir.as_deref())));
+    account.set_asks(run.dry_run);
     let shown = Display::open(display, Arc::clone(&assignment.targets))?;
     let status = runtime.block_on(async {
         let signals = Signals::catch().map_err(|error| {

@@ -118,6 +118,13 @@ impl Run {
                 .hint("For help: `rcmd-client --help`."));
         }
         refuse_form(&common, &options)?;
+        if common.json && options.dry_run {
+            return Err(WireError::new(
+                ErrorKind::Usage,
+                "--json and --dry-run exclude each other for one host",
+            )
+            .hint("The exit status says it: 0 if it would be permitted, else 125."));
+        }
         refuse_nothing(&options, words)?;
         let host = host_of(host)?;
         let work = match many.take(common.json, words)? {
@@ -156,19 +163,9 @@ impl Run {
 
 /// Refuses forms of output that exclude each other.
 fn refuse_form(common: &Common, options: &RunOptions) -> Result<(), WireError> {
-    let refused =
-        |message: &str, hint: &str| Err(WireError::new(ErrorKind::Usage, message).hint(hint));
     if common.json && options.encoding.is_some() {
-        return refused(
-            "--json and --encoding exclude each other",
-            "Leave out --encoding: events carry every byte as it is.",
-        );
-    }
-    if common.json && options.dry_run {
-        return refused(
-            "--json and --dry-run exclude each other",
-            "The exit status says it: 0 if it would be permitted, else 125.",
-        );
+        return Err(WireError::new(ErrorKind::Usage, "--json and --encoding exclude each other")
+            .hint("Leave out --encoding: events carry every byte as it is."));
     }
     Ok(())
 }

@@ -28,6 +28,7 @@ use crate::{
     target::Target,
 };
 
+mod ask;
 mod input;
 
 /// From TERM, at the deadline, to the kill.
@@ -44,6 +45,8 @@ pub(super) struct Errands {
     pub(super) targets: Vec<Target>,
     pub(super) command: Box<MakeCommand>,
     pub(super) input: Option<Arc<File>>,
+    /// True if hosts are asked what they would permit, and run nothing.
+    pub(super) asks: bool,
     pub(super) retries: u32,
     pub(super) credit: u64,
     pub(super) events: mpsc::Sender<(usize, FleetEvent)>,
@@ -53,7 +56,7 @@ pub(super) struct Errands {
 /// A target that ended.
 pub(super) struct Done {
     pub(super) target: usize,
-    /// True unless the command exited with 0.
+    /// True unless the command exited with 0, or would be permitted where that is all that was asked.
     pub(super) failed: bool,
 }
 
@@ -116,11 +119,11 @@ impl Errand {
             (end, client) = self.attempt().await;
         }
         let End { report, held_back } = end;
-        let failed = !report.has_succeeded();
+        let well = report.has_succeeded() || self.run.asks && report.error.is_none();
         self.tell(FleetEvent::Ended { report: Box::new(report), held_back }).await;
         // Only now: a host that says nothing more takes seconds of this.
         close(client).await;
-        Done { target: self.place, failed }
+        Done { target: self.place, failed: !well }
     }
 
     async fn tell(&self, event: FleetEvent) {
@@ -153,6 +156,7 @@ impl Errand {
             |error: Error| Report::without_job(&host, Outcome::NotStarted, error.into()).into();
         match client {
             Err(error) => (unstarted(error), None),
+            Ok(client) if self.run.asks => (self.ask(&host, &client).await, Some(client)),
             Ok(client) => {
                 let end = match self.start(&client).await {
                     Err(error) => unstarted(error),

@@ -39,6 +39,8 @@ pub(crate) struct Account {
     templates: Vec<String>,
     /// What to type if something is left; none where the run can't be resumed.
     next: Option<String>,
+    /// True if hosts are only asked what they would permit.
+    asks: bool,
 }
 
 impl Account {
@@ -46,7 +48,7 @@ impl Account {
     pub(crate) fn new(run: String, targets: Arc<[HostTarget]>) -> Self {
         let ends = vec![None; targets.len()];
         let groups = Groups::default();
-        Self { run, targets, ends, groups, templates: Vec::new(), next: None }
+        Self { run, targets, ends, groups, templates: Vec::new(), next: None, asks: false }
     }
 
     /// Names the templates that were used, such as `{host}`.
@@ -59,11 +61,20 @@ impl Account {
         self.next = command;
     }
 
+    /// Sets whether hosts are only asked what they would permit.
+    pub(crate) fn set_asks(&mut self, asks: bool) {
+        self.asks = asks;
+    }
+
     /// Adds how a target ended; `held_back` if it never had its turn because the run stopped. The first
     /// end of a target counts.
     pub(crate) fn add(&mut self, index: usize, report: &Report, held_back: bool) {
         let Some(end) = self.ends.get_mut(index).filter(|end| end.is_none()) else { return };
-        let reason = if held_back { Reason::HeldBack } else { Reason::of(report) };
+        let reason = match held_back {
+            true => Reason::HeldBack,
+            false if self.asks && report.error.is_none() => Reason::Permitted,
+            false => Reason::of(report),
+        };
         let place = self.groups.add(reason, report.error.as_ref());
         *end = Some(place);
     }
@@ -73,6 +84,7 @@ impl Account {
     pub(crate) fn counts(&self) -> Counts {
         let mut counts = Counts { total: self.targets.len(), ..self.groups.counts() };
         counts.unknown += self.missing();
+        counts.permitted = counts.permitted.or(self.asks.then_some(0));
         counts
     }
 

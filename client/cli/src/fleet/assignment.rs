@@ -60,13 +60,12 @@ impl Assignment {
             input: run.input.is_some(),
             targets: Arc::clone(&targets),
         };
-        let record = match Record::create(run.layout.dir(), &plan) {
-            Ok(record) => Some(record),
-            Err(failure) => {
-                text::say(&text::warning(&failure));
-                None
-            }
-        };
+        // Of what is only asked about there is nothing to resume.
+        let record = (!run.dry_run).then(|| Record::create(run.layout.dir(), &plan)).transpose();
+        let record = record.unwrap_or_else(|failure| {
+            text::say(&text::warning(&failure));
+            None
+        });
         let tasks = (0..targets.len()).map(|index| (index, Task::Start { attempt: 1 })).collect();
         let (maker, warnings) =
             Maker::new(run, command.clone(), read, Arc::clone(&targets), record);
@@ -137,6 +136,8 @@ fn check(templates: &Templates, targets: &[HostTarget]) -> Result<(), WireError>
 
 /// Makes the command of each target, and records that it is sent.
 pub(super) struct Maker {
+    /// True if hosts are only asked what they would permit.
+    asks: bool,
     options: CommandOptions,
     timestamps: bool,
     templates: Templates,
@@ -166,7 +167,14 @@ impl Maker {
         let recording = Mutex::new(record.map(|record| Recording { record, given_up: false }));
         // One warning is all that there can be.
         let (warn, warnings) = mpsc::channel(1);
-        (Self { options, timestamps, templates, targets, recording, warn }, warnings)
+        let maker =
+            Self { asks: run.dry_run, options, timestamps, templates, targets, recording, warn };
+        (maker, warnings)
+    }
+
+    /// Returns whether hosts are only asked what they would permit.
+    pub(super) fn asks(&self) -> bool {
+        self.asks
     }
 
     /// Returns where a target is reached.

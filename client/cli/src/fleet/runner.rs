@@ -89,6 +89,9 @@ impl Runner {
         if let Some(input) = input {
             fleet = fleet.input(input);
         }
+        if maker.asks() {
+            fleet = fleet.dry_run();
+        }
         let deadline = rules.deadline.and_then(|limit| Instant::now().checked_add(limit));
         // What was begun before is taken up first, and stops nothing: it may have failed long ago.
         let (taken_up, starts): (Vec<_>, Vec<_>) =
@@ -204,6 +207,7 @@ impl Runner {
             FleetEvent::Notice(notice) => {
                 self.show(Shown::Note { index: Some(index), text: notice.to_string() });
             }
+            FleetEvent::Permitted(text) => self.show(Shown::Note { index: Some(index), text }),
             FleetEvent::Retried(failure) => {
                 let text = format!("{}; trying again", failure.message);
                 self.show(Shown::Note { index: Some(index), text });
@@ -248,6 +252,9 @@ impl Runner {
     fn handle_end(&mut self, index: usize, report: Box<Report>, held_back: Option<Stop>) {
         self.note_stop(held_back);
         self.maker.ended(index, &report);
+        if let Some(error) = report.error.as_ref().filter(|_| self.maker.asks()) {
+            self.show(Shown::Note { index: Some(index), text: error.message.clone() });
+        }
         self.end(index, report, held_back.is_some());
     }
 
@@ -272,7 +279,8 @@ impl Runner {
 
     fn count(&mut self, index: usize, report: &Report, held_back: bool) {
         self.standing.done += 1;
-        self.standing.failed += usize::from(!report.has_succeeded());
+        let well = report.has_succeeded() || self.maker.asks() && report.error.is_none();
+        self.standing.failed += usize::from(!well);
         self.account.add(index, report, held_back);
     }
 

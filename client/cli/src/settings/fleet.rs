@@ -27,6 +27,8 @@ pub(crate) struct FleetRun {
     pub(crate) timeout: Duration,
     pub(crate) compress: bool,
     pub(crate) work: FleetWork,
+    /// True if hosts are only asked what they would permit.
+    pub(crate) dry_run: bool,
     options: FleetOptions,
     /// Bytes of standard input that are sent to each host; none without `-i`.
     pub(crate) input: Option<u64>,
@@ -89,8 +91,7 @@ impl FleetRun {
         let RunArguments { common, options, mut many, set, fleet, words, .. } = typed;
         super::refuse_form(&common, &options)?;
         if options.dry_run {
-            return Err(usage("--dry-run asks one host")
-                .hint("Ask one host of the set: `rcmd-client --dry-run HOST COMMAND...`."));
+            refuse_beside_dry_run(&fleet)?;
         }
         // It refuses what is for --commands alone.
         many.take(common.json, &[])?;
@@ -138,8 +139,19 @@ impl FleetRun {
                 }))
             }
         };
-        let dir = common.dir;
-        Ok(Self { layout, dir, timeout, compress, work, options: fleet, input, show, verbosity })
+        let dry_run = options.dry_run;
+        Ok(Self {
+            layout,
+            dir: common.dir,
+            timeout,
+            compress,
+            work,
+            dry_run,
+            options: fleet,
+            input,
+            show,
+            verbosity,
+        })
     }
 
     /// Returns how a run over so many hosts goes over them.
@@ -156,6 +168,24 @@ impl FleetRun {
             retries: typed.retry.unwrap_or_default(),
             ..FleetRules::default()
         }
+    }
+}
+
+/// Refuses what is about output, or about what would run, where nothing does.
+fn refuse_beside_dry_run(fleet: &FleetOptions) -> Result<(), WireError> {
+    let refused = [
+        ("--fold", fleet.fold),
+        ("--diff", fleet.diff),
+        ("--format", fleet.format.is_some()),
+        ("--outdir", fleet.outdir.is_some()),
+        ("-i", fleet.input),
+        ("--resume", fleet.resume.is_some()),
+    ];
+    match refused.into_iter().find(|(_, typed)| *typed) {
+        None => Ok(()),
+        Some((option, _)) => Err(usage(&format!("{option} is not taken beside --dry-run")).hint(
+            "Nothing runs: leave it out. What each host would do is told, with --json as events.",
+        )),
     }
 }
 

@@ -106,7 +106,7 @@ fn only_so_many_leave_as_others_need_a_place() {
 }
 
 #[test]
-fn what_waits_for_a_host_that_is_not_reached_fails_and_what_comes_later_tries_again() {
+fn what_waits_for_a_host_not_reached_fails_and_a_later_line_tries_again() {
     let mut dispatch: Dispatch<()> = Dispatch::new(1, 1, &set(1));
     dispatch.push(line(0));
     dispatch.push(line(1));

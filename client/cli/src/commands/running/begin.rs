@@ -41,9 +41,10 @@ impl CommandsRun<'_> {
         let Some(host) = self.dispatch.target(id) else { return };
         let (config, target) = (config.clone(), host.target.clone());
         self.progress.forget(&host.name);
-        let task = self
-            .tasks
-            .spawn(async move { Finished::Connected(id, Client::connect(&config, &target).await) });
+        let task = self.tasks.spawn(async move {
+            let connected = Client::connect(&config, &target).await;
+            Finished::Connected(id, connected.map_err(WireError::from))
+        });
         self.connecting.insert(id, task);
     }
 

@@ -21,6 +21,9 @@ pub(crate) struct Counts {
     pub(crate) not_started: usize,
     /// Nobody knows.
     pub(crate) unknown: usize,
+    /// It would be permitted; none where that is not what was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) permitted: Option<usize>,
     /// All of them.
     pub(crate) total: usize,
 }
@@ -78,6 +81,7 @@ impl Groups {
                 Category::Exited => &mut counts.exited,
                 Category::Failed => &mut counts.failed,
                 Category::TimedOut => &mut counts.timed_out,
+                Category::Permitted => counts.permitted.get_or_insert_default(),
                 Category::NotStarted => &mut counts.not_started,
                 Category::Unknown => &mut counts.unknown,
             };
@@ -99,7 +103,7 @@ impl Groups {
         let mut groups: Vec<_> = self.groups.iter().enumerate().collect();
         groups.sort_by_key(|(place, group)| (severity(group.reason), *place));
         for (place, group) in groups {
-            if group.reason.category() != Category::Exited {
+            if !group.reason.category().is_well() {
                 group.put(&names(place), &mut lines);
             }
         }
@@ -125,7 +129,7 @@ impl Group {
 /// Returns a reason's place among the others: what is certain stands first.
 fn severity(reason: Reason) -> u8 {
     match reason {
-        Reason::Status(_) => 0,
+        Reason::Status(_) | Reason::Permitted => 0,
         Reason::Signal(_) => 1,
         Reason::TimedOut => 2,
         Reason::HeldBack => 3,
@@ -137,13 +141,14 @@ fn severity(reason: Reason) -> u8 {
 impl Counts {
     /// Returns whether nothing went wrong.
     pub(crate) fn are_well(&self) -> bool {
-        self.exited == self.total
+        self.exited + self.permitted.unwrap_or_default() == self.total
     }
 
     /// Returns the numbers in a sentence about `all`, without those that are 0.
     pub(crate) fn sentence(&self, all: &str) -> String {
         let kinds = [
             (self.exited, "exited 0"),
+            (self.permitted.unwrap_or_default(), "would be permitted"),
             (self.failed, "failed"),
             (self.timed_out, "timed out"),
             (self.not_started, "not started"),

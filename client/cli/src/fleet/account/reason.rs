@@ -15,6 +15,8 @@ pub(crate) enum Reason {
     TimedOut,
     /// Nothing ran, because of an error of this kind.
     NotStarted(Option<ErrorKind>),
+    /// Nothing was to run, and it would be permitted.
+    Permitted,
     /// Nothing ran, because the run stopped before.
     HeldBack,
     /// Nobody knows, because of an error of this kind.
@@ -30,10 +32,19 @@ pub(crate) enum Category {
     Failed,
     /// Its time limit ended it.
     TimedOut,
+    /// It would be permitted, which is all that was asked.
+    Permitted,
     /// Nothing ran.
     NotStarted,
     /// Nobody knows.
     Unknown,
+}
+
+impl Category {
+    /// Returns whether nothing went wrong.
+    pub(crate) fn is_well(self) -> bool {
+        matches!(self, Self::Exited | Self::Permitted)
+    }
 }
 
 impl Reason {
@@ -58,6 +69,7 @@ impl Reason {
             Self::Status(0) => Category::Exited,
             Self::Status(_) | Self::Signal(_) => Category::Failed,
             Self::TimedOut => Category::TimedOut,
+            Self::Permitted => Category::Permitted,
             Self::NotStarted(_) | Self::HeldBack => Category::NotStarted,
             Self::Unknown(_) => Category::Unknown,
         }
@@ -72,6 +84,7 @@ impl fmt::Display for Reason {
             Self::Signal(Some(signal)) => write!(f, "ended by {signal}"),
             Self::Signal(None) => f.write_str("ended by a signal"),
             Self::TimedOut => f.write_str("timed out"),
+            Self::Permitted => f.write_str("would be permitted"),
             Self::NotStarted(_) => f.write_str("not started"),
             Self::HeldBack => f.write_str("not started (held back)"),
             Self::Unknown(_) => f.write_str("unknown"),

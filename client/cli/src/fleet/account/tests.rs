@@ -180,3 +180,32 @@ fn the_event_has_the_contracts_fields_and_nothing_else() {
          \"not_started\":0,\"unknown\":1,\"total\":2}"
     );
 }
+
+#[test]
+fn what_was_only_asked_about_is_permitted_or_not_started() {
+    let mut account = account("a[1-3]");
+    account.set_asks(true);
+    let denied = failed(Outcome::NotStarted, ErrorKind::Denied, "denied");
+    account.add(0, &Report { error: None, ..denied.clone() }, false);
+    account.add(1, &Report { error: None, ..denied.clone() }, false);
+    assert_eq!(account.counts().permitted, Some(2));
+    account.add(2, &denied, false);
+    assert_eq!(account.status(None), 125);
+    let expected = "3 hosts: 2 would be permitted, 1 not started\n1 not started: a3: denied\n";
+    assert_eq!(text(&account), expected);
+    assert!(
+        account.event().contains(r#""unknown":0,"permitted":2,"total":3}"#),
+        "{}",
+        account.event()
+    );
+}
+
+#[test]
+fn a_run_that_would_be_permitted_everywhere_is_well() {
+    let mut account = account("a1");
+    account.set_asks(true);
+    let permitted = failed(Outcome::NotStarted, ErrorKind::Denied, "");
+    account.add(0, &Report { error: None, ..permitted }, false);
+    assert_eq!(account.status(None), 0);
+    assert!(account.lines(Verbosity::Quiet).is_empty());
+}

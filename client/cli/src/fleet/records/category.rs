@@ -54,7 +54,8 @@ impl Category {
             account::Category::Exited => Self::Exited,
             account::Category::Failed => Self::Failed,
             account::Category::TimedOut => Self::TimedOut,
-            account::Category::NotStarted => Self::NotStarted,
+            // What is only asked about is not recorded.
+            account::Category::NotStarted | account::Category::Permitted => Self::NotStarted,
             account::Category::Unknown => Self::Unknown,
         }
     }

@@ -196,7 +196,8 @@ impl Fate {
 
     /// What it is called in figures.
     pub(super) fn name(&self) -> String {
-        let short = |signal: Signal| format!("{signal:?}").replace("Signal::", "");
+        let short =
+            |signal: Signal| format!("{signal:?}").replace(['"'], "").replace("Signal::", "");
         match (self.first(), self.0.len()) {
             (None, _) => "none".to_owned(),
             (Some(signal), 1) => short(signal),
