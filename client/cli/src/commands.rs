@@ -101,7 +101,6 @@ async fn on_one(run: &Run, commands: &Commands, lines: Lines) -> Result<u8, Wire
     let verbosity = run.output.verbosity;
     let mut running = CommandsRun::new(scope, commands, lines, dispatch, maker, held, verbosity)?;
     running.carry_out().await;
-    // The leave goes on meanwhile.
     session::renew_in_own_time(&run.connect.layout, verbosity);
     Ok(running.conclude().await)
 }
@@ -111,8 +110,7 @@ async fn on_one(run: &Run, commands: &Commands, lines: Lines) -> Result<u8, Wire
 /// # Errors
 /// When nothing was tried.
 pub(crate) fn run_over(run: &CommandsOverHosts) -> Result<u8, WireError> {
-    let rules = FleetRules { fanout: run.fanout, ..FleetRules::default() };
-    let fanout = descriptors::fitted(rules.at_once(run.compress), false, run.verbosity);
+    let fanout = descriptors::fitted(borne(run), false, run.verbosity);
     let mut dispatch = Dispatch::new(run.commands.parallel, fanout, &run.hosts);
     let mut whose = Whose::new(run);
     let mut maker = Maker::of_many(&run.command, run.templates, fanout, run.compress);
@@ -145,6 +143,25 @@ pub(crate) fn run_over(run: &CommandsOverHosts) -> Result<u8, WireError> {
     // A look-up of a name may still hang in a thread of its own.
     runtime.shutdown_background();
     status
+}
+
+/// Returns how many commands run at once: as many as wanted, as far as the memory of a run bears them with
+/// what is kept of their output, and says so where it does not.
+fn borne(run: &CommandsOverHosts) -> usize {
+    let rules = FleetRules { fanout: run.fanout, ..FleetRules::default() };
+    // What connections leave of it (see `FleetRules::at_once`), for two streams of each that runs or waits.
+    let left = usize::try_from(rules.memory / 8 * 5).unwrap_or(usize::MAX);
+    let kept = left / run.commands.max_output.saturating_mul(2).max(1);
+    let borne = rules.at_once(run.compress).min(kept.saturating_sub(WAITING)).max(1);
+    if borne < run.fanout && run.verbosity > Verbosity::Quiet {
+        let (memory, wanted) = (rules.memory >> 20, run.fanout);
+        let message = format!(
+            "the {memory} MiB of memory of a run bear {borne} commands at once, not {wanted}; with a smaller \
+             --max-output more"
+        );
+        text::say(&text::line(Tone::Notice, &message));
+    }
+    borne
 }
 
 /// Returns how many commands a file has.
