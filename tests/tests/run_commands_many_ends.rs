@@ -20,6 +20,32 @@ fn world(hosts: usize) -> World {
 }
 
 #[test]
+fn a_value_that_fits_an_option_and_no_shell_line_is_found_before_anything_runs() {
+    let world = world(2);
+    let ran = world.scratch("ran");
+    let file = world.client_dir().join("hosts.toml");
+    let hosts = fs::read_to_string(&file).unwrap()
+        + "[hosts.a2.vars]\nv = \"a b\"\n[hosts.a1.vars]\nv = \"a\"\n";
+    fs::write(&file, hosts).unwrap();
+    let touch = format!("touch {}", ran.display());
+    let run = lines(&world, "a[1-2]", &[touch.as_str(), "echo {var.v}"]);
+    let done = run.options(["--env", "X={var.v}"]).run();
+    done.assert_code(125).assert_says("line 2 of ").assert_says("a2: ");
+    assert!(!ran.exists(), "nothing has run");
+}
+
+#[test]
+fn commands_at_once_are_as_many_as_the_memory_of_a_run_bears() {
+    let world = world(1);
+    let run = |output: &str| {
+        let run = lines(&world, "a[1-1]", &["true"]);
+        run.options(["-f", "500", "--max-output", output]).run()
+    };
+    run("1048576").assert_code(0).assert_says("bear 64 commands at once, not 500");
+    assert!(!run("1000").assert_code(0).stderr_text().contains("at once"));
+}
+
+#[test]
 fn what_is_wrong_with_a_file_is_found_before_anything_runs() {
     let world = world(2);
     let ran = world.scratch("ran");

@@ -23,7 +23,8 @@ pub(super) struct Maker<'a> {
     /// Bytes that each stream of a command may be ahead, where many hosts share the memory.
     credit: Option<u64>,
     used: Vec<String>,
-    /// What was checked: which hosts a line names, whether it goes to a shell, which templates it has.
+    /// What was checked: which hosts a line names, whether it goes to a shell, which templates stand in it
+    /// itself, where a shell takes less than the options do.
     checked: HashSet<(Option<String>, bool, Vec<String>)>,
 }
 
@@ -64,7 +65,8 @@ impl<'a> Maker<'a> {
         let Some(read) = self.read(words) else { return Ok(()) };
         // What a host lacks, it lacks in each line.
         let is_line = matches!(words, CommandSpec::Shell(_));
-        if !self.checked.insert((named.map(str::to_owned), is_line, read.used())) {
+        let own = Templates::read(words, &[], None, true).used();
+        if !self.checked.insert((named.map(str::to_owned), is_line, own)) {
             return Ok(());
         }
         read.check(&targets()).map_err(|unfilled| {
