@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcmd_client::{
-    Child, ChildStdout, Command, ErrorKind, Notice, Outcome, Report, Signal, WireError,
+    Child, ChildStdout, Command, ErrorKind, Notice, Outcome, Report, Signal, Started, WireError,
 };
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
@@ -126,14 +126,18 @@ pub(super) async fn carry_out(
 /// Stays with a command until its end, and returns whether its host confirmed it.
 async fn attend(host: &Arc<str>, mut child: Child, mut handles: Handles) -> (Report, bool) {
     let mut notices = child.notices();
-    let (mut started, mut waits, mut called_off) = (false, false, false);
+    let (mut started, mut job) = (false, None);
+    let (mut stopped, mut waits, mut called_off) = (false, false, false);
     let mut last_word = None;
     loop {
         tokio::select! {
-            report = next(&mut child, started) => match report {
-                None => started = true,
-                Some(report) if called_off => return (held_back(*report), true),
-                Some(report) => return (*report, true),
+            next = next(&mut child, started) => match next {
+                Next::Started(now) => {
+                    started = true;
+                    job = now.map(|now| now.job);
+                }
+                Next::Ended(report) if called_off => return (held_back(*report), true),
+                Next::Ended(report) => return (*report, true),
             },
             Some(notice) = notices.next() => {
                 waits |= matches!(notice, Notice::Queued(_) | Notice::Busy(_));
@@ -142,16 +146,15 @@ async fn attend(host: &Arc<str>, mut child: Child, mut handles: Handles) -> (Rep
             }
             Ok(()) = handles.told.changed() => {
                 let told = *handles.told.borrow_and_update();
+                // Over many hosts a signal begins nothing more either, and may have come before the word
+                // that says so was heard.
+                stopped |= told == Some(Told::Stop) || told.is_some() && handles.each_ends;
                 match told {
                     Some(Told::Signal(signal)) => child.signal(signal),
                     Some(Told::Kill) => {
                         child.cancel();
                         last_word = Instant::now().checked_add(LAST_WORD);
                         last_word = last_word.filter(|_| handles.each_ends);
-                    }
-                    Some(Told::Stop) if waits && !started => {
-                        called_off = true;
-                        child.cancel();
                     }
                     Some(Told::Stop) | None => {}
                 }
@@ -160,30 +163,43 @@ async fn attend(host: &Arc<str>, mut child: Child, mut handles: Handles) -> (Rep
                 let message = format!("{host} did not confirm that the command was ended");
                 let failure = WireError::new(ErrorKind::Lost, message)
                     .hint("Look on the host for what became of the command.");
-                return (Report::without_job(host, Outcome::Unknown, failure), false);
+                let report = Report::without_job(host, Outcome::Unknown, failure);
+                return (Report { job, ..report }, false);
             }
         }
+        if stopped && waits && !started && !called_off {
+            called_off = true;
+            child.cancel();
+        }
     }
+}
+
+/// What a command does next.
+enum Next {
+    /// It has started, or will end without that.
+    Started(Option<Started>),
+    Ended(Box<Report>),
 }
 
 /// Waits for the end of a command, or for its start before that.
 ///
 /// # Cancel safety
 /// Nothing is lost when it is dropped.
-async fn next(child: &mut Child, started: bool) -> Option<Box<Report>> {
+async fn next(child: &mut Child, started: bool) -> Next {
     match started {
-        true => Some(Box::new(child.wait().await)),
-        false => {
-            child.started().await;
-            None
-        }
+        true => Next::Ended(Box::new(child.wait().await)),
+        false => Next::Started(child.started().await),
     }
 }
 
 /// Returns the report of a command that was called off while it waited for its turn there.
 fn held_back(report: Report) -> Report {
-    match report.outcome {
-        Outcome::NotStarted => Report { error: Some(interrupted()), ..report },
+    let kind = report.error.as_ref().map(|error| error.kind);
+    match (report.outcome, kind) {
+        // What its host refused meanwhile it refused.
+        (Outcome::NotStarted, None | Some(ErrorKind::Busy | ErrorKind::Lost)) => {
+            Report { error: Some(interrupted()), ..report }
+        }
         _ => report,
     }
 }
