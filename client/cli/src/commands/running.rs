@@ -102,6 +102,8 @@ pub(super) struct CommandsRun<'a> {
     tally: Tally,
     progress: Progress,
     verbosity: Verbosity,
+    /// Why no further line can be read, where what was read ends first.
+    unread: Option<WireError>,
     abort: Option<Abort>,
 }
 
@@ -133,6 +135,7 @@ impl<'a> CommandsRun<'a> {
             connecting: HashMap::new(),
             interrupted: None,
             reader_gone: false,
+            unread: None,
             abort: None,
             verbosity,
             scope,
@@ -216,7 +219,14 @@ impl<'a> CommandsRun<'a> {
                 let message = format!("cannot read standard input: {error}");
                 let failure = WireError::new(ErrorKind::LocalIo, message)
                     .hint("Commands that still ran were killed there; write the lines to a file.");
-                self.abort = Some(Abort::LocalIo(failure));
+                if self.scope.is_many() {
+                    // What was read has its results all the same.
+                    self.unread = Some(failure);
+                    self.hold_back();
+                    self.controls.tell(Told::Kill);
+                } else {
+                    self.abort = Some(Abort::LocalIo(failure));
+                }
             }
             Some(Ok(line)) => self.push(line),
         }

@@ -66,6 +66,7 @@ impl CommandsRun<'_> {
             reader_gone,
             tally,
             progress,
+            unread,
             mut abort,
             ..
         } = self;
@@ -100,6 +101,9 @@ impl CommandsRun<'_> {
             let _ = timeout(LAST_OUTPUT, telling).await;
             printed
         };
+        if abort.is_none() {
+            abort = unread.map(Abort::LocalIo);
+        }
         if abort.is_none() {
             abort = printed.map_or_else(|signal| Some(Abort::GivenUp(signal)), Abort::by_writing);
         }
@@ -146,7 +150,10 @@ impl CommandsRun<'_> {
                     let host = self.dispatch.target(turn.host).map(|host| &*host.name);
                     account.add(&not_started(host.unwrap_or_default(), failure));
                 }
-                Move::Leave(_, client) => clients.push(client),
+                Move::Leave(id, client) => {
+                    clients.push(client);
+                    self.dispatch.left(id);
+                }
                 Move::Begin(_) | Move::Connect(_) => {}
             }
         }
