@@ -219,10 +219,6 @@ impl Runner {
                 let again = again.filter(|_| self.escalation.first().is_none());
                 match (again, task) {
                     (Some(attempt), _) => {
-                        // It may have had output; what never ran had none.
-                        if report.outcome == Outcome::Unknown {
-                            self.show(Shown::Again { index });
-                        }
                         self.next.push((index, Task::Start { attempt }, Some(report)));
                     }
                     (None, Task::Attach { .. }) if !is_answer(&report) => {
@@ -344,7 +340,7 @@ impl Runner {
     fn give_up_next(&mut self, why: Stop) {
         for (index, task, report) in std::mem::take(&mut self.next) {
             match (task, report) {
-                // It was taken up, and its host says that it never started.
+                // It was taken up, and its host has said what it knows of it.
                 (_, Some(report)) if is_answer(&report) => self.handle_end(index, report, None),
                 (_, Some(report)) => self.end(index, Box::new(not_taken_up(*report)), false),
                 (_, None) => {
@@ -358,13 +354,13 @@ impl Runner {
     }
 
     fn interrupted(&mut self, passed: Option<Signal>) {
-        self.give_up_next(Stop::Caller);
         let now = Instant::now();
         let mut running: Vec<_> =
             self.running.iter().map(|(index, since)| (*index, now - *since)).collect();
         running.sort_unstable();
         let begun = self.standing.done + running.len();
         let waiting = self.standing.total.saturating_sub(begun);
+        self.give_up_next(Stop::Caller);
         self.show(Shown::Interrupted { passed, running, waiting });
     }
 
@@ -409,6 +405,12 @@ impl Runner {
         }
         let mut next = std::mem::take(&mut self.next);
         next.sort_unstable_by_key(|(index, ..)| *index);
+        for (index, _, report) in &next {
+            // It may have had output; what never ran had none.
+            if report.as_ref().is_some_and(|report| report.outcome == Outcome::Unknown) {
+                self.show(Shown::Again { index: *index });
+            }
+        }
         self.tasks = next.into_iter().map(|(index, task, _)| (index, task)).collect();
         let rules = FleetRules { deadline: left, ..self.rules.clone() };
         self.fleet = self.fleet.clone().rules(rules);
@@ -460,6 +462,7 @@ impl Runner {
                         let finished = timeout(LAST_OUTPUT, finishing).await;
                         match finished {
                             Ok(finished) => break finished,
+                            Err(_) if reader_gone => return status::READER_GONE,
                             Err(_) => return signal.exit_status(),
                         }
                     }
