@@ -27,7 +27,8 @@ impl Client {
     /// Connects: name, TCP, TLS. An identity that came by a token and whose certificate has ended
     /// is renewed first, within the same limit of time. It does not wait for the server's first
     /// word, which comes together with what it says to the first command; that the server refuses
-    /// this client's certificate is seen only then.
+    /// this client's certificate is seen only then. A handshake that is cut off is made again some
+    /// times, within the same limit.
     ///
     /// Must be called inside a tokio runtime with time and I/O enabled.
     ///

@@ -60,7 +60,7 @@ pub(crate) struct Commands {
     pub(crate) parallel: usize,
     /// Whether results are printed in the order of the lines.
     pub(crate) ordered: bool,
-    /// Returns whether results are text for a person, and not JSON.
+    /// True if results are text for a person, and not JSON.
     pub(crate) as_text: bool,
     /// Bytes kept of each stream of a command.
     pub(crate) max_output: usize,
