@@ -86,6 +86,14 @@ impl Interruption {
         }
     }
 
+    /// Notes that something ended or was printed: as long as that goes on, it is waited for after a kill
+    /// too, since each line has its result.
+    pub(super) fn note_progress(&mut self) {
+        if let Self::Many { last_moment: Some(last_moment), .. } = self {
+            *last_moment = Instant::now().checked_add(LAST_ENDS).unwrap_or(*last_moment);
+        }
+    }
+
     /// Ends the run as TERM does, since nobody reads its results. Returns what is to be done, if that is
     /// anything new.
     pub(super) fn end(&mut self) -> Option<Wanted> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rcmd_client::{Client, Config, ErrorKind, Notice, Outcome, Report, Signal, WireError};
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet, yield_now};
 use tokio::time::Instant;
 
 use super::account::CommandsAccount;
@@ -158,9 +158,20 @@ impl<'a> CommandsRun<'a> {
                 return;
             }
             match self.wake().await {
-                Wake::Line(line) => self.handle_line(line),
-                Wake::Task(finished) => self.handle_task(finished),
-                Wake::Printed => {}
+                Wake::Line(line) => {
+                    // What a line of a file means is known by now. To find it out for one of standard input may
+                    // take long, so that signals and connections come between two.
+                    let is_known = self.lines.as_ref().is_some_and(|lines| lines.results.is_some());
+                    self.handle_line(line);
+                    if !is_known {
+                        yield_now().await;
+                    }
+                }
+                Wake::Task(finished) => {
+                    self.interruption.note_progress();
+                    self.handle_task(finished);
+                }
+                Wake::Printed => self.interruption.note_progress(),
                 Wake::Written(end) => self.handle_written(end),
                 Wake::Notice(host, notice) => {
                     self.progress.handle_notice(&host, &notice, Instant::now());
