@@ -1,5 +1,6 @@
 //! Ends by their reason, and how many there are of each.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use rcmd_client::WireError;
@@ -101,7 +102,11 @@ impl Groups {
     pub(crate) fn lines(&self, names: impl Fn(usize) -> String) -> Vec<(Tone, String)> {
         let mut lines = Vec::new();
         let mut groups: Vec<_> = self.groups.iter().enumerate().collect();
-        groups.sort_by_key(|(place, group)| (severity(group.reason), *place));
+        // In an order that does not hang on which host ended first.
+        groups.sort_by_key(|(place, Group { reason, count, .. })| {
+            let status = if let Reason::Status(status) = reason { *status } else { 0 };
+            (severity(*reason), status, Reverse(*count), *place)
+        });
         for (place, group) in groups {
             if !group.reason.category().is_well() {
                 group.put(&names(place), &mut lines);
