@@ -22,7 +22,7 @@ use rcmd_certs::{
     signature::Signer,
 };
 use tokio::{
-    runtime::{Builder, Handle, Runtime},
+    runtime::{Builder, Handle},
     signal::unix::{SignalKind, signal},
 };
 use tracing::{info, warn};
@@ -92,19 +92,15 @@ pub fn run(loaded: Loaded) -> Result<()> {
     warn_of_certificates(settings);
     log_policy(settings, &loaded.policy);
     let audit = Audit::open(&settings.audit, Signer::of(&settings.identity)?)?;
-    let handshakes = runtime("handshakes")?;
-    let runtime = runtime("connections")?;
+    // Sockets belong to the other one, and this one has no descriptors of its own.
+    let handshakes = Builder::new_multi_thread().thread_name("handshakes").enable_time().build()?;
+    let runtime = Builder::new_multi_thread().thread_name("connections").enable_all().build()?;
     let served = runtime.block_on(serve(loaded, Arc::clone(&audit), handshakes.handle()));
     // No task is left then, so nothing is written after the end.
     drop(handshakes);
     drop(runtime);
     audit.close();
     served
-}
-
-/// Makes a runtime with a thread of this name for each processor.
-fn runtime(thread: &str) -> io::Result<Runtime> {
-    Builder::new_multi_thread().thread_name(thread).enable_all().build()
 }
 
 async fn serve(loaded: Loaded, audit: Arc<Audit>, handshakes: &Handle) -> Result<()> {

@@ -149,6 +149,11 @@ fn executable(walk: &mut Walk<'_>, program: &Path) -> Result<Place, Unfound> {
     let place = walk.follow(program).map_err(|stop| match stop {
         Stop::OutOfReach => Unfound::OutOfReach,
         Stop::Errno(Errno::ACCESS | Errno::PERM) => Failure::Denied(program.to_owned()).into(),
+        // What the host lacks says nothing of the file.
+        Stop::Errno(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => {
+            let errno = errno.raw_os_error();
+            Failure::Unreadable { path: program.to_owned(), errno }.into()
+        }
         Stop::Errno(_) => Failure::NotFound(program.to_owned()).into(),
     })?;
     if !place.is_file() {

@@ -143,6 +143,12 @@ impl From<Failure> for SpawnError {
     fn from(failure: Failure) -> Self {
         let error = std::io::Error::from_raw_os_error;
         match failure {
+            Failure::Folder { path, errno } | Failure::Unreadable { path, errno }
+                if lack(errno).is_some() =>
+            {
+                let what = lack(errno).unwrap_or_default();
+                Self::Resources { path, what, error: error(errno) }
+            }
             Failure::Folder { path, errno } => Self::NoSuchDir { path, error: error(errno) },
             Failure::NotInPath { name, path } => Self::NotInPath { name, path },
             Failure::NotFound(path) => Self::NotFound(path),
@@ -152,6 +158,15 @@ impl From<Failure> for SpawnError {
                 Self::NotExecutable { path, why: Obstacle::Other(error(errno)) }
             }
         }
+    }
+}
+
+/// Returns what the host lacks when a look fails with this error.
+fn lack(errno: i32) -> Option<&'static str> {
+    match Errno::from_raw_os_error(errno) {
+        Errno::MFILE | Errno::NFILE => Some("file descriptors"),
+        Errno::NOMEM => Some("memory"),
+        _ => None,
     }
 }
 
@@ -166,4 +181,24 @@ pub(super) enum Answer {
     Account(Result<Account, AccountError>),
     /// The failure; nothing is passed beside it.
     Failed(Failure),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_without_descriptors_is_out_of_resources_and_the_file_is_not_missing() {
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error) {
+            let path = PathBuf::from("/bin/sh");
+            let failures = [
+                Failure::Unreadable { path: path.clone(), errno },
+                Failure::Folder { path, errno },
+            ];
+            for failure in failures {
+                let error = SpawnError::from(failure);
+                assert!(matches!(error, SpawnError::Resources { .. }), "{error}");
+            }
+        }
+    }
 }
