@@ -21,10 +21,7 @@ use rcmd_certs::{
     listen::{Listener, Strangers},
     signature::Signer,
 };
-use tokio::{
-    runtime::{Builder, Handle},
-    signal::unix::{SignalKind, signal},
-};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use self::{
@@ -37,7 +34,7 @@ use crate::{
     audit::Audit,
     config::{ServerSettings, limits::Limits},
     job::idempotency::IdempotencyLog,
-    net::{accept::Handshakes, listener},
+    net::listener,
     policy::{self, Rules},
     process::{self, Processes},
     state::ServerState,
@@ -92,18 +89,15 @@ pub fn run(loaded: Loaded) -> Result<()> {
     warn_of_certificates(settings);
     log_policy(settings, &loaded.policy);
     let audit = Audit::open(&settings.audit, Signer::of(&settings.identity)?)?;
-    // Sockets belong to the other one, and this one has no descriptors of its own.
-    let handshakes = Builder::new_multi_thread().thread_name("handshakes").enable_time().build()?;
-    let runtime = Builder::new_multi_thread().thread_name("connections").enable_all().build()?;
-    let served = runtime.block_on(serve(loaded, Arc::clone(&audit), handshakes.handle()));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let served = runtime.block_on(serve(loaded, Arc::clone(&audit)));
     // No task is left then, so nothing is written after the end.
-    drop(handshakes);
     drop(runtime);
     audit.close();
     served
 }
 
-async fn serve(loaded: Loaded, audit: Arc<Audit>, handshakes: &Handle) -> Result<()> {
+async fn serve(loaded: Loaded, audit: Arc<Audit>) -> Result<()> {
     let Loaded { layout, settings, limits, trust, policy } = loaded;
     let idempotency = IdempotencyLog::open(&settings.data.keys)?;
     let (processes, why) = Processes::new(settings.spawn, &limits.tree).context(CANT_SPAWN)?;
@@ -131,7 +125,7 @@ async fn serve(loaded: Loaded, audit: Arc<Audit>, handshakes: &Handle) -> Result
     renewal::begin(&layout, &state).await;
     // All that may fail is made before the server listens.
     let upkeep = Upkeep::prepare()?;
-    let listening = listen(&state, handshakes)?;
+    let listening = listen(&state)?;
     // For `rcmd-server status`; a server that can't write the file runs all the same.
     let _instance = InstanceFile::begin(&layout, listening)
         .inspect_err(|error| warn!(%error, "`rcmd-server status` will not see this server"));
@@ -145,7 +139,7 @@ async fn serve(loaded: Loaded, audit: Arc<Audit>, handshakes: &Handle) -> Result
 }
 
 /// Starts to listen; returns the addresses, with the ports that were taken.
-fn listen(state: &Arc<ServerState>, handshakes: &Handle) -> Result<Vec<SocketAddr>> {
+fn listen(state: &Arc<ServerState>) -> Result<Vec<SocketAddr>> {
     let limits = &state.settings.limits;
     info!(
         running = limits.running,
@@ -155,7 +149,6 @@ fn listen(state: &Arc<ServerState>, handshakes: &Handle) -> Result<Vec<SocketAdd
         "limits"
     );
     let strangers = Arc::new(Strangers::new(limits.unauthenticated));
-    let handshakes = Handshakes { strangers, runtime: handshakes.clone() };
     let mut listeners = Vec::new();
     let all = &state.settings.listen;
     for &address in all {
@@ -168,7 +161,7 @@ fn listen(state: &Arc<ServerState>, handshakes: &Handle) -> Result<Vec<SocketAdd
     let addresses = listeners.iter().map(Listener::address).collect();
     for listener in listeners {
         writeln!(out, "listening on {}", listener.address())?;
-        state.tasks.spawn(listener::serve(listener, Arc::clone(state), handshakes.clone()));
+        state.tasks.spawn(listener::serve(listener, Arc::clone(state), Arc::clone(&strangers)));
     }
     out.flush()?;
     Ok(addresses)

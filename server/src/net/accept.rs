@@ -14,7 +14,6 @@ use rcmd_protocol::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
-    runtime::Handle,
     time::{Instant, timeout},
 };
 use tokio_rustls::server::TlsStream;
@@ -26,16 +25,6 @@ use crate::{
     trust::Peer,
 };
 
-/// What serves peers until they have shown who they are.
-#[derive(Clone, Debug)]
-pub(crate) struct Handshakes {
-    /// Their places.
-    pub(crate) strangers: Arc<Strangers>,
-    /// The runtime of their handshakes. It has threads of its own: what anybody can make the server
-    /// compute is no work that those who are known have to wait for.
-    pub(crate) runtime: Handle,
-}
-
 /// A peer that is known.
 struct Admitted<S> {
     peer: Peer,
@@ -44,14 +33,10 @@ struct Admitted<S> {
     hello_guard: HelloGuard,
 }
 
-/// Accepts a peer that comes from `address` over any byte stream, whose events the current runtime
-/// tells. There it is served once it is known.
-///
-/// # Panics
-/// Outside of a tokio runtime.
+/// Accepts a peer that comes from `address` over any byte stream.
 pub(super) fn accept<S>(
     state: &Arc<ServerState>,
-    handshakes: &Handshakes,
+    strangers: &Arc<Strangers>,
     stream: S,
     address: SocketAddr,
 ) where
@@ -59,10 +44,9 @@ pub(super) fn accept<S>(
 {
     let limits = &state.settings.limits;
     let deadline = Instant::now() + limits.handshake.0;
-    let (hello_guard, mut overdue) = pending::enter(&handshakes.strangers, address.ip(), deadline);
-    let (state, runtime) = (Arc::clone(state), Handle::current());
-    let admission = {
-        let state = Arc::clone(&state);
+    let (hello_guard, mut overdue) = pending::enter(strangers, address.ip(), deadline);
+    let task = {
+        let state = Arc::clone(state);
         async move {
             let admitted = tokio::select! {
                 // A peer whose proof is here has shown who it is before it is sent away.
@@ -76,18 +60,14 @@ pub(super) fn accept<S>(
             let Some(Admitted { peer, slot, tls, hello_guard }) = admitted else { return };
             // The guard goes to the connection, which drops it when the hello has come; until then
             // the deadline holds.
-            let served = connection::serve(Arc::clone(&state), peer, slot, tls, hello_guard);
-            let served = async move {
-                tokio::select! {
-                    biased;
-                    () = served => {}
-                    reason = overdue.reason() => warn!(peer = %address, reason, "refused"),
-                }
-            };
-            state.tasks.spawn_on(served, &runtime);
+            tokio::select! {
+                biased;
+                () = connection::serve(state, peer, slot, tls, hello_guard) => {}
+                reason = overdue.reason() => warn!(peer = %address, reason, "refused"),
+            }
         }
     };
-    state.tasks.spawn_on(admission, &handshakes.runtime);
+    state.tasks.spawn(task);
 }
 
 /// Finds out who a peer is, and gives it a place among its identity's connections. Returns `None`

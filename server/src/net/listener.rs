@@ -2,24 +2,28 @@
 
 use std::{sync::Arc, time::Duration};
 
-use rcmd_certs::listen::{Accepted, Listener};
+use rcmd_certs::listen::{Accepted, Listener, Strangers};
 use tokio::net::TcpStream;
 use tracing::{error, info, warn};
 
-use super::accept::{Handshakes, accept};
+use super::accept::accept;
 use crate::state::ServerState;
 
 /// Accepts connections until the server closes. No error ends it.
-pub(crate) async fn serve(mut listener: Listener, state: Arc<ServerState>, handshakes: Handshakes) {
+pub(crate) async fn serve(
+    mut listener: Listener,
+    state: Arc<ServerState>,
+    strangers: Arc<Strangers>,
+) {
     loop {
         let accepted = tokio::select! {
-            accepted = listener.next(&handshakes.strangers) => accepted,
+            accepted = listener.next(&strangers) => accepted,
             () = state.closing.cancelled() => return,
         };
         match accepted {
             Accepted::Connection(stream, address) => {
                 prepare(&stream);
-                accept(&state, &handshakes, stream, address);
+                accept(&state, &strangers, stream, address);
             }
             Accepted::Again => info!("connections are accepted again"),
             Accepted::OutOfRoom { error, shed } => {
