@@ -140,6 +140,16 @@ fn missing(interpreter: &Option<PathBuf>) -> String {
     }
 }
 
+/// Returns what the host lacks when a system call of any kind fails with this error, if it lacks
+/// something.
+pub(super) fn lacking(errno: Errno) -> Option<&'static str> {
+    match errno {
+        Errno::MFILE | Errno::NFILE => Some("file descriptors"),
+        Errno::NOMEM => Some("memory"),
+        _ => None,
+    }
+}
+
 impl SpawnError {
     /// Returns the error for the failure of a start of this plan.
     pub(super) fn at(plan: &Plan, failed: Failed) -> Self {
@@ -188,10 +198,9 @@ impl SpawnError {
     fn of_resources(plan: &Plan, error: &io::Error) -> Option<Self> {
         let errno = Errno::from_io_error(error)?;
         let what = match errno {
-            Errno::MFILE | Errno::NFILE => "file descriptors",
             Errno::AGAIN => "processes",
-            Errno::NOMEM | Errno::NOSPC => "memory",
-            _ => return None,
+            Errno::NOSPC => "memory",
+            errno => lacking(errno)?,
         };
         Some(Self::Resources { path: plan.program.clone(), what, error: errno.into() })
     }

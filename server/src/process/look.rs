@@ -326,11 +326,11 @@ fn digest_of_copy(
     found: FileKey,
 ) -> Result<String, Unfound> {
     if of != found {
-        return Err(seal::unreadable(path, Errno::STALE).into());
+        return Err(Failure::unreadable(path, Errno::STALE).into());
     }
     seal::digest_of_sealed(copy).map_err(|error| {
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-        seal::unreadable(path, errno).into()
+        Failure::unreadable(path, errno).into()
     })
 }
 

@@ -12,7 +12,7 @@ use super::{
     order::{Facts, Failure, FileKey, Find, Found, Wanted},
     walk::{FOLDERS, Place, Reach, Stop, Walk, path_of},
 };
-use crate::process::program;
+use crate::process::{error::lacking, program};
 
 /// The reason why a look has found nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,10 +47,7 @@ pub(super) fn find(order: &Find, reach: Reach<'_>) -> Result<Found, Unfound> {
     let head = place.head();
     walk.interpreters(&place.path, &head, &cwd, &order.search).map_err(|stop| match stop {
         Stop::OutOfReach => Unfound::OutOfReach,
-        Stop::Errno(errno) => {
-            let errno = errno.raw_os_error();
-            Failure::Unreadable { path: program.clone(), errno }.into()
-        }
+        Stop::Errno(errno) => Failure::unreadable(&program, errno).into(),
     })?;
     let facts = Facts {
         cwd,
@@ -149,10 +146,8 @@ fn executable(walk: &mut Walk<'_>, program: &Path) -> Result<Place, Unfound> {
     let place = walk.follow(program).map_err(|stop| match stop {
         Stop::OutOfReach => Unfound::OutOfReach,
         Stop::Errno(Errno::ACCESS | Errno::PERM) => Failure::Denied(program.to_owned()).into(),
-        // What the host lacks says nothing of the file.
-        Stop::Errno(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => {
-            let errno = errno.raw_os_error();
-            Failure::Unreadable { path: program.to_owned(), errno }.into()
+        Stop::Errno(errno) if lacking(errno).is_some() => {
+            Failure::unreadable(program, errno).into()
         }
         Stop::Errno(_) => Failure::NotFound(program.to_owned()).into(),
     })?;

@@ -1,13 +1,17 @@
 //! The orders for looks and their answers, also between the server and a helper.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+};
 
 use rustix::{fd::OwnedFd, fs::Stat, io::Errno};
 use serde::{Deserialize, Serialize};
 
 use crate::process::{
     account::{Account, AccountError},
-    error::{Obstacle, SpawnError},
+    error::{Obstacle, SpawnError, lacking},
     program::Writable,
 };
 
@@ -137,36 +141,34 @@ impl Failure {
     pub(super) fn folder(path: PathBuf, errno: Errno) -> Self {
         Self::Folder { path, errno: errno.raw_os_error() }
     }
+
+    pub(super) fn unreadable(path: &Path, errno: Errno) -> Self {
+        Self::Unreadable { path: path.to_owned(), errno: errno.raw_os_error() }
+    }
 }
 
 impl From<Failure> for SpawnError {
     fn from(failure: Failure) -> Self {
-        let error = std::io::Error::from_raw_os_error;
-        match failure {
-            Failure::Folder { path, errno } | Failure::Unreadable { path, errno }
-                if lack(errno).is_some() =>
-            {
-                let what = lack(errno).unwrap_or_default();
-                Self::Resources { path, what, error: error(errno) }
+        // What the host lacks says nothing of the file.
+        let of = |path, errno, otherwise: fn(PathBuf, io::Error) -> Self| {
+            let error = io::Error::from_raw_os_error(errno);
+            match lacking(Errno::from_raw_os_error(errno)) {
+                Some(what) => Self::Resources { path, what, error },
+                None => otherwise(path, error),
             }
-            Failure::Folder { path, errno } => Self::NoSuchDir { path, error: error(errno) },
+        };
+        match failure {
+            Failure::Folder { path, errno } => {
+                of(path, errno, |path, error| Self::NoSuchDir { path, error })
+            }
             Failure::NotInPath { name, path } => Self::NotInPath { name, path },
             Failure::NotFound(path) => Self::NotFound(path),
             Failure::NoFile(path) => Self::NotExecutable { path, why: Obstacle::NoFile },
             Failure::Denied(path) => Self::NotExecutable { path, why: Obstacle::Denied },
-            Failure::Unreadable { path, errno } => {
-                Self::NotExecutable { path, why: Obstacle::Other(error(errno)) }
-            }
+            Failure::Unreadable { path, errno } => of(path, errno, |path, error| {
+                Self::NotExecutable { path, why: Obstacle::Other(error) }
+            }),
         }
-    }
-}
-
-/// Returns what the host lacks when a look fails with this error.
-fn lack(errno: i32) -> Option<&'static str> {
-    match Errno::from_raw_os_error(errno) {
-        Errno::MFILE | Errno::NFILE => Some("file descriptors"),
-        Errno::NOMEM => Some("memory"),
-        _ => None,
     }
 }
 
@@ -189,12 +191,9 @@ mod tests {
 
     #[test]
     fn a_host_without_descriptors_is_out_of_resources_and_the_file_is_not_missing() {
-        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error) {
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
             let path = PathBuf::from("/bin/sh");
-            let failures = [
-                Failure::Unreadable { path: path.clone(), errno },
-                Failure::Folder { path, errno },
-            ];
+            let failures = [Failure::unreadable(&path, errno), Failure::folder(path, errno)];
             for failure in failures {
                 let error = SpawnError::from(failure);
                 assert!(matches!(error, SpawnError::Resources { .. }), "{error}");

@@ -32,16 +32,12 @@ fn open(path: &Path, reach: Reach<'_>) -> Result<(File, FileKey), Unfound> {
     });
     opened.map_err(|stop| match stop {
         Stop::OutOfReach => Unfound::OutOfReach,
-        Stop::Errno(errno) => unreadable(path, errno).into(),
+        Stop::Errno(errno) => Failure::unreadable(path, errno).into(),
     })
 }
 
-pub(super) fn unreadable(path: &Path, errno: Errno) -> Failure {
-    Failure::Unreadable { path: path.to_owned(), errno: errno.raw_os_error() }
-}
-
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> Unfound {
-    move |error| unreadable(path, Errno::from_io_error(&error).unwrap_or(Errno::IO)).into()
+    move |error| Failure::unreadable(path, Errno::from_io_error(&error).unwrap_or(Errno::IO)).into()
 }
 
 /// Digests a file, if it is still the one that was found. May wait for the file system.
@@ -54,7 +50,7 @@ pub(super) fn digest(path: &Path, key: FileKey, reach: Reach<'_>) -> Result<Stri
     let read = fstat(&file).map(|stat| FileKey::of(&stat));
     match opened == key && read == Ok(key) {
         true => Ok(digest),
-        false => Err(unreadable(path, Errno::STALE).into()),
+        false => Err(Failure::unreadable(path, Errno::STALE).into()),
     }
 }
 
@@ -65,7 +61,7 @@ pub(super) fn digest(path: &Path, key: FileKey, reach: Reach<'_>) -> Result<Stri
 pub(super) fn copy(path: &Path, reach: Reach<'_>) -> Result<(File, FileKey), Unfound> {
     let (mut file, key) = open(path, reach)?;
     if key.size > LARGEST {
-        return Err(unreadable(path, Errno::FBIG).into());
+        return Err(Failure::unreadable(path, Errno::FBIG).into());
     }
     let copy = sealed(path, &mut file).map_err(failed(path))?;
     Ok((copy, key))
