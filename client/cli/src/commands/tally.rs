@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use rcmd_client::{Outcome, Report};
+use rcmd_client::Report;
 
-use crate::status;
+use crate::fleet::account::{Category, Reason};
 
 /// What came of the commands so far.
 #[derive(Debug, Default)]
@@ -12,9 +12,8 @@ pub(super) struct Tally {
     total: Option<u64>,
     done: u64,
     failed: u64,
-    unknown: bool,
-    not_started: bool,
-    timed_out: bool,
+    /// The least certain of the ends; none before the first.
+    least_certain: Option<Category>,
 }
 
 impl Tally {
@@ -25,25 +24,15 @@ impl Tally {
 
     /// Counts a command that ended.
     pub(super) fn add(&mut self, report: &Report) {
+        let category = Reason::of(report).category();
         self.done += 1;
-        self.failed += u64::from(!report.has_succeeded());
-        match report.outcome {
-            Outcome::Unknown => self.unknown = true,
-            Outcome::NotStarted => self.not_started = true,
-            Outcome::TimedOut => self.timed_out = true,
-            _ => {}
-        }
+        self.failed += u64::from(!category.is_well());
+        self.least_certain = self.least_certain.max(Some(category));
     }
 
     /// Returns the exit status of all, as of several hosts: the least certain of them decides.
     pub(super) fn status(&self) -> u8 {
-        match self {
-            Self { unknown: true, .. } => status::UNKNOWN,
-            Self { not_started: true, .. } => status::NOT_STARTED,
-            Self { timed_out: true, .. } => status::TIMED_OUT,
-            Self { failed: 1.., .. } => 1,
-            _ => 0,
-        }
+        self.least_certain.map_or(0, Category::status)
     }
 }
 
@@ -62,7 +51,7 @@ impl fmt::Display for Tally {
 
 #[cfg(test)]
 mod tests {
-    use rcmd_client::{ErrorKind, WireError};
+    use rcmd_client::{ErrorKind, Outcome, WireError};
 
     use super::*;
 

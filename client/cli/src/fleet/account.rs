@@ -6,7 +6,6 @@ use rcmd_client::hosts::{HostSet, HostTarget};
 use rcmd_client::{Report, Signal};
 
 use crate::settings::Verbosity;
-use crate::status;
 use crate::text::Tone;
 
 mod groups;
@@ -105,22 +104,18 @@ impl Account {
         if let Some(Stopped::Signal(signal)) = stopped {
             return signal.exit_status();
         }
-        let any = |wanted: &[Category]| {
-            let reasons = self.groups.reasons().filter(|reason| {
-                // Without a reason to hold them back they simply did not start.
-                *reason != Reason::HeldBack || stopped.is_none()
-            });
-            reasons.map(Reason::category).any(|category| wanted.contains(&category))
+        let reasons = self.groups.reasons().filter(|reason| {
+            // Without a reason to hold them back they simply did not start.
+            *reason != Reason::HeldBack || stopped.is_none()
+        });
+        let cause = match stopped {
+            Some(Stopped::Deadline) => Some(Category::TimedOut),
+            Some(Stopped::Failures) => Some(Category::Failed),
+            Some(Stopped::Signal(_)) | None => None,
         };
-        if any(&[Category::Unknown]) || self.missing() > 0 {
-            status::UNKNOWN
-        } else if any(&[Category::NotStarted]) {
-            status::NOT_STARTED
-        } else if any(&[Category::TimedOut]) || stopped == Some(Stopped::Deadline) {
-            status::TIMED_OUT
-        } else {
-            u8::from(any(&[Category::Failed]) || stopped == Some(Stopped::Failures))
-        }
+        let missing = (self.missing() > 0).then_some(Category::Unknown);
+        let ends = reasons.map(Reason::category).chain(cause).chain(missing);
+        ends.max().map_or(0, Category::status)
     }
 
     /// Returns the account as a line of JSON, without its end.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use rcmd_client::{ErrorKind, Outcome, Report, Signal};
 
+use crate::status;
+
 /// How a target ended. Those of one reason are told together, whatever their messages say.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Reason {
@@ -23,17 +25,17 @@ pub(crate) enum Reason {
     Unknown(Option<ErrorKind>),
 }
 
-/// What the account counts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// The kinds of ends that an account counts; the last one is the least certain.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Category {
     /// It ended with status 0.
     Exited,
+    /// It would be permitted, which is all that was asked.
+    Permitted,
     /// It ended with another status, or by a signal.
     Failed,
     /// Its time limit ended it.
     TimedOut,
-    /// It would be permitted, which is all that was asked.
-    Permitted,
     /// Nothing ran.
     NotStarted,
     /// Nobody knows.
@@ -44,6 +46,17 @@ impl Category {
     /// Returns whether nothing went wrong.
     pub(crate) fn is_well(self) -> bool {
         matches!(self, Self::Exited | Self::Permitted)
+    }
+
+    /// Returns the exit status of several ends of which this is the least certain one.
+    pub(crate) fn status(self) -> u8 {
+        match self {
+            Self::Exited | Self::Permitted => 0,
+            Self::Failed => 1,
+            Self::TimedOut => status::TIMED_OUT,
+            Self::NotStarted => status::NOT_STARTED,
+            Self::Unknown => status::UNKNOWN,
+        }
     }
 }
 
