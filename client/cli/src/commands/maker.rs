@@ -65,8 +65,7 @@ impl<'a> Maker<'a> {
         let Some(read) = self.read(words) else { return Ok(()) };
         // What a host lacks, it lacks in each line.
         let is_line = matches!(words, CommandSpec::Shell(_));
-        let own = Templates::read(words, &[], None, true).used();
-        if !self.checked.insert((named.map(str::to_owned), is_line, own)) {
+        if !self.checked.insert((named.map(str::to_owned), is_line, read.used_in_command())) {
             return Ok(());
         }
         read.check(&targets()).map_err(|unfilled| {

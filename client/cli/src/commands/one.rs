@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rcmd_client::fleet::Stop;
 use rcmd_client::{
     Child, ChildStdout, Command, ErrorKind, Notice, Outcome, Report, Signal, Started, WireError,
 };
@@ -206,7 +207,7 @@ fn held_back(report: Report) -> Report {
 
 /// Returns why a command has not begun that an interrupt came before.
 pub(super) fn interrupted() -> WireError {
-    WireError::new(ErrorKind::HeldBack, "the run was interrupted before its turn came")
+    WireError::new(ErrorKind::HeldBack, Stop::Caller.why())
 }
 
 async fn keep(stream: Option<ChildStdout>, most: usize, kept: &mut Kept) {

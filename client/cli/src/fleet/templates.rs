@@ -110,14 +110,12 @@ impl Templates {
 
     /// Returns the templates that are used, each once, in the order of the command.
     pub(crate) fn used(&self) -> Vec<String> {
-        let mut used = Vec::new();
-        for place in self.places() {
-            let text = place.to_string();
-            if !used.contains(&text) {
-                used.push(text);
-            }
-        }
-        used
+        names(self.places())
+    }
+
+    /// Returns those of the command itself, without its environment and its folder.
+    pub(crate) fn used_in_command(&self) -> Vec<String> {
+        names(places(self.command()))
     }
 
     /// Returns the names of the variables that are used; one may come several times.
@@ -207,17 +205,36 @@ impl Templates {
     }
 
     fn places(&self) -> impl Iterator<Item = &Place> {
+        let env = self.env.iter().map(|(_, value)| value);
+        places(self.command().chain(env).chain(&self.cwd))
+    }
+
+    fn command(&self) -> impl Iterator<Item = &Text> {
         let (first, rest) = match &self.words {
             Words::Line(line) => (line, &[][..]),
             Words::Program(program, arguments) => (program, &arguments[..]),
         };
-        let env = self.env.iter().map(|(_, value)| value);
-        let texts = std::iter::once(first).chain(rest).chain(env).chain(&self.cwd);
-        texts.flat_map(|text| &text.0).filter_map(|part| match part {
-            Part::Literal(_) => None,
-            Part::Place(place) => Some(place),
-        })
+        std::iter::once(first).chain(rest)
     }
+}
+
+fn places<'a>(texts: impl Iterator<Item = &'a Text>) -> impl Iterator<Item = &'a Place> {
+    texts.flat_map(|text| &text.0).filter_map(|part| match part {
+        Part::Literal(_) => None,
+        Part::Place(place) => Some(place),
+    })
+}
+
+/// Returns each of these once, as it is typed, in their order.
+fn names<'a>(places: impl Iterator<Item = &'a Place>) -> Vec<String> {
+    let mut names = Vec::new();
+    for place in places {
+        let text = place.to_string();
+        if !names.contains(&text) {
+            names.push(text);
+        }
+    }
+    names
 }
 
 impl Filled {
