@@ -119,7 +119,7 @@ pub enum Error {
 pub struct AddressErrors {
     /// The addresses that failed, in the order in which they did.
     pub failed: Vec<(SocketAddr, io::Error)>,
-    /// Whether the time was over before all had.
+    /// True if the time was over before all had failed.
     pub timed_out: bool,
 }
 

@@ -98,7 +98,7 @@ pub fn complaint(error: &clap::Error) -> Complaint {
 /// Reads an address to listen on.
 ///
 /// # Errors
-/// Says what to write in place of what other servers take.
+/// The form to write in place of what other servers take.
 fn listen_address(typed: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = typed.parse() {
         return Ok(address);

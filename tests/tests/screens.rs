@@ -495,7 +495,7 @@ fn a_hostile_host_among_honest_ones_draws_over_nobody_s_lines() {
     }
 }
 
-/// Whether no character of a text commands or deceives beyond what [`Emulator`] counts.
+/// Returns whether no character of a text commands or deceives beyond what [`Emulator`] counts.
 fn is_plain(shown: &[u8]) -> bool {
     let text = std::str::from_utf8(shown).unwrap();
     let ours = |c: char| matches!(c, '\r' | '\n' | '\u{1b}');

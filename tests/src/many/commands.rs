@@ -69,7 +69,7 @@ pub fn gate(world: &World) -> (PathBuf, String) {
     (file, wait)
 }
 
-/// Lets those who wait go on.
+/// Opens the gate of those who wait.
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! Whose turn it is: which host is connected to, and which line begins where. A state machine without
+//! The turns of hosts and lines: which host is connected to, and which line begins where. A state machine without
 //! clock and network, for one host as for many.
 //!
 //! ```text

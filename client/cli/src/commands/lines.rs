@@ -45,7 +45,7 @@ pub(super) struct Lines {
     rest: BytesMut,
     /// How much of `rest` is known to hold no end of a line.
     searched: usize,
-    /// Whether `rest` goes on a line that was too long, whose beginning is thrown away.
+    /// True if `rest` goes on a line that was too long, whose beginning is thrown away.
     too_long: bool,
     /// Lines given out or passed over.
     passed: u64,

@@ -28,7 +28,7 @@ pub(super) struct Progress {
     stderr: Feed,
     written: Written,
     verbosity: Verbosity,
-    /// Whether the state has a line: results that go to a terminal show by themselves how far it
+    /// True if the state has a line: results that go to a terminal show by themselves how far it
     /// is.
     drawn: bool,
     /// When to draw it again, if it has changed.
@@ -102,7 +102,7 @@ impl Progress {
         }
     }
 
-    /// Tells a line about the run, unless quiet is wanted.
+    /// Prints a line about the run, unless quiet is wanted.
     pub(super) fn tell(&self, message: &str) {
         if self.verbosity > Verbosity::Quiet {
             self.line(Tone::Notice, message);

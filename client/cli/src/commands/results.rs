@@ -11,7 +11,7 @@ pub(super) struct Results {
     ended: BTreeMap<u64, Done>,
     added: u64,
     printed: u64,
-    /// Whether they are printed in the order of the lines.
+    /// True if they are printed in the order of the lines.
     ordered: bool,
 }
 

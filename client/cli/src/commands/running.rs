@@ -362,7 +362,7 @@ impl<'a> CommandsRun<'a> {
         }
     }
 
-    /// Tells where the run stands at the first interrupt.
+    /// Prints where the run stands at the first interrupt.
     fn tell_standing(&self) {
         let progress = &self.progress;
         progress.tell("interrupted: nothing further begins; again to interrupt what runs");

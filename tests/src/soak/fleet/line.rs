@@ -59,7 +59,7 @@ impl fmt::Display for Figures {
     }
 }
 
-/// Has a host write so many MiB without a newline beside four that write lines, into a pipe and into `--fold`.
+/// Runs a host that writes so many MiB without a newline beside four that write lines, into a pipe and into `--fold`.
 ///
 /// # Panics
 ///

@@ -139,7 +139,7 @@ impl Scene {
     }
 }
 
-/// Has so many hosts write so many MiB each, all at once, into `--outdir` and then into `--fold`; then kills a client
+/// Runs so many hosts that write so many MiB each, all at once, into `--outdir` and then into `--fold`; then kills a client
 /// that folds.
 ///
 /// # Panics

@@ -21,7 +21,7 @@ fn failure() -> WireError {
     WireError::new(ErrorKind::Unreachable, "no")
 }
 
-/// Does all that can be done, connects at once, and returns what was begun: hosts and places of lines.
+/// Carries out all moves, connects at once, and returns what was begun: hosts and places of lines.
 fn begun(dispatch: &mut Dispatch<()>) -> Vec<(HostId, u64)> {
     let mut begun = Vec::new();
     while let Some(next) = dispatch.next() {

@@ -70,13 +70,13 @@ impl Plan {
         format!("n[0-{}]", self.hosts.len().saturating_sub(1))
     }
 
-    /// Whether every host may end well once all is mended.
+    /// Returns whether every host may end well once all is mended.
     pub(super) fn is_mendable(&self) -> bool {
         self.hosts.iter().all(|host| host.place != Place::Dead)
     }
 }
 
-/// Whether something of so many percent is so.
+/// Returns true for so many percent of its calls.
 pub(super) fn chance(random: &mut Random, percent: u64) -> bool {
     random.below(100) < percent
 }
@@ -184,7 +184,7 @@ impl Fate {
         Self(signals.collect())
     }
 
-    /// Whether nothing can be asked of the client about its end.
+    /// Returns whether nothing can be asked of the client about its end.
     pub(super) fn is_deadly(&self) -> bool {
         self.0.iter().any(|(_, signal)| *signal == Signal::KILL)
     }
