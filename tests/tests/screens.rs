@@ -226,8 +226,9 @@ fn without_colours_there_is_no_colour_and_at_a_dumb_terminal_no_sequence_at_all(
         let mut viewer = watch(80, command);
         let screen = viewer.end(LIMIT).0;
         assert!(!screen.obeyed.contains("CSI m"), "{:?}", screen.obeyed);
+        // Where `CI` is set many programs colour what they write anywhere.
         let mut command = client(&world, options, "a[1-2]", line);
-        command.env("TERM", "dumb");
+        command.env("TERM", "dumb").env("CI", "true");
         let mut viewer = watch(80, command);
         let screen = viewer.end(LIMIT).0;
         assert!(screen.obeyed.iter().map(String::as_str).eq(["CR", "LF"]), "{:?}", screen.obeyed);

@@ -12,8 +12,9 @@
 //! | `input` | standard input, with a thread for what may block |
 //! | `output` | standard output and standard error, likewise, and the forms of output |
 //! | `signals`, `interrupts`, `notices` | what happens meanwhile |
-//! | `terminal` | job control |
-//! | `text`, `status` | messages to the person; exit statuses |
+//! | `text` | messages to the person |
+//! | `terminal` | job control, and whether text is coloured |
+//! | `status` | exit statuses |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests may wait"))]
@@ -100,10 +101,7 @@ fn print_man(man: &ManArguments) -> Result<u8, WireError> {
 /// Help and version, in colour where standard output wants it.
 fn help(error: &clap::Error) -> String {
     let text = error.render();
-    match anstream::AutoStream::choice(&io::stdout()) {
-        anstream::ColorChoice::Never => text.to_string(),
-        _ => text.ansi().to_string(),
-    }
+    if terminal::has_colour(&io::stdout()) { text.ansi().to_string() } else { text.to_string() }
 }
 
 #[cfg(test)]

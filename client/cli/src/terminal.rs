@@ -2,11 +2,13 @@
 //!
 //! A process in the background that reads its terminal is stopped by SIGTTIN, and by SIGTTOU if it
 //! writes under `stty tostop` (termios(3)). A stopped client answers no ping, and its command would be
-//! killed for it.
+//! killed for it. Text is coloured where a terminal obeys.
 
 use std::env;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use anstream::stream::RawStream;
+use anstream::{AutoStream, ColorChoice};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
@@ -28,6 +30,14 @@ pub(crate) fn is_terminal(fd: impl AsFd) -> bool {
 /// Returns whether this process's terminals obey control sequences, as far as `TERM` says (environ(7)).
 pub(crate) fn obeys() -> bool {
     env::var_os("TERM").is_some_and(|kind| !kind.is_empty() && kind != "dumb")
+}
+
+/// Returns whether text for a standard stream is coloured: at a terminal that obeys, unless `NO_COLOR` or
+/// `CLICOLOR=0` says no, and wherever `CLICOLOR_FORCE` says so. Where `CI` is set anstream colours what is
+/// written to a dumb terminal too, which would show the sequences as text.
+pub(crate) fn has_colour(stream: &(impl RawStream + AsFd)) -> bool {
+    let forced = env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0");
+    (forced || obeys()) && AutoStream::choice(stream) != ColorChoice::Never
 }
 
 /// Returns whether what is written to a descriptor can't come to a terminal: it is a file or the null device. Of a

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::io;
 
-use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 pub(crate) use rcmd_certs::text::escaped;
 use rcmd_protocol::outcome::WireError;
+
+use crate::terminal;
 
 /// What stands for text that was cut off.
 pub(crate) const CUT: char = '…';
@@ -20,7 +21,7 @@ pub(crate) enum Tone {
 
 /// `rcmd: MESSAGE`, a line of its own, coloured if standard error wants it.
 pub(crate) fn line(tone: Tone, message: &str) -> String {
-    styled(tone, message, colour())
+    styled(tone, message, terminal::has_colour(&io::stderr()))
 }
 
 /// A failure and what to do about it, with the host unless the message names it.
@@ -70,11 +71,6 @@ pub(crate) fn styled(tone: Tone, message: &str, colour: bool) -> String {
     // Writing to a String does not fail.
     let _ = writeln!(text, "{style}rcmd:{style:#} {}", escaped(message));
     text
-}
-
-/// `NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE`, `TERM`, and whether it is a terminal at all.
-fn colour() -> bool {
-    AutoStream::choice(&io::stderr()) != ColorChoice::Never
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The format of the log.
 
-use std::io;
+use std::{env, io};
 
 use clap::ValueEnum;
 use rcmd_certs::log::{self, LogGuard};
@@ -16,14 +16,16 @@ pub enum LogFormat {
     Json,
 }
 
-/// Writes messages of at least this level to standard error. Colours follow <https://no-color.org>.
+/// Writes messages of at least this level to standard error, in colour at a terminal that obeys, unless
+/// `NO_COLOR` is set (<https://no-color.org>).
 /// Dropping the guard waits up to a second until the messages so far are written.
 ///
 /// # Errors
 /// If the thread can't be started.
 pub fn init(level: LevelFilter, format: LogFormat) -> io::Result<LogGuard> {
     let colours = io::IsTerminal::is_terminal(&io::stderr())
-        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && env::var_os("TERM").is_some_and(|kind| !kind.is_empty() && kind != "dumb");
     let (queue, sums, guard) = log::to_stderr()?;
     let log = fmt().with_writer(queue).with_max_level(level).with_target(false);
     match format {

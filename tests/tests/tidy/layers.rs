@@ -110,8 +110,8 @@ pub(crate) const CRATES: [Layers; 6] = [
         folder: "client/cli",
         rooms: &[
             "status",
-            "text",
             "terminal",
+            "text",
             "input",
             "output",
             "arguments",

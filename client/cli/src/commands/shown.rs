@@ -3,18 +3,17 @@
 use std::fmt::Write as _;
 use std::io;
 
-use anstream::{AutoStream, ColorChoice};
 use anstyle::Style;
 
 use super::one::{Done, Kept};
-use crate::text;
+use crate::{terminal, text};
 
 /// Returns a heading, what went wrong, and the output, standard error last. Whatever came from the host
 /// stays text: control characters but newlines and tabs are escaped.
 pub(super) fn text(done: &Done) -> String {
-    let bold = match AutoStream::choice(&io::stdout()) {
-        ColorChoice::Never => Style::new(),
-        _ => Style::new().bold(),
+    let bold = match terminal::has_colour(&io::stdout()) {
+        true => Style::new().bold(),
+        false => Style::new(),
     };
     let mut shown = String::new();
     // Writing to a String does not fail.

@@ -5,8 +5,6 @@
 
 use std::io::{self, Write};
 
-use anstream::{AutoStream, ColorChoice};
-
 use super::place::{Failures, Place};
 use super::standing::Standing;
 use crate::output::sink;
@@ -48,12 +46,11 @@ impl Screen {
     /// Returns the real one. Its writes block.
     pub(super) fn real(place: sink::Place) -> Self {
         let terminal = terminal::is_terminal(place.descriptor());
-        let choice = match place {
-            sink::Place::Stdout => AutoStream::choice(&io::stdout()),
-            sink::Place::Stderr => AutoStream::choice(&io::stderr()),
+        let colour = match place {
+            sink::Place::Stdout => terminal::has_colour(&io::stdout()),
+            sink::Place::Stderr => terminal::has_colour(&io::stderr()),
         };
         let columns = move || terminal::columns(place.descriptor());
-        let colour = choice != ColorChoice::Never;
         let look = Look { terminal, colour, columns: Box::new(columns) };
         Self::new(look, Box::new(Blocking { place, terminal }))
     }
