@@ -15,13 +15,14 @@ use rustls::{ServerConfig, server::Acceptor};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpSocket},
+    task::yield_now,
     time::timeout,
 };
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 pub use self::{
     listener::{Accepted, Listener},
-    strangers::{Place, Shed, Strangers},
+    strangers::{Place, Shed, Strangers, network},
 };
 
 /// The most connections that the kernel holds until they are accepted; its own limit may be lower
@@ -56,7 +57,9 @@ fn plain(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Carries out a server's part of a TLS handshake. Calls `heard` when the ClientHello is complete.
+/// Carries out a server's part of a TLS handshake. When the ClientHello is complete, awaits `turn` and keeps what
+/// it returns until the answer is computed and each task that was ready meanwhile has run: an answer takes a
+/// key exchange and a signature, as long as many frames of others.
 ///
 /// # Errors
 /// Returns the reason of a failure with the stream, so that an alert can reach the peer before the stream is
@@ -64,10 +67,10 @@ fn plain(address: SocketAddr) -> SocketAddr {
 ///
 /// # Cancel safety
 /// Not cancel safe: the stream is dropped with the call.
-pub async fn handshake<S>(
+pub async fn handshake<S, T>(
     stream: S,
     config: Arc<ServerConfig>,
-    heard: impl FnOnce(),
+    turn: impl Future<Output = T>,
 ) -> Result<TlsStream<S>, (io::Error, Option<S>)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -77,8 +80,11 @@ where
         Ok(started) => started,
         Err(error) => return Err((error, acceptor.take_io())),
     };
-    heard();
-    let accepted = started.into_stream(config).into_fallible().await;
+    let turn = turn.await;
+    let answered = started.into_stream(config);
+    yield_now().await;
+    drop(turn);
+    let accepted = answered.into_fallible().await;
     accepted.map_err(|(error, stream)| (error, Some(stream)))
 }
 

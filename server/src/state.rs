@@ -28,7 +28,7 @@ use crate::{
     audit::Audit,
     config::{
         ServerSettings,
-        limits::{ACCOUNTS, DIGESTS, HELD, LOOKS, Limits},
+        limits::{self, ACCOUNTS, DIGESTS, HELD, LOOKS, Limits},
     },
     job::{self, idempotency::IdempotencyLog, registry::Registry},
     policy::Rules,
@@ -73,6 +73,8 @@ pub(crate) struct StateTurns {
     pub digests: Arc<Turns>,
     /// The turns at looking up accounts.
     pub accounts: Arc<Turns>,
+    /// The turns at answering a ClientHello, of each part of the network.
+    pub handshakes: Arc<Turns>,
 }
 
 impl ServerState {
@@ -119,6 +121,7 @@ impl ServerState {
                 looks: Turns::new("looks at the host's files", LOOKS),
                 digests: Turns::new("digests of programs", DIGESTS),
                 accounts: Turns::new("look-ups of accounts", ACCOUNTS),
+                handshakes: Turns::new("handshakes", limits::handshakes()),
             },
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),

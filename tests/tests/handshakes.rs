@@ -4,16 +4,21 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use rcmd_certs::listen;
 use rcmd_tests::World;
 use rcmd_tests::pki::{Authority, Identity, Leaf};
 use rcmd_tests::raw::{Dial, Echo};
 use rcmd_tests::wait::DEADLINE;
-use rustls::ClientConnection;
+use rustls::{ClientConnection, ServerConfig};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::sync::oneshot;
+use tokio::task::yield_now;
 
 /// An alert `close_notify` that is not encrypted, as a record.
 const CLOSE_NOTIFY: [u8; 7] = [21, 3, 3, 0, 2, 1, 0];
@@ -113,4 +118,65 @@ fn a_chain_with_a_million_ways_is_given_up_after_a_few() {
     // Refused for its cost, or this would prove nothing.
     world.wait_for_log("MaximumSignatureChecksExceeded");
     drop(honest.end());
+}
+
+/// A server's end of a handshake, with a certificate of its own.
+fn server() -> Arc<ServerConfig> {
+    let key = KeyPair::generate().unwrap();
+    let cert = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(rcmd_certs::tls::provider());
+    let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    Arc::new(config.with_single_cert(vec![cert.der().clone()], key).unwrap())
+}
+
+/// Reads what has come already.
+async fn what_came(stream: &mut DuplexStream) -> usize {
+    for _ in 0..10 {
+        yield_now().await;
+    }
+    let mut bytes = [0; 1 << 16];
+    tokio::select! {
+        biased;
+        read = stream.read(&mut bytes) => read.unwrap(),
+        () = std::future::ready(()) => 0,
+    }
+}
+
+/// A turn that says at its end whether the neighbour had run by then.
+struct Turn {
+    neighbour: Arc<AtomicBool>,
+    end: Option<oneshot::Sender<bool>>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let ran = self.neighbour.load(Ordering::SeqCst);
+        let _ = self.end.take().unwrap().send(ran);
+    }
+}
+
+#[tokio::test]
+async fn a_client_hello_is_answered_in_its_turn_and_others_run_in_between() {
+    let (near, mut far) = duplex(1 << 16);
+    let mut hello = Vec::new();
+    let world = World::builder().prepare();
+    client(&world, None).write_tls(&mut hello).unwrap();
+    far.write_all(&hello).await.unwrap();
+
+    let (give, given) = oneshot::channel();
+    let (end, ended) = oneshot::channel();
+    let turn = async move {
+        given.await.unwrap();
+        let neighbour = Arc::new(AtomicBool::new(false));
+        let runs = Arc::clone(&neighbour);
+        tokio::spawn(async move { runs.store(true, Ordering::SeqCst) });
+        Turn { neighbour, end: Some(end) }
+    };
+    let handshake = tokio::spawn(listen::handshake(near, server(), turn));
+    assert_eq!(what_came(&mut far).await, 0);
+    give.send(()).unwrap();
+    assert!(ended.await.unwrap(), "the neighbour waits behind the answer's turn");
+    assert!(what_came(&mut far).await > 100);
+    handshake.abort();
 }

@@ -160,7 +160,7 @@ impl Group {
 
 /// Returns the part of the network that an address is in, as mostly belongs to one owner: 256 addresses of IPv4,
 /// a site of IPv6 (RFC 6177).
-fn network(of: IpAddr) -> IpAddr {
+pub fn network(of: IpAddr) -> IpAddr {
     match of.to_canonical() {
         IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() & (u32::MAX << 8)).into(),
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 80)).into(),

@@ -1,6 +1,6 @@
 //! Every limit of the server: constants with their reasons, and those that `[limits]` configures.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, num::NonZero, thread, time::Duration};
 
 use rcmd_certs::Identity;
 use rcmd_protocol::limits::{CREDIT, PAYLOAD};
@@ -95,6 +95,14 @@ pub(crate) const DIGESTS: TurnLimits =
 /// many questions at once.
 pub(crate) const ACCOUNTS: TurnLimits =
     TurnLimits { all: 4, each: 1, waiting: CHANNELS, patience: Duration::from_secs(5) };
+
+/// Returns the limits on answers to a ClientHello: one at a time for each thread that serves connections, so
+/// that a frame of a peer that is known waits behind at most one of them. The strangers have their own limit.
+pub(crate) fn handshakes() -> TurnLimits {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let patience = Duration::from_secs(60);
+    TurnLimits { all: threads, each: threads, waiting: usize::MAX, patience }
+}
 
 /// The limits under `[limits]`, which the configuration may change: those of the host, all
 /// identities together, and those of each identity.

@@ -82,7 +82,13 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let tls::ServerSide { config, clients } = state.trust.side();
-    let mut tls = match listen::handshake(stream, config, || hello_guard.greet()).await {
+    let turn = async {
+        hello_guard.greet();
+        let network = listen::network(address.ip()).to_string();
+        // The deadline sends away who waits for longer than the patience of the turns.
+        state.turns.handshakes.take(&network).await.ok()
+    };
+    let mut tls = match listen::handshake(stream, config, turn).await {
         Ok(tls) => tls,
         Err((error, stream)) => {
             let own = Some(state.settings.identity.cert.as_path());
