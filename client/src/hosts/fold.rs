@@ -1,25 +1,24 @@
 //! A set as text in which numbers are ranges, as ClusterShell folds it.
 //!
 //! Names that differ in their numbers alone are a *family*: the text between the numbers is its key, and
-//! each number is a dimension. A family of one dimension is a list of ranges. One of several is covered
-//! by products of lists, which are found by joining two that differ in one dimension only. For few
-//! names each is compared with each, in ClusterShell's order, so that the text is the same as its own
-//! (`RangeSet.py`, `_fold_multivariate_merge`). For many that takes too long, and those that agree in
-//! all dimensions but one are found by hashing.
+//! each number is a dimension, unless it is too long for brackets. A family of one dimension is a list of
+//! ranges. One of several is covered by products of lists, which are found by joining two that differ in
+//! one dimension only. For few names each is compared with each, in ClusterShell's order, so that the
+//! text is the same as its own (`RangeSet.py`, `_fold_multivariate_merge`). For many that takes too long,
+//! and those that agree in all dimensions but one are found by hashing.
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap},
 };
 
+use super::limits::MAX_DIGITS;
+
 /// Most names of a family that are compared each with each.
 const EACH_WITH_EACH: usize = 1_000;
 
 /// Most rounds in which these are compared. Each joins what it can; a few are enough in practice.
 const ROUNDS: usize = 40;
-
-/// Longest number that is a dimension; what is longer is text.
-const LONGEST: usize = 36;
 
 /// A number as it was written: its length, then its value, which sorts as ClusterShell does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -84,7 +83,7 @@ fn split(name: &str) -> (String, Vec<Number>) {
         };
         let Some((piece, behind)) = rest.split_at_checked(end) else { break };
         match piece.parse() {
-            Ok(value) if digits > 0 && digits <= LONGEST => {
+            Ok(value) if digits > 0 && digits <= MAX_DIGITS => {
                 key.push_str(SLOT);
                 numbers.push(Number { length: digits, value });
             }
@@ -314,6 +313,13 @@ mod tests {
         assert_eq!(folded("[::1]:7001 [::1]:7002"), "[::1]:[7001-7002]");
         assert_eq!(folded("127.0.0.1:70 127.0.0.1:71"), "127.0.0.1:[70-71]");
         assert_eq!(folded("[::1] [::2]"), "[::1],[::2]");
+    }
+
+    #[test]
+    fn a_number_too_long_for_brackets_is_text() {
+        let (long, longer) = ("123456789012345678", "1234567890123456789");
+        assert_eq!(folded(&format!("a1 a{long}")), format!("a[1,{long}]"));
+        assert_eq!(folded(&format!("a1 a2 a{longer}")), format!("a[1-2],a{longer}"));
     }
 
     #[test]
