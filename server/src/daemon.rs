@@ -27,7 +27,7 @@ use tracing::{info, warn};
 use self::{
     instance::InstanceFile,
     notices::{CANT_SPAWN, log_policy, log_spawn, warn_of_certificates},
-    shutdown::shutdown,
+    shutdown::{StopSignal, shutdown},
     upkeep::Upkeep,
 };
 use crate::{
@@ -77,7 +77,7 @@ impl Loaded {
 /// # Errors
 /// If the kernel refuses.
 pub fn prepare() -> Result<()> {
-    process::prepare_self().context("the server can't set up its own process")
+    process::prepare_self().context("the server cannot set up its own process")
 }
 
 /// Runs a server until it is stopped, in a process that was prepared for it.
@@ -118,8 +118,8 @@ async fn serve(loaded: Loaded, audit: Arc<Audit>) -> Result<()> {
     // Not tracked: these tasks end with the runtime.
     let _orphans = tokio::task::JoinSet::from_iter([orphans]);
     let _helpers = tokio::task::JoinSet::from_iter([state.looks.clone().tend()]);
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = StopSignal::catch("SIGTERM", SignalKind::terminate())?;
+    let mut interrupt = StopSignal::catch("SIGINT", SignalKind::interrupt())?;
     let hangup = signal(SignalKind::hangup())?;
 
     renewal::begin(&layout, &state).await;
@@ -131,8 +131,8 @@ async fn serve(loaded: Loaded, audit: Arc<Audit>) -> Result<()> {
         .inspect_err(|error| warn!(%error, "`rcmd-server status` will not see this server"));
     upkeep.start(&layout, &state, hangup)?;
     let again = tokio::select! {
-        _ = terminate.recv() => &mut terminate,
-        _ = interrupt.recv() => &mut interrupt,
+        () = terminate.recv() => &mut terminate,
+        () = interrupt.recv() => &mut interrupt,
     };
     shutdown(&state, again).await;
     Ok(())
@@ -153,7 +153,7 @@ fn listen(state: &Arc<ServerState>) -> Result<Vec<SocketAddr>> {
     let all = &state.settings.listen;
     for &address in all {
         let listener = Listener::bind(address, all).with_context(|| {
-            format!("can't listen on {address}; choose another with --listen ADDR:PORT")
+            format!("cannot listen on {address}; choose another with --listen ADDR:PORT")
         })?;
         listeners.push(listener);
     }

@@ -67,6 +67,7 @@ pub use self::{
     program::{Digest, Program, Sealed, Writable},
     resolve::Draft,
     self_setup::{descriptor_limit, prepare_self},
+    signal::SignalSender,
     tree::{Survivor, Tree, TreeKill},
 };
 use self::{

@@ -16,7 +16,7 @@ const DIRECT: [(&str, &str); 8] = [
     ),
     (
         "rcmd-certs",
-        "aws-lc-rs base64 hex humantime rcgen rustix rustls rustls-pki-types serde serde_json \
+        "aws-lc-rs base64 hex humantime rcgen rustix rustls rustls-pki-types serde serde_json strsim \
          tempfile thiserror tokio tokio-rustls toml x509-parser",
     ),
     (
@@ -29,7 +29,7 @@ const DIRECT: [(&str, &str); 8] = [
         "rcmd-server",
         "anyhow arc-swap base64 bytes cedar-policy clap clap_complete clap_mangen getrandom hex \
          humantime jiff miette nix rcmd-certs rcmd-protocol rustix rustls serde serde_json sha2 \
-         socket2 tempfile thiserror tokio tokio-rustls tokio-util toml tracing tracing-subscriber",
+         signal-hook-registry socket2 tempfile thiserror tokio tokio-rustls tokio-util toml tracing tracing-subscriber",
     ),
     (
         "rcmd-client",

@@ -1,21 +1,54 @@
 //! The end of a server: no new commands, time for running ones, then signals.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use tokio::signal::unix::Signal;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::{
     config::limits::{CLOSE, DRAIN, DRAIN_TERM_TO_KILL},
     job::{Message, Urgency},
+    process::SignalSender,
     state::ServerState,
 };
 
-/// Stops a server in order. Another signal on `again` skips the current wait.
-pub(super) async fn shutdown(state: &Arc<ServerState>, again: &mut Signal) {
+/// A signal that stops a server.
+#[derive(Debug)]
+pub(super) struct StopSignal {
+    name: &'static str,
+    sender: SignalSender,
+    signals: Signal,
+}
+
+impl StopSignal {
+    /// Catches a signal from now on; `name` is its name in the log.
+    ///
+    /// # Errors
+    /// If no handler can be installed.
+    pub(super) fn catch(name: &'static str, kind: SignalKind) -> io::Result<Self> {
+        let sender = SignalSender::watch(kind.as_raw_value())?;
+        Ok(Self { name, sender, signals: signal(kind)? })
+    }
+
+    /// Waits for the next signal.
+    ///
+    /// # Cancel safety
+    /// No signal is lost if the future is dropped.
+    pub(super) async fn recv(&mut self) {
+        let _ = self.signals.recv().await;
+    }
+}
+
+/// Stops a server in order after the signal `again`. Another signal of this kind skips the current wait.
+pub(super) async fn shutdown(state: &Arc<ServerState>, again: &mut StopSignal) {
     state.drain();
-    info!(running = state.registry.live(), "stopping: waiting for commands to end");
+    info!(
+        signal = again.name,
+        sender = %again.sender,
+        running = state.registry.live(),
+        "stopping: waiting for commands to end"
+    );
     if !ended_within(state, DRAIN, again).await {
         tell_all(state, Urgency::Term);
         // After SIGTERM, the job itself sends SIGKILL after the same time.
@@ -41,11 +74,11 @@ fn tell_all(state: &ServerState, urgency: Urgency) {
 }
 
 /// Returns whether all commands end in time. Returns false at once if a signal skips the wait.
-async fn ended_within(state: &ServerState, time: Duration, again: &mut Signal) -> bool {
+async fn ended_within(state: &ServerState, time: Duration, again: &mut StopSignal) -> bool {
     let deadline = Instant::now() + time;
     while state.registry.live() > 0 {
         tokio::select! {
-            _ = again.recv() => return false,
+            () = again.recv() => return false,
             () = sleep(Duration::from_millis(20)) => {}
         }
         if Instant::now() >= deadline {
