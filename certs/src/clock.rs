@@ -31,6 +31,11 @@ pub fn span(seconds: u64) -> String {
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
+/// Formats how long something took, in milliseconds. What took less than one did not take no time.
+pub fn milliseconds(count: u64) -> String {
+    if count == 0 { "under 1 ms".to_owned() } else { format!("{count} ms") }
+}
+
 /// The units of a span of time. Months and years are left out: their length is not fixed, and people who type
 /// `5M` mean minutes.
 const UNITS: &[&str] = &[
@@ -56,17 +61,17 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
         Some("M") => {
             let minutes = text.replace('M', "m");
             return Err(format!(
-                "M is no unit here: write {minutes} for minutes, or a number of days such as 150d for months"
+                "M is not a unit here: write {minutes} for minutes, or a number of days such as 150d for months"
             ));
         }
         Some(unit) if UNITS.contains(&&*unit.to_lowercase()) => {
-            return Err(format!("units are written small: {}", text.to_lowercase()));
+            return Err(format!("units are written in lower case: {}", text.to_lowercase()));
         }
-        Some(unit) => return Err(format!("{unit:?} is no unit here; {WRITE}")),
+        Some(unit) => return Err(format!("{unit:?} is not a unit; {WRITE}")),
     }
     let mut numbers = text.split(|c: char| !c.is_ascii_digit());
     if text.len() > SPAN_BYTES || numbers.any(|digits| digits.len() > SPAN_DIGITS) {
-        return Err("it is too long to be counted".to_owned());
+        return Err("it is too long".to_owned());
     }
     humantime::parse_duration(text).map_err(|_| WRITE.to_owned())
 }
@@ -94,6 +99,12 @@ mod tests {
             assert!(parse_span(text).is_err(), "{text}");
         }
         assert!(parse_span("999999999999w 999999999999w 999999999999w 999999999999w").is_ok());
+    }
+
+    #[test]
+    fn what_took_less_than_a_millisecond_did_not_take_none() {
+        assert_eq!(milliseconds(0), "under 1 ms");
+        assert_eq!(milliseconds(12), "12 ms");
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rcmd_tests::audit::{assert_whole, events, eventually_refused, folder, records, run};
 use rcmd_tests::disk::SmallDisk;
+use rcmd_tests::pty::{Resize, Viewer};
 use rcmd_tests::{World, eventually, require, soak};
 use rustix::process::Signal;
 
@@ -44,6 +46,35 @@ fn what_could_not_run_is_written_down_with_why() {
     assert_eq!(events(&all, refusal["job"].as_str().unwrap()), ["attempt", "refusal"]);
     assert!(!all.iter().any(|record| record["event"] == "start"));
     assert_whole(&world, None);
+}
+
+#[test]
+fn a_narrow_terminal_gets_two_short_lines_and_a_wide_one_the_columns() {
+    let world = World::start();
+    world.exec(["printf", "%s", "good day"]).run().assert_code(0);
+    let show = |columns| {
+        let mut viewer = Viewer::start(columns, Resize::Reflow, |terminal| {
+            let mut command = world.server_tool();
+            command.args(["audit", "show", "--as", "admin", "--dir"]).arg(world.dir());
+            command.stdout(terminal.side());
+            command
+        });
+        let (_, code) = viewer.end(Duration::from_secs(60));
+        assert_eq!(code, Some(0));
+        String::from_utf8(viewer.shown().to_vec()).unwrap().replace('\r', "")
+    };
+    let narrow = show(80);
+    let lines: Vec<_> = narrow.lines().collect();
+    let [day, who, what] = lines[..] else { panic!("{narrow}") };
+    assert!(day.ends_with(", in UTC") && lines.iter().all(|line| line.len() <= 80), "{narrow}");
+    assert!(
+        who[8..].starts_with("  admin") && what.starts_with("          exited 0, "),
+        "{narrow}"
+    );
+    assert!(what.ends_with(":  printf %s 'good day'"), "{narrow}");
+    let wide = show(200);
+    assert_eq!(wide.lines().count(), 1, "{wide}");
+    assert_eq!(wide, said(&run(&world, &["show", "--as", "admin"])), "as in a pipe");
 }
 
 #[test]

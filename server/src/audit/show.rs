@@ -6,8 +6,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rcmd_certs::text::escaped;
+use rcmd_certs::{clock::milliseconds, text::escaped};
 
+use self::row::Row;
 use super::{
     chain::LINE_LIMIT,
     files::{self, LineEnd},
@@ -15,13 +16,15 @@ use super::{
     text::{Text, write_json},
 };
 
-/// Maximum number of commands that are remembered until they are over; a server has far fewer. The
-/// oldest is forgotten when there are more.
+mod row;
+
+/// The maximum number of commands that are remembered until they are over; a server has far fewer. If
+/// there are more, the oldest is forgotten.
 const OPEN: usize = 65_536;
-/// Maximum characters of a command that are shown to people.
+/// The maximum characters of a command that are shown to people.
 const LONGEST: usize = 4096;
 
-/// Which records are shown, and how.
+/// The choice of records that are shown.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// Only those of this peer.
@@ -30,57 +33,64 @@ pub struct Filter {
     pub job: Option<String>,
     /// None before this time.
     pub since: Option<Timestamp>,
-    /// As JSON, instead of lines for people.
+    /// True if records are shown as JSON instead of lines for people.
     pub json: bool,
 }
 
-/// Shows records one after another.
+/// The lines in which records are shown to people.
+#[derive(Debug)]
+enum Lines {
+    /// One line a record, the same for every reader: columns that programs can cut.
+    Columns,
+    /// Short lines for a narrow terminal: the day stands above its records, and each command below its line.
+    Narrow {
+        /// The day that was printed last.
+        day: String,
+    },
+}
+
+/// A view of records, one after another.
 #[derive(Debug)]
 pub struct Show<W> {
     filter: Filter,
     out: W,
+    lines: Lines,
     open: HashMap<String, OpenCommand>,
     order: VecDeque<String>,
     unreadable: u64,
 }
 
-/// What is known of a command that is not over.
+/// The facts about a command that is not over.
 #[derive(Debug, Default)]
 struct OpenCommand {
     time: String,
     peer: String,
     /// True if the peer used an emergency certificate.
     emergency: bool,
-    /// Where from.
     address: String,
-    /// Whom it runs as, or was to run as.
+    /// The account that it runs as, or was to run as.
     account: String,
     command: String,
     is_line: bool,
     started: bool,
 }
 
-/// A line for people.
-struct Row<'a> {
-    time: &'a str,
-    peer: &'a str,
-    address: &'a str,
-    account: &'a str,
-    job: &'a str,
-    what: &'a str,
-    command: &'a str,
-}
-
 impl<W: Write> Show<W> {
-    /// Makes a view that writes to `out` what `filter` selects.
+    /// Returns a view that writes the records that `filter` selects to `out`.
     pub fn new(filter: Filter, out: W) -> Self {
-        Self { filter, out, open: HashMap::new(), order: VecDeque::new(), unreadable: 0 }
+        let lines = Lines::Columns;
+        Self { filter, out, lines, open: HashMap::new(), order: VecDeque::new(), unreadable: 0 }
+    }
+
+    /// Returns this view with short lines, for a narrow terminal.
+    pub fn narrow(self) -> Self {
+        Self { lines: Lines::Narrow { day: String::new() }, ..self }
     }
 
     /// Shows a file.
     ///
     /// # Errors
-    /// When the file can't be read, or `out` can't be written.
+    /// If the file can't be read, or `out` can't be written.
     pub fn file(&mut self, reader: &mut impl BufRead) -> io::Result<()> {
         let (mut line, mut skipping) = (Vec::new(), false);
         loop {
@@ -100,10 +110,10 @@ impl<W: Write> Show<W> {
         }
     }
 
-    /// Shows the commands that have no end yet. Returns the number of lines that were no records.
+    /// Shows the commands that have no end yet. Returns the number of lines that were not records.
     ///
     /// # Errors
-    /// When `out` can't be written.
+    /// If `out` can't be written.
     pub fn end(mut self) -> io::Result<u64> {
         if !self.filter.json {
             for job in std::mem::take(&mut self.order) {
@@ -116,7 +126,7 @@ impl<W: Write> Show<W> {
         Ok(self.unreadable)
     }
 
-    /// Shows that there is a line that is too long to be shown. Earlier versions wrote some.
+    /// Shows a notice for a line that is too long to be shown, which earlier versions could write.
     fn long_line(&mut self, start: &[u8]) -> io::Result<()> {
         let Some(Stub { time, .. }) = Stub::at(start) else {
             self.unreadable += 1;
@@ -267,18 +277,19 @@ impl<W: Write> Show<W> {
     }
 
     fn row(&mut self, row: &Row<'_>) -> io::Result<()> {
-        let Row { time, peer, address, account, job, what, command } = row;
-        if !self.fits(Some(peer), Some(job), time) {
+        if !self.fits(Some(row.peer), Some(row.job), row.time) {
             return Ok(());
         }
-        let second = time.get(..19).unwrap_or(time);
-        let or_none =
-            |text: &&str| if text.is_empty() { "-".to_owned() } else { (*text).to_owned() };
-        let [address, account, job] = [address, account, job].map(or_none);
-        let row = format!(
-            "{second}Z  {peer:<12}  {account:<8}  {address:<21}  {job:<16}  {what:<12}  {command}"
-        );
-        writeln!(self.out, "{}", escaped(row.trim_end()))
+        match &mut self.lines {
+            Lines::Columns => writeln!(self.out, "{}", row.columns()),
+            Lines::Narrow { day } => {
+                if row.day() != day.as_str() {
+                    row.day().clone_into(day);
+                    writeln!(self.out, "{}, in UTC", escaped(day))?;
+                }
+                self.out.write_all(row.narrow().as_bytes())
+            }
+        }
     }
 }
 
@@ -319,7 +330,7 @@ fn ended(end: &EndRecord) -> String {
         (None, Some(signal)) => format!("{} {signal}", end.outcome),
         (None, None) => end.outcome.clone(),
     };
-    let time = end.duration_ms.map(|ms| format!(", {} ms", ms)).unwrap_or_default();
+    let time = end.duration_ms.map(|ms| format!(", {}", milliseconds(ms))).unwrap_or_default();
     match &end.kind {
         Some(kind) => format!("{how}, {kind}{time}"),
         None => format!("{how}{time}"),

@@ -1,7 +1,7 @@
-//! `rcmd-server audit`: the log read again.
+//! The subcommand `rcmd-server audit`: showing and verifying the audit.
 
 use std::{
-    io::{BufReader, Write as _, stdout},
+    io::{BufReader, IsTerminal as _, Write as _, stdout},
     path::PathBuf,
 };
 
@@ -17,17 +17,21 @@ use crate::audit::{
     verify::{Expected, verify},
 };
 
-/// What to do with the log.
+/// The least width of a terminal, in columns, for one line a record: that of the columns with a short
+/// command. A terminal that does not know its width counts as narrow.
+const WIDE: u16 = 132;
+
+/// The subcommands of `rcmd-server audit`.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Find the first edit, deletion, swap or cut
+    /// Verify that no record was changed, removed, moved or cut off
     Verify(VerifyOptions),
-    /// Show who ran what, when, and how it ended
+    /// Show who ran what and when, and how it ended
     Show(ShowOptions),
 }
 
 impl AuditCommand {
-    /// Returns where the server's folder stands.
+    /// Returns the place of the option `--dir`.
     pub(super) fn dir(&mut self) -> &mut Option<PathBuf> {
         match self {
             Self::Verify(options) => &mut options.location.dir,
@@ -36,54 +40,54 @@ impl AuditCommand {
     }
 }
 
-/// Where the log is.
+/// The options that say where the log is.
 #[derive(Debug, Args)]
 pub struct LogLocation {
-    /// The server's folder [default: $RCMD_DIR, /etc/rcmd]
+    /// Server's folder [default: $RCMD_DIR, /etc/rcmd]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// The log's folder, as for a copy [default: DIR/server/audit]
+    /// Folder of the log, or of a copy [default: DIR/server/audit]
     #[arg(long, value_name = "FOLDER")]
     files: Option<PathBuf>,
 }
 
-/// Flags of `audit verify`.
+/// The options of `audit verify`.
 #[derive(Debug, Args)]
 pub struct VerifyOptions {
     #[command(flatten)]
     location: LogLocation,
-    /// A certificate that the host had, also repeated [default: DIR/server/cert.pem]
+    /// Certificate of the host, also a former one; repeatable [default: DIR/server/cert.pem]
     #[arg(long, value_name = "FILE")]
     cert: Vec<PathBuf>,
-    /// A record that was there once: `audit` of a result
+    /// Record that must be there, from `audit` of a result
     #[arg(long, value_name = "SEQ:HASH", value_parser = head)]
     head: Option<AuditHead>,
 }
 
-/// Flags of `audit show`.
+/// The options of `audit show`.
 #[derive(Debug, Args)]
 pub struct ShowOptions {
     #[command(flatten)]
     location: LogLocation,
-    /// This user's alone
+    /// Only commands of this user
     #[arg(long = "as", value_name = "USER")]
     peer: Option<String>,
-    /// This job alone, as a result and the client's messages name it
+    /// Only this job, as results and messages of the client name it
     #[arg(long, value_name = "JOB")]
     job: Option<String>,
-    /// For so long, as in 1h, or from a day or time in UTC, as 2026-11-21 or 2026-11-21T06:00
+    /// Only the last 1h, 7d, or since a time in UTC, as 2026-11-21 or 2026-11-21T06:00
     #[arg(long, value_name = "WHEN", value_parser = since)]
     since: Option<Timestamp>,
-    /// Records as JSON, a line each
+    /// Print each record as one line of JSON
     #[arg(long)]
     json: bool,
 }
 
 impl AuditCommand {
-    /// Does it, and prints what came of it.
+    /// Carries out the subcommand, and prints the result.
     ///
     /// # Errors
-    /// The first thing that is wrong with the log; that it can't be read.
+    /// The first fault of the log, or the reason why it can't be read.
     pub fn run(self) -> Result<()> {
         match self {
             Self::Verify(options) => options.run(),
@@ -147,22 +151,34 @@ impl ShowOptions {
         let Self { peer, job, since, json, .. } = self;
         let filter = Filter { peer, job, since, json };
         let mut show = Show::new(filter, stdout().lock());
+        if is_narrow() {
+            show = show.narrow();
+        }
         let shown = listed.iter().try_for_each(|(_, path)| {
             let file = files::open(path)?;
             show.file(&mut BufReader::with_capacity(1 << 16, file))
         });
         match shown.and_then(|()| show.end()) {
             Ok(0) => Ok(()),
-            Ok(lines) => bail!("{lines} lines are no records; run `rcmd-server audit verify`"),
-            // Whoever read it has seen enough.
+            Ok(lines) => {
+                bail!("{lines} lines of the log are not records; run `rcmd-server audit verify`")
+            }
+            // The reader has seen enough.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
             Err(error) => Err(error).with_context(|| folder.display().to_string()),
         }
     }
 }
 
+/// Returns whether standard output is a terminal on which the columns of the log would be broken.
+fn is_narrow() -> bool {
+    let out = stdout();
+    let width = rustix::termios::tcgetwinsize(&out).map_or(0, |size| size.ws_col);
+    out.is_terminal() && width < WIDE
+}
+
 fn head(text: &str) -> Result<AuditHead, String> {
-    AuditHead::parse(text).ok_or_else(|| "write SEQ:HASH as it stands in a result".to_owned())
+    AuditHead::parse(text).ok_or_else(|| "write SEQ:HASH, as `audit` of a result has it".to_owned())
 }
 
 fn since(text: &str) -> Result<Timestamp, String> {
@@ -174,7 +190,7 @@ fn since(text: &str) -> Result<Timestamp, String> {
         return Ok(day.timestamp());
     }
     let span = clock::parse_span(text)
-        .map_err(|error| format!("{error}; a day or time in UTC is written as 2026-11-21"))?;
+        .map_err(|error| format!("{error}, or a day or time in UTC, such as 2026-11-21"))?;
     Timestamp::now().checked_sub(span).map_err(|error| error.to_string())
 }
 
