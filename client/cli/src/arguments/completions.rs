@@ -1,7 +1,8 @@
 //! Completions for shells.
 //!
-//! The one for bash is our own. Options stop at the host, and what stands behind it is not ours to
-//! complete; clap_complete's does so, and loses the subcommands of a program with a `-` in its name.
+//! Options end at the host, and the words behind it are another machine's command: nothing of rcmd-client is
+//! completed there. The scripts of clap_complete complete options there too. So the one for bash is our own, and
+//! those for zsh and fish are mended.
 
 use clap::{Arg, Command, ValueHint};
 use clap_complete::Shell;
@@ -10,20 +11,69 @@ use super::tree;
 
 /// Returns the completions for a shell.
 pub(crate) fn script(shell: Shell) -> Vec<u8> {
-    let mut tree = tree();
     if shell == Shell::Bash {
+        let mut tree = tree();
         tree.build();
         return bash(&tree).into_bytes();
     }
     let mut script = Vec::new();
-    // Into memory: the generator panics when its writer fails.
-    clap_complete::generate(shell, &mut tree, "rcmd-client", &mut script);
-    script
+    // Written into memory: the generator panics if its writer fails.
+    clap_complete::generate(shell, &mut without_words(), "rcmd-client", &mut script);
+    let script = String::from_utf8_lossy(&script);
+    match shell {
+        Shell::Zsh => script.replacen(ZSH_RUN, ZSH_RUN_MENDED, 1).into_bytes(),
+        Shell::Fish => (script.into_owned() + FISH).into_bytes(),
+        _ => script.into_owned().into_bytes(),
+    }
 }
 
-/// What is the same whatever the options are.
+/// Returns the command line without HOST and COMMAND. With them the script for zsh would complete subcommands
+/// only as the second word.
+fn without_words() -> Command {
+    let bare = |name: &'static str, command: &Command| {
+        let options = command.get_arguments().filter(|arg| !arg.is_positional());
+        let about = command.get_about().cloned().unwrap_or_default();
+        let bare = Command::new(name).about(about).version(env!("CARGO_PKG_VERSION"));
+        bare.disable_version_flag(true).disable_help_subcommand(true).args(options)
+    };
+    let tree = tree();
+    let subcommands = tree.get_subcommands().map(|command| match command.get_name() {
+        "run" => bare("run", command),
+        _ => command.clone(),
+    });
+    bare("rcmd-client", &tree).subcommands(subcommands)
+}
+
+/// The call that completes `run` in clap_complete's script for zsh.
+const ZSH_RUN: &str = "(run)\n_arguments \"${_arguments_options[@]}\" :";
+/// The same call, with options only before the host (`-A`, zshcompsys(1)).
+const ZSH_RUN_MENDED: &str = "(run)\n_arguments \"${_arguments_options[@]}\" -A \"-*\" :";
+
+/// The end of the script for fish. It replaces the function that says whether the options of a subcommand are
+/// completed, so that those of `run` are completed only before the host.
+const FISH: &str = "
+function __fish_rcmd_client_using_subcommand
+    set -l names $argv
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_rcmd_client_global_optspecs) -- $cmd 2>/dev/null
+    or return 1
+    set -l name $argv[1]
+    contains -- \"$name\" $names
+    or return 1
+    test \"$name\" = run
+    or return 0
+    set -e argv[1]
+    argparse -s (__fish_rcmd_client_global_optspecs) -- $argv 2>/dev/null
+    or return 1
+    test (count $argv) -eq 0
+end
+complete -c rcmd-client -f
+";
+
+/// The part of the script for bash that does not depend on the options.
 ///
-/// bash cuts words at `=` and `:` too (COMP_WORDBREAKS, bash(1)): `--dir=x` comes as three.
+/// bash also cuts words at `=` and `:` (COMP_WORDBREAKS, bash(1)): `--dir=x` comes as three.
 const BASH: &str = r#"_rcmd_client() {
     local cur=${COMP_WORDS[COMP_CWORD]} sub="" option="" word i
     local flags valued folders files words
@@ -108,14 +158,34 @@ fn case(name: &str, command: &Command) -> String {
     )
 }
 
-/// The options without a value.
+/// Returns the options without a value.
 fn flags(command: &Command) -> impl Iterator<Item = &Arg> {
     command.get_arguments().filter(|arg| !arg.is_positional() && !arg.get_action().takes_values())
 }
 
-/// The ways to write an option.
+/// Returns the short and the long form of an option.
 fn spellings(option: &Arg) -> impl Iterator<Item = String> + use<> {
     let short = option.get_short().map(|short| format!("-{short}"));
     let long = option.get_long().map(|long| format!("--{long}"));
     short.into_iter().chain(long)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(shell: Shell) -> String {
+        String::from_utf8(script(shell)).unwrap()
+    }
+
+    #[test]
+    fn what_is_mended_for_zsh_and_fish_is_there() {
+        let zsh = text(Shell::Zsh);
+        assert_eq!(zsh.matches(ZSH_RUN_MENDED).count(), 1, "{zsh}");
+        assert!(zsh.contains("case $line[1] in"), "subcommands are not the first word: {zsh}");
+        let fish = text(Shell::Fish);
+        let name = "function __fish_rcmd_client_using_subcommand";
+        assert_eq!(fish.matches(name).count(), 2, "{fish}");
+        assert!(fish.contains("function __fish_rcmd_client_global_optspecs"), "{fish}");
+    }
 }
