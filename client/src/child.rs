@@ -1,4 +1,4 @@
-//! A command that was sent off.
+//! A command that was sent to its host.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,22 +26,22 @@ use crate::{
 pub struct Notices(Option<mpsc::Receiver<Notice>>);
 
 impl Notices {
-    /// Waits for the next notice; none when the command has ended.
+    /// Waits for the next notice; `None` when the command has ended.
     ///
     /// # Cancel safety
-    /// Nothing is lost when it is dropped.
+    /// Nothing is lost if the future is dropped.
     pub async fn next(&mut self) -> Option<Notice> {
         self.0.as_mut()?.recv().await
     }
 }
 
-/// A command that was sent off.
+/// A command that was sent to its host.
 ///
-/// Take its streams or drop them: output that nobody takes holds the command up once 1 MiB of it
-/// waits, and [`Child::wait`] with it. Dropping the child before its end kills the command.
+/// Take its streams or drop them: a command whose output nobody reads is held up once 1 MiB of it waits, and
+/// [`Child::wait`] with it. Dropping the child before its end kills the command.
 #[derive(Debug)]
 pub struct Child {
-    /// Standard input, if it was asked for.
+    /// Standard input, if the command has one.
     pub stdin: Option<ChildStdin>,
     /// Standard output.
     pub stdout: Option<ChildStdout>,
@@ -53,7 +53,7 @@ pub struct Child {
     notices: Option<mpsc::Receiver<Notice>>,
 }
 
-/// Sends a command off, again for so long while the host is busy.
+/// Sends a command, again for at most the given time while the host is busy.
 pub(crate) fn start(
     link: &Handle,
     start: StartSource,
@@ -90,19 +90,19 @@ pub(crate) fn start(
 }
 
 impl Child {
-    /// Waits for the start; none when it ended without one.
+    /// Waits for the start; `None` if the command ended without one.
     ///
     /// # Cancel safety
-    /// Nothing is lost when it is dropped.
+    /// Nothing is lost if the future is dropped.
     pub async fn started(&mut self) -> Option<Started> {
         let seen = self.progress.wait_for(|now| now.started.is_some() || now.report.is_some());
         seen.await.ok().and_then(|now| now.started.clone())
     }
 
-    /// Waits for the end. It closes [`Child::stdin`] first if that is still here.
+    /// Waits for the end. Closes [`Child::stdin`] first, if it was not taken.
     ///
     /// # Cancel safety
-    /// Nothing is lost when it is dropped, and it may be called again.
+    /// Nothing is lost if the future is dropped; the method can be called again.
     pub async fn wait(&mut self) -> Report {
         drop(self.stdin.take());
         let ended = self.progress.wait_for(|now| now.report.is_some()).await;
@@ -112,13 +112,13 @@ impl Child {
         }
     }
 
-    /// Waits for the answer to a dry run: what the host would do, for people.
+    /// Waits for the answer to a dry run: a text for people on what the host would do.
     ///
     /// # Errors
-    /// Why the command would not start, or why there is no answer.
+    /// The reason why the command would not start, or why there is no answer.
     ///
     /// # Cancel safety
-    /// Nothing is lost when it is dropped.
+    /// Nothing is lost if the future is dropped.
     pub(crate) async fn permitted(&mut self) -> Result<String, WireError> {
         let answer = match self.progress.wait_for(Progress::has_ended).await {
             Ok(now) => (now.permitted.clone(), now.report.clone()),
@@ -140,12 +140,12 @@ impl Child {
         self.link.order(Order::Signal { id: self.id, signal });
     }
 
-    /// Kills the command's whole tree at once.
+    /// Kills all processes of the command at once.
     pub fn cancel(&self) {
         self.link.order(Order::Cancel { id: self.id });
     }
 
-    /// Takes the notices of what happens on the way. Only the first call returns any.
+    /// Takes the notices about the connection and the queue. Only the first call returns them.
     pub fn notices(&mut self) -> Notices {
         Notices(self.notices.take())
     }

@@ -1,4 +1,4 @@
-//! The caller's handle on a connection.
+//! The caller's handle of a connection.
 
 use std::ffi::OsStr;
 
@@ -17,18 +17,19 @@ use crate::{
     target::Target,
 };
 
-/// A connection to one host, which heals by itself. Clones share it.
+/// A connection to one host, which reconnects by itself. Clones share the connection.
 #[derive(Clone, Debug)]
 pub struct Client {
     link: Handle,
 }
 
 impl Client {
-    /// Connects: name, TCP, TLS. An identity that came by a token and whose certificate has ended
-    /// is renewed first, within the same limit of time. It does not wait for the server's first
-    /// word, which comes together with what it says to the first command; that the server refuses
-    /// this client's certificate is seen only then. A handshake that is cut off is made again some
-    /// times, within the same limit.
+    /// Connects: looks up the name, connects by TCP, and makes the TLS handshake. An expired certificate of an
+    /// identity that enrolled with a token is renewed first. A handshake that is cut off is repeated a few
+    /// times. All of this has one time limit.
+    ///
+    /// The method does not wait for the server's hello, which comes with the answer to the first command. Only
+    /// then is it known whether the server accepts this client's certificate.
     ///
     /// Must be called inside a tokio runtime with time and I/O enabled.
     ///
@@ -36,7 +37,7 @@ impl Client {
     /// Kind `unreachable` or `tls`; nothing has run.
     ///
     /// # Cancel safety
-    /// Nothing is left of it when it is dropped.
+    /// If the future is dropped, the connection is closed.
     pub async fn connect(config: &Config, target: &Target) -> Result<Self, Error> {
         let (config, _) = config.unexpired().await?;
         let dial = connect::Host::new(&config, target);
@@ -45,43 +46,43 @@ impl Client {
         Ok(Self { link })
     }
 
-    /// Begins a command that is a program; its arguments are passed exactly.
+    /// Begins a command that is a program. Its arguments are passed unchanged.
     pub fn exec(&self, program: impl AsRef<OsStr>) -> Command {
         Command::new(self.link.clone(), Mode::Exec, program.as_ref())
     }
 
-    /// Begins a command that is one line for the user's shell on the host.
+    /// Begins a command that is one line for the shell of the remote user.
     pub fn shell(&self, line: impl AsRef<OsStr>) -> Command {
         Command::new(self.link.clone(), Mode::Shell, line.as_ref())
     }
 
-    /// Takes up a command that was begun before under a key of its caller's own, by whichever process
-    /// of this identity: its output so far, and its end. Nothing is started: a command that the host
-    /// never started ends as `not_started`, and one that it no longer knows as `unknown`.
+    /// Attaches to a command that was started before under a key that its caller chose, by any process of this
+    /// identity, to get its output and its end. Starts nothing: a command that the host never started ends as
+    /// `not_started`, and one that the host no longer knows as `unknown`.
     ///
-    /// Of the returned command only [`Command::spawn`], [`Command::timestamps`] and
-    /// [`Command::credit`] make sense: the host has the rest.
+    /// Of the methods of the returned command only [`Command::spawn`], [`Command::timestamps`] and
+    /// [`Command::credit`] have an effect: the host has the rest.
     pub fn attach(&self, start: &StartId) -> Command {
         Command::attach(self.link.clone(), *start)
     }
 
-    /// Tells the server that this process is about to be stopped, so that its silence means
-    /// nothing. The frame leaves as soon as the runtime runs on: yield to it before the stop.
+    /// Informs the server that this process is about to be stopped, so that its silence does not count as a loss
+    /// of the connection. The frame is sent when the runtime runs next: yield to it before the stop.
     pub fn suspend(&self) {
         self.link.order(Order::Suspend);
     }
 
-    /// Tells the server that this process goes on.
+    /// Informs the server that this process continues.
     pub fn resume(&self) {
         self.link.order(Order::Resume);
     }
 
-    /// Sends what waits, then closes TLS and TCP in order; at most 3 s. Commands that still run, of
-    /// other clones too, are cancelled and end as unknown.
+    /// Sends the waiting frames, then closes TLS and TCP, within 3 s. Commands that still run, also those of
+    /// clones, are cancelled and end as unknown.
     pub async fn close(self) {
         let (closed, wait) = oneshot::channel();
         self.link.order(Order::Close(closed));
-        // An error means that the task is gone already.
+        // An error means that the task has ended already.
         let _ = wait.await;
     }
 }

@@ -1,4 +1,4 @@
-//! With which certificate, and with how much patience.
+//! The certificate and the time limit with which a client connects.
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
@@ -13,16 +13,16 @@ use crate::{
     renewal::{self, Renewed, When},
 };
 
-/// Time for name, TCP and TLS together, unless [`Config::connect_timeout`] says otherwise.
+/// The default of [`Config::connect_timeout`].
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a client needs to reach its hosts. It is read once and cheap to clone.
+/// The configuration of a client. Cloning it is cheap.
 #[derive(Clone)]
 pub struct Config {
     pub(crate) tls: Arc<rustls::ClientConfig>,
     pub(crate) files: ClientFiles,
     layout: Layout,
-    /// When the certificate is of no more use, if there is an authority that renews it.
+    /// The time, in Unix time, from which the certificate can no longer be used, if an authority renews it.
     usable_until: Option<i64>,
     pub(crate) connect_timeout: Duration,
     pub(crate) compress: bool,
@@ -32,7 +32,7 @@ impl Config {
     /// Reads `ca.pem`, `client/cert.pem` and `client/key.pem` in `dir`.
     ///
     /// # Errors
-    /// Kind `tls`: a file is missing, unreadable, open to others, or does not fit the other.
+    /// Kind `tls`: a file is missing, unreadable or accessible to other users, or the files do not belong together.
     pub fn from_dir(dir: &Path) -> Result<Self, Error> {
         let layout = Layout::new(dir);
         let files = ClientFiles::from(&layout);
@@ -50,16 +50,16 @@ impl Config {
         })
     }
 
-    /// Returns this configuration with a certificate that has not ended: one that has, or is about
-    /// to, is renewed if it came by a token. The one that was read counts, and not the file, which
-    /// somebody else may have renewed since. [`Client::connect`](crate::Client::connect) does this
-    /// too, and can't tell what came of it.
+    /// Returns this configuration with a certificate that has not expired. One that has expired, or is about to,
+    /// is renewed if the identity enrolled with a token. The certificate in memory is examined, not the file,
+    /// which another process may have renewed. [`Client::connect`](crate::Client::connect) does this too, but
+    /// does not return the new configuration.
     ///
     /// # Errors
-    /// Kind `tls`: it has ended and could not be renewed within [`Config::connect_timeout`].
+    /// Kind `tls`: the certificate has expired and could not be renewed within [`Config::connect_timeout`].
     ///
     /// # Cancel safety
-    /// Nothing is half written when it is dropped.
+    /// Files are written whole or not at all, also if the future is dropped.
     pub async fn unexpired(&self) -> Result<(Self, Renewed), Error> {
         if self.usable_until.is_none_or(|until| clock::now_unix() <= until) {
             return Ok((self.clone(), Renewed::No));
@@ -68,37 +68,36 @@ impl Config {
         Ok((self.reread()?, renewed))
     }
 
-    /// Returns this configuration with the files as they are now; an identity that came by a token
-    /// is renewed first, if it is time.
+    /// Returns this configuration with the present files. The certificate of an identity that enrolled with a
+    /// token is renewed first, if it is time.
     ///
     /// # Errors
-    /// It has ended and could not be renewed. Failing to renew what is still good is none.
+    /// The certificate has expired and could not be renewed. Failing to renew a valid one is not an error.
     pub(crate) async fn refreshed(&self) -> Result<Self, Error> {
         if let Err(error) = renewal::renew(&self.layout, When::Due).await
             && renewal::has_ended(&self.layout)
         {
             return Err(error);
         }
-        // What can't be read any more was read once.
+        // If the files can no longer be read, those in memory stay in use.
         Ok(self.reread().unwrap_or_else(|_| self.clone()))
     }
 
-    /// Returns this configuration with the files as they are now.
+    /// Returns this configuration with the present files.
     fn reread(&self) -> Result<Self, Error> {
         let Self { connect_timeout, compress, .. } = *self;
         Ok(Self { connect_timeout, compress, ..Self::from_dir(self.layout.dir())? })
     }
 
-    /// Has connections compressed, if the server agrees: worth its processor time on a slow link.
-    /// What is sent becomes as long as it is unlike what was sent before, which whoever watches the
-    /// link can see.
+    /// Compresses connections, if the server agrees. This helps on a slow link and costs processor time. The
+    /// length of compressed data tells an observer of the link more about its content.
     #[must_use]
     pub fn compress(mut self, compress: bool) -> Self {
         self.compress = compress;
         self
     }
 
-    /// Sets the limit for name, TCP and TLS together; 10 s without this call.
+    /// Sets the time limit for look-up, TCP and TLS together. The default is 10 s.
     #[must_use]
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;

@@ -1,7 +1,7 @@
-//! The way to a server, step by step: name, TCP, TLS, hello.
+//! The steps of a connection to a server: look-up, TCP, TLS, hello.
 //!
-//! [`Client::connect`](crate::Client::connect) takes the steps together. Each failure has kind
-//! `unreachable` or `tls`, names host and address, and hints at the next command.
+//! [`Client::connect`](crate::Client::connect) takes the steps together. Each failure has kind `unreachable` or
+//! `tls`, and names host and address and a command to try next.
 
 use std::{
     io::{self, ErrorKind},
@@ -42,13 +42,13 @@ use crate::{
     target::Target,
 };
 
-/// Time that an address has before the next one is tried beside it (RFC 8305, section 5).
+/// The time that an address has before the next one is tried in parallel (RFC 8305, section 5).
 const STAGGER: Duration = Duration::from_millis(250);
-/// Pauses before a first connection is tried again, longer at random by up to a half.
+/// The pauses before a first connection is tried again; each is made longer at random, by up to a half.
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(500)];
 
-/// Looks up all addresses of a target, in the order in which they are to be tried.
+/// Looks up all addresses of a target, in the order in which they will be tried.
 ///
 /// # Errors
 /// Kind `unreachable`: the name is unknown, or was not found by `deadline`.
@@ -72,11 +72,11 @@ fn late(what: &'static str) -> io::Error {
     io::Error::new(ErrorKind::TimedOut, what)
 }
 
-/// Connects to the first address that answers, by TCP. Each address has 250 ms, then the next is
-/// tried beside it; one that fails makes way at once.
+/// Connects by TCP to the first address that answers. After 250 ms, or when an address fails, the next address is
+/// tried in parallel.
 ///
 /// # Errors
-/// Kind `unreachable`: none answered by `deadline`.
+/// Kind `unreachable`: no address answered by `deadline`.
 pub async fn tcp(
     target: &Target,
     addresses: &[SocketAddr],
@@ -100,7 +100,7 @@ pub async fn tcp(
             Some(attempt) = attempts.join_next() => match attempt {
                 Ok((_, Ok(stream))) => return Ok(tuned(stream)),
                 Ok((address, Err(error))) => failed.push((address, error)),
-                // A fault of this program: that address is one that did not answer.
+                // A fault of this program, which counts as no answer of that address.
                 Err(_) => {}
             },
             () = sleep(STAGGER), if more => {}
@@ -110,17 +110,17 @@ pub async fn tcp(
 }
 
 fn tuned(stream: TcpStream) -> TcpStream {
-    // Neither decides whether the connection works, so neither's failure does.
+    // The connection also works without these options, so their errors are ignored.
     let _ = stream.set_nodelay(true);
-    // Finds a dead host also while the process is suspended and sends no pings.
+    // Detects a dead host also while this process is suspended and sends no pings.
     let keepalive =
         TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(3);
     let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
     stream
 }
 
-/// Makes the TLS handshake. The server has not judged the client's certificate by then (RFC 8446,
-/// section 2): its refusal comes with the first read.
+/// Makes the TLS handshake. The server may not have checked the client's certificate when it is complete
+/// (RFC 8446, section 2): a refusal comes with the first read.
 ///
 /// # Errors
 /// Kind `tls`.
@@ -140,7 +140,7 @@ async fn handshake(
     deadline: Instant,
 ) -> Result<TlsStream<TcpStream>, DialError> {
     let address = tcp.peer_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string());
-    // A link that broke in the handshake may hold next time; a verdict stays.
+    // A broken connection may work next time; a refusal stays.
     let failed = |why: Option<Explanation>, source: io::Error, is_final| {
         let (why, hint) = match why {
             Some(why) => (why.reason, Some(sentence(&why.hint))),
@@ -150,7 +150,7 @@ async fn handshake(
         DialError { error: Error::Handshake { target, address, why, hint, source }, is_final }
     };
     let name = ServerName::try_from(target.certificate_name().to_owned()).map_err(|_| {
-        let no_name = "this is no name that a certificate can hold";
+        let no_name = "a certificate cannot contain this name";
         failed(None, io::Error::new(ErrorKind::InvalidInput, no_name), true)
     })?;
     let connecting = TlsConnector::from(Arc::clone(&config.tls)).connect(name, tcp);
@@ -168,8 +168,8 @@ async fn handshake(
     Ok(stream)
 }
 
-/// Returns what the server says when `error` is its refusal of the client's certificate, else the
-/// error. In TLS 1.3 the refusal comes with the first read.
+/// Returns the server's reason if `error` is its refusal of the client's certificate, else the error. In TLS 1.3
+/// the refusal comes with the first read.
 fn refusal(config: &Config, target: &Target, error: io::Error) -> Result<Error, io::Error> {
     let Some(rustls::Error::AlertReceived(_)) = explain::tls_error(&error) else {
         return Err(error);
@@ -183,11 +183,11 @@ fn refusal(config: &Config, target: &Target, error: io::Error) -> Result<Error, 
     })
 }
 
-/// Exchanges hellos, which shows that the server accepts the client's certificate, and closes.
+/// Exchanges hellos, which proves that the server accepts the client's certificate, and closes the connection.
 ///
 /// # Errors
-/// Kind `tls` when the server refuses the certificate, what the server says when it closes with a
-/// reason, `protocol` when it is no rcmd server, `unreachable` else.
+/// Kind `tls` if the server refuses the certificate; the server's reason if it closes with one; `protocol` if it
+/// is not an rcmd server; otherwise `unreachable`.
 pub async fn hello(
     config: &Config,
     target: &Target,
@@ -214,7 +214,7 @@ pub async fn hello(
     }
 }
 
-/// A target, with all that it takes to reach it again.
+/// A target, with all that is needed to connect to it again.
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
     config: Config,
@@ -226,17 +226,17 @@ impl Host {
         Self { config: config.clone(), target: target.clone() }
     }
 
-    /// Returns this host with the certificate as it is now, renewed if it is time: a command may
-    /// run across the end of the certificate that it began with.
+    /// Returns this host with the present certificate, renewed if it is time: a command may run longer than the
+    /// certificate that it began with is valid.
     async fn refreshed(self) -> Result<Self, DialError> {
         let not_final = |error| DialError { error, is_final: false };
         let config = self.config.refreshed().await.map_err(not_final)?;
         Ok(Self { config, ..self })
     }
 
-    /// Connects as [`Host::connect`] does, again within the same deadline when the handshake was cut
-    /// off: nothing was asked of the host yet, and a host that has too many strangers at once lets some
-    /// go by lot.
+    /// Connects as [`Host::connect`] does, and tries again within the same deadline if the handshake was cut off.
+    /// Nothing was requested of the host yet, and a host with too many unauthenticated peers drops some at
+    /// random.
     pub(crate) async fn connect_again(&self) -> Result<TlsStream<TcpStream>, DialError> {
         let deadline = Instant::now() + self.config.connect_timeout;
         for pause in PAUSES {
@@ -250,7 +250,7 @@ impl Host {
         self.connect(deadline).await
     }
 
-    /// Connects: name, TCP and TLS under one deadline.
+    /// Connects: look-up, TCP and TLS under one deadline.
     async fn connect(&self, deadline: Instant) -> Result<TlsStream<TcpStream>, DialError> {
         let Self { config, target } = self;
         let not_final = |error| DialError { error, is_final: false };
@@ -260,8 +260,7 @@ impl Host {
     }
 }
 
-/// Returns whether the host, or something on the way, ended the connection in the middle of the
-/// handshake without a word.
+/// Returns whether the host, or something between, closed the connection during the handshake without a reason.
 fn is_cut_off(error: &Error) -> bool {
     let Error::Handshake { source, .. } = error else { return false };
     let kinds = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];

@@ -1,4 +1,4 @@
-//! Why a call of this library failed.
+//! The errors of this library.
 
 use std::{error::Error as StdError, fmt, io, net::SocketAddr, path::PathBuf};
 
@@ -14,14 +14,15 @@ use rcmd_protocol::{
 
 use crate::target::Target;
 
-/// Failed addresses that a message names.
+/// The maximum number of failed addresses in a message.
 const NAMED: usize = 4;
 
-/// Why a call of this library failed. Nothing has run then, unless the call says otherwise.
+/// The reason why a call of this library failed. Nothing has run then, unless the documentation of the call says
+/// otherwise.
 ///
-/// The message names what failed and where; [`Error::hint`] says what to do next, and
-/// [`source`](StdError::source) returns the error below, where there is one. How a command ended is no
-/// such error but a [`Report`](crate::Report).
+/// The message names what failed and where; [`Error::hint`] returns what to do next, and
+/// [`source`](StdError::source) the underlying error, if there is one. The end of a command is not an error of
+/// this kind but a [`Report`](crate::Report).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -31,95 +32,95 @@ pub enum Error {
     /// The client's key cannot be used for a renewal, such as one that belongs to another user.
     #[error(transparent)]
     Key(#[from] FileError),
-    /// The lock of those who renew one certificate cannot be had.
+    /// The lock for renewals of the certificate cannot be taken.
     #[error("cannot lock {}: {source}", shown(folder))]
     RenewalLock {
         /// The folder of the certificate.
         folder: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The certificate has ended or will, and the authority gave no new one.
+    /// The certificate has expired or is about to, and the authority issued no new one.
     #[error("{certificate} and could not be renewed: {source}")]
     Renewal {
-        /// The file of the certificate, and how it stands with it.
+        /// The file of the certificate and its state.
         certificate: String,
-        /// What came of asking.
+        /// The reason.
         source: Box<EnrollError>,
     },
-    /// The certificate has ended, and the authority did not answer in time.
-    #[error("this client's certificate has ended, and the authority does not answer")]
+    /// The certificate has expired, and the authority did not answer in time.
+    #[error("this client's certificate has expired, and the authority does not answer")]
     RenewalTimeout,
     /// The name of the host was not found.
     #[error("cannot find the host {}{}: {source}", .target.host, of_name(target))]
     Resolve {
-        /// Whose address was asked for.
+        /// The target whose address was looked up.
         target: Box<Target>,
-        /// What the name service said, or that it did not answer in time.
+        /// The error of the name service, or that it did not answer in time.
         source: io::Error,
     },
-    /// No address of the host took a connection by TCP.
+    /// No address of the host accepted a TCP connection.
     #[error("cannot reach {} ({source})", place(target))]
     Connect {
-        /// Where to.
+        /// The target.
         target: Box<Target>,
-        /// What came of each address.
+        /// The result of each address.
         source: AddressErrors,
     },
-    /// The handshake of TLS failed on this side.
+    /// The TLS handshake failed on this side.
     #[error("TLS with {} ({address}) failed: {why}", place(target))]
     Handshake {
-        /// Where to.
+        /// The target.
         target: Box<Target>,
-        /// The address that answered, `?` if the system does not know it any more.
+        /// The address that answered; `?` if the system no longer knows it.
         address: String,
-        /// What is wrong, for people.
+        /// The reason, for people.
         why: String,
-        /// What to do about it; none where the host is to be looked at.
+        /// Advice; none where the host has to be examined.
         hint: Option<String>,
-        /// What TLS or the system said.
+        /// The error of TLS or of the system.
         source: io::Error,
     },
     /// The host refused this client's certificate.
     #[error("{} refused this client: {why}", place(target))]
     Refused {
-        /// Which host.
+        /// The target.
         target: Box<Target>,
-        /// What is wrong, for people.
+        /// The reason, for people.
         why: String,
-        /// What to do about it.
+        /// Advice.
         hint: String,
-        /// The alert of TLS.
+        /// The TLS alert.
         source: io::Error,
     },
-    /// The host took the connection and said no hello.
+    /// The host accepted the connection but sent no hello.
     #[error("{} did not say hello: {source}", place(target))]
     Hello {
-        /// Which host.
+        /// The target.
         target: Box<Target>,
-        /// How the connection ended.
+        /// The end of the connection.
         source: io::Error,
     },
-    /// The peer does not keep to the protocol.
+    /// The peer violated the protocol.
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
-    /// The command cannot be sent as it is, or whoever makes it refuses.
+    /// The command is invalid, or the callback that makes it failed.
     #[error(transparent)]
     Request(WireError),
-    /// The kernel gave no randomness for the key of a start.
+    /// The kernel returned no random bytes for the key of a start.
     #[error("no random key can be made: {0}")]
     Randomness(#[source] io::Error),
-    /// What the host answered, or how the link to it broke before it did.
+    /// The host refused, or the connection was lost before it answered.
     #[error(transparent)]
     Answer(WireError),
 }
 
-/// What came of each address of a host.
+/// The results of the addresses of a host.
 #[derive(Debug)]
 pub struct AddressErrors {
-    /// The addresses that failed, in the order in which they did.
+    /// The addresses that failed, in the order of their failures.
     pub failed: Vec<(SocketAddr, io::Error)>,
-    /// True if the time was over before all had failed.
+    /// True if the time limit was reached before all addresses had failed.
     pub timed_out: bool,
 }
 
@@ -144,7 +145,7 @@ impl StdError for AddressErrors {
 }
 
 impl Error {
-    /// Returns the kind that a result has for this error.
+    /// Returns the kind of this error in results.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Identity(_)
@@ -163,7 +164,7 @@ impl Error {
         }
     }
 
-    /// Returns what to do next, as a sentence, where more can be said than the message does.
+    /// Returns advice on what to do next, as a sentence, if there is more than in the message.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Identity(_) | Self::Key(_) | Self::RenewalLock { .. } | Self::Randomness(_) => {
@@ -196,7 +197,7 @@ impl Error {
     }
 }
 
-/// Makes the error of a result, which a program can store and send. What lies below it is lost.
+/// Makes the error of a result, which a program can store and send. The underlying error is lost.
 impl From<Error> for WireError {
     fn from(error: Error) -> Self {
         match error {
@@ -212,12 +213,12 @@ impl From<Error> for WireError {
     }
 }
 
-/// Returns whose address was asked for, where that is not the name itself.
+/// Returns the name of the target for a message, if its address is another one.
 fn of_name(target: &Target) -> String {
     target.name.as_ref().map(|name| format!(", the address of {name}")).unwrap_or_default()
 }
 
-/// Returns host and port, also where the port is the usual one, behind the name if it has one.
+/// Returns host and port, also the default port, after the name of the target if it has one.
 fn place(target: &Target) -> String {
     let address = match target.host.contains(':') {
         true => format!("[{}]:{}", target.host, target.port),

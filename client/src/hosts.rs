@@ -2,20 +2,20 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | `expression` | text to terms: names with ranges, groups, wildcards |
-//! | `pattern`, `range` | one term's names, counted before they are made |
-//! | `evaluation` | terms to a set, by an inventory |
+//! | `expression` | from text to terms: names with ranges, groups, wildcards |
+//! | `pattern`, `range` | the names of one term, counted before they are made |
+//! | `evaluation` | from terms to a set, with an inventory |
 //! | `wildcard` | names with `*` and `?` |
 //! | `set` | hosts in the order in which they were written, each once |
-//! | `targets` | where the hosts of a set are reached |
-//! | `fold` | a set as the shortest text that means it |
-//! | `list` | files with an expression a line |
-//! | `limits` | how much a set may be, and cost |
-//! | `error` | what is wrong, where, and what to write instead |
+//! | `targets` | the addresses of the hosts of a set |
+//! | `fold` | from a set to a short expression |
+//! | `list` | files with one expression on each line |
+//! | `limits` | the limits of size and work |
+//! | `error` | errors in expressions, with their place and advice |
 //!
-//! A host is its name as it was written: `a1`, `A1`, `a01` and `a1:7263` are four. A set is made in
-//! bounded time and memory whatever the text is: no more than [`MAX_HOSTS`] hosts, known before any
-//! is made, and [`MAX_WORK`] names in all of its terms and groups.
+//! A host is identified by its name as written: `a1`, `A1`, `a01` and `a1:7263` are four hosts. Time and memory for
+//! a set are bounded for every text: it has at most [`MAX_HOSTS`] hosts, counted before any name is made, and its
+//! terms and groups have at most [`MAX_WORK`] names together.
 
 mod error;
 mod evaluation;
@@ -37,8 +37,8 @@ pub use list::read_list;
 pub use set::HostSet;
 pub use targets::HostTarget;
 
-/// Returns whether the text is an expression, and so a set, even if one host is left in it: it has
-/// brackets other than those of an IPv6 address, an operator, a wildcard, or begins with `@`.
+/// Returns whether a text is an expression and so means a set, even of one host: it has an operator, a wildcard or
+/// brackets that are not those of an IPv6 address, or begins with `@`.
 ///
 /// ```
 /// use rcmd_client::hosts::is_expression;

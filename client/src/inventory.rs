@@ -1,15 +1,15 @@
-//! What is known of hosts and groups.
+//! Known hosts and groups.
 //!
-//! An [`Inventory`] has *sources*, each with hosts and groups. A name is looked up in one after the
-//! other, in the order in which they were added, and the first that has it counts.
+//! An [`Inventory`] has *sources*, each with hosts and groups. A name is looked up in the sources in the order in
+//! which they were added, and the first source that has it decides.
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | `reach` | where a host of a name is reached |
+//! | `reach` | the address of a host by its name |
 //! | `hosts_toml` | the file `hosts.toml` |
-//! | `ansible` | inventories of Ansible, with the feature `ansible` |
-//! | `name` | what hosts and groups may be called |
-//! | `error` | what is wrong with a file, where, and what to write instead |
+//! | `ansible` | Ansible inventories, with the feature `ansible` |
+//! | `name` | valid names of hosts and groups |
+//! | `error` | errors in files, with their place and advice |
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -35,7 +35,7 @@ pub struct Inventory {
     sources: Vec<Source>,
 }
 
-/// One source of hosts and groups: all that goes by one name before the `:` of `@SOURCE:GROUP`.
+/// One source of hosts and groups, which `@SOURCE:GROUP` names.
 #[derive(Clone, Debug)]
 pub struct Source {
     name: String,
@@ -46,40 +46,40 @@ pub struct Source {
     group_places: HashMap<String, usize>,
 }
 
-/// What is known of one host. What is not said has a default.
+/// The entry of one host. Everything in it is optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostEntry {
-    /// Its name, as expressions have it.
+    /// The name in expressions.
     pub name: Arc<str>,
-    /// A name or an address to reach it by; its name without this.
+    /// A name or an address to connect to; the name of the host by default.
     pub address: Option<String>,
-    /// The port; 7263 without this, unless the name has one.
+    /// The port; by default that in the name, else 7263.
     pub port: Option<u16>,
-    /// The name that its certificate must have; its name without this.
+    /// The name that the certificate must have; the name of the host by default.
     pub certificate: Option<String>,
     /// The user to run commands as.
     pub user: Option<String>,
-    /// By what it can be chosen.
+    /// Labels by which the host can be chosen.
     pub labels: BTreeMap<String, String>,
     /// Values for templates.
     pub vars: BTreeMap<String, Value>,
 }
 
-/// A host's variable.
+/// A variable of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// The text as the file has it, without quotes.
+    /// The text in the file, without quotes.
     Text(String),
-    /// A list or a table, which no template can hold.
+    /// A list or a table, which templates cannot contain.
     Structure,
 }
 
-/// Which hosts a group has.
+/// The members of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Members {
-    /// Those that this expression means.
+    /// The hosts of an expression.
     Expression(String),
-    /// Those of these names, and those of these groups.
+    /// The listed hosts, and the members of the listed groups.
     Listed {
         /// Names of hosts.
         hosts: Vec<Arc<str>>,
@@ -89,34 +89,34 @@ pub enum Members {
 }
 
 impl Inventory {
-    /// Adds a source behind the others.
+    /// Adds a source after the others.
     pub fn add(&mut self, source: Source) {
         self.sources.push(source);
     }
 
-    /// Adds a source in front of the others.
+    /// Adds a source before the others.
     pub fn put_first(&mut self, source: Source) {
         self.sources.insert(0, source);
     }
 
-    /// Returns the sources, the one that counts first in front.
+    /// Returns the sources in the order in which they are looked up.
     #[must_use]
     pub fn sources(&self) -> &[Source] {
         &self.sources
     }
 
-    /// Returns what is known of a host.
+    /// Returns the entry of a host.
     #[must_use]
     pub fn host(&self, name: &str) -> Option<&Arc<HostEntry>> {
         self.sources.iter().find_map(|source| source.host(name))
     }
 
-    /// Returns the sources of this name, or all.
+    /// Returns the sources of a name, or all sources.
     pub(crate) fn named<'a>(&'a self, name: Option<&'a str>) -> impl Iterator<Item = &'a Source> {
         self.sources.iter().filter(move |source| name.is_none_or(|name| name == source.name))
     }
 
-    /// Returns a group and the source that has it.
+    /// Returns a group and its source.
     pub(crate) fn group<'a>(
         &'a self,
         source: Option<&'a str>,
@@ -140,42 +140,42 @@ impl Source {
         }
     }
 
-    /// Returns its name.
+    /// Returns the name of the source.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns the file that it was read from.
+    /// Returns the file of the source.
     #[must_use]
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// Returns its hosts, in the order of the file.
+    /// Returns the hosts, in the order of the file.
     #[must_use]
     pub fn hosts(&self) -> &[Arc<HostEntry>] {
         &self.hosts
     }
 
-    /// Returns its groups, in the order of the file.
+    /// Returns the groups, in the order of the file.
     pub fn groups(&self) -> impl Iterator<Item = (&str, &Members)> {
         self.groups.iter().map(|(name, members)| (name.as_str(), members))
     }
 
-    /// Returns what it knows of a host.
+    /// Returns the entry of a host in this source.
     #[must_use]
     pub fn host(&self, name: &str) -> Option<&Arc<HostEntry>> {
         self.hosts.get(*self.places.get(name)?)
     }
 
-    /// Returns which hosts a group has.
+    /// Returns the members of a group.
     #[must_use]
     pub fn group(&self, name: &str) -> Option<&Members> {
         self.groups.get(*self.group_places.get(name)?).map(|(_, members)| members)
     }
 
-    /// Returns the entry of a host, a new one if there was none.
+    /// Returns the entry of a host, which is added if there is none.
     pub fn host_mut(&mut self, name: &str) -> &mut HostEntry {
         let place = match self.places.get(name) {
             Some(place) => *place,
@@ -186,13 +186,12 @@ impl Source {
                 self.hosts.len() - 1
             }
         };
-        // A place is that of an entry, and none is ever removed.
+        // Each place belongs to an entry, and entries are never removed.
         #[expect(clippy::indexing_slicing)]
         Arc::make_mut(&mut self.hosts[place])
     }
 
-    /// Sets the hosts of a group, in place of those that it had. Those that are listed are hosts of the
-    /// source.
+    /// Sets the members of a group, and adds listed hosts to the source.
     pub fn set_group(&mut self, name: &str, members: Members) {
         if let Members::Listed { hosts, .. } = &members {
             for host in hosts {

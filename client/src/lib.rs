@@ -1,4 +1,4 @@
-//! Runs commands on another machine, over one connection that heals by itself.
+//! Runs commands on another machine, over one connection that reconnects by itself.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -14,28 +14,27 @@
 //! # }
 //! ```
 //!
-//! A [`Client`] is one connection to one host; it may be cloned and runs any number of commands at
-//! once. A [`Command`] is built as with `std::process`, and gives a [`Child`]. How it ended is
-//! always a [`Report`]: that a command did not start, or that nobody knows, are reports too. What else
-//! may fail is an [`Error`].
+//! A [`Client`] is one connection to one host. It can be cloned and runs any number of commands at once. A
+//! [`Command`] is built as in `std::process`, and spawns a [`Child`]. The end of a command is always a [`Report`],
+//! also if the command did not start or its end is unknown. Other failures are an [`Error`].
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | `target`, `config` | where to, and with which certificate |
-//! | [`connect`] | the way there, step by step |
-//! | `command`, `child`, `stdin`, `stream` | what the caller holds |
-//! | `link` | the task that owns the connection, heals it, and judges every end |
+//! | `target`, `config` | the address of a host; the certificate and time limit |
+//! | [`connect`] | connecting, step by step |
+//! | `command`, `child`, `stdin`, `stream` | a command, before and after its start |
+//! | `link` | the task that owns the connection, restores it, and decides how commands ended |
 //! | [`fleet`] | one command on many hosts |
-//! | [`renewal`] | renewal of a certificate that came by a token |
-//! | `report` | how a command ended |
-//! | `error` | why a call failed, and what lies below that |
+//! | [`renewal`] | renewal of the certificate |
+//! | `report` | the end of a command |
+//! | `error` | the errors of calls |
 //! | [`hosts`] | sets of hosts by name |
-//! | [`inventory`] | what is known of hosts and groups |
+//! | [`inventory`] | known hosts and groups |
 //!
 //! # Runtimes
-//! Both of tokio's runtimes do. The connection is driven by two tasks, which end when the last
-//! handle ([`Client`], [`Child`] or one of its streams) is gone. They must be given time while a
-//! command runs: code that blocks the only thread of a runtime blocks its connection.
+//! Both runtimes of tokio can be used. Two tasks drive the connection, and end when the last handle ([`Client`],
+//! [`Child`] or one of its streams) is dropped. While a command runs, code that blocks the only thread of a
+//! runtime also blocks the connection.
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests may wait"))]
 #![forbid(unsafe_code)]
 

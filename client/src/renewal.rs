@@ -1,8 +1,7 @@
-//! Renewal of the client's certificate, if it came by a token.
+//! Renewal of the client's certificate, if the client enrolled with a token.
 //!
-//! The client is no daemon: it renews in its own time after a command, and before one only if its
-//! certificate has ended. Two clients that renew at once wait for each other, and the second finds
-//! that there is nothing left to do.
+//! The client is not a daemon: it renews after a command, and before one only if its certificate has expired. If
+//! two clients renew at once, the second waits for the first, and then has nothing to do.
 #![expect(
     clippy::disallowed_methods,
     reason = "the program that uses the client, between its commands"
@@ -23,31 +22,31 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::error::Error;
 
-/// Seconds that a connection takes at most, unless more patience was asked for.
+/// The time that a connection takes at most, in seconds, unless the caller sets a longer limit.
 const ON_THE_WAY: i64 = 10;
 
-/// When to renew.
+/// The condition for a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// If the certificate has ended, or would before a connection could be made with it.
+    /// The certificate has expired, or will before a connection can be made with it.
     Ended,
-    /// If two thirds of its life are over.
+    /// Two thirds of its life are over.
     Due,
-    /// In any case.
+    /// No condition.
     Now,
 }
 
-/// What came of it.
+/// The result of a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewed {
-    /// There was nothing to do, or nobody to ask: no token brought this certificate.
+    /// Nothing was done: it was not time, or this client did not enroll with a token.
     No,
-    /// There is a new certificate; the clocks, if they are far apart.
+    /// The certificate was renewed. Contains the clocks of both sides if they are far apart.
     Yes(Option<ClockOff>),
 }
 
-/// Returns whether it is time. A certificate that no token brought is not renewed, and one that can't be
-/// read only when that is asked for: whoever uses it says why.
+/// Returns whether the certificate is to be renewed. The certificate of a client that did not enroll with a token
+/// is not. One that can't be read is renewed only with [`When::Now`]: a connection reports the fault.
 pub fn is_time(layout: &Layout, when: When) -> bool {
     if !rcmd_certs::files::exists(&layout.contact(Kind::Client)) {
         return false;
@@ -61,41 +60,40 @@ pub fn is_time(layout: &Layout, when: When) -> bool {
     }
 }
 
-/// Returns the last moment to begin a connection with a certificate. The server judges it when the
-/// connection is made, and one that was good when it was read may have ended by then.
+/// Returns the last time, in Unix time, to begin a connection with a certificate. The server checks it during the
+/// connection, and a certificate that was valid when it was read may have expired by then.
 pub(crate) fn usable_until(leaf: &Certificate) -> i64 {
     leaf.not_after.saturating_sub((life(leaf) / 6).min(ON_THE_WAY))
 }
 
 fn life(leaf: &Certificate) -> i64 {
-    // Certificates begin a little before they were signed.
+    // The validity of certificates begins a little before they are signed.
     let begin = leaf.not_before.saturating_add_unsigned(BACKDATE.as_secs());
     leaf.not_after.saturating_sub(begin).max(0)
 }
 
-/// Returns whether the certificate's time is over, or it can't be read.
+/// Returns whether the certificate has expired or can't be read.
 pub(crate) fn has_ended(layout: &Layout) -> bool {
     tls::load_leaf(&layout.client_cert()).map_or(true, |leaf| clock::now_unix() > leaf.not_after)
 }
 
-/// Renews the certificate of this folder if it is time.
+/// Renews the certificate of a folder, if the condition holds.
 ///
 /// # Errors
-/// Kind `tls`, with what to do: the authority refuses, or can't be reached. The certificate is as
-/// it was.
+/// Kind `tls`, with advice: the authority refuses, or can't be reached. The certificate is not changed.
 ///
 /// # Cancel safety
-/// Nothing is half written when it is dropped.
+/// Files are written whole or not at all, also if the future is dropped.
 pub async fn renew(layout: &Layout, when: When) -> Result<Renewed, Error> {
     if !is_time(layout, when) {
         return Ok(Renewed::No);
     }
-    // Under sudo the identity may be another user's, whom files of root would lock out.
+    // Under sudo, files of root would lock out the user whose identity this is.
     rcmd_certs::files::check_key(&layout.client_key())?;
     let _turn = turn(layout)
         .await
         .map_err(|source| Error::RenewalLock { folder: layout.client_dir(), source })?;
-    // Somebody else may have done it while we waited.
+    // Another process may have renewed it while this one waited.
     if !is_time(layout, when) {
         return Ok(Renewed::No);
     }
@@ -108,7 +106,7 @@ pub async fn renew(layout: &Layout, when: When) -> Result<Renewed, Error> {
     match renewed.await {
         Ok(None) => Ok(Renewed::No),
         Ok(Some(fetched)) => {
-            // It told of a failure that is over now.
+            // The file described a failure that is over.
             let _ = std::fs::remove_file(failure_file(layout));
             Ok(Renewed::Yes(fetched.clock))
         }
@@ -120,21 +118,21 @@ pub async fn renew(layout: &Layout, when: When) -> Result<Renewed, Error> {
     }
 }
 
-/// Renews a certificate that has ended or is about to, before a connection that has no other one.
+/// Renews a certificate that has expired or is about to, before a connection that needs it.
 ///
 /// # Errors
-/// The failures of [`renew`]; also when the authority does not answer by `limit`. Failing to renew
-/// what is still good is none.
+/// As of [`renew`]; also if the authority does not answer by `limit`. Failing to renew a valid certificate is not
+/// an error.
 ///
 /// # Cancel safety
-/// Nothing is half written when it is dropped.
+/// Files are written whole or not at all, also if the future is dropped.
 pub(crate) async fn renew_within(limit: Duration, layout: &Layout) -> Result<Renewed, Error> {
     let renewing = tokio::time::timeout(limit, renew(layout, When::Ended));
     let renewed = renewing.await.unwrap_or(Err(Error::RenewalTimeout));
     renewed.or_else(|error| if has_ended(layout) { Err(error) } else { Ok(Renewed::No) })
 }
 
-/// Returns why the last attempt to renew failed, if it did and none succeeded since.
+/// Returns the reason why the last renewal failed, if no later one succeeded.
 pub fn last_failure(layout: &Layout) -> Option<String> {
     let path = failure_file(layout);
     let text = rcmd_certs::files::read_public(&path).ok()?;
@@ -145,23 +143,23 @@ fn failure_file(layout: &Layout) -> std::path::PathBuf {
     layout.client_dir().join("renewal-failed")
 }
 
-/// Returns the file of the certificate and how it stands with it, for people.
+/// Returns the file of the certificate and its state, for people.
 fn standing(layout: &Layout) -> String {
     let cert = rcmd_certs::files::shown(&layout.client_cert());
     match tls::load_leaf(&layout.client_cert()) {
         Ok(leaf) => match u64::try_from(leaf.not_after.saturating_sub(clock::now_unix())) {
-            Ok(left) => format!("{cert} ends in {}", span(left)),
-            Err(_) => format!("{cert} has ended"),
+            Ok(left) => format!("{cert} expires in {}", span(left)),
+            Err(_) => format!("{cert} has expired"),
         },
         Err(_) => format!("{cert} cannot be read"),
     }
 }
 
-/// Waits for those who renew the same certificate. The lock goes with the file.
+/// Waits for other processes that renew the same certificate. Dropping the file releases the lock.
 async fn turn(layout: &Layout) -> io::Result<File> {
     let path = layout.client_dir().join(".renew.lock");
     let locked = tokio::task::spawn_blocking(move || {
-        // A lock takes no right to write; the file may be another's who used this folder before.
+        // A lock needs no write permission; the file may belong to another user of this folder.
         let file = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => File::create(&path)?,
             opened => opened?,

@@ -1,4 +1,4 @@
-//! How a command ended.
+//! The end of a command.
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
@@ -9,57 +9,55 @@ use rcmd_protocol::{
     signal::Signal,
 };
 
-/// How a command ended. Serialized, it is the result object of `--json` and `--result`.
+/// The end of a command. Its serialized form is the result object of `--json` and `--result`.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Report {
-    /// The host as it was asked for.
+    /// The host, as the caller named it.
     pub host: String,
-    /// The job's name on the host, once it had one.
+    /// The name of the job on the host, if it got one.
     pub job: Option<String>,
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome,
-    /// The status that it ended with.
+    /// The exit status of the command.
     pub code: Option<u8>,
-    /// The signal that ended it.
+    /// The signal that ended the command.
     pub signal: Option<Signal>,
-    /// What went wrong, if anything did beside the command itself.
+    /// The error of rcmd, if there was one. A command that fails by itself is not such an error.
     pub error: Option<WireError>,
-    /// Whether the same command can be sent again without the danger of running it twice.
+    /// True if the same command can be sent again without the risk that it runs twice.
     pub retry_safe: bool,
-    /// Bytes of standard output: all of them after a verified end, else those that came.
+    /// The number of bytes of standard output: all after a verified end, else those that arrived.
     pub stdout_bytes: u64,
-    /// Bytes of standard error, likewise.
+    /// The number of bytes of standard error, counted likewise.
     pub stderr_bytes: u64,
     /// `blake3:…` or `sha256:…` over all of standard output, if it ended.
     pub stdout_digest: Option<String>,
     /// `blake3:…` or `sha256:…` over all of standard error, if it ended.
     pub stderr_digest: Option<String>,
-    /// Whether something still held stdout or stderr open when the command had ended.
+    /// True if a process still held stdout or stderr open when the command had ended.
     pub output_open: bool,
-    /// Whether output existed that this client did not get.
+    /// True if there was output that this client did not get.
     pub truncated: bool,
-    /// When the process started: milliseconds since 1970 by the host's clock, RFC 3339 serialized.
+    /// The time at which the process started, in milliseconds since 1970 by the host's clock; RFC 3339 when
+    /// serialized.
     #[serde(serialize_with = "rfc3339")]
     pub started_at: Option<u64>,
-    /// When it ended, likewise.
+    /// The time at which the process ended, in the same form.
     #[serde(serialize_with = "rfc3339")]
     pub ended_at: Option<u64>,
-    /// How long it ran, in milliseconds, by a clock that never jumps.
+    /// The time that the process ran, in milliseconds, by a monotonic clock.
     pub duration_ms: Option<u64>,
-    /// The record of the end in the host's audit, `SEQ:HASH`: what `rcmd-server audit verify
-    /// --head` takes.
+    /// The record of the end in the host's audit, as `SEQ:HASH` for `rcmd-server audit verify --head`.
     pub audit: Option<Box<AuditHead>>,
 }
 
 impl Report {
-    /// Returns the report of a command of which nothing is known but this failure: `not_started` or
-    /// `unknown`.
+    /// Returns the report of a command of which only a failure is known. `outcome` is `not_started` or `unknown`.
     pub fn without_job(host: &str, outcome: Outcome, failure: WireError) -> Self {
         Self { error: Some(failure), ..Self::bare(host, outcome) }
     }
 
-    /// Returns the report of a command that was only asked about, and would be permitted: it was not
-    /// started, and nothing is wrong.
+    /// Returns the report of a dry run whose command would be permitted: not started, without an error.
     pub(crate) fn permitted(host: &str) -> Self {
         Self::bare(host, Outcome::NotStarted)
     }
@@ -91,8 +89,8 @@ impl Report {
         self.outcome == Outcome::Exited && self.code == Some(0)
     }
 
-    /// Returns the exit status of a client that ran this command: its own code; 128 + N for signal
-    /// N; 124 for a time limit; 125, 126 or 127 when nothing ran; 255 when nobody knows.
+    /// Returns the exit status of a client that ran this command: its own status; 128 + N for signal N; 124 for a
+    /// time limit; 125, 126 or 127 if nothing ran; 255 if the end is unknown.
     pub fn exit_status(&self) -> u8 {
         match (self.outcome, self.code, self.signal, &self.error) {
             (Outcome::Exited, Some(code), ..) => code,
@@ -106,7 +104,7 @@ impl Report {
 }
 
 fn rfc3339<S: Serializer>(ms: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
-    // A time past the year 9999 is none that a host's clock shows.
+    // No clock of a host shows a time after the year 9999.
     let time = ms.and_then(|ms| Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok());
     match time {
         Some(time) => serializer.collect_str(&format_args!("{time:.3}")),

@@ -21,12 +21,12 @@ use crate::link::order::{Handle, Order};
 type Acquiring =
     Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send + Sync>>;
 
-/// The standard input of a command. Only [`ChildStdin::finish`], a shutdown and a drop end it; a
-/// broken connection does not.
+/// The standard input of a command. It is ended by [`ChildStdin::finish`], a shutdown or a drop, not by a lost
+/// connection.
 pub struct ChildStdin {
     id: u64,
     link: Handle,
-    /// One permit for each byte that the server has room for; closed when nobody reads any more.
+    /// One permit for each byte that the server has room for; closed when the command no longer reads.
     room: Arc<Semaphore>,
     acquiring: Option<Acquiring>,
     finished: bool,
@@ -37,13 +37,13 @@ impl ChildStdin {
         Self { id, link, room, acquiring: None, finished: false }
     }
 
-    /// Sends bytes, waiting for room: at most 1 MiB is under way.
+    /// Sends bytes. Waits for room: at most 1 MiB is on its way.
     ///
     /// # Errors
-    /// [`io::ErrorKind::BrokenPipe`] when the command has closed its standard input or has ended.
+    /// [`io::ErrorKind::BrokenPipe`] if the command has closed its standard input or has ended.
     ///
     /// # Cancel safety
-    /// When it is dropped, a part of the bytes may have been sent.
+    /// If the future is dropped, a part of the bytes may have been sent.
     pub async fn send(&mut self, mut bytes: Bytes) -> io::Result<()> {
         while !bytes.is_empty() {
             let piece = bytes.split_to(bytes.len().min(CHUNK));
@@ -54,7 +54,7 @@ impl ChildStdin {
         Ok(())
     }
 
-    /// Ends it, so that the command reads an end of file.
+    /// Ends standard input, so that the command reads an end of file.
     pub async fn finish(self) {}
 
     fn give(&self, bytes: Bytes) -> io::Result<()> {
@@ -97,7 +97,7 @@ impl AsyncWrite for ChildStdin {
         let acquired = ready!(acquiring.as_mut().poll(cx));
         self.acquiring = None;
         let mut permit = acquired.map_err(broken)?;
-        // The bytes may be others than those that the wait began with; what is too much goes back.
+        // The caller may pass other bytes than when the wait began; surplus permits are returned.
         let taken = wanted.get(..permit.num_permits()).unwrap_or(wanted);
         if let Some(permit) = permit.split(taken.len()) {
             permit.forget();

@@ -1,4 +1,4 @@
-//! What a command writes, as its caller reads it.
+//! A command's output, as its caller reads it.
 
 use std::{
     io,
@@ -15,41 +15,41 @@ use crate::link::{
     order::{Handle, Order},
 };
 
-/// Standard output of a command.
+/// The standard output of a command.
 pub type ChildStdout = ChildOutput;
-/// Standard error of a command.
+/// The standard error of a command.
 pub type ChildStderr = ChildOutput;
 
-/// One output stream of a command. Dropped before its end, it lets the command's next write to the
-/// stream fail with EPIPE.
+/// One output stream of a command. If it is dropped before its end, the command's next write to the stream fails
+/// with EPIPE.
 ///
-/// It ends also when the connection was lost for good; whether it is whole, the
-/// [`Report`](crate::Report) says.
+/// The stream also ends when the connection is lost for good; the [`Report`](crate::Report) says whether it is
+/// complete.
 #[derive(Debug)]
 pub struct ChildOutput {
     id: u64,
     stream: Stream,
     link: Handle,
     feed: FeedReader,
-    /// A piece that was read in part.
+    /// A chunk that was read in part.
     rest: Option<Chunk>,
-    /// Bytes given out as a chunk, which count as consumed when the next is asked for.
+    /// The number of bytes in the last chunk, which count as consumed when the next one is requested.
     given: u64,
 }
 
-/// Returns the link's end of one output stream, and the caller's, for a server that may be so many
-/// bytes ahead.
+/// Returns the link's end and the caller's end of an output stream, for a server that may send this many bytes
+/// ahead.
 pub(crate) fn output(id: u64, stream: Stream, link: Handle, credit: u64) -> (Feed, ChildOutput) {
     let (near, far) = feed::feed(credit);
     (near, ChildOutput { id, stream, link, feed: far, rest: None, given: 0 })
 }
 
 impl ChildOutput {
-    /// Waits for the next piece, as it came; none at the end. Asking for it returns the credit of
-    /// the piece before, so a caller that does not ask holds the command up.
+    /// Waits for the next chunk; `None` at the end. Each call returns the credit of the chunk before to the
+    /// server, so a caller that does not call it holds the command up.
     ///
     /// # Cancel safety
-    /// Nothing is lost when it is dropped.
+    /// Nothing is lost if the future is dropped.
     pub async fn chunk(&mut self) -> Option<Chunk> {
         std::future::poll_fn(|cx| self.poll_chunk(cx)).await
     }

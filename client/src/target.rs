@@ -1,35 +1,35 @@
-//! Where a server is reached.
+//! The address of a server.
 
 use std::{fmt, net::Ipv6Addr, str::FromStr};
 
 use rcmd_protocol::limits::PORT;
 
-/// The longest name of the DNS (RFC 1035, section 2.3.4).
+/// The longest DNS name, in bytes (RFC 1035, section 2.3.4).
 const LONGEST_NAME: usize = 253;
 
 /// A host and its port: `NAME`, `NAME:PORT`, `ADDRESS`, `ADDRESS:PORT`, `[V6]` or `[V6]:PORT`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Target {
-    /// A name or an address, an IPv6 address without brackets.
+    /// A name or an address; an IPv6 address has no brackets.
     pub host: String,
-    /// The port; 7263 when none was named.
+    /// The port; 7263 by default.
     pub port: u16,
-    /// The name that its certificate must have; `host` without this.
+    /// The name that the certificate must have; `host` by default.
     pub certificate: Option<String>,
-    /// What results and messages call it; host and port without this.
+    /// The name in results and messages; host and port by default.
     pub name: Option<String>,
 }
 
-/// What is no host.
+/// The error of a text that is not a valid host.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{text:?} is no host ({why}); write NAME, NAME:PORT, ADDRESS or [V6]:PORT")]
+#[error("{text:?} is not a valid host ({why}); write NAME, NAME:PORT, ADDRESS or [V6]:PORT")]
 pub struct InvalidTarget {
     text: String,
     why: &'static str,
 }
 
 impl InvalidTarget {
-    /// Returns the text that is no host.
+    /// Returns the invalid text.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
@@ -37,10 +37,10 @@ impl InvalidTarget {
 }
 
 impl Target {
-    /// The port where none is named.
+    /// The default port.
     pub const PORT: u16 = PORT;
 
-    /// Returns the name that its certificate must have.
+    /// Returns the name that the certificate must have.
     #[must_use]
     pub fn certificate_name(&self) -> &str {
         self.certificate.as_deref().unwrap_or(&self.host)
@@ -55,22 +55,23 @@ impl FromStr for Target {
         if text.is_empty() {
             return Err(invalid("it is empty"));
         }
-        // What follows the % names a link of this machine, which no certificate does (RFC 4007).
+        // A zone names a link of this machine (RFC 4007), which no certificate contains.
         let zone = text.trim_start_matches('[').split_once('%').map(|(address, _)| address);
         if zone.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()) {
-            return Err(invalid("an address with a zone, such as %eth0, is not taken"));
+            return Err(invalid("an address with a zone, such as %eth0, is not supported"));
         }
         if text.contains('@') {
-            return Err(invalid("a user is no part of it"));
+            return Err(invalid("it names a user"));
         }
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
             let (host, rest) = rest.split_once(']').ok_or(invalid("a bracket is not closed"))?;
             host.parse::<Ipv6Addr>().map_err(|_| invalid("not an IPv6 address in the brackets"))?;
             match rest {
                 "" => (host, None),
-                _ => {
-                    (host, Some(rest.strip_prefix(':').ok_or(invalid("text behind the bracket"))?))
-                }
+                _ => (
+                    host,
+                    Some(rest.strip_prefix(':').ok_or(invalid("there is text after the bracket"))?),
+                ),
             }
         } else if text.parse::<Ipv6Addr>().is_ok() {
             (text, None)
@@ -80,15 +81,15 @@ impl FromStr for Target {
                 None => (text, None),
             }
         };
-        // Nothing that a shell or a program's options would take for more than a name: what is
-        // printed of a host, or passed on by scripts, is then harmless everywhere.
+        // No characters with a meaning for a shell or in options: scripts can then print and pass on the
+        // names of hosts without harm.
         let odd = |c: char| !c.is_alphanumeric() && !matches!(c, '.' | '-' | '_' | ':');
         if host.is_empty()
             || host.len() > LONGEST_NAME
             || host.starts_with('-')
             || host.contains(odd)
         {
-            return Err(invalid("not a name"));
+            return Err(invalid("not a host name"));
         }
         let port = match port.map(str::parse) {
             None => PORT,

@@ -1,4 +1,4 @@
-//! What is wrong with an expression, where, and what to write instead.
+//! Errors in expressions, with their place and advice.
 
 use std::{fmt, path::PathBuf};
 
@@ -6,61 +6,61 @@ use rcmd_certs::{files::shown, text::printable};
 
 use super::limits::{DEEPEST, MAX_DIGITS, MAX_EXPRESSION, MAX_HOSTS, MAX_NAME, MAX_WORK};
 
-/// A set that can't be made.
+/// An error in an expression.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{}", Place(origin, *column, fault))]
 pub struct HostsError {
-    /// What the expression belongs to.
+    /// The place of the expression.
     pub origin: Origin,
-    /// Where in the expression, in characters from 1; 0 for the expression as a whole.
+    /// The column in the expression, in characters from 1; 0 for the whole expression.
     pub column: usize,
-    /// What is wrong there.
+    /// The fault.
     pub fault: Box<Fault>,
 }
 
-/// Where an expression stands.
+/// The place of an expression.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Origin {
-    /// It was given as such, on a command line or by a caller.
+    /// A command line, or an argument of a call.
     Given {
         /// The expression.
         text: String,
     },
     /// A line of a file.
     Line {
-        /// The file; none is standard input.
+        /// The file; `None` for standard input.
         file: Option<PathBuf>,
         /// The line, from 1.
         line: usize,
     },
     /// A group.
     Group {
-        /// The group's name.
+        /// The name of the group.
         name: String,
-        /// The file that has it.
+        /// The file of the group.
         file: PathBuf,
     },
 }
 
-/// What is wrong with an expression.
+/// A fault in an expression.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// There is no text.
+    /// An empty text.
     #[error("it is empty")]
     Empty,
-    /// The text is longer than [`MAX_EXPRESSION`].
+    /// A text longer than [`MAX_EXPRESSION`].
     #[error("it has more than {MAX_EXPRESSION} bytes")]
     TooLong,
     /// White space.
-    #[error("there is a blank")]
+    #[error("it contains a blank")]
     Blank,
     /// An operator without a name on both sides.
     #[error("a name is missing {} the `{operator}`", if *before { "before" } else { "behind" })]
     MissingName {
         /// `,`, `!`, `&` or `^`.
         operator: char,
-        /// Which side.
+        /// The side without a name.
         before: bool,
     },
     /// `[` without `]`.
@@ -69,63 +69,63 @@ pub enum Fault {
     /// `]` without `[`.
     #[error("the bracket is not opened")]
     StrayBracket,
-    /// Two ranges with at most digits between them.
+    /// Two ranges with nothing or only digits between them.
     #[error("two ranges touch each other")]
     TouchingRanges,
-    /// Nothing where a number is to be.
+    /// A missing number.
     #[error("a number is missing")]
     MissingNumber,
-    /// Something else than a number.
-    #[error("`{}` is no number", printable(.0))]
+    /// A text that is not a number.
+    #[error("`{}` is not a number", printable(.0))]
     NoNumber(String),
-    /// More digits than a range may have.
+    /// A number of a range with too many digits.
     #[error("a number of a range has more than {MAX_DIGITS} digits")]
     LongNumber,
     /// A range that ends before it begins.
     #[error("the range `{0}` ends before it begins")]
     Backwards(String),
-    /// A range whose ends have not as many digits, although one begins with a zero.
-    #[error("the ends of `{0}` have not as many digits, and one begins with 0")]
+    /// A range whose ends differ in their number of digits, although one begins with a zero.
+    #[error("the ends of `{0}` differ in their number of digits, and one begins with 0")]
     UnequalWidths(String),
-    /// A step that can't be.
-    #[error("`/{}` is no step", printable(.0))]
+    /// An invalid step.
+    #[error("`/{}` is not a step", printable(.0))]
     BadStep(String),
-    /// A step for a single number.
-    #[error("a step stands behind a single number")]
+    /// A step after a single number.
+    #[error("a step follows a single number")]
     LoneStep,
-    /// Digits behind a range with a step.
+    /// Digits after a range with a step.
     #[error("digits follow a range with a step")]
     DigitsBehindStep,
-    /// Digits before a range whose numbers have not as many digits.
-    #[error("digits stand before a range whose numbers grow in length")]
+    /// Digits before a range whose numbers differ in their number of digits.
+    #[error("digits precede a range whose numbers differ in their number of digits")]
     DigitsBeforeGrowth,
-    /// What is in the brackets has a `:`, and is no IPv6 address.
-    #[error("`{}` is no IPv6 address", printable(.0))]
+    /// A text with a `:` in brackets that is not an IPv6 address.
+    #[error("`{}` is not an IPv6 address", printable(.0))]
     NoAddress(String),
-    /// An IPv6 address in brackets with something else than a port beside it.
-    #[error("something else than `:PORT` touches an IPv6 address in brackets")]
+    /// An IPv6 address in brackets with other text than a port next to it.
+    #[error("only `:PORT` may follow an IPv6 address in brackets")]
     TextBesideAddress,
-    /// A `@` alone.
-    #[error("the name of a group is missing behind the `@`")]
+    /// A `@` without a name.
+    #[error("the name of a group is missing after the `@`")]
     MissingGroup,
-    /// A character that names do not have.
-    #[error("the character {0:?} can't be in a name")]
+    /// A character that is not allowed in names.
+    #[error("the character {0:?} is not allowed in a name")]
     BadCharacter(char),
-    /// A user before the name.
-    #[error("a user is no part of a name")]
+    /// A name with a user.
+    #[error("a name cannot contain a user")]
     User {
         /// The user.
         user: String,
-        /// What stands behind it.
+        /// The text after the `@`.
         host: String,
     },
-    /// A name that would be taken for an option.
+    /// A name that begins with `-`, as options do.
     #[error("a name begins with `-`")]
     Dash,
-    /// A name that is a folder.
-    #[error("`.` and `..` are no names")]
+    /// One of the names `.` and `..`.
+    #[error("`.` and `..` are not names")]
     Dots,
-    /// A name longer than may be, in bytes.
+    /// A name longer than [`MAX_NAME`].
     #[error("a name has more than {MAX_NAME} bytes")]
     LongName,
     /// More hosts than [`MAX_HOSTS`].
@@ -134,64 +134,68 @@ pub enum Fault {
     /// More names in all terms than [`MAX_WORK`].
     #[error("all its parts together have more than {MAX_WORK} names")]
     TooMuch,
-    /// A group that no inventory has.
-    #[error("there is no group `{}`", printable(name))]
+    /// A group that is in no inventory.
+    #[error("unknown group `{}`", printable(name))]
     UnknownGroup {
-        /// With its source, if one was named.
+        /// The group, with its source if one was named.
         name: String,
-        /// One that is there and written much like it.
+        /// An existing group with a similar name.
         near: Option<String>,
     },
-    /// A source that is not there.
-    #[error("there is no source of groups `{}`", printable(name))]
+    /// A source that does not exist.
+    #[error("unknown source of groups `{}`", printable(name))]
     UnknownSource {
-        /// As it was written.
+        /// The source as written.
         name: String,
-        /// Those that are there.
+        /// The existing sources.
         known: Vec<String>,
     },
-    /// A wildcard in a group's name.
-    #[error("a wildcard stands in the name of a group")]
+    /// A wildcard in the name of a group.
+    #[error("the name of a group cannot have wildcards")]
     WildGroup,
-    /// A group that holds itself.
-    #[error("the group holds itself: {}", .0.join(" -> "))]
+    /// A group that contains itself.
+    #[error("the group contains itself: {}", .0.join(" -> "))]
     Circle(Vec<String>),
-    /// Groups in groups, too deep.
-    #[error("groups hold groups more than {DEEPEST} deep")]
+    /// Groups that are nested too deep.
+    #[error("groups are nested more than {DEEPEST} deep")]
     TooDeep,
-    /// A wildcard that no known host's name fits.
-    #[error("no known host's name fits `{}`", printable(pattern))]
+    /// A wildcard that no known host matches.
+    #[error("no known host matches `{}`", printable(pattern))]
     Unmatched {
         /// The name with its wildcards.
         pattern: String,
-        /// How many hosts are known.
+        /// The number of known hosts.
         known: usize,
     },
 }
 
 impl Fault {
-    /// Returns what to do about it, as a sentence.
+    /// Returns advice, as a sentence.
     #[must_use]
     pub fn hint(&self) -> String {
         let hint = match self {
-            Self::Empty => "Name hosts, as in web[01-20]; a variable that is not set is nothing.",
-            Self::TooLong => "Write it into a file, an expression a line: --hosts-file FILE.",
+            Self::Empty => {
+                "Name hosts, as in web[01-20]; a shell variable that is not set is an empty word."
+            }
+            Self::TooLong => {
+                "Write it into a file, one expression on each line: --hosts-file FILE."
+            }
             Self::Blank => "Write names without blanks, separated by commas: web1,web2.",
             Self::MissingName { operator: ',', .. } => {
-                "A comma stands between two names: web1,web2."
+                "Write a comma between two names: web1,web2."
             }
             Self::MissingName { .. } => {
-                "An operator stands between two names: web[1-9]!web3; in a shell write it in single \
+                "Write an operator between two names: web[1-9]!web3; in a shell, put it in single \
                  quotes."
             }
             Self::OpenBracket | Self::StrayBracket => {
-                "Brackets stand around numbers, as in web[01-20], or around an IPv6 address."
+                "Write brackets around numbers, as in web[01-20], or around an IPv6 address."
             }
             Self::TouchingRanges => {
                 "Write the numbers as one range, as in a[11-19,21-29], or put a letter between them."
             }
             Self::MissingNumber | Self::NoNumber(_) => {
-                "Numbers in brackets are written as in web[01-20], web[1-9/2] or web[1,3,7-9]."
+                "Write numbers in brackets as in web[01-20], web[1-9/2] or web[1,3,7-9]."
             }
             Self::LongNumber => "Write such names one by one.",
             Self::Backwards(_) => "Write the smaller number first.",
@@ -200,32 +204,32 @@ impl Fault {
                  both without zeros."
             }
             Self::BadStep(_) => "A step is a number from 1, as in web[1-9/2].",
-            Self::LoneStep => "Write a step behind a range, as in web[1-9/2].",
+            Self::LoneStep => "Write a step after a range, as in web[1-9/2].",
             Self::DigitsBehindStep | Self::DigitsBeforeGrowth => {
                 "Write whole numbers into the brackets, as in a[18-19,110-111]."
             }
             Self::MissingGroup => "Write @GROUP, or @* for all known hosts.",
             Self::NoAddress(_) | Self::TextBesideAddress => {
-                "Brackets with a `:` in them hold an IPv6 address, as in [fd00::1]:7263."
+                "Text with a `:` in brackets must be an IPv6 address, as in [fd00::1]:7263."
             }
-            Self::BadCharacter('*' | '?') => "A wildcard stands in the name of a host.",
-            Self::BadCharacter(_) => "A name has letters, digits and `.-_:/+`.",
+            Self::BadCharacter('*' | '?') => "Write wildcards only in the names of hosts.",
+            Self::BadCharacter(_) => "Use letters, digits and `.-_:/+`.",
             Self::User { user, host } => {
                 return format!(
-                    "The user is an option: -l {} {}.",
+                    "Name the user with -l: -l {} {}.",
                     printable(user),
                     printable(host)
                 );
             }
-            Self::Dash => "Options stand before the hosts.",
+            Self::Dash => "Write options before the hosts.",
             Self::Dots => "Name hosts, as in web[01-20].",
-            Self::LongName => "A name of the DNS has at most 253 characters.",
-            Self::TooMany(_) | Self::TooMuch => "Make several runs of it, each with its own part.",
+            Self::LongName => "A DNS name has at most 253 characters.",
+            Self::TooMany(_) | Self::TooMuch => "Split the hosts over several runs.",
             Self::UnknownGroup { near: Some(near), .. } => {
                 return format!("Did you mean `@{}`?", printable(near));
             }
             Self::UnknownGroup { .. } => {
-                "Groups stand in hosts.toml under [groups], as in web = \"web[01-20]\"."
+                "Define groups in hosts.toml under [groups], as in web = \"web[01-20]\"."
             }
             Self::UnknownSource { known, .. } if known.is_empty() => {
                 "There is neither a hosts.toml nor an inventory."
@@ -235,10 +239,10 @@ impl Fault {
                 return format!("Write {}, or @GROUP for any.", known.join(" or "));
             }
             Self::WildGroup => "Write @* for all hosts, or @GROUP for those of a group.",
-            Self::Circle(_) => "Take one of them out of the other.",
+            Self::Circle(_) => "Remove one of them from the other.",
             Self::TooDeep => "Name the hosts in fewer steps.",
             Self::Unmatched { known: 0, .. } => {
-                "Wildcards stand for names of hosts.toml and of inventories, and none is there."
+                "Wildcards match names in hosts.toml and inventories, and there are none."
             }
             Self::Unmatched { .. } => "`rcmd-client hosts '@*'` shows the known names.",
         };
@@ -247,12 +251,12 @@ impl Fault {
 }
 
 impl HostsError {
-    /// Returns the error of an expression that was given as such.
+    /// Returns an error in an expression of a command line or a call.
     pub(crate) fn given(text: &str, column: usize, fault: Fault) -> Self {
         Self { origin: Origin::Given { text: text.to_owned() }, column, fault: Box::new(fault) }
     }
 
-    /// Returns the same at another place.
+    /// Returns this error with another place.
     pub(crate) fn at(self, origin: Origin) -> Self {
         Self { origin, ..self }
     }

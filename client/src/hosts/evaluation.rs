@@ -1,4 +1,4 @@
-//! From terms to a set, by what an inventory knows.
+//! From terms to a set, with an inventory.
 
 use std::{collections::HashMap, rc::Rc, sync::Arc};
 
@@ -12,33 +12,33 @@ use super::{
 };
 use crate::inventory::{Inventory, Members, Source};
 
-/// The most comparisons of a known name with wildcards.
+/// The maximum number of comparisons of known names with wildcards.
 const MAX_COMPARISONS: usize = 10_000_000;
 
-/// Makes sets of expressions. What it has counted against [`MAX_WORK`] goes on from one expression to
-/// the next, so that many of them cost no more than one.
+/// An evaluator of expressions. It counts work against [`MAX_WORK`] over all of its expressions, so that many
+/// expressions cost no more than one.
 #[derive(Debug)]
 pub struct Evaluation<'a> {
     inventory: &'a Inventory,
     work: usize,
     comparisons: usize,
-    /// Groups that were evaluated: by source and name.
+    /// Evaluated groups, by source and name.
     groups: HashMap<(String, String), Rc<HostSet>>,
-    /// Groups that are being evaluated, the outermost first.
+    /// Groups under evaluation, the outermost first.
     open: Vec<(String, String)>,
     all: HashMap<Option<String>, Rc<HostSet>>,
     idle: Vec<IdleExclusion>,
 }
 
-/// A part behind `!` that excluded nothing: perhaps a name was misspelt.
+/// A part after `!` that excluded no host; a name may be misspelt.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IdleExclusion {
-    /// The part as it was written.
+    /// The part as written.
     pub text: String,
 }
 
 impl<'a> Evaluation<'a> {
-    /// Begins without any work.
+    /// Returns an evaluator that has counted no work.
     #[must_use]
     pub fn new(inventory: &'a Inventory) -> Self {
         Self {
@@ -52,21 +52,20 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// Returns the hosts that an expression means. They may be none: look at [`HostSet::is_empty`].
+    /// Returns the hosts of an expression. The set may be empty.
     ///
     /// # Errors
-    /// An unknown group, a wildcard that fits nothing, too many hosts and what else keeps it from
-    /// being a set, with its place.
+    /// The fault and its place, such as an unknown group, a wildcard that matches nothing, or too many hosts.
     pub fn evaluate(&mut self, expression: &Expression) -> Result<HostSet, HostsError> {
         self.terms(expression, None)
     }
 
-    /// Returns the exclusions that excluded nothing, outside groups, and forgets them.
+    /// Takes the exclusions outside groups that excluded nothing.
     pub fn idle_exclusions(&mut self) -> Vec<IdleExclusion> {
         std::mem::take(&mut self.idle)
     }
 
-    /// Evaluates from left to right. Groups without a source are those of `source` first.
+    /// Evaluates from left to right. Groups without a source are looked up in `source` first.
     fn terms(
         &mut self,
         expression: &Expression,
@@ -116,7 +115,7 @@ impl<'a> Evaluation<'a> {
                 set.retain(|name| other.contains(name));
             }
             Operator::Either => {
-                // Each once: a name that stands twice is not taken out and put in again.
+                // Each name once: one that is listed twice must not be removed and added again.
                 let other: HostSet = names.into_iter().collect();
                 for name in other.iter() {
                     if !set.remove(name) {
@@ -127,7 +126,7 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// Counts work that is about to be done.
+    /// Counts work before it is done.
     fn charge(&mut self, work: u128) -> Result<(), Fault> {
         self.work = self.work.saturating_add(usize::try_from(work).unwrap_or(usize::MAX));
         if self.work > MAX_WORK { Err(Fault::TooMuch) } else { Ok(()) }
@@ -146,7 +145,7 @@ impl<'a> Evaluation<'a> {
         Ok(set.iter().cloned().collect())
     }
 
-    /// Returns the known hosts that fit one of the names with wildcards.
+    /// Returns the known hosts that match one of the names with wildcards.
     fn wild(
         &mut self,
         term: &Term,
@@ -156,7 +155,7 @@ impl<'a> Evaluation<'a> {
     ) -> Result<Vec<Arc<str>>, HostsError> {
         let masks = self.names(pattern).map_err(failed)?;
         let known = match source {
-            // A group that has a wildcard would be a part of what it is to be found in.
+            // Not the groups of the source: one with a wildcard would be searched for its own members.
             Some(source) => Rc::new(self.listed(source)),
             None => self.all(None, failed)?,
         };
@@ -174,13 +173,13 @@ impl<'a> Evaluation<'a> {
         Ok(found)
     }
 
-    /// Returns the hosts that sources of this name list one by one.
+    /// Returns the hosts that the sources of a name list one by one.
     fn listed(&self, source: &str) -> HostSet {
         let hosts = self.inventory.named(Some(source)).flat_map(Source::hosts);
         hosts.map(|host| Arc::clone(&host.name)).collect()
     }
 
-    /// Returns all that is known: what sources list, then the members of their groups.
+    /// Returns all known hosts: those that sources list, then the members of their groups.
     fn all(
         &mut self,
         source: Option<&str>,
@@ -197,7 +196,7 @@ impl<'a> Evaluation<'a> {
             set.extend(from.hosts().iter().map(|host| Arc::clone(&host.name)));
         }
         for from in inventory.named(source) {
-            // What is listed, the source has as a host.
+            // Listed members are hosts of the source already.
             let of_expression = |members: &Members| matches!(members, Members::Expression(_));
             for (name, members) in from.groups().filter(|(_, members)| of_expression(members)) {
                 let group = self.of_source(from, name, members, failed)?;
@@ -223,8 +222,7 @@ impl<'a> Evaluation<'a> {
         Err(Fault::UnknownSource { name: name.to_owned(), known })
     }
 
-    /// Returns the hosts of `GROUP` or `SOURCE:GROUP`. Without a source it is one of `here`, if there is
-    /// one.
+    /// Returns the hosts of `GROUP` or `SOURCE:GROUP`. A group without a source is looked up in `here` first.
     fn group(
         &mut self,
         written: &str,
@@ -252,7 +250,7 @@ impl<'a> Evaluation<'a> {
         members: &Members,
         failed: &dyn Fn(Fault) -> HostsError,
     ) -> Result<Rc<HostSet>, HostsError> {
-        // Two files may have one name as sources; a group is that of the first that has it.
+        // Two files may share the name of a source; the first that has the group decides.
         let key = (from.name().to_owned(), name.to_owned());
         if let Some(known) = self.groups.get(&key) {
             return Ok(Rc::clone(known));
@@ -273,7 +271,7 @@ impl<'a> Evaluation<'a> {
         Ok(set)
     }
 
-    /// Evaluates the members of a group. What is wrong is told with the group's name and file.
+    /// Evaluates the members of a group. Errors name the group and its file.
     fn open_group(
         &mut self,
         from: &Source,
@@ -283,7 +281,7 @@ impl<'a> Evaluation<'a> {
         let origin = || Origin::Group { name: name.to_owned(), file: from.file().to_owned() };
         let here = |error: HostsError| match error.origin {
             Origin::Given { .. } => error.at(origin()),
-            // It is an inner group's.
+            // The error is in an inner group.
             _ => error,
         };
         match members {
@@ -297,7 +295,7 @@ impl<'a> Evaluation<'a> {
                 self.charge(hosts.len() as u128).map_err(failed)?;
                 let mut set: HostSet = hosts.iter().cloned().collect();
                 for group in groups {
-                    // A name that has a `:` names no source here.
+                    // In a list, the `:` of a name does not end a source.
                     let Some(members) = from.group(group) else {
                         let fault = Fault::UnknownGroup { name: group.clone(), near: None };
                         return Err(failed(fault));
@@ -314,8 +312,7 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// Returns a group that is written much like one that is not there: other letters for capitals, one
-/// character more or less, or `-` for `_`.
+/// Returns an existing group with a similar name: other capitals, one character more or less, or `-` for `_`.
 fn near(inventory: &Inventory, source: Option<&str>, name: &str) -> Option<String> {
     let plain = |text: &str| text.to_lowercase().replace('-', "_");
     let wanted = plain(name);

@@ -1,4 +1,4 @@
-//! Text to terms, joined by operators from left to right.
+//! From text to terms, which operators join from left to right.
 
 use std::net::Ipv6Addr;
 
@@ -10,26 +10,26 @@ use super::{
 };
 use crate::inventory::name::is_in_names;
 
-/// An expression that was read: terms and the operators between them. Which hosts it means depends on
-/// the inventory; see [`Evaluation`](super::Evaluation).
+/// A parsed expression: terms and operators. Its hosts depend on the inventory; see
+/// [`Evaluation`](super::Evaluation).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Expression {
     pub(super) text: String,
     pub(super) terms: Vec<Term>,
 }
 
-/// One term, and what is done with its hosts.
+/// One term with its operator.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Term {
     pub(super) operator: Operator,
     pub(super) meaning: Meaning,
-    /// As it was written.
+    /// The text as written.
     pub(super) text: String,
-    /// In characters, from 1.
+    /// The column, in characters from 1.
     pub(super) column: usize,
 }
 
-/// What is done with a term's hosts.
+/// The operator before a term.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Operator {
     Union,
@@ -38,16 +38,16 @@ pub(super) enum Operator {
     Either,
 }
 
-/// Which hosts a term means.
+/// The content of a term.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Meaning {
-    /// Those of these names.
+    /// Hosts by name.
     Names(Pattern),
-    /// Those known whose names fit these wildcards.
+    /// Known hosts whose names match wildcards.
     Wild(Pattern),
-    /// Those of these groups, each `GROUP` or `SOURCE:GROUP`.
+    /// The hosts of groups, each written as `GROUP` or `SOURCE:GROUP`.
     Groups(Pattern),
-    /// All that are known, or that a source has.
+    /// All known hosts, or all hosts of a source.
     All(Option<String>),
 }
 
@@ -67,7 +67,7 @@ impl Expression {
     /// Reads an expression.
     ///
     /// # Errors
-    /// What is wrong, with its column and what to write instead.
+    /// The fault, with its column and advice.
     pub fn parse(text: &str) -> Result<Self, HostsError> {
         let failed = |at: usize, fault| {
             let column = text.get(..at).map_or(0, |before| before.chars().count() + 1);
@@ -111,15 +111,14 @@ impl Expression {
         Ok(Self { text: text.to_owned(), terms })
     }
 
-    /// Returns the expression as it was written.
+    /// Returns the expression as written.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 }
 
-/// Returns an IPv6 address in brackets at the beginning of a text, whether it is right or not, and what
-/// follows it.
+/// Returns an IPv6 address in brackets at the beginning of a text, valid or not, and the text after it.
 pub(super) fn address_in_brackets(text: &str) -> Option<(&str, &str)> {
     let inside = text.strip_prefix('[')?;
     let end = inside.find(']')?;
@@ -127,15 +126,15 @@ pub(super) fn address_in_brackets(text: &str) -> Option<(&str, &str)> {
     address.contains(':').then_some((address, rest))
 }
 
-/// Reads one term from `start` on.
+/// A reader of one term, from `start` on.
 struct Reader<'a> {
     text: &'a str,
     start: usize,
-    /// The byte that is next.
+    /// The position of the next byte.
     at: usize,
 }
 
-/// A fault, and at which byte.
+/// A fault and the position of its byte.
 type Failed = (usize, Fault);
 
 impl<'a> Reader<'a> {
@@ -143,7 +142,7 @@ impl<'a> Reader<'a> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    /// Reads up to an operator or the end; `None` when there is nothing before it.
+    /// Reads up to an operator or the end; `None` if there is no text before it.
     fn term(&mut self) -> Result<Option<Meaning>, Failed> {
         let group = self.rest().starts_with('@');
         if group {
@@ -198,7 +197,7 @@ impl<'a> Reader<'a> {
         }))
     }
 
-    /// Reads `*` or `SOURCE:*` behind the `@`, if that is what stands there.
+    /// Reads `*` or `SOURCE:*` after the `@`, if the text has it.
     fn all(&mut self) -> Option<Option<String>> {
         let rest = self.rest();
         let end = rest.find([',', '!', '&', '^']).unwrap_or(rest.len());
@@ -214,8 +213,8 @@ impl<'a> Reader<'a> {
         Some(source.map(str::to_owned))
     }
 
-    /// Reads a pair of brackets with the digits behind it. The digits before it are taken from what was
-    /// read.
+    /// Reads a pair of brackets and the digits after it. The digits before it are taken from the text read so
+    /// far.
     fn range(&mut self, pattern: &mut Pattern) -> Result<(), Failed> {
         let opens = self.at;
         let inside = self.rest().strip_prefix('[').unwrap_or_default();
@@ -243,7 +242,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Returns what is wrong with a name that has a user before it.
+    /// Returns the fault of a name with a user before it.
     fn user(&self) -> Fault {
         let user = self.text.get(self.start..self.at).unwrap_or_default().to_owned();
         let rest = self.rest().get(1..).unwrap_or_default();

@@ -1,11 +1,11 @@
-//! A set as text in which numbers are ranges, as ClusterShell folds it.
+//! From a set to an expression with ranges, in ClusterShell's form.
 //!
-//! Names that differ in their numbers alone are a *family*: the text between the numbers is its key, and
-//! each number is a dimension, unless it is too long for brackets. A family of one dimension is a list of
-//! ranges. One of several is covered by products of lists, which are found by joining two that differ in
-//! one dimension only. For few names each is compared with each, in ClusterShell's order, so that the
-//! text is the same as its own (`RangeSet.py`, `_fold_multivariate_merge`). For many that takes too long,
-//! and those that agree in all dimensions but one are found by hashing.
+//! Names that differ only in their numbers are a *family*: the text between the numbers is its key, and each number
+//! is a dimension, unless it is too long for brackets. A family of one dimension becomes a list of ranges. A family of several dimensions is covered
+//! by products of lists, which are found by joining two that differ in only one dimension. For few names, each
+//! pair is compared, in ClusterShell's order, so that the text is the same as ClusterShell's (`RangeSet.py`,
+//! `_fold_multivariate_merge`). For many names that takes too long, and names that agree in all dimensions but one
+//! are found by hashing.
 
 use std::{
     cmp::Reverse,
@@ -14,13 +14,13 @@ use std::{
 
 use super::limits::MAX_DIGITS;
 
-/// Most names of a family that are compared each with each.
+/// The maximum number of names of a family whose pairs are compared.
 const EACH_WITH_EACH: usize = 1_000;
 
-/// Most rounds in which these are compared. Each joins what it can; a few are enough in practice.
+/// The maximum number of rounds of comparisons. A few are enough in practice.
 const ROUNDS: usize = 40;
 
-/// A number as it was written: its length, then its value, which sorts as ClusterShell does.
+/// A number as written: its length, then its value. This is the order of ClusterShell.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 struct Number {
     length: usize,
@@ -62,8 +62,7 @@ pub(super) fn fold<'a>(names: impl Iterator<Item = &'a str>) -> String {
     folded
 }
 
-/// Stands for a number in a key, as in ClusterShell, whose order of families is that of this text. No
-/// name has a `%`.
+/// The text for a number in a key, as in ClusterShell, which sorts families by their keys. No name has a `%`.
 const SLOT: &str = "%s";
 
 /// Returns the key of a name's family, and its numbers. An IPv6 address in brackets is text.
@@ -107,13 +106,13 @@ fn write(key: &str, product: &Product, out: &mut String) {
     }
 }
 
-/// Numbers that ClusterShell looks at together: at equal distances, of which only 1 makes a range.
+/// Numbers that ClusterShell examines together: at equal distances. Only those at a distance of 1 are a range.
 struct Run {
     first: u128,
     last: u128,
     /// The distance of the last two, once there are two.
     step: Option<u128>,
-    /// The length of numbers that begin with a zero; 0 where none does.
+    /// The length of numbers that begin with a zero; 0 if none does.
     padding: usize,
 }
 
@@ -139,8 +138,8 @@ impl Run {
     }
 }
 
-/// Returns sorted numbers as ranges, cut where ClusterShell cuts them (`RangeSet.py`, `_slices_padding`,
-/// without steps): `04,10-99,100-535`, where what stood before tells whether there may be zeros.
+/// Returns sorted numbers as ranges, cut where ClusterShell cuts them (`RangeSet.py`, `_slices_padding`, without
+/// steps): `04,10-99,100-535`. Earlier numbers decide whether later ones may have zeros.
 fn ranges(axis: &Axis) -> String {
     let mut numbers = axis.iter().copied();
     let Some(mut run) = numbers.next().map(Run::of) else { return String::new() };
@@ -155,7 +154,7 @@ fn ranges(axis: &Axis) -> String {
         match run.step {
             _ if !differs && !breaks => run.step = Some(distance),
             Some(step) if breaks && step != 1 => {
-                // The last one begins anew, and with it the zeros that were looked for.
+                // The last number begins a new range, and the padding is determined again.
                 run.write(run.last - step, &mut texts);
                 run = Run { first: run.last, step: Some(distance), ..run };
             }
@@ -171,7 +170,7 @@ fn ranges(axis: &Axis) -> String {
     texts.join(",")
 }
 
-/// Returns products that have together all members and nothing else.
+/// Returns products that together have exactly the members.
 fn cover(members: BTreeSet<Vec<Number>>) -> Vec<Product> {
     if let Some(product) = whole(&members) {
         return vec![product];
@@ -182,7 +181,7 @@ fn cover(members: BTreeSet<Vec<Number>>) -> Vec<Product> {
     if few { join_each_with_each(products) } else { join_by_hash(products) }
 }
 
-/// Returns the members as one product, if they are one.
+/// Returns the members as one product, if that is possible.
 fn whole(members: &BTreeSet<Vec<Number>>) -> Option<Product> {
     let dimensions = members.first()?.len();
     let mut axes = vec![BTreeSet::new(); dimensions];
@@ -194,7 +193,7 @@ fn whole(members: &BTreeSet<Vec<Number>>) -> Option<Product> {
     (size == members.len()).then_some(product)
 }
 
-/// Joins as ClusterShell does, and ends in its order.
+/// Joins products as ClusterShell does, and sorts them in its order.
 fn join_each_with_each(mut products: Vec<Product>) -> Vec<Product> {
     for _ in 0..ROUNDS {
         products.sort_by_cached_key(rank);
@@ -223,12 +222,11 @@ fn join_each_with_each(mut products: Vec<Product>) -> Vec<Product> {
     products
 }
 
-/// By what products are sorted: their size, then the length, the first and the last number of each
-/// dimension.
+/// The sort key of products: their size, then the length, the first and the last number of each dimension.
 type Rank = (Reverse<usize>, Vec<(Reverse<usize>, String, String)>);
 
-/// ClusterShell's order: most names first, then the longest dimensions, then by first and last number,
-/// which it compares as text.
+/// Compares in ClusterShell's order: most names first, then the longest dimensions, then by first and last number
+/// as text.
 fn rank(product: &Product) -> Rank {
     let end = |number: Option<&Number>| number.map(|number| number.text()).unwrap_or_default();
     let size = product.iter().map(Vec::len).fold(1, usize::saturating_mul);
@@ -237,7 +235,7 @@ fn rank(product: &Product) -> Rank {
     (Reverse(size), axes.collect())
 }
 
-/// Returns two products as one, if they differ in one dimension only.
+/// Returns two products as one, if they differ in only one dimension.
 fn joined(one: &Product, other: &Product) -> Option<Product> {
     let mut differing = one.iter().zip(other).enumerate().filter(|(_, (a, b))| a != b);
     let (at, (a, b)) = differing.next()?;
@@ -252,7 +250,7 @@ fn joined(one: &Product, other: &Product) -> Option<Product> {
     Some(product)
 }
 
-/// Joins those that agree in all dimensions but one, the last dimension first, until nothing changes.
+/// Joins products that agree in all dimensions but one, the last dimension first, until nothing changes.
 fn join_by_hash(mut products: Vec<Product>) -> Vec<Product> {
     let dimensions = products.first().map_or(0, Vec::len);
     loop {

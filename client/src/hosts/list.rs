@@ -1,4 +1,4 @@
-//! Files with an expression a line.
+//! Files with one expression on each line.
 
 use std::path::Path;
 
@@ -10,12 +10,12 @@ use super::{
     set::HostSet,
 };
 
-/// Adds the hosts of a file's lines to `set`. A line is an expression; `#` begins a comment; blanks
-/// around it, empty lines, CRLF, a byte order mark and a missing last newline are taken. `file` names it
-/// in errors; none is standard input.
+/// Adds the hosts of a file to `set`. Each line is an expression; `#` begins a comment. Blanks around expressions,
+/// empty lines, CRLF, a byte order mark and a missing last newline are accepted. `file` is named in errors; `None`
+/// stands for standard input.
 ///
 /// # Errors
-/// What is wrong, with its line.
+/// The fault, with its line.
 pub fn read_list(
     text: &str,
     file: Option<&Path>,
@@ -71,13 +71,13 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_with_file_and_line() {
         for (text, told) in [
-            ("a1\n\n a1 root", "F:3:4: there is a blank"),
-            ("root@a1", "F:1:5: a user is no part of a name"),
+            ("a1\n\n a1 root", "F:3:4: it contains a blank"),
+            ("root@a1", "F:1:5: a name cannot contain a user"),
             ("a1\na[1-\n", "F:2:2: the bracket is not closed"),
         ] {
             let error = read(text).unwrap_err();
             assert_eq!(error.to_string(), told);
         }
-        assert_eq!(read("root@a1").unwrap_err().fault.hint(), "The user is an option: -l root a1.");
+        assert_eq!(read("root@a1").unwrap_err().fault.hint(), "Name the user with -l: -l root a1.");
     }
 }

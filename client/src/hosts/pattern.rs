@@ -1,4 +1,4 @@
-//! The names of one term: text with ranges in it, counted before they are made.
+//! The names of one term: text with ranges. Names are counted before they are made.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use super::{
     range::Range,
 };
 
-/// Text and ranges, one after the other.
+/// Text and ranges in turn.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Pattern {
     pieces: Vec<Piece>,
@@ -33,7 +33,7 @@ impl Pattern {
         self.pieces.push(Piece::Ranges(ranges));
     }
 
-    /// Takes the digits at the end of the text away, which belong to the range that follows.
+    /// Removes and returns the digits at the end of the text, which belong to the range that follows.
     pub(super) fn take_digits(&mut self) -> String {
         let Some(Piece::Text(text)) = self.pieces.last_mut() else { return String::new() };
         let kept = text.trim_end_matches(|c: char| c.is_ascii_digit()).len();
@@ -48,10 +48,10 @@ impl Pattern {
         matches!(self.pieces.last(), Some(Piece::Ranges(_)))
     }
 
-    /// Refuses what has too many numbers, or more text than a name, before any is made.
+    /// Checks the number of names and their length before any is made.
     ///
     /// # Errors
-    /// [`Fault::TooMany`] and [`Fault::LongName`].
+    /// [`Fault::TooMany`] or [`Fault::LongName`].
     pub(super) fn check(&self) -> Result<(), Fault> {
         let shortest = self.pieces.iter().map(|piece| match piece {
             Piece::Text(text) => text.len(),
@@ -63,7 +63,7 @@ impl Pattern {
         Ok(())
     }
 
-    /// Returns how many numbers and names there are to be made, before any is.
+    /// Returns how many numbers and names will be made.
     pub(super) fn work(&self) -> u128 {
         let counts = self.pieces.iter().filter_map(|piece| match piece {
             Piece::Text(_) => None,
@@ -72,11 +72,11 @@ impl Pattern {
         counts.fold(1, u128::saturating_add)
     }
 
-    /// Returns the names, each once, in the order in which they were written: the last range goes
-    /// fastest. [`Pattern::work`] must have been looked at before.
+    /// Returns the names, each once, in the order as written: the last range changes fastest. The caller must have
+    /// checked [`Pattern::work`].
     ///
     /// # Errors
-    /// [`Fault::TooMany`], before any is made, and [`Fault::LongName`].
+    /// [`Fault::TooMany`], before any name is made, or [`Fault::LongName`].
     pub(super) fn names(&self) -> Result<Vec<String>, Fault> {
         let parts: Vec<Vec<String>> = self
             .pieces

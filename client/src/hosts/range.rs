@@ -7,14 +7,14 @@ use super::{error::Fault, limits::MAX_DIGITS};
 pub(super) struct Range {
     first: u64,
     last: u64,
-    /// At least 1.
+    /// The step, at least 1.
     step: u64,
-    /// The digits of each number, or 0 if these are as many as it needs.
+    /// The number of digits with leading zeros, or 0 for numbers without them.
     width: usize,
 }
 
 impl Range {
-    /// Returns how many numbers it has.
+    /// Returns how many numbers the range has.
     pub(super) fn count(&self) -> u128 {
         u128::from((self.last - self.first) / self.step) + 1
     }
@@ -22,7 +22,7 @@ impl Range {
     /// Returns the numbers as text.
     pub(super) fn numbers(&self) -> impl Iterator<Item = String> + use<> {
         let Self { first, last, step, width } = *self;
-        // A step may be longer than any number, which usize need not hold.
+        // Not by `step_by`: a step may exceed usize.
         std::iter::successors(Some(first), move |number| {
             number.checked_add(step).filter(|next| *next <= last)
         })
@@ -35,7 +35,7 @@ impl Range {
             && (number - self.first).is_multiple_of(self.step)
     }
 
-    /// Cuts a range without zeros where its numbers become longer.
+    /// Splits a range without leading zeros where its numbers get one digit more.
     fn by_length(self) -> Vec<Self> {
         let (mut parts, mut rest) = (Vec::new(), Some(self));
         while let Some(range) = rest.take() {
@@ -53,11 +53,11 @@ impl Range {
     }
 }
 
-/// Reads the text between a pair of brackets. `behind` are digits that touch the closing bracket, and
-/// `before` those that touch the opening one: they belong to each number.
+/// Reads the text between a pair of brackets. The digits `before` the opening bracket and `behind` the closing one
+/// belong to each number.
 ///
 /// # Errors
-/// What is wrong, and at which character of `text`, from 0.
+/// The fault, and its position in `text`, in characters from 0.
 pub(super) fn read(text: &str, before: &str, behind: &str) -> Result<Vec<Range>, (usize, Fault)> {
     let mut ranges = Vec::new();
     let mut at = 0;
@@ -68,7 +68,7 @@ pub(super) fn read(text: &str, before: &str, behind: &str) -> Result<Vec<Range>,
     if before.is_empty() {
         return Ok(ranges);
     }
-    // Whether [9-10] behind a 1 is 19 and 110, or all from 19 to 110, is not for anybody to guess.
+    // Ambiguous: 1[9-10] could mean 19 and 110, or all numbers from 19 to 110.
     let plain = |number: u64| ranges.iter().any(|range| range.width == 0 && range.has(number));
     let powers = std::iter::successors(Some(10_u64), |power| power.checked_mul(10));
     if powers.into_iter().any(|power| plain(power - 1) && plain(power)) {
@@ -87,7 +87,7 @@ pub(super) fn read(text: &str, before: &str, behind: &str) -> Result<Vec<Range>,
     prefixed.collect()
 }
 
-/// Reads `5`, `1-9` or `1-9/2`, with digits that stand behind each number.
+/// Reads `5`, `1-9` or `1-9/2`; the digits `behind` are appended to each number.
 fn one(text: &str, behind: &str) -> Result<Range, Fault> {
     if !behind.is_empty() && text.contains('/') {
         return Err(Fault::DigitsBehindStep);
@@ -138,7 +138,7 @@ fn one(text: &str, behind: &str) -> Result<Range, Fault> {
     }
     let step = match behind.len() {
         0 => step,
-        // The numbers in the brackets follow each other; with digits behind they no longer do.
+        // Consecutive numbers are no longer consecutive with digits after them.
         digits => 10_u64.pow(u32::try_from(digits).unwrap_or_default()),
     };
     let width = if begins_with_zero(&first) { first.len() } else { 0 };

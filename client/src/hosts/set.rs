@@ -1,31 +1,31 @@
-//! Hosts in the order in which they were written, each once.
+//! Sets of hosts: in the order as written, each host once.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use super::fold::fold;
 
-/// Names of hosts in the order in which they were written, each once.
+/// Names of hosts in the order as written, each once.
 #[derive(Clone, Default)]
 pub struct HostSet {
-    /// What was removed leaves its place empty, so that removing costs no more than adding.
+    /// A removed name leaves an empty place, so that removing costs no more than adding.
     slots: Vec<Option<Arc<str>>>,
     places: HashMap<Arc<str>, usize>,
 }
 
 impl HostSet {
-    /// Returns how many hosts it has.
+    /// Returns the number of hosts.
     #[must_use]
     pub fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// Returns whether it has none.
+    /// Returns whether the set has no hosts.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
-    /// Returns whether it has a host of this name.
+    /// Returns whether the set has a host of this name.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.places.contains_key(name)
@@ -36,7 +36,7 @@ impl HostSet {
         self.slots.iter().flatten()
     }
 
-    /// Adds a host behind the others. Returns false if it was there.
+    /// Adds a host at the end. Returns false if the set has it already.
     pub fn insert(&mut self, name: Arc<str>) -> bool {
         if self.places.contains_key(&name) {
             return false;
@@ -46,7 +46,7 @@ impl HostSet {
         true
     }
 
-    /// Removes a host. Returns false if it was not there.
+    /// Removes a host. Returns false if the set does not have it.
     pub fn remove(&mut self, name: &str) -> bool {
         let place = self.places.remove(name);
         if let Some(slot) = place.and_then(|place| self.slots.get_mut(place)) {
@@ -55,18 +55,18 @@ impl HostSet {
         place.is_some()
     }
 
-    /// Keeps the hosts of which this is true.
+    /// Keeps the hosts for which the predicate is true.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         let kept = std::mem::take(self).slots.into_iter().flatten();
         *self = kept.filter(|name| keep(name)).collect();
     }
 
-    /// Keeps `count` hosts that are drawn by lot, in their order; all, if there are no more.
+    /// Keeps `count` hosts chosen at random, in their order; all hosts if there are no more.
     ///
     /// # Errors
-    /// When the system gives no random numbers.
+    /// If the system returns no random numbers.
     pub fn pick(&mut self, count: usize) -> Result<(), getrandom::Error> {
-        // Each is kept with the probability that the rest needs it (Knuth, algorithm S).
+        // Selection sampling (Knuth, The Art of Computer Programming, vol. 2, algorithm S).
         let (mut left, mut wanted) = (self.len() as u64, count as u64);
         let mut failed = None;
         self.retain(|_| {
@@ -84,20 +84,19 @@ impl HostSet {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Returns the set as text in which numbers are ranges, as `nodeset -f` prints it: sorted, and read
-    /// as an expression the same hosts.
+    /// Returns the set as an expression with ranges, sorted as `nodeset -f` prints it.
     ///
-    /// More than a few hundred names with the same letters and several numbers are folded in less time
-    /// and perhaps not into the shortest text.
+    /// More than a few hundred names with the same letters and several numbers are folded by a faster method,
+    /// which may not find the shortest expression.
     #[must_use]
     pub fn fold(&self) -> String {
         fold(self.iter().map(|name| &**name))
     }
 }
 
-/// Returns a random number less than `end`; 0 if that is 0.
+/// Returns a random number less than `end`; 0 if `end` is 0.
 fn below(end: u64) -> Result<u64, getrandom::Error> {
-    // 64 bits for a number of at most 17: the lowest ones come no more often than the others.
+    // 64 random bits for a number of at most 17 bits: the bias is negligible.
     Ok(getrandom::u64()?.checked_rem(end).unwrap_or_default())
 }
 

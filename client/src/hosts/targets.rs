@@ -1,4 +1,4 @@
-//! From a set to what is to be reached.
+//! From a set to addresses.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,21 +8,21 @@ use crate::{
     target::{InvalidTarget, Target},
 };
 
-/// A host of a set, with all that is known of it.
+/// A host of a set, with its address and inventory entry.
 #[derive(Clone, Debug)]
 pub struct HostTarget {
-    /// As it was written.
+    /// The name as written.
     pub name: Arc<str>,
-    /// Its place in the set, from 0.
+    /// The place in the set, from 0.
     pub index: usize,
-    /// Where it is reached, and the name that its certificate must have.
+    /// The address, and the name that the certificate must have.
     pub target: Target,
     entry: Option<Arc<HostEntry>>,
 }
 
 impl HostTarget {
-    /// Returns a host that is reached as `target` says, with what is known of it. A host of a set comes
-    /// from [`HostSet::targets`]; this is for who has kept its parts.
+    /// Returns a host made of its parts. [`HostSet::targets`] returns the hosts of a set; this function is for
+    /// callers that have stored the parts.
     #[must_use]
     pub fn new(
         name: Arc<str>,
@@ -33,7 +33,7 @@ impl HostTarget {
         Self { name, index, target, entry }
     }
 
-    /// Returns the user to run commands as, if the inventory says one.
+    /// Returns the user to run commands as, if the inventory names one.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         self.entry.as_ref()?.user.as_deref()
@@ -59,10 +59,10 @@ impl HostTarget {
 }
 
 impl HostSet {
-    /// Returns the hosts with where they are reached, in their order.
+    /// Returns the hosts with their addresses, in order.
     ///
     /// # Errors
-    /// A name that is not in the inventory is no address.
+    /// A name that is not in the inventory is not a valid host.
     pub fn targets(&self, inventory: &Inventory) -> Result<Vec<HostTarget>, InvalidTarget> {
         let hosts = self.iter().enumerate().map(|(index, name)| {
             let target = Target { name: Some(name.to_string()), ..inventory.target(name)? };

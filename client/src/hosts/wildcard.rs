@@ -1,10 +1,10 @@
 //! Names with `*` and `?`.
 
-/// Returns whether a name fits a mask: `*` stands for any text, also none, and `?` for one character.
-/// It takes at most as many steps as the product of their lengths.
+/// Returns whether a name matches a mask: `*` stands for any text, also none, and `?` for one character. The number
+/// of steps is at most the product of their lengths.
 pub(super) fn fits(mask: &str, name: &str) -> bool {
     let (mut mask, mut name) = (mask.chars(), name.chars());
-    // Behind the last `*`: the mask, and where in the name it is tried next.
+    // The mask after the last `*`, and the position in the name where it is tried next.
     let mut again: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;
     loop {
         let (before_mask, before_name) = (mask.clone(), name.clone());
@@ -20,7 +20,7 @@ pub(super) fn fits(mask: &str, name: &str) -> bool {
             _ => drop(before_mask),
         }
         let Some((from_mask, from_name)) = &mut again else { return false };
-        // It takes one character more.
+        // The `*` matches one character more.
         if from_name.next().is_none() {
             return false;
         }

@@ -1,15 +1,15 @@
-//! Inventories of Ansible: INI, YAML, and programs that print JSON.
+//! Ansible inventories: INI, YAML, and programs that print JSON.
 //!
-//! Hosts, groups, children and the variables of the file itself are read; no `group_vars`, no vault, no
-//! templates. `ansible_host` is the address. `ansible_port`, `ansible_user` and the port of `NAME:PORT`
-//! are ssh's and mean nothing here; `rcmd_port`, `rcmd_user` and `rcmd_certificate` do.
+//! Hosts, groups, children and the variables of the file itself are read; `group_vars`, vault and templates are not
+//! supported. `ansible_host` is the address. `ansible_port`, `ansible_user` and the port of `NAME:PORT` are for ssh
+//! and ignored; `rcmd_port`, `rcmd_user` and `rcmd_certificate` take their place.
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | `script` | running a program, and its deadline |
+//! | `script` | running a program, with a deadline |
 //! | `ini`, `yaml`, `json` | the three forms |
 //! | `range` | `web[01:20]`, and ports |
-//! | `raw` | what all three are read into, and what becomes of it |
+//! | `raw` | the common form of all three, and its conversion |
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -35,24 +35,24 @@ const MAX_INVENTORY: u64 = 16 << 20;
 /// The name of this source in `@SOURCE:GROUP`.
 pub const INVENTORY_SOURCE: &str = "inventory";
 
-/// How an inventory is written.
+/// The form of an inventory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Form {
-    /// Sections in brackets, a host a line.
+    /// INI: sections in brackets, one host on each line.
     Ini,
-    /// Groups as mappings.
+    /// YAML: groups as mappings.
     Yaml,
-    /// What a program prints for `--list`.
+    /// JSON, as a program prints it for `--list`.
     Json,
 }
 
 impl Inventory {
-    /// Reads an inventory in front of what is known. A file that is executable is a program, which is run
-    /// with `--list`, for at most 60 s; one whose name ends in `.yml`, `.yaml` or `.json` is YAML, any
-    /// other INI.
+    /// Reads an inventory, which overrides the sources so far. An executable file is a program, which is run with
+    /// `--list` for at most 60 s. A file whose name ends in `.yml`, `.yaml` or `.json` is YAML, any other file INI.
     ///
     /// # Errors
-    /// It is wrong, a program failed, or somebody else than root and this user could change the file.
+    /// The inventory is invalid, the program failed, or another user than root and this one could change the
+    /// file.
     #[expect(clippy::disallowed_methods, reason = "programs that serve nobody")]
     pub fn read_ansible(&mut self, path: &Path) -> Result<(), InventoryError> {
         let wrong =
@@ -79,10 +79,10 @@ impl Inventory {
     }
 }
 
-/// Reads an inventory's text.
+/// Reads the text of an inventory.
 ///
 /// # Errors
-/// What is wrong, with its line.
+/// The fault, with its line.
 pub fn parse_ansible(bytes: &[u8], file: &Path, form: Form) -> Result<Source, InventoryError> {
     let failed = |(line, fault): Failed| InventoryError::Wrong {
         file: file.to_owned(),

@@ -1,4 +1,4 @@
-//! What is wrong with a file of hosts, where, and what to write instead.
+//! Errors in files of hosts, with their place and advice.
 
 use std::path::PathBuf;
 
@@ -11,94 +11,94 @@ use rcmd_certs::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InventoryError {
-    /// It can't be read, or others could change it.
+    /// The file cannot be read, or other users could change it.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It is wrong.
+    /// The content is invalid.
     #[error("{}{}: {fault}", shown(file), place(*.line, *.column))]
     Wrong {
         /// The file.
         file: PathBuf,
-        /// The line, from 1; 0 for the file as a whole.
+        /// The line, from 1; 0 for the whole file.
         line: usize,
-        /// The column, in characters from 1; 0 for the line as a whole.
+        /// The column, in characters from 1; 0 for the whole line.
         column: usize,
-        /// What is wrong.
+        /// The fault.
         fault: InventoryFault,
     },
 }
 
-/// What is wrong with a file of hosts.
+/// A fault in a file of hosts.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InventoryFault {
-    /// It is not of its form.
+    /// Invalid syntax.
     #[error("{}", printable(.0))]
     Syntax(String),
     /// A setting that does not exist.
-    #[error("there is no setting `{}`", printable(key))]
+    #[error("unknown setting `{}`", printable(key))]
     Unknown {
-        /// As it was written.
+        /// The setting as written.
         key: String,
-        /// Those that exist there.
+        /// The existing settings.
         known: &'static str,
     },
     /// A setting of a later version.
-    #[error("`{0}` is a setting for something that this version does not have")]
+    #[error("`{0}` is a setting that this version does not support")]
     Later(&'static str),
-    /// A value of another kind than is wanted.
-    #[error("`{}` is to be {wanted}", printable(key))]
+    /// A value of the wrong kind.
+    #[error("`{}` must be {wanted}", printable(key))]
     Kind {
         /// The setting.
         key: String,
-        /// What it is to be.
+        /// The kind that is needed.
         wanted: &'static str,
     },
-    /// A program that gave no inventory.
+    /// A program that printed no inventory.
     #[error("{0}")]
     Script(String),
-    /// A group that holds itself.
-    #[error("the group `{0}` holds itself")]
+    /// A group that contains itself.
+    #[error("the group `{0}` contains itself")]
     Circle(String),
-    /// More hosts, variables or nodes than are read.
+    /// Too many hosts, variables or nodes.
     #[error("there are more than 100000 hosts, or more variables than are read")]
     TooMany,
-    /// A text that is no name of a host or a group.
-    #[error("`{}` can't be the name of a {kind}: {why}", printable(name))]
+    /// A text that is not a valid name of a host or a group.
+    #[error("`{}` is not a valid name of a {kind}: {why}", printable(name))]
     Name {
         /// `host` or `group`.
         kind: &'static str,
         /// The text.
         name: String,
-        /// Why not.
+        /// The reason.
         why: String,
     },
 }
 
 impl InventoryFault {
-    /// Returns what to do about it, as a sentence.
+    /// Returns advice, as a sentence.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::Syntax(_) => "Mend that line, or remove it.".to_owned(),
+            Self::Syntax(_) => "Correct the line, or remove it.".to_owned(),
             Self::Unknown { known, .. } => format!("The settings are {known}."),
-            Self::Later(_) => "Remove it; such a host is reached by its address alone.".to_owned(),
+            Self::Later(_) => "Remove it; a host is reached only by its address.".to_owned(),
             Self::Kind { key, .. } if key == "address" => {
                 "The port has a setting of its own: port = 7263.".to_owned()
             }
-            Self::Kind { .. } => "Mend that line, or remove it.".to_owned(),
+            Self::Kind { .. } => "Correct the line, or remove it.".to_owned(),
             Self::Script(_) => {
                 "Run it by hand: it prints JSON when it is called with --list.".to_owned()
             }
-            Self::Circle(_) => "Take one of them out of the other.".to_owned(),
-            Self::TooMany => "Make several inventories of it.".to_owned(),
-            Self::Name { .. } => "A name has letters, digits and `.-_:/+`.".to_owned(),
+            Self::Circle(_) => "Remove one of them from the other.".to_owned(),
+            Self::TooMany => "Split it into several inventories.".to_owned(),
+            Self::Name { .. } => "Use letters, digits and `.-_:/+`.".to_owned(),
         }
     }
 }
 
 impl InventoryError {
-    /// Returns what to do about it, as a sentence, unless the message says so.
+    /// Returns advice, as a sentence, if the message has none.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {

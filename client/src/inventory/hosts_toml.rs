@@ -1,4 +1,4 @@
-//! `hosts.toml`: names, where they are reached, and groups.
+//! `hosts.toml`: hosts with their addresses, and groups.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -23,21 +23,21 @@ use super::{
     name,
 };
 
-/// The largest file, in bytes: some hundred thousand hosts.
+/// The largest file, in bytes: enough for some hundred thousand hosts.
 const MAX_FILE: u64 = 16 << 20;
 
-/// The file's name in its folder.
+/// The name of the file in its folder.
 pub const HOSTS_TOML: &str = "hosts.toml";
 
 /// The name of this source in `@SOURCE:GROUP`.
 pub const HOSTS_SOURCE: &str = "hosts";
 
 impl Inventory {
-    /// Reads `hosts.toml` in `dir`, and then that in `/etc/rcmd`, whose hosts and groups count where the
-    /// first has none of their names. One that this user can't read is passed over, and returned.
+    /// Reads `hosts.toml` in `dir`, and then that in `/etc/rcmd`, which adds hosts and groups of other names. Also
+    /// returns the files that this user has no permission to read, which are ignored.
     ///
     /// # Errors
-    /// One is wrong, or somebody else than root and this user could change it.
+    /// A file is invalid, or another user than root and this one could change it.
     pub fn read(dir: &Path) -> Result<(Self, Vec<PathBuf>), InventoryError> {
         let mut folders = vec![dir];
         folders.extend(Some(Path::new(HOST_DIR)).filter(|host_dir| *host_dir != dir));
@@ -61,7 +61,7 @@ impl Inventory {
 /// Reads the text of a `hosts.toml`.
 ///
 /// # Errors
-/// What is wrong, with line and column.
+/// The fault, with line and column.
 pub fn parse(bytes: &[u8], file: &Path) -> Result<Source, InventoryError> {
     let wrong = |at: usize, fault| {
         let (line, column) = place(bytes, at);
@@ -80,7 +80,7 @@ pub fn parse(bytes: &[u8], file: &Path) -> Result<Source, InventoryError> {
     Ok(reader.source)
 }
 
-/// A fault, and where.
+/// A fault and its place.
 type Failed = (Range<usize>, InventoryFault);
 
 struct Reader<'a> {
@@ -164,7 +164,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Returns a value as the file has it, without quotes.
+    /// Returns the text of a value in the file, without quotes.
     fn value(&self, value: &Spanned<DeValue<'_>>) -> Value {
         match value.get_ref() {
             DeValue::String(text) => Value::Text(text.clone().into_owned()),
@@ -176,7 +176,7 @@ impl Reader<'_> {
 
 type Key<'a> = Spanned<std::borrow::Cow<'a, str>>;
 
-/// Returns a table's entries in the order of the file.
+/// Returns the entries of a table, in the order of the file.
 fn in_order<'a, 'i>(
     table: &'a DeTable<'i>,
 ) -> impl Iterator<Item = (&'a Key<'i>, &'a Spanned<DeValue<'i>>)> {
@@ -218,7 +218,7 @@ fn check(name: &Key<'_>, kind: &'static str, wrong: Option<String>) -> Result<()
     }
 }
 
-/// Returns a name or an address without brackets, if it is one without a port.
+/// Returns a name, or an address without brackets, if the text is valid and has no port.
 pub(super) fn as_address(text: &str) -> Option<String> {
     let inside = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     if let Some(inside) = inside {

@@ -1,19 +1,18 @@
-//! What a host and a group may be called.
+//! Valid names of hosts and groups.
 
 /// The longest name of a host or a group, in bytes.
 pub(crate) const MAX_NAME: usize = 512;
 
-/// The most hosts of a set, and of an inventory.
+/// The maximum number of hosts in a set or an inventory.
 pub(crate) const MAX_HOSTS: usize = 100_000;
 
-/// Returns whether a character may stand in a name: none that a shell, an option or a path takes for
-/// more, but for the `/` of names that are not those of the DNS.
+/// Returns whether a character is allowed in a name. Characters with a meaning for shells, options or paths are
+/// not, except the `/` of names that are not DNS names.
 pub(crate) fn is_in_names(character: char) -> bool {
     character.is_alphanumeric() || ".-_:/+".contains(character)
 }
 
-/// Returns why a text is no name of a host, as a clause, if it is none. An IPv6 address may stand in
-/// brackets.
+/// Returns the reason, as a clause, why a text is not a valid name of a host. An IPv6 address may have brackets.
 pub(crate) fn wrong_host(name: &str) -> Option<String> {
     let bare = match name.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) if address.contains(':') => format!("{address}{port}"),
@@ -22,10 +21,10 @@ pub(crate) fn wrong_host(name: &str) -> Option<String> {
     wrong(&bare)
 }
 
-/// Returns why a text is no name of a group, as a clause, if it is none.
+/// Returns the reason, as a clause, why a text is not a valid name of a group.
 pub(crate) fn wrong_group(name: &str) -> Option<String> {
     match name.contains(':') {
-        true => Some("a `:` stands behind the name of a source".to_owned()),
+        true => Some("a `:` follows the name of a source".to_owned()),
         false => wrong(name),
     }
 }
@@ -35,9 +34,9 @@ fn wrong(name: &str) -> Option<String> {
     match odd {
         _ if name.is_empty() => Some("it is empty".to_owned()),
         _ if name.len() > MAX_NAME => Some(format!("it has more than {MAX_NAME} bytes")),
-        Some(odd) if odd.is_whitespace() => Some("there is a blank in it".to_owned()),
-        Some('@') => Some("a user is no part of it".to_owned()),
-        Some(odd) => Some(format!("the character {odd:?} can't be in a name")),
+        Some(odd) if odd.is_whitespace() => Some("it contains a blank".to_owned()),
+        Some('@') => Some("it names a user".to_owned()),
+        Some(odd) => Some(format!("the character {odd:?} is not allowed")),
         None if name.starts_with('-') => Some("it begins with `-`".to_owned()),
         None if [".", ".."].contains(&name) => Some("it is the name of a folder".to_owned()),
         None => None,

@@ -1,4 +1,4 @@
-//! Where a host of a name is reached, and as whom.
+//! The address and the user of a host by its name.
 
 use std::sync::Arc;
 
@@ -6,20 +6,19 @@ use super::{HostEntry, Inventory};
 use crate::target::{InvalidTarget, Target};
 
 impl Inventory {
-    /// Returns what is known of a host that is written as `NAME`, or as `NAME:PORT` where only NAME is
-    /// known.
+    /// Returns the entry of a host that is written as `NAME`, or as `NAME:PORT` if only NAME has an entry.
     #[must_use]
     pub fn entry(&self, written: &str) -> Option<&Arc<HostEntry>> {
         self.host(written).or_else(|| self.host(without_port(written)?.0))
     }
 
-    /// Returns where the host of this name is reached. A name that is not known is itself the address.
+    /// Returns the address of the host of this name. A name without an entry is itself the address.
     ///
     /// # Errors
-    /// It is no address.
+    /// The address is invalid.
     pub fn target(&self, written: &str) -> Result<Target, InvalidTarget> {
         let Some(entry) = self.entry(written) else { return written.parse() };
-        // What the name itself says of address and port counts where the entry says nothing.
+        // The name is the default for address and port.
         let own = written.parse::<Target>();
         let host = match (&entry.address, &own) {
             (Some(address), _) => address.clone(),
@@ -37,11 +36,11 @@ impl Inventory {
     }
 }
 
-/// Cuts a port off a name.
+/// Returns a name without its port, and the port.
 fn without_port(written: &str) -> Option<(&str, &str)> {
     let (name, port) = written.rsplit_once(':')?;
     let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
-    // What is left of a bare IPv6 address would be another one.
+    // Without brackets, the end of an IPv6 address is not a port.
     let is_whole = !name.contains(':') || name.ends_with(']');
     (is_port && is_whole).then_some((name, port))
 }

@@ -106,7 +106,7 @@ fn a_group_that_holds_itself_is_refused_with_its_way() {
     let error = evaluated("@ok,@a", &inventory(&groups)).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "hosts.toml: group `c`, column 1: the group holds itself: a -> b -> c -> a"
+        "hosts.toml: group `c`, column 1: the group contains itself: a -> b -> c -> a"
     );
     assert!(matches!(fault("@*", &groups), Fault::Circle(_)));
     assert!(matches!(fault("@me", &groups), Fault::Circle(way) if way == ["me", "me"]));

@@ -1,4 +1,4 @@
-//! Inventories in INI: `[web]`, `[web:children]`, `[web:vars]`, a host a line.
+//! Inventories in INI: `[web]`, `[web:children]`, `[web:vars]`, one host on each line.
 
 use super::{
     super::{Value, error::InventoryFault},
@@ -6,7 +6,7 @@ use super::{
     raw::{Failed, Raw, Vars},
 };
 
-/// What the lines of a section are.
+/// The kind of the lines of a section.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Hosts,
@@ -18,7 +18,7 @@ enum Kind {
 pub(super) fn read(text: &str, raw: &mut Raw) -> Result<(), Failed> {
     let (mut group, mut kind) = ("ungrouped".to_owned(), Kind::Hosts);
     let mut declared = std::collections::HashSet::from(["all".to_owned(), "ungrouped".to_owned()]);
-    // Groups that must have a section of their own, and the line that names them.
+    // Groups that need a section of their own, with the line that names them.
     let mut named: Vec<(String, usize)> = Vec::new();
     for (line, number) in text.lines().zip(1..) {
         let line = line.trim();
@@ -70,7 +70,7 @@ pub(super) fn read(text: &str, raw: &mut Raw) -> Result<(), Failed> {
     }
 }
 
-/// Returns what stands in the brackets of a section, which a comment may follow.
+/// Returns the text in the brackets of a section, after which there may be a comment.
 fn section(rest: &str) -> Option<&str> {
     let (inside, behind) = rest.split_once(']')?;
     let behind = behind.trim_start();
@@ -81,10 +81,10 @@ fn section(rest: &str) -> Option<&str> {
 }
 
 fn no_setting(line: usize, text: &str) -> Failed {
-    (line, InventoryFault::Syntax(format!("`{text}` is no NAME=VALUE")))
+    (line, InventoryFault::Syntax(format!("`{text}` is not NAME=VALUE")))
 }
 
-/// Reads the line of a host or a range of hosts, with variables behind it.
+/// Reads the line of a host or a range of hosts, with variables after it.
 fn host(line: &str, number: usize, group: usize, raw: &mut Raw) -> Result<(), Failed> {
     let words = words(line)
         .ok_or_else(|| (number, InventoryFault::Syntax("a quote is not closed".to_owned())))?;
@@ -102,7 +102,7 @@ fn host(line: &str, number: usize, group: usize, raw: &mut Raw) -> Result<(), Fa
     Ok(())
 }
 
-/// Returns a variable's value: the text without its quotes, unless it is a list or a mapping.
+/// Returns the value of a variable: the text without its quotes, unless it is a list or a mapping.
 fn value(text: &str) -> Value {
     let structure = |open, close| text.starts_with(open) && text.ends_with(close);
     if structure('[', ']') || structure('{', '}') && !text.starts_with("{{") {
@@ -115,8 +115,8 @@ fn value(text: &str) -> Value {
     Value::Text(quoted.unwrap_or(text).to_owned())
 }
 
-/// Cuts a line into words as a shell does, with quotes, backslashes and a comment; `None` when a quote
-/// is not closed.
+/// Splits a line into words as a shell does, with quotes, backslashes and a comment; `None` if a quote is not
+/// closed.
 fn words(line: &str) -> Option<Vec<String>> {
     let (mut words, mut word, mut begun) = (Vec::new(), String::new(), false);
     let mut characters = line.chars();

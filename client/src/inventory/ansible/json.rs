@@ -1,4 +1,4 @@
-//! What a program prints for `--list`.
+//! Inventories in JSON, as a program prints them for `--list`.
 
 use serde_json::{Map, Value as Json};
 
@@ -11,7 +11,7 @@ use super::{
 /// Reads the text: an object of groups, and `_meta` with the variables of hosts.
 pub(super) fn read(text: &str, raw: &mut Raw) -> Result<(), Failed> {
     let all: Map<String, Json> = serde_json::from_str(text).map_err(|error| {
-        let why = format!("what it printed is no JSON object: {error}");
+        let why = format!("its output is not a JSON object: {error}");
         (0, InventoryFault::Syntax(why))
     })?;
     for (name, group) in all.iter().filter(|(name, _)| *name != "_meta") {
@@ -32,13 +32,13 @@ fn wrong<T>(why: String) -> Result<T, Failed> {
 fn read_group(name: &str, group: &Json, raw: &mut Raw) -> Result<(), Failed> {
     let place = raw.group(name, 0)?;
     let members = match group {
-        // The older form: a list of hosts.
+        // A group in the older form: a list of hosts.
         Json::Array(_) => Some(group),
         Json::Object(parts) => {
             let known = ["hosts", "children", "vars"];
             if let Some(key) = parts.keys().find(|key| !known.contains(&key.as_str())) {
                 let why =
-                    format!("the group `{name}` has `{key}`, and not hosts, children or vars");
+                    format!("the group `{name}` has `{key}`; it can have hosts, children and vars");
                 return wrong(why);
             }
             if let Some(own) = parts.get("vars") {
@@ -64,12 +64,12 @@ fn texts(group: &str, what: &str, list: Option<&Json>) -> Result<Vec<String>, Fa
     let list = match list {
         None | Some(Json::Null) => return Ok(Vec::new()),
         Some(Json::Array(list)) => list,
-        Some(_) => return wrong(format!("`{what}` of the group `{group}` is no list")),
+        Some(_) => return wrong(format!("`{what}` of the group `{group}` is not a list")),
     };
     list.iter()
         .map(|one| match one.as_str() {
             Some(text) => Ok(text.to_owned()),
-            None => wrong(format!("`{what}` of the group `{group}` has {one}, which is no text")),
+            None => wrong(format!("`{what}` of the group `{group}` has {one}, which is not text")),
         })
         .collect()
 }
@@ -78,7 +78,7 @@ fn vars(of: &str, own: &Json) -> Result<Vars, Failed> {
     let own = match own {
         Json::Null => return Ok(Vars::new()),
         Json::Object(own) => own,
-        _ => return wrong(format!("the variables of `{of}` are no object")),
+        _ => return wrong(format!("the variables of `{of}` are not an object")),
     };
     let text = |value: &Json| match value {
         Json::Array(_) | Json::Object(_) => Value::Structure,

@@ -1,17 +1,17 @@
-//! Names of hosts as inventories have them: `web[01:20]`, `db-[a:c]`, with a port that is ssh's.
+//! Names of hosts in inventories: `web[01:20]`, `db-[a:c]`, with the port of ssh.
 
 use std::net::Ipv6Addr;
 
 use super::super::error::InventoryFault;
 use crate::inventory::name::MAX_HOSTS;
 
-/// Returns the names that a pattern means, without ssh's port.
+/// Returns the names of a pattern, without the port of ssh.
 pub(super) fn names(pattern: &str) -> Result<Vec<String>, InventoryFault> {
     let pattern = without_port(pattern);
     let mut names = vec![pattern.to_owned()];
     while let Some((_, inside, tail)) = names.first().and_then(|name| cut(name)) {
         let numbers = sequence(inside)?;
-        // What stands behind the first brackets is the same in all names.
+        // All names have the same text after the first brackets.
         let tail = tail.to_owned();
         if numbers.len().saturating_mul(names.len()) > MAX_HOSTS {
             return Err(InventoryFault::TooMany);
@@ -26,7 +26,7 @@ pub(super) fn names(pattern: &str) -> Result<Vec<String>, InventoryFault> {
     Ok(names)
 }
 
-/// Cuts a name at its first brackets.
+/// Splits a name at its first brackets.
 fn cut(name: &str) -> Option<(&str, &str, &str)> {
     let (head, rest) = name.split_once('[')?;
     let (inside, tail) = rest.split_once(']')?;
@@ -57,7 +57,7 @@ fn is_number(text: &str) -> bool {
 /// Returns the texts of `01:20`, `1:9:2` or `a:c`.
 fn sequence(inside: &str) -> Result<Vec<String>, InventoryFault> {
     let wrong = || {
-        let why = format!("`[{inside}]` is no range such as [01:20] or [a:c]");
+        let why = format!("`[{inside}]` is not a range such as [01:20] or [a:c]");
         InventoryFault::Syntax(why)
     };
     let mut parts = inside.split(':');

@@ -1,4 +1,4 @@
-//! What the three forms are read into, and what becomes of it.
+//! The common form of the three kinds of inventory, and its conversion to a source.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -17,16 +17,16 @@ use super::{
 };
 use crate::inventory::name::MAX_HOSTS;
 
-/// The most variables that all hosts have together, with those of their groups.
+/// The maximum number of variables of all hosts together, including those of their groups.
 const MAX_VARS: usize = 2_000_000;
 
-/// A line, from 1 or 0 for none, and what is wrong there.
+/// A line, from 1, or 0 for none, and its fault.
 pub(super) type Failed = (usize, InventoryFault);
 
 /// Variables, each with its line.
 pub(super) type Vars = BTreeMap<String, (Value, usize)>;
 
-/// Hosts and groups as they were written.
+/// Hosts and groups as written.
 #[derive(Default)]
 pub(super) struct Raw {
     hosts: Vec<RawHost>,
@@ -51,7 +51,7 @@ struct RawGroup {
 }
 
 impl Raw {
-    /// Returns the place of a host, a new one if there was none.
+    /// Returns the index of a host, which is added if it is new.
     pub(super) fn host(&mut self, name: &str, line: usize) -> Result<usize, Failed> {
         if let Some(place) = self.host_places.get(name) {
             return Ok(*place);
@@ -67,7 +67,7 @@ impl Raw {
         Ok(self.hosts.len() - 1)
     }
 
-    /// Returns the place of a group, a new one if there was none.
+    /// Returns the index of a group, which is added if it is new.
     pub(super) fn group(&mut self, name: &str, line: usize) -> Result<usize, Failed> {
         if let Some(place) = self.group_places.get(name) {
             return Ok(*place);
@@ -80,7 +80,7 @@ impl Raw {
         Ok(self.groups.len() - 1)
     }
 
-    /// Puts a host into a group.
+    /// Adds a host to a group.
     pub(super) fn join(&mut self, group: usize, host: usize) {
         let Some(members) = self.groups.get_mut(group) else { return };
         if members.members.insert(host) {
@@ -91,7 +91,7 @@ impl Raw {
         }
     }
 
-    /// Puts a group into a group.
+    /// Adds a group to a group.
     pub(super) fn adopt(&mut self, group: usize, child: usize) {
         let Some(group) = self.groups.get_mut(group) else { return };
         if !group.children.contains(&child) {
@@ -107,13 +107,13 @@ impl Raw {
         self.groups.get_mut(group).into_iter().for_each(|group| group.vars.extend(vars.clone()));
     }
 
-    /// Returns the source: hosts with the variables of their groups, the inner ones going before the
-    /// outer ones and a host's own before these.
+    /// Returns the source. Hosts get the variables of their groups: inner groups override outer ones, and a host's
+    /// own variables override all.
     pub(super) fn assemble(self, file: &Path) -> Result<Source, Failed> {
         let depths = self.depths()?;
         let parents = self.parents();
         let mut source = Source::new(INVENTORY_SOURCE, file);
-        // Many hosts are in the same groups.
+        // Cached, because many hosts are in the same groups.
         let mut inherited: HashMap<&[usize], Arc<Vars>> = HashMap::new();
         let mut count = 0;
         for host in &self.hosts {
@@ -162,7 +162,7 @@ impl Raw {
         parents
     }
 
-    /// Returns how deep each group lies below the outermost one.
+    /// Returns the depth of each group below the outermost one.
     fn depths(&self) -> Result<Vec<usize>, Failed> {
         let parents = self.parents();
         let mut waits: Vec<usize> = parents.iter().map(Vec::len).collect();
@@ -196,7 +196,7 @@ impl Raw {
         Ok(depths)
     }
 
-    /// Returns the variables that hosts of these groups have from them and from all groups above.
+    /// Returns the variables that hosts get from these groups and from all groups above them.
     fn inherited(&self, direct: &[usize], parents: &[Vec<usize>], depths: &[usize]) -> Vars {
         let mut found: HashSet<usize> = self.group_places.get("all").copied().into_iter().collect();
         let mut next = direct.to_vec();
@@ -216,7 +216,7 @@ impl Raw {
     }
 }
 
-/// Writes variables into an entry, those that are settings where they belong.
+/// Writes variables into an entry; those that are settings set its fields.
 fn fill(entry: &mut HostEntry, vars: Vars) -> Result<(), Failed> {
     for (key, (value, line)) in vars {
         let failed = |wanted| (line, InventoryFault::Kind { key: key.clone(), wanted });

@@ -1,4 +1,4 @@
-//! A program that prints an inventory.
+//! Programs that print an inventory.
 
 use std::{
     io::{self, Read},
@@ -17,17 +17,17 @@ use rustix::{
 
 use super::MAX_INVENTORY;
 
-/// How long a program may take.
+/// The time limit of a program.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How much of its standard error is kept, in bytes.
+/// The number of bytes of its standard error that are kept.
 const MAX_SAID: u64 = 4096;
 
-/// Runs `PROGRAM --list` and returns what it printed. It has no standard input, and is killed with its
-/// process group when it takes longer than 60 s.
+/// Runs `PROGRAM --list` and returns its standard output. The program has no standard input. After 60 s it is killed,
+/// with its process group.
 ///
 /// # Errors
-/// What is wrong, with what it said on standard error.
+/// The reason, with the standard error of the program.
 pub(super) fn list(program: &Path) -> Result<Vec<u8>, String> {
     list_within(program, PATIENCE)
 }
@@ -71,7 +71,7 @@ struct Running {
 }
 
 impl Running {
-    /// Reads both outputs until they end and the program has; `None` when that takes too long.
+    /// Reads both outputs until they and the program have ended; `None` if that takes too long.
     fn watch(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let exit = pidfd_open(pid.ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
@@ -115,10 +115,10 @@ impl Running {
         }
     }
 
-    /// Kills what is left of it.
+    /// Kills the remaining processes of the group.
     fn end(&mut self) {
         if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            // It has ended if there is none.
+            // If there is no such group, the program has ended.
             let _ = kill_process_group(group, Signal::KILL);
         }
         let _ = self.child.wait();

@@ -129,29 +129,26 @@ fn a_name_that_yaml_makes_no_text_of_or_with_a_blank_is_refused() {
     for (text, says) in [
         (
             "g:\n  hosts:\n    10.0.0.10\n    10.0.0.20\n",
-            "F:3: `10.0.0.10 10.0.0.20` can't be the name",
+            "F:3: `10.0.0.10 10.0.0.20` is not a valid name",
         ),
-        ("g: {hosts: {0123: {}}}", "F:1: `0123` is no text to YAML"),
-        ("g:\n hosts:\n  a1:\n  3750:\n", "F:4: `3750` is no text to YAML"),
-        ("g: {hosts: {yes: {}, a1: {}}}", "`yes` is no text to YAML"),
-        ("g: {hosts: [a1, a2]}", "`hosts` is a list: write each name with a `:` behind it"),
-        ("g: {hosts: {a1: , a1: }}", "`a1` stands twice"),
-        ("g: {host: {a1: }}", "there is no setting `host`"),
+        ("g: {hosts: {0123: {}}}", "F:1: `0123` is not text in YAML"),
+        ("g:\n hosts:\n  a1:\n  3750:\n", "F:4: `3750` is not text in YAML"),
+        ("g: {hosts: {yes: {}, a1: {}}}", "`yes` is not text in YAML"),
+        ("g: {hosts: [a1, a2]}", "`hosts` is a list: write each name with a `:` after it"),
+        ("g: {hosts: {a1: , a1: }}", "has `a1` twice"),
+        ("g: {host: {a1: }}", "unknown setting `host`"),
         ("g: {hosts: {a1: {}}}\n---\ng: {}\n", "there is a second document"),
-        ("- a1\n", "the inventory is no mapping"),
-        ("plugin: aws_ec2\n", "the group `plugin` is no mapping"),
+        ("- a1\n", "the inventory is not a mapping"),
+        ("plugin: aws_ec2\n", "the group `plugin` is not a mapping"),
         (
             "g: {hosts: {a1: {ansible_host: '{{ x }}'}}}",
-            "`ansible_host` is to be a name or an address",
+            "`ansible_host` must be a name or an address",
         ),
-        (
-            "g: {hosts: {a1: {rcmd_via: b}}}",
-            "`rcmd_via` is a setting for something that this version",
-        ),
-        ("g: {hosts: {a1: {rcmd_port: x}}}", "`rcmd_port` is to be a number from 1 to 65535"),
+        ("g: {hosts: {a1: {rcmd_via: b}}}", "`rcmd_via` is a setting that this version"),
+        ("g: {hosts: {a1: {rcmd_port: x}}}", "`rcmd_port` must be a number from 1 to 65535"),
         ("g: {hosts: {'-rf': }}", "it begins with `-`"),
-        ("a: {children: {b: {children: {a: }}}}", "the group `a` holds itself"),
-        ("g: &x {hosts: *x}", "an alias stands within what it stands for"),
+        ("a: {children: {b: {children: {a: }}}}", "the group `a` contains itself"),
+        ("g: &x {hosts: *x}", "an alias contains itself"),
         ("g: [", "F:"),
         ("g: {hosts: {a1: {}}", "F:"),
     ] {
@@ -183,27 +180,27 @@ fn anchors_and_merges_are_followed_and_bounded() {
 #[test]
 fn what_is_wrong_in_ini_and_json_is_told() {
     for (text, says) in [
-        ("[web]\na1 rack\n", "F:2: `rack` is no NAME=VALUE"),
+        ("[web]\na1 rack\n", "F:2: `rack` is not NAME=VALUE"),
         ("[web]\na1 x='y\n", "F:2: a quote is not closed"),
         ("[web:hosts2]\n", "F:1: a section is [web]"),
         ("[x:vars]\na=1\n", "F:1: the group `x` has no section"),
         ("[x:children]\ny\n", "F:2: the group `y` has no section"),
-        ("[x:vars]\na\n[x]\n", "F:2: `a` is no NAME=VALUE"),
-        ("[a:children]\nb\n[b:children]\na\n", "holds itself"),
-        ("a[1:]\n", "F:1: `[1:]` is no range"),
+        ("[x:vars]\na\n[x]\n", "F:2: `a` is not NAME=VALUE"),
+        ("[a:children]\nb\n[b:children]\na\n", "contains itself"),
+        ("a[1:]\n", "F:1: `[1:]` is not a range"),
         ("a[1:1000000]\n", "more than"),
-        ("a,b\n", "can't be the name of a host"),
+        ("a,b\n", "is not a valid name of a host"),
     ] {
         assert!(told(text, Form::Ini).contains(says), "{text:?}: {}", told(text, Form::Ini));
     }
     for (text, says) in [
-        ("", "no JSON object"),
-        ("{\"web\":", "no JSON object"),
-        ("[]", "no JSON object"),
-        (r#"{"web": {"hosts": "a1"}}"#, "`hosts` of the group `web` is no list"),
-        (r#"{"web": {"hosts": [1]}}"#, "which is no text"),
+        ("", "not a JSON object"),
+        ("{\"web\":", "not a JSON object"),
+        ("[]", "not a JSON object"),
+        (r#"{"web": {"hosts": "a1"}}"#, "`hosts` of the group `web` is not a list"),
+        (r#"{"web": {"hosts": [1]}}"#, "which is not text"),
         (r#"{"web": {"host": []}}"#, "has `host`"),
-        (r#"{"web": {"hosts": ["a b"]}}"#, "there is a blank in it"),
+        (r#"{"web": {"hosts": ["a b"]}}"#, "it contains a blank"),
     ] {
         assert!(told(text, Form::Json).contains(says), "{text:?}: {}", told(text, Form::Json));
     }
@@ -232,7 +229,7 @@ fn the_form_is_known_by_name_and_mode_and_the_owner_s_rule_holds() {
     assert!(refused(&write("run.sh", "#!/bin/sh\n", 0o777)).contains("chmod go-w"));
     assert!(refused(&write("plain", "[web]\na1\n", 0o755)).contains("chmod -x"));
     let half = write("half.sh", "#!/bin/sh\nprintf '{\"web\":'\n", 0o755);
-    assert!(refused(&half).contains("no JSON object"));
+    assert!(refused(&half).contains("not a JSON object"));
     assert!(refused(folder.path()).contains("it is a folder"));
     assert!(refused(&folder.path().join("none")).contains("does not exist"));
 }

@@ -11,7 +11,7 @@ mod plain;
 
 use node::{Content, Node};
 
-/// The most nodes that are looked at; an alias counts for all that it stands for.
+/// The maximum number of nodes that are read; an alias counts as all nodes that it stands for.
 const MAX_NODES: usize = 2_000_000;
 
 /// Reads the text.
@@ -28,7 +28,7 @@ fn wrong<T>(line: usize, why: String) -> Result<T, Failed> {
     Err((line, InventoryFault::Syntax(why)))
 }
 
-/// A key, which is a text, and its line.
+/// A key, which is text, and its line.
 struct Key {
     text: String,
     line: usize,
@@ -75,28 +75,27 @@ impl Reader<'_> {
         Ok(place)
     }
 
-    /// Returns a mapping's entries, or one name that stands alone.
+    /// Returns the entries of a mapping, or a single name.
     fn names(&mut self, node: &Node, what: &str) -> Result<Vec<(Key, Node)>, Failed> {
         match &node.content {
             Content::Scalar { text, .. } if !node.is_nothing() => {
                 let key = Key { text: text.clone(), line: node.line };
                 Ok(vec![(key, Node::nothing(node.line))])
             }
-            Content::List(_) => wrong(
-                node.line,
-                format!("`{what}` is a list: write each name with a `:` behind it"),
-            ),
+            Content::List(_) => {
+                wrong(node.line, format!("`{what}` is a list: write each name with a `:` after it"))
+            }
             _ => self.entries(node, what),
         }
     }
 
-    /// Returns a mapping's entries in their order; none of what has no value.
+    /// Returns the entries of a mapping, in order; none if the value is missing.
     fn entries(&mut self, node: &Node, what: &str) -> Result<Vec<(Key, Node)>, Failed> {
         if node.is_nothing() {
             return Ok(Vec::new());
         }
         let Content::Map(entries) = &node.content else {
-            return wrong(node.line, format!("{what} is no mapping"));
+            return wrong(node.line, format!("{what} is not a mapping"));
         };
         self.looked_at += entries.len() + 1;
         if self.looked_at > MAX_NODES {
@@ -106,14 +105,15 @@ impl Reader<'_> {
         let mut seen = std::collections::HashSet::new();
         for (key, value) in entries.iter() {
             let Content::Scalar { text, is_text } = &key.content else {
-                return wrong(key.line, format!("a name in {what} is no text"));
+                return wrong(key.line, format!("a name in {what} is not text"));
             };
             if !is_text {
-                let why = format!("`{text}` is no text to YAML, and no name: write it in quotes");
+                let why =
+                    format!("`{text}` is not text in YAML, and so not a name: put it in quotes");
                 return wrong(key.line, why);
             }
             if !seen.insert(text) {
-                return wrong(key.line, format!("`{text}` stands twice in {what}"));
+                return wrong(key.line, format!("{what} has `{text}` twice"));
             }
             found.push((Key { text: text.clone(), line: key.line }, value.clone()));
         }

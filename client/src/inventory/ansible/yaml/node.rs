@@ -1,4 +1,4 @@
-//! Text to a tree, without recursion.
+//! From text to a tree, without recursion.
 
 use std::{collections::HashMap, rc::Rc};
 
@@ -9,23 +9,23 @@ use super::{
     plain,
 };
 
-/// How deep mappings and lists may stand in each other.
+/// The maximum depth of nested mappings and lists.
 const DEEPEST: usize = 64;
 
-/// A value, and where it begins. Clones share what is in it.
+/// A value and its line. Clones share the content.
 #[derive(Clone)]
 pub(super) struct Node {
     pub(super) content: Content,
-    /// From 1.
+    /// The line, from 1.
     pub(super) line: usize,
 }
 
 #[derive(Clone)]
 pub(super) enum Content {
     Scalar {
-        /// Without quotes.
+        /// The text without quotes.
         text: String,
-        /// True if the scalar is a text to YAML 1.1, which Ansible reads, and no number, date or truth value.
+        /// True if the scalar is text in YAML 1.1, which Ansible reads, and not a number, a date or a truth value.
         is_text: bool,
     },
     List(Rc<Vec<Node>>),
@@ -33,7 +33,7 @@ pub(super) enum Content {
 }
 
 impl Node {
-    /// Returns the value of what has none.
+    /// Returns the value that stands for a missing one.
     pub(super) fn nothing(line: usize) -> Self {
         Self { content: Content::Scalar { text: String::new(), is_text: false }, line }
     }
@@ -44,7 +44,7 @@ impl Node {
     }
 }
 
-/// A list or a mapping that is not whole yet.
+/// A list or a mapping that is not complete yet.
 struct Open {
     is_map: bool,
     line: usize,
@@ -52,7 +52,7 @@ struct Open {
     children: Vec<Node>,
 }
 
-/// Reads the one document of a text; `None` if it is empty.
+/// Reads the only document of a text; `None` if it is empty.
 pub(super) fn parse(text: &str) -> Result<Option<Node>, Failed> {
     let (mut open, mut anchors): (Vec<Open>, HashMap<usize, Node>) = Default::default();
     let (mut root, mut documents) = (None, 0);
@@ -73,7 +73,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Node>, Failed> {
             }
             Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
                 if open.len() >= DEEPEST {
-                    return wrong("lists and mappings stand too deep in each other");
+                    return wrong("lists and mappings are nested too deep");
                 }
                 let is_map = matches!(event, Event::MappingStart(..));
                 open.push(Open { is_map, line, anchor, children: Vec::new() });
@@ -89,7 +89,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Node>, Failed> {
             }
             Event::Alias(id) => match anchors.get(&id) {
                 Some(node) => (node.clone(), 0),
-                None => return wrong("an alias stands within what it stands for"),
+                None => return wrong("an alias contains itself"),
             },
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain && tag.is_none();
@@ -111,7 +111,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Node>, Failed> {
     Ok(root)
 }
 
-/// Returns the entries of a mapping, keys and values by turns, with what `<<` brings in behind its own.
+/// Returns the entries of a mapping, keys and values in turn; entries that `<<` merges follow its own.
 fn merged(children: Vec<Node>) -> Result<Vec<(Node, Node)>, Failed> {
     let (mut own, mut brought): (Vec<(Node, Node)>, Vec<Node>) = Default::default();
     let mut children = children.into_iter();
@@ -126,7 +126,7 @@ fn merged(children: Vec<Node>) -> Result<Vec<(Node, Node)>, Failed> {
     }
     for node in brought {
         let Content::Map(entries) = &node.content else {
-            let why = "`<<` stands for mappings alone".to_owned();
+            let why = "`<<` takes only mappings".to_owned();
             return Err((node.line, InventoryFault::Syntax(why)));
         };
         let text = |key: &Node| match &key.content {
@@ -143,5 +143,5 @@ fn merged(children: Vec<Node>) -> Result<Vec<(Node, Node)>, Failed> {
     Ok(own)
 }
 
-/// The most entries of a mapping with what `<<` brings in.
+/// The maximum number of entries of a mapping, including those that `<<` merges.
 const MOST_ENTRIES: usize = 10_000;

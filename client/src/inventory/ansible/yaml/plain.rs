@@ -1,5 +1,5 @@
-//! What a scalar without quotes is in YAML 1.1 as PyYAML reads it, which Ansible uses: `no` is a truth
-//! value there, `0123` and `1:30` are numbers.
+//! The types of scalars without quotes in YAML 1.1, as PyYAML reads it for Ansible: `no` is a truth value, `0123` and
+//! `1:30` are numbers.
 
 /// Words for nothing, truth and the merge of mappings (YAML 1.1, types `null`, `bool`, `merge`, `value`).
 const WORDS: [&str; 29] = [
@@ -8,7 +8,7 @@ const WORDS: [&str; 29] = [
     ".NAN", "!",
 ];
 
-/// Returns whether it is a text, and no number, date, truth value or nothing.
+/// Returns whether a scalar is text: not a number, a date, a truth value or null.
 pub(super) fn is_text(plain: &str) -> bool {
     !WORDS.contains(&plain) && !is_integer(plain) && !is_float(plain) && !is_date(plain)
 }
@@ -17,7 +17,7 @@ fn unsigned(text: &str) -> &str {
     text.strip_prefix(['+', '-']).unwrap_or(text)
 }
 
-/// Digits and `_`, of which there is one at least.
+/// Returns whether a text consists of these digits and `_`, and is not empty.
 fn all(text: &str, digit: impl Fn(char) -> bool) -> bool {
     !text.is_empty() && text.chars().all(|character| character == '_' || digit(character))
 }
@@ -40,7 +40,7 @@ fn begins_with_digit(text: &str) -> bool {
     text.starts_with(|character: char| character.is_ascii_digit())
 }
 
-/// `1:30` and `1:02:03`: numbers to the base 60.
+/// Returns whether a text is a number to the base 60: `1:30` or `1:02:03`.
 fn is_by_sixty(text: &str) -> bool {
     let mut parts = text.split(':');
     let first = parts.next().is_some_and(|first| {
@@ -80,7 +80,7 @@ fn is_float(text: &str) -> bool {
     }
 }
 
-/// `2001-12-14`, and with a time of day behind it.
+/// Returns whether a text is a date such as `2001-12-14`, with or without a time.
 fn is_date(text: &str) -> bool {
     let mut parts = text.splitn(3, '-');
     let mut part = || parts.next().unwrap_or_default();
