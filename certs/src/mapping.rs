@@ -38,6 +38,7 @@ use crate::{
     files::{self, FileError, shown},
     identity::{Identity, IdentityError, MAX_GROUPS},
     names::{self, HostName, NameError},
+    text::setting_fault,
     x509::Certificate,
 };
 
@@ -129,7 +130,7 @@ fn place_and_fault(text: &str, error: &toml::de::Error) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    format!("line {line}, column {column}: {}", error.message())
+    format!("line {line}, column {column}: {}", setting_fault(error.message()))
 }
 
 impl Mapping {
@@ -289,7 +290,7 @@ impl Pattern {
             Some((scheme, _)) if !scheme.is_empty() && !scheme.contains('*') => (Kind::Uri, text),
             _ => {
                 return Err(format!(
-                    "`{text}` is no URI and begins with neither `email:` nor `dns:`"
+                    "`{text}` is not a URI and begins with neither `email:` nor `dns:`"
                 ));
             }
         };

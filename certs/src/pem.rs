@@ -50,10 +50,10 @@ pub enum PemFault {
     #[error("a section has no `-----END` line of its own; was it cut, or were line breaks lost?")]
     End,
     /// A section's content is damaged.
-    #[error("a section holds something else than base64")]
+    #[error("a section has text that is not base64")]
     Base64,
     /// A section is too large, or there are too many.
-    #[error("there is too much in it")]
+    #[error("it is too large")]
     TooMuch,
     /// There is no section of the kind that was looked for.
     #[error("there is no such section")]

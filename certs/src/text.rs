@@ -61,6 +61,42 @@ pub fn sentence(clause: &str) -> String {
     first.into_iter().chain(rest).collect::<String>() + stop
 }
 
+/// The longest word that another is sought for, in bytes: the search takes time by the product of the lengths.
+const MAX_MISSPELT: usize = 64;
+
+/// Returns the known word that `typed` was probably meant to be: the one for which the fewest letters are
+/// added, left out, changed or swapped with their neighbour, at most `most` for a word of that many bytes.
+pub fn nearest<'a>(
+    typed: &str,
+    known: impl IntoIterator<Item = &'a str>,
+    most: impl Fn(usize) -> usize,
+) -> Option<&'a str> {
+    if typed.len() > MAX_MISSPELT {
+        return None;
+    }
+    let known = known.into_iter().filter(|word| *word != typed);
+    let distances = known.map(|word| (strsim::osa_distance(typed, word), word));
+    let near = distances.filter(|(distance, word)| *distance <= most(word.len()));
+    near.min_by_key(|(distance, _)| *distance).map(|(_, word)| word)
+}
+
+/// Returns a TOML parser's complaint about a file of settings in one line. For a setting or a value that does
+/// not exist it names the one that was probably meant, or else all that exist there.
+pub fn setting_fault(message: &str) -> String {
+    let line = message.lines().collect::<Vec<_>>().join(", ");
+    for (begin, noun) in [("unknown field `", "setting"), ("unknown variant `", "value")] {
+        let named = line.strip_prefix(begin).and_then(|rest| rest.rsplit_once("`, expected "));
+        let Some((typed, known)) = named else { continue };
+        // The names stand in backticks, with words between them.
+        let known: Vec<_> = known.split('`').skip(1).step_by(2).collect();
+        return match nearest(typed, known.iter().copied(), |length| 1 + length / 4) {
+            Some(name) => format!("unknown {noun} `{typed}`; did you mean `{name}`?"),
+            None => format!("unknown {noun} `{typed}`; known here: {}", known.join(", ")),
+        };
+    }
+    line
+}
+
 /// The fault of a command line, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complaint {
@@ -71,23 +107,23 @@ pub struct Complaint {
 }
 
 /// Returns a parser's complaint about a command line in the form of all programs here. `rendered` is clap's
-/// text: its first paragraph has the fault, the others have tips and the usage.
-pub fn complaint(rendered: &str) -> Complaint {
+/// text: its first paragraph has the fault, the others have tips and the usage. `program` is the name of the
+/// program, whose help is named where the text has no usage.
+pub fn complaint(program: &str, rendered: &str) -> Complaint {
     let first = rendered.trim_start().split("\n\n").next().unwrap_or_default();
     let message = first.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    // If a subcommand is missing, clap prints only the help.
-    let message = message.strip_prefix("error: ").unwrap_or("a subcommand is missing");
+    // If missing subcommand, clap prints only the help.
+    let message = message.strip_prefix("error: ").unwrap_or("missing subcommand");
     let mut lines = rendered.lines().map(str::trim);
     let usage = lines.clone().find_map(|line| line.strip_prefix("Usage: "));
     let missing = message.strip_prefix("the following required arguments were not provided: ");
     let message = match missing {
-        Some(names) => format!("what is missing: {}", names.replace(['<', '>'], "")),
+        Some(names) => format!("missing argument: {}", names.replace(['<', '>'], "")),
         None => message.to_owned(),
     };
     let is_word = |word: &&str| word.starts_with(|c: char| c.is_ascii_lowercase());
-    let program =
-        usage.map(|usage| usage.split(' ').take_while(is_word).collect::<Vec<_>>().join(" "));
-    let help = program.map_or("--help".to_owned(), |program| format!("{program} -h"));
+    let of_usage = |usage: &str| usage.split(' ').take_while(is_word).collect::<Vec<_>>().join(" ");
+    let help = usage.map_or_else(|| program.to_owned(), of_usage) + " -h";
     // The first of several tips is the most likely one.
     let hint = match (lines.find_map(|line| line.strip_prefix("tip: ")), missing, usage) {
         (Some(tip), ..) => sentence(&format!("{tip}; see `{help}`")),
@@ -105,21 +141,48 @@ mod tests {
     fn a_complaint_names_what_is_missing_and_the_help_of_its_own_subcommand() {
         let rendered = "error: the following required arguments were not provided:\n  <HOST>\n\n\
             Usage: rcmd-client doctor <HOST>\n\nFor more information, try '--help'.\n";
-        let Complaint { message, hint } = complaint(rendered);
-        assert_eq!(message, "what is missing: HOST");
+        let Complaint { message, hint } = complaint("rcmd-client", rendered);
+        assert_eq!(message, "missing argument: HOST");
         assert_eq!(hint, "Write `rcmd-client doctor <HOST>`; see `rcmd-client doctor -h`.");
         let rendered = "error: unexpected argument '--tiemout' found\n\n  \
             tip: a similar argument exists: '--timeout'\n\nUsage: rcmd-client [OPTIONS] HOST\n";
-        let Complaint { message, hint } = complaint(rendered);
+        let Complaint { message, hint } = complaint("rcmd-client", rendered);
         assert_eq!(message, "unexpected argument '--tiemout' found");
         assert_eq!(hint, "A similar argument exists: '--timeout'; see `rcmd-client -h`.");
-        assert_eq!(complaint("error: no").hint, "See `--help`.");
+        assert_eq!(complaint("rcmd-client", "error: no").hint, "See `rcmd-client -h`.");
         let help = "Checks the policy\n\nUsage: rcmd-server policy <COMMAND>\n";
-        let Complaint { message, hint } = complaint(help);
+        let Complaint { message, hint } = complaint("rcmd-server", help);
+        assert_eq!((&*message, &*hint), ("missing subcommand", "See `rcmd-server policy -h`."));
+    }
+
+    #[test]
+    fn an_unknown_setting_is_answered_with_the_one_that_was_meant_or_with_all() {
+        let fault = |typed: &str| {
+            setting_fault(&format!(
+                "unknown field `{typed}`, expected one of `listen`, `grace`, `path`"
+            ))
+        };
+        assert_eq!(fault("graec"), "unknown setting `graec`; did you mean `grace`?");
+        assert_eq!(fault("lisen"), "unknown setting `lisen`; did you mean `listen`?");
+        assert_eq!(fault("colour"), "unknown setting `colour`; known here: listen, grace, path");
+        assert!(fault("a`, expected `b").starts_with("unknown setting `a`, expected `b`; known"));
+        assert!(fault(&"x".repeat(1 << 20)).ends_with("known here: listen, grace, path"));
+        let value = setting_fault("unknown variant `atuo`, expected `auto` or `portable`");
+        assert_eq!(value, "unknown value `atuo`; did you mean `auto`?");
         assert_eq!(
-            (&*message, &*hint),
-            ("a subcommand is missing", "See `rcmd-server policy -h`.")
+            setting_fault("invalid type\nexpected a string"),
+            "invalid type, expected a string"
         );
+    }
+
+    #[test]
+    fn the_nearest_word_is_within_the_distance_and_not_the_word_itself() {
+        let nearest =
+            |typed| nearest(typed, ["run", "doctor", "completions"], |length| 1 + length / 7);
+        assert_eq!(nearest("rnu"), Some("run"));
+        assert_eq!(nearest("completion"), Some("completions"));
+        assert_eq!(nearest("db"), None);
+        assert_eq!(nearest("doctor"), None);
     }
 
     #[test]

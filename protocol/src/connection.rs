@@ -15,7 +15,7 @@ use crate::{
 pub enum Role {
     /// The side that asks for commands.
     Client,
-    /// The side that runs them.
+    /// The side that runs commands.
     Server,
 }
 

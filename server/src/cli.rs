@@ -27,22 +27,30 @@ use tracing::level_filters::LevelFilter;
 use self::audit::AuditCommand;
 use crate::daemon::log::LogFormat;
 
-/// Runs commands on this machine for those who may ask.
+/// Examples of the short help, which stand first in the long one too.
+const EXAMPLES: &str = "\
+Examples:
+  rcmd-server --dir demo
+  rcmd-server --listen 0.0.0.0:7263 --log-format json";
+
+const MORE: &str = "\
+Examples:
+  rcmd-server --dir demo
+  rcmd-server --listen 0.0.0.0:7263 --log-format json
+
+SIGTERM stops the server: no new command starts, and running commands have 10 s before they are ended. A \
+second SIGTERM skips the wait. SIGHUP makes the server read certificates, keys, the policy and the limits of \
+identities again.";
+
+/// Runs commands on this machine for permitted clients
 #[derive(Debug, Parser)]
-#[command(
-    name = "rcmd-server",
-    version,
-    about = "Runs commands on this machine for those who may ask",
-    after_help = "Example: rcmd-server --dir demo",
-    after_long_help = "Examples:\n  rcmd-server --dir demo\n  rcmd-server --listen 0.0.0.0:7263 --log-format json\n\n\
-        SIGTERM stops it: nothing new is started, what runs has 10 s to end, then it is ended.\n\
-        A second SIGTERM skips the wait. SIGHUP reads certificates, keys, policy and limits of identities again."
-)]
+#[command(name = "rcmd-server", version, after_help = EXAMPLES, after_long_help = MORE)]
+#[command(max_term_width = 100, disable_help_subcommand = true)]
 pub struct Cli {
-    /// A subcommand; without one the server runs.
+    /// The subcommand; without one the server runs.
     #[command(subcommand)]
     pub command: Option<ServerCommand>,
-    /// Flags of a running server.
+    /// The options of the server itself.
     #[command(flatten)]
     pub options: ServerOptions,
 }
@@ -51,7 +59,7 @@ impl Cli {
     /// Returns the subcommand with the folder that was named before it.
     ///
     /// # Errors
-    /// When a flag before a subcommand means nothing to it.
+    /// If an option of the server itself stands before a subcommand, or `--dir` on both sides of it.
     pub fn settled(mut self) -> Result<Self, clap::Error> {
         let Some(command) = &mut self.command else { return Ok(self) };
         let ServerOptions { dir, listen, check_config, log_format, verbose, quiet } = &self.options;
@@ -66,25 +74,28 @@ impl Cli {
             Self::command().error(clap::error::ErrorKind::ArgumentConflict, message)
         };
         if let Some((flag, _)) = of_server.into_iter().find(|(_, given)| *given) {
-            return Err(conflict(format!("{flag} is for a server that runs, and no subcommand's")));
+            return Err(conflict(format!(
+                "{flag} is an option of the server itself, not of a subcommand"
+            )));
         }
         if let Some(before) = dir {
             match command.dir() {
                 Some(own @ None) => *own = Some(before.clone()),
                 Some(Some(_)) => return Err(conflict("--dir was given twice".to_owned())),
-                None => return Err(conflict("this subcommand takes no --dir".to_owned())),
+                None => return Err(conflict("this subcommand has no --dir".to_owned())),
             }
         }
         Ok(self)
     }
 }
 
-/// Words that start other servers.
+/// Subcommands that start other servers.
 const SERVES: [&str; 5] = ["daemon", "listen", "run", "serve", "start"];
 
-/// Returns a complaint about a command line, with the right one where another server's was typed.
+/// Returns a complaint about a command line. A subcommand that starts other servers is answered with what
+/// starts this one.
 pub fn complaint(error: &clap::Error) -> Complaint {
-    let complaint = text::complaint(&error.render().to_string());
+    let complaint = text::complaint("rcmd-server", &error.render().to_string());
     match error.get(ContextKind::InvalidSubcommand) {
         Some(ContextValue::String(word)) if SERVES.contains(&word.as_str()) => {
             let hint =
@@ -98,44 +109,48 @@ pub fn complaint(error: &clap::Error) -> Complaint {
 /// Reads an address to listen on.
 ///
 /// # Errors
-/// The form to write in place of what other servers take.
+/// The fault of the address, and what to write.
 fn listen_address(typed: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = typed.parse() {
         return Ok(address);
     }
     let bare = typed.trim_start_matches('[').trim_end_matches(']');
     if let Ok(address) = bare.parse::<IpAddr>() {
-        return Err(format!("the port is missing, write {}", SocketAddr::new(address, PORT)));
+        return Err(format!("the port is missing; write {}", SocketAddr::new(address, PORT)));
     }
     let port = typed.trim_start_matches(['*', ':']);
     Err(match port.parse::<u16>() {
         Ok(port) => format!(
-            "the address is missing, write 127.0.0.1:{port} for this machine alone or \
+            "the address is missing; write 127.0.0.1:{port} for clients on this machine only, or \
              0.0.0.0:{port} for all"
         ),
-        Err(_) => format!("names are not looked up, write an address as in 127.0.0.1:{PORT}"),
+        Err(_) => {
+            format!("host names are not looked up; write an IP address, as in 127.0.0.1:{PORT}")
+        }
     })
 }
 
-/// Flags of a running server.
+/// The options of the server itself.
 #[derive(Debug, clap::Args)]
 pub struct ServerOptions {
-    /// Identity and server.toml [default: $RCMD_DIR, /etc/rcmd]
+    /// Server's folder [default: $RCMD_DIR, /etc/rcmd]
+    ///
+    /// Contains ca.pem, server/cert.pem, server/key.pem, policy.cedar and, optionally, server.toml.
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Listen here, also repeated [default: 127.0.0.1:7263]
+    /// Listen here; repeatable [default: 127.0.0.1:7263]
     #[arg(long, value_name = "ADDR:PORT", value_parser = listen_address)]
     pub listen: Vec<SocketAddr>,
-    /// Check configuration and certificates, and end
+    /// Check configuration and certificates, then exit
     #[arg(long)]
     pub check_config: bool,
-    /// Log as text or json
+    /// Form of the log: text or json
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text, hide_possible_values = true)]
     pub log_format: LogFormat,
-    /// Log more; twice for everything
+    /// Log more; -vv logs everything
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// Log warnings and errors alone
+    /// Log only warnings and errors
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
 }
@@ -155,24 +170,22 @@ impl ServerOptions {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum ServerCommand {
-    /// Check, explain or begin the policy
+    /// Check, explain or create the policy
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Get this host's certificate with a token
     Enroll(EnrollOptions),
-    /// Say how certificate, revocation list and authority are
+    /// Report on server, audit, certificate and authority
     Status(StatusOptions),
-    /// Read the audit: who ran what, and whether it is whole
+    /// Show the audit log, or verify that it is complete
     #[command(subcommand)]
     Audit(AuditCommand),
     /// Print completions for a shell
-    #[command(hide = true)]
     Completions {
-        /// The shell
+        /// Shell to complete for
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    #[command(hide = true)]
+    /// Print the manual page, or write all pages
     Man {
         /// Write rcmd-server.1 and one page for each command into this folder
         #[arg(long, value_name = "DIR")]
@@ -181,7 +194,7 @@ pub enum ServerCommand {
 }
 
 impl ServerCommand {
-    /// Returns where its folder stands, if it has one.
+    /// Returns the place of the option `--dir`, if the subcommand has it.
     fn dir(&mut self) -> Option<&mut Option<PathBuf>> {
         match self {
             Self::Policy(PolicyCommand::Check(options)) => Some(&mut options.dir),
@@ -195,31 +208,32 @@ impl ServerCommand {
     }
 }
 
-/// Flags of `rcmd-server enroll`.
+/// The options of `rcmd-server enroll`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The key is made here and never leaves this machine.\n\n\
-    The token is read from standard input.\n\n\
-    Examples:\n  rcmd-server enroll <token\n  rcmd-server enroll --token-file /root/token")]
+#[command(
+    after_help = "The token is read from standard input. The private key is made here and never leaves \
+    this machine.\n\n\
+    Examples:\n  rcmd-server enroll <token\n  rcmd-server enroll --token-file /root/token"
+)]
 pub struct EnrollOptions {
-    /// Where the identity goes [default: $RCMD_DIR, /etc/rcmd]
+    /// Folder for the identity [default: $RCMD_DIR, /etc/rcmd]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Which of a fleet token's names [default: the host's own]
+    /// Name to take from a token for many hosts [default: this host's]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Read the token from this file, as `rcmd-certs bundle` writes it
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     pub token_file: Option<PathBuf>,
-    /// What `rcmd-certs token server NAME` printed; better is standard input (or -), where nobody
-    /// else on this machine can read it
+    /// Token, as `rcmd-certs token server NAME` prints it; on a command line other users can read it
     pub token: Option<Confidential<String>>,
 }
 
-/// Flags of `rcmd-server status`.
+/// The options of `rcmd-server status`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Ends with 0 if all is well and a server runs, else with 1.")]
+#[command(after_help = "Exit status: 0 if a server runs and all is well, else 1.")]
 pub struct StatusOptions {
-    /// Identity and server.toml [default: $RCMD_DIR, /etc/rcmd]
+    /// Server's folder [default: $RCMD_DIR, /etc/rcmd]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 }
@@ -227,67 +241,67 @@ pub struct StatusOptions {
 /// The subcommands of `rcmd-server policy`.
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
-    /// Say what is wrong with a policy, with line and column
+    /// Check a policy; errors name line and column
     Check(CheckOptions),
-    /// Say which rule decides a request, and what would permit it
+    /// Show which rule decides a request, and what would permit it
     Explain(Box<ExplainOptions>),
-    /// Write a policy that permits the group admin everything
+    /// Write a policy that permits the group `admin` everything
     Init {
-        /// Where server.toml lies [default: $RCMD_DIR, /etc/rcmd]
+        /// Server's folder [default: $RCMD_DIR, /etc/rcmd]
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
 }
 
-/// Flags of `rcmd-server policy check`.
+/// The options of `rcmd-server policy check`.
 #[derive(Debug, clap::Args)]
 pub struct CheckOptions {
-    /// Where server.toml lies [default: $RCMD_DIR, /etc/rcmd]
+    /// Server's folder [default: $RCMD_DIR, /etc/rcmd]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// The policy [default: policy.cedar there]
+    /// Policy to check [default: policy.cedar in that folder]
     pub file: Option<PathBuf>,
 }
 
-/// Flags of `rcmd-server policy explain`.
+/// The options of `rcmd-server policy explain`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Ends with 0 if it is permitted, with 1 if it is denied.\n\n\
-    Example:\n  rcmd-server policy explain --as alice --group oncall -- systemctl restart nginx")]
+#[command(after_help = "Exit status: 0 if the request is permitted, 1 if it is denied.\n\n\
+    Example:\n  rcmd-server policy explain --as alice --group ops -- systemctl restart db")]
 pub struct ExplainOptions {
-    /// Where server.toml lies [default: $RCMD_DIR, /etc/rcmd]
+    /// Server's folder [default: $RCMD_DIR, /etc/rcmd]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Another policy than policy.cedar there
+    /// Policy to ask [default: policy.cedar in that folder]
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
-    /// Who asks
+    /// User who makes the request
     #[arg(long = "as", value_name = "NAME")]
     pub user: String,
-    /// A group that the certificate names, also repeated
+    /// Group in the user's certificate; repeatable
     #[arg(long, value_name = "NAME")]
     pub group: Vec<String>,
-    /// Whom it would run as [default: whom the server would run as if started by you]
+    /// Account to run as [default: yours]
     #[arg(long = "user", short = 'l', value_name = "USER")]
     pub account: Option<String>,
-    /// A line for the shell instead of a program
+    /// COMMAND is one line for the shell
     #[arg(long)]
     pub shell: bool,
-    /// The folder that it would start in [default: the home]
+    /// Folder to run in [default: the account's home]
     #[arg(long, value_name = "DIR")]
     pub cwd: Option<OsString>,
-    /// A variable that it would set, also repeated
+    /// Variable to set for the command; repeatable
     #[arg(long, value_name = "NAME=VALUE")]
     pub env: Vec<OsString>,
-    /// The lock that it would ask for
+    /// Lock to hold while the command runs
     #[arg(long, value_name = "NAME")]
     pub lock: Option<String>,
-    /// Where the request would come from [default: 127.0.0.1]
+    /// Source address of the request [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
     pub from: Option<IpAddr>,
-    /// When, as 2026-01-31T20:00:00Z [default: now]
+    /// Time, as 2026-01-31T20:00:00Z [default: now]
     #[arg(long, value_name = "TIME")]
     pub time: Option<String>,
-    /// The program and its arguments, or the line
+    /// Program and its arguments, or the line for the shell
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }
@@ -309,10 +323,28 @@ mod tests {
             assert_eq!(cli.command.as_mut().unwrap().dir(), Some(&mut Some("x".into())), "{words}");
         }
         let refused = |words: &str| settled(words).unwrap_err().to_string();
-        assert!(refused("rcmd-server --listen 0.0.0.0:1 status").contains("--listen is for"));
-        assert!(refused("rcmd-server -q status").contains("--quiet is for"));
+        assert!(
+            refused("rcmd-server --listen 0.0.0.0:1 status")
+                .contains("--listen is an option of the server")
+        );
+        assert!(refused("rcmd-server -q status").contains("--quiet is an option of the server"));
         assert!(refused("rcmd-server --dir x status --dir y").contains("given twice"));
-        assert!(refused("rcmd-server --dir x man").contains("takes no --dir"));
+        assert!(refused("rcmd-server --dir x man").contains("has no --dir"));
+    }
+
+    #[test]
+    fn the_short_helps_fit_a_screen_of_eighty_columns() {
+        let mut command = Cli::command().term_width(80);
+        command.build();
+        let mut all = vec![command];
+        while let Some(mut command) = all.pop() {
+            let help = command.render_help().to_string();
+            assert!(help.lines().count() <= 25, "{}\n{help}", help.lines().count());
+            assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+            all.extend(command.get_subcommands().cloned().map(|command| command.term_width(80)));
+        }
+        let help = Cli::command().render_help().to_string();
+        assert!(help.contains("completions") && help.contains("man"), "{help}");
     }
 
     #[test]
@@ -328,13 +360,13 @@ mod tests {
         assert_eq!(listen_address("[::1]:7").unwrap().port(), 7);
         for (typed, write) in [
             ("7263", "0.0.0.0:7263 for all"),
-            (":7263", "127.0.0.1:7263 for this machine"),
+            (":7263", "127.0.0.1:7263 for clients on this machine"),
             ("*:80", "0.0.0.0:80 for all"),
             ("10.0.0.1", "write 10.0.0.1:7263"),
             ("::1", "write [::1]:7263"),
             ("[::1]", "write [::1]:7263"),
-            ("localhost:7263", "an address as in 127.0.0.1:7263"),
-            ("", "an address as in 127.0.0.1:7263"),
+            ("localhost:7263", "an IP address, as in 127.0.0.1:7263"),
+            ("", "an IP address, as in 127.0.0.1:7263"),
         ] {
             let said = listen_address(typed).unwrap_err();
             assert!(said.contains(write), "{typed}: {said}");

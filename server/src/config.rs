@@ -13,7 +13,7 @@ use rcmd_certs::{
     Layout,
     files::{self, FileError},
     names,
-    text::place,
+    text::{place, setting_fault},
     tls::ServerFiles,
 };
 use rcmd_protocol::limits as wire;
@@ -210,23 +210,24 @@ impl ConfigFile {
             Err(ConfigError::Value { path: path.to_owned(), name, value, remedy })
         };
         if self.listen.is_empty() {
-            let remedy = "write the addresses, as in [\"0.0.0.0:7263\"], or leave it away for 127.0.0.1:7263";
+            let remedy =
+                "write addresses, as in [\"0.0.0.0:7263\"], or leave it out for 127.0.0.1:7263";
             return refuse("listen", "[]".to_owned(), remedy);
         }
         if self.listen.len() > LISTENERS {
             let value = format!("{} addresses", self.listen.len());
-            return refuse("listen", value, "write at most 1000, or one of all interfaces");
+            return refuse("listen", value, "write at most 1000, or 0.0.0.0 for all interfaces");
         }
         if let Some(folder) = self.path.split(':').find(|folder| !folder.starts_with('/')) {
-            let remedy = "write folders from the root, with \":\" between them, or leave path away";
-            return refuse("a folder of path", format!("{folder:?}"), remedy);
+            let remedy = "write absolute paths with \":\" between them, or leave path out";
+            return refuse("a folder in path", format!("{folder:?}"), remedy);
         }
         let names = self.host.name.iter().map(|name| ("host.name", name));
         let labels = self.host.labels.iter().map(|label| ("host.labels", label));
         if let Some((name, value)) =
             names.chain(labels).find(|(_, value)| names::check_group(value).is_err())
         {
-            return refuse(name, format!("{value:?}"), "use A-Z a-z 0-9 . _ @ + -");
+            return refuse(name, format!("{value:?}"), "use only A-Z a-z 0-9 . _ @ + -");
         }
         let hour = Duration::from_secs(3600);
         let spans = [
@@ -254,8 +255,8 @@ impl ServerSettings {
         let mut doubts = Vec::new();
         if grace < SHORT_GRACE {
             doubts.push(format!(
-                "grace is {}: a client whose link breaks needs a third of it to notice, a third to be \
-                 sure and the last to connect again; write at least {}",
+                "grace is {}: a client needs a third of it to notice a broken link, a third to be \
+                 sure and a third to connect again; write at least {}",
                 shown(grace),
                 shown(SHORT_GRACE)
             ));
@@ -264,8 +265,8 @@ impl ServerSettings {
         let quiet = keepalive.min(grace / 3);
         if quiet > LONG_QUIET {
             doubts.push(format!(
-                "keepalive is {} and grace {}: nothing is sent on a quiet connection for {}, and firewalls \
-                 forget it; write a keepalive of at most {}",
+                "keepalive is {} and grace {}: a quiet connection sends nothing for {}, and firewalls \
+                 may forget it; write a keepalive of at most {}",
                 shown(keepalive),
                 shown(grace),
                 shown(quiet),
@@ -275,7 +276,7 @@ impl ServerSettings {
         let gone = keepalive * wire::KEEPALIVES_TO_GONE;
         if keepalive < SHORT_KEEPALIVE {
             doubts.push(format!(
-                "keepalive is {}: a client that is held up for {} counts as gone; write at least {}",
+                "keepalive is {}: a client that does not answer for {} counts as gone; write at least {}",
                 shown(keepalive),
                 shown(gone),
                 shown(SHORT_KEEPALIVE)
@@ -305,7 +306,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
     let at = error.span().map_or(0, |span| span.start);
     let (line, column) = place(text.as_bytes(), at);
-    let message = error.message().to_owned();
+    let message = setting_fault(error.message());
     ConfigError::Syntax { path: path.to_owned(), line, column, message }
 }
 
@@ -333,8 +334,8 @@ mod tests {
             ("grace = '3s'\nkeepalive = '1h'", None),
             ("grace = '2s'", Some("grace is 2s")),
             ("grace = '0s'", Some("grace is 0s")),
-            ("grace = '1h'\nkeepalive = '10m'", Some("firewalls forget it")),
-            ("keepalive = '300ms'", Some("held up for 900ms")),
+            ("grace = '1h'\nkeepalive = '10m'", Some("firewalls may forget it")),
+            ("keepalive = '300ms'", Some("does not answer for 900ms")),
         ] {
             let doubts = load(text).unwrap().doubts();
             let found = doubts.iter().any(|doubt| says.is_some_and(|says| doubt.contains(says)));
@@ -365,22 +366,34 @@ mod tests {
 
     #[test]
     fn errors_name_file_line_column_and_what_is_wrong() {
-        assert!(error("grace = \"1s\"\n\n  graec = 5\n").starts_with(":3:3: unknown field"));
+        assert!(
+            error("grace = \"1s\"\n\n  graec = 5\n")
+                .starts_with(":3:3: unknown setting `graec`; did you mean `grace`?")
+        );
         assert!(error("grace = 10").starts_with(":1:9: invalid type"));
         assert!(error("grace = \"ten\"").starts_with(":1:9: "));
         assert!(error("grace = \"2h\"").contains("grace is 2h; write at most 1h"));
-        assert!(error("[limits]\nrunning = 0").starts_with(":2:11: 0 is too few; at least 1"));
-        assert!(error("[limits.user.ci]\nqueue_wait = \"2d\"").contains(":2:14: 2days can't be"));
-        assert!(error("[limits.peer]\nstarts = \"fast\"").contains(":2:10: \"fast\" is no rate"));
+        assert!(error("[limits]\nrunning = 0").starts_with(":2:11: it must be at least 1"));
+        assert!(
+            error("[limits.user.ci]\nqueue_wait = \"2d\"").contains(":2:14: 2days is out of range")
+        );
+        assert!(
+            error("[limits.peer]\nstarts = \"fast\"").contains(":2:10: \"fast\" is not a rate")
+        );
         assert!(error("= 1").starts_with(":1:1: "));
-        assert!(error("[host]\nlabels = [\"a b\"]").contains("host.labels is \"a b\"; use A-Z"));
-        assert!(error("[policy]\non_reload = \"stop\"").starts_with(":2:13: unknown variant"));
+        assert!(
+            error("[host]\nlabels = [\"a b\"]").contains("host.labels is \"a b\"; use only A-Z")
+        );
+        assert!(
+            error("[policy]\non_reload = \"stop\"")
+                .starts_with(":2:13: unknown value `stop`; known here: keep, end")
+        );
         assert!(error("listen = [\"nowhere\"]").starts_with(":1:"));
     }
 
     #[test]
     fn settings_of_nothing_are_refused_with_what_to_write() {
-        assert!(error("listen = []").contains("listen is []; write the addresses, as in"));
+        assert!(error("listen = []").contains("listen is []; write addresses, as in"));
         let many = |count| format!("listen = [{}]", "\"127.0.0.1:1\",".repeat(count));
         assert!(load(&many(LISTENERS)).is_ok());
         assert!(
@@ -389,25 +402,25 @@ mod tests {
         for path in ["", ":/bin", "/bin:", "bin", "/bin:./x"] {
             let said = error(&format!("path = \"{path}\""));
             assert!(
-                said.contains("a folder of path is ") && said.contains("from the root"),
+                said.contains("a folder in path is ") && said.contains("absolute paths"),
                 "{said}"
             );
         }
         for (text, says) in [
-            ("grace = \"\"", "is no span of time"),
-            ("spawn = \"\"", "unknown variant"),
-            ("[host]\nname = \"\"", "host.name is \"\"; use A-Z"),
-            ("[host]\nlabels = [\"\"]", "host.labels is \"\"; use A-Z"),
-            ("[policy]\non_reload = \"\"", "unknown variant"),
-            ("[limits]\nstarts = \"\"", "is no rate"),
-            ("[limits]\nlock_wait = \"\"", "is no span of time"),
-            ("[limits]\nconnections = 0", "at least 1 is needed"),
-            ("[limits.peer]\nkeys = 0", "at least 1 is needed"),
+            ("grace = \"\"", "is not a duration"),
+            ("spawn = \"\"", "unknown value"),
+            ("[host]\nname = \"\"", "host.name is \"\"; use only A-Z"),
+            ("[host]\nlabels = [\"\"]", "host.labels is \"\"; use only A-Z"),
+            ("[policy]\non_reload = \"\"", "unknown value"),
+            ("[limits]\nstarts = \"\"", "is not a rate"),
+            ("[limits]\nlock_wait = \"\"", "is not a duration"),
+            ("[limits]\nconnections = 0", "must be at least 1"),
+            ("[limits.peer]\nkeys = 0", "must be at least 1"),
             ("[limits.user.'']\nrunning = 1", "cannot be the name of a user"),
-            ("[limits.tree]\nmemory = \"\"", "is no size"),
-            ("[audit]\nrotate_size = \"\"", "is no size"),
-            ("[audit]\njournald = \"\"", "write true, or the path of a socket"),
-            ("[audit]\nmask = [\"\"]", "masks everything or nothing"),
+            ("[limits.tree]\nmemory = \"\"", "is not a size"),
+            ("[audit]\nrotate_size = \"\"", "is not a size"),
+            ("[audit]\njournald = \"\"", "write true, or the absolute path of a socket"),
+            ("[audit]\nmask = [\"\"]", "would mask everything or nothing"),
         ] {
             let said = error(text);
             assert!(said.contains(says), "{text}: {said}");

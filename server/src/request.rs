@@ -53,9 +53,9 @@ fn hold(state: &ServerState, peer: &Peer, size: usize) -> Result<Share, WireErro
     if size > REQUEST_ALWAYS && !budget.has_room() {
         return Err(WireError::new(
             ErrorKind::Busy,
-            "the server holds as much as it may for this identity",
+            "the memory limit for this identity is reached",
         )
-        .hint("Nothing ran; try again when commands that wait have started.")
+        .hint("Nothing ran; try again when waiting commands have started.")
         .retry_after_ms(1000));
     }
     let mut share = Share::new(budget);

@@ -17,7 +17,7 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         clock::parse_span(&text).map(Self).map_err(|error| {
-            D::Error::custom(format_args!("{text:?} is no span of time, such as \"90s\": {error}"))
+            D::Error::custom(format_args!("{text:?} is not a duration, such as \"90s\": {error}"))
         })
     }
 }
@@ -49,7 +49,9 @@ impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| {
-            D::Error::custom(format_args!("{text:?} is no size from 4 KiB, such as \"64 MiB\""))
+            D::Error::custom(format_args!(
+                "{text:?} is not a size of at least 4 KiB, such as \"64 MiB\""
+            ))
         })
     }
 }
@@ -126,7 +128,7 @@ impl<'de> Deserialize<'de> for Rate {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| {
             D::Error::custom(format_args!(
-                "{text:?} is no rate; write \"20/s\", \"600/10m\" or \"unlimited\""
+                "{text:?} is not a rate; write \"20/s\", \"600/10m\" or \"unlimited\""
             ))
         })
     }
@@ -135,7 +137,7 @@ impl<'de> Deserialize<'de> for Rate {
 /// Reads a count, which must not be zero.
 pub(crate) fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     match usize::deserialize(deserializer)? {
-        0 => Err(D::Error::custom("0 is too few; at least 1 is needed")),
+        0 => Err(D::Error::custom("it must be at least 1")),
         count => Ok(count),
     }
 }
@@ -159,7 +161,7 @@ fn between<'de, D: Deserializer<'de>>(
         return Ok(span);
     }
     let written = humantime::format_duration(span.0);
-    Err(D::Error::custom(format_args!("{written} can't be; write {remedy}")))
+    Err(D::Error::custom(format_args!("{written} is out of range; write {remedy}")))
 }
 
 #[cfg(test)]

@@ -195,11 +195,11 @@ impl World {
         server.stop().unwrap_or_else(|error| panic!("{error:#}\n{}", self.log.tail()))
     }
 
-    /// Waits for a server that was told to end.
+    /// Waits for the end of a server that was told to stop.
     ///
     /// # Panics
     ///
-    /// When it does not.
+    /// If the server does not end.
     pub fn wait_server(&mut self) -> ExitStatus {
         let mut server = self.server.take().expect("a running server");
         server.wait().unwrap_or_else(|error| panic!("{error:#}\n{}", self.log.tail()))

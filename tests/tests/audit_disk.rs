@@ -76,7 +76,10 @@ fn after_a_sync_that_failed_nothing_starts_until_another_file_can_be_synced() {
 fn assert_gap_is_shown(world: &World) {
     let done = run(world, &["verify"]);
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert!(!done.status.success() && said.contains("is gone and nothing says why"), "{said}");
+    assert!(
+        !done.status.success() && said.contains("are missing, and no record says why"),
+        "{said}"
+    );
 }
 
 fn times(world: &World, text: &str) -> usize {
@@ -101,7 +104,7 @@ fn what_runs_after_the_folder_was_removed_is_recorded_in_a_new_one() {
     assert_gap_is_shown(&world);
     world.restart();
     assert_gap_is_shown(&world);
-    assert_eq!(times(&world, "what was written is gone"), 1);
+    assert_eq!(times(&world, "written records were removed"), 1);
 }
 
 #[test]
@@ -128,6 +131,6 @@ fn without_a_place_for_the_audit_nothing_starts_until_there_is_one_again() {
     fs::remove_file(folder(&world)).unwrap();
     eventually("a start is let through", || world.exec(["true"]).run().code() == 0);
     assert_gap_is_shown(&world);
-    assert_eq!(times(&world, "what was written is gone"), 1);
+    assert_eq!(times(&world, "written records were removed"), 1);
     assert_eq!(times(&world, "it can be written again"), 1);
 }

@@ -133,7 +133,7 @@ fn without_an_end_the_client_ends_with_128_and_its_own_signal() {
     proxy.silence();
     client.signal(Signal::TERM);
     let done = client.wait();
-    done.assert_code(143).assert_says("not confirmed");
+    done.assert_code(143).assert_says("did not confirm");
     assert_eq!(done.result()["outcome"], "unknown");
     proxy.go_on();
     proxy.cut(rcmd_tests::Fault::Reset);

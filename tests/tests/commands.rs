@@ -79,7 +79,7 @@ fn the_name_of_a_later_subcommand_is_no_host_and_says_how_such_a_host_is_reached
     let dir = world.dir().to_str().unwrap();
     for word in ["cp", "ls", "edit", "ssh", "shell", "job"] {
         let done = world.bare_client(["--dir", dir, word, "a", "b"]).run();
-        done.assert_code(125).assert_says(&format!("`{word}` is a reserved word"));
+        done.assert_code(125).assert_says(&format!("`{word}` is reserved"));
         done.assert_says(&format!("`rcmd-client run {word} COMMAND...`"));
     }
     // That host is looked for, and this machine has none of that name.

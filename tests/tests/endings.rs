@@ -239,7 +239,7 @@ fn a_program_that_can_not_be_executed_is_126() {
     let text = file(own.path(), "text", "neither a program nor a script\n", 0o755);
     let empty = file(own.path(), "empty", "", 0o755);
     let cases = [
-        (PathBuf::from("/etc"), "no regular file"),
+        (PathBuf::from("/etc"), "not a regular file"),
         (plain, "denied"),
         (orphan, "/no/such/interpreter"),
         (text, "#!"),

@@ -81,7 +81,7 @@ fn a_token_is_read_from_standard_input_and_one_in_the_arguments_is_warned_about(
         let mut command = Command::new(program);
         let done = output_with(command.args(["enroll", "--dir", "/nonexistent/rcmd"]), "");
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert!(!done.status.success() && said.contains("no enrollment token"), "{said}");
+        assert!(!done.status.success() && said.contains("not an enrollment token"), "{said}");
     }
 }
 

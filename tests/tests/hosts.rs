@@ -69,7 +69,7 @@ fn nothing_is_never_everything() {
     for (words, says) in [
         (&[""][..], "it is empty"),
         (&[","], "a name is missing before the `,`"),
-        (&[" "], "there is a blank"),
+        (&[" "], "it contains a blank"),
         (&["a1!a1"], "no host is left in `a1!a1`"),
         (&["a1", "-x", ""], "--exclude: the expression: it is empty"),
         (&["a1", "-x", "a1"], "no host is left without `a1`"),
@@ -77,11 +77,11 @@ fn nothing_is_never_everything() {
         (&["--hosts-file", "/dev/null"], "/dev/null names no host"),
         (&["--hosts-file", &blank], "names no host"),
         (&["--hosts-file", "/nonexistent/file"], "cannot read /nonexistent/file"),
-        (&["@web"], "there is no group `web`"),
-        (&["web*"], "no known host's name fits `web*`"),
+        (&["@web"], "unknown group `web`"),
+        (&["web*"], "no known host matches `web*`"),
         (&["-rf"], "unexpected argument"),
         (&["--", "-rf"], "a name begins with `-`"),
-        (&[".."], "are no names"),
+        (&[".."], "are not names"),
         (&["root@a1"], "-l root a1"),
         (&["a[1-100001]"], "these are 100001 hosts, and 100000 is the most"),
     ] {
@@ -97,7 +97,7 @@ fn files_have_an_expression_a_line() {
     assert_eq!(hosts.printed(&["--hosts-file", &file]), "a1 a2 a3");
     assert_eq!(hosts.printed(&["b,a3", "--hosts-file", &file]), "b a3 a1 a2");
     let wrong = hosts.file("wrong", "a1\nroot@a2\n");
-    hosts.assert_refused(&["--hosts-file", &wrong], "wrong:2:5: a user is no part of a name");
+    hosts.assert_refused(&["--hosts-file", &wrong], "wrong:2:5: a name cannot contain a user");
     let dir = hosts.0.dir().to_str().unwrap();
     let client = hosts.0.bare_client(["hosts", "--dir", dir, "--hosts-file", "-"]);
     let done = client.stdin(b"web[1-2]\n".to_vec()).run();

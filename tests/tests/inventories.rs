@@ -118,8 +118,8 @@ fn a_program_that_fails_is_usage_whatever_it_printed() {
     for (text, code, says) in [
         (whole.to_owned(), 0, ""),
         (format!("{whole}echo no token >&2\nexit 1\n"), 125, "no token"),
-        ("#!/bin/sh\nprintf '{\"web\":'\n".to_owned(), 125, "no JSON object"),
-        ("#!/bin/sh\n".to_owned(), 125, "no JSON object"),
+        ("#!/bin/sh\nprintf '{\"web\":'\n".to_owned(), 125, "not a JSON object"),
+        ("#!/bin/sh\n".to_owned(), 125, "not a JSON object"),
         ("[web]\na1\n".to_owned(), 125, "chmod -x"),
         (
             "#!/bin/sh\necho '{\"web\":{\"hosts\":[\"a/../../b\",\"-rf\"]}}'\n".to_owned(),

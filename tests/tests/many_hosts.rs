@@ -225,13 +225,13 @@ fn what_is_no_set_or_no_command_is_refused_with_what_to_write() {
     let world = world(2);
     for (hosts, words, options, says) in [
         ("root@a1,a2", &["id"][..], &[][..], "`rcmd-client -l root HOSTS"),
-        ("a[1-2]", &[], &[], "no command"),
-        ("a[1-2]", &["id"], &["--dry-run", "--fold"], "beside --dry-run"),
-        ("a[1-2]", &["id"], &["--parallel", "2"], "are for --commands"),
+        ("a[1-2]", &[], &[], "command is missing"),
+        ("a[1-2]", &["id"], &["--dry-run", "--fold"], "combined with --dry-run"),
+        ("a[1-2]", &["id"], &["--parallel", "2"], "need --commands"),
         ("a[1-2]", &["id"], &["--batch", "0"], "at least one"),
         ("a[1-2]", &["id"], &["--format", "{nonsense}"], "The fields are host"),
-        ("a[1-2]", &["id"], &["--resume", "last"], "takes no hosts"),
-        ("@web", &["id"], &["--hosts-file", "/dev/null"], "no HOSTS stand before"),
+        ("a[1-2]", &["id"], &["--resume", "last"], "combined with hosts"),
+        ("@web", &["id"], &["--hosts-file", "/dev/null"], "leave out HOSTS"),
     ] {
         let done = exec(&world, hosts, words).options(options).run();
         done.assert_code(125).assert_says(says).assert_says("rcmd: hint: ");

@@ -157,7 +157,7 @@ fn standard_input_is_one_thing() {
     let ran = world.scratch("ran");
     let client = world.client().options(["-i", "--hosts-file", "-", "--exec"]);
     let done = client.target("touch").words([&ran]).stdin(*b"a1\n").run();
-    done.assert_code(125).assert_says("can't be both --hosts-file - and -i");
+    done.assert_code(125).assert_says("cannot be used for both --hosts-file and -i");
     assert!(!ran.exists());
     // By itself each is taken.
     let client = world.client().options(["--hosts-file", "-", "--exec"]);
@@ -194,17 +194,17 @@ fn words_that_the_shell_here_made_of_brackets_are_warned_of() {
     for options in [&[][..], &["-f", "2"]] {
         let client = exec(&world, "a1", &["a2", "uptime"]).options(options);
         let done = client.current_dir(&folder).run();
-        done.assert_says("`a2` is the program").assert_says("in single quotes");
+        done.assert_says("`a2` is used as the program").assert_says("in single quotes");
         let quiet = exec(&world, "a1", &["a2", "uptime"]).options(options).option("-q");
         let said = quiet.current_dir(&folder).run().stderr_text();
-        assert!(!said.contains("is the program"), "{said}");
+        assert!(!said.contains("is used as the program"), "{said}");
     }
     for words in [&["echo", "a2"][..], &["python3", "--version"]] {
         let said = exec(&world, "a1", words).current_dir(&folder).run().stderr_text();
-        assert!(!said.contains("is the program"), "{said}");
+        assert!(!said.contains("is used as the program"), "{said}");
     }
     let elsewhere = exec(&world, "a1", &["a2", "uptime"]).run().stderr_text();
-    assert!(!elsewhere.contains("is the program"), "{elsewhere}");
+    assert!(!elsewhere.contains("is used as the program"), "{elsewhere}");
 }
 
 #[test]

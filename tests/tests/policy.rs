@@ -97,7 +97,7 @@ fn a_check_refuses_what_the_server_refuses() {
     // One that is on its way to a host is good by what it says.
     let done = policy(&world, &["check", elsewhere.to_str().unwrap()]);
     let said = text(&done.stdout);
-    assert!(done.status.success() && said.contains("no server would take it from here"), "{said}");
+    assert!(done.status.success() && said.contains("a server would refuse this file"), "{said}");
     fs::remove_file(&own).unwrap();
     let done = policy(&world, &["check"]);
     assert!(text(&done.stderr).contains("rcmd-server policy init"), "{}", text(&done.stderr));
@@ -231,7 +231,7 @@ fn by_default_a_running_command_goes_on_under_another_policy() {
 fn check_says_what_is_wrong_where() {
     let world = World::builder().prepare();
     let good = policy(&world, &["check"]);
-    assert!(good.status.success() && text(&good.stdout).contains("2 rules, all good"));
+    assert!(good.status.success() && text(&good.stdout).contains("2 rules, all valid"));
     let file = world.scratch("bad.cedar");
     fs::write(&file, "permit (principal, action == Action::\"run\", resource)\nwhen { context.progam == \"/bin/x\" };\n").unwrap();
     let bad = policy(&world, &["check", file.to_str().unwrap()]);

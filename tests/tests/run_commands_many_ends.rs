@@ -55,7 +55,7 @@ fn what_is_wrong_with_a_file_is_found_before_anything_runs() {
         ("{\"hosts\": \"a1\"}", "either `argv` or `shell`"),
         ("{\"hosts\": \"@nobody\", \"argv\": [\"true\"]}", "nobody"),
         ("{\"hosts\": \"a1!a1\", \"argv\": [\"true\"]}", "no host is left"),
-        ("{\"hosts\": \"root@a1\", \"argv\": [\"true\"]}", "a user is no part"),
+        ("{\"hosts\": \"root@a1\", \"argv\": [\"true\"]}", "cannot name a user"),
         ("echo {label.rack}", "a[1-2]: there is no label for {label.rack}"),
         (
             "{\"hosts\": \"a2\", \"argv\": [\"echo\", \"{var.x}\"]}",
@@ -195,13 +195,13 @@ fn what_makes_no_sense_beside_it_is_refused_with_what_to_write() {
         (&["--deadline", "1m"], "--timeout D"),
         (&["--retry", "1"], "--busy-wait D"),
         (&["-i"], "no standard input"),
-        (&["--progress"], "live line"),
+        (&["--progress"], "shows the progress"),
         (&["--raw"], "--json"),
     ] {
         let done = lines(&world, "a[1-2]", &[&touch]).options(options).run();
         done.assert_code(125)
             .assert_says(options[0])
-            .assert_says("beside --commands")
+            .assert_says("combined with --commands")
             .assert_says(says);
     }
     lines(&world, "a[1-2]", &[&touch])
@@ -211,7 +211,7 @@ fn what_makes_no_sense_beside_it_is_refused_with_what_to_write() {
         .assert_says("after the host");
     let done =
         world.client().target("a[1-2]").words(["touch", "x"]).options(["--parallel", "3"]).run();
-    done.assert_code(125).assert_says("are for --commands");
+    done.assert_code(125).assert_says("need --commands");
     assert!(!ran.exists());
 }
 

@@ -1,10 +1,12 @@
 //! Command lines that make no sense, and what shells complete: the same for all three programs.
 
+use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use rcmd_tests::{World, binaries};
-use rcmd_tests::{require, skip};
+use rcmd_tests::pty::{Resize, Viewer};
+use rcmd_tests::{World, binaries, require, skip};
 
 /// What a program says to a command line that makes no sense. It changes nothing and says nothing else.
 fn complaint(program: &str, line: &[&str]) -> String {
@@ -21,15 +23,15 @@ fn complaint(program: &str, line: &[&str]) -> String {
     let [message, hint] = lines[..] else { panic!("{program} {line:?}: {said}") };
     assert!(message.starts_with("rcmd: ") && message.len() > "rcmd: ".len(), "{said}");
     assert!(hint.starts_with("rcmd: hint: "), "{program} {line:?}: {said}");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{program} {line:?}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{program} {line:?}");
     said
 }
 
 #[test]
 fn nonsense_is_answered_in_one_style_and_with_one_status() {
     for (program, line, says) in [
-        ("rcmd-client", &[][..], "there is no host"),
-        ("rcmd-client", &["web1"], "there is no command"),
+        ("rcmd-client", &[][..], "the host is missing"),
+        ("rcmd-client", &["web1"], "the command is missing"),
         ("rcmd-client", &["doctor"], "HOST"),
         ("rcmd-client", &["enroll", "--name"], "NAME"),
         ("rcmd-client", &["completions"], "SHELL"),
@@ -43,7 +45,7 @@ fn nonsense_is_answered_in_one_style_and_with_one_status() {
         ("rcmd-server", &["--listen", "nowhere"], "nowhere"),
         ("rcmd-server", &["--listen", "7263"], "0.0.0.0:7263"),
         ("rcmd-server", &["start"], "without a subcommand serves"),
-        ("rcmd-server", &["policy"], "subcommand"),
+        ("rcmd-server", &["policy"], "missing subcommand"),
         ("rcmd-server", &["enroll", "--name"], "NAME"),
         ("rcmd-certs", &[], "subcommand"),
         ("rcmd-certs", &["frobnicate"], "frobnicate"),
@@ -53,6 +55,74 @@ fn nonsense_is_answered_in_one_style_and_with_one_status() {
     ] {
         let said = complaint(program, line);
         assert!(said.contains(says), "{program} {line:?}: {said:?} and not {says:?}");
+    }
+}
+
+/// What can be wrong with a command line, in the order of the columns of [`FAULTS`].
+const KINDS: [&str; 6] = [
+    "an unknown option",
+    "an option without its value",
+    "a bad value",
+    "an unknown subcommand",
+    "an option given twice",
+    "a missing argument",
+];
+
+/// A command line, and what the message about it names.
+type Fault = (&'static [&'static str], &'static str);
+
+/// For each program a command line with each fault, and what its message names. In the client the second of
+/// two options counts, as in ssh and in most programs that scripts put options before, and a word that is no
+/// subcommand is a host.
+const FAULTS: [(&str, [Option<Fault>; 6]); 3] = [
+    (
+        "rcmd-client",
+        [
+            Some((&["--nonsense", "web1", "true"], "'--nonsense'")),
+            Some((&["doctor", "--connect-timeout"], "'--connect-timeout <DURATION>'")),
+            Some((&["--timeout", "x", "web1", "true"], "'--timeout <DURATION>'")),
+            Some((&["runs", "list"], "'list'")),
+            None,
+            Some((&["doctor"], "HOST")),
+        ],
+    ),
+    (
+        "rcmd-server",
+        [
+            Some((&["status", "--nonsense"], "'--nonsense'")),
+            Some((&["--listen"], "'--listen <ADDR:PORT>'")),
+            Some((&["--log-format", "x"], "'--log-format <FORMAT>'")),
+            Some((&["policy", "frobnicate"], "'frobnicate'")),
+            Some((&["--dir", "x", "--dir", "y"], "'--dir <DIR>'")),
+            Some((&["policy", "explain", "--as", "alice"], "COMMAND")),
+        ],
+    ),
+    (
+        "rcmd-certs",
+        [
+            Some((&["list", "--nonsense"], "'--nonsense'")),
+            Some((&["list", "--dir"], "'--dir <DIR>'")),
+            Some((&["token", "server", "web1", "--expires", "x"], "'--expires <DURATION>'")),
+            Some((&["issue", "frobnicate"], "'frobnicate'")),
+            Some((&["list", "--json", "--json"], "'--json'")),
+            Some((&["issue", "client"], "NAME")),
+        ],
+    ),
+];
+
+#[test]
+fn each_fault_of_a_command_line_is_named_in_each_program_with_its_help() {
+    for (program, faults) in FAULTS {
+        for (kind, fault) in KINDS.iter().zip(faults) {
+            let Some((line, names)) = fault else { continue };
+            let said = complaint(program, line);
+            let (message, hint) = said.split_once('\n').unwrap();
+            assert!(message.contains(names), "{program}: {kind}: {said}");
+            assert!(
+                hint.contains(&format!("`{program} ")) && hint.contains("-h`"),
+                "{kind}: {said}"
+            );
+        }
     }
 }
 
@@ -70,7 +140,7 @@ fn an_option_behind_the_host_is_the_command_and_that_is_said() {
     for (words, code, says) in [
         (&["--", "ls"][..], 127, "leave it out"),
         (&["--timeout", "5s", "ls"], 127, "`rcmd-client --timeout HOST COMMAND...`"),
-        (&["-n"], 2, "Options stand before the host"),
+        (&["-n"], 2, "Write options before the host"),
     ] {
         let done = world.client().words(words).run();
         // What a shell makes of an option is its own affair.
@@ -82,12 +152,17 @@ fn an_option_behind_the_host_is_the_command_and_that_is_said() {
     assert_eq!((done.code(), done.stderr_text()), (3, String::new()));
 }
 
+/// The completions of a program for a shell.
+fn script(program: &str, shell: &str) -> Vec<u8> {
+    let path = binaries().client.with_file_name(program);
+    let script = Command::new(&path).args(["completions", shell]).output().unwrap();
+    assert!(script.status.success());
+    script.stdout
+}
+
 /// What bash completes for these words, of which the last is not whole.
 fn completed(program: &str, words: &[&str]) -> Vec<String> {
-    let path = binaries().client.with_file_name(program);
-    let script = Command::new(&path).args(["completions", "bash"]).output().unwrap();
-    assert!(script.status.success());
-    let mut script = script.stdout;
+    let mut script = script(program, "bash");
     // As bash does it: the function is called with the command, the word and the one before.
     let call = "\nshift; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); \
         call=$(complete -p \"$1\"); [[ $call =~ -F\\ ([^ ]+) ]]; \
@@ -142,4 +217,106 @@ fn bash_completes_nothing_of_ours_behind_the_host() {
     ] {
         assert_eq!(completed("rcmd-client", words), [""; 0], "{words:?}");
     }
+}
+
+/// What fish completes at the end of a line.
+fn completed_by_fish(program: &str, line: &str) -> Vec<String> {
+    let home = tempfile::tempdir().unwrap();
+    let text = String::from_utf8(script(program, "fish")).unwrap();
+    let mut fish = Command::new("fish");
+    fish.args(["--no-config", "-c"]).arg(format!("{text}\ncomplete -C '{line}'"));
+    let done = fish.env("HOME", home.path()).current_dir(home.path()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&done.stderr), "", "{line}");
+    let said = String::from_utf8(done.stdout).unwrap();
+    said.lines().map(|line| line.split('\t').next().unwrap().to_owned()).collect()
+}
+
+/// The settings of an interactive zsh that writes what it completes into a file, and ends.
+const ZSHRC: &str = r#"
+PROMPT=
+fpath=($ZDOTDIR/functions $fpath)
+autoload -Uz compinit
+compinit -u -D
+bindkey '^I' complete-word
+zstyle ':completion:*' insert-tab false
+compadd() {
+    if [[ ${@[1,(i)(-|--)]} == *-(O|A|D)\ * ]]; then
+        builtin compadd "$@"
+        return
+    fi
+    local -a hits
+    builtin compadd -A hits "$@"
+    print -rl -- $hits >>$ZDOTDIR/completed
+    (( $#hits ))
+}
+finish() { exit }
+comppostfuncs=(finish)
+: >$ZDOTDIR/ready
+"#;
+
+/// What zsh completes at the end of a line.
+fn completed_by_zsh(program: &str, line: &str) -> Vec<String> {
+    let home = tempfile::tempdir().unwrap();
+    let path = |name: &str| home.path().join(name);
+    fs::create_dir(path("functions")).unwrap();
+    fs::write(path("functions").join(format!("_{program}")), script(program, "zsh")).unwrap();
+    fs::write(path(".zshrc"), ZSHRC).unwrap();
+    fs::write(path("completed"), "").unwrap();
+    let mut viewer = Viewer::start(200, Resize::Reflow, |terminal| {
+        let mut zsh = Command::new("zsh");
+        zsh.args(["-d", "-i"]).env("ZDOTDIR", home.path()).env("TERM", "dumb");
+        zsh.stdin(terminal.side()).stdout(terminal.side()).stderr(terminal.side());
+        zsh.current_dir(home.path());
+        zsh
+    });
+    viewer.until("zsh has read its settings", |_| path("ready").exists());
+    viewer.types(format!("{line}\t").as_bytes());
+    viewer.end(Duration::from_secs(60));
+    let said = fs::read_to_string(path("completed")).unwrap();
+    said.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+/// Lines for the other shells: the program, the line, a word that is completed, and one that is not.
+const LINES: [(&str, &str, &str, &str); 8] = [
+    ("rcmd-client", "rcmd-client do", "doctor", "run"),
+    ("rcmd-client", "rcmd-client --ti", "--timeout", "--json"),
+    ("rcmd-client", "rcmd-client doctor --", "--json", "--timeout"),
+    ("rcmd-client", "rcmd-client run --comm", "--commands", "--json"),
+    ("rcmd-client", "rcmd-client --dir d en", "enroll", "run"),
+    ("rcmd-server", "rcmd-server sta", "status", "audit"),
+    ("rcmd-certs", "rcmd-certs iss", "issue", "list"),
+    ("rcmd-certs", "rcmd-certs issue client --", "--group", "--uses"),
+];
+
+/// Lines with a host, behind which nothing of ours is completed.
+const BEHIND: [&str; 6] = [
+    "rcmd-client web1 --",
+    "rcmd-client web1 do",
+    "rcmd-client run web1 --",
+    "rcmd-client run doctor --",
+    "rcmd-client --timeout 5s web1 --js",
+    "rcmd-client run --timeout 5s web1 ls --js",
+];
+
+fn assert_completes(completed: fn(&str, &str) -> Vec<String>) {
+    for (program, line, wanted, unwanted) in LINES {
+        let found = completed(program, line);
+        assert!(found.iter().any(|one| one == wanted), "{line}: {found:?}");
+        assert!(!found.iter().any(|one| one == unwanted), "{line}: {found:?}");
+    }
+    for line in BEHIND {
+        assert_eq!(completed("rcmd-client", line), [""; 0], "{line}");
+    }
+}
+
+#[test]
+fn fish_completes_subcommands_and_options_and_nothing_of_ours_behind_the_host() {
+    require!(skip::need_tool("fish"));
+    assert_completes(completed_by_fish);
+}
+
+#[test]
+fn zsh_completes_subcommands_and_options_and_nothing_of_ours_behind_the_host() {
+    require!(skip::need_tool("zsh"));
+    assert_completes(completed_by_zsh);
 }

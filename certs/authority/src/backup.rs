@@ -33,10 +33,10 @@ pub enum BackupError {
     #[error("the passphrase has {0} bytes; take at least {SHORTEST}, such as six random words")]
     Short(usize),
     /// The file is not a backup.
-    #[error("this is no backup of an authority: {0}")]
+    #[error("this is not a backup of an authority: {0}")]
     Format(String),
     /// The passphrase is another one, or the file was changed or cut.
-    #[error("the backup does not open: the passphrase is another one, or the file is damaged")]
+    #[error("the backup cannot be opened: the passphrase is wrong, or the file is damaged")]
     Sealed,
     /// There are no random numbers, or not enough memory.
     #[error("the backup's key could not be made: {0}")]
@@ -128,7 +128,7 @@ impl Archive {
             start.iter().position(|byte| *byte == b'\n').ok_or_else(|| not("no first line"))?;
         let (line, content) = sealed.split_at(end + 1);
         let header: Header =
-            serde_json::from_slice(line).map_err(|_| not("its first line is not understood"))?;
+            serde_json::from_slice(line).map_err(|_| not("its first line is invalid"))?;
         if header.format != FORMAT {
             return Err(not("it is of another version"));
         }
@@ -146,9 +146,12 @@ impl Archive {
         let opened = opened.map_err(|_| BackupError::Sealed)?;
         // serde's message is left out, since it quotes the content.
         let archive: Self =
-            serde_json::from_slice(opened).map_err(|_| not("what was sealed is no archive"))?;
+            serde_json::from_slice(opened).map_err(|_| not("its content is not an archive"))?;
         match archive.files.iter().find(|file| !is_plain(&file.path)) {
-            Some(file) => Err(not(&format!("`{}` is no path in it", file.path.escape_debug()))),
+            Some(file) => Err(not(&format!(
+                "`{}` is not a path in the authority's folder",
+                file.path.escape_debug()
+            ))),
             None => Ok(archive),
         }
     }

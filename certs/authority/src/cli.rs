@@ -22,114 +22,119 @@ mod token;
 pub(crate) use error::Error;
 use options::{DirOption, IssueOptions, KeyOptions, Reason};
 
+/// The example of the short help, which has to fit a screen.
+const EXAMPLE: &str = "Example: rcmd-certs quickstart demo";
+
 const EXAMPLES: &str = "\
 Examples:
   rcmd-certs quickstart demo
   rcmd-certs token client alice --group ops";
 
-/// The certificate authority of rcmd: who is who.
+/// The certificate authority of rcmd
 #[derive(Debug, Parser)]
-#[command(name = "rcmd-certs", version, after_help = EXAMPLES)]
-#[command(disable_help_subcommand = true)]
+#[command(name = "rcmd-certs", version, after_help = EXAMPLE, after_long_help = EXAMPLES)]
+#[command(max_term_width = 100, disable_help_subcommand = true, disable_version_flag = true)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
+    /// Print version
+    // Not in the short help, which has to fit a screen.
+    #[arg(short = 'V', long, action = clap::ArgAction::Version, hide_short_help = true)]
+    version: Option<bool>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make everything for a first try: authority, this host's server, an admin client
+    /// Make an authority, a server and an admin client for a first try
     Quickstart {
-        /// The folder to make it in; refused if it has an authority already
+        /// Folder to make them in; it must not have an authority yet
         dir: PathBuf,
         #[command(flatten)]
         key: KeyOptions,
     },
-    /// Make an authority: ca.pem and authority/
+    /// Make an authority: ca.pem and the folder authority
     Init {
         #[command(flatten)]
         dir: DirOption,
         #[command(flatten)]
         key: KeyOptions,
-        /// Sign with an intermediate, and write the root's key into this folder, to be carried away
+        /// Sign with an intermediate, and write the root's key into this folder, to be kept offline
         #[arg(long, value_name = "DIR")]
         offline_root: Option<PathBuf>,
     },
-    /// Take over an authority that another one made, such as an intermediate
+    /// Take over an authority that was made elsewhere
     Import {
         #[command(flatten)]
         dir: DirOption,
-        /// Its certificate in PEM, followed by what is between it and the root
+        /// Certificate of the authority in PEM, followed by those between it and the root
         #[arg(long, value_name = "FILE")]
         cert: PathBuf,
-        /// Its private key in PEM (PKCS #8)
+        /// Private key of the authority in PEM (PKCS #8)
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
-        /// The root in PEM, which members are to trust
+        /// Root certificate in PEM, which members will trust
         #[arg(long, value_name = "FILE")]
         root: PathBuf,
     },
-    /// Answer members: tokens become certificates, certificates are renewed, lists go out
+    /// Serve members: enrollment, renewal and revocation lists
     Serve(serve::ServeOptions),
-    /// Print an enrollment token: one line that makes a server or a client
+    /// Print a token with which a server or a client enrolls
     #[command(subcommand)]
     Token(token::Bearer),
-    /// Write a token into a file for a machine's image
+    /// Write a token into a file for the image of a machine
     Bundle {
         #[command(flatten)]
         to: token::BundleOptions,
         #[command(subcommand)]
         bearer: token::Bearer,
     },
-    /// Sign a certificate for a server or a client, with a new key, without a token
+    /// Make a key and a certificate without a token
     #[command(subcommand)]
     Issue(Issue),
-    /// List members, tokens, and how old the revocation lists are
+    /// List members, tokens and the age of the revocation lists
     List {
         #[command(flatten)]
         dir: DirOption,
-        /// One JSON object
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Revoke a member, a certificate or a token, and tell the servers
+    /// Revoke a member, a certificate or a token
     Revoke {
-        /// A member's name, a serial number, or the first digits of a token's id
+        /// Name of a member, serial number, or first digits of a token's id
         #[arg(value_name = "NAME|SERIAL|TOKEN")]
         what: String,
         #[command(flatten)]
         dir: DirOption,
-        /// Why; it stands on the list
+        /// Reason, which is written to the revocation list
         #[arg(long, value_enum, default_value_t)]
         reason: Reason,
-        /// Put a serial number on the list although nobody here knows it
+        /// Revoke a serial number that this authority has not recorded
         #[arg(long)]
         unlisted: bool,
     },
-    /// Write the authority into one file, under a passphrase
+    /// Write the authority into one encrypted file
     Backup(backup::BackupOptions),
-    /// Make the authority of a backup anew
+    /// Restore the authority from a backup
     Restore(backup::RestoreOptions),
-    /// Put a new authority in place of the old one, in three steps, while both are trusted
+    /// Replace the authority by a new one, in three steps
     Rotate(rotate::RotateOptions),
-    /// Show certificates and revocation lists: names, issuer, usage, dates, fingerprint
+    /// Show certificates and revocation lists
     Show {
-        /// PEM files; without any, the certificates of the folder
+        /// PEM files [default: the certificates and lists in the folder]
         files: Vec<PathBuf>,
         #[command(flatten)]
         dir: DirOption,
-        /// One JSON object a line for each certificate
+        /// Print one line of JSON for each certificate
         #[arg(long)]
         json: bool,
     },
     /// Print completions for a shell
-    #[command(hide = true)]
     Completions {
-        /// The shell
+        /// Shell to complete for
         shell: Shell,
     },
-    /// Print the manual page, or write one for every command
-    #[command(hide = true)]
+    /// Print the manual page, or write all pages
     Man {
         /// Write rcmd-certs.1 and one page for each command into this folder
         #[arg(long, value_name = "DIR")]
@@ -139,24 +144,23 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum Issue {
-    /// Sign a certificate for a server: server/cert.pem and server/key.pem
+    /// Make server/cert.pem and server/key.pem
     Server {
-        /// The names and addresses that clients reach it by
+        /// Names and addresses by which clients reach the server
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
         #[command(flatten)]
         options: IssueOptions,
     },
-    /// Sign a certificate for a client: client/cert.pem and client/key.pem
+    /// Make client/cert.pem and client/key.pem
     Client {
-        /// The user that it stands for
+        /// User that the certificate is for
         #[arg(value_name = "NAME")]
         user: String,
-        /// A group that the user belongs to; may be given more than once
+        /// Group that the user belongs to; repeatable
         #[arg(long = "group", value_name = "G")]
         groups: Vec<String>,
-        /// For an emergency: an hour at most, taken by servers whose revocation list is too old, and
-        /// audited as such
+        /// For an emergency: valid for an hour, even where the revocation list is too old; audited as such
         #[arg(long, conflicts_with = "days")]
         break_glass: bool,
         #[command(flatten)]
@@ -238,9 +242,19 @@ mod tests {
     }
 
     #[test]
-    fn the_short_help_fits_a_screen_and_has_two_examples() {
+    fn the_short_helps_fit_a_screen_of_eighty_columns() {
+        let mut command = Arguments::command().term_width(80);
+        command.build();
+        let mut all = vec![command];
+        while let Some(mut command) = all.pop() {
+            let help = command.render_help().to_string();
+            assert!(help.lines().count() <= 25, "{}\n{help}", help.lines().count());
+            assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+            all.extend(command.get_subcommands().cloned().map(|command| command.term_width(80)));
+        }
         let help = Arguments::command().render_help().to_string();
-        assert!(help.lines().count() <= 26, "{help}");
-        assert_eq!(help.matches("  rcmd-certs ").count(), 2, "{help}");
+        for word in ["completions", "man", "rcmd-certs quickstart demo"] {
+            assert!(help.contains(word), "{word}: {help}");
+        }
     }
 }

@@ -38,7 +38,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
-    let Complaint { message, hint } = complaint(&error.render().to_string());
+    let Complaint { message, hint } = complaint("rcmd-certs", &error.render().to_string());
     complain(&escaped(&message));
     complain(&format!("hint: {}", escaped(&hint)));
     ExitCode::from(USAGE)

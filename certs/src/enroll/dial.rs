@@ -104,7 +104,7 @@ impl AuthorityConnection {
 
 /// Tries all addresses of a name in turn.
 async fn connect(address: &str) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name stands for no address");
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in timeout(CONNECT, lookup_host(address)).await?? {
         match timeout(CONNECT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),

@@ -30,12 +30,12 @@ pub enum EnrollError {
     #[error("{0}")]
     Name(String),
     /// An identity exists already.
-    #[error("{} exists already; to enroll anew, move its folder away first", shown(.0))]
+    #[error("{} exists already; to enroll again, move its folder away first", shown(.0))]
     Exists(PathBuf),
     /// The identity was not enrolled with a token.
     #[error(
-        "{} does not exist: this {kind} was not enrolled by a token, so there is nobody to ask; \
-         `rcmd-{kind} enroll` does it, with a token of `rcmd-certs token {kind}`",
+        "{} does not exist: this {kind} did not enroll with a token, so it has no authority to ask; \
+         enroll it with `rcmd-{kind} enroll` and a token of `rcmd-certs token {kind}`",
         shown(path)
     )]
     NotEnrolled {

@@ -143,14 +143,14 @@ pub struct Token {
 pub enum TokenError {
     /// The text does not begin like a token.
     #[error(
-        "this is no enrollment token: one begins with `{PREFIX}`, as `rcmd-certs token` prints"
+        "this is not an enrollment token: a token begins with `{PREFIX}`, as `rcmd-certs token` prints it"
     )]
     NoToken,
     /// The checksum differs: the text was cut, or a character changed.
     #[error("the token is incomplete or was changed on its way; copy the whole line again")]
     Checksum,
     /// The text is longer than any token.
-    #[error("the token is longer than {MAX_TOKEN} bytes; copy the line alone")]
+    #[error("the token is longer than {MAX_TOKEN} bytes; copy only that line")]
     TooLong,
     /// The checksum is right and the content is not: it is of another version, or made by hand.
     #[error(
@@ -355,7 +355,7 @@ mod tests {
         assert_eq!(Token::load(&path).unwrap().kind, Kind::Server);
         std::fs::write(&path, "# nothing\n").unwrap();
         let message = Token::load(&path).unwrap_err().to_string();
-        assert!(message.contains("no enrollment token"), "{message}");
+        assert!(message.contains("not an enrollment token"), "{message}");
     }
 
     #[test]
@@ -371,7 +371,7 @@ mod tests {
         assert_eq!(given(word(&text), "something else").unwrap(), token);
         for (word, input) in [(None, ""), (word("-"), "x"), (word("x"), &*text)] {
             let message = given(word, input).unwrap_err().to_string();
-            assert!(message.contains("no enrollment token"), "{message}");
+            assert!(message.contains("not an enrollment token"), "{message}");
         }
         // Endless input is read no further than a token could stand.
         assert!(Token::given(None, None, BufReader::new(io::repeat(b'#'))).is_err());

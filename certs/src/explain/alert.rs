@@ -28,9 +28,9 @@ pub(super) fn explain(side: Side, alert: Alert, own: Option<&Certificate>) -> Ex
             anew,
         ),
         Alert::BadCertificate if side == Side::Server => Explanation::new(
-            "the client refused this server's certificate: most likely it does not carry the name \
+            "the client refused this server's certificate: most likely it does not have the name \
              that the client dialled (wrong host name), or it is broken",
-            "have clients dial a name that it carries, or enroll the server anew with a token for all \
+            "have clients use a name in the certificate, or enroll the server again with a token for all \
              its names: `rcmd-certs token server NAME...`",
         ),
         Alert::BadCertificate => Explanation::new(
@@ -56,7 +56,7 @@ pub(super) fn explain(side: Side, alert: Alert, own: Option<&Certificate>) -> Ex
         ),
         Alert::AccessDenied => Explanation::new(
             format!(
-                "the {peer} takes nobody at present: its revocation list is missing or past its \
+                "the {peer} accepts no client at present: its revocation list is missing or past its \
                  date (access denied)"
             ),
             "on that machine `rcmd-server status` says more; for an emergency: \
@@ -76,7 +76,7 @@ pub(super) fn explain(side: Side, alert: Alert, own: Option<&Certificate>) -> Ex
         ),
         Alert::UnrecognisedName => Explanation::new(
             format!("the {peer} does not answer to the name that was dialled"),
-            "dial a name that its certificate carries",
+            "use a name that is in its certificate",
         ),
         other => Explanation::new(
             format!("the {peer} ended the TLS handshake with the alert {other:?}"),

@@ -19,7 +19,7 @@ pub(super) fn explain(side: Side, error: &Error) -> Explanation {
             match side {
                 Side::Client => "is it an rcmd server's port?",
                 Side::Server => {
-                    "if the client is to come in, it needs a token: `rcmd-certs token client USER`"
+                    "to let the client in, enroll it with a token: `rcmd-certs token client USER`"
                 }
             },
         ),
@@ -39,7 +39,7 @@ pub(super) fn explain(side: Side, error: &Error) -> Explanation {
         ),
         Error::DecryptError => Explanation::new(
             format!("what the {peer} sent could not be decrypted"),
-            "something between the two machines changed the bytes; try again, then look there",
+            "something between the two machines changed the data; try again, then check the network",
         ),
         other => Explanation::new(
             format!("the TLS handshake with the {peer} failed: {}", printable(&other.to_string())),
@@ -81,11 +81,11 @@ fn certificate(side: Side, error: &CertificateError) -> Explanation {
     // The peer's certificate, which the peer must replace.
     let anew = match side {
         Side::Client => {
-            "use no server that you do not know; whoever runs it has it enrolled anew with a token \
+            "use no server that you do not know; its operator enrolls it again with a token \
              (`rcmd-certs token server NAME...`, `rcmd-server enroll`)"
         }
         Side::Server => {
-            "if the client is to come in, it needs a token of this server's authority \
+            "to let the client in, enroll it with a token of this server's authority \
              (`rcmd-certs token client USER`, `rcmd-client enroll`)"
         }
     };
@@ -155,7 +155,7 @@ fn moment(time: &UnixTime) -> String {
     date(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
 }
 
-const DIAL: &str = "dial one of its names, or have the server enrolled anew with a token for this one \
+const DIAL: &str = "use one of its names, or enroll the server again with a token for this name \
                     too: `rcmd-certs token server NAME...`";
 
 fn unknown_issuer(side: Side) -> (String, &'static str) {
@@ -166,7 +166,7 @@ fn unknown_issuer(side: Side) -> (String, &'static str) {
              authority, by a token (`rcmd-client enroll --dir DIR`)"
         }
         Side::Server => {
-            "if the client is to come in, it needs a token of this server's authority \
+            "to let the client in, enroll it with a token of this server's authority \
              (`rcmd-certs token client USER`, `rcmd-client enroll`)"
         }
     };

@@ -162,12 +162,12 @@ fn a_rule_that_can_not_hold_says_which_and_why() {
         ("[[user]]\nmatch = \"spiffe:*\"\n[[user]]\nmatch = \"a*b*\"", "user rule 2:"),
         ("[[user]]\nmatch = \"spiffe:**\"", "more than one star"),
         ("[[user]]\nmatch = \"rcmd:*\"", "read without a rule"),
-        ("[[user]]\nmatch = \"alice\"\nname = \"alice\"", "is no URI"),
-        ("[[user]]\nmatch = \"*:alice\"", "is no URI"),
+        ("[[user]]\nmatch = \"alice\"\nname = \"alice\"", "is not a URI"),
+        ("[[user]]\nmatch = \"*:alice\"", "is not a URI"),
         ("[[user]]\nmatch = \"dns:a\"\nname = \"a b\"", "cannot be the name of a user"),
         ("[[group]]\nmatch = \"dns:*\"\ngroups = [\"x\"]", "belongs to rules of users"),
         ("[[host]]\nmatch = \"dns:*\"\nca = \"../ca.pem\"", "the name of a file"),
-        ("[[user]]\nmatches = \"dns:*\"", "unknown field"),
+        ("[[user]]\nmatches = \"dns:*\"", "unknown setting"),
         ("[[user]", "line 1"),
     ] {
         let error = load(rule).unwrap_err();

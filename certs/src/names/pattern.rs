@@ -33,7 +33,7 @@ struct Range {
 /// The error of a text that is no pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{}` is no set of names: write one range in brackets, as in web[01-50] or db[1-3,7].example.org, \
+    "`{}` is not a set of names: write one range in brackets, as in web[01-50] or db[1-3,7].example.org, \
      for at most {MAX_NAMES} names",
     printable(.0)
 )]

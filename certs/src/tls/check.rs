@@ -93,7 +93,7 @@ impl fmt::Display for Problem {
             Self::WrongUsage { needed } => {
                 write!(f, "is not for a {needed} (its extended key usage lacks {needed}Auth)")
             }
-            Self::SelfSigned => f.write_str("is self-signed: no authority stands behind it"),
+            Self::SelfSigned => f.write_str("is self-signed: no authority signed it"),
             Self::IsAuthority => {
                 f.write_str("is an authority's own certificate (CA:TRUE), which no peer accepts")
             }

@@ -27,7 +27,7 @@ pub enum TlsError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The revocation lists cannot be used.
-    #[error("{}: {error}; `rcmd-client enroll --renew` fetches them anew", shown(path))]
+    #[error("{}: {error}; `rcmd-client enroll --renew` fetches them again", shown(path))]
     Lists {
         /// The file.
         path: PathBuf,
@@ -49,7 +49,7 @@ pub enum TlsError {
         fault: PemFault,
     },
     /// A file without any certificate.
-    #[error("{} holds no certificate; it needs a `-----BEGIN CERTIFICATE-----` section", shown(.0))]
+    #[error("{} has no certificate; it needs a `-----BEGIN CERTIFICATE-----` section", shown(.0))]
     NoCertificate(PathBuf),
     /// A certificate that cannot be read.
     #[error("certificate {number} in {} cannot be used: {reason}", shown(path))]
@@ -62,11 +62,11 @@ pub enum TlsError {
         reason: String,
     },
     /// A file without any private key.
-    #[error("{} holds no private key; it needs a `-----BEGIN PRIVATE KEY-----` section", shown(.0))]
+    #[error("{} has no private key; it needs a `-----BEGIN PRIVATE KEY-----` section", shown(.0))]
     NoKey(PathBuf),
     /// A private key under a passphrase.
     #[error(
-        "the private key in {} is encrypted, and nobody is there to type its passphrase; \
+        "the private key in {} is encrypted, and cannot be used without its passphrase; \
          decrypt it with `openssl pkey -in {} -out NEW.pem`",
         shown(.0),
         shown(.0)

@@ -1,7 +1,7 @@
-//! What was typed: the flags, and which command they belong to.
+//! The command line: the options, and the subcommand that they belong to.
 //!
-//! Options stop at the first word that is none. That word is a host, or the name of a subcommand; what
-//! follows a host is the remote command and is never looked at.
+//! Options end at the first word that is not one. That word is a host, or the name of a subcommand. The words
+//! after a host are the remote command and are never examined.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ pub(crate) mod words;
 
 /// The subcommands.
 const SUBCOMMANDS: [&str; 7] = ["run", "doctor", "enroll", "hosts", "runs", "completions", "man"];
-/// Names of later subcommands, which are no hosts unless `run` stands before them.
+/// Names of later subcommands. They are hosts only after `run`.
 const RESERVED: [&str; 6] = ["cp", "ls", "edit", "ssh", "shell", "job"];
 
 const USAGE: &str = "rcmd-client [OPTIONS] HOST COMMAND...
@@ -41,60 +41,61 @@ Examples:
   rcmd-client web1 'df -h | sort'         one argument: a line for the shell
   rcmd-client 'web[01-20]' uptime         a set of hosts: -b folds equal outputs";
 
-/// Lines of a table fit any terminal; a paragraph is one line, which clap wraps to the terminal.
+/// The end of the long help. Lines of a table fit every terminal; a paragraph is one line, which clap wraps.
 const MORE: &str = "\
 Examples:
   rcmd-client web1 'df -h | sort'         one argument: a line for the shell
   rcmd-client web1 ls -l 'My Documents'   several: a program and its arguments
-  rcmd-client --shell web1 reboot         scripts say which of the two they mean
+  rcmd-client --shell web1 reboot         scripts should name one of the two
   rcmd-client -b 'web[01-20],db1' uptime  many hosts at once, equal outputs once
-  tar c . | rcmd-client web1 tar x -C /srv    standard input goes there
+  tar c . | rcmd-client web1 tar x -C /srv    standard input is forwarded
 
 Commands:
-  run HOST COMMAND...        the same as without `run`; also for a host that is
-                             named like a command
-  run --commands FILE HOSTS  every line of FILE on each host, over one connection
-                             for each
-  doctor HOST                try every step to a host, and say what to do about
-                             the one that fails
+  run HOST COMMAND...        the same as without `run`; also for a host that has
+                             the name of a subcommand
+  run --commands FILE HOSTS  run every line of FILE on each host, over one
+                             connection to each
+  run --resume ID            continue an interrupted run over many hosts
+  doctor HOST                test every step of a connection; for the step that
+                             fails, say what to do
   enroll                     get a certificate with a token; --renew renews it
-  run --resume ID            take up a run over many hosts that was broken off
-  hosts EXPR                 show which hosts an expression means
-  runs [show ID]             show the runs over many hosts
+  hosts EXPR                 list the hosts of an expression
+  runs [show ID]             list the runs over many hosts, or show one
   completions SHELL          print completions for a shell
   man                        print the manual page
 
-A host is NAME, NAME:PORT, ADDRESS or [V6]:PORT; the port is 7263 when none is given. Options stop at \
-the host: what follows is the command, untouched, a `--` too.
+A host is NAME, NAME:PORT, ADDRESS or [V6]:PORT; the default port is 7263. Options end at the host: all \
+words after it are the command, unchanged, even `--`.
 
-A set of hosts is written as `rcmd-client hosts --help` says, in single quotes. Each of its hosts has its \
-output labelled and its end accounted for; a command for a set may hold {host}, {index}, {label.NAME} and \
-{var.NAME}. Each option that speaks of many hosts makes a set of a single one too. With --hosts-file no \
-host stands before the command.
+`rcmd-client hosts --help` explains how to write a set of hosts. Put it in single quotes. Each line of output \
+is labelled with its host, and a summary follows at the end. A command for a set may contain {host}, {index}, \
+{label.NAME} and {var.NAME}. An option for sets makes a set even of one host. With --hosts-file, no host is \
+written before the command.
 
-Durations are a number with a unit, such as 30s, 5m or 1h 30m; a plain number counts seconds.
+A duration is a number with a unit, such as 30s, 5m or 1h 30m; a number without a unit means seconds.
 
-Other programs that call ssh take this one: `rsync -e rcmd-client SRC HOST:DST`, and \
+Programs that call ssh can call rcmd-client instead: `rsync -e rcmd-client SRC HOST:DST`, \
 `GIT_SSH_COMMAND=rcmd-client git fetch`.
 
-At a terminal, a client in the background leaves its terminal alone, and goes on.
+In the background a client does not use its terminal, and continues.
 
 Exit status:
-  0 to 255   the command's own
+  0 to 255   the status of the command
   128 + N    signal N ended it (141: the reader of its output went away)
-  124        --timeout ended it
-  125        nothing ran: unreachable, TLS, denied, busy, bad usage; safe to try
-             again
-  126, 127   nothing ran: the program could not be executed; was not found
-  255        something was lost after the start; the whole truth is not known
+  124        --timeout ended the command
+  125        nothing ran: host unreachable, TLS failed, denied, busy, or wrong
+             usage; safe to try again
+  126, 127   nothing ran: the program could not be executed, or was not found
+  255        the connection was lost after the start, and the end is not known
 
-Of a set: 255 if any is unknown, else 125 if any never started, else 124, else 1 if any failed, else 0.
+For a set: 255 if the end of any command is unknown, else 125 if any did not start, else 124 if any timed out, \
+else 1 if any failed, else 0.
 
-`--json` and `--result` tell these from a command that itself exits 125 or 255.
+The results of `--json` and `--result` distinguish these from a command that itself exits with 125 or 255.
 
-Files: DIR/ca.pem, DIR/client/cert.pem, DIR/client/key.pem and the optional DIR/client.toml, which may \
-set compress, connect_timeout, encoding and timestamps. A flag goes before the environment (RCMD_DIR, \
-NO_COLOR), that before the file, that before the default.";
+Files: DIR/ca.pem, DIR/client/cert.pem, DIR/client/key.pem and, optionally, DIR/client.toml, which can set \
+compress, connect_timeout, encoding and timestamps. An option overrides the environment (RCMD_DIR, NO_COLOR), \
+which overrides the file.";
 
 /// Runs a command on another machine.
 #[derive(Debug, Parser)]
@@ -113,130 +114,131 @@ pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) fleet: FleetOptions,
     /// Print version
-    ///
-    /// The wire has a version of its own.
     #[arg(short = 'V', long, action = clap::ArgAction::Version, hide_short_help = true)]
     version: Option<bool>,
-    /// The host, then the command
+    /// Host and command
     #[arg(trailing_var_arg = true, value_name = "HOST COMMAND", hide = true)]
     #[arg(value_hint = ValueHint::CommandWithArguments)]
     pub(crate) words: Vec<OsString>,
 }
 
-/// Options of every command that reaches a host.
+/// The options of every subcommand that connects to a host.
 #[derive(Args, Debug)]
 pub(crate) struct Common {
     /// Certificates [default: $RCMD_DIR, ~/.config/rcmd]
     ///
-    /// Without it $RCMD_DIR, else $XDG_CONFIG_HOME/rcmd, else ~/.config/rcmd. It holds ca.pem,
-    /// client/cert.pem, client/key.pem and, if you like, client.toml.
+    /// Contains ca.pem, client/cert.pem, client/key.pem and, optionally, client.toml. The default is
+    /// $RCMD_DIR, else $XDG_CONFIG_HOME/rcmd, else ~/.config/rcmd.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
-    /// Time for reaching the host and for TLS [default: 10s]
+    /// Time limit for connecting to the host [default: 10s]
     ///
-    /// Looking up its name counts too. When it is over nothing has run, and the exit status is 125.
+    /// Includes the look-up of its name and the TLS handshake. After this time nothing has run, and the
+    /// exit status is 125.
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, hide_short_help = true)]
     pub(crate) connect_timeout: Option<Duration>,
-    /// Newline-delimited JSON events instead of raw output
+    /// Print JSON events instead of raw output
     ///
-    /// One object a line, with `event` one of start, stdout, stderr, note and end; `end` carries the
-    /// result. Output that is not UTF-8 is base64, and its `encoding` says so. With --commands, a
-    /// result object a line, also at a terminal.
+    /// Each line is one object. Its `event` is start, stdout, stderr, note or end; `end` has the result. Output that
+    /// is not UTF-8 is in base64, as its `encoding` says. With --commands, each line is the result of one
+    /// command, also at a terminal.
     #[arg(long)]
     pub(crate) json: bool,
-    /// No notices; errors are still printed
+    /// Print errors but no notices
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    /// Say what happens
+    /// Print more notices
     ///
-    /// Such as the name of the job, and how much of its output there was.
+    /// Such as the name of the job and the size of its output.
     #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "quiet", hide_short_help = true)]
     pub(crate) verbose: u8,
 }
 
-/// Options of a run.
+/// The options of a run.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RunOptions {
-    /// The one argument is a line for the shell there
+    /// COMMAND is one line for the remote shell
     #[arg(long, conflicts_with = "exec")]
     pub(crate) shell: bool,
-    /// Even one argument is a program
+    /// COMMAND is a program, also without arguments
     #[arg(long, hide_short_help = true)]
     pub(crate) exec: bool,
-    /// Ask whether it would be permitted, and run nothing
+    /// Ask whether it would be permitted; run nothing
     ///
-    /// The host finds and judges what it would run, and says by which rule; of a set each host does. The
-    /// exit status is 0 if it would be permitted, else 125.
+    /// The host finds the program, checks its policy and names the rule that decides; each host of a set
+    /// does. The exit status is 0 if the command would be permitted, else 125.
     #[arg(long, conflicts_with_all = ["result", "key"])]
     pub(crate) dry_run: bool,
     /// Send no standard input
     #[arg(short = 'n')]
     pub(crate) no_input: bool,
-    /// User to run as there [default: the server's own]
+    /// Remote user to run as [default: that of the server]
     #[arg(short = 'l', long, value_name = "USER")]
     pub(crate) user: Option<OsString>,
-    /// Folder to run in there [default: the home there]
+    /// Remote folder to run in [default: the user's home]
     #[arg(long, value_name = "DIR")]
     pub(crate) cwd: Option<OsString>,
     /// Set a variable for the command; repeatable
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) env: Vec<OsString>,
-    /// End the command after this long: 30s, 5m
+    /// End the command after this time, such as 30s or 5m
     ///
-    /// The server keeps this time from the start of the process: then TERM, 5 s later KILL, to the
-    /// whole tree. The exit status is 124. A host that does not keep it is left 35 s later, with 255.
+    /// The server counts the time from the start of the process. Then it sends TERM, and 5 s later KILL, to
+    /// all processes of the command. The exit status is 124. If the server does not end the command, the
+    /// client gives up 35 s later, with 255.
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_limit)]
     pub(crate) timeout: Option<Duration>,
-    /// Compress what goes over the network
+    /// Compress the connection
     ///
-    /// Both ways, with zstd, if the host agrees; what is counted and checked is what comes out again.
-    /// It pays on a slow link and costs on a fast one. The length of what is sent then tells more of
-    /// its content.
+    /// Both directions, with zstd, if the host agrees; sizes and digests are those of the uncompressed
+    /// data. Compression helps on a slow link and costs time on a fast one. An observer of the network can
+    /// infer more about the content from the amount of data.
     #[arg(long, hide_short_help = true)]
     pub(crate) compress: bool,
     /// Start at most once under this name, for 7 days
     ///
-    /// From the same identity on the same host, the same key with the same request never starts
-    /// twice: a second call takes up the first one's output or its recorded end.
+    /// The same key with the same command, from the same identity on the same host, never starts twice: a
+    /// second call gets the output of the first, or its recorded end.
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<OsString>,
-    /// While the host is busy, try again for so long [default: 10s]
+    /// Time to try again while the host is busy [default: 10s]
     ///
-    /// As often as the host says it may be asked again; nothing has run by then. 0 never does.
+    /// The host says when to try again; nothing has run meanwhile. With 0 the client does not try again.
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_or_none)]
     #[arg(hide_short_help = true)]
     pub(crate) busy_wait: Option<Duration>,
     /// Run only while holding this lock of the host
     ///
-    /// One command on the host holds NAME at a time, whoever starts it. It is given back however the
-    /// command ends. NAME is 1 to 128 printable characters of ASCII without blanks.
+    /// Only one command on the host can hold NAME at a time, whoever starts it. The lock is released when
+    /// the command ends, in whatever way. NAME is 1 to 128 printable ASCII characters without blanks.
     #[arg(long, value_name = "NAME")]
     pub(crate) lock: Option<String>,
-    /// Wait so long for --lock [default: not at all]
+    /// Time to wait for --lock [default: not at all]
     ///
-    /// Who has waited longest is next. When it is over nothing has run, and the exit status is 125.
+    /// The command that has waited longest is next. After this time nothing has run, and the exit status
+    /// is 125.
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_or_none, requires = "lock")]
     #[arg(hide_short_help = true)]
     pub(crate) lock_wait: Option<Duration>,
-    /// Also write the result as one line of JSON
+    /// Also write the result to FILE, as one line of JSON
     ///
-    /// It is the object that `end` carries with --json; the output stays as it is.
+    /// The result is the object in `end` with --json. The output is not changed.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, hide_short_help = true)]
     pub(crate) result: Option<PathBuf>,
-    /// Begin each line with the server's time
+    /// Begin each line of output with its time
     ///
-    /// Of both streams, in UTC. With --json, the events carry it as `time` instead.
+    /// The time of the server, in UTC, in both streams. With --json, the events have it as `time` instead.
     #[arg(long, hide_short_help = true)]
     pub(crate) timestamps: bool,
-    /// Convert output to UTF-8 from another encoding
+    /// Convert output from this encoding to UTF-8
     ///
-    /// Such as gbk, shift_jis, euc-kr, big5 or windows-1252: any label of the WHATWG Encoding
-    /// Standard. Without it bytes stay bytes.
+    /// Such as gbk, shift_jis, euc-kr, big5 or windows-1252: any label of the WHATWG Encoding Standard.
+    /// Without this option the bytes are not changed.
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub(crate) encoding: Option<String>,
 }
 
-/// Try every step to a host, and say what to do about the one that fails.
+/// Test every step of a connection to a host.
 #[derive(Debug, Parser)]
 #[command(
     name = "rcmd-client doctor",
@@ -245,11 +247,11 @@ pub(crate) struct RunOptions {
     disable_version_flag = true,
     max_term_width = 100
 )]
-#[command(after_help = "Exit status: 0 when every step is well, else 125.")]
+#[command(after_help = "Exit status: 0 if every step succeeds, else 125.")]
 pub(crate) struct DoctorArguments {
     #[command(flatten)]
     pub(crate) common: Common,
-    /// The host: NAME, NAME:PORT, ADDRESS or [V6]:PORT
+    /// NAME, NAME:PORT, ADDRESS or [V6]:PORT
     #[arg(value_name = "HOST", value_hint = ValueHint::Hostname)]
     pub(crate) host: OsString,
 }
@@ -263,30 +265,29 @@ pub(crate) struct DoctorArguments {
     max_term_width = 100
 )]
 #[command(
-    after_help = "The key is made here and never leaves this machine; the token is read from standard \
-    input. Without --renew too the certificate is renewed after a command, when two thirds of its life \
-    are over."
+    after_help = "The token is read from standard input. The private key is made here and never leaves this \
+    machine. A certificate is also renewed without --renew: after a command, when two thirds of its life are \
+    over."
 )]
 pub(crate) struct EnrollArguments {
-    /// Certificates [default: $RCMD_DIR, ~/.config/rcmd]
+    /// Folder of certificates [default: $RCMD_DIR, ~/.config/rcmd]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
-    /// Which of a fleet token's names
+    /// Name to take from a token for many users
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// Read the token from this file, as `rcmd-certs bundle` writes it
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     #[arg(conflicts_with = "token")]
     pub(crate) token_file: Option<PathBuf>,
-    /// Renew the certificate now, also one that has ended
+    /// Renew the certificate now, even if it has expired
     #[arg(long, conflicts_with_all = ["token", "token_file", "name"])]
     pub(crate) renew: bool,
-    /// Renew the certificate if two thirds of its life are over; how a command leaves it to another
-    /// process
+    /// Renew the certificate if two thirds of its life are over; a command starts another process with
+    /// this option
     #[arg(long, hide = true, conflicts_with_all = ["token", "token_file", "name"])]
     pub(crate) in_own_time: bool,
-    /// What `rcmd-certs token client NAME` printed; better is standard input (or -), where nobody else
-    /// on this machine can read it
+    /// Token, as `rcmd-certs token client NAME` prints it; on a command line other users can read it
     pub(crate) token: Option<Confidential<String>>,
 }
 
@@ -298,11 +299,11 @@ pub(crate) struct EnrollArguments {
     disable_version_flag = true
 )]
 pub(crate) struct CompletionsArguments {
-    /// The shell
+    /// Shell to complete for
     pub(crate) shell: Shell,
 }
 
-/// Print the manual page, or write one for every command.
+/// Print the manual page, or write all pages.
 #[derive(Debug, Parser)]
 #[command(name = "rcmd-client man", bin_name = "rcmd-client man", disable_version_flag = true)]
 pub(crate) struct ManArguments {
@@ -311,7 +312,7 @@ pub(crate) struct ManArguments {
     pub(crate) out: Option<PathBuf>,
 }
 
-/// What is asked for.
+/// A command line as it was understood.
 #[derive(Debug)]
 pub(crate) enum Request {
     Run(Box<RunArguments>),
@@ -323,12 +324,12 @@ pub(crate) enum Request {
     Man(ManArguments),
 }
 
-/// Why a command line is not to be carried out.
+/// The reason why a command line is not carried out.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    /// Help or a version was asked for, and this is it.
+    /// The command line asks for help or the version, which this is.
     Answer(clap::Error),
-    /// It makes no sense.
+    /// The command line is wrong.
     Usage(WireError),
 }
 
@@ -342,13 +343,13 @@ impl From<clap::Error> for Refused {
 }
 
 impl Request {
-    /// Reads a command line, its first word being the program's own name.
+    /// Reads a command line, whose first word is the name of the program.
     ///
     /// # Errors
-    /// [`Refused`] when it makes no sense, or asks for help or the version.
+    /// [`Refused`] if the command line is wrong, or asks for help or the version.
     pub(crate) fn parse(typed: Vec<OsString>) -> Result<Self, Refused> {
         let arguments = RunArguments::try_parse_from(&typed)?;
-        // The words are the end of what was typed, so the rest is the options before them.
+        // The words are the end of the command line, so the rest are the options before them.
         let (before, words) = typed.split_at(typed.len().saturating_sub(arguments.words.len()));
         let Some((first, rest)) = words.split_first() else {
             return Ok(Self::Run(Box::new(arguments)));
@@ -374,7 +375,7 @@ impl Request {
     }
 }
 
-/// Reads what belongs to `run`, with its own line of usage.
+/// Reads a command line of `run`, with the usage of `run` in complaints.
 fn parse_run<'a>(typed: impl Iterator<Item = &'a OsString>) -> Result<RunArguments, clap::Error> {
     let matches = run_command().try_get_matches_from(typed)?;
     RunArguments::from_arg_matches(&matches)
@@ -386,14 +387,14 @@ fn run_command() -> clap::Command {
         .override_usage("rcmd-client run [OPTIONS] HOST COMMAND...")
 }
 
-/// Reads what belongs to `hosts`.
+/// Reads a command line of `hosts`.
 fn parse_hosts<'a>(
     typed: impl Iterator<Item = &'a OsString>,
 ) -> Result<HostsArguments, clap::Error> {
     HostsArguments::from_arg_matches(&hosts_command().try_get_matches_from(typed)?)
 }
 
-/// The subcommand `hosts`, whose short help has what chooses hosts.
+/// Returns the subcommand `hosts`, whose short help also has the options that choose hosts.
 fn hosts_command() -> clap::Command {
     HostsArguments::command().mut_args(|option| option.hide_short_help(false))
 }
@@ -401,12 +402,12 @@ fn hosts_command() -> clap::Command {
 fn reserved(name: &str) -> WireError {
     WireError::new(
         ErrorKind::Usage,
-        format!("`{name}` is a reserved word, for a subcommand that this version does not have"),
+        format!("`{name}` is reserved for a subcommand that this version does not have"),
     )
-    .hint(format!("For a host of that name: `rcmd-client run {name} COMMAND...`."))
+    .hint(format!("To reach a host of that name: `rcmd-client run {name} COMMAND...`."))
 }
 
-/// The whole command line as clap's tree, for completions and manual pages.
+/// Returns all subcommands as clap's tree, for completions and manual pages.
 pub(crate) fn tree() -> clap::Command {
     let under = |command: clap::Command, name: &'static str| command.name(name);
     RunArguments::command()

@@ -1,5 +1,4 @@
-//! `doctor HOST`: every step to a host, one after the other, and what to do about the one that
-//! fails.
+//! The subcommand `doctor`: tests the steps of a connection one after the other, and advises on the one that fails.
 
 use std::io;
 use std::time::Duration;
@@ -19,37 +18,37 @@ use crate::arguments::DoctorArguments;
 use crate::settings::Doctor;
 use crate::{session, status, text};
 
-/// Time for the hello, and for the command, each.
+/// The time limit for the hello, and for the command.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// The steps, in their order.
+/// The steps, in order.
 const STEPS: [&str; 6] = ["certificate", "resolve", "tcp", "tls", "hello", "command"];
 
-/// Nothing listens at the address, or something on the way keeps silent.
-const TCP_HINT: &str = "On the host, see whether rcmd-server runs and on which address and port \
-    (`ss -ltn`); if it does, a firewall on the way is next.";
+/// The advice if nothing listens at the address, or something between drops packets.
+const TCP_HINT: &str = "On the host, check whether rcmd-server runs, and on which address and port \
+    (`ss -ltn`); if it does, check the firewalls between.";
 
-/// Something answers, and the reason why it is of no use stands at the other end.
-const HOST_HINT: &str = "On the host, see what listens there (`ss -ltnp`), and what the log of rcmd-server says of \
-    this connection.";
+/// The advice if something answers, and only the host knows the reason of the failure.
+const HOST_HINT: &str = "On the host, check which program listens there (`ss -ltnp`), and what the log of rcmd-server says \
+    about this connection.";
 
-/// One step as it went.
+/// The result of one step.
 #[derive(Serialize)]
 struct Step<'a> {
     step: &'a str,
     ok: bool,
     ms: f64,
-    /// What was found, or what is wrong.
+    /// The finding, or the fault.
     detail: String,
-    /// What to do.
+    /// Advice.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
 }
 
-/// Examines a host and returns the exit status: 0 when all is well, else 125.
+/// Examines a host and returns the exit status: 0 if all steps succeed, else 125.
 ///
 /// # Errors
-/// When the command line makes no sense, or this machine can't do it.
+/// If the command line is wrong, or this machine fails.
 pub(crate) fn doctor(typed: DoctorArguments) -> Result<u8, WireError> {
     let doctor = Doctor::resolve(typed)?;
     let runtime = session::runtime()?;
@@ -67,7 +66,7 @@ pub(crate) fn doctor(typed: DoctorArguments) -> Result<u8, WireError> {
     }
 }
 
-/// Tells of each step when it is over.
+/// A reporter of the steps, each when it is over.
 struct Account {
     json: bool,
     next: usize,
@@ -78,7 +77,7 @@ struct Account {
 impl Account {
     async fn examine(&mut self, doctor: &Doctor) -> io::Result<()> {
         let config = Config::from_dir(doctor.layout.dir()).map_err(WireError::from);
-        // What keeps it from being used is a fault of this step, whichever file it is in.
+        // A fault of any of the files is a fault of this step.
         let usable = certificate(doctor).and_then(|found| match &config {
             Ok(_) => Ok(found),
             Err(failure) => Err(failure.clone()),
@@ -117,7 +116,10 @@ impl Account {
         self.step(hello.as_ref().map_err(WireError::clone).map(|hello| {
             let grace = hello.server.as_ref().map(|server| {
                 let grace = Duration::from_millis(server.grace_ms);
-                format!("; a cut-off command lives {} on", humantime::format_duration(grace))
+                format!(
+                    "; after a lost connection a command runs on for {}",
+                    humantime::format_duration(grace)
+                )
             });
             format!("{}{}", printable(&hello.agent), grace.unwrap_or_default())
         }))?;
@@ -136,14 +138,14 @@ impl Account {
         };
         self.well &= ok;
         let step = STEPS.get(self.next).copied().unwrap_or_default();
-        // Elsewhere a hint may say to call the doctor; who has done so needs the next one.
+        // A hint to run `doctor` is replaced, because that is what runs here.
         let sends_here = hint.as_deref().is_some_and(|hint| hint.contains("rcmd-client doctor"));
         let hint = match (ok, step) {
             (false, "tcp") => Some(TCP_HINT.to_owned()),
             (false, _) if sends_here => Some(HOST_HINT.to_owned()),
             _ => hint,
         };
-        // Rounded to microseconds: more is noise.
+        // Rounded to microseconds.
         let ms = (ms * 1000.0).round() / 1000.0;
         self.print(&Step { step, ok, ms, detail: text::escaped(&detail), hint })?;
         self.next += 1;
@@ -151,7 +153,7 @@ impl Account {
         Ok(())
     }
 
-    /// Names the steps that could not be tried.
+    /// Prints the steps that were not tried.
     fn rest(&mut self) -> io::Result<()> {
         if !self.json {
             for step in STEPS.iter().skip(self.next) {
@@ -179,7 +181,7 @@ fn write_line(line: &str) -> io::Result<()> {
     writeln!(io::stdout(), "{line}")
 }
 
-/// Returns who we are, and for how long.
+/// Returns the identity of this client, and how long its certificate is valid.
 fn certificate(doctor: &Doctor) -> Result<String, WireError> {
     let files = ClientFiles::from(&doctor.layout);
     let unusable =
@@ -207,7 +209,7 @@ fn validity(certificate: &Certificate) -> String {
     }
 }
 
-/// Returns what the handshake agreed on, and with whom.
+/// Returns the result of the handshake: version, algorithms and peer.
 fn session(tls: &CommonState) -> String {
     let suite = tls.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()));
     let group = tls.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));
@@ -225,19 +227,21 @@ fn session(tls: &CommonState) -> String {
     facts.join(", ")
 }
 
-/// Runs `true` there. What the host says of it is believed for so long and no longer.
+/// Runs `true` on the host. The time limit is also enforced here, in case the host does not.
 async fn run_true(config: &Config, doctor: &Doctor) -> Result<String, WireError> {
     let client = Client::connect(config, &doctor.target).await?;
     let report = timeout(2 * ANSWER, async { client.exec("true").timeout(ANSWER).status().await });
     let report = report.await.map_err(|_| {
-        let message = format!("`true` did not end there within {} s", 2 * ANSWER.as_secs());
+        let message = format!("`true` did not end on the host within {} s", 2 * ANSWER.as_secs());
         WireError::new(ErrorKind::Lost, message).hint(HOST_HINT)
     })??;
     client.close().await;
     match (report.outcome, report.code, report.error) {
-        (Outcome::Exited, Some(0), _) => Ok("`true` ran there and exited 0".to_owned()),
+        (Outcome::Exited, Some(0), _) => {
+            Ok("`true` ran on the host and exited with status 0".to_owned())
+        }
         (_, _, Some(failure)) => Err(failure),
         (outcome, ..) => Err(WireError::new(ErrorKind::Lost, format!("`true` ended as {outcome}"))
-            .hint("Look into the server's log.")),
+            .hint("Check the server's log.")),
     }
 }

@@ -1,4 +1,4 @@
-//! `enroll`: from a token to an identity, and its renewal.
+//! The subcommand `enroll`: from a token to an identity, and its renewal.
 
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
@@ -17,13 +17,13 @@ use crate::session;
 use crate::settings;
 use crate::text::{self, Tone};
 
-/// For a renewal that nobody waits for.
+/// The time limit of a renewal.
 const IN_OWN_TIME: Duration = Duration::from_secs(20);
 
 /// Enrolls, or renews, and returns the exit status.
 ///
 /// # Errors
-/// When it is refused or can't be done; no identity is half written.
+/// If the authority refuses or this machine fails. The files of an identity are written whole or not at all.
 pub(crate) fn enroll(typed: &EnrollArguments) -> Result<u8, WireError> {
     let layout = settings::layout(typed.dir.as_deref())?;
     let runtime = session::runtime()?;

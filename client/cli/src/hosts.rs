@@ -1,4 +1,4 @@
-//! `hosts EXPR`: which hosts an expression means.
+//! The subcommand `hosts`: lists the hosts of an expression.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::text::{self, Tone};
 /// Prints a set of hosts and returns the exit status.
 ///
 /// # Errors
-/// When what was typed is no set, or an empty one.
+/// If the expression is invalid, or the set is empty.
 pub(crate) fn hosts(typed: &HostsArguments) -> Result<u8, WireError> {
     let layout = settings::layout(typed.dir.as_deref())?;
     let (inventory, passed_over) = settings::inventory_with(&layout, &typed.set)?;
@@ -29,19 +29,19 @@ pub(crate) fn hosts(typed: &HostsArguments) -> Result<u8, WireError> {
     output::print(shape(typed, &chosen.set, &targets)?.as_bytes())
 }
 
-/// What `--json` prints of a host.
+/// A host as `--json` prints it.
 #[derive(Serialize)]
 struct Shown<'a> {
     host: &'a str,
-    /// Its place in the set, from 0.
+    /// The place in the set, from 0.
     index: usize,
     address: &'a str,
     port: u16,
-    /// The name that its certificate must have.
+    /// The name that the certificate must have.
     certificate: &'a str,
     user: Option<&'a str>,
     labels: BTreeMap<&'a str, &'a str>,
-    /// Those that templates can hold, as the file has them.
+    /// The variables that templates can use, as text in the file.
     vars: BTreeMap<&'a str, &'a str>,
 }
 
@@ -64,7 +64,7 @@ impl<'a> From<&'a HostTarget> for Shown<'a> {
     }
 }
 
-/// Returns what is printed.
+/// Returns the output.
 fn shape(
     typed: &HostsArguments,
     set: &HostSet,

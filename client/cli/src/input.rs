@@ -1,4 +1,4 @@
-//! Standard input, read by a thread that may block for ever: the client ends without it.
+//! Standard input, read by a thread that may block for ever. The client does not wait for it when it ends.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,15 +15,15 @@ use tokio::sync::mpsc;
 
 use crate::terminal;
 
-/// Bytes read at a time, which is what one frame carries.
+/// The number of bytes read at a time: the content of one frame.
 const BLOCK: usize = 64 * 1024;
-/// What is shorter is copied, so that a block is not kept for a typed line until it is confirmed.
+/// Reads shorter than this are copied, so that a typed line does not hold a whole block until it is confirmed.
 const SMALL: usize = 4 * 1024;
-/// Blocks that may wait for the connection.
+/// The maximum number of blocks that wait for the connection.
 const WAITING: usize = 2;
 
-/// Returns whether standard input is /dev/null (null(4): device 1, 3), as of a service: the command
-/// then gets its own, and nothing is read or sent.
+/// Returns whether standard input is /dev/null (null(4): device 1, 3), as in a service. Then nothing is read or
+/// sent, and the command gets /dev/null of its host.
 pub(crate) fn is_nothing() -> bool {
     fstat(stdin()).is_ok_and(|found| {
         FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice
@@ -31,26 +31,26 @@ pub(crate) fn is_nothing() -> bool {
     })
 }
 
-/// Sends standard input to the command until it ends here, or is closed there. The caller then says
-/// [`ChildStdin::finish`]: an error must not become an end of file.
+/// Sends standard input to the command until it ends here, or the command closes it. The caller then calls
+/// [`ChildStdin::finish`], but not after an error, which must not become an end of file.
 ///
 /// # Errors
-/// When it can't be read.
+/// If standard input can't be read.
 pub(crate) async fn forward(command: &mut ChildStdin) -> io::Result<()> {
     let mut read = blocks()?;
     while let Some(block) = read.recv().await {
         if command.send(block?).await.is_err() {
-            // The command reads no more; how it ends says the rest.
+            // The command has closed its standard input.
             break;
         }
     }
     Ok(())
 }
 
-/// What standard input holds, in blocks as they are read, until it ends or with its first error.
+/// Returns a receiver of the blocks of standard input, up to its end or its first error.
 ///
 /// # Errors
-/// When no thread is to be had.
+/// If no thread can be started.
 pub(crate) fn blocks() -> io::Result<mpsc::Receiver<io::Result<Bytes>>> {
     let (blocks, read) = mpsc::channel(WAITING);
     thread::Builder::new().name("stdin".to_owned()).spawn(move || read_all(&blocks))?;
@@ -75,13 +75,13 @@ fn read_all(blocks: &mpsc::Sender<io::Result<Bytes>>) {
             }
             Ok(_) => Ok(spare.swap(&mut block)),
             Err(Errno::INTR) => continue,
-            // A terminal that has hung up is an end. To a process in the background, where SIGTTIN is
-            // ignored, it says the same until it comes to the front (read(2)).
+            // A terminal that has hung up is an end. A process in the background that ignores SIGTTIN gets
+            // the same error, until it is in the foreground (read(2)).
             Err(Errno::IO) if is_terminal => match terminal::is_in_background(stdin()) {
                 true => continue,
                 false => return,
             },
-            // Whoever shares the descriptor made it non-blocking.
+            // Another process that shares the descriptor made it non-blocking.
             Err(Errno::AGAIN) => match wait() {
                 Ok(()) => continue,
                 Err(error) => Err(error),
@@ -95,15 +95,15 @@ fn read_all(blocks: &mpsc::Sender<io::Result<Bytes>>) {
     }
 }
 
-/// Blocks that were given away, in the order in which they come back: the kernel need not clear new
-/// memory for each. Never more than were on their way at one time.
+/// Blocks that were handed out, in the order in which they return. They are used again, so that the kernel need
+/// not clear new memory for each. There are never more than were on their way at one time.
 #[derive(Default)]
 struct Spare {
     given: VecDeque<Bytes>,
 }
 
 impl Spare {
-    /// Hands a filled block out, and leaves an empty one in its place.
+    /// Hands out a filled block, and leaves an empty one in its place.
     fn swap(&mut self, block: &mut Vec<u8>) -> Bytes {
         let bytes = Bytes::from(mem::take(block));
         self.given.push_back(bytes.clone());

@@ -1,4 +1,4 @@
-//! Our signals, and how far the user has gone with ending the command: one wait for both.
+//! Signals to the client together with their escalation: one wait for both.
 
 use std::io;
 use std::pin::pin;
@@ -8,16 +8,16 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::signals::{self, Action, Caught, LAST_OUTPUT, SignalEscalation, Signals};
 
-/// What interrupts a run.
+/// An interruption of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interrupt {
-    /// A signal, or the end of a delay after one, asks for this.
+    /// The action for a signal, or for the end of a delay after one.
     Act(Action),
-    /// The user stops this process.
+    /// A suspension of this process, as by Ctrl-Z.
     Suspend,
 }
 
-/// The signals that are caught, and what they have come to.
+/// The caught signals, with the state of their escalation.
 pub(crate) struct Interrupts {
     signals: Signals,
     escalation: SignalEscalation,
@@ -27,7 +27,7 @@ impl Interrupts {
     /// Catches signals from now on.
     ///
     /// # Errors
-    /// When a handler can't be installed.
+    /// If a handler can't be installed.
     pub(crate) fn catch() -> io::Result<Self> {
         Ok(Self { signals: Signals::catch()?, escalation: SignalEscalation::default() })
     }
@@ -35,7 +35,7 @@ impl Interrupts {
     /// Waits for the next interrupt.
     ///
     /// # Cancel safety
-    /// Nothing is lost when it is dropped.
+    /// No signal is lost if the future is dropped.
     pub(crate) async fn next(&mut self) -> Interrupt {
         loop {
             let timeout = self.escalation.timeout();
@@ -55,12 +55,12 @@ impl Interrupts {
         }
     }
 
-    /// Waits until the rest is printed. The commands have ended: a signal that ends programs is for
-    /// this process alone now, and leaves a reader a last moment. A `client` that is still connected hears
-    /// of a suspension.
+    /// Waits until the remaining output is printed. The commands have ended: a signal now concerns only this
+    /// process, and gives the reader of the output one more moment. A `client` that is still connected is
+    /// informed of a suspension.
     ///
     /// # Errors
-    /// The signal that ended the wait; also one that came before, and whose time is over.
+    /// The signal that ended the wait; also an earlier one whose time is over.
     pub(crate) async fn unless_caught<T>(
         mut self,
         client: Option<&Client>,
@@ -82,7 +82,7 @@ impl Interrupts {
     }
 }
 
-/// Waits until then, or for ever.
+/// Waits until a time, or for ever if there is none.
 pub(crate) async fn until(timeout: Option<Instant>) {
     match timeout {
         Some(at) => sleep_until(at).await,

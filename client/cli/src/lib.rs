@@ -2,17 +2,17 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | `arguments` | what was typed, up to the words behind the host |
-//! | `settings` | what is meant: flags, environment, client.toml |
-//! | `session` | the runtime, the client, the leave |
+//! | `arguments` | the command line, up to the words after the host |
+//! | `settings` | options, environment and client.toml together |
+//! | `session` | the runtime, connecting and closing |
 //! | `run`, `doctor`, `enroll`, `hosts` | the subcommands |
 //! | `commands` | `run --commands`, on one host or many |
 //! | `fleet` | one command on many hosts |
 //! | `parsers` | the readers of local files, for the fuzz targets alone |
-//! | `input` | standard input, with a thread for what may block |
-//! | `output` | standard output and standard error, likewise, and the forms of output |
-//! | `signals`, `interrupts`, `notices` | what happens meanwhile |
-//! | `text` | messages to the person |
+//! | `input` | standard input, read by a thread |
+//! | `output` | standard output and standard error, written by threads; the forms of output |
+//! | `signals`, `interrupts`, `notices` | signals and notices while commands run |
+//! | `text` | messages to people |
 //! | `terminal` | job control, and whether text is coloured |
 //! | `status` | exit statuses |
 
@@ -49,7 +49,7 @@ use settings::commands::CommandsOverHosts;
 use settings::fleet::FleetRun;
 use settings::{Run, Work};
 
-/// Does what was typed, the program's own name first, and returns the exit status.
+/// Carries out a command line, whose first word is the name of the program, and returns the exit status.
 pub fn carry_out(typed: Vec<OsString>) -> u8 {
     let done = match Request::parse(typed) {
         Ok(Request::Run(typed)) if settings::commands::is_meant(&typed) => {
@@ -98,7 +98,7 @@ fn print_man(man: &ManArguments) -> Result<u8, WireError> {
     }
 }
 
-/// Help and version, in colour where standard output wants it.
+/// Returns the help or the version, in colour if standard output takes it.
 fn help(error: &clap::Error) -> String {
     let text = error.render();
     if terminal::has_colour(&io::stdout()) { text.ansi().to_string() } else { text.to_string() }

@@ -1,24 +1,24 @@
-//! What is said about the link while a command runs: nothing, unless it takes long.
+//! Notices about the connection while a command runs. Short disturbances are not reported.
 
 use std::time::Duration;
 
 use rcmd_client::Notice;
 use tokio::time::Instant;
 
-/// A loss that heals within this time is none that a person needs to hear of.
+/// The time within which a restored connection or a free host makes a notice unnecessary.
 const SILENT: Duration = Duration::from_secs(1);
 
-/// The state of the link as far as it was told.
+/// The notices that are pending and those that were given.
 #[derive(Debug, Default)]
 pub(crate) struct LinkNotices {
-    /// A loss, and when to tell of it.
+    /// A loss that is not reported yet, and the time to report it.
     pending: Option<(Instant, String)>,
-    /// Whether a loss was told, and its end was not.
+    /// True if a loss was reported, but not its end.
     told: bool,
     busy: Busy,
 }
 
-/// How far the user knows that the host is busy.
+/// The state of the notice that the host is busy.
 #[derive(Debug, Default)]
 enum Busy {
     #[default]
@@ -28,11 +28,11 @@ enum Busy {
 }
 
 impl LinkNotices {
-    /// Takes a notice. Returns what to say about it now.
+    /// Takes a notice. Returns the text to print now, if any.
     pub(crate) fn handle(&mut self, notice: &Notice, now: Instant) -> Option<String> {
         match notice {
             Notice::Lost(_) => {
-                // Further attempts do not make the loss any younger.
+                // Further attempts do not delay the report.
                 if !self.told && self.pending.is_none() {
                     self.pending = Some((now + SILENT, notice.to_string()));
                 }
@@ -55,12 +55,12 @@ impl LinkNotices {
         }
     }
 
-    /// The command has started, or has its place in the queue: the host is busy no more.
+    /// Notes that the command has started or has its place in the queue, so that the host is no longer busy.
     pub(crate) fn handle_start(&mut self) {
         self.busy = Busy::No;
     }
 
-    /// Returns whether nothing was told that has not ended, and nothing may have to be.
+    /// Returns whether no notice is pending and no reported loss has yet to end.
     pub(crate) fn is_calm(&self) -> bool {
         self.pending.is_none() && !self.told && matches!(self.busy, Busy::No)
     }
@@ -75,7 +75,7 @@ impl LinkNotices {
         lost.into_iter().chain(busy).min()
     }
 
-    /// Notes that the time of [`LinkNotices::timeout`] came. Returns what to say now.
+    /// Handles the time of [`LinkNotices::timeout`]. Returns the text to print now, if any.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<String> {
         if let Busy::Pending(at, text) = &mut self.busy
             && *at <= now

@@ -1,4 +1,4 @@
-//! What is printed, and how.
+//! Standard output and standard error.
 
 use std::io::{self, Write as _};
 
@@ -15,12 +15,12 @@ pub(crate) mod sink;
 pub(crate) mod stamp;
 pub(crate) mod writer;
 
-/// In which form output is printed.
+/// The form of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// As it is, or converted, or with times before its lines.
+    /// Text: unchanged, converted, or with times before its lines.
     Text { encoding: Option<&'static Encoding>, timestamps: bool },
-    /// As events.
+    /// JSON events.
     Json { timestamps: bool },
 }
 
@@ -43,7 +43,7 @@ impl Form {
 /// Writes an answer to standard output and returns the exit status.
 ///
 /// # Errors
-/// When it can't be written, unless its reader has gone.
+/// If the answer can't be written; a reader that has gone is not an error.
 pub(crate) fn print(answer: &[u8]) -> Result<u8, WireError> {
     let mut out = io::stdout().lock();
     match out.write_all(answer).and_then(|()| out.flush()) {

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use rcmd_certs::clock::milliseconds;
 use rcmd_certs::files::shown;
 use rcmd_client::{Client, Command, ErrorKind, Outcome, Report, Signal, WireError};
 use tokio::task::yield_now;
@@ -26,21 +27,21 @@ use ended::{Cause, Ended, unwritten};
 /// Runs a command, or asks whether it would be permitted, and returns the exit status.
 ///
 /// # Errors
-/// When nothing was tried: this machine can't do it.
+/// If this machine fails before anything is tried.
 pub(crate) fn run(run: &Run, words: &CommandSpec) -> Result<u8, WireError> {
     if run.dry_run {
         return dry_run(run, words);
     }
-    // Before anything runs: a result that can't be written must not be found out afterwards.
+    // The file is created before anything runs, so that an error is found in time.
     let result = run.output.result.as_deref().map(create).transpose()?;
     let runtime = session::runtime()?;
     let status = runtime.block_on(carry_out(run, words, result));
-    // A look-up of a name may still hang in a thread of its own.
+    // A thread may still hang in a look-up of a name.
     runtime.shutdown_background();
     status
 }
 
-/// Asks the host instead of running anything.
+/// Asks the host whether the command would be permitted.
 fn dry_run(run: &Run, words: &CommandSpec) -> Result<u8, WireError> {
     let runtime = session::runtime()?;
     let answer = runtime.block_on(async {
@@ -92,7 +93,7 @@ async fn carry_out(run: &Run, words: &CommandSpec, result: Option<File>) -> Resu
     Ok(ended.status())
 }
 
-/// Adds what was probably meant to the report of a program that is not there.
+/// Adds advice to the report if the program looks like a misplaced option.
 fn explain(report: &mut Report, words: &CommandSpec) {
     let Some(error) = &mut report.error else { return };
     if let Some(hint) = words.misplaced()
@@ -113,9 +114,9 @@ async fn attempt(
         Err(failure) => return (Ended::by_report(session::not_started(host, failure)), None),
         Ok(child) => child,
     };
-    // The start leaves before anything else is done here.
+    // Send the start before anything else is done here.
     yield_now().await;
-    // Until here a signal simply ended us; from now on the command must hear of it.
+    // Until here a signal ended this process; from now on it concerns the command.
     match Interrupts::catch() {
         Err(error) => {
             child.cancel();
@@ -130,7 +131,7 @@ async fn attempt(
     }
 }
 
-/// Prints and writes what remains.
+/// Prints the remaining output and messages, and writes the result.
 async fn conclude(
     run: &Run,
     words: &CommandSpec,
@@ -140,12 +141,12 @@ async fn conclude(
     result: Option<File>,
     interrupts: Option<(&Client, Interrupts)>,
 ) -> Ended {
-    // A reader that went away ends everything quietly.
+    // If the reader went away, nothing is printed.
     if ended.cause != Cause::ReaderGone {
         for remark in remarks(&ended.report, run.output.verbosity) {
             writer.note(host, &remark);
         }
-        // As a line it went to the shell, which may only have said that it is no command.
+        // A line went to the shell, whose message about an unknown command does not explain the mistake.
         if let (Some(1..), Some(hint)) = (ended.report.code, words.misplaced())
             && run.output.verbosity > Verbosity::Quiet
         {
@@ -154,7 +155,7 @@ async fn conclude(
     }
     let finishing = writer.finish(&ended.report);
     let finished = match (ended.cause, interrupts) {
-        // Whoever interrupted twice does not wait for a full pager either.
+        // After two interrupts, do not wait for a full pager either.
         (Cause::GivenUp(_), _) => timeout(LAST_OUTPUT, finishing).await.unwrap_or(Ok(())),
         (_, None) => finishing.await,
         (cause, Some((client, interrupts))) => {
@@ -198,7 +199,7 @@ fn write(mut file: File, run: &Run, report: &Report) -> Result<(), WireError> {
     })
 }
 
-/// The error to be told, if there is one. A reader that went away is none.
+/// Returns the error to print, if any. A reader that went away is not an error.
 fn complaint(run: &Run, ended: &Ended) -> Option<WireError> {
     let report = &ended.report;
     match (ended.cause, &report.error, report.outcome) {
@@ -211,33 +212,34 @@ fn complaint(run: &Run, ended: &Ended) -> Option<WireError> {
             let limit = run.command.timeout.map(humantime::format_duration);
             let limit = limit.map(|limit| format!(" after {limit}")).unwrap_or_default();
             Some(
-                // The kind is not shown; the outcome says what happened.
+                // The kind is not printed; the outcome says what happened.
                 WireError::new(
                     ErrorKind::Lost,
-                    format!("the command was ended{limit}, as --timeout says"),
+                    format!("the command was ended{limit}, the time limit of --timeout"),
                 )
-                .hint("Give it more time with --timeout, or leave that out."),
+                .hint("Set a longer time with --timeout, or leave the option out."),
             )
         }
         _ => None,
     }
 }
 
-/// Returns a failure that says where on the host more of the command is known.
+/// Returns a failure with a hint to the audit of the host.
 fn with_job(failure: WireError, job: Option<&str>) -> WireError {
     let Some(job) = job else { return failure };
-    let look = format!("There, `rcmd-server audit show --job {job}` says what is known of it.");
+    let look =
+        format!("On the host, `rcmd-server audit show --job {job}` shows what is known about it.");
     let hint = failure.hint.as_ref().map(|hint| format!("{hint} {look}")).unwrap_or(look);
     failure.hint(hint)
 }
 
-/// What a person would want to know of an end that is no error.
+/// Returns remarks for people about an end that is not an error.
 fn remarks(report: &Report, verbosity: Verbosity) -> Vec<String> {
     let mut remarks = Vec::new();
     if verbosity == Verbosity::Quiet {
         return remarks;
     }
-    // As in a shell, nobody is told of an interrupt and of a reader that went away.
+    // As in a shell, SIGINT and SIGPIPE are not reported.
     if let Some(signal) = report.signal.filter(|&signal| {
         report.outcome == Outcome::Signaled && signal != Signal::INT && signal != Signal::PIPE
     }) {
@@ -245,15 +247,16 @@ fn remarks(report: &Report, verbosity: Verbosity) -> Vec<String> {
     }
     if report.output_open {
         remarks.push(
-            "something still held the output open when the command ended; it was killed".into(),
+            "a process still held the output open when the command ended, and was killed".into(),
         );
     }
     if report.truncated && report.error.is_none() {
-        remarks.push("the beginning of the output was no longer kept there".into());
+        remarks.push("the beginning of the output is missing: the host no longer had it".into());
     }
     if verbosity == Verbosity::Verbose {
         let code = report.code.map(|code| format!(" {code}")).unwrap_or_default();
-        let time = report.duration_ms.map(|ms| format!(" after {ms} ms")).unwrap_or_default();
+        let time =
+            report.duration_ms.map(|ms| format!(" after {}", milliseconds(ms))).unwrap_or_default();
         let (out, err) = (report.stdout_bytes, report.stderr_bytes);
         remarks.push(format!(
             "{}{code}{time}; {out} bytes of standard output, {err} of standard error",

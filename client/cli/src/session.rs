@@ -1,4 +1,4 @@
-//! What every subcommand that reaches a host does: the runtime, the client, its command, the leave.
+//! The steps of every subcommand that connects to a host: the runtime, connecting, the command, closing.
 
 use std::io::{self, IsTerminal as _};
 use std::process::{self, Stdio};
@@ -13,18 +13,18 @@ use crate::arguments::words::CommandSpec;
 use crate::settings::{CommandOptions, Run, Verbosity};
 use crate::text::{self, Tone};
 
-/// Makes a runtime of one thread: what blocks has threads of its own.
+/// Makes a runtime of one thread. Blocking work has other threads.
 ///
 /// # Errors
-/// When the kernel has no descriptors left.
+/// If the kernel has no descriptors left.
 pub(crate) fn runtime() -> Result<Runtime, WireError> {
     Builder::new_current_thread().enable_all().build().map_err(|error| {
         WireError::new(ErrorKind::Resources, format!("cannot start: {error}"))
-            .hint("Nothing ran; see `ulimit -n`.")
+            .hint("Nothing ran; check the limits of this shell with `ulimit -a`.")
     })
 }
 
-/// Does what is left when output and result are out. Nobody waits for what comes of the renewal.
+/// Finishes a run after output and result were written: starts a renewal that is due, and closes the connection.
 pub(crate) async fn finish(run: &Run, client: Option<Client>) {
     renew_in_own_time(&run.connect.layout, run.output.verbosity);
     if let Some(client) = client {
@@ -32,10 +32,10 @@ pub(crate) async fn finish(run: &Run, client: Option<Client>) {
     }
 }
 
-/// Connects as the flags say.
+/// Connects according to the options.
 ///
 /// # Errors
-/// The failures of [`Config::from_dir`] and [`Client::connect`].
+/// As of [`Config::from_dir`] and [`Client::connect`].
 pub(crate) async fn connect(run: &Run) -> Result<Client, WireError> {
     let target = &run.connect.target;
     let meant = elsewhere::meant(&target.host);
@@ -45,7 +45,7 @@ pub(crate) async fn connect(run: &Run) -> Result<Client, WireError> {
             None => failure,
             Some(name) => {
                 let hint = format!(
-                    "`{}` is taken for a host; did you mean `rcmd-client {name}`?",
+                    "`{}` is not a subcommand and was used as a host; did you mean `rcmd-client {name}`?",
                     target.host
                 );
                 failure.hint(hint)
@@ -54,8 +54,7 @@ pub(crate) async fn connect(run: &Run) -> Result<Client, WireError> {
     })
 }
 
-/// Reads the certificate: one that has ended costs its renewal here, any other is renewed
-/// afterwards.
+/// Reads the certificate. One that has expired is renewed first; any other is renewed after the command.
 async fn config(run: &Run) -> Result<Config, WireError> {
     let config = Config::from_dir(run.connect.layout.dir())?;
     let config = config.connect_timeout(run.connect.timeout).compress(run.connect.compress);
@@ -66,7 +65,7 @@ async fn config(run: &Run) -> Result<Config, WireError> {
     Ok(config)
 }
 
-/// Builds the command of these words, with everything that the flags say of it.
+/// Builds a command from its words and options.
 pub(crate) fn command(
     options: &CommandOptions,
     timestamps: bool,
@@ -105,13 +104,13 @@ pub(crate) fn command(
     command
 }
 
-/// Returns the report of a command that never reached its host.
+/// Returns the report of a command that did not reach its host.
 pub(crate) fn not_started(host: &str, failure: impl Into<WireError>) -> Report {
     Report::without_job(host, Outcome::NotStarted, failure.into())
 }
 
-/// Leaves a renewal that is due to a process of its own, which nobody waits for.
-/// Once in two thirds of a life this costs the start of a process, and else a look at two files.
+/// Starts a renewal that is due in another process, and does not wait for it. If none is due, this costs only a
+/// look at two files.
 pub(crate) fn renew_in_own_time(layout: &Layout, verbosity: Verbosity) {
     if !renewal::is_time(layout, When::Due) {
         return;
@@ -124,8 +123,8 @@ pub(crate) fn renew_in_own_time(layout: &Layout, verbosity: Verbosity) {
     let mut command = process::Command::new(program);
     command.arg("enroll").arg("--in-own-time").arg("--dir").arg(layout.dir());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    // Out of reach of the terminal's signals, which are for what runs in front.
+    // In another process group, which signals of the terminal do not reach.
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    // It is told when it fails; a system that can't start it has told enough.
+    // A failed renewal is reported at the next run; a failed start is ignored.
     let _started = command.spawn();
 }

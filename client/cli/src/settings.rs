@@ -1,4 +1,4 @@
-//! What is meant: flags, environment and file made into one answer, and checked, in one place.
+//! The settings of a run: options, environment and file, combined and checked in one place.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -27,55 +27,55 @@ mod file;
 pub(crate) mod fleet;
 pub(crate) mod sets;
 
-/// How long reaching a host may take when nothing else is said.
+/// The default time limit for connecting to a host.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long to try again while the host is busy, when nothing else is said.
+/// The default time to try again while the host is busy.
 pub(crate) const BUSY_WAIT: Duration = Duration::from_secs(10);
 
-/// What is to be run, and how.
+/// A run on one host.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) connect: ConnectOptions,
     pub(crate) command: CommandOptions,
     pub(crate) output: OutputOptions,
     pub(crate) work: Work,
-    /// Whether the host is only asked what it would permit.
+    /// True if the host is only asked whether it would permit the command.
     pub(crate) dry_run: bool,
 }
 
-/// What it takes to reach the host.
+/// The settings for connecting to the host.
 #[derive(Debug)]
 pub(crate) struct ConnectOptions {
     pub(crate) layout: Layout,
     pub(crate) target: Target,
-    /// For name, TCP and TLS together.
+    /// The time limit for look-up, TCP and TLS together.
     pub(crate) timeout: Duration,
     pub(crate) compress: bool,
 }
 
-/// What the host is told of each command beyond its words.
+/// The settings of each command other than its words.
 #[derive(Clone, Debug)]
 pub(crate) struct CommandOptions {
-    /// Whether standard input is sent.
+    /// True if standard input is sent.
     pub(crate) input: bool,
     pub(crate) user: Option<OsString>,
     pub(crate) cwd: Option<OsString>,
     pub(crate) env: Vec<(OsString, OsString)>,
-    /// After which the host ends the command.
+    /// The time after which the host ends the command.
     pub(crate) timeout: Option<Duration>,
     pub(crate) key: Option<OsString>,
-    /// How long to try again while the host is busy.
+    /// The time to try again while the host is busy.
     pub(crate) busy_wait: Duration,
-    /// The lock that the command needs, and how long it waits for the lock.
+    /// The lock that the command needs, and the time to wait for it.
     pub(crate) lock: Option<(String, Duration)>,
 }
 
-/// What is done with output and end.
+/// The settings for output and result.
 #[derive(Debug)]
 pub(crate) struct OutputOptions {
     pub(crate) form: Form,
-    /// The file that the result is written to as well.
+    /// The file for the result.
     pub(crate) result: Option<PathBuf>,
     pub(crate) verbosity: Verbosity,
 }
@@ -87,43 +87,43 @@ pub(crate) enum Work {
     Many(Commands),
 }
 
-/// How much is said.
+/// The amount of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verbosity {
-    /// Errors alone.
+    /// Only errors.
     Quiet,
-    /// Errors, and notices that a person would want.
+    /// Errors and important notices.
     Normal,
-    /// What happens.
+    /// All notices.
     Verbose,
 }
 
 impl Run {
-    /// Flag before environment before file before default.
+    /// Combines the settings: options override the environment, which overrides the file and the defaults.
     ///
     /// # Errors
-    /// A usage failure, with its remedy.
+    /// A usage error, with advice.
     pub(crate) fn resolve(typed: RunArguments) -> Result<Self, WireError> {
         let RunArguments { common, options, mut many, words, .. } = typed;
         let (host, words) = match words.split_first() {
             Some((host, words)) => (host, words),
             None => {
-                return Err(WireError::new(ErrorKind::Usage, "there is no host").hint(
+                return Err(WireError::new(ErrorKind::Usage, "the host is missing").hint(
                     "Write `rcmd-client HOST COMMAND...`; `rcmd-client -h` shows examples.",
                 ));
             }
         };
         if words.is_empty() && host == "help" {
-            return Err(WireError::new(ErrorKind::Usage, "there is no command after the host")
+            return Err(WireError::new(ErrorKind::Usage, "the command is missing after the host")
                 .hint("For help: `rcmd-client --help`."));
         }
         refuse_form(&common, &options)?;
         if common.json && options.dry_run {
             return Err(WireError::new(
                 ErrorKind::Usage,
-                "--json and --dry-run exclude each other for one host",
+                "--json cannot be combined with --dry-run for one host",
             )
-            .hint("The exit status says it: 0 if it would be permitted, else 125."));
+            .hint("Use the exit status: 0 if the command would be permitted, else 125."));
         }
         refuse_nothing(&options, words)?;
         let host = host_of(host)?;
@@ -161,11 +161,11 @@ impl Run {
     }
 }
 
-/// Refuses forms of output that exclude each other.
+/// Refuses forms of output that cannot be combined.
 fn refuse_form(common: &Common, options: &RunOptions) -> Result<(), WireError> {
     if common.json && options.encoding.is_some() {
-        return Err(WireError::new(ErrorKind::Usage, "--json and --encoding exclude each other")
-            .hint("Leave out --encoding: events carry every byte as it is."));
+        return Err(WireError::new(ErrorKind::Usage, "--json cannot be combined with --encoding")
+            .hint("Leave out --encoding: events have every byte unchanged."));
     }
     Ok(())
 }
@@ -173,7 +173,7 @@ fn refuse_form(common: &Common, options: &RunOptions) -> Result<(), WireError> {
 /// Returns the form of output.
 ///
 /// # Errors
-/// A usage failure when the encoding is not known.
+/// A usage error if the encoding is unknown.
 fn form(common: &Common, options: &RunOptions, file: &File) -> Result<Form, WireError> {
     let typed = options.encoding.as_deref().map(encoding::named).transpose()?;
     let timestamps = options.timestamps || file.timestamps.unwrap_or(false);
@@ -183,10 +183,10 @@ fn form(common: &Common, options: &RunOptions, file: &File) -> Result<Form, Wire
     })
 }
 
-/// Returns what the host is told of a command; `input` is whether standard input is sent.
+/// Returns the settings of a command. `input` is true if standard input is sent.
 ///
 /// # Errors
-/// A usage failure when a setting of the environment is none.
+/// A usage error if a value of `--env` is invalid.
 fn command_options(options: RunOptions, input: bool) -> Result<CommandOptions, WireError> {
     let env = options.env.iter().map(|setting| setting_of(setting)).collect::<Result<_, _>>()?;
     Ok(CommandOptions {
@@ -201,7 +201,7 @@ fn command_options(options: RunOptions, input: bool) -> Result<CommandOptions, W
     })
 }
 
-/// A host to be examined.
+/// A host to examine.
 #[derive(Debug)]
 pub(crate) struct Doctor {
     pub(crate) layout: Layout,
@@ -211,10 +211,10 @@ pub(crate) struct Doctor {
 }
 
 impl Doctor {
-    /// Reads what was typed, as [`Run::resolve`] does.
+    /// Combines the settings, as [`Run::resolve`] does.
     ///
     /// # Errors
-    /// A usage failure, with its remedy.
+    /// A usage error, with advice.
     pub(crate) fn resolve(typed: DoctorArguments) -> Result<Self, WireError> {
         let host = host_of(&typed.host)?;
         let layout = layout(typed.common.dir.as_deref())?;
@@ -225,14 +225,14 @@ impl Doctor {
     }
 }
 
-/// Where one host is reached, and the user that hosts.toml has for it.
+/// The address of a host, and its user in hosts.toml.
 struct Reached {
     target: Target,
     user: Option<OsString>,
 }
 
 impl Reached {
-    /// Looks a host up in `hosts.toml`; one that is not in it is itself the address.
+    /// Looks up a host in `hosts.toml`. A name that is not in it is itself the address.
     fn find(host: &str, layout: &Layout, verbosity: Verbosity) -> Result<Self, WireError> {
         let (inventory, passed_over) = inventory(layout)?;
         if verbosity == Verbosity::Verbose {
@@ -244,22 +244,23 @@ impl Reached {
     }
 }
 
-/// Returns what is known of hosts, and a line for each file that this user can't read.
+/// Returns the inventory, and a notice for each file that this user has no permission to read.
 ///
 /// # Errors
-/// A usage failure when a file is wrong, or others could change it.
+/// A usage error if a file is invalid, or other users could change it.
 fn inventory(layout: &Layout) -> Result<(Inventory, Vec<String>), WireError> {
     let (inventory, passed_over) =
         Inventory::read(layout.dir()).map_err(|error| no_inventory(&error))?;
-    let line = |path: PathBuf| format!("{} is passed over: you may not read it", shown(&path));
+    let line =
+        |path: PathBuf| format!("{} is ignored: you have no permission to read it", shown(&path));
     Ok((inventory, passed_over.into_iter().map(line).collect()))
 }
 
-/// Returns what is known of hosts with `--inventory`, which goes before the rest, and a line for each file
-/// that this user can't read.
+/// Returns the inventory, in which `--inventory` overrides the other files, and a notice for each file that this
+/// user has no permission to read.
 ///
 /// # Errors
-/// A usage failure when a file is wrong, or others could change it.
+/// A usage error if a file is invalid, or other users could change it.
 pub(crate) fn inventory_with(
     layout: &Layout,
     set: &SetOptions,
@@ -271,25 +272,28 @@ pub(crate) fn inventory_with(
     Ok((inventory, passed_over))
 }
 
-/// Returns the failure of a file of hosts.
+/// Returns the error of a file of hosts.
 fn no_inventory(error: &InventoryError) -> WireError {
     let failure = WireError::new(ErrorKind::Usage, error.to_string());
     match error.hint() {
         Some(hint) => failure.hint(hint),
-        None => failure.hint("Hosts come from that file; see `rcmd-client hosts --help`."),
+        None => failure.hint("The file names hosts and groups; see `rcmd-client hosts --help`."),
     }
 }
 
-/// Returns the failure of a name that is no address.
+/// Returns the error of an invalid host.
 pub(crate) fn no_target(error: &InvalidTarget) -> WireError {
     let hint = elsewhere::no_host(error.text());
     WireError::new(ErrorKind::Usage, error.to_string()).hint(hint)
 }
 
-/// Returns the host that was typed, which is one and no set.
+/// Returns the host on the command line.
+///
+/// # Errors
+/// A usage error if it is a set of hosts or not text.
 fn host_of(typed: &OsStr) -> Result<&str, WireError> {
     let Some(host) = typed.to_str() else {
-        let message = format!("`{}` is no host", typed.to_string_lossy());
+        let message = format!("`{}` is not a valid host name", typed.to_string_lossy());
         return Err(WireError::new(ErrorKind::Usage, message)
             .hint("A host is NAME, NAME:PORT, ADDRESS or [V6]:PORT."));
     };
@@ -301,14 +305,14 @@ fn host_of(typed: &OsStr) -> Result<&str, WireError> {
         }
         return Err(WireError::new(
             ErrorKind::Usage,
-            format!("`{host}` is a set of hosts, not one"),
+            format!("`{host}` is a set of hosts, but one host is needed"),
         )
         .hint(elsewhere::ONE_HOST));
     }
     Ok(host)
 }
 
-/// Refuses what is empty where that is a variable which was not set, and never what was meant.
+/// Refuses empty values that are never intended, as of a shell variable that is not set.
 fn refuse_nothing(options: &RunOptions, words: &[OsString]) -> Result<(), WireError> {
     let lock = options.lock.as_deref().map(OsStr::new);
     let line = match words {
@@ -317,11 +321,23 @@ fn refuse_nothing(options: &RunOptions, words: &[OsString]) -> Result<(), WireEr
         [] => None,
     };
     let all = [
-        ("--user", options.user.as_deref(), "name the user, or leave it out for the server's own"),
-        ("--cwd", options.cwd.as_deref(), "name a folder there, or leave it out for the home"),
-        ("--key", options.key.as_deref(), "name the start, as in --key deploy-7, or leave it out"),
-        ("--lock", lock, "name the lock, as in --lock deploy, or leave it out"),
-        ("the command", line, "name one; for one that does nothing: `rcmd-client HOST true`"),
+        (
+            "--user",
+            options.user.as_deref(),
+            "name a user, or leave the option out for the server's own",
+        ),
+        (
+            "--cwd",
+            options.cwd.as_deref(),
+            "name a folder on the host, or leave the option out for the home",
+        ),
+        (
+            "--key",
+            options.key.as_deref(),
+            "write a name, as in --key deploy-7, or leave the option out",
+        ),
+        ("--lock", lock, "write a name, as in --lock deploy, or leave the option out"),
+        ("the command", line, "write a command; to do nothing: `rcmd-client HOST true`"),
     ];
     match all.into_iter().find(|(_, value, _)| value.is_some_and(OsStr::is_empty)) {
         None => Ok(()),
@@ -331,18 +347,18 @@ fn refuse_nothing(options: &RunOptions, words: &[OsString]) -> Result<(), WireEr
     }
 }
 
-/// The folder of certificates.
+/// Returns the folder of certificates.
 ///
 /// # Errors
-/// A usage failure when nothing says where it is.
+/// A usage error if nothing names the folder.
 pub(crate) fn layout(dir: Option<&Path>) -> Result<Layout, WireError> {
     Layout::for_user(dir).map_err(|error| WireError::new(ErrorKind::Usage, error.to_string()))
 }
 
-/// Returns the time that a `client.toml` gives a connection; none if it says nothing of it.
+/// Returns `connect_timeout` of a `client.toml`, if it is set.
 ///
 /// # Errors
-/// A usage failure when the file can't be read or understood.
+/// A usage error if the file can't be read or is invalid.
 pub(crate) fn connect_timeout_in(file: &Path) -> Result<Option<Duration>, WireError> {
     File::read(file).map(|file| file.connect_timeout)
 }
@@ -368,9 +384,9 @@ fn setting_of(typed: &OsStr) -> Result<(OsString, OsString), WireError> {
         }
         _ => Err(WireError::new(
             ErrorKind::Usage,
-            format!("`{}` is no setting for --env", typed.to_string_lossy()),
+            format!("`{}` is not a valid value for --env", typed.to_string_lossy()),
         )
-        .hint("Write --env NAME=VALUE; --env NAME=\"$NAME\" passes your own on.")),
+        .hint("Write --env NAME=VALUE; --env NAME=\"$NAME\" passes your own variable on.")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Signals to the client: which are caught, and what follows from them.
+//! Signals to the client, and the actions that follow from them.
 #![expect(clippy::disallowed_methods, reason = "programs that serve nobody")]
 
 use std::fs::File;
@@ -12,40 +12,39 @@ use rustix::process::{getpid, kill_process};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// From TERM or HUP to the end of patience.
+/// The time from TERM or HUP to the kill.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// From the kill of the tree to giving up on hearing of its end.
+/// The time from the kill to giving up on the report of the end.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
-/// For output that still waits when the user has given up.
+/// The time for waiting output after the user has given up.
 pub(crate) const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
-/// For the word to the server that this process is about to be stopped.
+/// The time to inform the server that this process is about to be stopped.
 const FAREWELL: Duration = Duration::from_millis(20);
 
 /// SIGTSTP and SIGTTIN, signal(7).
 const STOPS: [i32; 2] = [20, 21];
 
-/// What was caught.
+/// A caught signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caught {
-    /// A signal that ends programs; it is for the remote command.
+    /// A signal that ends programs, meant for the remote command.
     Ending(Signal),
-    /// Ctrl-Z, or a read of the terminal at the moment in which another process came to the front.
+    /// Ctrl-Z, or a read of the terminal just when another process came to the foreground.
     Suspend,
 }
 
-/// The signals that are caught. One that was ignored when the client started stays ignored, as
-/// under nohup(1).
+/// The caught signals. A signal that was ignored when the client started stays ignored, as under nohup(1).
 pub(crate) struct Signals {
     sources: Vec<(Caught, unix::Signal)>,
 }
 
 impl Signals {
-    /// Catches them, from now on.
+    /// Catches the signals from now on.
     ///
     /// # Errors
-    /// When a handler can't be installed.
+    /// If a handler can't be installed.
     pub(crate) fn catch() -> io::Result<Self> {
         let ignored = ignored();
         let ending = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT].into_iter();
@@ -58,10 +57,10 @@ impl Signals {
         Ok(Self { sources })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     ///
     /// # Cancel safety
-    /// Nothing is lost when the future is dropped.
+    /// No signal is lost if the future is dropped.
     pub(crate) async fn next(&mut self) -> Caught {
         poll_fn(|context| {
             let came = self.sources.iter_mut().find_map(|(caught, source)| {
@@ -73,24 +72,23 @@ impl Signals {
     }
 }
 
-/// Stops this process as Ctrl-Z asks, without a host taking it for gone; returns when it goes on.
+/// Stops this process, as Ctrl-Z does, after informing the hosts. Returns when the process continues.
 pub(crate) async fn suspend<'a>(clients: impl IntoIterator<Item = &'a Client> + Clone) {
     clients.clone().into_iter().for_each(Client::suspend);
     stop().await;
     clients.into_iter().for_each(Client::resume);
 }
 
-/// Stops this process after a moment for a word that is on its way; returns when it goes on.
+/// Stops this process, after a moment in which frames can be sent. Returns when the process continues.
 pub(crate) async fn stop() {
     sleep(FAREWELL).await;
-    // It can't fail on ourselves; it returns when we were continued.
+    // A signal to this process does not fail; the call returns when the process continues.
     let _ = kill_process(getpid(), rustix::process::Signal::STOP);
 }
 
-/// Returns the signals that are ignored, as a mask: bit 0 is signal 1 (proc_pid_status(5)); none
-/// when that can't be read.
+/// Returns the mask of ignored signals, in which bit 0 is signal 1 (proc_pid_status(5)); 0 if it can't be read.
 fn ignored() -> u64 {
-    // It is not 2 KiB long, and each run pays for this: one read instead of the eight of a whole file.
+    // The file has less than 2 KiB. One read, instead of eight for a whole file, saves time in each run.
     let mut status = [0; 8192];
     let read = File::open("/proc/self/status").and_then(|mut file| file.read(&mut status));
     let status = status.get(..read.unwrap_or(0)).unwrap_or_default();
@@ -102,18 +100,18 @@ fn mask(status: &str) -> Option<u64> {
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
-/// What is to be done about the remote command.
+/// An action on the remote command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Pass the signal on.
+    /// Pass a signal on.
     Pass(Signal),
-    /// Kill its tree.
+    /// Kill all its processes.
     Kill,
-    /// End with this signal's status: no end came.
+    /// Give up waiting for the end, and end with the status of this signal.
     GiveUp(Signal),
 }
 
-/// How far the user has gone with ending the command.
+/// The escalation of signals that end the command.
 ///
 /// ```text
 ///           INT, QUIT                INT, QUIT
@@ -143,7 +141,7 @@ enum Stage {
 }
 
 impl SignalEscalation {
-    /// Takes a signal. Returns what is to be done.
+    /// Takes a signal. Returns the action.
     pub(crate) fn handle_signal(&mut self, signal: Signal, now: Instant) -> Action {
         let interrupts = signal == Signal::INT || signal == Signal::QUIT;
         match self.stage {
@@ -169,7 +167,7 @@ impl SignalEscalation {
         }
     }
 
-    /// Notes that the time of [`SignalEscalation::timeout`] came. Returns what is to be done.
+    /// Handles the time of [`SignalEscalation::timeout`]. Returns the action, if any.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<Action> {
         match self.stage {
             Stage::Patient { signal, until } if until <= now => Some(self.kill(signal, now)),
@@ -178,8 +176,7 @@ impl SignalEscalation {
         }
     }
 
-    /// Waits for the time of a signal to be over, and returns the signal; waits for ever without
-    /// one.
+    /// Waits until the time of a signal is over and returns the signal. Without a signal, waits for ever.
     pub(crate) async fn over(self) -> Signal {
         match self.stage {
             Stage::Calm | Stage::Interrupted => pending().await,

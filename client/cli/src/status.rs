@@ -1,15 +1,15 @@
-//! Exit statuses that are the client's own. That of a command is its report's,
-//! [`Report::exit_status`](rcmd_client::Report::exit_status); that of nothing begun its failure's.
+//! Exit statuses of the client itself. The status of a command comes from its report
+//! ([`Report::exit_status`](rcmd_client::Report::exit_status)), that of a failure from its kind.
 
 use rcmd_client::Signal;
 
-/// The reader of standard output has gone: as of a local program.
+/// The reader of standard output has gone. The status is that of a local program.
 pub(super) const READER_GONE: u8 = Signal::PIPE.exit_status();
-/// The time limit ended a command of several.
+/// A time limit ended one of several commands.
 pub(super) const TIMED_OUT: u8 = 124;
-/// Something was never started: a command of several, or what `doctor` was to find out.
+/// One of several commands did not start, or a step of `doctor` failed.
 pub(super) const NOT_STARTED: u8 = 125;
-/// The whole truth is not known.
+/// The end of a command is unknown.
 pub(super) const UNKNOWN: u8 = 255;
-/// Something could not be written or read here.
+/// An error of output or input on this machine.
 pub(super) const LOCAL_IO: u8 = 255;

@@ -1,8 +1,8 @@
-//! Job control: a terminal is neither read nor written to while that would stop this process.
+//! Job control: the terminal is not read or written while that would stop this process. Also whether text is
+//! coloured.
 //!
-//! A process in the background that reads its terminal is stopped by SIGTTIN, and by SIGTTOU if it
-//! writes under `stty tostop` (termios(3)). A stopped client answers no ping, and its command would be
-//! killed for it. Text is coloured where a terminal obeys.
+//! SIGTTIN stops a process in the background that reads its terminal, and SIGTTOU one that writes to it under `stty
+//! tostop` (termios(3)). A stopped client does not answer pings, so its command would be killed.
 
 use std::env;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -15,8 +15,8 @@ use rustix::io::Errno;
 use rustix::process::getpgrp;
 use rustix::termios::{LocalModes, isatty, tcgetattr, tcgetpgrp, tcgetwinsize};
 
-/// Between two looks whether this process has come to the front. Nothing tells it: a shell need not
-/// send SIGCONT to what has never stopped.
+/// The time between two checks whether this process is in the foreground. No signal reports this: a shell need not
+/// send SIGCONT to a process that never stopped.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// The width of a terminal that does not know its own, in columns.
@@ -27,21 +27,21 @@ pub(crate) fn is_terminal(fd: impl AsFd) -> bool {
     isatty(fd)
 }
 
-/// Returns whether this process's terminals obey control sequences, as far as `TERM` says (environ(7)).
+/// Returns whether the terminals of this process support control sequences, according to `TERM` (environ(7)).
 pub(crate) fn obeys() -> bool {
     env::var_os("TERM").is_some_and(|kind| !kind.is_empty() && kind != "dumb")
 }
 
-/// Returns whether text for a standard stream is coloured: at a terminal that obeys, unless `NO_COLOR` or
-/// `CLICOLOR=0` says no, and wherever `CLICOLOR_FORCE` says so. Where `CI` is set anstream colours what is
-/// written to a dumb terminal too, which would show the sequences as text.
+/// Returns whether text for a standard stream is coloured: at a terminal that supports it, unless `NO_COLOR` or
+/// `CLICOLOR=0` is set, and always with `CLICOLOR_FORCE`. `TERM` is checked here because anstream, if `CI` is set,
+/// also colours text for a dumb terminal, which would show the sequences.
 pub(crate) fn has_colour(stream: &(impl RawStream + AsFd)) -> bool {
     let forced = env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0");
     (forced || obeys()) && AutoStream::choice(stream) != ColorChoice::Never
 }
 
-/// Returns whether what is written to a descriptor can't come to a terminal: it is a file or the null device. Of a
-/// pipe, whoever reads it may show it at the same one.
+/// Returns whether text that is written to a descriptor can't reach the terminal: it is a file or the null device.
+/// The reader of a pipe may print to the same terminal.
 pub(crate) fn is_apart(fd: impl AsFd) -> bool {
     let kind = fstat(&fd).map(|stat| FileType::from_raw_mode(stat.st_mode));
     match kind {
@@ -51,7 +51,7 @@ pub(crate) fn is_apart(fd: impl AsFd) -> bool {
     }
 }
 
-/// Returns how many columns a terminal has; 80 for one that does not know.
+/// Returns the number of columns of a terminal; 80 if it is unknown.
 pub(crate) fn columns(fd: impl AsFd) -> usize {
     match tcgetwinsize(fd) {
         Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
@@ -59,24 +59,24 @@ pub(crate) fn columns(fd: impl AsFd) -> usize {
     }
 }
 
-/// Returns whether a descriptor is the terminal that controls this process, and another process is in
-/// front of it.
+/// Returns whether a descriptor is the controlling terminal of this process, and another process group is in its
+/// foreground.
 pub(crate) fn is_in_background(fd: impl AsFd) -> bool {
-    // Of any other terminal, or one that hung up, it is no business of ours who is in front.
+    // For any other terminal, or one that hung up, the call fails.
     tcgetpgrp(fd).is_ok_and(|front| front != getpgrp())
 }
 
-/// Waits until a terminal has something to be read, and this process is in front of it.
+/// Waits until a terminal has input, and this process is in its foreground.
 pub(crate) fn wait_for_input(terminal: BorrowedFd<'_>) {
     loop {
         while is_in_background(terminal) {
             pause();
         }
         match poll(&mut [PollFd::new(&terminal, PollFlags::IN)], None) {
-            // What was typed meanwhile may be for another process.
+            // The input may be for another process.
             Ok(_) if is_in_background(terminal) => {}
             Err(Errno::INTR) => {}
-            // The read says why.
+            // A read returns the error.
             Ok(_) | Err(_) => return,
         }
     }
@@ -92,6 +92,6 @@ pub(crate) fn wait_to_write(fd: BorrowedFd<'_>) {
 }
 
 fn pause() {
-    // It can't fail but by a signal, which is no reason to hurry.
+    // Only a signal can end it early, which does no harm.
     let _ = poll(&mut [], Some(&LOOK));
 }

@@ -1,4 +1,4 @@
-//! Messages to the person: always on standard error, always in rcmd's form, never a control byte.
+//! Messages to people: on standard error, in rcmd's form, without control characters.
 
 use std::fmt::Write as _;
 use std::io;
@@ -9,22 +9,22 @@ use rcmd_protocol::outcome::WireError;
 
 use crate::terminal;
 
-/// What stands for text that was cut off.
+/// The character that stands for cut text.
 pub(crate) const CUT: char = '…';
 
-/// Whether a message says that something failed.
+/// The tone of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tone {
     Error,
     Notice,
 }
 
-/// `rcmd: MESSAGE`, a line of its own, coloured if standard error wants it.
+/// Returns the line `rcmd: MESSAGE`, coloured if standard error takes it.
 pub(crate) fn line(tone: Tone, message: &str) -> String {
     styled(tone, message, terminal::has_colour(&io::stderr()))
 }
 
-/// A failure and what to do about it, with the host unless the message names it.
+/// Returns a failure with its hint, and with the host unless the message names it.
 pub(crate) fn failure(host: Option<&str>, failure: &WireError) -> String {
     let mut text = match host.filter(|host| !failure.message.contains(host)) {
         Some(host) => line(Tone::Error, &format!("{host}: {}", failure.message)),
@@ -36,7 +36,7 @@ pub(crate) fn failure(host: Option<&str>, failure: &WireError) -> String {
     text
 }
 
-/// A failure that stops nothing, and what follows from it.
+/// Returns a failure that stops nothing, with its consequence.
 pub(crate) fn warning(failure: &WireError) -> String {
     let mut text = line(Tone::Notice, &format!("warning: {}", failure.message));
     if let Some(hint) = &failure.hint {
@@ -55,7 +55,7 @@ pub(crate) fn columns_of(character: char) -> usize {
     if character.is_ascii() || character == CUT { 1 } else { 2 }
 }
 
-/// Writes to standard error. When that is closed nobody is left to tell; the exit status still does.
+/// Writes to standard error. Errors are ignored: if standard error is closed, only the exit status remains.
 pub(crate) fn say(text: &str) {
     let _ = io::Write::write_all(&mut io::stderr(), text.as_bytes());
 }

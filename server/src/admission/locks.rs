@@ -209,7 +209,7 @@ impl LockWaiter {
                     if !locks.processes.kill_remains(left.as_str(), REMAINS).await {
                         return Err(busy(
                             &self.name,
-                            "has processes of its last holder, which can't be killed",
+                            "has processes of its last holder that cannot be killed",
                         ));
                     }
                     let (files, own) = (locks.files.clone(), job.clone());
@@ -245,9 +245,9 @@ impl LockWaiter {
 
     fn failed(&self, error: &io::Error) -> WireError {
         let folder = shown(&self.locks.folder);
-        let message = format!("the lock {} can't be marked in {folder}: {error}", self.name);
+        let message = format!("the lock {} cannot be recorded in {folder}: {error}", self.name);
         WireError::new(ErrorKind::Resources, message)
-            .hint("Nothing ran; look for room and rights there on the host.")
+            .hint("Nothing ran; check free space and permissions of that folder on the host.")
     }
 }
 

@@ -8,7 +8,7 @@ use rcmd_protocol::outcome::{ErrorKind, WireError};
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     /// A file or folder can't be read or written.
-    #[error("the audit can't be kept: {}: {error}", path.display())]
+    #[error("the audit cannot be written: {}: {error}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -16,10 +16,10 @@ pub enum AuditError {
         error: io::Error,
     },
     /// Another server uses the folder.
-    #[error("another server keeps its audit in {}; give this one a folder of its own with --dir", .0.display())]
+    #[error("another server writes its audit to {}; give this one a folder of its own with --dir", .0.display())]
     Locked(PathBuf),
     /// The last file has lost its beginning, so nothing can be added to it.
-    #[error("the audit is damaged: {} does not begin as it must; look at it with `rcmd-server audit verify`, then move the folder away to begin a new log", path.display())]
+    #[error("the audit is damaged: {} does not begin with a valid record; examine it with `rcmd-server audit verify`, then move the folder away to begin a new log", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -29,5 +29,7 @@ pub enum AuditError {
 /// Returns the failure for a client when the log can't be written.
 pub(super) fn unwritable(reason: &str) -> WireError {
     WireError::new(ErrorKind::Resources, format!("the host's audit can't be written: {reason}"))
-        .hint("Nothing ran, and nothing will until the audit can be written; free space for server/audit on the host.")
+        .hint(
+            "Nothing runs until the audit can be written; free space for server/audit on the host.",
+        )
 }

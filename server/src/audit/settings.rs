@@ -89,7 +89,7 @@ impl AuditFile {
 
 /// The value of `journald`: `true`, or the socket of a journal namespace.
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "write true, or the path of a socket from the root")]
+#[serde(untagged, expecting = "write true, or the absolute path of a socket")]
 enum Journald {
     Wanted(bool),
     #[serde(deserialize_with = "socket")]
@@ -104,13 +104,13 @@ impl Default for Journald {
 
 fn socket<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let path = PathBuf::deserialize(deserializer)?;
-    if path.is_absolute() { Ok(path) } else { Err(serde::de::Error::custom("it is no path")) }
+    if path.is_absolute() { Ok(path) } else { Err(serde::de::Error::custom("it is not a path")) }
 }
 
 fn mask<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Redactor, D::Error> {
     Redactor::new(&Vec::deserialize(deserializer)?).map_err(|pattern| {
         serde::de::Error::custom(format_args!(
-            "{pattern:?} masks everything or nothing; write \"--password=*\", \"--password\" or \
+            "{pattern:?} would mask everything or nothing; write \"--password=*\", \"--password\" or \
              \"*TOKEN*=\""
         ))
     })
@@ -134,8 +134,8 @@ mod tests {
         );
         for (text, says) in [
             ("sync = \"never\"", "unknown variant"),
-            ("rotate_size = \"1 KiB\"", "no size"),
-            ("rotate_size = \"99999999999999999999 GiB\"", "no size"),
+            ("rotate_size = \"1 KiB\"", "not a size"),
+            ("rotate_size = \"99999999999999999999 GiB\"", "not a size"),
             ("mask = [\"*\"]", "everything or nothing"),
             ("masks = []", "unknown field"),
         ] {

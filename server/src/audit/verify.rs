@@ -80,7 +80,7 @@ pub enum Defect {
         to: u64,
     },
     /// Records are in another order, or twice in the log.
-    #[error("moved: record {found} stands where record {expected} belongs")]
+    #[error("moved: record {found} is where record {expected} should be")]
     Moved {
         /// The number of the record that is there.
         found: u64,
@@ -94,7 +94,7 @@ pub enum Defect {
     #[error("starts and ends: {0}")]
     Pairing(String),
     /// A checkpoint was not signed by the key that it names.
-    #[error("forged: the checkpoint's signature is not of what stands before it")]
+    #[error("forged: the checkpoint's signature does not fit the records before it")]
     Signature,
     /// No checkpoint was signed by one of the given keys.
     #[error(
@@ -102,7 +102,7 @@ pub enum Defect {
     )]
     Unsigned,
     /// The files before the first are missing.
-    #[error("deleted: what came before, up to {0} with record {1}, is gone and nothing says why")]
+    #[error("deleted: the records up to {0} with record {1} are missing, and no record says why")]
     Beginning(String, u64),
     /// The log ends before a record that a client was sent.
     #[error("cut: the log ends with record {ends}, and record {kept} was written once")]
@@ -113,13 +113,13 @@ pub enum Defect {
         kept: u64,
     },
     /// A record is not the one that a client was sent.
-    #[error("written anew: record {0} is not the one that was written then")]
+    #[error("rewritten: record {0} is not the one that was written then")]
     Rewritten(u64),
     /// The record that a client was sent is older than the log.
     #[error("record {0} is older than this log; it can't be compared")]
     TooOld(u64),
     /// There is no log.
-    #[error("there are no files of an audit here")]
+    #[error("there is no audit in this folder")]
     Nothing,
     /// The log can't be read.
     #[error("can't be read: {0}")]

@@ -13,10 +13,10 @@ use super::{
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LineError {
     /// The line is not a record.
-    #[error("this is no record: {0}")]
+    #[error("this is not a record: {0}")]
     Form(String),
     /// The record's number is not the next one.
-    #[error("record {found} stands where record {expected} belongs")]
+    #[error("record {found} is where record {expected} should be")]
     Number {
         /// The number of the record.
         found: u64,
@@ -24,7 +24,7 @@ pub enum LineError {
         expected: u64,
     },
     /// The hash does not match the line and the one before it.
-    #[error("record {0} was changed, or the one before it put there")]
+    #[error("record {0} was changed, or the record before it was inserted")]
     Hash(u64),
     /// A file does not continue where the one before it ends.
     #[error("{0}")]
@@ -169,15 +169,15 @@ impl Walk {
                 let (ends, begins) = (head.seq, stub.seq);
                 return Err(LineError::Opening(format!(
                     "this file begins with record {begins}, and the one before it ends with \
-                     {ends}{}: records between them are gone, or others were put there",
+                     {ends}{}: records between them are missing, or others were inserted",
                     if ends.checked_add(1) == Some(begins) { " in another form" } else { "" }
                 )));
             }
             (Some(_), previous) => {
                 if previous.as_ref().and_then(|previous| previous.torn.clone()) != self.torn {
                     return Err(LineError::Opening(
-                        "what stands behind the last record of the file before is not what was \
-                         there when this one began"
+                        "the bytes after the last record of the file before have changed since \
+                         this file began"
                             .to_owned(),
                     ));
                 }

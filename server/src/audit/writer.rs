@@ -303,11 +303,11 @@ impl Writer {
         let Err(error) = self.check_place() else { return };
         let is_news = !std::mem::replace(&mut self.is_lost, true);
         if is_news {
-            error!(%error, "audit: what was written is gone, which `rcmd-server audit verify` will say");
+            error!(%error, "audit: written records were removed; `rcmd-server audit verify` will report that");
         }
         if let Err(error) = self.begin_elsewhere() {
             if is_news {
-                error!(%error, "audit: there can't be another file; nothing is started until there is");
+                error!(%error, "audit: no new file can be made; nothing is started until one can");
             }
             self.give_up(error.to_string());
         }

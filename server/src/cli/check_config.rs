@@ -45,7 +45,7 @@ pub fn run(options: ServerOptions, out: &mut impl Write) -> Result<()> {
         Err(Some(why)) => writeln!(out, "spawn        portable: {why}")?,
     }
     match policy.is_missing() {
-        true => writeln!(out, "policy       none, so that everything is denied")?,
+        true => writeln!(out, "policy       none, so everything is denied")?,
         false => writeln!(out, "policy       {} rules", policy.len())?,
     }
     let findings = tls::check_server(&settings.identity)?;
@@ -55,6 +55,6 @@ pub fn run(options: ServerOptions, out: &mut impl Write) -> Result<()> {
     for doubt in settings.doubts() {
         writeln!(out, "warning      {doubt}")?;
     }
-    writeln!(out, "the configuration is good")?;
+    writeln!(out, "the configuration is valid")?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The hidden subcommands that packages are made with: completions and manual pages.
+//! The subcommands `completions` and `man`, for people and for makers of packages.
 
 use std::{io::Write, path::Path};
 

@@ -56,8 +56,8 @@ fn init(layout: &Layout, out: &mut impl Write) -> Result<u8> {
     let path = layout.policy();
     let new = files::NewFile { path: &path, bytes: policy::INITIAL.as_bytes(), private: false };
     files::write_all(&[new], files::Existing::Keep)?;
-    writeln!(out, "{}  who may do what: the group admin, everything", path.display())?;
-    writeln!(out, "A server that runs takes it up with a SIGHUP.")?;
+    writeln!(out, "{}  the policy: the group admin may do everything", path.display())?;
+    writeln!(out, "A running server reads it when it gets SIGHUP.")?;
     Ok(0)
 }
 
@@ -75,11 +75,11 @@ fn check(options: &CheckOptions, out: &mut impl Write) -> Result<u8> {
     if rules.is_missing() {
         let path = shown(&path);
         bail!(
-            "{path} does not exist, and so everything is denied; `rcmd-server policy init` writes one"
+            "{path} does not exist, so everything is denied; `rcmd-server policy init` writes one"
         );
     }
     if let Some(why) = file::refused(&path).filter(|_| !is_own) {
-        writeln!(out, "{}: warning: no server would take it from here: {why}", shown(&path))?;
+        writeln!(out, "{}: warning: a server would refuse this file: {why}", shown(&path))?;
     }
     for Diagnostic { line, column, message, .. } in rules.warnings() {
         writeln!(out, "{}:{line}:{column}: warning: {message}", path.display())?;
@@ -87,11 +87,11 @@ fn check(options: &CheckOptions, out: &mut impl Write) -> Result<u8> {
     if rules.starts_without_attach() {
         writeln!(
             out,
-            "{}: warning: no rule permits \"attach\", so that no command survives a broken connection",
+            "{}: warning: no rule permits \"attach\", so no command survives a broken connection",
             path.display()
         )?;
     }
-    writeln!(out, "{}: {} rules, all good", path.display(), rules.len())?;
+    writeln!(out, "{}: {} rules, all valid", path.display(), rules.len())?;
     Ok(0)
 }
 
@@ -142,7 +142,7 @@ fn told(failure: WireError) -> anyhow::Error {
 fn context(options: &ExplainOptions) -> Result<RequestContext> {
     let time = match &options.time {
         Some(time) => humantime::parse_rfc3339_weak(time)
-            .with_context(|| format!("{time:?} is no time; write 2026-01-31T20:00:00Z"))?,
+            .with_context(|| format!("{time:?} is not a time; write it as 2026-01-31T20:00:00Z"))?,
         None => SystemTime::now(),
     };
     Ok(RequestContext { source: options.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), time })
@@ -208,7 +208,7 @@ impl Case {
             let user = escaped(&self.principal.user);
             writeln!(
                 out,
-                "{user} was taken to be in no group; --group NAME adds one that the certificate has"
+                "no group of {user} was named; --group NAME names one that the certificate has"
             )?;
         }
         decided(out, &denial.rules, place)?;
@@ -232,7 +232,7 @@ impl Case {
         if !matches!(denial.kind, DenialKind::NoRule | DenialKind::NoPolicy) {
             return Ok(writeln!(out, "what to do: {}", escaped(&denial.hint))?);
         }
-        writeln!(out, "it would be permitted")?;
+        writeln!(out, "the request would be permitted")?;
         for (principal, other) in rules.others(&self.principal) {
             let case = Self {
                 principal: other,
@@ -262,7 +262,7 @@ impl Case {
             .map_err(|rejection| told(rejection.into()))
             .map(|facts| explain::rule_for(&self.principal.user, &self.request, &facts))?;
         if let Some(rule) = rule {
-            writeln!(out, "  by this rule, which permits nothing else:\n")?;
+            writeln!(out, "  by this rule, which permits only this:\n")?;
             for line in rule.lines() {
                 writeln!(out, "    {line}")?;
             }

@@ -59,13 +59,13 @@ pub fn run(options: &StatusOptions, out: &mut dyn Write) -> Result<u8> {
 fn servers(layout: &Layout) -> (bool, Vec<Finding>) {
     let servers = match instance::servers(layout) {
         Ok(servers) => servers,
-        Err(error) => return (false, vec![Err(format!("can't be seen: {error}"))]),
+        Err(error) => return (false, vec![Err(format!("cannot be found out: {error}"))]),
     };
     if servers.is_empty() {
         return (false, vec![Err("not running".to_owned())]);
     }
     let said = servers.into_iter().map(|server| {
-        let Some(server) = server else { return Ok("running, it has just begun".to_owned()) };
+        let Some(server) = server else { return Ok("running, just started".to_owned()) };
         let listening: Vec<_> = server.listening.iter().map(ToString::to_string).collect();
         let (pid, since) = (server.pid, clock::date(server.since));
         Ok(format!("running, pid {pid}, since {since}, listening on {}", listening.join(", ")))
@@ -83,7 +83,7 @@ fn audit(layout: &Layout, runs: bool) -> Finding {
     };
     let free = format!("{} MiB free", room.free >> 20);
     match place::is_failing(&folder) {
-        Ok(true) => Err(format!("NOT WRITTEN: nothing starts, the log says why; {free}")),
+        Ok(true) => Err(format!("NOT WRITTEN: no command starts, the log says why; {free}")),
         Err(error) if runs => Err(format!("NOT WRITTEN: {error}; {free}")),
         _ if room.is_scarce() => Err(format!("NEARLY FULL: {free}")),
         _ => Ok(format!("good, {free}")),
@@ -99,7 +99,7 @@ fn certificate(layout: &Layout) -> Vec<Finding> {
     let subject = printable(&leaf.subject);
     let mut said = vec![match u64::try_from(left) {
         Ok(left) => Ok(format!("{subject}, {} left", span(left))),
-        Err(_) => Err(format!("{subject}, ENDED {} ago", span(left.unsigned_abs()))),
+        Err(_) => Err(format!("{subject}, EXPIRED {} ago", span(left.unsigned_abs()))),
     }];
     match tls::check_server(&ServerFiles::from(layout)) {
         Ok(findings) => said.extend(findings.iter().map(|finding| Err(finding.to_string()))),
@@ -112,9 +112,9 @@ fn list(layout: &Layout, is_member: bool) -> Finding {
     let lists = match CrlSet::load(&layout.server_list()) {
         Ok(Some(lists)) => lists,
         Ok(None) if is_member => {
-            return Err("NONE: nobody is let in until the authority gives one".to_owned());
+            return Err("NONE: no client is let in until the authority sends one".to_owned());
         }
-        Ok(None) => return Ok("none is needed: this server never enrolled".to_owned()),
+        Ok(None) => return Ok("not needed: this server did not enroll with a token".to_owned()),
         Err(error) => return Err(format!("UNUSABLE: {error}")),
     };
     let left = lists.next_update().saturating_sub(clock::now_unix());
@@ -124,17 +124,18 @@ fn list(layout: &Layout, is_member: bool) -> Finding {
     let age = age(&lists);
     match (trusted, u64::try_from(left)) {
         (Err(error), _) => Err(format!("{age}, UNUSABLE: {error}")),
-        (_, Ok(left)) => Ok(format!("{age}, good for {}", span(left))),
+        (_, Ok(left)) => Ok(format!("{age}, valid for {}", span(left))),
         (_, Err(_)) => {
-            Err(format!("{age}, ENDED {} ago: nobody is let in", span(left.unsigned_abs())))
+            Err(format!("{age}, EXPIRED {} ago: no client is let in", span(left.unsigned_abs())))
         }
     }
 }
 
 fn authority(member: Option<Member>) -> Finding {
     let Some(member) = member else {
-        return Ok("none to ask: no token brought this identity; `rcmd-server enroll` takes one"
-            .to_owned());
+        return Ok(
+            "none: this server did not enroll with a token (`rcmd-server enroll`)".to_owned()
+        );
     };
     let address = printable(&member.contact().addresses.join(", "));
     let asked = block_on(async { Ok(tokio::time::timeout(ANSWER, member.fetch_lists(0)).await) });

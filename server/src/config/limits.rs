@@ -318,7 +318,7 @@ mod tests {
         let error = |text| toml::from_str::<Limits>(text).unwrap_err().message().to_owned();
         assert!(error("[user.'a b']\nrunning = 1").contains("cannot be the name of a user"));
         assert!(error("[group.'']\nrunning = 1").contains("cannot be the name of a group"));
-        assert!(error("[user.ci]\nrunning = 0").contains("at least 1 is needed"));
+        assert!(error("[user.ci]\nrunning = 0").contains("must be at least 1"));
         assert!(error("[user.ci]\nhandshake = '1s'").contains("unknown field"));
     }
 }

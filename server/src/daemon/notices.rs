@@ -13,7 +13,8 @@ use crate::{
 };
 
 /// The context of errors about starting processes.
-pub(crate) const CANT_SPAWN: &str = "the server can't start processes as server.toml says";
+pub(crate) const CANT_SPAWN: &str =
+    "the server cannot start processes in the way that server.toml sets";
 
 /// Warns about certificates that may not be valid now. The server starts all the same, because the
 /// peer's clock decides.
@@ -28,7 +29,7 @@ pub(super) fn warn_of_certificates(settings: &ServerSettings) {
 pub(super) fn log_policy(settings: &ServerSettings, policy: &Rules) {
     let file = settings.data.policy.display();
     if policy.is_missing() {
-        warn!(%file, "there is no policy, so that everything is denied; `rcmd-server policy init` writes one");
+        warn!(%file, "there is no policy, so everything is denied; `rcmd-server policy init` writes one");
     } else {
         info!(%file, rules = policy.len(), "policy");
     }
@@ -59,5 +60,5 @@ pub(super) fn log_spawn(
 /// Returns the error for `[limits.tree]` on a host without usable cgroups, with the reason.
 pub(crate) fn no_tree_limits(why: Option<io::Error>) -> anyhow::Error {
     let why = why.map_or("spawn is \"portable\"".to_owned(), |why| why.to_string());
-    anyhow::anyhow!("[limits.tree] can't be kept without cgroups: {why}")
+    anyhow::anyhow!("[limits.tree] needs cgroups: {why}")
 }

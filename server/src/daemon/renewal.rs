@@ -52,8 +52,12 @@ pub(super) async fn begin(layout: &Layout, state: &ServerState) {
     match timeout(FIRST_LIST, member.fetch_lists(0)).await {
         Ok(Ok(Some(lists))) => taken(state.trust.install(lists)),
         Ok(Ok(None)) => {}
-        Ok(Err(error)) => error!(%error, "no revocation list: nobody is let in, emergencies apart"),
-        Err(_) => error!("no revocation list in time: nobody is let in, emergencies apart"),
+        Ok(Err(error)) => {
+            error!(%error, "no revocation list: only clients with an emergency certificate are let in")
+        }
+        Err(_) => error!(
+            "no revocation list in time: only clients with an emergency certificate are let in"
+        ),
     }
 }
 
@@ -65,7 +69,9 @@ pub(super) async fn tend(layout: &Layout, state: &ServerState) {
             tokio::join!(renew(layout, state), follow_lists(layout, state), watch_age(state));
         }
         Ok(None) => {}
-        Err(error) => error!(%error, "neither renewed nor told of revocations"),
+        Err(error) => {
+            error!(%error, "this server neither renews its certificate nor learns of revocations")
+        }
     }
     std::future::pending().await
 }
@@ -78,7 +84,7 @@ async fn renew(layout: &Layout, state: &ServerState) {
         let dates = match tls::load_leaf(&layout.server_cert()) {
             Ok(leaf) => Dates::of(leaf.not_before, leaf.not_after),
             Err(error) => {
-                error!(%error, "the server's certificate can't be read, so that it isn't renewed");
+                error!(%error, "the server's certificate cannot be read and so is not renewed");
                 sleep(LOOK).await;
                 continue;
             }
@@ -92,7 +98,7 @@ async fn renew(layout: &Layout, state: &ServerState) {
                 match state.reload_trust("renewed certificate") {
                     Ok(()) => info!("certificate renewed; no connection was dropped"),
                     Err(error) => {
-                        error!(%error, "renewed certificate not taken; the old one stays in use")
+                        error!(%error, "renewed certificate not usable; the old one stays in use")
                     }
                 }
             }
@@ -207,7 +213,7 @@ async fn watch_age(state: &ServerState) {
                     Age::LastThird => warn!(
                         in_use,
                         left,
-                        "the revocation list gets old; past its date nobody is let in: is `rcmd-certs serve` reachable?"
+                        "the revocation list expires soon, and then no client is let in; is `rcmd-certs serve` reachable?"
                     ),
                     Age::Over => error!(
                         in_use,

@@ -67,22 +67,25 @@ fn ended_as(code: Option<u8>, signal: Option<Signal>) -> Outcome {
 }
 
 fn lost() -> WireError {
-    WireError::new(ErrorKind::Lost, "the client was gone for longer than the grace; it was killed")
+    WireError::new(
+        ErrorKind::Lost,
+        "the client was gone for longer than the grace, so the command was killed",
+    )
 }
 
 fn stopped() -> WireError {
-    WireError::new(ErrorKind::ServerStopped, "the server was told to stop and ended it")
+    WireError::new(ErrorKind::ServerStopped, "the server was stopped and ended the command")
         .hint("Start it again when the server is back.")
 }
 
 pub(super) fn corrupt() -> WireError {
-    WireError::new(ErrorKind::Corrupt, "its standard input did not arrive as it was sent")
+    WireError::new(ErrorKind::Corrupt, "the standard input did not arrive unchanged")
 }
 
 /// Returns the failure for a process whose status another has taken.
 fn untold() -> WireError {
     WireError::new(ErrorKind::Lost, "the server could not learn how the command ended")
-        .hint("Look on the host for what it did.")
+        .hint("Check on the host what the command did.")
 }
 
 pub(super) fn given_up(message: &str) -> WireError {
@@ -91,8 +94,8 @@ pub(super) fn given_up(message: &str) -> WireError {
 
 /// Returns the failure of a start on a server that is stopping.
 pub(crate) fn draining() -> WireError {
-    WireError::new(ErrorKind::Busy, "the server is stopping and starts nothing new")
-        .hint("Try again when it is back.")
+    WireError::new(ErrorKind::Busy, "the server is stopping and starts no new command")
+        .hint("Try again when the server is running again.")
         .retry_after_ms(5000)
 }
 

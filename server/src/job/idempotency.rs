@@ -88,7 +88,7 @@ pub(crate) enum IdempotencyError {
     },
     /// A line is not a record of a key.
     #[error(
-        "{}:{line}: this is no record of a key ({error}); move the file away to go on without the keys in it",
+        "{}:{line}: this is not a record of a key ({error}); to continue without the keys in the file, move it away",
         path.display()
     )]
     Line {
@@ -160,7 +160,7 @@ impl IdempotencyLog {
         let _place = self.place(user, limit)?;
         let record = Record { digest, job: job.clone(), at: clock::now_ms(), end: None };
         self.append(user, key, record).await.map_err(|error| {
-            WireError::new(ErrorKind::Resources, format!("the key can't be written down: {error}"))
+            WireError::new(ErrorKind::Resources, format!("the key cannot be recorded: {error}"))
                 .hint("Nothing ran; free space for server/keys.jsonl on the host.")
         })
     }
@@ -176,7 +176,9 @@ impl IdempotencyLog {
         let why =
             format!("this identity has {limit} keys here already, and each is kept for 7 days");
         Err(WireError::new(ErrorKind::Busy, why)
-            .hint("Nothing ran; leave --key away, or raise `keys` under [limits.peer] in server.toml.")
+            .hint(
+                "Nothing ran; leave --key out, or raise `keys` under [limits.peer] in server.toml.",
+            )
             .retry_after_ms(free_in))
     }
 
@@ -227,7 +229,7 @@ fn write(mut file: KeyFile, mut queue: mpsc::Receiver<Append>, records: &Mutex<R
         // The lock is not held while the file calls for all records.
         let live = known().count();
         if let Err(error) = file.compact(live, || known().all()) {
-            tracing::warn!(%error, "the file of keys can't be written anew, and goes on growing");
+            tracing::warn!(%error, "the file of keys can't be rewritten and continues to grow");
         }
     }
 }

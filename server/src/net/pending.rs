@@ -68,7 +68,7 @@ impl Overdue {
         tokio::select! {
             biased;
             _ = &mut self.hello => std::future::pending().await,
-            () = shed => "too many peers have not authenticated; the lot fell on this one",
+            () = shed => "too many peers have not authenticated; this one was chosen at random to go",
             () = tokio::time::sleep_until(self.deadline) => "the handshake or the hello took too long",
         }
     }
@@ -92,7 +92,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stranger_goes_when_another_has_its_place() {
         let ((_guard, mut overdue), _other) = enter_two();
-        assert!(overdue.reason().await.contains("the lot"));
+        assert!(overdue.reason().await.contains("at random"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -39,7 +39,7 @@ pub(super) fn check(text: &str) -> Result<(), Diagnostic> {
 }
 
 fn refused(text: &str, at: usize, message: String) -> Diagnostic {
-    Diagnostic::at(text, at, message, Some("make several rules of it".to_owned()))
+    Diagnostic::at(text, at, message, Some("split it into several rules".to_owned()))
 }
 
 /// The words of a policy, without its comments. A string is one word.

@@ -72,7 +72,7 @@ impl Allowed {
                 None => (pattern, None),
             };
             if name.is_empty() || word.chars().any(char::is_control) {
-                return Err(format!("@env: {word:?} is no NAME and no NAME=VALUE"));
+                return Err(format!("@env: {word:?} is neither NAME nor NAME=VALUE"));
             }
             let name = match (name.to_owned(), name.contains('*')) {
                 (name, false) => Name::Exactly(name),

@@ -60,7 +60,7 @@ fn has_rules(text: &str) -> bool {
 /// Makes the diagnostic of a file that is no policy at all. It quotes nothing of the file, which
 /// may be a private key in the policy's place.
 fn no_rules() -> Diagnostic {
-    let message = "there is no rule in it, neither permit nor forbid; is it the right file?".into();
+    let message = "it has no rule, neither permit nor forbid; is it the right file?".into();
     Diagnostic::at("", 0, message, None)
 }
 
@@ -86,14 +86,14 @@ fn named(
         let line = position(text, at).0;
         let name = match policy.annotation("id") {
             Some(id) if id.is_empty() || id.chars().any(char::is_control) => {
-                refuse("an @id is a name of at least one letter, without control bytes".into());
+                refuse("an @id needs at least one letter, and no control characters".into());
                 continue;
             }
             Some(id) => id.to_owned(),
             None => format!("line {line}"),
         };
         if rules.iter().any(|rule| rule.name() == name) {
-            refuse(format!("the @id {name:?} stands here for the second time"));
+            refuse(format!("the @id {name:?} was used before"));
         }
         let env = match Allowed::parse(policy.annotation("env").unwrap_or_default()) {
             Ok(env) => env,
@@ -130,16 +130,16 @@ fn annotated(policy: &Policy) -> Result<bool, (&str, String)> {
         let wrong = match (name, value) {
             ("id" | "env", _) => continue,
             ("no_new_privs", _) if policy.effect() == Effect::Forbid => {
-                "a forbid runs nothing: @no_new_privs is for a permit".to_owned()
+                "@no_new_privs has no effect in a forbid; it belongs to a permit".to_owned()
             }
             ("no_new_privs", "true" | "false") => {
                 no_new_privs = value == "true";
                 continue;
             }
             ("no_new_privs", _) => {
-                format!("@no_new_privs is \"true\" or \"false\", not {value:?}")
+                format!("@no_new_privs must be \"true\" or \"false\", not {value:?}")
             }
-            _ => format!("there is no @{name}: a rule has @id, @env and @no_new_privs"),
+            _ => format!("unknown annotation @{name}; a rule can have @id, @env and @no_new_privs"),
         };
         return Err((name, wrong));
     }

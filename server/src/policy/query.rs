@@ -35,8 +35,8 @@ impl Query<'_> {
     fn denial(&self, kind: DenialKind, rules: Vec<String>, because: &str) -> Denial {
         let hint = match kind {
             DenialKind::NoPolicy => {
-                "On the host, `rcmd-server policy init` writes a policy to begin with; \
-                              then send the server a SIGHUP."
+                "On the host, `rcmd-server policy init` writes a first policy; \
+                              then send the server SIGHUP."
             }
             _ => "`rcmd-server policy explain` on the host says what would permit it.",
         };
@@ -53,7 +53,7 @@ impl Query<'_> {
     /// Denies an action that no rule could permit, whatever the details are.
     pub(super) fn possible(&self) -> Result<(), Denial> {
         if self.slice.is_missing() {
-            let because = "it has no policy, so that everything is denied";
+            let because = "it has no policy, so everything is denied";
             return Err(self.denial(DenialKind::NoPolicy, Vec::new(), because));
         }
         if !self.slice.may_permit(self.action) {
@@ -69,7 +69,7 @@ impl Query<'_> {
             rules: vec![PROGRAM_WRITABLE.to_owned()],
             reason: format!("{} ({PROGRAM_WRITABLE}): {writable}", self.denied()),
             hint:
-                "On the host, let root alone write to it and to the folders above it (chown root, \
+                "On the host, let only root write to it and to the folders above it (chown root, \
                    chmod go-w), or permit the program by its digest."
                     .to_owned(),
         }
@@ -125,8 +125,8 @@ impl Query<'_> {
             format!("{who} {permits} to set {name} in the environment, or not to this value");
         let mut denial = self.denial(DenialKind::Environment, names, &because);
         denial.hint = format!(
-            "Leave it out, or have the rule's @env list {name}; a star there stands for harmless \
-             names alone."
+            "Leave it out, or list {name} in @env of the rule; a star there permits only harmless \
+             names."
         );
         Err(denial)
     }

@@ -326,7 +326,7 @@ fn a_wrong_policy_is_refused_with_line_column_and_caret() {
     for (annotation, says) in [
         ("@no_new_privs(\"yes\")", "not \"yes\""),
         ("@no_new_privs", "not \"\""),
-        ("@no_new_priv(\"true\")", "there is no @no_new_priv:"),
+        ("@no_new_priv(\"true\")", "unknown annotation @no_new_priv;"),
     ] {
         let text = format!("@id(\"a\")\n  {annotation}\npermit (principal, action, resource);");
         let annotated = diagnostic(&text);
@@ -334,7 +334,7 @@ fn a_wrong_policy_is_refused_with_line_column_and_caret() {
         assert!(annotated.message.contains(says), "{annotated}");
     }
     let forbid = diagnostic("@no_new_privs(\"true\") forbid (principal, action, resource);");
-    assert!(forbid.message.contains("for a permit"), "{forbid}");
+    assert!(forbid.message.contains("belongs to a permit"), "{forbid}");
     assert_eq!(Rules::parse("", host()).unwrap().len(), 0);
 }
 

@@ -51,7 +51,7 @@ pub enum AccountError {
     #[error("the password of the account {0:?} has expired and must be changed first")]
     PasswordExpired(OsString),
     /// The host lets only root in.
-    #[error("the host lets nobody but root in at present: {} exists", .0.display())]
+    #[error("only root may log in at present: {} exists", .0.display())]
     NoLogins(PathBuf),
     /// The account's shell refuses logins, and a shell line was asked for.
     #[error("the account {name:?} has no login: its shell is {shell:?}")]
@@ -63,7 +63,7 @@ pub enum AccountError {
         shell: PathBuf,
     },
     /// The server can't change to another user.
-    #[error("the server runs as user {own} and can't become {name:?}")]
+    #[error("the server runs as user {own} and cannot change to {name:?}")]
     NotRoot {
         /// The name of the account.
         name: OsString,
@@ -71,7 +71,7 @@ pub enum AccountError {
         own: u32,
     },
     /// The name service failed.
-    #[error("the account {name:?} can't be looked up: {error}")]
+    #[error("the account {name:?} cannot be looked up: {error}")]
     Failed {
         /// The name of the account.
         name: OsString,
@@ -79,7 +79,7 @@ pub enum AccountError {
         error: String,
     },
     /// The name service answers too slowly.
-    #[error("the host's name service does not answer in time")]
+    #[error("the host's name service did not answer in time")]
     Slow,
 }
 
@@ -99,11 +99,13 @@ impl AccountError {
             Self::Expired(_) | Self::PasswordExpired(_) => {
                 "`chage --list NAME` on the host shows its dates."
             }
-            Self::NoLogins(_) => "It is starting, stopping or being repaired: try again later.",
+            Self::NoLogins(_) => {
+                "The host is starting, stopping or under maintenance: try again later."
+            }
             Self::NoShell { .. } => "Run a program of its own, without a shell, with --exec.",
-            Self::NotRoot { .. } => "Leave --user away, or run the server as root.",
+            Self::NotRoot { .. } => "Leave --user out, or run the server as root.",
             Self::Failed { .. } => "Try `getent passwd NAME` on the host.",
-            Self::Slow => "Try again later, or look at its directory service.",
+            Self::Slow => "Try again later, or check the directory service of the host.",
         }
     }
 }

@@ -78,7 +78,7 @@ pub(super) fn probe(limits: &TreeLimits) -> io::Result<PathBuf> {
 
 fn parent() -> io::Result<PathBuf> {
     if !launcher::has_clone3() {
-        return Err(io::Error::other("clone3 is not there, or not allowed (seccomp)"));
+        return Err(io::Error::other("clone3 does not exist here, or is not allowed (seccomp)"));
     }
     place::own()
 }

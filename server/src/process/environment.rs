@@ -36,10 +36,10 @@ pub struct Sources<'a> {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum EnvironmentError {
     /// The setting is not a `NAME=VALUE` without NUL.
-    #[error("{0:?} is no environment setting")]
+    #[error("{0:?} is not NAME=VALUE")]
     NoSetting(OsString),
     /// The name is reserved for the server.
-    #[error("the environment variable {0:?} is the server's own")]
+    #[error("only the server sets the environment variable {0:?}")]
     Reserved(OsString),
 }
 

@@ -87,7 +87,7 @@ pub enum SpawnError {
     #[error("{0:?} was not started: {limit} starts of this identity are not executing yet", limit = PLACES)]
     Crowded(PathBuf),
     /// The process could not become the user that it had to run as.
-    #[error("user {uid} can't be become: {what}: {error}")]
+    #[error("cannot change to user {uid}: {what}: {error}")]
     Credentials {
         /// The user ID.
         uid: u32,
@@ -114,13 +114,13 @@ pub enum SpawnError {
 #[derive(Debug, thiserror::Error)]
 pub enum Obstacle {
     /// The file is a folder, a device or another file that is not regular.
-    #[error("it is no regular file")]
+    #[error("it is not a regular file")]
     NoFile,
     /// The mode of the file or of a folder above it, or the mount, forbids it.
     #[error("permission denied")]
     Denied,
     /// The file is neither a program for this machine nor a script that names its interpreter.
-    #[error("it is no program of this machine and has no #! line")]
+    #[error("it is not a program for this machine and has no #! line")]
     Format,
     /// The interpreter of a script, or the loader of a program, does not exist.
     #[error("{}", missing(.0))]
@@ -136,7 +136,7 @@ pub enum Obstacle {
 fn missing(interpreter: &Option<PathBuf>) -> String {
     match interpreter {
         Some(path) => format!("its interpreter {path:?} does not exist"),
-        None => "its loader does not exist, or it is gone itself".to_owned(),
+        None => "its loader does not exist, or the program itself was removed".to_owned(),
     }
 }
 
@@ -236,29 +236,29 @@ impl SpawnError {
             }
             Self::NotFound(_) => "Check the path on the host; `ls -l` there shows what exists.",
             Self::NotExecutable { why, .. } => match why {
-                Obstacle::NoFile => "Name a program in it.",
-                Obstacle::Denied => "Set its mode with `chmod +x`, and look for a noexec mount.",
+                Obstacle::NoFile => "Name a program in that folder.",
+                Obstacle::Denied => "Set its mode with `chmod +x`, and check for a noexec mount.",
                 Obstacle::Format => {
                     "Add a #! line such as #!/bin/sh, or run it by the shell with --shell."
                 }
-                Obstacle::Interpreter(_) => "Install what it names, or correct its #! line.",
+                Obstacle::Interpreter(_) => "Install the interpreter, or correct the #! line.",
                 Obstacle::InterpreterDenied(_) => {
                     "Set the mode of the interpreter with `chmod +x`, or name another in the #! line."
                 }
-                Obstacle::Other(_) => "Try the same on the host itself.",
+                Obstacle::Other(_) => "Try to run it on the host itself.",
             },
             Self::TooBig(_) => "Send the data on standard input or in a file.",
             Self::NoSuchDir { .. } => "Name another folder with --cwd.",
             Self::Resources { what: "file descriptors", .. } => {
                 "Raise LimitNOFILE of the server's unit, or try again later."
             }
-            Self::Resources { .. } => "Try again later, or look what fills the host.",
+            Self::Resources { .. } => "Try again later, or check what uses up the host.",
             Self::Stuck(_) => {
-                "A file system that it lies on, or its folder, does not answer: see `findmnt -T` there."
+                "The file system of the program or of its folder does not answer: see `findmnt -T` on the host."
             }
             Self::CalledOff(_) => "Nothing ran.",
             Self::Late { .. } | Self::Unwatched { .. } => {
-                "It may have begun its work: see what it did before you run it again."
+                "It may have started: check what it did before you run it again."
             }
             Self::Crowded(_) => {
                 "Nothing ran; look on the host for a file system that does not answer."

@@ -48,7 +48,7 @@ pub enum Writable {
         whom: String,
     },
     /// The program that would run can't be determined.
-    #[error("{path:?} leaves open what runs: {why}")]
+    #[error("{path:?} does not determine what runs: {why}")]
     Open {
         /// The path that leaves it open.
         #[serde(with = "as_bytes")]
@@ -57,7 +57,7 @@ pub enum Writable {
         why: Cow<'static, str>,
     },
     /// A path can't be examined.
-    #[error("{path:?} can't be examined: {error}")]
+    #[error("{path:?} cannot be examined: {error}")]
     Unknown {
         /// The path.
         #[serde(with = "as_bytes")]

@@ -150,7 +150,7 @@ impl Starter {
             _ => begun.await,
         };
         // The threads live as long as any handle of them.
-        let gone = || Ok(Err(io::Error::other("the threads that start are gone")));
+        let gone = || Ok(Err(io::Error::other("the threads that start programs have ended")));
         let begun = match begun.unwrap_or_else(gone) {
             Ok(begun) => begun.map_err(lacking)?,
             Err(Some(failure)) => return Err(SpawnError::First(failure).into()),

@@ -45,7 +45,7 @@ pub(crate) async fn attach(
     // A key that is the client's own is written down, and outlives the job in memory.
     match state.jobs.idempotency.find(peer.user(), attach.key, attach.digest) {
         None => refused(&sink, reason),
-        // What it started has run, so that it is not for a start's answer.
+        // A command was started under the key, so the answer is not that of a start.
         Some(KeyState::Expired) => refused(&sink, Refusal::Gone),
         Some(kept) => {
             let algorithm = agreed(&kept);
@@ -152,14 +152,14 @@ fn tell(kept: KeyState, algorithm: Algorithm, sink: &Sink) -> Answer {
         KeyState::Expired => refuse(
             sink,
             WireError::new(ErrorKind::KeyExpired, "this key was used more than 7 days ago")
-                .hint("Whatever it started has ended; use another --key to run it again."),
+                .hint("The command that it started has ended; to run it again, use another --key."),
         ),
         KeyState::Lost => {
             let failure = WireError::new(
                 ErrorKind::Lost,
                 "this key was used, and the server was killed before its command ended",
             )
-            .hint("Look on the host for what it did; use another --key to run it again.");
+            .hint("Check on the host what it did; to run it again, use another --key.");
             sink.link.send(job::unknown(ch, failure));
             Answer::Answered
         }

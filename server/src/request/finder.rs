@@ -90,9 +90,9 @@ fn hold(
     if !budget.has_room() {
         return Err(WireError::new(
             ErrorKind::Busy,
-            "the server holds as much as it may for this identity, with no room for a copy of the program",
+            "the memory limit for this identity leaves no room for a copy of the program",
         )
-        .hint("Nothing ran; try again when commands that wait have started.")
+        .hint("Nothing ran; try again when waiting commands have started.")
         .retry_after_ms(1000));
     }
     let mut share = Share::new(budget);

@@ -49,8 +49,8 @@ pub(crate) async fn start(
         }
     };
     let Some(options) = StartOptions::of(&start.body) else {
-        let failure = WireError::new(ErrorKind::Protocol, "none of the digests is known here")
-            .hint("Every server has sha256.");
+        let failure = WireError::new(ErrorKind::Protocol, "the server knows none of the digests")
+            .hint("Every server knows sha256.");
         return Ok(refuse(&sink, failure));
     };
     let id = match JobId::random() {

@@ -54,7 +54,7 @@ impl Trust {
             Ok(lists) => lists,
             Err(error) => {
                 let file = layout.server_list();
-                error!(file = %file.display(), %error, "revocation list not taken; there is none until the authority gives one");
+                error!(file = %file.display(), %error, "revocation list not usable; there is none until the authority sends one");
                 None
             }
         };
@@ -91,7 +91,7 @@ impl Trust {
             Ok(None) => lists.clone(),
             Err(error) => {
                 let age = lists.as_ref().map(age).unwrap_or_else(|| "none".into());
-                warn!(%error, in_use = age, "revocation list not taken; the last good one stays");
+                warn!(%error, in_use = age, "revocation list not usable; the last valid one stays in use");
                 lists.clone()
             }
         };

@@ -33,7 +33,7 @@ impl Daemon {
         Ok(Self(command.spawn().with_context(|| format!("can't run {name}"))?))
     }
 
-    /// Waits until `ready`, as long as it runs.
+    /// Waits until `ready` returns true, while the program runs.
     fn until(&mut self, what: &str, mut ready: impl FnMut() -> bool) -> Result<()> {
         let mut ended = None;
         let found = poll_for(Duration::from_secs(15), || {

@@ -24,10 +24,10 @@ pub enum CsrError {
     #[error("not a certification request (PKCS #10 in DER)")]
     Encoding,
     /// The signer of the request does not have the key.
-    #[error("the certification request's signature is wrong")]
+    #[error("the signature of the certification request is wrong")]
     Signature,
     /// The key is weak, or of a kind that rcmd's TLS does not accept.
-    #[error("this kind of key is not taken; Ed25519, ECDSA P-256 and P-384 are")]
+    #[error("this kind of key is not supported; use Ed25519, ECDSA P-256 or P-384")]
     Algorithm,
 }
 

@@ -150,7 +150,7 @@ fn an_authority_that_cannot_sign_is_refused() {
     assert!(refused().contains("not an authority's"), "{}", refused());
 
     fs::write(layout.authority_cert(), "nonsense").unwrap();
-    assert!(refused().contains("holds no certificate"), "{}", refused());
+    assert!(refused().contains("has no certificate"), "{}", refused());
 }
 
 #[test]

@@ -28,7 +28,7 @@ const LARGEST: u64 = 4 << 30;
 
 #[derive(Args, Debug)]
 pub(super) struct BackupOptions {
-    /// The file to write; refused if it is there
+    /// File to write, which must not exist
     file: PathBuf,
     #[command(flatten)]
     dir: DirOption,
@@ -38,7 +38,7 @@ pub(super) struct BackupOptions {
 
 #[derive(Args, Debug)]
 pub(super) struct RestoreOptions {
-    /// The backup
+    /// Backup to restore
     file: PathBuf,
     #[command(flatten)]
     dir: DirOption,
@@ -88,7 +88,10 @@ pub(super) async fn backup(options: &BackupOptions, out: &mut impl Write) -> Res
     let file = NewFile { path: &options.file, bytes: &sealed, private: true };
     files::write_all(&[file], Existing::Keep)?;
     writeln!(out, "wrote {}, {} files", shown(&options.file), archive.files.len())?;
-    Ok(writeln!(out, "keep the passphrase elsewhere: nothing opens the backup without it")?)
+    Ok(writeln!(
+        out,
+        "keep the passphrase in another place: without it the backup cannot be opened"
+    )?)
 }
 
 /// Returns all files of the authority that exist.
@@ -143,9 +146,12 @@ pub(super) fn restore(options: &RestoreOptions, out: &mut impl Write) -> Result<
     let ended = AuthorityState::open(&layout)?.restored(&archive.made_at, now_unix())?;
     writeln!(out, "restored the authority of {} into {}", archive.made_at, shown(layout.dir()))?;
     if ended > 0 {
-        writeln!(out, "{ended} open tokens were ended: they may have been used since")?;
+        writeln!(
+            out,
+            "{ended} open tokens were revoked, because they may have been used after the backup"
+        )?;
     }
-    let text = "what was revoked since is not in it: compare with what you know, and revoke again";
+    let text = "revocations after the backup are not in it: revoke again what was revoked since";
     Ok(writeln!(out, "{text}")?)
 }
 

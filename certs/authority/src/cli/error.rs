@@ -17,8 +17,7 @@ use rcmd_certs::{
 pub(crate) enum Error {
     /// `quickstart` and `init` make an authority only where none is.
     #[error(
-        "there is an authority already ({}): sign with it by `rcmd-certs issue`, \
-         or choose another folder",
+        "there is an authority already ({}): use it, or choose another folder",
         shown(.0)
     )]
     AuthorityExists(PathBuf),
@@ -38,7 +37,7 @@ pub(crate) enum Error {
     #[error("{} exists already; --force replaces it", shown(.0))]
     BundleExists(PathBuf),
     /// The running `serve` is of another version.
-    #[error("the running `rcmd-certs serve` answered something else; is it of this version?")]
+    #[error("the running `rcmd-certs serve` gave an unexpected answer; is it of this version?")]
     Response,
     /// The two passphrases that should be the same differ.
     #[error("the two passphrases differ; nothing was written")]

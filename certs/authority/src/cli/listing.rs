@@ -112,15 +112,17 @@ pub(super) async fn revoke(
     }
     if let Some(UnawareClients { until, by_command }) = clients {
         let known = match until {
-            Some(until) => format!("clients learn of it when they renew, all of them by {until}"),
-            None => "no client of a token is left that does not renew first".to_owned(),
+            Some(until) => {
+                format!("clients learn of it when they renew, the last of them by {until}")
+            }
+            None => "every client that enrolled learns of it before it connects again".to_owned(),
         };
         writeln!(out, "{known}")?;
         if by_command > 0 {
             writeln!(
                 out,
-                "{by_command} clients of `rcmd-certs issue` never renew: put {} into their folders \
-                 client/, or they go on believing it",
+                "{by_command} clients of `rcmd-certs issue` never renew: copy {} into the folder `client` of \
+                 each, or they still accept what was revoked",
                 rcmd_certs::files::shown(&layout.authority_list())
             )?;
         }
@@ -128,7 +130,7 @@ pub(super) async fn revoke(
     if matches!(admin_client, AdminClient::Local(_)) {
         writeln!(
             out,
-            "no `rcmd-certs serve` is running here: servers learn of it when one is, or from {}",
+            "no `rcmd-certs serve` is running here: servers learn of it once one runs, or from {}",
             rcmd_certs::files::shown(&layout.authority_list())
         )?;
     }

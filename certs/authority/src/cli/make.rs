@@ -143,10 +143,10 @@ pub(super) async fn quickstart(
     plan.write(Existing::Keep)?;
 
     let dir = quoted(dir);
-    writeln!(out, "{}  authority, signs the others", shown(&layout.ca()))?;
+    writeln!(out, "{}  the authority, which signed the others", shown(&layout.ca()))?;
     writeln!(out, "{}  server: {}", shown(&layout.server_cert()), names.join(", "))?;
     writeln!(out, "{}  client: user {ADMIN}, group {ADMIN}", shown(&layout.client_cert()))?;
-    writeln!(out, "{}  who may do what: the group {ADMIN}, everything", shown(&layout.policy()))?;
+    writeln!(out, "{}  the policy: the group {ADMIN} may do everything", shown(&layout.policy()))?;
     writeln!(out)?;
     writeln!(out, "Now type:")?;
     writeln!(out, "  rcmd-server --dir {dir} &")?;
@@ -175,20 +175,33 @@ pub(super) fn init(
 
     if let Some(dir) = offline_root {
         let key = shown(&dir.join("key.pem"));
-        writeln!(out, "{key}  the root's private key: carry it away, nothing here needs it")?;
+        writeln!(out, "{key}  the root's private key: keep it offline, nothing here needs it")?;
     }
     next_steps(layout, out)
 }
 
 fn next_steps(layout: &Layout, out: &mut impl Write) -> Result<(), Error> {
-    writeln!(out, "{}  authority, to be trusted by servers and clients", shown(&layout.ca()))?;
-    writeln!(out, "{}  its private key: keep it safe", shown(&layout.authority_key()))?;
+    writeln!(
+        out,
+        "{}  the authority's certificate, which servers and clients trust",
+        shown(&layout.ca())
+    )?;
+    writeln!(out, "{}  its private key: keep it secret", shown(&layout.authority_key()))?;
     let dir = quoted(layout.dir());
     writeln!(out)?;
     writeln!(out, "Now type:")?;
-    writeln!(out, "  rcmd-certs serve --dir {dir} &")?;
+    // Tokens carry this name to other machines, where `localhost` would be another one.
+    let own = own_names()
+        .into_iter()
+        .find(|name| matches!(name, HostName::Dns(name) if name != "localhost"));
+    let own = own.map_or_else(|| "NAME".to_owned(), |name| name.to_string());
+    writeln!(out, "  rcmd-certs serve --dir {dir} --name {own} &")?;
     writeln!(out, "  rcmd-certs token server NAME --dir {dir}")?;
     writeln!(out, "  rcmd-certs token client USER --dir {dir}")?;
+    writeln!(
+        out,
+        "Other machines must reach this one by the name after --name; change the name if they use another."
+    )?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use rcmd_certs::{enroll::key, paths::Layout};
 
 #[derive(Args, Debug)]
 pub(super) struct DirOption {
-    /// The folder of the authority [default: $RCMD_DIR, else /etc/rcmd]
+    /// Authority's folder [default: $RCMD_DIR, /etc/rcmd]
     #[arg(long, value_name = "DIR")]
     pub(super) dir: Option<PathBuf>,
 }
@@ -21,7 +21,7 @@ impl DirOption {
 
 #[derive(Args, Clone, Copy, Debug)]
 pub(super) struct KeyOptions {
-    /// The kind of key
+    /// Kind of key
     #[arg(long, value_enum, value_name = "KIND", default_value_t)]
     pub(super) algorithm: Algorithm,
 }
@@ -30,33 +30,33 @@ pub(super) struct KeyOptions {
 pub(super) struct IssueOptions {
     #[command(flatten)]
     pub(super) dir: DirOption,
-    /// Write into this folder instead, with ca.pem beside, ready to be moved to its machine
+    /// Write into this folder, with ca.pem beside, to be moved to another machine
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
-    /// Days until it expires
+    /// Days until the certificate expires
     #[arg(long, value_name = "N", default_value_t = ca::LEAF_DAYS)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub(super) days: u32,
     #[command(flatten)]
     pub(super) key: KeyOptions,
-    /// Replace a certificate and key that are there already
+    /// Replace an existing certificate and key
     #[arg(long)]
     pub(super) force: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(super) enum Algorithm {
-    /// The default: fastest, and known to every TLS 1.3 library
+    /// Fastest, and known to every TLS 1.3 library
     #[default]
     Ed25519,
-    /// For hardware modules and older rules
+    /// For hardware modules and organizations that require it
     EcdsaP256,
 }
 
 /// The reason of a revocation.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(super) enum Reason {
-    /// No reason is given
+    /// No reason given
     #[default]
     Unspecified,
     /// Somebody else may have the key
@@ -67,7 +67,7 @@ pub(super) enum Reason {
     Superseded,
     /// The host or the user is gone
     CessationOfOperation,
-    /// It may no longer do what it could
+    /// Its rights were withdrawn
     PrivilegeWithdrawn,
 }
 

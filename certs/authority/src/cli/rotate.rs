@@ -14,13 +14,13 @@ use super::{error::Error, options::DirOption};
 pub(super) struct RotateOptions {
     #[command(flatten)]
     dir: DirOption,
-    /// Only say how the rotation stands
+    /// Only show the state of the rotation
     #[arg(long, conflicts_with_all = ["force", "abort"])]
     status: bool,
-    /// Go on although some have not been seen; they have to enroll again
+    /// Take the next step without waiting; members left behind have to enroll again
     #[arg(long, conflicts_with = "abort")]
     force: bool,
-    /// Give up a rotation that was only announced
+    /// Cancel a rotation that was only announced
     #[arg(long)]
     abort: bool,
 }
@@ -44,8 +44,8 @@ pub(super) async fn rotate(
     };
     let Rotation { step, moved, signing, other, waiting, waiting_for, left_behind } = rotation;
     let told = match (step, moved) {
-        (None, false) => "there is no rotation; `rcmd-certs rotate` begins one",
-        (None, true) if action == RotationAction::Abort => "the rotation was given up",
+        (None, false) => "no rotation is in progress; `rcmd-certs rotate` begins one",
+        (None, true) if action == RotationAction::Abort => "the rotation was canceled",
         (None, true) => "the rotation is complete: the new authority is the only one",
         (Some(Step::Announced), true) => "a new authority was announced; the old one still signs",
         (Some(Step::Announced), false) => "a new authority is announced; the old one still signs",
@@ -70,8 +70,8 @@ pub(super) async fn rotate(
     if !left_behind.is_empty() {
         writeln!(
             out,
-            "these were certified by `rcmd-certs issue` and never renew: nobody waits for them, and they \
-             are out with the next step, unless they enroll with a token"
+            "these were certified by `rcmd-certs issue` and never renew: the next step does not wait for them \
+             and locks them out, unless they enroll with a token before"
         )?;
     }
     if step.is_some() {

@@ -15,10 +15,10 @@ use super::{error::Error, options::DirOption};
 pub(super) struct ServeOptions {
     #[command(flatten)]
     pub(super) dir: DirOption,
-    /// Where to listen; may be given more than once [default: 0.0.0.0:7264]
+    /// Listen here; repeatable [default: 0.0.0.0:7264]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Vec<SocketAddr>,
-    /// A name by which members reach this host; it goes into tokens [default: this host's]
+    /// Name of this host for members, written to tokens; repeatable [default: its own]
     #[arg(long = "name", value_name = "NAME")]
     names: Vec<String>,
 }

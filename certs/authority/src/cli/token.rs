@@ -22,18 +22,18 @@ const BUNDLE_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Bearer {
-    /// For a server, with the names and addresses that clients reach it by
+    /// For a server
     Server {
         #[command(flatten)]
         names: NameOptions,
         #[command(flatten)]
         options: TokenOptions,
     },
-    /// For a user's client
+    /// For the client of a user
     Client {
         #[command(flatten)]
         names: NameOptions,
-        /// A group that the user belongs to; may be given more than once
+        /// Group that the user belongs to; repeatable
         #[arg(long = "group", value_name = "G")]
         groups: Vec<String>,
         #[command(flatten)]
@@ -43,13 +43,13 @@ pub(super) enum Bearer {
 
 #[derive(Args, Debug)]
 pub(super) struct NameOptions {
-    /// The names that it gives
+    /// Names for the certificate: of the server, as clients reach it, or of the user
     #[arg(required_unless_present = "each", value_name = "NAME")]
     names: Vec<String>,
-    /// One name of these for each use, as in 'web[01-50]', instead of NAME
+    /// Names for many hosts or users, one for each use, as in 'web[01-50]'
     #[arg(long = "for", value_name = "PATTERN", conflicts_with = "names", id = "each")]
     each: Option<Pattern>,
-    /// How often it may be used; with --for
+    /// Uses of a token with --for [default: one for each name]
     #[arg(long, value_name = "N", requires = "each")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     uses: Option<u32>,
@@ -59,10 +59,10 @@ pub(super) struct NameOptions {
 pub(super) struct TokenOptions {
     #[command(flatten)]
     dir: DirOption,
-    /// How long it may be used, as in 30m, 8h or 7d [default: token_life of authority.toml, 1h; a bundle 7d]
+    /// Time until the token expires, as in 30m, 8h or 7d [default: token_life of authority.toml or 1h; a bundle: 7d]
     #[arg(long, value_name = "DURATION", value_parser = parse_span)]
     expires: Option<Duration>,
-    /// Where the authority is reached; may be given more than once [default: what `serve` listens on]
+    /// Address of the authority; repeatable [default: those that `serve` listens on]
     #[arg(long = "address", value_name = "HOST:PORT")]
     addresses: Vec<String>,
 }
@@ -129,13 +129,13 @@ async fn make(layout: &Layout, new: NewToken) -> Result<String, Error> {
     }
 }
 
-/// Where a bundle is written.
+/// The options for the file of a bundle.
 #[derive(Args, Debug)]
 pub(super) struct BundleOptions {
-    /// The file to write, to go into the image
+    /// File to write, for the image
     #[arg(long, value_name = "FILE")]
     pub(super) out: PathBuf,
-    /// Replace the file if it is there
+    /// Replace an existing file
     #[arg(long)]
     pub(super) force: bool,
 }

@@ -34,7 +34,7 @@ fn admit(shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr) {
     shared.tasks.spawn(async move {
         tokio::select! {
             () = session => {}
-            () = shed.wait() => warn!(peer = %address, "sent away: too many strangers"),
+            () = shed.wait() => warn!(peer = %address, "refused: too many unauthenticated connections"),
         }
     });
 }

@@ -224,7 +224,7 @@ impl Session {
             }
             other => {
                 tracing::error!(peer = %self.address, error = %other, "failed");
-                let message = "the authority has a fault; its log names it".to_owned();
+                let message = "the authority has an internal error; its log names it".to_owned();
                 ResponseBody::Refused { reason: RefusalReason::Internal, message }
             }
         }

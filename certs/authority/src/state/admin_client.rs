@@ -112,7 +112,7 @@ fn not_sent(error: io::Error) -> io::Error {
 fn lost(why: &str) -> StateError {
     StateError::Remote(format!(
         "the running `rcmd-certs serve` did not answer ({why}); \
-         see `rcmd-certs list` for whether it was done"
+         `rcmd-certs list` shows whether the request was carried out"
     ))
 }
 

@@ -74,7 +74,7 @@ impl AuthorityState {
             if now > until {
                 let ago = span(now.abs_diff(until));
                 let text =
-                    format!("the time to renew ended {ago} ago; enroll again with a new token");
+                    format!("the time for renewal ended {ago} ago; enroll again with a new token");
                 return Err(StateError::refused(RefusalReason::Late, text));
             }
             let life = self.life(member.kind);

@@ -114,7 +114,7 @@ pub enum Step {
 /// The revocation of a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberRevocation {
-    /// The time, in Unix time.
+    /// The time of the revocation, in Unix time.
     pub at: i64,
     /// The reason.
     pub reason: RevocationReason,

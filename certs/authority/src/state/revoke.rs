@@ -279,7 +279,7 @@ fn serial_of(text: &str) -> Option<String> {
 fn nothing(what: &str, unlisted: bool) -> StateError {
     let what = printable(what);
     StateError::Invalid(if unlisted {
-        format!("`{what}` is no serial number: 1 to 20 bytes in hexadecimal")
+        format!("`{what}` is not a serial number: write 1 to 20 bytes in hexadecimal")
     } else {
         format!(
             "no member, certificate or token is called `{what}`: `rcmd-certs list` shows them; \

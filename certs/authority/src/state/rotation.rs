@@ -186,7 +186,7 @@ impl AuthorityState {
 
     fn abort(&self, step: Option<Step>) -> Result<(), StateError> {
         if step != Some(Step::Announced) {
-            let text = "only a rotation that was announced and not switched yet can be given up";
+            let text = "only a rotation that is announced and not yet switched can be canceled";
             return Err(StateError::Invalid(text.into()));
         }
         self.store.change(|rows| rows.remove(&ROTATION, HERE))?;

@@ -6,7 +6,7 @@ use rcmd_certs::{
     clock,
     enroll::token::is_address,
     files::{self, shown},
-    text::printable,
+    text::{printable, setting_fault},
 };
 use serde::{Deserialize, Deserializer};
 
@@ -74,7 +74,7 @@ impl AuthoritySettings {
         let settings: Self = toml::from_str(text).map_err(|error| {
             let line = error.span().and_then(|span| text.get(..span.start));
             let line = line.map_or(0, |before| before.matches('\n').count()) + 1;
-            unusable(&format!("line {line}: {}", error.message()))
+            unusable(&format!("line {line}: {}", setting_fault(error.message())))
         })?;
         if let Some(address) = settings.addresses.iter().find(|address| !is_address(address)) {
             return Err(unusable(&format!("addresses: `{address}` is not HOST:PORT")));
@@ -100,7 +100,7 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_secs(3653 * DAY);
 
     let span = clock::parse_span(text)
-        .map_err(|error| format!("`{}` is no duration: {error}", printable(text)))?;
+        .map_err(|error| format!("`{}` is not a duration: {error}", printable(text)))?;
     if (Duration::from_secs(1)..=LONGEST).contains(&span) {
         Ok(span)
     } else {
@@ -140,7 +140,7 @@ mod tests {
         for (text, part) in [
             ("\nclient_lief = \"8h\"", "line 2"),
             ("client_life = \"0s\"", "ten years"),
-            ("client_life = \"soon\"", "no duration"),
+            ("client_life = \"soon\"", "not a duration"),
             ("addresses = [\"ca\"]", "HOST:PORT"),
             ("list_every = \"7d\"", "list_life"),
             ("listen = [\"here\"]", "line 1"),

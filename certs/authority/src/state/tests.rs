@@ -331,7 +331,7 @@ fn a_serial_number_revokes_its_member_and_a_foreign_one_only_when_told() {
     let message = revoke("0badcafe", false).unwrap_err().to_string();
     assert!(message.contains("--unlisted"), "{message}");
     assert_eq!(revoke("00:0b:ad", true).unwrap().serials, ["0bad"]);
-    assert!(revoke("no serial", true).is_err());
+    assert!(revoke("not a serial", true).is_err());
     let lists = CrlSet::load(&folder.layout().authority_list()).unwrap().unwrap();
     assert!(lists.contains("0bad") && lists.contains(&serial));
 }

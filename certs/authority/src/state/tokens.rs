@@ -118,8 +118,8 @@ impl AuthorityState {
         let last = self.last_addresses()?;
         if last.is_empty() {
             return Err(StateError::Invalid(format!(
-                "where do members reach the authority? Start `rcmd-certs serve` first, or say it \
-                 with --address HOST:{DEFAULT_PORT}"
+                "the address of the authority is not known: start `rcmd-certs serve` first, or \
+                 name it with --address HOST:{DEFAULT_PORT}"
             )));
         }
         Ok(last)
@@ -224,17 +224,17 @@ fn check(new: &NewToken) -> Result<(), StateError> {
         }
         Names::All(_) if new.uses > 1 => {
             return invalid(
-                "a token of several uses needs a name for each: --for 'web[01-50]' instead of a name",
+                "a token for several uses needs a name for each: --for 'web[01-50]' instead of a name",
             );
         }
         Names::OneOf(pattern)
             if pattern.count() < usize::try_from(new.uses).unwrap_or(MAX_NAMES) =>
         {
-            return invalid("--uses is more than there are names in --for");
+            return invalid("--uses is greater than the number of names in --for");
         }
         _ => {}
     }
-    if new.uses == 0 { invalid("a token of no use") } else { Ok(()) }
+    if new.uses == 0 { invalid("--uses must be at least 1") } else { Ok(()) }
 }
 
 fn usable(token: &TokenRecord, now: i64) -> Result<(), StateError> {

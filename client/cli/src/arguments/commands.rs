@@ -1,4 +1,4 @@
-//! What may be typed for many commands over one connection for each host, and what it means.
+//! The options for many commands over one connection to each host.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
@@ -7,75 +7,75 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
-/// Commands at once, unless said otherwise.
+/// The default number of commands at a time.
 const PARALLEL: u16 = 8;
-/// Bytes kept of each stream of a command, unless said otherwise.
+/// The default number of bytes kept of each stream of a command.
 const MAX_OUTPUT: u32 = 1024 * 1024;
 
-/// Options of many commands over one connection.
+/// The options for many commands over one connection.
 #[derive(Args, Debug)]
 pub(crate) struct CommandsOptions {
     /// Run each line of this file over one connection
     ///
-    /// A line is a line for the shell there or, if it begins with `[`, a JSON array of a program and
-    /// its arguments, passed exactly. Empty lines and those that begin with `#` are passed over. A
-    /// FILE with a bad line runs nothing; `-` is standard input, read as lines are wanted. Prints the
-    /// result object of each command as a line of JSON, with `line`, `stdout` and `stderr`; at a
+    /// A line is a command for the remote shell or, if it begins with `[`, a JSON array of a program and
+    /// its arguments, which are passed unchanged. Empty lines and lines that begin with `#` are ignored. If
+    /// any line of FILE is invalid, nothing runs. `-` is standard input, which is read while commands run.
+    /// The result of each command is printed as one line of JSON, with `line`, `stdout` and `stderr`; at a
     /// terminal as text, unless --json is given.
     ///
-    /// On a set of hosts each line is run on each, over one connection for each host, and a result has
-    /// `index` beside `host`; results come as commands end, and an account follows. A line that begins
-    /// with `{"` names its own hosts, `{"hosts": "web[1-3]", "argv": ["ls", "-l"]}` or, in place of
-    /// `argv`, `"shell": "LINE"`; where all lines do, no host stands on the command line.
+    /// On a set of hosts, each line runs on each host, over one connection to each, and a result also has
+    /// `index`. Results are printed as commands end, and a summary follows. A line that begins with `{"`
+    /// names its own hosts: `{"hosts": "web[1-3]", "argv": ["ls", "-l"]}` or, instead of `argv`,
+    /// `"shell": "LINE"`. If all lines do so, the command line names no host.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     #[arg(conflicts_with_all = ["shell", "exec", "dry_run", "key", "result", "timestamps", "encoding"])]
     commands: Option<PathBuf>,
-    /// Run so many of --commands at once [default: 8]
+    /// Commands of --commands at a time [default: 8]
     ///
-    /// All over the one connection; from 1 to 1,024. Of several hosts it is so many on each, and -f limits
-    /// how many run over all.
+    /// From 1 to 1,024, over one connection. On a set, the limit holds for each host, and -f limits the
+    /// commands on all hosts together.
     #[arg(long, value_name = "N", hide_short_help = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     parallel: Option<u16>,
     /// Print results as commands end, not in the order of the lines
     ///
-    /// A result names its line. Of several hosts they always come so.
+    /// Each result has the number of its line. On a set, results are always printed so.
     #[arg(long, hide_short_help = true)]
     unordered: bool,
-    /// Keep so many bytes of each stream of a command [default: 1048576]
+    /// Bytes to keep of each stream of a command [default: 1048576]
     ///
-    /// The first ones. What is over is read and thrown away: `truncated` says so, and the counts and
-    /// digests are still those of all.
+    /// The first bytes are kept, and the others dropped: `truncated` is then true. Sizes and digests are
+    /// still those of the whole stream.
     #[arg(long, value_name = "BYTES", hide_short_help = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(..=1 << 30))]
     max_output: Option<u32>,
 }
 
-/// Many commands to be run.
+/// Many commands to run.
 #[derive(Debug)]
 pub(crate) struct Commands {
-    /// Where the lines are; none is standard input.
+    /// The file with the lines; none stands for standard input.
     pub(crate) file: Option<PathBuf>,
-    /// Commands at once, at least 1.
+    /// The number of commands at a time, at least 1.
     pub(crate) parallel: usize,
-    /// Whether results are printed in the order of the lines.
+    /// True if results are printed in the order of the lines.
     pub(crate) ordered: bool,
-    /// True if results are text for a person, and not JSON.
+    /// True if results are text for people instead of JSON.
     pub(crate) as_text: bool,
-    /// Bytes kept of each stream of a command.
+    /// The number of bytes kept of each stream of a command.
     pub(crate) max_output: usize,
 }
 
 impl CommandsOptions {
-    /// Returns whether `--commands` was typed.
+    /// Returns whether `--commands` was given.
     pub(crate) fn is_used(&self) -> bool {
         self.commands.is_some()
     }
 
-    /// Returns the commands to run, if `--commands` was typed; `words` are those after the host.
+    /// Returns the commands to run, if `--commands` was given. `words` are the words after the host.
     ///
     /// # Errors
-    /// A usage failure, with its remedy.
+    /// A usage error, with advice.
     pub(crate) fn take(
         &mut self,
         json: bool,
@@ -84,19 +84,19 @@ impl CommandsOptions {
         let refused =
             |message: &str, hint| Err(WireError::new(ErrorKind::Usage, message).hint(hint));
         let Some(file) = self.commands.take() else {
-            // Not by clap: what the missing option conflicts with would excuse its absence.
+            // Not checked by clap: it does not require an option that conflicts with another one given.
             return match self.unordered || self.parallel.is_some() || self.max_output.is_some() {
                 false => Ok(None),
                 true => refused(
-                    "--parallel, --unordered and --max-output are for --commands",
+                    "--parallel, --unordered and --max-output need --commands",
                     "Leave them out, or name a file: `rcmd-client run --commands FILE HOST`.",
                 ),
             };
         };
         if !words.is_empty() {
             return refused(
-                "--commands takes no command after the host",
-                "Write it into the file: `rcmd-client run --commands FILE HOST`.",
+                "--commands cannot be combined with a command after the host",
+                "Write the command into the file: `rcmd-client run --commands FILE HOST`.",
             );
         }
         Ok(Some(Commands {

@@ -1,16 +1,16 @@
-//! Durations as people type them.
+//! Durations on command lines and in client.toml.
 
 use std::time::Duration;
 
 use rcmd_certs::clock;
 
-/// The longest that is taken: every clock that it is added to can still tell the time.
+/// The longest duration. Added to the present time, it stays within the range of every clock.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// Reads `30s`, `5m` or `1h 30m`; a plain number counts seconds.
+/// Reads a duration such as `30s`, `5m` or `1h 30m`. A number without a unit means seconds.
 ///
 /// # Errors
-/// When it is no duration, zero, or more than ten years; the text says what to write.
+/// Advice on what to write, if the text is not a duration, or is zero or more than ten years.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let duration = match text.parse::<f64>() {
@@ -19,28 +19,30 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     };
     match duration {
         None => Err("write a number with a unit, such as 30s, 5m or 1h 30m".to_owned()),
-        Some(Duration::ZERO) => Err("it must be more than nothing".to_owned()),
-        Some(duration) if duration > LONGEST => Err("at most ten years can be counted".to_owned()),
+        Some(Duration::ZERO) => Err("it must be greater than zero".to_owned()),
+        Some(duration) if duration > LONGEST => {
+            Err("it must be at most ten years (3650d)".to_owned())
+        }
         Some(duration) => Ok(duration),
     }
 }
 
-/// Reads a duration, or `0` for no time at all.
+/// Reads a duration, or `0`.
 ///
 /// # Errors
-/// The text of [`parse`].
+/// As of [`parse`].
 pub(crate) fn parse_or_none(text: &str) -> Result<Duration, String> {
     if text.trim() == "0" { Ok(Duration::ZERO) } else { parse(text) }
 }
 
-/// Reads a limit, without which there is none: what means "no limit" elsewhere is not taken.
+/// Reads a time limit. Words that mean "no limit" in other programs are refused.
 ///
 /// # Errors
-/// The text of [`parse`], or to leave the option out.
+/// As of [`parse`], or the advice to leave the option out.
 pub(crate) fn parse_limit(text: &str) -> Result<Duration, String> {
     match text.trim() {
         "0" | "0s" | "inf" | "infinity" | "infinite" | "none" | "never" | "unlimited" | "off" => {
-            Err("leave the option out for no limit".to_owned())
+            Err("for no limit, leave the option out".to_owned())
         }
         text => parse(text),
     }

@@ -1,85 +1,87 @@
-//! What people type who come from ssh, docker, kubectl or systemd, and what to write instead.
+//! Options and hosts as users of ssh, docker, kubectl or systemd write them, with advice on what to write here.
 
 use clap::error::{ContextKind, ContextValue};
-use rcmd_certs::text::{Complaint, complaint};
+use rcmd_certs::text::{Complaint, complaint, nearest};
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use super::SUBCOMMANDS;
 
-/// What to do with a set of hosts where one is wanted.
-pub(crate) const ONE_HOST: &str = "Name one of its hosts; `rcmd-client hosts EXPR` shows them all.";
+/// The advice for a set of hosts where one host is needed.
+pub(crate) const ONE_HOST: &str = "Name one of the hosts; `rcmd-client hosts EXPR` lists them.";
 
-/// Options of other programs, and what to write here. A name that is an option here does not stand
-/// here.
+/// Options of other programs, with advice. No option of rcmd-client is among them.
 const OPTIONS: &[(&[&str], &str)] = &[
-    (&["-p", "--port"], "The port stands behind the host, as in web1:7263."),
-    (&["-u", "-U", "--uid", "--username", "--login"], "The user is named by -l USER."),
+    (&["-p", "--port"], "Write the port after the host: web1:7263."),
+    (&["-u", "-U", "--uid", "--username", "--login"], "Name the user with -l USER."),
     (
         &["-S", "--sudo", "--become", "--privileged"],
-        "Name the user by -l, as in `-l root`; the host's policy says who may.",
+        "Name the user with -l, as in `-l root`; the host's policy decides who may.",
     ),
-    (&["-w", "--workdir", "--working-directory", "--chdir"], "The folder is named by --cwd DIR."),
-    (&["-e", "-E", "--setenv", "--env-file"], "A variable is set by --env NAME=VALUE."),
+    (&["-w", "--workdir", "--working-directory", "--chdir"], "Name the folder with --cwd DIR."),
+    (&["-e", "-E", "--setenv", "--env-file"], "Set a variable with --env NAME=VALUE."),
     (
         &["--interactive", "--stdin", "--pipe", "-P"],
-        "Standard input goes to one host without an option (-n sends none), and to many by -i.",
+        "One host gets standard input without an option (-n sends none), several hosts get it with -i.",
     ),
     (
         &["--identity", "--identity-file", "--key-file", "--cert", "--cacert", "--ca"],
-        "Certificate and key are those in the folder that --dir names; see `rcmd-client enroll -h`.",
+        "Certificate and key are in the folder that --dir names; see `rcmd-client enroll -h`.",
     ),
     (
         &["-t", "--tty", "--pty"],
-        "This version gives no terminal there; standard input and output are passed as they are.",
+        "This version gives a command no terminal; standard input and output are passed unchanged.",
     ),
-    (&["-T", "--no-tty"], "There is never a terminal there: leave it out."),
+    (&["-T", "--no-tty"], "A command never gets a terminal: leave the option out."),
     (
         &["-H", "-m", "-M", "--host", "--hosts", "--machine", "--context", "--target"],
-        "The host stands without an option before the command: `rcmd-client HOST COMMAND...`.",
+        "Write the host before the command, without an option: `rcmd-client HOST COMMAND...`.",
     ),
     (
         &["-d", "--detach", "--background", "--no-block", "--scope"],
-        "This version starts nothing that outlives its client; `rcmd-client HOST COMMAND &` leaves it \
-         to your shell.",
+        "This version starts nothing that outlives its client; `rcmd-client HOST COMMAND &` runs the \
+         client in the background.",
     ),
     (
         &["--wait", "--attach", "--rm", "--collect"],
-        "The client always waits for the end: leave it out.",
+        "The client always waits for the command to end: leave the option out.",
     ),
-    (&["-C", "--compression"], "Compression is asked for by --compress."),
-    (&["-c", "--command"], "The command stands behind the host: `rcmd-client HOST COMMAND...`."),
-    (&["-4", "-6"], "Name an address instead of the host's name."),
+    (&["-C", "--compression"], "Compress with --compress."),
+    (&["-c", "--command"], "Write the command after the host: `rcmd-client HOST COMMAND...`."),
+    (&["-4", "-6"], "Write an IPv4 or IPv6 address instead of the host's name."),
     (
         &["-o", "-F", "-O", "-k", "--config", "--options"],
-        "Settings of other programs mean nothing here; client.toml has ours, see `rcmd-client --help`.",
+        "rcmd-client has no such settings; client.toml has its own, see `rcmd-client --help`.",
     ),
     (
         &["-A", "-a", "-X", "-Y", "-L", "-R", "-D", "-W", "-N", "-J", "-g", "-K", "--forward"],
-        "This version forwards neither ports nor agents, and jumps over no host.",
+        "This version cannot forward ports or agents, and cannot go through another host.",
     ),
     (
         &["--limit"],
-        "The hosts are those of HOSTS, such as '@web&dc1*'; see `rcmd-client hosts -h`.",
+        "Write the hosts as an expression, such as '@web&dc1*'; see `rcmd-client hosts -h`.",
     ),
-    (&["--forks", "--max-parallel", "--concurrency"], "Hosts at once are set by -f N."),
+    (
+        &["--forks", "--max-parallel", "--concurrency"],
+        "Set the number of hosts at a time with -f N.",
+    ),
     (&["--serial"], "`--batch N` waits for each batch to end before the next begins."),
-    (&["--verbosity", "--debug"], "More is said with -v."),
-    (&["--silent"], "Less is said with -q."),
-    (&["--output"], "Events for programs come with --json, a result alone with --result FILE."),
+    (&["--verbosity", "--debug"], "For more messages: -v."),
+    (&["--silent"], "For fewer messages: -q."),
+    (&["--output"], "For output as events: --json. For the result in a file: --result FILE."),
     (
         &["--timeout-sec", "--time-limit", "--kill-after"],
-        "A limit of time is set by --timeout 30s.",
+        "Set a time limit with --timeout, as in --timeout 30s.",
     ),
-    (&["--check", "--whatif"], "`--dry-run` asks whether it would be permitted."),
+    (&["--check", "--whatif"], "To ask whether the command would be permitted: --dry-run."),
     (
         &["--retries"],
-        "`--busy-wait 1m` tries again while the host is busy, `--retry N` where nothing ran.",
+        "While the host is busy, `--busy-wait 1m` tries again; `--retry N` tries hosts again where nothing ran.",
     ),
 ];
 
-/// Returns clap's complaint as ours: what is wrong, and what to do.
+/// Returns clap's error in the form of this program: what is wrong, and advice.
 pub(crate) fn usage(error: &clap::Error) -> WireError {
-    let Complaint { message, hint } = complaint(&error.render().to_string());
+    let Complaint { message, hint } = complaint("rcmd-client", &error.render().to_string());
     let option = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(option)) => here(option),
         _ => None,
@@ -87,72 +89,44 @@ pub(crate) fn usage(error: &clap::Error) -> WireError {
     WireError::new(ErrorKind::Usage, message).hint(option.map_or(hint, str::to_owned))
 }
 
-/// Returns what to write here instead of an option that only other programs have.
+/// Returns the advice for an option that only other programs have.
 fn here(option: &str) -> Option<&'static str> {
     let names = |(names, _): &&(&[&str], _)| names.contains(&option);
     OPTIONS.iter().find(names).map(|&(_, hint)| hint)
 }
 
-/// Returns what to do about a word that can't be a host.
+/// Returns the advice for a word that is not a valid host.
 pub(crate) fn no_host(typed: &str) -> String {
     if let Some((user, host)) = typed.split_once('@').filter(|_| !typed.contains("://")) {
-        return format!("The user is an option: `rcmd-client -l {user} {host} COMMAND...`.");
+        return format!("Name the user with -l: `rcmd-client -l {user} {host} COMMAND...`.");
     }
     if let Some((_, rest)) = typed.split_once("://") {
         let host = rest.split('/').next().and_then(|place| place.rsplit('@').next());
         let host = host.filter(|host| !host.is_empty()).unwrap_or("HOST");
-        return format!("Write the host alone, as in `rcmd-client {host} COMMAND...`.");
+        return format!("Write only the host: `rcmd-client {host} COMMAND...`.");
     }
     let hint = match typed {
         "" => {
-            "Name one, as in `rcmd-client HOST COMMAND...`; a variable that is not set is nothing."
+            "Write `rcmd-client HOST COMMAND...`; a shell variable that is not set is an empty word."
         }
         _ if typed.contains('%') => {
-            "Use the host's name, or an address that is good on every link; `rcmd-client doctor` tries it."
+            "Use the host's name, or an address without a zone; `rcmd-client doctor HOST` tests it."
         }
         _ if typed.contains(":/") || typed.contains(":~") => {
             "This version copies no files: `rcmd-client HOST cat FILE` reads one, `rsync -e rcmd-client` \
              copies many."
         }
-        _ => "Options stand before the host, and the command after it.",
+        _ => "Write options before the host, and the command after it.",
     };
     hint.to_owned()
 }
 
-/// Returns the subcommand that a host which can't be found was probably meant to be.
+/// Returns the subcommand that is probably meant by a host which cannot be found.
 pub(crate) fn meant(host: &str) -> Option<&'static str> {
-    let near = |name: &&str| *name != host && distance(host, name) <= 1 + name.len() / 7;
-    SUBCOMMANDS.into_iter().find(near)
-}
-
-/// The number of letters to be put in, taken out, changed or swapped with their neighbour, to make one
-/// word of the other (optimal string alignment).
-fn distance(one: &str, other: &str) -> usize {
-    let (one, other): (Vec<_>, Vec<_>) = (one.chars().collect(), other.chars().collect());
-    if one.len().abs_diff(other.len()) > 2 {
-        return usize::MAX;
+    match SUBCOMMANDS.contains(&host) {
+        true => None,
+        false => nearest(host, SUBCOMMANDS, |length| 1 + length / 7),
     }
-    let mut before: Vec<usize> = Vec::new();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    let mut last = None;
-    for (at, &letter) in one.iter().enumerate() {
-        let mut next = vec![at + 1];
-        let mut left = None;
-        for (column, &theirs) in other.iter().enumerate() {
-            let of =
-                |row: &[usize], column: usize| row.get(column).copied().unwrap_or(usize::MAX - 1);
-            let changed = of(&row, column) + usize::from(letter != theirs);
-            let mut least = changed.min(of(&row, column + 1) + 1).min(of(&next, column) + 1);
-            if last == Some(theirs) && left == Some(letter) {
-                least = least.min(of(&before, column.saturating_sub(1)) + 1);
-            }
-            next.push(least);
-            left = Some(theirs);
-        }
-        before = std::mem::replace(&mut row, next);
-        last = Some(letter);
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]

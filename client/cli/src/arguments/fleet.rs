@@ -1,4 +1,4 @@
-//! What may be typed for a run over many hosts.
+//! The options for runs over many hosts.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,129 +7,133 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use super::duration;
 
-/// Bytes of standard input that `-i` takes, unless said otherwise.
+/// The default limit of standard input with `-i`, in bytes.
 pub(crate) const MAX_INPUT: u64 = 1024 * 1024 * 1024;
 
-/// Options of a run over many hosts. Each of them makes HOSTS a set, even one of a single host.
+/// The options for runs over many hosts. Each of them makes HOSTS a set, even of one host.
 #[derive(Args, Debug, Default)]
 pub(crate) struct FleetOptions {
-    /// Hosts at once [default: 64]
+    /// Hosts at a time [default: 64]
     ///
-    /// As many as a run's memory and the limit of descriptors bear; fewer are said. With --commands, also
-    /// commands at once over all hosts.
+    /// If the memory of a run or the limit on descriptors allows fewer, a notice says so. With --commands,
+    /// also the number of commands at a time on all hosts together.
     #[arg(short = 'f', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     #[arg(hide_short_help = true)]
     pub(crate) fanout: Option<u32>,
-    /// So many hosts, or this part of all, before the next
+    /// Run on this number or percentage of hosts, then on the next
     ///
-    /// The next ones begin when all of these have ended. A part is rounded down, and at least 1.
+    /// The next batch begins when all hosts of the batch have ended. A percentage is rounded down, to at
+    /// least 1.
     #[arg(long, value_name = "N|N%", value_parser = batch, hide_short_help = true)]
     pub(crate) batch: Option<Share>,
-    /// Time between two batches
+    /// Pause between two batches
     ///
-    /// From the last end of the one to the first start of the other.
+    /// From the last end of one batch to the first start of the next.
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_or_none, requires = "batch")]
     #[arg(hide_short_help = true)]
     pub(crate) pause: Option<Duration>,
-    /// So many hosts first; a failure among them stops the run
+    /// Run on this number of hosts first; stop if any of them fails
     ///
-    /// A host that is not reached, or whose end is not known, has failed too.
+    /// A host that cannot be reached, or whose end is unknown, counts as a failure.
     #[arg(long, value_name = "N", hide_short_help = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) canary: Option<u32>,
     /// Stop the run when more hosts than this have failed
     ///
-    /// What runs goes on to its end; what waits never starts. A part is one of all hosts, rounded down;
-    /// 0 stops at the first failure, 100% never does.
+    /// Running commands go on to their end; hosts that wait are not started. A percentage is of all hosts,
+    /// rounded down. 0 stops at the first failure, 100% never stops.
     #[arg(long, value_name = "N|N%", value_parser = failures, hide_short_help = true)]
     pub(crate) max_failures: Option<Share>,
-    /// End the whole run after this long
+    /// End the whole run after this time
     ///
-    /// What still runs is ended as by --timeout; what waits never starts.
+    /// Running commands are ended as by --timeout; hosts that wait are not started.
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_limit, hide_short_help = true)]
     pub(crate) deadline: Option<Duration>,
-    /// Try a host again so often, where nothing ran and that may help
+    /// Try a host up to N times again if nothing ran and it may help
     ///
-    /// When it was not reached, TLS failed, or it was busy or out of resources; after 1 s, then 2 s, up to 10 s.
+    /// If the host could not be reached, TLS failed, or the host was busy or out of resources. The first
+    /// pause is 1 s, each further one twice as long, up to 10 s.
     #[arg(long, value_name = "N", hide_short_help = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(..=1000))]
     pub(crate) retry: Option<u32>,
     /// Send standard input to every host
     ///
-    /// It is read once, as a whole, before anything starts.
+    /// Standard input is read to its end before any command starts.
     #[arg(short = 'i', conflicts_with = "no_input", hide_short_help = true)]
     pub(crate) input: bool,
-    /// Bytes of standard input that -i takes [default: 1 GiB]
+    /// Limit of standard input with -i [default: 1 GiB]
     ///
-    /// More is refused, and nothing runs.
+    /// If standard input is longer, nothing runs.
     #[arg(long, value_name = "BYTES", requires = "input", hide_short_help = true)]
     pub(crate) max_input: Option<u64>,
     /// Print equal outputs once, with their hosts
     #[arg(short = 'b', long, conflicts_with_all = ["json", "format", "diff"])]
     pub(crate) fold: bool,
-    /// Print the most common output, and how the others differ
+    /// Print the most common output, and differences from it
     ///
-    /// At the end, as a unified diff.
+    /// The differences are printed at the end, as unified diffs.
     #[arg(long, conflicts_with_all = ["json", "format"], hide_short_help = true)]
     pub(crate) diff: bool,
     /// Also write each host's output to DIR/HOST.out and .err
     ///
-    /// And the results to DIR/results.jsonl. Each host's files are made anew, empty, before anything starts.
+    /// The results are written to DIR/results.jsonl. Existing files of the hosts are emptied before any
+    /// command starts.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true)]
     pub(crate) outdir: Option<PathBuf>,
-    /// Print a record a host, such as '{host}\t{code}\t{stdout}'
+    /// Print one record for each host, as '{host}\t{code}\t{stdout}'
     ///
-    /// Its fields are {host}, {index}, {outcome}, {code}, {signal}, {job}, {stdout}, {stderr},
-    /// {duration_ms}, {error} and {label.NAME}; \t, \n and \\ are known.
+    /// The fields are {host}, {index}, {outcome}, {code}, {signal}, {job}, {stdout}, {stderr},
+    /// {duration_ms}, {error} and {label.NAME}. The escapes \t, \n and \\ are replaced.
     #[arg(long, value_name = "TEXT", conflicts_with = "json", hide_short_help = true)]
     pub(crate) format: Option<String>,
-    /// How the account at the end is printed [default: table]
+    /// Form of the summary at the end [default: table]
     ///
-    /// For people on standard error, as one object, or not at all.
+    /// A table on standard error, one JSON object, or none.
     #[arg(long, value_name = "FORM", hide_short_help = true)]
     pub(crate) summary: Option<Summary>,
-    /// Show a live line at a terminal, also beside output
+    /// Show a progress line at a terminal, also beside output
     ///
-    /// How many are done, run and failed, and which runs longest. It is there by itself where output does not show how far the run is.
+    /// The line has the number of hosts that are done, running and failed, and the host that runs longest.
+    /// Without this option it is shown where the output does not show the progress.
     #[arg(long, hide_short_help = true)]
     pub(crate) progress: bool,
-    /// Leave {host} and the like in the command as they are
+    /// Do not replace {host} and the like in the command
     ///
-    /// For a command that has such braces for itself.
+    /// For a command that itself contains such braces.
     #[arg(long, hide_short_help = true)]
     pub(crate) no_templates: bool,
-    /// Print control characters at a terminal as they are
+    /// Print control characters at a terminal unescaped
     ///
-    /// Then a host can draw over the lines of others.
+    /// With this option, a host can overwrite the lines of other hosts.
     #[arg(long, hide_short_help = true)]
     pub(crate) raw: bool,
-    /// Take up a run that was broken off: its ID, or last
+    /// Continue an interrupted run: its ID, or last
     ///
-    /// What ran is taken up and never started twice; what never started, failed or timed out is run
-    /// again. It takes no hosts and no command.
+    /// Commands that were started are never started twice: their output and end are fetched. Hosts that did
+    /// not start, failed or timed out run again. The command line has no hosts and no command.
     #[arg(long, value_name = "ID", hide_short_help = true)]
     pub(crate) resume: Option<String>,
-    /// With --resume: run again what stays unknown
+    /// With --resume: also run again where the end stays unknown
     ///
-    /// It may have run there; then it runs twice.
+    /// If the command did run there, it then runs twice.
     #[arg(long, requires = "resume", hide_short_help = true)]
     pub(crate) again: bool,
 }
 
-/// How the account of a run is printed.
+/// The form of the summary of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Summary {
-    /// For people, on standard error.
+    /// A table for people, on standard error.
     #[default]
     Table,
-    /// As an event: on standard error, or with --json only where all events are.
+    /// One JSON object: on standard error, or with --json the last event.
     Json,
-    /// Not at all; with --json the last event is still there.
+    /// None; with --json the last event is still printed.
     None,
 }
 
 impl FleetOptions {
-    /// Returns whether any of them was typed that makes HOSTS a set.
+    /// Returns whether any option was given that makes HOSTS a set.
     pub(crate) fn are_used(&self) -> bool {
         let Self { fanout, batch, pause, canary, max_failures, deadline, retry, .. } = self;
         let Self { input, max_input, fold, diff, outdir, format, summary, .. } = self;
@@ -148,7 +152,7 @@ impl FleetOptions {
 pub(crate) enum Share {
     /// So many.
     Count(usize),
-    /// So many in a hundred.
+    /// A percentage.
     Percent(u8),
 }
 
@@ -163,11 +167,11 @@ impl Share {
 
     fn parse(text: &str) -> Result<Self, String> {
         let wrong =
-            || "write a number of hosts, such as 5, or a part of all, such as 10%".to_owned();
+            || "write a number of hosts, such as 5, or a percentage, such as 10%".to_owned();
         match text.strip_suffix('%') {
             Some(percent) => match percent.parse::<u8>() {
                 Ok(percent) if percent <= 100 => Ok(Self::Percent(percent)),
-                Ok(_) => Err("at most 100% of the hosts can be meant".to_owned()),
+                Ok(_) => Err("it must be at most 100%".to_owned()),
                 Err(_) => Err(wrong()),
             },
             None => text.parse().map(Self::Count).map_err(|_| wrong()),
@@ -177,7 +181,7 @@ impl Share {
 
 fn batch(text: &str) -> Result<Share, String> {
     match Share::parse(text)? {
-        Share::Count(0) | Share::Percent(0) => Err("a batch has at least one host".to_owned()),
+        Share::Count(0) | Share::Percent(0) => Err("it must be at least one host".to_owned()),
         share => Ok(share),
     }
 }

@@ -1,4 +1,4 @@
-//! What may be typed for `hosts`.
+//! The command line of `hosts`.
 
 use std::path::PathBuf;
 
@@ -17,21 +17,22 @@ Examples:
   rcmd-client hosts --fold --hosts-file FILE   the shortest text for a list
 
 A set is written in ClusterShell's syntax, read from left to right:
-  web[01-20]      web01 to web20; zeros are part of a name
-  n[1-9/2]        every second; dc[1-2]n[1-99] has two dimensions
-  A,B  A!B        either of them; A without B
-  A&B  A^B        those in both; those in one of them alone
-  @web  @*        the hosts of a group; all that are known
-  web*  db?       known hosts whose names fit
+  web[01-20]      web01 to web20; zeros are part of the names
+  n[1-9/2]        every second host; dc[1-2]n[1-99] has two ranges
+  A,B  A!B        the hosts of A and of B; the hosts of A without those of B
+  A&B  A^B        hosts that are in both; hosts that are in only one of them
+  @web  @*        the hosts of a group; all known hosts
+  web*  db?       known hosts whose names match
 
-In a shell it stands in single quotes. A host is its name as it is written, with its port if it has one. \
-A set has each once, in the order written, and at most 100,000.
+In a shell, put the expression in single quotes. Two names are the same host only if they are written in the \
+same way, with the same port. A set has each host once, in the order written, and at most 100,000 hosts.
 
-FILE has an expression a line; `#` begins a comment. Hosts and groups are known from DIR/hosts.toml and /etc/rcmd/hosts.toml.
+FILE has one expression on each line; `#` begins a comment. Known hosts and groups are those in \
+DIR/hosts.toml and /etc/rcmd/hosts.toml.
 
-Exit status: 0, or 125 when that is no set, or an empty one.";
+Exit status: 0, or 125 if the expression is invalid or the set is empty.";
 
-/// Show which hosts an expression means.
+/// List the hosts of an expression.
 #[derive(Debug, Parser)]
 #[command(
     name = "rcmd-client hosts",
@@ -43,32 +44,32 @@ Exit status: 0, or 125 when that is no set, or an empty one.";
 pub(crate) struct HostsArguments {
     /// Folder of hosts.toml [default: $RCMD_DIR, ~/.config/rcmd]
     ///
-    /// Without it $RCMD_DIR, else $XDG_CONFIG_HOME/rcmd, else ~/.config/rcmd. What it has not is looked
-    /// up in /etc/rcmd/hosts.toml.
+    /// The default is $RCMD_DIR, else $XDG_CONFIG_HOME/rcmd, else ~/.config/rcmd. Hosts and groups that are
+    /// not in it are looked up in /etc/rcmd/hosts.toml.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
-    /// The set, such as web[01-20]
+    /// Expression for hosts, such as web[01-20]
     #[arg(
         value_name = "EXPR",
         required_unless_present = "hosts_file",
         allow_hyphen_values = false
     )]
     pub(crate) expression: Option<String>,
-    /// Print one expression with ranges, not each name
+    /// Print the set as one expression with ranges
     #[arg(long)]
     pub(crate) fold: bool,
-    /// Print how many there are
+    /// Print the number of hosts
     #[arg(long, conflicts_with = "fold")]
     pub(crate) count: bool,
-    /// Print an object a host, a line of JSON each
+    /// Print one line of JSON for each host
     #[arg(long, conflicts_with_all = ["fold", "count"])]
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) set: SetOptions,
-    /// No notices; errors are still printed
+    /// Print errors but no notices
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    /// Say which files were passed over
+    /// Also name files that were ignored
     #[arg(short, long, conflicts_with = "quiet")]
     pub(crate) verbose: bool,
 }

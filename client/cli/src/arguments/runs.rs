@@ -1,4 +1,4 @@
-//! What may be typed for `runs`.
+//! The command line of `runs`.
 
 use std::path::PathBuf;
 
@@ -9,17 +9,16 @@ const USAGE: &str = "rcmd-client runs [--json]
 
 const MORE: &str = "\
 Examples:
-  rcmd-client runs                 the runs that are recorded, the last one below
-  rcmd-client runs show last       how each host of the last run ended
-  rcmd-client run --resume last    go on with it: what is unknown or still runs is
-                                   taken up, what failed or never started is run
+  rcmd-client runs                 list the recorded runs, the latest one last
+  rcmd-client runs show last       show how each host of the latest run ended
+  rcmd-client run --resume last    continue the latest run
 
-The last 100 runs over sets of hosts are recorded in DIR/runs: what was asked for, the hosts, and how each \
-ended, without what it wrote. The folder is yours alone.
+The latest 100 runs over sets of hosts are recorded in DIR/runs, which only you can read: the command, the \
+hosts and the end of each, but no output.
 
-Exit status: 0, or 125 when there is no such run, or it can't be read.";
+Exit status: 0, or 125 if there is no such run or its record cannot be read.";
 
-/// Show the runs over many hosts, and how each host ended.
+/// List the runs over many hosts, or show one.
 #[derive(Debug, Parser)]
 #[command(
     name = "rcmd-client runs",
@@ -30,24 +29,24 @@ Exit status: 0, or 125 when there is no such run, or it can't be read.";
 )]
 #[command(after_long_help = MORE)]
 pub(crate) struct RunsArguments {
-    /// Folder of certificates, with the records [default: $RCMD_DIR, ~/.config/rcmd]
+    /// Folder of certificates and records [default: $RCMD_DIR, ~/.config/rcmd]
     ///
-    /// Without it $RCMD_DIR, else $XDG_CONFIG_HOME/rcmd, else ~/.config/rcmd. A run is recorded in the folder
-    /// whose certificate it used.
+    /// A run is recorded in the folder whose certificate it used. The default is $RCMD_DIR, else
+    /// $XDG_CONFIG_HOME/rcmd, else ~/.config/rcmd.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
-    /// Print an object a run, or a host of one run, a line of JSON each
+    /// Print one line of JSON for each run, or for each host of one run
     #[arg(long)]
     pub(crate) json: bool,
-    /// Show one run: each host with how it ended
+    /// Show one run and how each host ended
     #[arg(value_name = "show", value_enum, requires = "run", hide_possible_values = true)]
     pub(crate) action: Option<Action>,
-    /// Which one: its ID, or last
+    /// ID of the run, or last
     #[arg(value_name = "ID|last")]
     pub(crate) run: Option<String>,
 }
 
-/// What is done beside listing.
+/// An action other than listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Action {
     Show,

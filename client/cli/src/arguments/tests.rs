@@ -67,7 +67,7 @@ fn options_stand_on_either_side_of_a_subcommand() {
 fn names_of_later_commands_are_reserved_and_say_how_to_reach_such_a_host() {
     for name in ["cp", "ls", "edit", "ssh", "shell", "job"] {
         let text = refused(&[name, "x"]);
-        assert!(text.contains(&format!("`{name}` is a reserved word")), "{text}");
+        assert!(text.contains(&format!("`{name}` is reserved")), "{text}");
         assert!(text.contains(&format!("`rcmd-client run {name} COMMAND...`")), "{text}");
         assert_eq!(run(&["run", name, "x"]).words, [name, "x"]);
     }
@@ -170,7 +170,7 @@ fn each_subcommand_has_its_own_line_of_usage_and_its_complaints_name_it() {
         let Err(Refused::Answer(help)) = parse(&[name, "-h"]) else { panic!("{name}: no help") };
         assert!(help.to_string().contains(&format!("Usage: rcmd-client {name}")), "{help}");
     }
-    assert!(refused(&["doctor"]).contains("what is missing: HOST"), "{}", refused(&["doctor"]));
+    assert!(refused(&["doctor"]).contains("missing argument: HOST"), "{}", refused(&["doctor"]));
     for (line, help) in [
         (&["doctor"][..], "`rcmd-client doctor -h`"),
         (&["hosts"], "`rcmd-client hosts -h`"),

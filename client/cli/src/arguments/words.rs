@@ -4,31 +4,34 @@ use std::ffi::{OsStr, OsString};
 
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
-/// How the words after the host are to be read.
+/// The words after the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CommandSpec {
-    /// One line for the remote user's shell.
+    /// One line for the shell of the remote user.
     Shell(OsString),
     /// A program and its arguments.
     Exec { program: OsString, arguments: Vec<OsString> },
 }
 
 impl CommandSpec {
-    /// One word is a shell line and several are a program, unless a flag says otherwise.
+    /// Reads the words: one is a line for the shell, several are a program, unless `shell` or `exec` is set.
     ///
     /// # Errors
-    /// A usage failure when there is no word, or `--shell` stands before several: ssh would join
-    /// them with blanks, and a name with a blank in it would become two.
+    /// A usage error if there is no word, or if `shell` is set and there are several: ssh would join them
+    /// with blanks, and so split a name that contains a blank.
     pub(crate) fn read(words: &[OsString], shell: bool, exec: bool) -> Result<Self, WireError> {
         match words {
-            [] => Err(WireError::new(ErrorKind::Usage, "there is no command after the host")
-                .hint("Name one, as in `rcmd-client HOST uptime`.")),
+            [] => Err(WireError::new(ErrorKind::Usage, "the command is missing after the host")
+                .hint("Write a command, as in `rcmd-client HOST uptime`.")),
             [line] if !exec => Ok(Self::Shell(line.clone())),
             words if shell => Err(WireError::new(
                 ErrorKind::Usage,
-                format!("--shell takes one argument, the line, and there are {}", words.len()),
+                format!("--shell takes the command as one argument, but there are {}", words.len()),
             )
-            .hint(format!("Quote the whole line: rcmd-client --shell HOST {}", quoted(words)))),
+            .hint(format!(
+                "Put the whole line in quotes: rcmd-client --shell HOST {}",
+                quoted(words)
+            ))),
             [program, arguments @ ..] => {
                 Ok(Self::Exec { program: program.clone(), arguments: arguments.to_vec() })
             }
@@ -37,22 +40,23 @@ impl CommandSpec {
 }
 
 impl CommandSpec {
-    /// Returns what to write instead, if the first word looks like an option of rcmd's own: options
-    /// end at the host.
+    /// Returns advice on what to write, if the first word looks like an option of rcmd-client: options end at
+    /// the host.
     pub(crate) fn misplaced(&self) -> Option<String> {
         let (Self::Shell(first) | Self::Exec { program: first, .. }) = self;
         let first = first.to_str().filter(|first| first.starts_with('-'))?;
         Some(match first {
-            "--" => "Options end at the host, so that this `--` is the program: leave it out."
-                .to_owned(),
+            "--" => {
+                "Everything after the host is the command, also this `--`: leave it out.".to_owned()
+            }
             option => {
-                format!("Options stand before the host: `rcmd-client {option} HOST COMMAND...`.")
+                format!("Write options before the host: `rcmd-client {option} HOST COMMAND...`.")
             }
         })
     }
 }
 
-/// The words as one argument for a POSIX shell here.
+/// Returns the words as one argument, quoted for a POSIX shell.
 fn quoted(words: &[OsString]) -> String {
     let line = words.join(OsStr::new(" "));
     format!("'{}'", line.to_string_lossy().replace('\'', "'\\''"))
@@ -97,7 +101,7 @@ mod tests {
         let refused = CommandSpec::read(&words(&["echo", "it's"]), true, false).unwrap_err();
         assert_eq!(
             refused.hint.unwrap(),
-            r"Quote the whole line: rcmd-client --shell HOST 'echo it'\''s'"
+            r"Put the whole line in quotes: rcmd-client --shell HOST 'echo it'\''s'"
         );
         assert!(CommandSpec::read(&[], false, false).unwrap_err().hint.is_some());
     }

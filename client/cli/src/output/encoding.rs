@@ -1,24 +1,24 @@
-//! `--encoding`: output in another encoding becomes UTF-8, also where a character is split.
+//! `--encoding`: converts output to UTF-8, also where a character is split between chunks.
 
 use encoding_rs::{CoderResult, Decoder, Encoding};
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
-/// Bytes of UTF-8 that are made at a time.
+/// The number of bytes of UTF-8 that are made at a time.
 const BLOCK: usize = 16 * 1024;
 
-/// The encoding of this name.
+/// Returns the encoding of a name.
 ///
 /// # Errors
-/// A usage failure when there is none.
+/// A usage error if there is none.
 pub(crate) fn named(name: &str) -> Result<&'static Encoding, WireError> {
     Encoding::for_label(name.as_bytes()).ok_or_else(|| {
         let examples =
             "gbk, gb18030, big5, shift_jis, euc-jp, euc-kr, windows-1252, koi8-r, utf-16le";
         WireError::new(
             ErrorKind::Usage,
-            format!("there is no encoding `{name}`; there are, among others, {examples}"),
+            format!("unknown encoding `{name}`; known are, among others, {examples}"),
         )
-        .hint("Leave --encoding out to get the bytes as they are.")
+        .hint("Leave out --encoding to get the bytes unchanged.")
     })
 }
 
@@ -32,8 +32,8 @@ impl Converter {
         Self { decoder: encoding.new_decoder_with_bom_removal() }
     }
 
-    /// Appends what `bytes` say to `text`. What is malformed becomes U+FFFD; a character that is not
-    /// whole yet waits for the next call, or becomes U+FFFD in the `last` one.
+    /// Converts `bytes` and appends them to `text`. Malformed bytes become U+FFFD. An incomplete character at the
+    /// end is kept for the next call; in the `last` call it becomes U+FFFD.
     pub(crate) fn convert(&mut self, mut bytes: &[u8], last: bool, text: &mut Vec<u8>) {
         let mut block = [0; BLOCK];
         loop {

@@ -1,4 +1,4 @@
-//! `--json`: one event a line, from one writer, so that lines never mix.
+//! `--json`: one event on each line, from one writer, so that lines never mix.
 
 use std::borrow::Cow;
 
@@ -13,9 +13,9 @@ use crate::output::stamp::rfc3339;
 
 /// The events of one command.
 pub(crate) struct Json {
-    /// None in what is said of a run over many hosts.
+    /// The host; `None` in events about a whole run over many hosts.
     host: Option<String>,
-    /// The host's place in a set.
+    /// The place of the host in a set.
     index: Option<usize>,
     job: Option<String>,
     stdout: Tail,
@@ -23,12 +23,12 @@ pub(crate) struct Json {
     out: Vec<u8>,
 }
 
-/// The first bytes of a character whose rest has not come: at most 3, kept for the next event so
-/// that a cut between two blocks does not make text into base64.
+/// The first bytes of an incomplete character, at most 3. They are kept for the next event, so that text is not
+/// encoded in base64 because a character is split between two chunks.
 #[derive(Default)]
 struct Tail {
     bytes: Vec<u8>,
-    /// Where they stand in their stream.
+    /// The position of the first byte in its stream.
     offset: u64,
     time: Option<u64>,
 }
@@ -72,12 +72,12 @@ impl Json {
         Self::of_run(Some(host), None)
     }
 
-    /// Returns the events of a command on a host of a set, at this place in it.
+    /// Returns the events of a command on a host of a set; `index` is its place in the set.
     pub(crate) fn of_set(host: String, index: usize) -> Self {
         Self::of_run(Some(host), Some(index))
     }
 
-    /// Returns the events about a host that has begun nothing, or about a whole run.
+    /// Returns the events about a host on which nothing began, or about a whole run.
     pub(crate) fn of_run(host: Option<String>, index: Option<usize>) -> Self {
         let (stdout, stderr) = (Tail::default(), Tail::default());
         Self { host, index, job: None, stdout, stderr, out: Vec::new() }
@@ -101,7 +101,7 @@ impl Json {
 
     fn event(&self, event: &str, body: Body<'_>, out: &mut Vec<u8>) {
         let (host, index, job) = (self.host.as_deref(), self.index, self.job.as_deref());
-        // Into memory, and with keys that are text: this can't fail.
+        // Writing to memory with text as keys does not fail.
         if serde_json::to_writer(&mut *out, &Event { event, host, index, job, body }).is_ok() {
             out.push(b'\n');
         }
@@ -121,7 +121,7 @@ impl Json {
             joined = [&kept.bytes[..], &chunk.bytes].concat();
             (kept.offset, &joined[..])
         } else {
-            // Bytes are missing between the two, and with them the rest of the character.
+            // Bytes between the two are missing, and with them the rest of the character.
             put(kept.offset, kept.time, &kept.bytes);
             (chunk.offset, &chunk.bytes[..])
         };
@@ -161,7 +161,7 @@ fn body(offset: u64, time: Option<u64>, bytes: &[u8]) -> Body<'_> {
     Body::Data { offset, time: time.and_then(rfc3339), data, encoding }
 }
 
-/// How many bytes at the end, at most 3, begin a character and do not finish it.
+/// Returns the number of bytes at the end, at most 3, that begin a character without completing it.
 pub(crate) fn unfinished(bytes: &[u8]) -> usize {
     let begins = |count: &usize| {
         bytes.len().checked_sub(*count).and_then(|at| bytes.get(at..)).is_some_and(|end| {

@@ -1,26 +1,26 @@
-//! What is printed of a command, piece by piece.
+//! The output and events of a command, piece by piece.
 
 use rcmd_client::{Chunk, Report};
 use rcmd_protocol::frame::Stream;
 
-/// One thing to be printed.
+/// One piece to print.
 #[derive(Debug)]
 pub(crate) enum Piece {
-    /// The process runs.
+    /// The start of the process.
     Started { job: String, started_at: u64 },
-    /// It wrote this.
+    /// Output of the process.
     Data(Stream, Chunk),
-    /// It will write nothing more there.
+    /// The end of a stream.
     End(Stream),
-    /// A message of rcmd's own, of one line without its end.
+    /// A message of rcmd itself: one line. In events it has no line end.
     Note(String),
-    /// It ended so.
+    /// The end of the command.
     Report(Box<Report>),
 }
 
-/// Makes bytes of pieces, in their order.
+/// A converter of pieces to bytes, in their order.
 pub(crate) trait Render: Send {
-    /// The bytes to be written for this piece, of the piece itself where it can be: output that is
-    /// printed as it is is never copied.
+    /// Returns the bytes to write for a piece. Output that is printed unchanged is borrowed from the piece and never
+    /// copied.
     fn render<'a>(&'a mut self, piece: &'a Piece) -> &'a [u8];
 }

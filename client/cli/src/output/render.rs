@@ -1,11 +1,11 @@
-//! The forms of output that is no JSON: as it is, converted, with times before its lines.
+//! The forms of text output: unchanged, converted, or with times before its lines.
 
 use crate::output::Form;
 use crate::output::encoding::Converter;
 use crate::output::piece::{Piece, Render};
 use crate::output::stamp::Stamper;
 
-/// The form of one stream of its own.
+/// Returns the renderer of one stream.
 pub(crate) fn text(form: Form) -> Box<dyn Render> {
     match form {
         Form::Text { encoding: None, timestamps: false } | Form::Json { .. } => Box::new(Raw),
@@ -19,7 +19,7 @@ pub(crate) fn text(form: Form) -> Box<dyn Render> {
     }
 }
 
-/// Bytes as they are.
+/// A renderer of unchanged bytes.
 struct Raw;
 
 impl Render for Raw {
@@ -32,11 +32,11 @@ impl Render for Raw {
     }
 }
 
-/// Bytes converted, then stamped.
+/// A renderer that converts bytes, and adds times to their lines.
 struct Text {
     converter: Option<Converter>,
     stamper: Option<Stamper>,
-    /// Of the last bytes: what a converter held back at the end belongs to it.
+    /// The time of the last bytes, also of those that the converter still holds at the end.
     time: Option<u64>,
     converted: Vec<u8>,
     out: Vec<u8>,

@@ -1,11 +1,9 @@
-//! Standard output and standard error: written at once as long as that takes no wait, then by a
-//! thread that may block.
+//! Standard output and standard error: written directly while that does not block, then by a thread that may block.
 //!
-//! The descriptors stay as they were inherited: making them non-blocking would do so for every
-//! program that shares them. A pager that is left for an hour blocks its thread alone, and the
-//! connection goes on. Handing each piece to a thread costs switches of context, though, so writes
-//! carry a flag that forbids one to wait (`RWF_NOWAIT`, pwritev2(2)) until the first that would;
-//! pipes and most files know it, terminals do not.
+//! The inherited descriptors are not made non-blocking, which would affect every program that shares them. A pager
+//! that is left for an hour blocks only the thread, and the connection continues. But handing each piece to a thread
+//! costs context switches. So pieces are written with a flag that forbids blocking (`RWF_NOWAIT`, pwritev2(2)) until
+//! the first that would block. Pipes and most files support the flag, terminals do not.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -21,10 +19,10 @@ use tokio::task::JoinHandle;
 use crate::output::piece::{Piece, Render};
 use crate::terminal;
 
-/// Pieces that may wait for the thread. Few: what waits here is past the stream's credit.
+/// The maximum number of pieces that wait for the thread. Few, because the stream's credit no longer counts them.
 const WAITING: usize = 4;
 
-/// One of the two.
+/// One of the two descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Stdout,
@@ -39,7 +37,7 @@ impl Place {
         }
     }
 
-    /// At most 15 bytes, as the kernel has it (pthread_setname_np(3)).
+    /// Returns the name of the thread: at most 15 bytes (pthread_setname_np(3)).
     fn thread(self) -> &'static str {
         match self {
             Self::Stdout => "stdout",
@@ -54,16 +52,16 @@ impl Place {
         }
     }
 
-    /// Writes once, as much as goes without a wait. `u64::MAX` stands for the descriptor's own place.
+    /// Writes as much as is possible without blocking, once. `u64::MAX` stands for the position of the descriptor.
     fn write_at_once(self, bytes: &[u8]) -> rustix::io::Result<usize> {
         let slices = [io::IoSlice::new(bytes)];
         pwritev2(self.descriptor(), &slices, u64::MAX, ReadWriteFlags::NOWAIT)
     }
 
-    /// Writes all of it, and waits as long as that takes.
+    /// Writes all bytes, and blocks as long as that takes.
     ///
     /// # Errors
-    /// When it can't be written, also because its reader has gone.
+    /// If they can't be written, also because the reader has gone.
     pub(crate) fn write_all(self, mut bytes: &[u8], is_terminal: bool) -> io::Result<()> {
         while !bytes.is_empty() {
             if is_terminal {
@@ -73,7 +71,7 @@ impl Place {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
                 Err(Errno::INTR) => {}
-                // Whoever shares the descriptor made it non-blocking.
+                // Another process that shares the descriptor made it non-blocking.
                 Err(Errno::AGAIN) => self.wait()?,
                 Err(error) => return Err(error.into()),
             }
@@ -90,13 +88,13 @@ impl Place {
     }
 }
 
-/// Where pieces go in.
+/// The sender of pieces to a writer.
 pub(crate) type Feed = mpsc::Sender<Piece>;
 
-/// How the writing ended: well, after the last [`Feed`] was dropped, or with the first error.
+/// A future of the end of writing: success after the last [`Feed`] was dropped, or the first error.
 ///
 /// # Cancel safety
-/// It can be polled until it has ended; dropped, the writing goes on.
+/// If the future is dropped, the writing continues.
 pub(crate) struct Written(JoinHandle<io::Result<()>>);
 
 impl Future for Written {
@@ -107,13 +105,13 @@ impl Future for Written {
     }
 }
 
-/// Why nothing more is written, where the writer can't say it itself.
+/// Returns the error of a writer that ended without one.
 pub(crate) fn ended_early() -> io::Error {
     io::Error::other("its writer ended early")
 }
 
-/// Opens one of them. Its thread begins with the first bytes that would have to wait: most commands
-/// write none. Must be called inside a tokio runtime.
+/// Opens a writer. Its thread is started for the first bytes that would block; most commands need none. Must be
+/// called inside a tokio runtime.
 pub(crate) fn open(place: Place, render: Box<dyn Render>) -> (Feed, Written) {
     let (feed, pieces) = mpsc::channel(WAITING);
     (feed, Written(tokio::spawn(write(place, render, pieces))))
@@ -127,7 +125,7 @@ async fn write(
     let first = loop {
         let Some(piece) = pieces.recv().await else { return Ok(()) };
         let mut bytes = render.render(&piece);
-        // An error that is not of the flag the thread will meet again.
+        // Errors are left to the thread, which gets them again unless they come from the flag.
         while !bytes.is_empty()
             && let Ok(count @ 1..) = place.write_at_once(bytes)
         {
@@ -147,7 +145,7 @@ async fn write(
         {
             outcome = place.write_all(render.render(&piece), is_terminal);
         }
-        // Nobody waits for a client that was interrupted twice.
+        // The receiver is gone if the client was interrupted twice.
         let _ = ended.send(outcome);
     })?;
     written.await.unwrap_or_else(|_| Err(ended_early()))

@@ -1,23 +1,23 @@
-//! `--timestamps`: each line begins with the time at which the server read its first byte.
+//! `--timestamps`: begins each line with the time at which the server read its first byte.
 
 use jiff::Timestamp;
 
-/// A time in milliseconds since 1970 as RFC 3339 in UTC, such as `2026-01-02T03:04:05.678Z`.
+/// Formats a time in milliseconds since 1970 as RFC 3339 in UTC, such as `2026-01-02T03:04:05.678Z`.
 pub(crate) fn rfc3339(ms: u64) -> Option<String> {
     let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok())?;
     Some(format!("{time:.3}"))
 }
 
-/// What puts times into one stream.
+/// A writer of times into one stream.
 #[derive(Debug, Default)]
 pub(crate) struct Stamper {
-    /// Whether the last byte was not the end of its line.
+    /// True if the last byte did not end its line.
     in_line: bool,
 }
 
 impl Stamper {
-    /// Appends `bytes`, read at `time` (ms since 1970), to `out`, each line with its stamp. A line
-    /// that goes on from an earlier call has had its stamp.
+    /// Appends `bytes`, which the server read at `time` (ms since 1970), to `out`, with the time before each line. A
+    /// line that continues from an earlier call has its time already.
     pub(crate) fn stamp(&mut self, bytes: &[u8], time: Option<u64>, out: &mut Vec<u8>) {
         let stamp = time.and_then(rfc3339).unwrap_or_else(|| "-".to_owned());
         for line in bytes.split_inclusive(|&byte| byte == b'\n') {

@@ -1,4 +1,4 @@
-//! Where everything that is printed while a command runs goes: one writer a descriptor.
+//! The output while a command runs: one writer for each descriptor.
 
 use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
@@ -15,14 +15,14 @@ use crate::output::render;
 use crate::output::sink::{self, Feed, Place, Written};
 use crate::text::{self, Tone};
 
-/// Notes that wait for a slow reader; past it the oldest is dropped.
+/// The maximum number of notes that wait for a slow reader. If there are more, the oldest is dropped.
 const NOTES: usize = 64;
 
 /// The writers of one command.
 pub(crate) struct OutputWriter {
-    /// Where standard output goes.
+    /// The writer of standard output.
     pub(crate) stdout: Feed,
-    /// Where standard error and notes go; with events, the same writer.
+    /// The writer of standard error and notes; with events, the same as of standard output.
     pub(crate) stderr: Feed,
     writers: Vec<(Place, Written)>,
     notes: VecDeque<Piece>,
@@ -44,7 +44,7 @@ impl OutputWriter {
         Self { stdout, stderr, writers, notes, json: false }
     }
 
-    /// Puts a note behind what waits already; [`OutputWriter::tend`] writes it.
+    /// Adds a note to those that wait; [`OutputWriter::tend`] writes it.
     pub(crate) fn note(&mut self, host: &str, note: &str) {
         if self.notes.len() == NOTES {
             self.notes.pop_front();
@@ -56,10 +56,10 @@ impl OutputWriter {
         }));
     }
 
-    /// Writes notes until a writer fails, and says which did and why.
+    /// Writes notes until a writer fails. Returns the writer and its error.
     ///
     /// # Cancel safety
-    /// No note and no failure is lost when it is dropped.
+    /// No note and no error is lost if the future is dropped.
     pub(crate) async fn tend(&mut self) -> (Place, io::Error) {
         loop {
             let Self { stderr, writers, notes, .. } = self;
@@ -74,16 +74,16 @@ impl OutputWriter {
         }
     }
 
-    /// Writes what waits and, for events, the end; then waits until all of it is written.
+    /// Writes the waiting notes and, with events, the end. Then waits until all is written.
     ///
     /// # Errors
-    /// The first failure, and where.
+    /// The first error, and its writer.
     pub(crate) async fn finish(self, report: &Report) -> Result<(), (Place, io::Error)> {
         let Self { stdout, stderr, writers, notes, json } = self;
         let report = json.then(|| Piece::Report(Box::new(report.clone())));
         for piece in notes.into_iter().chain(report) {
             if stderr.send(piece).await.is_err() {
-                // Its writer says below why it ended.
+                // The error of the writer is returned below.
                 break;
             }
         }
@@ -105,7 +105,7 @@ async fn first_failure(writers: &mut Vec<(Place, Written)>) -> (Place, io::Error
             let place = *place;
             if let Poll::Ready(outcome) = Pin::new(written).poll(context) {
                 writers.swap_remove(at);
-                // It ends well only after its feeds are dropped, and these live as long as we ask.
+                // Without an error a writer ends only after its feeds are dropped, and they are not.
                 return Poll::Ready((place, outcome.err().unwrap_or_else(sink::ended_early)));
             }
         }

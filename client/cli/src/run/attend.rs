@@ -1,4 +1,4 @@
-//! Stays with a running command: its streams, its end, our signals, the link.
+//! Attends a running command: its streams, its end, signals to this process, notices.
 
 use std::io;
 use std::pin::pin;
@@ -20,7 +20,7 @@ use crate::session::not_started;
 use crate::settings::{Run, Verbosity};
 use crate::signals::{self, Action};
 
-/// A command that runs, with all that came of it so far.
+/// A running command and what is known about it so far.
 struct RunSession<'a> {
     run: &'a Run,
     host: &'a str,
@@ -36,14 +36,14 @@ struct RunSession<'a> {
     given_up: Option<Signal>,
 }
 
-/// What the host says about a command, in this order.
+/// A message of the host about a command, in this order.
 enum Step {
     Started(Option<Started>),
     Ended(Box<Report>),
 }
 
-/// Moves the streams until the command has ended and all of them is on its way to be printed, or
-/// nobody waits any more.
+/// Forwards the streams until the command has ended and its whole output was handed to the writers, or until the
+/// user gives up.
 pub(super) async fn attend(
     run: &Run,
     host: &str,
@@ -66,13 +66,13 @@ pub(super) async fn attend(
         let timeout = at.notices.timeout();
         tokio::select! {
             step = next(&mut at.child, at.started), if at.report.is_none() => at.hear(step).await,
-            // Not before the start is told: its event comes first.
+            // Not before the event of the start, which must come first.
             () = &mut output, if printing && at.started => printing = false,
             failed = &mut input, if reading => {
                 reading = false;
                 if let Some((stdin, error)) = failed {
                     at.spoil(unread(&error));
-                    // Only now: what ends with the command killed is no end of file.
+                    // Dropped only after the kill, so that the command does not read an end of file.
                     drop(stdin);
                 }
             }
@@ -131,7 +131,7 @@ impl<'a> RunSession<'a> {
                     self.note(Some(format!("started as job {job}")));
                 }
                 self.note(note);
-                // The first piece of all: it waits for nobody. A writer that failed says so itself.
+                // This is the first piece, so there is room for it. The error of a writer is handled elsewhere.
                 let _ = self.writer.stdout.send(Piece::Started { job, started_at }).await;
             }
             Step::Ended(report) => self.report = Some(*report),
@@ -146,7 +146,7 @@ impl<'a> RunSession<'a> {
 
     fn handle_failure(&mut self, (place, error): (Place, io::Error)) {
         match (place, error.kind()) {
-            // Its stream was dropped with its writer, and so the command meets a broken pipe too.
+            // The stream is dropped with its writer, so the command gets a broken pipe too.
             (Place::Stdout, io::ErrorKind::BrokenPipe) => self.reader_gone = true,
             (Place::Stderr, io::ErrorKind::BrokenPipe) => {}
             _ => self.spoil(unwritten(place, &error)),
@@ -173,7 +173,7 @@ impl<'a> RunSession<'a> {
         }
     }
 
-    /// How it ended, once it has, and all is printed.
+    /// Returns the end, once the command has ended and its output is printed.
     fn ended(&mut self, printing: bool) -> Option<Ended> {
         if let Some(signal) = self.given_up {
             let report = self.report.take().unwrap_or_else(|| self.unconfirmed());
@@ -190,11 +190,11 @@ impl<'a> RunSession<'a> {
     fn unconfirmed(&self) -> Report {
         let failure = WireError::new(
             ErrorKind::Lost,
-            "the command was killed, and its end not confirmed",
+            "the command was killed, but the host did not confirm its end",
         )
         .hint(
-            "If the host is reachable it ends now, if not, when the grace is over; what the \
-                     server may not end stands in its log.",
+            "If the host can be reached, the command ends now, otherwise when the grace is over; \
+                     the server's log names processes that it could not end.",
         );
         Report {
             job: self.job.clone(),
@@ -206,10 +206,10 @@ impl<'a> RunSession<'a> {
     }
 }
 
-/// The next thing that the host says.
+/// Waits for the next message of the host.
 ///
 /// # Cancel safety
-/// Nothing is lost when it is dropped, as with what it calls.
+/// Nothing is lost if the future is dropped.
 async fn next(child: &mut Child, started: bool) -> Step {
     if started {
         Step::Ended(Box::new(child.wait().await))
@@ -218,7 +218,7 @@ async fn next(child: &mut Child, started: bool) -> Step {
     }
 }
 
-/// Sends our standard input. One that fails comes back, still open, with the reason.
+/// Sends standard input. If it fails, returns it still open, with the error.
 async fn forward(stdin: Option<ChildStdin>) -> Option<(ChildStdin, io::Error)> {
     let mut stdin = stdin?;
     match input::forward(&mut stdin).await {
@@ -234,7 +234,7 @@ async fn pump_both(stdout: impl Future<Output = ()>, stderr: impl Future<Output 
     tokio::join!(stdout, stderr);
 }
 
-/// Moves a stream to its writer. It ends, and drops the stream, when the writer has.
+/// Forwards a stream to its writer. Ends, and drops the stream, when the writer has ended.
 async fn pump(stream: Stream, source: Option<ChildStdout>, feed: Feed) {
     let Some(mut source) = source else { return };
     loop {
@@ -252,5 +252,5 @@ async fn pump(stream: Stream, source: Option<ChildStdout>, feed: Feed) {
 
 fn unread(error: &io::Error) -> WireError {
     WireError::new(ErrorKind::LocalIo, format!("cannot read standard input: {error}"))
-        .hint("The command was killed there; -n sends no standard input.")
+        .hint("The command was killed on the host; with -n no standard input is sent.")
 }

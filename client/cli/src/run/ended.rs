@@ -1,4 +1,4 @@
-//! How a run ended, and the exit status of that.
+//! The end of a run, and its exit status.
 
 use std::io;
 
@@ -7,23 +7,23 @@ use rcmd_client::{ErrorKind, Outcome, Report, Signal, WireError};
 use crate::output::sink::Place;
 use crate::status;
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) report: Report,
     pub(super) cause: Cause,
 }
 
-/// What the exit status hangs on.
+/// The cause of an exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// What the host says; or that it was never reached.
+    /// The report of the host, or that it was not reached.
     Report,
     /// The reader of our standard output has gone.
     ReaderGone,
-    /// Output could not be written here, or input not read.
+    /// An error of output or input on this machine.
     LocalIo,
-    /// This signal of ours; the end that it brought did not come in time.
+    /// A signal to this process, after which the command did not end in time.
     GivenUp(Signal),
 }
 
@@ -43,7 +43,7 @@ impl Ended {
         }
     }
 
-    /// Returns this end after something could not be written or read here.
+    /// Returns this end after an error of output or input on this machine.
     pub(super) fn spoiled(self, failure: WireError) -> Self {
         let report = Report {
             outcome: Outcome::Unknown,
@@ -61,5 +61,5 @@ impl Ended {
 /// Returns the failure to write to `place`.
 pub(super) fn unwritten(place: Place, error: &io::Error) -> WireError {
     WireError::new(ErrorKind::LocalIo, format!("cannot write {}: {error}", place.name()))
-        .hint("The command was killed there; make room here, or send its output elsewhere.")
+        .hint("The command was killed on the host; make room here, or write its output elsewhere.")
 }

@@ -1,4 +1,4 @@
-//! What is meant by `--commands` over a set of hosts, or without a host where the lines name theirs.
+//! The settings of `--commands` on a set of hosts, or with lines that name their hosts.
 
 use std::time::Duration;
 
@@ -16,41 +16,41 @@ use crate::arguments::commands::Commands;
 use crate::arguments::fleet::{FleetOptions, Summary};
 use crate::arguments::sets::SetOptions;
 
-/// Many commands on many hosts, and how.
+/// A run of many commands on many hosts.
 #[derive(Debug)]
 pub(crate) struct CommandsOverHosts {
     pub(crate) layout: Layout,
-    /// For name, TCP and TLS together, of each host.
+    /// The time limit for look-up, TCP and TLS together, of each host.
     pub(crate) timeout: Duration,
     pub(crate) compress: bool,
     pub(crate) command: CommandOptions,
     pub(crate) commands: Commands,
     /// The hosts of the command line; none if each line names its own.
     pub(crate) hosts: Vec<HostTarget>,
-    /// What the hosts that a line names are looked up in.
+    /// The inventory for the hosts that lines name.
     pub(crate) inventory: Inventory,
-    /// True if options choose among the hosts of the command line, which lines then can't name.
+    /// True if options choose among the hosts of the command line; then lines cannot name hosts.
     pub(crate) narrowed: bool,
     /// True if `{host}` and the like are replaced.
     pub(crate) templates: bool,
-    /// Commands at once over all hosts, and hosts that are connected to at once.
+    /// The number of commands at a time on all hosts together, and of hosts connected to at a time.
     pub(crate) fanout: usize,
     pub(crate) summary: Summary,
     pub(crate) verbosity: Verbosity,
-    /// What is to be said of the set.
+    /// Notices about the set.
     pub(crate) notices: Vec<String>,
 }
 
-/// Returns whether a command line runs the lines of a file, and not on one host.
+/// Returns whether a command line runs the lines of a file on more than one named host.
 pub(crate) fn is_meant(typed: &RunArguments) -> bool {
     typed.many.is_used() && (typed.words.is_empty() || fleet::is_meant(typed))
 }
 
 impl CommandsOverHosts {
-    /// Reads what was typed, as [`super::Run::resolve`] does.
+    /// Combines the settings, as [`super::Run::resolve`] does.
     ///
     /// # Errors
-    /// A usage failure, with its remedy.
+    /// A usage error, with advice.
     pub(crate) fn resolve(typed: RunArguments) -> Result<Self, WireError> {
         let RunArguments { common, options, mut many, set, fleet, words, .. } = typed;
         super::refuse_form(&common, &options)?;
@@ -63,12 +63,14 @@ impl CommandsOverHosts {
         }
         fleet::refuse_hosts(words)?;
         let Some(commands) = many.take(common.json, words)? else {
-            return Err(usage("there is no file of commands")
-                .hint("Name one: `rcmd-client run --commands FILE HOSTS`."));
+            return Err(usage("the file of commands is missing")
+                .hint("Write `rcmd-client run --commands FILE HOSTS`."));
         };
         if commands.file.is_none() && set.hosts_file.iter().any(|file| file.as_os_str() == "-") {
-            return Err(usage("standard input can't be both --hosts-file - and --commands -")
-                .hint("Write the hosts to a file."));
+            return Err(usage(
+                "standard input cannot be used for both --hosts-file and --commands",
+            )
+            .hint("Write the hosts to a file."));
         }
         super::refuse_nothing(&options, &[])?;
         let SetOptions { exclude, having, pick, .. } = &set;
@@ -82,9 +84,9 @@ impl CommandsOverHosts {
             (hosts, notices) = sets::targets(expression, &set, &inventory)?;
         } else if narrowed {
             return Err(usage(
-                "--exclude, --where and --pick choose among HOSTS, and there are none",
+                "--exclude, --where and --pick choose among HOSTS, but there are none",
             )
-            .hint("Name HOSTS; a line that names its own has them in its expression."));
+            .hint("Write HOSTS; or choose hosts in the expressions of the lines."));
         }
         notices.extend(passed_over.into_iter().filter(|_| verbosity == Verbosity::Verbose));
         let fanout = fleet.fanout.map(|number| usize::try_from(number).unwrap_or(usize::MAX));
@@ -106,11 +108,11 @@ impl CommandsOverHosts {
     }
 }
 
-/// Refuses what makes no sense where each line has a result of its own on each host.
+/// Refuses options that have no meaning if each line has its own result on each host.
 fn refuse_beside(fleet: &FleetOptions) -> Result<(), WireError> {
     const ORDER: &str =
         "-f N limits how many commands run at once; for steps, run the file on some hosts first.";
-    const RESULTS: &str = "Results are lines of JSON with `host`, `line` and `stdout`: choose with a \
+    const RESULTS: &str = "Results are lines of JSON with `host`, `line` and `stdout`: process them with a \
         program such as jq.";
     let refused = [
         (
@@ -124,7 +126,7 @@ fn refuse_beside(fleet: &FleetOptions) -> Result<(), WireError> {
         (
             "--format",
             fleet.format.is_some(),
-            "Take fields out of the results, such as by \
+            "Select fields of the results, as with \
             `jq -r '[.host, .line, .code] | @tsv'`.",
         ),
         ("--batch", fleet.batch.is_some(), ORDER),
@@ -139,28 +141,28 @@ fn refuse_beside(fleet: &FleetOptions) -> Result<(), WireError> {
         (
             "--retry",
             fleet.retry.is_some(),
-            "Send the lines again whose results say `retry_safe`; \
+            "Run the lines again whose results have `retry_safe`; \
             --busy-wait D tries again while a host is busy.",
         ),
-        ("-i", fleet.input, "Commands of a file have no standard input: leave it out."),
+        ("-i", fleet.input, "Commands of a file get no standard input: leave the option out."),
         (
             "--progress",
             fleet.progress,
-            "Leave it out: at a terminal a live line is there where the \
+            "Leave the option out: a terminal shows the progress by itself if the \
             results go elsewhere.",
         ),
-        ("--raw", fleet.raw, "--json has each byte as it came, escaped as JSON has it."),
+        ("--raw", fleet.raw, "Use --json, which has every byte, escaped as in JSON."),
         (
             "--resume",
             fleet.resume.is_some(),
-            "Such a run is not recorded: send the lines again \
-            whose results say `retry_safe`.",
+            "Such a run is not recorded: run the lines again \
+            whose results have `retry_safe`.",
         ),
     ];
     match refused.into_iter().find(|(_, typed, _)| *typed) {
         None => Ok(()),
         Some((option, _, hint)) => {
-            Err(usage(&format!("{option} is not taken beside --commands")).hint(hint))
+            Err(usage(&format!("{option} cannot be combined with --commands")).hint(hint))
         }
     }
 }

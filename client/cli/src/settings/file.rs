@@ -1,4 +1,4 @@
-//! `client.toml`: settings that a person does not want to type each time.
+//! `client.toml`: default settings of the user.
 
 use std::fmt;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use encoding_rs::Encoding;
 use rcmd_certs::{
     files::{self, shown},
-    text::place,
+    text::{place, setting_fault},
 };
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 use serde::Deserialize;
@@ -15,27 +15,27 @@ use serde::de::{Deserializer, Error, Visitor};
 
 use crate::{arguments::duration, output::encoding};
 
-/// What the file may say. A missing setting is a missing line.
+/// The settings in the file. All are optional.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct File {
-    /// As `--connect-timeout`: text, or a number of seconds.
+    /// The default of `--connect-timeout`: text, or a number of seconds.
     #[serde(default, deserialize_with = "read_duration")]
     pub(crate) connect_timeout: Option<Duration>,
-    /// As `--compress`.
+    /// The default of `--compress`.
     pub(crate) compress: Option<bool>,
-    /// As `--encoding`.
+    /// The default of `--encoding`.
     #[serde(default, deserialize_with = "read_encoding")]
     pub(crate) encoding: Option<&'static Encoding>,
-    /// As `--timestamps`.
+    /// The default of `--timestamps`.
     pub(crate) timestamps: Option<bool>,
 }
 
 impl File {
-    /// Reads the file. One that is not there says nothing.
+    /// Reads the file. A missing file has no settings.
     ///
     /// # Errors
-    /// When it can't be read or understood; the message names line and column.
+    /// If the file can't be read or is invalid; the message names line and column.
     pub(crate) fn read(path: &Path) -> Result<Self, WireError> {
         let bytes = match files::read_public(path) {
             Ok(bytes) => bytes,
@@ -45,11 +45,11 @@ impl File {
         Self::parse(&bytes).map_err(|(line, column, reason)| {
             let place = format!("{}:{line}:{column}", shown(path));
             WireError::new(ErrorKind::Usage, format!("{place}: {reason}"))
-                .hint("Mend that line, or remove it; `rcmd-client --help` lists the settings.")
+                .hint("Correct the line, or remove it; `rcmd-client --help` lists the settings.")
         })
     }
 
-    /// The settings, or line, column and reason of what is wrong with them.
+    /// Returns the settings, or line, column and reason of the fault.
     fn parse(bytes: &[u8]) -> Result<Self, (usize, usize, String)> {
         let text = str::from_utf8(bytes).map_err(|error| {
             let (line, column) = place(bytes, error.valid_up_to());
@@ -57,8 +57,7 @@ impl File {
         })?;
         toml::from_str(text).map_err(|error| {
             let (line, column) = place(bytes, error.span().map_or(0, |span| span.start));
-            // The message may have lines of its own; a reason is one.
-            (line, column, error.message().lines().collect::<Vec<_>>().join(", "))
+            (line, column, setting_fault(error.message()))
         })
     }
 }
@@ -142,6 +141,8 @@ mod tests {
     #[test]
     fn an_unknown_setting_is_answered_with_the_known_ones() {
         let (.., reason) = File::parse(b"colour = 1").unwrap_err();
-        assert!(reason.contains("colour") && reason.contains("connect_timeout"), "{reason}");
+        assert!(reason.contains("`colour`; known here: connect_timeout,"), "{reason}");
+        let (.., reason) = File::parse(b"conect_timeout = 1").unwrap_err();
+        assert!(reason.ends_with("did you mean `connect_timeout`?"), "{reason}");
     }
 }

@@ -1,4 +1,4 @@
-//! What is meant by a command line that names a set of hosts.
+//! The settings of a run over a set of hosts.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -17,40 +17,40 @@ use crate::arguments::words::CommandSpec;
 use crate::arguments::{RunArguments, RunOptions};
 use crate::output::Form;
 
-/// What is to be run on many hosts, and how.
+/// A run over many hosts.
 #[derive(Debug)]
 pub(crate) struct FleetRun {
     pub(crate) layout: Layout,
-    /// What was typed for --dir.
+    /// The value of --dir.
     pub(crate) dir: Option<PathBuf>,
-    /// For name, TCP and TLS together, of each host.
+    /// The time limit for look-up, TCP and TLS together, of each host.
     pub(crate) timeout: Duration,
     pub(crate) compress: bool,
     pub(crate) work: FleetWork,
-    /// True if hosts are only asked what they would permit.
+    /// True if hosts are only asked whether they would permit the command.
     pub(crate) dry_run: bool,
     options: FleetOptions,
-    /// Bytes of standard input that are sent to each host; none without `-i`.
+    /// The limit of standard input in bytes; `None` without `-i`.
     pub(crate) input: Option<u64>,
     pub(crate) show: ShowOptions,
     pub(crate) verbosity: Verbosity,
 }
 
-/// A new run, or one that was broken off.
+/// A new run, or an interrupted one.
 #[derive(Debug)]
 pub(crate) enum FleetWork {
     New(Box<NewFleetRun>),
-    /// A run of this ID, or the last.
+    /// The run with this ID, or the latest.
     Resume {
         id: String,
-        /// True if what stays unknown is run again.
+        /// True if commands whose end stays unknown are run again.
         again: bool,
-        /// How long to try again while a host is busy.
+        /// The time to try again while a host is busy.
         busy_wait: Duration,
     },
 }
 
-/// A run that begins.
+/// A new run.
 #[derive(Debug)]
 pub(crate) struct NewFleetRun {
     pub(crate) targets: Vec<HostTarget>,
@@ -58,11 +58,11 @@ pub(crate) struct NewFleetRun {
     pub(crate) command: CommandOptions,
     /// True if `{host}` and the like are replaced.
     pub(crate) templates: bool,
-    /// What is to be said of the set.
+    /// Notices about the set.
     pub(crate) notices: Vec<String>,
 }
 
-/// What is done with output and ends.
+/// The settings for output and results.
 #[derive(Debug)]
 pub(crate) struct ShowOptions {
     pub(crate) form: Form,
@@ -76,14 +76,14 @@ pub(crate) struct ShowOptions {
     pub(crate) raw: bool,
 }
 
-/// Returns whether a command line names a set of hosts, and not one host.
+/// Returns whether a command line names a set of hosts.
 pub(crate) fn is_meant(typed: &RunArguments) -> bool {
     let named = typed.words.first().and_then(|host| host.to_str()).is_some_and(is_expression);
     named || typed.set.are_used() || typed.fleet.are_used()
 }
 
 impl FleetRun {
-    /// Reads what was typed, as [`super::Run::resolve`] does.
+    /// Combines the settings, as [`super::Run::resolve`] does.
     ///
     /// # Errors
     /// A usage failure, with its remedy.
@@ -93,17 +93,17 @@ impl FleetRun {
         if options.dry_run {
             refuse_beside_dry_run(&fleet)?;
         }
-        // It refuses what is for --commands alone.
+        // For its errors: options that need --commands.
         many.take(common.json, &[])?;
         if fleet.format.as_deref() == Some("") {
             return Err(usage("--format is empty")
-                .hint("Name what is wanted, such as --format '{host}\\t{code}'."));
+                .hint("Write the fields, as in --format '{host}\\t{code}'."));
         }
         let verbosity = super::verbosity(&common);
         let layout = super::layout(common.dir.as_deref())?;
         let file = File::read(&layout.client_toml())?;
         let mut form = form(&common, &options, &file)?;
-        // Times of client.toml would make each host's output another one.
+        // Times from client.toml would make all outputs different.
         if fleet.fold || fleet.diff || fleet.format.is_some() {
             form = form.with_timestamps(options.timestamps);
         }
@@ -154,7 +154,7 @@ impl FleetRun {
         })
     }
 
-    /// Returns how a run over so many hosts goes over them.
+    /// Returns the rules of a run over `total` hosts.
     pub(crate) fn rules(&self, total: usize) -> FleetRules {
         let typed = &self.options;
         let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
@@ -171,7 +171,7 @@ impl FleetRun {
     }
 }
 
-/// Refuses what is about output, or about what would run, where nothing does.
+/// Refuses options for output or input, since nothing runs.
 fn refuse_beside_dry_run(fleet: &FleetOptions) -> Result<(), WireError> {
     let refused = [
         ("--fold", fleet.fold),
@@ -183,13 +183,13 @@ fn refuse_beside_dry_run(fleet: &FleetOptions) -> Result<(), WireError> {
     ];
     match refused.into_iter().find(|(_, typed)| *typed) {
         None => Ok(()),
-        Some((option, _)) => Err(usage(&format!("{option} is not taken beside --dry-run")).hint(
-            "Nothing runs: leave it out. What each host would do is told, with --json as events.",
+        Some((option, _)) => Err(usage(&format!("{option} cannot be combined with --dry-run")).hint(
+            "Nothing runs: leave the option out. The answer of each host is printed, with --json as events.",
         )),
     }
 }
 
-/// Returns a usage failure.
+/// Returns a usage error.
 pub(super) fn usage(message: &str) -> WireError {
     WireError::new(ErrorKind::Usage, message)
 }
@@ -202,17 +202,18 @@ fn resume(
     words: &[OsString],
 ) -> Result<FleetWork, WireError> {
     let refused = |message: &str| {
-        Err(usage(message)
-            .hint("Write `rcmd-client run --resume ID`; hosts and command are recorded."))
+        Err(usage(message).hint(
+            "Write `rcmd-client run --resume ID`; hosts, command and options come from the record.",
+        ))
     };
     if id.is_empty() {
-        return refused("--resume has no ID");
+        return refused("the ID for --resume is empty");
     }
     if !words.is_empty() || set.are_used() {
-        return refused("--resume takes no hosts and no command");
+        return refused("--resume cannot be combined with hosts or a command");
     }
     if fleet.input {
-        return refused("--resume takes no standard input");
+        return refused("--resume cannot be combined with -i");
     }
     let RunOptions { user, cwd, env, timeout, key, lock, lock_wait, shell, exec, .. } = options;
     let recorded = [
@@ -227,7 +228,7 @@ fn resume(
         ("--no-templates", fleet.no_templates),
     ];
     if let Some((option, _)) = recorded.into_iter().find(|(_, typed)| *typed) {
-        return refused(&format!("--resume takes no {option}"));
+        return refused(&format!("--resume cannot be combined with {option}"));
     }
     let busy_wait = options.busy_wait.unwrap_or(super::BUSY_WAIT);
     Ok(FleetWork::Resume { id: id.to_owned(), again: fleet.again, busy_wait })
@@ -235,7 +236,7 @@ fn resume(
 
 type Chosen = (CommandSpec, Vec<String>, Vec<HostTarget>);
 
-/// Returns the command, what is to be said, and the hosts.
+/// Returns the command, notices, and the hosts.
 fn targets(
     layout: &Layout,
     verbosity: Verbosity,
@@ -248,21 +249,21 @@ fn targets(
     let mut expression = None;
     if set.hosts_file.is_empty() {
         let (first, rest) = words.split_first().ok_or_else(|| {
-            usage("there is no host").hint("Write `rcmd-client HOSTS COMMAND...`.")
+            usage("the hosts are missing").hint("Write `rcmd-client HOSTS COMMAND...`.")
         })?;
         expression = Some(text(first)?);
         words = rest;
     } else {
         refuse_hosts(words)?;
         if input && set.hosts_file.iter().any(|file| file.as_os_str() == "-") {
-            return Err(usage("standard input can't be both --hosts-file - and -i")
+            return Err(usage("standard input cannot be used for both --hosts-file and -i")
                 .hint("Write the hosts to a file."));
         }
     }
     super::refuse_nothing(options, words)?;
     if words.is_empty() {
-        return Err(usage("there is no command for the hosts")
-            .hint("Name one; `rcmd-client hosts EXPR` shows which hosts are meant."));
+        return Err(usage("the command is missing after the hosts")
+            .hint("Write a command; `rcmd-client hosts EXPR` lists the hosts of an expression."));
     }
     let spec = CommandSpec::read(words, options.shell, options.exec)?;
     let (inventory, passed_over) = super::inventory_with(layout, set)?;
@@ -272,34 +273,33 @@ fn targets(
     Ok((spec, notices, targets))
 }
 
-/// Returns the set of hosts that was typed, which is text.
+/// Returns the set of hosts on the command line.
 ///
 /// # Errors
-/// A usage failure when it is not UTF-8.
+/// A usage error if it is not UTF-8.
 pub(super) fn text(typed: &OsStr) -> Result<&str, WireError> {
     typed.to_str().ok_or_else(|| {
-        let message = format!("`{}` is no set of hosts", typed.to_string_lossy());
-        usage(&message).hint("Names of hosts are text.")
+        let message = format!("`{}` is not a valid set of hosts", typed.to_string_lossy());
+        usage(&message).hint("Names of hosts must be UTF-8.")
     })
 }
 
-/// Refuses a set behind `--hosts-file`, where it would be the program.
+/// Refuses a set of hosts after `--hosts-file`, which would be run as the program.
 ///
 /// # Errors
-/// A usage failure, with its remedy.
+/// A usage error, with advice.
 pub(super) fn refuse_hosts(words: &[OsString]) -> Result<(), WireError> {
     let first = words.first().and_then(|word| word.to_str()).unwrap_or_default();
     let looks = first.starts_with('@') || first.contains('[') && Expression::parse(first).is_ok();
     match looks {
         false => Ok(()),
-        true => Err(usage(&format!("`{first}` stands where the command begins")).hint(
-            "With --hosts-file no HOSTS stand before the command; write them into the file.",
-        )),
+        true => Err(usage(&format!("`{first}` looks like hosts, but is where the command begins"))
+            .hint("With --hosts-file leave out HOSTS, or write them into the file.")),
     }
 }
 
-/// Warns of a first word of the command that the shell here made of brackets: `web[1-2]` in a folder
-/// with files of such names becomes several words, and the second of them would be the program.
+/// Returns a warning if the first word of the command may come from brackets that the local shell expanded: in a
+/// folder with files of such names, `web[1-2]` becomes several words, of which the second would be the program.
 fn globbed(words: &[OsString]) -> Option<String> {
     let [program, ..] = words else { return None };
     let name = program.to_str().filter(|name| !name.contains('/'))?;
@@ -307,14 +307,14 @@ fn globbed(words: &[OsString]) -> Option<String> {
     let is_numbered = !digits.is_empty() && digits.len() < name.len();
     (is_numbered && is_here(name)).then(|| {
         format!(
-            "`{name}` is the program, and a file of this name is here: did the shell make it of \
-             brackets? A set stands in single quotes"
+            "`{name}` is used as the program, and a file of this name is in this folder: did the shell \
+             expand brackets? Write a set of hosts in single quotes"
         )
     })
 }
 
-/// Warns likewise where one host is named: then the first of those words is the host, and looks like the
-/// second but for its numbers.
+/// Returns the same warning where one host is named. Then the first of these words is the host, and differs from
+/// the second only in its numbers.
 pub(super) fn globbed_behind(host: &str, words: &[OsString]) -> Option<String> {
     let program = words.first()?.to_str()?;
     let is_alike = host.len() == program.len()

@@ -1,4 +1,4 @@
-//! Which hosts a set has that was typed.
+//! The hosts of a set on the command line.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -14,17 +14,16 @@ use rcmd_client::{ErrorKind, WireError};
 use super::no_target;
 use crate::arguments::sets::SetOptions;
 
-/// A set, and what is to be said of how it came about.
+/// A set, with notices about it.
 pub(crate) struct Chosen {
     pub(crate) set: HostSet,
     pub(crate) notices: Vec<String>,
 }
 
-/// Returns the hosts of [`choose`] with where they are reached, and what is to be said of how they came
-/// about.
+/// Returns the hosts of [`choose`] with their addresses, and notices.
 ///
 /// # Errors
-/// The failures of [`choose`]; the expression names a user, or a host is no address.
+/// As of [`choose`]; also if the expression names a user, or a host is invalid.
 pub(crate) fn targets(
     expression: Option<&str>,
     typed: &SetOptions,
@@ -36,29 +35,29 @@ pub(crate) fn targets(
     Ok((targets, chosen.notices))
 }
 
-/// Refuses `USER@HOST`: there is one user for all hosts, or one in hosts.toml.
+/// Refuses `USER@HOST`: -l or hosts.toml names the user.
 fn refuse_user(expression: &str) -> Result<(), WireError> {
-    // A group begins a part; anything else before an `@` is a user.
+    // The `@` of a group begins its part; text before an `@` is a user.
     let user = expression
         .split([',', '!', '&', '^'])
         .find(|part| part.split_once('@').is_some_and(|(before, _)| !before.trim().is_empty()));
     match user.and_then(|part| part.split_once('@')) {
         None => Ok(()),
         Some((user, _)) => {
-            let message = "a user is no part of a set of hosts";
+            let message = "a set of hosts cannot name a user";
             Err(WireError::new(ErrorKind::Usage, message).hint(format!(
-                "The user is an option: `rcmd-client -l {} HOSTS COMMAND...`.",
+                "Name the user with -l: `rcmd-client -l {} HOSTS COMMAND...`.",
                 user.trim()
             )))
         }
     }
 }
 
-/// Chooses hosts: those of the expression and of the files, without those that are excluded, of the
-/// rest those with all labels, of these so many by lot.
+/// Chooses hosts: those of the expression and of the files, without excluded ones; of the rest those with all
+/// labels; of these the given number, at random.
 ///
 /// # Errors
-/// A usage failure when something is no set, or no host is left.
+/// A usage error if an expression is invalid, or no host is left.
 pub(crate) fn choose(
     expression: Option<&str>,
     typed: &SetOptions,
@@ -85,7 +84,9 @@ pub(crate) fn choose(
     let mut notices: Vec<_> = evaluation
         .idle_exclusions()
         .into_iter()
-        .map(|idle| format!("`!{}` excludes nothing: none of it stands before it", idle.text))
+        .map(|idle| {
+            format!("`!{}` excludes nothing: none of these hosts comes before it", idle.text)
+        })
         .collect();
     for text in &typed.exclude {
         let failed = |error| usage(Some("--exclude"), &error);
@@ -95,7 +96,9 @@ pub(crate) fn choose(
             set.remove(name);
         }
         if set.len() == before {
-            notices.push(format!("`--exclude {text}` excludes nothing: none of it is in the set"));
+            notices.push(format!(
+                "`--exclude {text}` excludes nothing: none of these hosts is in the set"
+            ));
         }
         if set.is_empty() {
             return Err(empty(format!("no host is left without `{text}`")));
@@ -104,7 +107,7 @@ pub(crate) fn choose(
     for condition in &typed.having {
         let (label, value) = condition.split_once('=').unwrap_or_default();
         if label.is_empty() || value.is_empty() {
-            let message = format!("`--where {condition}` is no condition");
+            let message = format!("`--where {condition}` is not a valid condition");
             return Err(WireError::new(ErrorKind::Usage, message)
                 .hint("Write --where LABEL=VALUE, as in --where role=web."));
         }
@@ -119,7 +122,10 @@ pub(crate) fn choose(
     if let Some(count) = typed.pick {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         set.pick(count).map_err(|error| {
-            WireError::new(ErrorKind::Resources, format!("there are no random numbers: {error}"))
+            WireError::new(
+                ErrorKind::Resources,
+                format!("the system has no random numbers: {error}"),
+            )
         })?;
     }
     Ok(Chosen { set, notices })
@@ -129,7 +135,7 @@ fn evaluate(evaluation: &mut Evaluation<'_>, text: &str) -> Result<HostSet, Host
     evaluation.evaluate(&Expression::parse(text)?)
 }
 
-/// Returns the failure of a set that can't be made.
+/// Returns the error of an invalid expression.
 fn usage(option: Option<&str>, error: &HostsError) -> WireError {
     let message = match option {
         Some(option) => format!("{option}: {error}"),
@@ -140,7 +146,7 @@ fn usage(option: Option<&str>, error: &HostsError) -> WireError {
 
 fn empty(message: String) -> WireError {
     WireError::new(ErrorKind::Usage, message)
-        .hint("An empty set is never taken for all hosts; look at its parts one by one.")
+        .hint("`rcmd-client hosts EXPR` lists the hosts of each part.")
 }
 
 /// Reads a file of expressions, or standard input.
@@ -149,7 +155,7 @@ fn read(file: Option<&Path>) -> Result<String, WireError> {
     let name = file.map_or("standard input".to_owned(), shown);
     let failed = |why: String| {
         WireError::new(ErrorKind::Usage, format!("cannot read {name}: {why}"))
-            .hint("A file for --hosts-file has an expression a line.")
+            .hint("A file for --hosts-file has one expression on each line.")
     };
     let mut bytes = Vec::new();
     let read = match file {

@@ -77,13 +77,13 @@ impl Line {
         if line.version != 1 {
             return Err(format!("its version is {}", line.version));
         }
-        let key = Key::from_hex(&line.key).ok_or("its key is none")?;
-        let digest = RequestDigest::from_hex(&line.digest).ok_or("its digest is none")?;
-        let job = JobId::parse(&line.job).ok_or("its job is none")?;
+        let key = Key::from_hex(&line.key).ok_or("its key is invalid")?;
+        let digest = RequestDigest::from_hex(&line.digest).ok_or("its digest is invalid")?;
+        let job = JobId::parse(&line.job).ok_or("its job is invalid")?;
         let end = match line.end.map(|end| end.to_exit()) {
             None => None,
             Some(Some(exit)) => Some(Box::new(exit)),
-            Some(None) => return Err("its end is none".to_owned()),
+            Some(None) => return Err("its end is invalid".to_owned()),
         };
         Ok((line.user, key, Record { digest, job, at: line.at, end }))
     }

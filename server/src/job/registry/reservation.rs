@@ -1,4 +1,4 @@
-//! Reservations in the registry, which are given back by being dropped.
+//! Reservations in the registry, which are released when dropped.
 
 use std::sync::Arc;
 

@@ -122,7 +122,7 @@ pub(super) fn make(parent: &Path) -> io::Result<(PathBuf, OwnedFd)> {
             return Ok((path, lock));
         }
     }
-    Err(io::Error::other(format!("{parent:?}: folders made there do not stay")))
+    Err(io::Error::other(format!("{parent:?}: folders made there disappear")))
 }
 
 /// Locks the folder of a server, unless a living server has locked it.

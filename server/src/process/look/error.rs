@@ -8,13 +8,13 @@ use rcmd_protocol::outcome::ErrorKind;
 #[derive(Debug, thiserror::Error)]
 pub enum LookError {
     /// A file system does not answer.
-    #[error("the host's file system does not answer in time")]
+    #[error("the host's file system did not answer in time")]
     Slow,
     /// The maximum number of helpers is in use.
-    #[error("too many look at the host's file systems already")]
+    #[error("too many requests look at the host's file systems already")]
     Crowded,
     /// The look failed.
-    #[error("the host's file system can't be looked at: {0}")]
+    #[error("the host's file system cannot be read: {0}")]
     Failed(io::Error),
 }
 
@@ -29,10 +29,10 @@ impl LookError {
     pub(in crate::process) fn hint(&self) -> &'static str {
         match self {
             Self::Slow => {
-                "Look on the host for a server of files or a user's file system that hangs (`df`, `mount`)."
+                "Check on the host for a network or user file system that hangs (`df`, `mount`)."
             }
             Self::Crowded => "Nothing ran; try again when file systems that hang answer again.",
-            Self::Failed(_) => "Nothing ran; try again later, or look what fills the host.",
+            Self::Failed(_) => "Nothing ran; try again later, or check what uses up the host.",
         }
     }
 }

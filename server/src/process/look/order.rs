@@ -149,7 +149,7 @@ impl Failure {
 
 impl From<Failure> for SpawnError {
     fn from(failure: Failure) -> Self {
-        // What the host lacks says nothing of the file.
+        // Missing resources of the host are no property of the file.
         let of = |path, errno, otherwise: fn(PathBuf, io::Error) -> Self| {
             let error = io::Error::from_raw_os_error(errno);
             match lacking(Errno::from_raw_os_error(errno)) {

@@ -153,7 +153,7 @@ impl Walk<'_> {
             // Links of proc lead each process to another place, not to the path in their text
             // (proc(5)).
             if fstatfs(&next.descriptor)?.f_type == PROC_SUPER_MAGIC {
-                let why = "it leads each process to another place";
+                let why = "it leads to another file for each process";
                 self.found(Writable::Open { path: next.path, why: why.into() });
             }
             if target.is_absolute() {
@@ -262,7 +262,7 @@ impl Walk<'_> {
             named = Script::parse(&found.head());
             script = found.path;
         }
-        let why = "its interpreters are scripts, without end".into();
+        let why = "its interpreters are scripts without end".into();
         self.found(Writable::Open { path: script, why });
         Ok(())
     }
@@ -294,7 +294,7 @@ impl Walk<'_> {
             // too.
             let Some(found) = self.try_follow(&candidate)?.filter(Place::is_file) else { continue };
             if Script::parse(&found.head()).is_some() {
-                let why = "what env starts is a script itself".into();
+                let why = "the program that env starts is itself a script".into();
                 self.found(Writable::Open { path: found.path, why });
             }
             return Ok(());

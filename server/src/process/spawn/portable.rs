@@ -101,8 +101,11 @@ pub(super) async fn start(
     let in_time = off.run_until_cancelled(timeout(patience, &mut started)).await;
     let why = match in_time {
         Some(Ok(started)) => {
-            let gone =
-                || Ok(Err(Failed::at_clone(io::Error::other("the threads that start are gone"))));
+            let gone = || {
+                Ok(Err(Failed::at_clone(io::Error::other(
+                    "the threads that start programs have ended",
+                ))))
+            };
             let started = started.unwrap_or_else(gone);
             let started = started.map_err(|failure| SpawnError::First(Box::new(failure)))?;
             let failed = |failed| SpawnError::at(plan, failed);

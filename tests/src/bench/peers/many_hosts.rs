@@ -1,4 +1,4 @@
-//! The programs that run a line on many hosts by OpenSSH's client, a process of it for each host.
+//! Programs that run a line on many hosts with a process of OpenSSH's client for each host.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,4 +1,4 @@
-//! The ground of the attack: a server with its defaults, and whom and what the attackers use.
+//! The setup of the attack: a server with default settings, and the identities and programs of the attackers.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

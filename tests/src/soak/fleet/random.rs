@@ -81,7 +81,7 @@ impl fmt::Display for Figures {
     }
 }
 
-/// Carries out so many runs, the first by this seed and each further one by the next.
+/// Carries out a number of runs. The first uses `seed`, and each further one the next number.
 #[must_use]
 pub fn run(runs: u64, seed: u64) -> Figures {
     let began = Instant::now();

@@ -43,18 +43,18 @@ fn every_option_with_nothing_is_refused() {
         assert_refused(&[&option], "");
     }
     for (line, says) in [
-        (&[][..], "there is no host"),
-        (&["web1"], "there is no command"),
-        (&["", "true"], "a variable that is not set"),
+        (&[][..], "the host is missing"),
+        (&["web1"], "the command is missing"),
+        (&["", "true"], "a shell variable that is not set"),
         (&["web1", ""], "the command is empty"),
         (&["--exec", "web1", ""], "the command is empty"),
         (&["--key", "", "web1", "true"], "--key deploy-7"),
-        (&["--user", "", "web1", "true"], "leave it out for the server's own"),
-        (&["--cwd", "", "web1", "true"], "leave it out for the home"),
+        (&["--user", "", "web1", "true"], "leave the option out for the server's own"),
+        (&["--cwd", "", "web1", "true"], "leave the option out for the home"),
         (&["--lock", "", "web1", "true"], "--lock deploy"),
         (&["--env", "", "web1", "true"], "--env NAME=VALUE"),
         (&["--env", "=1", "web1", "true"], "--env NAME=VALUE"),
-        (&["--encoding", "", "web1", "true"], "Leave --encoding out"),
+        (&["--encoding", "", "web1", "true"], "Leave out --encoding"),
         (&["doctor"], "HOST"),
     ] {
         assert_refused(line, says);
@@ -71,10 +71,10 @@ fn an_argument_may_be_nothing() {
 fn the_extremes_are_right_or_refused() {
     let long = "a".repeat(300);
     for (line, says) in [
-        (&["--timeout", "0", "web1", "true"][..], "leave the option out for no limit"),
+        (&["--timeout", "0", "web1", "true"][..], "for no limit, leave the option out"),
         (&["--timeout", "-1", "web1", "true"], ""),
         (&["--timeout", "99999999999d", "web1", "true"], "ten years"),
-        (&["--connect-timeout", "0", "web1", "true"], "more than nothing"),
+        (&["--connect-timeout", "0", "web1", "true"], "greater than zero"),
         (&["--busy-wait", "1e99", "web1", "true"], "write a number"),
         (&["--lock-wait", "5s", "web1", "true"], "--lock"),
         (&["--parallel", "0", "--commands", "f", "web1"], "1..=1024"),
@@ -83,7 +83,7 @@ fn the_extremes_are_right_or_refused() {
         (&["--max-output", "9999999999999", "--commands", "f", "web1"], ""),
         (&["web1:0", "true"], "1 to 65535"),
         (&["web1:65536", "true"], "1 to 65535"),
-        (&[&long, "true"], "not a name"),
+        (&[&long, "true"], "not a host name"),
     ] {
         assert_refused(line, says);
     }
@@ -106,15 +106,15 @@ fn the_extremes_are_right_or_refused() {
 fn durations_of_other_programs_are_right_or_refused_by_name() {
     for (typed, says) in [
         ("5M", "write 5m for minutes"),
-        ("1H", "units are written small: 1h"),
-        ("2mo", "no unit"),
-        ("1y", "no unit"),
-        ("1month", "no unit"),
+        ("1H", "units are written in lower case: 1h"),
+        ("2mo", "is not a unit"),
+        ("1y", "is not a unit"),
+        ("1month", "is not a unit"),
         ("infinity", "leave the option out"),
         ("none", "leave the option out"),
         ("1:30", "write a number with a unit"),
-        ("PT5M", "no unit"),
-        ("5 m i n", "no unit"),
+        ("PT5M", "is not a unit"),
+        ("5 m i n", "is not a unit"),
     ] {
         assert_refused(&["--timeout", typed, "web1", "true"], says);
     }
@@ -130,12 +130,12 @@ fn hosts_of_other_programs_are_refused_with_what_to_write() {
         ("ssh://root@web1:22", "`rcmd-client web1:22 COMMAND...`"),
         ("ssh://web1", "`rcmd-client web1 COMMAND...`"),
         ("https://web1:7263/", "`rcmd-client web1:7263 COMMAND...`"),
-        ("fe80::1%eth0", "a zone, such as %eth0, is not taken"),
-        ("[fe80::1%2]:7263", "a zone, such as %eth0, is not taken"),
+        ("fe80::1%eth0", "a zone, such as %eth0, is not supported"),
+        ("[fe80::1%2]:7263", "a zone, such as %eth0, is not supported"),
         ("web1:/etc/passwd", "copies no files"),
         ("::1:7263:x", ""),
         ("[::1", "the bracket is not closed"),
-        ("web 1", "not a name"),
+        ("web 1", "not a host name"),
     ] {
         assert_refused(&[host, "true"], says);
     }
@@ -148,12 +148,12 @@ fn options_of_other_programs_are_refused_with_what_to_write() {
         (&["-p", "22", "web1", "true"][..], "web1:7263"),
         (&["-t", "web1", "top"], "no terminal"),
         (&["-tt", "web1", "top"], "no terminal"),
-        (&["-T", "web1", "top"], "never a terminal"),
+        (&["-T", "web1", "top"], "never gets a terminal"),
         (&["-o", "User=x", "web1", "true"], "client.toml"),
         (&["-F", "file", "web1", "true"], "client.toml"),
-        (&["-J", "bastion", "web1", "true"], "jumps over no host"),
-        (&["-L", "80:x:80", "web1", "true"], "forwards neither"),
-        (&["-A", "web1", "true"], "forwards neither"),
+        (&["-J", "bastion", "web1", "true"], "cannot go through another host"),
+        (&["-L", "80:x:80", "web1", "true"], "cannot forward ports"),
+        (&["-A", "web1", "true"], "cannot forward ports"),
         (&["-f", "web1", "true"], "web1"),
         (&["-C", "web1", "true"], "--compress"),
         (&["-4", "web1", "true"], "address"),
@@ -166,12 +166,12 @@ fn options_of_other_programs_are_refused_with_what_to_write() {
         (&["--workdir=/srv", "web1", "pwd"], "--cwd DIR"),
         (&["-u", "root", "web1", "id"], "-l USER"),
         (&["--tty", "web1", "sh"], "no terminal"),
-        (&["-c", "true", "web1"], "behind the host"),
-        (&["--context", "x", "web1", "true"], "stands without an option"),
+        (&["-c", "true", "web1"], "after the host"),
+        (&["--context", "x", "web1", "true"], "without an option"),
         // systemd-run, systemctl, sudo, Ansible
-        (&["-H", "web1", "true"], "stands without an option"),
-        (&["-M", "web1", "true"], "stands without an option"),
-        (&["--wait", "web1", "true"], "leave it out"),
+        (&["-H", "web1", "true"], "without an option"),
+        (&["-M", "web1", "true"], "without an option"),
+        (&["--wait", "web1", "true"], "leave the option out"),
         (&["--setenv=A=1", "web1", "env"], "--env NAME=VALUE"),
         (&["--uid=1000", "web1", "id"], "-l USER"),
         (&["--working-directory=/", "web1", "pwd"], "--cwd DIR"),
