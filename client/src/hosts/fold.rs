@@ -1,11 +1,11 @@
 //! From a set to an expression with ranges, in ClusterShell's form.
 //!
 //! Names that differ only in their numbers are a *family*: the text between the numbers is its key, and each number
-//! is a dimension, unless it is too long for brackets. A family of one dimension becomes a list of ranges. A family of several dimensions is covered
-//! by products of lists, which are found by joining two that differ in only one dimension. For few names, each
-//! pair is compared, in ClusterShell's order, so that the text is the same as ClusterShell's (`RangeSet.py`,
-//! `_fold_multivariate_merge`). For many names that takes too long, and names that agree in all dimensions but one
-//! are found by hashing.
+//! is a dimension, unless it is too long for brackets. A family of one dimension becomes a list of ranges. A family
+//! of several dimensions is covered by products of lists, which are found by joining two that differ in only one
+//! dimension. For few names, each pair is compared, in ClusterShell's order, so that the text is the same as
+//! ClusterShell's (`RangeSet.py`, `_fold_multivariate_merge`). For many names that takes too long, and names that
+//! agree in all dimensions but one are found by hashing.
 
 use std::{
     cmp::Reverse,
