@@ -42,6 +42,33 @@ fn links_between_documents_resolve() {
 }
 
 #[test]
+fn the_summary_of_the_figures_says_what_the_tables_say() {
+    let summary = read(&workspace().join("docs/performance.md"));
+    let tables = read(&workspace().join("docs/performance/tables.md"));
+    let rows: Vec<_> = summary.lines().filter_map(summarized).collect();
+    assert!(rows.len() > 5, "only {rows:?}");
+    let mut wrong = Vec::new();
+    for (row, figures) in rows {
+        let heading = format!("{row}: ");
+        let sections = tables.split("\n### ").filter(|part| part.starts_with(&heading));
+        let found: HashSet<_> = sections.flat_map(str::split_whitespace).collect();
+        let missing = figures.into_iter().filter(|figure| !found.contains(&**figure));
+        wrong.extend(missing.map(|figure| format!("{figure} in no table of {row}")));
+    }
+    assert_none("see the summary in docs/performance.md", wrong);
+}
+
+#[test]
+fn the_reader_of_the_summary_finds_its_figures() {
+    let line =
+        "| 4 MiB over 10 Mbit/s | 1,048 MB/s | `ssh -4` 460, with aes128-gcm 7.40 s | `row` |";
+    let figures = ["1,048", "460", "7.40"].map(str::to_owned).to_vec();
+    assert_eq!(summarized(line), Some(("row", figures)));
+    assert_eq!(summarized("| a | b |"), None);
+    assert_eq!(summarized("| `row` | what is measured | | |"), None);
+}
+
+#[test]
 fn the_finder_of_links_and_anchors_finds_them() {
     let text = "# One `two` three!\n[a](b.md#c) and [d](e)\n```\n[not](this)\n# nor this\n```\n# One\n# One";
     assert_eq!(links(text), ["b.md#c", "e"]);
@@ -57,6 +84,20 @@ pub(crate) fn prose(text: &str) -> impl Iterator<Item = &str> {
         fenced ^= fence;
         !fenced && !fence
     })
+}
+
+/// Returns the row of the benchmark that a line of the summary is about, and the figures that the line has of it.
+fn summarized(line: &str) -> Option<(&str, Vec<String>)> {
+    let cells: Vec<_> = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").collect();
+    let [_, own, others, row] = cells[..] else { return None };
+    let row = row.strip_prefix('`')?.strip_suffix('`')?;
+    let words = [own, others].into_iter().flat_map(str::split_whitespace);
+    let numbers = words.map(|word| word.trim_end_matches(','));
+    let numbers = numbers.filter(|word| {
+        let digits = word.chars().all(|c| c.is_ascii_digit() || ".,".contains(c));
+        digits && word.starts_with(|c: char| c.is_ascii_digit())
+    });
+    Some((row, numbers.map(str::to_owned).collect()))
 }
 
 /// The targets of `[text](target)`.
