@@ -1,6 +1,7 @@
 //! Style as a test: what `rustfmt` and `clippy` cannot see.
 
 mod blocking;
+mod ci;
 mod documents;
 mod imports;
 mod layers;
