@@ -10,7 +10,7 @@
 //! | [`clock`] | this machine's clock, and times as people read them |
 //! | [`text`] | foreign text made safe to print |
 //! | [`pem`] | DER as text |
-//! | `log` | the log of programs that serve, with the feature `log` |
+//! | `log` | the log of programs that serve, with the feature `serve` |
 //! | [`secret`] | values that are never printed |
 //! | [`names`] | the names that users, groups and hosts may have |
 //! | [`paths`] | the paths of rcmd's files: `--dir`, `$RCMD_DIR`, the defaults |
@@ -20,7 +20,7 @@
 //! | [`identity`] | the only parser of a client's identity |
 //! | [`mapping`] | the users, groups and hosts that certificates of other authorities name |
 //! | [`crl`] | revocation lists as members keep them |
-//! | [`listen`] | sockets that listen, and peers that have not shown who they are |
+//! | `listen` | sockets that listen, and peers that have not shown who they are, with the feature `serve` |
 //! | [`tls`] | the only builder of rustls configurations |
 //! | [`signature`] | statements of a host, signed with its key |
 //! | [`explain`] | explanations of failed handshakes |
@@ -35,8 +35,9 @@ pub mod explain;
 pub mod files;
 pub mod fingerprint;
 pub mod identity;
+#[cfg(feature = "serve")]
 pub mod listen;
-#[cfg(feature = "log")]
+#[cfg(feature = "serve")]
 pub mod log;
 pub mod mapping;
 pub mod names;

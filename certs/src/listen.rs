@@ -21,7 +21,7 @@ use tokio::{
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 pub use self::{
-    listener::{Accepted, Listener},
+    listener::Listener,
     strangers::{Place, Shed, Strangers, network},
 };
 

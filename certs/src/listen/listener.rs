@@ -8,6 +8,7 @@ use tokio::{
     task::yield_now,
     time::sleep,
 };
+use tracing::{error, info, warn};
 
 use super::{Strangers, bind, plain};
 
@@ -27,26 +28,6 @@ pub struct Listener {
     /// True from an error that concerns every connection until one is accepted.
     is_stuck: bool,
     is_pause_due: bool,
-    /// A connection that was accepted, to be returned after [`Accepted::Again`].
-    held: Option<(TcpStream, SocketAddr)>,
-}
-
-/// An event at a socket that listens. Each trouble is reported once, until a connection is accepted again.
-#[derive(Debug)]
-pub enum Accepted {
-    /// A connection has come from this address.
-    Connection(TcpStream, SocketAddr),
-    /// The trouble is over: a connection follows.
-    Again,
-    /// Connections can't be accepted for lack of descriptors or memory.
-    OutOfRoom {
-        /// The kernel's error.
-        error: io::Error,
-        /// True if a stranger was sent away to make room.
-        shed: bool,
-    },
-    /// Connections can't be accepted for another reason.
-    Failed(io::Error),
 }
 
 impl Listener {
@@ -57,7 +38,7 @@ impl Listener {
     pub fn bind(address: SocketAddr, all: &[SocketAddr]) -> io::Result<Self> {
         let socket = bind(address, all)?;
         let address = socket.local_addr()?;
-        Ok(Self { socket, address, in_a_row: 0, is_stuck: false, is_pause_due: false, held: None })
+        Ok(Self { socket, address, in_a_row: 0, is_stuck: false, is_pause_due: false })
     }
 
     /// Returns the address, with the port that was taken.
@@ -65,16 +46,14 @@ impl Listener {
         self.address
     }
 
-    /// Returns the next event. No error ends the socket. When there is no room, one of `strangers` is sent away
-    /// before each attempt.
+    /// Accepts the next connection. No error ends the socket: a trouble is logged once, until a connection is accepted
+    /// again. For lack of descriptors or memory, `remedy` says in the log what to do, and one of `strangers` is sent
+    /// away before each attempt.
     ///
     /// # Cancel safety
     /// Cancel safe: no connection is lost.
-    pub async fn next(&mut self, strangers: &Strangers) -> Accepted {
+    pub async fn accept(&mut self, strangers: &Strangers, remedy: &str) -> (TcpStream, SocketAddr) {
         loop {
-            if let Some((stream, address)) = self.held.take() {
-                return Accepted::Connection(stream, address);
-            }
             if self.is_pause_due {
                 sleep(PAUSE).await;
                 self.is_pause_due = false;
@@ -86,11 +65,10 @@ impl Listener {
             let error = match self.socket.accept().await {
                 Ok((stream, address)) => {
                     self.in_a_row += 1;
-                    if !mem::take(&mut self.is_stuck) {
-                        return Accepted::Connection(stream, plain(address));
+                    if mem::take(&mut self.is_stuck) {
+                        info!("connections are accepted again");
                     }
-                    self.held = Some((stream, plain(address)));
-                    return Accepted::Again;
+                    return (stream, plain(address));
                 }
                 Err(error) if is_of_one_peer(&error) => continue,
                 Err(error) => error,
@@ -98,11 +76,13 @@ impl Listener {
             self.is_pause_due = true;
             let is_out_of_room = is_out_of_room(&error);
             let shed = is_out_of_room && strangers.shed();
-            if !mem::replace(&mut self.is_stuck, true) {
-                return match is_out_of_room {
-                    true => Accepted::OutOfRoom { error, shed },
-                    false => Accepted::Failed(error),
-                };
+            if mem::replace(&mut self.is_stuck, true) {
+                continue;
+            }
+            if is_out_of_room {
+                warn!(%error, shed, "out of descriptors; {remedy}");
+            } else {
+                error!(%error, "a connection could not be accepted");
             }
         }
     }

@@ -2,12 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use rcmd_certs::listen::{Accepted, Listener, Strangers};
+use rcmd_certs::listen::{Listener, Strangers};
 use tokio::net::TcpStream;
-use tracing::{error, info, warn};
 
 use super::accept::accept;
 use crate::state::ServerState;
+
+/// What the log says when there are too few descriptors.
+const REMEDY: &str = "raise LimitNOFILE or lower limits.connections";
 
 /// Accepts connections until the server closes. No error ends it.
 pub(crate) async fn serve(
@@ -16,21 +18,12 @@ pub(crate) async fn serve(
     strangers: Arc<Strangers>,
 ) {
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.next(&strangers) => accepted,
+        let (stream, address) = tokio::select! {
+            accepted = listener.accept(&strangers, REMEDY) => accepted,
             () = state.closing.cancelled() => return,
         };
-        match accepted {
-            Accepted::Connection(stream, address) => {
-                prepare(&stream);
-                accept(&state, &strangers, stream, address);
-            }
-            Accepted::Again => info!("connections are accepted again"),
-            Accepted::OutOfRoom { error, shed } => {
-                warn!(%error, shed, "out of descriptors; raise LimitNOFILE or lower limits.connections");
-            }
-            Accepted::Failed(error) => error!(%error, "a connection could not be accepted"),
-        }
+        prepare(&stream);
+        accept(&state, &strangers, stream, address);
     }
 }
 

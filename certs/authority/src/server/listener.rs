@@ -2,27 +2,20 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use rcmd_certs::listen::{Accepted, Listener};
+use rcmd_certs::listen::Listener;
 use tokio::net::TcpStream;
-use tracing::{error, info, warn};
+use tracing::warn;
 
 use super::{session, shared::Shared};
 
 /// Accepts connections until the service closes. No error ends the loop.
 pub(super) async fn serve(mut listener: Listener, shared: Arc<Shared>) {
     loop {
-        let accepted = tokio::select! {
+        let (stream, address) = tokio::select! {
             () = shared.closing.cancelled() => return,
-            accepted = listener.next(shared.slots.strangers()) => accepted,
+            accepted = listener.accept(shared.slots.strangers(), "raise LimitNOFILE") => accepted,
         };
-        match accepted {
-            Accepted::Connection(stream, address) => admit(&shared, stream, address),
-            Accepted::Again => info!("connections are accepted again"),
-            Accepted::OutOfRoom { error, shed } => {
-                warn!(%error, shed, "out of descriptors; raise LimitNOFILE");
-            }
-            Accepted::Failed(error) => error!(%error, "a connection could not be accepted"),
-        }
+        admit(&shared, stream, address);
     }
 }
 
