@@ -1,4 +1,4 @@
-//! Buckets that fill up at a rate: for starts, and for the records of them.
+//! Buckets that fill up at a rate: for starts, for the records of them, and for refusals.
 
 use std::time::{Duration, Instant};
 

@@ -3,12 +3,17 @@
 
 use std::time::{Duration, Instant};
 
+use super::bucket::Bucket;
+use crate::units::Rate;
+
 /// The number of refusals that an identity gets at once after a while without any, so that a client
 /// which starts more commands than there is room for is answered without delay.
 const AT_ONCE: u32 = 256;
 /// The time between the answers after those: 100 a second. Clients that try again when they are
 /// told to are served at that pace, if commands end as fast.
 const INTERVAL: Duration = Duration::from_millis(10);
+/// The rate of both.
+const RATE: Rate = Rate::new(AT_ONCE, INTERVAL);
 /// The maximum delay of an answer, well below the 3 s after which a client that has received
 /// nothing opens another connection.
 const LATEST: Duration = Duration::from_secs(1);
@@ -16,11 +21,10 @@ const LATEST: Duration = Duration::from_secs(1);
 /// client considers it lost.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// The state of an identity's refusals: a bucket that fills up at a rate, stored as the time at
-/// which it will be full.
+/// The state of an identity's refusals.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RefusalThrottle {
-    full_at: Option<Instant>,
+    answers: Bucket,
     /// The time at which the next of the paused connections goes on.
     next_pause_ends: Option<Instant>,
 }
@@ -38,8 +42,7 @@ pub(crate) struct Backoff {
 impl RefusalThrottle {
     /// Returns when to answer one more refusal, and counts it.
     pub(super) fn answer(&mut self, now: Instant) -> Backoff {
-        let full_at = self.full_at.map_or(now, |at| at.max(now));
-        let delay = full_at.duration_since(now).saturating_sub(INTERVAL * (AT_ONCE - 1));
+        let delay = self.answers.check(RATE, now).err().unwrap_or_default();
         if delay >= LATEST {
             // This answer takes nothing from the bucket. The identity's connections go on one after
             // the other, which together gives them 100 such answers a second beside the other 100.
@@ -48,13 +51,13 @@ impl RefusalThrottle {
             self.next_pause_ends = Some(ends);
             return Backoff { delay: ends.duration_since(now), pause_reading: true };
         }
-        self.full_at = Some(full_at + INTERVAL);
+        self.answers.take(1, RATE, now);
         Backoff { delay, pause_reading: false }
     }
 
     /// Returns whether the bucket is full, as a new one is.
     pub(super) fn is_full(&self, now: Instant) -> bool {
-        self.full_at.is_none_or(|at| at <= now)
+        self.answers.is_full(now)
     }
 }
 
