@@ -1,13 +1,14 @@
 //! File systems in user space (FUSE) as a local user could mount them: one that serves an empty folder, and
 //! two that answer nobody.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 /// Bytes that a request may have.
 const REQUEST: usize = 1 << 20;
@@ -56,8 +57,9 @@ impl FuseMount {
         if uid == 0 {
             options.push_str(",allow_other");
         }
-        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-        mount(Some("rcmd-test"), path, Some("fuse"), flags, Some(options.as_str()))
+        let options = CString::new(options).map_err(|error| missing(error.into()))?;
+        let flags = MountFlags::NOSUID | MountFlags::NODEV;
+        mount("rcmd-test", path, "fuse", flags, options.as_c_str())
             .map_err(|errno| missing(errno.into()))?;
         let serving = std::thread::spawn(move || match manner {
             // The device is held, and nothing more.
@@ -71,8 +73,8 @@ impl FuseMount {
 impl Drop for FuseMount {
     fn drop(&mut self) {
         // Whoever waits for it gets an error now.
-        let _ = umount2(&self.path, MntFlags::MNT_FORCE);
-        let _ = umount2(&self.path, MntFlags::MNT_DETACH);
+        let _ = unmount(&self.path, UnmountFlags::FORCE);
+        let _ = unmount(&self.path, UnmountFlags::DETACH);
         if let Some(serving) = self.serving.take() {
             let _ = serving.join();
         }

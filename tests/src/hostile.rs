@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::skip::need_tool;
 use crate::wait::exit_within;
@@ -104,7 +103,8 @@ impl Drop for InTheWay {
 /// When it can't be made.
 #[must_use]
 pub fn pipe(at: PathBuf) -> PathBuf {
-    mkfifo(&at, Mode::from_bits_truncate(0o644)).expect("a folder of our own");
+    let mode = Mode::from_raw_mode(0o644);
+    mknodat(CWD, &at, FileType::Fifo, mode, 0).expect("a folder of our own");
     at
 }
 

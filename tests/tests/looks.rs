@@ -13,6 +13,7 @@ use rcmd_tests::proc::{bytes_read, descendants};
 use rcmd_tests::raw::{Echo, RawPeer, Start};
 use rcmd_tests::world::own_folder;
 use rcmd_tests::{World, eventually, require, skip};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::{Value, json};
 
 /// Asks for one thing, more than the server has threads that look.
@@ -233,9 +234,7 @@ fn a_folder_that_is_swapped_at_any_moment_is_entered_as_it_was_judged() {
             let other = named.with_extension("other");
             symlink(&secret, &other).unwrap();
             while !over.load(Ordering::Relaxed) {
-                let flags = nix::fcntl::RenameFlags::RENAME_EXCHANGE;
-                let at = nix::fcntl::AT_FDCWD;
-                nix::fcntl::renameat2(at, &other, at, &named, flags).unwrap();
+                renameat_with(CWD, &other, CWD, &named, RenameFlags::EXCHANGE).unwrap();
             }
         })
     };

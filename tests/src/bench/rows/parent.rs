@@ -105,7 +105,7 @@ fn fill(bed: &Bed) -> Result<Vec<RawPeer>> {
 #[expect(clippy::disallowed_methods, reason = "the fork is what is measured")]
 async fn forked() -> Result<()> {
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", "true"]).uid(nix::unistd::geteuid().as_raw());
+    command.args(["-c", "true"]).uid(rustix::process::geteuid().as_raw());
     command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
     let status = command.status().await?;
     ensure!(status.success(), "{status}");
