@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::{SignedDuration, civil::DateTime};
+
 /// The time by which the validity of a certificate begins in the past, so that a peer whose clock is a little
 /// behind accepts it at once.
 pub const BACKDATE: Duration = Duration::from_secs(5 * 60);
@@ -12,12 +14,17 @@ pub fn now_unix() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Formats a moment in Unix time as RFC 3339 in UTC, which is how people compare clocks.
+/// The first second of the year 0 and the last one of the year 9999, in Unix time: RFC 3339 and certificates have
+/// no others.
+const YEARS: [i64; 2] = [-62_167_219_200, 253_402_300_799];
+
+/// Formats a moment in Unix time as RFC 3339 in UTC, which is how people compare clocks. A moment outside the years 0
+/// to 9999 is shown as the nearest one within.
 pub fn date(unix: i64) -> String {
-    // The last second of the year 9999, past which RFC 3339 has no dates.
-    const LAST: u64 = 253_402_300_799;
-    let seconds = u64::try_from(unix).unwrap_or(0).min(LAST);
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+    // `jiff::Timestamp` ends a day before the year 9999 does.
+    const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+    let [first, last] = YEARS;
+    format!("{}Z", EPOCH.saturating_add(SignedDuration::from_secs(unix.clamp(first, last))))
 }
 
 /// Formats a number of seconds in the one unit that people would use, as in `3 hours`.
@@ -105,6 +112,22 @@ mod tests {
     fn what_took_less_than_a_millisecond_did_not_take_none() {
         assert_eq!(milliseconds(0), "under 1 ms");
         assert_eq!(milliseconds(12), "12 ms");
+    }
+
+    #[test]
+    fn dates_are_those_that_a_certificate_can_have() {
+        for (unix, shown) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (-1, "1969-12-31T23:59:59Z"),
+            (1_767_323_045, "2026-01-02T03:04:05Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+            (253_402_300_800, "9999-12-31T23:59:59Z"),
+            (i64::MAX, "9999-12-31T23:59:59Z"),
+            (-62_167_219_200, "0000-01-01T00:00:00Z"),
+            (i64::MIN, "0000-01-01T00:00:00Z"),
+        ] {
+            assert_eq!(date(unix), shown);
+        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ use crate::{
     files::{self, FileError, shown},
     identity::{Identity, IdentityError, MAX_GROUPS},
     names::{self, HostName, NameError},
-    text::setting_fault,
+    text::{place, setting_fault},
     x509::Certificate,
 };
 
@@ -127,9 +127,7 @@ struct RuleEntry {
 /// Returns line, column and fault of a text that is not TOML, without the line itself: it may be a key that was
 /// put in the file's place.
 fn place_and_fault(text: &str, error: &toml::de::Error) -> String {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let (line, column) = place(text.as_bytes(), error.span().map_or(0, |span| span.start));
     format!("line {line}, column {column}: {}", setting_fault(error.message()))
 }
 

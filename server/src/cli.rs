@@ -17,6 +17,7 @@ use clap::{
     CommandFactory as _, Parser, Subcommand,
     error::{ContextKind, ContextValue},
 };
+use jiff::{Timestamp, civil, tz::TimeZone};
 use rcmd_certs::{
     secret::Confidential,
     text::{self, Complaint},
@@ -26,6 +27,12 @@ use tracing::level_filters::LevelFilter;
 
 use self::audit::AuditCommand;
 use crate::daemon::log::LogFormat;
+
+/// Reads a day or a time, in UTC unless the text says otherwise.
+fn moment(text: &str) -> Option<Timestamp> {
+    let in_utc = || text.parse::<civil::DateTime>().and_then(|time| time.to_zoned(TimeZone::UTC));
+    text.parse().ok().or_else(|| Some(in_utc().ok()?.timestamp()))
+}
 
 /// Examples of the short help, which stand first in the long one too.
 const EXAMPLES: &str = "\

@@ -16,12 +16,12 @@ const DIRECT: [(&str, &str); 8] = [
     ),
     (
         "rcmd-certs",
-        "aws-lc-rs base64 hex humantime rcgen rustix rustls rustls-pki-types serde serde_json strsim \
-         tempfile thiserror tokio tokio-rustls toml x509-parser",
+        "aws-lc-rs base64 hex humantime jiff rcgen rustix rustls rustls-pki-types serde serde_json \
+         strsim tempfile thiserror tokio tokio-rustls toml x509-parser",
     ),
     (
         "rcmd-authority",
-        "argon2 aws-lc-rs clap clap_complete clap_mangen hex jiff rcgen rcmd-certs redb rpassword \
+        "argon2 aws-lc-rs clap clap_complete clap_mangen hex rcgen rcmd-certs redb rpassword \
          rustix rustls rustls-pki-types serde serde_json tempfile thiserror tokio tokio-rustls \
          tokio-util toml tracing tracing-subscriber x509-parser",
     ),
@@ -44,7 +44,7 @@ const DIRECT: [(&str, &str); 8] = [
     ),
     (
         "rcmd-tests",
-        "anyhow blake3 bytes clap hex humantime nix rcgen rcmd-certs rcmd-client rcmd-protocol \
+        "anyhow blake3 bytes clap hex jiff nix rcgen rcmd-certs rcmd-client rcmd-protocol \
          rcmd-server rustix rustls serde serde_json sha2 socket2 tempfile tokio tokio-rustls \
          unicode-width",
     ),

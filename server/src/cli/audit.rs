@@ -7,14 +7,17 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
-use jiff::{Timestamp, civil, tz::TimeZone};
+use jiff::Timestamp;
 use rcmd_certs::{Layout, clock, signature::VerifyingKey};
 use rcmd_protocol::ids::AuditHead;
 
-use crate::audit::{
-    files,
-    show::{Filter, Show},
-    verify::{Expected, verify},
+use crate::{
+    audit::{
+        files,
+        show::{Filter, Show},
+        verify::{Expected, verify},
+    },
+    cli::moment,
 };
 
 /// The least width of a terminal, in columns, for one line a record: that of the columns with a short
@@ -182,12 +185,8 @@ fn head(text: &str) -> Result<AuditHead, String> {
 }
 
 fn since(text: &str) -> Result<Timestamp, String> {
-    if let Ok(time) = text.parse() {
+    if let Some(time) = moment(text) {
         return Ok(time);
-    }
-    let day = text.parse::<civil::DateTime>().and_then(|time| time.to_zoned(TimeZone::UTC));
-    if let Ok(day) = day {
-        return Ok(day.timestamp());
     }
     let span = clock::parse_span(text)
         .map_err(|error| format!("{error}, or a day or time in UTC, such as 2026-11-21"))?;

@@ -26,7 +26,7 @@ use crate::policy::{
     self, Denial, DenialKind, Diagnostic, HostFacts, RequestContext, Rules, explain, file,
 };
 use crate::{
-    cli::{CheckOptions, ExplainOptions, PolicyCommand},
+    cli::{CheckOptions, ExplainOptions, PolicyCommand, moment},
     config::ServerSettings,
     job::Rejection,
     process::{Account, Looks},
@@ -141,8 +141,9 @@ fn told(failure: WireError) -> anyhow::Error {
 
 fn context(options: &ExplainOptions) -> Result<RequestContext> {
     let time = match &options.time {
-        Some(time) => humantime::parse_rfc3339_weak(time)
-            .with_context(|| format!("{time:?} is not a time; write it as 2026-01-31T20:00:00Z"))?,
+        Some(time) => moment(time)
+            .with_context(|| format!("{time:?} is not a time; write it as 2026-01-31T20:00:00Z"))?
+            .into(),
         None => SystemTime::now(),
     };
     Ok(RequestContext { source: options.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), time })

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use rcmd_certs::text::place;
+
 /// The number of characters of a line that are shown.
 const SHOWN: usize = 200;
 
@@ -53,18 +55,10 @@ impl Diagnostic {
 
     /// Makes a diagnostic for the byte `at` of `text`.
     pub(super) fn at(text: &str, at: usize, message: String, help: Option<String>) -> Self {
-        let (line, column) = position(text, at);
+        let (line, column) = place(text.as_bytes(), at);
         let source = text.lines().nth(line - 1).unwrap_or_default().to_owned();
         Self { line, column, message, help, source }
     }
-}
-
-/// Returns the line and the column of a byte, both from 1; the column counts characters.
-pub(super) fn position(text: &str, at: usize) -> (usize, usize) {
-    let before = text.get(..at.min(text.len())).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    (line, column)
 }
 
 /// Sorts diagnostics by their places.

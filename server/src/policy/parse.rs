@@ -3,10 +3,11 @@
 use std::{str::FromStr as _, sync::Arc};
 
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet};
+use rcmd_certs::text::place;
 
 use super::{
     depth,
-    diagnostic::{Diagnostic, position, sorted},
+    diagnostic::{Diagnostic, sorted},
     digests::Digests,
     environment::Allowed,
     rule::Rule,
@@ -83,7 +84,7 @@ fn named(
         from = at + source.len();
         let mut refuse =
             |message: String| diagnostics.push(Diagnostic::at(text, at, message, None));
-        let line = position(text, at).0;
+        let line = place(text.as_bytes(), at).0;
         let name = match policy.annotation("id") {
             Some(id) if id.is_empty() || id.chars().any(char::is_control) => {
                 refuse("an @id needs at least one letter, and no control characters".into());

@@ -12,6 +12,7 @@ use std::{
 };
 
 use cedar_policy::{Context, RestrictedExpression};
+use rcmd_certs::clock;
 use rcmd_protocol::{frame::Mode, request::Request};
 
 use super::vocabulary::{Action, user};
@@ -76,7 +77,8 @@ impl RequestContext {
     }
 
     fn pairs(self) -> [Pair; 2] {
-        let time = humantime::format_rfc3339_seconds(self.time).to_string();
+        let since = self.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let time = clock::date(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
         [
             ("source".to_owned(), RestrictedExpression::new_ip(self.source.to_string())),
             ("time".to_owned(), RestrictedExpression::new_datetime(time)),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use jiff::Timestamp;
 use rcmd_certs::Layout;
 
 use crate::authority::Serving;
@@ -136,5 +137,6 @@ fn cuts(world: &World) -> Vec<Duration> {
 /// When a line was logged, to the microsecond.
 fn stamp(line: &str) -> SystemTime {
     let stamp = line.split(' ').next().unwrap_or_default();
-    humantime::parse_rfc3339(stamp).unwrap_or_else(|_| panic!("no time in {line}"))
+    let time: Timestamp = stamp.parse().unwrap_or_else(|_| panic!("no time in {line}"));
+    time.into()
 }

@@ -13,7 +13,7 @@ use rcmd_authority::{
     state::{AdminClient, AdminRequest, AdminResponse, AuthorityState, Snapshot},
 };
 use rcmd_certs::{
-    clock::now_unix,
+    clock::{date, now_unix},
     files::{self, Existing, FileError, NewFile, shown},
     paths::Layout,
     pem::Der,
@@ -82,7 +82,7 @@ pub(super) async fn backup(options: &BackupOptions, out: &mut impl Write) -> Res
     };
     let files = collect(&layout, &snapshot);
     let removed = fs::remove_file(&snapshot.store);
-    let archive = Archive { made_at: jiff::Timestamp::now().to_string(), files: files? };
+    let archive = Archive { made_at: date(now_unix()), files: files? };
     removed?;
     let sealed = archive.seal(passphrase.expose())?;
     let file = NewFile { path: &options.file, bytes: &sealed, private: true };

@@ -6,9 +6,8 @@ use std::{
     process::ExitCode,
 };
 
-use jiff::Timestamp;
 use rcmd_certs::{
-    clock,
+    clock::{self, date},
     crl::{self, Crl, CrlSet},
     files::{self, shown},
     identity::Identity,
@@ -232,11 +231,6 @@ fn standing(facts: &Certificate) -> String {
             format!("expires in {}", clock::span(facts.not_after.abs_diff(clock::now_unix())))
         }
     }
-}
-
-/// Formats a date as RFC 3339 in UTC, or as Unix time if it is outside that calendar.
-fn date(unix: i64) -> String {
-    Timestamp::from_second(unix).map_or_else(|_| format!("@{unix}"), |time| time.to_string())
 }
 
 fn or_none(all: &[String]) -> String {

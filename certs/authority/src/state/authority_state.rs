@@ -14,7 +14,7 @@ use rcmd_certs::{
 
 use super::{
     error::StateError,
-    journal::{self, CertificateKind, Event, Journal, Line},
+    journal::{CertificateKind, Event, Journal, Line},
     records::{CERTIFICATES, CertificateRecord, LISTS, MEMBERS, MemberRecord, NEWEST, Published},
     settings::AuthoritySettings,
     store::{Store, Transaction},
@@ -198,7 +198,7 @@ impl AuthorityState {
                 groups: grant.groups,
                 key: key.fingerprint(),
                 issuer: authority.certificate().key,
-                not_after: journal::date(facts.not_after),
+                not_after: clock::date(facts.not_after),
                 by: grant.by,
                 certificate: der.clone(),
             },

@@ -16,8 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use jiff::Timestamp;
-use rcmd_certs::{files::shown, fingerprint::Fingerprint, names::Kind, pem::Der};
+use rcmd_certs::{clock::date, files::shown, fingerprint::Fingerprint, names::Kind, pem::Der};
 use serde::{Deserialize, Serialize};
 
 use super::records::Step;
@@ -187,11 +186,6 @@ fn sync_folder(path: &Path) -> io::Result<()> {
         Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
         _ => File::open(".")?.sync_all(),
     }
-}
-
-/// Formats a date as RFC 3339 in UTC, or as Unix time if it is outside that calendar.
-pub(super) fn date(unix: i64) -> String {
-    Timestamp::from_second(unix).map_or_else(|_| format!("@{unix}"), |time| time.to_string())
 }
 
 #[cfg(test)]

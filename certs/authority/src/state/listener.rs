@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::PublicKeyData as _;
 use rcmd_certs::{
+    clock::date,
     enroll::key::KeyAlgorithm,
     fingerprint::Fingerprint,
     names::HostName,
@@ -16,7 +17,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use super::{
     authority_state::AuthorityState,
     error::StateError,
-    journal::{CertificateKind, Event, date},
+    journal::{CertificateKind, Event},
 };
 use crate::ca::{AuthorityError, LeafSpec, Usage};
 

@@ -2,13 +2,12 @@
 
 use std::{cmp::Reverse, fmt};
 
-use rcmd_certs::names::Kind;
+use rcmd_certs::{clock::date, names::Kind};
 use serde::{Deserialize, Serialize};
 
 use super::{
     authority_state::AuthorityState,
     error::StateError,
-    journal::date,
     records::{LISTS, MEMBERS, MemberRecord, NEWEST, RevocationReason, TOKENS, TokenRecord, short},
 };
 

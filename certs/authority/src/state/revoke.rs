@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rcmd_certs::{
+    clock::date,
     enroll::{message::MAX_RESPONSE, token::Names},
     files::{self, Existing, NewFile},
     names::Kind,
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     authority_state::{AuthorityState, later},
     error::StateError,
-    journal::{Event, date},
+    journal::Event,
     records::{
         ADDRESSES, CERTIFICATES, LAST, LISTS, ListsRecord, MEMBERS, MemberRecord, MemberRevocation,
         NEWEST, Published, REVOKED, RevocationReason, RevokedRecord, TAKEN, TOKENS, USES, short,

@@ -6,7 +6,7 @@ use rcmd_certs::{
     clock,
     enroll::token::is_address,
     files::{self, shown},
-    text::{printable, setting_fault},
+    text::{place, printable, setting_fault},
 };
 use serde::{Deserialize, Deserializer};
 
@@ -72,8 +72,7 @@ impl AuthoritySettings {
         };
         let text = std::str::from_utf8(&bytes).map_err(|_| unusable("it is not UTF-8"))?;
         let settings: Self = toml::from_str(text).map_err(|error| {
-            let line = error.span().and_then(|span| text.get(..span.start));
-            let line = line.map_or(0, |before| before.matches('\n').count()) + 1;
+            let (line, _) = place(&bytes, error.span().map_or(0, |span| span.start));
             unusable(&format!("line {line}: {}", setting_fault(error.message())))
         })?;
         if let Some(address) = settings.addresses.iter().find(|address| !is_address(address)) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rcmd_certs::{
-    clock::{BACKDATE, span},
+    clock::{BACKDATE, date, span},
     enroll::{
         ClockOff,
         message::{DEFAULT_PORT, RefusalReason},
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     authority_state::{AuthorityState, Grant, Granted, check_amount, later},
     error::StateError,
-    journal::{Event, date},
+    journal::Event,
     records::{MEMBERS, MemberRecord, TAKEN, TOKENS, TokenRecord, USES, UseRecord, short},
     store::Transaction,
 };
