@@ -31,10 +31,11 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Resource, getrlimit, setrlimit};
 
 use document::Document;
 use stage::Stage;
+
+use crate::proc::raise_descriptors;
 
 /// What to measure, and how long.
 #[derive(Debug, Clone, clap::Parser)]
@@ -94,7 +95,9 @@ impl Options {
 /// written.
 pub fn run(options: &Options) -> Result<()> {
     let chosen = rows::choose(&options.rows)?;
-    raise_descriptor_limit();
+    // Ten thousand connections are as many descriptors, here and in the server, which inherits the limit. Where it can't
+    // be raised, the rows that need many say so.
+    raise_descriptors();
     let stage = Stage::new(options)?;
     let mut document = Document::new(options);
     for row in chosen {
@@ -116,14 +119,6 @@ pub fn run(options: &Options) -> Result<()> {
         bail!("not everything could be measured:\n  {}", failures.join("\n  "));
     }
     Ok(())
-}
-
-/// Ten thousand connections are as many descriptors, here and in the server, which inherits it.
-fn raise_descriptor_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Where it fails, the rows that need many say so.
-    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// To standard error; a reader that is gone does not matter.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -11,6 +11,18 @@ use crate::client::{ClientCommand, Finished};
 use crate::world::World;
 
 pub mod commands;
+
+/// A world with a `hosts.toml` of so many hosts, as [`write_hosts`] writes it.
+///
+/// # Panics
+///
+/// When it can't be made.
+#[must_use]
+pub fn world(hosts: usize) -> World {
+    let world = World::start();
+    write_hosts(&world, hosts);
+    world
+}
 
 /// Writes a `hosts.toml` with so many hosts `a1`, `a2` and so on, which are all the world's server, and
 /// one, `dead`, where nobody listens.
@@ -55,6 +67,29 @@ pub fn exec(world: &World, hosts: &str, words: &[&str]) -> ClientCommand {
 /// A client that runs a line in the shells of a set (`--shell`).
 pub fn shell(world: &World, hosts: &str, line: &str) -> ClientCommand {
     world.client().option("--shell").target(hosts).words([line])
+}
+
+/// Runs `run --resume last`, with these options.
+pub fn resume(world: &World, options: &[&str]) -> Finished {
+    let client = world.client().options(["run", "--resume", "last"]).options(options);
+    client.without_target().run()
+}
+
+/// A file that commands wait for, and a line that does so.
+#[must_use]
+pub fn gate(world: &World, name: &str) -> (PathBuf, String) {
+    let file = world.scratch(name);
+    let wait = format!("until [ -e {} ]; do sleep 0.02; done", file.display());
+    (file, wait)
+}
+
+/// Opens the gate of those who wait.
+///
+/// # Panics
+///
+/// When the file can't be written.
+pub fn open(gate: &Path) {
+    fs::write(gate, "").unwrap();
 }
 
 /// The lines of standard output, sorted: those of several hosts come in any order.

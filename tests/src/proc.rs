@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::WaitOptions;
+use rustix::process::{Resource, Rlimit, WaitOptions, getrlimit, setrlimit};
 
 use crate::wait::{DEADLINE, poll_for};
 
@@ -248,4 +248,10 @@ fn status_number(pid: u32, field: &str) -> Option<u64> {
 fn number(text: &str, field: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(field))?;
     line.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// Takes as many descriptors as this process may have.
+pub(crate) fn raise_descriptors() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

@@ -1,6 +1,8 @@
 //! Long runs against the real programs. Ordinary tests run a small share of each; the whole is
 //! `cargo run --release -p rcmd-tests --bin soak -- NAME --rounds N`.
 
+use std::fmt;
+
 pub mod attack;
 pub mod audit;
 pub mod authority;
@@ -18,3 +20,9 @@ pub mod revocation;
 pub mod rotation;
 pub mod stdin;
 pub mod storms;
+
+/// What a long run came to, which prints its figures.
+pub trait Judged: fmt::Display {
+    /// Returns whether all was as it must be.
+    fn are_good(&self) -> bool;
+}

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rcmd_tests::audit::{assert_whole, events, eventually_refused, folder, records, run};
 use rcmd_tests::disk::SmallDisk;
 use rcmd_tests::pty::{Resize, Viewer};
+use rcmd_tests::soak::Judged as _;
 use rcmd_tests::{World, eventually, require, soak};
 use rustix::process::Signal;
 

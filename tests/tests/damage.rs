@@ -7,6 +7,7 @@ use std::process::Output;
 
 use rcmd_tests::audit::records;
 use rcmd_tests::damage::Secrets;
+use rcmd_tests::soak::Judged as _;
 use rcmd_tests::{World, eventually};
 use rustix::process::Signal;
 

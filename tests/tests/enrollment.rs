@@ -18,6 +18,7 @@ use rcmd_certs::x509::UsageSet;
 use rcmd_tests::authority::Serving;
 use rcmd_tests::membership::output_with;
 use rcmd_tests::skip::need_tool;
+use rcmd_tests::soak::Judged as _;
 use rcmd_tests::{binaries, eventually, eventually_some, proc, require, soak};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 

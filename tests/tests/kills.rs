@@ -1,5 +1,6 @@
 //! Clients that die leave nothing behind on the host, whatever their commands have become there.
 
+use rcmd_tests::soak::Judged as _;
 use rcmd_tests::soak::kills::{self, DEATHS, Death, ESCAPE, Scene, Way, survivors};
 use rcmd_tests::{eventually, proc, require, skip};
 

@@ -8,6 +8,7 @@ use rcmd_tests::client::ClientCommand;
 use rcmd_tests::pki::{Authority, Leaf};
 use rcmd_tests::raw::{Dial, Echo, Start, frame, hello};
 use rcmd_tests::sink::Sink;
+use rcmd_tests::soak::Judged as _;
 use rcmd_tests::soak::locks;
 use rcmd_tests::{RawPeer, World, eventually};
 use rustix::process::Signal;

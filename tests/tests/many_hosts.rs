@@ -3,16 +3,10 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 
-use rcmd_tests::many::{self, account, count_lines, events, exec, shell, sorted_lines};
+use rcmd_tests::eventually;
+use rcmd_tests::many::{account, count_lines, events, exec, shell, sorted_lines, world};
 use rcmd_tests::sink::Sink;
-use rcmd_tests::{World, eventually};
 use rustix::process::Signal;
-
-fn world(hosts: usize) -> World {
-    let world = World::start();
-    many::write_hosts(&world, hosts);
-    world
-}
 
 #[test]
 fn each_line_has_its_host_and_its_stream() {

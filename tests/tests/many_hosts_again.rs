@@ -4,21 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
-use rcmd_tests::many::{self, account, count_lines, events, exec, shell, sorted_lines};
-use rcmd_tests::{Finished, World, binaries, eventually};
+use rcmd_tests::many::{account, count_lines, events, exec, resume, shell, sorted_lines, world};
+use rcmd_tests::{World, binaries, eventually};
 use rustix::process::Signal;
-
-fn world(hosts: usize) -> World {
-    let world = World::start();
-    many::write_hosts(&world, hosts);
-    world
-}
-
-/// `run --resume last`, with these options.
-fn resume(world: &World, options: &[&str]) -> Finished {
-    let client = world.client().options(["run", "--resume", "last"]).options(options);
-    client.without_target().run()
-}
 
 /// `runs show last`.
 fn shown(world: &World) -> String {

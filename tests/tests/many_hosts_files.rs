@@ -4,15 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use rcmd_tests::many::{self, count_lines, exec, shell, sorted_lines};
+use rcmd_tests::many::{count_lines, exec, shell, sorted_lines, world};
 use rcmd_tests::{Finished, Proxy, World};
 use serde_json::{Value, json};
-
-fn world(hosts: usize) -> World {
-    let world = World::start();
-    many::write_hosts(&world, hosts);
-    world
-}
 
 /// The names in a folder, sorted.
 fn names(folder: &Path) -> Vec<String> {

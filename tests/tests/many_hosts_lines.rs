@@ -6,14 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rcmd_tests::many::{self, exec, shell};
+use rcmd_tests::many::{exec, shell, world};
 use rcmd_tests::{Random, World};
-
-fn world(hosts: usize) -> World {
-    let world = World::start();
-    many::write_hosts(&world, hosts);
-    world
-}
 
 /// A folder with a file for each of the hosts `a1`, `a2` and so on.
 fn files(world: &World, contents: &[Vec<u8>]) -> PathBuf {

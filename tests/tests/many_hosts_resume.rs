@@ -2,21 +2,9 @@
 
 use std::fs;
 
-use rcmd_tests::many::{self, account, count_lines, shell};
-use rcmd_tests::{World, eventually};
+use rcmd_tests::eventually;
+use rcmd_tests::many::{self, account, count_lines, resume, shell, world};
 use rustix::process::Signal;
-
-fn world(hosts: usize) -> World {
-    let world = World::start();
-    many::write_hosts(&world, hosts);
-    world
-}
-
-/// `run --resume last`, with these options.
-fn resume(world: &World, options: &[&str]) -> rcmd_tests::Finished {
-    let client = world.client().options(["run", "--resume", "last"]).options(options);
-    client.without_target().run()
-}
 
 #[test]
 fn what_ran_while_nobody_looked_is_taken_up_and_not_run_again() {

@@ -4,16 +4,12 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 
-use rcmd_tests::many::{self, account, count_lines, events, exec, put_host, shell, sorted_lines};
+use rcmd_tests::many::{
+    self, account, count_lines, events, exec, put_host, shell, sorted_lines, world,
+};
 use rcmd_tests::pty::Terminal;
 use rcmd_tests::sink::Sink;
 use rcmd_tests::{ClientCommand, Proxy, World, binaries, eventually};
-
-fn world(hosts: usize) -> World {
-    let world = World::start();
-    many::write_hosts(&world, hosts);
-    world
-}
 
 /// Adds to the world's hosts.toml.
 fn add_hosts(world: &World, text: &str) {

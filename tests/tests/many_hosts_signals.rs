@@ -5,18 +5,12 @@ use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rcmd_tests::many::{self, account, count_lines, events, shell};
+use rcmd_tests::many::{self, account, count_lines, events, shell, world};
 use rcmd_tests::proc::Process;
 use rcmd_tests::sink::Sink;
 use rcmd_tests::{ClientCommand, Finished, RunningClient, World, eventually};
 use rustix::process::Signal;
 use serde_json::Value;
-
-fn world(hosts: usize) -> World {
-    let world = World::start();
-    many::write_hosts(&world, hosts);
-    world
-}
 
 /// A client whose commands note their start and then do this; and where they note it.
 fn noting(world: &World, hosts: &str, does: &str) -> (ClientCommand, PathBuf) {

@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use rcmd_client::{Client, Config, Outcome, Stdio};
+use rcmd_tests::many::count_lines as starts;
 use rcmd_tests::pki::Authority;
 use rcmd_tests::sink::Sink;
+use rcmd_tests::soak::Judged as _;
 use rcmd_tests::soak::{cuts, kills};
 use rcmd_tests::{Direction, Fault, Plan, Proxy, Random, RunningClient, Tally, World};
 use rcmd_tests::{eventually, proc};
@@ -17,10 +19,6 @@ use rustix::process::Signal;
 
 /// How a link breaks and is known at once to be broken.
 const BREAKS: [Fault; 2] = [Fault::Reset, Fault::Fin];
-
-fn starts(file: &Path) -> usize {
-    fs::read_to_string(file).map_or(0, |text| text.lines().count())
-}
 
 /// A client whose command has noted its start in the file and goes on as `then` says.
 fn noting(world: &World, proxy: &Proxy, then: &str) -> (RunningClient, PathBuf) {

@@ -12,6 +12,7 @@ use rcmd_certs::tls::{ClientFiles, client_config};
 use rcmd_tests::authority::Serving;
 use rcmd_tests::membership::{enroll, enrolled, serial};
 use rcmd_tests::sink::Sink;
+use rcmd_tests::soak::Judged as _;
 use rcmd_tests::{World, binaries, eventually};
 use rustix::process::Signal;
 use rustls::client::Resumption;

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rcmd_tests::client::ClientCommand;
+use rcmd_tests::many::commands::parsed;
+use rcmd_tests::many::{count_lines, gate, open};
 use rcmd_tests::pty::Terminal;
 use rcmd_tests::sink::Sink;
 use rcmd_tests::{Fault, Finished, Proxy, RunningClient, World, binaries, eventually, proc};
@@ -25,10 +26,6 @@ fn lines<L: AsRef<str>>(world: &World, lines: &[L]) -> ClientCommand {
     commands(world, lines.join("\n"))
 }
 
-fn parsed(line: &str) -> Value {
-    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
-}
-
 fn results(done: &Finished) -> Vec<Value> {
     done.stdout_text().lines().map(parsed).collect()
 }
@@ -36,21 +33,6 @@ fn results(done: &Finished) -> Vec<Value> {
 /// What each of the results says of this.
 fn each(done: &Finished, name: &str) -> Vec<Value> {
     results(done).iter().map(|result| result[name].clone()).collect()
-}
-
-/// A file that commands wait for, and a line that does so.
-fn gate(world: &World, name: &str) -> (PathBuf, String) {
-    let file = world.scratch(name);
-    let wait = format!("until [ -e {} ]; do sleep 0.02; done", file.display());
-    (file, wait)
-}
-
-fn open(gate: &Path) {
-    fs::write(gate, "").unwrap();
-}
-
-fn count(file: &Path) -> usize {
-    fs::read_to_string(file).map_or(0, |text| text.lines().count())
 }
 
 fn next(client: &mut RunningClient) -> Value {
@@ -63,7 +45,7 @@ fn results_stand_in_the_order_of_the_lines() {
     let before = world.settled_snapshot();
     let ((first, wait), second) = (gate(&world, "first"), world.scratch("second"));
     let client = lines(&world, &[wait, format!("echo x > {}; exit 3", second.display())]).spawn();
-    eventually("the second ran", || count(&second) == 1);
+    eventually("the second ran", || count_lines(&second) == 1);
     open(&first);
     let done = client.wait();
     assert_eq!(each(&done, "line"), [1, 2]);
@@ -180,9 +162,9 @@ fn a_slow_first_command_holds_up_the_others_and_not_the_memory() {
     all.insert(0, slow);
     all.push(format!("echo x >> {}; {end}", starts.display()));
     let client = lines(&world, &all).options(["--parallel", "2"]).stdout(Sink::Hash).spawn();
-    eventually("all others have ended", || count(&starts) == 61);
+    eventually("all others have ended", || count_lines(&starts) == 61);
     let peak = proc::peak_kib(client.pid()).unwrap();
-    assert_eq!(count(&starts), 61);
+    assert_eq!(count_lines(&starts), 61);
     // 60 MB of output; what is held is 4 of 62 results, their JSON, and what is on the way.
     assert!(peak < 40 * 1024, "{peak} KiB");
     open(&last);
@@ -253,7 +235,7 @@ fn a_busy_host_is_asked_again_as_often_as_it_says() {
     let six = vec![line; 6];
     let done = lines(&world, &six).options(["--parallel", "6", "--busy-wait", "5m"]).run();
     done.assert_code(0);
-    assert_eq!(count(&note), 6);
+    assert_eq!(count_lines(&note), 6);
     let (first, wait) = gate(&world, "first");
     let client = lines(&world, &vec![wait; 4]).options(["--parallel", "4", "--busy-wait", "0"]);
     let mut client = client.option("--unordered").stdout(Sink::Pipe).spawn();
@@ -272,14 +254,14 @@ fn a_cut_link_is_resumed_under_all_that_run() {
     let line = format!("echo x >> {}; echo begin; {wait}; echo end", starts.display());
     let client = lines(&world, &vec![line; 12]).target(proxy.target()).options(["--parallel", "4"]);
     let client = client.spawn();
-    eventually("four run", || count(&starts) == 4);
+    eventually("four run", || count_lines(&starts) == 4);
     proxy.cut(Fault::Reset);
     eventually("it has connected again", || proxy.connections() == 2);
     open(&first);
     let done = client.wait();
     done.assert_code(0);
     assert_eq!(each(&done, "stdout"), ["begin\nend\n"; 12]);
-    assert_eq!(count(&starts), 12, "none began twice");
+    assert_eq!(count_lines(&starts), 12, "none began twice");
     world.assert_settles_to(&before);
 }
 

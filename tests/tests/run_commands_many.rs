@@ -3,17 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use rcmd_tests::many::commands::{by_place, each, gate, lines, open, parsed, results};
-use rcmd_tests::many::{count_lines, put_host, write_hosts, write_hosts_toml};
+use rcmd_tests::many::commands::{by_place, each, lines, parsed, results};
+use rcmd_tests::many::{count_lines, gate, open, put_host, world, write_hosts_toml};
 use rcmd_tests::sink::Sink;
 use rcmd_tests::{Fault, Proxy, World, eventually};
 use serde_json::{Value, json};
-
-fn world(hosts: usize) -> World {
-    let world = World::start();
-    write_hosts(&world, hosts);
-    world
-}
 
 #[test]
 fn each_line_runs_on_each_host_with_its_index_beside_it() {
@@ -101,7 +95,7 @@ fn a_host_that_goes_away_in_the_middle_has_a_result_for_each_line() {
     put_host(&mut hosts, "well", world.address());
     put_host(&mut hosts, "cut", proxy.address());
     write_hosts_toml(&world.client_dir().join("hosts.toml"), &hosts);
-    let (gate, wait) = gate(&world);
+    let (gate, wait) = gate(&world, "gate");
     let ran = world.scratch("ran");
     let line = format!("echo {{host}} >> {}; {wait}; echo end", ran.display());
     let client = lines(&world, "well,cut", &vec![line; 6]).options(["--parallel", "2"]).spawn();
@@ -131,7 +125,7 @@ fn a_host_that_goes_away_in_the_middle_has_a_result_for_each_line() {
 fn parallel_counts_on_each_host_and_fanout_over_all() {
     let world = world(3);
     let before = world.settled_snapshot();
-    let (gate, wait) = gate(&world);
+    let (gate, wait) = gate(&world, "gate");
     let running = world.scratch("running");
     fs::create_dir(&running).unwrap();
     // Each says how many run beside it, there and over all.
@@ -178,7 +172,7 @@ fn parallel_counts_on_each_host_and_fanout_over_all() {
 #[test]
 fn a_slow_host_holds_up_no_other() {
     let world = world(2);
-    let (gate, wait) = gate(&world);
+    let (gate, wait) = gate(&world, "gate");
     let ran = world.scratch("ran");
     let line = format!("if [ {{host}} = a1 ]; then {wait}; else echo x >> {}; fi", ran.display());
     let client = lines(&world, "a[1-2]", &vec![line; 100]).options(["--parallel", "2"]);

@@ -5,19 +5,13 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use rcmd_tests::many::commands::{by_place, each, gate, lines, open, parsed, results};
-use rcmd_tests::many::{count_lines, write_hosts};
+use rcmd_tests::many::commands::{by_place, each, lines, parsed, results};
+use rcmd_tests::many::{count_lines, gate, open, world};
 use rcmd_tests::pty::Terminal;
 use rcmd_tests::sink::Sink;
-use rcmd_tests::{Finished, World, binaries, eventually};
+use rcmd_tests::{Finished, binaries, eventually};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-
-fn world(hosts: usize) -> World {
-    let world = World::start();
-    write_hosts(&world, hosts);
-    world
-}
 
 #[test]
 fn a_value_that_fits_an_option_and_no_shell_line_is_found_before_anything_runs() {
@@ -88,7 +82,7 @@ fn what_is_wrong_with_a_file_is_found_before_anything_runs() {
 fn the_first_interrupt_begins_nothing_more_and_each_line_has_its_result() {
     let world = world(2);
     let before = world.settled_snapshot();
-    let (ran, (gate, wait)) = (world.scratch("ran"), gate(&world));
+    let (ran, (gate, wait)) = (world.scratch("ran"), gate(&world, "gate"));
     let line = format!("echo x >> {}; {wait}; echo well", ran.display());
     let client = lines(&world, "a[1-2]", &vec![line; 3]).options(["--parallel", "1"]);
     let mut client = client.stderr(Sink::Pipe).spawn();

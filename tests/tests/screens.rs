@@ -1,12 +1,12 @@
 //! What a person sees at a terminal while a command runs on a set of hosts, and behind it.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rcmd_tests::disk::SmallDisk;
-use rcmd_tests::many::{count_lines, put_host, write_hosts, write_hosts_toml};
+use rcmd_tests::many::{count_lines, gate, open, put_host, write_hosts, write_hosts_toml};
 use rcmd_tests::proc::{Process, signal};
 use rcmd_tests::pty::{Emulator, Resize, Terminal, Viewer};
 use rcmd_tests::{World, binaries, require, skip};
@@ -47,17 +47,6 @@ fn watch(columns: u16, mut client: Command) -> Viewer {
         client.stdout(terminal.side()).stderr(terminal.side());
         client
     })
-}
-
-/// A file that commands wait for, and the words for a shell that do.
-fn gate(world: &World, name: &str) -> (PathBuf, String) {
-    let gate = world.scratch(name);
-    let wait = format!("until [ -e {} ]; do sleep 0.02; done", gate.display());
-    (gate, wait)
-}
-
-fn open(gate: &Path) {
-    fs::write(gate, "").unwrap();
 }
 
 /// Runs to the end and returns the rows, those of hosts sorted: they come in any order.

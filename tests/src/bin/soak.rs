@@ -13,8 +13,8 @@ use rcmd_tests::soak::connections::{Kind, onslaught};
 use rcmd_tests::soak::fairness::Behaviour;
 use rcmd_tests::soak::kills::Way;
 use rcmd_tests::soak::{
-    attack, audit as audited, authority, before, cuts, damage, fairness, fleet, kills, locks,
-    output, renewal, revocation, rotation, stdin, storms,
+    Judged, attack, audit as audited, authority, before, cuts, damage, fairness, fleet, kills,
+    locks, output, renewal, revocation, rotation, stdin, storms,
 };
 use rcmd_tests::{World, supervise};
 
@@ -115,6 +115,12 @@ fn main() -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Prints figures, and returns whether they are as they must be.
+fn told(figures: &impl Judged) -> bool {
+    println!("{}", figures.to_string().trim_end());
+    figures.are_good()
+}
+
 fn attack(seconds: u64, _seed: u64) -> bool {
     let program = std::env::current_exe().expect("our own program");
     let report = attack::run(&program, Duration::from_secs(seconds), When::Idle);
@@ -143,38 +149,28 @@ fn weigh(seconds: u64, _seed: u64) -> bool {
 
 fn reach(targets: u64, _seed: u64) -> bool {
     let targets = usize::try_from(targets).unwrap_or(usize::MAX);
-    let figures = fleet::run(targets, 64, true);
-    print!("{figures}");
-    figures.wrong.is_empty()
+    told(&fleet::run(targets, 64, true))
 }
 
 fn grow(most: u64, _seed: u64) -> bool {
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let mut good = true;
     for targets in [10, 100, 1000, 10_000].into_iter().filter(|targets| *targets <= most) {
-        let figures = fleet::run(targets, 64, false);
-        print!("{figures}");
-        good &= figures.wrong.is_empty();
+        good &= told(&fleet::run(targets, 64, false));
     }
     good
 }
 
 fn line(mib: u64, _seed: u64) -> bool {
-    let figures = fleet::line::run(mib);
-    print!("{figures}");
-    figures.wrong.is_empty()
+    told(&fleet::line::run(mib))
 }
 
 fn pour(hosts: u64, _seed: u64) -> bool {
-    let figures = fleet::output::run(hosts, 100);
-    print!("{figures}");
-    figures.wrong.is_empty()
+    told(&fleet::output::run(hosts, 100))
 }
 
 fn gamble(runs: u64, seed: u64) -> bool {
-    let figures = fleet::random::run(runs, seed);
-    print!("{figures}");
-    figures.wrong.is_empty()
+    told(&fleet::random::run(runs, seed))
 }
 
 fn storm(rounds: u64, _seed: u64) -> bool {
@@ -196,29 +192,22 @@ fn connect(rounds: u64, _seed: u64) -> bool {
 }
 
 fn cut(rounds: u64, seed: u64) -> bool {
-    let figures = cuts::run(rounds, seed);
-    println!("{figures}");
-    figures.are_good()
+    told(&cuts::run(rounds, seed))
 }
 
 fn spoil(rounds: u64, seed: u64) -> bool {
-    let figures = damage::run(rounds, seed);
-    println!("{figures}");
-    figures.are_good()
+    told(&damage::run(rounds, seed))
 }
 
 fn govern(rounds: u64, seed: u64) -> bool {
-    let figures = authority::run(rounds, seed);
-    print!("{figures}");
-    figures.are_good()
+    told(&authority::run(rounds, seed))
 }
 
 fn kill(rounds: u64, seed: u64) -> bool {
     let ways = [Way::Cgroup, Way::Portable];
     ways.into_iter().all(|way| {
-        let figures = kills::run_on_several(way, rounds, seed);
-        println!("{way:?}: {figures}");
-        figures.are_good()
+        print!("{way:?}: ");
+        told(&kills::run_on_several(way, rounds, seed))
     })
 }
 
@@ -233,9 +222,7 @@ fn be_fair(rounds: u64, _seed: u64) -> bool {
 }
 
 fn lock(rounds: u64, seed: u64) -> bool {
-    let figures = locks::run(rounds, seed);
-    println!("{figures}");
-    figures.are_good()
+    told(&locks::run(rounds, seed))
 }
 
 fn rotate(servers: u64, _seed: u64) -> bool {
@@ -244,9 +231,7 @@ fn rotate(servers: u64, _seed: u64) -> bool {
 }
 
 fn revoke(servers: u64, _seed: u64) -> bool {
-    let figures = revocation::run(servers);
-    println!("{figures}");
-    figures.are_good()
+    told(&revocation::run(servers))
 }
 
 fn renew(rounds: u64, _seed: u64) -> bool {
@@ -255,9 +240,7 @@ fn renew(rounds: u64, _seed: u64) -> bool {
 }
 
 fn audit(rounds: u64, seed: u64) -> bool {
-    let figures = audited::run(rounds, seed);
-    println!("{figures}");
-    figures.are_good()
+    told(&audited::run(rounds, seed))
 }
 
 fn read(mib: u64, _seed: u64) -> bool {

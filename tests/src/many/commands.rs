@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -59,21 +58,4 @@ pub fn by_place(done: &Finished) -> BTreeMap<(u64, String, u64), Value> {
 pub fn each(done: &Finished, name: &str) -> Vec<(u64, String, Value)> {
     let found = by_place(done).into_iter();
     found.map(|((line, host, _), result)| (line, host, result[name].clone())).collect()
-}
-
-/// A file that commands wait for, and a line that does so.
-#[must_use]
-pub fn gate(world: &World) -> (PathBuf, String) {
-    let file = world.scratch("gate");
-    let wait = format!("until [ -e {} ]; do sleep 0.02; done", file.display());
-    (file, wait)
-}
-
-/// Opens the gate of those who wait.
-///
-/// # Panics
-///
-/// When the file can't be written.
-pub fn open(gate: &Path) {
-    fs::write(gate, "").unwrap();
 }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::Judged;
 use crate::audit::{assert_whole, records};
 use crate::{Random, RunningClient, World, eventually};
 
@@ -28,10 +29,9 @@ pub struct Figures {
     pub wrong: Vec<String>,
 }
 
-impl Figures {
+impl Judged for Figures {
     /// Whether every start has one end. That the log was whole after each kill was asserted before.
-    #[must_use]
-    pub fn are_good(&self) -> bool {
+    fn are_good(&self) -> bool {
         self.wrong.is_empty()
     }
 }

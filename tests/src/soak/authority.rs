@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinSet, spawn_blocking};
 
+use super::Judged;
 use crate::Random;
 use crate::authority::Serving;
 use crate::wait::{DEADLINE, eventually, random_moment};
@@ -42,10 +43,9 @@ pub struct Figures {
     pub elapsed: Duration,
 }
 
-impl Figures {
+impl Judged for Figures {
     /// Whether all was as it should be.
-    #[must_use]
-    pub fn are_good(&self) -> bool {
+    fn are_good(&self) -> bool {
         self.wrong.is_empty()
     }
 }

@@ -13,9 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
 use self::ground::{Ground, Held, Kept, Side};
+use crate::proc::raise_descriptors;
 use crate::raw::Wire;
 use crate::wait::keep_pace;
 
@@ -348,10 +347,4 @@ fn pace(ground: &Arc<Ground>, to: Side, act: Act, lasting: Duration) -> f64 {
         thread.join().expect("a peer that does not panic");
     }
     pace
-}
-
-/// Takes as many descriptors as there may be.
-fn raise_descriptors() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

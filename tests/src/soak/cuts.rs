@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::Judged;
 use crate::proc::{self, Snapshot};
 use crate::sink::Sink;
 use crate::wait::{DEADLINE, poll_for};
@@ -56,12 +57,6 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Whether all rounds were as they must be.
-    #[must_use]
-    pub fn are_good(&self) -> bool {
-        self.wrong.is_empty() && self.leftover == 0
-    }
-
     fn add(&mut self, other: Self) {
         self.rounds += other.rounds;
         self.connections += other.connections;
@@ -72,6 +67,13 @@ impl Figures {
         self.not_started += other.not_started;
         self.wrong.extend(other.wrong);
         self.leftover += other.leftover;
+    }
+}
+
+impl Judged for Figures {
+    /// Whether all rounds were as they must be.
+    fn are_good(&self) -> bool {
+        self.wrong.is_empty() && self.leftover == 0
     }
 }
 

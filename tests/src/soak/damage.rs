@@ -9,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use rustix::process::Signal;
 
+use super::Judged;
 use crate::World;
 use crate::binaries;
 use crate::damage::{Secrets, damaged};
@@ -79,10 +80,9 @@ pub struct Figures {
     pub wrong: Vec<String>,
 }
 
-impl Figures {
+impl Judged for Figures {
     /// Returns whether nothing was printed, nothing died, and all was named.
-    #[must_use]
-    pub fn are_good(&self) -> bool {
+    fn are_good(&self) -> bool {
         self.wrong.is_empty() && self.refused > 0
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::Judged;
 use crate::binaries::binaries;
 use crate::many::{self, put_host};
 use crate::proc;
@@ -44,6 +45,12 @@ pub struct Figures {
     pub descriptors: usize,
     /// What does not hold.
     pub wrong: Vec<String>,
+}
+
+impl Judged for Figures {
+    fn are_good(&self) -> bool {
+        self.wrong.is_empty()
+    }
 }
 
 impl fmt::Display for Figures {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use super::Judged;
 use crate::proc::{self, Process};
 use crate::wait::{DEADLINE, poll_for};
 use crate::{Proxy, Random, RunningClient, World, eventually};
@@ -179,10 +180,11 @@ impl Figures {
         self.elapsed = self.elapsed.max(other.elapsed);
         self
     }
+}
 
+impl Judged for Figures {
     /// Whether nothing was left over.
-    #[must_use]
-    pub fn are_good(&self) -> bool {
+    fn are_good(&self) -> bool {
         self.wrong.is_empty() && self.leftover == 0
     }
 }

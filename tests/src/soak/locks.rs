@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use super::Judged;
 use crate::proc;
 use crate::sink::Sink;
 use crate::{Random, RunningClient, World, eventually};
@@ -55,10 +56,9 @@ pub struct Figures {
     pub elapsed: Duration,
 }
 
-impl Figures {
+impl Judged for Figures {
     /// Whether there never were two holders.
-    #[must_use]
-    pub fn are_good(&self) -> bool {
+    fn are_good(&self) -> bool {
         self.wrong.is_empty()
     }
 }

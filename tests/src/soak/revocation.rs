@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 use rcmd_certs::Layout;
 
+use super::Judged;
 use crate::authority::Serving;
 use crate::client::RunningClient;
 use crate::membership::{enrolled, enrolled_client};
@@ -33,10 +34,9 @@ pub struct Figures {
     pub from_order: Vec<Duration>,
 }
 
-impl Figures {
+impl Judged for Figures {
     /// Whether each cut came in time.
-    #[must_use]
-    pub fn are_good(&self) -> bool {
+    fn are_good(&self) -> bool {
         self.from_arrival.iter().all(|time| *time <= LIMIT)
     }
 }

@@ -9,10 +9,9 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
 use super::ground::Ground;
 use super::roles::{Kit, ROLES};
+use crate::proc::raise_descriptors;
 
 /// Stack of a thread of an attacker, in bytes.
 const STACK: usize = 256 * 1024;
@@ -90,10 +89,4 @@ pub fn run(local: &Path, target: SocketAddr, kit: &[PathBuf]) -> ! {
     std::io::stdout().write_all(said.as_bytes()).expect("a reader");
     // Threads that wait for the server are not waited for; what is in the way goes with its standard input.
     std::process::exit(0)
-}
-
-/// Takes as many descriptors as there may be.
-fn raise_descriptors() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

@@ -12,6 +12,7 @@ use crate::binaries::binaries;
 use crate::many::{self, put_host};
 use crate::proc;
 use crate::sink::Tally;
+use crate::soak::Judged;
 use crate::wait::exit_within;
 use crate::world::World;
 
@@ -47,6 +48,12 @@ pub struct Figures {
     pub runs: Vec<Run>,
     /// What does not hold.
     pub wrong: Vec<String>,
+}
+
+impl Judged for Figures {
+    fn are_good(&self) -> bool {
+        self.wrong.is_empty()
+    }
 }
 
 impl fmt::Display for Figures {

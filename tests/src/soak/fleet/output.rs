@@ -15,6 +15,7 @@ use crate::many::{put_host, write_hosts_toml};
 use crate::proc;
 use crate::random::Random;
 use crate::sink::Tally;
+use crate::soak::Judged;
 use crate::wait::poll_for;
 use crate::world::World;
 
@@ -54,6 +55,12 @@ pub struct Figures {
     pub runs: Vec<Run>,
     /// What does not hold.
     pub wrong: Vec<String>,
+}
+
+impl Judged for Figures {
+    fn are_good(&self) -> bool {
+        self.wrong.is_empty()
+    }
 }
 
 impl fmt::Display for Figures {

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::soak::Judged;
 use crate::{ClientCommand, Finished, Random};
 
 mod judge;
@@ -66,6 +67,12 @@ impl Figures {
         for (ours, theirs) in [(&mut self.fates, other.fates), (&mut self.ends, other.ends)] {
             theirs.into_iter().for_each(|(name, count)| *ours.entry(name).or_default() += count);
         }
+    }
+}
+
+impl Judged for Figures {
+    fn are_good(&self) -> bool {
+        self.wrong.is_empty()
     }
 }
 
