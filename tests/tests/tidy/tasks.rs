@@ -18,7 +18,7 @@ const RULES: [Rule; 4] = [
             ("certs/authority/src/server/worker.rs", "owns the authority's state"),
             ("certs/src/log/queue.rs", "standard error may block for ever"),
             ("client/cli/src/fleet/display.rs", "screens and files may block for ever"),
-            ("client/cli/src/fleet/runner.rs", "standard error may block for ever after a kill"),
+            ("client/cli/src/fleet/runner/ending.rs", "standard error may block after a kill"),
             ("client/cli/src/input.rs", "standard input may block for ever"),
             ("client/cli/src/output/sink.rs", "standard output may block for ever"),
             ("server/src/audit.rs", "writes the audit, and syncs it"),

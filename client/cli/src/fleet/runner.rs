@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcmd_client::fleet::{Fleet, FleetEvent, FleetRules, FleetRun as Run, Stop};
-use rcmd_client::{
-    Config, Error, ErrorKind, Notice, Outcome, Report, Signal, Started, Target, WireError,
-};
+use rcmd_client::{Config, Error, ErrorKind, Notice, Report, Signal, Started, Target, WireError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
@@ -19,10 +17,12 @@ use super::display::{Display, Place, Shown, Standing};
 use super::escalation::{Escalation, Step};
 use crate::interrupts::until;
 use crate::output::sink;
-use crate::settings::Verbosity;
-use crate::signals::{self, Caught, LAST_OUTPUT, Signals};
-use crate::status;
-use crate::text::{self, Tone};
+use crate::signals::{self, Caught, Signals};
+
+mod ending;
+mod taken_up;
+
+use taken_up::{is_answer, not_taken_up};
 
 /// From the kill to the end of waiting for what it brings.
 const LAST_ENDS: Duration = Duration::from_secs(3);
@@ -232,19 +232,6 @@ impl Runner {
         }
     }
 
-    /// Returns the attempt under which a command is started that was to be taken up.
-    fn again(&self, task: Task, report: &Report, held_back: Option<Stop>) -> Option<u32> {
-        let Task::Attach { attempt, again, .. } = task else { return None };
-        match report.outcome {
-            // Its host never started it: under the same key it still starts at most once.
-            Outcome::NotStarted if held_back.is_none() && never_started(report) => Some(attempt),
-            Outcome::Unknown => again,
-            // It was not reached.
-            Outcome::NotStarted if held_back.is_none() && !is_answer(report) => again,
-            _ => None,
-        }
-    }
-
     fn handle_end(&mut self, index: usize, report: Box<Report>, held_back: Option<Stop>) {
         self.note_stop(held_back);
         self.maker.ended(index, &report);
@@ -325,34 +312,6 @@ impl Runner {
         }
     }
 
-    /// Ends the targets of which no end came: each has one.
-    fn end_the_rest(&mut self) {
-        for index in self.account.unended() {
-            let failure = WireError::new(ErrorKind::Lost, "no end came")
-                .hint("Look on the host for what became of the command.");
-            let host = self.maker.host(index);
-            let report = Report::without_job(&host, Outcome::Unknown, failure);
-            self.end(index, Box::new(report), false);
-        }
-    }
-
-    /// Ends what was to be started after this pass.
-    fn give_up_next(&mut self, why: Stop) {
-        for (index, task, report) in std::mem::take(&mut self.next) {
-            match (task, report) {
-                // It was taken up, and its host has said what it knows of it.
-                (_, Some(report)) if is_answer(&report) => self.handle_end(index, report, None),
-                (_, Some(report)) => self.end(index, Box::new(not_taken_up(*report)), false),
-                (_, None) => {
-                    let host = self.maker.host(index);
-                    let failure = WireError::new(ErrorKind::HeldBack, why.why());
-                    let report = Report::without_job(&host, Outcome::NotStarted, failure);
-                    self.handle_end(index, Box::new(report), Some(why));
-                }
-            }
-        }
-    }
-
     fn interrupted(&mut self, passed: Option<Signal>) {
         let now = Instant::now();
         let mut running: Vec<_> =
@@ -393,115 +352,6 @@ impl Runner {
             self.give_up_next(Stop::Caller);
         }
     }
-
-    /// Begins what remains after a pass. Returns whether there is anything.
-    fn begin_next(&mut self) -> bool {
-        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if left == Some(Duration::ZERO) {
-            self.give_up_next(Stop::Deadline);
-        }
-        if self.next.is_empty() {
-            return false;
-        }
-        let mut next = std::mem::take(&mut self.next);
-        next.sort_unstable_by_key(|(index, ..)| *index);
-        for (index, _, report) in &next {
-            // It may have had output; what never ran had none.
-            if report.as_ref().is_some_and(|report| report.outcome == Outcome::Unknown) {
-                self.show(Shown::Again { index: *index });
-            }
-        }
-        self.tasks = next.into_iter().map(|(index, task, _)| (index, task)).collect();
-        let rules = FleetRules { deadline: left, ..self.rules.clone() };
-        self.fleet = self.fleet.clone().rules(rules);
-        self.run = begin(&self.fleet, &self.maker, &self.tasks);
-        true
-    }
-
-    async fn conclude(mut self, mut signals: Signals) -> u8 {
-        if let Ok(failure) = self.warnings.try_recv() {
-            self.show(Shown::Warning(failure));
-        }
-        let Self { feed, waiting, display, mut account, .. } = self;
-        let Self { maker, escalation, failure, reader_gone, .. } = self;
-        if maker.run().is_none() {
-            account.set_next(None);
-        }
-        let signal = escalation.first().filter(|_| failure.is_none() && !reader_gone);
-        let stopped = match signal {
-            Some(signal) => Some(Stopped::Signal(signal)),
-            None => self.stopped,
-        };
-        let status = account.status(stopped);
-        // For when the display, which tells it, waits for a reader that does not read.
-        let lines = account.lines(Verbosity::Normal);
-        let finishing = async move {
-            for shown in waiting {
-                if feed.send(shown).await.is_err() {
-                    break;
-                }
-            }
-            drop(feed);
-            display.finish(account).await
-        };
-        let mut finishing = std::pin::pin!(finishing);
-        let finished = if escalation.is_impatient() {
-            match timeout(LAST_OUTPUT, finishing).await {
-                Ok(finished) => finished,
-                Err(_) => {
-                    say_within(LAST_OUTPUT, lines);
-                    Ok(())
-                }
-            }
-        } else {
-            loop {
-                tokio::select! {
-                    finished = &mut finishing => break finished,
-                    caught = signals.next() => if let Caught::Ending(signal) = caught {
-                        // Nothing runs any more: it is for this process alone.
-                        let finished = timeout(LAST_OUTPUT, finishing).await;
-                        match finished {
-                            Ok(finished) => break finished,
-                            Err(_) if reader_gone => return status::READER_GONE,
-                            Err(_) => return signal.exit_status(),
-                        }
-                    }
-                }
-            }
-        };
-        let failure = failure.or(finished.err());
-        match failure {
-            Some((Place::Screen(sink::Place::Stdout), error))
-                if error.kind() == io::ErrorKind::BrokenPipe =>
-            {
-                status::READER_GONE
-            }
-            _ if reader_gone => status::READER_GONE,
-            Some((Place::Screen(sink::Place::Stderr), error))
-                if error.kind() == io::ErrorKind::BrokenPipe =>
-            {
-                status
-            }
-            Some((place, error)) => {
-                text::say(&text::failure(None, &unwritten(&place, &error)));
-                status::LOCAL_IO
-            }
-            None => status,
-        }
-    }
-}
-
-/// Writes an account past the display, as far as standard error takes it within this time.
-fn say_within(limit: Duration, lines: Vec<(Tone, String)>) {
-    let (said, heard) = std::sync::mpsc::channel();
-    let say = move || {
-        lines.iter().for_each(|(tone, line)| text::say(&text::line(*tone, line)));
-        // Whoever waited may have left.
-        let _ = said.send(());
-    };
-    if std::thread::Builder::new().name("account".to_owned()).spawn(say).is_ok() {
-        let _ = heard.recv_timeout(limit);
-    }
 }
 
 fn begin(fleet: &Fleet, maker: &Arc<Maker>, tasks: &Arc<[(usize, Task)]>) -> Run {
@@ -515,27 +365,4 @@ fn begin(fleet: &Fleet, maker: &Arc<Maker>, tasks: &Arc<[(usize, Task)]>) -> Run
 
 fn lost() -> WireError {
     WireError::new(ErrorKind::Lost, "there is no such host")
-}
-
-fn unwritten(place: &Place, error: &io::Error) -> WireError {
-    let message = format!("cannot write {}: {error}", place.name());
-    WireError::new(ErrorKind::LocalIo, message)
-        .hint("What still ran was ended; make room here, or send the output elsewhere.")
-}
-
-/// Returns whether the host says that it never started a command that was to be taken up: what keeps it
-/// from being reached says nothing of that.
-fn never_started(report: &Report) -> bool {
-    report.error.as_ref().is_some_and(|error| error.kind == ErrorKind::NeverStarted)
-}
-
-/// Returns whether a report of a command that was to be taken up is an answer of its host about it.
-fn is_answer(report: &Report) -> bool {
-    report.outcome != Outcome::NotStarted || report.job.is_some() || never_started(report)
-}
-
-/// Returns the report of a command that was begun before and could not be taken up: nobody knows more of
-/// it than before. It is not recorded, so that it is taken up again later.
-fn not_taken_up(report: Report) -> Report {
-    Report { outcome: Outcome::Unknown, retry_safe: false, ..report }
 }
