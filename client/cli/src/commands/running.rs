@@ -15,7 +15,7 @@ use super::interruption::{Interruption, Wanted};
 use super::lines::{Line, Lines};
 use super::maker::Maker;
 use super::names_no_host;
-use super::one::{self, Controls, Done, Told};
+use super::one::{Controls, Done, Told};
 use super::progress::Progress;
 use super::results::Results;
 use super::shown;
@@ -30,10 +30,10 @@ use crate::output::render;
 use crate::output::sink::{self, Feed, Place, Written};
 use crate::session::not_started;
 use crate::settings::Verbosity;
-use crate::signals::{self, Action};
 
 mod begin;
 mod ending;
+mod interrupting;
 
 use ending::Abort;
 
@@ -318,56 +318,6 @@ impl<'a> CommandsRun<'a> {
             }
             abort => self.abort = abort,
         }
-    }
-
-    async fn handle_interruption(&mut self, wanted: Wanted) {
-        match wanted {
-            Wanted::Stop(signal) => {
-                self.controls.tell(Told::Stop);
-                self.interrupted.get_or_insert(signal);
-                self.hold_back();
-                self.tell_standing();
-            }
-            Wanted::Act(action) => self.act(action),
-            Wanted::Suspend => {
-                let clients: Vec<_> = self.dispatch.connections().collect();
-                signals::suspend(clients).await;
-            }
-        }
-    }
-
-    fn act(&mut self, action: Action) {
-        match action {
-            // The first signal of a run on one host is always passed on.
-            Action::Pass(signal) => {
-                self.interrupted.get_or_insert(signal);
-                self.hold_back();
-                self.controls.tell(Told::Signal(signal));
-            }
-            Action::Kill => self.controls.tell(Told::Kill),
-            Action::GiveUp(signal) => self.abort = Some(Abort::GivenUp(signal)),
-        }
-    }
-
-    /// Begins nothing more. Over many hosts each line that waits ends so.
-    fn hold_back(&mut self) {
-        if !self.scope.is_many() {
-            return;
-        }
-        self.lines = None;
-        self.dispatch.stop(one::interrupted());
-        for (id, task) in self.connecting.drain() {
-            task.abort();
-            self.dispatch.connected(id, Err(one::interrupted()));
-        }
-    }
-
-    /// Prints where the run stands at the first interrupt.
-    fn tell_standing(&self) {
-        let progress = &self.progress;
-        progress.tell("interrupted: nothing further begins; again to interrupt what runs");
-        let (running, waiting) = (self.dispatch.running(), self.dispatch.waiting());
-        progress.tell(&format!("{}; {running} run; {waiting} wait and will not begin", self.tally));
     }
 }
 
