@@ -90,6 +90,10 @@ pub(crate) fn start(
 }
 
 impl Child {
+    /// The time that a host has after [`Child::cancel`] to confirm the end of the command, for callers that do
+    /// not wait for ever.
+    pub const LAST_WORD: Duration = Duration::from_secs(2);
+
     /// Waits for the start; `None` if the command ended without one.
     ///
     /// # Cancel safety

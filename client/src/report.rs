@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 use rcmd_protocol::{
     ids::AuditHead,
-    outcome::{Outcome, WireError},
+    outcome::{ErrorKind, Outcome, WireError},
     signal::Signal,
 };
 
@@ -55,6 +55,16 @@ impl Report {
     /// Returns the report of a command of which only a failure is known. `outcome` is `not_started` or `unknown`.
     pub fn without_job(host: &str, outcome: Outcome, failure: WireError) -> Self {
         Self { error: Some(failure), ..Self::bare(host, outcome) }
+    }
+
+    /// Returns the report of a command that was killed, and whose host did not confirm its end within
+    /// [`Child::LAST_WORD`](crate::Child::LAST_WORD): its end is unknown. `job` is its name on the
+    /// host, if it had one.
+    pub fn unconfirmed(host: &str, job: Option<String>) -> Self {
+        let message = format!("{host} did not confirm that the command was ended");
+        let failure = WireError::new(ErrorKind::Lost, message)
+            .hint("Look on the host for what became of the command.");
+        Self { job, ..Self::without_job(host, Outcome::Unknown, failure) }
     }
 
     /// Returns the report of a dry run whose command would be permitted: not started, without an error.
@@ -114,8 +124,6 @@ fn rfc3339<S: Serializer>(ms: &Option<u64>, serializer: S) -> Result<S::Ok, S::E
 
 #[cfg(test)]
 mod tests {
-    use rcmd_protocol::outcome::ErrorKind;
-
     use super::*;
 
     fn report(outcome: Outcome) -> Report {

@@ -22,7 +22,7 @@ use rcmd_client::hosts::HostTarget;
 use rcmd_client::{Config, ErrorKind, WireError};
 
 use crate::arguments::commands::Commands;
-use crate::fleet::descriptors;
+use crate::fleet::fanout::{self, AtOnce};
 use crate::session;
 use crate::settings::commands::CommandsOverHosts;
 use crate::settings::{Run, Verbosity};
@@ -110,7 +110,8 @@ async fn on_one(run: &Run, commands: &Commands, lines: Lines) -> Result<u8, Wire
 /// # Errors
 /// When nothing was tried.
 pub(crate) fn run_over(run: &CommandsOverHosts) -> Result<u8, WireError> {
-    let fanout = descriptors::fitted(borne(run), false, run.verbosity);
+    let (memory, what) = (borne(run), AtOnce::Commands);
+    let fanout = fanout::fitted(what, run.fanout, memory, false, run.verbosity);
     let mut dispatch = Dispatch::new(run.commands.parallel, fanout, &run.hosts);
     let mut whose = Whose::new(run);
     let mut maker = Maker::of_many(&run.command, run.templates, fanout, run.compress);
@@ -145,23 +146,14 @@ pub(crate) fn run_over(run: &CommandsOverHosts) -> Result<u8, WireError> {
     status
 }
 
-/// Returns how many commands run at once: as many as wanted, as far as the memory of a run bears them with
-/// what is kept of their output, and says so where it does not.
-fn borne(run: &CommandsOverHosts) -> usize {
+/// Returns the memory of a run in bytes, and how many commands at once it bears with what is kept of their
+/// output.
+fn borne(run: &CommandsOverHosts) -> (u64, usize) {
     let rules = FleetRules { fanout: run.fanout, ..FleetRules::default() };
     // What connections leave of it (see `FleetRules::at_once`), for two streams of each that runs or waits.
     let left = usize::try_from(rules.memory / 8 * 5).unwrap_or(usize::MAX);
     let kept = left / run.commands.max_output.saturating_mul(2).max(1);
-    let borne = rules.at_once(run.compress).min(kept.saturating_sub(WAITING)).max(1);
-    if borne < run.fanout && run.verbosity > Verbosity::Quiet {
-        let (memory, wanted) = (rules.memory >> 20, run.fanout);
-        let message = format!(
-            "the {memory} MiB of memory of a run bear {borne} commands at once, not {wanted}; with a smaller \
-             --max-output more"
-        );
-        text::say(&text::line(Tone::Notice, &message));
-    }
-    borne
+    (rules.memory, rules.at_once(run.compress).min(kept.saturating_sub(WAITING)).max(1))
 }
 
 /// Returns how many commands a file has.

@@ -8,7 +8,7 @@
 //! | `records`, `resume`, `runs` | runs on disk; what is left to do of one; the subcommand `runs` |
 //! | `templates` | what differs from host to host in one command |
 //! | `escalation` | how far the user has gone with ending it |
-//! | `whole_input`, `descriptors` | standard input for all; how many connections there may be |
+//! | `whole_input`, `fanout` | standard input for all; how many run at once |
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -25,9 +25,9 @@ use crate::text::{self, Tone};
 
 pub(crate) mod account;
 mod assignment;
-pub(crate) mod descriptors;
 mod display;
 pub(crate) mod escalation;
+pub(crate) mod fanout;
 pub(crate) mod records;
 mod resume;
 mod runner;
@@ -38,6 +38,7 @@ mod whole_input;
 use account::Account;
 use assignment::Assignment;
 use display::{Display, DisplayForm, DisplaySettings, Format};
+use fanout::AtOnce;
 use runner::Runner;
 
 /// Runs a command on many hosts and returns the exit status of all.
@@ -94,14 +95,9 @@ fn fitted(run: &FleetRun, total: usize) -> FleetRules {
     let rules = run.rules(total);
     let wanted = rules.fanout.min(total.max(1));
     let rules = FleetRules { fanout: wanted, ..rules };
-    let borne = rules.at_once(run.compress);
-    if borne < wanted && run.verbosity > Verbosity::Quiet {
-        let memory = rules.memory >> 20;
-        let message =
-            format!("the {memory} MiB of memory of a run bear {borne} hosts at once, not {wanted}");
-        text::say(&text::line(Tone::Notice, &message));
-    }
-    let fanout = descriptors::fitted(borne, run.show.outdir.is_some(), run.verbosity);
+    let memory = (rules.memory, rules.at_once(run.compress));
+    let files = run.show.outdir.is_some();
+    let fanout = fanout::fitted(AtOnce::Hosts, wanted, memory, files, run.verbosity);
     FleetRules { fanout, ..rules }
 }
 

@@ -7,7 +7,7 @@ use std::io::{self, Read as _};
 use std::task::Poll;
 use std::time::Duration;
 
-use rcmd_client::{Client, Signal};
+use rcmd_client::{Child, Client, Signal};
 use rustix::process::{getpid, kill_process};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 /// The time from TERM or HUP to the kill.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The time from the kill to giving up on the report of the end.
-const LAST_WORD: Duration = Duration::from_secs(2);
+const LAST_WORD: Duration = Child::LAST_WORD;
 
 /// The time for waiting output after the user has given up.
 pub(crate) const LAST_OUTPUT: Duration = Duration::from_secs(1);

@@ -36,13 +36,10 @@ pub(crate) fn failure(host: Option<&str>, failure: &WireError) -> String {
     text
 }
 
-/// Returns a failure that stops nothing, with its consequence.
-pub(crate) fn warning(failure: &WireError) -> String {
-    let mut text = line(Tone::Notice, &format!("warning: {}", failure.message));
-    if let Some(hint) = &failure.hint {
-        text.push_str(&line(Tone::Notice, hint));
-    }
-    text
+/// Returns the messages of a failure that stops nothing: the failure, and its consequence.
+pub(crate) fn warning(failure: &WireError) -> impl Iterator<Item = String> {
+    let first = format!("warning: {}", failure.message);
+    std::iter::once(first).chain(failure.hint.clone())
 }
 
 /// Returns how many columns a text takes at most.

@@ -3,17 +3,13 @@
 
 use std::io;
 use std::pin::pin;
-use std::time::Duration;
 
 use rcmd_client::{ErrorKind, Signal, WireError};
 use tokio::time::{Instant, timeout};
 
-use crate::fleet::escalation::{Escalation, Step};
+use crate::fleet::escalation::{Escalation, LAST_ENDS, Step};
 use crate::interrupts::{Interrupt, Interrupts, until};
 use crate::signals::{self, Action, Caught, LAST_OUTPUT, Signals};
-
-/// From the kill to the end of waiting for what it brings.
-const LAST_ENDS: Duration = Duration::from_secs(3);
 
 /// What is to be done about the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

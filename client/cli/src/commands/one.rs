@@ -1,7 +1,6 @@
 //! One command of many: run to its end, with the beginning of its output kept.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,9 +15,6 @@ use tokio::time::Instant;
 use crate::interrupts::until;
 use crate::output::json::unfinished;
 use crate::session::not_started;
-
-/// From the kill to giving up on hearing of the end, where each command has a result all the same.
-const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// A command that ended.
 #[derive(Debug)]
@@ -154,19 +150,13 @@ async fn attend(host: &Arc<str>, mut child: Child, mut handles: Handles) -> (Rep
                     Some(Told::Signal(signal)) => child.signal(signal),
                     Some(Told::Kill) => {
                         child.cancel();
-                        last_word = Instant::now().checked_add(LAST_WORD);
+                        last_word = Instant::now().checked_add(Child::LAST_WORD);
                         last_word = last_word.filter(|_| handles.each_ends);
                     }
                     Some(Told::Stop) | None => {}
                 }
             }
-            () = until(last_word) => {
-                let message = format!("{host} did not confirm that the command was ended");
-                let failure = WireError::new(ErrorKind::Lost, message)
-                    .hint("Look on the host for what became of the command.");
-                let report = Report::without_job(host, Outcome::Unknown, failure);
-                return (Report { job, ..report }, false);
-            }
+            () = until(last_word) => return (Report::unconfirmed(host, job), false),
         }
         if stopped && waits && !started && !called_off {
             called_off = true;

@@ -63,7 +63,9 @@ impl Assignment {
         // Of what is only asked about there is nothing to resume.
         let record = (!run.dry_run).then(|| Record::create(run.layout.dir(), &plan)).transpose();
         let record = record.unwrap_or_else(|failure| {
-            text::say(&text::warning(&failure));
+            for warning in text::warning(&failure) {
+                text::say(&text::line(Tone::Notice, &warning));
+            }
             None
         });
         let tasks = (0..targets.len()).map(|index| (index, Task::Start { attempt: 1 })).collect();

@@ -8,6 +8,9 @@ use tokio::time::Instant;
 /// From the signal that is passed on to the kill.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
+/// From the kill to the end of waiting for the ends that it brings.
+pub(crate) const LAST_ENDS: Duration = Duration::from_secs(3);
+
 /// What is to be done about the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {

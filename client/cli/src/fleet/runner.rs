@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::account::{Account, Stopped};
 use super::assignment::{Assignment, Maker, Task};
 use super::display::{Display, Place, Shown, Standing};
-use super::escalation::{Escalation, Step};
+use super::escalation::{Escalation, LAST_ENDS, Step};
 use crate::interrupts::until;
 use crate::output::sink;
 use crate::signals::{self, Caught, Signals};
@@ -24,8 +24,6 @@ mod taken_up;
 
 use taken_up::{is_answer, not_taken_up};
 
-/// From the kill to the end of waiting for what it brings.
-const LAST_ENDS: Duration = Duration::from_secs(3);
 /// Between two states of the live line.
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -25,8 +25,6 @@ use crate::{
 
 /// From TERM, at the deadline, to the kill.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// From the kill to giving up on hearing of the end.
-const LAST_WORD: Duration = Duration::from_secs(2);
 
 impl Errand {
     /// Stays with a command until its end and all of its output are told.
@@ -241,7 +239,7 @@ impl<'a> Attending<'a> {
     fn kill(&mut self) {
         self.child.cancel();
         self.ending = Ending::Killed { late: self.ending == Ending::Late };
-        self.timeout = Instant::now().checked_add(LAST_WORD);
+        self.timeout = Instant::now().checked_add(Child::LAST_WORD);
     }
 
     /// Returns the report of a command whose host does not confirm its end.
@@ -251,11 +249,7 @@ impl<'a> Attending<'a> {
             self.kill();
             return None;
         }
-        let message = format!("{host} did not confirm that the command was ended");
-        let failure = WireError::new(ErrorKind::Lost, message)
-            .hint("Look on the host for what became of the command.");
-        let report = Report::without_job(host, Outcome::Unknown, failure);
-        Some(Report { job: self.job.take(), ..report })
+        Some(Report::unconfirmed(host, self.job.take()))
     }
 
     /// Takes the report when all that came before it is told.

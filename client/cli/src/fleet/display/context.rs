@@ -8,7 +8,7 @@ use rcmd_client::hosts::{HostSet, HostTarget};
 use super::screen::Screens;
 use super::store::Store;
 use crate::output::sink::Place;
-use crate::text::{Tone, styled};
+use crate::text::{self, Tone, styled};
 
 /// The screens, what is kept for them, and who the targets are.
 pub(super) struct Context {
@@ -49,9 +49,8 @@ impl Context {
 
     /// Writes about a failure that stops nothing, and what follows from it.
     pub(super) fn warn(&mut self, failure: &WireError) {
-        self.say(Tone::Notice, &format!("warning: {}", failure.message));
-        if let Some(hint) = &failure.hint {
-            self.say(Tone::Notice, hint);
+        for warning in text::warning(failure) {
+            self.say(Tone::Notice, &warning);
         }
     }
 

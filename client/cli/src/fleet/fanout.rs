@@ -1,4 +1,4 @@
-//! How many hosts at once the limit of descriptors bears.
+//! How many run at once: as many as were asked for, as far as memory and descriptors bear them.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -13,14 +13,41 @@ const FILES: u64 = 128;
 /// Descriptors of a host: its connection, and another beside it while that heals.
 const EACH: u64 = 2;
 
-/// Returns how many of `wanted` hosts at once the limit bears once it is raised, and says so if they are
-/// fewer; `files` if output goes to files as well.
-pub(crate) fn fitted(wanted: usize, files: bool, verbosity: Verbosity) -> usize {
-    let fanout = bear(wanted, files);
+/// What a run has at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AtOnce {
+    /// Hosts on which one command runs.
+    Hosts,
+    /// Commands, of which each keeps its output until its end.
+    Commands,
+}
+
+/// Returns how many of `wanted` hosts or commands run at once: as many as `memory`, the bytes of the run, and
+/// the limit of descriptors bear. Of the memory the caller says how many that is. The limit is raised as far
+/// as this process may; `files` is true if output goes to files as well. A notice tells of fewer.
+pub(crate) fn fitted(
+    what: AtOnce,
+    wanted: usize,
+    (memory, bears): (u64, usize),
+    files: bool,
+    verbosity: Verbosity,
+) -> usize {
+    let by_memory = bears.min(wanted).max(1);
+    let fanout = bear(by_memory, files);
     if fanout < wanted && verbosity > Verbosity::Quiet {
-        let message = format!(
-            "the limit of descriptors bears {fanout} hosts at once, not {wanted}; see `ulimit -Hn`"
-        );
+        let (noun, more) = match what {
+            AtOnce::Hosts => ("hosts", ""),
+            AtOnce::Commands => ("commands", "; with a smaller --max-output more"),
+        };
+        let message = match fanout < by_memory {
+            true => format!(
+                "the limit of descriptors bears {fanout} {noun} at once, not {wanted}; see `ulimit -Hn`"
+            ),
+            false => format!(
+                "the {} MiB of memory of a run bear {fanout} {noun} at once, not {wanted}{more}",
+                memory >> 20
+            ),
+        };
         text::say(&text::line(Tone::Notice, &message));
     }
     fanout
