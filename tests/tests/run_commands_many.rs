@@ -208,6 +208,8 @@ fn lines_of_standard_input_run_as_they_come_on_hosts_that_they_name() {
         ("echo whose\n", "", Value::Null),
         ("{\"hosts\": \"@nobody\", \"argv\": [\"true\"]}\n", "", Value::Null),
         ("{\"hosts\": \"a2\", \"shell\": \"echo {label.none}\"}\n", "a2", json!(0)),
+        ("{\"hosts\": \"a3\"}\n", "a3", json!(0)),
+        (" { \"hosts\": \"a3\", \"argv\": [\"ls\"], \"user\": \"x\"}\n", "a3", json!(0)),
     ] {
         client.write_stdin(line.as_bytes());
         let bad = parsed(&client.read_line());
@@ -221,7 +223,7 @@ fn lines_of_standard_input_run_as_they_come_on_hosts_that_they_name() {
     client.write_stdin(b"{\"hosts\": \"a1\", \"argv\": [\"true\"]}");
     drop(client.stdin.take());
     assert_eq!(parsed(&client.read_line())["code"], 0);
-    client.wait().assert_code(125).assert_says("8 commands on 3 hosts: 4 exited 0, 4 not started");
+    client.wait().assert_code(125).assert_says("10 commands on 3 hosts: 4 exited 0, 6 not started");
 }
 
 #[test]

@@ -42,7 +42,7 @@ mod tally;
 mod whose;
 
 use dispatch::Dispatch;
-use lines::{Asked, Lines};
+use lines::{LineHosts, Lines};
 use maker::Maker;
 use running::{CommandsRun, Scope};
 use whose::Whose;
@@ -56,7 +56,7 @@ const WAITING: usize = 16;
 /// When nothing was tried: a line of the file is no command, or the host is not reached.
 pub(crate) fn run(run: &Run, commands: &Commands) -> Result<u8, WireError> {
     let lines = match &commands.file {
-        Some(file) => Lines::of_file(file, |asked| names_no_host(asked).map(|()| 1))?,
+        Some(file) => Lines::of_file(file, |hosts, _| names_no_host(hosts).map(|()| 1))?,
         None => Lines::of_stdin()?,
     };
     let runtime = session::runtime()?;
@@ -69,10 +69,11 @@ pub(crate) fn run(run: &Run, commands: &Commands) -> Result<u8, WireError> {
 ///
 /// # Errors
 /// A usage failure, with its remedy.
-fn names_no_host(asked: &Asked) -> Result<(), WireError> {
-    match asked.hosts {
-        None => Ok(()),
-        Some(_) => {
+fn names_no_host(hosts: &LineHosts) -> Result<(), WireError> {
+    match hosts {
+        // One that can't be read is refused for that.
+        LineHosts::Set | LineHosts::Unreadable => Ok(()),
+        LineHosts::Named(_) => {
             let message = "it names its own hosts, and a host stands on the command line";
             Err(WireError::new(ErrorKind::Usage, message).hint(
                 "Leave that host out; for the lines that name none it may stay with -f 64, which makes it \
@@ -116,10 +117,10 @@ pub(crate) fn run_over(run: &CommandsOverHosts) -> Result<u8, WireError> {
     let mut whose = Whose::new(run);
     let mut maker = Maker::of_many(&run.command, run.templates, fanout, run.compress);
     let lines = match &run.commands.file {
-        Some(file) => Lines::of_file(file, |asked| {
-            let hosts = whose.hosts(asked, &mut dispatch)?;
+        Some(file) => Lines::of_file(file, |named, words| {
+            let hosts = whose.hosts(named, &mut dispatch)?;
             let targets = || whose.targets(&hosts, &dispatch);
-            maker.check(&asked.words, asked.hosts.as_deref(), targets)?;
+            maker.check(words, named.named(), targets)?;
             Ok(hosts.count(run.hosts.len()))
         })?,
         None => Lines::of_stdin()?,
@@ -161,5 +162,5 @@ fn borne(run: &CommandsOverHosts) -> (u64, usize) {
 /// # Errors
 /// As [`run`] says it of a file, but for hosts that a line names.
 pub(crate) fn count_in(file: &Path) -> Result<u64, WireError> {
-    Lines::of_file(file, |_| Ok(1)).map(|lines| lines.results.unwrap_or_default())
+    Lines::of_file(file, |_, _| Ok(1)).map(|lines| lines.results.unwrap_or_default())
 }

@@ -10,17 +10,20 @@ use rcmd_certs::files::shown;
 use rcmd_client::{ErrorKind, WireError};
 use tokio::sync::mpsc;
 
+use crate::arguments::words::CommandSpec;
 use crate::input;
 
 mod asked;
 
-pub(super) use asked::Asked;
+pub(super) use asked::LineHosts;
 
-/// The longest line that is read: arguments of 1 MiB, every byte of them escaped, and more.
+/// The longest line that is read, in bytes: arguments of 1 MiB, every byte of them escaped, and more.
 const LONGEST: usize = 8 * 1024 * 1024;
-/// The largest file: it is held in memory, where it was checked. Standard input may be longer.
-const LARGEST: u64 = 256 * 1024 * 1024;
+/// The largest file, in bytes: it is held in memory, where it was checked. Standard input may be longer.
+const LARGEST: u64 = 64 * 1024 * 1024;
 
+/// What standard input is called in messages.
+const STDIN: &str = "standard input";
 /// The mark of UTF-8 before the first line.
 const BOM: &[u8] = "\u{feff}".as_bytes();
 
@@ -31,10 +34,9 @@ pub(super) struct Line {
     pub(super) place: u64,
     /// Its place among all lines, from 1.
     pub(super) number: u64,
-    /// True if it is to name its hosts by itself.
-    pub(super) names_hosts: bool,
+    pub(super) hosts: LineHosts,
     /// What it asks for, or why that can't be told.
-    pub(super) asked: Result<Asked, WireError>,
+    pub(super) words: Result<CommandSpec, WireError>,
 }
 
 /// Where lines come from.
@@ -45,8 +47,8 @@ pub(super) struct Lines {
     rest: BytesMut,
     /// How much of `rest` is known to hold no end of a line.
     searched: usize,
-    /// True if `rest` goes on a line that was too long, whose beginning is thrown away.
-    too_long: bool,
+    /// The hosts of a line that is too long, whose beginning was thrown away and whose rest is read on.
+    too_long: Option<LineHosts>,
     /// Lines given out or passed over.
     passed: u64,
     /// Lines given out that ask for something.
@@ -58,15 +60,15 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// The lines of a file, each of which was read; `check` looks at it too, and returns how many results
-    /// it will have.
+    /// Returns the lines of a file, each of which was read; `check` looks at it too, and returns how many
+    /// results it will have.
     ///
     /// # Errors
-    /// A usage failure when it can't be read or a line is no command, and what `check` says of a line:
-    /// nothing of it is to run.
+    /// A usage failure when the file can't be read or has more than [`LARGEST`] bytes, or when a line is
+    /// longer than [`LONGEST`] or no command, and what `check` says of a line: nothing of the file is to run.
     pub(super) fn of_file(
         path: &Path,
-        mut check: impl FnMut(&Asked) -> Result<u64, WireError>,
+        mut check: impl FnMut(&LineHosts, &CommandSpec) -> Result<u64, WireError>,
     ) -> Result<Self, WireError> {
         let name = shown(path);
         let unread = |error: io::Error| {
@@ -83,12 +85,15 @@ impl Lines {
         }
         let (mut count, mut results) = (0, 0_u64);
         for (line, number) in bytes.split(|&byte| byte == b'\n').zip(1..) {
-            if let Some(asked) = read(line, number, &name) {
+            if line.len() > LONGEST {
+                return Err(too_long(ErrorKind::Usage, number, &name));
+            }
+            if let Some((hosts, words)) = read(line, number, &name) {
                 let wrong = |failure: WireError| {
                     let message = format!("line {number} of {name}: {}", failure.message);
                     WireError { message, ..failure }
                 };
-                results = results.saturating_add(check(&asked?).map_err(wrong)?);
+                results = results.saturating_add(check(&hosts, &words?).map_err(wrong)?);
                 count += 1;
             }
         }
@@ -98,7 +103,7 @@ impl Lines {
         Ok(lines)
     }
 
-    /// The lines of standard input, as they come.
+    /// Returns the lines of standard input, as they come.
     ///
     /// # Errors
     /// When no thread is to be had.
@@ -113,7 +118,7 @@ impl Lines {
     fn new(blocks: Option<mpsc::Receiver<io::Result<Bytes>>>) -> Self {
         let rest = BytesMut::new();
         let (count, results) = (None, None);
-        Self { blocks, rest, searched: 0, too_long: false, passed: 0, given: 0, count, results }
+        Self { blocks, rest, searched: 0, too_long: None, passed: 0, given: 0, count, results }
     }
 
     /// Returns whether there may be lines that were not given out.
@@ -130,17 +135,17 @@ impl Lines {
     /// Nothing is lost when it is dropped.
     pub(super) async fn next(&mut self) -> Option<io::Result<Line>> {
         loop {
-            while let Some((line, too_long)) = self.cut() {
+            while let Some((line, long)) = self.cut() {
                 self.passed += 1;
                 let number = self.passed;
-                let asked = match too_long {
-                    true => Some(Err(longer(number))),
-                    false => read(&line, number, "standard input"),
+                let read = match long {
+                    Some(hosts) => Some((hosts, Err(too_long(ErrorKind::TooBig, number, STDIN)))),
+                    None => read(&line, number, STDIN),
                 };
-                if let Some(asked) = asked {
-                    let (place, names_hosts) = (self.given, asked::names_hosts(&line));
+                if let Some((hosts, words)) = read {
+                    let place = self.given;
                     self.given += 1;
-                    return Some(Ok(Line { place, number, names_hosts, asked }));
+                    return Some(Ok(Line { place, number, hosts, words }));
                 }
             }
             match self.blocks.as_mut()?.recv().await {
@@ -150,25 +155,25 @@ impl Lines {
                     self.blocks = None;
                     // Half a line is none that anybody has asked for.
                     self.rest.clear();
-                    self.too_long = false;
+                    self.too_long = None;
                     return Some(Err(error));
                 }
             }
         }
     }
 
-    /// Takes a whole line, without its end, or what stands at the end without one; and whether the
-    /// line was longer than is read.
-    fn cut(&mut self) -> Option<(BytesMut, bool)> {
+    /// Takes a whole line, without its end, or what stands at the end without one. Of a line that is longer
+    /// than may be read it returns the hosts, too.
+    fn cut(&mut self) -> Option<(BytesMut, Option<LineHosts>)> {
         let new = self.rest.get(self.searched..).unwrap_or_default();
         let Some(at) = new.iter().position(|&byte| byte == b'\n') else {
             self.searched = self.rest.len();
-            self.too_long |= self.searched > LONGEST;
-            if self.too_long {
+            if self.searched > LONGEST || self.too_long.is_some() {
+                self.too_long.get_or_insert_with(|| LineHosts::of_beginning(unmarked(&self.rest)));
                 self.rest.clear();
                 self.searched = 0;
             }
-            let last = self.blocks.is_none() && (self.too_long || !self.rest.is_empty());
+            let last = self.blocks.is_none() && (self.too_long.is_some() || !self.rest.is_empty());
             return last.then(|| self.give(self.rest.len()));
         };
         let line = self.give(self.searched + at);
@@ -177,36 +182,51 @@ impl Lines {
         Some(line)
     }
 
-    fn give(&mut self, length: usize) -> (BytesMut, bool) {
+    fn give(&mut self, length: usize) -> (BytesMut, Option<LineHosts>) {
         self.searched = 0;
-        let too_long = std::mem::take(&mut self.too_long) || length > LONGEST;
-        (self.rest.split_to(length), too_long)
+        let line = self.rest.split_to(length);
+        let begins = (length > LONGEST).then(|| LineHosts::of_beginning(unmarked(&line)));
+        let too_long = self.too_long.take().or(begins);
+        (line, too_long)
     }
 }
 
-/// What a line asks for, if anything. The marks of a text that was written on Windows are no part of it:
-/// a BOM before the first line, and CR before each end.
-fn read(line: &[u8], number: u64, place: &str) -> Option<Result<Asked, WireError>> {
-    let line = line.strip_prefix(BOM).filter(|_| number == 1).unwrap_or(line);
+/// Returns a line without a BOM before it.
+fn unmarked(line: &[u8]) -> &[u8] {
+    line.strip_prefix(BOM).unwrap_or(line)
+}
+
+/// Returns the hosts of a line and what it asks for, if anything. The marks of a text that was written on
+/// Windows are no part of it: a BOM before the first line, and CR before each end.
+fn read(
+    line: &[u8],
+    number: u64,
+    place: &str,
+) -> Option<(LineHosts, Result<CommandSpec, WireError>)> {
+    let line = if number == 1 { unmarked(line) } else { line };
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let begin = line.trim_ascii_start();
     if begin.is_empty() || begin.starts_with(b"#") {
         return None;
     }
-    Some(Asked::read(line).map_err(|reason| {
+    let (hosts, words) = asked::read(line);
+    let words = words.map_err(|reason| {
         let message = format!("line {number} of {place} is no command: {reason}");
         WireError::new(ErrorKind::Usage, message).hint(
             "A line is one for the shell, a JSON array such as [\"ls\", \"-l\"], or an object such as \
-             {\"hosts\": \"web[1-3]\", \"argv\": [\"ls\"]}; a shell line that begins with `[` or `{\"` needs a \
-             blank before it.",
+             {\"hosts\": \"web[1-3]\", \"argv\": [\"ls\"]}. A shell line that begins with `[` needs a blank \
+             before it; in one that begins with `{` no `\"` and no `}` follows, blanks aside.",
         )
-    }))
+    });
+    Some((hosts, words))
 }
 
-fn longer(number: u64) -> WireError {
-    let message = format!("line {number} is longer than {} MiB", LONGEST >> 20);
-    WireError::new(ErrorKind::TooBig, message)
-        .hint("A command has at most 1 MiB of arguments; send what is longer as a file.")
+/// Returns the failure of a line that is too long, of this kind.
+fn too_long(kind: ErrorKind, number: u64, place: &str) -> WireError {
+    let message = format!("line {number} of {place} is longer than {} MiB", LONGEST >> 20);
+    WireError::new(kind, message).hint(
+        "A command has at most 1 MiB of arguments; what is longer belongs into a file on the host.",
+    )
 }
 
 #[cfg(test)]

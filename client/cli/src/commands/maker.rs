@@ -72,7 +72,14 @@ impl<'a> Maker<'a> {
             for line in &unfilled.lines {
                 text::say(&text::line(Tone::Error, line));
             }
-            unfilled.failure
+            match named {
+                None => unfilled.failure,
+                // No option leaves out hosts of a line.
+                Some(_) => unfilled.failure.hint(
+                    "Nothing ran on any host. Mend those in hosts.toml or the inventory, leave them out by \
+                     `!` in the line's `hosts`, or leave all braces as they are with --no-templates.",
+                ),
+            }
         })
     }
 

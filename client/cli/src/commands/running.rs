@@ -245,27 +245,20 @@ impl<'a> CommandsRun<'a> {
 
     /// Has a line wait for its hosts.
     fn push(&mut self, line: Line) {
-        let Line { place, number, names_hosts, asked } = line;
+        let Line { place, number, hosts, words } = line;
         let Scope::Many { whose, .. } = &mut self.scope else {
-            let asked = asked.and_then(|asked| names_no_host(&asked).map(|()| asked));
-            return self.dispatch.push(Entry {
-                place,
-                number,
-                words: asked.map(|asked| asked.words),
-            });
+            let words = words.and_then(|words| names_no_host(&hosts).map(|()| words));
+            return self.dispatch.push(Entry { place, number, words });
         };
-        let hosts = match &asked {
-            Ok(asked) => whose.hosts(asked, &mut self.dispatch),
-            Err(_) if !names_hosts && whose.has_set() => Ok(Hosts::Set),
-            Err(failure) => Err(failure.clone()),
-        };
+        let hosts = whose.hosts(&hosts, &mut self.dispatch);
         whose.notices.drain(..).for_each(|notice| self.progress.tell(&notice));
-        let entry = Entry { place, number, words: asked.map(|asked| asked.words) };
-        match hosts {
-            Ok(Hosts::Set) => self.dispatch.push(entry),
-            Ok(Hosts::Named(hosts)) => self.dispatch.push_named(entry, &hosts),
-            // Nobody can tell whose it is.
-            Err(failure) => {
+        match (hosts, words) {
+            (Ok(Hosts::Set), words) => self.dispatch.push(Entry { place, number, words }),
+            (Ok(Hosts::Named(hosts)), words) => {
+                self.dispatch.push_named(Entry { place, number, words }, &hosts);
+            }
+            // Nobody can tell whose it is. What is wrong with the command goes first.
+            (Err(_), Err(failure)) | (Err(failure), Ok(_)) => {
                 self.end(Done::not_started(place, number, None, not_started("", failure)));
             }
         }

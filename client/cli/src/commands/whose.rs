@@ -8,7 +8,7 @@ use rcmd_client::hosts::{HostTarget, MAX_HOSTS, MAX_WORK};
 use rcmd_client::{ErrorKind, WireError};
 
 use super::dispatch::{Dispatch, HostId};
-use super::lines::Asked;
+use super::lines::LineHosts;
 use crate::arguments::sets::SetOptions;
 use crate::settings::commands::CommandsOverHosts;
 use crate::settings::sets;
@@ -46,29 +46,34 @@ impl<'a> Whose<'a> {
     /// Returns the hosts of a line, which are known to the run from now on.
     ///
     /// # Errors
-    /// A usage failure when it names none, or what it names is no set.
+    /// A usage failure when it names none that can be read, or what it names is no set.
     pub(super) fn hosts<C>(
         &mut self,
-        asked: &Asked,
+        named: &LineHosts,
         dispatch: &mut Dispatch<C>,
     ) -> Result<Hosts, WireError> {
         let usage =
             |message: &str, hint: &str| Err(WireError::new(ErrorKind::Usage, message).hint(hint));
-        let Some(text) = &asked.hosts else {
-            return match self.has_set() {
-                true => Ok(Hosts::Set),
-                false => usage(
+        let text = match named {
+            LineHosts::Named(text) => text,
+            LineHosts::Set if self.has_set() => return Ok(Hosts::Set),
+            LineHosts::Set => {
+                return usage(
                     "it names no hosts, and there are none on the command line",
                     "Name them, as in `rcmd-client run --commands FILE HOSTS`, or in each line: \
                      {\"hosts\": \"web[1-3]\", \"argv\": [\"ls\"]}.",
-                ),
-            };
+                );
+            }
+            LineHosts::Unreadable => {
+                return usage(
+                    "the hosts that it names can't be read",
+                    "Write them as text: {\"hosts\": \"web[1-3]\", \"argv\": [\"ls\"]}.",
+                );
+            }
         };
-        if self.run.narrowed {
-            return usage(
-                "it names its own hosts, and --exclude, --where and --pick choose among HOSTS",
-                "Leave those out, and write `!` and what is to be left out into the line's `hosts`.",
-            );
+        if let Some(option) = self.run.narrowed {
+            let message = format!("it names its own hosts, and {option} chooses among HOSTS");
+            return usage(&message, &not_among_hosts(option));
         }
         if let Some(known) = self.known.get(text) {
             return Ok(Hosts::Named(Arc::clone(known)));
@@ -112,6 +117,21 @@ impl<'a> Whose<'a> {
                     .collect(),
             ),
         }
+    }
+}
+
+/// Returns what to do instead of an option that chooses among HOSTS, where lines name their own.
+fn not_among_hosts(option: &str) -> String {
+    match option {
+        "--exclude" => {
+            "Leave it out, and write `!` and the hosts to be left out into the line's `hosts`, as \
+            in \"web[1-9]!web3\"."
+                .to_owned()
+        }
+        _ => format!(
+            "Leave it out; `rcmd-client hosts {option} ... EXPR --fold` prints what it chooses, for the line's \
+             `hosts`."
+        ),
     }
 }
 

@@ -29,8 +29,8 @@ pub(crate) struct CommandsOverHosts {
     pub(crate) hosts: Vec<HostTarget>,
     /// The inventory for the hosts that lines name.
     pub(crate) inventory: Inventory,
-    /// True if options choose among the hosts of the command line; then lines cannot name hosts.
-    pub(crate) narrowed: bool,
+    /// An option that chooses among the hosts of the command line: with it, lines cannot name hosts.
+    pub(crate) narrowed: Option<&'static str>,
     /// True if `{host}` and the like are replaced.
     pub(crate) templates: bool,
     /// The number of commands at a time on all hosts together, and of hosts connected to at a time.
@@ -74,7 +74,12 @@ impl CommandsOverHosts {
         }
         super::refuse_nothing(&options, &[])?;
         let SetOptions { exclude, having, pick, .. } = &set;
-        let narrowed = !exclude.is_empty() || !having.is_empty() || pick.is_some();
+        let narrowing = [
+            ("--exclude", !exclude.is_empty()),
+            ("--where", !having.is_empty()),
+            ("--pick", pick.is_some()),
+        ];
+        let narrowed = narrowing.into_iter().find(|(_, typed)| *typed).map(|(option, _)| option);
         let verbosity = super::verbosity(&common);
         let layout = super::layout(common.dir.as_deref())?;
         let file = File::read(&layout.client_toml())?;
@@ -82,11 +87,11 @@ impl CommandsOverHosts {
         let (mut hosts, mut notices) = (Vec::new(), Vec::new());
         if expression.is_some() || !set.hosts_file.is_empty() {
             (hosts, notices) = sets::targets(expression, &set, &inventory)?;
-        } else if narrowed {
-            return Err(usage(
-                "--exclude, --where and --pick choose among HOSTS, but there are none",
-            )
-            .hint("Write HOSTS; or choose hosts in the expressions of the lines."));
+        } else if let Some(option) = narrowed {
+            return Err(usage(&format!("{option} chooses among HOSTS, but there are none")).hint(
+                "Name HOSTS on the command line, or leave it out: in a line that names its own hosts, `!` \
+                 leaves some out, as in \"web[1-9]!web3\".",
+            ));
         }
         notices.extend(passed_over.into_iter().filter(|_| verbosity == Verbosity::Verbose));
         let fanout = fleet.fanout.map(|number| usize::try_from(number).unwrap_or(usize::MAX));
@@ -219,7 +224,8 @@ mod tests {
         assert_eq!((run.fanout, run.commands.parallel), (64, 8));
         let run = resolve(&["f", "-f", "3", "--parallel", "2", "--no-templates", "a"]).unwrap();
         assert_eq!((run.hosts.len(), run.fanout, run.commands.parallel), (1, 3, 2));
-        assert!(!run.templates && !run.narrowed);
-        assert!(resolve(&["f", "-x", "b", "a,b"]).unwrap().narrowed);
+        assert!(!run.templates && run.narrowed.is_none());
+        assert_eq!(resolve(&["f", "-x", "b", "a,b"]).unwrap().narrowed, Some("--exclude"));
+        assert_eq!(resolve(&["f", "--pick", "1", "a,b"]).unwrap().narrowed, Some("--pick"));
     }
 }

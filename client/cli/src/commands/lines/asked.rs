@@ -8,31 +8,48 @@ use serde::de::{Deserializer, Visitor};
 
 use crate::arguments::words::CommandSpec;
 
-/// What a line asks for.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::commands) struct Asked {
-    /// The hosts that it names by itself.
-    pub(in crate::commands) hosts: Option<String>,
-    pub(in crate::commands) words: CommandSpec,
+/// The hosts of a line, as far as the line itself says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::commands) enum LineHosts {
+    /// Those of the command line.
+    Set,
+    /// Those of this expression, which stands in the line.
+    Named(String),
+    /// Unknown: the line has to name them, and what it names can't be read.
+    Unreadable,
 }
 
-/// Returns whether a line, as it was read, is to name its hosts by itself.
-pub(super) fn names_hosts(line: &[u8]) -> bool {
-    line.strip_prefix(super::BOM).unwrap_or(line).starts_with(b"{\"")
-}
-
-impl Asked {
-    /// Reads a line without the marks of its text.
-    ///
-    /// # Errors
-    /// Why it is no command.
-    pub(super) fn read(line: &[u8]) -> Result<Self, String> {
-        if line.starts_with(b"{\"") {
-            return object(line);
-        }
-        let words = if line.starts_with(b"[") { array(line)? } else { shell(line.to_vec())? };
-        Ok(Self { hosts: None, words })
+impl LineHosts {
+    /// Returns the hosts of a line of which the beginning alone is known.
+    pub(super) fn of_beginning(line: &[u8]) -> Self {
+        if is_object(line) { Self::Unreadable } else { Self::Set }
     }
+
+    /// Returns the expression that stands in the line, if one does.
+    pub(in crate::commands) fn named(&self) -> Option<&str> {
+        match self {
+            Self::Named(expression) => Some(expression),
+            Self::Set | Self::Unreadable => None,
+        }
+    }
+}
+
+/// Reads a line without the marks of its text. Returns its hosts, which may be known of a bad line too, and
+/// its command or why it is none.
+pub(super) fn read(line: &[u8]) -> (LineHosts, Result<CommandSpec, String>) {
+    if is_object(line) {
+        return object(line);
+    }
+    let words = if line.starts_with(b"[") { array(line) } else { shell(line.to_vec()) };
+    (LineHosts::Set, words)
+}
+
+/// Returns whether a line begins as a JSON object does: with `{`, and behind it the quote of a key or the
+/// end of the object. Blanks may stand before both. A shell has a use for such a line too: its user writes
+/// the first word behind the brace in another way.
+fn is_object(line: &[u8]) -> bool {
+    let inside = line.trim_ascii_start().strip_prefix(b"{").map(<[u8]>::trim_ascii_start);
+    matches!(inside.and_then(<[u8]>::first), Some(b'"' | b'}'))
 }
 
 /// A line that names its hosts. Its words are of any bytes where the line is not UTF-8.
@@ -44,19 +61,35 @@ struct Object<W> {
     shell: Option<W>,
 }
 
-fn object(line: &[u8]) -> Result<Asked, String> {
+/// The hosts of a line that names them and is no command otherwise.
+#[derive(Deserialize)]
+struct HostsAlone {
+    hosts: String,
+}
+
+fn object(line: &[u8]) -> (LineHosts, Result<CommandSpec, String>) {
     let read = match str::from_utf8(line) {
         Ok(text) => serde_json::from_str::<Object<String>>(text).map(Object::into_bytes),
         Err(_) => serde_json::from_slice::<Object<Word>>(line).map(Object::into_bytes),
     };
-    let Object { hosts, argv, shell: text } =
-        read.map_err(|error| format!("{error}").replace(" at line 1 column", ", at column"))?;
-    let words = match (argv, text) {
-        (Some(words), None) => exec(words)?,
-        (None, Some(text)) => shell(text)?,
-        _ => return Err("it has either `argv` or `shell`".to_owned()),
-    };
-    Ok(Asked { hosts: Some(hosts), words })
+    match read {
+        Ok(Object { hosts, argv, shell: text }) => {
+            let words = match (argv, text) {
+                (Some(words), None) => exec(words),
+                (None, Some(text)) => shell(text),
+                _ => Err("it has either `argv` or `shell`".to_owned()),
+            };
+            (LineHosts::Named(hosts), words)
+        }
+        Err(error) => {
+            let hosts = match serde_json::from_slice(line) {
+                Ok(HostsAlone { hosts }) => LineHosts::Named(hosts),
+                Err(_) => LineHosts::Unreadable,
+            };
+            let reason = error.to_string().replace(" at line 1 column", ", at column");
+            (hosts, Err(reason))
+        }
+    }
 }
 
 impl<W: Into<Vec<u8>>> Object<W> {

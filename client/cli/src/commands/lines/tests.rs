@@ -10,13 +10,18 @@ fn exec(words: &[&[u8]]) -> CommandSpec {
 }
 
 fn words(line: &[u8]) -> CommandSpec {
-    let asked = read(line, 1, "x").unwrap().unwrap();
-    assert_eq!(asked.hosts, None);
-    asked.words
+    let (hosts, words) = read(line, 1, "x").unwrap();
+    assert_eq!(hosts, LineHosts::Set);
+    words.unwrap()
 }
 
-fn refused(line: &[u8]) -> WireError {
-    read(line, 7, "standard input").unwrap().unwrap_err()
+fn refused(line: &[u8]) -> (LineHosts, WireError) {
+    let (hosts, words) = read(line, 7, "standard input").unwrap();
+    (hosts, words.unwrap_err())
+}
+
+fn named(hosts: &str) -> LineHosts {
+    LineHosts::Named(hosts.to_owned())
 }
 
 #[test]
@@ -58,13 +63,50 @@ fn an_object_names_its_hosts_and_has_a_program_or_a_line() {
         (&br#"{"hosts": "web[1-3]", "argv": ["ls", ""]}"#[..], exec(&[b"ls", b""])),
         (br#"{"shell":"df | sort","hosts":"web[1-3]"} "#, CommandSpec::Shell("df | sort".into())),
         (b"{\"hosts\":\"web[1-3]\",\"argv\":[\"cat\",\"\xff\"]}", exec(&[b"cat", b"\xff"])),
+        (br#" {	"hosts": "web[1-3]", "argv": ["ls", ""]}"#, exec(&[b"ls", b""])),
+        (br#"{ "argv": ["ls"], "hosts": "web[1-3]" }"#, exec(&[b"ls"])),
     ] {
-        let asked = read(line, 1, "x").unwrap().unwrap();
-        assert_eq!((asked.hosts.as_deref(), asked.words), (Some("web[1-3]"), expected));
+        let (hosts, words) = read(line, 1, "x").unwrap();
+        assert_eq!((hosts, words.unwrap()), (named("web[1-3]"), expected));
     }
-    assert_eq!(words(br#" {"a",b}"#), CommandSpec::Shell(r#" {"a",b}"#.into()));
-    let asked = come(&[b"{\"hosts\"\n", b"{ ls; }\n"]);
-    assert_eq!(asked, [(1, Err(ErrorKind::Usage)), (2, shell_of("{ ls; }"))]);
+}
+
+#[test]
+fn a_brace_that_begins_no_object_is_the_shell_s() {
+    for line in
+        ["{ ls; }", "{ls,-l}", " { 'my program'; }", "{'a',b}", "{", "${x}", "( {\"a\"; } )"]
+    {
+        assert_eq!(words(line.as_bytes()), CommandSpec::Shell(line.into()));
+    }
+    for line in [&br#"{"my program"; }"#[..], br#" { "my program"; }"#, b"{}", b" {	}"] {
+        let (hosts, failure) = refused(line);
+        assert_eq!(hosts, LineHosts::Unreadable);
+        assert!(failure.hint.unwrap().contains("begins with `{`"), "{line:?}");
+    }
+}
+
+#[test]
+fn a_bad_line_keeps_the_hosts_that_it_names() {
+    for line in [
+        &br#"{"hosts": "a[1-2]"}"#[..],
+        br#"{"hosts": "a[1-2]", "argv": []}"#,
+        br#"{ "hosts": "a[1-2]", "argv": ["ls"], "shell": "ls"}"#,
+        br#"{"argv": [7], "hosts": "a[1-2]"}"#,
+        br#"{"hosts": "a[1-2]", "argv": ["ls"], "user": {"name": ["b"]}}"#,
+        br#"{"hosts": "a[1-2]", "shell": "a\u0000b"}"#,
+    ] {
+        assert_eq!(refused(line).0, named("a[1-2]"), "{}", String::from_utf8_lossy(line));
+    }
+    for line in [
+        &br#"{"hosts": "a", "hosts": "b", "argv": ["ls"]}"#[..],
+        br#"{"hosts": ["a"], "argv": ["ls"]}"#,
+        br#"{"argv": ["ls"]}"#,
+        br#"{"hosts": "a""#,
+        br#"{"hosts": "a", "argv": ["ls"]} x"#,
+    ] {
+        assert_eq!(refused(line).0, LineHosts::Unreadable, "{}", String::from_utf8_lossy(line));
+    }
+    assert_eq!(refused(b"[1]").0, LineHosts::Set);
 }
 
 #[test]
@@ -99,7 +141,7 @@ fn a_bad_line_is_refused_with_its_number_and_what_to_do() {
         b"{\"hosts\": \"\xff\", \"shell\": \"ls\"}",
         br#"{"a",b} c"#,
     ] {
-        let failure = refused(line);
+        let (_, failure) = refused(line);
         assert_eq!(failure.kind, ErrorKind::Usage);
         assert!(failure.message.starts_with("line 7 of standard input is no command"), "{failure}");
         assert!(failure.hint.is_some());
@@ -118,8 +160,8 @@ fn come(blocks: &[&[u8]]) -> Vec<(u64, Result<CommandSpec, ErrorKind>)> {
         let mut lines = Lines::new(Some(read));
         let mut all = Vec::new();
         while let Some(line) = lines.next().await {
-            let Line { number, asked, .. } = line.unwrap();
-            all.push((number, asked.map(|asked| asked.words).map_err(|failure| failure.kind)));
+            let Line { number, words, .. } = line.unwrap();
+            all.push((number, words.map_err(|failure| failure.kind)));
         }
         all
     })
@@ -156,15 +198,64 @@ fn a_file_is_refused_as_a_whole_for_one_line() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("commands");
     std::fs::write(&path, "true\n\n[1]\ntrue\n").unwrap();
-    let failure = Lines::of_file(&path, |_| Ok(1)).err().unwrap();
+    let failure = Lines::of_file(&path, |_, _| Ok(1)).err().unwrap();
     assert!(failure.message.starts_with("line 3 of "), "{failure}");
     std::fs::write(&path, "true\n\n# no\ntrue").unwrap();
-    let lines = Lines::of_file(&path, |_| Ok(3)).ok().unwrap();
+    let lines = Lines::of_file(&path, |_, _| Ok(3)).ok().unwrap();
     assert_eq!((lines.count, lines.results), (Some(2), Some(6)));
-    let refuse = |_: &Asked| Err(WireError::new(ErrorKind::Usage, "no").hint("yes"));
+    let refuse =
+        |_: &LineHosts, _: &CommandSpec| Err(WireError::new(ErrorKind::Usage, "no").hint("yes"));
     let failure = Lines::of_file(&path, refuse).err().unwrap();
     assert!(failure.message.starts_with("line 1 of "), "{failure}");
     assert!(failure.message.ends_with(": no") && failure.hint.is_some(), "{failure}");
-    let missing = Lines::of_file(&dir.path().join("none"), |_| Ok(1)).err().unwrap();
+    let missing = Lines::of_file(&dir.path().join("none"), |_, _| Ok(1)).err().unwrap();
     assert_eq!(missing.kind, ErrorKind::Usage);
+}
+
+#[test]
+fn a_file_with_a_line_that_is_too_long_is_refused_whatever_the_line_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("commands");
+    for begin in ["x", "#", " "] {
+        let long = format!("{begin}{}", "x".repeat(LONGEST));
+        std::fs::write(&path, format!("true\n{long}\ntrue\n")).unwrap();
+        let failure = Lines::of_file(&path, |_, _| Ok(1)).err().unwrap();
+        assert_eq!(failure.kind, ErrorKind::Usage);
+        let expected = format!("line 2 of {} is longer than 8 MiB", path.display());
+        assert_eq!((failure.message, failure.hint.is_some()), (expected, true));
+        std::fs::write(&path, &long.as_bytes()[..LONGEST]).unwrap();
+        assert!(Lines::of_file(&path, |_, _| Ok(1)).is_ok(), "one byte less");
+    }
+}
+
+#[test]
+fn a_file_that_would_take_too_much_memory_is_refused_with_what_to_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("commands");
+    let file = File::create(&path).unwrap();
+    // A file of nothing but a hole takes no room.
+    file.set_len(LARGEST + 1).unwrap();
+    let failure = Lines::of_file(&path, |_, _| Ok(1)).err().unwrap();
+    assert!(failure.message.ends_with("is larger than 64 MiB"), "{failure}");
+    assert!(failure.hint.unwrap().contains("--commands - < FILE"));
+}
+
+#[test]
+fn a_line_that_is_too_long_belongs_to_the_hosts_that_its_beginning_says() {
+    let block = vec![b'x'; 9 * 1024 * 1024];
+    for (begin, hosts) in [("\u{feff} { \"", LineHosts::Unreadable), ("ls", LineHosts::Set)] {
+        // In blocks, of which the first are gone when the last comes, and at once.
+        let whole = [begin.as_bytes(), &block, b"\n"].concat();
+        for blocks in [vec![begin.as_bytes(), &block[..], b"{\"x", b"\n"], vec![&whole[..]]] {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let (feed, read) = mpsc::channel(blocks.len());
+            for block in blocks {
+                feed.try_send(Ok(Bytes::copy_from_slice(block))).unwrap();
+            }
+            drop(feed);
+            let line = runtime.block_on(async { Lines::new(Some(read)).next().await });
+            let Line { hosts: found, words, .. } = line.unwrap().unwrap();
+            assert_eq!((found, words.unwrap_err().kind), (hosts.clone(), ErrorKind::TooBig));
+        }
+    }
 }

@@ -77,9 +77,11 @@ impl CommandsRun<'_> {
         }
     }
 
-    /// Ends a line on a host that was not begun there.
+    /// Ends a line on a host that was not begun there. A line that is no command ends for that, whatever
+    /// became of the host.
     pub(super) fn fail(&mut self, turn: &Turn, failure: WireError) {
         let Turn { host, index, entry } = turn;
+        let failure = entry.words.as_ref().err().cloned().unwrap_or(failure);
         let index = self.scope.is_many().then_some(*index);
         let host = self.dispatch.target(*host).map(|host| &*host.name).unwrap_or_default();
         let report = not_started(host, failure);
