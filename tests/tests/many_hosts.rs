@@ -233,6 +233,19 @@ fn what_is_no_set_or_no_command_is_refused_with_what_to_write() {
 }
 
 #[test]
+fn an_option_behind_a_set_is_the_program_and_its_place_is_told() {
+    let world = world(2);
+    for words in [&["--fold", "id"][..], &["--fold"]] {
+        let done = world.client().target("a[1-2]").words(words).run();
+        done.assert_says("rcmd: Options stand before HOSTS: `rcmd-client --fold HOSTS COMMAND...`.");
+        assert_ne!(done.code(), 0, "{}", done.story());
+    }
+    let done = exec(&world, "a[1-2]", &["echo", "--fold"]).run();
+    done.assert_code(0);
+    assert!(!done.stderr_text().contains("Options"), "{}", done.story());
+}
+
+#[test]
 fn the_first_interrupt_begins_no_more_and_what_runs_goes_on() {
     let world = world(3);
     let (ran, gate) = (world.scratch("ran"), world.scratch("gate"));

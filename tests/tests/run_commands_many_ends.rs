@@ -207,6 +207,9 @@ fn what_makes_no_sense_beside_it_is_refused_with_what_to_write() {
         .run()
         .assert_code(125)
         .assert_says("after the host");
+    let done = lines(&world, "a[1-2]", &[&touch]).words(["--parallel", "2"]).run();
+    done.assert_code(125).assert_says("`--parallel` stands behind the hosts");
+    done.assert_says("`rcmd-client run --commands FILE --parallel HOSTS`");
     let done =
         world.client().target("a[1-2]").words(["touch", "x"]).options(["--parallel", "3"]).run();
     done.assert_code(125).assert_says("need --commands");

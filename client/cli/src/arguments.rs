@@ -364,7 +364,7 @@ impl Request {
             Some("doctor") => Self::Doctor(DoctorArguments::try_parse_from(again())?),
             Some("enroll") => Self::Enroll(EnrollArguments::try_parse_from(again())?),
             Some("hosts") => Self::Hosts(parse_hosts(again())?),
-            Some("runs") => Self::Runs(RunsArguments::try_parse_from(again())?),
+            Some("runs") => Self::Runs(RunsArguments::read(again())?),
             Some("completions") => {
                 Self::Completions(CompletionsArguments::try_parse_from(again())?)
             }

@@ -19,12 +19,12 @@ pub(crate) struct CommandsOptions {
     ///
     /// A line is a command for the remote shell or, if it begins with `[`, a JSON array of a program and
     /// its arguments, which are passed unchanged. Empty lines and lines that begin with `#` are ignored. If
-    /// any line of FILE is invalid, nothing runs. `-` is standard input, which is read while commands run.
-    /// The result of each command is printed as one line of JSON, with `line`, `stdout` and `stderr`; at a
-    /// terminal as text, unless --json is given.
+    /// any line of FILE, which has at most 64 MiB, is invalid, nothing runs. `-` is standard input, which is
+    /// read while commands run. The result of each command is printed as one line of JSON, with `line`,
+    /// `stdout` and `stderr`; at a terminal as text, unless --json is given.
     ///
     /// On a set of hosts, each line runs on each host, over one connection to each, and a result also has
-    /// `index`. Results are printed as commands end, and a summary follows. A line that begins with `{"`
+    /// `index`. Results are printed as commands end, and a summary follows. A line that is a JSON object
     /// names its own hosts: `{"hosts": "web[1-3]", "argv": ["ls", "-l"]}` or, instead of `argv`,
     /// `"shell": "LINE"`. If all lines do so, the command line names no host.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -82,7 +82,7 @@ impl CommandsOptions {
         words: &[OsString],
     ) -> Result<Option<Commands>, WireError> {
         let refused =
-            |message: &str, hint| Err(WireError::new(ErrorKind::Usage, message).hint(hint));
+            |message: &str, hint: &str| Err(WireError::new(ErrorKind::Usage, message).hint(hint));
         let Some(file) = self.commands.take() else {
             // Not checked by clap: it does not require an option that conflicts with another one given.
             return match self.unordered || self.parallel.is_some() || self.max_output.is_some() {
@@ -93,6 +93,14 @@ impl CommandsOptions {
                 ),
             };
         };
+        if let Some(option) = words.first().and_then(|word| word.to_str())
+            && option.starts_with('-')
+        {
+            let message = format!("`{option}` stands behind the hosts, where options end");
+            let hint =
+                format!("Write it before them: `rcmd-client run --commands FILE {option} HOSTS`.");
+            return refused(&message, &hint);
+        }
         if !words.is_empty() {
             return refused(
                 "--commands cannot be combined with a command after the host",

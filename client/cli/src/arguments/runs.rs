@@ -1,8 +1,17 @@
 //! The command line of `runs`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, ValueEnum, ValueHint};
+use rcmd_protocol::outcome::{ErrorKind, WireError};
+
+use super::Refused;
+
+/// What to type to find a run and to show it.
+const SHOW: &str = "`rcmd-client runs` lists the runs with their IDs, `rcmd-client runs show ID` shows one, \
+    `rcmd-client runs show last` the last one.";
 
 const USAGE: &str = "rcmd-client runs [--json]
        rcmd-client runs show ID|last [--json]";
@@ -39,11 +48,35 @@ pub(crate) struct RunsArguments {
     #[arg(long)]
     pub(crate) json: bool,
     /// Show one run and how each host ended
-    #[arg(value_name = "show", value_enum, requires = "run", hide_possible_values = true)]
+    #[arg(value_name = "show", value_enum, hide_possible_values = true)]
     pub(crate) action: Option<Action>,
     /// ID of the run, or last
     #[arg(value_name = "ID|last")]
     pub(crate) run: Option<String>,
+}
+
+impl RunsArguments {
+    /// Reads the command line of `runs`.
+    ///
+    /// # Errors
+    /// [`Refused`] if the words make no sense, such as `show` without a run, or ask for help.
+    pub(crate) fn read<'a>(typed: impl Iterator<Item = &'a OsString>) -> Result<Self, Refused> {
+        let refused =
+            |message: String| Refused::Usage(WireError::new(ErrorKind::Usage, message).hint(SHOW));
+        let typed = Self::try_parse_from(typed).map_err(|error| {
+            // No other value can be wrong.
+            match error.get(ContextKind::InvalidValue) {
+                Some(ContextValue::String(value)) if error.use_stderr() => {
+                    refused(format!("`{value}` stands where `show` can"))
+                }
+                _ => Refused::from(error),
+            }
+        })?;
+        match (typed.action, &typed.run) {
+            (Some(Action::Show), None) => Err(refused("`runs show` names no run".to_owned())),
+            _ => Ok(typed),
+        }
+    }
 }
 
 /// An action other than listing.

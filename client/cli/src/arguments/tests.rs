@@ -145,8 +145,19 @@ fn runs_are_listed_or_one_is_shown_with_options_on_either_side() {
         assert_eq!((runs.action, runs.run.as_deref()), (Some(runs::Action::Show), Some("last")));
     }
     assert!(matches!(parse(&["runs"]), Ok(Request::Runs(runs)) if runs.action.is_none()));
-    assert!(refused(&["runs", "show"]).contains("ID|last"), "{}", refused(&["runs", "show"]));
-    assert!(refused(&["runs", "list"]).contains("show"), "{}", refused(&["runs", "list"]));
+    for (line, says) in [
+        (&["runs", "show"][..], "`runs show` names no run"),
+        (&["runs", "show", "--json"], "`runs show` names no run"),
+        (&["runs", "list"], "`list` stands where `show` can"),
+        (&["runs", "19ac7436cdbdef01", "--json"], "`19ac7436cdbdef01` stands where"),
+    ] {
+        let text = refused(line);
+        assert!(
+            text.contains(says) && text.contains("`rcmd-client runs` lists the runs"),
+            "{text}"
+        );
+        assert!(text.contains("`rcmd-client runs show last`"), "{text}");
+    }
     assert!(refused(&["runs", "show", "a", "b"]).contains("`rcmd-client runs -h`"));
 }
 

@@ -43,14 +43,19 @@ impl CommandSpec {
     /// Returns advice on what to write, if the first word looks like an option of rcmd-client: options end at
     /// the host.
     pub(crate) fn misplaced(&self) -> Option<String> {
+        self.misplaced_behind("the host", "HOST")
+    }
+
+    /// Returns the same for words behind this place, which a command line has as `hosts`.
+    pub(crate) fn misplaced_behind(&self, place: &str, hosts: &str) -> Option<String> {
         let (Self::Shell(first) | Self::Exec { program: first, .. }) = self;
         let first = first.to_str().filter(|first| first.starts_with('-'))?;
         Some(match first {
             "--" => {
-                "Everything after the host is the command, also this `--`: leave it out.".to_owned()
+                format!("Everything behind {place} is the command, also this `--`: leave it out.")
             }
             option => {
-                format!("Write options before the host: `rcmd-client {option} HOST COMMAND...`.")
+                format!("Write options before {place}: `rcmd-client {option} {hosts} COMMAND...`.")
             }
         })
     }
@@ -76,6 +81,11 @@ mod tests {
         assert!(hint(&["--timeout", "5", "ls"]).unwrap().contains("`rcmd-client --timeout HOST"));
         assert!(hint(&["-n"]).unwrap().contains("before the host"));
         assert_eq!(hint(&["ls", "-l"]), None);
+        let fold = CommandSpec::read(&["--fold".into(), "ls".into()], false, false).unwrap();
+        assert_eq!(
+            fold.misplaced_behind("HOSTS", "HOSTS").unwrap(),
+            "Options stand before HOSTS: `rcmd-client --fold HOSTS COMMAND...`."
+        );
     }
 
     #[test]

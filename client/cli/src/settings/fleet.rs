@@ -269,6 +269,7 @@ fn targets(
     let (inventory, passed_over) = super::inventory_with(layout, set)?;
     let (targets, mut notices) = sets::targets(expression, set, &inventory)?;
     notices.extend(passed_over.into_iter().filter(|_| verbosity == Verbosity::Verbose));
+    notices.extend(spec.misplaced_behind("HOSTS", "HOSTS"));
     notices.extend(globbed(words));
     Ok((spec, notices, targets))
 }

@@ -258,7 +258,9 @@ fn missing(id: RunId) -> WireError {
 
 fn in_use(id: RunId) -> WireError {
     WireError::new(ErrorKind::Usage, format!("the run {id} still goes on, in another process"))
-        .hint("Wait for its end, or end it there; `rcmd-client runs show` shows where it stands.")
+        .hint(format!(
+            "Wait for its end, or end it there; `rcmd-client runs show {id}` shows where it stands."
+        ))
 }
 
 fn unlocked(path: &Path, error: &io::Error) -> WireError {
