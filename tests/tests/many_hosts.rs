@@ -237,7 +237,9 @@ fn an_option_behind_a_set_is_the_program_and_its_place_is_told() {
     let world = world(2);
     for words in [&["--fold", "id"][..], &["--fold"]] {
         let done = world.client().target("a[1-2]").words(words).run();
-        done.assert_says("rcmd: Options stand before HOSTS: `rcmd-client --fold HOSTS COMMAND...`.");
+        done.assert_says(
+            "rcmd: Options stand before HOSTS: `rcmd-client --fold HOSTS COMMAND...`.",
+        );
         assert_ne!(done.code(), 0, "{}", done.story());
     }
     let done = exec(&world, "a[1-2]", &["echo", "--fold"]).run();

@@ -140,8 +140,11 @@ fn the_second_interrupt_reaches_what_runs() {
     let mut said = BufReader::new(client.stderr.take().unwrap()).lines().map(Result::unwrap);
     eventually("one runs on each", || count_lines(&ran) == 2);
     client.signal(Signal::INT);
-    assert!(said.any(|line| line.contains("nothing further begins")));
+    assert!(said.any(|line| line.contains("nothing further begins; again to interrupt what runs")));
     client.signal(Signal::INT);
+    let told = "nothing further begins, and what runs gets SIGINT; in 5s, or if interrupted again, it is killed";
+    assert!(said.any(|line| line.contains(told)));
+    assert!(said.any(|line| line.contains("2 run; ")));
     let done = client.wait();
     assert_ends(&done, "exited");
     assert_eq!(each(&done, "code")[0].2, 7);

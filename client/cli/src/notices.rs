@@ -1,11 +1,14 @@
-//! Notices about the connection while a command runs. Short disturbances are not reported.
+//! Notices about the connection and about our signals while a command runs. Short disturbances are not reported.
 
 use std::time::Duration;
 
-use rcmd_client::Notice;
+use rcmd_client::{Notice, Signal};
 use tokio::time::Instant;
 
-/// The time within which a restored connection or a free host makes a notice unnecessary.
+use crate::signals::{Action, PATIENCE};
+
+/// The time within which a restored connection, a free host or the end of a command that was signaled makes a
+/// notice unnecessary.
 const SILENT: Duration = Duration::from_secs(1);
 
 /// The notices that are pending and those that were given.
@@ -90,9 +93,91 @@ impl LinkNotices {
     }
 }
 
+/// What was told of signals that are passed on to what runs, and that it may ignore.
+#[derive(Debug, Default)]
+pub(crate) struct SignalNotices {
+    /// A signal that was passed on, and when to tell of it.
+    pending: Option<(Instant, Signal)>,
+    /// True once it was told that what runs is killed.
+    told_kill: bool,
+}
+
+impl SignalNotices {
+    /// Takes what is done about what runs. Returns what to say about it now.
+    pub(crate) fn handle(&mut self, action: Action, now: Instant) -> Option<String> {
+        match action {
+            Action::Pass(signal) => {
+                // The same signal once more does not make the first one any younger.
+                self.pending.get_or_insert((now + SILENT, signal));
+                None
+            }
+            Action::Kill => {
+                self.pending = None;
+                let is_news = !std::mem::replace(&mut self.told_kill, true);
+                is_news.then(|| "what still runs is killed".to_owned())
+            }
+            Action::GiveUp(_) => None,
+        }
+    }
+
+    /// Returns when to call [`SignalNotices::handle_timeout`].
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        self.pending.map(|(at, _)| at)
+    }
+
+    /// Notes that the time of [`SignalNotices::timeout`] came. Returns what to say now.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<String> {
+        let (_, signal) = self.pending.take_if(|(at, _)| *at <= now)?;
+        let next = match signal {
+            Signal::INT | Signal::QUIT => "interrupt again to kill it".to_owned(),
+            _ => {
+                format!("it is killed {} s after the signal, or if interrupted", PATIENCE.as_secs())
+            }
+        };
+        Some(format!("{signal} was passed on, and what runs has not ended; {next}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_signal_that_is_heeded_at_once_is_not_told_and_an_ignored_one_with_what_to_do() {
+        let (mut news, now) = (SignalNotices::default(), Instant::now());
+        assert_eq!(news.handle(Action::Pass(Signal::INT), now), None);
+        assert_eq!(news.timeout(), Some(now + SILENT));
+        assert_eq!(news.handle_timeout(now + SILENT / 2), None);
+        assert_eq!(
+            news.handle_timeout(now + SILENT).unwrap(),
+            "SIGINT was passed on, and what runs has not ended; interrupt again to kill it"
+        );
+        assert_eq!(news.timeout(), None);
+        let kill = news.handle(Action::Kill, now + SILENT);
+        assert_eq!(kill.unwrap(), "what still runs is killed");
+        assert_eq!(news.handle(Action::Kill, now + SILENT), None, "it is known");
+        assert_eq!(news.handle(Action::GiveUp(Signal::INT), now + SILENT), None);
+    }
+
+    #[test]
+    fn a_kill_before_the_first_signal_was_told_is_told_alone() {
+        let (mut news, now) = (SignalNotices::default(), Instant::now());
+        news.handle(Action::Pass(Signal::INT), now);
+        assert!(news.handle(Action::Kill, now).is_some());
+        assert_eq!(news.timeout(), None);
+    }
+
+    #[test]
+    fn after_term_the_time_of_the_kill_is_told_and_a_second_term_delays_nothing() {
+        let (mut news, now) = (SignalNotices::default(), Instant::now());
+        news.handle(Action::Pass(Signal::TERM), now);
+        news.handle(Action::Pass(Signal::TERM), now + SILENT / 2);
+        let told = news.handle_timeout(now + SILENT).unwrap();
+        assert!(
+            told.starts_with("SIGTERM was passed on") && told.contains("killed 5 s after"),
+            "{told}"
+        );
+    }
 
     fn lost() -> Notice {
         Notice::Lost("connection reset".to_owned())

@@ -28,6 +28,7 @@ pub(super) struct Progress {
     stderr: Feed,
     written: Written,
     verbosity: Verbosity,
+    at_terminal: bool,
     /// True if the state has a line: results that go to a terminal show by themselves how far it
     /// is.
     drawn: bool,
@@ -44,10 +45,10 @@ impl Progress {
     pub(super) fn open(verbosity: Verbosity) -> Self {
         let form = Form::Text { encoding: None, timestamps: false };
         let (stderr, written) = sink::open(Place::Stderr, render::text(form));
-        let terminal = io::stderr().is_terminal() && !io::stdout().is_terminal();
-        let drawn = terminal && verbosity > Verbosity::Quiet;
+        let at_terminal = io::stderr().is_terminal();
+        let drawn = at_terminal && !io::stdout().is_terminal() && verbosity > Verbosity::Quiet;
         let links = HashMap::new();
-        Self { stderr, written, verbosity, drawn, due: None, links, links_due: None }
+        Self { stderr, written, verbosity, at_terminal, drawn, due: None, links, links_due: None }
     }
 
     /// Notes that a command ended.
@@ -99,6 +100,18 @@ impl Progress {
         }
         if self.due.take_if(|due| *due <= now).is_some() {
             self.say(format!("{CLEAR}rcmd: {tally}"));
+        }
+    }
+
+    /// Returns whether a person may read what is printed here.
+    pub(super) fn is_at_terminal(&self) -> bool {
+        self.at_terminal
+    }
+
+    /// Goes back to the beginning of the line where a terminal has echoed a key that was typed, such as `^C`.
+    pub(super) fn cover_echo(&self) {
+        if self.at_terminal && self.verbosity > Verbosity::Quiet {
+            self.say("\r".to_owned());
         }
     }
 

@@ -24,6 +24,7 @@ use super::whose::{Hosts, Whose};
 use crate::arguments::commands::Commands;
 use crate::arguments::fleet::Summary;
 use crate::interrupts::until;
+use crate::notices::SignalNotices;
 use crate::output::Form;
 use crate::output::piece::Piece;
 use crate::output::render;
@@ -98,6 +99,7 @@ pub(super) struct CommandsRun<'a> {
     interruption: Interruption,
     /// The first of our signals, after which nothing begins.
     interrupted: Option<Signal>,
+    signal_notices: SignalNotices,
     reader_gone: bool,
     tally: Tally,
     progress: Progress,
@@ -134,6 +136,7 @@ impl<'a> CommandsRun<'a> {
             tasks: JoinSet::new(),
             connecting: HashMap::new(),
             interrupted: None,
+            signal_notices: SignalNotices::default(),
             reader_gone: false,
             unread: None,
             abort: None,
@@ -177,7 +180,12 @@ impl<'a> CommandsRun<'a> {
                     self.progress.handle_notice(&host, &notice, Instant::now());
                 }
                 Wake::Wanted(wanted) => self.handle_interruption(wanted).await,
-                Wake::Time => self.progress.handle_timeout(&self.tally, Instant::now()),
+                Wake::Time => {
+                    let now = Instant::now();
+                    self.progress.handle_timeout(&self.tally, now);
+                    let news = self.signal_notices.handle_timeout(now);
+                    self.tell_signal(news);
+                }
             }
         }
     }
@@ -186,7 +194,8 @@ impl<'a> CommandsRun<'a> {
     /// Nothing is lost when it is dropped.
     async fn wake(&mut self) -> Wake {
         let reads = self.has_room() && self.begins() && self.dispatch.wants_lines();
-        let timeout = self.progress.timeout();
+        let timeouts = [self.progress.timeout(), self.signal_notices.timeout()];
+        let timeout = timeouts.into_iter().flatten().min();
         tokio::select! {
             line = next(&mut self.lines), if reads => Wake::Line(line),
             Some(finished) = self.tasks.join_next() => Wake::Task(finished),

@@ -6,7 +6,7 @@ use rcmd_client::Signal;
 use tokio::time::Instant;
 
 /// From the signal that is passed on to the kill.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// From the kill to the end of waiting for the ends that it brings.
 pub(crate) const LAST_ENDS: Duration = Duration::from_secs(3);
@@ -20,6 +20,19 @@ pub(crate) enum Step {
     Pass(Signal),
     /// Kill what runs.
     Kill,
+}
+
+/// Returns what a person is told at an interrupt. `nothing` is what begins no more, such as "no further
+/// host"; `passed` is the signal that what runs gets, if it gets one.
+pub(crate) fn announcement(nothing: &str, passed: Option<Signal>) -> String {
+    match passed {
+        None => format!("interrupted: {nothing} begins; again to interrupt what runs"),
+        Some(signal) => format!(
+            "interrupted: {nothing} begins, and what runs gets {signal}; in {}, or if interrupted again, it is \
+             killed",
+            humantime::format_duration(PATIENCE)
+        ),
+    }
 }
 
 /// How far it has gone.

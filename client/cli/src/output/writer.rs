@@ -56,6 +56,14 @@ impl OutputWriter {
         }));
     }
 
+    /// Ends a line of standard error that something else began, before the next note. Events have lines of
+    /// their own.
+    pub(crate) fn break_line(&mut self) {
+        if !self.json && self.notes.len() < NOTES {
+            self.notes.push_back(Piece::Note("\n".to_owned()));
+        }
+    }
+
     /// Writes notes until a writer fails. Returns the writer and its error.
     ///
     /// # Cancel safety

@@ -1,6 +1,6 @@
 //! Attends a running command: its streams, its end, signals to this process, notices.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::pin::pin;
 
 use rcmd_client::{
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::ended::{Cause, Ended, unwritten};
 use crate::input;
 use crate::interrupts::{Interrupt, Interrupts, until};
-use crate::notices::LinkNotices;
+use crate::notices::{LinkNotices, SignalNotices};
 use crate::output::piece::Piece;
 use crate::output::sink::{Feed, Place};
 use crate::output::writer::OutputWriter;
@@ -28,6 +28,7 @@ struct RunSession<'a> {
     child: Child,
     writer: &'a mut OutputWriter,
     notices: LinkNotices,
+    signal_notices: SignalNotices,
     started: bool,
     job: Option<String>,
     report: Option<Report>,
@@ -63,7 +64,8 @@ pub(super) async fn attend(
     let mut printing = true;
     let mut at = RunSession::new(run, host, client, child, writer);
     loop {
-        let timeout = at.notices.timeout();
+        let timeouts = [at.notices.timeout(), at.signal_notices.timeout()];
+        let timeout = timeouts.into_iter().flatten().min();
         tokio::select! {
             step = next(&mut at.child, at.started), if at.report.is_none() => at.hear(step).await,
             // Not before the event of the start, which must come first.
@@ -86,8 +88,11 @@ pub(super) async fn attend(
             },
             interrupt = interrupts.next() => at.handle_interrupt(interrupt).await,
             () = until(timeout) => {
-                let notice = at.notices.handle_timeout(Instant::now());
+                let now = Instant::now();
+                let notice = at.notices.handle_timeout(now);
                 at.note(notice);
+                let news = at.signal_notices.handle_timeout(now);
+                at.note_signal(news);
             }
         }
         if let Some(ended) = at.ended(printing) {
@@ -111,6 +116,7 @@ impl<'a> RunSession<'a> {
             child,
             writer,
             notices: LinkNotices::default(),
+            signal_notices: SignalNotices::default(),
             started: false,
             job: None,
             report: None,
@@ -144,6 +150,15 @@ impl<'a> RunSession<'a> {
         }
     }
 
+    /// Tells a person at a terminal what becomes of a command that a signal of ours has not ended.
+    fn note_signal(&mut self, news: Option<String>) {
+        if news.is_some() && self.report.is_none() && io::stderr().is_terminal() {
+            // The terminal has echoed the key that was typed.
+            self.writer.break_line();
+            self.note(news);
+        }
+    }
+
     fn handle_failure(&mut self, (place, error): (Place, io::Error)) {
         match (place, error.kind()) {
             // The stream is dropped with its writer, so the command gets a broken pipe too.
@@ -166,6 +181,8 @@ impl<'a> RunSession<'a> {
     }
 
     fn act(&mut self, action: Action) {
+        let news = self.signal_notices.handle(action, Instant::now());
+        self.note_signal(news);
         match action {
             Action::Pass(signal) => self.child.signal(signal),
             Action::Kill => self.child.cancel(),

@@ -1,21 +1,29 @@
 //! What follows from our signals: nothing further begins, and what runs is told.
 
+use rcmd_client::Signal;
+use tokio::time::Instant;
+
 use super::CommandsRun;
 use super::ending::Abort;
 use crate::commands::interruption::Wanted;
 use crate::commands::one::{self, Told};
+use crate::fleet::escalation::announcement;
 use crate::signals::{self, Action};
 
 impl CommandsRun<'_> {
+    /// Does what an interrupt asks for, and tells of it.
     pub(super) async fn handle_interruption(&mut self, wanted: Wanted) {
         match wanted {
             Wanted::Stop(signal) => {
                 self.controls.tell(Told::Stop);
                 self.interrupted.get_or_insert(signal);
                 self.hold_back();
-                self.tell_standing();
+                self.tell_standing(None);
             }
-            Wanted::Act(action) => self.act(action),
+            Wanted::Act(action) => {
+                self.act(action);
+                self.tell_action(action);
+            }
             Wanted::Suspend => {
                 let clients: Vec<_> = self.dispatch.connections().collect();
                 signals::suspend(clients).await;
@@ -23,6 +31,7 @@ impl CommandsRun<'_> {
         }
     }
 
+    /// Carries out what is to be done about what runs.
     pub(super) fn act(&mut self, action: Action) {
         match action {
             // The first signal of a run on one host is always passed on.
@@ -49,10 +58,32 @@ impl CommandsRun<'_> {
         }
     }
 
-    /// Prints where the run stands at the first interrupt.
-    fn tell_standing(&self) {
+    /// Prints what was done about what runs. On one host it is as of a single command: a person at a terminal
+    /// hears of a signal that is ignored, and of the kill.
+    fn tell_action(&mut self, action: Action) {
+        match action {
+            Action::Pass(signal) if self.scope.is_many() => self.tell_standing(Some(signal)),
+            _ => {
+                let news = self.signal_notices.handle(action, Instant::now());
+                self.tell_signal(news);
+            }
+        }
+    }
+
+    /// Prints what there is to be said of a signal, where somebody waits for it.
+    pub(super) fn tell_signal(&self, news: Option<String>) {
+        let is_wanted = self.scope.is_many() || self.progress.is_at_terminal();
+        if let Some(news) = news.filter(|_| is_wanted && self.dispatch.running() > 0) {
+            self.progress.cover_echo();
+            self.progress.tell(&news);
+        }
+    }
+
+    /// Prints where the run stands at an interrupt; `passed` is the signal that what runs gets.
+    fn tell_standing(&self, passed: Option<Signal>) {
         let progress = &self.progress;
-        progress.tell("interrupted: nothing further begins; again to interrupt what runs");
+        progress.cover_echo();
+        progress.tell(&announcement("nothing further", passed));
         let (running, waiting) = (self.dispatch.running(), self.dispatch.waiting());
         progress.tell(&format!("{}; {running} run; {waiting} wait and will not begin", self.tally));
     }

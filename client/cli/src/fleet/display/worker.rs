@@ -21,7 +21,7 @@ use super::standing::seconds;
 use super::{Shown, diff};
 use crate::arguments::fleet::Summary;
 use crate::fleet::account::Account;
-use crate::fleet::escalation::PATIENCE;
+use crate::fleet::escalation::announcement;
 use crate::output::piece::Piece;
 use crate::output::sink::Place;
 use crate::settings::Verbosity;
@@ -222,15 +222,7 @@ impl Worker {
         let total = context.targets.len();
         let ended = total.saturating_sub(running.len()).saturating_sub(waiting);
         context.cover_echo();
-        let what = match passed {
-            None => "interrupted: no further host begins; again to interrupt what runs".to_owned(),
-            Some(signal) => format!(
-                "interrupted: no further host begins, and what runs gets {signal}; in {}, or if interrupted \
-                 again, it is killed",
-                seconds(PATIENCE)
-            ),
-        };
-        context.say(Tone::Notice, &what);
+        context.say(Tone::Notice, &announcement("no further host", passed));
         context.say(Tone::Notice, &format!("{ended} of {total} ended"));
         if let Some((slowest, time)) = running.iter().max_by_key(|(_, time)| *time) {
             let names = context.folded(running.iter().map(|(index, _)| *index));
