@@ -247,8 +247,10 @@ impl Command {
         let mut child = child::start(&self.link, start, Purpose::DryRun, self.busy_wait);
         let limit = ANSWER.saturating_add(self.busy_wait);
         let answer = timeout(limit, child.permitted()).await.unwrap_or_else(|_| {
-            let message = format!("{} did not answer in time", self.link.host());
-            Err(WireError::new(ErrorKind::Unreachable, message))
+            let host = self.link.host();
+            let message = format!("{host} did not answer in time");
+            let hint = format!("Try `rcmd-client doctor {host}`; nothing was asked to run.");
+            Err(WireError::new(ErrorKind::Unreachable, message).hint(hint))
         });
         answer.map_err(Error::Answer)
     }

@@ -104,7 +104,10 @@ impl Driver {
                 let message = format!("the task of this host is lost: {error}");
                 let failure = WireError::new(ErrorKind::LocalIo, message);
                 let host = self.errands.host(target);
-                let report = Box::new(Report::without_job(&host, Outcome::Unknown, failure));
+                // Where hosts are only asked nothing can have run.
+                let outcome =
+                    if self.errands.asks { Outcome::NotStarted } else { Outcome::Unknown };
+                let report = Box::new(Report::without_job(&host, outcome, failure));
                 self.end = Some((target, FleetEvent::Ended { report, held_back: None }));
             }
         }

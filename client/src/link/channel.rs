@@ -108,6 +108,11 @@ impl Channel {
         matches!(self.state, State::Detached { .. }) && self.sent == StartSent::Never
     }
 
+    /// Returns whether it is a question, of which nothing runs.
+    pub(super) fn asks(&self) -> bool {
+        self.purpose == Purpose::DryRun
+    }
+
     /// Returns its number on the present connection, if that has it.
     pub(super) fn ch(&self) -> Option<u32> {
         self.state.ch()
@@ -168,7 +173,7 @@ impl Channel {
 
     /// Returns what the server must have said that it can, beyond `exec`.
     fn needs(&self) -> impl Iterator<Item = &'static str> + use<> {
-        let ask = (self.purpose == Purpose::DryRun).then_some(capability::ASK);
+        let ask = self.asks().then_some(capability::ASK);
         self.start.body().needs().chain(ask)
     }
 

@@ -215,7 +215,8 @@ impl ConnectionDriver {
         let ids: Vec<_> =
             self.channels.iter().filter(|(_, channel)| late(channel)).map(|(&id, _)| id).collect();
         for id in ids {
-            let failure = self.grace_is_over();
+            let asks = self.channels.get(&id).is_some_and(Channel::asks);
+            let failure = self.grace_is_over(asks);
             if let Some(channel) = self.channels.get_mut(&id) {
                 let next = channel.end_without(failure);
                 self.advance(id, next);
@@ -239,7 +240,9 @@ impl ConnectionDriver {
         }
     }
 
-    pub(super) fn grace_is_over(&self) -> WireError {
+    /// Returns the failure of a command that was not taken up again, or with `asks` of a question that was
+    /// not answered, of which nothing can have run.
+    pub(super) fn grace_is_over(&self, asks: bool) -> WireError {
         let Healing { lost, dial_error, .. } = &self.healing;
         let lost = lost.as_deref().unwrap_or("it was never made");
         let mut message = format!("the connection to {} was lost ({lost})", self.host);
@@ -247,12 +250,15 @@ impl ConnectionDriver {
             Some(dial_error) => {
                 message.push_str(&format!(" and could not be made again: {dial_error}"))
             }
+            None if asks => message.push_str(" and the question was not answered in time"),
             None => message.push_str(" and the command was not taken up again in time"),
         }
-        WireError::new(ErrorKind::Lost, message).hint(format!(
-            "Try `rcmd-client doctor {}`; look on the host for what the command did.",
-            self.host
-        ))
+        let doctor = format!("Try `rcmd-client doctor {}`", self.host);
+        let hint = match asks {
+            true => format!("{doctor}; nothing was asked to run."),
+            false => format!("{doctor}; look on the host for what the command did."),
+        };
+        WireError::new(ErrorKind::Lost, message).hint(hint)
     }
 }
 

@@ -86,6 +86,34 @@ async fn a_question_that_was_lost_is_asked_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_question_whose_link_stays_broken_says_that_nothing_was_to_run() {
+    for is_down in [true, false] {
+        let (link, mut host) = client();
+        let mut answer = asking(&link);
+        let mut peer = host.accept().await;
+        peer.say(able(&ALL)).await;
+        while !matches!(peer.expect().await, Frame::Ask(_)) {}
+        host.set_down(is_down);
+        drop(peer);
+        // A host that is not down takes connections and says nothing on them.
+        let mut silent = Vec::new();
+        let failure = loop {
+            tokio::select! {
+                answer = &mut answer => break answer.unwrap().unwrap_err(),
+                peer = host.accept(), if !is_down => silent.push(peer),
+            }
+        };
+        assert_eq!(failure.kind, ErrorKind::Lost, "{failure}");
+        assert!(!failure.message.contains("the command"), "{failure}");
+        let hint = failure.hint.unwrap();
+        assert!(
+            hint.contains("nothing was asked to run") && hint.contains("doctor web1"),
+            "{hint}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_command_that_runs_where_nothing_was_to_run_breaks_the_protocol() {
     let (link, mut host) = client();
     let answer = asking(&link);

@@ -19,10 +19,7 @@ impl Runner {
     /// Ends the targets of which no end came: each has one.
     pub(super) fn end_the_rest(&mut self) {
         for index in self.account.unended() {
-            let failure = WireError::new(ErrorKind::Lost, "no end came")
-                .hint("Look on the host for what became of the command.");
-            let host = self.maker.host(index);
-            let report = Report::without_job(&host, Outcome::Unknown, failure);
+            let report = no_end(&self.maker.host(index), self.maker.asks());
             self.end(index, Box::new(report), false);
         }
     }
@@ -101,6 +98,22 @@ impl Runner {
     }
 }
 
+/// Returns the report of a target of which no end came; with `asks` nothing was to run on it.
+fn no_end(host: &str, asks: bool) -> Report {
+    let failure = |message: &str| WireError::new(ErrorKind::Lost, message);
+    let (outcome, failure) = match asks {
+        true => (
+            Outcome::NotStarted,
+            failure("no answer came").hint("Nothing was asked to run; ask again."),
+        ),
+        false => (
+            Outcome::Unknown,
+            failure("no end came").hint("Look on the host for what became of the command."),
+        ),
+    };
+    Report::without_job(host, outcome, failure)
+}
+
 /// Writes an account past the display, as far as standard error takes it within this time.
 fn say_within(limit: Duration, lines: Vec<(Tone, String)>) {
     let (said, heard) = std::sync::mpsc::channel();
@@ -118,4 +131,18 @@ fn unwritten(place: &Place, error: &io::Error) -> WireError {
     let message = format!("cannot write {}: {error}", place.name());
     WireError::new(ErrorKind::LocalIo, message)
         .hint("What still ran was ended; make room here, or send the output elsewhere.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_was_only_asked_has_run_nothing_and_any_other_may_have() {
+        let asked = no_end("web1", true);
+        assert_eq!((asked.outcome, asked.retry_safe), (Outcome::NotStarted, true));
+        assert!(asked.error.unwrap().hint.unwrap().contains("Nothing was asked to run"));
+        let ran = no_end("web1", false);
+        assert_eq!((ran.outcome, ran.retry_safe), (Outcome::Unknown, false));
+    }
 }
