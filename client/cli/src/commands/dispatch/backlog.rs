@@ -1,6 +1,6 @@
 //! Lines that were read and that not all of their hosts have taken.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use rcmd_client::WireError;
@@ -22,13 +22,15 @@ pub(in crate::commands) struct Entry {
     pub(in crate::commands) words: Result<CommandSpec, WireError>,
 }
 
-/// The lines in their order, each until all of its hosts have taken it.
+/// The lines by their positions, each until all of its hosts have taken it. Nothing is kept of a line that is
+/// gone, also behind one that a host does not take.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
-    kept: VecDeque<Option<Kept>>,
-    /// The position of the first that is kept; positions count from 0.
-    first: u64,
-    /// The positions of the lines for all hosts of the set.
+    kept: BTreeMap<u64, Kept>,
+    /// The position of the next line; positions count from 0.
+    next: u64,
+    /// The positions of the lines for all hosts of the set. As each host takes these in their order, the first is
+    /// gone first.
     wide: VecDeque<u64>,
     /// How many of those are gone.
     wide_gone: u64,
@@ -56,9 +58,10 @@ impl Backlog {
             Err(failure) => failure.message.len(),
         };
         let weight = text + LINE + if wide { 0 } else { hosts.saturating_mul(NAMED) };
-        let position = self.first + self.kept.len() as u64;
+        let position = self.next;
+        self.next += 1;
         self.weight += weight;
-        self.kept.push_back(Some(Kept { entry: Arc::new(entry), left: hosts, weight }));
+        self.kept.insert(position, Kept { entry: Arc::new(entry), left: hosts, weight });
         if wide {
             self.wide.push_back(position);
         }
@@ -79,19 +82,13 @@ impl Backlog {
 
     /// Takes a line for one of its hosts.
     pub(super) fn take(&mut self, position: u64) -> Option<Arc<Entry>> {
-        let at = usize::try_from(position.checked_sub(self.first)?).ok()?;
-        let slot = self.kept.get_mut(at)?;
-        let kept = slot.as_mut()?;
+        let kept = self.kept.get_mut(&position)?;
         let entry = Arc::clone(&kept.entry);
         kept.left = kept.left.saturating_sub(1);
         if kept.left == 0 {
             self.weight -= kept.weight;
-            *slot = None;
-            while matches!(self.kept.front(), Some(None)) {
-                self.kept.pop_front();
-                self.first += 1;
-            }
-            while self.wide.front().is_some_and(|position| *position < self.first) {
+            self.kept.remove(&position);
+            if self.wide.front() == Some(&position) {
                 self.wide.pop_front();
                 self.wide_gone += 1;
             }
@@ -99,8 +96,44 @@ impl Backlog {
         Some(entry)
     }
 
-    /// Returns how much memory the lines take, about.
+    /// Returns how much memory the lines take, about, in bytes.
     pub(super) fn weight(&self) -> usize {
         self.weight
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(place: u64) -> Entry {
+        Entry { place, number: place + 1, words: Ok(CommandSpec::Shell("true".into())) }
+    }
+
+    #[test]
+    fn nothing_is_kept_of_lines_that_are_gone_behind_one_that_is_not_taken() {
+        let mut backlog = Backlog::default();
+        let hung = backlog.push(line(0), 1, false);
+        let weight = backlog.weight();
+        for place in 1..1000 {
+            let position = backlog.push(line(place), 1, place % 2 == 0);
+            assert_eq!(backlog.take(position).unwrap().place, place);
+            assert!(backlog.take(position).is_none(), "its one host has taken it");
+        }
+        assert_eq!((backlog.kept.len(), backlog.wide.len()), (1, 0));
+        assert_eq!((backlog.weight(), backlog.wide_end()), (weight, 499));
+        assert_eq!(backlog.take(hung).unwrap().place, 0);
+        assert_eq!(backlog.weight(), 0);
+    }
+
+    #[test]
+    fn a_line_for_all_is_found_by_its_number_until_all_have_taken_it() {
+        let mut backlog = Backlog::default();
+        let positions: Vec<_> = (0..3).map(|place| backlog.push(line(place), 2, true)).collect();
+        backlog.take(positions[0]);
+        assert_eq!(backlog.wide_at(0), Some(positions[0]));
+        backlog.take(positions[0]);
+        assert_eq!((backlog.wide_at(0), backlog.wide_at(1)), (None, Some(positions[1])));
+        assert_eq!((backlog.wide_at(2), backlog.wide_at(3)), (Some(positions[2]), None));
     }
 }
