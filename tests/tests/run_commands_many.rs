@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use rcmd_tests::many::commands::{by_place, each, lines, parsed, results};
-use rcmd_tests::many::{count_lines, gate, open, put_host, world, write_hosts_toml};
+use rcmd_tests::many::{
+    count_lines, gate, open, put_host, world, write_hosts, write_hosts_toml,
+};
+use rcmd_tests::pki::{Authority, Leaf};
 use rcmd_tests::sink::Sink;
 use rcmd_tests::{Fault, Proxy, World, eventually};
 use serde_json::{Value, json};
@@ -85,6 +88,25 @@ fn a_host_that_is_not_reached_has_a_result_for_each_line() {
             .iter()
             .all(|result| result["host"] != "dead" || result["retry_safe"] == true)
     );
+}
+
+#[test]
+fn a_host_that_refuses_this_client_is_dialled_once_for_all_lines() {
+    let world = World::start();
+    let refusing = Proxy::to(world.address());
+    let mut hosts = String::new();
+    put_host(&mut hosts, "refusing", refusing.address());
+    write_hosts_toml(&world.client_dir().join("hosts.toml"), &hosts);
+    // The server takes connections, and does not know who has signed this certificate.
+    let stranger = Authority::new("another authority").issue(&Leaf::client("alice"));
+    stranger.write(&world.client_dir().join("client"));
+    let done = lines(&world, "refusing", &vec!["true"; 50]).options(["-f", "2", "--parallel", "2"]);
+    let done = done.run();
+    done.assert_code(125).assert_says("50 commands on 1 host: 50 not started");
+    for (_, _, error) in each(&done, "error") {
+        assert_eq!(error["kind"], "tls", "{error}");
+    }
+    assert_eq!((by_place(&done).len(), refusing.connections()), (50, 1), "{}", done.story());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rcmd_client::Report;
 use rcmd_client::hosts::{HostSet, MAX_HOSTS};
 
-use crate::fleet::account::{Groups, Reason, summary};
+use crate::fleet::account::{Counts, Groups, Reason, summary};
 use crate::settings::Verbosity;
 use crate::text::Tone;
 
@@ -20,6 +20,33 @@ pub(super) struct CommandsAccount {
     names: Vec<HostSet>,
     named: usize,
     hosts: HostSet,
+    unread: Unread,
+}
+
+/// Lines that were not read when the run ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Unread {
+    /// All were read.
+    #[default]
+    None,
+    /// So many of a file.
+    Lines(u64),
+    /// The rest of standard input, which nobody knows.
+    Rest,
+}
+
+impl Unread {
+    /// Returns what is said of it.
+    fn told(self) -> Option<String> {
+        Some(match self {
+            Self::None => return None,
+            Self::Lines(1) => "1 more line was not read, and began on no host".to_owned(),
+            Self::Lines(lines) => {
+                format!("{lines} more lines were not read, and began on no host")
+            }
+            Self::Rest => "standard input was not read to its end".to_owned(),
+        })
+    }
 }
 
 impl CommandsAccount {
@@ -50,16 +77,30 @@ impl CommandsAccount {
         }
     }
 
+    /// Notes that lines were not read, of which no host has a result; none if nobody knows how many.
+    pub(super) fn set_unread(&mut self, lines: Option<u64>) {
+        self.unread = match lines {
+            Some(0) => Unread::None,
+            Some(lines) => Unread::Lines(lines),
+            None => Unread::Rest,
+        };
+    }
+
     /// Returns the account as a line of JSON, without its end. Such a run has no name.
     pub(super) fn event(&self) -> String {
-        summary("", self.groups.counts())
+        let unread = match self.unread {
+            Unread::Lines(lines) => Some(lines),
+            Unread::None | Unread::Rest => None,
+        };
+        summary("", Counts { unread, ..self.groups.counts() })
     }
 
     /// Returns the account as lines for a person. If nothing went wrong, there is nothing for a person who
     /// wants quiet.
     pub(super) fn lines(&self, verbosity: Verbosity, templates: &[String]) -> Vec<(Tone, String)> {
         let counts = self.groups.counts();
-        if counts.are_well() && verbosity == Verbosity::Quiet {
+        let is_well = counts.are_well() && self.unread == Unread::None;
+        if is_well && verbosity == Verbosity::Quiet {
             return Vec::new();
         }
         let plural = |count: usize, what: &str| match count {
@@ -69,6 +110,7 @@ impl CommandsAccount {
         let hosts = plural(self.hosts.len(), "host");
         let all = format!("{} on {hosts}", plural(counts.total, "command"));
         let mut lines = vec![(Tone::Notice, counts.sentence(&all))];
+        lines.extend(self.unread.told().map(|line| (Tone::Error, line)));
         lines.extend(self.groups.lines(|place| match self.names.get(place) {
             Some(names) if self.named >= NAMES => format!("{} and others", names.fold()),
             Some(names) if !names.is_empty() => names.fold(),

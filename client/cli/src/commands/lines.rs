@@ -123,7 +123,12 @@ impl Lines {
 
     /// Returns whether there may be lines that were not given out.
     pub(super) fn are_left(&self) -> bool {
-        self.count.is_none_or(|count| self.given < count)
+        self.left().is_none_or(|left| left > 0)
+    }
+
+    /// Returns how many lines that ask for something were not given out; none if nobody can tell.
+    pub(super) fn left(&self) -> Option<u64> {
+        self.count.map(|count| count.saturating_sub(self.given))
     }
 
     /// Waits for the next line that asks for something; none at the end, or after an error.

@@ -35,8 +35,10 @@ use crate::settings::Verbosity;
 mod begin;
 mod ending;
 mod interrupting;
+mod refusals;
 
 use ending::Abort;
+use refusals::Refusals;
 
 /// Notices that wait to be told; further ones say the same.
 const NOTICES: usize = 16;
@@ -89,6 +91,7 @@ pub(super) struct CommandsRun<'a> {
     dispatch: Dispatch<Client>,
     tasks: JoinSet<Finished>,
     connecting: HashMap<HostId, AbortHandle>,
+    refusals: Refusals,
     results: Results,
     /// Commands that run and results that wait, together at most.
     held: usize,
@@ -132,6 +135,7 @@ impl<'a> CommandsRun<'a> {
             progress: Progress::open(verbosity),
             tally: Tally::new(lines.results),
             results: Results::new(commands.ordered),
+            refusals: Refusals::new(lines.results.is_some()),
             lines: Some(lines),
             tasks: JoinSet::new(),
             connecting: HashMap::new(),
@@ -276,13 +280,22 @@ impl<'a> CommandsRun<'a> {
     fn handle_task(&mut self, finished: Result<Finished, JoinError>) {
         match finished {
             Ok(Finished::Connected(id, connected)) => match self.connecting.remove(&id) {
-                Some(_) => self.dispatch.connected(id, connected),
+                Some(_) => {
+                    if let Err(failure) = &connected {
+                        self.refusals.add(id, failure, Instant::now());
+                    }
+                    self.dispatch.connected(id, connected);
+                }
                 // It was called off too late.
                 None => connected.into_iter().for_each(|client| self.leave(None, client)),
             },
             Ok(Finished::Left(id)) => id.into_iter().for_each(|id| self.dispatch.left(id)),
             Ok(Finished::Ended(id, done)) => {
-                self.dispatch.ended(id, self.scope.is_many() && is_lost(&done.report));
+                let lost = self.scope.is_many() && is_lost(&done.report);
+                if let Some(failure) = refusal(&done.report).filter(|_| lost) {
+                    self.refusals.add(id, failure, Instant::now());
+                }
+                self.dispatch.ended(id, lost);
                 self.end(*done);
             }
             // It was called off.
@@ -334,6 +347,12 @@ async fn next(lines: &mut Option<Lines>) -> Option<io::Result<Line>> {
 /// Returns what is printed of a command that ended.
 fn printed(done: &Done, commands: &Commands) -> String {
     if commands.as_text { shown::text(done) } else { done.record() }
+}
+
+/// Returns why a host does not take this client, which it may say only in answer to the first commands.
+fn refusal(report: &Report) -> Option<&WireError> {
+    let error = report.error.as_ref().filter(|_| report.outcome == Outcome::NotStarted);
+    error.filter(|error| matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Tls))
 }
 
 /// Returns whether a command met its end with its connection.

@@ -30,6 +30,11 @@ impl Tally {
         self.least_certain = self.least_certain.max(Some(category));
     }
 
+    /// Returns how many have not ended, if that is known.
+    pub(super) fn left(&self) -> Option<u64> {
+        self.total.map(|total| total.saturating_sub(self.done))
+    }
+
     /// Returns the exit status of all, as of several hosts: the least certain of them decides.
     pub(super) fn status(&self) -> u8 {
         self.least_certain.map_or(0, Category::status)
@@ -62,6 +67,7 @@ mod tests {
     #[test]
     fn the_least_certain_end_decides() {
         let mut tally = Tally::new(Some(9));
+        assert_eq!((tally.left(), Tally::new(None).left()), (Some(9), None));
         let ends = [
             (Outcome::Exited, Some(0), 0),
             (Outcome::Exited, Some(3), 1),
@@ -76,6 +82,6 @@ mod tests {
             tally.add(&ended(outcome, code));
             assert_eq!(tally.status(), status, "after {outcome}");
         }
-        assert_eq!(tally.to_string(), "8/9 done, 6 failed");
+        assert_eq!((tally.to_string(), tally.left()), ("8/9 done, 6 failed".to_owned(), Some(1)));
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rcmd_client::{Client, ErrorKind, WireError};
+use tokio::time::Instant;
 
 use super::{CommandsRun, Finished, Scope};
 use crate::commands::dispatch::{HostId, Move, Turn};
@@ -37,6 +38,9 @@ impl CommandsRun<'_> {
     }
 
     fn connect(&mut self, id: HostId) {
+        if let Some(failure) = self.refusals.of(id, Instant::now()) {
+            return self.dispatch.connected(id, Err(failure));
+        }
         let Scope::Many { config, .. } = &self.scope else { return };
         let Some(host) = self.dispatch.target(id) else { return };
         let (config, target) = (config.clone(), host.target.clone());

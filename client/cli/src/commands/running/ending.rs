@@ -135,6 +135,7 @@ impl CommandsRun<'_> {
     /// nobody needs.
     fn account_for_the_rest(&mut self) -> Vec<Client> {
         let mut clients = Vec::new();
+        self.stop_reading();
         let Scope::Many { account, .. } = &mut self.scope else { return clients };
         let lost = || WireError::new(ErrorKind::Lost, "the run ended before its end came");
         for (host, count) in self.dispatch.unfinished() {

@@ -3,8 +3,8 @@
 use rcmd_client::Signal;
 use tokio::time::Instant;
 
-use super::CommandsRun;
 use super::ending::Abort;
+use super::{CommandsRun, Scope};
 use crate::commands::interruption::Wanted;
 use crate::commands::one::{self, Told};
 use crate::fleet::escalation::announcement;
@@ -50,11 +50,20 @@ impl CommandsRun<'_> {
         if !self.scope.is_many() {
             return;
         }
-        self.lines = None;
+        self.stop_reading();
         self.dispatch.stop(one::interrupted());
         for (id, task) in self.connecting.drain() {
             task.abort();
             self.dispatch.connected(id, Err(one::interrupted()));
+        }
+    }
+
+    /// Reads no further line. Of those that were not read the account tells.
+    pub(super) fn stop_reading(&mut self) {
+        if let Some(lines) = self.lines.take()
+            && let Scope::Many { account, .. } = &mut self.scope
+        {
+            account.set_unread(lines.left());
         }
     }
 
@@ -84,7 +93,10 @@ impl CommandsRun<'_> {
         let progress = &self.progress;
         progress.cover_echo();
         progress.tell(&announcement("nothing further", passed));
-        let (running, waiting) = (self.dispatch.running(), self.dispatch.waiting());
+        let running = self.dispatch.running();
+        // Of a file the lines that were not read wait too.
+        let left = self.tally.left().map(|left| left.saturating_sub(running as u64));
+        let waiting = left.unwrap_or(self.dispatch.waiting());
         progress.tell(&format!("{}; {running} run; {waiting} wait and will not begin", self.tally));
     }
 }

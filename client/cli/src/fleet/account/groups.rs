@@ -27,6 +27,9 @@ pub(crate) struct Counts {
     pub(crate) permitted: Option<usize>,
     /// All of them.
     pub(crate) total: usize,
+    /// Lines of a file of commands that were not read, of which nothing ended; none if all were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unread: Option<u64>,
 }
 
 /// What ended, by its reason.
