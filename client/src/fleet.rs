@@ -72,7 +72,7 @@ const EVENTS: usize = 64;
 /// Makes a target's command, given its place among the targets and its connection.
 type MakeCommand = dyn Fn(usize, &Client) -> Result<Command, Error> + Send + Sync;
 
-/// One credential and one set of rules for commands on many hosts.
+/// A credential and a set of rules for commands on many hosts.
 #[derive(Clone)]
 pub struct Fleet {
     config: Config,
@@ -81,15 +81,15 @@ pub struct Fleet {
     asks: bool,
 }
 
-/// What happens at a target.
+/// An event at a target.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum FleetEvent {
-    /// Its turn has come: it is being connected to.
+    /// The target's turn has come: it is being connected to.
     Begun,
     /// Its process runs.
     Started(Started),
-    /// It wrote this.
+    /// Output of the command.
     Output {
         /// To standard output or to standard error.
         stream: Stream,
@@ -101,9 +101,9 @@ pub enum FleetEvent {
     /// Its host would permit the command, which was only asked about ([`Fleet::dry_run`]): what it would
     /// run, as whom and by which rule, for people.
     Permitted(String),
-    /// It could not be begun, for this reason, and is tried again.
+    /// The target could not be begun, for this reason, and is tried again.
     Retried(WireError),
-    /// It ended. Nothing more comes of this target, and each target has exactly one of these.
+    /// The target ended. Nothing more comes of it, and each target has exactly one of these.
     Ended {
         /// How.
         report: Box<Report>,

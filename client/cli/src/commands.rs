@@ -53,7 +53,7 @@ const WAITING: usize = 16;
 /// Runs the commands on one host and returns the exit status of all.
 ///
 /// # Errors
-/// When nothing was tried: a line of the file is no command, or the host is not reached.
+/// A failure when nothing was tried: a line of the file is no command, or the host is not reached.
 pub(crate) fn run(run: &Run, commands: &Commands) -> Result<u8, WireError> {
     let lines = match &commands.file {
         Some(file) => Lines::of_file(file, |hosts, _| names_no_host(hosts).map(|()| 1))?,
@@ -109,7 +109,7 @@ async fn on_one(run: &Run, commands: &Commands, lines: Lines) -> Result<u8, Wire
 /// Runs the commands on many hosts and returns the exit status of all.
 ///
 /// # Errors
-/// When nothing was tried.
+/// A failure when nothing was tried.
 pub(crate) fn run_over(run: &CommandsOverHosts) -> Result<u8, WireError> {
     let (memory, what) = (borne(run), AtOnce::Commands);
     let fanout = fanout::fitted(what, run.fanout, memory, false, run.verbosity);

@@ -44,7 +44,7 @@ use runner::Runner;
 /// Runs a command on many hosts and returns the exit status of all.
 ///
 /// # Errors
-/// When nothing was tried.
+/// A failure when nothing was tried.
 pub(crate) fn run(run: &FleetRun) -> Result<u8, WireError> {
     let mut display = display_settings(run)?;
     // Whoever has no certificate learns it before standard input is read.

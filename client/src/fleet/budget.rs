@@ -1,11 +1,11 @@
-//! How the memory of a run is shared by the targets that run at once.
+//! The memory of a run, and how the targets that run at once share it.
 
 use rcmd_protocol::limits::CREDIT;
 
-/// What a connection takes beside the output that is ahead of the caller, in bytes: its tasks and channels,
+/// Bytes that a connection takes beside the output that is ahead of the caller: its tasks and channels,
 /// buffers of TLS and of frames.
 const CONNECTION: u64 = 64 * 1024;
-/// What compression takes beside that, in bytes, both directions together: windows, tables and blocks.
+/// Bytes that compression takes beside that, both directions together: windows, tables and blocks.
 const COMPRESSION: u64 = 1024 * 1024;
 /// The least credit of a stream, in bytes: less would cost a round trip for each few lines.
 const LEAST_CREDIT: u64 = 16 * 1024;

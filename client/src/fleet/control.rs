@@ -1,4 +1,4 @@
-//! What all targets of a run are told.
+//! Words to all targets of a run.
 
 use rcmd_protocol::signal::Signal;
 
@@ -8,7 +8,7 @@ use super::rules::Stop;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Control {
     stopped: Option<Stop>,
-    /// Which signal, and how many came before it.
+    /// The number of signals before this one, and the signal.
     signal: Option<(u64, Signal)>,
     killed: bool,
     suspended: bool,

@@ -23,7 +23,7 @@ pub(super) struct Driver {
     errands: Arc<Errands>,
     schedule: Schedule,
     running: JoinSet<Done>,
-    /// Which target each task has.
+    /// The target of each task.
     places: HashMap<Id, usize>,
     control: watch::Sender<Control>,
     deadline: Option<Instant>,

@@ -21,7 +21,7 @@ mod input;
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// What the targets of a run have in common.
+/// The parts that the targets of a run have in common.
 pub(super) struct Errands {
     pub(super) config: Config,
     pub(super) targets: Vec<Target>,
@@ -43,12 +43,12 @@ pub(super) struct Done {
 }
 
 impl Errands {
-    /// Returns what one target is called.
+    /// Returns the name of one target.
     pub(super) fn host(&self, target: usize) -> String {
         self.targets.get(target).map(ToString::to_string).unwrap_or_default()
     }
 
-    /// Returns what is to be done at one target.
+    /// Returns the errand at one target.
     pub(super) fn one(self: &Arc<Self>, place: usize) -> Errand {
         let control = self.control.clone();
         let seen = *control.borrow();
@@ -56,16 +56,16 @@ impl Errands {
     }
 }
 
-/// What is to be done at one target.
+/// The errand at one target.
 pub(super) struct Errand {
     place: usize,
     run: Arc<Errands>,
     control: watch::Receiver<Control>,
-    /// What was told before.
+    /// The last word that was carried out.
     seen: Control,
 }
 
-/// How a target ended, and whether the run itself kept it from beginning.
+/// The end of a target, and why the run itself kept it from beginning, if it did.
 struct End {
     report: Report,
     held_back: Option<Stop>,

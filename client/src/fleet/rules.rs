@@ -1,10 +1,10 @@
-//! How many hosts at once, in which steps, and what ends a run early.
+//! Rules of a run: how many hosts at once, in which steps, and what ends it early.
 
 use std::time::Duration;
 
 use super::budget::Budget;
 
-/// How a run goes over its targets.
+/// The rules by which a run goes over its targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FleetRules {
     /// Targets at once, at least 1; 64 by default. Fewer where [`FleetRules::memory`] does not bear them.
@@ -13,13 +13,13 @@ pub struct FleetRules {
     pub batch: Option<usize>,
     /// Time between two batches, counted from the last end of the first one.
     pub pause: Duration,
-    /// So many targets go first and alone; any failure among them stops the run. None by default.
+    /// Targets that go first and alone; any failure among them stops the run. None by default.
     pub canary: usize,
     /// The run stops when more targets than this have failed; never by default.
     pub max_failures: Option<usize>,
     /// The time of the whole run: what runs then ends as timed out, what waits never starts.
     pub deadline: Option<Duration>,
-    /// How often a target is tried again where that can't run anything twice and may help.
+    /// Further tries of a target where they can't run anything twice and may help.
     pub retries: u32,
     /// Bytes that the run may hold at one time; 256 MiB by default. Three eighths are for connections and the
     /// output that is ahead of the caller.
@@ -61,7 +61,7 @@ impl Default for FleetRules {
     }
 }
 
-/// Why a run starts no further targets.
+/// The reason for which a run starts no further targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// A target among the first ones failed ([`FleetRules::canary`]).

@@ -24,9 +24,9 @@ pub(super) struct Schedule {
     next: usize,
     running: usize,
     failures: usize,
-    /// Where the present step ends: targets from here on wait for all before them.
+    /// The end of the present step: targets from here on wait for all before them.
     step: usize,
-    /// When the step after a pause may begin.
+    /// The time at which the step after a pause may begin.
     rests_until: Option<Instant>,
     stopped: Option<Stop>,
 }

@@ -1,4 +1,4 @@
-//! What came of all lines on all of their hosts: numbers that add up, and names by reason.
+//! The account of all lines on all of their hosts: numbers that add up, and names by reason.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::text::Tone;
 /// Names that all groups may have together; further ones are counted and not named.
 const NAMES: usize = 4 * MAX_HOSTS;
 
-/// What came of all lines on all of their hosts.
+/// The ends of all lines on all of their hosts.
 #[derive(Debug, Default)]
 pub(super) struct CommandsAccount {
     groups: Groups,

@@ -34,7 +34,7 @@ const MOST: usize = 64 * 1024 * 1024;
 /// Names a host by its place among all that became known.
 pub(super) type HostId = usize;
 
-/// What is to be done next.
+/// A step to be taken next.
 #[derive(Debug)]
 pub(super) enum Move<C> {
     /// Connect to a host.
@@ -64,7 +64,7 @@ pub(super) struct Dispatch<C> {
     fanout: usize,
     hosts: Vec<Host<C>>,
     by_name: HashMap<Arc<str>, HostId>,
-    /// How many hosts the set has; they are the first ones.
+    /// The number of hosts of the set, which are the first ones.
     wide: usize,
     backlog: Backlog,
     /// Lines on hosts that have not taken them.
@@ -82,7 +82,7 @@ pub(super) struct Dispatch<C> {
     resting: VecDeque<HostId>,
     /// True if no further line comes.
     complete: bool,
-    /// Why nothing begins any more.
+    /// The reason for which nothing begins any more.
     stopped: Option<WireError>,
 }
 

@@ -1,5 +1,5 @@
-//! What our signals come to: for one host as for a single command, for a set in the stages of a run over
-//! many hosts.
+//! Our signals and what is to be done for them: on one host as for a single command, on a set in the stages of
+//! a run over many hosts.
 
 use std::io;
 use std::pin::pin;
@@ -11,7 +11,7 @@ use crate::fleet::escalation::{Escalation, LAST_ENDS, Step};
 use crate::interrupts::{Interrupt, Interrupts, until};
 use crate::signals::{self, Action, Caught, LAST_OUTPUT, Signals};
 
-/// What is to be done about the run.
+/// A thing to be done about the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// Begin nothing more, after this signal.
@@ -28,7 +28,7 @@ pub(super) enum Interruption {
     Many {
         signals: Signals,
         escalation: Escalation,
-        /// When nobody waits any more for what a kill should have brought.
+        /// The time after which nobody waits for ends that a kill should have brought.
         last_moment: Option<Instant>,
     },
 }

@@ -22,7 +22,7 @@ const LONGEST: usize = 8 * 1024 * 1024;
 /// The largest file, in bytes: it is held in memory, where it was checked. Standard input may be longer.
 const LARGEST: u64 = 64 * 1024 * 1024;
 
-/// What standard input is called in messages.
+/// The name of standard input in messages.
 const STDIN: &str = "standard input";
 /// The mark of UTF-8 before the first line.
 const BOM: &[u8] = "\u{feff}".as_bytes();
@@ -35,17 +35,17 @@ pub(super) struct Line {
     /// Its place among all lines, from 1.
     pub(super) number: u64,
     pub(super) hosts: LineHosts,
-    /// What it asks for, or why that can't be told.
+    /// The command, or why the line is none.
     pub(super) words: Result<CommandSpec, WireError>,
 }
 
-/// Where lines come from.
+/// A source of lines.
 pub(super) struct Lines {
     /// More of them, while there may be any.
     blocks: Option<mpsc::Receiver<io::Result<Bytes>>>,
-    /// What was read and not yet given out.
+    /// Bytes that were read and not yet given out.
     rest: BytesMut,
-    /// How much of `rest` is known to hold no end of a line.
+    /// The number of bytes of `rest` that are known to hold no end of a line.
     searched: usize,
     /// The hosts of a line that is too long, whose beginning was thrown away and whose rest is read on.
     too_long: Option<LineHosts>,
@@ -106,7 +106,7 @@ impl Lines {
     /// Returns the lines of standard input, as they come.
     ///
     /// # Errors
-    /// When no thread is to be had.
+    /// A failure of kind `resources` when no thread is to be had.
     pub(super) fn of_stdin() -> Result<Self, WireError> {
         let blocks = input::blocks().map_err(|error| {
             WireError::new(ErrorKind::Resources, format!("no thread for standard input: {error}"))
@@ -134,7 +134,7 @@ impl Lines {
     /// Waits for the next line that asks for something; none at the end, or after an error.
     ///
     /// # Errors
-    /// When standard input can't be read.
+    /// A failure when standard input can't be read.
     ///
     /// # Cancel safety
     /// Nothing is lost when it is dropped.

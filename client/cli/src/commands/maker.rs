@@ -23,8 +23,8 @@ pub(super) struct Maker<'a> {
     /// Bytes that each stream of a command may be ahead, where many hosts share the memory.
     credit: Option<u64>,
     used: Vec<String>,
-    /// What was checked: which hosts a line names, whether it goes to a shell, which templates stand in it
-    /// itself, where a shell takes less than the options do.
+    /// The kinds of lines that were checked: which hosts a line names, whether it goes to a shell, and which
+    /// templates stand in it itself, where a shell takes less than the options do.
     checked: HashSet<(Option<String>, bool, Vec<String>)>,
 }
 

@@ -19,7 +19,7 @@ use crate::session::not_started;
 /// A command that ended.
 #[derive(Debug)]
 pub(super) struct Done {
-    /// Which command of all it was, from 0.
+    /// The place of its command among all, from 0.
     pub(super) place: u64,
     /// Its line, from 1.
     pub(super) line: u64,
@@ -38,7 +38,7 @@ pub(super) struct Kept {
     pub(super) cut: bool,
 }
 
-/// What all commands that run are told.
+/// A word to all commands that run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
     /// Nothing further begins, wherever it waits.
@@ -49,11 +49,11 @@ pub(super) enum Told {
     Kill,
 }
 
-/// What the run of all commands has of those that run.
+/// The run's end of the channels to commands that run.
 pub(super) struct Controls {
-    /// What all that run are told, from now on.
+    /// The last word to all that run.
     told: watch::Sender<Option<Told>>,
-    /// What happens to connections, with the name of the host.
+    /// Notices of connections, with the name of the host.
     notices: mpsc::Sender<(Arc<str>, Notice)>,
     /// True if a command whose host does not confirm its end has a result.
     each_ends: bool,
@@ -72,13 +72,13 @@ impl Controls {
         Handles { told, notices, each_ends: self.each_ends }
     }
 
-    /// Has all that run hear of it.
+    /// Sends a word to all that run.
     pub(super) fn tell(&self, told: Told) {
         self.told.send_replace(Some(told));
     }
 }
 
-/// What reaches a command that runs, and what comes of it.
+/// A command's end of the channels to the run.
 pub(super) struct Handles {
     told: watch::Receiver<Option<Told>>,
     notices: mpsc::Sender<(Arc<str>, Notice)>,
@@ -165,9 +165,9 @@ async fn attend(host: &Arc<str>, mut child: Child, mut handles: Handles) -> (Rep
     }
 }
 
-/// What a command does next.
+/// The next step of a command.
 enum Next {
-    /// It has started, or will end without that.
+    /// The start, or none if it will end without one.
     Started(Option<Started>),
     Ended(Box<Report>),
 }

@@ -1,5 +1,5 @@
-//! What a person is told on standard error meanwhile: at a terminal how far it is, else only what
-//! happens to the connection.
+//! Messages on standard error meanwhile: at a terminal the progress of the run, elsewhere only what happens
+//! to connections.
 
 use std::collections::HashMap;
 use std::io::{self, IsTerminal as _};
@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Back to the beginning of the line, and nothing on it (ECMA-48: CR, EL).
 const CLEAR: &str = "\r\x1b[K";
 
-/// What is told.
+/// The messages of a run, and what they depend on.
 pub(super) struct Progress {
     stderr: Feed,
     written: Written,
@@ -32,11 +32,11 @@ pub(super) struct Progress {
     /// True if the state has a line: results that go to a terminal show by themselves how far it
     /// is.
     drawn: bool,
-    /// When to draw it again, if it has changed.
+    /// The time at which to draw it again, if it has changed.
     due: Option<Instant>,
     /// The connections of which something is, or may have to be, told.
     links: HashMap<Arc<str>, LinkNotices>,
-    /// When to look at them again.
+    /// The time at which to look at them again.
     links_due: Option<Instant>,
 }
 
@@ -82,12 +82,12 @@ impl Progress {
         self.links_due = self.links.values().filter_map(LinkNotices::timeout).min();
     }
 
-    /// When to call [`Progress::handle_timeout`].
+    /// Returns when to call [`Progress::handle_timeout`].
     pub(super) fn timeout(&self) -> Option<Instant> {
         self.due.into_iter().chain(self.links_due).min()
     }
 
-    /// The time of [`Progress::timeout`] came.
+    /// Notes that the time of [`Progress::timeout`] came.
     pub(super) fn handle_timeout(&mut self, tally: &Tally, now: Instant) {
         if self.links_due.is_some_and(|due| due <= now) {
             let told: Vec<_> = self

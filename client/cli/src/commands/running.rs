@@ -1,4 +1,4 @@
-//! The run itself: what is begun, what ended, what is told.
+//! The run itself: it begins commands, takes their ends and tells of them.
 
 use std::collections::HashMap;
 use std::io;
@@ -45,7 +45,7 @@ const NOTICES: usize = 16;
 
 /// One host, or many.
 pub(super) enum Scope<'a> {
-    /// Which was reached already. What never began has no result.
+    /// One, which was reached already. A line that never began has no result.
     One { host: Arc<str> },
     /// Each line has a result for each of its hosts.
     Many { whose: Box<Whose<'a>>, config: Config, account: Box<CommandsAccount>, summary: Summary },
@@ -62,7 +62,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// What a task has done.
+/// The result of a task.
 enum Finished {
     Connected(HostId, Result<Client, WireError>),
     Ended(HostId, Box<Done>),
@@ -70,7 +70,7 @@ enum Finished {
     Left(Option<HostId>),
 }
 
-/// What wakes the run up.
+/// An event that wakes the run up.
 enum Wake {
     Line(Option<io::Result<Line>>),
     Task(Result<Finished, JoinError>),
@@ -107,7 +107,7 @@ pub(super) struct CommandsRun<'a> {
     tally: Tally,
     progress: Progress,
     verbosity: Verbosity,
-    /// Why no further line can be read, where what was read ends first.
+    /// The failure of reading a further line, told when all that was read has ended.
     unread: Option<WireError>,
     abort: Option<Abort>,
 }
@@ -256,7 +256,7 @@ impl<'a> CommandsRun<'a> {
         }
     }
 
-    /// Has a line wait for its hosts.
+    /// Puts a line where it waits for its hosts.
     fn push(&mut self, line: Line) {
         let Line { place, number, hosts, words } = line;
         let Scope::Many { whose, .. } = &mut self.scope else {

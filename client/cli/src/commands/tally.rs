@@ -1,4 +1,4 @@
-//! How many commands have ended, and the exit status of all together.
+//! The number of commands that have ended, and the exit status of all together.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use rcmd_client::Report;
 
 use crate::fleet::account::{Category, Reason};
 
-/// What came of the commands so far.
+/// The ends of commands so far.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     total: Option<u64>,

@@ -1,4 +1,4 @@
-//! Which hosts a line goes to: those of the command line, or those that it names.
+//! The hosts of a line: those of the command line, or those that it names.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,9 +15,9 @@ use crate::settings::sets;
 
 /// The hosts of a line.
 pub(super) enum Hosts {
-    /// Those of the command line.
+    /// The hosts of the command line.
     Set,
-    /// Those that it names, each with its place among them.
+    /// The hosts that it names, each with its place among them.
     Named(Arc<[(HostId, usize)]>),
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Whose<'a> {
     known: HashMap<String, Arc<[(HostId, usize)]>>,
     /// Hosts and bytes of all of these together.
     kept: usize,
-    /// What is to be said of sets.
+    /// Notices about sets.
     pub(super) notices: Vec<String>,
 }
 

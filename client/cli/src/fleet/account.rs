@@ -1,4 +1,4 @@
-//! What came of all targets of a run: numbers that add up, names by reason, and the exit status.
+//! The account of a run: numbers that add up, names by reason, and the exit status.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ mod tests;
 pub(crate) use groups::{Counts, Groups, summary};
 pub(crate) use reason::{Category, Reason};
 
-/// What stopped a run before all of its targets had their turn.
+/// The reason for which a run stopped before all of its targets had their turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Stopped {
     /// `--canary` or `--max-failures`: too much failed.
@@ -27,7 +27,7 @@ pub(crate) enum Stopped {
     Signal(Signal),
 }
 
-/// What came of all targets of a run.
+/// The ends of all targets of a run.
 #[derive(Debug)]
 pub(crate) struct Account {
     run: String,
@@ -36,7 +36,7 @@ pub(crate) struct Account {
     ends: Vec<Option<usize>>,
     groups: Groups,
     templates: Vec<String>,
-    /// What to type if something is left; none where the run can't be resumed.
+    /// The command to type if something is left; none where the run can't be resumed.
     next: Option<String>,
     /// True if hosts are only asked what they would permit.
     asks: bool,

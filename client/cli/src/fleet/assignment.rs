@@ -1,4 +1,4 @@
-//! What is to be done at which target, and the commands that do it.
+//! The task of each target, and the commands that carry it out.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use crate::settings::CommandOptions;
 use crate::settings::fleet::{FleetRun, NewFleetRun};
 use crate::text::{self, Tone};
 
-/// What is to be done at a target.
+/// The task of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Task {
     /// The command is started, under the key of this attempt.
@@ -26,15 +26,15 @@ pub(super) enum Task {
     Attach { start: StartId, attempt: u32, again: Option<u32> },
 }
 
-/// What is to be done at all targets of a run.
+/// The tasks of all targets of a run.
 pub(super) struct Assignment {
     pub(super) targets: Arc<[HostTarget]>,
-    /// How targets ended before, which are left alone.
+    /// The ends of targets that ended before and are left alone.
     pub(super) kept: Vec<(usize, Box<Report>)>,
     /// The others, by their places among the targets.
     pub(super) tasks: Vec<(usize, Task)>,
     pub(super) maker: Arc<Maker>,
-    /// What goes wrong with the record later, to be shown beside the output.
+    /// Failures of the record later on, to be shown beside the output.
     pub(super) warnings: mpsc::Receiver<WireError>,
 }
 

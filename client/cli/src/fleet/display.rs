@@ -1,4 +1,4 @@
-//! What a run over many hosts shows and writes: one thread has standard output, standard error and all
+//! The output of a run over many hosts: one thread has standard output, standard error and all
 //! files, and may wait for them; whoever runs the hosts never does.
 //!
 //! | module | holds |
@@ -66,7 +66,7 @@ use worker::{Worker, ended_early};
 /// Things to be shown that wait for the thread. Few: what waits holds memory of the run.
 const WAITING: usize = 64;
 
-/// What the display is told, in the order in which it happens.
+/// A message to the display; they come in the order in which things happen.
 pub(crate) enum Shown {
     /// The process of a target runs.
     Started { index: usize, job: String, started_at: u64 },
@@ -76,14 +76,14 @@ pub(crate) enum Shown {
     Note { index: Option<usize>, text: String },
     /// Something went wrong that stops nothing.
     Warning(WireError),
-    /// How a target ended; exactly one for each target of the run, or one of the next kind.
+    /// The end of a target; exactly one for each target of the run, or one of the next kind.
     Ended { index: usize, report: Box<Report> },
-    /// How a target ended in an earlier process of this run. Where each target has its result it has this
+    /// The end of a target in an earlier process of this run. Where each target has its result it has this
     /// one; elsewhere it would look as if its command had run now, and printed nothing.
     Kept { index: usize, report: Box<Report> },
     /// A target's command is run again: what was shown and kept of its output was an earlier one's.
     Again { index: usize },
-    /// How far the run is, for the live line.
+    /// The progress of the run, for the live line.
     Standing(Standing),
     /// This process is about to be stopped: the live line goes, and that is answered.
     Suspended(oneshot::Sender<()>),

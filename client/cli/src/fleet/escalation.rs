@@ -1,4 +1,4 @@
-//! How far the user has gone with ending a run.
+//! The stages of ending a run by signals.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// From the kill to the end of waiting for the ends that it brings.
 pub(crate) const LAST_ENDS: Duration = Duration::from_secs(3);
 
-/// What is to be done about the run.
+/// A step towards the end of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Begin no further host, and show where each stands.
@@ -35,7 +35,7 @@ pub(crate) fn announcement(nothing: &str, passed: Option<Signal>) -> String {
     }
 }
 
-/// How far it has gone.
+/// The stage that signals have brought a run to.
 ///
 /// ```text
 ///          INT, QUIT            INT, QUIT, TERM, HUP         5 s or INT, QUIT

@@ -1,4 +1,5 @@
-//! How many run at once: as many as were asked for, as far as memory and descriptors bear them.
+//! The number of hosts or commands at once: as many as were asked for, as far as memory and descriptors bear
+//! them.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -13,7 +14,7 @@ const FILES: u64 = 128;
 /// Descriptors of a host: its connection, and another beside it while that heals.
 const EACH: u64 = 2;
 
-/// What a run has at once.
+/// The things of which a run has several at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AtOnce {
     /// Hosts on which one command runs.

@@ -57,7 +57,7 @@ const LONGEST_LINE: u64 = 16 * 1024 * 1024;
 /// The largest record, in bytes. A run over 100,000 hosts has some 100 MiB.
 const LARGEST: u64 = 512 * 1024 * 1024;
 
-/// What a run is to do.
+/// The plan of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// As it was typed.
@@ -78,34 +78,34 @@ pub(crate) struct Plan {
     pub(crate) targets: Arc<[HostTarget]>,
 }
 
-/// What is known of a run.
+/// All that is known of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorded {
     pub(crate) id: RunId,
-    /// When it began, in milliseconds since 1970.
+    /// The time at which it began, in milliseconds since 1970.
     pub(crate) began: u64,
     pub(crate) plan: Plan,
-    /// What became of each target, in the order of the plan.
+    /// The state of each target, in the order of the plan.
     pub(crate) states: Vec<TargetState>,
-    /// When it was resumed, likewise, the first time in front.
+    /// The times at which it was resumed, likewise, the first one in front.
     pub(crate) resumed: Vec<u64>,
 }
 
-/// What became of a target.
+/// The state of a target.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct TargetState {
-    /// How often a start was sent, each time under another key.
+    /// The number of starts that were sent, each under another key.
     pub(crate) attempt: u32,
     /// The last of these starts, if its line was written.
     pub(crate) sent: Option<Sent>,
-    /// How it ended; none while it runs, or when nobody has seen the end.
+    /// Its end; none while it runs, or when nobody has seen the end.
     pub(crate) end: Option<Box<Report>>,
 }
 
 /// A start that was sent, by which its command can be taken up again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sent {
-    /// Which one of the target's starts, from 1.
+    /// The number of the start among those of the target, from 1.
     pub(crate) attempt: u32,
     pub(crate) key: Key,
     pub(crate) generation: u64,
@@ -131,10 +131,10 @@ pub(crate) struct Record {
     length: u64,
     /// True if half a line stands at the end, behind which nothing could be read.
     broken: bool,
-    /// What the keys of all targets begin with.
+    /// The beginning of the keys of all targets.
     base: Vec<u8>,
     targets: Arc<[HostTarget]>,
-    /// How often a start of each target was sent.
+    /// The number of starts that were sent of each target.
     attempts: Vec<u32>,
 }
 
@@ -210,7 +210,7 @@ impl Record {
     /// Records that a start is about to be sent. Only then may it be.
     ///
     /// # Errors
-    /// When it can't be written: the command could not be taken up by a resume.
+    /// A failure when it can't be written: the command could not be taken up by a resume.
     pub(crate) fn sending(
         &mut self,
         index: usize,
@@ -229,7 +229,7 @@ impl Record {
     /// Records how a target ended.
     ///
     /// # Errors
-    /// When it can't be written: a resume would ask the host again.
+    /// A failure when it can't be written: a resume would ask the host again.
     pub(crate) fn ended(&mut self, index: usize, report: &Report) -> io::Result<()> {
         let attempt = self.attempts.get(index).copied().unwrap_or_default();
         self.append(&Line::end(index, attempt, now(), report))
@@ -238,7 +238,7 @@ impl Record {
     /// Records that the run is resumed.
     ///
     /// # Errors
-    /// When it can't be written: neither could what follows.
+    /// A failure when it can't be written: neither could the lines that follow.
     pub(crate) fn resumed(&mut self) -> io::Result<()> {
         self.append(&Line::resumed(now()))
     }
@@ -260,7 +260,7 @@ impl Record {
     }
 }
 
-/// What a run does that has no record.
+/// The hint for a run that has no record.
 const UNRECORDED: &str = "The run goes on without a record: it can't be resumed, and `rcmd-client runs` does not show it.";
 
 /// Writes the first lines and returns how many bytes they are.
@@ -309,7 +309,7 @@ pub(crate) fn none_in(dir: &Path) -> WireError {
 /// Returns the names of the runs that are recorded, the last one at the end.
 ///
 /// # Errors
-/// When the folder can't be read, or is not this user's alone.
+/// A failure when the folder can't be read, or is not this user's alone.
 pub(crate) fn names(dir: &Path) -> Result<Vec<RunId>, WireError> {
     Folder::find(dir)?.ids()
 }
@@ -317,7 +317,7 @@ pub(crate) fn names(dir: &Path) -> Result<Vec<RunId>, WireError> {
 /// Looks what a record has, `last` for the last one.
 ///
 /// # Errors
-/// Those of [`Record::open`], but that another process may write it.
+/// The failures of [`Record::open`], but another process may write the record.
 pub(crate) fn look(dir: &Path, which: &str) -> Result<Seen, WireError> {
     let (folder, id) = find(dir, which)?;
     let (file, running) = folder.look(id)?;
@@ -328,7 +328,7 @@ pub(crate) fn look(dir: &Path, which: &str) -> Result<Seen, WireError> {
 /// Reads a file as if it were a record, whoever has it, and returns what it has.
 ///
 /// # Errors
-/// What is wrong with it, and where.
+/// A failure that says what is wrong with it, and where.
 pub(crate) fn read_any(path: &Path) -> Result<Recorded, WireError> {
     read::read(&folder::open_any(path)?, path, None).map(|(recorded, _)| recorded)
 }

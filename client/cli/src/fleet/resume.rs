@@ -1,4 +1,4 @@
-//! What is left to do of a run, by its record. Nothing here asks anybody.
+//! The steps that are left to do of a run, by its record alone.
 
 use rcmd_client::hosts::HostSet;
 use rcmd_client::{ErrorKind, Outcome, Report, WireError};
@@ -6,10 +6,10 @@ use rcmd_client::{ErrorKind, Outcome, Report, WireError};
 use super::records::{Category, Recorded, RunId, Sent, TargetState};
 use crate::status;
 
-/// How long a host knows a key, in milliseconds: 7 days.
+/// The time for which a host knows a key, in milliseconds: 7 days.
 const KEY_LIFE: u64 = 7 * 24 * 60 * 60 * 1000;
 
-/// What is to be done about a target.
+/// The step to be taken for a target.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step {
     /// Nothing: this is how it ended.
@@ -20,11 +20,11 @@ pub(crate) enum Step {
         /// Under which attempt it is run again if that leaves it unknown; none if it is not.
         again: Option<u32>,
     },
-    /// It is run, under the key of this attempt.
+    /// Run the command, under the key of this attempt.
     Run { attempt: u32 },
 }
 
-/// What is left to do of a run.
+/// The steps that are left to do of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Resume {
     id: RunId,
@@ -34,7 +34,7 @@ pub(crate) struct Resume {
     unknown: HostSet,
 }
 
-/// What a resume says and ends with that has nothing to do.
+/// The message and the exit status of a resume that has nothing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NothingLeft {
     pub(crate) text: String,

@@ -31,36 +31,36 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Runner {
     fleet: Fleet,
     maker: Arc<Maker>,
-    /// What this pass over the targets does, in the order of the fleet's targets.
+    /// The tasks of this pass over the targets, in the order of the fleet's targets.
     tasks: Arc<[(usize, Task)]>,
-    /// What is to be started after this pass, which takes up what was begun before; and how it ended in
+    /// The tasks to be started after this pass, which takes up what was begun before; and the end of each in
     /// this one, if it was taken up.
     next: Vec<(usize, Task, Option<Box<Report>>)>,
     rules: FleetRules,
-    /// When the time of the whole run is over.
+    /// The end of the time of the whole run.
     deadline: Option<Instant>,
     run: Run,
     feed: mpsc::Sender<Shown>,
     waiting: VecDeque<Shown>,
     display: Display,
-    /// What goes wrong with the record.
+    /// Failures of the record.
     warnings: mpsc::Receiver<WireError>,
     account: Account,
     escalation: Escalation,
     standing: Standing,
     /// Since when each target runs that has not ended.
     running: HashMap<usize, Instant>,
-    /// When to show the standing again.
+    /// The time at which to show the standing again.
     due: Option<Instant>,
     stopped: Option<Stopped>,
-    /// What could not be written here.
+    /// The place that could not be written here, and why.
     failure: Option<(Place, io::Error)>,
     reader_gone: bool,
-    /// When nobody waits any more for ends that a kill should have brought.
+    /// The time after which nobody waits for ends that a kill should have brought.
     last_moment: Option<Instant>,
 }
 
-/// What wakes the run up.
+/// An event that wakes the run up.
 enum Wake {
     Room,
     Event(Option<(usize, FleetEvent)>),
@@ -265,7 +265,7 @@ impl Runner {
         self.account.add(index, report, held_back);
     }
 
-    /// Has something shown. Where no reader is left, or nobody waits for one, ends alone are: they go to
+    /// Shows something. Where no reader is left, or nobody waits for one, ends alone are shown: they go to
     /// files, too.
     fn show(&mut self, shown: Shown) {
         let wanted = !self.reader_gone && !self.escalation.is_impatient();
@@ -274,7 +274,7 @@ impl Runner {
         }
     }
 
-    /// Has the standing shown soon.
+    /// Asks for the standing to be shown soon.
     fn touch(&mut self) {
         self.due.get_or_insert(Instant::now() + PAUSE);
     }

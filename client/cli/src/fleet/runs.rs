@@ -26,7 +26,7 @@ use shape::{Ago, cut, room_for_two};
 /// Lists runs, or shows one, and returns the exit status.
 ///
 /// # Errors
-/// When there is no such run, or the records can't be read.
+/// A failure when there is no such run, or the records can't be read.
 pub(crate) fn runs(typed: &RunsArguments) -> Result<u8, WireError> {
     let layout = settings::layout(typed.dir.as_deref())?;
     let dir = layout.dir();
@@ -68,7 +68,7 @@ pub(crate) fn resuming(id: &str, dir: Option<&Path>) -> String {
 /// Returns what is shown of a file that is read as if it were a record, whoever has it.
 ///
 /// # Errors
-/// What is wrong with it, and where.
+/// A failure that says what is wrong with it, and where.
 pub(crate) fn shown_of(file: &Path) -> Result<String, WireError> {
     let seen = Seen { recorded: records::read_any(file)?, running: false };
     let now = records::now();

@@ -21,7 +21,7 @@ use crate::arguments::words::CommandSpec;
 /// The longest name of a label or a variable that is looked for, in bytes.
 const LONGEST: usize = 256;
 
-/// What to do about a host that lacks what the command names.
+/// The hint for hosts that lack what the command names.
 const HINT: &str = "Nothing ran on any host. Mend those in hosts.toml or the inventory, leave them out \
     with --exclude, or leave all braces as they are with --no-templates.";
 
@@ -49,7 +49,7 @@ enum Part {
     Place(Place),
 }
 
-/// What is put into a text for each host.
+/// A value that is put into a text for each host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
     Host,
@@ -58,7 +58,7 @@ enum Place {
     Var(String),
 }
 
-/// What one host is asked to run.
+/// The command for one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Filled {
     pub(crate) command: CommandSpec,
@@ -66,7 +66,7 @@ pub(crate) struct Filled {
     pub(crate) cwd: Option<OsString>,
 }
 
-/// Why a command can't be made for a host.
+/// The reason for which a command can't be made for a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Unfit {
     /// The same for all hosts with the same fault.
@@ -80,7 +80,7 @@ struct Unfit {
 pub(crate) struct Unfilled {
     /// A line for each reason, which names its hosts.
     pub(crate) lines: Vec<String>,
-    /// What the run ends with.
+    /// The failure that the run ends with.
     pub(crate) failure: WireError,
 }
 

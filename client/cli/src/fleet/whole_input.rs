@@ -11,7 +11,8 @@ const BLOCK: usize = 64 * 1024;
 /// Reads standard input to its end into a file without a name, which is gone with this process.
 ///
 /// # Errors
-/// It has more than `most` bytes, can't be read, or there is no room for it. Nothing has run.
+/// A failure when standard input has more than `most` bytes or can't be read, or there is no room for it.
+/// Nothing has run.
 pub(super) fn read(most: u64) -> Result<File, WireError> {
     copy(&mut io::stdin().lock(), most)
 }

@@ -77,7 +77,7 @@ impl Errand {
     }
 }
 
-/// What the host says about a command, in this order.
+/// A word of the host about a command, in this order.
 enum Step {
     Started(Option<Started>),
     Ended(Box<Report>),
@@ -128,7 +128,7 @@ struct Attending<'a> {
     client: &'a Client,
     child: Child,
     output: Outputs,
-    /// What waits to be told.
+    /// An event that waits to be told.
     event: Option<FleetEvent>,
     /// True once the start, or that there was none, is known.
     started: bool,
@@ -137,21 +137,21 @@ struct Attending<'a> {
     job: Option<String>,
     hears: bool,
     report: Option<Report>,
-    /// What could not be done here, for which the command was killed.
+    /// The failure on this side for which the command was killed.
     trouble: Option<WireError>,
     ending: Ending,
-    /// When the next step of the ending is due.
+    /// The time at which the next step of the ending is due.
     timeout: Option<Instant>,
 }
 
-/// How far the ending of a command has gone that did not end by itself.
+/// The stages of ending a command that did not end by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Ending {
     /// Nobody ends it.
     None,
     /// Its time is over: it was sent TERM.
     Late,
-    /// It was killed, because its time was over or because the run was.
+    /// The command was killed, because its time was over or because the run was.
     Killed { late: bool },
 }
 

@@ -7,7 +7,7 @@ use rcmd_client::WireError;
 
 use crate::arguments::words::CommandSpec;
 
-/// What a line costs in memory beside its text, and what each host that it names by itself does.
+/// Bytes of memory that a line takes beside its text, and that each host takes which it names by itself.
 const LINE: usize = 256;
 const NAMED: usize = 32;
 
@@ -18,7 +18,7 @@ pub(in crate::commands) struct Entry {
     pub(in crate::commands) place: u64,
     /// Its place among all lines, from 1.
     pub(in crate::commands) number: u64,
-    /// What it asks for, or why that can't be told.
+    /// The command, or why the line is none.
     pub(in crate::commands) words: Result<CommandSpec, WireError>,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Backlog {
     /// The positions of the lines for all hosts of the set. As each host takes these in their order, the first is
     /// gone first.
     wide: VecDeque<u64>,
-    /// How many of those are gone.
+    /// The number of those that are gone.
     wide_gone: u64,
     weight: usize,
 }

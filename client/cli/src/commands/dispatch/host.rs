@@ -11,7 +11,7 @@ use super::backlog::Backlog;
 #[derive(Debug)]
 pub(super) struct Host<C> {
     pub(super) target: HostTarget,
-    /// How many of the lines for the whole set it has taken; none if it is not of the set.
+    /// The number of lines for the whole set that it has taken; none if it is not of the set.
     wide_taken: Option<u64>,
     /// The positions of the lines that name it, with its place among their hosts.
     pub(super) named: VecDeque<(u64, usize)>,
@@ -26,7 +26,7 @@ pub(super) struct Host<C> {
     pub(super) resting: bool,
 }
 
-/// How far a host is connected to.
+/// The state of the connection to a host.
 #[derive(Debug)]
 pub(super) enum Link<C> {
     Away,

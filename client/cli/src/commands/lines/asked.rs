@@ -1,4 +1,4 @@
-//! What one line asks for: a shell line, an array of words, or an object that names its hosts too.
+//! One line: a shell line, an array of words, or an object that names its hosts too.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -11,9 +11,9 @@ use crate::arguments::words::CommandSpec;
 /// The hosts of a line, as far as the line itself says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::commands) enum LineHosts {
-    /// Those of the command line.
+    /// The hosts of the command line.
     Set,
-    /// Those of this expression, which stands in the line.
+    /// The hosts of this expression, which stands in the line.
     Named(String),
     /// Unknown: the line has to name them, and what it names can't be read.
     Unreadable,

@@ -148,7 +148,7 @@ fn a_bad_line_is_refused_with_its_number_and_what_to_do() {
     }
 }
 
-/// What the lines are, when they come in these blocks: their numbers and how they were read.
+/// Returns the lines of text that comes in these blocks: their numbers and how they were read.
 fn come(blocks: &[&[u8]]) -> Vec<(u64, Result<CommandSpec, ErrorKind>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (feed, read) = mpsc::channel(blocks.len() + 1);

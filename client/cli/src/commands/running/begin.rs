@@ -1,4 +1,4 @@
-//! What begins: connections, commands, and leaves.
+//! The beginnings of connections, of commands, and of taking leave.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::commands::one::{self, Done};
 use crate::session::not_started;
 
 impl CommandsRun<'_> {
-    /// Does all that can be done now.
+    /// Begins all that can begin now.
     pub(super) fn begin(&mut self) {
         // On one host nothing begins after a signal; its connection is left at the end.
         let ends = self.interrupted.is_some() && !self.scope.is_many();

@@ -20,7 +20,7 @@ use crate::signals::LAST_OUTPUT;
 use crate::text::Tone;
 use crate::{status, text};
 
-/// Why a run ends before its commands do.
+/// The reason for which a run ends before its commands do.
 #[derive(Debug)]
 pub(super) enum Abort {
     /// Nobody reads the results.

@@ -1,4 +1,4 @@
-//! What follows from our signals: nothing further begins, and what runs is told.
+//! The effects of our signals: nothing further begins, and commands that run are told.
 
 use rcmd_client::Signal;
 use tokio::time::Instant;
@@ -11,7 +11,7 @@ use crate::fleet::escalation::announcement;
 use crate::signals::{self, Action};
 
 impl CommandsRun<'_> {
-    /// Does what an interrupt asks for, and tells of it.
+    /// Carries out an interrupt, and tells of it.
     pub(super) async fn handle_interruption(&mut self, wanted: Wanted) {
         match wanted {
             Wanted::Stop(signal) => {

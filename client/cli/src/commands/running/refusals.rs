@@ -12,12 +12,12 @@ use crate::commands::dispatch::HostId;
 /// the host to come back.
 const REST: Duration = Duration::from_secs(1);
 
-/// Why hosts are not dialled.
+/// The hosts that are not dialled.
 #[derive(Debug)]
 pub(super) struct Refusals {
     /// True if a host that was not reached counts as such for the whole run: all lines were there before.
     are_final: bool,
-    /// Why, and since when.
+    /// The failure of each, and its time.
     by_host: HashMap<HostId, (WireError, Instant)>,
 }
 

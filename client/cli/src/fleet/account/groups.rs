@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::reason::{Category, Reason};
 use crate::text::Tone;
 
-/// How many ended how. Serialized, with the run, it is the account as an object.
+/// The numbers of ends of each kind. Serialized, with the run, they are the account as an object.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
 pub(crate) struct Counts {
     /// With status 0.
@@ -22,7 +22,7 @@ pub(crate) struct Counts {
     pub(crate) not_started: usize,
     /// Nobody knows.
     pub(crate) unknown: usize,
-    /// It would be permitted; none where that is not what was asked.
+    /// Would be permitted; none where that is not what was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) permitted: Option<usize>,
     /// All of them.
@@ -32,19 +32,19 @@ pub(crate) struct Counts {
     pub(crate) unread: Option<u64>,
 }
 
-/// What ended, by its reason.
+/// Ends by their reason.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     groups: Vec<Group>,
     places: HashMap<Reason, usize>,
 }
 
-/// What ended for one reason.
+/// Ends for one reason.
 #[derive(Debug)]
 struct Group {
     reason: Reason,
     count: usize,
-    /// What one of them said.
+    /// The failure of one of them.
     example: Option<WireError>,
 }
 

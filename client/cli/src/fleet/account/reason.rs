@@ -1,4 +1,4 @@
-//! How a target ended, in the few words by which targets are grouped.
+//! The reasons by which ends are grouped, in a few words each.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use rcmd_client::{ErrorKind, Outcome, Report, Signal};
 
 use crate::status;
 
-/// How a target ended. Those of one reason are told together, whatever their messages say.
+/// The way in which a target ended. Targets of one reason are told together, whatever their messages say.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Reason {
-    /// It ran and ended with this status.
+    /// Run to its end, with this status.
     Status(u8),
     /// A signal ended it.
     Signal(Option<Signal>),
@@ -28,11 +28,11 @@ pub(crate) enum Reason {
 /// The kinds of ends that an account counts; the last one is the least certain.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Category {
-    /// It ended with status 0.
+    /// Ended with status 0.
     Exited,
-    /// It would be permitted, which is all that was asked.
+    /// Permitted, which is all that was asked.
     Permitted,
-    /// It ended with another status, or by a signal.
+    /// Ended with another status, or by a signal.
     Failed,
     /// Its time limit ended it.
     TimedOut,

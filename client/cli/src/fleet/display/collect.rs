@@ -17,7 +17,7 @@ use crate::output::piece::Piece;
 /// The most that is kept of one stream, in bytes.
 const MOST: u64 = 1 << 30;
 
-/// What a stream said, as far as it is compared: a missing last newline makes no difference.
+/// The content of a stream, as far as it is compared: a missing last newline makes no difference.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Said([u8; 32]);
 

@@ -1,4 +1,4 @@
-//! What all forms of output share.
+//! The parts that all forms of output share.
 
 use std::sync::Arc;
 

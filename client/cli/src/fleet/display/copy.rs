@@ -9,10 +9,10 @@ use super::store::Store;
 use crate::output::json::unfinished;
 use crate::output::sink::Place;
 
-/// What becomes of the end of an output.
+/// The treatment of the end of an output.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum End {
-    /// It stays as it is.
+    /// The end stays as it is.
     AsItIs,
     /// A missing last newline is added.
     WholeLine,
@@ -24,7 +24,7 @@ pub(super) enum End {
 /// are put together for that.
 ///
 /// # Errors
-/// When what was kept can't be read back.
+/// A failure when the kept output can't be read back.
 pub(super) fn copy(
     kept: &Kept,
     store: &Store,

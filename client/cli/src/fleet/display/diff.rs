@@ -22,7 +22,8 @@ const LONGEST: u64 = 4 << 20;
 /// Lines around a difference.
 const AROUND: usize = 3;
 
-/// How long two outputs are compared for the shortest description; past it a longer one will do.
+/// The time for which two outputs are compared in search of the shortest description; past it a longer one
+/// will do.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Shows the most common answer, and for each other group what is different there.

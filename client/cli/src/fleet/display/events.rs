@@ -10,7 +10,7 @@ use rcmd_protocol::frame::Stream;
 
 use super::context::Context;
 
-/// What makes events.
+/// The writer of events.
 #[derive(Default)]
 pub(super) struct Events {
     open: HashMap<usize, Json>,

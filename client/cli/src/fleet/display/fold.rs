@@ -21,7 +21,8 @@ use crate::text::escaped;
 /// Above and below the names of a group.
 pub(super) const RULE: &str = "---------------";
 
-/// What hosts of one group have in common. Output of which the end is missing is like no whole one.
+/// The properties that all hosts of one group share. Output without its end is never grouped with whole
+/// output.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Key {
     stdout: Said,
@@ -38,7 +39,7 @@ pub(super) struct Group {
     pub(super) reason: Reason,
     pub(super) whole: bool,
     pub(super) outputs: Outputs,
-    /// What one of them says went wrong.
+    /// The failure of one of them.
     message: Option<String>,
 }
 

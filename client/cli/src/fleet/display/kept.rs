@@ -16,10 +16,10 @@ pub(super) struct Kept {
     length: u64,
 }
 
-/// Why bytes could not be kept.
+/// The reason for which bytes could not be kept.
 #[derive(Debug)]
 pub(super) struct Full {
-    /// How many of them were kept.
+    /// The number of bytes that were kept.
     pub(super) taken: usize,
     pub(super) error: io::Error,
 }
@@ -74,7 +74,7 @@ impl Kept {
     /// Puts what stands behind the last block into the store, so that it is shared with equal streams.
     ///
     /// # Errors
-    /// When the store can't take it. It stays where it is then.
+    /// A failure when the store can't take it. It stays where it is then.
     pub(super) fn seal(&mut self, store: &mut Store) -> io::Result<()> {
         if self.begun() > 0 {
             self.blocks.push(store.adopt(&mut self.spilled, &self.gathered)?);
@@ -104,7 +104,7 @@ impl Kept {
 pub(super) struct Reader<'a> {
     kept: &'a Kept,
     store: &'a Store,
-    /// Which block comes next; behind the last, what is no block yet.
+    /// The number of the next block; behind the last, the bytes that are no block yet.
     next: usize,
     buffer: Vec<u8>,
     at: usize,

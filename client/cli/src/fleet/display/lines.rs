@@ -26,7 +26,7 @@ use label::Labels;
 /// Bytes of room that are kept for the next line.
 const ROOM: usize = 64 * 1024;
 
-/// How long a line may become before it is shown in pieces, each with the label.
+/// The lengths that a line may have before it is shown in pieces, each with the label.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LineLimits {
     /// Bytes at a terminal, where somebody waits for it.
@@ -47,7 +47,7 @@ pub(super) struct Lines {
     writer: Writer,
 }
 
-/// What writes lines.
+/// The writer of lines.
 struct Writer {
     labels: Labels,
     limits: LineLimits,

@@ -26,7 +26,8 @@ mod names;
 /// The file with the result of each host.
 const RESULTS: &str = "results.jsonl";
 
-/// How many files are open at a time. Hosts may be many more; a file is opened again when its host goes on.
+/// The number of files that are open at a time. Hosts may be many more; a file is opened again when its host
+/// goes on.
 const OPEN: usize = 128;
 
 /// Names that are told of files of other hosts.
@@ -44,12 +45,12 @@ pub(super) struct Outdir {
     folder: OwnedFd,
     /// By target, without `.out` and `.err`.
     stems: Vec<String>,
-    /// Of each target, `.out` and `.err`, as they were made.
+    /// The files `.out` and `.err` of each target, as they were made.
     made: Vec<[Identity; 2]>,
-    /// Those that are open, and when each was used last.
+    /// The files that are open, and when each was used last.
     open: HashMap<Of, (File, u64)>,
     uses: u64,
-    /// Those that can't be written.
+    /// The files that can't be written.
     broken: HashSet<Of>,
     results: Results,
     failures: Failures,
@@ -57,7 +58,7 @@ pub(super) struct Outdir {
 
 impl Outdir {
     /// Makes the files of the targets anew, empty: none of an older run may stand for a target of this one.
-    /// Those that are left alone ended earlier in the same run, and keep theirs.
+    /// Targets that are left alone ended earlier in the same run, and keep their files.
     ///
     /// # Errors
     /// A failure of kind `local_io` that names the file.

@@ -1,4 +1,4 @@
-//! Where something is written, and what is told when it can't be.
+//! The places where output is written, and reports of those that can't be.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::output::sink;
 
-/// Where something is written.
+/// A place where output is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// Standard output or standard error.
@@ -27,11 +27,11 @@ impl Place {
     }
 }
 
-/// How many failures wait to be heard. There are no more places: two screens, `--result`, and of
+/// The number of failures that may wait to be heard. There are no more places: two screens, `--result`, and of
 /// `--outdir` the results and one file.
 const PLACES: usize = 5;
 
-/// Where failures to write are told. Each place tells its first and is not written after it.
+/// The channel for failures to write. Each place reports its first failure and is not written after it.
 #[derive(Clone, Debug)]
 pub(super) struct Failures(mpsc::Sender<(Place, io::Error)>);
 

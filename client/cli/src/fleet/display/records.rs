@@ -16,7 +16,7 @@ mod format;
 pub(crate) use format::Format;
 use format::{Field, Part};
 
-/// What makes records.
+/// The writer of records.
 pub(super) struct Records {
     format: Format,
     collector: Collector,

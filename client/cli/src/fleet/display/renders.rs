@@ -8,7 +8,7 @@ use crate::output::Form;
 use crate::output::piece::{Piece, Render};
 use crate::output::render;
 
-/// What makes bytes of the pieces of each stream.
+/// The renderers that make bytes of the pieces of each stream.
 pub(super) struct Renders {
     form: Form,
     /// True if pieces are printed as they are, so that nothing need be kept of any stream.

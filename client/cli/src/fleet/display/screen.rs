@@ -1,6 +1,6 @@
 //! Standard output and standard error together, and the live line below what they show.
 //!
-//! What is put here is gathered and written in large pieces. The two are written in the order in which
+//! Bytes that are put here are gathered and written in large pieces. The two are written in the order in which
 //! they were used: where both go to one place, their lines stand in that order.
 
 use std::io::{self, Write};
@@ -18,7 +18,7 @@ const GATHER: usize = 64 * 1024;
 /// broke it into rows.
 const ERASE: &str = "\r\x1b[J";
 
-/// What kind of place a screen is.
+/// The kind of place that a screen is.
 pub(super) struct Look {
     /// True if a terminal reads the screen, and control characters would be obeyed.
     pub(super) terminal: bool,
@@ -28,7 +28,7 @@ pub(super) struct Look {
     pub(super) columns: Box<dyn Fn() -> usize + Send>,
 }
 
-/// One of the two.
+/// Standard output or standard error.
 pub(super) struct Screen {
     pub(super) look: Look,
     out: Box<dyn Write + Send>,
@@ -80,7 +80,7 @@ pub(super) struct Screens {
     failures: Failures,
     /// True if there may be a live line.
     has_live: bool,
-    /// What the live line says, and what the target is called that runs longest.
+    /// The state that the live line shows, and the name of the target that runs longest.
     live: Option<(Standing, String)>,
     /// The live line as it is on the screen; none if it is not there.
     drawn: Option<String>,

@@ -1,4 +1,4 @@
-//! What is to be shown and written.
+//! Settings of output: the form, and the files.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ pub(crate) enum DisplayForm {
     Json,
 }
 
-/// What is to be shown and written.
+/// The settings of output.
 #[derive(Clone, Debug)]
 pub(crate) struct DisplaySettings {
     pub(crate) form: DisplayForm,

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use crate::text::{columns, escaped};
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
     /// Targets that have ended.
     pub(crate) done: usize,
     pub(crate) running: usize,
-    /// Of those that have ended, the ones that did not exit with 0.
+    /// Targets that have ended, and not with status 0.
     pub(crate) failed: usize,
     /// All targets of the run.
     pub(crate) total: usize,

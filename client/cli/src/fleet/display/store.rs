@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// The longest block, in bytes.
 pub(super) const BLOCK: usize = 64 * 1024;
 
-/// How much a store holds.
+/// The limits of a store.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StoreLimits {
     /// Bytes of blocks in memory; what comes after them goes to the file.
@@ -55,7 +55,7 @@ impl Slot {
     }
 }
 
-/// Where a block is.
+/// The place of a block.
 #[derive(Debug)]
 enum Place {
     Memory(Box<[u8]>),
@@ -105,7 +105,7 @@ impl Store {
     /// Adds a block of at most [`BLOCK`] bytes, or a use of the equal one that is there.
     ///
     /// # Errors
-    /// When the file can't take it, or a limit is reached. Nothing has changed then.
+    /// A failure when the file can't take it, or a limit is reached. Nothing has changed then.
     pub(super) fn put(&mut self, bytes: &[u8]) -> io::Result<BlockId> {
         let digest = *blake3::hash(bytes).as_bytes();
         if let Some(id) = self.reuse(&digest)? {
@@ -125,7 +125,7 @@ impl Store {
     /// room for [`BLOCK`] bytes.
     ///
     /// # Errors
-    /// When the file can't take them. Nothing has changed then.
+    /// A failure when the file can't take them. Nothing has changed then.
     pub(super) fn spill(&mut self, slot: &mut Option<Slot>, bytes: &[u8]) -> io::Result<()> {
         let (number, length) = match slot {
             Some(slot) => (slot.number, slot.length),
@@ -151,7 +151,7 @@ impl Store {
     /// slot is taken then.
     ///
     /// # Errors
-    /// When the file can't be read, can't take it, or a limit is reached. Nothing is lost then.
+    /// A failure when the file can't be read or can't take it, or a limit is reached. Nothing is lost then.
     pub(super) fn adopt(&mut self, slot: &mut Option<Slot>, rest: &[u8]) -> io::Result<BlockId> {
         let Some(begun) = slot else { return self.put(rest) };
         let mut bytes = Vec::new();
@@ -170,7 +170,7 @@ impl Store {
     /// Adds a use of the block with this content, if there is one.
     ///
     /// # Errors
-    /// When there may be no further use of any block.
+    /// A failure when there may be no further use of any block.
     fn reuse(&mut self, digest: &Digest) -> io::Result<Option<BlockId>> {
         if self.uses >= self.limits.uses {
             let most = (self.limits.uses * BLOCK) >> 20;
@@ -207,7 +207,7 @@ impl Store {
     /// Puts the content of a block in place of what `into` holds.
     ///
     /// # Errors
-    /// When the file can't be read.
+    /// A failure when the file can't be read.
     pub(super) fn read(&self, id: BlockId, into: &mut Vec<u8>) -> io::Result<()> {
         match self.blocks.get(index(id)).and_then(Option::as_ref).map(|block| &block.place) {
             Some(Place::Memory(bytes)) => {
@@ -223,7 +223,7 @@ impl Store {
     /// Puts the content of a slot in place of what `into` holds.
     ///
     /// # Errors
-    /// When the file can't be read.
+    /// A failure when the file can't be read.
     pub(super) fn read_slot(&self, slot: &Slot, into: &mut Vec<u8>) -> io::Result<()> {
         into.clear();
         into.resize(slot.length, 0);

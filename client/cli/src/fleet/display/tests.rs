@@ -1,4 +1,4 @@
-//! What is on the screens after a run, and in the order in which it came there.
+//! The text on the screens after a run, in the order in which it came there.
 
 use std::collections::{HashMap, HashSet};
 
@@ -30,7 +30,7 @@ struct Stage {
     seen: Captured,
     worker: Worker,
     account: Account,
-    /// How much each stream has written.
+    /// The bytes that each stream has written.
     offsets: HashMap<(usize, Stream), u64>,
 }
 

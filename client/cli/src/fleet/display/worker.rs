@@ -36,7 +36,7 @@ enum Form {
     Events(Events),
 }
 
-/// What shows and writes.
+/// The thread's state: it shows and writes.
 pub(super) struct Worker {
     context: Context,
     form: Form,

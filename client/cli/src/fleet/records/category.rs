@@ -1,4 +1,4 @@
-//! Of which kind the end of a target is, if it has ended.
+//! The states of targets in a record.
 
 use rcmd_client::Report;
 use serde::Serialize;
@@ -6,19 +6,19 @@ use serde::Serialize;
 use super::TargetState;
 use crate::fleet::account::{self, Reason};
 
-/// Where a target stands, in the order in which people are told.
+/// The states of targets, in the order in which people are told of them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Category {
-    /// It has exited with 0.
+    /// Exited with 0.
     Exited,
-    /// It has exited with another status, or a signal ended it.
+    /// Exited with another status, or ended by a signal.
     Failed,
     /// Its time limit has ended it.
     TimedOut,
     /// Nothing has run.
     NotStarted,
-    /// It may have run, and nobody knows how it ended.
+    /// Perhaps run, with an end that nobody knows.
     Unknown,
     /// Its start was sent, by a process that still waits for its end.
     Running,

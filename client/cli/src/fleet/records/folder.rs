@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 
 use super::id::RunId;
 
-/// How the name of a record ends.
+/// The end of a record's name.
 const ENDING: &str = ".jsonl";
 
 /// Tries to find a name that is not taken, and a lock that is free. Whoever looks at a record holds its lock
@@ -34,7 +34,7 @@ impl Folder {
     /// Finds the folder of records in a client's folder, and makes it if it is missing.
     ///
     /// # Errors
-    /// When it can't be made, or somebody else may use it.
+    /// A failure when the folder can't be made, or somebody else may use it.
     pub(super) fn make(dir: &Path) -> Result<Self, WireError> {
         // In another's folder it would lock that one out.
         let found = fs::metadata(dir).map_err(FileError::io("read", dir)).map_err(failed)?;
@@ -51,7 +51,7 @@ impl Folder {
     /// Finds the folder of records; one that is not there has none.
     ///
     /// # Errors
-    /// When somebody else may use it.
+    /// A failure when somebody else may use the folder.
     pub(super) fn find(dir: &Path) -> Result<Self, WireError> {
         let path = dir.join("runs");
         match fs::symlink_metadata(&path) {
@@ -74,7 +74,7 @@ impl Folder {
     /// Returns the names of the records, the last one at the end.
     ///
     /// # Errors
-    /// When the folder can't be read.
+    /// A failure when the folder can't be read.
     pub(super) fn ids(&self) -> Result<Vec<RunId>, WireError> {
         let unread = |error| failed(FileError::io("read", &self.path)(error));
         let entries = match fs::read_dir(&self.path) {
@@ -93,7 +93,7 @@ impl Folder {
     /// Makes an empty record that begins now, in milliseconds since 1970, and takes its lock.
     ///
     /// # Errors
-    /// When it can't be made.
+    /// A failure when the record can't be made.
     pub(super) fn create(&self, now: u64) -> Result<(RunId, File), WireError> {
         let mut last = self.ids()?.pop();
         let mut tries = 0;
@@ -120,7 +120,7 @@ impl Folder {
     /// Opens a record to read it and to add to it, and takes its lock.
     ///
     /// # Errors
-    /// When it is not there, another process has it, or it is not this user's alone.
+    /// A failure when the record is not there, another process has it, or it is not this user's alone.
     pub(super) fn take(&self, id: RunId) -> Result<File, WireError> {
         let file = self.open(id, OpenOptions::new().read(true).append(true))?;
         let taken = lock(&file).map_err(|error| unlocked(&self.path_of(id), &error))?;
@@ -138,7 +138,7 @@ impl Folder {
     /// Opens a record to read it, and returns whether a process writes it.
     ///
     /// # Errors
-    /// When it is not there, or is not this user's alone.
+    /// A failure when the record is not there, or is not this user's alone.
     pub(super) fn look(&self, id: RunId) -> Result<(File, bool), WireError> {
         let file = self.open(id, OpenOptions::new().read(true))?;
         let running = match file.try_lock_shared() {
@@ -156,7 +156,7 @@ impl Folder {
     /// Removes the oldest records past `kept`, but none that a process writes.
     ///
     /// # Errors
-    /// When the folder can't be read. What can't be removed stays.
+    /// A failure when the folder can't be read. A record that can't be removed stays.
     pub(super) fn prune(&self, kept: usize) -> Result<(), WireError> {
         let ids = self.ids()?;
         for id in ids.iter().take(ids.len().saturating_sub(kept)) {
@@ -197,7 +197,7 @@ impl Folder {
 /// Opens a regular file to read it, whoever has it.
 ///
 /// # Errors
-/// When it can't be read.
+/// A failure when it can't be read.
 pub(super) fn open_any(path: &Path) -> Result<File, WireError> {
     let file = open(path, OpenOptions::new().read(true));
     file.map_err(FileError::io("read", path)).map_err(failed)

@@ -38,7 +38,7 @@ pub(super) enum Line<R> {
     Resumed(ResumedLine),
 }
 
-/// What is read of a first line before its version is known.
+/// The part of a first line that is read before its version is known.
 #[derive(Debug, Deserialize)]
 pub(super) struct AnyVersion {
     pub(super) run: Version,
@@ -49,7 +49,7 @@ pub(super) struct Version {
     pub(super) version: u64,
 }
 
-/// What was asked for.
+/// The line that says what was asked for.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RunLine {
@@ -57,7 +57,7 @@ pub(super) struct RunLine {
     pub(super) id: String,
     #[serde(with = "moment")]
     pub(super) began: u64,
-    /// How many target lines follow.
+    /// The number of target lines that follow.
     pub(super) targets: usize,
     mode: Mode,
     /// The line, or the program and its arguments, as typed.
@@ -91,7 +91,7 @@ pub(super) struct TargetLine {
     user: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     labels: BTreeMap<String, String>,
-    /// Those that the command uses.
+    /// The variables that the command uses.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     vars: BTreeMap<String, String>,
 }
@@ -202,7 +202,7 @@ impl RunLine {
     /// Returns what was asked for, of these targets.
     ///
     /// # Errors
-    /// What is missing.
+    /// The part that is missing.
     pub(super) fn into_plan(self, targets: Arc<[HostTarget]>) -> Result<Plan, String> {
         let mut words = self.words.into_iter().map(|word| word.0);
         let first = words.next().ok_or("there are no words")?;
@@ -274,7 +274,7 @@ impl SentLine {
     /// Returns the start.
     ///
     /// # Errors
-    /// What is no key, no digest and no attempt.
+    /// The part that is no key, no digest or no attempt.
     pub(super) fn to_sent(&self) -> Result<Sent, &'static str> {
         Ok(Sent {
             attempt: Some(self.attempt).filter(|attempt| *attempt > 0).ok_or("attempt is 0")?,

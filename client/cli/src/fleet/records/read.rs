@@ -22,7 +22,7 @@ use super::{LARGEST, LONGEST_LINE, Recorded, TargetState};
 const AT_ONCE: usize = 1024;
 
 /// Reads a record from where its file stands, and returns it with the length of its whole lines, in bytes.
-/// It must be that of the run `id`, if one is given.
+/// If `id` is given, the record must be that of this run.
 ///
 /// # Errors
 /// Kind `local_io` when it can't be read, `usage` when it is none, is damaged, or is of another version:

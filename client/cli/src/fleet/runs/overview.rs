@@ -9,7 +9,7 @@ use crate::fleet::resume::Resume;
 use crate::output::stamp::rfc3339;
 use crate::text::escaped;
 
-/// What can be done about a run.
+/// The state of a run, by what can be done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum State {
@@ -37,7 +37,7 @@ pub(super) struct Overview {
     counts: Vec<(Category, usize)>,
 }
 
-/// What `--json` prints of a run.
+/// The object that `--json` prints of a run.
 #[derive(Serialize)]
 pub(super) struct Event {
     run: String,

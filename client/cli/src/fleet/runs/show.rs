@@ -69,7 +69,7 @@ pub(super) fn json(seen: &Seen) -> Result<String, WireError> {
         run: String,
         host: &'a str,
         index: usize,
-        /// How often a start was sent.
+        /// The number of starts that were sent.
         attempt: u32,
         state: Category,
         result: Option<&'a Report>,

@@ -37,7 +37,7 @@ const COLOURS: [AnsiColor; 10] = [
 /// The labels of all targets.
 pub(super) struct Labels {
     targets: Arc<[HostTarget]>,
-    /// How many columns the terminal has.
+    /// The width of the terminal, in columns.
     terminal: usize,
     /// To how many columns names are padded there.
     width: usize,

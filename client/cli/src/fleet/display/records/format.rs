@@ -10,7 +10,7 @@ pub(crate) enum Field {
     Host,
     /// Its place in the set, from 0.
     Index,
-    /// What became of the command, such as `exited`.
+    /// The outcome of the command, such as `exited`.
     Outcome,
     /// The status that it ended with.
     Code,
@@ -22,15 +22,15 @@ pub(crate) enum Field {
     Stdout,
     /// Its standard error, likewise.
     Stderr,
-    /// How long it ran, in milliseconds.
+    /// The time that it ran, in milliseconds.
     Duration,
-    /// What went wrong, beside the command itself.
+    /// The failure, if something went wrong beside the command itself.
     Error,
     /// A label of the host.
     Label(String),
 }
 
-/// What stands in a format.
+/// A part of a format.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Part {
     Text(String),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::harness::{PIPE, exited};
 use super::*;
 
-/// One in which what a1 had sent is an earlier command's, and half a line of it.
+/// A worker in which the output of a1 is that of an earlier command, with half a line of it.
 fn stage(settings: DisplaySettings) -> Stage {
     let mut stage = Stage::new("a[1-2]", PIPE, settings);
     stage.out(0, "old\nha");

@@ -14,7 +14,7 @@ use crate::fleet::display::place::{Failures, Place};
 use crate::fleet::display::screen::{Look, Screen, Screens};
 use crate::fleet::display::store::Store;
 
-/// What was written to both screens.
+/// The bytes that were written to both screens.
 #[derive(Clone, Default)]
 pub(in crate::fleet::display) struct Captured {
     stdout: Arc<Mutex<Vec<u8>>>,
@@ -37,7 +37,7 @@ impl Write for Pen {
     }
 }
 
-/// What kind of screens a test wants.
+/// The kind of screens that a test wants.
 #[derive(Clone, Copy)]
 pub(in crate::fleet::display) struct Kind {
     /// Of standard error, and of standard output unless that is piped.

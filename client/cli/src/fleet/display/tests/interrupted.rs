@@ -1,4 +1,4 @@
-//! What is told at the first interrupt, and that nothing which came before it is lost.
+//! Messages at the first interrupt, and that no output which came before it is lost.
 
 use super::harness::{PIPE, TERMINAL, exited, failed};
 use super::*;

@@ -43,7 +43,7 @@ fn hosts_have_colours_and_standard_error_is_red() {
     );
 }
 
-/// What a host may send so that its text stands where another's is.
+/// Bytes that a host may send so that its text stands where another's is.
 const HOSTILE: [&[u8]; 10] = [
     b"\ra2: I am a2\n",
     b"\x1b[1A\x1b[2Ka2: I am a2\n",
