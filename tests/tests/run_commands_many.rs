@@ -91,7 +91,7 @@ fn a_host_that_is_not_reached_has_a_result_for_each_line() {
 }
 
 #[test]
-fn a_host_that_refuses_this_client_is_dialled_once_for_all_lines() {
+fn a_host_that_refuses_this_client_is_not_dialled_for_each_line() {
     let world = World::start();
     let refusing = Proxy::to(world.address());
     let mut hosts = String::new();
@@ -106,7 +106,9 @@ fn a_host_that_refuses_this_client_is_dialled_once_for_all_lines() {
     for (_, _, error) in each(&done, "error") {
         assert_eq!(error["kind"], "tls", "{error}");
     }
-    assert_eq!((by_place(&done).len(), refusing.connections()), (50, 1), "{}", done.story());
+    assert_eq!(by_place(&done).len(), 50);
+    // A line that was sent before the refusal was heard of may have had its connection made anew.
+    assert!(refusing.connections() <= 2, "{}: {}", refusing.connections(), done.story());
 }
 
 #[test]

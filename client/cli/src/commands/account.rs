@@ -167,6 +167,26 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_were_not_read_are_told_beside_the_numbers_that_add_up() {
+        for (unread, told, event) in [
+            (Some(2), Some("2 more lines were not read, and began on no host"), ",\"unread\":2}"),
+            (Some(1), Some("1 more line was not read, and began on no host"), ",\"unread\":1}"),
+            (None, Some("standard input was not read to its end"), "\"total\":1}"),
+            (Some(0), None, "\"total\":1}"),
+        ] {
+            let mut account = CommandsAccount::default();
+            account.add(&exited("web1", 0));
+            account.set_unread(unread);
+            let lines = account.lines(Verbosity::Normal, &[]);
+            assert_eq!(lines[0].1, "1 command on 1 host: 1 exited 0");
+            assert_eq!(lines.get(1).map(|(_, line)| &**line), told);
+            assert!(account.event().ends_with(event), "{}", account.event());
+            // A person who wants quiet hears of it too.
+            assert_eq!(account.lines(Verbosity::Quiet, &[]).is_empty(), told.is_none());
+        }
+    }
+
+    #[test]
     fn who_wants_quiet_hears_of_nothing_that_went_well() {
         let mut account = CommandsAccount::default();
         account.add(&exited("web1", 0));

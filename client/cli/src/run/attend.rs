@@ -152,7 +152,8 @@ impl<'a> RunSession<'a> {
 
     /// Tells a person at a terminal what becomes of a command that a signal of ours has not ended.
     fn note_signal(&mut self, news: Option<String>) {
-        if news.is_some() && self.report.is_none() && io::stderr().is_terminal() {
+        let wanted = self.report.is_none() && self.run.output.verbosity > Verbosity::Quiet;
+        if news.is_some() && wanted && io::stderr().is_terminal() {
             // The terminal has echoed the key that was typed.
             self.writer.break_line();
             self.note(news);
