@@ -6,10 +6,12 @@ use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 macro_rules! names {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
+    ($(#[$doc:meta])* $vis:vis enum $name:ident {
+        $($(#[$vdoc:meta])* $variant:ident = $text:literal,)*
+    }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
-        pub enum $name {
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize)]
+        $vis enum $name {
             $($(#[$vdoc])* #[serde(rename = $text)] $variant,)*
         }
 
@@ -44,7 +46,7 @@ pub(crate) use names;
 
 names! {
     /// A stream of bytes of a command.
-    Stream {
+    pub enum Stream {
         /// Standard input, file descriptor 0.
         Stdin = "stdin",
         /// Standard output, file descriptor 1.
@@ -67,10 +69,10 @@ impl fmt::Display for Hex<'_> {
 }
 
 macro_rules! hex_id {
-    ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
+    ($(#[$doc:meta])* $vis:vis struct $name:ident([u8; $bytes:literal]);) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name([u8; $bytes]);
+        $vis struct $name([u8; $bytes]);
 
         impl $name {
             /// Reads lower-case hexadecimal of exactly the right length; `None` for any other text.
@@ -109,21 +111,18 @@ macro_rules! hex_id {
     };
 }
 
-hex_id!(
+hex_id! {
     /// The key of one start, for an identity on a host: under it, the start happens at most once.
-    Key,
-    16
-);
-hex_id!(
+    pub struct Key([u8; 16]);
+}
+hex_id! {
     /// The identifier of one server process. Another process does not know the attached commands of this one.
-    Instance,
-    16
-);
-hex_id!(
+    pub struct Instance([u8; 16]);
+}
+hex_id! {
     /// The SHA-256 of a request, which keeps one key from standing for two requests.
-    RequestDigest,
-    32
-);
+    pub struct RequestDigest([u8; 32]);
+}
 
 impl Key {
     /// Returns a new random key.

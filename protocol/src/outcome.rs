@@ -11,7 +11,7 @@ use crate::{
 
 names! {
     /// The way in which a command ended.
-    Outcome {
+    pub enum Outcome {
         /// The process ended with an exit status of its own.
         Exited = "exited",
         /// A signal ended the process.
@@ -26,16 +26,18 @@ names! {
 }
 
 macro_rules! error_kinds {
-    ($($(#[$doc:meta])* $variant:ident = $text:literal,)*) => {
-        /// The kind of an error.
+    ($(#[$doc:meta])* $vis:vis enum $name:ident {
+        $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)*
+    }) => {
+        $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        pub enum ErrorKind {
-            $($(#[$doc])* $variant,)*
+        $vis enum $name {
+            $($(#[$variant_doc])* $variant,)*
             /// A kind that a newer peer knows and this version does not.
             Other(OtherKind),
         }
 
-        impl ErrorKind {
+        impl $name {
             /// All kinds that this version knows, in the order of the documents.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
@@ -61,46 +63,49 @@ macro_rules! error_kinds {
 }
 
 error_kinds! {
-    /// The request or the command line makes no sense.
-    Usage = "usage",
-    /// The host could not be reached.
-    Unreachable = "unreachable",
-    /// TLS failed, on either side.
-    Tls = "tls",
-    /// Policy does not permit the request.
-    Denied = "denied",
-    /// A limit is reached, or the server is draining.
-    Busy = "busy",
-    /// The program does not exist.
-    NotFound = "not_found",
-    /// The program exists and can't be executed.
-    NotExecutable = "not_executable",
-    /// The working folder can't be entered.
-    NoSuchDir = "no_such_dir",
-    /// The user does not exist.
-    NoSuchUser = "no_such_user",
-    /// Arguments or environment are past a limit.
-    TooBig = "too_big",
-    /// The host is out of processes, descriptors or memory.
-    Resources = "resources",
-    /// The peer broke the protocol.
-    Protocol = "protocol",
-    /// The connection was lost and the command with it.
-    Lost = "lost",
-    /// A total or digest differs.
-    Corrupt = "corrupt",
-    /// The server was told to stop.
-    ServerStopped = "server_stopped",
-    /// The key stands for another request.
-    KeyConflict = "key_conflict",
-    /// The key was used so long ago that the host no longer knows the outcome.
-    KeyExpired = "key_expired",
-    /// Output could not be written on the client's machine.
-    LocalIo = "local_io",
-    /// The host never started the command that the client wanted to attach to.
-    NeverStarted = "never_started",
-    /// A run over many hosts was ended, or stopped itself, before it came to this host.
-    HeldBack = "held_back",
+    /// The kind of an error.
+    pub enum ErrorKind {
+        /// The request or the command line makes no sense.
+        Usage = "usage",
+        /// The host could not be reached.
+        Unreachable = "unreachable",
+        /// TLS failed, on either side.
+        Tls = "tls",
+        /// Policy does not permit the request.
+        Denied = "denied",
+        /// A limit is reached, or the server is draining.
+        Busy = "busy",
+        /// The program does not exist.
+        NotFound = "not_found",
+        /// The program exists and can't be executed.
+        NotExecutable = "not_executable",
+        /// The working folder can't be entered.
+        NoSuchDir = "no_such_dir",
+        /// The user does not exist.
+        NoSuchUser = "no_such_user",
+        /// Arguments or environment are past a limit.
+        TooBig = "too_big",
+        /// The host is out of processes, descriptors or memory.
+        Resources = "resources",
+        /// The peer broke the protocol.
+        Protocol = "protocol",
+        /// The connection was lost and the command with it.
+        Lost = "lost",
+        /// A total or digest differs.
+        Corrupt = "corrupt",
+        /// The server was told to stop.
+        ServerStopped = "server_stopped",
+        /// The key stands for another request.
+        KeyConflict = "key_conflict",
+        /// The key was used so long ago that the host no longer knows the outcome.
+        KeyExpired = "key_expired",
+        /// Output could not be written on the client's machine.
+        LocalIo = "local_io",
+        /// The host never started the command that the client wanted to attach to.
+        NeverStarted = "never_started",
+        /// A run over many hosts was ended, or stopped itself, before it came to this host.
+        HeldBack = "held_back",
+    }
 }
 
 impl ErrorKind {

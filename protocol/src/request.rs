@@ -1,7 +1,6 @@
 //! Requests: what clients ask to be run, parsed and checked once.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -13,7 +12,7 @@ use crate::{
 
 names! {
     /// The way in which a request's arguments are read.
-    Mode {
+    pub enum Mode {
         /// A program and its arguments, passed on exactly.
         Exec = "exec",
         /// One line for the user's shell.
@@ -22,18 +21,12 @@ names! {
 }
 
 /// A lock: a name that only one command on a host holds at a time.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lock {
     /// The name: 1 to 128 printable characters of ASCII without blanks.
-    #[serde(rename = "lock")]
     pub name: String,
     /// The milliseconds for which to wait while another command holds the lock.
-    #[serde(rename = "lock_wait_ms", skip_serializing_if = "is_zero")]
     pub wait_ms: u64,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 /// A command as a client asks for it, within all limits. Its strings hold any bytes but NUL.

@@ -1,41 +1,38 @@
 //! The end of a command, as its last frame has it.
 
-use serde::Serialize;
-
-use super::is_default;
+use super::{
+    describe::fields,
+    field::{Optional, OptionalPart, OrDefault, Required},
+    header::Header,
+};
 use crate::{
     digest::StreamDigest,
+    error::ProtocolError,
     ids::AuditHead,
     outcome::{Outcome, WireError},
     signal::Signal,
 };
 
-/// The end of a command. Its outcome is always proved: each constructor asks for what the outcome needs.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct Exit {
-    outcome: Outcome,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    signal: Option<Signal>,
-    // Boxed, since few ends have one, and every frame that waits or moves is as large as the largest.
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    failure: Option<Box<WireError>>,
-    stdout_bytes: u64,
-    stderr_bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stdout_digest: Option<StreamDigest>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stderr_digest: Option<StreamDigest>,
-    #[serde(skip_serializing_if = "is_default")]
-    open: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    started_at: Option<u64>,
-    ended_at: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    duration_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    audit: Option<Box<AuditHead>>,
+fields! {
+    /// The end of a command. Its outcome is always proved: each constructor asks for what the outcome needs,
+    /// and so does the reader.
+    #[derive(Clone, PartialEq, Debug)]
+    pub struct Exit {
+        outcome: Outcome as Required,
+        code: Option<u8> as Optional,
+        signal: Option<Signal> as Optional,
+        // Boxed, since few ends have one, and every frame that waits or moves is as large as the largest.
+        failure: Option<Box<WireError>> as OptionalPart,
+        stdout_bytes: u64 as Required,
+        stderr_bytes: u64 as Required,
+        stdout_digest: Option<StreamDigest> as Optional,
+        stderr_digest: Option<StreamDigest> as Optional,
+        open: bool as OrDefault,
+        started_at: Option<u64> as Optional,
+        ended_at: u64 as Required,
+        duration_ms: Option<u64> as Optional,
+        audit: Option<Box<AuditHead>> as Optional,
+    } checked by check_proof
 }
 
 /// The error of an outcome without a field that it needs, such as `exited` without a code.
@@ -66,17 +63,25 @@ impl Exit {
         failure: Option<WireError>,
         ended_at: u64,
     ) -> Result<Self, MissingField> {
-        let missing = match outcome {
-            Outcome::Exited => code.is_none().then_some("code"),
-            Outcome::Signaled => signal.is_none().then_some("signal"),
-            Outcome::TimedOut => (code.is_none() && signal.is_none()).then_some("code"),
-            Outcome::NotStarted | Outcome::Unknown => failure.is_none().then_some("kind"),
-        };
-        if let Some(field) = missing {
-            return Err(MissingField(field));
-        }
         let failure = failure.map(Box::new);
-        Ok(Self { outcome, code, signal, failure, ..Self::empty(outcome, ended_at) })
+        let exit = Self { outcome, code, signal, failure, ..Self::empty(outcome, ended_at) };
+        exit.missing().map_or(Ok(exit), Err)
+    }
+
+    /// Returns the field that the outcome needs and that is missing, if one is.
+    fn missing(&self) -> Option<MissingField> {
+        let (code, signal) = (self.code.is_none(), self.signal.is_none());
+        let missing = match self.outcome {
+            Outcome::Exited => code.then_some("code"),
+            Outcome::Signaled => signal.then_some("signal"),
+            Outcome::TimedOut => (code && signal).then_some("code"),
+            Outcome::NotStarted | Outcome::Unknown => self.failure.is_none().then_some("kind"),
+        };
+        missing.map(MissingField)
+    }
+
+    fn check_proof(&self, header: &Header<'_>) -> Result<(), ProtocolError> {
+        self.missing().map_or(Ok(()), |MissingField(field)| Err(header.missing(field)))
     }
 
     /// Returns the end of a command that did not start, so that it is safe to try again. `ended_at` is

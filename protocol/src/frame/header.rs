@@ -1,225 +1,115 @@
-//! A header as it is read: all fields that any frame has, each optional.
-//!
-//! One flat reader serves all types of frame, since `serde`'s own enums would buffer the object and miss
-//! duplicate keys.
+//! A header as it is read: one strict pass over all of it, then each field as its frame has it.
 
-use std::{borrow::Cow, collections::HashSet, fmt};
+use std::{fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeSeed, Error, MapAccess, Visitor},
+    de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, Visitor},
 };
 
 use crate::{
     error::ProtocolError,
     frame::{
-        Kind, Mode, Refusal, Stream,
-        json::{Integer, Skip, Text, TextList, whole, without_nul},
+        Kind,
+        json::{KeyName, Object, strict_object, whole},
+        scalar::Scalar,
     },
-    ids::{AuditHead, Instance, JobId, Key},
-    limits,
-    outcome::{ErrorKind, Outcome},
-    signal::Signal,
 };
 
-/// A value that a header has as a short string.
-struct Word<T>(T);
-
-trait FromWord: Sized {
-    const WHAT: &'static str;
-    fn from_word(word: &str) -> Option<Self>;
+/// A header whose JSON is as it must be, and whose type is known.
+///
+/// The type may stand anywhere in a header, so that all fields are held until it is read. Those that the
+/// frame of this type does not have are ignored.
+pub(crate) struct Header<'de> {
+    bytes: &'de [u8],
+    fields: Object<'de>,
+    kind: Kind,
 }
 
-macro_rules! words {
-    ($($type:ty: $what:literal, $parse:expr;)*) => {
-        $(impl FromWord for $type {
-            const WHAT: &'static str = $what;
-            fn from_word(word: &str) -> Option<Self> {
-                $parse(word)
-            }
-        })*
-    };
-}
+impl<'de> Header<'de> {
+    /// Reads a whole header.
+    ///
+    /// # Errors
+    /// Fails when it is not one strict object, and when that names no type of frame.
+    pub(crate) fn parse(bytes: &'de [u8]) -> Result<Self, ProtocolError> {
+        let fields =
+            strict_object(bytes).map_err(|error| ProtocolError::Header(error.to_string()))?;
+        let missing = || ProtocolError::Header("there is no \"type\" in it".to_owned());
+        let kind = typed(bytes, &fields, "type")?.and_then(Kind::of).ok_or_else(missing)?;
+        Ok(Self { bytes, fields, kind })
+    }
 
-words! {
-    Kind: "a type of frame", Kind::parse;
-    Stream: "a stream", Stream::parse;
-    Mode: "a mode", Mode::parse;
-    Refusal: "a reason", Refusal::parse;
-    Outcome: "an outcome", Outcome::parse;
-    ErrorKind: "a kind of error", ErrorKind::parse;
-    Signal: "a signal", Signal::parse;
-    Key: "a key of 32 digits", Key::from_hex;
-    Instance: "an instance of 32 digits", Instance::from_hex;
-    JobId: "a job", JobId::parse;
-    AuditHead: "a head of an audit", AuditHead::parse;
-}
+    /// Returns the type of the frame.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
 
-impl<'de, T: FromWord> Deserialize<'de> for Word<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader<T>(std::marker::PhantomData<T>);
-        impl<T: FromWord> Visitor<'_> for Reader<T> {
-            type Value = T;
+    /// Returns whether the header has this field.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.fields.contains_key(name)
+    }
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(T::WHAT)
-            }
-
-            fn visit_str<E: Error>(self, word: &str) -> Result<T, E> {
-                T::from_word(word).ok_or_else(|| E::custom(format_args!("this is not {}", T::WHAT)))
-            }
+    /// Returns the value of a field, if the header has it.
+    ///
+    /// # Errors
+    /// Fails when the field has another form in JSON, or a value that is not allowed.
+    pub(crate) fn get<T: Scalar>(&self, name: &'static str) -> Result<Option<T>, ProtocolError> {
+        match self.form(name)? {
+            None => Ok(None),
+            Some(form) => T::of(form).map(Some).ok_or_else(|| self.invalid(name)),
         }
-        deserializer.deserialize_str(Reader(std::marker::PhantomData)).map(Word)
+    }
+
+    /// Returns the form in JSON of a field, if the header has it.
+    ///
+    /// # Errors
+    /// Fails when the field has another form.
+    pub(crate) fn form<T: DeserializeOwned>(
+        &self,
+        name: &'static str,
+    ) -> Result<Option<T>, ProtocolError> {
+        typed(self.bytes, &self.fields, name)
+    }
+
+    /// Returns the error of a header without a field that its type needs.
+    pub(crate) fn missing(&self, field: &'static str) -> ProtocolError {
+        ProtocolError::Missing { frame: self.kind.as_str(), field }
+    }
+
+    /// Returns the error of a field with a value that its type does not allow.
+    pub(crate) fn invalid(&self, field: &'static str) -> ProtocolError {
+        ProtocolError::Invalid { frame: self.kind.as_str(), field }
     }
 }
 
-impl<T> From<Word<T>> for Option<T> {
-    fn from(word: Word<T>) -> Self {
-        Some(word.0)
+fn typed<T: DeserializeOwned>(
+    bytes: &[u8],
+    fields: &Object<'_>,
+    name: &'static str,
+) -> Result<Option<T>, ProtocolError> {
+    let Some(value) = fields.get(name) else { return Ok(None) };
+    match value.read() {
+        Some(value) => Ok(Some(value)),
+        None => Err(ProtocolError::Header(fault::<T>(bytes, name))),
     }
 }
 
-impl From<Integer> for Option<u64> {
-    fn from(number: Integer) -> Self {
-        Some(number.0)
+/// Returns what is wrong with a field that is no `T`, and where: the header is read again, since values do
+/// not know their places.
+fn fault<T: DeserializeOwned>(bytes: &[u8], name: &'static str) -> String {
+    match whole(bytes, Field { name, value: PhantomData::<T> }) {
+        Err(error) => error.to_string(),
+        Ok(()) => format!("{name} has another form"),
     }
 }
 
-impl From<Text> for Option<String> {
-    fn from(text: Text) -> Self {
-        Some(text.0)
-    }
+/// A reader of one field as a `T`, past all others.
+struct Field<T> {
+    name: &'static str,
+    value: PhantomData<T>,
 }
 
-impl<const LIMIT: usize> From<TextList<LIMIT>> for Option<Vec<String>> {
-    fn from(list: TextList<LIMIT>) -> Self {
-        Some(list.0)
-    }
-}
-
-macro_rules! fields {
-    ($($name:ident $text:literal: $type:ty as $reader:ty;)*) => {
-        /// The fields of a header.
-        #[derive(Default, Debug)]
-        pub(crate) struct Fields {
-            $(pub(crate) $name: Option<$type>,)*
-        }
-
-        impl Fields {
-            /// Reads the value of the field `key`. Returns false if no frame has such a field.
-            fn take<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
-                match key {
-                    $($text => {
-                        if self.$name.is_some() {
-                            return Err(A::Error::custom(concat!("a key stands twice: ", $text)));
-                        }
-                        self.$name = map.next_value::<$reader>()?.into();
-                        Ok(true)
-                    })*
-                    _ => Ok(false),
-                }
-            }
-        }
-    };
-}
-
-// `digest` is an algorithm in some frames, a request's or a stream's digest in others: it is read as
-// text here and parsed where the type of the frame is known.
-fields! {
-    kind "type": Kind as Word<Kind>;
-    ch "ch": u64 as Integer;
-    len "len": u64 as Integer;
-    stream "stream": Stream as Word<Stream>;
-    offset "offset": u64 as Integer;
-    time "time": u64 as Integer;
-    got "got": u64 as Integer;
-    upto "upto": u64 as Integer;
-    total "total": u64 as Integer;
-    digest "digest": String as Text;
-    open "open": bool as bool;
-    number "number": u64 as Integer;
-    signal "signal": Signal as Word<Signal>;
-    agent "agent": String as Text;
-    capabilities "capabilities": Vec<String> as TextList<{ limits::CAPABILITIES }>;
-    instance "instance": Instance as Word<Instance>;
-    grace_ms "grace_ms": u64 as Integer;
-    retain_ms "retain_ms": u64 as Integer;
-    keepalive_ms "keepalive_ms": u64 as Integer;
-    error "kind": ErrorKind as Word<ErrorKind>;
-    message "message": String as Text;
-    hint "hint": String as Text;
-    note "note": String as Text;
-    key "key": Key as Word<Key>;
-    generation "generation": u64 as Integer;
-    mode "mode": Mode as Word<Mode>;
-    argc "argc": u64 as Integer;
-    envc "envc": u64 as Integer;
-    cwd "cwd": bool as bool;
-    user "user": bool as bool;
-    has_stdin "stdin": StdinField as StdinField;
-    timeout_ms "timeout_ms": u64 as Integer;
-    lock "lock": String as Text;
-    lock_wait_ms "lock_wait_ms": u64 as Integer;
-    digests "digests": Vec<String> as TextList<{ limits::DIGESTS }>;
-    keep "keep": bool as bool;
-    timestamps "timestamps": bool as bool;
-    credit "credit": u64 as Integer;
-    stdout "stdout": u64 as Integer;
-    stderr "stderr": u64 as Integer;
-    position "position": u64 as Integer;
-    job "job": JobId as Word<JobId>;
-    started_at "started_at": u64 as Integer;
-    stdin_ended "stdin_ended": bool as bool;
-    reason "reason": Refusal as Word<Refusal>;
-    permitted "permitted": bool as bool;
-    outcome "outcome": Outcome as Word<Outcome>;
-    code "code": u64 as Integer;
-    retry_after_ms "retry_after_ms": u64 as Integer;
-    stdout_bytes "stdout_bytes": u64 as Integer;
-    stderr_bytes "stderr_bytes": u64 as Integer;
-    stdout_digest "stdout_digest": String as Text;
-    stderr_digest "stderr_digest": String as Text;
-    ended_at "ended_at": u64 as Integer;
-    duration_ms "duration_ms": u64 as Integer;
-    audit "audit": AuditHead as Word<AuditHead>;
-}
-
-/// The field `stdin`: a boolean in `start`, an offset in `attached`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StdinField {
-    Wanted(bool),
-    Offset(u64),
-}
-
-impl<'de> Deserialize<'de> for StdinField {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl Visitor<'_> for Either {
-            type Value = StdinField;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("true, false or an offset")
-            }
-
-            fn visit_bool<E: Error>(self, wanted: bool) -> Result<StdinField, E> {
-                Ok(StdinField::Wanted(wanted))
-            }
-
-            fn visit_u64<E: Error>(self, offset: u64) -> Result<StdinField, E> {
-                if offset > limits::INTEGER {
-                    return Err(E::custom("an integer is past 2^53 - 1"));
-                }
-                Ok(StdinField::Offset(offset))
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
-}
-
-/// A reader that fills the fields in place: they are large, and moving them would cost more than reading.
-struct HeaderSeed<'a>(&'a mut Fields);
-
-impl<'de> DeserializeSeed<'de> for HeaderSeed<'_> {
+impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Field<T> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -227,7 +117,7 @@ impl<'de> DeserializeSeed<'de> for HeaderSeed<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for HeaderSeed<'_> {
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Field<T> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -235,80 +125,60 @@ impl<'de> Visitor<'de> for HeaderSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        // Made for the first unknown key: most headers have none.
-        let mut unknown: Option<HashSet<String>> = None;
         while let Some(KeyName(key)) = map.next_key()? {
-            if self.0.take(&key, &mut map)? {
-                continue;
+            if key == self.name {
+                map.next_value::<T>()?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
             }
-            without_nul::<A::Error>(&key)?;
-            if !unknown.get_or_insert_default().insert(key.into_owned()) {
-                return Err(A::Error::custom("a key stands twice"));
-            }
-            map.next_value_seed(Skip { depth: 1 })?;
         }
         Ok(())
-    }
-}
-
-/// A key, borrowed from the header unless it has escapes.
-struct KeyName<'de>(Cow<'de, str>);
-
-impl<'de> Deserialize<'de> for KeyName<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Cow<'de, str>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-
-            fn visit_borrowed_str<E: Error>(self, key: &'de str) -> Result<Self::Value, E> {
-                Ok(Cow::Borrowed(key))
-            }
-
-            fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
-                Ok(Cow::Owned(key.to_owned()))
-            }
-        }
-        deserializer.deserialize_str(Reader).map(KeyName)
-    }
-}
-
-impl Fields {
-    /// Reads a whole header.
-    pub(crate) fn parse(header: &[u8]) -> Result<Self, ProtocolError> {
-        let mut fields = Self::default();
-        whole(header, HeaderSeed(&mut fields))
-            .map_err(|error| ProtocolError::Header(error.to_string()))?;
-        Ok(fields)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        frame::json::{Integer, TextList},
+        limits,
+    };
+
+    /// Reads a header, of which only the JSON and the type matter.
+    fn parse(header: &[u8]) -> Result<Header<'_>, ProtocolError> {
+        Header::parse(header)
+    }
 
     fn fault(header: &str) -> String {
-        Fields::parse(header.as_bytes()).expect_err(header).to_string()
+        match parse(header.as_bytes()) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("{header} was read"),
+        }
     }
 
     #[test]
     fn unknown_fields_are_ignored_whatever_they_hold() {
-        let header = r#"{"type":"ping","x":{"a":[1,-2,3.5,null,true,"t"]},"number":7}"#;
-        let fields = Fields::parse(header.as_bytes()).unwrap();
-        assert_eq!(fields.kind, Some(Kind::Ping));
-        assert_eq!(fields.number, Some(7));
+        let header = parse(br#"{"type":"ping","x":{"a":[1,-2,3.5,null,true,"t"]},"number":7}"#);
+        let header = header.unwrap();
+        assert_eq!(header.kind(), Kind::Ping);
+        assert_eq!(header.get::<u64>("number"), Ok(Some(7)));
     }
 
     #[test]
     fn a_key_twice_is_refused_at_every_level() {
-        assert!(fault(r#"{"type":"ping","number":1,"number":1}"#).contains("twice"));
+        assert!(fault(r#"{"type":"ping","number":1,"number":1}"#).contains("twice: number"));
         assert!(fault(r#"{"type":"ping","x":1,"x":2}"#).contains("twice"));
         assert!(fault(r#"{"x":{"y":1,"y":2}}"#).contains("twice"));
         assert!(fault(r#"{"x":[{"y":1,"\u0079":2}]}"#).contains("twice"));
         assert!(fault(r#"{"type":"ping","\u0074ype":"pong"}"#).contains("twice"));
+    }
+
+    #[test]
+    fn a_key_twice_is_named_only_if_it_could_be_a_frame_s() {
+        for key in ["\\u001b[2j", "A", "\u{e9}", &"k".repeat(33)] {
+            let fault = fault(&format!(r#"{{"{key}":1,"{key}":1}}"#));
+            assert!(fault.contains("a key stands twice at line 1"), "{fault}");
+        }
     }
 
     #[test]
@@ -322,9 +192,10 @@ mod tests {
     #[test]
     fn sixteen_levels_are_read_and_seventeen_are_not() {
         let nested = |levels: usize| {
-            format!(r#"{{"x":{}{}}}"#, "[".repeat(levels - 1), "]".repeat(levels - 1))
+            let (open, close) = ("[".repeat(levels - 1), "]".repeat(levels - 1));
+            format!(r#"{{"type":"ping","x":{open}{close}}}"#)
         };
-        assert!(Fields::parse(nested(16).as_bytes()).is_ok());
+        assert!(parse(nested(16).as_bytes()).is_ok());
         assert!(fault(&nested(17)).contains("deep"));
         assert!(fault(&nested(30_000)).contains("deep"));
     }
@@ -332,24 +203,47 @@ mod tests {
     #[test]
     fn what_is_not_one_object_is_refused() {
         for header in ["", "[]", "1", "{", "{}{}", "{} x", "null", "{\"type\":1}", "\u{feff}{}"] {
-            assert!(Fields::parse(header.as_bytes()).is_err(), "{header:?}");
+            assert!(parse(header.as_bytes()).is_err(), "{header:?}");
         }
-        assert!(Fields::parse(b"{\"x\":\"\xff\"}").is_err());
-        assert!(Fields::parse(b"{} \n").is_ok());
+        assert!(parse(b"{\"type\":\"ping\",\"x\":\"\xff\"}").is_err());
+        assert!(parse(b"{\"type\":\"ping\"} \n").is_ok());
+        assert!(fault("{} \n").contains("there is no \"type\" in it"));
     }
 
     #[test]
     fn integers_are_whole_and_exact() {
-        assert_eq!(Fields::parse(br#"{"ch":9007199254740991}"#).unwrap().ch, Some(limits::INTEGER));
-        for number in ["9007199254740992", "-1", "1.0", "1e3", "\"1\"", "true"] {
-            fault(&format!(r#"{{"ch":{number}}}"#));
+        let integer = |number: &str| {
+            let header = format!(r#"{{"type":"cancel","ch":{number}}}"#);
+            let form = parse(header.as_bytes()).unwrap().form("ch");
+            form.map(|form| form.map(|Integer(number)| number))
+        };
+        assert_eq!(integer("9007199254740991"), Ok(Some(limits::INTEGER)));
+        for number in ["9007199254740992", "-1", "1.0", "1e3", "\"1\"", "true", "null", "[1]", "{}"]
+        {
+            assert!(matches!(integer(number), Err(ProtocolError::Header(_))), "{number}");
         }
     }
 
     #[test]
     fn a_list_past_its_limit_is_refused() {
-        let list = |n: usize| format!(r#"{{"digests":[{}]}}"#, vec!["\"x\""; n].join(","));
-        assert!(Fields::parse(list(limits::DIGESTS).as_bytes()).is_ok());
-        assert!(fault(&list(limits::DIGESTS + 1)).contains("too long"));
+        const LIMIT: usize = limits::CAPABILITIES;
+        let list = |n: usize| {
+            let texts = vec!["\"x\""; n].join(",");
+            let header = format!(r#"{{"type":"hello","capabilities":[{texts}]}}"#);
+            let form = parse(header.as_bytes()).unwrap().form("capabilities");
+            form.map(|list| list.map(|TextList::<LIMIT>(texts)| texts.len()))
+        };
+        assert_eq!(list(LIMIT), Ok(Some(LIMIT)));
+        for length in [LIMIT + 1, LIMIT + 2, 10_000] {
+            assert!(list(length).unwrap_err().to_string().contains("too long"));
+        }
+    }
+
+    #[test]
+    fn a_fault_says_where_it_is() {
+        let header = parse(br#"{"type":"ping","x":[],"number":"7"}"#).unwrap();
+        let fault = header.get::<u64>("number").unwrap_err().to_string();
+        let expected = "invalid type: string \"7\", expected u64 at line 1 column 34";
+        assert_eq!(fault, format!("a header is not valid: {expected}"));
     }
 }

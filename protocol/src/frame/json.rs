@@ -1,17 +1,62 @@
 //! Strict JSON over `serde_json`: no duplicate key, no NUL, no depth past the limit, at any level.
 
-use std::{collections::HashSet, fmt};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, btree_map::Entry},
+    fmt,
+};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeOwned, DeserializeSeed, Error, MapAccess, SeqAccess, Visitor, value},
 };
 
-use crate::limits::DEPTH;
+use crate::limits::{CAPABILITIES, DEPTH, INTEGER};
+
+/// The most strings of a list that are kept: one more than any field may have, so that its reader sees
+/// that there are too many.
+const KEPT: usize = CAPABILITIES + 1;
+/// The most bytes of a key that is named in a fault.
+const NAMED: usize = 32;
+
+/// The fields of an object by their keys.
+pub(crate) type Object<'de> = BTreeMap<Cow<'de, str>, Value<'de>>;
+
+/// A value of a field, as far as a frame has such values. It borrows from the header where it can.
+pub(crate) enum Value<'de> {
+    /// A boolean.
+    Bool(bool),
+    /// An integer from 0 on, of any size.
+    Integer(u64),
+    /// A string without NUL.
+    Text(Cow<'de, str>),
+    /// A list of nothing but strings.
+    List(Vec<Cow<'de, str>>),
+    /// JSON that no field of a frame has for its value.
+    Other,
+}
+
+impl Value<'_> {
+    /// Returns the value as a `T`; `None` if it is not one.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Option<T> {
+        type Fault = value::Error;
+        match self {
+            Self::Bool(value) => T::deserialize(value::BoolDeserializer::<Fault>::new(*value)),
+            Self::Integer(value) => T::deserialize(value::U64Deserializer::<Fault>::new(*value)),
+            Self::Text(text) => T::deserialize(value::StrDeserializer::<Fault>::new(text)),
+            Self::List(texts) => {
+                let texts = texts.iter().map(|text| &**text);
+                T::deserialize(value::SeqDeserializer::<_, Fault>::new(texts))
+            }
+            Self::Other => return None,
+        }
+        .ok()
+    }
+}
 
 /// Returns `text`, or an error if it holds a NUL, which would end it early for the next program that reads it.
-pub(crate) fn without_nul<E: Error>(text: &str) -> Result<&str, E> {
-    if text.contains('\0') { Err(E::custom("a string holds a NUL")) } else { Ok(text) }
+fn without_nul<E: Error, T: AsRef<str>>(text: T) -> Result<T, E> {
+    if text.as_ref().contains('\0') { Err(E::custom("a string holds a NUL")) } else { Ok(text) }
 }
 
 /// A string without NUL.
@@ -19,9 +64,7 @@ pub(crate) struct Text(pub(crate) String);
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        without_nul(&text)?;
-        Ok(Self(text))
+        without_nul(String::deserialize(deserializer)?).map(Self)
     }
 }
 
@@ -31,7 +74,7 @@ pub(crate) struct Integer(pub(crate) u64);
 impl<'de> Deserialize<'de> for Integer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = u64::deserialize(deserializer)?;
-        if number > crate::limits::INTEGER {
+        if number > INTEGER {
             return Err(D::Error::custom("an integer is past 2^53 - 1"));
         }
         Ok(Self(number))
@@ -66,77 +109,155 @@ impl<'de, const LIMIT: usize> Deserialize<'de> for TextList<LIMIT> {
     }
 }
 
-/// A reader that skips the value of an unknown field, and is as strict as for a known one.
-pub(crate) struct Skip {
+/// A reader of a value, as strict with one that nobody knows as with any other.
+struct Strict {
     /// Levels of JSON around the value.
-    pub(crate) depth: usize,
+    depth: usize,
 }
 
-impl<'de> DeserializeSeed<'de> for Skip {
-    type Value = ();
+impl Strict {
+    fn deeper<E: Error>(&self) -> Result<usize, E> {
+        if self.depth >= DEPTH {
+            return Err(E::custom("JSON is nested too deep"));
+        }
+        Ok(self.depth + 1)
+    }
+}
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl Skip {
-    fn deeper<E: Error>(&self) -> Result<Self, E> {
-        if self.depth >= DEPTH {
-            return Err(E::custom("JSON is nested too deep"));
-        }
-        Ok(Self { depth: self.depth + 1 })
-    }
-}
-
-impl<'de> Visitor<'de> for Skip {
-    type Value = ();
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any JSON")
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
-        Ok(())
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value<'de>, E> {
+        Ok(Value::Bool(value))
     }
 
-    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
-        Ok(())
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Value<'de>, E> {
+        Ok(Value::Other)
     }
 
-    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
-        Ok(())
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value<'de>, E> {
+        Ok(Value::Integer(value))
     }
 
-    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
-        Ok(())
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Value<'de>, E> {
+        Ok(Value::Other)
     }
 
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        Ok(())
+    fn visit_unit<E: Error>(self) -> Result<Value<'de>, E> {
+        Ok(Value::Other)
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        without_nul(text).map(drop)
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Value<'de>, E> {
+        without_nul(text).map(|text| Value::Text(Cow::Borrowed(text)))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let inner = self.deeper::<A::Error>()?.depth;
-        while seq.next_element_seed(Self { depth: inner })?.is_some() {}
-        Ok(())
+    fn visit_str<E: Error>(self, text: &str) -> Result<Value<'de>, E> {
+        without_nul(text).map(|text| Value::Text(Cow::Owned(text.to_owned())))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let inner = self.deeper::<A::Error>()?.depth;
-        let mut keys = HashSet::new();
-        while let Some(Text(key)) = map.next_key()? {
-            if !keys.insert(key) {
-                return Err(A::Error::custom("a key stands twice"));
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
+        let depth = self.deeper::<A::Error>()?;
+        let (mut texts, mut is_texts) = (Vec::new(), true);
+        while let Some(value) = seq.next_element_seed(Self { depth })? {
+            match value {
+                Value::Text(text) if texts.len() < KEPT => texts.push(text),
+                Value::Text(_) => {}
+                _ => is_texts = false,
             }
-            map.next_value_seed(Self { depth: inner })?;
         }
-        Ok(())
+        Ok(if is_texts { Value::List(texts) } else { Value::Other })
     }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value<'de>, A::Error> {
+        let depth = self.deeper::<A::Error>()?;
+        object(map, depth).map(|_| Value::Other)
+    }
+}
+
+/// Reads the fields of an object, whose values have `depth` levels of JSON around them.
+fn object<'de, A: MapAccess<'de>>(mut map: A, depth: usize) -> Result<Object<'de>, A::Error> {
+    let mut fields = Object::new();
+    while let Some(KeyName(key)) = map.next_key()? {
+        match fields.entry(without_nul::<A::Error, _>(key)?) {
+            Entry::Vacant(free) => _ = free.insert(map.next_value_seed(Strict { depth })?),
+            Entry::Occupied(taken) => return Err(twice(taken.key())),
+        }
+    }
+    Ok(fields)
+}
+
+/// Returns the fault of a key that stands twice. Only a key that looks like one of a frame is named.
+fn twice<E: Error>(key: &str) -> E {
+    let is_plain = key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    if is_plain && key.len() <= NAMED {
+        E::custom(format_args!("a key stands twice: {key}"))
+    } else {
+        E::custom("a key stands twice")
+    }
+}
+
+/// A key, borrowed from the header unless it has escapes.
+pub(crate) struct KeyName<'de>(pub(crate) Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for KeyName<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Cow<'de, str>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_borrowed_str<E: Error>(self, key: &'de str) -> Result<Self::Value, E> {
+                Ok(Cow::Borrowed(key))
+            }
+
+            fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(key.to_owned()))
+            }
+        }
+        deserializer.deserialize_str(Reader).map(KeyName)
+    }
+}
+
+/// Reads one object with nothing but white space around it, and all that it holds, strictly.
+pub(crate) fn strict_object(bytes: &[u8]) -> Result<Object<'_>, serde_json::Error> {
+    struct Whole;
+    impl<'de> DeserializeSeed<'de> for Whole {
+        type Value = Object<'de>;
+
+        fn deserialize<D: Deserializer<'de>>(
+            self,
+            deserializer: D,
+        ) -> Result<Object<'de>, D::Error> {
+            deserializer.deserialize_map(self)
+        }
+    }
+    impl<'de> Visitor<'de> for Whole {
+        type Value = Object<'de>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<'de>, A::Error> {
+            object(map, 1)
+        }
+    }
+    whole(bytes, Whole)
 }
 
 /// Reads one value, after which nothing but white space may follow.

@@ -1,9 +1,12 @@
 //! Starts: a request with the options of its execution, before and after it has a channel.
 
 use bytes::Bytes;
-use serde::Serialize;
 
-use super::{capability, is_default, length};
+use super::{
+    capability,
+    describe::fields,
+    field::{Channel, ListOrEmpty, Optional, OptionalPart, OrDefault, Part, Payload, Required},
+};
 use crate::{
     error::ProtocolError,
     ids::{Key, RequestDigest},
@@ -11,53 +14,44 @@ use crate::{
     request::{Lock, Mode, Request, RequestError, within},
 };
 
-/// A start on its channel: to run a command, or to ask whether it would be permitted.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct Start {
-    /// The channel, new on this connection.
-    pub ch: u32,
-    /// The key of this start.
-    pub key: Key,
-    /// The generation of the client's connection, higher for each later one.
-    pub generation: u64,
-    /// The request, and the options of its execution.
-    #[serde(flatten)]
-    pub body: StartBody,
+fields! {
+    /// A start on its channel: to run a command, or to ask whether it would be permitted.
+    #[derive(Clone, PartialEq, Debug)]
+    pub struct Start {
+        /// The channel, new on this connection.
+        pub ch: u32 as Channel,
+        /// The key of this start.
+        pub key: Key as Required,
+        /// The generation of the client's connection, higher for each later one.
+        pub generation: u64 as Required,
+        /// The request, and the options of its execution.
+        pub body: StartBody as Part,
+    }
 }
 
-/// A start without its channel: the request in its form on the wire, and the options of its execution.
-///
-/// [`StartBody::new`] makes one from a request, and [`StartBody::request`] reads the request back. One that
-/// came from a peer need not hold a valid request.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct StartBody {
-    pub(super) digest: RequestDigest,
-    pub(super) mode: Mode,
-    pub(super) argc: u64,
-    #[serde(skip_serializing_if = "is_default")]
-    pub(super) envc: u64,
-    #[serde(skip_serializing_if = "is_default")]
-    pub(super) cwd: bool,
-    #[serde(skip_serializing_if = "is_default")]
-    pub(super) user: bool,
-    #[serde(skip_serializing_if = "is_default")]
-    pub(super) stdin: bool,
-    #[serde(skip_serializing_if = "is_default")]
-    pub(super) timeout_ms: u64,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub(super) lock: Option<Lock>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) grace_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) digests: Vec<String>,
-    #[serde(skip_serializing_if = "is_default")]
-    pub(super) keep: bool,
-    #[serde(skip_serializing_if = "is_default")]
-    pub(super) timestamps: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) credit: Option<u64>,
-    #[serde(rename = "len", serialize_with = "length")]
-    pub(super) payload: Bytes,
+fields! {
+    /// A start without its channel: the request in its form on the wire, and the options of its execution.
+    ///
+    /// [`StartBody::new`] makes one from a request, and [`StartBody::request`] reads the request back. One that
+    /// came from a peer need not hold a valid request.
+    #[derive(Clone, PartialEq, Debug)]
+    pub struct StartBody {
+        digest: RequestDigest as Required,
+        mode: Mode as Required,
+        argc: u64 as Required,
+        envc: u64 as OrDefault,
+        cwd: bool as OrDefault,
+        user: bool as OrDefault,
+        stdin: bool as OrDefault,
+        timeout_ms: u64 as OrDefault,
+        lock: Option<Lock> as OptionalPart,
+        grace_ms: Option<u64> as Optional,
+        digests: Vec<String> as ListOrEmpty<{ limits::DIGESTS }>,
+        keep: bool as OrDefault,
+        timestamps: bool as OrDefault,
+        credit: Option<u64> as Optional,
+        payload: Bytes as Payload,
+    }
 }
 
 impl StartBody {
@@ -210,10 +204,6 @@ impl StartBody {
     /// Returns the request's strings, each followed by a NUL.
     pub fn payload(&self) -> &Bytes {
         &self.payload
-    }
-
-    pub(crate) fn payload_mut(&mut self) -> &mut Bytes {
-        &mut self.payload
     }
 }
 

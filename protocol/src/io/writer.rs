@@ -90,11 +90,7 @@ impl Batch {
     fn push(&mut self, frame: &Frame) -> Result<(), ProtocolError> {
         let before = self.headers.len();
         frame.encode_header(&mut self.headers)?;
-        let payload = match frame {
-            Frame::Data(data) => data.payload.clone(),
-            Frame::Start(start) | Frame::Ask(start) => start.body.payload().clone(),
-            _ => Bytes::new(),
-        };
+        let payload = frame.payload_bytes().cloned().unwrap_or_default();
         self.size += self.headers.len() - before + payload.len();
         if payload.len() < COPY {
             self.headers.extend_from_slice(&payload);

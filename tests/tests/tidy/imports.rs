@@ -246,7 +246,9 @@ impl Reader<'_> {
                     at = self.item(&tokens, at, &word, depth, items, visibility);
                 }
                 TokenTree::Group(group) => {
-                    self.walk(group.stream(), depth, false);
+                    // What a macro is given stands where the macro does.
+                    let of_macro = at > 0 && is_punct(&tokens[at - 1], '!');
+                    self.walk(group.stream(), depth, items && of_macro);
                     at += 1;
                 }
                 _ => at += 1,

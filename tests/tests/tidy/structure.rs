@@ -164,9 +164,12 @@ fn a_public_type_s_name_stands_in_one_crate_alone() {
 #[test]
 fn the_finder_of_types_finds_those_alone() {
     let text = "pub struct A; pub(crate) struct B; struct C; pub enum D {} pub trait E {}
-        pub type F = u8; impl E for A { type X = u8; } mod inner { pub struct G; } pub fn h() {}";
+        pub type F = u8; impl E for A { type X = u8; } mod inner { pub struct G; } pub fn h() {}
+        made! { /// One.
+        pub struct I { pub i: u8 as Way, } } fn k() { made! { struct L; } }";
     let found = planted(&[("", text)]);
     let types = found.types().map(|(name, _, public)| (name.to_owned(), public));
-    let expected = [("A", true), ("B", false), ("C", false), ("D", true), ("E", true), ("F", true)];
-    assert!(types.eq(expected.map(|(name, public)| (name.to_owned(), public))));
+    let private = ["B", "C"].map(|name| (name.to_owned(), false));
+    let public = ["A", "D", "E", "F", "I"].map(|name| (name.to_owned(), true));
+    assert_eq!(types.collect::<BTreeSet<_>>(), private.into_iter().chain(public).collect());
 }
