@@ -99,8 +99,8 @@ impl Child {
     /// # Cancel safety
     /// Nothing is lost if the future is dropped.
     pub async fn started(&mut self) -> Option<Started> {
-        let seen = self.progress.wait_for(|now| now.started.is_some() || now.report.is_some());
-        seen.await.ok().and_then(|now| now.started.clone())
+        let seen = self.progress.wait_for(|now| now.started().is_some() || now.report().is_some());
+        seen.await.ok().and_then(|now| now.started().cloned())
     }
 
     /// Waits for the end. Closes [`Child::stdin`] first, if it was not taken.
@@ -109,8 +109,8 @@ impl Child {
     /// Nothing is lost if the future is dropped; the method can be called again.
     pub async fn wait(&mut self) -> Report {
         drop(self.stdin.take());
-        let ended = self.progress.wait_for(|now| now.report.is_some()).await;
-        match ended.ok().and_then(|now| now.report.clone()) {
+        let ended = self.progress.wait_for(|now| now.report().is_some()).await;
+        match ended.ok().and_then(|now| now.report().cloned()) {
             Some(report) => report,
             None => self.link.abandoned(),
         }
@@ -124,19 +124,13 @@ impl Child {
     /// # Cancel safety
     /// Nothing is lost if the future is dropped.
     pub(crate) async fn permitted(&mut self) -> Result<String, WireError> {
-        let answer = match self.progress.wait_for(Progress::has_ended).await {
-            Ok(now) => (now.permitted.clone(), now.report.clone()),
-            Err(_) => (None, None),
+        let report = match self.progress.wait_for(Progress::has_ended).await.as_deref() {
+            Ok(Progress::Permitted(note)) => return Ok(note.clone()),
+            Ok(Progress::Ended { report, .. }) => Report::clone(report),
+            Ok(Progress::Waiting | Progress::Running(_)) | Err(_) => self.link.abandoned(),
         };
-        match answer {
-            (Some(note), _) => Ok(note),
-            (None, report) => {
-                let report = report.unwrap_or_else(|| self.link.abandoned());
-                Err(report
-                    .error
-                    .unwrap_or_else(|| WireError::new(ErrorKind::Lost, "no answer came")))
-            }
-        }
+        let no_answer = || WireError::new(ErrorKind::Lost, "no answer came");
+        Err(report.error.unwrap_or_else(no_answer))
     }
 
     /// Sends a signal to the process group of the command.

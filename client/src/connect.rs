@@ -36,8 +36,8 @@ use crate::{
     error::{AddressErrors, Error},
     link::{
         backoff,
-        connection::Connection,
-        dial::{Connector, DialError, Dialing},
+        connection::{Connection, PeerWork},
+        dial::{Compression, Connector, DialError, Dialing},
     },
     target::Target,
 };
@@ -82,10 +82,7 @@ pub async fn tcp(
     addresses: &[SocketAddr],
     deadline: Instant,
 ) -> Result<TcpStream, Error> {
-    let unreachable = |failed, timed_out| Error::Connect {
-        target: Box::new(target.clone()),
-        source: AddressErrors { failed, timed_out },
-    };
+    let unreachable = |source| Error::Connect { target: Box::new(target.clone()), source };
     let mut waiting = addresses.iter().copied();
     let mut failed = Vec::new();
     let mut attempts = JoinSet::new();
@@ -93,7 +90,7 @@ pub async fn tcp(
         if let Some(address) = waiting.next() {
             attempts.spawn(async move { (address, TcpStream::connect(address).await) });
         } else if attempts.is_empty() {
-            return Err(unreachable(failed, false));
+            return Err(unreachable(AddressErrors { failed, timed_out: false }));
         }
         let more = waiting.len() > 0;
         tokio::select! {
@@ -104,7 +101,9 @@ pub async fn tcp(
                 Err(_) => {}
             },
             () = sleep(STAGGER), if more => {}
-            () = sleep_until(deadline) => return Err(unreachable(failed, true)),
+            () = sleep_until(deadline) => {
+                return Err(unreachable(AddressErrors { failed, timed_out: true }));
+            }
         }
     }
 }
@@ -140,31 +139,36 @@ async fn handshake(
     deadline: Instant,
 ) -> Result<TlsStream<TcpStream>, DialError> {
     let address = tcp.peer_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string());
-    // A broken connection may work next time; a refusal stays.
-    let failed = |why: Option<Explanation>, source: io::Error, is_final| {
+    let failed = |why: Option<Explanation>, source: io::Error| {
         let (why, hint) = match why {
             Some(why) => (why.reason, Some(sentence(&why.hint))),
             None => (source.to_string(), None),
         };
         let (target, address) = (Box::new(target.clone()), address.clone());
-        DialError { error: Error::Handshake { target, address, why, hint, source }, is_final }
+        Error::Handshake { target, address, why, hint, source }
     };
+    let lasting = |source: io::Error| DialError { error: failed(None, source), is_final: true };
     let name = ServerName::try_from(target.certificate_name().to_owned()).map_err(|_| {
         let no_name = "a certificate cannot contain this name";
-        failed(None, io::Error::new(ErrorKind::InvalidInput, no_name), true)
+        lasting(io::Error::new(ErrorKind::InvalidInput, no_name))
     })?;
     let connecting = TlsConnector::from(Arc::clone(&config.tls)).connect(name, tcp);
     let mut stream = match timeout_at(deadline, connecting).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
+            // A link that broke in the handshake may hold next time; a verdict stays.
             let is_final = explain::tls_error(&error).is_some();
-            return Err(failed(explain::on_client_io(&error, &config.files), error, is_final));
+            let error = failed(explain::on_client_io(&error, &config.files), error);
+            return Err(DialError { error, is_final });
         }
-        Err(_) => return Err(failed(None, late("no answer in time"), false)),
+        Err(_) => {
+            let error = failed(None, late("no answer in time"));
+            return Err(DialError { error, is_final: false });
+        }
     };
     let (_, connection) = stream.get_mut();
     connection.set_buffer_limit(Some(AHEAD));
-    check_alpn(connection).map_err(|error| failed(None, io::Error::other(error), true))?;
+    check_alpn(connection).map_err(|error| lasting(io::Error::other(error)))?;
     Ok(stream)
 }
 
@@ -194,9 +198,9 @@ pub async fn hello(
     stream: TlsStream<TcpStream>,
     deadline: Instant,
 ) -> Result<Hello, Error> {
-    let mut connection = Connection::new(Box::new(stream), false);
+    let mut connection = Connection::new(Box::new(stream), Compression::Off);
     let first = timeout_at(deadline, connection.next()).await;
-    connection.close(true).await;
+    connection.close(PeerWork::Idle).await;
     let silent = |source| Error::Hello { target: Box::new(target.clone()), source };
     match first {
         Ok(Ok(Frame::Hello(hello))) => Ok(hello),
@@ -276,8 +280,8 @@ impl Connector for Host {
         })
     }
 
-    fn compresses(&self) -> bool {
-        self.config.compress
+    fn compression(&self) -> Compression {
+        if self.config.compress { Compression::Asked } else { Compression::Off }
     }
 
     fn refusal(&self, error: io::Error) -> Result<WireError, io::Error> {

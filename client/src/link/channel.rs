@@ -4,9 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use rcmd_protocol::{
-    digest::Algorithm,
     frame::{Frame, OutputOffsets, Stream, capability},
-    ids::{Instance, JobId},
+    ids::Instance,
     outcome::{ErrorKind, Outcome, WireError},
     signal::Signal,
 };
@@ -33,7 +32,7 @@ mod streams;
 use busy_retry::BusyRetry;
 use overdue::Overdue;
 use requests::Requests;
-use state::{Lost, StartSent, State};
+use state::{Job, Lost, StartSent, State};
 use streams::Streams;
 
 /// Starts that are sent again because another client's generation was higher.
@@ -63,8 +62,7 @@ pub(super) struct Channel {
     reporter: Reporter,
     streams: Streams,
     requests: Requests,
-    job: Option<(JobId, Algorithm)>,
-    started_at: Option<u64>,
+    job: Job,
     generation_retries: u32,
     busy_retry: BusyRetry,
     overdue: Overdue,
@@ -95,10 +93,9 @@ impl Channel {
             reporter,
             streams,
             requests: Requests::default(),
-            job: None,
-            started_at: None,
+            job: Job::Unnamed,
             generation_retries: 0,
-            busy_retry: BusyRetry::new(busy_wait),
+            busy_retry: BusyRetry::Untried(busy_wait),
             overdue: Overdue::default(),
         }
     }
@@ -272,7 +269,7 @@ impl Channel {
     pub(super) fn consumed(&mut self, stream: Stream, connection: Option<&mut Connection>) {
         self.streams.output(stream).consumed();
         if let (Some(connection), State::Running { .. }) = (connection, self.state) {
-            self.send_window(stream, connection, false);
+            self.send_window_due(stream, connection);
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    dial::{ByteStream, own_hello},
+    dial::{ByteStream, Compression, own_hello},
     patience::Patience,
 };
 
@@ -37,9 +37,38 @@ pub(crate) struct Connection {
     pub(crate) hello: Option<ServerHello>,
     /// What it said that it can.
     pub(crate) capabilities: Vec<String>,
-    /// When the first thing was sent that nothing was heard after.
-    unanswered: Option<Instant>,
-    asked: bool,
+    unanswered: Unanswered,
+}
+
+/// What was sent and not answered yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Unanswered {
+    /// Nothing.
+    Nothing,
+    /// Something that was sent first at this time.
+    Since(Instant),
+    /// The same, and then a ping.
+    Asked(Instant),
+}
+
+/// What the server may still have to send when a connection is closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PeerWork {
+    /// Nothing, so that it is not waited for: all that could be lost is a `done`, and an end is kept a
+    /// while longer for nobody.
+    Idle,
+    /// Output, or the end of a command.
+    Busy,
+}
+
+impl Unanswered {
+    /// Returns when the first of it was sent.
+    fn since(self) -> Option<Instant> {
+        match self {
+            Self::Nothing => None,
+            Self::Since(at) | Self::Asked(at) => Some(at),
+        }
+    }
 }
 
 /// What the time on a connection asks for.
@@ -52,12 +81,11 @@ pub(crate) enum Silence {
 }
 
 impl Connection {
-    /// Takes a fresh stream and says hello on it; `compress` asks for compression, which a server
-    /// need not give.
-    pub(crate) fn new(stream: Box<dyn ByteStream>, compress: bool) -> Self {
+    /// Takes a fresh stream and says hello on it.
+    pub(crate) fn new(stream: Box<dyn ByteStream>, compression: Compression) -> Self {
         let (mut reader, writer, sender) = split(stream, Role::Client, KEEPALIVE);
         let mut hello = own_hello();
-        if compress {
+        if compression == Compression::Asked {
             hello.capabilities.push(capability::ZSTD.to_owned());
             reader.allow_compression();
         }
@@ -68,8 +96,7 @@ impl Connection {
             broken: None,
             hello: None,
             capabilities: Vec::new(),
-            unanswered: None,
-            asked: false,
+            unanswered: Unanswered::Nothing,
         };
         connection.send(Frame::Hello(hello));
         connection
@@ -77,8 +104,8 @@ impl Connection {
 
     pub(crate) fn send(&mut self, frame: Frame) {
         // The server has nothing to say to this one.
-        if !matches!(frame, Frame::Done { .. }) {
-            self.unanswered.get_or_insert_with(Instant::now);
+        if !matches!(frame, Frame::Done { .. }) && self.unanswered == Unanswered::Nothing {
+            self.unanswered = Unanswered::Since(Instant::now());
         }
         self.sender.send(frame);
     }
@@ -114,10 +141,10 @@ impl Connection {
 
     /// Returns when [`Connection::silence`] wants to be asked.
     pub(crate) fn timeout(&self, patience: Patience) -> Instant {
-        match self.since() {
-            Some(since) if self.asked => since + patience.silent,
-            Some(since) => since + patience.ask,
-            None => self.reader.last_heard() + patience.idle.min(self.keepalive()),
+        match (self.since(), self.unanswered) {
+            (Some(since), Unanswered::Asked(_)) => since + patience.silent,
+            (Some(since), _) => since + patience.ask,
+            (None, _) => self.reader.last_heard() + patience.idle.min(self.keepalive()),
         }
     }
 
@@ -127,20 +154,20 @@ impl Connection {
         self.clear_pending();
         let idle = patience.idle.min(self.keepalive());
         let quiet = self.reader.last_heard() + idle;
-        let since = match self.unanswered {
+        let since = match self.unanswered.since() {
             Some(since) => since,
             None if now >= quiet => {
                 // At the keepalive the reader itself has sent a ping.
                 if idle < self.keepalive() {
                     self.sender.send(Frame::Ping { number: 0 });
                 }
-                self.asked = true;
-                *self.unanswered.insert(quiet)
+                self.unanswered = Unanswered::Asked(quiet);
+                quiet
             }
             None => return Silence::None,
         };
-        if now >= since + patience.ask && !self.asked {
-            self.asked = true;
+        if now >= since + patience.ask && self.unanswered == Unanswered::Since(since) {
+            self.unanswered = Unanswered::Asked(since);
             self.sender.send(Frame::Ping { number: 0 });
         }
         if now >= since + patience.silent { Silence::Since(since) } else { Silence::None }
@@ -153,20 +180,18 @@ impl Connection {
 
     /// Begins to count anew, as after the process was stopped.
     pub(crate) fn reset_silence(&mut self) {
-        self.unanswered = Some(Instant::now());
-        self.asked = false;
+        self.unanswered = Unanswered::Since(Instant::now());
     }
 
     /// Returns since when something is unanswered.
     pub(crate) fn since(&self) -> Option<Instant> {
-        self.unanswered.filter(|&since| self.reader.last_heard() <= since)
+        self.unanswered.since().filter(|&since| self.reader.last_heard() <= since)
     }
 
     /// Drops a wait that was answered; called after each frame, before more is sent.
     pub(crate) fn clear_pending(&mut self) {
-        if self.unanswered.is_some() && self.is_answered() {
-            self.unanswered = None;
-            self.asked = false;
+        if self.is_answered() {
+            self.unanswered = Unanswered::Nothing;
         }
     }
 
@@ -178,17 +203,18 @@ impl Connection {
 
     /// Sends what waits, closes TLS and the sending side, and reads away what still comes: bytes
     /// that nobody reads would make the kernel reset the connection, and what was sent last could
-    /// be lost. An idle server has nothing to send, and is not waited for: all that could be lost
-    /// is a `done`, and an end is kept a while longer for nobody.
-    pub(crate) async fn close(mut self, is_idle: bool) {
+    /// be lost.
+    pub(crate) async fn close(mut self, peer: PeerWork) {
         self.sender.close();
         if self.broken.is_none() {
             let _ = timeout(FLUSH, joined(&mut self.writer)).await;
         }
-        if is_idle {
-            return;
+        match peer {
+            PeerWork::Idle => {}
+            PeerWork::Busy => {
+                let _ = timeout(DRAIN, async { while self.reader.next().await.is_ok() {} }).await;
+            }
         }
-        let _ = timeout(DRAIN, async { while self.reader.next().await.is_ok() {} }).await;
     }
 }
 

@@ -16,12 +16,19 @@ pub(crate) trait Connector: Send + Sync {
     /// Makes one attempt at a connection.
     fn dial(&self) -> Dialing;
 
-    /// Returns whether the server shall be asked to compress.
-    fn compresses(&self) -> bool;
+    /// Returns whether the server is asked to compress.
+    fn compression(&self) -> Compression;
 
     /// Returns what the server says when `error` is its refusal of this client, which no retry mends;
     /// else the error.
     fn refusal(&self, error: io::Error) -> Result<WireError, io::Error>;
+}
+
+/// Whether the server is asked to compress a connection. It need not do so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Compression {
+    Asked,
+    Off,
 }
 
 /// An attempt at a connection.

@@ -22,7 +22,7 @@ use crate::error::Error;
 use super::{
     backoff::Backoff,
     channel::{Channel, Next},
-    connection::{Connection, until},
+    connection::{Connection, PeerWork, until},
     dial::{ByteStream, Connector, DialError, Dialing},
     order::Order,
     patience::Patience,
@@ -60,15 +60,43 @@ pub(super) struct ConnectionDriver {
 /// The making of the next connection.
 #[derive(Default)]
 struct Healing {
-    attempt: Option<Dialing>,
-    /// When the next attempt is due.
-    due: Option<Instant>,
+    next: NextDial,
     /// Since when the connection is silent beside which it is made.
     racing_since: Option<Instant>,
     backoff: Backoff,
     /// Why the last connection ended, and why the last attempt failed.
     lost: Option<String>,
     dial_error: Option<Error>,
+}
+
+/// What a server has proved of the commands that no other connection had.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Proof {
+    /// Nothing of them has run.
+    NothingRan,
+    None,
+}
+
+/// The next attempt to connect.
+#[derive(Default)]
+enum NextDial {
+    /// None is wanted.
+    #[default]
+    Unwanted,
+    /// It is to be made at this time.
+    Due(Instant),
+    /// It is being made.
+    Running(Dialing),
+}
+
+impl NextDial {
+    /// Returns when the attempt is to be made, if it waits for that.
+    fn due(&self) -> Option<Instant> {
+        match self {
+            Self::Due(at) => Some(*at),
+            Self::Unwanted | Self::Running(_) => None,
+        }
+    }
 }
 
 /// What the task wakes up for.
@@ -101,7 +129,7 @@ impl ConnectionDriver {
 
     /// Lives until the last handle is gone, or until it is told to close.
     pub(super) async fn run(mut self, stream: Box<dyn ByteStream>) {
-        self.connection = Some(Connection::new(stream, self.connector.compresses()));
+        self.connection = Some(Connection::new(stream, self.connector.compression()));
         let closed = loop {
             match self.event().await {
                 Event::Order(None) => break None,
@@ -144,9 +172,9 @@ impl ConnectionDriver {
                 }
             } => Event::Frame(frame),
             attempt = async {
-                match &mut healing.attempt {
-                    Some(attempt) => attempt.await,
-                    None => std::future::pending().await,
+                match &mut healing.next {
+                    NextDial::Running(attempt) => attempt.await,
+                    NextDial::Unwanted | NextDial::Due(_) => std::future::pending().await,
                 }
             } => Event::Attempt(attempt),
             () = until(deadline) => Event::Time,
@@ -162,7 +190,7 @@ impl ConnectionDriver {
         let rested = self.channels.values().filter_map(Channel::resting).min();
         let overdue = self.channels.values().filter_map(Channel::overdue).min();
         let overdue = overdue.filter(|_| !self.suspended);
-        [silence, self.healing.due, given_up, rested, overdue].into_iter().flatten().min()
+        [silence, self.healing.next.due(), given_up, rested, overdue].into_iter().flatten().min()
     }
 
     /// Returns how long the connection may be silent; none while its silence means nothing.
@@ -288,8 +316,7 @@ impl ConnectionDriver {
     /// With nothing to heal for, nothing is dialled.
     fn rest(&mut self) {
         if self.channels.is_empty() {
-            self.healing.attempt = None;
-            self.healing.due = None;
+            self.healing.next = NextDial::Unwanted;
             self.healing.racing_since = None;
         }
     }
@@ -343,14 +370,14 @@ impl ConnectionDriver {
                 order => self.order(order),
             }
         }
-        let is_idle = self.channels.is_empty();
+        let peer = if self.channels.is_empty() { PeerWork::Idle } else { PeerWork::Busy };
         if let Some(connection) = &mut self.connection {
             self.channels.values_mut().for_each(|channel| channel.abandon(connection));
         }
         let message = format!("the client of {} was closed", self.host);
-        self.end_all(&WireError::new(ErrorKind::Lost, message), false);
+        self.end_all(&WireError::new(ErrorKind::Lost, message), Proof::None);
         if let Some(connection) = self.connection.take() {
-            connection.close(is_idle).await;
+            connection.close(peer).await;
         }
         if let Some(closed) = closed {
             // Nobody need wait for it.

@@ -20,9 +20,27 @@ pub(super) struct Input {
     room: Arc<Semaphore>,
     /// Offset up to which permits were given.
     granted: u64,
-    end_sent: bool,
-    /// Whether nobody reads it any more.
-    closed: bool,
+    phase: Phase,
+}
+
+/// Who may have sent standard input under this key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Senders {
+    /// This client alone.
+    Own,
+    /// Other clients too, so that the server may have more than was sent here.
+    Several,
+}
+
+/// How far standard input is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Data comes, or the end.
+    Open,
+    /// The end was sent on this connection.
+    EndSent,
+    /// Nobody reads it any more.
+    Closed,
 }
 
 impl Input {
@@ -30,12 +48,12 @@ impl Input {
         // The first of the algorithms that the start lists is the one for stdin.
         let [algorithm, ..] = Algorithm::ALL;
         let outgoing = SendStream::new(Stream::Stdin, algorithm);
-        Self { outgoing, room, granted: CREDIT, end_sent: false, closed: false }
+        Self { outgoing, room, granted: CREDIT, phase: Phase::Open }
     }
 
     /// Adds bytes; the caller had permits for them.
     pub(super) fn append(&mut self, bytes: Bytes) {
-        if !self.closed {
+        if self.phase != Phase::Closed {
             self.outgoing.append(bytes, None);
         }
     }
@@ -47,17 +65,17 @@ impl Input {
 
     /// Returns the next frame to send: data, at last the end.
     pub(super) fn next(&mut self, ch: u32) -> Option<Frame> {
-        if self.closed {
+        if self.phase == Phase::Closed {
             return None;
         }
         if let Some(data) = self.outgoing.next(ch) {
             return Some(Frame::Data(data));
         }
         let digest = self.outgoing.finished()?;
-        if self.end_sent || !self.outgoing.is_drained() {
+        if self.phase == Phase::EndSent || !self.outgoing.is_drained() {
             return None;
         }
-        self.end_sent = true;
+        self.phase = Phase::EndSent;
         let total = self.outgoing.total();
         Some(Frame::End(End { ch, stream: Stream::Stdin, total, digest, open: false }))
     }
@@ -76,20 +94,19 @@ impl Input {
         self.room.add_permits(usize::try_from(more).unwrap_or_default());
     }
 
-    /// Goes on where the server's copy ends. With `shared`, another client may have sent under the
-    /// same key, so that the server may have more than was sent here.
+    /// Goes on where the server's copy ends.
     pub(super) fn resume(
         &mut self,
         received: u64,
         ended: bool,
-        shared: bool,
+        senders: Senders,
     ) -> Result<(), ProtocolError> {
-        match self.outgoing.resume(received) {
-            Ok(_) => {}
-            Err(_) if shared => self.outgoing.skip_to(received),
-            Err(fault) => return Err(fault),
+        match (self.outgoing.resume(received), senders) {
+            (Ok(_), _) => {}
+            (Err(_), Senders::Several) => self.outgoing.skip_to(received),
+            (Err(fault), Senders::Own) => return Err(fault),
         }
-        self.end_sent = false;
+        self.reopen();
         self.grant();
         if ended {
             self.close();
@@ -99,13 +116,20 @@ impl Input {
 
     /// Goes back to the beginning. Returns false when that is no longer here.
     pub(super) fn rewind(&mut self) -> bool {
-        self.end_sent = false;
+        self.reopen();
         self.outgoing.resume(0) == Ok(0)
+    }
+
+    /// Has the end sent again, on another connection.
+    fn reopen(&mut self) {
+        if self.phase == Phase::EndSent {
+            self.phase = Phase::Open;
+        }
     }
 
     /// Ends it because nobody reads it any more: further writes fail.
     pub(super) fn close(&mut self) {
-        self.closed = true;
+        self.phase = Phase::Closed;
         self.room.close();
     }
 }

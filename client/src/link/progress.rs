@@ -49,17 +49,43 @@ impl fmt::Display for Notice {
 
 /// How far a command is. The link writes it, and a child reads it.
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
-    pub(crate) started: Option<Started>,
-    /// What the host would do, after a dry run of a command that it would permit.
-    pub(crate) permitted: Option<String>,
-    pub(crate) report: Option<Report>,
+pub(crate) enum Progress {
+    /// Nothing was heard of its process.
+    #[default]
+    Waiting,
+    /// Its process runs.
+    Running(Started),
+    /// It ended, or nothing more will be heard of it.
+    Ended {
+        /// Its process, if it had one.
+        started: Option<Started>,
+        report: Box<Report>,
+    },
+    /// It was a dry run, and the host would permit the command: this is what it would do.
+    Permitted(String),
 }
 
 impl Progress {
     /// Returns whether nothing more will come.
     pub(crate) fn has_ended(&self) -> bool {
-        self.permitted.is_some() || self.report.is_some()
+        matches!(self, Self::Ended { .. } | Self::Permitted(_))
+    }
+
+    /// Returns the process of the command, if it has or had one.
+    pub(crate) fn started(&self) -> Option<&Started> {
+        match self {
+            Self::Running(started) => Some(started),
+            Self::Ended { started, .. } => started.as_ref(),
+            Self::Waiting | Self::Permitted(_) => None,
+        }
+    }
+
+    /// Returns how the command ended, if it has.
+    pub(crate) fn report(&self) -> Option<&Report> {
+        match self {
+            Self::Ended { report, .. } => Some(report),
+            Self::Waiting | Self::Running(_) | Self::Permitted(_) => None,
+        }
     }
 }
 
@@ -85,16 +111,23 @@ impl Reporter {
 
     /// Tells that the process runs.
     pub(crate) fn started(&self, started: Started) {
-        self.progress.send_modify(|progress| progress.started = Some(started));
+        self.progress.send_modify(|progress| *progress = Progress::Running(started));
     }
 
     /// Answers a dry run of a command that the host would permit.
     pub(crate) fn permitted(&self, note: String) {
-        self.progress.send_modify(|progress| progress.permitted = Some(note));
+        self.progress.send_modify(|progress| *progress = Progress::Permitted(note));
     }
 
     /// Tells how it ended.
     pub(crate) fn report(&self, report: Report) {
-        self.progress.send_modify(|progress| progress.report = Some(report));
+        self.progress.send_modify(|progress| {
+            let started = match std::mem::take(progress) {
+                Progress::Running(started) => Some(started),
+                Progress::Ended { started, .. } => started,
+                Progress::Waiting | Progress::Permitted(_) => None,
+            };
+            *progress = Progress::Ended { started, report: Box::new(report) };
+        });
     }
 }

@@ -7,8 +7,9 @@ use tokio::time::Instant;
 
 use super::{
     Channel,
+    busy_retry::BusyRetry,
     overdue::Overdue,
-    state::{Lost, StartSent, State},
+    state::{Job, Lost, StartSent, State},
 };
 use crate::link::{backoff::spread, order::Purpose, progress::Notice};
 
@@ -25,7 +26,7 @@ impl Channel {
             return false;
         };
         let again_at = now.checked_add(spread(Duration::from_millis(wait)));
-        let until = *self.busy_retry.until.get_or_insert(now + self.busy_retry.limit);
+        let until = self.busy_retry.ends(now);
         let Some(again_at) = again_at.filter(|&at| at <= until) else { return false };
         if self.requests.are_some() || !self.streams.rewind_input() {
             return false;
@@ -37,8 +38,8 @@ impl Channel {
         self.sent = StartSent::Never;
         self.overdue = Overdue::default();
         self.state = State::Resting { until: again_at };
-        self.job = None;
-        self.busy_retry.answer = Some(failure.clone());
+        self.job = Job::Unnamed;
+        self.busy_retry = BusyRetry::Busy { until, answer: failure.clone() };
         self.notice(Notice::Busy(failure.message.clone()));
         true
     }
@@ -61,12 +62,19 @@ impl Channel {
     /// Returns when nobody waits for the host any more: at once, when the command was signalled or cancelled
     /// before it ran.
     pub(super) fn busy_retry_ends(&self) -> Option<Instant> {
-        let until = self.busy_retry.until.filter(|_| self.sent == StartSent::Never)?;
-        Some(if self.requests.are_some() { Instant::now() } else { until })
+        match self.busy_retry {
+            BusyRetry::Busy { .. } if self.sent != StartSent::Never => None,
+            BusyRetry::Busy { .. } if self.requests.are_some() => Some(Instant::now()),
+            BusyRetry::Busy { until, .. } => Some(until),
+            BusyRetry::Untried(_) => None,
+        }
     }
 
     /// Returns why it did not start, if that was the last thing that the host said.
-    pub(super) fn turned_away(&mut self) -> Option<WireError> {
-        self.busy_retry.answer.take().filter(|_| self.sent == StartSent::Never)
+    pub(super) fn turned_away(&self) -> Option<WireError> {
+        match &self.busy_retry {
+            BusyRetry::Busy { answer, .. } if self.sent == StartSent::Never => Some(answer.clone()),
+            BusyRetry::Busy { .. } | BusyRetry::Untried(_) => None,
+        }
     }
 }

@@ -59,13 +59,13 @@ impl Channel {
         let nothing = WireError::new(ErrorKind::Lost, "");
         let mut report = Report::without_job(&self.host, outcome, nothing);
         report.error = error;
-        report.job = self.job.as_ref().map(|(job, _)| job.to_string());
+        report.job = self.job.named().map(|job| job.id.to_string());
         // The caller's own key makes it safe to ask again how it went.
         report.retry_safe |= outcome == Outcome::Unknown && self.start.body().keep();
         report.stdout_bytes = self.streams.stdout.received();
         report.stderr_bytes = self.streams.stderr.received();
         report.output_open = self.streams.stdout.open || self.streams.stderr.open;
-        report.started_at = self.started_at;
+        report.started_at = self.job.started_at();
         report
     }
 

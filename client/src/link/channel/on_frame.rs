@@ -11,10 +11,11 @@ use rcmd_protocol::{
 
 use super::{
     Channel, GENERATION_RETRIES, Next,
-    state::{StartSent, State},
+    state::{Job, Named, StartSent, State},
 };
 use crate::link::{
     connection::Connection,
+    input::Senders,
     order::Purpose,
     progress::{Notice, Started},
 };
@@ -40,7 +41,8 @@ impl Channel {
                 self.notice(Notice::Queued(position));
             }
             Frame::Started(started) => {
-                if matches!(self.state, State::Attaching { .. }) || self.started_at.is_some() {
+                if matches!(self.state, State::Attaching { .. }) || self.job.started_at().is_some()
+                {
                     return Err(unexpected("started", "the command had started"));
                 }
                 self.state = State::Running { ch: started.ch };
@@ -88,22 +90,29 @@ impl Channel {
         digest: Algorithm,
         frame: &'static str,
     ) -> Result<(), ProtocolError> {
-        let named = (job, digest);
-        if self.job.as_ref().is_some_and(|job| *job != named) {
-            return Err(unexpected(frame, "the command had another job or digest"));
+        let named = Named { id: job, digest };
+        match self.job.named() {
+            None => self.job = Job::Named(named),
+            Some(known) if *known == named => {}
+            Some(_) => return Err(unexpected(frame, "the command had another job or digest")),
         }
-        self.job = Some(named);
         Ok(())
     }
 
     fn note_start(&mut self, started_at: u64, note: Option<String>) {
-        if self.started_at.replace(started_at).is_some() {
-            return;
-        }
+        let named = match &mut self.job {
+            Job::Started { at, .. } => {
+                *at = started_at;
+                return;
+            }
+            Job::Named(named) => named.clone(),
+            // A job is named by the frame that tells of its start.
+            Job::Unnamed => return,
+        };
+        let job = named.id.to_string();
+        self.job = Job::Started { named, at: started_at };
         self.await_end();
-        let job = self.job.as_ref().map(|(job, _)| job.to_string()).unwrap_or_default();
-        let started = Started { job, note, started_at };
-        self.reporter.started(started);
+        self.reporter.started(Started { job, note, started_at });
     }
 
     fn attached(
@@ -129,8 +138,9 @@ impl Channel {
         self.streams.stdout.resume(attached.digest, attached.output.stdout);
         self.streams.stderr.resume(attached.digest, attached.output.stderr);
         if let Some(input) = &mut self.streams.input {
-            let shared = asked || self.start.body().keep();
-            input.resume(attached.stdin, attached.stdin_ended, shared)?;
+            let is_shared = asked || self.start.body().keep();
+            let senders = if is_shared { Senders::Several } else { Senders::Own };
+            input.resume(attached.stdin, attached.stdin_ended, senders)?;
         }
         if asked {
             // Another client's signals came before; ours follow them.
@@ -139,8 +149,8 @@ impl Channel {
             self.requests.carried_out(attached.number);
         }
         self.repeat_requests(connection);
-        self.send_window(Stream::Stdout, connection, true);
-        self.send_window(Stream::Stderr, connection, true);
+        self.repeat_window(Stream::Stdout, connection);
+        self.repeat_window(Stream::Stderr, connection);
         self.send_input(connection);
         Ok(())
     }
@@ -156,7 +166,9 @@ impl Channel {
         // Whoever began it may have spoken last by a clock that goes ahead of this one.
         let may_exceed = asking || self.purpose == Purpose::Attach;
         match reason {
-            Refusal::UnknownKey if self.purpose == Purpose::Attach && self.job.is_none() => {
+            Refusal::UnknownKey
+                if self.purpose == Purpose::Attach && self.job.named().is_none() =>
+            {
                 // Only keys that are kept are taken up so, and a start under one is recorded and synced
                 // before it happens.
                 let message = format!("{host} has never started it");
@@ -187,7 +199,7 @@ impl Channel {
                 let message = format!("on {host} this key stands for another request");
                 let failure =
                     WireError::new(ErrorKind::KeyConflict, message).hint("Choose another --key.");
-                let ran = self.job.is_some();
+                let ran = self.job.named().is_some();
                 self.conclude(if ran { Outcome::Unknown } else { Outcome::NotStarted }, failure)
             }
             Refusal::Gone => {
@@ -201,15 +213,18 @@ impl Channel {
     /// See the reasons above [`super`].
     fn may_start_again(&self, connection: &Connection) -> bool {
         let here = connection.hello.as_ref().map(|hello| hello.instance);
-        let never = self.job.is_none() && here.is_some_and(|here| self.sent == StartSent::To(here));
+        let never =
+            self.job.named().is_none() && here.is_some_and(|here| self.sent == StartSent::To(here));
         never || self.start.body().keep()
     }
 
     fn data(&mut self, data: Data, connection: &mut Connection) -> Result<(), ProtocolError> {
-        let (stream, timed) = (data.stream, self.start.body().timestamps());
         self.on_job("data")?;
-        self.streams.output(stream).data(data, timed)?;
-        self.send_window(stream, connection, false);
+        let stream = data.stream;
+        // A time that was not asked for is not passed on.
+        let time = data.time.filter(|_| self.start.body().timestamps());
+        self.streams.output(stream).data(Data { time, ..data })?;
+        self.send_window_due(stream, connection);
         Ok(())
     }
 
@@ -224,7 +239,7 @@ impl Channel {
 
     fn exit(&mut self, exit: &Exit, connection: &mut Connection) -> Result<Next, ProtocolError> {
         match exit.outcome() {
-            Outcome::NotStarted if self.started_at.is_some() => {
+            Outcome::NotStarted if self.job.started_at().is_some() => {
                 return Err(unexpected("exit", "the command had started"));
             }
             Outcome::NotStarted | Outcome::Unknown => {}
@@ -262,11 +277,16 @@ impl Channel {
         }
     }
 
-    pub(super) fn send_window(&mut self, stream: Stream, connection: &mut Connection, again: bool) {
-        let Some(ch) = self.state.ch() else { return };
-        if let Some(window) = self.streams.output(stream).window(ch, again) {
-            connection.send(Frame::Window(window));
-        }
+    /// Gives the server credit, if there is enough for a window.
+    pub(super) fn send_window_due(&mut self, stream: Stream, connection: &mut Connection) {
+        let window = self.state.ch().and_then(|ch| self.streams.output(stream).window_due(ch));
+        window.into_iter().for_each(|window| connection.send(Frame::Window(window)));
+    }
+
+    /// Tells the server how far the stream is here, on a connection on which it has not heard it.
+    fn repeat_window(&mut self, stream: Stream, connection: &mut Connection) {
+        let window = self.state.ch().and_then(|ch| self.streams.output(stream).window(ch));
+        window.into_iter().for_each(|window| connection.send(Frame::Window(window)));
     }
 }
 

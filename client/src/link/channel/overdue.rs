@@ -23,21 +23,49 @@ const LEAST: u64 = 1024 * LOOK.as_secs();
 const ON_THE_WAY: u64 = 16 * 1024 * 1024;
 
 /// When a host is late with a command.
-#[derive(Debug, Default)]
-pub(super) struct Overdue {
-    /// The next look.
-    at: Option<Instant>,
-    /// Bytes of output that had come at the first look, and at the last.
-    received: Option<(u64, u64)>,
-    /// True once the command was cancelled for it.
-    cancelled: bool,
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Overdue {
+    /// Never: it has no limit.
+    #[default]
+    Never,
+    /// It should be done by then, which is the time of the first look.
+    Expected(Instant),
+    /// It was looked at, and is again then.
+    Watched(Instant, Seen),
+    /// The command was cancelled because its host is late, and is given up then.
+    Cancelled(Instant, Seen),
+}
+
+/// Bytes of output that had come at two looks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    first: u64,
+    last: u64,
 }
 
 impl Overdue {
     /// Expects the host to be done within so long.
     fn within(limit: Duration) -> Self {
         let at = Instant::now().checked_add(limit.saturating_add(LOOK));
-        Self { at, ..Self::default() }
+        at.map_or(Self::Never, Self::Expected)
+    }
+
+    /// Returns the time of the next look.
+    fn at(self) -> Option<Instant> {
+        match self {
+            Self::Never => None,
+            Self::Expected(at) | Self::Watched(at, _) | Self::Cancelled(at, _) => Some(at),
+        }
+    }
+
+    /// Puts off the next look.
+    fn put_off(&mut self, later: Instant) {
+        match self {
+            Self::Never => {}
+            Self::Expected(at) | Self::Watched(at, _) | Self::Cancelled(at, _) => {
+                *at = later.max(*at);
+            }
+        }
     }
 }
 
@@ -58,13 +86,12 @@ impl Channel {
 
     /// Returns when to call [`Channel::hurry`].
     pub(in crate::link) fn overdue(&self) -> Option<Instant> {
-        self.overdue.at
+        self.overdue.at()
     }
 
     /// Sets the host's time anew: this process was stopped, and has not heard what was said meanwhile.
     pub(in crate::link) fn forgive(&mut self) {
-        let later = Instant::now() + LOOK;
-        self.overdue.at = self.overdue.at.map(|at| at.max(later));
+        self.overdue.put_off(Instant::now() + LOOK);
     }
 
     /// Looks at a command that should be over: if its host is late, it is cancelled, and soon after
@@ -74,38 +101,45 @@ impl Channel {
         now: Instant,
         connection: Option<&mut Connection>,
     ) -> Next {
-        self.overdue.at = Some(now + LOOK);
-        if self.may_come() {
+        let again = now + LOOK;
+        let received = self.streams.stdout.received() + self.streams.stderr.received();
+        let (before, is_cancelled) = match self.overdue {
+            Overdue::Never | Overdue::Expected(_) => {
+                let seen = Seen { first: received, last: received };
+                self.overdue = Overdue::Watched(again, seen);
+                return Next::Continue;
+            }
+            Overdue::Watched(_, seen) => (seen, false),
+            Overdue::Cancelled(_, seen) => (seen, true),
+        };
+        let seen = Seen { last: received, ..before };
+        if self.may_come(before, received) {
+            self.overdue = match is_cancelled {
+                true => Overdue::Cancelled(again, seen),
+                false => Overdue::Watched(again, seen),
+            };
             return Next::Continue;
         }
-        let Some(connection) = connection.filter(|_| !self.overdue.cancelled) else {
+        let Some(connection) = connection.filter(|_| !is_cancelled) else {
             let failure = self.lateness();
             return self.end_without(failure);
         };
         self.cancel(Some(connection));
-        self.overdue.at = Some(now + LAST_WORD);
-        self.overdue.cancelled = true;
+        self.overdue = Overdue::Cancelled(now + LAST_WORD, seen);
         Next::Continue
     }
 
     /// Returns whether the end may still wait behind output, whose reader has not taken what came, or
     /// the rest of which comes over a slow link.
-    fn may_come(&mut self) -> bool {
-        let streams = &self.streams;
-        let received = streams.stdout.received() + streams.stderr.received();
-        let Some((first, last)) = self.overdue.received else {
-            self.overdue.received = Some((received, received));
-            return true;
-        };
-        self.overdue.received = Some((first, received));
-        let comes = received.saturating_sub(last) >= LEAST;
-        let unread = streams.stdout.is_unread() || streams.stderr.is_unread();
-        unread || comes && received.saturating_sub(first) <= ON_THE_WAY
+    fn may_come(&self, before: Seen, received: u64) -> bool {
+        let comes = received.saturating_sub(before.last) >= LEAST;
+        let unread = self.streams.stdout.is_unread() || self.streams.stderr.is_unread();
+        unread || comes && received.saturating_sub(before.first) <= ON_THE_WAY
     }
 
     fn lateness(&self) -> WireError {
         let host = &self.host;
-        let message = match self.started_at {
+        let message = match self.job.started_at() {
             None => format!("{host} did not start the command in time"),
             Some(_) => format!("{host} did not end the command when its time was over"),
         };

@@ -1,6 +1,9 @@
-//! Where a channel is, and which server process may have its start.
+//! Where a channel is, which server process may have its start, and what is known of its job.
 
-use rcmd_protocol::ids::Instance;
+use rcmd_protocol::{
+    digest::Algorithm,
+    ids::{Instance, JobId},
+};
 use tokio::time::Instant;
 
 /// Which server process may have had the start.
@@ -38,6 +41,46 @@ pub(super) struct Lost {
     pub(super) at: Instant,
     /// When the connection was heard last, as a person saw it.
     pub(super) since: Instant,
+}
+
+/// What the server has said of the job.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// Nothing yet.
+    Unnamed,
+    /// Its name. It waits for its turn, or has never started.
+    Named(Named),
+    /// That its process runs, or ran.
+    Started {
+        named: Named,
+        /// When it started, in milliseconds since 1970.
+        at: u64,
+    },
+}
+
+/// What a job is called, and how its streams are digested. Both stay as long as it lives.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Named {
+    pub(super) id: JobId,
+    pub(super) digest: Algorithm,
+}
+
+impl Job {
+    /// Returns the job's name and digests, if they are known.
+    pub(super) fn named(&self) -> Option<&Named> {
+        match self {
+            Self::Unnamed => None,
+            Self::Named(named) | Self::Started { named, .. } => Some(named),
+        }
+    }
+
+    /// Returns when the process started, in milliseconds since 1970, if it did.
+    pub(super) fn started_at(&self) -> Option<u64> {
+        match self {
+            Self::Unnamed | Self::Named(_) => None,
+            Self::Started { at, .. } => Some(*at),
+        }
+    }
 }
 
 impl State {

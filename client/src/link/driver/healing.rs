@@ -9,12 +9,12 @@ use rcmd_protocol::{
 };
 use tokio::time::{Instant, timeout};
 
-use super::{ConnectionDriver, Healing};
+use super::{ConnectionDriver, Healing, NextDial, Proof};
 use crate::{
     error::Error,
     link::{
         channel::Channel,
-        connection::{Connection, Silence},
+        connection::{Connection, PeerWork, Silence},
         dial::{ByteStream, DialError, Dialing},
         progress::Notice,
     },
@@ -38,8 +38,8 @@ impl ConnectionDriver {
                 // Nothing that this server says can be relied on.
                 let failure = fault.failure();
                 let message = format!("{} broke the protocol: {}", self.host, failure.message);
-                self.end_all(&WireError { message, ..failure }, false);
-                return connection.close(false).await;
+                self.end_all(&WireError { message, ..failure }, Proof::None);
+                return connection.close(PeerWork::Busy).await;
             }
             // A server that was started anew may have no room for all at once.
             ConnectionError::ClosedByPeer(failure)
@@ -58,18 +58,20 @@ impl ConnectionDriver {
                 None
             }
             // The server judges a client before it takes any start from it.
-            ConnectionError::ClosedByPeer(failure) if !greeted => Some((failure, true)),
-            ConnectionError::ClosedByPeer(failure) => Some((failure, false)),
+            ConnectionError::ClosedByPeer(failure) if !greeted => {
+                Some((failure, Proof::NothingRan))
+            }
+            ConnectionError::ClosedByPeer(failure) => Some((failure, Proof::None)),
             ConnectionError::Io(error) if !greeted => {
-                self.connector.refusal(error).ok().map(|failure| (failure, true))
+                self.connector.refusal(error).ok().map(|failure| (failure, Proof::NothingRan))
             }
             ConnectionError::Io(_)
             | ConnectionError::Closed
             | ConnectionError::Gone(_)
             | ConnectionError::Slow => None,
         };
-        if let Some((failure, nothing_ran)) = verdict {
-            return self.end_all(&failure, nothing_ran);
+        if let Some((failure, proof)) = verdict {
+            return self.end_all(&failure, proof);
         }
         self.detach_all(Instant::now(), &reason);
         self.dial_soon();
@@ -107,8 +109,7 @@ impl ConnectionDriver {
     pub(super) fn recover(&mut self) -> bool {
         let speaks = self.connection.as_ref().is_some_and(Connection::is_answered);
         if speaks && let Some(since) = self.healing.racing_since.take() {
-            self.healing.attempt = None;
-            self.healing.due = None;
+            self.healing.next = NextDial::Unwanted;
             self.healing.backoff.reset();
             for channel in self.channels.values() {
                 channel.notice(Notice::Resumed(since.elapsed()));
@@ -125,11 +126,10 @@ impl ConnectionDriver {
         self.healing.lost = Some(reason.to_owned());
     }
 
-    /// Ends all commands for one reason. With `nothing_ran`, those that no other connection had did
-    /// not start.
-    pub(super) fn end_all(&mut self, failure: &WireError, nothing_ran: bool) {
+    /// Ends all commands for one reason.
+    pub(super) fn end_all(&mut self, failure: &WireError, proof: Proof) {
         for channel in self.channels.values_mut() {
-            let _ended = if nothing_ran && channel.is_fresh() {
+            let _ended = if proof == Proof::NothingRan && channel.is_fresh() {
                 channel.conclude(Outcome::NotStarted, failure.clone())
             } else {
                 channel.end_without(failure.clone())
@@ -142,19 +142,19 @@ impl ConnectionDriver {
 
     /// Returns whether no other connection is being made.
     pub(super) fn is_idle(&self) -> bool {
-        self.healing.attempt.is_none() && self.healing.due.is_none()
+        matches!(self.healing.next, NextDial::Unwanted)
     }
 
     pub(super) fn dial_soon(&mut self) {
         if self.is_idle() && !self.channels.is_empty() {
-            self.healing.due = Some(Instant::now() + self.healing.backoff.pause());
+            self.healing.next = NextDial::Due(Instant::now() + self.healing.backoff.pause());
         }
     }
 
     pub(super) fn dial_error(&mut self, dial_error: DialError) {
-        self.healing.attempt = None;
+        self.healing.next = NextDial::Unwanted;
         if dial_error.is_final && self.connection.is_none() {
-            return self.end_all(&dial_error.error.into(), false);
+            return self.end_all(&dial_error.error.into(), Proof::None);
         }
         self.healing.dial_error = Some(dial_error.error);
         self.dial_soon();
@@ -163,7 +163,7 @@ impl ConnectionDriver {
     /// Takes a new connection. The one before is dropped first, with all that it may still have
     /// said: only then do the offsets that each channel states stay true.
     pub(super) fn adopt(&mut self, stream: Box<dyn ByteStream>) {
-        self.healing.attempt = None;
+        self.healing.next = NextDial::Unwanted;
         self.healing.dial_error = None;
         if self.recover() {
             return;
@@ -174,7 +174,7 @@ impl ConnectionDriver {
             self.channels.values_mut().for_each(|channel| channel.lose(since));
         }
         self.numbers.clear();
-        self.connection = Some(Connection::new(stream, self.connector.compresses()));
+        self.connection = Some(Connection::new(stream, self.connector.compression()));
         if self.suspended {
             self.tell(Frame::Suspend);
         }
@@ -186,10 +186,10 @@ impl ConnectionDriver {
     pub(super) fn tick(&mut self) {
         let now = Instant::now();
         self.recover();
-        if self.healing.due.is_some_and(|due| now >= due) {
-            self.healing.due = None;
+        if self.healing.next.due().is_some_and(|due| now >= due) {
             // One that gets no answer must leave time for another within the grace.
-            self.healing.attempt = Some(within(self.grace() / 2, self.connector.dial()));
+            let attempt = within(self.grace() / 2, self.connector.dial());
+            self.healing.next = NextDial::Running(attempt);
         }
         self.give_up(now);
         self.hurry(now);

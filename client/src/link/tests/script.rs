@@ -28,7 +28,7 @@ use crate::{
     Command,
     error::Error,
     link::{
-        dial::{Connector, DialError, Dialing},
+        dial::{Compression, Connector, DialError, Dialing},
         open,
         order::Handle,
     },
@@ -64,8 +64,8 @@ impl Connector for Script {
         Box::pin(async { result })
     }
 
-    fn compresses(&self) -> bool {
-        false
+    fn compression(&self) -> Compression {
+        Compression::Off
     }
 
     fn refusal(&self, error: io::Error) -> Result<WireError, io::Error> {
