@@ -14,7 +14,7 @@ use std::{
 use rcmd_protocol::{frame::Mode, request::Request};
 use rcmd_server::{
     policy::{DenialKind, Host, HostFacts, RequestContext, Rules, authorize},
-    process::Program,
+    process::{Program, Uid},
     trust::Principal,
 };
 
@@ -83,7 +83,7 @@ impl Case {
             request,
             found: HostFacts {
                 account: "root".into(),
-                uid: 0,
+                uid: Uid::ROOT,
                 cwd,
                 program: Program { path: program, writable: None, digest: None },
             },

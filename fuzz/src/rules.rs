@@ -10,7 +10,7 @@ use std::{
 use rcmd_protocol::{frame::Mode, request::Request};
 use rcmd_server::{
     policy::{Host, HostFacts, RequestContext, Rules, authorize},
-    process::Program,
+    process::{Program, Uid},
     trust::Principal,
 };
 
@@ -37,7 +37,7 @@ fn judge(rules: &Rules) {
     let args = ["x", "on"].map(|word| word.as_bytes().to_vec());
     let found = HostFacts {
         account: "root".into(),
-        uid: 0,
+        uid: Uid::ROOT,
         cwd: "/".into(),
         program: Program { path: "/bin/x".into(), writable: None, digest: None },
     };

@@ -62,6 +62,15 @@ struct State {
     starts: Bucket,
 }
 
+/// What a start needs to be free.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wanted {
+    /// A slot, or else a place in the queue.
+    SlotOrPlace,
+    /// A place in the queue, because it has to wait in any case.
+    Place,
+}
+
 /// The slot of a running command; released when dropped.
 #[derive(Debug)]
 pub(crate) struct RunSlot {
@@ -126,7 +135,7 @@ impl Admission {
     ) -> Result<Entering, WireError> {
         let now = Instant::now();
         let who = self.state(|state| {
-            self.check_room(state, who, quota, false)?;
+            self.check_room(state, who, quota, Wanted::SlotOrPlace)?;
             let rate = state.rate;
             let lane = state.queue.lane(who, quota.running);
             let of_peer = lane.starts.check(quota.starts, now);
@@ -210,7 +219,7 @@ impl Admission {
         quota: &EffectiveQuota,
     ) -> Result<WaitingElsewhere, WireError> {
         let who = self.state(|state| {
-            self.check_room(state, who, quota, true)?;
+            self.check_room(state, who, quota, Wanted::Place)?;
             Ok::<_, WireError>(state.queue.waits_elsewhere(who, quota.running))
         })?;
         Ok(WaitingElsewhere { admission: Arc::clone(self), who })
@@ -227,7 +236,7 @@ impl Admission {
     ) -> Result<QueueTicket, WireError> {
         let (waiter, slot) = oneshot::channel();
         let (number, position) = self.state(|state| {
-            self.check_room(state, who, quota, true)?;
+            self.check_room(state, who, quota, Wanted::Place)?;
             let number = state.queue.enter(who, quota.running, waiter);
             Ok::<_, WireError>((number, state.queue.before(who)))
         })?;
@@ -237,15 +246,16 @@ impl Admission {
         Ok(QueueTicket { admission, who: who.to_owned(), number, position, wait, slot })
     }
 
-    /// Checks that there is a slot or a place in the queue, or a place alone if the command `waits`
+    /// Checks that there is a slot or a place in the queue, or a place alone if the command waits
     /// already. Slots and places for starts that were let in before are not free.
     fn check_room(
         &self,
         state: &mut State,
         who: &str,
         quota: &EffectiveQuota,
-        waits: bool,
+        wanted: Wanted,
     ) -> Result<(), WireError> {
+        let waits = wanted == Wanted::Place;
         let queue = &mut state.queue;
         let (running, waiting, pace) = (queue.running(), queue.waiting(), queue.pace);
         let entering = if waits { 0 } else { queue.entering() };

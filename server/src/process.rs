@@ -11,6 +11,7 @@
 //! | `spawn`, `launcher` | starting a process, in one of two ways, and giving a start up |
 //! | [`io`](mod@io) | the server's ends of a process's input and output |
 //! | `exit`, [`error`] | detecting the end; the reasons why a start failed |
+//! | [`ids`] | the IDs of users and groups |
 //! | `cgroup` | the cgroup of each command, where the host has them |
 //! | `children` | which children of the server are commands, and which are orphans |
 //! | `tree`, `proc_fs` | finding and killing all processes that came of a command |
@@ -40,6 +41,7 @@ mod children;
 pub mod environment;
 pub mod error;
 mod exit;
+pub mod ids;
 pub mod io;
 mod launcher;
 pub mod look;
@@ -61,6 +63,7 @@ pub use self::{
     cgroup::TreeLimits,
     error::SpawnError,
     exit::ProcessExit,
+    ids::{Gid, Uid},
     io::{ReadEnd, WriteEnd},
     look::{Found, LookError, Looks},
     plan::{Credentials, Folder, Plan},

@@ -11,7 +11,7 @@ use std::{
 use rcmd_protocol::{frame::Mode, request::Request};
 use rcmd_server::{
     policy::{Host, HostFacts, RequestContext, Rules, authorize},
-    process::Program,
+    process::{Program, Uid},
     trust::Principal,
 };
 
@@ -70,7 +70,7 @@ impl Line {
             request: Request::builder(mode, args).envs(env).build().unwrap(),
             found: HostFacts {
                 account: account.into(),
-                uid: if account == "root" { 0 } else { 1000 },
+                uid: Uid::from_raw(if account == "root" { 0 } else { 1000 }),
                 cwd: "/".into(),
                 program: Program { path: program, writable: None, digest: None },
             },

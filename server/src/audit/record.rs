@@ -1,5 +1,6 @@
 //! The records of the audit, version 1: one JSON object on each line.
 
+use rcmd_protocol::outcome::{ErrorKind, Outcome};
 use serde::{Deserialize, Serialize};
 
 use super::text::Text;
@@ -323,17 +324,12 @@ impl Event {
 
     /// Makes the end of a command of which nothing more is known.
     pub(super) fn lost(job: String, message: &str) -> Self {
-        Self::without_process(job, "unknown", "lost", message)
-    }
-
-    /// Makes the end of a command of which no process was seen to end.
-    pub(super) fn without_process(job: String, outcome: &str, kind: &str, message: &str) -> Self {
         Self::End(Box::new(EndRecord {
             job,
-            outcome: outcome.to_owned(),
+            outcome: Outcome::Unknown.to_string(),
             code: None,
             signal: None,
-            kind: Some(kind.to_owned()),
+            kind: Some(ErrorKind::Lost.to_string()),
             message: Some(message.to_owned()),
             stdout_bytes: 0,
             stderr_bytes: 0,

@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc};
 use rcmd_protocol::{
     frame::Exit,
     ids::AuditHead,
-    outcome::{ErrorKind, WireError},
+    outcome::WireError,
 };
 use tokio::sync::oneshot;
 
@@ -100,9 +100,7 @@ impl AuditedStart {
 impl Drop for AuditedStart {
     fn drop(&mut self) {
         let Some(job) = self.job.take() else { return };
-        let lost = WireError::new(ErrorKind::Lost, "the server lost track of the process");
-        let (kind, why) = (lost.kind.as_str(), &lost.message);
-        let event = Event::without_process(job.clone(), "unknown", kind, why).bounded();
+        let event = Event::lost(job.clone(), "the server lost track of the process").bounded();
         drop(self.shared.order(move |writer| writer.note_end(&job, event)));
     }
 }

@@ -156,7 +156,7 @@ fn account(name: Option<&str>) -> Result<Account> {
         bail!("there is no user {name:?}")
     };
     account.name = user.name.into();
-    (account.uid, account.gid) = (user.uid.as_raw(), user.gid.as_raw());
+    (account.uid, account.gid) = (user.uid.into(), user.gid.into());
     (account.home, account.shell) = (user.dir, user.shell);
     Ok(account)
 }

@@ -16,7 +16,7 @@ use rcmd_certs::clock;
 use rcmd_protocol::{frame::Mode, request::Request};
 
 use super::vocabulary::{Action, user};
-use crate::process::Program;
+use crate::process::{Program, Uid};
 
 /// The number of arguments that have a place in `args`; further ones are only in `argv` and `argc`.
 pub const ARGS: usize = 32;
@@ -27,7 +27,7 @@ pub struct HostFacts {
     /// The name of the account that the request will run as.
     pub account: OsString,
     /// The account's user ID.
-    pub uid: u32,
+    pub uid: Uid,
     /// The folder that the request will start in, without symbolic links.
     pub cwd: PathBuf,
     /// The program or, for a shell line, the shell.
@@ -140,7 +140,7 @@ pub(super) fn of_request(
     let mut pairs = vec![
         text("program", program),
         text("account", account),
-        ("uid".to_owned(), RestrictedExpression::new_long(facts.uid.into())),
+        ("uid".to_owned(), RestrictedExpression::new_long(facts.uid.as_raw().into())),
         text("cwd", cwd),
         set("env", env.into_iter()),
         truth("tty", false),

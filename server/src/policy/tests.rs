@@ -10,7 +10,7 @@ use rcmd_protocol::{frame::Lock, request::Request};
 
 use super::*;
 use crate::{
-    process::{Program, Writable},
+    process::{Program, Uid, Writable},
     trust::Principal,
 };
 
@@ -50,7 +50,7 @@ fn locked(name: &str, request: &Request) -> Request {
 fn facts(program: &str) -> HostFacts {
     HostFacts {
         account: "root".into(),
-        uid: 0,
+        uid: Uid::ROOT,
         cwd: "/root".into(),
         program: Program { path: PathBuf::from(program), writable: None, digest: None },
     }

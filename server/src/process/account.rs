@@ -9,11 +9,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::unistd::{Uid, User, getegid, geteuid};
+use nix::unistd::{User, getegid, geteuid};
 use rcmd_protocol::outcome::ErrorKind;
 use serde::{Deserialize, Serialize};
 
-use super::plan::Credentials;
+use super::{
+    ids::{Gid, Uid},
+    plan::Credentials,
+};
 
 /// An account of this host, as passwd(5) has it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -21,9 +24,9 @@ pub struct Account {
     /// The account's name; its user ID in decimal if it has no entry.
     pub name: OsString,
     /// The account's user ID.
-    pub uid: u32,
+    pub uid: Uid,
     /// The ID of its primary group.
-    pub gid: u32,
+    pub gid: Gid,
     /// Its home folder; `/` without an entry.
     #[serde(with = "super::program::as_bytes")]
     pub home: PathBuf,
@@ -68,7 +71,7 @@ pub enum AccountError {
         /// The name of the account.
         name: OsString,
         /// The user ID of the server.
-        own: u32,
+        own: Uid,
     },
     /// The name service failed.
     #[error("the account {name:?} cannot be looked up: {error}")]
@@ -117,19 +120,19 @@ impl Account {
     ///
     /// An account without an entry, as in containers, is not an error: it gets the defaults.
     pub fn current() -> Self {
-        let (uid, gid) = (geteuid(), getegid().as_raw());
+        let (uid, gid) = (geteuid(), getegid());
         let entry = User::from_uid(uid).ok().flatten();
-        Self::of(uid, gid, entry)
+        Self::of(uid.into(), gid.into(), entry)
     }
 
-    pub(super) fn of(uid: Uid, gid: u32, entry: Option<User>) -> Self {
+    pub(super) fn of(uid: Uid, gid: Gid, entry: Option<User>) -> Self {
         let (name, home, shell) = match entry {
             Some(user) => (user.name, user.dir, user.shell),
             None => (uid.to_string(), PathBuf::new(), PathBuf::new()),
         };
         Self {
             name: name.into(),
-            uid: uid.as_raw(),
+            uid,
             gid,
             home: absolute_or(home, "/"),
             shell: absolute_or(shell, SHELL),
@@ -214,16 +217,16 @@ mod tests {
 
     #[test]
     fn an_account_without_an_entry_gets_the_defaults() {
-        let account = Account::of(Uid::from_raw(4_242), 7, None);
+        let account = Account::of(Uid::from_raw(4_242), Gid::from_raw(7), None);
         assert_eq!(account.name, "4242");
-        assert_eq!((account.uid, account.gid), (4_242, 7));
+        assert_eq!((account.uid.as_raw(), account.gid.as_raw()), (4_242, 7));
         assert_eq!(account.home, Path::new("/"));
         assert_eq!(account.shell, Path::new("/bin/sh"));
     }
 
     #[test]
     fn a_shell_that_lets_nobody_in_runs_no_lines() {
-        let mut account = Account::of(Uid::from_raw(1), 1, None);
+        let mut account = Account::of(Uid::from_raw(1), Gid::from_raw(1), None);
         for shell in ["/usr/sbin/nologin", "/bin/false"] {
             account.shell = shell.into();
             assert!(account.login_shell().unwrap_err().to_string().contains(shell));
@@ -275,7 +278,7 @@ mod tests {
     #[test]
     fn the_servers_own_account_is_complete() {
         let account = Account::current();
-        assert_eq!(account.uid, geteuid().as_raw());
+        assert_eq!(account.uid, geteuid().into());
         assert!(account.home.is_absolute() && account.shell.is_absolute());
         assert!(!account.name.is_empty());
     }

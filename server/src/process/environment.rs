@@ -119,12 +119,13 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::process::ids::{Gid, Uid};
 
     fn account() -> Account {
         Account {
             name: "ada".into(),
-            uid: 1000,
-            gid: 1000,
+            uid: Uid::from_raw(1000),
+            gid: Gid::from_raw(1000),
             home: PathBuf::from("/home/ada"),
             shell: PathBuf::from("/bin/sh"),
             credentials: None,

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use super::{
     account::AccountError,
     environment::EnvironmentError,
+    ids::Uid,
     launcher::{Failed, PATIENCE, PLACES, Seen, Stage},
     look::LookError,
     plan::Plan,
@@ -90,7 +91,7 @@ pub enum SpawnError {
     #[error("cannot change to user {uid}: {what}: {error}")]
     Credentials {
         /// The user ID.
-        uid: u32,
+        uid: Uid,
         /// The step that failed.
         what: &'static str,
         /// The error of the kernel.
@@ -171,7 +172,7 @@ impl SpawnError {
             Stage::User => "setresuid",
             Stage::Regained => "it could become root again",
         };
-        let uid = plan.credentials.as_ref().map_or(0, |credentials| credentials.uid);
+        let uid = plan.credentials.as_ref().map_or(Uid::ROOT, |credentials| credentials.uid);
         Self::Credentials { uid, what, error }
     }
 

@@ -100,7 +100,7 @@ impl Launch {
     pub(super) fn start(self, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
         let Self { mut image, _given, report } = self;
         image.own_memory =
-            image.credentials.as_ref().is_some_and(|user| user.uid != 0) && is_exposed();
+            image.credentials.as_ref().is_some_and(|user| !user.uid.is_root()) && is_exposed();
         let image = Arc::new(image);
         let mut pidfd: RawFd = -1;
         // Signals are blocked, because a handler of the server's would run in the child.

@@ -14,7 +14,7 @@ use std::{
 use nix::{
     errno::Errno,
     libc,
-    unistd::{Gid, User, geteuid, getgrouplist},
+    unistd::{User, geteuid, getgrouplist},
 };
 
 use super::{
@@ -51,10 +51,10 @@ impl Account {
             entry.is_some_and(|entry| entry.name == user.name)
         };
         if user.uid == own && is_own() {
-            return Ok(Self::of(user.uid, user.gid.as_raw(), Some(user)));
+            return Ok(Self::of(user.uid.into(), user.gid.into(), Some(user)));
         }
         if user.uid != own && !own.is_root() {
-            return Err(AccountError::NotRoot { name: name.to_owned(), own: own.as_raw() });
+            return Err(AccountError::NotRoot { name: name.to_owned(), own: own.into() });
         }
         let c_name = CString::new(text).map_err(|_| unknown())?;
         // Only root can read shadow(5).
@@ -63,17 +63,17 @@ impl Account {
         {
             shadow.check(name, today())?;
         }
-        check_logins(user.uid)?;
+        check_logins(user.uid.into())?;
         if user.uid == own {
-            return Ok(Self::of(user.uid, user.gid.as_raw(), Some(user)));
+            return Ok(Self::of(user.uid.into(), user.gid.into(), Some(user)));
         }
         let groups = getgrouplist(&c_name, user.gid).map_err(|errno| failed(errno.into()))?;
         let credentials = Credentials {
-            uid: user.uid.as_raw(),
-            gid: user.gid.as_raw(),
-            groups: groups.into_iter().map(Gid::as_raw).collect(),
+            uid: user.uid.into(),
+            gid: user.gid.into(),
+            groups: groups.into_iter().map(Into::into).collect(),
         };
-        let account = Self::of(user.uid, credentials.gid, Some(user));
+        let account = Self::of(credentials.uid, credentials.gid, Some(user));
         Ok(Self { credentials: Some(credentials), ..account })
     }
 }

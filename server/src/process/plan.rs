@@ -5,7 +5,10 @@ use std::{ffi::OsString, path::PathBuf, sync::Arc};
 use rustix::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use serde::{Deserialize, Serialize};
 
-use super::program::Sealed;
+use super::{
+    ids::{Gid, Uid},
+    program::Sealed,
+};
 
 /// A process that can be started without looking anything up.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,9 +82,9 @@ impl Eq for Folder {}
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Credentials {
     /// The real, effective, saved and file system user ID.
-    pub uid: u32,
+    pub uid: Uid,
     /// The real, effective, saved and file system group ID.
-    pub gid: u32,
+    pub gid: Gid,
     /// All supplementary groups.
-    pub groups: Vec<u32>,
+    pub groups: Vec<Gid>,
 }

@@ -158,16 +158,17 @@ unsafe fn leave_keyring() -> Step {
 /// As for [`run`].
 unsafe fn become_user(credentials: &Credentials, own_memory: bool) -> Step {
     let Credentials { uid, gid, groups } = credentials;
-    let saved = if own_memory { 0 } else { *uid };
+    let (uid, gid) = (uid.as_raw(), gid.as_raw());
+    let saved = if own_memory { 0 } else { uid };
     // SAFETY: raw calls, which change only this process; `groups` has that many numbers.
     unsafe {
-        if *uid != 0 {
+        if uid != 0 {
             drop_bounding_set()?;
         }
         call!(Stage::Groups, SYS_setgroups, groups.len(), groups.as_ptr())?;
-        call!(Stage::Group, SYS_setresgid, *gid, *gid, *gid)?;
-        call!(Stage::User, SYS_setresuid, *uid, *uid, saved)?;
-        if *uid == 0 {
+        call!(Stage::Group, SYS_setresgid, gid, gid, gid)?;
+        call!(Stage::User, SYS_setresuid, uid, uid, saved)?;
+        if uid == 0 {
             return Ok(());
         }
         let ambient = libc::PR_CAP_AMBIENT_CLEAR_ALL;
@@ -178,11 +179,11 @@ unsafe fn become_user(credentials: &Credentials, own_memory: bool) -> Step {
         let keep = u32::MAX;
         if own_memory {
             call!(Stage::Privileges, SYS_prctl, libc::PR_SET_DUMPABLE, 0, 0, 0, 0)?;
-            call!(Stage::User, SYS_setresuid, keep, keep, *uid)?;
+            call!(Stage::User, SYS_setresuid, keep, keep, uid)?;
         }
         let back = call!(Stage::Regained, SYS_setresuid, 0, 0, 0).is_ok()
             || call!(Stage::Regained, SYS_setresuid, keep, 0, keep).is_ok()
-            || (*gid != 0 && call!(Stage::Regained, SYS_setresgid, 0, 0, 0).is_ok());
+            || (gid != 0 && call!(Stage::Regained, SYS_setresgid, 0, 0, 0).is_ok());
         if back { Err((Stage::Regained, libc::EPERM)) } else { Ok(()) }
     }
 }

@@ -171,11 +171,17 @@ mod tests {
     };
 
     use super::{super::mounts::Mounts, *};
-    use crate::process::program::Writable;
+    use crate::process::{ids::Uid, program::Writable};
 
     fn order(program: &Path) -> Find {
         let program = Wanted::Named(program.into());
-        Find { home: "/".into(), cwd: None, program, search: "/usr/bin:/bin".into(), uid: 0 }
+        Find {
+            home: "/".into(),
+            cwd: None,
+            program,
+            search: "/usr/bin:/bin".into(),
+            uid: Uid::ROOT,
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
     process::ExitCode,
 };
 
-use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use nix::unistd::{setgroups, setresgid, setresuid};
 use rustix::{
     fd::{AsFd as _, OwnedFd},
     io::Errno,
@@ -27,7 +27,11 @@ use super::{
     seal,
     walk::Reach,
 };
-use crate::process::{account::Account, plan::Credentials};
+use crate::process::{
+    account::Account,
+    ids::{Gid, Uid},
+    plan::Credentials,
+};
 
 /// The first argument that makes the server's program a helper; the account to become follows.
 pub(super) const ARGUMENT: &str = "_look";
@@ -35,7 +39,7 @@ pub(super) const ARGUMENT: &str = "_look";
 /// Returns the argument for the account: `UID:GID:GROUP,GROUP`, or empty for the server's own.
 pub(super) fn as_argument(credentials: Option<&Credentials>) -> String {
     let Some(Credentials { uid, gid, groups }) = credentials else { return String::new() };
-    let groups: Vec<_> = groups.iter().map(u32::to_string).collect();
+    let groups: Vec<_> = groups.iter().map(Gid::to_string).collect();
     format!("{uid}:{gid}:{}", groups.join(","))
 }
 
@@ -79,13 +83,13 @@ fn live(whom: &OsStr) -> io::Result<()> {
 
 /// Sets groups, group and user, in this order; with the user, all capabilities are given up.
 fn become_account(Credentials { uid, gid, groups }: &Credentials) -> io::Result<()> {
-    let groups: Vec<_> = groups.iter().copied().map(Gid::from_raw).collect();
-    let (user, gid) = (Uid::from_raw(*uid), Gid::from_raw(*gid));
+    let groups: Vec<nix::unistd::Gid> = groups.iter().copied().map(Into::into).collect();
+    let (user, gid) = ((*uid).into(), (*gid).into());
     setgroups(&groups)?;
     setresgid(gid, gid, gid)?;
     setresuid(user, user, user)?;
-    let root = Uid::from_raw(0);
-    if !user.is_root() && setresuid(root, root, root).is_ok() {
+    let root = Uid::ROOT.into();
+    if !uid.is_root() && setresuid(root, root, root).is_ok() {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     Ok(())
@@ -116,7 +120,8 @@ mod tests {
     #[test]
     fn whom_to_become_survives_the_way() {
         for groups in [vec![], vec![7], vec![7, 9, u32::MAX]] {
-            let credentials = Credentials { uid: 1, gid: 2, groups };
+            let groups = groups.into_iter().map(Gid::from_raw).collect();
+            let credentials = Credentials { uid: Uid::from_raw(1), gid: Gid::from_raw(2), groups };
             assert_eq!(parse(&as_argument(Some(&credentials))), Some(credentials));
         }
         for wrong in ["", "1", "1:2", "1:2:x", "1:2:3:4", "-1:2:3", "a:b:c"] {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::process::{
     account::{Account, AccountError},
     error::{Obstacle, SpawnError, lacking},
+    ids::Uid,
     program::Writable,
 };
 
@@ -39,7 +40,7 @@ pub struct Find {
     /// The PATH that the command will have.
     pub search: OsString,
     /// The user ID that it will run as; that this user may change the program is not a finding.
-    pub uid: u32,
+    pub uid: Uid,
 }
 
 /// A program to find.

@@ -18,6 +18,7 @@ use super::{
     order::{Failure, FileKey},
     walk::{Reach, Stop, Walk},
 };
+use crate::process::ids::Uid;
 
 /// The maximum size of a program that is digested or copied, in bytes.
 pub(super) const LARGEST: u64 = 256 << 20;
@@ -25,7 +26,7 @@ const BLOCK: usize = 64 << 10;
 
 /// Opens the file at a path without links, for reading.
 fn open(path: &Path, reach: Reach<'_>) -> Result<(File, FileKey), Unfound> {
-    let mut walk = Walk { reach, uid: 0, writable: None };
+    let mut walk = Walk { reach, uid: Uid::ROOT, writable: None };
     let opened = walk.follow(path).and_then(|place| {
         let file = place.open()?;
         Ok((file, FileKey::of(&place.stat)))

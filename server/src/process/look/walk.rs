@@ -23,7 +23,10 @@ use rustix::{
 };
 
 use super::mounts::Mounts;
-use crate::process::program::{self, Script, Writable};
+use crate::process::{
+    ids::Uid,
+    program::{self, Script, Writable},
+};
 
 /// The maximum number of links on the way to one file (path_resolution(7)).
 const LINKS: usize = 40;
@@ -109,12 +112,21 @@ fn by_descriptor(descriptor: impl AsFd) -> String {
     format!("/proc/self/fd/{}", descriptor.as_fd().as_raw_fd())
 }
 
+/// The role of a place on a path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Role {
+    /// The path leads through it.
+    Folder,
+    /// The path ends there.
+    File,
+}
+
 /// A walk that follows paths, and notes who could change the files and folders on them.
 pub(super) struct Walk<'a> {
     pub(super) reach: Reach<'a>,
     /// The user ID that the program will run as; that this user could change a file is not a
     /// finding.
-    pub(super) uid: u32,
+    pub(super) uid: Uid,
     /// The first finding.
     pub(super) writable: Option<Writable>,
 }
@@ -141,7 +153,7 @@ impl Walk<'_> {
             let next = self.step(&place, &name, place.path.join(&name))?;
             if next.kind() != FileType::Symlink {
                 place = next;
-                self.note(&place, waiting.is_empty());
+                self.note(&place, if waiting.is_empty() { Role::File } else { Role::Folder });
                 continue;
             }
             links += 1;
@@ -173,7 +185,7 @@ impl Walk<'_> {
         let descriptor = open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         let stat = fstat(&descriptor)?;
         let place = Place { descriptor, path: PathBuf::from("/"), stat };
-        self.note(&place, false);
+        self.note(&place, Role::Folder);
         Ok(place)
     }
 
@@ -208,9 +220,9 @@ impl Walk<'_> {
     /// run as. With an ACL the group bits of the mode are its mask (acl(5)), so they cover it too.
     /// The sticky bit of a folder keeps others from replacing a file, but not from making a new one
     /// on the path.
-    fn note(&mut self, place: &Place, is_last: bool) {
+    fn note(&mut self, place: &Place, role: Role) {
         let Stat { st_uid, st_gid, st_mode, .. } = place.stat;
-        let whom = if ![0, self.uid].contains(&st_uid) {
+        let whom = if ![Uid::ROOT, self.uid].contains(&Uid::from_raw(st_uid)) {
             format!("its owner, user {st_uid}")
         } else if st_mode & 0o002 != 0 {
             "everybody".to_owned()
@@ -219,7 +231,10 @@ impl Walk<'_> {
         } else {
             return;
         };
-        let what = if is_last { "the file" } else { "the folder" };
+        let what = match role {
+            Role::File => "the file",
+            Role::Folder => "the folder",
+        };
         self.found(Writable::By { what: what.into(), path: place.path.clone(), whom });
     }
 

@@ -16,7 +16,7 @@ use rcmd_protocol::{
 };
 use tempfile::TempDir;
 
-use crate::process::{Account, Looks, Plan, environment, resolve::Draft};
+use crate::process::{Account, Gid, Looks, Plan, Uid, environment, resolve::Draft};
 
 /// A host with a home folder, and programs in two folders of PATH.
 struct Host {
@@ -34,8 +34,8 @@ impl Host {
         }
         let account = Account {
             name: "ada".into(),
-            uid: 1000,
-            gid: 1000,
+            uid: Uid::from_raw(1000),
+            gid: Gid::from_raw(1000),
             home: root.join("home"),
             shell: "/bin/sh".into(),
             credentials: None,

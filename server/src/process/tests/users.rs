@@ -11,7 +11,7 @@ use super::{
     stuck::{LeasedProgram, waiting_in},
     *,
 };
-use crate::process::Credentials;
+use crate::process::{Credentials, Gid, Uid};
 
 over_both! {
     all_of_a_process_is_the_other_user,
@@ -30,7 +30,12 @@ over_both! {
 /// Returns the credentials of nobody, with two groups; `None` without the right to assume them.
 pub(super) fn nobody() -> Option<Credentials> {
     if nix::unistd::geteuid().is_root() {
-        return Some(Credentials { uid: 65_534, gid: 65_533, groups: vec![7, 9] });
+        let groups = [7, 9].map(Gid::from_raw).to_vec();
+        return Some(Credentials {
+            uid: Uid::from_raw(65_534),
+            gid: Gid::from_raw(65_533),
+            groups,
+        });
     }
     assert!(std::env::var_os("RCMD_TEST_REQUIRE").is_none(), "needs root");
     println!("skipped: needs root");

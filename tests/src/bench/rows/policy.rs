@@ -9,7 +9,7 @@ use nix::sys::time::TimeValLike as _;
 use rcmd_protocol::request::Request;
 use rcmd_server::policy::{Host, HostFacts, RequestContext, Rules, authorize};
 use rcmd_server::process::look::{Find, Wanted};
-use rcmd_server::process::{Looks, Program};
+use rcmd_server::process::{Looks, Program, Uid};
 use rcmd_server::trust::Principal;
 
 use crate::bench::measure::Race;
@@ -65,7 +65,7 @@ fn judged(rules: &Rules, count: usize) -> Result<f64> {
     let words = ["systemctl", "restart", "nginx"];
     let request = Request::exec(words).build()?;
     let program = Program { path: "/usr/bin/systemctl".into(), writable: None, digest: None };
-    let found = HostFacts { account: "root".into(), uid: 0, cwd: "/root".into(), program };
+    let found = HostFacts { account: "root".into(), uid: Uid::ROOT, cwd: "/root".into(), program };
     let one = || {
         let moment =
             RequestContext { source: IpAddr::from([192, 0, 2, 7]), time: SystemTime::now() };
@@ -89,7 +89,7 @@ fn looked_at(count: usize) -> Result<f64> {
         cwd: None,
         program: Wanted::Named("/usr/bin/env".into()),
         search: "/usr/bin".into(),
-        uid: 0,
+        uid: Uid::ROOT,
     };
     let began = spent()?;
     for _ in 0..count {
