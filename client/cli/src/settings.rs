@@ -144,7 +144,8 @@ impl Run {
         let form = form(&common, &options, &file)?;
         let result = options.result.clone();
         let (dry_run, compress) = (options.dry_run, options.compress);
-        let mut command = command_options(options, input)?;
+        let mut command = command_options(options)?;
+        command.input = input;
         command.user = command.user.or(user);
         Ok(Self {
             dry_run,
@@ -183,14 +184,14 @@ fn form(common: &Common, options: &RunOptions, file: &File) -> Result<Form, Wire
     })
 }
 
-/// Returns the settings of a command. `input` is true if standard input is sent.
+/// Returns the settings of a command to which no standard input is sent.
 ///
 /// # Errors
 /// A usage error if a value of `--env` is invalid.
-fn command_options(options: RunOptions, input: bool) -> Result<CommandOptions, WireError> {
+fn command_options(options: RunOptions) -> Result<CommandOptions, WireError> {
     let env = options.env.iter().map(|setting| setting_of(setting)).collect::<Result<_, _>>()?;
     Ok(CommandOptions {
-        input,
+        input: false,
         user: options.user,
         cwd: options.cwd,
         env,

@@ -53,12 +53,20 @@ struct PassphraseOption {
     passphrase_file: Option<PathBuf>,
 }
 
+/// How often a passphrase is typed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Typed {
+    Once,
+    /// A new one, in which a slip would go unnoticed.
+    Twice,
+}
+
 impl PassphraseOption {
-    fn read(&self, twice: bool) -> Result<Confidential<Vec<u8>>, Error> {
+    fn read(&self, typed: Typed) -> Result<Confidential<Vec<u8>>, Error> {
         let Some(path) = &self.passphrase_file else {
             let ask = |prompt| rpassword::prompt_password(prompt).map_err(Error::NoTerminal);
             let first = ask("Passphrase: ")?;
-            if twice && ask("Once more: ")? != first {
+            if typed == Typed::Twice && ask("Once more: ")? != first {
                 return Err(Error::Passphrases);
             }
             return Ok(Confidential::new(first.into_bytes()));
@@ -74,7 +82,7 @@ impl PassphraseOption {
 /// Writes a backup.
 pub(super) async fn backup(options: &BackupOptions, out: &mut impl Write) -> Result<(), Error> {
     let layout = options.dir.layout();
-    let passphrase = options.passphrase.read(true)?;
+    let passphrase = options.passphrase.read(Typed::Twice)?;
     let AdminResponse::Snapshot(snapshot) =
         AdminClient::open(&layout).await?.request(AdminRequest::Snapshot).await?
     else {
@@ -132,7 +140,7 @@ pub(super) fn restore(options: &RestoreOptions, out: &mut impl Write) -> Result<
         return Err(Error::AuthorityExists(layout.authority_dir()));
     }
     let sealed = read(&options.file, LARGEST)?;
-    let archive = Archive::open(&sealed, options.passphrase.read(false)?.expose())?;
+    let archive = Archive::open(&sealed, options.passphrase.read(Typed::Once)?.expose())?;
     files::create_folders(layout.dir())?;
     for file in &archive.files {
         let path = layout.dir().join(&file.path);

@@ -33,8 +33,17 @@ impl Converter {
     }
 
     /// Converts `bytes` and appends them to `text`. Malformed bytes become U+FFFD. An incomplete character at the
-    /// end is kept for the next call; in the `last` call it becomes U+FFFD.
-    pub(crate) fn convert(&mut self, mut bytes: &[u8], last: bool, text: &mut Vec<u8>) {
+    /// end is kept for the next call.
+    pub(crate) fn convert(&mut self, bytes: &[u8], text: &mut Vec<u8>) {
+        self.decode(bytes, false, text);
+    }
+
+    /// Appends U+FFFD to `text` if the bytes ended within a character.
+    pub(crate) fn finish(&mut self, text: &mut Vec<u8>) {
+        self.decode(&[], true, text);
+    }
+
+    fn decode(&mut self, mut bytes: &[u8], last: bool, text: &mut Vec<u8>) {
         let mut block = [0; BLOCK];
         loop {
             let (result, read, written, _) = self.decoder.decode_to_utf8(bytes, &mut block, last);
@@ -55,9 +64,9 @@ mod tests {
         let mut converter = Converter::new(encoding);
         let mut text = Vec::new();
         for piece in pieces {
-            converter.convert(piece, false, &mut text);
+            converter.convert(piece, &mut text);
         }
-        converter.convert(b"", true, &mut text);
+        converter.finish(&mut text);
         String::from_utf8(text).unwrap()
     }
 

@@ -43,13 +43,17 @@ struct Text {
 }
 
 impl Text {
-    fn put<'a>(&'a mut self, bytes: &'a [u8], last: bool) -> &'a [u8] {
+    /// Returns these bytes in their form; `None` is the end of them.
+    fn put<'a>(&'a mut self, bytes: Option<&'a [u8]>) -> &'a [u8] {
         self.converted.clear();
         self.out.clear();
-        let text = match &mut self.converter {
-            None => bytes,
-            Some(converter) => {
-                converter.convert(bytes, last, &mut self.converted);
+        let text = match (&mut self.converter, bytes) {
+            (None, bytes) => bytes.unwrap_or_default(),
+            (Some(converter), bytes) => {
+                match bytes {
+                    Some(bytes) => converter.convert(bytes, &mut self.converted),
+                    None => converter.finish(&mut self.converted),
+                }
                 &self.converted[..]
             }
         };
@@ -68,9 +72,9 @@ impl Render for Text {
         match piece {
             Piece::Data(_, chunk) => {
                 self.time = chunk.time.or(self.time);
-                self.put(&chunk.bytes, false)
+                self.put(Some(&chunk.bytes))
             }
-            Piece::End(_) => self.put(&[], true),
+            Piece::End(_) => self.put(None),
             Piece::Note(line) => line.as_bytes(),
             Piece::Started { .. } | Piece::Report(_) => &[],
         }

@@ -98,7 +98,7 @@ impl CommandsOverHosts {
         Ok(Self {
             timeout: super::connect_timeout(&common, &file),
             compress: options.compress || file.compress.unwrap_or(false),
-            command: super::command_options(options, false)?,
+            command: super::command_options(options)?,
             commands: Commands { ordered: false, ..commands },
             hosts,
             inventory,

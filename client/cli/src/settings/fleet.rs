@@ -126,7 +126,8 @@ impl FleetRun {
         let work = match &fleet.resume {
             Some(id) => resume(id, &fleet, &set, &options, &words)?,
             None => {
-                let command = super::command_options(options.clone(), input.is_some())?;
+                let mut command = super::command_options(options.clone())?;
+                command.input = input.is_some();
                 let (words, notices, targets) =
                     targets(&layout, verbosity, &set, &options, input.is_some(), words)?;
                 let templates = !fleet.no_templates;
