@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use rcmd_tests::many::commands::{by_place, each, lines, parsed, results};
-use rcmd_tests::many::{
-    count_lines, gate, open, put_host, world, write_hosts, write_hosts_toml,
-};
+use rcmd_tests::many::{count_lines, gate, open, put_host, world, write_hosts_toml};
 use rcmd_tests::pki::{Authority, Leaf};
 use rcmd_tests::sink::Sink;
 use rcmd_tests::{Fault, Proxy, World, eventually};

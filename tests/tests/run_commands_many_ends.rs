@@ -119,7 +119,7 @@ fn the_first_interrupt_begins_nothing_more_and_each_line_has_its_result() {
 fn lines_that_were_not_read_at_an_interrupt_stand_in_the_account() {
     const LINES: usize = 30_000;
     let world = world(1);
-    let (ran, (gate, wait)) = (world.scratch("ran"), gate(&world));
+    let (ran, (gate, wait)) = (world.scratch("ran"), gate(&world, "gate"));
     // More than what is kept of lines that wait: the last ones are not read while the first runs.
     let mut all = vec![format!(": {}", "x".repeat(2046)); LINES];
     all[0] = format!("echo x >> {}; {wait}", ran.display());

@@ -2,11 +2,7 @@
 
 use std::{future::Future, sync::Arc};
 
-use rcmd_protocol::{
-    frame::Exit,
-    ids::AuditHead,
-    outcome::WireError,
-};
+use rcmd_protocol::{frame::Exit, ids::AuditHead, outcome::WireError};
 use tokio::sync::oneshot;
 
 use super::{

@@ -80,6 +80,23 @@ fn every_type_of_the_glossary_is_defined() {
 }
 
 #[test]
+fn the_glossary_has_each_public_type_of_the_protocol_and_of_the_client() {
+    let text = map();
+    let glossary = section(&text, "## Glossary");
+    let named: BTreeSet<_> =
+        quoted(glossary).filter_map(|word| word.rsplit("::").next()).map(str::to_owned).collect();
+    let mut missing = Vec::new();
+    for (layers, found) in crates() {
+        if ["rcmd_protocol", "rcmd_client"].contains(&layers.name) {
+            let public =
+                found.types().filter(|(name, _, public)| *public && !named.contains(*name));
+            missing.extend(public.map(|(name, module, _)| format!("{module}::{name}")));
+        }
+    }
+    assert_none("write it into the glossary of docs/architecture.md", missing);
+}
+
+#[test]
 fn the_readers_of_the_map_read_sections_and_cells() {
     let text =
         "\n## A\n| `x` | `y` |\n| `z`, `w` | v |\n```\n`no`\n```\n### B\n| `u` | t |\n## C\n";
