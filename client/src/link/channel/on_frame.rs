@@ -178,9 +178,19 @@ impl Channel {
             }
             Refusal::UnknownKey if !asking && self.may_start_again(connection) => Next::Restart,
             Refusal::UnknownKey => {
-                let message = format!("{host} knows nothing of the command any more");
-                let hint =
-                    "The server was started anew; look on the host for what the command did.";
+                let (message, hint) = match self.sent {
+                    StartSent::Unknown => (
+                        format!(
+                            "{host} knows nothing of the command, and the connection that carried it broke \
+                             before the server answered"
+                        ),
+                        "Look on the host whether the command ran.",
+                    ),
+                    _ => (
+                        format!("{host} knows nothing of the command any more"),
+                        "The server was restarted; look on the host for what the command did.",
+                    ),
+                };
                 self.end_without(WireError::new(ErrorKind::Lost, message).hint(hint))
             }
             Refusal::Superseded if may_exceed && self.generation_retries < GENERATION_RETRIES => {

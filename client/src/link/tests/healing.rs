@@ -113,7 +113,9 @@ async fn a_cut_before_the_hello_leaves_open_who_had_the_start() {
     peer.expect_attach().await;
     peer.say(refused(1, Refusal::UnknownKey)).await;
     assert_eq!(verdict_at_once(&mut child).await, (Outcome::Unknown, Some(ErrorKind::Lost)));
-    assert!(!child.wait().await.retry_safe);
+    let report = child.wait().await;
+    assert!(!report.retry_safe);
+    assert!(report.error.unwrap().message.contains("broke before the server answered"));
 }
 
 #[tokio::test(start_paused = true)]
