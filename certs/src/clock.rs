@@ -8,6 +8,10 @@ use jiff::{SignedDuration, civil::DateTime};
 /// behind accepts it at once.
 pub const BACKDATE: Duration = Duration::from_secs(5 * 60);
 
+/// The longest span of time that is counted: ten years. Added to the present time, it stays within the range of every
+/// clock.
+pub const LONGEST_SPAN: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
 /// Returns the time of this machine's clock, in Unix time. A clock before 1970 reads as 0.
 pub fn now_unix() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr, fmt, os::unix::ffi::OsStrExt as _, path::Path, sync::OnceLock, time::Duration,
 };
 
+use rcmd_certs::clock::LONGEST_SPAN;
 use rcmd_protocol::{
     digest::Algorithm,
     frame::{Lock, Mode, StartBody},
@@ -191,9 +192,9 @@ impl Command {
     }
 
     /// Limits how long to try again, when the host says so, while it is busy: 10 s without this
-    /// call, zero for not at all. Nothing has run by then, so that nothing can run twice.
+    /// call, zero for not at all, ten years at most. Nothing has run by then, so that nothing can run twice.
     pub fn busy_wait(&mut self, limit: Duration) -> &mut Self {
-        self.busy_wait = limit;
+        self.busy_wait = limit.min(LONGEST_SPAN);
         self
     }
 

@@ -3,7 +3,8 @@
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use rcmd_certs::{
-    Layout, clock,
+    Layout,
+    clock::{self, LONGEST_SPAN},
     enroll::Kind,
     tls::{self, ClientFiles, client_config},
 };
@@ -97,10 +98,10 @@ impl Config {
         self
     }
 
-    /// Sets the time limit for look-up, TCP and TLS together. The default is 10 s.
+    /// Sets the time limit for look-up, TCP and TLS together. The default is 10 s; the longest is ten years.
     #[must_use]
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
-        self.connect_timeout = limit;
+        self.connect_timeout = limit.min(LONGEST_SPAN);
         self
     }
 }

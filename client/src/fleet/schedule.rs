@@ -1,5 +1,6 @@
 //! Whose turn it is: a state machine without clock and network.
 
+use rcmd_certs::clock::LONGEST_SPAN;
 use tokio::time::Instant;
 
 use super::rules::{FleetRules, Stop};
@@ -38,7 +39,7 @@ impl Schedule {
             total,
             fanout: rules.fanout.max(1),
             batch: rules.batch.map(|batch| batch.max(1)),
-            pause: rules.pause,
+            pause: rules.pause.min(LONGEST_SPAN),
             canary: rules.canary.min(total),
             max_failures: rules.max_failures,
             next: 0,
@@ -158,6 +159,16 @@ mod tests {
         assert_eq!(begun(&mut schedule, now + pause), [2]);
         schedule.end(2, false, now + pause);
         assert!(schedule.is_over() && schedule.timeout().is_none());
+    }
+
+    #[test]
+    fn a_pause_that_no_clock_can_count_is_the_longest_span() {
+        let now = Instant::now();
+        let rules = FleetRules { batch: Some(1), pause: Duration::MAX, ..FleetRules::default() };
+        let mut schedule = Schedule::new(2, &rules);
+        assert_eq!(begun(&mut schedule, now), [0]);
+        schedule.end(0, false, now);
+        assert_eq!(schedule.timeout(), Some(now + LONGEST_SPAN));
     }
 
     #[test]

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use rcmd_certs::clock;
-
-/// The longest duration. Added to the present time, it stays within the range of every clock.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+use rcmd_certs::clock::{self, LONGEST_SPAN};
 
 /// Reads a duration such as `30s`, `5m` or `1h 30m`. A number without a unit means seconds.
 ///
@@ -20,7 +17,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     match duration {
         None => Err("write a number with a unit, such as 30s, 5m or 1h 30m".to_owned()),
         Some(Duration::ZERO) => Err("it must be greater than zero".to_owned()),
-        Some(duration) if duration > LONGEST => {
+        Some(duration) if duration > LONGEST_SPAN => {
             Err("it must be at most ten years (3650d)".to_owned())
         }
         Some(duration) => Ok(duration),

@@ -46,6 +46,17 @@ async fn the_caller_s_own_key_stays_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_busy_host_may_be_waited_for_without_a_limit() {
+    let (link, mut host) = client();
+    let _child = echo(&link).busy_wait(Duration::MAX).spawn().await.unwrap();
+    let mut peer = host.greet('a').await;
+    peer.expect_start().await;
+    peer.say(busy(1, 100)).await;
+    assert_eq!(peer.expect().await, Frame::Done { ch: 1 });
+    assert_eq!(peer.expect_start().await.ch, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn busy_wait_ends_and_the_last_answer_is_the_report() {
     let (link, mut host) = client();
     let mut child = patient(&link).await;
