@@ -8,6 +8,8 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 /// The longest span of any limit.
 const DAY: Duration = Duration::from_secs(86_400);
+/// The longest time that a handshake may be given.
+pub(crate) const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3600);
 
 /// A span of time, written like `90s` or `1m 30s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,7 +149,7 @@ pub(crate) fn up_to_a_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 }
 
 pub(crate) fn handshake<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
-    between(deserializer, Duration::from_millis(100), DAY / 24, "100ms to 1h")
+    between(deserializer, Duration::from_millis(100), LONGEST_HANDSHAKE, "100ms to 1h")
 }
 
 fn between<'de, D: Deserializer<'de>>(

@@ -97,10 +97,11 @@ pub(crate) const ACCOUNTS: TurnLimits =
     TurnLimits { all: 4, each: 1, waiting: CHANNELS, patience: Duration::from_secs(5) };
 
 /// Returns the limits on answers to a ClientHello: one at a time for each thread that serves connections, so
-/// that a frame of a peer that is known waits behind at most one of them. The strangers have their own limit.
+/// that a frame of a peer that is known waits behind at most one of them. The number of those that wait has the
+/// limit of strangers, and their time that of a handshake.
 pub(crate) fn handshakes() -> TurnLimits {
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let patience = Duration::from_secs(60);
+    let patience = units::LONGEST_HANDSHAKE;
     TurnLimits { all: threads, each: threads, waiting: usize::MAX, patience }
 }
 

@@ -85,7 +85,7 @@ where
     let turn = async {
         hello_guard.greet();
         let network = listen::network(address.ip()).to_string();
-        // The deadline sends away who waits for longer than the patience of the turns.
+        // No deadline of a handshake is later than the patience of the turns, so that nobody goes on without one.
         state.turns.handshakes.take(&network).await.ok()
     };
     let mut tls = match listen::handshake(stream, config, turn).await {
