@@ -112,7 +112,7 @@ pub struct Complaint {
 pub fn complaint(program: &str, rendered: &str) -> Complaint {
     let first = rendered.trim_start().split("\n\n").next().unwrap_or_default();
     let message = first.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    // If missing subcommand, clap prints only the help.
+    // Without a subcommand that is needed, clap prints only the help.
     let message = message.strip_prefix("error: ").unwrap_or("missing subcommand");
     let mut lines = rendered.lines().map(str::trim);
     let usage = lines.clone().find_map(|line| line.strip_prefix("Usage: "));

@@ -58,14 +58,14 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
-/// A number of starts in a span of time, written like `20/s`, `600/10m` or `unlimited`. All of them
+/// A number of starts, or of answers, in a span of time, written like `20/s`, `600/10m` or `unlimited`. All of them
 /// may happen at once; after that, one more in each corresponding part of the span. The greater
 /// rate is the faster one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// The time from one start to the next; zero for no limit.
+    /// The time from one to the next; zero for no limit.
     interval: Duration,
-    /// The number of starts that may happen at once.
+    /// The number that may happen at once.
     burst: u32,
 }
 
@@ -78,7 +78,7 @@ impl Rate {
     /// The rate without a limit.
     pub const UNLIMITED: Self = Self { interval: Duration::ZERO, burst: u32::MAX };
 
-    /// Returns the time from one start to the next; zero for no limit.
+    /// Returns the time from one to the next; zero for no limit.
     pub fn interval(self) -> Duration {
         self.interval
     }

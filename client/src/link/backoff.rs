@@ -19,7 +19,7 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// The pause before the next attempt.
+    /// Returns the pause before the next attempt.
     ///
     /// After a connection that held it begins anew. After one that broke right behind its hello it
     /// is short and not nothing, or a link that always does would be dialled without end.
@@ -36,23 +36,23 @@ impl Backoff {
         whole.mul_f64(1.0 - random() / 2.0)
     }
 
-    /// A server has said hello.
+    /// Notes that a server has said hello.
     pub(super) fn greeted(&mut self) {
         self.greeted = Some(Instant::now());
     }
 
-    /// The connection before was only slow: the next loss is a new one.
+    /// Forgets the loss before, because its connection was only slow: the next one is new.
     pub(super) fn reset(&mut self) {
         *self = Self::default();
     }
 }
 
-/// A time that a server gave, longer at random by up to a half, for the same reason.
+/// Returns a time that a server gave, made longer at random by up to a half, for the same reason.
 pub(crate) fn spread(wait: Duration) -> Duration {
     wait.mul_f64(1.0 + random() / 2.0)
 }
 
-/// From 0 to 1; without randomness 0.
+/// Returns a random number from 0 to 1; 0 if the system returns no random bytes.
 fn random() -> f64 {
     getrandom::u32().map_or(0.0, |random| f64::from(random) / f64::from(u32::MAX))
 }

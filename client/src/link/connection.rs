@@ -54,8 +54,8 @@ enum Unanswered {
 /// What the server may still have to send when a connection is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum PeerWork {
-    /// Nothing, so that it is not waited for: all that could be lost is a `done`, and an end is kept a
-    /// while longer for nobody.
+    /// Nothing, so that it is not waited for. Only a `done` of this client could be lost, and then the server
+    /// keeps an end for longer than anybody needs it.
     Idle,
     /// Output, or the end of a command.
     Busy,

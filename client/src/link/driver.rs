@@ -313,7 +313,7 @@ impl ConnectionDriver {
         }
     }
 
-    /// With nothing to heal for, nothing is dialled.
+    /// Calls off what is dialled if no command needs a connection.
     fn rest(&mut self) {
         if self.channels.is_empty() {
             self.healing.next = NextDial::Unwanted;

@@ -80,6 +80,7 @@ impl Exit {
         missing.map(MissingField)
     }
 
+    /// Checks that the outcome has the field that it needs.
     fn check_proof(&self, header: &Header<'_>) -> Result<(), ProtocolError> {
         self.missing().map_or(Ok(()), |MissingField(field)| Err(header.missing(field)))
     }

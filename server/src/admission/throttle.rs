@@ -12,7 +12,7 @@ const AT_ONCE: u32 = 256;
 /// The time between the answers after those: 100 a second. Clients that try again when they are
 /// told to are served at that pace, if commands end as fast.
 const INTERVAL: Duration = Duration::from_millis(10);
-/// The rate of both.
+/// The rate at which refusals are answered without delay.
 const RATE: Rate = Rate::new(AT_ONCE, INTERVAL);
 /// The maximum delay of an answer, well below the 3 s after which a client that has received
 /// nothing opens another connection.

@@ -77,7 +77,7 @@ impl CommandsAccount {
         }
     }
 
-    /// Notes that lines were not read, of which no host has a result; none if nobody knows how many.
+    /// Notes how many lines were not read, of which no host has a result; `None` if nobody knows.
     pub(super) fn set_unread(&mut self, lines: Option<u64>) {
         self.unread = match lines {
             Some(0) => Unread::None,

@@ -220,7 +220,7 @@ fn read(
         WireError::new(ErrorKind::Usage, message).hint(
             "A line is one for the shell, a JSON array such as [\"ls\", \"-l\"], or an object such as \
              {\"hosts\": \"web[1-3]\", \"argv\": [\"ls\"]}. A shell line that begins with `[` needs a blank \
-             before it; in one that begins with `{` no `\"` and no `}` follows, blanks aside.",
+             before it; if it begins with `{`, the next character that is no blank must not be `\"` or `}`.",
         )
     });
     Some((hosts, words))

@@ -210,7 +210,7 @@ async fn keep(stream: Option<ChildStdout>, most: usize, kept: &mut Kept) {
 }
 
 impl Kept {
-    /// As text where it is text, else as base64; and which.
+    /// Returns the bytes as text, or in base64 if they are no text, and the name of the encoding.
     fn encoded(&self) -> (String, &'static str) {
         // Where we cut, half a character is none of the command's doing.
         let half = if self.cut { unfinished(&self.bytes) } else { 0 };
@@ -236,13 +236,13 @@ struct Record<'a> {
 }
 
 impl Done {
-    /// A command that could not even be sent.
+    /// Returns the end of a command that was not sent.
     pub(super) fn not_started(place: u64, line: u64, index: Option<usize>, report: Report) -> Self {
         let (stdout, stderr) = (Kept::default(), Kept::default());
         Self { place, line, index, report, stdout, stderr }
     }
 
-    /// The result object with its line and output, as one line of JSON.
+    /// Returns the result object with its line and output, as one line of JSON.
     pub(super) fn record(&self) -> String {
         let (stdout, stdout_encoding) = self.stdout.encoded();
         let (stderr, stderr_encoding) = self.stderr.encoded();

@@ -163,7 +163,7 @@ impl Progress {
         let _ = self.stderr.send(Piece::Note(text)).await;
     }
 
-    /// Nobody waits for a terminal that was stopped: what finds no place is not told.
+    /// Prints a text, or drops it if too much waits: nobody waits for a terminal that was stopped.
     fn say(&self, text: String) {
         let _ = self.stderr.try_send(Piece::Note(text));
     }

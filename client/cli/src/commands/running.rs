@@ -113,7 +113,7 @@ pub(super) struct CommandsRun<'a> {
 }
 
 impl<'a> CommandsRun<'a> {
-    /// Begins. Must be called inside a tokio runtime.
+    /// Begins the run. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// Kind `local_io` when signals can't be caught.

@@ -23,9 +23,10 @@ pub(crate) enum AtOnce {
     Commands,
 }
 
-/// Returns how many of `wanted` hosts or commands run at once: as many as `memory`, the bytes of the run, and
-/// the limit of descriptors bear. Of the memory the caller says how many that is. The limit is raised as far
-/// as this process may; `files` is true if output goes to files as well. A notice tells of fewer.
+/// Returns how many of `wanted` hosts or commands run at once: as many as the memory of the run and the limit of
+/// descriptors bear. `memory` is its bytes, and `bears` the number that they are enough for. The limit is raised
+/// as far as this process may; `files` is true if output goes to files as well. If fewer than `wanted` run at
+/// once, a notice says so.
 pub(crate) fn fitted(
     what: AtOnce,
     wanted: usize,

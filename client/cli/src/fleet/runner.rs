@@ -73,7 +73,7 @@ enum Wake {
 }
 
 impl Runner {
-    /// Begins. Must be called inside a tokio runtime.
+    /// Begins the run. Must be called inside a tokio runtime.
     pub(super) fn new(
         config: &Config,
         rules: FleetRules,

@@ -123,7 +123,7 @@ async fn chunk(stream: &mut Option<ChildOutput>) -> Option<Chunk> {
     }
 }
 
-/// A command that was sent off, with what came of it so far.
+/// A command that was sent to its target, with what came of it so far.
 struct Attending<'a> {
     client: &'a Client,
     child: Child,

@@ -5,23 +5,23 @@ use std::time::Duration;
 use rcmd_protocol::outcome::WireError;
 use tokio::time::Instant;
 
-/// How long a host may be busy. The host has said that nothing ran, so that the start can be sent
-/// again whatever became of it.
+/// The time for which a host may be busy. With such an answer it says that nothing ran, so that the start can
+/// be sent again.
 #[derive(Debug)]
 pub(super) enum BusyRetry {
-    /// It has not said that it is busy. From the first time on it has so long.
+    /// It has not said that it is busy. When it does, the start is sent again for this time.
     Untried(Duration),
-    /// It has.
+    /// It has said that it is busy.
     Busy {
-        /// When nobody waits for it any more.
+        /// The end of that time.
         until: Instant,
-        /// What it said last.
+        /// Its last answer.
         answer: WireError,
     },
 }
 
 impl BusyRetry {
-    /// Returns when nobody waits for the host any more, if it says now that it is busy.
+    /// Returns the end of the time for which the start is sent again, if the host says now that it is busy.
     pub(super) fn ends(&self, now: Instant) -> Instant {
         match self {
             Self::Untried(limit) => now + *limit,

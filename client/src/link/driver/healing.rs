@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl ConnectionDriver {
-    /// The connection has ended. What that proves for each channel is decided here.
+    /// Takes the end of the connection, and decides what it proves for each channel.
     pub(super) async fn lost(&mut self, ended: ConnectionError) {
         let Some(connection) = self.connection.take() else { return };
         self.numbers.clear();
@@ -77,7 +77,7 @@ impl ConnectionDriver {
         self.dial_soon();
     }
 
-    /// The server has no room for this connection: what wants to be asked again rests until then.
+    /// Has the commands rest that may be sent again, because the server has no room for this connection now.
     fn hold_off(&mut self, failure: &WireError) {
         for channel in self.channels.values_mut() {
             if channel.resting().is_none() && !channel.rest(failure) {
@@ -104,8 +104,8 @@ impl ConnectionDriver {
         }
     }
 
-    /// A connection that was silent, and beside which another was being made, speaks again: it was
-    /// only slow, and is kept. Says whether there is a connection that needs no other.
+    /// Keeps a connection that was silent and speaks again, instead of the one that was being made beside it:
+    /// it was only slow. Returns whether there is a connection that needs no other.
     pub(super) fn recover(&mut self) -> bool {
         let speaks = self.connection.as_ref().is_some_and(Connection::is_answered);
         if speaks && let Some(since) = self.healing.racing_since.take() {
