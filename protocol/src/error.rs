@@ -31,7 +31,7 @@ pub enum ProtocolError {
     #[error("a header is not valid: {0}")]
     Header(String),
     /// A header without a field that its type needs.
-    #[error("a {frame} frame lacks {field}")]
+    #[error("the {frame} frame lacks {field}")]
     Missing {
         /// The type of the frame.
         frame: &'static str,
@@ -39,7 +39,7 @@ pub enum ProtocolError {
         field: &'static str,
     },
     /// A field with a value that its type does not allow.
-    #[error("a {frame} frame has an invalid {field}")]
+    #[error("the {frame} frame has an invalid {field}")]
     Invalid {
         /// The type of the frame.
         frame: &'static str,
@@ -47,7 +47,7 @@ pub enum ProtocolError {
         field: &'static str,
     },
     /// A frame that the peer may never send, or may not send now.
-    #[error("a {frame} frame is not allowed here: {why}")]
+    #[error("the {frame} frame is not allowed here: {why}")]
     Unexpected {
         /// The type of the frame.
         frame: &'static str,
