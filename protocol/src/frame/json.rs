@@ -86,6 +86,7 @@ pub(crate) struct TextList<const LIMIT: usize>(pub(crate) Vec<String>);
 
 impl<'de, const LIMIT: usize> Deserialize<'de> for TextList<LIMIT> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const { assert!(LIMIT < KEPT, "a longer list would be cut and then taken for whole") };
         struct List<const LIMIT: usize>;
         impl<'de, const LIMIT: usize> Visitor<'de> for List<LIMIT> {
             type Value = Vec<String>;
