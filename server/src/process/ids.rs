@@ -5,13 +5,13 @@ use std::{fmt, num::ParseIntError, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $vis:vis struct $name:ident(u32);) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
         #[serde(transparent)]
         // The launcher passes lists of them to the kernel as they are.
         #[repr(transparent)]
-        pub struct $name(u32);
+        $vis struct $name(u32);
 
         impl $name {
             /// The ID of root.
@@ -63,10 +63,10 @@ macro_rules! id {
 
 id! {
     /// The ID of a user.
-    Uid
+    pub struct Uid(u32);
 }
 
 id! {
     /// The ID of a group.
-    Gid
+    pub struct Gid(u32);
 }
