@@ -73,7 +73,7 @@ impl NameService {
         self.folder.path()
     }
 
-    /// Whether anybody has asked for an account.
+    /// Returns whether anybody has asked for an account.
     #[must_use]
     pub fn was_asked(&self) -> bool {
         self.shared.state(|state| state.was_asked)

@@ -41,7 +41,7 @@ impl Process {
         })
     }
 
-    /// Whether this very process still runs. A zombie does not.
+    /// Returns whether this very process still runs. A zombie does not.
     #[must_use]
     pub fn runs(&self) -> bool {
         Self::find(self.pid)
@@ -174,7 +174,7 @@ impl Snapshot {
         self.descriptors.values().sum()
     }
 
-    /// Whether nothing has been left over since `before`: the same descriptors and children, no
+    /// Returns whether nothing has been left over since `before`: the same descriptors and children, no
     /// zombie, and no more threads (idle ones of a pool may have ended).
     #[must_use]
     pub fn is_back_to(&self, before: &Self) -> bool {

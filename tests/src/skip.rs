@@ -69,7 +69,7 @@ pub fn need_faketime() -> Result<PathBuf, String> {
         .ok_or_else(|| "faketime".to_owned())
 }
 
-/// Whether this test runs as root.
+/// Returns whether this test runs as root.
 ///
 /// # Errors
 ///
@@ -78,7 +78,7 @@ pub fn need_root() -> Result<(), String> {
     if rustix::process::geteuid().is_root() { Ok(()) } else { Err("root".to_owned()) }
 }
 
-/// Whether this test can give a program a mount namespace of its own (unshare(1)).
+/// Returns whether this test can give a program a mount namespace of its own (unshare(1)).
 ///
 /// # Errors
 ///
@@ -92,7 +92,7 @@ pub fn need_mount_namespace() -> Result<(), String> {
     }
 }
 
-/// Whether a server here can have cgroups of its own (version 2, writable).
+/// Returns whether a server here can have cgroups of its own (version 2, writable).
 ///
 /// # Errors
 ///

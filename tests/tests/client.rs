@@ -178,7 +178,7 @@ fn output_that_nobody_reads_for_ten_keepalives_is_whole() {
     assert_eq!(whole, Tally::of(numbers(1_000_000).as_bytes()));
 }
 
-/// Whether all of a client's output is in its own hands: its command has ended, and the thread that
+/// Returns whether all of a client's output is in its own hands: its command has ended, and the thread that
 /// prints the rest waits for the reader of its pipe.
 fn prints_the_rest(client: &RunningClient, world: &World) -> bool {
     let tasks = fs::read_dir(format!("/proc/{}/task", client.pid())).unwrap();

@@ -45,7 +45,7 @@ impl RunningClient {
         proc::signal(self.pid(), signal);
     }
 
-    /// Whether it has not ended yet.
+    /// Returns whether it has not ended yet.
     pub fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }

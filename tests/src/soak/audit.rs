@@ -30,7 +30,7 @@ pub struct Figures {
 }
 
 impl Judged for Figures {
-    /// Whether every start has one end. That the log was whole after each kill was asserted before.
+    /// Returns whether every start has one end. That the log was whole after each kill was asserted before.
     fn are_good(&self) -> bool {
         self.wrong.is_empty()
     }

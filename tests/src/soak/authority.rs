@@ -44,7 +44,7 @@ pub struct Figures {
 }
 
 impl Judged for Figures {
-    /// Whether all was as it should be.
+    /// Returns whether all was as it should be.
     fn are_good(&self) -> bool {
         self.wrong.is_empty()
     }

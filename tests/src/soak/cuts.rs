@@ -71,7 +71,7 @@ impl Figures {
 }
 
 impl Judged for Figures {
-    /// Whether all rounds were as they must be.
+    /// Returns whether all rounds were as they must be.
     fn are_good(&self) -> bool {
         self.wrong.is_empty() && self.leftover == 0
     }
@@ -171,7 +171,7 @@ impl Fate {
         Self { echo: random.below(5) < 2, keyed: random.below(4) == 0, plans, strikes }
     }
 
-    /// Whether nothing may keep it from being resumed: its server lived, and was known by its hello
+    /// Returns whether nothing may keep it from being resumed: its server lived, and was known by its hello
     /// before anything broke.
     fn must_heal(&self) -> bool {
         let opening = self.plans.first().and_then(|plan| plan.after);

@@ -183,7 +183,7 @@ impl Figures {
 }
 
 impl Judged for Figures {
-    /// Whether nothing was left over.
+    /// Returns whether nothing was left over.
     fn are_good(&self) -> bool {
         self.wrong.is_empty() && self.leftover == 0
     }

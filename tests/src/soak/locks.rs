@@ -57,7 +57,7 @@ pub struct Figures {
 }
 
 impl Judged for Figures {
-    /// Whether there never were two holders.
+    /// Returns whether there never were two holders.
     fn are_good(&self) -> bool {
         self.wrong.is_empty()
     }

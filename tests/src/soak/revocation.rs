@@ -35,7 +35,7 @@ pub struct Figures {
 }
 
 impl Judged for Figures {
-    /// Whether each cut came in time.
+    /// Returns whether each cut came in time.
     fn are_good(&self) -> bool {
         self.from_arrival.iter().all(|time| *time <= LIMIT)
     }

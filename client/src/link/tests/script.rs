@@ -104,12 +104,12 @@ impl Host {
         peer
     }
 
-    /// Whether no connection has arrived.
+    /// Returns whether no connection has arrived.
     pub(super) fn is_quiet(&mut self) -> bool {
         self.arriving.try_recv().is_err()
     }
 
-    /// Whether nothing can arrive any more.
+    /// Returns whether nothing can arrive any more.
     pub(super) async fn arriving_ended(&mut self) -> bool {
         self.arriving.recv().await.is_none()
     }
