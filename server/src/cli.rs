@@ -28,30 +28,22 @@ use tracing::level_filters::LevelFilter;
 use self::audit::AuditCommand;
 use crate::daemon::log::LogFormat;
 
-/// Reads a day or a time, in UTC unless the text says otherwise.
-fn moment(text: &str) -> Option<Timestamp> {
-    let in_utc = || text.parse::<civil::DateTime>().and_then(|time| time.to_zoned(TimeZone::UTC));
-    text.parse().ok().or_else(|| Some(in_utc().ok()?.timestamp()))
-}
-
-/// Examples of the short help, which stand first in the long one too.
+/// The examples of both helps.
 const EXAMPLES: &str = "\
 Examples:
   rcmd-server --dir demo
   rcmd-server --listen 0.0.0.0:7263 --log-format json";
 
+/// The end of the long help.
 const MORE: &str = "\
-Examples:
-  rcmd-server --dir demo
-  rcmd-server --listen 0.0.0.0:7263 --log-format json
-
 SIGTERM stops the server: no new command starts, and running commands have 10 s before they are ended. A \
 second SIGTERM skips the wait. SIGHUP makes the server read certificates, keys, the policy and the limits of \
 identities again.";
 
 /// Runs commands on this machine for permitted clients
 #[derive(Debug, Parser)]
-#[command(name = "rcmd-server", version, after_help = EXAMPLES, after_long_help = MORE)]
+#[command(name = "rcmd-server", version, after_help = EXAMPLES)]
+#[command(after_long_help = format!("{EXAMPLES}\n\n{MORE}"))]
 #[command(max_term_width = 100, disable_help_subcommand = true)]
 pub struct Cli {
     /// The subcommand; without one the server runs.
@@ -311,6 +303,12 @@ pub struct ExplainOptions {
     /// Program and its arguments, or the line for the shell
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+}
+
+/// Reads a day or a time, in UTC unless the text says otherwise.
+fn moment(text: &str) -> Option<Timestamp> {
+    let in_utc = || text.parse::<civil::DateTime>().and_then(|time| time.to_zoned(TimeZone::UTC));
+    text.parse().ok().or_else(|| Some(in_utc().ok()?.timestamp()))
 }
 
 #[cfg(test)]
