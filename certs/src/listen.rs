@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use rustls::{ServerConfig, server::Acceptor};
+use rustls::{HandshakeKind, ServerConfig, server::Acceptor};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpSocket},
@@ -57,9 +57,18 @@ fn plain(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Carries out a server's part of a TLS handshake. When the ClientHello is complete, awaits `turn` and keeps what
-/// it returns until the answer is computed and each task that was ready meanwhile has run: an answer takes a
-/// key exchange and a signature, as long as many frames of others.
+/// An answer to a ClientHello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The server's keys and signature, which take as long to compute as many frames of others.
+    Keys,
+    /// A HelloRetryRequest (RFC 8446, 4.1.4). The keys follow with the second hello, whenever it comes.
+    Retry,
+}
+
+/// Carries out a server's part of a TLS handshake. When the ClientHello is complete, awaits `turn(Answer::Keys)` and
+/// keeps what it returns until the answer is computed and each task that was ready meanwhile has run. If the answer
+/// is a HelloRetryRequest, awaits `turn(Answer::Retry)` before it is sent, and keeps that until the handshake is over.
 ///
 /// # Errors
 /// Returns the reason of a failure with the stream, so that an alert can reach the peer before the stream is
@@ -70,20 +79,27 @@ fn plain(address: SocketAddr) -> SocketAddr {
 pub async fn handshake<S, T>(
     stream: S,
     config: Arc<ServerConfig>,
-    turn: impl Future<Output = T>,
+    turn: impl Fn(Answer) -> T,
 ) -> Result<TlsStream<S>, (io::Error, Option<S>)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
+    T: Future,
 {
     let mut acceptor = LazyConfigAcceptor::new(Acceptor::default(), stream);
     let started = match (&mut acceptor).await {
         Ok(started) => started,
         Err(error) => return Err((error, acceptor.take_io())),
     };
-    let turn = turn.await;
-    let answered = started.into_stream(config);
+    let keys = turn(Answer::Keys).await;
+    let mut kind = None;
+    let answered =
+        started.into_stream_with(config, |connection| kind = connection.handshake_kind());
     yield_now().await;
-    drop(turn);
+    drop(keys);
+    let _retry = match kind {
+        Some(HandshakeKind::FullWithHelloRetryRequest) => Some(turn(Answer::Retry).await),
+        _ => None,
+    };
     let accepted = answered.into_fallible().await;
     accepted.map_err(|(error, stream)| (error, Some(stream)))
 }

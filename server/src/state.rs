@@ -28,7 +28,7 @@ use crate::{
     audit::Audit,
     config::{
         ServerSettings,
-        limits::{self, ACCOUNTS, DIGESTS, HELD, LOOKS, Limits},
+        limits::{self, ACCOUNTS, DIGESTS, HELD, LOOKS, Limits, RETRIES},
     },
     job::{self, idempotency::IdempotencyLog, registry::Registry},
     policy::Rules,
@@ -75,6 +75,8 @@ pub(crate) struct StateTurns {
     pub accounts: Arc<Turns>,
     /// The turns at answering a ClientHello, of each part of the network.
     pub handshakes: Arc<Turns>,
+    /// The turns at handshakes that a HelloRetryRequest makes longer, of each part of the network.
+    pub retries: Arc<Turns>,
 }
 
 impl ServerState {
@@ -122,6 +124,7 @@ impl ServerState {
                 digests: Turns::new("digests of programs", DIGESTS),
                 accounts: Turns::new("look-ups of accounts", ACCOUNTS),
                 handshakes: Turns::new("handshakes", limits::handshakes()),
+                retries: Turns::new("handshakes with two hellos", RETRIES),
             },
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),

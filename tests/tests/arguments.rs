@@ -100,7 +100,12 @@ fn run_may_stand_before_any_host() {
     let done = world.bare_client(["run", "--dir", dir, "-n", &target, "echo $0"]).run();
     done.assert_code(0);
     // `doctor` is a host here: the complaint is of the command that is missing.
-    world.bare_client(run).words(["doctor"]).run().assert_code(125).assert_says("no command");
+    world
+        .bare_client(run)
+        .words(["doctor"])
+        .run()
+        .assert_code(125)
+        .assert_says("the command is missing");
     // Without `run` it is a name of rcmd's own, as those of later versions are.
     let done = world.bare_client(["--dir", dir, "cp", "x"]).run();
     done.assert_code(125).assert_says("run cp");

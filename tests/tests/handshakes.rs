@@ -3,19 +3,18 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
-use rcmd_certs::listen;
+use rcmd_certs::listen::{self, Answer};
 use rcmd_tests::World;
 use rcmd_tests::pki::{Authority, Identity, Leaf};
 use rcmd_tests::raw::{Dial, Echo};
 use rcmd_tests::wait::DEADLINE;
-use rustls::{ClientConnection, ServerConfig};
+use rustls::{ClientConnection, NamedGroup, ServerConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
@@ -120,63 +119,108 @@ fn a_chain_with_a_million_ways_is_given_up_after_a_few() {
     drop(honest.end());
 }
 
-/// A server's end of a handshake, with a certificate of its own.
-fn server() -> Arc<ServerConfig> {
+/// A server's end of a handshake, with a certificate of its own and these groups for keys.
+fn server(groups: &[NamedGroup]) -> Arc<ServerConfig> {
     let key = KeyPair::generate().unwrap();
     let cert = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = ServerConfig::builder_with_provider(rcmd_certs::tls::provider());
+    let mut provider = (*rcmd_certs::tls::provider()).clone();
+    provider.kx_groups.retain(|group| groups.contains(&group.name()));
+    let config = ServerConfig::builder_with_provider(Arc::new(provider));
     let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
     Arc::new(config.with_single_cert(vec![cert.der().clone()], key).unwrap())
 }
 
 /// Reads what has come already.
-async fn what_came(stream: &mut DuplexStream) -> usize {
+async fn what_came(stream: &mut DuplexStream) -> Vec<u8> {
     for _ in 0..10 {
         yield_now().await;
     }
-    let mut bytes = [0; 1 << 16];
-    tokio::select! {
+    let mut bytes = vec![0; 1 << 16];
+    let read = tokio::select! {
         biased;
         read = stream.read(&mut bytes) => read.unwrap(),
         () = std::future::ready(()) => 0,
-    }
+    };
+    bytes.truncate(read);
+    bytes
 }
 
-/// A turn that says at its end whether the neighbour had run by then.
-struct Turn {
-    neighbour: Arc<AtomicBool>,
-    end: Option<oneshot::Sender<bool>>,
-}
+/// What happened to turns, in this order.
+type Events = Arc<Mutex<Vec<&'static str>>>;
+
+/// A turn that notes its end.
+struct Turn(Events, &'static str);
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let ran = self.neighbour.load(Ordering::SeqCst);
-        let _ = self.end.take().unwrap().send(ran);
+        self.0.lock().unwrap().push(self.1);
     }
 }
 
 #[tokio::test]
 async fn a_client_hello_is_answered_in_its_turn_and_others_run_in_between() {
     let (near, mut far) = duplex(1 << 16);
-    let mut hello = Vec::new();
     let world = World::builder().prepare();
+    let mut hello = Vec::new();
     client(&world, None).write_tls(&mut hello).unwrap();
     far.write_all(&hello).await.unwrap();
 
     let (give, given) = oneshot::channel();
-    let (end, ended) = oneshot::channel();
-    let turn = async move {
-        given.await.unwrap();
-        let neighbour = Arc::new(AtomicBool::new(false));
-        let runs = Arc::clone(&neighbour);
-        tokio::spawn(async move { runs.store(true, Ordering::SeqCst) });
-        Turn { neighbour, end: Some(end) }
+    let (events, given) = (Events::default(), Arc::new(tokio::sync::Mutex::new(Some(given))));
+    let turn = {
+        let events = Arc::clone(&events);
+        move |answer| {
+            let (events, given) = (Arc::clone(&events), Arc::clone(&given));
+            async move {
+                assert_eq!(answer, Answer::Keys);
+                given.lock().await.take().unwrap().await.unwrap();
+                let neighbour = Arc::clone(&events);
+                tokio::spawn(async move { neighbour.lock().unwrap().push("a neighbour runs") });
+                Turn(events, "the turn ends")
+            }
+        }
     };
-    let handshake = tokio::spawn(listen::handshake(near, server(), turn));
-    assert_eq!(what_came(&mut far).await, 0);
+    let groups = [NamedGroup::X25519MLKEM768, NamedGroup::X25519];
+    let handshake = tokio::spawn(listen::handshake(near, server(&groups), turn));
+    assert!(what_came(&mut far).await.is_empty());
     give.send(()).unwrap();
-    assert!(ended.await.unwrap(), "the neighbour waits behind the answer's turn");
-    assert!(what_came(&mut far).await > 100);
+    assert!(what_came(&mut far).await.len() > 100);
+    assert_eq!(*events.lock().unwrap(), ["a neighbour runs", "the turn ends"]);
     handshake.abort();
+}
+
+#[tokio::test]
+async fn a_handshake_with_two_hellos_has_a_turn_of_its_own_until_it_is_over() {
+    let (near, mut far) = duplex(1 << 16);
+    let world = World::builder().prepare();
+    let mut client = client(&world, None);
+    let events = Events::default();
+    let turn = {
+        let events = Arc::clone(&events);
+        move |answer| {
+            events.lock().unwrap().push(match answer {
+                Answer::Keys => "keys",
+                Answer::Retry => "retry",
+            });
+            let end = if answer == Answer::Keys { "keys end" } else { "retry ends" };
+            std::future::ready(Turn(Arc::clone(&events), end))
+        }
+    };
+    // The client sends keys for other groups first.
+    let handshake = tokio::spawn(listen::handshake(near, server(&[NamedGroup::secp256r1]), turn));
+    for _ in 0..2 {
+        let mut hello = Vec::new();
+        client.write_tls(&mut hello).unwrap();
+        far.write_all(&hello).await.unwrap();
+        let answer = what_came(&mut far).await;
+        assert!(!answer.is_empty());
+        client.read_tls(&mut &answer[..]).unwrap();
+        // Only the second answer has a certificate, which this client has no reason to trust.
+        let _ = client.process_new_packets();
+        assert_eq!(*events.lock().unwrap(), ["keys", "keys end", "retry"]);
+    }
+    drop(far);
+    assert!(handshake.await.unwrap().is_err());
+    assert_eq!(events.lock().unwrap().last(), Some(&"retry ends"));
 }

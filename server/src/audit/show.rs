@@ -37,13 +37,21 @@ pub struct Filter {
     pub json: bool,
 }
 
+/// The least width of a terminal, in columns, for one line a record: that of the columns with a short command.
+const WIDE: usize = 132;
+
 /// The lines in which records are shown to people.
 #[derive(Debug)]
 enum Lines {
     /// One line a record, the same for every reader: columns that programs can cut.
-    Columns,
+    Columns {
+        /// The width of a terminal, at which a longer record goes on below.
+        width: Option<usize>,
+    },
     /// Short lines for a narrow terminal: the day stands above its records, and each command below its line.
     Narrow {
+        /// The width of the terminal.
+        width: usize,
         /// The day that was printed last.
         day: String,
     },
@@ -78,13 +86,17 @@ struct OpenCommand {
 impl<W: Write> Show<W> {
     /// Returns a view that writes the records that `filter` selects to `out`.
     pub fn new(filter: Filter, out: W) -> Self {
-        let lines = Lines::Columns;
+        let lines = Lines::Columns { width: None };
         Self { filter, out, lines, open: HashMap::new(), order: VecDeque::new(), unreadable: 0 }
     }
 
-    /// Returns this view with short lines, for a narrow terminal.
-    pub fn narrow(self) -> Self {
-        Self { lines: Lines::Narrow { day: String::new() }, ..self }
+    /// Returns this view for a terminal of `width` columns: with short lines, if it is narrow.
+    pub fn at_terminal(self, width: usize) -> Self {
+        let lines = match width < WIDE {
+            true => Lines::Narrow { width, day: String::new() },
+            false => Lines::Columns { width: Some(width) },
+        };
+        Self { lines, ..self }
     }
 
     /// Shows a file.
@@ -281,13 +293,13 @@ impl<W: Write> Show<W> {
             return Ok(());
         }
         match &mut self.lines {
-            Lines::Columns => writeln!(self.out, "{}", row.columns()),
-            Lines::Narrow { day } => {
+            Lines::Columns { width } => writeln!(self.out, "{}", row.columns(*width)),
+            Lines::Narrow { width, day } => {
                 if row.day() != day.as_str() {
                     row.day().clone_into(day);
                     writeln!(self.out, "{}, in UTC", escaped(day))?;
                 }
-                self.out.write_all(row.narrow().as_bytes())
+                self.out.write_all(row.narrow(*width).as_bytes())
             }
         }
     }

@@ -20,10 +20,6 @@ use crate::{
     cli::moment,
 };
 
-/// The least width of a terminal, in columns, for one line a record: that of the columns with a short
-/// command. A terminal that does not know its width counts as narrow.
-const WIDE: u16 = 132;
-
 /// The subcommands of `rcmd-server audit`.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
@@ -154,8 +150,11 @@ impl ShowOptions {
         let Self { peer, job, since, json, .. } = self;
         let filter = Filter { peer, job, since, json };
         let mut show = Show::new(filter, stdout().lock());
-        if is_narrow() {
-            show = show.narrow();
+        let out = stdout();
+        if out.is_terminal() {
+            let width = rustix::termios::tcgetwinsize(&out).map_or(0, |size| size.ws_col);
+            // One that does not know its width counts as one of 80 columns.
+            show = show.at_terminal(if width == 0 { 80 } else { usize::from(width) });
         }
         let shown = listed.iter().try_for_each(|(_, path)| {
             let file = files::open(path)?;
@@ -171,13 +170,6 @@ impl ShowOptions {
             Err(error) => Err(error).with_context(|| folder.display().to_string()),
         }
     }
-}
-
-/// Returns whether standard output is a terminal on which the columns of the log would be broken.
-fn is_narrow() -> bool {
-    let out = stdout();
-    let width = rustix::termios::tcgetwinsize(&out).map_or(0, |size| size.ws_col);
-    out.is_terminal() && width < WIDE
 }
 
 fn head(text: &str) -> Result<AuditHead, String> {

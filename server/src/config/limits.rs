@@ -105,6 +105,11 @@ pub(crate) fn handshakes() -> TurnLimits {
     TurnLimits { all: threads, each: threads, waiting: usize::MAX, patience }
 }
 
+/// The limits on handshakes with a HelloRetryRequest, whose turns last until they are over: clients of rcmd have
+/// none, and what the second hello costs is computed whenever that comes.
+pub(crate) const RETRIES: TurnLimits =
+    TurnLimits { all: 4, each: 1, waiting: usize::MAX, patience: units::LONGEST_HANDSHAKE };
+
 /// The limits under `[limits]`, which the configuration may change: those of the host, all
 /// identities together, and those of each identity.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use rcmd_certs::{
     explain,
-    listen::{self, Strangers},
+    listen::{self, Answer, Strangers},
     tls,
 };
 use rcmd_protocol::{
@@ -82,11 +82,16 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let tls::ServerSide { config, clients } = state.trust.side();
-    let turn = async {
-        hello_guard.greet();
+    let guard = &hello_guard;
+    let turn = |answer| async move {
+        guard.greet();
+        let turns = match answer {
+            Answer::Keys => &state.turns.handshakes,
+            Answer::Retry => &state.turns.retries,
+        };
         let network = listen::network(address.ip()).to_string();
         // No deadline of a handshake is later than the patience of the turns, so that nobody goes on without one.
-        state.turns.handshakes.take(&network).await.ok()
+        turns.take(&network).await.ok()
     };
     let mut tls = match listen::handshake(stream, config, turn).await {
         Ok(tls) => tls,

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use nix::libc::{SI_QUEUE, SI_TKILL, SI_USER, siginfo_t};
+use nix::libc::{SI_TKILL, SI_USER, siginfo_t};
 use rcmd_protocol::signal::Signal;
 
 /// Returns a signal, 1 to 64, as rustix's type, which names only the first 31.
@@ -29,6 +29,8 @@ pub struct SignalSender(Arc<AtomicU64>);
 impl SignalSender {
     /// The value while no signal has come, or if the kernel itself sent it.
     const NOBODY: u64 = u64::MAX;
+    /// The value of a sender that is not known: what sigqueue(3) sends names whomever its sender likes.
+    const UNKNOWN: u64 = u64::MAX - 1;
 
     /// Notes the sender of each signal of this number from now on. A stream of these signals must be made
     /// afterwards: then the sender is known when the stream has the signal.
@@ -53,6 +55,7 @@ impl fmt::Display for SignalSender {
         let (pid, uid) = (value >> 32, value & u64::from(u32::MAX));
         match (value, pid) {
             (Self::NOBODY, _) => f.write_str("the kernel, as for Ctrl-C"),
+            (Self::UNKNOWN, _) => f.write_str("an unknown process"),
             // The process is in another PID namespace (pid_namespaces(7)).
             (_, 0) => write!(f, "a process outside this container, of user {uid}"),
             _ => write!(f, "process {pid} of user {uid}"),
@@ -62,8 +65,11 @@ impl fmt::Display for SignalSender {
 
 /// Returns the sender of a signal: the process ID above the user ID.
 fn sender_of(info: &siginfo_t) -> u64 {
-    if ![SI_USER, SI_QUEUE, SI_TKILL].contains(&info.si_code) {
-        return SignalSender::NOBODY;
+    match info.si_code {
+        // The kernel fills both in, and lets nobody else send these (rt_sigqueueinfo(2)).
+        SI_USER | SI_TKILL => {}
+        code if code > 0 => return SignalSender::NOBODY,
+        _ => return SignalSender::UNKNOWN,
     }
     // SAFETY: a signal with one of these codes was sent by a process, and has both (sigaction(2)).
     let (pid, uid) = unsafe { (info.si_pid(), info.si_uid()) };
@@ -80,6 +86,7 @@ mod tests {
         assert_eq!(shown((7 << 32) | 1000), "process 7 of user 1000");
         assert_eq!(shown(0), "a process outside this container, of user 0");
         assert_eq!(shown(SignalSender::NOBODY), "the kernel, as for Ctrl-C");
+        assert_eq!(shown(SignalSender::UNKNOWN), "an unknown process");
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub(super) async fn receive(
     place: Place,
 ) {
     let deadline = Instant::now() + FIRST;
-    let handshake = listen::handshake(stream, shared.tls(), async { place.greet() });
+    let handshake = listen::handshake(stream, shared.tls(), |_| async { place.greet() });
     let stream = match timeout_at(deadline, handshake).await {
         Err(_) => return warn!(peer = %address, "the handshake took too long"),
         Ok(Err((error, stream))) => {

@@ -84,7 +84,7 @@ mod tests {
         let fold = CommandSpec::read(&["--fold".into(), "ls".into()], false, false).unwrap();
         assert_eq!(
             fold.misplaced_behind("HOSTS", "HOSTS").unwrap(),
-            "Options stand before HOSTS: `rcmd-client --fold HOSTS COMMAND...`."
+            "Write options before HOSTS: `rcmd-client --fold HOSTS COMMAND...`."
         );
     }
 
