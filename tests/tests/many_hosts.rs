@@ -238,7 +238,7 @@ fn an_option_behind_a_set_is_the_program_and_its_place_is_told() {
     for words in [&["--fold", "id"][..], &["--fold"]] {
         let done = world.client().target("a[1-2]").words(words).run();
         done.assert_says(
-            "rcmd: Options stand before HOSTS: `rcmd-client --fold HOSTS COMMAND...`.",
+            "rcmd: Write options before HOSTS: `rcmd-client --fold HOSTS COMMAND...`.",
         );
         assert_ne!(done.code(), 0, "{}", done.story());
     }

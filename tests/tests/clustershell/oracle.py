@@ -5,10 +5,15 @@ with `error`.
 """
 
 import json
+import resource
 import sys
 
 from ClusterShell.NodeSet import NodeSet
 from ClusterShell.NodeUtils import GroupResolver, GroupSource
+
+# A set of very many hosts is refused as any other fault, before it takes the machine's memory.
+MOST = 2 << 30
+resource.setrlimit(resource.RLIMIT_AS, (MOST, MOST))
 
 groups, everything = (json.loads(sys.stdin.readline()) for _ in range(2))
 source = GroupSource("hosts", groups=groups, allgroups=everything)
