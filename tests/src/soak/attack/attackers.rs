@@ -8,13 +8,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::ground::Ground;
 use super::roles::{Kit, ROLES};
 use crate::proc::raise_descriptors;
+use crate::wait::poll_for;
 
 /// Stack of a thread of an attacker, in bytes.
 const STACK: usize = 256 * 1024;
+
+/// The time after the end of an attack for roles that have not acted at all.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What each role did, as often as it did it.
 #[derive(Debug)]
@@ -57,8 +62,8 @@ impl Attackers {
     }
 }
 
-/// Attacks in every role until standard input ends; then says how often each did what it does, and ends the process,
-/// whatever its threads are at.
+/// Attacks in every role until standard input ends and each role has acted, or [`PATIENCE`] is over. Then prints
+/// how often each did what it does, and ends the process, whatever its threads are at.
 ///
 /// # Panics
 ///
@@ -83,6 +88,9 @@ pub fn run(local: &Path, target: SocketAddr, kit: &[PathBuf]) -> ! {
         }
     }
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    // Beside other work on the machine the slowest have not acted by then.
+    let all_acted = || counts.values().all(|count| count.load(Ordering::Relaxed) > 0);
+    let _ = poll_for(PATIENCE, || all_acted().then_some(()));
     let counts: BTreeMap<_, _> =
         counts.iter().map(|(name, count)| (*name, count.load(Ordering::Relaxed))).collect();
     let said = serde_json::to_string(&counts).expect("names and numbers");
