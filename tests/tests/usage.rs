@@ -81,7 +81,7 @@ const FAULTS: [(&str, [Option<Fault>; 6]); 3] = [
             Some((&["--nonsense", "web1", "true"], "'--nonsense'")),
             Some((&["doctor", "--connect-timeout"], "'--connect-timeout <DURATION>'")),
             Some((&["--timeout", "x", "web1", "true"], "'--timeout <DURATION>'")),
-            Some((&["runs", "list"], "'list'")),
+            None,
             None,
             Some((&["doctor"], "HOST")),
         ],
