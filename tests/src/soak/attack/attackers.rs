@@ -62,7 +62,7 @@ impl Attackers {
     }
 }
 
-/// Attacks in every role until standard input ends and each role has acted, or [`PATIENCE`] is over. Then prints
+/// Attacks in every role until standard input ends and each role has acted, or had two minutes more. Then prints
 /// how often each did what it does, and ends the process, whatever its threads are at.
 ///
 /// # Panics
