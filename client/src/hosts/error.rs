@@ -125,7 +125,7 @@ pub enum Fault {
     /// One of the names `.` and `..`.
     #[error("`.` and `..` are not names")]
     Dots,
-    /// A name longer than [`MAX_NAME`].
+    /// A name longer than a name may be.
     #[error("a name has more than {MAX_NAME} bytes")]
     LongName,
     /// More hosts than [`MAX_HOSTS`].
