@@ -338,21 +338,6 @@ mod tests {
     }
 
     #[test]
-    fn the_short_helps_fit_a_screen_of_eighty_columns() {
-        let mut command = Cli::command().term_width(80);
-        command.build();
-        let mut all = vec![command];
-        while let Some(mut command) = all.pop() {
-            let help = command.render_help().to_string();
-            assert!(help.lines().count() <= 25, "{}\n{help}", help.lines().count());
-            assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
-            all.extend(command.get_subcommands().cloned().map(|command| command.term_width(80)));
-        }
-        let help = Cli::command().render_help().to_string();
-        assert!(help.contains("completions") && help.contains("man"), "{help}");
-    }
-
-    #[test]
     fn what_starts_other_servers_is_answered_with_what_starts_this_one() {
         let error = Cli::try_parse_from(["rcmd-server", "start"]).unwrap_err();
         assert!(complaint(&error).hint.contains("without a subcommand serves"));

@@ -58,7 +58,52 @@ fn nonsense_is_answered_in_one_style_and_with_one_status() {
     }
 }
 
-/// What can be wrong with a command line, in the order of the columns of [`FAULTS`].
+/// The short help of a program or of one of its subcommands, at a width of 80 columns.
+fn short_help(program: &str, subcommand: &[String]) -> String {
+    let path = binaries().client.with_file_name(program);
+    let mut command = Command::new(path);
+    command.args(subcommand).arg("-h").env("COLUMNS", "80").stdin(Stdio::null());
+    let done = command.output().unwrap();
+    assert!(done.status.success() && done.stderr.is_empty(), "{program} {subcommand:?}");
+    String::from_utf8(done.stdout).unwrap()
+}
+
+/// The names in the list of subcommands of a help.
+fn subcommands(help: &str) -> Vec<String> {
+    let listed = help.split_once("\nCommands:\n").map_or("", |(_, behind)| behind);
+    let lines = listed.lines().take_while(|line| line.starts_with("  "));
+    lines.map(|line| line.split_whitespace().next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn each_short_help_fits_a_screen_of_eighty_columns() {
+    // The client lists no subcommands: its first word is a host.
+    let own = ["run", "doctor", "enroll", "hosts", "runs", "completions", "man"];
+    for (program, has, own) in [
+        ("rcmd-client", &["--dry-run"][..], &own[..]),
+        ("rcmd-server", &["completions", "man"], &[]),
+        ("rcmd-certs", &["completions", "man", "rcmd-certs quickstart demo"], &[]),
+    ] {
+        let first = short_help(program, &[]);
+        assert!(has.iter().all(|word| first.contains(word)), "{program}: {first}");
+        let mut rest: Vec<_> = own.iter().map(|name| vec![(*name).to_owned()]).collect();
+        rest.push(Vec::new());
+        let mut seen = 0;
+        while let Some(subcommand) = rest.pop() {
+            let help = short_help(program, &subcommand);
+            let lines = help.lines().count();
+            assert!(lines <= 25, "{program} {subcommand:?}: {lines} lines\n{help}");
+            assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+            rest.extend(
+                subcommands(&help).into_iter().map(|name| [&subcommand[..], &[name]].concat()),
+            );
+            seen += 1;
+        }
+        assert!(seen > 7, "{program}: {seen} helps");
+    }
+}
+
+/// The faults of a command line, in the order of the columns of [`FAULTS`].
 const KINDS: [&str; 6] = [
     "an unknown option",
     "an option without its value",
@@ -160,7 +205,7 @@ fn script(program: &str, shell: &str) -> Vec<u8> {
     script.stdout
 }
 
-/// What bash completes for these words, of which the last is not whole.
+/// The words that bash completes for these, of which the last is not whole.
 fn completed(program: &str, words: &[&str]) -> Vec<String> {
     let mut script = script(program, "bash");
     // As bash does it: the function is called with the command, the word and the one before.
@@ -219,7 +264,7 @@ fn bash_completes_nothing_of_ours_behind_the_host() {
     }
 }
 
-/// What fish completes at the end of a line.
+/// The words that fish completes at the end of a line.
 fn completed_by_fish(program: &str, line: &str) -> Vec<String> {
     let home = tempfile::tempdir().unwrap();
     let text = String::from_utf8(script(program, "fish")).unwrap();
@@ -254,7 +299,7 @@ comppostfuncs=(finish)
 : >$ZDOTDIR/ready
 "#;
 
-/// What zsh completes at the end of a line.
+/// The words that zsh completes at the end of a line.
 fn completed_by_zsh(program: &str, line: &str) -> Vec<String> {
     let home = tempfile::tempdir().unwrap();
     let path = |name: &str| home.path().join(name);

@@ -119,13 +119,6 @@ fn the_short_help_fits_a_screen_and_has_two_examples() {
 }
 
 #[test]
-fn the_short_help_of_hosts_fits_a_screen() {
-    let help = hosts_command().term_width(80).render_help().to_string();
-    assert!(help.lines().count() <= 25, "{}\n{help}", help.lines().count());
-    assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
-}
-
-#[test]
 fn the_short_help_of_runs_fits_a_screen() {
     let help = RunsArguments::command().term_width(80).render_help().to_string();
     assert!(help.lines().count() <= 24, "{}\n{help}", help.lines().count());
