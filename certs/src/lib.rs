@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | [`clock`] | this machine's clock, and times as people read them |
 //! | [`text`] | foreign text made safe to print |
+//! | [`terminal`] | the width of a terminal, and whether it obeys |
 //! | [`pem`] | DER as text |
 //! | `log` | the log of programs that serve, with the feature `serve` |
 //! | [`secret`] | values that are never printed |
@@ -45,6 +46,7 @@ pub mod paths;
 pub mod pem;
 pub mod secret;
 pub mod signature;
+pub mod terminal;
 pub mod text;
 pub mod tls;
 pub mod x509;

@@ -52,6 +52,11 @@ pub fn is_safe(character: char) -> bool {
     !character.is_control() && !invisible_or_directional
 }
 
+/// Returns how many columns a character takes at most: outside ASCII it may be two.
+pub fn columns_of(character: char) -> usize {
+    if character.is_ascii() { 1 } else { 2 }
+}
+
 /// Returns a clause as a sentence of its own: with a capital letter, and a full stop unless another mark ends
 /// it.
 pub fn sentence(clause: &str) -> String {

@@ -9,27 +9,20 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use anstream::stream::RawStream;
 use anstream::{AutoStream, ColorChoice};
+pub(crate) use rcmd_certs::terminal::{columns, obeys};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
 use rustix::process::getpgrp;
-use rustix::termios::{LocalModes, isatty, tcgetattr, tcgetpgrp, tcgetwinsize};
+use rustix::termios::{LocalModes, isatty, tcgetattr, tcgetpgrp};
 
 /// The time between two checks whether this process is in the foreground. No signal reports this: a shell need not
 /// send SIGCONT to a process that never stopped.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
-/// The width of a terminal that does not know its own, in columns.
-const COLUMNS: usize = 80;
-
 /// Returns whether a descriptor is a terminal.
 pub(crate) fn is_terminal(fd: impl AsFd) -> bool {
     isatty(fd)
-}
-
-/// Returns whether the terminals of this process support control sequences, according to `TERM` (environ(7)).
-pub(crate) fn obeys() -> bool {
-    env::var_os("TERM").is_some_and(|kind| !kind.is_empty() && kind != "dumb")
 }
 
 /// Returns whether text for a standard stream is coloured: at a terminal that supports it, unless `NO_COLOR` or
@@ -48,14 +41,6 @@ pub(crate) fn is_apart(fd: impl AsFd) -> bool {
         Ok(FileType::RegularFile) => true,
         Ok(FileType::CharacterDevice) => !is_terminal(fd),
         _ => false,
-    }
-}
-
-/// Returns the number of columns of a terminal; 80 if it is unknown.
-pub(crate) fn columns(fd: impl AsFd) -> usize {
-    match tcgetwinsize(fd) {
-        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
-        _ => COLUMNS,
     }
 }
 

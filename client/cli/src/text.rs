@@ -47,9 +47,9 @@ pub(crate) fn columns(text: &str) -> usize {
     text.chars().map(columns_of).sum()
 }
 
-/// Returns how many columns a character takes at most: outside ASCII it may be two.
+/// Returns how many columns a character takes at most.
 pub(crate) fn columns_of(character: char) -> usize {
-    if character.is_ascii() || character == CUT { 1 } else { 2 }
+    if character == CUT { 1 } else { rcmd_certs::text::columns_of(character) }
 }
 
 /// Writes to standard error. Errors are ignored: if standard error is closed, only the exit status remains.

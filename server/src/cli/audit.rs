@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use rcmd_certs::{Layout, clock, signature::VerifyingKey};
+use rcmd_certs::{Layout, clock, signature::VerifyingKey, terminal};
 use rcmd_protocol::ids::AuditHead;
 
 use crate::{
@@ -152,9 +152,7 @@ impl ShowOptions {
         let mut show = Show::new(filter, stdout().lock());
         let out = stdout();
         if out.is_terminal() {
-            let width = rustix::termios::tcgetwinsize(&out).map_or(0, |size| size.ws_col);
-            // One that does not know its width counts as one of 80 columns.
-            show = show.at_terminal(if width == 0 { 80 } else { usize::from(width) });
+            show = show.at_terminal(terminal::columns(&out));
         }
         let shown = listed.iter().try_for_each(|(_, path)| {
             let file = files::open(path)?;

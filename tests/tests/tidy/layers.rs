@@ -37,6 +37,7 @@ pub(crate) const CRATES: [Layers; 6] = [
         folder: "certs",
         rooms: &[
             "clock",
+            "terminal",
             "text",
             "pem",
             "log",

@@ -1,13 +1,13 @@
 //! A record for people: in columns, or in short lines for a narrow terminal.
 
-use rcmd_certs::text::escaped;
+use rcmd_certs::text::{columns_of, escaped};
 
 /// The length of a day in a time of the log, as in `2026-11-21`.
 const DAY: usize = 10;
 /// The length of a time of the log down to the second.
 const SECOND: usize = 19;
 
-/// What a line begins with that goes on with the record above it.
+/// The beginning of a line that goes on with the record above it.
 const INDENT: &str = "          ";
 
 /// The facts of a record that are shown. An empty text stands for a fact that the record does not have.
@@ -34,7 +34,10 @@ impl Row<'_> {
             "{second}Z  {peer:<12}  {account:<8}  {address:<21}  {job:<16}  {what:<12}  {command}"
         );
         let row = escaped(row.trim_end());
-        width.map_or_else(|| row.clone(), |width| broken(&row, width))
+        match width {
+            Some(width) => broken(&row, width),
+            None => row,
+        }
     }
 
     /// Returns the day of the row.
@@ -66,8 +69,7 @@ fn broken(line: &str, width: usize) -> String {
     let width = width.max(2 * INDENT.len());
     let (mut text, mut used) = (String::with_capacity(line.len()), 0);
     for character in line.chars() {
-        // A character outside ASCII may take two columns.
-        let columns = if character.is_ascii() { 1 } else { 2 };
+        let columns = columns_of(character);
         if used + columns > width {
             text.push('\n');
             text.push_str(INDENT);
