@@ -90,6 +90,9 @@ pub(crate) fn start(
 }
 
 impl Child {
+    /// The time from TERM to the kill, for callers that end a command.
+    pub const PATIENCE: Duration = Duration::from_secs(5);
+
     /// The time that a host has after [`Child::cancel`] to confirm the end of the command, for callers that do
     /// not wait for ever.
     pub const LAST_WORD: Duration = Duration::from_secs(2);

@@ -13,7 +13,7 @@ use tokio::signal::unix::{self, SignalKind};
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// The time from TERM or HUP to the kill.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Child::PATIENCE;
 /// The time from the kill to giving up on the report of the end.
 const LAST_WORD: Duration = Child::LAST_WORD;
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use rcmd_client::Signal;
+use rcmd_client::{Child, Signal};
 use tokio::time::Instant;
 
 /// From the signal that is passed on to the kill.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Child::PATIENCE;
 
 /// From the kill to the end of waiting for the ends that it brings.
 pub(crate) const LAST_ENDS: Duration = Duration::from_secs(3);

@@ -1,6 +1,6 @@
 //! Stays with a command that was sent to a target: its streams, its end, what the run tells it.
 
-use std::{pin::pin, time::Duration};
+use std::pin::pin;
 
 use rcmd_protocol::{
     frame::Stream,
@@ -22,9 +22,6 @@ use crate::{
     report::Report,
     stream::ChildOutput,
 };
-
-/// From TERM, at the deadline, to the kill.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Errand {
     /// Stays with a command until its end and all of its output are told.
@@ -229,7 +226,7 @@ impl<'a> Attending<'a> {
         if control.is_late() && self.ending == Ending::None {
             self.child.signal(Signal::TERM);
             self.ending = Ending::Late;
-            self.timeout = Instant::now().checked_add(PATIENCE);
+            self.timeout = Instant::now().checked_add(Child::PATIENCE);
         }
         if control.is_killed() && !matches!(self.ending, Ending::Killed { .. }) {
             self.kill();
