@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::arguments::elsewhere;
 use crate::arguments::words::CommandSpec;
-use crate::settings::{CommandOptions, Run, Verbosity};
+use crate::settings::{CommandInput, CommandOptions, Run, Verbosity};
 use crate::text::{self, Tone};
 
 /// Makes a runtime of one thread. Blocking work has other threads.
@@ -95,7 +95,10 @@ pub(crate) fn command(
     if let Some(key) = &options.key {
         command.key(key.as_encoded_bytes());
     }
-    command.stdin(if options.input { rcmd_client::Stdio::Piped } else { rcmd_client::Stdio::Null });
+    command.stdin(match options.input {
+        CommandInput::Sent => rcmd_client::Stdio::Piped,
+        CommandInput::Empty => rcmd_client::Stdio::Null,
+    });
     command.timestamps(timestamps);
     command.busy_wait(options.busy_wait);
     if let Some((name, wait)) = &options.lock {

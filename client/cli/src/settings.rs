@@ -57,8 +57,7 @@ pub(crate) struct ConnectOptions {
 /// The settings of each command other than its words.
 #[derive(Clone, Debug)]
 pub(crate) struct CommandOptions {
-    /// True if standard input is sent.
-    pub(crate) input: bool,
+    pub(crate) input: CommandInput,
     pub(crate) user: Option<OsString>,
     pub(crate) cwd: Option<OsString>,
     pub(crate) env: Vec<(OsString, OsString)>,
@@ -144,8 +143,7 @@ impl Run {
         let form = form(&common, &options, &file)?;
         let result = options.result.clone();
         let (dry_run, compress) = (options.dry_run, options.compress);
-        let mut command = command_options(options)?;
-        command.input = input;
+        let mut command = command_options(options, CommandInput::sent_if(input))?;
         command.user = command.user.or(user);
         Ok(Self {
             dry_run,
@@ -184,14 +182,30 @@ fn form(common: &Common, options: &RunOptions, file: &File) -> Result<Form, Wire
     })
 }
 
-/// Returns the settings of a command to which no standard input is sent.
+/// The standard input of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CommandInput {
+    /// Bytes of this process are sent.
+    Sent,
+    /// It is empty.
+    Empty,
+}
+
+impl CommandInput {
+    /// Returns `Sent` if `condition` holds, else `Empty`.
+    fn sent_if(condition: bool) -> Self {
+        if condition { Self::Sent } else { Self::Empty }
+    }
+}
+
+/// Returns the settings of a command.
 ///
 /// # Errors
 /// A usage error if a value of `--env` is invalid.
-fn command_options(options: RunOptions) -> Result<CommandOptions, WireError> {
+fn command_options(options: RunOptions, input: CommandInput) -> Result<CommandOptions, WireError> {
     let env = options.env.iter().map(|setting| setting_of(setting)).collect::<Result<_, _>>()?;
     Ok(CommandOptions {
-        input: false,
+        input,
         user: options.user,
         cwd: options.cwd,
         env,

@@ -12,8 +12,8 @@ use super::records::{Plan, Record, Recorded, now};
 use super::resume::{Resume, Step};
 use super::templates::Templates;
 use crate::session;
-use crate::settings::CommandOptions;
 use crate::settings::fleet::{FleetRun, NewFleetRun};
+use crate::settings::{CommandInput, CommandOptions};
 use crate::text::{self, Tone};
 
 /// The task of a target.
@@ -96,7 +96,7 @@ impl Assignment {
         })?;
         let Recorded { plan, .. } = recorded;
         let options = CommandOptions {
-            input: false,
+            input: CommandInput::Empty,
             user: plan.user,
             cwd: plan.cwd,
             env: plan.env,

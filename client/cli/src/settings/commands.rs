@@ -10,7 +10,7 @@ use rcmd_protocol::outcome::WireError;
 
 use super::file::File;
 use super::fleet::{self, text, usage};
-use super::{CommandOptions, Verbosity, sets};
+use super::{CommandInput, CommandOptions, Verbosity, sets};
 use crate::arguments::RunArguments;
 use crate::arguments::commands::Commands;
 use crate::arguments::fleet::{FleetOptions, Summary};
@@ -98,7 +98,7 @@ impl CommandsOverHosts {
         Ok(Self {
             timeout: super::connect_timeout(&common, &file),
             compress: options.compress || file.compress.unwrap_or(false),
-            command: super::command_options(options)?,
+            command: super::command_options(options, CommandInput::Empty)?,
             commands: Commands { ordered: false, ..commands },
             hosts,
             inventory,

@@ -10,7 +10,7 @@ use rcmd_client::hosts::{Expression, HostTarget, is_expression};
 use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use super::file::File;
-use super::{CommandOptions, Verbosity, form, sets};
+use super::{CommandInput, CommandOptions, Verbosity, form, sets};
 use crate::arguments::fleet::{FleetOptions, MAX_INPUT, Summary};
 use crate::arguments::sets::SetOptions;
 use crate::arguments::words::CommandSpec;
@@ -126,8 +126,8 @@ impl FleetRun {
         let work = match &fleet.resume {
             Some(id) => resume(id, &fleet, &set, &options, &words)?,
             None => {
-                let mut command = super::command_options(options.clone())?;
-                command.input = input.is_some();
+                let sent = CommandInput::sent_if(input.is_some());
+                let command = super::command_options(options.clone(), sent)?;
                 let (words, notices, targets) =
                     targets(&layout, verbosity, &set, &options, input.is_some(), words)?;
                 let templates = !fleet.no_templates;
