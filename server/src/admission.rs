@@ -62,7 +62,7 @@ struct State {
     starts: Bucket,
 }
 
-/// What a start needs to be free.
+/// The place that a start needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Wanted {
     /// A slot, or else a place in the queue.

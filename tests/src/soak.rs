@@ -21,7 +21,7 @@ pub mod rotation;
 pub mod stdin;
 pub mod storms;
 
-/// What a long run came to, which prints its figures.
+/// The result of a long run, which prints its figures.
 pub trait Judged: fmt::Display {
     /// Returns whether all was as it must be.
     fn are_good(&self) -> bool;

@@ -146,7 +146,7 @@ async fn what_came(stream: &mut DuplexStream) -> Vec<u8> {
     bytes
 }
 
-/// What happened to turns, in this order.
+/// Events of turns, in their order.
 type Events = Arc<Mutex<Vec<&'static str>>>;
 
 /// A turn that notes its end.

@@ -1,4 +1,4 @@
-//! What a person at a terminal is told when a command does not heed an interrupt.
+//! Messages to a person at a terminal when a command does not heed an interrupt.
 
 use std::fs;
 use std::path::Path;

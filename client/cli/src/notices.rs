@@ -93,7 +93,7 @@ impl LinkNotices {
     }
 }
 
-/// What was told of signals that are passed on to what runs, and that it may ignore.
+/// Notices about signals that are passed on to a command, which may ignore them.
 #[derive(Debug, Default)]
 pub(crate) struct SignalNotices {
     /// A signal that was passed on, and when to tell of it.

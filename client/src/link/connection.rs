@@ -40,7 +40,7 @@ pub(crate) struct Connection {
     unanswered: Unanswered,
 }
 
-/// What was sent and not answered yet.
+/// The questions that were sent and not answered yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Unanswered {
     /// Nothing.
@@ -51,7 +51,7 @@ enum Unanswered {
     Asked(Instant),
 }
 
-/// What the server may still have to send when a connection is closed.
+/// The frames that the server may still have to send when a connection is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum PeerWork {
     /// Nothing, so that it is not waited for. Only a `done` of this client could be lost, and then the server

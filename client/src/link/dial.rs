@@ -24,7 +24,7 @@ pub(crate) trait Connector: Send + Sync {
     fn refusal(&self, error: io::Error) -> Result<WireError, io::Error>;
 }
 
-/// Whether the server is asked to compress a connection. It need not do so.
+/// The wish for compression in the hello of a client. A server need not follow it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Compression {
     Asked,

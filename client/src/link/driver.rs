@@ -69,7 +69,7 @@ struct Healing {
     dial_error: Option<Error>,
 }
 
-/// What a server has proved of the commands that no other connection had.
+/// The proof of a server about commands that no other connection had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Proof {
     /// Nothing of them has run.
@@ -83,9 +83,9 @@ enum NextDial {
     /// None is wanted.
     #[default]
     Unwanted,
-    /// It is to be made at this time.
+    /// The connection is to be made at this time.
     Due(Instant),
-    /// It is being made.
+    /// The connection is being made.
     Running(Dialing),
 }
 

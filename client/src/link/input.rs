@@ -23,7 +23,7 @@ pub(super) struct Input {
     phase: Phase,
 }
 
-/// Who may have sent standard input under this key.
+/// The clients that may have sent standard input under this key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Senders {
     /// This client alone.
@@ -32,7 +32,7 @@ pub(super) enum Senders {
     Several,
 }
 
-/// How far standard input is.
+/// The progress of standard input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     /// Data comes, or the end.
@@ -120,7 +120,7 @@ impl Input {
         self.outgoing.resume(0) == Ok(0)
     }
 
-    /// Has the end sent again, on another connection.
+    /// Marks the end as not sent, on another connection.
     fn reopen(&mut self) {
         if self.phase == Phase::EndSent {
             self.phase = Phase::Open;

@@ -55,13 +55,13 @@ pub(crate) enum Progress {
     Waiting,
     /// Its process runs.
     Running(Started),
-    /// It ended, or nothing more will be heard of it.
+    /// The command ended, or nothing more will be heard of it.
     Ended {
         /// Its process, if it had one.
         started: Option<Started>,
         report: Box<Report>,
     },
-    /// It was a dry run, and the host would permit the command: this is what it would do.
+    /// A dry run whose command the host would permit, with what the host would do.
     Permitted(String),
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Receiving {
     truncated: bool,
 }
 
-/// How far the stream is.
+/// The progress of the stream.
 #[derive(Debug)]
 enum Flow {
     /// The command has not started, so that the digest algorithm is not known.
@@ -36,7 +36,7 @@ enum Flow {
     },
     /// All came, and was compared with the end.
     Ended(RecvStream, (u64, StreamDigest)),
-    /// It was given up before the end, with so many bytes received.
+    /// The stream was given up before its end, with so many bytes received.
     Closed(u64),
 }
 

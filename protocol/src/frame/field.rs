@@ -1,4 +1,4 @@
-//! How the fields of a frame stand in its header: each way is read and written in one place.
+//! The ways in which the fields of a frame stand in its header: each is read and written in one place.
 
 use bytes::Bytes;
 

@@ -92,7 +92,7 @@ pub(crate) struct Word<T>(T);
 
 /// A type whose values are short strings in a header.
 trait FromWord: Sized {
-    /// What a value is, as a fault calls it.
+    /// The description of a value in a fault.
     const WHAT: &'static str;
     fn from_word(word: &str) -> Option<Self>;
 }

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use super::accept::accept;
 use crate::state::ServerState;
 
-/// What the log says when there are too few descriptors.
+/// The advice in the log when there are too few descriptors.
 const REMEDY: &str = "raise LimitNOFILE or lower limits.connections";
 
 /// Accepts connections until the server closes. No error ends it.

@@ -7,7 +7,7 @@ use rcmd_tests::binaries::workspace;
 
 use super::tree::{assert_none, read};
 
-/// What a hosted runner does.
+/// The file of what a hosted runner does.
 const WORKFLOW: &str = ".github/workflows/ci.yml";
 
 /// Returns the names in a folder, without their extensions.

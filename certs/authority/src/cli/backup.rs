@@ -53,7 +53,7 @@ struct PassphraseOption {
     passphrase_file: Option<PathBuf>,
 }
 
-/// How often a passphrase is typed.
+/// The number of times that a passphrase is typed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Typed {
     Once,

@@ -9,7 +9,7 @@ use rcmd_protocol::outcome::{ErrorKind, WireError};
 
 use super::Refused;
 
-/// What to type to find a run and to show it.
+/// The commands that find a run and show it.
 const SHOW: &str = "`rcmd-client runs` lists the runs with their IDs, `rcmd-client runs show ID` shows one, \
     `rcmd-client runs show last` the last one.";
 

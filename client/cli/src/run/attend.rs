@@ -150,7 +150,7 @@ impl<'a> RunSession<'a> {
         }
     }
 
-    /// Tells a person at a terminal what becomes of a command that a signal of ours has not ended.
+    /// Prints, for a person at a terminal, what becomes of a command that a signal of ours has not ended.
     fn note_signal(&mut self, news: Option<String>) {
         let wanted = self.report.is_none() && self.run.output.verbosity > Verbosity::Quiet;
         if news.is_some() && wanted && io::stderr().is_terminal() {

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 /// be sent again.
 #[derive(Debug)]
 pub(super) enum BusyRetry {
-    /// It has not said that it is busy. When it does, the start is sent again for this time.
+    /// The host has not said that it is busy. When it does, the start is sent again for this time.
     Untried(Duration),
-    /// It has said that it is busy.
+    /// The host has said that it is busy.
     Busy {
         /// The end of that time.
         until: Instant,

@@ -287,13 +287,13 @@ impl Channel {
         }
     }
 
-    /// Gives the server credit, if there is enough for a window.
+    /// Sends the server credit, if there is enough for a window.
     pub(super) fn send_window_due(&mut self, stream: Stream, connection: &mut Connection) {
         let window = self.state.ch().and_then(|ch| self.streams.output(stream).window_due(ch));
         window.into_iter().for_each(|window| connection.send(Frame::Window(window)));
     }
 
-    /// Tells the server how far the stream is here, on a connection on which it has not heard it.
+    /// Sends the server the offset that the stream has reached here, on a connection on which it has not had it.
     fn repeat_window(&mut self, stream: Stream, connection: &mut Connection) {
         let window = self.state.ch().and_then(|ch| self.streams.output(stream).window(ch));
         window.into_iter().for_each(|window| connection.send(Frame::Window(window)));

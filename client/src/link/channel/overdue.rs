@@ -28,9 +28,9 @@ pub(super) enum Overdue {
     /// Never: it has no limit.
     #[default]
     Never,
-    /// It should be done by then, which is the time of the first look.
+    /// An answer is expected by this time, which is that of the first look.
     Expected(Instant),
-    /// It was looked at, and is again then.
+    /// The channel was looked at, and the next look is at this time.
     Watched(Instant, Seen),
     /// The command was cancelled because its host is late, and is given up then.
     Cancelled(Instant, Seen),

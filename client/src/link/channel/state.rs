@@ -1,4 +1,4 @@
-//! Where a channel is, which server process may have its start, and what is known of its job.
+//! The states of a channel: its place, the server process that may have its start, and its job.
 
 use rcmd_protocol::{
     digest::Algorithm,
@@ -43,7 +43,7 @@ pub(super) struct Lost {
     pub(super) since: Instant,
 }
 
-/// What the server has said of the job.
+/// The job of a channel, as far as the server has named it.
 #[derive(Debug)]
 pub(super) enum Job {
     /// Nothing yet.
@@ -58,7 +58,7 @@ pub(super) enum Job {
     },
 }
 
-/// What a job is called, and how its streams are digested. Both stay as long as it lives.
+/// The name of a job, and the digest of its streams. Both stay as long as the job lives.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Named {
     pub(super) id: JobId,

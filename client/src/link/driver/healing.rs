@@ -77,7 +77,7 @@ impl ConnectionDriver {
         self.dial_soon();
     }
 
-    /// Has the commands rest that may be sent again, because the server has no room for this connection now.
+    /// Puts to rest the commands that may be sent again, because the server has no room for this connection now.
     fn hold_off(&mut self, failure: &WireError) {
         for channel in self.channels.values_mut() {
             if channel.resting().is_none() && !channel.rest(failure) {
