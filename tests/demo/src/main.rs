@@ -36,7 +36,7 @@ fn demonstrate(command: &[OsString]) -> Result<std::convert::Infallible, String>
     } else {
         let target = folder.display();
         say(&format!(
-            "demo: building the programs first: some 2 minutes on two cores, 1300 MB in {target}\n"
+            "demo: building the programs first: 2 to 4 minutes on two cores, 1600 MB in {target}\n"
         ));
     }
     build()?;
