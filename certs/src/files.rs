@@ -62,7 +62,7 @@ pub enum FileError {
     TooOpen {
         /// The file or folder.
         path: PathBuf,
-        /// Its permission bits.
+        /// The permission bits of the file or folder.
         mode: u32,
         /// The permission bits that it should have, as `chmod` takes them.
         remedy: &'static str,
@@ -76,7 +76,7 @@ pub enum FileError {
     Writable {
         /// The file or folder.
         path: PathBuf,
-        /// Its permission bits.
+        /// The permission bits of the file or folder.
         mode: u32,
     },
     /// A file that decides something, or a folder above it, that belongs to somebody else.
@@ -88,7 +88,7 @@ pub enum FileError {
     Owner {
         /// The file or folder.
         path: PathBuf,
-        /// Its owner.
+        /// The uid of the owner.
         owner: u32,
         /// The uid of this process.
         own: u32,

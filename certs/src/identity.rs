@@ -65,10 +65,10 @@ pub enum IdentityError {
          alternative names, as a token of `rcmd-certs token client NAME` gives it"
     )]
     NoUser,
-    /// More than one URI names a user.
+    /// The certificate has more than one URI that names a user.
     #[error("the certificate names {0} users; exactly one is allowed")]
     ManyUsers(usize),
-    /// More groups than [`MAX_GROUPS`].
+    /// The certificate names more groups than [`MAX_GROUPS`].
     #[error("the certificate names {0} groups; at most {MAX_GROUPS} are allowed")]
     ManyGroups(usize),
     /// The certificate names a group twice.

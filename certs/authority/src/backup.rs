@@ -55,7 +55,7 @@ pub struct Archive {
 /// A file in a backup.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
-    /// Its path: plain names with slashes between.
+    /// The path below the authority's folder: plain names with slashes between them.
     pub path: String,
     /// True if only its owner may read it.
     pub private: bool,

@@ -34,7 +34,7 @@ pub struct Fetched {
     pub names: Vec<String>,
     /// The user's groups; empty for a server.
     pub groups: Vec<String>,
-    /// Its serial number, in lower-case hexadecimal.
+    /// The serial number of the certificate, in lower-case hexadecimal.
     pub serial: String,
     /// The first second of its validity, in Unix time.
     pub not_before: i64,

@@ -94,7 +94,7 @@ pub enum ResponseBody {
         /// The number of the newest lists.
         number: u64,
     },
-    /// Nothing was done.
+    /// A refusal, after which nothing has changed.
     Refused {
         /// The reason, for programs.
         reason: RefusalReason,

@@ -52,10 +52,10 @@ pub struct ClientVerifier {
 /// The reason why a client that was let in must go.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Revalidation {
-    /// Its certificate has expired; the number is how many seconds ago, if known.
+    /// The client's certificate has expired. Contains the seconds since then, if they are known.
     #[error("your certificate ended{}", ago(*.0))]
     Ended(Option<u64>),
-    /// Its certificate is on a list.
+    /// The client's certificate is on a revocation list.
     #[error("your certificate has been revoked")]
     Revoked,
     /// No authority that is trusted here vouches for it any more.

@@ -28,8 +28,8 @@ pub const AUTHORITY_DAYS: u32 = 3650;
 /// A certificate authority: a certificate and its private key.
 #[derive(Debug)]
 pub struct Authority {
-    /// Its own certificate, then those between it and the root. The root itself is included only if it is
-    /// the authority's own.
+    /// The authority's certificate, then those between it and the root. The root itself is included only if
+    /// the authority is the root.
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) root: CertificateDer<'static>,
     pub(super) root_facts: Certificate,

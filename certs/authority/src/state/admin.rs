@@ -89,7 +89,7 @@ pub enum AdminResponse {
     Snapshot(Snapshot),
     /// The state of the rotation.
     Rotation(Rotation),
-    /// Nothing was done; the reason, for people.
+    /// A refusal or a failure, after which nothing has changed. Contains the reason, for people.
     Failed(String),
 }
 

@@ -30,7 +30,7 @@ const REACH: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 pub(crate) struct ListenerIdentity {
     /// The leaf, its intermediates, the root.
     pub chain: Vec<CertificateDer<'static>>,
-    /// Its key, which is never written down.
+    /// The key of the leaf, which is never written down.
     pub key: PrivateKeyDer<'static>,
 }
 

@@ -27,9 +27,9 @@ pub struct Listing {
 pub struct MemberFacts {
     /// The kind of member.
     pub kind: Kind,
-    /// Its names.
+    /// The host names of a server, or the user name of a client.
     pub names: Vec<String>,
-    /// Its groups.
+    /// The groups of the user; empty for a server.
     pub groups: Vec<String>,
     /// The standing of the member.
     pub standing: MemberStanding,
@@ -41,7 +41,7 @@ pub struct MemberFacts {
     pub renewed_at: String,
     /// The time until which its key may be renewed; `None` if it was not enrolled with a token.
     pub renew_until: Option<String>,
-    /// The reason of its revocation.
+    /// The reason for which the member was revoked; `None` if it was not.
     pub reason: Option<RevocationReason>,
     /// The fingerprint of its key.
     pub key: String,
@@ -83,13 +83,13 @@ pub struct ListFacts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MemberStanding {
-    /// Its certificate is valid.
+    /// The member's last certificate is valid.
     Active,
-    /// Its certificate has expired.
+    /// The member's last certificate has expired.
     Expired,
     /// The member was revoked.
     Revoked,
-    /// Its certificate is valid, and for an emergency.
+    /// The member's last certificate is valid, and for an emergency.
     BreakGlass,
 }
 

@@ -94,7 +94,7 @@ pub struct MemberRecord {
     /// The roots that it was last sent.
     #[serde(default)]
     pub roots: Vec<Fingerprint>,
-    /// Its revocation.
+    /// The revocation of the member; `None` while it is not revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<MemberRevocation>,
 }
