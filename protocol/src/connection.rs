@@ -60,11 +60,11 @@ enum State {
 /// The action that a timeout asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Timeout {
-    /// Nothing is due yet.
+    /// No action is due yet.
     Wait,
     /// Send a ping with this number.
     Ping(u64),
-    /// Nothing was heard for so long that the peer counts as gone.
+    /// The peer counts as gone: no bytes came from it for too long.
     Gone,
     /// A payload was not complete in time.
     Slow,

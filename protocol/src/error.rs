@@ -86,7 +86,7 @@ pub enum ProtocolError {
     /// Bytes after a `compress` that are no zstd stream, or one with a larger window than is allowed.
     #[error("what was compressed can't be read: {0}")]
     Compression(String),
-    /// More frames waiting to be sent than an honest peer leaves unread.
+    /// The frames that wait to be sent are more than an honest peer leaves unread.
     #[error("too many frames wait for a peer that does not read")]
     Flood,
 }

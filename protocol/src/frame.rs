@@ -87,7 +87,7 @@ frames! {
             ch: u32 as Channel,
             /// The reason.
             reason: Refusal as Required,
-            /// With `superseded`, the generation that has the job.
+            /// The generation that has the job; present with the reason `superseded` only.
             generation: Option<u64> as Optional,
         } = "refused",
         /// Bytes of a stream.

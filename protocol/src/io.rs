@@ -42,7 +42,7 @@ pub enum ConnectionError {
     /// The peer broke the protocol.
     #[error("the peer broke the protocol: {0}")]
     Protocol(#[from] ProtocolError),
-    /// Nothing was heard from the peer for three keepalives.
+    /// The peer was silent for three keepalives. Contains the length of the silence.
     #[error("nothing was heard for {} s", .0.as_secs_f32())]
     Gone(Duration),
     /// A payload was not complete in time: it came more slowly than over any link that is of use.

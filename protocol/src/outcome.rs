@@ -18,9 +18,9 @@ names! {
         Signaled = "signaled",
         /// The command was ended at its time limit.
         TimedOut = "timed_out",
-        /// Nothing ran, so it is safe to try again.
+        /// The command never ran, so that it is safe to start it again.
         NotStarted = "not_started",
-        /// Something was lost after the start, so that nobody knows how the command ended.
+        /// The command may have run, and how it ended is not known.
         Unknown = "unknown",
     }
 }
@@ -173,7 +173,7 @@ pub struct WireError {
     /// A hint for people: what to do next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// With kind `busy`, the milliseconds after which to try again.
+    /// The milliseconds after which to try again; present with kind `busy` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
 }
