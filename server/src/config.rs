@@ -81,10 +81,10 @@ pub(crate) struct DataFiles {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum OnReload {
-    /// They continue.
+    /// The commands continue.
     #[default]
     Keep,
-    /// They are ended.
+    /// The commands are ended.
     End,
 }
 
@@ -161,7 +161,7 @@ pub(crate) enum ConfigError {
         path: PathBuf,
         /// The setting.
         name: &'static str,
-        /// Its value.
+        /// The value in the file.
         value: String,
         /// The advice on what to write instead.
         remedy: &'static str,

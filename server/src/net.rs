@@ -1,4 +1,4 @@
-//! From a listening socket to an authenticated peer.
+//! The network side of the server: listening sockets, and the handshakes that authenticate peers.
 
 mod accept;
 pub(crate) mod connection;

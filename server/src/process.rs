@@ -114,12 +114,12 @@ pub struct Processes {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Spawn {
-    /// With cgroups where they are available, otherwise portably.
+    /// Uses cgroups where they are available, and finds trees in `/proc` elsewhere.
     #[default]
     Auto,
-    /// Each command in a cgroup of its own; an error if that is impossible.
+    /// Starts each command in a cgroup of its own, and fails if that is impossible.
     Cgroup,
-    /// Without cgroups: a tree is found in `/proc`.
+    /// Uses no cgroups: a tree is found in `/proc`.
     Portable,
 }
 

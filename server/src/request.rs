@@ -1,4 +1,4 @@
-//! From a frame that asks for a command to the job that the frame starts.
+//! Requests: from the frame that asks for a command to the job that the frame starts.
 //!
 //! | module | holds |
 //! | --- | --- |
@@ -40,7 +40,7 @@ pub(crate) enum Answer {
     Job(JobHandle),
     /// The request has been answered, or will be.
     Answered,
-    /// As [`Answer::Answered`], and the connection is not read for this time.
+    /// The request has been answered, or will be, and the connection is not read for this time.
     Pause(Duration),
 }
 

@@ -93,11 +93,11 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
 /// The way in which a line ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum LineEnd {
-    /// With its newline, which is not in the buffer.
+    /// The line ended with its newline, which is not in the buffer.
     Whole,
-    /// With the end of the file, incomplete.
+    /// The file ended within the line.
     Torn,
-    /// Not yet: it is longer than the limit, and only its beginning was read.
+    /// The line is longer than the limit, and only its beginning was read.
     TooLong,
     /// No line followed: the file had ended.
     File,

@@ -101,7 +101,8 @@ pub enum Event {
         /// The reason that the client was sent.
         reason: String,
     },
-    /// Nothing ran, for another reason. If the request was malformed, there is no attempt before.
+    /// A refusal for another reason: nothing ran. If the request was malformed, no attempt is
+    /// recorded before.
     Refusal {
         /// The ID of the job that would have been started.
         job: String,

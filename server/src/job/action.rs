@@ -79,7 +79,7 @@ pub(super) enum Event {
     InputTaken(u64),
     /// The process has closed its standard input.
     InputClosed,
-    /// Nothing reads standard input any longer.
+    /// The rest of standard input was dropped, and no more of it is taken.
     InputDropped,
     /// The process is gone, with all processes that had to end with it. No event follows.
     Exited(Exited),

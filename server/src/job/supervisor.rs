@@ -74,13 +74,13 @@ pub(super) struct Supervisor {
 
 /// The treatment of the processes that a command started.
 enum TreeState {
-    /// They are left alone: those that outlive the command are daemons.
+    /// The processes are left alone: those that outlive the command are daemons.
     Left,
-    /// They are killed once the command has ended.
+    /// The processes are killed once the command has ended.
     KillAtExit,
-    /// They are being killed.
+    /// The processes are being killed.
     Killing(Pin<Box<dyn Future<Output = TreeKill> + Send>>),
-    /// They were killed, except for these.
+    /// The processes were killed, except for these.
     Killed(Vec<Survivor>),
 }
 

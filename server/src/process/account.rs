@@ -25,12 +25,12 @@ pub struct Account {
     pub name: OsString,
     /// The account's user ID.
     pub uid: Uid,
-    /// The ID of its primary group.
+    /// The ID of the account's primary group.
     pub gid: Gid,
-    /// Its home folder; `/` without an entry.
+    /// The home folder; `/` if the account has no entry.
     #[serde(with = "super::program::as_bytes")]
     pub home: PathBuf,
-    /// Its shell; `/bin/sh` without an entry.
+    /// The shell; `/bin/sh` if the account has no entry.
     #[serde(with = "super::program::as_bytes")]
     pub shell: PathBuf,
     /// The credentials that a process must assume to run as it; `None` if the server runs as it
@@ -61,7 +61,7 @@ pub enum AccountError {
     NoShell {
         /// The name of the account.
         name: OsString,
-        /// Its shell.
+        /// The shell of the account.
         #[serde(with = "super::program::as_bytes")]
         shell: PathBuf,
     },

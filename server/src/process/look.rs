@@ -84,9 +84,9 @@ pub struct Looks(Arc<Way>);
 
 #[derive(Debug)]
 enum Way {
-    /// In the calling thread.
+    /// Looks happen in the calling thread.
     Here,
-    /// As a server does, by threads and helpers.
+    /// Looks are distributed over threads and helpers, as a server needs.
     Server(Box<Server>),
 }
 

@@ -29,7 +29,7 @@ pub struct Program {
     pub path: PathBuf,
     /// The way in which others could put another in its place, if there is one.
     pub writable: Option<Writable>,
-    /// Its digest, if it was asked for and the file is ELF.
+    /// The digest of the file, if it was asked for and the file is ELF.
     pub digest: Option<Digest>,
 }
 

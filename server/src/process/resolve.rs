@@ -1,4 +1,5 @@
-//! From a request to a plan: the environment, what must be found on this host, and what was found.
+//! Turning a request into a plan: the environment, what must be found on this host, and what was
+//! found.
 
 use std::{
     ffi::{OsStr, OsString},

@@ -1,4 +1,4 @@
-//! From a request to a permit: finds on this host what the request names, and has it judged.
+//! Authorization: finds on this host what a request names, and has the request judged.
 //!
 //! The policy itself does no I/O; this module has the host looked at. A request that no rule could
 //! permit is denied before that.
@@ -92,9 +92,9 @@ pub(crate) async fn host_facts(
 /// The purpose of a look at the host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Purpose {
-    /// To run the request.
+    /// The request is to run.
     Run,
-    /// To judge the request and no more.
+    /// The request is only to be judged.
     Judge,
 }
 

@@ -6,7 +6,7 @@ use crate::process::{cgroup::Lease, children::Registration, error::SpawnError};
 
 /// The reason why there is no process to supervise.
 pub(in crate::process) enum Failure {
-    /// Nothing has run, and nothing will.
+    /// No program has run, and none will.
     NotStarted(SpawnError),
     /// The child executed its program just when it was given up, and was killed. Processes that it
     /// started may live.
