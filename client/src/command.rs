@@ -1,4 +1,4 @@
-//! What is asked for, in the manner of `std::process::Command`.
+//! Commands to be run on a host, built in the manner of `std::process::Command`.
 
 use std::{
     ffi::OsStr, fmt, os::unix::ffi::OsStrExt as _, path::Path, sync::OnceLock, time::Duration,
@@ -25,24 +25,24 @@ use crate::{
     stream::ChildStdout,
 };
 
-/// Where the standard input of a command comes from.
+/// The source of the standard input of a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Stdio {
-    /// Nowhere: it is empty.
+    /// No source: standard input is empty.
     #[default]
     Null,
-    /// From [`Child::stdin`].
+    /// The bytes that the caller writes to [`Child::stdin`].
     Piped,
 }
 
 /// A command that ended, with all that it wrote.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Output {
-    /// How it ended.
+    /// The way in which the command ended.
     pub report: Report,
-    /// Its standard output.
+    /// The bytes of standard output, as far as they arrived.
     pub stdout: Vec<u8>,
-    /// Its standard error.
+    /// The bytes of standard error, as far as they arrived.
     pub stderr: Vec<u8>,
 }
 
@@ -50,30 +50,31 @@ pub struct Output {
 pub struct Command {
     link: Handle,
     request: RequestBuilder,
-    /// What it travels as, until it changes: its name is asked for before it is sent.
+    /// The request as it is sent, until it changes. It is kept because [`Command::start_id`] may
+    /// need its digest before it is sent.
     body: OnceLock<StartBody>,
     key: Option<Vec<u8>>,
     grace: Option<Duration>,
     timestamps: bool,
     busy_wait: Duration,
     credit: Option<u64>,
-    /// Of a command that is only taken up.
+    /// The start to take up again; none for a command that is to be started.
     begun: Option<StartId>,
 }
 
-/// Names a start under a key of its caller's own, so that it can be taken up later, also by another
-/// process.
+/// A name for a start under a key that its caller chose. By this name, the start can be taken up later,
+/// also by another process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StartId {
-    /// Names the start for this identity on the host.
+    /// The key that names the start for this identity on the host.
     pub key: Key,
-    /// Of the request: a key that stands for another one is refused.
+    /// The digest of the request. A host refuses a key that stands for another request.
     pub digest: RequestDigest,
 }
 
-/// How long a command is sent again while its host is busy, unless its caller says otherwise.
+/// The time for which a command is sent again while its host is busy, unless its caller sets another.
 pub(crate) const BUSY_WAIT: Duration = Duration::from_secs(10);
-/// Time for the answer to a dry run, beyond [`Command::busy_wait`].
+/// The time for the answer to a dry run, beyond [`Command::busy_wait`].
 const ANSWER: Duration = Duration::from_secs(30);
 
 impl Command {

@@ -87,27 +87,27 @@ pub struct Fleet {
 pub enum FleetEvent {
     /// The target's turn has come: it is being connected to.
     Begun,
-    /// Its process runs.
+    /// The target's process runs.
     Started(Started),
     /// Output of the command.
     Output {
-        /// To standard output or to standard error.
+        /// The stream that was written to: standard output or standard error.
         stream: Stream,
         /// The piece, and its place in the stream.
         chunk: Chunk,
     },
-    /// Something happened on the way.
+    /// A notice for a person who waits, such as that the host is busy.
     Notice(Notice),
-    /// Its host would permit the command, which was only asked about ([`Fleet::dry_run`]): what it would
-    /// run, as whom and by which rule, for people.
+    /// The target would permit the command, which was only asked about ([`Fleet::dry_run`]). Contains what
+    /// it would run, as whom and by which rule, for people.
     Permitted(String),
     /// The target could not be begun, for this reason, and is tried again.
     Retried(WireError),
     /// The target ended. Nothing more comes of it, and each target has exactly one of these.
     Ended {
-        /// How.
+        /// The way in which the command ended, or the reason why it never ran.
         report: Box<Report>,
-        /// Why it was never begun, if that is the run's own doing.
+        /// The reason why the run itself held the target back; `None` if it did not.
         held_back: Option<Stop>,
     },
 }

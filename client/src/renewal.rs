@@ -39,7 +39,7 @@ pub enum When {
 /// The result of a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewed {
-    /// Nothing was done: it was not time, or this client did not enroll with a token.
+    /// The certificate was not renewed: it was not time, or this client did not enroll with a token.
     No,
     /// The certificate was renewed. Contains the clocks of both sides if they are far apart.
     Yes(Option<ClockOff>),

@@ -66,11 +66,11 @@ impl Default for FleetRules {
 pub enum Stop {
     /// A target among the first ones failed ([`FleetRules::canary`]).
     Canary,
-    /// More targets failed than are allowed ([`FleetRules::max_failures`]).
+    /// The number of targets that failed is above the limit ([`FleetRules::max_failures`]).
     Failures,
     /// The time of the run is over ([`FleetRules::deadline`]).
     Deadline,
-    /// Its caller asked for it ([`FleetRun::stop`](super::FleetRun::stop)).
+    /// The caller of the run asked for it ([`FleetRun::stop`](super::FleetRun::stop)).
     Caller,
 }
 

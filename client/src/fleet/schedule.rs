@@ -1,4 +1,4 @@
-//! Whose turn it is: a state machine without clock and network.
+//! The order in which targets begin: a state machine without clock and network.
 
 use rcmd_certs::clock::LONGEST_SPAN;
 use tokio::time::Instant;

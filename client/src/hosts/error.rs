@@ -128,10 +128,10 @@ pub enum Fault {
     /// A name longer than a name may be.
     #[error("a name has more than {MAX_NAME} bytes")]
     LongName,
-    /// More hosts than [`MAX_HOSTS`].
+    /// The expression means more hosts than [`MAX_HOSTS`]. Contains their number.
     #[error("these are {0} hosts, and {MAX_HOSTS} is the most")]
     TooMany(u128),
-    /// More names in all terms than [`MAX_WORK`].
+    /// The terms together have more names than [`MAX_WORK`].
     #[error("all its parts together have more than {MAX_WORK} names")]
     TooMuch,
     /// A group that is in no inventory.

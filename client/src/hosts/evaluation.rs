@@ -1,4 +1,4 @@
-//! From terms to a set, with an inventory.
+//! Evaluating terms to a set, with an inventory.
 
 use std::{collections::HashMap, rc::Rc, sync::Arc};
 

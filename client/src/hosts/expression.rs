@@ -1,4 +1,4 @@
-//! From text to terms, which operators join from left to right.
+//! Parsing text into terms, which operators join from left to right.
 
 use std::net::Ipv6Addr;
 

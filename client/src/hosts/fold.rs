@@ -1,4 +1,4 @@
-//! From a set to an expression with ranges, in ClusterShell's form.
+//! Folding a set into an expression with ranges, in ClusterShell's form.
 //!
 //! Names that differ only in their numbers are a *family*: the text between the numbers is its key, and each number
 //! is a dimension, unless it is too long for brackets. A family of one dimension becomes a list of ranges. A family

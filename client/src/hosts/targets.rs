@@ -1,4 +1,4 @@
-//! From a set to addresses.
+//! Finding the addresses of the hosts of a set.
 
 use std::{collections::BTreeMap, sync::Arc};
 

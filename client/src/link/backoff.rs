@@ -1,4 +1,4 @@
-//! When to try again.
+//! The pauses between attempts to connect.
 
 use std::time::Duration;
 

@@ -38,17 +38,17 @@ use streams::Streams;
 /// Starts that are sent again because another client's generation was higher.
 const GENERATION_RETRIES: u32 = 2;
 
-/// What a channel wants next.
+/// The next action that a channel needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub(super) enum Next {
-    /// It goes on.
+    /// No action: the channel continues.
     Continue,
-    /// It wants to be put onto the connection anew, as a start.
+    /// The channel must be put onto the present connection anew, as a start.
     Restart,
-    /// It wants to be put onto a connection later, as a start.
+    /// The channel must be put onto a connection later, as a start.
     RetryLater,
-    /// It has its report.
+    /// The channel has reported the end of its command.
     Ended,
 }
 
@@ -229,7 +229,7 @@ impl Channel {
         }
     }
 
-    /// Tells a person who waits; one that does not read misses it.
+    /// Sends a notice to a person who waits. If too many wait unread, it is dropped.
     pub(super) fn notice(&self, notice: Notice) {
         self.reporter.notice(notice);
     }
@@ -273,7 +273,7 @@ impl Channel {
         }
     }
 
-    /// Tells the server that nobody reads a stream any more.
+    /// Notifies the server that nobody reads a stream any more.
     pub(super) fn stop(&mut self, stream: Stream, connection: Option<&mut Connection>) {
         if self.streams.output(stream).stop() {
             self.request(connection, |ch| Frame::Stop { ch, stream });
@@ -286,7 +286,7 @@ impl Channel {
         self.request(connection, |ch| Frame::Signal { ch, number, signal });
     }
 
-    /// Has the command killed.
+    /// Asks the server to kill the command.
     pub(super) fn cancel(&mut self, connection: Option<&mut Connection>) {
         self.requests.cancel();
         self.request(connection, |ch| Frame::Cancel { ch });

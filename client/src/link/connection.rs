@@ -33,29 +33,29 @@ pub(crate) struct Connection {
     writer: JoinHandle<Result<(), ConnectionError>>,
     /// The writer has failed; the reader has until then to say why.
     broken: Option<(Instant, ConnectionError)>,
-    /// What the server said of itself.
+    /// The server's part of its hello; none before the hello has come.
     pub(crate) hello: Option<ServerHello>,
-    /// What it said that it can.
+    /// The capabilities in the server's hello.
     pub(crate) capabilities: Vec<String>,
     unanswered: Unanswered,
 }
 
-/// The questions that were sent and not answered yet.
+/// The frames that were sent and not answered yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Unanswered {
-    /// Nothing.
+    /// No frame.
     Nothing,
-    /// Something that was sent first at this time.
+    /// One or more frames, the first of which was sent at this time.
     Since(Instant),
-    /// The same, and then a ping.
+    /// A ping, sent because of a silence that began at this time.
     Asked(Instant),
 }
 
 /// The frames that the server may still have to send when a connection is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum PeerWork {
-    /// Nothing, so that it is not waited for. Only a `done` of this client could be lost, and then the server
-    /// keeps an end for longer than anybody needs it.
+    /// No frames, so that there is nothing to wait for. Only a `done` of this client could be lost, and then
+    /// the server keeps an end for longer than anybody needs it.
     Idle,
     /// Output, or the end of a command.
     Busy,
@@ -71,12 +71,12 @@ impl Unanswered {
     }
 }
 
-/// What the time on a connection asks for.
+/// The silence of a server, as [`Connection::silence`] judges it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Silence {
-    /// Nothing.
+    /// No silence that asks for another connection.
     None,
-    /// It has lasted since then, so long that another connection should be made.
+    /// A silence that began at this time, so long that another connection should be made.
     Since(Instant),
 }
 

@@ -1,4 +1,4 @@
-//! How a host is reached: what the link needs of it, and nothing of how it is done.
+//! The interface between the link and the making of connections to a host.
 
 use std::{future::Future, io, pin::Pin};
 
@@ -11,7 +11,7 @@ use crate::error::Error;
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
-/// How the host is reached; tests have their own.
+/// A maker of connections to a host; tests have their own.
 pub(crate) trait Connector: Send + Sync {
     /// Makes one attempt at a connection.
     fn dial(&self) -> Dialing;
@@ -39,7 +39,7 @@ pub(crate) type Dialing =
 #[derive(Debug)]
 pub(crate) struct DialError {
     pub(crate) error: Error,
-    /// Whether another attempt would fail likewise.
+    /// True if another attempt would fail likewise.
     pub(crate) is_final: bool,
 }
 

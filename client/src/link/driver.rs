@@ -47,9 +47,9 @@ pub(super) struct ConnectionDriver {
     connection: Option<Connection>,
     /// All commands without a report, by the number that their handles know.
     channels: BTreeMap<u64, Channel>,
-    /// Those on the present connection, by their number there.
+    /// The commands on the present connection: from the number of a channel to the number in `channels`.
     numbers: HashMap<u32, u64>,
-    /// What the last server that spoke said of itself.
+    /// The server's part of the last hello that came.
     server: Option<ServerHello>,
     healing: Healing,
     suspended: bool,
@@ -61,10 +61,10 @@ pub(super) struct ConnectionDriver {
 #[derive(Default)]
 struct Healing {
     next: NextDial,
-    /// Since when the connection is silent beside which it is made.
+    /// The beginning of the silence for which another connection is made beside the present one.
     racing_since: Option<Instant>,
     backoff: Backoff,
-    /// Why the last connection ended, and why the last attempt failed.
+    /// The reason why the last connection ended.
     lost: Option<String>,
     dial_error: Option<Error>,
 }
@@ -72,7 +72,7 @@ struct Healing {
 /// The proof of a server about commands that no other connection had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Proof {
-    /// Nothing of them has run.
+    /// The commands have not run.
     NothingRan,
     None,
 }
@@ -99,7 +99,7 @@ impl NextDial {
     }
 }
 
-/// What the task wakes up for.
+/// An event that wakes the task.
 enum Event {
     Order(Option<Order>),
     Frame(Result<Frame, ConnectionError>),

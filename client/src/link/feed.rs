@@ -1,4 +1,4 @@
-//! What a command writes, from the link to its reader: a queue bounded by credit.
+//! Output on its way from the link to its reader: a queue bounded by credit.
 
 use std::{
     collections::VecDeque,
@@ -21,7 +21,7 @@ pub(crate) const PIECES: usize = 1024;
 pub struct Chunk {
     /// The place of its first byte in the stream, from 0.
     pub offset: u64,
-    /// When the host read it from the command, in milliseconds since 1970, if
+    /// The time at which the host read the piece from the command, in milliseconds since 1970, if
     /// [`Command::timestamps`](crate::Command::timestamps) asked for it.
     pub time: Option<u64>,
     /// The bytes, at least one.
@@ -45,7 +45,7 @@ struct Queue {
     consumed: u64,
     /// Consumed bytes after which the link is told.
     tell: u64,
-    /// Whether the link has been told to look at `consumed` and has not done so yet.
+    /// True if the link has been told to look at `consumed` and has not done so yet.
     notified: bool,
     ended: bool,
     waker: Option<Waker>,
@@ -60,9 +60,9 @@ struct Piece {
 
 #[derive(Debug)]
 enum Tail {
-    /// As it came.
+    /// A piece as it came.
     Whole(Bytes),
-    /// Joined of several.
+    /// A piece joined of several.
     Joined(BytesMut),
 }
 
@@ -134,7 +134,7 @@ impl Feed {
     }
 }
 
-/// What feeds it no more has ended it.
+/// Ends the queue: no more output comes.
 impl Drop for Feed {
     fn drop(&mut self) {
         let waker = self.0.with(|queue| {

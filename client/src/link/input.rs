@@ -39,7 +39,7 @@ enum Phase {
     Open,
     /// The end was sent on this connection.
     EndSent,
-    /// Nobody reads it any more.
+    /// No data is sent any more: nobody reads it.
     Closed,
 }
 

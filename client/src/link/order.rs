@@ -1,4 +1,4 @@
-//! What the holders of handles ask of the link's task.
+//! The orders of those who hold handles to the link's task.
 
 use std::{
     sync::{
@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::{feed::Feed, progress::Reporter, start::StartSource};
 use crate::report::Report;
 
-/// What is asked of the task.
+/// An order to the link's task.
 pub(crate) enum Order {
     /// A new command.
     Start(Box<NewChannel>),
@@ -29,13 +29,13 @@ pub(crate) enum Order {
     FinishStdin { id: u64 },
     /// The reader of this stream has taken bytes away.
     Consumed { id: u64, stream: Stream },
-    /// Nobody reads this stream any more.
+    /// The reader of this stream has gone away.
     Stop { id: u64, stream: Stream },
     /// A signal for the command.
     Signal { id: u64, signal: Signal },
-    /// Kill it.
+    /// The command is to be killed.
     Cancel { id: u64 },
-    /// Nobody waits for its end.
+    /// The caller waits no longer for the end of the command.
     Abandon { id: u64 },
     /// The process is about to be stopped.
     Suspend,
@@ -49,20 +49,20 @@ pub(crate) enum Order {
 pub(crate) struct NewChannel {
     /// The number under which orders name it.
     pub(crate) id: u64,
-    /// What is asked for.
+    /// The key and the body of the start.
     pub(crate) start: StartSource,
-    /// For a command that is to run, or for a question.
+    /// The purpose of the channel: to run a command, to take one up again, or a dry run.
     pub(crate) purpose: Purpose,
     pub(crate) reporter: Reporter,
     pub(crate) stdout: Feed,
     pub(crate) stderr: Feed,
     /// Permits for standard input, one for each byte that the server has room for.
     pub(crate) room: Arc<Semaphore>,
-    /// How long to try again while the host is busy.
+    /// The time for which to try again while the host is busy.
     pub(crate) busy_wait: Duration,
 }
 
-/// What a channel is opened for.
+/// The purpose for which a channel is opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Purpose {
     /// The command is to run.

@@ -1,4 +1,4 @@
-//! How long a connection may be silent before it is doubted.
+//! The time that a connection may be silent before it is doubted.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ const SILENT: Duration = Duration::from_secs(3);
 /// doubted all the time, whatever the server asks for.
 const LEAST: Duration = Duration::from_millis(100);
 
-/// How long a connection may be silent.
+/// The times that a connection may be silent.
 ///
 /// A server that has lost its side of a connection, as when a firewall forgot it, kills the commands
 /// when the grace is over, and says nothing that arrives. So a third of the grace is for noticing that

@@ -1,4 +1,4 @@
-//! What a caller hears of its command before the end, and the end.
+//! The messages that a caller gets about its command before the end, and the end.
 
 use std::{fmt, time::Duration};
 
@@ -14,23 +14,24 @@ const NOTICES: usize = 64;
 pub struct Started {
     /// The job's name on the host.
     pub job: String,
-    /// What the user should know, such as a home folder that is missing.
+    /// A message for the user, such as that a home folder is missing.
     pub note: Option<String>,
-    /// When the process started, in milliseconds since 1970 by the host's clock.
+    /// The time at which the process started, in milliseconds since 1970 by the host's clock.
     pub started_at: u64,
 }
 
-/// What happened on the way, for a person who waits. It has no bearing on the end.
+/// An event on the way, for a person who waits. It has no bearing on the end.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Notice {
-    /// The host has no room, or another command holds the lock; so many wait before this one.
+    /// The host has no room, or another command holds the lock. Contains the number of commands before
+    /// this one.
     Queued(u64),
     /// The host is busy, for this reason, and will be asked again.
     Busy(String),
     /// The connection was lost, for this reason, and is being made anew.
     Lost(String),
-    /// The command was taken up again, this long after the loss.
+    /// The command was taken up again. Contains the time since the loss.
     Resumed(Duration),
 }
 
@@ -47,17 +48,17 @@ impl fmt::Display for Notice {
     }
 }
 
-/// How far a command is. The link writes it, and a child reads it.
+/// The progress of a command. The link writes it, and a child reads it.
 #[derive(Debug, Default)]
 pub(crate) enum Progress {
-    /// Nothing was heard of its process.
+    /// The process has not started, as far as is known.
     #[default]
     Waiting,
-    /// Its process runs.
+    /// The process runs.
     Running(Started),
     /// The command ended, or nothing more will be heard of it.
     Ended {
-        /// Its process, if it had one.
+        /// The process of the command, if it had one.
         started: Option<Started>,
         report: Box<Report>,
     },
@@ -104,12 +105,12 @@ impl Reporter {
         (Self { progress, notices }, seen, noticed)
     }
 
-    /// Tells a person who waits; one that does not read misses it.
+    /// Sends a notice to a person who waits. If too many wait unread, it is dropped.
     pub(crate) fn notice(&self, notice: Notice) {
         let _ = self.notices.try_send(notice);
     }
 
-    /// Tells that the process runs.
+    /// Reports that the process runs.
     pub(crate) fn started(&self, started: Started) {
         self.progress.send_modify(|progress| *progress = Progress::Running(started));
     }
@@ -119,7 +120,7 @@ impl Reporter {
         self.progress.send_modify(|progress| *progress = Progress::Permitted(note));
     }
 
-    /// Tells how it ended.
+    /// Reports the end of the command.
     pub(crate) fn report(&self, report: Report) {
         self.progress.send_modify(|progress| {
             let started = match std::mem::take(progress) {

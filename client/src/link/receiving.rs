@@ -13,10 +13,10 @@ use super::feed::Feed;
 #[derive(Debug)]
 pub(super) struct Receiving {
     stream: Stream,
-    /// How far the server may be ahead of the reader.
+    /// The number of bytes by which the server may be ahead of the reader.
     credit: u64,
     flow: Flow,
-    /// Whether something still held the pipe at the end.
+    /// True if a process still held the pipe open at the end.
     pub(super) open: bool,
     truncated: bool,
 }

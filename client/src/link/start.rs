@@ -1,4 +1,4 @@
-//! What the start of a command is made of, on whichever connection it is sent.
+//! The parts of a command's start, on whichever connection it is sent.
 
 use std::time::SystemTime;
 
@@ -13,9 +13,9 @@ use rcmd_protocol::{
 pub(crate) struct StartSource {
     key: Key,
     body: StartBody,
-    /// Of the request, which `body` need not be where nothing is ever started.
+    /// The digest of the request. Where nothing is ever started, `body` need not hold that request.
     digest: RequestDigest,
-    /// None before the command is sent.
+    /// The generation that was last used; none before the command is sent.
     generation: Option<u64>,
 }
 

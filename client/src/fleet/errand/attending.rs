@@ -144,11 +144,11 @@ struct Attending<'a> {
 /// The stages of ending a command that did not end by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Ending {
-    /// Nobody ends it.
+    /// The command is left to end by itself.
     None,
-    /// Its time is over: it was sent TERM.
+    /// The command was sent TERM, because its time was over.
     Late,
-    /// The command was killed, because its time was over or because the run was.
+    /// The command was killed, because its time or the run was over.
     Killed { late: bool },
 }
 

@@ -1,4 +1,4 @@
-//! How long a busy host is asked again.
+//! The time for which a busy host is asked again.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(super) enum BusyRetry {
     Busy {
         /// The end of that time.
         until: Instant,
-        /// Its last answer.
+        /// The last answer of the host.
         answer: WireError,
     },
 }

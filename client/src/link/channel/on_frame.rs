@@ -1,4 +1,4 @@
-//! What the server says of a command, and what may be said in which state.
+//! The handling of the server's frames for a command: each is allowed in certain states only.
 
 use rcmd_protocol::{
     digest::Algorithm,

@@ -8,11 +8,11 @@ use tokio::time::Instant;
 use super::{Channel, Next};
 use crate::link::connection::Connection;
 
-/// From when a host should have started or ended a command to the first look at it, and between two
-/// looks; at the second it is late. After a time limit it sends TERM, 5 s later KILL, and waits 2 s for
-/// output that is still held.
+/// The time from when a host should have started or ended a command to the first look at it, and
+/// between two looks; at the second look the host is late. After a time limit, a host sends TERM, 5 s
+/// later KILL, and waits 2 s for output that is still held.
 const LOOK: Duration = Duration::from_secs(15);
-/// For the end, once a command was cancelled because its host is late.
+/// The time for the end of a command that was cancelled because its host is late.
 const LAST_WORD: Duration = Duration::from_secs(5);
 /// The longest that a start may wait at its host, beyond its wait for a lock.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -22,17 +22,17 @@ const LEAST: u64 = 1024 * LOOK.as_secs();
 /// what both kernels hold.
 const ON_THE_WAY: u64 = 16 * 1024 * 1024;
 
-/// When a host is late with a command.
+/// The state of a channel's watch over a host that may be late with a command.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) enum Overdue {
-    /// Never: it has no limit.
+    /// The command has no limit, so that its host is never late.
     #[default]
     Never,
     /// An answer is expected by this time, which is that of the first look.
     Expected(Instant),
     /// The channel was looked at, and the next look is at this time.
     Watched(Instant, Seen),
-    /// The command was cancelled because its host is late, and is given up then.
+    /// The command was cancelled because its host is late, and is given up at this time.
     Cancelled(Instant, Seen),
 }
 

@@ -1,4 +1,5 @@
-//! What the caller wants done to a command, kept as long as the server may not have done it.
+//! The signals and the cancellation that a caller asks for, kept as long as the server may not have
+//! carried them out.
 
 use std::collections::VecDeque;
 

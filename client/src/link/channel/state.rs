@@ -6,54 +6,54 @@ use rcmd_protocol::{
 };
 use tokio::time::Instant;
 
-/// Which server process may have had the start.
+/// The server process that may have had the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::link) enum StartSent {
-    /// None: it was never handed to a connection.
+    /// No process: the start was never handed to a connection.
     Never,
-    /// The one behind the present connection, whose hello has not come.
+    /// The process behind the present connection, whose hello has not come.
     AwaitingHello,
-    /// This one.
+    /// The process with this instance.
     To(Instance),
-    /// One that was never learned: the connection broke before its hello.
+    /// A process that was never learned: the connection broke before its hello.
     Unknown,
 }
 
-/// Where a channel is.
+/// The place of a channel: on a connection, or waiting for one.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum State {
-    /// On no connection. It waits for one, or for the hello of the present one.
+    /// The channel is on no connection. It waits for one, or for the hello of the present one.
     Detached { lost: Option<Lost> },
-    /// On no connection until the host, which is busy, wants to be asked again.
+    /// The channel is on no connection until the time at which the busy host is asked again.
     Resting { until: Instant },
-    /// On the connection, waiting for the answer to a start.
+    /// The channel is on the connection, and waits for the answer to a start.
     Starting { ch: u32, lost: Option<Lost> },
-    /// On the connection, waiting for the answer to an attach.
+    /// The channel is on the connection, and waits for the answer to an attach.
     Attaching { ch: u32, lost: Option<Lost> },
-    /// On the connection, waiting for the end.
+    /// The channel is on the connection, and waits for the end.
     Running { ch: u32 },
 }
 
 /// A loss of the connection that no answer of the server has mended yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lost {
-    /// When the connection was given up, from which the grace counts.
+    /// The time at which the connection was given up, from which the grace counts.
     pub(super) at: Instant,
-    /// When the connection was heard last, as a person saw it.
+    /// The time from which the loss counts in notices to a person.
     pub(super) since: Instant,
 }
 
 /// The job of a channel, as far as the server has named it.
 #[derive(Debug)]
 pub(super) enum Job {
-    /// Nothing yet.
+    /// The server has not named the job.
     Unnamed,
-    /// Its name. It waits for its turn, or has never started.
+    /// The server has named the job, which waits for its turn, or has never started.
     Named(Named),
-    /// That its process runs, or ran.
+    /// The server has reported that the job's process runs, or ran.
     Started {
         named: Named,
-        /// When it started, in milliseconds since 1970.
+        /// The time at which the process started, in milliseconds since 1970.
         at: u64,
     },
 }

@@ -1,4 +1,4 @@
-//! What a loss proves for each command, and how the next connection is made.
+//! Healing: the proof of a loss for each command, and the making of the next connection.
 
 use std::{io, time::Duration};
 

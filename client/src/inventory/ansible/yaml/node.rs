@@ -1,4 +1,4 @@
-//! From text to a tree, without recursion.
+//! Parsing text into a tree, without recursion.
 
 use std::{collections::HashMap, rc::Rc};
 
