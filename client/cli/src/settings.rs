@@ -185,9 +185,9 @@ fn form(common: &Common, options: &RunOptions, file: &File) -> Result<Form, Wire
 /// The standard input of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CommandInput {
-    /// Bytes of this process are sent.
+    /// The command gets bytes of this process.
     Sent,
-    /// It is empty.
+    /// The command gets an empty standard input.
     Empty,
 }
 

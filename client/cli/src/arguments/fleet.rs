@@ -150,7 +150,7 @@ impl FleetOptions {
 /// A number of hosts, or a part of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Share {
-    /// So many.
+    /// A number of hosts.
     Count(usize),
     /// A percentage.
     Percent(u8),

@@ -29,9 +29,9 @@ enum Unread {
     /// All were read.
     #[default]
     None,
-    /// So many of a file.
+    /// The number of lines of a file.
     Lines(u64),
-    /// The rest of standard input, which nobody knows.
+    /// The rest of standard input, whose length is not known.
     Rest,
 }
 

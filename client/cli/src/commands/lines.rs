@@ -30,18 +30,18 @@ const BOM: &[u8] = "\u{feff}".as_bytes();
 /// A line that asks for something.
 #[derive(Debug)]
 pub(super) struct Line {
-    /// Its place among the lines that ask for something, from 0.
+    /// The place of the line among those that ask for something, from 0.
     pub(super) place: u64,
-    /// Its place among all lines, from 1.
+    /// The place of the line among all lines, from 1.
     pub(super) number: u64,
     pub(super) hosts: LineHosts,
-    /// The command, or why the line is none.
+    /// The command, or the reason why the line is no command.
     pub(super) words: Result<CommandSpec, WireError>,
 }
 
 /// A source of lines.
 pub(super) struct Lines {
-    /// More of them, while there may be any.
+    /// The channel of further bytes from standard input; none for a file, and after the end.
     blocks: Option<mpsc::Receiver<io::Result<Bytes>>>,
     /// Bytes that were read and not yet given out.
     rest: BytesMut,
@@ -49,13 +49,13 @@ pub(super) struct Lines {
     searched: usize,
     /// The hosts of a line that is too long, whose beginning was thrown away and whose rest is read on.
     too_long: Option<LineHosts>,
-    /// Lines given out or passed over.
+    /// The number of lines given out or passed over.
     passed: u64,
-    /// Lines given out that ask for something.
+    /// The number of lines given out that ask for something.
     given: u64,
-    /// Commands among the lines, if all are known.
+    /// The number of commands among the lines; none for standard input.
     count: Option<u64>,
-    /// Their results, likewise.
+    /// The number of results that the commands will have; none for standard input.
     pub(super) results: Option<u64>,
 }
 

@@ -21,7 +21,7 @@ use crate::session::not_started;
 pub(super) struct Done {
     /// The place of its command among all, from 0.
     pub(super) place: u64,
-    /// Its line, from 1.
+    /// The number of the line of its command, from 1.
     pub(super) line: u64,
     /// The place of its host among those of the line, from 0; none where there is one host, or nobody can
     /// tell.
@@ -41,11 +41,11 @@ pub(super) struct Kept {
 /// A word to all commands that run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
-    /// Nothing further begins, wherever it waits.
+    /// No further command begins, wherever it waits.
     Stop,
-    /// This signal is passed on.
+    /// The running commands are sent this signal.
     Signal(Signal),
-    /// They are killed.
+    /// The running commands are killed.
     Kill,
 }
 

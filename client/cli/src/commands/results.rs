@@ -7,7 +7,7 @@ use super::one::Done;
 /// Commands that ended and are not printed.
 #[derive(Debug)]
 pub(super) struct Results {
-    /// By the places of their commands, or by their own.
+    /// The commands, by their places if they are printed in the order of the lines, else by the order of their ends.
     ended: BTreeMap<u64, Done>,
     added: u64,
     printed: u64,

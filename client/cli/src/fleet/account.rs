@@ -32,7 +32,7 @@ pub(crate) enum Stopped {
 pub(crate) struct Account {
     run: String,
     targets: Arc<[HostTarget]>,
-    /// For each target the place of its group, once it has ended.
+    /// The places of the targets' groups; none for a target that has not ended.
     ends: Vec<Option<usize>>,
     groups: Groups,
     templates: Vec<String>,

@@ -74,7 +74,7 @@ pub(crate) enum Shown {
     Output { index: usize, stream: Stream, chunk: Chunk },
     /// A message of rcmd's own about a target, or about the run.
     Note { index: Option<usize>, text: String },
-    /// Something went wrong that stops nothing.
+    /// A failure that does not stop the run.
     Warning(WireError),
     /// The end of a target; exactly one for each target of the run, or one of the next kind.
     Ended { index: usize, report: Box<Report> },

@@ -5,10 +5,10 @@ use std::time::Duration;
 use rcmd_client::{Child, Signal};
 use tokio::time::Instant;
 
-/// From the signal that is passed on to the kill.
+/// The time from the signal that is passed on to the kill.
 const PATIENCE: Duration = Child::PATIENCE;
 
-/// From the kill to the end of waiting for the ends that it brings.
+/// The time from the kill to the end of waiting for the commands to end.
 pub(crate) const LAST_ENDS: Duration = Duration::from_secs(3);
 
 /// A step towards the end of the run.

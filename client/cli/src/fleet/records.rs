@@ -60,13 +60,13 @@ const LARGEST: u64 = 512 * 1024 * 1024;
 /// The plan of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// As it was typed.
+    /// The command as it was typed, with its templates.
     pub(crate) command: CommandSpec,
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) cwd: Option<OsString>,
     /// True if braces in command, environment and folder are templates.
     pub(crate) templates: bool,
-    /// Whom commands run as, whatever the inventory says.
+    /// The user that commands run as, whatever the inventory says; none if the inventory decides.
     pub(crate) user: Option<OsString>,
     pub(crate) timeout: Option<Duration>,
     /// A lock that each command needs, and how long it waits for the lock.
@@ -98,7 +98,7 @@ pub(crate) struct TargetState {
     pub(crate) attempt: u32,
     /// The last of these starts, if its line was written.
     pub(crate) sent: Option<Sent>,
-    /// Its end; none while it runs, or when nobody has seen the end.
+    /// The end of the command; none while it runs, or when nobody has seen its end.
     pub(crate) end: Option<Box<Report>>,
 }
 
@@ -110,7 +110,7 @@ pub(crate) struct Sent {
     pub(crate) key: Key,
     pub(crate) generation: u64,
     pub(crate) digest: RequestDigest,
-    /// When, in milliseconds since 1970.
+    /// The time at which the start was sent, in milliseconds since 1970.
     pub(crate) at: u64,
 }
 

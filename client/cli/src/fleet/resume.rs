@@ -12,12 +12,12 @@ const KEY_LIFE: u64 = 7 * 24 * 60 * 60 * 1000;
 /// The step to be taken for a target.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step {
-    /// Nothing: this is how it ended.
+    /// Keep this end: there is nothing to do.
     Keep(Box<Report>),
-    /// Its command is taken up again by the key of its start, and never started.
+    /// Take the command up again by the key of its start, without starting anything.
     Attach {
         sent: Sent,
-        /// Under which attempt it is run again if that leaves it unknown; none if it is not.
+        /// The attempt under which the command is run again if its end stays unknown; none if it is not run again.
         again: Option<u32>,
     },
     /// Run the command, under the key of this attempt.
@@ -28,7 +28,7 @@ pub(crate) enum Step {
 #[derive(Clone, Debug)]
 pub(crate) struct Resume {
     id: RunId,
-    /// For each target, in the order of the plan.
+    /// The step for each target, in the order of the plan.
     pub(crate) steps: Vec<Step>,
     /// Targets of which nothing will ever be known.
     unknown: HostSet,

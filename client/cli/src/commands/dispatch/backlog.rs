@@ -14,11 +14,11 @@ const NAMED: usize = 32;
 /// A line on its way to its hosts.
 #[derive(Debug)]
 pub(in crate::commands) struct Entry {
-    /// Its place among the lines that ask for something, from 0.
+    /// The place of the line among those that ask for something, from 0.
     pub(in crate::commands) place: u64,
-    /// Its place among all lines, from 1.
+    /// The place of the line among all lines, from 1.
     pub(in crate::commands) number: u64,
-    /// The command, or why the line is none.
+    /// The command, or the reason why the line is no command.
     pub(in crate::commands) words: Result<CommandSpec, WireError>,
 }
 

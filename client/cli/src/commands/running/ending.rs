@@ -23,11 +23,11 @@ use crate::{status, text};
 /// The reason for which a run ends before its commands do.
 #[derive(Debug)]
 pub(super) enum Abort {
-    /// Nobody reads the results.
+    /// The reader of the results has gone away.
     ReaderGone,
-    /// Something could not be written or read here.
+    /// Standard input could not be read, or standard output could not be written.
     LocalIo(WireError),
-    /// This signal of ours; the ends that it brought did not come in time.
+    /// The run was given up after this signal, because its commands did not end in time.
     GivenUp(Signal),
 }
 

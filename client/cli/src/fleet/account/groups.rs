@@ -12,22 +12,22 @@ use crate::text::Tone;
 /// The numbers of ends of each kind. Serialized, with the run, they are the account as an object.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
 pub(crate) struct Counts {
-    /// With status 0.
+    /// The number that ended with status 0.
     pub(crate) exited: usize,
-    /// With another status, or by a signal.
+    /// The number that ended with another status, or by a signal.
     pub(crate) failed: usize,
-    /// By their time limit.
+    /// The number that ended at their time limit.
     pub(crate) timed_out: usize,
-    /// Nothing ran, those that were held back included.
+    /// The number that never ran, those that were held back included.
     pub(crate) not_started: usize,
-    /// Nobody knows.
+    /// The number whose end is not known.
     pub(crate) unknown: usize,
-    /// Would be permitted; none where that is not what was asked.
+    /// The number that would be permitted; none where that is not what was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) permitted: Option<usize>,
-    /// All of them.
+    /// The number of all ends.
     pub(crate) total: usize,
-    /// Lines of a file of commands that were not read, of which nothing ended; none if all were.
+    /// The number of lines of a file of commands that were not read, and so have no end; none if all were read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) unread: Option<u64>,
 }

@@ -9,36 +9,36 @@ use crate::status;
 /// The way in which a target ended. Targets of one reason are told together, whatever their messages say.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Reason {
-    /// Run to its end, with this status.
+    /// The command exited with this status.
     Status(u8),
-    /// A signal ended it.
+    /// A signal ended the command; none if the report does not name the signal.
     Signal(Option<Signal>),
-    /// Its time limit ended it.
+    /// The command was ended at its time limit.
     TimedOut,
-    /// Nothing ran, because of an error of this kind.
+    /// The command never ran, because of an error of this kind.
     NotStarted(Option<ErrorKind>),
-    /// Nothing was to run, and it would be permitted.
+    /// The host was only asked, and would permit the command.
     Permitted,
-    /// Nothing ran, because the run stopped before.
+    /// The command never ran, because the run stopped before.
     HeldBack,
-    /// Nobody knows, because of an error of this kind.
+    /// The end of the command is not known, because of an error of this kind.
     Unknown(Option<ErrorKind>),
 }
 
 /// The kinds of ends that an account counts; the last one is the least certain.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Category {
-    /// Ended with status 0.
+    /// The command exited with status 0.
     Exited,
-    /// Permitted, which is all that was asked.
+    /// The host would permit the command, which is all that was asked.
     Permitted,
-    /// Ended with another status, or by a signal.
+    /// The command exited with another status, or was ended by a signal.
     Failed,
-    /// Its time limit ended it.
+    /// The command was ended at its time limit.
     TimedOut,
-    /// Nothing ran.
+    /// The command never ran.
     NotStarted,
-    /// Nobody knows.
+    /// The end of the command is not known.
     Unknown,
 }
 

@@ -27,13 +27,13 @@ pub(super) struct Stored {
     pub(super) kept: Kept,
     /// True if not all of the stream is kept.
     pub(super) cut: bool,
-    /// Of nothing until there is something, and gone once it has been asked: most groups have a few bytes,
-    /// and a state has 2 KiB.
+    /// The state of the digest: none before the first byte, and none once the digest was taken. Most groups have a
+    /// few bytes, and a state has 2 KiB.
     hasher: Option<Box<blake3::Hasher>>,
     last: Option<u8>,
 }
 
-/// Both streams of a target.
+/// The standard output and standard error of a target.
 #[derive(Default)]
 pub(super) struct Outputs {
     pub(super) stdout: Stored,

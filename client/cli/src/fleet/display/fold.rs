@@ -33,7 +33,7 @@ struct Key {
 
 /// Hosts that answered alike.
 pub(super) struct Group {
-    /// In the order in which they ended.
+    /// The places of the hosts in the set, in the order in which they ended.
     pub(super) hosts: Vec<usize>,
     pub(super) said: (Said, Said),
     pub(super) reason: Reason,

@@ -43,7 +43,7 @@ type Of = (usize, Stream);
 pub(super) struct Outdir {
     path: PathBuf,
     folder: OwnedFd,
-    /// By target, without `.out` and `.err`.
+    /// The names of the targets' files without `.out` and `.err`, in the order of the set.
     stems: Vec<String>,
     /// The files `.out` and `.err` of each target, as they were made.
     made: Vec<[Identity; 2]>,

@@ -73,7 +73,7 @@ impl Write for Blocking {
     }
 }
 
-/// Both, and the live line.
+/// The screens of standard output and standard error, and the live line.
 pub(super) struct Screens {
     stdout: Screen,
     stderr: Screen,

@@ -11,7 +11,7 @@ use crate::arguments::fleet::Summary;
 use crate::output::Form;
 use crate::settings::Verbosity;
 
-/// In which form output is shown.
+/// The form in which output is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DisplayForm {
     /// Lines as they come, each with its host.

@@ -74,7 +74,7 @@ struct Block {
 pub(super) struct Store {
     limits: StoreLimits,
     ids: HashMap<Digest, BlockId>,
-    /// By their IDs. None where a block is gone.
+    /// The blocks by their IDs; none where a block is gone.
     blocks: Vec<Option<Block>>,
     /// IDs of blocks that are gone.
     unused: Vec<BlockId>,

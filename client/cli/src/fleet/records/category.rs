@@ -10,19 +10,19 @@ use crate::fleet::account::{self, Reason};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Category {
-    /// Exited with 0.
+    /// The command exited with status 0.
     Exited,
-    /// Exited with another status, or ended by a signal.
+    /// The command exited with another status, or was ended by a signal.
     Failed,
-    /// Its time limit has ended it.
+    /// The command was ended at its time limit.
     TimedOut,
-    /// Nothing has run.
+    /// The command never ran.
     NotStarted,
-    /// Perhaps run, with an end that nobody knows.
+    /// The command may have run, and its end is not known.
     Unknown,
-    /// Its start was sent, by a process that still waits for its end.
+    /// The start was sent, by a process that still waits for the end.
     Running,
-    /// Its start was not yet sent, by a process that still goes on.
+    /// The start was not yet sent, by a process that still continues the run.
     Waiting,
 }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 #[serde(try_from = "Saved")]
 pub(super) struct ReadBack(pub(super) Report);
 
-/// Its members. One that a later version adds is passed over.
+/// The members of a result. A member that a later version adds is ignored.
 #[derive(Debug, Deserialize)]
 struct Saved {
     host: String,

@@ -13,15 +13,15 @@ use crate::text::escaped;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum State {
-    /// A process still goes on with it.
+    /// A process still continues the run.
     Running,
     /// Every host has exited with 0.
     Whole,
-    /// Something is left to do.
+    /// The run can be resumed: hosts are left.
     Resumable,
-    /// Nothing is left but hosts of which nobody will know.
+    /// The hosts that are left may have run the command, and nobody can find out any more.
     UnknownLeft,
-    /// Something is left to do, and its standard input is not kept.
+    /// The run can't be resumed: hosts are left, but its standard input is not kept.
     NotResumable,
 }
 

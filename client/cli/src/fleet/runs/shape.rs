@@ -42,7 +42,7 @@ pub(super) fn room_for_two(first: &str, second: &str, room: usize) -> (usize, us
 /// A time of the past.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ago {
-    /// As RFC 3339, in UTC.
+    /// The date and time in the form of RFC 3339, in UTC.
     pub(super) date: String,
     seconds: u64,
 }

@@ -39,7 +39,7 @@ pub(super) struct Labels {
     targets: Arc<[HostTarget]>,
     /// The width of the terminal, in columns.
     terminal: usize,
-    /// To how many columns names are padded there.
+    /// The number of columns to which names are padded at the terminal.
     width: usize,
 }
 

@@ -8,21 +8,21 @@ use rcmd_client::{ErrorKind, Report, WireError};
 pub(crate) enum Field {
     /// The host as it was written.
     Host,
-    /// Its place in the set, from 0.
+    /// The place of the host in the set, from 0.
     Index,
     /// The outcome of the command, such as `exited`.
     Outcome,
-    /// The status that it ended with.
+    /// The status that the command exited with.
     Code,
-    /// The signal that ended it.
+    /// The signal that ended the command.
     Signal,
     /// The job's name on the host.
     Job,
-    /// Its standard output, without the newlines at the end.
+    /// The standard output of the command, without the newlines at the end.
     Stdout,
-    /// Its standard error, likewise.
+    /// The standard error of the command, without the newlines at the end.
     Stderr,
-    /// The time that it ran, in milliseconds.
+    /// The time that the command ran, in milliseconds.
     Duration,
     /// The failure, if something went wrong beside the command itself.
     Error,
