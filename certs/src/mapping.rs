@@ -97,7 +97,7 @@ pub enum MappingError {
     Rule {
         /// The file.
         path: PathBuf,
-        /// `user`, `group` or `host`.
+        /// The kind of rule: `user`, `group` or `host`.
         what: &'static str,
         /// The place of the rule among those of its kind, from 1.
         number: usize,

@@ -27,7 +27,7 @@ pub enum NameError {
         printable(name)
     )]
     Name {
-        /// `user` or `group`.
+        /// The kind of name: `user` or `group`.
         kind: &'static str,
         /// The name as given.
         name: String,

@@ -45,13 +45,13 @@ pub struct Certificate {
 /// The subject alternative names of a certificate (RFC 5280 section 4.2.1.6).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubjectNames {
-    /// DNS names.
+    /// The DNS names.
     pub dns: Vec<String>,
-    /// Addresses of electronic mail.
+    /// The addresses of electronic mail.
     pub emails: Vec<String>,
-    /// IP addresses.
+    /// The IP addresses.
     pub addresses: Vec<IpAddr>,
-    /// URIs.
+    /// The URIs.
     pub uris: Vec<String>,
     /// The number of broken names: not ASCII, or of the wrong length.
     pub broken: usize,
@@ -60,13 +60,13 @@ pub struct SubjectNames {
 /// The uses that a certificate allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsageSet {
-    /// Any use, since there is no extended key usage (RFC 5280 section 4.2.1.12).
+    /// All uses, since there is no extended key usage (RFC 5280 section 4.2.1.12).
     Any,
-    /// Only these uses.
+    /// These uses alone.
     Only {
-        /// True for servers (id-kp-serverAuth).
+        /// True if servers may use the certificate (id-kp-serverAuth).
         server: bool,
-        /// True for clients (id-kp-clientAuth).
+        /// True if clients may use the certificate (id-kp-clientAuth).
         client: bool,
     },
 }

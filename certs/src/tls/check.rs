@@ -54,7 +54,7 @@ pub enum Problem {
     NotYetValid(u64),
     /// The certificate is a client's at a server, or the other way round.
     WrongUsage {
-        /// `server` or `client`.
+        /// The use that is needed: `server` or `client`.
         needed: &'static str,
     },
     /// The certificate signed itself: no authority vouches for it.

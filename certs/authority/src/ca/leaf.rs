@@ -34,9 +34,9 @@ pub enum Usage {
 pub struct LeafSpec {
     /// The subject's common name: for people only, no decision depends on it.
     pub common_name: String,
-    /// DNS names and addresses.
+    /// The DNS names and IP addresses.
     pub names: Vec<HostName>,
-    /// URIs in ASCII, `rcmd://…` among them.
+    /// The URIs in ASCII, `rcmd://…` among them.
     pub uris: Vec<String>,
     /// The extended key usages; empty writes no such extension.
     pub usages: Vec<Usage>,

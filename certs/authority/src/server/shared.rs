@@ -24,7 +24,7 @@ pub(super) struct Shared {
     pub(super) slots: Arc<Slots>,
     /// The interval at which new lists are signed.
     pub(super) list_every: watch::Sender<Duration>,
-    /// Cancelled when no new peers are to be accepted.
+    /// The token that is cancelled when no new peers are to be accepted.
     pub(super) closing: CancellationToken,
     pub(super) tasks: TaskTracker,
 }

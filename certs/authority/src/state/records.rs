@@ -131,7 +131,7 @@ pub enum RevocationReason {
     KeyCompromise,
     /// The names or groups are no longer right.
     AffiliationChanged,
-    /// Another certificate takes its place.
+    /// Another certificate takes the place of this one.
     Superseded,
     /// The host or the user is gone.
     CessationOfOperation,

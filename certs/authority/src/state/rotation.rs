@@ -61,7 +61,7 @@ pub struct Rotation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RotationAction {
-    /// Report its state only.
+    /// Report the state of the rotation only.
     Tell,
     /// Take the next step, if nobody must be waited for.
     Next,

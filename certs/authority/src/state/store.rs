@@ -26,7 +26,7 @@ const CACHE: usize = 8 * 1024 * 1024;
 /// The reason why the store could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another process has it open.
+    /// Another process has the store open.
     #[error("{} is in use by another `rcmd-certs`", shown(.0))]
     InUse(PathBuf),
     /// The store cannot be opened.
