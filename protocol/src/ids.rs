@@ -56,7 +56,7 @@ names! {
     }
 }
 
-/// At most 32 bytes, shown in lower-case hexadecimal. Written in one piece, since each exit has three.
+/// Bytes, 32 at most, shown in lower-case hexadecimal. They are written in one piece, since each exit has three.
 pub(crate) struct Hex<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Hex<'_> {

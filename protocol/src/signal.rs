@@ -44,17 +44,17 @@ const NAMES: [&str; 31] = [
 ];
 
 impl Signal {
-    /// Hang-up.
+    /// SIGHUP: the terminal was closed.
     pub const HUP: Self = Self(1);
-    /// Interrupt, as by Ctrl-C.
+    /// SIGINT, as sent by Ctrl-C.
     pub const INT: Self = Self(2);
-    /// Quit, as by Ctrl-\.
+    /// SIGQUIT, as sent by Ctrl-\.
     pub const QUIT: Self = Self(3);
-    /// Kill, which can't be caught.
+    /// SIGKILL, which can't be caught.
     pub const KILL: Self = Self(9);
-    /// A write to a pipe that nobody reads.
+    /// SIGPIPE: a write to a pipe that nobody reads.
     pub const PIPE: Self = Self(13);
-    /// Terminate.
+    /// SIGTERM: a request to end.
     pub const TERM: Self = Self(15);
 
     /// Returns the signal with this number; `None` unless it is 1 to 64.
