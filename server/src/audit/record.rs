@@ -119,7 +119,7 @@ pub enum Event {
         peer: String,
         /// The address that it asked from.
         address: String,
-        /// `exec` or `shell`.
+        /// The mode: `exec` or `shell`.
         mode: String,
         /// The beginning of the request.
         #[serde(flatten)]
@@ -136,7 +136,7 @@ pub enum Event {
     TurnedAway {
         /// The peer.
         peer: String,
-        /// Their number since the last such record.
+        /// The number of refused starts since the last such record.
         count: u64,
     },
     /// Certificates or rules were read again.
@@ -225,9 +225,9 @@ pub struct Previous {
 /// The bytes after the last whole line of a file, as a kill or a power cut leaves them.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Torn {
-    /// Their number.
+    /// The number of bytes.
     pub bytes: u64,
-    /// Their SHA-256.
+    /// The SHA-256 of the bytes, in hexadecimal.
     pub sha256: String,
 }
 
@@ -255,7 +255,7 @@ pub struct Attempt {
     pub break_glass: bool,
     /// The address that it asks from.
     pub address: String,
-    /// `exec` or `shell`.
+    /// The mode: `exec` or `shell`.
     pub mode: String,
     /// The request: all of it, or its beginning.
     #[serde(flatten)]

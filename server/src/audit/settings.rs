@@ -36,10 +36,10 @@ pub struct AuditSettings {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SyncMode {
-    /// Within 100 milliseconds, together with others.
+    /// A line is on disk within 100 milliseconds, together with others.
     #[default]
     Group,
-    /// Before the command starts.
+    /// A line is on disk before the command starts.
     Each,
 }
 

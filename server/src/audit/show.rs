@@ -27,11 +27,11 @@ const LONGEST: usize = 4096;
 /// The choice of records that are shown.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Only those of this peer.
+    /// The peer whose records are shown; `None` for all peers.
     pub peer: Option<String>,
-    /// Only those of this job.
+    /// The job whose records are shown; `None` for all jobs.
     pub job: Option<String>,
-    /// None before this time.
+    /// The time of the earliest record that is shown; `None` for the whole log.
     pub since: Option<Timestamp>,
     /// True if records are shown as JSON instead of lines for people.
     pub json: bool,

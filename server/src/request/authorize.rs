@@ -18,9 +18,9 @@ use crate::{
 /// The circumstances in which commands run on this host.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ExecContext<'a> {
-    /// The account that they run as.
+    /// The account that the commands run as.
     pub account: &'a Account,
-    /// Their PATH.
+    /// The value of PATH for the commands.
     pub path: &'a str,
     /// The ID of the job.
     pub job: &'a str,

@@ -12,7 +12,7 @@ const INDENT: &str = "          ";
 
 /// The facts of a record that are shown. An empty text stands for a fact that the record does not have.
 pub(super) struct Row<'a> {
-    /// RFC 3339, in UTC.
+    /// The time as RFC 3339 has it, in UTC.
     pub(super) time: &'a str,
     pub(super) peer: &'a str,
     pub(super) address: &'a str,

@@ -18,7 +18,7 @@ pub(super) struct Timers {
 pub(super) enum Due {
     /// The command's timeout.
     Timeout,
-    /// Stdout was stopped, and the process has not ended.
+    /// Standard output was stopped, and the process has not ended.
     ReaderGone,
     /// SIGTERM did not end the process.
     Kill,

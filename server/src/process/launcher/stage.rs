@@ -23,23 +23,23 @@ pub(in crate::process) enum Stage {
     Clone = 1,
     /// Taking a session and a group of its own.
     Session,
-    /// Setting its three descriptors.
+    /// Setting the child's three descriptors.
     Descriptors,
     /// Joining a session keyring of its own.
     Keyring,
     /// Giving up capabilities, and setting no_new_privs.
     Privileges,
-    /// setgroups(2).
+    /// Setting the supplementary groups, setgroups(2).
     Groups,
-    /// setresgid(2).
+    /// Changing to the account's group, setresgid(2).
     Group,
-    /// setresuid(2).
+    /// Changing to the account's user, setresuid(2).
     User,
-    /// Checking that it can't become root again.
+    /// Checking that the child can't become root again.
     Regained,
     /// Entering the working folder.
     Folder,
-    /// execve(2).
+    /// Executing the program, execve(2).
     Exec,
 }
 

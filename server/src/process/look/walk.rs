@@ -38,10 +38,10 @@ const SCRIPTS: usize = 5;
 /// The reach of a look.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Reach<'a> {
-    /// Only through folders of root and of the server's own account on local file systems, where
+    /// The folders of root and of the server's own account on local file systems alone, where
     /// nobody can make the look wait.
     Trusted(&'a Mounts),
-    /// Anywhere. The look may wait for ever, so it must be made in a process that can be killed.
+    /// All folders. The look may wait for ever, so it must be made in a process that can be killed.
     Anywhere,
 }
 

@@ -166,7 +166,7 @@ pub(in crate::process) struct Swept {
     /// True if each process could be judged, and no orphan arrived or left meanwhile: no process
     /// can have been missed.
     pub(in crate::process) quiet: bool,
-    /// Some of the processes that were killed and are dying.
+    /// A few of the processes that were killed and are dying.
     pub(in crate::process) dying: Vec<OwnedFd>,
 }
 
