@@ -41,11 +41,11 @@ impl Notices {
 /// [`Child::wait`] with it. Dropping the child before its end kills the command.
 #[derive(Debug)]
 pub struct Child {
-    /// Standard input, if the command has one.
+    /// The writer of standard input; `None` if the command's input does not come from the caller.
     pub stdin: Option<ChildStdin>,
-    /// Standard output.
+    /// The reader of standard output, until it is taken.
     pub stdout: Option<ChildStdout>,
-    /// Standard error.
+    /// The reader of standard error, until it is taken.
     pub stderr: Option<ChildStderr>,
     id: u64,
     link: Handle,

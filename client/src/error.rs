@@ -76,7 +76,7 @@ pub enum Error {
         address: String,
         /// The reason, for people.
         why: String,
-        /// Advice; none where the host has to be examined.
+        /// The advice on what to do next; `None` where the host has to be examined.
         hint: Option<String>,
         /// The error of TLS or of the system.
         source: io::Error,
@@ -88,7 +88,7 @@ pub enum Error {
         target: Box<Target>,
         /// The reason, for people.
         why: String,
-        /// Advice.
+        /// The advice on what to do next.
         hint: String,
         /// The TLS alert.
         source: io::Error,

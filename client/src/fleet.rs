@@ -89,7 +89,7 @@ pub enum FleetEvent {
     Begun,
     /// The target's process runs.
     Started(Started),
-    /// Output of the command.
+    /// A piece of the command's output.
     Output {
         /// The stream that was written to: standard output or standard error.
         stream: Stream,

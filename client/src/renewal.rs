@@ -30,9 +30,9 @@ const ON_THE_WAY: i64 = 10;
 pub enum When {
     /// The certificate has expired, or will before a connection can be made with it.
     Ended,
-    /// Two thirds of its life are over.
+    /// Two thirds of the certificate's life are over.
     Due,
-    /// No condition.
+    /// No condition: the certificate is renewed at once.
     Now,
 }
 

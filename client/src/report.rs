@@ -30,9 +30,9 @@ pub struct Report {
     pub stdout_bytes: u64,
     /// The number of bytes of standard error, counted likewise.
     pub stderr_bytes: u64,
-    /// `blake3:…` or `sha256:…` over all of standard output, if it ended.
+    /// The digest of all of standard output, as `blake3:…` or `sha256:…`, if it ended.
     pub stdout_digest: Option<String>,
-    /// `blake3:…` or `sha256:…` over all of standard error, if it ended.
+    /// The digest of all of standard error, as `blake3:…` or `sha256:…`, if it ended.
     pub stderr_digest: Option<String>,
     /// True if a process still held stdout or stderr open when the command had ended.
     pub output_open: bool,

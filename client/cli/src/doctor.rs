@@ -40,7 +40,7 @@ struct Step<'a> {
     ms: f64,
     /// The finding, or the fault.
     detail: String,
-    /// Advice.
+    /// The advice on what to do next.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
 }

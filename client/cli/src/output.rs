@@ -20,7 +20,7 @@ pub(crate) mod writer;
 pub(crate) enum Form {
     /// Text: unchanged, converted, or with times before its lines.
     Text { encoding: Option<&'static Encoding>, timestamps: bool },
-    /// JSON events.
+    /// Events in JSON, one on each line.
     Json { timestamps: bool },
 }
 

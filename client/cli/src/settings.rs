@@ -89,7 +89,7 @@ pub(crate) enum Work {
 /// The amount of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verbosity {
-    /// Only errors.
+    /// Errors only.
     Quiet,
     /// Errors and important notices.
     Normal,

@@ -105,7 +105,7 @@ fn mask(status: &str) -> Option<u64> {
 pub(crate) enum Action {
     /// Pass a signal on.
     Pass(Signal),
-    /// Kill all its processes.
+    /// Kill all processes of the command.
     Kill,
     /// Give up waiting for the end, and end with the status of this signal.
     GiveUp(Signal),

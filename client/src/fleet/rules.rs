@@ -11,7 +11,7 @@ pub struct FleetRules {
     pub fanout: usize,
     /// The next so many targets begin when all before them have ended; no steps by default.
     pub batch: Option<usize>,
-    /// Time between two batches, counted from the last end of the first one.
+    /// The time between two batches, counted from the last end of the first one.
     pub pause: Duration,
     /// Targets that go first and alone; any failure among them stops the run. None by default.
     pub canary: usize,
@@ -19,7 +19,7 @@ pub struct FleetRules {
     pub max_failures: Option<usize>,
     /// The time of the whole run: what runs then ends as timed out, what waits never starts.
     pub deadline: Option<Duration>,
-    /// Further tries of a target where they can't run anything twice and may help.
+    /// The number of further tries of a target, where they can't run anything twice and may help.
     pub retries: u32,
     /// Bytes that the run may hold at one time; 256 MiB by default. Three eighths are for connections and the
     /// output that is ahead of the caller.

@@ -49,24 +49,24 @@ pub enum Fault {
     /// An empty text.
     #[error("it is empty")]
     Empty,
-    /// A text longer than [`MAX_EXPRESSION`].
+    /// A text longer than [`MAX_EXPRESSION`] bytes.
     #[error("it has more than {MAX_EXPRESSION} bytes")]
     TooLong,
-    /// White space.
+    /// A blank where none may stand.
     #[error("it contains a blank")]
     Blank,
     /// An operator without a name on both sides.
     #[error("a name is missing {} the `{operator}`", if *before { "before" } else { "behind" })]
     MissingName {
-        /// `,`, `!`, `&` or `^`.
+        /// The operator: `,`, `!`, `&` or `^`.
         operator: char,
-        /// The side without a name.
+        /// True if the name before the operator is missing, and not the one behind it.
         before: bool,
     },
-    /// `[` without `]`.
+    /// A `[` without its `]`.
     #[error("the bracket is not closed")]
     OpenBracket,
-    /// `]` without `[`.
+    /// A `]` without its `[`.
     #[error("the bracket is not opened")]
     StrayBracket,
     /// Two ranges with nothing or only digits between them.

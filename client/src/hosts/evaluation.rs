@@ -22,7 +22,7 @@ pub struct Evaluation<'a> {
     inventory: &'a Inventory,
     work: usize,
     comparisons: usize,
-    /// Evaluated groups, by source and name.
+    /// The groups evaluated so far, by source and name.
     groups: HashMap<(String, String), Rc<HostSet>>,
     /// Groups under evaluation, the outermost first.
     open: Vec<(String, String)>,

@@ -32,7 +32,7 @@ pub enum InventoryError {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InventoryFault {
-    /// Invalid syntax.
+    /// A fault of syntax.
     #[error("{}", printable(.0))]
     Syntax(String),
     /// A setting that does not exist.
@@ -66,7 +66,7 @@ pub enum InventoryFault {
     /// A text that is not a valid name of a host or a group.
     #[error("`{}` is not a valid name of a {kind}: {why}", printable(name))]
     Name {
-        /// `host` or `group`.
+        /// The kind of name: `host` or `group`.
         kind: &'static str,
         /// The text.
         name: String,

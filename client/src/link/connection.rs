@@ -19,9 +19,9 @@ use super::{
     patience::Patience,
 };
 
-/// Time in which a reader may still learn why the writer failed, such as from a TLS alert.
+/// The time in which a reader may still learn why the writer failed, such as from a TLS alert.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Time for what waits to be sent, and then for the peer to close its side.
+/// The time for what waits to be sent, and then for the peer to close its side.
 const FLUSH: Duration = Duration::from_secs(2);
 const DRAIN: Duration = Duration::from_secs(1);
 

@@ -43,7 +43,7 @@ struct Shared(Mutex<Queue>);
 struct Queue {
     pieces: VecDeque<Piece>,
     consumed: u64,
-    /// Consumed bytes after which the link is told.
+    /// The number of consumed bytes after which the link is told.
     tell: u64,
     /// True if the link has been told to look at `consumed` and has not done so yet.
     notified: bool,

@@ -16,9 +16,9 @@ use tokio::sync::Semaphore;
 #[derive(Debug)]
 pub(super) struct Input {
     outgoing: SendStream,
-    /// Permits for the caller, one a byte.
+    /// The permits for the caller, one for each byte.
     room: Arc<Semaphore>,
-    /// Offset up to which permits were given.
+    /// The offset in bytes up to which permits were given.
     granted: u64,
     phase: Phase,
 }
@@ -28,14 +28,14 @@ pub(super) struct Input {
 pub(super) enum Senders {
     /// This client alone.
     Own,
-    /// Other clients too, so that the server may have more than was sent here.
+    /// This client and others, so that the server may have more than was sent here.
     Several,
 }
 
 /// The progress of standard input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
-    /// Data comes, or the end.
+    /// More data is expected from the caller, or the end.
     Open,
     /// The end was sent on this connection.
     EndSent,

@@ -39,9 +39,9 @@ pub(crate) enum Order {
     Abandon { id: u64 },
     /// The process is about to be stopped.
     Suspend,
-    /// The process goes on.
+    /// The process continues after it was stopped.
     Resume,
-    /// Close in order, and say when that is done.
+    /// The connection is to be closed in order, and a message sent when that is done.
     Close(oneshot::Sender<()>),
 }
 

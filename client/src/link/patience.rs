@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// Silence after something was sent, before a sign of life is asked for.
+/// The silence after something was sent, before a sign of life is asked for.
 const ASK: Duration = Duration::from_secs(1);
-/// Silence after something was sent, before another connection is made.
+/// The silence after something was sent, before another connection is made.
 const SILENT: Duration = Duration::from_secs(3);
 /// The least part of a grace that is counted with: below it a link that is only slow would be
 /// doubted all the time, whatever the server asks for.
@@ -17,11 +17,11 @@ const LEAST: Duration = Duration::from_millis(100);
 /// nothing comes, a third for the answer to a ping, and the last for another connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Patience {
-    /// Silence before a sign of life is asked for, with nothing sent.
+    /// The silence before a sign of life is asked for, if nothing was sent.
     pub(crate) idle: Duration,
-    /// Silence after something was sent, before a sign of life is asked for.
+    /// The silence after something was sent, before a sign of life is asked for.
     pub(crate) ask: Duration,
-    /// Silence after something was sent, before another connection is made.
+    /// The silence after something was sent, before another connection is made.
     pub(crate) silent: Duration,
 }
 

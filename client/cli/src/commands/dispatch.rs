@@ -28,7 +28,7 @@ pub(super) use backlog::Entry;
 use backlog::Backlog;
 use host::{Host, Link};
 
-/// Memory of lines that not all of their hosts have taken, past which no further line is read.
+/// The bytes of memory of lines that not all of their hosts have taken, past which no further line is read.
 const MOST: usize = 64 * 1024 * 1024;
 
 /// Names a host by its place among all that became known.
@@ -39,7 +39,7 @@ pub(super) type HostId = usize;
 pub(super) enum Move<C> {
     /// Connect to a host.
     Connect(HostId),
-    /// Take leave of one.
+    /// Close the connection to a host.
     Leave(HostId, C),
     /// Begin a line on a host.
     Begin(Turn),

@@ -18,9 +18,9 @@ use crate::output::sink::{self, Feed, Place, Written};
 use crate::settings::Verbosity;
 use crate::text::{self, Tone};
 
-/// Between two states of the line.
+/// The time between two states of the line.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Back to the beginning of the line, and nothing on it (ECMA-48: CR, EL).
+/// The control sequence that returns to the beginning of the line and clears it (ECMA-48: CR, EL).
 const CLEAR: &str = "\r\x1b[K";
 
 /// The messages of a run, and what they depend on.

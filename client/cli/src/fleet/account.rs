@@ -19,11 +19,11 @@ pub(crate) use reason::{Category, Reason};
 /// The reason for which a run stopped before all of its targets had their turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Stopped {
-    /// `--canary` or `--max-failures`: too much failed.
+    /// The failures that `--canary` or `--max-failures` allows were exceeded.
     Failures,
-    /// `--deadline`.
+    /// The time that `--deadline` allows was over.
     Deadline,
-    /// A signal of ours; SIGPIPE if the reader of standard output went away.
+    /// A signal came to this process; SIGPIPE if the reader of standard output went away.
     Signal(Signal),
 }
 

@@ -18,7 +18,7 @@ pub(crate) enum Step {
     Stop,
     /// Pass this signal on to what runs, too.
     Pass(Signal),
-    /// Kill what runs.
+    /// Kill the commands that run.
     Kill,
 }
 

@@ -24,7 +24,7 @@ mod taken_up;
 
 use taken_up::{is_answer, not_taken_up};
 
-/// Between two states of the live line.
+/// The time between two states of the live line.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A run on its way.
@@ -48,7 +48,7 @@ pub(super) struct Runner {
     account: Account,
     escalation: Escalation,
     standing: Standing,
-    /// Since when each target runs that has not ended.
+    /// The targets that run, each with the time at which it began.
     running: HashMap<usize, Instant>,
     /// The time at which to show the standing again.
     due: Option<Instant>,

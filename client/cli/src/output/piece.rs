@@ -8,7 +8,7 @@ use rcmd_protocol::frame::Stream;
 pub(crate) enum Piece {
     /// The start of the process.
     Started { job: String, started_at: u64 },
-    /// Output of the process.
+    /// A piece of the process's output.
     Data(Stream, Chunk),
     /// The end of a stream.
     End(Stream),

@@ -15,7 +15,7 @@ pub(in crate::commands) enum LineHosts {
     Set,
     /// The hosts of this expression, which stands in the line.
     Named(String),
-    /// Unknown: the line has to name them, and what it names can't be read.
+    /// Unknown hosts: the line has to name them, and the names can't be read.
     Unreadable,
 }
 

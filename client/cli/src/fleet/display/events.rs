@@ -14,7 +14,7 @@ use super::context::Context;
 #[derive(Default)]
 pub(super) struct Events {
     open: HashMap<usize, Json>,
-    /// Room for the events of one piece.
+    /// The buffer for the events of one piece.
     out: Vec<u8>,
 }
 

@@ -18,7 +18,7 @@ use crate::output::Form;
 use crate::output::sink::Place;
 use crate::text::escaped;
 
-/// Above and below the names of a group.
+/// The line above and below the names of a group.
 pub(super) const RULE: &str = "---------------";
 
 /// The properties that all hosts of one group share. Output without its end is never grouped with whole

@@ -55,7 +55,7 @@ struct Writer {
     begun: HashMap<(usize, Stream), Kept>,
     /// True after a person was told that lines can't be kept.
     told: bool,
-    /// Room for a label, and what is escaped behind it.
+    /// The buffer for a label, and for the escaped text behind the label.
     line: Vec<u8>,
 }
 

@@ -16,13 +16,13 @@ use crate::settings::Verbosity;
 pub(crate) enum DisplayForm {
     /// Lines as they come, each with its host.
     Lines,
-    /// At the end, each answer once, with those who gave it.
+    /// Each answer once, with the hosts that gave it, at the end.
     Fold,
-    /// At the end, the most common answer, and how the others differ.
+    /// The most common answer, and the differences of the others, at the end.
     Diff,
-    /// A record a host, as it ends.
+    /// A record for each host, as it ends.
     Format(Format),
-    /// Events.
+    /// Events in JSON, as they come.
     Json,
 }
 

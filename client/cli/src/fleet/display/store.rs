@@ -76,7 +76,7 @@ pub(super) struct Store {
     ids: HashMap<Digest, BlockId>,
     /// The blocks by their IDs; none where a block is gone.
     blocks: Vec<Option<Block>>,
-    /// IDs of blocks that are gone.
+    /// The IDs of blocks that are gone, to be used again.
     unused: Vec<BlockId>,
     /// Uses of all blocks together.
     uses: usize,

@@ -21,7 +21,7 @@ const ENDING: &str = ".jsonl";
 /// for as long as a look takes.
 const TRIES: usize = 20;
 
-/// Between two tries at a lock.
+/// The time between two tries at a lock.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 
 /// A folder of records that nobody else may use, or that is not there.

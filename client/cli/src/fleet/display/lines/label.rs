@@ -14,7 +14,7 @@ use crate::text::escaped;
 /// Labels are padded to no more columns than this, nor to more than a third of the terminal.
 const WIDEST: usize = 24;
 
-/// Between a label and a line of standard error, at a terminal.
+/// The mark between a label and a line of standard error, at a terminal.
 const MARK: &str = "! ";
 
 /// The colour of standard error.

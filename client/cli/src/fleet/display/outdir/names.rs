@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 /// The longest name, in bytes: with `.out` behind it a file system takes no more.
 const LONGEST: usize = 251;
 
-/// Hexadecimal digits of a digest in a name.
+/// The number of hexadecimal digits of a digest in a name.
 const DIGITS: usize = 16;
 
 /// Returns for each host what its files are called, without `.out` and `.err`. No two are called the same,
