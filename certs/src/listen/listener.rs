@@ -25,7 +25,7 @@ pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     in_a_row: u32,
-    /// True from an error that concerns every connection until one is accepted.
+    /// True if an error that concerns every connection has come since one was accepted.
     is_stuck: bool,
     is_pause_due: bool,
 }

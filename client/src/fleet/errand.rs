@@ -38,7 +38,7 @@ pub(super) struct Errands {
 /// A target that ended.
 pub(super) struct Done {
     pub(super) target: usize,
-    /// True unless the command exited with 0, or would be permitted where that is all that was asked.
+    /// True if the command did not exit with 0 (in a dry run: if it would not be permitted).
     pub(super) failed: bool,
 }
 

@@ -53,7 +53,7 @@ struct Writer {
     limits: LineLimits,
     /// Lines that have begun.
     begun: HashMap<(usize, Stream), Kept>,
-    /// True after a person was told that lines can't be kept.
+    /// True if a person was told that lines can't be kept.
     told: bool,
     /// The buffer for a label, and for the escaped text behind the label.
     line: Vec<u8>,

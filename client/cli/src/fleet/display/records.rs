@@ -20,7 +20,7 @@ use format::{Field, Part};
 pub(super) struct Records {
     format: Format,
     collector: Collector,
-    /// True for a stream that the format names; the other is not kept.
+    /// True if the format names standard output; otherwise it is not kept. `stderr` is likewise.
     stdout: bool,
     stderr: bool,
 }

@@ -33,7 +33,7 @@ pub(super) struct Screen {
     pub(super) look: Look,
     out: Box<dyn Write + Send>,
     waiting: Vec<u8>,
-    /// True after a write failed; nothing more is written then.
+    /// True if a write has failed; nothing more is written then.
     broken: bool,
 }
 
