@@ -80,7 +80,7 @@ impl Serving {
         serving
     }
 
-    /// Where the authority's files are.
+    /// Returns the layout of the authority's folder.
     #[must_use]
     pub fn layout(&self) -> Layout {
         Layout::new(self.folder.path().join("ca"))
@@ -92,13 +92,13 @@ impl Serving {
         Layout::new(self.folder.path().join("members").join(name))
     }
 
-    /// Where it listens.
+    /// Returns the address at which the authority listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its process.
+    /// Returns the number of the authority's process.
     ///
     /// # Panics
     ///
@@ -108,7 +108,7 @@ impl Serving {
         self.process.as_ref().expect("a running authority").id()
     }
 
-    /// What it has logged.
+    /// Returns the lines that the authority has logged.
     #[must_use]
     pub fn log(&self) -> Vec<String> {
         self.log.all()
@@ -208,7 +208,7 @@ impl Serving {
         self.certs(&[&["token"], words].concat()).parse().expect("a token")
     }
 
-    /// Who there is: `rcmd-certs list --json`.
+    /// Returns the output of `rcmd-certs list --json`.
     ///
     /// # Panics
     ///
@@ -229,7 +229,7 @@ impl Serving {
     }
 }
 
-/// Nothing of it stays, and it ends when it is told to.
+/// Stops the authority when the value is dropped, or kills it if the test is failing.
 impl Drop for Serving {
     fn drop(&mut self) {
         if std::thread::panicking() {

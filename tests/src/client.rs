@@ -17,10 +17,10 @@ mod running;
 pub use finished::Finished;
 pub use running::RunningClient;
 
-/// How long a client may take before the test fails with what it said until then.
+/// The time that a client may take before the test fails with the client's output until then.
 pub const CLIENT_DEADLINE: Duration = Duration::from_secs(300);
 
-/// What a client is to read as its standard input.
+/// The source of a client's standard input.
 enum Input {
     Nothing,
     From(Box<dyn Read + Send>),
@@ -132,12 +132,12 @@ impl ClientCommand {
         self
     }
 
-    /// These bytes as standard input, and then its end. Without any of these, it is /dev/null.
+    /// Sets standard input to these bytes, and then its end. By default it is /dev/null.
     pub fn stdin(self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin_from(io::Cursor::new(bytes.into()))
     }
 
-    /// What a reader gives as standard input.
+    /// Sets standard input to the bytes of a reader.
     pub fn stdin_from(mut self, reader: impl Read + Send + 'static) -> Self {
         self.input = Input::From(Box::new(reader));
         self
@@ -155,13 +155,13 @@ impl ClientCommand {
         self
     }
 
-    /// What becomes of standard output; kept by default.
+    /// Sets the sink of standard output, which is kept by default.
     pub fn stdout(mut self, sink: Sink) -> Self {
         self.stdout = sink;
         self
     }
 
-    /// What becomes of standard error; kept by default.
+    /// Sets the sink of standard error, which is kept by default.
     pub fn stderr(mut self, sink: Sink) -> Self {
         self.stderr = sink;
         self

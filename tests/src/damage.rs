@@ -78,12 +78,12 @@ fn with(random: &mut Random, bytes: &[u8], more: &[u8]) -> Vec<u8> {
     [&bytes[..place], more, &bytes[place..]].concat()
 }
 
-/// What stands in the place of each line's end.
+/// Returns the bytes with `end` in the place of each newline.
 fn replaced(bytes: &[u8], end: &[u8]) -> Vec<u8> {
     bytes.split(|byte| *byte == b'\n').collect::<Vec<_>>().join(end)
 }
 
-/// What must be found in no output.
+/// The secrets that must be found in no output.
 #[derive(Debug, Default)]
 pub struct Secrets {
     /// Every [`WINDOW`] of their texts, in lower case.

@@ -146,13 +146,13 @@ impl StalledDisk {
         Ok(disk)
     }
 
-    /// What is to be loaded (`LD_PRELOAD`).
+    /// Returns the path of the library to be loaded (`LD_PRELOAD`).
     #[must_use]
     pub fn library(&self) -> PathBuf {
         self.0.path().join("stalled.so")
     }
 
-    /// What `RCMD_TEST_STALL` is to be.
+    /// Returns the path that `RCMD_TEST_STALL` is to have.
     #[must_use]
     pub fn part(&self) -> PathBuf {
         self.0.path().join("part")

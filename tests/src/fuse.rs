@@ -23,14 +23,15 @@ const INIT: u32 = 26;
 const BATCH_FORGET: u32 = 42;
 const NO_SUCH_CALL: i32 = 38;
 
-/// How a file system behaves.
+/// The behaviour of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// It is an empty folder.
+    /// A file system that is an empty folder.
     Empty,
-    /// It takes no request: who waits for it can be killed.
+    /// A file system that takes no request: a process that waits for it can be killed.
     Deaf,
-    /// It takes requests and answers none: who waits for it can't even be killed.
+    /// A file system that takes requests and answers none: a process that waits for it can't even
+    /// be killed.
     Mute,
 }
 

@@ -64,7 +64,7 @@ impl HangingPrograms {
         self.folder.path().join("program")
     }
 
-    /// How many executions were not answered so far.
+    /// Returns the number of executions that are not answered yet.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.lock().expect("no panic").len()

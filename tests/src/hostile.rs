@@ -1,5 +1,5 @@
-//! What a hostile local user of the host puts where the server looks: files under a lease, file systems
-//! that answer nothing, links that lead elsewhere at each look, pipes.
+//! The obstacles that a hostile local user of the host puts where the server looks: files under a
+//! lease, file systems that answer nothing, links that lead elsewhere at each look, pipes.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,12 +14,12 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use crate::skip::need_tool;
 use crate::wait::exit_within;
 
-/// What puts it there.
+/// The program that makes an obstacle and holds it until its input ends.
 const SCRIPT: &str = include_str!("hostile/local.py");
-/// How long it may take to take itself away.
+/// The longest time that the program may take to remove its obstacle.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Something in the server's way, until it is dropped.
+/// An obstacle in the server's way, which is removed when the value is dropped.
 #[derive(Debug)]
 pub struct InTheWay {
     holder: Child,

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::binaries::cargo;
 
-/// How often a path runs at first.
+/// The number of times that a path runs at first.
 const TIMES: u64 = 2_000;
 /// Paths that are counted: what `protocol/examples/hot_paths.rs` calls them.
 pub const PATHS: [&str; 8] = [
@@ -26,7 +26,7 @@ pub const PATHS: [&str; 8] = [
     "stream-64k-digested",
 ];
 
-/// What the paths took when somebody last looked, on x86-64, of those without digests.
+/// Returns the instructions of each path without digests, as last counted on x86-64.
 ///
 /// # Panics
 ///

@@ -137,7 +137,7 @@ pub fn account(done: &Finished, total: u64) -> Value {
     summary
 }
 
-/// How many lines a file has; none if there is no file.
+/// Returns the number of lines in a file; none if there is no file.
 #[must_use]
 pub fn count_lines(file: &Path) -> usize {
     fs::read_to_string(file).map_or(0, |text| text.lines().count())

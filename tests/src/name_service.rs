@@ -35,11 +35,11 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether look-ups by name get no answer.
+    /// True if look-ups by name get no answer.
     is_held: bool,
-    /// Look-ups by name that wait.
+    /// The number of look-ups by name that wait.
     waiting: usize,
-    /// Whether anybody has asked for an account.
+    /// True if anybody has asked for an account.
     was_asked: bool,
     /// Homes that are told of in the place of those that accounts have.
     homes: HashMap<String, PathBuf>,

@@ -1,4 +1,4 @@
-//! What the kernel says of a process and of those below it (proc(5)).
+//! The processes of this machine, as the kernel describes them (proc(5)).
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -12,11 +12,11 @@ use crate::wait::{DEADLINE, poll_for};
 /// One process, told apart from a later one of the same number by when it started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
-    /// Its number.
+    /// The number of the process.
     pub pid: u32,
-    /// Its parent's number.
+    /// The number of the parent process.
     pub parent: u32,
-    /// Its name, cut to 15 bytes by the kernel.
+    /// The name of the process, cut to 15 bytes by the kernel.
     pub name: String,
     /// One letter: `R`, `S`, `D`, `T`, `Z` and others.
     pub state: char,
@@ -25,7 +25,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// What the kernel knows of `pid` now.
+    /// Returns the process `pid` as the kernel describes it now, or `None` if it is gone.
     #[must_use]
     pub fn find(pid: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -123,10 +123,10 @@ pub fn marked(setting: &str) -> Vec<Process> {
     marked.filter_map(Process::find).collect()
 }
 
-/// What a process holds, to be compared with what it holds later.
+/// The resources that a process holds, to be compared with those that it holds later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// How many descriptors of each kind: `socket`, `pipe`, `anon_inode:[eventfd]` or a path.
+    /// The number of descriptors of each kind: `socket`, `pipe`, `anon_inode:[eventfd]` or a path.
     pub descriptors: BTreeMap<String, usize>,
     /// Threads.
     pub threads: usize,
@@ -137,7 +137,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// What `pid` holds now, or `None` when it is gone or not ours to look at.
+    /// Returns the resources that `pid` holds now, or `None` when it is gone or not ours to look
+    /// at.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
         let mut descriptors = BTreeMap::new();
@@ -168,7 +169,7 @@ impl Snapshot {
         })
     }
 
-    /// How many descriptors in all.
+    /// Returns the number of all descriptors.
     #[must_use]
     pub fn descriptor_count(&self) -> usize {
         self.descriptors.values().sum()
@@ -215,7 +216,8 @@ pub fn forget_peak(pid: u32) -> bool {
     fs::write(format!("/proc/{pid}/clear_refs"), "5").is_ok()
 }
 
-/// How many bytes a process has asked the kernel for, from wherever (proc_pid_io(5): rchar).
+/// Returns the number of bytes that a process has asked the kernel for, from wherever
+/// (proc_pid_io(5): rchar).
 #[must_use]
 pub fn bytes_read(pid: u32) -> Option<u64> {
     let counts = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;

@@ -7,16 +7,17 @@ use std::process::{Command, Stdio};
 
 use crate::skip::need_tool;
 
-/// When a program may have a processor.
+/// The rule for when a program may have a processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
-    /// As often as any other program.
+    /// The program has the processor as often as any other program.
     Always,
-    /// While no other wants it (sched(7), `SCHED_IDLE`).
+    /// The program has the processor while no other one wants it (sched(7), `SCHED_IDLE`).
     Idle,
 }
 
-/// Two processors of this machine: one for what is tested and measured, one for who disturbs it.
+/// The first two processors of this thread: one for what is tested and measured, one for what
+/// disturbs it.
 #[derive(Debug, Clone, Copy)]
 pub struct Two {
     /// The server's and its neighbours'.

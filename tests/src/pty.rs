@@ -14,7 +14,7 @@ pub use viewer::Viewer;
 /// A terminal, and who types at it.
 #[derive(Debug)]
 pub struct Terminal {
-    /// What is written here is typed; what is read here was shown.
+    /// The side of the person: what is written to it is typed, and what is read from it was shown.
     pub keyboard: File,
     path: PathBuf,
 }

@@ -28,7 +28,7 @@ pub use start::{Ran, Start, sha256};
 use wire::Counted;
 pub use wire::Wire;
 
-/// How to reach a server by hand.
+/// The parameters of a connection to a server by hand.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Dial {
@@ -40,7 +40,7 @@ pub struct Dial {
 }
 
 impl Dial {
-    /// As the world's own client would.
+    /// Returns the parameters that the world's own client would use.
     pub fn to(world: &World) -> Self {
         Self::at(world.client_dir(), world.address())
     }
@@ -62,25 +62,25 @@ impl Dial {
         self
     }
 
-    /// With `cert.pem` and `key.pem` from this folder.
+    /// Takes `cert.pem` and `key.pem` from this folder.
     pub fn identity(mut self, folder: impl AsRef<Path>) -> Self {
         self.identity = Some(folder.as_ref().to_owned());
         self
     }
 
-    /// With no certificate.
+    /// Leaves out the certificate.
     pub fn without_identity(mut self) -> Self {
         self.identity = None;
         self
     }
 
-    /// With these ALPN names.
+    /// Offers these ALPN names.
     pub fn alpn(mut self, names: &[&[u8]]) -> Self {
         self.alpn = names.iter().map(|name| name.to_vec()).collect();
         self
     }
 
-    /// From this address of the machine.
+    /// Connects from this address of the machine.
     pub fn source(mut self, source: IpAddr) -> Self {
         self.source = Some(source);
         self
@@ -153,7 +153,7 @@ impl Dial {
         Ok(first)
     }
 
-    /// As [`Dial::connect`], to a peer that must prove this name.
+    /// Connects as [`Dial::connect`] does, to a peer that must prove this name.
     ///
     /// # Errors
     ///
@@ -175,7 +175,7 @@ pub struct RawPeer<C = ClientConnection> {
 }
 
 impl RawPeer {
-    /// With the world's own client identity.
+    /// Connects with the world's own client identity.
     ///
     /// # Panics
     ///
@@ -185,7 +185,7 @@ impl RawPeer {
         Dial::to(world).connect().expect("a connection")
     }
 
-    /// As [`RawPeer::connect`], with both hellos exchanged.
+    /// Connects as [`RawPeer::connect`] does, and exchanges both hellos.
     ///
     /// # Panics
     ///
@@ -336,7 +336,7 @@ where
         &self.sock.stream
     }
 
-    /// What has passed through the socket since it was connected.
+    /// Returns the number of bytes that have passed through the socket since it was connected.
     #[must_use]
     pub fn wire(&self) -> Wire {
         self.sock.wire

@@ -15,7 +15,7 @@ use crate::proc::{self, Process};
 use crate::skip::need_tool;
 use crate::wait::{DEADLINE, exit_within, poll_for};
 
-/// How to start a server; kept to start it again.
+/// The parameters with which a server is started, kept to start it again.
 #[derive(Debug, Clone)]
 pub(crate) struct Launch {
     pub(crate) program: PathBuf,
@@ -29,7 +29,7 @@ pub(crate) struct Launch {
     /// Names of prlimit(1) and what both limits are set to.
     pub(crate) limits: Vec<(String, u64)>,
     pub(crate) uid: Option<u32>,
-    /// Whether it gets a process group of its own, out of reach of a terminal's Ctrl-C.
+    /// True if the server gets a process group of its own, out of reach of a terminal's Ctrl-C.
     pub(crate) own_group: bool,
     /// Lines of sh that change what it finds where, in a mount namespace of its own.
     pub(crate) mounts: Vec<String>,

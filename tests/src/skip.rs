@@ -29,7 +29,7 @@ macro_rules! require {
     };
 }
 
-/// Says that a test is skipped because `missing` is not there.
+/// Reports that a test is skipped because `missing` is not there.
 ///
 /// # Panics
 ///

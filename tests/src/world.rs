@@ -32,10 +32,10 @@ pub struct World {
     binaries: &'static Binaries,
     launch: Launch,
     server: Option<Server>,
-    /// What the server held when it began to listen.
+    /// The resources that the server held when it began to listen.
     idle: Option<Snapshot>,
     log: Lines,
-    /// What ran below servers that were killed.
+    /// The processes that ran below servers that were killed.
     strays: Vec<Process>,
     client_dir: PathBuf,
     dir: TempDir,
@@ -54,7 +54,7 @@ pub fn own_folder() -> TempDir {
 }
 
 impl World {
-    /// With a server as it is by default.
+    /// Starts a world with a server as it is by default.
     ///
     /// # Panics
     ///
@@ -64,7 +64,7 @@ impl World {
         Self::builder().start()
     }
 
-    /// To change something before it starts.
+    /// Returns a builder, by which something is changed before the server starts.
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -88,7 +88,7 @@ impl World {
         self.dir.path().join(name)
     }
 
-    /// Where the server listens.
+    /// Returns the address at which the server listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.launch.listen
@@ -259,8 +259,8 @@ impl World {
         })
     }
 
-    /// What the server holds now. Take it after a first command has run: some things are made then
-    /// and stay.
+    /// Returns the resources that the server holds now. Take them after a first command has run:
+    /// some things are made then and stay.
     ///
     /// # Panics
     ///

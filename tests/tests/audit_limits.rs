@@ -1,4 +1,5 @@
-//! What anybody with a certificate can make the audit hold: little, and never what its readers can't read.
+//! The limits on what anybody with a certificate can make the audit hold: little, and never what
+//! its readers can't read.
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};

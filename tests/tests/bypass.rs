@@ -32,12 +32,12 @@ struct Attempt {
     #[serde(default)]
     env: Vec<String>,
     cwd: Option<String>,
-    /// Whom it asks to run as.
+    /// The user as whom the request asks to run.
     user: Option<String>,
-    /// What it is answered with: `denied` by the policy, or another kind of error.
+    /// The kind of error in the answer: `denied` by the policy, or another kind.
     #[serde(default = "denied")]
     kind: String,
-    /// Stands in the answer.
+    /// A text that stands in the answer.
     #[serde(default)]
     because: String,
 }
@@ -54,9 +54,9 @@ fn attempts(file: &str) -> Vec<Attempt> {
 /// A host with programs that lie where they should, and some that do not.
 struct Host {
     world: World,
-    /// Where nobody else can write.
+    /// A folder in which nobody else can write.
     own: TempDir,
-    /// Below `/tmp`.
+    /// A folder below `/tmp`.
     open: TempDir,
     identities: RefCell<HashMap<String, PathBuf>>,
 }

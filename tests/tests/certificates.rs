@@ -1,5 +1,5 @@
-//! Who is who: a certificate that is not good is refused, with the reason in the client's words and in
-//! exactly one line of the server's log.
+//! The identities of both sides: a certificate that is not good is refused, with the reason in the
+//! client's words and in exactly one line of the server's log.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

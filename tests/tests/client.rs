@@ -19,7 +19,7 @@ fn unique(test: u32) -> String {
     format!("603.{}{test:02}", std::process::id())
 }
 
-/// What `seq 1 LAST` prints.
+/// Returns the output of `seq 1 LAST`.
 fn numbers(last: u32) -> String {
     (1..=last).map(|number| format!("{number}\n")).collect()
 }

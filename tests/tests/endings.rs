@@ -1,4 +1,4 @@
-//! How a command ended: each exit status, outcome and kind of error of the contract, and what the
+//! The ends of commands: each exit status, outcome and kind of error of the contract, and what the
 //! client says about it.
 
 use std::fs;

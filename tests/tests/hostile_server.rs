@@ -6,7 +6,8 @@ use rcmd_tests::raw::{RawServer, frame};
 use rcmd_tests::{RunningClient, World};
 use serde_json::json;
 
-/// From the end of a time limit to when its host is late, and to when its client leaves.
+/// The time from the end of a time limit to the moment when the host is late, and from there to
+/// when the client leaves.
 const SLACK: Duration = Duration::from_secs(30);
 
 /// A client of this server that asks for a command with a limit of a second.
@@ -15,7 +16,8 @@ fn limited(world: &World, server: &RawServer) -> RunningClient {
     client.target(server.address().to_string()).with_result().spawn()
 }
 
-/// What a server says at first, with this grace, to a client that has sent its hello and a start.
+/// Returns the first frames of a server with this grace, to a client that has sent its hello and a
+/// start.
 fn greeting(grace_ms: u64) -> Vec<u8> {
     let hello = json!({
         "type": "hello", "agent": "hostile", "capabilities": ["exec"], "instance": "ab".repeat(16),

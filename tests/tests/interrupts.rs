@@ -10,7 +10,7 @@ use rcmd_tests::pty::{Emulator, Resize, Terminal, Viewer};
 use rcmd_tests::{World, binaries, eventually, require, skip};
 use rustix::process::Signal;
 
-/// From the last key to the end of the client, on a busy machine.
+/// The longest time from the last key to the end of the client, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A client in front of its own terminal, with these arguments behind the folder.

@@ -40,7 +40,7 @@ impl Journald {
         Path::new("/proc").join(self.0.id().to_string()).join("root").join(path)
     }
 
-    /// What the audit sent.
+    /// Returns the records that the audit has sent to the journal.
     fn entries(&self) -> Vec<Value> {
         let mut journalctl = Command::new("journalctl");
         journalctl.arg("--directory").arg(self.inside("run/log/journal"));

@@ -14,7 +14,7 @@ use rcmd_tests::{RawPeer, World, eventually};
 use rustix::process::Signal;
 use serde_json::json;
 
-/// Killed holders here; the whole is `soak locks`.
+/// The number of holders that are killed here; `soak locks` kills more.
 const ROUNDS: u64 = 30;
 
 fn greeted(world: &World, uris: &[&str]) -> RawPeer {

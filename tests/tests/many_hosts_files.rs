@@ -1,4 +1,4 @@
-//! What a run over many hosts leaves in files, and what it prints in each form.
+//! The files that a run over many hosts leaves, and its output in each form.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

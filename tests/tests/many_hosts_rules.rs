@@ -1,4 +1,5 @@
-//! How a run over many hosts goes over them, and what is put into the command of each.
+//! The rules by which a run goes over many hosts, and the values that are put into the command of
+//! each.
 
 use std::fs;
 use std::io::{Read as _, Write as _};

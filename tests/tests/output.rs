@@ -1,4 +1,5 @@
-//! What a command writes arrives whole: the same bytes, in their stream, whoever else holds the pipe.
+//! The output of a command arrives whole: the same bytes, in their stream, whoever else holds the
+//! pipe.
 
 use std::fs;
 use std::io::{self, Read as _};

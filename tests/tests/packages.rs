@@ -1,4 +1,4 @@
-//! What each package depends on, and that a program elsewhere can use the library.
+//! The dependencies of each package, and the use of the library by a program elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -54,7 +54,7 @@ const DIRECT: [(&str, &str); 8] = [
 /// Packages that other programs build too.
 const LIBRARIES: [&str; 3] = ["rcmd-protocol", "rcmd-certs", "rcmd-client"];
 
-/// What a library needs neither itself nor by what it depends on.
+/// The packages that a library needs neither itself nor by what it depends on.
 const FOR_PROGRAMS: [&str; 13] = [
     "anstream",
     "anyhow",

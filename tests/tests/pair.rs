@@ -1,4 +1,4 @@
-//! From two empty folders to a working pair by token, in the README's words.
+//! The way from two empty folders to a working pair by token, in the README's words.
 
 use std::fs;
 use std::io::Write as _;

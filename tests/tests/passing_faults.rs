@@ -1,6 +1,7 @@
-//! What a host can lack for a while: a full disk, a folder that is gone, a name service that does not answer, a
-//! clock that is off, descriptors and processes used up. While it lasts, what needs it is refused with the reason and
-//! all else goes on; when it has passed all works again without a restart, and the log has it once.
+//! The faults that a host can have for a while: a full disk, a folder that is gone, a name service
+//! that does not answer, a clock that is off, descriptors and processes used up. While one lasts,
+//! what needs the missing thing is refused with the reason and all else goes on; when it has passed
+//! all works again without a restart, and the log has it once.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +23,7 @@ fn assert_runs(world: &World) {
     world.exec(["true"]).run().assert_code(0);
 }
 
-/// That nothing ran for want of something, so that it may be tried again.
+/// Asserts that nothing ran for want of something, so that it may be tried again.
 #[track_caller]
 fn assert_lacks(done: &Finished, kind: &str, why: &str) {
     done.assert_code(125).assert_says(why);

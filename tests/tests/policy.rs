@@ -1,4 +1,4 @@
-//! Who may do what: the policy of a real server, its reload, and the commands around it.
+//! The policy of a real server, its reload, and the commands around it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -30,7 +30,7 @@ fn results(done: &Finished) -> Vec<Value> {
     done.stdout_text().lines().map(parsed).collect()
 }
 
-/// What each of the results says of this.
+/// Returns the field `name` of each result.
 fn each(done: &Finished, name: &str) -> Vec<Value> {
     results(done).iter().map(|result| result[name].clone()).collect()
 }
@@ -354,7 +354,7 @@ fn a_file_from_windows_runs_the_same_commands() {
     done.assert_code(0);
 }
 
-/// What `--commands` shows at a terminal that its standard output is.
+/// Returns what `--commands` shows when its standard output is a terminal.
 fn shown_at_a_terminal(world: &World, commands: &str, options: &[&str]) -> String {
     let file = world.scratch("commands");
     fs::write(&file, commands).unwrap();

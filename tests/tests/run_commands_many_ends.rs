@@ -1,4 +1,4 @@
-//! How `run --commands` over many hosts ends, what it refuses, and what people see of it.
+//! The ends of `run --commands` over many hosts, its refusals, and what people see of it.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};

@@ -1,4 +1,4 @@
-//! What a person sees at a terminal while a command runs on a set of hosts, and behind it.
+//! The screen of a person at a terminal while a command runs on a set of hosts, and behind it.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -13,7 +13,7 @@ use rcmd_tests::{World, binaries, require, skip};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// How long a client may take.
+/// The longest time that a client may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
 fn world(hosts: &[&str]) -> World {
@@ -57,7 +57,7 @@ fn sorted(viewer: &mut Viewer) -> Vec<String> {
     rows
 }
 
-/// How many rows are of the live line, or what is left of one.
+/// Returns the number of rows that are of the live line, or what is left of one.
 fn live_rows(screen: &Emulator) -> usize {
     let is_live = |row: &&String| {
         // What to type next has a folder in it.
@@ -434,7 +434,7 @@ fn ctrl_z_takes_the_live_line_away_and_it_comes_again() {
     assert_eq!(live_rows(viewer.end(LIMIT).0), 0);
 }
 
-/// What a host may write so that its text stands where another's is.
+/// The texts by which a host may try to put its output where another's is.
 const HOSTILE: [&str; 12] = [
     r"\ra2: I am a2\n",
     r"\033[1A\033[2Ka2: I am a2\n",

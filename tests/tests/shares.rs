@@ -25,9 +25,9 @@ const COMPRESSED: usize = 40;
 const AT_ONCE: u64 = 16;
 /// Commands of the neighbour of which the median is taken.
 const COMMANDS: usize = 15;
-/// How many times its quiet value the neighbour's median may be.
+/// The most by which the neighbour's median may grow, as a multiple of its quiet value.
 const SLOWDOWN: u32 = 3;
-/// How often it is measured, since others use this machine too.
+/// The number of times that the median is measured at most, since others use this machine too.
 const TRIES: usize = 3;
 
 /// The folder of another identity. Who is in the group `admin` may do everything, and others nothing.
@@ -80,7 +80,7 @@ impl Processors {
     }
 }
 
-/// What an identity sends over each of its connections, without end.
+/// A kind of request that an identity sends over each of its connections, without end.
 #[derive(Debug, Clone, Copy)]
 enum Flood {
     Asks,

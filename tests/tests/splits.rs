@@ -10,7 +10,7 @@ use serde_json::json;
 /// Distance between two sampled places: a prime, so that they fall on all kinds of bytes.
 const STRIDE: usize = 61;
 
-/// What a client says, and where its start is whole.
+/// The bytes that a client sends, the input of its command, and the place where its start is whole.
 struct Conversation {
     bytes: Vec<u8>,
     input: Vec<u8>,
@@ -39,7 +39,7 @@ fn runs(ledger: &Path) -> usize {
     std::fs::read_to_string(ledger).map_or(0, |text| text.lines().count())
 }
 
-/// Says the conversation in these pieces and asserts that the answer is the whole one.
+/// Sends the conversation in these pieces and asserts that the answer is the whole one.
 fn assert_answered(world: &World, name: &str, pieces: impl Fn(&[u8]) -> Vec<Vec<u8>>) {
     let ledger = world.scratch(name);
     let said = conversation(&ledger);

@@ -1,5 +1,5 @@
-//! What a connection that takes a command up is told, word for word: who may have it, from which byte,
-//! and that nothing is carried out twice.
+//! The answers to a connection that takes a command up, word for word: who may have it, from which
+//! byte, and that nothing is carried out twice.
 
 use std::io;
 

@@ -124,7 +124,7 @@ fn an_interrupt_that_the_command_obeys_ends_its_daemons_too() {
     world.assert_settles_to(&before);
 }
 
-/// Whoever starts a daemon by a command that ends by itself wants it to stay.
+/// A user who starts a daemon by a command that ends by itself wants the daemon to stay.
 #[test]
 fn a_daemon_outlives_the_command_that_started_it_and_ended() {
     let world = World::start();

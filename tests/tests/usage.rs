@@ -8,7 +8,8 @@ use std::time::Duration;
 use rcmd_tests::pty::{Resize, Viewer};
 use rcmd_tests::{World, binaries, require, skip};
 
-/// What a program says to a command line that makes no sense. It changes nothing and says nothing else.
+/// Returns the message of a program about a command line that makes no sense. Asserts that the
+/// program changes nothing and says nothing else.
 fn complaint(program: &str, line: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = binaries().client.with_file_name(program);
@@ -116,9 +117,9 @@ const KINDS: [&str; 6] = [
 /// A command line, and what the message about it names.
 type Fault = (&'static [&'static str], &'static str);
 
-/// For each program a command line with each fault, and what its message names. In the client the second of
-/// two options counts, as in ssh and in most programs that scripts put options before, and a word that is no
-/// subcommand is a host.
+/// The faults of command lines: for each program a line with each fault, and what the message about
+/// it names. In the client the second of two options counts, as in ssh and in most programs that
+/// scripts put options before, and a word that is no subcommand is a host.
 const FAULTS: [(&str, [Option<Fault>; 6]); 3] = [
     (
         "rcmd-client",

@@ -8,7 +8,7 @@ use rcmd_tests::audit::{events, records};
 use rcmd_tests::raw::{RawPeer, Start};
 use rcmd_tests::{World, require, skip};
 
-/// Both ways to start a command.
+/// The two ways to start a command.
 const WAYS: [&str; 2] = ["spawn = \"portable\"", "spawn = \"auto\""];
 
 fn worlds() -> [World; 2] {

@@ -1,5 +1,5 @@
-//! What one command waits for holds up nobody else on its connection: not the name service, not a large
-//! program, not the disk. And whoever waits still hears its client.
+//! The waits of one command, which hold up nobody else on its connection: not the name service, not
+//! a large program, not the disk. A command that waits still hears its client.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,4 @@
-//! What the machine does without rcmd: loopback TCP, and rustls in memory and over loopback.
+//! The limits of the machine without rcmd: loopback TCP, and rustls in memory and over loopback.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -88,7 +88,7 @@ fn pair() -> Result<(TcpStream, TcpStream)> {
     Ok((out, back))
 }
 
-/// Both ends' configurations, those of a world.
+/// The configurations of both ends of a connection, from a world's files.
 pub(crate) struct Ends {
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
@@ -110,7 +110,7 @@ impl Ends {
         Ok(ClientConnection::new(Arc::clone(&self.client), name)?)
     }
 
-    /// Two connections that have shaken hands in memory.
+    /// Returns two ends of a connection that have completed a handshake in memory.
     ///
     /// # Errors
     ///
@@ -159,7 +159,7 @@ impl Ends {
     }
 }
 
-/// Gives a reader all of `wire`.
+/// Calls `read` until it has taken all of `wire`.
 fn feed(wire: &[u8], mut read: impl FnMut(&[u8]) -> std::io::Result<usize>) -> Result<()> {
     let mut rest = wire;
     while !rest.is_empty() {

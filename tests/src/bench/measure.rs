@@ -15,13 +15,13 @@ use crate::wait::exit_within;
 /// No single run takes longer; one that does has failed.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// What one run of a contestant came to.
+/// The figures of one run of a contestant, or its failure.
 type Sample<const N: usize> = Result<[f64; N]>;
 
-/// Something to measure; each run gives `N` figures.
+/// A way to do the work of a row; each run returns `N` figures.
 pub(crate) struct Contestant<'a, const N: usize> {
     name: String,
-    /// It runs in the first rounds alone, so many.
+    /// The number of rounds, from the first, in which the contestant runs.
     rounds: usize,
     run: Box<dyn FnMut() -> Sample<N> + 'a>,
 }
@@ -38,7 +38,8 @@ impl<'a, const N: usize> Race<'a, N> {
         self.add_slow(name, usize::MAX, run);
     }
 
-    /// As [`Race::add`], for one that takes so long that it runs in at most so many rounds.
+    /// Adds a contestant as [`Race::add`] does, one so slow that it runs in at most `rounds`
+    /// rounds.
     pub(crate) fn add_slow(
         &mut self,
         name: &str,
@@ -120,7 +121,8 @@ pub(crate) struct Processor {
 }
 
 impl Processor {
-    /// Now, counting `daemons` and their ended children as ours, beside this process and its own.
+    /// Returns the processor seconds until now. Those of this process, its children, `daemons` and
+    /// the ended children of these count as ours.
     ///
     /// # Errors
     ///

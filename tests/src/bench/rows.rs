@@ -1,4 +1,4 @@
-//! What is measured.
+//! The rows of the benchmark, each of which measures one thing.
 
 mod audit;
 mod batch;
@@ -69,7 +69,7 @@ const ROWS: &[Row] = &[
     Row { name: "slow-link", about: "text over 10 Mbit/s", run: slow::run },
 ];
 
-/// What takes so long that it is measured only when it is named.
+/// The rows that take so long that they are measured only when they are named.
 const APART: &[Row] = &[
     Row { name: "fleet100", about: "one line on 100 hosts", run: fleet::hundred },
     Row { name: "fleet500", about: "one line on 500 hosts", run: fleet::five_hundred },

@@ -1,4 +1,4 @@
-//! What rows are measured on: rcmd's server, and the peers, each started when it is first asked for.
+//! The stage for rows: rcmd's server, and the peers, each started when it is first asked for.
 
 use std::cell::{OnceCell, RefCell};
 use std::net::{Ipv4Addr, TcpListener};
@@ -62,7 +62,7 @@ impl Stage {
         self.openssh.get_or_init(start).as_ref().ok()
     }
 
-    /// None where [`Stage::openssh`] is none.
+    /// Returns OpenSSH with its default limits, or none where [`Stage::openssh`] returns none.
     pub(crate) fn openssh_as_it_comes(&self) -> Option<&OpenSsh> {
         self.openssh()?;
         let start = || found(OpenSsh::start(&self.part("openssh-default")?, Startups::Default));
@@ -73,7 +73,8 @@ impl Stage {
         self.dropbear.get_or_init(|| found(Dropbear::start(&self.part("dropbear")?))).as_ref().ok()
     }
 
-    /// Needs OpenSSH's server, and some seconds for its installation; not for a quick run.
+    /// Returns asyncssh, which takes some seconds to install, or none without OpenSSH's server or
+    /// for a quick run.
     pub(crate) fn asyncssh(&self) -> Option<&AsyncSsh> {
         let server = self.openssh()?;
         if self.options.quick {
@@ -106,7 +107,7 @@ impl Stage {
         Ok(folder)
     }
 
-    /// What was looked for and not found.
+    /// Returns the programs that were looked for and not found.
     pub(crate) fn missing(&self) -> Vec<String> {
         let openssh = self.openssh.get().and_then(|peer| peer.as_ref().err());
         let dropbear = self.dropbear.get().and_then(|peer| peer.as_ref().err());

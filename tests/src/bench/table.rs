@@ -42,7 +42,7 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// What a ratio should come to.
+/// The bound that a ratio should keep.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Goal {
     AtMost(f64),
@@ -144,7 +144,7 @@ impl Table {
         })
     }
 
-    /// As Markdown that also reads well as it is.
+    /// Returns the table in Markdown, which is readable as plain text too.
     pub(crate) fn markdown(&self) -> String {
         let mut text = format!("### {}: {}\n\n", self.row, self.title);
         let rows = self.series.iter().map(|series| {
@@ -195,7 +195,7 @@ fn grid(text: &mut String, head: [&str; 3], rows: &[[String; 3]]) {
     }
 }
 
-/// Three significant digits, thousands set apart.
+/// Formats a number with three significant digits, thousands set apart.
 pub(crate) fn figure(value: f64) -> String {
     if !value.is_finite() {
         return "none".to_owned();

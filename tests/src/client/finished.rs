@@ -1,4 +1,4 @@
-//! What a client left behind when it ended.
+//! A client that has ended, with its status and its output.
 
 use std::fmt::Write as _;
 use std::io;
@@ -15,13 +15,13 @@ use crate::sink::{Caught, Tally};
 /// A client that has ended.
 #[derive(Debug)]
 pub struct Finished {
-    /// How its process ended.
+    /// The status with which the process ended.
     pub status: ExitStatus,
-    /// Its standard output, when it was kept.
+    /// The standard output, if it was kept.
     pub stdout: Vec<u8>,
-    /// Its standard error, when it was kept.
+    /// The standard error, if it was kept.
     pub stderr: Vec<u8>,
-    /// From its start to its end.
+    /// The time from the client's start to its end.
     pub elapsed: Duration,
     stdout_hashed: Option<Tally>,
     stderr_hashed: Option<Tally>,
@@ -60,7 +60,7 @@ impl Finished {
         }
     }
 
-    /// Its exit status.
+    /// Returns the exit status.
     ///
     /// # Panics
     ///

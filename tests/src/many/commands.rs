@@ -53,7 +53,7 @@ pub fn by_place(done: &Finished) -> BTreeMap<(u64, String, u64), Value> {
     found
 }
 
-/// What each result says of this, by line and host.
+/// Returns the field `name` of each result, with the result's line and host.
 #[must_use]
 pub fn each(done: &Finished, name: &str) -> Vec<(u64, String, Value)> {
     let found = by_place(done).into_iter();

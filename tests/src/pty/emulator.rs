@@ -1,4 +1,4 @@
-//! What a person sees at a terminal: bytes in, rows of text out (ECMA-48, xterm's control sequences).
+//! A terminal as a person sees it: bytes in, rows of text out (ECMA-48, xterm's control sequences).
 //!
 //! It obeys more than most terminals do, so that nothing which commands any of them goes unseen: control
 //! characters above 127 (C1) as well. It keeps the rows that have left its window.
@@ -8,10 +8,10 @@ use std::fmt;
 
 use unicode_width::UnicodeWidthChar as _;
 
-/// What becomes of rows when the window has another width.
+/// The treatment of rows when the window gets another width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resize {
-    /// They are cut, as by xterm.
+    /// The rows are cut, as by xterm.
     Cut,
     /// Lines are broken into rows anew, as by most others.
     Reflow,
@@ -26,12 +26,12 @@ pub struct Emulator {
     rows: Vec<Row>,
     /// The row that the cursor is in, counted from the first there ever was.
     row: usize,
-    /// Behind the last column after a character was put there.
+    /// The column that the cursor is in; behind the last one after a character was put there.
     column: usize,
     style: String,
     /// The beginning of a character or of a control sequence.
     begun: Vec<u8>,
-    /// What it was told beside text: `CR`, `LF`, `CSI J`, `OSC` and so on.
+    /// The controls that the terminal has obeyed: `CR`, `LF`, `CSI J`, `OSC` and so on.
     pub obeyed: BTreeSet<String>,
 }
 
@@ -123,7 +123,7 @@ impl Emulator {
         }
     }
 
-    /// Gives the window another width.
+    /// Sets the width of the window, in columns.
     pub fn set_columns(&mut self, columns: usize) {
         self.columns = columns;
         match self.resize {

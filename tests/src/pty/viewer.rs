@@ -53,7 +53,7 @@ impl Viewer {
         self.child.id()
     }
 
-    /// What is on the screen now.
+    /// Reads what the program has written, and returns the screen as it is now.
     ///
     /// # Panics
     ///
@@ -107,7 +107,8 @@ impl Viewer {
         self.terminal.keyboard.write_all(keys).expect("a terminal");
     }
 
-    /// Gives the window another width. What was written for the old one is on the screen before.
+    /// Sets the width of the window, in columns. What was written for the old one is on the screen
+    /// before.
     ///
     /// # Panics
     ///

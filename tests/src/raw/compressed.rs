@@ -13,7 +13,7 @@ use super::{Dial, RawPeer, frame};
 /// Pings that compress well, as bytes to be sent after both hellos.
 #[derive(Debug)]
 pub struct CompressedPings {
-    /// What begins to compress, to be sent once.
+    /// The bytes that begin the compression, to be sent once.
     pub begin: Vec<u8>,
     /// [`CompressedPings::EACH`] pings, to be sent again and again.
     pub again: Vec<u8>,

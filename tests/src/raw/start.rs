@@ -53,55 +53,55 @@ impl Start {
         Self { mode: "shell", ..Self::exec(ch, &[line]) }
     }
 
-    /// Under this key.
+    /// Sets the key.
     pub fn key(mut self, key: u128) -> Self {
         self.key = key;
         self
     }
 
-    /// On this channel; a key may go to another one when the first connection was lost.
+    /// Sets the channel; a key may go to another one when the first connection was lost.
     pub fn channel(mut self, ch: u64) -> Self {
         self.ch = ch;
         self
     }
 
-    /// With this setting in its environment, whatever it looks like.
+    /// Adds this setting to the environment, whatever it looks like.
     pub fn env(mut self, setting: &str) -> Self {
         self.env.push(setting.to_owned());
         self
     }
 
-    /// With a standard input, to be sent as `data` and `end`.
+    /// Asks for a standard input, to be sent as `data` and `end`.
     pub fn stdin(mut self) -> Self {
         self.stdin = true;
         self
     }
 
-    /// Ended by the server after so many milliseconds.
+    /// Sets the time limit, in milliseconds, after which the server ends the command.
     pub fn timeout_ms(mut self, timeout_ms: u64) -> Self {
         self.timeout_ms = timeout_ms;
         self
     }
 
-    /// Under this lock, for which it waits so many milliseconds.
+    /// Asks for this lock, and sets the time in milliseconds for which the start waits for it.
     pub fn lock(mut self, name: &str, wait_ms: u64) -> Self {
         self.lock = Some((name.to_owned(), wait_ms));
         self
     }
 
-    /// In this folder.
+    /// Sets the folder in which the command runs.
     pub fn cwd(mut self, folder: &str) -> Self {
         self.cwd = Some(folder.to_owned());
         self
     }
 
-    /// As this user of the host.
+    /// Sets the user of the host as whom the command runs.
     pub fn user(mut self, name: &str) -> Self {
         self.user = Some(name.to_owned());
         self
     }
 
-    /// With its key written down, as one that a caller chose is.
+    /// Asks for the key to be written down, as one that a caller chose is.
     pub fn keep(mut self) -> Self {
         self.keep = true;
         self
@@ -163,7 +163,7 @@ impl Start {
     }
 }
 
-/// How a command went whose end was verified.
+/// The result of a command whose end was verified.
 #[derive(Debug, Clone)]
 pub struct Ran {
     /// The `exit` header.
@@ -190,7 +190,8 @@ impl RawPeer {
         self.finish(start.ch)
     }
 
-    /// As [`RawPeer::run`], for a start that was sent before and of which no data was read.
+    /// Reads the result as [`RawPeer::run`] does, of a start that was sent before and of which no
+    /// data was read.
     ///
     /// # Errors
     ///

@@ -22,12 +22,12 @@ use crate::audit::assert_whole;
 use crate::processors::{Pinned, Two, When};
 use crate::wait::keep_pace;
 
-/// How many times its quiet value a neighbour's median may be.
+/// The most by which a neighbour's median may grow, as a multiple of its quiet value.
 const SLOWDOWN: f64 = 3.0;
 /// The part of the attack's time for which neighbours are measured alone, before it and after it.
 const QUIET_PART: u32 = 6;
 
-/// What came of an attack.
+/// The result of an attack.
 #[derive(Debug)]
 pub struct Report {
     lasted: Duration,

@@ -12,7 +12,7 @@ use crate::{Random, RunningClient, World, eventually};
 /// Clients of one round.
 const CLIENTS: usize = 6;
 
-/// What came of all rounds.
+/// The figures of all rounds.
 #[derive(Debug, Default)]
 pub struct Figures {
     /// Times that the server was killed.

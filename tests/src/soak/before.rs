@@ -1,5 +1,6 @@
-//! What each kind of peer can make a server or the authority do before anything of it was judged, measured: what
-//! comes back, what is written and what is kept for what it sends, and how often one peer can have it done.
+//! Measurements of what each kind of peer can make a server or the authority do before anything of
+//! that peer was judged: what comes back, what is written and what is kept for what it sends, and
+//! how often one peer can have it done.
 
 mod clients;
 mod ground;
@@ -21,7 +22,7 @@ use crate::wait::keep_pace;
 /// Threads of one peer that do the same at once, each with a connection of its own.
 const THREADS: usize = 4;
 
-/// How often something was done.
+/// A count of how often something was done.
 #[derive(Debug, Default)]
 struct Count(AtomicU64);
 
@@ -35,7 +36,7 @@ impl Count {
     }
 }
 
-/// How often something was done in a turn, and what that was in bytes.
+/// The number of times that something was done in a turn, and the bytes that passed for it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Done {
     times: u64,
@@ -50,14 +51,15 @@ impl Done {
     }
 }
 
-/// What a peer does.
+/// A deed of a peer, and the most that it may cost.
 struct Deed {
     peer: &'static str,
     what: &'static str,
     to: Side,
-    /// Does it some times.
+    /// The function that does the deed some times.
     act: Option<Act>,
-    /// Does it so that something is kept for as long as the peer wants, and how many a peer may have.
+    /// The number of times that a peer may hold what the deed makes, and the function by which that
+    /// is kept for as long as the peer wants.
     hold: Option<Hold>,
     most: Most,
 }
@@ -97,7 +99,7 @@ const MEMBER: &str = "member";
 const SERVER: Side = Side::Server;
 const AUTHORITY: Side = Side::Authority;
 
-/// As many as are measured.
+/// A number for deeds that a peer may hold as often as is measured.
 const MANY: usize = usize::MAX;
 
 /// All of them, with what they may come to: about twice what they do. A line of the log has some 200 bytes and, of
@@ -193,7 +195,7 @@ static DEEDS: [Deed; 22] = [
     ),
 ];
 
-/// What was measured of a deed.
+/// The measurements of a deed.
 #[derive(Debug)]
 struct Row {
     deed: &'static Deed,
@@ -251,7 +253,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// What was measured.
+/// The measurements of all deeds.
 #[derive(Debug)]
 pub struct Figures(Vec<Row>);
 

@@ -15,7 +15,7 @@ use crate::{Proxy, Random, RunningClient, World, eventually};
 /// A command that leaves processes of some shape on the host.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
-    /// What it is.
+    /// The name of the shape.
     pub name: &'static str,
     /// A line for the shell; `MARK` stands for a number of seconds that is nobody else's, `DIR` for a
     /// folder of the test's own.
@@ -108,17 +108,17 @@ pub const HELD: [Shape; 4] = [
     },
 ];
 
-/// How the server holds its trees: `spawn` in server.toml.
+/// The way in which the server holds its trees: `spawn` in server.toml.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// By what `/proc` tells.
+    /// The server looks for the processes of a tree in `/proc`.
     Portable,
     /// Each command in a cgroup.
     Cgroup,
 }
 
 impl Way {
-    /// What must not be left under it.
+    /// Returns the shapes of which nothing may be left under this way.
     #[must_use]
     pub fn shapes(self) -> Vec<Shape> {
         match self {
@@ -135,21 +135,21 @@ impl Way {
     }
 }
 
-/// How a client comes to its end.
+/// A way in which a client comes to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Death {
     /// SIGTERM, which it passes on.
     Term,
     /// SIGKILL, of which it hears nothing.
     Kill,
-    /// Its machine falls silent, as a laptop does when it is closed.
+    /// The client's machine falls silent, as a laptop does when it is closed.
     Silence,
 }
 
 /// All of them.
 pub const DEATHS: [Death; 3] = [Death::Term, Death::Kill, Death::Silence];
 
-/// What came of all rounds.
+/// The figures of all rounds.
 #[derive(Debug, Default)]
 pub struct Figures {
     /// Shapes of their commands.
@@ -158,18 +158,18 @@ pub struct Figures {
     pub rounds: u64,
     /// Processes that they had on the host.
     pub processes: usize,
-    /// Of these, left over.
+    /// The number of these processes that were left over.
     pub leftover: usize,
-    /// What was left over, and of what.
+    /// Descriptions of what was left over, each with its shape and the way of the client's end.
     pub wrong: Vec<String>,
     /// The longest time from the death to the end of the last process of a tree, and which it was.
     pub slowest: (Duration, String),
-    /// From the first round to the last.
+    /// The time from the first round to the last.
     pub elapsed: Duration,
 }
 
 impl Figures {
-    /// With those of other rounds, at the same time.
+    /// Returns the figures together with those of other rounds, which ran at the same time.
     fn and(mut self, other: Self) -> Self {
         self.shapes = self.shapes.max(other.shapes);
         self.rounds += other.rounds;
@@ -280,7 +280,7 @@ pub struct Victim {
 }
 
 impl Scene {
-    /// With a server that holds trees in this way.
+    /// Starts a server that holds trees in this way.
     ///
     /// # Panics
     ///

@@ -16,21 +16,22 @@ use crate::{World, proc};
 
 /// Connections to each server, every one with a command that runs.
 const CONNECTIONS: usize = 5;
-/// Those of them that are cut.
+/// The number of these connections that are cut.
 const REVOKED: usize = 3;
 /// The longest that a cut may take from the arrival of the list.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// What a run came to. Times are sorted.
+/// The figures of a run. Times are sorted.
 #[derive(Debug)]
 pub struct Figures {
     /// Servers that were told.
     pub servers: usize,
     /// Connections of those who were not revoked; every one still worked.
     pub unharmed: usize,
-    /// From the arrival of the list, as the server's log has it, to each cut.
+    /// The times from the arrival of the list, as the server's log has it, to each cut.
     pub from_arrival: Vec<Duration>,
-    /// From the operator's `rcmd-certs revoke` to the end of each client whose connection was cut.
+    /// The times from the operator's `rcmd-certs revoke` to the end of each client whose connection
+    /// was cut.
     pub from_order: Vec<Duration>,
 }
 
@@ -61,8 +62,8 @@ impl fmt::Display for Spread<'_> {
     }
 }
 
-/// So many servers of one authority, each with five connections that run a command, three of them of a
-/// user who is then revoked.
+/// Starts `servers` servers of one authority, each with five connections that run a command, and
+/// revokes the user of three of these.
 ///
 /// # Panics
 ///
@@ -134,7 +135,7 @@ fn cuts(world: &World) -> Vec<Duration> {
     cuts.iter().map(|cut| stamp(cut).duration_since(arrival).unwrap_or_default()).collect()
 }
 
-/// When a line was logged, to the microsecond.
+/// Returns the time at which a line was logged, to the microsecond.
 fn stamp(line: &str) -> SystemTime {
     let stamp = line.split(' ').next().unwrap_or_default();
     let time: Timestamp = stamp.parse().unwrap_or_else(|_| panic!("no time in {line}"));

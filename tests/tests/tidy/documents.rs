@@ -131,7 +131,7 @@ fn anchors(text: &str) -> HashSet<String> {
     found
 }
 
-/// Without `.` and `..`.
+/// Returns the path without `.` and `..`.
 fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {

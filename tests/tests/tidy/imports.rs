@@ -16,13 +16,13 @@ use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 /// A module's names from the root of its crate, without `crate`.
 type Name = Vec<String>;
 
-/// What is above all rooms: `lib.rs`, or `main.rs` in a package without it.
+/// The name of the module above all rooms: `lib.rs`, or `main.rs` in a package without it.
 const ROOT: &[String] = &[];
 
 /// A crate's modules, without those of its tests.
 pub(crate) struct Crate(BTreeMap<Name, Module>);
 
-/// What one file holds.
+/// The contents of one file.
 #[derive(Default)]
 struct Module {
     children: BTreeSet<String>,
@@ -75,7 +75,7 @@ impl Crate {
         })
     }
 
-    /// For each module those that it imports, with an example of what.
+    /// Returns, for each module, those that it imports, each with an example of what.
     pub(crate) fn imports(&self) -> BTreeMap<Name, BTreeMap<Name, String>> {
         let mut imports = BTreeMap::new();
         for (name, module) in &self.0 {
@@ -193,7 +193,7 @@ struct Reader<'a> {
     found: Module,
 }
 
-/// How visible the next item is.
+/// The visibility of the next item.
 #[derive(Clone, Copy, PartialEq)]
 enum Visibility {
     Private,
@@ -347,7 +347,7 @@ impl Reader<'_> {
     }
 }
 
-/// Where an item ends that is only for tests, if one begins here.
+/// Returns the end of an item that is only for tests, if one begins here.
 fn end_of_test(tokens: &[TokenTree], at: usize) -> Option<usize> {
     let attribute = |at: usize| match tokens.get(at..at + 2)? {
         [hash, TokenTree::Group(group)]

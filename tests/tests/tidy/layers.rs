@@ -3,11 +3,11 @@
 
 /// A crate.
 pub(crate) struct Layers {
-    /// Its name in code.
+    /// The name of the crate in code.
     pub(crate) name: &'static str,
-    /// Its folder.
+    /// The folder of the crate.
     pub(crate) folder: &'static str,
-    /// Its rooms, the lowest first.
+    /// The rooms of the crate, the lowest first.
     pub(crate) rooms: &'static [&'static str],
 }
 

@@ -19,7 +19,7 @@ fn section<'a>(text: &'a str, heading: &str) -> &'a str {
     part.find("\n#").map_or(part, |end| &part[..end])
 }
 
-/// What stands in backticks in a text, outside fenced blocks.
+/// Returns the texts in backticks, outside fenced blocks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     let prose = text.split("```").step_by(2);
     prose.flat_map(|part| part.split('`').skip(1).step_by(2))

@@ -10,7 +10,7 @@ const LONGEST: usize = 600;
 /// No function's name is longer, in characters.
 const LONGEST_NAME: usize = 79;
 
-/// Nineteen of twenty are no longer than this.
+/// The length in lines that nineteen of twenty files do not exceed.
 const LONG: usize = 400;
 
 #[test]

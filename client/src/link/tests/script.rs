@@ -34,7 +34,7 @@ use crate::{
     },
 };
 
-/// Where the connections of a client arrive.
+/// A host at which the connections of a client arrive, until the test takes it down.
 pub(super) struct Host {
     arriving: mpsc::UnboundedReceiver<DuplexStream>,
     down: Arc<AtomicBool>,
@@ -195,12 +195,12 @@ pub(super) fn instance(name: char) -> Instance {
     Instance::from_hex(&name.to_string().repeat(32)).expect("a hexadecimal digit")
 }
 
-/// What the server process of this name says of itself.
+/// Returns the hello of the server process of this name, with a grace of 10 s.
 pub(super) fn hello(name: char) -> Frame {
     hello_with_grace(name, 10_000)
 }
 
-/// As [`hello`], with another grace.
+/// Returns the hello of the server process of this name, with this grace in milliseconds.
 pub(super) fn hello_with_grace(name: char, grace_ms: u64) -> Frame {
     let server = ServerHello {
         instance: instance(name),
@@ -261,7 +261,8 @@ pub(super) fn exit(ch: u32, stdout: &[u8]) -> Frame {
     Frame::Exit { ch, exit }
 }
 
-/// Nothing ran: the host is busy, and may be asked again after so long.
+/// Returns the end of a command that did not run because the host was busy, with the time in
+/// milliseconds after which the host may be asked again.
 pub(super) fn busy(ch: u32, retry_after_ms: u64) -> Frame {
     failed(ch, Outcome::NotStarted, full(retry_after_ms))
 }

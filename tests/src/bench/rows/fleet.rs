@@ -21,7 +21,7 @@ use crate::many::{put_host, write_hosts_toml};
 
 const LINE: &str = "echo hello";
 const SAYS: &str = "hello";
-/// What each is told to have running at once.
+/// The number of targets on which each program is told to run the line at once.
 const AT_ONCE: usize = 64;
 const RCMD: &str = "rcmd-client";
 const LIBRARY: &str = "parallel-ssh, a library";
@@ -73,7 +73,7 @@ fn at(stage: &Stage, row: &'static str, count: usize, rounds: usize) -> Result<V
     Ok(tables)
 }
 
-/// With the ratio to each of the others, of which the best one is among them.
+/// Adds the ratio of rcmd to each of the other programs, so that the best of them is among these.
 fn beside(mut table: Table, goal: Option<Goal>) -> Table {
     let names: Vec<_> = table.series.iter().map(|series| series.name.clone()).collect();
     for name in names.iter().filter(|name| *name != RCMD) {

@@ -1,4 +1,4 @@
-//! What one more costs, from the first to the ten thousandth: connections, commands, bytes.
+//! The cost of one more connection, command or byte, from the first to the ten thousandth.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::{World, skip};
 
 /// The last cost is at most this many times the one at [`FROM`]: linear, with room for noise.
 const LINEAR: f64 = 1.3;
-/// From here on what is shared by all is small beside what each costs.
+/// The number from which on the cost of what all share is small beside the cost of each.
 const FROM: usize = 100;
 /// Starts at once.
 const AT_ONCE: usize = 32;
@@ -37,7 +37,8 @@ pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
     Ok(tables)
 }
 
-/// With a limit on descriptors that suffices where this user may raise it; else with what there is.
+/// Starts a world and returns it, with whether the server's limit on descriptors was raised to
+/// [`DESCRIPTORS`]. Where this user may not raise it, the limit is left as it is.
 fn roomy(config: &str) -> Result<(World, bool)> {
     let builder = World::builder().own_group().config("keepalive = \"1h\"").config(config);
     match skip::need_root() {
@@ -137,7 +138,7 @@ fn commands(steps: &[usize], runtime: &Runtime) -> Result<Vec<Table>> {
     Ok(tables)
 }
 
-/// So many commands that wait for the end of their input.
+/// Starts `count` commands that wait for the end of their input.
 async fn started(client: &Client, count: usize) -> Result<Vec<Child>> {
     let mut running = Vec::new();
     while running.len() < count {

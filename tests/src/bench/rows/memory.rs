@@ -1,4 +1,4 @@
-//! What a server holds for nothing: at rest, and for connections that say nothing.
+//! The resources that a server uses without work: at rest, and for connections that are silent.
 
 use std::fs;
 use std::process::{Child, Command};
@@ -119,7 +119,7 @@ fn openssh_each(openssh: &OpenSsh) -> Result<f64> {
     Ok((now.saturating_sub(before)) as f64 / OPENSSH as f64)
 }
 
-/// Killed when dropped.
+/// Processes that are killed when the value is dropped.
 struct Clients(Vec<Child>);
 
 impl Drop for Clients {
@@ -131,7 +131,8 @@ impl Drop for Clients {
     }
 }
 
-/// Of a process and all below it (proc(5), `smaps_rollup`).
+/// Returns the proportional memory of a process and of all below it, in KiB (proc(5),
+/// `smaps_rollup`).
 fn proportional_kib(pid: u32) -> Result<u64> {
     let mut sum = 0;
     let below = proc::descendants(pid);

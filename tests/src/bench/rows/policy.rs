@@ -1,4 +1,4 @@
-//! What judging one request costs, in processor time, with few and with many rules.
+//! The processor time that it takes to judge one request, with few and with many rules.
 
 use std::net::IpAddr;
 use std::time::SystemTime;

@@ -25,7 +25,7 @@ use crate::bench::rate::rate;
 use crate::bench::stage::{Stage, one_thread};
 use crate::bench::table::Table;
 
-/// How to connect by hand, with nothing kept for a connection but its TLS.
+/// The parameters for connections by hand, of which nothing is kept but their TLS.
 #[derive(Clone)]
 pub(crate) struct Dialler {
     connector: TlsConnector,

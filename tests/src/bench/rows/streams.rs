@@ -20,10 +20,10 @@ use crate::proc;
 
 use group::{Group, Size};
 
-/// What the server may hold: its budget for all clients, a block of 64 KiB for each of 2,000 streams to
-/// be read into, and itself.
+/// The most memory that the server may hold, in MiB: its budget for all clients, a block of 64 KiB
+/// for each of 2,000 streams to be read into, and itself.
 const SERVER_MIB: f64 = 256.0 + 2000.0 / 16.0 + 64.0;
-/// More than anything delivers.
+/// A number of bytes that no run delivers.
 const ENDLESS: u64 = i64::MAX as u64;
 
 pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {

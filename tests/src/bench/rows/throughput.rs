@@ -23,11 +23,11 @@ const LOCAL: &str = "on the spot";
 const TLS: &str = "rustls over loopback";
 const GIB: f64 = (1_u64 << 30) as f64;
 
-/// Something that flows from or to a command.
+/// A flow of bytes from or to a command.
 struct Flow {
     row: &'static str,
     title: &'static str,
-    /// For the user's shell over there.
+    /// The line for the user's shell on the host.
     line: String,
     /// The same here, with what reads it.
     local: String,
@@ -35,7 +35,8 @@ struct Flow {
     bytes: u64,
     /// A line whose output is the standard input of all.
     fed: Option<String>,
-    /// To reach beside `ssh` as it comes, `ssh` with its fastest cipher, and the same on the spot.
+    /// The goals beside `ssh` as it is by default, beside `ssh` with its fastest cipher, and beside
+    /// the same line on this machine.
     goals: [Option<Goal>; 3],
 }
 

@@ -20,14 +20,14 @@ const PACE: Duration = Duration::from_millis(10);
 /// Things that each must have done before it is measured, and again after an attack.
 const SERVED: u64 = 20;
 
-/// What the times of the moment are for.
+/// The use of the times that neighbours measure at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// They are not kept.
+    /// The times are not kept.
     Between,
-    /// Alone.
+    /// The times are those without attackers.
     Quiet,
-    /// Beside the attackers.
+    /// The times are those beside the attackers.
     Beside,
     /// No more are wanted.
     Over,
@@ -48,13 +48,13 @@ pub(super) struct Neighbours {
     threads: Vec<(&'static str, JoinHandle<Timed>)>,
 }
 
-/// What a neighbour came to.
+/// The times that a neighbour measured, and its failures.
 #[derive(Debug)]
 pub(super) struct Timed {
     name: &'static str,
     quiet: Vec<Duration>,
     beside: Vec<Duration>,
-    /// Why something failed, in any phase.
+    /// The reasons of all failures, in any phase.
     pub(super) failures: Vec<String>,
 }
 
@@ -162,7 +162,7 @@ impl Clock {
     }
 }
 
-/// Who does one thing again and again.
+/// A neighbour that does one thing again and again.
 trait Neighbour {
     fn act(&mut self) -> Result<(), String>;
 

@@ -1,4 +1,4 @@
-//! What a client can do, whether it may run something or nothing.
+//! The deeds of a client, whether it may run something or nothing.
 
 use std::io;
 

@@ -21,21 +21,21 @@ use crate::{RawPeer, World, proc};
 
 /// Descriptors of the server: as many as its defaults foresee.
 const DESCRIPTORS: u64 = 16_384;
-/// How long an answer may be away before there is none.
+/// The time after which an answer counts as none.
 const SILENCE: Duration = Duration::from_millis(200);
-/// How long a program may take to come to rest.
+/// The longest time that a program may take to come to rest.
 const REST: Duration = Duration::from_secs(20);
 /// Looks in a row that must see the same, ever later after one another: half a second in all.
 const LOOKS: u32 = 10;
 
-/// Whose figures are taken.
+/// The program of which the figures are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Server,
     Authority,
 }
 
-/// What a program has written and holds.
+/// The bytes that a program has written, and the memory that it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kept {
     /// Bytes of the audit and of keys, or of the journal.
@@ -180,7 +180,7 @@ fn bytes_in(folder: &Path) -> u64 {
     sizes.sum()
 }
 
-/// What stays until it is dropped.
+/// A value that keeps something at a program until it is dropped.
 pub(super) type Held = Box<dyn Any>;
 
 /// Exchanges hellos.

@@ -37,7 +37,7 @@ impl Size {
 
 pub(super) struct Group {
     clients: Vec<Client>,
-    /// In turn on the first connection, the second, and so on round.
+    /// The commands, dealt to the connections in turn.
     pub(super) children: Vec<Child>,
 }
 

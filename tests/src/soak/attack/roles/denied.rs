@@ -16,7 +16,7 @@ use crate::wait::keep_pace;
 const AT_ONCE: usize = 64;
 /// The longest argument.
 const LONGEST: usize = (128 << 10) - 1;
-/// How long an answer is waited for that may never come.
+/// The time for which an answer is awaited that may never come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Connections one after the other.

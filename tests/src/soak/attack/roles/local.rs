@@ -1,4 +1,4 @@
-//! What a hostile local user of the host has put in the way.
+//! The obstacles that a hostile local user of the host has put in the way.
 
 use std::fs;
 use std::path::{Path, PathBuf};

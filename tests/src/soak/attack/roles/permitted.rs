@@ -12,7 +12,7 @@ use crate::wait::keep_pace;
 
 /// Commands that are asked for at once.
 const AT_ONCE: usize = 16;
-/// How long they are left alone before their client is gone.
+/// The time for which the commands are left alone before their client is gone.
 const WHILE: Duration = Duration::from_secs(2);
 
 fn done_with(ch: u64) -> Vec<u8> {

@@ -64,7 +64,7 @@ pub(super) fn garbage(kit: &Kit, done: &Count) -> io::Result<()> {
     hold(kit, done, |stream| stream.write_all(&bytes))
 }
 
-/// What comes to an open port from the web, with the answer read.
+/// Sends a request as it comes to an open port from the web, and reads the answer.
 pub(super) fn web_requests(kit: &Kit, done: &Count) -> io::Result<()> {
     let mut stream = connect(kit, None)?;
     stream.0.set_read_timeout(Some(Duration::from_secs(1)))?;

@@ -1,4 +1,5 @@
-//! What a run is: its hosts, its options, what each host's command does, and what befalls the client.
+//! The plan of a run: its hosts, its options, what each host's command does, and what befalls the
+//! client.
 
 use std::time::Duration;
 
@@ -6,10 +7,10 @@ use rustix::process::Signal;
 
 use crate::Random;
 
-/// About how long a whole run may take if nothing ends it, in milliseconds.
+/// The time, in milliseconds, that a whole run takes at most, roughly, if nothing ends it.
 const WHOLE: u64 = 3_000;
 
-/// Where a host is.
+/// The way by which a host is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     /// One of the servers.
@@ -18,7 +19,7 @@ pub(super) enum Place {
     Cut,
     /// The first server, by a link that refuses all until it is mended.
     Refusing,
-    /// Nowhere, for good.
+    /// An address at which nobody listens, for good.
     Dead,
 }
 
@@ -125,7 +126,8 @@ fn rules(random: &mut Random, count: u64) -> Vec<String> {
     options
 }
 
-/// What a command does for so many milliseconds at most, and how it ends.
+/// Returns a line for a shell that lasts `longest` milliseconds at most, with random output and a
+/// random end.
 fn does(random: &mut Random, longest: u64) -> String {
     let trap = *random.choose(&["", "", "", "trap 'exit 9' INT TERM HUP; ", "trap '' INT; "]);
     let output = *random.choose(&[
@@ -156,7 +158,7 @@ fn does(random: &mut Random, longest: u64) -> String {
 }
 
 impl Fate {
-    /// Any of those there are.
+    /// Returns a fate at random, of all that there are.
     fn random(random: &mut Random) -> Self {
         match random.below(10) {
             0 | 1 => Self::default(),
@@ -194,7 +196,7 @@ impl Fate {
         self.0.first().map(|(_, signal)| *signal)
     }
 
-    /// What it is called in figures.
+    /// Returns the name of the fate in figures.
     pub(super) fn name(&self) -> String {
         let short =
             |signal: Signal| format!("{signal:?}").replace(['"'], "").replace("Signal::", "");

@@ -15,12 +15,12 @@ use crate::proc;
 use crate::wait::{DEADLINE, keep_pace, poll_for};
 use crate::{ClientCommand, Fault, Finished, Proxy, Random, World, proxy};
 
-/// How a client is asked for ends and account.
+/// The form in which a client is asked for ends and account.
 #[derive(Debug)]
 pub(super) enum Form {
-    /// By `--json`.
+    /// The form of `--json`.
     Events,
-    /// By `--result` and `--summary json`, beside output in this form.
+    /// The form of `--result`, into this file, and `--summary json`, beside output by this option.
     Results(PathBuf, Option<&'static str>),
 }
 
@@ -85,7 +85,7 @@ impl Scene {
         self.world.scratch("mended")
     }
 
-    /// From now on each command ends well, no link is cut and none refuses.
+    /// Mends everything: from now on each command ends well, no link is cut and none refuses.
     pub(super) fn mend(&self) {
         fs::write(self.mended_file(), "").expect("a file of our own");
         self.cutting.plan(|_| proxy::Plan::HONEST);
@@ -160,7 +160,7 @@ impl Scene {
         starts
     }
 
-    /// What is recorded of each target; none where the run came to no record.
+    /// Returns the record of each target, or none if the run came to no record.
     pub(super) fn record(&self) -> Option<Vec<Value>> {
         let dir = self.world.client_dir().to_str().expect("a path in ASCII").to_owned();
         let done = self.world.bare_client(["runs", "--dir", &dir, "--json", "show", "last"]).run();
