@@ -41,7 +41,7 @@ impl Serving {
         Self::with("")
     }
 
-    /// The same, with lines of `authority.toml`.
+    /// Starts an authority as [`Serving::start`] does, with lines of `authority.toml`.
     ///
     /// # Panics
     ///
@@ -55,7 +55,7 @@ impl Serving {
         serving
     }
 
-    /// A folder without an authority.
+    /// Makes a folder without an authority.
     ///
     /// # Panics
     ///
@@ -86,7 +86,7 @@ impl Serving {
         Layout::new(self.folder.path().join("ca"))
     }
 
-    /// A folder for a member's files; it need not exist.
+    /// Returns a folder for a member's files; it need not exist.
     #[must_use]
     pub fn member(&self, name: &str) -> Layout {
         Layout::new(self.folder.path().join("members").join(name))
@@ -114,7 +114,7 @@ impl Serving {
         self.log.all()
     }
 
-    /// Bytes that it has logged.
+    /// Returns the number of bytes that the authority has logged.
     #[must_use]
     pub fn log_bytes(&self) -> u64 {
         self.log.bytes()
@@ -199,7 +199,7 @@ impl Serving {
         String::from_utf8(output.stdout).expect("text")
     }
 
-    /// A token: `rcmd-certs token WORDS`.
+    /// Makes a token: `rcmd-certs token WORDS`.
     ///
     /// # Panics
     ///
@@ -218,7 +218,7 @@ impl Serving {
         serde_json::from_str(&self.certs(&["list", "--json"])).expect("JSON")
     }
 
-    /// The journal, line by line.
+    /// Returns the journal, line by line.
     ///
     /// # Panics
     ///

@@ -76,12 +76,12 @@ impl Options {
         self.rounds.unwrap_or(if self.quick { 2 } else { 5 }) as usize
     }
 
-    /// Bytes that a throughput row moves.
+    /// Returns the number of bytes that a throughput row moves.
     fn bytes(&self) -> u64 {
         self.size.unwrap_or(if self.quick { 256 } else { 1024 }) << 20
     }
 
-    /// `full`, or `quick` where that is asked for.
+    /// Returns `full`, or `quick` where that is asked for.
     fn count(&self, full: usize, quick: usize) -> usize {
         if self.quick { quick } else { full }
     }

@@ -106,7 +106,7 @@ pub fn cargo() -> Command {
     command
 }
 
-/// The root of the source tree.
+/// Returns the root of the source tree.
 #[must_use]
 pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))

@@ -47,7 +47,7 @@ pub struct ClientCommand {
 }
 
 impl ClientCommand {
-    /// The program alone.
+    /// Returns a command of the program alone.
     pub(crate) fn new(program: &Path) -> Self {
         Self {
             program: program.to_owned(),
@@ -90,25 +90,25 @@ impl ClientCommand {
         self
     }
 
-    /// Another target, such as that of a [`crate::Proxy`].
+    /// Sets another target, such as that of a [`crate::Proxy`].
     pub fn target(mut self, target: impl Into<String>) -> Self {
         self.target = Some(target.into());
         self
     }
 
-    /// Another folder for `--dir`.
+    /// Sets another folder for `--dir`.
     pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.dir = Some(dir.into());
         self
     }
 
-    /// No target, for what takes none.
+    /// Leaves out the target, for what takes none.
     pub fn without_target(mut self) -> Self {
         self.target = None;
         self
     }
 
-    /// No `--dir`.
+    /// Leaves out `--dir`.
     pub fn without_dir(mut self) -> Self {
         self.dir = None;
         self
@@ -126,7 +126,7 @@ impl ClientCommand {
         self
     }
 
-    /// The folder that the client starts in.
+    /// Sets the folder that the client starts in.
     pub fn current_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.cwd = Some(dir.into());
         self
@@ -143,13 +143,13 @@ impl ClientCommand {
         self
     }
 
-    /// A file, or a terminal, as standard input.
+    /// Sets standard input to a file or a terminal.
     pub fn stdin_file(mut self, file: File) -> Self {
         self.input = Input::File(file);
         self
     }
 
-    /// A pipe that the test holds, as [`RunningClient::stdin`].
+    /// Sets standard input to a pipe that the test holds, as [`RunningClient::stdin`].
     pub fn stdin_pipe(mut self) -> Self {
         self.input = Input::Pipe;
         self
@@ -167,7 +167,7 @@ impl ClientCommand {
         self
     }
 
-    /// Another deadline than [`CLIENT_DEADLINE`].
+    /// Sets another deadline than [`CLIENT_DEADLINE`].
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
@@ -259,8 +259,9 @@ impl ClientCommand {
     }
 }
 
-/// A shell that starts the tests in its background has them ignore Ctrl-C, and so would the client, by
-/// design. A test of Ctrl-C means one that was started in the foreground.
+/// Returns the command of a program that does not ignore Ctrl-C. A shell that starts the tests in
+/// its background has them ignore it, and so would the client, by design. A test of Ctrl-C means
+/// one that was started in the foreground.
 fn with_signals_at_default(program: &Path) -> Command {
     const INTERRUPT: u64 = 1 << 1;
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

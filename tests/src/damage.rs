@@ -115,8 +115,8 @@ impl Secrets {
         self.windows.extend(windows.map(|window| String::from_utf8_lossy(window).into_owned()));
     }
 
-    /// The first secret that stands in an output, as text, or as bytes that are written as numbers or in
-    /// hexadecimal.
+    /// Returns the first secret that stands in an output, as text, or as bytes that are written as
+    /// numbers or in hexadecimal.
     #[must_use]
     pub fn found_in(&self, output: &[u8]) -> Option<String> {
         let text = String::from_utf8_lossy(output).to_ascii_lowercase();
@@ -140,13 +140,13 @@ impl Secrets {
     }
 }
 
-/// The bytes of lists of numbers, a character each.
+/// Returns the bytes of lists of numbers, a character each.
 fn numbers(text: &str) -> String {
     let words = text.split(|c: char| !c.is_ascii_digit()).filter(|word| !word.is_empty());
     words.map(|word| word.parse::<u8>().map_or('\u{fffd}', char::from)).collect()
 }
 
-/// The bytes of digits of hexadecimal, a character each.
+/// Returns the bytes of digits of hexadecimal, a character each.
 fn hexadecimal(text: &str) -> String {
     let words = text.split(|c: char| !c.is_ascii_hexdigit()).filter(|word| word.len() >= 2);
     let mut found = String::new();

@@ -121,7 +121,7 @@ fn serve(mut device: File, uid: u32, manner: Manner) -> io::Result<()> {
     }
 }
 
-/// `struct fuse_init_out` of version 7.31.
+/// Returns `struct fuse_init_out` of version 7.31.
 fn init() -> Vec<u8> {
     let mut body = Vec::new();
     for number in [7_u32, 31, 0, 0, 0, 1 << 16, 1] {
@@ -131,7 +131,7 @@ fn init() -> Vec<u8> {
     body
 }
 
-/// `struct fuse_attr_out` of a folder of this user's.
+/// Returns `struct fuse_attr_out` of a folder of this user's.
 fn attributes(uid: u32) -> Vec<u8> {
     // For how long it is good: not at all.
     let mut body = vec![0; 16];

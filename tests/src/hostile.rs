@@ -27,7 +27,7 @@ pub struct InTheWay {
 }
 
 impl InTheWay {
-    /// A lease on a file of this user: whoever opens or executes it waits, for as long as
+    /// Takes a lease on a file of this user: whoever opens or executes it waits, for as long as
     /// `/proc/sys/fs/lease-break-time` says or until this is dropped (fcntl(2), `F_SETLEASE`).
     ///
     /// # Errors
@@ -37,8 +37,9 @@ impl InTheWay {
         Self::start("a file system with leases", &["lease".as_ref(), file.as_ref()])
     }
 
-    /// A file system at this folder, mounted as a user with this number would, which takes every request and answers
-    /// none: whoever looks at what lies in it waits until this is dropped, and is not ended by SIGKILL.
+    /// Mounts a file system at this folder as a user with this number would. It takes every request
+    /// and answers none: whoever looks at what lies in it waits until this is dropped, and is not
+    /// ended by SIGKILL.
     ///
     /// # Errors
     ///
@@ -50,7 +51,7 @@ impl InTheWay {
         Self::start("FUSE", &["silent".as_ref(), at.as_ref(), uid.as_ref()])
     }
 
-    /// A link that leads to one target and the other in turn, as fast as it can be changed.
+    /// Makes a link that leads to one target and the other in turn, as fast as it can be changed.
     ///
     /// # Errors
     ///

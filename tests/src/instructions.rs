@@ -36,7 +36,7 @@ pub fn baseline() -> BTreeMap<String, u64> {
     serde_json::from_str(include_str!("instructions.json")).expect("instructions.json")
 }
 
-/// The program that runs the paths, built with the release profile.
+/// Builds the program that runs the paths, with the release profile, and returns its path.
 ///
 /// # Errors
 ///
@@ -56,7 +56,7 @@ pub fn driver() -> Result<PathBuf> {
     files.find(|file| file.ends_with("hot_paths")).context("cargo built no hot_paths")
 }
 
-/// Instructions that `path` takes each time.
+/// Counts the instructions that `path` takes each time.
 ///
 /// # Errors
 ///

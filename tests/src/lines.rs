@@ -48,20 +48,20 @@ impl Lines {
         self.lock().lines.iter().cloned().collect()
     }
 
-    /// Bytes that came until now.
+    /// Returns the number of bytes that came until now.
     pub(crate) fn bytes(&self) -> u64 {
         self.lock().bytes
     }
 
-    /// The last lines, for a message.
+    /// Returns the last lines, for a message.
     pub(crate) fn tail(&self) -> String {
         let state = self.lock();
         let skipped = state.lines.len().saturating_sub(60);
         state.lines.iter().skip(skipped).map(|line| format!("  {line}\n")).collect()
     }
 
-    /// The first `count` lines that contain `needle`, or `None` when they are not there by `limit` or
-    /// all sources ended without them.
+    /// Waits for the first `count` lines that contain `needle`. Returns `None` when they are not
+    /// there by `limit` or all sources ended without them.
     pub(crate) fn wait_for(
         &self,
         needle: &str,

@@ -67,7 +67,7 @@ impl NameService {
         Self { folder, shared }
     }
 
-    /// The folder that belongs at `/run/nscd`.
+    /// Returns the folder that belongs at `/run/nscd`.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -153,7 +153,7 @@ impl Shared {
     }
 }
 
-/// `pw_response_header` and the strings behind it.
+/// Returns `pw_response_header` and the strings behind it.
 fn reply(user: Option<User>) -> Vec<u8> {
     let Some(user) = user else {
         return [VERSION, 0, 0, 0, -1, -1, 0, 0, 0].map(i32::to_ne_bytes).concat();

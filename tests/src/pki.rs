@@ -17,7 +17,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// A new one, which nobody trusts yet.
+    /// Makes a new authority, which nobody trusts yet.
     ///
     /// # Panics
     ///
@@ -135,8 +135,8 @@ impl Leaf {
         self
     }
 
-    /// Valid from an age of five minutes until half an hour from now: a clock that is an hour off,
-    /// either way, is outside.
+    /// Sets the validity from five minutes ago to half an hour from now: a clock that is an hour
+    /// off, either way, is outside.
     pub fn for_half_an_hour(mut self) -> Self {
         let now = SystemTime::now();
         self.0.not_before = (now - Duration::from_secs(5 * 60)).into();
@@ -150,7 +150,7 @@ impl Leaf {
         self
     }
 
-    /// Signed by its own key.
+    /// Signs the certificate by its own key.
     ///
     /// # Panics
     ///

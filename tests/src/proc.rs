@@ -56,8 +56,8 @@ impl Process {
     }
 }
 
-/// The numbers of all processes, the newest first: one that lives for a moment alone is still there when it is looked
-/// at.
+/// Returns the numbers of all processes, the newest first: one that lives for a moment alone is
+/// still there when it is looked at.
 fn pids() -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let mut pids: Vec<u32> =
@@ -66,13 +66,14 @@ fn pids() -> Vec<u32> {
     pids
 }
 
-/// Every process that this test may see.
+/// Returns every process that this test may see.
 #[must_use]
 pub fn all() -> Vec<Process> {
     pids().into_iter().filter_map(Process::find).collect()
 }
 
-/// The processes below `pid`, at any depth. An orphan that has another parent now is not among them.
+/// Returns the processes below `pid`, at any depth. An orphan that has another parent now is not
+/// among them.
 #[must_use]
 pub fn descendants(pid: u32) -> Vec<Process> {
     let mut children: HashMap<u32, Vec<Process>> = HashMap::new();
@@ -111,8 +112,8 @@ pub fn end_all_below() -> Option<()> {
     })
 }
 
-/// Every process whose environment has the setting `NAME=VALUE`, or whose command line has it as an
-/// argument: how a test finds what it started, wherever that went.
+/// Returns every process whose environment has the setting `NAME=VALUE`, or whose command line has
+/// it as an argument: thus a test finds what it started, wherever that went.
 #[must_use]
 pub fn marked(setting: &str) -> Vec<Process> {
     let has = |pid: u32, file: &str| {
@@ -186,26 +187,27 @@ impl Snapshot {
     }
 }
 
-/// Resident memory now, in KiB.
+/// Returns the resident memory now, in KiB.
 #[must_use]
 pub fn resident_kib(pid: u32) -> Option<u64> {
     status_number(pid, "VmRSS:")
 }
 
-/// The part of [`resident_kib`] that is not backed by a file, such as the program itself, in KiB.
+/// Returns the part of [`resident_kib`] that is not backed by a file, such as the program itself,
+/// in KiB.
 #[must_use]
 pub fn anonymous_kib(pid: u32) -> Option<u64> {
     status_number(pid, "RssAnon:")
 }
 
-/// Resident memory now, in KiB, where a page that several processes have counts for each as its part of it:
-/// sums over processes are right (proc_pid_smaps(5), `Pss`).
+/// Returns the resident memory now, in KiB, where a page that several processes have counts for
+/// each as its part of it: sums over processes are right (proc_pid_smaps(5), `Pss`).
 #[must_use]
 pub fn proportional_kib(pid: u32) -> Option<u64> {
     number(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, "Pss:")
 }
 
-/// The most resident memory since the start or [`forget_peak`], in KiB.
+/// Returns the most resident memory since the start or [`forget_peak`], in KiB.
 #[must_use]
 pub fn peak_kib(pid: u32) -> Option<u64> {
     status_number(pid, "VmHWM:")
@@ -224,7 +226,7 @@ pub fn bytes_read(pid: u32) -> Option<u64> {
     counts.lines().find_map(|line| line.strip_prefix("rchar: ")?.parse().ok())
 }
 
-/// The time that the threads of a process have had on processors.
+/// Returns the time that the threads of a process have had on processors.
 #[must_use]
 pub fn processor_time(pid: u32) -> Option<Duration> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
@@ -246,7 +248,7 @@ fn status_number(pid: u32, field: &str) -> Option<u64> {
     number(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, field)
 }
 
-/// The number of the line that begins with this field.
+/// Returns the number of the line that begins with this field.
 fn number(text: &str, field: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(field))?;
     line.split_ascii_whitespace().next()?.parse().ok()

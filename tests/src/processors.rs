@@ -60,7 +60,7 @@ impl Two {
     }
 }
 
-/// The processors that this thread may run on, as in `0-3,8` (proc_pid_status(5)).
+/// Returns the processors that this thread may run on, as in `0-3,8` (proc_pid_status(5)).
 fn allowed() -> io::Result<String> {
     let status = fs::read_to_string("/proc/thread-self/status")?;
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));

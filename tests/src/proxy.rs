@@ -50,13 +50,13 @@ impl Plan {
     /// The plan without a fault.
     pub const HONEST: Self = Self { after: None };
 
-    /// `fault` after exactly `bytes` in `direction`.
+    /// Plans `fault` after exactly `bytes` bytes in `direction`.
     #[must_use]
     pub const fn after(direction: Direction, bytes: u64, fault: Fault) -> Self {
         Self { after: Some((direction, bytes, fault)) }
     }
 
-    /// A fault among `faults` at a place below `bytes`, in either direction, as `random` has it.
+    /// Plans one of `faults` at a place below `bytes`, in either direction, as `random` has it.
     pub fn random(random: &mut Random, bytes: u64, faults: &[Fault]) -> Self {
         let direction = *random.choose(&[Direction::ToServer, Direction::ToClient]);
         Self::after(direction, random.below(bytes), *random.choose(faults))
@@ -159,13 +159,13 @@ impl Proxy {
         self.address.to_string()
     }
 
-    /// Connections accepted until now.
+    /// Returns the number of Connections accepted until now.
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.traffic.connections.load(Ordering::SeqCst)
     }
 
-    /// Bytes forwarded in a direction until now, over all Connections.
+    /// Returns the number of bytes forwarded in a direction until now, over all Connections.
     #[must_use]
     pub fn forwarded(&self, direction: Direction) -> u64 {
         self.traffic.bytes(direction).load(Ordering::SeqCst)

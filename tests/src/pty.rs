@@ -36,8 +36,8 @@ impl Terminal {
         Self { keyboard: File::from(keyboard), path }
     }
 
-    /// The side that a program has as a standard stream. `setsid --ctty` makes what it has as
-    /// standard input its controlling terminal.
+    /// Returns the side that a program has as a standard stream. `setsid --ctty` makes what it has
+    /// as standard input its controlling terminal.
     ///
     /// # Panics
     ///

@@ -45,7 +45,8 @@ impl Dial {
         Self::at(world.client_dir(), world.address())
     }
 
-    /// A server at this address, with `ca.pem` and `client/` from a folder.
+    /// Returns the parameters for a server at this address, with `ca.pem` and `client/` from a
+    /// folder.
     pub fn at(dir: &Path, address: SocketAddr) -> Self {
         Self {
             address,
@@ -56,7 +57,7 @@ impl Dial {
         }
     }
 
-    /// Another address, such as a proxy's.
+    /// Sets another address, such as a proxy's.
     pub fn address(mut self, address: SocketAddr) -> Self {
         self.address = address;
         self
@@ -86,7 +87,7 @@ impl Dial {
         self
     }
 
-    /// The TLS configuration that this comes to.
+    /// Returns the TLS configuration that these parameters come to.
     ///
     /// # Panics
     ///
@@ -140,7 +141,7 @@ impl Dial {
         self.connect_as("localhost")
     }
 
-    /// The first message of a handshake with a peer of this name.
+    /// Returns the first message of a handshake with a peer of this name.
     ///
     /// # Errors
     ///
@@ -227,7 +228,7 @@ where
         stream.flush()
     }
 
-    /// The next frame, or `None` after `close_notify`.
+    /// Reads the next frame, or `None` after `close_notify`.
     ///
     /// # Errors
     ///
@@ -330,7 +331,7 @@ where
         self.sock.stream.shutdown(Shutdown::Write)
     }
 
-    /// The socket, for its timeouts and its options.
+    /// Returns the socket, for its timeouts and its options.
     #[must_use]
     pub fn socket(&self) -> &TcpStream {
         &self.sock.stream
@@ -363,7 +364,8 @@ where
     }
 }
 
-/// A frame of this header and payload. `len` is set when there is a payload and it is missing.
+/// Returns a frame of this header and payload. `len` is set when there is a payload and it is
+/// missing.
 ///
 /// # Panics
 ///
@@ -378,21 +380,21 @@ pub fn frame(header: &Value, payload: &[u8]) -> Vec<u8> {
     text_frame(&header.to_string(), payload)
 }
 
-/// A frame of this text as header, whatever it is, and this payload.
+/// Returns a frame of this text as header, whatever it is, and this payload.
 #[must_use]
 pub fn text_frame(header: &str, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(header.len()).unwrap_or(u32::MAX);
     [&length.to_be_bytes(), header.as_bytes(), payload].concat()
 }
 
-/// The client's hello.
+/// Returns the client's hello.
 #[must_use]
 pub fn hello() -> Vec<u8> {
     frame(&json!({"type": "hello", "agent": "raw peer", "capabilities": ["exec"]}), &[])
 }
 
-/// A `start` on channel `ch` of `exec` with these arguments, no environment and no standard input;
-/// `key` is its start key. [`Start`] makes others.
+/// Returns a `start` on channel `ch` of `exec` with these arguments, no environment and no standard
+/// input; `key` is its start key. [`Start`] makes others.
 #[must_use]
 pub fn start_exec(ch: u64, key: u128, words: &[&str]) -> Vec<u8> {
     Start::exec(ch, words).key(key).frame()

@@ -42,7 +42,7 @@ pub fn skip(missing: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: needs {missing}");
 }
 
-/// The path of a program, looked for on PATH and in the system's folders.
+/// Returns the path of a program, looked for on PATH and in the system's folders.
 ///
 /// # Errors
 ///
@@ -56,7 +56,7 @@ pub fn need_tool(name: &str) -> Result<PathBuf, String> {
         .ok_or_else(|| name.to_owned())
 }
 
-/// The library by which the package `faketime` gives a program another clock.
+/// Returns the library by which the package `faketime` gives a program another clock.
 ///
 /// # Errors
 ///

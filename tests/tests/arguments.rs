@@ -182,7 +182,7 @@ impl Asleep {
         format!("/proc/{}/{file}", self.process.pid)
     }
 
-    /// A line of `/proc/PID/status` or `/proc/PID/limits`, without its name.
+    /// Returns a line of `/proc/PID/status` or `/proc/PID/limits`, without its name.
     fn line(&self, file: &str, name: &str) -> String {
         let text = fs::read_to_string(self.path(file)).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(name));
@@ -233,7 +233,7 @@ impl Asleep {
     }
 }
 
-/// An argument for `sleep` that no other process has.
+/// Returns an argument for `sleep` that no other process has.
 fn long_time(test: u32) -> String {
     format!("602.{}{test:02}", std::process::id())
 }

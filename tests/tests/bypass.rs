@@ -75,12 +75,12 @@ impl Host {
         host
     }
 
-    /// The folder for programs, without links.
+    /// Returns the folder for programs, without links.
     fn own(&self) -> PathBuf {
         self.own.path().canonicalize().unwrap()
     }
 
-    /// A text with `@own`, `@open` and `@long` in it made into what they stand for.
+    /// Returns a text with `@own`, `@open` and `@long` in it made into what they stand for.
     fn path(&self, text: &str) -> OsString {
         let text = replaced(&bytes(text), b"@own", self.own().as_os_str().as_bytes());
         let text = replaced(&text, b"@open", self.open.path().as_os_str().as_bytes());
@@ -146,7 +146,7 @@ impl Host {
         program(&own.join("relative"), &by("bin/sh"), 0o755);
     }
 
-    /// A folder of this identity, `user/group,group`.
+    /// Returns the folder of this identity, `user/group,group`, which is made at first.
     fn identity(&self, who: &str) -> PathBuf {
         let make = || {
             let (user, groups) = who.split_once('/').unwrap_or((who, ""));
@@ -203,7 +203,7 @@ fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A text with `\xff` and the like in it made into bytes.
+/// Returns a text with `\xff` and the like in it made into bytes.
 fn bytes(text: &str) -> Vec<u8> {
     let mut parts = text.split("\\x");
     let first = parts.next().unwrap_or_default().as_bytes().to_vec();

@@ -14,7 +14,7 @@ use rcmd_tests::{require, skip};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// An argument for a long-lived program that no other process has.
+/// Returns an argument for a long-lived program that no other process has.
 fn unique(test: u32) -> String {
     format!("603.{}{test:02}", std::process::id())
 }

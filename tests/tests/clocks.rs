@@ -38,7 +38,7 @@ fn hour(unix: i64) -> String {
     clock::date(unix).split(':').next().unwrap().to_owned()
 }
 
-/// A world of certificates that last for half an hour.
+/// Starts a world of certificates that last for half an hour.
 fn world(library: &Path, server: Option<Clock>) -> World {
     let mut builder = World::builder();
     for (name, value) in server.into_iter().flat_map(|clock| clock.env(library)) {
@@ -87,7 +87,7 @@ fn assert_times(text: &str, whose: &str, shows: &[String; 2]) {
     assert_says(&text.to_lowercase(), &["compare `date -u` on both machines"]);
 }
 
-/// The true time, as the other end's clock shows it.
+/// Returns the true time, as the other end's clock shows it.
 fn right() -> [String; 2] {
     Clock("0").shows()
 }

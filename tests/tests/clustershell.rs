@@ -24,7 +24,7 @@ const GROUPS: [(&str, &str); 6] = [
 /// All hosts of these. ClusterShell is told, since it would join the texts of the groups, operators and all.
 const ALL: &str = "web[1-5],db[01-03,1],n[1-12],dc[1-2]n[1-3]";
 
-/// A Python that has the library.
+/// Returns a Python that has the library.
 fn need_clustershell() -> Result<PathBuf, String> {
     let all = [skip::need_tool("python3")?, PathBuf::from("/usr/bin/python3")];
     let has = |python: &PathBuf| {

@@ -162,7 +162,7 @@ fn a_token_gives_no_other_host_a_name() {
     assert_eq!(reason(more), RefusalReason::UsedToken);
 }
 
-/// Room for many sockets in this process.
+/// Raises the limit on descriptors, for many sockets in this process.
 fn raise_nofile() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, ..limit };

@@ -38,7 +38,7 @@ fn programs() -> [(&'static [&'static str], Program); 3] {
     ]
 }
 
-/// Each program with each of its files, of which one is spoilt and mended again.
+/// Runs each program with each of its files, of which one is spoilt and mended again.
 #[track_caller]
 fn each_refuses(spoil: fn(&Path), told: &str, mend: fn(&Path)) {
     let world = World::start();

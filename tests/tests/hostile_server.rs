@@ -10,7 +10,7 @@ use serde_json::json;
 /// when the client leaves.
 const SLACK: Duration = Duration::from_secs(30);
 
-/// A client of this server that asks for a command with a limit of a second.
+/// Starts a client of this server that asks for a command with a limit of a second.
 fn limited(world: &World, server: &RawServer) -> RunningClient {
     let client = world.exec(["sleep", "9"]).options(["-n", "--timeout", "1s"]);
     client.target(server.address().to_string()).with_result().spawn()

@@ -71,7 +71,7 @@ impl Drop for Shell {
     }
 }
 
-/// A file that a remote command waits for, with the line that does.
+/// Returns the path of a file that a remote command waits for, with the line that does.
 fn gate(world: &World) -> (PathBuf, String) {
     let gate = world.scratch("gate");
     let wait = format!("until [ -e {} ]; do sleep 0.05; done", gate.display());

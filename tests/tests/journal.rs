@@ -35,7 +35,7 @@ impl Journald {
         if listens { Ok(journald) } else { Err("the right to mount".to_owned()) }
     }
 
-    /// A path as it is seen from here.
+    /// Returns a path as it is seen from here.
     fn inside(&self, path: &str) -> PathBuf {
         Path::new("/proc").join(self.0.id().to_string()).join("root").join(path)
     }

@@ -30,13 +30,13 @@ fn locked(command: ClientCommand, wait: &str) -> ClientCommand {
     command.option("--lock").option("deploy").option("--lock-wait").option(wait)
 }
 
-/// The marks of held locks.
+/// Returns the marks of held locks.
 fn marks(world: &World) -> Vec<PathBuf> {
     let folder = fs::read_dir(world.dir().join("server/locks")).into_iter().flatten();
     folder.map(|entry| entry.unwrap().path()).collect()
 }
 
-/// A holder on channel 1 of a connection of its own.
+/// Starts a holder on channel 1 of a connection of its own.
 fn hold(world: &World) -> RawPeer {
     let mut peer = RawPeer::greeted(world);
     peer.send(&Start::exec(1, &["cat"]).stdin().lock("deploy", 0).frame()).unwrap();

@@ -9,7 +9,7 @@ use std::process::Command;
 use rcmd_tests::many::{exec, shell, world};
 use rcmd_tests::{Random, World};
 
-/// A folder with a file for each of the hosts `a1`, `a2` and so on.
+/// Makes a folder with a file for each of the hosts `a1`, `a2` and so on.
 fn files(world: &World, contents: &[Vec<u8>]) -> PathBuf {
     let folder = world.scratch("contents");
     fs::create_dir_all(&folder).unwrap();
@@ -28,7 +28,7 @@ fn printed(world: &World, contents: &[Vec<u8>], options: &[&str]) -> Vec<u8> {
     done.stdout
 }
 
-/// The lines of each host, in order, without label and newline.
+/// Returns the lines of each host, in order, without label and newline.
 fn by_host(output: &[u8]) -> BTreeMap<String, Vec<&[u8]>> {
     let mut lines: BTreeMap<String, Vec<&[u8]>> = BTreeMap::new();
     for line in output.split_inclusive(|byte| *byte == b'\n') {

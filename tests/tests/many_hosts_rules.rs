@@ -19,7 +19,7 @@ fn add_hosts(world: &World, text: &str) {
     file.unwrap().write_all(text.as_bytes()).unwrap();
 }
 
-/// A client that runs a line on a set and tells each of its events.
+/// Returns a client that runs a line on a set and tells each of its events.
 fn watched(world: &World, hosts: &str, line: &str) -> ClientCommand {
     shell(world, hosts, line).option("--json")
 }

@@ -85,7 +85,7 @@ fn words(text: &str) -> BTreeSet<String> {
     text.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
-/// The packages of the workspace, as `cargo metadata` has them.
+/// Returns the packages of the workspace, as `cargo metadata` has them.
 fn packages() -> Vec<Value> {
     let metadata =
         output(cargo().args(["metadata", "--no-deps", "--offline", "--format-version=1"]));
@@ -152,7 +152,7 @@ fn libraries_bring_along_nothing_that_only_programs_need() {
     }
 }
 
-/// The first block of the README's chapter on the library that is fenced by this word.
+/// Returns the first block of the README's chapter on the library that is fenced by this word.
 fn block(word: &str) -> String {
     let readme = read("README.md");
     let (_, chapter) = readme.split_once("\n## Use it as a library\n").unwrap();
@@ -161,7 +161,7 @@ fn block(word: &str) -> String {
     block.split_once("```").unwrap().0.to_owned()
 }
 
-/// Text with `from` replaced, which must be there.
+/// Returns a text with `from` replaced, which must be there.
 fn replaced(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "no {from} in: {text}");
     text.replace(from, to)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rcmd_tests::{binaries, eventually_some};
 
-/// The words of the README's section, of which each test step is one.
+/// Returns the words of the README's section, of which each test step is one.
 fn section() -> String {
     let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
     let readme = fs::read_to_string(readme).unwrap();

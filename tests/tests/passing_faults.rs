@@ -13,7 +13,7 @@ use rcmd_tests::raw::Echo;
 use rcmd_tests::{Finished, NameService, World, eventually, eventually_some, require, skip};
 use rustix::process::Signal;
 
-/// Lines of the log that contain a text.
+/// Counts the lines of the log that contain a text.
 fn times_logged(world: &World, needle: &str) -> usize {
     world.log().iter().filter(|line| line.contains(needle)).count()
 }
@@ -31,7 +31,8 @@ fn assert_lacks(done: &Finished, kind: &str, why: &str) {
     assert_eq!((&result["error"]["kind"], &result["retry_safe"]), (&kind.into(), &true.into()));
 }
 
-/// A server whose folder is on a small disk, and its audit on another, so that the one can be full without the other.
+/// Starts a server whose folder is on a small disk, and its audit on another, so that the one can
+/// be full without the other.
 fn on_small_disks() -> Result<(World, SmallDisk, SmallDisk), String> {
     let mut world = World::builder().prepare();
     let server = world.dir().join("server");

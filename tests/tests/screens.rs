@@ -26,7 +26,7 @@ fn world(hosts: &[&str]) -> World {
     world
 }
 
-/// A client whose standard streams are not yet said.
+/// Returns a client whose standard streams are not yet said.
 fn client(world: &World, options: &[&str], hosts: &str, line: &str) -> Command {
     let mut command = Command::new(&binaries().client);
     arrange(&mut command, world, options, hosts, line);
@@ -338,7 +338,7 @@ fn an_account_in_a_narrow_window_is_whole_and_each_line_begins_a_row() {
     assert!(screen.rows().iter().all(|row| row.chars().count() <= 40), "{screen}");
 }
 
-/// A client in front of its own terminal, where keys become signals.
+/// Starts a client in front of its own terminal, where keys become signals.
 fn in_front(columns: u16, setsid: &Path, world: &World, options: &[&str], line: &str) -> Viewer {
     let mut command = Command::new(setsid);
     command.arg("--ctty").arg(&binaries().client);

@@ -11,7 +11,7 @@ use rcmd_tests::{RawPeer, World, audit, eventually, eventually_some, proc};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-/// A `sleep` that nobody else has.
+/// Returns a `sleep` that nobody else has.
 fn mark(number: u32) -> String {
     format!("603.{}{number:03}", std::process::id())
 }

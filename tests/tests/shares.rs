@@ -30,7 +30,8 @@ const SLOWDOWN: u32 = 3;
 /// The number of times that the median is measured at most, since others use this machine too.
 const TRIES: usize = 3;
 
-/// The folder of another identity. Who is in the group `admin` may do everything, and others nothing.
+/// Makes the folder of another identity. A user in the group `admin` may do everything, and others
+/// nothing.
 fn identity(world: &World, user: &str, groups: &[&str]) -> PathBuf {
     let groups = groups.iter().map(|group| format!("rcmd://group/{group}"));
     let uris: Vec<_> = std::iter::once(format!("rcmd://user/{user}")).chain(groups).collect();
@@ -203,7 +204,7 @@ impl Drop for Attack {
     }
 }
 
-/// The median time of a neighbour's `true`, its connection included.
+/// Measures the median time of a neighbour's `true`, its connection included.
 fn median(world: &World) -> Duration {
     let mut times: Vec<_> = (0..COMMANDS)
         .map(|_| {

@@ -17,7 +17,7 @@ struct Conversation {
     started_at: usize,
 }
 
-/// A command that leaves a line in `ledger` when it starts, then gives its input back.
+/// Returns a command that leaves a line in `ledger` when it starts, then gives its input back.
 fn conversation(ledger: &Path) -> Conversation {
     let line = format!("echo ran >> '{}'; cat; exit 3", ledger.display());
     let input = Random::new(7).take_bytes(1500);

@@ -7,7 +7,7 @@ use rcmd_tests::raw::{self, Dial, RawPeer, Start, frame, sha256};
 use rcmd_tests::{World, eventually};
 use serde_json::{Value, json};
 
-/// An attach to what was started so, with a higher generation than the start has.
+/// Returns an attach to what was started so, with a higher generation than the start has.
 fn attach(start: &Start, ch: u64, generation: u64, stdout: u64) -> Vec<u8> {
     let known = start.header();
     let attach = json!({

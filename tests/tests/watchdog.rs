@@ -24,7 +24,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// A test program with these lines.
+/// Writes a test program with these lines.
 fn script(folder: &TempDir, lines: &str) -> PathBuf {
     let deps = folder.path().join("deps");
     std::fs::create_dir_all(&deps).unwrap();

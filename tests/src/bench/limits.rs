@@ -24,7 +24,7 @@ pub(crate) fn loopback(bytes: u64) -> Result<Duration> {
     timed_transfer(bytes, move |piece| out.write_all(piece), move |into| back.read(into))
 }
 
-/// The same, encrypted as rcmd does it, with nothing around it.
+/// Moves `bytes` zeros as [`loopback`] does, encrypted as rcmd does it, with nothing around it.
 ///
 /// # Errors
 ///

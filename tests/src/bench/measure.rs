@@ -102,7 +102,7 @@ pub(crate) fn timed(command: &mut Command) -> Result<Duration> {
     }
 }
 
-/// A program that reads nothing and whose standard output goes to /dev/null.
+/// Returns the command of a program that reads nothing and whose standard output goes to /dev/null.
 pub(crate) fn quiet(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::null()).stdout(Stdio::null()).env_remove("RCMD_DIR");
@@ -138,21 +138,23 @@ impl Processor {
         Ok(Self { machine: busy_ticks().context("/proc/stat can't be read")?, ours })
     }
 
-    /// Seconds of the whole machine, and of our processes alone, since `before`.
+    /// Returns the processor seconds since `before`: of the whole machine, and of our processes
+    /// alone.
     pub(crate) fn since(self, before: Self) -> (f64, f64) {
         (self.machine - before.machine, self.ours - before.ours)
     }
 }
 
-/// Processor seconds that the kernel accounts to us, or to the children that were waited for and all that
-/// they had waited for.
+/// Returns the processor seconds that the kernel accounts to us, or to the children that were
+/// waited for and all that they had waited for.
 pub(super) fn used(who: UsageWho) -> Result<f64> {
     let usage = getrusage(who)?;
     let times = [usage.user_time(), usage.system_time()];
     Ok(times.iter().map(|time| time.num_microseconds() as f64 / 1e6).sum())
 }
 
-/// User, nice, system, interrupt and soft interrupt time of all processors (proc(5), `/proc/stat`).
+/// Returns the user, nice, system, interrupt and soft interrupt time of all processors, in seconds
+/// (proc(5), `/proc/stat`).
 fn busy_ticks() -> Option<f64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
@@ -160,7 +162,7 @@ fn busy_ticks() -> Option<f64> {
     Some([0, 1, 2, 5, 6].iter().filter_map(|&field| numbers.get(field)).sum::<f64>() / TICKS)
 }
 
-/// utime, stime, cutime and cstime (proc(5), `/proc/PID/stat`).
+/// Returns the sum of utime, stime, cutime and cstime, in seconds (proc(5), `/proc/PID/stat`).
 fn ticks_of(pid: u32) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let rest = stat.get(stat.rfind(')')? + 1..)?;

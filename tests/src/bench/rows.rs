@@ -75,7 +75,8 @@ const APART: &[Row] = &[
     Row { name: "fleet500", about: "one line on 500 hosts", run: fleet::five_hundred },
 ];
 
-/// The rows of these names, or all that need not be named; in the order in which they stand.
+/// Returns the rows of these names, or all that need not be named; in the order in which they
+/// stand.
 pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Row>> {
     for name in names {
         if !ROWS.iter().chain(APART).any(|row| row.name == name) {
@@ -89,7 +90,7 @@ pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Row>> {
     })
 }
 
-/// The rows, for `--help`.
+/// Returns the rows, for `--help`.
 pub(crate) fn listing() -> String {
     let mut text = String::new();
     for (heading, rows) in [("Rows:", ROWS), ("Rows that must be named:", APART)] {

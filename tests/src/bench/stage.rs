@@ -118,14 +118,15 @@ impl Stage {
         peers.into_iter().flatten().chain(self.absent.borrow().iter()).cloned().collect()
     }
 
-    /// `rcmd-client` up to the host, with `--exec` or `--shell`; the command is to follow.
+    /// Returns the command of `rcmd-client` up to the host, with `--exec` or `--shell`; the command
+    /// for the host is to follow.
     pub(crate) fn rcmd(&self, mode: &str) -> Result<Command> {
         let mut command = quiet(&try_binaries()?.client);
         command.arg("--dir").arg(self.world.dir()).arg(mode).arg(self.world.target());
         Ok(command)
     }
 
-    /// The library's client of the world, within `runtime`.
+    /// Connects the library's client to the world, within `runtime`.
     pub(crate) fn connect(&self, runtime: &Runtime) -> Result<Client> {
         runtime.block_on(connect(self.world.dir(), &self.world.target()))
     }
@@ -135,7 +136,7 @@ fn found<T>(started: Result<T>) -> Result<T, String> {
     started.map_err(|error| format!("{error:#}"))
 }
 
-/// A world whose server is out of reach of a terminal's Ctrl-C: the outer process ends it.
+/// Starts a world whose server is out of reach of a terminal's Ctrl-C: the outer process ends it.
 pub(crate) fn new_world() -> Result<World> {
     World::builder().own_group().try_start()
 }
@@ -146,12 +147,12 @@ pub(crate) async fn connect(dir: &Path, target: &str) -> Result<Client> {
     Client::connect(&config, &target).await.context("can't connect")
 }
 
-/// One thread, as `rcmd-client` has it.
+/// Makes a runtime of one thread, as `rcmd-client` has it.
 pub(crate) fn one_thread() -> Result<Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
-/// A port that was free a moment ago, for programs that can't pick one themselves.
+/// Returns a port that was free a moment ago, for programs that can't pick one themselves.
 pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

@@ -94,31 +94,31 @@ impl Finished {
         self
     }
 
-    /// Standard output as text; what is no UTF-8 is replaced.
+    /// Returns standard output as text; what is no UTF-8 is replaced.
     #[must_use]
     pub fn stdout_text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    /// Standard error as text; what is no UTF-8 is replaced.
+    /// Returns standard error as text; what is no UTF-8 is replaced.
     #[must_use]
     pub fn stderr_text(&self) -> String {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
 
-    /// Size and SHA-256 of standard output, kept or hashed.
+    /// Returns the size and the SHA-256 of standard output, kept or hashed.
     #[must_use]
     pub fn stdout_tally(&self) -> Tally {
         self.stdout_hashed.clone().unwrap_or_else(|| Tally::of(&self.stdout))
     }
 
-    /// Size and SHA-256 of standard error, kept or hashed.
+    /// Returns the size and the SHA-256 of standard error, kept or hashed.
     #[must_use]
     pub fn stderr_tally(&self) -> Tally {
         self.stderr_hashed.clone().unwrap_or_else(|| Tally::of(&self.stderr))
     }
 
-    /// The result object, asked for with [`super::ClientCommand::with_result`].
+    /// Returns the result object, asked for with [`super::ClientCommand::with_result`].
     ///
     /// # Panics
     ///
@@ -133,7 +133,7 @@ impl Finished {
             .unwrap_or_else(|error| panic!("result {text:?}: {error}: {}", self.story()))
     }
 
-    /// All that is known of this run, for a message.
+    /// Returns all that is known of this run, for a message.
     #[must_use]
     pub fn story(&self) -> String {
         let mut story = format!("{} ({}, {:?})\n", self.what, self.status, self.elapsed);

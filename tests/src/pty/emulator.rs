@@ -57,7 +57,7 @@ impl Row {
 }
 
 impl Emulator {
-    /// An empty one.
+    /// Makes an empty terminal.
     #[must_use]
     pub fn new(columns: usize, height: usize, resize: Resize) -> Self {
         Self {
@@ -73,7 +73,8 @@ impl Emulator {
         }
     }
 
-    /// All rows without blanks at their ends, those that have left the window too, up to the last that has text.
+    /// Returns all rows without blanks at their ends, those that have left the window too, up to
+    /// the last that has text.
     #[must_use]
     pub fn rows(&self) -> Vec<String> {
         let mut rows: Vec<_> = self.rows.iter().map(Row::text).collect();
@@ -83,7 +84,7 @@ impl Emulator {
         rows
     }
 
-    /// The lines, however many rows each takes.
+    /// Returns the lines, however many rows each takes.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![String::new()];
@@ -101,7 +102,8 @@ impl Emulator {
         lines
     }
 
-    /// The parts of a row that look alike, each with the numbers of its style (ECMA-48: SGR), such as `31`.
+    /// Returns the parts of a row that look alike, each with the numbers of its style (ECMA-48:
+    /// SGR), such as `31`.
     #[must_use]
     pub fn styles(&self, row: usize) -> Vec<(String, String)> {
         let mut parts: Vec<(String, String)> = Vec::new();

@@ -47,7 +47,7 @@ impl Viewer {
         Self { terminal, screen, shown: Vec::new(), child }
     }
 
-    /// The process number of the program.
+    /// Returns the process number of the program.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -81,7 +81,7 @@ impl Viewer {
         &self.screen
     }
 
-    /// All that the program has written so far.
+    /// Returns all that the program has written so far.
     #[must_use]
     pub fn shown(&self) -> &[u8] {
         &self.shown

@@ -26,8 +26,8 @@ pub struct Start {
 }
 
 impl Start {
-    /// A program with exactly these arguments, no environment of its own and no standard input, under a
-    /// key that no other start of this process has.
+    /// Returns the start of a program with exactly these arguments, no environment of its own and
+    /// no standard input, under a key that no other start of this process has.
     pub fn exec(ch: u64, words: &[&str]) -> Self {
         static KEYS: AtomicU64 = AtomicU64::new(1);
         let key = (u128::from(std::process::id()) << 64)
@@ -48,7 +48,7 @@ impl Start {
         }
     }
 
-    /// One line for the user's shell.
+    /// Returns the start of one line for the user's shell.
     pub fn shell(ch: u64, line: &str) -> Self {
         Self { mode: "shell", ..Self::exec(ch, &[line]) }
     }
@@ -107,7 +107,7 @@ impl Start {
         self
     }
 
-    /// The header without `len`.
+    /// Returns the header without `len`.
     #[must_use]
     pub fn header(&self) -> Value {
         let (argc, envc, mode) = (self.words.len(), self.env.len(), self.mode);
@@ -141,20 +141,20 @@ impl Start {
         header
     }
 
-    /// The strings, each ended by NUL.
+    /// Returns the strings, each ended by NUL.
     #[must_use]
     pub fn payload(&self) -> Vec<u8> {
         let strings = self.words.iter().chain(&self.env).chain(&self.cwd).chain(&self.user);
         strings.map(|word| [word.as_bytes(), b"\0"].concat()).collect::<Vec<_>>().concat()
     }
 
-    /// The frame.
+    /// Returns the frame.
     #[must_use]
     pub fn frame(&self) -> Vec<u8> {
         frame(&self.header(), &self.payload())
     }
 
-    /// The frame that asks whether this would be permitted.
+    /// Returns the frame that asks whether this would be permitted.
     #[must_use]
     pub fn ask(&self) -> Vec<u8> {
         let mut header = self.header();
@@ -243,7 +243,7 @@ impl RawPeer {
     }
 }
 
-/// A digest as it stands in `end` and `exit`.
+/// Returns a digest as it stands in `end` and `exit`.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))

@@ -363,7 +363,7 @@ impl Bench {
     }
 }
 
-/// The same bytes each time.
+/// Returns a reader of the same bytes each time.
 fn content() -> impl Read + Send + 'static {
     Read::take(Random::new(20), SIZE)
 }

@@ -275,7 +275,7 @@ fn write_private(path: &Path, content: &[u8]) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("a mode");
 }
 
-/// The way to an authority that is not there.
+/// Returns the text of an `authority.toml` that leads to an authority which is not there.
 fn contact() -> String {
     let key = rcmd_certs::fingerprint::Fingerprint::of_key(b"a root");
     format!("addresses = [\"{NOWHERE}\"]\nauthorities = [\"{key}\"]\n")

@@ -114,7 +114,7 @@ pub fn run(batches: u64, behaviour: Behaviour) -> Figures {
     Figures { behaviour, ran, busy, alone: percentiles(alone), beside: percentiles(beside) }
 }
 
-/// The folder of an identity of its own.
+/// Makes the identity of the other, and returns its folder.
 fn other(world: &World) -> PathBuf {
     let folder = world.scratch("other");
     let leaf = Leaf::client_uris(&["rcmd://user/other", "rcmd://group/admin"]);

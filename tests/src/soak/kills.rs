@@ -294,7 +294,7 @@ impl Scene {
         Self { world: builder.start() }
     }
 
-    /// A client that runs a command of this shape.
+    /// Starts a client that runs a command of this shape.
     #[must_use]
     pub fn victim(&self, shape: Shape) -> Victim {
         let mark = mark();
@@ -346,7 +346,7 @@ impl Victim {
     }
 }
 
-/// A number of seconds, for sleep(1), that is nobody else's: what a process is found by.
+/// Returns a number of seconds, for sleep(1), that is nobody else's: what a process is found by.
 #[must_use]
 pub fn mark() -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -354,7 +354,7 @@ pub fn mark() -> String {
     format!("600.{}{number:06}", std::process::id())
 }
 
-/// The processes that still have a mark when the server has had time enough to end them.
+/// Returns the processes that still have a mark when the server has had time enough to end them.
 #[must_use]
 pub fn survivors(mark: &str) -> Vec<Process> {
     // Twice nothing: a loop that forks may be between two processes.

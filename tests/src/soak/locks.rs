@@ -128,7 +128,7 @@ impl Scene {
         Self { world, folder, random: Random::new(seed) }
     }
 
-    /// A line that looks for others, says that it has the lock, and goes on in some shape.
+    /// Returns a line that looks for others, says that it has the lock, and goes on in some shape.
     fn line(&self, shape: &str) -> String {
         format!(
             "export DIR={}; export P=$DIR/process

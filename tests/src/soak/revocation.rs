@@ -115,7 +115,7 @@ pub fn run(servers: u64) -> Figures {
     Figures { servers: worlds.len(), unharmed, from_arrival, from_order }
 }
 
-/// A client whose command has begun.
+/// Starts a client, and waits until its command has begun.
 fn session(world: &World, identity: Option<&Layout>) -> RunningClient {
     let mut client = world.shell("echo here; cat").stdin_pipe().stdout(Sink::Pipe);
     if let Some(identity) = identity {
@@ -126,7 +126,7 @@ fn session(world: &World, identity: Option<&Layout>) -> RunningClient {
     client
 }
 
-/// The time from the list's arrival to each cut, by the server's log.
+/// Returns the time from the list's arrival to each cut, by the server's log.
 fn cuts(world: &World) -> Vec<Duration> {
     let cuts = world.wait_for_log_lines(" cut ", REVOKED);
     let log = world.log();

@@ -27,8 +27,8 @@ pub struct Weather {
     pub elapsed: Duration,
 }
 
-/// One storm: so many clients, each with a connection of its own, run one command each. Under limits
-/// they are told to come again, and do.
+/// Runs one storm: so many clients, each with a connection of its own, run one command each. Under
+/// limits they are told to come again, and do.
 ///
 /// # Panics
 ///
@@ -135,7 +135,7 @@ fn attempt(world: &World, number: usize, start: &Start) -> Option<Again> {
     }
 }
 
-/// The first frame that says something of the start.
+/// Reads the first frame that says something of the start.
 fn answer(peer: &mut RawPeer) -> io::Result<Value> {
     loop {
         let Some((header, _)) = peer.read_frame()? else {

@@ -62,7 +62,7 @@ impl Crate {
         Self(modules)
     }
 
-    /// The first names of all modules.
+    /// Returns the first names of all modules.
     pub(crate) fn rooms(&self) -> BTreeSet<&str> {
         self.0.keys().filter_map(|name| name.first()).map(String::as_str).collect()
     }
@@ -92,7 +92,7 @@ impl Crate {
         imports
     }
 
-    /// The module that defines what a path names, or `None` when that is another crate's.
+    /// Returns the module that defines what a path names, or `None` when that is another crate's.
     fn home_of(&self, path: &[String], depth: usize) -> Option<Name> {
         let mut at = ROOT.to_vec();
         for (index, segment) in path.iter().enumerate() {
@@ -128,8 +128,8 @@ impl Crate {
         })
     }
 
-    /// Groups of files each of which imports every other, by way of others if not at once. What a file
-    /// imports from the one whose part it is (`super`) is left out.
+    /// Returns the groups of files each of which imports every other, by way of others if not at
+    /// once. What a file imports from the one whose part it is (`super`) is left out.
     pub(crate) fn circles(&self) -> Vec<Vec<String>> {
         let mut imports = self.imports();
         for (name, targets) in &mut imports {
@@ -329,7 +329,8 @@ impl Reader<'_> {
         }
     }
 
-    /// A path from the crate's root, or `None` when it leads out of the crate or is a local name.
+    /// Returns a path from the crate's root, or `None` when it leads out of the crate or is a local
+    /// name.
     fn absolute(&self, path: &[String], depth: usize) -> Option<Name> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {
@@ -387,7 +388,7 @@ fn end_of_test(tokens: &[TokenTree], at: usize) -> Option<usize> {
     Some(at)
 }
 
-/// The `(crate)` of `pub(crate)`.
+/// Returns the `(crate)` of `pub(crate)`.
 fn restriction(token: &TokenTree) -> Option<&Group> {
     let TokenTree::Group(group) = token else { return None };
     let first = group.stream().into_iter().next()?.to_string();
@@ -403,7 +404,7 @@ fn is_word(token: &TokenTree, expected: &str) -> bool {
     matches!(token, TokenTree::Ident(word) if word == expected)
 }
 
-/// `a::b::c` at `at`, and where it ends.
+/// Returns the path `a::b::c` at `at`, and where it ends.
 fn path_at(tokens: &[TokenTree], mut at: usize) -> (Name, usize) {
     let mut path = vec![tokens[at].to_string()];
     at += 1;
@@ -417,7 +418,7 @@ fn path_at(tokens: &[TokenTree], mut at: usize) -> (Name, usize) {
     (path, at)
 }
 
-/// The leaves of a `use`: a path, and the name under which it is known here.
+/// Adds the leaves of a `use`: a path, and the name under which it is known here.
 fn tree(tokens: &[TokenTree], mut path: Name, leaves: &mut Vec<(Name, String)>) {
     let mut alias = None;
     let mut at = 0;

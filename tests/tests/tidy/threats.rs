@@ -152,7 +152,7 @@ fn cells(row: &str) -> Vec<&str> {
     cells
 }
 
-/// The `FILE.rs::NAME` in a text, as files and names.
+/// Returns the `FILE.rs::NAME` in a text, as files and names.
 fn tests_named(text: &str) -> Vec<(&str, &str)> {
     let quoted = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
     quoted

@@ -34,7 +34,7 @@ fn tests_wait_for_conditions_and_do_not_sleep() {
     assert_none("await a condition with `eventually`", sleeps);
 }
 
-/// Lines of a file's tests that wait for time to pass, as `NUMBER: TEXT`.
+/// Returns the lines of a file's tests that wait for time to pass, as `NUMBER: TEXT`.
 fn sleeps_in(name: &str, text: &str) -> Vec<String> {
     let lines: Vec<_> = text.lines().collect();
     let tests = test_lines(name, &lines);

@@ -73,7 +73,7 @@ impl Connector for Script {
     }
 }
 
-/// A client whose first connection has just been made.
+/// Opens a client whose first connection has just been made.
 pub(super) fn client() -> (Handle, Host) {
     let (arrive, arriving) = mpsc::unbounded_channel();
     let down = Arc::<AtomicBool>::default();
@@ -82,7 +82,7 @@ pub(super) fn client() -> (Handle, Host) {
     (open("web1".to_owned(), Box::new(script), first), Host { arriving, down })
 }
 
-/// `echo`, not sent yet; once only if the host is busy.
+/// Returns the command `echo`, not sent yet; it is sent once only if the host is busy.
 pub(super) fn echo(link: &Handle) -> Command {
     let mut command = Command::new(link.clone(), Mode::Exec, "echo".as_ref());
     command.busy_wait(Duration::ZERO);
@@ -90,13 +90,13 @@ pub(super) fn echo(link: &Handle) -> Command {
 }
 
 impl Host {
-    /// The next connection.
+    /// Waits for the next connection.
     pub(super) async fn accept(&mut self) -> Peer {
         let stream = self.arriving.recv().await.expect("the client dials");
         Peer { stream, decoder: Decoder::default(), buffer: BytesMut::new() }
     }
 
-    /// The next connection, with both hellos said.
+    /// Waits for the next connection, and exchanges both hellos.
     pub(super) async fn greet(&mut self, instance: char) -> Peer {
         let mut peer = self.accept().await;
         peer.expect_hello().await;
@@ -127,7 +127,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// The next frame; none at the end of the connection.
+    /// Reads the next frame; none at the end of the connection.
     pub(super) async fn hear(&mut self) -> Option<Frame> {
         loop {
             if let Some(frame) = self.decoder.decode(&mut self.buffer).expect("a valid frame") {
@@ -143,7 +143,7 @@ impl Peer {
         self.hear().await.expect("a frame, not the end")
     }
 
-    /// The next frame that is no ping, each of which is answered.
+    /// Reads the next frame that is no ping, and answers each ping.
     pub(super) async fn expect_answering(&mut self) -> Frame {
         loop {
             match self.expect().await {
@@ -267,7 +267,7 @@ pub(super) fn busy(ch: u32, retry_after_ms: u64) -> Frame {
     failed(ch, Outcome::NotStarted, full(retry_after_ms))
 }
 
-/// The end of a command of which nothing is known but this.
+/// Returns the end of a command of which nothing else is known.
 pub(super) fn failed(ch: u32, outcome: Outcome, failure: WireError) -> Frame {
     let exit = Exit::new(outcome, None, None, Some(failure), 9).expect("an end that says how");
     Frame::Exit { ch, exit }

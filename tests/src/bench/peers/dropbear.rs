@@ -61,7 +61,7 @@ impl Dropbear {
         self.server.settle(0);
     }
 
-    /// A new connection; a shell line is to follow.
+    /// Returns the command of a new connection; a shell line is to follow.
     pub(crate) fn command(&self) -> Command {
         let mut command = quiet(&self.client);
         // It keeps known hosts below HOME and asks about new ones unless told twice to take them.

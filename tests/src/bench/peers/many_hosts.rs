@@ -54,7 +54,8 @@ impl Task<'_> {
     }
 }
 
-/// Debian calls the program `parallel-ssh`. Its `-t` is the time for a whole command.
+/// Returns the command of pssh, which Debian calls `parallel-ssh`. Its `-t` is the time for a whole
+/// command.
 fn pssh(task: &Task<'_>) -> Result<Command> {
     let mut command = task.command("parallel-ssh", "pssh")?;
     let ([at_once, config, _], hosts) = (task.words(), task.folder.join("pssh-hosts"));

@@ -66,12 +66,14 @@ impl OpenSsh {
         Ok(Self { _master: master, server, resting, client, folder, port, user })
     }
 
-    /// A new connection, as Debian configures the client; a shell line is to follow.
+    /// Returns the command of a new connection, as Debian configures the client; a shell line is to
+    /// follow.
     pub(crate) fn default(&self) -> Command {
         self.with(&[])
     }
 
-    /// The quickest that it offers: curve25519 alone, aes128-gcm.
+    /// Returns the command of a new connection with the quickest that OpenSSH offers: curve25519
+    /// alone, aes128-gcm.
     pub(crate) fn fastest(&self) -> Command {
         self.with(&["-o", "KexAlgorithms=curve25519-sha256", "-c", "aes128-gcm@openssh.com"])
     }
@@ -108,7 +110,7 @@ impl OpenSsh {
         Ok(file)
     }
 
-    /// The port that its server listens on.
+    /// Returns the port that its server listens on.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }

@@ -70,7 +70,7 @@ async fn end(mut child: Child) {
     child.wait().await;
 }
 
-/// Median and 99th percentile in milliseconds.
+/// Returns the median and the 99th percentile of `beats` echoes, in milliseconds.
 async fn echoes(client: &Client, beats: usize) -> Result<[f64; 2]> {
     let mut cat = client.exec("cat").stdin(Stdio::Piped).spawn().await?;
     let mut stdin = cat.stdin.take().context("no stdin")?;

@@ -109,7 +109,7 @@ impl Fleet {
         Ok(command)
     }
 
-    /// The others, each with this server.
+    /// Adds the other programs to the race, each with this server.
     fn enter_peers<'a>(
         &'a self,
         race: &mut Race<'a, 5>,
@@ -159,7 +159,8 @@ impl Fleet {
     }
 }
 
-/// Targets of which a line tells what the command printed; it begins with the target's name.
+/// Returns the number of targets of which a line tells what the command printed; such a line begins
+/// with the target's name.
 fn answered(text: &str, count: usize) -> usize {
     let lines = text.lines().filter(|line| line.contains(SAYS));
     let number = |line: &str| {

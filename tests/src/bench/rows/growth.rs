@@ -79,7 +79,7 @@ impl Growth {
     }
 }
 
-/// A whole number, thousands set apart.
+/// Formats a whole number, thousands set apart.
 fn counted(count: f64) -> String {
     if count < 100.0 { count.to_string() } else { figure(count) }
 }
@@ -169,7 +169,7 @@ async fn ended(running: Vec<Child>) -> Result<()> {
     Ok(())
 }
 
-/// Output of one command: the bytes, and how often it is measured.
+/// Measures the time for the output of one command, by its bytes and by how often it is measured.
 fn bytes(stage: &Stage, runtime: &Runtime) -> Result<Table> {
     let sizes: &[(u64, usize)] = match stage.options.quick {
         true => &[(1, 16), (64, 2)],

@@ -42,7 +42,8 @@ pub(crate) fn rest(stage: &Stage) -> Result<Vec<Table>> {
     Ok(vec![memory, calm])
 }
 
-/// Voluntary and involuntary context switches of all threads until now (proc(5)).
+/// Returns the number of voluntary and involuntary context switches of all threads until now
+/// (proc(5)).
 fn switches(pid: u32) -> u64 {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let count = threads.map(|thread| {
@@ -95,7 +96,8 @@ pub(crate) fn idle(stage: &Stage) -> Result<Vec<Table>> {
     Ok(vec![table])
 }
 
-/// Proportional memory of all processes of OpenSSH's server, for each connection more.
+/// Returns the proportional memory of all processes of OpenSSH's server, in KiB for each connection
+/// more.
 fn openssh_each(openssh: &OpenSsh) -> Result<f64> {
     openssh.settle();
     let before = proportional_kib(openssh.server_pid())?;

@@ -235,7 +235,8 @@ impl Flow {
         took
     }
 
-    /// MB/s, then the processor seconds for a GiB: of the machine, and of both ends' processes.
+    /// Returns the MB/s, then the processor seconds for a GiB: of the machine, and of both ends'
+    /// processes.
     fn cost(
         &self,
         daemon: Option<u32>,

@@ -161,7 +161,7 @@ impl Place {
         Ok(Self { environment: Arc::new(environment), folder, shell })
     }
 
-    /// The same here.
+    /// Returns the command in the environment and the folder of the place, on this machine.
     fn command(&self, words: &[OsString]) -> Command {
         let mut command = program(words);
         command.env_clear().envs(self.environment.iter().cloned()).current_dir(&self.folder);

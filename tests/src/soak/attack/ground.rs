@@ -75,7 +75,7 @@ impl Ground {
         Self { world, denied, permitted, honest, local, silent, names }
     }
 
-    /// The folder of what a local user puts in the way.
+    /// Returns the folder of what a local user puts in the way.
     pub(super) fn local(&self) -> PathBuf {
         self.local.path().to_owned()
     }

@@ -33,7 +33,7 @@ const fn role(name: &'static str, threads: usize, act: fn(&Kit, &Count) -> io::R
     Role { name, threads, can: |_| true, act }
 }
 
-/// A role that takes what a local user put in the way.
+/// Returns a role that takes what a local user put in the way.
 const fn local_role(
     name: &'static str,
     threads: usize,
@@ -95,7 +95,8 @@ impl Kit {
         Self { target, world, denied, permitted, local: Local::put_in_the_way(local).ok() }
     }
 
-    /// A peer without a certificate, from an address that is not the neighbours'.
+    /// Returns the parameters of a peer without a certificate, from an address that is not the
+    /// neighbours'.
     fn stranger(&self) -> Dial {
         Dial::at(&self.world, self.target).without_identity().source(STRANGERS)
     }
@@ -126,7 +127,7 @@ struct Talker {
 }
 
 impl Talker {
-    /// The next channel.
+    /// Returns the next channel.
     fn channel(&mut self) -> u64 {
         self.ch += 1;
         self.ch

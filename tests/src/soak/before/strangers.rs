@@ -26,7 +26,7 @@ fn each(count: &Count, mut act: impl FnMut() -> io::Result<Wire>) -> io::Result<
     Ok(done)
 }
 
-/// A connection that says this, and reads what it is answered.
+/// Opens a connection, sends these bytes, and reads the answer.
 fn say(ground: &Ground, side: Side, bytes: &[u8]) -> io::Result<Wire> {
     let mut stream = ground.unknown(side)?;
     stream.write_all(bytes)?;

@@ -53,7 +53,7 @@ impl Hostile {
     }
 }
 
-/// An address of this machine where nobody listens.
+/// Returns an address of this machine where nobody listens.
 fn closed() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 1))
 }

@@ -107,7 +107,7 @@ impl Scene {
         Self { world, _servers: servers, hosts, bytes, source, tmp }
     }
 
-    /// A client whose hosts write their parts of the source.
+    /// Returns a client whose hosts write their parts of the source.
     fn client(&self, options: &[&str]) -> Command {
         let mut client = Command::new(&binaries().client);
         client.arg("--dir").arg(self.world.client_dir()).args(options);
@@ -130,7 +130,7 @@ impl Scene {
         file.take(self.bytes)
     }
 
-    /// All groups of `--fold`, each of one host, in the order of the hosts.
+    /// Returns all groups of `--fold`, each of one host, in the order of the hosts.
     fn folded(&self) -> impl Read + use<> {
         let mut all: Box<dyn Read> = Box::new(io::empty());
         for host in 0..self.hosts {
@@ -247,7 +247,8 @@ impl Figures {
     }
 }
 
-/// The bytes of a process's open files that have been in a folder and have no name.
+/// Returns the number of bytes in a process's open files that have been in a folder and have no
+/// name.
 fn unnamed(pid: u32, folder: &Path) -> u64 {
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     let sizes = descriptors.filter_map(|entry| {

@@ -13,7 +13,7 @@ const LINE: &str = "read go; exec head -c";
 const ROOM: &str = "[limits]\nrunning = 1100\nchannels = 2200\n\
                     [limits.peer]\nrunning = 1100\nchannels = 2200";
 
-/// A server with room for them.
+/// Starts a world whose server has room for all connections and commands.
 ///
 /// # Errors
 ///

@@ -192,7 +192,8 @@ pub(super) fn judge(
     true
 }
 
-/// The exit statuses that these ends may have, after this signal. A signal may come after the last end.
+/// Returns the exit statuses that these ends may have, after this signal. A signal may come after
+/// the last end.
 fn statuses(ends: &[End], signal: Option<Signal>) -> Vec<i32> {
     let any = |category| ends.iter().any(|end| end.category == category && !end.is_held_back());
     let status = if any("unknown") {

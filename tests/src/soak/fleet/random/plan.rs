@@ -66,7 +66,7 @@ impl Plan {
         Self { servers: servers as usize, hosts, options, fate: Fate::random(random) }
     }
 
-    /// The hosts as an expression.
+    /// Returns the hosts as an expression.
     pub(super) fn set(&self) -> String {
         format!("n[0-{}]", self.hosts.len().saturating_sub(1))
     }
@@ -82,7 +82,7 @@ pub(super) fn chance(random: &mut Random, percent: u64) -> bool {
     random.below(100) < percent
 }
 
-/// Rules of a run over so many hosts, of which any may be left out.
+/// Returns rules of a run over so many hosts, of which any may be left out.
 fn rules(random: &mut Random, count: u64) -> Vec<String> {
     let mut options = Vec::new();
     let mut add = |name: &str, value: String| options.extend([name.to_owned(), value]);
@@ -171,7 +171,7 @@ impl Fate {
         }
     }
 
-    /// The client is killed.
+    /// Returns the fate of a client that is killed.
     pub(super) fn killed(random: &mut Random) -> Self {
         Self::of(random, &[Signal::KILL])
     }
@@ -191,7 +191,7 @@ impl Fate {
         self.0.iter().any(|(_, signal)| *signal == Signal::KILL)
     }
 
-    /// The first signal.
+    /// Returns the first signal.
     pub(super) fn first(&self) -> Option<Signal> {
         self.0.first().map(|(_, signal)| *signal)
     }

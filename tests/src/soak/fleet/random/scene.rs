@@ -63,7 +63,7 @@ impl Scene {
         scene
     }
 
-    /// The script of all hosts: it notes its start, and then does what its host is to do.
+    /// Returns the script of all hosts: it notes its start, and then does what its host is to do.
     fn text(&self) -> String {
         let (starts, mended) = (self.starts_file(), self.mended_file());
         let mut text = format!(
@@ -92,20 +92,20 @@ impl Scene {
         self.refusing.refuse(false);
     }
 
-    /// A client that begins the run.
+    /// Returns a client that begins the run.
     pub(super) fn first(&self) -> ClientCommand {
         let script = self.script.to_str().expect("a path in ASCII");
         let client = self.world.client().options(&self.plan.options).option("--exec");
         client.target(self.plan.set()).words(["sh", script, "{host}"])
     }
 
-    /// A client that takes the run up again.
+    /// Returns a client that takes the run up again.
     pub(super) fn resume(&self, options: &[String]) -> ClientCommand {
         let client = self.world.client().without_target();
         client.options(["run", "--resume", "last"]).options(options)
     }
 
-    /// A form in which a client is asked.
+    /// Chooses a form in which a client is asked.
     pub(super) fn form(&mut self, random: &mut Random) -> Form {
         self.stages += 1;
         match random.below(5) {
@@ -150,7 +150,7 @@ impl Scene {
         rests.ok_or_else(|| format!("still running after {DEADLINE:?}: {:?}", below()))
     }
 
-    /// The jobs that were started until now, by host.
+    /// Returns the jobs that were started until now, by host.
     pub(super) fn starts(&self) -> BTreeMap<String, Vec<String>> {
         let mut starts: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for line in fs::read_to_string(self.starts_file()).unwrap_or_default().lines() {
