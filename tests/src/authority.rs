@@ -45,7 +45,7 @@ impl Serving {
     ///
     /// # Panics
     ///
-    /// As [`Serving::start`].
+    /// When [`Serving::start`] does.
     #[must_use]
     pub fn with(settings: &str) -> Self {
         let mut serving = Self::unused();
@@ -71,7 +71,7 @@ impl Serving {
     ///
     /// # Panics
     ///
-    /// As [`Serving::start`].
+    /// When [`Serving::start`] does.
     #[must_use]
     pub fn made_by(words: &[&str]) -> Self {
         let mut serving = Self::unused();

@@ -11,11 +11,11 @@ use anyhow::{Context as _, Result, bail};
 /// The paths of the programs.
 #[derive(Debug, Clone)]
 pub struct Binaries {
-    /// `rcmd-certs`.
+    /// The path of `rcmd-certs`.
     pub certs: PathBuf,
-    /// `rcmd-server`.
+    /// The path of `rcmd-server`.
     pub server: PathBuf,
-    /// `rcmd-client`.
+    /// The path of `rcmd-client`.
     pub client: PathBuf,
 }
 

@@ -14,7 +14,7 @@ const WINDOW: usize = 8;
 /// A way to damage a file.
 type Damage = fn(&mut Random, &[u8]) -> Vec<u8>;
 
-/// All of them.
+/// All ways in which files are damaged.
 const DAMAGES: [Damage; 17] = [
     |random, bytes| changed(random, bytes, |random, byte| byte ^ (1 << random.below(8))),
     |random, bytes| changed(random, bytes, |random, _| random.next_u64().to_le_bytes()[0]),
@@ -86,7 +86,7 @@ fn replaced(bytes: &[u8], end: &[u8]) -> Vec<u8> {
 /// The secrets that must be found in no output.
 #[derive(Debug, Default)]
 pub struct Secrets {
-    /// Every [`WINDOW`] of their texts, in lower case.
+    /// Every [`WINDOW`] characters in a row of the secrets' texts, in lower case.
     windows: BTreeSet<String>,
     /// The same of the bytes that a text in base64 stands for.
     bytes: BTreeSet<Vec<u8>>,

@@ -48,7 +48,7 @@ impl FuseMount {
     ///
     /// # Errors
     ///
-    /// What is missing, as for [`crate::skip::skip`].
+    /// The error names what is missing, as for [`crate::skip::skip`].
     pub fn at(path: &Path, uid: u32, manner: Manner) -> Result<Self, String> {
         crate::skip::need_root()?;
         let missing = |error: io::Error| format!("FUSE ({error})");

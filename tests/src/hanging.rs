@@ -38,7 +38,7 @@ impl HangingPrograms {
     ///
     /// # Errors
     ///
-    /// What is missing.
+    /// The error names what is missing.
     pub fn mount() -> Result<Self, String> {
         crate::skip::need_root()?;
         let folder = own_folder();

@@ -32,7 +32,7 @@ impl InTheWay {
     ///
     /// # Errors
     ///
-    /// What is missing on this machine.
+    /// The error names what is missing on this machine.
     pub fn lease(file: &Path) -> Result<Self, String> {
         Self::start("a file system with leases", &["lease".as_ref(), file.as_ref()])
     }
@@ -43,7 +43,7 @@ impl InTheWay {
     ///
     /// # Errors
     ///
-    /// What is missing on this machine.
+    /// The error names what is missing on this machine.
     pub fn silent_mount(at: &Path, uid: u32) -> Result<Self, String> {
         crate::skip::need_root()?;
         fs::create_dir_all(at).map_err(|error| error.to_string())?;
@@ -55,7 +55,7 @@ impl InTheWay {
     ///
     /// # Errors
     ///
-    /// What is missing on this machine.
+    /// The error names what is missing on this machine.
     pub fn swapped_link(link: &Path, targets: [&Path; 2]) -> Result<Self, String> {
         let [one, other] = targets;
         let words = ["swap".as_ref(), link.as_ref(), one.as_ref(), other.as_ref()];

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// Lines kept at most; a program that writes more loses its oldest here.
+/// The most lines that are kept; a program that writes more loses its oldest here.
 const KEPT: usize = 100_000;
 
 #[derive(Debug, Clone, Default)]
@@ -20,9 +20,9 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     lines: VecDeque<String>,
-    /// Bytes that came, those of lines that are lost too.
+    /// The number of bytes that came, those of lost lines included.
     bytes: u64,
-    /// Readers that have not met their end.
+    /// The number of readers that have not met their end.
     open: usize,
 }
 

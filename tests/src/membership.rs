@@ -41,7 +41,7 @@ pub fn enrolled(authority: &Serving, builder: Builder) -> World {
 ///
 /// # Panics
 ///
-/// As [`enrolled`].
+/// When [`enrolled`] does.
 #[must_use]
 pub fn enrolled_client(authority: &Serving, name: &str) -> Layout {
     let layout = authority.member(name);

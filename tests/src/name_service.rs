@@ -41,7 +41,7 @@ struct State {
     waiting: usize,
     /// True if anybody has asked for an account.
     was_asked: bool,
-    /// Homes that are told of in the place of those that accounts have.
+    /// The homes that are told of in the place of those that accounts have.
     homes: HashMap<String, PathBuf>,
 }
 

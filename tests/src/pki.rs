@@ -166,9 +166,9 @@ impl Leaf {
 /// A certificate with its key.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// PEM.
+    /// The certificate in PEM.
     pub cert: String,
-    /// PEM, PKCS#8.
+    /// The private key in PEM, as PKCS#8.
     pub key: String,
 }
 

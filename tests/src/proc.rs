@@ -18,9 +18,9 @@ pub struct Process {
     pub parent: u32,
     /// The name of the process, cut to 15 bytes by the kernel.
     pub name: String,
-    /// One letter: `R`, `S`, `D`, `T`, `Z` and others.
+    /// The state in one letter: `R`, `S`, `D`, `T`, `Z` and others.
     pub state: char,
-    /// Clock ticks since the machine started.
+    /// The time of the start, in clock ticks since the machine started.
     pub started: u64,
 }
 
@@ -129,11 +129,11 @@ pub fn marked(setting: &str) -> Vec<Process> {
 pub struct Snapshot {
     /// The number of descriptors of each kind: `socket`, `pipe`, `anon_inode:[eventfd]` or a path.
     pub descriptors: BTreeMap<String, usize>,
-    /// Threads.
+    /// The number of threads.
     pub threads: usize,
-    /// Processes below it, at any depth, that are no zombies.
+    /// The number of processes below it, at any depth, that are no zombies.
     pub children: usize,
-    /// Zombies below it.
+    /// The number of zombies below it.
     pub zombies: usize,
 }
 

@@ -20,9 +20,9 @@ pub enum When {
 /// disturbs it.
 #[derive(Debug, Clone, Copy)]
 pub struct Two {
-    /// The server's and its neighbours'.
+    /// The processor of the server and its neighbours.
     pub quiet: usize,
-    /// The attackers'.
+    /// The processor of the attackers.
     pub loud: usize,
 }
 
@@ -31,7 +31,7 @@ impl Two {
     ///
     /// # Errors
     ///
-    /// What is missing on this machine.
+    /// The error names what is missing on this machine.
     pub fn find() -> Result<Self, String> {
         let list = allowed().map_err(|error| error.to_string())?;
         let mut all = list.split(',').filter_map(|range| {
@@ -49,7 +49,7 @@ impl Two {
     ///
     /// # Errors
     ///
-    /// What is missing on this machine.
+    /// The error names what is missing on this machine.
     pub fn on_loud(self, when: When) -> Result<Vec<OsString>, String> {
         let loud = self.loud.to_string();
         let mut words = vec![need_tool("taskset")?.into(), "-c".into(), loud.into()];

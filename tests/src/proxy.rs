@@ -97,7 +97,7 @@ impl Traffic {
     }
 }
 
-/// Makes the plan of the Connection with this number, counted from 0.
+/// A function that makes the plan of the Connection with this number, counted from 0.
 type Planner = Box<dyn FnMut(u64) -> Plan + Send>;
 
 /// The proxy. Dropping it resets all that goes through it.

@@ -11,7 +11,7 @@ mod viewer;
 pub use emulator::{Emulator, Resize};
 pub use viewer::Viewer;
 
-/// A terminal, and who types at it.
+/// A terminal, and the keyboard of the person in front of it.
 #[derive(Debug)]
 pub struct Terminal {
     /// The side of the person: what is written to it is typed, and what is read from it was shown.

@@ -158,7 +158,7 @@ impl Dial {
     ///
     /// # Errors
     ///
-    /// As [`Dial::connect`].
+    /// The errors of [`Dial::connect`].
     pub fn connect_as(&self, name: &str) -> io::Result<RawPeer> {
         let tcp = self.tcp()?;
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;

@@ -11,9 +11,9 @@ const KEPT: u64 = 256 << 20;
 /// The number of bytes in a stream, and their SHA-256.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Tally {
-    /// Bytes.
+    /// The number of bytes.
     pub bytes: u64,
-    /// SHA-256 in hexadecimal.
+    /// The SHA-256 in hexadecimal.
     pub sha256: String,
 }
 
@@ -28,7 +28,7 @@ impl Tally {
     ///
     /// # Errors
     ///
-    /// Those of the reader.
+    /// The errors of the reader.
     pub fn read(reader: impl Read) -> io::Result<Self> {
         Self::read_slowly(reader, None)
     }
@@ -37,7 +37,7 @@ impl Tally {
     ///
     /// # Errors
     ///
-    /// Those of the reader.
+    /// The errors of the reader.
     pub fn read_slowly(mut reader: impl Read, rate: Option<u64>) -> io::Result<Self> {
         let began = Instant::now();
         let mut hash = Sha256::new();
@@ -77,9 +77,9 @@ fn throttle(pause: Duration) {
 pub enum Sink {
     /// Keeps the bytes (256 MiB at most; more fails the test).
     Keep,
-    /// Count and hash them.
+    /// Counts and hashes the bytes.
     Hash,
-    /// Count and hash them, reading at most so many a second.
+    /// Counts and hashes the bytes, reading at most so many a second.
     HashSlowly(u64),
     /// Hands the pipe to the test: `RunningClient::stdout`, `RunningClient::stderr`.
     Pipe,

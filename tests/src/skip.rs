@@ -82,7 +82,7 @@ pub fn need_root() -> Result<(), String> {
 ///
 /// # Errors
 ///
-/// What is missing.
+/// The error names what is missing.
 pub fn need_mount_namespace() -> Result<(), String> {
     need_root()?;
     let mut made = Command::new(need_tool("unshare")?);
@@ -96,7 +96,7 @@ pub fn need_mount_namespace() -> Result<(), String> {
 ///
 /// # Errors
 ///
-/// What is missing.
+/// The error names what is missing.
 pub fn need_cgroup() -> Result<(), String> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let cgroups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();

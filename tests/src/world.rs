@@ -219,7 +219,7 @@ impl World {
     ///
     /// # Panics
     ///
-    /// As these do.
+    /// When one of these does.
     pub fn restart(&mut self) {
         self.stop_server();
         self.start_server();

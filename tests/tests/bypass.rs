@@ -24,7 +24,7 @@ use tempfile::TempDir;
 #[serde(deny_unknown_fields)]
 struct Attempt {
     name: String,
-    /// `user/group,group`
+    /// The user and the groups of the request's identity: `user/group,group`.
     who: String,
     /// A program with its arguments, or else a line.
     exec: Option<Vec<String>>,

@@ -21,7 +21,8 @@ const GROUPS: [(&str, &str); 6] = [
     ("dc", "dc[1-2]n[1-3]"),
 ];
 
-/// All hosts of these. ClusterShell is told, since it would join the texts of the groups, operators and all.
+/// All hosts of the groups. ClusterShell is told these, since it would join the texts of the
+/// groups, operators and all.
 const ALL: &str = "web[1-5],db[01-03,1],n[1-12],dc[1-2]n[1-3]";
 
 /// Returns a Python that has the library.
@@ -45,7 +46,7 @@ fn inventory() -> Inventory {
     inventory
 }
 
-/// Makes expressions of our alphabet, most of them right.
+/// A generator of expressions in our alphabet, most of them right.
 struct Generator(Random);
 
 impl Generator {

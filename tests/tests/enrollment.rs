@@ -446,7 +446,7 @@ fn a_killed_authority_uses_a_token_once_or_not_at_all() {
     assert!(figures.are_good(), "{figures}");
 }
 
-/// Members that are not ours.
+/// Members of a make that is not ours.
 mod raw {
     use std::io;
     use std::sync::Arc;

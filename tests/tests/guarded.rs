@@ -22,7 +22,8 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Runs what takes the file, and returns how it ended and what it said.
+/// A function that runs the program which takes the file, and returns how it ended and what it
+/// said.
 type Program = fn(&World) -> Output;
 
 fn programs() -> [(&'static [&'static str], Program); 3] {

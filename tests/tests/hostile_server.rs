@@ -6,8 +6,7 @@ use rcmd_tests::raw::{RawServer, frame};
 use rcmd_tests::{RunningClient, World};
 use serde_json::json;
 
-/// The time from the end of a time limit to the moment when the host is late, and from there to
-/// when the client leaves.
+/// The time from the end of a time limit until its host is late. The client does not leave earlier.
 const SLACK: Duration = Duration::from_secs(30);
 
 /// Starts a client of this server that asks for a command with a limit of a second.

@@ -19,7 +19,7 @@ const STRICT: &str = "keepalive = \"200ms\"\ngrace = \"1s\"";
 struct Shell {
     terminal: Terminal,
     shell: Child,
-    /// Names the client's process.
+    /// The target in the arguments of the client, by which its process is found.
     target: String,
 }
 

@@ -16,7 +16,7 @@ use rcmd_tests::{World, eventually, require, skip};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::{Value, json};
 
-/// Asks for one thing, more than the server has threads that look.
+/// The number of asks for one thing, more than the server has threads that look.
 const MANY: u64 = 12;
 /// The number of an account that no host has.
 const UID: u32 = 54_399;
@@ -255,7 +255,7 @@ fn a_folder_that_is_swapped_at_any_moment_is_entered_as_it_was_judged() {
     assert!(ran > 0, "none of them ran");
 }
 
-/// Bytes of a large program.
+/// The size of a large program, in bytes.
 const LARGE: u64 = 256 << 20;
 
 /// Makes a program in this folder that takes a while to read.

@@ -15,7 +15,7 @@ fn section() -> String {
     rest.split_once("\n## ").unwrap().0.to_owned()
 }
 
-/// Ends it when it goes out of scope.
+/// A process that is ended when it goes out of scope.
 struct Running(Child);
 
 impl Drop for Running {

@@ -285,7 +285,7 @@ fn output_that_waits_for_its_reader_is_kept_past_every_deadline_of_the_command()
     peer.send(&done(1)).unwrap();
 }
 
-/// Another identity's key is as unknown as one that never was.
+/// A key of another identity is as unknown as one that never was.
 #[test]
 fn a_key_belongs_to_the_identity_that_used_it() {
     let world = World::start();

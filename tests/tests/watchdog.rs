@@ -11,7 +11,7 @@ use rcmd_tests::{eventually, proc};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-/// Set for a run of this test program by itself, in which one test hangs.
+/// The variable that is set for a run of this test program by itself, in which one test hangs.
 const HANG: &str = "RCMD_TEST_HANG";
 
 fn runner(limit: &str) -> Command {

@@ -48,7 +48,7 @@ impl Bed {
     ///
     /// # Errors
     ///
-    /// As [`Bed::with`].
+    /// The errors of [`Bed::with`].
     pub(crate) fn spawning(way: &str, config: &str) -> Result<Self> {
         Self::with(&format!("spawn = \"{way}\"\n{config}"))
     }

@@ -45,6 +45,8 @@ impl Document {
         self.failures.iter().cloned().chain(single).collect()
     }
 
+    /// Returns the document as JSON.
+    ///
     /// # Errors
     ///
     /// None that is known: every value has a form in JSON.

@@ -11,7 +11,7 @@ use rcmd_certs::tls::{ClientFiles, ServerFiles, client_config, server_config};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 
-/// Bytes of a write and of a read: what rcmd's own pieces have.
+/// The bytes of a write and of a read, as many as rcmd's own pieces have.
 const PIECE: usize = 64 * 1024;
 
 /// Moves `bytes` zeros over loopback TCP from one thread to another.
@@ -95,6 +95,8 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
+    /// Reads the configurations of both ends from the files of a world.
+    ///
     /// # Errors
     ///
     /// When a file is not as it should be.

@@ -12,7 +12,7 @@ use nix::sys::time::TimeValLike as _;
 use super::table::Series;
 use crate::wait::exit_within;
 
-/// No single run takes longer; one that does has failed.
+/// The longest time of a single run; one that takes longer has failed.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// The figures of one run of a contestant, or its failure.

@@ -12,11 +12,11 @@ use super::measure::used;
 use crate::proc::{self, Process};
 use crate::wait::{DEADLINE, exit_within, poll_for};
 
-/// No program takes longer; one that does is killed.
+/// The longest time of a program; one that takes longer is killed.
 const LIMIT: Duration = Duration::from_secs(600);
 /// The time between two looks at the program itself.
 const EVERY: Duration = Duration::from_millis(5);
-/// All processes are looked at so rarely that this takes one part in so many of the time,
+/// The time between two looks at all processes, as a multiple of what the last look took.
 const PARTS: u32 = 20;
 /// The most time between two looks at all processes, where other work makes a look slow.
 const RARELY: Duration = Duration::from_millis(500);
@@ -26,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The resources that a program used from its start to its end.
 pub(crate) struct Cost {
     pub(crate) seconds: f64,
-    /// Processor seconds of it and of all that it started.
+    /// The processor seconds of the program and of all that it started.
     pub(crate) processor: f64,
     /// The most MiB of all its processes together, as far as was seen: the sum of their proportional memory,
     /// or the peak of the program's own resident memory if that is more.

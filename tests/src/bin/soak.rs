@@ -23,13 +23,15 @@ struct Soak {
     name: &'static str,
     /// The number of rounds of a complete run.
     rounds: u64,
-    /// Runs so many rounds with this seed. Says whether all went as it must; panics when not, with why.
+    /// The function that runs so many rounds with this seed. It returns whether all went as it
+    /// must, or panics with the reason.
     run: fn(rounds: u64, seed: u64) -> bool,
 }
 
-/// All of them. `rounds` counts what the name says: storms of each size, connections of each kind, cuts,
-/// damaged files, killed clients, targets, MiB of a line, hosts of 100 MiB each, runs over sets, killed holders, batches of
-/// commands, renewals, servers, MiB, seconds of an attack or of what one peer repeats.
+/// The long runs. `rounds` counts what the name says: storms of each size, connections of each
+/// kind, cuts, damaged files, killed clients, targets, MiB of a line, hosts of 100 MiB each, runs
+/// over sets, killed holders, batches of commands, renewals, servers, MiB, seconds of an attack or
+/// of what one peer repeats.
 const SOAKS: [Soak; 21] = [
     Soak { name: "attack", rounds: 600, run: attack },
     Soak { name: "authority", rounds: 200, run: govern },
@@ -79,7 +81,7 @@ struct Options {
     /// The neighbours' or the attackers' server
     #[arg(long, hide = true)]
     target: Option<String>,
-    /// The neighbours'
+    /// The behaviour of the neighbours
     #[arg(long, hide = true)]
     behaviour: Option<Behaviour>,
     /// The working process itself, below the one that clears up

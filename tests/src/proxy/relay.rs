@@ -26,7 +26,7 @@ const LATE: Duration = Duration::from_millis(20);
 enum End {
     /// The end of what both sides had to send.
     Done,
-    /// One of the sockets failed: the other side is to notice as well.
+    /// A failure of one of the sockets: the other side is to notice as well.
     Broken,
     /// A cut by this fault, which was planned or asked for.
     Cut(Fault),

@@ -17,7 +17,7 @@ pub enum Resize {
     Reflow,
 }
 
-/// A terminal.
+/// An emulated terminal.
 #[derive(Debug)]
 pub struct Emulator {
     columns: usize,

@@ -20,7 +20,7 @@ pub struct CompressedPings {
 }
 
 impl CompressedPings {
-    /// Pings in [`CompressedPings::again`].
+    /// The number of pings in [`CompressedPings::again`].
     pub const EACH: u64 = 8000;
 
     /// Compresses them.

@@ -168,9 +168,9 @@ impl Start {
 pub struct Ran {
     /// The `exit` header.
     pub exit: Value,
-    /// All of its standard output.
+    /// All of the command's standard output.
     pub stdout: Vec<u8>,
-    /// All of its standard error.
+    /// All of the command's standard error.
     pub stderr: Vec<u8>,
 }
 

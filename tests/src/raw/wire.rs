@@ -21,7 +21,7 @@ impl Sub for Wire {
     }
 }
 
-/// The socket.
+/// A socket, and the bytes that have passed through it.
 #[derive(Debug)]
 pub(super) struct Counted {
     pub(super) stream: TcpStream,

@@ -80,7 +80,7 @@ impl fmt::Display for Report {
 ///
 /// # Errors
 ///
-/// What is missing on this machine.
+/// The error names what is missing on this machine.
 ///
 /// # Panics
 ///

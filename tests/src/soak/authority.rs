@@ -27,7 +27,7 @@ const LONGEST: Duration = Duration::from_millis(120);
 /// The figures of all rounds.
 #[derive(Debug, Default)]
 pub struct Figures {
-    /// Kills.
+    /// The number of kills.
     pub kills: u64,
     /// Members that enrolled.
     pub enrolled: usize,

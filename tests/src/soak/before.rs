@@ -67,15 +67,15 @@ struct Deed {
 type Act = fn(&Ground, Side, &Count) -> io::Result<Done>;
 type Hold = (usize, fn(&Ground, Side) -> io::Result<Held>);
 
-/// The most that it may come to.
+/// The most that a deed may cost.
 #[derive(Debug, Clone, Copy)]
 struct Most {
-    /// Bytes that come back, for each that was sent.
+    /// The bytes that come back for each that was sent.
     answered: f64,
-    /// Bytes on disk and in the log, each time.
+    /// The bytes on disk, each time; `log` has those in the log.
     disk: u64,
     log: u64,
-    /// KiB of memory, for each that is held.
+    /// The memory in KiB for each that is held.
     memory: u64,
 }
 
@@ -102,9 +102,9 @@ const AUTHORITY: Side = Side::Authority;
 /// A number for deeds that a peer may hold as often as is measured.
 const MANY: usize = usize::MAX;
 
-/// All of them, with what they may come to: about twice what they do. A line of the log has some 200 bytes and, of
-/// what a request holds, 1 KiB; the two records of a denied start have 4 KiB. The authority's lists are as long as
-/// they are.
+/// All deeds, with the most that each may cost: about twice what it does cost. A line of the log
+/// has some 200 bytes and, of what a request holds, 1 KiB; the two records of a denied start have 4
+/// KiB. The authority's lists are as long as they are.
 static DEEDS: [Deed; 22] = [
     deed(
         (STRANGER, "silence", SERVER),
@@ -202,9 +202,9 @@ struct Row {
     done: Done,
     disk: f64,
     log: f64,
-    /// KiB for each that was held.
+    /// The memory in KiB for each that was held.
     memory: Option<f64>,
-    /// Times a second.
+    /// The number of times a second.
     pace: Option<f64>,
 }
 

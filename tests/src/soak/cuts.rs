@@ -27,7 +27,8 @@ const UNDER_WAY: u64 = 4 << 20;
 const WORKERS: u64 = 6;
 /// Bytes that a handshake, the hellos and a start take in a direction, about.
 const OPENING: u64 = 6000;
-/// Grace of the servers that hear of a silence soon, and the time in which nobody can resume there.
+/// The grace of the servers that hear of a silence soon. In [`OUTAGE`], which is longer, nobody can
+/// resume there.
 const GRACE: Duration = Duration::from_secs(4);
 const OUTAGE: Duration = Duration::from_secs(7);
 
@@ -42,7 +43,7 @@ pub struct Figures {
     pub resumed: u64,
     /// The rounds that ended as they should before a cut hit them.
     pub unhurt: u64,
-    /// Honestly unknown: 255.
+    /// The rounds that honestly ended as unknown: 255.
     pub unknown: u64,
     /// The rounds whose command the server killed after the grace, as was reported.
     pub killed: u64,
@@ -276,7 +277,7 @@ impl Bench {
         }
     }
 
-    /// Strikes as the bytes go by. Says whether there is another server now.
+    /// Strikes as the bytes go by. Returns whether there is another server now.
     fn strike(&mut self, fate: &Fate, passed: &Receiver<()>, client: &mut RunningClient) -> bool {
         let mut restarted = false;
         for &(_, strike) in &fate.strikes {

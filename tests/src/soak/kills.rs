@@ -113,7 +113,7 @@ pub const HELD: [Shape; 4] = [
 pub enum Way {
     /// The server looks for the processes of a tree in `/proc`.
     Portable,
-    /// Each command in a cgroup.
+    /// The server puts each command into a cgroup.
     Cgroup,
 }
 
@@ -138,21 +138,21 @@ impl Way {
 /// A way in which a client comes to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Death {
-    /// SIGTERM, which it passes on.
+    /// The client gets SIGTERM, which it passes on.
     Term,
-    /// SIGKILL, of which it hears nothing.
+    /// The client gets SIGKILL, of which it hears nothing.
     Kill,
     /// The client's machine falls silent, as a laptop does when it is closed.
     Silence,
 }
 
-/// All of them.
+/// All ways in which a client comes to its end.
 pub const DEATHS: [Death; 3] = [Death::Term, Death::Kill, Death::Silence];
 
 /// The figures of all rounds.
 #[derive(Debug, Default)]
 pub struct Figures {
-    /// Shapes of their commands.
+    /// The number of shapes of their commands.
     pub shapes: usize,
     /// Clients that were killed.
     pub rounds: u64,

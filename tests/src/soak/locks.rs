@@ -46,7 +46,7 @@ const DEATHS: [Death; 5] =
 /// The figures of all rounds.
 #[derive(Debug, Default)]
 pub struct Figures {
-    /// Holders that were killed, by the way.
+    /// The number of holders that were killed, by the way of their end.
     pub killed: BTreeMap<Death, u64>,
     /// Processes that were seen beside a holder and belonged to another one.
     pub wrong: Vec<String>,

@@ -172,7 +172,7 @@ fn open_to_all(file: &std::path::Path) {
 ///
 /// # Panics
 ///
-/// As [`storm`] does, and when the server holds more after it than before.
+/// When [`storm`] does, and when the server holds more after it than before.
 pub fn rounds(world: &World, rounds: usize, say: &mut dyn FnMut(&str)) {
     let before = world.settled_snapshot();
     for round in 1..=rounds {

@@ -112,7 +112,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// With what `rcmd-certs` or the server said.
+    /// The error holds what `rcmd-certs` or the server said.
     pub fn try_start(self) -> Result<World> {
         let mut world = self.try_prepare()?;
         world.try_start_server()?;

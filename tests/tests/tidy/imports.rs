@@ -27,7 +27,7 @@ pub(crate) struct Crate(BTreeMap<Name, Module>);
 struct Module {
     children: BTreeSet<String>,
     defined: BTreeSet<String>,
-    /// Types and traits, and whether they are `pub`.
+    /// The types and traits, each with whether it is `pub`.
     types: Vec<(String, bool)>,
     /// Each name that a `use` brings in, and what it is there.
     brought: BTreeMap<String, Name>,
@@ -186,7 +186,7 @@ fn shown(name: &[String]) -> String {
     if name.is_empty() { "the root".to_owned() } else { name.join("::") }
 }
 
-/// Reads one file.
+/// A reader of one file.
 struct Reader<'a> {
     own: &'a str,
     name: &'a [String],

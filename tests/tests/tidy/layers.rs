@@ -1,7 +1,7 @@
 //! The layers of each crate: its rooms, from the lowest to the highest. A room is a module of the first
 //! level, `X.rs` with `X/`, and imports only rooms that stand before it.
 
-/// A crate.
+/// The layers of a crate.
 pub(crate) struct Layers {
     /// The name of the crate in code.
     pub(crate) name: &'static str,

@@ -105,7 +105,7 @@ fn the_finder_of_tests_finds_tests_alone() {
 /// A table: a line of columns, one of dashes, and its rows.
 #[derive(Debug)]
 struct Table<'a> {
-    /// The heading that it stands under.
+    /// The heading above the table.
     heading: &'a str,
     columns: Vec<&'a str>,
     rows: Vec<&'a str>,

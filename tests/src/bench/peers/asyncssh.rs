@@ -31,6 +31,8 @@ impl AsyncSsh {
         command
     }
 
+    /// Runs the command of [`AsyncSsh::command`], and returns the three figures that it prints.
+    ///
     /// # Errors
     ///
     /// When the script failed.

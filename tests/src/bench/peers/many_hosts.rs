@@ -10,8 +10,8 @@ use anyhow::Result;
 use super::tool;
 use crate::bench::measure::quiet;
 
-/// Seconds that each gives a host to connect: with so many at once on few processors it takes longer than
-/// the 10 and 15 that some give by default.
+/// The seconds that each program gives a host to connect: with so many at once on few processors it
+/// takes longer than the 10 and 15 that some give by default.
 const PATIENCE: &str = "60";
 
 /// A line on the hosts `n1` to `nCOUNT`.

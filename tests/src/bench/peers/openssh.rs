@@ -26,7 +26,7 @@ pub(crate) struct OpenSsh {
     // Dropped first: it talks to the server.
     _master: Daemon,
     server: Daemon,
-    /// Processes of the server while only the master is connected.
+    /// The number of the server's processes while only the master is connected.
     resting: usize,
     client: PathBuf,
     folder: PathBuf,

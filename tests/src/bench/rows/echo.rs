@@ -14,7 +14,7 @@ use crate::bench::stage::{Stage, one_thread};
 use crate::bench::table::{Series, Table};
 
 const BEAT: &[u8] = b"is anybody there, and how soon does it answer?\n";
-/// No beat takes longer; one that does is lost.
+/// The longest time of a beat; one that takes longer is lost.
 const LIMIT: Duration = Duration::from_secs(60);
 
 const ALONE: &str = "alone";

@@ -26,7 +26,8 @@ const AT_ONCE: usize = 64;
 const RCMD: &str = "rcmd-client";
 const LIBRARY: &str = "parallel-ssh, a library";
 
-/// Seconds, processor seconds, MiB of all processes, MiB of the program itself, targets without an answer.
+/// The seconds, the processor seconds, the MiB of all processes, the MiB of the program itself, and
+/// the number of targets without an answer.
 type Figures = [f64; 5];
 
 pub(crate) fn hundred(stage: &Stage) -> Result<Vec<Table>> {

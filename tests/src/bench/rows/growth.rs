@@ -17,11 +17,13 @@ use crate::{World, skip};
 const LINEAR: f64 = 1.3;
 /// The number from which on the cost of what all share is small beside the cost of each.
 const FROM: usize = 100;
-/// Starts at once.
+/// The number of starts at once.
 const AT_ONCE: usize = 32;
-/// Descriptors for 10,000 commands at six each, of which half of the limit is for them.
+/// The limit on descriptors for 10,000 commands at six each, for which half of the limit may be
+/// used.
 const DESCRIPTORS: u64 = 140_000;
-/// Commands take descriptors from connections, so each has a server that leaves it most of them.
+/// The settings for connections. Commands take descriptors from connections, so each of both has a
+/// server that leaves it most of them.
 const CONNECTIONS: &str =
     "[limits]\nrunning = 64\nconnections = 11000\n[limits.peer]\nconnections = 11000";
 const COMMANDS: &str = "[limits]\nrunning = 10100\nchannels = 11000\n\

@@ -18,10 +18,11 @@ use crate::raw::{Dial, RawPeer, Start, hello};
 
 /// The memory that the full server is to hold, in MiB.
 const HELD_MIB: u64 = 500;
-/// Output of one command. Past its budget for all clients the server still takes so much of each: the
-/// 256 KiB that it always grants a stream, and 64 KiB that an ended process left in its pipe.
+/// The output of one command, in bytes. Past its budget for all clients the server still takes so
+/// much of each: the 256 KiB that it always grants a stream, and 64 KiB that an ended process left
+/// in its pipe.
 const EACH: &str = "327680";
-/// Ends that one identity leaves; the server keeps 1,024 of each.
+/// The number of ends that one identity leaves; the server keeps 1,024 of each identity.
 const ENDS: u64 = 992;
 /// The most identities that are used to fill the server.
 const MOST: u64 = 10;

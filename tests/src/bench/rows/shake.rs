@@ -82,7 +82,7 @@ impl Dialler {
     }
 }
 
-/// Handshakes at once; the server has no more unauthenticated peers than it allows.
+/// The number of handshakes at once; the server has no more unauthenticated peers than it allows.
 const AT_ONCE: usize = 32;
 const ONE: &str = "to the server, with hellos, 1 at once";
 const RCMD: &str = "rcmd-client processes that run `true`, 1 at once";

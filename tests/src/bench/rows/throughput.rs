@@ -29,7 +29,7 @@ struct Flow {
     title: &'static str,
     /// The line for the user's shell on the host.
     line: String,
-    /// The same here, with what reads it.
+    /// The same line on this machine, with the program that reads its output.
     local: String,
     /// Bytes of one run.
     bytes: u64,

@@ -17,7 +17,8 @@ use crate::wait::keep_pace;
 
 /// A neighbour does its thing no more often than this.
 const PACE: Duration = Duration::from_millis(10);
-/// Things that each must have done before it is measured, and again after an attack.
+/// The number of things that each neighbour must have done before it is measured, and again after
+/// an attack.
 const SERVED: u64 = 20;
 
 /// The use of the times that neighbours measure at the moment.
@@ -29,7 +30,7 @@ pub(super) enum Phase {
     Quiet,
     /// The times are those beside the attackers.
     Beside,
-    /// No more are wanted.
+    /// The neighbours are to leave, and no more times are wanted.
     Over,
 }
 
@@ -38,7 +39,7 @@ const PHASES: [Phase; 4] = [Phase::Between, Phase::Quiet, Phase::Beside, Phase::
 #[derive(Debug)]
 struct Clock {
     phase: AtomicU8,
-    /// Things done in all phases, by neighbour.
+    /// The number of things done in all phases, by neighbour.
     done: [AtomicU64; 3],
 }
 

@@ -23,9 +23,9 @@ pub(super) struct Role {
     pub(super) name: &'static str,
     /// The number of threads that do it at once.
     pub(super) threads: usize,
-    /// Returns whether it can be done on this machine.
+    /// The function that returns whether the role can be played on this machine.
     pub(super) can: fn(&Kit) -> bool,
-    /// Acts for a while; an error is the server's answer.
+    /// The function that acts for a while; its error is the server's answer.
     pub(super) act: fn(&Kit, &Count) -> io::Result<()>,
 }
 
@@ -42,7 +42,7 @@ const fn local_role(
     Role { name, threads, can: |kit| kit.local.is_some(), act }
 }
 
-/// All of them.
+/// All roles of attackers.
 pub(super) const ROLES: [Role; 22] = [
     role("silence", 2, strangers::silence),
     role("silence from afar", 1, strangers::silence_from_everywhere),

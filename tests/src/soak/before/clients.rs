@@ -11,7 +11,7 @@ use crate::{Random, RawPeer};
 
 /// Frames that are sent before an answer is read.
 const AT_ONCE: u64 = 16;
-/// The longest argument.
+/// The longest argument, in bytes.
 const LONGEST: usize = (128 << 10) - 1;
 
 pub(super) fn dial(ground: &Ground, _: Side, count: &Count) -> io::Result<Done> {

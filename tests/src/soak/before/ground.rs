@@ -40,9 +40,9 @@ pub(super) enum Side {
 pub(super) struct Kept {
     /// Bytes of the audit and of keys, or of the journal.
     pub(super) disk: u64,
-    /// Bytes of its log.
+    /// The bytes of the program's log.
     pub(super) log: u64,
-    /// KiB of memory.
+    /// The memory in KiB.
     pub(super) memory: u64,
 }
 

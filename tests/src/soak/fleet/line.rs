@@ -18,7 +18,7 @@ use crate::world::World;
 
 /// Honest hosts.
 const HONEST: usize = 4;
-/// Lines of each.
+/// The number of lines of each honest host.
 const LINES: usize = 200;
 /// The longest time that a run may take.
 const LIMIT: Duration = Duration::from_secs(3600);
@@ -44,7 +44,7 @@ pub struct Run {
 pub struct Figures {
     /// Bytes of the line.
     pub bytes: u64,
-    /// One after the other.
+    /// The runs, one after the other.
     pub runs: Vec<Run>,
     /// Descriptions of what does not hold.
     pub wrong: Vec<String>,

@@ -40,7 +40,7 @@ pub struct Run {
     pub elapsed: Duration,
     /// The most memory that the client had resident, in KiB.
     pub peak_kib: u64,
-    /// The most bytes that its unnamed files had.
+    /// The most bytes that the client's unnamed files had.
     pub unnamed: u64,
 }
 
@@ -49,9 +49,9 @@ pub struct Run {
 pub struct Figures {
     /// Hosts at once.
     pub hosts: u64,
-    /// Bytes of each.
+    /// The bytes of each host's output.
     pub bytes: u64,
-    /// One after the other.
+    /// The runs, one after the other.
     pub runs: Vec<Run>,
     /// Descriptions of what does not hold.
     pub wrong: Vec<String>,

@@ -30,7 +30,7 @@ const RESUMES: usize = 4;
 /// The figures of all runs.
 #[derive(Debug, Default)]
 pub struct Figures {
-    /// Runs.
+    /// The number of runs.
     pub runs: u64,
     /// Targets of all runs.
     pub targets: usize,

@@ -14,7 +14,7 @@ use crate::wait::keep_pace;
 
 /// Frames that are sent before an answer is read.
 const AT_ONCE: usize = 64;
-/// The longest argument.
+/// The longest argument, in bytes.
 const LONGEST: usize = (128 << 10) - 1;
 /// The time for which an answer is awaited that may never come.
 const PATIENCE: Duration = Duration::from_secs(20);

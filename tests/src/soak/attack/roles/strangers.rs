@@ -10,7 +10,7 @@ use socket2::SockRef;
 use super::{Count, Kit};
 use crate::Random;
 
-/// Connections that one of them has open at once.
+/// The number of connections that one thread of a role has open at once.
 const OPEN: usize = 400;
 
 /// A connection that leaves no port in use behind when it goes.

@@ -13,7 +13,7 @@ const WHOLE: u64 = 3_000;
 /// The way by which a host is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// One of the servers.
+    /// The server of this number.
     Server(usize),
     /// The first server, by a link that is cut at random moments.
     Cut,
@@ -35,7 +35,7 @@ pub(super) struct Host {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Fate(pub(super) Vec<(Duration, Signal)>);
 
-/// All of a run.
+/// The hosts, the options and the fate of a run.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) servers: usize,

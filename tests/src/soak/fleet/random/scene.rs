@@ -120,7 +120,7 @@ impl Scene {
     /// Runs a client to its end, whatever befalls it, and waits until no command runs any more.
     ///
     /// # Errors
-    /// What still runs.
+    /// The error names what still runs.
     pub(super) fn carry_out(
         &self,
         client: ClientCommand,
