@@ -15,8 +15,7 @@ fn limited(world: &World, server: &RawServer) -> RunningClient {
     client.target(server.address().to_string()).with_result().spawn()
 }
 
-/// Returns the first frames of a server with this grace, to a client that has sent its hello and a
-/// start.
+/// What a server says at first, with this grace, to a client that has sent its hello and a start.
 fn greeting(grace_ms: u64) -> Vec<u8> {
     let hello = json!({
         "type": "hello", "agent": "hostile", "capabilities": ["exec"], "instance": "ab".repeat(16),

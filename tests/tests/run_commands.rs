@@ -354,7 +354,7 @@ fn a_file_from_windows_runs_the_same_commands() {
     done.assert_code(0);
 }
 
-/// Returns what `--commands` shows when its standard output is a terminal.
+/// What `--commands` shows at a terminal that its standard output is.
 fn shown_at_a_terminal(world: &World, commands: &str, options: &[&str]) -> String {
     let file = world.scratch("commands");
     fs::write(&file, commands).unwrap();

@@ -1,4 +1,4 @@
-//! The screen of a person at a terminal while a command runs on a set of hosts, and behind it.
+//! The screen of a person at a terminal while a command runs on a set of hosts, and after its end.
 
 use std::fs::{self, File};
 use std::path::Path;

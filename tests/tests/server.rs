@@ -16,8 +16,8 @@ fn mark(number: u32) -> String {
     format!("603.{}{number:03}", std::process::id())
 }
 
-/// Returns the addresses at which a world's server listens, as it writes them for `rcmd-server
-/// status`.
+/// Returns the addresses at which a world's server listens, as it writes them for
+/// `rcmd-server status`.
 fn listening(world: &World) -> Vec<SocketAddr> {
     // It is written once the server listens.
     eventually_some("a server says where it listens", || {

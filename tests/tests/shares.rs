@@ -25,7 +25,7 @@ const COMPRESSED: usize = 40;
 const AT_ONCE: u64 = 16;
 /// Commands of the neighbour of which the median is taken.
 const COMMANDS: usize = 15;
-/// The most by which the neighbour's median may grow, as a multiple of its quiet value.
+/// The largest ratio that the neighbour's median may have to its quiet value.
 const SLOWDOWN: u32 = 3;
 /// The number of times that the median is measured at most, since others use this machine too.
 const TRIES: usize = 3;

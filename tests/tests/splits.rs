@@ -7,7 +7,7 @@ use rcmd_tests::raw::{self, RawPeer, Start, sha256};
 use rcmd_tests::{Random, World, eventually};
 use serde_json::json;
 
-/// Distance between two sampled places: a prime, so that they fall on all kinds of bytes.
+/// The distance between two sampled places: a prime, so that they fall on all kinds of bytes.
 const STRIDE: usize = 61;
 
 /// The bytes that a client sends, the input of its command, and the place where its start is whole.

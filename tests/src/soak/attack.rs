@@ -22,7 +22,7 @@ use crate::audit::assert_whole;
 use crate::processors::{Pinned, Two, When};
 use crate::wait::keep_pace;
 
-/// The most by which a neighbour's median may grow, as a multiple of its quiet value.
+/// The largest ratio that a neighbour's median may have to its quiet value.
 const SLOWDOWN: f64 = 3.0;
 /// The part of the attack's time for which neighbours are measured alone, before it and after it.
 const QUIET_PART: u32 = 6;

@@ -10,7 +10,7 @@ use super::tree::{assert_none, files, read, short};
 const HEADING: &str = "### Modules that make blocking calls";
 /// The attribute that exempts a module from the ban, or an item of it.
 const EXPECTATION: &str = "[expect(clippy::disallowed_methods, reason = \"";
-/// The folders in which the ban holds.
+/// Where the ban holds.
 const FOLDERS: [&str; 4] = ["protocol/src/", "certs/", "server/src/", "client/"];
 
 /// Returns the reasons of a module's expectations.

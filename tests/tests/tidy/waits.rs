@@ -59,8 +59,8 @@ fn sleeps_in(name: &str, text: &str) -> Vec<String> {
     found
 }
 
-/// Returns the lines of a file that belong to tests: all in a package of tests, else those of `mod
-/// tests`.
+/// Returns the lines of a file that belong to tests: all in a package of tests, else those of
+/// `mod tests`.
 fn test_lines(name: &str, lines: &[&str]) -> Range<usize> {
     let of_tests = ["tests/", "fuzz/"].iter().any(|folder| name.starts_with(folder))
         || ["/tests/", "/tests.rs", "/examples/"].iter().any(|part| name.contains(part));
