@@ -45,8 +45,7 @@ impl Dial {
         Self::at(world.client_dir(), world.address())
     }
 
-    /// Returns the parameters for a server at this address, with `ca.pem` and `client/` from a
-    /// folder.
+    /// Returns the parameters for a server at this address, with a folder's `ca.pem` and `client/`.
     pub fn at(dir: &Path, address: SocketAddr) -> Self {
         Self {
             address,
@@ -337,7 +336,7 @@ where
         &self.sock.stream
     }
 
-    /// Returns the number of bytes that have passed through the socket since it was connected.
+    /// Returns the numbers of bytes sent and received since the socket was connected.
     #[must_use]
     pub fn wire(&self) -> Wire {
         self.sock.wire
@@ -364,8 +363,7 @@ where
     }
 }
 
-/// Returns a frame of this header and payload. `len` is set when there is a payload and it is
-/// missing.
+/// Returns a frame of this header and payload. A missing `len` is set when there is a payload.
 ///
 /// # Panics
 ///
