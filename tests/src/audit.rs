@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::wait::eventually_some;
 use crate::{Finished, World};
 
-/// The folder of the log.
+/// Returns the folder of the log.
 #[must_use]
 pub fn folder(world: &World) -> PathBuf {
     world.dir().join("server/audit")
@@ -38,7 +38,7 @@ pub fn assert_whole(world: &World, head: Option<&str>) {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
-/// All records, oldest first.
+/// Returns all records, oldest first.
 ///
 /// # Panics
 ///
@@ -52,7 +52,7 @@ pub fn records(world: &World) -> Vec<Value> {
     lines.map(|line| serde_json::from_slice(line).expect("a record")).collect()
 }
 
-/// The names of the events of one job, oldest first.
+/// Returns the names of the events of one job, oldest first.
 #[must_use]
 pub fn events(records: &[Value], job: &str) -> Vec<String> {
     let of_job = records.iter().filter(|record| record["job"] == job);

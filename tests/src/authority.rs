@@ -41,11 +41,11 @@ impl Serving {
         Self::with("")
     }
 
-    /// The same, with lines of `authority.toml`.
+    /// Starts an authority as [`Serving::start`] does, with lines of `authority.toml`.
     ///
     /// # Panics
     ///
-    /// As [`Serving::start`].
+    /// When [`Serving::start`] does.
     #[must_use]
     pub fn with(settings: &str) -> Self {
         let mut serving = Self::unused();
@@ -55,7 +55,7 @@ impl Serving {
         serving
     }
 
-    /// A folder without an authority.
+    /// Makes a folder without an authority.
     ///
     /// # Panics
     ///
@@ -71,7 +71,7 @@ impl Serving {
     ///
     /// # Panics
     ///
-    /// As [`Serving::start`].
+    /// When [`Serving::start`] does.
     #[must_use]
     pub fn made_by(words: &[&str]) -> Self {
         let mut serving = Self::unused();
@@ -80,25 +80,25 @@ impl Serving {
         serving
     }
 
-    /// Where the authority's files are.
+    /// Returns the layout of the authority's folder.
     #[must_use]
     pub fn layout(&self) -> Layout {
         Layout::new(self.folder.path().join("ca"))
     }
 
-    /// A folder for a member's files; it need not exist.
+    /// Returns a folder for a member's files; it need not exist.
     #[must_use]
     pub fn member(&self, name: &str) -> Layout {
         Layout::new(self.folder.path().join("members").join(name))
     }
 
-    /// Where it listens.
+    /// Returns the address at which the authority listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its process.
+    /// Returns the number of the authority's process.
     ///
     /// # Panics
     ///
@@ -108,13 +108,13 @@ impl Serving {
         self.process.as_ref().expect("a running authority").id()
     }
 
-    /// What it has logged.
+    /// Returns the lines that the authority has logged.
     #[must_use]
     pub fn log(&self) -> Vec<String> {
         self.log.all()
     }
 
-    /// Bytes that it has logged.
+    /// Returns the number of bytes that the authority has logged.
     #[must_use]
     pub fn log_bytes(&self) -> u64 {
         self.log.bytes()
@@ -199,7 +199,7 @@ impl Serving {
         String::from_utf8(output.stdout).expect("text")
     }
 
-    /// A token: `rcmd-certs token WORDS`.
+    /// Makes a token: `rcmd-certs token WORDS`.
     ///
     /// # Panics
     ///
@@ -208,7 +208,7 @@ impl Serving {
         self.certs(&[&["token"], words].concat()).parse().expect("a token")
     }
 
-    /// Who there is: `rcmd-certs list --json`.
+    /// Returns the output of `rcmd-certs list --json`.
     ///
     /// # Panics
     ///
@@ -218,7 +218,7 @@ impl Serving {
         serde_json::from_str(&self.certs(&["list", "--json"])).expect("JSON")
     }
 
-    /// The journal, line by line.
+    /// Returns the journal, line by line.
     ///
     /// # Panics
     ///
@@ -229,7 +229,7 @@ impl Serving {
     }
 }
 
-/// Nothing of it stays, and it ends when it is told to.
+/// Stops the authority when the value is dropped, or kills it if the test is failing.
 impl Drop for Serving {
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -37,7 +37,7 @@ use stage::Stage;
 
 use crate::proc::raise_descriptors;
 
-/// What to measure, and how long.
+/// The choice of rows to measure, and the effort for each.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(
     name = "bench",
@@ -48,7 +48,7 @@ pub struct Options {
     /// Rows to measure; without any, all but those that are measured only when they are named.
     #[arg(value_name = "ROW")]
     pub rows: Vec<String>,
-    /// Few rounds and little data, to see that it works; the figures mean little.
+    /// Runs few rounds on little data, to see that everything works; the figures mean little.
     #[arg(long)]
     pub quick: bool,
     /// Prints JSON instead of text.
@@ -57,7 +57,7 @@ pub struct Options {
     /// Replaces the tables between the markers in this file.
     #[arg(long, value_name = "FILE")]
     pub write: Option<PathBuf>,
-    /// With `--write`: between the markers of this section.
+    /// Chooses the markers of this section for `--write`.
     #[arg(long, value_name = "NAME", requires = "write")]
     pub section: Option<String>,
     /// Rounds of each row, 5 by default.
@@ -76,12 +76,12 @@ impl Options {
         self.rounds.unwrap_or(if self.quick { 2 } else { 5 }) as usize
     }
 
-    /// Bytes that a throughput row moves.
+    /// Returns the number of bytes that a throughput row moves.
     fn bytes(&self) -> u64 {
         self.size.unwrap_or(if self.quick { 256 } else { 1024 }) << 20
     }
 
-    /// `full`, or `quick` where that is asked for.
+    /// Returns `full`, or `quick` where that is asked for.
     fn count(&self, full: usize, quick: usize) -> usize {
         if self.quick { quick } else { full }
     }
@@ -121,7 +121,7 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// To standard error; a reader that is gone does not matter.
+/// Writes a text to standard error, and ignores that its reader may be gone.
 fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -8,14 +8,14 @@ use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail};
 
-/// Where the programs are.
+/// The paths of the programs.
 #[derive(Debug, Clone)]
 pub struct Binaries {
-    /// `rcmd-certs`.
+    /// The path of `rcmd-certs`.
     pub certs: PathBuf,
-    /// `rcmd-server`.
+    /// The path of `rcmd-server`.
     pub server: PathBuf,
-    /// `rcmd-client`.
+    /// The path of `rcmd-client`.
     pub client: PathBuf,
 }
 
@@ -106,7 +106,7 @@ pub fn cargo() -> Command {
     command
 }
 
-/// The root of the source tree.
+/// Returns the root of the source tree.
 #[must_use]
 pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))

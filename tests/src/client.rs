@@ -17,10 +17,10 @@ mod running;
 pub use finished::Finished;
 pub use running::RunningClient;
 
-/// How long a client may take before the test fails with what it said until then.
+/// The time that a client may take before the test fails with the client's output until then.
 pub const CLIENT_DEADLINE: Duration = Duration::from_secs(300);
 
-/// What a client is to read as its standard input.
+/// The source of a client's standard input.
 enum Input {
     Nothing,
     From(Box<dyn Read + Send>),
@@ -47,7 +47,7 @@ pub struct ClientCommand {
 }
 
 impl ClientCommand {
-    /// The program alone.
+    /// Returns a command of the program alone.
     pub(crate) fn new(program: &Path) -> Self {
         Self {
             program: program.to_owned(),
@@ -90,25 +90,25 @@ impl ClientCommand {
         self
     }
 
-    /// Another target, such as that of a [`crate::Proxy`].
+    /// Sets another target, such as that of a [`crate::Proxy`].
     pub fn target(mut self, target: impl Into<String>) -> Self {
         self.target = Some(target.into());
         self
     }
 
-    /// Another folder for `--dir`.
+    /// Sets another folder for `--dir`.
     pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.dir = Some(dir.into());
         self
     }
 
-    /// No target, for what takes none.
+    /// Leaves out the target, for what takes none.
     pub fn without_target(mut self) -> Self {
         self.target = None;
         self
     }
 
-    /// No `--dir`.
+    /// Leaves out `--dir`.
     pub fn without_dir(mut self) -> Self {
         self.dir = None;
         self
@@ -126,48 +126,48 @@ impl ClientCommand {
         self
     }
 
-    /// The folder that the client starts in.
+    /// Sets the folder that the client starts in.
     pub fn current_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.cwd = Some(dir.into());
         self
     }
 
-    /// These bytes as standard input, and then its end. Without any of these, it is /dev/null.
+    /// Sets standard input to these bytes, and then its end. By default it is /dev/null.
     pub fn stdin(self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin_from(io::Cursor::new(bytes.into()))
     }
 
-    /// What a reader gives as standard input.
+    /// Sets standard input to the bytes of a reader.
     pub fn stdin_from(mut self, reader: impl Read + Send + 'static) -> Self {
         self.input = Input::From(Box::new(reader));
         self
     }
 
-    /// A file, or a terminal, as standard input.
+    /// Sets standard input to a file or a terminal.
     pub fn stdin_file(mut self, file: File) -> Self {
         self.input = Input::File(file);
         self
     }
 
-    /// A pipe that the test holds, as [`RunningClient::stdin`].
+    /// Sets standard input to a pipe that the test holds, as [`RunningClient::stdin`].
     pub fn stdin_pipe(mut self) -> Self {
         self.input = Input::Pipe;
         self
     }
 
-    /// What becomes of standard output; kept by default.
+    /// Sets the sink of standard output, which is kept by default.
     pub fn stdout(mut self, sink: Sink) -> Self {
         self.stdout = sink;
         self
     }
 
-    /// What becomes of standard error; kept by default.
+    /// Sets the sink of standard error, which is kept by default.
     pub fn stderr(mut self, sink: Sink) -> Self {
         self.stderr = sink;
         self
     }
 
-    /// Another deadline than [`CLIENT_DEADLINE`].
+    /// Sets another deadline than [`CLIENT_DEADLINE`].
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
@@ -259,8 +259,9 @@ impl ClientCommand {
     }
 }
 
-/// A shell that starts the tests in its background has them ignore Ctrl-C, and so would the client, by
-/// design. A test of Ctrl-C means one that was started in the foreground.
+/// Returns the command of a program that does not ignore Ctrl-C. A shell that starts the tests in
+/// its background has them ignore it, and so would the client, by design. A test of Ctrl-C means
+/// one that was started in the foreground.
 fn with_signals_at_default(program: &Path) -> Command {
     const INTERRUPT: u64 = 1 << 1;
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

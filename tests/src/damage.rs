@@ -14,7 +14,7 @@ const WINDOW: usize = 8;
 /// A way to damage a file.
 type Damage = fn(&mut Random, &[u8]) -> Vec<u8>;
 
-/// All of them.
+/// All ways in which files are damaged.
 const DAMAGES: [Damage; 17] = [
     |random, bytes| changed(random, bytes, |random, byte| byte ^ (1 << random.below(8))),
     |random, bytes| changed(random, bytes, |random, _| random.next_u64().to_le_bytes()[0]),
@@ -78,15 +78,15 @@ fn with(random: &mut Random, bytes: &[u8], more: &[u8]) -> Vec<u8> {
     [&bytes[..place], more, &bytes[place..]].concat()
 }
 
-/// What stands in the place of each line's end.
+/// Returns the bytes with `end` in the place of each newline.
 fn replaced(bytes: &[u8], end: &[u8]) -> Vec<u8> {
     bytes.split(|byte| *byte == b'\n').collect::<Vec<_>>().join(end)
 }
 
-/// What must be found in no output.
+/// The secrets that must be found in no output.
 #[derive(Debug, Default)]
 pub struct Secrets {
-    /// Every [`WINDOW`] of their texts, in lower case.
+    /// Every [`WINDOW`] characters in a row of the secrets' texts, in lower case.
     windows: BTreeSet<String>,
     /// The same of the bytes that a text in base64 stands for.
     bytes: BTreeSet<Vec<u8>>,
@@ -115,8 +115,8 @@ impl Secrets {
         self.windows.extend(windows.map(|window| String::from_utf8_lossy(window).into_owned()));
     }
 
-    /// The first secret that stands in an output, as text, or as bytes that are written as numbers or in
-    /// hexadecimal.
+    /// Returns the first secret that stands in an output, as text, or as bytes that are written as
+    /// numbers or in hexadecimal.
     #[must_use]
     pub fn found_in(&self, output: &[u8]) -> Option<String> {
         let text = String::from_utf8_lossy(output).to_ascii_lowercase();
@@ -140,13 +140,13 @@ impl Secrets {
     }
 }
 
-/// The bytes of lists of numbers, a character each.
+/// Returns the bytes of lists of numbers, a character each.
 fn numbers(text: &str) -> String {
     let words = text.split(|c: char| !c.is_ascii_digit()).filter(|word| !word.is_empty());
     words.map(|word| word.parse::<u8>().map_or('\u{fffd}', char::from)).collect()
 }
 
-/// The bytes of digits of hexadecimal, a character each.
+/// Returns the bytes of digits of hexadecimal, a character each.
 fn hexadecimal(text: &str) -> String {
     let words = text.split(|c: char| !c.is_ascii_hexdigit()).filter(|word| word.len() >= 2);
     let mut found = String::new();

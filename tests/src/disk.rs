@@ -19,7 +19,7 @@ impl SmallDisk {
     ///
     /// # Errors
     ///
-    /// What is missing on this machine.
+    /// The error names what is missing on this machine.
     ///
     /// # Panics
     ///
@@ -67,8 +67,9 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Takes the place of the calls that write to a file and open one, and waits while the file of `RCMD_TEST_STALL`
-/// holds a part of that file's path. Where it waits once, it makes a file beside that one.
+/// The source of a library that takes the place of the calls that write to a file and open one, and
+/// waits while the file of `RCMD_TEST_STALL` holds a part of that file's path. While it waits, it
+/// makes a file beside that one.
 const STALLED: &str = r#"
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -130,7 +131,7 @@ impl StalledDisk {
     ///
     /// # Errors
     ///
-    /// What is missing on this machine.
+    /// The error names what is missing on this machine.
     ///
     /// # Panics
     ///
@@ -146,13 +147,13 @@ impl StalledDisk {
         Ok(disk)
     }
 
-    /// What is to be loaded (`LD_PRELOAD`).
+    /// Returns the path of the library to be loaded (`LD_PRELOAD`).
     #[must_use]
     pub fn library(&self) -> PathBuf {
         self.0.path().join("stalled.so")
     }
 
-    /// What `RCMD_TEST_STALL` is to be.
+    /// Returns the path that `RCMD_TEST_STALL` is to have.
     #[must_use]
     pub fn part(&self) -> PathBuf {
         self.0.path().join("part")

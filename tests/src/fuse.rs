@@ -23,14 +23,15 @@ const INIT: u32 = 26;
 const BATCH_FORGET: u32 = 42;
 const NO_SUCH_CALL: i32 = 38;
 
-/// How a file system behaves.
+/// The behaviour of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// It is an empty folder.
+    /// A file system that is an empty folder.
     Empty,
-    /// It takes no request: who waits for it can be killed.
+    /// A file system that takes no request: a process that waits for it can be killed.
     Deaf,
-    /// It takes requests and answers none: who waits for it can't even be killed.
+    /// A file system that takes requests and answers none: a process that waits for it can't even
+    /// be killed.
     Mute,
 }
 
@@ -47,7 +48,7 @@ impl FuseMount {
     ///
     /// # Errors
     ///
-    /// What is missing, as for [`crate::skip::skip`].
+    /// The error names what is missing, as for [`crate::skip::skip`].
     pub fn at(path: &Path, uid: u32, manner: Manner) -> Result<Self, String> {
         crate::skip::need_root()?;
         let missing = |error: io::Error| format!("FUSE ({error})");
@@ -120,7 +121,7 @@ fn serve(mut device: File, uid: u32, manner: Manner) -> io::Result<()> {
     }
 }
 
-/// `struct fuse_init_out` of version 7.31.
+/// Returns `struct fuse_init_out` of version 7.31.
 fn init() -> Vec<u8> {
     let mut body = Vec::new();
     for number in [7_u32, 31, 0, 0, 0, 1 << 16, 1] {
@@ -130,7 +131,7 @@ fn init() -> Vec<u8> {
     body
 }
 
-/// `struct fuse_attr_out` of a folder of this user's.
+/// Returns `struct fuse_attr_out` of a folder of this user's.
 fn attributes(uid: u32) -> Vec<u8> {
     // For how long it is good: not at all.
     let mut body = vec![0; 16];

@@ -38,7 +38,7 @@ impl HangingPrograms {
     ///
     /// # Errors
     ///
-    /// What is missing.
+    /// The error names what is missing.
     pub fn mount() -> Result<Self, String> {
         crate::skip::need_root()?;
         let folder = own_folder();
@@ -58,13 +58,13 @@ impl HangingPrograms {
         Ok(Self { folder, device, waiting, thread: Some(thread) })
     }
 
-    /// The program: a script that prints `executed`, after a while.
+    /// Returns the path of the program: a script that prints `executed`, after a while.
     #[must_use]
     pub fn program(&self) -> PathBuf {
         self.folder.path().join("program")
     }
 
-    /// How many executions were not answered so far.
+    /// Returns the number of executions that are not answered yet.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.lock().expect("no panic").len()
@@ -135,7 +135,7 @@ fn respond(mut device: &File, unique: u64, answer: Result<Vec<u8>, i32>) {
     let _ = device.write(&[head, answer].concat());
 }
 
-/// `struct fuse_init_out` of 7.31, before which nothing of this differs.
+/// Returns `struct fuse_init_out` of 7.31, before which nothing of this differs.
 fn init() -> Vec<u8> {
     let mut answer = vec![0; 64];
     answer[0..4].copy_from_slice(&7_u32.to_le_bytes());
@@ -144,12 +144,12 @@ fn init() -> Vec<u8> {
     answer
 }
 
-/// `struct fuse_entry_out`: it may not be kept, so that each look is a request.
+/// Returns `struct fuse_entry_out`: it may not be kept, so that each look is a request.
 fn entry() -> Vec<u8> {
     [FILE.to_le_bytes().to_vec(), vec![0; 32], attributes(FILE)].concat()
 }
 
-/// `struct fuse_attr`, of root.
+/// Returns `struct fuse_attr`, of root.
 fn attributes(node: u64) -> Vec<u8> {
     let (mode, size) = match node {
         FOLDER => (0o40_755_u32, 0),

@@ -1,5 +1,5 @@
-//! What a hostile local user of the host puts where the server looks: files under a lease, file systems
-//! that answer nothing, links that lead elsewhere at each look, pipes.
+//! The obstacles that a hostile local user of the host puts where the server looks: files under a
+//! lease, file systems that answer nothing, links that lead elsewhere at each look, pipes.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,12 +14,12 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use crate::skip::need_tool;
 use crate::wait::exit_within;
 
-/// What puts it there.
+/// The program that makes an obstacle and holds it until its input ends.
 const SCRIPT: &str = include_str!("hostile/local.py");
-/// How long it may take to take itself away.
+/// The longest time that the program may take to remove its obstacle.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Something in the server's way, until it is dropped.
+/// An obstacle in the server's way, which is removed when the value is dropped.
 #[derive(Debug)]
 pub struct InTheWay {
     holder: Child,
@@ -27,22 +27,23 @@ pub struct InTheWay {
 }
 
 impl InTheWay {
-    /// A lease on a file of this user: whoever opens or executes it waits, for as long as
+    /// Takes a lease on a file of this user: whoever opens or executes it waits, for as long as
     /// `/proc/sys/fs/lease-break-time` says or until this is dropped (fcntl(2), `F_SETLEASE`).
     ///
     /// # Errors
     ///
-    /// What is missing on this machine.
+    /// The error names what is missing on this machine.
     pub fn lease(file: &Path) -> Result<Self, String> {
         Self::start("a file system with leases", &["lease".as_ref(), file.as_ref()])
     }
 
-    /// A file system at this folder, mounted as a user with this number would, which takes every request and answers
-    /// none: whoever looks at what lies in it waits until this is dropped, and is not ended by SIGKILL.
+    /// Mounts a file system at this folder as a user with this number would. It takes every request
+    /// and answers none: whoever looks at what lies in it waits until this is dropped, and is not
+    /// ended by SIGKILL.
     ///
     /// # Errors
     ///
-    /// What is missing on this machine.
+    /// The error names what is missing on this machine.
     pub fn silent_mount(at: &Path, uid: u32) -> Result<Self, String> {
         crate::skip::need_root()?;
         fs::create_dir_all(at).map_err(|error| error.to_string())?;
@@ -50,11 +51,11 @@ impl InTheWay {
         Self::start("FUSE", &["silent".as_ref(), at.as_ref(), uid.as_ref()])
     }
 
-    /// A link that leads to one target and the other in turn, as fast as it can be changed.
+    /// Makes a link that leads to one target and the other in turn, as fast as it can be changed.
     ///
     /// # Errors
     ///
-    /// What is missing on this machine.
+    /// The error names what is missing on this machine.
     pub fn swapped_link(link: &Path, targets: [&Path; 2]) -> Result<Self, String> {
         let [one, other] = targets;
         let words = ["swap".as_ref(), link.as_ref(), one.as_ref(), other.as_ref()];

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::binaries::cargo;
 
-/// How often a path runs at first.
+/// The number of times that a path runs at first.
 const TIMES: u64 = 2_000;
 /// Paths that are counted: what `protocol/examples/hot_paths.rs` calls them.
 pub const PATHS: [&str; 8] = [
@@ -26,7 +26,7 @@ pub const PATHS: [&str; 8] = [
     "stream-64k-digested",
 ];
 
-/// What the paths took when somebody last looked, on x86-64, of those without digests.
+/// Returns the instructions of each path without digests, as last counted on x86-64.
 ///
 /// # Panics
 ///
@@ -36,7 +36,7 @@ pub fn baseline() -> BTreeMap<String, u64> {
     serde_json::from_str(include_str!("instructions.json")).expect("instructions.json")
 }
 
-/// The program that runs the paths, built with the release profile.
+/// Builds the program that runs the paths, with the release profile, and returns its path.
 ///
 /// # Errors
 ///
@@ -56,7 +56,7 @@ pub fn driver() -> Result<PathBuf> {
     files.find(|file| file.ends_with("hot_paths")).context("cargo built no hot_paths")
 }
 
-/// Instructions that `path` takes each time.
+/// Counts the instructions that `path` takes each time.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! What tests are made of: the real programs in a throwaway [`World`], a [`Proxy`] that breaks the
-//! link between them, a [`RawPeer`] that says what no honest client would, and waits with deadlines.
+//! The parts of tests: the real programs in a throwaway [`World`], a [`Proxy`] that breaks the link
+//! between them, a [`RawPeer`] that sends what no honest client would, and waits with deadlines.
 //!
 //! ```no_run
 //! use rcmd_tests::World;

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// Lines kept at most; a program that writes more loses its oldest here.
+/// The most lines that are kept; a program that writes more loses its oldest here.
 const KEPT: usize = 100_000;
 
 #[derive(Debug, Clone, Default)]
@@ -20,9 +20,9 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     lines: VecDeque<String>,
-    /// Bytes that came, those of lines that are lost too.
+    /// The number of bytes that came, those of lost lines included.
     bytes: u64,
-    /// Readers that have not met their end.
+    /// The number of readers that have not met their end.
     open: usize,
 }
 
@@ -48,20 +48,20 @@ impl Lines {
         self.lock().lines.iter().cloned().collect()
     }
 
-    /// Bytes that came until now.
+    /// Returns the number of bytes that came until now.
     pub(crate) fn bytes(&self) -> u64 {
         self.lock().bytes
     }
 
-    /// The last lines, for a message.
+    /// Returns the last lines, for a message.
     pub(crate) fn tail(&self) -> String {
         let state = self.lock();
         let skipped = state.lines.len().saturating_sub(60);
         state.lines.iter().skip(skipped).map(|line| format!("  {line}\n")).collect()
     }
 
-    /// The first `count` lines that contain `needle`, or `None` when they are not there by `limit` or
-    /// all sources ended without them.
+    /// Waits for the first `count` lines that contain `needle`. Returns `None` when they are not
+    /// there by `limit` or all sources ended without them.
     pub(crate) fn wait_for(
         &self,
         needle: &str,

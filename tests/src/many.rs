@@ -12,7 +12,7 @@ use crate::world::World;
 
 pub mod commands;
 
-/// A world with a `hosts.toml` of so many hosts, as [`write_hosts`] writes it.
+/// Starts a world with a `hosts.toml` of so many hosts, as [`write_hosts`] writes it.
 ///
 /// # Panics
 ///
@@ -59,12 +59,12 @@ pub fn write_hosts_toml(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// A client that runs a program on a set (`--exec`).
+/// Returns a client that runs a program on a set (`--exec`).
 pub fn exec(world: &World, hosts: &str, words: &[&str]) -> ClientCommand {
     world.client().option("--exec").target(hosts).words(words)
 }
 
-/// A client that runs a line in the shells of a set (`--shell`).
+/// Returns a client that runs a line in the shells of a set (`--shell`).
 pub fn shell(world: &World, hosts: &str, line: &str) -> ClientCommand {
     world.client().option("--shell").target(hosts).words([line])
 }
@@ -75,7 +75,7 @@ pub fn resume(world: &World, options: &[&str]) -> Finished {
     client.without_target().run()
 }
 
-/// A file that commands wait for, and a line that does so.
+/// Returns the path of a file that commands wait for, and a line that does so.
 #[must_use]
 pub fn gate(world: &World, name: &str) -> (PathBuf, String) {
     let file = world.scratch(name);
@@ -92,7 +92,7 @@ pub fn open(gate: &Path) {
     fs::write(gate, "").unwrap();
 }
 
-/// The lines of standard output, sorted: those of several hosts come in any order.
+/// Returns the lines of standard output, sorted: those of several hosts come in any order.
 #[must_use]
 pub fn sorted_lines(done: &Finished) -> Vec<String> {
     let mut lines: Vec<_> = done.stdout_text().lines().map(str::to_owned).collect();
@@ -100,7 +100,7 @@ pub fn sorted_lines(done: &Finished) -> Vec<String> {
     lines
 }
 
-/// The events of `--json`.
+/// Returns the events of `--json`.
 ///
 /// # Panics
 ///
@@ -111,8 +111,8 @@ pub fn events(done: &Finished) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
 
-/// The account of a run, which is its last event, after a check that it has one end for each target and
-/// numbers that add up.
+/// Returns the account of a run, which is its last event. Asserts that it has one end for each
+/// target and numbers that add up.
 ///
 /// # Panics
 ///
@@ -137,7 +137,7 @@ pub fn account(done: &Finished, total: u64) -> Value {
     summary
 }
 
-/// How many lines a file has; none if there is no file.
+/// Returns the number of lines in a file; none if there is no file.
 #[must_use]
 pub fn count_lines(file: &Path) -> usize {
     fs::read_to_string(file).map_or(0, |text| text.lines().count())

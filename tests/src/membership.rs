@@ -12,7 +12,7 @@ use crate::authority::Serving;
 use crate::binaries;
 use crate::world::{Builder, World};
 
-/// A world without a running server, whose identities this authority's tokens brought.
+/// Makes a world without a running server, whose identities this authority's tokens brought.
 ///
 /// # Panics
 ///
@@ -37,11 +37,11 @@ pub fn enrolled(authority: &Serving, builder: Builder) -> World {
     world
 }
 
-/// A client's identity, in a folder beside the authority, that a token brought.
+/// Enrolls a client by a token, in a folder beside the authority.
 ///
 /// # Panics
 ///
-/// As [`enrolled`].
+/// When [`enrolled`] does.
 #[must_use]
 pub fn enrolled_client(authority: &Serving, name: &str) -> Layout {
     let layout = authority.member(name);
@@ -78,7 +78,7 @@ pub fn output_with(command: &mut Command, input: &str) -> Output {
     child.wait_with_output().expect("its output")
 }
 
-/// The serial number of a member's certificate.
+/// Returns the serial number of a member's certificate.
 ///
 /// # Panics
 ///

@@ -35,13 +35,13 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether look-ups by name get no answer.
+    /// True if look-ups by name get no answer.
     is_held: bool,
-    /// Look-ups by name that wait.
+    /// The number of look-ups by name that wait.
     waiting: usize,
-    /// Whether anybody has asked for an account.
+    /// True if anybody has asked for an account.
     was_asked: bool,
-    /// Homes that are told of in the place of those that accounts have.
+    /// The homes that are told of in the place of those that accounts have.
     homes: HashMap<String, PathBuf>,
 }
 
@@ -67,7 +67,7 @@ impl NameService {
         Self { folder, shared }
     }
 
-    /// The folder that belongs at `/run/nscd`.
+    /// Returns the folder that belongs at `/run/nscd`.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -153,7 +153,7 @@ impl Shared {
     }
 }
 
-/// `pw_response_header` and the strings behind it.
+/// Returns `pw_response_header` and the strings behind it.
 fn reply(user: Option<User>) -> Vec<u8> {
     let Some(user) = user else {
         return [VERSION, 0, 0, 0, -1, -1, 0, 0, 0].map(i32::to_ne_bytes).concat();

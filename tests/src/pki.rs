@@ -10,14 +10,14 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 
-/// Who signs.
+/// An authority that signs certificates.
 pub struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    /// A new one, which nobody trusts yet.
+    /// Makes a new authority, which nobody trusts yet.
     ///
     /// # Panics
     ///
@@ -33,7 +33,7 @@ impl Authority {
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
-    /// That of a [`crate::World`], from `authority/` in its folder.
+    /// Reads the authority of a [`crate::World`], from `authority/` in its folder.
     ///
     /// # Panics
     ///
@@ -50,7 +50,7 @@ impl Authority {
         Self { pem, issuer }
     }
 
-    /// Its certificate in PEM, for `ca.pem`.
+    /// Returns the authority's certificate in PEM, for `ca.pem`.
     #[must_use]
     pub fn pem(&self) -> &str {
         &self.pem
@@ -69,13 +69,14 @@ impl Authority {
     }
 }
 
-/// What a certificate is to say.
+/// The contents of a certificate that is to be signed.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Leaf(CertificateParams);
 
 impl Leaf {
-    /// For a client: `rcmd://user/NAME` in the group `admin`, client usage, valid now.
+    /// Describes a certificate for a client: `rcmd://user/NAME` in the group `admin`, client usage,
+    /// valid now.
     ///
     /// # Panics
     ///
@@ -84,7 +85,7 @@ impl Leaf {
         Self::client_uris(&[&format!("rcmd://user/{name}"), "rcmd://group/admin"])
     }
 
-    /// For a client with these URIs and no other name.
+    /// Describes a certificate for a client, with these URIs and no other name.
     ///
     /// # Panics
     ///
@@ -98,7 +99,8 @@ impl Leaf {
         Self(params).usages(&[ExtendedKeyUsagePurpose::ClientAuth])
     }
 
-    /// For a server with these DNS names or addresses, server usage, valid now.
+    /// Describes a certificate for a server, with these DNS names or addresses, server usage, valid
+    /// now.
     ///
     /// # Panics
     ///
@@ -121,20 +123,20 @@ impl Leaf {
         params
     }
 
-    /// Past its end.
+    /// Moves the end of the validity into the past.
     pub fn expired(mut self) -> Self {
         self.0.not_after = date_time_ymd(2021, 1, 1);
         self
     }
 
-    /// Before its beginning.
+    /// Moves the beginning of the validity into the future.
     pub fn not_yet_valid(mut self) -> Self {
         self.0.not_before = date_time_ymd(2998, 1, 1);
         self
     }
 
-    /// Valid from an age of five minutes until half an hour from now: a clock that is an hour off,
-    /// either way, is outside.
+    /// Sets the validity from five minutes ago to half an hour from now: a clock that is an hour
+    /// off, either way, is outside.
     pub fn for_half_an_hour(mut self) -> Self {
         let now = SystemTime::now();
         self.0.not_before = (now - Duration::from_secs(5 * 60)).into();
@@ -142,13 +144,13 @@ impl Leaf {
         self
     }
 
-    /// With exactly these extended usages.
+    /// Sets exactly these extended usages.
     pub fn usages(mut self, usages: &[ExtendedKeyUsagePurpose]) -> Self {
         self.0.extended_key_usages = usages.to_vec();
         self
     }
 
-    /// Signed by its own key.
+    /// Signs the certificate by its own key.
     ///
     /// # Panics
     ///
@@ -164,9 +166,9 @@ impl Leaf {
 /// A certificate with its key.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// PEM.
+    /// The certificate in PEM.
     pub cert: String,
-    /// PEM, PKCS#8.
+    /// The private key in PEM, as PKCS#8.
     pub key: String,
 }
 

@@ -1,4 +1,4 @@
-//! What the kernel says of a process and of those below it (proc(5)).
+//! The processes of this machine, as the kernel describes them (proc(5)).
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -12,20 +12,20 @@ use crate::wait::{DEADLINE, poll_for};
 /// One process, told apart from a later one of the same number by when it started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
-    /// Its number.
+    /// The number of the process.
     pub pid: u32,
-    /// Its parent's number.
+    /// The number of the parent process.
     pub parent: u32,
-    /// Its name, cut to 15 bytes by the kernel.
+    /// The name of the process, cut to 15 bytes by the kernel.
     pub name: String,
-    /// One letter: `R`, `S`, `D`, `T`, `Z` and others.
+    /// The state in one letter: `R`, `S`, `D`, `T`, `Z` and others.
     pub state: char,
-    /// Clock ticks since the machine started.
+    /// The time of the start, in clock ticks since the machine started.
     pub started: u64,
 }
 
 impl Process {
-    /// What the kernel knows of `pid` now.
+    /// Returns the process `pid` as the kernel describes it now, or `None` if it is gone.
     #[must_use]
     pub fn find(pid: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -56,8 +56,8 @@ impl Process {
     }
 }
 
-/// The numbers of all processes, the newest first: one that lives for a moment alone is still there when it is looked
-/// at.
+/// Returns the numbers of all processes, the newest first: one that lives for a moment alone is
+/// still there when it is looked at.
 fn pids() -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let mut pids: Vec<u32> =
@@ -66,13 +66,14 @@ fn pids() -> Vec<u32> {
     pids
 }
 
-/// Every process that this test may see.
+/// Returns every process that this test may see.
 #[must_use]
 pub fn all() -> Vec<Process> {
     pids().into_iter().filter_map(Process::find).collect()
 }
 
-/// The processes below `pid`, at any depth. An orphan that has another parent now is not among them.
+/// Returns the processes below `pid`, at any depth. An orphan that has another parent now is not
+/// among them.
 #[must_use]
 pub fn descendants(pid: u32) -> Vec<Process> {
     let mut children: HashMap<u32, Vec<Process>> = HashMap::new();
@@ -111,8 +112,8 @@ pub fn end_all_below() -> Option<()> {
     })
 }
 
-/// Every process whose environment has the setting `NAME=VALUE`, or whose command line has it as an
-/// argument: how a test finds what it started, wherever that went.
+/// Returns every process whose environment has the setting `NAME=VALUE`, or whose command line has
+/// it as an argument: thus a test finds what it started, wherever that went.
 #[must_use]
 pub fn marked(setting: &str) -> Vec<Process> {
     let has = |pid: u32, file: &str| {
@@ -123,21 +124,22 @@ pub fn marked(setting: &str) -> Vec<Process> {
     marked.filter_map(Process::find).collect()
 }
 
-/// What a process holds, to be compared with what it holds later.
+/// The resources that a process holds, to be compared with those that it holds later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// How many descriptors of each kind: `socket`, `pipe`, `anon_inode:[eventfd]` or a path.
+    /// The number of descriptors of each kind: `socket`, `pipe`, `anon_inode:[eventfd]` or a path.
     pub descriptors: BTreeMap<String, usize>,
-    /// Threads.
+    /// The number of threads.
     pub threads: usize,
-    /// Processes below it, at any depth, that are no zombies.
+    /// The number of processes below it, at any depth, that are no zombies.
     pub children: usize,
-    /// Zombies below it.
+    /// The number of zombies below it.
     pub zombies: usize,
 }
 
 impl Snapshot {
-    /// What `pid` holds now, or `None` when it is gone or not ours to look at.
+    /// Returns the resources that `pid` holds now, or `None` when it is gone or not ours to look
+    /// at.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
         let mut descriptors = BTreeMap::new();
@@ -168,7 +170,7 @@ impl Snapshot {
         })
     }
 
-    /// How many descriptors in all.
+    /// Returns the number of all descriptors.
     #[must_use]
     pub fn descriptor_count(&self) -> usize {
         self.descriptors.values().sum()
@@ -185,26 +187,27 @@ impl Snapshot {
     }
 }
 
-/// Resident memory now, in KiB.
+/// Returns the resident memory now, in KiB.
 #[must_use]
 pub fn resident_kib(pid: u32) -> Option<u64> {
     status_number(pid, "VmRSS:")
 }
 
-/// The part of [`resident_kib`] that is not backed by a file, such as the program itself, in KiB.
+/// Returns the part of [`resident_kib`] that is not backed by a file, such as the program itself,
+/// in KiB.
 #[must_use]
 pub fn anonymous_kib(pid: u32) -> Option<u64> {
     status_number(pid, "RssAnon:")
 }
 
-/// Resident memory now, in KiB, where a page that several processes have counts for each as its part of it:
-/// sums over processes are right (proc_pid_smaps(5), `Pss`).
+/// Returns the resident memory now, in KiB, where a page that several processes have counts for
+/// each as its part of it: sums over processes are right (proc_pid_smaps(5), `Pss`).
 #[must_use]
 pub fn proportional_kib(pid: u32) -> Option<u64> {
     number(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, "Pss:")
 }
 
-/// The most resident memory since the start or [`forget_peak`], in KiB.
+/// Returns the most resident memory since the start or [`forget_peak`], in KiB.
 #[must_use]
 pub fn peak_kib(pid: u32) -> Option<u64> {
     status_number(pid, "VmHWM:")
@@ -215,14 +218,15 @@ pub fn forget_peak(pid: u32) -> bool {
     fs::write(format!("/proc/{pid}/clear_refs"), "5").is_ok()
 }
 
-/// How many bytes a process has asked the kernel for, from wherever (proc_pid_io(5): rchar).
+/// Returns the number of bytes that a process has asked the kernel for, from wherever
+/// (proc_pid_io(5): rchar).
 #[must_use]
 pub fn bytes_read(pid: u32) -> Option<u64> {
     let counts = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
     counts.lines().find_map(|line| line.strip_prefix("rchar: ")?.parse().ok())
 }
 
-/// The time that the threads of a process have had on processors.
+/// Returns the time that the threads of a process have had on processors.
 #[must_use]
 pub fn processor_time(pid: u32) -> Option<Duration> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
@@ -244,7 +248,7 @@ fn status_number(pid: u32, field: &str) -> Option<u64> {
     number(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, field)
 }
 
-/// The number of the line that begins with this field.
+/// Returns the number of the line that begins with this field.
 fn number(text: &str, field: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(field))?;
     line.split_ascii_whitespace().next()?.parse().ok()

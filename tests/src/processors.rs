@@ -7,21 +7,22 @@ use std::process::{Command, Stdio};
 
 use crate::skip::need_tool;
 
-/// When a program may have a processor.
+/// The rule for when a program may have a processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
-    /// As often as any other program.
+    /// The program has the processor as often as any other program.
     Always,
-    /// While no other wants it (sched(7), `SCHED_IDLE`).
+    /// The program has the processor while no other one wants it (sched(7), `SCHED_IDLE`).
     Idle,
 }
 
-/// Two processors of this machine: one for what is tested and measured, one for who disturbs it.
+/// The first two processors of this thread: one for what is tested and measured, one for what
+/// disturbs it.
 #[derive(Debug, Clone, Copy)]
 pub struct Two {
-    /// The server's and its neighbours'.
+    /// The processor of the server and its neighbours.
     pub quiet: usize,
-    /// The attackers'.
+    /// The processor of the attackers.
     pub loud: usize,
 }
 
@@ -30,7 +31,7 @@ impl Two {
     ///
     /// # Errors
     ///
-    /// What is missing on this machine.
+    /// The error names what is missing on this machine.
     pub fn find() -> Result<Self, String> {
         let list = allowed().map_err(|error| error.to_string())?;
         let mut all = list.split(',').filter_map(|range| {
@@ -48,7 +49,7 @@ impl Two {
     ///
     /// # Errors
     ///
-    /// What is missing on this machine.
+    /// The error names what is missing on this machine.
     pub fn on_loud(self, when: When) -> Result<Vec<OsString>, String> {
         let loud = self.loud.to_string();
         let mut words = vec![need_tool("taskset")?.into(), "-c".into(), loud.into()];
@@ -59,7 +60,7 @@ impl Two {
     }
 }
 
-/// The processors that this thread may run on, as in `0-3,8` (proc_pid_status(5)).
+/// Returns the processors that this thread may run on, as in `0-3,8` (proc_pid_status(5)).
 fn allowed() -> io::Result<String> {
     let status = fs::read_to_string("/proc/thread-self/status")?;
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));

@@ -16,70 +16,71 @@ use crate::random::Random;
 
 mod relay;
 
-/// Which way bytes go.
+/// The direction in which bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// From the client to the server.
+    /// The direction from the client to the server.
     ToServer,
-    /// From the server to the client.
+    /// The direction from the server to the client.
     ToClient,
 }
 
-/// How a link breaks.
+/// A way in which a link breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Both sides get a reset (RST): what was in flight is lost.
+    /// A reset (RST) for both sides: what was in flight is lost.
     Reset,
-    /// Both sides get an end (FIN) without TLS having ended.
+    /// An end (FIN) for both sides without TLS having ended.
     Fin,
-    /// Both sides stay connected and nothing arrives any more: for so long, or for good.
+    /// A silence in which both sides stay connected and nothing arrives any more: for this time, or
+    /// for good.
     Silence(Option<Duration>),
     /// The server gets a reset, and the client nothing any more, as of a firewall that forgot it.
     ServerReset,
 }
 
-/// What befalls one Connection.
+/// The fault that one Connection is to have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// After exactly so many bytes in a direction, this.
+    /// The fault, and the direction and the number of bytes in it after which the fault comes.
     pub after: Option<(Direction, u64, Fault)>,
 }
 
 impl Plan {
-    /// Nothing happens.
+    /// The plan without a fault.
     pub const HONEST: Self = Self { after: None };
 
-    /// `fault` after exactly `bytes` in `direction`.
+    /// Plans `fault` after exactly `bytes` bytes in `direction`.
     #[must_use]
     pub const fn after(direction: Direction, bytes: u64, fault: Fault) -> Self {
         Self { after: Some((direction, bytes, fault)) }
     }
 
-    /// A fault among `faults` at a place below `bytes`, in either direction, as `random` has it.
+    /// Plans one of `faults` at a place below `bytes`, in either direction, as `random` has it.
     pub fn random(random: &mut Random, bytes: u64, faults: &[Fault]) -> Self {
         let direction = *random.choose(&[Direction::ToServer, Direction::ToClient]);
         Self::after(direction, random.below(bytes), *random.choose(faults))
     }
 }
 
-/// What a running proxy does at the moment, to Connections by their numbers.
+/// The present behaviour of a running proxy, towards Connections by their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct State {
     /// Connections below this number are silent.
     silent_below: u64,
     /// Connections below this number are cut.
     cut_below: u64,
-    /// How they are cut.
+    /// The fault by which they are cut.
     cut: Fault,
     /// Bytes a second in each direction of each Connection.
     rate: Option<u64>,
-    /// How long each piece waits before it goes on.
+    /// The time for which each piece waits before it goes on.
     delay: Duration,
-    /// Whether new Connections are reset at once.
+    /// True if new Connections are reset at once.
     refusing: bool,
 }
 
-/// What has gone through a proxy.
+/// The Connections and bytes that a proxy has forwarded.
 #[derive(Debug, Default)]
 struct Traffic {
     connections: AtomicU64,
@@ -96,7 +97,7 @@ impl Traffic {
     }
 }
 
-/// Makes the plan of the Connection with this number, counted from 0.
+/// A function that makes the plan of the Connection with this number, counted from 0.
 type Planner = Box<dyn FnMut(u64) -> Plan + Send>;
 
 /// The proxy. Dropping it resets all that goes through it.
@@ -110,7 +111,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// In front of `server`, honest until told otherwise.
+    /// Starts a proxy in front of `server`, which is honest until told otherwise.
     ///
     /// # Panics
     ///
@@ -146,31 +147,32 @@ impl Proxy {
         Self { address, state, traffic, planner, runtime: Some(runtime) }
     }
 
-    /// Where it listens.
+    /// Returns the address at which the proxy listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where it listens, as a client's HOST.
+    /// Returns the address at which the proxy listens, as a client's HOST.
     #[must_use]
     pub fn target(&self) -> String {
         self.address.to_string()
     }
 
-    /// Connections accepted until now.
+    /// Returns the number of Connections accepted until now.
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.traffic.connections.load(Ordering::SeqCst)
     }
 
-    /// Bytes forwarded in a direction until now, over all Connections.
+    /// Returns the number of bytes forwarded in a direction until now, over all Connections.
     #[must_use]
     pub fn forwarded(&self, direction: Direction) -> u64 {
         self.traffic.bytes(direction).load(Ordering::SeqCst)
     }
 
-    /// Gives each Connection from now on the plan that `planner` makes for its number, from 0.
+    /// Sets the planner: each Connection from now on has the plan that `planner` makes for its
+    /// number, from 0.
     pub fn plan(&self, planner: impl FnMut(u64) -> Plan + Send + 'static) {
         *self.planner.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Box::new(planner);
     }

@@ -11,10 +11,10 @@ mod viewer;
 pub use emulator::{Emulator, Resize};
 pub use viewer::Viewer;
 
-/// A terminal, and who types at it.
+/// A terminal, and the keyboard of the person in front of it.
 #[derive(Debug)]
 pub struct Terminal {
-    /// What is written here is typed; what is read here was shown.
+    /// The side of the person: what is written to it is typed, and what is read from it was shown.
     pub keyboard: File,
     path: PathBuf,
 }
@@ -36,8 +36,8 @@ impl Terminal {
         Self { keyboard: File::from(keyboard), path }
     }
 
-    /// The side that a program has as a standard stream. `setsid --ctty` makes what it has as
-    /// standard input its controlling terminal.
+    /// Returns the side that a program has as a standard stream. `setsid --ctty` makes what it has
+    /// as standard input its controlling terminal.
     ///
     /// # Panics
     ///

@@ -28,7 +28,7 @@ pub use start::{Ran, Start, sha256};
 use wire::Counted;
 pub use wire::Wire;
 
-/// How to reach a server by hand.
+/// The parameters of a connection to a server by hand.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Dial {
@@ -40,12 +40,12 @@ pub struct Dial {
 }
 
 impl Dial {
-    /// As the world's own client would.
+    /// Returns the parameters that the world's own client would use.
     pub fn to(world: &World) -> Self {
         Self::at(world.client_dir(), world.address())
     }
 
-    /// A server at this address, with `ca.pem` and `client/` from a folder.
+    /// Returns the parameters for a server at this address, with a folder's `ca.pem` and `client/`.
     pub fn at(dir: &Path, address: SocketAddr) -> Self {
         Self {
             address,
@@ -56,37 +56,37 @@ impl Dial {
         }
     }
 
-    /// Another address, such as a proxy's.
+    /// Sets another address, such as a proxy's.
     pub fn address(mut self, address: SocketAddr) -> Self {
         self.address = address;
         self
     }
 
-    /// With `cert.pem` and `key.pem` from this folder.
+    /// Takes `cert.pem` and `key.pem` from this folder.
     pub fn identity(mut self, folder: impl AsRef<Path>) -> Self {
         self.identity = Some(folder.as_ref().to_owned());
         self
     }
 
-    /// With no certificate.
+    /// Leaves out the certificate.
     pub fn without_identity(mut self) -> Self {
         self.identity = None;
         self
     }
 
-    /// With these ALPN names.
+    /// Offers these ALPN names.
     pub fn alpn(mut self, names: &[&[u8]]) -> Self {
         self.alpn = names.iter().map(|name| name.to_vec()).collect();
         self
     }
 
-    /// From this address of the machine.
+    /// Connects from this address of the machine.
     pub fn source(mut self, source: IpAddr) -> Self {
         self.source = Some(source);
         self
     }
 
-    /// The TLS configuration that this comes to.
+    /// Returns the TLS configuration that these parameters come to.
     ///
     /// # Panics
     ///
@@ -140,7 +140,7 @@ impl Dial {
         self.connect_as("localhost")
     }
 
-    /// The first message of a handshake with a peer of this name.
+    /// Returns the first message of a handshake with a peer of this name.
     ///
     /// # Errors
     ///
@@ -153,11 +153,11 @@ impl Dial {
         Ok(first)
     }
 
-    /// As [`Dial::connect`], to a peer that must prove this name.
+    /// Connects as [`Dial::connect`] does, to a peer that must prove this name.
     ///
     /// # Errors
     ///
-    /// As [`Dial::connect`].
+    /// The errors of [`Dial::connect`].
     pub fn connect_as(&self, name: &str) -> io::Result<RawPeer> {
         let tcp = self.tcp()?;
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
@@ -175,7 +175,7 @@ pub struct RawPeer<C = ClientConnection> {
 }
 
 impl RawPeer {
-    /// With the world's own client identity.
+    /// Connects with the world's own client identity.
     ///
     /// # Panics
     ///
@@ -185,7 +185,7 @@ impl RawPeer {
         Dial::to(world).connect().expect("a connection")
     }
 
-    /// As [`RawPeer::connect`], with both hellos exchanged.
+    /// Connects as [`RawPeer::connect`] does, and exchanges both hellos.
     ///
     /// # Panics
     ///
@@ -227,7 +227,7 @@ where
         stream.flush()
     }
 
-    /// The next frame, or `None` after `close_notify`.
+    /// Reads the next frame, or `None` after `close_notify`.
     ///
     /// # Errors
     ///
@@ -330,13 +330,13 @@ where
         self.sock.stream.shutdown(Shutdown::Write)
     }
 
-    /// The socket, for its timeouts and its options.
+    /// Returns the socket, for its timeouts and its options.
     #[must_use]
     pub fn socket(&self) -> &TcpStream {
         &self.sock.stream
     }
 
-    /// What has passed through the socket since it was connected.
+    /// Returns the numbers of bytes sent and received since the socket was connected.
     #[must_use]
     pub fn wire(&self) -> Wire {
         self.sock.wire
@@ -363,7 +363,7 @@ where
     }
 }
 
-/// A frame of this header and payload. `len` is set when there is a payload and it is missing.
+/// Returns a frame of this header and payload. A missing `len` is set when there is a payload.
 ///
 /// # Panics
 ///
@@ -378,21 +378,21 @@ pub fn frame(header: &Value, payload: &[u8]) -> Vec<u8> {
     text_frame(&header.to_string(), payload)
 }
 
-/// A frame of this text as header, whatever it is, and this payload.
+/// Returns a frame of this text as header, whatever it is, and this payload.
 #[must_use]
 pub fn text_frame(header: &str, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(header.len()).unwrap_or(u32::MAX);
     [&length.to_be_bytes(), header.as_bytes(), payload].concat()
 }
 
-/// The client's hello.
+/// Returns the client's hello.
 #[must_use]
 pub fn hello() -> Vec<u8> {
     frame(&json!({"type": "hello", "agent": "raw peer", "capabilities": ["exec"]}), &[])
 }
 
-/// A `start` on channel `ch` of `exec` with these arguments, no environment and no standard input;
-/// `key` is its start key. [`Start`] makes others.
+/// Returns a `start` on channel `ch` of `exec` with these arguments, no environment and no standard
+/// input; `key` is its start key. [`Start`] makes others.
 #[must_use]
 pub fn start_exec(ch: u64, key: u128, words: &[&str]) -> Vec<u8> {
     Start::exec(ch, words).key(key).frame()

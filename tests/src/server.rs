@@ -15,23 +15,24 @@ use crate::proc::{self, Process};
 use crate::skip::need_tool;
 use crate::wait::{DEADLINE, exit_within, poll_for};
 
-/// How to start a server; kept to start it again.
+/// The parameters with which a server is started, kept to start it again.
 #[derive(Debug, Clone)]
 pub(crate) struct Launch {
     pub(crate) program: PathBuf,
     pub(crate) dir: PathBuf,
-    /// True if it logs each command, as tests that await its lines need it.
+    /// True if the server logs each command, as tests that await its lines need it.
     pub(crate) verbose: bool,
-    /// Port 0 for any.
+    /// The address to listen on; port 0 means any port.
     pub(crate) listen: SocketAddr,
     pub(crate) args: Vec<OsString>,
     pub(crate) env: Vec<(OsString, OsString)>,
-    /// Names of prlimit(1) and what both limits are set to.
+    /// The limits, each with its name for prlimit(1) and the value of both the soft and the hard
+    /// limit.
     pub(crate) limits: Vec<(String, u64)>,
     pub(crate) uid: Option<u32>,
-    /// Whether it gets a process group of its own, out of reach of a terminal's Ctrl-C.
+    /// True if the server gets a process group of its own, out of reach of a terminal's Ctrl-C.
     pub(crate) own_group: bool,
-    /// Lines of sh that change what it finds where, in a mount namespace of its own.
+    /// The lines of sh that change what the server finds where, in a mount namespace of its own.
     pub(crate) mounts: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Where a program's output goes: kept, or counted and hashed as it flows.
+//! The sinks for a program's output: it is kept, or counted and hashed as it flows.
 
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
@@ -8,36 +8,36 @@ use sha2::{Digest as _, Sha256};
 /// Bytes that are kept of one stream at most; a test of more counts and hashes it.
 const KEPT: u64 = 256 << 20;
 
-/// How many bytes there were, and their SHA-256.
+/// The number of bytes in a stream, and their SHA-256.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Tally {
-    /// Bytes.
+    /// The number of bytes.
     pub bytes: u64,
-    /// SHA-256 in hexadecimal.
+    /// The SHA-256 in hexadecimal.
     pub sha256: String,
 }
 
 impl Tally {
-    /// Of these bytes.
+    /// Counts and hashes these bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self { bytes: bytes.len() as u64, sha256: hex::encode(Sha256::digest(bytes)) }
     }
 
-    /// Of all that a reader gives.
+    /// Counts and hashes all that a reader returns.
     ///
     /// # Errors
     ///
-    /// Those of the reader.
+    /// The errors of the reader.
     pub fn read(reader: impl Read) -> io::Result<Self> {
         Self::read_slowly(reader, None)
     }
 
-    /// As [`Tally::read`], at most so many bytes a second.
+    /// Counts and hashes as [`Tally::read`] does, at most `rate` bytes a second.
     ///
     /// # Errors
     ///
-    /// Those of the reader.
+    /// The errors of the reader.
     pub fn read_slowly(mut reader: impl Read, rate: Option<u64>) -> io::Result<Self> {
         let began = Instant::now();
         let mut hash = Sha256::new();
@@ -72,20 +72,20 @@ fn throttle(pause: Duration) {
     std::thread::sleep(pause);
 }
 
-/// What becomes of one output stream of a program.
+/// The sink of one output stream of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sink {
-    /// Keep the bytes (256 MiB at most; more fails the test).
+    /// Keeps the bytes (256 MiB at most; more fails the test).
     Keep,
-    /// Count and hash them.
+    /// Counts and hashes the bytes.
     Hash,
-    /// Count and hash them, reading at most so many a second.
+    /// Counts and hashes the bytes, reading at most so many a second.
     HashSlowly(u64),
-    /// Hand the pipe to the test: `RunningClient::stdout`, `RunningClient::stderr`.
+    /// Hands the pipe to the test: `RunningClient::stdout`, `RunningClient::stderr`.
     Pipe,
 }
 
-/// What came of a sink.
+/// The output that a sink has taken.
 #[derive(Debug, Clone)]
 pub(crate) enum Caught {
     Kept(Vec<u8>),

@@ -29,7 +29,7 @@ macro_rules! require {
     };
 }
 
-/// Says that a test is skipped because `missing` is not there.
+/// Reports that a test is skipped because `missing` is not there.
 ///
 /// # Panics
 ///
@@ -42,7 +42,7 @@ pub fn skip(missing: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: needs {missing}");
 }
 
-/// The path of a program, looked for on PATH and in the system's folders.
+/// Returns the path of a program, looked for on PATH and in the system's folders.
 ///
 /// # Errors
 ///
@@ -56,7 +56,7 @@ pub fn need_tool(name: &str) -> Result<PathBuf, String> {
         .ok_or_else(|| name.to_owned())
 }
 
-/// The library by which the package `faketime` gives a program another clock.
+/// Returns the library by which the package `faketime` gives a program another clock.
 ///
 /// # Errors
 ///
@@ -82,7 +82,7 @@ pub fn need_root() -> Result<(), String> {
 ///
 /// # Errors
 ///
-/// What is missing.
+/// The error names what is missing.
 pub fn need_mount_namespace() -> Result<(), String> {
     need_root()?;
     let mut made = Command::new(need_tool("unshare")?);
@@ -96,7 +96,7 @@ pub fn need_mount_namespace() -> Result<(), String> {
 ///
 /// # Errors
 ///
-/// What is missing.
+/// The error names what is missing.
 pub fn need_cgroup() -> Result<(), String> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let cgroups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();

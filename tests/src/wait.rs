@@ -10,7 +10,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::random::Random;
 
-/// How long a test waits for what should happen soon.
+/// The time for which a test waits for what should happen soon.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Polls until `holds` is true.

@@ -32,17 +32,17 @@ pub struct World {
     binaries: &'static Binaries,
     launch: Launch,
     server: Option<Server>,
-    /// What the server held when it began to listen.
+    /// The resources that the server held when it began to listen.
     idle: Option<Snapshot>,
     log: Lines,
-    /// What ran below servers that were killed.
+    /// The processes that ran below servers that were killed.
     strays: Vec<Process>,
     client_dir: PathBuf,
     dir: TempDir,
 }
 
-/// A folder for programs, which are run only from where nobody else could change them: not from
-/// below `/tmp`.
+/// Makes a folder for programs, which are run only from where nobody else could change them: not
+/// from below `/tmp`.
 ///
 /// # Panics
 ///
@@ -54,7 +54,7 @@ pub fn own_folder() -> TempDir {
 }
 
 impl World {
-    /// With a server as it is by default.
+    /// Starts a world with a server as it is by default.
     ///
     /// # Panics
     ///
@@ -64,65 +64,65 @@ impl World {
         Self::builder().start()
     }
 
-    /// To change something before it starts.
+    /// Returns a builder, by which something is changed before the server starts.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// The folder with `ca.pem`, `authority/`, `server/` and `client/`.
+    /// Returns the folder with `ca.pem`, `authority/`, `server/` and `client/`.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.launch.dir
     }
 
-    /// The folder with the client's `ca.pem` and identity: the same, unless the server runs as another
-    /// user, to whom that one belongs.
+    /// Returns the folder with the client's `ca.pem` and identity: the same, unless the server runs
+    /// as another user, to whom that one belongs.
     #[must_use]
     pub fn client_dir(&self) -> &Path {
         &self.client_dir
     }
 
-    /// A path for a file of the test's own, removed with the world.
+    /// Returns a path for a file of the test's own, removed with the world.
     #[must_use]
     pub fn scratch(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// Where the server listens.
+    /// Returns the address at which the server listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.launch.listen
     }
 
-    /// The server's address as a client's HOST.
+    /// Returns the server's address as a client's HOST.
     #[must_use]
     pub fn target(&self) -> String {
         self.address().to_string()
     }
 
-    /// A client with this world's identity and target and no command yet.
+    /// Returns a client with this world's identity and target and no command yet.
     pub fn client(&self) -> ClientCommand {
         let mut client = ClientCommand::new(&self.binaries.client);
         client.in_world(self.client_dir(), self.target(), self.log.clone());
         client
     }
 
-    /// A client that runs a program with exactly these arguments (`--exec`).
+    /// Returns a client that runs a program with exactly these arguments (`--exec`).
     pub fn exec<W: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = W>) -> ClientCommand {
         self.client().option("--exec").words(words)
     }
 
-    /// A client that runs a line in the remote shell (`--shell`).
+    /// Returns a client that runs a line in the remote shell (`--shell`).
     pub fn shell(&self, line: impl AsRef<OsStr>) -> ClientCommand {
         self.client().option("--shell").words([line])
     }
 
-    /// `rcmd-client` with these arguments and nothing else.
+    /// Returns the command of `rcmd-client` with these arguments and nothing else.
     pub fn bare_client<W: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = W>) -> ClientCommand {
         ClientCommand::new(&self.binaries.client).words(args)
     }
 
-    /// `rcmd-certs`, to be given arguments.
+    /// Returns the command of `rcmd-certs`, to be given arguments.
     #[must_use]
     pub fn certs(&self) -> Command {
         let mut command = Command::new(&self.binaries.certs);
@@ -130,8 +130,8 @@ impl World {
         command
     }
 
-    /// `rcmd-server --dir DIR` with this world's folder, to be given more arguments: a second one, which
-    /// the world neither starts nor ends.
+    /// Returns the command `rcmd-server --dir DIR` with this world's folder, to be given more
+    /// arguments: a second server, which the world neither starts nor ends.
     #[must_use]
     pub fn server_program(&self) -> Command {
         let mut command = Command::new(&self.binaries.server);
@@ -140,7 +140,7 @@ impl World {
         command
     }
 
-    /// `rcmd-server`, to be given a subcommand.
+    /// Returns the command of `rcmd-server`, to be given a subcommand.
     #[must_use]
     pub fn server_tool(&self) -> Command {
         let mut command = Command::new(&self.binaries.server);
@@ -148,7 +148,7 @@ impl World {
         command
     }
 
-    /// The server's process number.
+    /// Returns the server's process number.
     ///
     /// # Panics
     ///
@@ -215,29 +215,29 @@ impl World {
         self.strays.extend(server.kill());
     }
 
-    /// [`World::stop_server`] and [`World::start_server`].
+    /// Restarts the server: [`World::stop_server`] and [`World::start_server`].
     ///
     /// # Panics
     ///
-    /// As these do.
+    /// When one of these does.
     pub fn restart(&mut self) {
         self.stop_server();
         self.start_server();
     }
 
-    /// The lines that the world's servers logged until now.
+    /// Returns the lines that the world's servers logged until now.
     #[must_use]
     pub fn log(&self) -> Vec<String> {
         self.log.all()
     }
 
-    /// Bytes that the world's servers and clients have logged until now.
+    /// Returns the number of bytes that the world's servers and clients have logged until now.
     #[must_use]
     pub fn log_bytes(&self) -> u64 {
         self.log.bytes()
     }
 
-    /// The first line of the log that contains `needle`, awaited.
+    /// Waits for the first line of the log that contains `needle`, and returns it.
     ///
     /// # Panics
     ///
@@ -247,7 +247,7 @@ impl World {
         self.wait_for_log_lines(needle, 1).remove(0)
     }
 
-    /// The first `count` lines of the log that contain `needle`, awaited.
+    /// Waits for the first `count` lines of the log that contain `needle`, and returns them.
     ///
     /// # Panics
     ///
@@ -259,8 +259,8 @@ impl World {
         })
     }
 
-    /// What the server holds now. Take it after a first command has run: some things are made then
-    /// and stay.
+    /// Returns the resources that the server holds now. Take them after a first command has run:
+    /// some things are made then and stay.
     ///
     /// # Panics
     ///
@@ -270,7 +270,7 @@ impl World {
         Snapshot::of(self.pid()).expect("the server's entry in /proc")
     }
 
-    /// A snapshot after one command, when what that left behind is gone.
+    /// Takes a snapshot after one command, when what that left behind is gone.
     ///
     /// # Panics
     ///
@@ -310,8 +310,8 @@ impl World {
         );
     }
 
-    /// TCP connections that the server's port has now, in any state that still holds a descriptor
-    /// (proc(5), `/proc/net/tcp`).
+    /// Counts the TCP connections that the server's port has now, in any state that still holds a
+    /// descriptor (proc(5), `/proc/net/tcp`).
     #[must_use]
     pub fn open_connections(&self) -> usize {
         let SocketAddr::V4(address) = self.address() else {
@@ -328,7 +328,7 @@ impl World {
         table.lines().filter(|line| held(line)).count()
     }
 
-    /// The server's resident memory in KiB.
+    /// Returns the server's resident memory in KiB.
     ///
     /// # Panics
     ///

@@ -1,4 +1,4 @@
-//! What a command is given: its arguments byte for byte, and a world that is made for it alone.
+//! The arguments of a command, byte for byte, and the surroundings that are made for it alone.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -14,7 +14,7 @@ use rcmd_tests::{ClientCommand, Random, World, binaries, eventually, eventually_
 use rcmd_tests::{require, skip};
 use rustix::process::Signal;
 
-/// What a command that is given these as its arguments says that it was given.
+/// Returns the arguments that a command was given, by its own account, when it was sent these.
 fn echoed(world: &World, args: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let args = args.iter().map(|arg| OsStr::from_bytes(arg));
     let done = world.exec(["printf", "%s\\0"].map(OsStr::new)).words(args).run();
@@ -129,7 +129,7 @@ fn one_argument_is_a_line_for_the_shell_and_more_are_a_program() {
     assert_eq!(done.stdout, [b"\xff\n$x\0", &name[..], b"\0"].concat());
 }
 
-/// Our own line of passwd(5).
+/// Returns the fields of our own line of passwd(5).
 fn own_passwd() -> Vec<String> {
     let uid = rustix::process::geteuid().as_raw().to_string();
     let table = fs::read_to_string("/etc/passwd").unwrap();
@@ -182,7 +182,7 @@ impl Asleep {
         format!("/proc/{}/{file}", self.process.pid)
     }
 
-    /// A line of `/proc/PID/status` or `/proc/PID/limits`, without its name.
+    /// Returns a line of `/proc/PID/status` or `/proc/PID/limits`, without its name.
     fn line(&self, file: &str, name: &str) -> String {
         let text = fs::read_to_string(self.path(file)).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(name));
@@ -233,7 +233,7 @@ impl Asleep {
     }
 }
 
-/// An argument for `sleep` that no other process has.
+/// Returns an argument for `sleep` that no other process has.
 fn long_time(test: u32) -> String {
     format!("602.{}{test:02}", std::process::id())
 }

@@ -219,7 +219,8 @@ fn files(world: &World) -> Vec<PathBuf> {
     files
 }
 
-/// The exit status of `rcmd-server status`, and whether it says that the audit can't be written.
+/// Returns the exit status of `rcmd-server status`, and whether it says that the audit can't be
+/// written.
 fn status(world: &World) -> (Option<i32>, bool) {
     let done = world.server_tool().args(["status", "--dir"]).arg(world.dir()).output().unwrap();
     (done.status.code(), said(&done).contains("audit        NOT WRITTEN: no command starts"))

@@ -6,8 +6,8 @@ use std::process::Command;
 use rcmd_tests::audit::{assert_whole, events, eventually_refused, folder, records, run};
 use rcmd_tests::{World, eventually, require, skip};
 
-/// Takes the place of the calls that bring a file to the disk, and fails as a broken disk does while
-/// the file of `RCMD_TEST_FAULT` is there.
+/// The source of a library that takes the place of the calls that bring a file to the disk, and
+/// fails as a broken disk does while the file of `RCMD_TEST_FAULT` is there.
 const BROKEN_DISK: &str = r#"
 #define _GNU_SOURCE
 #include <errno.h>

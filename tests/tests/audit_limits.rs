@@ -1,4 +1,5 @@
-//! What anybody with a certificate can make the audit hold: little, and never what its readers can't read.
+//! The limits on what anybody with a certificate can make the audit hold: little, and never what
+//! its readers can't read.
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
@@ -18,12 +19,12 @@ use rustix::fs::OFlags;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-/// The longest string that a start may hold, of the bytes that JSON makes the most of.
+/// Returns the longest string that a start may hold, of the bytes that JSON makes the most of.
 fn costly() -> String {
     "\u{1}".repeat(128 * 1024 - 1)
 }
 
-/// Peers with a certificate and no permission, all of one identity.
+/// Connects peers with a certificate and no permission, all of one identity.
 fn mallories(world: &World, count: usize) -> Vec<RawPeer> {
     let dir = world.scratch("mallory");
     Authority::of(world.dir()).issue(&Leaf::client_uris(&["rcmd://user/mallory"])).write(&dir);
@@ -186,7 +187,7 @@ impl Drop for Killed {
     }
 }
 
-/// A pipe that is full, and that nobody reads.
+/// Makes a pipe that is full, and that nobody reads.
 fn full_pipe() -> (io::PipeReader, io::PipeWriter) {
     let (reader, mut writer) = io::pipe().unwrap();
     let flags = rustix::fs::fcntl_getfl(&writer).unwrap();

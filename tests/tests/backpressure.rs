@@ -128,7 +128,7 @@ fn a_peer_that_reads_nothing_at_all_holds_up_nobody_else() {
 #[test]
 fn what_all_stalled_readers_together_cost_is_bounded_and_none_of_them_starves() {
     const COMMANDS: u64 = 150;
-    /// What a stream gets although the total is used up.
+    /// The bytes that a stream gets although the total is used up.
     const ALWAYS: u64 = CREDIT / 4;
     let world = World::builder().config("grace = \"0s\"").start();
     let before = world.settled_snapshot();

@@ -24,7 +24,7 @@ use tempfile::TempDir;
 #[serde(deny_unknown_fields)]
 struct Attempt {
     name: String,
-    /// `user/group,group`
+    /// The user and the groups of the request's identity: `user/group,group`.
     who: String,
     /// A program with its arguments, or else a line.
     exec: Option<Vec<String>>,
@@ -32,12 +32,12 @@ struct Attempt {
     #[serde(default)]
     env: Vec<String>,
     cwd: Option<String>,
-    /// Whom it asks to run as.
+    /// The user as whom the request asks to run.
     user: Option<String>,
-    /// What it is answered with: `denied` by the policy, or another kind of error.
+    /// The kind of error in the answer: `denied` by the policy, or another kind.
     #[serde(default = "denied")]
     kind: String,
-    /// Stands in the answer.
+    /// A text that stands in the answer.
     #[serde(default)]
     because: String,
 }
@@ -54,9 +54,9 @@ fn attempts(file: &str) -> Vec<Attempt> {
 /// A host with programs that lie where they should, and some that do not.
 struct Host {
     world: World,
-    /// Where nobody else can write.
+    /// A folder in which nobody else can write.
     own: TempDir,
-    /// Below `/tmp`.
+    /// A folder below `/tmp`.
     open: TempDir,
     identities: RefCell<HashMap<String, PathBuf>>,
 }
@@ -75,12 +75,12 @@ impl Host {
         host
     }
 
-    /// The folder for programs, without links.
+    /// Returns the folder for programs, without links.
     fn own(&self) -> PathBuf {
         self.own.path().canonicalize().unwrap()
     }
 
-    /// A text with `@own`, `@open` and `@long` in it made into what they stand for.
+    /// Returns a text with `@own`, `@open` and `@long` in it made into what they stand for.
     fn path(&self, text: &str) -> OsString {
         let text = replaced(&bytes(text), b"@own", self.own().as_os_str().as_bytes());
         let text = replaced(&text, b"@open", self.open.path().as_os_str().as_bytes());
@@ -146,7 +146,7 @@ impl Host {
         program(&own.join("relative"), &by("bin/sh"), 0o755);
     }
 
-    /// A folder of this identity, `user/group,group`.
+    /// Returns the folder of this identity, `user/group,group`, which is made at first.
     fn identity(&self, who: &str) -> PathBuf {
         let make = || {
             let (user, groups) = who.split_once('/').unwrap_or((who, ""));
@@ -203,7 +203,7 @@ fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A text with `\xff` and the like in it made into bytes.
+/// Returns a text with `\xff` and the like in it made into bytes.
 fn bytes(text: &str) -> Vec<u8> {
     let mut parts = text.split("\\x");
     let first = parts.next().unwrap_or_default().as_bytes().to_vec();

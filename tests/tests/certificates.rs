@@ -1,5 +1,5 @@
-//! Who is who: a certificate that is not good is refused, with the reason in the client's words and in
-//! exactly one line of the server's log.
+//! The identities of both sides: a certificate that is not good is refused, with the reason in the
+//! client's words and in exactly one line of the server's log.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,12 +12,13 @@ use rcmd_tests::raw::{Echo, Start};
 use rcmd_tests::{RawPeer, World, eventually, eventually_some, require, skip};
 use rustix::process::Signal;
 
-/// The lines with which the server has refused a peer.
+/// Returns the lines with which the server has refused a peer.
 fn refusals(world: &World) -> Vec<String> {
     world.log().into_iter().filter(|line| line.contains("refused")).collect()
 }
 
-/// A client with this identity is refused: it says why, and so does one line of the log.
+/// Asserts that a client with this identity is refused: it says why, and so does one line of the
+/// log.
 #[track_caller]
 fn refused(world: &World, client: &Identity, told: &str, logged: &str) {
     client.write(&world.dir().join("client"));

@@ -14,12 +14,12 @@ use rcmd_tests::{require, skip};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// An argument for a long-lived program that no other process has.
+/// Returns an argument for a long-lived program that no other process has.
 fn unique(test: u32) -> String {
     format!("603.{}{test:02}", std::process::id())
 }
 
-/// What `seq 1 LAST` prints.
+/// Returns the output of `seq 1 LAST`.
 fn numbers(last: u32) -> String {
     (1..=last).map(|number| format!("{number}\n")).collect()
 }

@@ -15,14 +15,15 @@ impl Clock {
     const AHEAD: Self = Self("+3600");
     const BEHIND: Self = Self("-3600");
 
-    /// What it shows, to the hour: the minutes pass while a test runs.
+    /// Returns the time that the clock shows, to the hour, now and in a minute: the minutes pass
+    /// while a test runs.
     fn shows(self) -> [String; 2] {
         // Both hours that the test may fall into.
         let off: i64 = self.0.parse().unwrap();
         [0, 60].map(|later| hour(clock::now_unix() + off + later))
     }
 
-    /// What a program needs to have this clock.
+    /// Returns the environment by which a program has this clock.
     fn env(self, library: &Path) -> [(&'static str, String); 3] {
         [
             ("LD_PRELOAD", library.to_str().unwrap().to_owned()),
@@ -37,7 +38,7 @@ fn hour(unix: i64) -> String {
     clock::date(unix).split(':').next().unwrap().to_owned()
 }
 
-/// A world of certificates that last for half an hour.
+/// Starts a world of certificates that last for half an hour.
 fn world(library: &Path, server: Option<Clock>) -> World {
     let mut builder = World::builder();
     for (name, value) in server.into_iter().flat_map(|clock| clock.env(library)) {
@@ -53,7 +54,8 @@ fn world(library: &Path, server: Option<Clock>) -> World {
     world
 }
 
-/// What the client and the server's log say of a command that is refused.
+/// Returns the words of the client, and the line of the server's log, about a command that is
+/// refused.
 fn told(world: &World, library: &Path, client: Option<Clock>) -> (String, String) {
     let mut command = world.exec(["true"]);
     for (name, value) in client.into_iter().flat_map(|clock| clock.env(library)) {
@@ -74,7 +76,8 @@ fn assert_says(text: &str, needles: &[&str]) {
     }
 }
 
-/// That the text names the clock which shows `shows`, and the hour of a date that it is compared with.
+/// Asserts that the text names the clock of `whose` machine with one of these hours, and advises to
+/// compare both clocks.
 #[track_caller]
 fn assert_times(text: &str, whose: &str, shows: &[String; 2]) {
     let clock = format!("by this {whose}'s clock it is ");
@@ -84,7 +87,7 @@ fn assert_times(text: &str, whose: &str, shows: &[String; 2]) {
     assert_says(&text.to_lowercase(), &["compare `date -u` on both machines"]);
 }
 
-/// The true time, as the other end's clock shows it.
+/// Returns the true time, as the other end's clock shows it.
 fn right() -> [String; 2] {
     Clock("0").shows()
 }

@@ -21,10 +21,11 @@ const GROUPS: [(&str, &str); 6] = [
     ("dc", "dc[1-2]n[1-3]"),
 ];
 
-/// All hosts of these. ClusterShell is told, since it would join the texts of the groups, operators and all.
+/// All hosts of the groups. ClusterShell is told these, since it would join the texts of the
+/// groups, operators and all.
 const ALL: &str = "web[1-5],db[01-03,1],n[1-12],dc[1-2]n[1-3]";
 
-/// A Python that has the library.
+/// Returns a Python that has the library.
 fn need_clustershell() -> Result<PathBuf, String> {
     let all = [skip::need_tool("python3")?, PathBuf::from("/usr/bin/python3")];
     let has = |python: &PathBuf| {
@@ -45,7 +46,7 @@ fn inventory() -> Inventory {
     inventory
 }
 
-/// Makes expressions of our alphabet, most of them right.
+/// A generator of expressions in our alphabet, most of them right.
 struct Generator(Random);
 
 impl Generator {

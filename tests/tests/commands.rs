@@ -87,7 +87,7 @@ fn the_name_of_a_later_subcommand_is_no_host_and_says_how_such_a_host_is_reached
     done.assert_code(125).assert_says("cannot find the host cp");
 }
 
-/// The lines of a doctor's account: whether the step is well, and its name.
+/// Returns the lines of a doctor's account: whether the step is well, and its name.
 fn steps(done: &Finished) -> Vec<(String, String)> {
     let text = done.stdout_text();
     let lines = text.lines().filter(|line| !line.starts_with(' '));
@@ -236,8 +236,8 @@ fn the_manual_is_one_that_man_can_show() {
     assert_eq!(one.assert_code(0).stdout, fs::read(dir.join("rcmd-client.1")).unwrap());
 }
 
-/// The options of a page that stand at the end of their line and have no description below it, which
-/// is indented by 14.
+/// Returns the options of a page that stand at the end of their line and have no description below
+/// it, which is indented by 14.
 fn undescribed(page: &str) -> Vec<&str> {
     let lines: Vec<_> = page.lines().collect();
     let alone = |pair: &&[&str]| {

@@ -67,7 +67,8 @@ fn a_cut_link_heals_and_is_compressed_again() {
     assert!(forwarded < log().len() as u64 / 5, "{forwarded}");
 }
 
-/// More than what leaves room for one more compressed connection.
+/// The resident memory of the server, in KiB, that leaves no room for one more compressed
+/// connection.
 const HELD_KIB: u64 = 180 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,8 @@ use rcmd_tests::soak::Judged as _;
 use rcmd_tests::{World, eventually};
 use rustix::process::Signal;
 
-/// What becomes of the ends of lines: `tr -d '\n'`, a variable of a shell, a variable of CI.
+/// The texts that replace the ends of lines: by `tr -d '\n'`, in a variable of a shell, in a
+/// variable of CI.
 const ENDS: [&str; 3] = ["", " ", "\\n"];
 
 /// Damages a key, and returns what is to be found nowhere.

@@ -10,7 +10,8 @@ use rcmd_tests::{eventually, proc};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-/// The demo, with a temporary folder of its own so that what it leaves there is seen.
+/// Returns the command of the demo, with a temporary folder of its own so that what it leaves there
+/// is seen.
 fn demo(temporary: &TempDir, words: &[&str]) -> Command {
     let mut command = cargo();
     command.arg("demo").args(words).env("TMPDIR", temporary.path());

@@ -1,4 +1,4 @@
-//! How a command ended: each exit status, outcome and kind of error of the contract, and what the
+//! The ends of commands: each exit status, outcome and kind of error of the contract, and what the
 //! client says about it.
 
 use std::fs;
@@ -12,7 +12,7 @@ use rcmd_tests::{Finished, Proxy, World, eventually, world};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// An argument for `sleep` that no other process has.
+/// Returns an argument for `sleep` that no other process has.
 fn long_time(test: u32) -> String {
     format!("601.{}{test:02}", std::process::id())
 }
@@ -209,7 +209,7 @@ fn a_command_that_ends_in_time_has_no_timeout() {
     assert_eq!(done.result()["outcome"], "exited");
 }
 
-/// A file of this content and mode in a folder.
+/// Writes a file of this content and mode into a folder.
 fn file(folder: &Path, name: &str, content: &str, mode: u32) -> PathBuf {
     let path = folder.join(name);
     fs::write(&path, content).unwrap();

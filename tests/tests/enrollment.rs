@@ -162,7 +162,7 @@ fn a_token_gives_no_other_host_a_name() {
     assert_eq!(reason(more), RefusalReason::UsedToken);
 }
 
-/// Room for many sockets in this process.
+/// Raises the limit on descriptors, for many sockets in this process.
 fn raise_nofile() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, ..limit };
@@ -446,7 +446,7 @@ fn a_killed_authority_uses_a_token_once_or_not_at_all() {
     assert!(figures.are_good(), "{figures}");
 }
 
-/// Members that are not ours.
+/// Members of a make that is not ours.
 mod raw {
     use std::io;
     use std::sync::Arc;

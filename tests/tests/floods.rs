@@ -7,7 +7,7 @@ use rcmd_tests::pki::{Authority, Leaf};
 use rcmd_tests::raw::{Dial, Start, frame, hello};
 use serde_json::json;
 
-/// One identity may have all that the host has.
+/// The limits by which one identity may have all that the host has.
 const OWN: &str = "peer = { running = 9, queued = 100 }";
 
 #[test]

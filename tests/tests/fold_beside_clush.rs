@@ -16,7 +16,7 @@ use rcmd_tests::{Random, World, require, skip};
 
 const RULE: &[u8] = b"---------------\n";
 
-/// What a host prints, and its status.
+/// The output and the status of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Answer {
     output: Vec<u8>,
@@ -35,7 +35,7 @@ struct Group {
     output: Vec<u8>,
 }
 
-/// What shows groups, in whichever way.
+/// The hosts whose output rcmd and clush show in groups.
 struct Stage {
     world: World,
     clush: PathBuf,

@@ -9,7 +9,7 @@ use std::process::Output;
 use rcmd_tests::{World, require, skip};
 use rustix::process::Signal;
 
-/// What each program takes from a folder; what is missing there is written, empty.
+/// The files that each program takes from a folder; a missing one is written, empty.
 const SERVER: [&str; 5] =
     ["ca.pem", "server.toml", "identity.toml", "policy.cedar", "server/cert.pem"];
 const CLIENT: [&str; 4] = ["ca.pem", "client.toml", "identity.toml", "client/cert.pem"];
@@ -22,7 +22,8 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Runs what takes the file, and returns how it ended and what it said.
+/// A function that runs the program which takes the file, and returns how it ended and what it
+/// said.
 type Program = fn(&World) -> Output;
 
 fn programs() -> [(&'static [&'static str], Program); 3] {
@@ -38,7 +39,7 @@ fn programs() -> [(&'static [&'static str], Program); 3] {
     ]
 }
 
-/// Each program with each of its files, of which one is spoilt and mended again.
+/// Runs each program with each of its files, of which one is spoilt and mended again.
 #[track_caller]
 fn each_refuses(spoil: fn(&Path), told: &str, mend: fn(&Path)) {
     let world = World::start();
@@ -109,7 +110,8 @@ fn a_certificate_is_shown_whoever_may_change_it() {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
-/// Who works for another user, with sudo or by mistake, leaves nothing in that one's folder.
+/// Tests with a user who works for another one, with sudo or by mistake: nothing is left in that
+/// one's folder.
 mod another_s_folder {
     use std::collections::BTreeSet;
     use std::path::PathBuf;
@@ -120,7 +122,7 @@ mod another_s_folder {
 
     use super::*;
 
-    /// Everything below a folder.
+    /// Returns the paths of all files and folders below a folder.
     fn below(dir: &Path) -> BTreeSet<PathBuf> {
         let mut found = BTreeSet::new();
         for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {

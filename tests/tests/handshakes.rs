@@ -34,7 +34,7 @@ fn client(world: &World, fragment: Option<usize>) -> ClientConnection {
     ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap()
 }
 
-/// The server says no more and closes, although this side does not.
+/// Asserts that the server says no more and closes, although this side does not.
 #[track_caller]
 fn assert_closed(mut stream: TcpStream) {
     let ended = stream.read_to_end(&mut Vec::new());
@@ -77,7 +77,7 @@ fn an_end_in_the_middle_of_a_handshake_is_the_end_of_it() {
     drop(honest.end());
 }
 
-/// An authority's certificate: of this name, and without a limit on what stands below it.
+/// Returns the contents of an authority's certificate, without a limit on what stands below it.
 fn intermediate() -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -119,7 +119,8 @@ fn a_chain_with_a_million_ways_is_given_up_after_a_few() {
     drop(honest.end());
 }
 
-/// A server's end of a handshake, with a certificate of its own and these groups for keys.
+/// Returns the configuration of a server's end of a handshake, with a certificate of its own and
+/// these groups for keys.
 fn server(groups: &[NamedGroup]) -> Arc<ServerConfig> {
     let key = KeyPair::generate().unwrap();
     let cert = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();

@@ -10,7 +10,7 @@ use rcmd_tests::proc::{self, Snapshot};
 use rcmd_tests::wait::{DEADLINE, exit_within, poll_for};
 use rcmd_tests::{Direction, Fault, Plan, Proxy, Random, Tally, eventually};
 
-/// A server that sends back what it gets, for as many connections as come.
+/// Starts a server that sends back what it gets, for as many connections as come.
 fn echo_server() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();

@@ -17,7 +17,7 @@ use rcmd_tests::{World, eventually, require};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-/// Long enough for anything that does not wait.
+/// A time long enough for anything that does not wait.
 const MOMENT: Duration = Duration::from_millis(300);
 
 fn quiet(program: impl AsRef<std::ffi::OsStr>) -> Command {
@@ -117,7 +117,8 @@ fn who_attacks_idly_has_the_other_processor_alone() {
     assert_eq!(Two::find().unwrap().loud, two.loud);
 }
 
-/// What a server says in answer to a start without input: a greeting, one piece of output and its end.
+/// Returns the frames by which a server answers a start without input: a greeting, one piece of
+/// output and its end.
 fn answers(ch: u64, key: &Value, output: &[u8], digest: &str) -> Vec<u8> {
     let hello = json!({
         "type": "hello", "agent": "raw server", "capabilities": ["exec"], "instance": "0".repeat(32),

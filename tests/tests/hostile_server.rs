@@ -6,10 +6,10 @@ use rcmd_tests::raw::{RawServer, frame};
 use rcmd_tests::{RunningClient, World};
 use serde_json::json;
 
-/// From the end of a time limit to when its host is late, and to when its client leaves.
+/// The time from the end of a time limit until its host is late. The client does not leave earlier.
 const SLACK: Duration = Duration::from_secs(30);
 
-/// A client of this server that asks for a command with a limit of a second.
+/// Starts a client of this server that asks for a command with a limit of a second.
 fn limited(world: &World, server: &RawServer) -> RunningClient {
     let client = world.exec(["sleep", "9"]).options(["-n", "--timeout", "1s"]);
     client.target(server.address().to_string()).with_result().spawn()

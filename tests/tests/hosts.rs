@@ -16,7 +16,7 @@ impl Hosts {
         self.0.bare_client(words).run()
     }
 
-    /// What is printed, its lines joined by blanks.
+    /// Runs the program and returns what it prints, its lines joined by blanks.
     fn printed(&self, words: &[&str]) -> String {
         let done = self.run(words);
         done.assert_code(0);

@@ -8,7 +8,8 @@ use std::process::{Command, Output, Stdio};
 use rcmd_tests::{World, binaries};
 use rcmd_tests::{require, skip};
 
-/// A client with this world's folder and port: both programs know the usual port alone.
+/// Writes a script that runs the client with this world's folder and port: both programs know the
+/// usual port alone.
 fn client(world: &World) -> PathBuf {
     let file = world.scratch("client");
     let (client, dir) = (binaries().client.display(), world.dir().display());
@@ -30,7 +31,7 @@ fn run(command: &mut Command) -> Output {
     done
 }
 
-/// Files that are easily damaged on the way: large, empty, of all bytes, with odd names.
+/// Makes files that are easily damaged on the way: large, empty, of all bytes, with odd names.
 fn make_tree(folder: &Path) {
     let deep = folder.join("a b/'c'");
     fs::create_dir_all(&deep).unwrap();

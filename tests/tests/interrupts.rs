@@ -10,10 +10,10 @@ use rcmd_tests::pty::{Emulator, Resize, Terminal, Viewer};
 use rcmd_tests::{World, binaries, eventually, require, skip};
 use rustix::process::Signal;
 
-/// From the last key to the end of the client, on a busy machine.
+/// The longest time from the last key to the end of the client, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A client in front of its own terminal, with these arguments behind the folder.
+/// Starts a client in front of its own terminal, with these arguments behind the folder.
 fn in_front(world: &World, setsid: &Path, arguments: &[&str]) -> Viewer {
     let mut command = Command::new(setsid);
     command.arg("--ctty").arg(&binaries().client).arg("--dir").arg(world.client_dir());
@@ -28,7 +28,7 @@ fn shows(screen: &Emulator, text: &str) -> bool {
     screen.lines().iter().any(|line| line.ends_with(text))
 }
 
-/// A line that writes that it runs, and ignores interrupts.
+/// Returns a line that writes that it runs, and ignores interrupts.
 fn deaf(ran: &Path) -> String {
     format!("trap '' INT; echo x >> {}; while :; do sleep 0.05; done", ran.display())
 }

@@ -19,7 +19,7 @@ fn samples() -> Vec<PathBuf> {
     files
 }
 
-/// The hosts of each group, with those of its children.
+/// Returns the hosts of each group, with those of its children.
 fn members(source: &Source) -> BTreeMap<String, BTreeSet<String>> {
     fn of(source: &Source, group: &str) -> BTreeSet<String> {
         let Some(Members::Listed { hosts, groups }) = source.group(group) else {
@@ -31,7 +31,7 @@ fn members(source: &Source) -> BTreeMap<String, BTreeSet<String>> {
     source.groups().map(|(name, _)| (name.to_owned(), of(source, name))).collect()
 }
 
-/// The same of what `ansible-inventory --list` printed, which leaves empty groups out.
+/// Returns the same of what `ansible-inventory --list` printed, which leaves empty groups out.
 fn their_members(list: &Json) -> BTreeMap<String, BTreeSet<String>> {
     fn of(list: &Json, group: &str) -> BTreeSet<String> {
         let texts = |key: &str| -> Vec<String> {

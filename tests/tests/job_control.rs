@@ -19,7 +19,7 @@ const STRICT: &str = "keepalive = \"200ms\"\ngrace = \"1s\"";
 struct Shell {
     terminal: Terminal,
     shell: Child,
-    /// Names the client's process.
+    /// The target in the arguments of the client, by which its process is found.
     target: String,
 }
 
@@ -71,7 +71,7 @@ impl Drop for Shell {
     }
 }
 
-/// A file that a remote command waits for, with the line that does.
+/// Returns the path of a file that a remote command waits for, with the line that does.
 fn gate(world: &World) -> (PathBuf, String) {
     let gate = world.scratch("gate");
     let wait = format!("until [ -e {} ]; do sleep 0.05; done", gate.display());

@@ -35,12 +35,12 @@ impl Journald {
         if listens { Ok(journald) } else { Err("the right to mount".to_owned()) }
     }
 
-    /// A path as it is seen from here.
+    /// Returns a path as it is seen from here.
     fn inside(&self, path: &str) -> PathBuf {
         Path::new("/proc").join(self.0.id().to_string()).join("root").join(path)
     }
 
-    /// What the audit sent.
+    /// Returns the records that the audit has sent to the journal.
     fn entries(&self) -> Vec<Value> {
         let mut journalctl = Command::new("journalctl");
         journalctl.arg("--directory").arg(self.inside("run/log/journal"));

@@ -57,8 +57,8 @@ fn clients_that_die_at_any_moment_leave_no_process_behind() {
     assert!(figures.are_good(), "{figures}");
 }
 
-/// Without a cgroup nothing tells whose such a process is: it has no parent, no group, no session and
-/// no `RCMD_JOB` of its command's. `docs/operating.md` says so.
+/// A daemon with a cleared environment can't be traced to its command without a cgroup: it has no
+/// parent, no group, no session and no `RCMD_JOB` of its command's. `docs/operating.md` says so.
 #[test]
 fn a_daemon_with_a_cleared_environment_alone_gets_away_without_cgroups() {
     for death in DEATHS {

@@ -13,7 +13,7 @@ use rcmd_tests::{Plan, Proxy, Random, Tally, World, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 
-/// An argument for a long-lived program that no other process has.
+/// Returns an argument for a long-lived program that no other process has.
 fn unique(test: u32) -> String {
     format!("604.{}{test:02}", std::process::id())
 }
@@ -50,7 +50,7 @@ async fn an_identity_whose_certificate_has_ended_is_renewed_before_the_first_con
     assert!(refused.to_string().contains("could not be renewed"), "{refused}");
 }
 
-/// All that a stream gives.
+/// Reads all that a stream gives.
 async fn all(stream: Option<rcmd_client::ChildStdout>) -> Vec<u8> {
     let mut bytes = Vec::new();
     stream.expect("a stream").read_to_end(&mut bytes).await.unwrap();

@@ -18,7 +18,7 @@ fn world(limits: &[&str]) -> World {
     limits.iter().fold(builder, |builder, line| builder.config(line)).start()
 }
 
-/// The folder of another identity that may do what the first may.
+/// Makes the folder of another identity that may do what the first may.
 fn bob(world: &World) -> PathBuf {
     let leaf = Leaf::client_uris(&["rcmd://user/bob", "rcmd://group/admin"]);
     let folder = world.scratch("bob");

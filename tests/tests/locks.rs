@@ -14,7 +14,7 @@ use rcmd_tests::{RawPeer, World, eventually};
 use rustix::process::Signal;
 use serde_json::json;
 
-/// Killed holders here; the whole is `soak locks`.
+/// The number of holders that are killed here; `soak locks` kills more.
 const ROUNDS: u64 = 30;
 
 fn greeted(world: &World, uris: &[&str]) -> RawPeer {
@@ -30,13 +30,13 @@ fn locked(command: ClientCommand, wait: &str) -> ClientCommand {
     command.option("--lock").option("deploy").option("--lock-wait").option(wait)
 }
 
-/// The marks of held locks.
+/// Returns the marks of held locks.
 fn marks(world: &World) -> Vec<PathBuf> {
     let folder = fs::read_dir(world.dir().join("server/locks")).into_iter().flatten();
     folder.map(|entry| entry.unwrap().path()).collect()
 }
 
-/// A holder on channel 1 of a connection of its own.
+/// Starts a holder on channel 1 of a connection of its own.
 fn hold(world: &World) -> RawPeer {
     let mut peer = RawPeer::greeted(world);
     peer.send(&Start::exec(1, &["cat"]).stdin().lock("deploy", 0).frame()).unwrap();

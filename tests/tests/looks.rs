@@ -1,5 +1,5 @@
-//! What is looked at for a request may lie anywhere: on a pipe, a device, a file that another holds, a file
-//! system that answers nobody. Only who named it waits, and not for ever.
+//! The places at which the server looks for a request: a pipe, a device, a file that another holds,
+//! a file system that answers nobody. The request that names one waits alone, and not for ever.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -16,7 +16,7 @@ use rcmd_tests::{World, eventually, require, skip};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::{Value, json};
 
-/// Asks for one thing, more than the server has threads that look.
+/// The number of asks for one thing, more than the server has threads that look.
 const MANY: u64 = 12;
 /// The number of an account that no host has.
 const UID: u32 = 54_399;
@@ -155,7 +155,7 @@ fn a_home_is_entered_as_the_user_that_is_meant() {
     assert_eq!(done.result()["error"]["kind"], "no_such_dir");
 }
 
-/// What a user may not see is not told to who may run something as that user.
+/// A peer that may run something as a user is not told what that user may not see.
 #[test]
 fn as_another_user_nothing_is_told_of_what_that_user_can_not_see() {
     require!(skip::need_root());
@@ -255,7 +255,7 @@ fn a_folder_that_is_swapped_at_any_moment_is_entered_as_it_was_judged() {
     assert!(ran > 0, "none of them ran");
 }
 
-/// Bytes of a large program.
+/// The size of a large program, in bytes.
 const LARGE: u64 = 256 << 20;
 
 /// Makes a program in this folder that takes a while to read.

@@ -8,7 +8,7 @@ use rcmd_tests::many::{account, count_lines, events, exec, resume, shell, sorted
 use rcmd_tests::{World, binaries, eventually};
 use rustix::process::Signal;
 
-/// `runs show last`.
+/// Returns the output of `runs show last`.
 fn shown(world: &World) -> String {
     let dir = world.client_dir().to_str().unwrap().to_owned();
     let done = world.bare_client(["runs", "--dir", &dir, "show", "last"]).run();

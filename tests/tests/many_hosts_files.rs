@@ -1,4 +1,4 @@
-//! What a run over many hosts leaves in files, and what it prints in each form.
+//! The files that a run over many hosts leaves, and its output in each form.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,7 +8,7 @@ use rcmd_tests::many::{count_lines, exec, shell, sorted_lines, world};
 use rcmd_tests::{Finished, Proxy, World};
 use serde_json::{Value, json};
 
-/// The names in a folder, sorted.
+/// Returns the names in a folder, sorted.
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -17,7 +17,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// The objects of a file, or of an output, a line each.
+/// Returns the objects of a file, or of an output, a line each.
 fn objects(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
@@ -71,7 +71,7 @@ fn in_a_pipe_bytes_are_untouched_and_a_line_is_whole() {
     assert!(rest.starts_with(b"\tx") && rest[1..].iter().all(|byte| *byte == b'x'));
 }
 
-/// An inventory program that names these hosts, each of which is the world's server.
+/// Writes an inventory program that names these hosts, each of which is the world's server.
 fn inventory(world: &World, hosts: &[&str]) -> String {
     let port = world.address().port();
     let variables = json!({
@@ -144,7 +144,7 @@ fn what_is_an_option_or_a_folder_above_is_no_name() {
     assert!(!ran.exists());
 }
 
-/// An inventory that names one host, which is nowhere.
+/// Writes an inventory program that names one host, which is nowhere.
 fn inventory_of(world: &World, host: &str) -> String {
     let file = world.scratch("inventory.json");
     fs::write(&file, format!("#!/bin/sh\necho '{{\"web\":{{\"hosts\":[\"{host}\"]}}}}'\n"))
@@ -248,7 +248,7 @@ fn a_fold_looks_at_streams_and_status_and_not_at_the_last_newline() {
     assert_eq!(done.stdout_text(), groups.concat());
 }
 
-/// The part of standard error that is an event.
+/// Returns the part of standard error that is an event.
 fn summary(done: &Finished) -> Option<Value> {
     let text = done.stderr_text();
     let line = text.lines().find(|line| line.starts_with('{'))?;

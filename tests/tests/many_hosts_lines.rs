@@ -9,7 +9,7 @@ use std::process::Command;
 use rcmd_tests::many::{exec, shell, world};
 use rcmd_tests::{Random, World};
 
-/// A folder with a file for each of the hosts `a1`, `a2` and so on.
+/// Makes a folder with a file for each of the hosts `a1`, `a2` and so on.
 fn files(world: &World, contents: &[Vec<u8>]) -> PathBuf {
     let folder = world.scratch("contents");
     fs::create_dir_all(&folder).unwrap();
@@ -19,7 +19,7 @@ fn files(world: &World, contents: &[Vec<u8>]) -> PathBuf {
     folder
 }
 
-/// What `cat` of its own file on each host prints.
+/// Returns the output of a run in which each host prints a file of its own.
 fn printed(world: &World, contents: &[Vec<u8>], options: &[&str]) -> Vec<u8> {
     let file = files(world, contents).join("{host}");
     let set = format!("a[1-{}]", contents.len());
@@ -28,7 +28,7 @@ fn printed(world: &World, contents: &[Vec<u8>], options: &[&str]) -> Vec<u8> {
     done.stdout
 }
 
-/// The lines of each host, in order, without label and newline.
+/// Returns the lines of each host, in order, without label and newline.
 fn by_host(output: &[u8]) -> BTreeMap<String, Vec<&[u8]>> {
     let mut lines: BTreeMap<String, Vec<&[u8]>> = BTreeMap::new();
     for line in output.split_inclusive(|byte| *byte == b'\n') {
@@ -57,7 +57,7 @@ fn assert_lines(output: &[u8], contents: &[Vec<u8>]) {
     assert_eq!(lines.keys().len(), 0, "labels of nobody: {:?}", lines.keys());
 }
 
-/// So much text, in lines of this length.
+/// Returns `bytes` random characters in lines of this length.
 fn text(random: &mut Random, bytes: usize, line: usize) -> Vec<u8> {
     let mut text = Vec::with_capacity(bytes + bytes / line + 1);
     for at in 0..bytes {
@@ -134,7 +134,8 @@ fn much_output_of_many_hosts_at_once_keeps_each_host_s_order() {
     assert_lines(&printed(&world, &contents, &[]), &contents);
 }
 
-/// Two hosts take turns: each begins a line while the other has one begun, and ends it likewise.
+/// Writes a script by which two hosts take turns: each begins a line while the other has one begun,
+/// and ends it likewise.
 fn turns(folder: &Path, rounds: usize, redirect: &str) -> PathBuf {
     let script = folder.join("turns");
     let text = format!(
@@ -175,7 +176,7 @@ fn half_lines_of_two_hosts_that_take_turns_never_mix() {
     }
 }
 
-/// Without the client's own lines, which begin with its name.
+/// Returns the lines but for the client's own, which begin with its name.
 fn labelled(errors: &[u8]) -> Vec<u8> {
     let lines = errors.split_inclusive(|byte| *byte == b'\n');
     lines.filter(|line| !line.starts_with(b"rcmd: ")).flatten().copied().collect()

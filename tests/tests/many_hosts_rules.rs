@@ -1,4 +1,5 @@
-//! How a run over many hosts goes over them, and what is put into the command of each.
+//! The rules by which a run goes over many hosts, and the values that are put into the command of
+//! each.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -18,7 +19,7 @@ fn add_hosts(world: &World, text: &str) {
     file.unwrap().write_all(text.as_bytes()).unwrap();
 }
 
-/// A client that runs a line on a set and tells each of its events.
+/// Returns a client that runs a line on a set and tells each of its events.
 fn watched(world: &World, hosts: &str, line: &str) -> ClientCommand {
     shell(world, hosts, line).option("--json")
 }

@@ -12,14 +12,15 @@ use rcmd_tests::{ClientCommand, Finished, RunningClient, World, eventually};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// A client whose commands note their start and then do this; and where they note it.
+/// Returns a client whose commands note their start and then do this, and the file in which they
+/// note it.
 fn noting(world: &World, hosts: &str, does: &str) -> (ClientCommand, PathBuf) {
     let ran = world.scratch("ran");
     let line = format!("echo {{host}} >> {}; {does}", ran.display());
     (shell(world, hosts, &line), ran)
 }
 
-/// The result of a host.
+/// Returns the result of a host.
 fn result(done: &Finished, host: &str) -> Value {
     let events = events(done);
     let end = events.iter().find(|event| event["event"] == "end" && event["host"] == host);

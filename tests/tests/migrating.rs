@@ -8,7 +8,7 @@ use rcmd_tests::{World, binaries};
 
 const DOCUMENT: &str = include_str!("../../docs/migrating.md");
 
-/// The commands of the right column.
+/// Returns the commands of the right column.
 fn commands() -> Vec<String> {
     let rows = DOCUMENT.lines().filter(|line| line.starts_with("| `"));
     let command = |row: &str| {

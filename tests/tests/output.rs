@@ -1,4 +1,5 @@
-//! What a command writes arrives whole: the same bytes, in their stream, whoever else holds the pipe.
+//! The output of a command arrives whole: the same bytes, in their stream, whoever else holds the
+//! pipe.
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -12,7 +13,7 @@ use rcmd_tests::{Random, Tally, World, eventually};
 
 const MIB: u64 = 1 << 20;
 
-/// An argument for `sleep` that no other process has.
+/// Returns an argument for `sleep` that no other process has.
 fn long_time(test: u32) -> String {
     format!("600.{}{test:02}", std::process::id())
 }

@@ -1,4 +1,4 @@
-//! What each package depends on, and that a program elsewhere can use the library.
+//! The dependencies of each package, and the use of the library by a program elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -54,7 +54,7 @@ const DIRECT: [(&str, &str); 8] = [
 /// Packages that other programs build too.
 const LIBRARIES: [&str; 3] = ["rcmd-protocol", "rcmd-certs", "rcmd-client"];
 
-/// What a library needs neither itself nor by what it depends on.
+/// The packages that a library needs neither itself nor by what it depends on.
 const FOR_PROGRAMS: [&str; 13] = [
     "anstream",
     "anyhow",
@@ -85,7 +85,7 @@ fn words(text: &str) -> BTreeSet<String> {
     text.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
-/// The packages of the workspace, as `cargo metadata` has them.
+/// Returns the packages of the workspace, as `cargo metadata` has them.
 fn packages() -> Vec<Value> {
     let metadata =
         output(cargo().args(["metadata", "--no-deps", "--offline", "--format-version=1"]));
@@ -152,7 +152,7 @@ fn libraries_bring_along_nothing_that_only_programs_need() {
     }
 }
 
-/// The first block of the README's chapter on the library that is fenced by this word.
+/// Returns the first block of the README's chapter on the library that is fenced by this word.
 fn block(word: &str) -> String {
     let readme = read("README.md");
     let (_, chapter) = readme.split_once("\n## Use it as a library\n").unwrap();
@@ -161,7 +161,7 @@ fn block(word: &str) -> String {
     block.split_once("```").unwrap().0.to_owned()
 }
 
-/// Text with `from` replaced, which must be there.
+/// Returns a text with `from` replaced, which must be there.
 fn replaced(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "no {from} in: {text}");
     text.replace(from, to)

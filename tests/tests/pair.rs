@@ -1,4 +1,4 @@
-//! From two empty folders to a working pair by token, in the README's words.
+//! The way from two empty folders to a working pair by token, in the README's words.
 
 use std::fs;
 use std::io::Write as _;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rcmd_tests::{binaries, eventually_some};
 
-/// The words of the README's section, of which each test step is one.
+/// Returns the words of the README's section, of which each test step is one.
 fn section() -> String {
     let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
     let readme = fs::read_to_string(readme).unwrap();
@@ -15,7 +15,7 @@ fn section() -> String {
     rest.split_once("\n## ").unwrap().0.to_owned()
 }
 
-/// Ends it when it goes out of scope.
+/// A process that is ended when it goes out of scope.
 struct Running(Child);
 
 impl Drop for Running {

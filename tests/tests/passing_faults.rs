@@ -1,6 +1,7 @@
-//! What a host can lack for a while: a full disk, a folder that is gone, a name service that does not answer, a
-//! clock that is off, descriptors and processes used up. While it lasts, what needs it is refused with the reason and
-//! all else goes on; when it has passed all works again without a restart, and the log has it once.
+//! The faults that a host can have for a while: a full disk, a folder that is gone, a name service
+//! that does not answer, a clock that is off, descriptors and processes used up. While one lasts,
+//! what needs the missing thing is refused with the reason and all else goes on; when it has passed
+//! all works again without a restart, and the log has it once.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +13,7 @@ use rcmd_tests::raw::Echo;
 use rcmd_tests::{Finished, NameService, World, eventually, eventually_some, require, skip};
 use rustix::process::Signal;
 
-/// Lines of the log that contain a text.
+/// Counts the lines of the log that contain a text.
 fn times_logged(world: &World, needle: &str) -> usize {
     world.log().iter().filter(|line| line.contains(needle)).count()
 }
@@ -22,7 +23,7 @@ fn assert_runs(world: &World) {
     world.exec(["true"]).run().assert_code(0);
 }
 
-/// That nothing ran for want of something, so that it may be tried again.
+/// Asserts that nothing ran for want of something, so that it may be tried again.
 #[track_caller]
 fn assert_lacks(done: &Finished, kind: &str, why: &str) {
     done.assert_code(125).assert_says(why);
@@ -30,7 +31,8 @@ fn assert_lacks(done: &Finished, kind: &str, why: &str) {
     assert_eq!((&result["error"]["kind"], &result["retry_safe"]), (&kind.into(), &true.into()));
 }
 
-/// A server whose folder is on a small disk, and its audit on another, so that the one can be full without the other.
+/// Starts a server whose folder is on a small disk, and its audit on another, so that the one can
+/// be full without the other.
 fn on_small_disks() -> Result<(World, SmallDisk, SmallDisk), String> {
     let mut world = World::builder().prepare();
     let server = world.dir().join("server");

@@ -1,4 +1,4 @@
-//! Who may do what: the policy of a real server, its reload, and the commands around it.
+//! The policy of a real server, its reload, and the commands around it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -21,7 +21,7 @@ fn reload(world: &World, policy: &str) {
     world.wait_for_log_lines("policy reloaded", before + 1);
 }
 
-/// A folder of this user's own, in these groups.
+/// Makes a folder of this user's own, in these groups.
 fn identity(world: &World, user: &str, groups: &[&str]) -> PathBuf {
     let uris: Vec<String> = std::iter::once(format!("rcmd://user/{user}"))
         .chain(groups.iter().map(|group| format!("rcmd://group/{group}")))

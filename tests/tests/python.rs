@@ -8,7 +8,7 @@ use rcmd_tests::binaries::{binaries, workspace};
 use rcmd_tests::{World, require, skip};
 use tempfile::TempDir;
 
-/// A Python that has these modules, which the packages bring.
+/// Returns a Python that has these modules, which the packages bring.
 fn need_python(modules: &[&str], packages: &str) -> Result<PathBuf, String> {
     // Not an import: Debian's pip and setuptools can't be imported together.
     let code = "import sys, importlib.util as u; sys.exit(not all(map(u.find_spec, sys.argv[1:])))";

@@ -1,4 +1,4 @@
-//! What README.md shows of output is what the programs print.
+//! The output that README.md shows is what the programs print.
 
 use std::net::SocketAddr;
 

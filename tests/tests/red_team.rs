@@ -7,7 +7,7 @@ use rcmd_tests::processors::When;
 use rcmd_tests::require;
 use rcmd_tests::soak::attack;
 
-/// Time of the attack.
+/// The time of the attack.
 const LASTING: Duration = Duration::from_secs(60);
 
 #[test]

@@ -17,10 +17,10 @@ use rcmd_tests::{Direction, Fault, Plan, Proxy, Random, RunningClient, Tally, Wo
 use rcmd_tests::{eventually, proc};
 use rustix::process::Signal;
 
-/// How a link breaks and is known at once to be broken.
+/// The ways in which a link breaks and is known at once to be broken.
 const BREAKS: [Fault; 2] = [Fault::Reset, Fault::Fin];
 
-/// A client whose command has noted its start in the file and goes on as `then` says.
+/// Starts a client whose command has noted its start in the file and goes on as `then` says.
 fn noting(world: &World, proxy: &Proxy, then: &str) -> (RunningClient, PathBuf) {
     let file = world.scratch("starts");
     let line = format!("echo x >> {}; echo ready; {then}", file.display());

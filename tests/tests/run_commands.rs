@@ -13,14 +13,14 @@ use rcmd_tests::{Fault, Finished, Proxy, RunningClient, World, binaries, eventua
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// A client that runs these lines from a file.
+/// Returns a client that runs these lines from a file.
 fn commands(world: &World, lines: impl AsRef<[u8]>) -> ClientCommand {
     let file = world.scratch("commands");
     fs::write(&file, lines).unwrap();
     world.client().option("--commands").option(file)
 }
 
-/// The same, with one line for each string.
+/// Returns a client as [`commands`] does, with one line for each string.
 fn lines<L: AsRef<str>>(world: &World, lines: &[L]) -> ClientCommand {
     let lines: Vec<_> = lines.iter().map(AsRef::as_ref).collect();
     commands(world, lines.join("\n"))
@@ -30,7 +30,7 @@ fn results(done: &Finished) -> Vec<Value> {
     done.stdout_text().lines().map(parsed).collect()
 }
 
-/// What each of the results says of this.
+/// Returns the field `name` of each result.
 fn each(done: &Finished, name: &str) -> Vec<Value> {
     results(done).iter().map(|result| result[name].clone()).collect()
 }

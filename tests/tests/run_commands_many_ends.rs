@@ -1,4 +1,4 @@
-//! How `run --commands` over many hosts ends, what it refuses, and what people see of it.
+//! The ends of `run --commands` over many hosts, its refusals, and what people see of it.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -140,7 +140,7 @@ fn lines_that_were_not_read_at_an_interrupt_stand_in_the_account() {
     assert!(unread > 0 && total + unread == LINES as u64, "{account}");
 }
 
-/// A line that waits for an interrupt, does this then, and writes where it runs.
+/// Returns a line that waits for an interrupt, does this then, and writes where it runs.
 fn until_interrupted(trap: &str, ran: &Path) -> [String; 2] {
     let wait = "while :; do sleep 0.05; done";
     [format!("trap '{trap}' INT; echo x >> {}; {wait}", ran.display()), "true".to_owned()]

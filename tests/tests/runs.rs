@@ -15,7 +15,7 @@ const RECORD: &str = r#"{"run":{"version":1,"id":"19ac7436cdbdef01","began":"202
 {"end":{"index":1,"attempt":0,"at":"2026-11-27T21:41:17.000Z","result":{"host":"a2","job":null,"outcome":"not_started","code":null,"signal":null,"error":{"kind":"unreachable","message":"cannot find the host a2"}}}}
 "#;
 
-/// A folder of certificates in which this is recorded.
+/// Makes a folder of certificates in which this is recorded.
 fn world(records: &[(&str, &str)]) -> World {
     let world = World::builder().prepare();
     if !records.is_empty() {

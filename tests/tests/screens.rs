@@ -1,4 +1,4 @@
-//! What a person sees at a terminal while a command runs on a set of hosts, and behind it.
+//! The screen of a person at a terminal while a command runs on a set of hosts, and after its end.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -13,7 +13,7 @@ use rcmd_tests::{World, binaries, require, skip};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// How long a client may take.
+/// The longest time that a client may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
 fn world(hosts: &[&str]) -> World {
@@ -26,7 +26,7 @@ fn world(hosts: &[&str]) -> World {
     world
 }
 
-/// A client whose standard streams are not yet said.
+/// Returns a client whose standard streams are not yet said.
 fn client(world: &World, options: &[&str], hosts: &str, line: &str) -> Command {
     let mut command = Command::new(&binaries().client);
     arrange(&mut command, world, options, hosts, line);
@@ -57,7 +57,7 @@ fn sorted(viewer: &mut Viewer) -> Vec<String> {
     rows
 }
 
-/// How many rows are of the live line, or what is left of one.
+/// Returns the number of rows that are of the live line, or what is left of one.
 fn live_rows(screen: &Emulator) -> usize {
     let is_live = |row: &&String| {
         // What to type next has a folder in it.
@@ -338,7 +338,7 @@ fn an_account_in_a_narrow_window_is_whole_and_each_line_begins_a_row() {
     assert!(screen.rows().iter().all(|row| row.chars().count() <= 40), "{screen}");
 }
 
-/// A client in front of its own terminal, where keys become signals.
+/// Starts a client in front of its own terminal, where keys become signals.
 fn in_front(columns: u16, setsid: &Path, world: &World, options: &[&str], line: &str) -> Viewer {
     let mut command = Command::new(setsid);
     command.arg("--ctty").arg(&binaries().client);
@@ -434,7 +434,7 @@ fn ctrl_z_takes_the_live_line_away_and_it_comes_again() {
     assert_eq!(live_rows(viewer.end(LIMIT).0), 0);
 }
 
-/// What a host may write so that its text stands where another's is.
+/// The texts by which a host may try to put its output where another's is.
 const HOSTILE: [&str; 12] = [
     r"\ra2: I am a2\n",
     r"\033[1A\033[2Ka2: I am a2\n",

@@ -11,12 +11,13 @@ use rcmd_tests::{RawPeer, World, audit, eventually, eventually_some, proc};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-/// A `sleep` that nobody else has.
+/// Returns a `sleep` that nobody else has.
 fn mark(number: u32) -> String {
     format!("603.{}{number:03}", std::process::id())
 }
 
-/// Where a world's server listens, as it writes for `rcmd-server status`.
+/// Returns the addresses at which a world's server listens, as it writes them for
+/// `rcmd-server status`.
 fn listening(world: &World) -> Vec<SocketAddr> {
     // It is written once the server listens.
     eventually_some("a server says where it listens", || {

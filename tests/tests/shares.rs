@@ -25,12 +25,13 @@ const COMPRESSED: usize = 40;
 const AT_ONCE: u64 = 16;
 /// Commands of the neighbour of which the median is taken.
 const COMMANDS: usize = 15;
-/// How many times its quiet value the neighbour's median may be.
+/// The largest ratio that the neighbour's median may have to its quiet value.
 const SLOWDOWN: u32 = 3;
-/// How often it is measured, since others use this machine too.
+/// The number of times that the median is measured at most, since others use this machine too.
 const TRIES: usize = 3;
 
-/// The folder of another identity. Who is in the group `admin` may do everything, and others nothing.
+/// Makes the folder of another identity. A user in the group `admin` may do everything, and others
+/// nothing.
 fn identity(world: &World, user: &str, groups: &[&str]) -> PathBuf {
     let groups = groups.iter().map(|group| format!("rcmd://group/{group}"));
     let uris: Vec<_> = std::iter::once(format!("rcmd://user/{user}")).chain(groups).collect();
@@ -80,7 +81,7 @@ impl Processors {
     }
 }
 
-/// What an identity sends over each of its connections, without end.
+/// A kind of request that an identity sends over each of its connections, without end.
 #[derive(Debug, Clone, Copy)]
 enum Flood {
     Asks,
@@ -203,7 +204,7 @@ impl Drop for Attack {
     }
 }
 
-/// The median time of a neighbour's `true`, its connection included.
+/// Measures the median time of a neighbour's `true`, its connection included.
 fn median(world: &World) -> Duration {
     let mut times: Vec<_> = (0..COMMANDS)
         .map(|_| {

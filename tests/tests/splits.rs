@@ -7,17 +7,17 @@ use rcmd_tests::raw::{self, RawPeer, Start, sha256};
 use rcmd_tests::{Random, World, eventually};
 use serde_json::json;
 
-/// Distance between two sampled places: a prime, so that they fall on all kinds of bytes.
+/// The distance between two sampled places: a prime, so that they fall on all kinds of bytes.
 const STRIDE: usize = 61;
 
-/// What a client says, and where its start is whole.
+/// The bytes that a client sends, the input of its command, and the place where its start is whole.
 struct Conversation {
     bytes: Vec<u8>,
     input: Vec<u8>,
     started_at: usize,
 }
 
-/// A command that leaves a line in `ledger` when it starts, then gives its input back.
+/// Returns a command that leaves a line in `ledger` when it starts, then gives its input back.
 fn conversation(ledger: &Path) -> Conversation {
     let line = format!("echo ran >> '{}'; cat; exit 3", ledger.display());
     let input = Random::new(7).take_bytes(1500);
@@ -39,7 +39,7 @@ fn runs(ledger: &Path) -> usize {
     std::fs::read_to_string(ledger).map_or(0, |text| text.lines().count())
 }
 
-/// Says the conversation in these pieces and asserts that the answer is the whole one.
+/// Sends the conversation in these pieces and asserts that the answer is the whole one.
 fn assert_answered(world: &World, name: &str, pieces: impl Fn(&[u8]) -> Vec<Vec<u8>>) {
     let ledger = world.scratch(name);
     let said = conversation(&ledger);

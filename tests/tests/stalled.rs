@@ -15,7 +15,7 @@ const MANY: u64 = 40;
 /// Beats of an echo that show that a connection is served.
 const BEATS: usize = 3;
 
-/// Its channels: those of the starts that wait.
+/// Returns the channels of the starts that wait.
 fn waiting() -> Vec<u64> {
     (2..2 + MANY).collect()
 }

@@ -9,7 +9,7 @@ use rcmd_tests::soak::stdin::{random, sizes};
 use rcmd_tests::{Fault, Proxy, Random, Tally, World, eventually};
 use rustix::process::Signal;
 
-/// How long after its client an attached command may live in these tests.
+/// The grace in these tests: the time that an attached command may live after its client.
 const SHORT_GRACE: &str = "grace = \"1s\"";
 
 #[test]

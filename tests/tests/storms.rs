@@ -116,7 +116,7 @@ fn silent_connections_on_a_server_with_few_descriptors_keep_nobody_out() {
     say(&format!("silent, 256 descriptors: {:?}", onslaught(&world, Kind::Silent, CONNECTIONS)));
 }
 
-/// How far away the honest peers are: 200 ms there and back.
+/// The time from the honest peers to the server: 200 ms there and back.
 const FAR: Duration = Duration::from_millis(100);
 
 /// Silent connections from another network than the proxy's, as fast as they can be made, until dropped.

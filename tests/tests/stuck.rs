@@ -7,7 +7,7 @@ use rcmd_tests::hanging::HangingPrograms;
 use rcmd_tests::{RunningClient, World, eventually, require};
 use rustix::process::Signal;
 
-/// More than the server has threads that start processes.
+/// A number of commands above that of the server's threads that start processes.
 const STUCK: usize = 6;
 
 fn stuck(world: &World, programs: &HangingPrograms) -> Vec<RunningClient> {

@@ -1,5 +1,5 @@
-//! What a connection that takes a command up is told, word for word: who may have it, from which byte,
-//! and that nothing is carried out twice.
+//! The answers to a connection that takes a command up, word for word: who may have it, from which
+//! byte, and that nothing is carried out twice.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use rcmd_tests::raw::{self, Dial, RawPeer, Start, frame, sha256};
 use rcmd_tests::{World, eventually};
 use serde_json::{Value, json};
 
-/// An attach to what was started so, with a higher generation than the start has.
+/// Returns an attach to what was started so, with a higher generation than the start has.
 fn attach(start: &Start, ch: u64, generation: u64, stdout: u64) -> Vec<u8> {
     let known = start.header();
     let attach = json!({
@@ -285,7 +285,7 @@ fn output_that_waits_for_its_reader_is_kept_past_every_deadline_of_the_command()
     peer.send(&done(1)).unwrap();
 }
 
-/// Another identity's key is as unknown as one that never was.
+/// A key of another identity is as unknown as one that never was.
 #[test]
 fn a_key_belongs_to_the_identity_that_used_it() {
     let world = World::start();

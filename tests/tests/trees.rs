@@ -23,7 +23,8 @@ fn started(world: &World, line: &str, mark: &str, processes: usize) -> RunningCl
     client
 }
 
-/// One of two, each of which is the whole truth on its host: no controller is no skip.
+/// The limit is kept, or the server refuses to start on a host without the controller. Each is
+/// right on its host, so that a missing controller does not skip the test.
 #[test]
 fn a_limit_of_processes_is_kept_or_the_server_does_not_start() {
     require!(skip::need_cgroup());
@@ -124,7 +125,7 @@ fn an_interrupt_that_the_command_obeys_ends_its_daemons_too() {
     world.assert_settles_to(&before);
 }
 
-/// Whoever starts a daemon by a command that ends by itself wants it to stay.
+/// A user who starts a daemon by a command that ends by itself wants the daemon to stay.
 #[test]
 fn a_daemon_outlives_the_command_that_started_it_and_ended() {
     let world = World::start();

@@ -10,7 +10,7 @@ use rcmd_tests::{NameService, World, eventually, require, skip};
 use rustix::process::Signal;
 use serde_json::json;
 
-/// A host on which one command runs at a time.
+/// Starts a world on whose host one command runs at a time.
 fn one_at_a_time() -> World {
     World::builder().config("[limits]").config("running = 1").start()
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use rcmd_tests::pty::{Resize, Viewer};
 use rcmd_tests::{World, binaries, require, skip};
 
-/// What a program says to a command line that makes no sense. It changes nothing and says nothing else.
+/// Returns the message of a program about a command line that makes no sense. Asserts that the
+/// program changes nothing and says nothing else.
 fn complaint(program: &str, line: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = binaries().client.with_file_name(program);
@@ -58,7 +59,7 @@ fn nonsense_is_answered_in_one_style_and_with_one_status() {
     }
 }
 
-/// The short help of a program or of one of its subcommands, at a width of 80 columns.
+/// Returns the short help of a program or of one of its subcommands, at a width of 80 columns.
 fn short_help(program: &str, subcommand: &[String]) -> String {
     let path = binaries().client.with_file_name(program);
     let mut command = Command::new(path);
@@ -68,7 +69,7 @@ fn short_help(program: &str, subcommand: &[String]) -> String {
     String::from_utf8(done.stdout).unwrap()
 }
 
-/// The names in the list of subcommands of a help.
+/// Returns the names in the list of subcommands of a help.
 fn subcommands(help: &str) -> Vec<String> {
     let listed = help.split_once("\nCommands:\n").map_or("", |(_, behind)| behind);
     let lines = listed.lines().take_while(|line| line.starts_with("  "));
@@ -116,9 +117,9 @@ const KINDS: [&str; 6] = [
 /// A command line, and what the message about it names.
 type Fault = (&'static [&'static str], &'static str);
 
-/// For each program a command line with each fault, and what its message names. In the client the second of
-/// two options counts, as in ssh and in most programs that scripts put options before, and a word that is no
-/// subcommand is a host.
+/// The faults of command lines: for each program a line with each fault, and what the message about
+/// it names. In the client the second of two options counts, as in ssh and in most programs that
+/// scripts put options before, and a word that is no subcommand is a host.
 const FAULTS: [(&str, [Option<Fault>; 6]); 3] = [
     (
         "rcmd-client",
@@ -197,7 +198,7 @@ fn an_option_behind_the_host_is_the_command_and_that_is_said() {
     assert_eq!((done.code(), done.stderr_text()), (3, String::new()));
 }
 
-/// The completions of a program for a shell.
+/// Returns the completions of a program for a shell.
 fn script(program: &str, shell: &str) -> Vec<u8> {
     let path = binaries().client.with_file_name(program);
     let script = Command::new(&path).args(["completions", shell]).output().unwrap();
@@ -205,7 +206,7 @@ fn script(program: &str, shell: &str) -> Vec<u8> {
     script.stdout
 }
 
-/// The words that bash completes for these, of which the last is not whole.
+/// Returns the words that bash completes for these, of which the last is not whole.
 fn completed(program: &str, words: &[&str]) -> Vec<String> {
     let mut script = script(program, "bash");
     // As bash does it: the function is called with the command, the word and the one before.
@@ -264,7 +265,7 @@ fn bash_completes_nothing_of_ours_behind_the_host() {
     }
 }
 
-/// The words that fish completes at the end of a line.
+/// Returns the words that fish completes at the end of a line.
 fn completed_by_fish(program: &str, line: &str) -> Vec<String> {
     let home = tempfile::tempdir().unwrap();
     let text = String::from_utf8(script(program, "fish")).unwrap();
@@ -299,7 +300,7 @@ comppostfuncs=(finish)
 : >$ZDOTDIR/ready
 "#;
 
-/// The words that zsh completes at the end of a line.
+/// Returns the words that zsh completes at the end of a line.
 fn completed_by_zsh(program: &str, line: &str) -> Vec<String> {
     let home = tempfile::tempdir().unwrap();
     let path = |name: &str| home.path().join(name);

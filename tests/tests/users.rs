@@ -8,7 +8,7 @@ use rcmd_tests::audit::{events, records};
 use rcmd_tests::raw::{RawPeer, Start};
 use rcmd_tests::{World, require, skip};
 
-/// Both ways to start a command.
+/// The two ways to start a command.
 const WAYS: [&str; 2] = ["spawn = \"portable\"", "spawn = \"auto\""];
 
 fn worlds() -> [World; 2] {
@@ -160,7 +160,8 @@ fn an_account_without_a_login_runs_programs_and_no_shell_lines() {
     world.exec(["true"]).options(["-l", "nobody"]).run().assert_code(0);
 }
 
-/// A server whose host knows one account more, `probe`, with these fields of shadow(5) behind its name.
+/// Starts a server whose host knows one account more, `probe`, with these fields of shadow(5)
+/// behind its name.
 fn world_with(uid: u32, shadow: &str) -> World {
     let passwd = format!("probe:x:{uid}:65534:probe:/:/bin/sh");
     World::builder().account(&passwd, &format!("probe:{shadow}")).start()

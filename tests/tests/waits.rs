@@ -1,5 +1,5 @@
-//! What one command waits for holds up nobody else on its connection: not the name service, not a large
-//! program, not the disk. And whoever waits still hears its client.
+//! The waits of one command, which hold up nobody else on its connection: not the name service, not
+//! a large program, not the disk. A command that waits still hears its client.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 /// Beats of an echo that show that a connection is served.
 const BEATS: usize = 3;
-/// Frames that are more than may wait for one job.
+/// The number of frames that is more than may wait for one job.
 const MANY: usize = 200;
 
 fn send(echo: &mut Echo, header: &Value) {
@@ -107,8 +107,8 @@ fn a_large_program_under_a_digest_rule_holds_up_nobody_else_on_the_connection() 
     echo.end();
 }
 
-/// Takes the place of the call that brings a file to the disk, and waits while the file of
-/// `RCMD_TEST_FAULT` is there.
+/// The source of a library that takes the place of the call that brings a file to the disk, and
+/// waits while the file of `RCMD_TEST_FAULT` is there.
 const SLOW_DISK: &str = r#"
 #define _GNU_SOURCE
 #include <stdlib.h>

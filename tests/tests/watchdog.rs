@@ -11,7 +11,7 @@ use rcmd_tests::{eventually, proc};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-/// Set for a run of this test program by itself, in which one test hangs.
+/// The variable that is set for a run of this test program by itself, in which one test hangs.
 const HANG: &str = "RCMD_TEST_HANG";
 
 fn runner(limit: &str) -> Command {
@@ -24,7 +24,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// A test program with these lines.
+/// Writes a test program with these lines.
 fn script(folder: &TempDir, lines: &str) -> PathBuf {
     let deps = folder.path().join("deps");
     std::fs::create_dir_all(&deps).unwrap();

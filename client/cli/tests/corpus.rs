@@ -1,4 +1,5 @@
-//! What fuzzing the client's own files has saved, through the functions that the fuzz targets call.
+//! The inputs that fuzzing the client's own files has saved, run through the functions that the
+//! fuzz targets call.
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "tests may wait")]
 // A panic is how a test fails; clippy exempts test functions, not those beside them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]

@@ -26,12 +26,12 @@ mod silence;
 
 use script::*;
 
-/// Outcome and kind of error.
+/// Returns the outcome and the kind of error.
 fn verdict(report: &Report) -> (Outcome, Option<ErrorKind>) {
     (report.outcome, report.error.as_ref().map(|error| error.kind))
 }
 
-/// The verdict on a command that must be given by what was said, and not by the grace.
+/// Waits for the verdict on a command, which must be given by what was said, and not by the grace.
 async fn verdict_at_once(child: &mut Child) -> (Outcome, Option<ErrorKind>) {
     let asked = Instant::now();
     let report = child.wait().await;
@@ -78,7 +78,7 @@ async fn a_start_goes_by_the_name_that_was_asked_for_also_after_a_change() {
     assert_eq!((start.key, start.body.digest()), (named.key, named.digest));
 }
 
-/// A command that runs on channel 1 of a greeted server.
+/// Starts a command on channel 1 of a greeted server.
 async fn running() -> (Handle, Host, Peer, Child, Notices) {
     let (link, mut host) = client();
     let mut child = echo(&link).stdin(Stdio::Piped).spawn().await.unwrap();

@@ -19,10 +19,10 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
-/// Nothing ran: the status that rcmd itself has for it.
+/// The exit status of a command that did not run, which is rcmd's own for that case.
 const NOT_STARTED: u8 = 125;
 
-/// How long the server may take to start or to end.
+/// The longest time that the server may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {

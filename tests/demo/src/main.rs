@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-/// Nothing ran: the status that rcmd itself has for it.
+/// The exit status of a command that did not run, which is rcmd's own for that case.
 const NOT_STARTED: u8 = 125;
 
 fn main() -> ExitCode {

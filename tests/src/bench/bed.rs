@@ -13,7 +13,7 @@ use crate::{World, skip};
 /// The ways to spawn, as `spawn` in `server.toml` names them.
 const WAYS: [&str; 2] = ["cgroup", "portable"];
 
-/// Those that this machine has, and why one is left out.
+/// Returns the ways to spawn that this machine has, and the reason for one that is left out.
 pub(crate) fn ways() -> (Vec<&'static str>, Vec<String>) {
     match skip::need_cgroup() {
         Ok(()) => (WAYS.to_vec(), Vec::new()),
@@ -44,11 +44,11 @@ impl Bed {
         Ok(Self { client, runtime, world })
     }
 
-    /// As [`Bed::with`], with this way to spawn.
+    /// Starts a server that spawns in this way, and connects as [`Bed::with`] does.
     ///
     /// # Errors
     ///
-    /// As [`Bed::with`].
+    /// The errors of [`Bed::with`].
     pub(crate) fn spawning(way: &str, config: &str) -> Result<Self> {
         Self::with(&format!("spawn = \"{way}\"\n{config}"))
     }
@@ -82,10 +82,10 @@ async fn one(client: Client, change: fn(&mut Command)) -> Result<()> {
     Ok(())
 }
 
-/// For [`Bed::commands`]: as they are.
+/// Leaves a command as it is, for [`Bed::commands`].
 pub(crate) fn plain(_: &mut Command) {}
 
-/// For [`Bed::commands`]: with a time limit that none reaches.
+/// Sets a time limit of 60 s, which no command reaches, for [`Bed::commands`].
 pub(crate) fn limited(command: &mut Command) {
     command.timeout(Duration::from_secs(60));
 }

@@ -1,4 +1,4 @@
-//! What a run came to: as text, as JSON, and between the markers of a Markdown file.
+//! The results of a run: as text, as JSON, and between the markers of a Markdown file.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,13 +12,13 @@ use super::machine::Machine;
 use super::table::Table;
 
 pub(crate) struct Document {
-    /// Which markers of a file its text goes between.
+    /// The section between whose markers the text goes; none means the markers without a name.
     section: Option<String>,
     machine: Machine,
-    /// How it was measured, in words.
+    /// The rounds and the amount of data, in words.
     manner: String,
     pub(crate) tables: Vec<Table>,
-    /// What was not found, and how to install it.
+    /// The programs that were not found, and how to install them.
     pub(crate) missing: Vec<String>,
     /// Rows that failed altogether.
     pub(crate) failures: Vec<String>,
@@ -37,7 +37,7 @@ impl Document {
         Self { section, machine: Machine::here(), manner, tables, missing, failures }
     }
 
-    /// Of rows and of single contestants.
+    /// Returns the failures of whole rows, and of single contestants.
     pub(crate) fn all_failures(&self) -> Vec<String> {
         let single = self.tables.iter().flat_map(|table| {
             table.failures.iter().map(move |failure| format!("{}: {failure}", table.row))
@@ -45,6 +45,8 @@ impl Document {
         self.failures.iter().cloned().chain(single).collect()
     }
 
+    /// Returns the document as JSON.
+    ///
     /// # Errors
     ///
     /// None that is known: every value has a form in JSON.
@@ -83,7 +85,7 @@ impl Document {
     }
 }
 
-/// Where a section begins and ends.
+/// Returns the comments that begin and end a section.
 fn markers(section: Option<&str>) -> [String; 2] {
     let name = section.map_or_else(String::new, |section| format!("{section}:"));
     ["begin", "end"].map(|place| format!("<!-- bench:{name}{place} -->"))

@@ -1,4 +1,4 @@
-//! What the machine does without rcmd: loopback TCP, and rustls in memory and over loopback.
+//! The limits of the machine without rcmd: loopback TCP, and rustls in memory and over loopback.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use rcmd_certs::tls::{ClientFiles, ServerFiles, client_config, server_config};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 
-/// Bytes of a write and of a read: what rcmd's own pieces have.
+/// The bytes of a write and of a read, as many as rcmd's own pieces have.
 const PIECE: usize = 64 * 1024;
 
 /// Moves `bytes` zeros over loopback TCP from one thread to another.
@@ -24,7 +24,7 @@ pub(crate) fn loopback(bytes: u64) -> Result<Duration> {
     timed_transfer(bytes, move |piece| out.write_all(piece), move |into| back.read(into))
 }
 
-/// The same, encrypted as rcmd does it, with nothing around it.
+/// Moves `bytes` zeros as [`loopback`] does, encrypted as rcmd does it, with nothing around it.
 ///
 /// # Errors
 ///
@@ -88,13 +88,15 @@ fn pair() -> Result<(TcpStream, TcpStream)> {
     Ok((out, back))
 }
 
-/// Both ends' configurations, those of a world.
+/// The configurations of both ends of a connection, from a world's files.
 pub(crate) struct Ends {
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
 }
 
 impl Ends {
+    /// Reads the configurations of both ends from the files of a world.
+    ///
     /// # Errors
     ///
     /// When a file is not as it should be.
@@ -110,7 +112,7 @@ impl Ends {
         Ok(ClientConnection::new(Arc::clone(&self.client), name)?)
     }
 
-    /// Two connections that have shaken hands in memory.
+    /// Returns two ends of a connection that have completed a handshake in memory.
     ///
     /// # Errors
     ///
@@ -159,7 +161,7 @@ impl Ends {
     }
 }
 
-/// Gives a reader all of `wire`.
+/// Calls `read` until it has taken all of `wire`.
 fn feed(wire: &[u8], mut read: impl FnMut(&[u8]) -> std::io::Result<usize>) -> Result<()> {
     let mut rest = wire;
     while !rest.is_empty() {

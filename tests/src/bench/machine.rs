@@ -1,4 +1,4 @@
-//! On what the figures were measured.
+//! The machine on which the figures were measured.
 
 use std::fs;
 use std::process::Command;
@@ -60,13 +60,14 @@ impl Machine {
     }
 }
 
-/// The load average of the last 15 minutes (proc(5)): what else the machine did meanwhile shows in it.
+/// Returns the load average of the last 15 minutes (proc(5)): what else the machine did meanwhile
+/// shows in it.
 fn load() -> Option<f64> {
     let text = fs::read_to_string("/proc/loadavg").ok()?;
     text.split(' ').nth(2)?.parse().ok()
 }
 
-/// The first line that a program prints, on whichever stream.
+/// Runs a program and returns the first line that it prints, on whichever stream.
 pub(crate) fn said(program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).output().ok()?;
     let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };

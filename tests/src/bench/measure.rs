@@ -12,16 +12,16 @@ use nix::sys::time::TimeValLike as _;
 use super::table::Series;
 use crate::wait::exit_within;
 
-/// No single run takes longer; one that does has failed.
+/// The longest time of a single run; one that takes longer has failed.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// What one run of a contestant came to.
+/// The figures of one run of a contestant, or its failure.
 type Sample<const N: usize> = Result<[f64; N]>;
 
-/// Something to measure; each run gives `N` figures.
+/// A way to do the work of a row; each run returns `N` figures.
 pub(crate) struct Contestant<'a, const N: usize> {
     name: String,
-    /// It runs in the first rounds alone, so many.
+    /// The number of rounds, from the first, in which the contestant runs.
     rounds: usize,
     run: Box<dyn FnMut() -> Sample<N> + 'a>,
 }
@@ -38,7 +38,8 @@ impl<'a, const N: usize> Race<'a, N> {
         self.add_slow(name, usize::MAX, run);
     }
 
-    /// As [`Race::add`], for one that takes so long that it runs in at most so many rounds.
+    /// Adds a contestant as [`Race::add`] does, one so slow that it runs in at most `rounds`
+    /// rounds.
     pub(crate) fn add_slow(
         &mut self,
         name: &str,
@@ -101,7 +102,7 @@ pub(crate) fn timed(command: &mut Command) -> Result<Duration> {
     }
 }
 
-/// A program that reads nothing and whose standard output goes to /dev/null.
+/// Returns the command of a program that reads nothing and whose standard output goes to /dev/null.
 pub(crate) fn quiet(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::null()).stdout(Stdio::null()).env_remove("RCMD_DIR");
@@ -120,7 +121,8 @@ pub(crate) struct Processor {
 }
 
 impl Processor {
-    /// Now, counting `daemons` and their ended children as ours, beside this process and its own.
+    /// Returns the processor seconds until now. Those of this process, its children, `daemons` and
+    /// the ended children of these count as ours.
     ///
     /// # Errors
     ///
@@ -136,21 +138,23 @@ impl Processor {
         Ok(Self { machine: busy_ticks().context("/proc/stat can't be read")?, ours })
     }
 
-    /// Seconds of the whole machine, and of our processes alone, since `before`.
+    /// Returns the processor seconds since `before`: of the whole machine, and of our processes
+    /// alone.
     pub(crate) fn since(self, before: Self) -> (f64, f64) {
         (self.machine - before.machine, self.ours - before.ours)
     }
 }
 
-/// Processor seconds that the kernel accounts to us, or to the children that were waited for and all that
-/// they had waited for.
+/// Returns the processor seconds that the kernel accounts to us, or to the children that were
+/// waited for and all that they had waited for.
 pub(super) fn used(who: UsageWho) -> Result<f64> {
     let usage = getrusage(who)?;
     let times = [usage.user_time(), usage.system_time()];
     Ok(times.iter().map(|time| time.num_microseconds() as f64 / 1e6).sum())
 }
 
-/// User, nice, system, interrupt and soft interrupt time of all processors (proc(5), `/proc/stat`).
+/// Returns the user, nice, system, interrupt and soft interrupt time of all processors, in seconds
+/// (proc(5), `/proc/stat`).
 fn busy_ticks() -> Option<f64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
@@ -158,7 +162,7 @@ fn busy_ticks() -> Option<f64> {
     Some([0, 1, 2, 5, 6].iter().filter_map(|&field| numbers.get(field)).sum::<f64>() / TICKS)
 }
 
-/// utime, stime, cutime and cstime (proc(5), `/proc/PID/stat`).
+/// Returns the sum of utime, stime, cutime and cstime, in seconds (proc(5), `/proc/PID/stat`).
 fn ticks_of(pid: u32) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let rest = stat.get(stat.rfind(')')? + 1..)?;

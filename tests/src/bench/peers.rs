@@ -91,7 +91,8 @@ fn prepare(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// A Python with this package of this version, in a virtual environment of its own in this folder.
+/// Installs this package of this version into a virtual environment in this folder, and returns the
+/// path of its Python.
 fn python_with(folder: &Path, package: &str, version: &str) -> Result<PathBuf> {
     let python = tool("python3", "python3 python3-venv")?;
     prepare(Command::new(python).args(["-m", "venv"]).arg(folder.join("v")))
@@ -104,7 +105,7 @@ fn python_with(folder: &Path, package: &str, version: &str) -> Result<PathBuf> {
     Ok(python)
 }
 
-/// The name of the user that this runs as.
+/// Returns the name of the user that this runs as.
 fn user() -> Result<String> {
     let user = nix::unistd::User::from_uid(nix::unistd::geteuid())?;
     Ok(user.context("this user has no entry in /etc/passwd")?.name)

@@ -1,4 +1,5 @@
-//! Something done again and again, so many at once: how often a second, and how long each time.
+//! The speed of something that is done again and again, several times at once: how often a second,
+//! and how long each time.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,8 +12,8 @@ use tokio::task::JoinSet;
 
 use super::measure::milliseconds;
 
-/// Does it `count` times, `at_once` at a time. Gives the rate a second, then the median and the 99th
-/// percentile of the milliseconds that one took.
+/// Calls `once` `count` times, `at_once` at a time. Returns the rate a second, then the median and
+/// the 99th percentile of the milliseconds that one call took.
 ///
 /// # Errors
 ///
@@ -53,7 +54,7 @@ where
     })
 }
 
-/// Of sorted times; zero of none.
+/// Returns a percentile of sorted times, or zero if there are none.
 pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     let index = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
     sorted.get(index).copied().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! What is measured.
+//! The rows of the benchmark, each of which measures one thing.
 
 mod audit;
 mod batch;
@@ -69,13 +69,14 @@ const ROWS: &[Row] = &[
     Row { name: "slow-link", about: "text over 10 Mbit/s", run: slow::run },
 ];
 
-/// What takes so long that it is measured only when it is named.
+/// The rows that take so long that they are measured only when they are named.
 const APART: &[Row] = &[
     Row { name: "fleet100", about: "one line on 100 hosts", run: fleet::hundred },
     Row { name: "fleet500", about: "one line on 500 hosts", run: fleet::five_hundred },
 ];
 
-/// The rows of these names, or all that need not be named; in the order in which they stand.
+/// Returns the rows of these names, or all that need not be named; in the order in which they
+/// stand.
 pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Row>> {
     for name in names {
         if !ROWS.iter().chain(APART).any(|row| row.name == name) {
@@ -89,7 +90,7 @@ pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static Row>> {
     })
 }
 
-/// The rows, for `--help`.
+/// Returns the rows, for `--help`.
 pub(crate) fn listing() -> String {
     let mut text = String::new();
     for (heading, rows) in [("Rows:", ROWS), ("Rows that must be named:", APART)] {

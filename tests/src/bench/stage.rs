@@ -1,4 +1,4 @@
-//! What rows are measured on: rcmd's server, and the peers, each started when it is first asked for.
+//! The stage for rows: rcmd's server, and the peers, each started when it is first asked for.
 
 use std::cell::{OnceCell, RefCell};
 use std::net::{Ipv4Addr, TcpListener};
@@ -62,7 +62,7 @@ impl Stage {
         self.openssh.get_or_init(start).as_ref().ok()
     }
 
-    /// None where [`Stage::openssh`] is none.
+    /// Returns OpenSSH with its default limits, or none where [`Stage::openssh`] returns none.
     pub(crate) fn openssh_as_it_comes(&self) -> Option<&OpenSsh> {
         self.openssh()?;
         let start = || found(OpenSsh::start(&self.part("openssh-default")?, Startups::Default));
@@ -73,7 +73,8 @@ impl Stage {
         self.dropbear.get_or_init(|| found(Dropbear::start(&self.part("dropbear")?))).as_ref().ok()
     }
 
-    /// Needs OpenSSH's server, and some seconds for its installation; not for a quick run.
+    /// Returns asyncssh, which takes some seconds to install, or none without OpenSSH's server or
+    /// for a quick run.
     pub(crate) fn asyncssh(&self) -> Option<&AsyncSsh> {
         let server = self.openssh()?;
         if self.options.quick {
@@ -106,7 +107,7 @@ impl Stage {
         Ok(folder)
     }
 
-    /// What was looked for and not found.
+    /// Returns the programs that were looked for and not found.
     pub(crate) fn missing(&self) -> Vec<String> {
         let openssh = self.openssh.get().and_then(|peer| peer.as_ref().err());
         let dropbear = self.dropbear.get().and_then(|peer| peer.as_ref().err());
@@ -117,14 +118,15 @@ impl Stage {
         peers.into_iter().flatten().chain(self.absent.borrow().iter()).cloned().collect()
     }
 
-    /// `rcmd-client` up to the host, with `--exec` or `--shell`; the command is to follow.
+    /// Returns the command of `rcmd-client` up to the host, with `--exec` or `--shell`; the command
+    /// for the host is to follow.
     pub(crate) fn rcmd(&self, mode: &str) -> Result<Command> {
         let mut command = quiet(&try_binaries()?.client);
         command.arg("--dir").arg(self.world.dir()).arg(mode).arg(self.world.target());
         Ok(command)
     }
 
-    /// The library's client of the world, within `runtime`.
+    /// Connects the library's client to the world, within `runtime`.
     pub(crate) fn connect(&self, runtime: &Runtime) -> Result<Client> {
         runtime.block_on(connect(self.world.dir(), &self.world.target()))
     }
@@ -134,7 +136,7 @@ fn found<T>(started: Result<T>) -> Result<T, String> {
     started.map_err(|error| format!("{error:#}"))
 }
 
-/// A world whose server is out of reach of a terminal's Ctrl-C: the outer process ends it.
+/// Starts a world whose server is out of reach of a terminal's Ctrl-C: the outer process ends it.
 pub(crate) fn new_world() -> Result<World> {
     World::builder().own_group().try_start()
 }
@@ -145,12 +147,12 @@ pub(crate) async fn connect(dir: &Path, target: &str) -> Result<Client> {
     Client::connect(&config, &target).await.context("can't connect")
 }
 
-/// One thread, as `rcmd-client` has it.
+/// Makes a runtime of one thread, as `rcmd-client` has it.
 pub(crate) fn one_thread() -> Result<Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
-/// A port that was free a moment ago, for programs that can't pick one themselves.
+/// Returns a port that was free a moment ago, for programs that can't pick one themselves.
 pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

@@ -12,7 +12,7 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    /// A figure that was measured once.
+    /// Returns the series of a figure that was measured once.
     pub(crate) fn single(name: &str, value: f64) -> Self {
         Self { name: name.to_owned(), values: vec![value] }
     }
@@ -30,7 +30,7 @@ impl Series {
     }
 }
 
-/// The middle value, or the mean of the two in the middle. NaN of none.
+/// Returns the middle value, or the mean of the two in the middle; NaN if there are no values.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -42,7 +42,7 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// What a ratio should come to.
+/// The bound that a ratio should keep.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Goal {
     AtMost(f64),
@@ -144,7 +144,7 @@ impl Table {
         })
     }
 
-    /// As Markdown that also reads well as it is.
+    /// Returns the table in Markdown, which is readable as plain text too.
     pub(crate) fn markdown(&self) -> String {
         let mut text = format!("### {}: {}\n\n", self.row, self.title);
         let rows = self.series.iter().map(|series| {
@@ -177,7 +177,7 @@ impl Table {
     }
 }
 
-/// A Markdown table whose first column is padded and whose second stands right.
+/// Appends a Markdown table whose first column is padded and whose second is aligned to the right.
 fn grid(text: &mut String, head: [&str; 3], rows: &[[String; 3]]) {
     let width = |column: usize| {
         let longest = rows.iter().map(|row| row[column].chars().count()).max();
@@ -195,7 +195,7 @@ fn grid(text: &mut String, head: [&str; 3], rows: &[[String; 3]]) {
     }
 }
 
-/// Three significant digits, thousands set apart.
+/// Formats a number with three significant digits, thousands set apart.
 pub(crate) fn figure(value: f64) -> String {
     if !value.is_finite() {
         return "none".to_owned();

@@ -1,4 +1,4 @@
-//! What a program takes, with all that it starts: time, processors, memory.
+//! The resources that a program uses, with all that it starts: time, processors, memory.
 
 use std::collections::HashSet;
 use std::process::{Child, Command, ExitStatus};
@@ -12,21 +12,21 @@ use super::measure::used;
 use crate::proc::{self, Process};
 use crate::wait::{DEADLINE, exit_within, poll_for};
 
-/// No program takes longer; one that does is killed.
+/// The longest time of a program; one that takes longer is killed.
 const LIMIT: Duration = Duration::from_secs(600);
-/// How often the program itself is looked at.
+/// The time between two looks at the program itself.
 const EVERY: Duration = Duration::from_millis(5);
-/// All processes are looked at so rarely that this takes one part in so many of the time,
+/// The time between two looks at all processes, as a multiple of what the last look took.
 const PARTS: u32 = 20;
-/// but where others keep a look waiting, it does not hold up the next one any longer.
+/// The most time between two looks at all processes, where other work makes a look slow.
 const RARELY: Duration = Duration::from_millis(500);
-/// How long what a program left behind may run on.
+/// The time for which processes that a program left behind may run on.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What a program took from its start to its end.
+/// The resources that a program used from its start to its end.
 pub(crate) struct Cost {
     pub(crate) seconds: f64,
-    /// Processor seconds of it and of all that it started.
+    /// The processor seconds of the program and of all that it started.
     pub(crate) processor: f64,
     /// The most MiB of all its processes together, as far as was seen: the sum of their proportional memory,
     /// or the peak of the program's own resident memory if that is more.
@@ -102,7 +102,7 @@ impl Most {
     }
 }
 
-/// Of a process and all below it.
+/// Returns the proportional memory of a process and of all below it, in KiB.
 fn proportional_kib(pid: u32) -> u64 {
     let below = proc::descendants(pid);
     let pids = below.iter().map(|process| process.pid).chain([pid]);

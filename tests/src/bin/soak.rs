@@ -21,15 +21,17 @@ use rcmd_tests::{World, supervise};
 /// A long run.
 struct Soak {
     name: &'static str,
-    /// How many rounds make it whole.
+    /// The number of rounds of a complete run.
     rounds: u64,
-    /// Runs so many rounds with this seed. Says whether all went as it must; panics when not, with why.
+    /// The function that runs so many rounds with this seed. It returns whether all went as it
+    /// must, or panics with the reason.
     run: fn(rounds: u64, seed: u64) -> bool,
 }
 
-/// All of them. `rounds` counts what the name says: storms of each size, connections of each kind, cuts,
-/// damaged files, killed clients, targets, MiB of a line, hosts of 100 MiB each, runs over sets, killed holders, batches of
-/// commands, renewals, servers, MiB, seconds of an attack or of what one peer repeats.
+/// The long runs. `rounds` counts what the name says: storms of each size, connections of each
+/// kind, cuts, damaged files, killed clients, targets, MiB of a line, hosts of 100 MiB each, runs
+/// over sets, killed holders, batches of commands, renewals, servers, MiB, seconds of an attack or
+/// of what one peer repeats.
 const SOAKS: [Soak; 21] = [
     Soak { name: "attack", rounds: 600, run: attack },
     Soak { name: "authority", rounds: 200, run: govern },
@@ -58,19 +60,19 @@ const SOAKS: [Soak; 21] = [
 #[derive(Debug, Parser)]
 #[command(name = "soak")]
 struct Options {
-    /// What to run
+    /// The name of the run
     #[arg(value_parser = PossibleValuesParser::new(SOAKS.map(|soak| soak.name)))]
     name: String,
-    /// How often, or how much [default: what makes it whole]
+    /// The number of rounds, or the amount of work [default: that of a complete run]
     #[arg(long)]
     rounds: Option<u64>,
-    /// Of what is random
+    /// The seed of all that is random
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Be the neighbours of `fairness`, with the identity in this folder
+    /// Acts as the neighbours of `fairness`, with the identity in this folder
     #[arg(long, hide = true, requires_all = ["target", "behaviour"])]
     neighbours: Option<PathBuf>,
-    /// Be the attackers of `attack`, with what a local user puts in the way in this folder
+    /// Acts as the attackers of `attack`, with the obstacles of a local user in this folder
     #[arg(long, hide = true, requires_all = ["target", "kit"])]
     attackers: Option<PathBuf>,
     /// The folders of the attackers' identities
@@ -79,7 +81,7 @@ struct Options {
     /// The neighbours' or the attackers' server
     #[arg(long, hide = true)]
     target: Option<String>,
-    /// The neighbours'
+    /// The behaviour of the neighbours
     #[arg(long, hide = true)]
     behaviour: Option<Behaviour>,
     /// The working process itself, below the one that clears up

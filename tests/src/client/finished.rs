@@ -1,4 +1,4 @@
-//! What a client left behind when it ended.
+//! A client that has ended, with its status and its output.
 
 use std::fmt::Write as _;
 use std::io;
@@ -15,13 +15,13 @@ use crate::sink::{Caught, Tally};
 /// A client that has ended.
 #[derive(Debug)]
 pub struct Finished {
-    /// How its process ended.
+    /// The status with which the process ended.
     pub status: ExitStatus,
-    /// Its standard output, when it was kept.
+    /// The standard output, if it was kept.
     pub stdout: Vec<u8>,
-    /// Its standard error, when it was kept.
+    /// The standard error, if it was kept.
     pub stderr: Vec<u8>,
-    /// From its start to its end.
+    /// The time from the client's start to its end.
     pub elapsed: Duration,
     stdout_hashed: Option<Tally>,
     stderr_hashed: Option<Tally>,
@@ -60,7 +60,7 @@ impl Finished {
         }
     }
 
-    /// Its exit status.
+    /// Returns the exit status.
     ///
     /// # Panics
     ///
@@ -94,31 +94,31 @@ impl Finished {
         self
     }
 
-    /// Standard output as text; what is no UTF-8 is replaced.
+    /// Returns standard output as text; what is no UTF-8 is replaced.
     #[must_use]
     pub fn stdout_text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    /// Standard error as text; what is no UTF-8 is replaced.
+    /// Returns standard error as text; what is no UTF-8 is replaced.
     #[must_use]
     pub fn stderr_text(&self) -> String {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
 
-    /// Size and SHA-256 of standard output, kept or hashed.
+    /// Returns the size and the SHA-256 of standard output, kept or hashed.
     #[must_use]
     pub fn stdout_tally(&self) -> Tally {
         self.stdout_hashed.clone().unwrap_or_else(|| Tally::of(&self.stdout))
     }
 
-    /// Size and SHA-256 of standard error, kept or hashed.
+    /// Returns the size and the SHA-256 of standard error, kept or hashed.
     #[must_use]
     pub fn stderr_tally(&self) -> Tally {
         self.stderr_hashed.clone().unwrap_or_else(|| Tally::of(&self.stderr))
     }
 
-    /// The result object, asked for with [`super::ClientCommand::with_result`].
+    /// Returns the result object, asked for with [`super::ClientCommand::with_result`].
     ///
     /// # Panics
     ///
@@ -133,7 +133,7 @@ impl Finished {
             .unwrap_or_else(|error| panic!("result {text:?}: {error}: {}", self.story()))
     }
 
-    /// All that is known of this run, for a message.
+    /// Returns all that is known of this run, for a message.
     #[must_use]
     pub fn story(&self) -> String {
         let mut story = format!("{} ({}, {:?})\n", self.what, self.status, self.elapsed);

@@ -17,11 +17,11 @@ use crate::wait::exit_within;
 /// A client that runs. Dropping it kills it.
 #[derive(Debug)]
 pub struct RunningClient {
-    /// Its standard input, when a pipe was asked for. Drop it to end it.
+    /// The standard input, if a pipe was asked for. Drop it to end the input.
     pub stdin: Option<ChildStdin>,
-    /// Its standard output, when a pipe was asked for.
+    /// The standard output, if a pipe was asked for.
     pub stdout: Option<ChildStdout>,
-    /// Its standard error, when a pipe was asked for.
+    /// The standard error, if a pipe was asked for.
     pub stderr: Option<ChildStderr>,
     pub(super) child: Child,
     pub(super) catch_stdout: Option<JoinHandle<io::Result<Caught>>>,
@@ -34,7 +34,7 @@ pub struct RunningClient {
 }
 
 impl RunningClient {
-    /// Its process number.
+    /// Returns the number of the client's process.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()

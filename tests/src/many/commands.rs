@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::client::{ClientCommand, Finished};
 use crate::world::World;
 
-/// A client that runs these lines from a file on a set of hosts.
+/// Returns a client that runs these lines from a file on a set of hosts.
 ///
 /// # Panics
 ///
@@ -20,7 +20,7 @@ pub fn lines<L: AsRef<str>>(world: &World, hosts: &str, lines: &[L]) -> ClientCo
     world.client().option("--commands").option(file).target(hosts)
 }
 
-/// A line of JSON.
+/// Parses a line of JSON.
 ///
 /// # Panics
 ///
@@ -30,13 +30,13 @@ pub fn parsed(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
 }
 
-/// The results, in the order in which they came.
+/// Returns the results, in the order in which they came.
 #[must_use]
 pub fn results(done: &Finished) -> Vec<Value> {
     done.stdout_text().lines().map(parsed).collect()
 }
 
-/// The results by line, host and index.
+/// Returns the results by line, host and index.
 ///
 /// # Panics
 ///
@@ -53,7 +53,7 @@ pub fn by_place(done: &Finished) -> BTreeMap<(u64, String, u64), Value> {
     found
 }
 
-/// What each result says of this, by line and host.
+/// Returns the field `name` of each result, with the result's line and host.
 #[must_use]
 pub fn each(done: &Finished, name: &str) -> Vec<(u64, String, Value)> {
     let found = by_place(done).into_iter();

@@ -16,19 +16,19 @@ use super::{Direction, Fault, Plan, State, Traffic};
 /// The largest piece that is forwarded at once, in bytes.
 const PIECE: usize = 64 * 1024;
 
-/// How long a Connection that was ended by FIN is still read from.
+/// The time for which a Connection that was ended by FIN is still read from.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// How much later than asked a timer may come without slowing a throttled link down.
+/// The most that a timer may be late without slowing a throttled link down.
 const LATE: Duration = Duration::from_millis(20);
 
-/// Why a relay ended.
+/// The reason for which a relay ended.
 enum End {
-    /// Both sides were done.
+    /// The end of what both sides had to send.
     Done,
-    /// One of the sockets failed: the other side is to notice as well.
+    /// A failure of one of the sockets: the other side is to notice as well.
     Broken,
-    /// It was to be cut.
+    /// A cut by this fault, which was planned or asked for.
     Cut(Fault),
 }
 

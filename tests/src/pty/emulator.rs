@@ -1,4 +1,4 @@
-//! What a person sees at a terminal: bytes in, rows of text out (ECMA-48, xterm's control sequences).
+//! A terminal as a person sees it: bytes in, rows of text out (ECMA-48, xterm's control sequences).
 //!
 //! It obeys more than most terminals do, so that nothing which commands any of them goes unseen: control
 //! characters above 127 (C1) as well. It keeps the rows that have left its window.
@@ -8,16 +8,16 @@ use std::fmt;
 
 use unicode_width::UnicodeWidthChar as _;
 
-/// What becomes of rows when the window has another width.
+/// The treatment of rows when the window gets another width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resize {
-    /// They are cut, as by xterm.
+    /// The rows are cut, as by xterm.
     Cut,
     /// Lines are broken into rows anew, as by most others.
     Reflow,
 }
 
-/// A terminal.
+/// An emulated terminal.
 #[derive(Debug)]
 pub struct Emulator {
     columns: usize,
@@ -26,12 +26,12 @@ pub struct Emulator {
     rows: Vec<Row>,
     /// The row that the cursor is in, counted from the first there ever was.
     row: usize,
-    /// Behind the last column after a character was put there.
+    /// The column that the cursor is in; behind the last one after a character was put there.
     column: usize,
     style: String,
     /// The beginning of a character or of a control sequence.
     begun: Vec<u8>,
-    /// What it was told beside text: `CR`, `LF`, `CSI J`, `OSC` and so on.
+    /// The controls that the terminal has obeyed: `CR`, `LF`, `CSI J`, `OSC` and so on.
     pub obeyed: BTreeSet<String>,
 }
 
@@ -57,7 +57,7 @@ impl Row {
 }
 
 impl Emulator {
-    /// An empty one.
+    /// Makes an empty terminal.
     #[must_use]
     pub fn new(columns: usize, height: usize, resize: Resize) -> Self {
         Self {
@@ -73,7 +73,8 @@ impl Emulator {
         }
     }
 
-    /// All rows without blanks at their ends, those that have left the window too, up to the last that has text.
+    /// Returns all rows without blanks at their ends, those that have left the window too, up to
+    /// the last that has text.
     #[must_use]
     pub fn rows(&self) -> Vec<String> {
         let mut rows: Vec<_> = self.rows.iter().map(Row::text).collect();
@@ -83,7 +84,7 @@ impl Emulator {
         rows
     }
 
-    /// The lines, however many rows each takes.
+    /// Returns the lines, however many rows each takes.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![String::new()];
@@ -101,7 +102,8 @@ impl Emulator {
         lines
     }
 
-    /// The parts of a row that look alike, each with the numbers of its style (ECMA-48: SGR), such as `31`.
+    /// Returns the parts of a row that look alike, each with the numbers of its style (ECMA-48:
+    /// SGR), such as `31`.
     #[must_use]
     pub fn styles(&self, row: usize) -> Vec<(String, String)> {
         let mut parts: Vec<(String, String)> = Vec::new();
@@ -123,7 +125,7 @@ impl Emulator {
         }
     }
 
-    /// Gives the window another width.
+    /// Sets the width of the window, in columns.
     pub fn set_columns(&mut self, columns: usize) {
         self.columns = columns;
         match self.resize {

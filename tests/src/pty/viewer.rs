@@ -47,13 +47,13 @@ impl Viewer {
         Self { terminal, screen, shown: Vec::new(), child }
     }
 
-    /// The process number of the program.
+    /// Returns the process number of the program.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// What is on the screen now.
+    /// Reads what the program has written, and returns the screen as it is now.
     ///
     /// # Panics
     ///
@@ -81,7 +81,7 @@ impl Viewer {
         &self.screen
     }
 
-    /// All that the program has written so far.
+    /// Returns all that the program has written so far.
     #[must_use]
     pub fn shown(&self) -> &[u8] {
         &self.shown
@@ -107,7 +107,8 @@ impl Viewer {
         self.terminal.keyboard.write_all(keys).expect("a terminal");
     }
 
-    /// Gives the window another width. What was written for the old one is on the screen before.
+    /// Sets the width of the window, in columns. What was written for the old one is on the screen
+    /// before.
     ///
     /// # Panics
     ///

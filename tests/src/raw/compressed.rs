@@ -13,14 +13,14 @@ use super::{Dial, RawPeer, frame};
 /// Pings that compress well, as bytes to be sent after both hellos.
 #[derive(Debug)]
 pub struct CompressedPings {
-    /// What begins to compress, to be sent once.
+    /// The bytes that begin the compression, to be sent once.
     pub begin: Vec<u8>,
     /// [`CompressedPings::EACH`] pings, to be sent again and again.
     pub again: Vec<u8>,
 }
 
 impl CompressedPings {
-    /// Pings in [`CompressedPings::again`].
+    /// The number of pings in [`CompressedPings::again`].
     pub const EACH: u64 = 8000;
 
     /// Compresses them.

@@ -17,7 +17,7 @@ pub struct Echo {
 }
 
 impl Echo {
-    /// On a connection of its own.
+    /// Starts an echo on a connection of its own.
     ///
     /// # Panics
     ///
@@ -27,7 +27,7 @@ impl Echo {
         Self::on(RawPeer::greeted(world), 1)
     }
 
-    /// On this connection and channel.
+    /// Starts an echo on this connection and channel.
     ///
     /// # Panics
     ///
@@ -59,7 +59,8 @@ impl Echo {
         self.beat_beside(&[]);
     }
 
-    /// As [`Echo::beat`], while these channels of the same connection get no frame at all.
+    /// Beats as [`Echo::beat`] does, and asserts that these channels of the same connection get no
+    /// frame meanwhile.
     ///
     /// # Panics
     ///

@@ -50,7 +50,7 @@ impl RawServer {
         Self { listener, config: Arc::new(config) }
     }
 
-    /// Where it listens.
+    /// Returns the address at which the server listens.
     ///
     /// # Panics
     ///

@@ -26,8 +26,8 @@ pub struct Start {
 }
 
 impl Start {
-    /// A program with exactly these arguments, no environment of its own and no standard input, under a
-    /// key that no other start of this process has.
+    /// Returns the start of a program with exactly these arguments, no environment of its own and
+    /// no standard input, under a key that no other start of this process has.
     pub fn exec(ch: u64, words: &[&str]) -> Self {
         static KEYS: AtomicU64 = AtomicU64::new(1);
         let key = (u128::from(std::process::id()) << 64)
@@ -48,66 +48,66 @@ impl Start {
         }
     }
 
-    /// One line for the user's shell.
+    /// Returns the start of one line for the user's shell.
     pub fn shell(ch: u64, line: &str) -> Self {
         Self { mode: "shell", ..Self::exec(ch, &[line]) }
     }
 
-    /// Under this key.
+    /// Sets the key.
     pub fn key(mut self, key: u128) -> Self {
         self.key = key;
         self
     }
 
-    /// On this channel; a key may go to another one when the first connection was lost.
+    /// Sets the channel; a key may go to another one when the first connection was lost.
     pub fn channel(mut self, ch: u64) -> Self {
         self.ch = ch;
         self
     }
 
-    /// With this setting in its environment, whatever it looks like.
+    /// Adds this setting to the environment, whatever it looks like.
     pub fn env(mut self, setting: &str) -> Self {
         self.env.push(setting.to_owned());
         self
     }
 
-    /// With a standard input, to be sent as `data` and `end`.
+    /// Asks for a standard input, to be sent as `data` and `end`.
     pub fn stdin(mut self) -> Self {
         self.stdin = true;
         self
     }
 
-    /// Ended by the server after so many milliseconds.
+    /// Sets the time limit, in milliseconds, after which the server ends the command.
     pub fn timeout_ms(mut self, timeout_ms: u64) -> Self {
         self.timeout_ms = timeout_ms;
         self
     }
 
-    /// Under this lock, for which it waits so many milliseconds.
+    /// Asks for this lock, and sets the time in milliseconds for which the start waits for it.
     pub fn lock(mut self, name: &str, wait_ms: u64) -> Self {
         self.lock = Some((name.to_owned(), wait_ms));
         self
     }
 
-    /// In this folder.
+    /// Sets the folder in which the command runs.
     pub fn cwd(mut self, folder: &str) -> Self {
         self.cwd = Some(folder.to_owned());
         self
     }
 
-    /// As this user of the host.
+    /// Sets the user of the host as whom the command runs.
     pub fn user(mut self, name: &str) -> Self {
         self.user = Some(name.to_owned());
         self
     }
 
-    /// With its key written down, as one that a caller chose is.
+    /// Asks for the key to be written down, as one that a caller chose is.
     pub fn keep(mut self) -> Self {
         self.keep = true;
         self
     }
 
-    /// The header without `len`.
+    /// Returns the header without `len`.
     #[must_use]
     pub fn header(&self) -> Value {
         let (argc, envc, mode) = (self.words.len(), self.env.len(), self.mode);
@@ -141,20 +141,20 @@ impl Start {
         header
     }
 
-    /// The strings, each ended by NUL.
+    /// Returns the strings, each ended by NUL.
     #[must_use]
     pub fn payload(&self) -> Vec<u8> {
         let strings = self.words.iter().chain(&self.env).chain(&self.cwd).chain(&self.user);
         strings.map(|word| [word.as_bytes(), b"\0"].concat()).collect::<Vec<_>>().concat()
     }
 
-    /// The frame.
+    /// Returns the frame.
     #[must_use]
     pub fn frame(&self) -> Vec<u8> {
         frame(&self.header(), &self.payload())
     }
 
-    /// The frame that asks whether this would be permitted.
+    /// Returns the frame that asks whether this would be permitted.
     #[must_use]
     pub fn ask(&self) -> Vec<u8> {
         let mut header = self.header();
@@ -163,14 +163,14 @@ impl Start {
     }
 }
 
-/// How a command went whose end was verified.
+/// The result of a command whose end was verified.
 #[derive(Debug, Clone)]
 pub struct Ran {
     /// The `exit` header.
     pub exit: Value,
-    /// All of its standard output.
+    /// All of the command's standard output.
     pub stdout: Vec<u8>,
-    /// All of its standard error.
+    /// All of the command's standard error.
     pub stderr: Vec<u8>,
 }
 
@@ -190,7 +190,8 @@ impl RawPeer {
         self.finish(start.ch)
     }
 
-    /// As [`RawPeer::run`], for a start that was sent before and of which no data was read.
+    /// Reads the result as [`RawPeer::run`] does, of a start that was sent before and of which no
+    /// data was read.
     ///
     /// # Errors
     ///
@@ -242,7 +243,7 @@ impl RawPeer {
     }
 }
 
-/// A digest as it stands in `end` and `exit`.
+/// Returns a digest as it stands in `end` and `exit`.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))

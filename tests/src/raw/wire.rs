@@ -7,9 +7,9 @@ use std::ops::Sub;
 /// Bytes that a peer has sent and received, those of TLS among them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Wire {
-    /// To the other side.
+    /// The bytes that went to the other side.
     pub sent: u64,
-    /// From it.
+    /// The bytes that came from the other side.
     pub received: u64,
 }
 
@@ -21,7 +21,7 @@ impl Sub for Wire {
     }
 }
 
-/// The socket.
+/// A socket, and the bytes that have passed through it.
 #[derive(Debug)]
 pub(super) struct Counted {
     pub(super) stream: TcpStream,

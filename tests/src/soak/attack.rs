@@ -22,12 +22,12 @@ use crate::audit::assert_whole;
 use crate::processors::{Pinned, Two, When};
 use crate::wait::keep_pace;
 
-/// How many times its quiet value a neighbour's median may be.
+/// The largest ratio that a neighbour's median may have to its quiet value.
 const SLOWDOWN: f64 = 3.0;
 /// The part of the attack's time for which neighbours are measured alone, before it and after it.
 const QUIET_PART: u32 = 6;
 
-/// What came of an attack.
+/// The result of an attack.
 #[derive(Debug)]
 pub struct Report {
     lasted: Duration,
@@ -80,7 +80,7 @@ impl fmt::Display for Report {
 ///
 /// # Errors
 ///
-/// What is missing on this machine.
+/// The error names what is missing on this machine.
 ///
 /// # Panics
 ///

@@ -12,18 +12,18 @@ use crate::{Random, RunningClient, World, eventually};
 /// Clients of one round.
 const CLIENTS: usize = 6;
 
-/// What came of all rounds.
+/// The figures of all rounds.
 #[derive(Debug, Default)]
 pub struct Figures {
-    /// Times that the server was killed.
+    /// The number of times that the server was killed.
     pub kills: u64,
     /// Records in the log at the end.
     pub records: usize,
-    /// Starts among them.
+    /// The number of starts among the records.
     pub starts: usize,
-    /// Ends that the next server wrote for one that was killed.
+    /// The number of ends that the next server wrote for one that was killed.
     pub unknown: usize,
-    /// Ends whose clients had kept a head, which was found again.
+    /// The number of ends whose clients had kept a head, which was found again.
     pub heads: usize,
     /// Starts that have not exactly one end.
     pub wrong: Vec<String>,

@@ -24,10 +24,10 @@ const AT_ONCE: usize = 4;
 /// The longest time from the start of a round to the kill.
 const LONGEST: Duration = Duration::from_millis(120);
 
-/// What came of all rounds.
+/// The figures of all rounds.
 #[derive(Debug, Default)]
 pub struct Figures {
-    /// Kills.
+    /// The number of kills.
     pub kills: u64,
     /// Members that enrolled.
     pub enrolled: usize,
@@ -37,9 +37,9 @@ pub struct Figures {
     pub repeated: usize,
     /// Certificates that were signed and never left, by the journal.
     pub void: usize,
-    /// What should not have been.
+    /// Descriptions of what should not have been.
     pub wrong: Vec<String>,
-    /// From the first round to the last.
+    /// The time from the first round to the last.
     pub elapsed: Duration,
 }
 

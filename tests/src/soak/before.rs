@@ -1,5 +1,6 @@
-//! What each kind of peer can make a server or the authority do before anything of it was judged, measured: what
-//! comes back, what is written and what is kept for what it sends, and how often one peer can have it done.
+//! Measurements of what each kind of peer can make a server or the authority do before anything of
+//! that peer was judged: what comes back, what is written and what is kept for what it sends, and
+//! how often one peer can have it done.
 
 mod clients;
 mod ground;
@@ -21,7 +22,7 @@ use crate::wait::keep_pace;
 /// Threads of one peer that do the same at once, each with a connection of its own.
 const THREADS: usize = 4;
 
-/// How often something was done.
+/// A count of how often something was done.
 #[derive(Debug, Default)]
 struct Count(AtomicU64);
 
@@ -35,7 +36,7 @@ impl Count {
     }
 }
 
-/// How often something was done in a turn, and what that was in bytes.
+/// The number of times that something was done in a turn, and the bytes that passed for it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Done {
     times: u64,
@@ -50,14 +51,15 @@ impl Done {
     }
 }
 
-/// What a peer does.
+/// A deed of a peer, and the most that it may cost.
 struct Deed {
     peer: &'static str,
     what: &'static str,
     to: Side,
-    /// Does it some times.
+    /// The function that does the deed some times.
     act: Option<Act>,
-    /// Does it so that something is kept for as long as the peer wants, and how many a peer may have.
+    /// The number of times that a peer may hold what the deed makes, and the function by which that
+    /// is kept for as long as the peer wants.
     hold: Option<Hold>,
     most: Most,
 }
@@ -65,15 +67,15 @@ struct Deed {
 type Act = fn(&Ground, Side, &Count) -> io::Result<Done>;
 type Hold = (usize, fn(&Ground, Side) -> io::Result<Held>);
 
-/// The most that it may come to.
+/// The most that a deed may cost.
 #[derive(Debug, Clone, Copy)]
 struct Most {
-    /// Bytes that come back, for each that was sent.
+    /// The bytes that come back for each that was sent.
     answered: f64,
-    /// Bytes on disk and in the log, each time.
+    /// The bytes on disk, each time; `log` has those in the log.
     disk: u64,
     log: u64,
-    /// KiB of memory, for each that is held.
+    /// The memory in KiB for each that is held.
     memory: u64,
 }
 
@@ -97,12 +99,12 @@ const MEMBER: &str = "member";
 const SERVER: Side = Side::Server;
 const AUTHORITY: Side = Side::Authority;
 
-/// As many as are measured.
+/// A number for deeds that a peer may hold as often as is measured.
 const MANY: usize = usize::MAX;
 
-/// All of them, with what they may come to: about twice what they do. A line of the log has some 200 bytes and, of
-/// what a request holds, 1 KiB; the two records of a denied start have 4 KiB. The authority's lists are as long as
-/// they are.
+/// All deeds, with the most that each may cost: about twice what it does cost. A line of the log
+/// has some 200 bytes and, of what a request holds, 1 KiB; the two records of a denied start have 4
+/// KiB. The authority's lists are as long as they are.
 static DEEDS: [Deed; 22] = [
     deed(
         (STRANGER, "silence", SERVER),
@@ -193,16 +195,16 @@ static DEEDS: [Deed; 22] = [
     ),
 ];
 
-/// What was measured of a deed.
+/// The measurements of a deed.
 #[derive(Debug)]
 struct Row {
     deed: &'static Deed,
     done: Done,
     disk: f64,
     log: f64,
-    /// KiB for each that was held.
+    /// The memory in KiB for each that was held.
     memory: Option<f64>,
-    /// Times a second.
+    /// The number of times a second.
     pace: Option<f64>,
 }
 
@@ -251,7 +253,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// What was measured.
+/// The measurements of all deeds.
 #[derive(Debug)]
 pub struct Figures(Vec<Row>);
 

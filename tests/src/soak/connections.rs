@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use crate::raw::Start;
 use crate::{Random, RawPeer, World};
 
-/// What comes over a connection.
+/// The bytes that come over a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Nothing.
+    /// The connection carries nothing.
     Silent,
     /// Random bytes, where a handshake should be.
     Garbage,
@@ -21,14 +21,14 @@ pub enum Kind {
     Greeted,
 }
 
-/// What an onslaught came to.
+/// The result of an onslaught.
 #[derive(Debug, Clone, Copy)]
 pub struct Onslaught {
     /// Commands that honest clients ran meanwhile.
     pub served: usize,
     /// The longest that one of these took, its connection included.
     pub slowest: Duration,
-    /// From the first connection to the last.
+    /// The time from the first connection to the last.
     pub elapsed: Duration,
 }
 

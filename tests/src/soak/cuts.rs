@@ -27,32 +27,33 @@ const UNDER_WAY: u64 = 4 << 20;
 const WORKERS: u64 = 6;
 /// Bytes that a handshake, the hellos and a start take in a direction, about.
 const OPENING: u64 = 6000;
-/// Grace of the servers that hear of a silence soon, and the time in which nobody can resume there.
+/// The grace of the servers that hear of a silence soon. In [`OUTAGE`], which is longer, nobody can
+/// resume there.
 const GRACE: Duration = Duration::from_secs(4);
 const OUTAGE: Duration = Duration::from_secs(7);
 
-/// What came of all rounds.
+/// The figures of all rounds.
 #[derive(Debug, Default)]
 pub struct Figures {
     /// Commands that were run under cuts.
     pub rounds: u64,
     /// Connections that were made for them.
     pub connections: u64,
-    /// Ended as they should, the connection having been made anew at least once.
+    /// The rounds that ended as they should, the connection having been made anew at least once.
     pub resumed: u64,
-    /// Ended as they should before a cut hit them.
+    /// The rounds that ended as they should before a cut hit them.
     pub unhurt: u64,
-    /// Honestly unknown: 255.
+    /// The rounds that honestly ended as unknown: 255.
     pub unknown: u64,
-    /// Killed by the server after the grace, and so reported.
+    /// The rounds whose command the server killed after the grace, as was reported.
     pub killed: u64,
-    /// Nothing ran, and so reported: 125.
+    /// The rounds in which nothing ran, as was reported: 125.
     pub not_started: u64,
-    /// What must not be; empty when all is well.
+    /// Descriptions of what must not be; empty when all is well.
     pub wrong: Vec<String>,
     /// Processes that were left over.
     pub leftover: usize,
-    /// From the first round to the last.
+    /// The time from the first round to the last.
     pub elapsed: Duration,
 }
 
@@ -123,11 +124,11 @@ pub fn run(rounds: u64, seed: u64) -> Figures {
     figures
 }
 
-/// What befalls a round while its output is read.
+/// An event that befalls a round while its output is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Strike {
     Cut(Fault),
-    /// Nothing gets through, on any connection, for longer than the grace.
+    /// A time longer than the grace in which nothing gets through, on any connection.
     Outage,
     /// The server is killed and started again.
     Restart,
@@ -138,9 +139,9 @@ enum Strike {
 struct Fate {
     echo: bool,
     keyed: bool,
-    /// Of the first connections; later ones are honest.
+    /// The plans of the first connections; later ones are honest.
     plans: Vec<Plan>,
-    /// After so many bytes of output, in rising order.
+    /// The strikes, each with the number of bytes of output after which it comes, in rising order.
     strikes: Vec<(u64, Strike)>,
 }
 
@@ -184,13 +185,14 @@ impl Fate {
 struct Bench {
     world: World,
     proxy: Proxy,
-    /// Whether both sides ping often, so that a silence is found by keepalive. Else the client finds it
-    /// by itself after 3 s and makes a second connection beside the first.
+    /// True if both sides ping often, so that a silence is found by keepalive. Else the client
+    /// finds it by itself after 3 s and makes a second connection beside the first.
     alert: bool,
     before: Snapshot,
     file: PathBuf,
     tally: Tally,
-    /// For each round, the file in which a command notes its start, and how many may be there.
+    /// The number of each round, the file in which its command notes its start, and how many notes
+    /// may be there.
     starts: Vec<(u64, PathBuf, std::ops::RangeInclusive<usize>)>,
     figures: Figures,
 }
@@ -275,7 +277,7 @@ impl Bench {
         }
     }
 
-    /// Strikes as the bytes go by. Says whether there is another server now.
+    /// Strikes as the bytes go by. Returns whether there is another server now.
     fn strike(&mut self, fate: &Fate, passed: &Receiver<()>, client: &mut RunningClient) -> bool {
         let mut restarted = false;
         for &(_, strike) in &fate.strikes {
@@ -362,7 +364,7 @@ impl Bench {
     }
 }
 
-/// The same bytes each time.
+/// Returns a reader of the same bytes each time.
 fn content() -> impl Read + Send + 'static {
     Read::take(Random::new(20), SIZE)
 }

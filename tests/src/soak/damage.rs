@@ -15,7 +15,7 @@ use crate::binaries;
 use crate::damage::{Secrets, damaged};
 use crate::random::Random;
 
-/// What opens the backup.
+/// The passphrase that opens the backup.
 const PASSPHRASE: &str = "correct horse battery staple";
 
 /// A port of the loopback where nobody listens (RFC 863's, which nobody serves any more).
@@ -67,16 +67,16 @@ const TARGETS: [Target; 17] = {
     ]
 };
 
-/// What a run came to.
+/// The figures of a run.
 #[derive(Debug, Default)]
 pub struct Figures {
     /// Damaged files.
     pub files: u64,
     /// Programs that read one, a SIGHUP to a running server included.
     pub runs: u64,
-    /// Of these, those that refused it.
+    /// The number of these runs in which the program refused the file.
     pub refused: u64,
-    /// What went wrong, at most a few.
+    /// Descriptions of what went wrong, at most a few.
     pub wrong: Vec<String>,
 }
 
@@ -275,7 +275,7 @@ fn write_private(path: &Path, content: &[u8]) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("a mode");
 }
 
-/// The way to an authority that is not there.
+/// Returns the text of an `authority.toml` that leads to an authority which is not there.
 fn contact() -> String {
     let key = rcmd_certs::fingerprint::Fingerprint::of_key(b"a root");
     format!("addresses = [\"{NOWHERE}\"]\nauthorities = [\"{key}\"]\n")

@@ -22,14 +22,15 @@ const WANTED: u64 = 64;
 /// Commands of the other identity that are timed before the neighbours come or go.
 const BATCH: usize = 500;
 
-/// How the neighbours take it that they are told to come again.
+/// The behaviour of neighbours that are told to come again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Behaviour {
-    /// They want no more than may run. What is slower beside them is slower for their commands.
+    /// The neighbours want no more than may run. What is slower beside them is slower for their
+    /// commands.
     WithinLimits,
-    /// They come again when they were told to.
+    /// The neighbours come again when they were told to.
     RetriesWhenTold,
-    /// They come again at once.
+    /// The neighbours come again at once.
     RetriesAtOnce,
 }
 
@@ -48,10 +49,10 @@ impl Behaviour {
     }
 }
 
-/// What came of all rounds.
+/// The figures of all rounds.
 #[derive(Debug)]
 pub struct Figures {
-    /// How the neighbours behaved.
+    /// The behaviour of the neighbours.
     pub behaviour: Behaviour,
     /// Commands of the neighbours that ran.
     pub ran: u64,
@@ -64,7 +65,8 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// How many times as long the slowest hundredth takes beside the neighbours.
+    /// Returns the ratio of the 99th percentile beside the neighbours to that of the other's
+    /// commands alone.
     #[must_use]
     pub fn slowdown(&self) -> f64 {
         self.beside[1].as_secs_f64() / self.alone[1].as_secs_f64()
@@ -112,7 +114,7 @@ pub fn run(batches: u64, behaviour: Behaviour) -> Figures {
     Figures { behaviour, ran, busy, alone: percentiles(alone), beside: percentiles(beside) }
 }
 
-/// The folder of an identity of its own.
+/// Makes the identity of the other, and returns its folder.
 fn other(world: &World) -> PathBuf {
     let folder = world.scratch("other");
     let leaf = Leaf::client_uris(&["rcmd://user/other", "rcmd://group/admin"]);

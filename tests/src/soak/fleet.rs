@@ -28,22 +28,22 @@ const SERVERS: usize = 3;
 /// The time of a whole run.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// What a run came to.
+/// The figures of a run.
 #[derive(Debug)]
 pub struct Figures {
     /// Targets, hostile ones included.
     pub targets: usize,
-    /// Of these, how many exited with 0.
+    /// The number of these targets that exited with 0.
     pub exited: u64,
-    /// How each hostile target ended: its role, its outcome and the kind of its error.
+    /// The end of each hostile target: its role, its outcome and the kind of its error.
     pub hostile: Vec<(&'static str, String, String)>,
-    /// From the client's start to its end.
+    /// The time from the client's start to its end.
     pub elapsed: Duration,
     /// The most memory that the client had resident.
     pub peak_kib: u64,
     /// The most descriptors that it had open, as far as was seen.
     pub descriptors: usize,
-    /// What does not hold.
+    /// Descriptions of what does not hold.
     pub wrong: Vec<String>,
 }
 

@@ -15,7 +15,7 @@ use crate::{Proxy, Random, RunningClient, World, eventually};
 /// A command that leaves processes of some shape on the host.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
-    /// What it is.
+    /// The name of the shape.
     pub name: &'static str,
     /// A line for the shell; `MARK` stands for a number of seconds that is nobody else's, `DIR` for a
     /// folder of the test's own.
@@ -108,17 +108,17 @@ pub const HELD: [Shape; 4] = [
     },
 ];
 
-/// How the server holds its trees: `spawn` in server.toml.
+/// The way in which the server holds its trees: `spawn` in server.toml.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// By what `/proc` tells.
+    /// The server looks for the processes of a tree in `/proc`.
     Portable,
-    /// Each command in a cgroup.
+    /// The server puts each command into a cgroup.
     Cgroup,
 }
 
 impl Way {
-    /// What must not be left under it.
+    /// Returns the shapes of which nothing may be left under this way.
     #[must_use]
     pub fn shapes(self) -> Vec<Shape> {
         match self {
@@ -135,41 +135,41 @@ impl Way {
     }
 }
 
-/// How a client comes to its end.
+/// A way in which a client comes to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Death {
-    /// SIGTERM, which it passes on.
+    /// The client gets SIGTERM, which it passes on.
     Term,
-    /// SIGKILL, of which it hears nothing.
+    /// The client gets SIGKILL, of which it hears nothing.
     Kill,
-    /// Its machine falls silent, as a laptop does when it is closed.
+    /// The client's machine falls silent, as a laptop does when it is closed.
     Silence,
 }
 
-/// All of them.
+/// All ways in which a client comes to its end.
 pub const DEATHS: [Death; 3] = [Death::Term, Death::Kill, Death::Silence];
 
-/// What came of all rounds.
+/// The figures of all rounds.
 #[derive(Debug, Default)]
 pub struct Figures {
-    /// Shapes of their commands.
+    /// The number of shapes of their commands.
     pub shapes: usize,
     /// Clients that were killed.
     pub rounds: u64,
     /// Processes that they had on the host.
     pub processes: usize,
-    /// Of these, left over.
+    /// The number of these processes that were left over.
     pub leftover: usize,
-    /// What was left over, and of what.
+    /// Descriptions of what was left over, each with its shape and the way of the client's end.
     pub wrong: Vec<String>,
     /// The longest time from the death to the end of the last process of a tree, and which it was.
     pub slowest: (Duration, String),
-    /// From the first round to the last.
+    /// The time from the first round to the last.
     pub elapsed: Duration,
 }
 
 impl Figures {
-    /// With those of other rounds, at the same time.
+    /// Returns the figures together with those of other rounds, which ran at the same time.
     fn and(mut self, other: Self) -> Self {
         self.shapes = self.shapes.max(other.shapes);
         self.rounds += other.rounds;
@@ -280,7 +280,7 @@ pub struct Victim {
 }
 
 impl Scene {
-    /// With a server that holds trees in this way.
+    /// Starts a server that holds trees in this way.
     ///
     /// # Panics
     ///
@@ -294,7 +294,7 @@ impl Scene {
         Self { world: builder.start() }
     }
 
-    /// A client that runs a command of this shape.
+    /// Starts a client that runs a command of this shape.
     #[must_use]
     pub fn victim(&self, shape: Shape) -> Victim {
         let mark = mark();
@@ -346,7 +346,7 @@ impl Victim {
     }
 }
 
-/// A number of seconds, for sleep(1), that is nobody else's: what a process is found by.
+/// Returns a number of seconds, for sleep(1), that is nobody else's: what a process is found by.
 #[must_use]
 pub fn mark() -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -354,7 +354,7 @@ pub fn mark() -> String {
     format!("600.{}{number:06}", std::process::id())
 }
 
-/// The processes that still have a mark when the server has had time enough to end them.
+/// Returns the processes that still have a mark when the server has had time enough to end them.
 #[must_use]
 pub fn survivors(mark: &str) -> Vec<Process> {
     // Twice nothing: a loop that forks may be between two processes.

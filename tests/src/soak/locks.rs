@@ -16,8 +16,8 @@ use crate::proc;
 use crate::sink::Sink;
 use crate::{Random, RunningClient, World, eventually};
 
-/// What a holder leaves behind when nobody ends it, as a line for the shell. `$P` runs for long, after
-/// it has put its number where the next holder looks for it.
+/// The lines for the shell by which a holder leaves processes behind when nobody ends them. `$P`
+/// runs for long, after it has put its number where the next holder looks for it.
 const SHAPES: [&str; 4] = [
     "exec $P",
     "$P & $P & $P & wait",
@@ -25,16 +25,16 @@ const SHAPES: [&str; 4] = [
     "(setsid sh -c '$P & exit' </dev/null >/dev/null 2>&1 &); trap '' HUP PIPE; $P",
 ];
 
-/// How a holder comes to its end.
+/// A way in which a holder comes to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Death {
-    /// Its client is killed, and the grace ends it.
+    /// The client is killed, and the grace ends the holder.
     Client,
-    /// Its client is interrupted twice, so that it cancels.
+    /// The client is interrupted twice, so that it cancels.
     Interrupt,
-    /// Its first process is killed on the host.
+    /// The first process of the holder is killed on the host.
     Leader,
-    /// Its time is up.
+    /// The time limit of the command ends it.
     Timeout,
     /// The server is killed, and started again.
     Server,
@@ -43,16 +43,16 @@ pub enum Death {
 const DEATHS: [Death; 5] =
     [Death::Client, Death::Interrupt, Death::Leader, Death::Timeout, Death::Server];
 
-/// What came of all rounds.
+/// The figures of all rounds.
 #[derive(Debug, Default)]
 pub struct Figures {
-    /// Holders that were killed, by the way.
+    /// The number of holders that were killed, by the way of their end.
     pub killed: BTreeMap<Death, u64>,
     /// Processes that were seen beside a holder and belonged to another one.
     pub wrong: Vec<String>,
     /// The longest time from a death to the next holder.
     pub slowest: Duration,
-    /// From the first round to the last.
+    /// The time from the first round to the last.
     pub elapsed: Duration,
 }
 
@@ -128,7 +128,7 @@ impl Scene {
         Self { world, folder, random: Random::new(seed) }
     }
 
-    /// A line that looks for others, says that it has the lock, and goes on in some shape.
+    /// Returns a line that looks for others, says that it has the lock, and goes on in some shape.
     fn line(&self, shape: &str) -> String {
         format!(
             "export DIR={}; export P=$DIR/process

@@ -14,7 +14,7 @@ use crate::wait::eventually;
 /// Clients that run one command after the other.
 const CLIENTS: usize = 2;
 
-/// What a run came to.
+/// The figures of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Figures {
     /// Certificates that the server got and used.
@@ -29,8 +29,8 @@ impl fmt::Display for Figures {
     }
 }
 
-/// So many renewals of the server, with lives of a few seconds for both sides, while clients run
-/// commands and one session lasts from the first to the last on one connection.
+/// Lets the server renew its certificate `rounds` times, with lives of 3 s, while clients run
+/// commands and one session lasts from the first renewal to the last on one connection.
 ///
 /// # Panics
 ///

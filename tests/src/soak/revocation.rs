@@ -16,21 +16,22 @@ use crate::{World, proc};
 
 /// Connections to each server, every one with a command that runs.
 const CONNECTIONS: usize = 5;
-/// Those of them that are cut.
+/// The number of these connections that are cut.
 const REVOKED: usize = 3;
 /// The longest that a cut may take from the arrival of the list.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// What a run came to. Times are sorted.
+/// The figures of a run. Times are sorted.
 #[derive(Debug)]
 pub struct Figures {
     /// Servers that were told.
     pub servers: usize,
     /// Connections of those who were not revoked; every one still worked.
     pub unharmed: usize,
-    /// From the arrival of the list, as the server's log has it, to each cut.
+    /// The times from the arrival of the list, as the server's log has it, to each cut.
     pub from_arrival: Vec<Duration>,
-    /// From the operator's `rcmd-certs revoke` to the end of each client whose connection was cut.
+    /// The times from the operator's `rcmd-certs revoke` to the end of each client whose connection
+    /// was cut.
     pub from_order: Vec<Duration>,
 }
 
@@ -61,8 +62,8 @@ impl fmt::Display for Spread<'_> {
     }
 }
 
-/// So many servers of one authority, each with five connections that run a command, three of them of a
-/// user who is then revoked.
+/// Starts `servers` servers of one authority, each with five connections that run a command, and
+/// revokes the user of three of these.
 ///
 /// # Panics
 ///
@@ -114,7 +115,7 @@ pub fn run(servers: u64) -> Figures {
     Figures { servers: worlds.len(), unharmed, from_arrival, from_order }
 }
 
-/// A client whose command has begun.
+/// Starts a client, and waits until its command has begun.
 fn session(world: &World, identity: Option<&Layout>) -> RunningClient {
     let mut client = world.shell("echo here; cat").stdin_pipe().stdout(Sink::Pipe);
     if let Some(identity) = identity {
@@ -125,7 +126,7 @@ fn session(world: &World, identity: Option<&Layout>) -> RunningClient {
     client
 }
 
-/// The time from the list's arrival to each cut, by the server's log.
+/// Returns the time from the list's arrival to each cut, by the server's log.
 fn cuts(world: &World) -> Vec<Duration> {
     let cuts = world.wait_for_log_lines(" cut ", REVOKED);
     let log = world.log();
@@ -134,7 +135,7 @@ fn cuts(world: &World) -> Vec<Duration> {
     cuts.iter().map(|cut| stamp(cut).duration_since(arrival).unwrap_or_default()).collect()
 }
 
-/// When a line was logged, to the microsecond.
+/// Returns the time at which a line was logged, to the microsecond.
 fn stamp(line: &str) -> SystemTime {
     let stamp = line.split(' ').next().unwrap_or_default();
     let time: Timestamp = stamp.parse().unwrap_or_else(|_| panic!("no time in {line}"));

@@ -11,7 +11,7 @@ use crate::authority::Serving;
 use crate::membership::enrolled;
 use crate::wait::eventually;
 
-/// What a run came to.
+/// The figures of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Figures {
     /// Servers that were moved over, each with a client of its own.
@@ -26,8 +26,9 @@ impl fmt::Display for Figures {
     }
 }
 
-/// So many servers, each with a client that runs one command after the other, while an operator orders
-/// the rotation's steps until it is complete. Clients renew after two thirds of `client_life`.
+/// Starts `servers` servers, each with a client that runs one command after the other, while an
+/// operator orders the rotation's steps until it is complete. Clients renew after two thirds of
+/// `client_life`.
 ///
 /// # Panics
 ///

@@ -13,22 +13,22 @@ use crate::World;
 use crate::raw::{Dial, RawPeer, Start, frame, hello};
 use crate::wait::{DEADLINE, poll_for};
 
-/// How long a client of a storm tries.
+/// The time for which a client of a storm tries.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// What a storm came to.
+/// The figures of a storm.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Weather {
     /// Answers `busy`, each with a time to come again.
     pub busy: usize,
     /// Connections that ended before the command had started.
     pub turned_away: usize,
-    /// From the first to the last.
+    /// The time from the start of the clients to the end of the last one.
     pub elapsed: Duration,
 }
 
-/// One storm: so many clients, each with a connection of its own, run one command each. Under limits
-/// they are told to come again, and do.
+/// Runs one storm: so many clients, each with a connection of its own, run one command each. Under
+/// limits they are told to come again, and do.
 ///
 /// # Panics
 ///
@@ -90,7 +90,7 @@ pub fn storm(world: &World, clients: usize) -> Weather {
     }
 }
 
-/// Why a client comes again.
+/// The reason for which a client comes again.
 #[derive(Debug)]
 enum Again {
     Busy(Duration),
@@ -135,7 +135,7 @@ fn attempt(world: &World, number: usize, start: &Start) -> Option<Again> {
     }
 }
 
-/// The first frame that says something of the start.
+/// Reads the first frame that says something of the start.
 fn answer(peer: &mut RawPeer) -> io::Result<Value> {
     loop {
         let Some((header, _)) = peer.read_frame()? else {
@@ -167,11 +167,12 @@ fn open_to_all(file: &std::path::Path) {
     fs::set_permissions(file, fs::Permissions::from_mode(0o666)).expect("a file of our own");
 }
 
-/// So many rounds of [`storm`] with 128, 300 and 500 clients; a line for each round.
+/// Runs `rounds` rounds of [`storm`] with 128, 300 and 500 clients, and passes a line for each
+/// storm to `say`.
 ///
 /// # Panics
 ///
-/// As [`storm`] does, and when the server holds more after it than before.
+/// When [`storm`] does, and when the server holds more after it than before.
 pub fn rounds(world: &World, rounds: usize, say: &mut dyn FnMut(&str)) {
     let before = world.settled_snapshot();
     for round in 1..=rounds {

@@ -1,4 +1,4 @@
-//! What a world is to be like, and its making.
+//! The settings of a world, and its making.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -16,7 +16,7 @@ use crate::binaries::try_binaries;
 use crate::lines::Lines;
 use crate::server::Launch;
 
-/// What a world is to be like.
+/// The settings of a world.
 #[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct Builder {
@@ -65,7 +65,7 @@ impl Builder {
         self
     }
 
-    /// Gives the server a process group of its own, out of reach of a terminal's Ctrl-C.
+    /// Puts the server into a process group of its own, out of reach of a terminal's Ctrl-C.
     pub fn own_group(mut self) -> Self {
         self.own_group = true;
         self
@@ -77,7 +77,8 @@ impl Builder {
         self
     }
 
-    /// Has the server ask this name service, and no other nscd(8); needs root and a mount namespace.
+    /// Lets the server ask this name service, and no other nscd(8); needs root and a mount
+    /// namespace.
     pub fn name_service(mut self, service: &NameService) -> Self {
         self.mounts.push("mount -t tmpfs none /run && mkdir /run/nscd".to_owned());
         self.mounts.push(format!("mount --bind '{}' /run/nscd", service.folder().display()));
@@ -107,11 +108,11 @@ impl Builder {
         self.try_start().unwrap_or_else(|error| panic!("{error:#}"))
     }
 
-    /// As [`Builder::start`].
+    /// Starts the world as [`Builder::start`] does.
     ///
     /// # Errors
     ///
-    /// With what `rcmd-certs` or the server said.
+    /// The error holds what `rcmd-certs` or the server said.
     pub fn try_start(self) -> Result<World> {
         let mut world = self.try_prepare()?;
         world.try_start_server()?;

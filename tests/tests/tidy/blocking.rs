@@ -8,7 +8,7 @@ use super::tree::{assert_none, files, read, short};
 
 /// The heading of the table of modules that make blocking calls.
 const HEADING: &str = "### Modules that make blocking calls";
-/// What exempts a module from the ban, or an item of it.
+/// The attribute that exempts a module from the ban, or an item of it.
 const EXPECTATION: &str = "[expect(clippy::disallowed_methods, reason = \"";
 /// Where the ban holds.
 const FOLDERS: [&str; 4] = ["protocol/src/", "certs/", "server/src/", "client/"];

@@ -76,7 +76,7 @@ fn the_finder_of_links_and_anchors_finds_them() {
     assert_eq!(anchors(text), HashSet::from(expected));
 }
 
-/// Lines that are not inside a fenced block.
+/// Returns the lines that are not inside a fenced block.
 pub(crate) fn prose(text: &str) -> impl Iterator<Item = &str> {
     let mut fenced = false;
     text.lines().filter(move |line| {
@@ -100,7 +100,7 @@ fn summarized(line: &str) -> Option<(&str, Vec<String>)> {
     Some((row, numbers.map(str::to_owned).collect()))
 }
 
-/// The targets of `[text](target)`.
+/// Returns the targets of `[text](target)`.
 fn links(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in prose(text) {
@@ -113,7 +113,7 @@ fn links(text: &str) -> Vec<String> {
     found
 }
 
-/// The anchors of headings, as forges make them.
+/// Returns the anchors of headings, as forges make them.
 fn anchors(text: &str) -> HashSet<String> {
     let mut found = HashSet::new();
     for heading in prose(text).filter(|line| line.starts_with('#')) {
@@ -131,7 +131,7 @@ fn anchors(text: &str) -> HashSet<String> {
     found
 }
 
-/// Without `.` and `..`.
+/// Returns the path without `.` and `..`.
 fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {

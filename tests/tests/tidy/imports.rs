@@ -16,18 +16,18 @@ use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 /// A module's names from the root of its crate, without `crate`.
 type Name = Vec<String>;
 
-/// What is above all rooms: `lib.rs`, or `main.rs` in a package without it.
+/// The name of the module above all rooms: `lib.rs`, or `main.rs` in a package without it.
 const ROOT: &[String] = &[];
 
 /// A crate's modules, without those of its tests.
 pub(crate) struct Crate(BTreeMap<Name, Module>);
 
-/// What one file holds.
+/// The contents of one file.
 #[derive(Default)]
 struct Module {
     children: BTreeSet<String>,
     defined: BTreeSet<String>,
-    /// Types and traits, and whether they are `pub`.
+    /// The types and traits, each with whether it is `pub`.
     types: Vec<(String, bool)>,
     /// Each name that a `use` brings in, and what it is there.
     brought: BTreeMap<String, Name>,
@@ -62,7 +62,7 @@ impl Crate {
         Self(modules)
     }
 
-    /// The first names of all modules.
+    /// Returns the first names of all modules.
     pub(crate) fn rooms(&self) -> BTreeSet<&str> {
         self.0.keys().filter_map(|name| name.first()).map(String::as_str).collect()
     }
@@ -75,7 +75,7 @@ impl Crate {
         })
     }
 
-    /// For each module those that it imports, with an example of what.
+    /// Returns, for each module, those that it imports, each with an example of what.
     pub(crate) fn imports(&self) -> BTreeMap<Name, BTreeMap<Name, String>> {
         let mut imports = BTreeMap::new();
         for (name, module) in &self.0 {
@@ -92,7 +92,7 @@ impl Crate {
         imports
     }
 
-    /// The module that defines what a path names, or `None` when that is another crate's.
+    /// Returns the module that defines what a path names, or `None` when that is another crate's.
     fn home_of(&self, path: &[String], depth: usize) -> Option<Name> {
         let mut at = ROOT.to_vec();
         for (index, segment) in path.iter().enumerate() {
@@ -128,8 +128,8 @@ impl Crate {
         })
     }
 
-    /// Groups of files each of which imports every other, by way of others if not at once. What a file
-    /// imports from the one whose part it is (`super`) is left out.
+    /// Returns the groups of files each of which imports every other, by way of others if not at
+    /// once. What a file imports from the one whose part it is (`super`) is left out.
     pub(crate) fn circles(&self) -> Vec<Vec<String>> {
         let mut imports = self.imports();
         for (name, targets) in &mut imports {
@@ -186,14 +186,14 @@ fn shown(name: &[String]) -> String {
     if name.is_empty() { "the root".to_owned() } else { name.join("::") }
 }
 
-/// Reads one file.
+/// A reader of one file.
 struct Reader<'a> {
     own: &'a str,
     name: &'a [String],
     found: Module,
 }
 
-/// How visible the next item is.
+/// The visibility of the next item.
 #[derive(Clone, Copy, PartialEq)]
 enum Visibility {
     Private,
@@ -329,7 +329,8 @@ impl Reader<'_> {
         }
     }
 
-    /// A path from the crate's root, or `None` when it leads out of the crate or is a local name.
+    /// Returns a path from the crate's root, or `None` when it leads out of the crate or is a local
+    /// name.
     fn absolute(&self, path: &[String], depth: usize) -> Option<Name> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {
@@ -347,7 +348,7 @@ impl Reader<'_> {
     }
 }
 
-/// Where an item ends that is only for tests, if one begins here.
+/// Returns the end of an item that is only for tests, if one begins here.
 fn end_of_test(tokens: &[TokenTree], at: usize) -> Option<usize> {
     let attribute = |at: usize| match tokens.get(at..at + 2)? {
         [hash, TokenTree::Group(group)]
@@ -387,7 +388,7 @@ fn end_of_test(tokens: &[TokenTree], at: usize) -> Option<usize> {
     Some(at)
 }
 
-/// The `(crate)` of `pub(crate)`.
+/// Returns the `(crate)` of `pub(crate)`.
 fn restriction(token: &TokenTree) -> Option<&Group> {
     let TokenTree::Group(group) = token else { return None };
     let first = group.stream().into_iter().next()?.to_string();
@@ -403,7 +404,7 @@ fn is_word(token: &TokenTree, expected: &str) -> bool {
     matches!(token, TokenTree::Ident(word) if word == expected)
 }
 
-/// `a::b::c` at `at`, and where it ends.
+/// Returns the path `a::b::c` at `at`, and where it ends.
 fn path_at(tokens: &[TokenTree], mut at: usize) -> (Name, usize) {
     let mut path = vec![tokens[at].to_string()];
     at += 1;
@@ -417,7 +418,7 @@ fn path_at(tokens: &[TokenTree], mut at: usize) -> (Name, usize) {
     (path, at)
 }
 
-/// The leaves of a `use`: a path, and the name under which it is known here.
+/// Adds the leaves of a `use`: a path, and the name under which it is known here.
 fn tree(tokens: &[TokenTree], mut path: Name, leaves: &mut Vec<(Name, String)>) {
     let mut alias = None;
     let mut at = 0;

@@ -1,13 +1,13 @@
 //! The layers of each crate: its rooms, from the lowest to the highest. A room is a module of the first
 //! level, `X.rs` with `X/`, and imports only rooms that stand before it.
 
-/// A crate.
+/// The layers of a crate.
 pub(crate) struct Layers {
-    /// Its name in code.
+    /// The name of the crate in code.
     pub(crate) name: &'static str,
-    /// Its folder.
+    /// The folder of the crate.
     pub(crate) folder: &'static str,
-    /// Its rooms, the lowest first.
+    /// The rooms of the crate, the lowest first.
     pub(crate) rooms: &'static [&'static str],
 }
 

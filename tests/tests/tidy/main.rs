@@ -1,4 +1,4 @@
-//! Style as a test: what `rustfmt` and `clippy` cannot see.
+//! The style of the workspace as tests: what `rustfmt` and `clippy` cannot see.
 
 mod blocking;
 mod ci;

@@ -12,26 +12,26 @@ fn map() -> String {
     read(&workspace().join("docs/architecture.md"))
 }
 
-/// The part of a document under a heading, up to the next heading of any level.
+/// Returns the part of a document under a heading, up to the next heading of any level.
 fn section<'a>(text: &'a str, heading: &str) -> &'a str {
     let begins = text.find(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no {heading}"));
     let part = &text[begins + heading.len() + 2..];
     part.find("\n#").map_or(part, |end| &part[..end])
 }
 
-/// What stands in backticks in a text, outside fenced blocks.
+/// Returns the texts in backticks, outside fenced blocks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     let prose = text.split("```").step_by(2);
     prose.flat_map(|part| part.split('`').skip(1).step_by(2))
 }
 
-/// The names in backticks in the first cell of each row of a table.
+/// Returns the names in backticks in the first cell of each row of a table.
 fn first_cells(table: &str) -> impl Iterator<Item = &str> {
     let rows = table.lines().filter(|line| line.starts_with("| `"));
     rows.flat_map(|row| quoted(row.split(" | ").next().unwrap_or_default()))
 }
 
-/// The types whose names the glossary says stand in two crates.
+/// Returns the types whose names the glossary says stand in two crates.
 pub(crate) fn in_two_crates() -> BTreeSet<String> {
     first_cells(section(&map(), "### Names in two crates")).map(str::to_owned).collect()
 }

@@ -4,7 +4,7 @@ use rcmd_tests::binaries::workspace;
 
 use super::tree::{assert_none, files, read, short};
 
-/// What makes something of which there is only so much.
+/// The calls that make something of which there is only so much.
 const BOUNDED: [&str; 4] =
     ["mpsc::channel(", "mpsc::channel::<", "sync_channel(", "Semaphore::new("];
 

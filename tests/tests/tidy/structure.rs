@@ -76,7 +76,7 @@ fn no_source_folder_has_too_many_entries() {
     assert_none(&format!("more than {ENTRIES} entries"), full.collect());
 }
 
-/// A crate in memory: a module's name, and its text.
+/// Returns a crate in memory: a module's name, and its text.
 fn planted(files: &[(&str, &str)]) -> Crate {
     Crate::read("own", |name| {
         let name = name.join("::");

@@ -4,13 +4,13 @@ use rcmd_tests::binaries::workspace;
 
 use super::tree::{assert_none, files, is_comment, lines_of_rust, read, short, texts};
 
-/// No source file is longer, in lines.
+/// The most lines that a source file may have.
 const LONGEST: usize = 600;
 
-/// No function's name is longer, in characters.
+/// The most characters that a function's name may have.
 const LONGEST_NAME: usize = 79;
 
-/// Nineteen of twenty are no longer than this.
+/// The length in lines that nineteen of twenty files do not exceed.
 const LONG: usize = 400;
 
 #[test]

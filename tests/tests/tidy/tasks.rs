@@ -1,8 +1,10 @@
-//! Where threads and tasks may be started, standard error be written, and channels without a bound be made.
+//! The places where threads and tasks may be started, standard error be written, and channels
+//! without a bound be made.
 
 use super::tree::{assert_none, is_comment, lines_of_rust};
 
-/// What is counted, the folders where it is, and the files that may all the same, each with the reason.
+/// The calls that are counted, the folders in which they are, and the files that may make them all
+/// the same, each with the reason.
 struct Rule {
     calls: &'static [&'static str],
     folders: &'static [&'static str],

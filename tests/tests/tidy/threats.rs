@@ -105,7 +105,7 @@ fn the_finder_of_tests_finds_tests_alone() {
 /// A table: a line of columns, one of dashes, and its rows.
 #[derive(Debug)]
 struct Table<'a> {
-    /// The heading that it stands under.
+    /// The heading above the table.
     heading: &'a str,
     columns: Vec<&'a str>,
     rows: Vec<&'a str>,
@@ -152,7 +152,7 @@ fn cells(row: &str) -> Vec<&str> {
     cells
 }
 
-/// The `FILE.rs::NAME` in a text, as files and names.
+/// Returns the `FILE.rs::NAME` in a text, as files and names.
 fn tests_named(text: &str) -> Vec<(&str, &str)> {
     let quoted = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
     quoted

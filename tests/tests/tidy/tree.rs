@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rcmd_tests::binaries::workspace;
 
-/// Files of the tree with this extension, build output and hidden folders left out.
+/// Returns the files of the tree with this extension, build output and hidden folders left out.
 pub(crate) fn files(extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![workspace().to_owned()];
@@ -36,8 +36,8 @@ pub(crate) fn assert_none(what: &str, offenders: Vec<String>) {
     assert!(offenders.is_empty(), "{what}:\n  {}", offenders.join("\n  "));
 }
 
-/// Lines of Rust files for which `offends` is true, as `FILE:LINE: TEXT`. These rules are not among them, since they
-/// have to name what they look for.
+/// Returns the lines of Rust files for which `offends` is true, as `FILE:LINE: TEXT`. These rules
+/// are not among them, since they have to name what they look for.
 pub(crate) fn lines_of_rust(offends: impl Fn(&str, &str) -> bool) -> Vec<String> {
     let mut found = Vec::new();
     for path in texts("rs") {
@@ -55,7 +55,7 @@ pub(crate) fn is_comment(line: &str) -> bool {
     line.trim_start().starts_with("//")
 }
 
-/// Files with this extension, without those of these rules.
+/// Returns the files with this extension, without those of these rules.
 pub(crate) fn texts(extension: &str) -> Vec<PathBuf> {
     let rules = workspace().join("tests/tests/tidy");
     files(extension).into_iter().filter(|path| !path.starts_with(&rules)).collect()

@@ -13,10 +13,10 @@ const ALLOWED: [(&str, &str); 5] = [
     ("server/src/process/tests.rs", "what a wait for the state of `/proc` is made of"),
 ];
 
-/// What pauses a thread or a task.
+/// The calls that pause a thread or a task.
 const SLEEPS: [&str; 4] = ["thread::sleep", "time::sleep", " sleep(", "(sleep("];
 
-/// What polls a condition.
+/// The calls that poll a condition.
 const POLLS: [&str; 4] = ["eventually(", "eventually_some(", "poll_for(", "until("];
 
 #[test]
@@ -34,7 +34,7 @@ fn tests_wait_for_conditions_and_do_not_sleep() {
     assert_none("await a condition with `eventually`", sleeps);
 }
 
-/// Lines of a file's tests that wait for time to pass, as `NUMBER: TEXT`.
+/// Returns the lines of a file's tests that wait for time to pass, as `NUMBER: TEXT`.
 fn sleeps_in(name: &str, text: &str) -> Vec<String> {
     let lines: Vec<_> = text.lines().collect();
     let tests = test_lines(name, &lines);
@@ -59,7 +59,8 @@ fn sleeps_in(name: &str, text: &str) -> Vec<String> {
     found
 }
 
-/// Which lines of a file are a test's: all in a package of tests, else those of `mod tests`.
+/// Returns the lines of a file that belong to tests: all in a package of tests, else those of
+/// `mod tests`.
 fn test_lines(name: &str, lines: &[&str]) -> Range<usize> {
     let of_tests = ["tests/", "fuzz/"].iter().any(|folder| name.starts_with(folder))
         || ["/tests/", "/tests.rs", "/examples/"].iter().any(|part| name.contains(part));

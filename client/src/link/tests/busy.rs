@@ -4,7 +4,7 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A command that tries for ten seconds.
+/// Starts a command that tries for ten seconds.
 async fn patient(link: &Handle) -> Child {
     echo(link).stdin(Stdio::Piped).busy_wait(10 * SECOND).spawn().await.unwrap()
 }

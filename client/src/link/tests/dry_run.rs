@@ -4,7 +4,7 @@ use rcmd_protocol::frame::{Verdict, capability};
 
 use super::*;
 
-/// The hello of a server that can do these things.
+/// Returns the hello of a server that can do these things.
 fn able(capabilities: &[&str]) -> Frame {
     let Frame::Hello(mut hello) = hello('a') else { panic!("a hello") };
     hello.capabilities = capabilities.iter().map(|&one| one.to_owned()).collect();
@@ -17,7 +17,7 @@ fn permitted(ch: u32) -> Frame {
     Frame::Verdict(Verdict { ch, permitted: true, note: Some("yes".to_owned()), failure: None })
 }
 
-/// A dry run of a command with a lock and with everything else that a start may have.
+/// Starts a dry run of a command with a lock and with everything else that a start may have.
 fn asking(link: &Handle) -> tokio::task::JoinHandle<Result<String, WireError>> {
     let mut command = echo(link);
     command.arg("hi").env("A", "b").user("app").current_dir("/srv").stdin(Stdio::Piped);

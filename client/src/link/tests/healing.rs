@@ -64,7 +64,7 @@ async fn bytes_that_are_gone_are_reported_as_truncated() {
     assert_eq!((report.outcome, report.truncated), (Outcome::Exited, true));
 }
 
-/// A start that was sent, with the connection cut before its answer.
+/// Sends a start, and cuts the connection before its answer.
 async fn asked(key: Option<&str>, greeted: bool) -> (Handle, Host, Child, u64) {
     let (link, mut host) = client();
     let mut command = echo(&link);

@@ -4,7 +4,7 @@ use rcmd_protocol::frame::capability;
 
 use super::*;
 
-/// The hello of a server that knows locks.
+/// Returns the hello of a server that knows locks.
 pub(super) fn able(name: char) -> Frame {
     let Frame::Hello(mut hello) = hello(name) else { panic!("a hello") };
     hello.capabilities = vec![capability::EXEC.to_owned(), capability::LOCK.to_owned()];

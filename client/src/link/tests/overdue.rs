@@ -7,7 +7,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const SLACK: Duration = Duration::from_secs(30);
 const LAST_WORD: Duration = Duration::from_secs(5);
 
-/// A command with a time limit that runs on channel 1, and when it began.
+/// Starts a command with a time limit on channel 1, and returns it with the time at which it began.
 async fn limited() -> (Handle, Host, Peer, Child, Instant) {
     let (link, mut host) = client();
     let mut child = echo(&link).timeout(LIMIT).spawn().await.unwrap();

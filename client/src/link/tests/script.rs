@@ -34,7 +34,7 @@ use crate::{
     },
 };
 
-/// Where the connections of a client arrive.
+/// A host at which the connections of a client arrive, until the test takes it down.
 pub(super) struct Host {
     arriving: mpsc::UnboundedReceiver<DuplexStream>,
     down: Arc<AtomicBool>,
@@ -73,7 +73,7 @@ impl Connector for Script {
     }
 }
 
-/// A client whose first connection has just been made.
+/// Opens a client whose first connection has just been made.
 pub(super) fn client() -> (Handle, Host) {
     let (arrive, arriving) = mpsc::unbounded_channel();
     let down = Arc::<AtomicBool>::default();
@@ -82,7 +82,7 @@ pub(super) fn client() -> (Handle, Host) {
     (open("web1".to_owned(), Box::new(script), first), Host { arriving, down })
 }
 
-/// `echo`, not sent yet; once only if the host is busy.
+/// Returns the command `echo`, not sent yet; it is sent once only if the host is busy.
 pub(super) fn echo(link: &Handle) -> Command {
     let mut command = Command::new(link.clone(), Mode::Exec, "echo".as_ref());
     command.busy_wait(Duration::ZERO);
@@ -90,13 +90,13 @@ pub(super) fn echo(link: &Handle) -> Command {
 }
 
 impl Host {
-    /// The next connection.
+    /// Waits for the next connection.
     pub(super) async fn accept(&mut self) -> Peer {
         let stream = self.arriving.recv().await.expect("the client dials");
         Peer { stream, decoder: Decoder::default(), buffer: BytesMut::new() }
     }
 
-    /// The next connection, with both hellos said.
+    /// Waits for the next connection, and exchanges both hellos.
     pub(super) async fn greet(&mut self, instance: char) -> Peer {
         let mut peer = self.accept().await;
         peer.expect_hello().await;
@@ -127,7 +127,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// The next frame; none at the end of the connection.
+    /// Reads the next frame; none at the end of the connection.
     pub(super) async fn hear(&mut self) -> Option<Frame> {
         loop {
             if let Some(frame) = self.decoder.decode(&mut self.buffer).expect("a valid frame") {
@@ -143,7 +143,7 @@ impl Peer {
         self.hear().await.expect("a frame, not the end")
     }
 
-    /// The next frame that is no ping, each of which is answered.
+    /// Reads the next frame that is no ping, and answers each ping.
     pub(super) async fn expect_answering(&mut self) -> Frame {
         loop {
             match self.expect().await {
@@ -195,12 +195,12 @@ pub(super) fn instance(name: char) -> Instance {
     Instance::from_hex(&name.to_string().repeat(32)).expect("a hexadecimal digit")
 }
 
-/// What the server process of this name says of itself.
+/// Returns the hello of the server process of this name, with a grace of 10 s.
 pub(super) fn hello(name: char) -> Frame {
     hello_with_grace(name, 10_000)
 }
 
-/// As [`hello`], with another grace.
+/// Returns the hello of the server process of this name, with this grace in milliseconds.
 pub(super) fn hello_with_grace(name: char, grace_ms: u64) -> Frame {
     let server = ServerHello {
         instance: instance(name),
@@ -261,12 +261,13 @@ pub(super) fn exit(ch: u32, stdout: &[u8]) -> Frame {
     Frame::Exit { ch, exit }
 }
 
-/// Nothing ran: the host is busy, and may be asked again after so long.
+/// Returns the end of a command that did not run because the host was busy, with the time in
+/// milliseconds after which the host may be asked again.
 pub(super) fn busy(ch: u32, retry_after_ms: u64) -> Frame {
     failed(ch, Outcome::NotStarted, full(retry_after_ms))
 }
 
-/// The end of a command of which nothing is known but this.
+/// Returns the end of a command of which nothing else is known.
 pub(super) fn failed(ch: u32, outcome: Outcome, failure: WireError) -> Frame {
     let exit = Exit::new(outcome, None, None, Some(failure), 9).expect("an end that says how");
     Frame::Exit { ch, exit }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A command that runs on channel 1 of a server of this grace.
+/// Starts a command on channel 1 of a server with this grace, in milliseconds.
 async fn running_with_grace(grace_ms: u64) -> (Handle, Host, Peer, Child) {
     let (link, mut host) = client();
     let mut child = echo(&link).spawn().await.unwrap();

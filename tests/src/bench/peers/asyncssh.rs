@@ -22,8 +22,8 @@ impl AsyncSsh {
         Ok(Self { python, coordinates: server.coordinates() })
     }
 
-    /// `line`, `count` times over one connection, `at_once` at a time; the script prints the rate, the
-    /// median and the 99th percentile in milliseconds.
+    /// Returns a command that runs `line` `count` times over one connection, `at_once` at a time;
+    /// the script prints the rate, the median and the 99th percentile in milliseconds.
     pub(crate) fn command(&self, line: &str, at_once: usize, count: usize) -> Command {
         let mut command = quiet(&self.python);
         command.args(["-c", SCRIPT]).args(&self.coordinates);
@@ -31,6 +31,8 @@ impl AsyncSsh {
         command
     }
 
+    /// Runs the command of [`AsyncSsh::command`], and returns the three figures that it prints.
+    ///
     /// # Errors
     ///
     /// When the script failed.

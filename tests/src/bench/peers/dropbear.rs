@@ -61,7 +61,7 @@ impl Dropbear {
         self.server.settle(0);
     }
 
-    /// A new connection; a shell line is to follow.
+    /// Returns the command of a new connection; a shell line is to follow.
     pub(crate) fn command(&self) -> Command {
         let mut command = quiet(&self.client);
         // It keeps known hosts below HOME and asks about new ones unless told twice to take them.
@@ -72,7 +72,8 @@ impl Dropbear {
     }
 }
 
-/// Its server reads keys below the user's home alone; in a mount namespace of its own that is ours.
+/// Returns a command that runs a program with `home` mounted in the place of the user's own home,
+/// in a mount namespace: dropbear's server reads keys below the user's home alone.
 fn at_home(home: &Path) -> Result<Command> {
     let user = nix::unistd::User::from_uid(nix::unistd::geteuid())?;
     let real = user.context("this user has no entry in /etc/passwd")?.dir;

@@ -10,8 +10,8 @@ use anyhow::Result;
 use super::tool;
 use crate::bench::measure::quiet;
 
-/// Seconds that each gives a host to connect: with so many at once on few processors it takes longer than
-/// the 10 and 15 that some give by default.
+/// The seconds that each program gives a host to connect: with so many at once on few processors it
+/// takes longer than the 10 and 15 that some give by default.
 const PATIENCE: &str = "60";
 
 /// A line on the hosts `n1` to `nCOUNT`.
@@ -19,17 +19,19 @@ pub(crate) struct Task<'a> {
     pub(crate) line: &'a str,
     pub(crate) count: usize,
     pub(crate) at_once: usize,
-    /// What `ssh` is to know of these hosts.
+    /// The configuration of `ssh` for these hosts.
     pub(crate) config: &'a Path,
-    /// For files that a program needs, and as its home.
+    /// A folder for the files that a program needs, which is also its home.
     pub(crate) folder: &'a Path,
 }
 
-/// What makes a command for a task, or says why it can't.
+/// A function that makes the command of a program for a task, or fails with the reason why it
+/// can't.
 type Make = fn(&Task<'_>) -> Result<Command>;
 
-/// By their names, with the rounds that each is measured in at most, since the last one takes several times
-/// as long as the others. Each prints a line for a host that answered, which begins with the host's name.
+/// The programs: the name of each, the most rounds in which it is measured, and the function for
+/// its command. The last one takes several times as long as the others. Each prints a line for a
+/// host that answered, which begins with the host's name.
 pub(crate) const PROGRAMS: [(&str, usize, Make); 4] = [
     ("pssh", usize::MAX, pssh),
     ("clush", usize::MAX, clush),
@@ -44,14 +46,16 @@ impl Task<'_> {
         Ok(command)
     }
 
-    /// As text, for the options of all.
+    /// Returns, as text, the number of hosts at once, the option for the configuration of `ssh`,
+    /// and the set of hosts.
     fn words(&self) -> [String; 3] {
         let set = format!("n[1-{}]", self.count);
         [self.at_once.to_string(), format!("-F {}", self.config.display()), set]
     }
 }
 
-/// Debian calls the program `parallel-ssh`. Its `-t` is the time for a whole command.
+/// Returns the command of pssh, which Debian calls `parallel-ssh`. Its `-t` is the time for a whole
+/// command.
 fn pssh(task: &Task<'_>) -> Result<Command> {
     let mut command = task.command("parallel-ssh", "pssh")?;
     let ([at_once, config, _], hosts) = (task.words(), task.folder.join("pssh-hosts"));
@@ -71,7 +75,8 @@ fn clush(task: &Task<'_>) -> Result<Command> {
     Ok(command)
 }
 
-/// What it gives `ssh` by default, with the file in front.
+/// Returns the command of pdsh. The options of `ssh` are the one for the configuration file, then
+/// those that pdsh has by default.
 fn pdsh(task: &Task<'_>) -> Result<Command> {
     let mut command = task.command("pdsh", "pdsh")?;
     let [at_once, config, set] = task.words();
@@ -80,7 +85,8 @@ fn pdsh(task: &Task<'_>) -> Result<Command> {
     Ok(command)
 }
 
-/// Without its masters of connections, which would outlive it by a minute and serve the next run.
+/// Returns the command of Ansible. Its options of `ssh` leave out masters of connections, which
+/// would outlive Ansible by a minute and serve the next run.
 fn ansible(task: &Task<'_>) -> Result<Command> {
     let mut command = task.command("ansible", "ansible-core")?;
     let ([at_once, config, _], hosts) = (task.words(), task.folder.join("ansible-hosts"));

@@ -12,13 +12,13 @@ use crate::bench::measure::quiet;
 use crate::bench::stage::free_port;
 use crate::skip;
 
-/// How many strangers its server lets in at once.
+/// The limit on connections to OpenSSH's server that have not authenticated yet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Startups {
-    /// As it comes: beside 10 others it turns away 3 of 10 that come, and more with each, beside 100 all
-    /// (sshd_config(5), `MaxStartups`).
+    /// The default limit: beside 10 such connections the server turns away 3 of 10 that come, and
+    /// more with each, beside 100 all (sshd_config(5), `MaxStartups`).
     Default,
-    /// More than come.
+    /// A limit above the number of connections that come at once.
     Raised,
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct OpenSsh {
     // Dropped first: it talks to the server.
     _master: Daemon,
     server: Daemon,
-    /// Processes of the server while only the master is connected.
+    /// The number of the server's processes while only the master is connected.
     resting: usize,
     client: PathBuf,
     folder: PathBuf,
@@ -66,12 +66,14 @@ impl OpenSsh {
         Ok(Self { _master: master, server, resting, client, folder, port, user })
     }
 
-    /// A new connection, as Debian configures the client; a shell line is to follow.
+    /// Returns the command of a new connection, as Debian configures the client; a shell line is to
+    /// follow.
     pub(crate) fn default(&self) -> Command {
         self.with(&[])
     }
 
-    /// The quickest that it offers: curve25519 alone, aes128-gcm.
+    /// Returns the command of a new connection with the quickest that OpenSSH offers: curve25519
+    /// alone, aes128-gcm.
     pub(crate) fn fastest(&self) -> Command {
         self.with(&["-o", "KexAlgorithms=curve25519-sha256", "-c", "aes128-gcm@openssh.com"])
     }
@@ -82,7 +84,8 @@ impl OpenSsh {
         command
     }
 
-    /// As [`OpenSsh::default`], with these options and by way of this port, which leads to the server's.
+    /// Returns the command of [`OpenSsh::default`] with these options, by way of this port, which
+    /// leads to the server's.
     pub(crate) fn by_way_of(&self, port: u16, options: &[&str]) -> Command {
         let mut command = arguments(quiet(&self.client), &self.folder, port);
         command.arg("-o").arg(format!("HostKeyAlias=[127.0.0.1]:{}", self.port));
@@ -107,12 +110,12 @@ impl OpenSsh {
         Ok(file)
     }
 
-    /// The port that its server listens on.
+    /// Returns the port that its server listens on.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    /// Over the connection that is open.
+    /// Returns a command of `ssh` over the connection that is open already.
     pub(crate) fn multiplexed(&self) -> Command {
         let mut command = quiet(&self.client);
         command.arg("-S").arg(socket(&self.folder)).args(["-F", "none", "127.0.0.1"]);
@@ -128,7 +131,7 @@ impl OpenSsh {
         self.server.settle(self.resting);
     }
 
-    /// What a client of another make needs: port, user, key, known hosts.
+    /// Returns what a client of another make needs: port, user, key, known hosts.
     pub(crate) fn coordinates(&self) -> [String; 4] {
         let path = |name| self.folder.join(name).display().to_string();
         [self.port.to_string(), self.user.clone(), path("user"), path("known_hosts")]
@@ -139,7 +142,8 @@ fn socket(folder: &Path) -> PathBuf {
     folder.join("master")
 }
 
-/// Nothing of the user's own, all of the system's.
+/// Adds the options by which `ssh` reads the configuration of the system and none of the user's
+/// own.
 fn arguments(mut command: Command, folder: &Path, port: u16) -> Command {
     let system = Path::new("/etc/ssh/ssh_config");
     command.arg("-F").arg(if system.exists() { system } else { Path::new("none") });
@@ -168,8 +172,9 @@ fn configuration(folder: &Path, port: u16, startups: Startups) -> Result<String>
     Ok(text)
 }
 
-/// Run by root, it insists on a folder under /run that only a started service makes; it gets one in a
-/// mount namespace of its own, so that nothing is left behind.
+/// Returns the command of the server. Run by root, the server insists on a folder under /run that
+/// only a started service makes; it gets one in a mount namespace of its own, so that nothing is
+/// left behind.
 fn server_command(program: &Path, config: &Path) -> Command {
     let missing = skip::need_root().is_ok() && !Path::new("/run/sshd").exists();
     let mut command = if missing {

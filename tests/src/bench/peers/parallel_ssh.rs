@@ -18,7 +18,8 @@ impl ParallelSsh {
         Ok(Self(python_with(folder, "parallel-ssh", VERSION)?))
     }
 
-    /// `line` on so many hosts, all of them this server; a line `nNUMBER: TEXT` for each that answered.
+    /// Returns a command that runs `line` on so many hosts, all of them this server, and prints a
+    /// line `nNUMBER: TEXT` for each that answered.
     pub(crate) fn command(
         &self,
         server: &OpenSsh,

@@ -1,4 +1,5 @@
-//! What the audit costs: there is no server without one, but it may be synced together or each time.
+//! The cost of the audit: there is no server without one, but its records may be synced together or
+//! each by itself.
 
 use anyhow::Result;
 

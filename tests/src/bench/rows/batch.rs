@@ -48,7 +48,7 @@ fn at(stage: &Stage, at_once: usize, lines: &Path, count: usize) -> Result<Table
     Ok(table)
 }
 
-/// A process for each line of standard input, which is its last word.
+/// Returns a command that runs a process for each line of standard input, which is its last word.
 fn xargs(at_once: &str, each: &Command) -> Command {
     let mut command = quiet("xargs");
     command.args(["-n", "1", "-P", at_once]).arg(each.get_program()).args(each.get_args());

@@ -60,7 +60,7 @@ pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
     Ok(vec![table])
 }
 
-/// How long after its start a client has its first byte on the network.
+/// Measures the time from the start of a client to its first byte on the network.
 pub(crate) fn first_byte(stage: &Stage) -> Result<Vec<Table>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let target = listener.local_addr()?.to_string();

@@ -14,7 +14,7 @@ use crate::bench::stage::{Stage, one_thread};
 use crate::bench::table::{Series, Table};
 
 const BEAT: &[u8] = b"is anybody there, and how soon does it answer?\n";
-/// No beat takes longer; one that does is lost.
+/// The longest time of a beat; one that takes longer is lost.
 const LIMIT: Duration = Duration::from_secs(60);
 
 const ALONE: &str = "alone";
@@ -70,7 +70,7 @@ async fn end(mut child: Child) {
     child.wait().await;
 }
 
-/// Median and 99th percentile in milliseconds.
+/// Returns the median and the 99th percentile of `beats` echoes, in milliseconds.
 async fn echoes(client: &Client, beats: usize) -> Result<[f64; 2]> {
     let mut cat = client.exec("cat").stdin(Stdio::Piped).spawn().await?;
     let mut stdin = cat.stdin.take().context("no stdin")?;

@@ -21,12 +21,13 @@ use crate::many::{put_host, write_hosts_toml};
 
 const LINE: &str = "echo hello";
 const SAYS: &str = "hello";
-/// What each is told to have running at once.
+/// The number of targets on which each program is told to run the line at once.
 const AT_ONCE: usize = 64;
 const RCMD: &str = "rcmd-client";
 const LIBRARY: &str = "parallel-ssh, a library";
 
-/// Seconds, processor seconds, MiB of all processes, MiB of the program itself, targets without an answer.
+/// The seconds, the processor seconds, the MiB of all processes, the MiB of the program itself, and
+/// the number of targets without an answer.
 type Figures = [f64; 5];
 
 pub(crate) fn hundred(stage: &Stage) -> Result<Vec<Table>> {
@@ -73,7 +74,7 @@ fn at(stage: &Stage, row: &'static str, count: usize, rounds: usize) -> Result<V
     Ok(tables)
 }
 
-/// With the ratio to each of the others, of which the best one is among them.
+/// Adds the ratio of rcmd to each of the other programs, so that the best of them is among these.
 fn beside(mut table: Table, goal: Option<Goal>) -> Table {
     let names: Vec<_> = table.series.iter().map(|series| series.name.clone()).collect();
     for name in names.iter().filter(|name| *name != RCMD) {
@@ -109,7 +110,7 @@ impl Fleet {
         Ok(command)
     }
 
-    /// The others, each with this server.
+    /// Adds the other programs to the race, each with this server.
     fn enter_peers<'a>(
         &'a self,
         race: &mut Race<'a, 5>,
@@ -159,7 +160,8 @@ impl Fleet {
     }
 }
 
-/// Targets of which a line tells what the command printed; it begins with the target's name.
+/// Returns the number of targets of which a line tells what the command printed; such a line begins
+/// with the target's name.
 fn answered(text: &str, count: usize) -> usize {
     let lines = text.lines().filter(|line| line.contains(SAYS));
     let number = |line: &str| {

@@ -1,4 +1,4 @@
-//! What one more costs, from the first to the ten thousandth: connections, commands, bytes.
+//! The cost of one more connection, command or byte, from the first to the ten thousandth.
 
 use std::time::Instant;
 
@@ -15,13 +15,15 @@ use crate::{World, skip};
 
 /// The last cost is at most this many times the one at [`FROM`]: linear, with room for noise.
 const LINEAR: f64 = 1.3;
-/// From here on what is shared by all is small beside what each costs.
+/// The number from which on the cost of what all share is small beside the cost of each.
 const FROM: usize = 100;
-/// Starts at once.
+/// The number of starts at once.
 const AT_ONCE: usize = 32;
-/// Descriptors for 10,000 commands at six each, of which half of the limit is for them.
+/// The limit on descriptors for 10,000 commands at six each, for which half of the limit may be
+/// used.
 const DESCRIPTORS: u64 = 140_000;
-/// Commands take descriptors from connections, so each has a server that leaves it most of them.
+/// The settings for connections. Commands take descriptors from connections, so each of both has a
+/// server that leaves it most of them.
 const CONNECTIONS: &str =
     "[limits]\nrunning = 64\nconnections = 11000\n[limits.peer]\nconnections = 11000";
 const COMMANDS: &str = "[limits]\nrunning = 10100\nchannels = 11000\n\
@@ -37,7 +39,8 @@ pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
     Ok(tables)
 }
 
-/// With a limit on descriptors that suffices where this user may raise it; else with what there is.
+/// Starts a world and returns it, with whether the server's limit on descriptors was raised to
+/// [`DESCRIPTORS`]. Where this user may not raise it, the limit is left as it is.
 fn roomy(config: &str) -> Result<(World, bool)> {
     let builder = World::builder().own_group().config("keepalive = \"1h\"").config(config);
     match skip::need_root() {
@@ -78,7 +81,7 @@ impl Growth {
     }
 }
 
-/// A whole number, thousands set apart.
+/// Formats a whole number, thousands set apart.
 fn counted(count: f64) -> String {
     if count < 100.0 { count.to_string() } else { figure(count) }
 }
@@ -137,7 +140,7 @@ fn commands(steps: &[usize], runtime: &Runtime) -> Result<Vec<Table>> {
     Ok(tables)
 }
 
-/// So many commands that wait for the end of their input.
+/// Starts `count` commands that wait for the end of their input.
 async fn started(client: &Client, count: usize) -> Result<Vec<Child>> {
     let mut running = Vec::new();
     while running.len() < count {
@@ -168,7 +171,7 @@ async fn ended(running: Vec<Child>) -> Result<()> {
     Ok(())
 }
 
-/// Output of one command: the bytes, and how often it is measured.
+/// Measures the time for the output of one command, by its bytes and by how often it is measured.
 fn bytes(stage: &Stage, runtime: &Runtime) -> Result<Table> {
     let sizes: &[(u64, usize)] = match stage.options.quick {
         true => &[(1, 16), (64, 2)],

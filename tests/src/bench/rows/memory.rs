@@ -1,4 +1,4 @@
-//! What a server holds for nothing: at rest, and for connections that say nothing.
+//! The resources that a server uses without work: at rest, and for connections that are silent.
 
 use std::fs;
 use std::process::{Child, Command};
@@ -42,7 +42,8 @@ pub(crate) fn rest(stage: &Stage) -> Result<Vec<Table>> {
     Ok(vec![memory, calm])
 }
 
-/// Voluntary and involuntary context switches of all threads until now (proc(5)).
+/// Returns the number of voluntary and involuntary context switches of all threads until now
+/// (proc(5)).
 fn switches(pid: u32) -> u64 {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let count = threads.map(|thread| {
@@ -95,7 +96,8 @@ pub(crate) fn idle(stage: &Stage) -> Result<Vec<Table>> {
     Ok(vec![table])
 }
 
-/// Proportional memory of all processes of OpenSSH's server, for each connection more.
+/// Returns the proportional memory of all processes of OpenSSH's server, in KiB for each connection
+/// more.
 fn openssh_each(openssh: &OpenSsh) -> Result<f64> {
     openssh.settle();
     let before = proportional_kib(openssh.server_pid())?;
@@ -119,7 +121,7 @@ fn openssh_each(openssh: &OpenSsh) -> Result<f64> {
     Ok((now.saturating_sub(before)) as f64 / OPENSSH as f64)
 }
 
-/// Killed when dropped.
+/// Processes that are killed when the value is dropped.
 struct Clients(Vec<Child>);
 
 impl Drop for Clients {
@@ -131,7 +133,8 @@ impl Drop for Clients {
     }
 }
 
-/// Of a process and all below it (proc(5), `smaps_rollup`).
+/// Returns the proportional memory of a process and of all below it, in KiB (proc(5),
+/// `smaps_rollup`).
 fn proportional_kib(pid: u32) -> Result<u64> {
     let mut sum = 0;
     let below = proc::descendants(pid);

@@ -1,7 +1,7 @@
-//! Whether a server that holds much starts commands as quickly as an empty one.
+//! A comparison of the rates at which an empty server and one that holds much start commands.
 //!
-//! What it holds is output that nobody has acknowledged: the commands have ended, and their client
-//! never says how far it has got.
+//! The full server holds output that nobody has acknowledged: the commands have ended, and their
+//! client never says how far it has got.
 
 use std::process::Stdio;
 
@@ -16,14 +16,15 @@ use crate::bench::table::{Goal::AtMost, Table};
 use crate::pki::{Authority, Leaf};
 use crate::raw::{Dial, RawPeer, Start, hello};
 
-/// What the server is to hold.
+/// The memory that the full server is to hold, in MiB.
 const HELD_MIB: u64 = 500;
-/// Output of one command. Past its budget for all clients the server still takes so much of each: the
-/// 256 KiB that it always grants a stream, and 64 KiB that an ended process left in its pipe.
+/// The output of one command, in bytes. Past its budget for all clients the server still takes so
+/// much of each: the 256 KiB that it always grants a stream, and 64 KiB that an ended process left
+/// in its pipe.
 const EACH: &str = "327680";
-/// Ends that one identity leaves; the server keeps 1,024 of each.
+/// The number of ends that one identity leaves; the server keeps 1,024 of each identity.
 const ENDS: u64 = 992;
-/// More identities than this are not tried.
+/// The most identities that are used to fill the server.
 const MOST: u64 = 10;
 const AT_ONCE: usize = 32;
 

@@ -1,4 +1,4 @@
-//! What judging one request costs, in processor time, with few and with many rules.
+//! The processor time that it takes to judge one request, with few and with many rules.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -40,7 +40,7 @@ pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
     Ok(vec![table.with(times)])
 }
 
-/// Rules for others, and rules for the peer of which the last one permits.
+/// Returns rules for others, and rules for the peer of which the last one permits.
 fn rules(others: usize, own: usize) -> Result<Rules> {
     let rule = |name: &str, group: &str, verb: &str| {
         format!(
@@ -59,7 +59,8 @@ fn rules(others: usize, own: usize) -> Result<Rules> {
     Rules::parse(&text, host).map_err(|flaws| anyhow!("{flaws:?}"))
 }
 
-/// Microseconds for one request, its slice looked up as a connection does.
+/// Returns the microseconds that it takes to judge one request, its slice looked up as a connection
+/// does.
 fn judged(rules: &Rules, count: usize) -> Result<f64> {
     let who = Principal { user: "alice".to_owned(), groups: vec!["oncall".to_owned()] };
     let words = ["systemctl", "restart", "nginx"];
@@ -80,7 +81,7 @@ fn judged(rules: &Rules, count: usize) -> Result<f64> {
     Ok((spent()? - began) / count as f64)
 }
 
-/// Microseconds for the look at a program and the folders above it.
+/// Returns the microseconds that it takes to look at a program and the folders above it.
 fn looked_at(count: usize) -> Result<f64> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let looks = Looks::here();
@@ -98,7 +99,8 @@ fn looked_at(count: usize) -> Result<f64> {
     Ok((spent()? - began) / count as f64)
 }
 
-/// Microseconds of processor time that this thread has used: others on the machine don't count.
+/// Returns the microseconds of processor time that this thread has used: others on the machine
+/// don't count.
 fn spent() -> Result<f64> {
     let usage = getrusage(UsageWho::RUSAGE_THREAD)?;
     Ok((usage.user_time() + usage.system_time()).num_microseconds() as f64)

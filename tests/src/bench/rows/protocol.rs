@@ -60,7 +60,7 @@ fn window(number: u64) -> Frame {
     Frame::Window(Window { ch: 1, stream: Stream::Stdout, got, upto })
 }
 
-/// The seconds that `count` frames take.
+/// Returns the seconds that it takes to encode and decode `count` frames.
 fn there_and_back(count: u64, frame: impl Fn(u64) -> Frame) -> Result<f64> {
     let mut buffer = BytesMut::new();
     let mut decoder = Decoder::default();

@@ -25,7 +25,7 @@ use crate::bench::rate::rate;
 use crate::bench::stage::{Stage, one_thread};
 use crate::bench::table::Table;
 
-/// How to connect by hand, with nothing kept for a connection but its TLS.
+/// The parameters for connections by hand, of which nothing is kept but their TLS.
 #[derive(Clone)]
 pub(crate) struct Dialler {
     connector: TlsConnector,
@@ -82,7 +82,7 @@ impl Dialler {
     }
 }
 
-/// Handshakes at once; the server has no more unauthenticated peers than it allows.
+/// The number of handshakes at once; the server has no more unauthenticated peers than it allows.
 const AT_ONCE: usize = 32;
 const ONE: &str = "to the server, with hellos, 1 at once";
 const RCMD: &str = "rcmd-client processes that run `true`, 1 at once";

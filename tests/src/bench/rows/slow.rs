@@ -66,7 +66,7 @@ pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
     Ok(vec![table])
 }
 
-/// So many bytes of text as a busy service writes it, the same each time.
+/// Returns `bytes` bytes of text as a busy service logs it, the same each time.
 fn log(bytes: usize) -> String {
     const LEVELS: [&str; 4] = ["INFO", "INFO", "DEBUG", "WARN"];
     const EVENTS: [&str; 5] = [

@@ -11,8 +11,8 @@ use crate::bench::table::{
 };
 use crate::binaries::try_binaries;
 
-/// Nobody has gained from a way that is slower; what a run of the same thing twice differs by is not
-/// counted.
+/// The ratio up to which a way counts as no slower than the other: two runs of the same thing
+/// differ by as much.
 const SAME: f64 = 1.05;
 
 pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {

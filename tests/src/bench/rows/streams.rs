@@ -20,10 +20,10 @@ use crate::proc;
 
 use group::{Group, Size};
 
-/// What the server may hold: its budget for all clients, a block of 64 KiB for each of 2,000 streams to
-/// be read into, and itself.
+/// The most memory that the server may hold, in MiB: its budget for all clients, a block of 64 KiB
+/// for each of 2,000 streams to be read into, and itself.
 const SERVER_MIB: f64 = 256.0 + 2000.0 / 16.0 + 64.0;
-/// More than anything delivers.
+/// A number of bytes that no run delivers.
 const ENDLESS: u64 = i64::MAX as u64;
 
 pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
@@ -70,7 +70,7 @@ pub(crate) fn run(stage: &Stage) -> Result<Vec<Table>> {
     Ok(vec![often, memory, fair])
 }
 
-/// MB a second of commands that write so much and end.
+/// Runs commands that write `bytes` bytes each and end. Returns the MB a second of all together.
 async fn whole_output(world: &World, size: Size, bytes: u64) -> Result<f64> {
     let digest = format!("blake3:{}", zeros(bytes));
     let mut group = Group::start(world, size, bytes).await?;
@@ -99,8 +99,9 @@ async fn read(mut child: Child, bytes: u64, digest: String) -> Result<()> {
     Ok(())
 }
 
-/// The fewest, the median and the most MB that one of them delivered within a window that begins when
-/// each has delivered something; then how many times the fewest the most is, also between connections.
+/// Returns the fewest, the median and the most MB that one of them delivered within a window that
+/// begins when each has delivered something; then how many times the fewest the most is, also
+/// between connections.
 async fn shares(world: &World, size: Size, window: Duration) -> Result<[f64; 5]> {
     let mut group = Group::start(world, size, ENDLESS).await?;
     let flowing = Arc::new(Semaphore::new(0));
@@ -140,13 +141,13 @@ async fn shares(world: &World, size: Size, window: Duration) -> Result<[f64; 5]>
     Ok([fewest, median(&each), most, most / fewest, largest / least])
 }
 
-/// The least and the largest.
+/// Returns the least and the largest value.
 fn ends(values: &[f64]) -> (f64, f64) {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     (least, values.iter().copied().fold(0.0, f64::max))
 }
 
-/// The digest of so many zeros, a multiple of 1 MiB.
+/// Returns the digest of so many zeros, a multiple of 1 MiB.
 fn zeros(bytes: u64) -> String {
     let piece = vec![0; 1 << 20];
     let mut hasher = blake3::Hasher::new();

@@ -23,19 +23,20 @@ const LOCAL: &str = "on the spot";
 const TLS: &str = "rustls over loopback";
 const GIB: f64 = (1_u64 << 30) as f64;
 
-/// Something that flows from or to a command.
+/// A flow of bytes from or to a command.
 struct Flow {
     row: &'static str,
     title: &'static str,
-    /// For the user's shell over there.
+    /// The line for the user's shell on the host.
     line: String,
-    /// The same here, with what reads it.
+    /// The same line on this machine, with the program that reads its output.
     local: String,
     /// Bytes of one run.
     bytes: u64,
     /// A line whose output is the standard input of all.
     fed: Option<String>,
-    /// To reach beside `ssh` as it comes, `ssh` with its fastest cipher, and the same on the spot.
+    /// The goals beside `ssh` as it is by default, beside `ssh` with its fastest cipher, and beside
+    /// the same line on this machine.
     goals: [Option<Goal>; 3],
 }
 
@@ -234,7 +235,8 @@ impl Flow {
         took
     }
 
-    /// MB/s, then the processor seconds for a GiB: of the machine, and of both ends' processes.
+    /// Returns the MB/s, then the processor seconds for a GiB: of the machine, and of both ends'
+    /// processes.
     fn cost(
         &self,
         daemon: Option<u32>,

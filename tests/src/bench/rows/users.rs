@@ -1,4 +1,4 @@
-//! What it costs to be somebody else, or to be limited.
+//! The cost of running as another user, and of limits.
 
 use anyhow::Result;
 use rcmd_client::Command;

@@ -91,7 +91,7 @@ fn at(stage: &Stage, at_once: usize, part: f64) -> Result<Vec<Table>> {
     Ok(vec![table, latencies(at_once, &medians, &tails)])
 }
 
-/// How long one took, at the median and at the 99th percentile.
+/// Returns a table of the time of one command, at the median and at the 99th percentile.
 fn latencies(at_once: usize, medians: &[Series], tails: &[Series]) -> Table {
     let title = format!("{at_once} at once, one command");
     let mut table = Table::new("warm", title, "ms");
@@ -131,7 +131,7 @@ pub(super) fn program(words: &[OsString]) -> Command {
     command
 }
 
-/// Where and with what a command runs on the server.
+/// The environment, the folder and the shell of a command on the server.
 #[derive(Clone)]
 struct Place {
     environment: Arc<Vec<(OsString, OsString)>>,
@@ -161,7 +161,7 @@ impl Place {
         Ok(Self { environment: Arc::new(environment), folder, shell })
     }
 
-    /// The same here.
+    /// Returns the command in the environment and the folder of the place, on this machine.
     fn command(&self, words: &[OsString]) -> Command {
         let mut command = program(words);
         command.env_clear().envs(self.environment.iter().cloned()).current_dir(&self.folder);

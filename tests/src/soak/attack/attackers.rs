@@ -21,7 +21,7 @@ const STACK: usize = 256 * 1024;
 /// The time after the end of an attack for roles that have not acted at all.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What each role did, as often as it did it.
+/// The number of times that each role acted, by the role's name.
 #[derive(Debug)]
 pub(super) struct Blows(pub(super) BTreeMap<String, u64>);
 

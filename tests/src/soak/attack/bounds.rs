@@ -1,4 +1,4 @@
-//! What an attack may cost the server in memory, on disk and in its log.
+//! The limits on what an attack may cost the server in memory, on disk and in its log.
 
 use std::fmt;
 use std::fs;
@@ -12,12 +12,12 @@ const MIB: u64 = 1 << 20;
 /// Memory that the server may take more than it had: its budget for all clients together is 256 MiB, the rest is
 /// for connections, jobs and threads.
 const MEMORY: u64 = 400 * MIB;
-/// What is written to the server's folder, at once and for each minute.
+/// The bytes that may be written to the server's folder, at once and for each minute.
 const DISK: (u64, u64) = (64 * MIB, 32 * MIB);
-/// What is logged, at once and for each minute.
+/// The bytes that may be logged, at once and for each minute.
 const LOG: (u64, u64) = (MIB, MIB / 2);
 
-/// How much there was of something, and how much there may be.
+/// The measured number of bytes of something, and the most that there may be.
 #[derive(Debug)]
 pub(super) struct Bound {
     of: &'static str,

@@ -16,12 +16,12 @@ use crate::{NameService, World, eventually};
 
 /// Descriptors of the server: as many as its defaults foresee.
 const DESCRIPTORS: u64 = 16_384;
-/// How long the name service does not answer, and then does.
+/// The time for which the name service does not answer; then it does for [`RELEASED`].
 const HELD: Duration = Duration::from_secs(7);
 const RELEASED: Duration = Duration::from_secs(3);
 /// The user that a file system which answers nothing is mounted as.
 const NOBODY: u32 = 65_534;
-/// What makes a look at a program cost most: that a rule speaks of its digest.
+/// A rule that speaks of a program's digest, by which a look at a program costs most.
 const RULE_OF_DIGESTS: &str = "
 @id(\"by-digest\")
 permit (principal in Group::\"digested\", action == Action::\"run\", resource)
@@ -34,7 +34,8 @@ pub(super) struct Ground {
     /// has mounts of its own, and goes first: nothing else could be looked at or ended.
     silent: Option<InTheWay>,
     pub(super) world: World,
-    /// Who may run nothing, who may run everything, and an honest one beside the world's own client.
+    /// The folders of identities: `denied` may run nothing, `permitted` may run everything, and
+    /// `honest` stands beside the world's own client.
     pub(super) denied: PathBuf,
     pub(super) permitted: PathBuf,
     pub(super) honest: PathBuf,
@@ -74,7 +75,7 @@ impl Ground {
         Self { world, denied, permitted, honest, local, silent, names }
     }
 
-    /// The folder of what a local user puts in the way.
+    /// Returns the folder of what a local user puts in the way.
     pub(super) fn local(&self) -> PathBuf {
         self.local.path().to_owned()
     }

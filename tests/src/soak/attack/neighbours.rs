@@ -17,19 +17,20 @@ use crate::wait::keep_pace;
 
 /// A neighbour does its thing no more often than this.
 const PACE: Duration = Duration::from_millis(10);
-/// Things that each must have done before it is measured, and again after an attack.
+/// The number of things that each neighbour must have done before it is measured, and again after
+/// an attack.
 const SERVED: u64 = 20;
 
-/// What the times of the moment are for.
+/// The use of the times that neighbours measure at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// They are not kept.
+    /// The times are not kept.
     Between,
-    /// Alone.
+    /// The times are those without attackers.
     Quiet,
-    /// Beside the attackers.
+    /// The times are those beside the attackers.
     Beside,
-    /// No more are wanted.
+    /// The neighbours are to leave, and no more times are wanted.
     Over,
 }
 
@@ -38,7 +39,7 @@ const PHASES: [Phase; 4] = [Phase::Between, Phase::Quiet, Phase::Beside, Phase::
 #[derive(Debug)]
 struct Clock {
     phase: AtomicU8,
-    /// Things done in all phases, by neighbour.
+    /// The number of things done in all phases, by neighbour.
     done: [AtomicU64; 3],
 }
 
@@ -48,13 +49,13 @@ pub(super) struct Neighbours {
     threads: Vec<(&'static str, JoinHandle<Timed>)>,
 }
 
-/// What a neighbour came to.
+/// The times that a neighbour measured, and its failures.
 #[derive(Debug)]
 pub(super) struct Timed {
     name: &'static str,
     quiet: Vec<Duration>,
     beside: Vec<Duration>,
-    /// Why something failed, in any phase.
+    /// The reasons of all failures, in any phase.
     pub(super) failures: Vec<String>,
 }
 
@@ -162,7 +163,7 @@ impl Clock {
     }
 }
 
-/// Who does one thing again and again.
+/// A neighbour that does one thing again and again.
 trait Neighbour {
     fn act(&mut self) -> Result<(), String>;
 

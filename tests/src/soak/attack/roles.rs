@@ -1,4 +1,4 @@
-//! What attackers do, by role: each does one thing for a while and begins anew.
+//! The roles of attackers: each does one thing for a while and begins anew.
 
 mod denied;
 mod local;
@@ -15,17 +15,17 @@ pub(super) use self::local::SILENT;
 use crate::RawPeer;
 use crate::raw::{Dial, hello};
 
-/// How often something was done.
+/// The number of times that something was done.
 pub(super) type Count = AtomicU64;
 
 /// One way to attack.
 pub(super) struct Role {
     pub(super) name: &'static str,
-    /// How many do it at once.
+    /// The number of threads that do it at once.
     pub(super) threads: usize,
-    /// Returns whether it can be done on this machine.
+    /// The function that returns whether the role can be played on this machine.
     pub(super) can: fn(&Kit) -> bool,
-    /// Does it for a while; an error is the server's answer.
+    /// The function that acts for a while; its error is the server's answer.
     pub(super) act: fn(&Kit, &Count) -> io::Result<()>,
 }
 
@@ -33,7 +33,7 @@ const fn role(name: &'static str, threads: usize, act: fn(&Kit, &Count) -> io::R
     Role { name, threads, can: |_| true, act }
 }
 
-/// A role that takes what a local user put in the way.
+/// Returns a role that takes what a local user put in the way.
 const fn local_role(
     name: &'static str,
     threads: usize,
@@ -42,7 +42,7 @@ const fn local_role(
     Role { name, threads, can: |kit| kit.local.is_some(), act }
 }
 
-/// All of them.
+/// All roles of attackers.
 pub(super) const ROLES: [Role; 22] = [
     role("silence", 2, strangers::silence),
     role("silence from afar", 1, strangers::silence_from_everywhere),
@@ -68,12 +68,13 @@ pub(super) const ROLES: [Role; 22] = [
     local_role("stuck folders", 4, permitted::stuck_folders),
 ];
 
-/// Where attackers come from, without and with a certificate: another part of the network than the
-/// neighbours', since within one it goes by lot who is a stranger for long.
+/// The address from which attackers without a certificate come; those with one come from
+/// [`CLIENTS`]. Both are in other parts of the network than the neighbours, since within one part
+/// chance decides who is a stranger for long.
 const STRANGERS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 66, 0, 1));
 const CLIENTS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 67, 0, 1));
 
-/// What attackers have.
+/// The server's address, the identities and the files that attackers have.
 pub(super) struct Kit {
     target: SocketAddr,
     world: PathBuf,
@@ -94,17 +95,18 @@ impl Kit {
         Self { target, world, denied, permitted, local: Local::put_in_the_way(local).ok() }
     }
 
-    /// A peer without a certificate, from an address that is not the neighbours'.
+    /// Returns the parameters of a peer without a certificate, from an address that is not the
+    /// neighbours'.
     fn stranger(&self) -> Dial {
         Dial::at(&self.world, self.target).without_identity().source(STRANGERS)
     }
 
-    /// Who may run nothing.
+    /// Connects as the identity that may run nothing.
     fn denied(&self) -> io::Result<Talker> {
         self.talker(&self.denied)
     }
 
-    /// Who may run everything.
+    /// Connects as the identity that may run everything.
     fn permitted(&self) -> io::Result<Talker> {
         self.talker(&self.permitted)
     }
@@ -125,7 +127,7 @@ struct Talker {
 }
 
 impl Talker {
-    /// The next channel.
+    /// Returns the next channel.
     fn channel(&mut self) -> u64 {
         self.ch += 1;
         self.ch

@@ -1,4 +1,4 @@
-//! What a client can do, whether it may run something or nothing.
+//! The deeds of a client, whether it may run something or nothing.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use crate::{Random, RawPeer};
 
 /// Frames that are sent before an answer is read.
 const AT_ONCE: u64 = 16;
-/// The longest argument.
+/// The longest argument, in bytes.
 const LONGEST: usize = (128 << 10) - 1;
 
 pub(super) fn dial(ground: &Ground, _: Side, count: &Count) -> io::Result<Done> {
@@ -60,7 +60,7 @@ fn done_with(ch: u64) -> Vec<u8> {
     frame(&json!({"type": "done", "ch": ch}), &[])
 }
 
-/// Pings at once, of which the last is answered and others may be left out.
+/// Sends pings at once, of which the last is answered and others may be left out.
 pub(super) fn pings(ground: &Ground, _: Side, count: &Count) -> io::Result<Done> {
     const PINGS: u64 = 64;
     let (mut peer, mut done) = (greet(&ground.denied())?, Done::default());
@@ -125,7 +125,7 @@ pub(super) fn nonsense(ground: &Ground, _: Side, count: &Count) -> io::Result<Do
     Ok(done)
 }
 
-/// A start of 1 MiB without its last byte.
+/// Sends a start of 1 MiB without its last byte.
 pub(super) fn hold_payload(ground: &Ground, _: Side) -> io::Result<Held> {
     let mut peer = greet(&ground.denied())?;
     let word = "x".repeat(LONGEST);
@@ -149,7 +149,7 @@ pub(super) fn kept_keys(ground: &Ground, _: Side, count: &Count) -> io::Result<D
     ask(&ground.permitted(), AT_ONCE, &["exit"], count, start)
 }
 
-/// A start of 64 KiB that waits for a lock: all of them want the same, and the first has it.
+/// Sends a start of 64 KiB that waits for a lock: all of them want the same, and the first has it.
 pub(super) fn hold_lock(ground: &Ground, _: Side) -> io::Result<Held> {
     let mut peer = greet(&ground.permitted())?;
     let word = "x".repeat(64 << 10);

@@ -21,28 +21,28 @@ use crate::{RawPeer, World, proc};
 
 /// Descriptors of the server: as many as its defaults foresee.
 const DESCRIPTORS: u64 = 16_384;
-/// How long an answer may be away before there is none.
+/// The time after which an answer counts as none.
 const SILENCE: Duration = Duration::from_millis(200);
-/// How long a program may take to come to rest.
+/// The longest time that a program may take to come to rest.
 const REST: Duration = Duration::from_secs(20);
 /// Looks in a row that must see the same, ever later after one another: half a second in all.
 const LOOKS: u32 = 10;
 
-/// Whose figures are taken.
+/// The program of which the figures are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Server,
     Authority,
 }
 
-/// What a program has written and holds.
+/// The bytes that a program has written, and the memory that it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kept {
     /// Bytes of the audit and of keys, or of the journal.
     pub(super) disk: u64,
-    /// Bytes of its log.
+    /// The bytes of the program's log.
     pub(super) log: u64,
-    /// KiB of memory.
+    /// The memory in KiB.
     pub(super) memory: u64,
 }
 
@@ -77,7 +77,7 @@ impl Ground {
         Self { world, denied, permitted, authority, member, pings, next }
     }
 
-    /// A number that nobody had before.
+    /// Returns a number that nobody had before.
     pub(super) fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
@@ -97,7 +97,7 @@ impl Ground {
         }
     }
 
-    /// A connection of somebody who has said nothing yet, from an address of its own network.
+    /// Opens a connection of a peer that has said nothing yet, from an address of its own network.
     pub(super) fn unknown(&self, side: Side) -> io::Result<TcpStream> {
         let source = IpAddr::V4(Ipv4Addr::new(127, 66, 0, 1));
         let dial = Dial::at(self.world.dir(), self.address(side)).source(source);
@@ -106,27 +106,27 @@ impl Ground {
         Ok(stream)
     }
 
-    /// The first message of a handshake without a certificate.
+    /// Returns the first message of a handshake without a certificate.
     pub(super) fn first_message(&self, side: Side) -> io::Result<Vec<u8>> {
         self.dial(side).without_identity().first_message(name(side))
     }
 
-    /// A peer that completed its part of a handshake without a certificate.
+    /// Completes this side of a handshake without a certificate, and returns the peer.
     pub(super) fn stranger(&self, side: Side) -> io::Result<RawPeer> {
         self.dial(side).without_identity().connect_as(name(side))
     }
 
-    /// A dial by who may run nothing.
+    /// Returns the parameters of a peer that may run nothing.
     pub(super) fn denied(&self) -> Dial {
         self.dial(Side::Server).identity(&self.denied)
     }
 
-    /// A dial by who may run everything.
+    /// Returns the parameters of a peer that may run everything.
     pub(super) fn permitted(&self) -> Dial {
         self.dial(Side::Server).identity(&self.permitted)
     }
 
-    /// A member's connection to the authority.
+    /// Opens a member's connection to the authority.
     pub(super) fn member(&self) -> io::Result<RawPeer> {
         let identity = self.member.dir().join("client");
         self.dial(Side::Authority).identity(identity).connect_as(name(Side::Authority))
@@ -169,7 +169,7 @@ fn name(side: Side) -> &'static str {
     }
 }
 
-/// Bytes of the files in a folder and below it.
+/// Returns the number of bytes in the files in a folder and below it.
 fn bytes_in(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let sizes = entries.map(|entry| match entry.metadata() {
@@ -180,7 +180,7 @@ fn bytes_in(folder: &Path) -> u64 {
     sizes.sum()
 }
 
-/// What stays until it is dropped.
+/// A value that keeps something at a program until it is dropped.
 pub(super) type Held = Box<dyn Any>;
 
 /// Exchanges hellos.

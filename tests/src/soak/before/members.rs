@@ -1,4 +1,4 @@
-//! What a member of the authority can do.
+//! The deeds of a member of the authority.
 
 use std::io::{self, Read as _};
 

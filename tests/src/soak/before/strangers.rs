@@ -1,4 +1,4 @@
-//! What somebody without a certificate can do, to a server and to the authority.
+//! The deeds of a peer without a certificate, towards a server and the authority.
 
 use std::io::{self, Read as _, Write as _};
 use std::time::Duration;
@@ -26,7 +26,7 @@ fn each(count: &Count, mut act: impl FnMut() -> io::Result<Wire>) -> io::Result<
     Ok(done)
 }
 
-/// A connection that says this, and reads what it is answered.
+/// Opens a connection, sends these bytes, and reads the answer.
 fn say(ground: &Ground, side: Side, bytes: &[u8]) -> io::Result<Wire> {
     let mut stream = ground.unknown(side)?;
     stream.write_all(bytes)?;
@@ -80,7 +80,7 @@ pub(super) fn no_certificate(ground: &Ground, side: Side, count: &Count) -> io::
     })
 }
 
-/// As many asks to renew as one connection may make, each of which is refused.
+/// Asks to renew as often as one connection may; each ask is refused.
 pub(super) fn asks(ground: &Ground, side: Side, count: &Count) -> io::Result<Done> {
     let mut peer = ground.stranger(side)?;
     let before = peer.wire();

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::{Behaviour, connect};
 use crate::eventually;
 
-/// What the neighbours do; each is answered by a line once it is so.
+/// A phase of the neighbours; each is answered by a line once it has begun.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Resting,
@@ -57,7 +57,8 @@ impl Neighbours {
         assert_eq!(self.answer(), "load");
     }
 
-    /// How many of its commands ran, and how many were turned away.
+    /// Ends the neighbours. Returns the number of their commands that ran, and of those that were
+    /// turned away.
     pub(super) fn finish(mut self) -> (u64, u64) {
         drop(self.orders);
         let line = self.answers.next().expect("a last word").expect("its stdout can be read");

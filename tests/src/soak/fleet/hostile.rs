@@ -15,7 +15,7 @@ use crate::world::World;
 /// A target that means harm.
 pub(super) struct Hostile {
     pub(super) name: &'static str,
-    /// What may be said of it: outcomes and the kinds of their errors.
+    /// The ends that this target may have: outcomes and the kinds of their errors.
     ends: &'static [(&'static str, &'static str)],
     /// Another authority's world, as long as it is needed.
     _world: Option<World>,
@@ -53,7 +53,7 @@ impl Hostile {
     }
 }
 
-/// An address of this machine where nobody listens.
+/// Returns an address of this machine where nobody listens.
 fn closed() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 1))
 }
@@ -99,7 +99,7 @@ fn raw(world: &World, serve: fn(&RawServer)) -> SocketAddr {
     address
 }
 
-/// What a server says at first.
+/// Returns the hello of a server.
 fn greeting() -> Vec<u8> {
     let hello = json!({
         "type": "hello", "agent": "hostile", "capabilities": ["exec"], "instance": "ab".repeat(16),
@@ -121,7 +121,7 @@ fn dying(server: &RawServer) {
     let _ = peer.send(&said);
 }
 
-/// Is busy whenever it is asked.
+/// Answers each start by saying that the server is busy.
 fn busy(server: &RawServer) {
     while let Ok(mut peer) = server.accept() {
         let _ = peer.send(&greeting());

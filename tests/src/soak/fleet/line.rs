@@ -18,35 +18,35 @@ use crate::world::World;
 
 /// Honest hosts.
 const HONEST: usize = 4;
-/// Lines of each.
+/// The number of lines of each honest host.
 const LINES: usize = 200;
-/// How long a run may take.
+/// The longest time that a run may take.
 const LIMIT: Duration = Duration::from_secs(3600);
 
-/// What the line is made of, as a line for a shell: bytes that are all the same, and bytes of which no block is like
-/// another.
+/// The lines without an end: the name of each, and the line for a shell that writes it. The bytes
+/// of one are all the same, and those of the other have no block that is like another.
 const LINES_WITHOUT_END: [(&str, &str); 2] =
     [("zeros", "cat /dev/zero"), ("numbers", "seq -s ' ' 1 1000000000")];
 
-/// What a run of the client came to.
+/// The figures of one run of the client.
 #[derive(Debug)]
 pub struct Run {
-    /// Of what the line is made, and where it goes.
+    /// The content of the line, and the place where the output goes.
     pub what: String,
-    /// From the client's start to its end.
+    /// The time from the client's start to its end.
     pub elapsed: Duration,
     /// The most memory that the client had resident, in KiB.
     pub peak_kib: u64,
 }
 
-/// What all came to.
+/// The figures of all runs.
 #[derive(Debug)]
 pub struct Figures {
     /// Bytes of the line.
     pub bytes: u64,
-    /// One after the other.
+    /// The runs, one after the other.
     pub runs: Vec<Run>,
-    /// What does not hold.
+    /// Descriptions of what does not hold.
     pub wrong: Vec<String>,
 }
 
@@ -105,7 +105,7 @@ fn client(world: &World, option: Option<&str>, line: &str) -> Command {
     client
 }
 
-/// What a line for a shell writes here.
+/// Returns the tally of what a line for a shell writes on this machine.
 fn locally(line: &str) -> Tally {
     let mut shell = Command::new("sh");
     let mut shell = shell.args(["-c", line]).stdout(Stdio::piped()).spawn().expect("a shell");
@@ -163,7 +163,7 @@ impl Seen {
     }
 }
 
-/// What there is before the next newline, which is taken too.
+/// A reader of the bytes before the next newline, which is taken too.
 struct UntilNewline<'a>(&'a mut BufReader<ChildStdout>);
 
 impl Read for UntilNewline<'_> {

@@ -21,39 +21,39 @@ use crate::world::World;
 
 /// Servers that share the hosts.
 const SERVERS: usize = 3;
-/// What a host sends begins so many bytes behind what the one before it sends, so that no block of one is a block of
-/// another.
+/// The distance in bytes between the places of the source at which the outputs of two hosts begin,
+/// so that no block of one output is a block of another.
 const SHIFT: u64 = 4099;
 /// The most memory that the client may have resident.
 pub(super) const MOST_KIB: u64 = 256 << 10;
-/// How long a run may take.
+/// The longest time that a run may take.
 const LIMIT: Duration = Duration::from_secs(3600);
-/// Above and below the names of a group.
+/// The line above and below the names of a group.
 const RULE: &str = "---------------";
 
-/// What a run of the client came to.
+/// The figures of one run of the client.
 #[derive(Debug)]
 pub struct Run {
-    /// Into what.
+    /// The option that says where the output goes.
     pub what: &'static str,
-    /// From the client's start to its end.
+    /// The time from the client's start to its end.
     pub elapsed: Duration,
     /// The most memory that the client had resident, in KiB.
     pub peak_kib: u64,
-    /// The most bytes that its unnamed files had.
+    /// The most bytes that the client's unnamed files had.
     pub unnamed: u64,
 }
 
-/// What all came to.
+/// The figures of all runs.
 #[derive(Debug)]
 pub struct Figures {
     /// Hosts at once.
     pub hosts: u64,
-    /// Bytes of each.
+    /// The bytes of each host's output.
     pub bytes: u64,
-    /// One after the other.
+    /// The runs, one after the other.
     pub runs: Vec<Run>,
-    /// What does not hold.
+    /// Descriptions of what does not hold.
     pub wrong: Vec<String>,
 }
 
@@ -84,7 +84,7 @@ struct Scene {
     hosts: u64,
     bytes: u64,
     source: PathBuf,
-    /// Where the client has its unnamed files.
+    /// The folder in which the client has its unnamed files.
     tmp: PathBuf,
 }
 
@@ -107,7 +107,7 @@ impl Scene {
         Self { world, _servers: servers, hosts, bytes, source, tmp }
     }
 
-    /// A client whose hosts write their parts of the source.
+    /// Returns a client whose hosts write their parts of the source.
     fn client(&self, options: &[&str]) -> Command {
         let mut client = Command::new(&binaries().client);
         client.arg("--dir").arg(self.world.client_dir()).args(options);
@@ -123,14 +123,14 @@ impl Scene {
         client
     }
 
-    /// What a host sends.
+    /// Returns the bytes that a host sends.
     fn sent(&self, host: u64) -> impl Read + use<> {
         let mut file = File::open(&self.source).expect("the source");
         file.seek(SeekFrom::Start(host * SHIFT)).expect("a place in it");
         file.take(self.bytes)
     }
 
-    /// All groups of `--fold`, each of one host, in the order of the hosts.
+    /// Returns all groups of `--fold`, each of one host, in the order of the hosts.
     fn folded(&self) -> impl Read + use<> {
         let mut all: Box<dyn Read> = Box::new(io::empty());
         for host in 0..self.hosts {
@@ -199,7 +199,7 @@ fn into_groups(scene: &Scene, figures: &mut Figures) {
     figures.check_folder(&scene.tmp, "after the end");
 }
 
-/// What is unnamed is gone with the process, however it ends.
+/// Kills a client that keeps output in unnamed files, and asserts that these are gone with it.
 fn killed(scene: &Scene, figures: &mut Figures) {
     // Nobody reads what it prints, so that it does not end.
     let mut client = scene.client(&["--fold"]);
@@ -247,7 +247,8 @@ impl Figures {
     }
 }
 
-/// The bytes of a process's open files that have been in a folder and have no name.
+/// Returns the number of bytes in a process's open files that have been in a folder and have no
+/// name.
 fn unnamed(pid: u32, folder: &Path) -> u64 {
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     let sizes = descriptors.filter_map(|entry| {

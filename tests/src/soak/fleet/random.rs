@@ -27,30 +27,30 @@ const AT_ONCE: usize = 4;
 /// shows to have failed, and one is for what came between.
 const RESUMES: usize = 4;
 
-/// What came of all runs.
+/// The figures of all runs.
 #[derive(Debug, Default)]
 pub struct Figures {
-    /// Runs.
+    /// The number of runs.
     pub runs: u64,
     /// Targets of all runs.
     pub targets: usize,
     /// Starts that were counted on the hosts.
     pub starts: usize,
-    /// What befell the first clients, by its name.
+    /// The number of first clients that each fate befell, by the name of the fate.
     pub fates: BTreeMap<String, u64>,
-    /// How the targets of first clients stood behind them, by the record.
+    /// The number of targets in each state behind the first clients, by the record.
     pub ends: BTreeMap<String, u64>,
     /// Clients that took up a run.
     pub resumes: u64,
-    /// Of these, how many were interrupted or killed.
+    /// The number of these clients that were interrupted or killed.
     pub broken_resumes: u64,
     /// Runs in which every host has ended well at last.
     pub whole: u64,
     /// Runs at whose end nobody knows of some hosts.
     pub unknown: u64,
-    /// What does not hold, each with its seed.
+    /// Descriptions of what does not hold, each with the seed of its run.
     pub wrong: Vec<String>,
-    /// From the first run to the last.
+    /// The time from the first run to the last.
     pub elapsed: Duration,
 }
 

@@ -38,12 +38,12 @@ impl Servers {
         servers
     }
 
-    /// The processes of the further servers.
+    /// Returns the processes of the further servers.
     pub(super) fn pids(&self) -> impl Iterator<Item = u32> {
         self.further.iter().map(Child::id)
     }
 
-    /// The address of the server of a target.
+    /// Returns the address of the server of a target.
     pub(super) fn address(&self, target: usize) -> SocketAddr {
         self.addresses[target % self.addresses.len()]
     }

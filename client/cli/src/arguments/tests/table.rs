@@ -5,7 +5,7 @@ use super::*;
 use crate::settings::fleet::FleetRun;
 use crate::settings::{self, Run};
 
-/// What comes of a command line: nothing, or the whole complaint with its hint.
+/// Returns the refusal of a command line with its hint, or nothing if the line is accepted.
 fn verdict(line: &[&str]) -> Result<(), String> {
     let complaint = |failure: WireError| {
         format!("{failure} {}", failure.hint.as_deref().expect("a refusal says what to do"))

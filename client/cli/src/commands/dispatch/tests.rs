@@ -163,7 +163,7 @@ fn lines_that_not_all_have_taken_are_bounded() {
     assert!(read >= 60, "{read}");
 }
 
-/// A number that looks random, below `end`.
+/// Returns a number that looks random, below `end`.
 fn drawn(state: &mut u64, end: usize) -> usize {
     *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
     (*state >> 33) as usize % end

@@ -34,7 +34,7 @@ fn sent() -> TargetState {
     TargetState { attempt: 1, sent: Some(sent), end: None }
 }
 
-/// A run of a shell line over a1, a2 and so on.
+/// Returns a run of a shell line over a1, a2 and so on.
 fn seen(line: &str, states: Vec<TargetState>) -> Seen {
     let set: HostSet = (1..=states.len()).map(|number| format!("a{number}").into()).collect();
     let plan = Plan {

@@ -12,7 +12,7 @@ vars = { blank = '$(id)' }
 [hosts.a3]
 ";
 
-/// The hosts a1 to a3 of the file above.
+/// Returns the hosts a1 to a3 of the file above.
 fn targets() -> Vec<HostTarget> {
     let mut inventory = Inventory::default();
     inventory.add(parse_hosts_toml(HOSTS.as_bytes(), "hosts.toml".as_ref()).unwrap());
@@ -34,7 +34,7 @@ fn of(command: &CommandSpec) -> Templates {
     Templates::read(command, &[], None, true)
 }
 
-/// The one argument as it reaches the host.
+/// Returns the one argument as it reaches the host.
 fn argument(text: &str, target: &HostTarget) -> String {
     match of(&exec(&["x", text])).fill(target).unwrap().command {
         CommandSpec::Exec { arguments, .. } => arguments[0].to_str().unwrap().to_owned(),
@@ -118,7 +118,7 @@ fn each_template_is_named_once_in_the_order_of_the_command() {
     assert_eq!(of(&command).variables().collect::<Vec<_>>(), ["b", "a", "b"]);
 }
 
-/// The lines that are told of hosts for which the command can't be made.
+/// Returns the lines that are told of hosts for which the command can't be made.
 fn refused(command: &CommandSpec) -> Vec<String> {
     let unfilled = of(command).check(&targets()).unwrap_err();
     assert_eq!(unfilled.failure.kind, ErrorKind::Usage);

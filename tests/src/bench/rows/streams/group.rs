@@ -7,13 +7,14 @@ use rcmd_client::{Child, Client, Stdio};
 use crate::World;
 use crate::bench::stage::connect;
 
-/// Each waits for a line, so that all are there before the first byte of the first one.
+/// The line of each command. It waits for a line of input, so that all commands are there before
+/// the first byte of the first one.
 const LINE: &str = "read go; exec head -c";
-/// Room for all of them at once, also within one identity.
+/// The limits of the server, with room for all commands at once, also within one identity.
 const ROOM: &str = "[limits]\nrunning = 1100\nchannels = 2200\n\
                     [limits.peer]\nrunning = 1100\nchannels = 2200";
 
-/// A server with room for them.
+/// Starts a world whose server has room for all connections and commands.
 ///
 /// # Errors
 ///
@@ -25,7 +26,7 @@ pub(super) fn world() -> Result<World> {
 #[derive(Clone, Copy)]
 pub(super) struct Size {
     pub(super) connections: usize,
-    /// Commands of a connection.
+    /// The number of commands on each connection.
     pub(super) each: usize,
 }
 
@@ -37,7 +38,7 @@ impl Size {
 
 pub(super) struct Group {
     clients: Vec<Client>,
-    /// In turn on the first connection, the second, and so on round.
+    /// The commands, dealt to the connections in turn.
     pub(super) children: Vec<Child>,
 }
 

@@ -14,12 +14,12 @@ use crate::wait::keep_pace;
 
 /// Frames that are sent before an answer is read.
 const AT_ONCE: usize = 64;
-/// The longest argument.
+/// The longest argument, in bytes.
 const LONGEST: usize = (128 << 10) - 1;
-/// How long an answer is waited for that may never come.
+/// The time for which an answer is awaited that may never come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Connections one after the other.
+/// Makes connections one after the other.
 pub(super) fn dials(kit: &Kit, done: &Count) -> io::Result<()> {
     kit.denied()?.read_until(&["hello"])?;
     done.fetch_add(1, Ordering::Relaxed);
@@ -90,7 +90,7 @@ pub(super) fn endless_payloads(kit: &Kit, done: &Count) -> io::Result<()> {
     Ok(())
 }
 
-/// Pings, many at once.
+/// Sends pings, many at once.
 pub(super) fn pings(kit: &Kit, done: &Count) -> io::Result<()> {
     let mut talker = kit.denied()?;
     for round in 1_u64.. {
@@ -105,7 +105,7 @@ pub(super) fn pings(kit: &Kit, done: &Count) -> io::Result<()> {
     Ok(())
 }
 
-/// A greeting, and then what is no frame.
+/// Sends a greeting, and then what is no frame.
 pub(super) fn nonsense(kit: &Kit, done: &Count) -> io::Result<()> {
     let mut talker = kit.denied()?;
     let bytes = Random::new(done.load(Ordering::Relaxed)).take_bytes(4096);

@@ -1,4 +1,4 @@
-//! What a hostile local user of the host has put in the way.
+//! The obstacles that a hostile local user of the host has put in the way.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ impl Local {
     ///
     /// # Errors
     ///
-    /// What is missing on this machine.
+    /// The error names what is missing on this machine.
     pub(super) fn put_in_the_way(folder: &Path) -> Result<Self, String> {
         let at = |name: &str| folder.join(name);
         let said = |error: std::io::Error| error.to_string();

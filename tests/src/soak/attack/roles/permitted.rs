@@ -12,14 +12,14 @@ use crate::wait::keep_pace;
 
 /// Commands that are asked for at once.
 const AT_ONCE: usize = 16;
-/// How long they are left alone before their client is gone.
+/// The time for which the commands are left alone before their client is gone.
 const WHILE: Duration = Duration::from_secs(2);
 
 fn done_with(ch: u64) -> Vec<u8> {
     frame(&json!({"type": "done", "ch": ch}), &[])
 }
 
-/// Commands whose keys are written down for a week.
+/// Starts commands whose keys are written down for a week.
 pub(super) fn kept_keys(kit: &Kit, done: &Count) -> io::Result<()> {
     let mut talker = kit.permitted()?;
     loop {
@@ -28,7 +28,7 @@ pub(super) fn kept_keys(kit: &Kit, done: &Count) -> io::Result<()> {
     }
 }
 
-/// Large requests that wait for a lock which one of them holds.
+/// Sends large requests that wait for a lock which one of them holds.
 pub(super) fn waits_for_a_lock(kit: &Kit, done: &Count) -> io::Result<()> {
     let mut talker = kit.permitted()?;
     let word = "x".repeat(100_000);
@@ -42,7 +42,7 @@ pub(super) fn waits_for_a_lock(kit: &Kit, done: &Count) -> io::Result<()> {
     Ok(())
 }
 
-/// Commands whose client goes at once.
+/// Starts a command whose client goes at once.
 pub(super) fn abandoned(kit: &Kit, done: &Count) -> io::Result<()> {
     let mut talker = kit.permitted()?;
     let start = Start::exec(talker.channel(), &["cat"]).stdin();
@@ -52,7 +52,7 @@ pub(super) fn abandoned(kit: &Kit, done: &Count) -> io::Result<()> {
     Ok(())
 }
 
-/// Commands with endless output that nobody reads.
+/// Starts commands with endless output that nobody reads.
 pub(super) fn readers_of_nothing(kit: &Kit, done: &Count) -> io::Result<()> {
     let mut talker = kit.permitted()?;
     for _ in 0..AT_ONCE {
@@ -64,7 +64,7 @@ pub(super) fn readers_of_nothing(kit: &Kit, done: &Count) -> io::Result<()> {
     Ok(())
 }
 
-/// Commands that are called off as soon as they were asked for.
+/// Calls commands off as soon as they were asked for.
 pub(super) fn called_off(kit: &Kit, done: &Count) -> io::Result<()> {
     let mut talker = kit.permitted()?;
     loop {
@@ -76,7 +76,7 @@ pub(super) fn called_off(kit: &Kit, done: &Count) -> io::Result<()> {
     }
 }
 
-/// Trees that hear no signal and leave their session.
+/// Starts trees that hear no signal and leave their session.
 pub(super) fn stubborn_trees(kit: &Kit, done: &Count) -> io::Result<()> {
     let mut talker = kit.permitted()?;
     let line = "trap '' TERM HUP INT; setsid sleep 600 & (setsid sleep 600 &) ; sleep 600";
@@ -88,7 +88,7 @@ pub(super) fn stubborn_trees(kit: &Kit, done: &Count) -> io::Result<()> {
     Ok(())
 }
 
-/// Commands in a folder that nobody can enter, nor be called back from.
+/// Starts commands in a folder that nobody can enter, nor be called back from.
 pub(super) fn stuck_folders(kit: &Kit, done: &Count) -> io::Result<()> {
     let Some(local) = &kit.local else { return Ok(()) };
     let mut talker = kit.permitted()?;

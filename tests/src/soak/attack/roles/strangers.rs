@@ -10,7 +10,7 @@ use socket2::SockRef;
 use super::{Count, Kit};
 use crate::Random;
 
-/// Connections that one of them has open at once.
+/// The number of connections that one thread of a role has open at once.
 const OPEN: usize = 400;
 
 /// A connection that leaves no port in use behind when it goes.
@@ -41,12 +41,12 @@ fn hold(kit: &Kit, done: &Count, say: impl Fn(&mut TcpStream) -> io::Result<()>)
     Ok(())
 }
 
-/// Connections that say nothing.
+/// Opens connections that say nothing.
 pub(super) fn silence(kit: &Kit, done: &Count) -> io::Result<()> {
     hold(kit, done, |_| Ok(()))
 }
 
-/// Connections that say nothing, each from another network.
+/// Opens connections that say nothing, each from another network.
 pub(super) fn silence_from_everywhere(kit: &Kit, done: &Count) -> io::Result<()> {
     let mut random = Random::new(done.load(Ordering::Relaxed));
     let mut held = Vec::new();
@@ -58,13 +58,13 @@ pub(super) fn silence_from_everywhere(kit: &Kit, done: &Count) -> io::Result<()>
     Ok(())
 }
 
-/// Random bytes where a handshake should be.
+/// Sends random bytes where a handshake should be.
 pub(super) fn garbage(kit: &Kit, done: &Count) -> io::Result<()> {
     let bytes = Random::new(done.load(Ordering::Relaxed)).take_bytes(300);
     hold(kit, done, |stream| stream.write_all(&bytes))
 }
 
-/// What comes to an open port from the web, with the answer read.
+/// Sends a request as it comes to an open port from the web, and reads the answer.
 pub(super) fn web_requests(kit: &Kit, done: &Count) -> io::Result<()> {
     let mut stream = connect(kit, None)?;
     stream.0.set_read_timeout(Some(Duration::from_secs(1)))?;
@@ -74,13 +74,14 @@ pub(super) fn web_requests(kit: &Kit, done: &Count) -> io::Result<()> {
     Ok(())
 }
 
-/// A whole first message, and nothing after it: the server has done its part of the handshake.
+/// Sends a whole first message, and nothing after it: the server has done its part of the
+/// handshake.
 pub(super) fn half_a_handshake(kit: &Kit, done: &Count) -> io::Result<()> {
     let first = kit.stranger().first_message("localhost")?;
     hold(kit, done, |stream| stream.write_all(&first))
 }
 
-/// A whole handshake without a certificate.
+/// Completes this side of a handshake without a certificate.
 pub(super) fn no_certificate(kit: &Kit, done: &Count) -> io::Result<()> {
     let mut peer = kit.stranger().connect()?;
     let _ = peer.read(&mut [0; 1024]);

@@ -1,4 +1,4 @@
-//! What a client says of a run, held against itself, against the record and against the starts on the
+//! The judgement of what a client says of a run: by itself, by the record and by the starts on the
 //! hosts.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,16 +15,16 @@ use crate::Finished;
 /// Categories of the account, and of records.
 const CATEGORIES: [&str; 5] = ["exited", "failed", "timed_out", "not_started", "unknown"];
 
-/// What is known of a target from one stage to the next.
+/// The state of a target, kept from one stage to the next.
 #[derive(Debug, Clone, Default)]
 struct Target {
-    /// How it stands, as the record has it.
+    /// The state of the target in the record.
     state: String,
     /// The last attempt of which a start was sent; none before the first.
     attempt: u64,
-    /// How many starts there may be of that attempt, at least and at most.
+    /// The least and the most starts that there may be of that attempt.
     starts: (usize, usize),
-    /// How many there may be of the attempts before it.
+    /// The least and the most starts that there may be of the attempts before it.
     settled: (usize, usize),
 }
 
@@ -40,7 +40,7 @@ impl Book {
         Self { targets: vec![target; count] }
     }
 
-    /// How all targets stand, by the record.
+    /// Returns the state of each target in the record.
     pub(super) fn states(&self) -> impl Iterator<Item = &str> {
         self.targets.iter().map(|target| target.state.as_str())
     }
@@ -104,8 +104,8 @@ impl Target {
     }
 }
 
-/// How many starts there may be of an attempt that stands so. A process that a signal met at once has had no
-/// time to note its start.
+/// Returns the least and the most starts that there may be of an attempt in this state. A process
+/// that a signal met at once has had no time to note its start.
 fn starts(state: &str, attempt: u64, result: &Value) -> (usize, usize) {
     match state {
         _ if attempt == 0 => (0, 0),
@@ -116,7 +116,7 @@ fn starts(state: &str, attempt: u64, result: &Value) -> (usize, usize) {
     }
 }
 
-/// How a target ended, as the client said.
+/// The end of a target, as the client reported it.
 #[derive(Debug)]
 struct End {
     category: &'static str,
@@ -192,7 +192,8 @@ pub(super) fn judge(
     true
 }
 
-/// The exit statuses that these ends may have, after this signal. A signal may come after the last end.
+/// Returns the exit statuses that these ends may have, after this signal. A signal may come after
+/// the last end.
 fn statuses(ends: &[End], signal: Option<Signal>) -> Vec<i32> {
     let any = |category| ends.iter().any(|end| end.category == category && !end.is_held_back());
     let status = if any("unknown") {

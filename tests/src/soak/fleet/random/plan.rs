@@ -1,4 +1,5 @@
-//! What a run is: its hosts, its options, what each host's command does, and what befalls the client.
+//! The plan of a run: its hosts, its options, what each host's command does, and what befalls the
+//! client.
 
 use std::time::Duration;
 
@@ -6,19 +7,19 @@ use rustix::process::Signal;
 
 use crate::Random;
 
-/// About how long a whole run may take if nothing ends it, in milliseconds.
+/// The time, in milliseconds, that a whole run takes at most, roughly, if nothing ends it.
 const WHOLE: u64 = 3_000;
 
-/// Where a host is.
+/// The way by which a host is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// One of the servers.
+    /// The server of this number.
     Server(usize),
     /// The first server, by a link that is cut at random moments.
     Cut,
     /// The first server, by a link that refuses all until it is mended.
     Refusing,
-    /// Nowhere, for good.
+    /// An address at which nobody listens, for good.
     Dead,
 }
 
@@ -34,7 +35,7 @@ pub(super) struct Host {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Fate(pub(super) Vec<(Duration, Signal)>);
 
-/// All of a run.
+/// The hosts, the options and the fate of a run.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) servers: usize,
@@ -65,7 +66,7 @@ impl Plan {
         Self { servers: servers as usize, hosts, options, fate: Fate::random(random) }
     }
 
-    /// The hosts as an expression.
+    /// Returns the hosts as an expression.
     pub(super) fn set(&self) -> String {
         format!("n[0-{}]", self.hosts.len().saturating_sub(1))
     }
@@ -81,7 +82,7 @@ pub(super) fn chance(random: &mut Random, percent: u64) -> bool {
     random.below(100) < percent
 }
 
-/// Rules of a run over so many hosts, of which any may be left out.
+/// Returns rules of a run over so many hosts, of which any may be left out.
 fn rules(random: &mut Random, count: u64) -> Vec<String> {
     let mut options = Vec::new();
     let mut add = |name: &str, value: String| options.extend([name.to_owned(), value]);
@@ -125,7 +126,8 @@ fn rules(random: &mut Random, count: u64) -> Vec<String> {
     options
 }
 
-/// What a command does for so many milliseconds at most, and how it ends.
+/// Returns a line for a shell that lasts `longest` milliseconds at most, with random output and a
+/// random end.
 fn does(random: &mut Random, longest: u64) -> String {
     let trap = *random.choose(&["", "", "", "trap 'exit 9' INT TERM HUP; ", "trap '' INT; "]);
     let output = *random.choose(&[
@@ -156,7 +158,7 @@ fn does(random: &mut Random, longest: u64) -> String {
 }
 
 impl Fate {
-    /// Any of those there are.
+    /// Returns a fate at random, of all that there are.
     fn random(random: &mut Random) -> Self {
         match random.below(10) {
             0 | 1 => Self::default(),
@@ -169,7 +171,7 @@ impl Fate {
         }
     }
 
-    /// The client is killed.
+    /// Returns the fate of a client that is killed.
     pub(super) fn killed(random: &mut Random) -> Self {
         Self::of(random, &[Signal::KILL])
     }
@@ -189,12 +191,12 @@ impl Fate {
         self.0.iter().any(|(_, signal)| *signal == Signal::KILL)
     }
 
-    /// The first signal.
+    /// Returns the first signal.
     pub(super) fn first(&self) -> Option<Signal> {
         self.0.first().map(|(_, signal)| *signal)
     }
 
-    /// What it is called in figures.
+    /// Returns the name of the fate in figures.
     pub(super) fn name(&self) -> String {
         let short =
             |signal: Signal| format!("{signal:?}").replace(['"'], "").replace("Signal::", "");

@@ -15,12 +15,12 @@ use crate::proc;
 use crate::wait::{DEADLINE, keep_pace, poll_for};
 use crate::{ClientCommand, Fault, Finished, Proxy, Random, World, proxy};
 
-/// How a client is asked for ends and account.
+/// The form in which a client is asked for ends and account.
 #[derive(Debug)]
 pub(super) enum Form {
-    /// By `--json`.
+    /// The form of `--json`.
     Events,
-    /// By `--result` and `--summary json`, beside output in this form.
+    /// The form of `--result`, into this file, and `--summary json`, beside output by this option.
     Results(PathBuf, Option<&'static str>),
 }
 
@@ -63,7 +63,7 @@ impl Scene {
         scene
     }
 
-    /// The script of all hosts: it notes its start, and then does what its host is to do.
+    /// Returns the script of all hosts: it notes its start, and then does what its host is to do.
     fn text(&self) -> String {
         let (starts, mended) = (self.starts_file(), self.mended_file());
         let mut text = format!(
@@ -85,27 +85,27 @@ impl Scene {
         self.world.scratch("mended")
     }
 
-    /// From now on each command ends well, no link is cut and none refuses.
+    /// Mends everything: from now on each command ends well, no link is cut and none refuses.
     pub(super) fn mend(&self) {
         fs::write(self.mended_file(), "").expect("a file of our own");
         self.cutting.plan(|_| proxy::Plan::HONEST);
         self.refusing.refuse(false);
     }
 
-    /// A client that begins the run.
+    /// Returns a client that begins the run.
     pub(super) fn first(&self) -> ClientCommand {
         let script = self.script.to_str().expect("a path in ASCII");
         let client = self.world.client().options(&self.plan.options).option("--exec");
         client.target(self.plan.set()).words(["sh", script, "{host}"])
     }
 
-    /// A client that takes the run up again.
+    /// Returns a client that takes the run up again.
     pub(super) fn resume(&self, options: &[String]) -> ClientCommand {
         let client = self.world.client().without_target();
         client.options(["run", "--resume", "last"]).options(options)
     }
 
-    /// A form in which a client is asked.
+    /// Chooses a form in which a client is asked.
     pub(super) fn form(&mut self, random: &mut Random) -> Form {
         self.stages += 1;
         match random.below(5) {
@@ -120,7 +120,7 @@ impl Scene {
     /// Runs a client to its end, whatever befalls it, and waits until no command runs any more.
     ///
     /// # Errors
-    /// What still runs.
+    /// The error names what still runs.
     pub(super) fn carry_out(
         &self,
         client: ClientCommand,
@@ -150,7 +150,7 @@ impl Scene {
         rests.ok_or_else(|| format!("still running after {DEADLINE:?}: {:?}", below()))
     }
 
-    /// The jobs that were started until now, by host.
+    /// Returns the jobs that were started until now, by host.
     pub(super) fn starts(&self) -> BTreeMap<String, Vec<String>> {
         let mut starts: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for line in fs::read_to_string(self.starts_file()).unwrap_or_default().lines() {
@@ -160,7 +160,7 @@ impl Scene {
         starts
     }
 
-    /// What is recorded of each target; none where the run came to no record.
+    /// Returns the record of each target, or none if the run came to no record.
     pub(super) fn record(&self) -> Option<Vec<Value>> {
         let dir = self.world.client_dir().to_str().expect("a path in ASCII").to_owned();
         let done = self.world.bare_client(["runs", "--dir", &dir, "--json", "show", "last"]).run();

@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::harness::{PIPE, exited};
 use super::*;
 
-/// A worker in which the output of a1 is that of an earlier command, with half a line of it.
+/// Returns a worker in which the output of a1 is that of an earlier command, with half a line of
+/// it.
 fn stage(settings: DisplaySettings) -> Stage {
     let mut stage = Stage::new("a[1-2]", PIPE, settings);
     stage.out(0, "old\nha");

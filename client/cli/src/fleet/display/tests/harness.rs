@@ -1,4 +1,5 @@
-//! For tests: screens of which one sees what is on them, targets, and how they end.
+//! Helpers for tests of the display: screens that keep what is written to them, targets, and ends
+//! of targets.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -19,7 +20,7 @@ use crate::fleet::display::store::Store;
 pub(in crate::fleet::display) struct Captured {
     stdout: Arc<Mutex<Vec<u8>>>,
     stderr: Arc<Mutex<Vec<u8>>>,
-    /// Both, in the order in which they were written.
+    /// The bytes of both screens, in the order in which they were written.
     all: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -40,7 +41,7 @@ impl Write for Pen {
 /// The kind of screens that a test wants.
 #[derive(Clone, Copy)]
 pub(in crate::fleet::display) struct Kind {
-    /// Of standard error, and of standard output unless that is piped.
+    /// True if standard error is a terminal, and standard output too unless it is piped.
     pub(in crate::fleet::display) terminal: bool,
     pub(in crate::fleet::display) piped: bool,
     pub(in crate::fleet::display) colour: bool,

@@ -10,7 +10,7 @@ use super::harness::{PIPE, exited, targets};
 use super::*;
 use crate::fleet::display::screen::Look;
 
-/// Fails from the beginning.
+/// A writer that fails from the beginning.
 struct Gone;
 
 impl Write for Gone {
