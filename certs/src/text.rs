@@ -85,9 +85,29 @@ pub fn nearest<'a>(
     near.min_by_key(|(distance, _)| *distance).map(|(_, word)| word)
 }
 
+/// The longest word of a file of settings that a complaint shows, in characters. No right value of one word is as
+/// long, and each line of a private key but its last is longer.
+const MAX_SHOWN: usize = 40;
+
 /// Returns a TOML parser's complaint about a file of settings in one line. For a setting or a value that does
-/// not exist it names the one that was probably meant, or else all that exist there.
+/// not exist it names the one that was probably meant, or else all that exist there. In place of a long word it has
+/// the length of the word, which may be a key.
 pub fn setting_fault(message: &str) -> String {
+    let fault = named_fault(message);
+    let is_mark = |c: char| c.is_whitespace() || ",;:.".contains(c);
+    let words = fault.split_inclusive(char::is_whitespace).map(|word| {
+        let bare = word.trim_end_matches(is_mark);
+        let marks = word.strip_prefix(bare).unwrap_or_default();
+        match bare.trim_matches(['"', '`']).chars().count() {
+            0..=MAX_SHOWN => word.to_owned(),
+            length => format!("(a word of {length} characters){marks}"),
+        }
+    });
+    words.collect()
+}
+
+/// Returns the complaint with all that it quotes.
+fn named_fault(message: &str) -> String {
     let line = message.lines().collect::<Vec<_>>().join(", ");
     for (begin, noun) in [("unknown field `", "setting"), ("unknown variant `", "value")] {
         let named = line.strip_prefix(begin).and_then(|rest| rest.rsplit_once("`, expected "));
@@ -178,6 +198,19 @@ mod tests {
             setting_fault("invalid type\nexpected a string"),
             "invalid type, expected a string"
         );
+    }
+
+    #[test]
+    fn a_long_word_of_a_file_which_may_be_a_key_is_told_by_its_length() {
+        let key = "MC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF";
+        let told = setting_fault(&format!("\"{key}\" is not a duration, such as \"90s\": no unit"));
+        let end = "is not a duration, such as \"90s\": no unit";
+        assert_eq!(told, format!("(a word of {} characters) {end}", key.len()));
+        let told =
+            setting_fault(&format!("invalid type: string \"-----BEGIN\n{key}\", expected u32"));
+        assert!(!told.contains(key) && told.ends_with("expected u32"), "{told}");
+        let told = setting_fault(&format!("unknown field `{key}`, expected `listen`"));
+        assert!(!told.contains(key) && told.ends_with("; known here: listen"), "{told}");
     }
 
     #[test]

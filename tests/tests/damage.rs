@@ -106,6 +106,38 @@ fn the_authority_s_key_without_its_line_breaks_is_named_and_never_printed() {
 }
 
 #[test]
+fn a_key_that_stands_where_a_setting_belongs_is_never_printed() {
+    let world = World::builder().prepare();
+    let pem = fs::read_to_string(world.dir().join("server/key.pem")).unwrap();
+    let mut secrets = Secrets::default();
+    secrets.add_key(&pem);
+    let line = pem.lines().nth(1).unwrap();
+    let text_of =
+        |setting: &str| [format!("{setting} = {line:?}\n"), format!("{line} = 1\n"), pem.clone()];
+    for (file, setting) in [("identity.toml", "ca"), ("server.toml", "grace")] {
+        for text in text_of(setting) {
+            fs::write(world.dir().join(file), &text).unwrap();
+            let done = world.server_program().arg("--check-config").output().unwrap();
+            let said = [done.stdout.as_slice(), &done.stderr].concat();
+            let shown = String::from_utf8_lossy(&said);
+            assert!(!done.status.success() && shown.contains(file), "{file}: {shown}");
+            assert_eq!(secrets.found_in(&said), None, "{file}: {shown}");
+        }
+        fs::remove_file(world.dir().join(file)).unwrap();
+    }
+    for (file, setting) in [("client.toml", "connect_timeout"), ("hosts.toml", "host")] {
+        for text in text_of(setting) {
+            fs::write(world.dir().join(file), &text).unwrap();
+            let done = world.exec(["true"]).run();
+            let said = [&done.stdout[..], &done.stderr].concat();
+            done.assert_code(125).assert_says(file);
+            assert_eq!(secrets.found_in(&said), None, "{file}: {}", done.story());
+        }
+        fs::remove_file(world.dir().join(file)).unwrap();
+    }
+}
+
+#[test]
 fn no_damage_of_any_file_has_a_secret_printed_or_a_program_die() {
     // CI's share; `soak damage` has 10,000.
     let figures = rcmd_tests::soak::damage::run(170, 1);
