@@ -110,25 +110,22 @@ async fn attempt(
     client: &Client,
     writer: &mut OutputWriter,
 ) -> (Ended, Option<Interrupts>) {
-    let mut child = match command(run, words, client).spawn().await {
+    // Until here a signal ended this process; from now on it concerns the command, which has not been sent yet.
+    let mut interrupts = match Interrupts::catch() {
         Err(failure) => return (Ended::by_report(session::not_started(host, failure)), None),
+        Ok(interrupts) => interrupts,
+    };
+    let child = match command(run, words, client).spawn().await {
+        Err(failure) => {
+            let ended = Ended::by_report(session::not_started(host, failure));
+            return (ended, Some(interrupts));
+        }
         Ok(child) => child,
     };
     // Send the start before anything else is done here.
     yield_now().await;
-    // Until here a signal ended this process; from now on it concerns the command.
-    match Interrupts::catch() {
-        Err(error) => {
-            child.cancel();
-            let message = format!("cannot catch signals: {error}");
-            let failure = WireError::new(ErrorKind::LocalIo, message);
-            (Ended::by_report(child.wait().await).spoiled(failure), None)
-        }
-        Ok(mut interrupts) => {
-            let ended = attend::attend(run, host, client, child, writer, &mut interrupts).await;
-            (ended, Some(interrupts))
-        }
-    }
+    let ended = attend::attend(run, host, client, child, writer, &mut interrupts).await;
+    (ended, Some(interrupts))
 }
 
 /// Prints the remaining output and messages, and writes the result.
