@@ -73,6 +73,26 @@ fn output_that_can_not_be_written_kills_the_command_and_is_no_success() {
     }
 }
 
+#[test]
+fn output_that_is_lost_after_the_end_is_told_with_that_end() {
+    let (sh, prlimit) = (require!(skip::need_tool("sh")), require!(skip::need_tool("prlimit")));
+    let world = World::start();
+    let events = world.scratch("events");
+    // The file has room for the event of the start, but not for that of the end.
+    let mut command = Command::new(sh);
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(prlimit).arg("--fsize=300");
+    command.arg(&binaries().client).arg("--dir").arg(world.dir());
+    command.args(["--json", "--shell", &world.target(), "exit 3"]);
+    command.stdin(Stdio::null()).stdout(File::create(&events).unwrap());
+    let done = command.output().unwrap();
+    assert_eq!(done.status.code(), Some(255), "{done:?}");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(said.contains("cannot write standard output: "), "{said}");
+    let hint = "rcmd: hint: The command exited with status 3, and a part of its output is lost; ";
+    assert!(said.contains(hint), "{said}");
+    assert!(fs::read_to_string(events).unwrap().contains("\"event\":\"start\""), "the start fits");
+}
+
 /// Has the kernel refuse a handler for SIGTERM (seccomp(2)), and executes a program.
 const WITHOUT_HANDLER: &str = r#"
 import ctypes, os, struct, sys

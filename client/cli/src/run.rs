@@ -22,7 +22,7 @@ use crate::{session, text};
 mod attend;
 mod ended;
 
-use ended::{Cause, Ended, unwritten};
+use ended::{Cause, Ended, LocalFailure, unwritten};
 
 /// Runs a command, or asks whether it would be permitted, and returns the exit status.
 ///
@@ -183,7 +183,7 @@ async fn conclude(
     ended
 }
 
-fn write(mut file: File, run: &Run, report: &Report) -> Result<(), WireError> {
+fn write(mut file: File, run: &Run, report: &Report) -> Result<(), LocalFailure> {
     let line = serde_json::to_vec(report).map_err(io::Error::from);
     line.and_then(|mut line| {
         line.push(b'\n');
@@ -191,8 +191,11 @@ fn write(mut file: File, run: &Run, report: &Report) -> Result<(), WireError> {
     })
     .map_err(|error| {
         let path = run.output.result.as_deref().map(shown).unwrap_or_default();
-        WireError::new(ErrorKind::LocalIo, format!("cannot write {path}: {error}"))
-            .hint("The command has run; its result is lost.")
+        LocalFailure {
+            message: format!("cannot write {path}: {error}"),
+            loss: ", and its result is lost",
+            remedy: "make room here, or name another file with --result",
+        }
     })
 }
 
