@@ -125,11 +125,15 @@ fn chosen_name(
             Ok(Some(own.to_owned()))
         }
         (Names::OneOf(pattern), None) => Err(EnrollError::Name(format!(
-            "this token is for {pattern}: say which one with --name NAME"
+            "this token is for one of {pattern}; choose the name with --name NAME"
         ))),
-        (Names::OneOf(pattern), Some(name)) if !pattern.contains(&name) => Err(EnrollError::Name(
-            format!("this token is for {pattern}, not for {}", crate::text::printable(&name)),
-        )),
+        (Names::OneOf(pattern), Some(name)) if !pattern.contains(&name) => {
+            Err(EnrollError::Name(format!(
+                "this token is for one of {pattern}, not for {name}; use one of its names with --name, \
+                 or get a token for {name}",
+                name = crate::text::printable(&name)
+            )))
+        }
         (_, wanted) => Ok(wanted),
     }
 }

@@ -115,8 +115,10 @@ fn silent_end(side: Side, error: &io::Error) -> Option<Explanation> {
         return None;
     }
     let hint = match side {
-        Side::Client => "is it an rcmd server's port? The server's log may say why",
-        Side::Server => "a port scan, a health check, or a client that gave up",
+        Side::Client => format!("{}; the server's log may say why", side.check_peer()),
+        Side::Server => {
+            "nothing is to be done for a port scan, a health check, or a client that gave up".into()
+        }
     };
     let reason = format!("the {} closed the connection during the TLS handshake", side.peer());
     Some(Explanation::new(reason, hint))

@@ -325,8 +325,11 @@ impl QueueTicket {
                     .admission
                     .state(|state| state.queue.pace.retry_after(state.queue.waiting()));
                 let wait = humantime::format_duration(self.wait);
-                Err(busy(format!("no turn came within {wait}"))
-                    .hint("Nothing ran; try again later, or raise queue_wait in server.toml.")
+                Err(busy(format!("the command's turn did not come within {wait}"))
+                    .hint(
+                        "Nothing ran; try again later, or have the host's administrator raise `queue_wait` \
+                         in server.toml.",
+                    )
                     .retry_after_ms(ms(again)))
             }
         }
@@ -345,12 +348,15 @@ fn busy(message: String) -> WireError {
 
 fn full(whose: &str, running: usize, waiting: usize) -> WireError {
     busy(format!("{running} commands {whose}run and {waiting} wait already"))
-        .hint("Nothing ran; try again later, or raise `running` and `queued` in server.toml.")
+        .hint(
+            "Nothing ran; try again later, or have the host's administrator raise `running` and `queued` in \
+             server.toml.",
+        )
 }
 
 fn too_much(wait: Duration) -> WireError {
     busy("this identity asks for more than 2 MiB/s of arguments and settings".to_owned())
-        .hint("Nothing ran; come again more slowly, or send what is large as standard input.")
+        .hint("Nothing ran; send commands more slowly, or send large data as standard input.")
         .retry_after_ms(ms(wait))
 }
 
@@ -360,8 +366,11 @@ fn kib(bytes: usize) -> u32 {
 }
 
 fn too_fast(who: &str, rate: Rate, wait: Duration) -> WireError {
-    busy(format!("{who} may start {rate}, and they are used up"))
-        .hint("Nothing ran; come again more slowly, or raise `starts` in server.toml.")
+    busy(format!("{who} has reached the limit on starting commands ({rate})"))
+        .hint(
+            "Nothing ran; send commands more slowly, or have the host's administrator raise `starts` in \
+             server.toml.",
+        )
         .retry_after_ms(ms(wait))
 }
 

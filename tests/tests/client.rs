@@ -74,6 +74,77 @@ fn output_that_can_not_be_written_kills_the_command_and_is_no_success() {
 }
 
 #[test]
+fn output_that_is_lost_after_the_end_is_told_with_that_end() {
+    let (sh, prlimit) = (require!(skip::need_tool("sh")), require!(skip::need_tool("prlimit")));
+    let world = World::start();
+    let events = world.scratch("events");
+    // The file has room for the event of the start, but not for that of the end.
+    let mut command = Command::new(sh);
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(prlimit).arg("--fsize=300");
+    command.arg(&binaries().client).arg("--dir").arg(world.dir());
+    command.args(["--json", "--shell", &world.target(), "exit 3"]);
+    command.stdin(Stdio::null()).stdout(File::create(&events).unwrap());
+    let done = command.output().unwrap();
+    assert_eq!(done.status.code(), Some(255), "{done:?}");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(said.contains("cannot write standard output: "), "{said}");
+    let hint = "rcmd: hint: The command exited with status 3, and a part of its output is lost; ";
+    assert!(said.contains(hint), "{said}");
+    assert!(fs::read_to_string(events).unwrap().contains("\"event\":\"start\""), "the start fits");
+}
+
+/// Has the kernel refuse a handler for SIGTERM (seccomp(2)), and executes a program.
+const WITHOUT_HANDLER: &str = r#"
+import ctypes, os, struct, sys
+
+def step(code, when_true, when_false, value):
+    return struct.pack("HBBI", code, when_true, when_false, value)
+
+rt_sigaction = {"x86_64": 13, "aarch64": 134}[os.uname().machine]
+steps = [
+    step(0x20, 0, 0, 0), step(0x15, 0, 3, rt_sigaction),
+    step(0x20, 0, 0, 16), step(0x15, 0, 1, 15),
+    step(0x06, 0, 0, 0x00050001), step(0x06, 0, 0, 0x7fff0000),
+]
+
+class Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("steps", ctypes.c_char_p)]
+
+libc = ctypes.CDLL(None)
+number = ctypes.c_ulong
+program = Program(len(steps), b"".join(steps))
+assert libc.prctl(38, number(1), number(0), number(0), number(0)) == 0
+assert libc.prctl(22, number(2), ctypes.byref(program)) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+"#;
+
+#[test]
+fn a_client_that_can_not_handle_signals_runs_nothing() {
+    let python = require!(skip::need_tool("python3"));
+    let world = World::start();
+    let (ran, file) = (world.scratch("ran"), world.scratch("commands"));
+    let line = format!("touch {}", ran.display());
+    fs::write(&file, format!("{line}\n")).unwrap();
+    let (target, file) = (world.target(), file.to_str().unwrap());
+    for arguments in [
+        &["--shell", &target, &line][..],
+        &["-f", "1", "--shell", &target, &line],
+        &["--commands", file, &target],
+        &["--commands", file, "-f", "1", &target],
+    ] {
+        let mut command = Command::new(&python);
+        command.args(["-c", WITHOUT_HANDLER]).arg(&binaries().client);
+        command.arg("--dir").arg(world.client_dir()).args(arguments);
+        let done = command.stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(125), "{arguments:?}: {said}");
+        assert!(said.contains("cannot install signal handlers: "), "{arguments:?}: {said}");
+        assert!(said.contains("rcmd: hint: Nothing ran; try again.\n"), "{arguments:?}: {said}");
+        assert!(!ran.exists(), "{arguments:?}");
+    }
+}
+
+#[test]
 fn a_command_may_answer_a_signal_in_its_own_way() {
     let world = World::start();
     for (signal, name) in [(Signal::INT, "INT"), (Signal::TERM, "TERM"), (Signal::HUP, "HUP")] {

@@ -116,7 +116,8 @@ fn the_client_does_not_come_again_when_it_is_not_to() {
     world.exec(["true"]).run().assert_code(0);
     // The next start is there later than anybody waits for.
     let done = world.exec(["true"]).with_result().run();
-    done.assert_code(125).assert_says("the host may start 3 in 1h");
+    done.assert_code(125)
+        .assert_says("the host has reached the limit on starting commands (3 in 1h)");
     let wait = done.result()["error"]["retry_after_ms"].as_u64().unwrap();
     assert!((1_000_000..=1_200_000).contains(&wait), "{wait}");
 }

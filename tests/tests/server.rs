@@ -104,7 +104,7 @@ fn who_waits_too_long_for_a_turn_is_told_to_come_again() {
     assert!(exit["retry_after_ms"].is_u64(), "{exit}");
     // The client says so in its own words.
     let done = world.exec(["echo"]).option("--busy-wait").option("0").with_result().run();
-    done.assert_code(125).assert_says("no turn came");
+    done.assert_code(125).assert_says("the command's turn did not come within");
     assert_eq!(done.result()["error"]["kind"], "busy");
     assert_eq!(done.result()["retry_safe"], true);
     honest.end();

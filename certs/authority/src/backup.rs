@@ -32,11 +32,14 @@ pub enum BackupError {
     /// The passphrase is too short to protect an authority.
     #[error("the passphrase has {0} bytes; take at least {SHORTEST}, such as six random words")]
     Short(usize),
-    /// The file is not a backup.
-    #[error("this is not a backup of an authority: {0}")]
+    /// The file is not a backup of an authority, or not one that this version can restore.
+    #[error("the file is not a backup that can be restored: {0}; use another backup")]
     Format(String),
     /// The passphrase is another one, or the file was changed or cut.
-    #[error("the backup cannot be opened: the passphrase is wrong, or the file is damaged")]
+    #[error(
+        "the backup cannot be opened: the passphrase is wrong, or the file is damaged; try the \
+         passphrase again, or use another backup"
+    )]
     Sealed,
     /// There are no random numbers, or not enough memory.
     #[error("the backup's key could not be made: {0}")]
@@ -124,13 +127,15 @@ impl Archive {
     pub fn open(sealed: &[u8], passphrase: &[u8]) -> Result<Self, BackupError> {
         let not = |reason: &str| BackupError::Format(reason.to_owned());
         let start = sealed.get(..sealed.len().min(LONGEST_HEADER)).unwrap_or_default();
-        let end =
-            start.iter().position(|byte| *byte == b'\n').ok_or_else(|| not("no first line"))?;
+        let end = start
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .ok_or_else(|| not("its first line is missing"))?;
         let (line, content) = sealed.split_at(end + 1);
         let header: Header =
             serde_json::from_slice(line).map_err(|_| not("its first line is invalid"))?;
         if header.format != FORMAT {
-            return Err(not("it is of another version"));
+            return Err(not("its format is that of another version of rcmd"));
         }
         let Cost { memory_kib, passes, lanes } = header.cost;
         if memory_kib > MOST.memory_kib || passes > MOST.passes || lanes > MOST.lanes {
@@ -149,7 +154,7 @@ impl Archive {
             serde_json::from_slice(opened).map_err(|_| not("its content is not an archive"))?;
         match archive.files.iter().find(|file| !is_plain(&file.path)) {
             Some(file) => Err(not(&format!(
-                "`{}` is not a path in the authority's folder",
+                "no file of an authority has the path `{}`",
                 file.path.escape_debug()
             ))),
             None => Ok(archive),
@@ -168,7 +173,8 @@ fn is_plain(path: &str) -> bool {
 
 fn random<const N: usize>() -> Result<[u8; N], BackupError> {
     let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| BackupError::Key("no random numbers".into()))?;
+    let none = |_| BackupError::Key("the operating system gave no random numbers".into());
+    aws_lc_rs::rand::fill(&mut bytes).map_err(none)?;
     Ok(bytes)
 }
 

@@ -87,7 +87,7 @@ impl AuthorityConnection {
         };
         let answer = match timeout(PATIENCE + wait, asked).await {
             Ok(answer) => answer.map_err(lost)?,
-            Err(_) => return Err(EnrollError::Lost("it took too long".into())),
+            Err(_) => return Err(EnrollError::Lost("no answer came in time".into())),
         };
         let answer = answer.ok_or_else(|| EnrollError::Lost("the connection was closed".into()))?;
         match answer.body {

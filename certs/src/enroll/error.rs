@@ -51,7 +51,7 @@ pub enum EnrollError {
     )]
     Dates(&'static str),
     /// No address answered.
-    #[error("the authority cannot be reached: {0}; is `rcmd-certs serve` running there?")]
+    #[error("the authority cannot be reached: {0}; check that `rcmd-certs serve` runs there")]
     Unreachable(String),
     /// The peer is not the authority, or does not speak its protocol.
     #[error("{address} is not the authority that was asked for: {reason}")]
@@ -62,9 +62,7 @@ pub enum EnrollError {
         reason: String,
     },
     /// The connection broke, or the answer cannot be understood.
-    #[error(
-        "the authority's answer was lost or not understood: {0}; the same command may be tried again"
-    )]
+    #[error("the authority's answer was lost or not understood: {0}; try the same command again")]
     Lost(String),
     /// The clocks disagree too much for a certificate.
     #[error("{0}")]

@@ -173,7 +173,9 @@ pub async fn read<T: DeserializeOwned>(
     }
     let length = u32::from_be_bytes(length);
     if length == 0 || length > limit {
-        return Err(invalid(format!("a message of {length} bytes; 1 to {limit} are allowed")));
+        return Err(invalid(format!(
+            "a message of {length} bytes was received, and 1 to {limit} bytes are allowed"
+        )));
     }
     // Room is made for the bytes that have come, not for the length that was announced.
     let mut bytes = Vec::new();
@@ -184,7 +186,7 @@ pub async fn read<T: DeserializeOwned>(
     // The place and not the reason: serde quotes the input, which may be a token's secret.
     serde_json::from_slice(&bytes)
         .map(Some)
-        .map_err(|error| invalid(format!("it is wrong at byte {}", error.column())))
+        .map_err(|error| invalid(format!("the message is wrong at byte {}", error.column())))
 }
 
 /// Writes one message of at most `limit` bytes, and flushes.
@@ -203,7 +205,9 @@ pub async fn write(
     serde_json::to_writer(&mut bytes, message)?;
     let length = u32::try_from(bytes.len() - 4).unwrap_or(u32::MAX);
     if length > limit {
-        return Err(invalid(format!("a message of {length} bytes; at most {limit} are allowed")));
+        return Err(invalid(format!(
+            "the message has {length} bytes, and at most {limit} are allowed"
+        )));
     }
     for (to, from) in bytes.iter_mut().zip(length.to_be_bytes()) {
         *to = from;

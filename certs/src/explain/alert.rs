@@ -59,20 +59,20 @@ pub(super) fn explain(side: Side, alert: Alert, own: Option<&Certificate>) -> Ex
                 "the {peer} accepts no client at present: its revocation list is missing or past its \
                  date (access denied)"
             ),
-            "on that machine `rcmd-server status` says more; for an emergency: \
+            "run `rcmd-server status` on the server's machine to see why; for an emergency: \
              `rcmd-certs issue client NAME --break-glass --out DIR`",
         ),
         Alert::ProtocolVersion => Explanation::new(
             format!("the {peer} does not speak TLS 1.3 (protocol version)"),
-            format!("is it an rcmd {peer}? Nothing older than TLS 1.3 is accepted"),
+            format!("{}; nothing older than TLS 1.3 is accepted", side.check_peer()),
         ),
         Alert::HandshakeFailure | Alert::InsufficientSecurity => Explanation::new(
             format!("the {peer} found no cipher, key exchange or signature in common"),
-            format!("is it an rcmd {peer}, and are both of a like version?"),
+            side.check_version(),
         ),
         Alert::NoApplicationProtocol => Explanation::new(
             format!("the {peer} does not speak the protocol rcmd/1 (ALPN)"),
-            format!("is it an rcmd {peer}'s port, and of a like version?"),
+            side.check_version(),
         ),
         Alert::UnrecognisedName => Explanation::new(
             format!("the {peer} does not answer to the name that was dialled"),

@@ -53,4 +53,17 @@ impl Side {
             Self::Server => "client",
         }
     }
+
+    /// Returns the remedy for a peer that may not be an rcmd program.
+    pub(super) fn check_peer(self) -> &'static str {
+        match self {
+            Self::Client => "check that the address and port are those of an rcmd server",
+            Self::Server => "check that the program which connects is an rcmd client",
+        }
+    }
+
+    /// Returns the remedy for a peer that may not be an rcmd program, or be one of another version.
+    pub(super) fn check_version(self) -> String {
+        format!("{}; if so, update the older of the two", self.check_peer())
+    }
 }

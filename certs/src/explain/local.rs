@@ -17,7 +17,7 @@ pub(super) fn explain(side: Side, error: &Error) -> Explanation {
         Error::NoCertificatesPresented => Explanation::new(
             format!("the {peer} presented no certificate"),
             match side {
-                Side::Client => "is it an rcmd server's port?",
+                Side::Client => side.check_peer(),
                 Side::Server => {
                     "to let the client in, enroll it with a token: `rcmd-certs token client USER`"
                 }
@@ -26,24 +26,21 @@ pub(super) fn explain(side: Side, error: &Error) -> Explanation {
         Error::PeerIncompatible(reason) => incompatible(side, reason),
         Error::NoApplicationProtocol => Explanation::new(
             format!("the {peer} does not speak the protocol rcmd/1 (ALPN)"),
-            format!("is it an rcmd {peer}, and of a like version?"),
+            side.check_version(),
         ),
         Error::InvalidMessage(
             InvalidMessage::InvalidContentType
             | InvalidMessage::UnknownProtocolVersion
             | InvalidMessage::InvalidEmptyPayload
             | InvalidMessage::MessageTooLarge,
-        ) => Explanation::new(
-            format!("the {peer} does not speak TLS"),
-            format!("is it an rcmd {peer}, and the right port?"),
-        ),
+        ) => Explanation::new(format!("the {peer} does not speak TLS"), side.check_peer()),
         Error::DecryptError => Explanation::new(
             format!("what the {peer} sent could not be decrypted"),
             "something between the two machines changed the data; try again, then check the network",
         ),
         other => Explanation::new(
             format!("the TLS handshake with the {peer} failed: {}", printable(&other.to_string())),
-            format!("is it an rcmd {peer}?"),
+            side.check_peer(),
         ),
     }
 }
@@ -56,24 +53,30 @@ fn incompatible(side: Side, reason: &PeerIncompatible) -> Explanation {
         Tls12NotOfferedOrEnabled,
     };
 
-    let peer = side.peer();
-    let what = match reason {
+    let (me, peer) = (side.own(), side.peer());
+    let missing = match reason {
         ServerDoesNotSupportTls12Or13
         | ServerTlsVersionIsDisabledByOurConfig
         | SupportedVersionsExtensionRequired
         | Tls12NotOffered
-        | Tls12NotOfferedOrEnabled => "speaks TLS 1.2 or older, and only TLS 1.3 is accepted",
-        NoCipherSuitesInCommon => "has no cipher in common with us",
-        NoKxGroupsInCommon => "has no key exchange in common with us",
+        | Tls12NotOfferedOrEnabled => {
+            let text = format!("the {peer} speaks TLS 1.2 or older, and only TLS 1.3 is accepted");
+            return Explanation::new(text, side.check_peer());
+        }
+        NoCipherSuitesInCommon => "cipher",
+        NoKxGroupsInCommon => "key exchange",
         NoSignatureSchemesInCommon | NoCertificateRequestSignatureSchemesInCommon => {
-            "has no kind of signature in common with us"
+            "kind of signature"
         }
         _ => {
-            let text = format!("the {peer}'s TLS does not go with ours ({reason:?})");
-            return Explanation::new(text, format!("is it an rcmd {peer}?"));
+            let text = format!("the TLS of the {peer} does not fit that of this {me} ({reason:?})");
+            return Explanation::new(text, side.check_version());
         }
     };
-    Explanation::new(format!("the {peer} {what}"), format!("is it an rcmd {peer}?"))
+    Explanation::new(
+        format!("the {peer} and this {me} have no {missing} in common"),
+        side.check_version(),
+    )
 }
 
 fn certificate(side: Side, error: &CertificateError) -> Explanation {
@@ -132,7 +135,7 @@ fn certificate(side: Side, error: &CertificateError) -> Explanation {
         CertificateError::ApplicationVerificationFailure => (
             "cannot be judged: this server's revocation list is missing or past its date"
                 .to_owned(),
-            "`rcmd-server status` says which; it comes from the authority (`rcmd-certs serve`)",
+            "run `rcmd-server status` to see which; the authority sends a new list (`rcmd-certs serve`)",
         ),
         CertificateError::BadSignature => (
             "has a wrong signature: another authority of the same name may have signed it"
@@ -162,8 +165,8 @@ fn unknown_issuer(side: Side) -> (String, &'static str) {
     let text = "is self-signed, or another authority's than those in ca.pem (unknown authority)";
     let hint = match side {
         Side::Client => {
-            "check that it is the right server; one of another authority takes an identity of that \
-             authority, by a token (`rcmd-client enroll --dir DIR`)"
+            "check that the address is that of the right server; for a server of another authority, \
+             get an identity of that authority with a token (`rcmd-client enroll --dir DIR`)"
         }
         Side::Server => {
             "to let the client in, enroll it with a token of this server's authority \

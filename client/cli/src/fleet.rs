@@ -14,7 +14,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use rcmd_client::fleet::FleetRules;
-use rcmd_client::{Config, ErrorKind, WireError};
+use rcmd_client::{Config, WireError};
 
 use crate::output::Form;
 use crate::session;
@@ -77,9 +77,7 @@ pub(crate) fn run(run: &FleetRun) -> Result<u8, WireError> {
     account.set_asks(run.dry_run);
     let shown = Display::open(display, Arc::clone(&assignment.targets))?;
     let status = runtime.block_on(async {
-        let signals = Signals::catch().map_err(|error| {
-            WireError::new(ErrorKind::LocalIo, format!("cannot catch signals: {error}"))
-        })?;
+        let signals = Signals::catch()?;
         let runner = Runner::new(&config, rules, input, assignment, shown, account);
         Ok(runner.carry_out(signals).await)
     });

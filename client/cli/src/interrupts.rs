@@ -1,9 +1,8 @@
 //! Signals to the client together with their escalation: one wait for both.
 
-use std::io;
 use std::pin::pin;
 
-use rcmd_client::{Client, Signal};
+use rcmd_client::{Client, Signal, WireError};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::signals::{self, Action, Caught, LAST_OUTPUT, SignalEscalation, Signals};
@@ -27,8 +26,8 @@ impl Interrupts {
     /// Catches signals from now on.
     ///
     /// # Errors
-    /// If a handler can't be installed.
-    pub(crate) fn catch() -> io::Result<Self> {
+    /// Kind `local_io` if a handler can't be installed.
+    pub(crate) fn catch() -> Result<Self, WireError> {
         Ok(Self { signals: Signals::catch()?, escalation: SignalEscalation::default() })
     }
 

@@ -22,7 +22,7 @@ use crate::{session, text};
 mod attend;
 mod ended;
 
-use ended::{Cause, Ended, unwritten};
+use ended::{Cause, Ended, LocalFailure, unwritten};
 
 /// Runs a command, or asks whether it would be permitted, and returns the exit status.
 ///
@@ -110,25 +110,22 @@ async fn attempt(
     client: &Client,
     writer: &mut OutputWriter,
 ) -> (Ended, Option<Interrupts>) {
-    let mut child = match command(run, words, client).spawn().await {
+    // Until here a signal ended this process; from now on it concerns the command, which has not been sent yet.
+    let mut interrupts = match Interrupts::catch() {
         Err(failure) => return (Ended::by_report(session::not_started(host, failure)), None),
+        Ok(interrupts) => interrupts,
+    };
+    let child = match command(run, words, client).spawn().await {
+        Err(failure) => {
+            let ended = Ended::by_report(session::not_started(host, failure));
+            return (ended, Some(interrupts));
+        }
         Ok(child) => child,
     };
     // Send the start before anything else is done here.
     yield_now().await;
-    // Until here a signal ended this process; from now on it concerns the command.
-    match Interrupts::catch() {
-        Err(error) => {
-            child.cancel();
-            let message = format!("cannot catch signals: {error}");
-            let failure = WireError::new(ErrorKind::LocalIo, message);
-            (Ended::by_report(child.wait().await).spoiled(failure), None)
-        }
-        Ok(mut interrupts) => {
-            let ended = attend::attend(run, host, client, child, writer, &mut interrupts).await;
-            (ended, Some(interrupts))
-        }
-    }
+    let ended = attend::attend(run, host, client, child, writer, &mut interrupts).await;
+    (ended, Some(interrupts))
 }
 
 /// Prints the remaining output and messages, and writes the result.
@@ -186,7 +183,7 @@ async fn conclude(
     ended
 }
 
-fn write(mut file: File, run: &Run, report: &Report) -> Result<(), WireError> {
+fn write(mut file: File, run: &Run, report: &Report) -> Result<(), LocalFailure> {
     let line = serde_json::to_vec(report).map_err(io::Error::from);
     line.and_then(|mut line| {
         line.push(b'\n');
@@ -194,8 +191,11 @@ fn write(mut file: File, run: &Run, report: &Report) -> Result<(), WireError> {
     })
     .map_err(|error| {
         let path = run.output.result.as_deref().map(shown).unwrap_or_default();
-        WireError::new(ErrorKind::LocalIo, format!("cannot write {path}: {error}"))
-            .hint("The command has run; its result is lost.")
+        LocalFailure {
+            message: format!("cannot write {path}: {error}"),
+            loss: ", and its result is lost",
+            remedy: "make room here, or name another file with --result",
+        }
     })
 }
 

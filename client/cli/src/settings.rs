@@ -266,8 +266,13 @@ impl Reached {
 fn inventory(layout: &Layout) -> Result<(Inventory, Vec<String>), WireError> {
     let (inventory, passed_over) =
         Inventory::read(layout.dir()).map_err(|error| no_inventory(&error))?;
-    let line =
-        |path: PathBuf| format!("{} is ignored: you have no permission to read it", shown(&path));
+    let line = |path: PathBuf| {
+        format!(
+            "{} is ignored, because you have no permission to read it; if you need its hosts, ask its \
+             owner",
+            shown(&path)
+        )
+    };
     Ok((inventory, passed_over.into_iter().map(line).collect()))
 }
 
@@ -292,7 +297,9 @@ fn no_inventory(error: &InventoryError) -> WireError {
     let failure = WireError::new(ErrorKind::Usage, error.to_string());
     match error.hint() {
         Some(hint) => failure.hint(hint),
-        None => failure.hint("The file names hosts and groups; see `rcmd-client hosts --help`."),
+        None => {
+            failure.hint("Check path, owner and mode of the file, which names hosts and groups.")
+        }
     }
 }
 
@@ -310,7 +317,7 @@ fn host_of(typed: &OsStr) -> Result<&str, WireError> {
     let Some(host) = typed.to_str() else {
         let message = format!("`{}` is not a valid host name", typed.to_string_lossy());
         return Err(WireError::new(ErrorKind::Usage, message)
-            .hint("A host is NAME, NAME:PORT, ADDRESS or [V6]:PORT."));
+            .hint("Write a host as NAME, NAME:PORT, ADDRESS or [V6]:PORT."));
     };
     if is_expression(host) {
         if let Err(error) = Expression::parse(host) {

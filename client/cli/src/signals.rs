@@ -7,7 +7,7 @@ use std::io::{self, Read as _};
 use std::task::Poll;
 use std::time::Duration;
 
-use rcmd_client::{Child, Client, Signal};
+use rcmd_client::{Child, Client, ErrorKind, Signal, WireError};
 use rustix::process::{getpid, kill_process};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -41,11 +41,11 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Catches the signals from now on.
+    /// Catches the signals from now on. Callers do so before they send anything, which the error states.
     ///
     /// # Errors
-    /// If a handler can't be installed.
-    pub(crate) fn catch() -> io::Result<Self> {
+    /// Kind `local_io` if a handler can't be installed.
+    pub(crate) fn catch() -> Result<Self, WireError> {
         let ignored = ignored();
         let ending = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT].into_iter();
         let all = ending.map(|signal| (Caught::Ending(signal), signal.number()));
@@ -53,7 +53,11 @@ impl Signals {
             .chain(STOPS.map(|number| (Caught::Suspend, number)))
             .filter(|(_, number)| ignored & (1 << (number - 1)) == 0)
             .map(|(caught, number)| Ok((caught, unix::signal(SignalKind::from_raw(number))?)))
-            .collect::<io::Result<_>>()?;
+            .collect::<io::Result<_>>();
+        let sources = sources.map_err(|error| {
+            WireError::new(ErrorKind::LocalIo, format!("cannot install signal handlers: {error}"))
+                .hint("Nothing ran; try again.")
+        })?;
         Ok(Self { sources })
     }
 

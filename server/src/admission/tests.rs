@@ -68,12 +68,20 @@ fn past_its_rate_an_identity_is_told_when_the_next_start_is_there() {
     let (admission, of) = admission("peer.starts = '2/m'\nstarts = '3/h'");
     assert!(admission.try_start("a", &of, 0).is_ok() && admission.try_start("a", &of, 0).is_ok());
     let failure = admission.try_start("a", &of, 0).unwrap_err();
-    assert!(failure.message.contains("this identity may start 2 in 1m"), "{failure}");
+    assert!(
+        failure
+            .message
+            .contains("this identity has reached the limit on starting commands (2 in 1m)"),
+        "{failure}"
+    );
     assert!((29_000..=30_000).contains(&failure.retry_after_ms.unwrap()), "{failure:?}");
     // A refused start takes nothing from the host's rate.
     assert!(admission.try_start("b", &of, 0).is_ok());
     let failure = admission.try_start("b", &of, 0).unwrap_err();
-    assert!(failure.message.contains("the host may start 3 in 1h"), "{failure}");
+    assert!(
+        failure.message.contains("the host has reached the limit on starting commands (3 in 1h)"),
+        "{failure}"
+    );
 }
 
 #[test]

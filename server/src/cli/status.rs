@@ -8,6 +8,7 @@ use rcmd_certs::{
     clock::{self, span},
     crl::CrlSet,
     enroll::{EnrollError, Kind, Member},
+    files::shown,
     text::printable,
     tls::{self, ServerFiles},
 };
@@ -59,7 +60,9 @@ pub fn run(options: &StatusOptions, out: &mut dyn Write) -> Result<u8> {
 fn servers(layout: &Layout) -> (bool, Vec<Finding>) {
     let servers = match instance::servers(layout) {
         Ok(servers) => servers,
-        Err(error) => return (false, vec![Err(format!("cannot be found out: {error}"))]),
+        Err(error) => {
+            return (false, vec![Err(format!("cannot find out whether a server runs: {error}"))]);
+        }
     };
     if servers.is_empty() {
         return (false, vec![Err("not running".to_owned())]);
@@ -78,14 +81,18 @@ fn audit(layout: &Layout, runs: bool) -> Finding {
     let folder = layout.server_dir().join("audit");
     let room = match Room::of(&folder) {
         Ok(room) => room,
-        Err(error) if runs => return Err(format!("NOT WRITTEN: its folder: {error}")),
+        Err(error) if runs => {
+            return Err(format!("NOT WRITTEN: cannot examine {}: {error}", shown(&folder)));
+        }
         Err(_) => return Ok("none yet".to_owned()),
     };
     let free = format!("{} MiB free", room.free >> 20);
     match place::is_failing(&folder) {
         Ok(true) => Err(format!("NOT WRITTEN: no command starts, the log says why; {free}")),
         Err(error) if runs => Err(format!("NOT WRITTEN: {error}; {free}")),
-        _ if room.is_scarce() => Err(format!("NEARLY FULL: {free}")),
+        _ if room.is_scarce() => {
+            Err(format!("NEARLY FULL: {free} for the audit in {}; make room there", shown(&folder)))
+        }
         _ => Ok(format!("good, {free}")),
     }
 }

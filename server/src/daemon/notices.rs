@@ -59,6 +59,14 @@ pub(super) fn log_spawn(
 
 /// Returns the error for `[limits.tree]` on a host without usable cgroups, with the reason.
 pub(crate) fn no_tree_limits(why: Option<io::Error>) -> anyhow::Error {
-    let why = why.map_or("spawn is \"portable\"".to_owned(), |why| why.to_string());
-    anyhow::anyhow!("[limits.tree] needs cgroups: {why}")
+    match why {
+        None => anyhow::anyhow!(
+            "[limits.tree] needs cgroups, and spawn = \"portable\" uses none; remove [limits.tree], or set \
+             spawn = \"auto\""
+        ),
+        Some(why) => anyhow::anyhow!(
+            "[limits.tree] needs cgroups, which are not available ({why}); remove [limits.tree], or start \
+             the server where it may make cgroups, as with Delegate=yes in its systemd unit"
+        ),
+    }
 }

@@ -49,15 +49,17 @@ pub(crate) async fn start(
         }
     };
     let Some(options) = StartOptions::of(&start.body) else {
-        let failure = WireError::new(ErrorKind::Protocol, "the server knows none of the digests")
-            .hint("Every server knows sha256.");
+        let message = "the server supports none of the digest algorithms that the client offers";
+        let failure = WireError::new(ErrorKind::Protocol, message)
+            .hint("Update the client, or offer sha256, which every server supports.");
         return Ok(refuse(&sink, failure));
     };
     let id = match JobId::random() {
         Ok(id) => id,
         Err(error) => {
-            let message = format!("no random numbers: {error}");
-            return Ok(refuse(&sink, WireError::new(ErrorKind::Resources, message)));
+            let message = format!("the host's operating system gave no random numbers: {error}");
+            let failure = WireError::new(ErrorKind::Resources, message);
+            return Ok(refuse(&sink, failure.hint("Nothing ran; try again.")));
         }
     };
     let (handle, mailbox) = job::register();

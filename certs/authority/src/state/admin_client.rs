@@ -83,12 +83,12 @@ impl AdminClient {
         match response {
             Ok(Ok(Some(AdminResponse::Failed(message)))) => Err(StateError::Remote(message)),
             Ok(Ok(Some(response))) => Ok(response),
-            Ok(Ok(None)) => Err(lost("it closed the connection")),
+            Ok(Ok(None)) => Err(lost("the connection was closed")),
             Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => {
                 Err(StateError::Invalid(error.to_string()))
             }
             Ok(Err(error)) => Err(lost(&error.to_string())),
-            Err(_) => Err(lost("it took too long")),
+            Err(_) => Err(lost(&format!("no answer came within {} s", ANSWER_TIME.as_secs()))),
         }
     }
 }
@@ -102,7 +102,10 @@ async fn ask(stream: &mut UnixStream, request: &AdminRequest) -> io::Result<Opti
 fn not_sent(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::InvalidData => {
-            let why = format!("too much is asked for at once ({error}): name fewer");
+            let why = format!(
+                "the request is too long ({error}); name fewer hosts, users, groups or certificates \
+                 in one command"
+            );
             io::Error::new(io::ErrorKind::InvalidInput, why)
         }
         _ => error,
@@ -134,7 +137,8 @@ pub(crate) async fn with_socket<T>(
     work(PathBuf::from(format!("/proc/self/fd/{}/serve.sock", folder.as_raw_fd()))).await
 }
 
-/// Writes a response as a running `serve` does. If it is too long, writes the reason why there is none.
+/// Writes a response as a running `serve` does. If it is too long, writes the reason why there is none, and whether
+/// the request was carried out.
 pub(crate) async fn respond(stream: &mut UnixStream, response: &AdminResponse) -> io::Result<()> {
     respond_within(stream, response, MAX_ADMIN_RESPONSE).await
 }
@@ -146,7 +150,15 @@ async fn respond_within(
 ) -> io::Result<()> {
     match message::write(stream, response, limit).await {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            let why = format!("the answer is {error}: stop `rcmd-certs serve`, and ask again");
+            let done = match response {
+                AdminResponse::Failed(_) => "; nothing was changed",
+                _ => {
+                    ", but the request was carried out; to see the result, stop `rcmd-certs serve` \
+                     and run `rcmd-certs list`"
+                }
+            };
+            let why =
+                format!("the answer of the running `rcmd-certs serve` is too long ({error}){done}");
             message::write(stream, &AdminResponse::Failed(why), limit).await
         }
         written => written,
@@ -196,10 +208,19 @@ mod tests {
                 AdminResponse::Listing(read) => assert!(is_whole && read.members.len() == 10),
                 AdminResponse::Failed(why) => {
                     assert!(!is_whole && why.contains("serve") && why.contains("65536"), "{why}");
+                    assert!(why.contains("the request was carried out"), "{why}");
                 }
                 other => panic!("{other:?}"),
             }
         }
+        let mut wire = Vec::new();
+        let failed = AdminResponse::Failed("why".repeat(limit as usize));
+        respond_within(&mut wire, &failed, limit).await.unwrap();
+        let Some(AdminResponse::Failed(why)) = message::read(&mut &wire[..], limit).await.unwrap()
+        else {
+            panic!("a failure is answered by a failure");
+        };
+        assert!(why.contains("nothing was changed"), "{why}");
         // Tens of thousands of members with as many groups as allowed, and all certificates of one name.
         let many = serde_json::to_vec(&member()).unwrap().len() * 13_000;
         assert!(many < MAX_ADMIN_RESPONSE as usize);

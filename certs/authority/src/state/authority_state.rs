@@ -271,13 +271,14 @@ pub(super) fn check_amount(names: &[String], groups: &[String]) -> Result<(), St
     let bytes: usize = names.iter().map(String::len).sum();
     if bytes > MOST_NAMES {
         return Err(StateError::Invalid(format!(
-            "the names have {bytes} bytes; a certificate has at most {MOST_NAMES}: name the host by fewer"
+            "the names have {bytes} bytes together, and a certificate can hold at most {MOST_NAMES}; \
+             give the host fewer names"
         )));
     }
     let distinct: BTreeSet<_> = groups.iter().collect();
     if distinct.len() > MAX_GROUPS {
         return Err(StateError::Invalid(format!(
-            "{} groups; a certificate has at most {MAX_GROUPS}, and servers refuse one that has more",
+            "{} groups were named, and a certificate can hold at most {MAX_GROUPS}; name fewer groups",
             distinct.len()
         )));
     }

@@ -70,13 +70,17 @@ impl AuthoritySettings {
             Err(error) if error.is_missing() => return Ok(Self::default()),
             Err(error) => return Err(unusable(&error.to_string())),
         };
-        let text = std::str::from_utf8(&bytes).map_err(|_| unusable("it is not UTF-8"))?;
+        let text =
+            std::str::from_utf8(&bytes).map_err(|_| unusable("the file is not UTF-8 text"))?;
         let settings: Self = toml::from_str(text).map_err(|error| {
             let (line, _) = place(&bytes, error.span().map_or(0, |span| span.start));
             unusable(&format!("line {line}: {}", setting_fault(error.message())))
         })?;
         if let Some(address) = settings.addresses.iter().find(|address| !is_address(address)) {
-            return Err(unusable(&format!("addresses: `{address}` is not HOST:PORT")));
+            return Err(unusable(&format!(
+                "`{address}` in `addresses` is not HOST:PORT; write an address such as \
+                 ca.example.org:7264"
+            )));
         }
         if settings.list_life <= settings.list_every {
             return Err(unusable("list_life must be longer than list_every"));
@@ -103,7 +107,10 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
     if (Duration::from_secs(1)..=LONGEST).contains(&span) {
         Ok(span)
     } else {
-        Err(format!("`{}` is not between a second and ten years", printable(text)))
+        Err(format!(
+            "`{}` is out of range: write a duration from 1s to 3653d (ten years), such as 30d",
+            printable(text)
+        ))
     }
 }
 

@@ -215,10 +215,12 @@ fn check(new: &NewToken) -> Result<(), StateError> {
     new.groups.iter().try_for_each(|group| names::check_group(group))?;
     check_amount(&[], &new.groups)?;
     if new.kind == Kind::Server && !new.groups.is_empty() {
-        return invalid("a server belongs to no group");
+        return invalid("a server belongs to no group; leave --group out");
     }
     match &new.names {
-        Names::All(names) if names.is_empty() => return invalid("a token needs a name"),
+        Names::All(names) if names.is_empty() => {
+            return invalid("a token needs a name; write one, or name many with --for");
+        }
         Names::All(names) if new.kind == Kind::Client && names.len() > 1 => {
             return invalid("a client's token has one name; make a token for each user");
         }
@@ -230,7 +232,9 @@ fn check(new: &NewToken) -> Result<(), StateError> {
         Names::OneOf(pattern)
             if pattern.count() < usize::try_from(new.uses).unwrap_or(MAX_NAMES) =>
         {
-            return invalid("--uses is greater than the number of names in --for");
+            return invalid(
+                "--uses is greater than the number of names in --for; name more, or lower --uses",
+            );
         }
         _ => {}
     }
@@ -244,7 +248,10 @@ fn usable(token: &TokenRecord, now: i64) -> Result<(), StateError> {
         return Err(StateError::refused(RefusalReason::RevokedToken, text));
     }
     if token.left == 0 {
-        let text = format!("this token was used already; {ask}, and if that was not you, say so");
+        let text = format!(
+            "this token was used already; {ask}, and if somebody else used it, tell whoever runs the \
+             authority"
+        );
         return Err(StateError::refused(RefusalReason::UsedToken, text));
     }
     if now > token.expires_at {
@@ -269,13 +276,21 @@ fn chosen(
             Ok(names.clone())
         }
         (names, Some(wanted)) if !is_among(names, wanted) => {
-            refuse(format!("this token is for {names}, not for {}", printable(wanted)))
+            let wanted = printable(wanted);
+            refuse(format!(
+                "this token is for {names}, not for {wanted}; use one of its names with --name, or \
+                 get a token for {wanted}"
+            ))
         }
         (Names::OneOf(pattern), None) => {
-            refuse(format!("this token is for {pattern}: say which one with --name NAME"))
+            refuse(format!("this token is for one of {pattern}; choose the name with --name NAME"))
         }
         (_, Some(wanted)) => match rows.get(&TAKEN, &format!("{id}/{wanted}"))? {
-            Some(_) => refuse(format!("{} was taken from this token already", printable(wanted))),
+            Some(_) => refuse(format!(
+                "this token has already been used for {}; use another of its names with --name, or \
+                 get a new token",
+                printable(wanted)
+            )),
             None => Ok(vec![wanted.to_owned()]),
         },
     }

@@ -1,10 +1,9 @@
 //! Our signals and what is to be done for them: on one host as for a single command, on a set in the stages of
 //! a run over many hosts.
 
-use std::io;
 use std::pin::pin;
 
-use rcmd_client::{ErrorKind, Signal, WireError};
+use rcmd_client::{Signal, WireError};
 use tokio::time::{Instant, timeout};
 
 use crate::fleet::escalation::{Escalation, LAST_ENDS, Step};
@@ -39,17 +38,12 @@ impl Interruption {
     /// # Errors
     /// Kind `local_io` when a handler can't be installed.
     pub(super) fn catch(many: bool) -> Result<Self, WireError> {
-        let caught = || -> io::Result<Self> {
-            Ok(match many {
-                false => Self::One(Interrupts::catch()?),
-                true => {
-                    let (signals, escalation) = (Signals::catch()?, Escalation::default());
-                    Self::Many { signals, escalation, last_moment: None }
-                }
-            })
-        };
-        caught().map_err(|error| {
-            WireError::new(ErrorKind::LocalIo, format!("cannot catch signals: {error}"))
+        Ok(match many {
+            false => Self::One(Interrupts::catch()?),
+            true => {
+                let (signals, escalation) = (Signals::catch()?, Escalation::default());
+                Self::Many { signals, escalation, last_moment: None }
+            }
         })
     }
 

@@ -76,7 +76,7 @@ impl<'a> Maker<'a> {
                 None => unfilled.failure,
                 // No option leaves out hosts of a line.
                 Some(_) => unfilled.failure.hint(
-                    "Nothing ran on any host. Mend those in hosts.toml or the inventory, leave them out by \
+                    "Nothing ran on any host. Correct these hosts in hosts.toml or the inventory, leave them out by \
                      `!` in the line's `hosts`, or leave all braces as they are with --no-templates.",
                 ),
             }
@@ -128,7 +128,7 @@ impl<'a> Maker<'a> {
         let filled = read.fill(&host).map_err(|failure| {
             let message = failure.message;
             WireError::new(ErrorKind::Usage, message).hint(
-                "Mend it in hosts.toml or the inventory, or leave all braces as they are with \
+                "Correct the host in hosts.toml or the inventory, or leave all braces as they are with \
                  --no-templates.",
             )
         })?;

@@ -59,20 +59,21 @@ impl<'a> Whose<'a> {
             LineHosts::Set if self.has_set() => return Ok(Hosts::Set),
             LineHosts::Set => {
                 return usage(
-                    "it names no hosts, and there are none on the command line",
-                    "Name them, as in `rcmd-client run --commands FILE HOSTS`, or in each line: \
+                    "the line names no hosts, and neither does the command line",
+                    "Name hosts, as in `rcmd-client run --commands FILE HOSTS`, or in each line: \
                      {\"hosts\": \"web[1-3]\", \"argv\": [\"ls\"]}.",
                 );
             }
             LineHosts::Unreadable => {
                 return usage(
-                    "the hosts that it names can't be read",
-                    "Write them as text: {\"hosts\": \"web[1-3]\", \"argv\": [\"ls\"]}.",
+                    "the hosts that the line names can't be read",
+                    "Write the hosts as text: {\"hosts\": \"web[1-3]\", \"argv\": [\"ls\"]}.",
                 );
             }
         };
         if let Some(option) = self.run.narrowed {
-            let message = format!("it names its own hosts, and {option} chooses among HOSTS");
+            let message =
+                format!("the line names its own hosts, so {option} cannot be applied to the line");
             return usage(&message, &not_among_hosts(option));
         }
         if let Some(known) = self.known.get(text) {
@@ -84,7 +85,9 @@ impl<'a> Whose<'a> {
         let ids = targets.iter().map(|target| {
             let too_many = || {
                 let message = format!("there are more than {MAX_HOSTS} hosts in one run");
-                WireError::new(ErrorKind::Usage, message).hint("Make several runs of it.")
+                WireError::new(ErrorKind::Usage, message).hint(
+                    "Nothing ran on the hosts of this line; split the file over several runs.",
+                )
             };
             Ok((dispatch.host_of(target).ok_or_else(too_many)?, target.index))
         });
@@ -124,13 +127,13 @@ impl<'a> Whose<'a> {
 fn not_among_hosts(option: &str) -> String {
     match option {
         "--exclude" => {
-            "Leave it out, and write `!` and the hosts to be left out into the line's `hosts`, as \
+            "Leave --exclude out, and write `!` and the hosts to be left out into the line's `hosts`, as \
             in \"web[1-9]!web3\"."
                 .to_owned()
         }
         _ => format!(
-            "Leave it out; `rcmd-client hosts {option} ... EXPR --fold` prints what it chooses, for the line's \
-             `hosts`."
+            "Leave {option} out; `rcmd-client hosts {option} ... EXPR --fold` prints the hosts to write into \
+             the line's `hosts`."
         ),
     }
 }

@@ -22,8 +22,8 @@ use crate::arguments::words::CommandSpec;
 const LONGEST: usize = 256;
 
 /// The hint for hosts that lack what the command names.
-const HINT: &str = "Nothing ran on any host. Mend those in hosts.toml or the inventory, leave them out \
-    with --exclude, or leave all braces as they are with --no-templates.";
+const HINT: &str = "Nothing ran on any host. Correct these hosts in hosts.toml or the inventory, leave them \
+    out with --exclude, or leave all braces as they are with --no-templates.";
 
 /// A command, its environment and its folder, with the places that are filled for each host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -346,7 +346,10 @@ impl Place {
             },
             Self::Var(name) => match target.vars().and_then(|vars| vars.get(name)) {
                 Some(Value::Text(text)) => Ok(Cow::Borrowed(text)),
-                Some(Value::Structure) => unfit(format!("{self} is a list or a table")),
+                Some(Value::Structure) => unfit(format!(
+                    "{self} is a list or a table, and only text and numbers can be filled in; choose \
+                     another variable"
+                )),
                 None => unfit(format!("there is no variable for {self}")),
             },
         }

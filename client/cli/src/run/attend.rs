@@ -9,7 +9,7 @@ use rcmd_client::{
 use rcmd_protocol::frame::Stream;
 use tokio::time::Instant;
 
-use super::ended::{Cause, Ended, unwritten};
+use super::ended::{Cause, Ended, LocalFailure, unwritten};
 use crate::input;
 use crate::interrupts::{Interrupt, Interrupts, until};
 use crate::notices::{LinkNotices, SignalNotices};
@@ -33,7 +33,7 @@ struct RunSession<'a> {
     job: Option<String>,
     report: Option<Report>,
     reader_gone: bool,
-    trouble: Option<WireError>,
+    trouble: Option<LocalFailure>,
     given_up: Option<Signal>,
 }
 
@@ -169,7 +169,7 @@ impl<'a> RunSession<'a> {
         }
     }
 
-    fn spoil(&mut self, failure: WireError) {
+    fn spoil(&mut self, failure: LocalFailure) {
         self.child.cancel();
         self.trouble.get_or_insert(failure);
     }
@@ -268,7 +268,10 @@ async fn pump(stream: Stream, source: Option<ChildStdout>, feed: Feed) {
     }
 }
 
-fn unread(error: &io::Error) -> WireError {
-    WireError::new(ErrorKind::LocalIo, format!("cannot read standard input: {error}"))
-        .hint("The command was killed on the host; with -n no standard input is sent.")
+fn unread(error: &io::Error) -> LocalFailure {
+    LocalFailure {
+        message: format!("cannot read standard input: {error}"),
+        loss: "",
+        remedy: "leave standard input out with -n, or give another one",
+    }
 }

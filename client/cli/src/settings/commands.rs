@@ -88,10 +88,10 @@ impl CommandsOverHosts {
         if expression.is_some() || !set.hosts_file.is_empty() {
             (hosts, notices) = sets::targets(expression, &set, &inventory)?;
         } else if let Some(option) = narrowed {
-            return Err(usage(&format!("{option} chooses among HOSTS, but there are none")).hint(
-                "Name HOSTS on the command line, or leave it out: in a line that names its own hosts, `!` \
-                 leaves some out, as in \"web[1-9]!web3\".",
-            ));
+            return Err(usage(&format!("{option} needs HOSTS on the command line")).hint(format!(
+                "Name HOSTS, or leave {option} out; in a line that names its own hosts, `!` leaves some \
+                 out, as in \"web[1-9]!web3\"."
+            )));
         }
         notices.extend(passed_over.into_iter().filter(|_| verbosity == Verbosity::Verbose));
         let fanout = fleet.fanout.map(|number| usize::try_from(number).unwrap_or(usize::MAX));

@@ -124,8 +124,9 @@ pub(crate) fn choose(
         set.pick(count).map_err(|error| {
             WireError::new(
                 ErrorKind::Resources,
-                format!("the system has no random numbers: {error}"),
+                format!("the operating system gave no random numbers: {error}"),
             )
+            .hint("Nothing ran; try again, or leave --pick out.")
         })?;
     }
     Ok(Chosen { set, notices })
@@ -146,16 +147,15 @@ fn usage(option: Option<&str>, error: &HostsError) -> WireError {
 
 fn empty(message: String) -> WireError {
     WireError::new(ErrorKind::Usage, message)
-        .hint("`rcmd-client hosts EXPR` lists the hosts of each part.")
+        .hint("Check each part of the set: `rcmd-client hosts EXPR` lists its hosts.")
 }
 
 /// Reads a file of expressions, or standard input.
 #[expect(clippy::disallowed_methods, reason = "programs that serve nobody")]
 fn read(file: Option<&Path>) -> Result<String, WireError> {
     let name = file.map_or("standard input".to_owned(), shown);
-    let failed = |why: String| {
-        WireError::new(ErrorKind::Usage, format!("cannot read {name}: {why}"))
-            .hint("A file for --hosts-file has one expression on each line.")
+    let failed = |why: String, remedy: &str| {
+        WireError::new(ErrorKind::Usage, format!("cannot read {name}: {why}")).hint(remedy)
     };
     let mut bytes = Vec::new();
     let read = match file {
@@ -164,13 +164,18 @@ fn read(file: Option<&Path>) -> Result<String, WireError> {
         }
         None => io::stdin().lock().take(MAX_LIST + 1).read_to_end(&mut bytes),
     };
-    read.map_err(|error| failed(error.to_string()))?;
+    read.map_err(|error| {
+        failed(error.to_string(), "Check the path after --hosts-file; - stands for standard input.")
+    })?;
     if bytes.len() as u64 > MAX_LIST {
-        return Err(failed(format!("it has more than {MAX_LIST} bytes")));
+        let message = format!("{name} has more than {MAX_LIST} bytes");
+        return Err(WireError::new(ErrorKind::Usage, message)
+            .hint("Split the list over several files; --hosts-file can be repeated."));
     }
     String::from_utf8(bytes).map_err(|error| {
         let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
         let line = before.filter(|byte| **byte == b'\n').count() + 1;
-        failed(format!("line {line} is not UTF-8"))
+        let remedy = "Save the file as UTF-8, with one expression on each line.";
+        failed(format!("line {line} is not UTF-8"), remedy)
     })
 }

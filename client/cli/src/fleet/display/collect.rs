@@ -157,8 +157,8 @@ impl Collector {
 fn tell(context: &mut Context, index: usize, error: Option<io::Error>) {
     let why = match error {
         Some(error) => error.to_string(),
-        None => format!("it is longer than {} MiB", MOST >> 20),
+        None => format!("one stream is longer than {} MiB", MOST >> 20),
     };
-    let note = format!("not all of the output is kept ({why}); --outdir keeps all of it");
+    let note = format!("not all of the output is kept ({why}); use --outdir to keep all of it");
     context.note(Some(index), &note);
 }

@@ -133,7 +133,8 @@ impl Store {
         };
         if (number + 1) * BLOCK as u64 > self.limits.disk {
             let most = self.limits.disk >> 20;
-            return Err(io::Error::other(format!("more than {most} MiB of output is kept")));
+            let message = format!("the limit of {most} MiB for kept output is reached");
+            return Err(io::Error::other(message));
         }
         let file = match &mut self.file {
             Some(file) => file,
@@ -174,8 +175,9 @@ impl Store {
     fn reuse(&mut self, digest: &Digest) -> io::Result<Option<BlockId>> {
         if self.uses >= self.limits.uses {
             let most = (self.limits.uses * BLOCK) >> 20;
-            let message =
-                format!("more than {most} MiB of output is kept, equal parts counted each time");
+            let message = format!(
+                "the limit of {most} MiB for kept output, equal parts counted each time, is reached"
+            );
             return Err(io::Error::other(message));
         }
         let Some(&id) = self.ids.get(digest) else { return Ok(None) };
@@ -337,7 +339,7 @@ mod tests {
         let mut store = small();
         let ids: Vec<_> = (0..4).map(|byte| store.put(&block(byte)).unwrap()).collect();
         let error = store.put(&block(9)).unwrap_err();
-        assert!(error.to_string().contains("output is kept"), "{error}");
+        assert!(error.to_string().contains("kept output is reached"), "{error}");
         assert_eq!((store.len(), store.put(&block(3)).unwrap()), (4, ids[3]));
         store.release(ids[2]);
         store.put(&block(9)).unwrap();

@@ -247,8 +247,16 @@ fn check_owner(path: &Path, found: &Metadata) -> Result<(), WireError> {
 }
 
 fn failed(error: FileError) -> WireError {
-    WireError::new(ErrorKind::LocalIo, error.to_string())
-        .hint("Records of runs lie in DIR/runs; that folder and its files are yours alone.")
+    let hint = match error {
+        FileError::TooOpen { .. } | FileError::Owner { .. } => {
+            "DIR, DIR/runs and the records in it must belong to you or root, and nobody else may use the \
+             records: correct owner and mode, as with `chmod -R go= DIR/runs`."
+        }
+        _ => {
+            "Check that you may use DIR/runs, where runs are recorded, and that its disk has room."
+        }
+    };
+    WireError::new(ErrorKind::LocalIo, error.to_string()).hint(hint)
 }
 
 fn missing(id: RunId) -> WireError {
@@ -259,17 +267,20 @@ fn missing(id: RunId) -> WireError {
 fn in_use(id: RunId) -> WireError {
     WireError::new(ErrorKind::Usage, format!("the run {id} still goes on, in another process"))
         .hint(format!(
-            "Wait for its end, or end it there; `rcmd-client runs show {id}` shows where it stands."
+            "Wait until the run ends, or end it by Ctrl-C where it was started; \
+             `rcmd-client runs show {id}` shows its state."
         ))
 }
 
 fn unlocked(path: &Path, error: &io::Error) -> WireError {
     let message = format!("cannot lock {}: {error}", shown(path));
     WireError::new(ErrorKind::LocalIo, message).hint(
-        "Records need a file system with locks (flock(2)); name a folder on another by --dir.",
+        "Put DIR on a file system with locks (flock(2)), which records need, or name another DIR with \
+         --dir.",
     )
 }
 
 fn no_random(error: io::Error) -> WireError {
-    WireError::new(ErrorKind::Resources, format!("there are no random numbers: {error}"))
+    let message = format!("the operating system gave no random numbers: {error}");
+    WireError::new(ErrorKind::Resources, message).hint("Nothing ran; try again.")
 }

@@ -104,11 +104,13 @@ fn no_end(host: &str, asks: bool) -> Report {
     let (outcome, failure) = match asks {
         true => (
             Outcome::NotStarted,
-            failure("no answer came").hint("Nothing was asked to run; ask again."),
+            failure("the host did not answer")
+                .hint("The host was only asked, and nothing ran; repeat the command."),
         ),
         false => (
             Outcome::Unknown,
-            failure("no end came").hint("Look on the host for what became of the command."),
+            failure("the host did not report the end of the command")
+                .hint("Look on the host for what became of the command."),
         ),
     };
     Report::without_job(host, outcome, failure)
@@ -130,7 +132,7 @@ fn say_within(limit: Duration, lines: Vec<(Tone, String)>) {
 fn unwritten(place: &Place, error: &io::Error) -> WireError {
     let message = format!("cannot write {}: {error}", place.name());
     WireError::new(ErrorKind::LocalIo, message)
-        .hint("What still ran was ended; make room here, or send the output elsewhere.")
+        .hint("Commands that still ran were ended; make room here, or send the output elsewhere.")
 }
 
 #[cfg(test)]
@@ -141,7 +143,7 @@ mod tests {
     fn a_host_that_was_only_asked_has_run_nothing_and_any_other_may_have() {
         let asked = no_end("web1", true);
         assert_eq!((asked.outcome, asked.retry_safe), (Outcome::NotStarted, true));
-        assert!(asked.error.unwrap().hint.unwrap().contains("Nothing was asked to run"));
+        assert!(asked.error.unwrap().hint.unwrap().contains("nothing ran"));
         let ran = no_end("web1", false);
         assert_eq!((ran.outcome, ran.retry_safe), (Outcome::Unknown, false));
     }

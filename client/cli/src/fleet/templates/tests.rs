@@ -159,7 +159,7 @@ fn what_a_host_lacks_is_told_by_host_before_anything_runs() {
         ["a2: there is no variable for {var.id}", "a3: there is no label for {label.role}"]
     );
     let lines = refused(&exec(&["x", "{var.list}"]));
-    assert_eq!(lines[0], "a1: {var.list} is a list or a table");
+    assert!(lines[0].starts_with("a1: {var.list} is a list or a table, and only text"));
     assert_eq!(lines[1], "a[2-3]: there is no variable for {var.list}");
     let failure = of(&exec(&["x", "{label.role}"])).fill(&targets()[2]).unwrap_err();
     assert_eq!(failure.message, "a3: there is no label for {label.role}");

@@ -164,7 +164,8 @@ fn output_without_room_is_told_of_each_host_and_stands_apart() {
         seen.out().lines().filter(|line| line.starts_with('a')).map(str::to_owned).collect();
     assert_eq!(heads, ["a[1,3] (2)", "a2 (1); the end of the output is missing"]);
     assert_eq!(seen.err().lines().count(), 1, "{}", seen.err());
-    assert!(seen.err().starts_with("rcmd: a2: not all of the output is kept (more than 0 MiB"));
+    let note = "rcmd: a2: not all of the output is kept (the limit of 0 MiB for kept output is";
+    assert!(seen.err().starts_with(note), "{}", seen.err());
 }
 
 #[test]
