@@ -6,6 +6,7 @@
 //! | `rules`, `parse`, `rule`, `diagnostic` | `policy.cedar` parsed and validated, each rule with its name and line |
 //! | `environment` | the variables that a rule lets a request set |
 //! | `digests` | the digests of programs that a rule compares with |
+//! | `words` | the text of a rule as words |
 //! | [`slice`](mod@slice), `query` | the rules that can apply to one identity, and their evaluation |
 //! | [`question`] | the facts of a request, as Cedar's context |
 //! | `vocabulary` | the schema, entity types and actions that rules are written in |
@@ -32,6 +33,7 @@ pub mod slice;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
+mod words;
 
 use std::{sync::Arc, time::SystemTime};
 
