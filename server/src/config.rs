@@ -24,7 +24,7 @@ use serde::Deserialize;
 use crate::{
     audit::{self, AuditFile},
     config::limits::{LISTENERS, Limits},
-    policy::Host,
+    policy::{Host, Vocabulary},
     process::Spawn,
     units::Span,
 };
@@ -50,6 +50,8 @@ pub(crate) struct ServerSettings {
     pub data: DataFiles,
     /// The host, as the policy knows it.
     pub host: Host,
+    /// The vocabulary of the policy.
+    pub vocabulary: Vocabulary,
     /// The treatment of running commands that a new policy no longer permits.
     pub on_reload: OnReload,
     /// The time that a command outlives its attached connection.
@@ -102,6 +104,7 @@ struct HostFile {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct PolicyFile {
+    vocabulary: Vocabulary,
     on_reload: OnReload,
 }
 
@@ -194,6 +197,7 @@ impl ServerSettings {
                 locks: layout.server_dir().join("locks"),
             },
             host: Host { name: file.host.name.unwrap_or_else(own_name), labels: file.host.labels },
+            vocabulary: file.policy.vocabulary,
             on_reload: file.policy.on_reload,
             grace: file.grace.0,
             retain: file.retain.0,

@@ -10,9 +10,9 @@ use std::{
 
 use rcmd_protocol::{frame::Mode, request::Request};
 use rcmd_server::{
-    policy::{Host, HostFacts, RequestContext, Rules, authorize},
+    policy::{Host, HostFacts, RequestContext, Rules, Vocabulary, authorize},
     process::{Program, Uid},
-    trust::Principal,
+    trust::{Principal, Way},
 };
 
 /// A request as the document writes it:
@@ -76,6 +76,7 @@ impl Line {
             },
             moment: RequestContext {
                 source: source.parse().unwrap(),
+                way: Way::Tcp,
                 time: SystemTime::UNIX_EPOCH + Duration::from_secs(20_000 * 86_400 + time * 60),
             },
         }
@@ -117,8 +118,8 @@ fn every_recipe_says_what_stands_below_it() {
         assert!(lines.iter().any(|line| line.starts_with("no")), "{text}");
         for line in lines {
             let Line { permitted, who, host, request, found, moment } = Line::read(&line);
-            let rules =
-                Rules::parse(&text, host).unwrap_or_else(|flaws| panic!("{}\n{text}", flaws[0]));
+            let rules = Rules::parse(&text, host, Vocabulary::One)
+                .unwrap_or_else(|flaws| panic!("{}\n{text}", flaws[0]));
             assert_eq!(rules.warnings(), [], "{text}");
             let judged = authorize(&rules.slice(&who), &request, &found, moment);
             assert_eq!(judged.is_ok(), permitted, "{line}: {judged:?}");
@@ -133,5 +134,5 @@ fn the_recipes_stand_together_in_one_file() {
         all += &text.replace("@id(\"", &format!("@id(\"{number}-"));
     }
     let host = Host { name: "host1".into(), labels: Vec::new() };
-    Rules::parse(&all, host).unwrap_or_else(|flaws| panic!("{}", flaws[0]));
+    Rules::parse(&all, host, Vocabulary::One).unwrap_or_else(|flaws| panic!("{}", flaws[0]));
 }

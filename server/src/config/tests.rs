@@ -44,6 +44,18 @@ fn nothing_at_all_is_a_configuration() {
 }
 
 #[test]
+fn the_vocabulary_is_the_first_unless_the_file_has_the_second() {
+    for (text, vocabulary) in [
+        ("", Vocabulary::One),
+        ("[policy]\nvocabulary = 1", Vocabulary::One),
+        ("[policy]\nvocabulary = 2", Vocabulary::Two),
+        ("policy.vocabulary = 2\npolicy.on_reload = \"end\"", Vocabulary::Two),
+    ] {
+        assert_eq!(load(text).unwrap().vocabulary, vocabulary, "{text}");
+    }
+}
+
+#[test]
 fn a_flag_goes_before_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let layout = Layout::new(dir.path());
@@ -72,6 +84,12 @@ fn errors_name_file_line_column_and_what_is_wrong() {
         error("[policy]\non_reload = \"stop\"")
             .starts_with(":2:13: unknown value `stop`; known here: keep, end")
     );
+    for wrong in ["0", "3", "-1", "9223372036854775807"] {
+        let said = error(&format!("[policy]\nvocabulary = {wrong}"));
+        let says = format!(":2:14: {wrong} is not a vocabulary; write 1 or 2");
+        assert!(said.starts_with(&says), "{said}");
+    }
+    assert!(error("policy.vocabulary = \"2\"").starts_with(":1:21: invalid type"));
     assert!(error("listen = [\"nowhere\"]").starts_with(":1:"));
 }
 
