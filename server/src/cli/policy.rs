@@ -5,10 +5,12 @@
 //! | --- | --- |
 //! | `explain`, `asked` | the options of `explain`, and the question that they ask |
 //! | `answer` | which rule decides, and what would permit the request |
+//! | `vocabulary` | writing the vocabulary of a new policy into `server.toml` |
 
 mod answer;
 mod asked;
 mod explain;
+mod vocabulary;
 
 use std::{
     io::Write,
@@ -78,9 +80,15 @@ pub fn run(command: PolicyCommand, out: &mut impl Write) -> Result<u8> {
 
 fn init(layout: &Layout, out: &mut impl Write) -> Result<u8> {
     let path = layout.policy();
+    // If the settings can't be read, nothing is written.
+    let settings = ServerSettings::load(layout, Vec::new())?;
     let new = files::NewFile { path: &path, bytes: policy::INITIAL.as_bytes(), private: false };
+    // The policy comes first. If there is one already, the vocabulary must not widen it.
     files::write_all(&[new], files::Existing::Keep)?;
     writeln!(out, "{}  the policy: the group admin may do everything", shown(&path))?;
+    if settings.vocabulary == Vocabulary::One {
+        vocabulary::settle(layout, out)?;
+    }
     writeln!(out, "A running server reads it when it gets SIGHUP.")?;
     Ok(0)
 }
